@@ -1,0 +1,1 @@
+//! Figures live in the `benches` folder beside this file.

@@ -1,0 +1,120 @@
+//! Identifiers. Each is a type of its own, so that one can never be passed for another.
+//!
+//! Ids that travel are opaque strings, because existing peers mint them in many shapes
+//! (`cmd-<ms>-<rand>`, `claude-<base36>`, UUIDs). Numbers are counters of ours.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+macro_rules! text_id {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            #[doc = concat!("Takes `text` as a [`", stringify!($name), "`], whatever it holds.")]
+            pub fn new(text: impl AsRef<str>) -> Self {
+                Self(Arc::from(text.as_ref()))
+            }
+
+            /// The text of the id.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0.as_ref().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.0)
+            }
+        }
+    )*};
+}
+
+text_id! {
+    /// An agent as the server knows it. Minted by the server (a UUID), learned by the agent from
+    /// the acknowledgement of its hello.
+    AgentId;
+    /// What makes an agent the same agent in every session: a stable key from its state directory,
+    /// or what stands in for one when the agent is a legacy wrapper. Unique per user.
+    AgentKey;
+    /// One run of an agent process. A second process of the same agent has another instance.
+    InstanceId;
+    /// The owner of agents and commands: the `sub` of a token.
+    UserId;
+    /// A command, as named by the client that asked for it. Unique per user.
+    CommandId;
+    /// The `id` of an envelope. Opaque and not unique in the field; never used to tell duplicates.
+    MessageId;
+    /// One authenticated session of one agent, minted by the server.
+    SessionId;
+    /// One run of a server process.
+    ServerInstanceId;
+}
+
+macro_rules! number_id {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl $name {
+            /// The one after this.
+            #[must_use]
+            pub const fn next(self) -> Self {
+                Self(self.0.saturating_add(1))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    )*};
+}
+
+number_id! {
+    /// The generation of a link: each dialled or accepted link of a process gets the next one, and
+    /// an event that names an old generation changes nothing.
+    LinkId;
+    /// Grows in the database with each session of an agent; the newest wins.
+    Epoch;
+    /// Grows with each published change of one agent's presence; a reader never goes back.
+    PresenceVersion;
+    /// Numbers the heartbeats of one direction of one session, from 1.
+    BeatSequence;
+    /// Numbers the output chunks of one command over all its streams, from 1.
+    ChunkSequence;
+    /// A position in an output stream, in bytes from its start.
+    ByteOffset;
+    /// Tells the process that produced an output stream from any other that ran under the same
+    /// command id. Our agent takes the wall time of the start, in milliseconds.
+    Incarnation;
+}

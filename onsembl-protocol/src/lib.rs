@@ -1,0 +1,15 @@
+//! (crate doc to come)
+#![no_std]
+#![deny(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod close;
+pub mod id;
+pub mod limits;
+pub mod liveness;
+pub mod step;
+pub mod time;

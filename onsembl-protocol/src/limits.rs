@@ -1,0 +1,43 @@
+//! What a peer may grow, and how far. Every bound of the wire is a field here.
+
+use core::time::Duration;
+
+/// Bounds on what is decoded and on how much nonsense is borne.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest text message in bytes. 1 MiB: what legacy wrappers send in one frame and what the
+    /// existing server accepts (wire reference, 1.4).
+    pub message_bytes: usize,
+    /// Deepest nesting of arrays and objects. The deepest real message has 6.
+    pub depth: usize,
+    /// Longest identifier, name, version or host, in bytes.
+    pub name_bytes: usize,
+    /// Longest command text in bytes (the existing schema holds 10,000 characters).
+    pub command_bytes: usize,
+    /// Most entries of any list in a message (capabilities, arguments, subscriptions).
+    pub list_entries: usize,
+    /// Undecodable messages that are answered with an `ERROR` within
+    /// [`undecodable_window`](Self::undecodable_window); one more closes the link with 1008.
+    pub undecodable: u32,
+    /// See [`undecodable`](Self::undecodable).
+    pub undecodable_window: Duration,
+}
+
+impl Limits {
+    /// The limits that both reference binaries use.
+    pub const DEFAULT: Self = Self {
+        message_bytes: 1 << 20,
+        depth: 32,
+        name_bytes: 256,
+        command_bytes: 64 * 1024,
+        list_entries: 1024,
+        undecodable: 20,
+        undecodable_window: Duration::from_secs(60),
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}

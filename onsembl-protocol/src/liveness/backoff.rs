@@ -1,0 +1,196 @@
+//! When to dial again: exponential windows with one random point in each.
+//!
+//! Attempt *k* falls at a uniformly random point of window *k*, and the rest of the window is
+//! waited out before window *k*+1 begins. So the arrivals of a fleet that lost its server together
+//! stay uniform, instead of bunching behind the shortest sleepers (systems study, 1b).
+
+use crate::time::Timestamp;
+use core::time::Duration;
+use thiserror::Error;
+
+/// Windows of a backoff and the time after which a session counts as stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackoffPolicy {
+    first: Duration,
+    cap: Duration,
+    stable_after: Duration,
+    unauthorized: Duration,
+}
+
+/// A policy that cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("backoff windows must be above zero, and the cap at least as long as the first window")]
+pub struct InvalidBackoff;
+
+impl BackoffPolicy {
+    /// First window 1 s, doubling up to 30 s (the existing wrapper's base and cap, wire reference
+    /// 5.1); a session is stable after 10 s; a refused token is tried again each 30 to 60 s.
+    pub const DEFAULT: Self = Self {
+        first: Duration::from_secs(1),
+        cap: Duration::from_secs(30),
+        stable_after: Duration::from_secs(10),
+        unauthorized: Duration::from_secs(30),
+    };
+
+    /// A policy with these windows.
+    pub fn new(
+        first: Duration,
+        cap: Duration,
+        stable_after: Duration,
+    ) -> Result<Self, InvalidBackoff> {
+        if first.is_zero() || cap < first {
+            return Err(InvalidBackoff);
+        }
+        Ok(Self { first, cap, stable_after, ..Self::DEFAULT })
+    }
+
+    /// How long a session must last before the windows start anew.
+    pub const fn stable_after(&self) -> Duration {
+        self.stable_after
+    }
+
+    /// The longest possible wait between two attempts, absent a server's retry-after: the rest of
+    /// one capped window and all of the next.
+    pub fn longest_wait(&self) -> Duration {
+        self.cap.saturating_mul(2).max(self.unauthorized.saturating_mul(2))
+    }
+}
+
+impl Default for BackoffPolicy {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// The schedule of dial attempts of one agent. Deterministic in its seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    policy: BackoffPolicy,
+    random: SplitMix64,
+    failures: u32,
+    window_ends: Timestamp,
+}
+
+impl Backoff {
+    /// A schedule whose random points come from `seed`.
+    pub const fn new(policy: BackoffPolicy, seed: u64) -> Self {
+        Self { policy, random: SplitMix64(seed), failures: 0, window_ends: Timestamp::ORIGIN }
+    }
+
+    /// The time of the next attempt: always later than `now`, whatever was refused locally.
+    pub fn next_attempt(&mut self, now: Timestamp) -> Timestamp {
+        let window = self
+            .policy
+            .first
+            .saturating_mul(1u32.checked_shl(self.failures).unwrap_or(u32::MAX))
+            .min(self.policy.cap);
+        self.failures = self.failures.saturating_add(1);
+        let start = self.window_ends.max(now);
+        self.window_ends = start.saturating_add(window);
+        start.saturating_add(self.random.up_to(window)).max(soonest(now))
+    }
+
+    /// The next attempt when the server asked to be left alone for `retry_after`: not before that,
+    /// and spread over the current window behind it.
+    pub fn next_attempt_after(&mut self, now: Timestamp, retry_after: Duration) -> Timestamp {
+        self.window_ends = self.window_ends.max(now.saturating_add(retry_after));
+        self.next_attempt(now)
+    }
+
+    /// The next attempt after a refused token: slow, because only a person can help.
+    pub fn next_attempt_unauthorized(&mut self, now: Timestamp) -> Timestamp {
+        let least = self.policy.unauthorized;
+        self.window_ends = now.saturating_add(least);
+        now.saturating_add(least).saturating_add(self.random.up_to(least))
+    }
+
+    /// The session was stable, or the host woke from sleep: begin with the first window again.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+        self.window_ends = Timestamp::ORIGIN;
+    }
+
+    /// Attempts since the last reset.
+    pub const fn attempts(&self) -> u32 {
+        self.failures
+    }
+
+    /// The policy in force.
+    pub const fn policy(&self) -> &BackoffPolicy {
+        &self.policy
+    }
+}
+
+fn soonest(now: Timestamp) -> Timestamp {
+    now.saturating_add(Duration::from_nanos(1))
+}
+
+/// Sebastiano Vigna's `SplitMix64`. Written out here and not taken from a crate because recordings
+/// are replayed against later versions, so the stream must never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn up_to(&mut self, limit: Duration) -> Duration {
+        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        let scaled = (u128::from(self.next()) * u128::from(nanos)) >> 64;
+        Duration::from_nanos(scaled as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fleet_that_lost_its_server_arrives_uniformly() {
+        let mut buckets = [0u32; 10];
+        for seed in 0..10_000 {
+            let at = Backoff::new(BackoffPolicy::DEFAULT, seed).next_attempt(Timestamp::ORIGIN);
+            buckets[(at.since_origin().as_millis() / 100) as usize] += 1;
+        }
+        assert!(buckets.iter().all(|n| (850..1150).contains(n)), "{buckets:?}");
+    }
+
+    #[test]
+    fn each_attempt_lies_in_its_own_window_and_the_windows_are_capped() {
+        for seed in 0..200 {
+            let mut backoff = Backoff::new(BackoffPolicy::DEFAULT, seed);
+            let mut now = Timestamp::ORIGIN;
+            let mut start = 0;
+            for window in [1u64, 2, 4, 8, 16, 30, 30, 30] {
+                now = backoff.next_attempt(now);
+                let s = now.since_origin().as_secs_f64();
+                assert!(s >= start as f64 && s <= (start + window) as f64, "{s} in {start}+{window}");
+                start += window;
+            }
+        }
+    }
+
+    #[test]
+    fn ten_minutes_of_rejection_cost_less_than_thirty_attempts() {
+        for seed in 0..100 {
+            let mut backoff = Backoff::new(BackoffPolicy::DEFAULT, seed);
+            let (mut now, mut attempts) = (Timestamp::ORIGIN, 0);
+            while now < Timestamp::from_origin(Duration::from_secs(600)) {
+                now = backoff.next_attempt(now);
+                attempts += 1;
+            }
+            assert!(attempts < 30, "{attempts}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_asks_for_peace_gets_it() {
+        let mut backoff = Backoff::new(BackoffPolicy::DEFAULT, 7);
+        let at = backoff.next_attempt_after(Timestamp::ORIGIN, Duration::from_secs(120));
+        assert!(at.since_origin() >= Duration::from_secs(120));
+    }
+}

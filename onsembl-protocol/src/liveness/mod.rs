@@ -1,0 +1,11 @@
+//! Liveness: how long a silence may last, who judges it, and when to try again.
+
+mod backoff;
+mod beats;
+mod monitor;
+mod timing;
+
+pub use backoff::{Backoff, BackoffPolicy, InvalidBackoff};
+pub use beats::{BeatLedger, Impairment, Seen};
+pub use monitor::{HeartbeatMonitor, Liveness, OVERSLEEP_TOLERANCE, Observation, STALE_CHECK};
+pub use timing::{HeartbeatTiming, InvalidTiming, WireTiming};

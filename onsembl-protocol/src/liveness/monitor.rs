@@ -1,0 +1,225 @@
+//! The one place that judges whether a peer lives.
+//!
+//! [`HeartbeatMonitor`] knows only how long it has heard nothing. It is used by the agent for its
+//! server, by the server for its agents and for its dashboards. It sends nothing and closes
+//! nothing: it reports, and the session machine that holds it acts.
+
+use super::timing::HeartbeatTiming;
+use crate::time::{Deadline, Timestamp};
+use core::time::Duration;
+
+/// A wake-up later than this means that the observer itself was away (stopped, starved, paused),
+/// and its absence is not counted as silence of the peer. Ordinary timers are late by a few
+/// milliseconds, on a starved machine by tens; half a second is neither.
+pub const OVERSLEEP_TOLERANCE: Duration = Duration::from_millis(500);
+
+/// While a peer is stale the monitor looks at least this often, so that time-out follows only a
+/// stale phase that was really watched.
+pub const STALE_CHECK: Duration = Duration::from_secs(1);
+
+/// What is known of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Liveness {
+    /// Heard of within `stale-after`.
+    Live,
+    /// Silent for `stale-after`; still connected, may speak again.
+    Stale,
+    /// Silent for `timeout-after`; final for this monitor.
+    TimedOut,
+}
+
+/// What one observation brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[must_use = "a change that is not acted on is a verdict nobody hears"]
+pub struct Observation {
+    /// The liveness changed to this.
+    pub changed: Option<Liveness>,
+    /// The observer itself came this much too late, and forgave the peer that time.
+    pub overslept: Option<Duration>,
+}
+
+/// Watches one peer over one link: live, stale, timed-out, as a pure function of what was heard
+/// and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeartbeatMonitor {
+    timing: HeartbeatTiming,
+    liveness: Liveness,
+    heard_at: Timestamp,
+    /// `heard_at`, moved later by all the time in which nobody was here to listen.
+    silent_from: Timestamp,
+    observed_at: Timestamp,
+    wake_at: Timestamp,
+}
+
+impl HeartbeatMonitor {
+    /// Starts live, as if the peer had just been heard.
+    pub fn new(timing: HeartbeatTiming, now: Timestamp) -> Self {
+        let mut monitor = Self {
+            timing,
+            liveness: Liveness::Live,
+            heard_at: now,
+            silent_from: now,
+            observed_at: now,
+            wake_at: now,
+        };
+        monitor.arm();
+        monitor
+    }
+
+    /// Any frame of the peer was received: it lives.
+    pub fn on_received(&mut self, now: Timestamp) -> Observation {
+        let (now, overslept) = self.attend(now);
+        if self.liveness == Liveness::TimedOut {
+            return Observation { changed: None, overslept };
+        }
+        self.heard_at = now;
+        self.silent_from = now;
+        let changed = (self.liveness != Liveness::Live).then_some(Liveness::Live);
+        self.liveness = Liveness::Live;
+        self.arm();
+        Observation { changed, overslept }
+    }
+
+    /// The clock has moved. Harmless at any time; changes at most one step per call, so that a
+    /// time-out is always preceded by a stale phase that was observed.
+    pub fn on_wake(&mut self, now: Timestamp) -> Observation {
+        let (now, overslept) = self.attend(now);
+        let silence = now.saturating_since(self.silent_from);
+        let next = match self.liveness {
+            Liveness::Live if silence >= self.timing.stale_after() => Some(Liveness::Stale),
+            Liveness::Stale if silence >= self.timing.timeout_after() => Some(Liveness::TimedOut),
+            Liveness::Live | Liveness::Stale | Liveness::TimedOut => None,
+        };
+        if let Some(next) = next {
+            self.liveness = next;
+        }
+        self.arm();
+        Observation { changed: next, overslept }
+    }
+
+    /// The times changed (the server's answer to the hello named them).
+    pub fn set_timing(&mut self, timing: HeartbeatTiming) {
+        self.timing = timing;
+        self.arm();
+    }
+
+    /// What is known of the peer.
+    pub const fn liveness(&self) -> Liveness {
+        self.liveness
+    }
+
+    /// When the last frame was received.
+    pub const fn heard_at(&self) -> Timestamp {
+        self.heard_at
+    }
+
+    /// The times in force.
+    pub const fn timing(&self) -> HeartbeatTiming {
+        self.timing
+    }
+
+    /// When to call [`on_wake`](Self::on_wake) next.
+    pub fn deadline(&self) -> Deadline {
+        match self.liveness {
+            Liveness::Live | Liveness::Stale => Deadline::At(self.wake_at),
+            Liveness::TimedOut => Deadline::Never,
+        }
+    }
+
+    /// Takes note that somebody is here at `now`, and forgives the peer the time in which nobody
+    /// was: all of it since the last observation, because where in it we fell asleep is unknown.
+    fn attend(&mut self, now: Timestamp) -> (Timestamp, Option<Duration>) {
+        let now = now.max(self.observed_at);
+        let late = now.saturating_since(self.wake_at);
+        let overslept = late > OVERSLEEP_TOLERANCE && self.liveness != Liveness::TimedOut;
+        if overslept {
+            let away = now.saturating_since(self.observed_at);
+            self.silent_from = self.silent_from.saturating_add(away);
+        }
+        self.observed_at = now;
+        (now, overslept.then_some(late))
+    }
+
+    fn arm(&mut self) {
+        let stale_at = self.silent_from.saturating_add(self.timing.stale_after());
+        let timeout_at = self.silent_from.saturating_add(self.timing.timeout_after());
+        let wake = match self.liveness {
+            Liveness::Live => stale_at,
+            Liveness::Stale => timeout_at.min(self.observed_at.saturating_add(STALE_CHECK)),
+            Liveness::TimedOut => Timestamp::MAX,
+        };
+        self.wake_at = wake.max(self.observed_at.saturating_add(Duration::from_nanos(1)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_origin(Duration::from_millis(ms))
+    }
+
+    /// Wakes the monitor exactly when it asks, and notes each change with its time.
+    fn sleep_until(m: &mut HeartbeatMonitor, end: u64) -> Vec<(u64, Liveness)> {
+        let mut seen = Vec::new();
+        while let Deadline::At(t) = m.deadline() {
+            if t > at(end) {
+                break;
+            }
+            if let Some(l) = m.on_wake(t).changed {
+                seen.push((t.since_origin().as_millis() as u64, l));
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn silence_is_stale_then_timed_out_to_the_millisecond() {
+        let mut m = HeartbeatMonitor::new(HeartbeatTiming::DEFAULT, at(0));
+        assert_eq!(
+            sleep_until(&mut m, 200_000),
+            [(45_000, Liveness::Stale), (90_000, Liveness::TimedOut)]
+        );
+    }
+
+    #[test]
+    fn any_frame_makes_a_stale_peer_live_again() {
+        let mut m = HeartbeatMonitor::new(HeartbeatTiming::DEFAULT, at(0));
+        assert_eq!(sleep_until(&mut m, 89_000).len(), 1);
+        assert_eq!(m.on_received(at(89_500)).changed, Some(Liveness::Live));
+        assert_eq!(sleep_until(&mut m, 134_000), []);
+        assert_eq!(sleep_until(&mut m, 135_000), [(134_500, Liveness::Stale)]);
+    }
+
+    #[test]
+    fn an_observer_that_was_away_for_an_hour_condemns_nobody() {
+        let mut m = HeartbeatMonitor::new(HeartbeatTiming::DEFAULT, at(0));
+        let back = m.on_wake(at(3_600_000));
+        assert_eq!(back.changed, None);
+        assert!(back.overslept.is_some());
+        assert_eq!(
+            sleep_until(&mut m, 4_000_000),
+            [(3_645_000, Liveness::Stale), (3_690_000, Liveness::TimedOut)]
+        );
+    }
+
+    #[test]
+    fn absence_in_the_stale_phase_is_not_counted_either() {
+        let mut m = HeartbeatMonitor::new(HeartbeatTiming::DEFAULT, at(0));
+        assert_eq!(sleep_until(&mut m, 50_000), [(45_000, Liveness::Stale)]);
+        assert_eq!(m.on_wake(at(89_000)).changed, None);
+        assert_eq!(sleep_until(&mut m, 128_900), []);
+        assert_eq!(sleep_until(&mut m, 129_100), [(129_000, Liveness::TimedOut)]);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_stands_still() {
+        let mut m = HeartbeatMonitor::new(HeartbeatTiming::DEFAULT, at(0));
+        let _ = m.on_received(at(60_000));
+        let before = m;
+        assert_eq!(m.on_wake(at(10)), Observation::default());
+        assert_eq!(m, before);
+    }
+}

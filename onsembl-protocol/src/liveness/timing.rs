@@ -1,0 +1,129 @@
+//! The three times of liveness, and the check that they make sense together.
+
+use core::time::Duration;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Heartbeat interval, stale-after and timeout-after of one session.
+///
+/// `interval < stale_after < timeout_after` always holds. The server decides; the agent obeys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeartbeatTiming {
+    interval_ms: u32,
+    stale_after_ms: u32,
+    timeout_after_ms: u32,
+}
+
+/// Three times that cannot go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidTiming {
+    /// The interval is below [`HeartbeatTiming::MIN_INTERVAL`].
+    #[error("the heartbeat interval must be at least 10ms")]
+    IntervalTooShort,
+    /// One silent interval would already be stale.
+    #[error("stale-after must be longer than the heartbeat interval")]
+    StaleNotAfterInterval,
+    /// There would be no stale phase.
+    #[error("timeout-after must be longer than stale-after")]
+    TimeoutNotAfterStale,
+    /// One of them is above [`HeartbeatTiming::MAX`].
+    #[error("heartbeat times must be at most 24h")]
+    TooLong,
+}
+
+impl HeartbeatTiming {
+    /// 30 s, 45 s and 90 s: the interval and time-out of the existing system (wire reference, 5.1
+    /// and 5.2), and one and a half intervals until a silence is worth showing.
+    pub const DEFAULT: Self =
+        Self { interval_ms: 30_000, stale_after_ms: 45_000, timeout_after_ms: 90_000 };
+    /// Below this, timers and schedulers are the larger part of any measured silence.
+    pub const MIN_INTERVAL: Duration = Duration::from_millis(10);
+    /// The longest of the three times.
+    pub const MAX: Duration = Duration::from_secs(24 * 3600);
+
+    /// Checks the three times, which count in whole milliseconds.
+    pub const fn new(
+        interval: Duration,
+        stale_after: Duration,
+        timeout_after: Duration,
+    ) -> Result<Self, InvalidTiming> {
+        let max = Self::MAX.as_millis();
+        let (i, s, t) = (interval.as_millis(), stale_after.as_millis(), timeout_after.as_millis());
+        if i > max || s > max || t > max {
+            return Err(InvalidTiming::TooLong);
+        }
+        if i < Self::MIN_INTERVAL.as_millis() {
+            return Err(InvalidTiming::IntervalTooShort);
+        }
+        if s <= i {
+            return Err(InvalidTiming::StaleNotAfterInterval);
+        }
+        if t <= s {
+            return Err(InvalidTiming::TimeoutNotAfterStale);
+        }
+        Ok(Self { interval_ms: i as u32, stale_after_ms: s as u32, timeout_after_ms: t as u32 })
+    }
+
+    /// Time between two heartbeats of one direction.
+    pub const fn interval(self) -> Duration {
+        Duration::from_millis(self.interval_ms as u64)
+    }
+
+    /// Silence after which the peer is stale.
+    pub const fn stale_after(self) -> Duration {
+        Duration::from_millis(self.stale_after_ms as u64)
+    }
+
+    /// Silence after which the link is given up.
+    pub const fn timeout_after(self) -> Duration {
+        Duration::from_millis(self.timeout_after_ms as u64)
+    }
+
+    /// How long an answer may wait for the recording of the heartbeat it answers, and the age from
+    /// which an unrecorded heartbeat is named: half an interval, so that both ends know within two
+    /// intervals whatever the phase.
+    pub const fn recording_grace(self) -> Duration {
+        Duration::from_millis(self.interval_ms as u64 / 2)
+    }
+}
+
+impl Default for HeartbeatTiming {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// The three times as they travel, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WireTiming {
+    /// Heartbeat interval.
+    pub heartbeat_interval_ms: u64,
+    /// Silence until stale.
+    pub stale_after_ms: u64,
+    /// Silence until timed-out.
+    pub timeout_after_ms: u64,
+}
+
+impl From<HeartbeatTiming> for WireTiming {
+    fn from(t: HeartbeatTiming) -> Self {
+        Self {
+            heartbeat_interval_ms: t.interval_ms.into(),
+            stale_after_ms: t.stale_after_ms.into(),
+            timeout_after_ms: t.timeout_after_ms.into(),
+        }
+    }
+}
+
+impl TryFrom<WireTiming> for HeartbeatTiming {
+    type Error = InvalidTiming;
+
+    fn try_from(w: WireTiming) -> Result<Self, InvalidTiming> {
+        Self::new(
+            Duration::from_millis(w.heartbeat_interval_ms),
+            Duration::from_millis(w.stale_after_ms),
+            Duration::from_millis(w.timeout_after_ms),
+        )
+    }
+}

@@ -1,0 +1,180 @@
+//! Time as a value: the core never reads a clock, it is told what the clocks said.
+//!
+//! Here live [`Timestamp`] (what deadlines are computed from), [`WallTime`] (a label for people),
+//! [`Now`] (one sample of all clocks) and [`Deadline`]. Nothing here may know why a time matters.
+
+use core::fmt;
+use core::num::NonZeroU64;
+use core::time::Duration;
+
+/// A point on a monotonic clock: nanoseconds since an origin that the owner of the clock picks.
+///
+/// Two timestamps compare only if they come from the same clock. Arithmetic saturates, so no input
+/// can make it panic; the range is 584 years.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(NonZeroU64);
+
+impl Timestamp {
+    /// The origin itself: the earliest timestamp there is.
+    pub const ORIGIN: Self = Self(NonZeroU64::MIN);
+    /// The latest timestamp there is.
+    pub const MAX: Self = Self(NonZeroU64::MAX);
+
+    /// The timestamp `elapsed` after the origin.
+    pub const fn from_origin(elapsed: Duration) -> Self {
+        Self::ORIGIN.saturating_add(elapsed)
+    }
+
+    /// Time since the origin.
+    pub const fn since_origin(self) -> Duration {
+        Duration::from_nanos(self.0.get() - 1)
+    }
+
+    /// This timestamp moved later by `by`.
+    pub const fn saturating_add(self, by: Duration) -> Self {
+        let nanos = by.as_nanos();
+        let nanos = if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 };
+        Self(self.0.saturating_add(nanos))
+    }
+
+    /// Time from `earlier` to this timestamp; zero if `earlier` is later.
+    pub const fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let d = self.since_origin();
+        write!(f, "+{}.{:03}s", d.as_secs(), d.subsec_millis())
+    }
+}
+
+/// Milliseconds since the Unix epoch by some host's wall clock.
+///
+/// Only ever a label: no decision of this crate compares wall times, because they jump and because
+/// two hosts disagree (field defect 45).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct WallTime(i64);
+
+impl WallTime {
+    /// The wall time `millis` milliseconds after the Unix epoch.
+    pub const fn from_unix_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn unix_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Reads an RFC 3339 text; `None` if it is not one.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|t| Self(t.as_millisecond()))
+    }
+}
+
+impl fmt::Debug for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds; the bare number if no calendar holds it.
+impl fmt::Display for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(t) => write!(f, "{t:.3}"),
+            Err(_) => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// One sample of a host's clocks, taken when an event is handed to a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Runs only while the host is awake (`CLOCK_MONOTONIC`). All deadlines are on this clock.
+    pub monotonic: Timestamp,
+    /// Runs through suspend too (`CLOCK_BOOTTIME`). When it gains on `monotonic`, the host slept.
+    pub boot: Timestamp,
+    /// What the wall says. A label.
+    pub wall: WallTime,
+}
+
+impl Now {
+    /// A sample of a host that never sleeps and whose clocks all started together.
+    /// Simulations and examples use it.
+    pub const fn from_origin(elapsed: Duration) -> Self {
+        let at = Timestamp::from_origin(elapsed);
+        Self { monotonic: at, boot: at, wall: WallTime((elapsed.as_millis() & 0x7fff_ffff_ffff) as i64) }
+    }
+
+    /// How long the host was suspended between `earlier` and this sample.
+    pub const fn suspended_since(&self, earlier: &Self) -> Duration {
+        let boot = self.boot.saturating_since(earlier.boot);
+        let awake = self.monotonic.saturating_since(earlier.monotonic);
+        boot.saturating_sub(awake)
+    }
+}
+
+/// When a machine wants to be woken: absolute, and always later than the `now` it was computed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[must_use = "a deadline that is not armed is a state without a way out"]
+pub enum Deadline {
+    /// No wake-up is needed.
+    #[default]
+    Never,
+    /// Wake at this time, or as soon after it as can be.
+    At(Timestamp),
+}
+
+impl Deadline {
+    /// The earlier of two deadlines.
+    pub fn min(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Never, d) | (d, Self::Never) => d,
+            (Self::At(a), Self::At(b)) => Self::At(a.min(b)),
+        }
+    }
+
+    /// Whether the deadline has come.
+    pub fn is_due(self, now: Timestamp) -> bool {
+        match self {
+            Self::Never => false,
+            Self::At(at) => at <= now,
+        }
+    }
+
+    /// How late `now` is; zero if the deadline is still ahead.
+    pub fn overdue_by(self, now: Timestamp) -> Duration {
+        match self {
+            Self::Never => Duration::ZERO,
+            Self::At(at) => now.saturating_since(at),
+        }
+    }
+}
+
+/// A duration as people write it: `90s`, `2.5s`, `5m`, `250ms`. For reasons and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Human(pub Duration);
+
+impl fmt::Display for Human {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_millis();
+        if ms < 1000 {
+            write!(f, "{ms}ms")
+        } else if ms >= 60_000 && ms.is_multiple_of(60_000) {
+            write!(f, "{}m", ms / 60_000)
+        } else if ms.is_multiple_of(1000) {
+            write!(f, "{}s", ms / 1000)
+        } else {
+            write!(f, "{}.{}s", ms / 1000, (ms % 1000) / 100)
+        }
+    }
+}
