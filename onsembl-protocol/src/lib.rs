@@ -8,8 +8,11 @@ extern crate alloc;
 extern crate std;
 
 pub mod close;
+pub mod command;
 pub mod id;
 pub mod limits;
 pub mod liveness;
+pub mod output;
+pub mod session;
 pub mod step;
 pub mod time;

@@ -1,0 +1,51 @@
+//! Why a dial attempt brought no link.
+
+use core::fmt;
+use core::time::Duration;
+
+/// The failure of one attempt to open a link, as far as it decides what to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DialFailure {
+    /// Name resolution or connecting failed.
+    Unreachable,
+    /// The attempt took longer than it may.
+    TimedOut,
+    /// The TLS handshake failed.
+    Tls,
+    /// The answer was not a WebSocket upgrade (HTTP status in it; 0 when it was no HTTP at all).
+    NotAServer(u16),
+    /// HTTP 401: the token is bad, missing or expired.
+    Unauthorized,
+    /// HTTP 403: the token was revoked or the agent deleted. Permanent.
+    Forbidden,
+    /// HTTP 429 or 503, with its `Retry-After` if it named one.
+    Busy {
+        /// How long the server asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl fmt::Display for DialFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable => f.write_str("the server is not reachable"),
+            Self::TimedOut => f.write_str("the server did not answer the dial in time"),
+            Self::Tls => f.write_str("the TLS handshake failed; check certificate and server name"),
+            Self::NotAServer(0) => f.write_str("what answers there does not speak HTTP"),
+            Self::NotAServer(status) => {
+                write!(f, "no WebSocket there (HTTP {status}); check the server URL")
+            }
+            Self::Unauthorized => {
+                f.write_str("the server refused the token (HTTP 401); a new token is needed")
+            }
+            Self::Forbidden => {
+                f.write_str("the server refuses this agent for good (HTTP 403: revoked or deleted)")
+            }
+            Self::Busy { retry_after: Some(d) } => {
+                write!(f, "the server is busy and asks to wait {}s", d.as_secs())
+            }
+            Self::Busy { retry_after: None } => f.write_str("the server is busy"),
+        }
+    }
+}
