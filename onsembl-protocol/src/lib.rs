@@ -15,4 +15,6 @@ pub mod liveness;
 pub mod output;
 pub mod session;
 pub mod step;
+pub mod supervisor;
 pub mod time;
+pub mod wire;

@@ -143,6 +143,14 @@ impl Deadline {
         }
     }
 
+    /// This deadline, but later than `now` in any case, so that no driver can spin on it.
+    pub fn after(self, now: Timestamp) -> Self {
+        match self {
+            Self::Never => Self::Never,
+            Self::At(at) => Self::At(at.max(now.saturating_add(Duration::from_nanos(1)))),
+        }
+    }
+
     /// Whether the deadline has come.
     pub fn is_due(self, now: Timestamp) -> bool {
         match self {

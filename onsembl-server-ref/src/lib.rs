@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The reference control server of Onsembl, as a library.
+
+pub mod store;

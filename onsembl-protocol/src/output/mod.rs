@@ -1,5 +1,9 @@
 //! Output of processes as numbered bytes: which stream, where in it, and who may still hold it.
 
+mod cut;
+mod outbox;
 mod stream;
 
+pub use cut::Utf8Cutter;
+pub use outbox::{CHUNK_BYTES, Chunk, Outbox};
 pub use stream::{Stream, StreamPosition};

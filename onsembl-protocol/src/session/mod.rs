@@ -1,5 +1,23 @@
 //! Sessions: the machines that hold a link, judge it, give it up and get it back.
 
+mod agent;
+mod agent_types;
+mod dashboard;
 mod dial;
+mod greeting;
+mod server;
+mod server_types;
 
+pub use agent::AgentConnection;
+pub use agent_types::{
+    AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
+    Dialect, EchoBits, HelloRefusal, ServerBeat, SessionTerms,
+};
+pub use dashboard::{DashboardAction, DashboardConnection, DashboardEvent};
 pub use dial::DialFailure;
+pub use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
+pub use server::ServerConnection;
+pub use server_types::{
+    BeatOut, Because, Claimant, Presence, PresenceCause, PresenceStatus, ServerAction,
+    ServerConfig, ServerEvent, ServerInbound, StoreTrouble,
+};

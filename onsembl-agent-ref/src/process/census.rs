@@ -1,0 +1,113 @@
+//! Counting the living of a process group.
+//!
+//! The kernel counts the dead in until their parent reaps them, which for orphans is process 1.
+//! Some reap only every few seconds, and what runs as process 1 of a container may never do so.
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Whether no process of the group `id` is alive any more, as far as `/proc` shows. Where there is
+/// no `/proc`, nobody is known to be dead, and this is `false`.
+pub(super) fn all_dead(id: Pid) -> bool {
+    // Twice, because a process can be born behind the reading position and its parent die before it.
+    (0..2).all(|_| nobody_seen(id).unwrap_or(false))
+}
+
+fn nobody_seen(id: Pid) -> io::Result<bool> {
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let is_process = entry.file_name().to_str().is_some_and(|name| name.parse::<i32>().is_ok());
+        if is_process && is_living_member(id, &entry.path().join("stat"))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn is_living_member(id: Pid, stat: &Path) -> io::Result<bool> {
+    match fs::read(stat) {
+        // What cannot be understood counts as alive.
+        Ok(line) => Ok(Line::parse(&String::from_utf8_lossy(&line))
+            .is_none_or(|line| line.group == id.as_raw_pid() && !line.is_dead())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        // Reaped between opening and reading.
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What matters of a line of `/proc/<pid>/stat`, by the field numbers of proc(5).
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    /// Field 3.
+    state: char,
+    /// Field 5.
+    group: i32,
+    /// Field 20.
+    threads: u32,
+}
+
+impl Line {
+    fn parse(line: &str) -> Option<Self> {
+        // Field 2 is the name of the program, which can hold anything, spaces and brackets too.
+        let (_, from_3) = line.rsplit_once(')')?;
+        let mut fields = from_3.split_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let group = fields.nth(1)?.parse().ok()?;
+        let threads = fields.nth(14)?.parse().ok()?;
+        Some(Self { state, group, threads })
+    }
+
+    /// A process whose first thread has ended looks like a zombie while its other threads run.
+    fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x') && self.threads <= 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_group_lives() {
+        assert!(!all_dead(rustix::process::getpgrp()));
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_has_no_living() {
+        assert!(all_dead(Pid::from_raw(i32::MAX).unwrap()));
+    }
+
+    #[test]
+    fn a_line_is_read_behind_the_name_whatever_the_name_holds() {
+        for (name, state, threads, dead) in [
+            ("sh", 'S', 1, false),
+            ("sh", 'R', 8, false),
+            ("sh", 'T', 1, false),
+            ("sh", 'Z', 1, true),
+            ("sh", 'X', 0, true),
+            ("first thread gone", 'Z', 3, false),
+            ("a) Z 1 8 8 (b", 'S', 1, false),
+            ("a) S 1 8 8 (b", 'Z', 1, true),
+        ] {
+            let text =
+                format!("9 ({name}) {state} 1 7 5 0 -1 42 0 0 0 0 0 0 0 0 20 0 {threads} 0 3");
+            let line = Line::parse(&text).unwrap();
+            assert_eq!(line, Line { state, group: 7, threads });
+            assert_eq!(line.is_dead(), dead, "{text}");
+        }
+        for odd in ["", "9 (sh) Z", "9 (sh) Z 1 x 5 0 -1 42 0 0 0 0 0 0 0 0 20 0 1 0 3"] {
+            assert_eq!(Line::parse(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_line_of_this_process_says_what_the_system_says() {
+        let line = Line::parse(&fs::read_to_string("/proc/self/stat").unwrap()).unwrap();
+        assert_eq!(line.group, rustix::process::getpgrp().as_raw_pid());
+        assert!(!line.is_dead());
+    }
+}

@@ -1,0 +1,114 @@
+//! A process group: sending it signals, and asking whether anyone is left in it.
+//!
+//! # The rule
+//!
+//! A number of a process or group is given out again once nobody bears it, so a signal sent late
+//! can hit a stranger. We signal a group only
+//!
+//! - while its leader has not been reaped: even dead, it keeps the number; or
+//! - after that, while the group has living members: they keep the number too. That is asked right
+//!   before each signal, and the first answer "nobody" is final, whatever a later one would say.
+//!
+//! Numbers 0 (our own group) and 1 (every process there is, when negated) are never groups here.
+
+use super::census;
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
+};
+
+/// A process group that we started, led by the process of the same number.
+#[derive(Debug)]
+pub(super) struct Group {
+    id: Pid,
+    leader_reaped: bool,
+    seen_empty: bool,
+}
+
+impl Group {
+    /// The group led by the process `pid`, which must be a child of ours that is not yet reaped.
+    /// `None` for numbers that can never be such a child.
+    pub(super) fn led_by(pid: u32) -> Option<Self> {
+        let id = i32::try_from(pid).ok().filter(|raw| *raw > 1).and_then(Pid::from_raw)?;
+        Some(Self { id, leader_reaped: false, seen_empty: false })
+    }
+
+    pub(super) fn leader(&self) -> Pid {
+        self.id
+    }
+
+    /// Says that the leader's number is no longer kept by the leader itself.
+    pub(super) fn leader_was_reaped(&mut self) {
+        self.leader_reaped = true;
+    }
+
+    pub(super) fn is_leader_reaped(&self) -> bool {
+        self.leader_reaped
+    }
+
+    /// Sends `signal` to every member, if the rule allows.
+    pub(super) fn signal(&mut self, signal: Signal) {
+        if self.is_empty() {
+            return;
+        }
+        match kill_process_group(self.id, signal) {
+            Ok(()) => tracing::debug!(group = %self.id, ?signal, "signal sent to process group"),
+            Err(Errno::SRCH) => self.seen_empty = self.leader_reaped,
+            Err(errno) => {
+                tracing::error!(group = %self.id, ?signal, %errno, "process group cannot be signalled");
+            }
+        }
+    }
+
+    /// Whether nobody of it is left alive. While its leader is not reaped that is not asked.
+    pub(super) fn is_empty(&mut self) -> bool {
+        if self.leader_reaped && !self.seen_empty {
+            self.seen_empty = match test_kill_process_group(self.id) {
+                Err(Errno::SRCH) => true,
+                Ok(()) => census::all_dead(self.id),
+                // Members whom we may not even signal.
+                Err(_) => false,
+            };
+            if self.seen_empty {
+                self.reap_orphans();
+            }
+        }
+        self.seen_empty
+    }
+
+    /// Where the agent is process 1 of a container (or a subreaper), orphans of the group become
+    /// its children, and nobody else would ever reap them. Elsewhere there are none.
+    fn reap_orphans(&self) {
+        let dead = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        while let Ok(Some(_)) = waitid(WaitId::Pgid(Some(self.id)), dead) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_group_and_process_one_are_never_groups() {
+        for pid in [0, 1, u32::MAX, 1 << 31] {
+            assert!(Group::led_by(pid).is_none(), "{pid}");
+        }
+        assert!(Group::led_by(2).is_some());
+    }
+
+    #[test]
+    fn a_group_once_seen_empty_stays_empty_even_if_the_number_lives_again() {
+        let mut gone =
+            Group { id: rustix::process::getpgrp(), leader_reaped: true, seen_empty: true };
+        assert!(gone.is_empty());
+        // Had it been sent, this would have ended the test process.
+        gone.signal(Signal::KILL);
+    }
+
+    #[test]
+    fn before_its_leader_is_reaped_a_group_is_not_empty() {
+        let mut group =
+            Group { id: rustix::process::getpgrp(), leader_reaped: false, seen_empty: false };
+        assert!(!group.is_empty());
+    }
+}

@@ -1,0 +1,74 @@
+//! What the owner of a process holds: who it is, and a way to give it orders.
+
+use onsembl_protocol::id::Incarnation;
+use rustix::process::Pid;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The orders that stand, as the task of the process reads them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Orders {
+    pub(super) paused: bool,
+    pub(super) stop: Option<Stop>,
+}
+
+/// How to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// `SIGTERM`, and `SIGKILL` after this time.
+    Terminate(Duration),
+    /// `SIGKILL`.
+    Kill,
+}
+
+/// A started process. Dropping it changes nothing but that a pause ends: nobody could end it later.
+#[derive(Debug)]
+pub struct ProcessHandle {
+    pid: Pid,
+    incarnation: Incarnation,
+    orders: watch::Sender<Orders>,
+}
+
+impl ProcessHandle {
+    pub(super) fn new(pid: Pid, incarnation: Incarnation, orders: watch::Sender<Orders>) -> Self {
+        Self { pid, incarnation, orders }
+    }
+
+    /// Tells this process from any other under the same command id: its start in milliseconds of
+    /// wall time since 1970.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The process id of the leader, which is also the id of its group. A label: the process may
+    /// be gone, so signal it only through this handle.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Asks the whole group to end (`SIGTERM`, and `SIGCONT` for those that are stopped) and kills
+    /// what is left of it after `grace`. A second call changes nothing, nor does one after the end.
+    pub fn cancel(&self, grace: Duration) {
+        self.orders.send_if_modified(|orders| {
+            let first = orders.stop.is_none();
+            orders.stop = orders.stop.or(Some(Stop::Terminate(grace)));
+            first
+        });
+    }
+
+    /// Kills the whole group at once, also during the grace of a [`cancel`](Self::cancel).
+    pub fn kill(&self) {
+        self.orders.send_modify(|orders| orders.stop = Some(Stop::Kill));
+    }
+
+    /// Stops reading output. The process blocks when its pipes are full; orders reach it all the
+    /// same, but its end is told only after reading was resumed and the rest was delivered.
+    pub fn pause_reading(&self) {
+        self.orders.send_modify(|orders| orders.paused = true);
+    }
+
+    /// Reads on.
+    pub fn resume_reading(&self) {
+        self.orders.send_modify(|orders| orders.paused = false);
+    }
+}

@@ -1,0 +1,132 @@
+//! Runs shell commands, each in a process group of its own, and streams what they write.
+//!
+//! Here lives the effect: fork, pipes, signals. Which command may run, what becomes of its output
+//! and when it is to be cancelled is decided elsewhere.
+//!
+//! # What is promised
+//!
+//! - Output comes byte for byte, in order within a stream. The two streams race fairly; between
+//!   them there is no order, because the kernel keeps none.
+//! - [`ProcessEvent::Ended`] comes exactly once and last.
+//! - When the consumer takes no events, or reading is paused, nothing is read (at most one chunk
+//!   of [`CHUNK_BYTES`] is held) and the process blocks on its pipe.
+//! - A dropped [`ProcessHandle`] leaves the process alone. A dropped event receiver does too: its
+//!   output is then read and thrown away, so that it dies of no `SIGPIPE`.
+//!
+//! # When a process has ended
+//!
+//! When its leader (the shell) has exited and both pipes are at their end. A background process
+//! that outlives the leader keeps the pipes open; then the end is whichever comes first:
+//!
+//! - the pipes reach their end;
+//! - [`SILENCE_AFTER_EXIT`] passes without a byte, counted only while we read. What such a
+//!   process writes later is thrown away; it is not stopped;
+//! - the process is cancelled or killed and the group is seen empty, or is given up on
+//!   [`KILL_CONFIRMATION`] after `SIGKILL`.
+//!
+//! In each case the bytes that are in the pipes at that moment are delivered first.
+//!
+//! # Whom we signal
+//!
+//! A signal goes to a whole group, and only while its number is certain to be ours; see the rule
+//! in `group.rs`.
+
+mod census;
+mod drive;
+mod group;
+mod handle;
+mod leader;
+mod pipes;
+mod spec;
+mod stopping;
+
+pub use handle::ProcessHandle;
+pub use spec::{ProcessSpec, SpawnError};
+
+use bytes::Bytes;
+use drive::Process;
+use group::Group;
+use leader::Leader;
+use onsembl_protocol::command::Exit;
+use onsembl_protocol::id::Incarnation;
+use onsembl_protocol::output::Stream;
+use pipes::Outputs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, watch};
+
+/// The most bytes of one [`ProcessEvent::Output`].
+pub const CHUNK_BYTES: usize = 16 * 1024;
+
+/// How long the pipes may be silent after the leader's exit before a background process that
+/// still holds them no longer delays [`ProcessEvent::Ended`].
+pub const SILENCE_AFTER_EXIT: Duration = Duration::from_secs(2);
+
+/// How long after `SIGKILL` the group may take to vanish before it is reported as not empty.
+pub const KILL_CONFIRMATION: Duration = Duration::from_secs(2);
+
+/// What a process does, in the order in which it did it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProcessEvent<K> {
+    /// It wrote.
+    Output {
+        /// The key given to [`spawn`].
+        key: K,
+        /// Where it wrote.
+        stream: Stream,
+        /// What it wrote: 1 to [`CHUNK_BYTES`] bytes, cut anywhere.
+        bytes: Bytes,
+    },
+    /// It ended. Nothing follows under this key.
+    Ended {
+        /// The key given to [`spawn`].
+        key: K,
+        /// How the leader ended.
+        exit: Exit,
+        /// Whether it was confirmed that no process of the group is alive. `false` when a
+        /// background process lives on, or could not be killed.
+        group_empty: bool,
+    },
+}
+
+/// Starts `spec` and streams what it does to `events`, under `key`.
+///
+/// Must be called within a Tokio runtime with its IO and time drivers on.
+///
+/// # Errors
+///
+/// See [`SpawnError`]. Nothing runs then, and no event comes.
+pub fn spawn<K>(
+    spec: &ProcessSpec,
+    key: K,
+    events: mpsc::Sender<ProcessEvent<K>>,
+) -> Result<ProcessHandle, SpawnError>
+where
+    K: Clone + Send + 'static,
+{
+    let child_signals = leader::child_signals().map_err(SpawnError::Watch)?;
+    let mut child = spec.start()?;
+    let incarnation = Incarnation(wall_millis());
+    let parts = (child.id().and_then(Group::led_by), child.stdout.take(), child.stderr.take());
+    let (Some(group), Some(stdout), Some(stderr)) = parts else {
+        return Err(SpawnError::Start(std::io::Error::other("it has no process id or no pipes")));
+    };
+    let pid = group.leader();
+    let (orders, orders_taken) = watch::channel(handle::Orders::default());
+    tracing::debug!(pid = pid.as_raw_nonzero(), %incarnation, "process started");
+    tokio::spawn(drive::drive(Process {
+        key,
+        child,
+        leader: Leader::new(pid, child_signals),
+        group,
+        outputs: Outputs::new(stdout, stderr),
+        orders: orders_taken,
+        events,
+    }));
+    Ok(ProcessHandle::new(pid, incarnation, orders))
+}
+
+fn wall_millis() -> u64 {
+    // A clock before 1970 gives 0: the number is a label that tells two runs of one id apart.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,122 @@
+//! `status.json`: what a running agent says of itself to whoever asks on the same machine.
+//!
+//! Holds no token. Whether it is current, [`is_live`] tells: a file outlives its writer.
+
+use crate::state_dir::{Durability, STATUS_FILE, StateDir, StateDirError, io_error, replace_file};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+pub use crate::state_dir::is_live;
+
+/// The most that is read of a status file, which has about 500 bytes.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// The content of the status file. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatusFile {
+    /// The process that wrote it.
+    pub pid: u32,
+    /// The agent's name.
+    pub name: String,
+    /// The server's address as [`public_server`] gives it.
+    pub server: String,
+    /// The state of the connection.
+    pub state: String,
+    /// Since when it is in this state.
+    pub since: String,
+    /// Why it is.
+    pub because: String,
+    /// The id that the server gave it, once it did.
+    pub agent_id: Option<String>,
+    /// The epoch of the session, while there is one.
+    pub epoch: Option<u64>,
+    /// When the last heartbeat was sent.
+    pub last_heartbeat_sent: Option<String>,
+    /// When the server last answered one.
+    pub last_heartbeat_answered: Option<String>,
+    /// Commands whose processes run.
+    pub running_commands: u32,
+    /// When this was written.
+    pub updated_at: String,
+}
+
+impl AgentStatusFile {
+    /// Writes it into `dir`; readers see the old or the new content, never a part. Short, but
+    /// blocks.
+    ///
+    /// # Errors
+    ///
+    /// When the file system refuses.
+    pub fn write(&self, dir: &StateDir) -> Result<(), StateDirError> {
+        let path = dir.path().join(STATUS_FILE);
+        let failed = io_error("write the status file", &path);
+        let mut json = match serde_json::to_vec_pretty(self) {
+            Ok(json) => json,
+            Err(error) => return Err(failed(error.into())),
+        };
+        json.push(b'\n');
+        replace_file(&path, &json, Durability::SurvivesExit).map_err(failed)
+    }
+
+    /// Reads what is in the directory `dir`; `None` if no agent ever wrote there.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is not a status file.
+    pub fn read(dir: &Path) -> Result<Option<Self>, StateDirError> {
+        let path = dir.join(STATUS_FILE);
+        let mut json = Vec::new();
+        match File::open(&path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut json)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(io_error("read the status file", &path)(source)),
+        }
+        match serde_json::from_slice(&json) {
+            Ok(status) => Ok(Some(status)),
+            Err(source) => Err(StateDirError::StatusCorrupt { path, source }),
+        }
+    }
+}
+
+/// `url` without what may hold a secret: user and password, query and fragment.
+pub fn public_server(url: &str) -> String {
+    let end = url.find(['?', '#']).unwrap_or(url.len());
+    let url = url.get(..end).unwrap_or_default();
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, url),
+    };
+    let (authority, path) = match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, ""),
+    };
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    match scheme {
+        Some(scheme) => format!("{scheme}://{host}{path}"),
+        None => format!("{host}{path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_server_address_holds_no_secret() {
+        for (url, public) in [
+            ("wss://host.example:8443/ws/agent", "wss://host.example:8443/ws/agent"),
+            ("ws://host/ws?token=secret", "ws://host/ws"),
+            ("ws://host?token=a/b", "ws://host"),
+            ("ws://host/#secret", "ws://host/"),
+            ("https://user:secret@host/p@th", "https://host/p@th"),
+            ("https://user:se@cret@host", "https://host"),
+            ("user:secret@host:80", "host:80"),
+            ("ws://[::1]:8080/", "ws://[::1]:8080/"),
+            ("", ""),
+        ] {
+            assert_eq!(public_server(url), public);
+        }
+    }
+}

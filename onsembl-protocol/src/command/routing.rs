@@ -1,0 +1,92 @@
+//! Who may command whom.
+//!
+//! A user reaches only agents of that user; nothing else about a request, and nothing in its text,
+//! decides where it goes (field defect 4).
+
+use crate::id::AgentId;
+use alloc::vec::Vec;
+use thiserror::Error;
+
+/// An agent of the user who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// Its id.
+    pub id: &'a AgentId,
+    /// Its name.
+    pub name: &'a str,
+    /// Ids it went by before a server taught it this one.
+    pub aliases: &'a [AgentId],
+    /// Whether it takes commands now.
+    pub available: bool,
+}
+
+/// Why a request reaches no agent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unroutable {
+    /// None of the user's agents has this id or name.
+    #[error("no agent of yours is called {0:?}; list them with `onsembl-server agents`")]
+    NotFound(AgentId),
+    /// Several of the user's agents have this name.
+    #[error("{count} agents of yours are called {wanted:?}; name one by its id")]
+    Ambiguous {
+        /// What was asked for.
+        wanted: AgentId,
+        /// How many have that name.
+        count: usize,
+    },
+    /// The request names no agent, and not exactly one could be meant.
+    #[error("the request names no agent, and {0} of yours could be meant")]
+    Unnamed(usize),
+}
+
+/// Finds the agent that a request means: by id, then by an earlier id, then by name; and a request
+/// that names none means the only agent that is available.
+///
+/// # Errors
+/// [`Unroutable`]: the requester must name an agent, or another one.
+pub fn choose_agent<'a>(
+    wanted: Option<&AgentId>,
+    agents: &[Candidate<'a>],
+) -> Result<&'a AgentId, Unroutable> {
+    let Some(wanted) = wanted else {
+        let mut available = agents.iter().filter(|a| a.available);
+        return match (available.next(), available.count()) {
+            (Some(only), 0) => Ok(only.id),
+            (first, more) => Err(Unroutable::Unnamed(usize::from(first.is_some()) + more)),
+        };
+    };
+    if let Some(agent) = agents.iter().find(|a| a.id == wanted) {
+        return Ok(agent.id);
+    }
+    if let Some(agent) = agents.iter().find(|a| a.aliases.contains(wanted)) {
+        return Ok(agent.id);
+    }
+    let named: Vec<_> = agents.iter().filter(|a| a.name == wanted.as_str()).collect();
+    match named.as_slice() {
+        [] => Err(Unroutable::NotFound(wanted.clone())),
+        [only] => Ok(only.id),
+        several => Err(Unroutable::Ambiguous { wanted: wanted.clone(), count: several.len() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_go_before_names_and_ambiguity_is_said() {
+        let ids = ["a", "b", "c"].map(AgentId::new);
+        let names = ["dev", "dev", "a"];
+        let agents: Vec<_> = ids
+            .iter()
+            .zip(names)
+            .map(|(id, name)| Candidate { id, name, aliases: &[], available: name == "a" })
+            .collect();
+        let ask = |text: &str| choose_agent(Some(&AgentId::new(text)), &agents);
+        assert_eq!(ask("a"), Ok(&ids[0]));
+        assert!(matches!(ask("dev"), Err(Unroutable::Ambiguous { count: 2, .. })));
+        assert!(matches!(ask("x"), Err(Unroutable::NotFound(_))));
+        assert_eq!(choose_agent(None, &agents), Ok(&ids[2]));
+        assert_eq!(choose_agent(None, &agents[..2]), Err(Unroutable::Unnamed(0)));
+    }
+}

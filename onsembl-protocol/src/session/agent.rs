@@ -1,0 +1,498 @@
+//! The agent's end of its connection: idle, connecting, joining, connected, stale, timed-out,
+//! reconnecting, closed.
+//!
+//! [`AgentConnection`] decides when to dial, when to beat, when to give a link up and when to stop
+//! for good. It never sees bytes: the driver tells it what kind of frame came and performs what it
+//! answers.
+
+use super::agent_types::{
+    AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
+    Dialect, HelloRefusal, SessionTerms,
+};
+use super::dial::DialFailure;
+use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
+use crate::id::{BeatSequence, Epoch, LinkId};
+use crate::liveness::{Backoff, BeatLedger, HeartbeatMonitor, Impairment, Liveness};
+use crate::step::{Actions, Step};
+use crate::time::{Deadline, Now, Timestamp};
+use core::time::Duration;
+
+/// A gap between the boot clock and the monotonic clock from which the host counts as having slept.
+const SLEPT: Duration = Duration::from_secs(1);
+
+/// The agent's end of its connection, over all its links.
+#[derive(Clone, Debug)]
+pub struct AgentConnection {
+    config: AgentConfig,
+    backoff: Backoff,
+    next_link: LinkId,
+    seen_at: Option<Now>,
+    state: State,
+}
+
+/// What is valid in each state, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    Connecting(Connecting),
+    Joining(Joining),
+    Live(Session),
+    Waiting(Waiting),
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Connecting {
+    link: LinkId,
+    attempt: u32,
+    give_up_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Joining {
+    link: LinkId,
+    give_up_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Session {
+    link: LinkId,
+    epoch: Epoch,
+    dialect: Dialect,
+    monitor: HeartbeatMonitor,
+    beats: BeatLedger,
+    seen_by_server: BeatSequence,
+    recorded: BeatSequence,
+    lag_reported: bool,
+    impairment: Option<Impairment>,
+    stable_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Waiting {
+    timed_out: bool,
+    dial_at: Timestamp,
+}
+
+type Did = Actions<AgentAction>;
+
+impl AgentConnection {
+    /// An idle connection. `seed` makes the dial times of this agent differ from any other's.
+    pub fn new(config: AgentConfig, seed: u64) -> Self {
+        Self {
+            backoff: Backoff::new(config.backoff, seed),
+            config,
+            next_link: LinkId(1),
+            seen_at: None,
+            state: State::Idle,
+        }
+    }
+
+    /// Takes one event at one moment and answers what to do and when to wake.
+    ///
+    /// Total: every event is allowed in every state. An event that names a link which is not the
+    /// current one changes nothing.
+    pub fn handle(&mut self, event: AgentEvent, now: Now) -> Step<AgentAction> {
+        let mut did = Did::none();
+        self.notice_sleep(now, &mut did);
+        let at = self.seen_at.map_or(now.monotonic, |seen| seen.monotonic.max(now.monotonic));
+        self.seen_at = Some(Now { monotonic: at, ..now });
+        match event {
+            AgentEvent::Start => self.start(at, &mut did),
+            AgentEvent::LinkUp(link) => self.link_up(link, at, &mut did),
+            AgentEvent::DialFailed(link, failure) => self.dial_failed(link, failure, at, &mut did),
+            AgentEvent::Received(link, frame) => self.received(link, frame, at, &mut did),
+            AgentEvent::LinkDown(link, reason) => self.link_down(link, reason, at, &mut did),
+            AgentEvent::Stop => self.stop(&mut did),
+            AgentEvent::Wake => self.wake(at, &mut did),
+        }
+        Step { actions: did, deadline: self.deadline().after(at) }
+    }
+
+    /// Where the connection is.
+    pub fn status(&self) -> AgentStatus {
+        match self.state {
+            State::Idle => AgentStatus::Idle,
+            State::Connecting(s) => AgentStatus::Connecting { attempt: s.attempt },
+            State::Joining(_) => AgentStatus::Joining,
+            State::Live(s) => match s.monitor.liveness() {
+                Liveness::Live => AgentStatus::Connected { epoch: s.epoch },
+                Liveness::Stale | Liveness::TimedOut => AgentStatus::Stale { epoch: s.epoch },
+            },
+            State::Waiting(Waiting { timed_out: true, dial_at }) => {
+                AgentStatus::TimedOut { retry_at: dial_at }
+            }
+            State::Waiting(Waiting { timed_out: false, dial_at }) => {
+                AgentStatus::Reconnecting { retry_at: dial_at }
+            }
+            State::Closed => AgentStatus::Closed,
+        }
+    }
+
+    /// When to call with [`AgentEvent::Wake`] if nothing else comes first. `Never` only in
+    /// [`AgentStatus::Idle`] and [`AgentStatus::Closed`].
+    pub fn deadline(&self) -> Deadline {
+        match &self.state {
+            State::Idle | State::Closed => Deadline::Never,
+            State::Connecting(s) => Deadline::At(s.give_up_at),
+            State::Joining(s) => Deadline::At(s.give_up_at),
+            State::Waiting(s) => Deadline::At(s.dial_at),
+            State::Live(s) => s.deadline(),
+        }
+    }
+
+    /// The fault that the live session has, if it has one.
+    pub fn impairment(&self) -> Option<Impairment> {
+        match &self.state {
+            State::Live(s) => s.impairment,
+            State::Idle
+            | State::Connecting(_)
+            | State::Joining(_)
+            | State::Waiting(_)
+            | State::Closed => None,
+        }
+    }
+
+    fn report(&self, cause: AgentCause, did: &mut Did) {
+        did.push(AgentAction::Report(AgentReport { status: self.status(), cause }));
+    }
+
+    fn start(&mut self, at: Timestamp, did: &mut Did) {
+        if self.state == State::Idle {
+            self.dial(AgentCause::Started, at, did);
+        }
+    }
+
+    fn dial(&mut self, cause: AgentCause, at: Timestamp, did: &mut Did) {
+        let link = self.next_link;
+        self.next_link = link.next();
+        self.state = State::Connecting(Connecting {
+            link,
+            attempt: self.backoff.attempts().saturating_add(1),
+            give_up_at: at.saturating_add(self.config.dial_timeout),
+        });
+        did.push(AgentAction::Dial(link));
+        self.report(cause, did);
+    }
+
+    fn link_up(&mut self, link: LinkId, at: Timestamp, did: &mut Did) {
+        match self.state {
+            State::Connecting(s) if s.link == link => {
+                let give_up_at = at.saturating_add(self.config.hello_timeout);
+                self.state = State::Joining(Joining { link, give_up_at });
+                did.push(AgentAction::SendHello(link));
+                self.report(AgentCause::LinkOpened, did);
+            }
+            // A dial that was given up may still succeed; its socket must not live on as an orphan
+            // (field defect 14).
+            State::Idle
+            | State::Connecting(_)
+            | State::Joining(_)
+            | State::Live(_)
+            | State::Waiting(_)
+            | State::Closed => did.push(AgentAction::Close(link, CloseCause::Superseded)),
+        }
+    }
+
+    fn dial_failed(&mut self, link: LinkId, failure: DialFailure, at: Timestamp, did: &mut Did) {
+        let State::Connecting(s) = self.state else { return };
+        if s.link != link {
+            return;
+        }
+        let cause = AgentCause::DialFailed(failure);
+        match failure {
+            DialFailure::Forbidden => self.close_for_good(cause, did),
+            DialFailure::Unauthorized => {
+                let dial_at = self.backoff.next_attempt_unauthorized(at);
+                self.wait(false, dial_at, cause, did);
+            }
+            DialFailure::Busy { retry_after: Some(wait) } => {
+                let dial_at = self.backoff.next_attempt_after(at, wait);
+                self.wait(false, dial_at, cause, did);
+            }
+            DialFailure::Busy { retry_after: None }
+            | DialFailure::Unreachable
+            | DialFailure::TimedOut
+            | DialFailure::Tls
+            | DialFailure::NotAServer(_) => self.wait_by_backoff(false, at, cause, did),
+        }
+    }
+
+    fn received(&mut self, link: LinkId, frame: AgentInbound, at: Timestamp, did: &mut Did) {
+        match self.state {
+            State::Joining(s) if s.link == link => self.received_joining(link, frame, at, did),
+            State::Live(mut s) if s.link == link => {
+                s.received(frame, at, did);
+                let revived = s.observe_frame(at, did);
+                self.state = State::Live(s);
+                if revived {
+                    self.report(AgentCause::HeardAgain, did);
+                }
+                self.review(at, did);
+            }
+            State::Idle
+            | State::Connecting(_)
+            | State::Joining(_)
+            | State::Live(_)
+            | State::Waiting(_)
+            | State::Closed => {}
+        }
+    }
+
+    fn received_joining(&mut self, link: LinkId, frame: AgentInbound, at: Timestamp, did: &mut Did) {
+        match frame {
+            AgentInbound::HelloAccepted(terms) => {
+                self.state = State::Live(Session::new(link, terms, &self.config, at));
+                self.report(AgentCause::HelloAccepted, did);
+                self.wake_session(at, did);
+            }
+            AgentInbound::HelloRefused(refusal) => {
+                did.push(AgentAction::Close(link, CloseCause::NoAnswer));
+                let cause = AgentCause::HelloRefused(refusal);
+                match refusal {
+                    HelloRefusal::Unauthorized => {
+                        let dial_at = self.backoff.next_attempt_unauthorized(at);
+                        self.wait(false, dial_at, cause, did);
+                    }
+                    HelloRefusal::Other => self.wait_by_backoff(false, at, cause, did),
+                }
+            }
+            AgentInbound::Ping { echo } => did.push(AgentAction::SendPong { link, echo }),
+            AgentInbound::Heartbeat(_) | AgentInbound::Other => {}
+        }
+    }
+
+    fn link_down(&mut self, link: LinkId, reason: CloseReason, at: Timestamp, did: &mut Did) {
+        if self.current_link() != Some(link) {
+            return;
+        }
+        self.note_stability(at);
+        let cause = AgentCause::LinkEnded(reason);
+        let by_peer = match reason.initiator {
+            Initiator::Peer => reason.cause.come_back(),
+            Initiator::Local | Initiator::Link => ComeBack::Backoff,
+        };
+        match by_peer {
+            ComeBack::Never => self.close_for_good(cause, did),
+            ComeBack::WithNewToken => {
+                let dial_at = self.backoff.next_attempt_unauthorized(at);
+                self.wait(false, dial_at, cause, did);
+            }
+            ComeBack::Backoff => self.wait_by_backoff(false, at, cause, did),
+        }
+    }
+
+    fn stop(&mut self, did: &mut Did) {
+        if self.state == State::Closed {
+            return;
+        }
+        if let Some(link) = self.current_link() {
+            did.push(AgentAction::Close(link, CloseCause::AgentStopped));
+        }
+        self.close_for_good(AgentCause::Stopped, did);
+    }
+
+    fn wake(&mut self, at: Timestamp, did: &mut Did) {
+        match self.state {
+            State::Connecting(s) if s.give_up_at <= at => {
+                did.push(AgentAction::Close(s.link, CloseCause::NoAnswer));
+                self.wait_by_backoff(false, at, AgentCause::DialUnanswered, did);
+            }
+            State::Joining(s) if s.give_up_at <= at => {
+                did.push(AgentAction::Close(s.link, CloseCause::NoAnswer));
+                self.wait_by_backoff(false, at, AgentCause::HelloUnanswered, did);
+            }
+            State::Waiting(s) if s.dial_at <= at => self.dial(AgentCause::RetryDue, at, did),
+            State::Live(_) => self.wake_session(at, did),
+            State::Idle
+            | State::Connecting(_)
+            | State::Joining(_)
+            | State::Waiting(_)
+            | State::Closed => {}
+        }
+    }
+
+    fn wake_session(&mut self, at: Timestamp, did: &mut Did) {
+        self.note_stability(at);
+        let State::Live(mut s) = self.state else { return };
+        let observed = s.monitor.on_wake(at);
+        if let Some(late) = observed.overslept {
+            did.push(AgentAction::Overslept(late));
+        }
+        let silence = s.monitor.timing();
+        if observed.changed == Some(Liveness::TimedOut) {
+            did.push(AgentAction::Close(s.link, CloseCause::Silent));
+            let cause = AgentCause::Silence(silence.timeout_after());
+            return self.wait_by_backoff(true, at, cause, did);
+        }
+        if s.beats.due().is_due(at) {
+            did.push(s.beat(at));
+        }
+        self.state = State::Live(s);
+        if observed.changed == Some(Liveness::Stale) {
+            self.report(AgentCause::Silence(silence.stale_after()), did);
+        }
+        self.review(at, did);
+    }
+
+    /// Names what ails the session, or that it is over; the status stays.
+    fn review(&mut self, at: Timestamp, did: &mut Did) {
+        let State::Live(s) = &mut self.state else { return };
+        let found = s.diagnose(at);
+        if found != s.impairment {
+            s.impairment = found;
+            did.push(AgentAction::Impaired(found));
+        }
+    }
+
+    /// After sleep a silent link tells nothing about the peer: a short nap is answered with a beat
+    /// at once, after a long one the server has given the link up, and every wait is over.
+    fn notice_sleep(&mut self, now: Now, did: &mut Did) {
+        let Some(before) = self.seen_at else { return };
+        let slept = now.suspended_since(&before);
+        if slept < SLEPT {
+            return;
+        }
+        let at = now.monotonic;
+        match &mut self.state {
+            State::Live(s) if slept >= s.monitor.timing().timeout_after() => {
+                did.push(AgentAction::Close(s.link, CloseCause::Silent));
+                self.backoff.reset();
+                self.wait(false, soon(at), AgentCause::Slept(slept), did);
+            }
+            State::Live(s) => s.beats.hurry(at),
+            State::Waiting(s) => {
+                self.backoff.reset();
+                s.dial_at = s.dial_at.min(soon(at));
+            }
+            State::Idle | State::Connecting(_) | State::Joining(_) | State::Closed => {}
+        }
+    }
+
+    fn note_stability(&mut self, at: Timestamp) {
+        if let State::Live(s) = &mut self.state
+            && s.stable_at.is_some_and(|stable| stable <= at)
+        {
+            s.stable_at = None;
+            self.backoff.reset();
+        }
+    }
+
+    fn wait_by_backoff(&mut self, timed_out: bool, at: Timestamp, cause: AgentCause, did: &mut Did) {
+        let dial_at = self.backoff.next_attempt(at);
+        self.wait(timed_out, dial_at, cause, did);
+    }
+
+    fn wait(&mut self, timed_out: bool, dial_at: Timestamp, cause: AgentCause, did: &mut Did) {
+        self.state = State::Waiting(Waiting { timed_out, dial_at });
+        self.report(cause, did);
+    }
+
+    fn close_for_good(&mut self, cause: AgentCause, did: &mut Did) {
+        self.state = State::Closed;
+        self.report(cause, did);
+    }
+
+    fn current_link(&self) -> Option<LinkId> {
+        match &self.state {
+            State::Connecting(s) => Some(s.link),
+            State::Joining(s) => Some(s.link),
+            State::Live(s) => Some(s.link),
+            State::Idle | State::Waiting(_) | State::Closed => None,
+        }
+    }
+}
+
+impl Session {
+    fn new(link: LinkId, terms: SessionTerms, config: &AgentConfig, at: Timestamp) -> Self {
+        Self {
+            link,
+            epoch: terms.epoch,
+            dialect: terms.dialect,
+            monitor: HeartbeatMonitor::new(terms.timing, at),
+            beats: BeatLedger::new(terms.timing, at),
+            seen_by_server: BeatSequence(0),
+            recorded: BeatSequence(0),
+            lag_reported: false,
+            impairment: None,
+            stable_at: Some(at.saturating_add(config.backoff.stable_after())),
+        }
+    }
+
+    fn beat(&mut self, at: Timestamp) -> AgentAction {
+        let sequence = self.beats.send(at);
+        match self.dialect {
+            Dialect::Extended => AgentAction::SendBeat {
+                link: self.link,
+                sequence,
+                seen: self.beats.seen(at),
+            },
+            // A legacy server answers a heartbeat with an error; what it understands is a
+            // native ping, whose answer is the proof of life that this end needs.
+            Dialect::Legacy => AgentAction::Probe(self.link),
+        }
+    }
+
+    fn received(&mut self, frame: AgentInbound, at: Timestamp, did: &mut Did) {
+        match frame {
+            AgentInbound::Ping { echo } => {
+                did.push(AgentAction::SendPong { link: self.link, echo });
+            }
+            AgentInbound::Heartbeat(beat) => {
+                if let Some(sequence) = beat.sequence {
+                    self.beats.on_heard(sequence, at);
+                }
+                self.seen_by_server = self.seen_by_server.max(beat.seen.unwrap_or_default());
+                self.recorded = self.recorded.max(beat.recorded.unwrap_or_default());
+                self.lag_reported = beat.lagging;
+            }
+            AgentInbound::HelloAccepted(_)
+            | AgentInbound::HelloRefused(_)
+            | AgentInbound::Other => {}
+        }
+    }
+
+    fn observe_frame(&mut self, at: Timestamp, did: &mut Did) -> bool {
+        let observed = self.monitor.on_received(at);
+        if let Some(late) = observed.overslept {
+            did.push(AgentAction::Overslept(late));
+        }
+        observed.changed == Some(Liveness::Live)
+    }
+
+    /// How long an own beat may go unconfirmed: an interval and a half, so that it is named within
+    /// two intervals of the moment from which it holds.
+    fn patience(&self) -> Duration {
+        self.monitor.timing().interval().saturating_mul(3) / 2
+    }
+
+    fn diagnose(&self, at: Timestamp) -> Option<Impairment> {
+        if self.dialect == Dialect::Legacy {
+            return None;
+        }
+        let overdue = |confirmed| self.beats.confirmation_due(confirmed, self.patience()).is_due(at);
+        if overdue(self.seen_by_server) {
+            Some(Impairment::NotSeenByPeer)
+        } else if self.lag_reported || overdue(self.recorded) {
+            Some(Impairment::NotRecorded)
+        } else {
+            None
+        }
+    }
+
+    fn deadline(&self) -> Deadline {
+        let review = match (self.dialect, self.impairment) {
+            (Dialect::Extended, None) => {
+                let confirmed = self.seen_by_server.min(self.recorded);
+                self.beats.confirmation_due(confirmed, self.patience())
+            }
+            (Dialect::Extended, Some(_)) | (Dialect::Legacy, _) => Deadline::Never,
+        };
+        let stable = self.stable_at.map_or(Deadline::Never, Deadline::At);
+        self.monitor.deadline().min(self.beats.due()).min(review).min(stable)
+    }
+}
+
+fn soon(at: Timestamp) -> Timestamp {
+    at.saturating_add(Duration::from_millis(1))
+}

@@ -1,0 +1,282 @@
+//! What goes into the agent's machine and what comes out of it.
+
+use super::dial::DialFailure;
+use crate::close::{CloseCause, CloseReason};
+use crate::id::{BeatSequence, Epoch, LinkId};
+use crate::liveness::{BackoffPolicy, HeartbeatTiming, Impairment, Seen};
+use crate::time::{Human, Timestamp};
+use core::fmt;
+use core::time::Duration;
+
+/// What an agent brings along; the liveness times are the server's to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// Longest wait for one dial attempt: 10 s, as the existing wrapper (wire reference, 5.1).
+    pub dial_timeout: Duration,
+    /// Longest wait for the answer to the hello: 30 s, so that a server whose database is held for
+    /// ten seconds can still answer.
+    pub hello_timeout: Duration,
+    /// When to dial again.
+    pub backoff: BackoffPolicy,
+}
+
+impl AgentConfig {
+    /// The values above.
+    pub const DEFAULT: Self = Self {
+        dial_timeout: Duration::from_secs(10),
+        hello_timeout: Duration::from_secs(30),
+        backoff: BackoffPolicy::DEFAULT,
+    };
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Which protocol the peer of a session speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// The existing TypeScript system's, and nothing beyond it.
+    Legacy,
+    /// With the extensions.
+    Extended,
+}
+
+/// What the answer to the hello settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTerms {
+    /// What the server speaks.
+    pub dialect: Dialect,
+    /// The session's epoch; zero from a legacy server.
+    pub epoch: Epoch,
+    /// The server's times; the defaults for a legacy server.
+    pub timing: HeartbeatTiming,
+}
+
+/// What the machine must know of a `SERVER_HEARTBEAT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerBeat {
+    /// Its number.
+    pub sequence: Option<BeatSequence>,
+    /// The latest own beat that the server saw.
+    pub seen: Option<BeatSequence>,
+    /// The latest own beat that its database holds.
+    pub recorded: Option<BeatSequence>,
+    /// Whether it says that recording lags.
+    pub lagging: bool,
+}
+
+/// Why a server refused a hello over an open link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HelloRefusal {
+    /// The token (legacy servers say so after accepting the upgrade).
+    Unauthorized,
+    /// Anything else that may pass.
+    Other,
+}
+
+/// What the machine must know of a received frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentInbound {
+    /// The hello was accepted.
+    HelloAccepted(SessionTerms),
+    /// The hello was refused.
+    HelloRefused(HelloRefusal),
+    /// A heartbeat.
+    Heartbeat(ServerBeat),
+    /// A JSON probe; its `timestamp` is to be echoed.
+    Ping {
+        /// Milliseconds by the server's clock.
+        echo: Option<EchoBits>,
+    },
+    /// Anything else, a control frame or nonsense included: it proves life.
+    Other,
+}
+
+/// The bits of a number that is only echoed. Numbers with a total equality can be compared in
+/// snapshots and recordings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EchoBits(u64);
+
+impl From<f64> for EchoBits {
+    fn from(n: f64) -> Self {
+        Self(n.to_bits())
+    }
+}
+
+impl From<EchoBits> for f64 {
+    fn from(n: EchoBits) -> Self {
+        Self::from_bits(n.0)
+    }
+}
+
+/// What happens to an agent's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentEvent {
+    /// Begin.
+    Start,
+    /// The dial of this link succeeded.
+    LinkUp(LinkId),
+    /// The dial of this link failed.
+    DialFailed(LinkId, DialFailure),
+    /// A frame came over this link.
+    Received(LinkId, AgentInbound),
+    /// This link ended.
+    LinkDown(LinkId, CloseReason),
+    /// The deadline came; harmless at any other time.
+    Wake,
+    /// The agent is to stop.
+    Stop,
+}
+
+/// What an agent's driver is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentAction {
+    /// Open a link under this number.
+    Dial(LinkId),
+    /// Send the hello.
+    SendHello(LinkId),
+    /// Send a heartbeat.
+    SendBeat {
+        /// Over this link.
+        link: LinkId,
+        /// With this number.
+        sequence: BeatSequence,
+        /// Saying this of the server's beats.
+        seen: Option<Seen>,
+    },
+    /// Send a native ping.
+    Probe(LinkId),
+    /// Answer a JSON probe.
+    SendPong {
+        /// Over this link.
+        link: LinkId,
+        /// With the probe's timestamp.
+        echo: Option<EchoBits>,
+    },
+    /// Close this link, or abort its dial.
+    Close(LinkId, CloseCause),
+    /// Tell people where the connection is.
+    Report(AgentReport),
+    /// Tell people what ails the session, or that nothing does any more.
+    Impaired(Option<Impairment>),
+    /// Tell people that this process itself was away so long past its deadline.
+    Overslept(Duration),
+}
+
+/// A change of status, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgentReport {
+    /// The new status.
+    pub status: AgentStatus,
+    /// What brought it.
+    pub cause: AgentCause,
+}
+
+/// Where an agent's connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentStatus {
+    /// Not started.
+    Idle,
+    /// A dial is under way.
+    Connecting {
+        /// Counted since the last stable session, from 1.
+        attempt: u32,
+    },
+    /// The link is open, the hello not answered.
+    Joining,
+    /// In session.
+    Connected {
+        /// The session's epoch.
+        epoch: Epoch,
+    },
+    /// In session, but the server is silent.
+    Stale {
+        /// The session's epoch.
+        epoch: Epoch,
+    },
+    /// The silent link was given up; a dial is due.
+    TimedOut {
+        /// When.
+        retry_at: Timestamp,
+    },
+    /// The link ended otherwise, or a dial failed; a dial is due.
+    Reconnecting {
+        /// When.
+        retry_at: Timestamp,
+    },
+    /// Over for good.
+    Closed,
+}
+
+impl AgentStatus {
+    /// The word for it, the same everywhere.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Connecting { .. } => "connecting",
+            Self::Joining => "joining",
+            Self::Connected { .. } => "connected",
+            Self::Stale { .. } => "stale",
+            Self::TimedOut { .. } => "timed-out",
+            Self::Reconnecting { .. } => "reconnecting",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// What brought a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentCause {
+    /// It was started.
+    Started,
+    /// The time of the next attempt came.
+    RetryDue,
+    /// The link is open.
+    LinkOpened,
+    /// The server accepted the hello.
+    HelloAccepted,
+    /// The server refused the hello.
+    HelloRefused(HelloRefusal),
+    /// No answer to the hello in time.
+    HelloUnanswered,
+    /// No outcome of the dial in time.
+    DialUnanswered,
+    /// The dial failed.
+    DialFailed(DialFailure),
+    /// Nothing was heard for so long.
+    Silence(Duration),
+    /// The silent server spoke.
+    HeardAgain,
+    /// The link ended.
+    LinkEnded(CloseReason),
+    /// This machine was asleep for so long.
+    Slept(Duration),
+    /// It was stopped.
+    Stopped,
+}
+
+impl fmt::Display for AgentCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started => f.write_str("started"),
+            Self::RetryDue => f.write_str("the next attempt is due"),
+            Self::LinkOpened => f.write_str("the link is open"),
+            Self::HelloAccepted => f.write_str("the server accepted the hello"),
+            Self::HelloRefused(HelloRefusal::Unauthorized) => {
+                f.write_str("the server refused the token; a new one is needed")
+            }
+            Self::HelloRefused(HelloRefusal::Other) => f.write_str("the server refused the hello"),
+            Self::HelloUnanswered => f.write_str("the server did not answer the hello in time"),
+            Self::DialUnanswered => f.write_str("the server did not answer the dial in time"),
+            Self::DialFailed(failure) => fmt::Display::fmt(failure, f),
+            Self::Silence(d) => write!(f, "no frame from the server for {}", Human(*d)),
+            Self::HeardAgain => f.write_str("the server is heard again"),
+            Self::LinkEnded(reason) => fmt::Display::fmt(reason, f),
+            Self::Slept(d) => write!(f, "this machine slept for {}", Human(*d)),
+            Self::Stopped => f.write_str("stopped on this machine"),
+        }
+    }
+}

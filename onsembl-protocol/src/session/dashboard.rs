@@ -1,0 +1,93 @@
+//! The server's end of one dashboard link: probes, the refresh that legacy dashboards need, and
+//! the end of a silent one. It has no session: a dashboard that comes back starts anew.
+
+use crate::close::CloseCause;
+use crate::liveness::{HeartbeatMonitor, HeartbeatTiming, Liveness};
+use crate::step::{Actions, Step};
+use crate::time::{Deadline, Now, Timestamp};
+use core::time::Duration;
+
+/// A legacy dashboard closes a link on which it got no JSON message for 30 s (wire reference, 5.3).
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// A legacy dashboard turns an agent offline whose status is older than 120 s; the wire reference
+/// asks for a repetition each 30 s.
+const REFRESH_EVERY: Duration = Duration::from_secs(30);
+
+/// One dashboard link after its hello.
+#[derive(Clone, Copy, Debug)]
+pub struct DashboardConnection {
+    monitor: HeartbeatMonitor,
+    ping_at: Timestamp,
+    refresh_at: Timestamp,
+    closed: bool,
+}
+
+/// What happens to a dashboard link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DashboardEvent {
+    /// Any frame came.
+    Received,
+    /// The deadline came; harmless at any other time.
+    Wake,
+}
+
+/// What the driver of a dashboard link is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DashboardAction {
+    /// Send a JSON `PING`.
+    SendPing,
+    /// Send the status of every subscribed agent again.
+    Refresh,
+    /// Close the link; nothing follows.
+    Close(CloseCause),
+}
+
+impl DashboardConnection {
+    /// A dashboard whose hello was accepted now. Its liveness times are fixed, because it does not
+    /// take part in the negotiation of agents.
+    pub fn new(now: Now) -> Self {
+        let at = now.monotonic;
+        Self {
+            monitor: HeartbeatMonitor::new(HeartbeatTiming::DEFAULT, at),
+            ping_at: at.saturating_add(PING_EVERY),
+            refresh_at: at.saturating_add(REFRESH_EVERY),
+            closed: false,
+        }
+    }
+
+    /// Takes one event at one moment.
+    pub fn handle(&mut self, event: DashboardEvent, now: Now) -> Step<DashboardAction> {
+        let mut did = Actions::none();
+        let at = now.monotonic;
+        if self.closed {
+            return Step { actions: did, deadline: Deadline::Never };
+        }
+        let observed = match event {
+            DashboardEvent::Received => self.monitor.on_received(at),
+            DashboardEvent::Wake => self.monitor.on_wake(at),
+        };
+        if observed.changed == Some(Liveness::TimedOut) {
+            self.closed = true;
+            did.push(DashboardAction::Close(CloseCause::Silent));
+            return Step { actions: did, deadline: Deadline::Never };
+        }
+        if self.ping_at <= at {
+            self.ping_at = at.saturating_add(PING_EVERY);
+            did.push(DashboardAction::SendPing);
+        }
+        if self.refresh_at <= at {
+            self.refresh_at = at.saturating_add(REFRESH_EVERY);
+            did.push(DashboardAction::Refresh);
+        }
+        Step { actions: did, deadline: self.deadline().after(at) }
+    }
+
+    /// When to call with [`DashboardEvent::Wake`]. `Never` only when closed.
+    pub fn deadline(&self) -> Deadline {
+        if self.closed {
+            return Deadline::Never;
+        }
+        self.monitor.deadline().min(Deadline::At(self.ping_at)).min(Deadline::At(self.refresh_at))
+    }
+}

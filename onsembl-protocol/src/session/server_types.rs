@@ -1,0 +1,360 @@
+//! What goes into the server's machine of one agent and what comes out of it.
+
+use super::agent_types::Dialect;
+use crate::close::{CloseCause, CloseReason};
+use crate::id::{BeatSequence, Epoch, InstanceId, LinkId, PresenceVersion};
+use crate::liveness::{HeartbeatTiming, Impairment, Seen};
+use crate::time::{Human, WallTime};
+use core::fmt;
+use core::time::Duration;
+
+/// The rules of a server for its agents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// The times of liveness.
+    pub timing: HeartbeatTiming,
+    /// How long the session of an agent that is away is kept: 5 min by default.
+    pub resume_window: Duration,
+    /// How long the store may take to open a session: 25 s, less than the agent's patience with an
+    /// unanswered hello, so that the agent hears why.
+    pub admission_timeout: Duration,
+}
+
+impl ServerConfig {
+    /// The values above.
+    pub const DEFAULT: Self = Self {
+        timing: HeartbeatTiming::DEFAULT,
+        resume_window: Duration::from_secs(300),
+        admission_timeout: Duration::from_secs(25),
+    };
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Whether a new link of an agent belongs to the process that holds the old one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Claimant {
+    /// The same process: it takes over its own old link.
+    SameProcess,
+    /// Another process: it replaces the old one, which must stay away, so that two copies do not
+    /// evict each other for ever.
+    OtherProcess,
+}
+
+impl Claimant {
+    /// Compares the instances of two hellos. Two peers that name no instance are told apart by the
+    /// agent id they claim.
+    pub fn judge(held_by: Option<&InstanceId>, claimed_by: Option<&InstanceId>, same_id: bool) -> Self {
+        let same = match (held_by, claimed_by) {
+            (Some(a), Some(b)) => a == b,
+            (None, None) => same_id,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if same { Self::SameProcess } else { Self::OtherProcess }
+    }
+}
+
+/// Why the store does not record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StoreTrouble {
+    /// It has not answered yet, and said nothing.
+    Slow,
+    /// Somebody else holds the database.
+    Busy,
+    /// The disk is full.
+    Full,
+    /// It reports an error.
+    Failed,
+}
+
+impl fmt::Display for StoreTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Slow => "database slow",
+            Self::Busy => "database busy",
+            Self::Full => "disk full",
+            Self::Failed => "database failed",
+        })
+    }
+}
+
+/// What the machine must know of a received frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerInbound {
+    /// An `AGENT_HEARTBEAT`; without numbers from a peer that has none.
+    Heartbeat {
+        /// Its number.
+        sequence: Option<BeatSequence>,
+        /// The latest of our beats that the agent saw.
+        seen: Option<BeatSequence>,
+    },
+    /// A JSON `PONG`: the heartbeat of a legacy agent.
+    Pong,
+    /// Anything else, a control frame or nonsense included: it proves life.
+    Other,
+}
+
+/// What happens to one agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerEvent {
+    /// A hello of this agent came over this link.
+    Joined {
+        /// The link.
+        link: LinkId,
+        /// What the agent speaks.
+        dialect: Dialect,
+        /// Whose link the present one is.
+        claimant: Claimant,
+    },
+    /// The store opened the session that was asked for.
+    Admitted {
+        /// For this link.
+        link: LinkId,
+        /// Under this epoch.
+        epoch: Epoch,
+    },
+    /// The session cannot be opened.
+    Rejected {
+        /// For this link.
+        link: LinkId,
+        /// Why; sent to the agent.
+        cause: CloseCause,
+    },
+    /// A frame came over this link.
+    Received(LinkId, ServerInbound),
+    /// The database holds this heartbeat.
+    Recorded {
+        /// Of the session with this epoch.
+        epoch: Epoch,
+        /// With this number.
+        sequence: BeatSequence,
+        /// Received then.
+        at: WallTime,
+    },
+    /// The store says why it does not record, or that it does again.
+    Store(Option<StoreTrouble>),
+    /// The agent reported that it cannot go on.
+    Faulted(LinkId),
+    /// This link ended.
+    LinkDown(LinkId, CloseReason),
+    /// Somebody decided that the agent must go: deleted, token revoked.
+    Evict(CloseCause),
+    /// The deadline came; harmless at any other time.
+    Wake,
+}
+
+/// What a server's driver is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerAction {
+    /// Ask the store for a session; answer with `Admitted` or `Rejected`.
+    Admit(LinkId),
+    /// Acknowledge the hello.
+    Welcome {
+        /// Over this link.
+        link: LinkId,
+        /// The session's epoch.
+        epoch: Epoch,
+    },
+    /// Write this heartbeat to the database; answer with `Recorded`.
+    Record {
+        /// Of the session with this epoch.
+        epoch: Epoch,
+        /// With this number.
+        sequence: BeatSequence,
+    },
+    /// Send a `SERVER_HEARTBEAT`.
+    SendBeat {
+        /// Over this link.
+        link: LinkId,
+        /// What it says.
+        beat: BeatOut,
+    },
+    /// Send a JSON `PING`.
+    SendPing(LinkId),
+    /// Close this link.
+    Close(LinkId, CloseCause),
+    /// Publish the agent's presence.
+    Report(Presence),
+    /// Tell people that this process itself was away so long past its deadline.
+    Overslept(Duration),
+    /// The machine is done; nothing follows.
+    Forget,
+}
+
+/// What a `SERVER_HEARTBEAT` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BeatOut {
+    /// Its number.
+    pub sequence: BeatSequence,
+    /// The agent's latest beat.
+    pub seen: Option<Seen>,
+    /// The agent's latest beat that the database holds.
+    pub recorded: Option<(BeatSequence, WallTime)>,
+    /// If recording lags: for how long, and why.
+    pub lag: Option<(Duration, StoreTrouble)>,
+}
+
+/// The status of an agent, in the words of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PresenceStatus {
+    /// Its hello came, its session is being opened.
+    Connecting,
+    /// In session.
+    Online,
+    /// In session, but silent.
+    Stale,
+    /// We dropped its silent link and await its return.
+    TimedOut,
+    /// Its link ended otherwise; its return is awaited.
+    Reconnecting,
+    /// Stopped, refused, or not back within the resume window.
+    Offline,
+    /// In session, but it reported that it cannot go on.
+    Error,
+}
+
+impl PresenceStatus {
+    /// Every status.
+    pub const ALL: [Self; 7] = [
+        Self::Connecting,
+        Self::Online,
+        Self::Stale,
+        Self::TimedOut,
+        Self::Reconnecting,
+        Self::Offline,
+        Self::Error,
+    ];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Online => "online",
+            Self::Stale => "stale",
+            Self::TimedOut => "timed-out",
+            Self::Reconnecting => "reconnecting",
+            Self::Offline => "offline",
+            Self::Error => "error",
+        }
+    }
+
+    /// Reads the word; `None` if it is none of ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text)
+    }
+
+    /// The nearest word that a legacy dashboard understands.
+    pub const fn legacy(self) -> &'static str {
+        match self {
+            Self::Online | Self::Stale => "online",
+            Self::Connecting | Self::TimedOut | Self::Reconnecting => "connecting",
+            Self::Offline => "offline",
+            Self::Error => "error",
+        }
+    }
+
+    /// Whether commands can be given to the agent now.
+    pub const fn takes_commands(self) -> bool {
+        match self {
+            Self::Online | Self::Stale => true,
+            Self::Connecting
+            | Self::TimedOut
+            | Self::Reconnecting
+            | Self::Offline
+            | Self::Error => false,
+        }
+    }
+}
+
+/// An agent's presence: the one authority that API, dashboards and database are projections of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// The status.
+    pub status: PresenceStatus,
+    /// Since when it holds; moves only when the status changes.
+    pub since: WallTime,
+    /// Why.
+    pub because: Because,
+    /// Of two presences of an agent the one with the greater version holds.
+    pub version: PresenceVersion,
+    /// The session's epoch.
+    pub epoch: Epoch,
+}
+
+/// Why a presence is what it is: what brought the status, and what ails it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Because {
+    /// What brought the status.
+    pub cause: PresenceCause,
+    /// A fault that does not change the status.
+    pub impairment: Option<Impairment>,
+    /// Why the store does not record, if that is the fault.
+    pub trouble: Option<StoreTrouble>,
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.impairment, self.trouble) {
+            (None, _) => fmt::Display::fmt(&self.cause, f),
+            (Some(ails), None) => write!(f, "{ails}; {}", self.cause),
+            (Some(ails), Some(trouble)) => write!(f, "{ails}: {trouble}; {}", self.cause),
+        }
+    }
+}
+
+/// What brought a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PresenceCause {
+    /// A hello came.
+    HelloReceived,
+    /// The session was opened.
+    SessionOpened,
+    /// A newer link of the same process took over.
+    TakenOver,
+    /// Another process of the same agent took over.
+    ReplacedOther,
+    /// The session could not be opened.
+    NotAdmitted(CloseCause),
+    /// Nothing was heard for so long.
+    Silence(Duration),
+    /// The silent agent spoke.
+    HeardAgain,
+    /// The link ended.
+    LinkEnded(CloseReason),
+    /// The agent was stopped on its machine.
+    AgentStopped,
+    /// It was not back in time.
+    ResumeWindowOver(Duration),
+    /// The server process is a new one.
+    ServerRestarted,
+    /// Somebody decided that it must go.
+    Evicted(CloseCause),
+    /// It reported that it cannot go on.
+    Faulted,
+}
+
+impl fmt::Display for PresenceCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HelloReceived => f.write_str("hello received, session being opened"),
+            Self::SessionOpened => f.write_str("session opened"),
+            Self::TakenOver => f.write_str("a newer link of the same process took over"),
+            Self::ReplacedOther => f.write_str("another process of the same agent took over"),
+            Self::NotAdmitted(cause) => write!(f, "not admitted: {cause}"),
+            Self::Silence(d) => write!(f, "no frame from the agent for {}", Human(*d)),
+            Self::HeardAgain => f.write_str("the agent is heard again"),
+            Self::LinkEnded(reason) => fmt::Display::fmt(reason, f),
+            Self::AgentStopped => f.write_str("the agent was stopped on its machine"),
+            Self::ResumeWindowOver(d) => {
+                write!(f, "not back within the resume window of {}", Human(*d))
+            }
+            Self::ServerRestarted => f.write_str("server restarted"),
+            Self::Evicted(cause) => write!(f, "sent away: {cause}"),
+            Self::Faulted => f.write_str("the agent reported that it cannot go on"),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The length of everything in a message that somebody will keep or show.
+//!
+//! The size of the whole message is bounded already; these bounds keep one field from being all of
+//! it. Output content is bounded by the message alone.
+
+use super::message::{AgentToServer, DashboardToServer, ServerToAgent, ServerToDashboard};
+use super::payload::{
+    AgentConnect, AgentHeartbeat, CommandRequest, Selection, Subscriptions, TerminalOutput,
+};
+use crate::id::{AgentId, CommandId};
+use crate::limits::Limits;
+use alloc::string::String;
+
+/// A field that is longer than its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong {
+    pub(super) field: &'static str,
+    pub(super) limit: usize,
+}
+
+/// Messages whose fields can be held against [`Limits`].
+pub trait Bounded {
+    /// Checks each field that somebody will keep.
+    #[doc(hidden)]
+    fn check(&self, limits: &Limits) -> Result<(), TooLong>;
+}
+
+type Check = Result<(), TooLong>;
+
+pub(super) fn within(field: &'static str, text: Option<&str>, limit: usize) -> Check {
+    match text {
+        Some(text) if text.len() > limit => Err(TooLong { field, limit }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn list(field: &'static str, texts: &[String], limits: &Limits, each: usize) -> Check {
+    if texts.len() > limits.list_entries {
+        return Err(TooLong { field, limit: limits.list_entries });
+    }
+    texts.iter().try_for_each(|text| within(field, Some(text), each))
+}
+
+fn command(id: &CommandId, limits: &Limits) -> Check {
+    within("commandId", Some(id.as_str()), limits.name_bytes)
+}
+
+fn agent(id: Option<&AgentId>, limits: &Limits) -> Check {
+    within("agentId", id.map(AgentId::as_str), limits.name_bytes)
+}
+
+impl Bounded for AgentToServer {
+    fn check(&self, limits: &Limits) -> Check {
+        match self {
+            Self::Connect(m) => hello(m, limits),
+            Self::Heartbeat(AgentHeartbeat { agent_id, .. }) => agent(agent_id.as_ref(), limits),
+            Self::Fault(m) => within("message", Some(&m.message), limits.command_bytes),
+            Self::CommandAck(m) => command(&m.command_id, limits),
+            Self::CommandComplete(m) => command(&m.command_id, limits)
+                .and_then(|()| within("error", m.error.as_deref(), limits.command_bytes)),
+            Self::Output(TerminalOutput { command_id, .. }) => command(command_id, limits),
+            Self::Trace(_) | Self::Report(_) | Self::Ping(_) | Self::Pong(_) => Ok(()),
+            Self::Unknown(kind) => within("type", Some(kind), limits.name_bytes),
+        }
+    }
+}
+
+impl Bounded for ServerToAgent {
+    fn check(&self, limits: &Limits) -> Check {
+        match self {
+            Self::Ack(m) => agent(m.agent_id.as_ref(), limits),
+            Self::Error(m) => within("message", Some(&m.message), limits.command_bytes),
+            Self::CommandRequest(m) => request(m, limits),
+            Self::CommandCancel(m) => command(&m.command_id, limits),
+            Self::OutputAck(m) => command(&m.command_id, limits),
+            Self::Control(m) => agent(m.agent_id.as_ref(), limits),
+            Self::EmergencyStop(m) => within("reason", m.reason.as_deref(), limits.command_bytes),
+            Self::Heartbeat(_) | Self::Ping(_) | Self::Pong(_) | Self::TokenRefresh(_) => Ok(()),
+            Self::Unknown(kind) => within("type", Some(kind), limits.name_bytes),
+        }
+    }
+}
+
+impl Bounded for DashboardToServer {
+    fn check(&self, limits: &Limits) -> Check {
+        match self {
+            Self::Init(m) => subscriptions(&m.subscriptions, limits),
+            Self::Subscribe(m) | Self::Unsubscribe(m) => {
+                within("id", m.id.as_deref(), limits.name_bytes)
+            }
+            Self::CommandRequest(m) => request(m, limits),
+            Self::CommandCancel(m) => command(&m.command_id, limits)
+                .and_then(|()| within("reason", m.reason.as_deref(), limits.command_bytes)),
+            Self::Control(m) => agent(m.agent_id.as_ref(), limits)
+                .and_then(|()| within("reason", m.reason.as_deref(), limits.command_bytes)),
+            Self::EmergencyStop(m) => within("reason", m.reason.as_deref(), limits.command_bytes)
+                .and_then(|()| {
+                    list("affectedAgents", &m.affected_agents, limits, limits.name_bytes)
+                }),
+            Self::Ping(_) | Self::Pong(_) | Self::TokenRefresh(_) => Ok(()),
+            Self::Unknown(kind) => within("type", Some(kind), limits.name_bytes),
+        }
+    }
+}
+
+/// A dashboard trusts its server for lengths; what it keeps is bounded by the message.
+impl Bounded for ServerToDashboard {
+    fn check(&self, _: &Limits) -> Check {
+        Ok(())
+    }
+}
+
+fn hello(m: &AgentConnect, limits: &Limits) -> Check {
+    let name = limits.name_bytes;
+    within("agentId", Some(&m.agent_id), name)?;
+    within("name", m.name.as_deref(), name)?;
+    within("agentType", Some(m.agent_type.as_str()), name)?;
+    within("version", m.version.as_deref(), name)?;
+    within("hostMachine", m.host_machine.as_deref(), name)?;
+    list("capabilities", &m.capabilities.words, limits, name)?;
+    let Some(ext) = &m.extensions else { return Ok(()) };
+    within("agentKey", Some(ext.agent_key.as_str()), name)?;
+    within("instance", Some(ext.instance.as_str()), name)?;
+    if ext.features.len() > limits.list_entries || ext.commands.len() > limits.list_entries {
+        return Err(TooLong { field: "extensions", limit: limits.list_entries });
+    }
+    ext.commands.iter().try_for_each(|id| command(id, limits))
+}
+
+fn request(m: &CommandRequest, limits: &Limits) -> Check {
+    within("command", Some(&m.text), limits.command_bytes)?;
+    within("commandId", m.command_id.as_ref().map(CommandId::as_str), limits.name_bytes)?;
+    agent(m.agent_id.as_ref(), limits)?;
+    within("workingDirectory", m.working_directory.as_deref(), limits.command_bytes)?;
+    list("args", &m.args, limits, limits.command_bytes)?;
+    if m.env.len() > limits.list_entries {
+        return Err(TooLong { field: "env", limit: limits.list_entries });
+    }
+    m.env.iter().try_for_each(|(key, value)| {
+        within("env", Some(key), limits.name_bytes)?;
+        within("env", Some(value), limits.command_bytes)
+    })
+}
+
+fn subscriptions(s: &Subscriptions, limits: &Limits) -> Check {
+    for selection in [&s.agents, &s.commands] {
+        match selection {
+            Selection::Only(ids) => list("subscriptions", ids, limits, limits.name_bytes)?,
+            Selection::None | Selection::All => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! Why a text could not be decoded, and what of it could still be read.
+
+use crate::id::{CommandId, MessageId};
+use alloc::boxed::Box;
+use alloc::string::String;
+use thiserror::Error;
+
+/// A text that is no message. The peer is at fault, never this side.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{cause}")]
+pub struct DecodeError {
+    /// What is wrong with it.
+    pub cause: DecodeCause,
+    /// Its `id`, if that could be read.
+    pub message_id: Option<MessageId>,
+    /// Its `payload.commandId`, if that could be read.
+    pub command_id: Option<CommandId>,
+}
+
+/// What is wrong with a text.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DecodeCause {
+    /// Larger than the limit.
+    #[error("the message has {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// See [`Limits::message_bytes`](crate::limits::Limits::message_bytes).
+        limit: usize,
+    },
+    /// Nests deeper than the limit.
+    #[error("the message nests deeper than {limit} levels")]
+    TooDeep {
+        /// See [`Limits::depth`](crate::limits::Limits::depth).
+        limit: usize,
+    },
+    /// No JSON object with a text `type`.
+    #[error("the message is no JSON object with a text `type`: {0}")]
+    NotAnEnvelope(String),
+    /// The payload does not fit its type.
+    #[error("the payload of {kind} cannot be read: {why}")]
+    BadPayload {
+        /// The message type.
+        kind: Box<str>,
+        /// What the parser says.
+        why: String,
+    },
+    /// A field is longer than the limit.
+    #[error("`{field}` of {kind} is longer than {limit}")]
+    TooLong {
+        /// The message type.
+        kind: Box<str>,
+        /// The field.
+        field: &'static str,
+        /// The limit, in bytes or entries.
+        limit: usize,
+    },
+}

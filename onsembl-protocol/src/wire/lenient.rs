@@ -1,0 +1,180 @@
+//! Readers for values that arrive in more than one shape (wire reference, section 4).
+
+use crate::time::WallTime;
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serializer};
+
+/// Numbers below this are seconds (or a delta), above it milliseconds since the epoch: 1e11 ms is
+/// March 1973, 1e11 s the year 5138.
+const SECONDS_BELOW: f64 = 1e11;
+
+/// Any JSON scalar, or the fact that it was something else.
+pub(super) enum Scalar {
+    Null,
+    Bool(bool),
+    Number(f64),
+    Text(String),
+    Compound,
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Scalar;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+            fn visit_unit<E>(self) -> Result<Scalar, E> {
+                Ok(Scalar::Null)
+            }
+            fn visit_bool<E>(self, v: bool) -> Result<Scalar, E> {
+                Ok(Scalar::Bool(v))
+            }
+            fn visit_u64<E>(self, v: u64) -> Result<Scalar, E> {
+                Ok(Scalar::Number(v as f64))
+            }
+            fn visit_i64<E>(self, v: i64) -> Result<Scalar, E> {
+                Ok(Scalar::Number(v as f64))
+            }
+            fn visit_f64<E>(self, v: f64) -> Result<Scalar, E> {
+                Ok(Scalar::Number(v))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Scalar, E> {
+                Ok(Scalar::Text(v.to_owned()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut a: A) -> Result<Scalar, A::Error> {
+                while a.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Scalar::Compound)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut a: A) -> Result<Scalar, A::Error> {
+                while a.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Scalar::Compound)
+            }
+        }
+        d.deserialize_any(V)
+    }
+}
+
+/// A time: milliseconds, seconds, or RFC 3339. Anything else counts as absent.
+pub(super) fn time<'de, D: Deserializer<'de>>(d: D) -> Result<Option<WallTime>, D::Error> {
+    Ok(match Scalar::deserialize(d)? {
+        Scalar::Number(n) if n.abs() < SECONDS_BELOW => Some(from_millis(n * 1000.0)),
+        Scalar::Number(n) => Some(from_millis(n)),
+        Scalar::Text(text) => WallTime::parse_rfc3339(&text),
+        Scalar::Null | Scalar::Bool(_) | Scalar::Compound => None,
+    })
+}
+
+/// A time or a distance from now, as `nextPingExpected` has it: milliseconds either way.
+pub(super) fn time_or_delta<'de, D: Deserializer<'de>>(
+    d: D,
+) -> Result<Option<NextBeat>, D::Error> {
+    Ok(match Scalar::deserialize(d)? {
+        Scalar::Number(n) if n.abs() < SECONDS_BELOW => Some(NextBeat::In(whole(n))),
+        Scalar::Number(n) => Some(NextBeat::At(from_millis(n))),
+        Scalar::Text(text) => WallTime::parse_rfc3339(&text).map(NextBeat::At),
+        Scalar::Null | Scalar::Bool(_) | Scalar::Compound => None,
+    })
+}
+
+/// When a peer expects the next beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextBeat {
+    /// This many milliseconds from the message.
+    In(u64),
+    /// At this time by the sender's clock.
+    At(WallTime),
+}
+
+/// A whole, non-negative number, also when it came as text or with a fraction.
+pub(super) fn count<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
+    Ok(match Scalar::deserialize(d)? {
+        Scalar::Number(n) if n >= 0.0 => Some(whole(n)),
+        Scalar::Text(text) => text.trim().parse().ok(),
+        Scalar::Number(_) | Scalar::Null | Scalar::Bool(_) | Scalar::Compound => None,
+    })
+}
+
+/// Any finite number, also when it came as text.
+pub(super) fn number<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+    Ok(match Scalar::deserialize(d)? {
+        Scalar::Number(n) if n.is_finite() => Some(n),
+        Scalar::Text(text) => text.trim().parse().ok().filter(|n: &f64| n.is_finite()),
+        Scalar::Number(_) | Scalar::Null | Scalar::Bool(_) | Scalar::Compound => None,
+    })
+}
+
+/// A lifetime: seconds by the rule, but one existing peer sends milliseconds. Nothing of ours lives
+/// ten days' worth of seconds, so what is above that is read as milliseconds.
+pub(super) fn lifetime_seconds<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
+    Ok(count(d)?.map(|n| if n > 86_400 * 10 { n / 1000 } else { n }))
+}
+
+/// A list, also when it is null, missing or not a list at all.
+pub(super) fn texts<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
+    struct V;
+    impl<'de> Visitor<'de> for V {
+        type Value = Vec<String>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of texts")
+        }
+        fn visit_unit<E>(self) -> Result<Vec<String>, E> {
+            Ok(Vec::new())
+        }
+        fn visit_str<E>(self, v: &str) -> Result<Vec<String>, E> {
+            Ok(alloc::vec![v.to_owned()])
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut a: A) -> Result<Vec<String>, A::Error> {
+            let mut out = Vec::new();
+            while let Some(item) = a.next_element::<Scalar>()? {
+                match item {
+                    Scalar::Text(text) => out.push(text),
+                    Scalar::Number(n) => out.push(alloc::format!("{n}")),
+                    Scalar::Bool(b) => out.push(alloc::format!("{b}")),
+                    Scalar::Null | Scalar::Compound => {}
+                }
+            }
+            Ok(out)
+        }
+    }
+    d.deserialize_any(V)
+}
+
+fn from_millis(n: f64) -> WallTime {
+    // `as` saturates, which is what a time beyond all calendars deserves.
+    WallTime::from_unix_millis(n as i64)
+}
+
+fn whole(n: f64) -> u64 {
+    n.max(0.0) as u64
+}
+
+/// Writes a time as milliseconds since the epoch.
+pub(super) fn write_millis<S: Serializer>(t: &Option<WallTime>, s: S) -> Result<S::Ok, S::Error> {
+    match t {
+        Some(t) => s.serialize_i64(t.unix_millis()),
+        None => s.serialize_none(),
+    }
+}
+
+/// Writes a time as RFC 3339, and an absent one as `null`.
+pub(super) fn write_rfc3339<S: Serializer>(t: &Option<WallTime>, s: S) -> Result<S::Ok, S::Error> {
+    match t {
+        Some(t) => s.collect_str(t),
+        None => s.serialize_none(),
+    }
+}
+
+/// Writes a number, a whole one without a fraction: echoes must look as they came.
+pub(super) fn write_number<S: Serializer>(n: &Option<f64>, s: S) -> Result<S::Ok, S::Error> {
+    match n {
+        Some(n) if *n as i64 as f64 == *n => s.serialize_i64(*n as i64),
+        Some(n) => s.serialize_f64(*n),
+        None => s.serialize_none(),
+    }
+}

@@ -1,0 +1,190 @@
+//! The message sets: what each side may say to the other.
+//!
+//! One enum a direction, used by the writer and by the reader alike, and matched without wildcard
+//! arms. So a type that one side can send is a type that the other one handles, or the program does
+//! not compile (field defect 35).
+
+use super::payload::{
+    Ack, AgentConnect, AgentConnected, AgentControl, AgentDisconnect, AgentErrorReport,
+    AgentHeartbeat, AgentStatus, CommandAck, CommandCancel, CommandComplete, CommandRequest,
+    CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply, Opaque, OutputAck,
+    Ping, Pong, ServerHeartbeat, Subscription, TerminalOutput, TerminalStream, TokenRefresh,
+};
+use alloc::boxed::Box;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// A set of messages that travel in one direction.
+pub trait MessageSet: Sized {
+    /// Every type of the direction, canonical name first.
+    const TYPES: &'static [&'static str];
+
+    /// The `type` of this message.
+    fn kind(&self) -> &str;
+
+    /// Reads the payload of a message of this `type`. A type that the direction does not have comes
+    /// back as unknown.
+    #[doc(hidden)]
+    fn read_payload(kind: &str, payload: &RawValue) -> Result<Self, serde_json::Error>;
+
+    /// Writes the payload.
+    #[doc(hidden)]
+    fn write_payload<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+}
+
+macro_rules! message_set {
+    ($(#[$doc:meta])* pub enum $name:ident {
+        $($(#[$vdoc:meta])* $variant:ident($payload:ty) = $kind:literal $(| $synonym:literal)*,)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum $name {
+            $($(#[$vdoc])* $variant($payload),)*
+            /// A type this direction does not have. It is reported and else ignored.
+            Unknown(Box<str>),
+        }
+
+        impl MessageSet for $name {
+            const TYPES: &'static [&'static str] = &[$($kind, $($synonym,)*)*];
+
+            fn kind(&self) -> &str {
+                match self {
+                    $(Self::$variant(_) => $kind,)*
+                    Self::Unknown(kind) => kind,
+                }
+            }
+
+            fn read_payload(kind: &str, payload: &RawValue) -> Result<Self, serde_json::Error> {
+                match kind {
+                    $($kind $(| $synonym)* => {
+                        <$payload>::deserialize(payload).map(Self::$variant)
+                    })*
+                    kind => Ok(Self::Unknown(kind.into())),
+                }
+            }
+
+            fn write_payload<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(Self::$variant(payload) => payload.serialize(serializer),)*
+                    Self::Unknown(_) => serde_json::Map::new().serialize(serializer),
+                }
+            }
+        }
+    };
+}
+
+message_set! {
+    /// What an agent says to a server.
+    pub enum AgentToServer {
+        /// The hello.
+        Connect(AgentConnect) = "AGENT_CONNECT",
+        /// A heartbeat.
+        Heartbeat(AgentHeartbeat) = "AGENT_HEARTBEAT",
+        /// A fault of its own.
+        Fault(AgentErrorReport) = "AGENT_ERROR",
+        /// It took a command.
+        CommandAck(CommandAck) = "COMMAND_ACK",
+        /// A command is over.
+        CommandComplete(CommandComplete) = "COMMAND_COMPLETE",
+        /// A process wrote something.
+        Output(TerminalOutput) = "TERMINAL_OUTPUT",
+        /// A trace.
+        Trace(Opaque) = "TRACE_EVENT",
+        /// A report.
+        Report(Opaque) = "INVESTIGATION_REPORT",
+        /// A probe.
+        Ping(Ping) = "PING",
+        /// The answer to a probe; a legacy agent's heartbeat.
+        Pong(Pong) = "PONG",
+    }
+}
+
+message_set! {
+    /// What a server says to an agent.
+    pub enum ServerToAgent {
+        /// Something was accepted.
+        Ack(Ack) = "ACK",
+        /// Something was not.
+        Error(ErrorReply) = "ERROR",
+        /// A heartbeat.
+        Heartbeat(ServerHeartbeat) = "SERVER_HEARTBEAT",
+        /// A probe.
+        Ping(Ping) = "PING",
+        /// The answer to a probe.
+        Pong(Pong) = "PONG",
+        /// Run this.
+        CommandRequest(CommandRequest) = "COMMAND_REQUEST",
+        /// Do not run this any more.
+        CommandCancel(CommandCancel) = "COMMAND_CANCEL",
+        /// Output is stored. Extension.
+        OutputAck(OutputAck) = "OUTPUT_ACK",
+        /// An order that is no command.
+        Control(AgentControl) = "AGENT_CONTROL",
+        /// Stop everything.
+        EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",
+        /// A newer token.
+        TokenRefresh(TokenRefresh) = "TOKEN_REFRESH",
+    }
+}
+
+message_set! {
+    /// What a dashboard says to a server.
+    pub enum DashboardToServer {
+        /// The hello.
+        Init(DashboardInit) = "DASHBOARD_INIT",
+        /// It wants to see more.
+        Subscribe(Subscription) = "DASHBOARD_SUBSCRIBE",
+        /// It wants to see less.
+        Unsubscribe(Subscription) = "DASHBOARD_UNSUBSCRIBE",
+        /// Run this.
+        CommandRequest(CommandRequest) = "COMMAND_REQUEST",
+        /// Do not run this any more.
+        CommandCancel(CommandCancel) = "COMMAND_CANCEL",
+        /// An order that is no command.
+        Control(AgentControl) = "AGENT_CONTROL",
+        /// Stop everything.
+        EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",
+        /// A probe.
+        Ping(Ping) = "PING",
+        /// The answer to a probe.
+        Pong(Pong) = "PONG",
+        /// A newer token.
+        TokenRefresh(TokenRefresh) = "TOKEN_REFRESH",
+    }
+}
+
+message_set! {
+    /// What a server says to a dashboard.
+    pub enum ServerToDashboard {
+        /// The agents there are.
+        Connected(DashboardConnected) = "DASHBOARD_CONNECTED",
+        /// An agent came.
+        AgentConnected(AgentConnected) = "AGENT_CONNECTED",
+        /// How an agent is.
+        AgentStatus(AgentStatus) = "AGENT_STATUS",
+        /// An agent went.
+        AgentDisconnect(AgentDisconnect) = "AGENT_DISCONNECT",
+        /// Where a command is in its life.
+        CommandStatus(CommandStatus) = "COMMAND_STATUS",
+        /// A command is over; legacy dashboards end its terminal with it.
+        CommandComplete(CommandComplete) = "COMMAND_COMPLETE",
+        /// Output.
+        TerminalStream(TerminalStream) = "TERMINAL_STREAM",
+        /// A trace.
+        Trace(Opaque) = "TRACE_STREAM" | "TRACE_UPDATE",
+        /// What waits for an agent. Nobody sends it yet.
+        QueueUpdate(Opaque) = "QUEUE_UPDATE",
+        /// Somebody stopped everything.
+        EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",
+        /// Something was accepted.
+        Ack(Ack) = "ACK",
+        /// Something was not.
+        Error(ErrorReply) = "ERROR",
+        /// A probe.
+        Ping(Ping) = "PING",
+        /// The answer to a probe.
+        Pong(Pong) = "PONG",
+        /// A newer token.
+        TokenRefresh(TokenRefresh) = "TOKEN_REFRESH",
+    }
+}

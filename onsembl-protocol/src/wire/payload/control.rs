@@ -1,0 +1,121 @@
+//! Orders to an agent that are no commands, and tokens in transit.
+
+use super::super::code::wire_enum;
+use super::super::lenient;
+use crate::id::AgentId;
+use crate::time::WallTime;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+wire_enum! {
+    /// What an `AGENT_CONTROL` asks for.
+    pub enum ControlAction {
+        /// End the agent.
+        Stop = "STOP",
+        /// End and start it.
+        Restart = "RESTART",
+        /// Start nothing new.
+        Pause = "PAUSE",
+        /// Start again.
+        Resume = "RESUME",
+        /// Start it (one specification has it; nothing can do it).
+        Start = "START",
+    }
+}
+
+/// `AGENT_CONTROL`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentControl {
+    /// The agent, when a dashboard asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// What to do.
+    pub action: ControlAction,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether to let it finish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graceful_shutdown: Option<bool>,
+    /// How long, in milliseconds.
+    #[serde(default, deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+}
+
+/// `EMERGENCY_STOP`. Everything is optional when reading; everything known is sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EmergencyStop {
+    /// Why, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who pressed it.
+    #[serde(alias = "initiatedBy", skip_serializing_if = "Option::is_none")]
+    pub triggered_by: Option<String>,
+    /// When.
+    #[serde(
+        deserialize_with = "lenient::time",
+        serialize_with = "lenient::write_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub timestamp: Option<WallTime>,
+    /// Confirmed stops.
+    #[serde(deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
+    pub agents_stopped: Option<u64>,
+    /// Confirmed cancellations.
+    #[serde(deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
+    pub commands_cancelled: Option<u64>,
+    /// Which agents; all if empty.
+    #[serde(deserialize_with = "lenient::texts", skip_serializing_if = "Vec::is_empty")]
+    pub affected_agents: Vec<String>,
+}
+
+/// A text that must not be seen: its `Debug` and `Display` hide it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a text into hiding.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for the one place that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// `TOKEN_REFRESH`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenRefresh {
+    /// The new token.
+    pub access_token: Secret,
+    /// Its lifetime in seconds; one existing peer sends milliseconds.
+    #[serde(
+        default,
+        deserialize_with = "lenient::lifetime_seconds",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub expires_in: Option<u64>,
+    /// What to get the next one with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<Secret>,
+}

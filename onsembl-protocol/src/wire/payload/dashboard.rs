@@ -1,0 +1,392 @@
+//! What dashboards say and what they are told about agents.
+
+use super::super::code::wire_enum;
+use super::super::lenient::{self};
+use super::hello::{AgentType, Feature};
+use super::heartbeat::HealthMetrics;
+use crate::id::{AgentId, PresenceVersion, ServerInstanceId, UserId};
+use crate::time::WallTime;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// What of a kind is subscribed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// Nothing.
+    #[default]
+    None,
+    /// Everything the user may see.
+    All,
+    /// These ids.
+    Only(Vec<String>),
+}
+
+impl Selection {
+    /// Whether `id` is in it.
+    pub fn contains(&self, id: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Only(ids) => ids.iter().any(|x| x == id),
+        }
+    }
+
+    /// Adds one id. All stays all.
+    pub fn add(&mut self, id: &str) {
+        match self {
+            Self::All => {}
+            Self::None => *self = Self::Only(alloc::vec![id.to_string()]),
+            Self::Only(ids) => {
+                if !ids.iter().any(|x| x == id) {
+                    ids.push(id.to_string());
+                }
+            }
+        }
+    }
+
+    /// Takes one id away. As with existing servers, one cannot be taken from all.
+    pub fn remove(&mut self, id: &str) {
+        match self {
+            Self::All | Self::None => {}
+            Self::Only(ids) => ids.retain(|x| x != id),
+        }
+    }
+}
+
+impl Serialize for Selection {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => s.collect_seq::<[&str; 0]>([]),
+            Self::All => s.collect_seq(["*"]),
+            Self::Only(ids) => s.collect_seq(ids),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Selection {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Object {
+            all: bool,
+            #[serde(deserialize_with = "lenient::texts")]
+            ids: Vec<String>,
+        }
+        struct V;
+        impl V {
+            fn list(ids: Vec<String>) -> Selection {
+                // An empty list has always meant everything to the existing server.
+                if ids.is_empty() || ids.iter().any(|id| id == "*") {
+                    Selection::All
+                } else {
+                    Selection::Only(ids)
+                }
+            }
+        }
+        impl<'de> Visitor<'de> for V {
+            type Value = Selection;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of ids, true or false, \"*\", or {all, ids}")
+            }
+            fn visit_unit<E>(self) -> Result<Selection, E> {
+                Ok(Selection::None)
+            }
+            fn visit_bool<E>(self, all: bool) -> Result<Selection, E> {
+                Ok(if all { Selection::All } else { Selection::None })
+            }
+            fn visit_str<E>(self, id: &str) -> Result<Selection, E> {
+                Ok(Self::list(alloc::vec![id.to_string()]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, a: A) -> Result<Selection, A::Error> {
+                lenient::texts(serde::de::value::SeqAccessDeserializer::new(a)).map(Self::list)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, a: A) -> Result<Selection, A::Error> {
+                let o = Object::deserialize(serde::de::value::MapAccessDeserializer::new(a))?;
+                Ok(match (o.all, o.ids.is_empty()) {
+                    (true, _) => Selection::All,
+                    (false, true) => Selection::None,
+                    (false, false) => Selection::Only(o.ids),
+                })
+            }
+        }
+        d.deserialize_any(V)
+    }
+}
+
+/// Everything one dashboard subscribed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Subscriptions {
+    /// Agents and their status.
+    #[serde(alias = "agent")]
+    pub agents: Selection,
+    /// Commands and their status.
+    #[serde(alias = "command")]
+    pub commands: Selection,
+    /// Output.
+    #[serde(alias = "terminal", deserialize_with = "flag")]
+    pub terminals: bool,
+    /// Traces.
+    #[serde(alias = "trace", deserialize_with = "flag")]
+    pub traces: bool,
+}
+
+/// A flag, also when it came as a list or an object: anything but false, null or nothing is yes.
+fn flag<'de, D: Deserializer<'de>>(d: D) -> Result<bool, D::Error> {
+    struct V;
+    impl<'de> Visitor<'de> for V {
+        type Value = bool;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a flag")
+        }
+        fn visit_unit<E>(self) -> Result<bool, E> {
+            Ok(false)
+        }
+        fn visit_bool<E>(self, v: bool) -> Result<bool, E> {
+            Ok(v)
+        }
+        fn visit_str<E>(self, _: &str) -> Result<bool, E> {
+            Ok(true)
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut a: A) -> Result<bool, A::Error> {
+            while a.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(true)
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut a: A) -> Result<bool, A::Error> {
+            while a.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            Ok(true)
+        }
+    }
+    d.deserialize_any(V)
+}
+
+/// What a dashboard, or the server to it, says beyond the legacy protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DashboardExtensions {
+    /// What the sender can do.
+    pub features: Vec<Feature>,
+    /// The server process, when the server speaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_instance: Option<ServerInstanceId>,
+}
+
+/// `DASHBOARD_INIT`: the first message of a dashboard on every link.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DashboardInit {
+    /// Must be the token's user, if said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    /// What it wants to see.
+    pub subscriptions: Subscriptions,
+    /// Present if it speaks the extensions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<DashboardExtensions>,
+}
+
+wire_enum! {
+    /// What a subscription is about.
+    pub enum SubscriptionKind {
+        /// Agents.
+        Agent = "agent" | "agents",
+        /// Commands.
+        Command = "command" | "commands",
+        /// Traces.
+        Trace = "trace" | "traces",
+        /// Output.
+        Terminal = "terminal" | "terminals",
+    }
+}
+
+/// `DASHBOARD_SUBSCRIBE` and `DASHBOARD_UNSUBSCRIBE`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// What of.
+    #[serde(rename = "type")]
+    pub kind: SubscriptionKind,
+    /// One of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// All of them.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub all: bool,
+}
+
+impl Subscription {
+    /// Applies a subscribe.
+    pub fn apply_to(&self, subscriptions: &mut Subscriptions) {
+        match self.kind {
+            SubscriptionKind::Agent => self.select(&mut subscriptions.agents),
+            SubscriptionKind::Command => self.select(&mut subscriptions.commands),
+            SubscriptionKind::Trace => subscriptions.traces = true,
+            SubscriptionKind::Terminal => subscriptions.terminals = true,
+            SubscriptionKind::Unknown(_) => {}
+        }
+    }
+
+    /// Applies an unsubscribe.
+    pub fn remove_from(&self, subscriptions: &mut Subscriptions) {
+        match self.kind {
+            SubscriptionKind::Agent => self.deselect(&mut subscriptions.agents),
+            SubscriptionKind::Command => self.deselect(&mut subscriptions.commands),
+            SubscriptionKind::Trace => subscriptions.traces = false,
+            SubscriptionKind::Terminal => subscriptions.terminals = false,
+            SubscriptionKind::Unknown(_) => {}
+        }
+    }
+
+    fn select(&self, selection: &mut Selection) {
+        match &self.id {
+            Some(id) if !self.all => selection.add(id),
+            Some(_) | None => *selection = Selection::All,
+        }
+    }
+
+    fn deselect(&self, selection: &mut Selection) {
+        match &self.id {
+            Some(id) if !self.all => selection.remove(id),
+            Some(_) | None => *selection = Selection::None,
+        }
+    }
+}
+
+/// One agent as dashboards list it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentSummary {
+    /// Its id.
+    pub agent_id: AgentId,
+    /// Its name.
+    pub name: String,
+    /// What runs behind it.
+    #[serde(rename = "type")]
+    pub agent_type: AgentType,
+    /// Its status, in the words this dashboard understands.
+    pub status: String,
+    /// Version of its program.
+    #[serde(default)]
+    pub version: String,
+    /// What it can do.
+    #[serde(default, deserialize_with = "lenient::texts")]
+    pub capabilities: Vec<String>,
+    /// Its latest heartbeat.
+    #[serde(
+        default,
+        deserialize_with = "lenient::time",
+        serialize_with = "lenient::write_rfc3339"
+    )]
+    pub last_heartbeat: Option<WallTime>,
+    /// Its latest figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<HealthMetrics>,
+}
+
+/// `DASHBOARD_CONNECTED`: the agents of the user, or those that are new since the last one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DashboardConnected {
+    /// The agents. A dashboard adds and updates, and removes none.
+    pub agents: Vec<AgentSummary>,
+    /// The server's clock.
+    #[serde(
+        default,
+        deserialize_with = "lenient::time",
+        serialize_with = "lenient::write_millis"
+    )]
+    pub timestamp: Option<WallTime>,
+    /// Present for a dashboard that speaks the extensions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<DashboardExtensions>,
+}
+
+/// `AGENT_CONNECTED`: lets a legacy dashboard make its terminal tab.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentConnected {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_name: Option<String>,
+    /// What runs behind it.
+    pub agent_type: AgentType,
+    /// Version of its program.
+    #[serde(default)]
+    pub version: String,
+    /// Name of its machine.
+    #[serde(default)]
+    pub host_machine: String,
+    /// What it can do.
+    #[serde(default, deserialize_with = "lenient::texts")]
+    pub capabilities: Vec<String>,
+    /// The server's clock.
+    #[serde(
+        default,
+        deserialize_with = "lenient::time",
+        serialize_with = "lenient::write_millis"
+    )]
+    pub timestamp: Option<WallTime>,
+}
+
+/// `AGENT_STATUS`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentStatus {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// Its status, in the words this dashboard understands.
+    pub status: String,
+    /// `IDLE` or `PROCESSING`.
+    #[serde(default)]
+    pub activity_state: String,
+    /// Commands that wait.
+    #[serde(default)]
+    pub queued_commands: u64,
+    /// When it was last heard. Always a time for an agent that is online: a legacy dashboard turns
+    /// an agent without one, or with one older than two minutes, offline.
+    #[serde(
+        default,
+        deserialize_with = "lenient::time",
+        serialize_with = "lenient::write_rfc3339"
+    )]
+    pub last_ping: Option<WallTime>,
+    /// Since when the status holds. Extension.
+    #[serde(
+        default,
+        deserialize_with = "lenient::time",
+        serialize_with = "lenient::write_rfc3339",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub since: Option<WallTime>,
+    /// Why. Extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// Of two statuses of an agent the one with the greater version holds. Extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence_version: Option<PresenceVersion>,
+    /// Its latest figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_metrics: Option<HealthMetrics>,
+}
+
+/// `AGENT_DISCONNECT`, with the real reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentDisconnect {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// The server's clock.
+    #[serde(
+        default,
+        deserialize_with = "lenient::time",
+        serialize_with = "lenient::write_millis"
+    )]
+    pub timestamp: Option<WallTime>,
+}

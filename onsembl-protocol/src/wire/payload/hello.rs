@@ -1,0 +1,180 @@
+//! The hello of an agent and the welcome it gets.
+
+use super::super::code::wire_enum;
+use super::super::lenient;
+use crate::id::{AgentKey, CommandId, Epoch, InstanceId, ServerInstanceId, SessionId};
+use crate::liveness::WireTiming;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+wire_enum! {
+    /// What runs behind an agent.
+    pub enum AgentType {
+        /// Anthropic's Claude Code.
+        Claude = "CLAUDE",
+        /// Google's Gemini CLI.
+        Gemini = "GEMINI",
+        /// OpenAI's Codex CLI.
+        Codex = "CODEX",
+        /// Anything else (the legacy mock says this too).
+        Custom = "CUSTOM" | "MOCK",
+    }
+}
+
+wire_enum! {
+    /// An ability of a peer, said in `extensions.features`. A feature is in force when both said it.
+    pub enum Feature {
+        /// `AGENT_HEARTBEAT` and `SERVER_HEARTBEAT` with sequence, seen and recorded.
+        Heartbeats = "heartbeats",
+        /// Output with encoding, offset and incarnation, acknowledged by `OUTPUT_ACK` once stored.
+        OutputBytes = "output-bytes",
+        /// `COMMAND_ACK` and `COMMAND_COMPLETE` are sent, repeated until acknowledged, and a command
+        /// id that was seen before is not run again.
+        CommandReports = "command-reports",
+    }
+}
+
+/// `AGENT_CONNECT`: the first message of an agent on every link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentConnect {
+    /// The id the agent goes by: one of its own making, or the one a server taught it.
+    #[serde(default)]
+    pub agent_id: String,
+    /// The name people know it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What runs behind it.
+    #[serde(default = "custom")]
+    pub agent_type: AgentType,
+    /// Version of the agent program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Name of its machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_machine: Option<String>,
+    /// What it can do.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+    /// Present if it speaks the extensions; a peer without them is legacy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<AgentExtensions>,
+}
+
+fn custom() -> AgentType {
+    AgentType::Custom
+}
+
+/// What an agent says of itself beyond the legacy hello.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentExtensions {
+    /// What it can do beyond the legacy protocol.
+    #[serde(default)]
+    pub features: Vec<Feature>,
+    /// Stable key from its state directory.
+    pub agent_key: AgentKey,
+    /// This process.
+    pub instance: InstanceId,
+    /// A diagnosis connection: never listed, stored, or taken for a second instance.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub probe: bool,
+    /// Commands this process has not finished, or whose end nobody acknowledged yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<CommandId>,
+}
+
+/// The part of the hello's acknowledgement that names the session and its rules.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Welcome {
+    /// Features in force.
+    #[serde(default)]
+    pub features: Vec<Feature>,
+    /// This session.
+    pub session_id: SessionId,
+    /// Its epoch: of two sessions of an agent the one with the greater epoch is in force.
+    pub epoch: Epoch,
+    /// The server process.
+    pub server_instance: ServerInstanceId,
+    /// The times of liveness. The agent obeys them.
+    #[serde(flatten)]
+    pub timing: WireTiming,
+    /// How long the server keeps the session of an agent that is away.
+    pub resume_window_ms: u64,
+    /// How many bytes of output may be unacknowledged.
+    pub output_window_bytes: u64,
+}
+
+/// What an agent says it can do: an object on the wire of agents, a list of words elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capabilities {
+    /// Token limit of the model; the legacy wrapper says 0.
+    pub max_tokens: u64,
+    /// Whether a running command can be interrupted.
+    pub supports_interrupt: bool,
+    /// Whether it reports traces.
+    pub supports_trace: bool,
+    /// Further words, when they came as a list.
+    #[serde(skip)]
+    pub words: Vec<String>,
+}
+
+impl Capabilities {
+    /// The capabilities as words, as dashboards and the store want them.
+    pub fn to_words(&self) -> Vec<String> {
+        let mut words = self.words.clone();
+        for (has, word) in [(self.supports_interrupt, "interrupt"), (self.supports_trace, "trace")] {
+            if has && !words.iter().any(|w| w == word) {
+                words.push(word.to_string());
+            }
+        }
+        words
+    }
+}
+
+impl<'de> Deserialize<'de> for Capabilities {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize, Default)]
+        #[serde(rename_all = "camelCase", default)]
+        struct Object {
+            #[serde(deserialize_with = "lenient::count")]
+            max_tokens: Option<u64>,
+            supports_interrupt: bool,
+            supports_trace: bool,
+        }
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Capabilities;
+            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str("capabilities as an object or a list of words")
+            }
+            fn visit_unit<E>(self) -> Result<Capabilities, E> {
+                Ok(Capabilities::default())
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, a: A) -> Result<Capabilities, A::Error> {
+                let words = lenient::texts(serde::de::value::SeqAccessDeserializer::new(a))?;
+                let has = |w: &str| words.iter().any(|x| x.eq_ignore_ascii_case(w));
+                Ok(Capabilities {
+                    max_tokens: 0,
+                    supports_interrupt: has("interrupt"),
+                    supports_trace: has("trace"),
+                    words,
+                })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, a: A) -> Result<Capabilities, A::Error> {
+                let o = Object::deserialize(serde::de::value::MapAccessDeserializer::new(a))?;
+                Ok(Capabilities {
+                    max_tokens: o.max_tokens.unwrap_or(0),
+                    supports_interrupt: o.supports_interrupt,
+                    supports_trace: o.supports_trace,
+                    words: Vec::new(),
+                })
+            }
+        }
+        d.deserialize_any(V)
+    }
+}

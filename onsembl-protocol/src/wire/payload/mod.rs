@@ -1,0 +1,34 @@
+//! What each message carries: one struct per payload, with the fields of the wire reference and
+//! the extensions of ours.
+//!
+//! A payload reads every variant that existing peers send and writes one canonical form. Ids inside
+//! payloads are claims: after the hello only the session's own agent id counts (field defect 42).
+
+mod agent;
+mod command;
+mod control;
+mod dashboard;
+mod heartbeat;
+mod hello;
+mod output;
+mod reply;
+
+pub use agent::{AgentErrorReport, AgentErrorType, Opaque};
+pub use command::{
+    CommandAck, CommandAckStatus, CommandCancel, CommandComplete, CommandPhase, CommandRequest,
+    CommandStatus, ExecutionConstraints, OutputTotals, Priority,
+};
+pub use control::{AgentControl, ControlAction, EmergencyStop, Secret, TokenRefresh};
+pub use dashboard::{
+    AgentConnected, AgentDisconnect, AgentStatus, AgentSummary, DashboardConnected,
+    DashboardExtensions, DashboardInit, Selection, Subscription, SubscriptionKind, Subscriptions,
+};
+pub use heartbeat::{
+    AgentHeartbeat, HealthMetrics, Ping, Pong, RecordedBeat, RecordingLag, SeenBeat,
+    ServerHeartbeat,
+};
+pub use hello::{AgentConnect, AgentExtensions, AgentType, Capabilities, Feature, Welcome};
+pub use output::{
+    OutputAck, OutputContent, StreamContent, StreamType, TerminalOutput, TerminalStream,
+};
+pub use reply::{Ack, ErrorCode, ErrorContext, ErrorReply};

@@ -1,0 +1,417 @@
+//! Output: chunks from agents, streams to dashboards, and what is known to be stored.
+
+use super::super::code::wire_enum;
+use super::super::lenient;
+use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation};
+use crate::output::Stream;
+use crate::time::WallTime;
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use core::fmt;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+wire_enum! {
+    /// Which stream, in the words of the wire.
+    pub enum StreamType {
+        /// Standard output.
+        Stdout = "STDOUT",
+        /// Standard error.
+        Stderr = "STDERR",
+        /// A word of the existing database; nobody sends it.
+        System = "SYSTEM",
+    }
+}
+
+impl StreamType {
+    /// The stream it means. What is neither is shown with standard output.
+    pub fn stream(&self) -> Stream {
+        match self {
+            Self::Stdout | Self::System | Self::Unknown(_) => Stream::Stdout,
+            Self::Stderr => Stream::Stderr,
+        }
+    }
+}
+
+impl From<Stream> for StreamType {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Stdout => Self::Stdout,
+            Stream::Stderr => Self::Stderr,
+        }
+    }
+}
+
+/// Bytes in a JSON text: as they are when they are UTF-8, else in base64.
+#[derive(Clone, PartialEq, Eq)]
+pub enum OutputContent {
+    /// Text.
+    Text(String),
+    /// Bytes that are no text.
+    Bytes(Vec<u8>),
+}
+
+impl OutputContent {
+    /// Wraps bytes in the form that costs less.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        match core::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_string()),
+            Err(_) => Self::Bytes(bytes.to_vec()),
+        }
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The bytes as text, with U+FFFD for what is none.
+    pub fn to_text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Bytes(bytes) => String::from_utf8_lossy(bytes),
+        }
+    }
+
+    fn decode(content: String, encoding: Option<&str>) -> Result<Self, String> {
+        match encoding {
+            None => Ok(Self::Text(content)),
+            Some(e) if e.eq_ignore_ascii_case("utf-8") => Ok(Self::Text(content)),
+            Some(e) if e.eq_ignore_ascii_case("base64") => STANDARD
+                .decode(content.as_bytes())
+                .map(Self::Bytes)
+                .map_err(|e| format!("`content` is not base64: {e}")),
+            Some(e) => Err(format!("`encoding` {e:?} is neither utf-8 nor base64")),
+        }
+    }
+
+    /// The content and the name of its encoding, as they travel.
+    fn encode(&self) -> (Cow<'_, str>, &'static str) {
+        match self {
+            Self::Text(text) => (Cow::Borrowed(text), "utf-8"),
+            Self::Bytes(bytes) => (Cow::Owned(STANDARD.encode(bytes)), "base64"),
+        }
+    }
+}
+
+impl fmt::Debug for OutputContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} bytes)", self.as_bytes().len())
+    }
+}
+
+/// `TERMINAL_OUTPUT`: what a process wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TerminalOutput {
+    /// The command; from a legacy wrapper without one, its own id ("monitoring").
+    pub command_id: CommandId,
+    /// The sender's own claim.
+    pub agent_id: Option<AgentId>,
+    /// Which stream.
+    pub stream: StreamType,
+    /// What was written. From a legacy wrapper the raw text if it could be told, else the text
+    /// without its escape sequences.
+    pub content: OutputContent,
+    /// Number of the chunk.
+    pub sequence: Option<ChunkSequence>,
+    /// Where in the stream it begins. Extension.
+    pub offset: Option<ByteOffset>,
+    /// The process. Extension.
+    pub incarnation: Option<Incarnation>,
+}
+
+impl Serialize for TerminalOutput {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Out<'a> {
+            command_id: &'a CommandId,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            agent_id: &'a Option<AgentId>,
+            stream_type: &'a StreamType,
+            content: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            encoding: Option<&'static str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            sequence: Option<ChunkSequence>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            offset: Option<ByteOffset>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            incarnation: Option<Incarnation>,
+        }
+        let (content, encoding) = self.content.encode();
+        Out {
+            command_id: &self.command_id,
+            agent_id: &self.agent_id,
+            stream_type: &self.stream,
+            content: &content,
+            encoding: self.offset.is_some().then_some(encoding),
+            sequence: self.sequence,
+            offset: self.offset,
+            incarnation: self.incarnation,
+        }
+        .serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for TerminalOutput {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct In {
+            command_id: CommandId,
+            #[serde(default)]
+            agent_id: Option<AgentId>,
+            #[serde(default = "stdout")]
+            stream_type: StreamType,
+            #[serde(default)]
+            content: String,
+            #[serde(default)]
+            encoding: Option<String>,
+            #[serde(default, deserialize_with = "lenient::count")]
+            sequence: Option<u64>,
+            #[serde(default)]
+            offset: Option<ByteOffset>,
+            #[serde(default)]
+            incarnation: Option<Incarnation>,
+            #[serde(default)]
+            ansi_codes: Option<AnsiCodes>,
+        }
+        let raw = In::deserialize(d)?;
+        let content = match raw.ansi_codes {
+            Some(AnsiCodes::Raw(chunk)) if is_unstripped(&chunk, &raw.content) => chunk,
+            Some(AnsiCodes::Raw(_) | AnsiCodes::Codes) | None => raw.content,
+        };
+        Ok(Self {
+            command_id: raw.command_id,
+            agent_id: raw.agent_id,
+            stream: raw.stream_type,
+            content: OutputContent::decode(content, raw.encoding.as_deref())
+                .map_err(de::Error::custom)?,
+            sequence: raw.sequence.map(ChunkSequence),
+            offset: raw.offset,
+            incarnation: raw.incarnation,
+        })
+    }
+}
+
+fn stdout() -> StreamType {
+    StreamType::Stdout
+}
+
+/// The four shapes of `ansiCodes`: a flag, a list and a text of codes say nothing that the content
+/// needs; a text may be the whole raw chunk.
+enum AnsiCodes {
+    Raw(String),
+    Codes,
+}
+
+impl<'de> Deserialize<'de> for AnsiCodes {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(match lenient::Scalar::deserialize(d)? {
+            lenient::Scalar::Text(text) => Self::Raw(text),
+            lenient::Scalar::Null
+            | lenient::Scalar::Bool(_)
+            | lenient::Scalar::Number(_)
+            | lenient::Scalar::Compound => Self::Codes,
+        })
+    }
+}
+
+/// Whether `raw` without its escape sequences is `content`. Walks both once; an escape sequence is
+/// a control sequence (`ESC [` … final byte), an operating-system command (`ESC ]` … `BEL` or
+/// `ESC \`), or `ESC` and one more character.
+fn is_unstripped(raw: &str, content: &str) -> bool {
+    let mut rest = raw.chars().peekable();
+    let mut plain = content.chars();
+    while let Some(c) = rest.next() {
+        if c != '\u{1b}' {
+            if plain.next() != Some(c) {
+                return false;
+            }
+            continue;
+        }
+        match rest.next() {
+            Some('[') => {
+                let _ = rest.by_ref().find(|c| ('\u{40}'..='\u{7e}').contains(c));
+            }
+            Some(']') => {
+                while let Some(c) = rest.next() {
+                    if c == '\u{7}' || (c == '\u{1b}' && rest.next_if_eq(&'\\').is_some()) {
+                        break;
+                    }
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+    plain.next().is_none()
+}
+
+/// `OUTPUT_ACK`: everything of one stream before an offset is committed to the database. Extension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputAck {
+    /// The command.
+    pub command_id: CommandId,
+    /// The process.
+    pub incarnation: Incarnation,
+    /// Its stream.
+    pub stream_type: StreamType,
+    /// Bytes before it need not be kept any more.
+    pub offset: ByteOffset,
+}
+
+/// `TERMINAL_STREAM`: output on its way to a dashboard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TerminalStream {
+    /// The command.
+    pub command_id: CommandId,
+    /// The agent.
+    pub agent_id: Option<AgentId>,
+    /// Which stream.
+    pub stream: StreamType,
+    /// The bytes, or whole lines for a legacy dashboard.
+    pub content: StreamContent,
+    /// When it was received, by the server's clock.
+    pub timestamp: Option<WallTime>,
+    /// Number of the chunk. Extension.
+    pub sequence: Option<ChunkSequence>,
+    /// Where in the stream it begins. Extension.
+    pub offset: Option<ByteOffset>,
+    /// The process. Extension.
+    pub incarnation: Option<Incarnation>,
+}
+
+/// What a `TERMINAL_STREAM` carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamContent {
+    /// Bytes, for a dashboard that has the feature.
+    Bytes(OutputContent),
+    /// Whole lines without their ends and without escape sequences, for a legacy dashboard.
+    Lines(Vec<String>),
+}
+
+impl Serialize for TerminalStream {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(untagged)]
+        enum Content<'a> {
+            Text(Cow<'a, str>),
+            Lines(&'a [String]),
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Out<'a> {
+            command_id: &'a CommandId,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            agent_id: &'a Option<AgentId>,
+            stream_type: &'a StreamType,
+            content: Content<'a>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            encoding: Option<&'static str>,
+            #[serde(serialize_with = "lenient::write_millis")]
+            timestamp: Option<WallTime>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            sequence: Option<ChunkSequence>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            offset: Option<ByteOffset>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            incarnation: Option<Incarnation>,
+        }
+        let (content, encoding) = match &self.content {
+            StreamContent::Bytes(content) => {
+                let (text, encoding) = content.encode();
+                (Content::Text(text), Some(encoding))
+            }
+            StreamContent::Lines(lines) => (Content::Lines(lines), None),
+        };
+        Out {
+            command_id: &self.command_id,
+            agent_id: &self.agent_id,
+            stream_type: &self.stream,
+            content,
+            encoding,
+            timestamp: self.timestamp,
+            sequence: self.sequence,
+            offset: self.offset,
+            incarnation: self.incarnation,
+        }
+        .serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for TerminalStream {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        enum Content {
+            Text(String),
+            Lines(Vec<String>),
+        }
+        impl<'de> Deserialize<'de> for Content {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                struct V;
+                impl<'de> Visitor<'de> for V {
+                    type Value = Content;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a text or a list of lines")
+                    }
+                    fn visit_str<E>(self, v: &str) -> Result<Content, E> {
+                        Ok(Content::Text(v.to_string()))
+                    }
+                    fn visit_seq<A: SeqAccess<'de>>(self, mut a: A) -> Result<Content, A::Error> {
+                        let mut lines = Vec::new();
+                        while let Some(line) = a.next_element()? {
+                            lines.push(line);
+                        }
+                        Ok(Content::Lines(lines))
+                    }
+                }
+                d.deserialize_any(V)
+            }
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct In {
+            command_id: CommandId,
+            #[serde(default)]
+            agent_id: Option<AgentId>,
+            #[serde(default = "stdout")]
+            stream_type: StreamType,
+            content: Content,
+            #[serde(default)]
+            encoding: Option<String>,
+            #[serde(default, deserialize_with = "lenient::time")]
+            timestamp: Option<WallTime>,
+            #[serde(default)]
+            sequence: Option<ChunkSequence>,
+            #[serde(default)]
+            offset: Option<ByteOffset>,
+            #[serde(default)]
+            incarnation: Option<Incarnation>,
+        }
+        let raw = In::deserialize(d)?;
+        Ok(Self {
+            command_id: raw.command_id,
+            agent_id: raw.agent_id,
+            stream: raw.stream_type,
+            content: match raw.content {
+                Content::Lines(lines) => StreamContent::Lines(lines),
+                Content::Text(text) => StreamContent::Bytes(
+                    OutputContent::decode(text, raw.encoding.as_deref())
+                        .map_err(de::Error::custom)?,
+                ),
+            },
+            timestamp: raw.timestamp,
+            sequence: raw.sequence,
+            offset: raw.offset,
+            incarnation: raw.incarnation,
+        })
+    }
+}

@@ -1,0 +1,44 @@
+//! A look at the bytes before they are parsed: how deep they nest, and which command they concern.
+
+/// Whether arrays and objects nest deeper than `limit`. Linear, allocates nothing; text that is no
+/// JSON gives some answer, and the parser says the rest.
+pub(super) fn deeper_than(text: &str, limit: usize) -> bool {
+    let mut depth = 0usize;
+    let mut in_string = false;
+    let mut escaped = false;
+    for byte in text.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::deeper_than;
+
+    #[test]
+    fn counts_nesting_outside_strings_only() {
+        assert!(!deeper_than(r#"{"a":[{"b":"[[[[[["}]}"#, 3));
+        assert!(deeper_than(r#"{"a":[{"b":"[[[[[["}]}"#, 2));
+        assert!(!deeper_than(r#"{"a":"\"[[["}"#, 1));
+    }
+}

@@ -1,0 +1,169 @@
+//! Agents as they are stored, for the start of the server and for listings.
+
+use super::columns::{json, json_or_none, number, time, time_or_none};
+use super::error::StoreError;
+use super::queue::Lane;
+use super::Store;
+use onsembl_protocol::id::{AgentId, AgentKey, Epoch, PresenceVersion, UserId};
+use onsembl_protocol::time::WallTime;
+use rusqlite::{Connection, Row, params};
+use serde_json::Value;
+
+/// An agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentRow {
+    /// Its id.
+    pub agent: AgentId,
+    /// Its owner.
+    pub user: UserId,
+    /// What makes it the same agent in every session.
+    pub key: AgentKey,
+    /// Its name, as it said last. Not unique.
+    pub name: String,
+    /// Its type, as it said last.
+    pub agent_type: String,
+    /// Its version, if it said one.
+    pub version: Option<String>,
+    /// Its host, if it said one.
+    pub host: Option<String>,
+    /// Its capabilities, as it said last.
+    pub capabilities: Vec<String>,
+    /// The epoch of its latest session.
+    pub epoch: Epoch,
+    /// The status of the latest presence event.
+    pub status: String,
+    /// Since when it has that status.
+    pub since: WallTime,
+    /// Why.
+    pub because: String,
+    /// The version of the latest presence event; 0 if there was none.
+    pub presence_version: PresenceVersion,
+    /// When the latest recorded heartbeat was received.
+    pub last_heartbeat: Option<WallTime>,
+    /// The latest figures it sent.
+    pub last_metrics: Option<Value>,
+    /// When it was first seen.
+    pub created_at: WallTime,
+}
+
+/// The recorded heartbeat of an agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentHeartbeat {
+    /// The agent.
+    pub agent: AgentId,
+    /// When the latest recorded heartbeat was received.
+    pub at: Option<WallTime>,
+    /// The latest figures it sent.
+    pub metrics: Option<Value>,
+}
+
+impl Store {
+    /// The agents of `user` (`None`: of all users) that are not deleted, in the order of their
+    /// first session.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub async fn agents(&self, user: Option<&UserId>) -> Result<Vec<AgentRow>, StoreError> {
+        let user = user.cloned();
+        self.read(move |db| {
+            list(db, "SELECT * FROM agents", user.as_ref(), AgentRow::from_row)
+        })
+        .await
+    }
+
+    /// The recorded heartbeats of the agents of `user` (`None`: of all users), read from the
+    /// database, also while it takes no writes.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub async fn agent_heartbeats(
+        &self,
+        user: Option<&UserId>,
+    ) -> Result<Vec<AgentHeartbeat>, StoreError> {
+        const COLUMNS: &str = "SELECT agent_id, last_heartbeat, last_metrics FROM agents";
+        let user = user.cloned();
+        self.read(move |db| list(db, COLUMNS, user.as_ref(), AgentHeartbeat::from_row)).await
+    }
+
+    /// Deletes an agent: it is not listed any more and can open no session. Its key stays taken, so
+    /// that it does not come back as a new agent. Returns whether there was such an agent.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn delete_agent(
+        &self,
+        user: &UserId,
+        agent: &AgentId,
+        at: WallTime,
+    ) -> Result<bool, StoreError> {
+        let (user, agent) = (user.clone(), agent.clone());
+        self.write(Lane::Control, "delete agent", 0, move |db| {
+            let deleted = db
+                .prepare_cached(
+                    "UPDATE agents SET deleted_at = ?3
+                     WHERE agent_id = ?2 AND user_id = ?1 AND deleted_at IS NULL",
+                )?
+                .execute(params![user.as_str(), agent.as_str(), at.unix_millis()])?;
+            Ok(deleted > 0)
+        })
+        .await
+    }
+}
+
+/// Runs `select` over the agents that are not deleted. Two texts instead of `?1 IS NULL OR …`,
+/// because only then the index on the owner is used.
+fn list<T>(
+    db: &Connection,
+    select: &str,
+    user: Option<&UserId>,
+    from_row: fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    match user {
+        Some(user) => db
+            .prepare_cached(&format!(
+                "{select} WHERE user_id = ?1 AND deleted_at IS NULL ORDER BY created_at, agent_id"
+            ))?
+            .query_map([user.as_str()], from_row)?
+            .collect(),
+        None => db
+            .prepare_cached(&format!(
+                "{select} WHERE deleted_at IS NULL ORDER BY created_at, agent_id"
+            ))?
+            .query_map([], from_row)?
+            .collect(),
+    }
+}
+
+impl AgentRow {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let text = |column: &str| row.get::<_, String>(column);
+        Ok(Self {
+            agent: text("agent_id")?.into(),
+            user: text("user_id")?.into(),
+            key: text("agent_key")?.into(),
+            name: text("name")?,
+            agent_type: text("agent_type")?,
+            version: row.get("version")?,
+            host: row.get("host")?,
+            capabilities: json(row, "capabilities")?,
+            epoch: Epoch(number(row, "epoch")?),
+            status: text("status")?,
+            since: time(row, "since")?,
+            because: text("because")?,
+            presence_version: PresenceVersion(number(row, "presence_version")?),
+            last_heartbeat: time_or_none(row, "last_heartbeat")?,
+            last_metrics: json_or_none(row, "last_metrics")?,
+            created_at: time(row, "created_at")?,
+        })
+    }
+}
+
+impl AgentHeartbeat {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            agent: row.get::<_, String>("agent_id")?.into(),
+            at: time_or_none(row, "last_heartbeat")?,
+            metrics: json_or_none(row, "last_metrics")?,
+        })
+    }
+}

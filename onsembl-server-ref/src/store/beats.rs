@@ -1,0 +1,163 @@
+//! Heartbeats on their way into the database: only the newest of each agent waits, so a database
+//! that is held for long costs one row of memory per agent, however many beats arrive.
+
+use super::error::trouble_of;
+use super::Store;
+use onsembl_protocol::id::{AgentId, BeatSequence, Epoch};
+use onsembl_protocol::time::WallTime;
+use rusqlite::{Connection, params};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+/// A heartbeat to record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeartbeatRow {
+    /// The agent.
+    pub agent: AgentId,
+    /// The epoch of the session it came in; a beat of an older session is not recorded.
+    pub epoch: Epoch,
+    /// Its number in that session.
+    pub sequence: BeatSequence,
+    /// When it was received; becomes `last_heartbeat`.
+    pub at: WallTime,
+    /// The figures it carried; the stored ones stay if it carried none.
+    pub metrics: Option<Value>,
+}
+
+/// A heartbeat that is in the database to stay, and with it all earlier ones of its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The agent.
+    pub agent: AgentId,
+    /// The epoch of the session it came in.
+    pub epoch: Epoch,
+    /// Its number in that session.
+    pub sequence: BeatSequence,
+    /// When it was received: what `last_heartbeat` says now.
+    pub at: WallTime,
+    /// When it was committed.
+    pub committed_at: WallTime,
+}
+
+impl Store {
+    /// Records a heartbeat. Never waits: a newer beat of the same agent takes the place of one that
+    /// is not written yet. What was committed comes out of [`Receipts::recorded`].
+    ///
+    /// A beat that comes after the store was closed is dropped.
+    ///
+    /// [`Receipts::recorded`]: super::Receipts::recorded
+    pub fn record_heartbeat(&self, beat: HeartbeatRow) {
+        self.queue().beat(beat);
+    }
+}
+
+/// The newest unwritten beat of each agent.
+#[derive(Debug, Default)]
+pub(super) struct Beats(HashMap<AgentId, HeartbeatRow>);
+
+/// What became of the beats of one attempt, should it be committed.
+#[derive(Debug, Default)]
+pub(super) struct BeatsWritten {
+    pub(super) recorded: Vec<HeartbeatRow>,
+    /// The agent is unknown, deleted or in a newer session.
+    pub(super) outdated: Vec<HeartbeatRow>,
+    pub(super) refused: Vec<(HeartbeatRow, rusqlite::Error)>,
+}
+
+impl Beats {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Keeps the newer of `beat` and what waits for the same agent. Figures of an earlier beat of
+    /// the session outlive a later beat without figures.
+    pub(super) fn absorb(&mut self, beat: HeartbeatRow) {
+        match self.0.entry(beat.agent.clone()) {
+            Entry::Vacant(slot) => {
+                slot.insert(beat);
+            }
+            Entry::Occupied(mut slot) => {
+                let held = slot.get_mut();
+                if (beat.epoch, beat.sequence) >= (held.epoch, held.sequence) {
+                    let older = std::mem::replace(held, beat);
+                    if held.metrics.is_none() && held.epoch == older.epoch {
+                        held.metrics = older.metrics;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Absorbs all of `later`.
+    pub(super) fn absorb_all(&mut self, later: Self) {
+        for beat in later.0.into_values() {
+            self.absorb(beat);
+        }
+    }
+
+    /// Writes them all.
+    ///
+    /// # Errors
+    /// Trouble of the database, which ends the attempt.
+    pub(super) fn write(&self, db: &Connection) -> rusqlite::Result<BeatsWritten> {
+        let mut written = BeatsWritten::default();
+        for beat in self.0.values() {
+            match write(db, beat) {
+                Ok(true) => written.recorded.push(beat.clone()),
+                Ok(false) => written.outdated.push(beat.clone()),
+                Err(error) if trouble_of(&error).is_some() => return Err(error),
+                Err(error) => written.refused.push((beat.clone(), error)),
+            }
+        }
+        Ok(written)
+    }
+}
+
+fn write(db: &Connection, beat: &HeartbeatRow) -> rusqlite::Result<bool> {
+    let changed = db
+        .prepare_cached(
+            "UPDATE agents SET last_heartbeat = ?3, last_metrics = coalesce(?4, last_metrics)
+             WHERE agent_id = ?1 AND epoch = ?2 AND deleted_at IS NULL",
+        )?
+        .execute(params![
+            beat.agent.as_str(),
+            super::columns::int(beat.epoch.0)?,
+            beat.at.unix_millis(),
+            beat.metrics.as_ref().map(ToString::to_string),
+        ])?;
+    Ok(changed > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn beat(epoch: u64, sequence: u64, metrics: Option<Value>) -> HeartbeatRow {
+        HeartbeatRow {
+            agent: AgentId::new("a"),
+            epoch: Epoch(epoch),
+            sequence: BeatSequence(sequence),
+            at: WallTime::from_unix_millis(sequence as i64),
+            metrics,
+        }
+    }
+
+    #[test]
+    fn only_the_newest_beat_of_an_agent_waits() {
+        let mut beats = Beats::default();
+        beats.absorb(beat(1, 2, Some(json!({"cpu": 1}))));
+        beats.absorb(beat(1, 1, None));
+        assert_eq!(beats.0[&AgentId::new("a")].sequence, BeatSequence(2));
+        beats.absorb(beat(1, 3, None));
+        assert_eq!(beats.0[&AgentId::new("a")], beat(1, 3, Some(json!({"cpu": 1}))));
+        beats.absorb(beat(2, 1, None));
+        assert_eq!(beats.0[&AgentId::new("a")], beat(2, 1, None), "a new session starts anew");
+        assert_eq!(beats.len(), 1);
+    }
+}

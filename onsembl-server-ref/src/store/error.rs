@@ -1,0 +1,211 @@
+//! What can go wrong in the store: [`StoreError`] for one request, [`StoreHealth`] for the whole.
+//!
+//! Here SQLite's errors are told apart once: trouble of the database, which passes and is waited
+//! for, and faults of a request, which are answered. Nothing here touches a connection.
+
+use onsembl_protocol::id::AgentId;
+use onsembl_protocol::time::WallTime;
+use rusqlite::ErrorCode;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why the database cannot take writes now. It is nobody's request that is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StoreTrouble {
+    /// Another connection holds a lock on the database.
+    Busy,
+    /// There is no space left for it.
+    Full,
+    /// Reading or writing its files failed, or they are damaged.
+    Failed,
+}
+
+impl fmt::Display for StoreTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Busy => "database busy",
+            Self::Full => "disk full",
+            Self::Failed => "database failed",
+        })
+    }
+}
+
+/// Whether writes are being committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreHealth {
+    /// The latest commit succeeded, or nothing was written yet.
+    Healthy,
+    /// Writes wait, and are tried again until they succeed or the store is closed.
+    Troubled {
+        /// When the first attempt failed.
+        since: WallTime,
+        /// How the latest attempt failed.
+        trouble: StoreTrouble,
+    },
+}
+
+impl fmt::Display for StoreHealth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Healthy => f.write_str("healthy"),
+            Self::Troubled { since, trouble } => write!(f, "{trouble} since {since}"),
+        }
+    }
+}
+
+/// Why a request to the store failed. None of these means "not found".
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The data directory or the file in it cannot be created.
+    #[error("cannot use {}: {source}; name a directory that this user may write", path.display())]
+    Directory {
+        /// The directory or file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A newer program wrote this database.
+    #[error(
+        "{} has schema {found}, but this program knows schemas up to {known}; run the newer \
+         program or name another data directory", path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest schema of this program.
+        known: i64,
+    },
+    /// The schema could not be brought up to date; nothing of the failed step was kept.
+    #[error("the schema of {} could not be brought up to date: {source}", path.display())]
+    Migration {
+        /// The database.
+        path: PathBuf,
+        /// The failed step.
+        source: Box<rusqlite_migration::Error>,
+    },
+    /// The file system of the data directory cannot hold a database in WAL mode.
+    #[error(
+        "{} cannot be put into WAL mode (it is in mode {mode}); name a directory on a local disk",
+        path.display()
+    )]
+    NoWal {
+        /// The database.
+        path: PathBuf,
+        /// The mode SQLite chose instead.
+        mode: String,
+    },
+    /// The writer could not be started.
+    #[error("the writer of the store could not be started: {0}")]
+    Thread(#[source] io::Error),
+    /// A read, or opening, failed by trouble of the database. Try again later.
+    #[error("{trouble}: {source}")]
+    Trouble {
+        /// The kind.
+        trouble: StoreTrouble,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// This one request breaks a rule of the schema or holds a value out of range. It was not
+    /// carried out; sending it again brings the same answer.
+    #[error("the store refused the request: {0}")]
+    Refused(#[source] rusqlite::Error),
+    /// A stored row does not hold what this program writes; another program changed it.
+    #[error("a stored row cannot be read: {0}; another program may have changed the database")]
+    Unreadable(#[source] rusqlite::Error),
+    /// The store is closed, or was closed before the request was committed.
+    #[error("the store is closed")]
+    Closed,
+    /// The store was closed before all writes could be committed.
+    #[error("the store was closed with {writes} writes not committed")]
+    Unwritten {
+        /// How many.
+        writes: usize,
+    },
+    /// The writer did not stop in time; it hangs in the operating system.
+    #[error("the writer of the store did not stop in time; the disk does not answer")]
+    Hanging,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(source: rusqlite::Error) -> Self {
+        if let Some(trouble) = trouble_of(&source) {
+            return Self::Trouble { trouble, source };
+        }
+        match source {
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..) => Self::Unreadable(source),
+            _ => Self::Refused(source),
+        }
+    }
+}
+
+/// Why a session could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The agent was deleted; it must stay away.
+    #[error("agent {0} was deleted")]
+    Deleted(AgentId),
+    /// The store failed. The agent may well exist: it should come back later.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The trouble behind an error of SQLite; `None` if the request itself is at fault.
+pub(super) fn trouble_of(error: &rusqlite::Error) -> Option<StoreTrouble> {
+    match error.sqlite_error_code()? {
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some(StoreTrouble::Busy),
+        ErrorCode::DiskFull => Some(StoreTrouble::Full),
+        ErrorCode::SystemIoFailure
+        | ErrorCode::OutOfMemory
+        | ErrorCode::PermissionDenied
+        | ErrorCode::ReadOnly
+        | ErrorCode::CannotOpen
+        | ErrorCode::DatabaseCorrupt
+        | ErrorCode::NotADatabase
+        | ErrorCode::FileLockingProtocolFailed
+        | ErrorCode::NoLargeFileSupport => Some(StoreTrouble::Failed),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    fn failure(code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn trouble_is_told_from_faults_of_a_request() {
+        let cases = [
+            (ffi::SQLITE_BUSY, Some(StoreTrouble::Busy)),
+            (ffi::SQLITE_BUSY_SNAPSHOT, Some(StoreTrouble::Busy)),
+            (ffi::SQLITE_LOCKED, Some(StoreTrouble::Busy)),
+            (ffi::SQLITE_FULL, Some(StoreTrouble::Full)),
+            (ffi::SQLITE_IOERR_FSYNC, Some(StoreTrouble::Failed)),
+            (ffi::SQLITE_CORRUPT, Some(StoreTrouble::Failed)),
+            (ffi::SQLITE_READONLY, Some(StoreTrouble::Failed)),
+            (ffi::SQLITE_CONSTRAINT_PRIMARYKEY, None),
+            (ffi::SQLITE_TOOBIG, None),
+            (ffi::SQLITE_ERROR, None),
+        ];
+        for (code, trouble) in cases {
+            assert_eq!(trouble_of(&failure(code)), trouble, "code {code}");
+        }
+        assert_eq!(trouble_of(&rusqlite::Error::QueryReturnedNoRows), None);
+    }
+
+    #[test]
+    fn health_names_the_trouble_and_since_when() {
+        let since = WallTime::from_unix_millis(0);
+        let health = StoreHealth::Troubled { since, trouble: StoreTrouble::Busy };
+        assert_eq!(health.to_string(), format!("database busy since {since}"));
+    }
+}

@@ -1,0 +1,203 @@
+//! The store: one SQLite file, one writer, a few readers.
+//!
+//! Here lives what must outlive the process: agents, sessions, presence events, commands, their
+//! output, and revoked tokens. "Stored" always means committed with `synchronous=FULL`. Nothing
+//! here decides anything; it is told what to write and says when it is written.
+//!
+//! - Writes go through a bounded queue to one thread, which commits whatever is queued at once.
+//!   Nothing waits for company, so a write is on its way to the disk within one commit.
+//! - A database that is busy, full or failing is retried for as long as it takes, and named in
+//!   [`Store::health`]. Methods that wait for a commit therefore have no time limit of their own:
+//!   callers race them against theirs. Dropping such a future is harmless; the write may still be
+//!   carried out.
+//! - A write that breaks a rule of the schema is answered with [`StoreError::Refused`] and does not
+//!   touch the others of its transaction.
+//! - Reads use connections of their own and see what is committed.
+
+mod agents;
+mod beats;
+mod columns;
+mod commands;
+mod error;
+mod output;
+mod presence;
+mod queue;
+mod reader;
+mod request;
+mod schema;
+mod sessions;
+mod tokens;
+mod writer;
+
+pub use agents::{AgentHeartbeat, AgentRow};
+pub use beats::{HeartbeatRow, Recorded};
+pub use commands::{CommandRow, CommandUpdate, Inserted};
+pub use error::{OpenError, StoreError, StoreHealth, StoreTrouble};
+pub use output::{OutputChunk, OutputReceipt};
+pub use presence::PresenceRow;
+pub use schema::FILE_NAME;
+pub use sessions::{NewSession, OpenedSession};
+pub use writer::StoreCounters;
+
+use onsembl_protocol::time::WallTime;
+use queue::{Lane, Queue};
+use reader::Readers;
+use request::Asked;
+use rusqlite::Connection;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+use writer::{Counters, Outlets};
+
+/// How long the writer may go on when the last handle was dropped without [`Store::close`].
+const DROP_PATIENCE: Duration = Duration::from_secs(1);
+/// How much longer than its patience closing may take: one wait for a lock, and closing the file.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// A handle to the store. Clones share one writer, which ends with the last of them.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    queue: Arc<Queue>,
+    readers: Arc<Readers>,
+    health: watch::Receiver<StoreHealth>,
+    finished: watch::Receiver<Option<usize>>,
+    counters: Arc<Counters>,
+}
+
+/// What was committed of the writes that nobody waits for, one list per commit.
+///
+/// Reading them must not wait for the store, or both wait for each other. A receiver that is not
+/// wanted should be dropped, because what is not read is kept.
+#[derive(Debug)]
+pub struct Receipts {
+    /// Heartbeats: the newest of each agent in that commit.
+    pub recorded: mpsc::UnboundedReceiver<Vec<Recorded>>,
+    /// Chunks of output, in the order they were handed in.
+    pub output: mpsc::UnboundedReceiver<Vec<OutputReceipt>>,
+}
+
+impl Store {
+    /// Opens the database in `dir`, creating both where they are missing, and brings its schema up
+    /// to date. `now` dates a new database. Waits up to 5 s for another program's lock.
+    ///
+    /// # Errors
+    /// [`StoreError::Directory`], [`StoreError::Newer`], [`StoreError::Migration`],
+    /// [`StoreError::NoWal`], [`StoreError::Trouble`], [`StoreError::Thread`].
+    pub async fn open(dir: &Path, now: WallTime) -> Result<(Self, Receipts), StoreError> {
+        let path = dir.join(FILE_NAME);
+        let dir = dir.to_owned();
+        let db = match spawn_blocking(move || schema::open_writer(&dir, now)).await {
+            Ok(opened) => opened?,
+            Err(stopped) => match stopped.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return Err(StoreError::Closed),
+            },
+        };
+        let queue = Arc::new(Queue::new());
+        let counters = Arc::new(Counters::default());
+        let (health_in, health) = watch::channel(StoreHealth::Healthy);
+        let (finished_in, finished) = watch::channel(None);
+        let (recorded_in, recorded) = mpsc::unbounded_channel();
+        let (output_in, output) = mpsc::unbounded_channel();
+        let outlets = Outlets {
+            health: health_in,
+            recorded: recorded_in,
+            output: output_in,
+            finished: finished_in,
+            counters: Arc::clone(&counters),
+        };
+        writer::start(db, Arc::clone(&queue), outlets)?;
+        let readers = Arc::new(Readers::new(path));
+        let inner = Inner { queue, readers, health, finished, counters };
+        Ok((Self(Arc::new(inner)), Receipts { recorded, output }))
+    }
+
+    /// Whether writes are being committed, and if not, why and since when.
+    pub fn health(&self) -> watch::Receiver<StoreHealth> {
+        self.0.health.clone()
+    }
+
+    /// What the writer has done so far.
+    pub fn counters(&self) -> StoreCounters {
+        self.0.counters.read()
+    }
+
+    /// Takes no more requests, writes what is queued, and closes the file. If that cannot be done
+    /// within `patience`, what is left is given up. Other handles get [`StoreError::Closed`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unwritten`] if something was given up, [`StoreError::Hanging`] if the writer
+    /// does not even stop a second after `patience`.
+    pub async fn close(self, patience: Duration) -> Result<(), StoreError> {
+        self.0.queue.close(Instant::now() + patience);
+        self.0.readers.close();
+        let mut finished = self.0.finished.clone();
+        let ended = finished.wait_for(Option::is_some);
+        match tokio::time::timeout(patience + CLOSE_GRACE, ended).await {
+            Ok(Ok(unwritten)) => match unwritten.unwrap_or(0) {
+                0 => Ok(()),
+                writes => Err(StoreError::Unwritten { writes }),
+            },
+            Ok(Err(_)) | Err(_) => Err(StoreError::Hanging),
+        }
+    }
+
+    fn queue(&self) -> &Queue {
+        &self.0.queue
+    }
+
+    /// Has the writer run `work` (several times, should a transaction fail) and waits for the
+    /// commit. `what` names it in the log; `bytes` is about what it holds in the queue.
+    async fn write<T, F>(
+        &self,
+        lane: Lane,
+        what: &'static str,
+        bytes: usize,
+        work: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let place = self.queue().room(Lane::Control, bytes).await?;
+        let (request, answer) = Asked::new(what, place, work);
+        self.queue().push(lane, request)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Runs `work` on a read-only connection.
+    async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.0.readers.read(work).await
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.close(Instant::now() + DROP_PATIENCE);
+        self.readers.close();
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("health", &*self.0.health.borrow())
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The wall clock of this host.
+fn wall_now() -> WallTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime::from_unix_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,200 @@
+//! What waits to be written, and its bounds. Callers put in, the writer takes out a batch at a
+//! time; neither ever holds the lock while it waits for anything else.
+//!
+//! Two lanes: sessions, presence and new commands (`Control`) are not held up by output (`Data`).
+//! Within a lane the order is kept. Heartbeats have no lane: see [`Beats`].
+
+use super::beats::{Beats, HeartbeatRow};
+use super::error::StoreError;
+use super::request::Request;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Room of a lane is counted in these many bytes; each request takes one unit for itself.
+const UNIT: usize = 1024;
+/// Room for control: 4 MiB, or 4,096 requests.
+const CONTROL_UNITS: usize = 4 * 1024;
+/// Room for data: 8 MiB, or 8,192 chunks. At 20 MB/s of disk this is less than half a second.
+const DATA_UNITS: usize = 8 * 1024;
+
+/// Requests of one lane in one transaction, so that 512 in all.
+const BATCH_REQUESTS: usize = 256;
+/// Bytes of output in one transaction (one chunk may exceed it).
+const BATCH_OUTPUT: usize = 1024 * 1024;
+
+/// Which requests may overtake which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Written before data.
+    Control,
+    /// Output, and what must not overtake it.
+    Data,
+}
+
+/// What one transaction writes.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) beats: Beats,
+    pub(super) requests: Vec<Request>,
+}
+
+impl Batch {
+    /// Writes in it.
+    pub(super) fn len(&self) -> usize {
+        self.beats.len() + self.requests.len()
+    }
+}
+
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    control_room: Arc<Semaphore>,
+    data_room: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct State {
+    beats: Beats,
+    control: VecDeque<Request>,
+    data: VecDeque<Request>,
+    /// Set by closing: from then on nothing new is taken, and what is in the queue has until then.
+    give_up: Option<Instant>,
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            control_room: Arc::new(Semaphore::new(CONTROL_UNITS)),
+            data_room: Arc::new(Semaphore::new(DATA_UNITS)),
+        }
+    }
+
+    /// Waits for room for a request of `bytes` in `lane`, in the order of asking.
+    pub(super) async fn room(
+        &self,
+        lane: Lane,
+        bytes: usize,
+    ) -> Result<OwnedSemaphorePermit, StoreError> {
+        let (room, all) = match lane {
+            Lane::Control => (&self.control_room, CONTROL_UNITS),
+            Lane::Data => (&self.data_room, DATA_UNITS),
+        };
+        let units = u32::try_from((1 + bytes / UNIT).min(all)).unwrap_or(u32::MAX);
+        Arc::clone(room).acquire_many_owned(units).await.map_err(|_| StoreError::Closed)
+    }
+
+    /// Puts a request in.
+    pub(super) fn push(&self, lane: Lane, request: Request) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        if state.give_up.is_some() {
+            return Err(StoreError::Closed);
+        }
+        match lane {
+            Lane::Control => state.control.push_back(request),
+            Lane::Data => state.data.push_back(request),
+        }
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Puts a heartbeat in, in the place of an older one of the same agent.
+    pub(super) fn beat(&self, beat: HeartbeatRow) {
+        let mut state = self.lock();
+        if state.give_up.is_some() {
+            tracing::debug!(agent = %beat.agent, sequence = %beat.sequence,
+                "a heartbeat came after the store was closed");
+            return;
+        }
+        state.beats.absorb(beat);
+        self.changed.notify_one();
+    }
+
+    /// The next batch, as soon as there is anything; `None` when closed and empty.
+    pub(super) fn next_batch(&self) -> Option<Batch> {
+        let mut state = self.lock();
+        loop {
+            let batch = state.take_batch();
+            if batch.len() > 0 {
+                return Some(batch);
+            }
+            if state.give_up.is_some() {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Adds the beats that came meanwhile.
+    pub(super) fn refresh(&self, beats: &mut Beats) {
+        let later = std::mem::take(&mut self.lock().beats);
+        beats.absorb_all(later);
+    }
+
+    /// Waits before another attempt. Returns whether there may be one.
+    pub(super) fn pause(&self, length: Duration) -> bool {
+        let until = Instant::now() + length;
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            let give_up = state.give_up;
+            if give_up.is_some_and(|at| at <= now) {
+                return false;
+            }
+            if until <= now {
+                return true;
+            }
+            let wake = give_up.map_or(until, |at| at.min(until));
+            let waited = self.changed.wait_timeout(state, wake.saturating_duration_since(now));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Takes nothing new from now on, and lets the writer try until `give_up`.
+    pub(super) fn close(&self, give_up: Instant) {
+        let mut state = self.lock();
+        state.give_up = Some(state.give_up.map_or(give_up, |at| at.min(give_up)));
+        self.changed.notify_all();
+        drop(state);
+        self.control_room.close();
+        self.data_room.close();
+    }
+
+    /// Drops what is left, so that those who wait for it learn that the store is closed. Returns
+    /// how many writes were left.
+    pub(super) fn abandon(&self) -> usize {
+        self.close(Instant::now());
+        let mut state = self.lock();
+        let closed = State { give_up: state.give_up, ..State::default() };
+        let left = std::mem::replace(&mut *state, closed);
+        drop(state);
+        left.beats.len() + left.control.len() + left.data.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in a critical section can be left half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take_batch(&mut self) -> Batch {
+        let mut batch = Batch { beats: std::mem::take(&mut self.beats), requests: Vec::new() };
+        let control = self.control.len().min(BATCH_REQUESTS);
+        batch.requests.extend(self.control.drain(..control));
+
+        let (mut count, mut output) = (0, 0);
+        for request in self.data.iter().take(BATCH_REQUESTS) {
+            output += request.output_len();
+            if count > 0 && output > BATCH_OUTPUT {
+                break;
+            }
+            count += 1;
+        }
+        batch.requests.extend(self.data.drain(..count));
+        batch
+    }
+}

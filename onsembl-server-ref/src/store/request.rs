@@ -1,0 +1,147 @@
+//! One request to the writer: what it does inside a transaction, and how it answers after the
+//! commit. A request may run several times, because a failed transaction is tried again as a whole.
+
+use super::error::{StoreError, trouble_of};
+use super::output::{OutputChunk, OutputReceipt};
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// A request in the queue. The permit is its place there, and is given back when it is answered.
+pub(super) enum Request {
+    Call(Box<dyn Call>),
+    Output(QueuedChunk),
+}
+
+impl Request {
+    /// Bytes of output it holds.
+    pub(super) fn output_len(&self) -> usize {
+        match self {
+            Self::Call(_) => 0,
+            Self::Output(queued) => queued.chunk.bytes.len(),
+        }
+    }
+
+    /// Runs it. Its own fault is kept for the answer.
+    ///
+    /// # Errors
+    /// Trouble of the database, which ends the attempt.
+    pub(super) fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        match self {
+            Self::Call(call) => call.run(db),
+            Self::Output(queued) => queued.run(db),
+        }
+    }
+}
+
+/// A request with an answer of its own.
+pub(super) trait Call: Send {
+    fn run(&mut self, db: &Connection) -> rusqlite::Result<()>;
+    /// Answers, after the commit. Returns whether the request was refused.
+    fn answer(self: Box<Self>) -> bool;
+}
+
+/// A function to run, and who waits for its result.
+pub(super) struct Asked<T, F> {
+    what: &'static str,
+    work: F,
+    outcome: Option<rusqlite::Result<T>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<T, F> Asked<T, F>
+where
+    T: Send + 'static,
+    F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+{
+    /// A request named `what` in the log, and where its answer will be.
+    pub(super) fn new(
+        what: &'static str,
+        place: OwnedSemaphorePermit,
+        work: F,
+    ) -> (Request, oneshot::Receiver<Result<T, StoreError>>) {
+        let (reply, answer) = oneshot::channel();
+        let asked = Self { what, work, outcome: None, reply, _place: place };
+        (Request::Call(Box::new(asked)), answer)
+    }
+}
+
+impl<T, F> Call for Asked<T, F>
+where
+    T: Send,
+    F: FnMut(&Connection) -> rusqlite::Result<T> + Send,
+{
+    fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        self.outcome = None;
+        self.outcome = Some(in_savepoint(db, &mut self.work)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>) -> bool {
+        // Without an outcome the sender is dropped, which its receiver reads as "closed".
+        let Some(outcome) = self.outcome else { return false };
+        let refused = outcome.is_err();
+        if let Err(error) = &outcome {
+            tracing::warn!(request = self.what, %error, "the store refused a request");
+        }
+        if self.reply.send(outcome.map_err(StoreError::from)).is_err() {
+            tracing::debug!(request = self.what, "nobody waits for this answer any more");
+        }
+        refused
+    }
+}
+
+/// Runs `work` so that its failure undoes its own writes only.
+fn in_savepoint<T>(
+    db: &Connection,
+    work: &mut impl FnMut(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<rusqlite::Result<T>> {
+    let mark = |sql| db.prepare_cached(sql)?.execute([]);
+    mark("SAVEPOINT request")?;
+    let outcome = work(db);
+    if let Err(error) = outcome {
+        if trouble_of(&error).is_some() {
+            return Err(error);
+        }
+        mark("ROLLBACK TO request")?;
+        mark("RELEASE request")?;
+        return Ok(Err(error));
+    }
+    mark("RELEASE request")?;
+    Ok(outcome)
+}
+
+/// A chunk of output; answered in bulk, by receipts.
+pub(super) struct QueuedChunk {
+    chunk: OutputChunk,
+    refused: Option<rusqlite::Error>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl QueuedChunk {
+    pub(super) fn new(chunk: OutputChunk, place: OwnedSemaphorePermit) -> Self {
+        Self { chunk, refused: None, _place: place }
+    }
+
+    // One statement undoes itself when it fails: no savepoint is needed.
+    fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        self.refused = None;
+        match self.chunk.write(db) {
+            Ok(()) => Ok(()),
+            Err(error) if trouble_of(&error).is_some() => Err(error),
+            Err(error) => {
+                self.refused = Some(error);
+                Ok(())
+            }
+        }
+    }
+
+    /// The receipt, after the commit.
+    pub(super) fn receipt(self) -> OutputReceipt {
+        let outcome = match self.refused {
+            None => Ok(()),
+            Some(error) => Err(StoreError::from(error)),
+        };
+        OutputReceipt::new(&self.chunk, outcome)
+    }
+}

@@ -1,0 +1,198 @@
+//! The file: where it lies, how connections to it are set up, and how its schema is brought up to
+//! date. The tables themselves are in `migrations/`. No query lives here.
+
+use super::error::{StoreError, StoreTrouble, trouble_of};
+use onsembl_protocol::time::WallTime;
+use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Name of the database in the data directory.
+pub const FILE_NAME: &str = "onsembl.db";
+
+/// How long one statement waits for a lock. Short, so that a held lock becomes known (the writer
+/// has a loop of its own) instead of hiding in the wait.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// How long opening waits for another program that holds the database.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
+
+/// Prepared statements kept per connection: more than there are.
+const STATEMENTS: usize = 64;
+
+/// The log is cut back to this size after it grew beyond it under a long read or a burst.
+const WAL_SIZE_LIMIT: i64 = 64 * 1024 * 1024;
+
+const STEPS: &[M<'static>] = &[M::up(include_str!("migrations/0001_initial.sql"))];
+const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+
+/// Creates the directory (0700) and the database (0600) where they are missing, brings the schema
+/// up to date and returns the connection of the writer.
+pub(super) fn open_writer(dir: &Path, now: WallTime) -> Result<Connection, StoreError> {
+    let path = create_files(dir)?;
+    let give_up = Instant::now() + OPEN_PATIENCE;
+    loop {
+        match set_up(&path, now) {
+            Ok(Opened::Ready(db)) => return Ok(db),
+            Ok(Opened::Overtaken) => {}
+            Err(error) if !is_busy(&error) || Instant::now() >= give_up => return Err(error),
+            Err(_) => thread::sleep(OPEN_PAUSE),
+        }
+    }
+}
+
+/// Opens a connection that can only read.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    db.pragma_update(None, "query_only", true)?;
+    Ok(db)
+}
+
+fn create_files(dir: &Path) -> Result<PathBuf, StoreError> {
+    let unusable = |path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| StoreError::Directory { path, source }
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable(dir))?;
+    let path = dir.join(FILE_NAME);
+    // SQLite gives its log and index files the mode of the database.
+    let mut open = fs::OpenOptions::new();
+    open.read(true).write(true).create(true).truncate(false).mode(0o600);
+    open.open(&path).map_err(unusable(&path))?;
+    Ok(path)
+}
+
+enum Opened {
+    Ready(Connection),
+    /// Another program brought the schema further at the same moment.
+    Overtaken,
+}
+
+fn set_up(path: &Path, now: WallTime) -> Result<Opened, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+
+    let found = schema_version(&db)?;
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |r| r.get(0))?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        return Err(StoreError::NoWal { path: path.to_owned(), mode });
+    }
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    db.pragma_update_and_check(None, "journal_size_limit", WAL_SIZE_LIMIT, |_| Ok(()))?;
+
+    match MIGRATIONS.to_latest(&mut db) {
+        Ok(()) => {}
+        Err(rusqlite_migration::Error::RusqliteError { err, .. }) if trouble_of(&err).is_some() => {
+            return Err(err.into());
+        }
+        Err(_) if schema_version(&db)? > found => return Ok(Opened::Overtaken),
+        Err(source) => {
+            return Err(StoreError::Migration { path: path.to_owned(), source: Box::new(source) });
+        }
+    }
+    if found == 0 {
+        db.execute(
+            "INSERT INTO meta (key, value) VALUES ('created_at', ?1) ON CONFLICT DO NOTHING",
+            [now.to_string()],
+        )?;
+    }
+    Ok(Opened::Ready(db))
+}
+
+fn schema_version(db: &Connection) -> rusqlite::Result<i64> {
+    db.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn is_busy(error: &StoreError) -> bool {
+    matches!(error, StoreError::Trouble { trouble: StoreTrouble::Busy, .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    const NOW: WallTime = WallTime::from_unix_millis(1_700_000_000_000);
+
+    #[test]
+    fn the_steps_are_sound_sql() {
+        MIGRATIONS.validate().unwrap();
+    }
+
+    #[test]
+    fn a_fresh_directory_is_private_and_the_writer_is_durable() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = top.path().join("a/b");
+        let db = open_writer(&dir, NOW).unwrap();
+        let mode = |p: &Path| fs::metadata(p).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&dir), 0o700);
+        assert_eq!(mode(&dir.join(FILE_NAME)), 0o600);
+        let pragma = |name: &str| -> String {
+            db.query_row(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}"), [], |r| {
+                r.get(0)
+            })
+            .unwrap()
+        };
+        assert_eq!(pragma("journal_mode"), "wal");
+        assert_eq!(pragma("synchronous"), "2", "FULL");
+        assert_eq!(pragma("foreign_keys"), "1");
+    }
+
+    #[test]
+    fn opening_twice_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open_writer(dir.path(), NOW).unwrap());
+        let db = open_writer(dir.path(), WallTime::from_unix_millis(0)).unwrap();
+        assert_eq!(schema_version(&db).unwrap(), STEPS.len() as i64);
+        let created: String = db.query_row("SELECT value FROM meta", [], |r| r.get(0)).unwrap();
+        assert_eq!(created, NOW.to_string());
+    }
+
+    #[test]
+    fn two_programs_may_open_a_fresh_directory_at_once() {
+        for _ in 0..10 {
+            let dir = tempfile::tempdir().unwrap();
+            thread::scope(|s| {
+                for _ in 0..4 {
+                    s.spawn(|| open_writer(dir.path(), NOW).unwrap());
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_reader_cannot_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let _writer = open_writer(dir.path(), NOW).unwrap();
+        let reader = open_reader(&dir.path().join(FILE_NAME)).unwrap();
+        let refused = reader.execute("DELETE FROM meta", []).unwrap_err();
+        assert_eq!(trouble_of(&refused), Some(StoreTrouble::Failed));
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE_NAME), vec![b'x'; 4096]).unwrap();
+        let error = open_writer(dir.path(), NOW).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Trouble { trouble: StoreTrouble::Failed, .. }),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,257 @@
+//! Sessions: which agent a peer is, its next epoch, and when its sessions began and ended.
+
+use super::columns::int;
+use super::error::{OpenError, StoreError};
+use super::queue::Lane;
+use super::Store;
+use onsembl_protocol::id::{
+    AgentId, AgentKey, Epoch, InstanceId, PresenceVersion, SessionId, UserId,
+};
+use onsembl_protocol::time::WallTime;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use super::columns::number;
+use uuid::Uuid;
+
+/// What is known of a peer when its hello was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSession {
+    /// The `sub` of its token. Nothing of another user is ever looked at.
+    pub user: UserId,
+    /// Its key, or what stands in for one.
+    pub key: AgentKey,
+    /// Ids of ours that it claims to have been given.
+    pub candidates: Vec<AgentId>,
+    /// Ids of its own making. They are remembered for the agent.
+    pub aliases: Vec<String>,
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub agent_type: String,
+    /// Its version, if it said one.
+    pub version: Option<String>,
+    /// Its host, if it said one.
+    pub host: Option<String>,
+    /// Its capabilities.
+    pub capabilities: Vec<String>,
+    /// Its process, if it said one.
+    pub instance: Option<InstanceId>,
+    /// Its address, for people.
+    pub peer: String,
+    /// The session, minted by the caller.
+    pub session: SessionId,
+    /// When the hello was accepted.
+    pub at: WallTime,
+}
+
+impl NewSession {
+    fn bytes(&self) -> usize {
+        let texts = self.aliases.iter().chain(&self.capabilities);
+        texts.map(String::len).sum::<usize>() + self.name.len() + self.peer.len()
+    }
+}
+
+/// A session that is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedSession {
+    /// Which agent it is.
+    pub agent: AgentId,
+    /// The epoch of this session: larger than that of every earlier one of the agent.
+    pub epoch: Epoch,
+    /// The version of the agent's latest presence event, to go on from; 0 if there was none.
+    pub presence_version: PresenceVersion,
+    /// Whether the agent was never seen before.
+    pub created: bool,
+}
+
+impl Store {
+    /// Finds out which agent a peer is and gives it the next epoch, in one transaction.
+    ///
+    /// It is the user's agent with this key; else one whose id it claims; else one that is known
+    /// by one of its aliases (a claimed id counts as an alias too); else a new one. An agent found
+    /// by a claim or an alias has the new key from then on. What the peer says of itself replaces
+    /// what was known.
+    ///
+    /// # Errors
+    /// [`OpenError::Deleted`] if that agent was deleted; [`OpenError::Store`] otherwise, which
+    /// never means that the agent is unknown.
+    pub async fn open_session(&self, new: NewSession) -> Result<OpenedSession, OpenError> {
+        // Outside of the request, so that a repeated attempt does not change the id.
+        let minted = AgentId::new(Uuid::now_v7().to_string());
+        let bytes = new.bytes();
+        self.write(Lane::Control, "open session", bytes, move |db| open(db, &new, &minted))
+            .await?
+            .map_err(OpenError::Deleted)
+    }
+
+    /// Notes the end of a session. Returns whether it was open.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn close_session(
+        &self,
+        session: &SessionId,
+        at: WallTime,
+        because: &str,
+    ) -> Result<bool, StoreError> {
+        let (session, because) = (session.clone(), because.to_owned());
+        self.write(Lane::Control, "close session", because.len(), move |db| {
+            let closed = db
+                .prepare_cached(
+                    "UPDATE sessions SET closed_at = ?2, closed_because = ?3
+                     WHERE session_id = ?1 AND closed_at IS NULL",
+                )?
+                .execute(params![session.as_str(), at.unix_millis(), because])?;
+            Ok(closed > 0)
+        })
+        .await
+    }
+
+    /// Notes the end of all sessions that are still open: those of a server that died. To be called
+    /// once, by a server, before it takes peers. Returns how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn close_left_sessions(
+        &self,
+        at: WallTime,
+        because: &str,
+    ) -> Result<usize, StoreError> {
+        let because = because.to_owned();
+        self.write(Lane::Control, "close left sessions", because.len(), move |db| {
+            db.prepare_cached(
+                "UPDATE sessions SET closed_at = ?1, closed_because = ?2 WHERE closed_at IS NULL",
+            )?
+            .execute(params![at.unix_millis(), because])
+        })
+        .await
+    }
+}
+
+/// `Err` is the agent that was deleted.
+fn open(
+    db: &Connection,
+    new: &NewSession,
+    minted: &AgentId,
+) -> rusqlite::Result<Result<OpenedSession, AgentId>> {
+    let found = find(db, new)?;
+    let created = found.is_none();
+    let opened = match found {
+        Some(Found { agent, deleted: true }) => return Ok(Err(agent)),
+        Some(Found { agent, deleted: false }) => refresh(db, new, agent)?,
+        None => create(db, new, minted)?,
+    };
+    for alias in &new.aliases {
+        db.prepare_cached(
+            "INSERT INTO agent_aliases (user_id, alias, agent_id) VALUES (?1, ?2, ?3)
+             ON CONFLICT (user_id, alias) DO NOTHING",
+        )?
+        .execute(params![new.user.as_str(), alias, opened.agent.as_str()])?;
+    }
+    db.prepare_cached(
+        "INSERT INTO sessions (session_id, agent_id, epoch, instance, peer, opened_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        new.session.as_str(),
+        opened.agent.as_str(),
+        int(opened.epoch.0)?,
+        new.instance.as_ref().map(InstanceId::as_str),
+        new.peer,
+        new.at.unix_millis(),
+    ])?;
+    Ok(Ok(OpenedSession { created, ..opened }))
+}
+
+struct Found {
+    agent: AgentId,
+    deleted: bool,
+}
+
+fn find(db: &Connection, new: &NewSession) -> rusqlite::Result<Option<Found>> {
+    const BY_KEY: &str = "SELECT agent_id, deleted_at IS NOT NULL FROM agents
+                          WHERE user_id = ?1 AND agent_key = ?2";
+    const BY_ID: &str = "SELECT agent_id, deleted_at IS NOT NULL FROM agents
+                         WHERE user_id = ?1 AND agent_id = ?2";
+    const BY_ALIAS: &str = "SELECT agent_id, deleted_at IS NOT NULL
+                            FROM agent_aliases JOIN agents USING (agent_id)
+                            WHERE agent_aliases.user_id = ?1 AND alias = ?2";
+    let key = [(BY_KEY, new.key.as_str())];
+    let ids = new.candidates.iter().map(|id| (BY_ID, id.as_str()));
+    let aliases = new.aliases.iter().map(String::as_str);
+    let aliases = aliases.chain(new.candidates.iter().map(AgentId::as_str));
+    for (query, value) in key.into_iter().chain(ids).chain(aliases.map(|a| (BY_ALIAS, a))) {
+        let found = db
+            .prepare_cached(query)?
+            .query_row(params![new.user.as_str(), value], |row| {
+                Ok(Found { agent: row.get::<_, String>(0)?.into(), deleted: row.get(1)? })
+            })
+            .optional()?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn refresh(db: &Connection, new: &NewSession, agent: AgentId) -> rusqlite::Result<OpenedSession> {
+    let mut update = db.prepare_cached(
+        "UPDATE agents
+         SET epoch = epoch + 1, agent_key = ?2, name = ?3, agent_type = ?4, version = ?5,
+             host = ?6, capabilities = ?7
+         WHERE agent_id = ?1
+         RETURNING epoch, presence_version",
+    )?;
+    let mut rows = update.query(params![
+        agent.as_str(),
+        new.key.as_str(),
+        new.name,
+        new.agent_type,
+        new.version,
+        new.host,
+        capabilities(new)?,
+    ])?;
+    let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    opened(row, agent)
+}
+
+fn opened(row: &Row<'_>, agent: AgentId) -> rusqlite::Result<OpenedSession> {
+    Ok(OpenedSession {
+        agent,
+        epoch: Epoch(number(row, "epoch")?),
+        presence_version: PresenceVersion(number(row, "presence_version")?),
+        created: false,
+    })
+}
+
+fn create(db: &Connection, new: &NewSession, minted: &AgentId) -> rusqlite::Result<OpenedSession> {
+    let first = Epoch(1);
+    db.prepare_cached(
+        "INSERT INTO agents (agent_id, user_id, agent_key, name, agent_type, version, host,
+                             capabilities, epoch, status, since, because, presence_version,
+                             created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'connecting', ?10, 'first session', 0, ?10)",
+    )?
+    .execute(params![
+        minted.as_str(),
+        new.user.as_str(),
+        new.key.as_str(),
+        new.name,
+        new.agent_type,
+        new.version,
+        new.host,
+        capabilities(new)?,
+        int(first.0)?,
+        new.at.unix_millis(),
+    ])?;
+    Ok(OpenedSession {
+        agent: minted.clone(),
+        epoch: first,
+        presence_version: PresenceVersion(0),
+        created: true,
+    })
+}
+
+fn capabilities(new: &NewSession) -> rusqlite::Result<String> {
+    serde_json::to_string(&new.capabilities)
+        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
+}

@@ -1,0 +1,265 @@
+//! The one writer: a thread that owns the connection, takes whatever is queued into one
+//! transaction, commits it, and only then answers. A batch that fails by trouble of the database
+//! is tried again until it succeeds or the store is closed; the trouble is published meanwhile.
+//! What the requests do is not known here.
+
+use super::beats::{BeatsWritten, Recorded};
+use super::error::{StoreError, StoreHealth, StoreTrouble, trouble_of};
+use super::output::OutputReceipt;
+use super::queue::{Batch, Queue};
+use super::request::Request;
+use super::wall_now;
+use rusqlite::Connection;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use std::{fmt, thread};
+use tokio::sync::{mpsc, watch};
+
+/// Between two attempts on a busy database; SQLite itself has waited 250 ms in each.
+const PAUSE_BUSY: Duration = Duration::from_millis(10);
+/// Between two attempts after any other trouble, where SQLite does not wait.
+const PAUSE_FAILED: Duration = Duration::from_millis(250);
+
+/// What the writer tells, and to whom.
+pub(super) struct Outlets {
+    pub(super) health: watch::Sender<StoreHealth>,
+    pub(super) recorded: mpsc::UnboundedSender<Vec<Recorded>>,
+    pub(super) output: mpsc::UnboundedSender<Vec<OutputReceipt>>,
+    /// Set once, when the thread ends: how many writes were not committed.
+    pub(super) finished: watch::Sender<Option<usize>>,
+    pub(super) counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    commits: AtomicU64,
+    writes: AtomicU64,
+    refused: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// What the writer has done since the store was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct StoreCounters {
+    /// Transactions committed.
+    pub commits: u64,
+    /// Writes in them: requests, chunks and heartbeats.
+    pub writes: u64,
+    /// Writes that broke a rule of the schema, and were answered so.
+    pub refused: u64,
+    /// Attempts that failed by trouble of the database, and were repeated.
+    pub failures: u64,
+}
+
+impl Counters {
+    pub(super) fn read(&self) -> StoreCounters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StoreCounters {
+            commits: read(&self.commits),
+            writes: read(&self.writes),
+            refused: read(&self.refused),
+            failures: read(&self.failures),
+        }
+    }
+}
+
+impl fmt::Debug for Outlets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlets").finish_non_exhaustive()
+    }
+}
+
+/// Starts the thread. It ends when the queue is closed.
+pub(super) fn start(
+    db: Connection,
+    queue: Arc<Queue>,
+    outlets: Outlets,
+) -> Result<(), StoreError> {
+    let run = move || {
+        // Made first, so that it is dropped last: whoever sees the end finds the file closed.
+        let mut ending = Ending { queue: &queue, outlets: &outlets, unwritten: 0 };
+        let writer = Writer { db, queue: &queue, outlets: &outlets };
+        ending.unwritten = writer.run();
+    };
+    thread::Builder::new()
+        .name("onsembl-store".to_owned())
+        .spawn(run)
+        .map(drop)
+        .map_err(StoreError::Thread)
+}
+
+/// Leaves nobody waiting, however the thread ends.
+struct Ending<'a> {
+    queue: &'a Queue,
+    outlets: &'a Outlets,
+    unwritten: usize,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let unwritten = self.unwritten + self.queue.abandon();
+        if thread::panicking() {
+            tracing::error!("the writer of the store panicked; nothing is recorded any more");
+            self.outlets.health.send_modify(|health| *health = worse(*health, StoreTrouble::Failed));
+        }
+        if unwritten > 0 {
+            tracing::error!(writes = unwritten, "the store was closed before all was written");
+        }
+        self.outlets.finished.send_replace(Some(unwritten));
+    }
+}
+
+struct Writer<'a> {
+    db: Connection,
+    queue: &'a Queue,
+    outlets: &'a Outlets,
+}
+
+impl Writer<'_> {
+    /// Writes until the queue is closed. Returns how many writes of its last batch it gave up.
+    fn run(self) -> usize {
+        let mut unwritten = 0;
+        while let Some(batch) = self.queue.next_batch() {
+            unwritten = self.commit(batch);
+            if unwritten > 0 {
+                break;
+            }
+        }
+        if let Err((_, error)) = self.db.close() {
+            tracing::warn!(%error, "the database was not closed cleanly; nothing is lost");
+        }
+        unwritten
+    }
+
+    /// Tries until the batch is committed. Returns how many writes it gave up, because the store
+    /// was closed and its time ran out.
+    fn commit(&self, mut batch: Batch) -> usize {
+        loop {
+            self.queue.refresh(&mut batch.beats);
+            match attempt(&self.db, &mut batch) {
+                Ok(beats) => {
+                    self.healed();
+                    self.answer(batch, beats);
+                    return 0;
+                }
+                Err(error) => {
+                    let trouble = self.troubled(&error, batch.len());
+                    let pause = match trouble {
+                        StoreTrouble::Busy => PAUSE_BUSY,
+                        StoreTrouble::Full | StoreTrouble::Failed => PAUSE_FAILED,
+                    };
+                    if !self.queue.pause(pause) {
+                        return batch.len();
+                    }
+                }
+            }
+        }
+    }
+
+    fn troubled(&self, error: &rusqlite::Error, waiting: usize) -> StoreTrouble {
+        let trouble = trouble_of(error).unwrap_or(StoreTrouble::Failed);
+        self.outlets.counters.failures.fetch_add(1, Ordering::Relaxed);
+        let before = *self.outlets.health.borrow();
+        let after = worse(before, trouble);
+        if before == after {
+            tracing::debug!(%error, waiting, "still not committed: {trouble}");
+        } else {
+            tracing::warn!(%error, waiting, "cannot commit, will try until it succeeds: {trouble}");
+            self.outlets.health.send_replace(after);
+        }
+        trouble
+    }
+
+    fn healed(&self) {
+        let before = *self.outlets.health.borrow();
+        if let StoreHealth::Troubled { since, trouble } = before {
+            tracing::info!(%since, "commits again after: {trouble}");
+            self.outlets.health.send_replace(StoreHealth::Healthy);
+        }
+    }
+
+    fn answer(&self, batch: Batch, beats: BeatsWritten) {
+        let counters = &self.outlets.counters;
+        counters.commits.fetch_add(1, Ordering::Relaxed);
+        counters.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        let mut refused = 0;
+
+        let mut receipts = Vec::new();
+        for request in batch.requests {
+            match request {
+                Request::Call(call) => refused += u64::from(call.answer()),
+                Request::Output(chunk) => receipts.push(chunk.receipt()),
+            }
+        }
+        for (receipt, error) in
+            receipts.iter().filter_map(|r| r.outcome.as_ref().err().map(|e| (r, e)))
+        {
+            refused += 1;
+            tracing::warn!(user = %receipt.user, command = %receipt.command,
+                sequence = %receipt.sequence, %error, "the store refused a chunk of output");
+        }
+        for (beat, error) in &beats.refused {
+            refused += 1;
+            tracing::warn!(agent = %beat.agent, sequence = %beat.sequence, %error,
+                "the store refused a heartbeat");
+        }
+        for beat in &beats.outdated {
+            tracing::debug!(agent = %beat.agent, epoch = %beat.epoch, sequence = %beat.sequence,
+                "a heartbeat of no present session was not recorded");
+        }
+        counters.refused.fetch_add(refused, Ordering::Relaxed);
+
+        let committed_at = wall_now();
+        let recorded: Vec<_> = beats
+            .recorded
+            .into_iter()
+            .map(|beat| Recorded {
+                agent: beat.agent,
+                epoch: beat.epoch,
+                sequence: beat.sequence,
+                at: beat.at,
+                committed_at,
+            })
+            .collect();
+        // A receiver that was dropped does not want to know.
+        if !recorded.is_empty() && self.outlets.recorded.send(recorded).is_err() {
+            tracing::trace!("nobody reads which heartbeats were recorded");
+        }
+        if !receipts.is_empty() && self.outlets.output.send(receipts).is_err() {
+            tracing::trace!("nobody reads which output was stored");
+        }
+    }
+}
+
+/// The health after an attempt failed by `trouble`.
+fn worse(before: StoreHealth, trouble: StoreTrouble) -> StoreHealth {
+    let since = match before {
+        StoreHealth::Healthy => wall_now(),
+        StoreHealth::Troubled { since, .. } => since,
+    };
+    StoreHealth::Troubled { since, trouble }
+}
+
+/// Runs the whole batch in one transaction and commits it; after an error nothing of it is kept.
+fn attempt(db: &Connection, batch: &mut Batch) -> rusqlite::Result<BeatsWritten> {
+    let done = run_and_commit(db, batch);
+    // Some failures have ended the transaction already.
+    if done.is_err()
+        && !db.is_autocommit()
+        && let Err(error) = db.execute_batch("ROLLBACK")
+    {
+        tracing::warn!(%error, "could not roll back; the next attempt will tell");
+    }
+    done
+}
+
+fn run_and_commit(db: &Connection, batch: &mut Batch) -> rusqlite::Result<BeatsWritten> {
+    db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let beats = batch.beats.write(db)?;
+    for request in &mut batch.requests {
+        request.run(db)?;
+    }
+    db.prepare_cached("COMMIT")?.execute([])?;
+    Ok(beats)
+}

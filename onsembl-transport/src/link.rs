@@ -1,0 +1,227 @@
+//! The seam between sockets and drivers: a [`Link`] carries text messages both ways and ends once.
+//!
+//! Here live the traits that every kind of link implements, and the types that cross them. No type
+//! of a socket, TLS or WebSocket library may appear here, and no decision about sessions.
+
+use async_trait::async_trait;
+use onsembl_protocol::close::{Breakage, CloseCause, CloseCode, CloseReason};
+use onsembl_protocol::session::DialFailure;
+use std::fmt;
+use std::io;
+use thiserror::Error;
+
+/// What we send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// One message.
+    Text(String),
+    /// A ping of the link itself. The peer's link answers it with a pong, unasked.
+    Ping,
+}
+
+/// What the peer sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// One message, complete, and not larger than the limit of the link.
+    Text(String),
+    /// A binary message. Its bytes are gone; whoever gets this closes the link or counts it.
+    Binary {
+        /// How long it was.
+        bytes: usize,
+    },
+    /// A ping or a pong of the link itself: proof of life and nothing more. Pings have been
+    /// answered already.
+    Control,
+}
+
+/// The half of a link that receives.
+#[async_trait]
+pub trait LinkReader: Send {
+    /// The next frame of the peer.
+    ///
+    /// Cancel-safe: a dropped call loses nothing, and the next one goes on where it was. A link
+    /// that ends because of what the peer sent (a message over the limit, broken framing) says so
+    /// to the peer before this returns.
+    ///
+    /// # Errors
+    /// How the link ended; the same again on each further call.
+    async fn receive(&mut self) -> Result<Received, LinkEnd>;
+}
+
+/// The half of a link that sends.
+///
+/// A dropped call leaves the link usable: the frame of a dropped [`send`](Self::send) was taken
+/// whole or not at all, never in part.
+#[async_trait]
+pub trait LinkWriter: Send {
+    /// Takes a frame, in order. May keep it in a buffer until [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// How the link ended, as far as the writing half can tell; the reading half may know better.
+    async fn send(&mut self, frame: Frame) -> Result<(), LinkEnd>;
+
+    /// Hands all that was taken to the network.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    async fn flush(&mut self) -> Result<(), LinkEnd>;
+
+    /// Sends the close frame, with the cause's code and text, behind all that was taken. Nothing
+    /// can be sent afterwards; the reading half ends when the peer answers.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    async fn close(&mut self, cause: CloseCause) -> Result<(), LinkEnd>;
+}
+
+/// One link to one peer. Both halves may be used at the same time, by one task or by two; the
+/// connection goes when both are dropped.
+pub struct Link {
+    /// Receives.
+    pub reader: Box<dyn LinkReader>,
+    /// Sends.
+    pub writer: Box<dyn LinkWriter>,
+    /// The address of the peer, for logs.
+    pub peer: String,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// How a link ended.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{reason}{}{detail}", if .detail.is_empty() { "" } else { ": " })]
+pub struct LinkEnd {
+    /// Who ended it and why.
+    pub reason: CloseReason,
+    /// The peer's closing text or the error of the operating system. For logs; may be empty.
+    pub detail: String,
+}
+
+impl LinkEnd {
+    /// We ended it.
+    pub fn local(cause: CloseCause, detail: impl Into<String>) -> Self {
+        Self { reason: CloseReason::local(cause), detail: detail.into() }
+    }
+
+    /// The peer ended it with `code` (`None`: its close frame held none) and `text`. The text is
+    /// made fit for a log line.
+    pub fn peer(code: Option<u16>, text: &str) -> Self {
+        Self { reason: CloseReason::peer(code.map(CloseCode)), detail: log_line(text) }
+    }
+
+    /// It broke.
+    pub fn broken(how: Breakage, detail: impl Into<String>) -> Self {
+        Self { reason: CloseReason::broken(how), detail: detail.into() }
+    }
+}
+
+/// What an input or output error of a connection says about its end.
+impl From<io::Error> for LinkEnd {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        let how = match error.kind() {
+            Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Breakage::Reset,
+            Kind::UnexpectedEof => Breakage::EndOfStream,
+            _ => Breakage::Io,
+        };
+        Self::broken(how, error.to_string())
+    }
+}
+
+/// Opens links, one per call.
+#[async_trait]
+pub trait Dialer: Send + Sync {
+    /// Opens a link. Bounded in time by the dialer itself; a dropped call leaves no connection.
+    ///
+    /// # Errors
+    /// Why there is no link. Whether to try again is for the caller to decide.
+    async fn dial(&self) -> Result<Link, DialError>;
+}
+
+/// Why a dial brought no link.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{failure}{}{detail}", if .detail.is_empty() { "" } else { ": " })]
+pub struct DialError {
+    /// What decides about the next attempt.
+    pub failure: DialFailure,
+    /// What the operating system or the server said. For logs; may be empty.
+    pub detail: String,
+}
+
+impl DialError {
+    /// A failure and what was said of it. The text is made fit for a log line.
+    pub fn new(failure: DialFailure, detail: impl AsRef<str>) -> Self {
+        Self { failure, detail: log_line(detail.as_ref()) }
+    }
+}
+
+/// Takes links in.
+#[async_trait]
+pub trait Listener: Send {
+    /// The next link, ready for use. Cancel-safe.
+    ///
+    /// # Errors
+    /// The listener cannot take links now (out of file descriptors, say). A peer that fails at its
+    /// handshake is no error. Call again, after a pause.
+    async fn accept(&mut self) -> io::Result<Link>;
+}
+
+/// Code and text of the close frame for `cause`: those of the cause, unless its code must not
+/// travel (1005, 1006 and the like).
+pub(crate) fn close_frame(cause: CloseCause) -> (u16, &'static str) {
+    let code = cause.code().0;
+    if may_travel(code) {
+        (code, cause.text())
+    } else {
+        (CloseCode::INTERNAL.0, cause.text())
+    }
+}
+
+/// Whether a close frame may carry `code` (RFC 6455, section 7.4).
+pub(crate) const fn may_travel(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// `text` without control characters and not longer than a log line should be.
+pub(crate) fn log_line(text: &str) -> String {
+    const LONGEST: usize = 300;
+    text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_has_a_close_frame_that_may_travel() {
+        let odd = [
+            CloseCause::NoCode,
+            CloseCause::Broken(Breakage::Reset),
+            CloseCause::Other(CloseCode(999)),
+            CloseCause::Other(CloseCode(1015)),
+            CloseCause::Other(CloseCode(5000)),
+        ];
+        for cause in odd {
+            assert_eq!(close_frame(cause).0, 1011, "{cause:?}");
+        }
+        for cause in CloseCause::ALL {
+            assert_eq!(close_frame(*cause), (cause.code().0, cause.text()));
+            assert!(cause.text().len() <= 123);
+        }
+    }
+
+    #[test]
+    fn ends_read_as_one_line() {
+        let end = LinkEnd::peer(Some(4200), "go\r\naway");
+        assert_eq!(
+            end.to_string(),
+            "closed by the peer: another process of the same agent took over; stay away (4200): go  away"
+        );
+        let end = LinkEnd::broken(Breakage::EndOfStream, "");
+        assert_eq!(end.to_string(), "link lost: the connection ended without a close frame");
+    }
+}

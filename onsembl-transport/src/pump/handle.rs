@@ -1,0 +1,143 @@
+//! The sending side of a pump: two queues and the word to end.
+
+use super::PumpConfig;
+use crate::link::Frame;
+use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::id::LinkId;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
+
+/// The queue for control frames was full: the peer does not read. The link is being ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the peer does not read: the queue for control frames is full, and the link is ended")]
+pub struct QueueFull;
+
+/// The link has ended or is being closed. The frame was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the link has ended or is being closed")]
+pub struct Closed;
+
+/// A data frame was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TryDataError {
+    /// No room now. Here is the frame again.
+    #[error("the queue for data frames is full")]
+    Full(Frame),
+    /// The link has ended or is being closed.
+    #[error("the link has ended or is being closed")]
+    Closed,
+}
+
+/// How the pump was told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// In order, with a farewell.
+    Close(CloseCause),
+    /// At once.
+    Abort(CloseCause),
+}
+
+/// The word to end, as the handle and the pump share it: the first one counts, but an abort
+/// overrules a close.
+pub(super) type EndingCell = Arc<watch::Sender<Option<Ending>>>;
+
+pub(super) fn tell(cell: &EndingCell, ending: Ending) {
+    cell.send_if_modified(|told| {
+        let news = match (&told, ending) {
+            (None, _) | (Some(Ending::Close(_)), Ending::Abort(_)) => true,
+            (Some(Ending::Close(_)), Ending::Close(_)) | (Some(Ending::Abort(_)), _) => false,
+        };
+        if news {
+            *told = Some(ending);
+        }
+        news
+    });
+}
+
+/// What the pump takes from its handle.
+pub(super) struct Queues {
+    pub(super) control: mpsc::Receiver<Frame>,
+    pub(super) data: mpsc::Receiver<Frame>,
+    pub(super) ending: EndingCell,
+}
+
+pub(super) fn queues(id: LinkId, config: &PumpConfig) -> (LinkHandle, Queues) {
+    let (control_in, control) = mpsc::channel(config.control_queue.max(1));
+    let (data_in, data) = mpsc::channel(config.data_queue.max(1));
+    let ending = Arc::new(watch::Sender::new(None));
+    let queues = Queues { control, data, ending: Arc::clone(&ending) };
+    (LinkHandle { id, control: control_in, data: data_in, ending }, queues)
+}
+
+/// The way to a link. Dropped, it closes the link with `GoingAway`.
+#[derive(Debug)]
+pub struct LinkHandle {
+    id: LinkId,
+    control: mpsc::Sender<Frame>,
+    data: mpsc::Sender<Frame>,
+    ending: EndingCell,
+}
+
+impl LinkHandle {
+    /// The link.
+    pub fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// Queues a control frame. It overtakes all data that is still queued. On a link that has
+    /// ended it does nothing, as the link's last event says all.
+    ///
+    /// # Errors
+    /// The queue is full. The link is then ended with `NotReading`.
+    pub fn control(&self, frame: Frame) -> Result<(), QueueFull> {
+        match self.control.try_send(frame) {
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+            Err(TrySendError::Full(_)) => {
+                self.abort(CloseCause::NotReading);
+                Err(QueueFull)
+            }
+        }
+    }
+
+    /// Queues a data frame; waits for room. Cancel-safe in that a dropped call has queued nothing.
+    ///
+    /// # Errors
+    /// The link has ended or is being closed.
+    pub async fn data(&self, frame: Frame) -> Result<(), Closed> {
+        self.data.send(frame).await.map_err(|_| Closed)
+    }
+
+    /// Queues a data frame if there is room.
+    ///
+    /// # Errors
+    /// There is none, or the link has ended or is being closed.
+    pub fn try_data(&self, frame: Frame) -> Result<(), TryDataError> {
+        self.data.try_send(frame).map_err(|error| match error {
+            TrySendError::Full(frame) => TryDataError::Full(frame),
+            TrySendError::Closed(_) => TryDataError::Closed,
+        })
+    }
+
+    /// Closes the link in order: control that is queued goes out, then the close frame, then the
+    /// peer's answer is awaited, all within [`PumpConfig::close_timeout`]. Data that is queued, and
+    /// what the peer still sends, is dropped. The link's end will be local, with this cause.
+    ///
+    /// On a link that is closing or has ended it does nothing.
+    pub fn close(&self, cause: CloseCause) {
+        tell(&self.ending, Ending::Close(cause));
+    }
+
+    /// Ends the link at once: one attempt to get the close frame out, within 250 ms, and the
+    /// connection is dropped. For peers that are silent. Overrules a close that is under way.
+    pub fn abort(&self, cause: CloseCause) {
+        tell(&self.ending, Ending::Abort(cause));
+    }
+}
+
+impl Drop for LinkHandle {
+    fn drop(&mut self) {
+        self.close(CloseCause::GoingAway);
+    }
+}

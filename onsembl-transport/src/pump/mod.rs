@@ -1,0 +1,84 @@
+//! One task per link: bounded queues in, events out.
+//!
+//! [`spawn`] starts it, [`LinkHandle`] talks to it. It drives both directions at once, so that
+//! neither a full socket nor a slow consumer of events stops the other direction. What is sent, and
+//! when a link ends, is decided elsewhere.
+
+mod handle;
+mod task;
+
+pub use handle::{Closed, LinkHandle, QueueFull, TryDataError};
+
+use crate::link::{Link, LinkEnd, Received};
+use onsembl_protocol::id::LinkId;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Queues and deadlines of one pump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PumpConfig {
+    /// Control frames that may wait. One more, and the peer is taken not to be reading.
+    pub control_queue: usize,
+    /// Data frames that may wait; then senders wait.
+    pub data_queue: usize,
+    /// How long one frame, or one flush, may take.
+    pub write_timeout: Duration,
+    /// How long a close may take in all: queued control, the close frame, the peer's answer.
+    pub close_timeout: Duration,
+}
+
+impl PumpConfig {
+    /// 64 frames each: several seconds of control at any sane rate, and 1 MiB of output in the
+    /// usual batches of 16 KiB. 10 s for a write, which lets the largest message through at
+    /// 100 KiB/s and stays far below any `timeout-after`. 2 s for a close: a slow round trip and
+    /// some, and short enough to wait for on the way out.
+    pub const DEFAULT: Self = Self {
+        control_queue: 64,
+        data_queue: 64,
+        write_timeout: Duration::from_secs(10),
+        close_timeout: Duration::from_secs(2),
+    };
+}
+
+impl Default for PumpConfig {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Something happened on a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkEvent {
+    /// Which link.
+    pub link: LinkId,
+    /// What.
+    pub what: LinkInput,
+}
+
+/// What a link has to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkInput {
+    /// The peer sent something.
+    Received(Received),
+    /// The link is over and its connection is gone. The last event of a link, exactly once.
+    Ended(LinkEnd),
+}
+
+/// Starts the pump of `link`. Its events carry `id`.
+///
+/// When `events` is full the pump stops reading, so that the peer feels it; it still writes, and it
+/// still obeys [`LinkHandle::close`] and [`LinkHandle::abort`]. When nobody receives events any
+/// more, it closes the link with `GoingAway`.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn spawn(
+    link: Link,
+    id: LinkId,
+    config: PumpConfig,
+    events: mpsc::Sender<LinkEvent>,
+) -> LinkHandle {
+    let (handle, queues) = handle::queues(id, &config);
+    tokio::spawn(task::run(link, id, config, queues, events));
+    handle
+}

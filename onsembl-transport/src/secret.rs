@@ -1,0 +1,96 @@
+//! Tokens: text that never reaches a log, and where it comes from.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// A text that must not be shown. Its `Debug` says nothing of it, and it has no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes `text`, without the white space around it (files end in a line break).
+    pub fn new(text: impl AsRef<str>) -> Self {
+        Self(text.as_ref().trim().to_owned())
+    }
+
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Where a dialer gets its token: asked at each dial, so that a token that was renewed in the
+/// meantime is used. Called on a thread where blocking is allowed, within the dial's time-out.
+///
+/// Every `Fn() -> io::Result<Secret>` is one, and so is a plain [`Secret`].
+pub trait TokenSource: Send + Sync {
+    /// The token to show now.
+    ///
+    /// # Errors
+    /// There is none. The dial then fails as if the server had refused the token.
+    fn token(&self) -> io::Result<Secret>;
+}
+
+impl<F: Fn() -> io::Result<Secret> + Send + Sync> TokenSource for F {
+    fn token(&self) -> io::Result<Secret> {
+        self()
+    }
+}
+
+impl TokenSource for Secret {
+    fn token(&self) -> io::Result<Secret> {
+        Ok(self.clone())
+    }
+}
+
+/// A file that holds a token and nothing else. Read anew at each dial.
+#[derive(Clone, Debug)]
+pub struct TokenFile(pub PathBuf);
+
+impl TokenSource for TokenFile {
+    fn token(&self) -> io::Result<Secret> {
+        let path = self.0.display();
+        let text = std::fs::read_to_string(&self.0).map_err(|e| {
+            io::Error::new(e.kind(), format!("cannot read the token file {path}: {e}"))
+        })?;
+        let token = Secret::new(text);
+        if token.expose().is_empty() {
+            return Err(io::Error::other(format!(
+                "the token file {path} is empty; put a token into it"
+            )));
+        }
+        Ok(token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_shows_nothing() {
+        let secret = Secret::new("  swordfish\n");
+        assert_eq!(secret.expose(), "swordfish");
+        assert!(!format!("{secret:?}").contains("sword"));
+    }
+
+    #[test]
+    fn a_token_file_is_read_each_time_and_complains_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = TokenFile(dir.path().join("token"));
+        assert!(source.token().unwrap_err().to_string().contains("token"));
+        for token in ["one", "two"] {
+            std::fs::write(&source.0, format!("{token}\n")).unwrap();
+            assert_eq!(source.token().unwrap().expose(), token);
+        }
+        std::fs::write(&source.0, "\n").unwrap();
+        assert!(source.token().unwrap_err().to_string().contains("is empty"));
+    }
+}
