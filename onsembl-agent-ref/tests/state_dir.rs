@@ -5,10 +5,10 @@
 use onsembl_agent_ref::state_dir::{StateDir, StateDirError, is_live, locate};
 use onsembl_agent_ref::status_file::AgentStatusFile;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 const HELD_DIR: &str = "STATE_DIR_TEST_HELD";
 
@@ -88,6 +88,8 @@ fn a_given_path_is_taken_as_it_is() {
 struct Holder {
     child: Child,
     input: Option<ChildStdin>,
+    /// Open to the end, else the holder fails to write its summary.
+    _output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Holder {
@@ -102,7 +104,7 @@ impl Holder {
         let input = child.stdin.take();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("holding")), "it never held {dir:?}");
-        Self { child, input }
+        Self { child, input, _output: lines }
     }
 }
 

@@ -100,7 +100,9 @@ mod tests {
     async fn a_host_that_is_awake_was_not_suspended() {
         let clock = SystemClock::new();
         let first = clock.now();
-        clock.sleep_until(Deadline::At(first.monotonic.saturating_add(Duration::from_millis(20)))).await;
+        clock
+            .sleep_until(Deadline::At(first.monotonic.saturating_add(Duration::from_millis(20))))
+            .await;
         let second = clock.now();
         assert!(second.suspended_since(&first) < Duration::from_millis(5));
         assert!(second.boot > first.boot);

@@ -21,6 +21,10 @@
 //! peer has told the peer so with a close frame; and every end is mapped to a
 //! [`CloseReason`](onsembl_protocol::close::CloseReason).
 //!
+//! # Drivers
+//!
+//! [`agent::AgentDriver`] keeps one agent connected; [`server::Shard`] serves many of them.
+//!
 //! # Rules for drivers
 //!
 //! - Hand each link to [`pump::spawn`] under a fresh [`LinkId`](onsembl_protocol::id::LinkId), and
@@ -34,13 +38,17 @@
 //! - A [`Listener`] that fails is asked again after a pause, not dropped.
 #![deny(missing_docs)]
 
+pub mod agent;
 pub mod clock;
+pub mod counters;
 pub mod framed;
 pub mod limits;
 pub mod link;
 pub mod memory;
+pub mod messages;
 pub mod pump;
 pub mod secret;
+pub mod server;
 pub mod tls;
 mod waker;
 pub mod websocket;

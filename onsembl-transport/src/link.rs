@@ -174,11 +174,7 @@ pub trait Listener: Send {
 /// travel (1005, 1006 and the like).
 pub(crate) fn close_frame(cause: CloseCause) -> (u16, &'static str) {
     let code = cause.code().0;
-    if may_travel(code) {
-        (code, cause.text())
-    } else {
-        (CloseCode::INTERNAL.0, cause.text())
-    }
+    if may_travel(code) { (code, cause.text()) } else { (CloseCode::INTERNAL.0, cause.text()) }
 }
 
 /// Whether a close frame may carry `code` (RFC 6455, section 7.4).

@@ -131,7 +131,7 @@ fn native_roots() -> Result<RootCertStore, TlsError> {
         tracing::debug!(malformed, errors = ?found.errors, "some native certificates are unusable");
     }
     if store.is_empty() {
-        let why = found.errors.first().map_or_else(|| "none found".to_owned(), |e| e.to_string());
+        let why = found.errors.first().map_or("none found".to_owned(), ToString::to_string);
         return Err(TlsError::NoNativeRoots(why));
     }
     Ok(store)
@@ -188,8 +188,8 @@ impl ServerTls {
     ) -> Result<Self, TlsError> {
         let (certificate, key) = (certificate.as_ref(), key.as_ref());
         let chain = certificates(certificate)?;
-        let secret = PrivateKeyDer::from_pem_file(key)
-            .map_err(|e| file_error("private key", key, e))?;
+        let secret =
+            PrivateKeyDer::from_pem_file(key).map_err(|e| file_error("private key", key, e))?;
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(unexpected)?

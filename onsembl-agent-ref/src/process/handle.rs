@@ -43,7 +43,7 @@ impl ProcessHandle {
     /// The process id of the leader, which is also the id of its group. A label: the process may
     /// be gone, so signal it only through this handle.
     pub fn pid(&self) -> u32 {
-        self.pid.as_raw_nonzero().get().unsigned_abs()
+        self.pid.as_raw_pid().unsigned_abs()
     }
 
     /// Asks the whole group to end (`SIGTERM`, and `SIGCONT` for those that are stopped) and kills

@@ -112,7 +112,7 @@ where
     };
     let pid = group.leader();
     let (orders, orders_taken) = watch::channel(handle::Orders::default());
-    tracing::debug!(pid = pid.as_raw_nonzero(), %incarnation, "process started");
+    tracing::debug!(%pid, %incarnation, "process started");
     tokio::spawn(drive::drive(Process {
         key,
         child,

@@ -1,9 +1,9 @@
 //! Agents as they are stored, for the start of the server and for listings.
 
+use super::Store;
 use super::columns::{json, json_or_none, number, time, time_or_none};
 use super::error::StoreError;
 use super::queue::Lane;
-use super::Store;
 use onsembl_protocol::id::{AgentId, AgentKey, Epoch, PresenceVersion, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, Row, params};
@@ -65,10 +65,8 @@ impl Store {
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
     pub async fn agents(&self, user: Option<&UserId>) -> Result<Vec<AgentRow>, StoreError> {
         let user = user.cloned();
-        self.read(move |db| {
-            list(db, "SELECT * FROM agents", user.as_ref(), AgentRow::from_row)
-        })
-        .await
+        self.read(move |db| list(db, "SELECT * FROM agents", user.as_ref(), AgentRow::from_row))
+            .await
     }
 
     /// The recorded heartbeats of the agents of `user` (`None`: of all users), read from the

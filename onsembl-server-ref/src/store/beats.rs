@@ -1,8 +1,9 @@
 //! Heartbeats on their way into the database: only the newest of each agent waits, so a database
 //! that is held for long costs one row of memory per agent, however many beats arrive.
 
-use super::error::trouble_of;
 use super::Store;
+use super::columns::int;
+use super::error::trouble_of;
 use onsembl_protocol::id::{AgentId, BeatSequence, Epoch};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, params};
@@ -56,20 +57,37 @@ impl Store {
 #[derive(Debug, Default)]
 pub(super) struct Beats(HashMap<AgentId, HeartbeatRow>);
 
+/// Which beat: a row without its figures.
+#[derive(Clone, Debug)]
+pub(super) struct BeatLabel {
+    pub(super) agent: AgentId,
+    pub(super) epoch: Epoch,
+    pub(super) sequence: BeatSequence,
+    at: WallTime,
+}
+
+impl BeatLabel {
+    fn of(beat: &HeartbeatRow) -> Self {
+        let HeartbeatRow { agent, epoch, sequence, at, metrics: _ } = beat;
+        Self { agent: agent.clone(), epoch: *epoch, sequence: *sequence, at: *at }
+    }
+
+    pub(super) fn recorded(self, committed_at: WallTime) -> Recorded {
+        let Self { agent, epoch, sequence, at } = self;
+        Recorded { agent, epoch, sequence, at, committed_at }
+    }
+}
+
 /// What became of the beats of one attempt, should it be committed.
 #[derive(Debug, Default)]
 pub(super) struct BeatsWritten {
-    pub(super) recorded: Vec<HeartbeatRow>,
+    pub(super) recorded: Vec<BeatLabel>,
     /// The agent is unknown, deleted or in a newer session.
-    pub(super) outdated: Vec<HeartbeatRow>,
-    pub(super) refused: Vec<(HeartbeatRow, rusqlite::Error)>,
+    pub(super) outdated: Vec<BeatLabel>,
+    pub(super) refused: Vec<(BeatLabel, rusqlite::Error)>,
 }
 
 impl Beats {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -108,10 +126,10 @@ impl Beats {
         let mut written = BeatsWritten::default();
         for beat in self.0.values() {
             match write(db, beat) {
-                Ok(true) => written.recorded.push(beat.clone()),
-                Ok(false) => written.outdated.push(beat.clone()),
+                Ok(true) => written.recorded.push(BeatLabel::of(beat)),
+                Ok(false) => written.outdated.push(BeatLabel::of(beat)),
                 Err(error) if trouble_of(&error).is_some() => return Err(error),
-                Err(error) => written.refused.push((beat.clone(), error)),
+                Err(error) => written.refused.push((BeatLabel::of(beat), error)),
             }
         }
         Ok(written)
@@ -126,7 +144,7 @@ fn write(db: &Connection, beat: &HeartbeatRow) -> rusqlite::Result<bool> {
         )?
         .execute(params![
             beat.agent.as_str(),
-            super::columns::int(beat.epoch.0)?,
+            int(beat.epoch.0)?,
             beat.at.unix_millis(),
             beat.metrics.as_ref().map(ToString::to_string),
         ])?;

@@ -1,9 +1,9 @@
 //! Commands: what was asked of which agent, and how far it is. Unique per user and command id.
 
+use super::Store;
 use super::columns::{json, time, time_or_none};
 use super::error::StoreError;
 use super::queue::Lane;
-use super::Store;
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};

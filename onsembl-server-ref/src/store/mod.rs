@@ -165,7 +165,7 @@ impl Store {
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let place = self.queue().room(Lane::Control, bytes).await?;
-        let (request, answer) = Asked::new(what, place, work);
+        let (request, answer) = Asked::request(what, place, work);
         self.queue().push(lane, request)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }

@@ -1,10 +1,10 @@
 //! Output of commands: chunks as they were produced, and the receipts of what is stored.
 
+use super::Store;
 use super::columns::{int, number, time, unreadable};
 use super::error::StoreError;
 use super::queue::Lane;
 use super::request::{QueuedChunk, Request};
-use super::Store;
 use bytes::Bytes;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::output::Stream;

@@ -1,10 +1,10 @@
 //! Presence events: every published change of an agent's status, and why. Events are only ever
 //! added; the latest one is projected onto the agent in the same transaction.
 
+use super::Store;
 use super::columns::int;
 use super::error::StoreError;
 use super::queue::Lane;
-use super::Store;
 use onsembl_protocol::id::{AgentId, Epoch, PresenceVersion};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, params};

@@ -198,3 +198,86 @@ impl State {
         batch
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::output::OutputChunk;
+    use super::super::request::{Asked, QueuedChunk};
+    use super::*;
+    use bytes::Bytes;
+    use futures::FutureExt;
+    use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
+    use onsembl_protocol::output::Stream;
+    use onsembl_protocol::time::WallTime;
+
+    async fn put_chunk(queue: &Queue, length: usize) {
+        let place = queue.room(Lane::Data, length).await.unwrap();
+        let chunk = OutputChunk {
+            user: UserId::new("u"),
+            command: CommandId::new("c"),
+            incarnation: Incarnation(1),
+            sequence: ChunkSequence(1),
+            stream: Stream::Stdout,
+            offset: ByteOffset(0),
+            bytes: Bytes::from(vec![0; length]),
+            at: WallTime::default(),
+        };
+        queue.push(Lane::Data, Request::Output(QueuedChunk::new(chunk, place))).unwrap();
+    }
+
+    async fn put_call(queue: &Queue, lane: Lane) {
+        let place = queue.room(Lane::Control, 0).await.unwrap();
+        let (request, _) = Asked::request("nothing", place, |_: &rusqlite::Connection| Ok(()));
+        queue.push(lane, request).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_bounded_and_control_comes_first() {
+        let queue = Queue::new();
+        put_chunk(&queue, 1).await;
+        for _ in 0..300 {
+            put_call(&queue, Lane::Control).await;
+        }
+        let batch = queue.next_batch().unwrap();
+        assert_eq!(batch.requests.len(), 257);
+        assert!(matches!(batch.requests.last(), Some(Request::Output(_))), "data is not starved");
+        assert_eq!(queue.next_batch().unwrap().requests.len(), 44);
+    }
+
+    #[tokio::test]
+    async fn a_batch_holds_a_megabyte_of_output_or_one_chunk() {
+        let queue = Queue::new();
+        for length in [BATCH_OUTPUT + 1, BATCH_OUTPUT / 2, BATCH_OUTPUT / 2, 1] {
+            put_chunk(&queue, length).await;
+        }
+        let sizes: Vec<_> = (0..3).map(|_| queue.next_batch().unwrap().requests.len()).collect();
+        assert_eq!(sizes, [1, 2, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_full_lane_makes_callers_wait_until_a_batch_is_answered() {
+        let queue = Queue::new();
+        for _ in 0..7 {
+            put_chunk(&queue, 1024 * 1024).await;
+        }
+        assert!(queue.room(Lane::Data, 1024 * 1024).now_or_never().is_none());
+        assert!(queue.room(Lane::Control, 1).now_or_never().is_some(), "control has its own room");
+        let batch = queue.next_batch().unwrap();
+        assert!(queue.room(Lane::Data, 1024 * 1024).now_or_never().is_none(), "not yet written");
+        drop(batch);
+        assert!(queue.room(Lane::Data, 1024 * 1024).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_closed_queue_gives_out_what_it_has_and_takes_nothing() {
+        let queue = Queue::new();
+        put_call(&queue, Lane::Data).await;
+        let place = queue.room(Lane::Control, 0).await.unwrap();
+        queue.close(Instant::now() + Duration::from_secs(60));
+        let (late, _) = Asked::request("late", place, |_: &rusqlite::Connection| Ok(()));
+        assert!(matches!(queue.push(Lane::Control, late), Err(StoreError::Closed)));
+        assert!(matches!(queue.room(Lane::Data, 1).await, Err(StoreError::Closed)));
+        assert_eq!(queue.next_batch().unwrap().len(), 1);
+        assert!(queue.next_batch().is_none());
+    }
+}

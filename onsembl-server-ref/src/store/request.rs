@@ -55,7 +55,7 @@ where
     F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
 {
     /// A request named `what` in the log, and where its answer will be.
-    pub(super) fn new(
+    pub(super) fn request(
         what: &'static str,
         place: OwnedSemaphorePermit,
         work: F,

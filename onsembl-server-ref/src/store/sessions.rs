@@ -1,15 +1,14 @@
 //! Sessions: which agent a peer is, its next epoch, and when its sessions began and ended.
 
-use super::columns::int;
+use super::Store;
+use super::columns::{int, number};
 use super::error::{OpenError, StoreError};
 use super::queue::Lane;
-use super::Store;
 use onsembl_protocol::id::{
     AgentId, AgentKey, Epoch, InstanceId, PresenceVersion, SessionId, UserId,
 };
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use super::columns::number;
 use uuid::Uuid;
 
 /// What is known of a peer when its hello was accepted.

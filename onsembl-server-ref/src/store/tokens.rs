@@ -1,8 +1,8 @@
 //! Tokens that are not accepted any more.
 
+use super::Store;
 use super::error::StoreError;
 use super::queue::Lane;
-use super::Store;
 use onsembl_protocol::time::WallTime;
 use rusqlite::params;
 

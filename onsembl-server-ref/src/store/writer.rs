@@ -71,11 +71,7 @@ impl fmt::Debug for Outlets {
 }
 
 /// Starts the thread. It ends when the queue is closed.
-pub(super) fn start(
-    db: Connection,
-    queue: Arc<Queue>,
-    outlets: Outlets,
-) -> Result<(), StoreError> {
+pub(super) fn start(db: Connection, queue: Arc<Queue>, outlets: Outlets) -> Result<(), StoreError> {
     let run = move || {
         // Made first, so that it is dropped last: whoever sees the end finds the file closed.
         let mut ending = Ending { queue: &queue, outlets: &outlets, unwritten: 0 };
@@ -101,7 +97,9 @@ impl Drop for Ending<'_> {
         let unwritten = self.unwritten + self.queue.abandon();
         if thread::panicking() {
             tracing::error!("the writer of the store panicked; nothing is recorded any more");
-            self.outlets.health.send_modify(|health| *health = worse(*health, StoreTrouble::Failed));
+            self.outlets
+                .health
+                .send_modify(|health| *health = worse(*health, StoreTrouble::Failed));
         }
         if unwritten > 0 {
             tracing::error!(writes = unwritten, "the store was closed before all was written");
@@ -211,17 +209,8 @@ impl Writer<'_> {
         counters.refused.fetch_add(refused, Ordering::Relaxed);
 
         let committed_at = wall_now();
-        let recorded: Vec<_> = beats
-            .recorded
-            .into_iter()
-            .map(|beat| Recorded {
-                agent: beat.agent,
-                epoch: beat.epoch,
-                sequence: beat.sequence,
-                at: beat.at,
-                committed_at,
-            })
-            .collect();
+        let recorded: Vec<_> =
+            beats.recorded.into_iter().map(|beat| beat.recorded(committed_at)).collect();
         // A receiver that was dropped does not want to know.
         if !recorded.is_empty() && self.outlets.recorded.send(recorded).is_err() {
             tracing::trace!("nobody reads which heartbeats were recorded");
@@ -262,4 +251,123 @@ fn run_and_commit(db: &Connection, batch: &mut Batch) -> rusqlite::Result<BeatsW
     }
     db.prepare_cached("COMMIT")?.execute([])?;
     Ok(beats)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::StoreError;
+    use super::super::queue::Lane;
+    use super::super::request::Asked;
+    use super::super::schema::open_writer;
+    use super::*;
+    use std::time::Instant;
+    use tokio::sync::oneshot;
+
+    type Answer = oneshot::Receiver<Result<usize, StoreError>>;
+
+    async fn note(queue: &Queue, key: &'static str, length: usize) -> (Request, Answer) {
+        let place = queue.room(Lane::Control, length).await.unwrap();
+        Asked::request("note", place, move |db: &Connection| {
+            let value = "x".repeat(length);
+            db.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", [key, &value])
+        })
+    }
+
+    fn notes(db: &Connection) -> i64 {
+        let count = "SELECT count(*) FROM meta WHERE key LIKE 'note%'";
+        db.query_row(count, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Allows the database `spare` more pages than it has.
+    fn confine(db: &Connection, spare: i64) {
+        let pages: i64 = db.pragma_query_value(None, "page_count", |r| r.get(0)).unwrap();
+        let allowed = pages + spare;
+        db.pragma_update_and_check(None, "max_page_count", allowed, |_| Ok(())).unwrap();
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_failed_attempt_is_kept_and_the_next_one_does_it_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = open_writer(dir.path(), wall_now()).unwrap();
+        confine(&db, 0);
+        let queue = Queue::new();
+        let (small, small_answer) = note(&queue, "note 1", 1).await;
+        let (large, large_answer) = note(&queue, "note 2", 100_000).await;
+        let mut batch = Batch { requests: vec![small, large], ..Batch::default() };
+
+        let error = attempt(&db, &mut batch).unwrap_err();
+        assert_eq!(trouble_of(&error), Some(StoreTrouble::Full));
+        assert!(db.is_autocommit());
+        assert_eq!(notes(&db), 0);
+
+        confine(&db, 1000);
+        attempt(&db, &mut batch).unwrap();
+        assert_eq!(notes(&db), 2);
+        for request in batch.requests {
+            let Request::Call(call) = request else { panic!("no output here") };
+            assert!(!call.answer());
+        }
+        assert_eq!(small_answer.await.unwrap().unwrap(), 1);
+        assert_eq!(large_answer.await.unwrap().unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_named_and_closing_tells_what_was_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = open_writer(dir.path(), wall_now()).unwrap();
+        confine(&db, 0);
+        let queue = Arc::new(Queue::new());
+        let (health_in, mut health) = watch::channel(StoreHealth::Healthy);
+        let (finished_in, mut finished) = watch::channel(None);
+        let outlets = Outlets {
+            health: health_in,
+            recorded: mpsc::unbounded_channel().0,
+            output: mpsc::unbounded_channel().0,
+            finished: finished_in,
+            counters: Arc::default(),
+        };
+        start(db, Arc::clone(&queue), outlets).unwrap();
+        let (large, answer) = note(&queue, "note", 100_000).await;
+        queue.push(Lane::Control, large).unwrap();
+
+        let full = |h: &StoreHealth| {
+            matches!(h, StoreHealth::Troubled { trouble: StoreTrouble::Full, .. })
+        };
+        health.wait_for(full).await.unwrap();
+        queue.close(Instant::now());
+        assert_eq!(*finished.wait_for(Option::is_some).await.unwrap(), Some(1));
+        assert!(answer.await.is_err(), "who waited learns that it was not written");
+    }
+
+    #[tokio::test]
+    async fn a_panic_leaves_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = open_writer(dir.path(), wall_now()).unwrap();
+        let queue = Arc::new(Queue::new());
+        let (health_in, mut health) = watch::channel(StoreHealth::Healthy);
+        let outlets = Outlets {
+            health: health_in,
+            recorded: mpsc::unbounded_channel().0,
+            output: mpsc::unbounded_channel().0,
+            finished: watch::channel(None).0,
+            counters: Arc::default(),
+        };
+        let place = queue.room(Lane::Control, 0).await.unwrap();
+        let (bad, bad_answer) =
+            Asked::request("bad", place, |_: &Connection| -> rusqlite::Result<()> {
+                panic!("planted")
+            });
+        let (mate, mate_answer) = note(&queue, "note", 1).await;
+        queue.push(Lane::Control, bad).unwrap();
+        queue.push(Lane::Control, mate).unwrap();
+        start(db, Arc::clone(&queue), outlets).unwrap();
+
+        assert!(bad_answer.await.is_err());
+        assert!(mate_answer.await.is_err());
+        let failed = |h: &StoreHealth| {
+            matches!(h, StoreHealth::Troubled { trouble: StoreTrouble::Failed, .. })
+        };
+        health.wait_for(failed).await.unwrap();
+        assert!(matches!(queue.room(Lane::Data, 1).await, Err(StoreError::Closed)));
+    }
 }

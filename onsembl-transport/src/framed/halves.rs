@@ -29,7 +29,13 @@ where
     let shared = Arc::new(Shared { wakers: HalfWakers::new(), state: Mutex::new(state) });
     let frames = FramedRead::with_capacity(read, Codec::new(&limits), limits.buffers.read);
     Link {
-        reader: Box::new(Reader { frames, shared: Arc::clone(&shared), limits, leave_by: None }),
+        reader: Box::new(Reader {
+            frames,
+            shared: Arc::clone(&shared),
+            limits,
+            peer_closed: false,
+            leave_by: None,
+        }),
         writer: Box::new(Writer { shared, limits }),
         peer,
     }
@@ -162,6 +168,8 @@ struct Reader<R, W> {
     frames: FramedRead<R, Codec>,
     shared: Arc<Shared<W>>,
     limits: LinkLimits,
+    /// The peer's close frame was read: it sends no more.
+    peer_closed: bool,
     /// Until when the farewell may last, once it has begun.
     leave_by: Option<Instant>,
 }
@@ -181,12 +189,21 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
             Some(Ok(Wire::Ping)) => {
                 self.shared.lock().pong_due = true;
                 let shared = &self.shared;
-                poll_fn(|cx| Poll::Ready(shared.answer_ping(cx))).await;
+                poll_fn(|cx| {
+                    shared.answer_ping(cx);
+                    Poll::Ready(())
+                })
+                .await;
                 return Ok(Received::Control);
             }
             Some(Ok(Wire::Pong)) => return Ok(Received::Control),
-            Some(Ok(Wire::Close(None))) => LinkEnd::peer(None, ""),
-            Some(Ok(Wire::Close(Some((code, text))))) => LinkEnd::peer(Some(code), &text),
+            Some(Ok(Wire::Close(close))) => {
+                self.peer_closed = true;
+                match close {
+                    Some((code, text)) => LinkEnd::peer(Some(code), &text),
+                    None => LinkEnd::peer(None, ""),
+                }
+            }
             Some(Err(error)) => meaning(error),
             None => LinkEnd::broken(Breakage::EndOfStream, ""),
         };
@@ -220,7 +237,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
                 })
             })
             .await?;
-            if end.reason.initiator == Initiator::Local {
+            if !self.peer_closed {
                 let mut scratch = [0u8; 4096];
                 while self.frames.get_mut().read(&mut scratch).await? > 0 {}
             }

@@ -124,7 +124,10 @@ impl State {
         let capacity = self.capacity;
         let lane = self.lane(direction);
         if let Some(cause) = lane.closed {
-            return Poll::Ready(Err(LinkEnd { reason: CloseReason::local(cause), detail: String::new() }));
+            return Poll::Ready(Err(LinkEnd {
+                reason: CloseReason::local(cause),
+                detail: String::new(),
+            }));
         }
         if lane.receiver_gone {
             return Poll::Ready(Err(LinkEnd::broken(Breakage::Reset, "the other end is gone")));

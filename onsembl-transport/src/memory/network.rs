@@ -55,9 +55,11 @@ impl Dialer for MemoryDialer {
         if let Some(failure) = self.wiring().refusal {
             return Err(DialError::new(failure, "refused by the test"));
         }
-        let room = self.links.reserve().await.map_err(|_| {
-            DialError::new(DialFailure::Unreachable, "the listener is gone")
-        })?;
+        let room = self
+            .links
+            .reserve()
+            .await
+            .map_err(|_| DialError::new(DialFailure::Unreachable, "the listener is gone"))?;
         let cable = Cable::new(self.capacity);
         let [near, far] = halves::links(&cable, ["memory:dialer", "memory:listener"]);
         room.send(far);

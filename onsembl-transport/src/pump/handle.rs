@@ -60,6 +60,7 @@ pub(super) fn tell(cell: &EndingCell, ending: Ending) {
 pub(super) struct Queues {
     pub(super) control: mpsc::Receiver<Frame>,
     pub(super) data: mpsc::Receiver<Frame>,
+    pub(super) paused: watch::Receiver<bool>,
     pub(super) ending: EndingCell,
 }
 
@@ -67,8 +68,9 @@ pub(super) fn queues(id: LinkId, config: &PumpConfig) -> (LinkHandle, Queues) {
     let (control_in, control) = mpsc::channel(config.control_queue.max(1));
     let (data_in, data) = mpsc::channel(config.data_queue.max(1));
     let ending = Arc::new(watch::Sender::new(None));
-    let queues = Queues { control, data, ending: Arc::clone(&ending) };
-    (LinkHandle { id, control: control_in, data: data_in, ending }, queues)
+    let (pause, paused) = watch::channel(false);
+    let queues = Queues { control, data, paused, ending: Arc::clone(&ending) };
+    (LinkHandle { id, control: control_in, data: data_in, pause, ending }, queues)
 }
 
 /// The way to a link. Dropped, it closes the link with `GoingAway`.
@@ -77,6 +79,7 @@ pub struct LinkHandle {
     id: LinkId,
     control: mpsc::Sender<Frame>,
     data: mpsc::Sender<Frame>,
+    pause: watch::Sender<bool>,
     ending: EndingCell,
 }
 
@@ -118,6 +121,28 @@ impl LinkHandle {
             TrySendError::Full(frame) => TryDataError::Full(frame),
             TrySendError::Closed(_) => TryDataError::Closed,
         })
+    }
+
+    /// Whether [`try_data`](Self::try_data) would be taken now.
+    pub fn has_room(&self) -> bool {
+        self.data.capacity() > 0
+    }
+
+    /// Waits until there is room for data, or the link has ended.
+    pub async fn room(&self) {
+        let _room_or_the_end = self.data.reserve().await;
+    }
+
+    /// Stops reading from the peer, which feels it when its socket is full. Frames that were read
+    /// already may still arrive. The end of the link is noticed only after
+    /// [`resume`](Self::resume) or a close.
+    pub fn pause(&self) {
+        let _ = self.pause.send_replace(true);
+    }
+
+    /// Goes on reading.
+    pub fn resume(&self) {
+        let _ = self.pause.send_replace(false);
     }
 
     /// Closes the link in order: control that is queued goes out, then the close frame, then the

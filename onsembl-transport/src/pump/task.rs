@@ -53,7 +53,8 @@ async fn drive(
     let Link { mut reader, mut writer, peer: _ } = link;
     let ending = queues.ending.clone();
     let verdict = {
-        let reading = read(&mut *reader, id, events, ending.subscribe(), undelivered);
+        let paused = queues.paused.clone();
+        let reading = read(&mut *reader, id, events, paused, ending.subscribe(), undelivered);
         let writing = write(&mut *writer, config.write_timeout, queues);
         judge(reading, writing, events, &ending, config.close_timeout).await
     };
@@ -146,10 +147,15 @@ async fn read(
     reader: &mut dyn LinkReader,
     id: LinkId,
     events: &mpsc::Sender<LinkEvent>,
+    mut paused: watch::Receiver<bool>,
     mut ending: watch::Receiver<Option<Ending>>,
     undelivered: &mut Option<Received>,
 ) -> LinkEnd {
     loop {
+        tokio::select! {
+            _ = paused.wait_for(|paused| !paused) => {}
+            _ = ending.wait_for(Option::is_some) => {}
+        }
         match reader.receive().await {
             Ok(received) => *undelivered = Some(received),
             Err(end) => return end,
@@ -187,7 +193,7 @@ async fn send(
     patience: Duration,
     queues: Queues,
 ) -> Result<(), LinkEnd> {
-    let Queues { mut control, mut data, ending } = queues;
+    let Queues { mut control, mut data, paused: _, ending } = queues;
     let mut ending = ending.subscribe();
     let mut unflushed = false;
     let cause = loop {

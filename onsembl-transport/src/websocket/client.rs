@@ -176,7 +176,9 @@ impl WebSocketDialer {
             let detail = "the token holds characters that no header can carry, or none at all";
             DialError::new(DialFailure::Unauthorized, detail)
         })?;
-        let lost = |e| DialError::new(DialFailure::Unreachable, format!("cannot ask for the upgrade: {e}"));
+        let lost = |e| {
+            DialError::new(DialFailure::Unreachable, format!("cannot ask for the upgrade: {e}"))
+        };
         stream.write_all(&request).await.map_err(lost)?;
         stream.flush().await.map_err(lost)?;
         let rest = response::read(&mut stream, &accept_key(&key)).await?;
@@ -194,7 +196,8 @@ impl Dialer for WebSocketDialer {
             None => within(by, "upgrading", self.upgrade(stream, token.as_ref())).await,
             Some(tls) => {
                 let stream = within(by, "shaking hands by TLS", async {
-                    let refused = |e: std::io::Error| DialError::new(DialFailure::Tls, e.to_string());
+                    let refused =
+                        |e: std::io::Error| DialError::new(DialFailure::Tls, e.to_string());
                     tls.connect(stream).await.map_err(refused)
                 })
                 .await?;

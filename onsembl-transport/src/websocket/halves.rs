@@ -23,7 +23,8 @@ pub(super) fn link<S>(socket: WebSocketStream<S>, peer: String, limits: LinkLimi
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let state = State { socket, pong_due: false, closed_with: None, ended: None };
+    let state =
+        State { socket, pong_due: false, closed_with: None, peer_closed: false, ended: None };
     let shared = Arc::new(Shared { wakers: HalfWakers::new(), state: Mutex::new(state) });
     Link {
         reader: Box::new(Reader { shared: Arc::clone(&shared), limits, leave_by: None }),
@@ -43,6 +44,8 @@ struct State<S> {
     pong_due: bool,
     /// Our own close frame is on its way.
     closed_with: Option<CloseCause>,
+    /// The peer's close frame was read: it sends no more.
+    peer_closed: bool,
     /// The reader has seen the end.
     ended: Option<LinkEnd>,
 }
@@ -81,9 +84,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
                     return Poll::Ready(Ok(Received::Control));
                 }
                 Some(Ok(Message::Pong(_))) => return Poll::Ready(Ok(Received::Control)),
-                Some(Ok(Message::Close(None))) => break LinkEnd::peer(None, ""),
-                Some(Ok(Message::Close(Some(frame)))) => {
-                    break LinkEnd::peer(Some(frame.code.into()), frame.reason.as_str());
+                Some(Ok(Message::Close(frame))) => {
+                    self.peer_closed = true;
+                    break match frame {
+                        Some(frame) => LinkEnd::peer(Some(frame.code.into()), &frame.reason),
+                        None => LinkEnd::peer(None, ""),
+                    };
                 }
                 // Raw frames are only ever given to the library, never by it.
                 Some(Ok(Message::Frame(_))) => {}
@@ -134,11 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
     }
 
     /// Queues the close frame once, then flushes it.
-    fn poll_close(
-        &mut self,
-        cause: CloseCause,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), LinkEnd>> {
+    fn poll_close(&mut self, cause: CloseCause, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
         if self.closed_with.is_none() {
             // Room first: the library drops a close frame that finds its buffer full.
             ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(meaning)?;
@@ -210,24 +212,25 @@ struct Reader<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Reader<S> {
-    /// Gets the last words across: our close frame if the end is ours, the answer to the peer's
-    /// otherwise. A connection that broke hears nothing more.
+    /// Gets the last words across: the answer to the peer's close frame if there was one, else our
+    /// own. A connection that broke hears nothing more.
     async fn leave(&mut self, end: &LinkEnd) {
         if end.reason.initiator == Initiator::Link {
             return;
         }
         let by = *self.leave_by.get_or_insert_with(|| Instant::now() + self.limits.farewell);
         let farewell = poll_fn(|cx| {
-            self.shared.poll(Half::Reader, cx, |state, cx| match end.reason.initiator {
-                Initiator::Local => {
+            self.shared.poll(Half::Reader, cx, |state, cx| {
+                if state.peer_closed {
+                    ready!(Pin::new(&mut state.socket).poll_flush(cx)).map_err(meaning)?;
+                } else {
                     ready!(state.poll_close(end.reason.cause, cx))?;
-                    ready!(Pin::new(state.socket.get_mut()).poll_shutdown(cx))?;
+                }
+                ready!(Pin::new(state.socket.get_mut()).poll_shutdown(cx))?;
+                if !state.peer_closed {
                     ready!(state.poll_drain(cx));
-                    Poll::Ready(Ok(()))
                 }
-                Initiator::Peer | Initiator::Link => {
-                    Pin::new(&mut state.socket).poll_flush(cx).map_err(meaning)
-                }
+                Poll::Ready(Ok::<(), LinkEnd>(()))
             })
         });
         match timeout_at(by, farewell).await {
@@ -241,8 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<S> {
 #[async_trait]
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> LinkReader for Reader<S> {
     async fn receive(&mut self) -> Result<Received, LinkEnd> {
-        let received =
-            poll_fn(|cx| self.shared.poll(Half::Reader, cx, State::poll_receive)).await;
+        let received = poll_fn(|cx| self.shared.poll(Half::Reader, cx, State::poll_receive)).await;
         if let Err(end) = &received {
             self.shared.wakers.wake();
             self.leave(end).await;

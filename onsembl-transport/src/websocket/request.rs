@@ -21,7 +21,11 @@ pub(super) struct Extra<'a> {
 pub(super) struct UnfitToken;
 
 /// A GET request that asks for an upgrade with `key`.
-pub(super) fn upgrade(target: &Target, key: &str, extra: &Extra<'_>) -> Result<Vec<u8>, UnfitToken> {
+pub(super) fn upgrade(
+    target: &Target,
+    key: &str,
+    extra: &Extra<'_>,
+) -> Result<Vec<u8>, UnfitToken> {
     let mut head = String::new();
     let mut line = |text: std::fmt::Arguments<'_>| {
         // Writing into a String cannot fail.

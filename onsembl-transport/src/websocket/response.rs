@@ -54,9 +54,13 @@ fn judge(bytes: &[u8], accept: &str) -> Result<Option<usize>, DialError> {
     if head.get("sec-websocket-accept") != Some(accept) {
         return Err(DialError::new(DialFailure::NotAServer(101), "it answers another request"));
     }
-    if head.get("sec-websocket-extensions").is_some() || head.get("sec-websocket-protocol").is_some()
+    if head.get("sec-websocket-extensions").is_some()
+        || head.get("sec-websocket-protocol").is_some()
     {
-        return Err(DialError::new(DialFailure::NotAServer(101), "it grants what was not asked for"));
+        return Err(DialError::new(
+            DialFailure::NotAServer(101),
+            "it grants what was not asked for",
+        ));
     }
     Ok(Some(length))
 }
@@ -181,7 +185,11 @@ mod tests {
             ("Accept: yes", "Accept: no"),
             ("connection:", "Sec-WebSocket-Extensions: permessage-deflate\r\nconnection:"),
         ] {
-            assert_eq!(failure(&GRANT.replace(from, to)).await, DialFailure::NotAServer(101), "{to}");
+            assert_eq!(
+                failure(&GRANT.replace(from, to)).await,
+                DialFailure::NotAServer(101),
+                "{to}"
+            );
         }
     }
 

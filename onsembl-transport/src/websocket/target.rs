@@ -79,9 +79,8 @@ impl Target {
                 query.push('&');
             }
             let start = query.len();
-            query = form_urlencoded::Serializer::for_suffix(query, start)
-                .extend_pairs(extra)
-                .finish();
+            query =
+                form_urlencoded::Serializer::for_suffix(query, start).extend_pairs(extra).finish();
         }
         if query.is_empty() { self.path.clone() } else { format!("{}?{query}", self.path) }
     }
@@ -137,7 +136,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_dialled_is_refused() {
-        for url in ["", "h", "h:80", "/x", "ftp://h", "ws://", "ws://u:p@h", "ws://h/a b", "ws://h\r\nX: y"] {
+        for url in [
+            "",
+            "h",
+            "h:80",
+            "/x",
+            "ftp://h",
+            "ws://",
+            "ws://u:p@h",
+            "ws://h/a b",
+            "ws://h\r\nX: y",
+        ] {
             let refused = Target::parse(url, "/").unwrap_err();
             assert!(!refused.to_string().contains("u:p"), "{url}: {refused}");
         }

@@ -1,0 +1,9 @@
+//! The store against a real database in a real directory.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
+mod common;
+mod file;
+mod output;
+mod sessions;
+mod trouble;

@@ -1,0 +1,122 @@
+//! Output: byte for byte, in order, once.
+
+use crate::common::{HeldLock, at, chunk, command, fresh, one_agent, user};
+use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
+use onsembl_server_ref::store::{CommandUpdate, OutputReceipt, Receipts, Store, StoreError};
+use tempfile::TempDir;
+
+async fn with_command() -> (TempDir, Store, Receipts) {
+    let (dir, store, receipts) = fresh().await;
+    let agent = one_agent(&store).await.agent;
+    store.insert_command(command(&agent, "c")).await.unwrap();
+    (dir, store, receipts)
+}
+
+async fn take(receipts: &mut Receipts, count: usize) -> Vec<OutputReceipt> {
+    let mut taken = Vec::new();
+    while taken.len() < count {
+        taken.extend(receipts.output.recv().await.unwrap());
+    }
+    taken
+}
+
+#[tokio::test]
+async fn receipts_come_in_order_and_reading_pages_through() {
+    let (_dir, store, mut receipts) = with_command().await;
+    let bytes = [0, 0xff, b'\n', 0x80];
+    for sequence in 1..=2000 {
+        store.append_output(chunk("c", 1, sequence, &bytes)).await.unwrap();
+    }
+    store.append_output(chunk("c", 2, 1, b"second process")).await.unwrap();
+    let taken = take(&mut receipts, 2001).await;
+    assert!(taken.iter().all(|r| r.outcome.is_ok()));
+    assert!(taken.is_sorted_by_key(|r| (r.incarnation, r.sequence)));
+    assert_eq!(taken[1999].end, ByteOffset(8000));
+    assert!(store.counters().commits < 1000, "chunks share transactions");
+
+    let (mut cursor, mut read) = (None, Vec::new());
+    loop {
+        let id = CommandId::new("c");
+        let page = store.read_output(&user("u"), &id, cursor, 4000).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.iter().map(|c| c.bytes.len()).sum::<usize>() <= 4000);
+        cursor = Some((last.incarnation, last.sequence));
+        read.extend(page);
+    }
+    assert_eq!(read.len(), 2001);
+    assert_eq!(read[0], chunk("c", 1, 1, &bytes));
+    assert_eq!(read[2000], chunk("c", 2, 1, b"second process"));
+    assert!(read.is_sorted_by_key(|c| (c.incarnation, c.sequence)));
+}
+
+#[tokio::test]
+async fn a_page_holds_at_least_one_chunk_and_never_those_of_another_user() {
+    let (_dir, store, mut receipts) = with_command().await;
+    store.append_output(chunk("c", 1, 1, &[7; 1000])).await.unwrap();
+    store.append_output(chunk("c", 1, 2, &[8; 1000])).await.unwrap();
+    take(&mut receipts, 2).await;
+    let id = CommandId::new("c");
+    assert_eq!(store.read_output(&user("u"), &id, None, 1).await.unwrap().len(), 1);
+    let after = Some((Incarnation(1), ChunkSequence(2)));
+    assert!(store.read_output(&user("u"), &id, after, 9999).await.unwrap().is_empty());
+    assert!(store.read_output(&user("v"), &id, None, 9999).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_second_copy_counts_as_stored_and_changes_nothing() {
+    let (_dir, store, mut receipts) = with_command().await;
+    store.append_output(chunk("c", 1, 1, b"first")).await.unwrap();
+    store.append_output(chunk("c", 1, 1, b"other")).await.unwrap();
+    let taken = take(&mut receipts, 2).await;
+    assert!(taken.iter().all(|r| r.outcome.is_ok()), "{taken:?}");
+    let read = store.read_output(&user("u"), &CommandId::new("c"), None, 100).await.unwrap();
+    assert_eq!(read, [chunk("c", 1, 1, b"first")]);
+}
+
+#[tokio::test]
+async fn a_refused_chunk_is_told_and_the_others_are_stored() {
+    let (dir, store, mut receipts) = with_command().await;
+    let lock = HeldLock::take(dir.path());
+    let mut out_of_range = chunk("c", 1, 2, b"range");
+    out_of_range.offset = ByteOffset(u64::MAX);
+    for chunk in [
+        chunk("c", 1, 1, b"one"),
+        chunk("unknown", 1, 1, b"orphan"),
+        out_of_range,
+        chunk("c", 1, 3, b"three"),
+    ] {
+        store.append_output(chunk).await.unwrap();
+    }
+    lock.release();
+    let taken = take(&mut receipts, 4).await;
+    let stored: Vec<_> = taken.iter().map(|r| r.outcome.is_ok()).collect();
+    assert_eq!(stored, [true, false, false, true]);
+    assert!(matches!(taken[1].outcome, Err(StoreError::Refused(_))), "{:?}", taken[1]);
+    let read = store.read_output(&user("u"), &CommandId::new("c"), None, 100).await.unwrap();
+    assert_eq!(read, [chunk("c", 1, 1, b"one"), chunk("c", 1, 3, b"three")]);
+    assert_eq!(store.counters().refused, 2);
+}
+
+#[tokio::test]
+async fn the_end_of_a_command_is_stored_behind_its_output() {
+    let (dir, store, _receipts) = with_command().await;
+    let lock = HeldLock::take(dir.path());
+    for sequence in 1..=1500 {
+        store.append_output(chunk("c", 1, sequence, b"x")).await.unwrap();
+    }
+    let end = CommandUpdate {
+        status: "completed".to_owned(),
+        cause: None,
+        exit_code: Some(0),
+        signal: None,
+        at: at(9),
+        ended: true,
+    };
+    let (owner, id) = (user("u"), CommandId::new("c"));
+    let mut ending = Box::pin(store.update_command(&owner, &id, end));
+    assert!(futures::poll!(&mut ending).is_pending());
+    lock.release();
+    assert!(ending.await.unwrap());
+    let read = store.read_output(&user("u"), &CommandId::new("c"), None, 9999).await.unwrap();
+    assert_eq!(read.len(), 1500);
+}

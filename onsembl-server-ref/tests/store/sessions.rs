@@ -1,0 +1,199 @@
+//! Who an agent is, its epochs, its presence, its heartbeats; commands and tokens.
+
+use crate::common::{at, beat, beside, command, fresh, hello, one_agent, user};
+use onsembl_protocol::id::{AgentId, BeatSequence, CommandId, Epoch, PresenceVersion, SessionId};
+use onsembl_server_ref::store::{CommandUpdate, Inserted, OpenError, PresenceRow, StoreError};
+use serde_json::json;
+
+#[tokio::test]
+async fn an_agent_is_its_key_within_its_user() {
+    let (_dir, store, _receipts) = fresh().await;
+    let first = store.open_session(hello("u", "k", "s1")).await.unwrap();
+    assert_eq!((first.created, first.epoch, first.presence_version.0), (true, Epoch(1), 0));
+    let again = store.open_session(hello("u", "k", "s2")).await.unwrap();
+    assert_eq!((again.created, again.epoch, &again.agent), (false, Epoch(2), &first.agent));
+
+    let other = store.open_session(hello("v", "k", "s3")).await.unwrap();
+    assert!(other.created);
+    assert_ne!(other.agent, first.agent);
+    assert_eq!(store.agents(None).await.unwrap().len(), 2);
+    let mine = store.agents(Some(&user("u"))).await.unwrap();
+    assert_eq!(mine.iter().map(|a| &a.agent).collect::<Vec<_>>(), [&first.agent]);
+}
+
+#[tokio::test]
+async fn a_claimed_id_or_an_alias_finds_the_agent_of_the_same_user_only() {
+    let (_dir, store, _receipts) = fresh().await;
+    let mut legacy = hello("u", "legacy", "s1");
+    legacy.aliases = vec!["claude-1abc".to_owned()];
+    let agent = store.open_session(legacy).await.unwrap().agent;
+
+    let mut by_id = hello("u", "new key", "s2");
+    by_id.candidates = vec![AgentId::new("no such id"), agent.clone()];
+    assert_eq!(store.open_session(by_id).await.unwrap().agent, agent);
+    let by_new_key = store.open_session(hello("u", "new key", "s3")).await.unwrap();
+    assert_eq!(by_new_key.agent, agent, "the key moved with the agent");
+
+    let mut by_alias = hello("u", "third key", "s4");
+    by_alias.candidates = vec![AgentId::new("claude-1abc")];
+    let found = store.open_session(by_alias).await.unwrap();
+    assert_eq!((found.agent.clone(), found.epoch), (agent.clone(), Epoch(4)));
+
+    let mut foreign = hello("v", "their key", "s5");
+    foreign.candidates = vec![agent.clone()];
+    foreign.aliases = vec!["claude-1abc".to_owned()];
+    let foreign = store.open_session(foreign).await.unwrap();
+    assert!(foreign.created);
+    assert_ne!(foreign.agent, agent);
+}
+
+#[tokio::test]
+async fn what_an_agent_says_of_itself_is_renewed() {
+    let (_dir, store, _receipts) = fresh().await;
+    one_agent(&store).await;
+    let mut next = hello("u", "k", "s2");
+    next.name = "other name".to_owned();
+    next.capabilities = vec!["a".to_owned(), "b".to_owned()];
+    next.version = None;
+    next.host = Some("box".to_owned());
+    store.open_session(next).await.unwrap();
+    let row = store.agents(None).await.unwrap().remove(0);
+    assert_eq!(row.name, "other name");
+    assert_eq!(row.capabilities, ["a", "b"]);
+    assert_eq!((row.version, row.host.as_deref()), (None, Some("box")));
+}
+
+#[tokio::test]
+async fn a_deleted_agent_stays_away() {
+    let (_dir, store, _receipts) = fresh().await;
+    let agent = one_agent(&store).await.agent;
+    assert!(!store.delete_agent(&user("v"), &agent, at(5)).await.unwrap(), "not theirs");
+    assert!(store.delete_agent(&user("u"), &agent, at(5)).await.unwrap());
+    assert!(!store.delete_agent(&user("u"), &agent, at(6)).await.unwrap(), "only once");
+    assert!(store.agents(None).await.unwrap().is_empty());
+
+    let mut by_id = hello("u", "new key", "s3");
+    by_id.candidates = vec![agent.clone()];
+    for hello in [hello("u", "k", "s2"), by_id] {
+        let error = store.open_session(hello).await.unwrap_err();
+        assert!(matches!(error, OpenError::Deleted(ref id) if *id == agent), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_once() {
+    let (dir, store, _receipts) = fresh().await;
+    let opened = one_agent(&store).await;
+    let session = SessionId::new("s");
+    assert!(store.close_session(&session, at(7), "gone").await.unwrap());
+    assert!(!store.close_session(&session, at(8), "again").await.unwrap());
+    let row: (String, i64, String, String) = beside(dir.path())
+        .query_row("SELECT agent_id, closed_at, closed_because, instance FROM sessions", [], |r| {
+            Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?))
+        })
+        .unwrap();
+    let agent = opened.agent.to_string();
+    assert_eq!(row, (agent, at(7).unix_millis(), "gone".to_owned(), "i".to_owned()));
+}
+
+#[tokio::test]
+async fn presence_is_appended_and_projected_forward_only() {
+    let (dir, store, _receipts) = fresh().await;
+    let agent = one_agent(&store).await.agent;
+    let event = |version, status: &str, because: &str, millis| PresenceRow {
+        agent: agent.clone(),
+        version: PresenceVersion(version),
+        epoch: Epoch(1),
+        status: status.to_owned(),
+        because: because.to_owned(),
+        evidence: json!({"version": version}),
+        at: at(millis),
+    };
+    let shown = async || {
+        let row = store.agents(None).await.unwrap().remove(0);
+        (row.status, row.because, row.since, row.presence_version.0)
+    };
+    store.append_presence(event(1, "online", "hello accepted", 10)).await.unwrap();
+    store.append_presence(event(3, "online", "not recorded", 30)).await.unwrap();
+    let want = ("online".to_owned(), "not recorded".to_owned(), at(10), 3);
+    assert_eq!(shown().await, want, "since moves with the status only");
+
+    store.append_presence(event(2, "stale", "late", 20)).await.unwrap();
+    assert_eq!(shown().await, want, "an older event does not show");
+    let twice = store.append_presence(event(3, "stale", "again", 40)).await.unwrap_err();
+    assert!(matches!(twice, StoreError::Refused(_)), "{twice:?}");
+    assert_eq!(shown().await, want);
+
+    let next = store.open_session(hello("u", "k", "s2")).await.unwrap();
+    assert_eq!(next.presence_version, PresenceVersion(3));
+    let events: i64 = beside(dir.path())
+        .query_row("SELECT count(*) FROM presence_events", [], |r| r.get(0))
+        .unwrap();
+    assert_eq!(events, 3);
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_recorded_for_the_present_session() {
+    let (_dir, store, mut receipts) = fresh().await;
+    let old = one_agent(&store).await;
+    let new = store.open_session(hello("u", "k", "s2")).await.unwrap();
+    store.record_heartbeat(beat(&old.agent, new.epoch, 4));
+    let recorded = receipts.recorded.recv().await.unwrap().remove(0);
+    assert_eq!((recorded.epoch, recorded.sequence), (new.epoch, BeatSequence(4)));
+    assert_eq!(recorded.at, at(4));
+    assert!(recorded.committed_at > at(4));
+
+    store.record_heartbeat(beat(&old.agent, old.epoch, 9));
+    let mut without = beat(&old.agent, new.epoch, 5);
+    store.revoke_token("barrier", at(0), "").await.unwrap();
+    without.metrics = None;
+    store.record_heartbeat(without);
+    let recorded = receipts.recorded.recv().await.unwrap().remove(0);
+    assert_eq!(recorded.sequence, BeatSequence(5), "the beat of the old session is passed over");
+    let row = store.agent_heartbeats(Some(&user("u"))).await.unwrap().remove(0);
+    assert_eq!((row.at, row.metrics), (Some(at(5)), Some(json!({"n": 4}))));
+}
+
+#[tokio::test]
+async fn a_command_is_unique_per_user() {
+    let (_dir, store, _receipts) = fresh().await;
+    let agent = one_agent(&store).await.agent;
+    let first = command(&agent, "c");
+    assert_eq!(store.insert_command(first.clone()).await.unwrap(), Inserted::New);
+    let mut second = first.clone();
+    second.text = "rm".to_owned();
+    let existing = store.insert_command(second).await.unwrap();
+    assert_eq!(existing, Inserted::Existing(first.clone()));
+    let mut theirs = first.clone();
+    theirs.user = user("v");
+    assert_eq!(store.insert_command(theirs.clone()).await.unwrap(), Inserted::New);
+    assert_eq!(store.open_commands().await.unwrap().len(), 2);
+
+    let end = CommandUpdate {
+        status: "failed".to_owned(),
+        cause: Some("killed".to_owned()),
+        exit_code: None,
+        signal: Some(9),
+        at: at(50),
+        ended: true,
+    };
+    let id = CommandId::new("c");
+    assert!(store.update_command(&user("u"), &id, end.clone()).await.unwrap());
+    assert!(!store.update_command(&user("w"), &id, end).await.unwrap(), "no such command");
+    assert_eq!(store.open_commands().await.unwrap(), [theirs]);
+    let ended = store.command(&user("u"), &id).await.unwrap().unwrap();
+    assert_eq!((ended.status.as_str(), ended.signal), ("failed", Some(9)));
+    assert_eq!((ended.created_at, ended.ended_at), (at(2), Some(at(50))));
+    assert_eq!(ended.spec, first.spec);
+    assert_eq!(store.command(&user("u"), &CommandId::new("d")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_revoked_token_stays_revoked() {
+    let (_dir, store, _receipts) = fresh().await;
+    assert!(!store.is_revoked("t").await.unwrap());
+    store.revoke_token("t", at(1), "lost").await.unwrap();
+    store.revoke_token("t", at(2), "again").await.unwrap();
+    assert!(store.is_revoked("t").await.unwrap());
+    assert!(!store.is_revoked("other").await.unwrap());
+}

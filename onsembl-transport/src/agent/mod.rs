@@ -1,0 +1,27 @@
+//! The agent's driver: performs what [`AgentConnection`] decides, over any [`Dialer`].
+//!
+//! ```no_run
+//! # use onsembl_transport::agent::{AgentDriver, AgentNotice, AgentProfile};
+//! # async fn run(dialer: impl onsembl_transport::Dialer + 'static, profile: AgentProfile) {
+//! let mut agent = AgentDriver::new(dialer, profile);
+//! agent.start();
+//! loop {
+//!     match agent.next().await {
+//!         AgentNotice::Reported(report) => println!("{} because {}", report.status.name(), report.cause),
+//!         AgentNotice::Message(message) => println!("{message:?}"),
+//!         _ => {}
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! [`AgentConnection`]: onsembl_protocol::session::AgentConnection
+//! [`Dialer`]: crate::Dialer
+
+mod driver;
+mod notice;
+mod profile;
+
+pub use driver::AgentDriver;
+pub use notice::{AgentNotice, AgentSession, SendError};
+pub use profile::{AgentProfile, DriverConfig};

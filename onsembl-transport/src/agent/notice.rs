@@ -1,0 +1,62 @@
+//! What the agent's driver tells its owner.
+
+use onsembl_protocol::id::{AgentId, BeatSequence, Epoch, SessionId};
+use onsembl_protocol::liveness::Impairment;
+use onsembl_protocol::session::{AgentReport, Dialect};
+use onsembl_protocol::wire::ServerToAgent;
+use onsembl_protocol::wire::payload::{Feature, RecordedBeat, RecordingLag};
+use thiserror::Error;
+
+/// Something the owner of an agent's driver may want to act on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum AgentNotice {
+    /// The connection changed its status.
+    Reported(AgentReport),
+    /// Something ails the session, or nothing does any more.
+    Impaired(Option<Impairment>),
+    /// A session began. What was sent in an earlier one and not confirmed is to be sent again.
+    Joined(AgentSession),
+    /// The server said something that is the owner's to act on.
+    Message(Box<ServerToAgent>),
+    /// A heartbeat was handed to the link.
+    BeatSent(BeatSequence),
+    /// The server's heartbeat came.
+    BeatAnswered {
+        /// The latest own beat it has seen.
+        seen: Option<BeatSequence>,
+        /// The latest own beat its database holds.
+        recorded: Option<RecordedBeat>,
+        /// Whether recording lags.
+        lag: Option<RecordingLag>,
+    },
+}
+
+/// A session, as the answer to the hello settled it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentSession {
+    /// What the server speaks.
+    pub dialect: Dialect,
+    /// The id the server knows this agent by.
+    pub agent: Option<AgentId>,
+    /// The session; none from a legacy server.
+    pub session: Option<SessionId>,
+    /// Its epoch; zero from a legacy server.
+    pub epoch: Epoch,
+    /// Features in force.
+    pub features: Vec<Feature>,
+    /// How many bytes of output may be unacknowledged.
+    pub output_window: u64,
+}
+
+/// A message could not be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SendError {
+    /// There is no session. What must not be lost is sent again after the next
+    /// [`AgentNotice::Joined`].
+    #[error("there is no session; send again after the next one began")]
+    NoSession,
+    /// The link's queue is full; wait for [`room`](super::AgentDriver::room).
+    #[error("the link's queue is full; wait for room")]
+    Full,
+}

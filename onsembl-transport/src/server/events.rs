@@ -1,0 +1,131 @@
+//! What a shard tells its owner, and what the owner answers.
+
+use onsembl_protocol::close::CloseReason;
+use onsembl_protocol::id::{AgentId, BeatSequence, Epoch, LinkId, ServerInstanceId, SessionId};
+use onsembl_protocol::session::{Dialect, Presence};
+use onsembl_protocol::supervisor::Key;
+use onsembl_protocol::time::{Now, WallTime};
+use onsembl_protocol::wire::AgentToServer;
+use onsembl_protocol::wire::payload::{AgentConnect, Feature, HealthMetrics};
+use std::time::Duration;
+
+/// What all sessions of a shard have in common.
+#[derive(Clone, Debug)]
+pub struct SessionRules {
+    /// This server process.
+    pub server_instance: ServerInstanceId,
+    /// Features this server offers.
+    pub features: Vec<Feature>,
+    /// How many bytes of output an agent may have unacknowledged.
+    pub output_window: u64,
+}
+
+/// A hello that waits for its owner to say whose it is.
+#[derive(Clone, Debug)]
+pub struct HelloClaim<A> {
+    /// The link it came over. Answer with [`Shard::join`](super::Shard::join) or
+    /// [`Shard::refuse`](super::Shard::refuse).
+    pub link: LinkId,
+    /// What was established when the link was accepted.
+    pub auth: A,
+    /// What the agent says.
+    pub hello: Box<AgentConnect>,
+    /// Its address, for logs.
+    pub peer: String,
+}
+
+/// The store opened a session.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// The agent.
+    pub agent: AgentId,
+    /// The session.
+    pub session: SessionId,
+    /// Its epoch.
+    pub epoch: Epoch,
+}
+
+/// Something a shard cannot do by itself, or that its owner wants to know.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ShardEvent<A> {
+    /// An agent said hello.
+    Hello(HelloClaim<A>),
+    /// A session is to be opened for this link. Answer with
+    /// [`Shard::admitted`](super::Shard::admitted) or [`Shard::rejected`](super::Shard::rejected);
+    /// the machine has a deadline of its own.
+    Admit {
+        /// The agent's machine.
+        key: Key,
+        /// The link.
+        link: LinkId,
+    },
+    /// A session began; its welcome was sent.
+    Welcomed {
+        /// The agent's machine.
+        key: Key,
+        /// The link.
+        link: LinkId,
+        /// What the agent speaks.
+        dialect: Dialect,
+    },
+    /// A heartbeat is to be written. Answer with [`Shard::recorded`](super::Shard::recorded).
+    Record {
+        /// The agent's machine.
+        key: Key,
+        /// The session.
+        epoch: Epoch,
+        /// The beat.
+        sequence: BeatSequence,
+        /// When it was received.
+        at: WallTime,
+        /// What it said of the agent's machine.
+        metrics: Option<HealthMetrics>,
+    },
+    /// A heartbeat of ours was sent.
+    Answered {
+        /// The agent's machine.
+        key: Key,
+        /// Its number.
+        sequence: BeatSequence,
+    },
+    /// The agent's presence changed, or what is known of it.
+    Presence {
+        /// The agent's machine.
+        key: Key,
+        /// The presence.
+        presence: Presence,
+    },
+    /// The agent said something that is not about its connection.
+    Message {
+        /// The agent's machine.
+        key: Key,
+        /// What.
+        message: Box<AgentToServer>,
+        /// When it was received.
+        now: Now,
+    },
+    /// A frame was received; anything counts as a sign of life.
+    Heard {
+        /// The agent's machine.
+        key: Key,
+        /// When.
+        at: WallTime,
+    },
+    /// A link of the agent ended.
+    LinkEnded {
+        /// The agent's machine.
+        key: Key,
+        /// The session that ended with it, if it had one.
+        session: Option<SessionId>,
+        /// Who ended it and why.
+        reason: CloseReason,
+    },
+    /// The machine is gone; its key names nothing any more.
+    Forgotten {
+        /// What was the agent's machine.
+        key: Key,
+    },
+    /// This process was away so long past a deadline.
+    Overslept(Duration),
+}

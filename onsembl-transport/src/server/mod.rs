@@ -1,0 +1,16 @@
+//! The server's driver: many agents behind one timer.
+//!
+//! A [`Shard`] owns the links of its agents and their machines, performs what the machines decide,
+//! and tells its owner what needs a store or a user: who said hello, what to record, what changed,
+//! what was said. The owner answers by calling back; both live in one task, so there is nothing to
+//! lock.
+//!
+//! Before the hello a link is nobody's: it has a deadline, and nothing it says has any effect.
+
+mod events;
+mod link;
+mod shard;
+
+pub use events::{Admission, HelloClaim, SessionRules, ShardEvent};
+pub use link::LinkTicket;
+pub use shard::Shard;

@@ -1,0 +1,162 @@
+//! TLS on real sockets: `wss` works, trusts only what it was told to, and never falls back.
+
+mod support;
+
+use onsembl_protocol::session::DialFailure;
+use onsembl_transport::secret::Secret;
+use onsembl_transport::tls::{ServerTls, TlsRoots};
+use onsembl_transport::websocket::{WebSocketDialer, WebSocketListener};
+use onsembl_transport::{Dialer, Frame, LinkLimits, Listener};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use support::*;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+struct Files {
+    dir: TempDir,
+}
+
+impl Files {
+    /// A fresh certificate for `name`, and its key.
+    fn new(name: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        std::fs::write(dir.path().join("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn server(&self) -> ServerTls {
+        ServerTls::from_pem_files(self.path("cert.pem"), self.path("key.pem")).unwrap()
+    }
+
+    fn dialer(&self, url: &str) -> WebSocketDialer {
+        WebSocketDialer::new(url, "/ws/agent", &TlsRoots::Pem(self.path("cert.pem")))
+            .unwrap()
+            .with_token(Secret::new("swordfish"))
+    }
+}
+
+async fn listener(tls: ServerTls) -> (WebSocketListener, SocketAddr) {
+    let (tcp, address) = tcp_port().await;
+    (WebSocketListener::new(tcp, Some(tls), LinkLimits::DEFAULT), address)
+}
+
+#[tokio::test]
+async fn wss_carries_large_messages_both_ways_and_closes_in_order() {
+    for scheme in ["wss", "https"] {
+        let files = Files::new("localhost");
+        let (mut listener, address) = listener(files.server()).await;
+        let dialer = files.dialer(&format!("{scheme}://localhost:{}", address.port()));
+        let (client, server) = soon(async { tokio::join!(dialer.dial(), listener.accept()) }).await;
+        let mut links = [client.unwrap(), server.unwrap()];
+        let message = "x".repeat(1 << 20);
+        for _ in 0..2 {
+            let [from, to] = &mut links;
+            let send = async {
+                from.writer.send(Frame::Text(message.clone())).await.unwrap();
+                from.writer.flush().await.unwrap();
+            };
+            let ((), received) = tokio::join!(soon(send), text(to));
+            assert!(received == message);
+            links.reverse();
+        }
+        use onsembl_protocol::close::{CloseCause, CloseReason};
+        let [mut client, mut server] = links;
+        server.writer.close(CloseCause::Replaced).await.unwrap();
+        let (seen, own) = tokio::join!(end(&mut client), end(&mut server));
+        assert_eq!(seen.reason, CloseReason::peer(Some(CloseCause::Replaced.code())));
+        assert_eq!(own.reason, CloseReason::local(CloseCause::Replaced));
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_or_for_another_name_is_refused() {
+    let (trusted, other) = (Files::new("localhost"), Files::new("localhost"));
+    let misnamed = Files::new("elsewhere.example");
+    for (server, roots) in [(&other, &trusted), (&misnamed, &misnamed)] {
+        let (mut listener, address) = listener(server.server()).await;
+        let accepting = tokio::spawn(async move { listener.accept().await });
+        let dialer = roots.dialer(&format!("wss://localhost:{}", address.port()));
+        let refused = soon(dialer.dial()).await.unwrap_err();
+        assert_eq!(refused.failure, DialFailure::Tls, "{refused}");
+        assert!(refused.detail.contains("certificate"), "{refused}");
+        accepting.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_plaintext_server_gets_no_byte_of_a_token_meant_for_tls() {
+    let files = Files::new("localhost");
+    for greeting in ["", "HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP/1.1 101 Switching\r\n\r\n"] {
+        let (tcp, address) = tcp_port().await;
+        let dialer = files.dialer(&format!("wss://localhost:{}", address.port()));
+        let server = async {
+            let (mut stream, _) = tcp.accept().await.unwrap();
+            let mut got = vec![0; 64];
+            stream.read_exact(&mut got).await.unwrap();
+            stream.write_all(greeting.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            // The client may reset the connection; what came before that counts.
+            let _ = stream.read_to_end(&mut got).await;
+            got
+        };
+        let (got, refused) = soon(async { tokio::join!(server, dialer.dial()) }).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.failure, DialFailure::Tls, "{refused}");
+        assert_eq!(got[0], 0x16, "not a TLS handshake");
+        let got = String::from_utf8_lossy(&got);
+        assert!(!got.contains("swordfish") && !got.contains("GET "), "{got}");
+        // And it does not come back without TLS either.
+        assert!(tokio::time::timeout(Duration::from_millis(50), tcp.accept()).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_plaintext_client_does_not_get_into_a_tls_server() {
+    let files = Files::new("localhost");
+    let (mut listener, address) = listener(files.server()).await;
+    let accepting = tokio::spawn(async move { listener.accept().await });
+    let refused = soon(dialer(&format!("ws://{address}")).dial()).await.unwrap_err();
+    assert!(
+        matches!(refused.failure, DialFailure::NotAServer(0) | DialFailure::Unreachable),
+        "{refused}"
+    );
+    accepting.abort();
+}
+
+#[test]
+fn unusable_files_are_named() {
+    let (files, other) = (Files::new("localhost"), Files::new("localhost"));
+    let (cert, key) = (files.path("cert.pem"), files.path("key.pem"));
+    let server =
+        |cert: PathBuf, key: PathBuf| ServerTls::from_pem_files(cert, key).unwrap_err().to_string();
+    std::fs::write(files.path("empty.pem"), "nothing in here").unwrap();
+    std::fs::write(
+        files.path("garbled.pem"),
+        "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    for (told, name) in [
+        (server(files.path("missing.pem"), key.clone()), "missing.pem"),
+        (server(files.path("empty.pem"), key.clone()), "empty.pem holds no certificate"),
+        (server(files.path("garbled.pem"), key.clone()), "garbled.pem"),
+        (server(cert.clone(), files.path("empty.pem")), "empty.pem holds no private key"),
+        (server(cert.clone(), cert.clone()), "cert.pem holds no private key"),
+        (server(cert.clone(), other.path("key.pem")), "key.pem"),
+    ] {
+        assert!(told.contains(name), "{told:?} does not contain {name:?}");
+    }
+    for name in ["missing.pem", "empty.pem", "garbled.pem"] {
+        let roots = TlsRoots::Pem(files.path(name));
+        let told = WebSocketDialer::new("wss://localhost", "/", &roots).unwrap_err().to_string();
+        assert!(told.contains(name), "{told}");
+        WebSocketDialer::new("ws://localhost", "/", &roots).expect("no TLS, no roots");
+    }
+}
