@@ -1,3 +1,17 @@
-//! The reference control server of Onsembl, as a library.
+//! The reference control server of Onsembl: agents connect to it, dashboards watch and steer.
+//!
+//! Decisions are made in `onsembl-protocol`, links are driven by `onsembl-transport`. What is here
+//! is wiring: a store, tokens, HTTP, and the hub in which they meet.
+//!
+//! [`server::Server`] embeds the whole in another process.
 
+pub mod auth;
+mod board;
+pub mod cli;
+mod client;
+mod dashboard;
+mod http;
+mod hub;
+mod output_log;
+pub mod server;
 pub mod store;

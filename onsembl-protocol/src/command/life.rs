@@ -174,6 +174,8 @@ pub enum CommandCause {
     SentToLegacy,
     /// Its user cancelled it; the agent has not confirmed yet.
     CancelSent,
+    /// Its user cancelled it before it went to the agent.
+    CancelledBeforeSent,
     /// Its user cancelled it, but this kind of agent cannot confirm.
     CancelNotConfirmable,
     /// It ran longer than it may.
@@ -212,6 +214,7 @@ impl fmt::Display for CommandCause {
                 f.write_str("sent to a legacy agent, which reports neither start nor end")
             }
             Self::CancelSent => f.write_str("cancel sent, not confirmed yet"),
+            Self::CancelledBeforeSent => f.write_str("cancelled before it went to the agent"),
             Self::CancelNotConfirmable => {
                 f.write_str("cancel not confirmed: this kind of agent cannot")
             }
@@ -351,6 +354,10 @@ impl CommandLife {
 
     fn stored(&mut self, now: Now, did: &mut Did) {
         let Phase::Pending { .. } = self.phase else { return };
+        if self.cancel.is_some() {
+            let cause = CommandCause::CancelledBeforeSent;
+            return self.end(CommandStage::Cancelled, cause, None, now, did);
+        }
         let again_at = now.monotonic.saturating_add(RESEND_AFTER);
         self.phase = Phase::Sent { times: 1, again_at };
         if self.linked {

@@ -10,4 +10,6 @@ pub use life::{
     CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandView,
 };
 pub use outcome::Exit;
-pub use routing::{Candidate, Unroutable, choose_agent};
+pub use routing::{
+    Candidate, Unroutable, choose_agent, watches_agent, watches_command, watches_output,
+};

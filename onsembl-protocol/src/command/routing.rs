@@ -1,9 +1,10 @@
-//! Who may command whom.
+//! Who may command whom, and who gets to see what.
 //!
 //! A user reaches only agents of that user; nothing else about a request, and nothing in its text,
 //! decides where it goes (field defect 4).
 
-use crate::id::AgentId;
+use crate::id::{AgentId, CommandId};
+use crate::wire::payload::Subscriptions;
 use alloc::vec::Vec;
 use thiserror::Error;
 
@@ -67,6 +68,26 @@ pub fn choose_agent<'a>(
         [only] => Ok(only.id),
         several => Err(Unroutable::Ambiguous { wanted: wanted.clone(), count: several.len() }),
     }
+}
+
+/// Whether a dashboard with these subscriptions is told how this agent is.
+pub fn watches_agent(subscriptions: &Subscriptions, agent: &AgentId) -> bool {
+    subscriptions.agents.contains(agent.as_str())
+}
+
+/// Whether it is told where this command is in its life: those who watch the command or its agent
+/// are.
+pub fn watches_command(
+    subscriptions: &Subscriptions,
+    agent: &AgentId,
+    command: &CommandId,
+) -> bool {
+    subscriptions.commands.contains(command.as_str()) || watches_agent(subscriptions, agent)
+}
+
+/// Whether it gets this command's output.
+pub fn watches_output(subscriptions: &Subscriptions, agent: &AgentId, command: &CommandId) -> bool {
+    subscriptions.terminals && watches_command(subscriptions, agent, command)
 }
 
 #[cfg(test)]

@@ -21,6 +21,14 @@ impl Request {
         }
     }
 
+    /// Whether the latest run refused it.
+    pub(super) fn is_refused(&self) -> bool {
+        match self {
+            Self::Call(call) => call.is_refused(),
+            Self::Output(queued) => queued.refused.is_some(),
+        }
+    }
+
     /// Runs it. Its own fault is kept for the answer.
     ///
     /// # Errors
@@ -36,8 +44,10 @@ impl Request {
 /// A request with an answer of its own.
 pub(super) trait Call: Send {
     fn run(&mut self, db: &Connection) -> rusqlite::Result<()>;
-    /// Answers, after the commit. Returns whether the request was refused.
-    fn answer(self: Box<Self>) -> bool;
+    /// Whether the latest run refused it.
+    fn is_refused(&self) -> bool;
+    /// Answers, after the commit.
+    fn answer(self: Box<Self>);
 }
 
 /// A function to run, and who waits for its result.
@@ -77,17 +87,19 @@ where
         Ok(())
     }
 
-    fn answer(self: Box<Self>) -> bool {
+    fn is_refused(&self) -> bool {
+        matches!(self.outcome, Some(Err(_)))
+    }
+
+    fn answer(self: Box<Self>) {
         // Without an outcome the sender is dropped, which its receiver reads as "closed".
-        let Some(outcome) = self.outcome else { return false };
-        let refused = outcome.is_err();
+        let Some(outcome) = self.outcome else { return };
         if let Err(error) = &outcome {
             tracing::warn!(request = self.what, %error, "the store refused a request");
         }
         if self.reply.send(outcome.map_err(StoreError::from)).is_err() {
             tracing::debug!(request = self.what, "nobody waits for this answer any more");
         }
-        refused
     }
 }
 
@@ -140,7 +152,12 @@ impl QueuedChunk {
     pub(super) fn receipt(self) -> OutputReceipt {
         let outcome = match self.refused {
             None => Ok(()),
-            Some(error) => Err(StoreError::from(error)),
+            Some(error) => {
+                tracing::warn!(user = %self.chunk.user, command = %self.chunk.command,
+                    sequence = %self.chunk.sequence, %error,
+                    "the store refused a chunk of output");
+                Err(StoreError::from(error))
+            }
         };
         OutputReceipt::new(&self.chunk, outcome)
     }

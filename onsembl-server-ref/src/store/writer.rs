@@ -177,28 +177,23 @@ impl Writer<'_> {
         }
     }
 
+    /// Tells everyone what was committed. Counts first, so that an answer never runs ahead of the
+    /// counters.
     fn answer(&self, batch: Batch, beats: BeatsWritten) {
         let counters = &self.outlets.counters;
+        let refused = batch.requests.iter().filter(|r| r.is_refused()).count() + beats.refused.len();
         counters.commits.fetch_add(1, Ordering::Relaxed);
         counters.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        let mut refused = 0;
+        counters.refused.fetch_add(refused as u64, Ordering::Relaxed);
 
         let mut receipts = Vec::new();
         for request in batch.requests {
             match request {
-                Request::Call(call) => refused += u64::from(call.answer()),
+                Request::Call(call) => call.answer(),
                 Request::Output(chunk) => receipts.push(chunk.receipt()),
             }
         }
-        for (receipt, error) in
-            receipts.iter().filter_map(|r| r.outcome.as_ref().err().map(|e| (r, e)))
-        {
-            refused += 1;
-            tracing::warn!(user = %receipt.user, command = %receipt.command,
-                sequence = %receipt.sequence, %error, "the store refused a chunk of output");
-        }
         for (beat, error) in &beats.refused {
-            refused += 1;
             tracing::warn!(agent = %beat.agent, sequence = %beat.sequence, %error,
                 "the store refused a heartbeat");
         }
@@ -206,7 +201,6 @@ impl Writer<'_> {
             tracing::debug!(agent = %beat.agent, epoch = %beat.epoch, sequence = %beat.sequence,
                 "a heartbeat of no present session was not recorded");
         }
-        counters.refused.fetch_add(refused, Ordering::Relaxed);
 
         let committed_at = wall_now();
         let recorded: Vec<_> =
@@ -305,7 +299,8 @@ mod tests {
         assert_eq!(notes(&db), 2);
         for request in batch.requests {
             let Request::Call(call) = request else { panic!("no output here") };
-            assert!(!call.answer());
+            assert!(!call.is_refused());
+            call.answer();
         }
         assert_eq!(small_answer.await.unwrap().unwrap(), 1);
         assert_eq!(large_answer.await.unwrap().unwrap(), 1);

@@ -223,6 +223,27 @@ impl<A> Shard<A> {
         self.feed(key, ServerEvent::Evict(cause));
     }
 
+    /// Ends the agent's present link; the agent is expected back.
+    pub fn close_session(&mut self, key: Key, cause: CloseCause) {
+        if let Some(link) = self.link_of(key) {
+            self.close(link, cause);
+        }
+    }
+
+    /// Stops reading from the agent's link, so that it feels that it sends too much.
+    pub fn pause(&self, key: Key) {
+        if let Some(entry) = self.link_of(key).and_then(|link| self.links.get(&link)) {
+            entry.handle.pause();
+        }
+    }
+
+    /// Goes on reading.
+    pub fn resume(&self, key: Key) {
+        if let Some(entry) = self.link_of(key).and_then(|link| self.links.get(&link)) {
+            entry.handle.resume();
+        }
+    }
+
     /// Says something to an agent in session; whether there was a session to say it in.
     pub fn send(&mut self, key: Key, message: &ServerToAgent) -> bool {
         match self.link_of(key) {

@@ -1,0 +1,145 @@
+//! What the users of this server may see: one board per user, written by the hub, read by
+//! dashboards and by the API.
+//!
+//! A reader does not get a queue of events but looks at what changed since it last looked. So a
+//! slow reader misses intermediate states and nothing else, holds nobody up, and costs no memory;
+//! and what one user does can never show on another user's board.
+
+use crate::output_log::OutputLog;
+use onsembl_protocol::command::CommandView;
+use onsembl_protocol::id::{AgentId, CommandId, UserId};
+use onsembl_protocol::session::Presence;
+use onsembl_protocol::time::WallTime;
+use onsembl_protocol::wire::payload::HealthMetrics;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Grows with each change of a board. Zero is before all changes.
+pub type Revision = u64;
+
+/// The boards of all users.
+#[derive(Clone, Debug, Default)]
+pub struct Boards(Arc<Mutex<HashMap<UserId, Arc<Board>>>>);
+
+impl Boards {
+    /// The board of a user; made on first use.
+    pub fn of(&self, user: &UserId) -> Arc<Board> {
+        let mut boards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(boards.entry(user.clone()).or_default())
+    }
+}
+
+/// What one user may see.
+#[derive(Debug)]
+pub struct Board {
+    content: Mutex<Content>,
+    changed: watch::Sender<Revision>,
+}
+
+/// Everything on a board.
+#[derive(Debug, Default)]
+pub struct Content {
+    revision: Revision,
+    /// The agents.
+    pub agents: BTreeMap<AgentId, AgentEntry>,
+    /// Open commands, and those that ended lately.
+    pub commands: BTreeMap<CommandId, CommandEntry>,
+}
+
+/// One agent.
+#[derive(Clone, Debug)]
+pub struct AgentEntry {
+    /// Its name.
+    pub name: String,
+    /// What runs behind it.
+    pub agent_type: String,
+    /// Version of its program.
+    pub version: String,
+    /// Name of its machine.
+    pub host: String,
+    /// What it can do.
+    pub capabilities: Vec<String>,
+    /// Ids it went by before it learned this one.
+    pub aliases: Vec<AgentId>,
+    /// Its presence, from the live machine.
+    pub presence: ShownPresence,
+    /// When a frame of it was last received.
+    pub last_heard: Option<WallTime>,
+    /// Its latest figures.
+    pub metrics: Option<HealthMetrics>,
+    /// When its presence last changed on this board.
+    pub revision: Revision,
+}
+
+/// A presence as it is shown: from a live machine, or from the database for an agent that has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownPresence {
+    /// The status.
+    pub status: onsembl_protocol::session::PresenceStatus,
+    /// Since when it holds.
+    pub since: WallTime,
+    /// Why.
+    pub because: String,
+    /// Its version.
+    pub version: onsembl_protocol::id::PresenceVersion,
+}
+
+impl From<Presence> for ShownPresence {
+    fn from(p: Presence) -> Self {
+        Self {
+            status: p.status,
+            since: p.since,
+            because: p.because.to_string(),
+            version: p.version,
+        }
+    }
+}
+
+/// One command.
+#[derive(Debug)]
+pub struct CommandEntry {
+    /// Where it runs.
+    pub agent: AgentId,
+    /// Where it is in its life; `None` for the output of an agent that belongs to no command.
+    pub view: Option<CommandView>,
+    /// What it wrote lately.
+    pub log: OutputLog,
+    /// When its view last changed on this board.
+    pub revision: Revision,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self { content: Mutex::default(), changed: watch::Sender::new(0) }
+    }
+}
+
+impl Board {
+    /// A look at the board. Not to be held across anything slow.
+    pub fn look(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the board and wakes its readers. The closure gets the revision of the change.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Content, Revision) -> T) -> T {
+        let (result, revision) = {
+            let mut content = self.look();
+            content.revision += 1;
+            let revision = content.revision;
+            (change(&mut content, revision), revision)
+        };
+        let _ = self.changed.send_replace(revision);
+        result
+    }
+
+    /// Changes what nobody is to be woken for.
+    pub fn touch(&self, change: impl FnOnce(&mut Content)) {
+        change(&mut self.look());
+    }
+
+    /// Wakes when the board changed.
+    pub fn changes(&self) -> watch::Receiver<Revision> {
+        self.changed.subscribe()
+    }
+}

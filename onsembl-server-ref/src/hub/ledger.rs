@@ -1,0 +1,123 @@
+//! Everything durable that nobody waits for, in the order in which it was decided.
+//!
+//! The hub must not wait for the database, and two writes about one thing must not change places.
+//! So they go through one queue into the store's, and what comes of them comes back as an event.
+
+use super::run::Done;
+use crate::store::{CommandUpdate, OutputChunk, PresenceRow, Store, StoreError};
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use onsembl_protocol::id::{CommandId, SessionId, UserId};
+use onsembl_protocol::time::WallTime;
+use onsembl_transport::counters::Counters;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::mpsc;
+use tracing::error;
+
+/// Writes that may wait here while the database does not take them. Beyond it a write is dropped,
+/// counted and logged; output never gets there, because its senders are held back first.
+const BOUND: usize = 16 * 1024;
+
+/// One durable fact.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Presence(PresenceRow),
+    Command { user: UserId, command: CommandId, update: CommandUpdate, then: Option<Done> },
+    Output(OutputChunk),
+    SessionEnd { session: SessionId, at: WallTime, because: String },
+}
+
+/// The way into the ledger.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    entries: mpsc::UnboundedSender<Entry>,
+    waiting: Arc<AtomicUsize>,
+    counters: Counters,
+}
+
+impl Ledger {
+    /// Starts the task that hands entries to `store`; what some of them are followed by goes to
+    /// `done`.
+    pub(super) fn start(store: Store, counters: Counters, done: mpsc::UnboundedSender<Done>) -> Self {
+        let (entries, inbox) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(keep(store, inbox, Arc::clone(&waiting), counters.clone(), done));
+        Self { entries, waiting, counters }
+    }
+
+    pub(super) fn write(&self, entry: Entry) {
+        if self.waiting.load(Ordering::Relaxed) >= BOUND {
+            self.counters.count("ledger_entries_dropped");
+            error!(?entry, "the database has not taken writes for too long; this one is dropped");
+            return;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        if self.entries.send(entry).is_err() {
+            self.counters.count("ledger_entries_dropped");
+        }
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+async fn keep(
+    store: Store,
+    mut inbox: mpsc::UnboundedReceiver<Entry>,
+    waiting: Arc<AtomicUsize>,
+    counters: Counters,
+    done: mpsc::UnboundedSender<Done>,
+) {
+    let mut writes = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            // New entries first: each is handed to the store's own queue when it is first polled,
+            // and that happens in the order in which they are pushed.
+            biased;
+            entry = inbox.recv() => match entry {
+                Some(entry) => writes.push(write(store.clone(), entry)),
+                None => break,
+            },
+            Some((result, then)) = writes.next(), if !writes.is_empty() => {
+                settle(&waiting, &counters, &done, result, then);
+            }
+        }
+    }
+    while let Some((result, then)) = writes.next().await {
+        settle(&waiting, &counters, &done, result, then);
+    }
+}
+
+fn settle(
+    waiting: &AtomicUsize,
+    counters: &Counters,
+    done: &mpsc::UnboundedSender<Done>,
+    result: Result<(), StoreError>,
+    then: Option<Done>,
+) {
+    waiting.fetch_sub(1, Ordering::Relaxed);
+    if let Err(error) = result {
+        counters.count("ledger_failures");
+        error!(%error, "a write failed and is not tried again");
+        return;
+    }
+    if let Some(then) = then
+        && done.send(then).is_err()
+    {
+        counters.count("events_after_the_end");
+    }
+}
+
+async fn write(store: Store, entry: Entry) -> (Result<(), StoreError>, Option<Done>) {
+    match entry {
+        Entry::Presence(row) => (store.append_presence(row).await, None),
+        Entry::Command { user, command, update, then } => {
+            (store.update_command(&user, &command, update).await.map(drop), then)
+        }
+        Entry::Output(chunk) => (store.append_output(chunk).await, None),
+        Entry::SessionEnd { session, at, because } => {
+            (store.close_session(&session, at, &because).await.map(drop), None)
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What an earlier run of this server left behind: agents that had a session, commands that were
+//! not over.
+
+use super::run::{Hub, Known, Live, OpenCommand};
+use crate::board::{AgentEntry, CommandEntry, ShownPresence};
+use crate::output_log::OutputLog;
+use crate::store::{AgentRow, CommandRow, StoreError};
+use onsembl_protocol::command::{CommandEvent, CommandLife, CommandStage};
+use onsembl_protocol::id::AgentId;
+use onsembl_protocol::session::{Dialect, PresenceStatus};
+use onsembl_protocol::time::Deadline;
+use onsembl_protocol::wire::payload::{CommandPhase, CommandRequest};
+use tracing::{info, warn};
+
+impl Hub {
+    pub(super) async fn recover(&mut self) -> Result<(), StoreError> {
+        let at = self.now().wall;
+        let left = self.store.close_left_sessions(at, "server restarted").await?;
+        let agents = self.store.agents(None).await?;
+        let commands = self.store.open_commands().await?;
+        info!(agents = agents.len(), left_sessions = left, open_commands = commands.len(), "recovered");
+        for row in commands {
+            self.recover_command(row);
+        }
+        for row in agents {
+            self.recover_agent(row);
+        }
+        let orphaned: Vec<_> = self
+            .commands
+            .iter()
+            .filter(|(_, c)| self.known.get(&c.agent).is_none_or(|k| k.machine.is_none()))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in orphaned {
+            self.feed_command(&key, CommandEvent::AgentGone);
+        }
+        Ok(())
+    }
+
+    fn recover_agent(&mut self, row: AgentRow) {
+        let status = PresenceStatus::parse(&row.status).unwrap_or_else(|| {
+            self.counters.count("unknown_stored_statuses");
+            warn!(agent = %row.agent, status = row.status, "a stored status that nobody knows");
+            PresenceStatus::Offline
+        });
+        let metrics = row.last_metrics.and_then(|m| serde_json::from_value(m).ok());
+        self.boards.of(&row.user).change(|content, revision| {
+            let entry = AgentEntry {
+                name: row.name,
+                agent_type: row.agent_type,
+                version: row.version.unwrap_or_default(),
+                host: row.host.unwrap_or_default(),
+                capabilities: row.capabilities,
+                aliases: Vec::new(),
+                presence: ShownPresence {
+                    status,
+                    since: row.since,
+                    because: row.because,
+                    version: row.presence_version,
+                },
+                last_heard: row.last_heartbeat,
+                metrics,
+                revision,
+            };
+            let _ = content.agents.insert(row.agent.clone(), entry);
+        });
+        let agent = row.agent.clone();
+        let _ = self.by_key.insert((row.user.clone(), row.key.clone()), agent.clone());
+        let mut known = Known {
+            user: row.user.clone(),
+            version: row.presence_version,
+            epoch: row.epoch,
+            machine: None,
+        };
+        match status {
+            PresenceStatus::Offline => {}
+            PresenceStatus::Connecting
+            | PresenceStatus::Online
+            | PresenceStatus::Stale
+            | PresenceStatus::TimedOut
+            | PresenceStatus::Reconnecting
+            | PresenceStatus::Error => {
+                let key = self.shard.recover(row.presence_version, row.epoch);
+                known.machine = Some(key);
+                let _ = self.live.insert(key, Live::new(row.user, row.key, Some(agent.clone())));
+            }
+        }
+        let _ = self.known.insert(agent, known);
+    }
+
+    fn recover_command(&mut self, row: CommandRow) {
+        let stage = match CommandPhase::parse(&row.status) {
+            CommandPhase::Pending => CommandStage::Pending,
+            CommandPhase::Queued => CommandStage::Queued,
+            CommandPhase::Running => CommandStage::Running,
+            CommandPhase::Completed => CommandStage::Completed,
+            CommandPhase::Failed => CommandStage::Failed,
+            CommandPhase::Cancelled => CommandStage::Cancelled,
+            CommandPhase::OutcomeUnknown | CommandPhase::Unknown(_) => CommandStage::Unknown,
+        };
+        let request = serde_json::from_value::<CommandRequest>(row.spec).unwrap_or_else(|_| {
+            self.counters.count("unreadable_stored_commands");
+            CommandRequest::new(row.command.clone(), row.agent.clone(), row.text.clone())
+        });
+        // Which protocol the agent spoke is not stored; it will say. An agent that does not know
+        // the command ends it, whatever it speaks.
+        let life = CommandLife::recovered(Dialect::Extended, stage, self.now());
+        let view = life.view();
+        let agent: AgentId = row.agent;
+        let key = (row.user, row.command);
+        self.boards.of(&key.0).change(|content, revision| {
+            let entry = CommandEntry {
+                agent: agent.clone(),
+                view: Some(view),
+                log: OutputLog::resumed(),
+                revision,
+            };
+            let _ = content.commands.insert(key.1.clone(), entry);
+        });
+        let open = OpenCommand {
+            life,
+            deadline: Deadline::Never,
+            agent,
+            dialect: Dialect::Extended,
+            request: Box::new(request),
+            stored: true,
+            replies: Vec::new(),
+        };
+        let _ = self.commands.insert(key, open);
+    }
+}

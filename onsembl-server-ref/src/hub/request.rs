@@ -1,0 +1,95 @@
+//! What others ask of the hub.
+
+use crate::auth::Identity;
+use onsembl_protocol::id::{AgentId, UserId};
+use onsembl_protocol::wire::payload::{
+    AgentControl, CommandCancel, CommandRequest, EmergencyStop, ErrorReply,
+};
+use onsembl_transport::server::LinkTicket;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+/// The answer to a request of a dashboard: done, or why not.
+pub type Reply = oneshot::Sender<Result<(), ErrorReply>>;
+
+/// What can be asked of the hub.
+#[derive(Debug)]
+pub enum Request {
+    /// An agent's link was accepted.
+    AgentLink(LinkTicket<Identity>),
+    /// A user wants a command run.
+    Command {
+        /// Who.
+        user: UserId,
+        /// What.
+        request: Box<CommandRequest>,
+        /// Answered once it is durably stored.
+        reply: Reply,
+    },
+    /// A user wants a command gone.
+    Cancel {
+        /// Who.
+        user: UserId,
+        /// What.
+        cancel: CommandCancel,
+        /// Answered once it is on its way.
+        reply: Reply,
+    },
+    /// A user has an order for an agent.
+    Control {
+        /// Who.
+        user: UserId,
+        /// What.
+        control: AgentControl,
+        /// Answered once it is on its way.
+        reply: Reply,
+    },
+    /// A user wants everything stopped.
+    EmergencyStop {
+        /// Who.
+        user: UserId,
+        /// What.
+        stop: EmergencyStop,
+        /// Answered once it is on its way.
+        reply: Reply,
+    },
+    /// A user deletes an agent.
+    DeleteAgent {
+        /// Who.
+        user: UserId,
+        /// Which.
+        agent: AgentId,
+        /// Answered once it is durable.
+        reply: Reply,
+    },
+    /// Somebody wants figures.
+    Stats(oneshot::Sender<HubStats>),
+    /// The server ends: say so to every agent, and stop.
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// Figures of the hub.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct HubStats {
+    /// Links of agents.
+    pub links: usize,
+    /// Links that owe a hello.
+    pub greeting: usize,
+    /// Agents with a machine: in session, joining or awaited.
+    pub sessions: usize,
+    /// Commands that are not over.
+    pub open_commands: usize,
+    /// Writes on their way to the database.
+    pub unwritten: usize,
+}
+
+/// The way to the hub.
+#[derive(Clone, Debug)]
+pub struct HubHandle(pub(super) mpsc::Sender<Request>);
+
+impl HubHandle {
+    /// Asks; waits for room. `false` if the hub has ended.
+    pub async fn ask(&self, request: Request) -> bool {
+        self.0.send(request).await.is_ok()
+    }
+}
