@@ -8,7 +8,6 @@
 pub mod auth;
 mod board;
 pub mod cli;
-mod client;
 mod dashboard;
 mod http;
 mod hub;

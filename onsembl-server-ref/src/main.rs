@@ -1,1 +1,7 @@
-fn main() {}
+//! `onsembl-server`: see [`onsembl_server_ref::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    onsembl_server_ref::cli::main()
+}

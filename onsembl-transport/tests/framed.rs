@@ -38,10 +38,19 @@ async fn messages_arrive_whole_however_the_bytes_are_split() {
             assert_eq!(got, message);
         }
         a.writer.send(Frame::Ping).await.unwrap();
-        let (flushed, at_b, at_a) =
-            tokio::join!(a.writer.flush(), b.reader.receive(), a.reader.receive());
-        flushed.unwrap();
-        assert_eq!((at_b, at_a), (Ok(Received::Control), Ok(Received::Control)), "pipe of {pipe}");
+        let far_end = async {
+            assert_eq!(b.reader.receive().await, Ok(Received::Control));
+            b.reader.receive().await // the pong goes out byte by byte meanwhile
+        };
+        let near_end = async {
+            a.writer.flush().await.unwrap();
+            a.reader.receive().await
+        };
+        let pong = tokio::select! {
+            pong = soon(near_end) => pong,
+            other = far_end => panic!("pipe of {pipe}: {other:?}"),
+        };
+        assert_eq!(pong, Ok(Received::Control), "pipe of {pipe}");
         let (closed, at_a, at_b) =
             tokio::join!(b.writer.close(CloseCause::Replaced), end(&mut a), b.reader.receive());
         closed.unwrap();

@@ -30,8 +30,8 @@ async fn frames_pings_and_closes_go_both_ways() {
         links.reverse();
     }
     for &cause in CloseCause::ALL {
-        let (mut a, mut b) = memory::pair(1);
-        send(&mut a, "fills the lane").await;
+        let (mut a, mut b) = memory::pair(2);
+        send(&mut a, "before").await;
         a.writer.close(cause).await.unwrap();
         assert!(a.writer.send(Frame::Ping).await.is_err());
         assert_eq!(end(&mut b).await.reason, CloseReason::peer(Some(cause.code())));

@@ -13,7 +13,7 @@ async fn exit_codes_are_the_shells() {
 
 #[tokio::test]
 async fn a_signal_is_told_from_a_code() {
-    for (text, signal) in [("kill -KILL $$", 9), ("kill -SEGV $$", 11), ("kill -HUP $$", 1)] {
+    for (text, signal) in [("kill -KILL $$", 9), ("kill -SEGV $$", 11), ("kill -TERM $$", 15)] {
         assert_eq!(start(text).done().await.exit, Exit::Signal(signal), "{text}");
     }
     assert_eq!(start("exit 137").done().await.exit, Exit::Code(137));

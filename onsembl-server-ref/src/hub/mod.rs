@@ -14,4 +14,4 @@ mod request;
 mod run;
 
 pub use request::{HubHandle, HubStats, Request};
-pub use run::Hub;
+pub use run::{Hub, HubParts};

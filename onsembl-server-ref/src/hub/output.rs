@@ -89,9 +89,16 @@ impl Hub {
                 numbered.unwrap_or_else(|| entry.log.number(stream, now.wall));
             let at = now.wall;
             let chunk = LogChunk { incarnation, sequence, stream, offset, bytes, at };
-            Some((chunk.clone(), entry.log.push(chunk)))
+            let taken = entry.log.push(chunk.clone());
+            // What a legacy wrapper says without a command belongs to none that could be stored.
+            let kept = entry.view.is_some() || numbered.is_some();
+            if !kept {
+                let end = ByteOffset(chunk.offset.0.saturating_add(chunk.bytes.len() as u64));
+                let _ = entry.log.on_stored(incarnation, sequence, stream, end);
+            }
+            Some((chunk, taken, kept))
         });
-        let Some((chunk, taken)) = taken else {
+        let Some((chunk, taken, kept)) = taken else {
             self.counters.count("loose_output_dropped");
             warn!(%agent, %command, "too much output that belongs to no command; it is dropped");
             return;
@@ -109,6 +116,9 @@ impl Hub {
             Taken::New => {}
         }
         self.feed_command(&(user.clone(), command.clone()), CommandEvent::Output);
+        if !kept {
+            return;
+        }
         self.hold_back(key, length);
         self.ledger.write(Entry::Output(OutputChunk {
             user,
@@ -153,9 +163,9 @@ impl Hub {
         for receipt in receipts {
             let OutputReceipt { user, command, incarnation, sequence, stream, end, outcome } = receipt;
             if let Err(error) = outcome {
-                self.counters.count("output_not_stored");
-                warn!(%command, %error, "the database refused a chunk of output");
-                continue;
+                // The database will never take it, so nobody is to keep it or to send it again.
+                self.counters.count("output_refused");
+                warn!(%command, %error, "the database refuses a chunk of output");
             }
             let done = self.boards.of(&user).look().commands.get_mut(&command).map(|entry| {
                 let freed = entry.log.on_stored(incarnation, sequence, stream, end);

@@ -181,7 +181,8 @@ impl Writer<'_> {
     /// counters.
     fn answer(&self, batch: Batch, beats: BeatsWritten) {
         let counters = &self.outlets.counters;
-        let refused = batch.requests.iter().filter(|r| r.is_refused()).count() + beats.refused.len();
+        let refused =
+            batch.requests.iter().filter(|r| r.is_refused()).count() + beats.refused.len();
         counters.commits.fetch_add(1, Ordering::Relaxed);
         counters.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
         counters.refused.fetch_add(refused as u64, Ordering::Relaxed);

@@ -49,6 +49,8 @@ pub struct AgentDriver {
     session: Option<AgentSession>,
     deadline: Deadline,
     notices: VecDeque<AgentNotice>,
+    room_wanted: bool,
+    links_open: usize,
 }
 
 impl fmt::Debug for AgentDriver {
@@ -91,6 +93,8 @@ impl AgentDriver {
             session: None,
             deadline: Deadline::Never,
             notices: VecDeque::new(),
+            room_wanted: false,
+            links_open: 0,
         }
     }
 
@@ -107,9 +111,19 @@ impl AgentDriver {
     }
 
     /// Ends the connection for good. Go on calling [`next`](Self::next) until it has reported
-    /// `closed`, and drop the driver then.
+    /// `closed`, await [`gone`](Self::gone), and drop the driver then.
     pub fn stop(&mut self) {
         self.feed(AgentEvent::Stop);
+    }
+
+    /// After a [`stop`](Self::stop): returns when no link is left, so that the close frame is out or
+    /// never will be. The close timeout of the link bounds it. Cancel-safe.
+    pub async fn gone(&mut self) {
+        while self.links_open > 0 {
+            if let Some(event) = self.inbox.recv().await {
+                self.on_link_event(event);
+            }
+        }
     }
 
     /// What happens next. Cancel-safe; the connection lives only while this is awaited.
@@ -123,6 +137,10 @@ impl AgentDriver {
                 biased;
                 Some(event) = self.inbox.recv() => self.on_link_event(event),
                 (link, dialled) = dialled(&mut self.dial) => self.on_dialled(link, dialled),
+                () = room(self.link.as_ref()), if self.room_wanted => {
+                    self.room_wanted = false;
+                    self.notices.push_back(AgentNotice::Room);
+                }
                 () = self.clock.sleep_until(self.deadline) => self.feed(AgentEvent::Wake),
             }
             if self.deadline.is_due(self.clock.now().monotonic) {
@@ -157,6 +175,12 @@ impl AgentDriver {
     /// Whether [`send_output`](Self::send_output) would be taken now.
     pub fn has_room(&self) -> bool {
         self.in_session().is_ok_and(LinkHandle::has_room)
+    }
+
+    /// Asks for one [`AgentNotice::Room`] as soon as [`send_output`](Self::send_output) may be taken
+    /// again. Nothing comes while there is no link.
+    pub fn want_room(&mut self) {
+        self.room_wanted = true;
     }
 
     /// What the next hello says. Owners keep the open commands in it up to date.
@@ -304,6 +328,7 @@ impl AgentDriver {
             Ok(opened) => {
                 info!(%link, server = %opened.peer, "link open");
                 let entry = self.inbox_entry.clone();
+                self.links_open += 1;
                 self.link = Some(pump::spawn(opened, link, self.config.pump, entry));
                 self.feed(AgentEvent::LinkUp(link));
             }
@@ -320,6 +345,7 @@ impl AgentDriver {
         let current = self.link.as_ref().is_some_and(|l| l.id() == link);
         match event.what {
             LinkInput::Ended(end) => {
+                self.links_open = self.links_open.saturating_sub(1);
                 if current {
                     self.counters.count("links_ended");
                     debug!(%link, %end, "link ended");
@@ -495,6 +521,13 @@ async fn dialled(
     };
     *dial = None;
     (link, outcome)
+}
+
+async fn room(link: Option<&LinkHandle>) {
+    match link {
+        Some(link) => link.room().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A seed that differs between processes, without a dependency for it: the standard library seeds

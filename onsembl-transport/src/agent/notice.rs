@@ -19,6 +19,9 @@ pub enum AgentNotice {
     Joined(AgentSession),
     /// The server said something that is the owner's to act on.
     Message(Box<ServerToAgent>),
+    /// Output may be taken again; comes once for each
+    /// [`want_room`](super::AgentDriver::want_room).
+    Room,
     /// A heartbeat was handed to the link.
     BeatSent(BeatSequence),
     /// The server's heartbeat came.
@@ -56,7 +59,7 @@ pub enum SendError {
     /// [`AgentNotice::Joined`].
     #[error("there is no session; send again after the next one began")]
     NoSession,
-    /// The link's queue is full; wait for [`room`](super::AgentDriver::room).
+    /// The link's queue is full; see [`want_room`](super::AgentDriver::want_room).
     #[error("the link's queue is full; wait for room")]
     Full,
 }

@@ -25,7 +25,7 @@ where
 {
     let mut sink = FramedWrite::new(write, Codec::new(&limits));
     sink.set_backpressure_boundary(limits.write_buffer());
-    let state = State { sink, pong_due: false, closed_with: None, ended: None };
+    let state = State { sink, pong: Pong::None, closed_with: None, ended: None };
     let shared = Arc::new(Shared { wakers: HalfWakers::new(), state: Mutex::new(state) });
     let frames = FramedRead::with_capacity(read, Codec::new(&limits), limits.buffers.read);
     Link {
@@ -48,12 +48,21 @@ struct Shared<W> {
 
 struct State<W> {
     sink: FramedWrite<W, Codec>,
-    /// A ping waits for its pong. Later pings are answered by the same one.
-    pong_due: bool,
+    pong: Pong,
     /// Our own close frame was taken.
     closed_with: Option<CloseCause>,
     /// The reader has seen the end.
     ended: Option<LinkEnd>,
+}
+
+/// The answer to a ping. Pings that come before it is out are answered by the same one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pong {
+    None,
+    /// Not encoded yet, as there was no room.
+    Due,
+    /// Encoded, but not all of it is out.
+    Taken,
 }
 
 impl<W> Shared<W> {
@@ -77,11 +86,16 @@ impl<W: AsyncWrite + Unpin> Shared<W> {
     /// still find the peer's close frame, which says more.
     fn answer_ping(&self, cx: &Context<'_>) {
         self.poll(Half::Reader, cx, |state, cx| {
-            if state.pong_due
-                && state.poll_pong(cx).is_ready()
-                && let Poll::Ready(Err(error)) = Pin::new(&mut state.sink).poll_flush(cx)
-            {
-                tracing::debug!(%error, "cannot answer a ping");
+            if state.pong == Pong::None || state.poll_pong(cx).is_pending() {
+                return;
+            }
+            match Pin::new(&mut state.sink).poll_flush(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => state.pong = Pong::None,
+                Poll::Ready(Err(error)) => {
+                    state.pong = Pong::None;
+                    tracing::debug!(%error, "cannot answer a ping");
+                }
             }
         });
     }
@@ -112,9 +126,9 @@ impl<W: AsyncWrite + Unpin> State<W> {
 
     /// Takes the pong that is due, if there is room.
     fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
-        if self.pong_due {
+        if self.pong == Pong::Due {
             ready!(Pin::new(&mut self.sink).poll_ready(cx)).map_err(meaning)?;
-            self.pong_due = false;
+            self.pong = Pong::Taken;
             Pin::new(&mut self.sink).start_send(Wire::Pong).map_err(own_fault)?;
         }
         Poll::Ready(Ok(()))
@@ -187,7 +201,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
         let end = match frame {
             Some(Ok(Wire::Text(text))) => return Ok(Received::Text(text)),
             Some(Ok(Wire::Ping)) => {
-                self.shared.lock().pong_due = true;
+                self.shared.lock().pong = Pong::Due;
                 let shared = &self.shared;
                 poll_fn(|cx| {
                     shared.answer_ping(cx);

@@ -111,7 +111,7 @@ impl State {
         Poll::Pending
     }
 
-    /// Puts `wire` on the way, as soon as there is room. A close frame always finds room.
+    /// Puts `wire` on the way, as soon as there is room.
     pub(super) fn poll_put(
         &mut self,
         direction: Direction,
@@ -132,11 +132,12 @@ impl State {
         if lane.receiver_gone {
             return Poll::Ready(Err(LinkEnd::broken(Breakage::Reset, "the other end is gone")));
         }
-        if let Some(Wire::Close(cause)) = wire {
-            lane.closed = Some(*cause);
-        } else if lane.queue.len() >= capacity {
+        if lane.queue.len() >= capacity {
             lane.writer = Some(cx.waker().clone());
             return Poll::Pending;
+        }
+        if let Some(Wire::Close(cause)) = wire {
+            lane.closed = Some(*cause);
         }
         lane.queue.extend(wire.take());
         if let Some(reader) = lane.reader.take() {
@@ -145,7 +146,7 @@ impl State {
         Poll::Ready(Ok(()))
     }
 
-    /// Answers a close frame, unless this end has closed before.
+    /// Answers a close frame, unless this end has closed before. The answer always finds room.
     pub(super) fn echo(&mut self, direction: Direction, cause: CloseCause) {
         let lane = self.lane(direction);
         if lane.closed.is_none() {

@@ -1,0 +1,412 @@
+//! Performs what the book of commands decides: starts processes, stops them, collects what they
+//! write and how they end. Knows no connection; what is to be said to the server it hands out as
+//! [`Word`]s.
+
+use super::due::{Due, Rules, Word};
+use super::notes::{Notes, StoppedBy, reason};
+use crate::process::{self, ProcessEvent, ProcessHandle, ProcessSpec};
+use bytes::Bytes;
+use onsembl_protocol::command::{CancelDecision, CommandBook, Decision, Exit};
+use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation};
+use onsembl_protocol::output::{Outbox, Stream, Utf8Cutter};
+use onsembl_protocol::time::Deadline;
+use onsembl_protocol::wire::payload::{CommandComplete, CommandRequest, OutputAck};
+use onsembl_transport::clock::SystemClock;
+use onsembl_transport::counters::Counters;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long a process group may take to end after it was asked to.
+pub(super) const GRACE: Duration = Duration::from_secs(5);
+
+/// Events of processes that may wait for the engine, of up to 16 KiB each; then the processes feel
+/// it.
+const EVENTS: usize = 16;
+
+/// Most commands with remarks: as many ends as the book remembers.
+const NOTED: usize = 4096;
+
+/// Why no new command is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusing {
+    /// It was told to pause.
+    Paused,
+    /// It is being stopped.
+    Stopping,
+}
+
+/// The commands of this process.
+#[derive(Debug)]
+pub(super) struct Commands {
+    book: CommandBook,
+    outbox: Outbox,
+    running: BTreeMap<CommandId, Running>,
+    /// Ended, but the server has not stored all output yet; the report must not overtake it.
+    held: BTreeMap<CommandId, CommandComplete>,
+    notes: BTreeMap<CommandId, Notes>,
+    /// Whose reports went out in this session; an acknowledgement means nothing for others.
+    reported: BTreeSet<CommandId>,
+    due: Due,
+    refusing: Option<Refusing>,
+    reading_paused: bool,
+    events_entry: mpsc::Sender<ProcessEvent<CommandId>>,
+    clock: SystemClock,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+struct Running {
+    handle: ProcessHandle,
+    stdout: Utf8Cutter,
+    stderr: Utf8Cutter,
+    /// Nobody takes its output any more.
+    muted: bool,
+}
+
+impl Drop for Commands {
+    /// Nothing is running here unless the future of the agent was dropped: nobody is left then who
+    /// could stop these processes.
+    fn drop(&mut self) {
+        for running in self.running.values() {
+            running.handle.kill();
+        }
+    }
+}
+
+impl Commands {
+    /// No commands yet, and where the events of their processes will come out.
+    pub(super) fn new(
+        clock: SystemClock,
+        counters: Counters,
+    ) -> (Self, mpsc::Receiver<ProcessEvent<CommandId>>) {
+        let (events_entry, events) = mpsc::channel(EVENTS);
+        let commands = Self {
+            book: CommandBook::default(),
+            outbox: Outbox::new(Outbox::DEFAULT_BOUND),
+            running: BTreeMap::new(),
+            held: BTreeMap::new(),
+            notes: BTreeMap::new(),
+            reported: BTreeSet::new(),
+            due: Due::default(),
+            refusing: None,
+            reading_paused: false,
+            events_entry,
+            clock,
+            counters,
+        };
+        (commands, events)
+    }
+
+    pub(super) fn on_request(&mut self, request: CommandRequest) {
+        let Some(id) = request.command_id.clone() else { return };
+        match self.book.on_request(&id) {
+            Decision::Run => match self.refusing {
+                None => self.start(id, request),
+                Some(Refusing::Paused) => self.refuse(
+                    &id,
+                    "the agent is paused and starts no commands; resume it and ask again under a new id",
+                ),
+                Some(Refusing::Stopping) => {
+                    self.refuse(&id, "the agent is being stopped and starts no commands");
+                }
+            },
+            Decision::Acknowledge(_) => {
+                tracing::debug!(command = %id, "asked again; it runs already");
+                self.due.acknowledge(id);
+            }
+            Decision::Report(_) if self.held.contains_key(&id) => self.due.acknowledge(id),
+            Decision::Report(report) => {
+                tracing::debug!(command = %id, "asked again; it is over already");
+                self.due.report(report);
+            }
+            Decision::Refuse(report) => {
+                self.counters.count("commands_refused");
+                tracing::warn!(command = %id, why = report.error.as_deref(), "command refused");
+                self.due.report(report);
+            }
+        }
+    }
+
+    fn start(&mut self, id: CommandId, request: CommandRequest) {
+        let spec = ProcessSpec {
+            text: request.text,
+            working_directory: request.working_directory.map(Into::into),
+            environment: request.env.into_iter().collect(),
+            arguments: request.args,
+        };
+        let limit = request.constraints.time_limit_ms.map(Duration::from_millis);
+        match process::spawn(&spec, id.clone(), self.events_entry.clone()) {
+            Ok(handle) => {
+                tracing::info!(command = %id, pid = handle.pid(), "command started");
+                self.book.on_started(id.clone(), limit, self.clock.now().monotonic);
+                self.outbox.open(id.clone(), handle.incarnation());
+                if self.reading_paused {
+                    handle.pause_reading();
+                }
+                let (stdout, stderr) = (Utf8Cutter::default(), Utf8Cutter::default());
+                let running = Running { handle, stdout, stderr, muted: false };
+                self.running.insert(id.clone(), running);
+                self.due.acknowledge(id);
+            }
+            Err(error) => self.refuse(&id, &error.to_string()),
+        }
+    }
+
+    fn refuse(&mut self, id: &CommandId, why: &str) {
+        self.counters.count("commands_refused");
+        tracing::warn!(command = %id, %why, "command not started");
+        let report = self.book.refuse(id, reason(why));
+        self.due.report(report);
+    }
+
+    pub(super) fn on_cancel(&mut self, id: &CommandId, force: bool) {
+        match self.book.on_cancel(id) {
+            CancelDecision::Kill => {
+                tracing::info!(command = %id, force, "cancelling a command");
+                if let Some(running) = self.running.get(id) {
+                    if force { running.handle.kill() } else { running.handle.cancel(GRACE) }
+                }
+            }
+            CancelDecision::Report(_) if self.held.contains_key(id) => {
+                tracing::debug!(command = %id, "cancelled too late; its report waits for its output");
+            }
+            CancelDecision::Report(report) | CancelDecision::NeverRan(report) => {
+                self.due.report(report);
+            }
+        }
+    }
+
+    /// Ends everything that runs, without grace if `at_once`.
+    pub(super) fn stop_all(&mut self, by: StoppedBy, at_once: bool) {
+        for id in self.book.running() {
+            self.note(&id).stopped_by.get_or_insert(by);
+            self.on_cancel(&id, at_once);
+        }
+    }
+
+    /// The agent is being stopped: nothing new, and reading goes on, since the end of a process is
+    /// told only when its output was read.
+    pub(super) fn wind_up(&mut self, at_once: bool) {
+        self.refusing = Some(Refusing::Stopping);
+        self.stop_all(StoppedBy::Agent, at_once);
+        self.read_on();
+    }
+
+    pub(super) fn pause(&mut self, paused: bool) {
+        if self.refusing != Some(Refusing::Stopping) {
+            self.refusing = paused.then_some(Refusing::Paused);
+        }
+    }
+
+    /// Ends the process groups of commands that ran over their limits.
+    pub(super) fn expire(&mut self) {
+        for id in self.book.take_expired(self.clock.now().monotonic) {
+            self.counters.count("commands_over_limit");
+            tracing::warn!(command = %id, "a command ran over its time limit; ending it");
+            if let Some(running) = self.running.get(&id) {
+                running.handle.cancel(GRACE);
+            }
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        self.book.deadline()
+    }
+
+    pub(super) fn on_output(&mut self, id: &CommandId, stream: Stream, bytes: Bytes) {
+        let Some(running) = self.running.get_mut(id) else { return };
+        if running.muted {
+            return;
+        }
+        if self.refusing == Some(Refusing::Stopping) && self.outbox.is_full() {
+            running.muted = true;
+            self.note(id).output_cut = true;
+            self.counters.count("output_cut");
+            tracing::warn!(command = %id, "stopping, and the server takes no output; throwing the rest of it away");
+            return;
+        }
+        let whole = match stream {
+            Stream::Stdout => running.stdout.push(bytes),
+            Stream::Stderr => running.stderr.push(bytes),
+        };
+        self.outbox.push(id, stream, whole);
+        if self.outbox.is_full() && !self.reading_paused && self.refusing != Some(Refusing::Stopping)
+        {
+            self.reading_paused = true;
+            tracing::debug!(held = self.outbox.held(), "the outbox is full; processes wait");
+            self.running.values().for_each(|running| running.handle.pause_reading());
+        }
+    }
+
+    fn read_on(&mut self) {
+        if self.reading_paused
+            && (self.outbox.has_room() || self.refusing == Some(Refusing::Stopping))
+        {
+            self.reading_paused = false;
+            tracing::debug!(held = self.outbox.held(), "reading from processes again");
+            self.running.values().for_each(|running| running.handle.resume_reading());
+        }
+    }
+
+    pub(super) fn on_ended(&mut self, id: &CommandId, exit: Exit, group_empty: bool) {
+        let Some(mut running) = self.running.remove(id) else { return };
+        if !running.muted {
+            self.outbox.push(id, Stream::Stdout, running.stdout.finish());
+            self.outbox.push(id, Stream::Stderr, running.stderr.finish());
+        }
+        if !group_empty {
+            self.counters.count("groups_not_confirmed_empty");
+            tracing::warn!(command = %id, pid = running.handle.pid(), "a command ended, but its process group could not be confirmed empty");
+            self.note(id).group_may_live = true;
+        }
+        let now = self.clock.now();
+        let totals = self.outbox.totals(id);
+        match self.book.on_ended(id, exit, totals, now.monotonic, now.wall) {
+            Some(report) => {
+                let (status, ms) = (&report.status, report.duration_ms);
+                tracing::info!(command = %id, %exit, %status, ms, "command ended");
+                self.held.insert(id.clone(), report);
+                self.settle(id);
+            }
+            None => {
+                self.counters.count("ends_without_command");
+                tracing::error!(command = %id, %exit, "a process ended that the book does not know");
+            }
+        }
+    }
+
+    pub(super) fn on_stored(&mut self, ack: &OutputAck) {
+        let stream = ack.stream_type.stream();
+        self.outbox.on_stored(&ack.command_id, ack.incarnation, stream, ack.offset);
+        self.settle(&ack.command_id);
+        self.read_on();
+    }
+
+    /// The report goes out once nothing is before it.
+    fn settle(&mut self, id: &CommandId) {
+        if self.outbox.is_settled(id)
+            && let Some(report) = self.held.remove(id)
+        {
+            self.outbox.close(id);
+            self.due.report(report);
+        }
+    }
+
+    pub(super) fn on_confirmed(&mut self, id: &CommandId) {
+        if self.reported.remove(id) {
+            self.confirm(id);
+        }
+    }
+
+    fn confirm(&mut self, id: &CommandId) {
+        self.book.on_confirmed(id);
+        self.notes.remove(id);
+    }
+
+    /// The server says that it knows no such command: what is kept for it would be sent for ever.
+    pub(super) fn on_unknown_to_server(&mut self, id: &CommandId) {
+        self.counters.count("commands_unknown_to_server");
+        tracing::warn!(command = %id, "the server does not know this command; dropping its output and its report");
+        if let Some(running) = self.running.get_mut(id) {
+            running.muted = true;
+        }
+        let all = ByteOffset(u64::MAX);
+        if let Some(incarnation) = self.outbox.totals(id).map(|totals| totals.incarnation) {
+            for stream in Stream::ALL {
+                self.outbox.on_stored(id, incarnation, stream, all);
+            }
+        }
+        self.settle(id);
+        self.on_confirmed(id);
+        self.read_on();
+    }
+
+    /// A session begins: all that the server has not confirmed is said again.
+    pub(super) fn on_joined(&mut self, window: u64) {
+        self.outbox.restart(window);
+        self.reported.clear();
+        self.due.clear();
+        self.book.running().into_iter().for_each(|id| self.due.acknowledge(id));
+        self.held.keys().for_each(|id| self.due.acknowledge(id.clone()));
+        self.repeat_reports();
+    }
+
+    /// Says every report again that the server has not confirmed.
+    pub(super) fn repeat_reports(&mut self) {
+        for report in self.book.unconfirmed() {
+            if !self.held.contains_key(&report.command_id) {
+                self.due.report(report);
+            }
+        }
+    }
+
+    /// The next thing to say. What was said stays with us until [`said`](Self::said).
+    pub(super) fn next_word(&mut self) -> Option<Word> {
+        match self.due.next() {
+            Some(Word::Over(report)) => {
+                let notes = self.notes.get(&report.command_id).copied().unwrap_or_default();
+                Some(Word::Over(notes.amend(report)))
+            }
+            Some(word) => Some(word),
+            None => self.outbox.next_to_send().map(Word::Wrote),
+        }
+    }
+
+    /// A word was handed to the link.
+    pub(super) fn said(&mut self, word: &Word, rules: Rules) {
+        match word {
+            Word::Runs(_) => {}
+            Word::Over(report) if rules.reports_are_confirmed => {
+                self.reported.insert(report.command_id.clone());
+            }
+            Word::Over(report) => self.confirm(&report.command_id),
+            Word::Wrote(_) if rules.output_is_stored => {}
+            Word::Wrote(chunk) => {
+                self.outbox.on_sent_to_legacy(chunk);
+                self.settle(&chunk.command);
+                self.read_on();
+            }
+        }
+    }
+
+    /// Whether there is something to say, now or once the server stores what it has.
+    pub(super) fn has_words(&self) -> bool {
+        !self.due.is_empty() || self.outbox.held() > 0
+    }
+
+    /// Whether a report waits for its confirmation.
+    pub(super) fn awaits_confirmation(&self) -> bool {
+        !self.reported.is_empty()
+    }
+
+    /// Commands that run, then those whose ends are not confirmed, at most `most`.
+    pub(super) fn open(&self, most: usize) -> Vec<CommandId> {
+        let running = self.book.running();
+        let known: BTreeSet<_> = running.iter().cloned().collect();
+        let ended = self.book.open().into_iter().filter(|id| !known.contains(id));
+        running.iter().cloned().chain(ended).take(most).collect()
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(super) fn finished(&self) -> u64 {
+        self.book.finished()
+    }
+
+    fn note(&mut self, id: &CommandId) -> &mut Notes {
+        while self.notes.len() >= NOTED && !self.notes.contains_key(id) {
+            self.notes.pop_first();
+        }
+        self.notes.entry(id.clone()).or_default()
+    }
+}
+
+/// The number of a chunk for a server that tells chunks by nothing else: unique over all runs of a
+/// command, for as long as the server lives, and within the 31 bits that existing databases take.
+/// The start in seconds, which repeats after 4.5 hours, and 65,536 numbers for each.
+pub(super) fn legacy_sequence(incarnation: Incarnation, sequence: u64) -> u64 {
+    ((incarnation.0 / 1000) % (1 << 14)) << 16 | sequence & 0x3fff_ffff
+}

@@ -1,0 +1,69 @@
+//! What is to be said to the server of commands, in the order in which it goes out.
+
+use onsembl_protocol::id::CommandId;
+use onsembl_protocol::output::Chunk;
+use onsembl_protocol::session::Dialect;
+use onsembl_protocol::wire::payload::{CommandComplete, Feature};
+use onsembl_transport::agent::AgentSession;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One thing to say.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Word {
+    /// It runs here.
+    Runs(CommandId),
+    /// It is over.
+    Over(CommandComplete),
+    /// It wrote this.
+    Wrote(Chunk),
+}
+
+/// What waits to be said in this session. Bounded by the commands there are: each stands in each
+/// list at most once.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    acknowledgements: BTreeSet<CommandId>,
+    reports: BTreeMap<CommandId, CommandComplete>,
+}
+
+impl Due {
+    pub(super) fn acknowledge(&mut self, command: CommandId) {
+        self.acknowledgements.insert(command);
+    }
+
+    pub(super) fn report(&mut self, report: CommandComplete) {
+        self.reports.insert(report.command_id.clone(), report);
+    }
+
+    pub(super) fn next(&mut self) -> Option<Word> {
+        let runs = self.acknowledgements.pop_first().map(Word::Runs);
+        runs.or_else(|| self.reports.pop_first().map(|(_, report)| Word::Over(report)))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.acknowledgements.is_empty() && self.reports.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// What the server of a session answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rules {
+    /// Output has offsets, and is acknowledged once stored. Else it is gone when it is sent.
+    pub(super) output_is_stored: bool,
+    /// Reports are acknowledged. Else one is as good as confirmed when it is sent.
+    pub(super) reports_are_confirmed: bool,
+}
+
+impl Rules {
+    pub(super) fn of(session: &AgentSession) -> Self {
+        let extended = session.dialect == Dialect::Extended;
+        Self {
+            output_is_stored: extended && session.features.contains(&Feature::OutputBytes),
+            reports_are_confirmed: extended && session.features.contains(&Feature::CommandReports),
+        }
+    }
+}

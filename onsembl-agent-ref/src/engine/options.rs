@@ -1,0 +1,126 @@
+//! What an agent is told at its start, what it lets others watch, and how it ends. Plain values.
+
+use onsembl_protocol::id::BeatSequence;
+use onsembl_protocol::limits::Limits;
+use onsembl_protocol::session::{AgentCause, AgentStatus};
+use onsembl_protocol::time::WallTime;
+use onsembl_protocol::wire::payload::{AgentType, RecordedBeat, RecordingLag};
+use onsembl_transport::secret::Secret;
+use onsembl_transport::websocket::DialerError;
+use std::path::PathBuf;
+use tokio::sync::mpsc;
+
+use super::AgentError;
+
+/// Where the token comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenSourceKind {
+    /// This text. A newer token that the server sends takes its place until the process ends.
+    Literal(Secret),
+    /// This file, read anew at each dial. It stays the authority: a newer token that the server
+    /// sends is not used.
+    File(PathBuf),
+}
+
+/// What an agent is told at its start.
+#[derive(Clone, Debug)]
+pub struct AgentOptions {
+    /// The server: `http`, `https`, `ws` or `wss`. Without a path, `/ws/agent` is asked for.
+    pub server: String,
+    /// Where the token comes from.
+    pub token: TokenSourceKind,
+    /// The name people know the agent by, 1 to 256 bytes.
+    pub name: String,
+    /// What runs behind it.
+    pub agent_type: AgentType,
+    /// Its state directory; derived from the name if not given
+    /// (see [`state_dir::locate`](crate::state_dir::locate)).
+    pub state_dir: Option<PathBuf>,
+    /// A PEM file with the certificates to trust; those of the operating system if not given.
+    pub tls_ca: Option<PathBuf>,
+    /// Who watches. Not bounded: whoever asks to watch must read.
+    pub observer: Option<mpsc::UnboundedSender<AgentObservation>>,
+}
+
+impl AgentOptions {
+    /// Options of a custom agent that nobody watches, with everything else at its default.
+    pub fn new(
+        server: impl Into<String>,
+        token: TokenSourceKind,
+        name: impl Into<String>,
+    ) -> Self {
+        Self {
+            server: server.into(),
+            token,
+            name: name.into(),
+            agent_type: AgentType::Custom,
+            state_dir: None,
+            tls_ca: None,
+            observer: None,
+        }
+    }
+
+    /// What no server would take is refused here, where somebody reads the error.
+    pub(super) fn check(&self) -> Result<(), AgentError> {
+        let most = Limits::DEFAULT.name_bytes;
+        for (what, text) in [("name", self.name.as_str()), ("type", self.agent_type.as_str())] {
+            if text.trim().is_empty() || text.len() > most {
+                return Err(AgentError::Label { what, most });
+            }
+        }
+        match &self.token {
+            TokenSourceKind::Literal(token) if token.expose().is_empty() => {
+                Err(AgentError::EmptyToken)
+            }
+            TokenSourceKind::Literal(_) | TokenSourceKind::File(_) => Ok(()),
+        }
+    }
+}
+
+/// Something that a watcher may want to show.
+#[derive(Clone, Debug)]
+pub enum AgentObservation {
+    /// The connection changed its status.
+    Status {
+        /// The new status.
+        status: AgentStatus,
+        /// What brought it.
+        cause: AgentCause,
+        /// When.
+        at: WallTime,
+    },
+    /// A heartbeat was handed to the link.
+    BeatSent {
+        /// Its number in the session.
+        sequence: BeatSequence,
+        /// When.
+        at: WallTime,
+    },
+    /// A heartbeat of the server came.
+    BeatAnswered {
+        /// The latest own heartbeat that the server has seen.
+        seen: Option<BeatSequence>,
+        /// The latest own heartbeat that its database holds.
+        recorded: Option<RecordedBeat>,
+        /// Why recording lags, while it does.
+        lag: Option<RecordingLag>,
+        /// When it came.
+        at: WallTime,
+    },
+}
+
+/// How an agent ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentEnd {
+    /// It was stopped on its machine.
+    Shutdown,
+    /// The server ordered it to stop.
+    StoppedByServer,
+}
+
+/// The dialer's errors stay out of the public interface; their texts say what to do.
+impl From<DialerError> for AgentError {
+    fn from(error: DialerError) -> Self {
+        Self::Server(error.to_string())
+    }
+}

@@ -1,0 +1,201 @@
+//! What the agent says of itself: into its status file, and to whoever watches.
+
+use super::options::AgentObservation;
+use crate::state_dir::{StateDir, StateDirError};
+use crate::status_file::AgentStatusFile;
+use onsembl_protocol::id::{AgentId, BeatSequence};
+use onsembl_protocol::liveness::Impairment;
+use onsembl_protocol::session::{AgentReport, AgentStatus};
+use onsembl_protocol::time::{Deadline, Timestamp, WallTime};
+use onsembl_protocol::wire::payload::{RecordedBeat, RecordingLag};
+use onsembl_transport::clock::SystemClock;
+use onsembl_transport::counters::Counters;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// The status file is written at most this often: people look at it, and each write costs a file.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the last write may take.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
+/// Keeps the status file and tells the watcher.
+#[derive(Debug)]
+pub(super) struct StatusKeeper {
+    dir: Arc<StateDir>,
+    clock: SystemClock,
+    counters: Counters,
+    observer: Option<mpsc::UnboundedSender<AgentObservation>>,
+    content: AgentStatusFile,
+    because: String,
+    seen: BeatSequence,
+    changed: bool,
+    not_before: Timestamp,
+    writing: Option<JoinHandle<Result<(), StateDirError>>>,
+}
+
+impl StatusKeeper {
+    pub(super) fn new(
+        dir: StateDir,
+        name: String,
+        server: String,
+        clock: SystemClock,
+        counters: Counters,
+        observer: Option<mpsc::UnboundedSender<AgentObservation>>,
+    ) -> Self {
+        let now = clock.now().wall.to_string();
+        let content = AgentStatusFile {
+            pid: std::process::id(),
+            name,
+            server,
+            state: AgentStatus::Idle.name().to_owned(),
+            since: now.clone(),
+            because: "not started yet".to_owned(),
+            agent_id: None,
+            epoch: None,
+            last_heartbeat_sent: None,
+            last_heartbeat_answered: None,
+            running_commands: 0,
+            updated_at: now,
+        };
+        Self {
+            dir: Arc::new(dir),
+            clock,
+            counters,
+            observer,
+            because: content.because.clone(),
+            content,
+            seen: BeatSequence(0),
+            changed: true,
+            not_before: Timestamp::ORIGIN,
+            writing: None,
+        }
+    }
+
+    pub(super) fn on_report(&mut self, report: &AgentReport) {
+        let at = self.clock.now().wall;
+        let AgentReport { status, cause } = *report;
+        self.content.state = status.name().to_owned();
+        self.content.since = at.to_string();
+        self.because = cause.to_string();
+        self.content.because = self.because.clone();
+        self.content.epoch = match status {
+            AgentStatus::Connected { epoch } | AgentStatus::Stale { epoch } => Some(epoch.0),
+            AgentStatus::Idle
+            | AgentStatus::Connecting { .. }
+            | AgentStatus::Joining
+            | AgentStatus::TimedOut { .. }
+            | AgentStatus::Reconnecting { .. }
+            | AgentStatus::Closed => None,
+        };
+        self.changed = true;
+        self.observe(AgentObservation::Status { status, cause, at });
+    }
+
+    /// An impairment leaves the status and its time alone; it is what the status is now shown with.
+    pub(super) fn on_impaired(&mut self, impairment: Option<Impairment>) {
+        self.content.because = impairment.map_or(self.because.clone(), |ails| ails.to_string());
+        self.changed = true;
+    }
+
+    pub(super) fn on_joined(&mut self, agent: Option<&AgentId>) {
+        if let Some(agent) = agent {
+            self.content.agent_id = Some(agent.as_str().to_owned());
+        }
+        self.seen = BeatSequence(0);
+        self.changed = true;
+    }
+
+    pub(super) fn on_beat_sent(&mut self, sequence: BeatSequence) {
+        let at = self.clock.now().wall;
+        self.content.last_heartbeat_sent = Some(at.to_string());
+        self.changed = true;
+        self.observe(AgentObservation::BeatSent { sequence, at });
+    }
+
+    /// Beats of the server's own schedule come here too; only one that has seen a further beat of
+    /// ours answers it.
+    pub(super) fn on_beat_answered(
+        &mut self,
+        seen: Option<BeatSequence>,
+        recorded: Option<RecordedBeat>,
+        lag: Option<RecordingLag>,
+    ) {
+        let at = self.clock.now().wall;
+        if let Some(seen) = seen.filter(|seen| *seen > self.seen) {
+            self.seen = seen;
+            self.content.last_heartbeat_answered = Some(at.to_string());
+            self.changed = true;
+        }
+        self.observe(AgentObservation::BeatAnswered { seen, recorded, lag, at });
+    }
+
+    pub(super) fn on_running(&mut self, commands: usize) {
+        let commands = u32::try_from(commands).unwrap_or(u32::MAX);
+        if self.content.running_commands != commands {
+            self.content.running_commands = commands;
+            self.changed = true;
+        }
+    }
+
+    fn observe(&mut self, observation: AgentObservation) {
+        if let Some(observer) = &self.observer
+            && observer.send(observation).is_err()
+        {
+            tracing::debug!("nobody watches any more");
+            self.observer = None;
+        }
+    }
+
+    /// Writes the file whenever it is due. Never returns; cancel-safe.
+    pub(super) async fn keep(&mut self) {
+        loop {
+            self.written().await;
+            if !self.changed {
+                return std::future::pending().await;
+            }
+            self.clock.sleep_until(Deadline::At(self.not_before)).await;
+            self.write();
+        }
+    }
+
+    /// Writes what is still to be written, and lets the directory go.
+    pub(super) async fn finish(mut self) {
+        let last = async {
+            self.written().await;
+            if self.changed {
+                self.write();
+                self.written().await;
+            }
+        };
+        if tokio::time::timeout(LAST_WRITE, last).await.is_err() {
+            self.counters.count("status_file_failures");
+            tracing::warn!("the status file could not be written in time");
+        }
+    }
+
+    /// A slow disk must not hold up heartbeats.
+    fn write(&mut self) {
+        let now = self.clock.now();
+        self.not_before = now.monotonic.saturating_add(WRITE_EVERY);
+        self.content.updated_at = WallTime::to_string(&now.wall);
+        self.changed = false;
+        let (content, dir) = (self.content.clone(), Arc::clone(&self.dir));
+        self.writing = Some(tokio::task::spawn_blocking(move || content.write(&dir)));
+    }
+
+    async fn written(&mut self) {
+        let Some(writing) = &mut self.writing else { return };
+        let outcome = writing.await;
+        self.writing = None;
+        let why = match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.counters.count("status_file_failures");
+        tracing::warn!(%why, "the status file is out of date");
+    }
+}

@@ -1,0 +1,203 @@
+//! What agents send, as literal frames: the existing wrapper's, and those of ours.
+
+use super::{message, read};
+use onsembl_protocol::id::{
+    AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Incarnation, InstanceId,
+    MessageId,
+};
+use onsembl_protocol::output::Stream;
+use onsembl_protocol::time::WallTime;
+use onsembl_protocol::wire::AgentToServer::{self, *};
+use onsembl_protocol::wire::payload::*;
+use serde_json::json;
+
+/// Frames as the existing wrapper writes them, byte for byte.
+pub(super) const WRAPPER: &[&str] = &[
+    r#"{"type":"AGENT_CONNECT","id":"connect-1762041600000","timestamp":1762041600000,"payload":{"agentId":"mock-mhgx2k3v-9d8c7b","agentType":"CUSTOM","version":"1.0.0","hostMachine":"build-7","capabilities":{"maxTokens":0,"supportsInterrupt":true,"supportsTrace":true}}}"#,
+    r#"{"type":"PONG","id":"pong-1762041630001","timestamp":1762041630001,"payload":{"timestamp":1762041630000}}"#,
+    r#"{"type":"TERMINAL_OUTPUT","id":"cmd-1762041-x7-1762041631000","timestamp":1762041631000,"payload":{"commandId":"cmd-1762041-x7","agentId":"9c5b94b1-35ad-49bb-b118-8e8fc24abf80","streamType":"STDOUT","content":"red","sequence":1,"ansiCodes":"\u001b[31mred\u001b[0m"}}"#,
+    r#"{"type":"COMMAND_COMPLETE","id":"cmd-1762041-x7-complete","timestamp":1762041632000,"payload":{"commandId":"cmd-1762041-x7","agentId":"mock-mhgx2k3v-9d8c7b","status":"COMPLETED","exitCode":0,"duration":1234,"timestamp":1762041632000}}"#,
+];
+
+/// Frames as our agent writes them.
+pub(super) const OURS: &[&str] = &[
+    r#"{"type":"AGENT_CONNECT","id":"i-1","timestamp":1762041600000,"payload":{"agentId":"k-1","name":"dev","agentType":"CLAUDE","version":"0.1.0","hostMachine":"h","capabilities":{"maxTokens":0,"supportsInterrupt":true,"supportsTrace":false},"extensions":{"features":["heartbeats","output-bytes","command-reports","time-travel"],"agentKey":"k-1","instance":"i","probe":true,"commands":["c-1","c-2"]}}}"#,
+    r#"{"type":"AGENT_HEARTBEAT","id":"i-2","timestamp":1762041600001,"payload":{"agentId":"a","healthMetrics":{"cpuUsage":12.5,"memoryUsage":48,"uptime":30,"commandsProcessed":3,"activeCommands":1},"sequence":2,"seen":{"sequence":1,"ageMs":29950}}}"#,
+    r#"{"type":"COMMAND_ACK","id":"i-3","timestamp":1762041600002,"payload":{"commandId":"c","agentId":"a","status":"EXECUTING"}}"#,
+    r#"{"type":"TERMINAL_OUTPUT","id":"i-4","timestamp":1762041600003,"payload":{"commandId":"c","streamType":"STDERR","content":"/wA=","encoding":"base64","sequence":7,"offset":65536,"incarnation":1762041600000}}"#,
+    r#"{"type":"COMMAND_COMPLETE","id":"i-5","timestamp":1762041600004,"payload":{"commandId":"c","status":"CANCELLED","exitCode":null,"signal":15,"executionTime":9,"duration":9,"tokensUsed":0,"error":"cancelled","timestamp":1762041600004,"output":{"incarnation":1,"stdoutBytes":2,"stderrBytes":3}}}"#,
+    r#"{"type":"AGENT_ERROR","id":"i-6","timestamp":1762041600005,"payload":{"agentId":"a","errorType":"RESOURCE","message":"disk full","recoverable":false,"details":{"free":0},"stack":"at x"}}"#,
+    r#"{"type":"PING","id":"i-7","timestamp":1762041600006,"payload":{"timestamp":1762041600006.25}}"#,
+];
+
+/// Frames that no existing agent sends, but that the existing server lists.
+pub(super) const LISTED: &[&str] = &[
+    r#"{"type":"TRACE_EVENT","id":"t","timestamp":1,"payload":{"commandId":"c","agentId":"a","traceId":"t","parentId":null,"type":"TOOL_CALL","name":"grep","content":{"toolName":"grep"},"startedAt":1762041600000}}"#,
+    r#"{"type":"INVESTIGATION_REPORT","id":"r","timestamp":1,"payload":{"commandId":"c","findings":[{"title":"x","severity":"LOW","evidence":[]}],"recommendations":[]}}"#,
+];
+
+#[test]
+fn the_wrappers_hello_is_read_whole() {
+    let envelope = read::<AgentToServer>(WRAPPER[0]);
+    assert_eq!(envelope.id, Some(MessageId::new("connect-1762041600000")));
+    assert_eq!(envelope.timestamp, Some(WallTime::from_unix_millis(1_762_041_600_000)));
+    let capabilities = Capabilities {
+        max_tokens: 0,
+        supports_interrupt: true,
+        supports_trace: true,
+        words: vec![],
+    };
+    assert_eq!(
+        envelope.message,
+        Connect(AgentConnect {
+            agent_id: "mock-mhgx2k3v-9d8c7b".into(),
+            name: None,
+            agent_type: AgentType::Custom,
+            version: Some("1.0.0".into()),
+            host_machine: Some("build-7".into()),
+            capabilities,
+            extensions: None,
+        })
+    );
+}
+
+#[test]
+fn the_wrappers_pong_is_an_echo() {
+    let Pong(pong) = read::<AgentToServer>(WRAPPER[1]).message else { panic!() };
+    assert_eq!(pong.timestamp, Some(1_762_041_630_000.0));
+    assert_eq!((pong.latency, pong.sequence), (None, None));
+}
+
+#[test]
+fn the_wrappers_output_is_its_raw_chunk() {
+    assert_eq!(
+        read::<AgentToServer>(WRAPPER[2]).message,
+        Output(TerminalOutput {
+            command_id: CommandId::new("cmd-1762041-x7"),
+            agent_id: Some(AgentId::new("9c5b94b1-35ad-49bb-b118-8e8fc24abf80")),
+            stream: StreamType::Stdout,
+            content: OutputContent::Text("\u{1b}[31mred\u{1b}[0m".into()),
+            sequence: Some(ChunkSequence(1)),
+            offset: None,
+            incarnation: None,
+        })
+    );
+}
+
+#[test]
+fn the_old_wrappers_completion_is_read_whole() {
+    assert_eq!(
+        read::<AgentToServer>(WRAPPER[3]).message,
+        CommandComplete(onsembl_protocol::wire::payload::CommandComplete {
+            command_id: CommandId::new("cmd-1762041-x7"),
+            agent_id: Some(AgentId::new("mock-mhgx2k3v-9d8c7b")),
+            status: CommandPhase::Completed,
+            exit_code: Some(0),
+            signal: None,
+            duration_ms: Some(1234),
+            tokens_used: 0,
+            error: None,
+            timestamp: Some(WallTime::from_unix_millis(1_762_041_632_000)),
+            output: None,
+        })
+    );
+}
+
+#[test]
+fn our_hello_names_key_instance_features_and_open_commands() {
+    let Connect(hello) = read::<AgentToServer>(OURS[0]).message else { panic!() };
+    assert_eq!(
+        hello.extensions,
+        Some(AgentExtensions {
+            features: vec![
+                Feature::Heartbeats,
+                Feature::OutputBytes,
+                Feature::CommandReports,
+                Feature::Unknown("time-travel".into()),
+            ],
+            agent_key: AgentKey::new("k-1"),
+            instance: InstanceId::new("i"),
+            probe: true,
+            commands: vec![CommandId::new("c-1"), CommandId::new("c-2")],
+        })
+    );
+}
+
+#[test]
+fn our_heartbeat_says_what_it_saw() {
+    assert_eq!(
+        read::<AgentToServer>(OURS[1]).message,
+        Heartbeat(AgentHeartbeat {
+            agent_id: Some(AgentId::new("a")),
+            health_metrics: Some(HealthMetrics {
+                cpu_usage: Some(12.5),
+                memory_usage: Some(48.0),
+                uptime: Some(30.0),
+                commands_processed: Some(3),
+                active_commands: Some(1),
+                average_response_time: None,
+            }),
+            sequence: Some(BeatSequence(2)),
+            seen: Some(SeenBeat { sequence: BeatSequence(1), age_ms: 29_950 }),
+        })
+    );
+}
+
+#[test]
+fn the_heartbeats_of_old_peers_are_read_under_either_name() {
+    for metrics in [
+        r#"{"cpuUsage":"3.5","memoryUsage":10,"uptime":1,"commandsProcessed":"4","activeCommands":2,"averageResponseTime":7}"#,
+        r#"{"cpu_usage":3.5,"memory_usage":"10","uptime":"1","commands_processed":4,"active_commands":2,"average_response_time":7}"#,
+    ] {
+        let payload = format!(r#"{{"agentId":"a","healthMetrics":{metrics}}}"#);
+        let Heartbeat(beat) = message("AGENT_HEARTBEAT", &payload) else { panic!() };
+        let m = beat.health_metrics.unwrap();
+        assert_eq!((m.cpu_usage, m.memory_usage, m.uptime), (Some(3.5), Some(10.0), Some(1.0)));
+        assert_eq!((m.commands_processed, m.active_commands), (Some(4), Some(2)));
+        assert_eq!(m.average_response_time, Some(7.0));
+        assert_eq!((beat.sequence, beat.seen), (None, None));
+    }
+}
+
+#[test]
+fn our_output_is_bytes_with_their_place_in_the_stream() {
+    let Output(output) = read::<AgentToServer>(OURS[3]).message else { panic!() };
+    assert_eq!(output.content.as_bytes(), [0xff, 0]);
+    assert_eq!(output.stream.stream(), Stream::Stderr);
+    assert_eq!(output.sequence, Some(ChunkSequence(7)));
+    assert_eq!(output.offset, Some(ByteOffset(65_536)));
+    assert_eq!(output.incarnation, Some(Incarnation(1_762_041_600_000)));
+}
+
+#[test]
+fn our_completion_names_signal_and_totals() {
+    let CommandComplete(end) = read::<AgentToServer>(OURS[4]).message else { panic!() };
+    assert_eq!(end.status, CommandPhase::Cancelled);
+    assert_eq!((end.exit_code, end.signal, end.duration_ms), (None, Some(15), Some(9)));
+    let totals = OutputTotals {
+        incarnation: Incarnation(1),
+        stdout_bytes: ByteOffset(2),
+        stderr_bytes: ByteOffset(3),
+    };
+    assert_eq!(end.output, Some(totals));
+}
+
+#[test]
+fn acknowledgements_and_faults_are_read() {
+    let CommandAck(ack) = read::<AgentToServer>(OURS[2]).message else { panic!() };
+    assert_eq!((ack.status, ack.queue_position), (CommandAckStatus::Executing, None));
+    let Fault(fault) = read::<AgentToServer>(OURS[5]).message else { panic!() };
+    assert_eq!(fault.error_type, AgentErrorType::Resource);
+    assert!(!fault.recoverable);
+    assert_eq!(fault.details, Some(json!({"free": 0})));
+    let Fault(bare) = message("AGENT_ERROR", "{}") else { panic!() };
+    assert!(bare.recoverable, "an agent that does not say so is not taken for lost");
+}
+
+#[test]
+fn traces_and_reports_pass_through_unread() {
+    let Trace(Opaque(trace)) = read::<AgentToServer>(LISTED[0]).message else { panic!() };
+    assert_eq!(trace["content"]["toolName"], "grep");
+    let Report(Opaque(report)) = read::<AgentToServer>(LISTED[1]).message else { panic!() };
+    assert_eq!(report["findings"][0]["severity"], "LOW");
+}

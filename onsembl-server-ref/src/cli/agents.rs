@@ -1,0 +1,119 @@
+//! `onsembl-server agents`.
+
+use super::remote::Remote;
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde::Deserialize;
+use std::time::Duration;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+/// Longest wait for the server.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Args)]
+pub(super) struct Agents {
+    #[command(flatten)]
+    remote: Remote,
+    /// Print what the server answers, as JSON.
+    #[arg(long, env = "ONSEMBL_JSON")]
+    json: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Listing {
+    agents: Vec<Agent>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Agent {
+    agent_id: String,
+    name: String,
+    agent_type: String,
+    status: String,
+    since: String,
+    because: String,
+    last_heartbeat: Option<String>,
+}
+
+impl Agents {
+    #[expect(clippy::print_stdout, reason = "the list is this command's output")]
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let json = self.json;
+        let body = tokio::task::spawn_blocking(move || self.fetch()).await??;
+        if json {
+            println!("{body}");
+            return Ok(());
+        }
+        let listing: Listing = serde_json::from_str(&body)
+            .context("what answers there is no onsembl-server, or another version of it")?;
+        print!("{}", table(&listing.agents));
+        Ok(())
+    }
+
+    fn fetch(&self) -> anyhow::Result<String> {
+        let url = self.remote.page("/api/agents")?;
+        let tls = match &self.remote.tls_ca {
+            None => TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build(),
+            Some(path) => {
+                let pem = std::fs::read(path)
+                    .with_context(|| format!("cannot read the certificates in {}", path.display()))?;
+                let roots: Vec<Certificate<'static>> = parse_pem(&pem)
+                    .filter_map(|item| match item {
+                        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                        _ => None,
+                    })
+                    .collect();
+                TlsConfig::builder().root_certs(RootCerts::from(roots)).build()
+            }
+        };
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .tls_config(tls)
+            .timeout_global(Some(PATIENCE))
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let mut answer = agent
+            .get(&url)
+            .header("Authorization", &format!("Bearer {}", self.remote.token.trim()))
+            .call()
+            .with_context(|| format!("cannot reach {url}"))?;
+        let body = answer.body_mut().read_to_string().context("the answer broke off")?;
+        match answer.status().as_u16() {
+            200 => Ok(body),
+            status => bail!("the server answers {status}: {}", body.trim()),
+        }
+    }
+}
+
+fn table(agents: &[Agent]) -> String {
+    if agents.is_empty() {
+        return "no agents yet; start one with `onsembl-agent run`\n".to_owned();
+    }
+    let head = ["NAME", "TYPE", "STATUS", "SINCE", "LAST HEARTBEAT", "ID", "BECAUSE"];
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(agents.iter().map(|a| {
+        [
+            a.name.clone(),
+            a.agent_type.clone(),
+            a.status.clone(),
+            a.since.clone(),
+            a.last_heartbeat.clone().unwrap_or_else(|| "-".to_owned()),
+            a.agent_id.clone(),
+            a.because.clone(),
+        ]
+    }));
+    let mut widths = [0; 7];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let line: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,80 @@
+//! The command line of `onsembl-server`. Others script against it.
+
+mod agents;
+mod exec;
+mod remote;
+mod serve;
+mod token;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// The control server of Onsembl: agents connect to it, dashboards watch and steer.
+#[derive(Debug, Parser)]
+#[command(name = "onsembl-server", version, about, max_term_width = 100)]
+struct Arguments {
+    /// What to log to standard error: a level, or rules such as `info,onsembl_transport=debug`.
+    #[arg(long, global = true, env = "ONSEMBL_LOG", default_value = "info", value_name = "RULES")]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server. Its first line on standard output is the address it listens on.
+    Serve(serve::Serve),
+    /// Make a token and print it, and nothing else.
+    Token(token::Token),
+    /// Revoke a token: it opens no session any more, and ends those it opened.
+    Revoke(token::Revoke),
+    /// List the agents of the token's user.
+    Agents(agents::Agents),
+    /// Run a command on an agent. Its output comes out as it is; its exit code is this one's.
+    Exec(exec::Exec),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // A client's standard error belongs to the command it runs: it logs only what is asked for.
+    let quiet = !matches!(arguments.command, Command::Serve(_));
+    let asked = std::env::args().any(|a| a == "--log" || a.starts_with("--log="))
+        || std::env::var_os("ONSEMBL_LOG").is_some();
+    let rules = if quiet && !asked { "error" } else { arguments.log.as_str() };
+    let filter = match EnvFilter::try_new(rules) {
+        Ok(filter) => filter,
+        Err(error) => return complain(2, &format!("cannot read the log rules {rules:?}: {error}")),
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(1, &format!("cannot start: {error}")),
+    };
+    let code = runtime.block_on(async {
+        match arguments.command {
+            Command::Serve(serve) => finish(serve.run().await),
+            Command::Token(token) => finish(token.run()),
+            Command::Revoke(revoke) => finish(revoke.run().await),
+            Command::Agents(agents) => finish(agents.run().await),
+            Command::Exec(exec) => exec.run().await,
+        }
+    });
+    // A read of standard input or a name look-up may still hold a thread; nobody waits for it.
+    runtime.shutdown_background();
+    code
+}
+
+fn finish(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(1, &format!("{error:#}")),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the command line talks to people here")]
+fn complain(code: u8, text: &str) -> ExitCode {
+    eprintln!("onsembl-server: {text}");
+    ExitCode::from(code)
+}

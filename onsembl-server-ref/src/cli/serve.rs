@@ -1,0 +1,69 @@
+//! `onsembl-server serve`.
+
+use crate::server::{Server, ServerOptions};
+use anyhow::{Context as _, bail};
+use clap::Args;
+use onsembl_protocol::liveness::HeartbeatTiming;
+use onsembl_protocol::session::ServerConfig;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, env = "ONSEMBL_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// The folder with the database and the signing secret; made if it is missing.
+    #[arg(long, env = "ONSEMBL_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// How often agents send a heartbeat.
+    #[arg(long, env = "ONSEMBL_HEARTBEAT_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    heartbeat_interval: Duration,
+    /// Silence after which an agent is shown as stale.
+    #[arg(long, env = "ONSEMBL_STALE_AFTER", default_value = "45s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    stale_after: Duration,
+    /// Silence after which an agent's link is given up.
+    #[arg(long, env = "ONSEMBL_TIMEOUT_AFTER", default_value = "90s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    timeout_after: Duration,
+    /// How long the return of an agent is awaited before it is offline.
+    #[arg(long, env = "ONSEMBL_RESUME_WINDOW", default_value = "5m", value_parser = humantime::parse_duration, value_name = "TIME")]
+    resume_window: Duration,
+    /// Certificate chain as a PEM file, for wss and https.
+    #[arg(long, env = "ONSEMBL_TLS_CERT", requires = "tls_key", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key as a PEM file.
+    #[arg(long, env = "ONSEMBL_TLS_KEY", requires = "tls_cert", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let timing =
+            HeartbeatTiming::new(self.heartbeat_interval, self.stale_after, self.timeout_after)
+                .context("these times cannot go together")?;
+        if self.resume_window.is_zero() {
+            bail!("the resume window must be longer than zero");
+        }
+        let agents = ServerConfig { timing, resume_window: self.resume_window, ..ServerConfig::DEFAULT };
+        let tls = self.tls_cert.zip(self.tls_key);
+        let options = ServerOptions { listen: self.listen, data: self.data, agents, tls };
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let server = Server::start(options).await?;
+        say(&server.address().to_string())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        server.stop().await;
+        Ok(())
+    }
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write the address")
+}

@@ -1,0 +1,66 @@
+//! `onsembl-server token` and `revoke`: they work on the data folder, with or without a server.
+
+use crate::auth::{TokenKind, Tokens};
+use crate::store::Store;
+use anyhow::Context as _;
+use clap::Args;
+use onsembl_protocol::id::UserId;
+use onsembl_transport::clock::SystemClock;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[derive(Debug, Args)]
+pub(super) struct Token {
+    /// The server's data folder.
+    #[arg(long, env = "ONSEMBL_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// Whose token it is. Users see and command only their own agents.
+    #[arg(long, env = "ONSEMBL_USER", value_name = "NAME")]
+    user: String,
+    /// What its bearer may be.
+    #[arg(long, env = "ONSEMBL_KIND", value_enum, default_value = "dashboard")]
+    kind: TokenKind,
+    /// How long it is valid: 365 days for agents and 24 hours for dashboards, if not said.
+    #[arg(long, env = "ONSEMBL_TTL", value_parser = humantime::parse_duration, value_name = "TIME")]
+    ttl: Option<Duration>,
+}
+
+impl Token {
+    #[expect(clippy::print_stdout, reason = "the token is this command's output")]
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let tokens = Tokens::open(&self.data)?;
+        let ttl = self.ttl.unwrap_or(match self.kind {
+            TokenKind::Agent => DAY * 365,
+            TokenKind::Dashboard => DAY,
+        });
+        let now = SystemClock::new().now().wall;
+        let user = UserId::new(self.user);
+        let (token, _) = tokens.issue(&user, self.kind, ttl, now).context("cannot sign a token")?;
+        println!("{token}");
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Revoke {
+    /// The server's data folder.
+    #[arg(long, env = "ONSEMBL_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// The token.
+    #[arg(env = "ONSEMBL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: String,
+}
+
+impl Revoke {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let tokens = Tokens::open(&self.data)?;
+        let id = tokens.id_of(self.token.trim()).context("this is no token of that server")?;
+        let now = SystemClock::new().now().wall;
+        let (store, _receipts) = Store::open(&self.data, now).await?;
+        store.revoke_token(&id, now, "revoked on the command line").await?;
+        store.close(Duration::from_secs(5)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,314 @@
+//! What a dashboard has not been told yet: the difference between its user's board and what it was
+//! sent.
+
+use super::lines::LineAssembler;
+use super::words;
+use crate::board::{Board, CommandEntry, Content, Revision};
+use crate::output_log::{Cursor, Fetch, LogChunk};
+use onsembl_protocol::command::{watches_agent, watches_command, watches_output};
+use onsembl_protocol::id::{AgentId, CommandId, PresenceVersion, ServerInstanceId};
+use onsembl_protocol::session::PresenceStatus;
+use onsembl_protocol::time::WallTime;
+use onsembl_protocol::wire::ServerToDashboard;
+use onsembl_protocol::wire::payload::{
+    DashboardConnected, DashboardExtensions, Feature, OutputContent, StreamContent, Subscriptions,
+    TerminalStream,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// Output that is taken from a log at once.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// What one dashboard was told, and how it wants to be told.
+pub(super) struct Feed {
+    board: Arc<Board>,
+    server: ServerInstanceId,
+    pub(super) subscriptions: Subscriptions,
+    /// Whether it speaks the extensions; then it gets bytes.
+    extended: bool,
+    ready: VecDeque<ServerToDashboard>,
+    agents: BTreeMap<AgentId, (PresenceVersion, PresenceStatus)>,
+    commands: BTreeMap<CommandId, Told>,
+    scanned: Revision,
+}
+
+/// What was told of one command.
+struct Told {
+    revision: Revision,
+    final_told: bool,
+    cursor: Cursor,
+    lines: LineAssembler,
+}
+
+/// What comes next.
+pub(super) enum Next {
+    /// Say this.
+    Say(Box<ServerToDashboard>),
+    /// Read on in the store, and hand it to [`Feed::stored`].
+    Read(CommandId, Cursor),
+    /// Nothing new.
+    Nothing,
+}
+
+impl Feed {
+    /// A dashboard that was accepted now. Output that is there already is not repeated to it.
+    pub(super) fn new(
+        board: Arc<Board>,
+        server: ServerInstanceId,
+        subscriptions: Subscriptions,
+        extended: bool,
+    ) -> Self {
+        let mut feed = Self {
+            board,
+            server,
+            subscriptions,
+            extended,
+            ready: VecDeque::new(),
+            agents: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            scanned: 0,
+        };
+        let board = Arc::clone(&feed.board);
+        for (id, entry) in &board.look().commands {
+            let ended = entry.view.is_some_and(|v| v.status.is_final());
+            let told = Told {
+                revision: if ended { entry.revision } else { 0 },
+                final_told: ended,
+                cursor: entry.log.end(),
+                lines: LineAssembler::default(),
+            };
+            let _ = feed.commands.insert(id.clone(), told);
+        }
+        feed
+    }
+
+    /// The answer to the hello: the agents there are, then how each is.
+    pub(super) fn greet(&mut self, now: WallTime) {
+        let board = Arc::clone(&self.board);
+        let content = board.look();
+        let watched: Vec<_> = content
+            .agents
+            .iter()
+            .filter(|(id, _)| watches_agent(&self.subscriptions, id))
+            .collect();
+        let agents = watched.iter().map(|(id, a)| words::summary(id, a, self.extended)).collect();
+        self.ready.push_back(self.list(agents, now));
+        for (id, agent) in watched {
+            let busy = is_busy(&content, id);
+            let status = words::status(id, agent, busy, self.extended);
+            self.ready.push_back(ServerToDashboard::AgentStatus(status));
+            let _ = self.agents.insert(id.clone(), (agent.presence.version, agent.presence.status));
+        }
+    }
+
+    /// Says the status of each watched agent again.
+    pub(super) fn refresh(&mut self) {
+        self.agents.values_mut().for_each(|(version, _)| *version = PresenceVersion(0));
+        self.scanned = 0;
+    }
+
+    /// Looks at what changed about agents.
+    pub(super) fn scan_agents(&mut self, now: WallTime) {
+        let board = Arc::clone(&self.board);
+        let content = board.look();
+        let mut new = Vec::new();
+        let mut after = Vec::new();
+        for (id, agent) in &content.agents {
+            if !watches_agent(&self.subscriptions, id) {
+                continue;
+            }
+            let shown = (agent.presence.version, agent.presence.status);
+            let told = self.agents.insert(id.clone(), shown);
+            match told {
+                Some((version, _)) if version >= shown.0 => {
+                    let _ = self.agents.insert(id.clone(), (version, shown.1));
+                    continue;
+                }
+                Some((_, before))
+                    if shown.1 == PresenceStatus::Offline && before != PresenceStatus::Offline =>
+                {
+                    let went = words::went(id, agent, now);
+                    after.push(ServerToDashboard::AgentDisconnect(went));
+                }
+                Some((_, PresenceStatus::Offline)) if shown.1 != PresenceStatus::Offline => {
+                    let came = words::came(id, agent, now);
+                    after.push(ServerToDashboard::AgentConnected(came));
+                }
+                Some(_) => {}
+                None => {
+                    new.push(words::summary(id, agent, self.extended));
+                    let came = words::came(id, agent, now);
+                    after.push(ServerToDashboard::AgentConnected(came));
+                }
+            }
+            let status = words::status(id, agent, is_busy(&content, id), self.extended);
+            after.push(ServerToDashboard::AgentStatus(status));
+        }
+        if !new.is_empty() {
+            self.ready.push_back(self.list(new, now));
+        }
+        self.ready.extend(after);
+        self.agents.retain(|id, _| content.agents.contains_key(id));
+    }
+
+    /// The next thing to say. Output goes before the end of its command.
+    pub(super) fn next(&mut self) -> Next {
+        if let Some(message) = self.ready.pop_front() {
+            return Next::Say(Box::new(message));
+        }
+        let board = Arc::clone(&self.board);
+        let content = board.look();
+        self.commands.retain(|id, _| content.commands.contains_key(id));
+        for (id, entry) in &content.commands {
+            if !watches_command(&self.subscriptions, &entry.agent, id) {
+                continue;
+            }
+            let told = self.commands.entry(id.clone()).or_default();
+            if told.final_told {
+                continue;
+            }
+            if let Some(view) = entry.view
+                && told.revision < entry.revision
+                && !view.status.is_final()
+            {
+                told.revision = entry.revision;
+                let status = words::command(id, entry, &view);
+                return Next::Say(Box::new(ServerToDashboard::CommandStatus(status)));
+            }
+            if watches_output(&self.subscriptions, &entry.agent, id) {
+                match entry.log.after(told.cursor, BATCH_BYTES) {
+                    Fetch::InStore => return Next::Read(id.clone(), told.cursor),
+                    Fetch::Chunks(chunks) => {
+                        let said = output(told, id, &entry.agent, chunks, self.extended);
+                        self.ready.extend(said);
+                        if let Some(message) = self.ready.pop_front() {
+                            return Next::Say(Box::new(message));
+                        }
+                    }
+                    Fetch::UpToDate => {}
+                }
+            }
+            if let Some(view) = entry.view
+                && view.status.is_final()
+            {
+                told.final_told = true;
+                self.ready.extend(end(told, id, entry, self.extended));
+                if let Some(message) = self.ready.pop_front() {
+                    return Next::Say(Box::new(message));
+                }
+            }
+        }
+        Next::Nothing
+    }
+
+    /// What the store had behind a cursor; nothing if it has nothing there any more.
+    pub(super) fn stored(&mut self, id: &CommandId, chunks: Vec<LogChunk>) {
+        let board = Arc::clone(&self.board);
+        let content = board.look();
+        let Some(entry) = content.commands.get(id) else { return };
+        let told = self.commands.entry(id.clone()).or_default();
+        if chunks.is_empty() {
+            told.cursor = told.cursor.max(entry.log.begin());
+        } else {
+            self.ready.extend(output(told, id, &entry.agent, chunks, self.extended));
+        }
+    }
+
+    fn list(
+        &self,
+        agents: Vec<onsembl_protocol::wire::payload::AgentSummary>,
+        now: WallTime,
+    ) -> ServerToDashboard {
+        let extensions = self.extended.then(|| DashboardExtensions {
+            features: vec![Feature::OutputBytes],
+            server_instance: Some(self.server.clone()),
+        });
+        ServerToDashboard::Connected(DashboardConnected {
+            agents,
+            timestamp: Some(now),
+            extensions,
+        })
+    }
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { revision: 0, final_told: false, cursor: None, lines: LineAssembler::default() }
+    }
+}
+
+fn is_busy(content: &Content, agent: &AgentId) -> bool {
+    content
+        .commands
+        .values()
+        .any(|c| c.agent == *agent && c.view.is_some_and(|v| !v.status.is_final()))
+}
+
+fn output(
+    told: &mut Told,
+    id: &CommandId,
+    agent: &AgentId,
+    chunks: Vec<LogChunk>,
+    extended: bool,
+) -> Vec<ServerToDashboard> {
+    let mut said = Vec::with_capacity(chunks.len());
+    for chunk in chunks {
+        told.cursor = Some((chunk.incarnation, chunk.sequence));
+        let stream = TerminalStream {
+            command_id: id.clone(),
+            agent_id: Some(agent.clone()),
+            stream: chunk.stream.into(),
+            content: StreamContent::Lines(Vec::new()),
+            timestamp: Some(chunk.at),
+            sequence: Some(chunk.sequence),
+            offset: None,
+            incarnation: None,
+        };
+        let message = if extended {
+            TerminalStream {
+                content: StreamContent::Bytes(OutputContent::from_bytes(&chunk.bytes)),
+                offset: Some(chunk.offset),
+                incarnation: Some(chunk.incarnation),
+                ..stream
+            }
+        } else {
+            let lines = told.lines.push(chunk.stream, &chunk.bytes);
+            if lines.is_empty() {
+                continue;
+            }
+            TerminalStream { content: StreamContent::Lines(lines), ..stream }
+        };
+        said.push(ServerToDashboard::TerminalStream(message));
+    }
+    said
+}
+
+fn end(
+    told: &mut Told,
+    id: &CommandId,
+    entry: &CommandEntry,
+    extended: bool,
+) -> Vec<ServerToDashboard> {
+    let mut said = Vec::new();
+    for (stream, line) in told.lines.finish() {
+        said.push(ServerToDashboard::TerminalStream(TerminalStream {
+            command_id: id.clone(),
+            agent_id: Some(entry.agent.clone()),
+            stream: stream.into(),
+            content: StreamContent::Lines(vec![line]),
+            timestamp: None,
+            sequence: None,
+            offset: None,
+            incarnation: None,
+        }));
+    }
+    if let Some(view) = &entry.view {
+        said.push(ServerToDashboard::CommandStatus(words::command(id, entry, view)));
+        if !extended {
+            let complete = words::complete(id, entry, view);
+            said.push(ServerToDashboard::CommandComplete(complete));
+        }
+    }
+    said
+}

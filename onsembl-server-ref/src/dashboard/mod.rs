@@ -1,0 +1,11 @@
+//! Dashboards: one task each, a cursor over its user's board.
+//!
+//! A dashboard holds no queue of events that others fill: it looks at the board when it has room to
+//! say more. So a slow one hurts only itself.
+
+mod feed;
+mod lines;
+mod session;
+mod words;
+
+pub use session::{Dashboard, serve};

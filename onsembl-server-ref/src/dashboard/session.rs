@@ -1,0 +1,523 @@
+//! One dashboard link: its hello, its requests, and the loop that feeds it.
+
+use super::feed::{Feed, Next};
+use crate::auth::{Identity, TokenKind, Tokens};
+use crate::board::Boards;
+use crate::hub::{HubHandle, Request};
+use crate::output_log::LogChunk;
+use crate::store::{Store, StoreError};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::id::{CommandId, LinkId, MessageId, ServerInstanceId};
+use onsembl_protocol::limits::Limits;
+use onsembl_protocol::session::{
+    DashboardAction, DashboardConnection, DashboardEvent, Greeting, GreetingEvent,
+    GreetingVerdict, UndecodableQuota,
+};
+use onsembl_protocol::time::Deadline;
+use onsembl_protocol::wire::payload::{
+    Ack, DashboardInit, ErrorCode, ErrorReply, Ping, Pong, TokenRefresh,
+};
+use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
+use onsembl_transport::clock::SystemClock;
+use onsembl_transport::counters::Counters;
+use onsembl_transport::messages::Envelopes;
+use onsembl_transport::pump::{self, LinkHandle, LinkInput, PumpConfig, TryDataError};
+use onsembl_transport::{Link, Received};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+/// Frames that may wait for this task.
+const INBOX: usize = 32;
+/// At most 16 pieces of output, of 32 KiB each before encoding, wait for a dashboard that does not
+/// read.
+const PUMP: PumpConfig = PumpConfig { data_queue: 16, ..PumpConfig::DEFAULT };
+/// Requests of one dashboard that may be under way.
+const MOST_PENDING: usize = 64;
+/// How long changes of agents are gathered before they are told.
+const GATHER: Duration = Duration::from_millis(100);
+/// Bytes that are read from the store at once.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Everything a dashboard's task needs of its server.
+#[derive(Clone, Debug)]
+pub struct Dashboard {
+    /// The way to the hub.
+    pub hub: HubHandle,
+    /// All boards; it reads its user's.
+    pub boards: Boards,
+    /// For output that is not in memory any more.
+    pub store: Store,
+    /// For a token that is refreshed.
+    pub tokens: Tokens,
+    /// Where to count.
+    pub counters: Counters,
+    /// This server process.
+    pub instance: ServerInstanceId,
+    /// Cancelled when the server ends.
+    pub stop: CancellationToken,
+}
+
+/// Serves one dashboard until its link ends.
+pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
+    let peer = link.peer.clone();
+    let (entry, inbox) = mpsc::channel(INBOX);
+    let handle = pump::spawn(link, LinkId(1), PUMP, entry);
+    let session = Session {
+        envelopes: Envelopes::new(format!("msg-{}", dashboard.instance)),
+        clock: SystemClock::new(),
+        handle,
+        inbox,
+        identity,
+        dashboard,
+        peer,
+        quota: UndecodableQuota::new(),
+        pending: FuturesUnordered::new(),
+        ended: false,
+    };
+    session.run().await;
+}
+
+/// What came of something that took its time.
+enum Outcome {
+    Say(ServerToDashboard),
+    Output(CommandId, Result<Vec<LogChunk>, StoreError>),
+    Revoked(Result<bool, StoreError>),
+}
+
+struct Session {
+    dashboard: Dashboard,
+    identity: Identity,
+    peer: String,
+    clock: SystemClock,
+    envelopes: Envelopes,
+    handle: LinkHandle,
+    inbox: mpsc::Receiver<pump::LinkEvent>,
+    quota: UndecodableQuota,
+    pending: FuturesUnordered<BoxFuture<'static, Outcome>>,
+    ended: bool,
+}
+
+impl Session {
+    async fn run(mut self) {
+        let Some((init, hello)) = self.greet().await else {
+            self.drain().await;
+            return;
+        };
+        info!(user = %self.identity.user, peer = %self.peer, "dashboard connected");
+        self.serve(init, hello).await;
+        self.drain().await;
+        info!(user = %self.identity.user, peer = %self.peer, "dashboard gone");
+    }
+
+    /// Waits until the link is really over, so that a close frame gets out.
+    async fn drain(&mut self) {
+        while !self.ended {
+            match self.inbox.recv().await {
+                Some(event) => self.ended = matches!(event.what, LinkInput::Ended(_)),
+                None => return,
+            }
+        }
+    }
+
+    async fn greet(&mut self) -> Option<(DashboardInit, Option<MessageId>)> {
+        let mut greeting = Greeting::new(self.clock.now());
+        let stop = self.dashboard.stop.clone();
+        loop {
+            let event = tokio::select! {
+                () = stop.cancelled() => {
+                    self.handle.close(CloseCause::GoingAway);
+                    return None;
+                }
+                event = self.inbox.recv() => match event?.what {
+                    LinkInput::Ended(_) => {
+                        self.ended = true;
+                        return None;
+                    }
+                    LinkInput::Received(Received::Control) => continue,
+                    LinkInput::Received(Received::Binary { .. }) => {
+                        self.handle.close(CloseCause::UnsupportedData);
+                        return None;
+                    }
+                    LinkInput::Received(Received::Text(text)) => match self.decode(&text) {
+                        Some((id, DashboardToServer::Init(init))) => {
+                            if let Some(user) = &init.user_id
+                                && *user != self.identity.user
+                            {
+                                let why = "`userId` is not the token's user";
+                                let error = ErrorReply::new(ErrorCode::Unauthorized, why).about(id);
+                                self.say(&ServerToDashboard::Error(error));
+                                continue;
+                            }
+                            return Some((init, id));
+                        }
+                        Some((id, DashboardToServer::Ping(ping))) => {
+                            self.pong(ping);
+                            drop(id);
+                            GreetingEvent::Other
+                        }
+                        Some((id, other)) => {
+                            let why = "DASHBOARD_INIT must come first; nothing was done";
+                            let error = ErrorReply::new(ErrorCode::Unauthorized, why)
+                                .about(id)
+                                .for_command(command_of(&other));
+                            self.say(&ServerToDashboard::Error(error));
+                            GreetingEvent::Other
+                        }
+                        None => GreetingEvent::Other,
+                    },
+                },
+                () = self.clock.sleep_until(greeting.deadline()) => GreetingEvent::Wake,
+            };
+            match greeting.handle(event, self.clock.now()) {
+                GreetingVerdict::Wait | GreetingVerdict::Identify => {}
+                GreetingVerdict::Close(cause) => {
+                    self.dashboard.counters.count("no_hello");
+                    let why = "no DASHBOARD_INIT came in time; send it first";
+                    let error = ErrorReply::new(ErrorCode::AuthTimeout, why);
+                    self.say(&ServerToDashboard::Error(error));
+                    self.handle.close(cause);
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn serve(&mut self, init: DashboardInit, hello: Option<MessageId>) {
+        let board = self.dashboard.boards.of(&self.identity.user);
+        let mut changes = board.changes();
+        let instance = self.dashboard.instance.clone();
+        let extended = init.extensions.is_some();
+        let mut feed = Feed::new(board, instance, init.subscriptions, extended);
+        feed.greet(self.clock.now().wall);
+        let ack = Ack {
+            message_id: hello,
+            success: true,
+            subscriptions: Some(feed.subscriptions.clone()),
+            ..Ack::default()
+        };
+        let mut greeted = Some(ack);
+        let mut machine = DashboardConnection::new(self.clock.now());
+        let mut deadline = machine.deadline();
+        let mut gather: Option<tokio::time::Instant> = None;
+        let mut reading = false;
+        let stop = self.dashboard.stop.clone();
+        loop {
+            let full = self.feed_link(&mut feed, &mut reading, &mut greeted);
+            tokio::select! {
+                biased;
+                event = self.inbox.recv() => {
+                    let Some(event) = event else { return };
+                    let step = machine.handle(DashboardEvent::Received, self.clock.now());
+                    deadline = step.deadline;
+                    for action in step.actions {
+                        self.perform(action, &mut feed);
+                    }
+                    match event.what {
+                        LinkInput::Ended(end) => {
+                            debug!(peer = %self.peer, %end, "dashboard link ended");
+                            self.ended = true;
+                            return;
+                        }
+                        LinkInput::Received(Received::Control) => {}
+                        LinkInput::Received(Received::Binary { .. }) => {
+                            self.handle.close(CloseCause::UnsupportedData);
+                        }
+                        LinkInput::Received(Received::Text(text)) => {
+                            if let Some((id, message)) = self.decode(&text) {
+                                self.on_message(id, message, &mut feed);
+                            }
+                        }
+                    }
+                }
+                Some(outcome) = self.pending.next(), if !self.pending.is_empty() => {
+                    self.on_outcome(outcome, &mut feed, &mut reading);
+                }
+                () = self.clock.sleep_until(deadline) => {
+                    let step = machine.handle(DashboardEvent::Wake, self.clock.now());
+                    deadline = step.deadline;
+                    for action in step.actions {
+                        self.perform(action, &mut feed);
+                    }
+                }
+                () = until(gather) => {
+                    gather = None;
+                    feed.scan_agents(self.clock.now().wall);
+                }
+                Ok(()) = changes.changed() => {
+                    gather = gather.or(Some(tokio::time::Instant::now() + GATHER));
+                }
+                () = self.handle.room(), if full => {}
+                () = stop.cancelled() => {
+                    self.handle.close(CloseCause::GoingAway);
+                    return;
+                }
+            }
+            if matches!(deadline, Deadline::Never) {
+                return;
+            }
+        }
+    }
+
+    /// Says what there is to say while the link has room. Whether it was the room that ended it.
+    fn feed_link(&mut self, feed: &mut Feed, reading: &mut bool, greeted: &mut Option<Ack>) -> bool {
+        loop {
+            if !self.handle.has_room() {
+                return true;
+            }
+            let message = match feed.next() {
+                Next::Say(message) => *message,
+                Next::Read(command, cursor) => {
+                    if !*reading {
+                        *reading = true;
+                        let store = self.dashboard.store.clone();
+                        let user = self.identity.user.clone();
+                        self.pending.push(Box::pin(async move {
+                            let read = store.read_output(&user, &command, cursor, READ_BYTES).await;
+                            let chunks = read.map(|c| c.into_iter().map(from_store).collect());
+                            Outcome::Output(command, chunks)
+                        }));
+                    }
+                    return false;
+                }
+                Next::Nothing => match greeted.take() {
+                    Some(ack) => ServerToDashboard::Ack(ack),
+                    None => return false,
+                },
+            };
+            let (_, frame) = self.envelopes.frame(&message, self.clock.now().wall);
+            match self.handle.try_data(frame) {
+                Ok(()) => {}
+                Err(TryDataError::Full(_) | TryDataError::Closed) => {
+                    // Room was seen just now, so the link is ending; its last event says how.
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, action: DashboardAction, feed: &mut Feed) {
+        match action {
+            DashboardAction::SendPing => {
+                let timestamp = Some(self.clock.now().wall.unix_millis() as f64);
+                self.say(&ServerToDashboard::Ping(Ping { timestamp, sequence: None }));
+            }
+            DashboardAction::Refresh => {
+                feed.refresh();
+                feed.scan_agents(self.clock.now().wall);
+                self.check_token();
+            }
+            DashboardAction::Close(cause) => {
+                self.dashboard.counters.count("dashboards_silent");
+                self.handle.abort(cause);
+            }
+        }
+    }
+
+    fn check_token(&mut self) {
+        if self.identity.expires <= self.clock.now().wall {
+            self.dashboard.counters.count("tokens_expired_in_session");
+            return self.handle.close(CloseCause::TokenExpired);
+        }
+        let store = self.dashboard.store.clone();
+        let token = self.identity.token_id.clone();
+        self.pending
+            .push(Box::pin(async move { Outcome::Revoked(store.is_revoked(&token).await) }));
+    }
+
+    fn on_outcome(&mut self, outcome: Outcome, feed: &mut Feed, reading: &mut bool) {
+        match outcome {
+            Outcome::Say(message) => self.say(&message),
+            Outcome::Output(command, Ok(chunks)) => {
+                *reading = false;
+                feed.stored(&command, chunks);
+            }
+            Outcome::Output(command, Err(error)) => {
+                self.dashboard.counters.count("output_not_read");
+                warn!(%command, %error, "stored output cannot be read; closing, so that the dashboard starts anew");
+                self.handle.close(CloseCause::TryLater);
+            }
+            Outcome::Revoked(Ok(true)) => self.handle.close(CloseCause::Revoked),
+            Outcome::Revoked(Ok(false)) => {}
+            Outcome::Revoked(Err(error)) => {
+                warn!(%error, "cannot look up revoked tokens; trying again later");
+            }
+        }
+    }
+
+    fn on_message(&mut self, id: Option<MessageId>, message: DashboardToServer, feed: &mut Feed) {
+        match message {
+            DashboardToServer::Init(init) => {
+                feed.subscriptions = init.subscriptions;
+                feed.greet(self.clock.now().wall);
+                self.acknowledge(id, feed);
+            }
+            DashboardToServer::Subscribe(what) => {
+                what.apply_to(&mut feed.subscriptions);
+                feed.scan_agents(self.clock.now().wall);
+                self.acknowledge(id, feed);
+            }
+            DashboardToServer::Unsubscribe(what) => {
+                what.remove_from(&mut feed.subscriptions);
+                self.acknowledge(id, feed);
+            }
+            DashboardToServer::CommandRequest(request) => {
+                let command = request.command_id.clone();
+                let user = self.identity.user.clone();
+                self.ask(id, command, |reply| Request::Command {
+                    user,
+                    request: Box::new(request),
+                    reply,
+                });
+            }
+            DashboardToServer::CommandCancel(cancel) => {
+                let command = Some(cancel.command_id.clone());
+                let user = self.identity.user.clone();
+                self.ask(id, command, |reply| Request::Cancel { user, cancel, reply });
+            }
+            DashboardToServer::Control(control) => {
+                let user = self.identity.user.clone();
+                self.ask(id, None, |reply| Request::Control { user, control, reply });
+            }
+            DashboardToServer::EmergencyStop(stop) => {
+                let user = self.identity.user.clone();
+                self.ask(id, None, |reply| Request::EmergencyStop { user, stop, reply });
+            }
+            DashboardToServer::Ping(ping) => self.pong(ping),
+            DashboardToServer::Pong(_) => {}
+            DashboardToServer::TokenRefresh(refresh) => self.on_refresh(id, &refresh),
+            DashboardToServer::Unknown(kind) => {
+                self.dashboard.counters.count("unknown_types");
+                debug!(%kind, "a dashboard sent a type that this version does not know");
+            }
+        }
+    }
+
+    fn on_refresh(&mut self, id: Option<MessageId>, refresh: &TokenRefresh) {
+        let token = refresh.access_token.reveal();
+        let answer = match self.dashboard.tokens.verify(Some(token), TokenKind::Dashboard) {
+            Ok(identity) if identity.user == self.identity.user => {
+                self.identity = identity;
+                ServerToDashboard::Ack(Ack { message_id: id, success: true, ..Ack::default() })
+            }
+            Ok(_) => {
+                let why = "the new token is another user's; the old one stays";
+                ServerToDashboard::Error(ErrorReply::new(ErrorCode::Unauthorized, why).about(id))
+            }
+            Err(error) => {
+                let why = format!("{error}; the old token stays");
+                ServerToDashboard::Error(ErrorReply::new(ErrorCode::Unauthorized, why).about(id))
+            }
+        };
+        self.say(&answer);
+    }
+
+    /// Asks the hub and says what it answers, whenever that is.
+    fn ask(
+        &mut self,
+        id: Option<MessageId>,
+        command: Option<CommandId>,
+        request: impl FnOnce(oneshot::Sender<Result<(), ErrorReply>>) -> Request,
+    ) {
+        if self.pending.len() >= MOST_PENDING {
+            let why = "too many requests are under way; wait for their answers";
+            let error = ErrorReply::new(ErrorCode::QueueFull, why).about(id).for_command(command);
+            return self.say(&ServerToDashboard::Error(error));
+        }
+        let (reply, answer) = oneshot::channel();
+        let request = request(reply);
+        let hub = self.dashboard.hub.clone();
+        self.pending.push(Box::pin(async move {
+            let ended = || Err(ErrorReply::new(ErrorCode::Internal, "the server is ending"));
+            let answer = if hub.ask(request).await { answer.await } else { Ok(ended()) };
+            Outcome::Say(match answer.unwrap_or_else(|_| ended()) {
+                Ok(()) => ServerToDashboard::Ack(Ack {
+                    message_id: id,
+                    success: true,
+                    command_id: command,
+                    ..Ack::default()
+                }),
+                Err(error) => ServerToDashboard::Error(error.about(id)),
+            })
+        }));
+    }
+
+    fn acknowledge(&mut self, id: Option<MessageId>, feed: &Feed) {
+        let ack = Ack {
+            message_id: id,
+            success: true,
+            subscriptions: Some(feed.subscriptions.clone()),
+            ..Ack::default()
+        };
+        self.say(&ServerToDashboard::Ack(ack));
+    }
+
+    fn pong(&mut self, ping: Ping) {
+        let pong = Pong { timestamp: ping.timestamp, latency: Some(0.0), sequence: ping.sequence };
+        self.say(&ServerToDashboard::Pong(pong));
+    }
+
+    fn say(&mut self, message: &ServerToDashboard) {
+        let (_, frame) = self.envelopes.frame(message, self.clock.now().wall);
+        if self.handle.control(frame).is_err() {
+            self.dashboard.counters.count("control_queue_full");
+            warn!(peer = %self.peer, "a dashboard does not read; its link is being ended");
+        }
+    }
+
+    fn decode(&mut self, text: &str) -> Option<(Option<MessageId>, DashboardToServer)> {
+        let limits = Limits::DEFAULT;
+        match wire::decode(text, &limits) {
+            Ok(envelope) => Some((envelope.id, envelope.message)),
+            Err(error) => {
+                self.dashboard.counters.count("undecodable");
+                debug!(peer = %self.peer, %error, "a dashboard sent what cannot be decoded");
+                let reply = ErrorReply::new(ErrorCode::InvalidMessage, error.to_string())
+                    .about(error.message_id)
+                    .for_command(error.command_id);
+                self.say(&ServerToDashboard::Error(reply));
+                if !self.quota.allow(&limits, self.clock.now().monotonic) {
+                    self.handle.close(CloseCause::TooManyUndecodable);
+                }
+                None
+            }
+        }
+    }
+}
+
+fn command_of(message: &DashboardToServer) -> Option<CommandId> {
+    match message {
+        DashboardToServer::CommandRequest(request) => request.command_id.clone(),
+        DashboardToServer::CommandCancel(cancel) => Some(cancel.command_id.clone()),
+        DashboardToServer::Init(_)
+        | DashboardToServer::Subscribe(_)
+        | DashboardToServer::Unsubscribe(_)
+        | DashboardToServer::Control(_)
+        | DashboardToServer::EmergencyStop(_)
+        | DashboardToServer::Ping(_)
+        | DashboardToServer::Pong(_)
+        | DashboardToServer::TokenRefresh(_)
+        | DashboardToServer::Unknown(_) => None,
+    }
+}
+
+fn from_store(chunk: crate::store::OutputChunk) -> LogChunk {
+    LogChunk {
+        incarnation: chunk.incarnation,
+        sequence: chunk.sequence,
+        stream: chunk.stream,
+        offset: chunk.offset,
+        bytes: chunk.bytes,
+        at: chunk.at,
+    }
+}
+
+async fn until(when: Option<tokio::time::Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,131 @@
+//! What is on the board, in the words that a dashboard understands.
+
+use crate::board::{AgentEntry, CommandEntry};
+use onsembl_protocol::command::{CommandView, Exit};
+use onsembl_protocol::id::{AgentId, CommandId};
+use onsembl_protocol::session::PresenceStatus;
+use onsembl_protocol::time::WallTime;
+use onsembl_protocol::wire::payload::{
+    AgentConnected, AgentDisconnect, AgentStatus, AgentSummary, AgentType, CommandComplete,
+    CommandPhase, CommandStatus,
+};
+
+/// The word for a status: the API's for a dashboard with extensions, the nearest that it knows for
+/// a legacy one.
+fn word(status: PresenceStatus, extended: bool) -> &'static str {
+    if extended { status.as_str() } else { status.legacy() }
+}
+
+/// The word for a status in a list of agents, where legacy dashboards expect the database's.
+fn listed(status: PresenceStatus) -> &'static str {
+    match status {
+        PresenceStatus::Online | PresenceStatus::Stale => "CONNECTED",
+        PresenceStatus::Connecting | PresenceStatus::TimedOut | PresenceStatus::Reconnecting => {
+            "CONNECTING"
+        }
+        PresenceStatus::Offline => "DISCONNECTED",
+        PresenceStatus::Error => "ERROR",
+    }
+}
+
+pub(super) fn summary(id: &AgentId, agent: &AgentEntry, extended: bool) -> AgentSummary {
+    let status = agent.presence.status;
+    AgentSummary {
+        agent_id: id.clone(),
+        name: agent.name.clone(),
+        agent_type: AgentType::parse(&agent.agent_type),
+        status: if extended { status.as_str() } else { listed(status) }.to_owned(),
+        version: agent.version.clone(),
+        capabilities: agent.capabilities.clone(),
+        last_heartbeat: agent.last_heard,
+        metrics: agent.metrics,
+    }
+}
+
+pub(super) fn status(id: &AgentId, agent: &AgentEntry, busy: bool, extended: bool) -> AgentStatus {
+    let presence = &agent.presence;
+    AgentStatus {
+        agent_id: id.clone(),
+        status: word(presence.status, extended).to_owned(),
+        activity_state: if busy { "PROCESSING" } else { "IDLE" }.to_owned(),
+        queued_commands: 0,
+        last_ping: agent.last_heard,
+        since: Some(presence.since),
+        because: Some(presence.because.clone()),
+        presence_version: Some(presence.version),
+        health_metrics: agent.metrics,
+    }
+}
+
+pub(super) fn came(id: &AgentId, agent: &AgentEntry, now: WallTime) -> AgentConnected {
+    AgentConnected {
+        agent_id: id.clone(),
+        agent_name: Some(agent.name.clone()),
+        agent_type: AgentType::parse(&agent.agent_type),
+        version: agent.version.clone(),
+        host_machine: agent.host.clone(),
+        capabilities: agent.capabilities.clone(),
+        timestamp: Some(now),
+    }
+}
+
+pub(super) fn went(id: &AgentId, agent: &AgentEntry, now: WallTime) -> AgentDisconnect {
+    AgentDisconnect {
+        agent_id: id.clone(),
+        reason: agent.presence.because.clone(),
+        timestamp: Some(now),
+    }
+}
+
+pub(super) fn command(id: &CommandId, entry: &CommandEntry, view: &CommandView) -> CommandStatus {
+    let phase = view.status.phase();
+    let failed = match phase {
+        CommandPhase::Failed | CommandPhase::OutcomeUnknown => true,
+        CommandPhase::Pending
+        | CommandPhase::Queued
+        | CommandPhase::Running
+        | CommandPhase::Completed
+        | CommandPhase::Cancelled
+        | CommandPhase::Unknown(_) => false,
+    };
+    let (exit_code, signal) = exit_numbers(view.exit);
+    CommandStatus {
+        command_id: id.clone(),
+        agent_id: Some(entry.agent.clone()),
+        status: phase,
+        because: Some(view.because.to_string()),
+        error: failed.then(|| view.because.to_string()),
+        exit_code,
+        signal,
+        started_at: view.started_at,
+        completed_at: view.ended_at,
+    }
+}
+
+/// The end of a command, for the terminal tab of a legacy dashboard.
+pub(super) fn complete(id: &CommandId, entry: &CommandEntry, view: &CommandView) -> CommandComplete {
+    let (exit_code, signal) = exit_numbers(view.exit);
+    let took = view.started_at.zip(view.ended_at).map(|(from, to)| {
+        u64::try_from(to.unix_millis().saturating_sub(from.unix_millis())).unwrap_or(0)
+    });
+    CommandComplete {
+        command_id: id.clone(),
+        agent_id: Some(entry.agent.clone()),
+        status: view.status.phase(),
+        exit_code: exit_code.or(signal.map(|s| 128 + s)),
+        signal,
+        duration_ms: took,
+        tokens_used: 0,
+        error: None,
+        timestamp: view.ended_at,
+        output: None,
+    }
+}
+
+fn exit_numbers(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
+    match exit {
+        Some(Exit::Code(code)) => (Some(code), None),
+        Some(Exit::Signal(signal)) => (None, Some(signal)),
+        None => (None, None),
+    }
+}

@@ -1,0 +1,198 @@
+//! The pages that are no WebSocket: health, readiness, agents.
+
+use super::App;
+use super::upgrade::{self, TokenQuery, identify, plain};
+use crate::auth::TokenKind;
+use crate::hub::{HubStats, Request as HubRequest};
+use crate::store::StoreHealth;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use axum::routing::get;
+use axum::{Json, Router};
+use onsembl_protocol::id::AgentId;
+use onsembl_protocol::wire::payload::ErrorCode;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tracing::warn;
+
+/// How long a page may wait for the hub.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// All routes. The WebSocket paths include the older ones that existing peers may be configured
+/// with (wire reference, divergence 19).
+pub(crate) fn router(app: App) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/api/agents", get(agents))
+        .route("/api/agents/{id}", get(agent).delete(delete_agent))
+        .route("/ws/agent", get(upgrade::agent))
+        .route("/ws", get(upgrade::agent))
+        .route("/v1/ws/agent", get(upgrade::agent))
+        .route("/v1/ws/agent/{id}", get(upgrade::agent))
+        .route("/ws/dashboard", get(upgrade::dashboard))
+        .route("/v1/ws/dashboard", get(upgrade::dashboard))
+        .fallback(not_found)
+        .with_state(app)
+}
+
+/// One agent, as the API shows it.
+#[derive(Debug, Serialize)]
+struct AgentView {
+    agent_id: String,
+    name: String,
+    agent_type: String,
+    status: &'static str,
+    since: String,
+    because: String,
+    version: String,
+    capabilities: Vec<String>,
+    last_heartbeat: Option<String>,
+    last_metrics: Option<Value>,
+}
+
+async fn not_found() -> Response<Body> {
+    plain(StatusCode::NOT_FOUND, "nothing here; see /healthz, /readyz, /api/agents\n")
+}
+
+/// The process lives: its hub answers. Counters of everything that went wrong or was borne.
+async fn healthz(State(app): State<App>) -> Response<Body> {
+    match stats(&app).await {
+        Some(stats) => {
+            let body = json!({ "status": "ok", "hub": stats, "counters": app.counters.snapshot() });
+            Json(body).into_response()
+        }
+        None => {
+            let body = Json(json!({ "status": "the hub does not answer" }));
+            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+        }
+    }
+}
+
+/// New peers can be served: the hub answers and the database takes writes.
+async fn readyz(State(app): State<App>) -> Response<Body> {
+    let health = *app.store.health().borrow();
+    let (ready, why) = match (health, stats(&app).await) {
+        (StoreHealth::Healthy, Some(_)) => (true, "ready".to_owned()),
+        (StoreHealth::Healthy, None) => (false, "the hub does not answer".to_owned()),
+        (troubled @ StoreHealth::Troubled { .. }, _) => (false, troubled.to_string()),
+    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": ready, "because": why }))).into_response()
+}
+
+async fn stats(app: &App) -> Option<HubStats> {
+    let (reply, answer) = oneshot::channel();
+    let ask = async {
+        if app.hub.ask(HubRequest::Stats(reply)).await { answer.await.ok() } else { None }
+    };
+    tokio::time::timeout(PATIENCE, ask).await.ok().flatten()
+}
+
+async fn agents(
+    State(app): State<App>,
+    Query(query): Query<TokenQuery>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    match views(&app, &headers, &query).await {
+        Ok(agents) => Json(json!({ "total": agents.len(), "agents": agents })).into_response(),
+        Err(refused) => refused,
+    }
+}
+
+async fn agent(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(query): Query<TokenQuery>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    match views(&app, &headers, &query).await {
+        Ok(agents) => match agents.into_iter().find(|a| a.agent_id == id) {
+            Some(agent) => Json(agent).into_response(),
+            None => problem(StatusCode::NOT_FOUND, "no agent of yours has this id"),
+        },
+        Err(refused) => refused,
+    }
+}
+
+/// Status, since and because come from the live machines; the latest heartbeat is read back from
+/// the database, so that what is shown is what was really recorded.
+async fn views(
+    app: &App,
+    headers: &HeaderMap,
+    query: &TokenQuery,
+) -> Result<Vec<AgentView>, Response<Body>> {
+    let identity = identify(app, headers, query, TokenKind::Dashboard)
+        .await
+        .map_err(|refusal| refusal.response(app))?;
+    let beats = match app.store.agent_heartbeats(Some(&identity.user)).await {
+        Ok(beats) => beats,
+        Err(error) => {
+            app.counters.count("heartbeats_not_read");
+            warn!(%error, "recorded heartbeats cannot be read; showing none");
+            Vec::new()
+        }
+    };
+    let mut beats: HashMap<AgentId, _> = beats.into_iter().map(|b| (b.agent.clone(), b)).collect();
+    let board = app.boards.of(&identity.user);
+    let content = board.look();
+    Ok(content
+        .agents
+        .iter()
+        .map(|(id, agent)| {
+            let beat = beats.remove(id);
+            let (at, metrics) = beat.map_or((None, None), |b| (b.at, b.metrics));
+            AgentView {
+                agent_id: id.to_string(),
+                name: agent.name.clone(),
+                agent_type: agent.agent_type.clone(),
+                status: agent.presence.status.as_str(),
+                since: agent.presence.since.to_string(),
+                because: agent.presence.because.clone(),
+                version: agent.version.clone(),
+                capabilities: agent.capabilities.clone(),
+                last_heartbeat: at.map(|at| at.to_string()),
+                last_metrics: metrics,
+            }
+        })
+        .collect())
+}
+
+async fn delete_agent(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(query): Query<TokenQuery>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let identity = match identify(&app, &headers, &query, TokenKind::Dashboard).await {
+        Ok(identity) => identity,
+        Err(refusal) => return refusal.response(&app),
+    };
+    let (reply, answer) = oneshot::channel();
+    let request =
+        HubRequest::DeleteAgent { user: identity.user, agent: AgentId::new(id), reply };
+    let ask = async {
+        if app.hub.ask(request).await { answer.await.ok() } else { None }
+    };
+    // Long enough for a database that is held for a while; the deletion goes on in any case.
+    match tokio::time::timeout(Duration::from_secs(30), ask).await.ok().flatten() {
+        Some(Ok(())) => StatusCode::NO_CONTENT.into_response(),
+        Some(Err(error)) => {
+            let status = match error.code {
+                ErrorCode::AgentNotFound => StatusCode::NOT_FOUND,
+                _ => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            problem(status, &error.message)
+        }
+        None => problem(StatusCode::SERVICE_UNAVAILABLE, "the server did not answer in time"),
+    }
+}
+
+fn problem(status: StatusCode, why: &str) -> Response<Body> {
+    (status, Json(json!({ "error": why }))).into_response()
+}

@@ -1,0 +1,35 @@
+//! HTTP: the accept loop, the upgrade to WebSocket, and the few pages that are no WebSocket.
+
+mod accept;
+mod api;
+mod upgrade;
+
+pub(crate) use accept::{AcceptLimits, accept};
+pub(crate) use api::router;
+
+use crate::auth::Tokens;
+use crate::board::Boards;
+use crate::dashboard::Dashboard;
+use crate::hub::HubHandle;
+use crate::store::Store;
+use onsembl_transport::counters::Counters;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio_util::task::TaskTracker;
+
+/// What every request handler may use.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    pub(crate) tokens: Tokens,
+    pub(crate) boards: Boards,
+    pub(crate) store: Store,
+    pub(crate) hub: HubHandle,
+    pub(crate) counters: Counters,
+    pub(crate) dashboard: Arc<Dashboard>,
+    /// Upgraded links outlive their request; the server waits for them when it ends.
+    pub(crate) links: TaskTracker,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);

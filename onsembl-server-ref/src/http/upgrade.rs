@@ -1,0 +1,170 @@
+//! From an HTTP request to a link: who is asking is settled before the upgrade.
+
+use super::{App, Peer};
+use crate::auth::{Identity, TokenError, TokenKind};
+use crate::dashboard;
+use crate::hub::Request as HubRequest;
+use axum::body::Body;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use onsembl_transport::server::LinkTicket;
+use onsembl_transport::{BufferSizes, Link, LinkLimits, websocket};
+use serde::Deserialize;
+use tracing::{debug, info, warn};
+
+/// The one query parameter that is looked at. Browsers cannot set headers on a WebSocket.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct TokenQuery {
+    #[serde(default)]
+    token: Option<String>,
+}
+
+pub(super) async fn agent(
+    State(app): State<App>,
+    Query(query): Query<TokenQuery>,
+    request: Request,
+) -> Response<Body> {
+    let identity = match identify(&app, request.headers(), &query, TokenKind::Agent).await {
+        Ok(identity) => identity,
+        Err(refusal) => return refusal.response(&app),
+    };
+    let limits = LinkLimits::DEFAULT;
+    upgrade(app.clone(), request, limits, move |link| async move {
+        let ticket = LinkTicket { link, auth: identity };
+        if !app.hub.ask(HubRequest::AgentLink(ticket)).await {
+            debug!("an agent came while the server was ending");
+        }
+    })
+}
+
+pub(super) async fn dashboard(
+    State(app): State<App>,
+    Query(query): Query<TokenQuery>,
+    request: Request,
+) -> Response<Body> {
+    let identity = match identify(&app, request.headers(), &query, TokenKind::Dashboard).await {
+        Ok(identity) => identity,
+        Err(refusal) => return refusal.response(&app),
+    };
+    let limits = LinkLimits { buffers: BufferSizes::LARGE, ..LinkLimits::DEFAULT };
+    let shared = (*app.dashboard).clone();
+    upgrade(app, request, limits, move |link| dashboard::serve(link, identity, shared))
+}
+
+/// Why somebody is not let in.
+pub(super) struct Refusal {
+    status: StatusCode,
+    why: String,
+}
+
+impl Refusal {
+    pub(super) fn response(&self, app: &App) -> Response<Body> {
+        app.counters.count("refused_tokens");
+        debug!(status = %self.status, why = self.why, "refused");
+        plain(self.status, &self.why)
+    }
+}
+
+/// Who asks: 401 if that is not known, 403 if they must stay away.
+pub(super) async fn identify(
+    app: &App,
+    headers: &HeaderMap,
+    query: &TokenQuery,
+    kind: TokenKind,
+) -> Result<Identity, Refusal> {
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .map(str::trim);
+    let token = bearer.or(query.token.as_deref());
+    let identity = app.tokens.verify(token, kind).map_err(|error: TokenError| Refusal {
+        status: StatusCode::UNAUTHORIZED,
+        why: error.to_string(),
+    })?;
+    match app.store.is_revoked(&identity.token_id).await {
+        Ok(false) => Ok(identity),
+        Ok(true) => Err(Refusal {
+            status: StatusCode::FORBIDDEN,
+            why: "the token was revoked; stay away".to_owned(),
+        }),
+        Err(error) => {
+            // Whether it was revoked is not known, so nobody is let in; but nobody is sent away
+            // for good either.
+            warn!(%error, "cannot look up revoked tokens");
+            Err(Refusal {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                why: "the database cannot be read now; come back later".to_owned(),
+            })
+        }
+    }
+}
+
+fn upgrade<F, Fut>(app: App, mut request: Request, limits: LinkLimits, then: F) -> Response<Body>
+where
+    F: FnOnce(Link) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send,
+{
+    let peer = request.extensions().get::<Peer>().map_or_else(String::new, |p| p.0.to_string());
+    let accept = match websocket_key(request.headers()) {
+        Ok(key) => websocket::accept_key(key),
+        Err(why) => return plain(StatusCode::BAD_REQUEST, why),
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    let links = app.links.clone();
+    links.spawn(async move {
+        match tokio::time::timeout(limits.handshake, upgraded).await {
+            Ok(Ok(stream)) => {
+                let link = websocket::upgraded(TokioIo::new(stream), Vec::new(), peer, limits).await;
+                then(link).await;
+            }
+            Ok(Err(error)) => {
+                app.counters.count("upgrade_failures");
+                info!(peer, %error, "an upgrade failed");
+            }
+            Err(_) => {
+                app.counters.count("upgrade_timeouts");
+                info!(peer, "an upgrade took too long");
+            }
+        }
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    let _ = headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let _ = headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(&accept) {
+        let _ = headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+/// The key of a correct upgrade request (RFC 6455, section 4.2.1), or what is wrong with it.
+fn websocket_key(headers: &HeaderMap) -> Result<&str, &'static str> {
+    let says = |name: header::HeaderName, word: &str| {
+        headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).any(|v| {
+            v.split(',').any(|part| part.trim().eq_ignore_ascii_case(word))
+        })
+    };
+    if !says(header::CONNECTION, "upgrade") || !says(header::UPGRADE, "websocket") {
+        return Err("this address speaks WebSocket only; ask for an upgrade\n");
+    }
+    if !says(header::SEC_WEBSOCKET_VERSION, "13") {
+        return Err("only WebSocket version 13 is spoken here\n");
+    }
+    headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .and_then(|key| key.to_str().ok())
+        .filter(|key| key.len() == 24)
+        .ok_or("the header Sec-WebSocket-Key is missing or wrong\n")
+}
+
+pub(super) fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text.to_owned()));
+    *response.status_mut() = status;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let _ = response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
+}
