@@ -1,5 +1,10 @@
 //! The reference agent of Onsembl: runs commands on this machine for a control server.
+//!
+//! [`engine::run`] is the agent; [`cli`] is its command line. The decisions are in
+//! [`onsembl_protocol`], the links in [`onsembl_transport`].
 
+pub mod cli;
+pub mod engine;
 pub mod process;
 pub mod state_dir;
 pub mod status_file;

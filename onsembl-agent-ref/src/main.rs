@@ -1,1 +1,7 @@
-fn main() {}
+//! `onsembl-agent`. All of it is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    onsembl_agent_ref::cli::main()
+}

@@ -318,7 +318,9 @@ impl Commands {
             }
         }
         self.settle(id);
-        self.on_confirmed(id);
+        self.due.forget(id);
+        self.reported.remove(id);
+        self.confirm(id);
         self.read_on();
     }
 
@@ -408,5 +410,6 @@ impl Commands {
 /// command, for as long as the server lives, and within the 31 bits that existing databases take.
 /// The start in seconds, which repeats after 4.5 hours, and 65,536 numbers for each.
 pub(super) fn legacy_sequence(incarnation: Incarnation, sequence: u64) -> u64 {
-    ((incarnation.0 / 1000) % (1 << 14)) << 16 | sequence & 0x3fff_ffff
+    let second = (incarnation.0 / 1000) % (1 << 14);
+    (second << 16) + (sequence & 0x3fff_ffff)
 }

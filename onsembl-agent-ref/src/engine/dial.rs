@@ -2,7 +2,6 @@
 
 use super::options::{AgentOptions, TokenSourceKind};
 use onsembl_protocol::id::AgentId;
-use onsembl_transport::counters::Counters;
 use onsembl_transport::secret::{Secret, TokenFile, TokenSource};
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::websocket::{DialerError, WebSocketDialer};
@@ -17,7 +16,6 @@ const PATH: &str = "/ws/agent";
 pub(super) struct Papers {
     token: Token,
     agent: Arc<Mutex<Option<AgentId>>>,
-    counters: Counters,
 }
 
 #[derive(Clone, Debug)]
@@ -27,12 +25,12 @@ enum Token {
 }
 
 impl Papers {
-    pub(super) fn new(token: &TokenSourceKind, counters: Counters) -> Self {
+    pub(super) fn new(token: &TokenSourceKind) -> Self {
         let token = match token {
             TokenSourceKind::Literal(token) => Token::Literal(Arc::new(Mutex::new(token.clone()))),
             TokenSourceKind::File(path) => Token::File(TokenFile(path.clone())),
         };
-        Self { token, agent: Arc::default(), counters }
+        Self { token, agent: Arc::default() }
     }
 
     /// A dialer that shows these papers.
@@ -47,11 +45,11 @@ impl Papers {
             }))
     }
 
+    /// A failure is counted by whoever dials, as a failed dial.
     fn token(&self) -> io::Result<Secret> {
         match &self.token {
             Token::Literal(token) => Ok(lock(token).clone()),
             Token::File(file) => file.token().inspect_err(|error| {
-                self.counters.count("token_file_failures");
                 tracing::warn!(%error, "there is no token to show; the next dial tries again");
             }),
         }
@@ -61,7 +59,6 @@ impl Papers {
     pub(super) fn renew(&self, newer: &str) {
         match &self.token {
             _ if newer.trim().is_empty() => {
-                self.counters.count("empty_token_refreshes");
                 tracing::warn!("the server offered an empty token; keeping the one in use");
             }
             Token::Literal(token) => {
@@ -94,7 +91,7 @@ mod tests {
     #[test]
     fn a_newer_token_replaces_a_literal_one_and_never_a_file() {
         let literal = TokenSourceKind::Literal(Secret::new("old"));
-        let papers = Papers::new(&literal, Counters::default());
+        let papers = Papers::new(&literal);
         papers.renew(" ");
         assert_eq!(papers.token().unwrap().expose(), "old");
         papers.renew("new");
@@ -103,11 +100,10 @@ mod tests {
 
         let dir = tempfile::tempdir().unwrap();
         let file = TokenSourceKind::File(dir.path().join("token"));
-        let papers = Papers::new(&file, Counters::default());
+        let papers = Papers::new(&file);
         assert!(papers.token().is_err());
         std::fs::write(dir.path().join("token"), "from the file\n").unwrap();
         papers.renew("new");
         assert_eq!(papers.token().unwrap().expose(), "from the file");
-        assert_eq!(papers.counters.snapshot().get("token_file_failures"), Some(&1));
     }
 }

@@ -35,6 +35,11 @@ impl Due {
         self.reports.insert(report.command_id.clone(), report);
     }
 
+    pub(super) fn forget(&mut self, command: &CommandId) {
+        self.acknowledgements.remove(command);
+        self.reports.remove(command);
+    }
+
     pub(super) fn next(&mut self) -> Option<Word> {
         let runs = self.acknowledgements.pop_first().map(Word::Runs);
         runs.or_else(|| self.reports.pop_first().map(|(_, report)| Word::Over(report)))

@@ -124,7 +124,7 @@ async fn a_background_process_survives_writing_after_the_end() {
     let spec = ProcessSpec {
         working_directory: Some(dir.path().to_owned()),
         ..ProcessSpec::shell(
-            "(while [ ! -e go ]; do sleep 0.05; done; seq 1 100000; echo yes > survived) & :",
+            "(while [ ! -e go ]; do sleep 0.05; done; seq 1 100000 && echo yes > survived) & :",
         )
     };
     let done = start_spec(&spec, 4).done().await;

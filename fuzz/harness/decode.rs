@@ -1,0 +1,30 @@
+// What must hold for any bytes that a peer sends. Shared by the fuzz target and by the test that
+// replays the corpus on a stable compiler.
+
+use onsembl_protocol::id::MessageId;
+use onsembl_protocol::limits::Limits;
+use onsembl_protocol::time::WallTime;
+use onsembl_protocol::wire::{
+    self, AgentToServer, Bounded, DashboardToServer, MessageSet, ServerToAgent, ServerToDashboard,
+};
+
+/// Decoding never panics; what was decoded is written in a form that is read again as the same.
+pub fn decode(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    both_ways::<AgentToServer>(text);
+    both_ways::<ServerToAgent>(text);
+    both_ways::<DashboardToServer>(text);
+    both_ways::<ServerToDashboard>(text);
+}
+
+fn both_ways<M: MessageSet + Bounded + PartialEq + core::fmt::Debug>(text: &str) {
+    // A canonical form may be longer than what it was read from (escapes, both names of a field).
+    let limits = Limits { message_bytes: 4 << 20, ..Limits::DEFAULT };
+    let Ok(first) = wire::decode::<M>(text, &limits) else { return };
+    let id = MessageId::new("m");
+    let canonical = wire::encode(&id, WallTime::from_unix_millis(1_700_000_000_000), &first.message);
+    let second = wire::decode::<M>(&canonical, &limits)
+        .unwrap_or_else(|error| panic!("our own form is not read: {error}\n{canonical}"));
+    let again = wire::encode(&id, WallTime::from_unix_millis(1_700_000_000_000), &second.message);
+    assert_eq!(canonical, again, "the canonical form is not stable");
+}

@@ -1,0 +1,127 @@
+//! The command line: what can be said, and what the exit code says. Others script against it.
+
+mod run;
+mod status;
+
+use clap::{Args, Parser, Subcommand};
+use onsembl_transport::secret::Secret;
+use std::convert::Infallible;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// It worked; for `status`, an agent is live.
+const OK: u8 = 0;
+/// It failed; the reason is on stderr.
+const FAILED: u8 = 1;
+/// For `status`: no agent is live.
+const NOT_RUNNING: u8 = 3;
+
+/// The agent of Onsembl: runs commands on this machine for a control server.
+#[derive(Debug, Parser)]
+#[command(name = "onsembl-agent", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Connect to a server and run what it asks for, until stopped.
+    Run(RunArgs),
+    /// Show what an agent on this machine says of itself.
+    ///
+    /// Exit code 0: it is live; 3: it is not running; 2: the command line is wrong; 1: anything else.
+    Status(StatusArgs),
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The server, as http, https, ws or wss URL.
+    #[arg(long, env = "ONSEMBL_SERVER", value_name = "URL")]
+    server: String,
+    #[command(flatten)]
+    token: TokenArgs,
+    /// The name people know this agent by.
+    #[arg(long, env = "ONSEMBL_NAME")]
+    name: String,
+    /// What runs behind it: claude, gemini, codex or custom.
+    #[arg(long = "type", env = "ONSEMBL_TYPE", value_name = "TYPE", default_value = "custom")]
+    agent_type: String,
+    /// Where it keeps its key and its status [default: ~/.local/state/onsembl/NAME].
+    #[arg(long, env = "ONSEMBL_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// A PEM file with the certificates to trust, instead of those of the operating system.
+    #[arg(long, env = "ONSEMBL_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// What to log to stderr: error, warn, info, debug, trace, or directives like
+    /// `info,onsembl_transport=debug`.
+    #[arg(long, env = "ONSEMBL_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct TokenArgs {
+    /// The token. Other users of this machine can see arguments; prefer a file or ONSEMBL_TOKEN.
+    #[arg(long, env = "ONSEMBL_TOKEN", hide_env_values = true, value_parser = secret)]
+    token: Option<Secret>,
+    /// A file that holds the token and nothing else, read anew at each dial.
+    #[arg(long, env = "ONSEMBL_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    /// The state directory of the agent.
+    #[arg(long, env = "ONSEMBL_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// The name of the agent, if it was given no state directory. Without either, every agent at
+    /// the default place is shown.
+    #[arg(long, env = "ONSEMBL_NAME")]
+    name: Option<String>,
+    /// As JSON: one object, or a list of objects if there are several agents to show.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Never fails, so that no error message can repeat the token.
+fn secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => run::run(args).map(|()| OK),
+        Command::Status(args) => status::status(&args),
+    };
+    ExitCode::from(done.unwrap_or_else(|error| {
+        // If stderr is gone there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "onsembl-agent: {error:#}");
+        FAILED
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_token_is_shown_nowhere() {
+        let args = ["onsembl-agent", "run", "--server", "ws://h", "--name", "n"];
+        let cli = Cli::try_parse_from(args.iter().chain(&["--token", "swordfish"])).unwrap();
+        assert!(!format!("{cli:?}").contains("swordfish"));
+        let both = ["--token", "swordfish", "--token-file", "f"];
+        let error = Cli::try_parse_from(args.iter().chain(&both)).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(!error.to_string().contains("swordfish"));
+        assert_eq!(Cli::try_parse_from(args).unwrap_err().exit_code(), 2);
+    }
+}

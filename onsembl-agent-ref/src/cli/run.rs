@@ -1,0 +1,99 @@
+//! `onsembl-agent run`: from arguments, signals and a log to the engine.
+
+use super::RunArgs;
+use crate::engine::{self, AgentEnd, AgentOptions, TokenSourceKind};
+use anyhow::{Context, Result};
+use onsembl_protocol::wire::payload::AgentType;
+use std::io::{self, IsTerminal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Threads that carry links and processes. The work is waiting; two keep one slow call from
+/// holding up heartbeats.
+const THREADS: usize = 2;
+
+pub(super) fn run(args: RunArgs) -> Result<()> {
+    log_to_stderr(&args.log)?;
+    let options = options(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime of the agent")?;
+    let end = runtime.block_on(async {
+        let stop = stop_signals()?;
+        anyhow::Ok(engine::run(options, stop).await?)
+    })?;
+    match end {
+        AgentEnd::Shutdown => tracing::info!("stopped"),
+        AgentEnd::StoppedByServer => tracing::info!("stopped by order of the server"),
+    }
+    Ok(())
+}
+
+fn options(args: RunArgs) -> Result<AgentOptions> {
+    let token = match (args.token.token, args.token.token_file) {
+        (Some(token), _) => TokenSourceKind::Literal(token),
+        (None, Some(file)) => TokenSourceKind::File(file),
+        (None, None) => anyhow::bail!("no token is given; use --token-file or --token"),
+    };
+    Ok(AgentOptions {
+        agent_type: AgentType::parse(&args.agent_type),
+        state_dir: args.state_dir,
+        tls_ca: args.tls_ca,
+        ..AgentOptions::new(args.server, token, args.name)
+    })
+}
+
+fn log_to_stderr(filter: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(filter).with_context(|| {
+        format!("--log {filter:?} is not understood; use error, warn, info, debug or trace")
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
+    Ok(())
+}
+
+/// Completes at the first signal that asks this process to end.
+fn stop_signals() -> Result<impl Future<Output = ()>> {
+    let listen = |kind| signal(kind).context("cannot listen for signals");
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    // Closing the terminal must not leave processes behind either; but who started us with the
+    // signal ignored (nohup) wants us to stay.
+    let mut hangup = match hangup_is_ignored() {
+        true => None,
+        false => Some(listen(SignalKind::hangup())?),
+    };
+    Ok(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            () = received(hangup.as_mut()) => "SIGHUP",
+        };
+        tracing::info!(signal = name, "asked to stop");
+    })
+}
+
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            let _ = signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether `SIGHUP` (number 1, the lowest bit) was ignored when we were started, as far as `/proc`
+/// tells.
+fn hangup_is_ignored() -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
+}

@@ -1,0 +1,218 @@
+//! `onsembl-agent status`: reads status files, tells the live from the stale, and shows them.
+
+use super::{NOT_RUNNING, OK, StatusArgs};
+use crate::state_dir::{StateDirError, default_base, locate};
+use crate::status_file::{AgentStatusFile, is_live};
+use anyhow::{Context, Result};
+use onsembl_protocol::time::WallTime;
+use onsembl_transport::clock::SystemClock;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// One agent as its directory shows it.
+#[derive(Debug, Serialize)]
+struct Found {
+    live: bool,
+    state_dir: PathBuf,
+    #[serde(flatten)]
+    said: AgentStatusFile,
+}
+
+pub(super) fn status(args: &StatusArgs) -> Result<u8> {
+    let named = match (&args.state_dir, &args.name) {
+        (Some(dir), _) => Some(dir.clone()),
+        (None, Some(name)) => Some(locate(None, name)?),
+        (None, None) => None,
+    };
+    let (found, place) = match named {
+        Some(dir) => (look(&dir)?.into_iter().collect(), dir),
+        None => {
+            let base = default_base()?;
+            (look_under(&base)?, base)
+        }
+    };
+    let now = SystemClock::new().now().wall;
+    let text = match found.as_slice() {
+        [] => {
+            let _ = writeln!(io::stderr(), "no agent has run with its state in {}", place.display());
+            return Ok(NOT_RUNNING);
+        }
+        [one] if args.json => json(one)?,
+        [one] => table(one, now),
+        several if args.json => json(&several)?,
+        several => list(several),
+    };
+    io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
+    Ok(if found.iter().any(|agent| agent.live) { OK } else { NOT_RUNNING })
+}
+
+/// The file is read first: if the agent ends in between, what it says is called stale, not live.
+fn look(dir: &Path) -> Result<Option<Found>, StateDirError> {
+    let Some(said) = AgentStatusFile::read(dir)? else { return Ok(None) };
+    Ok(Some(Found { live: is_live(dir)?, state_dir: dir.to_owned(), said }))
+}
+
+fn look_under(base: &Path) -> Result<Vec<Found>> {
+    let entries = match std::fs::read_dir(base) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", base.display()));
+        }
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot read {}", base.display()))?.path();
+        if !path.is_dir() {
+            continue;
+        }
+        match look(&path) {
+            Ok(agent) => found.extend(agent),
+            // One damaged file must not hide the others.
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "onsembl-agent: {error}");
+            }
+        }
+    }
+    found.sort_by(|a, b| a.state_dir.cmp(&b.state_dir));
+    Ok(found)
+}
+
+fn json(value: &impl Serialize) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(value).context("cannot write the status as JSON")?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn state(agent: &Found) -> String {
+    match agent.live {
+        true => agent.said.state.clone(),
+        false => format!("not running (last known: {})", agent.said.state),
+    }
+}
+
+fn table(agent: &Found, now: WallTime) -> String {
+    let said = &agent.said;
+    let since = |time: &Option<String>| match time {
+        Some(time) => with_age(time, now),
+        None => "-".to_owned(),
+    };
+    let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let rows = [
+        ("agent", said.name.clone()),
+        ("state", state(agent)),
+        ("since", with_age(&said.since, now)),
+        ("because", said.because.clone()),
+        ("server", said.server.clone()),
+        ("agent id", or_none(said.agent_id.clone())),
+        ("epoch", or_none(said.epoch.map(|epoch| epoch.to_string()))),
+        ("heartbeat sent", since(&said.last_heartbeat_sent)),
+        ("heartbeat answered", since(&said.last_heartbeat_answered)),
+        ("running commands", said.running_commands.to_string()),
+        ("process", said.pid.to_string()),
+    ];
+    aligned(&rows.map(|(label, value)| [label.to_owned(), value]))
+}
+
+fn list(agents: &[Found]) -> String {
+    let heads = ["AGENT", "STATE", "SERVER", "STATE DIRECTORY"].map(str::to_owned);
+    let rows = agents.iter().map(|agent| {
+        let dir = agent.state_dir.display().to_string();
+        [agent.said.name.clone(), state(agent), agent.said.server.clone(), dir]
+    });
+    aligned(&std::iter::once(heads).chain(rows).collect::<Vec<_>>())
+}
+
+/// Rows of texts, with each column as wide as its widest text but the last one.
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, text) in widths.iter_mut().zip(row) {
+            *width = text.chars().count().max(*width);
+        }
+    }
+    let mut table = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (width, text) in widths.iter().zip(row) {
+            // Writing to a text cannot fail.
+            let _ = write!(line, "{text:width$}  ");
+        }
+        table.push_str(line.trim_end());
+        table.push('\n');
+    }
+    table
+}
+
+fn with_age(time: &str, now: WallTime) -> String {
+    let age = WallTime::parse_rfc3339(time)
+        .and_then(|at| u64::try_from(now.unix_millis().saturating_sub(at.unix_millis())).ok())
+        .map(|ms| humantime::format_duration(Duration::from_secs(ms / 1000)));
+    match age {
+        Some(age) => format!("{time} ({age} ago)"),
+        None => time.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(name: &str, live: bool) -> Found {
+        let said = AgentStatusFile {
+            pid: 7,
+            name: name.to_owned(),
+            server: "wss://host/ws/agent".to_owned(),
+            state: "connected".to_owned(),
+            since: "2026-01-02T03:04:05.000Z".to_owned(),
+            because: "the server accepted the hello".to_owned(),
+            agent_id: Some("id-1".to_owned()),
+            epoch: Some(3),
+            last_heartbeat_sent: Some("2026-01-02T03:05:05.000Z".to_owned()),
+            last_heartbeat_answered: None,
+            running_commands: 2,
+            updated_at: "2026-01-02T03:05:05.000Z".to_owned(),
+        };
+        Found { live, state_dir: PathBuf::from("/state").join(name), said }
+    }
+
+    #[test]
+    fn one_agent_is_a_table() {
+        let now = WallTime::parse_rfc3339("2026-01-02T03:05:10Z").unwrap();
+        let text = "\
+agent               builder
+state               connected
+since               2026-01-02T03:04:05.000Z (1m 5s ago)
+because             the server accepted the hello
+server              wss://host/ws/agent
+agent id            id-1
+epoch               3
+heartbeat sent      2026-01-02T03:05:05.000Z (5s ago)
+heartbeat answered  -
+running commands    2
+process             7
+";
+        assert_eq!(table(&agent("builder", true), now), text);
+    }
+
+    #[test]
+    fn several_agents_are_a_list_and_the_stale_are_told_from_the_live() {
+        let text = "\
+AGENT  STATE                                SERVER               STATE DIRECTORY
+a      connected                            wss://host/ws/agent  /state/a
+bb     not running (last known: connected)  wss://host/ws/agent  /state/bb
+";
+        assert_eq!(list(&[agent("a", true), agent("bb", false)]), text);
+    }
+
+    #[test]
+    fn json_says_whether_it_is_live() {
+        let value: serde_json::Value = serde_json::from_str(&json(&agent("a", false)).unwrap()).unwrap();
+        assert_eq!(value["live"], false);
+        assert_eq!(value["state"], "connected");
+        assert_eq!(value["state_dir"], "/state/a");
+    }
+}

@@ -1,0 +1,421 @@
+//! The loop: what happens next, and who acts on it.
+
+use super::commands::{Commands, legacy_sequence};
+use super::dial::Papers;
+use super::due::{Rules, Word};
+use super::error::AgentError;
+use super::notes::StoppedBy;
+use super::options::{AgentEnd, AgentOptions};
+use super::status::StatusKeeper;
+use super::stopping::{Left, Stopping, Why};
+use super::vitals::{self, Load};
+use crate::process::ProcessEvent;
+use crate::state_dir::StateDir;
+use crate::status_file::public_server;
+use onsembl_protocol::id::{ChunkSequence, CommandId, InstanceId};
+use onsembl_protocol::limits::Limits;
+use onsembl_protocol::output::Chunk;
+use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus};
+use onsembl_protocol::time::{Deadline, Timestamp};
+use onsembl_protocol::wire::payload::{
+    AgentControl, AgentErrorReport, AgentErrorType, CommandAck, CommandAckStatus, ControlAction,
+    ErrorCode, Feature, OutputContent, TerminalOutput,
+};
+use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
+use onsembl_transport::agent::{AgentDriver, AgentNotice, AgentProfile, DriverConfig};
+use onsembl_transport::clock::SystemClock;
+use onsembl_transport::counters::Counters;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long a report may go unconfirmed within a session before it is said again.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long the last link may take to close. Above the link's own close timeout.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// One running agent.
+pub(super) struct Agent {
+    driver: AgentDriver,
+    commands: Commands,
+    events: mpsc::Receiver<ProcessEvent<CommandId>>,
+    status: StatusKeeper,
+    papers: Papers,
+    load: Arc<Load>,
+    clock: SystemClock,
+    counters: Counters,
+    /// What holds in the current session; none outside of one.
+    rules: Option<Rules>,
+    repeat_at: Deadline,
+    unconfirmed_at: Option<Timestamp>,
+    stopping: Option<Stopping>,
+}
+
+/// What the loop was woken by.
+enum Event {
+    Notice(AgentNotice),
+    Process(ProcessEvent<CommandId>),
+    Time,
+    Shutdown,
+}
+
+impl Agent {
+    pub(super) async fn new(options: AgentOptions) -> Result<Self, AgentError> {
+        options.check()?;
+        let papers = Papers::new(&options.token);
+        let opened = {
+            let (options, papers) = (options.clone(), papers.clone());
+            tokio::task::spawn_blocking(move || {
+                let dir = StateDir::open(options.state_dir.clone(), &options.name)?;
+                Ok::<_, AgentError>((dir, papers.dialer(&options)?))
+            })
+        };
+        let (dir, dialer) =
+            opened.await.map_err(|error| AgentError::Internal(error.to_string()))??;
+        let load = Arc::new(Load::default());
+        let driver = AgentDriver::with_config(
+            dialer,
+            profile(&options, &dir),
+            DriverConfig::default(),
+            fastrand::u64(..),
+        );
+        let (clock, counters) = (driver.clock(), driver.counters().clone());
+        let driver = driver.with_vitals(vitals::source(Arc::clone(&load), &counters));
+        let (commands, events) = Commands::new(clock, counters.clone());
+        let server = public_server(&options.server);
+        tracing::info!(name = %options.name, %server, state = %dir.path().display(), "agent started");
+        let (observer, name) = (options.observer, options.name);
+        let status =
+            StatusKeeper::new(dir, name, server, clock, counters.clone(), observer);
+        Ok(Self {
+            driver,
+            commands,
+            events,
+            status,
+            papers,
+            load,
+            clock,
+            counters,
+            rules: None,
+            repeat_at: Deadline::Never,
+            unconfirmed_at: None,
+            stopping: None,
+        })
+    }
+
+    pub(super) async fn run(
+        mut self,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<AgentEnd, AgentError> {
+        let mut shutdown = std::pin::pin!(shutdown);
+        self.driver.start();
+        let why = loop {
+            self.speak();
+            let now = self.clock.now().monotonic;
+            let mut wake = self.commands.deadline().min(self.repeat_at);
+            if let Some(mut stopping) = self.stopping {
+                match stopping.wait(self.left(), now) {
+                    Some(deadline) => wake = wake.min(deadline),
+                    None => break stopping.why,
+                }
+                self.stopping = Some(stopping);
+            }
+            let event = tokio::select! {
+                notice = self.driver.next() => Event::Notice(notice),
+                Some(event) = self.events.recv() => Event::Process(event),
+                () = self.clock.sleep_until(wake) => Event::Time,
+                () = &mut shutdown, if self.stopping.is_none() => Event::Shutdown,
+                () = self.status.keep() => Event::Time,
+            };
+            self.on_event(event);
+        };
+        self.farewell().await;
+        why.outcome()
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Process(ProcessEvent::Output { key, stream, bytes }) => {
+                // The one event of which there are many, and which changes nothing below.
+                return self.commands.on_output(&key, stream, bytes);
+            }
+            Event::Process(ProcessEvent::Ended { key, exit, group_empty }) => {
+                self.commands.on_ended(&key, exit, group_empty);
+            }
+            Event::Notice(notice) => self.on_notice(notice),
+            Event::Time => {
+                self.commands.expire();
+                if self.repeat_at.is_due(self.clock.now().monotonic) {
+                    self.repeat_at = Deadline::Never;
+                    if self.commands.awaits_confirmation() {
+                        self.counters.count("reports_repeated");
+                        tracing::warn!("the server has not confirmed a report; saying it again");
+                        self.commands.repeat_reports();
+                    }
+                }
+            }
+            Event::Shutdown => {
+                tracing::info!("stopping");
+                self.stop(Why::Shutdown, false);
+            }
+        }
+        self.driver.profile_mut().open_commands =
+            self.commands.open(Limits::DEFAULT.list_entries);
+        self.load.running.store(self.commands.running() as u64, Ordering::Relaxed);
+        self.load.finished.store(self.commands.finished(), Ordering::Relaxed);
+        self.status.on_running(self.commands.running());
+    }
+
+    fn on_notice(&mut self, notice: AgentNotice) {
+        match notice {
+            AgentNotice::Reported(report) => self.on_report(&report),
+            AgentNotice::Impaired(impairment) => self.status.on_impaired(impairment),
+            AgentNotice::Joined(session) => {
+                self.papers.learn(session.agent.as_ref());
+                self.status.on_joined(session.agent.as_ref());
+                self.rules = Some(Rules::of(&session));
+                self.repeat_at = Deadline::Never;
+                self.commands.on_joined(session.output_window);
+            }
+            AgentNotice::BeatSent(sequence) => self.status.on_beat_sent(sequence),
+            AgentNotice::BeatAnswered { seen, recorded, lag } => {
+                self.status.on_beat_answered(seen, recorded, lag);
+            }
+            AgentNotice::Message(message) => self.on_message(*message),
+            // It was to wake the loop, and did. Kinds of a later driver are for its later owners.
+            AgentNotice::Room | _ => {}
+        }
+    }
+
+    fn on_report(&mut self, report: &AgentReport) {
+        self.status.on_report(report);
+        match report.status {
+            AgentStatus::Connected { .. } | AgentStatus::Stale { .. } => {}
+            AgentStatus::Idle
+            | AgentStatus::Connecting { .. }
+            | AgentStatus::Joining
+            | AgentStatus::TimedOut { .. }
+            | AgentStatus::Reconnecting { .. } => self.rules = None,
+            AgentStatus::Closed => {
+                self.rules = None;
+                if report.cause != AgentCause::Stopped {
+                    self.counters.count("refused_for_good");
+                    tracing::error!(because = %report.cause, "the server refuses this agent for good; stopping");
+                    self.stop(Why::Refused(report.cause), false);
+                }
+            }
+        }
+    }
+
+    fn on_message(&mut self, message: ServerToAgent) {
+        match message {
+            ServerToAgent::CommandRequest(request) if request.command_id.is_none() => {
+                self.counters.count("requests_without_id");
+                self.complain(
+                    AgentErrorType::Execution,
+                    "a COMMAND_REQUEST without a commandId is not run: it could not be told from its repetition",
+                );
+            }
+            ServerToAgent::CommandRequest(request) => self.commands.on_request(request),
+            ServerToAgent::CommandCancel(cancel) => {
+                self.commands.on_cancel(&cancel.command_id, cancel.force);
+            }
+            ServerToAgent::OutputAck(ack) => self.commands.on_stored(&ack),
+            ServerToAgent::Ack(ack) => {
+                if let Some(id) = ack.command_id.filter(|_| ack.success) {
+                    self.commands.on_confirmed(&id);
+                }
+            }
+            ServerToAgent::Error(error) => {
+                self.counters.count("errors_from_server");
+                let about = error.context.command_id;
+                tracing::warn!(code = %error.code, text = %error.message, command = ?about, "the server reports an error");
+                if let (ErrorCode::CommandNotFound, Some(id)) = (&error.code, &about) {
+                    self.commands.on_unknown_to_server(id);
+                }
+            }
+            ServerToAgent::Control(control) => self.on_control(&control),
+            ServerToAgent::EmergencyStop(order) => {
+                self.counters.count("emergency_stops");
+                tracing::warn!(reason = order.reason.as_deref(), by = order.triggered_by.as_deref(), "emergency stop: killing all commands");
+                self.commands.stop_all(StoppedBy::Emergency, true);
+            }
+            ServerToAgent::TokenRefresh(refresh) => {
+                self.papers.renew(refresh.access_token.reveal());
+            }
+            // The driver acts on these itself.
+            ServerToAgent::Heartbeat(_)
+            | ServerToAgent::Ping(_)
+            | ServerToAgent::Pong(_)
+            | ServerToAgent::Unknown(_) => {}
+        }
+    }
+
+    fn on_control(&mut self, control: &AgentControl) {
+        tracing::info!(action = %control.action, reason = control.reason.as_deref(), "order from the server");
+        match &control.action {
+            ControlAction::Stop => {
+                self.stop(Why::Ordered, control.graceful_shutdown == Some(false));
+            }
+            ControlAction::Pause => self.commands.pause(true),
+            ControlAction::Resume => self.commands.pause(false),
+            action @ (ControlAction::Restart | ControlAction::Start | ControlAction::Unknown(_)) => {
+                self.counters.count("orders_not_supported");
+                let text = format!(
+                    "this agent cannot {action}; it knows STOP, PAUSE and RESUME, and whoever runs it on its machine can start it again"
+                );
+                self.complain(AgentErrorType::Unspecified, &text);
+            }
+        }
+    }
+
+    /// Tells the server that it asked for what cannot be done.
+    fn complain(&mut self, error_type: AgentErrorType, message: &str) {
+        tracing::warn!("{message}");
+        let message = message.to_owned();
+        let fault = AgentErrorReport { error_type, message, recoverable: true, details: None };
+        if let Err(error) = self.driver.send(&AgentToServer::Fault(fault)) {
+            self.counters.count("faults_not_sent");
+            tracing::warn!(%error, "the server was not told");
+        }
+    }
+
+    /// Says what there is to say, as far as the link has room.
+    fn speak(&mut self) {
+        while let Some(rules) = self.rules {
+            if !self.driver.has_room() {
+                if self.commands.has_words() {
+                    self.driver.want_room();
+                }
+                return;
+            }
+            let Some(word) = self.commands.next_word() else { return };
+            let message = self.message(&word, rules);
+            // All by the queue that makes senders wait: after a long absence there may be more
+            // reports than the other one holds, and it is the order of this one that keeps a report
+            // behind its output where nothing is acknowledged.
+            if let Err(error) = self.driver.send_output(&message) {
+                tracing::debug!(%error, "the session is over; what is unconfirmed waits for the next");
+                self.rules = None;
+                return;
+            }
+            self.commands.said(&word, rules);
+            let now = self.clock.now().monotonic;
+            if !rules.reports_are_confirmed || !rules.output_is_stored {
+                self.unconfirmed_at = Some(now);
+            }
+            if rules.reports_are_confirmed && matches!(word, Word::Over(_)) {
+                self.repeat_at = Deadline::At(now.saturating_add(CONFIRM_WITHIN));
+            }
+        }
+    }
+
+    fn message(&self, word: &Word, rules: Rules) -> AgentToServer {
+        let agent_id = self.driver.agent_id().cloned();
+        match word {
+            Word::Runs(id) => AgentToServer::CommandAck(CommandAck {
+                command_id: id.clone(),
+                agent_id,
+                status: CommandAckStatus::Executing,
+                queue_position: None,
+            }),
+            Word::Over(report) => {
+                let mut report = report.clone();
+                report.agent_id = agent_id;
+                AgentToServer::CommandComplete(report)
+            }
+            Word::Wrote(chunk) => {
+                let mut output = if rules.output_is_stored { bytes(chunk) } else { text(chunk) };
+                output.agent_id = agent_id;
+                AgentToServer::Output(output)
+            }
+        }
+    }
+
+    fn left(&self) -> Left {
+        let in_session = self.rules.is_some();
+        Left {
+            running: self.commands.running() > 0,
+            words: in_session && self.commands.has_words(),
+            confirmations: in_session && self.commands.awaits_confirmation(),
+            unconfirmed_at: self.unconfirmed_at.filter(|_| in_session),
+        }
+    }
+
+    fn stop(&mut self, why: Why, at_once: bool) {
+        let now = self.clock.now().monotonic;
+        let stopping = self.stopping.get_or_insert(Stopping::new(why, now));
+        if matches!(why, Why::Refused(_)) {
+            stopping.why = why;
+        }
+        self.commands.wind_up(at_once);
+    }
+
+    /// Closes the link and waits until the close is out.
+    async fn farewell(mut self) {
+        if self.commands.running() > 0 {
+            self.counters.count("processes_left_behind");
+            tracing::error!(commands = self.commands.running(), "the kernel holds processes that cannot be killed; leaving them");
+        }
+        let closed_before = self.driver.status() == AgentStatus::Closed;
+        self.driver.stop();
+        let closing = async {
+            let mut closed = closed_before;
+            while !closed {
+                if let AgentNotice::Reported(report) = self.driver.next().await {
+                    self.status.on_report(&report);
+                    closed = report.status == AgentStatus::Closed;
+                }
+            }
+            self.driver.gone().await;
+        };
+        if timeout(FAREWELL, closing).await.is_err() {
+            self.counters.count("farewells_unfinished");
+            tracing::warn!("the link did not close in time");
+        }
+        tracing::info!(counters = ?self.counters.snapshot(), "agent ended");
+        self.status.finish().await;
+    }
+}
+
+fn profile(options: &AgentOptions, dir: &StateDir) -> AgentProfile {
+    AgentProfile {
+        name: options.name.clone(),
+        agent_type: options.agent_type.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: sysinfo::System::host_name().unwrap_or_else(|_| "unknown".to_owned()),
+        key: dir.key(),
+        instance: InstanceId::new(uuid::Uuid::new_v4().to_string()),
+        features: vec![Feature::Heartbeats, Feature::OutputBytes, Feature::CommandReports],
+        probe: false,
+        open_commands: Vec::new(),
+    }
+}
+
+/// Output for a server that stores bytes.
+fn bytes(chunk: &Chunk) -> TerminalOutput {
+    TerminalOutput {
+        command_id: chunk.command.clone(),
+        agent_id: None,
+        stream: chunk.stream.into(),
+        content: OutputContent::from_bytes(&chunk.bytes),
+        sequence: Some(chunk.sequence),
+        offset: Some(chunk.offset),
+        incarnation: Some(chunk.incarnation),
+    }
+}
+
+/// Output for a server that knows only text.
+fn text(chunk: &Chunk) -> TerminalOutput {
+    let content = String::from_utf8_lossy(&chunk.bytes).into_owned();
+    TerminalOutput {
+        content: OutputContent::Text(content),
+        sequence: Some(ChunkSequence(legacy_sequence(chunk.incarnation, chunk.sequence.0))),
+        offset: None,
+        incarnation: None,
+        ..bytes(chunk)
+    }
+}

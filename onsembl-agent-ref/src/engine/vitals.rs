@@ -1,0 +1,38 @@
+//! The figures of a heartbeat: those of the host, and how many commands there are.
+
+use crate::vitals::Vitals;
+use onsembl_protocol::wire::payload::HealthMetrics;
+use onsembl_transport::counters::Counters;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many commands there are, told by the engine and read when a beat leaves.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    pub(super) running: AtomicU64,
+    pub(super) finished: AtomicU64,
+}
+
+/// Where heartbeats get their figures from. On a platform that gives none they go without.
+pub(super) fn source(
+    load: Arc<Load>,
+    counters: &Counters,
+) -> impl FnMut() -> HealthMetrics + Send + use<> {
+    let mut vitals = Vitals::new()
+        .inspect_err(|error| {
+            counters.count("vitals_failures");
+            tracing::warn!(%error, "heartbeats go without figures of this host");
+        })
+        .ok();
+    move || {
+        let sample = vitals.as_mut().map(Vitals::sample);
+        HealthMetrics {
+            cpu_usage: sample.map(|s| s.cpu_percent.into()),
+            memory_usage: sample.and_then(|s| s.memory_mib).map(|mib| mib as f64),
+            uptime: sample.map(|s| s.uptime.as_secs_f64()),
+            commands_processed: Some(load.finished.load(Ordering::Relaxed)),
+            active_commands: Some(load.running.load(Ordering::Relaxed)),
+            average_response_time: None,
+        }
+    }
+}
