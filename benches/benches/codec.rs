@@ -3,7 +3,9 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use onsembl_protocol::id::{BeatSequence, ByteOffset, ChunkSequence, CommandId, Incarnation, MessageId};
+use onsembl_protocol::id::{
+    BeatSequence, ByteOffset, ChunkSequence, CommandId, Incarnation, MessageId,
+};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{OutputContent, StreamType, TerminalOutput};

@@ -186,10 +186,11 @@ impl<M: Machine> Supervisor<M> {
 
     /// Every key in use.
     pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
-        self.slots.iter().enumerate().filter(|(_, s)| s.machine.is_some()).map(|(slot, s)| Key {
-            slot: slot as u32,
-            generation: s.generation,
-        })
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.machine.is_some())
+            .map(|(slot, s)| Key { slot: slot as u32, generation: s.generation })
     }
 
     /// How many machines there are.

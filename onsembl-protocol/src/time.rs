@@ -112,7 +112,11 @@ impl Now {
     /// Simulations and examples use it.
     pub const fn from_origin(elapsed: Duration) -> Self {
         let at = Timestamp::from_origin(elapsed);
-        Self { monotonic: at, boot: at, wall: WallTime((elapsed.as_millis() & 0x7fff_ffff_ffff) as i64) }
+        Self {
+            monotonic: at,
+            boot: at,
+            wall: WallTime((elapsed.as_millis() & 0x7fff_ffff_ffff) as i64),
+        }
     }
 
     /// How long the host was suspended between `earlier` and this sample.

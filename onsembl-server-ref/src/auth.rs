@@ -72,7 +72,9 @@ pub enum SecretError {
         error: io::Error,
     },
     /// The file holds something else.
-    #[error("{path} does not hold a signing secret of at least 32 bytes; restore it, or remove it and issue all tokens anew")]
+    #[error(
+        "{path} does not hold a signing secret of at least 32 bytes; restore it, or remove it and issue all tokens anew"
+    )]
     TooShort {
         /// The file.
         path: PathBuf,
@@ -112,7 +114,9 @@ impl Tokens {
         fs::create_dir_all(dir).map_err(io)?;
         let secret = match fs::read(&path) {
             Ok(secret) => secret,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make_secret(&path).map_err(io)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_secret(&path).map_err(io)?
+            }
             Err(error) => return Err(io(error)),
         };
         if secret.len() < SECRET_BYTES {

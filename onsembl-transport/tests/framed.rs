@@ -166,6 +166,30 @@ async fn pings_of_a_peer_that_reads_no_pongs_cost_one_pong() {
     assert!(pongs < 10_000, "{pongs} bytes were kept for a peer that did not read");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_answers_a_ping_does_not_take_the_wake_ups_of_a_blocked_writer() {
+    let (near, mut far) = duplex(64);
+    let Link { mut reader, mut writer, .. } = over(near, LIMITS);
+    let writing = tokio::spawn(async move {
+        for _ in 0..3 {
+            writer.send(Frame::Text("x".repeat(10_000))).await.unwrap();
+        }
+        writer.flush().await.unwrap();
+        writer
+    });
+    tokio::task::yield_now().await; // the writer fills the pipe and is blocked
+    let reading = tokio::spawn(async move {
+        assert_eq!(reader.receive().await, Ok(Received::Control));
+        reader.receive().await
+    });
+    far.write_all(b"\0\0\0\x01\x09").await.unwrap();
+    tokio::task::yield_now().await; // the reader tries to answer, and is blocked too
+    let mut all = vec![0; 3 * 10_005 + 5];
+    soon(far.read_exact(&mut all)).await.unwrap();
+    soon(writing).await.unwrap();
+    reading.abort();
+}
+
 #[tokio::test]
 async fn links_by_tcp_and_by_unix_socket() {
     let (tcp, address) = tcp_port().await;

@@ -37,7 +37,8 @@ pub(super) fn status(args: &StatusArgs) -> Result<u8> {
     let now = SystemClock::new().now().wall;
     let text = match found.as_slice() {
         [] => {
-            let _ = writeln!(io::stderr(), "no agent has run with its state in {}", place.display());
+            let _ =
+                writeln!(io::stderr(), "no agent has run with its state in {}", place.display());
             return Ok(NOT_RUNNING);
         }
         [one] if args.json => json(one)?,
@@ -82,7 +83,8 @@ fn look_under(base: &Path) -> Result<Vec<Found>> {
 }
 
 fn json(value: &impl Serialize) -> Result<String> {
-    let mut text = serde_json::to_string_pretty(value).context("cannot write the status as JSON")?;
+    let mut text =
+        serde_json::to_string_pretty(value).context("cannot write the status as JSON")?;
     text.push('\n');
     Ok(text)
 }
@@ -210,7 +212,8 @@ bb     not running (last known: connected)  wss://host/ws/agent  /state/bb
 
     #[test]
     fn json_says_whether_it_is_live() {
-        let value: serde_json::Value = serde_json::from_str(&json(&agent("a", false)).unwrap()).unwrap();
+        let value: serde_json::Value =
+            serde_json::from_str(&json(&agent("a", false)).unwrap()).unwrap();
         assert_eq!(value["live"], false);
         assert_eq!(value["state"], "connected");
         assert_eq!(value["state_dir"], "/state/a");

@@ -88,8 +88,7 @@ impl Agent {
         let server = public_server(&options.server);
         tracing::info!(name = %options.name, %server, state = %dir.path().display(), "agent started");
         let (observer, name) = (options.observer, options.name);
-        let status =
-            StatusKeeper::new(dir, name, server, clock, counters.clone(), observer);
+        let status = StatusKeeper::new(dir, name, server, clock, counters.clone(), observer);
         Ok(Self {
             driver,
             commands,
@@ -162,8 +161,7 @@ impl Agent {
                 self.stop(Why::Shutdown, false);
             }
         }
-        self.driver.profile_mut().open_commands =
-            self.commands.open(Limits::DEFAULT.list_entries);
+        self.driver.profile_mut().open_commands = self.commands.open(Limits::DEFAULT.list_entries);
         self.load.running.store(self.commands.running() as u64, Ordering::Relaxed);
         self.load.finished.store(self.commands.finished(), Ordering::Relaxed);
         self.status.on_running(self.commands.running());
@@ -240,7 +238,11 @@ impl Agent {
             ServerToAgent::Control(control) => self.on_control(&control),
             ServerToAgent::EmergencyStop(order) => {
                 self.counters.count("emergency_stops");
-                tracing::warn!(reason = order.reason.as_deref(), by = order.triggered_by.as_deref(), "emergency stop: killing all commands");
+                tracing::warn!(
+                    reason = order.reason.as_deref(),
+                    by = order.triggered_by.as_deref(),
+                    "emergency stop: killing all commands"
+                );
                 self.commands.stop_all(StoppedBy::Emergency, true);
             }
             ServerToAgent::TokenRefresh(refresh) => {
@@ -262,7 +264,8 @@ impl Agent {
             }
             ControlAction::Pause => self.commands.pause(true),
             ControlAction::Resume => self.commands.pause(false),
-            action @ (ControlAction::Restart | ControlAction::Start | ControlAction::Unknown(_)) => {
+            action
+            @ (ControlAction::Restart | ControlAction::Start | ControlAction::Unknown(_)) => {
                 self.counters.count("orders_not_supported");
                 let text = format!(
                     "this agent cannot {action}; it knows STOP, PAUSE and RESUME, and whoever runs it on its machine can start it again"
@@ -358,7 +361,10 @@ impl Agent {
     async fn farewell(mut self) {
         if self.commands.running() > 0 {
             self.counters.count("processes_left_behind");
-            tracing::error!(commands = self.commands.running(), "the kernel holds processes that cannot be killed; leaving them");
+            tracing::error!(
+                commands = self.commands.running(),
+                "the kernel holds processes that cannot be killed; leaving them"
+            );
         }
         let closed_before = self.driver.status() == AgentStatus::Closed;
         self.driver.stop();

@@ -231,7 +231,9 @@ impl Commands {
             Stream::Stderr => running.stderr.push(bytes),
         };
         self.outbox.push(id, stream, whole);
-        if self.outbox.is_full() && !self.reading_paused && self.refusing != Some(Refusing::Stopping)
+        if self.outbox.is_full()
+            && !self.reading_paused
+            && self.refusing != Some(Refusing::Stopping)
         {
             self.reading_paused = true;
             tracing::debug!(held = self.outbox.held(), "the outbox is full; processes wait");

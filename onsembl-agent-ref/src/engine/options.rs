@@ -44,11 +44,7 @@ pub struct AgentOptions {
 
 impl AgentOptions {
     /// Options of a custom agent that nobody watches, with everything else at its default.
-    pub fn new(
-        server: impl Into<String>,
-        token: TokenSourceKind,
-        name: impl Into<String>,
-    ) -> Self {
+    pub fn new(server: impl Into<String>, token: TokenSourceKind, name: impl Into<String>) -> Self {
         Self {
             server: server.into(),
             token,

@@ -71,7 +71,8 @@ impl CommandBook {
             Some(Entry::Running { .. }) => Decision::Acknowledge(CommandAckStatus::Executing),
             Some(Entry::Ended { report, .. }) => Decision::Report(report.clone()),
             None if self.running >= MOST_RUNNING => {
-                let why = format!("the agent runs {MOST_RUNNING} commands already; try again later");
+                let why =
+                    format!("the agent runs {MOST_RUNNING} commands already; try again later");
                 Decision::Refuse(self.refuse(id, why))
             }
             None => Decision::Run,

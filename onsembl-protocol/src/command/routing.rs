@@ -25,10 +25,10 @@ pub struct Candidate<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unroutable {
     /// None of the user's agents has this id or name.
-    #[error("no agent of yours is called {0:?}; list them with `onsembl-server agents`")]
+    #[error("no agent of yours is called \"{0}\"; list them with `onsembl-server agents`")]
     NotFound(AgentId),
     /// Several of the user's agents have this name.
-    #[error("{count} agents of yours are called {wanted:?}; name one by its id")]
+    #[error("{count} agents of yours are called \"{wanted}\"; name one by its id")]
     Ambiguous {
         /// What was asked for.
         wanted: AgentId,

@@ -168,7 +168,10 @@ mod tests {
             for window in [1u64, 2, 4, 8, 16, 30, 30, 30] {
                 now = backoff.next_attempt(now);
                 let s = now.since_origin().as_secs_f64();
-                assert!(s >= start as f64 && s <= (start + window) as f64, "{s} in {start}+{window}");
+                assert!(
+                    s >= start as f64 && s <= (start + window) as f64,
+                    "{s} in {start}+{window}"
+                );
                 start += window;
             }
         }

@@ -228,7 +228,9 @@ impl AgentConnection {
                 if revived {
                     self.report(AgentCause::HeardAgain, did);
                 }
-                self.review(at, did);
+                if matches!(frame, AgentInbound::Heartbeat(_)) {
+                    self.review(at, did);
+                }
             }
             State::Idle
             | State::Connecting(_)
@@ -239,7 +241,13 @@ impl AgentConnection {
         }
     }
 
-    fn received_joining(&mut self, link: LinkId, frame: AgentInbound, at: Timestamp, did: &mut Did) {
+    fn received_joining(
+        &mut self,
+        link: LinkId,
+        frame: AgentInbound,
+        at: Timestamp,
+        did: &mut Did,
+    ) {
         match frame {
             AgentInbound::HelloAccepted(terms) => {
                 self.state = State::Live(Session::new(link, terms, &self.config, at));
@@ -332,7 +340,6 @@ impl AgentConnection {
         if observed.changed == Some(Liveness::Stale) {
             self.report(AgentCause::Silence(silence.stale_after()), did);
         }
-        self.review(at, did);
     }
 
     /// Names what ails the session, or that it is over; the status stays.
@@ -378,7 +385,13 @@ impl AgentConnection {
         }
     }
 
-    fn wait_by_backoff(&mut self, timed_out: bool, at: Timestamp, cause: AgentCause, did: &mut Did) {
+    fn wait_by_backoff(
+        &mut self,
+        timed_out: bool,
+        at: Timestamp,
+        cause: AgentCause,
+        did: &mut Did,
+    ) {
         let dial_at = self.backoff.next_attempt(at);
         self.wait(timed_out, dial_at, cause, did);
     }
@@ -422,11 +435,9 @@ impl Session {
     fn beat(&mut self, at: Timestamp) -> AgentAction {
         let sequence = self.beats.send(at);
         match self.dialect {
-            Dialect::Extended => AgentAction::SendBeat {
-                link: self.link,
-                sequence,
-                seen: self.beats.seen(at),
-            },
+            Dialect::Extended => {
+                AgentAction::SendBeat { link: self.link, sequence, seen: self.beats.seen(at) }
+            }
             // A legacy server answers a heartbeat with an error; what it understands is a
             // native ping, whose answer is the proof of life that this end needs.
             Dialect::Legacy => AgentAction::Probe(self.link),
@@ -460,17 +471,12 @@ impl Session {
         observed.changed == Some(Liveness::Live)
     }
 
-    /// How long an own beat may go unconfirmed: an interval and a half, so that it is named within
-    /// two intervals of the moment from which it holds.
-    fn patience(&self) -> Duration {
-        self.monitor.timing().interval().saturating_mul(3) / 2
-    }
-
+    /// What ails the session, by the latest heartbeat of the server. Judged only when one comes:
+    /// while the server is silent, silence is all there is to say. It comes at least once an
+    /// interval, so a beat that went unconfirmed for an interval is named within two.
     fn diagnose(&self, at: Timestamp) -> Option<Impairment> {
-        if self.dialect == Dialect::Legacy {
-            return None;
-        }
-        let overdue = |confirmed| self.beats.confirmation_due(confirmed, self.patience()).is_due(at);
+        let patience = self.monitor.timing().interval();
+        let overdue = |confirmed| self.beats.confirmation_due(confirmed, patience).is_due(at);
         if overdue(self.seen_by_server) {
             Some(Impairment::NotSeenByPeer)
         } else if self.lag_reported || overdue(self.recorded) {
@@ -481,15 +487,8 @@ impl Session {
     }
 
     fn deadline(&self) -> Deadline {
-        let review = match (self.dialect, self.impairment) {
-            (Dialect::Extended, None) => {
-                let confirmed = self.seen_by_server.min(self.recorded);
-                self.beats.confirmation_due(confirmed, self.patience())
-            }
-            (Dialect::Extended, Some(_)) | (Dialect::Legacy, _) => Deadline::Never,
-        };
         let stable = self.stable_at.map_or(Deadline::Never, Deadline::At);
-        self.monitor.deadline().min(self.beats.due()).min(review).min(stable)
+        self.monitor.deadline().min(self.beats.due()).min(stable)
     }
 }
 

@@ -55,7 +55,7 @@ struct Session {
     monitor: HeartbeatMonitor,
     beats: BeatLedger,
     faulted: bool,
-    seen_by_agent: BeatSequence,
+    unseen_by_agent: bool,
     heard: BeatSequence,
     recorded: Option<(BeatSequence, WallTime)>,
     unrecorded_since: Option<Timestamp>,
@@ -445,7 +445,7 @@ impl Session {
             monitor: HeartbeatMonitor::new(config.timing, at),
             beats: BeatLedger::new(config.timing, at),
             faulted: false,
-            seen_by_agent: BeatSequence(0),
+            unseen_by_agent: false,
             heard: BeatSequence(0),
             recorded: None,
             unrecorded_since: None,
@@ -474,9 +474,12 @@ impl Session {
                 }
             }
             ServerInbound::Heartbeat { sequence, seen } => {
-                self.seen_by_agent = self.seen_by_agent.max(seen.unwrap_or_default());
-                self.answer_due =
-                    self.answer_due.or(Some(at.saturating_add(self.grace())));
+                self.unseen_by_agent = self.dialect == Dialect::Extended
+                    && self
+                        .beats
+                        .confirmation_due(seen.unwrap_or_default(), self.unseen_patience())
+                        .is_due(at);
+                self.answer_due = self.answer_due.or(Some(at.saturating_add(self.grace())));
                 sequence.unwrap_or(self.heard.next())
             }
         };
@@ -508,9 +511,7 @@ impl Session {
                     sequence: self.beats.send(at),
                     seen: self.beats.seen(at),
                     recorded: self.recorded,
-                    lag: self
-                        .lag(at)
-                        .map(|age| (age, store.unwrap_or(StoreTrouble::Slow))),
+                    lag: self.lag(at).map(|age| (age, store.unwrap_or(StoreTrouble::Slow))),
                 },
             },
         }
@@ -525,30 +526,28 @@ impl Session {
     fn diagnose(&self, at: Timestamp) -> Option<Impairment> {
         if self.lag(at).is_some() {
             Some(Impairment::NotRecorded)
-        } else if self.unseen_deadline().is_due(at) {
+        } else if self.unseen_by_agent {
             Some(Impairment::NotSeenByPeer)
-        } else if self.unanswered_probe.is_some_and(|sent| {
-            at.saturating_since(sent) >= self.unconfirmed_patience()
-        }) {
+        } else if self.monitor.liveness() == Liveness::Live
+            && self
+                .unanswered_probe
+                .is_some_and(|sent| at.saturating_since(sent) >= self.probe_patience())
+        {
             Some(Impairment::ProbeUnanswered)
         } else {
             None
         }
     }
 
-    /// The agent confirms our beats with its own next one, up to an interval later; two and a half
-    /// intervals allow for one that was lost on the way.
-    fn unconfirmed_patience(&self) -> Duration {
-        self.monitor.timing().interval().saturating_mul(5) / 2
+    /// The agent confirms our beats with its own next one, up to an interval later; half of one
+    /// more allows for the way. Judged only when a heartbeat of the agent comes.
+    fn unseen_patience(&self) -> Duration {
+        self.monitor.timing().interval().saturating_mul(3) / 2
     }
 
-    fn unseen_deadline(&self) -> Deadline {
-        match self.dialect {
-            Dialect::Extended => {
-                self.beats.confirmation_due(self.seen_by_agent, self.unconfirmed_patience())
-            }
-            Dialect::Legacy => Deadline::Never,
-        }
+    /// Two probes and a half without an answer, while other frames come.
+    fn probe_patience(&self) -> Duration {
+        self.monitor.timing().interval().saturating_mul(5) / 2
     }
 
     fn deadline(&self, shown: Option<Impairment>) -> Deadline {
@@ -559,11 +558,10 @@ impl Session {
         if shown.is_none() {
             let lag = self.unrecorded_since.map(|since| since.saturating_add(self.grace()));
             let probe =
-                self.unanswered_probe.map(|sent| sent.saturating_add(self.unconfirmed_patience()));
+                self.unanswered_probe.map(|sent| sent.saturating_add(self.probe_patience()));
             for due in [lag, probe].into_iter().flatten() {
                 next = next.min(Deadline::At(due));
             }
-            next = next.min(self.unseen_deadline());
         }
         next
     }

@@ -48,7 +48,11 @@ pub enum Claimant {
 impl Claimant {
     /// Compares the instances of two hellos. Two peers that name no instance are told apart by the
     /// agent id they claim.
-    pub fn judge(held_by: Option<&InstanceId>, claimed_by: Option<&InstanceId>, same_id: bool) -> Self {
+    pub fn judge(
+        held_by: Option<&InstanceId>,
+        claimed_by: Option<&InstanceId>,
+        same_id: bool,
+    ) -> Self {
         let same = match (held_by, claimed_by) {
             (Some(a), Some(b)) => a == b,
             (None, None) => same_id,

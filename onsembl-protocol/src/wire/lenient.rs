@@ -71,9 +71,7 @@ pub(super) fn time<'de, D: Deserializer<'de>>(d: D) -> Result<Option<WallTime>, 
 }
 
 /// A time or a distance from now, as `nextPingExpected` has it: milliseconds either way.
-pub(super) fn time_or_delta<'de, D: Deserializer<'de>>(
-    d: D,
-) -> Result<Option<NextBeat>, D::Error> {
+pub(super) fn time_or_delta<'de, D: Deserializer<'de>>(d: D) -> Result<Option<NextBeat>, D::Error> {
     Ok(match Scalar::deserialize(d)? {
         Scalar::Number(n) if n.abs() < SECONDS_BELOW => Some(NextBeat::In(whole(n))),
         Scalar::Number(n) => Some(NextBeat::At(from_millis(n))),

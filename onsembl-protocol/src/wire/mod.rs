@@ -16,6 +16,4 @@ pub use bounds::{Bounded, TooLong};
 pub use envelope::{Envelope, decode, encode};
 pub use error::{DecodeCause, DecodeError};
 pub use lenient::NextBeat;
-pub use message::{
-    AgentToServer, DashboardToServer, MessageSet, ServerToAgent, ServerToDashboard,
-};
+pub use message::{AgentToServer, DashboardToServer, MessageSet, ServerToAgent, ServerToDashboard};

@@ -55,8 +55,9 @@ impl Agents {
         let tls = match &self.remote.tls_ca {
             None => TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build(),
             Some(path) => {
-                let pem = std::fs::read(path)
-                    .with_context(|| format!("cannot read the certificates in {}", path.display()))?;
+                let pem = std::fs::read(path).with_context(|| {
+                    format!("cannot read the certificates in {}", path.display())
+                })?;
                 let roots: Vec<Certificate<'static>> = parse_pem(&pem)
                     .filter_map(|item| match item {
                         Ok(PemItem::Certificate(certificate)) => Some(certificate),

@@ -209,7 +209,8 @@ impl Run {
                 Ok(None)
             }
             ServerToDashboard::Ping(ping) => {
-                let pong = Pong { timestamp: ping.timestamp, latency: None, sequence: ping.sequence };
+                let pong =
+                    Pong { timestamp: ping.timestamp, latency: None, sequence: ping.sequence };
                 self.send(&DashboardToServer::Pong(pong)).await?;
                 Ok(None)
             }

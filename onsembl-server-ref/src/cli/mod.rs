@@ -7,6 +7,7 @@ mod serve;
 mod token;
 
 use clap::{Parser, Subcommand};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -47,7 +48,11 @@ pub fn main() -> ExitCode {
         Ok(filter) => filter,
         Err(error) => return complain(2, &format!("cannot read the log rules {rules:?}: {error}")),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(1, &format!("cannot start: {error}")),

@@ -46,7 +46,8 @@ impl Serve {
         if self.resume_window.is_zero() {
             bail!("the resume window must be longer than zero");
         }
-        let agents = ServerConfig { timing, resume_window: self.resume_window, ..ServerConfig::DEFAULT };
+        let agents =
+            ServerConfig { timing, resume_window: self.resume_window, ..ServerConfig::DEFAULT };
         let tls = self.tls_cert.zip(self.tls_key);
         let options = ServerOptions { listen: self.listen, data: self.data, agents, tls };
         let mut terminate = signal(SignalKind::terminate())?;

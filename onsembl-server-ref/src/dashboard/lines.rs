@@ -66,7 +66,8 @@ impl Perform for Lines {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "plain\r\n\u{1b}[31mr\u{e9}d \u{2713}\u{1b}[0m\tx\n\n\u{1b}]0;title\u{7}rest";
+    const TEXT: &str =
+        "plain\r\n\u{1b}[31mr\u{e9}d \u{2713}\u{1b}[0m\tx\n\n\u{1b}]0;title\u{7}rest";
 
     fn all(cuts: usize) -> Vec<String> {
         let mut assembler = LineAssembler::default();

@@ -12,8 +12,8 @@ use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{CommandId, LinkId, MessageId, ServerInstanceId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::session::{
-    DashboardAction, DashboardConnection, DashboardEvent, Greeting, GreetingEvent,
-    GreetingVerdict, UndecodableQuota,
+    DashboardAction, DashboardConnection, DashboardEvent, Greeting, GreetingEvent, GreetingVerdict,
+    UndecodableQuota,
 };
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{
@@ -263,7 +263,12 @@ impl Session {
     }
 
     /// Says what there is to say while the link has room. Whether it was the room that ended it.
-    fn feed_link(&mut self, feed: &mut Feed, reading: &mut bool, greeted: &mut Option<Ack>) -> bool {
+    fn feed_link(
+        &mut self,
+        feed: &mut Feed,
+        reading: &mut bool,
+        greeted: &mut Option<Ack>,
+    ) -> bool {
         loop {
             if !self.handle.has_room() {
                 return true;

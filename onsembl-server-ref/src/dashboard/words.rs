@@ -103,7 +103,11 @@ pub(super) fn command(id: &CommandId, entry: &CommandEntry, view: &CommandView) 
 }
 
 /// The end of a command, for the terminal tab of a legacy dashboard.
-pub(super) fn complete(id: &CommandId, entry: &CommandEntry, view: &CommandView) -> CommandComplete {
+pub(super) fn complete(
+    id: &CommandId,
+    entry: &CommandEntry,
+    view: &CommandView,
+) -> CommandComplete {
     let (exit_code, signal) = exit_numbers(view.exit);
     let took = view.started_at.zip(view.ended_at).map(|(from, to)| {
         u64::try_from(to.unix_millis().saturating_sub(from.unix_millis())).unwrap_or(0)

@@ -174,11 +174,8 @@ async fn delete_agent(
         Err(refusal) => return refusal.response(&app),
     };
     let (reply, answer) = oneshot::channel();
-    let request =
-        HubRequest::DeleteAgent { user: identity.user, agent: AgentId::new(id), reply };
-    let ask = async {
-        if app.hub.ask(request).await { answer.await.ok() } else { None }
-    };
+    let request = HubRequest::DeleteAgent { user: identity.user, agent: AgentId::new(id), reply };
+    let ask = async { if app.hub.ask(request).await { answer.await.ok() } else { None } };
     // Long enough for a database that is held for a while; the deletion goes on in any case.
     match tokio::time::timeout(Duration::from_secs(30), ask).await.ok().flatten() {
         Some(Ok(())) => StatusCode::NO_CONTENT.into_response(),

@@ -116,7 +116,8 @@ where
     links.spawn(async move {
         match tokio::time::timeout(limits.handshake, upgraded).await {
             Ok(Ok(stream)) => {
-                let link = websocket::upgraded(TokioIo::new(stream), Vec::new(), peer, limits).await;
+                let link =
+                    websocket::upgraded(TokioIo::new(stream), Vec::new(), peer, limits).await;
                 then(link).await;
             }
             Ok(Err(error)) => {
@@ -143,9 +144,11 @@ where
 /// The key of a correct upgrade request (RFC 6455, section 4.2.1), or what is wrong with it.
 fn websocket_key(headers: &HeaderMap) -> Result<&str, &'static str> {
     let says = |name: header::HeaderName, word: &str| {
-        headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).any(|v| {
-            v.split(',').any(|part| part.trim().eq_ignore_ascii_case(word))
-        })
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .any(|v| v.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
     };
     if !says(header::CONNECTION, "upgrade") || !says(header::UPGRADE, "websocket") {
         return Err("this address speaks WebSocket only; ask for an upgrade\n");

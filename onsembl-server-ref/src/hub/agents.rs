@@ -192,7 +192,8 @@ impl Hub {
                 metrics: None,
                 revision,
             });
-            entry.name = hello.name.clone().filter(|n| !n.is_empty()).unwrap_or(hello.agent_id.clone());
+            entry.name =
+                hello.name.clone().filter(|n| !n.is_empty()).unwrap_or(hello.agent_id.clone());
             entry.agent_type = hello.agent_type.as_str().to_ascii_lowercase();
             entry.version = hello.version.clone().unwrap_or_default();
             entry.host = hello.host_machine.clone().unwrap_or_default();
@@ -280,7 +281,9 @@ impl Hub {
             let machine = self.known.get(&beat.agent).and_then(|k| k.machine);
             match machine {
                 Some(key) => self.shard.recorded(key, beat.epoch, beat.sequence, beat.at),
-                None => debug!(agent = %beat.agent, "recorded a heartbeat of an agent that is gone"),
+                None => {
+                    debug!(agent = %beat.agent, "recorded a heartbeat of an agent that is gone")
+                }
             }
         }
     }

@@ -36,7 +36,8 @@ impl Hub {
         reply: Reply,
     ) {
         let Some(id) = request.command_id.clone() else {
-            let why = "the request has no `commandId`; without one it cannot be told from its repetition";
+            let why =
+                "the request has no `commandId`; without one it cannot be told from its repetition";
             return self.answer(reply, Err(ErrorReply::new(ErrorCode::InvalidMessage, why)));
         };
         let key = (user.clone(), id.clone());
@@ -52,7 +53,13 @@ impl Hub {
             Ok(agent) => agent,
             Err(error) => return self.answer(reply, refusal(error)),
         };
-        if self.commands.range((user.clone(), CommandId::new(""))..).take_while(|(k, _)| k.0 == user).count() >= MOST_OPEN {
+        if self
+            .commands
+            .range((user.clone(), CommandId::new(""))..)
+            .take_while(|(k, _)| k.0 == user)
+            .count()
+            >= MOST_OPEN
+        {
             let why = format!("{MOST_OPEN} commands of yours are open; wait for some to end");
             return self.answer(reply, refusal(ErrorReply::new(ErrorCode::QueueFull, why)));
         }
@@ -286,7 +293,8 @@ impl Hub {
         info!(command = %key.1, status = view.status.phase().as_str(), because = %view.because, "command");
         let Some(open) = self.commands.get_mut(key) else { return };
         let (agent, stored) = (open.agent.clone(), open.stored);
-        let replies = if view.status.is_final() { std::mem::take(&mut open.replies) } else { Vec::new() };
+        let replies =
+            if view.status.is_final() { std::mem::take(&mut open.replies) } else { Vec::new() };
         for reply in replies {
             let error = ErrorReply::new(ErrorCode::StorageUnavailable, view.because.to_string());
             self.answer(reply, Err(error.for_command(Some(key.1.clone()))));

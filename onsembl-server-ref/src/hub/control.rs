@@ -24,7 +24,8 @@ impl Hub {
         let machine = match self.known.get(&agent) {
             Some(known) if known.user == *user => known.machine,
             Some(_) | None => {
-                let error = ErrorReply::new(ErrorCode::AgentNotFound, "no agent of yours has this id");
+                let error =
+                    ErrorReply::new(ErrorCode::AgentNotFound, "no agent of yours has this id");
                 return self.answer(reply, Err(error.for_agent(Some(agent))));
             }
         };
@@ -61,7 +62,12 @@ impl Hub {
 
     /// Cancels every open command of the user without grace, and tells the user's agents to stop
     /// all they run.
-    pub(super) fn on_emergency_stop(&mut self, user: &UserId, mut stop: EmergencyStop, reply: Reply) {
+    pub(super) fn on_emergency_stop(
+        &mut self,
+        user: &UserId,
+        mut stop: EmergencyStop,
+        reply: Reply,
+    ) {
         let only: BTreeSet<AgentId> = stop.affected_agents.iter().map(AgentId::new).collect();
         let meant = |agent: &AgentId| only.is_empty() || only.contains(agent);
         let machines: Vec<Key> = self

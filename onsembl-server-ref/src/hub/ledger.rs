@@ -38,7 +38,11 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Starts the task that hands entries to `store`; what some of them are followed by goes to
     /// `done`.
-    pub(super) fn start(store: Store, counters: Counters, done: mpsc::UnboundedSender<Done>) -> Self {
+    pub(super) fn start(
+        store: Store,
+        counters: Counters,
+        done: mpsc::UnboundedSender<Done>,
+    ) -> Self {
         let (entries, inbox) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         tokio::spawn(keep(store, inbox, Arc::clone(&waiting), counters.clone(), done));

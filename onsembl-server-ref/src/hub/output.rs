@@ -7,9 +7,7 @@ use crate::output_log::{LogChunk, OutputLog, Taken};
 use crate::store::{OutputChunk, OutputReceipt};
 use bytes::Bytes;
 use onsembl_protocol::command::CommandEvent;
-use onsembl_protocol::id::{
-    AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, UserId,
-};
+use onsembl_protocol::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::output::Stream;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::Now;
@@ -135,14 +133,11 @@ impl Hub {
     /// A legacy wrapper that runs no command sends its output under its own id, in whichever form
     /// it knows itself.
     fn command_of_output(&self, user: &UserId, agent: &AgentId, named: CommandId) -> CommandId {
-        let own = named.as_str() == agent.as_str()
-            || self
-                .boards
-                .of(user)
-                .look()
-                .agents
-                .get(agent)
-                .is_some_and(|a| a.aliases.iter().any(|alias| alias.as_str() == named.as_str()));
+        let own =
+            named.as_str() == agent.as_str()
+                || self.boards.of(user).look().agents.get(agent).is_some_and(|a| {
+                    a.aliases.iter().any(|alias| alias.as_str() == named.as_str())
+                });
         if own { CommandId::new(format!("agent-session-{agent}")) } else { named }
     }
 
@@ -161,7 +156,8 @@ impl Hub {
         type Place = (UserId, CommandId, Incarnation, Stream);
         let mut stored: BTreeMap<Place, (AgentId, ByteOffset)> = BTreeMap::new();
         for receipt in receipts {
-            let OutputReceipt { user, command, incarnation, sequence, stream, end, outcome } = receipt;
+            let OutputReceipt { user, command, incarnation, sequence, stream, end, outcome } =
+                receipt;
             if let Err(error) = outcome {
                 // The database will never take it, so nobody is to keep it or to send it again.
                 self.counters.count("output_refused");

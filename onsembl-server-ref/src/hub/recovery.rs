@@ -18,7 +18,12 @@ impl Hub {
         let left = self.store.close_left_sessions(at, "server restarted").await?;
         let agents = self.store.agents(None).await?;
         let commands = self.store.open_commands().await?;
-        info!(agents = agents.len(), left_sessions = left, open_commands = commands.len(), "recovered");
+        info!(
+            agents = agents.len(),
+            left_sessions = left,
+            open_commands = commands.len(),
+            "recovered"
+        );
         for row in commands {
             self.recover_command(row);
         }

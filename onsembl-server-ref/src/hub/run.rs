@@ -259,7 +259,10 @@ impl Hub {
             }
             ShardEvent::Forgotten { key } => self.on_forgotten(key),
             ShardEvent::Overslept(late) => {
-                warn!(late_ms = late.as_millis() as u64, "this server was away; no agent is blamed for it");
+                warn!(
+                    late_ms = late.as_millis() as u64,
+                    "this server was away; no agent is blamed for it"
+                );
             }
             ShardEvent::Answered { .. } => {}
             other => {

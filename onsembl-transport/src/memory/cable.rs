@@ -224,6 +224,12 @@ impl Cable {
         }
     }
 
+    /// Whether both ends are still there and the cable is not cut.
+    pub fn is_whole(&self) -> bool {
+        let state = self.lock();
+        !state.cut && !state.there.sender_gone && !state.back.sender_gone
+    }
+
     /// Frames on the way by `direction`.
     pub fn on_the_way(&self, direction: Direction) -> usize {
         self.lock().lane(direction).queue.len()

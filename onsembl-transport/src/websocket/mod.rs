@@ -46,7 +46,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let config = Some(config(&limits));
-    let socket = WebSocketStream::from_partially_read(stream, {let _ = &rest; Vec::new()}, role, config).await;
+    let socket = WebSocketStream::from_partially_read(stream, rest.into(), role, config).await;
     halves::link(socket, peer, limits)
 }
 

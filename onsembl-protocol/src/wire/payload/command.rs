@@ -210,7 +210,9 @@ impl<'de> Deserialize<'de> for CommandRequest {
             .filter(|t| !t.is_empty())
             .or(raw.content)
             .filter(|t| !t.is_empty())
-            .ok_or_else(|| serde::de::Error::custom("neither `command` nor `content` has a text"))?;
+            .ok_or_else(|| {
+                serde::de::Error::custom("neither `command` nor `content` has a text")
+            })?;
         Ok(Self {
             command_id: raw.command_id,
             agent_id: raw.agent_id,

@@ -2,8 +2,8 @@
 
 use super::super::code::wire_enum;
 use super::super::lenient::{self};
-use super::hello::{AgentType, Feature};
 use super::heartbeat::HealthMetrics;
+use super::hello::{AgentType, Feature};
 use crate::id::{AgentId, PresenceVersion, ServerInstanceId, UserId};
 use crate::time::WallTime;
 use alloc::string::{String, ToString};
@@ -292,11 +292,7 @@ pub struct DashboardConnected {
     /// The agents. A dashboard adds and updates, and removes none.
     pub agents: Vec<AgentSummary>,
     /// The server's clock.
-    #[serde(
-        default,
-        deserialize_with = "lenient::time",
-        serialize_with = "lenient::write_millis"
-    )]
+    #[serde(default, deserialize_with = "lenient::time", serialize_with = "lenient::write_millis")]
     pub timestamp: Option<WallTime>,
     /// Present for a dashboard that speaks the extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -324,11 +320,7 @@ pub struct AgentConnected {
     #[serde(default, deserialize_with = "lenient::texts")]
     pub capabilities: Vec<String>,
     /// The server's clock.
-    #[serde(
-        default,
-        deserialize_with = "lenient::time",
-        serialize_with = "lenient::write_millis"
-    )]
+    #[serde(default, deserialize_with = "lenient::time", serialize_with = "lenient::write_millis")]
     pub timestamp: Option<WallTime>,
 }
 
@@ -383,10 +375,6 @@ pub struct AgentDisconnect {
     #[serde(default)]
     pub reason: String,
     /// The server's clock.
-    #[serde(
-        default,
-        deserialize_with = "lenient::time",
-        serialize_with = "lenient::write_millis"
-    )]
+    #[serde(default, deserialize_with = "lenient::time", serialize_with = "lenient::write_millis")]
     pub timestamp: Option<WallTime>,
 }

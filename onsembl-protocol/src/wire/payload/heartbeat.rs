@@ -110,11 +110,7 @@ pub struct RecordedBeat {
     /// Its number.
     pub sequence: BeatSequence,
     /// When it was received, by the server's clock.
-    #[serde(
-        default,
-        deserialize_with = "lenient::time",
-        serialize_with = "lenient::write_millis"
-    )]
+    #[serde(default, deserialize_with = "lenient::time", serialize_with = "lenient::write_millis")]
     pub at: Option<WallTime>,
 }
 

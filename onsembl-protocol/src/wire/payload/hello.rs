@@ -127,7 +127,8 @@ impl Capabilities {
     /// The capabilities as words, as dashboards and the store want them.
     pub fn to_words(&self) -> Vec<String> {
         let mut words = self.words.clone();
-        for (has, word) in [(self.supports_interrupt, "interrupt"), (self.supports_trace, "trace")] {
+        for (has, word) in [(self.supports_interrupt, "interrupt"), (self.supports_trace, "trace")]
+        {
             if has && !words.iter().any(|w| w == word) {
                 words.push(word.to_string());
             }
