@@ -8,6 +8,7 @@
 pub mod auth;
 mod board;
 pub mod cli;
+pub mod client;
 mod dashboard;
 mod http;
 mod hub;

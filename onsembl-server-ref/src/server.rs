@@ -4,6 +4,7 @@ use crate::auth::{SecretError, Tokens};
 use crate::board::Boards;
 use crate::dashboard::Dashboard;
 use crate::http::{self, AcceptLimits, App};
+pub use crate::hub::{BeatHop, BeatSeen};
 use crate::hub::{Hub, HubHandle, HubParts, Request};
 use crate::store::{Store, StoreError};
 use onsembl_protocol::id::ServerInstanceId;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,6 +39,8 @@ pub struct ServerOptions {
     pub agents: ServerConfig,
     /// Certificate chain and key, as PEM files, for `wss` and `https`.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Who wants to watch heartbeats. Not bounded: whoever asks to watch must read.
+    pub observer: Option<mpsc::UnboundedSender<BeatSeen>>,
 }
 
 /// Why a server cannot start.
@@ -120,6 +123,7 @@ impl Server {
             counters: counters.clone(),
             config: options.agents,
             instance: instance.clone(),
+            observer: options.observer,
         };
         let (hub_loop, hub) = Hub::open(parts).await?;
         let dashboard = Dashboard {

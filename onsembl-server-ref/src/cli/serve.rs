@@ -49,7 +49,8 @@ impl Serve {
         let agents =
             ServerConfig { timing, resume_window: self.resume_window, ..ServerConfig::DEFAULT };
         let tls = self.tls_cert.zip(self.tls_key);
-        let options = ServerOptions { listen: self.listen, data: self.data, agents, tls };
+        let options =
+            ServerOptions { listen: self.listen, data: self.data, agents, tls, observer: None };
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let server = Server::start(options).await?;

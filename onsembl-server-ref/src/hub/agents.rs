@@ -1,6 +1,7 @@
 //! Agents coming, living and going: what the shard asks, and what the boards and the store get.
 
 use super::ledger::Entry;
+use super::request::BeatHop;
 use super::run::{Answer, Hub, Joining, Known, Live};
 use crate::auth::Identity;
 use crate::board::{AgentEntry, ShownPresence};
@@ -265,6 +266,7 @@ impl Hub {
         metrics: Option<HealthMetrics>,
     ) {
         let Some((user, agent)) = self.who(key) else { return };
+        self.observe(&agent, sequence, BeatHop::Received, at);
         if let Some(metrics) = metrics {
             self.boards.of(&user).touch(|content| {
                 if let Some(entry) = content.agents.get_mut(&agent) {
@@ -278,6 +280,7 @@ impl Hub {
 
     pub(super) fn on_recorded(&mut self, recorded: Vec<Recorded>) {
         for beat in recorded {
+            self.observe(&beat.agent, beat.sequence, BeatHop::Recorded, beat.committed_at);
             let machine = self.known.get(&beat.agent).and_then(|k| k.machine);
             match machine {
                 Some(key) => self.shard.recorded(key, beat.epoch, beat.sequence, beat.at),

@@ -13,5 +13,5 @@ mod recovery;
 mod request;
 mod run;
 
-pub use request::{HubHandle, HubStats, Request};
+pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
 pub use run::{Hub, HubParts};

@@ -1,7 +1,8 @@
 //! What others ask of the hub.
 
 use crate::auth::Identity;
-use onsembl_protocol::id::{AgentId, UserId};
+use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
+use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{
     AgentControl, CommandCancel, CommandRequest, EmergencyStop, ErrorReply,
 };
@@ -66,6 +67,30 @@ pub enum Request {
     Stats(oneshot::Sender<HubStats>),
     /// The server ends: say so to every agent, and stop.
     Shutdown(oneshot::Sender<()>),
+}
+
+/// One hop of a heartbeat, for whoever wants to watch.
+#[derive(Clone, Debug)]
+pub struct BeatSeen {
+    /// The agent.
+    pub agent: AgentId,
+    /// The beat's number; of our own beat for [`BeatHop::Answered`].
+    pub sequence: BeatSequence,
+    /// Which hop.
+    pub hop: BeatHop,
+    /// When.
+    pub at: WallTime,
+}
+
+/// The hops of a heartbeat on the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeatHop {
+    /// It was received.
+    Received,
+    /// It is committed to the database.
+    Recorded,
+    /// It was answered.
+    Answered,
 }
 
 /// Figures of the hub.

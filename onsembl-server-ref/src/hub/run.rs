@@ -1,7 +1,7 @@
 //! The hub's loop: what it holds, and where each kind of event goes.
 
 use super::ledger::Ledger;
-use super::request::{HubHandle, HubStats, Request};
+use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
 use crate::auth::Identity;
 use crate::board::Boards;
 use crate::store::{
@@ -11,14 +11,14 @@ use crate::store::{
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::command::{CommandAction, CommandLife};
 use onsembl_protocol::id::{
-    AgentId, AgentKey, CommandId, Epoch, InstanceId, LinkId, PresenceVersion, ServerInstanceId,
-    SessionId, UserId,
+    AgentId, AgentKey, BeatSequence, CommandId, Epoch, InstanceId, LinkId, PresenceVersion,
+    ServerInstanceId, SessionId, UserId,
 };
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::output::Outbox;
 use onsembl_protocol::session::{Dialect, ServerConfig, StoreTrouble};
 use onsembl_protocol::supervisor::Key;
-use onsembl_protocol::time::{Deadline, Now};
+use onsembl_protocol::time::{Deadline, Now, WallTime};
 use onsembl_protocol::wire::payload::{AgentConnect, CommandRequest, ErrorReply, Feature};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
@@ -117,6 +117,7 @@ pub struct Hub {
     inbox: mpsc::Receiver<Request>,
     done: mpsc::UnboundedReceiver<Done>,
     receipts: Receipts,
+    observer: Option<mpsc::UnboundedSender<BeatSeen>>,
     health: watch::Receiver<StoreHealth>,
     pub(super) next_token_check: tokio::time::Instant,
 }
@@ -136,6 +137,8 @@ pub struct HubParts {
     pub config: ServerConfig,
     /// This process.
     pub instance: ServerInstanceId,
+    /// Who watches heartbeats.
+    pub observer: Option<mpsc::UnboundedSender<BeatSeen>>,
 }
 
 impl Hub {
@@ -144,7 +147,7 @@ impl Hub {
     /// # Errors
     /// The database cannot be read.
     pub async fn open(parts: HubParts) -> Result<(Self, HubHandle), StoreError> {
-        let HubParts { store, receipts, boards, counters, config, instance } = parts;
+        let HubParts { store, receipts, boards, counters, config, instance, observer } = parts;
         let rules = SessionRules {
             server_instance: instance,
             features: vec![Feature::Heartbeats, Feature::OutputBytes, Feature::CommandReports],
@@ -171,6 +174,7 @@ impl Hub {
             inbox,
             done,
             receipts,
+            observer,
             next_token_check: tokio::time::Instant::now() + TOKEN_CHECK,
         };
         hub.recover().await?;
@@ -264,7 +268,11 @@ impl Hub {
                     "this server was away; no agent is blamed for it"
                 );
             }
-            ShardEvent::Answered { .. } => {}
+            ShardEvent::Answered { key, sequence } => {
+                if let Some((_, agent)) = self.who(key) {
+                    self.observe(&agent, sequence, BeatHop::Answered, self.now().wall);
+                }
+            }
             other => {
                 self.counters.count("unhandled_shard_events");
                 warn!(?other, "an event of the shard that this version does not handle");
@@ -318,6 +326,19 @@ impl Hub {
             }
         }
         drop(done);
+    }
+
+    pub(super) fn observe(
+        &self,
+        agent: &AgentId,
+        sequence: BeatSequence,
+        hop: BeatHop,
+        at: WallTime,
+    ) {
+        if let Some(observer) = &self.observer {
+            // Whoever stopped watching is not to disturb the hub.
+            let _ = observer.send(BeatSeen { agent: agent.clone(), sequence, hop, at });
+        }
     }
 
     pub(super) fn answer(&self, reply: Reply, answer: Result<(), ErrorReply>) {

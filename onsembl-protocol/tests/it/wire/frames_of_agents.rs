@@ -8,7 +8,12 @@ use onsembl_protocol::id::{
 use onsembl_protocol::output::Stream;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::AgentToServer::{self, *};
-use onsembl_protocol::wire::payload::*;
+use onsembl_protocol::wire::payload as p;
+use onsembl_protocol::wire::payload::{
+    AgentConnect, AgentErrorType, AgentExtensions, AgentHeartbeat, AgentType, Capabilities,
+    CommandAckStatus, CommandPhase, Feature, HealthMetrics, Opaque, OutputContent, OutputTotals,
+    SeenBeat, StreamType, TerminalOutput,
+};
 use serde_json::json;
 
 /// Frames as the existing wrapper writes them, byte for byte.
@@ -88,7 +93,7 @@ fn the_wrappers_output_is_its_raw_chunk() {
 fn the_old_wrappers_completion_is_read_whole() {
     assert_eq!(
         read::<AgentToServer>(WRAPPER[3]).message,
-        CommandComplete(onsembl_protocol::wire::payload::CommandComplete {
+        CommandComplete(p::CommandComplete {
             command_id: CommandId::new("cmd-1762041-x7"),
             agent_id: Some(AgentId::new("mock-mhgx2k3v-9d8c7b")),
             status: CommandPhase::Completed,

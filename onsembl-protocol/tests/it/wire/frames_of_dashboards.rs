@@ -4,7 +4,9 @@ use super::{message, read};
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::wire::DashboardToServer::{self, *};
 use onsembl_protocol::wire::payload as p;
-use onsembl_protocol::wire::payload::*;
+use onsembl_protocol::wire::payload::{
+    ControlAction, DashboardInit, Priority, Selection, Subscriptions,
+};
 
 /// Frames as the existing dashboard writes them.
 pub(super) const EXISTING: &[&str] = &[

@@ -9,7 +9,11 @@ use onsembl_protocol::liveness::{HeartbeatTiming, WireTiming};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::ServerToAgent::{self, *};
 use onsembl_protocol::wire::payload as p;
-use onsembl_protocol::wire::{NextBeat, payload::*};
+use onsembl_protocol::wire::NextBeat;
+use onsembl_protocol::wire::payload::{
+    AgentControl, ControlAction, ErrorCode, ErrorContext, ExecutionConstraints, Feature, Priority,
+    RecordedBeat, RecordingLag, Secret, SeenBeat, StreamType, Welcome,
+};
 
 /// Frames as the existing server writes them to an agent.
 pub(super) const EXISTING: &[&str] = &[

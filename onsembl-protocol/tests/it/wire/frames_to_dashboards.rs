@@ -5,7 +5,10 @@ use onsembl_protocol::id::{AgentId, CommandId, PresenceVersion};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::ServerToDashboard::{self, *};
 use onsembl_protocol::wire::payload as p;
-use onsembl_protocol::wire::payload::*;
+use onsembl_protocol::wire::payload::{
+    AgentType, CommandPhase, ErrorCode, OutputContent, Selection, StreamContent, StreamType,
+    Subscriptions,
+};
 
 /// Frames as the existing server writes them to a dashboard.
 pub(super) const EXISTING: &[&str] = &[

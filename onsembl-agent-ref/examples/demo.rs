@@ -1,0 +1,165 @@
+//! Everything at once, in one process: a server with a fresh database, an agent over a real
+//! loopback WebSocket, a command, and then a line for each heartbeat until Ctrl-C.
+//!
+//! Run it with `cargo demo`.
+
+use anyhow::Context as _;
+use onsembl_agent_ref::engine::{self, AgentObservation, AgentOptions, TokenSourceKind};
+use onsembl_protocol::id::{BeatSequence, UserId};
+use onsembl_protocol::liveness::HeartbeatTiming;
+use onsembl_protocol::session::ServerConfig;
+use onsembl_protocol::time::WallTime;
+use onsembl_server_ref::auth::TokenKind;
+use onsembl_server_ref::client::RemoteCommand;
+use onsembl_server_ref::server::{BeatHop, BeatSeen, Server, ServerOptions};
+use onsembl_transport::clock::SystemClock;
+use onsembl_transport::secret::Secret;
+use onsembl_transport::tls::TlsRoots;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+const AGENT: &str = "demo-agent";
+const COMMAND: &str = "echo hello from $(uname -sr), process $$; seq 1 3; echo to stderr >&2";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let logs = tracing_subscriber::EnvFilter::try_from_env("ONSEMBL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(logs).with_writer(std::io::stderr).init();
+    let folder = std::env::temp_dir().join(format!("onsembl-demo-{}", std::process::id()));
+    let outcome = demo(&folder).await;
+    std::fs::remove_dir_all(&folder)
+        .with_context(|| format!("cannot remove {}", folder.display()))?;
+    outcome
+}
+
+async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
+    let (seen_in, seen) = mpsc::unbounded_channel();
+    let (observed_in, mut observed) = mpsc::unbounded_channel();
+    let second = Duration::from_secs(1);
+    let timing = HeartbeatTiming::new(second, second * 5 / 2, second * 5)?;
+    let server = Server::start(ServerOptions {
+        listen: ([127, 0, 0, 1], 0).into(),
+        data: folder.join("server"),
+        agents: ServerConfig { timing, ..ServerConfig::DEFAULT },
+        tls: None,
+        observer: Some(seen_in),
+    })
+    .await?;
+    say(&format!(
+        "server     {} with the database {}",
+        server.url(),
+        folder.join("server/onsembl.db").display()
+    ))?;
+
+    let now = SystemClock::new().now().wall;
+    let user = UserId::new("demo");
+    let token =
+        |kind| server.tokens().issue(&user, kind, second * 3600, now).map(|(t, _)| Secret::new(t));
+    let mut options =
+        AgentOptions::new(server.url(), TokenSourceKind::Literal(token(TokenKind::Agent)?), AGENT);
+    options.state_dir = Some(folder.join("agent"));
+    options.observer = Some(observed_in);
+    let (stop, mut stopped) = watch::channel(false);
+    let agent = tokio::spawn(engine::run(options, async move {
+        // An error means that nobody is left to stop it, which is a reason to stop.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    }));
+    while let Some(observation) = observed.recv().await {
+        if let AgentObservation::Status { status, cause, .. } = observation {
+            say(&format!("agent      {}: {cause}", status.name()))?;
+            if status.name() == "connected" {
+                break;
+            }
+        }
+    }
+
+    say(&format!("command    {COMMAND}"))?;
+    let command = RemoteCommand {
+        server: server.url(),
+        token: token(TokenKind::Dashboard)?,
+        roots: TlsRoots::Native,
+        agent: AGENT.to_owned(),
+        text: COMMAND.to_owned(),
+        timeout: second * 60,
+    };
+    let followed =
+        command.run(tokio::io::stdout(), tokio::io::stderr(), std::future::pending()).await?;
+    say(&format!("command    over: {followed:?}"))?;
+
+    say("heartbeats, one each second, until Ctrl-C")?;
+    tokio::select! {
+        shown = show(seen, observed) => shown?,
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    say("\nstopping")?;
+    let _ = stop.send_replace(true);
+    agent.await??;
+    server.stop().await;
+    Ok(())
+}
+
+/// When a heartbeat passed each hop.
+#[derive(Default)]
+struct Hops {
+    sent: Option<WallTime>,
+    received: Option<WallTime>,
+    recorded: Option<WallTime>,
+}
+
+/// One line for each heartbeat, when its answer has come.
+async fn show(
+    mut seen: mpsc::UnboundedReceiver<BeatSeen>,
+    mut observed: mpsc::UnboundedReceiver<AgentObservation>,
+) -> anyhow::Result<()> {
+    let mut beats: BTreeMap<BeatSequence, Hops> = BTreeMap::new();
+    let mut shown = BeatSequence(0);
+    loop {
+        tokio::select! {
+            biased;
+            Some(beat) = seen.recv() => {
+                let hops = beats.entry(beat.sequence).or_default();
+                match beat.hop {
+                    BeatHop::Received => hops.received = Some(beat.at),
+                    BeatHop::Recorded => hops.recorded = Some(beat.at),
+                    BeatHop::Answered => {}
+                }
+            }
+            observation = observed.recv() => match observation {
+                None => return Ok(()),
+                Some(AgentObservation::BeatSent { sequence, at }) => {
+                    beats.entry(sequence).or_default().sent = Some(at);
+                }
+                Some(AgentObservation::BeatAnswered { recorded, lag, at, .. }) => {
+                    if let Some(lag) = lag {
+                        say(&format!("not recorded for {} ms: {}", lag.age_ms, lag.why))?;
+                    }
+                    let Some(sequence) = recorded.map(|r| r.sequence).filter(|s| *s > shown) else {
+                        continue;
+                    };
+                    if let Some(Hops { sent: Some(sent), received, recorded }) = beats.remove(&sequence) {
+                        let after = |hop: Option<WallTime>| {
+                            hop.map_or("?".into(), |t| format!("+{} ms", t.unix_millis() - sent.unix_millis()))
+                        };
+                        say(&format!(
+                            "beat {sequence:>4}  sent {sent}  received {}  recorded {}  answered {}",
+                            after(received), after(recorded), after(Some(at)),
+                        ))?;
+                    }
+                    shown = sequence;
+                    beats.retain(|s, _| *s > shown);
+                }
+                Some(AgentObservation::Status { status, cause, .. }) => {
+                    say(&format!("agent      {}: {cause}", status.name()))?;
+                }
+            }
+        }
+    }
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write")
+}

@@ -1,0 +1,96 @@
+//! Orders from the server that are no commands.
+
+use super::Agent;
+use super::server::{Peer, Server};
+use onsembl_agent_ref::engine::AgentEnd;
+use onsembl_protocol::close::CloseCode;
+use onsembl_protocol::wire::payload::{AgentControl, CommandPhase, ControlAction, EmergencyStop};
+use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
+use std::collections::BTreeSet;
+
+async fn order(peer: &mut Peer, action: &str) {
+    peer.send(ServerToAgent::Control(AgentControl {
+        agent_id: None,
+        action: ControlAction::parse(action),
+        reason: None,
+        graceful_shutdown: None,
+        timeout: None,
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn stop_ends_the_commands_and_then_the_agent() {
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let mut peer = server.session().await;
+    peer.run("c", "echo $$; exec sleep 1000").await;
+    peer.acknowledged().await;
+    let pid = peer.line().await;
+    order(&mut peer, "STOP").await;
+    let report = peer.complete().await;
+    assert_eq!(report.status, CommandPhase::Cancelled);
+    assert!(report.error.unwrap().contains("the agent was stopped"));
+    assert!(!super::is_alive(&pid));
+    peer.confirm("c").await;
+    assert_eq!(peer.end().await.reason.cause.code(), CloseCode::AGENT_STOPPED);
+    assert_eq!(agent.ended().await.unwrap(), AgentEnd::StoppedByServer);
+}
+
+#[tokio::test]
+async fn a_paused_agent_starts_nothing_and_lets_run_what_runs() {
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let mut peer = server.session().await;
+    let go = agent.path("go");
+    peer.run("before", &format!("until [ -e {} ]; do sleep 0.01; done", go.display())).await;
+    peer.acknowledged().await;
+    order(&mut peer, "pause").await;
+    peer.run("refused", "true").await;
+    let refused = peer.complete().await;
+    assert_eq!(refused.status, CommandPhase::Failed);
+    assert!(refused.error.unwrap().contains("paused"));
+    std::fs::write(&go, "").unwrap();
+    assert_eq!(peer.complete().await.status, CommandPhase::Completed);
+    order(&mut peer, "RESUME").await;
+    peer.run("after", "echo on").await;
+    assert_eq!(peer.all().await.0, b"on\n");
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn what_the_agent_cannot_do_it_says() {
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let mut peer = server.session().await;
+    for action in ["RESTART", "START", "DANCE"] {
+        order(&mut peer, action).await;
+        let AgentToServer::Fault(fault) = peer.next().await else { panic!("no fault") };
+        assert!(fault.recoverable && fault.message.contains(action), "{}", fault.message);
+    }
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn an_emergency_stop_kills_everything_at_once() {
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let mut peer = server.session().await;
+    let mut pids = Vec::new();
+    for id in ["a", "b"] {
+        peer.run(id, "trap '' TERM; sleep 1000 & echo $!; wait").await;
+        peer.acknowledged().await;
+        pids.push(peer.line().await);
+    }
+    peer.send(ServerToAgent::EmergencyStop(EmergencyStop::default())).await;
+    let mut stopped = BTreeSet::new();
+    for _ in 0..2 {
+        let report = peer.complete().await;
+        assert_eq!((report.status, report.signal), (CommandPhase::Cancelled, Some(9)));
+        assert!(report.error.unwrap().contains("emergency stop"));
+        stopped.insert(report.command_id);
+    }
+    assert_eq!(stopped.len(), 2);
+    assert!(!pids.iter().any(|pid| super::is_alive(pid)));
+    agent.leave(&mut peer).await;
+}

@@ -1,0 +1,200 @@
+//! Links that come, go, and come back.
+
+use super::server::{AGENT, Peer, Server, upgrade};
+use super::{Agent, soon};
+use onsembl_agent_ref::engine::AgentObservation;
+use onsembl_agent_ref::status_file::AgentStatusFile;
+use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::id::{ByteOffset, CommandId};
+use onsembl_protocol::session::AgentStatus;
+use onsembl_protocol::wire::payload::{
+    AgentType, CommandPhase, Feature, SeenBeat, ServerHeartbeat, TokenRefresh,
+};
+use onsembl_protocol::wire::{AgentToServer, ServerToAgent, payload};
+use std::collections::BTreeSet;
+use tokio::net::TcpListener;
+
+#[tokio::test]
+async fn the_hello_says_who_the_agent_is() {
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let mut peer = server.accept().await;
+    let hello = peer.hello.clone();
+    assert_eq!(hello.name.as_deref(), Some("builder"));
+    assert_eq!(hello.agent_type, AgentType::Custom);
+    assert_eq!(hello.version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
+    assert!(!hello.host_machine.unwrap().is_empty());
+    assert!(hello.capabilities.supports_interrupt && !hello.capabilities.supports_trace);
+    let said = hello.extensions.unwrap();
+    let key = std::fs::read_to_string(agent.path("state/agent.key")).unwrap();
+    assert_eq!(said.agent_key.as_str(), key.trim());
+    assert_eq!(hello.agent_id, key.trim());
+    assert!(!said.probe && said.commands.is_empty());
+    for feature in [Feature::Heartbeats, Feature::OutputBytes, Feature::CommandReports] {
+        assert!(said.features.contains(&feature), "{feature}");
+    }
+    peer.welcome(256 * 1024).await;
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn heartbeats_carry_real_figures_and_the_status_file_follows() {
+    let mut server = Server::new().await;
+    let mut agent = Agent::start(&server.url);
+    let mut peer = server.session().await;
+    peer.run("c", "echo on; exec sleep 1000").await;
+    peer.acknowledged().await;
+    peer.line().await;
+    let beat = peer.beats.first().expect("the first beat goes at once").clone();
+    let figures = beat.health_metrics.unwrap();
+    assert!((0.0..=100.0).contains(&figures.cpu_usage.unwrap()));
+    assert!(figures.memory_usage.unwrap() > 0.0);
+    assert!(figures.uptime.unwrap() >= 0.0);
+    let answer = ServerHeartbeat {
+        seen: Some(SeenBeat { sequence: beat.sequence.unwrap(), age_ms: 0 }),
+        ..ServerHeartbeat::default()
+    };
+    peer.send(ServerToAgent::Heartbeat(answer)).await;
+    agent.sees("the answer", |o| matches!(o, AgentObservation::BeatAnswered { .. })).await;
+    let dir = agent.path("state");
+    super::until("the status file", || {
+        let status = AgentStatusFile::read(&dir).unwrap();
+        status.is_some_and(|s| {
+            s.state == "connected"
+                && s.epoch == Some(7)
+                && s.agent_id.as_deref() == Some(AGENT)
+                && s.running_commands == 1
+                && s.last_heartbeat_sent.is_some()
+                && s.last_heartbeat_answered.is_some()
+        })
+    })
+    .await;
+    // The directory must outlive the agent.
+    let Agent { task, stop, dir: _dir, .. } = agent;
+    drop(stop);
+    peer.complete().await;
+    peer.confirm("c").await;
+    peer.end().await;
+    soon("the end", task).await.unwrap().unwrap();
+    let last = AgentStatusFile::read(&dir).unwrap().unwrap();
+    assert_eq!((last.state.as_str(), last.running_commands), ("closed", 0));
+}
+
+#[tokio::test]
+async fn a_cut_link_ends_no_process_and_loses_no_byte() {
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let mut peer = server.session().await;
+    let go = agent.path("go");
+    let wait = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
+    peer.run("c", &format!("echo first; {wait}; echo second; echo third >&2")).await;
+    peer.acknowledged().await;
+    let first = peer.output().await;
+    drop(peer);
+    std::fs::write(&go, "").unwrap();
+
+    let mut peer = server.accept().await;
+    let open = peer.hello.extensions.clone().unwrap().commands;
+    assert_eq!(open, [CommandId::new("c")]);
+    assert_eq!(peer.hello.agent_id, AGENT);
+    peer.welcome(256 * 1024).await;
+    assert_eq!(peer.acknowledged().await.command_id, CommandId::new("c"));
+    let again = peer.output().await;
+    assert_eq!(again, first);
+    assert_eq!(again.offset, Some(ByteOffset(0)));
+    peer.store(&again).await;
+    let (mut stdout, mut stderr) = (first.content.as_bytes().to_vec(), Vec::new());
+    let report = loop {
+        match peer.next().await {
+            AgentToServer::Output(output) => {
+                assert_eq!(output.incarnation, first.incarnation);
+                let stream = match output.stream {
+                    payload::StreamType::Stderr => &mut stderr,
+                    _ => &mut stdout,
+                };
+                assert_eq!(output.offset, Some(ByteOffset(stream.len() as u64)));
+                stream.extend_from_slice(output.content.as_bytes());
+                peer.store(&output).await;
+            }
+            AgentToServer::CommandComplete(report) => break report,
+            other => panic!("not expected: {other:?}"),
+        }
+    };
+    assert_eq!((stdout.as_slice(), stderr.as_slice()), (&b"first\nsecond\n"[..], &b"third\n"[..]));
+    assert_eq!(report.status, CommandPhase::Completed);
+    drop(peer);
+
+    // Nobody confirmed the report: it is said again, until somebody does.
+    let mut peer = server.session().await;
+    assert_eq!(peer.complete().await, report);
+    peer.confirm("c").await;
+    // By its answer the agent has read what came before.
+    peer.cancel("other", false).await;
+    peer.complete().await;
+    peer.confirm("other").await;
+    peer.cancel("third", false).await;
+    peer.complete().await;
+    drop(peer);
+    let mut peer = server.accept().await;
+    assert_eq!(peer.hello.extensions.clone().unwrap().commands, [CommandId::new("third")]);
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn after_an_absence_more_reports_than_any_queue_holds_all_arrive() {
+    const REPORTS: usize = 1500;
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let mut peer = server.session().await;
+    for n in 0..REPORTS {
+        peer.cancel(&format!("c{n}"), false).await;
+        peer.complete().await;
+    }
+    drop(peer);
+    let mut peer = server.session().await;
+    // More than a hello may list, and yet one that a server takes.
+    assert_eq!(peer.hello.extensions.clone().unwrap().commands.len(), 1024);
+    let mut ids = BTreeSet::new();
+    while ids.len() < REPORTS {
+        ids.insert(peer.complete().await.command_id);
+    }
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn the_agent_starts_without_a_server_and_finds_it_when_it_appears() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut agent = Agent::start(&format!("http://{free}"));
+    let waits = |o: &AgentObservation| {
+        matches!(o, AgentObservation::Status { status: AgentStatus::Reconnecting { .. }, .. })
+    };
+    agent.sees("a failed dial", waits).await;
+    let mut server = Server::at(&free.to_string()).await;
+    let mut peer = server.session().await;
+    peer.run("c", "echo on").await;
+    assert_eq!(peer.all().await.0, b"on\n");
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn dials_show_the_newest_token_and_the_learned_id() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let agent = Agent::start(&format!("ws://{}", tcp.local_addr().unwrap()));
+    let (head, link) = upgrade(soon("a dial", tcp.accept()).await.unwrap().0).await;
+    assert!(head.starts_with("GET /ws/agent HTTP/1.1\r\n"), "{head}");
+    assert!(head.to_lowercase().contains("authorization: bearer token-1\r\n"), "{head}");
+    let mut peer = Peer::greet(link).await;
+    peer.welcome(256 * 1024).await;
+    peer.send(ServerToAgent::TokenRefresh(TokenRefresh {
+        access_token: payload::Secret::new("token-2"),
+        expires_in: None,
+        refresh_token: None,
+    }))
+    .await;
+    peer.close(CloseCause::GoingAway).await;
+    let (head, link) = upgrade(soon("a dial", tcp.accept()).await.unwrap().0).await;
+    assert!(head.starts_with(&format!("GET /ws/agent?agentId={AGENT} HTTP/1.1\r\n")), "{head}");
+    assert!(head.to_lowercase().contains("authorization: bearer token-2\r\n"), "{head}");
+    let mut peer = Peer::greet(link).await;
+    agent.leave(&mut peer).await;
+}

@@ -1,0 +1,389 @@
+//! One message of every kind, with every field that travels filled in.
+
+use onsembl_protocol::id::{
+    AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation,
+    InstanceId, MessageId, PresenceVersion, ServerInstanceId, SessionId, UserId,
+};
+use onsembl_protocol::liveness::HeartbeatTiming;
+use onsembl_protocol::time::WallTime;
+use onsembl_protocol::wire::payload::*;
+use onsembl_protocol::wire::{
+    AgentToServer, DashboardToServer, NextBeat, ServerToAgent, ServerToDashboard,
+};
+use serde_json::json;
+
+pub(super) const AT: WallTime = WallTime::from_unix_millis(1_762_041_600_123);
+
+fn command() -> CommandId {
+    CommandId::new("cmd-1")
+}
+
+fn agent() -> AgentId {
+    AgentId::new("9c5b94b1")
+}
+
+fn metrics() -> HealthMetrics {
+    HealthMetrics {
+        cpu_usage: Some(12.5),
+        memory_usage: Some(48.0),
+        uptime: Some(3600.0),
+        commands_processed: Some(3),
+        active_commands: Some(1),
+        average_response_time: Some(0.5),
+    }
+}
+
+fn request() -> CommandRequest {
+    CommandRequest {
+        args: vec!["-l".into()],
+        env: [("A".to_string(), "1".to_string())].into(),
+        working_directory: Some("/srv".into()),
+        priority: Priority::High,
+        constraints: ExecutionConstraints { time_limit_ms: Some(300_000), max_retries: Some(1) },
+        user_id: Some(UserId::new("u-1")),
+        ..CommandRequest::new(command(), agent(), "make test")
+    }
+}
+
+fn cancel() -> CommandCancel {
+    CommandCancel {
+        command_id: command(),
+        agent_id: Some(agent()),
+        reason: Some("no longer needed".into()),
+        force: true,
+    }
+}
+
+fn control() -> AgentControl {
+    AgentControl {
+        agent_id: Some(agent()),
+        action: ControlAction::Restart,
+        reason: Some("update".into()),
+        graceful_shutdown: Some(true),
+        timeout: Some(30_000),
+    }
+}
+
+fn stop() -> EmergencyStop {
+    EmergencyStop {
+        reason: Some("smoke".into()),
+        triggered_by: Some("u-1".into()),
+        timestamp: Some(AT),
+        agents_stopped: Some(2),
+        commands_cancelled: Some(3),
+        affected_agents: vec!["9c5b94b1".into()],
+    }
+}
+
+fn refresh() -> TokenRefresh {
+    TokenRefresh {
+        access_token: Secret::new("token"),
+        expires_in: Some(3600),
+        refresh_token: Some(Secret::new("next")),
+    }
+}
+
+fn complete() -> CommandComplete {
+    CommandComplete {
+        command_id: command(),
+        agent_id: Some(agent()),
+        status: CommandPhase::Failed,
+        exit_code: None,
+        signal: Some(9),
+        duration_ms: Some(1234),
+        tokens_used: 0,
+        error: Some("ended by signal 9".into()),
+        timestamp: Some(AT),
+        output: Some(OutputTotals {
+            incarnation: Incarnation(5),
+            stdout_bytes: ByteOffset(10),
+            stderr_bytes: ByteOffset(0),
+        }),
+    }
+}
+
+fn ack() -> Ack {
+    Ack {
+        message_id: Some(MessageId::new("i-1")),
+        success: true,
+        connection_id: Some("agent-1".into()),
+        agent_id: Some(agent()),
+        authenticated: Some(true),
+        sequence: Some(4),
+        received: Some(true),
+        command_id: Some(command()),
+        subscriptions: Some(subscriptions()),
+        extensions: Some(Welcome {
+            features: vec![Feature::Heartbeats, Feature::OutputBytes, Feature::CommandReports],
+            session_id: SessionId::new("s-1"),
+            epoch: Epoch(3),
+            server_instance: ServerInstanceId::new("srv"),
+            timing: HeartbeatTiming::DEFAULT.into(),
+            resume_window_ms: 300_000,
+            output_window_bytes: 262_144,
+        }),
+    }
+}
+
+fn subscriptions() -> Subscriptions {
+    Subscriptions {
+        agents: Selection::All,
+        commands: Selection::Only(vec!["cmd-1".into()]),
+        terminals: true,
+        traces: false,
+    }
+}
+
+fn error() -> ErrorReply {
+    ErrorReply {
+        details: Some(json!({"free": 0})),
+        recoverable: Some(true),
+        ..ErrorReply::new(ErrorCode::AgentOffline, "the agent is offline; try again when it is back")
+    }
+    .about(Some(MessageId::new("i-9")))
+    .for_command(Some(command()))
+    .for_agent(Some(agent()))
+}
+
+fn ping() -> Ping {
+    Ping { timestamp: Some(1_762_041_600_123.0), sequence: Some(1) }
+}
+
+fn pong() -> Pong {
+    Pong { timestamp: Some(1_762_041_600_123.5), latency: Some(12.0), sequence: Some(1) }
+}
+
+fn opaque() -> Opaque {
+    Opaque(json!({"commandId": "cmd-1", "any": ["thing", 1, null]}))
+}
+
+pub(super) fn from_agents() -> Vec<AgentToServer> {
+    let hello = AgentConnect {
+        agent_id: "k-1".into(),
+        name: Some("dev".into()),
+        agent_type: AgentType::Claude,
+        version: Some("0.1.0".into()),
+        host_machine: Some("build-7".into()),
+        capabilities: Capabilities {
+            max_tokens: 0,
+            supports_interrupt: true,
+            supports_trace: false,
+            words: vec![],
+        },
+        extensions: Some(AgentExtensions {
+            features: vec![Feature::Heartbeats],
+            agent_key: AgentKey::new("k-1"),
+            instance: InstanceId::new("i"),
+            probe: true,
+            commands: vec![command()],
+        }),
+    };
+    let output = TerminalOutput {
+        command_id: command(),
+        agent_id: Some(agent()),
+        stream: StreamType::Stdout,
+        content: OutputContent::Text("héllo\n".into()),
+        sequence: Some(ChunkSequence(1)),
+        offset: Some(ByteOffset(0)),
+        incarnation: Some(Incarnation(5)),
+    };
+    vec![
+        AgentToServer::Connect(AgentConnect { extensions: None, ..hello.clone() }),
+        AgentToServer::Connect(hello),
+        AgentToServer::Heartbeat(AgentHeartbeat {
+            agent_id: Some(agent()),
+            health_metrics: Some(metrics()),
+            sequence: Some(BeatSequence(2)),
+            seen: Some(SeenBeat { sequence: BeatSequence(1), age_ms: 29_950 }),
+        }),
+        AgentToServer::Heartbeat(AgentHeartbeat::default()),
+        AgentToServer::Fault(AgentErrorReport {
+            error_type: AgentErrorType::Resource,
+            message: "disk full".into(),
+            recoverable: false,
+            details: Some(json!({"free": 0})),
+        }),
+        AgentToServer::CommandAck(CommandAck {
+            command_id: command(),
+            agent_id: Some(agent()),
+            status: CommandAckStatus::Executing,
+            queue_position: Some(1),
+        }),
+        AgentToServer::CommandComplete(complete()),
+        AgentToServer::Output(output.clone()),
+        AgentToServer::Output(TerminalOutput {
+            stream: StreamType::Stderr,
+            content: OutputContent::Bytes(vec![0xff, 0x00]),
+            ..output.clone()
+        }),
+        // To a legacy server: no extensions, and bytes that are no text must still say so.
+        AgentToServer::Output(TerminalOutput { offset: None, incarnation: None, ..output.clone() }),
+        AgentToServer::Output(TerminalOutput {
+            content: OutputContent::Bytes(vec![0xff, 0x00]),
+            offset: None,
+            incarnation: None,
+            ..output
+        }),
+        AgentToServer::Trace(opaque()),
+        AgentToServer::Report(opaque()),
+        AgentToServer::Ping(ping()),
+        AgentToServer::Pong(pong()),
+    ]
+}
+
+pub(super) fn to_agents() -> Vec<ServerToAgent> {
+    vec![
+        ServerToAgent::Ack(Ack { subscriptions: None, ..ack() }),
+        ServerToAgent::Ack(Ack { success: true, ..Ack::default() }),
+        ServerToAgent::Error(error()),
+        ServerToAgent::Error(ErrorReply::new(ErrorCode::Internal, "see the log")),
+        ServerToAgent::Heartbeat(ServerHeartbeat {
+            server_time: Some(AT),
+            next_ping_expected: Some(NextBeat::At(WallTime::from_unix_millis(1_762_041_630_123))),
+            sequence: Some(BeatSequence(4)),
+            seen: Some(SeenBeat { sequence: BeatSequence(3), age_ms: 12 }),
+            recorded: Some(RecordedBeat { sequence: BeatSequence(2), at: Some(AT) }),
+            recording_lag: Some(RecordingLag { age_ms: 700, why: "database busy".into() }),
+        }),
+        ServerToAgent::Ping(ping()),
+        ServerToAgent::Pong(pong()),
+        ServerToAgent::CommandRequest(request()),
+        ServerToAgent::CommandCancel(cancel()),
+        ServerToAgent::OutputAck(OutputAck {
+            command_id: command(),
+            incarnation: Incarnation(5),
+            stream_type: StreamType::Stderr,
+            offset: ByteOffset(98_304),
+        }),
+        ServerToAgent::Control(control()),
+        ServerToAgent::EmergencyStop(stop()),
+        ServerToAgent::TokenRefresh(refresh()),
+    ]
+}
+
+pub(super) fn from_dashboards() -> Vec<DashboardToServer> {
+    let extensions =
+        DashboardExtensions { features: vec![Feature::OutputBytes], server_instance: None };
+    vec![
+        DashboardToServer::Init(DashboardInit {
+            user_id: Some(UserId::new("u-1")),
+            subscriptions: subscriptions(),
+            extensions: Some(extensions),
+        }),
+        DashboardToServer::Init(DashboardInit::default()),
+        DashboardToServer::Subscribe(Subscription {
+            kind: SubscriptionKind::Agent,
+            id: Some("9c5b94b1".into()),
+            all: false,
+        }),
+        DashboardToServer::Unsubscribe(Subscription {
+            kind: SubscriptionKind::Terminal,
+            id: None,
+            all: true,
+        }),
+        DashboardToServer::CommandRequest(request()),
+        DashboardToServer::CommandRequest(CommandRequest::new(command(), agent(), "ls")),
+        DashboardToServer::CommandCancel(cancel()),
+        DashboardToServer::Control(control()),
+        DashboardToServer::EmergencyStop(stop()),
+        DashboardToServer::Ping(ping()),
+        DashboardToServer::Pong(pong()),
+        DashboardToServer::TokenRefresh(refresh()),
+    ]
+}
+
+pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
+    let stream = TerminalStream {
+        command_id: command(),
+        agent_id: Some(agent()),
+        stream: StreamType::Stdout,
+        content: StreamContent::Lines(vec!["hello".into(), "world".into()]),
+        timestamp: Some(AT),
+        sequence: None,
+        offset: None,
+        incarnation: None,
+    };
+    vec![
+        ServerToDashboard::Connected(DashboardConnected {
+            agents: vec![AgentSummary {
+                agent_id: agent(),
+                name: "dev".into(),
+                agent_type: AgentType::Custom,
+                status: "ONLINE".into(),
+                version: "0.1.0".into(),
+                capabilities: vec!["interrupt".into()],
+                last_heartbeat: Some(AT),
+                metrics: Some(metrics()),
+            }],
+            timestamp: Some(AT),
+            extensions: Some(DashboardExtensions {
+                features: vec![Feature::OutputBytes],
+                server_instance: Some(ServerInstanceId::new("srv")),
+            }),
+        }),
+        ServerToDashboard::AgentConnected(AgentConnected {
+            agent_id: agent(),
+            agent_name: Some("dev".into()),
+            agent_type: AgentType::Custom,
+            version: "0.1.0".into(),
+            host_machine: "build-7".into(),
+            capabilities: vec!["interrupt".into()],
+            timestamp: Some(AT),
+        }),
+        ServerToDashboard::AgentStatus(AgentStatus {
+            agent_id: agent(),
+            status: "timed-out".into(),
+            activity_state: "IDLE".into(),
+            queued_commands: 0,
+            last_ping: None,
+            since: Some(AT),
+            because: Some("no frame from the agent for 90s".into()),
+            presence_version: Some(PresenceVersion(12)),
+            health_metrics: Some(metrics()),
+        }),
+        ServerToDashboard::AgentDisconnect(AgentDisconnect {
+            agent_id: agent(),
+            reason: "link lost: the connection was reset".into(),
+            timestamp: Some(AT),
+        }),
+        ServerToDashboard::CommandStatus(CommandStatus {
+            command_id: command(),
+            agent_id: Some(agent()),
+            status: CommandPhase::Running,
+            because: Some("its process runs".into()),
+            error: None,
+            exit_code: None,
+            signal: None,
+            started_at: Some(AT),
+            completed_at: None,
+        }),
+        ServerToDashboard::CommandStatus(CommandStatus {
+            command_id: command(),
+            agent_id: None,
+            status: CommandPhase::OutcomeUnknown,
+            because: Some("the agent process that had it is gone".into()),
+            error: Some("the agent process that had it is gone".into()),
+            exit_code: Some(1),
+            signal: Some(9),
+            started_at: Some(AT),
+            completed_at: Some(AT),
+        }),
+        ServerToDashboard::CommandComplete(complete()),
+        ServerToDashboard::TerminalStream(stream.clone()),
+        ServerToDashboard::TerminalStream(TerminalStream {
+            content: StreamContent::Bytes(OutputContent::Bytes(vec![0xff])),
+            sequence: Some(ChunkSequence(1)),
+            offset: Some(ByteOffset(0)),
+            incarnation: Some(Incarnation(5)),
+            ..stream
+        }),
+        ServerToDashboard::Trace(opaque()),
+        ServerToDashboard::QueueUpdate(opaque()),
+        ServerToDashboard::EmergencyStop(stop()),
+        ServerToDashboard::Ack(Ack { extensions: None, ..ack() }),
+        ServerToDashboard::Error(error()),
+        ServerToDashboard::Ping(ping()),
+        ServerToDashboard::Pong(pong()),
+        ServerToDashboard::TokenRefresh(refresh()),
+    ]
+}

@@ -1,0 +1,671 @@
+//! Random messages: every variant of the four sets, in all that their canonical form can say.
+//!
+//! Left out is what the wire has no place for, by design: words of capabilities beside the flags,
+//! a priority above high, a run time that nobody measured, numbers above 2^53, times before 1973.
+
+use onsembl_protocol::id::{
+    AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation,
+    InstanceId, MessageId, PresenceVersion, ServerInstanceId, SessionId, UserId,
+};
+use onsembl_protocol::liveness::WireTiming;
+use onsembl_protocol::time::WallTime;
+use onsembl_protocol::wire::payload::*;
+use onsembl_protocol::wire::{
+    AgentToServer, DashboardToServer, NextBeat, ServerToAgent, ServerToDashboard,
+};
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// Texts with everything that JSON must escape and with characters of every length.
+fn text() -> impl Strategy<Value = String> + Clone {
+    prop_oneof![
+        "[a-z0-9_-]{0,12}",
+        "\\PC{0,12}",
+        vec(prop_oneof![Just('"'), Just('\\'), Just('\u{1b}'), Just('\0'), Just('\u{10ffff}'), any::<char>()], 0..8)
+            .prop_map(|chars| chars.into_iter().collect()),
+    ]
+}
+
+fn id<T: From<String> + std::fmt::Debug>() -> impl Strategy<Value = T> {
+    text().prop_map(T::from)
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0u64..100, 0u64..(1 << 53)]
+}
+
+/// Eighths: exact in binary and in the digits that JSON writes.
+fn figure() -> impl Strategy<Value = f64> {
+    (-(1i64 << 40)..1 << 40).prop_map(|eighths| eighths as f64 / 8.0)
+}
+
+fn time() -> impl Strategy<Value = WallTime> {
+    (100_000_000_000i64..4_000_000_000_000).prop_map(WallTime::from_unix_millis)
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        text().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            vec((text(), inner), 0..4).prop_map(|pairs| pairs.into_iter().collect::<Value>()),
+        ]
+    })
+}
+
+/// A payload that passes through unread is an object, or at least not `null`, which means `{}`.
+fn opaque() -> impl Strategy<Value = Opaque> {
+    json_value().prop_map(|value| Opaque(if value.is_null() { json!({}) } else { value }))
+}
+
+fn agent_type() -> impl Strategy<Value = AgentType> {
+    prop_oneof![
+        Just(AgentType::Claude),
+        Just(AgentType::Gemini),
+        Just(AgentType::Codex),
+        Just(AgentType::Custom),
+        text().prop_map(|t| AgentType::parse(&t)),
+    ]
+}
+
+fn feature() -> impl Strategy<Value = Feature> {
+    prop_oneof![
+        Just(Feature::Heartbeats),
+        Just(Feature::OutputBytes),
+        Just(Feature::CommandReports),
+        text().prop_map(|t| Feature::parse(&t)),
+    ]
+}
+
+fn stream_type() -> impl Strategy<Value = StreamType> {
+    prop_oneof![
+        Just(StreamType::Stdout),
+        Just(StreamType::Stderr),
+        Just(StreamType::System),
+        text().prop_map(|t| StreamType::parse(&t)),
+    ]
+}
+
+fn phase() -> impl Strategy<Value = CommandPhase> {
+    prop_oneof![
+        Just(CommandPhase::Pending),
+        Just(CommandPhase::Queued),
+        Just(CommandPhase::Running),
+        Just(CommandPhase::Completed),
+        Just(CommandPhase::Failed),
+        Just(CommandPhase::Cancelled),
+        Just(CommandPhase::OutcomeUnknown),
+        "[A-Z_]{1,8}".prop_map(|t| CommandPhase::parse(&t)),
+    ]
+}
+
+fn error_code() -> impl Strategy<Value = ErrorCode> {
+    prop_oneof![
+        prop::sample::select(vec![
+            ErrorCode::Unauthorized,
+            ErrorCode::AuthTimeout,
+            ErrorCode::Forbidden,
+            ErrorCode::InvalidMessage,
+            ErrorCode::InvalidMessageType,
+            ErrorCode::UnknownMessageType,
+            ErrorCode::Internal,
+            ErrorCode::AgentOffline,
+            ErrorCode::AgentNotFound,
+            ErrorCode::AgentAmbiguous,
+            ErrorCode::CommandNotFound,
+            ErrorCode::QueueFull,
+            ErrorCode::NotSupported,
+            ErrorCode::StorageUnavailable,
+            ErrorCode::ConnectionFailed,
+        ]),
+        text().prop_map(|t| ErrorCode::parse(&t)),
+    ]
+}
+
+fn selection() -> impl Strategy<Value = Selection> {
+    let ids = vec("[a-z0-9-]{1,12}", 1..4);
+    prop_oneof![Just(Selection::None), Just(Selection::All), ids.prop_map(Selection::Only)]
+}
+
+fn subscriptions() -> impl Strategy<Value = Subscriptions> {
+    (selection(), selection(), any::<bool>(), any::<bool>()).prop_map(
+        |(agents, commands, terminals, traces)| Subscriptions {
+            agents,
+            commands,
+            terminals,
+            traces,
+        },
+    )
+}
+
+fn metrics() -> impl Strategy<Value = HealthMetrics> {
+    (of(figure()), of(figure()), of(figure()), of(number()), of(number()), of(figure())).prop_map(
+        |(cpu_usage, memory_usage, uptime, commands_processed, active_commands, answer)| {
+            HealthMetrics {
+                cpu_usage,
+                memory_usage,
+                uptime,
+                commands_processed,
+                active_commands,
+                average_response_time: answer,
+            }
+        },
+    )
+}
+
+fn seen() -> impl Strategy<Value = SeenBeat> {
+    (number(), number())
+        .prop_map(|(n, age_ms)| SeenBeat { sequence: BeatSequence(n), age_ms })
+}
+
+fn hello() -> impl Strategy<Value = AgentConnect> {
+    let capabilities = (number(), any::<bool>(), any::<bool>()).prop_map(|(n, i, t)| Capabilities {
+        max_tokens: n,
+        supports_interrupt: i,
+        supports_trace: t,
+        words: vec![],
+    });
+    let extensions = (
+        vec(feature(), 0..4),
+        id::<AgentKey>(),
+        id::<InstanceId>(),
+        any::<bool>(),
+        vec(id::<CommandId>(), 0..4),
+    )
+        .prop_map(|(features, agent_key, instance, probe, commands)| AgentExtensions {
+            features,
+            agent_key,
+            instance,
+            probe,
+            commands,
+        });
+    (text(), of(text()), agent_type(), of(text()), of(text()), capabilities, of(extensions))
+        .prop_map(|(agent_id, name, agent_type, version, host, capabilities, extensions)| {
+            AgentConnect {
+                agent_id,
+                name,
+                agent_type,
+                version,
+                host_machine: host,
+                capabilities,
+                extensions,
+            }
+        })
+}
+
+fn content() -> impl Strategy<Value = OutputContent> {
+    prop_oneof![
+        text().prop_map(OutputContent::Text),
+        vec(any::<u8>(), 0..24).prop_map(OutputContent::Bytes),
+    ]
+}
+
+fn output() -> impl Strategy<Value = TerminalOutput> {
+    (
+        id(),
+        of(id::<AgentId>()),
+        stream_type(),
+        content(),
+        of(number()),
+        of(number()),
+        of(number()),
+    )
+        .prop_map(|(command_id, agent_id, stream, content, sequence, offset, incarnation)| {
+            TerminalOutput {
+                command_id,
+                agent_id,
+                stream,
+                content,
+                sequence: sequence.map(ChunkSequence),
+                offset: offset.map(ByteOffset),
+                incarnation: incarnation.map(Incarnation),
+            }
+        })
+}
+
+fn stream() -> impl Strategy<Value = TerminalStream> {
+    let content = prop_oneof![
+        content().prop_map(StreamContent::Bytes),
+        vec(text(), 0..4).prop_map(StreamContent::Lines),
+    ];
+    (
+        id(),
+        of(id::<AgentId>()),
+        stream_type(),
+        content,
+        of(time()),
+        of(number()),
+        of(number()),
+        of(number()),
+    )
+        .prop_map(
+            |(command_id, agent_id, stream, content, timestamp, sequence, offset, incarnation)| {
+                TerminalStream {
+                    command_id,
+                    agent_id,
+                    stream,
+                    content,
+                    timestamp,
+                    sequence: sequence.map(ChunkSequence),
+                    offset: offset.map(ByteOffset),
+                    incarnation: incarnation.map(Incarnation),
+                }
+            },
+        )
+}
+
+fn complete() -> impl Strategy<Value = CommandComplete> {
+    let output = (number(), number(), number()).prop_map(|(i, o, e)| OutputTotals {
+        incarnation: Incarnation(i),
+        stdout_bytes: ByteOffset(o),
+        stderr_bytes: ByteOffset(e),
+    });
+    (
+        (id(), of(id::<AgentId>()), phase(), of(any::<i32>()), of(any::<i32>())),
+        (number(), number(), of(text()), of(time()), of(output)),
+    )
+        .prop_map(|((command_id, agent_id, status, exit_code, signal), rest)| {
+            let (duration, tokens_used, error, timestamp, output) = rest;
+            CommandComplete {
+                command_id,
+                agent_id,
+                status,
+                exit_code,
+                signal,
+                duration_ms: Some(duration),
+                tokens_used,
+                error,
+                timestamp,
+                output,
+            }
+        })
+}
+
+fn request() -> impl Strategy<Value = CommandRequest> {
+    let constraints = (of(number()), of(number()))
+        .prop_map(|(time_limit_ms, max_retries)| ExecutionConstraints { time_limit_ms, max_retries });
+    let priority = prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High]);
+    let some_text = text().prop_map(|t| if t.is_empty() { "x".to_string() } else { t });
+    (
+        (of(id::<CommandId>()), of(id::<AgentId>()), some_text.clone(), vec(text(), 0..4)),
+        (btree_map(text(), text(), 0..4), of(some_text), priority, constraints, of(id::<UserId>())),
+    )
+        .prop_map(|((command_id, agent_id, text, args), rest)| {
+            let (env, working_directory, priority, constraints, user_id) = rest;
+            CommandRequest {
+                command_id,
+                agent_id,
+                text,
+                args,
+                env,
+                working_directory,
+                priority,
+                constraints,
+                user_id,
+            }
+        })
+}
+
+fn cancel() -> impl Strategy<Value = CommandCancel> {
+    (id(), of(id::<AgentId>()), of(text()), any::<bool>()).prop_map(
+        |(command_id, agent_id, reason, force)| CommandCancel {
+            command_id,
+            agent_id,
+            reason,
+            force,
+        },
+    )
+}
+
+fn control() -> impl Strategy<Value = AgentControl> {
+    let action = prop_oneof![
+        Just(ControlAction::Stop),
+        Just(ControlAction::Restart),
+        Just(ControlAction::Pause),
+        Just(ControlAction::Resume),
+        Just(ControlAction::Start),
+        text().prop_map(|t| ControlAction::parse(&t)),
+    ];
+    (of(id::<AgentId>()), action, of(text()), of(any::<bool>()), of(number())).prop_map(
+        |(agent_id, action, reason, graceful_shutdown, timeout)| AgentControl {
+            agent_id,
+            action,
+            reason,
+            graceful_shutdown,
+            timeout,
+        },
+    )
+}
+
+fn stop() -> impl Strategy<Value = EmergencyStop> {
+    (of(text()), of(text()), of(time()), of(number()), of(number()), vec(text(), 0..4)).prop_map(
+        |(reason, triggered_by, timestamp, agents_stopped, commands_cancelled, agents)| {
+            EmergencyStop {
+                reason,
+                triggered_by,
+                timestamp,
+                agents_stopped,
+                commands_cancelled,
+                affected_agents: agents,
+            }
+        },
+    )
+}
+
+fn refresh() -> impl Strategy<Value = TokenRefresh> {
+    (text(), of(0u64..=864_000), of(text())).prop_map(|(token, expires_in, next)| TokenRefresh {
+        access_token: Secret::new(token),
+        expires_in,
+        refresh_token: next.map(Secret::new),
+    })
+}
+
+fn ack() -> impl Strategy<Value = Ack> {
+    let timing = (number(), number(), number()).prop_map(|(i, s, t)| WireTiming {
+        heartbeat_interval_ms: i,
+        stale_after_ms: s,
+        timeout_after_ms: t,
+    });
+    let welcome = (
+        vec(feature(), 0..4),
+        id::<SessionId>(),
+        number(),
+        id::<ServerInstanceId>(),
+        timing,
+        number(),
+        number(),
+    )
+        .prop_map(|(features, session_id, epoch, server_instance, timing, resume, window)| Welcome {
+            features,
+            session_id,
+            epoch: Epoch(epoch),
+            server_instance,
+            timing,
+            resume_window_ms: resume,
+            output_window_bytes: window,
+        });
+    (
+        (of(id::<MessageId>()), any::<bool>(), of(text()), of(id::<AgentId>()), of(any::<bool>())),
+        (of(number()), of(any::<bool>()), of(id::<CommandId>()), of(subscriptions()), of(welcome)),
+    )
+        .prop_map(|((message_id, success, connection_id, agent_id, authenticated), rest)| {
+            let (sequence, received, command_id, subscriptions, extensions) = rest;
+            Ack {
+                message_id,
+                success,
+                connection_id,
+                agent_id,
+                authenticated,
+                sequence,
+                received,
+                command_id,
+                subscriptions,
+                extensions,
+            }
+        })
+}
+
+fn error() -> impl Strategy<Value = ErrorReply> {
+    // Absent and `null` details cannot be told apart.
+    let details = of(json_value().prop_filter("null means none", |v| !v.is_null()));
+    (
+        error_code(),
+        text(),
+        (of(id::<CommandId>()), of(id::<AgentId>())),
+        details,
+        of(id::<MessageId>()),
+        of(any::<bool>()),
+    )
+        .prop_map(|(code, message, (command_id, agent_id), details, about, recoverable)| {
+            ErrorReply {
+                code,
+                message,
+                context: ErrorContext { command_id, agent_id },
+                details,
+                original_message_id: about,
+                recoverable,
+            }
+        })
+}
+
+fn ping() -> impl Strategy<Value = Ping> {
+    (of(figure()), of(number())).prop_map(|(timestamp, sequence)| Ping { timestamp, sequence })
+}
+
+fn pong() -> impl Strategy<Value = Pong> {
+    (of(figure()), of(figure()), of(number()))
+        .prop_map(|(timestamp, latency, sequence)| Pong { timestamp, latency, sequence })
+}
+
+pub(super) fn unknown_kind() -> impl Strategy<Value = Box<str>> {
+    "x-[a-zA-Z_]{0,12}".prop_map(Into::into)
+}
+
+pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
+    let beat = (of(id::<AgentId>()), of(metrics()), of(number()), of(seen())).prop_map(
+        |(agent_id, health_metrics, sequence, seen)| AgentHeartbeat {
+            agent_id,
+            health_metrics,
+            sequence: sequence.map(BeatSequence),
+            seen,
+        },
+    );
+    let error_type = prop_oneof![
+        Just(AgentErrorType::Connection),
+        Just(AgentErrorType::Execution),
+        Just(AgentErrorType::Resource),
+        Just(AgentErrorType::Unspecified),
+        text().prop_map(|t| AgentErrorType::parse(&t)),
+    ];
+    let details = of(json_value().prop_filter("null means none", |v| !v.is_null()));
+    let fault = (error_type, text(), any::<bool>(), details).prop_map(
+        |(error_type, message, recoverable, details)| AgentErrorReport {
+            error_type,
+            message,
+            recoverable,
+            details,
+        },
+    );
+    let status = prop_oneof![
+        Just(CommandAckStatus::Received),
+        Just(CommandAckStatus::Queued),
+        Just(CommandAckStatus::Executing),
+        text().prop_map(|t| CommandAckStatus::parse(&t)),
+    ];
+    let command_ack = (id(), of(id::<AgentId>()), status, of(number())).prop_map(
+        |(command_id, agent_id, status, queue_position)| CommandAck {
+            command_id,
+            agent_id,
+            status,
+            queue_position,
+        },
+    );
+    prop_oneof![
+        hello().prop_map(AgentToServer::Connect),
+        beat.prop_map(AgentToServer::Heartbeat),
+        fault.prop_map(AgentToServer::Fault),
+        command_ack.prop_map(AgentToServer::CommandAck),
+        complete().prop_map(AgentToServer::CommandComplete),
+        output().prop_map(AgentToServer::Output),
+        opaque().prop_map(AgentToServer::Trace),
+        opaque().prop_map(AgentToServer::Report),
+        ping().prop_map(AgentToServer::Ping),
+        pong().prop_map(AgentToServer::Pong),
+        unknown_kind().prop_map(AgentToServer::Unknown),
+    ]
+}
+
+pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
+    let next = prop_oneof![
+        (0u64..100_000_000_000).prop_map(NextBeat::In),
+        time().prop_map(NextBeat::At),
+    ];
+    let recorded = (number(), of(time()))
+        .prop_map(|(n, at)| RecordedBeat { sequence: BeatSequence(n), at });
+    let lag = (number(), text()).prop_map(|(age_ms, why)| RecordingLag { age_ms, why });
+    let beat = (of(time()), of(next), of(number()), of(seen()), of(recorded), of(lag)).prop_map(
+        |(server_time, next_ping_expected, sequence, seen, recorded, recording_lag)| {
+            ServerHeartbeat {
+                server_time,
+                next_ping_expected,
+                sequence: sequence.map(BeatSequence),
+                seen,
+                recorded,
+                recording_lag,
+            }
+        },
+    );
+    let output_ack = (id(), number(), stream_type(), number()).prop_map(
+        |(command_id, incarnation, stream_type, offset)| OutputAck {
+            command_id,
+            incarnation: Incarnation(incarnation),
+            stream_type,
+            offset: ByteOffset(offset),
+        },
+    );
+    prop_oneof![
+        ack().prop_map(ServerToAgent::Ack),
+        error().prop_map(ServerToAgent::Error),
+        beat.prop_map(ServerToAgent::Heartbeat),
+        ping().prop_map(ServerToAgent::Ping),
+        pong().prop_map(ServerToAgent::Pong),
+        request().prop_map(ServerToAgent::CommandRequest),
+        cancel().prop_map(ServerToAgent::CommandCancel),
+        output_ack.prop_map(ServerToAgent::OutputAck),
+        control().prop_map(ServerToAgent::Control),
+        stop().prop_map(ServerToAgent::EmergencyStop),
+        refresh().prop_map(ServerToAgent::TokenRefresh),
+        unknown_kind().prop_map(ServerToAgent::Unknown),
+    ]
+}
+
+fn dashboard_extensions() -> impl Strategy<Value = DashboardExtensions> {
+    (vec(feature(), 0..4), of(id::<ServerInstanceId>()))
+        .prop_map(|(features, server_instance)| DashboardExtensions { features, server_instance })
+}
+
+pub(super) fn from_dashboard() -> impl Strategy<Value = DashboardToServer> {
+    let init = (of(id::<UserId>()), subscriptions(), of(dashboard_extensions())).prop_map(
+        |(user_id, subscriptions, extensions)| DashboardInit { user_id, subscriptions, extensions },
+    );
+    let kind = prop_oneof![
+        Just(SubscriptionKind::Agent),
+        Just(SubscriptionKind::Command),
+        Just(SubscriptionKind::Trace),
+        Just(SubscriptionKind::Terminal),
+        text().prop_map(|t| SubscriptionKind::parse(&t)),
+    ];
+    let subscription = (kind, of(text()), any::<bool>())
+        .prop_map(|(kind, id, all)| Subscription { kind, id, all });
+    prop_oneof![
+        init.prop_map(DashboardToServer::Init),
+        subscription.clone().prop_map(DashboardToServer::Subscribe),
+        subscription.prop_map(DashboardToServer::Unsubscribe),
+        request().prop_map(DashboardToServer::CommandRequest),
+        cancel().prop_map(DashboardToServer::CommandCancel),
+        control().prop_map(DashboardToServer::Control),
+        stop().prop_map(DashboardToServer::EmergencyStop),
+        ping().prop_map(DashboardToServer::Ping),
+        pong().prop_map(DashboardToServer::Pong),
+        refresh().prop_map(DashboardToServer::TokenRefresh),
+        unknown_kind().prop_map(DashboardToServer::Unknown),
+    ]
+}
+
+pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
+    let summary = (
+        (id(), text(), agent_type(), text()),
+        (text(), vec(text(), 0..4), of(time()), of(metrics())),
+    )
+        .prop_map(|((agent_id, name, agent_type, status), rest)| {
+            let (version, capabilities, last_heartbeat, metrics) = rest;
+            AgentSummary {
+                agent_id,
+                name,
+                agent_type,
+                status,
+                version,
+                capabilities,
+                last_heartbeat,
+                metrics,
+            }
+        });
+    let connected = (vec(summary, 0..3), of(time()), of(dashboard_extensions())).prop_map(
+        |(agents, timestamp, extensions)| DashboardConnected { agents, timestamp, extensions },
+    );
+    let came = (id(), of(text()), agent_type(), text(), text(), vec(text(), 0..4), of(time()))
+        .prop_map(|(agent_id, agent_name, agent_type, version, host, capabilities, timestamp)| {
+            AgentConnected {
+                agent_id,
+                agent_name,
+                agent_type,
+                version,
+                host_machine: host,
+                capabilities,
+                timestamp,
+            }
+        });
+    let status = (
+        (id(), text(), text(), number(), of(time())),
+        (of(time()), of(text()), of(number()), of(metrics())),
+    )
+        .prop_map(|((agent_id, status, activity_state, queued_commands, last_ping), rest)| {
+            let (since, because, version, health_metrics) = rest;
+            AgentStatus {
+                agent_id,
+                status,
+                activity_state,
+                queued_commands,
+                last_ping,
+                since,
+                because,
+                presence_version: version.map(PresenceVersion),
+                health_metrics,
+            }
+        });
+    let went = (id(), text(), of(time()))
+        .prop_map(|(agent_id, reason, timestamp)| AgentDisconnect { agent_id, reason, timestamp });
+    let command_status = (
+        (id(), of(id::<AgentId>()), phase(), of(text()), of(text())),
+        (of(any::<i32>()), of(any::<i32>()), of(time()), of(time())),
+    )
+        .prop_map(|((command_id, agent_id, status, because, error), rest)| {
+            let (exit_code, signal, started_at, completed_at) = rest;
+            CommandStatus {
+                command_id,
+                agent_id,
+                status,
+                because,
+                error,
+                exit_code,
+                signal,
+                started_at,
+                completed_at,
+            }
+        });
+    prop_oneof![
+        connected.prop_map(ServerToDashboard::Connected),
+        came.prop_map(ServerToDashboard::AgentConnected),
+        status.prop_map(ServerToDashboard::AgentStatus),
+        went.prop_map(ServerToDashboard::AgentDisconnect),
+        command_status.prop_map(ServerToDashboard::CommandStatus),
+        complete().prop_map(ServerToDashboard::CommandComplete),
+        stream().prop_map(ServerToDashboard::TerminalStream),
+        opaque().prop_map(ServerToDashboard::Trace),
+        opaque().prop_map(ServerToDashboard::QueueUpdate),
+        stop().prop_map(ServerToDashboard::EmergencyStop),
+        ack().prop_map(ServerToDashboard::Ack),
+        error().prop_map(ServerToDashboard::Error),
+        ping().prop_map(ServerToDashboard::Ping),
+        pong().prop_map(ServerToDashboard::Pong),
+        refresh().prop_map(ServerToDashboard::TokenRefresh),
+        unknown_kind().prop_map(ServerToDashboard::Unknown),
+    ]
+}
