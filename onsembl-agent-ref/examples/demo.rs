@@ -10,7 +10,7 @@ use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::time::WallTime;
 use onsembl_server_ref::auth::TokenKind;
-use onsembl_server_ref::client::RemoteCommand;
+use onsembl_server_ref::client::{Followed, RemoteCommand};
 use onsembl_server_ref::server::{BeatHop, BeatSeen, Server, ServerOptions};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::secret::Secret;
@@ -87,7 +87,10 @@ async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
     };
     let followed =
         command.run(tokio::io::stdout(), tokio::io::stderr(), std::future::pending()).await?;
-    say(&format!("command    over: {followed:?}"))?;
+    match followed {
+        Followed::Exited(exit) => say(&format!("command    over: {exit}"))?,
+        Followed::Cancelled { .. } => say("command    cancelled")?,
+    }
 
     say("heartbeats, one each second, until Ctrl-C")?;
     tokio::select! {

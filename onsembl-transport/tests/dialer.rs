@@ -1,4 +1,6 @@
 //! Dialling by WebSocket: what is asked, what the answers mean, and what is left behind.
+// Clippy's leave for tests ends at their helper functions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 

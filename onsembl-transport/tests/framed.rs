@@ -1,4 +1,6 @@
 //! Framed links: over pipes that pass one byte at a time, over TCP and over Unix sockets.
+// Clippy's leave for tests ends at their helper functions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 

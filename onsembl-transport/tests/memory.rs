@@ -1,4 +1,6 @@
 //! Memory links: as bounded and as honest as sockets, with a cable to cut and to freeze.
+// Clippy's leave for tests ends at their helper functions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 

@@ -124,3 +124,49 @@ impl<R: AsyncRead + AsFd + Unpin> Source<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Stdio;
+    use tokio::process::Command;
+
+    /// Both pipes, filled with 48 KiB each by a process that has ended.
+    async fn filled() -> Outputs {
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "head -c 49152 /dev/zero; head -c 49152 /dev/zero >&2"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let outputs = Outputs::new(child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        assert!(child.wait().await.unwrap().success());
+        outputs
+    }
+
+    #[tokio::test]
+    async fn two_full_pipes_take_turns() {
+        let mut outputs = filled().await;
+        let mut order = Vec::new();
+        while let Some((stream, bytes)) = outputs.next().await {
+            assert_eq!(bytes.len(), CHUNK_BYTES);
+            order.push(stream);
+        }
+        let turns = [Stream::Stdout, Stream::Stderr].repeat(3);
+        assert_eq!(order, turns);
+    }
+
+    #[tokio::test]
+    async fn finishing_delivers_what_is_there_and_closes() {
+        let mut outputs = filled().await;
+        assert_eq!(outputs.waiting_bytes(), 2 * 49152);
+        outputs.finish();
+        assert!(!outputs.are_closed());
+        let mut bytes_seen = 0;
+        while !outputs.are_closed() {
+            bytes_seen += outputs.next().await.map_or(0, |(_, bytes)| bytes.len());
+        }
+        assert_eq!(bytes_seen, 2 * 49152);
+        assert!(outputs.next().await.is_none());
+    }
+}

@@ -1,15 +1,15 @@
 //! The envelope around every message: `type`, `id`, `timestamp`, `payload`.
 
 use super::bounds::{Bounded, TooLong, within};
-use super::error::{DecodeCause, DecodeError};
-use super::lenient;
+use super::error::{DecodeCause, DecodeError, unquoted};
+use super::lenient::{self, Scalar};
 use super::message::MessageSet;
 use super::scan::deeper_than;
 use crate::id::{CommandId, MessageId};
 use crate::limits::Limits;
 use crate::time::WallTime;
 use alloc::borrow::Cow;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -41,22 +41,14 @@ pub fn decode<M: MessageSet + Bounded>(
         return Err(DecodeError { cause, message_id: None, command_id: None });
     }
     if deeper_than(text, limits.depth) {
-        let cause = DecodeCause::TooDeep { limit: limits.depth };
-        return Err(DecodeError { cause, message_id: None, command_id: None });
+        return Err(no_envelope(DecodeCause::TooDeep { limit: limits.depth }, text, limits));
     }
-    let raw: RawEnvelope<'_> = serde_json::from_str(text).map_err(|e| DecodeError {
-        cause: DecodeCause::NotAnEnvelope(e.to_string()),
-        message_id: None,
-        command_id: None,
-    })?;
+    let raw: RawEnvelope<'_> = serde_json::from_str(text)
+        .map_err(|e| no_envelope(DecodeCause::NotAnEnvelope(unquoted(&e)), text, limits))?;
     let kind = raw.kind.as_ref();
-    let failed = |cause| DecodeError {
-        cause,
-        message_id: raw.id.clone().filter(|id| id.as_str().len() <= limits.name_bytes),
-        command_id: raw.payload.and_then(command_of),
-    };
+    let failed = |cause| named(cause, raw.id.clone(), raw.payload, limits);
     let unreadable = |e: serde_json::Error| {
-        failed(DecodeCause::BadPayload { kind: kind.into(), why: e.to_string() })
+        failed(DecodeCause::BadPayload { kind: kind.into(), why: unquoted(&e) })
     };
     let payload = match raw.payload {
         Some(payload) if payload.get() != "null" => payload,
@@ -67,6 +59,7 @@ pub fn decode<M: MessageSet + Bounded>(
         .check(limits)
         .and_then(|()| within("id", raw.id.as_ref().map(MessageId::as_str), limits.name_bytes))
         .map_err(|TooLong { field, limit }| {
+            let kind = if kind.len() > limits.name_bytes { "(a type too long to repeat)" } else { kind };
             failed(DecodeCause::TooLong { kind: kind.into(), field, limit })
         })?;
     Ok(Envelope { id: raw.id, timestamp: raw.timestamp, message })
@@ -102,6 +95,39 @@ struct RawEnvelope<'a> {
     timestamp: Option<WallTime>,
     #[serde(borrow, default)]
     payload: Option<&'a RawValue>,
+}
+
+/// An error about a message of which these parts could be read.
+fn named(
+    cause: DecodeCause,
+    id: Option<MessageId>,
+    payload: Option<&RawValue>,
+    limits: &Limits,
+) -> DecodeError {
+    DecodeError {
+        cause,
+        message_id: id.filter(|id| id.as_str().len() <= limits.name_bytes),
+        command_id: payload
+            .and_then(command_of)
+            .filter(|id| id.as_str().len() <= limits.name_bytes),
+    }
+}
+
+/// An error about a text without a readable envelope, with what can be found of its names.
+fn no_envelope(cause: DecodeCause, text: &str, limits: &Limits) -> DecodeError {
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Names<'a> {
+        id: Option<Scalar>,
+        #[serde(borrow)]
+        payload: Option<&'a RawValue>,
+    }
+    let names: Names<'_> = serde_json::from_str(text).unwrap_or_default();
+    let id = match names.id {
+        Some(Scalar::Text(id)) => Some(MessageId::from(id)),
+        Some(Scalar::Null | Scalar::Bool(_) | Scalar::Number(_) | Scalar::Compound) | None => None,
+    };
+    named(cause, id, names.payload, limits)
 }
 
 fn command_of(payload: &RawValue) -> Option<CommandId> {

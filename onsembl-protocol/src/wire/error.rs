@@ -2,7 +2,8 @@
 
 use crate::id::{CommandId, MessageId};
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use thiserror::Error;
 
 /// A text that is no message. The peer is at fault, never this side.
@@ -56,4 +57,19 @@ pub enum DecodeCause {
         /// The limit, in bytes or entries.
         limit: usize,
     },
+}
+
+/// What the parser says, without long quotations of the text: they may hold a secret, and they are
+/// as long as the peer likes.
+pub(super) fn unquoted(error: &serde_json::Error) -> String {
+    const LONGEST: usize = 32;
+    let said = error.to_string();
+    match (said.find('"'), said.rfind('"')) {
+        (Some(from), Some(to)) if to - from > LONGEST => {
+            let (before, rest) = said.split_at(from);
+            let after = rest.get(to - from..).unwrap_or_default();
+            format!("{before}\"...{after}")
+        }
+        _ => said,
+    }
 }

@@ -1,5 +1,5 @@
 //! What the tests of links share: real connected pairs, and a WebSocket peer of bare bytes.
-#![allow(dead_code)]
+#![allow(dead_code)] // each test binary uses its part
 
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::websocket::{WebSocketDialer, WebSocketListener, accept_key};

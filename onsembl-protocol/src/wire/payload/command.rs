@@ -29,8 +29,9 @@ pub enum Priority {
 impl Priority {
     /// Reads a priority by the sender's scale.
     ///
-    /// `low_is_urgent` is the scale of requests with `command` and 0, 5 or 10; otherwise 10 is
-    /// urgent, and above 10 the scale of the first specification applies (90, 70, 50, 20).
+    /// With `low_is_urgent`, 0, 5 and 10 are on the scale of the page that sends `command`, where 0
+    /// is urgent; any other number up to 10 is on one where 10 is, and above 10 the scale of the
+    /// first specification applies (90, 70, 50, 20).
     fn read(value: &Scalar, low_is_urgent: bool) -> Self {
         match value {
             Scalar::Text(text) => match text.to_ascii_lowercase().as_str() {
@@ -45,13 +46,14 @@ impl Priority {
                 n if n >= 35.0 => Self::Normal,
                 _ => Self::Low,
             },
-            Scalar::Number(n) => match (*n, low_is_urgent) {
-                (n, true) if n <= 2.0 => Self::High,
-                (n, true) if n >= 8.0 => Self::Low,
-                (n, false) if n >= 8.0 => Self::High,
-                (n, false) if n <= 2.0 => Self::Low,
-                _ => Self::Normal,
-            },
+            Scalar::Number(n) => {
+                let upside_down = low_is_urgent && [0.0, 5.0, 10.0].contains(n);
+                match if upside_down { 10.0 - n } else { *n } {
+                    n if n >= 8.0 => Self::High,
+                    n if n <= 2.0 => Self::Low,
+                    _ => Self::Normal,
+                }
+            }
             Scalar::Null | Scalar::Bool(_) | Scalar::Compound => Self::Normal,
         }
     }

@@ -3,7 +3,7 @@
 use super::super::code::wire_enum;
 use super::super::lenient::{self};
 use super::heartbeat::HealthMetrics;
-use super::hello::{AgentType, Feature};
+use super::hello::{AgentType, Capabilities, Feature};
 use crate::id::{AgentId, PresenceVersion, ServerInstanceId, UserId};
 use crate::time::WallTime;
 use alloc::string::{String, ToString};
@@ -31,6 +31,14 @@ impl Selection {
             Self::None => false,
             Self::All => true,
             Self::Only(ids) => ids.iter().any(|x| x == id),
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::All => false,
+            Self::Only(ids) => ids.is_empty(),
         }
     }
 
@@ -116,15 +124,16 @@ impl<'de> Deserialize<'de> for Selection {
     }
 }
 
-/// Everything one dashboard subscribed.
+/// Everything one dashboard subscribed. Nothing of a kind is written as no key at all, because an
+/// empty list has always meant everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Subscriptions {
     /// Agents and their status.
-    #[serde(alias = "agent")]
+    #[serde(alias = "agent", skip_serializing_if = "Selection::is_none")]
     pub agents: Selection,
     /// Commands and their status.
-    #[serde(alias = "command")]
+    #[serde(alias = "command", skip_serializing_if = "Selection::is_none")]
     pub commands: Selection,
     /// Output.
     #[serde(alias = "terminal", deserialize_with = "flag")]
@@ -182,6 +191,7 @@ pub struct DashboardInit {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
     /// What it wants to see.
+    #[serde(deserialize_with = "lenient::or_default")]
     pub subscriptions: Subscriptions,
     /// Present if it speaks the extensions.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -254,6 +264,11 @@ impl Subscription {
     }
 }
 
+/// Existing servers send words here, and there the object that the agent sent them.
+fn capability_words<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
+    Capabilities::deserialize(d).map(|capabilities| capabilities.to_words())
+}
+
 /// One agent as dashboards list it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -268,10 +283,10 @@ pub struct AgentSummary {
     /// Its status, in the words this dashboard understands.
     pub status: String,
     /// Version of its program.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub version: String,
     /// What it can do.
-    #[serde(default, deserialize_with = "lenient::texts")]
+    #[serde(default, deserialize_with = "capability_words")]
     pub capabilities: Vec<String>,
     /// Its latest heartbeat.
     #[serde(
@@ -311,13 +326,13 @@ pub struct AgentConnected {
     /// What runs behind it.
     pub agent_type: AgentType,
     /// Version of its program.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub version: String,
     /// Name of its machine.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub host_machine: String,
     /// What it can do.
-    #[serde(default, deserialize_with = "lenient::texts")]
+    #[serde(default, deserialize_with = "capability_words")]
     pub capabilities: Vec<String>,
     /// The server's clock.
     #[serde(default, deserialize_with = "lenient::time", serialize_with = "lenient::write_millis")]
@@ -333,7 +348,7 @@ pub struct AgentStatus {
     /// Its status, in the words this dashboard understands.
     pub status: String,
     /// `IDLE` or `PROCESSING`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub activity_state: String,
     /// Commands that wait.
     #[serde(default)]
@@ -372,7 +387,7 @@ pub struct AgentDisconnect {
     /// The agent.
     pub agent_id: AgentId,
     /// Why.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub reason: String,
     /// The server's clock.
     #[serde(default, deserialize_with = "lenient::time", serialize_with = "lenient::write_millis")]

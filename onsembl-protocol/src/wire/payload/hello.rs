@@ -129,7 +129,7 @@ impl Capabilities {
         let mut words = self.words.clone();
         for (has, word) in [(self.supports_interrupt, "interrupt"), (self.supports_trace, "trace")]
         {
-            if has && !words.iter().any(|w| w == word) {
+            if has && !words.iter().any(|w| w.eq_ignore_ascii_case(word)) {
                 words.push(word.to_string());
             }
         }

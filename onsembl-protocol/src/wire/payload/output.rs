@@ -152,7 +152,9 @@ impl Serialize for TerminalOutput {
             agent_id: &self.agent_id,
             stream_type: &self.stream,
             content: &content,
-            encoding: self.offset.is_some().then_some(encoding),
+            // A legacy server gets no extension, but bytes that are no text must not pass for one.
+            encoding: (self.offset.is_some() || matches!(self.content, OutputContent::Bytes(_)))
+                .then_some(encoding),
             sequence: self.sequence,
             offset: self.offset,
             incarnation: self.incarnation,

@@ -1,0 +1,88 @@
+//! `exec`, end to end.
+
+use crate::bench::{Bench, eventually, runs};
+use std::io::Read as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+#[test]
+fn output_comes_out_byte_for_byte_and_the_exit_code_is_the_commands() {
+    let bench = Bench::start();
+    let _agent = bench.agent("dev");
+    let _ = bench.await_status("dev", "online");
+    let mixed = bench.exec("dev", r"printf 'out\377\000\n'; printf 'err\376' >&2; exit 7");
+    assert_eq!(mixed.stdout, b"out\xff\x00\n");
+    assert_eq!(mixed.stderr, b"err\xfe");
+    assert_eq!(mixed.status.code(), Some(7));
+    assert_eq!(bench.exec("dev", "true").status.code(), Some(0));
+    assert_eq!(bench.exec("dev", "kill -9 $$").status.code(), Some(137));
+    assert_eq!(bench.exec("dev", "kill -TERM $$").status.code(), Some(143));
+    let nobody = bench.exec("nobody", "true");
+    assert_eq!(nobody.status.code(), Some(125));
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("no agent of yours is called"));
+}
+
+#[test]
+fn a_large_output_arrives_whole() {
+    let bench = Bench::start();
+    let _agent = bench.agent("dev");
+    let _ = bench.await_status("dev", "online");
+    let blob: Vec<u8> = (0..8_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let file = bench.folder.path().join("blob");
+    std::fs::write(&file, &blob).expect("a file");
+    let out = bench.exec("dev", &format!("cat {}", file.display()));
+    assert!(out.status.success());
+    assert!(out.stdout == blob, "{} of {} bytes", out.stdout.len(), blob.len());
+    let lines = bench.exec("dev", "seq 1 100000");
+    assert_eq!(lines.stdout.iter().filter(|b| **b == b'\n').count(), 100_000);
+}
+
+#[test]
+fn the_first_line_comes_while_the_command_still_runs() {
+    let bench = Bench::start();
+    let _agent = bench.agent("dev");
+    let _ = bench.await_status("dev", "online");
+    let mut exec = bench
+        .exec_command("dev", &[], "echo first; sleep 8361")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("exec can be run");
+    let mut first = [0; 6];
+    exec.stdout.take().expect("piped").read_exact(&mut first).expect("a line");
+    assert_eq!(&first, b"first\n");
+    assert!(exec.try_wait().expect("our child").is_none());
+    // Ctrl-C cancels, and the process is really gone.
+    let interrupted = crate::bench::Running(exec);
+    interrupted.signal("-INT");
+    let mut interrupted = interrupted;
+    assert_eq!(interrupted.wait().code(), Some(130));
+    eventually("nothing is left", || !runs("sleep 8361"));
+}
+
+#[test]
+fn a_timeout_cancels_and_the_process_group_is_gone() {
+    let bench = Bench::start();
+    let _agent = bench.agent("dev");
+    let _ = bench.await_status("dev", "online");
+    let started = Instant::now();
+    let out = bench
+        .exec_command("dev", &["--timeout", "1s"], "sleep 9471 & sleep 9472")
+        .output()
+        .expect("exec can be run");
+    assert_eq!(out.status.code(), Some(124));
+    assert!(started.elapsed() < Duration::from_secs(20));
+    eventually("nothing is left", || !runs("sleep 9471") && !runs("sleep 9472"));
+}
+
+#[test]
+fn an_agent_that_is_away_is_said_to_be_away() {
+    let bench = Bench::start();
+    let agent = bench.agent("dev");
+    let _ = bench.await_status("dev", "online");
+    agent.signal("-KILL");
+    let _ = bench.await_status("dev", "reconnecting");
+    let out = bench.exec("dev", "true");
+    assert_eq!(out.status.code(), Some(125));
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(text.contains("the agent is reconnecting"), "{text}");
+}

@@ -1,0 +1,11 @@
+//! The real binaries on loopback, with real kills, freezes and locks.
+//!
+//! Times here are real, so there is little of it and all of it is generous; exact times are the
+//! business of the core's own tests, in virtual time.
+
+mod bench;
+mod commands;
+mod database;
+mod freezes;
+mod kills;
+mod secrets;
