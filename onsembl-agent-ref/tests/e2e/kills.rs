@@ -72,18 +72,22 @@ fn an_agent_starts_without_a_server_and_finds_it_when_it_comes() {
 fn a_second_copy_of_an_agent_on_one_machine_is_refused_and_told_why() {
     let bench = Bench::start();
     let _agent = bench.agent("dev");
-    let _ = bench.await_status("dev", "online");
+    let before = bench.await_status("dev", "online");
     let second = bench.agent_command("dev").stderr(std::process::Stdio::piped()).output();
     let second = second.expect("the agent can be run");
     assert!(!second.status.success());
     let text = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(text.contains("already") || text.contains("in use"), "{text}");
-    let status = Command::new(AGENT)
-        .args(["status", "--json", "--state-dir"])
-        .arg(bench.folder.path().join("dev"))
-        .output()
-        .expect("the agent can be run");
-    assert!(status.status.success(), "{status:?}");
-    let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
-    assert!(status.to_string().contains("connected"), "{status}");
+    let status = || {
+        let status = Command::new(AGENT)
+            .args(["status", "--json", "--state-dir"])
+            .arg(bench.folder.path().join("dev"))
+            .output()
+            .expect("the agent can be run");
+        assert!(status.status.success(), "{status:?}");
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
+        status
+    };
+    eventually("the live status file says so", || status()["state"] == "connected");
+    assert_eq!(status()["agent_id"], before["agent_id"]);
 }

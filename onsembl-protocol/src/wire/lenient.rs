@@ -60,14 +60,16 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
-/// A time: milliseconds, seconds, or RFC 3339. Anything else counts as absent.
+/// A time: milliseconds, seconds, or RFC 3339. Anything else counts as absent, and so does a time
+/// before March 1973, which no clock shows and which could not be told from seconds.
 pub(super) fn time<'de, D: Deserializer<'de>>(d: D) -> Result<Option<WallTime>, D::Error> {
-    Ok(match Scalar::deserialize(d)? {
+    let time = match Scalar::deserialize(d)? {
         Scalar::Number(n) if n.abs() < SECONDS_BELOW => Some(from_millis(n * 1000.0)),
         Scalar::Number(n) => Some(from_millis(n)),
         Scalar::Text(text) => WallTime::parse_rfc3339(&text),
         Scalar::Null | Scalar::Bool(_) | Scalar::Compound => None,
-    })
+    };
+    Ok(time.filter(|t| t.unix_millis() as f64 >= SECONDS_BELOW))
 }
 
 /// A time or a distance from now, as `nextPingExpected` has it: milliseconds either way.

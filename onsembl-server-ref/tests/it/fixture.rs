@@ -1,0 +1,184 @@
+//! A server in this process over a fresh folder, and what the tests ask of it over HTTP.
+
+use crate::peer::{Http, Peer, Request};
+use onsembl_protocol::id::UserId;
+use onsembl_protocol::liveness::HeartbeatTiming;
+use onsembl_protocol::session::ServerConfig;
+use onsembl_protocol::time::WallTime;
+use onsembl_server_ref::auth::TokenKind;
+use onsembl_server_ref::server::{Server, ServerOptions};
+use onsembl_server_ref::store::FILE_NAME;
+use rusqlite::Connection;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+
+/// Longer than anything here takes, so that a hang is a failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A day: tokens of the tests outlive them.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Heartbeats each 200 ms, stale after 500 ms, timed out after 1 s, given up after 2 s more.
+pub(crate) fn fast() -> ServerConfig {
+    rules(200, 500, 1000, 2000)
+}
+
+pub(crate) fn rules(interval: u64, stale: u64, timeout: u64, resume: u64) -> ServerConfig {
+    let ms = Duration::from_millis;
+    ServerConfig {
+        timing: HeartbeatTiming::new(ms(interval), ms(stale), ms(timeout)).unwrap(),
+        resume_window: ms(resume),
+        ..ServerConfig::DEFAULT
+    }
+}
+
+pub(crate) struct World {
+    dir: TempDir,
+    rules: ServerConfig,
+    server: Option<Server>,
+}
+
+impl World {
+    /// A server with the default times: nothing happens by itself within a test.
+    pub(crate) async fn start() -> Self {
+        Self::with(ServerConfig::DEFAULT).await
+    }
+
+    pub(crate) async fn with(rules: ServerConfig) -> Self {
+        let mut world = Self { dir: tempfile::tempdir().unwrap(), rules, server: None };
+        world.boot().await;
+        world
+    }
+
+    async fn boot(&mut self) {
+        let options = ServerOptions {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data: self.dir.path().to_owned(),
+            agents: self.rules,
+            tls: None,
+            observer: None,
+        };
+        self.server = Some(Server::start(options).await.unwrap());
+    }
+
+    /// Ends the server in order and starts another on the same data.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.boot().await;
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        self.server.take().unwrap().stop().await;
+    }
+
+    fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server().address()
+    }
+
+    pub(crate) fn token(&self, user: &str, kind: TokenKind) -> String {
+        self.token_from(user, kind, now()).0
+    }
+
+    /// A token issued at that time, and its id.
+    pub(crate) fn token_from(&self, user: &str, kind: TokenKind, at: WallTime) -> (String, String) {
+        self.server().tokens().issue(&UserId::new(user), kind, DAY, at).unwrap()
+    }
+
+    /// A link of an agent that has not said hello.
+    pub(crate) async fn agent_link(&self, user: &str) -> Peer {
+        let token = self.token(user, TokenKind::Agent);
+        Peer::open(self.address(), "/ws/agent", Some(&token)).await
+    }
+
+    /// A link of a dashboard that has not said hello.
+    pub(crate) async fn dashboard_link(&self, user: &str) -> Peer {
+        let token = self.token(user, TokenKind::Dashboard);
+        Peer::open(self.address(), &format!("/ws/dashboard?token={token}"), None).await
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> Http {
+        Request::get(path).bearer(token).send(self.address()).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str, user: &str) -> Http {
+        let token = self.token(user, TokenKind::Dashboard);
+        Request::new("DELETE", path).bearer(Some(&token)).send(self.address()).await
+    }
+
+    /// `/api/agents` as that user sees it.
+    pub(crate) async fn agents(&self, user: &str) -> Vec<Value> {
+        let token = self.token(user, TokenKind::Dashboard);
+        let answer = self.get("/api/agents", Some(&token)).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()["agents"].as_array().unwrap().clone()
+    }
+
+    /// The only agent of that user.
+    pub(crate) async fn agent(&self, user: &str) -> Value {
+        let mut agents = self.agents(user).await;
+        assert_eq!(agents.len(), 1, "{agents:?}");
+        agents.remove(0)
+    }
+
+    /// Asks until the only agent of that user is as wanted.
+    pub(crate) async fn agent_when(&self, user: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let begin = Instant::now();
+        loop {
+            let agents = self.agents(user).await;
+            match agents.as_slice() {
+                [only] if wanted(only) => return only.clone(),
+                _ => assert!(begin.elapsed() < PATIENCE, "never as wanted: {agents:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub(crate) async fn agent_is(&self, user: &str, status: &str) -> Value {
+        self.agent_when(user, |a| a["status"] == status).await
+    }
+
+    /// A connection beside the server's own.
+    pub(crate) fn database(&self) -> Connection {
+        Connection::open(self.dir.path().join(FILE_NAME)).unwrap()
+    }
+
+    /// Another program that holds the database for writing until it is released.
+    pub(crate) fn hold_database(&self) -> HeldLock {
+        let other = self.database();
+        other.busy_timeout(PATIENCE).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        HeldLock(other)
+    }
+
+    /// Asks the database until a text is as wanted.
+    pub(crate) async fn stored_when(&self, query: &str, wanted: &str) {
+        let begin = Instant::now();
+        loop {
+            let stored: Option<String> = self.database().query_row(query, [], |r| r.get(0)).ok();
+            if stored.as_deref() == Some(wanted) {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{query} is {stored:?}, not {wanted:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+pub(crate) struct HeldLock(Connection);
+
+impl HeldLock {
+    pub(crate) fn release(self) {
+        self.0.execute_batch("ROLLBACK").unwrap();
+    }
+}
+
+pub(crate) fn now() -> WallTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    WallTime::from_unix_millis(i64::try_from(since.as_millis()).unwrap())
+}

@@ -1,0 +1,233 @@
+//! The existing wrapper, as it connects, lives and comes back.
+
+use crate::fixture::{World, fast};
+use crate::frames::{named_wrapper_hello, wrapper_hello, wrapper_output, wrapper_pong};
+use crate::peer::{Ended, Peer};
+use onsembl_server_ref::auth::TokenKind;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const OWN_ID: &str = "mock-mhgx2k3p-a1b2c3";
+
+/// A wrapper that said hello; its link and the id it was taught.
+pub(crate) async fn wrapper(world: &World, user: &str, own_id: &str) -> (Peer, String) {
+    let mut link = world.agent_link(user).await;
+    let taught = greet(&mut link, own_id).await;
+    (link, taught)
+}
+
+async fn greet(link: &mut Peer, id: &str) -> String {
+    link.send(wrapper_hello(id)).await;
+    taught(&link.expect("ACK").await)
+}
+
+fn taught(ack: &Value) -> String {
+    let id = ack["agentId"].as_str().unwrap().to_owned();
+    assert_eq!(id.len(), 36, "a UUID: {id}");
+    assert!(uuid::Uuid::parse_str(&id).is_ok(), "a UUID: {id}");
+    id
+}
+
+#[tokio::test]
+async fn it_is_welcomed_and_listed_with_token_in_header_and_query() {
+    let world = World::start().await;
+    let token = world.token("ann", TokenKind::Agent);
+    let path = format!("/ws/agent?agentId={OWN_ID}&token={token}");
+    let mut link = Peer::open(world.address(), &path, Some(&token)).await;
+    link.send(wrapper_hello(OWN_ID)).await;
+    let first = link.next().await;
+    assert_eq!(first["type"], "ACK");
+    assert!(first["id"].is_string() && first["timestamp"].is_i64());
+    let ack = &first["payload"];
+    assert_eq!(ack["messageId"], "connect-1762080000123");
+    assert_eq!((&ack["success"], &ack["authenticated"]), (&json!(true), &json!(true)));
+    assert!(ack["connectionId"].is_string());
+    assert!(ack.get("extensions").is_none(), "nothing it does not know: {ack}");
+    let id = taught(ack);
+
+    let agent = world.agent_is("ann", "online").await;
+    assert_eq!(agent["agent_id"], id);
+    assert_eq!(agent["agent_type"], "custom");
+    assert_eq!(agent["name"], OWN_ID);
+    assert_eq!(agent["version"], "1.0.0");
+    assert_eq!(agent["capabilities"], json!(["interrupt", "trace"]));
+    assert_eq!(agent["because"], "session opened");
+}
+
+#[tokio::test]
+async fn the_query_alone_is_enough_and_older_paths_lead_here() {
+    let world = World::start().await;
+    let token = world.token("ann", TokenKind::Agent);
+    for path in ["/ws/agent", "/ws", "/v1/ws/agent", "/v1/ws/agent/some-id"] {
+        let path = format!("{path}?agentId={OWN_ID}&token={token}");
+        let mut link = Peer::open(world.address(), &path, None).await;
+        let _id = greet(&mut link, OWN_ID).await;
+    }
+    assert_eq!(world.agents("ann").await.len(), 1);
+}
+
+#[tokio::test]
+async fn it_is_probed_each_interval_and_its_pongs_are_its_recorded_heartbeats() {
+    let world = World::with(fast()).await;
+    let (mut link, _) = wrapper(&world, "ann", OWN_ID).await;
+    let mut heartbeats = Vec::new();
+    let mut last = Instant::now();
+    for _ in 0..8 {
+        let ping = link.expect("PING").await;
+        assert!(last.elapsed() < Duration::from_millis(350), "{:?}", last.elapsed());
+        last = Instant::now();
+        assert!(ping["timestamp"].is_i64(), "{ping}");
+        link.send(wrapper_pong(&ping["timestamp"])).await;
+        heartbeats.push(world.agent("ann").await["last_heartbeat"].clone());
+    }
+    heartbeats.dedup();
+    assert!(heartbeats.len() >= 6, "{heartbeats:?}");
+    let agent = world.agent("ann").await;
+    assert_eq!((&agent["status"], &agent["because"]), (&json!("online"), &json!("session opened")));
+}
+
+#[tokio::test]
+async fn the_id_it_was_taught_makes_it_the_same_agent_on_its_next_link() {
+    let world = World::start().await;
+    let (link, id) = wrapper(&world, "ann", OWN_ID).await;
+    let _online = world.agent_is("ann", "online").await;
+    link.close(Some(4000)).await;
+    let gone = world.agent_is("ann", "reconnecting").await;
+    assert!(gone["because"].as_str().unwrap().contains("4000"), "{gone}");
+
+    let (_link, again) = wrapper(&world, "ann", &id).await;
+    assert_eq!(again, id);
+    assert_eq!(world.agent_is("ann", "online").await["agent_id"], id);
+}
+
+#[tokio::test]
+async fn it_may_say_hello_again_on_the_same_link() {
+    let world = World::start().await;
+    let (mut link, id) = wrapper(&world, "ann", OWN_ID).await;
+    let before = world.agent_is("ann", "online").await;
+    let again = wrapper_hello(&id).replace("connect-1762080000123", "connect-1762080009999");
+    link.send(again).await;
+    let ack = link.expect("ACK").await;
+    assert_eq!(ack["agentId"], id);
+    assert_eq!(ack["messageId"], "connect-1762080009999");
+    assert!(link.all_until_pong().await.is_empty());
+    let after = world.agent("ann").await;
+    assert_eq!((&after["status"], &after["since"]), (&before["status"], &before["since"]));
+}
+
+#[tokio::test]
+async fn its_older_link_ends_with_a_code_that_lets_it_come_back() {
+    let world = World::start().await;
+    let (mut old, id) = wrapper(&world, "ann", OWN_ID).await;
+    let (mut new, same) = wrapper(&world, "ann", &id).await;
+    assert_eq!(id, same);
+    let Ended::With(code, text) = old.ended().await else { panic!("closed with a code") };
+    assert_ne!(code, 1000);
+    assert_eq!((code, text.as_str()), (4101, "the same process opened a newer link"));
+    assert!(new.all_until_pong().await.iter().all(|m| m["type"] == "PING"));
+    assert_eq!(world.agent("ann").await["status"], "online");
+}
+
+#[tokio::test]
+async fn another_process_of_the_same_name_sends_the_old_one_away_for_good() {
+    let world = World::start().await;
+    let mut old = world.agent_link("ann").await;
+    old.send(named_wrapper_hello("claude-1", "dev")).await;
+    let id = taught(&old.expect("ACK").await);
+    let mut new = world.agent_link("ann").await;
+    new.send(named_wrapper_hello("claude-2", "dev")).await;
+    assert_eq!(taught(&new.expect("ACK").await), id);
+    assert_eq!(old.ended().await.code(), 1000);
+    let agent = world.agent("ann").await;
+    assert_eq!(agent["status"], "online");
+    assert_eq!(agent["because"], "another process of the same agent took over");
+}
+
+#[tokio::test]
+async fn its_own_stop_is_offline_and_a_close_without_a_code_is_not() {
+    let world = World::start().await;
+    let (link, id) = wrapper(&world, "ann", OWN_ID).await;
+    link.close(None).await;
+    let away = world.agent_is("ann", "reconnecting").await;
+    assert_eq!(away["because"], "closed by the peer: closed without a code");
+    let (link, _) = wrapper(&world, "ann", &id).await;
+    link.close(Some(1000)).await;
+    let stopped = world.agent_is("ann", "offline").await;
+    assert_eq!(stopped["because"], "the agent was stopped on its machine");
+}
+
+#[tokio::test]
+async fn a_ping_of_an_older_wrapper_is_answered_with_its_echo() {
+    let world = World::start().await;
+    let (mut link, _) = wrapper(&world, "ann", OWN_ID).await;
+    for echo in ["1762080000777", "17.25"] {
+        let ping = r#"{"type":"PING","id":"ping-1","timestamp":1762080000777,"payload":{"timestamp":ECHO}}"#;
+        link.send(ping.replace("ECHO", echo)).await;
+        let pong = link.expect("PONG").await;
+        assert_eq!(pong["timestamp"].to_string(), echo);
+    }
+}
+
+#[tokio::test]
+async fn a_heartbeat_of_an_older_wrapper_is_answered_and_recorded() {
+    let world = World::start().await;
+    let (mut link, id) = wrapper(&world, "ann", OWN_ID).await;
+    link.send(format!(
+        r#"{{"type":"AGENT_HEARTBEAT","id":"hb-1","timestamp":1762080000000,"payload":{{"agentId":"{id}","healthMetrics":{{"cpuUsage":3.5,"memoryUsage":120,"uptime":86400000,"commandsProcessed":2,"averageResponseTime":10}}}}}}"#
+    ))
+    .await;
+    let answer = link.expect("SERVER_HEARTBEAT").await;
+    assert!(answer["serverTime"].as_i64().unwrap() > 1_762_080_000_000);
+    assert!(answer["nextPingExpected"].as_i64().unwrap() > answer["serverTime"].as_i64().unwrap());
+    let agent = world.agent_when("ann", |a| !a["last_heartbeat"].is_null()).await;
+    assert_eq!(agent["last_metrics"]["cpuUsage"], 3.5);
+}
+
+#[tokio::test]
+async fn what_was_queued_before_its_hello_has_no_effect() {
+    let world = World::start().await;
+    let (mut settled, id) = wrapper(&world, "ann", OWN_ID).await;
+    let mut link = world.agent_link("ann").await;
+    link.send(wrapper_output("cmd-1", &id, 1, "never seen\n")).await;
+    link.send(wrapper_pong(&json!(1))).await;
+    link.send(r#"{"type":"AGENT_ERROR","id":"e","timestamp":1,"payload":{"agentId":"x","errorType":"RESOURCE","message":"m","recoverable":false}}"#).await;
+    link.send(r#"{"type":"COMMAND_COMPLETE","id":"c","timestamp":1,"payload":{"commandId":"cmd-1","status":"COMPLETED","exitCode":0,"duration":1}}"#).await;
+    link.send(r#"{"type":"AGENT_HEARTBEAT","id":"h","timestamp":1,"payload":{}}"#).await;
+    assert_eq!(greet(&mut link, "mock-other").await.len(), 36);
+    assert!(settled.all_until_pong().await.iter().all(|m| m["type"] == "PING"));
+    let agents = world.agents("ann").await;
+    assert_eq!(agents.len(), 2);
+    assert!(agents.iter().all(|a| a["status"] == "online"), "{agents:?}");
+    assert!(agents.iter().all(|a| a["last_heartbeat"].is_null()), "{agents:?}");
+    let stored: i64 = world
+        .database()
+        .query_row("SELECT count(*) FROM output_chunks", [], |r| r.get(0))
+        .unwrap();
+    assert_eq!(stored, 0);
+}
+
+#[tokio::test]
+async fn frames_right_behind_its_hello_count() {
+    let world = World::start().await;
+    let mut link = world.agent_link("ann").await;
+    link.send(wrapper_hello(OWN_ID)).await;
+    link.send(wrapper_pong(&json!(1_762_080_000_000i64))).await;
+    let _ack = link.expect("ACK").await;
+    let _recorded = world.agent_when("ann", |a| !a["last_heartbeat"].is_null()).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_was_deleted_stays_away() {
+    let world = World::start().await;
+    let (mut link, id) = wrapper(&world, "ann", OWN_ID).await;
+    let answer = world.delete(&format!("/api/agents/{id}"), "ann").await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(link.ended().await.code(), 4202);
+    assert!(world.agents("ann").await.is_empty());
+
+    let mut again = world.agent_link("ann").await;
+    again.send(wrapper_hello(&id)).await;
+    assert_eq!(again.expect("ERROR").await["code"], "FORBIDDEN");
+    assert_eq!(again.ended().await.code(), 4202);
+    assert!(world.agents("ann").await.is_empty());
+}

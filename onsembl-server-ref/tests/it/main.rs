@@ -1,0 +1,22 @@
+//! The server from outside: real sockets, literal frames.
+//!
+//! Everything that is sent here is text as a peer would send it, never made by our encoder, and
+//! what comes back is read as plain JSON.
+
+#![allow(missing_docs)]
+
+mod database_held;
+mod extended;
+mod extended_work;
+mod fixture;
+mod floods;
+mod frames;
+mod hostile;
+mod isolation;
+mod legacy_agent;
+mod legacy_dashboard;
+mod legacy_streams;
+mod legacy_work;
+mod peer;
+mod restart;
+mod tokens;
