@@ -144,6 +144,16 @@ macro_rules! causes {
                 }
             }
         }
+
+        impl fmt::Display for CloseCause {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$name)|* => write!(f, "{} ({})", self.text(), self.code()),
+                    Self::Broken(_) | Self::NoCode => f.write_str(self.text()),
+                    Self::Other(code) => write!(f, "closed with code {code}"),
+                }
+            }
+        }
     };
 }
 
@@ -185,17 +195,6 @@ causes! {
     Revoked = REVOKED, Never, "the token was revoked; stay away";
     /// The agent was deleted.
     Deleted = DELETED, Never, "the agent was deleted; stay away";
-}
-
-impl fmt::Display for CloseCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Broken(how) => f.write_str(how.text()),
-            Self::NoCode => f.write_str(self.text()),
-            Self::Other(code) => write!(f, "closed with code {code}"),
-            cause => write!(f, "{} ({})", cause.text(), cause.code()),
-        }
-    }
 }
 
 /// How a link broke when nobody closed it.

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, Incarnation};
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::output::{PerStream, Stream};
 use onsembl_protocol::time::WallTime;
 use std::collections::VecDeque;
 
@@ -72,8 +72,8 @@ pub struct OutputLog {
     incarnation: Incarnation,
     /// Where each stream goes on; unknown until its first chunk, if its beginning came to an earlier
     /// run of this server.
-    next: [Option<ByteOffset>; 2],
-    stored: [ByteOffset; 2],
+    next: PerStream<Option<ByteOffset>>,
+    stored: PerStream<ByteOffset>,
     last: Cursor,
     resumed: bool,
 }
@@ -89,18 +89,18 @@ impl OutputLog {
     pub fn push(&mut self, chunk: LogChunk) -> Taken {
         if chunk.incarnation != self.incarnation {
             self.incarnation = chunk.incarnation;
-            self.next = if self.resumed { [None; 2] } else { [Some(ByteOffset(0)); 2] };
+            let begin = (!self.resumed).then_some(ByteOffset(0));
+            self.next = PerStream { stdout: begin, stderr: begin };
             self.stored = Default::default();
         }
-        let stream = index(chunk.stream);
         let end = ByteOffset(chunk.offset.0.saturating_add(chunk.bytes.len() as u64));
-        let stored = self.stored[stream];
-        let next = self.next[stream].unwrap_or(chunk.offset);
+        let stored = *self.stored.get(chunk.stream);
+        let next = self.next.get(chunk.stream).unwrap_or(chunk.offset);
         if end <= next && !chunk.bytes.is_empty() {
             return Taken::Repeated((stored >= end).then_some(stored));
         }
         let taken = if chunk.offset > next { Taken::Gap } else { Taken::New };
-        self.next[stream] = Some(end);
+        *self.next.get_mut(chunk.stream) = Some(end);
         self.bytes += chunk.bytes.len();
         self.unstored += chunk.bytes.len();
         self.last = Some(chunk.position());
@@ -118,7 +118,7 @@ impl OutputLog {
     ) -> usize {
         let mut freed = 0;
         if incarnation == self.incarnation {
-            let stored = &mut self.stored[index(stream)];
+            let stored = self.stored.get_mut(stream);
             *stored = (*stored).max(end);
         }
         for (chunk, is_stored) in &mut self.chunks {
@@ -180,19 +180,12 @@ impl OutputLog {
 
     /// Where a stream goes on.
     pub fn next(&self, stream: Stream) -> ByteOffset {
-        self.next[index(stream)].unwrap_or_default()
+        self.next.get(stream).unwrap_or_default()
     }
 
     /// How far a stream is known to be stored.
     pub fn stored(&self, stream: Stream) -> ByteOffset {
-        self.stored[index(stream)]
-    }
-}
-
-const fn index(stream: Stream) -> usize {
-    match stream {
-        Stream::Stdout => 0,
-        Stream::Stderr => 1,
+        *self.stored.get(stream)
     }
 }
 

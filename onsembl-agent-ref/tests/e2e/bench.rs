@@ -232,7 +232,9 @@ impl Bench {
         let path = self.data().join("onsembl.db");
         let db = rusqlite::Connection::open(path).expect("the database");
         let mut statement = db
-            .prepare("SELECT status, because FROM presence_events WHERE agent_id = ?1 ORDER BY version")
+            .prepare(
+                "SELECT status, because FROM presence_events WHERE agent_id = ?1 ORDER BY version",
+            )
             .expect("the history");
         let rows = statement.query_map([agent_id], |row| Ok((row.get(0)?, row.get(1)?)));
         rows.expect("rows").map(|row| row.expect("a row")).collect()

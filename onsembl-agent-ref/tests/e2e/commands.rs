@@ -27,7 +27,8 @@ fn a_large_output_arrives_whole() {
     let bench = Bench::start();
     let _agent = bench.agent("dev");
     let _ = bench.await_status("dev", "online");
-    let blob: Vec<u8> = (0..8_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let blob: Vec<u8> =
+        (0..8_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let file = bench.folder.path().join("blob");
     std::fs::write(&file, &blob).expect("a file");
     let out = bench.exec("dev", &format!("cat {}", file.display()));

@@ -12,7 +12,9 @@ fn a_held_database_is_named_on_both_sides_cuts_nobody_and_heals() {
     let holder = rusqlite::Connection::open(bench.data().join("onsembl.db")).expect("the database");
     holder.execute_batch("BEGIN IMMEDIATE").expect("the lock");
     let named = bench.await_view("dev", "the fault", |view| {
-        view["because"].as_str().is_some_and(|b| b.starts_with("heartbeats received but not recorded"))
+        view["because"]
+            .as_str()
+            .is_some_and(|b| b.starts_with("heartbeats received but not recorded"))
     });
     assert_eq!(named["status"], "online");
     assert_eq!(named["since"], before["since"]);

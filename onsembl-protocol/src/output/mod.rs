@@ -6,4 +6,4 @@ mod stream;
 
 pub use cut::Utf8Cutter;
 pub use outbox::{CHUNK_BYTES, Chunk, Outbox};
-pub use stream::{Stream, StreamPosition};
+pub use stream::{PerStream, Stream};

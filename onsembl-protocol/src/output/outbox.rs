@@ -5,7 +5,7 @@
 //! declared: so many bytes may be unacknowledged on the wire, so many may be held in all, and at
 //! the second one the agent stops reading from its processes.
 
-use super::stream::Stream;
+use super::stream::{PerStream, Stream};
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
 use crate::wire::payload::OutputTotals;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -57,7 +57,7 @@ pub struct Outbox {
 struct Pending {
     incarnation: Incarnation,
     next: ChunkSequence,
-    written: [ByteOffset; 2],
+    written: PerStream<ByteOffset>,
     chunks: VecDeque<Chunk>,
     sent: usize,
 }
@@ -88,7 +88,7 @@ impl Outbox {
             Pending {
                 incarnation,
                 next: ChunkSequence(1),
-                written: [ByteOffset(0); 2],
+                written: PerStream::default(),
                 chunks: VecDeque::new(),
                 sent: 0,
             },
@@ -101,11 +101,7 @@ impl Outbox {
         self.held = self.held.saturating_add(bytes.len() as u64);
         while !bytes.is_empty() {
             let part = bytes.split_to(bytes.len().min(CHUNK_BYTES));
-            let [stdout, stderr] = &mut pending.written;
-            let offset = match stream {
-                Stream::Stdout => stdout,
-                Stream::Stderr => stderr,
-            };
+            let offset = pending.written.get_mut(stream);
             let chunk = Chunk {
                 command: command.clone(),
                 incarnation: pending.incarnation,
@@ -206,8 +202,8 @@ impl Outbox {
     pub fn totals(&self, command: &CommandId) -> Option<OutputTotals> {
         self.commands.get(command).map(|p| OutputTotals {
             incarnation: p.incarnation,
-            stdout_bytes: p.written[0],
-            stderr_bytes: p.written[1],
+            stdout_bytes: p.written.stdout,
+            stderr_bytes: p.written.stderr,
         })
     }
 

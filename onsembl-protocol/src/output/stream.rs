@@ -1,6 +1,5 @@
 //! The streams of a command and positions in them.
 
-use crate::id::{ByteOffset, Incarnation};
 use core::fmt;
 
 /// A stream that a process writes.
@@ -26,13 +25,29 @@ impl fmt::Display for Stream {
     }
 }
 
-/// How far one stream of one process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamPosition {
-    /// The process.
-    pub incarnation: Incarnation,
-    /// The stream.
-    pub stream: Stream,
-    /// Bytes before this offset are accounted for.
-    pub offset: ByteOffset,
+/// One of something for each stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PerStream<T> {
+    /// For standard output.
+    pub stdout: T,
+    /// For standard error.
+    pub stderr: T,
+}
+
+impl<T> PerStream<T> {
+    /// The one of this stream.
+    pub const fn get(&self, stream: Stream) -> &T {
+        match stream {
+            Stream::Stdout => &self.stdout,
+            Stream::Stderr => &self.stderr,
+        }
+    }
+
+    /// The one of this stream, to change.
+    pub const fn get_mut(&mut self, stream: Stream) -> &mut T {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
 }

@@ -59,7 +59,8 @@ pub fn decode<M: MessageSet + Bounded>(
         .check(limits)
         .and_then(|()| within("id", raw.id.as_ref().map(MessageId::as_str), limits.name_bytes))
         .map_err(|TooLong { field, limit }| {
-            let kind = if kind.len() > limits.name_bytes { "(a type too long to repeat)" } else { kind };
+            let kind =
+                if kind.len() > limits.name_bytes { "(a type too long to repeat)" } else { kind };
             failed(DecodeCause::TooLong { kind: kind.into(), field, limit })
         })?;
     Ok(Envelope { id: raw.id, timestamp: raw.timestamp, message })

@@ -34,6 +34,7 @@ pub(super) struct Feed {
 }
 
 /// What was told of one command.
+#[derive(Default)]
 struct Told {
     revision: Revision,
     final_told: bool,
@@ -229,12 +230,6 @@ impl Feed {
             timestamp: Some(now),
             extensions,
         })
-    }
-}
-
-impl Default for Told {
-    fn default() -> Self {
-        Self { revision: 0, final_told: false, cursor: None, lines: LineAssembler::default() }
     }
 }
 

@@ -27,7 +27,7 @@ impl Hub {
         if hello.extensions.as_ref().is_some_and(|e| e.probe) {
             debug!(%link, %user, "a diagnosis connection");
             let agent = AgentId::new("probe");
-            return self.shard.welcome_probe(link, Admission { agent, session, epoch: Epoch(0) });
+            return self.shard.welcome_probe(link, &Admission { agent, session, epoch: Epoch(0) });
         }
         let key = self.resolve_key(&user, &hello);
         let instance = hello.extensions.as_ref().map(|e| e.instance.clone());
@@ -285,7 +285,7 @@ impl Hub {
             match machine {
                 Some(key) => self.shard.recorded(key, beat.epoch, beat.sequence, beat.at),
                 None => {
-                    debug!(agent = %beat.agent, "recorded a heartbeat of an agent that is gone")
+                    debug!(agent = %beat.agent, "recorded a heartbeat of an agent that is gone");
                 }
             }
         }

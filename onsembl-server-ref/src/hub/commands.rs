@@ -1,8 +1,8 @@
 //! Commands: from a user's wish to an agent and back.
 
-use super::ledger::Entry;
+use super::ledger::{Done, Entry};
 use super::request::Reply;
-use super::run::{Answer, Done, Hub, OpenCommand};
+use super::run::{Answer, Hub, OpenCommand};
 use crate::board::CommandEntry;
 use crate::output_log::OutputLog;
 use crate::store::{CommandRow, CommandUpdate, Inserted, StoreError};
@@ -238,7 +238,7 @@ impl Hub {
         let Some(open) = self.commands.get_mut(key) else { return };
         let step = open.life.handle(event, now);
         open.deadline = step.deadline;
-        self.perform_later(key.clone(), step.actions.iter().collect());
+        self.perform_all(key, step.actions);
     }
 
     pub(super) fn perform_command(&mut self, key: &CommandKey, action: CommandAction) {

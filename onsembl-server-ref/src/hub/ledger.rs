@@ -3,7 +3,6 @@
 //! The hub must not wait for the database, and two writes about one thing must not change places.
 //! So they go through one queue into the store's, and what comes of them comes back as an event.
 
-use super::run::Done;
 use crate::store::{CommandUpdate, OutputChunk, PresenceRow, Store, StoreError};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::id::{CommandId, SessionId, UserId};
@@ -25,6 +24,13 @@ pub(super) enum Entry {
     Command { user: UserId, command: CommandId, update: CommandUpdate, then: Option<Done> },
     Output(OutputChunk),
     SessionEnd { session: SessionId, at: WallTime, because: String },
+}
+
+/// What a write is followed by.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// The end of a command is stored: the agent may forget it.
+    CommandEnd { user: UserId, command: CommandId },
 }
 
 /// The way into the ledger.

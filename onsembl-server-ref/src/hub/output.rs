@@ -26,7 +26,7 @@ impl Hub {
     pub(super) fn on_message(&mut self, key: Key, message: AgentToServer, now: Now) {
         let Some((user, agent)) = self.who(key) else { return };
         match message {
-            AgentToServer::Output(output) => self.on_output(key, user, agent, output, now),
+            AgentToServer::Output(output) => self.on_output(key, user, &agent, output, now),
             AgentToServer::CommandAck(ack) => {
                 let command = (user, ack.command_id);
                 self.feed_command(&command, CommandEvent::Acknowledged(ack.status));
@@ -56,11 +56,11 @@ impl Hub {
         &mut self,
         key: Key,
         user: UserId,
-        agent: AgentId,
+        agent: &AgentId,
         output: TerminalOutput,
         now: Now,
     ) {
-        let command = self.command_of_output(&user, &agent, output.command_id);
+        let command = self.command_of_output(&user, agent, output.command_id);
         let stream = output.stream.stream();
         let bytes = match output.content {
             OutputContent::Text(text) => Bytes::from(text),
@@ -196,8 +196,8 @@ impl Hub {
         stream: Stream,
         offset: ByteOffset,
     ) {
-        use onsembl_protocol::session::Dialect;
-        if self.shard.machine(key).and_then(|m| m.dialect()) != Some(Dialect::Extended) {
+        use onsembl_protocol::session::{Dialect, ServerConnection};
+        if self.shard.machine(key).and_then(ServerConnection::dialect) != Some(Dialect::Extended) {
             return;
         }
         let ack = OutputAck {

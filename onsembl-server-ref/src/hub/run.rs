@@ -1,6 +1,6 @@
 //! The hub's loop: what it holds, and where each kind of event goes.
 
-use super::ledger::Ledger;
+use super::ledger::{Done, Ledger};
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
 use crate::auth::Identity;
 use crate::board::Boards;
@@ -17,6 +17,7 @@ use onsembl_protocol::id::{
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::output::Outbox;
 use onsembl_protocol::session::{Dialect, ServerConfig, StoreTrouble};
+use onsembl_protocol::step::Actions;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::{Deadline, Now, WallTime};
 use onsembl_protocol::wire::payload::{AgentConnect, CommandRequest, ErrorReply, Feature};
@@ -78,13 +79,6 @@ pub(super) struct Joining {
     pub(super) identity: Identity,
     pub(super) session: SessionId,
     pub(super) peer: String,
-}
-
-/// What a write is followed by.
-#[derive(Debug)]
-pub(super) enum Done {
-    /// The end of a command is stored: the agent may forget it.
-    CommandEnd { user: UserId, command: CommandId },
 }
 
 /// What came of something the hub asked the store.
@@ -347,9 +341,13 @@ impl Hub {
         }
     }
 
-    pub(super) fn perform_later(&mut self, key: (UserId, CommandId), actions: Vec<CommandAction>) {
+    pub(super) fn perform_all(
+        &mut self,
+        key: &(UserId, CommandId),
+        actions: Actions<CommandAction>,
+    ) {
         for action in actions {
-            self.perform_command(&key, action);
+            self.perform_command(key, action);
         }
     }
 }

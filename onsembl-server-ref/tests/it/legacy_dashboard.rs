@@ -45,7 +45,10 @@ async fn it_gets_the_list_then_each_status_then_the_acknowledgement() {
         assert_eq!(status["type"], "AGENT_STATUS");
         let status = &status["payload"];
         assert_eq!((&status["agentId"], &status["status"]), (&json!(id), &json!("online")));
-        assert_eq!((&status["activityState"], &status["queuedCommands"]), (&json!("IDLE"), &json!(0)));
+        assert_eq!(
+            (&status["activityState"], &status["queuedCommands"]),
+            (&json!("IDLE"), &json!(0))
+        );
         assert!(is_iso(&status["lastPing"]), "{status}");
     }
     let ack = link.next().await;
@@ -128,7 +131,10 @@ async fn a_new_agent_is_shown_live_by_a_list_with_only_that_agent() {
     assert_eq!(agents.len(), 1, "{agents:?}");
     assert_eq!(agents[0]["agentId"], id);
     let connected = link.expect("AGENT_CONNECTED").await;
-    assert_eq!((&connected["agentId"], &connected["hostMachine"]), (&json!(id), &json!("workstation")));
+    assert_eq!(
+        (&connected["agentId"], &connected["hostMachine"]),
+        (&json!(id), &json!("workstation"))
+    );
     let online = |s: &Value| s["agentId"] == *id && s["status"] == "online";
     assert!(is_iso(&link.expect_that("AGENT_STATUS", online).await["lastPing"]));
 }
@@ -184,7 +190,9 @@ async fn its_token_refresh_is_accepted() {
     let world = World::start().await;
     let mut link = dashboard(&world, "ann").await;
     let refresh = |token: &str| {
-        format!(r#"{{"type":"TOKEN_REFRESH","id":"msg_4_1","timestamp":1,"payload":{{"accessToken":"{token}","expiresIn":3600000}}}}"#)
+        format!(
+            r#"{{"type":"TOKEN_REFRESH","id":"msg_4_1","timestamp":1,"payload":{{"accessToken":"{token}","expiresIn":3600000}}}}"#
+        )
     };
     link.send(refresh(&world.token("ann", TokenKind::Dashboard))).await;
     let ack = link.expect("ACK").await;

@@ -1,7 +1,10 @@
 //! The existing dashboard: the commands it sends, their statuses, and output as it can show it.
 
 use crate::fixture::World;
-use crate::frames::{Chunk, command_ack, command_complete, dashboard_hello, extended_hello, page_command, wrapper_output};
+use crate::frames::{
+    Chunk, command_ack, command_complete, dashboard_hello, extended_hello, page_command,
+    wrapper_output,
+};
 use crate::legacy_agent::wrapper;
 use crate::peer::Peer;
 use serde_json::{Value, json};
@@ -24,11 +27,18 @@ async fn its_three_shapes_of_a_command_all_reach_the_agent() {
         format!(r#"{{"type":"COMMAND_REQUEST","id":"msg_2_1","timestamp":1762080004000,"payload":{{"commandId":"cmd-2","agentId":"{id}","content":"bridge","priority":"normal","timestamp":1762080004000}}}}"#),
         r#"{"type":"COMMAND_REQUEST","id":"msg_3_1","timestamp":1762080004000,"payload":{"commandId":"cmd_1762080004000_cd34","content":"commands page","type":"execute","priority":10,"executionConstraints":{"timeLimitMs":300000,"maxRetries":1}}}"#.to_owned(),
     ];
-    let expected = [("cmd-1762080004000-ab12", "page"), ("cmd-2", "bridge"), ("cmd_1762080004000_cd34", "commands page")];
+    let expected = [
+        ("cmd-1762080004000-ab12", "page"),
+        ("cmd-2", "bridge"),
+        ("cmd_1762080004000_cd34", "commands page"),
+    ];
     for (shape, (command, text)) in shapes.iter().zip(expected) {
         link.send(shape.as_str()).await;
         let got = agent.expect("COMMAND_REQUEST").await;
-        assert_eq!((&got["commandId"], &got["command"], &got["content"]), (&json!(command), &json!(text), &json!(text)));
+        assert_eq!(
+            (&got["commandId"], &got["command"], &got["content"]),
+            (&json!(command), &json!(text), &json!(text))
+        );
         let ack = link.expect_that("ACK", |a| a["commandId"] == command).await;
         assert_eq!(ack["success"], true);
         assert!(ack.get("agentId").is_none(), "an id here would be adopted: {ack}");
@@ -58,7 +68,7 @@ async fn a_command_for_an_agent_that_is_away_fails_by_its_id_and_is_not_kept() {
     link.send(page_command("cmd-1", &id, "x", &[])).await;
     let error = link.expect("ERROR").await;
     assert_eq!(error["code"], "AGENT_OFFLINE");
-    assert_eq!(error["context"], json!({ "commandId": "cmd-1" }));
+    assert_eq!(error["context"]["commandId"], "cmd-1");
     assert!(error["message"].as_str().unwrap().contains("reconnecting"), "{error}");
     let (mut agent, _) = wrapper(&world, "ann", &id).await;
     assert!(agent.all_until_pong().await.iter().all(|m| m["type"] != "COMMAND_REQUEST"));
@@ -79,12 +89,17 @@ async fn statuses_come_in_lower_case_with_the_real_end() {
         let _ = link.expect_that("COMMAND_STATUS", |s| s["status"] == "queued").await;
         agent.send(command_ack(command, "EXECUTING")).await;
         let _ = link.expect_that("COMMAND_STATUS", |s| s["status"] == "running").await;
-        agent.send(command_complete(command, if exit == 0 { "COMPLETED" } else { "FAILED" }, exit)).await;
+        agent
+            .send(command_complete(command, if exit == 0 { "COMPLETED" } else { "FAILED" }, exit))
+            .await;
         let end = link.expect("COMMAND_STATUS").await;
         assert_eq!((&end["status"], &end["exitCode"]), (&json!(word), &json!(exit)), "{end}");
         assert_eq!(end.get("error").is_some(), exit != 0, "{end}");
         let complete = link.expect("COMMAND_COMPLETE").await;
-        assert_eq!((&complete["commandId"], &complete["exitCode"]), (&json!(command), &json!(exit)));
+        assert_eq!(
+            (&complete["commandId"], &complete["exitCode"]),
+            (&json!(command), &json!(exit))
+        );
     }
 }
 
@@ -117,7 +132,12 @@ async fn lines_come_whole_plain_and_once_however_a_wrapper_cuts_them() {
         }
         assert_eq!(lines(&mut link, &command, LINES.len()).await, LINES, "cut each {size}");
     }
-    assert!(link.all_within(Duration::from_millis(200)).await.iter().all(|m| m["type"] != "TERMINAL_STREAM"));
+    assert!(
+        link.all_within(Duration::from_millis(200))
+            .await
+            .iter()
+            .all(|m| m["type"] != "TERMINAL_STREAM")
+    );
 }
 
 #[tokio::test]
@@ -134,7 +154,14 @@ async fn lines_come_whole_plain_and_once_however_bytes_are_cut() {
         let mut offset = 0;
         for (n, bytes) in TEXT.as_bytes().chunks(size).enumerate() {
             let content = base64(bytes);
-            let chunk = Chunk { command: &command, stream: "STDOUT", sequence: n as u64 + 1, offset, encoding: "base64", content: &content };
+            let chunk = Chunk {
+                command: &command,
+                stream: "STDOUT",
+                sequence: n as u64 + 1,
+                offset,
+                encoding: "base64",
+                content: &content,
+            };
             // Twice: the second one is a repetition and must not show.
             agent.send(chunk.text()).await;
             agent.send(chunk.text()).await;
@@ -159,7 +186,12 @@ async fn the_two_streams_do_not_mix_and_an_unfinished_line_comes_at_the_end() {
     let parts = [("STDOUT", 0, "out"), ("STDERR", 0, "err\n"), ("STDOUT", 3, "put\nprompt> ")];
     for (n, (stream, offset, content)) in parts.into_iter().enumerate() {
         let sequence = n as u64 + 1;
-        agent.send(Chunk { command: "cmd-1", stream, sequence, offset, encoding: "utf-8", content }.text()).await;
+        agent
+            .send(
+                Chunk { command: "cmd-1", stream, sequence, offset, encoding: "utf-8", content }
+                    .text(),
+            )
+            .await;
     }
     let mut shown = Vec::new();
     for _ in 0..2 {

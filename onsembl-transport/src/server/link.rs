@@ -1,9 +1,11 @@
 //! One link of a shard: its pump, and how far it has come.
 
+use crate::messages::Envelopes;
 use crate::pump::LinkHandle;
 use onsembl_protocol::id::{AgentId, MessageId, SessionId};
 use onsembl_protocol::session::{Dialect, Greeting, UndecodableQuota};
 use onsembl_protocol::supervisor::Key;
+use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::HealthMetrics;
 
 /// A link that somebody accepted for a shard, with what was established about it.
@@ -26,13 +28,15 @@ pub(super) enum Stage<A> {
     Joining(Key),
     /// In session.
     Live { key: Key, session: SessionId },
-    /// A diagnosis connection: answered, never listed.
-    Probe,
+    /// A diagnosis connection: answered, never listed, and over when it is silent for too long.
+    Probe { until: Deadline },
 }
 
 #[derive(Debug)]
 pub(super) struct LinkEntry<A> {
     pub(super) handle: LinkHandle,
+    /// Numbers what is sent here, so that no peer can count what others are sent.
+    pub(super) envelopes: Envelopes,
     pub(super) peer: String,
     pub(super) stage: Stage<A>,
     pub(super) dialect: Dialect,
@@ -48,7 +52,7 @@ impl<A> LinkEntry<A> {
     pub(super) fn key(&self) -> Option<Key> {
         match &self.stage {
             Stage::Joining(key) | Stage::Live { key, .. } => Some(*key),
-            Stage::Greeting { .. } | Stage::Claimed | Stage::Probe => None,
+            Stage::Greeting { .. } | Stage::Claimed | Stage::Probe { .. } => None,
         }
     }
 }

@@ -171,12 +171,12 @@ impl<A> Shard<A> {
 
     /// The hello that came over `link` is of a diagnosis connection: it is welcomed, but is no
     /// session of anybody.
-    pub fn welcome_probe(&mut self, link: LinkId, admission: Admission) {
+    pub fn welcome_probe(&mut self, link: LinkId, admission: &Admission) {
         if let Some(entry) = self.links.get_mut(&link) {
             entry.stage = Stage::Probe;
             entry.handle.resume();
         }
-        self.send_welcome(link, &admission);
+        self.send_welcome(link, admission);
     }
 
     /// The store opened a session for `link`.

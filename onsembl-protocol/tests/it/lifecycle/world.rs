@@ -264,12 +264,8 @@ impl World {
     pub(super) fn restart_server(&mut self) {
         self.server.up = true;
         if let Some((version, epoch)) = self.server.known {
-            let (machine, step) = ServerConnection::recovered(
-                self.server.config,
-                version,
-                epoch,
-                now(self.at),
-            );
+            let (machine, step) =
+                ServerConnection::recovered(self.server.config, version, epoch, now(self.at));
             self.server.machine = Some(machine);
             self.server.deadline = step.deadline;
             step.actions.into_iter().for_each(|action| self.perform_server(action));

@@ -47,7 +47,8 @@ fn what_a_server_writes_to_a_dashboard() {
 fn read_back<M: MessageSet + Bounded + PartialEq + Debug>(samples: Vec<M>) {
     for sample in samples {
         let text = text(&sample);
-        let envelope = decode::<M>(&text, &Limits::DEFAULT).unwrap_or_else(|e| panic!("{e}: {text}"));
+        let envelope =
+            decode::<M>(&text, &Limits::DEFAULT).unwrap_or_else(|e| panic!("{e}: {text}"));
         assert_eq!(envelope.message, sample, "{text}");
         assert_eq!(envelope.id, Some(MessageId::new("m-1")));
         assert_eq!(envelope.timestamp, Some(AT));

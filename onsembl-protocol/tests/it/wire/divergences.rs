@@ -128,8 +128,7 @@ fn row_04_a_raw_chunk_is_only_taken_for_one_if_it_is_the_content_with_escapes() 
         ("red more", r"\u001b[31mred\u001b[0m"),
         ("red", r"\u001b[31mRed"),
     ] {
-        let payload =
-            format!(r#"{{"commandId":"c","content":"{content}","ansiCodes":"{codes}"}}"#);
+        let payload = format!(r#"{{"commandId":"c","content":"{content}","ansiCodes":"{codes}"}}"#);
         assert_eq!(output(&payload).content.to_text(), content, "{codes}");
     }
     let only_codes = r#"{"commandId":"c","content":"","ansiCodes":"\u001b[2J"}"#;
@@ -433,7 +432,10 @@ fn row_25_a_sequence_begins_anywhere_or_is_absent() {
 #[test]
 fn row_26_capabilities_are_an_object_or_a_list_of_words() {
     for (value, words) in [
-        (r#"{"maxTokens":4096,"supportsInterrupt":true,"supportsTrace":true}"#, vec!["interrupt", "trace"]),
+        (
+            r#"{"maxTokens":4096,"supportsInterrupt":true,"supportsTrace":true}"#,
+            vec!["interrupt", "trace"],
+        ),
         (r#"{"maxTokens":"0"}"#, vec![]),
         (r#"["trace","gpu"]"#, vec!["trace", "gpu"]),
         ("null", vec![]),
@@ -454,7 +456,10 @@ fn row_27_errors_carry_extras_or_none() {
     for (payload, code) in [
         (r#"{"code":"X_NEW","message":"m"}"#, ErrorCode::Unknown("X_NEW".into())),
         (r#"{"code":"AUTH_FAILED"}"#, ErrorCode::Unauthorized),
-        (r#"{"code":"INIT_FAILED","details":"text","recoverable":true}"#, ErrorCode::ConnectionFailed),
+        (
+            r#"{"code":"INIT_FAILED","details":"text","recoverable":true}"#,
+            ErrorCode::ConnectionFailed,
+        ),
         (r#"{"code":"queue_full","details":{"commandId":"c"},"context":{}}"#, ErrorCode::QueueFull),
     ] {
         let ServerToDashboard::Error(error) = message("ERROR", payload) else { panic!() };

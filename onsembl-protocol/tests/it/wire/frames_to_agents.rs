@@ -7,9 +7,9 @@ use onsembl_protocol::id::{
 };
 use onsembl_protocol::liveness::{HeartbeatTiming, WireTiming};
 use onsembl_protocol::time::WallTime;
+use onsembl_protocol::wire::NextBeat;
 use onsembl_protocol::wire::ServerToAgent::{self, *};
 use onsembl_protocol::wire::payload as p;
-use onsembl_protocol::wire::NextBeat;
 use onsembl_protocol::wire::payload::{
     AgentControl, ControlAction, ErrorCode, ErrorContext, ExecutionConstraints, Feature, Priority,
     RecordedBeat, RecordingLag, Secret, SeenBeat, StreamType, Welcome,
@@ -90,8 +90,7 @@ fn the_existing_servers_request_is_read_whole() {
     let CommandRequest(request) = read::<ServerToAgent>(EXISTING[3]).message else { panic!() };
     assert_eq!(request.command_id, Some(CommandId::new("cmd-1762041-x7")));
     assert_eq!((request.text.as_str(), request.priority), ("ls -la", Priority::Normal));
-    let constraints =
-        ExecutionConstraints { time_limit_ms: Some(300_000), max_retries: Some(1) };
+    let constraints = ExecutionConstraints { time_limit_ms: Some(300_000), max_retries: Some(1) };
     assert_eq!(request.constraints, constraints);
     assert_eq!(request.user_id, Some(UserId::new("u-1")));
 }

@@ -76,7 +76,11 @@ fn an_acknowledged_subscription_says_all_that_is_subscribed() {
 fn comings_and_goings_are_read() {
     let AgentConnected(came) = read::<ServerToDashboard>(EXISTING[3]).message else { panic!() };
     assert_eq!(came.agent_name.as_deref(), Some("dev"));
-    assert_eq!(came.capabilities, ["interrupt", "trace"], "an object, as the existing server has it");
+    assert_eq!(
+        came.capabilities,
+        ["interrupt", "trace"],
+        "an object, as the existing server has it"
+    );
     let AgentDisconnect(went) = read::<ServerToDashboard>(EXISTING[4]).message else { panic!() };
     assert_eq!(went.reason, "Normal disconnection");
 }
@@ -108,10 +112,9 @@ fn output_is_a_text_a_list_of_lines_or_bytes() {
 fn errors_keep_the_meaning_of_the_existing_codes() {
     let Error(error) = read::<ServerToDashboard>(EXISTING[11]).message else { panic!() };
     assert_eq!(error.code, ErrorCode::AgentOffline);
-    let Error(error) = message(
-        "ERROR",
-        r#"{"code":"FORBIDDEN","message":"no","context":{"commandId":"c"}}"#,
-    ) else {
+    let Error(error) =
+        message("ERROR", r#"{"code":"FORBIDDEN","message":"no","context":{"commandId":"c"}}"#)
+    else {
         panic!()
     };
     assert_eq!(

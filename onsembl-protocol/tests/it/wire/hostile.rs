@@ -63,7 +63,14 @@ fn two_frames_in_one_text_are_none() {
 
 #[test]
 fn numbers_beyond_all_ranges_are_borne() {
-    for number in ["1e308", "-1e308", "1e-308", "18446744073709551615", "-9223372036854775808", "99999999999999999999999999"] {
+    for number in [
+        "1e308",
+        "-1e308",
+        "1e-308",
+        "18446744073709551615",
+        "-9223372036854775808",
+        "99999999999999999999999999",
+    ] {
         for text in golden() {
             let with = text.replace("1762041600000", number);
             let _whatever = taken_by_any(&with);

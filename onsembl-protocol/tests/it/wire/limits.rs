@@ -89,12 +89,12 @@ fn every_name_of_a_hello_has_a_length() {
     }
     for field in ["agentKey", "instance"] {
         let other = if field == "agentKey" { "instance" } else { "agentKey" };
-        let payload =
-            |n| format!(r#"{{"extensions":{{"{field}":"{}","{other}":"x"}}}}"#, of(n));
+        let payload = |n| format!(r#"{{"extensions":{{"{field}":"{}","{other}":"x"}}}}"#, of(n));
         holds::<AgentToServer>("AGENT_CONNECT", field, &payload(16), &payload(17));
     }
-    let commands =
-        |n| format!(r#"{{"extensions":{{"agentKey":"k","instance":"i","commands":["{}"]}}}}"#, of(n));
+    let commands = |n| {
+        format!(r#"{{"extensions":{{"agentKey":"k","instance":"i","commands":["{}"]}}}}"#, of(n))
+    };
     holds::<AgentToServer>("AGENT_CONNECT", "commandId", &commands(16), &commands(17));
 }
 
@@ -129,7 +129,12 @@ fn commands_and_reasons_have_a_length() {
     holds::<DashboardToServer>("COMMAND_REQUEST", "command", &command(64), &command(65));
     holds::<ServerToAgent>("COMMAND_REQUEST", "command", &command(64), &command(65));
     let directory = |n| format!(r#"{{"command":"x","workingDirectory":"{}"}}"#, of(n));
-    holds::<DashboardToServer>("COMMAND_REQUEST", "workingDirectory", &directory(64), &directory(65));
+    holds::<DashboardToServer>(
+        "COMMAND_REQUEST",
+        "workingDirectory",
+        &directory(64),
+        &directory(65),
+    );
     let reason = |n| format!(r#"{{"commandId":"c","reason":"{}"}}"#, of(n));
     holds::<DashboardToServer>("COMMAND_CANCEL", "reason", &reason(64), &reason(65));
     let error = |n| format!(r#"{{"commandId":"c","error":"{}"}}"#, of(n));
@@ -154,7 +159,11 @@ fn command_ids_have_a_length_everywhere() {
 
 #[test]
 fn an_id_that_is_too_long_is_not_repeated_in_the_error() {
-    let text = format!(r#"{{"type":"COMMAND_CANCEL","id":"{}","payload":{{"commandId":"{}"}}}}"#, of(17), of(17));
+    let text = format!(
+        r#"{{"type":"COMMAND_CANCEL","id":"{}","payload":{{"commandId":"{}"}}}}"#,
+        of(17),
+        of(17)
+    );
     let error = bounded::<DashboardToServer>(&text).unwrap_err();
     assert_eq!((error.message_id, error.command_id), (None, None));
 }
@@ -202,7 +211,10 @@ fn an_error_never_repeats_what_may_be_a_secret() {
     for text in [
         frame("TOKEN_REFRESH", &format!("\"{secret}\"")),
         frame("TOKEN_REFRESH", &format!(r#"{{"accessToken":["{secret}"]}}"#)),
-        frame("TOKEN_REFRESH", &format!(r#"{{"accessToken":"x","refreshToken":{{"{secret}":1}}}}"#)),
+        frame(
+            "TOKEN_REFRESH",
+            &format!(r#"{{"accessToken":"x","refreshToken":{{"{secret}":1}}}}"#),
+        ),
         frame("DASHBOARD_SUBSCRIBE", &format!(r#"{{"type":"agent","all":"{secret}"}}"#)),
         format!(r#""{secret}""#),
         format!(r#"{{"type":"PING","{secret}"#),

@@ -138,7 +138,10 @@ fn error() -> ErrorReply {
     ErrorReply {
         details: Some(json!({"free": 0})),
         recoverable: Some(true),
-        ..ErrorReply::new(ErrorCode::AgentOffline, "the agent is offline; try again when it is back")
+        ..ErrorReply::new(
+            ErrorCode::AgentOffline,
+            "the agent is offline; try again when it is back",
+        )
     }
     .about(Some(MessageId::new("i-9")))
     .for_command(Some(command()))

@@ -23,8 +23,18 @@ fn text() -> impl Strategy<Value = String> + Clone {
     prop_oneof![
         "[a-z0-9_-]{0,12}",
         "\\PC{0,12}",
-        vec(prop_oneof![Just('"'), Just('\\'), Just('\u{1b}'), Just('\0'), Just('\u{10ffff}'), any::<char>()], 0..8)
-            .prop_map(|chars| chars.into_iter().collect()),
+        vec(
+            prop_oneof![
+                Just('"'),
+                Just('\\'),
+                Just('\u{1b}'),
+                Just('\0'),
+                Just('\u{10ffff}'),
+                any::<char>()
+            ],
+            0..8
+        )
+        .prop_map(|chars| chars.into_iter().collect()),
     ]
 }
 
@@ -161,16 +171,12 @@ fn metrics() -> impl Strategy<Value = HealthMetrics> {
 }
 
 fn seen() -> impl Strategy<Value = SeenBeat> {
-    (number(), number())
-        .prop_map(|(n, age_ms)| SeenBeat { sequence: BeatSequence(n), age_ms })
+    (number(), number()).prop_map(|(n, age_ms)| SeenBeat { sequence: BeatSequence(n), age_ms })
 }
 
 fn hello() -> impl Strategy<Value = AgentConnect> {
-    let capabilities = (number(), any::<bool>(), any::<bool>()).prop_map(|(n, i, t)| Capabilities {
-        max_tokens: n,
-        supports_interrupt: i,
-        supports_trace: t,
-        words: vec![],
+    let capabilities = (number(), any::<bool>(), any::<bool>()).prop_map(|(n, i, t)| {
+        Capabilities { max_tokens: n, supports_interrupt: i, supports_trace: t, words: vec![] }
     });
     let extensions = (
         vec(feature(), 0..4),
@@ -208,15 +214,7 @@ fn content() -> impl Strategy<Value = OutputContent> {
 }
 
 fn output() -> impl Strategy<Value = TerminalOutput> {
-    (
-        id(),
-        of(id::<AgentId>()),
-        stream_type(),
-        content(),
-        of(number()),
-        of(number()),
-        of(number()),
-    )
+    (id(), of(id::<AgentId>()), stream_type(), content(), of(number()), of(number()), of(number()))
         .prop_map(|(command_id, agent_id, stream, content, sequence, offset, incarnation)| {
             TerminalOutput {
                 command_id,
@@ -289,8 +287,9 @@ fn complete() -> impl Strategy<Value = CommandComplete> {
 }
 
 fn request() -> impl Strategy<Value = CommandRequest> {
-    let constraints = (of(number()), of(number()))
-        .prop_map(|(time_limit_ms, max_retries)| ExecutionConstraints { time_limit_ms, max_retries });
+    let constraints = (of(number()), of(number())).prop_map(|(time_limit_ms, max_retries)| {
+        ExecutionConstraints { time_limit_ms, max_retries }
+    });
     let priority = prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High]);
     let some_text = text().prop_map(|t| if t.is_empty() { "x".to_string() } else { t });
     (
@@ -382,14 +381,16 @@ fn ack() -> impl Strategy<Value = Ack> {
         number(),
         number(),
     )
-        .prop_map(|(features, session_id, epoch, server_instance, timing, resume, window)| Welcome {
-            features,
-            session_id,
-            epoch: Epoch(epoch),
-            server_instance,
-            timing,
-            resume_window_ms: resume,
-            output_window_bytes: window,
+        .prop_map(|(features, session_id, epoch, server_instance, timing, resume, window)| {
+            Welcome {
+                features,
+                session_id,
+                epoch: Epoch(epoch),
+                server_instance,
+                timing,
+                resume_window_ms: resume,
+                output_window_bytes: window,
+            }
         });
     (
         (of(id::<MessageId>()), any::<bool>(), of(text()), of(id::<AgentId>()), of(any::<bool>())),
@@ -440,8 +441,11 @@ fn ping() -> impl Strategy<Value = Ping> {
 }
 
 fn pong() -> impl Strategy<Value = Pong> {
-    (of(figure()), of(figure()), of(number()))
-        .prop_map(|(timestamp, latency, sequence)| Pong { timestamp, latency, sequence })
+    (of(figure()), of(figure()), of(number())).prop_map(|(timestamp, latency, sequence)| Pong {
+        timestamp,
+        latency,
+        sequence,
+    })
 }
 
 pub(super) fn unknown_kind() -> impl Strategy<Value = Box<str>> {
@@ -503,12 +507,10 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
 }
 
 pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
-    let next = prop_oneof![
-        (0u64..100_000_000_000).prop_map(NextBeat::In),
-        time().prop_map(NextBeat::At),
-    ];
-    let recorded = (number(), of(time()))
-        .prop_map(|(n, at)| RecordedBeat { sequence: BeatSequence(n), at });
+    let next =
+        prop_oneof![(0u64..100_000_000_000).prop_map(NextBeat::In), time().prop_map(NextBeat::At),];
+    let recorded =
+        (number(), of(time())).prop_map(|(n, at)| RecordedBeat { sequence: BeatSequence(n), at });
     let lag = (number(), text()).prop_map(|(age_ms, why)| RecordingLag { age_ms, why });
     let beat = (of(time()), of(next), of(number()), of(seen()), of(recorded), of(lag)).prop_map(
         |(server_time, next_ping_expected, sequence, seen, recorded, recording_lag)| {
@@ -562,8 +564,11 @@ pub(super) fn from_dashboard() -> impl Strategy<Value = DashboardToServer> {
         Just(SubscriptionKind::Terminal),
         text().prop_map(|t| SubscriptionKind::parse(&t)),
     ];
-    let subscription = (kind, of(text()), any::<bool>())
-        .prop_map(|(kind, id, all)| Subscription { kind, id, all });
+    let subscription = (kind, of(text()), any::<bool>()).prop_map(|(kind, id, all)| Subscription {
+        kind,
+        id,
+        all,
+    });
     prop_oneof![
         init.prop_map(DashboardToServer::Init),
         subscription.clone().prop_map(DashboardToServer::Subscribe),

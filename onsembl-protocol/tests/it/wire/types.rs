@@ -2,7 +2,9 @@
 //! (A list of types that one side sends and the other refuses is what once cut every agent after
 //! a hundred seconds.)
 
-use super::{canonical, frames_of_agents, frames_of_dashboards, frames_to_agents, frames_to_dashboards, read};
+use super::{
+    canonical, frames_of_agents, frames_of_dashboards, frames_to_agents, frames_to_dashboards, read,
+};
 use onsembl_protocol::wire::{
     AgentToServer, Bounded, DashboardToServer, Envelope, MessageSet, ServerToAgent,
     ServerToDashboard,
@@ -11,27 +13,63 @@ use std::collections::BTreeSet;
 
 /// Sent by existing wrappers, or listed by the existing server as coming from agents.
 const FROM_AGENTS: &[&str] = &[
-    "AGENT_CONNECT", "AGENT_HEARTBEAT", "AGENT_ERROR", "COMMAND_ACK", "COMMAND_COMPLETE",
-    "TERMINAL_OUTPUT", "TRACE_EVENT", "INVESTIGATION_REPORT", "PING", "PONG",
+    "AGENT_CONNECT",
+    "AGENT_HEARTBEAT",
+    "AGENT_ERROR",
+    "COMMAND_ACK",
+    "COMMAND_COMPLETE",
+    "TERMINAL_OUTPUT",
+    "TRACE_EVENT",
+    "INVESTIGATION_REPORT",
+    "PING",
+    "PONG",
 ];
 
 /// Sent by the existing server to agents.
 const TO_AGENTS: &[&str] = &[
-    "ACK", "PING", "COMMAND_REQUEST", "COMMAND_CANCEL", "AGENT_CONTROL", "EMERGENCY_STOP",
-    "TOKEN_REFRESH", "SERVER_HEARTBEAT", "ERROR",
+    "ACK",
+    "PING",
+    "COMMAND_REQUEST",
+    "COMMAND_CANCEL",
+    "AGENT_CONTROL",
+    "EMERGENCY_STOP",
+    "TOKEN_REFRESH",
+    "SERVER_HEARTBEAT",
+    "ERROR",
 ];
 
 /// Sent by existing dashboards.
 const FROM_DASHBOARDS: &[&str] = &[
-    "DASHBOARD_INIT", "DASHBOARD_SUBSCRIBE", "DASHBOARD_UNSUBSCRIBE", "COMMAND_REQUEST",
-    "COMMAND_CANCEL", "AGENT_CONTROL", "EMERGENCY_STOP", "PING", "PONG", "TOKEN_REFRESH",
+    "DASHBOARD_INIT",
+    "DASHBOARD_SUBSCRIBE",
+    "DASHBOARD_UNSUBSCRIBE",
+    "COMMAND_REQUEST",
+    "COMMAND_CANCEL",
+    "AGENT_CONTROL",
+    "EMERGENCY_STOP",
+    "PING",
+    "PONG",
+    "TOKEN_REFRESH",
 ];
 
 /// Sent by the existing server to dashboards, or listened for by them.
 const TO_DASHBOARDS: &[&str] = &[
-    "DASHBOARD_CONNECTED", "AGENT_CONNECTED", "AGENT_STATUS", "AGENT_DISCONNECT",
-    "COMMAND_STATUS", "COMMAND_COMPLETE", "TERMINAL_STREAM", "TRACE_STREAM", "TRACE_UPDATE",
-    "QUEUE_UPDATE", "EMERGENCY_STOP", "ACK", "ERROR", "PING", "PONG", "TOKEN_REFRESH",
+    "DASHBOARD_CONNECTED",
+    "AGENT_CONNECTED",
+    "AGENT_STATUS",
+    "AGENT_DISCONNECT",
+    "COMMAND_STATUS",
+    "COMMAND_COMPLETE",
+    "TERMINAL_STREAM",
+    "TRACE_STREAM",
+    "TRACE_UPDATE",
+    "QUEUE_UPDATE",
+    "EMERGENCY_STOP",
+    "ACK",
+    "ERROR",
+    "PING",
+    "PONG",
+    "TOKEN_REFRESH",
 ];
 
 fn set(types: &[&str]) -> BTreeSet<String> {
@@ -80,7 +118,8 @@ fn every_type_has_a_literal_frame_that_is_read() {
     assert_eq!(without_frame::<ServerToAgent>(&seen), [""; 0]);
     let seen = known::<DashboardToServer>(&[frames_of_dashboards::EXISTING]);
     assert_eq!(without_frame::<DashboardToServer>(&seen), [""; 0]);
-    let seen = known::<ServerToDashboard>(&[frames_to_dashboards::EXISTING, frames_to_dashboards::OURS]);
+    let seen =
+        known::<ServerToDashboard>(&[frames_to_dashboards::EXISTING, frames_to_dashboards::OURS]);
     assert_eq!(without_frame::<ServerToDashboard>(&seen), ["TRACE_UPDATE"]);
 }
 
