@@ -11,7 +11,9 @@ use onsembl_protocol::command::CommandEvent;
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, CommandId, Epoch, LinkId, SessionId, UserId,
 };
-use onsembl_protocol::session::{Claimant, Dialect, Presence, PresenceStatus};
+use onsembl_protocol::session::{
+    Claimant, Dialect, Presence, PresenceStatus, ServerConnection,
+};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentConnect, HealthMetrics};
@@ -313,13 +315,22 @@ impl Hub {
         }
         let shown = ShownPresence::from(presence);
         let at = self.now().wall;
+        let last_heard =
+            self.boards.of(&user).look().agents.get(&agent).and_then(|a| a.last_heard);
+        let evidence = json!({
+            "since": shown.since.unix_millis(),
+            "last_heard": last_heard.map(WallTime::unix_millis),
+            "impairment": presence.because.impairment.map(|i| i.to_string()),
+            "store": presence.because.trouble.map(|t| t.to_string()),
+            "link": self.shard.machine(key).and_then(ServerConnection::link).map(|l| l.0),
+        });
         self.ledger.write(Entry::Presence(PresenceRow {
             agent: agent.clone(),
             version: presence.version,
             epoch: presence.epoch,
             status: shown.status.as_str().to_owned(),
             because: shown.because.clone(),
-            evidence: json!({ "since": shown.since.unix_millis() }),
+            evidence,
             at,
         }));
         self.boards.of(&user).change(|content, revision| {

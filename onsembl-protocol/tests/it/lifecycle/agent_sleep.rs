@@ -118,7 +118,8 @@ fn a_clock_that_steps_back_stands_still_and_is_no_sleep() {
         let mut agent = Agent::in_session(TERMS);
         agent.run_healthy_until(secs(2000));
         let before = agent.log.len();
-        agent.machine.handle(AgentEvent::Wake, awake_and_asleep(secs(2000 - back), ms(0)));
+        let earlier = awake_and_asleep(secs(2000 - back), ms(0));
+        assert!(agent.machine.handle(AgentEvent::Wake, earlier).actions.is_empty());
         let step = agent.machine.handle(AgentEvent::Wake, awake_and_asleep(secs(2001), ms(0)));
         assert!(step.actions.is_empty(), "after {back}s back: {:?}", step.actions);
         assert_eq!((agent.status(), agent.log.len()), ("connected", before));
