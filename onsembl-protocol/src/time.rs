@@ -37,6 +37,11 @@ impl Timestamp {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// This timestamp moved earlier by `by`, to the origin at most.
+    pub const fn saturating_sub(self, by: Duration) -> Self {
+        Self::from_origin(self.since_origin().saturating_sub(by))
+    }
+
     /// Time from `earlier` to this timestamp; zero if `earlier` is later.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
@@ -116,6 +121,15 @@ impl Now {
             monotonic: at,
             boot: at,
             wall: WallTime((elapsed.as_millis() & 0x7fff_ffff_ffff) as i64),
+        }
+    }
+
+    /// This sample with no clock behind `earlier`: a clock that steps back stands still.
+    pub(crate) fn not_before(self, earlier: &Self) -> Self {
+        Self {
+            monotonic: self.monotonic.max(earlier.monotonic),
+            boot: self.boot.max(earlier.boot),
+            wall: self.wall,
         }
     }
 

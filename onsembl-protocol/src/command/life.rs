@@ -419,9 +419,10 @@ impl CommandLife {
         let stage = match (phase, exit) {
             (CommandPhase::Cancelled, _) => CommandStage::Cancelled,
             (CommandPhase::Completed, None) => CommandStage::Completed,
+            // A process that was ended at its time limit may still exit with 0.
+            (CommandPhase::Failed, _) => CommandStage::Failed,
             (_, Some(exit)) if exit.success() => CommandStage::Completed,
-            (_, Some(_)) => CommandStage::Failed,
-            (_, None) => CommandStage::Failed,
+            (_, Some(_) | None) => CommandStage::Failed,
         };
         self.end(stage, CommandCause::AgentReported(exit), exit, now, did);
     }
@@ -446,6 +447,16 @@ impl CommandLife {
         self.linked = true;
         match (self.phase, same_process, known) {
             (Phase::Pending { .. } | Phase::Ended, _, _) => {}
+            // A legacy wrapper runs whatever comes, however often. If this server is not sure that
+            // it never sent it, it must not send it.
+            (Phase::Sent { times: 0, .. }, true, false) if self.dialect == Dialect::Legacy => {
+                let cause = CommandCause::NeverAcknowledged;
+                self.end(CommandStage::Unknown, cause, None, now, did);
+            }
+            (Phase::Sent { .. }, true, false) if self.dialect == Dialect::Legacy => {
+                did.push(CommandAction::Send);
+                self.run(CommandCause::SentToLegacy, now, did);
+            }
             (Phase::Sent { .. }, true, false) => {
                 let again_at = now.monotonic.saturating_add(RESEND_AFTER);
                 self.phase = Phase::Sent { times: 1, again_at };

@@ -25,6 +25,7 @@ const SLEPT: Duration = Duration::from_secs(1);
 pub struct AgentConnection {
     config: AgentConfig,
     backoff: Backoff,
+    attempts: u32,
     next_link: LinkId,
     seen_at: Option<Now>,
     state: State,
@@ -71,7 +72,14 @@ struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Waiting {
     timed_out: bool,
+    at_servers_wish: bool,
     dial_at: Timestamp,
+}
+
+impl Waiting {
+    const fn until(dial_at: Timestamp) -> Self {
+        Self { timed_out: false, at_servers_wish: false, dial_at }
+    }
 }
 
 type Did = Actions<AgentAction>;
@@ -82,6 +90,7 @@ impl AgentConnection {
         Self {
             backoff: Backoff::new(config.backoff, seed),
             config,
+            attempts: 0,
             next_link: LinkId(1),
             seen_at: None,
             state: State::Idle,
@@ -94,9 +103,13 @@ impl AgentConnection {
     /// current one changes nothing.
     pub fn handle(&mut self, event: AgentEvent, now: Now) -> Step<AgentAction> {
         let mut did = Did::none();
-        self.notice_sleep(now, &mut did);
-        let at = self.seen_at.map_or(now.monotonic, |seen| seen.monotonic.max(now.monotonic));
-        self.seen_at = Some(Now { monotonic: at, ..now });
+        let before = self.seen_at.unwrap_or(now);
+        let now = now.not_before(&before);
+        let at = now.monotonic;
+        self.seen_at = Some(now);
+        if event != AgentEvent::Stop {
+            self.notice_sleep(now.suspended_since(&before), at, &mut did);
+        }
         match event {
             AgentEvent::Start => self.start(at, &mut did),
             AgentEvent::LinkUp(link) => self.link_up(link, at, &mut did),
@@ -119,10 +132,10 @@ impl AgentConnection {
                 Liveness::Live => AgentStatus::Connected { epoch: s.epoch },
                 Liveness::Stale | Liveness::TimedOut => AgentStatus::Stale { epoch: s.epoch },
             },
-            State::Waiting(Waiting { timed_out: true, dial_at }) => {
+            State::Waiting(Waiting { timed_out: true, dial_at, .. }) => {
                 AgentStatus::TimedOut { retry_at: dial_at }
             }
-            State::Waiting(Waiting { timed_out: false, dial_at }) => {
+            State::Waiting(Waiting { timed_out: false, dial_at, .. }) => {
                 AgentStatus::Reconnecting { retry_at: dial_at }
             }
             State::Closed => AgentStatus::Closed,
@@ -166,9 +179,10 @@ impl AgentConnection {
     fn dial(&mut self, cause: AgentCause, at: Timestamp, did: &mut Did) {
         let link = self.next_link;
         self.next_link = link.next();
+        self.attempts = self.attempts.saturating_add(1);
         self.state = State::Connecting(Connecting {
             link,
-            attempt: self.backoff.attempts().saturating_add(1),
+            attempt: self.attempts,
             give_up_at: at.saturating_add(self.config.dial_timeout),
         });
         did.push(AgentAction::Dial(link));
@@ -204,11 +218,12 @@ impl AgentConnection {
             DialFailure::Forbidden => self.close_for_good(cause, did),
             DialFailure::Unauthorized => {
                 let dial_at = self.backoff.next_attempt_unauthorized(at);
-                self.wait(false, dial_at, cause, did);
+                self.wait(Waiting::until(dial_at), cause, did);
             }
             DialFailure::Busy { retry_after: Some(wait) } => {
                 let dial_at = self.backoff.next_attempt_after(at, wait);
-                self.wait(false, dial_at, cause, did);
+                let waiting = Waiting { at_servers_wish: true, ..Waiting::until(dial_at) };
+                self.wait(waiting, cause, did);
             }
             DialFailure::Busy { retry_after: None }
             | DialFailure::Unreachable
@@ -260,7 +275,7 @@ impl AgentConnection {
                 match refusal {
                     HelloRefusal::Unauthorized => {
                         let dial_at = self.backoff.next_attempt_unauthorized(at);
-                        self.wait(false, dial_at, cause, did);
+                        self.wait(Waiting::until(dial_at), cause, did);
                     }
                     HelloRefusal::Other => self.wait_by_backoff(false, at, cause, did),
                 }
@@ -284,7 +299,7 @@ impl AgentConnection {
             ComeBack::Never => self.close_for_good(cause, did),
             ComeBack::WithNewToken => {
                 let dial_at = self.backoff.next_attempt_unauthorized(at);
-                self.wait(false, dial_at, cause, did);
+                self.wait(Waiting::until(dial_at), cause, did);
             }
             ComeBack::Backoff => self.wait_by_backoff(false, at, cause, did),
         }
@@ -354,23 +369,24 @@ impl AgentConnection {
 
     /// After sleep a silent link tells nothing about the peer: a short nap is answered with a beat
     /// at once, after a long one the server has given the link up, and every wait is over.
-    fn notice_sleep(&mut self, now: Now, did: &mut Did) {
-        let Some(before) = self.seen_at else { return };
-        let slept = now.suspended_since(&before);
+    fn notice_sleep(&mut self, slept: Duration, at: Timestamp, did: &mut Did) {
         if slept < SLEPT {
             return;
         }
-        let at = now.monotonic;
         match &mut self.state {
             State::Live(s) if slept >= s.monitor.timing().timeout_after() => {
                 did.push(AgentAction::Close(s.link, CloseCause::Silent));
-                self.backoff.reset();
-                self.wait(false, soon(at), AgentCause::Slept(slept), did);
+                self.begin_anew();
+                self.wait(Waiting::until(soon(at)), AgentCause::Slept(slept), did);
             }
             State::Live(s) => s.beats.hurry(at),
+            // The server asked for peace; the time asleep counts as waiting.
+            State::Waiting(s) if s.at_servers_wish => {
+                s.dial_at = s.dial_at.saturating_sub(slept).max(soon(at));
+            }
             State::Waiting(s) => {
-                self.backoff.reset();
                 s.dial_at = s.dial_at.min(soon(at));
+                self.begin_anew();
             }
             State::Idle | State::Connecting(_) | State::Joining(_) | State::Closed => {}
         }
@@ -381,8 +397,13 @@ impl AgentConnection {
             && s.stable_at.is_some_and(|stable| stable <= at)
         {
             s.stable_at = None;
-            self.backoff.reset();
+            self.begin_anew();
         }
+    }
+
+    fn begin_anew(&mut self) {
+        self.backoff.reset();
+        self.attempts = 0;
     }
 
     fn wait_by_backoff(
@@ -393,11 +414,11 @@ impl AgentConnection {
         did: &mut Did,
     ) {
         let dial_at = self.backoff.next_attempt(at);
-        self.wait(timed_out, dial_at, cause, did);
+        self.wait(Waiting { timed_out, ..Waiting::until(dial_at) }, cause, did);
     }
 
-    fn wait(&mut self, timed_out: bool, dial_at: Timestamp, cause: AgentCause, did: &mut Did) {
-        self.state = State::Waiting(Waiting { timed_out, dial_at });
+    fn wait(&mut self, waiting: Waiting, cause: AgentCause, did: &mut Did) {
+        self.state = State::Waiting(waiting);
         self.report(cause, did);
     }
 

@@ -54,11 +54,12 @@ impl Greeting {
 
     /// Takes one event.
     pub fn handle(&mut self, event: GreetingEvent, now: Now) -> GreetingVerdict {
-        if self.give_up_at <= now.monotonic {
-            return GreetingVerdict::Close(CloseCause::HelloTimeout);
-        }
         match event {
+            // It came; if late, then by a delay of this side, which looks at input first.
             GreetingEvent::Hello => GreetingVerdict::Identify,
+            GreetingEvent::Other | GreetingEvent::Wake if self.give_up_at <= now.monotonic => {
+                GreetingVerdict::Close(CloseCause::HelloTimeout)
+            }
             GreetingEvent::Wake => GreetingVerdict::Wait,
             GreetingEvent::Other => {
                 self.ignored = self.ignored.saturating_add(1);

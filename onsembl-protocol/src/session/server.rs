@@ -10,7 +10,9 @@ use super::server_types::{
 };
 use crate::close::{CloseCause, CloseReason, Initiator};
 use crate::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
-use crate::liveness::{BeatLedger, HeartbeatMonitor, Impairment, Liveness};
+use crate::liveness::{
+    BeatLedger, HeartbeatMonitor, Impairment, Liveness, OVERSLEEP_TOLERANCE,
+};
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now, Timestamp, WallTime};
 use core::time::Duration;
@@ -28,6 +30,7 @@ pub struct ServerConnection {
 /// What is valid in each state, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    New,
     Joining(Joining, Option<Away>),
     Live(Session, Option<Joining>),
     Away(Away),
@@ -73,7 +76,7 @@ impl ServerConnection {
             Because { cause: PresenceCause::HelloReceived, impairment: None, trouble: None };
         Self {
             config,
-            state: State::Gone,
+            state: State::New,
             seen_at: now.monotonic,
             store: None,
             published: Presence {
@@ -110,8 +113,9 @@ impl ServerConnection {
     pub fn handle(&mut self, event: ServerEvent, now: Now) -> Step<ServerAction> {
         let at = now.monotonic.max(self.seen_at);
         let now = Now { monotonic: at, ..now };
-        self.seen_at = at;
         let mut did = Did::none();
+        self.forgive_absence(at, &mut did);
+        self.seen_at = at;
         match event {
             ServerEvent::Joined { link, dialect, claimant } => {
                 let give_up_at = at.saturating_add(self.config.admission_timeout);
@@ -144,7 +148,7 @@ impl ServerConnection {
     pub fn link(&self) -> Option<LinkId> {
         match &self.state {
             State::Live(s, _) => Some(s.link),
-            State::Joining(..) | State::Away(_) | State::Gone => None,
+            State::New | State::Joining(..) | State::Away(_) | State::Gone => None,
         }
     }
 
@@ -152,11 +156,12 @@ impl ServerConnection {
     pub fn dialect(&self) -> Option<Dialect> {
         match &self.state {
             State::Live(s, _) => Some(s.dialect),
-            State::Joining(..) | State::Away(_) | State::Gone => None,
+            State::New | State::Joining(..) | State::Away(_) | State::Gone => None,
         }
     }
 
-    /// When to call with [`ServerEvent::Wake`] if nothing else comes first. `Never` only when gone.
+    /// When to call with [`ServerEvent::Wake`] if nothing else comes first. `Never` only before the
+    /// first hello and when gone.
     pub fn deadline(&self) -> Deadline {
         match &self.state {
             State::Joining(j, _) => Deadline::At(j.give_up_at),
@@ -165,11 +170,40 @@ impl ServerConnection {
                 s.deadline(self.published.because.impairment).min(join)
             }
             State::Away(a) => Deadline::At(a.until),
-            State::Gone => Deadline::Never,
+            State::New | State::Gone => Deadline::Never,
+        }
+    }
+
+    /// Time in which nobody was here is nobody's delay: it is added to every wait. (In a session the
+    /// monitor does so, and says so.)
+    fn forgive_absence(&mut self, at: Timestamp, did: &mut Did) {
+        let late = self.deadline().overdue_by(at);
+        if late <= OVERSLEEP_TOLERANCE {
+            return;
+        }
+        let absence = at.saturating_since(self.seen_at);
+        let lengthen = |until: &mut Timestamp| *until = until.saturating_add(absence);
+        match &mut self.state {
+            State::Joining(joining, away) => {
+                lengthen(&mut joining.give_up_at);
+                if let Some(away) = away {
+                    lengthen(&mut away.until);
+                }
+                did.push(ServerAction::Overslept(late));
+            }
+            State::Away(away) => {
+                lengthen(&mut away.until);
+                did.push(ServerAction::Overslept(late));
+            }
+            State::Live(_, Some(challenger)) => lengthen(&mut challenger.give_up_at),
+            State::Live(_, None) | State::New | State::Gone => {}
         }
     }
 
     fn joined(&mut self, joining: Joining, now: Now, did: &mut Did) {
+        if self.state == State::Gone {
+            return;
+        }
         did.push(ServerAction::Admit(joining.link));
         match self.state {
             State::Live(session, earlier) => {
@@ -186,7 +220,7 @@ impl ServerConnection {
                 self.state = State::Joining(joining, Some(away));
                 self.publish(PresenceCause::HelloReceived, now.wall, did);
             }
-            State::Gone => {
+            State::New | State::Gone => {
                 self.state = State::Joining(joining, None);
                 self.publish(PresenceCause::HelloReceived, now.wall, did);
             }
@@ -214,7 +248,11 @@ impl ServerConnection {
             }
             // The session was opened for a link that is not wanted any more; its epoch is spent,
             // and the next one is greater.
-            State::Joining(..) | State::Live(..) | State::Away(_) | State::Gone => return,
+            State::New
+            | State::Joining(..)
+            | State::Live(..)
+            | State::Away(_)
+            | State::Gone => return,
         };
         let mut session = Session::new(joining, &self.config, now.monotonic);
         did.push(ServerAction::Welcome { link, epoch });
@@ -235,7 +273,11 @@ impl ServerConnection {
                 did.push(ServerAction::Close(link, cause));
                 self.state = State::Live(session, None);
             }
-            State::Joining(..) | State::Live(..) | State::Away(_) | State::Gone => {}
+            State::New
+            | State::Joining(..)
+            | State::Live(..)
+            | State::Away(_)
+            | State::Gone => {}
         }
     }
 
@@ -283,11 +325,9 @@ impl ServerConnection {
             return;
         }
         s.recorded = Some((sequence, received_at));
-        if sequence >= s.heard {
-            s.unrecorded_since = None;
-            if s.answer_due.is_some() {
-                did.push(s.beat(now.monotonic, self.store));
-            }
+        s.note_recorded(sequence, now.monotonic);
+        if s.unrecorded_since.is_none() && s.answer_due.is_some() {
+            did.push(s.beat(now.monotonic, self.store));
         }
         self.state = State::Live(s, challenger);
         self.review(now, did);
@@ -325,7 +365,11 @@ impl ServerConnection {
             State::Joining(j, away) if j.link == link => {
                 self.end_joining(away, PresenceCause::LinkEnded(reason), now, did);
             }
-            State::Joining(..) | State::Live(..) | State::Away(_) | State::Gone => {}
+            State::New
+            | State::Joining(..)
+            | State::Live(..)
+            | State::Away(_)
+            | State::Gone => {}
         }
     }
 
@@ -338,7 +382,7 @@ impl ServerConnection {
                     did.push(ServerAction::Close(j.link, cause));
                 }
             }
-            State::Away(_) => {}
+            State::New | State::Away(_) => {}
             State::Gone => return,
         }
         self.go(PresenceCause::Evicted(cause), now, did);
@@ -361,7 +405,7 @@ impl ServerConnection {
                 self.state = State::Live(s, None);
             }
             State::Live(s, challenger) => self.wake_session(s, challenger, now, did),
-            State::Joining(..) | State::Away(_) | State::Gone => {}
+            State::New | State::Joining(..) | State::Away(_) | State::Gone => {}
         }
     }
 
@@ -427,7 +471,7 @@ impl ServerConnection {
             State::Live(s, _) => (s.status(), s.diagnose(self.seen_at)),
             State::Away(Away { timed_out: true, .. }) => (PresenceStatus::TimedOut, None),
             State::Away(Away { timed_out: false, .. }) => (PresenceStatus::Reconnecting, None),
-            State::Gone => (PresenceStatus::Offline, None),
+            State::New | State::Gone => (PresenceStatus::Offline, None),
         };
         let since = if status == self.published.status { self.published.since } else { wall };
         let because = Because { cause, impairment, trouble: self.trouble(impairment) };
@@ -487,6 +531,21 @@ impl Session {
         self.beats.on_heard(sequence, at);
         self.unrecorded_since = self.unrecorded_since.or(Some(at));
         Some(sequence)
+    }
+
+    /// The store holds the beats up to this one. Beats come once an interval, so the arrival of the
+    /// oldest one that it does not hold follows from that of the latest.
+    fn note_recorded(&mut self, sequence: BeatSequence, at: Timestamp) {
+        let behind = self.heard.0.saturating_sub(sequence.0);
+        self.unrecorded_since = match self.beats.seen(at) {
+            Some(latest) if behind > 0 => {
+                let earlier = u32::try_from(behind - 1).unwrap_or(u32::MAX);
+                let interval = self.monitor.timing().interval();
+                let age = latest.age.saturating_add(interval.saturating_mul(earlier));
+                self.unrecorded_since.map(|since| since.max(at.saturating_sub(age)))
+            }
+            Some(_) | None => None,
+        };
     }
 
     fn grace(&self) -> Duration {
@@ -557,8 +616,10 @@ impl Session {
         }
         if shown.is_none() {
             let lag = self.unrecorded_since.map(|since| since.saturating_add(self.grace()));
-            let probe =
-                self.unanswered_probe.map(|sent| sent.saturating_add(self.probe_patience()));
+            let probe = self
+                .unanswered_probe
+                .filter(|_| self.monitor.liveness() == Liveness::Live)
+                .map(|sent| sent.saturating_add(self.probe_patience()));
             for due in [lag, probe].into_iter().flatten() {
                 next = next.min(Deadline::At(due));
             }
