@@ -194,12 +194,12 @@ impl Server {
     /// writes what is open, and ends.
     pub async fn stop(self) {
         info!("stopping");
+        self.stop.cancel();
         let (done, finished) = oneshot::channel();
         if self.hub.ask(Request::Shutdown(done)).await {
             // An error means that the hub ended first, which is what is waited for.
             let _ = tokio::time::timeout(GOODBYE, finished).await;
         }
-        self.stop.cancel();
         self.links.close();
         if tokio::time::timeout(GOODBYE, self.links.wait()).await.is_err() {
             warn!("some links did not end in time");

@@ -114,6 +114,11 @@ impl Hub {
                 let Some(open) = self.commands.get_mut(&key) else { return };
                 open.stored = true;
                 let (agent, view) = (open.agent.clone(), open.life.view());
+                if view.status.is_final() {
+                    // It ended while the database did not take it. Its row must say so, or it
+                    // would be run after the next start.
+                    return self.publish_command(&key, view);
+                }
                 let replies = std::mem::take(&mut open.replies);
                 self.post_command(&key, agent, view);
                 replies.into_iter().for_each(|reply| self.answer(reply, Ok(())));
@@ -191,7 +196,13 @@ impl Hub {
         self.answer(reply, Err(error));
     }
 
-    pub(super) fn on_complete(&mut self, key: Key, user: UserId, report: CommandComplete) {
+    pub(super) fn on_complete(
+        &mut self,
+        key: Key,
+        user: UserId,
+        agent: &AgentId,
+        report: CommandComplete,
+    ) {
         let exit = match (report.exit_code, report.signal) {
             (_, Some(signal)) => Some(Exit::Signal(signal)),
             (Some(code), None) => Some(Exit::Code(code)),
@@ -201,6 +212,9 @@ impl Hub {
         if let Some(error) = &report.error {
             debug!(command = %report.command_id, error, "the agent says why");
         }
+        if !self.is_of(agent, &command) {
+            return;
+        }
         if self.commands.contains_key(&command) {
             let event = CommandEvent::Completed { phase: report.status, exit };
             self.feed_command(&command, event);
@@ -208,6 +222,20 @@ impl Hub {
             // It is over here already; the agent only wants to hear that.
             self.confirm(key, &report.command_id);
         }
+    }
+
+    /// Whether this agent may report on this command: not if it is another agent's.
+    pub(super) fn is_of(&self, agent: &AgentId, command: &CommandKey) -> bool {
+        let own = self.commands.get(command).is_none_or(|open| open.agent == *agent);
+        if !own {
+            self.refuse_foreign(agent, &command.1);
+        }
+        own
+    }
+
+    pub(super) fn refuse_foreign(&self, agent: &AgentId, command: &CommandId) {
+        self.counters.count("reports_on_foreign_commands");
+        warn!(%agent, %command, "an agent speaks of a command of another agent; it is not heard");
     }
 
     fn confirm(&mut self, key: Key, command: &CommandId) {
@@ -303,9 +331,6 @@ impl Hub {
         if !stored {
             // Its row is not there yet. If it never comes, neither must an update; if it comes
             // late, what is decided by then is written behind it.
-            if view.status.is_final() {
-                let _ = self.commands.remove(key);
-            }
             return;
         }
         let (exit_code, signal) = match view.exit {

@@ -10,8 +10,10 @@ use onsembl_protocol::time::WallTime;
 use onsembl_transport::counters::Counters;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::mpsc;
-use tracing::error;
+use tokio::task::JoinHandle;
+use tracing::{error, warn};
 
 /// Writes that may wait here while the database does not take them. Beyond it a write is dropped,
 /// counted and logged; output never gets there, because its senders are held back first.
@@ -39,6 +41,7 @@ pub(super) struct Ledger {
     entries: mpsc::UnboundedSender<Entry>,
     waiting: Arc<AtomicUsize>,
     counters: Counters,
+    task: JoinHandle<()>,
 }
 
 impl Ledger {
@@ -51,8 +54,8 @@ impl Ledger {
     ) -> Self {
         let (entries, inbox) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(keep(store, inbox, Arc::clone(&waiting), counters.clone(), done));
-        Self { entries, waiting, counters }
+        let keep = keep(store, inbox, Arc::clone(&waiting), counters.clone(), done);
+        Self { entries, waiting, counters, task: tokio::spawn(keep) }
     }
 
     pub(super) fn write(&self, entry: Entry) {
@@ -64,6 +67,14 @@ impl Ledger {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         if self.entries.send(entry).is_err() {
             self.counters.count("ledger_entries_dropped");
+        }
+    }
+
+    /// Takes nothing more and waits until all is written, or until `patience` is over.
+    pub(super) async fn finish(self, patience: Duration) {
+        drop(self.entries);
+        if tokio::time::timeout(patience, self.task).await.is_err() {
+            warn!(waiting = self.waiting.load(Ordering::Relaxed), "the database does not take the last writes");
         }
     }
 

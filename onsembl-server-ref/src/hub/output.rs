@@ -29,9 +29,11 @@ impl Hub {
             AgentToServer::Output(output) => self.on_output(key, user, &agent, output, now),
             AgentToServer::CommandAck(ack) => {
                 let command = (user, ack.command_id);
-                self.feed_command(&command, CommandEvent::Acknowledged(ack.status));
+                if self.is_of(&agent, &command) {
+                    self.feed_command(&command, CommandEvent::Acknowledged(ack.status));
+                }
             }
-            AgentToServer::CommandComplete(report) => self.on_complete(key, user, report),
+            AgentToServer::CommandComplete(report) => self.on_complete(key, user, &agent, report),
             AgentToServer::Fault(fault) => {
                 self.counters.count("agent_faults");
                 warn!(%agent, kind = %fault.error_type, recoverable = fault.recoverable, text = fault.message, "an agent reports a fault");
@@ -72,6 +74,10 @@ impl Hub {
         let board = self.boards.of(&user);
         let length = bytes.len();
         let numbered = output.offset.zip(output.incarnation).zip(output.sequence);
+        let owner = board.look().commands.get(&command).map(|entry| entry.agent.clone());
+        if owner.is_some_and(|owner| owner != *agent) {
+            return self.refuse_foreign(agent, &command);
+        }
         let taken = board.change(|content, revision| {
             let loose = content.commands.values().filter(|e| e.view.is_none()).count();
             if !content.commands.contains_key(&command) && loose >= LOOSE_ENDS {

@@ -87,7 +87,9 @@ impl Hub {
             | PresenceStatus::Error => {
                 let key = self.shard.recover(row.presence_version, row.epoch);
                 known.machine = Some(key);
-                let _ = self.live.insert(key, Live::new(row.user, row.key, Some(agent.clone())));
+                let mut live = Live::new(row.user, row.key, Some(agent.clone()));
+                live.instance = row.instance;
+                let _ = self.live.insert(key, live);
             }
         }
         let _ = self.known.insert(agent, known);

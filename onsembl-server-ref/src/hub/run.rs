@@ -34,6 +34,9 @@ use super::request::Reply;
 
 /// Requests that may wait for the hub; then the asker waits.
 const INBOX: usize = 256;
+/// How long the last writes may take when the server ends; what is left then is given to the store
+/// to close with.
+const LAST_WRITES: Duration = Duration::from_secs(3);
 /// How often live links are held against the expiry and revocation of their tokens.
 const TOKEN_CHECK: Duration = Duration::from_secs(10);
 
@@ -313,13 +316,14 @@ impl Hub {
         self.shard.close_all(CloseCause::GoingAway);
         let patience = tokio::time::sleep(Duration::from_secs(3));
         tokio::pin!(patience);
-        while self.shard.link_count() > 0 {
+        while !self.shard.is_done() {
             tokio::select! {
                 event = self.shard.next() => self.on_shard(event),
                 () = &mut patience => break,
             }
         }
         drop(done);
+        self.ledger.finish(LAST_WRITES).await;
     }
 
     pub(super) fn observe(

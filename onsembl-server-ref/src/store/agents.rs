@@ -4,7 +4,7 @@ use super::Store;
 use super::columns::{json, json_or_none, number, time, time_or_none};
 use super::error::StoreError;
 use super::queue::Lane;
-use onsembl_protocol::id::{AgentId, AgentKey, Epoch, PresenceVersion, UserId};
+use onsembl_protocol::id::{AgentId, AgentKey, Epoch, InstanceId, PresenceVersion, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
@@ -30,6 +30,8 @@ pub struct AgentRow {
     pub capabilities: Vec<String>,
     /// The epoch of its latest session.
     pub epoch: Epoch,
+    /// The process of its latest session, if it said one.
+    pub instance: Option<InstanceId>,
     /// The status of the latest presence event.
     pub status: String,
     /// Since when it has that status.
@@ -64,9 +66,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
     pub async fn agents(&self, user: Option<&UserId>) -> Result<Vec<AgentRow>, StoreError> {
+        const COLUMNS: &str = "SELECT agents.*, instance
+                               FROM agents LEFT JOIN sessions USING (agent_id, epoch)";
         let user = user.cloned();
-        self.read(move |db| list(db, "SELECT * FROM agents", user.as_ref(), AgentRow::from_row))
-            .await
+        self.read(move |db| list(db, COLUMNS, user.as_ref(), AgentRow::from_row)).await
     }
 
     /// The recorded heartbeats of the agents of `user` (`None`: of all users), read from the
@@ -145,6 +148,7 @@ impl AgentRow {
             host: row.get("host")?,
             capabilities: json(row, "capabilities")?,
             epoch: Epoch(number(row, "epoch")?),
+            instance: row.get::<_, Option<String>>("instance")?.map(InstanceId::from),
             status: text("status")?,
             since: time(row, "since")?,
             because: text("because")?,

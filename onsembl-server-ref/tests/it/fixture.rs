@@ -143,6 +143,19 @@ impl World {
         self.agent_when(user, |a| a["status"] == status).await
     }
 
+    /// Asks until a figure of the hub is as wanted.
+    pub(crate) async fn hub_when(&self, figure: &str, wanted: u64) {
+        let begin = Instant::now();
+        loop {
+            let hub = self.get("/healthz", None).await.json()["hub"].clone();
+            if hub[figure] == wanted {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{figure} is never {wanted}: {hub}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// A connection beside the server's own.
     pub(crate) fn database(&self) -> Connection {
         Connection::open(self.dir.path().join(FILE_NAME)).unwrap()

@@ -1,1 +1,167 @@
-//! x
+//! Who is let in, what others hear, and that no token is ever written to a log.
+
+use crate::extended::agent;
+use crate::fixture::{World, now};
+use crate::frames::{extended_dashboard_hello, extended_hello, quoted};
+use crate::peer::{Peer, Request};
+use onsembl_protocol::time::WallTime;
+use onsembl_server_ref::auth::TokenKind::{Agent, Dashboard};
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use tracing_subscriber::fmt::MakeWriter;
+
+async fn asked(world: &World, path: &str, token: Option<&str>) -> (u16, String) {
+    let answer = Request::upgrade(path).bearer(token).send(world.address()).await;
+    (answer.status, answer.body)
+}
+
+fn revoke(world: &World, token_id: &str) {
+    let revoke = "INSERT INTO revoked_tokens (token_id, revoked_at, note) VALUES (?1, 1, 'test')";
+    let _ = world.database().execute(revoke, [token_id]).unwrap();
+}
+
+#[tokio::test]
+async fn only_good_tokens_open_links_and_the_others_hear_why() {
+    let world = World::start().await;
+    let long_ago = WallTime::from_unix_millis(1_000_000_000_000);
+    let (revoked, id) = world.token_from("ann", Agent, now());
+    revoke(&world, &id);
+    let cases = [
+        (None, 401, "no token"),
+        (Some("nonsense".to_owned()), 401, "not one of this server"),
+        (Some(World::start().await.token("ann", Agent)), 401, "not one of this server"),
+        (Some(world.token_from("ann", Agent, long_ago).0), 401, "expired"),
+        (Some(world.token("ann", Dashboard)), 401, "kind"),
+        (Some(revoked), 403, "revoked"),
+        (Some(world.token("ann", Agent)), 101, ""),
+    ];
+    for (token, status, why) in &cases {
+        let (got, body) = asked(&world, "/ws/agent", token.as_deref()).await;
+        assert_eq!(got, *status, "{why}: {body}");
+        assert!(body.contains(why), "{why}: {body}");
+        if let Some(token) = token {
+            let (got, _) = asked(&world, &format!("/ws/agent?token={token}"), None).await;
+            assert_eq!(got, *status, "in the query: {why}");
+        }
+    }
+    assert_eq!(asked(&world, "/ws/dashboard", Some(&world.token("ann", Agent))).await.0, 401);
+    assert_eq!(world.get("/api/agents", None).await.status, 401);
+    assert_eq!(world.get("/api/agents", Some(&world.token("ann", Agent))).await.status, 401);
+    assert!(Peer::try_open(world.address(), "/ws/agent", Some("nonsense")).await.is_err());
+}
+
+#[tokio::test]
+async fn other_addresses_answer_as_http_does() {
+    let world = World::start().await;
+    let token = world.token("ann", Agent);
+    assert_eq!(world.get("/nothing/here", None).await.status, 404);
+    let plain = world.get("/ws/agent", Some(&token)).await;
+    assert_eq!(plain.status, 400);
+    assert!(plain.body.contains("WebSocket"), "{}", plain.body);
+    assert_eq!(world.get("/healthz", None).await.json()["status"], "ok");
+    assert_eq!(world.get("/readyz", None).await.json()["ready"], true);
+    let old = Request::get("/ws/agent")
+        .bearer(Some(&token))
+        .header("Connection: Upgrade")
+        .header("Upgrade: websocket")
+        .header("Sec-WebSocket-Version: 8")
+        .send(world.address())
+        .await;
+    assert_eq!(old.status, 400);
+    let post = Request::new("POST", "/api/agents").bearer(Some(&token)).send(world.address()).await;
+    assert_eq!(post.status, 405);
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_ends_its_session() {
+    let world = World::start().await;
+    let (token, id) = world.token_from("ann", Agent, now());
+    let mut link = Peer::open(world.address(), "/ws/agent", Some(&token)).await;
+    link.send(extended_hello("key-1", "run-1", &[])).await;
+    let _ = link.expect("ACK").await;
+    let (mut other, _) = agent(&world, "ann", "key-2", "run-1").await;
+    revoke(&world, &id);
+    assert_eq!(link.ended().await.code(), 4201);
+    assert!(other.all_until_pong().await.iter().all(|m| m["type"] != "ERROR"));
+    assert_eq!(asked(&world, "/ws/agent", Some(&token)).await.0, 403);
+}
+
+/// Everything that was logged in this process, at every level.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Captured {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn no_log_line_holds_a_token() {
+    let captured = Captured::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(captured.clone())
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+
+    let world = World::start().await;
+    let (revoked, id) = world.token_from("logged-user", Agent, now());
+    revoke(&world, &id);
+    let long_ago = WallTime::from_unix_millis(1_000_000_000_000);
+    let expired = world.token_from("logged-user", Agent, long_ago).0;
+    let good = world.token("logged-user", Agent);
+    let dashboard = world.token("logged-user", Dashboard);
+    let refreshed = world.token("another", Dashboard);
+    let nonsense = "marker-nonsense-token".to_owned();
+    for token in [&revoked, &expired, &good, &dashboard, &nonsense] {
+        for path in ["/ws/agent", "/ws/dashboard", "/api/agents", "/nowhere", "/ws/agent/"] {
+            let _ = asked(&world, path, Some(token)).await;
+            let _ = asked(&world, &format!("{path}?agentId=x&token={token}"), None).await;
+            let _ = world.get(&format!("{path}?token={token}"), Some(token)).await;
+        }
+    }
+    let mut link = Peer::open(world.address(), &format!("/ws/agent?token={good}"), None).await;
+    link.send(extended_hello("key-1", "run-1", &[])).await;
+    let _ = link.expect("ACK").await;
+    let mut watching = world.dashboard_link("logged-user").await;
+    watching.send(extended_dashboard_hello()).await;
+    let refresh = |token: &str| {
+        let token = quoted(token);
+        format!(r#"{{"type":"TOKEN_REFRESH","id":"t","timestamp":1,"payload":{{"accessToken":{token},"refreshToken":{token},"expiresIn":3600000}}}}"#)
+    };
+    for token in [&refreshed, &dashboard, &nonsense] {
+        watching.send(refresh(token)).await;
+        link.send(refresh(token)).await;
+        watching.send(refresh(token).replace("\"accessToken\"", "\"accessToken\":7,\"x\"")).await;
+        let broken = refresh(token);
+        link.send(&broken[..broken.len() - 2]).await;
+    }
+    let _ = link.all_until_pong().await;
+    let _ = watching.expect_that("ACK", |a| a["messageId"] == "t").await;
+    drop(world);
+
+    let log = String::from_utf8_lossy(&captured.0.lock().unwrap()).into_owned();
+    assert!(log.contains("logged-user") && log.contains("refused"), "it was captured");
+    for token in [&revoked, &expired, &good, &dashboard, &refreshed, &nonsense] {
+        // The last part of a JSON Web Token is what makes it one.
+        let secret = token.rsplit('.').next().unwrap();
+        if let Some(line) = log.lines().find(|line| line.contains(secret)) {
+            panic!("a token was logged: {line}");
+        }
+    }
+}

@@ -3,9 +3,9 @@
 use crate::messages::Envelopes;
 use crate::pump::LinkHandle;
 use onsembl_protocol::id::{AgentId, MessageId, SessionId};
+use onsembl_protocol::liveness::HeartbeatMonitor;
 use onsembl_protocol::session::{Dialect, Greeting, UndecodableQuota};
 use onsembl_protocol::supervisor::Key;
-use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::HealthMetrics;
 
 /// A link that somebody accepted for a shard, with what was established about it.
@@ -29,7 +29,7 @@ pub(super) enum Stage<A> {
     /// In session.
     Live { key: Key, session: SessionId },
     /// A diagnosis connection: answered, never listed, and over when it is silent for too long.
-    Probe { until: Deadline },
+    Probe(HeartbeatMonitor),
 }
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl<A> LinkEntry<A> {
     pub(super) fn key(&self) -> Option<Key> {
         match &self.stage {
             Stage::Joining(key) | Stage::Live { key, .. } => Some(*key),
-            Stage::Greeting { .. } | Stage::Claimed | Stage::Probe { .. } => None,
+            Stage::Greeting { .. } | Stage::Claimed | Stage::Probe(_) => None,
         }
     }
 }

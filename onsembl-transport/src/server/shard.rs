@@ -8,8 +8,9 @@ use crate::link::Received;
 use crate::messages::Envelopes;
 use crate::pump::{self, LinkEvent, LinkInput, PumpConfig};
 use onsembl_protocol::close::{CloseCause, CloseReason};
-use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion, SessionId};
+use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, MessageId, PresenceVersion, SessionId};
 use onsembl_protocol::limits::Limits;
+use onsembl_protocol::liveness::{HeartbeatMonitor, Liveness};
 use onsembl_protocol::session::{
     BeatOut, Claimant, Dialect, Greeting, GreetingEvent, GreetingVerdict, ServerAction,
     ServerConfig, ServerConnection, ServerEvent, ServerInbound, StoreTrouble, UndecodableQuota,
@@ -22,7 +23,7 @@ use onsembl_protocol::wire::payload::{
     Welcome,
 };
 use onsembl_protocol::wire::{self, AgentToServer, DecodeError, NextBeat, ServerToAgent};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -47,10 +48,10 @@ pub struct Shard<A> {
     pump: PumpConfig,
     clock: SystemClock,
     counters: Counters,
-    envelopes: Envelopes,
     supervisor: Supervisor<ServerConnection>,
     links: BTreeMap<LinkId, LinkEntry<A>>,
     greeting: BTreeMap<LinkId, Deadline>,
+    probes: BTreeSet<LinkId>,
     admissions: BTreeMap<LinkId, Admission>,
     next_link: LinkId,
     inbox: mpsc::Receiver<LinkEvent>,
@@ -68,7 +69,6 @@ impl<A> Shard<A> {
     ) -> Self {
         let (inbox_entry, inbox) = mpsc::channel(INBOX);
         Self {
-            envelopes: Envelopes::new(format!("msg-{}", rules.server_instance)),
             rules,
             config,
             limits,
@@ -78,6 +78,7 @@ impl<A> Shard<A> {
             supervisor: Supervisor::new(),
             links: BTreeMap::new(),
             greeting: BTreeMap::new(),
+            probes: BTreeSet::new(),
             admissions: BTreeMap::new(),
             next_link: LinkId(1),
             inbox,
@@ -97,6 +98,7 @@ impl<A> Shard<A> {
         let _ = self.greeting.insert(id, greeting.deadline());
         let entry = LinkEntry {
             handle,
+            envelopes: Envelopes::new(format!("msg-{}", self.rules.server_instance)),
             peer,
             stage: Stage::Greeting { greeting, auth: ticket.auth },
             dialect: Dialect::Legacy,
@@ -173,7 +175,9 @@ impl<A> Shard<A> {
     /// session of anybody.
     pub fn welcome_probe(&mut self, link: LinkId, admission: &Admission) {
         if let Some(entry) = self.links.get_mut(&link) {
-            entry.stage = Stage::Probe;
+            let now = self.clock.now().monotonic;
+            entry.stage = Stage::Probe(HeartbeatMonitor::new(self.config.timing, now));
+            let _ = self.probes.insert(link);
             entry.handle.resume();
         }
         self.send_welcome(link, admission);
@@ -272,6 +276,11 @@ impl<A> Shard<A> {
         self.links.len()
     }
 
+    /// Whether no link is open and everything was told.
+    pub fn is_done(&self) -> bool {
+        self.links.is_empty() && self.events.is_empty()
+    }
+
     /// Links that owe a hello.
     pub fn greeting_count(&self) -> usize {
         self.greeting.len()
@@ -284,7 +293,18 @@ impl<A> Shard<A> {
 
     fn next_wake(&self) -> Deadline {
         let greeting = self.greeting.values().next().copied().unwrap_or_default();
-        self.supervisor.next_wake().min(greeting)
+        self.probes
+            .iter()
+            .filter_map(|link| self.probe(*link))
+            .map(HeartbeatMonitor::deadline)
+            .fold(self.supervisor.next_wake().min(greeting), Deadline::min)
+    }
+
+    fn probe(&self, link: LinkId) -> Option<&HeartbeatMonitor> {
+        match &self.links.get(&link)?.stage {
+            Stage::Probe(monitor) => Some(monitor),
+            Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Live { .. } => None,
+        }
     }
 
     fn link_of(&self, key: Key) -> Option<LinkId> {
@@ -303,6 +323,17 @@ impl<A> Shard<A> {
             && due.is_due(now.monotonic)
         {
             self.greet(link, GreetingEvent::Wake);
+        }
+        let mut silent = Vec::new();
+        for link in &self.probes {
+            if let Some(LinkEntry { stage: Stage::Probe(monitor), .. }) = self.links.get_mut(link)
+                && monitor.on_wake(now.monotonic).changed == Some(Liveness::TimedOut)
+            {
+                silent.push(*link);
+            }
+        }
+        for link in silent {
+            self.close(link, CloseCause::Silent);
         }
     }
 
@@ -386,7 +417,7 @@ impl<A> Shard<A> {
         let ack = Ack {
             message_id: entry.hello.clone(),
             success: true,
-            connection_id: Some(format!("agent-{link}")),
+            connection_id: Some(format!("agent-{}", admission.session)),
             agent_id: Some(admission.agent.clone()),
             authenticated: Some(true),
             extensions,
@@ -419,10 +450,9 @@ impl<A> Shard<A> {
     }
 
     fn send_to(&mut self, link: LinkId, message: &ServerToAgent) {
-        let (_, frame) = self.envelopes.frame(message, self.clock.now().wall);
-        if let Some(entry) = self.links.get(&link)
-            && entry.handle.control(frame).is_err()
-        {
+        let Some(entry) = self.links.get_mut(&link) else { return };
+        let (_, frame) = entry.envelopes.frame(message, self.clock.now().wall);
+        if entry.handle.control(frame).is_err() {
             self.counters.count("control_queue_full");
             warn!(%link, peer = %entry.peer, "the agent does not read; its link is being ended");
         }
@@ -430,6 +460,7 @@ impl<A> Shard<A> {
 
     fn close(&mut self, link: LinkId, cause: CloseCause) {
         let _ = self.greeting.remove(&link);
+        let _ = self.probes.remove(&link);
         let Some(entry) = self.links.get(&link) else { return };
         debug!(%link, peer = %entry.peer, %cause, "closing a link");
         match cause {
@@ -457,13 +488,14 @@ impl<A> Shard<A> {
 
     fn on_ended(&mut self, link: LinkId, reason: CloseReason, detail: &str) {
         let _ = self.greeting.remove(&link);
+        let _ = self.probes.remove(&link);
         let Some(entry) = self.links.remove(&link) else { return };
         self.counters.count("links_ended");
         info!(%link, peer = %entry.peer, because = %reason, detail, "link ended");
         if let Some(key) = entry.key() {
             let session: Option<SessionId> = match entry.stage {
                 Stage::Live { session, .. } => Some(session),
-                Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Probe => None,
+                Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Probe(_) => None,
             };
             self.events.push_back(ShardEvent::LinkEnded { key, session, reason });
             self.feed(key, ServerEvent::LinkDown(link, reason));
@@ -481,7 +513,7 @@ impl<A> Shard<A> {
                 }
                 return;
             }
-            Stage::Greeting { .. } | Stage::Live { .. } | Stage::Probe => {}
+            Stage::Greeting { .. } | Stage::Live { .. } | Stage::Probe(_) => {}
         }
         match wire::decode::<AgentToServer>(&text, &self.limits) {
             Ok(envelope) => {
@@ -494,7 +526,7 @@ impl<A> Shard<A> {
                         self.greet(link, GreetingEvent::Other);
                     }
                 } else {
-                    self.on_message(link, envelope.message);
+                    self.on_message(link, envelope.id, envelope.message);
                 }
             }
             Err(error) => self.on_undecodable(link, &error),
@@ -565,19 +597,26 @@ impl<A> Shard<A> {
     }
 
     fn heard(&mut self, link: LinkId, what: ServerInbound) {
-        let Some(entry) = self.links.get(&link) else { return };
-        if let Stage::Live { key, .. } = entry.stage {
-            let at = self.clock.now().wall;
-            self.events.push_back(ShardEvent::Heard { key, at });
-            self.feed(key, ServerEvent::Received(link, what));
+        let now = self.clock.now();
+        let Some(entry) = self.links.get_mut(&link) else { return };
+        match &mut entry.stage {
+            Stage::Live { key, .. } => {
+                let key = *key;
+                self.events.push_back(ShardEvent::Heard { key, at: now.wall });
+                self.feed(key, ServerEvent::Received(link, what));
+            }
+            Stage::Probe(monitor) => {
+                let _only_silence_ends_a_probe = monitor.on_received(now.monotonic);
+            }
+            Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) => {}
         }
     }
 
-    fn on_message(&mut self, link: LinkId, message: AgentToServer) {
+    fn on_message(&mut self, link: LinkId, id: Option<MessageId>, message: AgentToServer) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         let key = match &entry.stage {
             Stage::Live { key, .. } => Some(*key),
-            Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Probe => None,
+            Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Probe(_) => None,
         };
         let inbound = match &message {
             AgentToServer::Heartbeat(beat) => {
@@ -595,7 +634,7 @@ impl<A> Shard<A> {
                 ServerInbound::Other
             }
             AgentToServer::Connect(_) => {
-                self.answer_repeated_hello(link);
+                self.answer_repeated_hello(link, id);
                 ServerInbound::Other
             }
             AgentToServer::Unknown(kind) => {
@@ -632,10 +671,10 @@ impl<A> Shard<A> {
     }
 
     /// A legacy wrapper may say hello twice on one link; it is told its id again.
-    fn answer_repeated_hello(&mut self, link: LinkId) {
+    fn answer_repeated_hello(&mut self, link: LinkId, id: Option<MessageId>) {
         let Some(entry) = self.links.get(&link) else { return };
         let ack = Ack {
-            message_id: entry.hello.clone(),
+            message_id: id,
             success: true,
             agent_id: entry.agent.clone(),
             authenticated: Some(true),

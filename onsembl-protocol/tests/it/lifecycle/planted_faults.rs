@@ -66,7 +66,7 @@ fn fault_2_beats_that_the_server_never_sees_are_named_by_the_agent() {
     assert_eq!(agent.story(ms(1)), [], "the server lives, so nobody is cut");
     assert_eq!(agent.machine.impairment(), Some(Impairment::NotSeenByPeer));
     let named = agent.log.iter().find(|(_, a)| matches!(a, AgentAction::Impaired(_))).unwrap();
-    assert_eq!(named.0, secs(45));
+    assert_eq!(named.0, secs(30), "with the first beat of the server that should have known");
     agent.hear(server_beat(12, 12, 12, false));
     assert_eq!(agent.machine.impairment(), None);
 }

@@ -1,13 +1,13 @@
 //! The server's machine against scripted links: presence, silence, absence, and what ends it.
 
 use super::solo::{Server, agent_beat, peer_closed};
-use crate::support::{ms, secs};
+use crate::support::{ms, now, secs};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::session::{
-    Claimant, Dialect, PresenceCause, PresenceStatus, ServerAction, ServerEvent, ServerInbound,
+    Claimant, Dialect, PresenceCause, ServerAction, ServerEvent, ServerInbound,
 };
-use onsembl_protocol::time::{Deadline, WallTime};
+use onsembl_protocol::time::Deadline;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -63,6 +63,21 @@ fn silence_is_stale_then_timed_out_then_offline() {
     );
     assert_eq!(server.log.last().unwrap().1, ServerAction::Forget);
     assert_eq!(server.deadline, Deadline::Never);
+}
+
+#[test]
+fn a_silent_legacy_agent_ends_like_any_other_and_costs_few_wakes() {
+    let mut server = Server::in_session(Dialect::Legacy);
+    let mut wakes = 0;
+    while let Deadline::At(at) = server.deadline {
+        server.run_until(at.since_origin());
+        wakes += 1;
+        assert!(wakes < 200, "busy at {:?}", server.at);
+    }
+    assert_eq!(
+        server.story(ms(1)),
+        [(secs(45), "stale"), (secs(90), "timed-out"), (secs(390), "offline")]
+    );
 }
 
 #[test]
@@ -287,13 +302,13 @@ fn versions_grow_and_since_moves_only_with_the_status() {
     server.records = false;
     server.run_beating_until(1, secs(30), secs(120));
     server.records = true;
-    server.run_until(secs(400));
-    let mut before: Option<(PresenceVersion, PresenceStatus, WallTime)> = None;
-    for (_, presence) in server.presences() {
-        if let Some((version, status, since)) = before {
-            assert!(presence.version > version);
-            assert_eq!(presence.since == since, presence.status == status, "{presence:?}");
-        }
-        before = Some((presence.version, presence.status, presence.since));
+    server.run_until(secs(600));
+    let presences = server.presences();
+    assert!(presences.len() > 5);
+    for pair in presences.windows(2) {
+        let (before, (at, after)) = (pair[0].1, pair[1]);
+        assert!(after.version > before.version);
+        let since = if after.status == before.status { before.since } else { now(at).wall };
+        assert_eq!(after.since, since, "{after:?}");
     }
 }

@@ -198,7 +198,7 @@ impl World {
 
     /// The network holds everything back, until [`heal`](Self::heal).
     pub(super) fn partition(&mut self) {
-        self.held = Some(Vec::new());
+        let _ = self.held.get_or_insert_default();
     }
 
     pub(super) fn heal(&mut self) {
@@ -208,12 +208,15 @@ impl World {
     }
 
     pub(super) fn freeze_agent(&mut self) {
-        self.hosts[0].mailbox = Some(Vec::new());
+        let _ = self.hosts[0].mailbox.get_or_insert_default();
     }
 
     /// What waited in its sockets comes first, or its timer does.
     pub(super) fn thaw_agent(&mut self, timer_first: bool) {
         let waiting = self.hosts[0].mailbox.take().unwrap_or_default();
+        if self.hosts[0].asleep_since.is_some() {
+            return;
+        }
         if timer_first {
             self.feed_agent(0, AgentEvent::Wake);
         }
@@ -222,7 +225,7 @@ impl World {
     }
 
     pub(super) fn freeze_server(&mut self) {
-        self.server.mailbox = Some(Vec::new());
+        let _ = self.server.mailbox.get_or_insert_default();
     }
 
     pub(super) fn thaw_server(&mut self, timer_first: bool) {
@@ -236,14 +239,16 @@ impl World {
 
     /// The agent's host sleeps: its monotonic clock stands still, packets to it are lost.
     pub(super) fn sleep_host(&mut self) {
-        self.hosts[0].asleep_since = Some(self.at);
+        let _ = self.hosts[0].asleep_since.get_or_insert(self.at);
     }
 
     pub(super) fn wake_host(&mut self) {
         if let Some(since) = self.hosts[0].asleep_since.take() {
             self.hosts[0].asleep += self.at - since;
         }
-        self.feed_agent(0, AgentEvent::Wake);
+        if self.hosts[0].mailbox.is_none() {
+            self.feed_agent(0, AgentEvent::Wake);
+        }
     }
 
     /// `kill -9`: sockets break, the database stays.
@@ -256,13 +261,16 @@ impl World {
         self.server.deadline = Deadline::Never;
         self.server.up = false;
         self.server.held_by = None;
+        self.server.mailbox = None;
         self.queue.retain(|_, what| {
             !matches!(what, Happening::Up(..) | Happening::Opened(_) | Happening::Recorded(..))
         });
     }
 
     pub(super) fn restart_server(&mut self) {
-        self.server.up = true;
+        if std::mem::replace(&mut self.server.up, true) {
+            return;
+        }
         if let Some((version, epoch)) = self.server.known {
             let (machine, step) =
                 ServerConnection::recovered(self.server.config, version, epoch, now(self.at));
@@ -273,7 +281,7 @@ impl World {
     }
 
     pub(super) fn hang_store(&mut self, trouble: Option<StoreTrouble>) {
-        self.server.hung = Some(Vec::new());
+        let _ = self.server.hung.get_or_insert_default();
         self.feed_server(ServerEvent::Store(trouble));
     }
 
