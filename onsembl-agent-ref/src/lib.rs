@@ -3,6 +3,8 @@
 //! [`engine::run`] is the agent; [`cli`] is its command line. The decisions are in
 //! [`onsembl_protocol`], the links in [`onsembl_transport`].
 
+#![deny(missing_docs)]
+
 pub mod cli;
 pub mod engine;
 pub mod process;

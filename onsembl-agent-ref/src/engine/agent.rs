@@ -1,8 +1,8 @@
-//! The loop: what happens next, and who acts on it.
+//! The loop: what happens next, and who acts on it. What goes out is in `speak.rs`.
 
-use super::commands::{Commands, legacy_sequence};
+use super::commands::Commands;
 use super::dial::Papers;
-use super::due::{Rules, Word};
+use super::due::Rules;
 use super::error::AgentError;
 use super::notes::StoppedBy;
 use super::options::{AgentEnd, AgentOptions};
@@ -12,14 +12,12 @@ use super::vitals::{self, Load};
 use crate::process::ProcessEvent;
 use crate::state_dir::StateDir;
 use crate::status_file::public_server;
-use onsembl_protocol::id::{ChunkSequence, CommandId, InstanceId};
+use onsembl_protocol::id::{CommandId, InstanceId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::output::Chunk;
 use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus};
 use onsembl_protocol::time::{Deadline, Timestamp};
 use onsembl_protocol::wire::payload::{
-    AgentControl, AgentErrorReport, AgentErrorType, CommandAck, CommandAckStatus, ControlAction,
-    ErrorCode, Feature, OutputContent, TerminalOutput,
+    AgentControl, AgentErrorReport, AgentErrorType, ControlAction, ErrorCode, Feature,
 };
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use onsembl_transport::agent::{AgentDriver, AgentNotice, AgentProfile, DriverConfig};
@@ -31,26 +29,27 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// How long a report may go unconfirmed within a session before it is said again.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
-
 /// How long the last link may take to close. Above the link's own close timeout.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// One running agent.
 pub(super) struct Agent {
-    driver: AgentDriver,
-    commands: Commands,
+    pub(super) driver: AgentDriver,
+    pub(super) commands: Commands,
     events: mpsc::Receiver<ProcessEvent<CommandId>>,
     status: StatusKeeper,
     papers: Papers,
     load: Arc<Load>,
-    clock: SystemClock,
+    pub(super) clock: SystemClock,
     counters: Counters,
     /// What holds in the current session; none outside of one.
-    rules: Option<Rules>,
-    repeat_at: Deadline,
-    unconfirmed_at: Option<Timestamp>,
+    pub(super) rules: Option<Rules>,
+    /// When a report that nobody confirmed is said again.
+    pub(super) repeat_at: Deadline,
+    /// When something was last said to a server that confirms nothing.
+    pub(super) unconfirmed_at: Option<Timestamp>,
+    /// When the next command runs over its limit.
+    limit_at: Deadline,
     stopping: Option<Stopping>,
 }
 
@@ -101,6 +100,7 @@ impl Agent {
             rules: None,
             repeat_at: Deadline::Never,
             unconfirmed_at: None,
+            limit_at: Deadline::Never,
             stopping: None,
         })
     }
@@ -114,7 +114,7 @@ impl Agent {
         let why = loop {
             self.speak();
             let now = self.clock.now().monotonic;
-            let mut wake = self.commands.deadline().min(self.repeat_at);
+            let mut wake = self.limit_at.min(self.repeat_at);
             if let Some(mut stopping) = self.stopping {
                 match stopping.wait(self.left(), now) {
                     Some(deadline) => wake = wake.min(deadline),
@@ -161,6 +161,7 @@ impl Agent {
                 self.stop(Why::Shutdown, false);
             }
         }
+        self.limit_at = self.commands.deadline();
         self.driver.profile_mut().open_commands = self.commands.open(Limits::DEFAULT.list_entries);
         self.load.running.store(self.commands.running() as u64, Ordering::Relaxed);
         self.load.finished.store(self.commands.finished(), Ordering::Relaxed);
@@ -286,58 +287,6 @@ impl Agent {
         }
     }
 
-    /// Says what there is to say, as far as the link has room.
-    fn speak(&mut self) {
-        while let Some(rules) = self.rules {
-            if !self.driver.has_room() {
-                if self.commands.has_words() {
-                    self.driver.want_room();
-                }
-                return;
-            }
-            let Some(word) = self.commands.next_word() else { return };
-            let message = self.message(&word, rules);
-            // All by the queue that makes senders wait: after a long absence there may be more
-            // reports than the other one holds, and it is the order of this one that keeps a report
-            // behind its output where nothing is acknowledged.
-            if let Err(error) = self.driver.send_output(&message) {
-                tracing::debug!(%error, "the session is over; what is unconfirmed waits for the next");
-                self.rules = None;
-                return;
-            }
-            self.commands.said(&word, rules);
-            let now = self.clock.now().monotonic;
-            if !rules.reports_are_confirmed || !rules.output_is_stored {
-                self.unconfirmed_at = Some(now);
-            }
-            if rules.reports_are_confirmed && matches!(word, Word::Over(_)) {
-                self.repeat_at = Deadline::At(now.saturating_add(CONFIRM_WITHIN));
-            }
-        }
-    }
-
-    fn message(&self, word: &Word, rules: Rules) -> AgentToServer {
-        let agent_id = self.driver.agent_id().cloned();
-        match word {
-            Word::Runs(id) => AgentToServer::CommandAck(CommandAck {
-                command_id: id.clone(),
-                agent_id,
-                status: CommandAckStatus::Executing,
-                queue_position: None,
-            }),
-            Word::Over(report) => {
-                let mut report = report.clone();
-                report.agent_id = agent_id;
-                AgentToServer::CommandComplete(report)
-            }
-            Word::Wrote(chunk) => {
-                let mut output = if rules.output_is_stored { bytes(chunk) } else { text(chunk) };
-                output.agent_id = agent_id;
-                AgentToServer::Output(output)
-            }
-        }
-    }
-
     fn left(&self) -> Left {
         let in_session = self.rules.is_some();
         Left {
@@ -398,30 +347,5 @@ fn profile(options: &AgentOptions, dir: &StateDir) -> AgentProfile {
         features: vec![Feature::Heartbeats, Feature::OutputBytes, Feature::CommandReports],
         probe: false,
         open_commands: Vec::new(),
-    }
-}
-
-/// Output for a server that stores bytes.
-fn bytes(chunk: &Chunk) -> TerminalOutput {
-    TerminalOutput {
-        command_id: chunk.command.clone(),
-        agent_id: None,
-        stream: chunk.stream.into(),
-        content: OutputContent::from_bytes(&chunk.bytes),
-        sequence: Some(chunk.sequence),
-        offset: Some(chunk.offset),
-        incarnation: Some(chunk.incarnation),
-    }
-}
-
-/// Output for a server that knows only text.
-fn text(chunk: &Chunk) -> TerminalOutput {
-    let content = String::from_utf8_lossy(&chunk.bytes).into_owned();
-    TerminalOutput {
-        content: OutputContent::Text(content),
-        sequence: Some(ChunkSequence(legacy_sequence(chunk.incarnation, chunk.sequence.0))),
-        offset: None,
-        incarnation: None,
-        ..bytes(chunk)
     }
 }

@@ -7,7 +7,7 @@ use super::notes::{Notes, StoppedBy, reason};
 use crate::process::{self, ProcessEvent, ProcessHandle, ProcessSpec};
 use bytes::Bytes;
 use onsembl_protocol::command::{CancelDecision, CommandBook, Decision, Exit};
-use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation};
+use onsembl_protocol::id::{ByteOffset, CommandId};
 use onsembl_protocol::output::{Outbox, Stream, Utf8Cutter};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{CommandComplete, CommandRequest, OutputAck};
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// Events of processes that may wait for the engine, of up to 16 KiB each; then the processes feel
-/// it.
+/// it. With the one that each of 64 processes may hold, the outbox can be overrun by 1.25 MiB.
 const EVENTS: usize = 16;
 
 /// Most commands with remarks: as many ends as the book remembers.
@@ -406,12 +406,4 @@ impl Commands {
         }
         self.notes.entry(id.clone()).or_default()
     }
-}
-
-/// The number of a chunk for a server that tells chunks by nothing else: unique over all runs of a
-/// command, for as long as the server lives, and within the 31 bits that existing databases take.
-/// The start in seconds, which repeats after 4.5 hours, and 65,536 numbers for each.
-pub(super) fn legacy_sequence(incarnation: Incarnation, sequence: u64) -> u64 {
-    let second = (incarnation.0 / 1000) % (1 << 14);
-    (second << 16) + (sequence & 0x3fff_ffff)
 }

@@ -20,6 +20,7 @@ mod due;
 mod error;
 mod notes;
 mod options;
+mod speak;
 mod status;
 mod stopping;
 mod vitals;

@@ -61,7 +61,7 @@ const NONSENSE: [&str; 21] = [
     r#"{"type":"PING","id":"x","timestamp":1,"payload":[]"#,
     r#"{"type":"PING","id":"x","timestamp":1,"payload":{}} trailing"#,
     r#"{"type":"PING","id":{"a":1},"timestamp":1,"payload":{}}"#,
-    r#"{"type":"COMMAND_COMPLETE","id":"x","timestamp":1,"payload":"text"}"#,
+    r#"{"type":"PING","id":"x","timestamp":1,"payload":"text"}"#,
     "{\"type\":\"PING\",\"id\":\"\u{0}\",",
     r#"{"type":"\ud800","id":"x","timestamp":1,"payload":{}}"#,
     r#"{"type":"PING" "id":"x"}"#,

@@ -180,7 +180,7 @@ fn unnamed(value: &Value, names: &mut HashMap<String, usize>) -> Value {
             .iter()
             .map(|(key, value)| {
                 let time = key.to_lowercase();
-                let time = ["time", "at", "since", "lastping", "lastheartbeat", "nextpingexpected"]
+                let time = ["time", "at", "since", "lastping", "lastheartbeat", "nextpingexpected", "duration"]
                     .iter()
                     .any(|word| time == *word || time.ends_with("at") || time.contains("time"));
                 (key.clone(), if time { json!("a time") } else { unnamed(value, names) })

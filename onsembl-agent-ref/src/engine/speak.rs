@@ -1,0 +1,118 @@
+//! What the agent says of its commands: when, in which form, and what counts as said.
+
+use super::agent::Agent;
+use super::due::{Rules, Word};
+use onsembl_protocol::id::{ChunkSequence, Incarnation};
+use onsembl_protocol::output::Chunk;
+use onsembl_protocol::time::Deadline;
+use onsembl_protocol::wire::AgentToServer;
+use onsembl_protocol::wire::payload::{
+    CommandAck, CommandAckStatus, OutputContent, TerminalOutput,
+};
+use std::time::Duration;
+
+/// How long a report may go unconfirmed within a session before it is said again.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
+
+impl Agent {
+    /// Says what there is to say, as far as the link has room.
+    pub(super) fn speak(&mut self) {
+        while let Some(rules) = self.rules {
+            if !self.driver.has_room() {
+                if self.commands.has_words() {
+                    self.driver.want_room();
+                }
+                return;
+            }
+            let Some(word) = self.commands.next_word() else { return };
+            let message = self.message(&word, rules);
+            // All by the queue that makes senders wait: after a long absence there may be more
+            // reports than the other one holds, and it is the order of this one that keeps a report
+            // behind its output where nothing is acknowledged.
+            if let Err(error) = self.driver.send_output(&message) {
+                tracing::debug!(%error, "the session is over; what is unconfirmed waits for the next");
+                self.rules = None;
+                return;
+            }
+            self.commands.said(&word, rules);
+            let now = self.clock.now().monotonic;
+            if !rules.reports_are_confirmed || !rules.output_is_stored {
+                self.unconfirmed_at = Some(now);
+            }
+            if rules.reports_are_confirmed && matches!(word, Word::Over(_)) {
+                self.repeat_at = Deadline::At(now.saturating_add(CONFIRM_WITHIN));
+            }
+        }
+    }
+
+    fn message(&self, word: &Word, rules: Rules) -> AgentToServer {
+        let agent_id = self.driver.agent_id().cloned();
+        match word {
+            Word::Runs(id) => AgentToServer::CommandAck(CommandAck {
+                command_id: id.clone(),
+                agent_id,
+                status: CommandAckStatus::Executing,
+                queue_position: None,
+            }),
+            Word::Over(report) => {
+                let mut report = report.clone();
+                report.agent_id = agent_id;
+                AgentToServer::CommandComplete(report)
+            }
+            Word::Wrote(chunk) => {
+                let mut output = if rules.output_is_stored { bytes(chunk) } else { text(chunk) };
+                output.agent_id = agent_id;
+                AgentToServer::Output(output)
+            }
+        }
+    }
+}
+
+/// Output for a server that stores bytes.
+fn bytes(chunk: &Chunk) -> TerminalOutput {
+    TerminalOutput {
+        command_id: chunk.command.clone(),
+        agent_id: None,
+        stream: chunk.stream.into(),
+        content: OutputContent::from_bytes(&chunk.bytes),
+        sequence: Some(chunk.sequence),
+        offset: Some(chunk.offset),
+        incarnation: Some(chunk.incarnation),
+    }
+}
+
+/// Output for a server that knows only text.
+fn text(chunk: &Chunk) -> TerminalOutput {
+    let content = String::from_utf8_lossy(&chunk.bytes).into_owned();
+    TerminalOutput {
+        content: OutputContent::Text(content),
+        sequence: Some(ChunkSequence(legacy_sequence(chunk.incarnation, chunk.sequence.0))),
+        offset: None,
+        incarnation: None,
+        ..bytes(chunk)
+    }
+}
+
+/// The number of a chunk for a server that tells chunks by nothing else: unique over all runs of a
+/// command, for as long as the server lives, and within the 31 bits that existing databases take.
+/// The start in seconds, which repeats after 4.5 hours, and 65,536 numbers for each.
+fn legacy_sequence(incarnation: Incarnation, sequence: u64) -> u64 {
+    let second = (incarnation.0 / 1000) % (1 << 14);
+    (second << 16) + (sequence & 0x3fff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_legacy_servers_differ_between_runs_and_fit_their_databases() {
+        let number = |ms, n| legacy_sequence(Incarnation(ms), n);
+        let start = 1_764_000_000_000;
+        assert!(number(start, 1) < number(start, 2));
+        assert!(number(start, 65_535) < number(start + 1000, 1));
+        for ms in [0, start, u64::MAX] {
+            assert!(number(ms, u64::MAX) < 1 << 31);
+        }
+    }
+}
