@@ -22,7 +22,8 @@ fn both_ways<M: MessageSet + Bounded + PartialEq + core::fmt::Debug>(text: &str)
     let limits = Limits { message_bytes: 4 << 20, ..Limits::DEFAULT };
     let Ok(first) = wire::decode::<M>(text, &limits) else { return };
     let id = MessageId::new("m");
-    let canonical = wire::encode(&id, WallTime::from_unix_millis(1_700_000_000_000), &first.message);
+    let canonical =
+        wire::encode(&id, WallTime::from_unix_millis(1_700_000_000_000), &first.message);
     let second = wire::decode::<M>(&canonical, &limits)
         .unwrap_or_else(|error| panic!("our own form is not read: {error}\n{canonical}"));
     let again = wire::encode(&id, WallTime::from_unix_millis(1_700_000_000_000), &second.message);

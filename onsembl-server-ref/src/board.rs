@@ -103,6 +103,8 @@ pub struct CommandEntry {
     pub agent: AgentId,
     /// Where it is in its life; `None` for the output of an agent that belongs to no command.
     pub view: Option<CommandView>,
+    /// What the agent says about its end.
+    pub detail: Option<String>,
     /// What it wrote lately.
     pub log: OutputLog,
     /// When its view last changed on this board.

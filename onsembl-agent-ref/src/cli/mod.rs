@@ -61,12 +61,12 @@ struct RunArgs {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 struct TokenArgs {
     /// The token. Other users of this machine can see arguments; prefer a file or ONSEMBL_TOKEN.
     #[arg(long, env = "ONSEMBL_TOKEN", hide_env_values = true, value_parser = secret)]
     token: Option<Secret>,
-    /// A file that holds the token and nothing else, read anew at each dial.
+    /// A file that holds the token and nothing else, read anew at each dial. Goes before a token.
     #[arg(long, env = "ONSEMBL_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

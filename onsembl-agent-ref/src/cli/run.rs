@@ -33,8 +33,8 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
 
 fn options(args: RunArgs) -> Result<AgentOptions> {
     let token = match (args.token.token, args.token.token_file) {
-        (Some(token), _) => TokenSourceKind::Literal(token),
-        (None, Some(file)) => TokenSourceKind::File(file),
+        (_, Some(file)) => TokenSourceKind::File(file),
+        (Some(token), None) => TokenSourceKind::Literal(token),
         (None, None) => anyhow::bail!("no token is given; use --token-file or --token"),
     };
     Ok(AgentOptions {

@@ -192,7 +192,7 @@ pub enum CommandCause {
     NeverAcknowledged,
     /// The agent process that had it is gone.
     AgentRestarted,
-    /// The agent did not come back in time.
+    /// The agent is gone: stopped, sent away, or not back in time.
     AgentGone,
     /// The agent is back and does not know it.
     Forgotten,
@@ -230,9 +230,7 @@ impl fmt::Display for CommandCause {
             Self::AgentRestarted => {
                 f.write_str("the agent process that had it is gone; how it ended is unknown")
             }
-            Self::AgentGone => {
-                f.write_str("the agent did not come back in time; how it ended is unknown")
-            }
+            Self::AgentGone => f.write_str("the agent is gone; how it ended is unknown"),
             Self::Forgotten => f.write_str("the agent is back and does not know it any more"),
             Self::LegacyMovedOn => {
                 f.write_str("a legacy agent got its next command; how this one ended is unknown")
@@ -329,7 +327,13 @@ impl CommandLife {
             CommandEvent::Acknowledged(status) => self.acknowledged(&status, now, did),
             CommandEvent::Output => self.output(now, did),
             CommandEvent::Completed { phase, exit } => self.completed(&phase, exit, now, did),
-            CommandEvent::Cancel { force } => self.cancel(force, now, did),
+            CommandEvent::Cancel { force } => {
+                let cause = match self.dialect {
+                    Dialect::Extended => CommandCause::CancelSent,
+                    Dialect::Legacy => CommandCause::CancelNotConfirmable,
+                };
+                self.cancel(force, cause, now, did);
+            }
             CommandEvent::LinkLost => {
                 self.linked = false;
                 if self.view.status == CommandStage::Running {
@@ -427,20 +431,14 @@ impl CommandLife {
         self.end(stage, CommandCause::AgentReported(exit), exit, now, did);
     }
 
-    fn cancel(&mut self, force: bool, now: Now, did: &mut Did) {
+    fn cancel(&mut self, force: bool, cause: CommandCause, now: Now, did: &mut Did) {
         let again_at = now.monotonic.saturating_add(CANCEL_EVERY);
         let force = force || self.cancel.is_some_and(|c| c.force);
         self.cancel = Some(Cancel { force, again_at });
         if self.linked && !matches!(self.phase, Phase::Pending { .. }) {
             did.push(CommandAction::SendCancel { force });
         }
-        self.publish(
-            match self.dialect {
-                Dialect::Extended => CommandCause::CancelSent,
-                Dialect::Legacy => CommandCause::CancelNotConfirmable,
-            },
-            did,
-        );
+        self.publish(cause, did);
     }
 
     fn link_back(&mut self, same_process: bool, known: bool, now: Now, did: &mut Did) {
@@ -505,7 +503,8 @@ impl CommandLife {
             }
             Phase::Running { limit_at: Some(limit_at), idle_at } if limit_at <= at => {
                 self.phase = Phase::Running { limit_at: None, idle_at };
-                self.cancel(true, now, did);
+                let limit = self.time_limit.unwrap_or_default();
+                self.cancel(true, CommandCause::TimeLimit(limit), now, did);
                 return;
             }
             Phase::Pending { .. }

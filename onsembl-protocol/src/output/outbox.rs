@@ -129,9 +129,6 @@ impl Outbox {
 
     /// The next chunk to send, if the window allows one; the commands take turns.
     pub fn next_to_send(&mut self) -> Option<Chunk> {
-        if self.in_flight >= self.window {
-            return None;
-        }
         let waits = |p: &Pending| p.sent < p.chunks.len();
         let after_last = self.turn.as_ref().and_then(|last| {
             let range = (core::ops::Bound::Excluded(last), core::ops::Bound::Unbounded);
@@ -142,9 +139,14 @@ impl Outbox {
             None => self.commands.iter().find(|(_, p)| waits(p)).map(|(id, _)| id.clone())?,
         };
         let pending = self.commands.get_mut(&command)?;
-        let chunk = pending.chunks.get(pending.sent)?.clone();
+        let chunk = pending.chunks.get(pending.sent)?;
+        let length = chunk.bytes.len() as u64;
+        if self.in_flight.saturating_add(length) > self.window {
+            return None;
+        }
+        let chunk = chunk.clone();
         pending.sent += 1;
-        self.in_flight = self.in_flight.saturating_add(chunk.bytes.len() as u64);
+        self.in_flight = self.in_flight.saturating_add(length);
         self.turn = Some(command);
         Some(chunk)
     }

@@ -277,6 +277,7 @@ impl AgentConnection {
                         let dial_at = self.backoff.next_attempt_unauthorized(at);
                         self.wait(Waiting::until(dial_at), cause, did);
                     }
+                    HelloRefusal::Forbidden => self.close_for_good(cause, did),
                     HelloRefusal::Other => self.wait_by_backoff(false, at, cause, did),
                 }
             }

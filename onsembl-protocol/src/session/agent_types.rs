@@ -73,6 +73,8 @@ pub struct ServerBeat {
 pub enum HelloRefusal {
     /// The token (legacy servers say so after accepting the upgrade).
     Unauthorized,
+    /// For good: the agent was deleted, its token revoked.
+    Forbidden,
     /// Anything else that may pass.
     Other,
 }
@@ -267,6 +269,9 @@ impl fmt::Display for AgentCause {
             Self::HelloAccepted => f.write_str("the server accepted the hello"),
             Self::HelloRefused(HelloRefusal::Unauthorized) => {
                 f.write_str("the server refused the token; a new one is needed")
+            }
+            Self::HelloRefused(HelloRefusal::Forbidden) => {
+                f.write_str("the server refuses this agent for good (revoked or deleted)")
             }
             Self::HelloRefused(HelloRefusal::Other) => f.write_str("the server refused the hello"),
             Self::HelloUnanswered => f.write_str("the server did not answer the hello in time"),

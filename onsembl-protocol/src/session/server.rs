@@ -10,9 +10,7 @@ use super::server_types::{
 };
 use crate::close::{CloseCause, CloseReason, Initiator};
 use crate::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
-use crate::liveness::{
-    BeatLedger, HeartbeatMonitor, Impairment, Liveness, OVERSLEEP_TOLERANCE,
-};
+use crate::liveness::{BeatLedger, HeartbeatMonitor, Impairment, Liveness, OVERSLEEP_TOLERANCE};
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now, Timestamp, WallTime};
 use core::time::Duration;
@@ -248,11 +246,9 @@ impl ServerConnection {
             }
             // The session was opened for a link that is not wanted any more; its epoch is spent,
             // and the next one is greater.
-            State::New
-            | State::Joining(..)
-            | State::Live(..)
-            | State::Away(_)
-            | State::Gone => return,
+            State::New | State::Joining(..) | State::Live(..) | State::Away(_) | State::Gone => {
+                return;
+            }
         };
         let mut session = Session::new(joining, &self.config, now.monotonic);
         did.push(ServerAction::Welcome { link, epoch });
@@ -273,11 +269,7 @@ impl ServerConnection {
                 did.push(ServerAction::Close(link, cause));
                 self.state = State::Live(session, None);
             }
-            State::New
-            | State::Joining(..)
-            | State::Live(..)
-            | State::Away(_)
-            | State::Gone => {}
+            State::New | State::Joining(..) | State::Live(..) | State::Away(_) | State::Gone => {}
         }
     }
 
@@ -365,11 +357,7 @@ impl ServerConnection {
             State::Joining(j, away) if j.link == link => {
                 self.end_joining(away, PresenceCause::LinkEnded(reason), now, did);
             }
-            State::New
-            | State::Joining(..)
-            | State::Live(..)
-            | State::Away(_)
-            | State::Gone => {}
+            State::New | State::Joining(..) | State::Live(..) | State::Away(_) | State::Gone => {}
         }
     }
 
@@ -614,15 +602,16 @@ impl Session {
         if let Some(due) = self.answer_due {
             next = next.min(Deadline::At(due));
         }
-        if shown.is_none() {
-            let lag = self.unrecorded_since.map(|since| since.saturating_add(self.grace()));
-            let probe = self
-                .unanswered_probe
-                .filter(|_| self.monitor.liveness() == Liveness::Live)
-                .map(|sent| sent.saturating_add(self.probe_patience()));
-            for due in [lag, probe].into_iter().flatten() {
-                next = next.min(Deadline::At(due));
-            }
+        let lag = self
+            .unrecorded_since
+            .filter(|_| shown != Some(Impairment::NotRecorded))
+            .map(|since| since.saturating_add(self.grace()));
+        let probe = self
+            .unanswered_probe
+            .filter(|_| shown.is_none() && self.monitor.liveness() == Liveness::Live)
+            .map(|sent| sent.saturating_add(self.probe_patience()));
+        for due in [lag, probe].into_iter().flatten() {
+            next = next.min(Deadline::At(due));
         }
         next
     }

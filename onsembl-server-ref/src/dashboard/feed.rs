@@ -25,8 +25,10 @@ pub(super) struct Feed {
     board: Arc<Board>,
     server: ServerInstanceId,
     pub(super) subscriptions: Subscriptions,
-    /// Whether it speaks the extensions; then it gets bytes.
+    /// Whether it speaks the extensions; then it gets our words.
     extended: bool,
+    /// Whether it takes bytes; else it gets whole lines.
+    bytes: bool,
     ready: VecDeque<ServerToDashboard>,
     agents: BTreeMap<AgentId, (PresenceVersion, PresenceStatus)>,
     commands: BTreeMap<CommandId, Told>,
@@ -58,13 +60,14 @@ impl Feed {
         board: Arc<Board>,
         server: ServerInstanceId,
         subscriptions: Subscriptions,
-        extended: bool,
+        extensions: Option<&DashboardExtensions>,
     ) -> Self {
         let mut feed = Self {
             board,
             server,
             subscriptions,
-            extended,
+            extended: extensions.is_some(),
+            bytes: extensions.is_some_and(|e| e.features.contains(&Feature::OutputBytes)),
             ready: VecDeque::new(),
             agents: BTreeMap::new(),
             commands: BTreeMap::new(),
@@ -174,14 +177,14 @@ impl Feed {
                 && !view.status.is_final()
             {
                 told.revision = entry.revision;
-                let status = words::command(id, entry, &view);
+                let status = words::command(id, entry, &view, self.extended);
                 return Next::Say(Box::new(ServerToDashboard::CommandStatus(status)));
             }
             if watches_output(&self.subscriptions, &entry.agent, id) {
                 match entry.log.after(told.cursor, BATCH_BYTES) {
                     Fetch::InStore => return Next::Read(id.clone(), told.cursor),
                     Fetch::Chunks(chunks) => {
-                        let said = output(told, id, &entry.agent, chunks, self.extended);
+                        let said = output(told, id, &entry.agent, chunks, self.bytes);
                         self.ready.extend(said);
                         if let Some(message) = self.ready.pop_front() {
                             return Next::Say(Box::new(message));
@@ -212,7 +215,7 @@ impl Feed {
         if chunks.is_empty() {
             told.cursor = told.cursor.max(entry.log.begin());
         } else {
-            self.ready.extend(output(told, id, &entry.agent, chunks, self.extended));
+            self.ready.extend(output(told, id, &entry.agent, chunks, self.bytes));
         }
     }
 
@@ -245,7 +248,7 @@ fn output(
     id: &CommandId,
     agent: &AgentId,
     chunks: Vec<LogChunk>,
-    extended: bool,
+    bytes: bool,
 ) -> Vec<ServerToDashboard> {
     let mut said = Vec::with_capacity(chunks.len());
     for chunk in chunks {
@@ -260,7 +263,7 @@ fn output(
             offset: None,
             incarnation: None,
         };
-        let message = if extended {
+        let message = if bytes {
             TerminalStream {
                 content: StreamContent::Bytes(OutputContent::from_bytes(&chunk.bytes)),
                 offset: Some(chunk.offset),
@@ -299,7 +302,7 @@ fn end(
         }));
     }
     if let Some(view) = &entry.view {
-        said.push(ServerToDashboard::CommandStatus(words::command(id, entry, view)));
+        said.push(ServerToDashboard::CommandStatus(words::command(id, entry, view, extended)));
         if !extended {
             let complete = words::complete(id, entry, view);
             said.push(ServerToDashboard::CommandComplete(complete));

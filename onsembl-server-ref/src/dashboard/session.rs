@@ -190,8 +190,8 @@ impl Session {
         let board = self.dashboard.boards.of(&self.identity.user);
         let mut changes = board.changes();
         let instance = self.dashboard.instance.clone();
-        let extended = init.extensions.is_some();
-        let mut feed = Feed::new(board, instance, init.subscriptions, extended);
+        let extensions = init.extensions.as_ref();
+        let mut feed = Feed::new(board, instance, init.subscriptions, extensions);
         feed.greet(self.clock.now().wall);
         let ack = Ack {
             message_id: hello,

@@ -77,8 +77,24 @@ pub(super) fn went(id: &AgentId, agent: &AgentEntry, now: WallTime) -> AgentDisc
     }
 }
 
-pub(super) fn command(id: &CommandId, entry: &CommandEntry, view: &CommandView) -> CommandStatus {
-    let phase = view.status.phase();
+pub(super) fn command(
+    id: &CommandId,
+    entry: &CommandEntry,
+    view: &CommandView,
+    extended: bool,
+) -> CommandStatus {
+    let phase = match view.status.phase() {
+        // A legacy dashboard knows no word for it and would show the command as running for ever.
+        CommandPhase::OutcomeUnknown if !extended => CommandPhase::Failed,
+        phase => phase,
+    };
+    let because = match (&entry.detail, view.exit) {
+        (Some(detail), None) => detail.clone(),
+        (Some(detail), Some(exit)) if *detail != exit.to_string() => {
+            format!("{}: {detail}", view.because)
+        }
+        (Some(_) | None, _) => view.because.to_string(),
+    };
     let failed = match phase {
         CommandPhase::Failed | CommandPhase::OutcomeUnknown => true,
         CommandPhase::Pending
@@ -93,8 +109,8 @@ pub(super) fn command(id: &CommandId, entry: &CommandEntry, view: &CommandView) 
         command_id: id.clone(),
         agent_id: Some(entry.agent.clone()),
         status: phase,
-        because: Some(view.because.to_string()),
-        error: failed.then(|| view.because.to_string()),
+        error: failed.then(|| because.clone()),
+        because: Some(because),
         exit_code,
         signal,
         started_at: view.started_at,

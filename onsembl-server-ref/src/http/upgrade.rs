@@ -8,16 +8,21 @@ use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use onsembl_protocol::id::AgentId;
 use onsembl_transport::server::LinkTicket;
 use onsembl_transport::{BufferSizes, Link, LinkLimits, websocket};
 use serde::Deserialize;
 use tracing::{debug, info, warn};
 
-/// The one query parameter that is looked at. Browsers cannot set headers on a WebSocket.
+/// The query parameters that are looked at.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct TokenQuery {
+    /// Browsers cannot set headers on a WebSocket.
     #[serde(default)]
     token: Option<String>,
+    /// The id that an agent was taught.
+    #[serde(default, rename = "agentId")]
+    agent_id: Option<String>,
 }
 
 pub(super) async fn agent(
@@ -29,6 +34,13 @@ pub(super) async fn agent(
         Ok(identity) => identity,
         Err(refusal) => return refusal.response(&app),
     };
+    if let Some(agent) = query.agent_id.as_deref().map(AgentId::new) {
+        // An error is no answer; what the store says when the session is opened counts.
+        if let Ok(true) = app.store.is_deleted(&identity.user, &agent).await {
+            let why = "the agent was deleted; stay away".to_owned();
+            return Refusal { status: StatusCode::FORBIDDEN, why }.response(&app);
+        }
+    }
     let limits = LinkLimits::DEFAULT;
     upgrade(app.clone(), request, limits, move |link| async move {
         let ticket = LinkTicket { link, auth: identity };

@@ -11,9 +11,7 @@ use onsembl_protocol::command::CommandEvent;
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, CommandId, Epoch, LinkId, SessionId, UserId,
 };
-use onsembl_protocol::session::{
-    Claimant, Dialect, Presence, PresenceStatus, ServerConnection,
-};
+use onsembl_protocol::session::{Claimant, Dialect, Presence, PresenceStatus, ServerConnection};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentConnect, HealthMetrics};
@@ -315,8 +313,7 @@ impl Hub {
         }
         let shown = ShownPresence::from(presence);
         let at = self.now().wall;
-        let last_heard =
-            self.boards.of(&user).look().agents.get(&agent).and_then(|a| a.last_heard);
+        let last_heard = self.boards.of(&user).look().agents.get(&agent).and_then(|a| a.last_heard);
         let evidence = json!({
             "since": shown.since.unix_millis(),
             "last_heard": last_heard.map(WallTime::unix_millis),

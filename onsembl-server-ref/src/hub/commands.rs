@@ -212,10 +212,16 @@ impl Hub {
         if let Some(error) = &report.error {
             debug!(command = %report.command_id, error, "the agent says why");
         }
+        let detail = report.error.clone();
         if !self.is_of(agent, &command) {
             return;
         }
         if self.commands.contains_key(&command) {
+            self.boards.of(&command.0).touch(|content| {
+                if let Some(entry) = content.commands.get_mut(&command.1) {
+                    entry.detail = detail;
+                }
+            });
             let event = CommandEvent::Completed { phase: report.status, exit };
             self.feed_command(&command, event);
         } else {
@@ -357,6 +363,7 @@ impl Hub {
             let entry = content.commands.entry(key.1.clone()).or_insert_with(|| CommandEntry {
                 agent,
                 view: None,
+                detail: None,
                 log: OutputLog::default(),
                 revision,
             });
@@ -403,6 +410,7 @@ impl Hub {
             let entry = content.commands.entry(key.1.clone()).or_insert_with(|| CommandEntry {
                 agent: row.agent.clone(),
                 view: None,
+                detail: None,
                 log: OutputLog::resumed(),
                 revision,
             });

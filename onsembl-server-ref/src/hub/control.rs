@@ -32,6 +32,11 @@ impl Hub {
         let session = machine.and_then(|key| Some((key, self.shard.machine(key)?.dialect()?)));
         let result = match (session, &control.action) {
             (None, _) => Err(self.offline(user, &agent)),
+            (_, ControlAction::Restart | ControlAction::Start) => Err(ErrorReply::new(
+                ErrorCode::NotSupported,
+                "an agent cannot start itself; nothing was done",
+            )
+            .for_agent(Some(agent.clone()))),
             (_, ControlAction::Unknown(action)) => Err(ErrorReply::new(
                 ErrorCode::NotSupported,
                 format!("{action:?} is no order that this version knows"),
@@ -43,11 +48,7 @@ impl Hub {
             .for_agent(Some(agent.clone()))),
             (
                 Some((key, Dialect::Extended)),
-                ControlAction::Stop
-                | ControlAction::Restart
-                | ControlAction::Pause
-                | ControlAction::Resume
-                | ControlAction::Start,
+                ControlAction::Stop | ControlAction::Pause | ControlAction::Resume,
             ) => {
                 info!(%agent, action = %control.action, "an order for an agent");
                 if self.shard.send(key, &ServerToAgent::Control(control)) {

@@ -74,7 +74,10 @@ impl Ledger {
     pub(super) async fn finish(self, patience: Duration) {
         drop(self.entries);
         if tokio::time::timeout(patience, self.task).await.is_err() {
-            warn!(waiting = self.waiting.load(Ordering::Relaxed), "the database does not take the last writes");
+            warn!(
+                waiting = self.waiting.load(Ordering::Relaxed),
+                "the database does not take the last writes"
+            );
         }
     }
 

@@ -86,6 +86,7 @@ impl Hub {
             let entry = content.commands.entry(command.clone()).or_insert_with(|| CommandEntry {
                 agent: agent.clone(),
                 view: None,
+                detail: None,
                 log: OutputLog::resumed(),
                 revision,
             });

@@ -119,6 +119,7 @@ impl Hub {
             let entry = CommandEntry {
                 agent: agent.clone(),
                 view: Some(view),
+                detail: None,
                 log: OutputLog::resumed(),
                 revision,
             };

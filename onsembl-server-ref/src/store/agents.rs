@@ -72,6 +72,22 @@ impl Store {
         self.read(move |db| list(db, COLUMNS, user.as_ref(), AgentRow::from_row)).await
     }
 
+    /// Whether the user has deleted the agent with this id.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub async fn is_deleted(&self, user: &UserId, agent: &AgentId) -> Result<bool, StoreError> {
+        let (user, agent) = (user.clone(), agent.clone());
+        self.read(move |db| {
+            db.prepare_cached(
+                "SELECT 1 FROM agents
+                 WHERE agent_id = ?2 AND user_id = ?1 AND deleted_at IS NOT NULL",
+            )?
+            .exists([user.as_str(), agent.as_str()])
+        })
+        .await
+    }
+
     /// The recorded heartbeats of the agents of `user` (`None`: of all users), read from the
     /// database, also while it takes no writes.
     ///

@@ -26,7 +26,10 @@ async fn beat_for(link: &mut Peer, from: u64, times: u64) -> Vec<Value> {
         link.send(beat(n, 1_000_000)).await;
         said.extend(link.all_within(INTERVAL).await);
     }
-    said.into_iter().filter(|m| m["type"] == "SERVER_HEARTBEAT").map(|m| m["payload"].clone()).collect()
+    said.into_iter()
+        .filter(|m| m["type"] == "SERVER_HEARTBEAT")
+        .map(|m| m["payload"].clone())
+        .collect()
 }
 
 #[tokio::test]
@@ -54,7 +57,8 @@ async fn both_sides_name_it_within_two_intervals_nobody_is_cut_and_it_heals() {
     // Ten more intervals, beyond every time-out: it stays so, and the age grows.
     let during = beat_for(&mut link, 5, 20).await;
     assert!(during.len() >= 20, "each beat is answered: {}", during.len());
-    let ages: Vec<u64> = during.iter().map(|b| b["recordingLag"]["ageMs"].as_u64().unwrap()).collect();
+    let ages: Vec<u64> =
+        during.iter().map(|b| b["recordingLag"]["ageMs"].as_u64().unwrap()).collect();
     assert!(ages.is_sorted() && *ages.last().unwrap() > 7000, "{ages:?}");
     assert!(during.iter().all(|b| b["recorded"]["sequence"] == 3), "{during:#?}");
     let still = world.agent("ann").await;
@@ -122,7 +126,18 @@ async fn a_command_meanwhile_is_sent_once_it_is_stored_and_output_is_acknowledge
     let held = world.hold_database();
     watching.send(page_command("cmd-2", &id, "meanwhile", &[])).await;
     link.send(command_ack("cmd-1", "EXECUTING")).await;
-    link.send(Chunk { command: "cmd-1", stream: "STDOUT", sequence: 1, offset: 0, encoding: "utf-8", content: "live\n" }.text()).await;
+    link.send(
+        Chunk {
+            command: "cmd-1",
+            stream: "STDOUT",
+            sequence: 1,
+            offset: 0,
+            encoding: "utf-8",
+            content: "live\n",
+        }
+        .text(),
+    )
+    .await;
     assert_eq!(watching.expect("TERMINAL_STREAM").await["content"], "live\n", "relayed at once");
     link.send(command_complete("cmd-1", "COMPLETED", 0)).await;
     let said = link.all_within(2 * INTERVAL).await;

@@ -46,7 +46,10 @@ impl Bystander {
 
     async fn is_well(self, world: &World) {
         let shown = world.agent("good").await;
-        assert_eq!((&shown["status"], &shown["because"]), (&json!("online"), &json!("session opened")));
+        assert_eq!(
+            (&shown["status"], &shown["because"]),
+            (&json!("online"), &json!("session opened"))
+        );
         self.stop.send(()).unwrap();
         let (answered, slowest) = self.task.await.unwrap();
         assert!(answered > 0);
@@ -82,7 +85,8 @@ async fn a_thousand_that_never_say_hello_are_sent_away() {
     let address = world.address();
     let began = Instant::now();
     let open = (0..MANY).map(|n| {
-        let (path, token) = if n % 4 == 0 { ("/ws/dashboard", &dashboard) } else { ("/ws/agent", &agent) };
+        let (path, token) =
+            if n % 4 == 0 { ("/ws/dashboard", &dashboard) } else { ("/ws/agent", &agent) };
         async move {
             let mut peer = Peer::open(address, path, Some(token)).await;
             if n % 3 == 0 {
@@ -97,7 +101,10 @@ async fn a_thousand_that_never_say_hello_are_sent_away() {
     for (ended, said, after) in &all {
         assert_eq!(ended.code(), 4102, "{said:?}");
         let last = said.last().unwrap();
-        assert_eq!((&last["type"], &last["payload"]["code"]), (&json!("ERROR"), &json!("AUTH_TIMEOUT")));
+        assert_eq!(
+            (&last["type"], &last["payload"]["code"]),
+            (&json!("ERROR"), &json!("AUTH_TIMEOUT"))
+        );
         assert!(*after >= Duration::from_secs(9) && *after < Duration::from_secs(15), "{after:?}");
     }
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
@@ -137,7 +144,10 @@ async fn a_request_that_drips_is_cut_after_ten_seconds() {
         }
     });
     for (after, begin) in futures::future::join_all(cut).await {
-        assert!(after > Duration::from_secs(8) && after < Duration::from_secs(15), "{begin:?}: {after:?}");
+        assert!(
+            after > Duration::from_secs(8) && after < Duration::from_secs(15),
+            "{begin:?}: {after:?}"
+        );
     }
     good.is_well(&world).await;
 }

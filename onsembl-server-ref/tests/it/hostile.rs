@@ -40,7 +40,10 @@ impl Bystander {
         let recorded = |b: &Value| b["recorded"]["sequence"] == 1;
         let _ = self.0.expect_that("SERVER_HEARTBEAT", recorded).await;
         let shown = world.agent("good").await;
-        assert_eq!((&shown["status"], &shown["because"]), (&json!("online"), &json!("session opened")));
+        assert_eq!(
+            (&shown["status"], &shown["because"]),
+            (&json!("online"), &json!("session opened"))
+        );
     }
 }
 
@@ -139,12 +142,24 @@ async fn a_message_over_a_mebibyte_ends_the_link_and_one_below_is_taken() {
     let world = World::start().await;
     let good = Bystander::new(&world).await;
     for (who, mut link) in each_kind(&world).await {
-        let large = |bytes| format!(r#"{{"type":"NEW","id":"x","timestamp":1,"payload":{{"a":{}}}}}"#, quoted(&"x".repeat(bytes)));
+        let large = |bytes| {
+            format!(
+                r#"{{"type":"NEW","id":"x","timestamp":1,"payload":{{"a":{}}}}}"#,
+                quoted(&"x".repeat(bytes))
+            )
+        };
         link.send(large(1024 * 1024 - 100)).await;
         let _ = link.send_message(Message::text(large(2 * 1024 * 1024))).await;
         let (ended, before) = link.ended_by(Duration::from_secs(10)).await;
-        assert_eq!(ended, Ended::With(1009, "a message was larger than the limit".to_owned()), "{who}");
-        assert!(before.iter().all(|m| m["payload"]["code"] != "INVALID_MESSAGE"), "{who}: {before:#?}");
+        assert_eq!(
+            ended,
+            Ended::With(1009, "a message was larger than the limit".to_owned()),
+            "{who}"
+        );
+        assert!(
+            before.iter().all(|m| m["payload"]["code"] != "INVALID_MESSAGE"),
+            "{who}: {before:#?}"
+        );
     }
     good.is_well(&world).await;
 }
@@ -156,10 +171,19 @@ async fn nesting_ten_thousand_deep_is_one_error() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         for (who, mut link) in each_kind(&world).await {
             let deep = format!("{}1{}", open.repeat(10_000), close.repeat(10_000));
-            link.send(format!(r#"{{"type":"PING","id":"x","timestamp":1,"payload":{{"a":{deep}}}}}"#)).await;
+            link.send(format!(
+                r#"{{"type":"PING","id":"x","timestamp":1,"payload":{{"a":{deep}}}}}"#
+            ))
+            .await;
             let error = link.expect("ERROR").await;
-            assert!(error["message"].as_str().unwrap().contains("nests deeper than 32"), "{who}: {error}");
-            link.send(r#"{"type":"PING","id":"x","timestamp":5,"payload":{"timestamp":1762080000000}}"#).await;
+            assert!(
+                error["message"].as_str().unwrap().contains("nests deeper than 32"),
+                "{who}: {error}"
+            );
+            link.send(
+                r#"{"type":"PING","id":"x","timestamp":5,"payload":{"timestamp":1762080000000}}"#,
+            )
+            .await;
             if !who.starts_with("agent before") {
                 let next = link.expect("PONG").await;
                 assert_eq!(next["timestamp"], 1_762_080_000_000i64, "{who}");

@@ -62,7 +62,10 @@ async fn a_user_sees_and_steers_only_what_is_theirs() {
     let mut bob = world.dashboard_link("bob").await;
     bob.send(dashboard_hello("bob")).await;
     let list = bob.next().await;
-    assert_eq!((&list["type"], &list["payload"]["agents"]), (&json!("DASHBOARD_CONNECTED"), &json!([])));
+    assert_eq!(
+        (&list["type"], &list["payload"]["agents"]),
+        (&json!("DASHBOARD_CONNECTED"), &json!([]))
+    );
     let _ = bob.expect("ACK").await;
     assert!(world.agents("bob").await.is_empty());
     let orders = [
@@ -87,7 +90,19 @@ async fn a_user_sees_and_steers_only_what_is_theirs() {
 
     assert!(of_ann.all_until_pong().await.is_empty(), "nothing reached the agent");
     of_ann.send(command_ack("cmd-1", "EXECUTING")).await;
-    of_ann.send(Chunk { command: "cmd-1", stream: "STDOUT", sequence: 1, offset: 0, encoding: "utf-8", content: "secret\n" }.text()).await;
+    of_ann
+        .send(
+            Chunk {
+                command: "cmd-1",
+                stream: "STDOUT",
+                sequence: 1,
+                offset: 0,
+                encoding: "utf-8",
+                content: "secret\n",
+            }
+            .text(),
+        )
+        .await;
     of_ann.send(command_complete("cmd-1", "COMPLETED", 0)).await;
     let _ = ann.expect_that("COMMAND_STATUS", |s| s["status"] == "completed").await;
     let told = bob.all_within(Duration::from_millis(300)).await;
@@ -105,7 +120,10 @@ async fn the_same_command_id_under_two_users_is_two_commands() {
         let _ = link.expect_that("COMMAND_STATUS", |s| s["status"] == "running").await;
         agent.send(wrapper_output("cmd-1", &id, 1, &format!("{text}\n"))).await;
         let shown = link.expect("TERMINAL_STREAM").await;
-        assert_eq!((&shown["content"], &shown["agentId"]), (&json!(format!("{text}\n")), &json!(id)));
+        assert_eq!(
+            (&shown["content"], &shown["agentId"]),
+            (&json!(format!("{text}\n")), &json!(id))
+        );
     }
 }
 
@@ -180,9 +198,17 @@ fn unnamed(value: &Value, names: &mut HashMap<String, usize>) -> Value {
             .iter()
             .map(|(key, value)| {
                 let time = key.to_lowercase();
-                let time = ["time", "at", "since", "lastping", "lastheartbeat", "nextpingexpected", "duration"]
-                    .iter()
-                    .any(|word| time == *word || time.ends_with("at") || time.contains("time"));
+                let time = [
+                    "time",
+                    "at",
+                    "since",
+                    "lastping",
+                    "lastheartbeat",
+                    "nextpingexpected",
+                    "duration",
+                ]
+                .iter()
+                .any(|word| time == *word || time.ends_with("at") || time.contains("time"));
                 (key.clone(), if time { json!("a time") } else { unnamed(value, names) })
             })
             .collect(),
@@ -220,7 +246,18 @@ async fn noise(world: &World, commands: &str) {
         watching.send(page_command(&command, &id, "noise", &[])).await;
         let _ = link.expect("COMMAND_REQUEST").await;
         link.send(command_ack(&command, "EXECUTING")).await;
-        link.send(Chunk { command: &command, stream: "STDERR", sequence: 1, offset: 0, encoding: "utf-8", content: "noise\n" }.text()).await;
+        link.send(
+            Chunk {
+                command: &command,
+                stream: "STDERR",
+                sequence: 1,
+                offset: 0,
+                encoding: "utf-8",
+                content: "noise\n",
+            }
+            .text(),
+        )
+        .await;
         link.send("not json").await;
         if n % 2 == 0 {
             link.send(command_complete(&command, "FAILED", 1)).await;

@@ -77,7 +77,10 @@ async fn a_running_command_goes_on_and_its_end_is_heard() {
     watching.send(page_command("cmd-1", &id, "work", &[])).await;
     let _ = link.expect("COMMAND_REQUEST").await;
     link.send(command_ack("cmd-1", "EXECUTING")).await;
-    let chunk = |sequence, offset, content| Chunk { command: "cmd-1", stream: "STDOUT", sequence, offset, encoding: "utf-8", content }.text();
+    let chunk = |sequence, offset, content| {
+        Chunk { command: "cmd-1", stream: "STDOUT", sequence, offset, encoding: "utf-8", content }
+            .text()
+    };
     link.send(chunk(1, 0, "before\n")).await;
     let _ = link.expect("OUTPUT_ACK").await;
     world.restart().await;
@@ -88,7 +91,9 @@ async fn a_running_command_goes_on_and_its_end_is_heard() {
     assert_eq!((&waiting["commandId"], &waiting["status"]), (&json!("cmd-1"), &json!("running")));
     assert!(waiting["because"].as_str().unwrap().starts_with("server restarted"), "{waiting}");
     let (mut link, _) = agent_with(&world, "ann", "key-1", "run-1", &["cmd-1"]).await;
-    let _ = watching.expect_that("COMMAND_STATUS", |s| s["because"].as_str().unwrap().contains("still has it")).await;
+    let _ = watching
+        .expect_that("COMMAND_STATUS", |s| s["because"].as_str().unwrap().contains("still has it"))
+        .await;
     // The acknowledgement was lost with the server: the agent sends it again.
     link.send(chunk(1, 0, "before\n")).await;
     link.send(chunk(2, 7, "after\n")).await;
@@ -130,7 +135,8 @@ async fn everybody_is_told_within_a_second_that_it_goes() {
     let (_frozen, _) = agent(&world, "ann", "key-2", "run-1").await;
 
     let address = world.address();
-    let peers = [&mut extended, &mut legacy, &mut nobody_yet, &mut nobody_yet_either, &mut old, &mut new];
+    let peers =
+        [&mut extended, &mut legacy, &mut nobody_yet, &mut nobody_yet_either, &mut old, &mut new];
     let told = async {
         let said = async |peer: &mut Peer| {
             let (ended, _) = peer.ended_by(Duration::from_secs(1)).await;
@@ -155,7 +161,11 @@ async fn the_end_of_each_session_is_written_before_it_goes() {
     let _ = tokio::join!(world.stop(), listening);
     let (sessions, left): (i64, i64) = world
         .database()
-        .query_row("SELECT count(*), count(*) FILTER (WHERE closed_at IS NULL) FROM sessions", [], |r| Ok((r.get(0)?, r.get(1)?)))
+        .query_row(
+            "SELECT count(*), count(*) FILTER (WHERE closed_at IS NULL) FROM sessions",
+            [],
+            |r| Ok((r.get(0)?, r.get(1)?)),
+        )
         .unwrap();
     assert_eq!((sessions, left), (100, 0));
 }
@@ -164,7 +174,9 @@ async fn the_end_of_each_session_is_written_before_it_goes() {
 async fn a_request_that_is_half_sent_does_not_hold_it() {
     let mut world = World::start().await;
     let mut half = tokio::net::TcpStream::connect(world.address()).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut half, b"GET /ws/agent HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut half, b"GET /ws/agent HTTP/1.1\r\nHost: x\r\n")
+        .await
+        .unwrap();
     let began = Instant::now();
     world.stop().await;
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());

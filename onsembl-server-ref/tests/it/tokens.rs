@@ -142,7 +142,9 @@ async fn no_log_line_holds_a_token() {
     watching.send(extended_dashboard_hello()).await;
     let refresh = |token: &str| {
         let token = quoted(token);
-        format!(r#"{{"type":"TOKEN_REFRESH","id":"t","timestamp":1,"payload":{{"accessToken":{token},"refreshToken":{token},"expiresIn":3600000}}}}"#)
+        format!(
+            r#"{{"type":"TOKEN_REFRESH","id":"t","timestamp":1,"payload":{{"accessToken":{token},"refreshToken":{token},"expiresIn":3600000}}}}"#
+        )
     };
     for token in [&refreshed, &dashboard, &nonsense] {
         watching.send(refresh(token)).await;

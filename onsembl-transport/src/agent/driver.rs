@@ -415,6 +415,7 @@ impl AgentDriver {
                 warn!(code = %error.code, text = %error.message, "the server refused the hello");
                 let refusal = match error.code {
                     ErrorCode::Unauthorized | ErrorCode::AuthTimeout => HelloRefusal::Unauthorized,
+                    ErrorCode::Forbidden => HelloRefusal::Forbidden,
                     _ => HelloRefusal::Other,
                 };
                 self.feed(AgentEvent::Received(link, AgentInbound::HelloRefused(refusal)));

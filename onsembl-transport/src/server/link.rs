@@ -6,7 +6,7 @@ use onsembl_protocol::id::{AgentId, MessageId, SessionId};
 use onsembl_protocol::liveness::HeartbeatMonitor;
 use onsembl_protocol::session::{Dialect, Greeting, UndecodableQuota};
 use onsembl_protocol::supervisor::Key;
-use onsembl_protocol::wire::payload::HealthMetrics;
+use onsembl_protocol::wire::payload::{Feature, HealthMetrics};
 
 /// A link that somebody accepted for a shard, with what was established about it.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(super) struct LinkEntry<A> {
     pub(super) stage: Stage<A>,
     pub(super) dialect: Dialect,
     pub(super) hello: Option<MessageId>,
+    /// What the agent says it can do.
+    pub(super) features: Vec<Feature>,
     pub(super) agent: Option<AgentId>,
     pub(super) quota: UndecodableQuota,
     /// Frames that were on their way when reading was paused.

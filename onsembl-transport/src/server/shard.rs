@@ -29,7 +29,10 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 /// Frames of all links that may wait for the shard; then the links feel it.
-const INBOX: usize = 1024;
+const INBOX: usize = 256;
+/// All that goes to an agent is small and must not wait, so all of it is control. Between two writes
+/// there may be an acknowledgement for each stream and, after a return, each open command of a user.
+const PUMP: PumpConfig = PumpConfig { control_queue: 2048, ..PumpConfig::DEFAULT };
 /// Machines woken in one go before input is looked at again.
 const SWEEP: usize = 256;
 /// Frames that are held for a link between its hello and its session. Reading is paused as soon as
@@ -72,7 +75,7 @@ impl<A> Shard<A> {
             rules,
             config,
             limits,
-            pump: PumpConfig::DEFAULT,
+            pump: PUMP,
             clock: SystemClock::new(),
             counters,
             supervisor: Supervisor::new(),
@@ -103,6 +106,7 @@ impl<A> Shard<A> {
             stage: Stage::Greeting { greeting, auth: ticket.auth },
             dialect: Dialect::Legacy,
             hello: None,
+            features: Vec::new(),
             agent: None,
             quota: UndecodableQuota::new(),
             held: Vec::new(),
@@ -303,7 +307,9 @@ impl<A> Shard<A> {
     fn probe(&self, link: LinkId) -> Option<&HeartbeatMonitor> {
         match &self.links.get(&link)?.stage {
             Stage::Probe(monitor) => Some(monitor),
-            Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Live { .. } => None,
+            Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Live { .. } => {
+                None
+            }
         }
     }
 
@@ -406,7 +412,13 @@ impl<A> Shard<A> {
     fn send_welcome(&mut self, link: LinkId, admission: &Admission) {
         let Some(entry) = self.links.get(&link) else { return };
         let extensions = (entry.dialect == Dialect::Extended).then(|| Welcome {
-            features: self.rules.features.clone(),
+            features: self
+                .rules
+                .features
+                .iter()
+                .filter(|f| entry.features.contains(f))
+                .cloned()
+                .collect(),
             session_id: admission.session.clone(),
             epoch: admission.epoch,
             server_instance: self.rules.server_instance.clone(),
@@ -495,7 +507,9 @@ impl<A> Shard<A> {
         if let Some(key) = entry.key() {
             let session: Option<SessionId> = match entry.stage {
                 Stage::Live { session, .. } => Some(session),
-                Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Probe(_) => None,
+                Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Probe(_) => {
+                    None
+                }
             };
             self.events.push_back(ShardEvent::LinkEnded { key, session, reason });
             self.feed(key, ServerEvent::LinkDown(link, reason));
@@ -558,8 +572,11 @@ impl<A> Shard<A> {
         let _ = self.greeting.remove(&link);
         let Some(entry) = self.links.get_mut(&link) else { return };
         entry.handle.pause();
-        entry.dialect = match hello.extensions {
-            Some(_) => Dialect::Extended,
+        entry.dialect = match &hello.extensions {
+            Some(extensions) => {
+                entry.features = extensions.features.clone();
+                Dialect::Extended
+            }
             None => Dialect::Legacy,
         };
         let stage = std::mem::replace(&mut entry.stage, Stage::Claimed);

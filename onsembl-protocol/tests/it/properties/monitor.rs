@@ -1,7 +1,9 @@
 //! The heartbeat monitor by itself, against a model that only subtracts.
 
 use crate::support::{ms, stamp};
-use onsembl_protocol::liveness::{HeartbeatMonitor, HeartbeatTiming, Liveness, OVERSLEEP_TOLERANCE};
+use onsembl_protocol::liveness::{
+    HeartbeatMonitor, HeartbeatTiming, Liveness, OVERSLEEP_TOLERANCE,
+};
 use onsembl_protocol::time::Deadline;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,0 +1,225 @@
+//! What an agent process knows of its commands: each id is run at most once.
+
+use crate::support::{now, secs, stamp};
+use onsembl_protocol::command::{CancelDecision, CommandBook, Decision, Exit, MOST_RUNNING};
+use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation};
+use onsembl_protocol::time::Deadline;
+use onsembl_protocol::wire::payload::{
+    CommandAckStatus, CommandComplete, CommandPhase, OutputTotals,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+fn id(n: impl std::fmt::Display) -> CommandId {
+    CommandId::new(format!("c-{n}"))
+}
+
+fn start(book: &mut CommandBook, id: &CommandId, limit: Option<Duration>) {
+    assert_eq!(book.on_request(id), Decision::Run);
+    book.on_started(id.clone(), limit, stamp(secs(1)));
+}
+
+fn end(book: &mut CommandBook, id: &CommandId, exit: Exit) -> Option<CommandComplete> {
+    book.on_ended(id, exit, None, stamp(secs(3)), now(secs(3)).wall)
+}
+
+#[test]
+fn a_command_is_run_once_however_often_it_arrives() {
+    let mut book = CommandBook::default();
+    let c = id(1);
+    start(&mut book, &c, None);
+    for _ in 0..3 {
+        let again = Decision::Acknowledge(CommandAckStatus::Executing);
+        assert_eq!(book.on_request(&c), again);
+    }
+    let report = end(&mut book, &c, Exit::Code(0)).unwrap();
+    assert_eq!((report.status.clone(), report.exit_code), (CommandPhase::Completed, Some(0)));
+    assert_eq!(report.duration_ms, Some(2000));
+    for _ in 0..3 {
+        assert_eq!(book.on_request(&c), Decision::Report(report.clone()));
+    }
+    assert_eq!(end(&mut book, &c, Exit::Code(1)), None, "an end is final");
+    assert_eq!((book.finished(), book.running().len()), (1, 0));
+}
+
+#[test]
+fn ends_say_how() {
+    for (exit, phase, code, signal, error) in [
+        (Exit::Code(0), CommandPhase::Completed, Some(0), None, None),
+        (Exit::Code(2), CommandPhase::Failed, Some(2), None, Some("exit code 2")),
+        (Exit::Signal(9), CommandPhase::Failed, None, Some(9), Some("ended by signal 9")),
+    ] {
+        let mut book = CommandBook::default();
+        start(&mut book, &id(1), None);
+        let totals = OutputTotals {
+            incarnation: Incarnation(1),
+            stdout_bytes: ByteOffset(5),
+            stderr_bytes: ByteOffset(0),
+        };
+        let wall = now(secs(3)).wall;
+        let report = book.on_ended(&id(1), exit, Some(totals), stamp(secs(3)), wall).unwrap();
+        assert_eq!((report.status, report.exit_code, report.signal), (phase, code, signal));
+        assert_eq!(report.error.as_deref(), error);
+        assert_eq!((report.timestamp, report.output), (Some(wall), Some(totals)));
+    }
+}
+
+#[test]
+fn a_cancelled_command_is_cancelled_whatever_its_process_says() {
+    for exit in [Exit::Code(0), Exit::Code(1), Exit::Signal(15)] {
+        let mut book = CommandBook::default();
+        start(&mut book, &id(1), None);
+        assert_eq!(book.on_cancel(&id(1)), CancelDecision::Kill);
+        assert_eq!(book.on_cancel(&id(1)), CancelDecision::Kill, "again, if asked again");
+        assert_eq!(book.running(), [id(1)], "until its process is gone");
+        let report = end(&mut book, &id(1), exit).unwrap();
+        assert_eq!(report.status, CommandPhase::Cancelled);
+        assert_eq!(book.on_cancel(&id(1)), CancelDecision::Report(report));
+    }
+}
+
+#[test]
+fn a_cancel_that_overtakes_its_request_prevents_it() {
+    let mut book = CommandBook::default();
+    let CancelDecision::NeverRan(report) = book.on_cancel(&id(1)) else { panic!() };
+    assert_eq!(report.status, CommandPhase::Cancelled);
+    assert_eq!(book.on_request(&id(1)), Decision::Report(report));
+}
+
+#[test]
+fn a_command_over_its_limit_is_named_once_and_fails() {
+    let mut book = CommandBook::default();
+    start(&mut book, &id(1), Some(secs(10)));
+    start(&mut book, &id(2), Some(secs(20)));
+    start(&mut book, &id(3), None);
+    assert_eq!(book.deadline(), Deadline::At(stamp(secs(11))));
+    assert_eq!(book.take_expired(stamp(secs(10))), []);
+    assert_eq!(book.take_expired(stamp(secs(11))), [id(1)]);
+    assert_eq!(book.take_expired(stamp(secs(12))), []);
+    assert_eq!(book.deadline(), Deadline::At(stamp(secs(21))));
+    let report = end(&mut book, &id(1), Exit::Code(0)).unwrap();
+    assert_eq!(report.status, CommandPhase::Failed);
+    assert_eq!(report.error.as_deref(), Some("it ran longer than its limit of 10s"));
+    end(&mut book, &id(2), Exit::Code(0)).unwrap();
+    assert_eq!(book.deadline(), Deadline::Never);
+}
+
+#[test]
+fn more_than_the_bound_is_refused_with_a_reason() {
+    let mut book = CommandBook::default();
+    for n in 0..MOST_RUNNING {
+        start(&mut book, &id(n), None);
+    }
+    let Decision::Refuse(report) = book.on_request(&id("more")) else { panic!() };
+    assert_eq!(report.status, CommandPhase::Failed);
+    assert!(report.error.as_deref().is_some_and(|e| e.contains("64 commands")));
+    end(&mut book, &id(0), Exit::Code(0)).unwrap();
+    assert_eq!(book.on_request(&id("next")), Decision::Run);
+    assert_eq!(book.on_request(&id("more")), Decision::Report(report), "a refusal is an end, too");
+}
+
+#[test]
+fn an_end_is_open_until_the_server_confirmed_it() {
+    let mut book = CommandBook::default();
+    start(&mut book, &id(1), None);
+    start(&mut book, &id(2), None);
+    let report = end(&mut book, &id(1), Exit::Code(0)).unwrap();
+    assert_eq!(book.unconfirmed(), [report]);
+    assert_eq!(book.open(), [id(1), id(2)]);
+    book.on_confirmed(&id(1));
+    book.on_confirmed(&id(2));
+    assert_eq!(book.unconfirmed(), []);
+    assert_eq!(book.open(), [id(2)], "a running command cannot be confirmed as ended");
+}
+
+#[test]
+fn memory_is_bounded_and_what_is_confirmed_goes_first() {
+    let mut book = CommandBook::default();
+    start(&mut book, &id("kept"), None);
+    end(&mut book, &id("kept"), Exit::Code(0)).unwrap();
+    for n in 0..10_000 {
+        start(&mut book, &id(n), None);
+        end(&mut book, &id(n), Exit::Code(0)).unwrap();
+        book.on_confirmed(&id(n));
+    }
+    assert!(matches!(book.on_request(&id("kept")), Decision::Report(_)), "nobody has it yet");
+    assert!(matches!(book.on_request(&id(9_999)), Decision::Report(_)));
+    assert_eq!(book.on_request(&id(0)), Decision::Run, "forgotten");
+    for n in 10_000..20_000 {
+        let _ = book.refuse(&id(n), "no".into());
+    }
+    assert!(book.unconfirmed().len() <= 4096);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Request(u8),
+    End(u8, bool),
+    Cancel(u8),
+    Confirm(u8),
+    Expire(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        (0u8..6).prop_map(Op::Request),
+        ((0u8..6), any::<bool>()).prop_map(|(n, ok)| Op::End(n, ok)),
+        (0u8..6).prop_map(Op::Cancel),
+        (0u8..6).prop_map(Op::Confirm),
+        (0u64..100).prop_map(Op::Expire),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn at_most_one_run_and_exactly_one_end(ops in vec(op(), 1..200)) {
+        let mut book = CommandBook::default();
+        let mut runs: BTreeMap<u8, u32> = BTreeMap::new();
+        let mut running: BTreeSet<u8> = BTreeSet::new();
+        let mut ends: BTreeMap<u8, CommandComplete> = BTreeMap::new();
+        for op in ops {
+            match op {
+                Op::Request(n) => match book.on_request(&id(n)) {
+                    Decision::Run => {
+                        prop_assert!(!ends.contains_key(&n) && !running.contains(&n));
+                        *runs.entry(n).or_default() += 1;
+                        book.on_started(id(n), Some(secs(50)), stamp(secs(1)));
+                        running.insert(n);
+                    }
+                    Decision::Acknowledge(_) => prop_assert!(running.contains(&n)),
+                    Decision::Report(report) => prop_assert_eq!(ends.get(&n), Some(&report)),
+                    Decision::Refuse(_) => prop_assert!(false, "far below the bound"),
+                },
+                Op::End(n, ok) => {
+                    let exit = if ok { Exit::Code(0) } else { Exit::Signal(15) };
+                    let report = end(&mut book, &id(n), exit);
+                    prop_assert_eq!(report.is_some(), running.remove(&n));
+                    if let Some(report) = report {
+                        prop_assert!(ends.insert(n, report).is_none(), "ended twice");
+                    }
+                }
+                Op::Cancel(n) => match book.on_cancel(&id(n)) {
+                    CancelDecision::Kill => prop_assert!(running.contains(&n)),
+                    CancelDecision::Report(report) => prop_assert_eq!(ends.get(&n), Some(&report)),
+                    CancelDecision::NeverRan(report) => {
+                        prop_assert!(!runs.contains_key(&n));
+                        prop_assert!(ends.insert(n, report).is_none());
+                    }
+                },
+                Op::Confirm(n) => book.on_confirmed(&id(n)),
+                Op::Expire(at) => {
+                    for c in book.take_expired(stamp(secs(at))) {
+                        prop_assert!(running.iter().any(|n| id(n) == c));
+                    }
+                }
+            }
+            prop_assert!(runs.values().all(|n| *n <= 1));
+            let names: Vec<CommandId> = running.iter().map(id).collect();
+            prop_assert_eq!(book.running(), names);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What always holds of a command's life, for random events.
+
+use crate::support::{ms, now};
+use onsembl_protocol::command::{
+    CommandAction, CommandEvent, CommandLife, CommandStage, CommandView, Exit,
+};
+use onsembl_protocol::session::Dialect;
+use onsembl_protocol::time::Deadline;
+use onsembl_protocol::wire::payload::{CommandAckStatus, CommandPhase};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+fn event() -> impl Strategy<Value = CommandEvent> {
+    let acks = vec![
+        CommandAckStatus::Received,
+        CommandAckStatus::Queued,
+        CommandAckStatus::Executing,
+        CommandAckStatus::Unknown("LATER".into()),
+    ];
+    let ends = vec![
+        (CommandPhase::Completed, Some(Exit::Code(0))),
+        (CommandPhase::Failed, Some(Exit::Signal(9))),
+        (CommandPhase::Cancelled, None),
+    ];
+    prop_oneof![
+        8 => Just(CommandEvent::Stored),
+        1 => Just(CommandEvent::StoreRefused),
+        8 => select(acks).prop_map(CommandEvent::Acknowledged),
+        8 => Just(CommandEvent::Output),
+        1 => select(ends).prop_map(|(phase, exit)| CommandEvent::Completed { phase, exit }),
+        4 => any::<bool>().prop_map(|force| CommandEvent::Cancel { force }),
+        8 => Just(CommandEvent::LinkLost),
+        8 => any::<(bool, bool)>()
+            .prop_map(|(same_process, known)| CommandEvent::LinkBack { same_process, known }),
+        1 => Just(CommandEvent::AgentGone),
+        2 => Just(CommandEvent::NextCommand),
+        16 => Just(CommandEvent::Wake),
+    ]
+}
+
+/// Stages only go forward; "cancelled" and the like are all behind "running".
+fn rank(stage: CommandStage) -> u8 {
+    match stage {
+        CommandStage::Pending => 0,
+        CommandStage::Queued => 1,
+        CommandStage::Running => 2,
+        CommandStage::Completed
+        | CommandStage::Failed
+        | CommandStage::Cancelled
+        | CommandStage::Unknown => 3,
+    }
+}
+
+fn walk(
+    life: &mut CommandLife,
+    dialect: Dialect,
+    moves: Vec<(u64, bool, CommandEvent)>,
+) -> Result<(), TestCaseError> {
+    let (mut at, mut sent, mut stored, mut asked, mut confirmed) = (0u64, 0, false, false, false);
+    let fresh = life.view().status == CommandStage::Pending;
+    for (gap, to_deadline, event) in moves {
+        at = match life.deadline() {
+            Deadline::At(due) if to_deadline => {
+                at.max(due.since_origin().as_millis() as u64 + 1)
+            }
+            Deadline::At(_) | Deadline::Never => at + gap,
+        };
+        let before: CommandView = life.view();
+        stored |= event == CommandEvent::Stored;
+        asked |= matches!(event, CommandEvent::Cancel { .. });
+        confirmed |=
+            matches!(event, CommandEvent::Completed { phase: CommandPhase::Cancelled, .. });
+        let step = life.handle(event.clone(), now(ms(at)));
+        let after = life.view();
+        let context = format!("{event:?} at {at}: {before:?} -> {after:?} {:?}", step.actions);
+
+        prop_assert!(rank(after.status) >= rank(before.status), "backwards: {}", context);
+        if before.status.is_final() {
+            prop_assert_eq!(before, after, "an end is final: {}", context);
+            prop_assert!(step.actions.is_empty(), "{}", context);
+        }
+        if after.status.is_final() {
+            prop_assert_eq!(step.deadline, Deadline::Never, "{}", context);
+            prop_assert_eq!(after.ended_at.is_some(), true, "{}", context);
+        }
+        if let Deadline::At(due) = step.deadline {
+            prop_assert!(due > now(ms(at)).monotonic, "{}", context);
+        }
+        let published = step.actions.iter().filter(|a| matches!(a, CommandAction::Publish(_)));
+        let published: Vec<_> = published.collect();
+        prop_assert!(published.len() <= 1, "{}", context);
+        if before != after {
+            prop_assert_eq!(published, vec![CommandAction::Publish(after)], "{}", context);
+        }
+        // Shown as cancelled only when the agent confirmed it, or it never went out.
+        if after.status == CommandStage::Cancelled {
+            prop_assert!(confirmed || (asked && sent == 0), "{}", context);
+        }
+        sent += step.actions.iter().filter(|a| *a == CommandAction::Send).count();
+        prop_assert!(sent == 0 || stored || !fresh, "sent before it was durable: {}", context);
+        if dialect == Dialect::Legacy {
+            prop_assert!(sent <= 1, "a legacy agent runs whatever comes: {}", context);
+        }
+    }
+    Ok(())
+}
+
+fn dialect() -> impl Strategy<Value = Dialect> {
+    select(vec![Dialect::Extended, Dialect::Legacy])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn a_life_goes_forward_and_ends_once(
+        dialect in dialect(),
+        limit in proptest::option::of(1u64..100_000),
+        moves in vec((0u64..20_000, any::<bool>(), event()), 1..200),
+    ) {
+        let mut life = CommandLife::new(dialect, limit.map(ms), now(ms(0)));
+        walk(&mut life, dialect, moves)?;
+    }
+
+    #[test]
+    fn so_does_one_that_was_recovered(
+        dialect in dialect(),
+        stage in select(vec![CommandStage::Queued, CommandStage::Running]),
+        moves in vec((0u64..20_000, any::<bool>(), event()), 1..200),
+    ) {
+        let mut life = CommandLife::recovered(dialect, stage, now(ms(0)));
+        walk(&mut life, dialect, moves)?;
+    }
+}
