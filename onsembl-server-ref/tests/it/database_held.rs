@@ -16,7 +16,7 @@ const INTERVAL: Duration = Duration::from_millis(400);
 const UNRECORDED: &str = "heartbeats received but not recorded";
 
 async fn world() -> World {
-    World::with(rules(400, 3000, 6000, 10_000)).await
+    World::with(rules(400, 1500, 3000, 10_000)).await
 }
 
 /// Beats each interval, and gives back what the server said meanwhile.
@@ -55,11 +55,11 @@ async fn both_sides_name_it_within_two_intervals_nobody_is_cut_and_it_heals() {
     assert_eq!((&named["status"], &named["since"]), (&healthy["status"], &healthy["since"]));
 
     // Ten more intervals, beyond every time-out: it stays so, and the age grows.
-    let during = beat_for(&mut link, 5, 20).await;
-    assert!(during.len() >= 20, "each beat is answered: {}", during.len());
+    let during = beat_for(&mut link, 5, 10).await;
+    assert!(during.len() >= 10, "each beat is answered: {}", during.len());
     let ages: Vec<u64> =
         during.iter().map(|b| b["recordingLag"]["ageMs"].as_u64().unwrap()).collect();
-    assert!(ages.is_sorted() && *ages.last().unwrap() > 7000, "{ages:?}");
+    assert!(ages.is_sorted() && *ages.last().unwrap() > 3500, "{ages:?}");
     assert!(during.iter().all(|b| b["recorded"]["sequence"] == 3), "{during:#?}");
     let still = world.agent("ann").await;
     assert!(still["because"].as_str().unwrap().contains("database busy"), "{still}");
@@ -69,8 +69,8 @@ async fn both_sides_name_it_within_two_intervals_nobody_is_cut_and_it_heals() {
     assert_eq!((ready.status, &ready.json()["ready"]), (503, &json!(false)));
 
     held.release();
-    let healed = beat_for(&mut link, 25, 3).await;
-    assert_eq!(healed.last().unwrap()["recorded"]["sequence"], 27);
+    let healed = beat_for(&mut link, 15, 3).await;
+    assert_eq!(healed.last().unwrap()["recorded"]["sequence"], 17);
     assert!(healed.last().unwrap().get("recordingLag").is_none());
     let after = world.agent("ann").await;
     assert_eq!(after["because"], "session opened");

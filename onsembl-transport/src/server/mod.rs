@@ -9,6 +9,8 @@
 
 mod events;
 mod link;
+mod perform;
+mod receive;
 mod shard;
 
 pub use events::{Admission, HelloClaim, SessionRules, ShardEvent};
