@@ -443,6 +443,8 @@ impl CommandLife {
 
     fn link_back(&mut self, same_process: bool, known: bool, now: Now, did: &mut Did) {
         self.linked = true;
+        // A legacy wrapper never says what it knows.
+        let known = known && self.dialect == Dialect::Extended;
         match (self.phase, same_process, known) {
             (Phase::Pending { .. } | Phase::Ended, _, _) => {}
             // A legacy wrapper runs whatever comes, however often. If this server is not sure that
@@ -471,7 +473,6 @@ impl CommandLife {
                 }
             }
             (Phase::Queued | Phase::Running { .. }, true, false) => {
-                // A legacy wrapper never says what it knows.
                 if self.dialect == Dialect::Extended {
                     self.end(CommandStage::Unknown, CommandCause::Forgotten, None, now, did);
                 }

@@ -193,8 +193,14 @@ impl ServerConnection {
                 lengthen(&mut away.until);
                 did.push(ServerAction::Overslept(late));
             }
-            State::Live(_, Some(challenger)) => lengthen(&mut challenger.give_up_at),
-            State::Live(_, None) | State::New | State::Gone => {}
+            State::Live(session, challenger) => {
+                let since = [&mut session.unrecorded_since, &mut session.unanswered_probe];
+                since.into_iter().flatten().for_each(lengthen);
+                if let Some(challenger) = challenger {
+                    lengthen(&mut challenger.give_up_at);
+                }
+            }
+            State::New | State::Gone => {}
         }
     }
 

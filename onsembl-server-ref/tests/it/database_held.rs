@@ -167,7 +167,7 @@ async fn a_command_that_ended_before_it_could_be_stored_is_not_run_later() {
     let error = watching.expect("ERROR").await;
     assert_eq!(error["code"], "STORAGE_UNAVAILABLE");
     assert_eq!(error["context"]["commandId"], "cmd-1");
-    assert!(error["message"].as_str().unwrap().contains("did not come back"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("the agent is gone"), "{error}");
     held.release();
     world.stored_when("SELECT status FROM commands WHERE command_id = 'cmd-1'", "unknown").await;
     world.restart().await;

@@ -60,7 +60,7 @@ async fn its_statuses_are_made_up_for_it_honestly() {
     assert!(running["because"].as_str().unwrap().contains("legacy agent"), "{running}");
 
     dashboard.send(page_command("cmd-2", &id, "second", &[])).await;
-    let over = status(&mut dashboard, "cmd-1", "unknown").await;
+    let over = status(&mut dashboard, "cmd-1", "failed").await;
     assert!(over["because"].as_str().unwrap().contains("next command"), "{over}");
     let _ = status(&mut dashboard, "cmd-2", "running").await;
     world.stored_when("SELECT status FROM commands WHERE command_id = 'cmd-1'", "unknown").await;

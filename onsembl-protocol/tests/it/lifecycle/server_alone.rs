@@ -104,15 +104,21 @@ fn a_stale_agent_that_speaks_is_online_again() {
 
 #[test]
 fn a_server_that_was_frozen_calls_nobody_timed_out() {
-    for frozen in [50, 100, 3600] {
-        let mut server = Server::in_session(Dialect::Extended);
+    for (frozen, dialect) in
+        [50, 100, 3600].into_iter().flat_map(|s| [(s, Dialect::Extended), (s, Dialect::Legacy)])
+    {
+        let mut server = Server::in_session(dialect);
+        server.records = false;
+        server.hear(1, agent_beat(1, 0));
         server.run_until(secs(10));
         server.stall_until(secs(10 + frozen));
         server.feed(ServerEvent::Wake);
         assert_eq!(server.status(), "online", "after {frozen}s");
+        assert_eq!(server.machine.presence().because.impairment, None, "after {frozen}s");
         assert_eq!(server.count(|a| matches!(a, ServerAction::Overslept(_))), 1);
-        server.run_until(secs(10 + frozen + 5));
-        server.hear(1, agent_beat(1, 0));
+        server.records = true;
+        server.run_until(secs(10 + frozen + 4));
+        server.hear(1, agent_beat(2, 1));
         assert_eq!(server.story(ms(1)), []);
     }
 }

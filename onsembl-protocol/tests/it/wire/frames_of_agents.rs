@@ -37,8 +37,8 @@ pub(super) const OURS: &[&str] = &[
 
 /// Frames that no existing agent sends, but that the existing server lists.
 pub(super) const LISTED: &[&str] = &[
-    r#"{"type":"TRACE_EVENT","id":"t","timestamp":1,"payload":{"commandId":"c","agentId":"a","traceId":"t","parentId":null,"type":"TOOL_CALL","name":"grep","content":{"toolName":"grep"},"startedAt":1762041600000}}"#,
-    r#"{"type":"INVESTIGATION_REPORT","id":"r","timestamp":1,"payload":{"commandId":"c","findings":[{"title":"x","severity":"LOW","evidence":[]}],"recommendations":[]}}"#,
+    r#"{"type":"TRACE_EVENT","id":"t","timestamp":1762041600007,"payload":{"commandId":"c","agentId":"a","traceId":"t","parentId":null,"type":"TOOL_CALL","name":"grep","content":{"toolName":"grep"},"startedAt":1762041600000}}"#,
+    r#"{"type":"INVESTIGATION_REPORT","id":"r","timestamp":1762041600008,"payload":{"commandId":"c","findings":[{"title":"x","severity":"LOW","evidence":[]}],"recommendations":[]}}"#,
 ];
 
 #[test]
