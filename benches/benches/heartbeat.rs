@@ -1,6 +1,6 @@
 //! One heartbeat through the machines of one agent, and through a supervisor of many.
 
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};

@@ -3,6 +3,14 @@
 //! Times here are real, so there is little of it and all of it is generous; exact times are the
 //! business of the core's own tests, in virtual time.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
 mod bench;
 mod commands;
 mod database;

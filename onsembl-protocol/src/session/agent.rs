@@ -197,7 +197,8 @@ impl AgentConnection {
                 did.push(AgentAction::SendHello(link));
                 self.report(AgentCause::LinkOpened, did);
             }
-            State::Joining(Joining { link: current, .. }) | State::Live(Session { link: current, .. })
+            State::Joining(Joining { link: current, .. })
+            | State::Live(Session { link: current, .. })
                 if current == link => {}
             // A dial that was given up may still succeed; its socket must not live on as an orphan
             // (field defect 14).

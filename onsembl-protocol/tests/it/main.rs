@@ -8,7 +8,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::wildcard_enum_match_arm,
-    clippy::cast_possible_truncation
+    clippy::type_complexity
 )]
 
 mod commands;

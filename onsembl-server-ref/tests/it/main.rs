@@ -3,7 +3,13 @@
 //! Everything that is sent here is text as a peer would send it, never made by our encoder, and
 //! what comes back is read as plain JSON.
 
-#![allow(missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod database_held;
 mod extended;

@@ -83,10 +83,16 @@ fn a_command_is_stored_sent_acknowledged_run_and_ended() {
     assert_eq!(life.stage(), CommandStage::Queued);
     life.at = secs(2);
     life.feed(CommandEvent::Acknowledged(CommandAckStatus::Executing));
-    assert_eq!((life.stage(), life.view().started_at), (CommandStage::Running, Some(now(secs(2)).wall)));
+    assert_eq!(
+        (life.stage(), life.view().started_at),
+        (CommandStage::Running, Some(now(secs(2)).wall))
+    );
     life.at = secs(5);
     life.complete(CommandPhase::Completed, Some(Exit::Code(0)));
-    assert_eq!((life.stage(), life.view().ended_at), (CommandStage::Completed, Some(now(secs(5)).wall)));
+    assert_eq!(
+        (life.stage(), life.view().ended_at),
+        (CommandStage::Completed, Some(now(secs(5)).wall))
+    );
     assert_eq!(life.machine.deadline(), Deadline::Never);
 }
 
@@ -97,7 +103,10 @@ fn what_the_store_does_not_take_never_goes_out() {
     assert_eq!((life.stage(), life.sendings()), (CommandStage::Failed, 0));
     let mut slow = Life::new(Dialect::Extended);
     slow.run_until(secs(30));
-    assert_eq!((slow.stage(), slow.view().because), (CommandStage::Failed, CommandCause::NotStored));
+    assert_eq!(
+        (slow.stage(), slow.view().because),
+        (CommandStage::Failed, CommandCause::NotStored)
+    );
     assert_eq!(slow.feed(CommandEvent::Stored), [], "too late");
 }
 
@@ -106,7 +115,10 @@ fn a_command_that_is_not_acknowledged_is_sent_again_and_given_up_in_the_end() {
     let mut life = Life::sent(Dialect::Extended);
     life.run_until(secs(600));
     assert_eq!(life.sendings(), 6);
-    assert_eq!((life.stage(), life.view().because), (CommandStage::Unknown, CommandCause::NeverAcknowledged));
+    assert_eq!(
+        (life.stage(), life.view().because),
+        (CommandStage::Unknown, CommandCause::NeverAcknowledged)
+    );
     let mut acknowledged = Life::sent(Dialect::Extended);
     acknowledged.run_until(secs(15));
     acknowledged.feed(CommandEvent::Acknowledged(CommandAckStatus::Queued));
@@ -162,7 +174,10 @@ fn an_end_is_final() {
 fn a_cancel_is_repeated_until_the_agent_says_that_the_process_is_gone() {
     let mut life = Life::running();
     life.feed(CommandEvent::Cancel { force: false });
-    assert_eq!((life.stage(), life.view().because), (CommandStage::Running, CommandCause::CancelSent));
+    assert_eq!(
+        (life.stage(), life.view().because),
+        (CommandStage::Running, CommandCause::CancelSent)
+    );
     life.run_until(secs(21));
     assert_eq!(life.cancels(), 5, "at once and each five seconds");
     life.complete(CommandPhase::Cancelled, Some(Exit::Signal(15)));
@@ -198,7 +213,10 @@ fn a_time_limit_that_the_agent_overruns_is_cancelled_by_force() {
     life.run_until(secs(64));
     assert_eq!(life.cancels(), 0, "the agent itself ends it at 60 s");
     life.run_until(secs(65));
-    assert_eq!(life.log.iter().filter(|a| **a == CommandAction::SendCancel { force: true }).count(), 1);
+    assert_eq!(
+        life.log.iter().filter(|a| **a == CommandAction::SendCancel { force: true }).count(),
+        1
+    );
     assert_eq!(life.stage(), CommandStage::Running, "until the agent confirms");
 }
 
@@ -206,10 +224,16 @@ fn a_time_limit_that_the_agent_overruns_is_cancelled_by_force() {
 fn a_lost_link_ends_nothing() {
     let mut life = Life::running();
     life.feed(CommandEvent::LinkLost);
-    assert_eq!((life.stage(), life.view().because), (CommandStage::Running, CommandCause::LinkLost));
+    assert_eq!(
+        (life.stage(), life.view().because),
+        (CommandStage::Running, CommandCause::LinkLost)
+    );
     life.run_until(secs(40));
     life.feed(CommandEvent::LinkBack { same_process: true, known: true });
-    assert_eq!((life.stage(), life.view().because), (CommandStage::Running, CommandCause::LinkBack));
+    assert_eq!(
+        (life.stage(), life.view().because),
+        (CommandStage::Running, CommandCause::LinkBack)
+    );
     life.complete(CommandPhase::Completed, Some(Exit::Code(0)));
     assert_eq!(life.stage(), CommandStage::Completed);
 }
@@ -243,7 +267,10 @@ fn a_request_that_the_same_process_never_got_is_sent_again() {
 #[test]
 fn a_legacy_agent_gets_a_command_exactly_once() {
     let mut life = Life::sent(Dialect::Legacy);
-    assert_eq!((life.stage(), life.view().because), (CommandStage::Running, CommandCause::SentToLegacy));
+    assert_eq!(
+        (life.stage(), life.view().because),
+        (CommandStage::Running, CommandCause::SentToLegacy)
+    );
     life.feed(CommandEvent::LinkLost);
     life.feed(CommandEvent::LinkBack { same_process: true, known: false });
     life.run_until(secs(60));
@@ -273,7 +300,10 @@ fn a_legacy_command_whose_server_crashed_is_not_sent_again() {
 fn the_end_of_a_legacy_command_is_unknown_when_it_moves_on_or_falls_silent() {
     let mut next = Life::sent(Dialect::Legacy);
     next.feed(CommandEvent::NextCommand);
-    assert_eq!((next.stage(), next.view().because), (CommandStage::Unknown, CommandCause::LegacyMovedOn));
+    assert_eq!(
+        (next.stage(), next.view().because),
+        (CommandStage::Unknown, CommandCause::LegacyMovedOn)
+    );
     let mut idle = Life::of(CommandLife::new(Dialect::Legacy, None, now(secs(0))));
     idle.feed(CommandEvent::Stored);
     idle.run_until(secs(300));
@@ -281,7 +311,10 @@ fn the_end_of_a_legacy_command_is_unknown_when_it_moves_on_or_falls_silent() {
     idle.run_until(secs(899));
     assert_eq!(idle.stage(), CommandStage::Running);
     idle.run_until(secs(900));
-    assert_eq!((idle.stage(), idle.view().because), (CommandStage::Unknown, CommandCause::LegacyIdle));
+    assert_eq!(
+        (idle.stage(), idle.view().because),
+        (CommandStage::Unknown, CommandCause::LegacyIdle)
+    );
     let mut ours = Life::running();
     ours.feed(CommandEvent::NextCommand);
     assert_eq!(ours.stage(), CommandStage::Running);

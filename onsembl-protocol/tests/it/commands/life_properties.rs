@@ -61,9 +61,7 @@ fn walk(
     let fresh = life.view().status == CommandStage::Pending;
     for (gap, to_deadline, event) in moves {
         at = match life.deadline() {
-            Deadline::At(due) if to_deadline => {
-                at.max(due.since_origin().as_millis() as u64 + 1)
-            }
+            Deadline::At(due) if to_deadline => at.max(due.since_origin().as_millis() as u64 + 1),
             Deadline::At(_) | Deadline::Never => at + gap,
         };
         let before: CommandView = life.view();

@@ -34,7 +34,8 @@ fn states() -> Vec<(&'static str, Agent)> {
     let mut lost = after(5, TERMS);
     lost.lose(CloseReason::broken(Breakage::Reset));
     let mut asked = started();
-    asked.feed(AgentEvent::DialFailed(LinkId(1), DialFailure::Busy { retry_after: Some(secs(60)) }));
+    asked
+        .feed(AgentEvent::DialFailed(LinkId(1), DialFailure::Busy { retry_after: Some(secs(60)) }));
     let mut closed = after(5, TERMS);
     closed.feed(AgentEvent::Stop);
     vec![
@@ -141,8 +142,16 @@ fn the_table_of_the_agent() {
         }
         table += "\n";
     }
-    let all =
-        ["idle", "connecting", "joining", "connected", "stale", "timed-out", "reconnecting", "closed"];
+    let all = [
+        "idle",
+        "connecting",
+        "joining",
+        "connected",
+        "stale",
+        "timed-out",
+        "reconnecting",
+        "closed",
+    ];
     assert_eq!(statuses, all.into(), "a status has no representative");
     insta::assert_snapshot!(table);
 }

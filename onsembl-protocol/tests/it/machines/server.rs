@@ -5,9 +5,7 @@ use crate::lifecycle::solo::{Server, agent_beat, peer_closed, peer_code};
 use crate::support::{now, secs};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId};
-use onsembl_protocol::session::{
-    Claimant, Dialect, ServerEvent, ServerInbound, StoreTrouble,
-};
+use onsembl_protocol::session::{Claimant, Dialect, ServerEvent, ServerInbound, StoreTrouble};
 use onsembl_protocol::time::{Deadline, Now};
 use std::collections::BTreeSet;
 
