@@ -6,13 +6,13 @@ use super::words;
 use crate::board::{Board, CommandEntry, Content, Revision};
 use crate::output_log::{Cursor, Fetch, LogChunk};
 use onsembl_protocol::command::{watches_agent, watches_command, watches_output};
-use onsembl_protocol::id::{AgentId, CommandId, PresenceVersion, ServerInstanceId};
+use onsembl_protocol::id::{AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId};
 use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::ServerToDashboard;
 use onsembl_protocol::wire::payload::{
-    DashboardConnected, DashboardExtensions, Feature, OutputContent, StreamContent, Subscriptions,
-    TerminalStream,
+    Ack, DashboardConnected, DashboardExtensions, Feature, OutputContent, StreamContent,
+    Subscriptions, TerminalStream,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -87,8 +87,8 @@ impl Feed {
         feed
     }
 
-    /// The answer to the hello: the agents there are, then how each is.
-    pub(super) fn greet(&mut self, now: WallTime) {
+    /// The answer to the hello: the agents there are, then how each is, then its acknowledgement.
+    pub(super) fn greet(&mut self, hello: Option<MessageId>, now: WallTime) {
         let board = Arc::clone(&self.board);
         let content = board.look();
         let watched: Vec<_> = content
@@ -104,6 +104,13 @@ impl Feed {
             self.ready.push_back(ServerToDashboard::AgentStatus(status));
             let _ = self.agents.insert(id.clone(), (agent.presence.version, agent.presence.status));
         }
+        self.ready.push_back(ServerToDashboard::Ack(self.acknowledgement(hello)));
+    }
+
+    /// Says what is subscribed now.
+    pub(super) fn acknowledgement(&self, message_id: Option<MessageId>) -> Ack {
+        let subscriptions = Some(self.subscriptions.clone());
+        Ack { message_id, success: true, subscriptions, ..Ack::default() }
     }
 
     /// Says the status of each watched agent again.

@@ -33,8 +33,9 @@ use tracing::{debug, info, warn};
 /// Frames that may wait for this task.
 const INBOX: usize = 32;
 /// At most 16 pieces of output, of 32 KiB each before encoding, wait for a dashboard that does not
-/// read.
-const PUMP: PumpConfig = PumpConfig { data_queue: 16, ..PumpConfig::DEFAULT };
+/// read. The answers to all its requests may come at one moment, and pongs beside them.
+const PUMP: PumpConfig =
+    PumpConfig { data_queue: 16, control_queue: 4 * MOST_PENDING, ..PumpConfig::DEFAULT };
 /// Requests of one dashboard that may be under way.
 const MOST_PENDING: usize = 64;
 /// How long changes of agents are gathered before they are told.
@@ -192,21 +193,14 @@ impl Session {
         let instance = self.dashboard.instance.clone();
         let extensions = init.extensions.as_ref();
         let mut feed = Feed::new(board, instance, init.subscriptions, extensions);
-        feed.greet(self.clock.now().wall);
-        let ack = Ack {
-            message_id: hello,
-            success: true,
-            subscriptions: Some(feed.subscriptions.clone()),
-            ..Ack::default()
-        };
-        let mut greeted = Some(ack);
+        feed.greet(hello, self.clock.now().wall);
         let mut machine = DashboardConnection::new(self.clock.now());
         let mut deadline = machine.deadline();
         let mut gather: Option<tokio::time::Instant> = None;
         let mut reading = false;
         let stop = self.dashboard.stop.clone();
         loop {
-            let full = self.feed_link(&mut feed, &mut reading, &mut greeted);
+            let full = self.feed_link(&mut feed, &mut reading);
             tokio::select! {
                 biased;
                 event = self.inbox.recv() => {
@@ -263,12 +257,7 @@ impl Session {
     }
 
     /// Says what there is to say while the link has room. Whether it was the room that ended it.
-    fn feed_link(
-        &mut self,
-        feed: &mut Feed,
-        reading: &mut bool,
-        greeted: &mut Option<Ack>,
-    ) -> bool {
+    fn feed_link(&mut self, feed: &mut Feed, reading: &mut bool) -> bool {
         loop {
             if !self.handle.has_room() {
                 return true;
@@ -288,10 +277,7 @@ impl Session {
                     }
                     return false;
                 }
-                Next::Nothing => match greeted.take() {
-                    Some(ack) => ServerToDashboard::Ack(ack),
-                    None => return false,
-                },
+                Next::Nothing => return false,
             };
             let (_, frame) = self.envelopes.frame(&message, self.clock.now().wall);
             match self.handle.try_data(frame) {
@@ -357,8 +343,7 @@ impl Session {
         match message {
             DashboardToServer::Init(init) => {
                 feed.subscriptions = init.subscriptions;
-                feed.greet(self.clock.now().wall);
-                self.acknowledge(id, feed);
+                feed.greet(id, self.clock.now().wall);
             }
             DashboardToServer::Subscribe(what) => {
                 what.apply_to(&mut feed.subscriptions);
@@ -451,13 +436,7 @@ impl Session {
     }
 
     fn acknowledge(&mut self, id: Option<MessageId>, feed: &Feed) {
-        let ack = Ack {
-            message_id: id,
-            success: true,
-            subscriptions: Some(feed.subscriptions.clone()),
-            ..Ack::default()
-        };
-        self.say(&ServerToDashboard::Ack(ack));
+        self.say(&ServerToDashboard::Ack(feed.acknowledgement(id)));
     }
 
     fn pong(&mut self, ping: Ping) {

@@ -44,7 +44,7 @@ impl Bystander {
         Self { stop, task }
     }
 
-    async fn is_well(self, world: &World) {
+    async fn stay_well(self, world: &World) {
         let shown = world.agent("good").await;
         assert_eq!(
             (&shown["status"], &shown["because"]),
@@ -73,7 +73,7 @@ async fn a_thousand_sockets_without_a_token_are_refused() {
     });
     let statuses = futures::future::join_all(refused).await;
     assert!(statuses.iter().all(|status| *status == 401));
-    good.is_well(&world).await;
+    good.stay_well(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,7 +108,7 @@ async fn a_thousand_that_never_say_hello_are_sent_away() {
         assert!(*after >= Duration::from_secs(9) && *after < Duration::from_secs(15), "{after:?}");
     }
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    good.is_well(&world).await;
+    good.stay_well(&world).await;
     world.hub_when("greeting", 0).await;
     assert!(world.agents("eve").await.is_empty());
 }
@@ -149,7 +149,7 @@ async fn a_request_that_drips_is_cut_after_ten_seconds() {
             "{begin:?}: {after:?}"
         );
     }
-    good.is_well(&world).await;
+    good.stay_well(&world).await;
 }
 
 #[tokio::test]

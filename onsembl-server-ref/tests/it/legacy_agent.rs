@@ -2,7 +2,7 @@
 
 use crate::fixture::{World, fast};
 use crate::frames::{named_wrapper_hello, wrapper_hello, wrapper_output, wrapper_pong};
-use crate::peer::{Ended, Peer};
+use crate::peer::{Ended, Peer, Request};
 use onsembl_server_ref::auth::TokenKind;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -228,4 +228,16 @@ async fn an_agent_that_was_deleted_stays_away() {
     assert_eq!(again.expect("ERROR").await["code"], "FORBIDDEN");
     assert_eq!(again.ended().await.code(), 4202);
     assert!(world.agents("ann").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_deleted_agent_that_names_itself_at_the_door_is_refused_there() {
+    let world = World::start().await;
+    let (_link, id) = wrapper(&world, "ann", OWN_ID).await;
+    assert_eq!(world.delete(&format!("/api/agents/{id}"), "ann").await.status, 204);
+    for (user, status) in [("ann", 403), ("bob", 101)] {
+        let token = world.token(user, TokenKind::Agent);
+        let door = Request::upgrade(&format!("/ws/agent?agentId={id}")).bearer(Some(&token));
+        assert_eq!(door.send(world.address()).await.status, status, "{user}");
+    }
 }

@@ -11,6 +11,7 @@
     reason = "tests"
 )]
 
+mod bursts;
 mod database_held;
 mod extended;
 mod extended_work;
@@ -23,6 +24,7 @@ mod legacy_agent;
 mod legacy_dashboard;
 mod legacy_streams;
 mod legacy_work;
+mod memory;
 mod peer;
 mod restart;
 mod tokens;

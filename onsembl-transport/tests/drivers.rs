@@ -1,0 +1,13 @@
+//! The drivers of both ends against each other, over links inside the process and in virtual time:
+//! what the machines decide is what happens, when it is said to.
+
+#[path = "drivers/agent.rs"]
+mod agent;
+#[path = "drivers/cases.rs"]
+mod cases;
+#[path = "drivers/cases_of_links.rs"]
+mod cases_of_links;
+#[path = "drivers/raw.rs"]
+mod raw;
+#[path = "drivers/server.rs"]
+mod server;
