@@ -407,3 +407,6 @@ impl Commands {
         self.notes.entry(id.clone()).or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,7 +49,15 @@ async fn the_report_waits_until_all_output_is_stored() {
         peer.send(ServerToAgent::Ping(Ping { timestamp: Some(1.0), sequence: None })).await;
         assert!(matches!(peer.next().await, AgentToServer::Pong(_)));
     }
-    peer.store(&output).await;
+    // What acknowledges something else confirms no report that was not sent.
+    peer.confirm("c").await;
+    drop(peer);
+    let mut peer = server.session().await;
+    assert_eq!(peer.hello.extensions.clone().unwrap().commands, [CommandId::new("c")]);
+    assert_eq!(peer.acknowledged().await.command_id, CommandId::new("c"));
+    let again = peer.output().await;
+    assert_eq!(again, output);
+    peer.store(&again).await;
     assert_eq!(peer.complete().await.status, CommandPhase::Completed);
     agent.leave(&mut peer).await;
 }

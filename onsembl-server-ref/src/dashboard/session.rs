@@ -459,11 +459,12 @@ impl Session {
             Err(error) => {
                 self.dashboard.counters.count("undecodable");
                 debug!(peer = %self.peer, %error, "a dashboard sent what cannot be decoded");
-                let reply = ErrorReply::new(ErrorCode::InvalidMessage, error.to_string())
-                    .about(error.message_id)
-                    .for_command(error.command_id);
-                self.say(&ServerToDashboard::Error(reply));
-                if !self.quota.allow(&limits, self.clock.now().monotonic) {
+                if self.quota.allow(&limits, self.clock.now().monotonic) {
+                    let reply = ErrorReply::new(ErrorCode::InvalidMessage, error.to_string())
+                        .about(error.message_id)
+                        .for_command(error.command_id);
+                    self.say(&ServerToDashboard::Error(reply));
+                } else {
                     self.handle.close(CloseCause::TooManyUndecodable);
                 }
                 None

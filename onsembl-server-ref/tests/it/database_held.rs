@@ -170,7 +170,7 @@ async fn a_command_that_ended_before_it_could_be_stored_is_not_run_later() {
     assert!(error["message"].as_str().unwrap().contains("the agent is gone"), "{error}");
     held.release();
     world.stored_when("SELECT status FROM commands WHERE command_id = 'cmd-1'", "unknown").await;
-    world.restart().await;
+    world.restart_heard_by(&mut [&mut watching]).await;
     let (mut link, _) = agent(&world, "ann", "key-1", "run-1").await;
     assert!(link.all_until_pong().await.iter().all(|m| m["type"] == "SERVER_HEARTBEAT"));
 }

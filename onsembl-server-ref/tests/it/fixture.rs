@@ -69,6 +69,12 @@ impl World {
         self.boot().await;
     }
 
+    /// The same, while these peers listen: those that do not cost the server its patience.
+    pub(crate) async fn restart_heard_by(&mut self, peers: &mut [&mut Peer]) {
+        let heard = futures::future::join_all(peers.iter_mut().map(|peer| peer.ended()));
+        let _ = tokio::join!(self.restart(), heard);
+    }
+
     pub(crate) async fn stop(&mut self) {
         self.server.take().unwrap().stop().await;
     }

@@ -77,9 +77,16 @@ async fn a_thousand_sockets_without_a_token_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_that_never_say_hello_are_sent_away() {
+async fn a_thousand_that_never_say_hello_and_some_that_drip_end_by_a_deadline() {
     let world = World::with(rules(1000, 4000, 8000, 8000)).await;
     let good = Bystander::start(&world).await;
+    tokio::join!(never_say_hello(&world), drip(&world));
+    good.stay_well(&world).await;
+    world.hub_when("greeting", 0).await;
+    assert!(world.agents("eve").await.is_empty());
+}
+
+async fn never_say_hello(world: &World) {
     let agent = world.token("eve", TokenKind::Agent);
     let dashboard = world.token("eve", TokenKind::Dashboard);
     let address = world.address();
@@ -108,15 +115,10 @@ async fn a_thousand_that_never_say_hello_are_sent_away() {
         assert!(*after >= Duration::from_secs(9) && *after < Duration::from_secs(15), "{after:?}");
     }
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
-    good.stay_well(&world).await;
-    world.hub_when("greeting", 0).await;
-    assert!(world.agents("eve").await.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_drips_is_cut_after_ten_seconds() {
-    let world = World::start().await;
-    let good = Bystander::start(&world).await;
+/// Requests that are begun and never ended, or never even begun.
+async fn drip(world: &World) {
     let drips = ["", "GET /ws/agent HTTP/1.1\r\nHost: x\r\n", "G"];
     let cut = drips.map(|begin| {
         let address = world.address();
@@ -149,7 +151,6 @@ async fn a_request_that_drips_is_cut_after_ten_seconds() {
             "{begin:?}: {after:?}"
         );
     }
-    good.stay_well(&world).await;
 }
 
 #[tokio::test]

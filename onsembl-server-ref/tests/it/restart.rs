@@ -22,7 +22,7 @@ async fn its_agents_are_awaited_and_come_back_as_themselves() {
     link.send(beat(1, 1)).await;
     let _ = link.expect_that("SERVER_HEARTBEAT", |b| b["recorded"]["sequence"] == 1).await;
     let before = world.agent("ann").await;
-    world.restart().await;
+    world.restart_heard_by(&mut [&mut link]).await;
     let away = world.agent("ann").await;
     assert_eq!(away["status"], "reconnecting");
     assert_eq!(away["because"], "server restarted");
@@ -41,11 +41,12 @@ async fn its_agents_are_awaited_and_come_back_as_themselves() {
 #[tokio::test]
 async fn a_wrapper_comes_back_by_the_id_it_was_taught_and_by_its_own() {
     let mut world = World::start().await;
-    let (_first, id) = wrapper(&world, "ann", "mock-1").await;
+    let (mut link, id) = wrapper(&world, "ann", "mock-1").await;
     for name in [id.as_str(), "mock-1"] {
-        world.restart().await;
+        world.restart_heard_by(&mut [&mut link]).await;
         assert_eq!(world.agent("ann").await["status"], "reconnecting");
-        let (_link, again) = wrapper(&world, "ann", name).await;
+        let again;
+        (link, again) = wrapper(&world, "ann", name).await;
         assert_eq!(again, id);
         let _ = world.agent_is("ann", "online").await;
     }
@@ -54,8 +55,8 @@ async fn a_wrapper_comes_back_by_the_id_it_was_taught_and_by_its_own() {
 #[tokio::test]
 async fn who_does_not_come_back_is_offline_after_the_resume_window_and_stays_so() {
     let mut world = World::with(rules(200, 500, 1000, 700)).await;
-    let (_link, _) = agent(&world, "ann", "key-1", "run-1").await;
-    world.restart().await;
+    let (mut link, _) = agent(&world, "ann", "key-1", "run-1").await;
+    world.restart_heard_by(&mut [&mut link]).await;
     let restarted = Instant::now();
     assert_eq!(world.agent("ann").await["status"], "reconnecting");
     let gone = world.agent_is("ann", "offline").await;
@@ -83,7 +84,7 @@ async fn a_running_command_goes_on_and_its_end_is_heard() {
     };
     link.send(chunk(1, 0, "before\n")).await;
     let _ = link.expect("OUTPUT_ACK").await;
-    world.restart().await;
+    world.restart_heard_by(&mut [&mut link, &mut watching]).await;
 
     let mut watching = world.dashboard_link("ann").await;
     watching.send(dashboard_hello("ann")).await;
@@ -114,7 +115,7 @@ async fn a_command_that_was_not_acknowledged_is_sent_to_the_same_process_again()
     watching.send(extended_dashboard_hello()).await;
     watching.send(page_command("cmd-1", &id, "work", &[])).await;
     let _ = link.expect("COMMAND_REQUEST").await;
-    world.restart().await;
+    world.restart_heard_by(&mut [&mut link, &mut watching]).await;
     let (mut link, _) = agent(&world, "ann", "key-1", "run-1").await;
     assert_eq!(link.expect("COMMAND_REQUEST").await["commandId"], "cmd-1");
 }

@@ -128,13 +128,13 @@ impl<A> Shard<A> {
         let Some(entry) = self.links.get_mut(&link) else { return };
         let in_greeting = matches!(entry.stage, Stage::Greeting { .. });
         let allowed = entry.quota.allow(&self.limits, now);
+        if !allowed {
+            return self.close(link, CloseCause::TooManyUndecodable);
+        }
         let reply = ErrorReply::new(ErrorCode::InvalidMessage, error.to_string())
             .about(error.message_id.clone())
             .for_command(error.command_id.clone());
         self.send_to(link, &ServerToAgent::Error(reply));
-        if !allowed {
-            self.close(link, CloseCause::TooManyUndecodable);
-        }
         if in_greeting {
             self.greet(link, GreetingEvent::Other);
         } else {

@@ -1,13 +1,14 @@
 //! Two drivers that keep to the protocol, and what the network does to them.
 
 use super::agent::{Agent, Order as Do};
-use super::raw::Raw;
+use super::raw::{self, types};
 use super::server::{Order, Server};
 use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::id::CommandId;
 use onsembl_protocol::liveness::Impairment;
 use onsembl_protocol::session::{AgentCause, DialFailure, ServerConfig};
 use onsembl_protocol::wire::AgentToServer;
-use onsembl_protocol::wire::payload::Opaque;
+use onsembl_protocol::wire::payload::{CommandAck, CommandAckStatus};
 use onsembl_transport::agent::AgentNotice;
 use onsembl_transport::server::ShardEvent;
 use onsembl_transport::{Dialer, Listener, memory};
@@ -97,6 +98,7 @@ async fn a_frozen_cable_is_stale_and_timed_out_on_both_sides_when_it_is_said_to_
 #[tokio::test(start_paused = true)]
 async fn a_cable_that_thaws_in_time_costs_nothing() {
     let (agent, server) = in_session().await;
+    sleep(secs(5)).await;
     let (a, s) = (agent.now(), server.now());
     server.dialer.cable().unwrap().freeze_both();
     sleep(secs(80)).await;
@@ -182,55 +184,56 @@ async fn a_store_that_hangs_is_named_on_both_sides_and_cuts_nobody() {
 async fn what_the_owner_sends_arrives_in_order() {
     let (agent, server) = in_session().await;
     for n in 0..50 {
-        let message = AgentToServer::Trace(Opaque(serde_json::json!({ "n": n })));
+        let message = AgentToServer::CommandAck(CommandAck {
+            command_id: CommandId::new(n.to_string()),
+            agent_id: None,
+            status: CommandAckStatus::Received,
+            queue_position: None,
+        });
         agent.order(Do::Send(Box::new(message)));
     }
     sleep(secs(1)).await;
-    let got: Vec<i64> = server
+    let got: Vec<String> = server
         .events()
         .into_iter()
         .filter_map(|(_, event)| match event {
             ShardEvent::Message { message, .. } => match *message {
-                AgentToServer::Trace(Opaque(value)) => value["n"].as_i64(),
+                AgentToServer::CommandAck(ack) => Some(ack.command_id.to_string()),
                 _ => None,
             },
             _ => None,
         })
         .collect();
-    assert_eq!(got, (0..50).collect::<Vec<i64>>());
+    assert_eq!(got, (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_with_the_habits_of_the_existing_one_gets_only_what_it_understands() {
     let (dialer, mut listener) = memory::network(64);
     let agent = Agent::start(dialer, "i-1");
-    let mut server = Raw(listener.accept().await.unwrap());
-    let hello = server.expect("AGENT_CONNECT").await;
-    assert_eq!(hello["payload"]["agentId"], "k");
-    server
-        .say(&format!(
-            r#"{{"type":"ACK","id":"msg-1","timestamp":1762041600010,"payload":{{"messageId":{},"success":true,"connectionId":"agent-1","agentId":"9c5b94b1-35ad-49bb-b118-8e8fc24abf80","authenticated":true}}}}"#,
-            hello["id"]
-        ))
-        .await;
-    for n in 0..20 {
+    let mut server = raw::server(listener.accept().await.unwrap());
+    let (hello, claimed) = server.hello().await;
+    assert_eq!(claimed, "k");
+    let taught = "9c5b94b1-35ad-49bb-b118-8e8fc24abf80";
+    server.accept(&hello, taught).await;
+    for n in 0..20u32 {
+        let sent = 1_762_041_630_000.0 + f64::from(n);
         let ping = format!(
-            r#"{{"type":"PING","id":"p","timestamp":1762041600010,"payload":{{"timestamp":{}}}}}"#,
-            1_762_041_630_000u64 + n
+            r#"{{"type":"PING","id":"p","timestamp":1762041600010,"payload":{{"timestamp":{sent}}}}}"#
         );
         server.say(&ping).await;
         let (texts, ended) = server.gather(secs(30)).await;
-        assert_eq!((super::raw::types(&texts), ended), (vec!["PONG"], None));
-        assert_eq!(texts[0]["payload"]["timestamp"], 1_762_041_630_000u64 + n);
+        assert_eq!((types(&texts), ended), (vec!["PONG"], None));
+        let AgentToServer::Pong(pong) = &texts[0] else { panic!() };
+        assert_eq!(pong.timestamp, Some(sent));
     }
     assert_eq!(agent.story(secs(0)), ["connecting", "joining", "connected"]);
 
     // A close without a code is a reason to come back, under the id that was taught.
     let from = agent.now();
     drop(server);
-    let mut server = Raw(listener.accept().await.unwrap());
-    let hello = server.expect("AGENT_CONNECT").await;
-    assert_eq!(hello["payload"]["agentId"], "9c5b94b1-35ad-49bb-b118-8e8fc24abf80");
+    let mut server = raw::server(listener.accept().await.unwrap());
+    assert_eq!(server.hello().await.1, taught);
     assert!(agent.now() - from <= secs(1));
 }
 
@@ -238,7 +241,7 @@ async fn a_server_with_the_habits_of_the_existing_one_gets_only_what_it_understa
 async fn the_same_process_that_comes_twice_takes_over_its_own_link() {
     let (agent, server) = in_session().await;
     let (a, s) = (agent.now(), server.now());
-    let mut twin = Raw(server.dialer.dial().await.unwrap());
+    let mut twin = raw::agent(server.dialer.dial().await.unwrap());
     twin.hello("i-1").await;
     twin.expect("ACK").await;
     sleep(secs(5)).await;

@@ -1,12 +1,14 @@
 //! Peers that do not keep to the protocol, against the shard and against the agent's driver.
 
 use super::agent::Agent;
-use super::raw::{Raw, types};
+use super::raw::{self, Raw, types};
 use super::server::{BINARY, Order, Server, with_binary};
 use async_trait::async_trait;
 use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::id::{CommandId, MessageId};
 use onsembl_protocol::session::ServerConfig;
-use onsembl_protocol::wire::{AgentToServer, MessageSet};
+use onsembl_protocol::wire::payload::{CommandPhase, ErrorCode};
+use onsembl_protocol::wire::{AgentToServer, MessageSet, ServerToAgent};
 use onsembl_transport::memory::MemoryDialer;
 use onsembl_transport::server::ShardEvent;
 use onsembl_transport::{DialError, Dialer, Link, Listener, memory};
@@ -23,8 +25,8 @@ fn output(n: u64) -> String {
     format!("{OUTPUT}{n}}}}}")
 }
 
-async fn raw(server: &Server) -> Raw {
-    Raw(server.dialer.dial().await.unwrap())
+async fn dial(server: &Server) -> Raw<ServerToAgent> {
+    raw::agent(server.dialer.dial().await.unwrap())
 }
 
 /// Output that the owner was told of, by number; and when the session began, among it all.
@@ -46,7 +48,7 @@ fn told(server: &Server) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn frames_before_the_hello_have_no_effect() {
     let server = Server::start(ServerConfig::DEFAULT);
-    let mut peer = raw(&server).await;
+    let mut peer = dial(&server).await;
     for text in [
         output(1).as_str(),
         r#"{"type":"AGENT_HEARTBEAT","id":"b","payload":{"sequence":1}}"#,
@@ -68,11 +70,11 @@ async fn frames_before_the_hello_have_no_effect() {
 #[tokio::test(start_paused = true)]
 async fn a_link_without_a_hello_is_closed_after_ten_seconds() {
     let server = Server::start(ServerConfig::DEFAULT);
-    let mut peer = raw(&server).await;
+    let mut peer = dial(&server).await;
     let (texts, ended) = peer.gather(Duration::from_millis(9_999)).await;
     assert_eq!((texts.len(), ended), (0, None));
-    let error = peer.expect("ERROR").await;
-    assert_eq!(error["payload"]["code"], "AUTH_TIMEOUT");
+    let ServerToAgent::Error(error) = peer.expect("ERROR").await else { panic!() };
+    assert_eq!(error.code, ErrorCode::AuthTimeout);
     assert_eq!(peer.next().await.unwrap_err().cause, CloseCause::HelloTimeout);
     assert!(server.now() <= Duration::from_millis(10_100), "{:?}", server.now());
     assert_eq!(server.events().len(), 0);
@@ -81,7 +83,7 @@ async fn a_link_without_a_hello_is_closed_after_ten_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_link_that_talks_instead_of_saying_hello_is_closed() {
     let server = Server::start(ServerConfig::DEFAULT);
-    let mut peer = raw(&server).await;
+    let mut peer = dial(&server).await;
     for n in 0..65 {
         peer.say(&output(n)).await;
     }
@@ -94,7 +96,7 @@ async fn a_link_that_talks_instead_of_saying_hello_is_closed() {
 async fn frames_between_hello_and_admission_are_handled_after_it_in_order() {
     let server = Server::start(ServerConfig::DEFAULT);
     server.order(Order::Admit(false));
-    let mut peer = raw(&server).await;
+    let mut peer = dial(&server).await;
     peer.hello("i").await;
     for n in 1..=40 {
         peer.say(&output(n)).await;
@@ -115,7 +117,7 @@ async fn frames_between_hello_and_admission_are_handled_after_it_in_order() {
 async fn a_store_that_admits_nobody_is_try_later() {
     let server = Server::start(ServerConfig::DEFAULT);
     server.order(Order::Admit(false));
-    let mut peer = raw(&server).await;
+    let mut peer = dial(&server).await;
     peer.hello("i").await;
     let (_, ended) = peer.gather(secs(26)).await;
     assert_eq!(ended.unwrap().cause, CloseCause::TryLater);
@@ -124,7 +126,7 @@ async fn a_store_that_admits_nobody_is_try_later() {
 #[tokio::test(start_paused = true)]
 async fn twenty_undecodable_messages_are_answered_and_one_more_closes_the_link() {
     let server = Server::start(ServerConfig::DEFAULT);
-    let mut peer = raw(&server).await;
+    let mut peer = dial(&server).await;
     peer.hello("i").await;
     peer.expect("ACK").await;
     for n in 0..20 {
@@ -134,25 +136,44 @@ async fn twenty_undecodable_messages_are_answered_and_one_more_closes_the_link()
         .await;
     }
     let (texts, ended) = peer.gather(secs(1)).await;
-    let errors: Vec<_> = texts.iter().filter(|t| t["type"] == "ERROR").collect();
+    let errors: Vec<_> = texts
+        .iter()
+        .filter_map(|text| match text {
+            ServerToAgent::Error(error) => Some(error),
+            _ => None,
+        })
+        .collect();
     assert_eq!((errors.len(), ended), (20, None));
     for (n, error) in errors.into_iter().enumerate() {
-        let payload = &error["payload"];
-        assert_eq!(payload["code"], "INVALID_MESSAGE");
-        assert_eq!(payload["originalMessageId"], format!("bad-{n}"));
-        assert_eq!(payload["context"]["commandId"], "c");
+        assert_eq!(error.code, ErrorCode::InvalidMessage);
+        assert_eq!(error.original_message_id, Some(MessageId::new(format!("bad-{n}"))));
+        assert_eq!(error.context.command_id, Some(CommandId::new("c")));
     }
     peer.say("x").await;
+    let (_, ended) = peer.gather(secs(1)).await;
+    assert_eq!(ended.unwrap().cause, CloseCause::TooManyUndecodable);
+    sleep(secs(1)).await;
+    assert_eq!(server.words(secs(0)), ["connecting", "online", "reconnecting"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_one_message_too_many_is_answered_by_the_close_alone() {
+    let server = Server::start(ServerConfig::DEFAULT);
+    let mut peer = dial(&server).await;
+    peer.hello("i").await;
+    peer.expect("ACK").await;
+    for _ in 0..21 {
+        peer.say("x").await;
+    }
     let (texts, ended) = peer.gather(secs(1)).await;
     assert_eq!(ended.unwrap().cause, CloseCause::TooManyUndecodable);
-    assert_eq!(types(&texts), [""; 0], "the close is the answer");
-    assert_eq!(server.words(secs(0)), ["connecting", "online", "reconnecting"]);
+    assert_eq!(types(&texts).iter().filter(|kind| **kind == "ERROR").count(), 20);
 }
 
 #[tokio::test(start_paused = true)]
 async fn undecodable_messages_are_a_sign_of_life_and_spread_out_they_are_borne() {
     let server = Server::start(ServerConfig::DEFAULT);
-    let mut peer = raw(&server).await;
+    let mut peer = dial(&server).await;
     peer.hello("i").await;
     peer.expect("ACK").await;
     for _ in 0..200 {
@@ -166,20 +187,21 @@ async fn undecodable_messages_are_a_sign_of_life_and_spread_out_they_are_borne()
 #[tokio::test(start_paused = true)]
 async fn a_binary_frame_closes_the_link_with_a_reason() {
     let server = Server::start(ServerConfig::DEFAULT);
-    let mut peer = raw(&server).await;
+    let mut peer = dial(&server).await;
     peer.hello("i").await;
     peer.expect("ACK").await;
     peer.say(BINARY).await;
     let (texts, ended) = peer.gather(secs(1)).await;
     assert!(types(&texts).contains(&"ERROR"));
     assert_eq!(ended.unwrap().cause, CloseCause::UnsupportedData);
+    sleep(secs(1)).await;
     assert_eq!(server.words(secs(0)).last(), Some(&"reconnecting"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn unknown_types_are_counted_and_else_ignored() {
     let server = Server::start(ServerConfig::DEFAULT);
-    let mut peer = raw(&server).await;
+    let mut peer = dial(&server).await;
     peer.hello("i").await;
     peer.expect("ACK").await;
     peer.say(r#"{"type":"TELEPORT","id":"t","payload":[1]}"#).await;
@@ -203,11 +225,11 @@ impl Dialer for BinaryDialer {
 async fn an_agent_closes_a_link_with_binary_frames_and_comes_back() {
     let (dialer, mut listener) = memory::network(8);
     let agent = Agent::start(BinaryDialer(dialer), "i");
-    let mut server = Raw(listener.accept().await.unwrap());
+    let mut server = raw::server(listener.accept().await.unwrap());
     server.expect("AGENT_CONNECT").await;
     server.say(BINARY).await;
     assert_eq!(server.next().await.unwrap_err().cause, CloseCause::UnsupportedData);
-    let mut server = Raw(listener.accept().await.unwrap());
+    let mut server = raw::server(listener.accept().await.unwrap());
     server.expect("AGENT_CONNECT").await;
     assert_eq!(
         agent.story(secs(0)),
@@ -219,20 +241,15 @@ async fn an_agent_closes_a_link_with_binary_frames_and_comes_back() {
 async fn an_agent_answers_a_request_that_it_cannot_read_with_one_failure() {
     let (dialer, mut listener) = memory::network(8);
     let agent = Agent::start(dialer, "i");
-    let mut server = Raw(listener.accept().await.unwrap());
-    let hello = server.expect("AGENT_CONNECT").await;
-    server
-        .say(&format!(
-            r#"{{"type":"ACK","id":"m","payload":{{"messageId":{},"agentId":"a"}}}}"#,
-            hello["id"]
-        ))
-        .await;
+    let mut server = raw::server(listener.accept().await.unwrap());
+    let (hello, _) = server.hello().await;
+    server.accept(&hello, "a").await;
     server.say(r#"{"type":"COMMAND_REQUEST","id":"m2","payload":{"commandId":"c-9"}}"#).await;
     server.say("garbage").await;
     let (texts, ended) = server.gather(secs(5)).await;
     assert_eq!((types(&texts), ended), (vec!["COMMAND_COMPLETE"], None));
-    assert_eq!(texts[0]["payload"]["commandId"], "c-9");
-    assert_eq!(texts[0]["payload"]["status"], "FAILED");
+    let AgentToServer::CommandComplete(end) = &texts[0] else { panic!() };
+    assert_eq!((end.command_id.as_str(), &end.status), ("c-9", &CommandPhase::Failed));
     assert_eq!(agent.story(secs(0)), ["connecting", "joining", "connected"]);
 }
 
@@ -240,7 +257,7 @@ async fn an_agent_answers_a_request_that_it_cannot_read_with_one_failure() {
 async fn a_hello_that_is_never_answered_is_said_again_on_a_new_link() {
     let (dialer, mut listener) = memory::network(8);
     let agent = Agent::start(dialer, "i");
-    let mut server = Raw(listener.accept().await.unwrap());
+    let mut server = raw::server(listener.accept().await.unwrap());
     server.expect("AGENT_CONNECT").await;
     let (_, ended) = server.gather(secs(31)).await;
     assert_eq!(ended.unwrap().cause, CloseCause::NoAnswer);

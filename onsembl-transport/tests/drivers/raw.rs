@@ -1,18 +1,30 @@
-//! A peer that writes its frames by hand, at either end of a memory link.
+//! A peer that writes its frames by hand, at either end of a memory link, and reads what `M` holds.
 
 use onsembl_protocol::close::CloseReason;
+use onsembl_protocol::id::MessageId;
+use onsembl_protocol::limits::Limits;
+use onsembl_protocol::wire::{AgentToServer, Bounded, Envelope, MessageSet, ServerToAgent, decode};
 use onsembl_transport::{Frame, Link, Received};
-use serde_json::Value;
+use std::marker::PhantomData;
 use std::time::Duration;
 use tokio::time::timeout;
 
-pub(crate) struct Raw(pub(crate) Link);
+pub(crate) struct Raw<M> {
+    link: Link,
+    reads: PhantomData<M>,
+}
 
-impl Raw {
-    pub(crate) async fn say(&mut self, text: &str) {
-        self.0.writer.send(Frame::Text(text.to_owned())).await.unwrap();
-    }
+/// Plays an agent.
+pub(crate) fn agent(link: Link) -> Raw<ServerToAgent> {
+    Raw { link, reads: PhantomData }
+}
 
+/// Plays a server.
+pub(crate) fn server(link: Link) -> Raw<AgentToServer> {
+    Raw { link, reads: PhantomData }
+}
+
+impl Raw<ServerToAgent> {
     /// A hello with extensions.
     pub(crate) async fn hello(&mut self, instance: &str) {
         self.say(&format!(
@@ -20,12 +32,38 @@ impl Raw {
         ))
         .await;
     }
+}
 
-    /// The next text, as JSON; `Err` is how the link ended.
-    pub(crate) async fn next(&mut self) -> Result<Value, CloseReason> {
+impl Raw<AgentToServer> {
+    /// Waits for the hello; its id, and the agent id that it claims.
+    pub(crate) async fn hello(&mut self) -> (MessageId, String) {
+        match self.next().await.unwrap() {
+            Envelope { id: Some(id), message: AgentToServer::Connect(hello), .. } => {
+                (id, hello.agent_id)
+            }
+            other => panic!("no hello but {other:?}"),
+        }
+    }
+
+    /// Accepts the hello as the existing server does.
+    pub(crate) async fn accept(&mut self, hello: &MessageId, agent: &str) {
+        self.say(&format!(
+            r#"{{"type":"ACK","id":"msg-1","timestamp":1762041600010,"payload":{{"messageId":"{hello}","success":true,"connectionId":"agent-1","agentId":"{agent}","authenticated":true}}}}"#
+        ))
+        .await;
+    }
+}
+
+impl<M: MessageSet + Bounded> Raw<M> {
+    pub(crate) async fn say(&mut self, text: &str) {
+        self.link.writer.send(Frame::Text(text.to_owned())).await.unwrap();
+    }
+
+    /// The next message; `Err` is how the link ended.
+    pub(crate) async fn next(&mut self) -> Result<Envelope<M>, CloseReason> {
         loop {
-            match self.0.reader.receive().await {
-                Ok(Received::Text(text)) => return Ok(serde_json::from_str(&text).unwrap()),
+            match self.link.reader.receive().await {
+                Ok(Received::Text(text)) => return Ok(decode(&text, &Limits::DEFAULT).unwrap()),
                 Ok(Received::Control) => {}
                 Ok(Received::Binary { .. }) => panic!("binary"),
                 Err(end) => return Err(end.reason),
@@ -34,32 +72,32 @@ impl Raw {
     }
 
     /// Whatever comes within `time`, and how the link ended if it did.
-    pub(crate) async fn gather(&mut self, time: Duration) -> (Vec<Value>, Option<CloseReason>) {
-        let mut texts = Vec::new();
+    pub(crate) async fn gather(&mut self, time: Duration) -> (Vec<M>, Option<CloseReason>) {
+        let mut messages = Vec::new();
         let reading = async {
             loop {
                 match self.next().await {
-                    Ok(text) => texts.push(text),
+                    Ok(envelope) => messages.push(envelope.message),
                     Err(reason) => return reason,
                 }
             }
         };
         let ended = timeout(time, reading).await.ok();
-        (texts, ended)
+        (messages, ended)
     }
 
-    /// The next text of this type.
-    pub(crate) async fn expect(&mut self, kind: &str) -> Value {
+    /// The next message of this type.
+    pub(crate) async fn expect(&mut self, kind: &str) -> M {
         loop {
-            let text = self.next().await.unwrap_or_else(|end| panic!("no {kind} but {end}"));
-            if text["type"] == kind {
-                return text;
+            let next = self.next().await.unwrap_or_else(|end| panic!("no {kind} but {end}"));
+            if next.message.kind() == kind {
+                return next.message;
             }
         }
     }
 }
 
-/// The types of some texts.
-pub(crate) fn types(texts: &[Value]) -> Vec<&str> {
-    texts.iter().map(|text| text["type"].as_str().unwrap()).collect()
+/// The types of some messages.
+pub(crate) fn types<M: MessageSet>(messages: &[M]) -> Vec<&str> {
+    messages.iter().map(MessageSet::kind).collect()
 }

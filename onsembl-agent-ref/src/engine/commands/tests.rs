@@ -1,0 +1,75 @@
+//! What happens to the output of a process when nobody takes it and the agent must end.
+
+use super::*;
+use onsembl_protocol::id::AgentId;
+use std::time::Duration;
+
+type Events = mpsc::Receiver<ProcessEvent<CommandId>>;
+
+/// Takes one event as the loop does; whether it was the end.
+async fn step(commands: &mut Commands, events: &mut Events) -> bool {
+    let event = tokio::time::timeout(Duration::from_secs(60), events.recv()).await;
+    match event.expect("waited too long for a process").unwrap() {
+        ProcessEvent::Output { key, stream, bytes } => {
+            commands.on_output(&key, stream, bytes);
+            false
+        }
+        ProcessEvent::Ended { key, exit, group_empty } => {
+            commands.on_ended(&key, exit, group_empty);
+            true
+        }
+    }
+}
+
+/// A process that writes without end, and an outbox that it has filled.
+async fn flooded() -> (Commands, Events, CommandId) {
+    let (mut commands, mut events) = Commands::new(SystemClock::new(), Counters::default());
+    let id = CommandId::new("c");
+    commands.on_request(CommandRequest::new(id.clone(), AgentId::new("a"), "exec yes"));
+    while !commands.reading_paused {
+        assert!(!step(&mut commands, &mut events).await);
+    }
+    (commands, events, id)
+}
+
+#[tokio::test]
+async fn a_stop_takes_no_more_than_the_outbox_holds_and_the_report_says_what_is_missing() {
+    let (mut commands, mut events, id) = flooded().await;
+    commands.wind_up(true);
+    while !step(&mut commands, &mut events).await {}
+    // The bound, and the chunk that reached it.
+    assert!(commands.outbox.held() <= Outbox::DEFAULT_BOUND + process::CHUNK_BYTES as u64);
+    assert!(commands.due.next() == Some(Word::Runs(id.clone())) && commands.due.is_empty());
+
+    let totals = commands.outbox.totals(&id).unwrap();
+    assert_eq!(totals.stdout_bytes.0, commands.outbox.held());
+    commands.on_stored(&OutputAck {
+        command_id: id,
+        incarnation: totals.incarnation,
+        stream_type: Stream::Stdout.into(),
+        offset: totals.stdout_bytes,
+    });
+    let Some(Word::Over(report)) = commands.next_word() else { panic!("no report") };
+    assert_eq!(report.output, Some(totals));
+    let why = report.error.unwrap();
+    assert!(why.contains("the agent was stopped") && why.contains("thrown away"), "{why}");
+}
+
+#[tokio::test]
+async fn a_cancel_is_obeyed_while_reading_waits_and_loses_nothing_that_was_written() {
+    let (mut commands, mut events, id) = flooded().await;
+    commands.on_cancel(&id, true);
+    let held = commands.outbox.held();
+    let totals = commands.outbox.totals(&id).unwrap();
+    commands.on_stored(&OutputAck {
+        command_id: id.clone(),
+        incarnation: totals.incarnation,
+        stream_type: Stream::Stdout.into(),
+        offset: ByteOffset(held),
+    });
+    assert!(!commands.reading_paused);
+    while !step(&mut commands, &mut events).await {}
+    let report = commands.held.get(&id).expect("the rest is not stored yet");
+    assert_eq!(report.output, commands.outbox.totals(&id));
+    assert!(commands.notes.get(&id).is_none_or(|notes| !notes.output_cut));
+}
