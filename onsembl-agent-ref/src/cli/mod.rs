@@ -118,8 +118,8 @@ mod tests {
         let args = ["onsembl-agent", "run", "--server", "ws://h", "--name", "n"];
         let cli = Cli::try_parse_from(args.iter().chain(&["--token", "swordfish"])).unwrap();
         assert!(!format!("{cli:?}").contains("swordfish"));
-        let both = ["--token", "swordfish", "--token-file", "f"];
-        let error = Cli::try_parse_from(args.iter().chain(&both)).unwrap_err();
+        let wrong = ["--token", "swordfish", "--what"];
+        let error = Cli::try_parse_from(args.iter().chain(&wrong)).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(!error.to_string().contains("swordfish"));
         assert_eq!(Cli::try_parse_from(args).unwrap_err().exit_code(), 2);

@@ -2,7 +2,7 @@
 
 use crate::state_dir::StateDirError;
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::session::{AgentCause, DialFailure};
+use onsembl_protocol::session::{AgentCause, DialFailure, HelloRefusal};
 use thiserror::Error;
 
 /// Why an agent cannot start or go on.
@@ -50,7 +50,8 @@ fn advice(cause: &AgentCause) -> &'static str {
             }
             _ => NEW_TOKEN,
         },
-        AgentCause::DialFailed(DialFailure::Forbidden) => NEW_TOKEN,
+        AgentCause::DialFailed(DialFailure::Forbidden)
+        | AgentCause::HelloRefused(HelloRefusal::Forbidden) => NEW_TOKEN,
         AgentCause::DialFailed(_)
         | AgentCause::Started
         | AgentCause::RetryDue
@@ -76,6 +77,7 @@ mod tests {
         let replaced = CloseReason::peer(Some(CloseCode::REPLACED));
         for (cause, why, remedy) in [
             (AgentCause::DialFailed(DialFailure::Forbidden), "HTTP 403", "new token"),
+            (AgentCause::HelloRefused(HelloRefusal::Forbidden), "refuse", "new token"),
             (AgentCause::LinkEnded(replaced), "4200", "stop one of the two"),
         ] {
             let text = AgentError::Refused { cause }.to_string();

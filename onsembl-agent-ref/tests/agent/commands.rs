@@ -4,7 +4,7 @@ use super::server::{Server, request};
 use super::{Agent, until};
 use onsembl_protocol::id::{ByteOffset, CommandId};
 use onsembl_protocol::wire::payload::{
-    CommandAckStatus, CommandPhase, ErrorCode, ErrorReply, Ping,
+    CommandAckStatus, CommandPhase, ErrorCode, ErrorReply, Ping, TerminalOutput,
 };
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use std::collections::BTreeMap;
@@ -73,21 +73,31 @@ async fn no_more_than_the_window_is_unacknowledged_and_nothing_is_lost_behind_it
     // More than the outbox holds, so that reading must pause and resume.
     peer.run("c", &format!("head -c {BYTES} /dev/zero | tr '\\0' x")).await;
     peer.acknowledged().await;
-    let (mut total, mut open) = (0, Vec::new());
-    let mut unacknowledged = 0;
-    while total < BYTES {
-        let output = peer.output().await;
+    let mut total = 0;
+    let mut last = None;
+    let mut take = |output: TerminalOutput| {
         let bytes = output.content.as_bytes();
         assert!(bytes.iter().all(|b| *b == b'x'));
         assert_eq!(output.offset, Some(ByteOffset(total as u64)));
         total += bytes.len();
-        unacknowledged += bytes.len();
-        assert!(unacknowledged < WINDOW + 32 * 1024, "{unacknowledged}");
-        open.push(output);
-        if unacknowledged >= WINDOW || total == BYTES {
-            peer.store(open.last().unwrap()).await;
-            (unacknowledged, open) = (0, Vec::new());
+        last = Some(output);
+        total
+    };
+    // No chunk is larger than half of this window, so at least half of it comes unasked; and then
+    // no more, however long nothing is acknowledged.
+    while take(peer.output().await) < WINDOW / 2 {}
+    for _ in 0..50 {
+        peer.send(ServerToAgent::Ping(Ping { timestamp: Some(1.0), sequence: None })).await;
+        while let AgentToServer::Output(output) = peer.next().await {
+            assert!(take(output) <= WINDOW);
         }
+    }
+    peer.store(&last.take().unwrap()).await;
+    while total < BYTES {
+        let output = peer.output().await;
+        assert_eq!(output.offset, Some(ByteOffset(total as u64)));
+        total += output.content.as_bytes().len();
+        peer.store(&output).await;
     }
     assert_eq!(peer.complete().await.output.unwrap().stdout_bytes, ByteOffset(BYTES as u64));
     agent.leave(&mut peer).await;

@@ -71,15 +71,15 @@ async fn it_is_probed_each_interval_and_its_pongs_are_its_recorded_heartbeats() 
     let world = World::with(fast()).await;
     let (mut link, _) = wrapper(&world, "ann", OWN_ID).await;
     let mut heartbeats = Vec::new();
-    let mut last = Instant::now();
+    let began = Instant::now();
     for _ in 0..8 {
         let ping = link.expect("PING").await;
-        assert!(last.elapsed() < Duration::from_millis(350), "{:?}", last.elapsed());
-        last = Instant::now();
         assert!(ping["timestamp"].is_i64(), "{ping}");
         link.send(wrapper_pong(&ping["timestamp"])).await;
         heartbeats.push(world.agent("ann").await["last_heartbeat"].clone());
     }
+    // The first one comes at once: seven intervals of 200 ms, and half as much for a busy machine.
+    assert!(began.elapsed() < Duration::from_millis(2100), "{:?}", began.elapsed());
     heartbeats.dedup();
     assert!(heartbeats.len() >= 6, "{heartbeats:?}");
     let agent = world.agent("ann").await;

@@ -78,6 +78,10 @@ impl Peer {
     pub(crate) async fn next_by(&mut self, by: Instant) -> Option<Result<Value, Ended>> {
         loop {
             let message = timeout_at(by, self.socket.next()).await.ok()?;
+            if let Some(Ok(Message::Close(_))) = message {
+                // The library writes its answer to the close frame only when it is driven on.
+                let _ = self.socket.flush().await;
+            }
             return Some(match message {
                 Some(Ok(Message::Text(text))) => Ok(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(Some(frame)))) => {

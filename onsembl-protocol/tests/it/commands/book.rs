@@ -147,7 +147,7 @@ fn memory_is_bounded_and_what_is_confirmed_goes_first() {
     assert!(matches!(book.on_request(&id("kept")), Decision::Report(_)), "nobody has it yet");
     assert!(matches!(book.on_request(&id(9_999)), Decision::Report(_)));
     assert_eq!(book.on_request(&id(0)), Decision::Run, "forgotten");
-    for n in 10_000..20_000 {
+    for n in 10_000..14_500 {
         let _ = book.refuse(&id(n), "no".into());
     }
     assert!(book.unconfirmed().len() <= 4096);

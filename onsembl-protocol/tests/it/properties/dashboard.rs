@@ -13,7 +13,7 @@ proptest! {
 
     #[test]
     fn the_invariants_of_a_dashboard_link_hold(
-        moves in vec((passing(), any::<bool>(), any::<u8>()), 1..500),
+        moves in vec((passing(), any::<bool>(), any::<u8>()), 1..400),
     ) {
         let mut clocks = Clocks::new();
         let mut last = clocks.now();

@@ -8,6 +8,7 @@ mod frames_to_agents;
 mod frames_to_dashboards;
 mod hostile;
 mod limits;
+mod random_sets;
 mod roundtrip;
 mod samples;
 mod strategies;

@@ -1,6 +1,6 @@
 //! What is written is read back as it was, for random messages of all four sets.
 
-use super::strategies::{from_agent, from_dashboard, to_agent, to_dashboard};
+use super::random_sets::{from_agent, from_dashboard, to_agent, to_dashboard};
 use onsembl_protocol::id::MessageId;
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::time::WallTime;

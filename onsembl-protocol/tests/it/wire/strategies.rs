@@ -1,4 +1,4 @@
-//! Random messages: every variant of the four sets, in all that their canonical form can say.
+//! Random parts of messages, in all that their canonical form can say.
 //!
 //! Left out is what the wire has no place for, by design: words of capabilities beside the flags,
 //! a priority above high, a run time that nobody measured, numbers above 2^53, times before 1973.
@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// Texts with everything that JSON must escape and with characters of every length.
-fn text() -> impl Strategy<Value = String> + Clone {
+pub(super) fn text() -> impl Strategy<Value = String> + Clone {
     prop_oneof![
         "[a-z0-9_-]{0,12}",
         "\\PC{0,12}",
@@ -38,24 +38,24 @@ fn text() -> impl Strategy<Value = String> + Clone {
     ]
 }
 
-fn id<T: From<String> + std::fmt::Debug>() -> impl Strategy<Value = T> {
+pub(super) fn id<T: From<String> + std::fmt::Debug>() -> impl Strategy<Value = T> {
     text().prop_map(T::from)
 }
 
-fn number() -> impl Strategy<Value = u64> {
+pub(super) fn number() -> impl Strategy<Value = u64> {
     prop_oneof![0u64..100, 0u64..(1 << 53)]
 }
 
 /// Eighths: exact in binary and in the digits that JSON writes.
-fn figure() -> impl Strategy<Value = f64> {
+pub(super) fn figure() -> impl Strategy<Value = f64> {
     (-(1i64 << 40)..1 << 40).prop_map(|eighths| eighths as f64 / 8.0)
 }
 
-fn time() -> impl Strategy<Value = WallTime> {
+pub(super) fn time() -> impl Strategy<Value = WallTime> {
     (100_000_000_000i64..4_000_000_000_000).prop_map(WallTime::from_unix_millis)
 }
 
-fn json_value() -> impl Strategy<Value = Value> {
+pub(super) fn json_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -71,11 +71,11 @@ fn json_value() -> impl Strategy<Value = Value> {
 }
 
 /// A payload that passes through unread is an object, or at least not `null`, which means `{}`.
-fn opaque() -> impl Strategy<Value = Opaque> {
+pub(super) fn opaque() -> impl Strategy<Value = Opaque> {
     json_value().prop_map(|value| Opaque(if value.is_null() { json!({}) } else { value }))
 }
 
-fn agent_type() -> impl Strategy<Value = AgentType> {
+pub(super) fn agent_type() -> impl Strategy<Value = AgentType> {
     prop_oneof![
         Just(AgentType::Claude),
         Just(AgentType::Gemini),
@@ -85,7 +85,7 @@ fn agent_type() -> impl Strategy<Value = AgentType> {
     ]
 }
 
-fn feature() -> impl Strategy<Value = Feature> {
+pub(super) fn feature() -> impl Strategy<Value = Feature> {
     prop_oneof![
         Just(Feature::Heartbeats),
         Just(Feature::OutputBytes),
@@ -94,7 +94,7 @@ fn feature() -> impl Strategy<Value = Feature> {
     ]
 }
 
-fn stream_type() -> impl Strategy<Value = StreamType> {
+pub(super) fn stream_type() -> impl Strategy<Value = StreamType> {
     prop_oneof![
         Just(StreamType::Stdout),
         Just(StreamType::Stderr),
@@ -103,7 +103,7 @@ fn stream_type() -> impl Strategy<Value = StreamType> {
     ]
 }
 
-fn phase() -> impl Strategy<Value = CommandPhase> {
+pub(super) fn phase() -> impl Strategy<Value = CommandPhase> {
     prop_oneof![
         Just(CommandPhase::Pending),
         Just(CommandPhase::Queued),
@@ -116,7 +116,7 @@ fn phase() -> impl Strategy<Value = CommandPhase> {
     ]
 }
 
-fn error_code() -> impl Strategy<Value = ErrorCode> {
+pub(super) fn error_code() -> impl Strategy<Value = ErrorCode> {
     prop_oneof![
         prop::sample::select(vec![
             ErrorCode::Unauthorized,
@@ -139,12 +139,12 @@ fn error_code() -> impl Strategy<Value = ErrorCode> {
     ]
 }
 
-fn selection() -> impl Strategy<Value = Selection> {
+pub(super) fn selection() -> impl Strategy<Value = Selection> {
     let ids = vec("[a-z0-9-]{1,12}", 1..4);
     prop_oneof![Just(Selection::None), Just(Selection::All), ids.prop_map(Selection::Only)]
 }
 
-fn subscriptions() -> impl Strategy<Value = Subscriptions> {
+pub(super) fn subscriptions() -> impl Strategy<Value = Subscriptions> {
     (selection(), selection(), any::<bool>(), any::<bool>()).prop_map(
         |(agents, commands, terminals, traces)| Subscriptions {
             agents,
@@ -155,7 +155,7 @@ fn subscriptions() -> impl Strategy<Value = Subscriptions> {
     )
 }
 
-fn metrics() -> impl Strategy<Value = HealthMetrics> {
+pub(super) fn metrics() -> impl Strategy<Value = HealthMetrics> {
     (of(figure()), of(figure()), of(figure()), of(number()), of(number()), of(figure())).prop_map(
         |(cpu_usage, memory_usage, uptime, commands_processed, active_commands, answer)| {
             HealthMetrics {
@@ -170,11 +170,11 @@ fn metrics() -> impl Strategy<Value = HealthMetrics> {
     )
 }
 
-fn seen() -> impl Strategy<Value = SeenBeat> {
+pub(super) fn seen() -> impl Strategy<Value = SeenBeat> {
     (number(), number()).prop_map(|(n, age_ms)| SeenBeat { sequence: BeatSequence(n), age_ms })
 }
 
-fn hello() -> impl Strategy<Value = AgentConnect> {
+pub(super) fn hello() -> impl Strategy<Value = AgentConnect> {
     let capabilities = (number(), any::<bool>(), any::<bool>()).prop_map(|(n, i, t)| {
         Capabilities { max_tokens: n, supports_interrupt: i, supports_trace: t, words: vec![] }
     });
@@ -206,14 +206,14 @@ fn hello() -> impl Strategy<Value = AgentConnect> {
         })
 }
 
-fn content() -> impl Strategy<Value = OutputContent> {
+pub(super) fn content() -> impl Strategy<Value = OutputContent> {
     prop_oneof![
         text().prop_map(OutputContent::Text),
         vec(any::<u8>(), 0..24).prop_map(OutputContent::Bytes),
     ]
 }
 
-fn output() -> impl Strategy<Value = TerminalOutput> {
+pub(super) fn output() -> impl Strategy<Value = TerminalOutput> {
     (id(), of(id::<AgentId>()), stream_type(), content(), of(number()), of(number()), of(number()))
         .prop_map(|(command_id, agent_id, stream, content, sequence, offset, incarnation)| {
             TerminalOutput {
@@ -228,7 +228,7 @@ fn output() -> impl Strategy<Value = TerminalOutput> {
         })
 }
 
-fn stream() -> impl Strategy<Value = TerminalStream> {
+pub(super) fn stream() -> impl Strategy<Value = TerminalStream> {
     let content = prop_oneof![
         content().prop_map(StreamContent::Bytes),
         vec(text(), 0..4).prop_map(StreamContent::Lines),
@@ -259,7 +259,7 @@ fn stream() -> impl Strategy<Value = TerminalStream> {
         )
 }
 
-fn complete() -> impl Strategy<Value = CommandComplete> {
+pub(super) fn complete() -> impl Strategy<Value = CommandComplete> {
     let output = (number(), number(), number()).prop_map(|(i, o, e)| OutputTotals {
         incarnation: Incarnation(i),
         stdout_bytes: ByteOffset(o),
@@ -286,7 +286,7 @@ fn complete() -> impl Strategy<Value = CommandComplete> {
         })
 }
 
-fn request() -> impl Strategy<Value = CommandRequest> {
+pub(super) fn request() -> impl Strategy<Value = CommandRequest> {
     let constraints = (of(number()), of(number())).prop_map(|(time_limit_ms, max_retries)| {
         ExecutionConstraints { time_limit_ms, max_retries }
     });
@@ -312,7 +312,7 @@ fn request() -> impl Strategy<Value = CommandRequest> {
         })
 }
 
-fn cancel() -> impl Strategy<Value = CommandCancel> {
+pub(super) fn cancel() -> impl Strategy<Value = CommandCancel> {
     (id(), of(id::<AgentId>()), of(text()), any::<bool>()).prop_map(
         |(command_id, agent_id, reason, force)| CommandCancel {
             command_id,
@@ -323,7 +323,7 @@ fn cancel() -> impl Strategy<Value = CommandCancel> {
     )
 }
 
-fn control() -> impl Strategy<Value = AgentControl> {
+pub(super) fn control() -> impl Strategy<Value = AgentControl> {
     let action = prop_oneof![
         Just(ControlAction::Stop),
         Just(ControlAction::Restart),
@@ -343,7 +343,7 @@ fn control() -> impl Strategy<Value = AgentControl> {
     )
 }
 
-fn stop() -> impl Strategy<Value = EmergencyStop> {
+pub(super) fn stop() -> impl Strategy<Value = EmergencyStop> {
     (of(text()), of(text()), of(time()), of(number()), of(number()), vec(text(), 0..4)).prop_map(
         |(reason, triggered_by, timestamp, agents_stopped, commands_cancelled, agents)| {
             EmergencyStop {
@@ -358,7 +358,7 @@ fn stop() -> impl Strategy<Value = EmergencyStop> {
     )
 }
 
-fn refresh() -> impl Strategy<Value = TokenRefresh> {
+pub(super) fn refresh() -> impl Strategy<Value = TokenRefresh> {
     (text(), of(0u64..=864_000), of(text())).prop_map(|(token, expires_in, next)| TokenRefresh {
         access_token: Secret::new(token),
         expires_in,
@@ -366,7 +366,7 @@ fn refresh() -> impl Strategy<Value = TokenRefresh> {
     })
 }
 
-fn ack() -> impl Strategy<Value = Ack> {
+pub(super) fn ack() -> impl Strategy<Value = Ack> {
     let timing = (number(), number(), number()).prop_map(|(i, s, t)| WireTiming {
         heartbeat_interval_ms: i,
         stale_after_ms: s,
@@ -413,7 +413,7 @@ fn ack() -> impl Strategy<Value = Ack> {
         })
 }
 
-fn error() -> impl Strategy<Value = ErrorReply> {
+pub(super) fn error() -> impl Strategy<Value = ErrorReply> {
     // Absent and `null` details cannot be told apart.
     let details = of(json_value().prop_filter("null means none", |v| !v.is_null()));
     (
@@ -436,241 +436,14 @@ fn error() -> impl Strategy<Value = ErrorReply> {
         })
 }
 
-fn ping() -> impl Strategy<Value = Ping> {
+pub(super) fn ping() -> impl Strategy<Value = Ping> {
     (of(figure()), of(number())).prop_map(|(timestamp, sequence)| Ping { timestamp, sequence })
 }
 
-fn pong() -> impl Strategy<Value = Pong> {
+pub(super) fn pong() -> impl Strategy<Value = Pong> {
     (of(figure()), of(figure()), of(number())).prop_map(|(timestamp, latency, sequence)| Pong {
         timestamp,
         latency,
         sequence,
     })
-}
-
-pub(super) fn unknown_kind() -> impl Strategy<Value = Box<str>> {
-    "x-[a-zA-Z_]{0,12}".prop_map(Into::into)
-}
-
-pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
-    let beat = (of(id::<AgentId>()), of(metrics()), of(number()), of(seen())).prop_map(
-        |(agent_id, health_metrics, sequence, seen)| AgentHeartbeat {
-            agent_id,
-            health_metrics,
-            sequence: sequence.map(BeatSequence),
-            seen,
-        },
-    );
-    let error_type = prop_oneof![
-        Just(AgentErrorType::Connection),
-        Just(AgentErrorType::Execution),
-        Just(AgentErrorType::Resource),
-        Just(AgentErrorType::Unspecified),
-        text().prop_map(|t| AgentErrorType::parse(&t)),
-    ];
-    let details = of(json_value().prop_filter("null means none", |v| !v.is_null()));
-    let fault = (error_type, text(), any::<bool>(), details).prop_map(
-        |(error_type, message, recoverable, details)| AgentErrorReport {
-            error_type,
-            message,
-            recoverable,
-            details,
-        },
-    );
-    let status = prop_oneof![
-        Just(CommandAckStatus::Received),
-        Just(CommandAckStatus::Queued),
-        Just(CommandAckStatus::Executing),
-        text().prop_map(|t| CommandAckStatus::parse(&t)),
-    ];
-    let command_ack = (id(), of(id::<AgentId>()), status, of(number())).prop_map(
-        |(command_id, agent_id, status, queue_position)| CommandAck {
-            command_id,
-            agent_id,
-            status,
-            queue_position,
-        },
-    );
-    prop_oneof![
-        hello().prop_map(AgentToServer::Connect),
-        beat.prop_map(AgentToServer::Heartbeat),
-        fault.prop_map(AgentToServer::Fault),
-        command_ack.prop_map(AgentToServer::CommandAck),
-        complete().prop_map(AgentToServer::CommandComplete),
-        output().prop_map(AgentToServer::Output),
-        opaque().prop_map(AgentToServer::Trace),
-        opaque().prop_map(AgentToServer::Report),
-        ping().prop_map(AgentToServer::Ping),
-        pong().prop_map(AgentToServer::Pong),
-        unknown_kind().prop_map(AgentToServer::Unknown),
-    ]
-}
-
-pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
-    let next =
-        prop_oneof![(0u64..100_000_000_000).prop_map(NextBeat::In), time().prop_map(NextBeat::At),];
-    let recorded =
-        (number(), of(time())).prop_map(|(n, at)| RecordedBeat { sequence: BeatSequence(n), at });
-    let lag = (number(), text()).prop_map(|(age_ms, why)| RecordingLag { age_ms, why });
-    let beat = (of(time()), of(next), of(number()), of(seen()), of(recorded), of(lag)).prop_map(
-        |(server_time, next_ping_expected, sequence, seen, recorded, recording_lag)| {
-            ServerHeartbeat {
-                server_time,
-                next_ping_expected,
-                sequence: sequence.map(BeatSequence),
-                seen,
-                recorded,
-                recording_lag,
-            }
-        },
-    );
-    let output_ack = (id(), number(), stream_type(), number()).prop_map(
-        |(command_id, incarnation, stream_type, offset)| OutputAck {
-            command_id,
-            incarnation: Incarnation(incarnation),
-            stream_type,
-            offset: ByteOffset(offset),
-        },
-    );
-    prop_oneof![
-        ack().prop_map(ServerToAgent::Ack),
-        error().prop_map(ServerToAgent::Error),
-        beat.prop_map(ServerToAgent::Heartbeat),
-        ping().prop_map(ServerToAgent::Ping),
-        pong().prop_map(ServerToAgent::Pong),
-        request().prop_map(ServerToAgent::CommandRequest),
-        cancel().prop_map(ServerToAgent::CommandCancel),
-        output_ack.prop_map(ServerToAgent::OutputAck),
-        control().prop_map(ServerToAgent::Control),
-        stop().prop_map(ServerToAgent::EmergencyStop),
-        refresh().prop_map(ServerToAgent::TokenRefresh),
-        unknown_kind().prop_map(ServerToAgent::Unknown),
-    ]
-}
-
-fn dashboard_extensions() -> impl Strategy<Value = DashboardExtensions> {
-    (vec(feature(), 0..4), of(id::<ServerInstanceId>()))
-        .prop_map(|(features, server_instance)| DashboardExtensions { features, server_instance })
-}
-
-pub(super) fn from_dashboard() -> impl Strategy<Value = DashboardToServer> {
-    let init = (of(id::<UserId>()), subscriptions(), of(dashboard_extensions())).prop_map(
-        |(user_id, subscriptions, extensions)| DashboardInit { user_id, subscriptions, extensions },
-    );
-    let kind = prop_oneof![
-        Just(SubscriptionKind::Agent),
-        Just(SubscriptionKind::Command),
-        Just(SubscriptionKind::Trace),
-        Just(SubscriptionKind::Terminal),
-        text().prop_map(|t| SubscriptionKind::parse(&t)),
-    ];
-    let subscription = (kind, of(text()), any::<bool>()).prop_map(|(kind, id, all)| Subscription {
-        kind,
-        id,
-        all,
-    });
-    prop_oneof![
-        init.prop_map(DashboardToServer::Init),
-        subscription.clone().prop_map(DashboardToServer::Subscribe),
-        subscription.prop_map(DashboardToServer::Unsubscribe),
-        request().prop_map(DashboardToServer::CommandRequest),
-        cancel().prop_map(DashboardToServer::CommandCancel),
-        control().prop_map(DashboardToServer::Control),
-        stop().prop_map(DashboardToServer::EmergencyStop),
-        ping().prop_map(DashboardToServer::Ping),
-        pong().prop_map(DashboardToServer::Pong),
-        refresh().prop_map(DashboardToServer::TokenRefresh),
-        unknown_kind().prop_map(DashboardToServer::Unknown),
-    ]
-}
-
-pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
-    let summary = (
-        (id(), text(), agent_type(), text()),
-        (text(), vec(text(), 0..4), of(time()), of(metrics())),
-    )
-        .prop_map(|((agent_id, name, agent_type, status), rest)| {
-            let (version, capabilities, last_heartbeat, metrics) = rest;
-            AgentSummary {
-                agent_id,
-                name,
-                agent_type,
-                status,
-                version,
-                capabilities,
-                last_heartbeat,
-                metrics,
-            }
-        });
-    let connected = (vec(summary, 0..3), of(time()), of(dashboard_extensions())).prop_map(
-        |(agents, timestamp, extensions)| DashboardConnected { agents, timestamp, extensions },
-    );
-    let came = (id(), of(text()), agent_type(), text(), text(), vec(text(), 0..4), of(time()))
-        .prop_map(|(agent_id, agent_name, agent_type, version, host, capabilities, timestamp)| {
-            AgentConnected {
-                agent_id,
-                agent_name,
-                agent_type,
-                version,
-                host_machine: host,
-                capabilities,
-                timestamp,
-            }
-        });
-    let status = (
-        (id(), text(), text(), number(), of(time())),
-        (of(time()), of(text()), of(number()), of(metrics())),
-    )
-        .prop_map(|((agent_id, status, activity_state, queued_commands, last_ping), rest)| {
-            let (since, because, version, health_metrics) = rest;
-            AgentStatus {
-                agent_id,
-                status,
-                activity_state,
-                queued_commands,
-                last_ping,
-                since,
-                because,
-                presence_version: version.map(PresenceVersion),
-                health_metrics,
-            }
-        });
-    let went = (id(), text(), of(time()))
-        .prop_map(|(agent_id, reason, timestamp)| AgentDisconnect { agent_id, reason, timestamp });
-    let command_status = (
-        (id(), of(id::<AgentId>()), phase(), of(text()), of(text())),
-        (of(any::<i32>()), of(any::<i32>()), of(time()), of(time())),
-    )
-        .prop_map(|((command_id, agent_id, status, because, error), rest)| {
-            let (exit_code, signal, started_at, completed_at) = rest;
-            CommandStatus {
-                command_id,
-                agent_id,
-                status,
-                because,
-                error,
-                exit_code,
-                signal,
-                started_at,
-                completed_at,
-            }
-        });
-    prop_oneof![
-        connected.prop_map(ServerToDashboard::Connected),
-        came.prop_map(ServerToDashboard::AgentConnected),
-        status.prop_map(ServerToDashboard::AgentStatus),
-        went.prop_map(ServerToDashboard::AgentDisconnect),
-        command_status.prop_map(ServerToDashboard::CommandStatus),
-        complete().prop_map(ServerToDashboard::CommandComplete),
-        stream().prop_map(ServerToDashboard::TerminalStream),
-        opaque().prop_map(ServerToDashboard::Trace),
-        opaque().prop_map(ServerToDashboard::QueueUpdate),
-        stop().prop_map(ServerToDashboard::EmergencyStop),
-        ack().prop_map(ServerToDashboard::Ack),
-        error().prop_map(ServerToDashboard::Error),
-        ping().prop_map(ServerToDashboard::Ping),
-        pong().prop_map(ServerToDashboard::Pong),
-        refresh().prop_map(ServerToDashboard::TokenRefresh),
-        unknown_kind().prop_map(ServerToDashboard::Unknown),
-    ]
 }

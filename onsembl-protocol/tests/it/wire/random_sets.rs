@@ -1,0 +1,244 @@
+//! Random messages: every variant of the four sets.
+
+use super::strategies::{
+    ack, agent_type, cancel, complete, control, error, feature, figure, hello, id, json_value,
+    metrics, number, opaque, output, phase, ping, pong, refresh, request, seen, stop, stream,
+    stream_type, subscriptions, text, time,
+};
+use onsembl_protocol::id::{
+    AgentId, BeatSequence, ByteOffset, Incarnation, PresenceVersion, ServerInstanceId, UserId,
+};
+use onsembl_protocol::wire::payload::*;
+use onsembl_protocol::wire::{
+    AgentToServer, DashboardToServer, NextBeat, ServerToAgent, ServerToDashboard,
+};
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+
+pub(super) fn unknown_kind() -> impl Strategy<Value = Box<str>> {
+    "x-[a-zA-Z_]{0,12}".prop_map(Into::into)
+}
+
+pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
+    let beat = (of(id::<AgentId>()), of(metrics()), of(number()), of(seen())).prop_map(
+        |(agent_id, health_metrics, sequence, seen)| AgentHeartbeat {
+            agent_id,
+            health_metrics,
+            sequence: sequence.map(BeatSequence),
+            seen,
+        },
+    );
+    let error_type = prop_oneof![
+        Just(AgentErrorType::Connection),
+        Just(AgentErrorType::Execution),
+        Just(AgentErrorType::Resource),
+        Just(AgentErrorType::Unspecified),
+        text().prop_map(|t| AgentErrorType::parse(&t)),
+    ];
+    let details = of(json_value().prop_filter("null means none", |v| !v.is_null()));
+    let fault = (error_type, text(), any::<bool>(), details).prop_map(
+        |(error_type, message, recoverable, details)| AgentErrorReport {
+            error_type,
+            message,
+            recoverable,
+            details,
+        },
+    );
+    let status = prop_oneof![
+        Just(CommandAckStatus::Received),
+        Just(CommandAckStatus::Queued),
+        Just(CommandAckStatus::Executing),
+        text().prop_map(|t| CommandAckStatus::parse(&t)),
+    ];
+    let command_ack = (id(), of(id::<AgentId>()), status, of(number())).prop_map(
+        |(command_id, agent_id, status, queue_position)| CommandAck {
+            command_id,
+            agent_id,
+            status,
+            queue_position,
+        },
+    );
+    prop_oneof![
+        hello().prop_map(AgentToServer::Connect),
+        beat.prop_map(AgentToServer::Heartbeat),
+        fault.prop_map(AgentToServer::Fault),
+        command_ack.prop_map(AgentToServer::CommandAck),
+        complete().prop_map(AgentToServer::CommandComplete),
+        output().prop_map(AgentToServer::Output),
+        opaque().prop_map(AgentToServer::Trace),
+        opaque().prop_map(AgentToServer::Report),
+        ping().prop_map(AgentToServer::Ping),
+        pong().prop_map(AgentToServer::Pong),
+        unknown_kind().prop_map(AgentToServer::Unknown),
+    ]
+}
+
+pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
+    let next =
+        prop_oneof![(0u64..100_000_000_000).prop_map(NextBeat::In), time().prop_map(NextBeat::At),];
+    let recorded =
+        (number(), of(time())).prop_map(|(n, at)| RecordedBeat { sequence: BeatSequence(n), at });
+    let lag = (number(), text()).prop_map(|(age_ms, why)| RecordingLag { age_ms, why });
+    let beat = (of(time()), of(next), of(number()), of(seen()), of(recorded), of(lag)).prop_map(
+        |(server_time, next_ping_expected, sequence, seen, recorded, recording_lag)| {
+            ServerHeartbeat {
+                server_time,
+                next_ping_expected,
+                sequence: sequence.map(BeatSequence),
+                seen,
+                recorded,
+                recording_lag,
+            }
+        },
+    );
+    let output_ack = (id(), number(), stream_type(), number()).prop_map(
+        |(command_id, incarnation, stream_type, offset)| OutputAck {
+            command_id,
+            incarnation: Incarnation(incarnation),
+            stream_type,
+            offset: ByteOffset(offset),
+        },
+    );
+    prop_oneof![
+        ack().prop_map(ServerToAgent::Ack),
+        error().prop_map(ServerToAgent::Error),
+        beat.prop_map(ServerToAgent::Heartbeat),
+        ping().prop_map(ServerToAgent::Ping),
+        pong().prop_map(ServerToAgent::Pong),
+        request().prop_map(ServerToAgent::CommandRequest),
+        cancel().prop_map(ServerToAgent::CommandCancel),
+        output_ack.prop_map(ServerToAgent::OutputAck),
+        control().prop_map(ServerToAgent::Control),
+        stop().prop_map(ServerToAgent::EmergencyStop),
+        refresh().prop_map(ServerToAgent::TokenRefresh),
+        unknown_kind().prop_map(ServerToAgent::Unknown),
+    ]
+}
+
+fn dashboard_extensions() -> impl Strategy<Value = DashboardExtensions> {
+    (vec(feature(), 0..4), of(id::<ServerInstanceId>()))
+        .prop_map(|(features, server_instance)| DashboardExtensions { features, server_instance })
+}
+
+pub(super) fn from_dashboard() -> impl Strategy<Value = DashboardToServer> {
+    let init = (of(id::<UserId>()), subscriptions(), of(dashboard_extensions())).prop_map(
+        |(user_id, subscriptions, extensions)| DashboardInit { user_id, subscriptions, extensions },
+    );
+    let kind = prop_oneof![
+        Just(SubscriptionKind::Agent),
+        Just(SubscriptionKind::Command),
+        Just(SubscriptionKind::Trace),
+        Just(SubscriptionKind::Terminal),
+        text().prop_map(|t| SubscriptionKind::parse(&t)),
+    ];
+    let subscription = (kind, of(text()), any::<bool>()).prop_map(|(kind, id, all)| Subscription {
+        kind,
+        id,
+        all,
+    });
+    prop_oneof![
+        init.prop_map(DashboardToServer::Init),
+        subscription.clone().prop_map(DashboardToServer::Subscribe),
+        subscription.prop_map(DashboardToServer::Unsubscribe),
+        request().prop_map(DashboardToServer::CommandRequest),
+        cancel().prop_map(DashboardToServer::CommandCancel),
+        control().prop_map(DashboardToServer::Control),
+        stop().prop_map(DashboardToServer::EmergencyStop),
+        ping().prop_map(DashboardToServer::Ping),
+        pong().prop_map(DashboardToServer::Pong),
+        refresh().prop_map(DashboardToServer::TokenRefresh),
+        unknown_kind().prop_map(DashboardToServer::Unknown),
+    ]
+}
+
+pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
+    let summary = (
+        (id(), text(), agent_type(), text()),
+        (text(), vec(text(), 0..4), of(time()), of(metrics())),
+    )
+        .prop_map(|((agent_id, name, agent_type, status), rest)| {
+            let (version, capabilities, last_heartbeat, metrics) = rest;
+            AgentSummary {
+                agent_id,
+                name,
+                agent_type,
+                status,
+                version,
+                capabilities,
+                last_heartbeat,
+                metrics,
+            }
+        });
+    let connected = (vec(summary, 0..3), of(time()), of(dashboard_extensions())).prop_map(
+        |(agents, timestamp, extensions)| DashboardConnected { agents, timestamp, extensions },
+    );
+    let came = (id(), of(text()), agent_type(), text(), text(), vec(text(), 0..4), of(time()))
+        .prop_map(|(agent_id, agent_name, agent_type, version, host, capabilities, timestamp)| {
+            AgentConnected {
+                agent_id,
+                agent_name,
+                agent_type,
+                version,
+                host_machine: host,
+                capabilities,
+                timestamp,
+            }
+        });
+    let status = (
+        (id(), text(), text(), number(), of(time())),
+        (of(time()), of(text()), of(number()), of(metrics())),
+    )
+        .prop_map(|((agent_id, status, activity_state, queued_commands, last_ping), rest)| {
+            let (since, because, version, health_metrics) = rest;
+            AgentStatus {
+                agent_id,
+                status,
+                activity_state,
+                queued_commands,
+                last_ping,
+                since,
+                because,
+                presence_version: version.map(PresenceVersion),
+                health_metrics,
+            }
+        });
+    let went = (id(), text(), of(time()))
+        .prop_map(|(agent_id, reason, timestamp)| AgentDisconnect { agent_id, reason, timestamp });
+    let command_status = (
+        (id(), of(id::<AgentId>()), phase(), of(text()), of(text())),
+        (of(any::<i32>()), of(any::<i32>()), of(time()), of(time())),
+    )
+        .prop_map(|((command_id, agent_id, status, because, error), rest)| {
+            let (exit_code, signal, started_at, completed_at) = rest;
+            CommandStatus {
+                command_id,
+                agent_id,
+                status,
+                because,
+                error,
+                exit_code,
+                signal,
+                started_at,
+                completed_at,
+            }
+        });
+    prop_oneof![
+        connected.prop_map(ServerToDashboard::Connected),
+        came.prop_map(ServerToDashboard::AgentConnected),
+        status.prop_map(ServerToDashboard::AgentStatus),
+        went.prop_map(ServerToDashboard::AgentDisconnect),
+        command_status.prop_map(ServerToDashboard::CommandStatus),
+        complete().prop_map(ServerToDashboard::CommandComplete),
+        stream().prop_map(ServerToDashboard::TerminalStream),
+        opaque().prop_map(ServerToDashboard::Trace),
+        opaque().prop_map(ServerToDashboard::QueueUpdate),
+        stop().prop_map(ServerToDashboard::EmergencyStop),
+        ack().prop_map(ServerToDashboard::Ack),
+        error().prop_map(ServerToDashboard::Error),
+        ping().prop_map(ServerToDashboard::Ping),
+        pong().prop_map(ServerToDashboard::Pong),
+        refresh().prop_map(ServerToDashboard::TokenRefresh),
+        unknown_kind().prop_map(ServerToDashboard::Unknown),
+    ]
+}
