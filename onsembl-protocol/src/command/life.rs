@@ -15,6 +15,9 @@ use core::time::Duration;
 const STORE_WITHIN: Duration = Duration::from_secs(30);
 /// How long to wait for an acknowledgement before sending again. The agent knows repetitions.
 const RESEND_AFTER: Duration = Duration::from_secs(10);
+/// How long an agent may say that a command waits for others. Ours starts at once; a day is longer
+/// than any queue that somebody still wants.
+const QUEUED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// How often a request is sent before an agent that lives but never answers is given up.
 const SENDINGS: u8 = 6;
 /// How long an agent may overrun a time limit before the server cancels by itself.
@@ -39,7 +42,7 @@ pub struct CommandLife {
 enum Phase {
     Pending { store_by: Timestamp },
     Sent { times: u8, again_at: Timestamp },
-    Queued,
+    Queued { until: Timestamp },
     Running { limit_at: Option<Timestamp>, idle_at: Option<Timestamp> },
     Ended,
 }
@@ -190,6 +193,8 @@ pub enum CommandCause {
     NotStored,
     /// The agent lives, but never acknowledged it.
     NeverAcknowledged,
+    /// The agent had it wait for a day and never started it.
+    NeverStarted,
     /// The agent process that had it is gone.
     AgentRestarted,
     /// The agent is gone: stopped, sent away, or not back in time.
@@ -226,6 +231,9 @@ impl fmt::Display for CommandCause {
             Self::NotStored => f.write_str("the database could not take it; try again"),
             Self::NeverAcknowledged => {
                 f.write_str("the agent lives but never acknowledged it; whether it ran is unknown")
+            }
+            Self::NeverStarted => {
+                f.write_str("the agent had it wait for a day and never started it")
             }
             Self::AgentRestarted => {
                 f.write_str("the agent process that had it is gone; how it ended is unknown")
@@ -272,7 +280,9 @@ impl CommandLife {
             CommandStage::Pending => {
                 Phase::Sent { times: 0, again_at: now.monotonic.saturating_add(RESEND_AFTER) }
             }
-            CommandStage::Queued => Phase::Queued,
+            CommandStage::Queued => {
+                Phase::Queued { until: now.monotonic.saturating_add(QUEUED_FOR) }
+            }
             CommandStage::Running => Phase::Running { limit_at: None, idle_at: None },
             CommandStage::Completed
             | CommandStage::Failed
@@ -307,7 +317,8 @@ impl CommandLife {
         let phase = match self.phase {
             Phase::Pending { store_by } => Deadline::At(store_by),
             Phase::Sent { again_at, .. } if self.linked => Deadline::At(again_at),
-            Phase::Sent { .. } | Phase::Queued => Deadline::Never,
+            Phase::Sent { .. } => Deadline::Never,
+            Phase::Queued { until } => Deadline::At(until),
             Phase::Running { limit_at, idle_at } => {
                 let at = |t: Option<Timestamp>| t.map_or(Deadline::Never, Deadline::At);
                 at(limit_at).min(at(idle_at))
@@ -374,7 +385,7 @@ impl CommandLife {
 
     fn acknowledged(&mut self, status: &CommandAckStatus, now: Now, did: &mut Did) {
         match (status, self.phase) {
-            (CommandAckStatus::Executing, Phase::Sent { .. } | Phase::Queued) => {
+            (CommandAckStatus::Executing, Phase::Sent { .. } | Phase::Queued { .. }) => {
                 self.run(CommandCause::Started, now, did);
             }
             (
@@ -383,7 +394,7 @@ impl CommandLife {
                 | CommandAckStatus::Unknown(_),
                 Phase::Sent { .. },
             ) => {
-                self.phase = Phase::Queued;
+                self.phase = Phase::Queued { until: now.monotonic.saturating_add(QUEUED_FOR) };
                 self.view.status = CommandStage::Queued;
                 self.publish(CommandCause::AgentHasIt, did);
             }
@@ -399,7 +410,7 @@ impl CommandLife {
 
     fn output(&mut self, now: Now, did: &mut Did) {
         match &mut self.phase {
-            Phase::Sent { .. } | Phase::Queued => self.run(CommandCause::Started, now, did),
+            Phase::Sent { .. } | Phase::Queued { .. } => self.run(CommandCause::Started, now, did),
             Phase::Running { idle_at, .. } => {
                 if let Some(idle_at) = idle_at {
                     *idle_at = now.monotonic.saturating_add(LEGACY_IDLE);
@@ -462,7 +473,7 @@ impl CommandLife {
                 self.phase = Phase::Sent { times: 1, again_at };
                 did.push(CommandAction::Send);
             }
-            (Phase::Sent { .. } | Phase::Queued | Phase::Running { .. }, _, true) => {
+            (Phase::Sent { .. } | Phase::Queued { .. } | Phase::Running { .. }, _, true) => {
                 if let Some(c) = &mut self.cancel {
                     c.again_at = now.monotonic;
                 }
@@ -472,12 +483,12 @@ impl CommandLife {
                     self.publish(CommandCause::LinkBack, did);
                 }
             }
-            (Phase::Queued | Phase::Running { .. }, true, false) => {
+            (Phase::Queued { .. } | Phase::Running { .. }, true, false) => {
                 if self.dialect == Dialect::Extended {
                     self.end(CommandStage::Unknown, CommandCause::Forgotten, None, now, did);
                 }
             }
-            (Phase::Sent { .. } | Phase::Queued | Phase::Running { .. }, false, false) => {
+            (Phase::Sent { .. } | Phase::Queued { .. } | Phase::Running { .. }, false, false) => {
                 self.end(CommandStage::Unknown, CommandCause::AgentRestarted, None, now, did);
             }
         }
@@ -498,6 +509,10 @@ impl CommandLife {
                 self.phase = Phase::Sent { times: times + 1, again_at };
                 did.push(CommandAction::Send);
             }
+            Phase::Queued { until } if until <= at => {
+                let cause = CommandCause::NeverStarted;
+                return self.end(CommandStage::Unknown, cause, None, now, did);
+            }
             Phase::Running { idle_at: Some(idle_at), .. } if idle_at <= at => {
                 let cause = CommandCause::LegacyIdle;
                 return self.end(CommandStage::Unknown, cause, None, now, did);
@@ -510,7 +525,7 @@ impl CommandLife {
             }
             Phase::Pending { .. }
             | Phase::Sent { .. }
-            | Phase::Queued
+            | Phase::Queued { .. }
             | Phase::Running { .. }
             | Phase::Ended => {}
         }

@@ -16,7 +16,7 @@ const INTERVAL: Duration = Duration::from_millis(400);
 const UNRECORDED: &str = "heartbeats received but not recorded";
 
 async fn world() -> World {
-    World::with(rules(400, 1500, 3000, 10_000)).await
+    World::with(rules(400, 10_000, 20_000, 10_000)).await
 }
 
 /// Beats each interval, and gives back what the server said meanwhile.
@@ -34,7 +34,7 @@ async fn beat_for(link: &mut Peer, from: u64, times: u64) -> Vec<Value> {
 
 #[tokio::test]
 async fn both_sides_name_it_within_two_intervals_nobody_is_cut_and_it_heals() {
-    let world = world().await;
+    let world = World::with(rules(400, 2500, 3500, 10_000)).await;
     let (mut link, _) = agent(&world, "ann", "key-1", "run-1").await;
     let before = beat_for(&mut link, 1, 3).await;
     assert!(before.iter().all(|b| b.get("recordingLag").is_none()), "{before:#?}");

@@ -8,7 +8,7 @@ use crate::frames::{
 use crate::legacy_agent::wrapper;
 use crate::peer::Peer;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 async fn dashboard(world: &World) -> Peer {
     let mut link = world.dashboard_link("ann").await;
@@ -216,4 +216,34 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// Output of which there is nothing to show must not hold up what comes behind it.
+#[tokio::test]
+async fn what_shows_nothing_keeps_nothing_waiting() {
+    let world = World::start().await;
+    let mut agent = world.agent_link("ann").await;
+    agent.send(extended_hello("key-1", "run-1", &[])).await;
+    let id = agent.expect("ACK").await["agentId"].as_str().unwrap().to_owned();
+    let mut link = dashboard(&world).await;
+    link.send(page_command("cmd-1", &id, "work", &[])).await;
+    let _ = agent.expect("COMMAND_REQUEST").await;
+    let hidden = "x".repeat(16 * 1024);
+    let mut parts = vec!["\u{1b}]"];
+    parts.extend([hidden.as_str(); 12]);
+    parts.push("\u{7}seen\n");
+    for round in 0..5 {
+        let began = Instant::now();
+        let length: u64 = parts.iter().map(|p| p.len() as u64).sum();
+        let mut offset = round * length;
+        for (n, content) in parts.iter().enumerate() {
+            let sequence = round * parts.len() as u64 + n as u64 + 1;
+            let (command, stream, encoding) = ("cmd-1", "STDOUT", "utf-8");
+            let chunk = Chunk { command, stream, sequence, offset, encoding, content };
+            agent.send(chunk.text()).await;
+            offset += content.len() as u64;
+        }
+        assert_eq!(link.expect("TERMINAL_STREAM").await["content"], json!(["seen"]));
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
 }

@@ -1,9 +1,9 @@
 //! Random messages: every variant of the four sets.
 
 use super::strategies::{
-    ack, agent_type, cancel, complete, control, error, feature, figure, hello, id, json_value,
-    metrics, number, opaque, output, phase, ping, pong, refresh, request, seen, stop, stream,
-    stream_type, subscriptions, text, time,
+    ack, agent_type, cancel, complete, control, error, feature, hello, id, json_value, metrics,
+    number, opaque, output, phase, ping, pong, refresh, request, seen, stop, stream, stream_type,
+    subscriptions, text, time,
 };
 use onsembl_protocol::id::{
     AgentId, BeatSequence, ByteOffset, Incarnation, PresenceVersion, ServerInstanceId, UserId,

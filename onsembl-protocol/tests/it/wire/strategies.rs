@@ -5,14 +5,11 @@
 
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation,
-    InstanceId, MessageId, PresenceVersion, ServerInstanceId, SessionId, UserId,
+    InstanceId, MessageId, ServerInstanceId, SessionId, UserId,
 };
 use onsembl_protocol::liveness::WireTiming;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
-use onsembl_protocol::wire::{
-    AgentToServer, DashboardToServer, NextBeat, ServerToAgent, ServerToDashboard,
-};
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
