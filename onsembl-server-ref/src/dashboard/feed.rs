@@ -50,6 +50,8 @@ pub(super) enum Next {
     Say(Box<ServerToDashboard>),
     /// Read on in the store, and hand it to [`Feed::stored`].
     Read(CommandId, Cursor),
+    /// Output was taken in that gives nothing to say yet; ask again.
+    More,
     /// Nothing new.
     Nothing,
 }
@@ -193,9 +195,10 @@ impl Feed {
                     Fetch::Chunks(chunks) => {
                         let said = output(told, id, &entry.agent, chunks, self.bytes);
                         self.ready.extend(said);
-                        if let Some(message) = self.ready.pop_front() {
-                            return Next::Say(Box::new(message));
-                        }
+                        return match self.ready.pop_front() {
+                            Some(message) => Next::Say(Box::new(message)),
+                            None => Next::More,
+                        };
                     }
                     Fetch::UpToDate => {}
                 }

@@ -277,6 +277,7 @@ impl Session {
                     }
                     return false;
                 }
+                Next::More => continue,
                 Next::Nothing => return false,
             };
             let (_, frame) = self.envelopes.frame(&message, self.clock.now().wall);

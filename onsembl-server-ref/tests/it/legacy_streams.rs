@@ -246,4 +246,22 @@ async fn what_shows_nothing_keeps_nothing_waiting() {
         assert_eq!(link.expect("TERMINAL_STREAM").await["content"], json!(["seen"]));
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
+
+    // Nor may the end of the command come before it.
+    let mut offset = 5 * parts.iter().map(|p| p.len() as u64).sum::<u64>();
+    for (n, content) in parts.iter().enumerate() {
+        let sequence = 5 * parts.len() as u64 + n as u64 + 1;
+        let (command, stream, encoding) = ("cmd-1", "STDOUT", "utf-8");
+        agent.send(Chunk { command, stream, sequence, offset, encoding, content }.text()).await;
+        offset += content.len() as u64;
+    }
+    agent.send(command_complete("cmd-1", "COMPLETED", 0)).await;
+    let ended = |m: &Value| m["type"] == "COMMAND_COMPLETE";
+    let mut last = Vec::new();
+    while !last.last().is_some_and(ended) {
+        last.push(link.next().await);
+    }
+    let lines: Vec<&Value> =
+        last.iter().filter(|m| m["type"] == "TERMINAL_STREAM").map(|m| &m["payload"]["content"]).collect();
+    assert_eq!(lines, [&json!(["seen"])]);
 }

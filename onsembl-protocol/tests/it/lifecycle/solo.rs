@@ -45,6 +45,21 @@ pub(crate) fn agent_beat(sequence: u64, seen: u64) -> ServerInbound {
     }
 }
 
+/// Notices a driver that is kept busy for nothing.
+#[derive(Default)]
+pub(super) struct Wakes {
+    at: Duration,
+    count: u32,
+}
+
+impl Wakes {
+    pub(super) fn one_more(&mut self, at: Duration) {
+        self.count = if at - self.at < ms(1) { self.count + 1 } else { 0 };
+        self.at = if self.count == 0 { at } else { self.at };
+        assert!(self.count < 1000, "kept busy for nothing at {at:?}");
+    }
+}
+
 /// An agent's machine on its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Agent {
@@ -106,11 +121,13 @@ impl Agent {
 
     /// Obeys every deadline up to and including `until`.
     pub(crate) fn run_until(&mut self, until: Duration) {
+        let mut wakes = Wakes::default();
         while let Deadline::At(due) = self.deadline {
             let due = due.since_origin();
             if due > until {
                 break;
             }
+            wakes.one_more(due);
             self.at = due;
             self.feed(AgentEvent::Wake);
         }
@@ -266,11 +283,13 @@ impl Server {
     }
 
     pub(crate) fn run_until(&mut self, until: Duration) {
+        let mut wakes = Wakes::default();
         while let Deadline::At(due) = self.deadline {
             let due = due.since_origin();
             if due > until {
                 break;
             }
+            wakes.one_more(due);
             self.at = due;
             self.feed(ServerEvent::Wake);
         }

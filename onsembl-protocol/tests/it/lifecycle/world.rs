@@ -3,6 +3,7 @@
 //!
 //! Everything happens in one ordered queue; what comes in counts before any time that runs out.
 
+use super::solo::Wakes;
 use crate::support::{awake_and_asleep, now};
 use onsembl_protocol::close::{Breakage, CloseReason};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
@@ -178,8 +179,10 @@ impl World {
 
     pub(super) fn run_for(&mut self, time: Duration) {
         let until = self.at + time;
+        let mut wakes = Wakes::default();
         while let Some(next) = self.next_moment().filter(|next| *next <= until) {
             self.at = self.at.max(next);
+            wakes.one_more(self.at);
             self.step();
         }
         self.at = until;
