@@ -14,7 +14,7 @@ use onsembl_protocol::id::{
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{OutputContent, StreamType, TerminalOutput};
-use onsembl_protocol::wire::{self, AgentToServer};
+use onsembl_protocol::wire::{self, AgentFrame, AgentToServer};
 use serde::{Deserialize, Serialize};
 use std::hint::black_box;
 use std::process::Command;
@@ -163,7 +163,9 @@ fn decode_pairs() -> [Pair; 3] {
             goal: 1.3,
             plain: (
                 "heartbeat-plain",
-                rounds(|| drop(black_box(decoded::<Plain<'_, PlainBeat<'_>>>(black_box(HEARTBEAT))))),
+                rounds(|| {
+                    drop(black_box(decoded::<Plain<'_, PlainBeat<'_>>>(black_box(HEARTBEAT))))
+                }),
             ),
             ours: ("heartbeat", rounds(|| drop(black_box(in_place(black_box(HEARTBEAT)))))),
         },
@@ -186,7 +188,8 @@ fn decode_pairs() -> [Pair; 3] {
             ours: (
                 "heartbeat-owned",
                 rounds(|| {
-                    let decoded = wire::decode::<AgentToServer>(black_box(HEARTBEAT), &Limits::DEFAULT);
+                    let decoded =
+                        wire::decode::<AgentToServer>(black_box(HEARTBEAT), &Limits::DEFAULT);
                     drop(black_box(decoded.unwrap()));
                 }),
             ),
@@ -194,8 +197,8 @@ fn decode_pairs() -> [Pair; 3] {
     ]
 }
 
-fn in_place(text: &str) -> wire::Envelope<AgentToServer> {
-    wire::decode(text, &Limits::DEFAULT).unwrap()
+fn in_place(text: &str) -> wire::Envelope<AgentFrame<'_>, wire::Text<'_>> {
+    wire::decode_in_place(text, &Limits::DEFAULT).unwrap()
 }
 
 fn encode_pair(
@@ -223,8 +226,11 @@ fn encode_pair(
         ours: (
             ours,
             Box::new(move |n| {
+                let mut buffer = String::new();
                 for _ in 0..n {
-                    black_box(wire::encode(&id, AT, black_box(&message)));
+                    buffer.clear();
+                    wire::encode_into(&mut buffer, &id, AT, black_box(&message));
+                    black_box(&buffer);
                 }
             }),
         ),
