@@ -62,28 +62,24 @@ fn quote(out: &mut String, text: &str) {
     out.push('"');
 }
 
-fn escape(out: &mut String, text: &str) {
-    let mut rest = text;
-    while let Some(at) = first_escaped(rest.as_bytes()) {
-        let (before, from) = rest.split_at(at);
-        out.push_str(before);
-        // What must be escaped is ASCII, so it is one byte and one character.
-        let mut after = from.chars();
-        if let Some(c) = after.next() {
-            escaped(out, c);
-        }
-        rest = after.as_str();
-    }
-    out.push_str(rest);
-}
-
 /// Whole blocks are looked at without a branch, so that the compiler takes many bytes at a time.
-fn first_escaped(bytes: &[u8]) -> Option<usize> {
+fn escape(out: &mut String, text: &str) {
     const BLOCK: usize = 16;
-    let any = |block: &[u8; BLOCK]| block.iter().fold(false, |any, b| any | must_be_escaped(*b));
-    let clean = bytes.as_chunks::<BLOCK>().0.iter().take_while(|block| !any(block)).count() * BLOCK;
-    let at = bytes.get(clean..)?.iter().position(|b| must_be_escaped(*b))?;
-    Some(clean + at)
+    let dirty = |block: &[u8; BLOCK]| block.iter().fold(false, |any, b| any | must_be_escaped(*b));
+    let mut written = 0;
+    for (n, block) in text.as_bytes().chunks(BLOCK).enumerate() {
+        if <&[u8; BLOCK]>::try_from(block).is_ok_and(|block| !dirty(block)) {
+            continue;
+        }
+        for (at, byte) in block.iter().enumerate().filter(|(_, byte)| must_be_escaped(**byte)) {
+            let at = n * BLOCK + at;
+            // What must be escaped is ASCII, so both ends are ends of characters.
+            out.push_str(text.get(written..at).unwrap_or_default());
+            escaped(out, char::from(*byte));
+            written = at + 1;
+        }
+    }
+    out.push_str(text.get(written..).unwrap_or_default());
 }
 
 fn must_be_escaped(byte: u8) -> bool {
