@@ -95,9 +95,10 @@ fn escaped(out: &mut String, c: char) {
         '\t' => out.push_str("\\t"),
         '\u{8}' => out.push_str("\\b"),
         '\u{c}' => out.push_str("\\f"),
+        '\u{1b}' => out.push_str("\\u001b"),
         c => {
             out.push_str(if c < '\u{10}' { "\\u000" } else { "\\u001" });
-            out.extend(char::from_digit(u32::from(c) & 0xf, 16));
+            out.push(char::from_digit(u32::from(c) & 0xf, 16).unwrap_or_default());
         }
     }
 }
