@@ -10,8 +10,8 @@ use onsembl_protocol::id::{LinkId, MessageId, SessionId};
 use onsembl_protocol::session::{
     Dialect, GreetingEvent, GreetingVerdict, ServerEvent, ServerInbound,
 };
-use onsembl_protocol::wire::payload::{Ack, ErrorCode, ErrorReply, Pong};
-use onsembl_protocol::wire::{self, AgentToServer, DecodeError, ServerToAgent};
+use onsembl_protocol::wire::payload::{Ack, AgentHeartbeat, ErrorCode, ErrorReply, Pong};
+use onsembl_protocol::wire::{self, AgentFrame, AgentToServer, DecodeError, ServerToAgent};
 use tracing::{debug, info, warn};
 
 impl<A> Shard<A> {
@@ -63,18 +63,24 @@ impl<A> Shard<A> {
             }
             Stage::Greeting { .. } | Stage::Live { .. } | Stage::Probe(_) => {}
         }
-        match wire::decode::<AgentToServer>(&text, &self.limits) {
+        match wire::decode_in_place(&text, &self.limits) {
             Ok(envelope) => {
                 if matches!(entry.stage, Stage::Greeting { .. }) {
-                    if let AgentToServer::Connect(hello) = envelope.message {
-                        entry.hello = envelope.id;
+                    if let AgentFrame::Other(AgentToServer::Connect(hello)) = envelope.message {
+                        entry.hello = envelope.id.map(MessageId::new);
                         self.on_hello(link, hello);
                     } else {
                         self.counters.count("messages_before_hello");
                         self.greet(link, GreetingEvent::Other);
                     }
                 } else {
-                    self.on_message(link, envelope.id, envelope.message);
+                    match envelope.message {
+                        AgentFrame::Heartbeat(beat) => self.on_beat(link, &beat),
+                        AgentFrame::Pong(_) => self.heard(link, ServerInbound::Pong),
+                        AgentFrame::Other(message) => {
+                            self.on_message(link, envelope.id.map(MessageId::new), message);
+                        }
+                    }
                 }
             }
             Err(error) => self.on_undecodable(link, &error),
@@ -163,6 +169,14 @@ impl<A> Shard<A> {
         }
     }
 
+    /// A heartbeat as it lies in its text; nothing of it is copied.
+    fn on_beat<Id>(&mut self, link: LinkId, beat: &AgentHeartbeat<Id>) {
+        let Some(entry) = self.links.get_mut(&link) else { return };
+        entry.metrics = beat.health_metrics;
+        let seen = beat.seen.map(|s| s.sequence);
+        self.heard(link, ServerInbound::Heartbeat { sequence: beat.sequence, seen });
+    }
+
     pub(super) fn on_message(
         &mut self,
         link: LinkId,
@@ -175,13 +189,7 @@ impl<A> Shard<A> {
             Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Probe(_) => None,
         };
         let inbound = match &message {
-            AgentToServer::Heartbeat(beat) => {
-                entry.metrics = beat.health_metrics;
-                ServerInbound::Heartbeat {
-                    sequence: beat.sequence,
-                    seen: beat.seen.map(|s| s.sequence),
-                }
-            }
+            AgentToServer::Heartbeat(beat) => return self.on_beat(link, beat),
             AgentToServer::Pong(_) => ServerInbound::Pong,
             AgentToServer::Ping(ping) => {
                 let pong =
