@@ -1,0 +1,240 @@
+//! The test kit, tested: our own machines pass it, and each planted bug is found by the invariant of
+//! the right name, in a script of a few steps.
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, clippy::print_stdout)]
+
+use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::id::LinkId;
+use onsembl_protocol::session::{
+    AgentAction, AgentConfig, AgentConnection, AgentEvent, AgentInbound, AgentStatus,
+};
+use onsembl_protocol::step::Step;
+use onsembl_protocol::testing::agent::{self, AgentUnderTest, Rules};
+use onsembl_protocol::testing::{Invariant, Plan, Reaction};
+use onsembl_protocol::time::{Deadline, Now, Timestamp};
+use std::cell::Cell;
+use std::time::Duration;
+
+#[test]
+fn our_agent_keeps_every_invariant() {
+    let machine = || AgentConnection::new(AgentConfig::DEFAULT, 7);
+    agent::check_with(&Plan::new(3_000, 1), Rules::DEFAULT, machine).unwrap();
+}
+
+/// What a wrapper around our machine can get wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bug {
+    ArmsItsOwnInterval,
+    DropsTheDeadlineOfAnIgnoredEvent,
+    TakesAnyLinkDownForItsOwn,
+    LeavesTheSilentLinkOpen,
+    ForgetsPongs,
+    TakesItsWakeForTheDeadline,
+    RetriesAfterRefusal,
+    ClosesWithoutACause,
+    ReadsAClockThatStepsBack,
+    TossesACoin,
+    TakesPingsForNoLife,
+    TreatsBeatsAsOptional,
+    ForgetsTheBackoff,
+    ActsAfterTheEnd,
+    AsksForNow,
+}
+
+use Bug::*;
+
+thread_local! { static COIN: Cell<u64> = const { Cell::new(0) }; }
+
+struct Wrapper {
+    bug: Bug,
+    machine: AgentConnection,
+    deadline: Deadline,
+    link: LinkId,
+    last: Option<Now>,
+}
+
+impl Wrapper {
+    fn new(bug: Bug) -> Self {
+        let seed = match bug {
+            TossesACoin => COIN.with(|c| c.replace(c.get() + 1)),
+            _ => 7,
+        };
+        Self {
+            bug,
+            machine: AgentConnection::new(AgentConfig::DEFAULT, seed),
+            deadline: Deadline::Never,
+            link: LinkId(0),
+            last: None,
+        }
+    }
+
+    fn sound(&mut self, event: AgentEvent, now: Now) -> Reaction<AgentAction> {
+        let step: Step<AgentAction> = self.machine.handle(event, now);
+        step.into()
+    }
+
+    fn in_session(&self) -> bool {
+        matches!(self.status(), AgentStatus::Connected { .. } | AgentStatus::Stale { .. })
+    }
+}
+
+impl AgentUnderTest for Wrapper {
+    fn handle(&mut self, mut event: AgentEvent, mut now: Now) -> Reaction<AgentAction> {
+        let at = now.monotonic;
+        let due = self.deadline.is_due(at);
+        match (self.bug, event) {
+            (TakesAnyLinkDownForItsOwn, AgentEvent::LinkDown(_, reason)) => {
+                event = AgentEvent::LinkDown(self.link, reason);
+            }
+            (RetriesAfterRefusal, AgentEvent::DialFailed(link, _)) => {
+                event = AgentEvent::DialFailed(
+                    link,
+                    onsembl_protocol::session::DialFailure::Unreachable,
+                );
+            }
+            (ReadsAClockThatStepsBack, _) => {
+                // A difference of two readings, as people take it: by its size.
+                let last = self.last.unwrap_or(now);
+                let back = last.monotonic.saturating_since(at);
+                now.monotonic = last.monotonic.max(at).saturating_add(back);
+                now.boot = last.boot.max(now.boot).saturating_add(back);
+                self.last = Some(now);
+            }
+            (TakesPingsForNoLife, AgentEvent::Received(_, AgentInbound::Other)) => {
+                return Reaction { actions: Vec::new(), deadline: self.deadline.after(at) };
+            }
+            _ => {}
+        }
+        let was_in_session = self.in_session();
+        let mut reaction = self.sound(event, now);
+        for action in &reaction.actions {
+            if let AgentAction::Dial(link) = action {
+                self.link = *link;
+            }
+        }
+        let soon = |by| Deadline::At(at.saturating_add(by));
+        match self.bug {
+            ArmsItsOwnInterval if self.in_session() && event == AgentEvent::Wake && due => {
+                reaction.deadline = soon(Duration::from_secs(30));
+            }
+            DropsTheDeadlineOfAnIgnoredEvent
+                if reaction.actions.is_empty() && event != AgentEvent::Wake =>
+            {
+                reaction.deadline = Deadline::Never;
+            }
+            LeavesTheSilentLinkOpen => {
+                reaction.actions.retain(|a| !matches!(a, AgentAction::Close(_, CloseCause::Silent)));
+            }
+            ForgetsPongs => {
+                reaction.actions.retain(|a| !matches!(a, AgentAction::SendPong { .. }));
+            }
+            TakesItsWakeForTheDeadline
+                if event == AgentEvent::Wake && !due && was_in_session && self.in_session() =>
+            {
+                reaction.deadline = soon(Duration::from_secs(30));
+            }
+            ClosesWithoutACause => {
+                for action in &mut reaction.actions {
+                    if let AgentAction::Close(_, cause) = action {
+                        *cause = CloseCause::NoCode;
+                    }
+                }
+            }
+            TreatsBeatsAsOptional if event == AgentEvent::Wake => {
+                reaction.actions.retain(|a| !matches!(a, AgentAction::SendBeat { .. }));
+            }
+            ForgetsTheBackoff => {
+                if let AgentStatus::Reconnecting { .. } = self.status() {
+                    let wait = at.saturating_add(Duration::from_millis(100));
+                    reaction.deadline = Deadline::At(wait);
+                    let far = Timestamp::MAX.since_origin();
+                    if event == AgentEvent::Wake && due {
+                        // "It will be there by now."
+                        let skip = Now { monotonic: at.saturating_add(far / 4), ..now };
+                        let mut twin = self.machine.clone();
+                        reaction = twin.handle(AgentEvent::Wake, skip).into();
+                        reaction.deadline = soon(Duration::from_secs(10));
+                        self.machine = twin;
+                    }
+                }
+            }
+            ActsAfterTheEnd if self.status() == AgentStatus::Closed => {
+                reaction.deadline = soon(Duration::from_secs(60));
+            }
+            AsksForNow if self.in_session() && event != AgentEvent::Wake => {
+                reaction.deadline = Deadline::At(at);
+            }
+            _ => {}
+        }
+        self.deadline = reaction.deadline;
+        reaction
+    }
+
+    fn status(&self) -> AgentStatus {
+        self.machine.status()
+    }
+}
+
+#[test]
+fn each_planted_bug_is_found_by_the_invariant_of_its_name() {
+    use Invariant as I;
+    let expected: [(Bug, &[Invariant]); 15] = [
+        (ArmsItsOwnInterval, &[I::SilentPeerGoesStaleExactly, I::BeatsEveryInterval]),
+        (DropsTheDeadlineOfAnIgnoredEvent, &[I::EveryWaitHasADeadline, I::OldLinkChangesNothing]),
+        (TakesAnyLinkDownForItsOwn, &[I::OldLinkChangesNothing]),
+        (LeavesTheSilentLinkOpen, &[I::OneLinkAtATime, I::SleepIsNoticed]),
+        (ForgetsPongs, &[I::PingIsAnswered]),
+        (TakesItsWakeForTheDeadline, &[I::EarlyWakeIsSilent]),
+        (RetriesAfterRefusal, &[I::NoDialAfterRefusal, I::RedialsByBackoff, I::ComesBack]),
+        (ClosesWithoutACause, &[I::CloseHasACause]),
+        (ReadsAClockThatStepsBack, &[I::BackwardsTimeStandsStill]),
+        (TossesACoin, &[I::SameInputsSameOutputs]),
+        (TakesPingsForNoLife, &[I::AnyFrameProvesLife, I::SilentPeerGoesStaleExactly]),
+        (TreatsBeatsAsOptional, &[I::BeatsEveryInterval]),
+        (ForgetsTheBackoff, &[I::RedialsByBackoff]),
+        (ActsAfterTheEnd, &[I::TerminalIsFinal]),
+        (AsksForNow, &[I::DeadlineAfterNow]),
+    ];
+    for (bug, names) in expected {
+        let (mut cases, mut steps) = (0, 0);
+        for seed in 0..20 {
+            let found =
+                agent::check_with(&Plan::new(500, seed * 1000), Rules::DEFAULT, || Wrapper::new(bug));
+            let failure = found.expect_err(&format!("{bug:?} was not found"));
+            let name = failure.violation.invariant;
+            assert!(names.contains(&name), "{bug:?} was found as\n{failure}");
+            cases += failure.cases;
+            steps += failure.script.steps.len();
+            assert!(failure.script.steps.len() <= 6, "{bug:?}: {failure}");
+        }
+        let mean = |n: f64| n / 20.0;
+        println!(
+            "{bug:?}: {} scripts, shrunk to {} steps on average",
+            mean(f64::from(cases)),
+            mean(steps as f64)
+        );
+    }
+}
+
+#[test]
+fn a_failure_is_found_again_by_its_seed() {
+    let make = || Wrapper::new(ForgetsPongs);
+    let first = agent::check_with(&Plan::new(500, 42), Rules::DEFAULT, make).unwrap_err();
+    let again = agent::check_with(&Plan::only(first.seed), Rules::DEFAULT, make).unwrap_err();
+    assert_eq!(first.script, again.script);
+    assert_eq!(first.violation, again.violation);
+}
+
+#[test]
+fn a_waived_invariant_is_not_judged() {
+    let plan = Plan::new(200, 3).waiving(&[Invariant::PingIsAnswered]);
+    agent::check_with(&plan, Rules::DEFAULT, || Wrapper::new(ForgetsPongs)).unwrap();
+}
+
+#[test]
+fn every_invariant_has_a_name_of_its_own_and_a_source() {
+    let mut names: Vec<_> = Invariant::ALL.iter().map(|i| i.name()).collect();
+    assert!(Invariant::ALL.iter().all(|i| i.says().ends_with('.') && !i.source().is_empty()));
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), Invariant::ALL.len());
+}
