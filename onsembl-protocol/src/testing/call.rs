@@ -1,6 +1,7 @@
 //! One call of the thing under test as a judge sees it, with the checks that hold for every machine.
 
 use super::invariant::{Elapsed, Invariant, Violation};
+use crate::liveness::OVERSLEEP_TOLERANCE;
 use crate::time::{Deadline, Now, Timestamp};
 use core::fmt::Debug;
 use core::time::Duration;
@@ -31,6 +32,8 @@ pub(super) struct Call<'a> {
     pub(super) at: Timestamp,
     /// How long the host slept since the call before.
     pub(super) slept: Duration,
+    /// Time since the call before.
+    pub(super) gap: Duration,
     pub(super) wake: bool,
     /// What the call before asked for.
     pub(super) asked: Deadline,
@@ -64,6 +67,7 @@ impl Bench {
         let last = self.last.unwrap_or(now);
         let slept = now.suspended_since(&last);
         let now = now.not_before(&last);
+        let gap = now.monotonic.saturating_since(last.monotonic);
         let origin = *self.origin.get_or_insert(now.monotonic);
         let asked = core::mem::replace(&mut self.deadline, deadline);
         self.last = Some(now);
@@ -73,7 +77,7 @@ impl Bench {
         let idle_wakes = self.idle_wakes;
         let waived = &self.waived;
         let call =
-            Call { origin, at, slept, wake, asked, deadline, actions, input, did, waived };
+            Call { origin, at, slept, gap, wake, asked, deadline, actions, input, did, waived };
         if deadline.is_due(at) {
             let asks = format!("asks for {}", call.deadline_text());
             call.blame(Invariant::DeadlineAfterNow, "a deadline later than now", asks)?;
@@ -94,6 +98,11 @@ impl Call<'_> {
     /// A wake-up that nobody asked for yet.
     pub(super) fn is_early(&self) -> bool {
         self.wake && !self.asked.is_due(self.at.saturating_add(SLACK))
+    }
+
+    /// Whether the process was away: the call comes long after the deadline.
+    pub(super) fn is_late(&self) -> bool {
+        self.asked.overdue_by(self.at) > OVERSLEEP_TOLERANCE
     }
 
     /// Nothing may come of this call.
@@ -120,7 +129,7 @@ impl Call<'_> {
         if self.deadline.is_due(latest) {
             return Ok(());
         }
-        let expected = format!("{what} at {}: a wake-up by then", self.text(Deadline::At(due)));
+        let expected = format!("{} at the latest, because then {what}", self.text(Deadline::At(due)));
         self.blame(name, expected, format!("asks for {}", self.deadline_text()))
     }
 

@@ -32,6 +32,7 @@ mod invariant;
 mod plan;
 mod reaction;
 mod script;
+pub mod server;
 mod silence;
 pub mod strategies;
 
