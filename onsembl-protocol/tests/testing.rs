@@ -6,13 +6,14 @@ use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::liveness::BackoffPolicy;
 use onsembl_protocol::session::{
-    AgentAction, AgentConfig, AgentConnection, AgentEvent, AgentInbound, AgentStatus, ServerConfig,
-    ServerConnection,
+    AgentAction, AgentConfig, AgentConnection, AgentEvent, AgentInbound, AgentStatus, Presence,
+    ServerAction, ServerConfig, ServerConnection, ServerEvent,
 };
 use onsembl_protocol::step::Step;
 use onsembl_protocol::testing::agent::{self, AgentUnderTest, Rules};
-use onsembl_protocol::testing::{Invariant, Plan, Reaction, server};
-use onsembl_protocol::time::{Deadline, Now};
+use onsembl_protocol::testing::server::{self, ServerUnderTest};
+use onsembl_protocol::testing::{Invariant, Plan, Reaction};
+use onsembl_protocol::time::{Deadline, Now, WallTime};
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -25,10 +26,22 @@ fn our_agent_keeps_every_invariant() {
 #[test]
 fn our_server_keeps_every_invariant() {
     let origin = Now::from_origin(Duration::ZERO);
-    let machine = || {
-        ServerConnection::new(ServerConfig::DEFAULT, PresenceVersion(0), Epoch(0), origin)
-    };
+    let machine =
+        || ServerConnection::new(ServerConfig::DEFAULT, PresenceVersion(0), Epoch(0), origin);
     server::check_with(&Plan::new(1_000, 1), ServerConfig::DEFAULT, machine).unwrap();
+}
+
+#[test]
+#[ignore = "takes a minute; for judges that were changed"]
+fn both_ends_keep_every_invariant_for_long() {
+    let origin = Now::from_origin(Duration::ZERO);
+    let server =
+        || ServerConnection::new(ServerConfig::DEFAULT, PresenceVersion(0), Epoch(0), origin);
+    let agent = || AgentConnection::new(AgentConfig::DEFAULT, 99);
+    agent::check_with(&Plan::new(40_000, 77), Rules::DEFAULT, agent).unwrap();
+    server::check_with(&Plan::new(8_000, 78), ServerConfig::DEFAULT, server).unwrap();
+    server::check_with(&Plan::new(500, 79).longest(300), ServerConfig::DEFAULT, server).unwrap();
+    agent::check_with(&Plan::new(2_000, 79).longest(300), Rules::DEFAULT, agent).unwrap();
 }
 
 /// What a wrapper around our machine can get wrong.
@@ -121,7 +134,8 @@ impl AgentUnderTest for Wrapper {
             }
             _ => {}
         }
-        self.last = Some(Now { monotonic: at.max(now.monotonic), boot: last.boot.max(now.boot), ..now });
+        self.last =
+            Some(Now { monotonic: at.max(now.monotonic), boot: last.boot.max(now.boot), ..now });
         let was_in_session = self.in_session();
         let mut reaction = self.sound(event, now);
         for action in &reaction.actions {
@@ -144,7 +158,9 @@ impl AgentUnderTest for Wrapper {
                 reaction.deadline = Deadline::Never;
             }
             LeavesTheSilentLinkOpen => {
-                reaction.actions.retain(|a| !matches!(a, AgentAction::Close(_, CloseCause::Silent)));
+                reaction
+                    .actions
+                    .retain(|a| !matches!(a, AgentAction::Close(_, CloseCause::Silent)));
             }
             ForgetsPongs => {
                 reaction.actions.retain(|a| !matches!(a, AgentAction::SendPong { .. }));
@@ -208,8 +224,9 @@ fn each_planted_bug_is_found_by_the_invariant_of_its_name() {
     for (bug, names) in expected {
         let (mut cases, mut steps) = (0, 0);
         for seed in 0..8 {
-            let found =
-                agent::check_with(&Plan::new(500, seed * 1000), Rules::DEFAULT, || Wrapper::new(bug));
+            let found = agent::check_with(&Plan::new(500, seed * 1000), Rules::DEFAULT, || {
+                Wrapper::new(bug)
+            });
             let failure = found.expect_err(&format!("{bug:?} was not found"));
             let name = failure.violation.invariant;
             if !names.contains(&name) || failure.script.steps.len() > 6 {
@@ -250,4 +267,118 @@ fn every_invariant_has_a_name_of_its_own_and_a_source() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), Invariant::ALL.len());
+    let guide = include_str!("../../docs/TESTING.md");
+    for i in Invariant::ALL {
+        let row = format!("| `{}` | {} | {} |", i.name(), i.says(), i.source());
+        assert!(guide.contains(&row), "docs/TESTING.md lacks this row:\n{row}");
+    }
+}
+
+/// What a policy around our server's machine can get wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PolicyBug {
+    KeepsNoResumeWindow,
+    KeepsTheOldLink,
+    KeepsTheSilentLink,
+    SkipsRecords,
+    PublishesTwice,
+    MovesSince,
+    ForgetsToForget,
+    OwnTimerPerLink,
+    SaysNoToNobody,
+}
+
+struct Policy {
+    bug: PolicyBug,
+    machine: ServerConnection,
+    shift: u64,
+}
+
+impl Policy {
+    fn new(bug: PolicyBug) -> Self {
+        let mut config = ServerConfig::DEFAULT;
+        if bug == PolicyBug::KeepsNoResumeWindow {
+            config.resume_window = Duration::from_secs(60);
+        }
+        let origin = Now::from_origin(Duration::ZERO);
+        let machine = ServerConnection::new(config, PresenceVersion(0), Epoch(0), origin);
+        Self { bug, machine, shift: 0 }
+    }
+
+    fn shifted(&self, mut presence: Presence) -> Presence {
+        presence.version = PresenceVersion(presence.version.0 + self.shift);
+        if self.bug == PolicyBug::MovesSince {
+            presence.since = WallTime::from_unix_millis(presence.version.0 as i64);
+        }
+        presence
+    }
+}
+
+impl ServerUnderTest for Policy {
+    fn handle(&mut self, event: ServerEvent, now: Now) -> Reaction<ServerAction> {
+        let mut reaction: Reaction<ServerAction> = self.machine.handle(event, now).into();
+        let reports = reaction.actions.iter().any(|a| matches!(a, ServerAction::Report(_)));
+        if self.bug == PolicyBug::PublishesTwice && reports {
+            self.shift += 1;
+        }
+        reaction.actions.retain(|action| match (self.bug, action) {
+            (PolicyBug::KeepsTheOldLink, ServerAction::Close(_, cause)) => {
+                !matches!(cause, CloseCause::Replaced | CloseCause::Superseded)
+            }
+            (PolicyBug::KeepsTheSilentLink, ServerAction::Close(_, CloseCause::Silent))
+            | (PolicyBug::SkipsRecords, ServerAction::Record { .. })
+            | (PolicyBug::ForgetsToForget, ServerAction::Forget)
+            | (PolicyBug::SaysNoToNobody, ServerAction::Close(_, CloseCause::TryLater)) => false,
+            _ => true,
+        });
+        let this = &*self;
+        for action in &mut reaction.actions {
+            if let ServerAction::Report(presence) = action {
+                *presence = this.shifted(*presence);
+            }
+        }
+        if self.bug == PolicyBug::OwnTimerPerLink && self.machine.link().is_some() {
+            let later = now.monotonic.saturating_add(Duration::from_secs(60));
+            reaction.deadline = Deadline::At(later);
+        }
+        reaction
+    }
+
+    fn presence(&self) -> Presence {
+        self.shifted(self.machine.presence())
+    }
+}
+
+#[test]
+fn each_bug_of_a_policy_is_found_by_the_invariant_of_its_name() {
+    use Invariant as I;
+    use PolicyBug::*;
+    let expected: [(PolicyBug, &[Invariant]); 9] = [
+        (KeepsNoResumeWindow, &[I::ResumeWindowIsKept]),
+        (KeepsTheOldLink, &[I::OneSessionAtATime, I::NewestHelloCounts]),
+        (KeepsTheSilentLink, &[I::DeadLinkIsClosed]),
+        (SkipsRecords, &[I::BeatIsRecorded]),
+        (PublishesTwice, &[I::VersionGrowsByOne]),
+        (MovesSince, &[I::SinceMovesOnlyWithStatus]),
+        (ForgetsToForget, &[I::ForgetIsLast]),
+        (OwnTimerPerLink, &[I::SilentPeerGoesStaleExactly, I::BeatsEveryInterval]),
+        (SaysNoToNobody, &[I::HelloIsAnswered]),
+    ];
+    let mut misnamed = Vec::new();
+    for (bug, names) in expected {
+        let (mut cases, mut steps) = (0, 0);
+        for seed in 0..4 {
+            let plan = Plan::new(500, seed * 1000);
+            let found = server::check_with(&plan, ServerConfig::DEFAULT, || Policy::new(bug));
+            let failure = found.expect_err(&format!("{bug:?} was not found"));
+            if !names.contains(&failure.violation.invariant) || failure.script.steps.len() > 6 {
+                misnamed.push(format!("{bug:?} was found as\n{failure}"));
+            }
+            cases += failure.cases;
+            steps += failure.script.steps.len();
+        }
+        let (cases, steps) = (f64::from(cases) / 4.0, steps as f64 / 4.0);
+        println!("{bug:?}: {cases} scripts, shrunk to {steps} steps on average");
+    }
+    assert!(misnamed.is_empty(), "{}", misnamed.join("\n\n"));
 }

@@ -129,7 +129,8 @@ impl Call<'_> {
         if self.deadline.is_due(latest) {
             return Ok(());
         }
-        let expected = format!("{} at the latest, because then {what}", self.text(Deadline::At(due)));
+        let expected =
+            format!("{} at the latest, because then {what}", self.text(Deadline::At(due)));
         self.blame(name, expected, format!("asks for {}", self.deadline_text()))
     }
 

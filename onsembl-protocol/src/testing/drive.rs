@@ -50,7 +50,8 @@ pub(super) fn tell<S: Stage>(
         habit: script.habit,
     };
     let begin = begin.map(|what| Moment { after: Duration::ZERO, what: What::Happens(what) });
-    let steps: Vec<_> = begin.iter().map(|m| (0, m)).chain(script.steps.iter().enumerate()).collect();
+    let steps: Vec<_> =
+        begin.iter().map(|m| (0, m)).chain(script.steps.iter().enumerate()).collect();
     let last = script.steps.len().saturating_sub(1);
     for (n, step) in steps {
         stage.comes(n);

@@ -87,7 +87,12 @@ pub struct Failure<H> {
 impl<H: fmt::Display> fmt::Display for Failure<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.violation)?;
-        writeln!(f, "script ({} of {} steps told):", self.step + 1, self.script.steps.len().max(1))?;
+        writeln!(
+            f,
+            "script ({} of {} steps told):",
+            self.step + 1,
+            self.script.steps.len().max(1)
+        )?;
         writeln!(f, "{}", self.script)?;
         write!(f, "again: check_with(&Plan::only({:#x}), ..)", self.seed)
     }

@@ -71,8 +71,8 @@ impl Silence {
         self.attended_at = at;
     }
 
-    /// Whether a frame came at this moment.
-    pub(super) fn is_new(&self, at: Timestamp) -> bool {
+    /// Whether the peer was looked at in this moment.
+    pub(super) fn was_attended(&self, at: Timestamp) -> bool {
         self.attended_at == at
     }
 

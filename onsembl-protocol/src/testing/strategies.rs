@@ -38,8 +38,11 @@ pub fn dialect() -> impl Strategy<Value = Dialect> {
 
 /// What the answer to a hello settles.
 pub fn terms() -> impl Strategy<Value = SessionTerms> {
-    (dialect(), 1u64..4, timing())
-        .prop_map(|(dialect, epoch, timing)| SessionTerms { dialect, epoch: Epoch(epoch), timing })
+    (dialect(), 1u64..4, timing()).prop_map(|(dialect, epoch, timing)| SessionTerms {
+        dialect,
+        epoch: Epoch(epoch),
+        timing,
+    })
 }
 
 /// Every way in which a dial can fail.
@@ -75,8 +78,7 @@ pub fn close_cause() -> impl Strategy<Value = CloseCause> {
 
 /// Every way in which a link can end: broken first, then by the peer, then by this side.
 pub fn close_reason() -> impl Strategy<Value = CloseReason> {
-    let breakages =
-        [Breakage::EndOfStream, Breakage::Reset, Breakage::WriteStalled, Breakage::Io];
+    let breakages = [Breakage::EndOfStream, Breakage::Reset, Breakage::WriteStalled, Breakage::Io];
     prop_oneof![
         2 => select(breakages.map(CloseReason::broken).to_vec()),
         3 => close_cause().prop_map(|cause| CloseReason::peer(Some(cause.code()))),

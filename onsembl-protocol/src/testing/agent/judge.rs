@@ -161,8 +161,7 @@ impl Judge {
         status: Option<Phase>,
     ) -> Result<(), Violation> {
         self.silent_calls(event, call, seen)?;
-        let mut expected =
-            Expected { owed: Vec::new(), change: Invariant::NoChangeWithoutReason };
+        let mut expected = Expected { owed: Vec::new(), change: Invariant::NoChangeWithoutReason };
         if event != AgentEvent::Stop && call.slept >= SLEPT {
             self.sleeps(call, &mut expected);
         }
@@ -246,10 +245,8 @@ impl Judge {
         let at_once = Window { from: call.at, by: call.at };
         match &mut self.life {
             Life::Session(s) if call.slept >= s.silence.timing().timeout_after() => {
-                expected.owe(
-                    Owed::Close(s.link, Some(CloseCause::Silent)),
-                    Invariant::SleepIsNoticed,
-                );
+                expected
+                    .owe(Owed::Close(s.link, Some(CloseCause::Silent)), Invariant::SleepIsNoticed);
                 self.windows.begin_anew();
                 self.wait(at_once, false, false, Invariant::SleepIsNoticed, expected);
             }
@@ -541,7 +538,8 @@ impl Judge {
                 Observation::Closed(link, cause) => {
                     self.held.retain(|held| *held != link);
                     let code = cause.code();
-                    if [CloseCode::NORMAL, CloseCode::NO_STATUS, CloseCode::ABNORMAL].contains(&code)
+                    if [CloseCode::NORMAL, CloseCode::NO_STATUS, CloseCode::ABNORMAL]
+                        .contains(&code)
                     {
                         let wanted = "a code that an agent may send";
                         call.blame(Invariant::CloseHasACause, wanted, format!("code {code}"))?;
@@ -619,12 +617,11 @@ impl Judge {
             }
             Life::Waiting { window, .. } => {
                 let slept = expected.change == Invariant::SleepIsNoticed;
-                let name =
-                    if slept { Invariant::SleepIsNoticed } else { Invariant::ComesBack };
+                let name = if slept { Invariant::SleepIsNoticed } else { Invariant::ComesBack };
                 call.wakes_by(window.by, name, "the next dial is due")
             }
             Life::Session(s) => {
-                if call.wake || s.silence.is_new(call.at) {
+                if s.silence.was_attended(call.at) {
                     s.silence.armed(call.deadline);
                 }
                 call.wakes_by(s.silence.due(), s.silence.name(), s.silence.next_word())?;

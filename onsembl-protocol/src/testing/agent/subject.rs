@@ -3,9 +3,7 @@
 use super::super::reaction::{Reaction, Subject};
 use crate::close::CloseCause;
 use crate::id::{BeatSequence, LinkId};
-use crate::session::{
-    AgentAction, AgentConnection, AgentEvent, AgentStatus, EchoBits,
-};
+use crate::session::{AgentAction, AgentConnection, AgentEvent, AgentStatus, EchoBits};
 use crate::time::Now;
 use core::fmt;
 

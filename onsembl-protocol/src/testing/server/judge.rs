@@ -153,11 +153,13 @@ impl Judge {
         if call.is_late() {
             self.forgive(call);
         }
-        let mut expected = Expected {
-            owed: Vec::new(),
-            change: Invariant::NoChangeWithoutReason,
-            may_send_normal: false,
+        let change = match self.life {
+            Life::Away(_) => Invariant::ResumeWindowIsKept,
+            Life::New | Life::Joining(..) | Life::Session(..) | Life::Gone => {
+                Invariant::NoChangeWithoutReason
+            }
         };
+        let mut expected = Expected { owed: Vec::new(), change, may_send_normal: false };
         self.expect(event, call.at, &mut expected);
         self.chooses(call, did, &mut expected)?;
         self.one_report(now, call, did, presence)?;
@@ -175,7 +177,7 @@ impl Judge {
             call.blame(name, wanted, call.did())?;
         }
         self.performs(call, did, &expected)?;
-        self.wakes_in_time(event, call)
+        self.wakes_in_time(call)
     }
 
     fn silent_calls(&self, event: ServerEvent, call: &Call<'_>) -> Result<(), Violation> {
@@ -405,7 +407,8 @@ impl Judge {
         let Life::Session(s, other) = &mut self.life else { return Ok(()) };
         let other = *other;
         let shown = did.iter().find_map(|action| report(*action)).map(|p| p.status);
-        let closed = |link| did.iter().any(|a| matches!(a, ServerAction::Close(l, _) if *l == link));
+        let closed =
+            |link| did.iter().any(|a| matches!(a, ServerAction::Close(l, _) if *l == link));
         let mut overdue = e.owed.is_empty();
         if shown == Some(PresenceStatus::Stale) && !s.silence.is_stale() {
             s.silence.goes_stale(call)?;
@@ -528,7 +531,7 @@ impl Judge {
         Ok(())
     }
 
-    fn wakes_in_time(&mut self, event: ServerEvent, call: &Call<'_>) -> Result<(), Violation> {
+    fn wakes_in_time(&mut self, call: &Call<'_>) -> Result<(), Violation> {
         let over = matches!(self.life, Life::New | Life::Gone);
         if !over && call.deadline == Deadline::Never {
             let name = Invariant::EveryWaitHasADeadline;
@@ -545,9 +548,7 @@ impl Judge {
                 call.wakes_by(away.until, Invariant::ResumeWindowIsKept, "the window is over")
             }
             Life::Session(s, other) => {
-                let heard = matches!(event, ServerEvent::Received(l, _) if l == s.link);
-                let opened = matches!(event, ServerEvent::Admitted { link, .. } if link == s.link);
-                if call.wake || heard || opened {
+                if s.silence.was_attended(call.at) {
                     s.silence.armed(call.deadline);
                 }
                 call.wakes_by(s.silence.due(), s.silence.name(), s.silence.next_word())?;

@@ -142,9 +142,11 @@ impl<S: ServerUnderTest> ServerStage<S> {
                 Some(ServerEvent::Rejected { link: self.link(link)?, cause })
             }
             Happening::Frame(link, frame) => Some(ServerEvent::Received(self.link(link)?, frame)),
-            Happening::Recorded => self
-                .record
-                .map(|(epoch, sequence)| ServerEvent::Recorded { epoch, sequence, at: wall }),
+            Happening::Recorded => self.record.map(|(epoch, sequence)| ServerEvent::Recorded {
+                epoch,
+                sequence,
+                at: wall,
+            }),
             Happening::Store(trouble) => Some(ServerEvent::Store(trouble)),
             Happening::Faulted(link) => Some(ServerEvent::Faulted(self.link(link)?)),
             Happening::LinkEnds(link, reason) => {
