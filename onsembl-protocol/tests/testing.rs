@@ -38,10 +38,8 @@ fn both_ends_keep_every_invariant_for_long() {
     let server =
         || ServerConnection::new(ServerConfig::DEFAULT, PresenceVersion(0), Epoch(0), origin);
     let agent = || AgentConnection::new(AgentConfig::DEFAULT, 99);
-    agent::check_with(&Plan::new(40_000, 77), Rules::DEFAULT, agent).unwrap();
     server::check_with(&Plan::new(8_000, 78), ServerConfig::DEFAULT, server).unwrap();
-    server::check_with(&Plan::new(500, 79).longest(300), ServerConfig::DEFAULT, server).unwrap();
-    agent::check_with(&Plan::new(2_000, 79).longest(300), Rules::DEFAULT, agent).unwrap();
+    agent::check_with(&Plan::new(40_000, 77), Rules::DEFAULT, agent).unwrap();
 }
 
 /// What a wrapper around our machine can get wrong.
