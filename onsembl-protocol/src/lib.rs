@@ -15,6 +15,8 @@
 //!   bytes of its output are known to be stored.
 //! - [`close`], [`limits`], [`id`], [`time`], [`step`]: the words that the machines speak.
 //! - [`supervisor`]: many machines behind one timer.
+//! - `testing` (feature `testing`): a kit that tests your own wrapper or server policy against the
+//!   published invariants.
 //!
 //! # Out of scope
 //!
@@ -148,7 +150,7 @@
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 extern crate std;
 
 pub mod close;
@@ -160,5 +162,7 @@ pub mod output;
 pub mod session;
 pub mod step;
 pub mod supervisor;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
 pub mod wire;
