@@ -161,6 +161,15 @@ impl Deadline {
         }
     }
 
+    /// Whether this deadline comes before another.
+    pub fn is_before(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Never, _) => false,
+            (Self::At(_), Self::Never) => true,
+            (Self::At(a), Self::At(b)) => a < b,
+        }
+    }
+
     /// This deadline, but later than `now` in any case, so that no driver can spin on it.
     pub fn after(self, now: Timestamp) -> Self {
         match self {
