@@ -33,7 +33,7 @@ impl Silence {
         looked_at: impl FnOnce() -> Timestamp,
     ) -> Deadline {
         match self.liveness {
-            Liveness::Live => Deadline::At(self.from.saturating_add(timing.stale_after())),
+            Liveness::Live => Deadline::At(timing.stale_at(self.from)),
             Liveness::Stale => {
                 let looked_at = looked_at();
                 let timeout_at = self.from.saturating_add(timing.timeout_after());
@@ -53,10 +53,7 @@ impl Silence {
         now: Timestamp,
         looked_at: impl FnOnce() -> Timestamp,
     ) -> Option<Duration> {
-        let late = due.overdue_by(now);
-        if late <= OVERSLEEP_TOLERANCE {
-            return None;
-        }
+        let late = overslept(due, now)?;
         self.from = self.from.saturating_add(now.saturating_since(looked_at()));
         Some(late)
     }
@@ -83,5 +80,17 @@ impl Silence {
         };
         self.liveness = next;
         Some(next)
+    }
+}
+
+/// How late an observer is who comes at `now`, if it is later than timers are.
+#[inline]
+pub(crate) fn overslept(due: Deadline, now: Timestamp) -> Option<Duration> {
+    match due {
+        Deadline::At(at) if now > at => {
+            let late = now.saturating_since(at);
+            (late > OVERSLEEP_TOLERANCE).then_some(late)
+        }
+        Deadline::At(_) | Deadline::Never => None,
     }
 }

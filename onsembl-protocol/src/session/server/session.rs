@@ -174,7 +174,7 @@ impl Session {
                     self.unconfirmed(seen.unwrap_or_default(), timing).is_due(at);
                 if !self.answering {
                     self.answering = true;
-                    self.beat_at = self.beat_at.min(at.saturating_add(timing.recording_grace()));
+                    self.beat_at = self.beat_at.min(timing.grace_until(at));
                 }
                 sequence.unwrap_or(self.heard.next())
             }
@@ -193,11 +193,11 @@ impl Session {
     /// When an agent with the extensions should have seen more of our beats than those.
     fn unconfirmed(&self, seen: BeatSequence, timing: HeartbeatTiming) -> Deadline {
         match (self.dialect, self.owing_since) {
-            (Dialect::Extended, Some(sent_at)) => {
+            (Dialect::Extended, Some(sent_at)) if self.sent > seen => {
                 let interval = timing.interval();
                 confirmation_due(self.sent, sent_at, seen, interval, unseen_patience(timing))
             }
-            (Dialect::Extended, None) | (Dialect::Legacy, _) => Deadline::Never,
+            (Dialect::Extended | Dialect::Legacy, _) => Deadline::Never,
         }
     }
 
@@ -284,8 +284,8 @@ impl Session {
 
     /// For how long the oldest unrecorded beat has waited, if that is longer than it may.
     fn lag(&self, timing: HeartbeatTiming, at: Timestamp) -> Option<Duration> {
-        let age = at.saturating_since(self.unrecorded_since?);
-        (age >= timing.recording_grace()).then_some(age)
+        let since = self.unrecorded_since?;
+        timing.is_grace_over(since, at).then(|| at.saturating_since(since))
     }
 
     pub(super) fn diagnose(&self, timing: HeartbeatTiming, at: Timestamp) -> Option<Impairment> {
@@ -316,7 +316,7 @@ impl Session {
         if let Some(since) = self.unrecorded_since
             && self.shown != Some(Impairment::NotRecorded)
         {
-            next = next.min(Deadline::At(since.saturating_add(timing.recording_grace())));
+            next = next.min(Deadline::At(timing.grace_until(since)));
         }
         if let Some(sent) = self.unanswered_probe()
             && self.shown.is_none()

@@ -6,9 +6,11 @@ use super::super::server_types::{
 };
 use super::session::Session;
 use super::state::{Away, Joining, ServerCold, ServerHot, State};
-use crate::liveness::{HeartbeatTiming, Impairment, OVERSLEEP_TOLERANCE};
+use crate::id::LinkId;
+use crate::liveness::{HeartbeatTiming, Impairment, overslept};
 use crate::step::Actions;
 use crate::time::{Deadline, Now, Timestamp};
+use core::time::Duration;
 
 /// The parts of a machine while it takes an event.
 pub(super) struct Turn<'a> {
@@ -104,10 +106,14 @@ impl Turn<'_> {
     /// monitor does so, and says so.)
     #[inline]
     fn forgive_absence(&mut self) {
-        let late = deadline(self.config, self.hot, self.cold).overdue_by(self.at());
-        if late <= OVERSLEEP_TOLERANCE {
-            return;
+        let due = deadline(self.config, self.hot, self.cold);
+        if let Some(late) = overslept(due, self.at()) {
+            self.forgive(late);
         }
+    }
+
+    #[cold]
+    fn forgive(&mut self, late: Duration) {
         let absence = self.at().saturating_since(self.hot.seen_at);
         let lengthen = |until: &mut Timestamp| *until = until.saturating_add(absence);
         match &mut self.hot.state {
@@ -209,7 +215,7 @@ impl Turn<'_> {
 
     /// The session, if this link is its own.
     #[inline]
-    pub(super) fn session_over(&mut self, link: crate::id::LinkId) -> Option<&mut Session> {
+    pub(super) fn session_over(&mut self, link: LinkId) -> Option<&mut Session> {
         match &mut self.hot.state {
             State::Live(session) if session.link == link => Some(session),
             State::New | State::Joining(..) | State::Live(_) | State::Away(_) | State::Gone => None,
