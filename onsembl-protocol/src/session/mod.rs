@@ -17,7 +17,7 @@ pub use dashboard::{DashboardAction, DashboardConnection, DashboardEvent};
 pub use dial::DialFailure;
 pub use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
 pub use server::{ServerCold, ServerConnection, ServerHot, ServerView};
-pub(crate) use server::{deadline as server_deadline, handle as handle_server};
+pub(crate) use server::{armed as server_deadline, handle as handle_server};
 pub use server_types::{
     BeatOut, Because, Claimant, Presence, PresenceCause, PresenceStatus, ServerAction,
     ServerConfig, ServerEvent, ServerInbound, StoreTrouble,

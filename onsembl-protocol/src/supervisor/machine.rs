@@ -47,7 +47,7 @@ pub trait Machine: Sized {
         did: &mut Actions<Self::Action>,
     ) -> Deadline;
 
-    /// Its deadline.
+    /// The deadline that the latest event left it with.
     fn deadline_of_parts(rules: &Self::Rules, hot: &Self::Hot, cold: &Self::Cold) -> Deadline;
 }
 

@@ -200,7 +200,7 @@ impl<M: Machine> Supervisor<M> {
         let start = block * FAN_OUT;
         let end = (start + FAN_OUT).min(self.hot.len());
         let mut exact = Deadline::Never;
-        let (mut woken, mut next) = (0, end);
+        let (mut woken, mut next) = (0, start + FAN_OUT);
         let columns = self
             .hot
             .get_mut(start..end)

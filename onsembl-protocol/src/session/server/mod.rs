@@ -14,7 +14,7 @@ mod state;
 mod turn;
 
 pub use state::{ServerCold, ServerHot, ServerView};
-pub(crate) use turn::{deadline, handle};
+pub(crate) use turn::{armed, handle};
 
 use super::agent_types::Dialect;
 use super::server_types::{Presence, PresenceCause, ServerAction, ServerConfig, ServerEvent};
@@ -89,7 +89,7 @@ impl ServerConnection {
     /// When to call with [`ServerEvent::Wake`] if nothing else comes first. `Never` only before the
     /// first hello and when gone.
     pub fn deadline(&self) -> Deadline {
-        deadline(&self.config, &self.hot, &self.cold)
+        turn::deadline(&self.config, &self.hot, &self.cold)
     }
 
     fn view(&self) -> ServerView<'_> {

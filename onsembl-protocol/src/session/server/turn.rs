@@ -40,12 +40,12 @@ pub(crate) fn handle(
     turn.forgive_absence();
     turn.take(event);
     turn.settle();
-    deadline(config, hot, cold).after(at)
+    armed(config, hot, cold)
 }
 
 /// When the machine wants to be woken.
 #[inline]
-pub(crate) fn deadline(config: &ServerConfig, hot: &ServerHot, cold: &ServerCold) -> Deadline {
+pub(super) fn deadline(config: &ServerConfig, hot: &ServerHot, cold: &ServerCold) -> Deadline {
     match &hot.state {
         State::Joining(joining, _) => Deadline::At(joining.give_up_at),
         State::Live(session) => {
@@ -58,6 +58,12 @@ pub(crate) fn deadline(config: &ServerConfig, hot: &ServerHot, cold: &ServerCold
         State::Away(away) => Deadline::At(away.until),
         State::New | State::Gone => Deadline::Never,
     }
+}
+
+/// The deadline that the latest event left: later than that event.
+#[inline]
+pub(crate) fn armed(config: &ServerConfig, hot: &ServerHot, cold: &ServerCold) -> Deadline {
+    deadline(config, hot, cold).after(hot.seen_at)
 }
 
 /// Begins with an agent that is away.
