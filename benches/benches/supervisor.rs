@@ -217,8 +217,7 @@ fn expiries() -> Expiries {
     let (mut own_beat, mut stale, mut timed_out) = (Vec::new(), Vec::new(), Vec::new());
     let (mut supervisor, _) = fleet(MILLION);
     let mut longest = Duration::ZERO;
-    loop {
-        let Deadline::At(due) = supervisor.next_wake() else { break };
+    while let Deadline::At(due) = supervisor.next_wake() {
         let elapsed = due.since_origin();
         let (each, closed, longest_here) = sweep_all(&mut supervisor, at(elapsed));
         longest = longest.max(longest_here);
