@@ -16,7 +16,8 @@ pub use agent_types::{
 pub use dashboard::{DashboardAction, DashboardConnection, DashboardEvent};
 pub use dial::DialFailure;
 pub use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
-pub use server::ServerConnection;
+pub use server::{ServerCold, ServerConnection, ServerHot, ServerView};
+pub(crate) use server::{armed as server_deadline, handle as handle_server};
 pub use server_types::{
     BeatOut, Because, Claimant, Presence, PresenceCause, PresenceStatus, ServerAction,
     ServerConfig, ServerEvent, ServerInbound, StoreTrouble,

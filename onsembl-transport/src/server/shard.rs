@@ -13,7 +13,7 @@ use onsembl_protocol::limits::Limits;
 use onsembl_protocol::liveness::{HeartbeatMonitor, Liveness};
 use onsembl_protocol::session::{
     Claimant, Dialect, Greeting, GreetingEvent, ServerConfig, ServerConnection, ServerEvent,
-    StoreTrouble, UndecodableQuota,
+    ServerView, StoreTrouble, UndecodableQuota,
 };
 use onsembl_protocol::supervisor::{Key, Supervisor};
 use onsembl_protocol::time::{Deadline, WallTime};
@@ -42,7 +42,6 @@ const PATIENCE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Shard<A> {
     pub(super) rules: SessionRules,
-    pub(super) config: ServerConfig,
     pub(super) limits: Limits,
     pub(super) pump: PumpConfig,
     pub(super) clock: SystemClock,
@@ -69,12 +68,11 @@ impl<A> Shard<A> {
         let (inbox_entry, inbox) = mpsc::channel(INBOX);
         Self {
             rules,
-            config,
             limits,
             pump: PUMP,
             clock: SystemClock::new(),
             counters,
-            supervisor: Supervisor::new(),
+            supervisor: Supervisor::new(config),
             links: BTreeMap::new(),
             greeting: BTreeMap::new(),
             probes: BTreeSet::new(),
@@ -141,7 +139,7 @@ impl<A> Shard<A> {
     /// Puts a machine in for an agent that had a session with an earlier run of this server.
     pub fn recover(&mut self, version: PresenceVersion, epoch: Epoch) -> Key {
         let (machine, step) =
-            ServerConnection::recovered(self.config, version, epoch, self.clock.now());
+            ServerConnection::recovered(*self.supervisor.rules(), version, epoch, self.clock.now());
         let key = self.supervisor.insert(machine);
         self.perform(key, step.actions);
         key
@@ -150,7 +148,7 @@ impl<A> Shard<A> {
     /// Puts a machine in for an agent that has none.
     pub fn insert(&mut self, version: PresenceVersion, epoch: Epoch) -> Key {
         let now = self.clock.now();
-        self.supervisor.insert(ServerConnection::new(self.config, version, epoch, now))
+        self.supervisor.insert(ServerConnection::new(*self.supervisor.rules(), version, epoch, now))
     }
 
     /// The hello that came over `link` is of the agent behind `key`.
@@ -176,7 +174,7 @@ impl<A> Shard<A> {
     pub fn welcome_probe(&mut self, link: LinkId, admission: &Admission) {
         if let Some(entry) = self.links.get_mut(&link) {
             let now = self.clock.now().monotonic;
-            entry.stage = Stage::Probe(HeartbeatMonitor::new(self.config.timing, now));
+            entry.stage = Stage::Probe(HeartbeatMonitor::new(self.supervisor.rules().timing, now));
             let _ = self.probes.insert(link);
             entry.handle.resume();
         }
@@ -209,9 +207,13 @@ impl<A> Shard<A> {
 
     /// The store says why it does not record, or that it does again.
     pub fn store_health(&mut self, trouble: Option<StoreTrouble>) {
-        let keys: Vec<Key> = self.supervisor.keys().collect();
-        for key in keys {
-            self.feed(key, ServerEvent::Store(trouble));
+        let now = self.clock.now();
+        let mut moved = Vec::new();
+        self.supervisor.handle_all(ServerEvent::Store(trouble), now, |key, actions| {
+            moved.push((key, actions));
+        });
+        for (key, actions) in moved {
+            self.perform(key, actions);
         }
     }
 
@@ -260,7 +262,7 @@ impl<A> Shard<A> {
     }
 
     /// What is known of the agent behind `key`.
-    pub fn machine(&self, key: Key) -> Option<&ServerConnection> {
+    pub fn machine(&self, key: Key) -> Option<ServerView<'_>> {
         self.supervisor.get(key)
     }
 
