@@ -53,27 +53,27 @@ fn drawn(seed: u64) -> Vec<u8> {
 
 #[test]
 fn the_corpus_of_the_decoder_holds() {
-    replay("decode", 14);
+    replay("decode", 100);
 }
 
 #[test]
 fn the_corpus_of_the_round_trip_holds() {
-    replay("roundtrip", 1);
+    replay("roundtrip", 100);
 }
 
 #[test]
 fn the_corpus_of_the_agent_holds() {
-    replay("agent", 1);
+    replay("agent", 50);
 }
 
 #[test]
 fn the_corpus_of_the_server_holds() {
-    replay("server", 1);
+    replay("server", 40);
 }
 
 #[test]
 fn the_corpus_of_the_supervisor_holds() {
-    replay("supervisor", 1);
+    replay("supervisor", 60);
 }
 
 #[test]
