@@ -40,37 +40,17 @@
 //!
 //! # The states of an agent
 //!
-//! ```text
-//!  idle --start--> connecting --link up--> joining --accepted--> connected <--any frame--+
-//!                   ^   |                     |                   |     |                |
-//!                   |   | failed,             | refused,      link|     |silent for      |
-//!                   |   | unanswered          | unanswered,  ended|     |stale-after     |
-//!                   |   |                     | link ended        |     v                |
-//!                   |   v                     v                   |   stale -------------+
-//!                   |  reconnecting <---------+-------------------+     |
-//!                   |        |                                    ^     | silent for
-//!                   |        |                        link ended  |     | timeout-after
-//!                   +--due---+---------- timed-out <--------------|-----+
-//!                                                                 +---- stale
+//! From which status which cause leads where, written by a test from
+//! [`AGENT_EDGES`](session::AGENT_EDGES), which it compares with what the machine does:
 //!
-//!  any state --stop, or a permanent refusal--> closed
-//! ```
+#![doc = include_str!("session/edges/agent.md")]
 //!
 //! # The states of an agent on its server
 //!
-//! ```text
-//!  (none) --hello--> joining --session opened--> connected <--any frame--> stale
-//!     ^                ^  |                        |    |                    |
-//!     |          hello |  | not admitted           |    | link ended         | silent for
-//!     |                |  v                        |    v                    v timeout-after
-//!     |           reconnecting / timed-out <-------|----+--------------------+
-//!     |                |                           |
-//!     |                | resume window over        | stopped on its machine
-//!     +------------- gone <------------------------+
-//! ```
+//! The same of [`PRESENCE_EDGES`](session::PRESENCE_EDGES), in the words of the API. A machine begins
+//! as `offline` and ends there; `error` is an agent in session that said it cannot go on.
 //!
-//! The words of the API for them are `connecting`, `online`, `stale`, `timed-out`, `reconnecting`
-//! and `offline`; `error` is an agent in session that said it cannot go on.
+#![doc = include_str!("session/edges/presence.md")]
 //!
 //! # The life of a connection
 //!
