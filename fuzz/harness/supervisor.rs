@@ -14,8 +14,12 @@ const MOST_MACHINES: usize = 24;
 /// Any bytes, taken as what a server node does with its supervisor.
 pub fn supervisor(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
-    let mut node =
-        Node { owner: Supervisor::new(), list: Vec::new(), gone: None, at: Duration::ZERO };
+    let mut node = Node {
+        owner: Supervisor::new(ServerConfig::DEFAULT),
+        list: Vec::new(),
+        gone: None,
+        at: Duration::ZERO,
+    };
     for _ in 0..MOST_EVENTS {
         if bytes.is_empty() {
             break;
@@ -119,7 +123,8 @@ impl Node {
         let swept = self.owner.sweep(now, budget, |key, actions| woken.push((key, actions)));
         assert_eq!(swept.woken, woken.len());
         assert!(woken.len() <= budget, "over the budget of {budget}: {swept:?}");
-        assert!(!swept.more_due || woken.len() == budget, "gave up early: {swept:?}");
+        let spent = swept.woken + swept.in_vain;
+        assert!(!swept.more_due || spent == budget, "gave up early: {swept:?}");
         for (key, actions) in woken {
             let Some(listed) = self.list.iter_mut().find(|listed| listed.key == key) else {
                 panic!("{key:?} is nobody's key");
@@ -145,8 +150,8 @@ impl Node {
         let mut earliest = Deadline::Never;
         for listed in &self.list {
             let owned = self.owner.get(listed.key);
-            assert_eq!(owned.map(ServerConnection::presence), Some(listed.machine.presence()));
-            assert_eq!(owned.map(ServerConnection::deadline), Some(listed.machine.deadline()));
+            assert_eq!(owned.map(|m| m.presence()), Some(listed.machine.presence()));
+            assert_eq!(owned.map(|m| m.link()), Some(listed.machine.link()));
             earliest = earliest.min(listed.deadline);
         }
         if let Some(gone) = self.gone {
