@@ -70,6 +70,13 @@ pub struct Key {
     generation: u32,
 }
 
+impl Key {
+    /// The slot, dense from zero; for what is kept beside the machines.
+    pub(crate) const fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
 /// What one sweep did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "when more is due, sweep again before sleeping"]

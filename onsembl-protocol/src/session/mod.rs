@@ -8,7 +8,7 @@ mod greeting;
 mod server;
 mod server_types;
 
-pub use agent::AgentConnection;
+pub use agent::{AgentConnection, AgentSnapshot};
 pub use agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
     Dialect, EchoBits, HelloRefusal, ServerBeat, SessionTerms,
@@ -16,7 +16,7 @@ pub use agent_types::{
 pub use dashboard::{DashboardAction, DashboardConnection, DashboardEvent};
 pub use dial::DialFailure;
 pub use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
-pub use server::ServerConnection;
+pub use server::{ServerConnection, ServerSnapshot};
 pub use server_types::{
     BeatOut, Because, Claimant, Presence, PresenceCause, PresenceStatus, ServerAction,
     ServerConfig, ServerEvent, ServerInbound, StoreTrouble,

@@ -14,6 +14,7 @@ use crate::liveness::{BeatLedger, HeartbeatMonitor, Impairment, Liveness, OVERSL
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now, Timestamp, WallTime};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// The server's end of one agent, over all its links.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ pub struct ServerConnection {
 }
 
 /// What is valid in each state, and nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     New,
     Joining(Joining, Option<Away>),
@@ -35,7 +36,7 @@ enum State {
     Gone,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Joining {
     link: LinkId,
     dialect: Dialect,
@@ -43,13 +44,13 @@ struct Joining {
     give_up_at: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Away {
     timed_out: bool,
     until: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Session {
     link: LinkId,
     dialect: Dialect,
@@ -62,6 +63,16 @@ struct Session {
     unrecorded_since: Option<Timestamp>,
     answer_due: Option<Timestamp>,
     unanswered_probe: Option<Timestamp>,
+}
+
+/// All that a [`ServerConnection`] knows beside its configuration, to be kept and read back, not to
+/// be looked into: its shape may differ from one version of this crate to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerSnapshot {
+    state: State,
+    seen_at: Timestamp,
+    store: Option<StoreTrouble>,
+    published: Presence,
 }
 
 type Did = Actions<ServerAction>;
@@ -135,6 +146,22 @@ impl ServerConnection {
             ServerEvent::Wake => self.wake(now, &mut did),
         }
         Step { actions: did, deadline: self.deadline().after(at) }
+    }
+
+    /// The machine as it is, without its configuration.
+    pub const fn snapshot(&self) -> ServerSnapshot {
+        ServerSnapshot {
+            state: self.state,
+            seen_at: self.seen_at,
+            store: self.store,
+            published: self.published,
+        }
+    }
+
+    /// The machine that this snapshot was taken of, if `config` is the one it lived by.
+    pub const fn restore(config: ServerConfig, snapshot: ServerSnapshot) -> Self {
+        let ServerSnapshot { state, seen_at, store, published } = snapshot;
+        Self { config, state, seen_at, store, published }
     }
 
     /// What the world is told of the agent.
