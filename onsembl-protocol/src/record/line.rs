@@ -66,8 +66,9 @@ struct ClockOrigins {
     boot: Label,
 }
 
+/// The first part of an entry: what went in.
 #[derive(Serialize)]
-struct EntryLine<'a, E, T, F, A: Copy> {
+struct Inputs<'a, E, T, F> {
     n: u64,
     time: Label,
     at: Now,
@@ -77,9 +78,6 @@ struct EntryLine<'a, E, T, F, A: Copy> {
     event: Option<E>,
     #[serde(skip_serializing_if = "Option::is_none")]
     frame: Option<&'a F>,
-    actions: &'a Actions<A>,
-    deadline: Option<Timestamp>,
-    status: &'static str,
 }
 
 #[derive(Serialize)]
@@ -160,23 +158,20 @@ impl Tape {
         what: &WhatOf<M>,
         now: Now,
         frame: Option<&F>,
-        did: (&Actions<M::Action>, Deadline, &'static str),
+        did: Did<'_, M::Action>,
         out: &mut Vec<u8>,
     ) {
         self.n = self.n.saturating_add(1);
-        let (actions, deadline, status) = did;
         let (start, event) = match what {
             What::Start(start) => (Some(start), None),
             What::Event(event) => (None, Some(event)),
         };
-        let deadline = match deadline {
-            Deadline::Never => None,
-            Deadline::At(at) => Some(at),
-        };
-        let time = Label(now.wall);
-        let line =
-            EntryLine { n: self.n, time, at: now, start, event, frame, actions, deadline, status };
-        self.write(&line, out);
+        let inputs = Inputs { n: self.n, time: Label(now.wall), at: now, start, event, frame };
+        let from = out.len();
+        json(&inputs, out);
+        let _brace = out.pop();
+        outcome(did, out);
+        self.seal(from, out);
     }
 
     pub(super) fn end(&mut self, out: &mut Vec<u8>) {
@@ -189,17 +184,50 @@ impl Tape {
     }
 
     fn write<T: Serialize>(&mut self, line: &T, out: &mut Vec<u8>) {
-        // These are structs of texts, numbers and lists, which cannot fail to be written. If a type
-        // refused, the line would be empty, and whoever reads it says so.
-        let line = serde_json::to_vec(line).unwrap_or_default();
-        let content = line.strip_suffix(b"}").unwrap_or_default();
-        out.extend_from_slice(content);
-        self.check = check::of_line(self.check, content);
+        let from = out.len();
+        json(line, out);
+        let _brace = out.pop();
+        self.seal(from, out);
+    }
+
+    /// Ends the line that begins at `from` with its check.
+    fn seal(&mut self, from: usize, out: &mut Vec<u8>) {
+        self.check = check::of_line(self.check, out.get(from..).unwrap_or_default());
         out.extend_from_slice(CHECK);
         out.extend_from_slice(&digits(self.check));
         out.extend_from_slice(CHECK_END);
         out.push(b'\n');
     }
+}
+
+/// What a step did: its actions, its deadline, and the status it left.
+pub(super) type Did<'a, A> = (&'a Actions<A>, Deadline, &'static str);
+
+/// The second part of an entry: what came out.
+pub(super) fn outcome<A: Copy + Serialize>(
+    (actions, deadline, status): Did<'_, A>,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(b",\"actions\":");
+    if actions.is_empty() {
+        out.extend_from_slice(b"[]");
+    } else {
+        json(actions, out);
+    }
+    out.extend_from_slice(b",\"deadline\":");
+    match deadline {
+        Deadline::Never => out.extend_from_slice(b"null"),
+        Deadline::At(at) => json(&at, out),
+    }
+    out.extend_from_slice(b",\"status\":\"");
+    out.extend_from_slice(status.as_bytes());
+    out.push(b'"');
+}
+
+/// These are structs of texts, numbers and lists, which cannot fail to be written. If one did, the line
+/// would be broken, and whoever reads it says so.
+fn json<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+    out.extend_from_slice(&serde_json::to_vec(value).unwrap_or_default());
 }
 
 fn digits(check: u32) -> [u8; CHECK_DIGITS] {

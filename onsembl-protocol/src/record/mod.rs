@@ -19,6 +19,7 @@ mod compact;
 mod error;
 mod excerpt;
 mod frame;
+mod inputs;
 mod line;
 mod machine;
 mod recorder;

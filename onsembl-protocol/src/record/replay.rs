@@ -4,18 +4,18 @@
 
 use super::check;
 use super::error::{Difference, ReplayError};
-use super::line::{self, End, FORMAT, Failed, MAX_LINE, Start, Tape, VERSION, What, WhatOf};
+use super::inputs::{self, Inputs};
+use super::line::{self, FORMAT, Failed, MAX_LINE, Start, Tape, VERSION, What, WhatOf};
 use super::machine::Recordable;
 use super::script;
 use crate::session::{AgentConnection, ServerConnection};
-use crate::time::{Now, WallTime};
+use crate::time::WallTime;
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 /// A replay under way: hand it every line with [`line`](Self::line), then [`finish`](Self::finish) it.
@@ -24,7 +24,7 @@ pub struct Replay {
     lines: u64,
     stage: Stage,
     about: Replayed,
-    /// The line that the core would write; kept to be written to again.
+    /// What the core does, as it would be written; kept to be written to again.
     expected: Vec<u8>,
 }
 
@@ -79,22 +79,6 @@ struct Head<C> {
     config: C,
     seeds: Vec<u64>,
     dropped: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(bound(
-    deserialize = "E: DeserializeOwned, O: DeserializeOwned, S: DeserializeOwned, 'de: 'a"
-))]
-struct Entry<'a, E, O, S> {
-    at: Option<Now>,
-    start: Option<Start<O, S>>,
-    event: Option<E>,
-    #[serde(borrow)]
-    frame: Option<&'a RawValue>,
-    end: Option<End>,
-    #[serde(borrow)]
-    failed: Option<Failed<'a>>,
-    n: Option<u64>,
 }
 
 /// The parts of a line that are shown to people.
@@ -249,12 +233,12 @@ impl<M: Recordable> Player<M> {
             let core = about.core.clone();
             ReplayError::Unreadable { line: number, why, core }
         };
-        let entry: Entry<'_, M::Event, M::Origin, M::Snapshot> =
-            serde_json::from_slice(line).map_err(|error| unreadable(error.to_string()))?;
-        if let Some(Failed { n, why }) = entry.failed {
+        let read: Inputs<'_, M> =
+            inputs::read(line).map_err(|error| unreadable(error.to_string()))?;
+        if let Some(Failed { n, why }) = read.failed {
             return Err(ReplayError::Unproven { line: number, n, why: why.into() });
         }
-        if let Some(end) = entry.end {
+        if let Some(end) = read.end {
             return if end.count == self.tape.n {
                 Ok(true)
             } else {
@@ -262,14 +246,18 @@ impl<M: Recordable> Player<M> {
                 Err(ReplayError::Corrupt { line: number, why })
             };
         }
-        let what: WhatOf<M> = match (entry.start, entry.event) {
+        let n = self.tape.n.saturating_add(1);
+        if read.n != Some(n) {
+            return Err(unreadable(format!("it is not entry {n}, which was to come")));
+        }
+        let what: WhatOf<M> = match (read.start, read.event) {
             (Some(start), None) => What::Start(start),
             (None, Some(event)) => What::Event(event),
             (Some(_), Some(_)) | (None, None) => {
                 return Err(unreadable("neither one start nor one event".into()));
             }
         };
-        let now = entry.at.ok_or_else(|| unreadable("`at` is missing".into()))?;
+        let now = read.at.ok_or_else(|| unreadable("`at` is missing".into()))?;
         let step = match what {
             What::Start(Start::Checkpoint(_)) if self.machine.is_some() => {
                 return Err(unreadable("a checkpoint in the middle".into()));
@@ -287,13 +275,11 @@ impl<M: Recordable> Player<M> {
         };
         let status = self.machine.as_ref().map(M::status).unwrap_or_default();
         expected.clear();
-        let did = (&step.actions, step.deadline, status);
-        self.tape.entry::<M, _>(&what, now, entry.frame.as_ref(), did, expected);
-        if !expected.starts_with(content) || self.tape.check != check {
-            let line = core::str::from_utf8(line).unwrap_or_default();
-            let would_be = core::str::from_utf8(expected).unwrap_or_default().trim_end();
-            return Err(differs(number, entry.n.unwrap_or(self.tape.n), line, would_be, about));
+        line::outcome((&step.actions, step.deadline, status), expected);
+        if !content.ends_with(expected) {
+            return Err(differs(number, n, line, expected, about));
         }
+        self.tape = Tape { n, check };
         about.entries = self.tape.n;
         about.from_to = Some((about.from_to.map_or(now.wall, |(from, _)| from), now.wall));
         Ok(false)
@@ -315,19 +301,17 @@ fn parts(line: &str) -> Option<Shown<'_>> {
     serde_json::from_str(line).ok()
 }
 
-fn differs(line: u64, n: u64, was: &str, now: &str, about: &Replayed) -> ReplayError {
-    let did = |text: &str| match parts(text) {
+fn differs(line: u64, n: u64, was: &[u8], outcome: &[u8], about: &Replayed) -> ReplayError {
+    let text = |bytes| core::str::from_utf8(bytes).unwrap_or_default();
+    let now = format!("{{\"time\":\"\"{}}}", text(outcome));
+    let did = |line: &str| match parts(line) {
         Some(s) => format!("{}, actions {}, deadline {}", s.status, s.actions, s.deadline),
-        None => text.into(),
+        None => line.into(),
     };
-    let event = parts(was).map_or_else(String::new, |s| {
+    let event = parts(text(was)).map_or_else(String::new, |s| {
         format!("{} {}", s.time, s.event.or(s.start).map_or("", RawValue::get))
     });
-    let (mut was_did, mut now_does) = (did(was), did(now));
-    if was_did == now_does {
-        // What differs is not what the machine did but how the line is written.
-        (was_did, now_does) = (was.into(), now.into());
-    }
+    let (was, now) = (did(text(was)), did(&now));
     let core = about.core.clone();
-    ReplayError::Differs(Box::new(Difference { line, n, event, was: was_did, now: now_does, core }))
+    ReplayError::Differs(Box::new(Difference { line, n, event, was, now, core }))
 }

@@ -15,5 +15,6 @@ mod commands;
 mod lifecycle;
 mod machines;
 mod properties;
+mod record;
 mod support;
 mod wire;
