@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn the_check_is_part_of_the_format() {
-        assert_eq!(of_line(0, b"a"), 1_051_975_338);
-        assert_eq!(of_line(7, b"onsembl recording"), 649_768_833);
+        assert_eq!(of_line(0, b"a"), 2_413_693_518);
+        assert_eq!(of_line(7, b"onsembl recording"), 726_117_496);
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub struct Lines {
     machine: Option<ServerConnection>,
     tape: Tape,
     over: bool,
+    failed: bool,
 }
 
 /// Why an entry cannot be written.
@@ -80,7 +81,16 @@ impl Excerpt {
         let Self { config, wall_origin, dropped, entries } = self;
         let head = Head { agent: agent.into(), config, seeds: Vec::new(), dropped };
         let tape = Tape::new();
-        Lines { head, wall_origin, entries, next: 0, machine: None, tape, over: false }
+        Lines {
+            head,
+            wall_origin,
+            entries,
+            next: 0,
+            machine: None,
+            tape,
+            over: false,
+            failed: false,
+        }
     }
 
     /// The whole file.
@@ -109,9 +119,14 @@ impl Lines {
         };
         if let Err(fault) = self.play(entry, out) {
             self.tape.failed(&fault.to_string(), out);
-            self.over = true;
+            (self.over, self.failed) = (true, true);
         }
         true
+    }
+
+    /// Whether the machine did not do again what it did.
+    pub const fn failed(&self) -> bool {
+        self.failed
     }
 
     fn take(&mut self) -> Option<core::ops::Range<usize>> {

@@ -6,6 +6,7 @@
 use super::compact::{CompactError, Writer};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// The largest entry in bytes. A snapshot with every number at its largest has about half of it.
 pub(super) const MAX_ENTRY: usize = 1024;
@@ -19,10 +20,16 @@ const LENGTH: usize = 2;
 /// The position of an entry. Zero is none.
 pub(super) type Position = u64;
 
-#[derive(Debug)]
 pub(super) struct Ring {
     bytes: Vec<u8>,
     end: Position,
+}
+
+/// Not the bytes.
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").field("capacity", &self.bytes.len()).field("end", &self.end).finish()
+    }
 }
 
 impl Ring {

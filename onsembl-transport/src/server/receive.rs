@@ -7,6 +7,7 @@ use crate::link::Received;
 use crate::pump::{LinkEvent, LinkInput};
 use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::id::{LinkId, MessageId, SessionId};
+use onsembl_protocol::record::FrameNote;
 use onsembl_protocol::session::{
     Dialect, GreetingEvent, GreetingVerdict, ServerEvent, ServerInbound,
 };
@@ -27,7 +28,9 @@ impl<A> Shard<A> {
                 );
                 self.close(link, CloseCause::UnsupportedData);
             }
-            LinkInput::Received(Received::Control) => self.heard(link, ServerInbound::Other),
+            LinkInput::Received(Received::Control) => {
+                self.heard(link, ServerInbound::Other, FrameNote::control());
+            }
             LinkInput::Received(Received::Text(text)) => self.on_text(link, text),
         }
     }
@@ -74,10 +77,11 @@ impl<A> Shard<A> {
                         self.greet(link, GreetingEvent::Other);
                     }
                 } else {
-                    self.on_message(link, envelope.id, envelope.message);
+                    let frame = FrameNote::message(&envelope.message, text.len());
+                    self.on_message(link, envelope.id, envelope.message, frame);
                 }
             }
-            Err(error) => self.on_undecodable(link, &error),
+            Err(error) => self.on_undecodable(link, &error, FrameNote::undecodable(text.len())),
         }
     }
 
@@ -121,7 +125,7 @@ impl<A> Shard<A> {
         }
     }
 
-    pub(super) fn on_undecodable(&mut self, link: LinkId, error: &DecodeError) {
+    pub(super) fn on_undecodable(&mut self, link: LinkId, error: &DecodeError, frame: FrameNote) {
         self.counters.count("undecodable");
         warn!(%link, %error, message = ?error.message_id, "an agent sent what cannot be decoded");
         let now = self.clock.now().monotonic;
@@ -138,7 +142,7 @@ impl<A> Shard<A> {
         if in_greeting {
             self.greet(link, GreetingEvent::Other);
         } else {
-            self.heard(link, ServerInbound::Other);
+            self.heard(link, ServerInbound::Other, frame);
         }
     }
 
@@ -147,14 +151,14 @@ impl<A> Shard<A> {
         self.send_to(link, &ServerToAgent::Error(ErrorReply::new(ErrorCode::InvalidMessage, why)));
     }
 
-    pub(super) fn heard(&mut self, link: LinkId, what: ServerInbound) {
+    pub(super) fn heard(&mut self, link: LinkId, what: ServerInbound, frame: FrameNote) {
         let now = self.clock.now();
         let Some(entry) = self.links.get_mut(&link) else { return };
         match &mut entry.stage {
             Stage::Live { key, .. } => {
                 let key = *key;
                 self.events.push_back(ShardEvent::Heard { key, at: now.wall });
-                self.feed(key, ServerEvent::Received(link, what));
+                self.feed_at(key, ServerEvent::Received(link, what), now, Some(frame));
             }
             Stage::Probe(monitor) => {
                 let _only_silence_ends_a_probe = monitor.on_received(now.monotonic);
@@ -168,6 +172,7 @@ impl<A> Shard<A> {
         link: LinkId,
         id: Option<MessageId>,
         message: AgentToServer,
+        frame: FrameNote,
     ) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         let key = match &entry.stage {
@@ -205,7 +210,7 @@ impl<A> Shard<A> {
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_) => ServerInbound::Other,
         };
-        self.heard(link, inbound);
+        self.heard(link, inbound, frame);
         let Some(key) = key else { return };
         match message {
             AgentToServer::Fault(_)

@@ -62,7 +62,7 @@ macro_rules! numbers {
     )*};
 }
 
-impl<'b> Serializer for &'b mut Writer<'_> {
+impl Serializer for &mut Writer<'_> {
     type Ok = ();
     type Error = CompactError;
     type SerializeSeq = Self;

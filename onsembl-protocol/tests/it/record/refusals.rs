@@ -83,9 +83,8 @@ fn a_whole_recording_agrees_also_without_its_last_line_feed() {
 fn truncation_at_every_line_and_at_every_byte_is_noticed_and_named() {
     let text = recording();
     assert_eq!(replay(""), Err(ReplayError::Empty));
-    let mut count = 0;
-    for (at, _) in text.match_indices('\n') {
-        count += 1;
+    for (before, (at, _)) in text.match_indices('\n').enumerate() {
+        let count = before as u64 + 1;
         if at + 1 == text.len() {
             continue;
         }
