@@ -100,9 +100,8 @@ async fn no_text_of_anybody_is_in_a_recording() {
         offset: 0,
         encoding: "utf-8",
         content: "very-secret",
-        last: true,
     };
-    link.send(chunk.to_string()).await;
+    link.send(chunk.text()).await;
     link.send(r#"{"type":"VERY_SECRET_TYPE","id":"m","timestamp":1,"payload":{}}"#).await;
     link.send("very-secret nonsense").await;
     link.send(command_complete("cmd-1", "COMPLETED", 0)).await;
