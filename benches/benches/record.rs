@@ -122,6 +122,20 @@ fn cost(agents: usize, rounds: u64) -> (f64, f64) {
     (per_beat(handled), per_beat(recorded))
 }
 
+/// A machine that was not announced is recorded from a checkpoint on.
+fn checkpoint_size() -> usize {
+    let mut shard = Shard::new(RING, 1);
+    let key = shard.keys[0];
+    for n in 1..4 {
+        let sequence = Some(BeatSequence(n));
+        let frame = ServerInbound::Heartbeat { sequence, seen: sequence };
+        let _ = shard.machines.handle(key, ServerEvent::Received(LINK, frame), now(INTERVAL));
+    }
+    shard.recorder = Recorder::new(RING, ServerConfig::DEFAULT);
+    shard.feed(key, ServerEvent::Wake, INTERVAL, None);
+    shard.recorder.excerpt(key).unwrap().size()
+}
+
 fn main() {
     for (agents, rounds) in [(1, 100_000), (1_000, 200), (10_000, 20), (100_000, 4)] {
         let (handled, recorded) = cost(agents, rounds);
@@ -131,6 +145,8 @@ fn main() {
             recorded - handled
         );
     }
+
+    println!("a checkpoint has {} bytes", checkpoint_size());
 
     let mut shard = Shard::new(RING, 1);
     shard.beats(2_880, |shard, key, event, at| {

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 pub const MAX_ACTIONS: usize = 4;
 
 /// Actions in the order in which they are to be performed, at most [`MAX_ACTIONS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Actions<A: Copy> {
     slots: [Option<A>; MAX_ACTIONS],
 }

@@ -71,7 +71,7 @@ impl Excerpt {
         self.dropped
     }
 
-    /// Its size in memory, in bytes. As a file it has about ten times as many.
+    /// Its size in memory, in bytes. As a file it has about fifteen times as many.
     pub const fn size(&self) -> usize {
         self.entries.len()
     }

@@ -22,8 +22,8 @@ use core::time::Duration;
 /// checkpoint that was overwritten is at most this part of the ring.
 pub const CHECKPOINTS_PER_RING: usize = 4;
 
-/// An agent has at least so many events between two checkpoints, so that checkpoints, which cost about
-/// ten times as much as an event, stay the smaller part of the work. With more agents than the ring has
+/// An agent has at least so many events between two checkpoints, so that checkpoints, which have the
+/// size of four events, stay the smaller part of the ring. With more agents than the ring has
 /// room for so many events each, some have no checkpoint in it, and cannot be replayed.
 pub const CHECKPOINT_EVENTS: u32 = 16;
 

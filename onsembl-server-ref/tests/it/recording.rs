@@ -83,6 +83,18 @@ async fn what_a_server_recorded_of_an_agent_replays_to_the_byte() {
 }
 
 #[tokio::test]
+async fn a_long_recording_comes_in_parts_and_whole() {
+    let world = World::start().await;
+    let (mut link, ack) = agent(&world, "ann", "key-1", "run-1").await;
+    for _ in 0..700 {
+        let _ = link.all_until_pong().await;
+    }
+    let text = exported(&world, "ann", ack["agentId"].as_str().unwrap()).await;
+    assert!(text.len() > 2 * 64 * 1024, "{}", text.len());
+    assert!(replay(&text).unwrap().entries > 700);
+}
+
+#[tokio::test]
 async fn no_text_of_anybody_is_in_a_recording() {
     let world = World::start().await;
     let (mut link, ack) = agent(&world, "ann", "key-1", "run-1").await;
