@@ -314,8 +314,13 @@ impl Hub {
             known.epoch = presence.epoch;
         }
         let shown = ShownPresence::from(presence);
-        let at = self.now().wall;
-        let last_heard = self.boards.of(&user).look().agents.get(&agent).and_then(|a| a.last_heard);
+        let (last_heard, was) = match self.boards.of(&user).look().agents.get(&agent) {
+            Some(entry) => (entry.last_heard, Some(entry.presence.status)),
+            None => (None, None),
+        };
+        // The database takes the time of a change of status for `since`.
+        let changed = was != Some(shown.status);
+        let at = if changed { shown.since } else { self.now().wall };
         let evidence = json!({
             "since": shown.since.unix_millis(),
             "last_heard": last_heard.map(WallTime::unix_millis),
