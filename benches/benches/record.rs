@@ -40,7 +40,7 @@ impl Shard {
     fn new(ring: usize, agents: usize) -> Self {
         let config = ServerConfig::DEFAULT;
         let mut shard = Self {
-            machines: Supervisor::new(),
+            machines: Supervisor::new(ServerConfig::DEFAULT),
             recorder: Recorder::new(ring, config),
             keys: Vec::new(),
         };
@@ -64,8 +64,9 @@ impl Shard {
         let now = now(at);
         let actions = self.machines.handle(key, event, now).unwrap();
         let machine = self.machines.get(key).unwrap();
+        let deadline = self.machines.deadline(key).unwrap();
         let handled = Handled { event, now, frame };
-        self.recorder.handled(key, &handled, &actions, machine.deadline(), || machine.snapshot());
+        self.recorder.handled(key, &handled, &actions, deadline, || machine.snapshot());
         let _ = black_box(actions);
     }
 

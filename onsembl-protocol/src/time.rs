@@ -43,6 +43,17 @@ impl Timestamp {
         Self::from_origin(self.since_origin().saturating_sub(by))
     }
 
+    /// [`saturating_add`](Self::saturating_add) of whole milliseconds, for paths where the parts of
+    /// a `Duration` are worth saving.
+    pub(crate) const fn after_millis(self, millis: u32) -> Self {
+        Self(self.0.saturating_add(millis as u64 * 1_000_000))
+    }
+
+    /// Whether `earlier` is at least so many milliseconds ago.
+    pub(crate) const fn is_past(self, earlier: Self, millis: u32) -> bool {
+        self.0.get().saturating_sub(earlier.0.get()) >= millis as u64 * 1_000_000
+    }
+
     /// Time from `earlier` to this timestamp; zero if `earlier` is later.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
@@ -172,6 +183,15 @@ impl Deadline {
         match (self, other) {
             (Self::Never, d) | (d, Self::Never) => d,
             (Self::At(a), Self::At(b)) => Self::At(a.min(b)),
+        }
+    }
+
+    /// Whether this deadline comes before another.
+    pub fn is_before(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Never, _) => false,
+            (Self::At(_), Self::Never) => true,
+            (Self::At(a), Self::At(b)) => a < b,
         }
     }
 

@@ -3,11 +3,12 @@
 //! The ring has only the inputs. What the machine did is found by feeding them to it again, and held
 //! against the digests that were taken when it did it: an export proves that it is what happened.
 
+use super::check;
 use super::compact::{CompactError, Reader};
 use super::frame::FrameNote;
 use super::line::{Start, Tape, What, WhatOf};
 use super::machine::Recordable as _;
-use super::recorder::{Kind, digest, read_link, read_now};
+use super::recorder::{Kind, read_link, read_now};
 use super::script::{self, Head};
 use crate::session::{ServerConfig, ServerConnection};
 use crate::time::Now;
@@ -172,7 +173,7 @@ impl Lines {
         let machine = self.machine.as_ref().ok_or(Fault::NoState)?;
         if kind != Kind::Checkpoint {
             let noted = <[u8; 4]>::try_from(reader.bytes(4)?).map_err(|_| CompactError::End)?;
-            if digest(machine, &step.actions) != u32::from_le_bytes(noted) {
+            if check::of_step(&step.actions, step.deadline) != u32::from_le_bytes(noted) {
                 return Err(Fault::OtherStep);
             }
         }

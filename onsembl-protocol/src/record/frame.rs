@@ -41,7 +41,11 @@ pub struct FrameNote {
 impl FrameNote {
     /// A frame with this message, of so many bytes.
     pub fn message<M: MessageSet>(message: &M, bytes: usize) -> Self {
-        let kind = message.kind();
+        Self::of_type(message.kind(), bytes)
+    }
+
+    /// A frame with a message of this type, of so many bytes.
+    pub fn of_type(kind: &str, bytes: usize) -> Self {
         let index = KINDS.iter().position(|k| *k == kind).unwrap_or_default();
         Self { kind: index as u8, bytes: saturate(bytes) }
     }

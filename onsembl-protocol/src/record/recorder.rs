@@ -9,7 +9,7 @@ use super::check;
 use super::compact::{CompactError, Reader, Writer};
 use super::excerpt::Excerpt;
 use super::frame::FrameNote;
-use super::machine::{Recordable, ServerOrigin};
+use super::machine::ServerOrigin;
 use super::ring::{Position, Ring};
 use crate::session::{ServerAction, ServerConfig, ServerEvent, ServerSnapshot};
 use crate::step::Actions;
@@ -305,9 +305,4 @@ pub(super) fn read_now(reader: &mut Reader<'_>, wall_origin: i64) -> Result<Now,
         boot: stamp(boot),
         wall: WallTime::from_unix_millis(expected.wrapping_add(reader.signed()?)),
     })
-}
-
-/// The digest of what a step did, as the recorder took it.
-pub(super) fn digest<M: Recordable>(machine: &M, actions: &Actions<M::Action>) -> u32 {
-    check::of_step(actions, machine.deadline())
 }

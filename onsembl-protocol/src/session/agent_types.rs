@@ -217,16 +217,7 @@ pub enum AgentStatus {
 impl AgentStatus {
     /// The word for it, the same everywhere.
     pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Connecting { .. } => "connecting",
-            Self::Joining => "joining",
-            Self::Connected { .. } => "connected",
-            Self::Stale { .. } => "stale",
-            Self::TimedOut { .. } => "timed-out",
-            Self::Reconnecting { .. } => "reconnecting",
-            Self::Closed => "closed",
-        }
+        self.kind().as_str()
     }
 }
 

@@ -204,7 +204,7 @@ pub struct BeatOut {
 }
 
 /// The status of an agent, in the words of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PresenceStatus {
     /// Its hello came, its session is being opened.
@@ -273,6 +273,12 @@ impl PresenceStatus {
             | Self::Offline
             | Self::Error => false,
         }
+    }
+}
+
+impl fmt::Display for PresenceStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -16,5 +16,6 @@ mod lifecycle;
 mod machines;
 mod properties;
 mod record;
+mod supervisor;
 mod support;
 mod wire;

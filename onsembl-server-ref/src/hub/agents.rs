@@ -12,7 +12,7 @@ use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, CommandId, Epoch, LinkId, SessionId, UserId,
 };
 use onsembl_protocol::record::{Excerpt, Retired};
-use onsembl_protocol::session::{Claimant, Dialect, Presence, PresenceStatus, ServerConnection};
+use onsembl_protocol::session::{Claimant, Dialect, Presence, PresenceStatus, ServerView};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentConnect, HealthMetrics};
@@ -326,7 +326,7 @@ impl Hub {
             "last_heard": last_heard.map(WallTime::unix_millis),
             "impairment": presence.because.impairment.map(|i| i.to_string()),
             "store": presence.because.trouble.map(|t| t.to_string()),
-            "link": self.shard.machine(key).and_then(ServerConnection::link).map(|l| l.0),
+            "link": self.shard.machine(key).and_then(ServerView::link).map(|l| l.0),
         });
         self.ledger.write(Entry::Presence(PresenceRow {
             agent: agent.clone(),

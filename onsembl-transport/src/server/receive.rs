@@ -11,8 +11,8 @@ use onsembl_protocol::record::FrameNote;
 use onsembl_protocol::session::{
     Dialect, GreetingEvent, GreetingVerdict, ServerEvent, ServerInbound,
 };
-use onsembl_protocol::wire::payload::{Ack, ErrorCode, ErrorReply, Pong};
-use onsembl_protocol::wire::{self, AgentToServer, DecodeError, ServerToAgent};
+use onsembl_protocol::wire::payload::{Ack, AgentHeartbeat, ErrorCode, ErrorReply, Pong};
+use onsembl_protocol::wire::{self, AgentFrame, AgentToServer, DecodeError, ServerToAgent};
 use tracing::{debug, info, warn};
 
 impl<A> Shard<A> {
@@ -66,19 +66,30 @@ impl<A> Shard<A> {
             }
             Stage::Greeting { .. } | Stage::Live { .. } | Stage::Probe(_) => {}
         }
-        match wire::decode::<AgentToServer>(&text, &self.limits) {
+        match wire::decode_in_place(&text, &self.limits) {
             Ok(envelope) => {
                 if matches!(entry.stage, Stage::Greeting { .. }) {
-                    if let AgentToServer::Connect(hello) = envelope.message {
-                        entry.hello = envelope.id;
+                    if let AgentFrame::Other(AgentToServer::Connect(hello)) = envelope.message {
+                        entry.hello = envelope.id.map(MessageId::new);
                         self.on_hello(link, hello);
                     } else {
                         self.counters.count("messages_before_hello");
                         self.greet(link, GreetingEvent::Other);
                     }
                 } else {
-                    let frame = FrameNote::message(&envelope.message, text.len());
-                    self.on_message(link, envelope.id, envelope.message, frame);
+                    let bytes = text.len();
+                    match envelope.message {
+                        AgentFrame::Heartbeat(beat) => self.on_beat(link, &beat, bytes),
+                        AgentFrame::Pong(_) => {
+                            let frame = FrameNote::of_type("PONG", bytes);
+                            self.heard(link, ServerInbound::Pong, frame);
+                        }
+                        AgentFrame::Other(message) => {
+                            let frame = FrameNote::message(&message, bytes);
+                            let id = envelope.id.map(MessageId::new);
+                            self.on_message(link, id, message, frame);
+                        }
+                    }
                 }
             }
             Err(error) => self.on_undecodable(link, &error, FrameNote::undecodable(text.len())),
@@ -167,6 +178,15 @@ impl<A> Shard<A> {
         }
     }
 
+    /// A heartbeat as it lies in its text; nothing of it is copied.
+    fn on_beat<Id>(&mut self, link: LinkId, beat: &AgentHeartbeat<Id>, bytes: usize) {
+        let Some(entry) = self.links.get_mut(&link) else { return };
+        entry.metrics = beat.health_metrics;
+        let seen = beat.seen.map(|s| s.sequence);
+        let frame = FrameNote::of_type("AGENT_HEARTBEAT", bytes);
+        self.heard(link, ServerInbound::Heartbeat { sequence: beat.sequence, seen }, frame);
+    }
+
     pub(super) fn on_message(
         &mut self,
         link: LinkId,
@@ -181,11 +201,7 @@ impl<A> Shard<A> {
         };
         let inbound = match &message {
             AgentToServer::Heartbeat(beat) => {
-                entry.metrics = beat.health_metrics;
-                ServerInbound::Heartbeat {
-                    sequence: beat.sequence,
-                    seen: beat.seen.map(|s| s.sequence),
-                }
+                return self.on_beat(link, beat, frame.bytes() as usize);
             }
             AgentToServer::Pong(_) => ServerInbound::Pong,
             AgentToServer::Ping(ping) => {

@@ -14,7 +14,7 @@ use onsembl_protocol::liveness::{HeartbeatMonitor, Liveness};
 use onsembl_protocol::record::{Excerpt, FrameNote, Handled, Recorder, Retired, ServerOrigin};
 use onsembl_protocol::session::{
     Claimant, Dialect, Greeting, GreetingEvent, ServerAction, ServerConfig, ServerConnection,
-    ServerEvent, StoreTrouble, UndecodableQuota,
+    ServerEvent, ServerView, StoreTrouble, UndecodableQuota,
 };
 use onsembl_protocol::step::Actions;
 use onsembl_protocol::supervisor::{Key, Supervisor};
@@ -48,7 +48,6 @@ const PATIENCE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Shard<A> {
     pub(super) rules: SessionRules,
-    pub(super) config: ServerConfig,
     pub(super) limits: Limits,
     pub(super) pump: PumpConfig,
     pub(super) clock: SystemClock,
@@ -76,12 +75,11 @@ impl<A> Shard<A> {
         let (inbox_entry, inbox) = mpsc::channel(INBOX);
         Self {
             rules,
-            config,
             limits,
             pump: PUMP,
             clock: SystemClock::new(),
             counters,
-            supervisor: Supervisor::new(),
+            supervisor: Supervisor::new(config),
             recorder: Recorder::new(RECORDING, config),
             links: BTreeMap::new(),
             greeting: BTreeMap::new(),
@@ -97,7 +95,7 @@ impl<A> Shard<A> {
     /// The same, with so many bytes for the recording in place of [`RECORDING`]; none with zero.
     #[must_use]
     pub fn with_recording(mut self, bytes: usize) -> Self {
-        self.recorder = Recorder::new(bytes, self.config);
+        self.recorder = Recorder::new(bytes, *self.supervisor.rules());
         self
     }
 
@@ -156,7 +154,8 @@ impl<A> Shard<A> {
     /// Puts a machine in for an agent that had a session with an earlier run of this server.
     pub fn recover(&mut self, version: PresenceVersion, epoch: Epoch) -> Key {
         let now = self.clock.now();
-        let (machine, step) = ServerConnection::recovered(self.config, version, epoch, now);
+        let (machine, step) =
+            ServerConnection::recovered(*self.supervisor.rules(), version, epoch, now);
         let key = self.supervisor.insert(machine);
         let origin = ServerOrigin::Recovered { version, epoch };
         self.recorder.began(key, origin, now, &step.actions, step.deadline, None);
@@ -172,7 +171,7 @@ impl<A> Shard<A> {
         history: Option<Retired>,
     ) -> Key {
         let now = self.clock.now();
-        let machine = ServerConnection::new(self.config, version, epoch, now);
+        let machine = ServerConnection::new(*self.supervisor.rules(), version, epoch, now);
         let deadline = machine.deadline();
         let key = self.supervisor.insert(machine);
         let origin = ServerOrigin::New { version, epoch };
@@ -203,7 +202,7 @@ impl<A> Shard<A> {
     pub fn welcome_probe(&mut self, link: LinkId, admission: &Admission) {
         if let Some(entry) = self.links.get_mut(&link) {
             let now = self.clock.now().monotonic;
-            entry.stage = Stage::Probe(HeartbeatMonitor::new(self.config.timing, now));
+            entry.stage = Stage::Probe(HeartbeatMonitor::new(self.supervisor.rules().timing, now));
             let _ = self.probes.insert(link);
             entry.handle.resume();
         }
@@ -236,6 +235,7 @@ impl<A> Shard<A> {
 
     /// The store says why it does not record, or that it does again.
     pub fn store_health(&mut self, trouble: Option<StoreTrouble>) {
+        // One by one, because each machine's inputs are recorded, also those that change nothing yet.
         let keys: Vec<Key> = self.supervisor.keys().collect();
         for key in keys {
             self.feed(key, ServerEvent::Store(trouble));
@@ -287,7 +287,7 @@ impl<A> Shard<A> {
     }
 
     /// What is known of the agent behind `key`.
-    pub fn machine(&self, key: Key) -> Option<&ServerConnection> {
+    pub fn machine(&self, key: Key) -> Option<ServerView<'_>> {
         self.supervisor.get(key)
     }
 
@@ -409,8 +409,8 @@ impl<A> Shard<A> {
         actions: &Actions<ServerAction>,
     ) {
         let Some(machine) = self.supervisor.get(key) else { return };
+        let Some(deadline) = self.supervisor.deadline(key) else { return };
         let handled = Handled { event, now, frame };
-        let deadline = machine.deadline();
         self.recorder.handled(key, &handled, actions, deadline, || machine.snapshot());
     }
 }

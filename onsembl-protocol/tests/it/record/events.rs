@@ -96,7 +96,7 @@ proptest! {
     ) {
         let config = ServerConfig::DEFAULT;
         let mut recorder = Recorder::new(1 << 20, config);
-        let mut machines = Supervisor::new();
+        let mut machines = Supervisor::new(ServerConfig::DEFAULT);
         let (version, epoch) = (PresenceVersion(origin.0), Epoch(origin.1));
         let first = moves[0].1;
         let machine = ServerConnection::new(config, version, epoch, first);
@@ -107,9 +107,10 @@ proptest! {
         for (event, now, size) in &moves {
             let actions = machines.handle(key, *event, *now).unwrap();
             let machine = machines.get(key).unwrap();
+            let deadline = machines.deadline(key).unwrap();
             let frame = size.map(|size| FrameNote::undecodable(size as usize));
             let handled = Handled { event: *event, now: *now, frame };
-            recorder.handled(key, &handled, &actions, machine.deadline(), || machine.snapshot());
+            recorder.handled(key, &handled, &actions, deadline, || machine.snapshot());
         }
         let text = String::from_utf8(recorder.excerpt(key).unwrap().to_bytes("a")).unwrap();
         let lines: Vec<Value> =

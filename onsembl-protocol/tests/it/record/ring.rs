@@ -29,7 +29,12 @@ struct Shard {
 impl Shard {
     fn new(capacity: usize) -> Self {
         let recorder = Recorder::new(capacity, ServerConfig::DEFAULT);
-        Self { machines: Supervisor::new(), recorder, at: secs(1), events: Vec::new() }
+        Self {
+            machines: Supervisor::new(ServerConfig::DEFAULT),
+            recorder,
+            at: secs(1),
+            events: Vec::new(),
+        }
     }
 
     fn insert(&mut self, recovered: bool, earlier: Option<Retired>) -> Key {
@@ -61,8 +66,9 @@ impl Shard {
         actions: &Actions<onsembl_protocol::session::ServerAction>,
     ) {
         let machine = self.machines.get(key).unwrap();
+        let deadline = self.machines.deadline(key).unwrap();
         let handled = Handled { event, now: now(self.at), frame: None };
-        self.recorder.handled(key, &handled, actions, machine.deadline(), || machine.snapshot());
+        self.recorder.handled(key, &handled, actions, deadline, || machine.snapshot());
         self.events.push((key, event));
     }
 
