@@ -4,9 +4,10 @@
 //! Nothing here closes anything.
 
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// A WebSocket close code (RFC 6455, section 7.4).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CloseCode(pub u16);
 
 impl CloseCode {
@@ -66,7 +67,7 @@ impl fmt::Display for CloseCode {
 }
 
 /// Who ended a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Initiator {
     /// The side that reports.
     Local,
@@ -90,7 +91,7 @@ pub enum ComeBack {
 macro_rules! causes {
     ($($(#[$doc:meta])* $name:ident = $code:ident, $come_back:ident, $text:literal;)*) => {
         /// Why a link ended.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum CloseCause {
             $($(#[$doc])* $name,)*
@@ -200,7 +201,7 @@ causes! {
 macro_rules! breakages {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
         /// How a link broke when nobody closed it.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum Breakage {
             $($(#[$doc])* $name,)*
@@ -232,7 +233,7 @@ breakages! {
 }
 
 /// How a link ended: who and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CloseReason {
     /// Who ended it.
     pub initiator: Initiator,

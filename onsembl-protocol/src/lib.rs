@@ -15,6 +15,7 @@
 //!   bytes of its output are known to be stored.
 //! - [`close`], [`limits`], [`id`], [`time`], [`step`]: the words that the machines speak.
 //! - [`supervisor`]: many machines behind one timer.
+//! - [`record`]: what went into a machine, kept, exported, and replayed to the byte.
 //! - `testing` (feature `testing`): a kit that tests your own wrapper or server policy against the
 //!   published invariants.
 //!
@@ -139,6 +140,7 @@ pub mod id;
 pub mod limits;
 pub mod liveness;
 pub mod output;
+pub mod record;
 pub mod session;
 pub mod step;
 pub mod supervisor;

@@ -8,10 +8,11 @@ use crate::id::BeatSequence;
 use crate::time::{Deadline, Timestamp};
 use core::fmt;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// The latest heartbeat of the peer, and how long ago it came: what each beat says of the other
 /// direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Seen {
     /// Number of that beat.
     pub sequence: BeatSequence,
@@ -20,7 +21,7 @@ pub struct Seen {
 }
 
 /// A fault that does not end the session, named so that nobody has to guess.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Impairment {
     /// Heartbeats arrive at the server, but its store does not record them.
@@ -42,7 +43,7 @@ impl fmt::Display for Impairment {
 }
 
 /// The heartbeats of one session, seen from one end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BeatLedger {
     interval: Duration,
     next_due: Timestamp,

@@ -8,6 +8,7 @@ use super::silence::Silence;
 use super::timing::HeartbeatTiming;
 use crate::time::{Deadline, Timestamp};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// A wake-up later than this means that the observer itself was away (stopped, starved, paused),
 /// and its absence is not counted as silence of the peer. Ordinary timers are late by a few
@@ -19,7 +20,7 @@ pub const OVERSLEEP_TOLERANCE: Duration = Duration::from_millis(500);
 pub const STALE_CHECK: Duration = Duration::from_secs(1);
 
 /// What is known of the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Liveness {
     /// Heard of within `stale-after`.
     Live,
@@ -41,7 +42,7 @@ pub struct Observation {
 
 /// Watches one peer over one link: live, stale, timed-out, as a pure function of what was heard
 /// and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeartbeatMonitor {
     timing: HeartbeatTiming,
     silence: Silence,

@@ -10,9 +10,10 @@ use super::monitor::{Liveness, OVERSLEEP_TOLERANCE, STALE_CHECK};
 use super::timing::HeartbeatTiming;
 use crate::time::{Deadline, Timestamp};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// What is known of a peer, and since when it has been silent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Silence {
     pub(crate) liveness: Liveness,
     /// When the peer was last heard, moved later by all the time in which nobody was here to

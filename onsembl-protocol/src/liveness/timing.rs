@@ -8,7 +8,8 @@ use thiserror::Error;
 /// Heartbeat interval, stale-after and timeout-after of one session.
 ///
 /// `interval < stale_after < timeout_after` always holds. The server decides; the agent obeys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "WireTiming", try_from = "WireTiming")]
 pub struct HeartbeatTiming {
     interval_ms: u32,
     stale_after_ms: u32,

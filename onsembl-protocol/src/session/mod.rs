@@ -9,7 +9,7 @@ mod greeting;
 mod server;
 mod server_types;
 
-pub use agent::AgentConnection;
+pub use agent::{AgentConnection, AgentSnapshot};
 pub use agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
     Dialect, EchoBits, HelloRefusal, ServerBeat, SessionTerms,
@@ -21,7 +21,7 @@ pub use edges::{
     PresenceCauseKind, PresenceEdge,
 };
 pub use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
-pub use server::{ServerCold, ServerConnection, ServerHot, ServerView};
+pub use server::{ServerCold, ServerConnection, ServerHot, ServerSnapshot, ServerView};
 pub(crate) use server::{armed as server_deadline, handle as handle_server};
 pub use server_types::{
     BeatOut, Because, Claimant, Presence, PresenceCause, PresenceStatus, ServerAction,

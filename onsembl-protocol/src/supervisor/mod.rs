@@ -26,6 +26,13 @@ pub struct Key {
     generation: u32,
 }
 
+impl Key {
+    /// The slot, dense from zero; for what is kept beside the machines.
+    pub(crate) const fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
 /// What one sweep did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "when more is due, sweep again before sleeping"]
@@ -111,6 +118,13 @@ impl<M: Machine> Supervisor<M> {
     pub fn get(&self, key: Key) -> Option<M::View<'_>> {
         let slot = self.slot_of(key)?;
         Some(M::view(self.hot.get(slot)?.as_ref()?, self.cold.get(slot)?))
+    }
+
+    /// The deadline that the latest event left a machine with.
+    pub fn deadline(&self, key: Key) -> Option<Deadline> {
+        let slot = self.slot_of(key)?;
+        let (hot, cold) = (self.hot.get(slot)?.as_ref()?, self.cold.get(slot)?);
+        Some(M::deadline_of_parts(&self.rules, hot, cold))
     }
 
     /// Hands a machine an event and re-arms its deadline. `None` if the key names nothing.

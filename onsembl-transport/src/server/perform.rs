@@ -46,7 +46,8 @@ impl<A> Shard<A> {
                 }
                 ServerAction::Forget => {
                     let _ = self.supervisor.remove(key);
-                    self.events.push_back(ShardEvent::Forgotten { key });
+                    let history = self.recorder.forget(key);
+                    self.events.push_back(ShardEvent::Forgotten { key, history });
                 }
             }
         }

@@ -7,6 +7,7 @@ use crate::link::Received;
 use crate::pump::{LinkEvent, LinkInput};
 use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::id::{LinkId, MessageId, SessionId};
+use onsembl_protocol::record::FrameNote;
 use onsembl_protocol::session::{
     Dialect, GreetingEvent, GreetingVerdict, ServerEvent, ServerInbound,
 };
@@ -27,7 +28,9 @@ impl<A> Shard<A> {
                 );
                 self.close(link, CloseCause::UnsupportedData);
             }
-            LinkInput::Received(Received::Control) => self.heard(link, ServerInbound::Other),
+            LinkInput::Received(Received::Control) => {
+                self.heard(link, ServerInbound::Other, FrameNote::control());
+            }
             LinkInput::Received(Received::Text(text)) => self.on_text(link, text),
         }
     }
@@ -74,16 +77,22 @@ impl<A> Shard<A> {
                         self.greet(link, GreetingEvent::Other);
                     }
                 } else {
+                    let bytes = text.len();
                     match envelope.message {
-                        AgentFrame::Heartbeat(beat) => self.on_beat(link, &beat),
-                        AgentFrame::Pong(_) => self.heard(link, ServerInbound::Pong),
+                        AgentFrame::Heartbeat(beat) => self.on_beat(link, &beat, bytes),
+                        AgentFrame::Pong(_) => {
+                            let frame = FrameNote::of_type("PONG", bytes);
+                            self.heard(link, ServerInbound::Pong, frame);
+                        }
                         AgentFrame::Other(message) => {
-                            self.on_message(link, envelope.id.map(MessageId::new), message);
+                            let frame = FrameNote::message(&message, bytes);
+                            let id = envelope.id.map(MessageId::new);
+                            self.on_message(link, id, message, frame);
                         }
                     }
                 }
             }
-            Err(error) => self.on_undecodable(link, &error),
+            Err(error) => self.on_undecodable(link, &error, FrameNote::undecodable(text.len())),
         }
     }
 
@@ -127,7 +136,7 @@ impl<A> Shard<A> {
         }
     }
 
-    pub(super) fn on_undecodable(&mut self, link: LinkId, error: &DecodeError) {
+    pub(super) fn on_undecodable(&mut self, link: LinkId, error: &DecodeError, frame: FrameNote) {
         self.counters.count("undecodable");
         warn!(%link, %error, message = ?error.message_id, "an agent sent what cannot be decoded");
         let now = self.clock.now().monotonic;
@@ -144,7 +153,7 @@ impl<A> Shard<A> {
         if in_greeting {
             self.greet(link, GreetingEvent::Other);
         } else {
-            self.heard(link, ServerInbound::Other);
+            self.heard(link, ServerInbound::Other, frame);
         }
     }
 
@@ -153,14 +162,14 @@ impl<A> Shard<A> {
         self.send_to(link, &ServerToAgent::Error(ErrorReply::new(ErrorCode::InvalidMessage, why)));
     }
 
-    pub(super) fn heard(&mut self, link: LinkId, what: ServerInbound) {
+    pub(super) fn heard(&mut self, link: LinkId, what: ServerInbound, frame: FrameNote) {
         let now = self.clock.now();
         let Some(entry) = self.links.get_mut(&link) else { return };
         match &mut entry.stage {
             Stage::Live { key, .. } => {
                 let key = *key;
                 self.events.push_back(ShardEvent::Heard { key, at: now.wall });
-                self.feed(key, ServerEvent::Received(link, what));
+                self.feed_at(key, ServerEvent::Received(link, what), now, Some(frame));
             }
             Stage::Probe(monitor) => {
                 let _only_silence_ends_a_probe = monitor.on_received(now.monotonic);
@@ -170,11 +179,12 @@ impl<A> Shard<A> {
     }
 
     /// A heartbeat as it lies in its text; nothing of it is copied.
-    fn on_beat<Id>(&mut self, link: LinkId, beat: &AgentHeartbeat<Id>) {
+    fn on_beat<Id>(&mut self, link: LinkId, beat: &AgentHeartbeat<Id>, bytes: usize) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         entry.metrics = beat.health_metrics;
         let seen = beat.seen.map(|s| s.sequence);
-        self.heard(link, ServerInbound::Heartbeat { sequence: beat.sequence, seen });
+        let frame = FrameNote::of_type("AGENT_HEARTBEAT", bytes);
+        self.heard(link, ServerInbound::Heartbeat { sequence: beat.sequence, seen }, frame);
     }
 
     pub(super) fn on_message(
@@ -182,6 +192,7 @@ impl<A> Shard<A> {
         link: LinkId,
         id: Option<MessageId>,
         message: AgentToServer,
+        frame: FrameNote,
     ) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         let key = match &entry.stage {
@@ -189,7 +200,9 @@ impl<A> Shard<A> {
             Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Probe(_) => None,
         };
         let inbound = match &message {
-            AgentToServer::Heartbeat(beat) => return self.on_beat(link, beat),
+            AgentToServer::Heartbeat(beat) => {
+                return self.on_beat(link, beat, frame.bytes() as usize);
+            }
             AgentToServer::Pong(_) => ServerInbound::Pong,
             AgentToServer::Ping(ping) => {
                 let pong =
@@ -213,7 +226,7 @@ impl<A> Shard<A> {
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_) => ServerInbound::Other,
         };
-        self.heard(link, inbound);
+        self.heard(link, inbound, frame);
         let Some(key) = key else { return };
         match message {
             AgentToServer::Fault(_)

@@ -13,7 +13,7 @@ mod session;
 mod state;
 mod turn;
 
-pub use state::{ServerCold, ServerHot, ServerView};
+pub use state::{ServerCold, ServerHot, ServerSnapshot, ServerView};
 pub(crate) use turn::{armed, handle};
 
 use super::agent_types::Dialect;
@@ -90,6 +90,16 @@ impl ServerConnection {
     /// first hello and when gone.
     pub fn deadline(&self) -> Deadline {
         turn::deadline(&self.config, &self.hot, &self.cold)
+    }
+
+    /// The machine as it is, without its configuration.
+    pub fn snapshot(&self) -> ServerSnapshot {
+        self.view().snapshot()
+    }
+
+    /// The machine that this snapshot was taken of, if `config` is the one it lived by.
+    pub const fn restore(config: ServerConfig, snapshot: ServerSnapshot) -> Self {
+        Self { config, hot: snapshot.hot, cold: snapshot.cold }
     }
 
     fn view(&self) -> ServerView<'_> {

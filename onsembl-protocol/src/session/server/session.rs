@@ -14,9 +14,10 @@ use crate::liveness::{
 };
 use crate::time::{Deadline, Timestamp, WallTime};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// What hearing a frame reads or writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Session {
     pub(super) link: LinkId,
     pub(super) epoch: Epoch,
@@ -53,7 +54,7 @@ pub(super) struct Session {
 }
 
 /// What else a session keeps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Notes {
     /// When the next own beat of the schedule is due.
     next_due: Timestamp,

@@ -11,9 +11,10 @@ use super::super::server_types::{
 use super::session::{Notes, Session};
 use crate::id::{Epoch, LinkId, PresenceVersion};
 use crate::time::{Now, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// The part of a server's machine that every event touches. Opaque; a supervisor keeps it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerHot {
     /// The time of the latest event. No later one is handled as if it came before.
     pub(super) seen_at: Timestamp,
@@ -22,7 +23,7 @@ pub struct ServerHot {
 
 /// The part of a server's machine that hearing a heartbeat does not touch. Opaque; a supervisor
 /// keeps it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerCold {
     pub(super) published: Presence,
     pub(super) store: Option<StoreTrouble>,
@@ -32,7 +33,7 @@ pub struct ServerCold {
     pub(super) notes: Notes,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum State {
     New,
     Joining(Joining, Option<Away>),
@@ -41,7 +42,7 @@ pub(super) enum State {
     Gone,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Joining {
     pub(super) link: LinkId,
     pub(super) dialect: Dialect,
@@ -49,7 +50,7 @@ pub(super) struct Joining {
     pub(super) give_up_at: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Away {
     pub(super) timed_out: bool,
     pub(super) until: Timestamp,
@@ -82,6 +83,14 @@ impl ServerCold {
     }
 }
 
+/// All that a server's machine knows beside its configuration, to be kept and read back, not to be
+/// looked into: its shape may differ from one version of this crate to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerSnapshot {
+    pub(super) hot: ServerHot,
+    pub(super) cold: ServerCold,
+}
+
 /// A server's machine inside a supervisor, to look at.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerView<'a> {
@@ -107,6 +116,11 @@ impl<'a> ServerView<'a> {
     /// What the agent of the live session speaks.
     pub fn dialect(self) -> Option<Dialect> {
         self.session().map(|s| s.dialect)
+    }
+
+    /// The machine as it is, without its configuration.
+    pub const fn snapshot(self) -> ServerSnapshot {
+        ServerSnapshot { hot: *self.hot, cold: *self.cold }
     }
 
     fn session(self) -> Option<&'a Session> {
