@@ -136,3 +136,16 @@ number_id! {
     /// command id. Our agent takes the wall time of the start, in milliseconds.
     Incarnation;
 }
+
+impl PresenceVersion {
+    /// More presences than one run of a server can publish before one of them is stored.
+    const UNSTORED: u64 = 1 << 20;
+
+    /// The version from which a new run of a server goes on, if the store holds this one. The last
+    /// run may have published presences that were not stored before it ended; theirs are not used
+    /// again, so that no reader ever goes back (PROTOCOL.md, P-62).
+    #[must_use]
+    pub const fn after_restart(self) -> Self {
+        Self(self.0.saturating_add(Self::UNSTORED))
+    }
+}

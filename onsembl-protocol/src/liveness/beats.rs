@@ -42,13 +42,18 @@ impl fmt::Display for Impairment {
     }
 }
 
+/// Own beats whose times are remembered. Patience is at most two intervals, and a beat ahead of the
+/// schedule is sent only after a nap: the oldest of eight is past it.
+const REMEMBERED: usize = 8;
+
 /// The heartbeats of one session, seen from one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BeatLedger {
     interval: Duration,
     next_due: Timestamp,
     sent: BeatSequence,
-    sent_at: Timestamp,
+    /// When the latest own beats left, the latest first.
+    left_at: [Timestamp; REMEMBERED],
     heard: Option<(BeatSequence, Timestamp)>,
 }
 
@@ -59,7 +64,7 @@ impl BeatLedger {
             interval: timing.interval(),
             next_due: now,
             sent: BeatSequence(0),
-            sent_at: now,
+            left_at: [now; REMEMBERED],
             heard: None,
         }
     }
@@ -74,7 +79,10 @@ impl BeatLedger {
     pub fn send(&mut self, now: Timestamp) -> BeatSequence {
         self.next_due = next_on_schedule(self.next_due, self.interval, now);
         self.sent = self.sent.next();
-        self.sent_at = now;
+        self.left_at.rotate_right(1);
+        if let Some(latest) = self.left_at.first_mut() {
+            *latest = now;
+        }
         self.sent
     }
 
@@ -99,10 +107,19 @@ impl BeatLedger {
     }
 
     /// When the peer should have confirmed an own beat later than `confirmed`, given `patience`:
-    /// `Never` if there is none it has not confirmed. Beats leave once an interval, so the time of
-    /// the first unconfirmed one follows from the last one's.
+    /// `Never` if there is none it has not confirmed. Judged by the time at which the first
+    /// unconfirmed beat really left, as far back as that is remembered, because after an absence
+    /// beats do not lie an interval apart.
     pub fn confirmation_due(&self, confirmed: BeatSequence, patience: Duration) -> Deadline {
-        confirmation_due(self.sent, self.sent_at, confirmed, self.interval, patience)
+        let Some(behind) = self.sent.0.checked_sub(confirmed.0).and_then(|n| n.checked_sub(1))
+        else {
+            return Deadline::Never;
+        };
+        let place = usize::try_from(behind).unwrap_or(usize::MAX).min(REMEMBERED - 1);
+        match self.left_at.get(place) {
+            Some(left) => Deadline::At(left.saturating_add(patience)),
+            None => Deadline::Never,
+        }
     }
 }
 
@@ -116,7 +133,8 @@ pub(crate) fn next_on_schedule(due: Timestamp, interval: Duration, now: Timestam
     if on_schedule > now { on_schedule } else { now.saturating_add(interval) }
 }
 
-/// [`BeatLedger::confirmation_due`] for a beat `sent` at `sent_at`.
+/// [`BeatLedger::confirmation_due`] for who knows only when the latest beat left, and judges by the
+/// schedule.
 pub(crate) fn confirmation_due(
     sent: BeatSequence,
     sent_at: Timestamp,
@@ -161,5 +179,15 @@ mod tests {
         assert_eq!(b.confirmation_due(BeatSequence(3), patience), Deadline::Never);
         assert_eq!(b.confirmation_due(BeatSequence(2), patience), Deadline::At(at(105_000)));
         assert_eq!(b.confirmation_due(BeatSequence(0), patience), Deadline::At(at(45_000)));
+    }
+
+    #[test]
+    fn a_beat_that_left_late_is_judged_by_when_it_left() {
+        let mut b = BeatLedger::new(HeartbeatTiming::DEFAULT, at(0));
+        let _ = b.send(at(0));
+        let _ = b.send(at(100_000));
+        let _ = b.send(at(100_500));
+        let patience = Duration::from_secs(30);
+        assert_eq!(b.confirmation_due(BeatSequence(1), patience), Deadline::At(at(130_000)));
     }
 }

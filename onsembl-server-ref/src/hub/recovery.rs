@@ -42,7 +42,8 @@ impl Hub {
         Ok(())
     }
 
-    fn recover_agent(&mut self, row: AgentRow) {
+    fn recover_agent(&mut self, mut row: AgentRow) {
+        row.presence_version = row.presence_version.after_restart();
         let status = PresenceStatus::parse(&row.status).unwrap_or_else(|| {
             self.counters.count("unknown_stored_statuses");
             warn!(agent = %row.agent, status = row.status, "a stored status that nobody knows");
