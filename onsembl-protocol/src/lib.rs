@@ -158,6 +158,8 @@ pub mod limits;
 pub mod liveness;
 pub mod output;
 pub mod session;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod step;
 pub mod supervisor;
 pub mod time;
