@@ -209,8 +209,7 @@ impl<W: Witness> World<W> {
                 self.fail(Failure::AgentWithoutDeadline { process });
                 false
             }
-            // A step on a sample that fell back behind an earlier one counts from that.
-            (_, Some(at)) if at + MILLI <= host::of(now.monotonic) || at <= self.floor_of(process) && at + MILLI <= self.floor_of(process) => {
+            (_, Some(at)) if at <= host::of(now.monotonic) => {
                 self.fail(Failure::AgentDeadlineNotLater { process });
                 false
             }
@@ -226,11 +225,6 @@ impl<W: Witness> World<W> {
         } else {
             self.arm_agent(process);
         }
-    }
-
-    fn floor_of(&self, process: u32) -> u64 {
-        let agent = self.processes[process as usize].agent;
-        self.agents[agent as usize].host.when(self.now).local
     }
 
     fn plant(&self, process: u32, deadline: Deadline) -> Deadline {

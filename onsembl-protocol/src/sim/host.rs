@@ -82,6 +82,11 @@ impl Host {
         When { world, local: self.floor, wall: self.wall(world).unix_millis() }
     }
 
+    /// The latest sample handed out.
+    pub(super) fn latest(&self) -> Timestamp {
+        stamp(self.floor)
+    }
+
     pub(super) fn wall(&self, world: u64) -> WallTime {
         WallTime::from_unix_millis((world / MILLI) as i64 + self.wall_skew)
     }

@@ -126,18 +126,45 @@ impl Scenario {
         let mut random = Random::of(self.seed, 1);
         let duration = span(self.duration);
         let count = u64::from(per_hour) * duration.div_ceil(3600 * SECOND);
-        let mut list: Vec<Planned> = (0..count)
-            .map(|_| {
-                let at = random.between(duration / 50, duration - duration / 50);
-                let kinds = FaultKind::ALL;
-                let kind = kinds[random.below(kinds.len() as u64) as usize];
-                let agent = random.below(u64::from(self.agents)) as u32;
-                let lasts = self.draw_span(&mut random);
-                Planned { at, fault: Fault { kind, agent, lasts, code: draw_code(&mut random) } }
-            })
-            .collect();
+        let mut list: Vec<Planned> = Vec::new();
+        for _ in 0..count {
+            let kinds = FaultKind::ALL;
+            let any = kinds[random.below(kinds.len() as u64) as usize];
+            let (kind, at, agent) = match list.last() {
+                // The worst comes of two troubles together; a stop right after a time-out is rare
+                // else.
+                Some(earlier) if random.once_in(2) => {
+                    let kind = if random.once_in(6) { FaultKind::AgentStop } else { any };
+                    (kind, self.draw_follow_up(earlier, &mut random), earlier.fault.agent)
+                }
+                Some(_) | None => (
+                    any,
+                    random.between(duration / 50, duration - duration / 50),
+                    random.below(u64::from(self.agents)) as u32,
+                ),
+            };
+            let lasts = self.draw_span(&mut random);
+            let fault = Fault { kind, agent, lasts, code: draw_code(&mut random) };
+            list.push(Planned { at: at.min(duration - 1), fault });
+        }
         list.sort_by_key(|planned| planned.at);
         list
+    }
+
+    /// When the earlier fault has just begun, is just over, or its silence is about to be noticed.
+    fn draw_follow_up(&self, earlier: &Planned, random: &mut Random) -> u64 {
+        let timing = self.server.timing;
+        let interval = span(timing.interval());
+        let noticed = |after: Duration, random: &mut Random| {
+            span(after) - random.below(interval) + random.below(SECOND)
+        };
+        earlier.at
+            + match random.below(4) {
+                0 => random.below(3 * SECOND),
+                1 => earlier.fault.lasts + random.below(SECOND),
+                2 => noticed(timing.stale_after(), random),
+                _ => noticed(timing.timeout_after(), random),
+            }
     }
 
     /// A moment, about as long as one of the times of liveness, or some minutes.

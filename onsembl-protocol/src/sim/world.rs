@@ -37,12 +37,6 @@ pub enum Failure {
         /// The agent.
         agent: u32,
     },
-    /// A server's machine wants to be woken in the past.
-    #[error("server-deadline-not-later: the machine of agent {agent} wants to be woken in the past")]
-    ServerDeadlineNotLater {
-        /// The agent.
-        agent: u32,
-    },
     /// The supervisor's next wake is later than the deadline of a machine it owns.
     #[error("supervisor-late: the next wake is later than the deadline of agent {agent}")]
     SupervisorLate {
