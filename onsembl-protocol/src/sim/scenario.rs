@@ -129,7 +129,11 @@ impl Scenario {
         let mut list: Vec<Planned> = Vec::new();
         for _ in 0..count {
             let kinds = FaultKind::ALL;
-            let any = kinds[random.below(kinds.len() as u64) as usize];
+            // A session in error lives on as any other, and is to meet as much.
+            let any = match random.below(10) {
+                0 => FaultKind::AgentFault,
+                _ => kinds[random.below(kinds.len() as u64) as usize],
+            };
             let (kind, at, agent) = match list.last() {
                 // The worst comes of two troubles together; a stop right after a time-out is rare
                 // else.
@@ -147,8 +151,27 @@ impl Scenario {
             let fault = Fault { kind, agent, lasts, code: draw_code(&mut random) };
             list.push(Planned { at: at.min(duration - 1), fault });
         }
+        list.extend(self.draw_takeover(&mut random));
         list.sort_by_key(|planned| planned.at);
         list
+    }
+
+    /// One arrangement that chance brings too seldom: an agent in error returns over a new wire, and
+    /// while the store still opens its session the server learns that the old wire is gone.
+    fn draw_takeover(&self, random: &mut Random) -> [Planned; 3] {
+        let duration = span(self.duration);
+        let at = random.between(duration / 2, duration - duration / 10);
+        let agent = random.below(u64::from(self.agents)) as u32;
+        let learns = random.seconds(2, 8);
+        let planned = |kind, after, lasts| {
+            let code = CloseCause::GoingAway.code().0;
+            Planned { at: at + after, fault: Fault { kind, agent, lasts, code } }
+        };
+        [
+            planned(FaultKind::AgentFault, 0, 1),
+            planned(FaultKind::StoreStuck, SECOND, 9 * SECOND),
+            planned(FaultKind::CutServerLater, SECOND, learns),
+        ]
     }
 
     /// When the earlier fault has just begun, is just over, or its silence is about to be noticed.

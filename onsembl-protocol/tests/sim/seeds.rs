@@ -40,6 +40,7 @@ fn seeds() {
     eprintln!("{seeds} seeds, {beats} beats of agents, {:?}", began.elapsed());
     assert!(failed.is_empty(), "{} of {seeds} seeds failed, see above", failed.len());
     if seeds >= 2_000 {
+        eprintln!("rarest: {:?}", rarest(&coverage));
         everything_was_met(&coverage);
     }
 }
@@ -65,6 +66,14 @@ fn one(seed: u64) {
         eprintln!("{line}");
     }
     panic!("{wrong}\n{small}");
+}
+
+fn rarest(coverage: &Coverage) -> [u64; 3] {
+    [
+        FaultKind::ALL.iter().map(|kind| coverage.fault(*kind)).min().unwrap_or(0),
+        AGENT_EDGES.iter().map(|e| coverage.agent_edge(e.0, e.1)).min().unwrap_or(0),
+        SERVER_EDGES.iter().map(|e| coverage.server_edge(e.0, e.1)).min().unwrap_or(0),
+    ]
 }
 
 fn everything_was_met(coverage: &Coverage) {
