@@ -169,9 +169,13 @@ impl<W: Witness> World<W> {
                     self.send_up(wire, Packet::Probe);
                 }
                 AgentAction::SendPong { link, echo: _ } => {
+                    // Of a mute agent nothing gets onto the wire.
                     let agent = self.processes[process as usize].agent;
                     if self.agents[agent as usize].weather.mute == 0 {
                         self.say_up(process, link, Up::Pong);
+                    } else {
+                        let wire = self.wire_id(self.processes[process as usize].wire(link));
+                        self.say_agent(process, &Fact::AgentSaid(id, wire, Up::Pong));
                     }
                 }
                 AgentAction::Close(link, cause) => {
