@@ -82,6 +82,10 @@ impl Server {
         self.running && !self.is_away()
     }
 
+    fn deadline_of(&self, key: Key) -> Deadline {
+        self.supervisor.get(key).map_or(Deadline::Never, ServerConnection::deadline)
+    }
+
     fn next_wake(&self) -> Deadline {
         let greeting = self.greeting.first().map_or(Deadline::Never, |(_, g)| g.deadline());
         self.supervisor.next_wake().min(greeting)
@@ -349,9 +353,8 @@ impl<W: Witness> World<W> {
     fn served(&mut self, agent: u32) {
         self.steps += 1;
         if let Some(key) = self.server.live[agent as usize].key {
-            let Some(machine) = self.server.supervisor.get(key) else { return };
             // What is due already is due at once: the supervisor holds it so.
-            let deadline = machine.deadline().after(self.server.host.latest());
+            let deadline = self.server.deadline_of(key).after(self.server.host.latest());
             match (host::nanos(deadline), host::nanos(self.server.supervisor.next_wake())) {
                 (None, _) => self.fail(Failure::ServerWithoutDeadline { agent }),
                 (Some(at), Some(wake)) if wake <= at => {}
