@@ -121,7 +121,8 @@ pub(super) fn to_agent(down: Down, legacy: bool, rules: &ServerConfig) -> AgentI
         Down::Welcome(_) if legacy => AgentInbound::HelloAccepted(SessionTerms {
             dialect: Dialect::Legacy,
             epoch: Epoch(0),
-            timing: Default::default(),
+            // Its own, but whoever runs both sets them alike.
+            timing: rules.timing,
         }),
         Down::Welcome(epoch) => AgentInbound::HelloAccepted(SessionTerms {
             dialect: Dialect::Extended,
