@@ -102,7 +102,9 @@ impl<W: Witness> World<W> {
         if !self.processes[process as usize].alive {
             return;
         }
-        if how == HowEnded::InOrder && self.processes[process as usize].status() != fact::AgentStatus::Closed {
+        if how == HowEnded::InOrder
+            && self.processes[process as usize].status() != fact::AgentStatus::Closed
+        {
             self.say_agent(process, &Fact::AgentToldToStop(Process(process)));
             self.feed_agent(process, AgentEvent::Stop);
             if !self.processes[process as usize].alive {
@@ -342,6 +344,10 @@ impl<W: Witness> World<W> {
     }
 
     fn receive_at_agent(&mut self, process: u32, wire: u32, packet: Packet) {
+        let Some(packet) = self.read_at_agent(process, packet) else {
+            let agent = self.processes[process as usize].agent;
+            return self.fail(Failure::CodecMismatch { agent });
+        };
         let entry = &mut self.wires[wire as usize];
         let link = LinkId(entry.link);
         let (id, wire_id) = (Process(process), fact::Wire(wire.into()));
@@ -390,6 +396,17 @@ impl<W: Witness> World<W> {
             Packet::Up(_) | Packet::Probe | Packet::Fault => {
                 self.fail(Failure::Confused { process });
             }
+        }
+    }
+
+    fn read_at_agent(&self, process: u32, packet: Packet) -> Option<Packet> {
+        match (&self.codec, packet) {
+            (Some(codec), Packet::Down(frame)) => {
+                let wall = self.server.host.wall(self.now);
+                let legacy = self.processes[process as usize].legacy;
+                codec.down(frame, legacy, wall).map(Packet::Down)
+            }
+            (_, packet) => Some(packet),
         }
     }
 

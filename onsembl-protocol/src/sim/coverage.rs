@@ -68,15 +68,8 @@ const AGENT_STATUSES: [AgentStatus; 8] = [
     A::Reconnecting,
     A::Closed,
 ];
-const STATUSES: [Status; 7] = [
-    S::Connecting,
-    S::Online,
-    S::Stale,
-    S::TimedOut,
-    S::Reconnecting,
-    S::Offline,
-    S::Error,
-];
+const STATUSES: [Status; 7] =
+    [S::Connecting, S::Online, S::Stale, S::TimedOut, S::Reconnecting, S::Offline, S::Error];
 
 /// What was met, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -79,7 +79,11 @@ impl Host {
 
     /// When a fact is one here.
     pub(super) fn when(&self, world: u64) -> When {
-        When { world, local: self.monotonic(world).max(self.floor), wall: self.wall(world).unix_millis() }
+        When {
+            world,
+            local: self.monotonic(world).max(self.floor),
+            wall: self.wall(world).unix_millis(),
+        }
     }
 
     /// The latest sample handed out.

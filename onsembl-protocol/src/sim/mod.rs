@@ -11,6 +11,7 @@
 #![allow(clippy::indexing_slicing, reason = "all indices are the world's own numbers")]
 
 mod agents;
+mod codec;
 mod coverage;
 pub mod fact;
 mod fault;

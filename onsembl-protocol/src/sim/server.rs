@@ -1,5 +1,6 @@
 //! The server's process: what comes over its wires, its timer, its start and its end.
 
+use super::agents::Running;
 use super::fact::{Agent, Fact, HowEnded, Installed, Process, Up, Witness};
 use super::host::{self, Host};
 use super::queue::What;
@@ -182,7 +183,12 @@ impl<W: Witness> World<W> {
     }
 
     pub(super) fn open_wires(&self) -> Vec<u32> {
-        let is_open = |end| matches!(end, ServerEnd::Greeting | ServerEnd::Joining | ServerEnd::Live | ServerEnd::Closing);
+        let is_open = |end| {
+            matches!(
+                end,
+                ServerEnd::Greeting | ServerEnd::Joining | ServerEnd::Live | ServerEnd::Closing
+            )
+        };
         let numbered = self.wires.iter().zip(0..);
         numbered.filter(|(wire, _)| is_open(wire.server_end)).map(|(_, number)| number).collect()
     }
@@ -190,10 +196,8 @@ impl<W: Witness> World<W> {
     /// A dial got here.
     pub(super) fn accept(&mut self, wire: u32) {
         if !self.server.running {
-            return self.send_down(
-                wire,
-                Packet::DialFailed(crate::session::DialFailure::Unreachable),
-            );
+            return self
+                .send_down(wire, Packet::DialFailed(crate::session::DialFailure::Unreachable));
         }
         if self.server.is_away() {
             return self.server.waiting_dials.push(wire);
@@ -216,6 +220,9 @@ impl<W: Witness> World<W> {
 
     fn receive_at_server(&mut self, wire: u32, packet: Packet) {
         let Wire { agent, process, stage } = self.look(wire);
+        let Some(packet) = self.read_at_server(process, packet) else {
+            return self.fail(Failure::CodecMismatch { agent });
+        };
         match packet {
             Packet::Up(Up::Hello) if stage == ServerEnd::Greeting => self.hello(wire),
             Packet::Up(up) => self.heard_at_server(agent, wire, stage, up),
@@ -226,7 +233,10 @@ impl<W: Witness> World<W> {
             Packet::Fault => {
                 self.heard_at_server(agent, wire, stage, Up::Other);
                 if stage == ServerEnd::Live {
-                    self.say_server(&Fact::FaultReported(Agent(agent), super::fact::Wire(wire.into())));
+                    self.say_server(&Fact::FaultReported(
+                        Agent(agent),
+                        super::fact::Wire(wire.into()),
+                    ));
                     self.feed_server(agent, ServerEvent::Faulted(link(wire)));
                 }
             }
@@ -247,10 +257,25 @@ impl<W: Witness> World<W> {
         }
     }
 
+    fn read_at_server(&self, process: u32, packet: Packet) -> Option<Packet> {
+        match (&self.codec, packet) {
+            (Some(codec), Packet::Up(frame)) => {
+                let Running { agent, legacy, instance, .. } = &self.processes[process as usize];
+                let wall = self.agents[*agent as usize].host.wall(self.now);
+                codec.up(frame, *legacy, instance, wall).map(Packet::Up)
+            }
+            (_, packet) => Some(packet),
+        }
+    }
+
     fn heard_at_server(&mut self, agent: u32, wire: u32, stage: ServerEnd, up: Up) {
         match stage {
             ServerEnd::Live => {
-                self.say_server(&Fact::ServerHeard(Agent(agent), super::fact::Wire(wire.into()), up));
+                self.say_server(&Fact::ServerHeard(
+                    Agent(agent),
+                    super::fact::Wire(wire.into()),
+                    up,
+                ));
                 self.feed_server(agent, ServerEvent::Received(link(wire), translate::inbound(up)));
             }
             ServerEnd::Greeting => {

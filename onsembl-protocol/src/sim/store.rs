@@ -25,10 +25,19 @@ pub(super) struct Row {
 /// A write that waits.
 #[derive(Clone, Copy, Debug)]
 enum Write {
-    Session { agent: u32, wire: u32 },
+    Session {
+        agent: u32,
+        wire: u32,
+    },
     /// The newest beat of this agent that waits.
-    Beat { agent: u32 },
-    Presence { agent: u32, version: u64, offline: bool },
+    Beat {
+        agent: u32,
+    },
+    Presence {
+        agent: u32,
+        version: u64,
+        offline: bool,
+    },
 }
 
 /// How the store is.
@@ -124,11 +133,9 @@ impl<W: Witness> World<W> {
                     }
                 }
                 Write::Presence { agent, version, offline } if fails => {
-                    self.store.writes.push_front((now + SECOND, Write::Presence {
-                        agent,
-                        version,
-                        offline,
-                    }));
+                    self.store
+                        .writes
+                        .push_front((now + SECOND, Write::Presence { agent, version, offline }));
                     self.queue.push(now + SECOND, What::Store);
                     // What waits behind it waits as long.
                     return;
@@ -206,7 +213,10 @@ impl<W: Witness> World<W> {
         live.epoch = live.epoch.max(epoch);
         let wire_id = self.wire_id(wire);
         self.say_server(&Fact::SessionTold(Agent(agent), wire_id, epoch));
-        self.feed_server(agent, ServerEvent::Admitted { link: LinkId(u64::from(wire) + 1), epoch: Epoch(epoch) });
+        self.feed_server(
+            agent,
+            ServerEvent::Admitted { link: LinkId(u64::from(wire) + 1), epoch: Epoch(epoch) },
+        );
     }
 
     fn deny(&mut self, agent: u32, wire: u32) {

@@ -1,5 +1,7 @@
 //! From the words of the machines to the words of the facts, and from packets to inputs.
 
+#![allow(clippy::wildcard_enum_match_arm, reason = "a cause names its own code")]
+
 use super::fact::{self, Ailment, DialOutcome, Down, End, EndedBy, Up, Why};
 use super::host::span;
 use crate::close::{CloseCause, CloseReason, Initiator};

@@ -387,10 +387,8 @@ impl<W: Witness> World<W> {
             let _ = entry.to_agent.push_here(now, Packet::Broken);
             self.queue.push(now, What::ToAgent(wire));
         }
-        let open = matches!(
-            entry.server_end,
-            ServerEnd::Greeting | ServerEnd::Joining | ServerEnd::Live
-        );
+        let open =
+            matches!(entry.server_end, ServerEnd::Greeting | ServerEnd::Joining | ServerEnd::Live);
         if server && open {
             entry.to_server.holds = 0;
             let _ = entry.to_server.push_here(now, Packet::Broken);
@@ -458,7 +456,9 @@ impl<W: Witness> World<W> {
             _ => DialFailure::Unreachable,
         };
         let wait = if kind == K::DialTimedOut { patience / 2 } else { MILLI };
-        let at = self.wires[wire as usize].to_agent.push_here(self.now + wait, Packet::DialFailed(failure));
+        let at = self.wires[wire as usize]
+            .to_agent
+            .push_here(self.now + wait, Packet::DialFailed(failure));
         self.queue.push(at, What::ToAgent(wire));
         true
     }

@@ -1,6 +1,7 @@
 //! The world: its tables, its loop, and what it holds of itself to be a failure.
 
 use super::agents::{AgentHost, Running};
+use super::codec::Codec;
 use super::coverage::Coverage;
 use super::fact::{self, Agent, AgentStatus, Fact, Process, Status, When, Witness};
 use super::fault::Planned;
@@ -12,7 +13,7 @@ use super::server::Server;
 use super::store::Store;
 use super::wire::Wire;
 use super::{MILLI, SECOND};
-use crate::session::{AgentConfig, ServerConfig};
+use crate::session::{AgentConfig, ServerConfig, ServerConnection};
 use alloc::vec::Vec;
 use thiserror::Error;
 
@@ -102,6 +103,8 @@ pub struct World<W> {
     pub(super) server_rules: ServerConfig,
     pub(super) agent_rules: AgentConfig,
     pub(super) planted: Option<Planted>,
+    /// If every message is written and read.
+    pub(super) codec: Option<Codec>,
     pub(super) faults: Vec<Planned>,
     /// What each fault struck, while it lasts.
     pub(super) struck: Vec<Option<u32>>,
@@ -150,6 +153,7 @@ impl<W: Witness> World<W> {
             server_rules: scenario.server,
             agent_rules: scenario.agent,
             planted: scenario.planted,
+            codec: scenario.codec.then(|| Codec::new(scenario.server)),
             struck: alloc::vec![None; faults.len()],
             faults,
             agents,
@@ -241,7 +245,7 @@ impl<W: Witness> World<W> {
             let machine = self.server.live[agent as usize]
                 .key
                 .and_then(|key| self.server.supervisor.get(key));
-            let link = machine.and_then(|machine| machine.link());
+            let link = machine.and_then(ServerConnection::link);
             let server_epoch = machine.map_or(0, |machine| machine.presence().epoch.0);
             let mut at_agent = None;
             let mut agent_epoch = 0;

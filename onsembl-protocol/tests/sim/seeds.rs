@@ -3,6 +3,8 @@
 //! `ONSEMBL_SIM_SEEDS` sets how many, `ONSEMBL_SIM_SECONDS` runs as long as told instead,
 //! `ONSEMBL_SIM_SEED` runs one and prints all that happened in it.
 
+#![allow(clippy::disallowed_methods, reason = "a run may last as long as told, in real time")]
+
 use crate::watch;
 use onsembl_protocol::sim::{
     AGENT_EDGES, Coverage, FaultKind, SERVER_EDGES, Scenario, Trace, World, shrink,

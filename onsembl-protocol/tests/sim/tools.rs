@@ -101,3 +101,13 @@ fn a_failing_world_shrinks_to_the_faults_it_needs() {
     assert_eq!(small.to_string().lines().count(), 3);
     assert_eq!(shrink(&scenario, |_| false), scenario);
 }
+
+#[test]
+fn a_world_that_writes_and_reads_every_message_is_the_same_world() {
+    for seed in 0..20 {
+        let scenario = Scenario::from_seed(seed);
+        let (plain, digest) = run(&scenario, Digest::default());
+        let (coded, digest_coded) = run(&Scenario { codec: true, ..scenario }, Digest::default());
+        assert_eq!((plain.failure, digest), (coded.failure, digest_coded), "seed {seed}");
+    }
+}
