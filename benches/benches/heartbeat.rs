@@ -47,7 +47,7 @@ fn one(c: &mut Criterion) {
 fn many(c: &mut Criterion) {
     let mut group = c.benchmark_group("a beat of one agent of many");
     for count in [100usize, 10_000] {
-        let mut supervisor = Supervisor::new();
+        let mut supervisor = Supervisor::<ServerConnection>::new(ServerConfig::DEFAULT);
         let keys: Vec<_> = (0..count).map(|_| supervisor.insert(connected())).collect();
         let mut n = 0u64;
         group.bench_function(BenchmarkId::from_parameter(count), |b| {

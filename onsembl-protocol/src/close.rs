@@ -4,9 +4,10 @@
 //! Nothing here closes anything.
 
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// A WebSocket close code (RFC 6455, section 7.4).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CloseCode(pub u16);
 
 impl CloseCode {
@@ -66,7 +67,7 @@ impl fmt::Display for CloseCode {
 }
 
 /// Who ended a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Initiator {
     /// The side that reports.
     Local,
@@ -90,7 +91,7 @@ pub enum ComeBack {
 macro_rules! causes {
     ($($(#[$doc:meta])* $name:ident = $code:ident, $come_back:ident, $text:literal;)*) => {
         /// Why a link ended.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum CloseCause {
             $($(#[$doc])* $name,)*
@@ -197,34 +198,42 @@ causes! {
     Deleted = DELETED, Never, "the agent was deleted; stay away";
 }
 
-/// How a link broke when nobody closed it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Breakage {
-    /// The stream ended without a close frame.
-    EndOfStream,
-    /// The connection was reset.
-    Reset,
-    /// A write did not finish in time.
-    WriteStalled,
-    /// Any other failure of the operating system or of TLS.
-    Io,
+macro_rules! breakages {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// How a link broke when nobody closed it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum Breakage {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Breakage {
+            /// Every one of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// A sentence for people.
+            pub const fn text(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
 }
 
-impl Breakage {
-    /// A sentence for people.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::EndOfStream => "the connection ended without a close frame",
-            Self::Reset => "the connection was reset",
-            Self::WriteStalled => "a write did not finish in time",
-            Self::Io => "the connection failed",
-        }
-    }
+breakages! {
+    /// The stream ended without a close frame.
+    EndOfStream = "the connection ended without a close frame";
+    /// The connection was reset.
+    Reset = "the connection was reset";
+    /// A write did not finish in time.
+    WriteStalled = "a write did not finish in time";
+    /// Any other failure of the operating system or of TLS.
+    Io = "the connection failed";
 }
 
 /// How a link ended: who and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CloseReason {
     /// Who ended it.
     pub initiator: Initiator,

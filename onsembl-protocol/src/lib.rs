@@ -15,6 +15,9 @@
 //!   bytes of its output are known to be stored.
 //! - [`close`], [`limits`], [`id`], [`time`], [`step`]: the words that the machines speak.
 //! - [`supervisor`]: many machines behind one timer.
+//! - [`record`]: what went into a machine, kept, exported, and replayed to the byte.
+//! - `testing` (feature `testing`): a kit that tests your own wrapper or server policy against the
+//!   published invariants.
 //!
 //! # Out of scope
 //!
@@ -38,37 +41,17 @@
 //!
 //! # The states of an agent
 //!
-//! ```text
-//!  idle --start--> connecting --link up--> joining --accepted--> connected <--any frame--+
-//!                   ^   |                     |                   |     |                |
-//!                   |   | failed,             | refused,      link|     |silent for      |
-//!                   |   | unanswered          | unanswered,  ended|     |stale-after     |
-//!                   |   |                     | link ended        |     v                |
-//!                   |   v                     v                   |   stale -------------+
-//!                   |  reconnecting <---------+-------------------+     |
-//!                   |        |                                    ^     | silent for
-//!                   |        |                        link ended  |     | timeout-after
-//!                   +--due---+---------- timed-out <--------------|-----+
-//!                                                                 +---- stale
+//! From which status which cause leads where, written by a test from
+//! [`AGENT_EDGES`](session::AGENT_EDGES), which it compares with what the machine does:
 //!
-//!  any state --stop, or a permanent refusal--> closed
-//! ```
+#![doc = include_str!("session/edges/agent.md")]
 //!
 //! # The states of an agent on its server
 //!
-//! ```text
-//!  (none) --hello--> joining --session opened--> connected <--any frame--> stale
-//!     ^                ^  |                        |    |                    |
-//!     |          hello |  | not admitted           |    | link ended         | silent for
-//!     |                |  v                        |    v                    v timeout-after
-//!     |           reconnecting / timed-out <-------|----+--------------------+
-//!     |                |                           |
-//!     |                | resume window over        | stopped on its machine
-//!     +------------- gone <------------------------+
-//! ```
+//! The same of [`PRESENCE_EDGES`](session::PRESENCE_EDGES), in the words of the API. A machine begins
+//! as `offline` and ends there; `error` is an agent in session that said it cannot go on.
 //!
-//! The words of the API for them are `connecting`, `online`, `stale`, `timed-out`, `reconnecting`
-//! and `offline`; `error` is an agent in session that said it cannot go on.
+#![doc = include_str!("session/edges/presence.md")]
 //!
 //! # The life of a connection
 //!
@@ -148,7 +131,7 @@
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 extern crate std;
 
 pub mod close;
@@ -157,10 +140,13 @@ pub mod id;
 pub mod limits;
 pub mod liveness;
 pub mod output;
+pub mod record;
 pub mod session;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod step;
 pub mod supervisor;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
 pub mod wire;

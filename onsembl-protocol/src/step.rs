@@ -4,6 +4,7 @@
 //! can be got wrong. Actions are small and `Copy`; bytes never pass through a machine.
 
 use crate::time::Deadline;
+use serde::{Serialize, Serializer};
 
 /// The most actions that one input can cause.
 pub const MAX_ACTIONS: usize = 4;
@@ -37,6 +38,12 @@ impl<A: Copy> Actions<A> {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.slots.first().is_none_or(Option::is_none)
+    }
+}
+
+impl<A: Copy + Serialize> Serialize for Actions<A> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
     }
 }
 

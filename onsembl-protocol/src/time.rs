@@ -6,6 +6,7 @@
 use core::fmt;
 use core::num::NonZeroU64;
 use core::time::Duration;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point on a monotonic clock: nanoseconds since an origin that the owner of the clock picks.
 ///
@@ -42,6 +43,17 @@ impl Timestamp {
         Self::from_origin(self.since_origin().saturating_sub(by))
     }
 
+    /// [`saturating_add`](Self::saturating_add) of whole milliseconds, for paths where the parts of
+    /// a `Duration` are worth saving.
+    pub(crate) const fn after_millis(self, millis: u32) -> Self {
+        Self(self.0.saturating_add(millis as u64 * 1_000_000))
+    }
+
+    /// Whether `earlier` is at least so many milliseconds ago.
+    pub(crate) const fn is_past(self, earlier: Self, millis: u32) -> bool {
+        self.0.get().saturating_sub(earlier.0.get()) >= millis as u64 * 1_000_000
+    }
+
     /// Time from `earlier` to this timestamp; zero if `earlier` is later.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
@@ -61,11 +73,24 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Written as nanoseconds since the origin.
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0.get() - 1)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(|nanos| Self::from_origin(Duration::from_nanos(nanos)))
+    }
+}
+
 /// Milliseconds since the Unix epoch by some host's wall clock.
 ///
 /// Only ever a label: no decision of this crate compares wall times, because they jump and because
 /// two hosts disagree (field defect 45).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct WallTime(i64);
 
 impl WallTime {
@@ -102,7 +127,7 @@ impl fmt::Display for WallTime {
 }
 
 /// One sample of a host's clocks, taken when an event is handed to a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Now {
     /// Runs only while the host is awake (`CLOCK_MONOTONIC`). All deadlines are on this clock.
     pub monotonic: Timestamp,
@@ -142,7 +167,7 @@ impl Now {
 }
 
 /// When a machine wants to be woken: absolute, and always later than the `now` it was computed at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[must_use = "a deadline that is not armed is a state without a way out"]
 pub enum Deadline {
     /// No wake-up is needed.
@@ -158,6 +183,15 @@ impl Deadline {
         match (self, other) {
             (Self::Never, d) | (d, Self::Never) => d,
             (Self::At(a), Self::At(b)) => Self::At(a.min(b)),
+        }
+    }
+
+    /// Whether this deadline comes before another.
+    pub fn is_before(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Never, _) => false,
+            (Self::At(_), Self::Never) => true,
+            (Self::At(a), Self::At(b)) => a < b,
         }
     }
 

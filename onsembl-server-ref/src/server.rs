@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -143,6 +143,7 @@ impl Server {
             hub: hub.clone(),
             counters: counters.clone(),
             dashboard: Arc::new(dashboard),
+            exports: Arc::new(Semaphore::new(http::EXPORTS)),
             links: links.clone(),
         };
         let accept = http::accept(

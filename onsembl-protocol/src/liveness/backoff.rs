@@ -6,10 +6,11 @@
 
 use crate::time::Timestamp;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Windows of a backoff and the time after which a session counts as stable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackoffPolicy {
     first: Duration,
     cap: Duration,
@@ -78,7 +79,7 @@ impl Default for BackoffPolicy {
 }
 
 /// The schedule of dial attempts of one agent. Deterministic in its seed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     policy: BackoffPolicy,
     random: SplitMix64,
@@ -142,7 +143,7 @@ fn soonest(now: Timestamp) -> Timestamp {
 
 /// Sebastiano Vigna's `SplitMix64`. Written out here and not taken from a crate because recordings
 /// are replayed against later versions, so the stream must never change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SplitMix64(u64);
 
 impl SplitMix64 {

@@ -8,10 +8,11 @@ use crate::id::BeatSequence;
 use crate::time::{Deadline, Timestamp};
 use core::fmt;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// The latest heartbeat of the peer, and how long ago it came: what each beat says of the other
 /// direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Seen {
     /// Number of that beat.
     pub sequence: BeatSequence,
@@ -20,7 +21,7 @@ pub struct Seen {
 }
 
 /// A fault that does not end the session, named so that nobody has to guess.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Impairment {
     /// Heartbeats arrive at the server, but its store does not record them.
@@ -42,7 +43,7 @@ impl fmt::Display for Impairment {
 }
 
 /// The heartbeats of one session, seen from one end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BeatLedger {
     interval: Duration,
     next_due: Timestamp,
@@ -71,11 +72,7 @@ impl BeatLedger {
     /// Numbers a beat that leaves at `now`. A beat of the schedule moves the schedule on by whole
     /// intervals, and after an absence by one from now: never a burst of missed beats.
     pub fn send(&mut self, now: Timestamp) -> BeatSequence {
-        if self.next_due <= now {
-            let on_schedule = self.next_due.saturating_add(self.interval);
-            self.next_due =
-                if on_schedule > now { on_schedule } else { now.saturating_add(self.interval) };
-        }
+        self.next_due = next_on_schedule(self.next_due, self.interval, now);
         self.sent = self.sent.next();
         self.sent_at = now;
         self.sent
@@ -105,14 +102,34 @@ impl BeatLedger {
     /// `Never` if there is none it has not confirmed. Beats leave once an interval, so the time of
     /// the first unconfirmed one follows from the last one's.
     pub fn confirmation_due(&self, confirmed: BeatSequence, patience: Duration) -> Deadline {
-        let Some(open) = self.sent.0.checked_sub(confirmed.0).filter(|n| *n > 0) else {
-            return Deadline::Never;
-        };
-        let later = u32::try_from(open - 1).unwrap_or(u32::MAX);
-        let back = self.interval.saturating_mul(later);
-        let first = Timestamp::from_origin(self.sent_at.since_origin().saturating_sub(back));
-        Deadline::At(first.saturating_add(patience))
+        confirmation_due(self.sent, self.sent_at, confirmed, self.interval, patience)
     }
+}
+
+/// When the beat after one that leaves at `now` is due, if that one was due at `due`: one sent ahead
+/// of the schedule does not move it, one sent after an absence begins it anew.
+pub(crate) fn next_on_schedule(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
+    if due > now {
+        return due;
+    }
+    let on_schedule = due.saturating_add(interval);
+    if on_schedule > now { on_schedule } else { now.saturating_add(interval) }
+}
+
+/// [`BeatLedger::confirmation_due`] for a beat `sent` at `sent_at`.
+pub(crate) fn confirmation_due(
+    sent: BeatSequence,
+    sent_at: Timestamp,
+    confirmed: BeatSequence,
+    interval: Duration,
+    patience: Duration,
+) -> Deadline {
+    let Some(open) = sent.0.checked_sub(confirmed.0).filter(|n| *n > 0) else {
+        return Deadline::Never;
+    };
+    let later = u32::try_from(open - 1).unwrap_or(u32::MAX);
+    let first = sent_at.saturating_sub(interval.saturating_mul(later));
+    Deadline::At(first.saturating_add(patience))
 }
 
 #[cfg(test)]

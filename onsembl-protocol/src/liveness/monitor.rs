@@ -4,9 +4,11 @@
 //! server, by the server for its agents and for its dashboards. It sends nothing and closes
 //! nothing: it reports, and the session machine that holds it acts.
 
+use super::silence::Silence;
 use super::timing::HeartbeatTiming;
 use crate::time::{Deadline, Timestamp};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// A wake-up later than this means that the observer itself was away (stopped, starved, paused),
 /// and its absence is not counted as silence of the peer. Ordinary timers are late by a few
@@ -18,7 +20,7 @@ pub const OVERSLEEP_TOLERANCE: Duration = Duration::from_millis(500);
 pub const STALE_CHECK: Duration = Duration::from_secs(1);
 
 /// What is known of the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Liveness {
     /// Heard of within `stale-after`.
     Live,
@@ -40,72 +42,44 @@ pub struct Observation {
 
 /// Watches one peer over one link: live, stale, timed-out, as a pure function of what was heard
 /// and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeartbeatMonitor {
     timing: HeartbeatTiming,
-    liveness: Liveness,
+    silence: Silence,
     heard_at: Timestamp,
-    /// `heard_at`, moved later by all the time in which nobody was here to listen.
-    silent_from: Timestamp,
     observed_at: Timestamp,
-    wake_at: Timestamp,
 }
 
 impl HeartbeatMonitor {
     /// Starts live, as if the peer had just been heard.
-    pub fn new(timing: HeartbeatTiming, now: Timestamp) -> Self {
-        let mut monitor = Self {
-            timing,
-            liveness: Liveness::Live,
-            heard_at: now,
-            silent_from: now,
-            observed_at: now,
-            wake_at: now,
-        };
-        monitor.arm();
-        monitor
+    pub const fn new(timing: HeartbeatTiming, now: Timestamp) -> Self {
+        Self { timing, silence: Silence::broken(now), heard_at: now, observed_at: now }
     }
 
     /// Any frame of the peer was received: it lives.
     pub fn on_received(&mut self, now: Timestamp) -> Observation {
         let (now, overslept) = self.attend(now);
-        if self.liveness == Liveness::TimedOut {
-            return Observation { changed: None, overslept };
+        if self.liveness() != Liveness::TimedOut {
+            self.heard_at = now;
         }
-        self.heard_at = now;
-        self.silent_from = now;
-        let changed = (self.liveness != Liveness::Live).then_some(Liveness::Live);
-        self.liveness = Liveness::Live;
-        self.arm();
-        Observation { changed, overslept }
+        Observation { changed: self.silence.on_received(now), overslept }
     }
 
     /// The clock has moved. Harmless at any time; changes at most one step per call, so that a
     /// time-out is always preceded by a stale phase that was observed.
     pub fn on_wake(&mut self, now: Timestamp) -> Observation {
         let (now, overslept) = self.attend(now);
-        let silence = now.saturating_since(self.silent_from);
-        let next = match self.liveness {
-            Liveness::Live if silence >= self.timing.stale_after() => Some(Liveness::Stale),
-            Liveness::Stale if silence >= self.timing.timeout_after() => Some(Liveness::TimedOut),
-            Liveness::Live | Liveness::Stale | Liveness::TimedOut => None,
-        };
-        if let Some(next) = next {
-            self.liveness = next;
-        }
-        self.arm();
-        Observation { changed: next, overslept }
+        Observation { changed: self.silence.on_wake(self.timing, now), overslept }
     }
 
     /// The times changed (the server's answer to the hello named them).
-    pub fn set_timing(&mut self, timing: HeartbeatTiming) {
+    pub const fn set_timing(&mut self, timing: HeartbeatTiming) {
         self.timing = timing;
-        self.arm();
     }
 
     /// What is known of the peer.
     pub const fn liveness(&self) -> Liveness {
-        self.liveness
+        self.silence.liveness
     }
 
     /// When the last frame was received.
@@ -120,35 +94,15 @@ impl HeartbeatMonitor {
 
     /// When to call [`on_wake`](Self::on_wake) next.
     pub fn deadline(&self) -> Deadline {
-        match self.liveness {
-            Liveness::Live | Liveness::Stale => Deadline::At(self.wake_at),
-            Liveness::TimedOut => Deadline::Never,
-        }
+        self.silence.due(self.timing, || self.observed_at).after(self.observed_at)
     }
 
-    /// Takes note that somebody is here at `now`, and forgives the peer the time in which nobody
-    /// was: all of it since the last observation, because where in it we fell asleep is unknown.
+    /// Takes note that somebody is here at `now`, which stands still if the clock steps back.
     fn attend(&mut self, now: Timestamp) -> (Timestamp, Option<Duration>) {
         let now = now.max(self.observed_at);
-        let late = now.saturating_since(self.wake_at);
-        let overslept = late > OVERSLEEP_TOLERANCE && self.liveness != Liveness::TimedOut;
-        if overslept {
-            let away = now.saturating_since(self.observed_at);
-            self.silent_from = self.silent_from.saturating_add(away);
-        }
+        let (due, last) = (self.deadline(), self.observed_at);
         self.observed_at = now;
-        (now, overslept.then_some(late))
-    }
-
-    fn arm(&mut self) {
-        let stale_at = self.silent_from.saturating_add(self.timing.stale_after());
-        let timeout_at = self.silent_from.saturating_add(self.timing.timeout_after());
-        let wake = match self.liveness {
-            Liveness::Live => stale_at,
-            Liveness::Stale => timeout_at.min(self.observed_at.saturating_add(STALE_CHECK)),
-            Liveness::TimedOut => Timestamp::MAX,
-        };
-        self.wake_at = wake.max(self.observed_at.saturating_add(Duration::from_nanos(1)));
+        (now, self.silence.attend(due, now, || last))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The three times of liveness, and the check that they make sense together.
 
+use crate::time::Timestamp;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -7,7 +8,8 @@ use thiserror::Error;
 /// Heartbeat interval, stale-after and timeout-after of one session.
 ///
 /// `interval < stale_after < timeout_after` always holds. The server decides; the agent obeys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "WireTiming", try_from = "WireTiming")]
 pub struct HeartbeatTiming {
     interval_ms: u32,
     stale_after_ms: u32,
@@ -85,6 +87,21 @@ impl HeartbeatTiming {
     /// intervals whatever the phase.
     pub const fn recording_grace(self) -> Duration {
         Duration::from_millis(self.interval_ms as u64 / 2)
+    }
+
+    /// When a peer that is silent since then is stale.
+    pub(crate) const fn stale_at(self, silent_from: Timestamp) -> Timestamp {
+        silent_from.after_millis(self.stale_after_ms)
+    }
+
+    /// Until when a heartbeat of that time may go unrecorded and unanswered.
+    pub(crate) const fn grace_until(self, since: Timestamp) -> Timestamp {
+        since.after_millis(self.interval_ms / 2)
+    }
+
+    /// Whether a heartbeat of that time has waited longer than it may.
+    pub(crate) const fn is_grace_over(self, since: Timestamp, now: Timestamp) -> bool {
+        now.is_past(since, self.interval_ms / 2)
     }
 }
 

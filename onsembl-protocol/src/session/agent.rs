@@ -16,6 +16,7 @@ use crate::liveness::{Backoff, BeatLedger, HeartbeatMonitor, Impairment, Livenes
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now, Timestamp};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// A gap between the boot clock and the monotonic clock from which the host counts as having slept.
 const SLEPT: Duration = Duration::from_secs(1);
@@ -32,7 +33,7 @@ pub struct AgentConnection {
 }
 
 /// What is valid in each state, and nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     Idle,
     Connecting(Connecting),
@@ -42,20 +43,20 @@ enum State {
     Closed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Connecting {
     link: LinkId,
     attempt: u32,
     give_up_at: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Joining {
     link: LinkId,
     give_up_at: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Session {
     link: LinkId,
     epoch: Epoch,
@@ -69,7 +70,7 @@ struct Session {
     stable_at: Option<Timestamp>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Waiting {
     timed_out: bool,
     at_servers_wish: bool,
@@ -80,6 +81,17 @@ impl Waiting {
     const fn until(dial_at: Timestamp) -> Self {
         Self { timed_out: false, at_servers_wish: false, dial_at }
     }
+}
+
+/// All that an [`AgentConnection`] knows beside its configuration, to be kept and read back, not to
+/// be looked into: its shape may differ from one version of this crate to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentSnapshot {
+    backoff: Backoff,
+    attempts: u32,
+    next_link: LinkId,
+    seen_at: Option<Now>,
+    state: State,
 }
 
 type Did = Actions<AgentAction>;
@@ -120,6 +132,23 @@ impl AgentConnection {
             AgentEvent::Wake => self.wake(at, &mut did),
         }
         Step { actions: did, deadline: self.deadline().after(at) }
+    }
+
+    /// The machine as it is, without its configuration.
+    pub const fn snapshot(&self) -> AgentSnapshot {
+        AgentSnapshot {
+            backoff: self.backoff,
+            attempts: self.attempts,
+            next_link: self.next_link,
+            seen_at: self.seen_at,
+            state: self.state,
+        }
+    }
+
+    /// The machine that this snapshot was taken of, if `config` is the one it lived by.
+    pub const fn restore(config: AgentConfig, snapshot: AgentSnapshot) -> Self {
+        let AgentSnapshot { backoff, attempts, next_link, seen_at, state } = snapshot;
+        Self { config, backoff, attempts, next_link, seen_at, state }
     }
 
     /// Where the connection is.

@@ -7,9 +7,10 @@ use crate::liveness::{BackoffPolicy, HeartbeatTiming, Impairment, Seen};
 use crate::time::{Human, Timestamp};
 use core::fmt;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// What an agent brings along; the liveness times are the server's to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentConfig {
     /// Longest wait for one dial attempt: 10 s, as the existing wrapper (wire reference, 5.1).
     pub dial_timeout: Duration,
@@ -36,7 +37,7 @@ impl Default for AgentConfig {
 }
 
 /// Which protocol the peer of a session speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Dialect {
     /// The existing TypeScript system's, and nothing beyond it.
     Legacy,
@@ -45,7 +46,7 @@ pub enum Dialect {
 }
 
 /// What the answer to the hello settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionTerms {
     /// What the server speaks.
     pub dialect: Dialect,
@@ -56,7 +57,7 @@ pub struct SessionTerms {
 }
 
 /// What the machine must know of a `SERVER_HEARTBEAT`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerBeat {
     /// Its number.
     pub sequence: Option<BeatSequence>,
@@ -69,7 +70,7 @@ pub struct ServerBeat {
 }
 
 /// Why a server refused a hello over an open link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum HelloRefusal {
     /// The token (legacy servers say so after accepting the upgrade).
     Unauthorized,
@@ -80,7 +81,7 @@ pub enum HelloRefusal {
 }
 
 /// What the machine must know of a received frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AgentInbound {
     /// The hello was accepted.
     HelloAccepted(SessionTerms),
@@ -99,7 +100,7 @@ pub enum AgentInbound {
 
 /// The bits of a number that is only echoed. Numbers with a total equality can be compared in
 /// snapshots and recordings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EchoBits(u64);
 
 impl From<f64> for EchoBits {
@@ -115,7 +116,7 @@ impl From<EchoBits> for f64 {
 }
 
 /// What happens to an agent's connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AgentEvent {
     /// Begin.
     Start,
@@ -134,7 +135,7 @@ pub enum AgentEvent {
 }
 
 /// What an agent's driver is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum AgentAction {
     /// Open a link under this number.
     Dial(LinkId),
@@ -169,7 +170,7 @@ pub enum AgentAction {
 }
 
 /// A change of status, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct AgentReport {
     /// The new status.
     pub status: AgentStatus,
@@ -178,7 +179,7 @@ pub struct AgentReport {
 }
 
 /// Where an agent's connection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum AgentStatus {
     /// Not started.
     Idle,
@@ -216,21 +217,12 @@ pub enum AgentStatus {
 impl AgentStatus {
     /// The word for it, the same everywhere.
     pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Connecting { .. } => "connecting",
-            Self::Joining => "joining",
-            Self::Connected { .. } => "connected",
-            Self::Stale { .. } => "stale",
-            Self::TimedOut { .. } => "timed-out",
-            Self::Reconnecting { .. } => "reconnecting",
-            Self::Closed => "closed",
-        }
+        self.kind().as_str()
     }
 }
 
 /// What brought a status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum AgentCause {
     /// It was started.
     Started,

@@ -2,9 +2,10 @@
 
 use core::fmt;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// The failure of one attempt to open a link, as far as it decides what to do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum DialFailure {
     /// Name resolution or connecting failed.
@@ -24,6 +25,20 @@ pub enum DialFailure {
         /// How long the server asked to be left alone.
         retry_after: Option<Duration>,
     },
+}
+
+impl DialFailure {
+    /// One of each kind, and one more where what it carries decides: for tables and for tests.
+    pub const SAMPLES: &'static [Self] = &[
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::Tls,
+        Self::NotAServer(404),
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Busy { retry_after: None },
+        Self::Busy { retry_after: Some(Duration::from_secs(60)) },
+    ];
 }
 
 impl fmt::Display for DialFailure {
@@ -46,6 +61,35 @@ impl fmt::Display for DialFailure {
                 write!(f, "the server is busy and asks to wait {}s", d.as_secs())
             }
             Self::Busy { retry_after: None } => f.write_str("the server is busy"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DialFailure;
+
+    #[test]
+    fn each_kind_has_a_sample() {
+        macro_rules! each {
+            ($($kind:pat,)+) => {
+                let _is_exhaustive = |failure| match failure { $($kind => {})+ };
+                $(assert!(
+                    DialFailure::SAMPLES.iter().any(|sample| matches!(sample, $kind)),
+                    "{}",
+                    stringify!($kind),
+                );)+
+            };
+        }
+        each! {
+            DialFailure::Unreachable,
+            DialFailure::TimedOut,
+            DialFailure::Tls,
+            DialFailure::NotAServer(_),
+            DialFailure::Unauthorized,
+            DialFailure::Forbidden,
+            DialFailure::Busy { retry_after: None },
+            DialFailure::Busy { retry_after: Some(_) },
         }
     }
 }

@@ -4,19 +4,25 @@ mod agent;
 mod agent_types;
 mod dashboard;
 mod dial;
+mod edges;
 mod greeting;
 mod server;
 mod server_types;
 
-pub use agent::AgentConnection;
+pub use agent::{AgentConnection, AgentSnapshot};
 pub use agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
     Dialect, EchoBits, HelloRefusal, ServerBeat, SessionTerms,
 };
 pub use dashboard::{DashboardAction, DashboardConnection, DashboardEvent};
 pub use dial::DialFailure;
+pub use edges::{
+    AGENT_EDGES, AgentCauseKind, AgentEdge, AgentStatusKind, Edge, PRESENCE_EDGES,
+    PresenceCauseKind, PresenceEdge,
+};
 pub use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
-pub use server::ServerConnection;
+pub use server::{ServerCold, ServerConnection, ServerHot, ServerSnapshot, ServerView};
+pub(crate) use server::{armed as server_deadline, handle as handle_server};
 pub use server_types::{
     BeatOut, Because, Claimant, Presence, PresenceCause, PresenceStatus, ServerAction,
     ServerConfig, ServerEvent, ServerInbound, StoreTrouble,

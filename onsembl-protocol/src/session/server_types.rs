@@ -7,9 +7,10 @@ use crate::liveness::{HeartbeatTiming, Impairment, Seen};
 use crate::time::{Human, WallTime};
 use core::fmt;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// The rules of a server for its agents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerConfig {
     /// The times of liveness.
     pub timing: HeartbeatTiming,
@@ -36,7 +37,7 @@ impl Default for ServerConfig {
 }
 
 /// Whether a new link of an agent belongs to the process that holds the old one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Claimant {
     /// The same process: it takes over its own old link.
     SameProcess,
@@ -63,7 +64,7 @@ impl Claimant {
 }
 
 /// Why the store does not record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StoreTrouble {
     /// It has not answered yet, and said nothing.
     Slow,
@@ -87,7 +88,7 @@ impl fmt::Display for StoreTrouble {
 }
 
 /// What the machine must know of a received frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerInbound {
     /// An `AGENT_HEARTBEAT`; without numbers from a peer that has none.
     Heartbeat {
@@ -103,7 +104,7 @@ pub enum ServerInbound {
 }
 
 /// What happens to one agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerEvent {
     /// A hello of this agent came over this link.
     Joined {
@@ -152,7 +153,7 @@ pub enum ServerEvent {
 }
 
 /// What a server's driver is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum ServerAction {
     /// Ask the store for a session; answer with `Admitted` or `Rejected`.
     Admit(LinkId),
@@ -190,7 +191,7 @@ pub enum ServerAction {
 }
 
 /// What a `SERVER_HEARTBEAT` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct BeatOut {
     /// Its number.
     pub sequence: BeatSequence,
@@ -203,7 +204,8 @@ pub struct BeatOut {
 }
 
 /// The status of an agent, in the words of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PresenceStatus {
     /// Its hello came, its session is being opened.
     Connecting,
@@ -274,8 +276,14 @@ impl PresenceStatus {
     }
 }
 
+impl fmt::Display for PresenceStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// An agent's presence: the one authority that API, dashboards and database are projections of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Presence {
     /// The status.
     pub status: PresenceStatus,
@@ -290,7 +298,7 @@ pub struct Presence {
 }
 
 /// Why a presence is what it is: what brought the status, and what ails it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Because {
     /// What brought the status.
     pub cause: PresenceCause,
@@ -311,7 +319,7 @@ impl fmt::Display for Because {
 }
 
 /// What brought a status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub enum PresenceCause {
     /// A hello came.
     HelloReceived,

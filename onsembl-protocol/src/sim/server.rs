@@ -10,8 +10,8 @@ use super::world::{Failure, World};
 use crate::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use crate::id::{Epoch, LinkId, PresenceVersion};
 use crate::session::{
-    Claimant, Dialect, Greeting, GreetingEvent, GreetingVerdict, ServerAction, ServerConnection,
-    ServerEvent,
+    Claimant, Dialect, Greeting, GreetingEvent, GreetingVerdict, ServerAction, ServerConfig,
+    ServerConnection, ServerEvent,
 };
 use crate::step::Actions;
 use crate::supervisor::{Key, Supervisor};
@@ -60,12 +60,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(host: Host, agents: usize) -> Self {
+    pub(super) fn new(rules: ServerConfig, host: Host, agents: usize) -> Self {
         Self {
             host,
             running: false,
             stalls: 0,
-            supervisor: Supervisor::new(),
+            supervisor: Supervisor::new(rules),
             live: alloc::vec![Live::default(); agents],
             waiting_dials: Vec::new(),
             agents: Vec::new(),
@@ -84,7 +84,7 @@ impl Server {
     }
 
     fn deadline_of(&self, key: Key) -> Deadline {
-        self.supervisor.get(key).map_or(Deadline::Never, ServerConnection::deadline)
+        self.supervisor.deadline(key).unwrap_or_default()
     }
 
     fn next_wake(&self) -> Deadline {
@@ -175,7 +175,7 @@ impl<W: Witness> World<W> {
         self.say_server(&Fact::ServerEnded(if in_order { how } else { HowEnded::Killed }));
         let server = &mut self.server;
         server.running = false;
-        server.supervisor = Supervisor::new();
+        server.supervisor = Supervisor::new(self.server_rules);
         server.live.fill(Live::default());
         server.agents.clear();
         server.greeting.clear();

@@ -13,7 +13,7 @@ use super::server::Server;
 use super::store::Store;
 use super::wire::Wire;
 use super::{MILLI, SECOND};
-use crate::session::{AgentConfig, ServerConfig, ServerConnection};
+use crate::session::{AgentConfig, ServerConfig, ServerView};
 use alloc::vec::Vec;
 use thiserror::Error;
 
@@ -159,7 +159,7 @@ impl<W: Witness> World<W> {
             agents,
             processes: Vec::new(),
             wires: Vec::new(),
-            server: Server::new(Host::new(&mut random), count),
+            server: Server::new(scenario.server, Host::new(&mut random), count),
             store: Store::new(count, Random::of(scenario.seed, 3)),
             shown: alloc::vec![Status::Offline; count],
             coverage: Coverage::default(),
@@ -245,7 +245,7 @@ impl<W: Witness> World<W> {
             let machine = self.server.live[agent as usize]
                 .key
                 .and_then(|key| self.server.supervisor.get(key));
-            let link = machine.and_then(ServerConnection::link);
+            let link = machine.and_then(ServerView::link);
             let server_epoch = machine.map_or(0, |machine| machine.presence().epoch.0);
             let mut at_agent = None;
             let mut agent_epoch = 0;

@@ -54,7 +54,7 @@ macro_rules! wire_enum {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                alloc::string::String::deserialize(d).map(|text| Self::parse(&text))
+                crate::wire::Text::deserialize(d).map(|text| Self::parse(&text))
             }
         }
     };

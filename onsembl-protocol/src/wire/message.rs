@@ -11,8 +11,8 @@ use super::payload::{
     Ping, Pong, ServerHeartbeat, Subscription, TerminalOutput, TerminalStream, TokenRefresh,
 };
 use alloc::boxed::Box;
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A set of messages that travel in one direction.
 pub trait MessageSet: Sized {
@@ -25,11 +25,23 @@ pub trait MessageSet: Sized {
     /// Reads the payload of a message of this `type`. A type that the direction does not have comes
     /// back as unknown.
     #[doc(hidden)]
-    fn read_payload(kind: &str, payload: &RawValue) -> Result<Self, serde_json::Error>;
+    fn read_payload<'de, D: Deserializer<'de>>(kind: &str, payload: D) -> Result<Self, D::Error>;
 
     /// Writes the payload.
     #[doc(hidden)]
     fn write_payload<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+}
+
+/// What can be read as the payload of an envelope: a set, or a view of one that borrows.
+pub(super) trait ReadPayload<'de>: Sized {
+    /// Reads the payload of a message of this `type`.
+    fn read<D: Deserializer<'de>>(kind: &str, payload: D) -> Result<Self, D::Error>;
+}
+
+impl<'de, M: MessageSet> ReadPayload<'de> for M {
+    fn read<D: Deserializer<'de>>(kind: &str, payload: D) -> Result<Self, D::Error> {
+        M::read_payload(kind, payload)
+    }
 }
 
 macro_rules! message_set {
@@ -54,12 +66,18 @@ macro_rules! message_set {
                 }
             }
 
-            fn read_payload(kind: &str, payload: &RawValue) -> Result<Self, serde_json::Error> {
+            fn read_payload<'de, D: Deserializer<'de>>(
+                kind: &str,
+                payload: D,
+            ) -> Result<Self, D::Error> {
                 match kind {
                     $($kind $(| $synonym)* => {
                         <$payload>::deserialize(payload).map(Self::$variant)
                     })*
-                    kind => Ok(Self::Unknown(kind.into())),
+                    kind => {
+                        IgnoredAny::deserialize(payload)?;
+                        Ok(Self::Unknown(kind.into()))
+                    }
                 }
             }
 

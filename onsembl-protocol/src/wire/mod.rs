@@ -4,16 +4,25 @@
 //! anything: no machine is imported, and no machine encodes.
 
 mod bounds;
+mod careful;
 mod code;
 mod envelope;
 mod error;
+mod in_place;
+mod json;
 mod lenient;
 mod message;
+mod one_pass;
 pub mod payload;
 mod scan;
+mod text;
 
 pub use bounds::{Bounded, TooLong};
-pub use envelope::{Envelope, decode, encode};
+#[doc(hidden)]
+pub use careful::decode_carefully;
+pub use envelope::{Envelope, decode, encode, encode_into};
 pub use error::{DecodeCause, DecodeError};
+pub use in_place::{AgentFrame, decode_in_place};
 pub use lenient::NextBeat;
 pub use message::{AgentToServer, DashboardToServer, MessageSet, ServerToAgent, ServerToDashboard};
+pub use text::Text;

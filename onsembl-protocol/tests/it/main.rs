@@ -15,5 +15,7 @@ mod commands;
 mod lifecycle;
 mod machines;
 mod properties;
+mod record;
+mod supervisor;
 mod support;
 mod wire;

@@ -1,11 +1,10 @@
 //! `onsembl-server agents`.
 
 use super::remote::Remote;
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use serde::Deserialize;
 use std::time::Duration;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// Longest wait for the server.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -39,7 +38,11 @@ impl Agents {
     #[expect(clippy::print_stdout, reason = "the list is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let json = self.json;
-        let body = tokio::task::spawn_blocking(move || self.fetch()).await??;
+        let body = tokio::task::spawn_blocking(move || {
+            let mut answer = self.remote.get("/api/agents", PATIENCE)?;
+            answer.body_mut().read_to_string().context("the answer broke off")
+        })
+        .await??;
         if json {
             println!("{body}");
             return Ok(());
@@ -48,41 +51,6 @@ impl Agents {
             .context("what answers there is no onsembl-server, or another version of it")?;
         print!("{}", table(&listing.agents));
         Ok(())
-    }
-
-    fn fetch(&self) -> anyhow::Result<String> {
-        let url = self.remote.page("/api/agents")?;
-        let tls = match &self.remote.tls_ca {
-            None => TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build(),
-            Some(path) => {
-                let pem = std::fs::read(path).with_context(|| {
-                    format!("cannot read the certificates in {}", path.display())
-                })?;
-                let roots: Vec<Certificate<'static>> = parse_pem(&pem)
-                    .filter_map(|item| match item {
-                        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                        _ => None,
-                    })
-                    .collect();
-                TlsConfig::builder().root_certs(RootCerts::from(roots)).build()
-            }
-        };
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .tls_config(tls)
-            .timeout_global(Some(PATIENCE))
-            .http_status_as_error(false)
-            .build()
-            .into();
-        let mut answer = agent
-            .get(&url)
-            .header("Authorization", &format!("Bearer {}", self.remote.token.trim()))
-            .call()
-            .with_context(|| format!("cannot reach {url}"))?;
-        let body = answer.body_mut().read_to_string().context("the answer broke off")?;
-        match answer.status().as_u16() {
-            200 => Ok(body),
-            status => bail!("the server answers {status}: {}", body.trim()),
-        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod agents;
 mod exec;
+mod export;
 mod remote;
+mod replay;
 mod serve;
 mod token;
 
@@ -34,6 +36,10 @@ enum Command {
     Agents(agents::Agents),
     /// Run a command on an agent. Its output comes out as it is; its exit code is this one's.
     Exec(exec::Exec),
+    /// Write what the server recorded of an agent to standard output, to be replayed.
+    Export(export::Export),
+    /// Feed recordings to the core and say whether it still does the same.
+    Replay(replay::Replay),
 }
 
 /// Runs the command line of this process.
@@ -64,6 +70,8 @@ pub fn main() -> ExitCode {
             Command::Revoke(revoke) => finish(revoke.run().await),
             Command::Agents(agents) => finish(agents.run().await),
             Command::Exec(exec) => exec.run().await,
+            Command::Export(export) => finish(export.run().await),
+            Command::Replay(replay) => replay.run(),
         }
     });
     // A read of standard input or a name look-up may still hold a thread; nobody waits for it.

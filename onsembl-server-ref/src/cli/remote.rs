@@ -4,6 +4,10 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use onsembl_transport::tls::TlsRoots;
 use std::path::PathBuf;
+use std::time::Duration;
+use ureq::Body;
+use ureq::http::Response;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// Which server, and as whom.
 #[derive(Debug, Args)]
@@ -25,6 +29,50 @@ impl Remote {
             Some(path) => TlsRoots::Pem(path.clone()),
             None => TlsRoots::Native,
         }
+    }
+
+    /// Gets a page that must be there. `patience` is for the answer to begin, and for each part of it.
+    pub(super) fn get(&self, path: &str, patience: Duration) -> anyhow::Result<Response<Body>> {
+        let url = self.page(path)?;
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .tls_config(self.tls()?)
+            .timeout_connect(Some(patience))
+            .timeout_recv_response(Some(patience))
+            .timeout_per_read(Some(patience))
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let mut answer = agent
+            .get(&url)
+            .header("Authorization", &format!("Bearer {}", self.token.trim()))
+            .call()
+            .with_context(|| format!("cannot reach {url}"))?;
+        match answer.status().as_u16() {
+            200 => Ok(answer),
+            status => {
+                let body = answer.body_mut().read_to_string().context("the answer broke off")?;
+                bail!("the server answers {status}: {}", body.trim())
+            }
+        }
+    }
+
+    fn tls(&self) -> anyhow::Result<TlsConfig> {
+        let roots = match &self.tls_ca {
+            None => RootCerts::PlatformVerifier,
+            Some(path) => {
+                let pem = std::fs::read(path).with_context(|| {
+                    format!("cannot read the certificates in {}", path.display())
+                })?;
+                let roots: Vec<Certificate<'static>> = parse_pem(&pem)
+                    .filter_map(|item| match item {
+                        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                        _ => None,
+                    })
+                    .collect();
+                RootCerts::from(roots)
+            }
+        };
+        Ok(TlsConfig::builder().root_certs(roots).build())
     }
 
     /// The address of a page, over the same kind of encryption that the URL asks for.

@@ -1,6 +1,7 @@
-//! The pages that are no WebSocket: health, readiness, agents.
+//! The pages that are no WebSocket: health, readiness, agents. Their recordings are beside this.
 
 use super::App;
+use super::recording::recording;
 use super::upgrade::{self, TokenQuery, identify, plain};
 use crate::auth::TokenKind;
 use crate::hub::{HubStats, Request as HubRequest};
@@ -31,6 +32,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/readyz", get(readyz))
         .route("/api/agents", get(agents))
         .route("/api/agents/{id}", get(agent).delete(delete_agent))
+        .route("/api/agents/{id}/recording", get(recording))
         .route("/ws/agent", get(upgrade::agent))
         .route("/ws", get(upgrade::agent))
         .route("/v1/ws/agent", get(upgrade::agent))
@@ -190,6 +192,6 @@ async fn delete_agent(
     }
 }
 
-fn problem(status: StatusCode, why: &str) -> Response<Body> {
+pub(super) fn problem(status: StatusCode, why: &str) -> Response<Body> {
     (status, Json(json!({ "error": why }))).into_response()
 }

@@ -2,10 +2,12 @@
 
 mod accept;
 mod api;
+mod recording;
 mod upgrade;
 
 pub(crate) use accept::{AcceptLimits, accept};
 pub(crate) use api::router;
+pub(crate) use recording::EXPORTS;
 
 use crate::auth::Tokens;
 use crate::board::Boards;
@@ -15,6 +17,7 @@ use crate::store::Store;
 use onsembl_transport::counters::Counters;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 /// What every request handler may use.
@@ -26,6 +29,8 @@ pub(crate) struct App {
     pub(crate) hub: HubHandle,
     pub(crate) counters: Counters,
     pub(crate) dashboard: Arc<Dashboard>,
+    /// Recordings that may be on their way at a time.
+    pub(crate) exports: Arc<Semaphore>,
     /// Upgraded links outlive their request; the server waits for them when it ends.
     pub(crate) links: TaskTracker,
 }

@@ -1,7 +1,7 @@
 //! Agents coming, living and going: what the shard asks, and what the boards and the store get.
 
 use super::ledger::Entry;
-use super::request::BeatHop;
+use super::request::{BeatHop, NoRecording};
 use super::run::{Answer, Hub, Joining, Known, Live};
 use crate::auth::Identity;
 use crate::board::{AgentEntry, ShownPresence};
@@ -11,7 +11,8 @@ use onsembl_protocol::command::CommandEvent;
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, CommandId, Epoch, LinkId, SessionId, UserId,
 };
-use onsembl_protocol::session::{Claimant, Dialect, Presence, PresenceStatus, ServerConnection};
+use onsembl_protocol::record::{Excerpt, Retired};
+use onsembl_protocol::session::{Claimant, Dialect, Presence, PresenceStatus, ServerView};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentConnect, HealthMetrics};
@@ -80,12 +81,12 @@ impl Hub {
         let known = agent.as_ref().and_then(|a| self.known.get_mut(a));
         let machine = match known {
             Some(known) => {
-                let machine = self.shard.insert(known.version, known.epoch);
+                let machine = self.shard.insert(known.version, known.epoch, known.history.take());
                 known.machine = Some(machine);
                 machine
             }
             None => {
-                let machine = self.shard.insert(Default::default(), Default::default());
+                let machine = self.shard.insert(Default::default(), Default::default(), None);
                 let _ = self.newcomers.insert(index, machine);
                 machine
             }
@@ -169,6 +170,7 @@ impl Hub {
             version: opened.presence_version,
             epoch: opened.epoch,
             machine: None,
+            history: None,
         });
         known.epoch = opened.epoch;
         let other = known.machine.replace(key).filter(|other| *other != key);
@@ -312,14 +314,19 @@ impl Hub {
             known.epoch = presence.epoch;
         }
         let shown = ShownPresence::from(presence);
-        let at = self.now().wall;
-        let last_heard = self.boards.of(&user).look().agents.get(&agent).and_then(|a| a.last_heard);
+        let (last_heard, was) = match self.boards.of(&user).look().agents.get(&agent) {
+            Some(entry) => (entry.last_heard, Some(entry.presence.status)),
+            None => (None, None),
+        };
+        // The database takes the time of a change of status for `since`.
+        let changed = was != Some(shown.status);
+        let at = if changed { shown.since } else { self.now().wall };
         let evidence = json!({
             "since": shown.since.unix_millis(),
             "last_heard": last_heard.map(WallTime::unix_millis),
             "impairment": presence.because.impairment.map(|i| i.to_string()),
             "store": presence.because.trouble.map(|t| t.to_string()),
-            "link": self.shard.machine(key).and_then(ServerConnection::link).map(|l| l.0),
+            "link": self.shard.machine(key).and_then(ServerView::link).map(|l| l.0),
         });
         self.ledger.write(Entry::Presence(PresenceRow {
             agent: agent.clone(),
@@ -359,7 +366,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn on_forgotten(&mut self, key: Key) {
+    pub(super) fn on_forgotten(&mut self, key: Key, history: Option<Retired>) {
         let Some(live) = self.live.remove(&key) else { return };
         let _ = self.newcomers.remove(&(live.user.clone(), live.key.clone()));
         let Some(agent) = live.agent else { return };
@@ -367,10 +374,25 @@ impl Hub {
             && known.machine == Some(key)
         {
             known.machine = None;
+            known.history = history;
             for command in self.commands_of(&agent) {
                 self.feed_command(&command, CommandEvent::AgentGone);
             }
         }
+    }
+
+    /// What is recorded of an agent of this user, as far as it can be replayed.
+    pub(super) fn recording(&self, user: &UserId, agent: &AgentId) -> Result<Excerpt, NoRecording> {
+        // A deleted agent is on no board.
+        let listed = self.boards.of(user).look().agents.contains_key(agent);
+        let known = self.known.get(agent).filter(|known| listed && known.user == *user);
+        let known = known.ok_or(NoRecording::NoAgent)?;
+        let excerpt = match (known.machine, known.history) {
+            (Some(key), _) => self.shard.recording(key),
+            (None, Some(history)) => self.shard.recording_of(history),
+            (None, None) => None,
+        };
+        excerpt.ok_or(NoRecording::Nothing)
     }
 
     /// Whose machine this is, if the store has said.

@@ -203,8 +203,8 @@ impl Hub {
         stream: Stream,
         offset: ByteOffset,
     ) {
-        use onsembl_protocol::session::{Dialect, ServerConnection};
-        if self.shard.machine(key).and_then(ServerConnection::dialect) != Some(Dialect::Extended) {
+        use onsembl_protocol::session::{Dialect, ServerView};
+        if self.shard.machine(key).and_then(ServerView::dialect) != Some(Dialect::Extended) {
             return;
         }
         let ack = OutputAck {

@@ -76,6 +76,7 @@ impl Hub {
             version: row.presence_version,
             epoch: row.epoch,
             machine: None,
+            history: None,
         };
         match status {
             PresenceStatus::Offline => {}

@@ -2,12 +2,14 @@
 
 use crate::auth::Identity;
 use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
+use onsembl_protocol::record::Excerpt;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{
     AgentControl, CommandCancel, CommandRequest, EmergencyStop, ErrorReply,
 };
 use onsembl_transport::server::LinkTicket;
 use serde::Serialize;
+use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 /// The answer to a request of a dashboard: done, or why not.
@@ -63,10 +65,33 @@ pub enum Request {
         /// Answered once it is durable.
         reply: Reply,
     },
+    /// A user wants what is recorded of an agent.
+    Recording {
+        /// Who.
+        user: UserId,
+        /// Which.
+        agent: AgentId,
+        /// A copy of it, or why there is none.
+        reply: oneshot::Sender<Result<Excerpt, NoRecording>>,
+    },
     /// Somebody wants figures.
     Stats(oneshot::Sender<HubStats>),
     /// The server ends: say so to every agent, and stop.
     Shutdown(oneshot::Sender<()>),
+}
+
+/// Why there is no recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoRecording {
+    /// The user has no such agent.
+    #[error("no agent of yours has this id")]
+    NoAgent,
+    /// Nothing of it can be replayed.
+    #[error(
+        "nothing is recorded of this agent: it had no connection lately, or there are too many \
+         others for the ring"
+    )]
+    Nothing,
 }
 
 /// One hop of a heartbeat, for whoever wants to watch.

@@ -16,6 +16,7 @@ use onsembl_protocol::id::{
 };
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::output::Outbox;
+use onsembl_protocol::record::Retired;
 use onsembl_protocol::session::{Dialect, ServerConfig, StoreTrouble};
 use onsembl_protocol::step::Actions;
 use onsembl_protocol::supervisor::Key;
@@ -59,6 +60,8 @@ pub(super) struct Known {
     pub(super) version: PresenceVersion,
     pub(super) epoch: Epoch,
     pub(super) machine: Option<Key>,
+    /// Where its recording is while it has no machine.
+    pub(super) history: Option<Retired>,
 }
 
 /// An agent that has a machine.
@@ -228,6 +231,11 @@ impl Hub {
                 self.on_emergency_stop(&user, stop, reply);
             }
             Request::DeleteAgent { user, agent, reply } => self.on_delete(user, agent, reply),
+            Request::Recording { user, agent, reply } => {
+                if reply.send(self.recording(&user, &agent)).is_err() {
+                    self.counters.count("answers_nobody_took");
+                }
+            }
             Request::Stats(reply) => {
                 let stats = HubStats {
                     links: self.shard.link_count(),
@@ -258,7 +266,7 @@ impl Hub {
             ShardEvent::LinkEnded { key, session, reason } => {
                 self.on_link_ended(key, session, reason);
             }
-            ShardEvent::Forgotten { key } => self.on_forgotten(key),
+            ShardEvent::Forgotten { key, history } => self.on_forgotten(key, history),
             ShardEvent::Overslept(late) => {
                 warn!(
                     late_ms = late.as_millis() as u64,

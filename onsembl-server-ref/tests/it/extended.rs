@@ -91,7 +91,7 @@ async fn the_server_beats_by_itself_each_interval() {
     let mut own = 0;
     for n in 1..=10 {
         link.send(beat(n, 0)).await;
-        let all = link.all_within(Duration::from_millis(200)).await;
+        let all = link.all_within(Duration::from_millis(400)).await;
         own += all.iter().filter(|m| m["type"] == "SERVER_HEARTBEAT").count();
         assert!(all.iter().all(|m| m["type"] != "PING"), "no probe for an agent that beats");
     }
@@ -105,7 +105,7 @@ async fn beats_that_the_agent_does_not_see_are_named() {
     let mut named = Value::Null;
     for n in 1..=20 {
         link.send(beat(n, 0)).await;
-        let _ = link.all_within(Duration::from_millis(100)).await;
+        let _ = link.all_within(Duration::from_millis(200)).await;
         named = world.agent("ann").await;
         if named["because"].as_str().unwrap().starts_with("heartbeats sent but not seen") {
             break;

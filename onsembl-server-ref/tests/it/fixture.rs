@@ -20,9 +20,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A day: tokens of the tests outlive them.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Heartbeats each 200 ms, stale after 500 ms, timed out after 1 s, given up after 2 s more.
+/// Heartbeats each 400 ms, stale after 1.2 s, timed out after 2.5 s, given up after 2 s more.
 pub(crate) fn fast() -> ServerConfig {
-    rules(200, 500, 1000, 2000)
+    rules(400, 1200, 2500, 2000)
 }
 
 pub(crate) fn rules(interval: u64, stale: u64, timeout: u64, resume: u64) -> ServerConfig {

@@ -78,8 +78,8 @@ async fn it_is_probed_each_interval_and_its_pongs_are_its_recorded_heartbeats() 
         link.send(wrapper_pong(&ping["timestamp"])).await;
         heartbeats.push(world.agent("ann").await["last_heartbeat"].clone());
     }
-    // The first one comes at once: seven intervals of 200 ms, and half as much for a busy machine.
-    assert!(began.elapsed() < Duration::from_millis(2100), "{:?}", began.elapsed());
+    // The first one comes at once: seven intervals of 400 ms, and half as much for a busy machine.
+    assert!(began.elapsed() < Duration::from_millis(4200), "{:?}", began.elapsed());
     heartbeats.dedup();
     assert!(heartbeats.len() >= 6, "{heartbeats:?}");
     let agent = world.agent("ann").await;

@@ -26,5 +26,6 @@ mod legacy_streams;
 mod legacy_work;
 mod memory;
 mod peer;
+mod recording;
 mod restart;
 mod tokens;

@@ -2,6 +2,7 @@
 
 use onsembl_protocol::close::CloseReason;
 use onsembl_protocol::id::{AgentId, BeatSequence, Epoch, LinkId, ServerInstanceId, SessionId};
+use onsembl_protocol::record::Retired;
 use onsembl_protocol::session::{Dialect, Presence};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::{Now, WallTime};
@@ -125,6 +126,9 @@ pub enum ShardEvent<A> {
     Forgotten {
         /// What was the agent's machine.
         key: Key,
+        /// Where its history is in the recorder. Hand it to [`Shard::insert`](super::Shard::insert)
+        /// when the agent comes back.
+        history: Option<Retired>,
     },
     /// This process was away so long past a deadline.
     Overslept(Duration),

@@ -15,4 +15,4 @@ mod shard;
 
 pub use events::{Admission, HelloClaim, SessionRules, ShardEvent};
 pub use link::LinkTicket;
-pub use shard::Shard;
+pub use shard::{RECORDING, Shard};

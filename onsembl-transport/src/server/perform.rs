@@ -46,7 +46,8 @@ impl<A> Shard<A> {
                 }
                 ServerAction::Forget => {
                     let _ = self.supervisor.remove(key);
-                    self.events.push_back(ShardEvent::Forgotten { key });
+                    let history = self.recorder.forget(key);
+                    self.events.push_back(ShardEvent::Forgotten { key, history });
                 }
             }
         }
@@ -89,8 +90,8 @@ impl<A> Shard<A> {
             session_id: admission.session.clone(),
             epoch: admission.epoch,
             server_instance: self.rules.server_instance.clone(),
-            timing: self.config.timing.into(),
-            resume_window_ms: self.config.resume_window.as_millis() as u64,
+            timing: self.supervisor.rules().timing.into(),
+            resume_window_ms: self.supervisor.rules().resume_window.as_millis() as u64,
             output_window_bytes: self.rules.output_window,
         });
         let ack = Ack {
@@ -107,7 +108,7 @@ impl<A> Shard<A> {
 
     pub(super) fn send_beat(&mut self, key: Key, link: LinkId, beat: BeatOut) {
         let wall = self.clock.now().wall;
-        let interval = self.config.timing.interval().as_millis() as i64;
+        let interval = self.supervisor.rules().timing.interval().as_millis() as i64;
         let message = ServerHeartbeat {
             server_time: Some(wall),
             next_ping_expected: Some(NextBeat::At(WallTime::from_unix_millis(

@@ -7,11 +7,12 @@ use crate::link::Received;
 use crate::pump::{LinkEvent, LinkInput};
 use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::id::{LinkId, MessageId, SessionId};
+use onsembl_protocol::record::FrameNote;
 use onsembl_protocol::session::{
     Dialect, GreetingEvent, GreetingVerdict, ServerEvent, ServerInbound,
 };
-use onsembl_protocol::wire::payload::{Ack, ErrorCode, ErrorReply, Pong};
-use onsembl_protocol::wire::{self, AgentToServer, DecodeError, ServerToAgent};
+use onsembl_protocol::wire::payload::{Ack, AgentHeartbeat, ErrorCode, ErrorReply, Pong};
+use onsembl_protocol::wire::{self, AgentFrame, AgentToServer, DecodeError, ServerToAgent};
 use tracing::{debug, info, warn};
 
 impl<A> Shard<A> {
@@ -27,7 +28,9 @@ impl<A> Shard<A> {
                 );
                 self.close(link, CloseCause::UnsupportedData);
             }
-            LinkInput::Received(Received::Control) => self.heard(link, ServerInbound::Other),
+            LinkInput::Received(Received::Control) => {
+                self.heard(link, ServerInbound::Other, FrameNote::control());
+            }
             LinkInput::Received(Received::Text(text)) => self.on_text(link, text),
         }
     }
@@ -63,21 +66,33 @@ impl<A> Shard<A> {
             }
             Stage::Greeting { .. } | Stage::Live { .. } | Stage::Probe(_) => {}
         }
-        match wire::decode::<AgentToServer>(&text, &self.limits) {
+        match wire::decode_in_place(&text, &self.limits) {
             Ok(envelope) => {
                 if matches!(entry.stage, Stage::Greeting { .. }) {
-                    if let AgentToServer::Connect(hello) = envelope.message {
-                        entry.hello = envelope.id;
+                    if let AgentFrame::Other(AgentToServer::Connect(hello)) = envelope.message {
+                        entry.hello = envelope.id.map(MessageId::new);
                         self.on_hello(link, hello);
                     } else {
                         self.counters.count("messages_before_hello");
                         self.greet(link, GreetingEvent::Other);
                     }
                 } else {
-                    self.on_message(link, envelope.id, envelope.message);
+                    let bytes = text.len();
+                    match envelope.message {
+                        AgentFrame::Heartbeat(beat) => self.on_beat(link, &beat, bytes),
+                        AgentFrame::Pong(_) => {
+                            let frame = FrameNote::of_type("PONG", bytes);
+                            self.heard(link, ServerInbound::Pong, frame);
+                        }
+                        AgentFrame::Other(message) => {
+                            let frame = FrameNote::message(&message, bytes);
+                            let id = envelope.id.map(MessageId::new);
+                            self.on_message(link, id, message, frame);
+                        }
+                    }
                 }
             }
-            Err(error) => self.on_undecodable(link, &error),
+            Err(error) => self.on_undecodable(link, &error, FrameNote::undecodable(text.len())),
         }
     }
 
@@ -121,7 +136,7 @@ impl<A> Shard<A> {
         }
     }
 
-    pub(super) fn on_undecodable(&mut self, link: LinkId, error: &DecodeError) {
+    pub(super) fn on_undecodable(&mut self, link: LinkId, error: &DecodeError, frame: FrameNote) {
         self.counters.count("undecodable");
         warn!(%link, %error, message = ?error.message_id, "an agent sent what cannot be decoded");
         let now = self.clock.now().monotonic;
@@ -138,7 +153,7 @@ impl<A> Shard<A> {
         if in_greeting {
             self.greet(link, GreetingEvent::Other);
         } else {
-            self.heard(link, ServerInbound::Other);
+            self.heard(link, ServerInbound::Other, frame);
         }
     }
 
@@ -147,14 +162,14 @@ impl<A> Shard<A> {
         self.send_to(link, &ServerToAgent::Error(ErrorReply::new(ErrorCode::InvalidMessage, why)));
     }
 
-    pub(super) fn heard(&mut self, link: LinkId, what: ServerInbound) {
+    pub(super) fn heard(&mut self, link: LinkId, what: ServerInbound, frame: FrameNote) {
         let now = self.clock.now();
         let Some(entry) = self.links.get_mut(&link) else { return };
         match &mut entry.stage {
             Stage::Live { key, .. } => {
                 let key = *key;
                 self.events.push_back(ShardEvent::Heard { key, at: now.wall });
-                self.feed(key, ServerEvent::Received(link, what));
+                self.feed_at(key, ServerEvent::Received(link, what), now, Some(frame));
             }
             Stage::Probe(monitor) => {
                 let _only_silence_ends_a_probe = monitor.on_received(now.monotonic);
@@ -163,11 +178,21 @@ impl<A> Shard<A> {
         }
     }
 
+    /// A heartbeat as it lies in its text; nothing of it is copied.
+    fn on_beat<Id>(&mut self, link: LinkId, beat: &AgentHeartbeat<Id>, bytes: usize) {
+        let Some(entry) = self.links.get_mut(&link) else { return };
+        entry.metrics = beat.health_metrics;
+        let seen = beat.seen.map(|s| s.sequence);
+        let frame = FrameNote::of_type("AGENT_HEARTBEAT", bytes);
+        self.heard(link, ServerInbound::Heartbeat { sequence: beat.sequence, seen }, frame);
+    }
+
     pub(super) fn on_message(
         &mut self,
         link: LinkId,
         id: Option<MessageId>,
         message: AgentToServer,
+        frame: FrameNote,
     ) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         let key = match &entry.stage {
@@ -176,11 +201,7 @@ impl<A> Shard<A> {
         };
         let inbound = match &message {
             AgentToServer::Heartbeat(beat) => {
-                entry.metrics = beat.health_metrics;
-                ServerInbound::Heartbeat {
-                    sequence: beat.sequence,
-                    seen: beat.seen.map(|s| s.sequence),
-                }
+                return self.on_beat(link, beat, frame.bytes() as usize);
             }
             AgentToServer::Pong(_) => ServerInbound::Pong,
             AgentToServer::Ping(ping) => {
@@ -205,7 +226,7 @@ impl<A> Shard<A> {
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_) => ServerInbound::Other,
         };
-        self.heard(link, inbound);
+        self.heard(link, inbound, frame);
         let Some(key) = key else { return };
         match message {
             AgentToServer::Fault(_)

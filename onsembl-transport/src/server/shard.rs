@@ -11,12 +11,14 @@ use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::liveness::{HeartbeatMonitor, Liveness};
+use onsembl_protocol::record::{Excerpt, FrameNote, Handled, Recorder, Retired, ServerOrigin};
 use onsembl_protocol::session::{
-    Claimant, Dialect, Greeting, GreetingEvent, ServerConfig, ServerConnection, ServerEvent,
-    StoreTrouble, UndecodableQuota,
+    Claimant, Dialect, Greeting, GreetingEvent, ServerAction, ServerConfig, ServerConnection,
+    ServerEvent, ServerView, StoreTrouble, UndecodableQuota,
 };
+use onsembl_protocol::step::Actions;
 use onsembl_protocol::supervisor::{Key, Supervisor};
-use onsembl_protocol::time::{Deadline, WallTime};
+use onsembl_protocol::time::{Deadline, Now, WallTime};
 use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::{ErrorCode, ErrorReply};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,6 +37,10 @@ const SWEEP: usize = 256;
 /// the hello is seen, so only what was on its way can arrive.
 pub(super) const HELD: usize = INBOX;
 
+/// Bytes in which the inputs of all machines of a shard are kept: a month of one agent, three quarters
+/// of an hour of a thousand.
+pub const RECORDING: usize = 8 * 1024 * 1024;
+
 /// How long a full inbox may hold up the machines whose deadline has come.
 const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -42,12 +48,12 @@ const PATIENCE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Shard<A> {
     pub(super) rules: SessionRules,
-    pub(super) config: ServerConfig,
     pub(super) limits: Limits,
     pub(super) pump: PumpConfig,
     pub(super) clock: SystemClock,
     pub(super) counters: Counters,
     pub(super) supervisor: Supervisor<ServerConnection>,
+    pub(super) recorder: Recorder,
     pub(super) links: BTreeMap<LinkId, LinkEntry<A>>,
     pub(super) greeting: BTreeMap<LinkId, Deadline>,
     pub(super) probes: BTreeSet<LinkId>,
@@ -69,12 +75,12 @@ impl<A> Shard<A> {
         let (inbox_entry, inbox) = mpsc::channel(INBOX);
         Self {
             rules,
-            config,
             limits,
             pump: PUMP,
             clock: SystemClock::new(),
             counters,
-            supervisor: Supervisor::new(),
+            supervisor: Supervisor::new(config),
+            recorder: Recorder::new(RECORDING, config),
             links: BTreeMap::new(),
             greeting: BTreeMap::new(),
             probes: BTreeSet::new(),
@@ -84,6 +90,13 @@ impl<A> Shard<A> {
             inbox_entry,
             events: VecDeque::new(),
         }
+    }
+
+    /// The same, with so many bytes for the recording in place of [`RECORDING`]; none with zero.
+    #[must_use]
+    pub fn with_recording(mut self, bytes: usize) -> Self {
+        self.recorder = Recorder::new(bytes, *self.supervisor.rules());
+        self
     }
 
     /// Takes a link in; it now owes a hello.
@@ -140,17 +153,30 @@ impl<A> Shard<A> {
 
     /// Puts a machine in for an agent that had a session with an earlier run of this server.
     pub fn recover(&mut self, version: PresenceVersion, epoch: Epoch) -> Key {
+        let now = self.clock.now();
         let (machine, step) =
-            ServerConnection::recovered(self.config, version, epoch, self.clock.now());
+            ServerConnection::recovered(*self.supervisor.rules(), version, epoch, now);
         let key = self.supervisor.insert(machine);
+        let origin = ServerOrigin::Recovered { version, epoch };
+        self.recorder.began(key, origin, now, &step.actions, step.deadline, None);
         self.perform(key, step.actions);
         key
     }
 
-    /// Puts a machine in for an agent that has none.
-    pub fn insert(&mut self, version: PresenceVersion, epoch: Epoch) -> Key {
+    /// Puts a machine in for an agent that has none; with its history, if it had one.
+    pub fn insert(
+        &mut self,
+        version: PresenceVersion,
+        epoch: Epoch,
+        history: Option<Retired>,
+    ) -> Key {
         let now = self.clock.now();
-        self.supervisor.insert(ServerConnection::new(self.config, version, epoch, now))
+        let machine = ServerConnection::new(*self.supervisor.rules(), version, epoch, now);
+        let deadline = machine.deadline();
+        let key = self.supervisor.insert(machine);
+        let origin = ServerOrigin::New { version, epoch };
+        self.recorder.began(key, origin, now, &Actions::none(), deadline, history);
+        key
     }
 
     /// The hello that came over `link` is of the agent behind `key`.
@@ -176,7 +202,7 @@ impl<A> Shard<A> {
     pub fn welcome_probe(&mut self, link: LinkId, admission: &Admission) {
         if let Some(entry) = self.links.get_mut(&link) {
             let now = self.clock.now().monotonic;
-            entry.stage = Stage::Probe(HeartbeatMonitor::new(self.config.timing, now));
+            entry.stage = Stage::Probe(HeartbeatMonitor::new(self.supervisor.rules().timing, now));
             let _ = self.probes.insert(link);
             entry.handle.resume();
         }
@@ -209,6 +235,7 @@ impl<A> Shard<A> {
 
     /// The store says why it does not record, or that it does again.
     pub fn store_health(&mut self, trouble: Option<StoreTrouble>) {
+        // One by one, because each machine's inputs are recorded, also those that change nothing yet.
         let keys: Vec<Key> = self.supervisor.keys().collect();
         for key in keys {
             self.feed(key, ServerEvent::Store(trouble));
@@ -260,8 +287,18 @@ impl<A> Shard<A> {
     }
 
     /// What is known of the agent behind `key`.
-    pub fn machine(&self, key: Key) -> Option<&ServerConnection> {
+    pub fn machine(&self, key: Key) -> Option<ServerView<'_>> {
         self.supervisor.get(key)
+    }
+
+    /// What is recorded of the agent behind `key`, as far as it can be replayed.
+    pub fn recording(&self, key: Key) -> Option<Excerpt> {
+        self.recorder.excerpt(key)
+    }
+
+    /// The same of an agent that has no machine any more.
+    pub fn recording_of(&self, history: Retired) -> Option<Excerpt> {
+        self.recorder.excerpt_of(history)
     }
 
     /// Closes every link because this process ends.
@@ -318,6 +355,10 @@ impl<A> Shard<A> {
         let mut woken = Vec::new();
         let _more_is_due_and_the_next_wake_says_so =
             self.supervisor.sweep(now, SWEEP, |key, actions| woken.push((key, actions)));
+        // All of it first: what is performed may feed a machine again.
+        for (key, actions) in &woken {
+            self.record(*key, ServerEvent::Wake, now, None, actions);
+        }
         for (key, actions) in woken {
             self.perform(key, actions);
         }
@@ -340,10 +381,36 @@ impl<A> Shard<A> {
     }
 
     pub(super) fn feed(&mut self, key: Key, event: ServerEvent) {
-        let now = self.clock.now();
+        self.feed_at(key, event, self.clock.now(), None);
+    }
+
+    pub(super) fn feed_at(
+        &mut self,
+        key: Key,
+        event: ServerEvent,
+        now: Now,
+        frame: Option<FrameNote>,
+    ) {
         match self.supervisor.handle(key, event, now) {
-            Some(actions) => self.perform(key, actions),
+            Some(actions) => {
+                self.record(key, event, now, frame, &actions);
+                self.perform(key, actions);
+            }
             None => self.counters.count("events_of_forgotten_agents"),
         }
+    }
+
+    fn record(
+        &mut self,
+        key: Key,
+        event: ServerEvent,
+        now: Now,
+        frame: Option<FrameNote>,
+        actions: &Actions<ServerAction>,
+    ) {
+        let Some(machine) = self.supervisor.get(key) else { return };
+        let Some(deadline) = self.supervisor.deadline(key) else { return };
+        let handled = Handled { event, now, frame };
+        self.recorder.handled(key, &handled, actions, deadline, || machine.snapshot());
     }
 }

@@ -175,7 +175,7 @@ impl Owner {
                 let (version, epoch) = self.known;
                 let key = match &self.agent {
                     Some((key, _)) => *key,
-                    None => self.shard.insert(version, epoch),
+                    None => self.shard.insert(version, epoch, None),
                 };
                 let claimant = Claimant::judge(held_by.as_ref(), instance.as_ref(), true);
                 self.agent = Some((key, held_by));

@@ -32,7 +32,7 @@ impl Priority {
     /// With `low_is_urgent`, 0, 5 and 10 are on the scale of the page that sends `command`, where 0
     /// is urgent; any other number up to 10 is on one where 10 is, and above 10 the scale of the
     /// first specification applies (90, 70, 50, 20).
-    fn read(value: &Scalar, low_is_urgent: bool) -> Self {
+    fn read(value: &Scalar<'_>, low_is_urgent: bool) -> Self {
         match value {
             Scalar::Text(text) => match text.to_ascii_lowercase().as_str() {
                 "low" => Self::Low,
@@ -180,7 +180,7 @@ impl<'de> Deserialize<'de> for CommandRequest {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
-        struct In {
+        struct In<'a> {
             #[serde(default)]
             command_id: Option<CommandId>,
             #[serde(default)]
@@ -191,8 +191,8 @@ impl<'de> Deserialize<'de> for CommandRequest {
             content: Option<String>,
             #[serde(default, rename = "type")]
             kind: Option<String>,
-            #[serde(default)]
-            priority: Option<Scalar>,
+            #[serde(borrow, default)]
+            priority: Option<Scalar<'a>>,
             #[serde(default, deserialize_with = "lenient::texts")]
             args: Vec<String>,
             #[serde(default)]
@@ -378,7 +378,7 @@ impl<'de> Deserialize<'de> for CommandComplete {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
-        struct In {
+        struct In<'a> {
             command_id: CommandId,
             #[serde(default)]
             agent_id: Option<AgentId>,
@@ -394,8 +394,8 @@ impl<'de> Deserialize<'de> for CommandComplete {
             duration: Option<u64>,
             #[serde(default, deserialize_with = "lenient::count")]
             tokens_used: Option<u64>,
-            #[serde(default)]
-            error: Option<Scalar>,
+            #[serde(borrow, default)]
+            error: Option<Scalar<'a>>,
             #[serde(default, deserialize_with = "lenient::time")]
             timestamp: Option<WallTime>,
             #[serde(default)]
@@ -415,7 +415,7 @@ impl<'de> Deserialize<'de> for CommandComplete {
             duration_ms: raw.execution_time.or(raw.duration),
             tokens_used: raw.tokens_used.unwrap_or(0),
             error: match raw.error {
-                Some(Scalar::Text(text)) => Some(text),
+                Some(Scalar::Text(text)) => Some(text.into_owned()),
                 Some(Scalar::Compound) => Some("an error in a shape of its own".to_string()),
                 Some(Scalar::Null | Scalar::Bool(_) | Scalar::Number(_)) | None => None,
             },

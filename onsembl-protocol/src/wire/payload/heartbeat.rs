@@ -16,13 +16,13 @@ pub struct SeenBeat {
     pub age_ms: u64,
 }
 
-/// `AGENT_HEARTBEAT`: once an interval, whatever else is sent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct AgentHeartbeat {
+/// `AGENT_HEARTBEAT`: once an interval, whatever else is sent. `A` is how it holds the agent's id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, bound(deserialize = "A: Deserialize<'de>"))]
+pub struct AgentHeartbeat<A = AgentId> {
     /// The sender's own claim.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub agent_id: Option<AgentId>,
+    pub agent_id: Option<A>,
     /// How its machine does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_metrics: Option<HealthMetrics>,
@@ -32,6 +32,24 @@ pub struct AgentHeartbeat {
     /// The server's latest beat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen: Option<SeenBeat>,
+}
+
+impl<A: AsRef<str>> AgentHeartbeat<A> {
+    /// The heartbeat, holding its own id.
+    pub fn into_owned(self) -> AgentHeartbeat {
+        AgentHeartbeat {
+            agent_id: self.agent_id.map(AgentId::new),
+            health_metrics: self.health_metrics,
+            sequence: self.sequence,
+            seen: self.seen,
+        }
+    }
+}
+
+impl<A> Default for AgentHeartbeat<A> {
+    fn default() -> Self {
+        Self { agent_id: None, health_metrics: None, sequence: None, seen: None }
+    }
 }
 
 /// How an agent's machine does.

@@ -2,6 +2,7 @@
 
 use super::super::code::wire_enum;
 use super::super::lenient;
+use super::super::text::Text;
 use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation};
 use crate::output::Stream;
 use crate::time::WallTime;
@@ -10,6 +11,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use core::fmt;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
@@ -93,10 +95,22 @@ impl OutputContent {
     }
 
     /// The content and the name of its encoding, as they travel.
-    fn encode(&self) -> (Cow<'_, str>, &'static str) {
+    fn encode(&self) -> (Encoded<'_>, &'static str) {
         match self {
-            Self::Text(text) => (Cow::Borrowed(text), "utf-8"),
-            Self::Bytes(bytes) => (Cow::Owned(STANDARD.encode(bytes)), "base64"),
+            Self::Text(_) => (Encoded(self), "utf-8"),
+            Self::Bytes(_) => (Encoded(self), "base64"),
+        }
+    }
+}
+
+/// Writes the content as it travels, base64 without a copy of it.
+struct Encoded<'a>(&'a OutputContent);
+
+impl Serialize for Encoded<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            OutputContent::Text(text) => s.serialize_str(text),
+            OutputContent::Bytes(bytes) => s.collect_str(&Base64Display::new(bytes, &STANDARD)),
         }
     }
 }
@@ -136,7 +150,7 @@ impl Serialize for TerminalOutput {
             #[serde(skip_serializing_if = "Option::is_none")]
             agent_id: &'a Option<AgentId>,
             stream_type: &'a StreamType,
-            content: &'a str,
+            content: Encoded<'a>,
             #[serde(skip_serializing_if = "Option::is_none")]
             encoding: Option<&'static str>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,7 +165,7 @@ impl Serialize for TerminalOutput {
             command_id: &self.command_id,
             agent_id: &self.agent_id,
             stream_type: &self.stream,
-            content: &content,
+            content,
             // A legacy server gets no extension, but bytes that are no text must not pass for one.
             encoding: (self.offset.is_some() || matches!(self.content, OutputContent::Bytes(_)))
                 .then_some(encoding),
@@ -167,7 +181,7 @@ impl<'de> Deserialize<'de> for TerminalOutput {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
-        struct In {
+        struct In<'a> {
             command_id: CommandId,
             #[serde(default)]
             agent_id: Option<AgentId>,
@@ -175,8 +189,8 @@ impl<'de> Deserialize<'de> for TerminalOutput {
             stream_type: StreamType,
             #[serde(default)]
             content: String,
-            #[serde(default)]
-            encoding: Option<String>,
+            #[serde(borrow, default)]
+            encoding: Option<Text<'a>>,
             #[serde(default, deserialize_with = "lenient::count")]
             sequence: Option<u64>,
             #[serde(default)]
@@ -218,7 +232,7 @@ enum AnsiCodes {
 impl<'de> Deserialize<'de> for AnsiCodes {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         Ok(match lenient::Scalar::deserialize(d)? {
-            lenient::Scalar::Text(text) => Self::Raw(text),
+            lenient::Scalar::Text(text) => Self::Raw(text.into_owned()),
             lenient::Scalar::Null
             | lenient::Scalar::Bool(_)
             | lenient::Scalar::Number(_)
@@ -306,7 +320,7 @@ impl Serialize for TerminalStream {
         #[derive(Serialize)]
         #[serde(untagged)]
         enum Content<'a> {
-            Text(Cow<'a, str>),
+            Text(Encoded<'a>),
             Lines(&'a [String]),
         }
         #[derive(Serialize)]

@@ -1,12 +1,13 @@
 //! The table of the agent's machine.
 
+use super::samples::{agent_events, class, ends, reasons};
 use super::table::{agent_action, agent_status, deadline, line};
-use crate::lifecycle::solo::{Agent, TERMS, healthy_beat, peer_closed, peer_code, server_beat};
+use crate::lifecycle::solo::{Agent, TERMS, peer_closed, server_beat};
 use crate::support::{awake_and_asleep, secs};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::id::LinkId;
 use onsembl_protocol::session::{
-    AgentEvent, AgentInbound, DialFailure, Dialect, HelloRefusal, SessionTerms,
+    AgentEvent, AgentInbound, AgentStatusKind, DialFailure, Dialect, SessionTerms,
 };
 use onsembl_protocol::time::Now;
 use std::collections::BTreeSet;
@@ -25,7 +26,7 @@ fn after(seconds: u64, terms: SessionTerms) -> Agent {
 }
 
 /// Representative states, each reached by events.
-fn states() -> Vec<(&'static str, Agent)> {
+pub(super) fn states() -> Vec<(&'static str, Agent)> {
     let legacy = SessionTerms { dialect: Dialect::Legacy, ..TERMS };
     let mut joining = started();
     joining.feed(AgentEvent::LinkUp(LinkId(1)));
@@ -54,52 +55,16 @@ fn states() -> Vec<(&'static str, Agent)> {
     ]
 }
 
-/// Every kind of event, about the link that was dialled last and about an older one.
+/// Every event but a wake-up, about the link that was dialled last, and what an older one can do.
 fn events(link: LinkId) -> Vec<(String, AgentEvent)> {
-    let mut events = vec![("start".to_string(), AgentEvent::Start)];
-    let mut add = |name: &str, event| events.push((name.to_string(), event));
-    add("link up", AgentEvent::LinkUp(link));
-    for (name, failure) in [
-        ("unreachable", DialFailure::Unreachable),
-        ("timed out", DialFailure::TimedOut),
-        ("tls", DialFailure::Tls),
-        ("http 404", DialFailure::NotAServer(404)),
-        ("401", DialFailure::Unauthorized),
-        ("403", DialFailure::Forbidden),
-        ("busy", DialFailure::Busy { retry_after: None }),
-        ("busy 60s", DialFailure::Busy { retry_after: Some(secs(60)) }),
-    ] {
-        add(&format!("dial failed: {name}"), AgentEvent::DialFailed(link, failure));
-    }
-    for (name, frame) in [
-        ("welcome", AgentInbound::HelloAccepted(TERMS)),
-        ("refusal: token", AgentInbound::HelloRefused(HelloRefusal::Unauthorized)),
-        ("refusal: other", AgentInbound::HelloRefused(HelloRefusal::Other)),
-        ("beat, all well", healthy_beat(7)),
-        ("beat, nothing seen", server_beat(7, 0, 0, false)),
-        ("beat, recording lags", server_beat(7, 9, 0, true)),
-        ("ping", AgentInbound::Ping { echo: Some(5.0.into()) }),
-        ("other", AgentInbound::Other),
-    ] {
-        add(&format!("received {name}"), AgentEvent::Received(link, frame));
-    }
-    for (name, reason) in [
-        ("reset", CloseReason::broken(Breakage::Reset)),
-        ("no code", CloseReason::peer(None)),
-        ("1000", peer_code(1000)),
-        ("token expired", peer_closed(CloseCause::TokenExpired)),
-        ("superseded", peer_closed(CloseCause::Superseded)),
-        ("replaced", peer_closed(CloseCause::Replaced)),
-        ("by this side", CloseReason::local(CloseCause::NotReading)),
-    ] {
-        add(&format!("link down: {name}"), AgentEvent::LinkDown(link, reason));
-    }
+    let mut events = agent_events(link);
+    events.retain(|(_, event)| *event != AgentEvent::Wake);
     let old = LinkId(link.0.saturating_sub(1));
+    let mut add = |name: &str, event| events.push((name.to_string(), event));
     add("old link up", AgentEvent::LinkUp(old));
     add("old dial failed", AgentEvent::DialFailed(old, DialFailure::Forbidden));
     add("old link received welcome", AgentEvent::Received(old, AgentInbound::HelloAccepted(TERMS)));
     add("old link down: replaced", AgentEvent::LinkDown(old, peer_closed(CloseCause::Replaced)));
-    add("stop", AgentEvent::Stop);
     events
 }
 
@@ -142,16 +107,23 @@ fn the_table_of_the_agent() {
         }
         table += "\n";
     }
-    let all = [
-        "idle",
-        "connecting",
-        "joining",
-        "connected",
-        "stale",
-        "timed-out",
-        "reconnecting",
-        "closed",
-    ];
-    assert_eq!(statuses, all.into(), "a status has no representative");
+    let all = AgentStatusKind::ALL.iter().map(|status| status.as_str()).collect();
+    assert_eq!(statuses, all, "a status has no representative");
     insta::assert_snapshot!(table);
+}
+
+#[test]
+fn the_agent_treats_all_ends_of_a_class_alike() {
+    for (state, agent) in states() {
+        let outcome = |reason: CloseReason| {
+            let mut machine = agent.machine.clone();
+            let step = machine.handle(AgentEvent::LinkDown(agent.link(), reason), agent.now());
+            format!("{:?} {step:?}", machine.status()).replace(&format!("{reason:?}"), "the end")
+        };
+        let ends = ends();
+        for reason in reasons() {
+            let (_, like) = ends.iter().find(|(name, _)| name == class(reason)).unwrap();
+            assert_eq!(outcome(reason), outcome(*like), "{state}: {reason:?} and {like:?}");
+        }
+    }
 }

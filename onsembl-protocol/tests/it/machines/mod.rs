@@ -1,7 +1,12 @@
 //! The transition tables of the machines, one line per pair of state and event, as snapshots for
-//! people to read. A change of behaviour shows as a changed line.
+//! people to read, and the graph that follows from them. A change of behaviour shows as a changed
+//! line.
 
 mod agent;
+mod explore;
+mod graph;
+mod render;
+mod samples;
 mod server;
 mod small;
 mod table;

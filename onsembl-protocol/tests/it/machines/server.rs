@@ -1,11 +1,12 @@
 //! The table of the server's machine.
 
+use super::samples::{class, ends, reasons, server_events};
 use super::table::{deadline, line, presence, server_action};
-use crate::lifecycle::solo::{Server, agent_beat, peer_closed, peer_code};
+use crate::lifecycle::solo::{Server, agent_beat};
 use crate::support::{now, secs};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
-use onsembl_protocol::id::{BeatSequence, Epoch, LinkId};
-use onsembl_protocol::session::{Claimant, Dialect, ServerEvent, ServerInbound, StoreTrouble};
+use onsembl_protocol::id::LinkId;
+use onsembl_protocol::session::{Claimant, Dialect, PresenceStatus, ServerEvent, ServerInbound};
 use onsembl_protocol::time::{Deadline, Now};
 use std::collections::BTreeSet;
 
@@ -23,7 +24,7 @@ fn after(seconds: u64, dialect: Dialect) -> Server {
 }
 
 /// Representative states, each reached by events. Admissions and records are the table's events.
-fn states() -> Vec<(&'static str, Server)> {
+pub(super) fn states() -> Vec<(&'static str, Server)> {
     let mut joining = Server::new();
     joining.admits = false;
     joining.join(1, Dialect::Extended, Claimant::SameProcess);
@@ -33,6 +34,9 @@ fn states() -> Vec<(&'static str, Server)> {
     let mut challenged = after(5, Dialect::Extended);
     challenged.admits = false;
     challenged.join(2, Dialect::Extended, Claimant::OtherProcess);
+    let mut challenged_late = after(80, Dialect::Extended);
+    challenged_late.admits = false;
+    challenged_late.join(2, Dialect::Extended, Claimant::SameProcess);
     let mut unrecorded = Server::in_session(Dialect::Extended);
     unrecorded.records = false;
     unrecorded.hear(1, agent_beat(1, 1));
@@ -57,6 +61,7 @@ fn states() -> Vec<(&'static str, Server)> {
         ("online, probe unans.", unprobed),
         ("error", faulted),
         ("stale", after(60, Dialect::Extended)),
+        ("stale, challenged", challenged_late),
         ("timed-out", after(90, Dialect::Extended)),
         ("reconnecting", away()),
         ("recovered", Server::recovered()),
@@ -69,49 +74,18 @@ fn states() -> Vec<(&'static str, Server)> {
     states
 }
 
-/// Every kind of event: about link 1, about link 2 (the joining one, where there is one), about a
-/// link that nobody knows.
+/// Every event but a wake-up: about link 1, about link 2 (the joining one, where there is one), about
+/// a link that nobody knows.
 fn events(server: &Server) -> Vec<(String, ServerEvent)> {
     let epoch = server.machine.presence().epoch;
-    let at = server.now().wall;
-    let mut events = Vec::new();
-    let mut add = |name: &str, event| events.push((name.to_string(), event));
-    for (name, dialect, claimant) in [
-        ("joined: same", Dialect::Extended, Claimant::SameProcess),
-        ("joined: other", Dialect::Extended, Claimant::OtherProcess),
-        ("joined: legacy", Dialect::Legacy, Claimant::SameProcess),
-    ] {
-        add(name, ServerEvent::Joined { link: LinkId(3), dialect, claimant });
-    }
-    for n in [1, 2, 9] {
-        let link = LinkId(n);
-        add(&format!("admitted {n}"), ServerEvent::Admitted { link, epoch: Epoch(20) });
-        let cause = CloseCause::TryLater;
-        add(&format!("rejected {n}"), ServerEvent::Rejected { link, cause });
-        for (name, frame) in [
-            ("beat", agent_beat(5, 99)),
-            ("beat, nothing seen", agent_beat(5, 0)),
-            ("pong", ServerInbound::Pong),
-            ("other", ServerInbound::Other),
-        ] {
-            add(&format!("received {name} over {n}"), ServerEvent::Received(link, frame));
-        }
-        add(&format!("faulted over {n}"), ServerEvent::Faulted(link));
-        for (name, reason) in [
-            ("reset", CloseReason::broken(Breakage::Reset)),
-            ("stopped", peer_closed(CloseCause::AgentStopped)),
-            ("1000", peer_code(1000)),
-            ("by this side", CloseReason::local(CloseCause::NotReading)),
-        ] {
-            add(&format!("link {n} down: {name}"), ServerEvent::LinkDown(link, reason));
+    let mut events: Vec<(String, ServerEvent)> = Vec::new();
+    for link in [1, 2, 9] {
+        for (name, event) in server_events(LinkId(3), LinkId(link), epoch) {
+            if event != ServerEvent::Wake && events.iter().all(|(_, known)| *known != event) {
+                events.push((name, event));
+            }
         }
     }
-    let sequence = BeatSequence(1);
-    add("recorded 1", ServerEvent::Recorded { epoch, sequence, at });
-    add("recorded 1 of an old epoch", ServerEvent::Recorded { epoch: Epoch(0), sequence, at });
-    add("store busy", ServerEvent::Store(Some(StoreTrouble::Busy)));
-    add("store well", ServerEvent::Store(None));
-    add("evict: deleted", ServerEvent::Evict(CloseCause::Deleted));
     events
 }
 
@@ -149,7 +123,25 @@ fn the_table_of_the_server() {
         }
         table += "\n";
     }
-    let all = ["connecting", "online", "stale", "timed-out", "reconnecting", "offline", "error"];
-    assert_eq!(statuses, all.into(), "a status has no representative");
+    let all = PresenceStatus::ALL.iter().map(|status| status.as_str()).collect();
+    assert_eq!(statuses, all, "a status has no representative");
     insta::assert_snapshot!(table);
+}
+
+#[test]
+fn the_server_treats_all_ends_of_a_class_alike() {
+    for (state, server) in states() {
+        for link in [1, 2].map(LinkId) {
+            let outcome = |reason: CloseReason| {
+                let mut machine = server.machine.clone();
+                let step = machine.handle(ServerEvent::LinkDown(link, reason), server.now());
+                format!("{step:?}").replace(&format!("{reason:?}"), "the end")
+            };
+            let ends = ends();
+            for reason in reasons() {
+                let (_, like) = ends.iter().find(|(name, _)| name == class(reason)).unwrap();
+                assert_eq!(outcome(reason), outcome(*like), "{state}: {reason:?} and {like:?}");
+            }
+        }
+    }
 }

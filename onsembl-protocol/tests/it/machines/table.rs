@@ -103,5 +103,5 @@ pub(super) fn line(
     wake: &str,
 ) -> String {
     let did = if actions.is_empty() { "-".into() } else { actions.join("; ") };
-    format!("{state:<22} | {event:<34} -> {after:<24} | {did} | wake {wake}\n")
+    format!("{state:<22} | {event:<44} -> {after:<24} | {did} | wake {wake}\n")
 }

@@ -7,8 +7,8 @@ use onsembl_protocol::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId};
 use onsembl_protocol::liveness::{HeartbeatTiming, OVERSLEEP_TOLERANCE};
 use onsembl_protocol::session::{
-    AgentAction, AgentCause, AgentConfig, AgentConnection, AgentEvent, AgentInbound, AgentStatus,
-    DialFailure, Dialect, HelloRefusal, ServerBeat, SessionTerms,
+    AGENT_EDGES, AgentAction, AgentCause, AgentConfig, AgentConnection, AgentEvent, AgentInbound,
+    AgentStatus, DialFailure, Dialect, HelloRefusal, ServerBeat, SessionTerms,
 };
 use onsembl_protocol::time::{Deadline, Now, Timestamp};
 use proptest::collection::vec;
@@ -198,7 +198,8 @@ impl Observer {
         match reports.first() {
             Some(report) => {
                 prop_assert_eq!(report.status, after, "{}", context);
-                prop_assert!(edge(before.name(), after.name()), "no such edge: {}", context);
+                let edge = report.edge_from(&before);
+                prop_assert!(AGENT_EDGES.contains(&edge), "no such edge: {edge}: {}", context);
             }
             None => prop_assert_eq!(before.name(), after.name(), "unreported: {}", context),
         }
@@ -347,20 +348,6 @@ impl Observer {
         prop_assert!(due.saturating_since(first) >= ms(1), "spins at {:?}", self.machine);
         Ok(())
     }
-}
-
-/// The published graph.
-fn edge(from: &str, to: &str) -> bool {
-    matches!(
-        (from, to),
-        ("idle", "connecting")
-            | ("connecting", "joining" | "reconnecting")
-            | ("joining", "connected" | "reconnecting")
-            | ("connected", "stale" | "reconnecting")
-            | ("stale", "connected" | "timed-out" | "reconnecting")
-            | ("timed-out" | "reconnecting", "connecting")
-            | (_, "closed")
-    )
 }
 
 proptest! {

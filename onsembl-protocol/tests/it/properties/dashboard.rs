@@ -53,7 +53,7 @@ proptest! {
         gaps in vec(1u64..20_000, 1..20),
     ) {
         let at = |n| crate::support::now(ms(n));
-        let mut supervisor = Supervisor::new();
+        let mut supervisor = Supervisor::new(());
         let mut naive = Vec::new();
         let mut clock = 40_000;
         for start in starts {
@@ -89,7 +89,7 @@ proptest! {
 #[test]
 fn a_key_of_a_removed_machine_names_nothing_also_when_its_slot_is_used_again() {
     let now = crate::support::now(secs(1));
-    let mut supervisor = Supervisor::new();
+    let mut supervisor = Supervisor::new(());
     let old = supervisor.insert(DashboardConnection::new(now));
     assert!(supervisor.remove(old).is_some());
     let new = supervisor.insert(DashboardConnection::new(now));

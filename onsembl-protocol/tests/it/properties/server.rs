@@ -6,8 +6,8 @@ use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::liveness::OVERSLEEP_TOLERANCE;
 use onsembl_protocol::session::{
-    Claimant, Dialect, Presence, PresenceStatus, ServerAction, ServerConfig, ServerConnection,
-    ServerEvent, ServerInbound, StoreTrouble,
+    Claimant, Dialect, PRESENCE_EDGES, Presence, PresenceStatus, ServerAction, ServerConfig,
+    ServerConnection, ServerEvent, ServerInbound, StoreTrouble,
 };
 use onsembl_protocol::time::{Deadline, Now, Timestamp};
 use proptest::collection::vec;
@@ -215,7 +215,8 @@ impl Observer {
             Some(report) => {
                 prop_assert_eq!(*report, after, "{}", context);
                 prop_assert!(after.version > before.version, "{}", context);
-                prop_assert!(edge(before.status, after.status), "no such edge: {}", context);
+                let edge = after.edge_from(&before);
+                prop_assert!(PRESENCE_EDGES.contains(&edge), "no such edge: {edge}: {}", context);
                 let since = if after.status == before.status { before.since } else { now.wall };
                 prop_assert_eq!(after.since, since, "{}", context);
             }
@@ -352,20 +353,6 @@ impl Observer {
         }
         prop_assert!(due.saturating_since(first) >= ms(1), "spins at {:?}", self.machine);
         Ok(())
-    }
-}
-
-/// The published graph. A presence may also be published again with the same status.
-fn edge(from: PresenceStatus, to: PresenceStatus) -> bool {
-    use PresenceStatus::{Connecting, Error, Offline, Online, Reconnecting, Stale, TimedOut};
-    match to {
-        Connecting => from != Connecting,
-        Online => matches!(from, Connecting | Online | Stale | Error),
-        Stale => matches!(from, Online | Stale | Error),
-        Error => matches!(from, Online | Stale | Error),
-        TimedOut => matches!(from, Stale | Connecting),
-        Reconnecting => matches!(from, Online | Stale | Error | Connecting),
-        Offline => true,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Messages: literal frames of existing peers, the canonical form of ours, and hostile text.
 
+mod agreement;
 mod canonical;
 mod divergences;
 mod frames_of_agents;

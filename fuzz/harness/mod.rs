@@ -1,0 +1,22 @@
+// What must hold for any bytes: one function a target. Shared by the fuzz targets and by the test
+// that replays the corpora on a stable compiler, so nothing here may need more than the core.
+#![allow(dead_code, clippy::wildcard_enum_match_arm)]
+
+pub mod agent;
+pub mod bytes;
+pub mod decode;
+pub mod roundtrip;
+pub mod server;
+pub mod supervisor;
+
+/// What runs one input; it panics when something does not hold.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is also the name of its corpus.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("agent", agent::agent),
+    ("decode", decode::decode),
+    ("roundtrip", roundtrip::roundtrip),
+    ("server", server::server),
+    ("supervisor", supervisor::supervisor),
+];

@@ -1,0 +1,97 @@
+//! The judgement on a silence, as a pure function of four times.
+//!
+//! Whoever watches a peer keeps the times where it suits him: [`HeartbeatMonitor`] all of them in
+//! one place, the session of a supervised agent only those that it does not keep already. That is
+//! why the time of the last look is asked for, and only when it matters.
+//!
+//! [`HeartbeatMonitor`]: super::HeartbeatMonitor
+
+use super::monitor::{Liveness, OVERSLEEP_TOLERANCE, STALE_CHECK};
+use super::timing::HeartbeatTiming;
+use crate::time::{Deadline, Timestamp};
+use core::time::Duration;
+use serde::{Deserialize, Serialize};
+
+/// What is known of a peer, and since when it has been silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Silence {
+    pub(crate) liveness: Liveness,
+    /// When the peer was last heard, moved later by all the time in which nobody was here to
+    /// listen. Never later than the last look.
+    pub(crate) from: Timestamp,
+}
+
+impl Silence {
+    /// The peer was heard just now.
+    pub(crate) const fn broken(now: Timestamp) -> Self {
+        Self { liveness: Liveness::Live, from: now }
+    }
+
+    /// When to look next, if the last look was at `looked_at`.
+    pub(crate) fn due(
+        self,
+        timing: HeartbeatTiming,
+        looked_at: impl FnOnce() -> Timestamp,
+    ) -> Deadline {
+        match self.liveness {
+            Liveness::Live => Deadline::At(timing.stale_at(self.from)),
+            Liveness::Stale => {
+                let looked_at = looked_at();
+                let timeout_at = self.from.saturating_add(timing.timeout_after());
+                let check_at = looked_at.saturating_add(STALE_CHECK);
+                Deadline::At(timeout_at.min(check_at)).after(looked_at)
+            }
+            Liveness::TimedOut => Deadline::Never,
+        }
+    }
+
+    /// Takes note that somebody is here at `now`. If he is far behind the time that was `due`, the
+    /// peer is forgiven all the time since the last look, because where in it the observer fell
+    /// asleep is unknown; then the answer is how late he is.
+    pub(crate) fn attend(
+        &mut self,
+        due: Deadline,
+        now: Timestamp,
+        looked_at: impl FnOnce() -> Timestamp,
+    ) -> Option<Duration> {
+        let late = overslept(due, now)?;
+        self.from = self.from.saturating_add(now.saturating_since(looked_at()));
+        Some(late)
+    }
+
+    /// The peer was heard; what that changes.
+    pub(crate) fn on_received(&mut self, now: Timestamp) -> Option<Liveness> {
+        let revived = match self.liveness {
+            Liveness::TimedOut => return None,
+            Liveness::Live => None,
+            Liveness::Stale => Some(Liveness::Live),
+        };
+        *self = Self::broken(now);
+        revived
+    }
+
+    /// Time has passed; what that changes. One step at most, so that a time-out always follows a
+    /// stale phase that was watched.
+    pub(crate) fn on_wake(&mut self, timing: HeartbeatTiming, now: Timestamp) -> Option<Liveness> {
+        let silence = now.saturating_since(self.from);
+        let next = match self.liveness {
+            Liveness::Live if silence >= timing.stale_after() => Liveness::Stale,
+            Liveness::Stale if silence >= timing.timeout_after() => Liveness::TimedOut,
+            Liveness::Live | Liveness::Stale | Liveness::TimedOut => return None,
+        };
+        self.liveness = next;
+        Some(next)
+    }
+}
+
+/// How late an observer is who comes at `now`, if it is later than timers are.
+#[inline]
+pub(crate) fn overslept(due: Deadline, now: Timestamp) -> Option<Duration> {
+    match due {
+        Deadline::At(at) if now > at => {
+            let late = now.saturating_since(at);
+            (late > OVERSLEEP_TOLERANCE).then_some(late)
+        }
+        Deadline::At(_) | Deadline::Never => None,
+    }
+}

@@ -1,0 +1,192 @@
+//! What the ring holds of one agent, written as a recording.
+//!
+//! The ring has only the inputs. What the machine did is found by feeding them to it again, and held
+//! against the digests that were taken when it did it: an export proves that it is what happened.
+
+use super::check;
+use super::compact::{CompactError, Reader};
+use super::frame::FrameNote;
+use super::line::{Start, Tape, What, WhatOf};
+use super::machine::Recordable as _;
+use super::recorder::{Kind, read_link, read_now};
+use super::script::{self, Head};
+use crate::session::{ServerConfig, ServerConnection};
+use crate::time::Now;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use thiserror::Error;
+
+/// A copy of what the ring holds of one agent; the ring may go on.
+#[derive(Clone, Debug)]
+pub struct Excerpt {
+    config: ServerConfig,
+    wall_origin: i64,
+    dropped: u64,
+    /// Entries, oldest first, each with its length in front.
+    entries: Vec<u8>,
+}
+
+/// The lines of an [`Excerpt`].
+#[derive(Clone, Debug)]
+pub struct Lines {
+    head: Head<ServerConnection>,
+    wall_origin: i64,
+    entries: Vec<u8>,
+    next: usize,
+    machine: Option<ServerConnection>,
+    tape: Tape,
+    over: bool,
+    failed: bool,
+}
+
+/// Why an entry cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+enum Fault {
+    #[error("the ring holds what cannot be read: {0}")]
+    Unreadable(#[from] CompactError),
+    #[error("there is no state to begin from")]
+    NoState,
+    #[error("the machine does not do again what it did; an input was not recorded")]
+    OtherStep,
+    #[error("the machine is not what it was at this checkpoint; an input was not recorded")]
+    OtherState,
+}
+
+impl Excerpt {
+    pub(super) fn new<'a>(
+        config: ServerConfig,
+        wall_origin: i64,
+        dropped: u64,
+        found: impl Iterator<Item = &'a [u8]>,
+    ) -> Self {
+        let mut entries = Vec::new();
+        for entry in found {
+            entries.extend_from_slice(&(entry.len() as u16).to_le_bytes());
+            entries.extend_from_slice(entry);
+        }
+        Self { config, wall_origin, dropped, entries }
+    }
+
+    /// Entries of this agent that are older than the excerpt.
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Its size in memory, in bytes. As a file it has about fifteen times as many.
+    pub const fn size(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Its lines, under the id of the agent.
+    pub fn lines(self, agent: impl Into<String>) -> Lines {
+        let Self { config, wall_origin, dropped, entries } = self;
+        let head = Head { agent: agent.into(), config, seeds: Vec::new(), dropped };
+        let tape = Tape::new();
+        Lines {
+            head,
+            wall_origin,
+            entries,
+            next: 0,
+            machine: None,
+            tape,
+            over: false,
+            failed: false,
+        }
+    }
+
+    /// The whole file.
+    pub fn to_bytes(self, agent: impl Into<String>) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut lines = self.lines(agent);
+        while lines.write_next(&mut out) {}
+        out
+    }
+}
+
+impl Lines {
+    /// Writes the next line behind what `out` holds; the first call writes the head too. `false` when
+    /// there is none.
+    ///
+    /// If the machine does not do again what it did, the line says so and is the last one: the
+    /// recording is not complete, and a replay refuses it with the reason.
+    pub fn write_next(&mut self, out: &mut Vec<u8>) -> bool {
+        if self.over {
+            return false;
+        }
+        let Some(entry) = self.take() else {
+            self.tape.end(out);
+            self.over = true;
+            return true;
+        };
+        if let Err(fault) = self.play(entry, out) {
+            self.tape.failed(&fault.to_string(), out);
+            (self.over, self.failed) = (true, true);
+        }
+        true
+    }
+
+    /// Whether the machine did not do again what it did.
+    pub const fn failed(&self) -> bool {
+        self.failed
+    }
+
+    fn take(&mut self) -> Option<core::ops::Range<usize>> {
+        let (length, _) = self.entries.get(self.next..)?.split_first_chunk::<2>()?;
+        let from = self.next + length.len();
+        let to = from + usize::from(u16::from_le_bytes(*length));
+        self.next = to;
+        Some(from..to)
+    }
+
+    fn play(&mut self, entry: core::ops::Range<usize>, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let bytes = self.entries.get(entry).ok_or(CompactError::End)?;
+        let mut reader = Reader::new(bytes);
+        let (_, kind) = read_link(&mut reader)?;
+        let now = read_now(&mut reader, self.wall_origin)?;
+        let what: WhatOf<ServerConnection> = match kind {
+            Kind::Origin => What::Start(Start::Origin(reader.value()?)),
+            Kind::Checkpoint => What::Start(Start::Checkpoint(reader.value()?)),
+            Kind::Event | Kind::EventWithFrame => What::Event(reader.value()?),
+        };
+        let frame = match kind {
+            Kind::EventWithFrame => {
+                let kind = reader.byte()?;
+                let bytes = u32::try_from(reader.varint()?).map_err(|_| CompactError::Refused)?;
+                Some(FrameNote::of_parts((kind, bytes)))
+            }
+            Kind::Origin | Kind::Checkpoint | Kind::Event => None,
+        };
+        let step = match what {
+            What::Start(Start::Checkpoint(snapshot)) if self.machine.is_some() => {
+                let same = self.machine.as_ref().is_some_and(|m| m.snapshot() == snapshot);
+                return if same { Ok(()) } else { Err(Fault::OtherState) };
+            }
+            What::Start(start) => {
+                let config = self.head.config;
+                let (machine, step) = script::start::<ServerConnection>(config, &[], start, now)
+                    .ok_or(Fault::NoState)?;
+                self.machine = Some(machine);
+                step
+            }
+            What::Event(event) => self.machine.as_mut().ok_or(Fault::NoState)?.handle(event, now),
+        };
+        let machine = self.machine.as_ref().ok_or(Fault::NoState)?;
+        if kind != Kind::Checkpoint {
+            let noted = <[u8; 4]>::try_from(reader.bytes(4)?).map_err(|_| CompactError::End)?;
+            if check::of_step(&step.actions, step.deadline) != u32::from_le_bytes(noted) {
+                return Err(Fault::OtherStep);
+            }
+        }
+        let status = machine.status();
+        Self::head_first(&mut self.tape, &self.head, now, out);
+        let did = (&step.actions, step.deadline, status);
+        self.tape.entry::<ServerConnection, _>(&what, now, frame.as_ref(), did, out);
+        Ok(())
+    }
+
+    fn head_first(tape: &mut Tape, head: &Head<ServerConnection>, now: Now, out: &mut Vec<u8>) {
+        if tape.n == 0 {
+            tape.head(head, now, out);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The recorder of a shard: the inputs of all its machines in one ring, and where to find them.
+//!
+//! Each entry knows where the one before it of the same agent is, so an agent's history is read
+//! backwards without looking at the others'. An entry that was overwritten cuts it off. A history is
+//! replayed from a state that is known: how the machine began, or a checkpoint, which is a snapshot of
+//! it that the recorder puts between the events.
+
+use super::check;
+use super::compact::{CompactError, Reader, Writer};
+use super::excerpt::Excerpt;
+use super::frame::FrameNote;
+use super::machine::ServerOrigin;
+use super::ring::{Position, Ring};
+use crate::session::{ServerAction, ServerConfig, ServerEvent, ServerSnapshot};
+use crate::step::Actions;
+use crate::supervisor::Key;
+use crate::time::{Deadline, Now, Timestamp, WallTime};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// In each such part of the ring, an agent that has events has a checkpoint: what is lost with a
+/// checkpoint that was overwritten is at most this part of the ring.
+pub const CHECKPOINTS_PER_RING: usize = 4;
+
+/// An agent has at least so many events between two checkpoints, so that checkpoints, which have the
+/// size of four events, stay the smaller part of the ring. With more agents than the ring has
+/// room for so many events each, some have no checkpoint in it, and cannot be replayed.
+pub const CHECKPOINT_EVENTS: u32 = 16;
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// Records the machines of a shard. See the [module](super).
+#[derive(Debug)]
+pub struct Recorder {
+    config: ServerConfig,
+    ring: Ring,
+    /// What the wall said, in milliseconds, when the monotonic clock was at its origin.
+    wall_origin: Option<i64>,
+    tracks: Vec<Track>,
+    lost: u64,
+}
+
+/// An event that a machine has handled.
+#[derive(Clone, Copy, Debug)]
+pub struct Handled {
+    /// The event.
+    pub event: ServerEvent,
+    /// When.
+    pub now: Now,
+    /// What the frame was, if it was one.
+    pub frame: Option<FrameNote>,
+}
+
+/// The history of an agent that has no machine any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retired {
+    last: Position,
+    count: u64,
+}
+
+/// Where the history of one machine is.
+#[derive(Clone, Copy, Debug)]
+struct Track {
+    key: Option<Key>,
+    last: Position,
+    checkpoint: Position,
+    since_checkpoint: u32,
+    count: u64,
+}
+
+impl Track {
+    const NONE: Self = Self { key: None, last: 0, checkpoint: 0, since_checkpoint: 0, count: 0 };
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Origin,
+    Checkpoint,
+    Event,
+    EventWithFrame,
+}
+
+impl Recorder {
+    /// A ring of so many bytes, at least 4 KiB; with zero nothing is recorded. `config` is that of the
+    /// machines.
+    pub fn new(capacity: usize, config: ServerConfig) -> Self {
+        Self { config, ring: Ring::new(capacity), wall_origin: None, tracks: Vec::new(), lost: 0 }
+    }
+
+    /// The size of the ring in bytes.
+    pub const fn capacity(&self) -> usize {
+        self.ring.capacity()
+    }
+
+    /// Entries that could not be written. Each is a fault of this crate; the history of the agent
+    /// begins anew behind it.
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// A machine was made and did this. `earlier` is the history of the same agent before.
+    pub fn began(
+        &mut self,
+        key: Key,
+        origin: ServerOrigin,
+        now: Now,
+        actions: &Actions<ServerAction>,
+        deadline: Deadline,
+        earlier: Option<Retired>,
+    ) {
+        let earlier = earlier.unwrap_or(Retired { last: 0, count: 0 });
+        let mut track =
+            Track { key: Some(key), last: earlier.last, count: earlier.count, ..Track::NONE };
+        let digest = check::of_step(actions, deadline);
+        let written = self.append(&mut track, Kind::Origin, now, |writer| {
+            writer.value(&origin)?;
+            writer.bytes(&digest.to_le_bytes())
+        });
+        if written {
+            track.checkpoint = track.last;
+        }
+        self.set(key, track);
+    }
+
+    /// A machine handled an event and did this; its deadline is now this, and this is what it is.
+    pub fn handled(
+        &mut self,
+        key: Key,
+        handled: &Handled,
+        actions: &Actions<ServerAction>,
+        deadline: Deadline,
+        snapshot: impl FnOnce() -> ServerSnapshot,
+    ) {
+        if self.ring.capacity() == 0 {
+            return;
+        }
+        let mut track = self.track(key).unwrap_or(Track { key: Some(key), ..Track::NONE });
+        let now = handled.now;
+        if track.checkpoint == 0 {
+            // Nothing to begin a replay from: the event is passed over, what came of it is the start.
+            track.count = track.count.saturating_add(1);
+        } else {
+            let digest = check::of_step(actions, deadline);
+            let kind = match handled.frame {
+                Some(_) => Kind::EventWithFrame,
+                None => Kind::Event,
+            };
+            let _noted_in_the_track_when_it_fails = self.append(&mut track, kind, now, |writer| {
+                writer.value(&handled.event)?;
+                if let Some(frame) = handled.frame {
+                    let (kind, bytes) = frame.parts();
+                    writer.byte(kind)?;
+                    writer.varint(bytes.into())?;
+                }
+                writer.bytes(&digest.to_le_bytes())
+            });
+            track.since_checkpoint = track.since_checkpoint.saturating_add(1);
+        }
+        let part = (self.ring.capacity() / CHECKPOINTS_PER_RING) as u64;
+        let due = track.since_checkpoint >= CHECKPOINT_EVENTS
+            && self.ring.since(track.checkpoint) >= part;
+        if track.checkpoint == 0 || due {
+            let snapshot = snapshot();
+            if self.append(&mut track, Kind::Checkpoint, now, |w| w.value(&snapshot)) {
+                track.checkpoint = track.last;
+                track.since_checkpoint = 0;
+            }
+        }
+        self.set(key, track);
+    }
+
+    /// The machine is gone. Its history stays in the ring for a while; keep what is returned to find
+    /// it.
+    pub fn forget(&mut self, key: Key) -> Option<Retired> {
+        let track = self.track(key)?;
+        if let Some(slot) = self.tracks.get_mut(key.slot()) {
+            *slot = Track::NONE;
+        }
+        Some(Retired { last: track.last, count: track.count })
+    }
+
+    /// What the ring still holds of a machine, as far back as it can be replayed. `None` if that is
+    /// nothing.
+    pub fn excerpt(&self, key: Key) -> Option<Excerpt> {
+        let track = self.track(key)?;
+        self.cut(track.last, track.count)
+    }
+
+    /// The same of an agent that has no machine any more.
+    pub fn excerpt_of(&self, retired: Retired) -> Option<Excerpt> {
+        self.cut(retired.last, retired.count)
+    }
+
+    fn cut(&self, last: Position, count: u64) -> Option<Excerpt> {
+        let mut found = Vec::new();
+        let mut at = last;
+        while let Some(bytes) = self.ring.get(at) {
+            let Ok((back, kind)) = link(bytes) else { break };
+            found.push((bytes, kind));
+            if back == 0 {
+                break;
+            }
+            at = at.saturating_sub(back);
+        }
+        while let Some((_, Kind::Event | Kind::EventWithFrame)) = found.last() {
+            let _ = found.pop();
+        }
+        let entries = || found.iter().rev().map(|(bytes, _)| *bytes);
+        let kept = found.iter().filter(|(_, kind)| *kind != Kind::Checkpoint).count() as u64;
+        let wall_origin = self.wall_origin?;
+        let dropped = count.saturating_sub(kept);
+        (!found.is_empty()).then(|| Excerpt::new(self.config, wall_origin, dropped, entries()))
+    }
+
+    fn track(&self, key: Key) -> Option<Track> {
+        self.tracks.get(key.slot()).copied().filter(|track| track.key == Some(key))
+    }
+
+    fn set(&mut self, key: Key, track: Track) {
+        if self.ring.capacity() == 0 {
+            return;
+        }
+        if self.tracks.len() <= key.slot() {
+            self.tracks.resize(key.slot().saturating_add(1), Track::NONE);
+        }
+        if let Some(slot) = self.tracks.get_mut(key.slot()) {
+            *slot = track;
+        }
+    }
+
+    /// Adds an entry to a history; whether it could be.
+    fn append(
+        &mut self,
+        track: &mut Track,
+        kind: Kind,
+        now: Now,
+        body: impl FnOnce(&mut Writer<'_>) -> Result<(), CompactError>,
+    ) -> bool {
+        let wall_origin = *self.wall_origin.get_or_insert_with(|| wall_origin(now));
+        let back = if track.last == 0 { 0 } else { self.ring.next().saturating_sub(track.last) };
+        let written = self.ring.append(|writer| {
+            writer.varint(back)?;
+            writer.byte(kind as u8)?;
+            write_now(writer, wall_origin, now)?;
+            body(writer)
+        });
+        if kind != Kind::Checkpoint {
+            track.count = track.count.saturating_add(1);
+        }
+        match written {
+            Some(at) => track.last = at,
+            None if self.ring.capacity() == 0 => {}
+            None => {
+                self.lost = self.lost.saturating_add(1);
+                *track = Track { key: track.key, count: track.count, ..Track::NONE };
+            }
+        }
+        written.is_some()
+    }
+}
+
+/// How far back the entry before is, and what this one is.
+fn link(bytes: &[u8]) -> Result<(u64, Kind), CompactError> {
+    let mut reader = Reader::new(bytes);
+    read_link(&mut reader)
+}
+
+pub(super) fn read_link(reader: &mut Reader<'_>) -> Result<(u64, Kind), CompactError> {
+    let back = reader.varint()?;
+    let kind = match reader.byte()? {
+        0 => Kind::Origin,
+        1 => Kind::Checkpoint,
+        2 => Kind::Event,
+        3 => Kind::EventWithFrame,
+        _ => return Err(CompactError::Refused),
+    };
+    Ok((back, kind))
+}
+
+const fn nanos(at: Timestamp) -> u64 {
+    at.since_origin().as_nanos() as u64
+}
+
+const fn wall_origin(now: Now) -> i64 {
+    now.wall.unix_millis().wrapping_sub((nanos(now.monotonic) / NANOS_PER_MILLI) as i64)
+}
+
+/// The boot clock and the wall run beside the monotonic clock, so only how far they are off is kept.
+fn write_now(writer: &mut Writer<'_>, wall_origin: i64, now: Now) -> Result<(), CompactError> {
+    let monotonic = nanos(now.monotonic);
+    writer.varint(monotonic)?;
+    writer.signed(nanos(now.boot).wrapping_sub(monotonic) as i64)?;
+    let expected = wall_origin.wrapping_add((monotonic / NANOS_PER_MILLI) as i64);
+    writer.signed(now.wall.unix_millis().wrapping_sub(expected))
+}
+
+pub(super) fn read_now(reader: &mut Reader<'_>, wall_origin: i64) -> Result<Now, CompactError> {
+    let monotonic = reader.varint()?;
+    let boot = monotonic.wrapping_add(reader.signed()? as u64);
+    let expected = wall_origin.wrapping_add((monotonic / NANOS_PER_MILLI) as i64);
+    let stamp = |nanos| Timestamp::from_origin(Duration::from_nanos(nanos));
+    Ok(Now {
+        monotonic: stamp(monotonic),
+        boot: stamp(boot),
+        wall: WallTime::from_unix_millis(expected.wrapping_add(reader.signed()?)),
+    })
+}

@@ -1,0 +1,129 @@
+//! The graph of the agent's machine.
+
+use super::super::agent_types::{AgentCause, AgentReport, AgentStatus, HelloRefusal};
+use super::super::dial::DialFailure;
+use super::{Edge, edges, words};
+use crate::close::{CloseReason, ComeBack, Initiator};
+use core::fmt;
+
+words! {
+    /// A status of the agent's machine, without what it holds.
+    pub enum AgentStatusKind {
+        Idle = "idle", "not started";
+        Connecting = "connecting", "a dial is under way";
+        Joining = "joining", "the link is open, the hello not answered";
+        Connected = "connected", "in session";
+        Stale = "stale", "in session, but the server is silent";
+        TimedOut = "timed-out", "the silent link was given up; a dial is due";
+        Reconnecting = "reconnecting", "the link ended otherwise, or a dial failed; a dial is due";
+        Closed = "closed", "over for good";
+    }
+}
+
+words! {
+    /// A class of causes that bring a status of the agent's machine.
+    pub enum AgentCauseKind {
+        Started = "started", "it was started";
+        RetryDue = "retry-due", "the time of the next attempt came";
+        LinkOpened = "link-opened", "the link is open";
+        HelloAccepted = "hello-accepted", "the server accepted the hello";
+        HelloRefused = "hello-refused", "the server refused the hello, but not for good";
+        HelloForbidden = "hello-forbidden", "the server refused the hello for good";
+        HelloUnanswered = "hello-unanswered", "no answer to the hello in time";
+        DialFailed = "dial-failed", "the dial failed";
+        DialForbidden = "dial-forbidden", "the server refused the dial for good (HTTP 403)";
+        DialUnanswered = "dial-unanswered", "no outcome of the dial in time";
+        Silence = "silence", "nothing was heard for stale-after, or for timeout-after";
+        HeardAgain = "heard-again", "the silent server spoke";
+        LinkEnded = "link-ended", "the link ended";
+        SentAway = "sent-away", "the server closed the link for good (4200, 4201, 4202)";
+        Slept = "slept", "this machine was asleep for timeout-after or longer";
+        Stopped = "stopped", "it was stopped";
+    }
+}
+
+/// An edge of the agent's machine.
+pub type AgentEdge = Edge<AgentStatusKind, AgentCauseKind>;
+
+edges! {
+    /// Every edge of the agent's machine: a report along any other is a defect.
+    pub const AGENT_EDGES: [AgentEdge] = AgentStatusKind by AgentCauseKind {
+        [Idle] Started => Connecting;
+        [TimedOut | Reconnecting] RetryDue => Connecting;
+        [Connecting] LinkOpened => Joining;
+        [Connecting] DialFailed => Reconnecting;
+        [Connecting] DialUnanswered => Reconnecting;
+        [Connecting] DialForbidden => Closed;
+        [Joining] HelloAccepted => Connected;
+        [Joining] HelloRefused => Reconnecting;
+        [Joining] HelloUnanswered => Reconnecting;
+        [Joining] HelloForbidden => Closed;
+        [Connected] Silence => Stale;
+        [Stale] Silence => TimedOut;
+        [Stale] HeardAgain => Connected;
+        [Connected | Stale] Slept => Reconnecting;
+        [Connecting | Joining | Connected | Stale] LinkEnded => Reconnecting;
+        [Connecting | Joining | Connected | Stale] SentAway => Closed;
+        [Idle | Connecting | Joining | Connected | Stale | TimedOut | Reconnecting] Stopped => Closed;
+    }
+}
+
+impl AgentStatus {
+    /// Which status it is, without what it holds.
+    pub const fn kind(&self) -> AgentStatusKind {
+        match self {
+            Self::Idle => AgentStatusKind::Idle,
+            Self::Connecting { .. } => AgentStatusKind::Connecting,
+            Self::Joining => AgentStatusKind::Joining,
+            Self::Connected { .. } => AgentStatusKind::Connected,
+            Self::Stale { .. } => AgentStatusKind::Stale,
+            Self::TimedOut { .. } => AgentStatusKind::TimedOut,
+            Self::Reconnecting { .. } => AgentStatusKind::Reconnecting,
+            Self::Closed => AgentStatusKind::Closed,
+        }
+    }
+}
+
+impl AgentCause {
+    /// The class of this cause.
+    pub const fn kind(&self) -> AgentCauseKind {
+        match self {
+            Self::Started => AgentCauseKind::Started,
+            Self::RetryDue => AgentCauseKind::RetryDue,
+            Self::LinkOpened => AgentCauseKind::LinkOpened,
+            Self::HelloAccepted => AgentCauseKind::HelloAccepted,
+            Self::HelloRefused(HelloRefusal::Forbidden) => AgentCauseKind::HelloForbidden,
+            Self::HelloRefused(HelloRefusal::Unauthorized | HelloRefusal::Other) => {
+                AgentCauseKind::HelloRefused
+            }
+            Self::HelloUnanswered => AgentCauseKind::HelloUnanswered,
+            Self::DialUnanswered => AgentCauseKind::DialUnanswered,
+            Self::DialFailed(DialFailure::Forbidden) => AgentCauseKind::DialForbidden,
+            Self::DialFailed(
+                DialFailure::Unreachable
+                | DialFailure::TimedOut
+                | DialFailure::Tls
+                | DialFailure::NotAServer(_)
+                | DialFailure::Unauthorized
+                | DialFailure::Busy { .. },
+            ) => AgentCauseKind::DialFailed,
+            Self::Silence(_) => AgentCauseKind::Silence,
+            Self::HeardAgain => AgentCauseKind::HeardAgain,
+            Self::LinkEnded(CloseReason { initiator: Initiator::Peer, cause })
+                if matches!(cause.come_back(), ComeBack::Never) =>
+            {
+                AgentCauseKind::SentAway
+            }
+            Self::LinkEnded(_) => AgentCauseKind::LinkEnded,
+            Self::Slept(_) => AgentCauseKind::Slept,
+            Self::Stopped => AgentCauseKind::Stopped,
+        }
+    }
+}
+
+impl AgentReport {
+    /// The edge along which this report took a machine whose status was `before`.
+    pub const fn edge_from(&self, before: &AgentStatus) -> AgentEdge {
+        Edge { from: before.kind(), cause: self.cause.kind(), to: self.status.kind() }
+    }
+}

@@ -1,0 +1,80 @@
+//! The published graphs of the two machines, as data: from which status which cause leads where.
+//!
+//! [`AGENT_EDGES`] and [`PRESENCE_EDGES`] hold every edge there is and no other. A test explores the
+//! machines and compares; the diagrams of the documents are written from the same data. Nothing
+//! here decides anything: the machines never read it.
+
+mod agent;
+mod presence;
+
+pub use agent::{AGENT_EDGES, AgentCauseKind, AgentEdge, AgentStatusKind};
+pub use presence::{PRESENCE_EDGES, PresenceCauseKind, PresenceEdge};
+
+use core::fmt;
+
+/// One edge of a graph: a report took a machine from one status to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Edge<S, C> {
+    /// The status before the report.
+    pub from: S,
+    /// What brought the report.
+    pub cause: C,
+    /// The status that was reported.
+    pub to: S,
+}
+
+impl<S: fmt::Display, C: fmt::Display> fmt::Display for Edge<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} --{}--> {}", self.from, self.cause, self.to)
+    }
+}
+
+/// Each line: from these statuses, by these causes, to this one. Counted out into edges.
+macro_rules! edges {
+    ($(#[$doc:meta])* pub const $name:ident: [$edge:ty] = $status:ident by $kind:ident {
+        $([$($from:ident)|+] $cause:ident => $to:ident;)*
+    }) => {
+        $(#[$doc])*
+        pub const $name: &[$edge] = &[$($(
+            Edge { from: $status::$from, cause: $kind::$cause, to: $status::$to },
+        )+)*];
+    };
+}
+use edges;
+
+/// A closed set of words, each with a sentence for people.
+macro_rules! words {
+    ($(#[$doc:meta])* pub enum $name:ident { $($variant:ident = $word:literal, $text:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $(#[doc = concat!("`", $word, "`: ", $text, ".")] $variant,)*
+        }
+
+        impl $name {
+            /// Every one of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word for it.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+
+            /// What it means, for people.
+            pub const fn text(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+use words;

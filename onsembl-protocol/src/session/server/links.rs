@@ -1,0 +1,157 @@
+//! What happens to links: hellos, admissions, refusals, ends.
+
+use super::super::agent_types::Dialect;
+use super::super::server_types::{Claimant, PresenceCause, ServerAction};
+use super::session::{Notes, Session};
+use super::state::{Away, Joining, State};
+use super::turn::Turn;
+use crate::close::{CloseCause, CloseReason, Initiator};
+use crate::id::{Epoch, LinkId};
+
+impl Turn<'_> {
+    pub(super) fn joined(&mut self, joining: Joining) {
+        if self.hot.state == State::Gone {
+            return;
+        }
+        self.did.push(ServerAction::Admit(joining.link));
+        match self.hot.state {
+            State::Live(session) => {
+                if let Some(earlier) = self.cold.challenger_of(&session) {
+                    self.did.push(ServerAction::Close(earlier.link, CloseCause::Superseded));
+                }
+                self.challenge(session, Some(joining));
+            }
+            State::Joining(earlier, away) => {
+                self.did.push(ServerAction::Close(earlier.link, CloseCause::Superseded));
+                self.hot.state = State::Joining(joining, away);
+            }
+            State::Away(away) => {
+                self.hot.state = State::Joining(joining, Some(away));
+                self.publish(PresenceCause::HelloReceived);
+            }
+            State::New | State::Gone => {
+                self.hot.state = State::Joining(joining, None);
+                self.publish(PresenceCause::HelloReceived);
+            }
+        }
+    }
+
+    pub(super) fn admitted(&mut self, link: LinkId, epoch: Epoch) {
+        let (joining, cause) = match self.hot.state {
+            State::Joining(joining, _) if joining.link == link => {
+                (joining, PresenceCause::SessionOpened)
+            }
+            State::Live(old) => match self.challenger_over(&old, link) {
+                Some(joining) => (joining, self.replace(old, joining.claimant)),
+                None => return,
+            },
+            // The session was opened for a link that is not wanted any more; its epoch is spent,
+            // and the next one is greater.
+            State::New | State::Joining(..) | State::Away(_) | State::Gone => return,
+        };
+        let (timing, at) = (self.timing(), self.at());
+        let mut session = Session::new(joining, epoch, at);
+        self.did.push(ServerAction::Welcome { link, epoch });
+        self.cold.notes = Notes::new(at);
+        let probe = session.beat(timing, at, &mut self.cold.notes, self.cold.store);
+        self.challenge(session, None);
+        self.looked = true;
+        self.cold.published.epoch = epoch;
+        self.publish(cause);
+        self.did.push(probe);
+    }
+
+    /// Closes the link of a session that a newer link takes over, and says whose that one is.
+    fn replace(&mut self, old: Session, by: Claimant) -> PresenceCause {
+        let (cause, close) = match (by, old.dialect) {
+            (Claimant::SameProcess, _) => (PresenceCause::TakenOver, CloseCause::Superseded),
+            (Claimant::OtherProcess, Dialect::Extended) => {
+                (PresenceCause::ReplacedOther, CloseCause::Replaced)
+            }
+            // The one code that keeps a legacy wrapper away.
+            (Claimant::OtherProcess, Dialect::Legacy) => {
+                (PresenceCause::ReplacedOther, CloseCause::Normal)
+            }
+        };
+        self.did.push(ServerAction::Close(old.link, close));
+        cause
+    }
+
+    pub(super) fn rejected(&mut self, link: LinkId, cause: CloseCause) {
+        match self.hot.state {
+            State::Joining(joining, away) if joining.link == link => {
+                self.did.push(ServerAction::Close(link, cause));
+                self.end_joining(away, PresenceCause::NotAdmitted(cause));
+            }
+            State::Live(session) if self.challenger_over(&session, link).is_some() => {
+                self.did.push(ServerAction::Close(link, cause));
+                self.challenge(session, None);
+            }
+            State::New | State::Joining(..) | State::Live(_) | State::Away(_) | State::Gone => {}
+        }
+    }
+
+    pub(super) fn end_joining(&mut self, away: Option<Away>, cause: PresenceCause) {
+        match away {
+            Some(away) if away.until > self.at() => {
+                self.hot.state = State::Away(away);
+                self.publish(cause);
+            }
+            Some(_) | None => self.go(cause),
+        }
+    }
+
+    pub(super) fn link_down(&mut self, link: LinkId, reason: CloseReason) {
+        match self.hot.state {
+            State::Live(session) if session.link == link => {
+                let stopped = reason.initiator == Initiator::Peer
+                    && matches!(reason.cause, CloseCause::AgentStopped | CloseCause::Normal);
+                match self.cold.challenger_of(&session) {
+                    Some(challenger) => {
+                        self.hot.state = State::Joining(challenger, Some(self.away(false)));
+                        self.publish(PresenceCause::HelloReceived);
+                    }
+                    None if stopped => self.go(PresenceCause::AgentStopped),
+                    None => {
+                        self.hot.state = State::Away(self.away(false));
+                        self.publish(PresenceCause::LinkEnded(reason));
+                    }
+                }
+            }
+            State::Live(session) if self.challenger_over(&session, link).is_some() => {
+                self.challenge(session, None);
+            }
+            State::Joining(joining, away) if joining.link == link => {
+                self.end_joining(away, PresenceCause::LinkEnded(reason));
+            }
+            State::New | State::Joining(..) | State::Live(_) | State::Away(_) | State::Gone => {}
+        }
+    }
+
+    pub(super) fn evict(&mut self, cause: CloseCause) {
+        match self.hot.state {
+            State::Joining(joining, _) => {
+                self.did.push(ServerAction::Close(joining.link, cause));
+            }
+            State::Live(session) => {
+                self.did.push(ServerAction::Close(session.link, cause));
+                if let Some(challenger) = self.cold.challenger_of(&session) {
+                    self.did.push(ServerAction::Close(challenger.link, cause));
+                }
+            }
+            State::New | State::Away(_) => {}
+            State::Gone => return,
+        }
+        self.go(PresenceCause::Evicted(cause));
+    }
+
+    /// The session goes on, and beside it waits this link or none.
+    pub(super) fn challenge(&mut self, mut session: Session, challenger: Option<Joining>) {
+        self.cold.set_challenger(&mut session, challenger);
+        self.hot.state = State::Live(session);
+    }
+
+    fn challenger_over(&self, session: &Session, link: LinkId) -> Option<Joining> {
+        self.cold.challenger_of(session).filter(|joining| joining.link == link)
+    }
+}

@@ -1,0 +1,230 @@
+//! One event at one moment: who takes it, what is published of it, and when to wake next.
+
+use super::super::server_types::{
+    Because, Presence, PresenceCause, PresenceStatus, ServerAction, ServerConfig, ServerEvent,
+    StoreTrouble,
+};
+use super::session::Session;
+use super::state::{Away, Joining, ServerCold, ServerHot, State};
+use crate::id::LinkId;
+use crate::liveness::{HeartbeatTiming, Impairment, overslept};
+use crate::step::Actions;
+use crate::time::{Deadline, Now, Timestamp};
+use core::time::Duration;
+
+/// The parts of a machine while it takes an event.
+pub(super) struct Turn<'a> {
+    pub(super) config: &'a ServerConfig,
+    pub(super) hot: &'a mut ServerHot,
+    pub(super) cold: &'a mut ServerCold,
+    /// The moment, not before the event that came before.
+    pub(super) now: Now,
+    /// Whether this event was a look at the link of the session.
+    pub(super) looked: bool,
+    pub(super) did: &'a mut Actions<ServerAction>,
+}
+
+/// Takes an event, adds what is to be done to `did`, and says when to wake the machine.
+#[inline]
+pub(crate) fn handle(
+    config: &ServerConfig,
+    hot: &mut ServerHot,
+    cold: &mut ServerCold,
+    event: ServerEvent,
+    now: Now,
+    did: &mut Actions<ServerAction>,
+) -> Deadline {
+    let at = now.monotonic.max(hot.seen_at);
+    let now = Now { monotonic: at, ..now };
+    let mut turn = Turn { config, hot, cold, now, looked: false, did };
+    turn.forgive_absence();
+    turn.take(event);
+    turn.settle();
+    armed(config, hot, cold)
+}
+
+/// When the machine wants to be woken.
+#[inline]
+pub(super) fn deadline(config: &ServerConfig, hot: &ServerHot, cold: &ServerCold) -> Deadline {
+    match &hot.state {
+        State::Joining(joining, _) => Deadline::At(joining.give_up_at),
+        State::Live(session) => {
+            let own = session.deadline(config.timing, hot.seen_at, &cold.notes);
+            match cold.challenger_of(session) {
+                Some(challenger) => own.min(Deadline::At(challenger.give_up_at)),
+                None => own,
+            }
+        }
+        State::Away(away) => Deadline::At(away.until),
+        State::New | State::Gone => Deadline::Never,
+    }
+}
+
+/// The deadline that the latest event left: later than that event.
+#[inline]
+pub(crate) fn armed(config: &ServerConfig, hot: &ServerHot, cold: &ServerCold) -> Deadline {
+    deadline(config, hot, cold).after(hot.seen_at)
+}
+
+/// Begins with an agent that is away.
+pub(super) fn await_return(
+    config: &ServerConfig,
+    hot: &mut ServerHot,
+    cold: &mut ServerCold,
+    cause: PresenceCause,
+    now: Now,
+    did: &mut Actions<ServerAction>,
+) {
+    let mut turn = Turn { config, hot, cold, now, looked: false, did };
+    turn.hot.state = State::Away(turn.away(false));
+    turn.publish(cause);
+}
+
+impl Turn<'_> {
+    #[inline]
+    fn take(&mut self, event: ServerEvent) {
+        match event {
+            ServerEvent::Received(link, frame) => self.received(link, frame),
+            ServerEvent::Wake => self.wake(),
+            ServerEvent::Recorded { epoch, sequence, at } => self.recorded(epoch, sequence, at),
+            ServerEvent::Joined { link, dialect, claimant } => {
+                let give_up_at = self.at().saturating_add(self.config.admission_timeout);
+                self.joined(Joining { link, dialect, claimant, give_up_at });
+            }
+            ServerEvent::Admitted { link, epoch } => self.admitted(link, epoch),
+            ServerEvent::Rejected { link, cause } => self.rejected(link, cause),
+            ServerEvent::Store(trouble) => self.store(trouble),
+            ServerEvent::Faulted(link) => self.faulted(link),
+            ServerEvent::LinkDown(link, reason) => self.link_down(link, reason),
+            ServerEvent::Evict(cause) => self.evict(cause),
+        }
+    }
+
+    pub(super) const fn at(&self) -> Timestamp {
+        self.now.monotonic
+    }
+
+    pub(super) const fn timing(&self) -> HeartbeatTiming {
+        self.config.timing
+    }
+
+    /// Time in which nobody was here is nobody's delay: it is added to every wait. (In a session the
+    /// monitor does so, and says so.)
+    #[inline]
+    fn forgive_absence(&mut self) {
+        let due = deadline(self.config, self.hot, self.cold);
+        if let Some(late) = overslept(due, self.at()) {
+            self.forgive(late);
+        }
+    }
+
+    #[cold]
+    fn forgive(&mut self, late: Duration) {
+        let absence = self.at().saturating_since(self.hot.seen_at);
+        let lengthen = |until: &mut Timestamp| *until = until.saturating_add(absence);
+        match &mut self.hot.state {
+            State::Joining(joining, away) => {
+                lengthen(&mut joining.give_up_at);
+                if let Some(away) = away {
+                    lengthen(&mut away.until);
+                }
+                self.did.push(ServerAction::Overslept(late));
+            }
+            State::Away(away) => {
+                lengthen(&mut away.until);
+                self.did.push(ServerAction::Overslept(late));
+            }
+            State::Live(session) => {
+                session.forgive(absence);
+                if let Some(challenger) = self.cold.challenger_of_mut(session) {
+                    lengthen(&mut challenger.give_up_at);
+                }
+            }
+            State::New | State::Gone => {}
+        }
+    }
+
+    /// Notes when the latest event was, and apart from it the last look at the link, if this event
+    /// was none.
+    #[inline]
+    fn settle(&mut self) {
+        let at = self.at();
+        if let State::Live(session) = &mut self.hot.state
+            && session.looked
+            && !self.looked
+            && at > self.hot.seen_at
+        {
+            session.looked = false;
+            self.cold.notes.looked_at = self.hot.seen_at;
+        }
+        self.hot.seen_at = at;
+    }
+
+    fn store(&mut self, trouble: Option<StoreTrouble>) {
+        self.cold.store = trouble;
+        let State::Live(session) = &self.hot.state else { return };
+        let impairment = session.diagnose(self.timing(), self.at());
+        let shown = &self.cold.published.because;
+        if (shown.impairment, shown.trouble) != (impairment, self.trouble(impairment)) {
+            self.publish(shown.cause);
+        }
+    }
+
+    /// Names what ails the session, or that it is over. Status and since stay. (Why the store does
+    /// not record is compared where the store says so.)
+    #[inline]
+    pub(super) fn review(&mut self) {
+        let State::Live(session) = &self.hot.state else { return };
+        if session.diagnose(self.timing(), self.at()) != session.shown {
+            self.publish(self.cold.published.because.cause);
+        }
+    }
+
+    fn trouble(&self, impairment: Option<Impairment>) -> Option<StoreTrouble> {
+        match impairment {
+            Some(Impairment::NotRecorded) => Some(self.cold.store.unwrap_or(StoreTrouble::Slow)),
+            Some(Impairment::NotSeenByPeer | Impairment::ProbeUnanswered) | None => None,
+        }
+    }
+
+    pub(super) fn away(&self, timed_out: bool) -> Away {
+        Away { timed_out, until: self.at().saturating_add(self.config.resume_window) }
+    }
+
+    pub(super) fn go(&mut self, cause: PresenceCause) {
+        self.hot.state = State::Gone;
+        self.publish(cause);
+        self.did.push(ServerAction::Forget);
+    }
+
+    #[inline(never)]
+    pub(super) fn publish(&mut self, cause: PresenceCause) {
+        let (timing, at) = (self.timing(), self.at());
+        let (status, impairment) = match &mut self.hot.state {
+            State::Joining(..) => (PresenceStatus::Connecting, None),
+            State::Live(session) => {
+                session.shown = session.diagnose(timing, at);
+                (session.status(&self.cold.notes), session.shown)
+            }
+            State::Away(Away { timed_out: true, .. }) => (PresenceStatus::TimedOut, None),
+            State::Away(Away { timed_out: false, .. }) => (PresenceStatus::Reconnecting, None),
+            State::New | State::Gone => (PresenceStatus::Offline, None),
+        };
+        let trouble = self.trouble(impairment);
+        let old = &self.cold.published;
+        let since = if status == old.status { old.since } else { self.now.wall };
+        let because = Because { cause, impairment, trouble };
+        let version = old.version.next();
+        self.cold.published = Presence { status, since, because, version, epoch: old.epoch };
+        self.did.push(ServerAction::Report(self.cold.published));
+    }
+
+    /// The session, if this link is its own.
+    #[inline]
+    pub(super) fn session_over(&mut self, link: LinkId) -> Option<&mut Session> {
+        match &mut self.hot.state {
+            State::Live(session) if session.link == link => Some(session),
+            State::New | State::Joining(..) | State::Live(_) | State::Away(_) | State::Gone => None,
+        }
+    }
+}

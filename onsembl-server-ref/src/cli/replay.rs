@@ -1,0 +1,80 @@
+//! `onsembl-server replay`: whether the core still does what it did.
+
+use super::complain;
+use clap::Args;
+use onsembl_protocol::record::{self, MAX_LINE, ReplayError, Replayed};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use thiserror::Error;
+
+/// The core does something else now.
+const DIFFERS: u8 = 1;
+/// A file is no whole recording.
+const REFUSED: u8 = 2;
+
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    /// Recordings, as `export` writes them; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// What became of one file.
+#[derive(Debug, Error)]
+enum Failure {
+    #[error("cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+}
+
+impl Replay {
+    /// 0 if all agree; 1 if the core does something else now; 2 if a file is no whole recording. Ends
+    /// at the first that does not agree.
+    #[expect(clippy::print_stdout, reason = "the summary is this command's output")]
+    pub(super) fn run(self) -> ExitCode {
+        let mut entries = 0;
+        for file in &self.files {
+            match replay(file) {
+                Ok(replayed) => entries += replayed.entries,
+                Err(failure) => {
+                    let code = match failure {
+                        Failure::Replay(ReplayError::Differs(_)) => DIFFERS,
+                        Failure::Io(_) | Failure::Replay(_) => REFUSED,
+                    };
+                    return complain(code, &format!("{}: {failure}", file.display()));
+                }
+            }
+        }
+        let (files, agree) = match self.files.len() {
+            1 => ("1 recording", "agrees"),
+            _ => (&*format!("{} recordings", self.files.len()), "agree"),
+        };
+        println!("{files} {agree} with this core, {entries} entries");
+        ExitCode::SUCCESS
+    }
+}
+
+fn replay(file: &Path) -> Result<Replayed, Failure> {
+    if file == Path::new("-") {
+        replay_lines(std::io::stdin().lock())
+    } else {
+        replay_lines(BufReader::new(File::open(file)?))
+    }
+}
+
+/// Never holds more than the longest line there may be.
+fn replay_lines(mut from: impl BufRead) -> Result<Replayed, Failure> {
+    let mut replay = record::Replay::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let most = MAX_LINE as u64 + 1;
+        if from.by_ref().take(most).read_until(b'\n', &mut line)? == 0 {
+            return Ok(replay.finish()?);
+        }
+        replay.line(line.strip_suffix(b"\n").unwrap_or(&line))?;
+    }
+}

@@ -1,0 +1,97 @@
+//! `GET /api/agents/{id}/recording`: what is recorded of an agent, as a file of JSON lines.
+//!
+//! The hub hands over a copy of what its ring holds and goes on; the lines are made here, as fast as
+//! the other side takes them.
+
+use super::App;
+use super::api::problem;
+use super::upgrade::{TokenQuery, identify, plain};
+use crate::auth::TokenKind;
+use crate::hub::Request as HubRequest;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
+use futures::stream;
+use onsembl_protocol::id::AgentId;
+use onsembl_protocol::record::Lines;
+use onsembl_transport::counters::Counters;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tracing::{debug, error};
+
+/// Recordings that may be on their way at a time. Each holds a copy of what it is made of, at most the
+/// size of the ring.
+pub(crate) const EXPORTS: usize = 4;
+/// How long the hub may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes of lines that are made at a time.
+const CHUNK: usize = 64 * 1024;
+/// How long the other side may take no chunk.
+const STALLED: Duration = Duration::from_secs(10);
+
+pub(super) async fn recording(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(query): Query<TokenQuery>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let identity = match identify(&app, &headers, &query, TokenKind::Dashboard).await {
+        Ok(identity) => identity,
+        Err(refusal) => return refusal.response(&app),
+    };
+    let Ok(slot) = app.exports.clone().try_acquire_owned() else {
+        app.counters.count("exports_refused");
+        let why = "other recordings are being exported; come back later\n";
+        return plain(StatusCode::SERVICE_UNAVAILABLE, why);
+    };
+    let (reply, answer) = oneshot::channel();
+    let agent = AgentId::new(&id);
+    let request = HubRequest::Recording { user: identity.user, agent, reply };
+    let ask = async { if app.hub.ask(request).await { answer.await.ok() } else { None } };
+    match tokio::time::timeout(PATIENCE, ask).await.ok().flatten() {
+        Some(Ok(excerpt)) => {
+            let (chunks, taken) = mpsc::channel(1);
+            let lines = excerpt.lines(id);
+            tokio::spawn(write(lines, chunks, slot, app.counters.clone()));
+            let body = stream::unfold(taken, |mut taken| async {
+                let chunk: Bytes = taken.recv().await?;
+                Some((Ok::<_, Infallible>(chunk), taken))
+            });
+            let mut response = Response::new(Body::from_stream(body));
+            let kind = HeaderValue::from_static("application/x-ndjson");
+            let _ = response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        Some(Err(none)) => problem(StatusCode::NOT_FOUND, &none.to_string()),
+        None => problem(StatusCode::SERVICE_UNAVAILABLE, "the server did not answer in time"),
+    }
+}
+
+/// Makes the lines. If nobody takes them, it ends; the end mark is missing then, and whoever reads the
+/// file notices.
+async fn write(
+    mut lines: Lines,
+    chunks: mpsc::Sender<Bytes>,
+    slot: OwnedSemaphorePermit,
+    counters: Counters,
+) {
+    loop {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        while chunk.len() < CHUNK && lines.write_next(&mut chunk) {}
+        if lines.failed() {
+            counters.count("recordings_not_reproduced");
+            error!("a recording does not reproduce what happened; please report this");
+        }
+        if chunk.is_empty() {
+            break;
+        }
+        if !matches!(tokio::time::timeout(STALLED, chunks.send(chunk.into())).await, Ok(Ok(()))) {
+            counters.count("exports_broken_off");
+            debug!("nobody takes a recording any more");
+            break;
+        }
+    }
+    drop(slot);
+}
