@@ -142,6 +142,8 @@ pub mod liveness;
 pub mod output;
 pub mod record;
 pub mod session;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod step;
 pub mod supervisor;
 #[cfg(feature = "testing")]

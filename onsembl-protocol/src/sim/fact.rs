@@ -1,0 +1,354 @@
+//! What can be seen of a fleet from outside, in plain words and numbers.
+//!
+//! This file imports nothing of the crate: the reference model is written against it, and may not
+//! know how the machines come to what they do. The simulator translates what it does to the
+//! machines and what they answer into [`Fact`]s, in the order in which things happen.
+
+/// Nanoseconds of true time since the world began, the same for everybody.
+pub type TrueNanos = u64;
+/// Nanoseconds on one host's monotonic clock, which may drift and which stands still in suspend.
+pub type LocalNanos = u64;
+/// Milliseconds on one host's wall clock, which may jump.
+pub type WallMillis = i64;
+
+/// When a fact became one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct When {
+    /// True time.
+    pub world: TrueNanos,
+    /// The monotonic clock of the host where it happened; equal to `world` for facts of the world.
+    pub local: LocalNanos,
+    /// The wall clock of that host.
+    pub wall: WallMillis,
+}
+
+/// One agent: an identity that outlives processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Agent(pub u32);
+
+/// One run of an agent's program, numbered through the world, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Process(pub u32);
+
+/// One dialled connection, numbered through the world, never used twice; both ends use one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wire(pub u64);
+
+/// Something that happened, or that a machine was told or asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    // The world, which no machine sees directly.
+    /// An agent's program was started.
+    ProcessStarted(Process, Agent),
+    /// It ended: in order (it was told to stop) or not.
+    ProcessEnded(Process, HowEnded),
+    /// It stopped being executed: stalled, frozen, or its host suspended.
+    ProcessAway(Process),
+    /// It is executed again.
+    ProcessBack(Process),
+    /// The server's process was started.
+    ServerStarted,
+    /// It ended: its memory is gone, the store is not.
+    ServerEnded(HowEnded),
+    /// It stopped being executed.
+    ServerAway,
+    /// It is executed again.
+    ServerBack,
+    /// Nothing travels over this wire any more, in one or both directions, until it is healed.
+    WireHeld(Wire),
+    /// What was held travels on.
+    WireHealed(Wire),
+    /// The wire is gone; both ends are told when the news gets through.
+    WireCut(Wire),
+
+    // An agent's end.
+    /// Its machine asked for a connection.
+    Dialled(Process, Wire),
+    /// Its machine was told how the dial came out.
+    DialEnded(Process, Wire, DialOutcome),
+    /// Its machine was given a frame.
+    AgentHeard(Process, Wire, Down),
+    /// Its machine asked to send a frame.
+    AgentSaid(Process, Wire, Up),
+    /// Its machine asked to close a wire.
+    AgentClosed(Process, Wire, Code),
+    /// Its machine was told that a wire ended.
+    AgentLost(Process, Wire, End),
+    /// Its machine was told to stop for good.
+    AgentToldToStop(Process),
+    /// Its machine reported a status.
+    AgentShows(Process, AgentStatus),
+    /// Its machine named what ails the session, or that it is over.
+    AgentNames(Process, Option<Ailment>),
+    /// Its machine noticed that its own process had been away.
+    AgentOverslept(Process),
+    /// One step of its machine is over; it wants to be woken then, by its own monotonic clock.
+    AgentServed(Process, Option<LocalNanos>),
+
+    // The server's end of one agent.
+    /// The server put a machine in for this agent: from nothing, or for one that had a session with
+    /// an earlier run of the server.
+    Installed(Agent, Installed),
+    /// A hello was given to the agent's machine.
+    Joined(Agent, Wire, Process),
+    /// The agent's machine was given a frame.
+    ServerHeard(Agent, Wire, Up),
+    /// The agent's machine asked to send a frame.
+    ServerSaid(Agent, Wire, Down),
+    /// The agent's machine asked to close a wire.
+    ServerClosed(Agent, Wire, Code),
+    /// The agent's machine was told that a wire ended.
+    ServerLost(Agent, Wire, End),
+    /// The agent's machine was told that the agent must go.
+    EvictionAsked(Agent),
+    /// The agent's machine was told that the agent reported a fault.
+    FaultReported(Agent, Wire),
+    /// The agent's machine published its presence.
+    Shown(Agent, Presence),
+    /// The agent's machine noticed that the server itself had been away.
+    ServerOverslept(Agent),
+    /// The agent's machine is done.
+    Forgotten(Agent),
+    /// One step of the agent's machine is over; it wants to be woken then.
+    ServerServed(Agent, Option<LocalNanos>),
+
+    // The store.
+    /// The agent's machine asked for a session for this wire.
+    SessionAsked(Agent, Wire),
+    /// The store holds a new session, whether or not the server was told.
+    SessionCommitted(Agent, Epoch, Process),
+    /// The agent's machine was told that its session is open.
+    SessionTold(Agent, Wire, Epoch),
+    /// The agent's machine was told that there is no session.
+    SessionDenied(Agent, Wire),
+    /// The agent's machine asked for a heartbeat to be recorded.
+    BeatAsked(Agent, Epoch, Sequence),
+    /// The store holds it, whether or not the server was told.
+    BeatCommitted(Agent, Epoch, Sequence),
+    /// The agent's machine was told so.
+    BeatTold(Agent, Epoch, Sequence),
+    /// The agent's machine was told that the store is in trouble, or well again.
+    StoreTold(Agent, bool),
+}
+
+/// The number of a session.
+pub type Epoch = u64;
+/// The number of a heartbeat.
+pub type Sequence = u64;
+/// A close code as it travels.
+pub type Code = u16;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HowEnded {
+    /// It said goodbye.
+    InOrder,
+    /// It was killed, or the power went.
+    Killed,
+}
+
+/// How a machine came into the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installed {
+    /// For an agent that says hello and has none; the greatest version and epoch the store holds.
+    Fresh {
+        /// The greatest presence version stored.
+        version: u64,
+        /// The greatest epoch stored.
+        epoch: Epoch,
+    },
+    /// For an agent that the store shows in session, after a restart of the server.
+    Recovered {
+        /// The greatest presence version stored.
+        version: u64,
+        /// The greatest epoch stored.
+        epoch: Epoch,
+    },
+}
+
+/// How a dial came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialOutcome {
+    /// The wire is up.
+    Up,
+    /// No way to the server, or no answer, or nonsense.
+    Failed,
+    /// The token is not good now.
+    Unauthorised,
+    /// The server wants to be left alone, for so long if it said so.
+    Busy(Option<LocalNanos>),
+    /// Never again.
+    Forbidden,
+}
+
+/// Who ended a wire, and with which code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Who.
+    pub by: EndedBy,
+    /// The code, if the other end sent one.
+    pub code: Option<Code>,
+}
+
+/// Who ended a wire, seen from the end that is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// This end.
+    Here,
+    /// The other end, by a close frame.
+    There,
+    /// The network.
+    Network,
+}
+
+/// A frame from an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Up {
+    /// The hello.
+    Hello,
+    /// A heartbeat, and the latest of the server's heartbeats it has seen (0: none).
+    Beat {
+        /// Its number.
+        sequence: Sequence,
+        /// The latest seen.
+        seen: Sequence,
+    },
+    /// The answer to a probe.
+    Pong,
+    /// Anything else.
+    Other,
+}
+
+/// A frame from the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// The hello was accepted, under this epoch.
+    Welcome(Epoch),
+    /// A heartbeat.
+    Beat {
+        /// Its number.
+        sequence: Sequence,
+        /// The agent's latest heartbeat that the server saw (0: none).
+        seen: Sequence,
+        /// The agent's latest heartbeat that the store holds (0: none).
+        recorded: Sequence,
+        /// Whether it says that recording lags.
+        lagging: bool,
+    },
+    /// A probe.
+    Ping,
+    /// The hello was refused.
+    Refused,
+    /// Anything else.
+    Other,
+}
+
+/// The status of an agent's own end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AgentStatus {
+    /// Not started.
+    Idle,
+    /// Dialling.
+    Connecting,
+    /// Hello sent.
+    Joining,
+    /// In session.
+    Connected,
+    /// In session, the server is silent.
+    Stale,
+    /// The silent link was given up; waiting to dial.
+    TimedOut,
+    /// The link ended otherwise; waiting to dial.
+    Reconnecting,
+    /// For good.
+    Closed,
+}
+
+/// The status of an agent on its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// Its session is being opened.
+    Connecting,
+    /// In session.
+    Online,
+    /// In session, silent.
+    Stale,
+    /// The silent link was given up.
+    TimedOut,
+    /// The link ended otherwise.
+    Reconnecting,
+    /// Gone.
+    Offline,
+    /// In session, cannot go on.
+    Error,
+}
+
+/// What the server shows of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// The status.
+    pub status: Status,
+    /// Since when, by the server's wall clock.
+    pub since: WallMillis,
+    /// Why.
+    pub why: Why,
+    /// What ails the session.
+    pub ailment: Option<Ailment>,
+    /// Grows with each presence of an agent.
+    pub version: u64,
+    /// The session.
+    pub epoch: Epoch,
+}
+
+/// A fault that does not change the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ailment {
+    /// Heartbeats come and are not recorded.
+    NotRecorded,
+    /// Heartbeats are sent and not seen by the peer.
+    NotSeen,
+    /// Probes are sent and not answered.
+    ProbeUnanswered,
+}
+
+/// Why a presence is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A hello came.
+    Hello,
+    /// The session was opened.
+    Opened,
+    /// A newer link of the same process took over.
+    TakenOver,
+    /// Another process of the same agent took over.
+    Replaced,
+    /// The session could not be opened.
+    NotAdmitted,
+    /// Nothing was heard for so long.
+    Silence(LocalNanos),
+    /// It was heard again.
+    HeardAgain,
+    /// The link ended.
+    LinkEnded(End),
+    /// It was stopped on its machine.
+    Stopped,
+    /// It was not back in time.
+    WindowOver,
+    /// The server was restarted.
+    ServerRestarted,
+    /// It must go.
+    Evicted,
+    /// It reported that it cannot go on.
+    Faulted,
+}
+
+/// Somebody who watches a world.
+pub trait Witness {
+    /// Is told each fact, in order.
+    fn witness(&mut self, when: When, fact: &Fact);
+}
+
+/// Watches nothing: for measuring what watching costs.
+impl Witness for () {
+    fn witness(&mut self, _: When, _: &Fact) {}
+}
