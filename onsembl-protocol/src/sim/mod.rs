@@ -1,3 +1,4 @@
 //! Agents, server, network, store and the sleep of hosts in one seeded simulation.
 
 pub mod fact;
+pub mod model;
