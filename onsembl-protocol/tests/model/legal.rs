@@ -149,6 +149,22 @@ fn a_held_store_is_named_and_heals() {
 }
 
 #[test]
+fn wall_clocks_may_jump_by_days() {
+    let mut w = World::in_session();
+    w.lives(3);
+    for day in [-3, 2, -1, 5] {
+        w.skew = day * 86_400_000;
+        w.goes_stale();
+        w.skew = -w.skew;
+        w.server_hears(Up::Other);
+        w.shows(Status::Online, Why::HeardAgain);
+        w.server_beats(w.agent_sequence);
+        w.server_done();
+    }
+    legal(&w);
+}
+
+#[test]
 fn a_host_that_slept_dials_at_once() {
     let mut w = World::in_session();
     w.fact(Fact::ProcessAway(P));
@@ -187,4 +203,13 @@ fn names_are_unique_and_sentences_end() {
     names.dedup();
     assert_eq!(names.len(), Invariant::ALL.len());
     assert!(Invariant::ALL.iter().all(|i| i.sentence().ends_with('.')));
+}
+
+#[test]
+fn the_document_lists_every_demand() {
+    let document = include_str!("../../../docs/INVARIANTS.md");
+    for invariant in Invariant::ALL {
+        let row = format!("| {} | {} |", invariant.name(), invariant.sentence());
+        assert!(document.contains(&row), "docs/INVARIANTS.md lacks: {row}");
+    }
 }

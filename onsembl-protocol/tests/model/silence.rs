@@ -87,6 +87,7 @@ fn timed_out_was_watched() {
     w.fact(Fact::ServerAway);
     w.after(S);
     w.fact(Fact::ServerBack);
+    w.server_waits(30 * S);
     w.after(30 * S);
     w.server_beats(1);
     w.shows(Status::Stale, Why::Silence(45 * S));

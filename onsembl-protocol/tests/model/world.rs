@@ -23,6 +23,8 @@ pub fn closed_there(code: u16) -> End {
 pub struct World {
     pub model: Model,
     pub now: u64,
+    /// How wrong the wall clocks are, in milliseconds.
+    pub skew: i64,
     pub shown: Presence,
     pub server_sent_at: u64,
     pub server_heard_at: u64,
@@ -39,6 +41,7 @@ impl World {
         let mut world = Self {
             model: Model::new(Rules::DEFAULT),
             now: 1000 * S,
+            skew: 0,
             shown: Presence {
                 status: Status::Offline,
                 since: 0,
@@ -75,7 +78,11 @@ impl World {
     }
 
     pub fn when(&self) -> When {
-        When { world: self.now, local: self.now, wall: (self.now / MS) as i64 }
+        When { world: self.now, local: self.now, wall: self.wall() }
+    }
+
+    fn wall(&self) -> i64 {
+        (self.now / MS) as i64 + self.skew
     }
 
     pub fn fact(&mut self, fact: Fact) {
@@ -165,7 +172,7 @@ impl World {
 
     /// The presence that would be right.
     pub fn next(&self, status: Status, why: Why) -> Presence {
-        let wall = (self.now / MS) as i64;
+        let wall = self.wall();
         let since = if status == self.shown.status { self.shown.since } else { wall };
         let version = self.shown.version + 1;
         Presence { status, why, since, version, ailment: None, ..self.shown }

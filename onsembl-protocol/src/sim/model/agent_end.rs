@@ -183,7 +183,15 @@ impl Runner {
             || format!("{frame:?}"),
         )?;
         let Phase::InSession(_, s) = &mut self.phase else { return Ok(()) };
-        let Up::Beat { sequence, seen } = frame else { return Ok(()) };
+        let Up::Beat { sequence, seen } = frame else {
+            // To a legacy server a probe is what a heartbeat is to ours.
+            if frame == Up::Other && s.sent == 0 {
+                super::heartbeats::beats(s.sent_at, now, &self.host, rules)?;
+                s.sent_at = now;
+                self.step.beat = false;
+            }
+            return Ok(());
+        };
         demand(sequence == s.sent + 1, Invariant::BeatsAreCounted, "the next number", || {
             format!("{sequence} after {}", s.sent)
         })?;
@@ -232,11 +240,11 @@ impl Runner {
         let (silent, slept) = (code == SILENT, self.slept_through(rules));
         let (holds, next): (bool, Wait) = match self.phase {
             Phase::Dialling(_, since) => {
-                let over = code == NO_ANSWER && now >= since + rules.dial_timeout;
+                let over = code == NO_ANSWER && now + rules.wobble >= since + rules.dial_timeout;
                 (over, self.windows.next(now, rules))
             }
             Phase::Joining(_, since) => {
-                let over = code == NO_ANSWER && now >= since + rules.hello_timeout;
+                let over = code == NO_ANSWER && now + rules.wobble >= since + rules.hello_timeout;
                 (over, self.windows.next(now, rules))
             }
             Phase::InSession(..) if slept && silent => (true, self.windows.at_once(now, rules)),

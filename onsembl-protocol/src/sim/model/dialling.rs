@@ -103,13 +103,17 @@ impl Wait {
     /// The attempt is made now.
     pub(super) fn ends(&self, now: LocalNanos, host: &Host, rules: &Rules) -> Checked {
         if let Some(until) = self.peace {
-            demand(now >= until, Invariant::RetryAfterObeyed, "the server left alone", || {
+            let latest = now + rules.wobble;
+            demand(latest >= until, Invariant::RetryAfterObeyed, "the server left alone", || {
                 format!("a dial {} ns too early", until - now)
             })?;
         }
-        demand(now >= self.earliest, Invariant::DialNotEarly, "no dial before its window", || {
-            format!("one {} ns before it", self.earliest - now)
-        })?;
+        demand(
+            now + rules.wobble >= self.earliest,
+            Invariant::DialNotEarly,
+            "no dial before its window",
+            || format!("one {} ns before it", self.earliest - now),
+        )?;
         self.goes_on(now, host, rules)
     }
 

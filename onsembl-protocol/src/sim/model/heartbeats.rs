@@ -256,7 +256,7 @@ fn answered(asked: Option<LocalNanos>, now: LocalNanos, host: &Host, rules: &Rul
 
 fn lag_is_true(oldest: Option<LocalNanos>, now: LocalNanos, rules: &Rules) -> Checked {
     demand(
-        oldest.is_some_and(|at| now >= at + rules.interval / 2),
+        oldest.is_some_and(|at| now + rules.wobble >= at + rules.interval / 2),
         Invariant::LagIsTrue,
         "a heartbeat that is not recorded for half an interval",
         || format!("the oldest came at {oldest:?}, now {now}"),

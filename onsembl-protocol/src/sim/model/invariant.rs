@@ -51,8 +51,8 @@ invariants! {
     NormalOnlyToLegacy: "1000 goes to a legacy agent that was replaced, and to nobody else.", [27];
     GivenUpIsClosed: "A wire that an end gives up is closed by that end in the same step.", [13, 14, 34, 56];
     GivenUpForAReason: "A wire is given up for a reason, with the code of that reason.", [3, 28, 31, 37, 60];
-    OldWireChangesNothing: "What comes over a wire that is neither current nor joining, and the end of such a wire, changes nothing.", [13, 44];
-    SpeaksOverCurrentWire: "An end speaks only over its current wire.", [13, 42];
+    OldWireChangesNothing: "What comes over a wire that is neither current nor joining, and the end of such a wire, changes nothing.", [5, 13, 44];
+    SpeaksOverCurrentWire: "An end speaks only over its current wire.", [5, 13, 42];
     SilenceNotEarly: "Nobody is called silent before stale-after or timeout-after by the observer's monotonic clock.", [3, 31, 36, 37, 45];
     SilenceInTime: "Silence is named stale at stale-after, and the link given up at timeout-after, while the observer is there.", [32, 33, 34, 56];
     AbsenceCondemnsNobody: "An observer that was away does not count its absence against its peer.", [31, 37];

@@ -67,6 +67,7 @@ impl Seat {
             self.owe_close(hello.wire, Owed::Any);
         }
         self.awaited = None;
+        self.sent_away = true;
         self.told(Came::Evicted)
     }
 
@@ -82,6 +83,7 @@ impl Seat {
         self.does()?;
         own_code(code)?;
         let owed = self.pay_close(wire);
+        self.step.superseded |= owed.is_some() && code == SUPERSEDED;
         demand(
             code != NORMAL || matches!(owed, Some(Owed::Replaced { legacy: true })),
             Invariant::NormalOnlyToLegacy,
@@ -90,9 +92,11 @@ impl Seat {
         )?;
         match owed {
             Some(Owed::Superseded) => fits(code == SUPERSEDED, code),
-            Some(Owed::Replaced { legacy }) => {
-                fits(code == REPLACED || (legacy && code == NORMAL), code)
+            // Two legacy processes that claim one id count as the same (P-57).
+            Some(Owed::Replaced { legacy: true }) => {
+                fits(matches!(code, NORMAL | SUPERSEDED | REPLACED), code)
             }
+            Some(Owed::Replaced { legacy: false }) => fits(code == REPLACED, code),
             Some(Owed::Any) => {
                 demand(!matches!(code, SILENT | NO_ANSWER), REASON, "a code that fits", || {
                     Self::code_text(code)
@@ -120,7 +124,7 @@ impl Seat {
             return Ok(());
         }
         if let Some(hello) = self.hello.filter(|h| h.wire == wire) {
-            let over = now >= hello.counted_from + rules.admission_timeout;
+            let over = now + rules.wobble >= hello.counted_from + rules.admission_timeout;
             demand(code == TRY_LATER && over, REASON, "a hello that may wait", || {
                 format!("code {code} {} ns after it", now - hello.since)
             })?;

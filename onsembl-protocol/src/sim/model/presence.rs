@@ -109,8 +109,13 @@ impl Seat {
         let holds = match next.why {
             Why::Hello => next.status == Status::Connecting && self.hello.is_some(),
             Why::Opened => next.status == Status::Online && came == Came::Opened,
-            Why::TakenOver => next.status == Status::Online && came == Came::TakenOver,
-            Why::Replaced => next.status == Status::Online && came == Came::Replaced,
+            Why::TakenOver => {
+                let took = came == Came::TakenOver || self.step.superseded;
+                next.status == Status::Online && took
+            }
+            Why::Replaced => {
+                next.status == Status::Online && came == Came::Replaced && !self.step.superseded
+            }
             Why::NotAdmitted => {
                 self.step.hello_ended && !matches!(came, Came::Lost(_)) && ended(next.status)
             }
@@ -150,7 +155,7 @@ impl Seat {
     fn goes_offline(&mut self, why: Why, now: LocalNanos, host: &Host, rules: &Rules) -> Checked {
         let Some(awaited) = self.awaited else { return Ok(()) };
         demand(
-            now >= awaited.counted_from + rules.resume_window,
+            now + rules.wobble >= awaited.counted_from + rules.resume_window,
             Invariant::ResumeWindowKept,
             "an agent awaited for the whole of the resume window",
             || format!("offline after {} ns", now - awaited.since),

@@ -34,6 +34,8 @@ pub struct Rules {
     pub slept: u64,
     /// How late a present driver may serve a deadline.
     pub tolerance: u64,
+    /// How far a sample of a monotonic clock may fall back behind the clock.
+    pub wobble: u64,
 }
 
 const SECOND: u64 = 1_000_000_000;
@@ -56,6 +58,7 @@ impl Rules {
         look_every: SECOND,
         slept: SECOND,
         tolerance: SECOND / 10,
+        wobble: 0,
     };
 }
 

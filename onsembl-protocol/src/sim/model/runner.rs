@@ -150,9 +150,12 @@ impl Runner {
             || format!("{deadline:?}, due {due:?}"),
         )?;
         if let (Some(deadline), Some(due)) = (deadline, due) {
-            demand(deadline > now, Invariant::DeadlineAhead, "a later deadline", || {
-                format!("{deadline} at {now}")
-            })?;
+            demand(
+                deadline + rules.wobble > now,
+                Invariant::DeadlineAhead,
+                "a later deadline",
+                || format!("{deadline} at {now}"),
+            )?;
             demand(
                 deadline <= due.max(now + 1),
                 Invariant::DeadlineSoonEnough,

@@ -97,6 +97,8 @@ pub(super) struct Step {
     /// A hello was given up in this step, or its wire ended.
     pub(super) hello_ended: bool,
     pub(super) gave_up: bool,
+    /// A wire was closed as superseded upon a take-over.
+    pub(super) superseded: bool,
     pub(super) was_stale: bool,
 }
 
@@ -110,6 +112,7 @@ impl Step {
         record: None,
         hello_ended: false,
         gave_up: false,
+        superseded: false,
         was_stale: false,
     };
 }
@@ -119,6 +122,8 @@ impl Step {
 pub(super) struct Seat {
     pub(super) installed: bool,
     pub(super) gone: bool,
+    /// It was sent away: if it is deleted, what comes later is another agent to the store.
+    pub(super) sent_away: bool,
     /// Put in for an agent of an earlier run, and nothing shown yet.
     pub(super) recovering: bool,
     pub(super) shown: Presence,
@@ -137,6 +142,7 @@ impl Seat {
     pub(super) const EMPTY: Self = Self {
         installed: false,
         gone: false,
+        sent_away: false,
         recovering: false,
         shown: Presence {
             status: Status::Offline,
@@ -161,6 +167,9 @@ impl Seat {
             Installed::Fresh { version, epoch } => (version, epoch, false),
             Installed::Recovered { version, epoch } => (version, epoch, true),
         };
+        if core::mem::take(&mut self.sent_away) && version < self.last_version {
+            (self.last_version, self.committed) = (0, None);
+        }
         demand(
             version >= self.last_version,
             Invariant::VersionsGrow,
@@ -211,6 +220,7 @@ impl Seat {
             shown: self.shown,
             last_version: self.last_version,
             committed: self.committed,
+            sent_away: self.sent_away,
             ..Self::EMPTY
         };
     }
@@ -289,9 +299,12 @@ impl Seat {
             || format!("{deadline:?}, due {due:?}"),
         )?;
         if let (Some(deadline), Some(due)) = (deadline, due) {
-            demand(deadline > now, Invariant::DeadlineAhead, "a later deadline", || {
-                format!("{deadline} at {now}")
-            })?;
+            demand(
+                deadline + rules.wobble > now,
+                Invariant::DeadlineAhead,
+                "a later deadline",
+                || format!("{deadline} at {now}"),
+            )?;
             demand(
                 deadline <= due.max(now + 1),
                 Invariant::DeadlineSoonEnough,

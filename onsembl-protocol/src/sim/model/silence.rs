@@ -56,7 +56,7 @@ impl Silence {
 
     /// The peer is called stale now.
     pub(super) fn called_stale(&mut self, now: LocalNanos, host: &Host, rules: &Rules) -> Checked {
-        self.not_before(rules.stale_after, now)?;
+        self.not_before(rules.stale_after, now, rules)?;
         self.not_after(rules.stale_after, now, host, rules)?;
         self.watched_from = Some(now);
         Ok(())
@@ -64,7 +64,7 @@ impl Silence {
 
     /// The silent link is given up now.
     pub(super) fn called_dead(&self, now: LocalNanos, host: &Host, rules: &Rules) -> Checked {
-        self.not_before(rules.timeout_after, now)?;
+        self.not_before(rules.timeout_after, now, rules)?;
         let phase = rules.timeout_after - rules.stale_after;
         let watched = self.watched_from.map(|from| now.saturating_sub(from));
         demand(
@@ -93,15 +93,16 @@ impl Silence {
         if self.is_stale() { rules.timeout_after } else { rules.stale_after }
     }
 
-    fn not_before(&self, patience: u64, now: LocalNanos) -> Checked {
+    fn not_before(&self, patience: u64, now: LocalNanos, rules: &Rules) -> Checked {
+        let latest = now + rules.wobble;
         demand(
-            now >= self.heard + patience,
+            latest >= self.heard + patience,
             Invariant::SilenceNotEarly,
             "silence for the whole of stale-after or timeout-after",
             || format!("{} ns of {patience}", now.saturating_sub(self.heard)),
         )?;
         demand(
-            now >= self.counted_from + patience,
+            latest >= self.counted_from + patience,
             Invariant::AbsenceCondemnsNobody,
             "own absence not counted as silence of the peer",
             || format!("{} ns of {patience}", now.saturating_sub(self.counted_from)),
