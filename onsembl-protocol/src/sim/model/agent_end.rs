@@ -189,6 +189,7 @@ impl Runner {
                 super::heartbeats::beats(s.sent_at, now, &self.host, rules)?;
                 s.sent_at = now;
                 self.step.beat = false;
+                self.legacy = true;
             }
             return Ok(());
         };
@@ -198,7 +199,7 @@ impl Runner {
         demand(seen == s.heard, Invariant::SeenIsHeard, "the latest beat heard", || {
             format!("{seen} instead of {}", s.heard)
         })?;
-        let allowed = 1 + (now - s.since) / rules.interval.max(1) + s.hurried;
+        let allowed = 1 + (now + rules.wobble - s.since) / rules.interval.max(1) + s.hurried;
         demand(sequence <= allowed, Invariant::NoBurst, "one heartbeat an interval", || {
             format!("{sequence} where {allowed} are due")
         })?;
@@ -298,6 +299,7 @@ impl Runner {
             return;
         }
         self.step.stopped = true;
+        self.host.forget_sleep();
         self.step.close = self.wire();
         self.phase = Phase::Leaving { must: true, otherwise: None };
     }

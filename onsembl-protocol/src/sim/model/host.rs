@@ -61,6 +61,11 @@ impl Host {
         (slept >= rules.slept.saturating_sub(rules.tolerance)).then_some(slept)
     }
 
+    /// Whoever is told to stop cares for no sleep.
+    pub(super) fn forget_sleep(&mut self) {
+        self.slept = 0;
+    }
+
     /// The latest time at which something due after `wait` from `since` may be done: own absence
     /// is nobody's fault, so it is counted from the return at the latest.
     #[inline]

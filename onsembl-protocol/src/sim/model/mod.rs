@@ -24,7 +24,9 @@ pub use invariant::Invariant;
 pub use rules::Rules;
 pub use violation::{Subject, Violation};
 
-use super::fact::{Agent, AgentStatus, Fact, HowEnded, Process, Status, When, Wire, Witness};
+use super::fact::{
+    Agent, AgentStatus, Fact, HowEnded, LocalNanos, Process, Status, When, Wire, Witness,
+};
 use alloc::format;
 use alloc::vec::Vec;
 use host::Host;
@@ -36,6 +38,7 @@ use violation::{Broken, Checked, demand};
 #[derive(Debug)]
 pub struct Model {
     rules: Rules,
+    legacy: Rules,
     server: Host,
     seats: Vec<Seat>,
     runners: Vec<Option<Runner>>,
@@ -49,6 +52,7 @@ impl Model {
     pub fn new(rules: Rules) -> Self {
         Self {
             rules,
+            legacy: rules.for_legacy(),
             server: Host::default(),
             seats: Vec::new(),
             runners: Vec::new(),
@@ -117,6 +121,7 @@ impl Model {
     #[inline]
     fn at_end(
         &mut self,
+        wakes: bool,
         process: Process,
         when: When,
         check: impl FnOnce(&mut Runner, &Rules, Option<&Seat>) -> Checked,
@@ -125,8 +130,11 @@ impl Model {
         if !runner.host.running {
             return;
         }
-        runner.awake(&self.rules);
-        if let Err(broken) = check(runner, &self.rules, self.seats.get(index(runner.agent.0))) {
+        let rules = if runner.legacy { &self.legacy } else { &self.rules };
+        if wakes {
+            runner.awake(when.local, rules);
+        }
+        if let Err(broken) = check(runner, rules, self.seats.get(index(runner.agent.0))) {
             self.breaks(when, Subject::End(process), *broken);
         }
     }
@@ -207,10 +215,13 @@ fn place<T>(places: &mut Vec<T>, number: u32, empty: fn() -> T) -> &mut T {
     &mut places[at]
 }
 
-fn overslept(absences: u32, known: u32) -> Checked {
-    demand(absences > known, Invariant::AbsenceIsReal, "an absence", || {
-        "none since the last step".into()
-    })
+fn overslept(host: &Host, now: LocalNanos, rules: &Rules) -> Checked {
+    demand(
+        host.absences > 0 && now <= host.back + rules.tolerance,
+        Invariant::AbsenceIsReal,
+        "an absence that is just over",
+        || "none".into(),
+    )
 }
 
 impl Witness for Model {
@@ -234,46 +245,49 @@ impl Witness for Model {
             Fact::ServerStarted => self.server = Host::started(when),
             Fact::ServerEnded(HowEnded::InOrder | HowEnded::Killed) => {
                 self.server.running = false;
-                self.seats.iter_mut().for_each(Seat::forget_all);
+                let loses = !self.rules.presence_is_durable;
+                self.seats.iter_mut().for_each(|seat| seat.forget_all(loses));
             }
             Fact::ServerAway => self.server.leaves(when),
             Fact::ServerBack => self.server_back(when),
             Fact::WireHeld(_) | Fact::WireHealed(_) | Fact::WireCut(_) => {}
 
-            Fact::Dialled(p, wire) => self.at_end(p, when, |r, rules, _| r.dials(wire, now, rules)),
-            Fact::DialEnded(p, wire, outcome) => self.at_end(p, when, |r, rules, _| {
+            Fact::Dialled(p, wire) => {
+                self.at_end(true, p, when, |r, rules, _| r.dials(wire, now, rules))
+            }
+            Fact::DialEnded(p, wire, outcome) => self.at_end(true, p, when, |r, rules, _| {
                 r.dial_ended(wire, outcome, now, rules);
                 Ok(())
             }),
-            Fact::AgentHeard(p, wire, frame) => self.at_end(p, when, |r, rules, seat| {
+            Fact::AgentHeard(p, wire, frame) => self.at_end(true, p, when, |r, rules, seat| {
                 let session = seat.and_then(|s| s.session.as_ref()).filter(|s| s.wire == wire);
                 r.hears(wire, frame, session.map(|s| s.epoch), now, rules)
             }),
             Fact::AgentSaid(p, wire, frame) => {
-                self.at_end(p, when, |r, rules, _| r.says(wire, frame, now, rules));
+                self.at_end(true, p, when, |r, rules, _| r.says(wire, frame, now, rules));
             }
             Fact::AgentClosed(p, wire, code) => {
-                self.at_end(p, when, |r, rules, _| r.closes(wire, code, now, rules));
+                self.at_end(true, p, when, |r, rules, _| r.closes(wire, code, now, rules));
             }
-            Fact::AgentLost(p, wire, end) => self.at_end(p, when, |r, rules, _| {
+            Fact::AgentLost(p, wire, end) => self.at_end(true, p, when, |r, rules, _| {
                 r.loses(wire, end, now, rules);
                 Ok(())
             }),
-            Fact::AgentToldToStop(p) => self.at_end(p, when, |r, _, _| {
+            Fact::AgentToldToStop(p) => self.at_end(false, p, when, |r, _, _| {
                 r.told_to_stop();
                 Ok(())
             }),
             Fact::AgentShows(p, status) => {
-                self.at_end(p, when, |r, rules, _| r.shows(status, now, rules));
+                self.at_end(true, p, when, |r, rules, _| r.shows(status, now, rules));
             }
             Fact::AgentNames(p, ailment) => {
-                self.at_end(p, when, |r, rules, _| r.names(ailment, now, rules));
+                self.at_end(true, p, when, |r, rules, _| r.names(ailment, now, rules));
             }
             Fact::AgentOverslept(p) => {
-                self.at_end(p, when, |r, _, _| overslept(r.host.absences, r.absences))
+                self.at_end(true, p, when, |r, rules, _| overslept(&r.host, now, rules))
             }
             Fact::AgentServed(p, deadline) => {
-                self.at_end(p, when, |r, rules, _| r.served(deadline, now, rules));
+                self.at_end(true, p, when, |r, rules, _| r.served(deadline, now, rules));
             }
 
             Fact::Installed(a, how) => self.at_server(a, when, |s, _, _| s.install(how, when)),
@@ -298,7 +312,7 @@ impl Witness for Model {
                 self.at_server(a, when, |s, host, rules| s.shows(presence, when, host, rules));
             }
             Fact::ServerOverslept(a) => {
-                self.at_server(a, when, |s, host, _| overslept(host.absences, s.absences));
+                self.at_server(a, when, |_, host, rules| overslept(host, now, rules));
             }
             Fact::Forgotten(a) => self.at_server(a, when, |s, _, _| s.forgotten()),
             Fact::ServerServed(a, deadline) => {

@@ -4,12 +4,14 @@
 /// The times of a world, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Heartbeat interval.
+    /// Heartbeat interval that the server names.
     pub interval: u64,
     /// Silence after which a peer is stale.
     pub stale_after: u64,
     /// Silence after which a link is given up.
     pub timeout_after: u64,
+    /// Interval, stale-after and timeout-after of an agent whose server named none (P-180).
+    pub legacy: (u64, u64, u64),
     /// How long the server keeps the session of an agent that is away.
     pub resume_window: u64,
     /// How long a dial may take.
@@ -36,6 +38,9 @@ pub struct Rules {
     pub tolerance: u64,
     /// How far a sample of a monotonic clock may fall back behind the clock.
     pub wobble: u64,
+    /// Whether each presence is in the store when it is shown. Where it is not, a server that
+    /// ends may forget the last ones and number them again.
+    pub presence_is_durable: bool,
 }
 
 const SECOND: u64 = 1_000_000_000;
@@ -46,6 +51,7 @@ impl Rules {
         interval: 30 * SECOND,
         stale_after: 45 * SECOND,
         timeout_after: 90 * SECOND,
+        legacy: (30 * SECOND, 45 * SECOND, 90 * SECOND),
         resume_window: 300 * SECOND,
         dial_timeout: 10 * SECOND,
         hello_timeout: 30 * SECOND,
@@ -59,7 +65,14 @@ impl Rules {
         slept: SECOND,
         tolerance: SECOND / 10,
         wobble: 0,
+        presence_is_durable: true,
     };
+
+    /// The rules of an agent's end whose server names none.
+    pub(super) fn for_legacy(self) -> Self {
+        let (interval, stale_after, timeout_after) = self.legacy;
+        Self { interval, stale_after, timeout_after, ..self }
+    }
 }
 
 impl Default for Rules {

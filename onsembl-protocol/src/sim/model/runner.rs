@@ -67,14 +67,14 @@ pub(super) struct Step {
 pub(super) struct Runner {
     pub(super) agent: Agent,
     pub(super) host: Host,
+    /// Its servers name no times: it sends probes where others send heartbeats.
+    pub(super) legacy: bool,
     pub(super) phase: Phase,
     pub(super) windows: Windows,
     pub(super) shown: AgentStatus,
     pub(super) ailment: Option<Ailment>,
     pub(super) last_wire: Option<Wire>,
     pub(super) step: Step,
-    /// Of which the last step knew.
-    pub(super) absences: u32,
     pub(super) deadline: Option<LocalNanos>,
 }
 
@@ -83,13 +83,13 @@ impl Runner {
         Self {
             agent,
             host,
+            legacy: false,
             phase: Phase::Idle,
             windows: Windows::default(),
             shown: AgentStatus::Idle,
             ailment: None,
             last_wire: None,
             step: Step::default(),
-            absences: 0,
             deadline: None,
         }
     }
@@ -107,10 +107,16 @@ impl Runner {
 
     /// Anything of this process begins: after a sleep, that is noticed first.
     #[inline]
-    pub(super) fn awake(&mut self, rules: &Rules) {
+    pub(super) fn awake(&mut self, now: LocalNanos, rules: &Rules) {
         if let Some(slept) = self.host.take_sleep(rules) {
             self.step.slept = Some(slept);
             match &mut self.phase {
+                // The server has given the link up; so does the agent, before anything else.
+                Phase::InSession(wire, _) if slept >= rules.timeout_after => {
+                    self.step.close = Some(*wire);
+                    self.ailment = None;
+                    self.phase = Phase::Waiting(self.windows.at_once(now, rules));
+                }
                 Phase::InSession(_, s) => s.hurried += 1,
                 Phase::Waiting(wait) => wait.slept(slept, rules, &mut self.windows),
                 Phase::Idle
@@ -157,7 +163,7 @@ impl Runner {
                 || format!("{deadline} at {now}"),
             )?;
             demand(
-                deadline <= due.max(now + 1),
+                deadline <= due.max(now + 1) + rules.wobble,
                 Invariant::DeadlineSoonEnough,
                 "a deadline not later than the next duty",
                 || format!("{deadline}, due {due}"),
@@ -165,7 +171,6 @@ impl Runner {
         }
         self.deadline = deadline;
         self.step = Step::default();
-        self.absences = self.host.absences;
         Ok(())
     }
 

@@ -133,8 +133,6 @@ pub(super) struct Seat {
     pub(super) hello: Option<Hello>,
     pub(super) awaited: Option<Awaited>,
     pub(super) step: Step,
-    /// Of which the last step knew.
-    pub(super) absences: u32,
     pub(super) deadline: Option<LocalNanos>,
 }
 
@@ -158,7 +156,6 @@ impl Seat {
         hello: None,
         awaited: None,
         step: Step::NONE,
-        absences: 0,
         deadline: None,
     };
 
@@ -167,7 +164,8 @@ impl Seat {
             Installed::Fresh { version, epoch } => (version, epoch, false),
             Installed::Recovered { version, epoch } => (version, epoch, true),
         };
-        if core::mem::take(&mut self.sent_away) && version < self.last_version {
+        let versions_lost = core::mem::take(&mut self.sent_away) && version < self.last_version;
+        if versions_lost {
             (self.last_version, self.committed) = (0, None);
         }
         demand(
@@ -176,11 +174,12 @@ impl Seat {
             "the greatest version that was ever shown",
             || format!("{version} after {}", self.last_version),
         )?;
+        // One that was committed and never heard of was never in force.
         demand(
-            epoch >= self.committed.map_or(0, |(epoch, _)| epoch),
+            epoch >= self.shown.epoch || versions_lost,
             Invariant::EpochsGrow,
-            "the greatest epoch that was ever committed",
-            || format!("{epoch} after {:?}", self.committed),
+            "the greatest epoch that was ever in force",
+            || format!("{epoch} after {}", self.shown.epoch),
         )?;
         let was_in_session = self.shown_in_session();
         demand(
@@ -215,10 +214,10 @@ impl Seat {
     }
 
     /// The server's memory is gone.
-    pub(super) fn forget_all(&mut self) {
+    pub(super) fn forget_all(&mut self, versions_too: bool) {
         *self = Self {
             shown: self.shown,
-            last_version: self.last_version,
+            last_version: if versions_too { 0 } else { self.last_version },
             committed: self.committed,
             sent_away: self.sent_away,
             ..Self::EMPTY
@@ -306,7 +305,7 @@ impl Seat {
                 || format!("{deadline} at {now}"),
             )?;
             demand(
-                deadline <= due.max(now + 1),
+                deadline <= due.max(now + 1) + rules.wobble,
                 Invariant::DeadlineSoonEnough,
                 "a deadline not later than the next duty",
                 || format!("{deadline}, due {due}"),
@@ -314,7 +313,6 @@ impl Seat {
         }
         self.deadline = deadline;
         self.step = Step::NONE;
-        self.absences = host.absences;
         Ok(())
     }
 
