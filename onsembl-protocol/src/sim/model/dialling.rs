@@ -91,7 +91,11 @@ impl Wait {
             }
             None => {
                 self.earliest = 0;
-                windows.reset();
+                if slept >= rules.slept {
+                    windows.reset();
+                } else {
+                    windows.vague = true;
+                }
             }
         }
     }

@@ -82,11 +82,14 @@ impl Model {
     }
 
     fn is_connected(&self, agent: Agent, process: Process) -> Checked {
-        let Some(Some(runner)) = self.runners.get(index(process.0)) else { return Ok(()) };
+        let Some(seat) = self.seats.get(index(agent.0)) else { return Ok(()) };
+        let running = |p: Process| self.runners.get(index(p.0)).and_then(Option::as_ref);
+        // Of several legacy processes any one may hold the session.
+        let holder = seat.session.and_then(|s| running(s.process));
+        let Some(runner) = holder.or_else(|| running(process)) else { return Ok(()) };
         if !runner.host.running || matches!(runner.phase, Phase::Closed) {
             return Ok(());
         }
-        let Some(seat) = self.seats.get(index(agent.0)) else { return Ok(()) };
         let here = match (&runner.phase, runner.shown) {
             (Phase::InSession(wire, s), AgentStatus::Connected) => Some((*wire, s.epoch)),
             (_, _) => None,

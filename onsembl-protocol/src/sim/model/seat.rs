@@ -372,16 +372,23 @@ impl Seat {
         before: LocalNanos,
         rules: &Rules,
     ) {
-        let waits = [
-            self.hello.as_mut().map(|h| (h.since, &mut h.counted_from, rules.admission_timeout)),
-            self.awaited.as_mut().map(|a| (a.since, &mut a.counted_from, rules.resume_window)),
-        ];
-        for (since, counted_from, wait) in waits.into_iter().flatten() {
-            let noticed = |due: LocalNanos| {
-                absence.from < due && due + rules.absence + rules.tolerance < absence.to
-            };
-            if noticed(*counted_from + wait) && noticed(since.max(before) + wait) {
-                *counted_from += absence.length();
+        let noticed = |since: LocalNanos, counted_from: LocalNanos, wait: u64| {
+            [counted_from + wait, since.max(before) + wait].iter().all(|due| {
+                absence.from < *due && due + rules.absence + rules.tolerance < absence.to
+            })
+        };
+        // While a hello waits, nobody wants to be woken for the window: what is late is the hello.
+        let late = match (&self.hello, &self.awaited) {
+            (Some(h), _) => noticed(h.since, h.counted_from, rules.admission_timeout),
+            (None, Some(a)) => noticed(a.since, a.counted_from, rules.resume_window),
+            (None, None) => false,
+        };
+        if late {
+            if let Some(hello) = &mut self.hello {
+                hello.counted_from += absence.length();
+            }
+            if let Some(awaited) = &mut self.awaited {
+                awaited.counted_from += absence.length();
             }
         }
         if let Some(session) = &mut self.session {
