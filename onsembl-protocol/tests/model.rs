@@ -13,6 +13,8 @@ mod links;
 mod presence;
 #[path = "model/silence.rs"]
 mod silence;
+#[path = "model/simulated.rs"]
+mod simulated;
 #[path = "model/steps.rs"]
 mod steps;
 #[path = "model/world.rs"]

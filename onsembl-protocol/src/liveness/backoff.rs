@@ -49,6 +49,21 @@ impl BackoffPolicy {
         self.stable_after
     }
 
+    /// The first window.
+    pub const fn first_window(&self) -> Duration {
+        self.first
+    }
+
+    /// The longest window.
+    pub const fn longest_window(&self) -> Duration {
+        self.cap
+    }
+
+    /// The shortest wait after a refused token; the longest is twice as long.
+    pub const fn refused_wait(&self) -> Duration {
+        self.unauthorized
+    }
+
     /// The longest possible wait between two attempts, absent a server's retry-after: the rest of
     /// one capped window and all of the next.
     pub fn longest_wait(&self) -> Duration {

@@ -256,7 +256,7 @@ impl Witness for Model {
             Fact::WireHeld(_) | Fact::WireHealed(_) | Fact::WireCut(_) => {}
 
             Fact::Dialled(p, wire) => {
-                self.at_end(true, p, when, |r, rules, _| r.dials(wire, now, rules))
+                self.at_end(true, p, when, |r, rules, _| r.dials(wire, now, rules));
             }
             Fact::DialEnded(p, wire, outcome) => self.at_end(true, p, when, |r, rules, _| {
                 r.dial_ended(wire, outcome, now, rules);
@@ -287,7 +287,7 @@ impl Witness for Model {
                 self.at_end(true, p, when, |r, rules, _| r.names(ailment, now, rules));
             }
             Fact::AgentOverslept(p) => {
-                self.at_end(true, p, when, |r, rules, _| overslept(&r.host, now, rules))
+                self.at_end(true, p, when, |r, rules, _| overslept(&r.host, now, rules));
             }
             Fact::AgentServed(p, deadline) => {
                 self.at_end(true, p, when, |r, rules, _| r.served(deadline, now, rules));

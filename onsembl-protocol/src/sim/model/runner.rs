@@ -31,6 +31,10 @@ pub(super) struct Joined {
 
 /// Where an agent's end is.
 #[derive(Clone, Copy, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "in session is the usual case, and costs no allocation"
+)]
 pub(super) enum Phase {
     Idle,
     Dialling(Wire, LocalNanos),

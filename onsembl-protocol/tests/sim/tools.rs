@@ -1,0 +1,103 @@
+//! The simulator itself: the same seed is the same world, a defect of a driver is noticed, a failing
+//! world shrinks to what it needs.
+
+use crate::watch;
+use onsembl_protocol::sim::fact::{Fact, When, Witness};
+use onsembl_protocol::sim::{
+    Digest, Failure, Fault, FaultKind, Faults, Outcome, Planned, Planted, Scenario, World, shrink,
+};
+
+fn run<W: Witness>(scenario: &Scenario, witness: W) -> (Outcome, W) {
+    let mut world = World::new(scenario, witness);
+    let outcome = world.run();
+    (outcome, world.into_witness().0)
+}
+
+#[derive(Default)]
+struct Count {
+    facts: u64,
+    backwards: u64,
+    last: u64,
+}
+
+impl Witness for Count {
+    fn witness(&mut self, when: When, _: &Fact) {
+        self.facts += 1;
+        self.backwards += u64::from(when.world < self.last);
+        self.last = when.world;
+    }
+}
+
+#[test]
+fn a_quiet_hour_has_a_beat_each_interval_and_nothing_else_happens() {
+    let (outcome, count) = run(&Scenario::quiet(1), Count::default());
+    assert_eq!(outcome.failure, None);
+    let intervals = outcome.lasted / 30_000_000_000;
+    assert!((intervals..=intervals + 2).contains(&outcome.beats), "{}", outcome.beats);
+    assert_eq!(count.backwards, 0);
+    assert!(count.facts > outcome.beats * 8, "{}", count.facts);
+}
+
+#[test]
+fn the_same_seed_is_the_same_world_and_another_is_another() {
+    let digest = |seed| run(&Scenario::from_seed(seed), Digest::default()).1;
+    assert_eq!(digest(7), digest(7));
+    assert_ne!(digest(7), digest(8));
+}
+
+#[test]
+fn faults_as_a_list_are_the_faults_of_the_seed() {
+    let scenario = Scenario::from_seed(9);
+    let spelled = scenario.clone().spelled_out();
+    assert!(spelled.planned().len() >= 10);
+    let digest = |scenario: &Scenario| run(scenario, Digest::default()).1;
+    assert_eq!(digest(&scenario), digest(&spelled));
+}
+
+#[test]
+fn a_dropped_deadline_is_noticed() {
+    let scenario = Scenario { planted: Some(Planted::DropsDeadlines), ..Scenario::quiet(1) };
+    let (outcome, ()) = run(&scenario, ());
+    assert!(matches!(outcome.failure, Some(Failure::AgentWithoutDeadline { .. })), "{outcome:?}");
+}
+
+#[test]
+fn a_deadline_that_does_not_move_on_is_noticed() {
+    let scenario = Scenario { planted: Some(Planted::RepeatsDeadlines), ..Scenario::quiet(1) };
+    let (outcome, ()) = run(&scenario, ());
+    assert!(matches!(outcome.failure, Some(Failure::AgentDeadlineNotLater { .. })), "{outcome:?}");
+}
+
+#[test]
+fn a_wake_up_that_comes_a_day_late_is_noticed() {
+    let cut = Fault { kind: FaultKind::CutUnnoticed, agent: 0, lasts: 1, code: 0 };
+    let scenario = Scenario {
+        planted: Some(Planted::SleepsIn),
+        faults: Faults::These(vec![Planned { at: 60_000_000_000, fault: cut }]),
+        ..Scenario::quiet(1)
+    };
+    let (outcome, ()) = run(&scenario, ());
+    assert!(matches!(outcome.failure, Some(Failure::NotBack { agent: 0, .. })), "{outcome:?}");
+    let awake = Scenario { planted: None, ..scenario };
+    assert_eq!(run(&awake, ()).0.failure, None);
+}
+
+#[test]
+fn a_failing_world_shrinks_to_the_faults_it_needs() {
+    let has = |scenario: &Scenario, kind| scenario.planned().iter().any(|p| p.fault.kind == kind);
+    let fails = |scenario: &Scenario| {
+        has(scenario, FaultKind::ServerCrash) && has(scenario, FaultKind::StoreSlow)
+    };
+    let scenario = (0..).map(Scenario::from_seed).find(|s| fails(s)).unwrap();
+    assert!(scenario.planned().len() > 10);
+    let small = shrink(&scenario, |candidate| {
+        let _every_candidate_is_a_world = watch::run(candidate);
+        fails(candidate)
+    });
+    let mut kinds: Vec<_> = small.planned().iter().map(|p| p.fault.kind).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, [FaultKind::ServerCrash, FaultKind::StoreSlow]);
+    assert!(small.agents <= scenario.agents && small.duration < scenario.duration);
+    assert_eq!(small.to_string().lines().count(), 3);
+    assert_eq!(shrink(&scenario, |_| false), scenario);
+}
