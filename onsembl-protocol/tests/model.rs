@@ -1,6 +1,8 @@
 //! The reference model itself: it is neither blind (each demand has a story that breaks it, and is
 //! caught under its name) nor over-strict (stories that come close, and a long one, are legal).
 
+#![allow(clippy::panic, reason = "a test that fails says why")]
+
 #[path = "model/agent_end.rs"]
 mod agent_end;
 #[path = "model/heartbeats.rs"]
