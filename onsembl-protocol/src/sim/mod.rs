@@ -16,6 +16,7 @@ mod coverage;
 pub mod fact;
 mod fault;
 mod host;
+pub mod model;
 mod perform;
 mod queue;
 mod random;

@@ -1,0 +1,116 @@
+//! Who is called silent, and when.
+
+use super::world::*;
+use onsembl_protocol::sim::fact::*;
+use onsembl_protocol::sim::model::Invariant as I;
+
+fn stale_after(nanos: u64) -> World {
+    let mut w = World::in_session();
+    w.server_beats_alone();
+    w.after(nanos - 30 * S);
+    w.shows(Status::Stale, Why::Silence(45 * S));
+    w
+}
+
+#[test]
+fn silence_not_early() {
+    caught(I::SilenceNotEarly, &stale_after(45 * S - 1));
+    legal(&stale_after(45 * S));
+    // On the agent's end.
+    let mut w = World::in_session();
+    w.agent_beats_alone();
+    w.after(15 * S - 1);
+    w.fact(Fact::AgentShows(P, AgentStatus::Stale));
+    caught(I::SilenceNotEarly, &w);
+}
+
+#[test]
+fn silence_in_time() {
+    legal(&stale_after(45 * S + 100 * MS));
+    caught(I::SilenceInTime, &stale_after(45 * S + 101 * MS));
+    // Nothing said at all.
+    let mut w = World::in_session();
+    w.server_beats_alone();
+    w.fact(Fact::ServerServed(A, Some(w.now + 15 * S)));
+    w.after(15 * S + 100 * MS);
+    w.fact(Fact::ServerServed(A, Some(w.now + 1)));
+    legal(&w);
+    w.after(MS);
+    w.fact(Fact::StoreTold(A, false));
+    w.fact(Fact::ServerServed(A, Some(w.now + S)));
+    caught(I::SilenceInTime, &w);
+    // The link is not given up.
+    let mut w = World::in_session();
+    w.goes_stale();
+    w.after(15 * S);
+    w.server_beats(1);
+    w.server_done();
+    w.after(30 * S);
+    w.server_beats(1);
+    w.fact(Fact::ServerServed(A, Some(w.now + 1)));
+    legal(&w);
+    w.after(101 * MS);
+    w.server_done();
+    caught(I::SilenceInTime, &w);
+}
+
+#[test]
+fn absence_condemns_nobody() {
+    let stale_at_return = |away: u64| {
+        let mut w = World::in_session();
+        w.server_beats_alone();
+        w.after(14 * S);
+        w.fact(Fact::ServerAway);
+        w.after(away);
+        w.fact(Fact::ServerBack);
+        w.shows(Status::Stale, Why::Silence(45 * S));
+        w
+    };
+    caught(I::AbsenceCondemnsNobody, &stale_at_return(3600 * S));
+    caught(I::AbsenceCondemnsNobody, &stale_at_return(2 * S));
+    // So short that nobody can tell it from a late timer.
+    legal(&stale_at_return(S + 400 * MS));
+}
+
+#[test]
+fn timed_out_was_watched() {
+    // Not stale at all before.
+    let mut w = World::in_session();
+    w.server_beats_alone();
+    w.after(60 * S);
+    w.fact(Fact::ServerClosed(A, W, 4100));
+    caught(I::TimedOutWasWatched, &w);
+    // Shown stale so late that the phase was short.
+    let mut w = World::in_session();
+    w.server_beats_alone();
+    w.after(14 * S);
+    w.fact(Fact::ServerAway);
+    w.after(S);
+    w.fact(Fact::ServerBack);
+    w.server_waits(30 * S);
+    w.after(30 * S);
+    w.server_beats(1);
+    w.shows(Status::Stale, Why::Silence(45 * S));
+    w.server_done();
+    w.after(15 * S);
+    w.fact(Fact::ServerClosed(A, W, 4100));
+    caught(I::TimedOutWasWatched, &w);
+}
+
+#[test]
+fn a_stale_phase_is_not_shortened_by_an_absence() {
+    let given_up = |after_return: u64| {
+        let mut w = World::in_session();
+        w.goes_stale();
+        w.fact(Fact::ServerAway);
+        w.after(44 * S);
+        w.fact(Fact::ServerBack);
+        w.server_beats(1);
+        w.server_done();
+        w.after(after_return);
+        w.fact(Fact::ServerClosed(A, W, 4100));
+        w
+    };
+    caught(I::AbsenceCondemnsNobody, &given_up(S));
+    caught(I::AbsenceCondemnsNobody, &given_up(30 * S));
+}
