@@ -150,16 +150,16 @@ pub enum HowEnded {
 /// How a machine came into the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Installed {
-    /// For an agent that says hello and has none; the greatest version and epoch the store holds.
+    /// For an agent that says hello and has none.
     Fresh {
-        /// The greatest presence version stored.
+        /// The presence version that it goes on from.
         version: u64,
         /// The greatest epoch stored.
         epoch: Epoch,
     },
     /// For an agent that the store shows in session, after a restart of the server.
     Recovered {
-        /// The greatest presence version stored.
+        /// The presence version that it goes on from.
         version: u64,
         /// The greatest epoch stored.
         epoch: Epoch,

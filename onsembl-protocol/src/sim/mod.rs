@@ -26,6 +26,7 @@ mod shrink;
 mod store;
 mod trace;
 mod translate;
+mod watched;
 mod weather;
 mod wire;
 mod world;
@@ -35,6 +36,7 @@ pub use fault::{Fault, FaultKind, Planned};
 pub use scenario::{Faults, Planted, Scenario};
 pub use shrink::shrink;
 pub use trace::{Digest, Trace};
+pub use watched::{Watched, rules, watch};
 pub use world::{Failure, Outcome, World};
 
 /// A millisecond of true time.

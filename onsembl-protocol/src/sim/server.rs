@@ -124,7 +124,8 @@ impl<W: Witness> World<W> {
         for agent in 0..self.agents.len() as u32 {
             let row = self.store.rows[agent as usize];
             let live = &mut self.server.live[agent as usize];
-            live.version = row.version;
+            let version = PresenceVersion(row.version).after_restart();
+            live.version = version.0;
             live.epoch = row.epoch;
             live.bound = row.known;
             if !row.known || row.offline {
@@ -132,12 +133,12 @@ impl<W: Witness> World<W> {
             }
             live.instance = row.process.filter(|p| !self.processes[*p as usize].legacy);
             let now = self.server.host.sample(self.now);
-            let (version, epoch) = (PresenceVersion(row.version), Epoch(row.epoch));
+            let epoch = Epoch(row.epoch);
             let (machine, step) =
                 ServerConnection::recovered(self.server_rules, version, epoch, now);
             self.server.seat(agent, machine);
             self.shown[agent as usize] = super::fact::Status::Offline;
-            let installed = Installed::Recovered { version: row.version, epoch: row.epoch };
+            let installed = Installed::Recovered { version: version.0, epoch: row.epoch };
             self.say_server(&Fact::Installed(Agent(agent), installed));
             self.perform(agent, step.actions);
             self.served(agent);

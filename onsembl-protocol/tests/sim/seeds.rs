@@ -24,20 +24,24 @@ fn seeds() {
     let began = Instant::now();
     let seconds = setting("ONSEMBL_SIM_SECONDS").map(Duration::from_secs);
     let count = setting("ONSEMBL_SIM_SEEDS").unwrap_or(2_000);
+    let most = setting("ONSEMBL_SIM_FAILURES").unwrap_or(10) as usize;
     let mut coverage = Coverage::default();
     let (mut seeds, mut beats, mut failed) = (0, 0, Vec::new());
     while seconds.map_or(seeds < count, |limit| began.elapsed() < limit) {
         let (outcome, wrong) = watch::run(&Scenario::from_seed(seeds));
         coverage.add(&outcome.coverage);
         beats += outcome.beats;
-        if let Some(wrong) = wrong {
-            failed.push(seeds);
-            eprintln!("{wrong}\n  {}", command(seeds));
-            if failed.len() == 10 {
+        seeds += 1;
+        if let Some((by, wrong)) = wrong {
+            if failed.is_empty() {
+                eprintln!("caught after {seeds} seeds: {by}");
+            }
+            failed.push(seeds - 1);
+            eprintln!("{wrong}\n  {}", command(seeds - 1));
+            if failed.len() == most {
                 break;
             }
         }
-        seeds += 1;
     }
     eprintln!("{seeds} seeds, {beats} beats of agents, {:?}", began.elapsed());
     assert!(failed.is_empty(), "{} of {seeds} seeds failed, see above", failed.len());
@@ -57,7 +61,7 @@ fn command(seed: u64) -> String {
 fn one(seed: u64) {
     let scenario = Scenario::from_seed(seed);
     let (_, wrong) = watch::run(&scenario);
-    let Some(wrong) = wrong else {
+    let Some((_, wrong)) = wrong else {
         eprintln!("{scenario}seed {seed}: nothing is wrong");
         return;
     };

@@ -1,11 +1,9 @@
 //! The one place that says who watches the worlds of the tests.
 
-use onsembl_protocol::sim::{Outcome, Scenario, World};
+use onsembl_protocol::sim::{Outcome, Scenario, watch};
 
-/// Runs a scenario; what was wrong with it, by the simulator or by who watched.
-pub fn run(scenario: &Scenario) -> (Outcome, Option<String>) {
-    let mut world = World::new(scenario, ());
-    let outcome = world.run();
-    let wrong = outcome.failure.map(|failure| failure.to_string());
-    (outcome, wrong)
+/// Runs a scenario; what was wrong with it, by the simulator or by the model.
+pub fn run(scenario: &Scenario) -> (Outcome, Option<(&'static str, String)>) {
+    let watched = watch(scenario);
+    (watched.outcome, watched.wrong)
 }
