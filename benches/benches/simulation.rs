@@ -6,7 +6,8 @@
 #![allow(missing_docs, clippy::print_stdout)]
 
 use onsembl_protocol::sim::fact::Witness;
-use onsembl_protocol::sim::{Faults, Scenario, World};
+use onsembl_protocol::sim::model::Model;
+use onsembl_protocol::sim::{Faults, Scenario, World, rules};
 use std::time::{Duration, Instant};
 
 const YEAR: f64 = 365.25 * 86_400.0;
@@ -22,8 +23,8 @@ fn main() {
     };
     let with_codec = Scenario { codec: true, ..scenario.clone() };
     measure("machines", &scenario, || ());
-    // The reference model is to be measured here.
-    measure("machines and codec", &with_codec, || ());
+    measure("machines and model (goal: at least 1)", &scenario, || Model::new(rules(&scenario)));
+    measure("machines, model and codec", &with_codec, || Model::new(rules(&with_codec)));
 }
 
 /// The best of five runs.

@@ -143,7 +143,8 @@ impl PresenceVersion {
 
     /// The version from which a new run of a server goes on, if the store holds this one. The last
     /// run may have published presences that were not stored before it ended; theirs are not used
-    /// again, so that no reader ever goes back (PROTOCOL.md, P-62).
+    /// again, so that no reader ever goes back (PROTOCOL.md, P-62). Store it before anything is
+    /// published under it, or a run that ends soon leaves the next one the same start.
     #[must_use]
     pub const fn after_restart(self) -> Self {
         Self(self.0.saturating_add(Self::UNSTORED))

@@ -126,6 +126,7 @@ impl<W: Witness> World<W> {
             let live = &mut self.server.live[agent as usize];
             let version = PresenceVersion(row.version).after_restart();
             live.version = version.0;
+            self.store.rows[agent as usize].version = version.0;
             live.epoch = row.epoch;
             live.bound = row.known;
             if !row.known || row.offline {

@@ -16,6 +16,7 @@ impl Hub {
     pub(super) async fn recover(&mut self) -> Result<(), StoreError> {
         let at = self.now().wall;
         let left = self.store.close_left_sessions(at, "server restarted").await?;
+        self.store.raise_presence_versions().await?;
         let agents = self.store.agents(None).await?;
         let commands = self.store.open_commands().await?;
         info!(
@@ -42,8 +43,7 @@ impl Hub {
         Ok(())
     }
 
-    fn recover_agent(&mut self, mut row: AgentRow) {
-        row.presence_version = row.presence_version.after_restart();
+    fn recover_agent(&mut self, row: AgentRow) {
         let status = PresenceStatus::parse(&row.status).unwrap_or_else(|| {
             self.counters.count("unknown_stored_statuses");
             warn!(agent = %row.agent, status = row.status, "a stored status that nobody knows");
