@@ -1,7 +1,7 @@
 //! The mutants still fit the core: each patch of `tests/mutants/` finds the lines that it changes,
 //! and names the historical defect that it brings back. `.ci/mutants` builds each of them and has
 //! the simulator catch it.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
