@@ -5,6 +5,8 @@
 pub mod agent;
 pub mod bytes;
 pub mod decode;
+#[cfg(feature = "sim")]
+pub mod model;
 pub mod roundtrip;
 pub mod server;
 pub mod supervisor;
@@ -16,6 +18,8 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("agent", agent::agent),
     ("decode", decode::decode),
+    #[cfg(feature = "sim")]
+    ("model", model::model),
     ("roundtrip", roundtrip::roundtrip),
     ("server", server::server),
     ("supervisor", supervisor::supervisor),

@@ -4,7 +4,7 @@ use super::bytes::{Bytes, MOST_EVENTS};
 use super::server::event;
 use core::time::Duration;
 use onsembl_protocol::id::{Epoch, LinkId, PresenceVersion};
-use onsembl_protocol::session::{ServerConfig, ServerConnection, ServerEvent};
+use onsembl_protocol::session::{ServerConfig, ServerConnection, ServerEvent, ServerView};
 use onsembl_protocol::supervisor::{Key, Supervisor};
 use onsembl_protocol::time::{Deadline, Now};
 
@@ -150,8 +150,8 @@ impl Node {
         let mut earliest = Deadline::Never;
         for listed in &self.list {
             let owned = self.owner.get(listed.key);
-            assert_eq!(owned.map(|m| m.presence()), Some(listed.machine.presence()));
-            assert_eq!(owned.map(|m| m.link()), Some(listed.machine.link()));
+            assert_eq!(owned.map(ServerView::presence), Some(listed.machine.presence()));
+            assert_eq!(owned.map(ServerView::link), Some(listed.machine.link()));
             earliest = earliest.min(listed.deadline);
         }
         if let Some(gone) = self.gone {

@@ -16,7 +16,7 @@ pub struct Watched {
     /// What the simulator tells.
     pub outcome: Outcome,
     /// What was wrong: the name of the invariant or of the failure, and then all of it.
-    pub wrong: Option<(&'static str, String)>,
+    pub wrong: Option<(String, String)>,
 }
 
 /// Runs a scenario under the eyes of the model.
@@ -26,8 +26,14 @@ pub fn watch(scenario: &Scenario) -> Watched {
     let (mut model, when) = world.into_witness();
     model.finish(when);
     let wrong = match (model.violation(), &outcome.failure) {
-        (Some(violation), _) => Some((violation.invariant.name(), violation.to_string())),
-        (None, Some(failure)) => Some(("the simulator", failure.to_string())),
+        (Some(violation), _) => {
+            Some((violation.invariant.name().to_string(), violation.to_string()))
+        }
+        (None, Some(failure)) => {
+            let text = failure.to_string();
+            let name = text.split(':').next().unwrap_or(&text).to_string();
+            Some((name, text))
+        }
         (None, None) => None,
     };
     Watched { outcome, wrong }

@@ -166,6 +166,24 @@ fn lag_is_true() {
 }
 
 #[test]
+fn a_probe_that_was_answered_is_not_called_unanswered() {
+    let named = |wait, answered| {
+        let mut w = World::in_session();
+        w.fact(Fact::ServerSaid(A, W, Down::Ping));
+        if answered {
+            w.fact(Fact::ServerHeard(A, W, Up::Pong));
+        }
+        w.server_done();
+        w.after(wait);
+        let next = w.next(Status::Online, w.shown.why);
+        w.publish(Presence { ailment: Some(Ailment::ProbeUnanswered), ..next });
+        w
+    };
+    caught(I::LagIsTrue, &named(10 * S, false));
+    caught(I::LagIsTrue, &named(10 * S, true));
+}
+
+#[test]
 fn lag_heals() {
     let mut w = unrecorded();
     w.after(15 * S);

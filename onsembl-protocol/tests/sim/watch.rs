@@ -3,7 +3,7 @@
 use onsembl_protocol::sim::{Outcome, Scenario, watch};
 
 /// Runs a scenario; what was wrong with it, by the simulator or by the model.
-pub fn run(scenario: &Scenario) -> (Outcome, Option<(&'static str, String)>) {
+pub fn run(scenario: &Scenario) -> (Outcome, Option<(String, String)>) {
     let watched = watch(scenario);
     (watched.outcome, watched.wrong)
 }

@@ -29,7 +29,10 @@ impl Seat {
                 self.step.record = Some(sequence);
                 Came::Beat(sequence)
             }
-            Up::Pong => Came::Pong,
+            Up::Pong => {
+                session.probed = None;
+                Came::Pong
+            }
             Up::Hello | Up::Other => Came::Frame,
         };
         Ok(())
@@ -91,7 +94,7 @@ impl Seat {
                 s.sent += 1;
                 beats(s.sent_at, now, host, rules)?;
                 s.sent_at = now;
-                s.probed = true;
+                s.probed = s.probed.or(Some(now));
             }
             Down::Other | Down::Refused | Down::Welcome(_) => {}
         }
@@ -180,9 +183,12 @@ impl Seat {
                     format!("{} of {} seen", s.seen, s.sent)
                 })
             }
-            Ailment::ProbeUnanswered => {
-                demand(s.probed, Invariant::LagIsTrue, "a probe", || "none was sent".into())
-            }
+            Ailment::ProbeUnanswered => demand(
+                s.probed.is_some_and(|at| now + rules.wobble >= at + rules.interval * 5 / 2),
+                Invariant::LagIsTrue,
+                "a probe that is not answered for two intervals and a half",
+                || format!("the oldest left at {:?}, now {now}", s.probed),
+            ),
         }
     }
 

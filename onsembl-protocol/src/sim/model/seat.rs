@@ -34,7 +34,8 @@ pub(super) struct Session {
     pub(super) seen: Sequence,
     /// The oldest heartbeat that is not answered.
     pub(super) unanswered: Option<LocalNanos>,
-    pub(super) probed: bool,
+    /// The oldest probe that is not answered.
+    pub(super) probed: Option<LocalNanos>,
 }
 
 /// A hello that waits for its session.

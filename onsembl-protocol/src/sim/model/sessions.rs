@@ -84,7 +84,7 @@ impl Seat {
             sent_at: now,
             seen: 0,
             unanswered: None,
-            probed: false,
+            probed: None,
         });
         self.hello = None;
         self.awaited = None;
