@@ -62,24 +62,40 @@ fn quote(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Whole blocks are looked at without a branch, so that the compiler takes many bytes at a time.
 fn escape(out: &mut String, text: &str) {
-    const BLOCK: usize = 16;
-    let dirty = |block: &[u8; BLOCK]| block.iter().fold(false, |any, b| any | must_be_escaped(*b));
-    let mut written = 0;
-    for (n, block) in text.as_bytes().chunks(BLOCK).enumerate() {
-        if <&[u8; BLOCK]>::try_from(block).is_ok_and(|block| !dirty(block)) {
-            continue;
+    let mut rest = text;
+    // What must be escaped is ASCII, so both of its ends are ends of characters.
+    while let Some((run, from)) = rest.split_at_checked(plain_bytes(rest.as_bytes())) {
+        if !run.is_empty() {
+            out.push_str(run);
         }
-        for (at, byte) in block.iter().enumerate().filter(|(_, byte)| must_be_escaped(**byte)) {
-            let at = n * BLOCK + at;
-            // What must be escaped is ASCII, so both ends are ends of characters.
-            out.push_str(text.get(written..at).unwrap_or_default());
-            escaped(out, char::from(*byte));
-            written = at + 1;
+        let mut from = from.chars();
+        let Some(c) = from.next() else { break };
+        escaped(out, c);
+        rest = from.as_str();
+    }
+}
+
+/// How many bytes come before the first one that must be escaped. Eight are looked at together, as
+/// `serde_json` does when it reads.
+fn plain_bytes(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    // The high bit of each byte that is zero. Only the lowest of them can be trusted, because the
+    // bytes above it were borrowed from.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    let (words, few) = bytes.as_chunks::<8>();
+    for (n, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let controls = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
+        let quotes = zeros(word ^ (ONES * u64::from(b'"')));
+        let backslashes = zeros(word ^ (ONES * u64::from(b'\\')));
+        let found = (controls | quotes | backslashes) & (ONES << 7);
+        if found != 0 {
+            return n * 8 + found.trailing_zeros() as usize / 8;
         }
     }
-    out.push_str(text.get(written..).unwrap_or_default());
+    let plain = few.iter().position(|byte| must_be_escaped(*byte)).unwrap_or(few.len());
+    words.len() * 8 + plain
 }
 
 fn must_be_escaped(byte: u8) -> bool {

@@ -66,7 +66,7 @@ impl<A> Shard<A> {
         match wire::decode_in_place(&text, &self.limits) {
             Ok(envelope) => {
                 if matches!(entry.stage, Stage::Greeting { .. }) {
-                    if let AgentFrame::Other(AgentToServer::Connect(hello)) = envelope.message {
+                    if let AgentToServer::Connect(hello) = envelope.message.into_owned() {
                         entry.hello = envelope.id.map(MessageId::new);
                         self.on_hello(link, hello);
                     } else {
@@ -78,7 +78,7 @@ impl<A> Shard<A> {
                         AgentFrame::Heartbeat(beat) => self.on_beat(link, &beat),
                         AgentFrame::Pong(_) => self.heard(link, ServerInbound::Pong),
                         AgentFrame::Other(message) => {
-                            self.on_message(link, envelope.id.map(MessageId::new), message);
+                            self.on_message(link, envelope.id.map(MessageId::new), *message);
                         }
                     }
                 }
