@@ -64,15 +64,16 @@ fn quote(out: &mut String, text: &str) {
 
 fn escape(out: &mut String, text: &str) {
     let mut rest = text;
-    // What must be escaped is ASCII, so both of its ends are ends of characters.
-    while let Some((run, from)) = rest.split_at_checked(plain_bytes(rest.as_bytes())) {
-        if !run.is_empty() {
-            out.push_str(run);
+    while let Some(first) = rest.as_bytes().first() {
+        // What must be escaped is ASCII, so both of its ends are ends of characters.
+        if must_be_escaped(*first) {
+            escaped(out, char::from(*first));
+            rest = rest.get(1..).unwrap_or_default();
+        } else {
+            let run = plain_bytes(rest.as_bytes());
+            out.push_str(rest.get(..run).unwrap_or_default());
+            rest = rest.get(run..).unwrap_or_default();
         }
-        let mut from = from.chars();
-        let Some(c) = from.next() else { break };
-        escaped(out, c);
-        rest = from.as_str();
     }
 }
 
