@@ -64,16 +64,15 @@ fn quote(out: &mut String, text: &str) {
 
 fn escape(out: &mut String, text: &str) {
     let mut rest = text;
+    // What must be escaped is ASCII, so both of its ends are ends of characters.
     while let Some(first) = rest.as_bytes().first() {
-        // What must be escaped is ASCII, so both of its ends are ends of characters.
-        if must_be_escaped(*first) {
-            escaped(out, char::from(*first));
-            rest = rest.get(1..).unwrap_or_default();
-        } else {
-            let run = plain_bytes(rest.as_bytes());
+        let run = if must_be_escaped(*first) { 0 } else { plain_bytes(rest.as_bytes()) };
+        if run > 0 {
             out.push_str(rest.get(..run).unwrap_or_default());
-            rest = rest.get(run..).unwrap_or_default();
         }
+        let Some(byte) = rest.as_bytes().get(run) else { break };
+        escaped(out, char::from(*byte));
+        rest = rest.get(run + 1..).unwrap_or_default();
     }
 }
 
@@ -357,5 +356,27 @@ impl ser::SerializeStruct for Compound<'_> {
     fn end(self) -> Result<(), Unwritable> {
         self.close();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+    use alloc::format;
+    use alloc::string::String;
+
+    /// Every character that one byte holds and two longer ones, at every place of a word, alone and
+    /// behind another escape.
+    #[test]
+    fn escapes_as_serde_json_does_at_every_place() {
+        for c in (0..0x80).map(char::from).chain(['é', '\u{1f600}']) {
+            for before in 0..20 {
+                let text = format!("{}{c}\n{c}{c}{}", "x".repeat(before), "é".repeat(before));
+                let mut written = String::from("kept");
+                quote(&mut written, &text);
+                let expected = serde_json::to_string(&text).unwrap_or_default();
+                assert_eq!(written.strip_prefix("kept"), Some(expected.as_str()), "{text:?}");
+            }
+        }
     }
 }
