@@ -6,7 +6,14 @@
 //!   a machine that has `valgrind`: each side runs under `--tool=callgrind` for 100 and for 1,100
 //!   rounds, and the difference is what 1,000 rounds cost. No noise: this is the figure to compare.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::drop_non_drop
+)]
 
 use onsembl_protocol::id::{
     BeatSequence, ByteOffset, ChunkSequence, CommandId, Incarnation, MessageId,
@@ -164,7 +171,7 @@ fn decode_pairs() -> [Pair; 3] {
             plain: (
                 "heartbeat-plain",
                 rounds(|| {
-                    drop(black_box(decoded::<Plain<'_, PlainBeat<'_>>>(black_box(HEARTBEAT))))
+                    drop(black_box(decoded::<Plain<'_, PlainBeat<'_>>>(black_box(HEARTBEAT))));
                 }),
             ),
             ours: ("heartbeat", rounds(|| drop(black_box(in_place(black_box(HEARTBEAT)))))),

@@ -35,7 +35,10 @@ pub fn decode<M: MessageSet + Bounded>(
     text: &str,
     limits: &Limits,
 ) -> Result<Envelope<M>, DecodeError> {
-    one_pass::read(text, limits).map_or_else(|| decode_carefully(text, limits), Ok)
+    if let Some(envelope) = one_pass::read(text, limits) {
+        return Ok(envelope);
+    }
+    decode_carefully(text, limits)
 }
 
 /// Writes one text message in the canonical form.

@@ -11,6 +11,7 @@ use super::text::Text;
 use crate::id::MessageId;
 use crate::limits::Limits;
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use serde::{Deserialize, Deserializer};
 
 /// A message of an agent; the text of a heartbeat is borrowed from it.
@@ -20,8 +21,8 @@ pub enum AgentFrame<'a> {
     Heartbeat(AgentHeartbeat<Text<'a>>),
     /// The answer to a probe; a legacy agent's heartbeat.
     Pong(Pong),
-    /// Anything else.
-    Other(AgentToServer),
+    /// Anything else. Boxed, or every heartbeat would be moved around in the size of a hello.
+    Other(Box<AgentToServer>),
 }
 
 impl AgentFrame<'_> {
@@ -30,7 +31,7 @@ impl AgentFrame<'_> {
         match self {
             Self::Heartbeat(beat) => AgentToServer::Heartbeat(beat.into_owned()),
             Self::Pong(pong) => AgentToServer::Pong(pong),
-            Self::Other(message) => message,
+            Self::Other(message) => *message,
         }
     }
 }
@@ -56,18 +57,23 @@ impl From<AgentToServer> for AgentFrame<'_> {
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_)
             | AgentToServer::Ping(_)
-            | AgentToServer::Unknown(_)) => Self::Other(message),
+            | AgentToServer::Unknown(_)) => Self::Other(Box::new(message)),
         }
     }
 }
 
 impl<'de> ReadPayload<'de> for AgentFrame<'de> {
-    fn read<D: Deserializer<'de>>(kind: &str, payload: D) -> Result<Self, D::Error> {
-        match kind {
-            "AGENT_HEARTBEAT" => AgentHeartbeat::deserialize(payload).map(Self::Heartbeat),
-            "PONG" => Pong::deserialize(payload).map(Self::Pong),
-            kind => AgentToServer::read_payload(kind, payload).map(Self::Other),
-        }
+    fn read<D: Deserializer<'de>>(
+        kind: &str,
+        payload: D,
+        message: &mut Option<Self>,
+    ) -> Result<(), D::Error> {
+        *message = Some(match kind {
+            "AGENT_HEARTBEAT" => Self::Heartbeat(AgentHeartbeat::deserialize(payload)?),
+            "PONG" => Self::Pong(Pong::deserialize(payload)?),
+            kind => Self::Other(Box::new(AgentToServer::read_payload(kind, payload)?)),
+        });
+        Ok(())
     }
 }
 

@@ -62,24 +62,40 @@ fn quote(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Whole blocks are looked at without a branch, so that the compiler takes many bytes at a time.
 fn escape(out: &mut String, text: &str) {
-    const BLOCK: usize = 16;
-    let dirty = |block: &[u8; BLOCK]| block.iter().fold(false, |any, b| any | must_be_escaped(*b));
-    let mut written = 0;
-    for (n, block) in text.as_bytes().chunks(BLOCK).enumerate() {
-        if <&[u8; BLOCK]>::try_from(block).is_ok_and(|block| !dirty(block)) {
-            continue;
+    let mut rest = text;
+    // What must be escaped is ASCII, so both of its ends are ends of characters.
+    while let Some(first) = rest.as_bytes().first() {
+        let run = if must_be_escaped(*first) { 0 } else { plain_bytes(rest.as_bytes()) };
+        if run > 0 {
+            out.push_str(rest.get(..run).unwrap_or_default());
         }
-        for (at, byte) in block.iter().enumerate().filter(|(_, byte)| must_be_escaped(**byte)) {
-            let at = n * BLOCK + at;
-            // What must be escaped is ASCII, so both ends are ends of characters.
-            out.push_str(text.get(written..at).unwrap_or_default());
-            escaped(out, char::from(*byte));
-            written = at + 1;
+        let Some(byte) = rest.as_bytes().get(run) else { break };
+        escaped(out, char::from(*byte));
+        rest = rest.get(run + 1..).unwrap_or_default();
+    }
+}
+
+/// How many bytes come before the first one that must be escaped. Eight are looked at together, as
+/// `serde_json` does when it reads.
+fn plain_bytes(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    // The high bit of each byte that is zero. Only the lowest of them can be trusted, because the
+    // bytes above it were borrowed from.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    let (words, few) = bytes.as_chunks::<8>();
+    for (n, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let controls = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
+        let quotes = zeros(word ^ (ONES * u64::from(b'"')));
+        let backslashes = zeros(word ^ (ONES * u64::from(b'\\')));
+        let found = (controls | quotes | backslashes) & (ONES << 7);
+        if found != 0 {
+            return n * 8 + found.trailing_zeros() as usize / 8;
         }
     }
-    out.push_str(text.get(written..).unwrap_or_default());
+    let plain = few.iter().position(|byte| must_be_escaped(*byte)).unwrap_or(few.len());
+    words.len() * 8 + plain
 }
 
 fn must_be_escaped(byte: u8) -> bool {
@@ -340,5 +356,27 @@ impl ser::SerializeStruct for Compound<'_> {
     fn end(self) -> Result<(), Unwritable> {
         self.close();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+    use alloc::format;
+    use alloc::string::String;
+
+    /// Every character that one byte holds and two longer ones, at every place of a word, alone and
+    /// behind another escape.
+    #[test]
+    fn escapes_as_serde_json_does_at_every_place() {
+        for c in (0..0x80).map(char::from).chain(['é', '\u{1f600}']) {
+            for before in 0..20 {
+                let text = format!("{}{c}\n{c}{c}{}", "x".repeat(before), "é".repeat(before));
+                let mut written = String::from("kept");
+                quote(&mut written, &text);
+                let expected = serde_json::to_string(&text).unwrap_or_default();
+                assert_eq!(written.strip_prefix("kept"), Some(expected.as_str()), "{text:?}");
+            }
+        }
     }
 }

@@ -64,26 +64,69 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
     }
 }
 
+/// What `number` makes of any number and `text` of any text. Every other value counts as absent.
+fn scalar<'de, D: Deserializer<'de>, T>(
+    d: D,
+    number: impl Fn(f64) -> Option<T>,
+    text: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, D::Error> {
+    struct V<N, S>(N, S);
+    impl<'de, T, N: Fn(f64) -> Option<T>, S: Fn(&str) -> Option<T>> Visitor<'de> for V<N, S> {
+        type Value = Option<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("any value")
+        }
+        fn visit_unit<E>(self) -> Result<Option<T>, E> {
+            Ok(None)
+        }
+        fn visit_bool<E>(self, _: bool) -> Result<Option<T>, E> {
+            Ok(None)
+        }
+        fn visit_u64<E>(self, v: u64) -> Result<Option<T>, E> {
+            Ok(self.0(v as f64))
+        }
+        fn visit_i64<E>(self, v: i64) -> Result<Option<T>, E> {
+            Ok(self.0(v as f64))
+        }
+        fn visit_f64<E>(self, v: f64) -> Result<Option<T>, E> {
+            Ok(self.0(v))
+        }
+        fn visit_str<E>(self, v: &str) -> Result<Option<T>, E> {
+            Ok(self.1(v))
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut a: A) -> Result<Option<T>, A::Error> {
+            while a.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(None)
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut a: A) -> Result<Option<T>, A::Error> {
+            while a.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            Ok(None)
+        }
+    }
+    d.deserialize_any(V(number, text))
+}
+
 /// A time: milliseconds, seconds, or RFC 3339. Anything else counts as absent, and so does a time
 /// before March 1973, which no clock shows and which could not be told from seconds.
 pub(super) fn time<'de, D: Deserializer<'de>>(d: D) -> Result<Option<WallTime>, D::Error> {
-    let time = match Scalar::deserialize(d)? {
-        Scalar::Number(n) if n.abs() < SECONDS_BELOW => Some(from_millis(n * 1000.0)),
-        Scalar::Number(n) => Some(from_millis(n)),
-        Scalar::Text(text) => WallTime::parse_rfc3339(&text),
-        Scalar::Null | Scalar::Bool(_) | Scalar::Compound => None,
+    let shown = |t: &WallTime| t.unix_millis() as f64 >= SECONDS_BELOW;
+    let number = |n: f64| {
+        let millis = if n.abs() < SECONDS_BELOW { n * 1000.0 } else { n };
+        Some(from_millis(millis)).filter(shown)
     };
-    Ok(time.filter(|t| t.unix_millis() as f64 >= SECONDS_BELOW))
+    scalar(d, number, |text| WallTime::parse_rfc3339(text).filter(shown))
 }
 
 /// A time or a distance from now, as `nextPingExpected` has it: milliseconds either way.
 pub(super) fn time_or_delta<'de, D: Deserializer<'de>>(d: D) -> Result<Option<NextBeat>, D::Error> {
-    Ok(match Scalar::deserialize(d)? {
-        Scalar::Number(n) if n.abs() < SECONDS_BELOW => Some(NextBeat::In(whole(n))),
-        Scalar::Number(n) => Some(NextBeat::At(from_millis(n))),
-        Scalar::Text(text) => WallTime::parse_rfc3339(&text).map(NextBeat::At),
-        Scalar::Null | Scalar::Bool(_) | Scalar::Compound => None,
-    })
+    let number = |n: f64| {
+        Some(if n.abs() < SECONDS_BELOW {
+            NextBeat::In(whole(n))
+        } else {
+            NextBeat::At(from_millis(n))
+        })
+    };
+    scalar(d, number, |text| WallTime::parse_rfc3339(text).map(NextBeat::At))
 }
 
 /// When a peer expects the next beat.
@@ -97,20 +140,13 @@ pub enum NextBeat {
 
 /// A whole, non-negative number, also when it came as text or with a fraction.
 pub(super) fn count<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
-    Ok(match Scalar::deserialize(d)? {
-        Scalar::Number(n) if n >= 0.0 => Some(whole(n)),
-        Scalar::Text(text) => text.trim().parse().ok(),
-        Scalar::Number(_) | Scalar::Null | Scalar::Bool(_) | Scalar::Compound => None,
-    })
+    scalar(d, |n| (n >= 0.0).then(|| whole(n)), |text| text.trim().parse().ok())
 }
 
 /// Any finite number, also when it came as text.
 pub(super) fn number<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
-    Ok(match Scalar::deserialize(d)? {
-        Scalar::Number(n) if n.is_finite() => Some(n),
-        Scalar::Text(text) => text.trim().parse().ok().filter(|n: &f64| n.is_finite()),
-        Scalar::Number(_) | Scalar::Null | Scalar::Bool(_) | Scalar::Compound => None,
-    })
+    let finite = |n: f64| n.is_finite().then_some(n);
+    scalar(d, finite, |text| text.trim().parse().ok().and_then(finite))
 }
 
 /// A lifetime: seconds by the rule, but one existing peer sends milliseconds. Nothing of ours lives

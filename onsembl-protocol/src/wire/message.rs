@@ -34,13 +34,22 @@ pub trait MessageSet: Sized {
 
 /// What can be read as the payload of an envelope: a set, or a view of one that borrows.
 pub(super) trait ReadPayload<'de>: Sized {
-    /// Reads the payload of a message of this `type`.
-    fn read<D: Deserializer<'de>>(kind: &str, payload: D) -> Result<Self, D::Error>;
+    /// Reads the payload of a message of this `type` into `message`.
+    fn read<D: Deserializer<'de>>(
+        kind: &str,
+        payload: D,
+        message: &mut Option<Self>,
+    ) -> Result<(), D::Error>;
 }
 
 impl<'de, M: MessageSet> ReadPayload<'de> for M {
-    fn read<D: Deserializer<'de>>(kind: &str, payload: D) -> Result<Self, D::Error> {
-        M::read_payload(kind, payload)
+    fn read<D: Deserializer<'de>>(
+        kind: &str,
+        payload: D,
+        message: &mut Option<Self>,
+    ) -> Result<(), D::Error> {
+        *message = Some(M::read_payload(kind, payload)?);
+        Ok(())
     }
 }
 
@@ -72,7 +81,7 @@ macro_rules! message_set {
             ) -> Result<Self, D::Error> {
                 match kind {
                     $($kind $(| $synonym)* => {
-                        <$payload>::deserialize(payload).map(Self::$variant)
+                        Ok(Self::$variant(<$payload>::deserialize(payload)?))
                     })*
                     kind => {
                         IgnoredAny::deserialize(payload)?;

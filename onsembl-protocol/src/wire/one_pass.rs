@@ -7,16 +7,15 @@
 use super::bounds::{Bounded, within};
 use super::envelope::Envelope;
 use super::message::ReadPayload;
-use super::text::Text;
 use super::{lenient, scan};
 use crate::limits::Limits;
 use crate::time::WallTime;
 use core::fmt;
-use core::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 /// The message, if it is within its bounds and nothing about it is unusual.
+#[inline]
 pub(super) fn read<'de, I, M>(text: &'de str, limits: &Limits) -> Option<Envelope<M, I>>
 where
     I: Deserialize<'de> + AsRef<str>,
@@ -25,13 +24,26 @@ where
     if text.len() > limits.message_bytes || scan::deeper_than(text, limits.depth) {
         return None;
     }
-    let OnePass::<M, I>(envelope) = serde_json::from_str(text).ok()?;
-    envelope.message.check(limits).ok()?;
-    within("id", envelope.id.as_ref().map(AsRef::as_ref), limits.name_bytes).ok()?;
-    Some(envelope)
+    let mut found: Found<'_, M, I> = Found { kind: None, id: None, timestamp: None, message: None };
+    let mut json = serde_json::Deserializer::from_str(text);
+    json.deserialize_map(EnvelopeVisitor(&mut found)).ok()?;
+    json.end().ok()?;
+    // Looked at where they lie, and moved once.
+    found.message.as_ref()?.check(limits).ok()?;
+    let id = found.id.as_ref().and_then(Option::as_ref);
+    within("id", id.map(AsRef::as_ref), limits.name_bytes).ok()?;
+    let Found { id, timestamp, message, .. } = found;
+    Some(Envelope { id: id.flatten(), timestamp: timestamp.flatten(), message: message? })
 }
 
-struct OnePass<M, I>(Envelope<M, I>);
+/// What was found of an envelope. It is filled in place: handed up from reader to reader, a message
+/// would be copied by each of them.
+struct Found<'de, M, I> {
+    kind: Option<&'de str>,
+    id: Option<Option<I>>,
+    timestamp: Option<Option<WallTime>>,
+    message: Option<M>,
+}
 
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "lowercase")]
@@ -44,32 +56,28 @@ enum Field {
     Other,
 }
 
-impl<'de, I: Deserialize<'de>, M: ReadPayload<'de>> Deserialize<'de> for OnePass<M, I> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_map(EnvelopeVisitor(PhantomData)).map(Self)
-    }
-}
+struct EnvelopeVisitor<'f, 'de, M, I>(&'f mut Found<'de, M, I>);
 
-struct EnvelopeVisitor<M, I>(PhantomData<(M, I)>);
-
-impl<'de, I: Deserialize<'de>, M: ReadPayload<'de>> Visitor<'de> for EnvelopeVisitor<M, I> {
-    type Value = Envelope<M, I>;
+impl<'de, I: Deserialize<'de>, M: ReadPayload<'de>> Visitor<'de>
+    for EnvelopeVisitor<'_, 'de, M, I>
+{
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an envelope")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<M, I>, A::Error> {
-        let (mut kind, mut id, mut timestamp, mut message) = (None, None, None, None);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self(found) = self;
         while let Some(field) = map.next_key()? {
-            match (field, &kind) {
-                (Field::Type, None) => kind = Some(map.next_value::<Text<'de>>()?),
-                (Field::Id, _) if id.is_none() => id = Some(map.next_value()?),
-                (Field::Timestamp, _) if timestamp.is_none() => {
-                    timestamp = Some(map.next_value::<Time>()?);
+            match (field, found.kind) {
+                (Field::Type, None) => found.kind = Some(map.next_value()?),
+                (Field::Id, _) if found.id.is_none() => found.id = Some(map.next_value()?),
+                (Field::Timestamp, _) if found.timestamp.is_none() => {
+                    found.timestamp = Some(map.next_value::<Time>()?.0);
                 }
-                (Field::Payload, Some(kind)) if message.is_none() => {
-                    message = Some(map.next_value_seed(Payload(kind, PhantomData))?);
+                (Field::Payload, Some(kind)) if found.message.is_none() => {
+                    map.next_value_seed(Payload { kind, message: &mut found.message })?;
                 }
                 (Field::Type | Field::Id | Field::Timestamp | Field::Payload, _) => {
                     return Err(A::Error::custom("twice, or a payload of what is not known yet"));
@@ -77,11 +85,7 @@ impl<'de, I: Deserialize<'de>, M: ReadPayload<'de>> Visitor<'de> for EnvelopeVis
                 (Field::Other, _) => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(Envelope {
-            id: id.flatten(),
-            timestamp: timestamp.and_then(|time| time.0),
-            message: message.ok_or_else(|| A::Error::missing_field("payload"))?,
-        })
+        Ok(())
     }
 }
 
@@ -90,21 +94,24 @@ impl<'de, I: Deserialize<'de>, M: ReadPayload<'de>> Visitor<'de> for EnvelopeVis
 struct Time(#[serde(deserialize_with = "lenient::time")] Option<WallTime>);
 
 /// Reads a payload of this type. `null` is left to the careful way: it means an empty payload.
-struct Payload<'k, M>(&'k str, PhantomData<M>);
+struct Payload<'f, M> {
+    kind: &'f str,
+    message: &'f mut Option<M>,
+}
 
 impl<'de, M: ReadPayload<'de>> DeserializeSeed<'de> for Payload<'_, M> {
-    type Value = M;
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<M, D::Error> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
         d.deserialize_option(self)
     }
 }
 
 impl<'de, M: ReadPayload<'de>> Visitor<'de> for Payload<'_, M> {
-    type Value = M;
+    type Value = ();
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a payload")
     }
-    fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<M, D::Error> {
-        M::read(self.0, d)
+    fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        M::read(self.kind, d, self.message)
     }
 }

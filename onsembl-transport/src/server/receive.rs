@@ -69,7 +69,7 @@ impl<A> Shard<A> {
         match wire::decode_in_place(&text, &self.limits) {
             Ok(envelope) => {
                 if matches!(entry.stage, Stage::Greeting { .. }) {
-                    if let AgentFrame::Other(AgentToServer::Connect(hello)) = envelope.message {
+                    if let AgentToServer::Connect(hello) = envelope.message.into_owned() {
                         entry.hello = envelope.id.map(MessageId::new);
                         self.on_hello(link, hello);
                     } else {
@@ -87,7 +87,7 @@ impl<A> Shard<A> {
                         AgentFrame::Other(message) => {
                             let frame = FrameNote::message(&message, bytes);
                             let id = envelope.id.map(MessageId::new);
-                            self.on_message(link, id, message, frame);
+                            self.on_message(link, id, *message, frame);
                         }
                     }
                 }
