@@ -13,6 +13,8 @@ fn run<W: Witness>(scenario: &Scenario, witness: W) -> (Outcome, W) {
     (outcome, world.into_witness().0)
 }
 
+const SECOND: u64 = 1_000_000_000;
+
 #[derive(Default)]
 struct Count {
     facts: u64,
@@ -80,6 +82,22 @@ fn a_wake_up_that_comes_a_day_late_is_noticed() {
     assert!(matches!(outcome.failure, Some(Failure::NotBack { agent: 0, .. })), "{outcome:?}");
     let awake = Scenario { planted: None, ..scenario };
     assert_eq!(run(&awake, ()).0.failure, None);
+}
+
+fn with_faults(scenario: Scenario, faults: &[(u64, FaultKind, u64)]) -> Scenario {
+    let planned = faults.iter().map(|&(at, kind, lasts)| Planned {
+        at: at * SECOND,
+        fault: Fault { kind, agent: 0, lasts: lasts * SECOND, code: 0 },
+    });
+    Scenario { faults: Faults::These(planned.collect()), ..scenario }
+}
+
+#[test]
+fn a_host_that_is_suspended_twice_at_once_slept_for_all_of_it() {
+    let twice = [(100, FaultKind::Suspend, 500), (150, FaultKind::Suspend, 10)];
+    assert_eq!(watch::run(&with_faults(Scenario::quiet(1), &twice)).1, None);
+    let longer = [(100, FaultKind::Suspend, 100), (150, FaultKind::Suspend, 500)];
+    assert_eq!(watch::run(&with_faults(Scenario::quiet(1), &longer)).1, None);
 }
 
 #[test]
