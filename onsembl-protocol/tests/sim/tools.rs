@@ -101,6 +101,16 @@ fn a_host_that_is_suspended_twice_at_once_slept_for_all_of_it() {
 }
 
 #[test]
+fn a_program_may_send_before_the_machine_could_notice_a_sleep() {
+    let story = [(100, FaultKind::CutUnnoticed, 1), (101, FaultKind::Suspend, 500)];
+    for at in 601..640 {
+        let chatter = [(at, FaultKind::Chatter, 1)];
+        let story = [&story[..], &chatter].concat();
+        assert_eq!(watch::run(&with_faults(Scenario::quiet(1), &story)).1, None, "{at} s");
+    }
+}
+
+#[test]
 fn a_failing_world_shrinks_to_the_faults_it_needs() {
     let has = |scenario: &Scenario, kind| scenario.planned().iter().any(|p| p.fault.kind == kind);
     let fails = |scenario: &Scenario| {

@@ -168,7 +168,10 @@ impl Runner {
             self.wire() == Some(wire),
             Invariant::SpeaksOverCurrentWire,
             "frames over the current wire only",
-            || format!("{frame:?} over {wire:?}, current: {:?}", self.wire()),
+            || {
+                let (current, slept) = (self.wire(), self.step.slept);
+                format!("{frame:?} over {wire:?}, current: {current:?}, asleep before: {slept:?}")
+            },
         )?;
         if frame == Up::Pong && self.step.pong {
             self.step.pong = false;
@@ -210,6 +213,16 @@ impl Runner {
         s.unseen.happened(sequence, now);
         self.step.beat = false;
         Ok(())
+    }
+
+    /// The program sends a frame of its own, as far as the machine let it.
+    pub(super) fn forwards(&self, wire: Wire) -> Checked {
+        demand(
+            matches!(self.phase, Phase::InSession(current, _) if current == wire),
+            Invariant::SpeaksOverCurrentWire,
+            "the program's frames over the wire of the session only",
+            || format!("one over {wire:?}, current: {:?}, {:?}", self.wire(), self.shown),
+        )
     }
 
     pub(super) fn closes(
