@@ -111,6 +111,19 @@ fn a_program_may_send_before_the_machine_could_notice_a_sleep() {
 }
 
 #[test]
+fn who_has_a_session_is_awaited_after_a_restart_whatever_is_stored_of_its_presence() {
+    for seed in 0..40 {
+        let quiet = Scenario { seed, ..Scenario::quiet(1) };
+        let story = [
+            (60, FaultKind::StoreSlow, 100),
+            (70, FaultKind::AgentStop, 20),
+            (92 + seed % 20, FaultKind::ServerPowerLoss, 60),
+        ];
+        assert_eq!(watch::run(&with_faults(quiet, &story)).1, None, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_failing_world_shrinks_to_the_faults_it_needs() {
     let has = |scenario: &Scenario, kind| scenario.planned().iter().any(|p| p.fault.kind == kind);
     let fails = |scenario: &Scenario| {
