@@ -261,7 +261,12 @@ impl Runner {
                 let over = code == NO_ANSWER && now + rules.wobble >= since + rules.hello_timeout;
                 (over, self.windows.next(now, rules))
             }
-            Phase::InSession(..) if slept && silent => (true, self.windows.at_once(now, rules)),
+            Phase::InSession(..) if slept && silent => {
+                // What was heard in this step was heard too late.
+                self.step.pong = false;
+                self.ailment = None;
+                (true, self.windows.at_once(now, rules))
+            }
             Phase::InSession(_, s) => {
                 demand(silent, REASON, "a live link kept", || format!("code {code}"))?;
                 s.silence.called_dead(now, &self.host, rules)?;
