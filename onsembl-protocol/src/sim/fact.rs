@@ -70,6 +70,8 @@ pub enum Fact {
     AgentHeard(Process, Wire, Down),
     /// Its machine asked to send a frame.
     AgentSaid(Process, Wire, Up),
+    /// Its program sent a frame of its own over the wire of the session; the machine is not asked.
+    AgentForwarded(Process, Wire),
     /// Its machine asked to close a wire.
     AgentClosed(Process, Wire, Code),
     /// Its machine was told that a wire ended.

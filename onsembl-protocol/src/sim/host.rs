@@ -111,15 +111,14 @@ impl Host {
         self.suspends += 1;
     }
 
+    /// One of its suspends is over. The host is awake again when the last of them is.
     pub(super) fn resume(&mut self, world: u64) {
-        self.monotonic = self.monotonic(world);
-        self.since = world;
-        self.suspends = self.suspends.saturating_sub(1);
-        if self.suspends == 0 {
+        if self.suspends == 1 {
+            self.monotonic = self.monotonic(world);
+            self.since = world;
             self.asleep += world.saturating_sub(self.asleep_since);
-        } else {
-            self.asleep_since = world;
         }
+        self.suspends = self.suspends.saturating_sub(1);
     }
 
     pub(super) fn is_suspended(&self) -> bool {

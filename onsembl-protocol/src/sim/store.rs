@@ -184,6 +184,8 @@ impl<W: Witness> World<W> {
         }
         row.epoch += 1;
         row.process = Some(process);
+        // Who has a session is awaited after a restart, whatever was last stored of its presence.
+        row.offline = false;
         let epoch = row.epoch;
         self.say_world(&Fact::SessionCommitted(Agent(agent), epoch, Process(process)));
         epoch

@@ -134,7 +134,7 @@ impl<W: Witness> World<W> {
             K::AgentFault | K::Chatter => {
                 let Some(wire) = self.connected(agent) else { return false };
                 let process = self.wires[wire as usize].process;
-                let said = Fact::AgentSaid(fact::Process(process), self.wire_id(wire), Up::Other);
+                let said = Fact::AgentForwarded(fact::Process(process), self.wire_id(wire));
                 for _ in 0..if kind == K::Chatter { 20 } else { 1 } {
                     self.say_agent(process, &said);
                     let chatter = kind == K::Chatter;

@@ -212,6 +212,15 @@ fn speaks_over_current_wire() {
     let mut w = World::in_session();
     w.fact(Fact::AgentSaid(P, Wire(9), Up::Other));
     caught(I::SpeaksOverCurrentWire, &w);
+    let mut w = World::in_session();
+    w.fact(Fact::AgentForwarded(P, Wire(9)));
+    caught(I::SpeaksOverCurrentWire, &w);
+    // Before the hello is accepted the program has no say.
+    let mut w = World::new();
+    w.dial(W);
+    w.link_up();
+    w.fact(Fact::AgentForwarded(P, W));
+    caught(I::SpeaksOverCurrentWire, &w);
 }
 
 #[test]

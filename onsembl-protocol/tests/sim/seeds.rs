@@ -6,8 +6,10 @@
 #![allow(clippy::disallowed_methods, reason = "a run may last as long as told, in real time")]
 
 use crate::watch;
+use onsembl_protocol::sim::fact::{Fact, When, Witness};
+use onsembl_protocol::sim::model::Model;
 use onsembl_protocol::sim::{
-    AGENT_EDGES, Coverage, FaultKind, SERVER_EDGES, Scenario, Trace, World, shrink,
+    AGENT_EDGES, Coverage, FaultKind, SERVER_EDGES, Scenario, Trace, World, rules, shrink,
 };
 use std::time::{Duration, Instant};
 
@@ -61,17 +63,37 @@ fn command(seed: u64) -> String {
 fn one(seed: u64) {
     let scenario = Scenario::from_seed(seed);
     let (_, wrong) = watch::run(&scenario);
-    let Some((_, wrong)) = wrong else {
+    let Some((by, wrong)) = wrong else {
         eprintln!("{scenario}seed {seed}: nothing is wrong");
         return;
     };
-    let small = shrink(&scenario, |candidate| watch::run(candidate).1.is_some());
-    let mut world = World::new(&small, Trace::default());
+    // Another fault of a smaller world would be another story.
+    let small = shrink(&scenario, |candidate| {
+        watch::run(candidate).1.is_some_and(|(other, _)| other == by)
+    });
+    let story = Story { model: Model::new(rules(&small)), trace: Trace::default() };
+    let mut world = World::new(&small, story);
     let _the_story_is_wanted = world.run();
-    for line in &world.witness().lines {
+    for line in &world.witness().trace.lines {
         eprintln!("{line}");
     }
-    panic!("{wrong}\n{small}");
+    let in_small = watch::run(&small).1.map_or_else(String::new, |(_, wrong)| wrong);
+    panic!("{in_small}\n{small}before it was shrunk: {wrong}");
+}
+
+/// All that happened until the model saw something wrong.
+struct Story {
+    model: Model,
+    trace: Trace,
+}
+
+impl Witness for Story {
+    fn witness(&mut self, when: When, fact: &Fact) {
+        if self.model.violation().is_none() {
+            self.trace.witness(when, fact);
+            self.model.witness(when, fact);
+        }
+    }
 }
 
 fn rarest(coverage: &Coverage) -> [u64; 3] {

@@ -13,6 +13,8 @@ fn run<W: Witness>(scenario: &Scenario, witness: W) -> (Outcome, W) {
     (outcome, world.into_witness().0)
 }
 
+const SECOND: u64 = 1_000_000_000;
+
 #[derive(Default)]
 struct Count {
     facts: u64,
@@ -80,6 +82,59 @@ fn a_wake_up_that_comes_a_day_late_is_noticed() {
     assert!(matches!(outcome.failure, Some(Failure::NotBack { agent: 0, .. })), "{outcome:?}");
     let awake = Scenario { planted: None, ..scenario };
     assert_eq!(run(&awake, ()).0.failure, None);
+}
+
+fn with_faults(scenario: Scenario, faults: &[(u64, FaultKind, u64)]) -> Scenario {
+    let planned = faults.iter().map(|&(at, kind, lasts)| Planned {
+        at: at * SECOND,
+        fault: Fault { kind, agent: 0, lasts: lasts * SECOND, code: 0 },
+    });
+    Scenario { faults: Faults::These(planned.collect()), ..scenario }
+}
+
+#[test]
+fn a_host_that_is_suspended_twice_at_once_slept_for_all_of_it() {
+    // Together longer than the time-out, and neither is.
+    let twice = [(100, FaultKind::Suspend, 80), (150, FaultKind::Suspend, 80)];
+    assert_eq!(watch::run(&with_faults(Scenario::quiet(1), &twice)).1, None);
+    let one_in_the_other = [(100, FaultKind::Suspend, 120), (110, FaultKind::Suspend, 80)];
+    assert_eq!(watch::run(&with_faults(Scenario::quiet(1), &one_in_the_other)).1, None);
+}
+
+#[test]
+fn a_sleep_of_just_the_time_out_is_one_or_is_none() {
+    for more in 0..30 {
+        let scenario = Scenario { legacy_one_in: 1, ..Scenario::quiet(1) };
+        let timeout_after = scenario.server.timing.timeout_after().as_nanos() as u64;
+        let lasts = timeout_after + more * 1_000_000;
+        let fault = Fault { kind: FaultKind::Suspend, agent: 0, lasts, code: 0 };
+        let faults = Faults::These(vec![Planned { at: 100 * SECOND, fault }]);
+        let wrong = watch::run(&Scenario { faults, ..scenario }).1;
+        assert_eq!(wrong, None, "{more} ms more");
+    }
+}
+
+#[test]
+fn a_program_may_send_before_the_machine_could_notice_a_sleep() {
+    let story = [(100, FaultKind::CutUnnoticed, 1), (101, FaultKind::Suspend, 500)];
+    for at in 601..640 {
+        let chatter = [(at, FaultKind::Chatter, 1)];
+        let story = [&story[..], &chatter].concat();
+        assert_eq!(watch::run(&with_faults(Scenario::quiet(1), &story)).1, None, "{at} s");
+    }
+}
+
+#[test]
+fn who_has_a_session_is_awaited_after_a_restart_whatever_is_stored_of_its_presence() {
+    for seed in 0..200 {
+        let quiet = Scenario { seed, ..Scenario::quiet(1) };
+        let story = [
+            (60, FaultKind::StoreSlow, 100),
+            (70, FaultKind::AgentStop, 20),
+            (92 + seed % 6, FaultKind::ServerPowerLoss, 60),
+        ];
+        assert_eq!(watch::run(&with_faults(quiet, &story)).1, None, "seed {seed}");
+    }
 }
 
 #[test]

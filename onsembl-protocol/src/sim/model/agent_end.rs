@@ -168,7 +168,10 @@ impl Runner {
             self.wire() == Some(wire),
             Invariant::SpeaksOverCurrentWire,
             "frames over the current wire only",
-            || format!("{frame:?} over {wire:?}, current: {:?}", self.wire()),
+            || {
+                let (current, slept) = (self.wire(), self.step.slept);
+                format!("{frame:?} over {wire:?}, current: {current:?}, asleep before: {slept:?}")
+            },
         )?;
         if frame == Up::Pong && self.step.pong {
             self.step.pong = false;
@@ -212,6 +215,16 @@ impl Runner {
         Ok(())
     }
 
+    /// The program sends a frame of its own, as far as the machine let it.
+    pub(super) fn forwards(&self, wire: Wire) -> Checked {
+        demand(
+            matches!(self.phase, Phase::InSession(current, _) if current == wire),
+            Invariant::SpeaksOverCurrentWire,
+            "the program's frames over the wire of the session only",
+            || format!("one over {wire:?}, current: {:?}, {:?}", self.wire(), self.shown),
+        )
+    }
+
     pub(super) fn closes(
         &mut self,
         wire: Wire,
@@ -248,7 +261,12 @@ impl Runner {
                 let over = code == NO_ANSWER && now + rules.wobble >= since + rules.hello_timeout;
                 (over, self.windows.next(now, rules))
             }
-            Phase::InSession(..) if slept && silent => (true, self.windows.at_once(now, rules)),
+            Phase::InSession(..) if slept && silent => {
+                // What was heard in this step was heard too late.
+                self.step.pong = false;
+                self.ailment = None;
+                (true, self.windows.at_once(now, rules))
+            }
             Phase::InSession(_, s) => {
                 demand(silent, REASON, "a live link kept", || format!("code {code}"))?;
                 s.silence.called_dead(now, &self.host, rules)?;

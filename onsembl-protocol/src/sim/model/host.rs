@@ -44,8 +44,8 @@ impl Host {
         let (world, local) = self.away.take()?;
         let absence = Absence { from: local, to: when.local };
         let passed = when.world.saturating_sub(world);
-        // Drift over a long freeze is no sleep: a ten-thousandth of it is granted.
-        let drift = passed / 10_000;
+        // Drift over a long freeze is no sleep: clocks are wrong by up to 200 ppm.
+        let drift = passed / 5_000;
         self.slept += passed.saturating_sub(absence.length()).saturating_sub(drift);
         self.back = when.local;
         Some(absence)

@@ -269,6 +269,10 @@ impl Witness for Model {
             Fact::AgentSaid(p, wire, frame) => {
                 self.at_end(true, p, when, |r, rules, _| r.says(wire, frame, now, rules));
             }
+            // No step of the machine: a sleep that it could not notice yet is none to it.
+            Fact::AgentForwarded(p, wire) => {
+                self.at_end(false, p, when, |r, _, _| r.forwards(wire));
+            }
             Fact::AgentClosed(p, wire, code) => {
                 self.at_end(true, p, when, |r, rules, _| r.closes(wire, code, now, rules));
             }

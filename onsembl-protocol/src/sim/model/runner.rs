@@ -170,7 +170,13 @@ impl Runner {
                 deadline <= due.max(now + 1) + rules.wobble,
                 Invariant::DeadlineSoonEnough,
                 "a deadline not later than the next duty",
-                || format!("{deadline}, due {due}"),
+                || {
+                    let slept = self.step.slept;
+                    format!(
+                        "{deadline}, due {due}, at {now}, {:?}, asleep before: {slept:?} ns",
+                        self.shown
+                    )
+                },
             )?;
         }
         self.deadline = deadline;
@@ -185,7 +191,10 @@ impl Runner {
             step.close.is_none(),
             if step.stopped { Invariant::StopIsObeyed } else { Invariant::GivenUpIsClosed },
             "a wire that is given up closed in the same step",
-            || format!("{:?} left open", step.close),
+            || {
+                let (wire, slept) = (step.close, step.slept);
+                format!("{wire:?} left open while {:?}, asleep before: {slept:?} ns", self.shown)
+            },
         )?;
         demand(!step.hello, Invariant::HelloFirst, "the hello as soon as the wire is up", || {
             "none".into()

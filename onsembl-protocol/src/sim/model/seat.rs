@@ -187,7 +187,10 @@ impl Seat {
             recovered || self.installed || !was_in_session,
             Invariant::RestartIsHonest,
             "an agent that was in session to be awaited after a restart",
-            || format!("a fresh start after {:?}", self.shown.status),
+            || {
+                let Presence { status, epoch: shown, .. } = self.shown;
+                format!("a fresh start at epoch {epoch} after {status:?} under epoch {shown}")
+            },
         )?;
         let now = when.local;
         *self = Self {
@@ -309,7 +312,7 @@ impl Seat {
                 deadline <= due.max(now + 1) + rules.wobble,
                 Invariant::DeadlineSoonEnough,
                 "a deadline not later than the next duty",
-                || format!("{deadline}, due {due}"),
+                || format!("{deadline}, due {due}, at {now}, {:?}", self.shown.status),
             )?;
         }
         self.deadline = deadline;
@@ -328,7 +331,7 @@ impl Seat {
                 Invariant::GivenUpIsClosed
             },
             "every wire that is given up closed in the same step",
-            || format!("{:?} left open", step.close),
+            || format!("{:?} left open upon {:?}", step.close, step.came),
         )?;
         demand(
             step.ask.is_none(),
