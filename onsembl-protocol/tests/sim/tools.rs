@@ -84,6 +84,7 @@ fn a_wake_up_that_comes_a_day_late_is_noticed() {
     assert_eq!(run(&awake, ()).0.failure, None);
 }
 
+#[allow(clippy::needless_pass_by_value)]
 fn with_faults(scenario: Scenario, faults: &[(u64, FaultKind, u64)]) -> Scenario {
     let planned = faults.iter().map(|&(at, kind, lasts)| Planned {
         at: at * SECOND,

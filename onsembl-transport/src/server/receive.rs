@@ -85,7 +85,7 @@ impl<A> Shard<A> {
                             self.heard(link, ServerInbound::Pong, frame);
                         }
                         AgentFrame::Other(message) => {
-                            let frame = FrameNote::message(&message, bytes);
+                            let frame = FrameNote::message(&*message, bytes);
                             let id = envelope.id.map(MessageId::new);
                             self.on_message(link, id, *message, frame);
                         }
