@@ -66,7 +66,12 @@ fn every_mutant_still_applies() {
             let lines: Vec<&str> = source.lines().collect();
             let places = lines.windows(hunk.before.len()).filter(|w| *w == hunk.before).count();
             let file = hunk.file.display();
-            assert_eq!(places, 1, "{name} does not fit {file}; it expects\n{}", hunk.before.join("\n"));
+            assert_eq!(
+                places,
+                1,
+                "{name} does not fit {file}; it expects\n{}",
+                hunk.before.join("\n")
+            );
             assert!(hunk.changes, "{name} leaves {file} as it is");
             assert!(hunk.file.starts_with("onsembl-protocol/src"), "{name} changes {file}");
             assert!(!hunk.file.starts_with("onsembl-protocol/src/sim"), "{name} changes {file}");
@@ -80,7 +85,8 @@ fn every_mutant_names_the_defect_it_brings_back() {
     assert!(mutants.len() >= FEWEST, "only {} mutants", mutants.len());
     for (name, patch) in mutants {
         let head = patch.lines().next().unwrap_or_default();
-        let number = head.strip_prefix("Field defect ").and_then(|rest| rest.split([':', ',']).next());
+        let number =
+            head.strip_prefix("Field defect ").and_then(|rest| rest.split([':', ',']).next());
         assert!(
             number.is_some_and(|n| n.parse::<u8>().is_ok_and(|n| (1..=70).contains(&n))),
             "{name} begins with {head:?}, not with \"Field defect N: what it does\""
