@@ -134,7 +134,7 @@ fn beats(count: usize) -> Beats {
                     (*key, beat(n))
                 }));
                 supervisor.handle_batch(&batch, clock(n), |_, did| {
-                    black_box(&did);
+                    let _ = black_box(did);
                 });
             }
         });

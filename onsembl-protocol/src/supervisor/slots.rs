@@ -1,8 +1,8 @@
 //! Where the machines lie, and which key names which. Nothing here knows of time.
 //!
 //! Hot parts lie in blocks of [`FAN_OUT`] behind the generations of their slots, so that an event
-//! finds both on one page of memory most of the time: with a million machines an event waits more
-//! for the address of a page than for the page. Cold parts lie in a column of their own.
+//! finds both on one page of memory most of the time and its address is looked up once. Cold parts
+//! lie in a column of their own.
 
 use super::minima::FAN_OUT;
 use alloc::vec::Vec;
