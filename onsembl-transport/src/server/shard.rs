@@ -47,6 +47,8 @@ pub struct Shard<A> {
     pub(super) clock: SystemClock,
     pub(super) counters: Counters,
     pub(super) supervisor: Supervisor<ServerConnection>,
+    /// What the store said last.
+    store_trouble: Option<StoreTrouble>,
     pub(super) links: BTreeMap<LinkId, LinkEntry<A>>,
     pub(super) greeting: BTreeMap<LinkId, Deadline>,
     pub(super) probes: BTreeSet<LinkId>,
@@ -73,6 +75,7 @@ impl<A> Shard<A> {
             clock: SystemClock::new(),
             counters,
             supervisor: Supervisor::new(config),
+            store_trouble: None,
             links: BTreeMap::new(),
             greeting: BTreeMap::new(),
             probes: BTreeSet::new(),
@@ -142,13 +145,24 @@ impl<A> Shard<A> {
             ServerConnection::recovered(*self.supervisor.rules(), version, epoch, self.clock.now());
         let key = self.supervisor.insert(machine);
         self.perform(key, step.actions);
+        self.tell_store_trouble(key);
         key
     }
 
     /// Puts a machine in for an agent that has none.
     pub fn insert(&mut self, version: PresenceVersion, epoch: Epoch) -> Key {
-        let now = self.clock.now();
-        self.supervisor.insert(ServerConnection::new(*self.supervisor.rules(), version, epoch, now))
+        let machine =
+            ServerConnection::new(*self.supervisor.rules(), version, epoch, self.clock.now());
+        let key = self.supervisor.insert(machine);
+        self.tell_store_trouble(key);
+        key
+    }
+
+    /// A machine that is put in while the store is in trouble was not there when the store said so.
+    fn tell_store_trouble(&mut self, key: Key) {
+        if self.store_trouble.is_some() {
+            self.feed(key, ServerEvent::Store(self.store_trouble));
+        }
     }
 
     /// The hello that came over `link` is of the agent behind `key`.
@@ -207,6 +221,7 @@ impl<A> Shard<A> {
 
     /// The store says why it does not record, or that it does again.
     pub fn store_health(&mut self, trouble: Option<StoreTrouble>) {
+        self.store_trouble = trouble;
         let now = self.clock.now();
         let mut moved = Vec::new();
         self.supervisor.handle_all(ServerEvent::Store(trouble), now, |key, actions| {
