@@ -23,7 +23,7 @@ use slots::Slots;
 
 /// Events of a batch whose machines are read in one go: more than a processor can have on the way
 /// from memory, few enough that all of it is still near when its turn comes.
-const READ_AHEAD: usize = 16;
+const READ_AHEAD: usize = 32;
 
 /// What one sweep did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl<M: Machine> Supervisor<M> {
     /// would return.
     ///
     /// With more machines than the caches of the processor hold this is faster than one by one: the
-    /// machines of the next 16 events are read together, so their ways from memory overlap.
+    /// machines of the next 32 events are read together, so their ways from memory overlap.
     pub fn handle_batch(
         &mut self,
         events: &[(Key, M::Event)],
