@@ -42,7 +42,13 @@ fn beats_records_sweeps_and_time_outs_of_a_fleet_allocate_nothing() {
     let keys: Vec<Key> = (0..5_000).map(|_| join(&mut fleet)).collect();
     assert!(counted.change().allocations > 0, "the count counts");
 
+    let frame = ServerInbound::Other;
+    let batch: Vec<_> = keys.iter().map(|key| (*key, ServerEvent::Received(LINK, frame))).collect();
+
     let counted = Region::new(ALLOCATOR);
+    let mut known = 0;
+    fleet.handle_batch(&batch, at(0), |_, did| known += usize::from(did.is_some()));
+    assert_eq!(known, batch.len());
     for n in 1..=100_000u64 {
         let (key, now) = (keys[(n * 7_919 % 5_000) as usize], at(n / 4));
         let sequence = Some(BeatSequence(n));

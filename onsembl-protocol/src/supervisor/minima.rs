@@ -8,6 +8,7 @@
 
 use crate::time::{Deadline, Timestamp};
 use alloc::vec::Vec;
+use core::hint::black_box;
 use core::ops::Range;
 
 /// Slots of a block, and nodes of a group: a group of times fills two cache lines.
@@ -61,6 +62,12 @@ impl Minima {
                 Some(_) | None => return,
             }
         }
+    }
+
+    /// Reads what [`lower`](Self::lower) will read of `slot`, and forgets it.
+    #[inline]
+    pub(super) fn read_ahead(&self, slot: usize) {
+        let _ = black_box(self.levels.first().and_then(|row| row.get(slot / FAN_OUT)).copied());
     }
 
     /// The earliest deadline in `block` is exactly this one.

@@ -54,6 +54,8 @@ pub struct Shard<A> {
     pub(super) counters: Counters,
     pub(super) supervisor: Supervisor<ServerConnection>,
     pub(super) recorder: Recorder,
+    /// What the store said last.
+    store_trouble: Option<StoreTrouble>,
     pub(super) links: BTreeMap<LinkId, LinkEntry<A>>,
     pub(super) greeting: BTreeMap<LinkId, Deadline>,
     pub(super) probes: BTreeSet<LinkId>,
@@ -81,6 +83,7 @@ impl<A> Shard<A> {
             counters,
             supervisor: Supervisor::new(config),
             recorder: Recorder::new(RECORDING, config),
+            store_trouble: None,
             links: BTreeMap::new(),
             greeting: BTreeMap::new(),
             probes: BTreeSet::new(),
@@ -160,6 +163,7 @@ impl<A> Shard<A> {
         let origin = ServerOrigin::Recovered { version, epoch };
         self.recorder.began(key, origin, now, &step.actions, step.deadline, None);
         self.perform(key, step.actions);
+        self.tell_store_trouble(key);
         key
     }
 
@@ -176,7 +180,15 @@ impl<A> Shard<A> {
         let key = self.supervisor.insert(machine);
         let origin = ServerOrigin::New { version, epoch };
         self.recorder.began(key, origin, now, &Actions::none(), deadline, history);
+        self.tell_store_trouble(key);
         key
+    }
+
+    /// A machine that is put in while the store is in trouble was not there when the store said so.
+    fn tell_store_trouble(&mut self, key: Key) {
+        if self.store_trouble.is_some() {
+            self.feed(key, ServerEvent::Store(self.store_trouble));
+        }
     }
 
     /// The hello that came over `link` is of the agent behind `key`.
@@ -235,6 +247,7 @@ impl<A> Shard<A> {
 
     /// The store says why it does not record, or that it does again.
     pub fn store_health(&mut self, trouble: Option<StoreTrouble>) {
+        self.store_trouble = trouble;
         // One by one, because each machine's inputs are recorded, also those that change nothing yet.
         let keys: Vec<Key> = self.supervisor.keys().collect();
         for key in keys {

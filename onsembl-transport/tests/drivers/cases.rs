@@ -6,7 +6,7 @@ use super::server::{Order, Server};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::CommandId;
 use onsembl_protocol::liveness::Impairment;
-use onsembl_protocol::session::{AgentCause, DialFailure, ServerConfig};
+use onsembl_protocol::session::{AgentCause, DialFailure, ServerConfig, StoreTrouble};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{CommandAck, CommandAckStatus};
 use onsembl_transport::agent::AgentNotice;
@@ -178,6 +178,24 @@ async fn a_store_that_hangs_is_named_on_both_sides_and_cuts_nobody() {
     assert_eq!(after.because.to_string(), "session opened");
     assert_eq!(agent.count(|n| matches!(n, AgentNotice::Impaired(None))), 1);
     assert_eq!(agent.story(from), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_while_the_store_is_in_trouble_is_told_its_name() {
+    let server = Server::start(ServerConfig::DEFAULT);
+    server.order(Order::Record(false));
+    server.order(Order::Store(Some(StoreTrouble::Full)));
+    sleep(secs(1)).await;
+    let _agent = Agent::start(server.dialer.clone(), "i-1");
+    sleep(secs(60)).await;
+    let because = server.presences().last().unwrap().1.because.to_string();
+    assert!(because.starts_with("heartbeats received but not recorded: disk full"), "{because}");
+
+    // A trouble that is over is nobody's.
+    server.order(Order::Store(None));
+    sleep(secs(1)).await;
+    let because = server.presences().last().unwrap().1.because.to_string();
+    assert!(because.contains("database slow"), "{because}");
 }
 
 #[tokio::test(start_paused = true)]

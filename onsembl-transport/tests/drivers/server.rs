@@ -4,7 +4,7 @@ use onsembl_protocol::id::{
     AgentId, BeatSequence, Epoch, InstanceId, LinkId, PresenceVersion, ServerInstanceId, SessionId,
 };
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::session::{Claimant, Presence, ServerConfig};
+use onsembl_protocol::session::{Claimant, Presence, ServerConfig, StoreTrouble};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::wire::payload::Feature;
 use onsembl_transport::counters::Counters;
@@ -42,6 +42,8 @@ pub(crate) enum Order {
     Admit(bool),
     /// Beats are recorded at once, or not at all.
     Record(bool),
+    /// The store says this of itself.
+    Store(Option<StoreTrouble>),
 }
 
 pub(crate) struct Server {
@@ -204,6 +206,7 @@ impl Owner {
                 self.admit();
             }
             Order::Record(records) => self.records = records,
+            Order::Store(trouble) => self.shard.store_health(trouble),
         }
     }
 

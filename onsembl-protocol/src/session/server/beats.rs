@@ -1,8 +1,7 @@
 //! What frames, records and time do to a live session.
 
 use super::super::server_types::{PresenceCause, ServerAction, ServerInbound};
-use super::session::Session;
-use super::state::State;
+use super::state::{Joining, State};
 use super::turn::Turn;
 use crate::close::CloseCause;
 use crate::id::{BeatSequence, Epoch, LinkId};
@@ -60,49 +59,60 @@ impl Turn<'_> {
 
     pub(super) fn wake(&mut self) {
         let at = self.at();
-        match self.hot.state {
+        match &mut self.hot.state {
             State::Joining(joining, away) if joining.give_up_at <= at => {
+                let away = *away;
                 self.did.push(ServerAction::Close(joining.link, CloseCause::TryLater));
                 self.end_joining(away, PresenceCause::NotAdmitted(CloseCause::TryLater));
             }
             State::Away(away) if away.until <= at => {
                 self.go(PresenceCause::ResumeWindowOver(self.config.resume_window));
             }
-            State::Live(session) => match self.cold.challenger_of(&session) {
-                Some(challenger) if challenger.give_up_at <= at => {
+            State::Live(session) => {
+                if let Some(challenger) = self.cold.challenger_of(session)
+                    && challenger.give_up_at <= at
+                {
                     self.did.push(ServerAction::Close(challenger.link, CloseCause::TryLater));
-                    self.challenge(session, None);
+                    self.cold.set_challenger(session, None);
                 }
-                Some(_) | None => self.wake_session(session),
-            },
+                // Also then: a look that is put off to the next wake-up adds up two latenesses,
+                // and may be taken for an absence.
+                self.wake_session();
+            }
             State::New | State::Joining(..) | State::Away(_) | State::Gone => {}
         }
     }
 
-    fn wake_session(&mut self, mut session: Session) {
-        let (timing, at) = (self.timing(), self.at());
-        if let Some(late) = session.look(timing, at, self.hot.seen_at, &self.cold.notes) {
+    fn wake_session(&mut self) {
+        let (timing, at, seen_at) = (self.timing(), self.at(), self.hot.seen_at);
+        let State::Live(session) = &mut self.hot.state else { return };
+        let notes = &mut self.cold.notes;
+        if let Some(late) = session.look(timing, at, seen_at, notes) {
             self.did.push(ServerAction::Overslept(late));
         }
         self.looked = true;
         let changed = session.on_wake(timing, at);
         if changed == Some(Liveness::TimedOut) {
-            self.did.push(ServerAction::Close(session.link, CloseCause::Silent));
-            let away = self.away(true);
-            self.hot.state = match self.cold.challenger_of(&session) {
-                Some(challenger) => State::Joining(challenger, Some(away)),
-                None => State::Away(away),
-            };
-            return self.publish(PresenceCause::Silence(timing.timeout_after()));
+            let (link, challenger) = (session.link, self.cold.challenger_of(session));
+            return self.time_out(link, challenger);
         }
         if session.beat_is_due(at) {
-            self.did.push(session.beat(timing, at, &mut self.cold.notes, self.cold.store));
+            self.did.push(session.beat(timing, at, notes, self.cold.store));
         }
-        self.hot.state = State::Live(session);
         if changed == Some(Liveness::Stale) {
             self.publish(PresenceCause::Silence(timing.stale_after()));
         } else {
             self.review();
         }
+    }
+
+    fn time_out(&mut self, link: LinkId, challenger: Option<Joining>) {
+        self.did.push(ServerAction::Close(link, CloseCause::Silent));
+        let away = self.away(true);
+        self.hot.state = match challenger {
+            Some(challenger) => State::Joining(challenger, Some(away)),
+            None => State::Away(away),
+        };
+        self.publish(PresenceCause::Silence(self.timing().timeout_after()));
     }
 }

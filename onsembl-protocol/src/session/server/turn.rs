@@ -9,7 +9,7 @@ use super::state::{Away, Joining, ServerCold, ServerHot, State};
 use crate::id::LinkId;
 use crate::liveness::{HeartbeatTiming, Impairment, overslept};
 use crate::step::Actions;
-use crate::time::{Deadline, Now, Timestamp};
+use crate::time::{Deadline, Now, Timestamp, WallTime};
 use core::time::Duration;
 
 /// The parts of a machine while it takes an event.
@@ -18,7 +18,9 @@ pub(super) struct Turn<'a> {
     pub(super) hot: &'a mut ServerHot,
     pub(super) cold: &'a mut ServerCold,
     /// The moment, not before the event that came before.
-    pub(super) now: Now,
+    pub(super) at: Timestamp,
+    /// What the wall said then.
+    pub(super) wall: WallTime,
     /// Whether this event was a look at the link of the session.
     pub(super) looked: bool,
     pub(super) did: &'a mut Actions<ServerAction>,
@@ -35,8 +37,7 @@ pub(crate) fn handle(
     did: &mut Actions<ServerAction>,
 ) -> Deadline {
     let at = now.monotonic.max(hot.seen_at);
-    let now = Now { monotonic: at, ..now };
-    let mut turn = Turn { config, hot, cold, now, looked: false, did };
+    let mut turn = Turn { config, hot, cold, at, wall: now.wall, looked: false, did };
     turn.forgive_absence();
     turn.take(event);
     turn.settle();
@@ -75,7 +76,8 @@ pub(super) fn await_return(
     now: Now,
     did: &mut Actions<ServerAction>,
 ) {
-    let mut turn = Turn { config, hot, cold, now, looked: false, did };
+    let (at, wall) = (now.monotonic, now.wall);
+    let mut turn = Turn { config, hot, cold, at, wall, looked: false, did };
     turn.hot.state = State::Away(turn.away(false));
     turn.publish(cause);
 }
@@ -101,7 +103,7 @@ impl Turn<'_> {
     }
 
     pub(super) const fn at(&self) -> Timestamp {
-        self.now.monotonic
+        self.at
     }
 
     pub(super) const fn timing(&self) -> HeartbeatTiming {
@@ -212,7 +214,7 @@ impl Turn<'_> {
         };
         let trouble = self.trouble(impairment);
         let old = &self.cold.published;
-        let since = if status == old.status { old.since } else { self.now.wall };
+        let since = if status == old.status { old.since } else { self.wall };
         let because = Because { cause, impairment, trouble };
         let version = old.version.next();
         self.cold.published = Presence { status, since, because, version, epoch: old.epoch };

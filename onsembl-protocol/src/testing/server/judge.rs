@@ -377,15 +377,18 @@ impl Judge {
     }
 
     fn wakes(&mut self, at: Timestamp, e: &mut Expected) {
-        match &mut self.life {
-            Life::Joining(Joining { link, by, .. }, _)
-            | Life::Session(_, Some(Joining { link, by, .. }))
-                if *by <= at =>
-            {
-                let link = *link;
+        match self.life {
+            Life::Joining(Joining { link, by, .. }, _) if by <= at => {
+                self.turned_away(link, at, e);
+            }
+            Life::Session(_, Some(Joining { link, by, .. })) if by <= at => {
                 self.turned_away(link, at, e);
             }
             Life::Away(away) if away.until <= at => self.goes(Invariant::ResumeWindowIsKept, e),
+            Life::Session(..) | Life::New | Life::Joining(..) | Life::Away(_) | Life::Gone => {}
+        }
+        // Also when a challenger is given up, the session is looked at.
+        match &mut self.life {
             Life::Session(s, _) => s.silence.woken(at),
             Life::New | Life::Joining(..) | Life::Away(_) | Life::Gone => {}
         }

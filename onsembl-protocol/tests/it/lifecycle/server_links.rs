@@ -5,7 +5,10 @@ use super::solo::{Server, agent_beat};
 use crate::support::{ms, secs};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::id::{Epoch, InstanceId, LinkId};
-use onsembl_protocol::session::{Claimant, Dialect, PresenceCause, ServerEvent, ServerInbound};
+use onsembl_protocol::session::{
+    Claimant, Dialect, PresenceCause, ServerAction, ServerEvent, ServerInbound,
+};
+use onsembl_protocol::time::Deadline;
 
 fn lost() -> CloseReason {
     CloseReason::broken(Breakage::Reset)
@@ -137,4 +140,32 @@ fn the_old_link_may_time_out_while_the_new_one_is_admitted() {
     assert_eq!(server.status(), "connecting");
     server.admit(2);
     assert_eq!(server.story(ms(1)).last().unwrap().1, "online");
+}
+
+#[test]
+fn the_end_of_a_challenger_takes_no_look_away_from_the_old_link() {
+    for joins in (60_000..62_000).step_by(50) {
+        let mut server = Server::in_session(Dialect::Extended);
+        server.admits = false;
+        let mut joined = false;
+        // Each wake-up is late, and none is so late that it is an absence.
+        while let Deadline::At(due) = server.deadline
+            && !server.closes().contains(&(LinkId(1), CloseCause::Silent))
+        {
+            let wakes = server.at.max(due.since_origin()) + ms(400);
+            if !joined && due.since_origin() >= ms(joins) {
+                server.at = server.at.max(ms(joins));
+                server.join(2, Dialect::Extended, Claimant::SameProcess);
+                joined = true;
+                continue;
+            }
+            server.at = wakes;
+            server.feed(ServerEvent::Wake);
+        }
+        let closes = [(LinkId(2), CloseCause::TryLater), (LinkId(1), CloseCause::Silent)];
+        assert_eq!(server.closes(), closes, "joined at {joins} ms");
+        assert_eq!(server.count(|a| matches!(a, ServerAction::Overslept(_))), 0, "{joins} ms");
+        assert!(server.at <= ms(90_400), "timed out at {:?}, joined at {joins} ms", server.at);
+        assert_eq!(server.status(), "timed-out");
+    }
 }

@@ -23,6 +23,7 @@ enum Operation {
     Insert { recovered: bool },
     Remove(Index),
     Event(Index, Event),
+    Batch(Vec<(Index, Event)>),
     EventAll(Event),
     Sweep { budget: usize },
     SweepAll { budget: usize },
@@ -87,6 +88,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => any::<bool>().prop_map(|recovered| Operation::Insert { recovered }),
         2 => any::<Index>().prop_map(Operation::Remove),
         30 => (any::<Index>(), event()).prop_map(|(i, e)| Operation::Event(i, e)),
+        4 => vec((any::<Index>(), event()), 0..40).prop_map(Operation::Batch),
         1 => (any::<Index>(), Just(Event::Evict)).prop_map(|(i, e)| Operation::Event(i, e)),
         1 => trouble().prop_map(|t| Operation::EventAll(Event::Store(t))),
         6 => (0usize..6).prop_map(|budget| Operation::Sweep { budget }),
@@ -185,6 +187,27 @@ impl Pair {
         Ok(())
     }
 
+    /// Every third event of a batch is behind one for a key that names nothing.
+    fn batch(&mut self, batch: &[(Index, Event)]) -> Outcome {
+        let now = self.now();
+        let (mut events, mut expected) = (Vec::new(), Vec::new());
+        for (n, (index, event)) in batch.iter().enumerate() {
+            if let Some(stale) = self.stale.last().filter(|_| n % 3 == 0) {
+                events.push((*stale, ServerEvent::Wake));
+                expected.push((*stale, None));
+            }
+            let of = index.index(self.naive.len());
+            let event = self.of(*event, of);
+            let alone = &mut self.naive[of];
+            events.push((alone.key, event));
+            expected.push((alone.key, Some(alone.handle(event, now))));
+        }
+        let mut did = Vec::new();
+        self.fleet.handle_batch(&events, now, |key, actions| did.push((key, actions.copied())));
+        prop_assert_eq!(did, expected);
+        Ok(())
+    }
+
     fn event_all(&mut self, trouble: Option<StoreTrouble>) -> Outcome {
         let (event, now) = (ServerEvent::Store(trouble), self.now());
         let mut said = Vec::new();
@@ -240,6 +263,7 @@ impl Pair {
             Operation::Event(index, event) if !self.naive.is_empty() => {
                 self.event(index.index(self.naive.len()), *event)?;
             }
+            Operation::Batch(batch) if !self.naive.is_empty() => self.batch(batch)?,
             Operation::EventAll(Event::Store(trouble)) => self.event_all(*trouble)?,
             Operation::Sweep { budget } => drop(self.sweep(*budget)?),
             Operation::SweepAll { budget } => while self.sweep(*budget)? {},
@@ -257,6 +281,7 @@ impl Pair {
             }
             Operation::Remove(_)
             | Operation::Event(..)
+            | Operation::Batch(_)
             | Operation::EventAll(_)
             | Operation::OfStaleKey(_) => {}
         }
