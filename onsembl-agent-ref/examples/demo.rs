@@ -14,6 +14,7 @@ use onsembl_server_ref::client::{Followed, RemoteCommand};
 use onsembl_server_ref::server::{BeatHop, BeatSeen, Server, ServerOptions};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::secret::Secret;
+use onsembl_transport::server::RECORDING;
 use onsembl_transport::tls::TlsRoots;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -45,6 +46,7 @@ async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
         data: folder.join("server"),
         agents: ServerConfig { timing, ..ServerConfig::DEFAULT },
         tls: None,
+        recording: RECORDING,
         observer: Some(seen_in),
     })
     .await?;

@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "an example that talks")]
 
 use onsembl_protocol::session::{AgentAction, AgentConfig, AgentConnection, AgentEvent};
-use onsembl_protocol::testing::agent::{Observation, Phase, Rules, WrapperUnderTest};
+use onsembl_protocol::testing::agent::{Observation, Rules, WrapperUnderTest};
 use onsembl_protocol::testing::{Invariant, Plan, Reaction, agent};
 use onsembl_protocol::time::{Deadline, Now};
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl Wrapper {
                 AgentAction::Close(link, cause) => did.push(Observation::Closed(link, cause)),
                 AgentAction::Report(report) => {
                     self.status_line = report.status.name();
-                    did.push(Observation::Shown(Phase::from(report.status)));
+                    did.push(Observation::Shown(report.status.kind()));
                 }
                 AgentAction::Impaired(_) | AgentAction::Overslept(_) => {}
             }

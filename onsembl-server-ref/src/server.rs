@@ -39,6 +39,8 @@ pub struct ServerOptions {
     pub agents: ServerConfig,
     /// Certificate chain and key, as PEM files, for `wss` and `https`.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Bytes in which the inputs of all connections are kept for `export`; none with zero.
+    pub recording: usize,
     /// Who wants to watch heartbeats. Not bounded: whoever asks to watch must read.
     pub observer: Option<mpsc::UnboundedSender<BeatSeen>>,
 }
@@ -123,6 +125,7 @@ impl Server {
             counters: counters.clone(),
             config: options.agents,
             instance: instance.clone(),
+            recording: options.recording,
             observer: options.observer,
         };
         let (hub_loop, hub) = Hub::open(parts).await?;

@@ -415,7 +415,8 @@ impl AgentConnection {
             State::Live(s) => s.beats.hurry(at),
             // The server asked for peace; the time asleep counts as waiting.
             State::Waiting(s) if s.at_servers_wish => {
-                s.dial_at = s.dial_at.saturating_sub(slept).max(soon(at));
+                let shortened = s.dial_at.saturating_sub(slept).max(soon(at));
+                s.dial_at = s.dial_at.min(shortened);
             }
             State::Waiting(s) => {
                 s.dial_at = s.dial_at.min(soon(at));

@@ -323,7 +323,21 @@ impl<W: Witness> World<W> {
         }
         self.queue.push(self.now, What::StartServer);
         for agent in 0..self.agents.len() as u32 {
+            self.end_older_copies(agent);
             self.queue.push(self.now + SECOND, What::StartAgent(agent));
+        }
+    }
+
+    /// Two legacy processes of one agent take over from each other for ever, because their closes
+    /// do not tell them that they are replaced; a person ends the one too many.
+    fn end_older_copies(&mut self, agent: u32) {
+        let host = &self.agents[agent as usize];
+        if !host.legacy {
+            return;
+        }
+        let copies = host.processes.clone();
+        for process in copies.into_iter().rev().skip(1) {
+            self.end_process(process, HowEnded::InOrder);
         }
     }
 

@@ -5,6 +5,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::ServerConfig;
+use onsembl_transport::server::RECORDING;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,10 @@ pub(super) struct Serve {
     /// How long the return of an agent is awaited before it is offline.
     #[arg(long, env = "ONSEMBL_RESUME_WINDOW", default_value = "5m", value_parser = humantime::parse_duration, value_name = "TIME")]
     resume_window: Duration,
+    /// Memory in which the inputs of all connections are kept for `export`; the oldest go first, and
+    /// none are kept with zero.
+    #[arg(long, env = "ONSEMBL_RECORDING", default_value_t = RECORDING, value_name = "BYTES")]
+    recording: usize,
     /// Certificate chain as a PEM file, for wss and https.
     #[arg(long, env = "ONSEMBL_TLS_CERT", requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -49,8 +54,14 @@ impl Serve {
         let agents =
             ServerConfig { timing, resume_window: self.resume_window, ..ServerConfig::DEFAULT };
         let tls = self.tls_cert.zip(self.tls_key);
-        let options =
-            ServerOptions { listen: self.listen, data: self.data, agents, tls, observer: None };
+        let options = ServerOptions {
+            listen: self.listen,
+            data: self.data,
+            agents,
+            tls,
+            recording: self.recording,
+            observer: None,
+        };
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let server = Server::start(options).await?;

@@ -137,6 +137,8 @@ pub struct HubParts {
     pub config: ServerConfig,
     /// This process.
     pub instance: ServerInstanceId,
+    /// Bytes for the recording of inputs; none with zero.
+    pub recording: usize,
     /// Who watches heartbeats.
     pub observer: Option<mpsc::UnboundedSender<BeatSeen>>,
 }
@@ -147,13 +149,15 @@ impl Hub {
     /// # Errors
     /// The database cannot be read.
     pub async fn open(parts: HubParts) -> Result<(Self, HubHandle), StoreError> {
-        let HubParts { store, receipts, boards, counters, config, instance, observer } = parts;
+        let HubParts { store, receipts, boards, counters, config, instance, recording, observer } =
+            parts;
         let rules = SessionRules {
             server_instance: instance,
             features: vec![Feature::Heartbeats, Feature::OutputBytes, Feature::CommandReports],
             output_window: Outbox::DEFAULT_WINDOW,
         };
-        let shard = Shard::new(rules, config, Limits::DEFAULT, counters.clone());
+        let shard =
+            Shard::new(rules, config, Limits::DEFAULT, counters.clone()).with_recording(recording);
         let (requests, inbox) = mpsc::channel(INBOX);
         let (done_in, done) = mpsc::unbounded_channel();
         let mut hub = Self {

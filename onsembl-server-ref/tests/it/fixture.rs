@@ -8,6 +8,7 @@ use onsembl_protocol::time::WallTime;
 use onsembl_server_ref::auth::TokenKind;
 use onsembl_server_ref::server::{Server, ServerOptions};
 use onsembl_server_ref::store::FILE_NAME;
+use onsembl_transport::server::RECORDING;
 use rusqlite::Connection;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -58,6 +59,7 @@ impl World {
             data: self.dir.path().to_owned(),
             agents: self.rules,
             tls: None,
+            recording: RECORDING,
             observer: None,
         };
         self.server = Some(Server::start(options).await.unwrap());

@@ -8,10 +8,12 @@ use super::super::invariant::{Invariant, Violation};
 use super::super::reaction::Reaction;
 use super::super::silence::Silence;
 use super::rules::{Rules, Window, Windows};
-use super::subject::{Observation, Phase};
+use super::subject::Observation;
 use crate::close::{CloseCause, CloseCode, CloseReason, ComeBack, Initiator};
 use crate::id::LinkId;
-use crate::session::{AgentEvent, AgentInbound, EchoBits, HelloRefusal, SessionTerms};
+use crate::session::{
+    AGENT_EDGES, AgentEvent, AgentInbound, AgentStatusKind, EchoBits, HelloRefusal, SessionTerms,
+};
 use crate::time::{Deadline, Now, Timestamp};
 use core::time::Duration;
 use std::format;
@@ -26,7 +28,7 @@ pub struct Judge {
     rules: Rules,
     bench: Bench,
     windows: Windows,
-    shown: Phase,
+    shown: AgentStatusKind,
     life: Life,
     held: Vec<LinkId>,
     newest: LinkId,
@@ -74,16 +76,16 @@ impl Expected {
 }
 
 impl Life {
-    const fn phase(&self) -> Phase {
+    const fn phase(&self) -> AgentStatusKind {
         match self {
-            Self::Idle => Phase::Idle,
-            Self::Dialling { .. } => Phase::Connecting,
-            Self::Joining { .. } => Phase::Joining,
-            Self::Session(s) if s.silence.is_stale() => Phase::Stale,
-            Self::Session(_) => Phase::Connected,
-            Self::Waiting { timed_out: true, .. } => Phase::TimedOut,
-            Self::Waiting { timed_out: false, .. } => Phase::Reconnecting,
-            Self::Closed => Phase::Closed,
+            Self::Idle => AgentStatusKind::Idle,
+            Self::Dialling { .. } => AgentStatusKind::Connecting,
+            Self::Joining { .. } => AgentStatusKind::Joining,
+            Self::Session(s) if s.silence.is_stale() => AgentStatusKind::Stale,
+            Self::Session(_) => AgentStatusKind::Connected,
+            Self::Waiting { timed_out: true, .. } => AgentStatusKind::TimedOut,
+            Self::Waiting { timed_out: false, .. } => AgentStatusKind::Reconnecting,
+            Self::Closed => AgentStatusKind::Closed,
         }
     }
 
@@ -103,7 +105,7 @@ impl Judge {
             rules,
             bench: Bench::default(),
             windows: Windows::new(rules),
-            shown: Phase::Idle,
+            shown: AgentStatusKind::Idle,
             life: Life::Idle,
             held: Vec::new(),
             newest: LinkId(0),
@@ -118,7 +120,7 @@ impl Judge {
     }
 
     /// Where the agent must be now.
-    pub const fn phase(&self) -> Phase {
+    pub const fn phase(&self) -> AgentStatusKind {
         self.life.phase()
     }
 
@@ -142,7 +144,7 @@ impl Judge {
         event: AgentEvent,
         now: Now,
         reaction: &Reaction<Observation>,
-        status: Option<Phase>,
+        status: Option<AgentStatusKind>,
     ) -> Result<(), Violation> {
         let mut bench = core::mem::take(&mut self.bench);
         let size = (reaction.actions.len(), reaction.deadline);
@@ -158,7 +160,7 @@ impl Judge {
         event: AgentEvent,
         call: &Call<'_>,
         seen: &[Observation],
-        status: Option<Phase>,
+        status: Option<AgentStatusKind>,
     ) -> Result<(), Violation> {
         self.silent_calls(event, call, seen)?;
         let mut expected = Expected { owed: Vec::new(), change: Invariant::NoChangeWithoutReason };
@@ -466,9 +468,9 @@ impl Judge {
             e.change = Invariant::ComesBack;
         }
         let Life::Session(s) = &mut self.life else { return Ok(()) };
-        if shows(Phase::Stale) && !s.silence.is_stale() {
+        if shows(AgentStatusKind::Stale) && !s.silence.is_stale() {
             s.silence.goes_stale(call)?;
-        } else if shows(Phase::TimedOut) {
+        } else if shows(AgentStatusKind::TimedOut) {
             s.silence.times_out(call)?;
             let owed = Owed::Close(s.link, Some(CloseCause::Silent));
             e.owe(owed, Invariant::OneLinkAtATime);
@@ -488,7 +490,7 @@ impl Judge {
         &mut self,
         call: &Call<'_>,
         seen: &[Observation],
-        status: Option<Phase>,
+        status: Option<AgentStatusKind>,
     ) -> Result<(), Violation> {
         let name = Invariant::OneReportPerStep;
         let mut reports = 0;
@@ -498,7 +500,7 @@ impl Judge {
             if reports > 1 {
                 call.blame(name, "at most one status a step", call.did())?;
             }
-            if !self.shown.leads_to(*phase) {
+            if !AGENT_EDGES.iter().any(|edge| edge.from == self.shown && edge.to == *phase) {
                 let edge = format!("from {} to {phase}", self.shown);
                 call.blame(name, "an edge of the published graph", edge)?;
             }

@@ -8,7 +8,7 @@ mod subject;
 pub use judge::Judge;
 pub use rules::Rules;
 pub use story::{Happening, Link, scripts};
-pub use subject::{AgentUnderTest, Observation, Phase, WrapperUnderTest};
+pub use subject::{AgentUnderTest, Observation, WrapperUnderTest};
 
 use super::drive::{Stage, tell};
 use super::invariant::Violation;
@@ -16,7 +16,7 @@ use super::plan::{Plan, Verdict, hunt};
 use super::reaction::{Log, Reaction};
 use super::script::Script;
 use crate::id::LinkId;
-use crate::session::{AgentEvent, AgentInbound, SessionTerms};
+use crate::session::{AgentEvent, AgentInbound, AgentStatusKind, SessionTerms};
 use crate::time::{Deadline, Now};
 use core::time::Duration;
 use std::vec::Vec;
@@ -127,16 +127,16 @@ impl<S: AgentSubject> AgentStage<S> {
         let phase = self.judge.phase();
         let Some(link) = self.link(Link::Current) else { return Ok(None) };
         match phase {
-            Phase::Connecting => {
+            AgentStatusKind::Connecting => {
                 let _ = self.feed(AgentEvent::LinkUp(link), now)?;
             }
-            Phase::Joining => {}
-            Phase::Idle
-            | Phase::Connected
-            | Phase::Stale
-            | Phase::TimedOut
-            | Phase::Reconnecting
-            | Phase::Closed => return Ok(None),
+            AgentStatusKind::Joining => {}
+            AgentStatusKind::Idle
+            | AgentStatusKind::Connected
+            | AgentStatusKind::Stale
+            | AgentStatusKind::TimedOut
+            | AgentStatusKind::Reconnecting
+            | AgentStatusKind::Closed => return Ok(None),
         }
         self.feed(AgentEvent::Received(link, AgentInbound::HelloAccepted(terms)), now).map(Some)
     }
@@ -171,12 +171,14 @@ impl<S: AgentSubject> Stage for AgentStage<S> {
         if let Happening::Joins(terms) = what {
             // In session already, or over: there is nothing to wait for.
             return match self.judge.phase() {
-                Phase::Connecting | Phase::Joining | Phase::TimedOut | Phase::Reconnecting => {
-                    self.joins(terms, now)
-                }
-                Phase::Idle | Phase::Connected | Phase::Stale | Phase::Closed => {
-                    Ok(Some(self.judge.deadline()))
-                }
+                AgentStatusKind::Connecting
+                | AgentStatusKind::Joining
+                | AgentStatusKind::TimedOut
+                | AgentStatusKind::Reconnecting => self.joins(terms, now),
+                AgentStatusKind::Idle
+                | AgentStatusKind::Connected
+                | AgentStatusKind::Stale
+                | AgentStatusKind::Closed => Ok(Some(self.judge.deadline())),
             };
         }
         match self.event(what) {

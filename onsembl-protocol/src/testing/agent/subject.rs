@@ -3,9 +3,10 @@
 use super::super::reaction::{Reaction, Subject};
 use crate::close::CloseCause;
 use crate::id::{BeatSequence, LinkId};
-use crate::session::{AgentAction, AgentConnection, AgentEvent, AgentStatus, EchoBits};
+use crate::session::{
+    AgentAction, AgentConnection, AgentEvent, AgentStatus, AgentStatusKind, EchoBits,
+};
 use crate::time::Now;
-use core::fmt;
 
 /// A machine with the events and actions of [`AgentConnection`].
 pub trait AgentUnderTest {
@@ -50,7 +51,7 @@ pub enum Observation {
     /// It closed this link, or gave up its dial.
     Closed(LinkId, CloseCause),
     /// It shows this status from now on.
-    Shown(Phase),
+    Shown(AgentStatusKind),
     /// It told people something else.
     Noted,
 }
@@ -64,84 +65,16 @@ impl From<AgentAction> for Observation {
             AgentAction::Probe(link) => Self::SentBeat(link, None),
             AgentAction::SendPong { link, echo } => Self::SentPong(link, echo),
             AgentAction::Close(link, cause) => Self::Closed(link, cause),
-            AgentAction::Report(report) => Self::Shown(report.status.into()),
+            AgentAction::Report(report) => Self::Shown(report.status.kind()),
             AgentAction::Impaired(_) | AgentAction::Overslept(_) => Self::Noted,
         }
-    }
-}
-
-/// The status of an agent without its details.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// Not started.
-    Idle,
-    /// A dial is under way.
-    Connecting,
-    /// The hello is not answered.
-    Joining,
-    /// In session.
-    Connected,
-    /// In session, but the server is silent.
-    Stale,
-    /// The silent link was given up; a dial is due.
-    TimedOut,
-    /// The link ended otherwise, or a dial failed; a dial is due.
-    Reconnecting,
-    /// Over for good.
-    Closed,
-}
-
-impl Phase {
-    /// Whether the published graph has the edge from this status to `to`.
-    pub const fn leads_to(self, to: Self) -> bool {
-        match self {
-            Self::Idle => matches!(to, Self::Connecting | Self::Closed),
-            Self::Connecting => matches!(to, Self::Joining | Self::Reconnecting | Self::Closed),
-            Self::Joining => matches!(to, Self::Connected | Self::Reconnecting | Self::Closed),
-            Self::Connected => matches!(to, Self::Stale | Self::Reconnecting | Self::Closed),
-            Self::Stale => {
-                matches!(to, Self::Connected | Self::TimedOut | Self::Reconnecting | Self::Closed)
-            }
-            Self::TimedOut | Self::Reconnecting => matches!(to, Self::Connecting | Self::Closed),
-            Self::Closed => false,
-        }
-    }
-}
-
-impl From<AgentStatus> for Phase {
-    fn from(status: AgentStatus) -> Self {
-        match status {
-            AgentStatus::Idle => Self::Idle,
-            AgentStatus::Connecting { .. } => Self::Connecting,
-            AgentStatus::Joining => Self::Joining,
-            AgentStatus::Connected { .. } => Self::Connected,
-            AgentStatus::Stale { .. } => Self::Stale,
-            AgentStatus::TimedOut { .. } => Self::TimedOut,
-            AgentStatus::Reconnecting { .. } => Self::Reconnecting,
-            AgentStatus::Closed => Self::Closed,
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Idle => "idle",
-            Self::Connecting => "connecting",
-            Self::Joining => "joining",
-            Self::Connected => "connected",
-            Self::Stale => "stale",
-            Self::TimedOut => "timed-out",
-            Self::Reconnecting => "reconnecting",
-            Self::Closed => "closed",
-        })
     }
 }
 
 /// A subject whose outputs a judge of agents understands.
 pub(super) trait AgentSubject: Subject<Event = AgentEvent> {
     fn observe(output: &Self::Output) -> Observation;
-    fn phase(&self) -> Option<Phase>;
+    fn phase(&self) -> Option<AgentStatusKind>;
 }
 
 pub(super) struct Machine<A>(pub(super) A);
@@ -160,8 +93,8 @@ impl<A: AgentUnderTest> AgentSubject for Machine<A> {
         (*output).into()
     }
 
-    fn phase(&self) -> Option<Phase> {
-        Some(self.0.status().into())
+    fn phase(&self) -> Option<AgentStatusKind> {
+        Some(self.0.status().kind())
     }
 }
 
@@ -181,7 +114,7 @@ impl<W: WrapperUnderTest> AgentSubject for Wrapper<W> {
         *output
     }
 
-    fn phase(&self) -> Option<Phase> {
+    fn phase(&self) -> Option<AgentStatusKind> {
         None
     }
 }

@@ -9,7 +9,8 @@ use super::super::silence::Silence;
 use crate::close::{CloseCause, CloseCode, CloseReason, Initiator};
 use crate::id::LinkId;
 use crate::session::{
-    Dialect, Presence, PresenceStatus, ServerAction, ServerConfig, ServerEvent, ServerInbound,
+    Dialect, PRESENCE_EDGES, Presence, PresenceStatus, ServerAction, ServerConfig, ServerEvent,
+    ServerInbound,
 };
 use crate::time::{Deadline, Now, Timestamp};
 use std::format;
@@ -458,8 +459,9 @@ impl Judge {
             if n > 0 {
                 call.blame(name, "at most one status a step", call.did())?;
             }
-            if !edge(before.status, next.status) {
-                let happened = format!("from {:?} to {:?}", before.status, next.status);
+            let edge = next.edge_from(&before);
+            if !PRESENCE_EDGES.contains(&edge) {
+                let happened = format!("{edge}");
                 call.blame(name, "an edge of the published graph", happened)?;
             }
             if next.version != before.version.next() {
@@ -599,19 +601,5 @@ const fn report(action: ServerAction) -> Option<Presence> {
         | ServerAction::Close(..)
         | ServerAction::Overslept(_)
         | ServerAction::Forget => None,
-    }
-}
-
-/// The published graph; a presence may also be published again with the same status.
-const fn edge(from: PresenceStatus, to: PresenceStatus) -> bool {
-    use PresenceStatus::{Connecting, Error, Offline, Online, Reconnecting, Stale, TimedOut};
-    match to {
-        Connecting => !matches!(from, Connecting),
-        Online => matches!(from, Connecting | Online | Stale | Error),
-        Stale => matches!(from, Online | Stale | Error),
-        Error => matches!(from, Online | Stale | Error),
-        TimedOut => matches!(from, Stale | Connecting),
-        Reconnecting => matches!(from, Online | Stale | Error | Connecting),
-        Offline => true,
     }
 }

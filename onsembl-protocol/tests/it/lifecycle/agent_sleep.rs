@@ -78,6 +78,19 @@ fn a_server_that_asked_for_peace_gets_it_also_when_the_host_sleeps() {
 }
 
 #[test]
+fn a_sleep_puts_off_no_attempt_that_was_due() {
+    let mut agent = Agent::new(4);
+    agent.feed(AgentEvent::Start);
+    let link = agent.link();
+    let busy = DialFailure::Busy { retry_after: Some(secs(1)) };
+    agent.feed(AgentEvent::DialFailed(link, busy));
+    agent.at += secs(60);
+    agent.asleep += secs(120);
+    agent.feed(AgentEvent::Wake);
+    assert_eq!(agent.status(), "connecting");
+}
+
+#[test]
 fn a_stop_right_after_sleep_is_one_report_and_closes_the_link() {
     for asleep in [secs(5), secs(8 * 3600)] {
         let mut agent = Agent::in_session(TERMS);
