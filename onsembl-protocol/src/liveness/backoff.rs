@@ -212,4 +212,29 @@ mod tests {
         let at = backoff.next_attempt_after(Timestamp::ORIGIN, Duration::from_secs(120));
         assert!(at.since_origin() >= Duration::from_secs(120));
     }
+
+    #[test]
+    fn attempts_are_counted_until_the_next_reset() {
+        let mut backoff = Backoff::new(BackoffPolicy::DEFAULT, 7);
+        assert_eq!(backoff.attempts(), 0);
+        let now = backoff.next_attempt(Timestamp::ORIGIN);
+        let _ = backoff.next_attempt(now);
+        assert_eq!(backoff.attempts(), 2);
+        backoff.reset();
+        assert_eq!(backoff.attempts(), 0);
+    }
+
+    #[test]
+    fn the_stream_of_a_seed_is_that_of_the_published_generator() {
+        // The first numbers of Vigna's reference implementation for the seed 1234567.
+        let mut random = SplitMix64(1_234_567);
+        let published = [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+            16_408_922_859_458_223_821,
+        ];
+        assert_eq!(published.map(|_| random.next()), published);
+    }
 }

@@ -190,4 +190,28 @@ mod tests {
         let patience = Duration::from_secs(30);
         assert_eq!(b.confirmation_due(BeatSequence(1), patience), Deadline::At(at(130_000)));
     }
+
+    #[test]
+    fn a_beat_ahead_of_the_schedule_does_not_move_it_and_one_behind_keeps_it() {
+        let interval = Duration::from_secs(30);
+        let next = |due, now| next_on_schedule(at(due), interval, at(now));
+        assert_eq!(next(10_000, 9_999), at(10_000));
+        assert_eq!(next(10_000, 10_000), at(40_000));
+        assert_eq!(next(10_000, 39_999), at(40_000));
+        assert_eq!(next(10_000, 40_000), at(70_000));
+        assert_eq!(next(10_000, 50_000), at(80_000));
+    }
+
+    #[test]
+    fn by_the_schedule_the_first_unconfirmed_beat_left_whole_intervals_ago() {
+        let (interval, patience) = (Duration::from_secs(30), Duration::from_secs(45));
+        let due = |confirmed| {
+            let (sent, confirmed) = (BeatSequence(3), BeatSequence(confirmed));
+            confirmation_due(sent, at(90_000), confirmed, interval, patience)
+        };
+        assert_eq!(due(4), Deadline::Never);
+        assert_eq!(due(3), Deadline::Never);
+        assert_eq!(due(2), Deadline::At(at(135_000)));
+        assert_eq!(due(0), Deadline::At(at(75_000)));
+    }
 }

@@ -176,4 +176,35 @@ mod tests {
         assert_eq!(m.on_wake(at(10)), Observation::default());
         assert_eq!(m, before);
     }
+
+    #[test]
+    fn it_is_heard_when_a_frame_comes_and_never_after_its_time_out() {
+        let mut m = HeartbeatMonitor::new(HeartbeatTiming::DEFAULT, at(0));
+        let _ = m.on_received(at(1_000));
+        assert_eq!(m.heard_at(), at(1_000));
+        let _ = sleep_until(&mut m, 200_000);
+        let _ = m.on_received(at(200_000));
+        assert_eq!(m.heard_at(), at(1_000));
+    }
+
+    #[test]
+    fn the_times_may_change_while_it_watches() {
+        let ms = Duration::from_millis;
+        let quick = HeartbeatTiming::new(ms(100), ms(250), ms(500)).unwrap();
+        let mut m = HeartbeatMonitor::new(HeartbeatTiming::DEFAULT, at(0));
+        m.set_timing(quick);
+        assert_eq!(m.timing(), quick);
+        assert_eq!(sleep_until(&mut m, 1_000), [(250, Liveness::Stale), (500, Liveness::TimedOut)]);
+    }
+
+    #[test]
+    fn up_to_the_tolerance_nobody_has_overslept() {
+        let late = |by: Duration| {
+            let due = at(1_000);
+            super::super::overslept(Deadline::At(due), due.saturating_add(by))
+        };
+        assert_eq!(late(OVERSLEEP_TOLERANCE), None);
+        let more = OVERSLEEP_TOLERANCE + Duration::from_nanos(1);
+        assert_eq!(late(more), Some(more));
+    }
 }

@@ -144,3 +144,31 @@ impl TryFrom<WireTiming> for HeartbeatTiming {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_time_is_a_day() {
+        let day = Duration::from_secs(86_400);
+        let new = |timeout| HeartbeatTiming::new(HeartbeatTiming::MIN_INTERVAL, day / 2, timeout);
+        assert!(new(day).is_ok());
+        assert_eq!(new(day + Duration::from_millis(1)), Err(InvalidTiming::TooLong));
+    }
+
+    #[test]
+    fn an_answer_waits_half_an_interval_for_the_store() {
+        assert_eq!(HeartbeatTiming::DEFAULT.recording_grace(), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn the_times_arrive_as_they_were_sent_and_are_checked() {
+        let ms = Duration::from_millis;
+        let timing = HeartbeatTiming::new(ms(100), ms(250), ms(500)).unwrap();
+        let wire = WireTiming::from(timing);
+        assert_eq!(HeartbeatTiming::try_from(wire), Ok(timing));
+        let wrong = WireTiming { timeout_after_ms: 250, ..wire };
+        assert_eq!(HeartbeatTiming::try_from(wrong), Err(InvalidTiming::TimeoutNotAfterStale));
+    }
+}
