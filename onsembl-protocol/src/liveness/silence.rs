@@ -88,10 +88,10 @@ impl Silence {
 #[inline]
 pub(crate) fn overslept(due: Deadline, now: Timestamp) -> Option<Duration> {
     match due {
-        Deadline::At(at) if now > at => {
+        Deadline::At(at) => {
             let late = now.saturating_since(at);
             (late > OVERSLEEP_TOLERANCE).then_some(late)
         }
-        Deadline::At(_) | Deadline::Never => None,
+        Deadline::Never => None,
     }
 }

@@ -194,7 +194,7 @@ impl Session {
     /// When an agent with the extensions should have seen more of our beats than those.
     fn unconfirmed(&self, seen: BeatSequence, timing: HeartbeatTiming) -> Deadline {
         match (self.dialect, self.owing_since) {
-            (Dialect::Extended, Some(sent_at)) if self.sent > seen => {
+            (Dialect::Extended, Some(sent_at)) => {
                 let interval = timing.interval();
                 confirmation_due(self.sent, sent_at, seen, interval, unseen_patience(timing))
             }

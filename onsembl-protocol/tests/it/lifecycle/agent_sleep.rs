@@ -21,6 +21,16 @@ fn after_a_nap_a_beat_goes_at_once() {
 }
 
 #[test]
+fn from_a_second_on_it_is_a_sleep() {
+    for (asleep, expected) in [(ms(999), 0), (secs(1), 1)] {
+        let mut agent = Agent::in_session(TERMS);
+        agent.run_until(secs(10));
+        agent.asleep += asleep;
+        assert_eq!(beats(&agent.feed(AgentEvent::Wake)), expected, "{asleep:?}");
+    }
+}
+
+#[test]
 fn after_a_long_sleep_the_link_is_dialled_anew_at_once() {
     let mut agent = Agent::in_session(TERMS);
     let old = agent.link();

@@ -146,3 +146,15 @@ fn recordings_of_another_session_or_of_old_beats_confirm_nothing() {
     server.run_until(ms(15_000));
     assert_eq!(server.machine.presence().because.impairment, Some(Impairment::NotRecorded));
 }
+
+#[test]
+fn a_beat_that_comes_after_a_later_one_does_not_hide_that_one() {
+    let mut server = Server::in_session(Dialect::Extended);
+    server.records = false;
+    server.hear(1, agent_beat(5, 1));
+    server.hear(1, agent_beat(3, 1));
+    let at = server.now().wall;
+    server.feed(ServerEvent::Recorded { epoch: Epoch(1), sequence: BeatSequence(4), at });
+    server.run_until(ms(15_000));
+    assert_eq!(server.machine.presence().because.impairment, Some(Impairment::NotRecorded));
+}

@@ -169,3 +169,41 @@ fn the_end_of_a_challenger_takes_no_look_away_from_the_old_link() {
         assert_eq!(server.status(), "timed-out");
     }
 }
+
+#[test]
+fn what_a_session_speaks_is_known_while_it_lasts() {
+    for dialect in [Dialect::Extended, Dialect::Legacy] {
+        let mut server = Server::in_session(dialect);
+        assert_eq!(server.machine.dialect(), Some(dialect));
+        server.feed(ServerEvent::LinkDown(LinkId(1), lost()));
+        assert_eq!(server.machine.dialect(), None);
+    }
+}
+
+#[test]
+fn the_end_of_a_link_without_a_part_leaves_the_challenger_alone() {
+    let mut server = Server::in_session(Dialect::Extended);
+    server.admits = false;
+    server.at = secs(10);
+    server.join(2, Dialect::Extended, Claimant::SameProcess);
+    server.feed(ServerEvent::LinkDown(LinkId(9), lost()));
+    server.admit(2);
+    assert_eq!(server.machine.link(), Some(LinkId(2)));
+}
+
+#[test]
+fn an_attempt_that_fails_when_the_window_closes_is_the_last_one_awaited() {
+    let mut server = Server::in_session(Dialect::Extended);
+    server.admits = false;
+    server.at = secs(10);
+    server.feed(ServerEvent::LinkDown(LinkId(1), lost()));
+    server.at = secs(300);
+    server.join(2, Dialect::Extended, Claimant::SameProcess);
+    let mut earlier = server.clone();
+    earlier.at = ms(309_999);
+    earlier.feed(ServerEvent::LinkDown(LinkId(2), lost()));
+    assert_eq!(earlier.status(), "reconnecting");
+    server.at = secs(310);
+    server.feed(ServerEvent::LinkDown(LinkId(2), lost()));
+    assert_eq!(server.status(), "offline");
+}
