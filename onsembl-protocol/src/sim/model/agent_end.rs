@@ -246,12 +246,17 @@ impl Runner {
                 || format!("{code}"),
             );
         }
+        let (silent, slept) = (code == SILENT, self.slept_through(rules));
+        // A sleep at the edge of the time-out may count first, the loss of the link after it.
+        if slept && silent && self.step.lost.take() == Some(wire) {
+            self.phase = Phase::Waiting(self.windows.at_once(now, rules));
+            return Ok(());
+        }
         if self.wire() != Some(wire) {
             return demand(false, REASON, "the current wire closed, once", || {
                 format!("{wire:?} closed with {code}")
             });
         }
-        let (silent, slept) = (code == SILENT, self.slept_through(rules));
         let (holds, next): (bool, Wait) = match self.phase {
             Phase::Dialling(_, since) => {
                 let over = code == NO_ANSWER && now + rules.wobble >= since + rules.dial_timeout;
@@ -300,6 +305,7 @@ impl Runner {
         }
         if let Phase::InSession(_, s) = self.phase {
             self.session_over(&s, now, rules);
+            self.step.lost = Some(wire);
         }
         self.phase = match end {
             End { by: EndedBy::There, code: Some(code) } if keeps_away(code) => {

@@ -64,6 +64,8 @@ pub(super) struct Step {
     pub(super) close: Option<Wire>,
     /// The host slept for so long before it.
     pub(super) slept: Option<u64>,
+    /// The session's wire that was lost in it.
+    pub(super) lost: Option<Wire>,
 }
 
 /// One process of an agent.
