@@ -2,8 +2,10 @@
 
 mod cut;
 mod outbox;
+mod record;
 mod stream;
 
 pub use cut::Utf8Cutter;
 pub use outbox::{CHUNK_BYTES, Chunk, Outbox};
+pub use record::{GapCause, Record, RecordBody, Run};
 pub use stream::{PerStream, Stream};

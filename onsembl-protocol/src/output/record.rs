@@ -1,0 +1,113 @@
+//! What streams are made of: numbered chunks of bytes, and gaps that say what nobody has.
+
+use super::stream::Stream;
+use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
+use bytes::Bytes;
+use core::fmt;
+
+/// One run of one process: the owner of streams.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Run {
+    /// The command.
+    pub command: CommandId,
+    /// The process.
+    pub incarnation: Incarnation,
+}
+
+/// One record of a run. The records of one stream follow one another without hole or overlap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its number over all streams of the run, from 1.
+    pub sequence: ChunkSequence,
+    /// Its stream.
+    pub stream: Stream,
+    /// Where in its stream it begins.
+    pub offset: ByteOffset,
+    /// What it holds.
+    pub body: RecordBody,
+}
+
+/// What a record holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordBody {
+    /// What the process wrote.
+    Chunk(Bytes),
+    /// So many bytes that nobody has.
+    Gap {
+        /// How many.
+        length: u64,
+        /// Why.
+        because: GapCause,
+    },
+}
+
+impl Record {
+    /// How many bytes of the stream it covers.
+    pub fn length(&self) -> u64 {
+        match &self.body {
+            RecordBody::Chunk(bytes) => bytes.len() as u64,
+            RecordBody::Gap { length, .. } => *length,
+        }
+    }
+
+    /// Where the next record of its stream begins.
+    pub fn end(&self) -> ByteOffset {
+        ByteOffset(self.offset.0.saturating_add(self.length()))
+    }
+}
+
+/// Why bytes are in nobody's hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GapCause {
+    /// The agent's spool was at its bound, and its policy drops.
+    SpoolFull,
+    /// The agent's disk took nothing and its memory was full, or its spool was damaged.
+    SpoolFailed,
+    /// The agent's process ended before it had read or kept them.
+    AgentDied,
+    /// The agent was told to end, and nobody took the rest in time.
+    Stopped,
+    /// A chunk came from behind a hole that nobody had declared.
+    NeverCame,
+    /// The database refuses them for good.
+    NotStorable,
+    /// History was cut.
+    Retention,
+}
+
+impl GapCause {
+    /// All causes.
+    pub const ALL: [Self; 7] = [
+        Self::SpoolFull,
+        Self::SpoolFailed,
+        Self::AgentDied,
+        Self::Stopped,
+        Self::NeverCame,
+        Self::NotStorable,
+        Self::Retention,
+    ];
+
+    /// Its word on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SpoolFull => "spool-full",
+            Self::SpoolFailed => "spool-failed",
+            Self::AgentDied => "agent-died",
+            Self::Stopped => "stopped",
+            Self::NeverCame => "never-came",
+            Self::NotStorable => "not-storable",
+            Self::Retention => "retention",
+        }
+    }
+
+    /// The cause of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == word)
+    }
+}
+
+impl fmt::Display for GapCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
