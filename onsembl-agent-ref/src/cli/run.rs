@@ -5,6 +5,9 @@ use crate::engine::{self, AgentEnd, AgentOptions, TokenSourceKind};
 use anyhow::{Context, Result};
 use onsembl_protocol::wire::payload::AgentType;
 use std::io::{self, IsTerminal};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -27,8 +30,36 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     match end {
         AgentEnd::Shutdown => tracing::info!("stopped"),
         AgentEnd::StoppedByServer => tracing::info!("stopped by order of the server"),
+        AgentEnd::RestartedByServer => {
+            drop(runtime);
+            return Err(start_anew());
+        }
     }
     Ok(())
+}
+
+/// Puts the program anew in the place of this process, with the same arguments, environment and
+/// number. Comes back only when that fails.
+fn start_anew() -> anyhow::Error {
+    let program = match std::env::current_exe() {
+        Ok(path) => installed(path),
+        Err(error) => return anyhow::Error::new(error).context("cannot find its own program"),
+    };
+    tracing::info!("starting anew by order of the server");
+    let error = Command::new(&program).args(std::env::args_os().skip(1)).exec();
+    anyhow::Error::new(error).context(format!(
+        "cannot start {} anew; the server ordered a restart, and the agent has ended",
+        program.display()
+    ))
+}
+
+/// Linux marks the path of a program that was replaced while it ran; the new one is the one to
+/// start.
+fn installed(path: PathBuf) -> PathBuf {
+    match path.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
+        Some(path) => PathBuf::from(path),
+        None => path,
+    }
 }
 
 fn options(args: RunArgs) -> Result<AgentOptions> {

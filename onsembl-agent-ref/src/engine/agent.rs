@@ -263,13 +263,15 @@ impl Agent {
             ControlAction::Stop => {
                 self.stop(Why::Ordered, control.graceful_shutdown == Some(false));
             }
+            ControlAction::Restart => {
+                self.stop(Why::Restart, control.graceful_shutdown == Some(false));
+            }
             ControlAction::Pause => self.commands.pause(true),
             ControlAction::Resume => self.commands.pause(false),
-            action
-            @ (ControlAction::Restart | ControlAction::Start | ControlAction::Unknown(_)) => {
+            action @ (ControlAction::Start | ControlAction::Unknown(_)) => {
                 self.counters.count("orders_not_supported");
                 let text = format!(
-                    "this agent cannot {action}; it knows STOP, PAUSE and RESUME, and whoever runs it on its machine can start it again"
+                    "this agent cannot {action}; it knows STOP, RESTART, PAUSE and RESUME, and whoever runs it on its machine can start it again"
                 );
                 self.complain(AgentErrorType::Unspecified, &text);
             }

@@ -112,6 +112,9 @@ pub enum AgentEnd {
     Shutdown,
     /// The server ordered it to stop.
     StoppedByServer,
+    /// The server ordered it to start anew. The program does so in place of this process; who
+    /// embeds the engine runs it again.
+    RestartedByServer,
 }
 
 /// The dialer's errors stay out of the public interface; their texts say what to do.

@@ -24,6 +24,8 @@ pub(super) enum Why {
     Shutdown,
     /// The server orders it.
     Ordered,
+    /// The server orders it, and to start anew.
+    Restart,
     /// The server refuses it for good.
     Refused(AgentCause),
 }
@@ -33,6 +35,7 @@ impl Why {
         match self {
             Self::Shutdown => Ok(AgentEnd::Shutdown),
             Self::Ordered => Ok(AgentEnd::StoppedByServer),
+            Self::Restart => Ok(AgentEnd::RestartedByServer),
             Self::Refused(cause) => Err(AgentError::Refused { cause }),
         }
     }

@@ -1,7 +1,9 @@
 //! The program as people run it.
 
-use super::server::Server;
+use super::server::{Peer, Server};
 use super::{is_alive, soon, until};
+use onsembl_protocol::wire::ServerToAgent;
+use onsembl_protocol::wire::payload::{AgentControl, ControlAction};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -98,6 +100,33 @@ async fn it_runs_shows_its_status_and_stops_on_a_signal_without_a_trace_of_its_t
     let (code, table) = status(dir.path(), &[]).await;
     assert_eq!(code, Some(3));
     assert!(table.contains("not running (last known: closed)"), "{table}");
+}
+
+#[tokio::test]
+async fn told_to_restart_it_comes_back_as_another_instance_of_the_same_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::new().await;
+    let child = start(dir.path(), &server.url, "phoenix");
+    let mut before = server.session().await;
+    before
+        .send(ServerToAgent::Control(AgentControl {
+            agent_id: None,
+            action: ControlAction::Restart,
+            reason: None,
+            graceful_shutdown: None,
+            timeout: None,
+        }))
+        .await;
+    before.end().await;
+    let mut after = server.session().await;
+    let instance = |peer: &Peer| peer.hello.extensions.as_ref().unwrap().instance.clone();
+    assert_ne!(instance(&before), instance(&after));
+    after.run("c", "echo $PPID").await;
+    assert_eq!(after.all().await.0, format!("{}\n", child.id().unwrap()).into_bytes());
+    signal(&child, "-TERM");
+    after.end().await;
+    let done = soon("the end", child.wait_with_output()).await.unwrap();
+    assert_eq!(done.status.code(), Some(0));
 }
 
 #[tokio::test]

@@ -38,6 +38,21 @@ async fn stop_ends_the_commands_and_then_the_agent() {
 }
 
 #[tokio::test]
+async fn restart_ends_the_commands_and_asks_to_be_run_again() {
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let mut peer = server.session().await;
+    peer.run("c", "echo $$; exec sleep 1000").await;
+    peer.acknowledged().await;
+    let pid = peer.line().await;
+    order(&mut peer, "RESTART").await;
+    assert_eq!(peer.complete().await.status, CommandPhase::Cancelled);
+    assert!(!super::is_alive(&pid));
+    peer.confirm("c").await;
+    assert_eq!(agent.ended().await.unwrap(), AgentEnd::RestartedByServer);
+}
+
+#[tokio::test]
 async fn a_paused_agent_starts_nothing_and_lets_run_what_runs() {
     let mut server = Server::new().await;
     let agent = Agent::start(&server.url);
@@ -63,7 +78,7 @@ async fn what_the_agent_cannot_do_it_says() {
     let mut server = Server::new().await;
     let agent = Agent::start(&server.url);
     let mut peer = server.session().await;
-    for action in ["RESTART", "START", "DANCE"] {
+    for action in ["START", "DANCE"] {
         order(&mut peer, action).await;
         let AgentToServer::Fault(fault) = peer.next().await else { panic!("no fault") };
         assert!(fault.recoverable && fault.message.contains(action), "{}", fault.message);

@@ -32,9 +32,9 @@ impl Hub {
         let session = machine.and_then(|key| Some((key, self.shard.machine(key)?.dialect()?)));
         let result = match (session, &control.action) {
             (None, _) => Err(self.offline(user, &agent)),
-            (_, ControlAction::Restart | ControlAction::Start) => Err(ErrorReply::new(
+            (_, ControlAction::Start) => Err(ErrorReply::new(
                 ErrorCode::NotSupported,
-                "an agent cannot start itself; nothing was done",
+                "an agent in session has started already; nothing was done",
             )
             .for_agent(Some(agent.clone()))),
             (_, ControlAction::Unknown(action)) => Err(ErrorReply::new(
@@ -48,7 +48,10 @@ impl Hub {
             .for_agent(Some(agent.clone()))),
             (
                 Some((key, Dialect::Extended)),
-                ControlAction::Stop | ControlAction::Pause | ControlAction::Resume,
+                ControlAction::Stop
+                | ControlAction::Restart
+                | ControlAction::Pause
+                | ControlAction::Resume,
             ) => {
                 info!(%agent, action = %control.action, "an order for an agent");
                 if self.shard.send(key, &ServerToAgent::Control(control)) {
