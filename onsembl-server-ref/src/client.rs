@@ -260,7 +260,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
 
     async fn write(&mut self, stream: Stream, bytes: &[u8]) -> std::io::Result<()> {
         match stream {
-            Stream::Stdout => {
+            Stream::Stdout | Stream::Terminal => {
                 self.stdout.write_all(bytes).await?;
                 self.stdout.flush().await
             }

@@ -90,7 +90,7 @@ impl OutputLog {
         if chunk.incarnation != self.incarnation {
             self.incarnation = chunk.incarnation;
             let begin = (!self.resumed).then_some(ByteOffset(0));
-            self.next = PerStream { stdout: begin, stderr: begin };
+            self.next = PerStream { stdout: begin, stderr: begin, terminal: begin };
             self.stored = Default::default();
         }
         let end = ByteOffset(chunk.offset.0.saturating_add(chunk.bytes.len() as u64));

@@ -8,7 +8,9 @@ use crate::process::{self, ProcessEvent, ProcessHandle, ProcessSpec};
 use bytes::Bytes;
 use onsembl_protocol::command::{CancelDecision, CommandBook, Decision, Exit};
 use onsembl_protocol::id::{ByteOffset, CommandId};
-use onsembl_protocol::output::{Outbox, Stream, Utf8Cutter};
+use onsembl_protocol::output::{
+    Outbox, PerStream, Run, SpoolAction, SpoolBounds, SpoolPolicy, Stream, Utf8Cutter,
+};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{CommandComplete, CommandRequest, OutputAck};
 use onsembl_transport::clock::SystemClock;
@@ -49,7 +51,6 @@ pub(super) struct Commands {
     reported: BTreeSet<CommandId>,
     due: Due,
     refusing: Option<Refusing>,
-    reading_paused: bool,
     events_entry: mpsc::Sender<ProcessEvent<CommandId>>,
     clock: SystemClock,
     counters: Counters,
@@ -58,8 +59,7 @@ pub(super) struct Commands {
 #[derive(Debug)]
 struct Running {
     handle: ProcessHandle,
-    stdout: Utf8Cutter,
-    stderr: Utf8Cutter,
+    cutters: PerStream<Utf8Cutter>,
     /// Nobody takes its output any more.
     muted: bool,
 }
@@ -83,14 +83,13 @@ impl Commands {
         let (events_entry, events) = mpsc::channel(EVENTS);
         let commands = Self {
             book: CommandBook::default(),
-            outbox: Outbox::new(Outbox::DEFAULT_BOUND),
+            outbox: Outbox::new(SpoolBounds::MEMORY_ONLY),
             running: BTreeMap::new(),
             held: BTreeMap::new(),
             notes: BTreeMap::new(),
             reported: BTreeSet::new(),
             due: Due::default(),
             refusing: None,
-            reading_paused: false,
             events_entry,
             clock,
             counters,
@@ -140,12 +139,9 @@ impl Commands {
             Ok(handle) => {
                 tracing::info!(command = %id, pid = handle.pid(), "command started");
                 self.book.on_started(id.clone(), limit, self.clock.now().monotonic);
-                self.outbox.open(id.clone(), handle.incarnation());
-                if self.reading_paused {
-                    handle.pause_reading();
-                }
-                let (stdout, stderr) = (Utf8Cutter::default(), Utf8Cutter::default());
-                let running = Running { handle, stdout, stderr, muted: false };
+                let run = Run { command: id.clone(), incarnation: handle.incarnation() };
+                self.outbox.open(run, SpoolPolicy::Block);
+                let running = Running { handle, cutters: PerStream::default(), muted: false };
                 self.running.insert(id.clone(), running);
                 self.due.acknowledge(id);
             }
@@ -190,7 +186,8 @@ impl Commands {
     pub(super) fn wind_up(&mut self, at_once: bool) {
         self.refusing = Some(Refusing::Stopping);
         self.stop_all(StoppedBy::Agent, at_once);
-        self.read_on();
+        self.outbox.wind_up();
+        self.perform();
     }
 
     pub(super) fn pause(&mut self, paused: bool) {
@@ -226,36 +223,42 @@ impl Commands {
             tracing::warn!(command = %id, "stopping, and the server takes no output; throwing the rest of it away");
             return;
         }
-        let whole = match stream {
-            Stream::Stdout => running.stdout.push(bytes),
-            Stream::Stderr => running.stderr.push(bytes),
-        };
+        let whole = running.cutters.get_mut(stream).push(bytes);
         self.outbox.push(id, stream, whole);
-        if self.outbox.is_full()
-            && !self.reading_paused
-            && self.refusing != Some(Refusing::Stopping)
-        {
-            self.reading_paused = true;
-            tracing::debug!(held = self.outbox.held(), "the outbox is full; processes wait");
-            self.running.values().for_each(|running| running.handle.pause_reading());
-        }
+        self.perform();
     }
 
-    fn read_on(&mut self) {
-        if self.reading_paused
-            && (self.outbox.has_room() || self.refusing == Some(Refusing::Stopping))
-        {
-            self.reading_paused = false;
-            tracing::debug!(held = self.outbox.held(), "reading from processes again");
-            self.running.values().for_each(|running| running.handle.resume_reading());
+    /// Does what the outbox asks for.
+    fn perform(&mut self) {
+        while let Some(action) = self.outbox.poll_action() {
+            match action {
+                SpoolAction::PauseReading(id) => {
+                    tracing::debug!(command = %id, held = self.outbox.held(), "the outbox is full; the process waits");
+                    if let Some(running) = self.running.get(&id) {
+                        running.handle.pause_reading();
+                    }
+                }
+                SpoolAction::ResumeReading(id) => {
+                    tracing::debug!(command = %id, held = self.outbox.held(), "reading from the process again");
+                    if let Some(running) = self.running.get(&id) {
+                        running.handle.resume_reading();
+                    }
+                }
+                // An outbox without a disk asks for none of these.
+                SpoolAction::Append { .. }
+                | SpoolAction::Read { .. }
+                | SpoolAction::Forget { .. }
+                | SpoolAction::Close { .. } => {}
+            }
         }
     }
 
     pub(super) fn on_ended(&mut self, id: &CommandId, exit: Exit, group_empty: bool) {
         let Some(mut running) = self.running.remove(id) else { return };
         if !running.muted {
-            self.outbox.push(id, Stream::Stdout, running.stdout.finish());
-            self.outbox.push(id, Stream::Stderr, running.stderr.finish());
+            for stream in Stream::ALL {
+                self.outbox.push(id, stream, running.cutters.get_mut(stream).finish());
+            }
         }
         if !group_empty {
             self.counters.count("groups_not_confirmed_empty");
@@ -282,7 +285,7 @@ impl Commands {
         let stream = ack.stream_type.stream();
         self.outbox.on_stored(&ack.command_id, ack.incarnation, stream, ack.offset);
         self.settle(&ack.command_id);
-        self.read_on();
+        self.perform();
     }
 
     /// The report goes out once nothing is before it.
@@ -323,7 +326,7 @@ impl Commands {
         self.due.forget(id);
         self.reported.remove(id);
         self.confirm(id);
-        self.read_on();
+        self.perform();
     }
 
     /// A session begins: all that the server has not confirmed is said again.
@@ -366,17 +369,17 @@ impl Commands {
             }
             Word::Over(report) => self.confirm(&report.command_id),
             Word::Wrote(_) if rules.output_is_stored => {}
-            Word::Wrote(chunk) => {
-                self.outbox.on_sent_to_legacy(chunk);
-                self.settle(&chunk.command);
-                self.read_on();
+            Word::Wrote(sent) => {
+                self.outbox.on_sent_to_legacy(sent);
+                self.settle(&sent.run.command);
+                self.perform();
             }
         }
     }
 
     /// Whether there is something to say, now or once the server stores what it has.
     pub(super) fn has_words(&self) -> bool {
-        !self.due.is_empty() || self.outbox.held() > 0
+        !self.due.is_empty() || !self.outbox.is_empty()
     }
 
     /// Whether a report waits for its confirmation.

@@ -1,7 +1,7 @@
 //! What is to be said to the server of commands, in the order in which it goes out.
 
 use onsembl_protocol::id::CommandId;
-use onsembl_protocol::output::Chunk;
+use onsembl_protocol::output::Outgoing;
 use onsembl_protocol::session::Dialect;
 use onsembl_protocol::wire::payload::{CommandComplete, Feature};
 use onsembl_transport::agent::AgentSession;
@@ -15,7 +15,7 @@ pub(super) enum Word {
     /// It is over.
     Over(CommandComplete),
     /// It wrote this.
-    Wrote(Chunk),
+    Wrote(Outgoing),
 }
 
 /// What waits to be said in this session. Bounded by the commands there are: each stands in each

@@ -3,7 +3,7 @@
 use super::agent::Agent;
 use super::due::{Rules, Word};
 use onsembl_protocol::id::{ChunkSequence, Incarnation};
-use onsembl_protocol::output::Chunk;
+use onsembl_protocol::output::{Outgoing, RecordBody};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{
@@ -59,8 +59,8 @@ impl Agent {
                 report.agent_id = agent_id;
                 AgentToServer::CommandComplete(report)
             }
-            Word::Wrote(chunk) => {
-                let mut output = if rules.output_is_stored { bytes(chunk) } else { text(chunk) };
+            Word::Wrote(sent) => {
+                let mut output = if rules.output_is_stored { bytes(sent) } else { text(sent) };
                 output.agent_id = agent_id;
                 AgentToServer::Output(output)
             }
@@ -69,27 +69,36 @@ impl Agent {
 }
 
 /// Output for a server that stores bytes.
-fn bytes(chunk: &Chunk) -> TerminalOutput {
+fn bytes(Outgoing { run, record }: &Outgoing) -> TerminalOutput {
     TerminalOutput {
-        command_id: chunk.command.clone(),
+        command_id: run.command.clone(),
         agent_id: None,
-        stream: chunk.stream.into(),
-        content: OutputContent::from_bytes(&chunk.bytes),
-        sequence: Some(chunk.sequence),
-        offset: Some(chunk.offset),
-        incarnation: Some(chunk.incarnation),
+        stream: record.stream.into(),
+        content: OutputContent::from_bytes(held(&record.body)),
+        sequence: Some(record.sequence),
+        offset: Some(record.offset),
+        incarnation: Some(run.incarnation),
+    }
+}
+
+/// A gap holds nothing; a server that knows no gaps sees it by the next offset.
+fn held(body: &RecordBody) -> &[u8] {
+    match body {
+        RecordBody::Chunk(bytes) => bytes,
+        RecordBody::Gap { .. } => &[],
     }
 }
 
 /// Output for a server that knows only text.
-fn text(chunk: &Chunk) -> TerminalOutput {
-    let content = String::from_utf8_lossy(&chunk.bytes).into_owned();
+fn text(sent: &Outgoing) -> TerminalOutput {
+    let content = String::from_utf8_lossy(held(&sent.record.body)).into_owned();
+    let number = legacy_sequence(sent.run.incarnation, sent.record.sequence.0);
     TerminalOutput {
         content: OutputContent::Text(content),
-        sequence: Some(ChunkSequence(legacy_sequence(chunk.incarnation, chunk.sequence.0))),
+        sequence: Some(ChunkSequence(number)),
         offset: None,
         incarnation: None,
-        ..bytes(chunk)
+        ..bytes(sent)
     }
 }
 

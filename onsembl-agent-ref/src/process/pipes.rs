@@ -15,7 +15,7 @@ use tokio::process::{ChildStderr, ChildStdout};
 pub(super) struct Outputs {
     stdout: Source<ChildStdout>,
     stderr: Source<ChildStderr>,
-    first: Stream,
+    stderr_is_next: bool,
     buffer: Box<[u8]>,
 }
 
@@ -24,7 +24,7 @@ impl Outputs {
         Self {
             stdout: Source::new(stdout, Stream::Stdout),
             stderr: Source::new(stderr, Stream::Stderr),
-            first: Stream::Stdout,
+            stderr_is_next: false,
             buffer: vec![0; CHUNK_BYTES].into_boxed_slice(),
         }
     }
@@ -36,18 +36,18 @@ impl Outputs {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Stream, Bytes)>> {
-        let order = match self.first {
-            Stream::Stdout => [Stream::Stdout, Stream::Stderr],
-            Stream::Stderr => [Stream::Stderr, Stream::Stdout],
-        };
-        for stream in order {
-            let (polled, other) = match stream {
-                Stream::Stdout => (self.stdout.poll(cx, &mut self.buffer), Stream::Stderr),
-                Stream::Stderr => (self.stderr.poll(cx, &mut self.buffer), Stream::Stdout),
+        let (mut stdout, mut stderr) = (false, false);
+        while !(stdout && stderr) {
+            let polled = if self.stderr_is_next {
+                stderr = true;
+                self.stderr.poll(cx, &mut self.buffer).map(|b| b.map(|b| (Stream::Stderr, b)))
+            } else {
+                stdout = true;
+                self.stdout.poll(cx, &mut self.buffer).map(|b| b.map(|b| (Stream::Stdout, b)))
             };
-            if let Poll::Ready(Some(bytes)) = polled {
-                self.first = other;
-                return Poll::Ready(Some((stream, bytes)));
+            self.stderr_is_next = !self.stderr_is_next;
+            if let Poll::Ready(Some(read)) = polled {
+                return Poll::Ready(Some(read));
             }
         }
         if self.are_closed() { Poll::Ready(None) } else { Poll::Pending }

@@ -250,6 +250,7 @@ impl Peer {
                     let stream = match output.stream.stream() {
                         Stream::Stdout => &mut stdout,
                         Stream::Stderr => &mut stderr,
+                        Stream::Terminal => panic!("no terminal runs here"),
                     };
                     assert_eq!(output.offset.unwrap().0, stream.len() as u64);
                     stream.extend_from_slice(output.content.as_bytes());

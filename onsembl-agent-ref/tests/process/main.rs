@@ -100,6 +100,7 @@ impl Run {
                 match stream {
                     Stream::Stdout => self.seen.stdout.extend_from_slice(&bytes),
                     Stream::Stderr => self.seen.stderr.extend_from_slice(&bytes),
+                    Stream::Terminal => panic!("no terminal runs here"),
                 }
                 None
             }

@@ -1,11 +1,14 @@
 //! Output of processes as numbered bytes: which stream, where in it, and who may still hold it.
 
+mod backlog;
 mod cut;
 mod outbox;
 mod record;
+mod spool;
 mod stream;
 
 pub use cut::Utf8Cutter;
-pub use outbox::{CHUNK_BYTES, Chunk, Outbox};
+pub use outbox::{CHUNK_BYTES, Outbox, Outgoing, StreamState};
 pub use record::{GapCause, Record, RecordBody, Run};
+pub use spool::{RECORD_COST, SpoolAction, SpoolBounds, SpoolPolicy};
 pub use stream::{PerStream, Stream};

@@ -1,154 +1,359 @@
 //! What an agent has read from its processes and nobody has stored yet.
 //!
-//! A chunk stays here until the server said that it is committed; after a new link everything that
-//! is here is sent again, and the server tells repetitions by their offsets. Both bounds are
-//! declared: so many bytes may be unacknowledged on the wire, so many may be held in all, and at
-//! the second one the agent stops reading from its processes.
+//! A record stays here until the server said that it is committed; after a new link everything that
+//! is here is sent again, from where the server says it is. Here are the bounds, over all runs: so
+//! much may be unacknowledged on the wire, so much in memory, so much in all; at the last one each
+//! run's policy decides. What is kept where is decided in `backlog`, and done by who owns the disk.
 
-use super::stream::{PerStream, Stream};
+use super::backlog::Backlog;
+use super::record::{GapCause, Record, Run};
+use super::spool::{SpoolAction, SpoolBounds, SpoolPolicy};
+use super::stream::Stream;
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
+use crate::time::{Deadline, Timestamp};
 use crate::wire::payload::OutputTotals;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use bytes::Bytes;
+use core::time::Duration;
 
 /// Largest chunk in bytes. In base64 with its envelope it stays below a third of the message limit,
 /// and below the 100,000 characters that the existing database takes.
 pub const CHUNK_BYTES: usize = 32 * 1024;
 
-/// Most chunks held in all: a process that writes byte by byte must not cost a list entry each.
-const CHUNKS: usize = 4096;
+/// Most records on the wire: small ones must not make an acknowledgement expensive.
+const SENT_RECORDS: usize = 1024;
 
-/// A chunk on its way.
+/// Below so much in memory a run's next page is read back.
+const LOW: u64 = 128 * 1024;
+
+/// Attempts to use a disk that failed are so far apart.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A record on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chunk {
-    /// The command.
-    pub command: CommandId,
-    /// The process.
-    pub incarnation: Incarnation,
-    /// Its stream.
+pub struct Outgoing {
+    /// Whose.
+    pub run: Run,
+    /// What.
+    pub record: Record,
+}
+
+/// What an agent holds of one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamState {
+    /// Whose.
+    pub run: Run,
+    /// The stream.
     pub stream: Stream,
-    /// Number over all streams of the command.
-    pub sequence: ChunkSequence,
-    /// Where in its stream it begins.
-    pub offset: ByteOffset,
-    /// What was written.
-    pub bytes: Bytes,
+    /// How much its process wrote, as far as it was read.
+    pub produced: ByteOffset,
+    /// Everything before it is committed, for all that the agent knows.
+    pub stored: ByteOffset,
 }
 
-impl Chunk {
-    fn end(&self) -> ByteOffset {
-        ByteOffset(self.offset.0.saturating_add(self.bytes.len() as u64))
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disk {
+    None,
+    Works,
+    Failed { retry_at: Timestamp },
 }
 
-/// Chunks of all commands that are not known to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Open,
+    /// Nothing goes out until the server said how far it is, or until then.
+    Resuming(Timestamp),
+}
+
+/// Records of all runs that are not known to be stored.
 #[derive(Debug)]
 pub struct Outbox {
+    bounds: SpoolBounds,
+    disk: Disk,
+    flow: Flow,
     window: u64,
-    bound: u64,
-    held: u64,
-    chunks: usize,
     in_flight: u64,
-    commands: BTreeMap<CommandId, Pending>,
+    in_flight_records: usize,
+    runs: BTreeMap<CommandId, Backlog>,
+    memory: u64,
+    total: u64,
     turn: Option<CommandId>,
-}
-
-#[derive(Debug)]
-struct Pending {
-    incarnation: Incarnation,
-    next: ChunkSequence,
-    written: PerStream<ByteOffset>,
-    chunks: VecDeque<Chunk>,
-    sent: usize,
+    /// Nobody waits for room any more: what does not fit is a gap.
+    winding_up: bool,
+    actions: VecDeque<SpoolAction>,
 }
 
 impl Outbox {
     /// Most unacknowledged bytes on the wire until a server says otherwise: 256 KiB.
     pub const DEFAULT_WINDOW: u64 = 256 * 1024;
-    /// Most bytes held in all: 1 MiB.
-    pub const DEFAULT_BOUND: u64 = 1 << 20;
+    /// How long a server may take to say how far it is: 10 s. Then the oldest goes out first.
+    pub const RESUME_WITHIN: Duration = Duration::from_secs(10);
 
-    /// An empty outbox that holds at most `bound` bytes.
-    pub const fn new(bound: u64) -> Self {
+    /// An empty outbox.
+    pub const fn new(bounds: SpoolBounds) -> Self {
         Self {
+            disk: if bounds.disk == 0 { Disk::None } else { Disk::Works },
+            bounds,
+            flow: Flow::Open,
             window: Self::DEFAULT_WINDOW,
-            bound,
-            held: 0,
-            chunks: 0,
             in_flight: 0,
-            commands: BTreeMap::new(),
+            in_flight_records: 0,
+            runs: BTreeMap::new(),
+            memory: 0,
+            total: 0,
             turn: None,
+            winding_up: false,
+            actions: VecDeque::new(),
         }
     }
 
     /// A process started; what it writes will be numbered from here.
-    pub fn open(&mut self, command: CommandId, incarnation: Incarnation) {
-        let _ = self.commands.insert(
-            command,
-            Pending {
-                incarnation,
-                next: ChunkSequence(1),
-                written: PerStream::default(),
-                chunks: VecDeque::new(),
-                sent: 0,
-            },
-        );
+    pub fn open(&mut self, run: Run, policy: SpoolPolicy) {
+        let _ = self.runs.insert(run.command.clone(), Backlog::new(run, policy));
     }
 
     /// Takes what a process wrote. Bytes of a command that was not opened are counted as none.
     pub fn push(&mut self, command: &CommandId, stream: Stream, mut bytes: Bytes) {
-        let Some(pending) = self.commands.get_mut(command) else { return };
-        self.held = self.held.saturating_add(bytes.len() as u64);
         while !bytes.is_empty() {
             let part = bytes.split_to(bytes.len().min(CHUNK_BYTES));
-            let offset = pending.written.get_mut(stream);
-            let chunk = Chunk {
-                command: command.clone(),
-                incarnation: pending.incarnation,
-                stream,
-                sequence: pending.next,
-                offset: *offset,
-                bytes: part,
-            };
-            *offset = chunk.end();
-            pending.next = pending.next.next();
-            pending.chunks.push_back(chunk);
-            self.chunks += 1;
+            self.push_part(command, stream, part);
+        }
+        if self.is_full()
+            && !self.winding_up
+            && let Some(backlog) = self.runs.get_mut(command)
+            && backlog.policy == SpoolPolicy::Block
+            && !backlog.paused
+        {
+            backlog.paused = true;
+            self.actions.push_back(SpoolAction::PauseReading(command.clone()));
         }
     }
 
-    /// Whether reading from processes must stop. It may go on below half the bound.
-    pub fn is_full(&self) -> bool {
-        self.held >= self.bound || self.chunks >= CHUNKS
+    fn push_part(&mut self, command: &CommandId, stream: Stream, part: Bytes) {
+        let Some(policy) = self.runs.get(command).map(|b| b.policy) else { return };
+        let takes = match policy {
+            _ if !self.is_full() => true,
+            SpoolPolicy::Block => !self.winding_up,
+            SpoolPolicy::DropOldest => self.make_room(command),
+            SpoolPolicy::DropNewest => false,
+        };
+        let (because, room) = (self.cause(policy), self.has_memory());
+        let records = self.change(command, |backlog| {
+            let records: Vec<Record> = if takes {
+                let (gap, chunk) = backlog.take(stream, part);
+                gap.into_iter().chain([chunk]).collect()
+            } else {
+                backlog.skip(stream, part.len() as u64, because).into_iter().collect()
+            };
+            records.iter().for_each(|r| backlog.enqueue(r.clone(), room));
+            records
+        });
+        self.append(command, records.unwrap_or_default());
     }
 
-    /// Whether reading from processes may go on.
-    pub fn has_room(&self) -> bool {
-        self.held < self.bound / 2 && self.chunks < CHUNKS / 2
+    const fn cause(&self, policy: SpoolPolicy) -> GapCause {
+        match (self.disk, policy) {
+            (Disk::Failed { .. }, _) => GapCause::SpoolFailed,
+            (Disk::None | Disk::Works, SpoolPolicy::Block) => GapCause::Stopped,
+            (Disk::None | Disk::Works, SpoolPolicy::DropOldest | SpoolPolicy::DropNewest) => {
+                GapCause::SpoolFull
+            }
+        }
     }
 
-    /// The next chunk to send, if the window allows one; the commands take turns.
-    pub fn next_to_send(&mut self) -> Option<Chunk> {
-        let waits = |p: &Pending| p.sent < p.chunks.len();
+    /// Drops the oldest of this run until there is room. Whether there is.
+    fn make_room(&mut self, command: &CommandId) -> bool {
+        let because = self.cause(SpoolPolicy::DropOldest);
+        while self.is_full() {
+            // Where only memory is short, giving up what is on disk would help nobody.
+            let helps = match self.disk {
+                Disk::Works => self.total >= self.bounds.disk,
+                Disk::None => true,
+                Disk::Failed { .. } => self.runs.get(command).is_some_and(Backlog::has_ready),
+            };
+            let dropped = if helps {
+                self.change(command, |b| b.drop_oldest(because)).flatten()
+            } else {
+                None
+            };
+            let Some(dropped) = dropped else { return false };
+            self.append(command, dropped.gaps);
+            if let Some((from, before)) = dropped.from_disk
+                && let Some(run) = self.runs.get(command).map(|b| b.run.clone())
+            {
+                self.actions.push_back(SpoolAction::Forget { run, from, before });
+            }
+        }
+        true
+    }
+
+    fn append(&mut self, command: &CommandId, records: Vec<Record>) {
+        if self.disk != Disk::Works {
+            return;
+        }
+        let Some(run) = self.runs.get(command).map(|b| b.run.clone()) else { return };
+        for record in records {
+            self.actions.push_back(SpoolAction::Append { run: run.clone(), record });
+        }
+    }
+
+    /// Changes a run and keeps the sums.
+    fn change<R>(
+        &mut self,
+        command: &CommandId,
+        change: impl FnOnce(&mut Backlog) -> R,
+    ) -> Option<R> {
+        let backlog = self.runs.get_mut(command)?;
+        let (memory, total) = (backlog.memory(), backlog.total());
+        let result = change(backlog);
+        self.memory = self.memory.saturating_sub(memory).saturating_add(backlog.memory());
+        self.total = self.total.saturating_sub(total).saturating_add(backlog.total());
+        Some(result)
+    }
+
+    /// Whether a policy must decide what becomes of more output.
+    pub const fn is_full(&self) -> bool {
+        let by_disk = match self.disk {
+            Disk::Works => self.total >= self.bounds.disk,
+            Disk::None | Disk::Failed { .. } => false,
+        };
+        by_disk || self.memory >= self.bounds.memory
+    }
+
+    fn has_room(&self) -> bool {
+        let on_disk = match self.disk {
+            Disk::Works => self.total < self.bounds.disk / 10 * 9,
+            Disk::None | Disk::Failed { .. } => true,
+        };
+        on_disk && self.memory < self.bounds.memory / 4 * 3
+    }
+
+    /// Whether a new record may stay in memory until it is sent.
+    const fn has_memory(&self) -> bool {
+        match self.disk {
+            Disk::None => true,
+            Disk::Works | Disk::Failed { .. } => self.memory < self.bounds.memory / 2,
+        }
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_action(&mut self) -> Option<SpoolAction> {
+        self.ask_for_pages();
+        if self.has_room() {
+            for (command, backlog) in &mut self.runs {
+                if core::mem::take(&mut backlog.paused) {
+                    self.actions.push_back(SpoolAction::ResumeReading(command.clone()));
+                }
+            }
+        }
+        self.actions.pop_front()
+    }
+
+    fn ask_for_pages(&mut self) {
+        let none_ready = !self.runs.values().any(Backlog::has_ready);
+        for backlog in self.runs.values_mut() {
+            if (none_ready || self.memory < self.bounds.memory / 2)
+                && let Some((from, through)) = backlog.ask_for_page(LOW)
+            {
+                let run = backlog.run.clone();
+                self.actions.push_back(SpoolAction::Read { run, from, through });
+            }
+        }
+    }
+
+    /// Everything of this run up to this record is in the spool.
+    pub fn on_appended(&mut self, run: &Run, through: ChunkSequence) {
+        let room = self.has_memory();
+        if self.knows(run) {
+            let _ = self.change(&run.command, |b| b.on_appended(through, room));
+        }
+    }
+
+    /// The spool did not take a record. Nothing more is handed to it for a second; then everything is
+    /// that is in memory only. What could not be kept is in memory, until that is full.
+    pub fn on_append_failed(&mut self, now: Timestamp) {
+        if self.disk == Disk::Works {
+            self.disk = Disk::Failed { retry_at: now.saturating_add(RETRY) };
+            self.actions.retain(|a| !matches!(a, SpoolAction::Append { .. }));
+        }
+    }
+
+    /// The answer to [`SpoolAction::Read`]. Records that are missing become gaps.
+    pub fn on_page(&mut self, run: &Run, from: ChunkSequence, records: Vec<Record>) {
+        if self.knows(run) {
+            let _ = self.change(&run.command, |b| b.on_page(from, records));
+        }
+    }
+
+    fn knows(&self, run: &Run) -> bool {
+        self.runs.get(&run.command).is_some_and(|b| b.run == *run)
+    }
+
+    /// When [`on_time`](Self::on_time) has something to do.
+    pub fn deadline(&self) -> Deadline {
+        let disk = match self.disk {
+            Disk::Failed { retry_at } => Deadline::At(retry_at),
+            Disk::None | Disk::Works => Deadline::Never,
+        };
+        let flow = match self.flow {
+            Flow::Resuming(until) => Deadline::At(until),
+            Flow::Open => Deadline::Never,
+        };
+        disk.min(flow)
+    }
+
+    /// Time has passed.
+    pub fn on_time(&mut self, now: Timestamp) {
+        if let Flow::Resuming(until) = self.flow
+            && until <= now
+        {
+            self.flow = Flow::Open;
+        }
+        if let Disk::Failed { retry_at } = self.disk
+            && retry_at <= now
+        {
+            self.disk = Disk::Works;
+            for backlog in self.runs.values() {
+                let run = &backlog.run;
+                self.actions.extend(backlog.unwritten().map(|record| SpoolAction::Append {
+                    run: run.clone(),
+                    record: record.clone(),
+                }));
+            }
+        }
+    }
+
+    /// The next record to send, if the window allows one; the runs take turns.
+    pub fn next_to_send(&mut self) -> Option<Outgoing> {
+        if self.flow != Flow::Open || self.in_flight_records >= SENT_RECORDS {
+            return None;
+        }
+        let most = self.window.saturating_sub(self.in_flight);
+        let waits = |b: &Backlog| b.has_ready() || b.is_drained() && b.has_growing();
         let after_last = self.turn.as_ref().and_then(|last| {
             let range = (core::ops::Bound::Excluded(last), core::ops::Bound::Unbounded);
-            self.commands.range::<CommandId, _>(range).find(|(_, p)| waits(p)).map(|(id, _)| id)
+            self.runs.range::<CommandId, _>(range).find(|(_, b)| waits(b)).map(|(id, _)| id)
         });
         let command = match after_last {
             Some(id) => id.clone(),
-            None => self.commands.iter().find(|(_, p)| waits(p)).map(|(id, _)| id.clone())?,
+            None => self.runs.iter().find(|(_, b)| waits(b)).map(|(id, _)| id.clone())?,
         };
-        let pending = self.commands.get_mut(&command)?;
-        let chunk = pending.chunks.get(pending.sent)?;
-        let length = chunk.bytes.len() as u64;
-        if self.in_flight.saturating_add(length) > self.window {
-            return None;
+        if self.runs.get(&command).is_some_and(Backlog::is_drained) {
+            let gaps = self.change(&command, |b| {
+                let gaps: Vec<Record> =
+                    Stream::ALL.into_iter().filter_map(|s| b.close_gap(s)).collect();
+                gaps.iter().for_each(|gap| b.enqueue(gap.clone(), true));
+                gaps
+            });
+            self.append(&command, gaps.unwrap_or_default());
         }
-        let chunk = chunk.clone();
-        pending.sent += 1;
-        self.in_flight = self.in_flight.saturating_add(length);
+        let record = self.change(&command, |b| b.send(most)).flatten()?;
+        self.in_flight = self.in_flight.saturating_add(record.bytes_held());
+        self.in_flight_records += 1;
+        let run = self.runs.get(&command)?.run.clone();
         self.turn = Some(command);
-        Some(chunk)
+        Some(Outgoing { run, record })
     }
 
     /// Everything of this stream before `offset` is stored.
@@ -159,120 +364,116 @@ impl Outbox {
         stream: Stream,
         offset: ByteOffset,
     ) {
-        let Some(pending) = self.commands.get_mut(command) else { return };
-        if pending.incarnation != incarnation {
+        if self.runs.get(command).is_none_or(|b| b.run.incarnation != incarnation) {
             return;
         }
-        let (mut index, before) = (0, pending.chunks.len());
-        let (mut sent, mut freed, mut landed) = (pending.sent, 0u64, 0u64);
-        pending.chunks.retain(|chunk| {
-            let stored = chunk.stream == stream && chunk.end() <= offset;
-            if stored {
-                freed += chunk.bytes.len() as u64;
-                if index < pending.sent {
-                    sent -= 1;
-                    landed += chunk.bytes.len() as u64;
-                }
-            }
-            index += 1;
-            !stored
-        });
-        pending.sent = sent;
-        self.chunks = self.chunks.saturating_sub(before - pending.chunks.len());
-        self.held = self.held.saturating_sub(freed);
-        self.in_flight = self.in_flight.saturating_sub(landed);
+        let landed = self.change(command, |b| (b.on_stored(stream, offset), b.forget()));
+        let Some(((bytes, records), forget)) = landed else { return };
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+        self.in_flight_records = self.in_flight_records.saturating_sub(records);
+        if let Some((from, before)) = forget
+            && self.disk != Disk::None
+            && let Some(run) = self.runs.get(command).map(|b| b.run.clone())
+        {
+            self.actions.push_back(SpoolAction::Forget { run, from, before });
+        }
     }
 
     /// A legacy server stores nothing it would acknowledge: what was sent is gone.
-    pub fn on_sent_to_legacy(&mut self, chunk: &Chunk) {
-        self.on_stored(&chunk.command, chunk.incarnation, chunk.stream, chunk.end());
+    pub fn on_sent_to_legacy(&mut self, Outgoing { run, record }: &Outgoing) {
+        self.on_stored(&run.command, run.incarnation, record.stream, record.end());
     }
 
-    /// A new session: all that is not known to be stored is sent again, under this window.
+    /// A new session with a server that does not say how far it is: all that is not known to be
+    /// stored is sent again, under this window.
     pub fn restart(&mut self, window: u64) {
         self.window = window.clamp(CHUNK_BYTES as u64, Self::DEFAULT_WINDOW);
         self.in_flight = 0;
-        self.commands.values_mut().for_each(|p| p.sent = 0);
+        self.in_flight_records = 0;
+        self.flow = Flow::Open;
+        self.runs.values_mut().for_each(Backlog::rewind);
+    }
+
+    /// A new session with a server that will say how far it is: nothing goes out before.
+    pub fn resume(&mut self, window: u64, now: Timestamp) {
+        self.restart(window);
+        if !self.runs.is_empty() {
+            self.flow = Flow::Resuming(now.saturating_add(Self::RESUME_WITHIN));
+        }
+    }
+
+    /// The server has said of all streams how far it is.
+    pub fn on_resume(&mut self) {
+        self.flow = Flow::Open;
+    }
+
+    /// What is held of which streams: those of every run that is open.
+    pub fn states(&self) -> impl Iterator<Item = StreamState> + '_ {
+        self.runs.values().flat_map(|b| {
+            Stream::ALL.into_iter().map(|stream| StreamState {
+                run: b.run.clone(),
+                stream,
+                produced: b.written(stream),
+                stored: b.stored(stream),
+            })
+        })
+    }
+
+    /// The agent is ending: who waits for room would wait for ever. What does not fit becomes a gap,
+    /// [`GapCause::Stopped`].
+    pub fn wind_up(&mut self) {
+        self.winding_up = true;
+        for (command, backlog) in &mut self.runs {
+            if core::mem::take(&mut backlog.paused) {
+                self.actions.push_back(SpoolAction::ResumeReading(command.clone()));
+            }
+        }
     }
 
     /// Whether nothing of this command waits any more.
     pub fn is_settled(&self, command: &CommandId) -> bool {
-        self.commands.get(command).is_none_or(|p| p.chunks.is_empty())
+        self.runs.get(command).is_none_or(Backlog::is_settled)
     }
 
     /// How much a command wrote.
     pub fn totals(&self, command: &CommandId) -> Option<OutputTotals> {
-        self.commands.get(command).map(|p| OutputTotals {
-            incarnation: p.incarnation,
-            stdout_bytes: p.written.stdout,
-            stderr_bytes: p.written.stderr,
+        self.runs.get(command).map(|b| OutputTotals {
+            incarnation: b.run.incarnation,
+            stdout_bytes: b.written(Stream::Stdout),
+            stderr_bytes: b.written(Stream::Stderr),
+            terminal_bytes: b.written(Stream::Terminal),
         })
     }
 
     /// Forgets a command that is over and settled.
     pub fn close(&mut self, command: &CommandId) {
-        if self.is_settled(command) {
-            let _ = self.commands.remove(command);
+        if self.is_settled(command)
+            && let Some(backlog) = self.runs.remove(command)
+        {
+            self.memory = self.memory.saturating_sub(backlog.memory());
+            self.total = self.total.saturating_sub(backlog.total());
+            if self.disk != Disk::None {
+                self.actions.push_back(SpoolAction::Close { run: backlog.run });
+            }
         }
     }
 
-    /// Bytes held.
+    /// Whether nothing waits at all.
+    pub fn is_empty(&self) -> bool {
+        self.runs.values().all(Backlog::is_settled)
+    }
+
+    /// What is held, in memory and on disk, in bytes and [`RECORD_COST`](super::RECORD_COST) for each
+    /// record.
     pub const fn held(&self) -> u64 {
-        self.held
+        self.total
+    }
+
+    /// What of it is in memory.
+    pub const fn in_memory(&self) -> u64 {
+        self.memory
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::vec::Vec;
-
-    fn id() -> CommandId {
-        CommandId::new("c")
-    }
-
-    fn filled(bytes: usize) -> Outbox {
-        let mut outbox = Outbox::new(Outbox::DEFAULT_BOUND);
-        outbox.open(id(), Incarnation(1));
-        outbox.push(&id(), Stream::Stdout, Bytes::from(std::vec![7; bytes]));
-        outbox
-    }
-
-    #[test]
-    fn no_more_than_the_window_is_on_the_wire() {
-        let mut outbox = filled(1 << 20);
-        let sent: Vec<Chunk> = core::iter::from_fn(|| outbox.next_to_send()).collect();
-        assert_eq!(sent.iter().map(|c| c.bytes.len()).sum::<usize>(), 256 * 1024);
-        outbox.on_stored(&id(), Incarnation(1), Stream::Stdout, sent[0].end());
-        assert_eq!(outbox.next_to_send().map(|c| c.sequence), Some(ChunkSequence(9)));
-        assert_eq!(outbox.next_to_send(), None);
-    }
-
-    #[test]
-    fn a_new_session_sends_everything_again_that_is_not_stored() {
-        let mut outbox = filled(3 * CHUNK_BYTES);
-        let sent: Vec<Chunk> = core::iter::from_fn(|| outbox.next_to_send()).collect();
-        outbox.on_stored(&id(), Incarnation(1), Stream::Stdout, sent[0].end());
-        outbox.restart(Outbox::DEFAULT_WINDOW);
-        let again: Vec<Chunk> = core::iter::from_fn(|| outbox.next_to_send()).collect();
-        assert_eq!(again, sent[1..]);
-    }
-
-    #[test]
-    fn reading_stops_at_the_bound_and_goes_on_below_half_of_it() {
-        let mut outbox = filled(1 << 20);
-        assert!(outbox.is_full() && !outbox.has_room());
-        outbox.on_stored(&id(), Incarnation(1), Stream::Stdout, ByteOffset(600 * 1024));
-        assert!(!outbox.is_full() && outbox.has_room());
-    }
-
-    #[test]
-    fn an_acknowledgement_of_one_stream_leaves_the_other() {
-        let mut outbox = filled(10);
-        outbox.push(&id(), Stream::Stderr, Bytes::from_static(b"oops"));
-        while outbox.next_to_send().is_some() {}
-        outbox.on_stored(&id(), Incarnation(1), Stream::Stdout, ByteOffset(10));
-        assert_eq!(outbox.held(), 4);
-        assert!(!outbox.is_settled(&id()));
-    }
-}
+mod tests;

@@ -54,6 +54,34 @@ impl Record {
     pub fn end(&self) -> ByteOffset {
         ByteOffset(self.offset.0.saturating_add(self.length()))
     }
+
+    /// How many bytes of output it really holds.
+    pub fn bytes_held(&self) -> u64 {
+        match &self.body {
+            RecordBody::Chunk(bytes) => bytes.len() as u64,
+            RecordBody::Gap { .. } => 0,
+        }
+    }
+
+    /// What of it is at or behind `position` of its stream; `None` if nothing is.
+    #[must_use]
+    pub fn behind(mut self, position: ByteOffset) -> Option<Self> {
+        if self.end() <= position {
+            return None;
+        }
+        let before = position.0.saturating_sub(self.offset.0);
+        if before > 0 {
+            match &mut self.body {
+                RecordBody::Chunk(bytes) => {
+                    let cut = usize::try_from(before).unwrap_or(usize::MAX).min(bytes.len());
+                    let _ = bytes.split_to(cut);
+                }
+                RecordBody::Gap { length, .. } => *length = length.saturating_sub(before),
+            }
+            self.offset = position;
+        }
+        Some(self)
+    }
 }
 
 /// Why bytes are in nobody's hands.

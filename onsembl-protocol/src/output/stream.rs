@@ -9,19 +9,32 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+    /// A terminal, where both are one.
+    Terminal,
 }
 
 impl Stream {
-    /// Both streams.
-    pub const ALL: [Self; 2] = [Self::Stdout, Self::Stderr];
+    /// All streams.
+    pub const ALL: [Self; 3] = [Self::Stdout, Self::Stderr, Self::Terminal];
+
+    /// Its word in options and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Terminal => "terminal",
+        }
+    }
+
+    /// The stream of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stream| stream.as_str() == word)
+    }
 }
 
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -32,6 +45,8 @@ pub struct PerStream<T> {
     pub stdout: T,
     /// For standard error.
     pub stderr: T,
+    /// For the terminal.
+    pub terminal: T,
 }
 
 impl<T> PerStream<T> {
@@ -40,6 +55,7 @@ impl<T> PerStream<T> {
         match stream {
             Stream::Stdout => &self.stdout,
             Stream::Stderr => &self.stderr,
+            Stream::Terminal => &self.terminal,
         }
     }
 
@@ -48,6 +64,7 @@ impl<T> PerStream<T> {
         match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
+            Stream::Terminal => &mut self.terminal,
         }
     }
 }

@@ -183,5 +183,6 @@ const fn name(stream: Stream) -> &'static str {
     match stream {
         Stream::Stdout => "stdout",
         Stream::Stderr => "stderr",
+        Stream::Terminal => "terminal",
     }
 }

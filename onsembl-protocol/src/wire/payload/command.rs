@@ -304,6 +304,13 @@ pub struct OutputTotals {
     pub stdout_bytes: ByteOffset,
     /// Bytes of standard error.
     pub stderr_bytes: ByteOffset,
+    /// Bytes of its terminal.
+    #[serde(skip_serializing_if = "is_none_written")]
+    pub terminal_bytes: ByteOffset,
+}
+
+fn is_none_written(bytes: &ByteOffset) -> bool {
+    bytes.0 == 0
 }
 
 /// `COMMAND_COMPLETE`: a command's process is gone, or never was.

@@ -24,6 +24,8 @@ wire_enum! {
         Stdout = "STDOUT",
         /// Standard error.
         Stderr = "STDERR",
+        /// A terminal. Extension.
+        Terminal = "TERMINAL",
         /// A word of the existing database; nobody sends it.
         System = "SYSTEM",
     }
@@ -35,6 +37,7 @@ impl StreamType {
         match self {
             Self::Stdout | Self::System | Self::Unknown(_) => Stream::Stdout,
             Self::Stderr => Stream::Stderr,
+            Self::Terminal => Stream::Terminal,
         }
     }
 }
@@ -44,6 +47,7 @@ impl From<Stream> for StreamType {
         match stream {
             Stream::Stdout => Self::Stdout,
             Stream::Stderr => Self::Stderr,
+            Stream::Terminal => Self::Terminal,
         }
     }
 }

@@ -57,6 +57,7 @@ fn ends_say_how() {
             incarnation: Incarnation(1),
             stdout_bytes: ByteOffset(5),
             stderr_bytes: ByteOffset(0),
+            terminal_bytes: ByteOffset(0),
         };
         let wall = now(secs(3)).wall;
         let report = book.on_ended(&id(1), exit, Some(totals), stamp(secs(3)), wall).unwrap();

@@ -183,6 +183,7 @@ fn our_completion_names_signal_and_totals() {
         incarnation: Incarnation(1),
         stdout_bytes: ByteOffset(2),
         stderr_bytes: ByteOffset(3),
+        terminal_bytes: ByteOffset(0),
     };
     assert_eq!(end.output, Some(totals));
 }

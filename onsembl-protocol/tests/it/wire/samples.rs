@@ -98,6 +98,7 @@ fn complete() -> CommandComplete {
             incarnation: Incarnation(5),
             stdout_bytes: ByteOffset(10),
             stderr_bytes: ByteOffset(0),
+            terminal_bytes: ByteOffset(0),
         }),
     }
 }

@@ -261,6 +261,7 @@ pub(super) fn complete() -> impl Strategy<Value = CommandComplete> {
         incarnation: Incarnation(i),
         stdout_bytes: ByteOffset(o),
         stderr_bytes: ByteOffset(e),
+        terminal_bytes: ByteOffset(0),
     });
     (
         (id(), of(id::<AgentId>()), phase(), of(any::<i32>()), of(any::<i32>())),

@@ -1,0 +1,320 @@
+//! The unacknowledged records of one run, from the oldest to the newest: what is on the wire, what is
+//! in memory and goes out next, what is only on disk, and what is being written there.
+//!
+//! Knows nothing of other runs, of bounds and of the link; the outbox tells it when there is room.
+
+mod block;
+mod order;
+
+use super::record::{GapCause, Record, RecordBody, Run};
+use super::spool::{RECORD_COST, SpoolPolicy};
+use super::stream::{PerStream, Stream};
+use crate::id::{ByteOffset, ChunkSequence};
+use alloc::collections::VecDeque;
+use block::Block;
+use bytes::{Bytes, BytesMut};
+
+/// Small writes that wait together become one record up to this size.
+const JOINED: usize = 4 * 1024;
+
+/// What a record counts against the bounds.
+pub(super) fn cost(record: &Record) -> u64 {
+    record.bytes_held().saturating_add(RECORD_COST)
+}
+
+/// A record that goes out next.
+#[derive(Debug)]
+struct Ready {
+    record: Record,
+    /// It was on the wire before, and must not change its shape.
+    fixed: bool,
+}
+
+/// Bytes that were not taken, at the newest end of a stream; it grows until something is taken again.
+#[derive(Clone, Copy, Debug)]
+struct Growing {
+    length: u64,
+    because: GapCause,
+}
+
+/// The records of one run that nobody has acknowledged.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    pub(super) run: Run,
+    pub(super) policy: SpoolPolicy,
+    /// Its process is not being read.
+    pub(super) paused: bool,
+    next: ChunkSequence,
+    written: PerStream<ByteOffset>,
+    stored: PerStream<ByteOffset>,
+    /// Where each stream goes on behind what is in memory from its beginning.
+    reached: PerStream<ByteOffset>,
+    sent: PerStream<VecDeque<Record>>,
+    /// What was dropped at the oldest end of a stream and not sent yet.
+    dropped: PerStream<Option<Record>>,
+    ready: VecDeque<Ready>,
+    cold: VecDeque<Block>,
+    writing: VecDeque<Record>,
+    growing: PerStream<Option<Growing>>,
+    reading: Option<ChunkSequence>,
+    memory: u64,
+    on_disk: u64,
+    forgotten: ChunkSequence,
+    unforgotten: u64,
+}
+
+impl Backlog {
+    pub(super) fn new(run: Run, policy: SpoolPolicy) -> Self {
+        Self {
+            run,
+            policy,
+            paused: false,
+            next: ChunkSequence(1),
+            written: PerStream::default(),
+            stored: PerStream::default(),
+            reached: PerStream::default(),
+            sent: PerStream::default(),
+            dropped: PerStream::default(),
+            ready: VecDeque::new(),
+            cold: VecDeque::new(),
+            writing: VecDeque::new(),
+            growing: PerStream::default(),
+            reading: None,
+            memory: 0,
+            on_disk: 0,
+            forgotten: ChunkSequence(1),
+            unforgotten: 0,
+        }
+    }
+
+    /// What it costs in memory.
+    pub(super) const fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    /// What it costs in memory and on disk.
+    pub(super) const fn total(&self) -> u64 {
+        self.memory.saturating_add(self.on_disk)
+    }
+
+    pub(super) const fn written(&self, stream: Stream) -> ByteOffset {
+        *self.written.get(stream)
+    }
+
+    pub(super) const fn stored(&self, stream: Stream) -> ByteOffset {
+        *self.stored.get(stream)
+    }
+
+    /// Whether nothing waits any more, here or on the wire.
+    pub(super) fn is_settled(&self) -> bool {
+        Stream::ALL.iter().all(|s| self.stored.get(*s) == self.written.get(*s))
+    }
+
+    /// Numbers what the process wrote. What was not taken before it becomes a gap first.
+    pub(super) fn take(&mut self, stream: Stream, bytes: Bytes) -> (Option<Record>, Record) {
+        let gap = self.close_gap(stream);
+        let chunk = self.number(stream, *self.written.get(stream), RecordBody::Chunk(bytes));
+        *self.written.get_mut(stream) = chunk.end();
+        (gap, chunk)
+    }
+
+    /// Does not take what the process wrote.
+    pub(super) fn skip(
+        &mut self,
+        stream: Stream,
+        length: u64,
+        because: GapCause,
+    ) -> Option<Record> {
+        let closed = match self.growing.get(stream) {
+            Some(growing) if growing.because != because => self.close_gap(stream),
+            Some(_) | None => None,
+        };
+        let growing = self.growing.get_mut(stream).get_or_insert(Growing { length: 0, because });
+        growing.length = growing.length.saturating_add(length);
+        let end = self.written.get_mut(stream);
+        *end = ByteOffset(end.0.saturating_add(length));
+        closed
+    }
+
+    /// The gap at the newest end of a stream, as a record.
+    pub(super) fn close_gap(&mut self, stream: Stream) -> Option<Record> {
+        let Growing { length, because } = self.growing.get_mut(stream).take()?;
+        let offset = ByteOffset(self.written.get(stream).0.saturating_sub(length));
+        Some(self.number(stream, offset, RecordBody::Gap { length, because }))
+    }
+
+    fn number(&mut self, stream: Stream, offset: ByteOffset, body: RecordBody) -> Record {
+        let sequence = self.next;
+        self.next = sequence.next();
+        Record { sequence, stream, offset, body }
+    }
+
+    /// Puts a new record at the newest end. With `room` it may stay in memory until it is sent;
+    /// otherwise it stays until it is appended.
+    pub(super) fn enqueue(&mut self, record: Record, room: bool) {
+        if room && self.cold.is_empty() && self.writing.is_empty() {
+            self.make_ready(record);
+        } else {
+            self.memory = self.memory.saturating_add(cost(&record));
+            self.writing.push_back(record);
+        }
+    }
+
+    /// Everything up to `through` is in the spool.
+    pub(super) fn on_appended(&mut self, through: ChunkSequence, room: bool) {
+        while let Some(record) = self.writing.pop_front_if(|r| r.sequence <= through) {
+            self.memory = self.memory.saturating_sub(cost(&record));
+            if room && self.cold.is_empty() {
+                self.make_ready(record);
+            } else {
+                self.on_disk = self.on_disk.saturating_add(cost(&record));
+                Block::add(&mut self.cold, &record);
+            }
+        }
+    }
+
+    /// What is in memory only.
+    pub(super) fn unwritten(&self) -> impl Iterator<Item = &Record> {
+        self.writing.iter()
+    }
+
+    /// The oldest page that is only on disk, if little waits in memory and it was not asked for yet.
+    pub(super) fn ask_for_page(&mut self, low: u64) -> Option<(ChunkSequence, ChunkSequence)> {
+        let waiting: u64 = self.ready.iter().map(|r| cost(&r.record)).take(64).sum();
+        if self.reading.is_some() || waiting >= low {
+            return None;
+        }
+        let block = self.cold.front_mut()?;
+        block.sealed = true;
+        self.reading = Some(block.from);
+        Some((block.from, block.through))
+    }
+
+    /// Whether something at the newest end was not taken and is no record yet.
+    pub(super) fn has_growing(&self) -> bool {
+        Stream::ALL.iter().any(|s| self.growing.get(*s).is_some())
+    }
+
+    /// Whether something is in memory that can be sent.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty() || Stream::ALL.iter().any(|s| self.dropped.get(*s).is_some())
+    }
+
+    /// The records of the page that was asked for. What is missing of it becomes a gap.
+    pub(super) fn on_page(
+        &mut self,
+        from: ChunkSequence,
+        records: impl IntoIterator<Item = Record>,
+    ) {
+        if self.reading != Some(from) {
+            return;
+        }
+        self.reading = None;
+        let Some(block) = self.cold.pop_front_if(|b| b.from == from) else { return };
+        self.on_disk = self.on_disk.saturating_sub(block.cost);
+        let mut joined: Option<(Record, BytesMut)> = None;
+        for record in records {
+            if record.sequence < block.from || record.sequence > block.through {
+                continue;
+            }
+            let reached = *self.reached.get(record.stream);
+            let Some(record) = record.behind(reached) else { continue };
+            self.declare_missing(record.stream, record.offset, record.sequence, &mut joined);
+            *self.reached.get_mut(record.stream) = record.end();
+            self.join(record, &mut joined);
+        }
+        for stream in Stream::ALL {
+            let end = *block.ends.get(stream);
+            self.declare_missing(stream, end, block.through, &mut joined);
+            let reached = self.reached.get_mut(stream);
+            *reached = (*reached).max(end);
+        }
+        self.flush(&mut joined);
+        if self.cold.is_empty() {
+            // In memory already, and nothing is before them now.
+            for record in core::mem::take(&mut self.writing) {
+                self.memory = self.memory.saturating_sub(cost(&record));
+                self.make_ready(record);
+            }
+        }
+    }
+
+    fn declare_missing(
+        &mut self,
+        stream: Stream,
+        end: ByteOffset,
+        sequence: ChunkSequence,
+        joined: &mut Option<(Record, BytesMut)>,
+    ) {
+        let reached = *self.reached.get(stream);
+        if end > reached {
+            self.flush(joined);
+            let body =
+                RecordBody::Gap { length: end.0 - reached.0, because: GapCause::SpoolFailed };
+            self.make_ready(Record { sequence, stream, offset: reached, body });
+        }
+    }
+
+    /// Collects neighbours of one stream, so that a page of small writes goes out in few records.
+    fn join(&mut self, record: Record, joined: &mut Option<(Record, BytesMut)>) {
+        let RecordBody::Chunk(bytes) = &record.body else {
+            self.flush(joined);
+            return self.make_ready(record);
+        };
+        if let Some((first, all)) = joined
+            && first.stream == record.stream
+            && all.len() + bytes.len() <= super::CHUNK_BYTES
+        {
+            all.extend_from_slice(bytes);
+            first.sequence = record.sequence;
+            return;
+        }
+        self.flush(joined);
+        let all = BytesMut::from(&**bytes);
+        *joined = Some((Record { body: RecordBody::Chunk(Bytes::new()), ..record }, all));
+    }
+
+    fn flush(&mut self, joined: &mut Option<(Record, BytesMut)>) {
+        if let Some((first, all)) = joined.take() {
+            let record = Record { body: RecordBody::Chunk(all.freeze()), ..first };
+            self.push_ready(record);
+        }
+    }
+
+    fn make_ready(&mut self, record: Record) {
+        let reached = self.reached.get_mut(record.stream);
+        *reached = (*reached).max(record.end());
+        if let Some(Ready { record: last, fixed: false }) = self.ready.back_mut()
+            && last.stream == record.stream
+            && last.end() == record.offset
+            && let (RecordBody::Chunk(a), RecordBody::Chunk(b)) = (&mut last.body, &record.body)
+            && a.len() + b.len() <= JOINED
+        {
+            let mut all = BytesMut::with_capacity(a.len() + b.len());
+            all.extend_from_slice(a);
+            all.extend_from_slice(b);
+            self.memory = self.memory.saturating_add(b.len() as u64);
+            *a = all.freeze();
+            last.sequence = record.sequence;
+            return;
+        }
+        self.push_ready(record);
+    }
+
+    fn push_ready(&mut self, record: Record) {
+        self.memory = self.memory.saturating_add(cost(&record));
+        self.ready.push_back(Ready { record, fixed: false });
+    }
+}
+
+#[cfg(test)]
+impl Backlog {
+    /// Memory and total, counted anew.
+    pub(super) fn recount(&self) -> (u64, u64) {
+        let sent = Stream::ALL.iter().flat_map(|s| self.sent.get(*s));
+        let dropped = Stream::ALL.iter().filter_map(|s| self.dropped.get(*s).as_ref());
+        let ready = self.ready.iter().map(|r| &r.record);
+        let memory = sent.chain(dropped).chain(ready).chain(&self.writing).map(cost).sum::<u64>();
+        (memory, memory + self.cold.iter().map(|b| b.cost).sum::<u64>())
+    }
+}

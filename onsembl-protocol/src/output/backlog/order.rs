@@ -1,0 +1,213 @@
+//! What leaves a backlog: to the wire, by an acknowledgement, or because there is no room.
+
+use super::super::record::{GapCause, Record, RecordBody};
+use super::super::stream::{PerStream, Stream};
+use super::{Backlog, Ready, cost};
+use crate::id::{ByteOffset, ChunkSequence};
+use alloc::vec::Vec;
+
+/// Acknowledged bytes after which the spool is told what it need not keep.
+const FORGET_AFTER: u64 = 256 * 1024;
+
+/// What was dropped to make room.
+#[derive(Debug)]
+pub(in super::super) struct Dropped {
+    /// What says so, to be kept like any record.
+    pub(in super::super) gaps: Vec<Record>,
+    /// Records that are only on disk and not needed any more: the first, and the first needed again.
+    pub(in super::super) from_disk: Option<(ChunkSequence, ChunkSequence)>,
+}
+
+impl Backlog {
+    /// The next record for the wire, if it has at most `most` bytes. It counts as sent.
+    pub(in super::super) fn send(&mut self, most: u64) -> Option<Record> {
+        let gap = Stream::ALL.into_iter().find_map(|s| self.dropped.get_mut(s).take());
+        let record = match gap {
+            Some(gap) => gap,
+            None => self.ready.pop_front_if(|r| r.record.bytes_held() <= most)?.record,
+        };
+        self.sent.get_mut(record.stream).push_back(record.clone());
+        Some(record)
+    }
+
+    /// Whether everything but gaps at the newest end was sent.
+    pub(in super::super) fn is_drained(&self) -> bool {
+        !self.has_ready() && self.cold.is_empty() && self.writing.is_empty()
+    }
+
+    /// Everything of this stream before `offset` is committed. Returns how many bytes and records
+    /// have left the wire.
+    pub(in super::super) fn on_stored(
+        &mut self,
+        stream: Stream,
+        offset: ByteOffset,
+    ) -> (u64, usize) {
+        let offset = offset.min(*self.written.get(stream));
+        if offset <= *self.stored.get(stream) {
+            return (0, 0);
+        }
+        *self.stored.get_mut(stream) = offset;
+        let (mut landed, mut records) = (0_u64, 0);
+        let sent = self.sent.get_mut(stream);
+        while let Some(record) = sent.pop_front_if(|r| r.end() <= offset) {
+            landed = landed.saturating_add(record.bytes_held());
+            records += 1;
+            self.memory = self.memory.saturating_sub(cost(&record));
+        }
+        let cut = sent.front().is_some_and(|r| r.offset < offset);
+        if (sent.is_empty() || cut) && *self.reached.get(stream) < *self.written.get(stream)
+            || self.is_behind(stream, offset)
+        {
+            self.discard(stream, offset);
+        }
+        self.unforgotten = self.unforgotten.saturating_add(landed);
+        (landed, records)
+    }
+
+    /// Whether something unsent begins before `offset`.
+    fn is_behind(&self, stream: Stream, offset: ByteOffset) -> bool {
+        self.dropped.get(stream).as_ref().is_some_and(|gap| gap.offset < offset)
+            || self
+                .ready
+                .iter()
+                .find(|r| r.record.stream == stream)
+                .is_some_and(|r| r.record.offset < offset)
+    }
+
+    /// Removes what was never sent in this session and is committed all the same.
+    fn discard(&mut self, stream: Stream, offset: ByteOffset) {
+        let keep = |record: Record| {
+            if record.stream == stream { record.behind(offset) } else { Some(record) }
+        };
+        if let Some(gap) = self.dropped.get_mut(stream).take() {
+            self.memory = self.memory.saturating_sub(cost(&gap));
+            if let Some(gap) = keep(gap) {
+                self.memory = self.memory.saturating_add(cost(&gap));
+                *self.dropped.get_mut(stream) = Some(gap);
+            }
+        }
+        for Ready { record, fixed } in core::mem::take(&mut self.ready) {
+            self.memory = self.memory.saturating_sub(cost(&record));
+            if let Some(record) = keep(record) {
+                self.memory = self.memory.saturating_add(cost(&record));
+                self.ready.push_back(Ready { record, fixed });
+            }
+        }
+        let reached = self.reached.get_mut(stream);
+        *reached = (*reached).max(offset);
+        let stored = self.stored;
+        let is_stored = |ends: &PerStream<ByteOffset>| {
+            Stream::ALL.iter().all(|s| ends.get(*s) <= stored.get(*s))
+        };
+        while let Some(block) = self.cold.pop_front_if(|b| is_stored(&b.ends)) {
+            self.on_disk = self.on_disk.saturating_sub(block.cost);
+            self.unforgotten = self.unforgotten.saturating_add(block.cost);
+            if self.reading == Some(block.from) {
+                self.reading = None;
+            }
+        }
+        for record in core::mem::take(&mut self.writing) {
+            self.memory = self.memory.saturating_sub(cost(&record));
+            if let Some(record) = keep(record) {
+                self.memory = self.memory.saturating_add(cost(&record));
+                self.writing.push_back(record);
+            }
+        }
+        let begin = self.written.get(stream).0;
+        if let Some(growing) = self.growing.get_mut(stream) {
+            let left = begin.saturating_sub(offset.0).min(growing.length);
+            growing.length = left;
+            if left == 0 {
+                *self.growing.get_mut(stream) = None;
+            }
+        }
+    }
+
+    /// What the spool need not keep any more, if it is worth telling.
+    pub(in super::super) fn forget(&mut self) -> Option<(ChunkSequence, ChunkSequence)> {
+        if self.unforgotten < FORGET_AFTER {
+            return None;
+        }
+        let oldest = Stream::ALL
+            .into_iter()
+            .flat_map(|s| [self.dropped.get(s).as_ref(), self.sent.get(s).front()])
+            .flatten()
+            .chain(self.ready.front().map(|r| &r.record))
+            .chain(self.writing.front())
+            .map(|r| r.sequence)
+            .chain(self.cold.front().map(|b| b.from))
+            .min()
+            .unwrap_or(self.next);
+        self.unforgotten = 0;
+        let from = self.forgotten;
+        self.forgotten = from.max(oldest);
+        (from < oldest).then_some((from, oldest))
+    }
+
+    /// A new link: nothing is on the wire.
+    pub(in super::super) fn rewind(&mut self) {
+        let mut again: Vec<(Record, bool)> = Vec::new();
+        for stream in Stream::ALL {
+            again.extend(self.sent.get_mut(stream).drain(..).map(|r| (r, true)));
+            again.extend(self.dropped.get_mut(stream).take().map(|r| (r, false)));
+        }
+        again.sort_by_key(|(r, _)| (r.sequence, r.offset));
+        for (record, fixed) in again.into_iter().rev() {
+            self.ready.push_front(Ready { record, fixed });
+        }
+    }
+
+    /// Gives up the oldest that is not on the wire. `None` if there is nothing.
+    pub(in super::super) fn drop_oldest(&mut self, because: GapCause) -> Option<Dropped> {
+        let record = self.ready.pop_front().map(|r| r.record);
+        if record.is_none()
+            && let Some(block) = self.cold.pop_front()
+        {
+            self.on_disk = self.on_disk.saturating_sub(block.cost);
+            if self.reading == Some(block.from) {
+                self.reading = None;
+            }
+            let mut gaps = Vec::new();
+            for stream in Stream::ALL {
+                let reached = *self.reached.get(stream);
+                let Some(length) = block.ends.get(stream).0.checked_sub(reached.0) else {
+                    continue;
+                };
+                if length > 0 {
+                    let body = RecordBody::Gap { length, because };
+                    let gap = Record { sequence: block.through, stream, offset: reached, body };
+                    *self.reached.get_mut(stream) = gap.end();
+                    gaps.push(gap.clone());
+                    self.declare(gap);
+                }
+            }
+            return Some(Dropped { gaps, from_disk: Some((block.from, block.through.next())) });
+        }
+        let record = match record {
+            Some(record) => record,
+            None => self.writing.pop_front()?,
+        };
+        self.memory = self.memory.saturating_sub(cost(&record));
+        let reached = self.reached.get_mut(record.stream);
+        *reached = (*reached).max(record.end());
+        let length = record.length();
+        let gap = match record.body {
+            RecordBody::Gap { .. } => record,
+            RecordBody::Chunk(_) => Record { body: RecordBody::Gap { length, because }, ..record },
+        };
+        self.declare(gap.clone());
+        Some(Dropped { gaps: alloc::vec![gap], from_disk: None })
+    }
+
+    /// Adds to what was dropped at the oldest end of a stream. The first cause stands for all of it.
+    fn declare(&mut self, gap: Record) {
+        let place = self.dropped.get_mut(gap.stream);
+        if let Some(Record { sequence, body: RecordBody::Gap { length, .. }, .. }) = place {
+            *length = length.saturating_add(gap.length());
+            *sequence = gap.sequence;
+            return;
+        }
+        self.memory = self.memory.saturating_add(cost(&gap));
+        *place = Some(gap);
+    }
+}

@@ -1,0 +1,304 @@
+use super::*;
+use crate::output::{RECORD_COST, RecordBody};
+use proptest::prelude::*;
+use std::vec::Vec;
+
+fn id() -> CommandId {
+    CommandId::new("c")
+}
+
+fn run() -> Run {
+    Run { command: id(), incarnation: Incarnation(1) }
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_origin(Duration::from_secs(seconds))
+}
+
+fn opened(bounds: SpoolBounds, policy: SpoolPolicy) -> Outbox {
+    let mut outbox = Outbox::new(bounds);
+    outbox.open(run(), policy);
+    outbox
+}
+
+fn filled(bytes: usize) -> Outbox {
+    let mut outbox = opened(SpoolBounds::MEMORY_ONLY, SpoolPolicy::Block);
+    outbox.push(&id(), Stream::Stdout, Bytes::from(std::vec![7; bytes]));
+    outbox
+}
+
+fn send_all(outbox: &mut Outbox) -> Vec<Record> {
+    core::iter::from_fn(|| outbox.next_to_send()).map(|o| o.record).collect()
+}
+
+fn store(outbox: &mut Outbox, record: &Record) {
+    outbox.on_stored(&id(), Incarnation(1), record.stream, record.end());
+}
+
+#[test]
+fn no_more_than_the_window_is_on_the_wire() {
+    let mut outbox = filled(1 << 20);
+    let sent = send_all(&mut outbox);
+    assert_eq!(sent.iter().map(Record::length).sum::<u64>(), 256 * 1024);
+    store(&mut outbox, &sent[0]);
+    assert_eq!(outbox.next_to_send().map(|c| c.record.sequence), Some(ChunkSequence(9)));
+    assert_eq!(outbox.next_to_send(), None);
+}
+
+#[test]
+fn a_new_session_sends_everything_again_that_is_not_stored() {
+    let mut outbox = filled(3 * CHUNK_BYTES);
+    let sent = send_all(&mut outbox);
+    store(&mut outbox, &sent[0]);
+    outbox.restart(Outbox::DEFAULT_WINDOW);
+    assert_eq!(send_all(&mut outbox), sent[1..]);
+}
+
+#[test]
+fn a_server_that_resumes_gets_what_it_lacks_to_the_byte() {
+    let mut outbox = filled(3 * CHUNK_BYTES);
+    let _ = send_all(&mut outbox);
+    outbox.resume(Outbox::DEFAULT_WINDOW, at(1));
+    assert_eq!(outbox.next_to_send(), None);
+    outbox.on_stored(&id(), Incarnation(1), Stream::Stdout, ByteOffset(CHUNK_BYTES as u64 + 5));
+    outbox.on_resume();
+    let rest = send_all(&mut outbox);
+    assert_eq!(rest[0].offset, ByteOffset(CHUNK_BYTES as u64 + 5));
+    assert_eq!(rest.iter().map(Record::length).sum::<u64>(), 2 * CHUNK_BYTES as u64 - 5);
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_sent_the_oldest_after_ten_seconds() {
+    let mut outbox = filled(5);
+    outbox.resume(Outbox::DEFAULT_WINDOW, at(1));
+    assert_eq!(outbox.deadline(), Deadline::At(at(11)));
+    outbox.on_time(at(10));
+    assert_eq!(outbox.next_to_send(), None);
+    outbox.on_time(at(11));
+    assert_eq!(send_all(&mut outbox).len(), 1);
+}
+
+#[test]
+fn a_process_waits_at_the_bound_and_goes_on_when_there_is_room() {
+    let mut outbox = filled(1 << 20);
+    assert_eq!(outbox.poll_action(), Some(SpoolAction::PauseReading(id())));
+    let sent = send_all(&mut outbox);
+    store(&mut outbox, &sent[0]);
+    assert_eq!(outbox.poll_action(), None);
+    outbox.on_stored(&id(), Incarnation(1), Stream::Stdout, ByteOffset(600 * 1024));
+    assert_eq!(outbox.poll_action(), Some(SpoolAction::ResumeReading(id())));
+}
+
+#[test]
+fn an_acknowledgement_of_one_stream_leaves_the_other() {
+    let mut outbox = filled(10);
+    outbox.push(&id(), Stream::Stderr, Bytes::from_static(b"oops"));
+    let _ = send_all(&mut outbox);
+    outbox.on_stored(&id(), Incarnation(1), Stream::Stdout, ByteOffset(10));
+    assert_eq!(outbox.held(), 4 + RECORD_COST);
+    assert!(!outbox.is_settled(&id()));
+}
+
+#[test]
+fn small_writes_that_wait_go_out_together() {
+    let mut outbox = filled(10);
+    for _ in 0..9 {
+        outbox.push(&id(), Stream::Stdout, Bytes::from_static(b"0123456789"));
+    }
+    let sent = send_all(&mut outbox);
+    assert_eq!((sent.len(), sent[0].length(), sent[0].sequence), (1, 100, ChunkSequence(10)));
+}
+
+#[test]
+fn an_agent_that_ends_declares_what_did_not_fit() {
+    let mut outbox = filled(1 << 20);
+    outbox.wind_up();
+    outbox.push(&id(), Stream::Stdout, Bytes::from(std::vec![7; 1000]));
+    let mut last = None;
+    while let Some(sent) = outbox.next_to_send() {
+        store(&mut outbox, &sent.record);
+        last = Some(sent.record);
+    }
+    let body = RecordBody::Gap { length: 1000, because: GapCause::Stopped };
+    assert_eq!(last.map(|r| r.body), Some(body));
+    assert!(outbox.is_settled(&id()) && outbox.held() == 0);
+}
+
+/// A disk, a server and a process, each of which may misbehave.
+#[derive(Debug, Default)]
+struct World {
+    disk: BTreeMap<(ChunkSequence, ByteOffset, Stream), Record>,
+    wrote: [Vec<u8>; 3],
+    got: [Vec<Option<u8>>; 3],
+    link: VecDeque<Record>,
+    paused: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write(Stream, usize),
+    Disk(usize),
+    DiskFails,
+    Send(usize),
+    Deliver(usize),
+    Cut { resumes: bool },
+    Damage,
+    Time,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let stream = prop::sample::select(&Stream::ALL[..]);
+    let size = prop_oneof![4 => 1_usize..50, 2 => 1_usize..3000, 1 => 1_usize..90_000];
+    let step = prop_oneof![
+        8 => (stream, size).prop_map(|(s, n)| Step::Write(s, n)),
+        6 => (1_usize..20).prop_map(Step::Disk),
+        1 => Just(Step::DiskFails),
+        4 => (1_usize..10).prop_map(Step::Send),
+        4 => (1_usize..10).prop_map(Step::Deliver),
+        1 => any::<bool>().prop_map(|resumes| Step::Cut { resumes }),
+        1 => Just(Step::Time),
+    ];
+    let damage = prop_oneof![30 => Just(false), 1 => Just(true)];
+    prop::collection::vec((step, damage), 1..150).prop_map(|steps| {
+        steps.into_iter().map(|(step, damage)| if damage { Step::Damage } else { step }).collect()
+    })
+}
+
+impl World {
+    fn perform(&mut self, outbox: &mut Outbox, most: usize, works: bool, now: u64) {
+        for _ in 0..most {
+            let Some(action) = outbox.poll_action() else { return };
+            match action {
+                SpoolAction::Append { record, .. } if works => {
+                    let sequence = record.sequence;
+                    let _ = self.disk.insert((sequence, record.offset, record.stream), record);
+                    outbox.on_appended(&run(), sequence);
+                }
+                SpoolAction::Append { .. } => outbox.on_append_failed(at(now)),
+                SpoolAction::Read { from, through, .. } => {
+                    let page = self.disk.values().filter(|r| {
+                        (from..=through).contains(&r.sequence)
+                            && matches!(r.body, RecordBody::Chunk(_) | RecordBody::Gap { .. })
+                    });
+                    outbox.on_page(&run(), from, page.cloned().collect());
+                }
+                SpoolAction::Forget { from, before, .. } => {
+                    self.disk.retain(|(s, ..), _| *s < from || *s >= before);
+                }
+                SpoolAction::Close { .. } => self.disk.clear(),
+                SpoolAction::PauseReading(_) => self.paused = true,
+                SpoolAction::ResumeReading(_) => self.paused = false,
+            }
+        }
+    }
+
+    /// The server: takes what follows, or repeats; anything else is a hole.
+    fn deliver(&mut self, outbox: &mut Outbox, most: usize) {
+        for _ in 0..most {
+            let Some(record) = self.link.pop_front() else { return };
+            let got = &mut self.got[record.stream as usize];
+            let have = ByteOffset(got.len() as u64);
+            assert!(record.offset <= have, "a hole that nobody declared before {record:?}");
+            let (stream, wrote) = (record.stream, &self.wrote[record.stream as usize]);
+            if let Some(record) = record.behind(have) {
+                match record.body {
+                    RecordBody::Chunk(bytes) => got.extend(bytes.iter().map(|b| Some(*b))),
+                    RecordBody::Gap { length, .. } => got.extend((0..length).map(|_| None)),
+                }
+            }
+            assert!(got.len() <= wrote.len(), "more than was written");
+            let end = ByteOffset(got.len() as u64);
+            outbox.on_stored(&id(), Incarnation(1), stream, end);
+        }
+    }
+}
+
+fn play(bounds: SpoolBounds, policy: SpoolPolicy, steps: Vec<Step>) {
+    let mut outbox = opened(bounds, policy);
+    let (mut world, mut now, mut lossless) = (World::default(), 1, policy == SpoolPolicy::Block);
+    for step in steps {
+        match step {
+            Step::Write(stream, length) if !world.paused => {
+                let wrote = &mut world.wrote[stream as usize];
+                let bytes: Vec<u8> = (0..length).map(|i| ((wrote.len() + i) % 251) as u8).collect();
+                wrote.extend_from_slice(&bytes);
+                outbox.push(&id(), stream, bytes.into());
+                world.perform(&mut outbox, 0, true, now);
+            }
+            Step::Write(..) => {}
+            Step::Disk(most) => world.perform(&mut outbox, most, true, now),
+            Step::DiskFails => world.perform(&mut outbox, 5, false, now),
+            Step::Send(most) => {
+                let sent = (0..most).map_while(|_| outbox.next_to_send()).map(|o| o.record);
+                world.link.extend(sent.collect::<Vec<_>>());
+            }
+            Step::Deliver(most) => world.deliver(&mut outbox, most),
+            Step::Cut { resumes } => {
+                world.link.clear();
+                if resumes {
+                    outbox.resume(Outbox::DEFAULT_WINDOW, at(now));
+                    for stream in Stream::ALL {
+                        let have = ByteOffset(world.got[stream as usize].len() as u64);
+                        outbox.on_stored(&id(), Incarnation(1), stream, have);
+                    }
+                    outbox.on_resume();
+                } else {
+                    outbox.restart(Outbox::DEFAULT_WINDOW);
+                }
+            }
+            Step::Damage => {
+                let _ = world.disk.pop_first();
+                lossless = false;
+            }
+            Step::Time => {
+                now += 1;
+                outbox.on_time(at(now));
+            }
+        }
+        assert!(outbox.in_memory() <= bounds.memory + 2 * (90_000 + 3 * RECORD_COST) + 300_000);
+        assert!(outbox.held() <= bounds.disk.max(bounds.memory) + 2 * (90_000 + 3 * RECORD_COST));
+        let recounted: (u64, u64) = outbox
+            .runs
+            .values()
+            .map(Backlog::recount)
+            .fold((0, 0), |(m, t), (memory, total)| (m + memory, t + total));
+        assert_eq!((outbox.memory, outbox.total), recounted);
+    }
+    for _ in 0..10_000 {
+        now += 1;
+        outbox.on_time(at(now));
+        world.perform(&mut outbox, 100, true, now);
+        let sent = core::iter::from_fn(|| outbox.next_to_send()).map(|o| o.record);
+        world.link.extend(sent.collect::<Vec<_>>());
+        world.deliver(&mut outbox, usize::MAX);
+        if outbox.is_empty() {
+            break;
+        }
+    }
+    assert!(outbox.is_settled(&id()), "it never drains: {outbox:?}");
+    assert_eq!(outbox.held(), 0, "{outbox:?}");
+    world.perform(&mut outbox, usize::MAX, true, now);
+    assert!(!world.paused, "it is never read again");
+    for (wrote, got) in world.wrote.iter().zip(&world.got) {
+        assert_eq!(wrote.len(), got.len());
+        for (wrote, got) in wrote.iter().zip(got) {
+            assert!(got.is_none_or(|byte| byte == *wrote));
+        }
+        assert!(!lossless || got.iter().all(Option::is_some), "lost where nothing may be");
+    }
+    outbox.close(&id());
+    world.perform(&mut outbox, usize::MAX, true, now);
+    assert!(world.disk.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn all_that_was_written_arrives_once_or_is_a_gap(
+        policy in prop::sample::select(&SpoolPolicy::ALL[..]),
+        memory in prop::sample::select(&[4_000_u64, 60_000, 1 << 20][..]),
+        disk in prop::sample::select(&[0_u64, 100_000, 700_000, 256 << 20][..]),
+        steps in steps(),
+    ) {
+        play(SpoolBounds { memory, disk }, policy, steps);
+    }
+}

@@ -1,0 +1,108 @@
+//! The words between the outbox and what keeps its records: bounds, policies, and what is to be done.
+//! Nothing here touches a disk.
+
+use super::record::{Record, Run};
+use crate::id::{ChunkSequence, CommandId};
+use core::fmt;
+
+/// What happens to the output of a command when the spool is at its bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SpoolPolicy {
+    /// Its process waits: nothing is read from it until there is room. Loses nothing.
+    #[default]
+    Block,
+    /// Its own oldest unsent output makes room, and a gap says so.
+    DropOldest,
+    /// What it writes is not taken, and a gap says so.
+    DropNewest,
+}
+
+impl SpoolPolicy {
+    /// All policies.
+    pub const ALL: [Self; 3] = [Self::Block, Self::DropOldest, Self::DropNewest];
+
+    /// Its word in options and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::DropOldest => "drop-oldest",
+            Self::DropNewest => "drop-newest",
+        }
+    }
+
+    /// The policy of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.as_str() == word)
+    }
+}
+
+impl fmt::Display for SpoolPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How much an outbox may hold. Both count bytes of output and [`RECORD_COST`] for each record.
+///
+/// What was read already when the bound is reached is still taken, so both can be overrun by what
+/// waits between the processes and the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpoolBounds {
+    /// In memory.
+    pub memory: u64,
+    /// In memory and on disk together. 0: there is no disk, and `memory` is the bound.
+    pub disk: u64,
+}
+
+impl SpoolBounds {
+    /// 1 MiB in memory, and no disk.
+    pub const MEMORY_ONLY: Self = Self { memory: 1 << 20, disk: 0 };
+    /// 1 MiB in memory, 256 MiB in all.
+    pub const DEFAULT: Self = Self { memory: 1 << 20, disk: 256 << 20 };
+}
+
+/// What a record counts besides its bytes, so that a process that writes byte by byte is bounded too.
+pub const RECORD_COST: u64 = 64;
+
+/// What the owner of an [`Outbox`](super::Outbox) has to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpoolAction {
+    /// Append the record to the spool of its run, then say
+    /// [`on_appended`](super::Outbox::on_appended) or
+    /// [`on_append_failed`](super::Outbox::on_append_failed). Gaps may come with lower numbers than
+    /// what was appended before them.
+    Append {
+        /// Whose.
+        run: Run,
+        /// What.
+        record: Record,
+    },
+    /// Read these records back and hand them to [`on_page`](super::Outbox::on_page); what cannot be
+    /// read is left out.
+    Read {
+        /// Whose.
+        run: Run,
+        /// The first.
+        from: ChunkSequence,
+        /// The last.
+        through: ChunkSequence,
+    },
+    /// These records are not needed any more.
+    Forget {
+        /// Whose.
+        run: Run,
+        /// The first.
+        from: ChunkSequence,
+        /// The first that is needed again.
+        before: ChunkSequence,
+    },
+    /// Nothing of this run is needed any more.
+    Close {
+        /// Whose.
+        run: Run,
+    },
+    /// Read nothing from the process of this command.
+    PauseReading(CommandId),
+    /// Read from it again.
+    ResumeReading(CommandId),
+}
