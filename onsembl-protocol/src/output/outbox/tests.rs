@@ -218,7 +218,9 @@ fn play(bounds: SpoolBounds, policy: SpoolPolicy, steps: Vec<Step>) {
     let (mut world, mut now, mut lossless) = (World::default(), 1, policy == SpoolPolicy::Block);
     for step in steps {
         match step {
-            Step::Write(stream, length) if !world.paused => {
+            Step::Write(stream, length)
+                if !world.paused && (policy != SpoolPolicy::Block || !outbox.is_full()) =>
+            {
                 let wrote = &mut world.wrote[stream as usize];
                 let bytes: Vec<u8> = (0..length).map(|i| ((wrote.len() + i) % 251) as u8).collect();
                 wrote.extend_from_slice(&bytes);
