@@ -4,7 +4,7 @@ use onsembl_protocol::command::Exit;
 use onsembl_protocol::id::{AgentId, CommandId, LinkId, MessageId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::liveness::{HeartbeatMonitor, HeartbeatTiming, Liveness};
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::output::{Stream, gap_notice};
 use onsembl_protocol::wire::payload::{
     CommandCancel, CommandPhase, CommandRequest, CommandStatus, DashboardExtensions, DashboardInit,
     Feature, Pong, Selection, StreamContent, Subscription, SubscriptionKind, Subscriptions,
@@ -135,7 +135,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                 traces: false,
             },
             extensions: Some(DashboardExtensions {
-                features: vec![Feature::OutputBytes],
+                features: vec![Feature::OutputBytes, Feature::OutputSpool],
                 server_instance: None,
             }),
         };
@@ -222,6 +222,13 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                 .map_err(|e| anyhow::anyhow!("cannot write {stream}: {e}"))?;
                 Ok(None)
             }
+            ServerToDashboard::OutputGap(gap) if gap.command_id == self.command => {
+                let notice = format!("{}\n", gap_notice(gap.length, gap.because));
+                self.write(Stream::Stderr, notice.as_bytes())
+                    .await
+                    .map_err(|e| anyhow::anyhow!("cannot write stderr: {e}"))?;
+                Ok(None)
+            }
             ServerToDashboard::CommandStatus(status) if status.command_id == self.command => {
                 finished(&status)
             }
@@ -242,6 +249,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                 Ok(None)
             }
             ServerToDashboard::TerminalStream(_)
+            | ServerToDashboard::OutputGap(_)
             | ServerToDashboard::CommandStatus(_)
             | ServerToDashboard::Connected(_)
             | ServerToDashboard::AgentConnected(_)

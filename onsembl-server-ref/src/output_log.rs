@@ -1,24 +1,24 @@
 //! The end of a command's output, in memory: what is not stored yet, and a little of what is.
 //!
 //! A reader is a cursor. Where it stands within this end it reads here; where it is further back
-//! it reads from the store.
+//! it reads from the store. Records are numbered upwards here whatever their sender says, so that a
+//! cursor never passes one that it has not seen.
 
-use bytes::Bytes;
+use crate::store::{Cursor, StoredBody, StreamPosition};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, Incarnation};
-use onsembl_protocol::output::{PerStream, Stream};
+use onsembl_protocol::output::{GapCause, PerStream, Stream};
 use onsembl_protocol::time::WallTime;
 use std::collections::VecDeque;
 
 /// Stored bytes that are kept for readers that follow closely.
 const KEPT_BYTES: usize = 256 * 1024;
+/// Stored records that are kept for them.
+const KEPT_RECORDS: usize = 4096;
 
-/// Where a reader is: the last chunk it has.
-pub type Cursor = Option<(Incarnation, ChunkSequence)>;
-
-/// One chunk.
-#[derive(Clone, Debug)]
-pub struct LogChunk {
-    /// Which chunk.
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRecord {
+    /// Which process.
     pub incarnation: Incarnation,
     /// Its number.
     pub sequence: ChunkSequence,
@@ -27,14 +27,18 @@ pub struct LogChunk {
     /// Where in its stream it begins.
     pub offset: ByteOffset,
     /// What it holds.
-    pub bytes: Bytes,
+    pub body: StoredBody,
     /// When it was received.
     pub at: WallTime,
 }
 
-impl LogChunk {
+impl LogRecord {
     fn position(&self) -> (Incarnation, ChunkSequence) {
         (self.incarnation, self.sequence)
+    }
+
+    fn end(&self) -> ByteOffset {
+        ByteOffset(self.offset.0.saturating_add(self.body.length()))
     }
 }
 
@@ -43,35 +47,37 @@ impl LogChunk {
 pub enum Fetch {
     /// Nothing new.
     UpToDate,
-    /// The next chunks.
-    Chunks(Vec<LogChunk>),
-    /// The next chunks are in the store.
+    /// The next records.
+    Records(Vec<LogRecord>),
+    /// The next records are in the store.
     InStore,
 }
 
-/// What to do with a chunk that came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What to do with a record that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// It is new: store it.
-    New,
+    /// Something of it is new.
+    New {
+        /// What never came before it; to be stored first.
+        hole: Option<LogRecord>,
+        /// What is new; to be stored.
+        record: LogRecord,
+    },
     /// It came before. If it is stored already, everything of its stream before this offset may be
     /// acknowledged again.
     Repeated(Option<ByteOffset>),
-    /// It is new, but something before it never came.
-    Gap,
 }
 
 /// The end of the output of one command.
 #[derive(Debug, Default)]
 pub struct OutputLog {
-    chunks: VecDeque<(LogChunk, bool)>,
+    records: VecDeque<(LogRecord, bool)>,
     bytes: usize,
     unstored: usize,
-    /// The last chunk that is in the store and not here any more.
+    /// The last record that is in the store and not here any more.
     dropped: Cursor,
     incarnation: Incarnation,
-    /// Where each stream goes on; unknown until its first chunk, if its beginning came to an earlier
-    /// run of this server.
+    /// Where each stream goes on; unknown until its first record, if nobody asked the store.
     next: PerStream<Option<ByteOffset>>,
     stored: PerStream<ByteOffset>,
     last: Cursor,
@@ -85,30 +91,65 @@ impl OutputLog {
         Self { dropped: before_all, last: before_all, resumed: true, ..Self::default() }
     }
 
-    /// Takes a chunk.
-    pub fn push(&mut self, chunk: LogChunk) -> Taken {
-        if chunk.incarnation != self.incarnation {
-            self.incarnation = chunk.incarnation;
+    /// A log that goes on behind what the store has of it.
+    pub fn behind(end: Cursor, positions: &[StreamPosition]) -> Self {
+        let Some((incarnation, _)) = end else { return Self::default() };
+        let mut log = Self { dropped: end, last: end, incarnation, ..Self::default() };
+        for stream in Stream::ALL {
+            let of = |p: &&StreamPosition| p.incarnation == incarnation && p.stream == stream;
+            let place = positions.iter().find(of).map(|p| p.committed).unwrap_or_default();
+            *log.next.get_mut(stream) = Some(place);
+            *log.stored.get_mut(stream) = place;
+        }
+        log
+    }
+
+    /// Takes a record: what of it is behind everything that came.
+    pub fn push(&mut self, mut record: LogRecord) -> Taken {
+        if record.incarnation != self.incarnation {
+            self.incarnation = record.incarnation;
             let begin = (!self.resumed).then_some(ByteOffset(0));
             self.next = PerStream { stdout: begin, stderr: begin, terminal: begin };
             self.stored = Default::default();
         }
-        let end = ByteOffset(chunk.offset.0.saturating_add(chunk.bytes.len() as u64));
-        let stored = *self.stored.get(chunk.stream);
-        let next = self.next.get(chunk.stream).unwrap_or(chunk.offset);
-        if end <= next && !chunk.bytes.is_empty() {
+        let (stream, end) = (record.stream, record.end());
+        let stored = *self.stored.get(stream);
+        let next = self.next.get(stream).unwrap_or(record.offset);
+        if end <= next && !record.body.is_open() {
             return Taken::Repeated((stored >= end).then_some(stored));
         }
-        let taken = if chunk.offset > next { Taken::Gap } else { Taken::New };
-        *self.next.get_mut(chunk.stream) = Some(end);
-        self.bytes += chunk.bytes.len();
-        self.unstored += chunk.bytes.len();
-        self.last = Some(chunk.position());
-        self.chunks.push_back((chunk, false));
-        taken
+        if record.offset < next {
+            record.body = record.body.without_first(next.0 - record.offset.0);
+            record.offset = next;
+        }
+        let least = match self.last {
+            Some((incarnation, last)) if incarnation == record.incarnation => last.next(),
+            Some(_) | None => ChunkSequence(1),
+        };
+        let hole = (record.offset > next).then(|| LogRecord {
+            sequence: ChunkSequence(record.sequence.0.saturating_sub(1)).max(least),
+            offset: next,
+            body: StoredBody::Gap {
+                length: Some(record.offset.0 - next.0),
+                because: GapCause::NeverCame,
+            },
+            ..record.clone()
+        });
+        let least = hole.as_ref().map_or(least, |hole| hole.sequence.next());
+        record.sequence = record.sequence.max(least);
+        *self.next.get_mut(stream) = Some(end.max(next));
+        hole.iter().chain([&record]).for_each(|r| self.keep(r.clone()));
+        Taken::New { hole, record }
     }
 
-    /// The store has this chunk. Returns how many bytes wait less.
+    fn keep(&mut self, record: LogRecord) {
+        self.bytes += record.body.held();
+        self.unstored += record.body.held();
+        self.last = Some(record.position());
+        self.records.push_back((record, false));
+    }
+
+    /// The store has this record. Returns how many bytes wait less.
     pub fn on_stored(
         &mut self,
         incarnation: Incarnation,
@@ -121,20 +162,20 @@ impl OutputLog {
             let stored = self.stored.get_mut(stream);
             *stored = (*stored).max(end);
         }
-        for (chunk, is_stored) in &mut self.chunks {
-            if chunk.position() == (incarnation, sequence) && !*is_stored {
+        for (record, is_stored) in &mut self.records {
+            if record.position() == (incarnation, sequence) && !*is_stored {
                 *is_stored = true;
-                freed = chunk.bytes.len();
+                freed = record.body.held();
                 self.unstored -= freed;
                 break;
             }
         }
-        while self.bytes > KEPT_BYTES
-            && let Some((chunk, true)) = self.chunks.front()
+        while (self.bytes > KEPT_BYTES || self.records.len() > KEPT_RECORDS)
+            && let Some((record, true)) = self.records.front()
         {
-            self.bytes -= chunk.bytes.len();
-            self.dropped = Some(chunk.position());
-            let _ = self.chunks.pop_front();
+            self.bytes -= record.body.held();
+            self.dropped = Some(record.position());
+            let _ = self.records.pop_front();
         }
         freed
     }
@@ -147,27 +188,27 @@ impl OutputLog {
         if cursor < self.dropped {
             return Fetch::InStore;
         }
-        let begin = self.chunks.partition_point(|(c, _)| Some(c.position()) <= cursor);
+        let begin = self.records.partition_point(|(r, _)| Some(r.position()) <= cursor);
         let mut taken = 0;
-        let chunks: Vec<LogChunk> = self
-            .chunks
+        let records: Vec<LogRecord> = self
+            .records
             .range(begin..)
-            .take_while(|(c, _)| {
-                let fits = taken == 0 || taken + c.bytes.len() <= limit;
-                taken += c.bytes.len();
+            .take_while(|(r, _)| {
+                let fits = taken == 0 || taken + r.body.held() <= limit;
+                taken += r.body.held().max(1);
                 fits
             })
-            .map(|(c, _)| c.clone())
+            .map(|(r, _)| r.clone())
             .collect();
-        Fetch::Chunks(chunks)
+        Fetch::Records(records)
     }
 
-    /// The last chunk there is.
+    /// The last record there is.
     pub fn end(&self) -> Cursor {
         self.last
     }
 
-    /// The last chunk that only the store has. A reader that found nothing more there goes on
+    /// The last record that only the store has. A reader that found nothing more there goes on
     /// behind it.
     pub fn begin(&self) -> Cursor {
         self.dropped
@@ -192,18 +233,23 @@ impl OutputLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     const PIECE: usize = 32 * 1024;
 
-    fn chunk(n: u64) -> LogChunk {
-        LogChunk {
+    fn record(n: u64, offset: u64, bytes: &'static [u8]) -> LogRecord {
+        LogRecord {
             incarnation: Incarnation(1),
             sequence: ChunkSequence(n),
             stream: Stream::Stdout,
-            offset: ByteOffset((n - 1) * PIECE as u64),
-            bytes: Bytes::from(vec![0; PIECE]),
+            offset: ByteOffset(offset),
+            body: StoredBody::Chunk(Bytes::from_static(bytes)),
             at: WallTime::default(),
         }
+    }
+
+    fn piece(n: u64) -> LogRecord {
+        record(n, (n - 1) * PIECE as u64, &[0; PIECE])
     }
 
     fn store(log: &mut OutputLog, n: u64) {
@@ -211,27 +257,67 @@ mod tests {
         log.on_stored(Incarnation(1), ChunkSequence(n), Stream::Stdout, end);
     }
 
+    fn new(record: LogRecord) -> Taken {
+        Taken::New { hole: None, record }
+    }
+
     #[test]
     fn repetitions_are_told_and_acknowledged_only_when_stored() {
         let mut log = OutputLog::default();
-        assert_eq!(log.push(chunk(1)), Taken::New);
-        assert_eq!(log.push(chunk(1)), Taken::Repeated(None));
+        assert_eq!(log.push(piece(1)), new(piece(1)));
+        assert_eq!(log.push(piece(1)), Taken::Repeated(None));
         store(&mut log, 1);
-        assert_eq!(log.push(chunk(1)), Taken::Repeated(Some(ByteOffset(PIECE as u64))));
-        assert_eq!(log.push(chunk(3)), Taken::Gap);
+        assert_eq!(log.push(piece(1)), Taken::Repeated(Some(ByteOffset(PIECE as u64))));
+    }
+
+    #[test]
+    fn of_a_record_that_overlaps_only_the_new_part_is_taken() {
+        let mut log = OutputLog::default();
+        let _ = log.push(record(1, 0, b"abc"));
+        assert_eq!(log.push(record(2, 1, b"bcdef")), new(record(2, 3, b"def")));
+    }
+
+    #[test]
+    fn a_hole_becomes_a_gap_and_numbers_go_upwards() {
+        let mut log = OutputLog::default();
+        let _ = log.push(record(5, 0, b"abc"));
+        let Taken::New { hole: Some(hole), record: taken } = log.push(record(4, 10, b"x")) else {
+            panic!("expected a hole")
+        };
+        let because = GapCause::NeverCame;
+        assert_eq!(hole.body, StoredBody::Gap { length: Some(7), because });
+        assert_eq!((hole.offset, hole.sequence), (ByteOffset(3), ChunkSequence(6)));
+        assert_eq!((taken.offset, taken.sequence), (ByteOffset(10), ChunkSequence(7)));
+    }
+
+    #[test]
+    fn behind_a_restart_of_the_server_nothing_is_taken_twice() {
+        let place = StreamPosition {
+            command: onsembl_protocol::id::CommandId::new("c"),
+            incarnation: Incarnation(1),
+            stream: Stream::Stdout,
+            committed: ByteOffset(2),
+            delivered: 2,
+            gaps: 0,
+            open_gap: None,
+            kept: 2,
+        };
+        let mut log = OutputLog::behind(Some((Incarnation(1), ChunkSequence(9))), &[place]);
+        assert_eq!(log.push(record(1, 0, b"ab")), Taken::Repeated(Some(ByteOffset(2))));
+        assert_eq!(log.push(record(2, 1, b"bc")), new(record(10, 2, b"c")));
     }
 
     #[test]
     fn what_is_not_stored_stays_and_the_rest_goes() {
         let mut log = OutputLog::default();
-        (1..=20).for_each(|n| assert_eq!(log.push(chunk(n)), Taken::New));
+        (1..=20).for_each(|n| assert_eq!(log.push(piece(n)), new(piece(n))));
         assert_eq!(log.unstored(), 20 * PIECE);
         (1..=20).for_each(|n| store(&mut log, n));
         assert_eq!(log.unstored(), 0);
         assert!(matches!(log.after(None, 1), Fetch::InStore));
         let at = |n| Some((Incarnation(1), ChunkSequence(n)));
         assert!(matches!(log.after(at(20), 1), Fetch::UpToDate));
-        let Fetch::Chunks(next) = log.after(at(15), 2 * PIECE) else { panic!("expected chunks") };
+        let Fetch::Records(next) = log.after(at(15), 2 * PIECE) else { panic!("expected records") };
         let numbers: Vec<u64> = next.iter().map(|c| c.sequence.0).collect();
         assert_eq!(numbers, [16, 17]);
     }

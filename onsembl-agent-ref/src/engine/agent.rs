@@ -175,9 +175,10 @@ impl Agent {
             AgentNotice::Joined(session) => {
                 self.papers.learn(session.agent.as_ref());
                 self.status.on_joined(session.agent.as_ref());
-                self.rules = Some(Rules::of(&session));
+                let rules = Rules::of(&session);
+                self.rules = Some(rules);
                 self.repeat_at = Deadline::Never;
-                self.commands.on_joined(session.output_window);
+                self.commands.on_joined(session.output_window, rules);
             }
             AgentNotice::BeatSent(sequence) => self.status.on_beat_sent(sequence),
             AgentNotice::BeatAnswered { seen, recorded, lag } => {
@@ -222,7 +223,9 @@ impl Agent {
             ServerToAgent::CommandCancel(cancel) => {
                 self.commands.on_cancel(&cancel.command_id, cancel.force);
             }
-            ServerToAgent::OutputAck(ack) => self.commands.on_stored(&ack),
+            ServerToAgent::OutputAck(ack) => self.commands.on_stored(&ack, self.rules),
+            ServerToAgent::OutputResume(resume) => self.commands.on_resume(&resume),
+            ServerToAgent::OutputQuery(ask) => self.commands.say_what_is_held(Some(ask.query)),
             ServerToAgent::Ack(ack) => {
                 if let Some(id) = ack.command_id.filter(|_| ack.success) {
                     self.commands.on_confirmed(&id);
@@ -346,7 +349,12 @@ fn profile(options: &AgentOptions, dir: &StateDir) -> AgentProfile {
         host: sysinfo::System::host_name().unwrap_or_else(|_| "unknown".to_owned()),
         key: dir.key(),
         instance: InstanceId::new(uuid::Uuid::new_v4().to_string()),
-        features: vec![Feature::Heartbeats, Feature::OutputBytes, Feature::CommandReports],
+        features: vec![
+            Feature::Heartbeats,
+            Feature::OutputBytes,
+            Feature::OutputSpool,
+            Feature::CommandReports,
+        ],
         probe: false,
         open_commands: Vec::new(),
     }

@@ -12,7 +12,9 @@ use onsembl_protocol::output::{
     Outbox, PerStream, Run, SpoolAction, SpoolBounds, SpoolPolicy, Stream, Utf8Cutter,
 };
 use onsembl_protocol::time::Deadline;
-use onsembl_protocol::wire::payload::{CommandComplete, CommandRequest, OutputAck};
+use onsembl_protocol::wire::payload::{
+    CommandComplete, CommandRequest, HeldStream, OutputAck, OutputResume, OutputState,
+};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use std::collections::{BTreeMap, BTreeSet};
@@ -196,8 +198,10 @@ impl Commands {
         }
     }
 
-    /// Ends the process groups of commands that ran over their limits.
+    /// Ends the process groups of commands that ran over their limits, and does what else is due.
     pub(super) fn expire(&mut self) {
+        self.outbox.on_time(self.clock.now().monotonic);
+        self.perform();
         for id in self.book.take_expired(self.clock.now().monotonic) {
             self.counters.count("commands_over_limit");
             tracing::warn!(command = %id, "a command ran over its time limit; ending it");
@@ -208,7 +212,7 @@ impl Commands {
     }
 
     pub(super) fn deadline(&self) -> Deadline {
-        self.book.deadline()
+        self.book.deadline().min(self.outbox.deadline())
     }
 
     pub(super) fn on_output(&mut self, id: &CommandId, stream: Stream, bytes: Bytes) {
@@ -281,9 +285,12 @@ impl Commands {
         }
     }
 
-    pub(super) fn on_stored(&mut self, ack: &OutputAck) {
+    pub(super) fn on_stored(&mut self, ack: &OutputAck, rules: Option<Rules>) {
         let stream = ack.stream_type.stream();
         self.outbox.on_stored(&ack.command_id, ack.incarnation, stream, ack.offset);
+        if rules.is_some_and(|rules| !rules.output_resumes) {
+            self.outbox.pass_gaps(&ack.command_id);
+        }
         self.settle(&ack.command_id);
         self.perform();
     }
@@ -330,13 +337,60 @@ impl Commands {
     }
 
     /// A session begins: all that the server has not confirmed is said again.
-    pub(super) fn on_joined(&mut self, window: u64) {
-        self.outbox.restart(window);
+    pub(super) fn on_joined(&mut self, window: u64, rules: Rules) {
         self.reported.clear();
         self.due.clear();
+        if rules.output_resumes {
+            self.outbox.resume(window, self.clock.now().monotonic);
+            self.say_what_is_held(None);
+        } else {
+            self.outbox.restart(window);
+        }
         self.book.running().into_iter().for_each(|id| self.due.acknowledge(id));
         self.held.keys().for_each(|id| self.due.acknowledge(id.clone()));
         self.repeat_reports();
+    }
+
+    /// Says what is held of which streams: to go on where the server is, or because it asks.
+    pub(super) fn say_what_is_held(&mut self, query: Option<String>) {
+        let streams: Vec<HeldStream> = self
+            .outbox
+            .states()
+            .filter(|state| state.produced > ByteOffset(0) || query.is_none())
+            .map(|state| HeldStream {
+                command_id: state.run.command,
+                incarnation: state.run.incarnation,
+                stream_type: state.stream.into(),
+                produced: state.produced,
+                stored: state.stored,
+                gaps: state.gaps,
+            })
+            .collect();
+        if streams.is_empty() && query.is_none() {
+            return;
+        }
+        let mut pages: Vec<OutputState> = streams
+            .chunks(OutputState::STREAMS_A_PAGE)
+            .map(|page| OutputState { streams: page.to_vec(), more: true, query: query.clone() })
+            .collect();
+        match pages.last_mut() {
+            Some(last) => last.more = false,
+            None => pages.push(OutputState { streams, more: false, query }),
+        }
+        self.due.hold(pages);
+    }
+
+    /// The server says how far it is.
+    pub(super) fn on_resume(&mut self, resume: &OutputResume) {
+        for place in &resume.streams {
+            let stream = place.stream_type.stream();
+            self.outbox.on_stored(&place.command_id, place.incarnation, stream, place.offset);
+            self.settle(&place.command_id);
+        }
+        if !resume.more {
+            self.outbox.on_resume();
+        }
+        self.perform();
     }
 
     /// Says every report again that the server has not confirmed.
@@ -363,12 +417,17 @@ impl Commands {
     /// A word was handed to the link.
     pub(super) fn said(&mut self, word: &Word, rules: Rules) {
         match word {
-            Word::Runs(_) => {}
+            Word::Runs(_) | Word::Holds(_) => {}
             Word::Over(report) if rules.reports_are_confirmed => {
                 self.reported.insert(report.command_id.clone());
             }
             Word::Over(report) => self.confirm(&report.command_id),
-            Word::Wrote(_) if rules.output_is_stored => {}
+            Word::Wrote(_) if rules.output_resumes => {}
+            Word::Wrote(sent) if rules.output_is_stored => {
+                self.outbox.pass_gaps(&sent.run.command);
+                self.settle(&sent.run.command);
+                self.perform();
+            }
             Word::Wrote(sent) => {
                 self.outbox.on_sent_to_legacy(sent);
                 self.settle(&sent.run.command);

@@ -3,9 +3,9 @@
 use onsembl_protocol::id::CommandId;
 use onsembl_protocol::output::Outgoing;
 use onsembl_protocol::session::Dialect;
-use onsembl_protocol::wire::payload::{CommandComplete, Feature};
+use onsembl_protocol::wire::payload::{CommandComplete, Feature, OutputState};
 use onsembl_transport::agent::AgentSession;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One thing to say.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,12 +16,18 @@ pub(super) enum Word {
     Over(CommandComplete),
     /// It wrote this.
     Wrote(Outgoing),
+    /// So much is held of these streams.
+    Holds(OutputState),
 }
+
+/// Pages of what is held that may wait; then the answers to the oldest questions are dropped.
+const MOST_PAGES: usize = 64;
 
 /// What waits to be said in this session. Bounded by the commands there are: each stands in each
 /// list at most once.
 #[derive(Debug, Default)]
 pub(super) struct Due {
+    states: VecDeque<OutputState>,
     acknowledgements: BTreeSet<CommandId>,
     reports: BTreeMap<CommandId, CommandComplete>,
 }
@@ -35,18 +41,29 @@ impl Due {
         self.reports.insert(report.command_id.clone(), report);
     }
 
+    /// Says what is held, in the place of what was to be said of it before to the same end.
+    pub(super) fn hold(&mut self, pages: Vec<OutputState>) {
+        let query = pages.first().and_then(|page| page.query.clone());
+        self.states.retain(|page| page.query != query);
+        while self.states.len() > MOST_PAGES {
+            self.states.pop_front();
+        }
+        self.states.extend(pages);
+    }
+
     pub(super) fn forget(&mut self, command: &CommandId) {
         self.acknowledgements.remove(command);
         self.reports.remove(command);
     }
 
     pub(super) fn next(&mut self) -> Option<Word> {
-        let runs = self.acknowledgements.pop_first().map(Word::Runs);
+        let holds = self.states.pop_front().map(Word::Holds);
+        let runs = holds.or_else(|| self.acknowledgements.pop_first().map(Word::Runs));
         runs.or_else(|| self.reports.pop_first().map(|(_, report)| Word::Over(report)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.acknowledgements.is_empty() && self.reports.is_empty()
+        self.states.is_empty() && self.acknowledgements.is_empty() && self.reports.is_empty()
     }
 
     pub(super) fn clear(&mut self) {
@@ -59,6 +76,8 @@ impl Due {
 pub(super) struct Rules {
     /// Output has offsets, and is acknowledged once stored. Else it is gone when it is sent.
     pub(super) output_is_stored: bool,
+    /// It knows gaps, and says after the welcome how far it is.
+    pub(super) output_resumes: bool,
     /// Reports are acknowledged. Else one is as good as confirmed when it is sent.
     pub(super) reports_are_confirmed: bool,
 }
@@ -68,6 +87,9 @@ impl Rules {
         let extended = session.dialect == Dialect::Extended;
         Self {
             output_is_stored: extended && session.features.contains(&Feature::OutputBytes),
+            output_resumes: extended
+                && session.features.contains(&Feature::OutputBytes)
+                && session.features.contains(&Feature::OutputSpool),
             reports_are_confirmed: extended && session.features.contains(&Feature::CommandReports),
         }
     }

@@ -3,11 +3,11 @@
 use super::agent::Agent;
 use super::due::{Rules, Word};
 use onsembl_protocol::id::{ChunkSequence, Incarnation};
-use onsembl_protocol::output::{Outgoing, RecordBody};
+use onsembl_protocol::output::{Outgoing, Record, RecordBody, Run, gap_notice};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{
-    CommandAck, CommandAckStatus, OutputContent, TerminalOutput,
+    CommandAck, CommandAckStatus, OutputContent, OutputGap, TerminalOutput,
 };
 use std::time::Duration;
 
@@ -25,7 +25,10 @@ impl Agent {
                 return;
             }
             let Some(word) = self.commands.next_word() else { return };
-            let message = self.message(&word, rules);
+            let Some(message) = self.message(&word, rules) else {
+                self.commands.said(&word, rules);
+                continue;
+            };
             // All by the queue that makes senders wait: after a long absence there may be more
             // reports than the other one holds, and it is the order of this one that keeps a report
             // behind its output where nothing is acknowledged.
@@ -45,9 +48,11 @@ impl Agent {
         }
     }
 
-    fn message(&self, word: &Word, rules: Rules) -> AgentToServer {
+    /// The word in the form that the server of this session understands, if it has one.
+    fn message(&self, word: &Word, rules: Rules) -> Option<AgentToServer> {
         let agent_id = self.driver.agent_id().cloned();
-        match word {
+        Some(match word {
+            Word::Holds(state) => AgentToServer::OutputState(state.clone()),
             Word::Runs(id) => AgentToServer::CommandAck(CommandAck {
                 command_id: id.clone(),
                 agent_id,
@@ -59,46 +64,63 @@ impl Agent {
                 report.agent_id = agent_id;
                 AgentToServer::CommandComplete(report)
             }
-            Word::Wrote(sent) => {
-                let mut output = if rules.output_is_stored { bytes(sent) } else { text(sent) };
-                output.agent_id = agent_id;
-                AgentToServer::Output(output)
-            }
-        }
+            Word::Wrote(Outgoing { run, record }) => match &record.body {
+                RecordBody::Chunk(bytes) if rules.output_is_stored => {
+                    let content = OutputContent::from_bytes(bytes);
+                    AgentToServer::Output(TerminalOutput {
+                        agent_id,
+                        ..output(run, record, content)
+                    })
+                }
+                RecordBody::Chunk(bytes) => {
+                    let text = String::from_utf8_lossy(bytes).into_owned();
+                    AgentToServer::Output(TerminalOutput { agent_id, ..legacy(run, record, text) })
+                }
+                RecordBody::Gap { length, because } if rules.output_resumes => {
+                    AgentToServer::OutputGap(OutputGap {
+                        command_id: run.command.clone(),
+                        agent_id,
+                        incarnation: run.incarnation,
+                        stream_type: record.stream.into(),
+                        sequence: record.sequence,
+                        offset: record.offset,
+                        length: Some(*length),
+                        because: *because,
+                        timestamp: None,
+                    })
+                }
+                // It sees the gap by the next offset.
+                RecordBody::Gap { .. } if rules.output_is_stored => return None,
+                RecordBody::Gap { length, because } => {
+                    let text = format!("\n{}\n", gap_notice(Some(*length), *because));
+                    AgentToServer::Output(TerminalOutput { agent_id, ..legacy(run, record, text) })
+                }
+            },
+        })
     }
 }
 
 /// Output for a server that stores bytes.
-fn bytes(Outgoing { run, record }: &Outgoing) -> TerminalOutput {
+fn output(run: &Run, record: &Record, content: OutputContent) -> TerminalOutput {
     TerminalOutput {
         command_id: run.command.clone(),
         agent_id: None,
         stream: record.stream.into(),
-        content: OutputContent::from_bytes(held(&record.body)),
+        content,
         sequence: Some(record.sequence),
         offset: Some(record.offset),
         incarnation: Some(run.incarnation),
     }
 }
 
-/// A gap holds nothing; a server that knows no gaps sees it by the next offset.
-fn held(body: &RecordBody) -> &[u8] {
-    match body {
-        RecordBody::Chunk(bytes) => bytes,
-        RecordBody::Gap { .. } => &[],
-    }
-}
-
 /// Output for a server that knows only text.
-fn text(sent: &Outgoing) -> TerminalOutput {
-    let content = String::from_utf8_lossy(held(&sent.record.body)).into_owned();
-    let number = legacy_sequence(sent.run.incarnation, sent.record.sequence.0);
+fn legacy(run: &Run, record: &Record, text: String) -> TerminalOutput {
+    let number = legacy_sequence(run.incarnation, record.sequence.0);
     TerminalOutput {
-        content: OutputContent::Text(content),
         sequence: Some(ChunkSequence(number)),
         offset: None,
         incarnation: None,
-        ..bytes(sent)
+        ..output(run, record, OutputContent::Text(text))
     }
 }
 

@@ -2,10 +2,13 @@
 
 use super::server::{Server, request};
 use super::{Agent, until};
+use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{ByteOffset, CommandId};
 use onsembl_protocol::wire::payload::{
     CommandAckStatus, CommandPhase, ErrorCode, ErrorReply, Ping, TerminalOutput,
 };
+use onsembl_protocol::wire::payload::{OutputQuery, OutputResume, StreamPlace, StreamType};
+use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use std::collections::BTreeMap;
 
@@ -252,5 +255,44 @@ async fn what_the_server_does_not_know_is_dropped_and_holds_up_nothing() {
         }
     }
     assert_eq!(said, b"on\n");
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn in_a_new_session_output_goes_on_where_the_server_says_that_it_is_stored() {
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let mut peer = server.accept().await;
+    peer.welcome_resuming(256 * 1024).await;
+    peer.run("c", "echo one; sleep 0.2; echo two; exec sleep 1000").await;
+    peer.acknowledged().await;
+    assert_eq!(peer.output().await.content.as_bytes(), b"one\n");
+    let two = peer.output().await;
+    assert_eq!(two.content.as_bytes(), b"two\n");
+    peer.close(CloseCause::GoingAway).await;
+
+    let mut peer = server.accept().await;
+    peer.welcome_resuming(256 * 1024).await;
+    let AgentToServer::OutputState(state) = peer.next().await else { panic!("no state") };
+    assert!(!state.more && state.query.is_none());
+    let held = state.streams.iter().find(|s| s.stream_type == StreamType::Stdout).unwrap();
+    assert_eq!((held.produced, held.stored), (ByteOffset(8), ByteOffset(0)));
+    peer.acknowledged().await;
+    let place = StreamPlace {
+        command_id: held.command_id.clone(),
+        incarnation: held.incarnation,
+        stream_type: StreamType::Stdout,
+        offset: ByteOffset(6),
+    };
+    let resume = OutputResume { streams: vec![place], more: false };
+    peer.send(ServerToAgent::OutputResume(resume)).await;
+    let rest = peer.output().await;
+    assert_eq!((rest.content.as_bytes(), rest.offset), (&b"o\n"[..], Some(ByteOffset(6))));
+
+    peer.send(ServerToAgent::OutputQuery(OutputQuery { query: "q".into() })).await;
+    let AgentToServer::OutputState(state) = peer.next().await else { panic!("no answer") };
+    assert_eq!(state.query.as_deref(), Some("q"));
+    let held = state.streams.iter().find(|s| s.stream_type == StreamType::Stdout).unwrap();
+    assert_eq!((held.produced, held.stored), (ByteOffset(8), ByteOffset(6)));
     agent.leave(&mut peer).await;
 }

@@ -106,10 +106,26 @@ impl Peer {
         peer
     }
 
-    /// Accepts the hello as a server with the extensions.
+    /// Accepts the hello as a server with the extensions, but for resuming output.
     pub(crate) async fn welcome(&mut self, window: u64) {
+        let features = vec![Feature::Heartbeats, Feature::OutputBytes, Feature::CommandReports];
+        self.welcome_with(features, window).await;
+    }
+
+    /// Accepts the hello as a server with all extensions.
+    pub(crate) async fn welcome_resuming(&mut self, window: u64) {
+        let features = vec![
+            Feature::Heartbeats,
+            Feature::OutputBytes,
+            Feature::OutputSpool,
+            Feature::CommandReports,
+        ];
+        self.welcome_with(features, window).await;
+    }
+
+    async fn welcome_with(&mut self, features: Vec<Feature>, window: u64) {
         let welcome = Welcome {
-            features: vec![Feature::Heartbeats, Feature::OutputBytes, Feature::CommandReports],
+            features,
             session_id: SessionId::new("session"),
             epoch: Epoch(7),
             server_instance: ServerInstanceId::new("server"),

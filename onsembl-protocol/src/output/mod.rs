@@ -9,6 +9,6 @@ mod stream;
 
 pub use cut::Utf8Cutter;
 pub use outbox::{CHUNK_BYTES, Outbox, Outgoing, StreamState};
-pub use record::{GapCause, Record, RecordBody, Run};
+pub use record::{GapCause, Record, RecordBody, Run, gap_notice};
 pub use spool::{RECORD_COST, SpoolAction, SpoolBounds, SpoolPolicy};
 pub use stream::{PerStream, Stream};

@@ -50,6 +50,8 @@ pub struct StreamState {
     pub produced: ByteOffset,
     /// Everything before it is committed, for all that the agent knows.
     pub stored: ByteOffset,
+    /// How many of the bytes behind `stored` are gaps.
+    pub gaps: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -384,6 +386,20 @@ impl Outbox {
         self.on_stored(&run.command, run.incarnation, record.stream, record.end());
     }
 
+    /// The server of this session stores output and knows no gaps: one counts as stored as soon as
+    /// everything before it is.
+    pub fn pass_gaps(&mut self, command: &CommandId) {
+        for stream in Stream::ALL {
+            while let Some((incarnation, end)) = self
+                .runs
+                .get(command)
+                .and_then(|b| Some((b.run.incarnation, b.gap_in_front(stream)?)))
+            {
+                self.on_stored(command, incarnation, stream, end);
+            }
+        }
+    }
+
     /// A new session with a server that does not say how far it is: all that is not known to be
     /// stored is sent again, under this window.
     pub fn restart(&mut self, window: u64) {
@@ -415,6 +431,7 @@ impl Outbox {
                 stream,
                 produced: b.written(stream),
                 stored: b.stored(stream),
+                gaps: b.gaps(stream),
             })
         })
     }

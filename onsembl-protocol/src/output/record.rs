@@ -2,6 +2,8 @@
 
 use super::stream::Stream;
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
+use alloc::format;
+use alloc::string::String;
 use bytes::Bytes;
 use core::fmt;
 
@@ -131,6 +133,14 @@ impl GapCause {
     /// The cause of this word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|cause| cause.as_str() == word)
+    }
+}
+
+/// What a reader of text is told in the place of a gap, on a line of its own.
+pub fn gap_notice(length: Option<u64>, because: GapCause) -> String {
+    match length {
+        Some(length) => format!("[{length} bytes of output are missing here: {because}]"),
+        None => format!("[the rest of the output is missing: {because}]"),
     }
 }
 

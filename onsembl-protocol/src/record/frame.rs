@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 /// Every word there is for a frame. The types of both directions, and three that are no types. A
 /// recording names nothing else, so no text of a peer gets into it.
-const KINDS: [&str; 22] = [
+const KINDS: [&str; 26] = [
     "unknown",
     "undecodable",
     "control",
@@ -29,6 +29,10 @@ const KINDS: [&str; 22] = [
     "AGENT_CONTROL",
     "EMERGENCY_STOP",
     "TOKEN_REFRESH",
+    "OUTPUT_GAP",
+    "OUTPUT_STATE",
+    "OUTPUT_RESUME",
+    "OUTPUT_QUERY",
 ];
 
 /// What a frame was.

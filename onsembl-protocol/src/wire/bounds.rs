@@ -45,6 +45,16 @@ fn command(id: &CommandId, limits: &Limits) -> Check {
     within("commandId", Some(id.as_str()), limits.name_bytes)
 }
 
+fn streams<'a>(
+    mut commands: impl ExactSizeIterator<Item = &'a CommandId>,
+    limits: &Limits,
+) -> Check {
+    if commands.len() > limits.list_entries {
+        return Err(TooLong { field: "streams", limit: limits.list_entries });
+    }
+    commands.try_for_each(|id| command(id, limits))
+}
+
 fn agent(id: Option<&AgentId>, limits: &Limits) -> Check {
     within("agentId", id.map(AgentId::as_str), limits.name_bytes)
 }
@@ -59,6 +69,9 @@ impl Bounded for AgentToServer {
             Self::CommandComplete(m) => command(&m.command_id, limits)
                 .and_then(|()| within("error", m.error.as_deref(), limits.command_bytes)),
             Self::Output(TerminalOutput { command_id, .. }) => command(command_id, limits),
+            Self::OutputGap(m) => command(&m.command_id, limits),
+            Self::OutputState(m) => within("query", m.query.as_deref(), limits.name_bytes)
+                .and_then(|()| streams(m.streams.iter().map(|s| &s.command_id), limits)),
             Self::Trace(_) | Self::Report(_) | Self::Ping(_) | Self::Pong(_) => Ok(()),
             Self::Unknown(kind) => within("type", Some(kind), limits.name_bytes),
         }
@@ -73,6 +86,8 @@ impl Bounded for ServerToAgent {
             Self::CommandRequest(m) => request(m, limits),
             Self::CommandCancel(m) => command(&m.command_id, limits),
             Self::OutputAck(m) => command(&m.command_id, limits),
+            Self::OutputResume(m) => streams(m.streams.iter().map(|s| &s.command_id), limits),
+            Self::OutputQuery(m) => within("query", Some(&m.query), limits.name_bytes),
             Self::Control(m) => agent(m.agent_id.as_ref(), limits),
             Self::EmergencyStop(m) => within("reason", m.reason.as_deref(), limits.command_bytes),
             Self::Heartbeat(_) | Self::Ping(_) | Self::Pong(_) | Self::TokenRefresh(_) => Ok(()),

@@ -54,6 +54,8 @@ impl From<AgentToServer> for AgentFrame<'_> {
             | AgentToServer::CommandAck(_)
             | AgentToServer::CommandComplete(_)
             | AgentToServer::Output(_)
+            | AgentToServer::OutputGap(_)
+            | AgentToServer::OutputState(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_)
             | AgentToServer::Ping(_)

@@ -8,7 +8,8 @@ use super::payload::{
     Ack, AgentConnect, AgentConnected, AgentControl, AgentDisconnect, AgentErrorReport,
     AgentHeartbeat, AgentStatus, CommandAck, CommandCancel, CommandComplete, CommandRequest,
     CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply, Opaque, OutputAck,
-    Ping, Pong, ServerHeartbeat, Subscription, TerminalOutput, TerminalStream, TokenRefresh,
+    OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong, ServerHeartbeat, Subscription,
+    TerminalOutput, TerminalStream, TokenRefresh,
 };
 use alloc::boxed::Box;
 use serde::de::IgnoredAny;
@@ -115,6 +116,10 @@ message_set! {
         CommandComplete(CommandComplete) = "COMMAND_COMPLETE",
         /// A process wrote something.
         Output(TerminalOutput) = "TERMINAL_OUTPUT",
+        /// Bytes that nobody has. Extension.
+        OutputGap(OutputGap) = "OUTPUT_GAP",
+        /// What it holds of which streams. Extension.
+        OutputState(OutputState) = "OUTPUT_STATE",
         /// A trace.
         Trace(Opaque) = "TRACE_EVENT",
         /// A report.
@@ -145,6 +150,10 @@ message_set! {
         CommandCancel(CommandCancel) = "COMMAND_CANCEL",
         /// Output is stored. Extension.
         OutputAck(OutputAck) = "OUTPUT_ACK",
+        /// How far streams are stored: go on there. Extension.
+        OutputResume(OutputResume) = "OUTPUT_RESUME",
+        /// Say what you hold. Extension.
+        OutputQuery(OutputQuery) = "OUTPUT_QUERY",
         /// An order that is no command.
         Control(AgentControl) = "AGENT_CONTROL",
         /// Stop everything.
@@ -197,6 +206,8 @@ message_set! {
         CommandComplete(CommandComplete) = "COMMAND_COMPLETE",
         /// Output.
         TerminalStream(TerminalStream) = "TERMINAL_STREAM",
+        /// Output that nobody has. Extension.
+        OutputGap(OutputGap) = "OUTPUT_GAP",
         /// A trace.
         Trace(Opaque) = "TRACE_STREAM" | "TRACE_UPDATE",
         /// What waits for an agent. Nobody sends it yet.

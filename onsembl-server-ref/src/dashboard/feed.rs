@@ -4,14 +4,16 @@
 use super::lines::LineAssembler;
 use super::words;
 use crate::board::{Board, CommandEntry, Content, Revision};
-use crate::output_log::{Cursor, Fetch, LogChunk};
+use crate::output_log::{Fetch, LogRecord};
+use crate::store::{Cursor, StoredBody};
 use onsembl_protocol::command::{watches_agent, watches_command, watches_output};
 use onsembl_protocol::id::{AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId};
+use onsembl_protocol::output::gap_notice;
 use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::ServerToDashboard;
 use onsembl_protocol::wire::payload::{
-    Ack, DashboardConnected, DashboardExtensions, Feature, OutputContent, StreamContent,
+    Ack, DashboardConnected, DashboardExtensions, Feature, OutputContent, OutputGap, StreamContent,
     Subscriptions, TerminalStream,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -27,12 +29,33 @@ pub(super) struct Feed {
     pub(super) subscriptions: Subscriptions,
     /// Whether it speaks the extensions; then it gets our words.
     extended: bool,
-    /// Whether it takes bytes; else it gets whole lines.
-    bytes: bool,
+    taste: Taste,
     ready: VecDeque<ServerToDashboard>,
     agents: BTreeMap<AgentId, (PresenceVersion, PresenceStatus)>,
     commands: BTreeMap<CommandId, Told>,
     scanned: Revision,
+}
+
+/// How a dashboard takes output.
+#[derive(Clone, Copy)]
+enum Taste {
+    /// Whole lines, and a gap is a line too.
+    Lines,
+    /// Bytes; a gap it sees by the next offset.
+    Bytes,
+    /// Bytes and gaps.
+    Records,
+}
+
+impl Taste {
+    fn of(extensions: Option<&DashboardExtensions>) -> Self {
+        let has = |feature| extensions.is_some_and(|e| e.features.contains(&feature));
+        match (has(Feature::OutputBytes), has(Feature::OutputSpool)) {
+            (true, true) => Self::Records,
+            (true, false) => Self::Bytes,
+            (false, _) => Self::Lines,
+        }
+    }
 }
 
 /// What was told of one command.
@@ -69,7 +92,7 @@ impl Feed {
             server,
             subscriptions,
             extended: extensions.is_some(),
-            bytes: extensions.is_some_and(|e| e.features.contains(&Feature::OutputBytes)),
+            taste: Taste::of(extensions),
             ready: VecDeque::new(),
             agents: BTreeMap::new(),
             commands: BTreeMap::new(),
@@ -192,8 +215,8 @@ impl Feed {
             if watches_output(&self.subscriptions, &entry.agent, id) {
                 match entry.log.after(told.cursor, BATCH_BYTES) {
                     Fetch::InStore => return Next::Read(id.clone(), told.cursor),
-                    Fetch::Chunks(chunks) => {
-                        let said = output(told, id, &entry.agent, chunks, self.bytes);
+                    Fetch::Records(records) => {
+                        let said = output(told, id, &entry.agent, records, self.taste);
                         self.ready.extend(said);
                         return match self.ready.pop_front() {
                             Some(message) => Next::Say(Box::new(message)),
@@ -217,15 +240,15 @@ impl Feed {
     }
 
     /// What the store had behind a cursor; nothing if it has nothing there any more.
-    pub(super) fn stored(&mut self, id: &CommandId, chunks: Vec<LogChunk>) {
+    pub(super) fn stored(&mut self, id: &CommandId, records: Vec<LogRecord>) {
         let board = Arc::clone(&self.board);
         let content = board.look();
         let Some(entry) = content.commands.get(id) else { return };
         let told = self.commands.entry(id.clone()).or_default();
-        if chunks.is_empty() {
+        if records.is_empty() {
             told.cursor = told.cursor.max(entry.log.begin());
         } else {
-            self.ready.extend(output(told, id, &entry.agent, chunks, self.bytes));
+            self.ready.extend(output(told, id, &entry.agent, records, self.taste));
         }
     }
 
@@ -235,7 +258,7 @@ impl Feed {
         now: WallTime,
     ) -> ServerToDashboard {
         let extensions = self.extended.then(|| DashboardExtensions {
-            features: vec![Feature::OutputBytes],
+            features: vec![Feature::OutputBytes, Feature::OutputSpool],
             server_instance: Some(self.server.clone()),
         });
         ServerToDashboard::Connected(DashboardConnected {
@@ -257,37 +280,58 @@ fn output(
     told: &mut Told,
     id: &CommandId,
     agent: &AgentId,
-    chunks: Vec<LogChunk>,
-    bytes: bool,
+    records: Vec<LogRecord>,
+    taste: Taste,
 ) -> Vec<ServerToDashboard> {
-    let mut said = Vec::with_capacity(chunks.len());
-    for chunk in chunks {
-        told.cursor = Some((chunk.incarnation, chunk.sequence));
+    let mut said = Vec::with_capacity(records.len());
+    for record in records {
+        told.cursor = Some((record.incarnation, record.sequence));
         let stream = TerminalStream {
             command_id: id.clone(),
             agent_id: Some(agent.clone()),
-            stream: chunk.stream.into(),
+            stream: record.stream.into(),
             content: StreamContent::Lines(Vec::new()),
-            timestamp: Some(chunk.at),
-            sequence: Some(chunk.sequence),
+            timestamp: Some(record.at),
+            sequence: Some(record.sequence),
             offset: None,
             incarnation: None,
         };
-        let message = if bytes {
-            TerminalStream {
-                content: StreamContent::Bytes(OutputContent::from_bytes(&chunk.bytes)),
-                offset: Some(chunk.offset),
-                incarnation: Some(chunk.incarnation),
+        let message = match (&record.body, taste) {
+            (StoredBody::Chunk(bytes), Taste::Bytes | Taste::Records) => TerminalStream {
+                content: StreamContent::Bytes(OutputContent::from_bytes(bytes)),
+                offset: Some(record.offset),
+                incarnation: Some(record.incarnation),
                 ..stream
+            },
+            (StoredBody::Chunk(bytes), Taste::Lines) => {
+                let lines = told.lines.push(record.stream, bytes);
+                TerminalStream { content: StreamContent::Lines(lines), ..stream }
             }
-        } else {
-            let lines = told.lines.push(chunk.stream, &chunk.bytes);
-            if lines.is_empty() {
+            (StoredBody::Gap { length, because }, Taste::Lines) => {
+                let mut lines = told.lines.push(record.stream, b"\n");
+                lines.retain(|line| !line.is_empty());
+                lines.push(gap_notice(*length, *because));
+                TerminalStream { content: StreamContent::Lines(lines), ..stream }
+            }
+            (StoredBody::Gap { .. }, Taste::Bytes) => continue,
+            (StoredBody::Gap { length, because }, Taste::Records) => {
+                said.push(ServerToDashboard::OutputGap(OutputGap {
+                    command_id: id.clone(),
+                    agent_id: Some(agent.clone()),
+                    incarnation: record.incarnation,
+                    stream_type: record.stream.into(),
+                    sequence: record.sequence,
+                    offset: record.offset,
+                    length: *length,
+                    because: *because,
+                    timestamp: Some(record.at),
+                }));
                 continue;
             }
-            TerminalStream { content: StreamContent::Lines(lines), ..stream }
         };
-        said.push(ServerToDashboard::TerminalStream(message));
+        if !matches!(&message.content, StreamContent::Lines(lines) if lines.is_empty()) {
+            said.push(ServerToDashboard::TerminalStream(message));
+        }
     }
     said
 }

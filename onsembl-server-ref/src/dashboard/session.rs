@@ -4,7 +4,7 @@ use super::feed::{Feed, Next};
 use crate::auth::{Identity, TokenKind, Tokens};
 use crate::board::Boards;
 use crate::hub::{HubHandle, Request};
-use crate::output_log::LogChunk;
+use crate::output_log::LogRecord;
 use crate::store::{Store, StoreError};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -85,7 +85,7 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
 /// What came of something that took its time.
 enum Outcome {
     Say(ServerToDashboard),
-    Output(CommandId, Result<Vec<LogChunk>, StoreError>),
+    Output(CommandId, Result<Vec<LogRecord>, StoreError>),
     Revoked(Result<bool, StoreError>),
 }
 
@@ -270,9 +270,10 @@ impl Session {
                         let store = self.dashboard.store.clone();
                         let user = self.identity.user.clone();
                         self.pending.push(Box::pin(async move {
-                            let read = store.read_output(&user, &command, cursor, READ_BYTES).await;
-                            let chunks = read.map(|c| c.into_iter().map(from_store).collect());
-                            Outcome::Output(command, chunks)
+                            let read =
+                                store.read_output(&user, &command, None, cursor, READ_BYTES).await;
+                            let records = read.map(|r| r.into_iter().map(from_store).collect());
+                            Outcome::Output(command, records)
                         }));
                     }
                     return false;
@@ -323,9 +324,9 @@ impl Session {
     fn on_outcome(&mut self, outcome: Outcome, feed: &mut Feed, reading: &mut bool) {
         match outcome {
             Outcome::Say(message) => self.say(&message),
-            Outcome::Output(command, Ok(chunks)) => {
+            Outcome::Output(command, Ok(records)) => {
                 *reading = false;
-                feed.stored(&command, chunks);
+                feed.stored(&command, records);
             }
             Outcome::Output(command, Err(error)) => {
                 self.dashboard.counters.count("output_not_read");
@@ -490,14 +491,14 @@ fn command_of(message: &DashboardToServer) -> Option<CommandId> {
     }
 }
 
-fn from_store(chunk: crate::store::OutputChunk) -> LogChunk {
-    LogChunk {
-        incarnation: chunk.incarnation,
-        sequence: chunk.sequence,
-        stream: chunk.stream,
-        offset: chunk.offset,
-        bytes: chunk.bytes,
-        at: chunk.at,
+fn from_store(record: crate::store::StoredRecord) -> LogRecord {
+    LogRecord {
+        incarnation: record.incarnation,
+        sequence: record.sequence,
+        stream: record.stream,
+        offset: record.offset,
+        body: record.body,
+        at: record.at,
     }
 }
 

@@ -3,7 +3,7 @@
 //! The hub must not wait for the database, and two writes about one thing must not change places.
 //! So they go through one queue into the store's, and what comes of them comes back as an event.
 
-use crate::store::{CommandUpdate, OutputChunk, PresenceRow, Store, StoreError};
+use crate::store::{CommandUpdate, PresenceRow, Store, StoreError, StoredRecord};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::id::{CommandId, SessionId, UserId};
 use onsembl_protocol::time::WallTime;
@@ -24,7 +24,7 @@ const BOUND: usize = 16 * 1024;
 pub(super) enum Entry {
     Presence(PresenceRow),
     Command { user: UserId, command: CommandId, update: CommandUpdate, then: Option<Done> },
-    Output(OutputChunk),
+    Output(StoredRecord),
     SessionEnd { session: SessionId, at: WallTime, because: String },
 }
 
@@ -139,7 +139,7 @@ async fn write(store: Store, entry: Entry) -> (Result<(), StoreError>, Option<Do
         Entry::Command { user, command, update, then } => {
             (store.update_command(&user, &command, update).await.map(drop), then)
         }
-        Entry::Output(chunk) => (store.append_output(chunk).await, None),
+        Entry::Output(record) => (store.append_output(record).await, None),
         Entry::SessionEnd { session, at, because } => {
             (store.close_session(&session, at, &because).await.map(drop), None)
         }

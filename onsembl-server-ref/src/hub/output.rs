@@ -1,17 +1,19 @@
 //! Output on its way from agents to the boards and the store, and what agents are told of it.
 
 use super::ledger::Entry;
-use super::run::Hub;
+use super::run::{Answer, Hub};
 use crate::board::CommandEntry;
-use crate::output_log::{LogChunk, OutputLog, Taken};
-use crate::store::{OutputChunk, OutputReceipt};
+use crate::output_log::{LogRecord, OutputLog, Taken};
+use crate::store::{OutputReceipt, StoreError, StoredBody, StoredRecord, StreamPosition};
 use bytes::Bytes;
 use onsembl_protocol::command::CommandEvent;
 use onsembl_protocol::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::output::{GapCause, Stream};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::Now;
-use onsembl_protocol::wire::payload::{OutputAck, OutputContent, TerminalOutput};
+use onsembl_protocol::wire::payload::{
+    OutputAck, OutputContent, OutputGap, OutputResume, OutputState, StreamPlace, TerminalOutput,
+};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use std::collections::BTreeMap;
 use tracing::{debug, warn};
@@ -22,11 +24,40 @@ const HOLD_BACK: usize = 1 << 20;
 /// Output that belongs to no command of the user: so many ids of it are kept on a board.
 const LOOSE_ENDS: usize = 256;
 
+/// Who said something.
+#[derive(Clone, Debug)]
+pub(super) struct Sender {
+    pub(super) key: Key,
+    pub(super) user: UserId,
+    pub(super) agent: AgentId,
+}
+
+/// A piece of a stream, as it came.
+struct Piece {
+    stream: Stream,
+    /// Where it belongs; a legacy wrapper does not say.
+    place: Option<Place>,
+    body: StoredBody,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    incarnation: Incarnation,
+    sequence: ChunkSequence,
+    offset: ByteOffset,
+}
+
 impl Hub {
     pub(super) fn on_message(&mut self, key: Key, message: AgentToServer, now: Now) {
         let Some((user, agent)) = self.who(key) else { return };
         match message {
-            AgentToServer::Output(output) => self.on_output(key, user, &agent, output, now),
+            AgentToServer::Output(output) => {
+                self.on_output(&Sender { key, user, agent }, output, now);
+            }
+            AgentToServer::OutputGap(gap) => self.on_gap(&Sender { key, user, agent }, &gap, now),
+            AgentToServer::OutputState(state) => {
+                self.on_output_state(&Sender { key, user, agent }, state);
+            }
             AgentToServer::CommandAck(ack) => {
                 let command = (user, ack.command_id);
                 if self.is_of(&agent, &command) {
@@ -54,16 +85,8 @@ impl Hub {
         }
     }
 
-    fn on_output(
-        &mut self,
-        key: Key,
-        user: UserId,
-        agent: &AgentId,
-        output: TerminalOutput,
-        now: Now,
-    ) {
-        let command = self.command_of_output(&user, agent, output.command_id);
-        let stream = output.stream.stream();
+    fn on_output(&mut self, from: &Sender, output: TerminalOutput, now: Now) {
+        let command = self.command_of_output(&from.user, &from.agent, output.command_id);
         let bytes = match output.content {
             OutputContent::Text(text) => Bytes::from(text),
             OutputContent::Bytes(bytes) => Bytes::from(bytes),
@@ -71,9 +94,32 @@ impl Hub {
         if bytes.is_empty() {
             return;
         }
-        let board = self.boards.of(&user);
-        let length = bytes.len();
-        let numbered = output.offset.zip(output.incarnation).zip(output.sequence);
+        let place = output.offset.zip(output.incarnation).zip(output.sequence);
+        let place =
+            place.map(|((offset, incarnation), sequence)| Place { incarnation, sequence, offset });
+        let stream = output.stream.stream();
+        self.on_piece(from, command, Piece { stream, place, body: StoredBody::Chunk(bytes) }, now);
+    }
+
+    fn on_gap(&mut self, from: &Sender, gap: &OutputGap, now: Now) {
+        self.counters.count("output_gaps");
+        let OutputGap { length, because, .. } = *gap;
+        warn!(agent = %from.agent, command = %gap.command_id, stream = %gap.stream_type,
+            offset = %gap.offset, length, %because, "an agent declares that output is missing");
+        if length == Some(0) {
+            return;
+        }
+        let place =
+            Place { incarnation: gap.incarnation, sequence: gap.sequence, offset: gap.offset };
+        let (stream, body) = (gap.stream_type.stream(), StoredBody::Gap { length, because });
+        let piece = Piece { stream, place: Some(place), body };
+        self.on_piece(from, gap.command_id.clone(), piece, now);
+    }
+
+    fn on_piece(&mut self, from: &Sender, command: CommandId, piece: Piece, now: Now) {
+        let Sender { key, user, agent } = from;
+        let Piece { stream, place, body } = piece;
+        let board = self.boards.of(user);
         let owner = board.look().commands.get(&command).map(|entry| entry.agent.clone());
         if owner.is_some_and(|owner| owner != *agent) {
             return self.refuse_foreign(agent, &command);
@@ -90,51 +136,98 @@ impl Hub {
                 log: OutputLog::resumed(),
                 revision,
             });
-            let ((offset, incarnation), sequence) =
-                numbered.unwrap_or_else(|| entry.log.number(stream, now.wall));
+            let Place { incarnation, sequence, offset } =
+                place.unwrap_or_else(|| entry.log.number(stream, now.wall));
             let at = now.wall;
-            let chunk = LogChunk { incarnation, sequence, stream, offset, bytes, at };
-            let taken = entry.log.push(chunk.clone());
+            let taken =
+                entry.log.push(LogRecord { incarnation, sequence, stream, offset, body, at });
             // What a legacy wrapper says without a command belongs to none that could be stored.
-            let kept = entry.view.is_some() || numbered.is_some();
-            if !kept {
-                let end = ByteOffset(chunk.offset.0.saturating_add(chunk.bytes.len() as u64));
-                let _ = entry.log.on_stored(incarnation, sequence, stream, end);
+            let kept = entry.view.is_some() || place.is_some();
+            if let Taken::New { record, .. } = &taken
+                && !kept
+            {
+                let end = ByteOffset(record.offset.0.saturating_add(record.body.length()));
+                let _ = entry.log.on_stored(incarnation, record.sequence, stream, end);
             }
-            Some((chunk, taken, kept))
+            Some((incarnation, taken, kept))
         });
-        let Some((chunk, taken, kept)) = taken else {
+        let Some((incarnation, taken, kept)) = taken else {
             self.counters.count("loose_output_dropped");
             warn!(%agent, %command, "too much output that belongs to no command; it is dropped");
             return;
         };
-        match taken {
+        let (hole, record) = match taken {
             Taken::Repeated(Some(stored)) => {
-                self.acknowledge(key, &command, chunk.incarnation, stream, stored);
-                return;
+                return self.acknowledge(*key, &command, incarnation, stream, stored);
             }
             Taken::Repeated(None) => return,
-            Taken::Gap => {
-                self.counters.count("output_gaps");
-                warn!(%agent, %command, %stream, offset = %chunk.offset, "output before this never came");
-            }
-            Taken::New => {}
+            Taken::New { hole, record } => (hole, record),
+        };
+        if let Some(hole) = &hole {
+            self.counters.count("output_gaps");
+            warn!(%agent, %command, %stream, offset = %hole.offset, length = hole.body.length(), "output before this never came");
         }
         self.feed_command(&(user.clone(), command.clone()), CommandEvent::Output);
         if !kept {
             return;
         }
-        self.hold_back(key, length);
-        self.ledger.write(Entry::Output(OutputChunk {
-            user,
-            command,
-            incarnation: chunk.incarnation,
-            sequence: chunk.sequence,
-            stream,
-            offset: chunk.offset,
-            bytes: chunk.bytes,
-            at: now.wall,
-        }));
+        self.hold_back(*key, record.body.held());
+        for record in hole.into_iter().chain([record]) {
+            self.ledger.write(Entry::Output(StoredRecord {
+                user: user.clone(),
+                command: command.clone(),
+                incarnation: record.incarnation,
+                sequence: record.sequence,
+                stream: record.stream,
+                offset: record.offset,
+                body: record.body,
+                at: record.at,
+            }));
+        }
+    }
+
+    /// An agent says what it holds: it is told how far that is stored.
+    fn on_output_state(&mut self, from: &Sender, state: OutputState) {
+        let mut commands: Vec<_> = state.streams.iter().map(|s| s.command_id.clone()).collect();
+        commands.dedup();
+        let (store, from) = (self.store.clone(), from.clone());
+        self.answers.spawn(async move {
+            let positions = store.output_positions(&from.user, commands).await;
+            Answer::Positions { from, state, positions }
+        });
+    }
+
+    pub(super) fn on_positions(
+        &mut self,
+        from: &Sender,
+        state: &OutputState,
+        positions: Result<Vec<StreamPosition>, StoreError>,
+    ) {
+        let positions = match positions {
+            Ok(positions) => positions,
+            Err(error) => {
+                // It sends everything again when it has waited long enough.
+                self.counters.count("positions_not_read");
+                warn!(agent = %from.agent, %error, "cannot say how far output is stored");
+                return;
+            }
+        };
+        let streams = state.streams.iter().map(|held| {
+            let stream = held.stream_type.stream();
+            let same = |p: &&StreamPosition| {
+                p.command == held.command_id
+                    && p.incarnation == held.incarnation
+                    && p.stream == stream
+            };
+            StreamPlace {
+                command_id: held.command_id.clone(),
+                incarnation: held.incarnation,
+                stream_type: stream.into(),
+                offset: positions.iter().find(same).map(|p| p.committed).unwrap_or_default(),
+            }
+        });
+        let resume = OutputResume { streams: streams.collect(), more: state.more };
+        let _it_goes_on_by_itself = self.shard.send(from.key, &ServerToAgent::OutputResume(resume));
     }
 
     /// A legacy wrapper that runs no command sends its output under its own id, in whichever form
@@ -163,12 +256,37 @@ impl Hub {
         type Place = (UserId, CommandId, Incarnation, Stream);
         let mut stored: BTreeMap<Place, (AgentId, ByteOffset)> = BTreeMap::new();
         for receipt in receipts {
-            let OutputReceipt { user, command, incarnation, sequence, stream, end, outcome } =
-                receipt;
+            let OutputReceipt {
+                user,
+                command,
+                incarnation,
+                sequence,
+                stream,
+                offset,
+                is_gap,
+                end,
+                outcome,
+            } = receipt;
             if let Err(error) = outcome {
                 // The database will never take it, so nobody is to keep it or to send it again.
                 self.counters.count("output_refused");
-                warn!(%command, %error, "the database refuses a chunk of output");
+                warn!(%command, %error, "the database refuses a record of output");
+                if !is_gap {
+                    let at = self.now().wall;
+                    let length = Some(end.0.saturating_sub(offset.0));
+                    let body = StoredBody::Gap { length, because: GapCause::NotStorable };
+                    self.ledger.write(Entry::Output(StoredRecord {
+                        user,
+                        command,
+                        incarnation,
+                        sequence,
+                        stream,
+                        offset,
+                        body,
+                        at,
+                    }));
+                    continue;
+                }
             }
             let done = self.boards.of(&user).look().commands.get_mut(&command).map(|entry| {
                 let freed = entry.log.on_stored(incarnation, sequence, stream, end);
@@ -220,16 +338,12 @@ impl Hub {
 impl OutputLog {
     /// Numbers a chunk of a peer that does not: behind all that came, as one process that began
     /// when the first of them came.
-    fn number(
-        &mut self,
-        stream: Stream,
-        wall: onsembl_protocol::time::WallTime,
-    ) -> ((ByteOffset, Incarnation), ChunkSequence) {
+    fn number(&mut self, stream: Stream, wall: onsembl_protocol::time::WallTime) -> Place {
         let first = Incarnation(u64::try_from(wall.unix_millis()).unwrap_or(1).max(1));
         let (incarnation, sequence) = match self.end() {
             Some((incarnation, sequence)) if incarnation.0 > 0 => (incarnation, sequence.next()),
             Some(_) | None => (first, ChunkSequence(1)),
         };
-        ((self.next(stream), incarnation), sequence)
+        Place { incarnation, sequence, offset: self.next(stream) }
     }
 }

@@ -26,7 +26,10 @@ impl Hub {
             "recovered"
         );
         for row in commands {
-            self.recover_command(row);
+            let end = self.store.output_end(&row.user, &row.command).await?;
+            let positions =
+                self.store.output_positions(&row.user, vec![row.command.clone()]).await?;
+            self.recover_command(row, OutputLog::behind(end, &positions));
         }
         for row in agents {
             self.recover_agent(row);
@@ -97,7 +100,7 @@ impl Hub {
         let _ = self.known.insert(agent, known);
     }
 
-    fn recover_command(&mut self, row: CommandRow) {
+    fn recover_command(&mut self, row: CommandRow, log: OutputLog) {
         let stage = match CommandPhase::parse(&row.status) {
             CommandPhase::Pending => CommandStage::Pending,
             CommandPhase::Queued => CommandStage::Queued,
@@ -122,7 +125,7 @@ impl Hub {
                 agent: agent.clone(),
                 view: Some(view),
                 detail: None,
-                log: OutputLog::resumed(),
+                log,
                 revision,
             };
             let _ = content.commands.insert(key.1.clone(), entry);

@@ -1,12 +1,13 @@
 //! The hub's loop: what it holds, and where each kind of event goes.
 
 use super::ledger::{Done, Ledger};
+use super::output::Sender;
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
 use crate::auth::Identity;
 use crate::board::Boards;
 use crate::store::{
     Inserted, OpenError, OpenedSession, Receipts, Store, StoreError, StoreHealth,
-    StoreTrouble as Trouble,
+    StoreTrouble as Trouble, StreamPosition,
 };
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::command::{CommandAction, CommandLife};
@@ -21,7 +22,9 @@ use onsembl_protocol::session::{Dialect, ServerConfig, StoreTrouble};
 use onsembl_protocol::step::Actions;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::{Deadline, Now, WallTime};
-use onsembl_protocol::wire::payload::{AgentConnect, CommandRequest, ErrorReply, Feature};
+use onsembl_protocol::wire::payload::{
+    AgentConnect, CommandRequest, ErrorReply, Feature, OutputState,
+};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::server::{SessionRules, Shard, ShardEvent};
@@ -90,10 +93,30 @@ pub(super) struct Joining {
 /// What came of something the hub asked the store.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Session { key: Key, link: LinkId, opened: Result<OpenedSession, OpenError> },
-    Inserted { user: UserId, command: CommandId, inserted: Result<Inserted, StoreError> },
-    Deleted { user: UserId, agent: AgentId, reply: Reply, deleted: Result<bool, StoreError> },
-    Revoked { token_id: String },
+    Session {
+        key: Key,
+        link: LinkId,
+        opened: Result<OpenedSession, OpenError>,
+    },
+    Inserted {
+        user: UserId,
+        command: CommandId,
+        inserted: Result<Inserted, StoreError>,
+    },
+    Deleted {
+        user: UserId,
+        agent: AgentId,
+        reply: Reply,
+        deleted: Result<bool, StoreError>,
+    },
+    Positions {
+        from: Sender,
+        state: OutputState,
+        positions: Result<Vec<StreamPosition>, StoreError>,
+    },
+    Revoked {
+        token_id: String,
+    },
     Nothing,
 }
 
@@ -153,7 +176,12 @@ impl Hub {
             parts;
         let rules = SessionRules {
             server_instance: instance,
-            features: vec![Feature::Heartbeats, Feature::OutputBytes, Feature::CommandReports],
+            features: vec![
+                Feature::Heartbeats,
+                Feature::OutputBytes,
+                Feature::OutputSpool,
+                Feature::CommandReports,
+            ],
             output_window: Outbox::DEFAULT_WINDOW,
         };
         let shard =
@@ -297,6 +325,9 @@ impl Hub {
             }
             Answer::Deleted { user, agent, reply, deleted } => {
                 self.on_deleted(&user, &agent, reply, deleted);
+            }
+            Answer::Positions { from, state, positions } => {
+                self.on_positions(&from, &state, positions);
             }
             Answer::Revoked { token_id } => self.on_revoked(&token_id),
             Answer::Nothing => {}

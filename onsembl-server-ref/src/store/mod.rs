@@ -23,9 +23,11 @@ mod output;
 mod presence;
 mod queue;
 mod reader;
+mod reading;
 mod request;
 mod schema;
 mod sessions;
+mod streams;
 mod tokens;
 mod writer;
 
@@ -33,10 +35,12 @@ pub use agents::{AgentHeartbeat, AgentRow};
 pub use beats::{HeartbeatRow, Recorded};
 pub use commands::{CommandRow, CommandUpdate, Inserted};
 pub use error::{OpenError, StoreError, StoreHealth, StoreTrouble};
-pub use output::{OutputChunk, OutputReceipt};
+pub use output::{OutputReceipt, StoredBody, StoredRecord};
 pub use presence::PresenceRow;
+pub use reading::Cursor;
 pub use schema::FILE_NAME;
 pub use sessions::{NewSession, OpenedSession};
+pub use streams::StreamPosition;
 pub use writer::StoreCounters;
 
 use onsembl_protocol::time::WallTime;
@@ -65,6 +69,7 @@ struct Inner {
     queue: Arc<Queue>,
     readers: Arc<Readers>,
     health: watch::Receiver<StoreHealth>,
+    commits: watch::Receiver<u64>,
     finished: watch::Receiver<Option<usize>>,
     counters: Arc<Counters>,
 }
@@ -77,7 +82,7 @@ struct Inner {
 pub struct Receipts {
     /// Heartbeats: the newest of each agent in that commit.
     pub recorded: mpsc::UnboundedReceiver<Vec<Recorded>>,
-    /// Chunks of output, in the order they were handed in.
+    /// Records of output, in the order they were handed in.
     pub output: mpsc::UnboundedReceiver<Vec<OutputReceipt>>,
 }
 
@@ -101,6 +106,7 @@ impl Store {
         let queue = Arc::new(Queue::new());
         let counters = Arc::new(Counters::default());
         let (health_in, health) = watch::channel(StoreHealth::Healthy);
+        let (commits_in, commits) = watch::channel(0);
         let (finished_in, finished) = watch::channel(None);
         let (recorded_in, recorded) = mpsc::unbounded_channel();
         let (output_in, output) = mpsc::unbounded_channel();
@@ -108,18 +114,24 @@ impl Store {
             health: health_in,
             recorded: recorded_in,
             output: output_in,
+            commits: commits_in,
             finished: finished_in,
             counters: Arc::clone(&counters),
         };
         writer::start(db, Arc::clone(&queue), outlets)?;
         let readers = Arc::new(Readers::new(path));
-        let inner = Inner { queue, readers, health, finished, counters };
+        let inner = Inner { queue, readers, health, commits, finished, counters };
         Ok((Self(Arc::new(inner)), Receipts { recorded, output }))
     }
 
     /// Whether writes are being committed, and if not, why and since when.
     pub fn health(&self) -> watch::Receiver<StoreHealth> {
         self.0.health.clone()
+    }
+
+    /// Changes with each commit of anything but heartbeats: what is waited for may be there now.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.0.commits.clone()
     }
 
     /// What the writer has done so far.

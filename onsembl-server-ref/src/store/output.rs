@@ -1,188 +1,253 @@
-//! Output of commands: chunks as they were produced, and the receipts of what is stored.
+//! Output on its way in: records as they were produced, and the receipts of what is stored. Reading
+//! is in `reading`, what the records add up to in `streams`.
 
 use super::Store;
-use super::columns::{int, number, time, unreadable};
+use super::columns::int;
 use super::error::StoreError;
 use super::queue::Lane;
-use super::request::{QueuedChunk, Request};
+use super::request::{QueuedRecord, Request};
+use super::streams::StreamRow;
 use bytes::Bytes;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::output::{GapCause, Record, RecordBody, Run, Stream};
 use onsembl_protocol::time::WallTime;
-use rusqlite::types::Type;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 
-/// Chunks that one read returns at most, whatever their size.
-const READ_CHUNKS: i64 = 4096;
-
-/// A piece of the output of one process. (user, command, incarnation, sequence) is its identity.
+/// A record of the output of one process: bytes, or a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputChunk {
+pub struct StoredRecord {
     /// The owner of the command.
     pub user: UserId,
     /// The command; it must be stored already.
     pub command: CommandId,
     /// The process that produced it.
     pub incarnation: Incarnation,
-    /// Its number among the chunks of both streams.
+    /// Its number among the records of all streams. A gap that the store filled in has the number of
+    /// the record behind it.
     pub sequence: ChunkSequence,
     /// The stream.
     pub stream: Stream,
-    /// Where in the stream its first byte is.
+    /// Where in the stream it begins.
     pub offset: ByteOffset,
-    /// The bytes, as they were produced.
-    pub bytes: Bytes,
+    /// What it holds.
+    pub body: StoredBody,
     /// When it was received.
     pub at: WallTime,
 }
 
-/// What became of one chunk. Receipts of one command come in the order of its chunks.
+/// What a record holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredBody {
+    /// Bytes, as they were produced.
+    Chunk(Bytes),
+    /// Bytes that nobody has.
+    Gap {
+        /// How many; `None` if nobody knows, and then it is the last record of its stream.
+        length: Option<u64>,
+        /// Why.
+        because: GapCause,
+    },
+}
+
+impl StoredBody {
+    /// How many bytes of the stream it covers; none for an open gap.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Chunk(bytes) => bytes.len() as u64,
+            Self::Gap { length, .. } => length.unwrap_or(0),
+        }
+    }
+
+    /// Bytes that it really holds.
+    pub fn held(&self) -> usize {
+        match self {
+            Self::Chunk(bytes) => bytes.len(),
+            Self::Gap { .. } => 0,
+        }
+    }
+
+    /// Whether it ends its stream at an unknown place.
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Gap { length: None, .. })
+    }
+
+    /// Without its first `count` bytes.
+    #[must_use]
+    pub fn without_first(self, count: u64) -> Self {
+        match self {
+            Self::Chunk(bytes) => {
+                let cut = usize::try_from(count).unwrap_or(usize::MAX).min(bytes.len());
+                Self::Chunk(bytes.slice(cut..))
+            }
+            Self::Gap { length, because } => {
+                Self::Gap { length: length.map(|l| l.saturating_sub(count)), because }
+            }
+        }
+    }
+}
+
+impl From<RecordBody> for StoredBody {
+    fn from(body: RecordBody) -> Self {
+        match body {
+            RecordBody::Chunk(bytes) => Self::Chunk(bytes),
+            RecordBody::Gap { length, because } => Self::Gap { length: Some(length), because },
+        }
+    }
+}
+
+impl StoredRecord {
+    /// A record of this run.
+    pub fn new(user: UserId, run: Run, record: Record, at: WallTime) -> Self {
+        let Run { command, incarnation } = run;
+        let Record { sequence, stream, offset, body } = record;
+        Self { user, command, incarnation, sequence, stream, offset, body: body.into(), at }
+    }
+
+    /// Where the next record of its stream begins.
+    pub fn end(&self) -> ByteOffset {
+        ByteOffset(self.offset.0.saturating_add(self.body.length()))
+    }
+
+    /// What of it is at or behind `position` of its stream; `None` if nothing is. An open gap is
+    /// always behind.
+    #[must_use]
+    pub fn behind(mut self, position: ByteOffset) -> Option<Self> {
+        if self.end() <= position && !self.body.is_open() {
+            return None;
+        }
+        if self.offset < position {
+            self.body = self.body.without_first(position.0 - self.offset.0);
+            self.offset = position;
+        }
+        Some(self)
+    }
+}
+
+/// What became of one record. Receipts of one command come in the order of its records.
 #[derive(Debug)]
 pub struct OutputReceipt {
     /// The owner of the command.
     pub user: UserId,
     /// The command.
     pub command: CommandId,
-    /// The process that produced the chunk.
+    /// The process that produced the record.
     pub incarnation: Incarnation,
-    /// The number of the chunk.
+    /// The number of the record.
     pub sequence: ChunkSequence,
     /// Its stream.
     pub stream: Stream,
-    /// Where in the stream the chunk ends: what is acknowledged, if all before it is stored too.
+    /// Where in the stream the record begins.
+    pub offset: ByteOffset,
+    /// Whether it is a gap.
+    pub is_gap: bool,
+    /// Where in the stream the record ends. If it is committed, everything before is too.
     pub end: ByteOffset,
-    /// `Ok` if the chunk is committed, now or by an earlier copy of it. Otherwise the chunk will
-    /// never be stored ([`StoreError::Refused`]; for one, its command is not known).
+    /// `Ok` if the record is committed, now or by an earlier copy of it. Otherwise it will never be
+    /// stored ([`StoreError::Refused`]; for one, its command is not known).
     pub outcome: Result<(), StoreError>,
 }
 
 impl OutputReceipt {
-    pub(super) fn new(chunk: &OutputChunk, outcome: Result<(), StoreError>) -> Self {
-        let length = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
+    pub(super) fn new(record: &StoredRecord, outcome: Result<(), StoreError>) -> Self {
         Self {
-            user: chunk.user.clone(),
-            command: chunk.command.clone(),
-            incarnation: chunk.incarnation,
-            sequence: chunk.sequence,
-            stream: chunk.stream,
-            end: ByteOffset(chunk.offset.0.saturating_add(length)),
+            user: record.user.clone(),
+            command: record.command.clone(),
+            incarnation: record.incarnation,
+            sequence: record.sequence,
+            stream: record.stream,
+            offset: record.offset,
+            is_gap: matches!(record.body, StoredBody::Gap { .. }),
+            end: record.end(),
             outcome,
         }
     }
 }
 
 impl Store {
-    /// Hands in a chunk, waiting only for room in the queue (8 MiB for all commands). What became
-    /// of it comes out of [`Receipts::output`]. A chunk that is stored already counts as stored.
+    /// Hands in a record, waiting only for room in the queue (8 MiB for all commands). What became
+    /// of it comes out of [`Receipts::output`].
     ///
-    /// Dropping the future before it is ready means that the chunk was not handed in.
+    /// What is stored of a stream is always whole: a record, or the part of one, that is stored
+    /// already counts as stored and changes nothing; in front of one from behind a hole the hole is
+    /// stored as a gap, [`GapCause::NeverCame`].
+    ///
+    /// Dropping the future before it is ready means that the record was not handed in.
     ///
     /// [`Receipts::output`]: super::Receipts::output
     ///
     /// # Errors
     /// [`StoreError::Closed`] only.
-    pub async fn append_output(&self, chunk: OutputChunk) -> Result<(), StoreError> {
-        let place = self.queue().room(Lane::Data, chunk.bytes.len()).await?;
-        self.queue().push(Lane::Data, Request::Output(QueuedChunk::new(chunk, place)))
-    }
-
-    /// The stored output of a command behind the cursor `after` (`None`: from the beginning), in
-    /// the order of incarnation and sequence: as many chunks as fit into `max_bytes`, at least one
-    /// if there is one, at most 4,096.
-    ///
-    /// # Errors
-    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn read_output(
-        &self,
-        user: &UserId,
-        command: &CommandId,
-        after: Option<(Incarnation, ChunkSequence)>,
-        max_bytes: usize,
-    ) -> Result<Vec<OutputChunk>, StoreError> {
-        let (user, command) = (user.clone(), command.clone());
-        self.read(move |db| read(db, &user, &command, after, max_bytes)).await
+    pub async fn append_output(&self, record: StoredRecord) -> Result<(), StoreError> {
+        let place = self.queue().room(Lane::Data, record.body.held()).await?;
+        self.queue().push(Lane::Data, Request::Output(QueuedRecord::new(record, place)))
     }
 }
 
-impl OutputChunk {
+impl StoredRecord {
     pub(super) fn write(&self, db: &Connection) -> rusqlite::Result<()> {
+        let mut stream = StreamRow::read(db, self)?;
+        let next = stream.next;
+        if self.body.is_open() && stream.open_gap.is_some() {
+            return Ok(());
+        }
+        let Some(record) = self.clone().behind(next) else { return Ok(()) };
+        if stream.open_gap.take().is_some() {
+            // More came of a stream that was thought to be over.
+            remove_open_gap(db, self)?;
+        }
+        if record.offset > next {
+            let body = StoredBody::Gap {
+                length: Some(record.offset.0 - next.0),
+                because: GapCause::NeverCame,
+            };
+            let hole = Self { offset: next, body, ..record.clone() };
+            hole.insert(db)?;
+            stream.add(&hole);
+        }
+        record.insert(db)?;
+        stream.add(&record);
+        stream.write(db, &record)
+    }
+
+    pub(super) fn insert(&self, db: &Connection) -> rusqlite::Result<()> {
+        let (bytes, length, because) = match &self.body {
+            StoredBody::Chunk(bytes) => (Some(&**bytes), None, None),
+            StoredBody::Gap { length, because } => {
+                (None, length.map(int).transpose()?, Some(because.as_str()))
+            }
+        };
         db.prepare_cached(
-            "INSERT INTO output_chunks
-                 (user_id, command_id, incarnation, sequence, stream, offset, bytes, at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (user_id, command_id, incarnation, sequence) DO NOTHING",
+            "INSERT INTO output_records (user_id, command_id, incarnation, sequence, stream, offset,
+                                         bytes, gap_length, gap_because, at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             self.user.as_str(),
             self.command.as_str(),
             int(self.incarnation.0)?,
             int(self.sequence.0)?,
-            name(self.stream),
+            self.stream.as_str(),
             int(self.offset.0)?,
-            &*self.bytes,
+            bytes,
+            length,
+            because,
             self.at.unix_millis(),
         ])
         .map(drop)
     }
 }
 
-fn read(
-    db: &Connection,
-    user: &UserId,
-    command: &CommandId,
-    after: Option<(Incarnation, ChunkSequence)>,
-    max_bytes: usize,
-) -> rusqlite::Result<Vec<OutputChunk>> {
-    let (incarnation, sequence) = match after {
-        Some((incarnation, sequence)) => (int(incarnation.0)?, int(sequence.0)?),
-        None => (-1, -1),
-    };
-    let mut query = db.prepare_cached(
-        "SELECT incarnation, sequence, stream, offset, bytes, at FROM output_chunks
-         WHERE user_id = ?1 AND command_id = ?2 AND (incarnation, sequence) > (?3, ?4)
-         ORDER BY incarnation, sequence LIMIT ?5",
-    )?;
-    let mut rows = query.query(params![
-        user.as_str(),
-        command.as_str(),
-        incarnation,
-        sequence,
-        READ_CHUNKS
-    ])?;
-    let (mut chunks, mut total) = (Vec::new(), 0_usize);
-    while let Some(row) = rows.next()? {
-        let chunk = from_row(row, user, command)?;
-        total = total.saturating_add(chunk.bytes.len());
-        if !chunks.is_empty() && total > max_bytes {
-            break;
-        }
-        chunks.push(chunk);
-    }
-    Ok(chunks)
-}
-
-fn from_row(row: &Row<'_>, user: &UserId, command: &CommandId) -> rusqlite::Result<OutputChunk> {
-    let stream: String = row.get("stream")?;
-    let stream = Stream::ALL
-        .into_iter()
-        .find(|s| name(*s) == stream)
-        .ok_or_else(|| unreadable(row, "stream", Type::Text, "not the name of a stream"))?;
-    Ok(OutputChunk {
-        user: user.clone(),
-        command: command.clone(),
-        incarnation: Incarnation(number(row, "incarnation")?),
-        sequence: ChunkSequence(number(row, "sequence")?),
-        stream,
-        offset: ByteOffset(number(row, "offset")?),
-        bytes: Bytes::from(row.get::<_, Vec<u8>>("bytes")?),
-        at: time(row, "at")?,
-    })
-}
-
-const fn name(stream: Stream) -> &'static str {
-    match stream {
-        Stream::Stdout => "stdout",
-        Stream::Stderr => "stderr",
-        Stream::Terminal => "terminal",
-    }
+fn remove_open_gap(db: &Connection, of: &StoredRecord) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "DELETE FROM output_records
+         WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4
+           AND bytes IS NULL AND gap_length IS NULL",
+    )?
+    .execute(params![
+        of.user.as_str(),
+        of.command.as_str(),
+        int(of.incarnation.0)?,
+        of.stream.as_str()
+    ])
+    .map(drop)
 }

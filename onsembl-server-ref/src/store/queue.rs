@@ -201,8 +201,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::output::OutputChunk;
-    use super::super::request::{Asked, QueuedChunk};
+    use super::super::output::{StoredBody, StoredRecord};
+    use super::super::request::{Asked, QueuedRecord};
     use super::*;
     use bytes::Bytes;
     use futures::FutureExt;
@@ -212,17 +212,17 @@ mod tests {
 
     async fn put_chunk(queue: &Queue, length: usize) {
         let place = queue.room(Lane::Data, length).await.unwrap();
-        let chunk = OutputChunk {
+        let chunk = StoredRecord {
             user: UserId::new("u"),
             command: CommandId::new("c"),
             incarnation: Incarnation(1),
             sequence: ChunkSequence(1),
             stream: Stream::Stdout,
             offset: ByteOffset(0),
-            bytes: Bytes::from(vec![0; length]),
+            body: StoredBody::Chunk(Bytes::from(vec![0; length])),
             at: WallTime::default(),
         };
-        queue.push(Lane::Data, Request::Output(QueuedChunk::new(chunk, place))).unwrap();
+        queue.push(Lane::Data, Request::Output(QueuedRecord::new(chunk, place))).unwrap();
     }
 
     async fn put_call(queue: &Queue, lane: Lane) {

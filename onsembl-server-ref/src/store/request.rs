@@ -2,14 +2,14 @@
 //! commit. A request may run several times, because a failed transaction is tried again as a whole.
 
 use super::error::{StoreError, trouble_of};
-use super::output::{OutputChunk, OutputReceipt};
+use super::output::{OutputReceipt, StoredRecord};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// A request in the queue. The permit is its place there, and is given back when it is answered.
 pub(super) enum Request {
     Call(Box<dyn Call>),
-    Output(QueuedChunk),
+    Output(QueuedRecord),
 }
 
 impl Request {
@@ -17,7 +17,7 @@ impl Request {
     pub(super) fn output_len(&self) -> usize {
         match self {
             Self::Call(_) => 0,
-            Self::Output(queued) => queued.chunk.bytes.len(),
+            Self::Output(queued) => queued.record.body.held(),
         }
     }
 
@@ -123,29 +123,22 @@ fn in_savepoint<T>(
     Ok(outcome)
 }
 
-/// A chunk of output; answered in bulk, by receipts.
-pub(super) struct QueuedChunk {
-    chunk: OutputChunk,
+/// A record of output; answered in bulk, by receipts.
+pub(super) struct QueuedRecord {
+    record: StoredRecord,
     refused: Option<rusqlite::Error>,
     _place: OwnedSemaphorePermit,
 }
 
-impl QueuedChunk {
-    pub(super) fn new(chunk: OutputChunk, place: OwnedSemaphorePermit) -> Self {
-        Self { chunk, refused: None, _place: place }
+impl QueuedRecord {
+    pub(super) fn new(record: StoredRecord, place: OwnedSemaphorePermit) -> Self {
+        Self { record, refused: None, _place: place }
     }
 
-    // One statement undoes itself when it fails: no savepoint is needed.
     fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
         self.refused = None;
-        match self.chunk.write(db) {
-            Ok(()) => Ok(()),
-            Err(error) if trouble_of(&error).is_some() => Err(error),
-            Err(error) => {
-                self.refused = Some(error);
-                Ok(())
-            }
-        }
+        self.refused = in_savepoint(db, &mut |db| self.record.write(db))?.err();
+        Ok(())
     }
 
     /// The receipt, after the commit.
@@ -153,12 +146,12 @@ impl QueuedChunk {
         let outcome = match self.refused {
             None => Ok(()),
             Some(error) => {
-                tracing::warn!(user = %self.chunk.user, command = %self.chunk.command,
-                    sequence = %self.chunk.sequence, %error,
-                    "the store refused a chunk of output");
+                tracing::warn!(user = %self.record.user, command = %self.record.command,
+                    sequence = %self.record.sequence, %error,
+                    "the store refused a record of output");
                 Err(StoreError::from(error))
             }
         };
-        OutputReceipt::new(&self.chunk, outcome)
+        OutputReceipt::new(&self.record, outcome)
     }
 }

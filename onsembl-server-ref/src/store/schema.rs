@@ -29,7 +29,10 @@ const STATEMENTS: usize = 64;
 /// The log is cut back to this size after it grew beyond it under a long read or a burst.
 const WAL_SIZE_LIMIT: i64 = 64 * 1024 * 1024;
 
-const STEPS: &[M<'static>] = &[M::up(include_str!("migrations/0001_initial.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("migrations/0001_initial.sql")),
+    M::up(include_str!("migrations/0002_records.sql")),
+];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// Creates the directory (0700) and the database (0600) where they are missing, brings the schema
@@ -133,6 +136,57 @@ mod tests {
     #[test]
     fn the_steps_are_sound_sql() {
         MIGRATIONS.validate().unwrap();
+    }
+
+    #[test]
+    fn chunks_of_the_first_schema_become_records_and_their_holes_gaps() {
+        let mut db = Connection::open_in_memory().unwrap();
+        MIGRATIONS.to_version(&mut db, 1).unwrap();
+        db.execute_batch(
+            "INSERT INTO agents (agent_id, user_id, agent_key, name, agent_type, capabilities,
+                 epoch, status, since, because, presence_version, created_at)
+             VALUES ('a', 'u', 'k', 'n', 't', '[]', 1, 'online', 0, '', 1, 0);
+             INSERT INTO commands (user_id, command_id, agent_id, text, spec, status, created_at,
+                 updated_at)
+             VALUES ('u', 'c', 'a', '', '{}', 'running', 0, 0);
+             INSERT INTO output_chunks (user_id, command_id, sequence, incarnation, stream, offset,
+                 bytes, at)
+             VALUES ('u', 'c', 1, 7, 'stdout', 0, x'616263', 5),
+                    ('u', 'c', 2, 7, 'stderr', 2, x'78', 6),
+                    ('u', 'c', 4, 7, 'stdout', 10, x'6465', 8);",
+        )
+        .unwrap();
+        MIGRATIONS.to_latest(&mut db).unwrap();
+        let rows: Vec<(i64, String, i64, Option<i64>)> = db
+            .prepare(
+                "SELECT sequence, stream, offset, gap_length FROM output_records
+                 ORDER BY stream, offset",
+            )
+            .unwrap()
+            .query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let row = |n, stream: &str, offset, gap| (n, stream.to_owned(), offset, gap);
+        assert_eq!(
+            rows,
+            [
+                row(2, "stderr", 0, Some(2)),
+                row(2, "stderr", 2, None),
+                row(1, "stdout", 0, None),
+                row(4, "stdout", 3, Some(7)),
+                row(4, "stdout", 10, None),
+            ]
+        );
+        let sums: (i64, i64, i64, i64) = db
+            .query_row(
+                "SELECT next, delivered, gaps, oldest_at FROM output_streams
+                 WHERE stream = 'stdout'",
+                [],
+                |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)),
+            )
+            .unwrap();
+        assert_eq!(sums, (12, 5, 7, 5));
     }
 
     #[test]

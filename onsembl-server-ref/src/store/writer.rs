@@ -26,6 +26,8 @@ pub(super) struct Outlets {
     pub(super) health: watch::Sender<StoreHealth>,
     pub(super) recorded: mpsc::UnboundedSender<Vec<Recorded>>,
     pub(super) output: mpsc::UnboundedSender<Vec<OutputReceipt>>,
+    /// Grows with each commit of anything but heartbeats.
+    pub(super) commits: watch::Sender<u64>,
     /// Set once, when the thread ends: how many writes were not committed.
     pub(super) finished: watch::Sender<Option<usize>>,
     pub(super) counters: Arc<Counters>,
@@ -44,7 +46,7 @@ pub(super) struct Counters {
 pub struct StoreCounters {
     /// Transactions committed.
     pub commits: u64,
-    /// Writes in them: requests, chunks and heartbeats.
+    /// Writes in them: requests, records and heartbeats.
     pub writes: u64,
     /// Writes that broke a rule of the schema, and were answered so.
     pub refused: u64,
@@ -187,11 +189,14 @@ impl Writer<'_> {
         counters.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
         counters.refused.fetch_add(refused as u64, Ordering::Relaxed);
 
+        if !batch.requests.is_empty() {
+            self.outlets.commits.send_modify(|commits| *commits += 1);
+        }
         let mut receipts = Vec::new();
         for request in batch.requests {
             match request {
                 Request::Call(call) => call.answer(),
-                Request::Output(chunk) => receipts.push(chunk.receipt()),
+                Request::Output(record) => receipts.push(record.receipt()),
             }
         }
         for (beat, error) in &beats.refused {
@@ -319,6 +324,7 @@ mod tests {
             health: health_in,
             recorded: mpsc::unbounded_channel().0,
             output: mpsc::unbounded_channel().0,
+            commits: watch::channel(0).0,
             finished: finished_in,
             counters: Arc::default(),
         };
@@ -345,6 +351,7 @@ mod tests {
             health: health_in,
             recorded: mpsc::unbounded_channel().0,
             output: mpsc::unbounded_channel().0,
+            commits: watch::channel(0).0,
             finished: watch::channel(None).0,
             counters: Arc::default(),
         };

@@ -149,7 +149,7 @@ async fn output_is_relayed_byte_for_byte_and_acknowledged_when_it_is_stored() {
     let stored: Vec<u8> = scene
         .world
         .database()
-        .query_row("SELECT bytes FROM output_chunks WHERE offset = 6", [], |r| r.get(0))
+        .query_row("SELECT bytes FROM output_records WHERE offset = 6", [], |r| r.get(0))
         .unwrap();
     assert_eq!(stored, [0x00, 0xff, 0xfe, 0x0a], "committed before it was acknowledged");
 }

@@ -199,8 +199,10 @@ async fn what_was_queued_before_its_hello_has_no_effect() {
     assert_eq!(agents.len(), 2);
     assert!(agents.iter().all(|a| a["status"] == "online"), "{agents:?}");
     assert!(agents.iter().all(|a| a["last_heartbeat"].is_null()), "{agents:?}");
-    let stored: i64 =
-        world.database().query_row("SELECT count(*) FROM output_chunks", [], |r| r.get(0)).unwrap();
+    let stored: i64 = world
+        .database()
+        .query_row("SELECT count(*) FROM output_records", [], |r| r.get(0))
+        .unwrap();
     assert_eq!(stored, 0);
 }
 

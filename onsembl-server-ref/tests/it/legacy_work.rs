@@ -98,7 +98,7 @@ async fn output_of_a_command_of_no_command_and_of_an_unknown_one_is_shown_where_
         assert_eq!(shown["agentId"], id);
         assert_eq!(shown["content"], json!([line]));
     }
-    let stored = "SELECT CAST(bytes AS TEXT) FROM output_chunks WHERE command_id = 'cmd-1'";
+    let stored = "SELECT CAST(bytes AS TEXT) FROM output_records WHERE command_id = 'cmd-1'";
     world.stored_when(stored, "of a command\n").await;
 }
 

@@ -13,6 +13,7 @@
 
 mod bursts;
 mod database_held;
+mod delivery;
 mod extended;
 mod extended_work;
 mod fixture;

@@ -102,7 +102,7 @@ async fn a_running_command_goes_on_and_its_end_is_heard() {
     link.send(command_complete("cmd-1", "COMPLETED", 0)).await;
     let _ = watching.expect_that("COMMAND_STATUS", |s| s["status"] == "completed").await;
     let _ = link.expect_that("ACK", |a| a["commandId"] == "cmd-1").await;
-    let whole = "SELECT group_concat(CAST(bytes AS TEXT), '') FROM (SELECT bytes FROM output_chunks ORDER BY offset)";
+    let whole = "SELECT group_concat(CAST(bytes AS TEXT), '') FROM (SELECT bytes FROM output_records ORDER BY offset)";
     world.stored_when(whole, "before\nafter\n").await;
 }
 

@@ -7,7 +7,8 @@ use onsembl_protocol::id::{
 use onsembl_protocol::output::Stream;
 use onsembl_protocol::time::WallTime;
 use onsembl_server_ref::store::{
-    CommandRow, FILE_NAME, HeartbeatRow, NewSession, OpenedSession, OutputChunk, Receipts, Store,
+    CommandRow, FILE_NAME, HeartbeatRow, NewSession, OpenedSession, Receipts, Store, StoredBody,
+    StoredRecord,
 };
 use rusqlite::Connection;
 use serde_json::json;
@@ -106,15 +107,15 @@ pub(crate) fn command(agent: &AgentId, id: &str) -> CommandRow {
     }
 }
 
-pub(crate) fn chunk(id: &str, incarnation: u64, sequence: u64, bytes: &[u8]) -> OutputChunk {
-    OutputChunk {
+pub(crate) fn chunk(id: &str, incarnation: u64, sequence: u64, bytes: &[u8]) -> StoredRecord {
+    StoredRecord {
         user: user("u"),
         command: CommandId::new(id),
         incarnation: Incarnation(incarnation),
         sequence: ChunkSequence(sequence),
         stream: Stream::Stdout,
         offset: ByteOffset((sequence - 1) * bytes.len() as u64),
-        bytes: bytes.to_vec().into(),
+        body: StoredBody::Chunk(bytes.to_vec().into()),
         at: at(3),
     }
 }

@@ -57,7 +57,8 @@ async fn what_was_answered_survives_a_kill() {
     }
     let (again, _receipts) = open(killed.path()).await;
     assert_eq!(again.agents(None).await.unwrap()[0].agent, agent);
-    let output = again.read_output(&user("u"), &CommandId::new("c"), None, 100).await.unwrap();
+    let output =
+        again.read_output(&user("u"), &CommandId::new("c"), None, None, 100).await.unwrap();
     assert_eq!(output, [chunk("c", 1, 1, b"out")]);
 
     assert_eq!(again.close_left_sessions(at(9), "server restarted").await.unwrap(), 1);
@@ -86,7 +87,7 @@ async fn closing_and_dropping_write_what_is_queued() {
         }
         assert_eq!(stored, 1000);
         let count: i64 = beside(dir.path())
-            .query_row("SELECT count(*) FROM output_chunks", [], |r| r.get(0))
+            .query_row("SELECT count(*) FROM output_records", [], |r| r.get(0))
             .unwrap();
         assert_eq!(count, 1000);
     }

@@ -2,7 +2,10 @@
 
 use crate::common::{HeldLock, at, chunk, command, fresh, one_agent, user};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
-use onsembl_server_ref::store::{CommandUpdate, OutputReceipt, Receipts, Store, StoreError};
+use onsembl_protocol::output::{GapCause, Stream};
+use onsembl_server_ref::store::{
+    CommandUpdate, OutputReceipt, Receipts, Store, StoreError, StoredBody, StoredRecord,
+};
 use tempfile::TempDir;
 
 async fn with_command() -> (TempDir, Store, Receipts) {
@@ -37,9 +40,9 @@ async fn receipts_come_in_order_and_reading_pages_through() {
     let (mut cursor, mut read) = (None, Vec::new());
     loop {
         let id = CommandId::new("c");
-        let page = store.read_output(&user("u"), &id, cursor, 4000).await.unwrap();
+        let page = store.read_output(&user("u"), &id, None, cursor, 4000).await.unwrap();
         let Some(last) = page.last() else { break };
-        assert!(page.iter().map(|c| c.bytes.len()).sum::<usize>() <= 4000);
+        assert!(page.iter().map(|c| c.body.held()).sum::<usize>() <= 4000);
         cursor = Some((last.incarnation, last.sequence));
         read.extend(page);
     }
@@ -56,10 +59,10 @@ async fn a_page_holds_at_least_one_chunk_and_never_those_of_another_user() {
     store.append_output(chunk("c", 1, 2, &[8; 1000])).await.unwrap();
     take(&mut receipts, 2).await;
     let id = CommandId::new("c");
-    assert_eq!(store.read_output(&user("u"), &id, None, 1).await.unwrap().len(), 1);
+    assert_eq!(store.read_output(&user("u"), &id, None, None, 1).await.unwrap().len(), 1);
     let after = Some((Incarnation(1), ChunkSequence(2)));
-    assert!(store.read_output(&user("u"), &id, after, 9999).await.unwrap().is_empty());
-    assert!(store.read_output(&user("v"), &id, None, 9999).await.unwrap().is_empty());
+    assert!(store.read_output(&user("u"), &id, None, after, 9999).await.unwrap().is_empty());
+    assert!(store.read_output(&user("v"), &id, None, None, 9999).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -69,7 +72,7 @@ async fn a_second_copy_counts_as_stored_and_changes_nothing() {
     store.append_output(chunk("c", 1, 1, b"other")).await.unwrap();
     let taken = take(&mut receipts, 2).await;
     assert!(taken.iter().all(|r| r.outcome.is_ok()), "{taken:?}");
-    let read = store.read_output(&user("u"), &CommandId::new("c"), None, 100).await.unwrap();
+    let read = store.read_output(&user("u"), &CommandId::new("c"), None, None, 100).await.unwrap();
     assert_eq!(read, [chunk("c", 1, 1, b"first")]);
 }
 
@@ -92,8 +95,13 @@ async fn a_refused_chunk_is_told_and_the_others_are_stored() {
     let stored: Vec<_> = taken.iter().map(|r| r.outcome.is_ok()).collect();
     assert_eq!(stored, [true, false, false, true]);
     assert!(matches!(taken[1].outcome, Err(StoreError::Refused(_))), "{:?}", taken[1]);
-    let read = store.read_output(&user("u"), &CommandId::new("c"), None, 100).await.unwrap();
-    assert_eq!(read, [chunk("c", 1, 1, b"one"), chunk("c", 1, 3, b"three")]);
+    let read = store.read_output(&user("u"), &CommandId::new("c"), None, None, 100).await.unwrap();
+    let hole = StoredRecord {
+        offset: ByteOffset(3),
+        body: StoredBody::Gap { length: Some(7), because: GapCause::NeverCame },
+        ..chunk("c", 1, 3, b"three")
+    };
+    assert_eq!(read, [chunk("c", 1, 1, b"one"), hole, chunk("c", 1, 3, b"three")]);
     assert_eq!(store.counters().refused, 2);
 }
 
@@ -117,6 +125,51 @@ async fn the_end_of_a_command_is_stored_behind_its_output() {
     assert!(futures::poll!(&mut ending).is_pending());
     lock.release();
     assert!(ending.await.unwrap());
-    let read = store.read_output(&user("u"), &CommandId::new("c"), None, 9999).await.unwrap();
+    let read = store.read_output(&user("u"), &CommandId::new("c"), None, None, 9999).await.unwrap();
     assert_eq!(read.len(), 1500);
+}
+
+#[tokio::test]
+async fn what_is_stored_of_a_stream_is_whole_whatever_comes() {
+    let (_dir, store, mut receipts) = with_command().await;
+    let place = |offset, sequence, body| StoredRecord {
+        offset: ByteOffset(offset),
+        body,
+        ..chunk("c", 1, sequence, b"")
+    };
+    let bytes = |b: &'static [u8]| StoredBody::Chunk(b.into());
+    let open = StoredBody::Gap { length: None, because: GapCause::AgentDied };
+    for record in [
+        place(0, 1, bytes(b"abc")),
+        place(1, 2, bytes(b"bcde")),
+        place(5, 3, open.clone()),
+        place(5, 4, open.clone()),
+    ] {
+        store.append_output(record).await.unwrap();
+    }
+    take(&mut receipts, 4).await;
+    let id = CommandId::new("c");
+    let read = store.read_output(&user("u"), &id, None, None, 100).await.unwrap();
+    let overlap = place(3, 2, bytes(b"de"));
+    assert_eq!(read, [place(0, 1, bytes(b"abc")), overlap, place(5, 3, open)]);
+    let position = store.output_positions(&user("u"), vec![id.clone()]).await.unwrap().remove(0);
+    assert_eq!((position.committed, position.delivered), (ByteOffset(5), 5));
+    assert_eq!(position.open_gap, Some(GapCause::AgentDied));
+
+    // It goes on all the same: nothing was missing at that place.
+    store.append_output(place(5, 5, bytes(b"f"))).await.unwrap();
+    take(&mut receipts, 1).await;
+    let read = store.read_output(&user("u"), &id, None, None, 100).await.unwrap();
+    assert_eq!(read.len(), 3);
+    assert_eq!(read[2], place(5, 5, bytes(b"f")));
+    let position = store.output_positions(&user("u"), vec![id.clone()]).await.unwrap().remove(0);
+    assert_eq!((position.committed, position.open_gap), (ByteOffset(6), None));
+
+    let end = store.output_end(&user("u"), &id).await.unwrap();
+    assert_eq!(end, Some((Incarnation(1), ChunkSequence(5))));
+    let tail = store.output_tail(&user("u"), &id, 3).await.unwrap();
+    assert_eq!(tail, Some((Incarnation(1), ChunkSequence(1))));
+    let (owner, place) = (user("u"), ByteOffset(4));
+    let at = store.output_cursor(&owner, &id, Incarnation(1), Stream::Stdout, place).await.unwrap();
+    assert_eq!(at, Some((Incarnation(1), ChunkSequence(1))));
 }

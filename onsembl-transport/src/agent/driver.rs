@@ -455,6 +455,8 @@ impl AgentDriver {
             | ServerToAgent::CommandRequest(_)
             | ServerToAgent::CommandCancel(_)
             | ServerToAgent::OutputAck(_)
+            | ServerToAgent::OutputResume(_)
+            | ServerToAgent::OutputQuery(_)
             | ServerToAgent::Control(_)
             | ServerToAgent::EmergencyStop(_)
             | ServerToAgent::TokenRefresh(_)) => {

@@ -223,6 +223,8 @@ impl<A> Shard<A> {
             | AgentToServer::CommandAck(_)
             | AgentToServer::CommandComplete(_)
             | AgentToServer::Output(_)
+            | AgentToServer::OutputGap(_)
+            | AgentToServer::OutputState(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_) => ServerInbound::Other,
         };
@@ -233,6 +235,8 @@ impl<A> Shard<A> {
             | AgentToServer::CommandAck(_)
             | AgentToServer::CommandComplete(_)
             | AgentToServer::Output(_)
+            | AgentToServer::OutputGap(_)
+            | AgentToServer::OutputState(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_) => {
                 let now = self.clock.now();

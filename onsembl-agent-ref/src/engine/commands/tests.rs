@@ -47,12 +47,15 @@ async fn a_stop_takes_no_more_than_the_outbox_holds_and_the_report_says_what_is_
 
     let totals = commands.outbox.totals(&id).unwrap();
     assert!(totals.stdout_bytes.0 < commands.outbox.held());
-    commands.on_stored(&OutputAck {
-        command_id: id,
-        incarnation: totals.incarnation,
-        stream_type: Stream::Stdout.into(),
-        offset: totals.stdout_bytes,
-    });
+    commands.on_stored(
+        &OutputAck {
+            command_id: id,
+            incarnation: totals.incarnation,
+            stream_type: Stream::Stdout.into(),
+            offset: totals.stdout_bytes,
+        },
+        None,
+    );
     let Some(Word::Over(report)) = commands.next_word() else { panic!("no report") };
     assert_eq!(report.output, Some(totals));
     let why = report.error.unwrap();
@@ -64,12 +67,15 @@ async fn a_cancel_is_obeyed_while_reading_waits_and_loses_nothing_that_was_writt
     let (mut commands, mut events, id) = flooded().await;
     commands.on_cancel(&id, true);
     let totals = commands.outbox.totals(&id).unwrap();
-    commands.on_stored(&OutputAck {
-        command_id: id.clone(),
-        incarnation: totals.incarnation,
-        stream_type: Stream::Stdout.into(),
-        offset: totals.stdout_bytes,
-    });
+    commands.on_stored(
+        &OutputAck {
+            command_id: id.clone(),
+            incarnation: totals.incarnation,
+            stream_type: Stream::Stdout.into(),
+            offset: totals.stdout_bytes,
+        },
+        None,
+    );
     assert!(!commands.outbox.is_full());
     while !step(&mut commands, &mut events).await {}
     let report = commands.held.get(&id).expect("the rest is not stored yet");

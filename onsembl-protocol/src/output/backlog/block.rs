@@ -18,6 +18,8 @@ pub(super) struct Block {
     pub(super) through: ChunkSequence,
     /// Where each stream goes on behind it.
     pub(super) ends: PerStream<ByteOffset>,
+    /// Bytes of each stream in it that are gaps.
+    pub(super) gaps: PerStream<u64>,
     pub(super) cost: u64,
     /// It is being read back, and takes nothing more.
     pub(super) sealed: bool,
@@ -44,6 +46,7 @@ impl Block {
                     from,
                     through,
                     ends,
+                    gaps: PerStream::default(),
                     cost: 0,
                     sealed: false,
                     bytes: 0,
@@ -55,6 +58,8 @@ impl Block {
         };
         block.through = record.sequence;
         *block.ends.get_mut(record.stream) = record.end();
+        let gaps = block.gaps.get_mut(record.stream);
+        *gaps = gaps.saturating_add(record.length() - record.bytes_held());
         block.cost = block.cost.saturating_add(cost(record));
         block.bytes = block.bytes.saturating_add(length);
         block.records += 1;

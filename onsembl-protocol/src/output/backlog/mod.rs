@@ -105,6 +105,27 @@ impl Backlog {
         *self.stored.get(stream)
     }
 
+    /// How many bytes of a stream that is not stored yet are gaps.
+    pub(super) fn gaps(&self, stream: Stream) -> u64 {
+        let ready = self.ready.iter().map(|r| &r.record);
+        let records = self.sent.get(stream).iter().chain(self.dropped.get(stream)).chain(ready);
+        let in_memory: u64 = records
+            .chain(&self.writing)
+            .filter(|r| r.stream == stream)
+            .map(|r| r.length() - r.bytes_held())
+            .sum();
+        let on_disk: u64 = self.cold.iter().map(|b| *b.gaps.get(stream)).sum();
+        let growing = self.growing.get(stream).map_or(0, |g| g.length);
+        in_memory.saturating_add(on_disk).saturating_add(growing)
+    }
+
+    /// The end of the gap that is the oldest on the wire, if all before it is stored.
+    pub(super) fn gap_in_front(&self, stream: Stream) -> Option<ByteOffset> {
+        let front = self.sent.get(stream).front()?;
+        let is_gap = matches!(front.body, RecordBody::Gap { .. });
+        (is_gap && front.offset <= *self.stored.get(stream)).then(|| front.end())
+    }
+
     /// Whether nothing waits any more, here or on the wire.
     pub(super) fn is_settled(&self) -> bool {
         Stream::ALL.iter().all(|s| self.stored.get(*s) == self.written.get(*s))

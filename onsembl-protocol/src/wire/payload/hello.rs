@@ -30,6 +30,9 @@ wire_enum! {
         Heartbeats = "heartbeats",
         /// Output with encoding, offset and incarnation, acknowledged by `OUTPUT_ACK` once stored.
         OutputBytes = "output-bytes",
+        /// Gaps are declared by `OUTPUT_GAP`, and a session goes on where the server says that its
+        /// streams are committed.
+        OutputSpool = "output-spool",
         /// `COMMAND_ACK` and `COMMAND_COMPLETE` are sent, repeated until acknowledged, and a command
         /// id that was seen before is not run again.
         CommandReports = "command-reports",

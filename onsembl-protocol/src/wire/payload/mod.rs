@@ -8,6 +8,7 @@ mod agent;
 mod command;
 mod control;
 mod dashboard;
+mod delivery;
 mod heartbeat;
 mod hello;
 mod output;
@@ -23,6 +24,7 @@ pub use dashboard::{
     AgentConnected, AgentDisconnect, AgentStatus, AgentSummary, DashboardConnected,
     DashboardExtensions, DashboardInit, Selection, Subscription, SubscriptionKind, Subscriptions,
 };
+pub use delivery::{HeldStream, OutputGap, OutputQuery, OutputResume, OutputState, StreamPlace};
 pub use heartbeat::{
     AgentHeartbeat, HealthMetrics, Ping, Pong, RecordedBeat, RecordingLag, SeenBeat,
     ServerHeartbeat,

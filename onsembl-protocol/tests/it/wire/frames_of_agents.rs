@@ -5,7 +5,7 @@ use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Incarnation, InstanceId,
     MessageId,
 };
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::output::{GapCause, Stream};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::AgentToServer::{self, *};
 use onsembl_protocol::wire::payload as p;
@@ -33,6 +33,8 @@ pub(super) const OURS: &[&str] = &[
     r#"{"type":"COMMAND_COMPLETE","id":"i-5","timestamp":1762041600004,"payload":{"commandId":"c","status":"CANCELLED","exitCode":null,"signal":15,"executionTime":9,"duration":9,"tokensUsed":0,"error":"cancelled","timestamp":1762041600004,"output":{"incarnation":1,"stdoutBytes":2,"stderrBytes":3}}}"#,
     r#"{"type":"AGENT_ERROR","id":"i-6","timestamp":1762041600005,"payload":{"agentId":"a","errorType":"RESOURCE","message":"disk full","recoverable":false,"details":{"free":0},"stack":"at x"}}"#,
     r#"{"type":"PING","id":"i-7","timestamp":1762041600006,"payload":{"timestamp":1762041600006.25}}"#,
+    r#"{"type":"OUTPUT_GAP","id":"i-8","timestamp":1762041600007,"payload":{"commandId":"c","incarnation":5,"streamType":"STDOUT","sequence":9,"offset":300,"length":200,"because":"spool-full"}}"#,
+    r#"{"type":"OUTPUT_STATE","id":"i-9","timestamp":1762041600008,"payload":{"streams":[{"commandId":"c","incarnation":5,"streamType":"TERMINAL","produced":900,"stored":300,"gaps":200}],"more":true}}"#,
 ];
 
 /// Frames that no existing agent sends, but that the existing server lists.
@@ -162,6 +164,25 @@ fn the_heartbeats_of_old_peers_are_read_under_either_name() {
         assert_eq!(m.average_response_time, Some(7.0));
         assert_eq!((beat.sequence, beat.seen), (None, None));
     }
+}
+
+#[test]
+fn a_gap_says_where_how_much_and_why_also_in_words_of_a_later_version() {
+    let OutputGap(gap) = read::<AgentToServer>(OURS[7]).message else { panic!() };
+    assert_eq!((gap.offset, gap.length), (ByteOffset(300), Some(200)));
+    assert_eq!(gap.because, GapCause::SpoolFull);
+    let later = r#"{"commandId":"c","incarnation":5,"streamType":"STDOUT","sequence":9,"offset":3,"because":"moths"}"#;
+    let OutputGap(gap) = message("OUTPUT_GAP", later) else { panic!() };
+    assert_eq!((gap.length, gap.because), (None, GapCause::NeverCame));
+}
+
+#[test]
+fn what_is_held_is_read_page_by_page() {
+    let OutputState(state) = read::<AgentToServer>(OURS[8]).message else { panic!() };
+    assert!(state.more && state.query.is_none());
+    let held = &state.streams[0];
+    assert_eq!(held.stream_type.stream(), Stream::Terminal);
+    assert_eq!((held.produced, held.stored, held.gaps), (ByteOffset(900), ByteOffset(300), 200));
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(super) const OURS: &[&str] = &[
     r#"{"type":"ACK","id":"m-1","timestamp":1762041600010,"payload":{"messageId":"i-1","success":true,"connectionId":"agent-1","agentId":"a","authenticated":true,"extensions":{"features":["heartbeats"],"sessionId":"s-1","epoch":3,"serverInstance":"srv","heartbeatIntervalMs":1000,"staleAfterMs":2500,"timeoutAfterMs":5000,"resumeWindowMs":300000,"outputWindowBytes":262144}}}"#,
     r#"{"type":"SERVER_HEARTBEAT","id":"m-2","timestamp":1762041600011,"payload":{"serverTime":1762041600011,"nextPingExpected":1762041601011,"sequence":4,"seen":{"sequence":3,"ageMs":12},"recorded":{"sequence":2,"at":1762041600009},"recordingLag":{"ageMs":700,"why":"database busy"}}}"#,
     r#"{"type":"OUTPUT_ACK","id":"m-3","timestamp":1762041600012,"payload":{"commandId":"c","incarnation":1762041600000,"streamType":"STDERR","offset":98304}}"#,
+    r#"{"type":"OUTPUT_RESUME","id":"m-6","timestamp":1762041600015,"payload":{"streams":[{"commandId":"c","incarnation":5,"streamType":"STDERR","offset":300}],"more":true}}"#,
+    r#"{"type":"OUTPUT_QUERY","id":"m-7","timestamp":1762041600016,"payload":{"query":"q-1"}}"#,
     r#"{"type":"PONG","id":"m-4","timestamp":1762041600013,"payload":{"timestamp":1762041600013}}"#,
     r#"{"type":"ERROR","id":"m-5","timestamp":1762041600014,"payload":{"code":"INVALID_MESSAGE","message":"no","context":{"commandId":"c","agentId":"a"},"details":{"commandId":"c"},"originalMessageId":"i-9","recoverable":true}}"#,
 ];
@@ -150,7 +152,7 @@ fn errors_of_both_kinds_of_servers_are_read() {
     let Error(old) = read::<ServerToAgent>(EXISTING[9]).message else { panic!() };
     assert_eq!(old.code, ErrorCode::UnknownMessageType);
     assert_eq!(old.context, ErrorContext::default());
-    let Error(ours) = read::<ServerToAgent>(OURS[4]).message else { panic!() };
+    let Error(ours) = read::<ServerToAgent>(OURS[6]).message else { panic!() };
     assert_eq!(ours.context.command_id, Some(CommandId::new("c")));
     assert_eq!(ours.original_message_id, Some(MessageId::new("i-9")));
     assert_eq!(ours.recoverable, Some(true));
@@ -167,4 +169,13 @@ fn stored_output_is_named_by_stream_and_offset() {
             offset: ByteOffset(98_304),
         })
     );
+}
+
+#[test]
+fn an_agent_is_told_where_to_go_on_and_asked_what_it_holds() {
+    let OutputResume(resume) = read::<ServerToAgent>(OURS[3]).message else { panic!() };
+    assert!(resume.more);
+    assert_eq!(resume.streams[0].offset, ByteOffset(300));
+    let OutputQuery(ask) = read::<ServerToAgent>(OURS[4]).message else { panic!() };
+    assert_eq!(ask.query, "q-1");
 }

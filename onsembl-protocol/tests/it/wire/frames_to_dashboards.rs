@@ -34,6 +34,7 @@ pub(super) const OURS: &[&str] = &[
     r#"{"type":"AGENT_STATUS","id":"m-1","timestamp":1762041600001,"payload":{"agentId":"a","status":"timed-out","activityState":"IDLE","queuedCommands":0,"lastPing":null,"since":"2025-11-02T00:00:00.250Z","because":"no frame from the agent for 90s","presenceVersion":12}}"#,
     r#"{"type":"COMMAND_COMPLETE","id":"m-2","timestamp":1762041600002,"payload":{"commandId":"c","status":"FAILED","exitCode":2,"executionTime":5,"duration":5,"tokensUsed":0}}"#,
     r#"{"type":"TERMINAL_STREAM","id":"m-3","timestamp":1762041600003,"payload":{"commandId":"c","agentId":"a","streamType":"STDOUT","content":"gA==","encoding":"base64","timestamp":1762041600003,"sequence":9,"offset":4096,"incarnation":5}}"#,
+    r#"{"type":"OUTPUT_GAP","id":"m-4","timestamp":1762041600004,"payload":{"commandId":"c","agentId":"a","incarnation":5,"streamType":"STDOUT","sequence":9,"offset":300,"because":"agent-died","timestamp":1762041600004}}"#,
 ];
 
 #[test]

@@ -6,8 +6,10 @@ use super::strategies::{
     subscriptions, text, time,
 };
 use onsembl_protocol::id::{
-    AgentId, BeatSequence, ByteOffset, Incarnation, PresenceVersion, ServerInstanceId, UserId,
+    AgentId, BeatSequence, ByteOffset, ChunkSequence, Incarnation, PresenceVersion,
+    ServerInstanceId, UserId,
 };
+use onsembl_protocol::output::GapCause;
 use onsembl_protocol::wire::payload::*;
 use onsembl_protocol::wire::{
     AgentToServer, DashboardToServer, NextBeat, ServerToAgent, ServerToDashboard,
@@ -18,6 +20,45 @@ use proptest::prelude::*;
 
 pub(super) fn unknown_kind() -> impl Strategy<Value = Box<str>> {
     "x-[a-zA-Z_]{0,12}".prop_map(Into::into)
+}
+
+fn gap() -> impl Strategy<Value = OutputGap> {
+    let place = (number(), stream_type(), number(), number(), of(number()));
+    let because = proptest::sample::select(GapCause::ALL.to_vec());
+    (id(), of(id::<AgentId>()), place, because, of(time())).prop_map(
+        |(command_id, agent_id, place, because, timestamp)| {
+            let (incarnation, stream_type, sequence, offset, length) = place;
+            OutputGap {
+                command_id,
+                agent_id,
+                incarnation: Incarnation(incarnation),
+                stream_type,
+                sequence: ChunkSequence(sequence),
+                offset: ByteOffset(offset),
+                length,
+                because,
+                timestamp,
+            }
+        },
+    )
+}
+
+fn output_state() -> impl Strategy<Value = OutputState> {
+    let held = (id(), number(), stream_type(), number(), number(), number()).prop_map(
+        |(command_id, incarnation, stream_type, produced, stored, gaps)| HeldStream {
+            command_id,
+            incarnation: Incarnation(incarnation),
+            stream_type,
+            produced: ByteOffset(produced),
+            stored: ByteOffset(stored),
+            gaps,
+        },
+    );
+    (vec(held, 0..3), any::<bool>(), of(text())).prop_map(|(streams, more, query)| OutputState {
+        streams,
+        more,
+        query,
+    })
 }
 
 pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
@@ -66,6 +107,8 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
         command_ack.prop_map(AgentToServer::CommandAck),
         complete().prop_map(AgentToServer::CommandComplete),
         output().prop_map(AgentToServer::Output),
+        gap().prop_map(AgentToServer::OutputGap),
+        output_state().prop_map(AgentToServer::OutputState),
         opaque().prop_map(AgentToServer::Trace),
         opaque().prop_map(AgentToServer::Report),
         ping().prop_map(AgentToServer::Ping),
@@ -100,6 +143,14 @@ pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
             offset: ByteOffset(offset),
         },
     );
+    let place = (id(), number(), stream_type(), number()).prop_map(
+        |(command_id, incarnation, stream_type, offset)| StreamPlace {
+            command_id,
+            incarnation: Incarnation(incarnation),
+            stream_type,
+            offset: ByteOffset(offset),
+        },
+    );
     prop_oneof![
         ack().prop_map(ServerToAgent::Ack),
         error().prop_map(ServerToAgent::Error),
@@ -109,6 +160,10 @@ pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
         request().prop_map(ServerToAgent::CommandRequest),
         cancel().prop_map(ServerToAgent::CommandCancel),
         output_ack.prop_map(ServerToAgent::OutputAck),
+        (vec(place, 0..3), any::<bool>()).prop_map(|(streams, more)| ServerToAgent::OutputResume(
+            OutputResume { streams, more }
+        )),
+        text().prop_map(|query| ServerToAgent::OutputQuery(OutputQuery { query })),
         control().prop_map(ServerToAgent::Control),
         stop().prop_map(ServerToAgent::EmergencyStop),
         refresh().prop_map(ServerToAgent::TokenRefresh),
@@ -231,6 +286,7 @@ pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
         command_status.prop_map(ServerToDashboard::CommandStatus),
         complete().prop_map(ServerToDashboard::CommandComplete),
         stream().prop_map(ServerToDashboard::TerminalStream),
+        gap().prop_map(ServerToDashboard::OutputGap),
         opaque().prop_map(ServerToDashboard::Trace),
         opaque().prop_map(ServerToDashboard::QueueUpdate),
         stop().prop_map(ServerToDashboard::EmergencyStop),

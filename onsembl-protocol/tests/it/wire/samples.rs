@@ -5,6 +5,7 @@ use onsembl_protocol::id::{
     InstanceId, MessageId, PresenceVersion, ServerInstanceId, SessionId, UserId,
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
+use onsembl_protocol::output::GapCause;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
 use onsembl_protocol::wire::{
@@ -51,6 +52,20 @@ fn cancel() -> CommandCancel {
         agent_id: Some(agent()),
         reason: Some("no longer needed".into()),
         force: true,
+    }
+}
+
+fn gap() -> OutputGap {
+    OutputGap {
+        command_id: command(),
+        agent_id: Some(agent()),
+        incarnation: Incarnation(5),
+        stream_type: StreamType::Stdout,
+        sequence: ChunkSequence(8),
+        offset: ByteOffset(300),
+        length: Some(200),
+        because: GapCause::SpoolFull,
+        timestamp: Some(AT),
     }
 }
 
@@ -228,6 +243,19 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             incarnation: None,
             ..output
         }),
+        AgentToServer::OutputGap(OutputGap { timestamp: None, ..gap() }),
+        AgentToServer::OutputState(OutputState {
+            streams: vec![HeldStream {
+                command_id: command(),
+                incarnation: Incarnation(5),
+                stream_type: StreamType::Terminal,
+                produced: ByteOffset(900),
+                stored: ByteOffset(300),
+                gaps: 200,
+            }],
+            more: true,
+            query: Some("q-1".into()),
+        }),
         AgentToServer::Trace(opaque()),
         AgentToServer::Report(opaque()),
         AgentToServer::Ping(ping()),
@@ -259,6 +287,16 @@ pub(super) fn to_agents() -> Vec<ServerToAgent> {
             stream_type: StreamType::Stderr,
             offset: ByteOffset(98_304),
         }),
+        ServerToAgent::OutputResume(OutputResume {
+            streams: vec![StreamPlace {
+                command_id: command(),
+                incarnation: Incarnation(5),
+                stream_type: StreamType::Stdout,
+                offset: ByteOffset(300),
+            }],
+            more: true,
+        }),
+        ServerToAgent::OutputQuery(OutputQuery { query: "q-1".into() }),
         ServerToAgent::Control(control()),
         ServerToAgent::EmergencyStop(stop()),
         ServerToAgent::TokenRefresh(refresh()),
@@ -374,6 +412,8 @@ pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
         }),
         ServerToDashboard::CommandComplete(complete()),
         ServerToDashboard::TerminalStream(stream.clone()),
+        ServerToDashboard::OutputGap(gap()),
+        ServerToDashboard::OutputGap(OutputGap { length: None, ..gap() }),
         ServerToDashboard::TerminalStream(TerminalStream {
             content: StreamContent::Bytes(OutputContent::Bytes(vec![0xff])),
             sequence: Some(ChunkSequence(1)),

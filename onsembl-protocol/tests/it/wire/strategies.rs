@@ -86,6 +86,7 @@ pub(super) fn feature() -> impl Strategy<Value = Feature> {
     prop_oneof![
         Just(Feature::Heartbeats),
         Just(Feature::OutputBytes),
+        Just(Feature::OutputSpool),
         Just(Feature::CommandReports),
         text().prop_map(|t| Feature::parse(&t)),
     ]

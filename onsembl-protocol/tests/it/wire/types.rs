@@ -85,10 +85,10 @@ fn covers<M: MessageSet>(existing: &[&str], ours: &[&str]) {
 
 #[test]
 fn each_set_has_what_existing_peers_send_and_our_extensions() {
-    covers::<AgentToServer>(FROM_AGENTS, &[]);
-    covers::<ServerToAgent>(TO_AGENTS, &["PONG", "OUTPUT_ACK"]);
+    covers::<AgentToServer>(FROM_AGENTS, &["OUTPUT_GAP", "OUTPUT_STATE"]);
+    covers::<ServerToAgent>(TO_AGENTS, &["PONG", "OUTPUT_ACK", "OUTPUT_RESUME", "OUTPUT_QUERY"]);
     covers::<DashboardToServer>(FROM_DASHBOARDS, &[]);
-    covers::<ServerToDashboard>(TO_DASHBOARDS, &[]);
+    covers::<ServerToDashboard>(TO_DASHBOARDS, &["OUTPUT_GAP"]);
 }
 
 /// Every literal frame is read as a type that the set has.
