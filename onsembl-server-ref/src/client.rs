@@ -143,6 +143,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
             kind: SubscriptionKind::Command,
             id: Some(self.command.to_string()),
             all: false,
+            replay: None,
         };
         let agent = AgentId::new(&exec.agent);
         let mut request = CommandRequest::new(self.command.clone(), agent, exec.text.clone());

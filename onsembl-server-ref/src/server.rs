@@ -147,6 +147,7 @@ impl Server {
             counters: counters.clone(),
             dashboard: Arc::new(dashboard),
             exports: Arc::new(Semaphore::new(http::EXPORTS)),
+            readers: Arc::new(Semaphore::new(http::READERS)),
             links: links.clone(),
         };
         let accept = http::accept(

@@ -9,7 +9,6 @@ use onsembl_protocol::wire::payload::{
 };
 use onsembl_protocol::wire::payload::{OutputQuery, OutputResume, StreamPlace, StreamType};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
-use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use std::collections::BTreeMap;
 
 #[tokio::test]

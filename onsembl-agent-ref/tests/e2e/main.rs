@@ -17,3 +17,4 @@ mod database;
 mod freezes;
 mod kills;
 mod secrets;
+mod stored;

@@ -1,5 +1,6 @@
 //! Output of processes as numbered bytes: which stream, where in it, and who may still hold it.
 
+mod account;
 mod backlog;
 mod cut;
 mod outbox;
@@ -7,6 +8,7 @@ mod record;
 mod spool;
 mod stream;
 
+pub use account::{Account, CommittedState};
 pub use cut::Utf8Cutter;
 pub use outbox::{CHUNK_BYTES, Outbox, Outgoing, StreamState};
 pub use record::{GapCause, Record, RecordBody, Run, gap_notice};

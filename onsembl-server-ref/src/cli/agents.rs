@@ -1,13 +1,9 @@
 //! `onsembl-server agents`.
 
-use super::remote::Remote;
+use super::remote::{PATIENCE, Remote};
 use anyhow::Context as _;
 use clap::Args;
 use serde::Deserialize;
-use std::time::Duration;
-
-/// Longest wait for the server.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Args)]
 pub(super) struct Agents {
@@ -58,9 +54,7 @@ fn table(agents: &[Agent]) -> String {
     if agents.is_empty() {
         return "no agents yet; start one with `onsembl-agent run`\n".to_owned();
     }
-    let head = ["NAME", "TYPE", "STATUS", "SINCE", "LAST HEARTBEAT", "ID", "BECAUSE"];
-    let mut rows = vec![head.map(str::to_owned)];
-    rows.extend(agents.iter().map(|a| {
+    let rows = agents.iter().map(|a| {
         [
             a.name.clone(),
             a.agent_type.clone(),
@@ -70,19 +64,9 @@ fn table(agents: &[Agent]) -> String {
             a.agent_id.clone(),
             a.because.clone(),
         ]
-    }));
-    let mut widths = [0; 7];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for row in &rows {
-        let line: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(line.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+    });
+    super::table::table(
+        ["NAME", "TYPE", "STATUS", "SINCE", "LAST HEARTBEAT", "ID", "BECAUSE"],
+        rows,
+    )
 }

@@ -1,11 +1,15 @@
 //! The command line of `onsembl-server`. Others script against it.
 
 mod agents;
+mod audit;
+mod commands;
 mod exec;
 mod export;
+mod output;
 mod remote;
 mod replay;
 mod serve;
+mod table;
 mod token;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +40,12 @@ enum Command {
     Agents(agents::Agents),
     /// Run a command on an agent. Its output comes out as it is; its exit code is this one's.
     Exec(exec::Exec),
+    /// List commands: how far they are, and why.
+    Commands(commands::Commands),
+    /// Write the stored output of a command, byte for byte, and on request what comes.
+    Output(output::Output),
+    /// Prove for an agent that every byte its commands wrote is somewhere.
+    Audit(audit::Audit),
     /// Write what the server recorded of an agent to standard output, to be replayed.
     Export(export::Export),
     /// Feed recordings to the core and say whether it still does the same.
@@ -70,6 +80,9 @@ pub fn main() -> ExitCode {
             Command::Revoke(revoke) => finish(revoke.run().await),
             Command::Agents(agents) => finish(agents.run().await),
             Command::Exec(exec) => exec.run().await,
+            Command::Commands(commands) => finish(commands.run().await),
+            Command::Output(output) => finish(output.run().await),
+            Command::Audit(audit) => finish(audit.run().await),
             Command::Export(export) => finish(export.run().await),
             Command::Replay(replay) => replay.run(),
         }

@@ -2,12 +2,18 @@
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use onsembl_protocol::command::{Candidate, choose_agent};
+use onsembl_protocol::id::AgentId;
 use onsembl_transport::tls::TlsRoots;
+use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
 use ureq::Body;
 use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+/// Longest wait for a server to begin to answer, and between two parts of its answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Which server, and as whom.
 #[derive(Debug, Args)]
@@ -56,6 +62,28 @@ impl Remote {
         }
     }
 
+    /// The agent of this name or id.
+    pub(super) fn find_agent(&self, wanted: &str) -> anyhow::Result<AgentId> {
+        #[derive(Debug, Deserialize)]
+        struct Listing {
+            agents: Vec<Agent>,
+        }
+        #[derive(Debug, Deserialize)]
+        struct Agent {
+            agent_id: AgentId,
+            name: String,
+        }
+        let body = self.get("/api/agents", PATIENCE)?.body_mut().read_to_string();
+        let listing: Listing = serde_json::from_str(&body.context("the answer broke off")?)
+            .context("what answers there is no onsembl-server, or another version of it")?;
+        let candidates: Vec<Candidate<'_>> = listing
+            .agents
+            .iter()
+            .map(|a| Candidate { id: &a.agent_id, name: &a.name, aliases: &[], available: true })
+            .collect();
+        Ok(choose_agent(Some(&AgentId::new(wanted)), &candidates)?.clone())
+    }
+
     fn tls(&self) -> anyhow::Result<TlsConfig> {
         let roots = match &self.tls_ca {
             None => RootCerts::PlatformVerifier,
@@ -88,6 +116,20 @@ impl Remote {
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
         Ok(format!("{scheme}://{host}{path}"))
     }
+}
+
+/// A text as one part of an address.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                escaped.push(byte.into());
+            }
+            other => escaped.push_str(&format!("%{other:02X}")),
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]

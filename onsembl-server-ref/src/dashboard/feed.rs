@@ -13,14 +13,19 @@ use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::ServerToDashboard;
 use onsembl_protocol::wire::payload::{
-    Ack, DashboardConnected, DashboardExtensions, Feature, OutputContent, OutputGap, StreamContent,
-    Subscriptions, TerminalStream,
+    Ack, DashboardConnected, DashboardExtensions, Feature, OutputContent, OutputGap, Replay,
+    StreamContent, Subscriptions, TerminalStream,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Output that is taken from a log at once.
 const BATCH_BYTES: usize = 64 * 1024;
+
+/// A legacy dashboard that comes late gets so much of what an open command wrote.
+const LEGACY_REPLAY: usize = 1 << 20;
+/// So long after its end a command is told to dashboards that come.
+const TOLD_AFTER_END_MS: i64 = 10 * 60 * 1000;
 
 /// What one dashboard was told, and how it wants to be told.
 pub(super) struct Feed {
@@ -64,7 +69,18 @@ struct Told {
     revision: Revision,
     final_told: bool,
     cursor: Cursor,
+    /// Where to begin, if that is to be looked up first.
+    seek: Option<Seek>,
     lines: LineAssembler,
+}
+
+/// Where in the stored output to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seek {
+    /// So many bytes before its end.
+    Tail(usize),
+    /// At a place.
+    Place(Replay),
 }
 
 /// What comes next.
@@ -73,6 +89,8 @@ pub(super) enum Next {
     Say(Box<ServerToDashboard>),
     /// Read on in the store, and hand it to [`Feed::stored`].
     Read(CommandId, Cursor),
+    /// Look up where to begin, and hand it to [`Feed::sought`].
+    Seek(CommandId, Seek),
     /// Output was taken in that gives nothing to say yet; ask again.
     More,
     /// Nothing new.
@@ -80,12 +98,15 @@ pub(super) enum Next {
 }
 
 impl Feed {
-    /// A dashboard that was accepted now. Output that is there already is not repeated to it.
+    /// A dashboard that was accepted now. Of commands that ended lately it is told how. Output that is
+    /// there already comes only if it asks; to a legacy one, which cannot, the end of what open
+    /// commands wrote.
     pub(super) fn new(
         board: Arc<Board>,
         server: ServerInstanceId,
         subscriptions: Subscriptions,
         extensions: Option<&DashboardExtensions>,
+        now: WallTime,
     ) -> Self {
         let mut feed = Self {
             board,
@@ -101,10 +122,14 @@ impl Feed {
         let board = Arc::clone(&feed.board);
         for (id, entry) in &board.look().commands {
             let ended = entry.view.is_some_and(|v| v.status.is_final());
+            let at = entry.view.and_then(|v| v.ended_at).unwrap_or_default();
+            let long_ago = ended && now.unix_millis() - at.unix_millis() > TOLD_AFTER_END_MS;
+            let tail = LEGACY_REPLAY.saturating_sub(entry.log.unstored());
             let told = Told {
-                revision: if ended { entry.revision } else { 0 },
-                final_told: ended,
+                revision: if long_ago { entry.revision } else { 0 },
+                final_told: long_ago,
                 cursor: entry.log.end(),
+                seek: (!feed.extended && !ended).then_some(Seek::Tail(tail)),
                 lines: LineAssembler::default(),
             };
             let _ = feed.commands.insert(id.clone(), told);
@@ -213,6 +238,9 @@ impl Feed {
                 return Next::Say(Box::new(ServerToDashboard::CommandStatus(status)));
             }
             if watches_output(&self.subscriptions, &entry.agent, id) {
+                if let Some(seek) = &told.seek {
+                    return Next::Seek(id.clone(), seek.clone());
+                }
                 match entry.log.after(told.cursor, BATCH_BYTES) {
                     Fetch::InStore => return Next::Read(id.clone(), told.cursor),
                     Fetch::Records(records) => {
@@ -239,6 +267,26 @@ impl Feed {
         Next::Nothing
     }
 
+    /// Shows the stored output of a command from there on. Whether there is such a command.
+    pub(super) fn replay(&mut self, id: &CommandId, from: Replay) -> bool {
+        if !self.board.look().commands.contains_key(id) {
+            return false;
+        }
+        let told = self.commands.entry(id.clone()).or_default();
+        told.seek = Some(Seek::Place(from));
+        told.final_told = false;
+        true
+    }
+
+    /// Where the store has what was sought.
+    pub(super) fn sought(&mut self, id: &CommandId, cursor: Cursor) {
+        if let Some(told) = self.commands.get_mut(id) {
+            told.seek = None;
+            told.cursor = cursor;
+            told.lines = LineAssembler::default();
+        }
+    }
+
     /// What the store had behind a cursor; nothing if it has nothing there any more.
     pub(super) fn stored(&mut self, id: &CommandId, records: Vec<LogRecord>) {
         let board = Arc::clone(&self.board);
@@ -258,7 +306,7 @@ impl Feed {
         now: WallTime,
     ) -> ServerToDashboard {
         let extensions = self.extended.then(|| DashboardExtensions {
-            features: vec![Feature::OutputBytes, Feature::OutputSpool],
+            features: vec![Feature::OutputBytes, Feature::OutputSpool, Feature::OutputReplay],
             server_instance: Some(self.server.clone()),
         });
         ServerToDashboard::Connected(DashboardConnected {

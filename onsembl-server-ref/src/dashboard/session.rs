@@ -1,23 +1,25 @@
 //! One dashboard link: its hello, its requests, and the loop that feeds it.
 
-use super::feed::{Feed, Next};
+use super::feed::{Feed, Next, Seek};
 use crate::auth::{Identity, TokenKind, Tokens};
 use crate::board::Boards;
 use crate::hub::{HubHandle, Request};
 use crate::output_log::LogRecord;
-use crate::store::{Store, StoreError};
+use crate::store::{Cursor, Store, StoreError};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::id::{CommandId, LinkId, MessageId, ServerInstanceId};
+use onsembl_protocol::id::{ByteOffset, CommandId, LinkId, MessageId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
+use onsembl_protocol::output::Stream;
 use onsembl_protocol::session::{
     DashboardAction, DashboardConnection, DashboardEvent, Greeting, GreetingEvent, GreetingVerdict,
     UndecodableQuota,
 };
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{
-    Ack, DashboardInit, ErrorCode, ErrorReply, Ping, Pong, TokenRefresh,
+    Ack, DashboardInit, ErrorCode, ErrorReply, Ping, Pong, StreamType, SubscriptionKind,
+    TokenRefresh,
 };
 use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
 use onsembl_transport::clock::SystemClock;
@@ -86,6 +88,7 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
 enum Outcome {
     Say(ServerToDashboard),
     Output(CommandId, Result<Vec<LogRecord>, StoreError>),
+    Found(CommandId, Result<Cursor, StoreError>),
     Revoked(Result<bool, StoreError>),
 }
 
@@ -192,7 +195,8 @@ impl Session {
         let mut changes = board.changes();
         let instance = self.dashboard.instance.clone();
         let extensions = init.extensions.as_ref();
-        let mut feed = Feed::new(board, instance, init.subscriptions, extensions);
+        let now = self.clock.now().wall;
+        let mut feed = Feed::new(board, instance, init.subscriptions, extensions, now);
         feed.greet(hello, self.clock.now().wall);
         let mut machine = DashboardConnection::new(self.clock.now());
         let mut deadline = machine.deadline();
@@ -278,6 +282,18 @@ impl Session {
                     }
                     return false;
                 }
+                Next::Seek(command, seek) => {
+                    if !*reading {
+                        *reading = true;
+                        let store = self.dashboard.store.clone();
+                        let user = self.identity.user.clone();
+                        self.pending.push(Box::pin(async move {
+                            let found = look_up(&store, &user, &command, &seek).await;
+                            Outcome::Found(command, found)
+                        }));
+                    }
+                    return false;
+                }
                 Next::More => continue,
                 Next::Nothing => return false,
             };
@@ -328,7 +344,11 @@ impl Session {
                 *reading = false;
                 feed.stored(&command, records);
             }
-            Outcome::Output(command, Err(error)) => {
+            Outcome::Found(command, Ok(cursor)) => {
+                *reading = false;
+                feed.sought(&command, cursor);
+            }
+            Outcome::Output(command, Err(error)) | Outcome::Found(command, Err(error)) => {
                 self.dashboard.counters.count("output_not_read");
                 warn!(%command, %error, "stored output cannot be read; closing, so that the dashboard starts anew");
                 self.handle.close(CloseCause::TryLater);
@@ -350,6 +370,16 @@ impl Session {
             DashboardToServer::Subscribe(what) => {
                 what.apply_to(&mut feed.subscriptions);
                 feed.scan_agents(self.clock.now().wall);
+                if let (Some(from), Some(command)) = (what.replay, what.id.map(CommandId::new))
+                    && what.kind == SubscriptionKind::Command
+                    && !feed.replay(&command, from)
+                {
+                    let why = "no command of yours that is open or ended lately has this id; \
+                               `onsembl-server output` shows older ones";
+                    let error = ErrorReply::new(ErrorCode::CommandNotFound, why);
+                    let error = error.about(id).for_command(Some(command));
+                    return self.say(&ServerToDashboard::Error(error));
+                }
                 self.acknowledge(id, feed);
             }
             DashboardToServer::Unsubscribe(what) => {
@@ -499,6 +529,35 @@ fn from_store(record: crate::store::StoredRecord) -> LogRecord {
         offset: record.offset,
         body: record.body,
         at: record.at,
+    }
+}
+
+async fn look_up(
+    store: &Store,
+    user: &UserId,
+    command: &CommandId,
+    seek: &Seek,
+) -> Result<Cursor, StoreError> {
+    match seek {
+        Seek::Tail(bytes) => store.output_tail(user, command, *bytes).await,
+        Seek::Place(from) => {
+            let stream = from.stream_type.as_ref().map_or(Stream::Stdout, StreamType::stream);
+            match from.incarnation {
+                Some(incarnation) => {
+                    store.output_cursor(user, command, incarnation, stream, from.offset).await
+                }
+                None if from.offset == ByteOffset(0) => Ok(None),
+                None => {
+                    let first = store.read_output(user, command, None, None, 0).await?;
+                    match first.first().map(|record| record.incarnation) {
+                        Some(first) => {
+                            store.output_cursor(user, command, first, stream, from.offset).await
+                        }
+                        None => Ok(None),
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -1,6 +1,9 @@
-//! The pages that are no WebSocket: health, readiness, agents. Their recordings are beside this.
+//! The pages that are no WebSocket: health, readiness, agents. Recordings, audits and
+//! commands are beside this.
 
 use super::App;
+use super::audit::audit;
+use super::output;
 use super::recording::recording;
 use super::upgrade::{self, TokenQuery, identify, plain};
 use crate::auth::TokenKind;
@@ -33,6 +36,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/agents", get(agents))
         .route("/api/agents/{id}", get(agent).delete(delete_agent))
         .route("/api/agents/{id}/recording", get(recording))
+        .route("/api/agents/{id}/audit", get(audit))
+        .route("/api/commands", get(output::commands))
+        .route("/api/commands/{id}/output", get(output::output))
         .route("/ws/agent", get(upgrade::agent))
         .route("/ws", get(upgrade::agent))
         .route("/v1/ws/agent", get(upgrade::agent))
@@ -59,7 +65,10 @@ struct AgentView {
 }
 
 async fn not_found() -> Response<Body> {
-    plain(StatusCode::NOT_FOUND, "nothing here; see /healthz, /readyz, /api/agents\n")
+    plain(
+        StatusCode::NOT_FOUND,
+        "nothing here; see /healthz, /readyz, /api/agents, /api/commands\n",
+    )
 }
 
 /// The process lives: its hub answers. Counters of everything that went wrong or was borne.

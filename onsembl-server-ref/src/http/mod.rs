@@ -2,11 +2,14 @@
 
 mod accept;
 mod api;
+mod audit;
+mod output;
 mod recording;
 mod upgrade;
 
 pub(crate) use accept::{AcceptLimits, accept};
 pub(crate) use api::router;
+pub(crate) use output::{CommandSummary, OutputLine, READERS};
 pub(crate) use recording::EXPORTS;
 
 use crate::auth::Tokens;
@@ -31,6 +34,8 @@ pub(crate) struct App {
     pub(crate) dashboard: Arc<Dashboard>,
     /// Recordings that may be on their way at a time.
     pub(crate) exports: Arc<Semaphore>,
+    /// Readers of stored output at a time.
+    pub(crate) readers: Arc<Semaphore>,
     /// Upgraded links outlive their request; the server waits for them when it ends.
     pub(crate) links: TaskTracker,
 }

@@ -128,7 +128,7 @@ impl Hub {
                 debug!(command = %key.1, status = row.status, "a command that is over was asked for again");
                 if let Some(open) = self.commands.remove(&key) {
                     open.replies.into_iter().for_each(|reply| self.answer(reply, Ok(())));
-                    self.post_ended(&key, &row);
+                    self.post_ended(&key, &row, OutputLog::resumed());
                 }
             }
             Err(error) => {
@@ -386,7 +386,7 @@ impl Hub {
     }
 
     /// Shows a command that ended earlier, as the store has it, to those who ask for it again.
-    fn post_ended(&self, key: &CommandKey, row: &CommandRow) {
+    pub(super) fn post_ended(&self, key: &CommandKey, row: &CommandRow, log: OutputLog) {
         use onsembl_protocol::wire::payload::CommandPhase;
         let exit = row.signal.map(Exit::Signal).or(row.exit_code.map(Exit::Code));
         let status = match CommandPhase::parse(&row.status) {
@@ -411,7 +411,7 @@ impl Hub {
                 agent: row.agent.clone(),
                 view: None,
                 detail: None,
-                log: OutputLog::resumed(),
+                log,
                 revision,
             });
             entry.view = Some(view);

@@ -5,6 +5,7 @@
 //! the store has. It waits for nothing but events.
 
 mod agents;
+mod audit;
 mod commands;
 mod control;
 mod ledger;
@@ -13,5 +14,6 @@ mod recovery;
 mod request;
 mod run;
 
+pub use audit::AuditReport;
 pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
 pub use run::{Hub, HubParts};

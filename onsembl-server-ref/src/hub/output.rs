@@ -56,7 +56,7 @@ impl Hub {
             }
             AgentToServer::OutputGap(gap) => self.on_gap(&Sender { key, user, agent }, &gap, now),
             AgentToServer::OutputState(state) => {
-                self.on_output_state(&Sender { key, user, agent }, state);
+                self.on_output_state(Sender { key, user, agent }, state);
             }
             AgentToServer::CommandAck(ack) => {
                 let command = (user, ack.command_id);
@@ -98,7 +98,7 @@ impl Hub {
         let place =
             place.map(|((offset, incarnation), sequence)| Place { incarnation, sequence, offset });
         let stream = output.stream.stream();
-        self.on_piece(from, command, Piece { stream, place, body: StoredBody::Chunk(bytes) }, now);
+        self.on_piece(from, &command, Piece { stream, place, body: StoredBody::Chunk(bytes) }, now);
     }
 
     fn on_gap(&mut self, from: &Sender, gap: &OutputGap, now: Now) {
@@ -113,20 +113,20 @@ impl Hub {
             Place { incarnation: gap.incarnation, sequence: gap.sequence, offset: gap.offset };
         let (stream, body) = (gap.stream_type.stream(), StoredBody::Gap { length, because });
         let piece = Piece { stream, place: Some(place), body };
-        self.on_piece(from, gap.command_id.clone(), piece, now);
+        self.on_piece(from, &gap.command_id, piece, now);
     }
 
-    fn on_piece(&mut self, from: &Sender, command: CommandId, piece: Piece, now: Now) {
+    fn on_piece(&mut self, from: &Sender, command: &CommandId, piece: Piece, now: Now) {
         let Sender { key, user, agent } = from;
         let Piece { stream, place, body } = piece;
         let board = self.boards.of(user);
-        let owner = board.look().commands.get(&command).map(|entry| entry.agent.clone());
+        let owner = board.look().commands.get(command).map(|entry| entry.agent.clone());
         if owner.is_some_and(|owner| owner != *agent) {
-            return self.refuse_foreign(agent, &command);
+            return self.refuse_foreign(agent, command);
         }
         let taken = board.change(|content, revision| {
             let loose = content.commands.values().filter(|e| e.view.is_none()).count();
-            if !content.commands.contains_key(&command) && loose >= LOOSE_ENDS {
+            if !content.commands.contains_key(command) && loose >= LOOSE_ENDS {
                 return None;
             }
             let entry = content.commands.entry(command.clone()).or_insert_with(|| CommandEntry {
@@ -158,7 +158,7 @@ impl Hub {
         };
         let (hole, record) = match taken {
             Taken::Repeated(Some(stored)) => {
-                return self.acknowledge(*key, &command, incarnation, stream, stored);
+                return self.acknowledge(*key, command, incarnation, stream, stored);
             }
             Taken::Repeated(None) => return,
             Taken::New { hole, record } => (hole, record),
@@ -187,10 +187,13 @@ impl Hub {
     }
 
     /// An agent says what it holds: it is told how far that is stored.
-    fn on_output_state(&mut self, from: &Sender, state: OutputState) {
+    fn on_output_state(&mut self, from: Sender, state: OutputState) {
         let mut commands: Vec<_> = state.streams.iter().map(|s| s.command_id.clone()).collect();
         commands.dedup();
-        let (store, from) = (self.store.clone(), from.clone());
+        if state.query.is_some() {
+            return self.on_audited(&from, state);
+        }
+        let store = self.store.clone();
         self.answers.spawn(async move {
             let positions = store.output_positions(&from.user, commands).await;
             Answer::Positions { from, state, positions }

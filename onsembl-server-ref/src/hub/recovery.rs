@@ -8,9 +8,14 @@ use crate::store::{AgentRow, CommandRow, StoreError};
 use onsembl_protocol::command::{CommandEvent, CommandLife, CommandStage};
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::session::{Dialect, PresenceStatus};
-use onsembl_protocol::time::Deadline;
+use onsembl_protocol::time::{Deadline, WallTime};
 use onsembl_protocol::wire::payload::{CommandPhase, CommandRequest};
 use tracing::{info, warn};
+
+/// Commands that ended so long ago are shown as if the server had not ended meanwhile.
+const RECENT_MS: i64 = 10 * 60 * 1000;
+/// So many of them at most.
+const ENDED_RECOVERED: usize = 1024;
 
 impl Hub {
     pub(super) async fn recover(&mut self) -> Result<(), StoreError> {
@@ -19,6 +24,7 @@ impl Hub {
         self.store.raise_presence_versions().await?;
         let agents = self.store.agents(None).await?;
         let commands = self.store.open_commands().await?;
+        let recent = WallTime::from_unix_millis(at.unix_millis() - RECENT_MS);
         info!(
             agents = agents.len(),
             left_sessions = left,
@@ -30,6 +36,13 @@ impl Hub {
             let positions =
                 self.store.output_positions(&row.user, vec![row.command.clone()]).await?;
             self.recover_command(row, OutputLog::behind(end, &positions));
+        }
+        for row in self.store.commands_ended_since(recent, ENDED_RECOVERED).await? {
+            let key = (row.user.clone(), row.command.clone());
+            let end = self.store.output_end(&row.user, &row.command).await?;
+            let positions =
+                self.store.output_positions(&row.user, vec![row.command.clone()]).await?;
+            self.post_ended(&key, &row, OutputLog::behind(end, &positions));
         }
         for row in agents {
             self.recover_agent(row);

@@ -1,5 +1,6 @@
 //! What others ask of the hub.
 
+use super::audit::AuditReply;
 use crate::auth::Identity;
 use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
 use onsembl_protocol::record::Excerpt;
@@ -73,6 +74,15 @@ pub enum Request {
         agent: AgentId,
         /// A copy of it, or why there is none.
         reply: oneshot::Sender<Result<Excerpt, NoRecording>>,
+    },
+    /// A user wants to know where every byte of an agent's commands is.
+    Audit {
+        /// Who.
+        user: UserId,
+        /// Which.
+        agent: AgentId,
+        /// The balance, or why there is none.
+        reply: AuditReply,
     },
     /// Somebody wants figures.
     Stats(oneshot::Sender<HubStats>),

@@ -1,5 +1,6 @@
 //! The hub's loop: what it holds, and where each kind of event goes.
 
+use super::audit::PendingAudit;
 use super::ledger::{Done, Ledger};
 use super::output::Sender;
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
@@ -114,6 +115,9 @@ pub(super) enum Answer {
         state: OutputState,
         positions: Result<Vec<StreamPosition>, StoreError>,
     },
+    AuditOverdue {
+        query: String,
+    },
     Revoked {
         token_id: String,
     },
@@ -136,6 +140,7 @@ pub struct Hub {
     pub(super) live: BTreeMap<Key, Live>,
     pub(super) joining: BTreeMap<LinkId, Joining>,
     pub(super) commands: BTreeMap<(UserId, CommandId), OpenCommand>,
+    pub(super) audits: BTreeMap<String, PendingAudit>,
     pub(super) answers: JoinSet<Answer>,
     inbox: mpsc::Receiver<Request>,
     done: mpsc::UnboundedReceiver<Done>,
@@ -202,6 +207,7 @@ impl Hub {
             live: BTreeMap::new(),
             joining: BTreeMap::new(),
             commands: BTreeMap::new(),
+            audits: BTreeMap::new(),
             answers: JoinSet::new(),
             inbox,
             done,
@@ -268,6 +274,7 @@ impl Hub {
                     self.counters.count("answers_nobody_took");
                 }
             }
+            Request::Audit { user, agent, reply } => self.on_audit(user, agent, reply),
             Request::Stats(reply) => {
                 let stats = HubStats {
                     links: self.shard.link_count(),
@@ -329,6 +336,7 @@ impl Hub {
             Answer::Positions { from, state, positions } => {
                 self.on_positions(&from, &state, positions);
             }
+            Answer::AuditOverdue { query } => self.on_audit_overdue(&query),
             Answer::Revoked { token_id } => self.on_revoked(&token_id),
             Answer::Nothing => {}
         }

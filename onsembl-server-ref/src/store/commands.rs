@@ -125,6 +125,53 @@ impl Store {
         .await
     }
 
+    /// The commands of a user, the newest first, of one agent if it is named; at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub async fn commands(
+        &self,
+        user: &UserId,
+        agent: Option<&AgentId>,
+        limit: usize,
+    ) -> Result<Vec<CommandRow>, StoreError> {
+        let (user, agent) = (user.clone(), agent.cloned());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(move |db| {
+            db.prepare_cached(
+                "SELECT * FROM commands
+                 WHERE user_id = ?1 AND (?2 IS NULL OR agent_id = ?2)
+                 ORDER BY created_at DESC, command_id DESC LIMIT ?3",
+            )?
+            .query_map(
+                params![user.as_str(), agent.as_ref().map(AgentId::as_str), limit],
+                CommandRow::from_row,
+            )?
+            .collect()
+        })
+        .await
+    }
+
+    /// The commands of all users that ended at or after a time, the newest first; at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub async fn commands_ended_since(
+        &self,
+        at: WallTime,
+        limit: usize,
+    ) -> Result<Vec<CommandRow>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(move |db| {
+            db.prepare_cached(
+                "SELECT * FROM commands WHERE ended_at >= ?1 ORDER BY ended_at DESC LIMIT ?2",
+            )?
+            .query_map(params![at.unix_millis(), limit], CommandRow::from_row)?
+            .collect()
+        })
+        .await
+    }
+
     /// A command, as it is stored.
     ///
     /// # Errors

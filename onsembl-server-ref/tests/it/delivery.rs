@@ -104,3 +104,90 @@ async fn of_a_stream_that_is_not_stored_nothing_is_stored() {
     link.send(state(900, 300)).await;
     assert_eq!(link.expect("OUTPUT_RESUME").await["streams"][0]["offset"], 0);
 }
+
+#[tokio::test]
+async fn a_late_legacy_dashboard_sees_what_open_commands_wrote_and_how_others_ended() {
+    let mut world = World::start().await;
+    let (mut link, mut watching) = running(&world).await;
+    link.send(chunk(1, 0, "one\ntwo\n")).await;
+    let _ = link.expect_that("OUTPUT_ACK", |a| a["offset"] == 8).await;
+    let mut late = world.dashboard_link("ann").await;
+    late.send(dashboard_hello("ann")).await;
+    assert_eq!(late.expect("TERMINAL_STREAM").await["content"], json!(["one", "two"]));
+    link.send(chunk(2, 8, "three\n")).await;
+    assert_eq!(late.expect("TERMINAL_STREAM").await["content"], json!(["three"]));
+    link.send(command_complete("cmd-1", "COMPLETED", 0)).await;
+    let _ = late.expect_that("COMMAND_STATUS", |s| s["status"] == "completed").await;
+    let _ = link.expect_that("ACK", |a| a["commandId"] == "cmd-1").await;
+
+    let mut later = world.dashboard_link("ann").await;
+    later.send(dashboard_hello("ann")).await;
+    let _ = later.expect_that("COMMAND_STATUS", |s| s["status"] == "completed").await;
+    let said = later.all_until_pong().await;
+    assert!(said.iter().all(|m| m["type"] != "TERMINAL_STREAM"), "{said:?}");
+
+    world.restart_heard_by(&mut [&mut link, &mut watching, &mut late, &mut later]).await;
+    let mut latest = world.dashboard_link("ann").await;
+    latest.send(dashboard_hello("ann")).await;
+    let _ = latest.expect_that("COMMAND_STATUS", |s| s["status"] == "completed").await;
+}
+
+#[tokio::test]
+async fn an_extended_dashboard_gets_stored_output_when_it_asks_and_from_where_it_asks() {
+    let world = World::start().await;
+    let (mut link, _watching) = running(&world).await;
+    link.send(chunk(1, 0, "one\n")).await;
+    link.send(chunk(2, 4, "two\n")).await;
+    let _ = link.expect_that("OUTPUT_ACK", |a| a["offset"] == 8).await;
+    let mut late = world.dashboard_link("ann").await;
+    late.send(extended_dashboard_hello()).await;
+    let said = late.all_until_pong().await;
+    assert!(said.iter().all(|m| m["type"] != "TERMINAL_STREAM"), "{said:?}");
+    let ask = |id: &str, from: Value| {
+        json!({"type": "DASHBOARD_SUBSCRIBE", "id": "s", "timestamp": 1,
+               "payload": {"type": "command", "id": id, "replay": from}})
+        .to_string()
+    };
+    late.send(ask("cmd-1", json!({}))).await;
+    for content in ["one\n", "two\n"] {
+        assert_eq!(late.expect("TERMINAL_STREAM").await["content"], content);
+    }
+    late.send(ask("cmd-1", json!({"offset": 5}))).await;
+    let again = late.expect("TERMINAL_STREAM").await;
+    assert_eq!((&again["content"], &again["offset"]), (&json!("two\n"), &json!(4)));
+    link.send(chunk(3, 8, "three\n")).await;
+    assert_eq!(late.expect("TERMINAL_STREAM").await["content"], "three\n");
+    late.send(ask("cmd-2", json!({}))).await;
+    assert_eq!(late.expect("ERROR").await["code"], "COMMAND_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn an_audit_asks_the_agent_and_balances_and_never_shows_another_users() {
+    let world = World::start().await;
+    let (mut link, _watching) = running(&world).await;
+    link.send(chunk(1, 0, "one\n")).await;
+    link.send(gap(2, 4, 96)).await;
+    let _ = link.expect_that("OUTPUT_ACK", |a| a["offset"] == 100).await;
+    let id = world.agent("ann").await["agent_id"].as_str().unwrap().to_owned();
+    let path = format!("/api/agents/{id}/audit");
+    let stranger = world.token("bob", onsembl_server_ref::auth::TokenKind::Dashboard);
+    assert_eq!(world.get(&path, Some(&stranger)).await.status, 404);
+
+    let token = world.token("ann", onsembl_server_ref::auth::TokenKind::Dashboard);
+    let answer = async {
+        let query = link.expect("OUTPUT_QUERY").await["query"].clone();
+        let mut said: Value = serde_json::from_str(&state(150, 90)).unwrap();
+        said["payload"]["query"] = query;
+        said["payload"]["streams"][0]["gaps"] = json!(20);
+        link.send(said.to_string()).await;
+    };
+    let (report, ()) = tokio::join!(world.get(&path, Some(&token)), answer);
+    let report = report.json();
+    assert_eq!((&report["agent_heard"], &report["balanced"]), (&json!(true), &json!(true)));
+    let stream = &report["streams"][0];
+    for (what, bytes) in
+        [("produced", 150), ("delivered", 4), ("spooled", 30), ("gaps", 116), ("unaccounted", 0)]
+    {
+        assert_eq!(stream[what], bytes, "{what} of {stream}");
+    }
+}

@@ -4,7 +4,8 @@ use super::super::code::wire_enum;
 use super::super::lenient::{self};
 use super::heartbeat::HealthMetrics;
 use super::hello::{AgentType, Capabilities, Feature};
-use crate::id::{AgentId, PresenceVersion, ServerInstanceId, UserId};
+use super::output::StreamType;
+use crate::id::{AgentId, ByteOffset, Incarnation, PresenceVersion, ServerInstanceId, UserId};
 use crate::time::WallTime;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -224,6 +225,24 @@ pub struct Subscription {
     /// All of them.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub all: bool,
+    /// With a command: its stored output first, from here. Extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
+}
+
+/// From where stored output is wanted. Records of other streams, and bytes before the offset, may
+/// come with it; their places tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Replay {
+    /// The process; the first if it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<Incarnation>,
+    /// The stream of the offset; standard output if it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_type: Option<StreamType>,
+    /// Where in it.
+    pub offset: ByteOffset,
 }
 
 impl Subscription {

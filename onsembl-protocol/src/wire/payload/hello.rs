@@ -33,6 +33,8 @@ wire_enum! {
         /// Gaps are declared by `OUTPUT_GAP`, and a session goes on where the server says that its
         /// streams are committed.
         OutputSpool = "output-spool",
+        /// A dashboard may ask for stored output, by `replay` in `DASHBOARD_SUBSCRIBE`.
+        OutputReplay = "output-replay",
         /// `COMMAND_ACK` and `COMMAND_COMPLETE` are sent, repeated until acknowledged, and a command
         /// id that was seen before is not run again.
         CommandReports = "command-reports",

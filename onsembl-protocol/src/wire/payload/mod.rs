@@ -22,7 +22,8 @@ pub use command::{
 pub use control::{AgentControl, ControlAction, EmergencyStop, Secret, TokenRefresh};
 pub use dashboard::{
     AgentConnected, AgentDisconnect, AgentStatus, AgentSummary, DashboardConnected,
-    DashboardExtensions, DashboardInit, Selection, Subscription, SubscriptionKind, Subscriptions,
+    DashboardExtensions, DashboardInit, Replay, Selection, Subscription, SubscriptionKind,
+    Subscriptions,
 };
 pub use delivery::{HeldStream, OutputGap, OutputQuery, OutputResume, OutputState, StreamPlace};
 pub use heartbeat::{

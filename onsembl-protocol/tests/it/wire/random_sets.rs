@@ -176,10 +176,7 @@ fn dashboard_extensions() -> impl Strategy<Value = DashboardExtensions> {
         .prop_map(|(features, server_instance)| DashboardExtensions { features, server_instance })
 }
 
-pub(super) fn from_dashboard() -> impl Strategy<Value = DashboardToServer> {
-    let init = (of(id::<UserId>()), subscriptions(), of(dashboard_extensions())).prop_map(
-        |(user_id, subscriptions, extensions)| DashboardInit { user_id, subscriptions, extensions },
-    );
+fn subscription() -> impl Strategy<Value = Subscription> {
     let kind = prop_oneof![
         Just(SubscriptionKind::Agent),
         Just(SubscriptionKind::Command),
@@ -187,15 +184,29 @@ pub(super) fn from_dashboard() -> impl Strategy<Value = DashboardToServer> {
         Just(SubscriptionKind::Terminal),
         text().prop_map(|t| SubscriptionKind::parse(&t)),
     ];
-    let subscription = (kind, of(text()), any::<bool>()).prop_map(|(kind, id, all)| Subscription {
+    let replay = (of(number()), of(stream_type()), number()).prop_map(
+        |(incarnation, stream_type, offset)| Replay {
+            incarnation: incarnation.map(Incarnation),
+            stream_type,
+            offset: ByteOffset(offset),
+        },
+    );
+    (kind, of(text()), any::<bool>(), of(replay)).prop_map(|(kind, id, all, replay)| Subscription {
         kind,
         id,
         all,
-    });
+        replay,
+    })
+}
+
+pub(super) fn from_dashboard() -> impl Strategy<Value = DashboardToServer> {
+    let init = (of(id::<UserId>()), subscriptions(), of(dashboard_extensions())).prop_map(
+        |(user_id, subscriptions, extensions)| DashboardInit { user_id, subscriptions, extensions },
+    );
     prop_oneof![
         init.prop_map(DashboardToServer::Init),
-        subscription.clone().prop_map(DashboardToServer::Subscribe),
-        subscription.prop_map(DashboardToServer::Unsubscribe),
+        subscription().prop_map(DashboardToServer::Subscribe),
+        subscription().prop_map(DashboardToServer::Unsubscribe),
         request().prop_map(DashboardToServer::CommandRequest),
         cancel().prop_map(DashboardToServer::CommandCancel),
         control().prop_map(DashboardToServer::Control),

@@ -317,11 +317,13 @@ pub(super) fn from_dashboards() -> Vec<DashboardToServer> {
             kind: SubscriptionKind::Agent,
             id: Some("9c5b94b1".into()),
             all: false,
+            replay: None,
         }),
         DashboardToServer::Unsubscribe(Subscription {
             kind: SubscriptionKind::Terminal,
             id: None,
             all: true,
+            replay: None,
         }),
         DashboardToServer::CommandRequest(request()),
         DashboardToServer::CommandRequest(CommandRequest::new(command(), agent(), "ls")),

@@ -87,6 +87,7 @@ pub(super) fn feature() -> impl Strategy<Value = Feature> {
         Just(Feature::Heartbeats),
         Just(Feature::OutputBytes),
         Just(Feature::OutputSpool),
+        Just(Feature::OutputReplay),
         Just(Feature::CommandReports),
         text().prop_map(|t| Feature::parse(&t)),
     ]

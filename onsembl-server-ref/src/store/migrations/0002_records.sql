@@ -1,4 +1,5 @@
--- Records instead of chunks, and what they add up to. Times are milliseconds since the Unix epoch.
+-- Records instead of chunks, what they add up to, and commands in the order in which they are
+-- listed. Times are milliseconds since the Unix epoch.
 -- A migration that was released is never edited: add the next one.
 
 -- The records of one stream follow one another without hole or overlap. A gap has no bytes; without
@@ -66,3 +67,7 @@ FROM output_records
 GROUP BY user_id, command_id, incarnation, stream;
 
 CREATE INDEX output_by_age ON output_streams (oldest_at) WHERE kept > 0;
+
+CREATE INDEX commands_by_time ON commands (user_id, created_at);
+CREATE INDEX commands_by_agent ON commands (user_id, agent_id, created_at);
+CREATE INDEX commands_by_end ON commands (ended_at) WHERE ended_at IS NOT NULL;

@@ -1,0 +1,73 @@
+//! `onsembl-server audit`.
+
+use super::remote::{PATIENCE, Remote};
+use super::table::table;
+use crate::hub::AuditReport;
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(super) struct Audit {
+    #[command(flatten)]
+    remote: Remote,
+    /// The agent, by its name or its id.
+    #[arg(env = "ONSEMBL_AGENT")]
+    agent: String,
+    /// Print what the server answers, as JSON.
+    #[arg(long, env = "ONSEMBL_JSON")]
+    json: bool,
+}
+
+impl Audit {
+    #[expect(clippy::print_stdout, reason = "the balance is this command's output")]
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let json = self.json;
+        let body = tokio::task::spawn_blocking(move || {
+            let agent = self.remote.find_agent(&self.agent)?;
+            let mut answer = self.remote.get(&format!("/api/agents/{agent}/audit"), PATIENCE)?;
+            answer.body_mut().read_to_string().context("the answer broke off")
+        })
+        .await??;
+        let report: AuditReport = serde_json::from_str(&body)
+            .context("what answers there is no onsembl-server, or another version of it")?;
+        if json {
+            println!("{body}");
+        } else {
+            print!("{}", shown(&report));
+        }
+        let lost: u64 = report.streams.iter().map(|s| s.unaccounted).sum();
+        if lost > 0 {
+            bail!(
+                "{lost} bytes are in nobody's hands, and nobody declared them lost; please report this"
+            );
+        }
+        if let Some(why) = report.because {
+            bail!("{why}, so only what is stored could be counted; ask again when it is online");
+        }
+        Ok(())
+    }
+}
+
+fn shown(report: &AuditReport) -> String {
+    if report.streams.is_empty() {
+        return "no output yet\n".to_owned();
+    }
+    let rows = report.streams.iter().map(|s| {
+        [
+            s.command_id.clone(),
+            s.stream.clone(),
+            s.produced.to_string(),
+            s.delivered.to_string(),
+            s.spooled.to_string(),
+            s.gaps.to_string(),
+            s.unaccounted.to_string(),
+            s.open_gap.as_ref().map_or_else(String::new, |why| format!("end unknown: {why}")),
+        ]
+    });
+    let head = ["COMMAND", "STREAM", "PRODUCED", "DELIVERED", "SPOOLED", "GAPS", "UNACCOUNTED", ""];
+    let mut text = table(head, rows);
+    if report.balanced && report.agent_heard {
+        text.push_str("balanced: produced = delivered + spooled + gaps, for every stream\n");
+    }
+    text
+}

@@ -1,0 +1,185 @@
+//! `onsembl-server output`: the stored output of a command, byte for byte, then what comes.
+//!
+//! Where the connection breaks while it follows, it goes on behind the last byte that it wrote.
+
+use super::remote::{PATIENCE, Remote, escape};
+use crate::http::OutputLine;
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use onsembl_protocol::id::{ByteOffset, ChunkSequence, Incarnation};
+use onsembl_protocol::output::{Stream, gap_notice};
+use onsembl_protocol::wire::payload::StreamContent;
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// While it follows, a server that is away is awaited so long.
+const AWAITED: Duration = Duration::from_secs(300);
+/// Between two attempts to reach it.
+const RETRY: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Args)]
+pub(super) struct Output {
+    #[command(flatten)]
+    remote: Remote,
+    /// The command, by its id; see `onsembl-server commands`.
+    command: String,
+    /// Only this stream, on standard output. Without it the command's standard error comes out on
+    /// standard error.
+    #[arg(long, env = "ONSEMBL_STREAM", value_name = "STREAM")]
+    stream: Option<Which>,
+    /// Go on with what is written, until the command is over.
+    #[arg(long, env = "ONSEMBL_FOLLOW")]
+    follow: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Which {
+    Stdout,
+    Stderr,
+    Terminal,
+}
+
+impl Which {
+    const fn stream(self) -> Stream {
+        match self {
+            Self::Stdout => Stream::Stdout,
+            Self::Stderr => Stream::Stderr,
+            Self::Terminal => Stream::Terminal,
+        }
+    }
+}
+
+/// How far it is.
+#[derive(Default)]
+struct Progress {
+    last: Option<(Incarnation, ChunkSequence)>,
+    next: BTreeMap<(Incarnation, Stream), ByteOffset>,
+}
+
+/// How one answer of the server ended.
+enum Answered {
+    Whole,
+    BrokeOff,
+}
+
+impl Output {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        tokio::task::spawn_blocking(move || self.copy()).await?
+    }
+
+    fn copy(&self) -> anyhow::Result<()> {
+        let mut progress = Progress::default();
+        let mut heard = Instant::now();
+        loop {
+            let before = progress.last;
+            let why = match self.page(&mut progress) {
+                Ok(Answered::Whole) => return Ok(()),
+                Ok(Answered::BrokeOff) => anyhow::anyhow!("the answer broke off"),
+                Err(Failure::Local(error)) => return Err(error),
+                Err(Failure::Remote(error)) => error,
+            };
+            if progress.last != before {
+                heard = Instant::now();
+            }
+            if !self.follow || before.is_none() && progress.last.is_none() {
+                return Err(why);
+            }
+            if heard.elapsed() > AWAITED {
+                return Err(why.context("the server was awaited for 5 minutes"));
+            }
+            tracing::warn!(%why, "going on behind what was written");
+            sleep(RETRY);
+        }
+    }
+
+    fn page(&self, progress: &mut Progress) -> Result<Answered, Failure> {
+        let mut path =
+            format!("/api/commands/{}/output?follow={}", escape(&self.command), self.follow);
+        if let Some(which) = self.stream {
+            path.push_str(&format!("&stream={}", which.stream().as_str()));
+        }
+        if let Some((incarnation, sequence)) = progress.last {
+            // The last one again: it may be one of two records of its number.
+            let before = sequence.0.saturating_sub(1);
+            path.push_str(&format!("&after={}.{before}", incarnation.0));
+        }
+        let mut answer = self.remote.get(&path, PATIENCE).map_err(Failure::Remote)?;
+        let mut lines = BufReader::new(answer.body_mut().as_reader());
+        let mut line = String::new();
+        loop {
+            line.clear();
+            match lines.read_line(&mut line) {
+                Ok(0) => return Ok(Answered::BrokeOff),
+                Ok(_) if !line.ends_with('\n') => return Ok(Answered::BrokeOff),
+                Ok(_) if line.trim().is_empty() => continue,
+                Ok(_) => {}
+                Err(error) => return Err(Failure::Remote(error.into())),
+            }
+            let line: OutputLine = serde_json::from_str(&line)
+                .context("what answers there is no onsembl-server, or another version of it")
+                .map_err(Failure::Local)?;
+            if matches!(line, OutputLine::End(_)) {
+                return Ok(Answered::Whole);
+            }
+            self.show(line, progress).map_err(Failure::Local)?;
+        }
+    }
+
+    fn show(&self, line: OutputLine, progress: &mut Progress) -> anyhow::Result<()> {
+        match line {
+            OutputLine::Output(output) => {
+                let stream = output.stream.stream();
+                let (
+                    Some(incarnation),
+                    Some(offset),
+                    Some(sequence),
+                    StreamContent::Bytes(content),
+                ) = (output.incarnation, output.offset, output.sequence, output.content)
+                else {
+                    bail!("the server sends output without its place");
+                };
+                let bytes = content.as_bytes();
+                let next = progress.next.entry((incarnation, stream)).or_default();
+                let known = usize::try_from(next.0.saturating_sub(offset.0)).unwrap_or(usize::MAX);
+                let new = bytes.get(known.min(bytes.len())..).unwrap_or_default();
+                self.write(stream, new).with_context(|| format!("cannot write {stream}"))?;
+                *next = (*next).max(ByteOffset(offset.0.saturating_add(bytes.len() as u64)));
+                progress.last = Some((incarnation, sequence));
+            }
+            OutputLine::Gap(gap) => {
+                let stream = gap.stream_type.stream();
+                let end = ByteOffset(gap.offset.0.saturating_add(gap.length.unwrap_or(0)));
+                let next = progress.next.entry((gap.incarnation, stream)).or_default();
+                if end > *next || gap.length.is_none() {
+                    let notice = gap_notice(gap.length, gap.because);
+                    writeln!(std::io::stderr(), "{stream}: {notice}")?;
+                    *next = end.max(*next);
+                }
+                progress.last = Some((gap.incarnation, gap.sequence));
+            }
+            OutputLine::End(_) => {}
+        }
+        Ok(())
+    }
+
+    fn write(&self, stream: Stream, bytes: &[u8]) -> std::io::Result<()> {
+        if self.stream.is_none() && stream == Stream::Stderr {
+            let mut out = std::io::stderr().lock();
+            out.write_all(bytes)?;
+            return out.flush();
+        }
+        let mut out = std::io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
+    }
+}
+
+/// Who is at fault when an answer cannot be copied.
+enum Failure {
+    /// This end; there is no use in trying again.
+    Local(anyhow::Error),
+    /// The server, or the way to it.
+    Remote(anyhow::Error),
+}

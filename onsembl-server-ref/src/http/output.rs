@@ -1,0 +1,291 @@
+//! `GET /api/commands` and `GET /api/commands/{id}/output`: what is stored of commands, and of their
+//! output as JSON lines, from any record on, and on request what is stored from then on.
+//!
+//! Only what is committed is shown, so between the past and the present there is no seam.
+
+use super::App;
+use super::api::problem;
+use super::upgrade::{TokenQuery, identify};
+use crate::auth::TokenKind;
+use crate::store::{CommandRow, Cursor, StoreError, StoredBody, StoredRecord};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
+use bytes::Bytes;
+use futures::stream;
+use onsembl_protocol::id::{AgentId, ChunkSequence, CommandId, Incarnation, UserId};
+use onsembl_protocol::output::Stream;
+use onsembl_protocol::time::WallTime;
+use onsembl_protocol::wire::payload::{OutputContent, OutputGap, StreamContent, TerminalStream};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tracing::warn;
+
+/// Readers of output at a time; each holds one page.
+pub(crate) const READERS: usize = 256;
+/// Bytes of output that are read at once.
+const PAGE: usize = 256 * 1024;
+/// So often a reader that waits gets an empty line, and can tell a quiet command from a dead link.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+/// Commits are gathered so long, since most of them belong to others.
+const GATHER: Duration = Duration::from_millis(20);
+/// Commands in one list unless the asker says otherwise, and at most.
+const LISTED: usize = 200;
+const MOST_LISTED: usize = 10_000;
+
+/// One line of the answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum OutputLine {
+    /// Bytes.
+    Output(TerminalStream),
+    /// Bytes that nobody has.
+    Gap(OutputGap),
+    /// All that there is was said. An answer without it broke off.
+    End(CommandSummary),
+}
+
+/// One command, as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CommandSummary {
+    pub(crate) command_id: String,
+    pub(crate) agent_id: String,
+    pub(crate) text: String,
+    pub(crate) status: String,
+    pub(crate) cause: Option<String>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) created_at: String,
+    pub(crate) updated_at: String,
+    pub(crate) ended_at: Option<String>,
+}
+
+impl From<CommandRow> for CommandSummary {
+    fn from(row: CommandRow) -> Self {
+        Self {
+            command_id: row.command.to_string(),
+            agent_id: row.agent.to_string(),
+            text: row.text,
+            status: row.status,
+            cause: row.cause,
+            exit_code: row.exit_code,
+            signal: row.signal,
+            created_at: row.created_at.to_string(),
+            updated_at: row.updated_at.to_string(),
+            ended_at: row.ended_at.as_ref().map(WallTime::to_string),
+        }
+    }
+}
+
+/// What is asked for of the list.
+#[derive(Debug, Deserialize)]
+pub(super) struct ListQuery {
+    agent: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn commands(
+    State(app): State<App>,
+    Query(token): Query<TokenQuery>,
+    Query(query): Query<ListQuery>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let identity = match identify(&app, &headers, &token, TokenKind::Dashboard).await {
+        Ok(identity) => identity,
+        Err(refusal) => return refusal.response(&app),
+    };
+    let agent = query.agent.map(AgentId::new);
+    let limit = query.limit.unwrap_or(LISTED).min(MOST_LISTED);
+    match app.store.commands(&identity.user, agent.as_ref(), limit).await {
+        Ok(rows) => {
+            let commands: Vec<CommandSummary> = rows.into_iter().map(Into::into).collect();
+            Json(json!({ "total": commands.len(), "commands": commands })).into_response()
+        }
+        Err(error) => unreadable(&app, &error),
+    }
+}
+
+fn unreadable(app: &App, error: &StoreError) -> Response<Body> {
+    app.counters.count("store_reads_failed");
+    warn!(%error, "the database cannot be read");
+    problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+}
+
+/// What is asked for of the output.
+#[derive(Debug, Deserialize)]
+pub(super) struct OutputQuery {
+    stream: Option<String>,
+    #[serde(default)]
+    follow: bool,
+    /// Only what is behind this record: `incarnation.sequence`.
+    after: Option<String>,
+}
+
+pub(super) async fn output(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(token): Query<TokenQuery>,
+    Query(query): Query<OutputQuery>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let identity = match identify(&app, &headers, &token, TokenKind::Dashboard).await {
+        Ok(identity) => identity,
+        Err(refusal) => return refusal.response(&app),
+    };
+    let (only, cursor) = match query.places() {
+        Ok(places) => places,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, why),
+    };
+    let Ok(slot) = app.readers.clone().try_acquire_owned() else {
+        app.counters.count("readers_refused");
+        let why = "too many others read output; come back later";
+        return problem(StatusCode::SERVICE_UNAVAILABLE, why);
+    };
+    let command = CommandId::new(id);
+    match app.store.command(&identity.user, &command).await {
+        Ok(Some(_)) => {}
+        Ok(None) => return problem(StatusCode::NOT_FOUND, "no command of yours has this id"),
+        Err(error) => return unreadable(&app, &error),
+    }
+    let reader = Reader {
+        commits: app.store.commits(),
+        app,
+        user: identity.user,
+        command,
+        only,
+        cursor,
+        follow: query.follow,
+        done: false,
+        _slot: slot,
+    };
+    let body = stream::unfold(reader, |mut reader| async {
+        let page = reader.next().await?;
+        Some((Ok::<_, Infallible>(page), reader))
+    });
+    let mut response = Response::new(Body::from_stream(body));
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    let _ = response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+impl OutputQuery {
+    fn places(&self) -> Result<(Option<Stream>, Cursor), &'static str> {
+        let only = match self.stream.as_deref() {
+            Some(word) => {
+                Some(Stream::parse(word).ok_or("`stream` is stdout, stderr or terminal")?)
+            }
+            None => None,
+        };
+        let place = |text: &str| {
+            let (incarnation, sequence) = text.split_once('.')?;
+            Some((Incarnation(incarnation.parse().ok()?), ChunkSequence(sequence.parse().ok()?)))
+        };
+        let cursor = match self.after.as_deref() {
+            Some(text) => Some(place(text).ok_or("`after` is incarnation.sequence")?),
+            None => None,
+        };
+        Ok((only, cursor))
+    }
+}
+
+/// One answer that is being given.
+struct Reader {
+    app: App,
+    commits: watch::Receiver<u64>,
+    user: UserId,
+    command: CommandId,
+    only: Option<Stream>,
+    cursor: Cursor,
+    follow: bool,
+    done: bool,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    /// The next lines; `None` when all is said, or when it cannot go on.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.done {
+            return None;
+        }
+        match self.page().await {
+            Ok(page) => page,
+            Err(error) => {
+                self.app.counters.count("store_reads_failed");
+                warn!(command = %self.command, %error, "stored output cannot be read; breaking off");
+                None
+            }
+        }
+    }
+
+    async fn page(&mut self) -> Result<Option<Bytes>, StoreError> {
+        loop {
+            let _commits_so_far = *self.commits.borrow_and_update();
+            // Read before its output: the end of a command is stored behind it.
+            let row = self.app.store.command(&self.user, &self.command).await?;
+            let (only, cursor) = (self.only, self.cursor);
+            let records =
+                self.app.store.read_output(&self.user, &self.command, only, cursor, PAGE).await?;
+            if let Some(last) = records.last() {
+                self.cursor = Some((last.incarnation, last.sequence));
+                return Ok(lines(records.into_iter().map(OutputLine::from)));
+            }
+            let Some(row) = row else { return Ok(None) };
+            if row.ended_at.is_some() || !self.follow {
+                self.done = true;
+                return Ok(lines([OutputLine::End(row.into())]));
+            }
+            tokio::select! {
+                () = self.app.dashboard.stop.cancelled() => return Ok(None),
+                changed = self.commits.changed() => {
+                    if changed.is_err() {
+                        return Ok(None);
+                    }
+                    tokio::time::sleep(GATHER).await;
+                }
+                () = tokio::time::sleep(SIGN_OF_LIFE) => return Ok(Some(Bytes::from_static(b"\n"))),
+            }
+        }
+    }
+}
+
+impl From<StoredRecord> for OutputLine {
+    fn from(record: StoredRecord) -> Self {
+        match record.body {
+            StoredBody::Chunk(bytes) => Self::Output(TerminalStream {
+                command_id: record.command,
+                agent_id: None,
+                stream: record.stream.into(),
+                content: StreamContent::Bytes(OutputContent::from_bytes(&bytes)),
+                timestamp: Some(record.at),
+                sequence: Some(record.sequence),
+                offset: Some(record.offset),
+                incarnation: Some(record.incarnation),
+            }),
+            StoredBody::Gap { length, because } => Self::Gap(OutputGap {
+                command_id: record.command,
+                agent_id: None,
+                incarnation: record.incarnation,
+                stream_type: record.stream.into(),
+                sequence: record.sequence,
+                offset: record.offset,
+                length,
+                because,
+                timestamp: Some(record.at),
+            }),
+        }
+    }
+}
+
+fn lines(lines: impl IntoIterator<Item = OutputLine>) -> Option<Bytes> {
+    let mut text = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut text, &line).ok()?;
+        text.push(b'\n');
+    }
+    Some(text.into())
+}
