@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod engine;
 pub mod process;
+mod spool;
 pub mod state_dir;
 pub mod status_file;
 pub mod vitals;

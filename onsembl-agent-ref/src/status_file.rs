@@ -38,6 +38,9 @@ pub struct AgentStatusFile {
     pub last_heartbeat_answered: Option<String>,
     /// Commands whose processes run.
     pub running_commands: u32,
+    /// Whether the disk takes no output, so that it is kept in memory only.
+    #[serde(default)]
+    pub spool_failed: bool,
     /// When this was written.
     pub updated_at: String,
 }

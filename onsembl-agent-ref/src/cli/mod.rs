@@ -4,6 +4,7 @@ mod run;
 mod status;
 
 use clap::{Args, Parser, Subcommand};
+use onsembl_protocol::output::{SpoolBounds, SpoolPolicy};
 use onsembl_transport::secret::Secret;
 use std::convert::Infallible;
 use std::io::Write;
@@ -54,6 +55,14 @@ struct RunArgs {
     /// A PEM file with the certificates to trust, instead of those of the operating system.
     #[arg(long, env = "ONSEMBL_TLS_CA", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
+    /// How many bytes of output to keep on disk until the server has stored them; 0 keeps 1 MiB in
+    /// memory only.
+    #[arg(long, env = "ONSEMBL_SPOOL_BYTES", value_name = "BYTES", default_value_t = SpoolBounds::DEFAULT.disk)]
+    spool_bytes: u64,
+    /// What happens when that much is kept: block (the process waits), drop-oldest or drop-newest (a
+    /// gap is declared).
+    #[arg(long, env = "ONSEMBL_SPOOL_POLICY", value_name = "POLICY", default_value = "block", value_parser = policy)]
+    spool_policy: SpoolPolicy,
     /// What to log to stderr: error, warn, info, debug, trace, or directives like
     /// `info,onsembl_transport=debug`.
     #[arg(long, env = "ONSEMBL_LOG", value_name = "FILTER", default_value = "info")]
@@ -83,6 +92,10 @@ struct StatusArgs {
     /// As JSON: one object, or a list of objects if there are several agents to show.
     #[arg(long)]
     json: bool,
+}
+
+fn policy(word: &str) -> Result<SpoolPolicy, String> {
+    SpoolPolicy::parse(word).ok_or_else(|| "it is block, drop-oldest or drop-newest".to_owned())
 }
 
 /// Never fails, so that no error message can repeat the token.

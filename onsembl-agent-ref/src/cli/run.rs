@@ -72,6 +72,8 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
         agent_type: AgentType::parse(&args.agent_type),
         state_dir: args.state_dir,
         tls_ca: args.tls_ca,
+        spool_bytes: args.spool_bytes,
+        spool_policy: args.spool_policy,
         ..AgentOptions::new(args.server, token, args.name)
     })
 }

@@ -10,6 +10,7 @@ use super::status::StatusKeeper;
 use super::stopping::{Left, Stopping, Why};
 use super::vitals::{self, Load};
 use crate::process::ProcessEvent;
+use crate::spool::{Spool, SpoolEvent};
 use crate::state_dir::StateDir;
 use crate::status_file::public_server;
 use onsembl_protocol::id::{CommandId, InstanceId};
@@ -32,11 +33,15 @@ use tokio::time::timeout;
 /// How long the last link may take to close. Above the link's own close timeout.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// The folder of the spool in the state directory.
+const SPOOL: &str = "spool";
+
 /// One running agent.
 pub(super) struct Agent {
     pub(super) driver: AgentDriver,
     pub(super) commands: Commands,
     events: mpsc::Receiver<ProcessEvent<CommandId>>,
+    spool_events: Option<mpsc::UnboundedReceiver<SpoolEvent>>,
     status: StatusKeeper,
     papers: Papers,
     load: Arc<Load>,
@@ -57,6 +62,7 @@ pub(super) struct Agent {
 enum Event {
     Notice(AgentNotice),
     Process(ProcessEvent<CommandId>),
+    Spool(SpoolEvent),
     Time,
     Shutdown,
 }
@@ -69,10 +75,12 @@ impl Agent {
             let (options, papers) = (options.clone(), papers.clone());
             tokio::task::spawn_blocking(move || {
                 let dir = StateDir::open(options.state_dir.clone(), &options.name)?;
-                Ok::<_, AgentError>((dir, papers.dialer(&options)?))
+                let dialer = papers.dialer(&options)?;
+                let spool = (options.spool_bytes > 0).then(|| Spool::open(&dir.path().join(SPOOL)));
+                Ok::<_, AgentError>((dir, dialer, spool))
             })
         };
-        let (dir, dialer) =
+        let (dir, dialer, spool) =
             opened.await.map_err(|error| AgentError::Internal(error.to_string()))??;
         let load = Arc::new(Load::default());
         let driver = AgentDriver::with_config(
@@ -82,8 +90,22 @@ impl Agent {
             fastrand::u64(..),
         );
         let (clock, counters) = (driver.clock(), driver.counters().clone());
-        let driver = driver.with_vitals(vitals::source(Arc::clone(&load), &counters));
-        let (commands, events) = Commands::new(clock, counters.clone());
+        let mut driver = driver.with_vitals(vitals::source(Arc::clone(&load), &counters));
+        let (mut commands, events) = Commands::new(clock, counters.clone());
+        let mut spool_events = None;
+        match spool {
+            Some(Ok((spool, events, left))) => {
+                spool_events = Some(events);
+                let (bytes, policy) = (options.spool_bytes, options.spool_policy);
+                commands = commands.with_spool(spool, bytes, policy, left);
+            }
+            Some(Err(error)) => {
+                counters.count("spool_failures");
+                tracing::error!(%error, path = %dir.path().join(SPOOL).display(), "the spool cannot be used; output is kept in memory only, and is lost if the agent dies");
+            }
+            None => {}
+        }
+        driver.profile_mut().open_commands = commands.open(Limits::DEFAULT.list_entries);
         let server = public_server(&options.server);
         tracing::info!(name = %options.name, %server, state = %dir.path().display(), "agent started");
         let (observer, name) = (options.observer, options.name);
@@ -92,6 +114,7 @@ impl Agent {
             driver,
             commands,
             events,
+            spool_events,
             status,
             papers,
             load,
@@ -124,6 +147,7 @@ impl Agent {
             }
             let event = tokio::select! {
                 notice = self.driver.next() => Event::Notice(notice),
+                Some(event) = next_of(&mut self.spool_events) => Event::Spool(event),
                 Some(event) = self.events.recv() => Event::Process(event),
                 () = self.clock.sleep_until(wake) => Event::Time,
                 () = &mut shutdown, if self.stopping.is_none() => Event::Shutdown,
@@ -144,6 +168,7 @@ impl Agent {
             Event::Process(ProcessEvent::Ended { key, exit, group_empty }) => {
                 self.commands.on_ended(&key, exit, group_empty);
             }
+            Event::Spool(event) => self.commands.on_spool(event),
             Event::Notice(notice) => self.on_notice(notice),
             Event::Time => {
                 self.commands.expire();
@@ -166,6 +191,7 @@ impl Agent {
         self.load.running.store(self.commands.running() as u64, Ordering::Relaxed);
         self.load.finished.store(self.commands.finished(), Ordering::Relaxed);
         self.status.on_running(self.commands.running());
+        self.status.on_spool(self.commands.spool_has_failed());
     }
 
     fn on_notice(&mut self, notice: AgentNotice) {
@@ -336,8 +362,24 @@ impl Agent {
             self.counters.count("farewells_unfinished");
             tracing::warn!("the link did not close in time");
         }
+        if let Some(spool) = self.commands.take_spool() {
+            let kept = tokio::task::spawn_blocking(move || spool.finish());
+            if timeout(FAREWELL, kept).await.is_err() {
+                self.counters.count("farewells_unfinished");
+                tracing::error!(
+                    "the spool does not end; output that was not written to it is lost"
+                );
+            }
+        }
         tracing::info!(counters = ?self.counters.snapshot(), "agent ended");
         self.status.finish().await;
+    }
+}
+
+async fn next_of<T>(events: &mut Option<mpsc::UnboundedReceiver<T>>) -> Option<T> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,6 +5,7 @@
 use super::due::{Due, Rules, Word};
 use super::notes::{Notes, StoppedBy, reason};
 use crate::process::{self, ProcessEvent, ProcessHandle, ProcessSpec};
+use crate::spool::{LeftRun, Spool, SpoolEvent, SpoolRequest};
 use bytes::Bytes;
 use onsembl_protocol::command::{CancelDecision, CommandBook, Decision, Exit};
 use onsembl_protocol::id::{ByteOffset, CommandId};
@@ -31,6 +32,13 @@ const EVENTS: usize = 16;
 /// Most commands with remarks: as many ends as the book remembers.
 const NOTED: usize = 4096;
 
+/// What is said of a command whose agent died while it ran.
+const LOST: &str =
+    "the agent's process ended while this command ran; what became of it is not known";
+/// And of one that had ended.
+const ENDED_UNREPORTED: &str =
+    "it ended, but the agent's process ended too before it could report how";
+
 /// Why no new command is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusing {
@@ -53,6 +61,14 @@ pub(super) struct Commands {
     reported: BTreeSet<CommandId>,
     due: Due,
     refusing: Option<Refusing>,
+    spool: Option<Spool>,
+    policy: SpoolPolicy,
+    /// The disk took something not, and is to be tried again.
+    spool_failed: bool,
+    /// Runs of an earlier process that are not reported yet.
+    left: BTreeMap<CommandId, Left>,
+    /// Whether the server of this session knows gaps.
+    resumes: bool,
     events_entry: mpsc::Sender<ProcessEvent<CommandId>>,
     clock: SystemClock,
     counters: Counters,
@@ -64,6 +80,16 @@ struct Running {
     cutters: PerStream<Utf8Cutter>,
     /// Nobody takes its output any more.
     muted: bool,
+}
+
+/// A run that an earlier process of this agent left behind.
+#[derive(Debug)]
+struct Left {
+    run: Run,
+    /// Its streams whose ends nobody knows, and that the server has not stored as such.
+    open: BTreeSet<Stream>,
+    /// The server of this session was told.
+    told: bool,
 }
 
 impl Drop for Commands {
@@ -92,11 +118,70 @@ impl Commands {
             reported: BTreeSet::new(),
             due: Due::default(),
             refusing: None,
+            spool: None,
+            policy: SpoolPolicy::Block,
+            spool_failed: false,
+            left: BTreeMap::new(),
+            resumes: false,
             events_entry,
             clock,
             counters,
         };
         (commands, events)
+    }
+
+    /// Keeps output on disk too, up to this bound, and takes up what an earlier process left there.
+    pub(super) fn with_spool(
+        mut self,
+        spool: Spool,
+        bytes: u64,
+        policy: SpoolPolicy,
+        left: Vec<LeftRun>,
+    ) -> Self {
+        self.outbox = Outbox::new(SpoolBounds { disk: bytes, ..SpoolBounds::DEFAULT });
+        self.spool = Some(spool);
+        self.policy = policy;
+        for LeftRun { recovered, ended } in left {
+            let run = recovered.run().clone();
+            let (id, why) = (run.command.clone(), if ended { ENDED_UNREPORTED } else { LOST });
+            self.counters.count("runs_left_behind");
+            tracing::warn!(command = %id, "an earlier process of this agent left this command: {why}");
+            self.outbox.recover(recovered);
+            let mut report = self.book.lose(&id, why.to_owned());
+            report.output = self.outbox.totals(&id);
+            self.held.insert(id.clone(), report);
+            let open =
+                if ended { BTreeSet::new() } else { [Stream::Stdout, Stream::Stderr].into() };
+            self.left.insert(id, Left { run, open, told: false });
+        }
+        self.perform();
+        self
+    }
+
+    pub(super) fn on_spool(&mut self, event: SpoolEvent) {
+        match event {
+            SpoolEvent::Appended(run, through) => self.outbox.on_appended(&run, through),
+            SpoolEvent::Page(run, from, records) => self.outbox.on_page(&run, from, records),
+            SpoolEvent::Failed(error) => {
+                if !self.spool_failed {
+                    self.counters.count("spool_failures");
+                    tracing::error!(%error, "the spool takes no output; it stays in memory, and the disk is tried again every second");
+                }
+                self.spool_failed = true;
+                self.outbox.on_append_failed(self.clock.now().monotonic);
+            }
+        }
+        self.perform();
+    }
+
+    /// Whether the disk takes no output.
+    pub(super) const fn spool_has_failed(&self) -> bool {
+        self.spool_failed
+    }
+
+    /// Waits until everything that is to be kept is on disk. Blocks.
+    pub(super) fn take_spool(&mut self) -> Option<Spool> {
+        self.spool.take()
     }
 
     pub(super) fn on_request(&mut self, request: CommandRequest) {
@@ -115,6 +200,9 @@ impl Commands {
             Decision::Acknowledge(_) => {
                 tracing::debug!(command = %id, "asked again; it runs already");
                 self.due.acknowledge(id);
+            }
+            Decision::Report(_) if self.left.contains_key(&id) => {
+                tracing::debug!(command = %id, "asked again; its report waits for its output");
             }
             Decision::Report(_) if self.held.contains_key(&id) => self.due.acknowledge(id),
             Decision::Report(report) => {
@@ -142,7 +230,8 @@ impl Commands {
                 tracing::info!(command = %id, pid = handle.pid(), "command started");
                 self.book.on_started(id.clone(), limit, self.clock.now().monotonic);
                 let run = Run { command: id.clone(), incarnation: handle.incarnation() };
-                self.outbox.open(run, SpoolPolicy::Block);
+                self.ask(SpoolRequest::Open(run.clone(), self.policy));
+                self.outbox.open(run, self.policy);
                 let running = Running { handle, cutters: PerStream::default(), muted: false };
                 self.running.insert(id.clone(), running);
                 self.due.acknowledge(id);
@@ -201,6 +290,11 @@ impl Commands {
     /// Ends the process groups of commands that ran over their limits, and does what else is due.
     pub(super) fn expire(&mut self) {
         self.outbox.on_time(self.clock.now().monotonic);
+        if self.spool_failed && self.outbox.disk_works() {
+            tracing::info!("trying the spool again");
+            self.spool_failed = false;
+            self.ask(SpoolRequest::Retry);
+        }
         self.perform();
         for id in self.book.take_expired(self.clock.now().monotonic) {
             self.counters.count("commands_over_limit");
@@ -248,12 +342,32 @@ impl Commands {
                         running.handle.resume_reading();
                     }
                 }
-                // An outbox without a disk asks for none of these.
-                SpoolAction::Append { .. }
-                | SpoolAction::Read { .. }
-                | SpoolAction::Forget { .. }
-                | SpoolAction::Close { .. } => {}
+                SpoolAction::Append { run, record } => {
+                    self.ask(SpoolRequest::Append(run, record));
+                }
+                SpoolAction::Read { run, from, through } => {
+                    self.ask(SpoolRequest::Read(run, from, through));
+                }
+                SpoolAction::Forget { run, from, before } => {
+                    self.ask(SpoolRequest::Forget(run, from, before));
+                }
+                SpoolAction::Close { run } => self.ask(SpoolRequest::Close(run)),
             }
+        }
+    }
+
+    fn ask(&mut self, request: SpoolRequest) {
+        let Some(spool) = &self.spool else { return };
+        let Err(refused) = spool.ask(request) else { return };
+        // Its thread is gone: nothing is kept and nothing can be read.
+        if !self.spool_failed {
+            self.counters.count("spool_failures");
+            tracing::error!("the spool has ended; output stays in memory");
+        }
+        self.spool_failed = true;
+        self.outbox.on_append_failed(self.clock.now().monotonic);
+        if let SpoolRequest::Read(run, from, _) = refused {
+            self.outbox.on_page(&run, from, Vec::new());
         }
     }
 
@@ -264,6 +378,9 @@ impl Commands {
                 self.outbox.push(id, stream, running.cutters.get_mut(stream).finish());
             }
         }
+        self.perform();
+        let incarnation = running.handle.incarnation();
+        self.ask(SpoolRequest::End(Run { command: id.clone(), incarnation }));
         if !group_empty {
             self.counters.count("groups_not_confirmed_empty");
             tracing::warn!(command = %id, pid = running.handle.pid(), "a command ended, but its process group could not be confirmed empty");
@@ -287,6 +404,7 @@ impl Commands {
 
     pub(super) fn on_stored(&mut self, ack: &OutputAck, rules: Option<Rules>) {
         let stream = ack.stream_type.stream();
+        self.on_break_stored(ack);
         self.outbox.on_stored(&ack.command_id, ack.incarnation, stream, ack.offset);
         if rules.is_some_and(|rules| !rules.output_resumes) {
             self.outbox.pass_gaps(&ack.command_id);
@@ -297,11 +415,39 @@ impl Commands {
 
     /// The report goes out once nothing is before it.
     fn settle(&mut self, id: &CommandId) {
-        if self.outbox.is_settled(id)
-            && let Some(report) = self.held.remove(id)
+        if !self.outbox.is_settled(id) {
+            return;
+        }
+        if let Some(left) = self.left.get_mut(id)
+            && self.resumes
+            && !left.open.is_empty()
         {
+            if !std::mem::replace(&mut left.told, true) {
+                let run = left.run.clone();
+                let outbox = &self.outbox;
+                let ends =
+                    left.open.iter().map(|s| (*s, outbox.written(id, *s).unwrap_or_default()));
+                self.due.break_off(&run, ends);
+            }
+            return;
+        }
+        if let Some(report) = self.held.remove(id) {
+            self.left.remove(id);
             self.outbox.close(id);
             self.due.report(report);
+            self.perform();
+        }
+    }
+
+    /// The server has stored that the end of a stream is not known.
+    fn on_break_stored(&mut self, ack: &OutputAck) {
+        let stream = ack.stream_type.stream();
+        if let Some(left) = self.left.get_mut(&ack.command_id)
+            && left.told
+            && left.run.incarnation == ack.incarnation
+            && self.outbox.written(&ack.command_id, stream) == Some(ack.offset)
+        {
+            left.open.remove(&stream);
         }
     }
 
@@ -329,6 +475,9 @@ impl Commands {
                 self.outbox.on_stored(id, incarnation, stream, all);
             }
         }
+        if let Some(left) = self.left.get_mut(id) {
+            left.open.clear();
+        }
         self.settle(id);
         self.due.forget(id);
         self.reported.remove(id);
@@ -338,6 +487,7 @@ impl Commands {
 
     /// A session begins: all that the server has not confirmed is said again.
     pub(super) fn on_joined(&mut self, window: u64, rules: Rules) {
+        self.resumes = rules.output_resumes;
         self.reported.clear();
         self.due.clear();
         if rules.output_resumes {
@@ -347,7 +497,16 @@ impl Commands {
             self.outbox.restart(window);
         }
         self.book.running().into_iter().for_each(|id| self.due.acknowledge(id));
-        self.held.keys().for_each(|id| self.due.acknowledge(id.clone()));
+        for id in self.held.keys().filter(|id| !self.left.contains_key(id)) {
+            self.due.acknowledge(id.clone());
+        }
+        let left: Vec<CommandId> = self.left.keys().cloned().collect();
+        for id in left {
+            if let Some(left) = self.left.get_mut(&id) {
+                left.told = false;
+            }
+            self.settle(&id);
+        }
         self.repeat_reports();
     }
 
@@ -417,7 +576,7 @@ impl Commands {
     /// A word was handed to the link.
     pub(super) fn said(&mut self, word: &Word, rules: Rules) {
         match word {
-            Word::Runs(_) | Word::Holds(_) => {}
+            Word::Runs(_) | Word::Holds(_) | Word::BrokeOff(..) => {}
             Word::Over(report) if rules.reports_are_confirmed => {
                 self.reported.insert(report.command_id.clone());
             }

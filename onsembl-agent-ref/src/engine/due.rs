@@ -1,7 +1,7 @@
 //! What is to be said to the server of commands, in the order in which it goes out.
 
-use onsembl_protocol::id::CommandId;
-use onsembl_protocol::output::Outgoing;
+use onsembl_protocol::id::{ByteOffset, CommandId};
+use onsembl_protocol::output::{Outgoing, Run, Stream};
 use onsembl_protocol::session::Dialect;
 use onsembl_protocol::wire::payload::{CommandComplete, Feature, OutputState};
 use onsembl_transport::agent::AgentSession;
@@ -16,6 +16,8 @@ pub(super) enum Word {
     Over(CommandComplete),
     /// It wrote this.
     Wrote(Outgoing),
+    /// How much was written from there on nobody knows.
+    BrokeOff(Run, Stream, ByteOffset),
     /// So much is held of these streams.
     Holds(OutputState),
 }
@@ -29,6 +31,7 @@ const MOST_PAGES: usize = 64;
 pub(super) struct Due {
     states: VecDeque<OutputState>,
     acknowledgements: BTreeSet<CommandId>,
+    broken: BTreeMap<(Run, Stream), ByteOffset>,
     reports: BTreeMap<CommandId, CommandComplete>,
 }
 
@@ -39,6 +42,14 @@ impl Due {
 
     pub(super) fn report(&mut self, report: CommandComplete) {
         self.reports.insert(report.command_id.clone(), report);
+    }
+
+    pub(super) fn break_off(
+        &mut self,
+        run: &Run,
+        ends: impl IntoIterator<Item = (Stream, ByteOffset)>,
+    ) {
+        self.broken.extend(ends.into_iter().map(|(stream, at)| ((run.clone(), stream), at)));
     }
 
     /// Says what is held, in the place of what was to be said of it before to the same end.
@@ -53,17 +64,23 @@ impl Due {
 
     pub(super) fn forget(&mut self, command: &CommandId) {
         self.acknowledgements.remove(command);
+        self.broken.retain(|(run, _), _| run.command != *command);
         self.reports.remove(command);
     }
 
     pub(super) fn next(&mut self) -> Option<Word> {
+        let broken = |((run, stream), at)| Word::BrokeOff(run, stream, at);
         let holds = self.states.pop_front().map(Word::Holds);
         let runs = holds.or_else(|| self.acknowledgements.pop_first().map(Word::Runs));
+        let runs = runs.or_else(|| self.broken.pop_first().map(broken));
         runs.or_else(|| self.reports.pop_first().map(|(_, report)| Word::Over(report)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.states.is_empty() && self.acknowledgements.is_empty() && self.reports.is_empty()
+        self.states.is_empty()
+            && self.broken.is_empty()
+            && self.acknowledgements.is_empty()
+            && self.reports.is_empty()
     }
 
     pub(super) fn clear(&mut self) {

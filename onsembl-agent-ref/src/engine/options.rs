@@ -2,6 +2,7 @@
 
 use onsembl_protocol::id::BeatSequence;
 use onsembl_protocol::limits::Limits;
+use onsembl_protocol::output::{SpoolBounds, SpoolPolicy};
 use onsembl_protocol::session::{AgentCause, AgentStatus};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentType, RecordedBeat, RecordingLag};
@@ -38,6 +39,11 @@ pub struct AgentOptions {
     pub state_dir: Option<PathBuf>,
     /// A PEM file with the certificates to trust; those of the operating system if not given.
     pub tls_ca: Option<PathBuf>,
+    /// How much output may be kept on disk until the server has stored it, over all commands; none
+    /// with 0, and then 1 MiB is kept in memory.
+    pub spool_bytes: u64,
+    /// What happens to the output of a command when that much is kept.
+    pub spool_policy: SpoolPolicy,
     /// Who watches. Not bounded: whoever asks to watch must read.
     pub observer: Option<mpsc::UnboundedSender<AgentObservation>>,
 }
@@ -52,6 +58,8 @@ impl AgentOptions {
             agent_type: AgentType::Custom,
             state_dir: None,
             tls_ca: None,
+            spool_bytes: SpoolBounds::DEFAULT.disk,
+            spool_policy: SpoolPolicy::Block,
             observer: None,
         }
     }

@@ -3,7 +3,7 @@
 use super::agent::Agent;
 use super::due::{Rules, Word};
 use onsembl_protocol::id::{ChunkSequence, Incarnation};
-use onsembl_protocol::output::{Outgoing, Record, RecordBody, Run, gap_notice};
+use onsembl_protocol::output::{GapCause, Outgoing, Record, RecordBody, Run, gap_notice};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{
@@ -53,6 +53,18 @@ impl Agent {
         let agent_id = self.driver.agent_id().cloned();
         Some(match word {
             Word::Holds(state) => AgentToServer::OutputState(state.clone()),
+            Word::BrokeOff(run, stream, at) => AgentToServer::OutputGap(OutputGap {
+                command_id: run.command.clone(),
+                agent_id,
+                incarnation: run.incarnation,
+                stream_type: (*stream).into(),
+                // The server numbers it behind what it has.
+                sequence: ChunkSequence(0),
+                offset: *at,
+                length: None,
+                because: GapCause::AgentDied,
+                timestamp: None,
+            }),
             Word::Runs(id) => AgentToServer::CommandAck(CommandAck {
                 command_id: id.clone(),
                 agent_id,

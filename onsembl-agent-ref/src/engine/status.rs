@@ -58,6 +58,7 @@ impl StatusKeeper {
             last_heartbeat_sent: None,
             last_heartbeat_answered: None,
             running_commands: 0,
+            spool_failed: false,
             updated_at: now,
         };
         Self {
@@ -136,6 +137,13 @@ impl StatusKeeper {
         let commands = u32::try_from(commands).unwrap_or(u32::MAX);
         if self.content.running_commands != commands {
             self.content.running_commands = commands;
+            self.changed = true;
+        }
+    }
+
+    pub(super) fn on_spool(&mut self, failed: bool) {
+        if self.content.spool_failed != failed {
+            self.content.spool_failed = failed;
             self.changed = true;
         }
     }

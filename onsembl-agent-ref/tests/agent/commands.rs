@@ -295,3 +295,31 @@ async fn in_a_new_session_output_goes_on_where_the_server_says_that_it_is_stored
     assert_eq!((held.produced, held.stored), (ByteOffset(8), ByteOffset(6)));
     agent.leave(&mut peer).await;
 }
+
+#[tokio::test]
+async fn far_more_than_memory_holds_waits_on_disk_and_arrives_whole() {
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let mut peer = server.accept().await;
+    peer.welcome_resuming(256 * 1024).await;
+    let done = agent.path("done");
+    let text = format!("seq 1 2000000; touch {}", done.display());
+    peer.run("c", &text).await;
+    peer.acknowledged().await;
+    // Nothing is acknowledged, and the process does not wait for it.
+    until("the process is through", || done.exists()).await;
+    let expected: Vec<u8> = (1..=2_000_000).flat_map(|n| format!("{n}\n").into_bytes()).collect();
+    let mut got = Vec::new();
+    while got.len() < expected.len() {
+        let output = peer.output().await;
+        assert_eq!(output.offset, Some(ByteOffset(got.len() as u64)));
+        got.extend_from_slice(output.content.as_bytes());
+        peer.store(&output).await;
+    }
+    assert!(got == expected);
+    let report = peer.complete().await;
+    assert_eq!(report.status, CommandPhase::Completed);
+    let left = || std::fs::read_dir(agent.path("state/spool")).unwrap().count();
+    until("the spool is empty", || left() == 0).await;
+    agent.leave(&mut peer).await;
+}

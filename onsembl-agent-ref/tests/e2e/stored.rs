@@ -82,3 +82,34 @@ fn whoever_follows_sees_each_byte_once_across_a_killed_server() {
     let _ = exec.kill();
     let _ = exec.wait();
 }
+
+#[test]
+fn what_a_killed_agent_had_read_is_delivered_by_its_successor_and_the_rest_declared() {
+    let mut bench = Bench::start();
+    let agent = bench.agent("ada");
+    bench.await_status("ada", "online");
+    let text = "i=0; while :; do echo line $i; i=$((i+1)); sleep 0.005; done";
+    let mut exec = bench.exec_command("ada", &[], text).stdout(Stdio::null()).spawn().unwrap();
+    eventually("a running command", || {
+        listed(&bench).first().is_some_and(|c| c["status"] == "running")
+    });
+    let id = listed(&bench)[0]["command_id"].as_str().unwrap().to_owned();
+    bench.server.take().expect("running").signal("-KILL");
+    let _ = exec.wait();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    agent.signal("-KILL");
+    drop(agent);
+    bench.start_server();
+    let _successor = bench.agent("ada");
+    eventually("an outcome", || listed(&bench)[0]["status"] == "unknown");
+    let shown = done(ask(&bench, &["output", &id]));
+    let lines = String::from_utf8(shown.stdout).unwrap();
+    let count = lines.lines().count();
+    let expected: String = (0..count).map(|n| format!("line {n}\n")).collect();
+    assert!(count > 50 && lines == expected, "{count} lines");
+    let said = String::from_utf8(shown.stderr).unwrap();
+    assert!(said.contains("stdout: [the rest of the output is missing: agent-died]"), "{said}");
+    let balance = done(ask(&bench, &["audit", "ada"]));
+    let balance = String::from_utf8(balance.stdout).unwrap();
+    assert!(balance.contains("balanced: ") && balance.contains("end unknown"), "{balance}");
+}

@@ -96,6 +96,14 @@ impl CommandBook {
         report
     }
 
+    /// It ran under an earlier process of this agent, and nobody saw how it ended.
+    pub fn lose(&mut self, id: &CommandId, why: String) -> CommandComplete {
+        let mut report = blank(id, CommandPhase::OutcomeUnknown);
+        report.error = Some(why);
+        self.end(id, report.clone());
+        report
+    }
+
     /// Its process ended and its output is settled: remembers and gives the report.
     pub fn on_ended(
         &mut self,

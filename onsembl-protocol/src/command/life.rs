@@ -433,6 +433,7 @@ impl CommandLife {
     fn completed(&mut self, phase: &CommandPhase, exit: Option<Exit>, now: Now, did: &mut Did) {
         let stage = match (phase, exit) {
             (CommandPhase::Cancelled, _) => CommandStage::Cancelled,
+            (CommandPhase::OutcomeUnknown, _) => CommandStage::Unknown,
             (CommandPhase::Completed, None) => CommandStage::Completed,
             // A process that was ended at its time limit may still exit with 0.
             (CommandPhase::Failed, _) => CommandStage::Failed,

@@ -9,6 +9,7 @@ mod spool;
 mod stream;
 
 pub use account::{Account, CommittedState};
+pub use backlog::RecoveredRun;
 pub use cut::Utf8Cutter;
 pub use outbox::{CHUNK_BYTES, Outbox, Outgoing, StreamState};
 pub use record::{GapCause, Record, RecordBody, Run, gap_notice};

@@ -5,7 +5,7 @@
 //! much may be unacknowledged on the wire, so much in memory, so much in all; at the last one each
 //! run's policy decides. What is kept where is decided in `backlog`, and done by who owns the disk.
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, RecoveredRun};
 use super::record::{GapCause, Record, Run};
 use super::spool::{SpoolAction, SpoolBounds, SpoolPolicy};
 use super::stream::Stream;
@@ -113,6 +113,20 @@ impl Outbox {
     /// A process started; what it writes will be numbered from here.
     pub fn open(&mut self, run: Run, policy: SpoolPolicy) {
         let _ = self.runs.insert(run.command.clone(), Backlog::new(run, policy));
+    }
+
+    /// Takes up a run of an earlier process of this agent. Nothing is added to it any more; what the
+    /// spool has of it is read back and sent, and what the spool has lost of it becomes a gap,
+    /// [`GapCause::SpoolFailed`].
+    pub fn recover(&mut self, RecoveredRun(backlog): RecoveredRun) {
+        self.memory = self.memory.saturating_add(backlog.memory());
+        self.total = self.total.saturating_add(backlog.total());
+        let _ = self.runs.insert(backlog.run.command.clone(), backlog);
+    }
+
+    /// How far each stream of a command was written, as far as is known.
+    pub fn written(&self, command: &CommandId, stream: Stream) -> Option<ByteOffset> {
+        self.runs.get(command).map(|b| b.written(stream))
     }
 
     /// Takes what a process wrote. Bytes of a command that was not opened are counted as none.
@@ -290,6 +304,11 @@ impl Outbox {
 
     fn knows(&self, run: &Run) -> bool {
         self.runs.get(&run.command).is_some_and(|b| b.run == *run)
+    }
+
+    /// Whether there is a disk that takes records, for all that is known.
+    pub const fn disk_works(&self) -> bool {
+        matches!(self.disk, Disk::Works)
     }
 
     /// When [`on_time`](Self::on_time) has something to do.

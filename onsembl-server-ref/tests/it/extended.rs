@@ -228,7 +228,10 @@ async fn a_dashboard_with_extensions_gets_the_words_of_the_api() {
     let mut watching = world.dashboard_link("ann").await;
     watching.send(extended_dashboard_hello()).await;
     let list = watching.expect("DASHBOARD_CONNECTED").await;
-    assert_eq!(list["extensions"]["features"], json!(["output-bytes", "output-spool", "output-replay"]));
+    assert_eq!(
+        list["extensions"]["features"],
+        json!(["output-bytes", "output-spool", "output-replay"])
+    );
     assert_eq!(list["extensions"]["serverInstance"], ack["extensions"]["serverInstance"]);
     assert_eq!(list["agents"][0]["status"], "online");
     let mut heard: Vec<String> = Vec::new();

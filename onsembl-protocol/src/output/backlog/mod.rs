@@ -5,6 +5,9 @@
 
 mod block;
 mod order;
+mod recovered;
+
+pub use recovered::RecoveredRun;
 
 use super::record::{GapCause, Record, RecordBody, Run};
 use super::spool::{RECORD_COST, SpoolPolicy};

@@ -1,5 +1,5 @@
 use super::*;
-use crate::output::{RECORD_COST, RecordBody};
+use crate::output::{PerStream, RECORD_COST, RecordBody};
 use proptest::prelude::*;
 use std::vec::Vec;
 
@@ -302,5 +302,124 @@ proptest! {
         steps in steps(),
     ) {
         play(SpoolBounds { memory, disk }, policy, steps);
+    }
+}
+
+/// What a spool keeps: the records that were appended, less those that it lost or may forget.
+fn crash(disk: &[Record], starts: PerStream<ByteOffset>) -> Outbox {
+    let mut recovered = RecoveredRun::new(run(), SpoolPolicy::Block, starts);
+    disk.iter().for_each(|record| recovered.add(record));
+    let mut outbox = Outbox::new(SpoolBounds { memory: 64 * 1024, disk: 1 << 30 });
+    outbox.recover(recovered);
+    outbox
+}
+
+/// Reads back and sends everything; what goes out, in order.
+fn drain(outbox: &mut Outbox, disk: &[Record]) -> Vec<Record> {
+    let mut sent = Vec::new();
+    loop {
+        let mut idle = true;
+        while let Some(action) = outbox.poll_action() {
+            idle = false;
+            if let SpoolAction::Read { run, from, through } = action {
+                let within = |r: &&Record| (from..=through).contains(&r.sequence);
+                outbox.on_page(&run, from, disk.iter().filter(within).cloned().collect());
+            }
+        }
+        while let Some(next) = outbox.next_to_send() {
+            idle = false;
+            store(outbox, &next.record);
+            sent.push(next.record);
+        }
+        if idle {
+            return sent;
+        }
+    }
+}
+
+#[test]
+fn what_was_dropped_at_the_oldest_end_is_still_declared_after_a_restart() {
+    let chunk = |n: u64, offset, bytes: &'static [u8]| Record {
+        sequence: ChunkSequence(n),
+        stream: Stream::Stdout,
+        offset: ByteOffset(offset),
+        body: RecordBody::Chunk(Bytes::from_static(bytes)),
+    };
+    let because = GapCause::SpoolFull;
+    let gap = |n, offset, length| Record {
+        body: RecordBody::Gap { length, because },
+        ..chunk(n, offset, b"")
+    };
+    let disk = [chunk(7, 70, b"ab"), gap(1, 40, 20), gap(2, 60, 10), chunk(8, 72, b"c")];
+    let starts = PerStream { stdout: ByteOffset(70), ..PerStream::default() };
+    let mut outbox = crash(&disk, starts);
+    let sent = drain(&mut outbox, &disk);
+    assert_eq!(sent[0], gap(1, 40, 30));
+    assert_eq!((sent[1].offset, sent[1].length(), sent.len()), (ByteOffset(70), 3, 2));
+    assert!(outbox.is_settled(&id()));
+    assert_eq!(outbox.held(), 0);
+}
+
+proptest! {
+    /// After a crash everything that the spool has goes out, in order and once, and what it lost is
+    /// declared.
+    #[test]
+    fn what_a_spool_kept_is_sent_after_a_restart_and_what_it_lost_is_declared(
+        writes in proptest::collection::vec((any::<bool>(), 1_usize..40_000), 1..60),
+        lost in proptest::collection::vec(any::<prop::sample::Index>(), 0..4),
+        acknowledged in 0.0_f64..1.0,
+    ) {
+        let (mut disk, mut next, mut ends) = (Vec::new(), 1_u64, PerStream::<ByteOffset>::default());
+        for (err, length) in writes {
+            let stream = if err { Stream::Stderr } else { Stream::Stdout };
+            for part in std::vec![0; length].chunks(CHUNK_BYTES) {
+                let offset = *ends.get(stream);
+                let bytes = std::vec![(next % 251) as u8; part.len()];
+                let body = RecordBody::Chunk(Bytes::from(bytes));
+                let record = Record { sequence: ChunkSequence(next), stream, offset, body };
+                *ends.get_mut(stream) = record.end();
+                disk.push(record);
+                next += 1;
+            }
+        }
+        let whole = disk.clone();
+        for index in lost {
+            if disk.len() > 1 {
+                let _ = disk.remove(index.index(disk.len()));
+            }
+        }
+        let mut outbox = crash(&disk, PerStream::default());
+        let kept = |stream| disk.iter().filter(|r| r.stream == stream).map(Record::end).max();
+        let mut from = PerStream::<ByteOffset>::default();
+        outbox.resume(Outbox::DEFAULT_WINDOW, at(1));
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let end = kept(stream).unwrap_or_default();
+            let place = ByteOffset((end.0 as f64 * acknowledged) as u64);
+            outbox.on_stored(&id(), Incarnation(1), stream, place);
+            *from.get_mut(stream) = place;
+        }
+        outbox.on_resume();
+        for record in drain(&mut outbox, &disk) {
+            let reached = from.get_mut(record.stream);
+            prop_assert_eq!(record.offset, *reached);
+            *reached = record.end();
+            if let RecordBody::Chunk(bytes) = &record.body {
+                for (at, byte) in (record.offset.0..).zip(bytes) {
+                    let holds = |r: &&Record| {
+                        r.stream == record.stream && (r.offset.0..r.end().0).contains(&at)
+                    };
+                    let wrote = whole.iter().find(holds).unwrap();
+                    prop_assert_eq!(u64::from(*byte), wrote.sequence.0 % 251);
+                }
+            } else {
+                prop_assert_eq!(disk.iter().filter(|r| r.stream == record.stream
+                    && r.offset < record.end() && r.end() > record.offset).count(), 0);
+            }
+        }
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            prop_assert_eq!(*from.get(stream), kept(stream).unwrap_or_default());
+        }
+        prop_assert!(outbox.is_settled(&id()));
+        prop_assert_eq!((outbox.held(), outbox.in_memory()), (0, 0));
     }
 }

@@ -1,0 +1,376 @@
+//! One run on disk: a folder of segments. All calls block.
+
+use super::segment::{Damage, Entries, Entry, Header};
+use onsembl_protocol::id::{ByteOffset, ChunkSequence};
+use onsembl_protocol::output::{PerStream, Record, RecoveredRun, Run, SpoolPolicy};
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// A segment of this size is followed by the next.
+const SEGMENT_BYTES: usize = 1 << 20;
+const SUFFIX: &str = "seg";
+
+/// The segments of one run.
+#[derive(Debug)]
+pub(super) struct RunFolder {
+    dir: PathBuf,
+    run: Run,
+    policy: SpoolPolicy,
+    segments: VecDeque<Segment>,
+    /// The last segment, while it is being added to.
+    open: Option<File>,
+    /// Where the streams go on behind all records.
+    ends: PerStream<ByteOffset>,
+    dead: Dead,
+}
+
+#[derive(Debug)]
+struct Segment {
+    path: PathBuf,
+    /// Lowest and highest number in it; none while it is empty.
+    range: Option<(ChunkSequence, ChunkSequence)>,
+    bytes: usize,
+}
+
+/// What a folder held when it was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) folder: RunFolder,
+    pub(super) recovered: RecoveredRun,
+    /// Its process had ended, and all of its output is here.
+    pub(super) ended: bool,
+    pub(super) damages: Vec<(PathBuf, Damage)>,
+}
+
+impl RunFolder {
+    pub(super) fn create(dir: PathBuf, run: Run, policy: SpoolPolicy) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        Ok(Self {
+            dir,
+            run,
+            policy,
+            segments: VecDeque::new(),
+            open: None,
+            ends: PerStream::default(),
+            dead: Dead::default(),
+        })
+    }
+
+    /// Reads what an earlier process left. `None` if nothing of it can be told apart.
+    pub(super) fn find(dir: &Path) -> io::Result<Option<Found>> {
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            let first = path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse().ok());
+            if let Some(first) = first.filter(|_| path.extension().is_some_and(|e| e == SUFFIX)) {
+                let first: u64 = first;
+                paths.push((first, path));
+            }
+        }
+        paths.sort();
+        let mut found: Option<Found> = None;
+        let mut damages = Vec::new();
+        for (_, path) in paths {
+            let content = fs::read(&path)?;
+            let (header, begin) = match Header::read(&content) {
+                Ok(read) => read,
+                Err(damage) => {
+                    damages.push((path, damage));
+                    continue;
+                }
+            };
+            let found = found.get_or_insert_with(|| Found {
+                recovered: RecoveredRun::new(header.run(), header.policy(), header.starts()),
+                folder: Self {
+                    dir: dir.to_owned(),
+                    run: header.run(),
+                    policy: header.policy(),
+                    segments: VecDeque::new(),
+                    open: None,
+                    ends: header.starts(),
+                    dead: Dead::default(),
+                },
+                ended: false,
+                damages: Vec::new(),
+            });
+            if header.run() != found.folder.run {
+                continue;
+            }
+            let mut segment = Segment { path, range: None, bytes: begin };
+            let mut entries = Entries::new(&content, begin);
+            while let Some(entry) = entries.next() {
+                match entry {
+                    Ok(Entry::Record(record)) => {
+                        found.recovered.add(&record);
+                        found.folder.note(&mut segment, &record);
+                        segment.bytes = entries.at();
+                    }
+                    Ok(Entry::Ended) => found.ended = true,
+                    Err(damage) => damages.push((segment.path.clone(), damage)),
+                }
+            }
+            found.folder.segments.push_back(segment);
+        }
+        Ok(found.map(|found| Found { damages, ..found }))
+    }
+
+    fn note(&mut self, segment: &mut Segment, record: &Record) {
+        let n = record.sequence;
+        let (low, high) = segment.range.unwrap_or((n, n));
+        segment.range = Some((low.min(n), high.max(n)));
+        let end = self.ends.get_mut(record.stream);
+        *end = (*end).max(record.end());
+    }
+
+    /// Adds records. How many of them are there, and what kept the others away.
+    pub(super) fn append(&mut self, records: &[Record]) -> (usize, io::Result<()>) {
+        for (done, record) in records.iter().enumerate() {
+            if let Err(error) = self.append_one(record) {
+                return (done, Err(error));
+            }
+        }
+        (records.len(), Ok(()))
+    }
+
+    fn append_one(&mut self, record: &Record) -> io::Result<()> {
+        self.write(&Entry::Record(record.clone()), record.sequence)?;
+        if let Some(mut segment) = self.segments.pop_back() {
+            self.note(&mut segment, record);
+            self.segments.push_back(segment);
+        }
+        Ok(())
+    }
+
+    /// Says that the process ended and nothing of its output is missing here.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        let next = self.segments.back().and_then(|s| s.range).map(|(_, last)| last.next());
+        self.write(&Entry::Ended, next.unwrap_or(ChunkSequence(1)))
+    }
+
+    fn write(&mut self, entry: &Entry, first: ChunkSequence) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        if self.open.is_none() || self.segments.back().is_none_or(|s| s.bytes >= SEGMENT_BYTES) {
+            self.begin(first, &mut bytes)?;
+        }
+        entry.write(&mut bytes);
+        let (Some(file), Some(segment)) = (&mut self.open, self.segments.back_mut()) else {
+            return Err(io::Error::other("no segment is open"));
+        };
+        match file.write_all(&bytes) {
+            Ok(()) => {
+                segment.bytes += bytes.len();
+                Ok(())
+            }
+            Err(error) => {
+                // What was written of it is cut off, or found to be damaged when it is read.
+                let cut = file.set_len(segment.bytes as u64);
+                self.open = None;
+                if let Err(cut) = cut {
+                    tracing::debug!(error = %cut, path = %segment.path.display(), "a torn record stays");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn begin(&mut self, first: ChunkSequence, header: &mut Vec<u8>) -> io::Result<()> {
+        // Whoever counted the segment by a record that never got into it finds the name taken.
+        let path = self.dir.join(format!("{:020}.{SUFFIX}", first.0));
+        let path = if path.exists() {
+            let last =
+                self.segments.back().and_then(|s| s.path.file_stem()?.to_str()?.parse().ok());
+            let next = u64::max(last.unwrap_or(0), first.0) + 1;
+            self.dir.join(format!("{next:020}.{SUFFIX}"))
+        } else {
+            path
+        };
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        Header::new(&self.run, self.policy, self.ends).write(header)?;
+        self.open = Some(file);
+        self.segments.push_back(Segment { path, range: None, bytes: 0 });
+        Ok(())
+    }
+
+    /// The records with these numbers, as far as they can be read.
+    pub(super) fn read(
+        &self,
+        from: ChunkSequence,
+        through: ChunkSequence,
+    ) -> (Vec<Record>, io::Result<()>) {
+        let (mut records, mut outcome) = (Vec::new(), Ok(()));
+        for segment in &self.segments {
+            if segment.range.is_none_or(|(low, high)| high < from || low > through) {
+                continue;
+            }
+            let read = fs::read(&segment.path).and_then(|content| {
+                let (_, begin) = Header::read(&content).map_err(io::Error::other)?;
+                for entry in Entries::new(&content, begin) {
+                    match entry.map_err(io::Error::other)? {
+                        Entry::Record(record) if (from..=through).contains(&record.sequence) => {
+                            records.push(record);
+                        }
+                        Entry::Record(_) | Entry::Ended => {}
+                    }
+                }
+                Ok(())
+            });
+            if read.is_err() {
+                outcome = read;
+            }
+        }
+        records.sort_by_key(|r| (r.sequence, r.offset));
+        (records, outcome)
+    }
+
+    /// Deletes the segments of which nothing is needed any more.
+    pub(super) fn forget(&mut self, from: ChunkSequence, before: ChunkSequence) -> io::Result<()> {
+        self.dead.add(from.0, before.0);
+        let last =
+            if self.open.is_some() { self.segments.len().saturating_sub(1) } else { usize::MAX };
+        let mut outcome = Ok(());
+        let mut index = 0;
+        let dead = &self.dead;
+        self.segments.retain(|segment| {
+            let in_use = index == last;
+            index += 1;
+            let needed = segment.range.is_none_or(|(low, high)| !dead.covers(low.0, high.0));
+            if in_use || needed {
+                return true;
+            }
+            match fs::remove_file(&segment.path) {
+                Ok(()) => false,
+                Err(error) => {
+                    outcome = Err(error);
+                    true
+                }
+            }
+        });
+        outcome
+    }
+
+    /// Deletes it all.
+    pub(super) fn remove(self) -> io::Result<()> {
+        fs::remove_dir_all(&self.dir)
+    }
+}
+
+/// Numbers that nobody needs any more, as ranges that do not touch.
+#[derive(Debug, Default)]
+struct Dead(BTreeMap<u64, u64>);
+
+impl Dead {
+    fn add(&mut self, mut from: u64, mut before: u64) {
+        while let Some((&low, &high)) =
+            self.0.range(..=before).next_back().filter(|(_, h)| **h >= from)
+        {
+            let _ = self.0.remove(&low);
+            (from, before) = (from.min(low), before.max(high));
+        }
+        let _ = self.0.insert(from, before);
+    }
+
+    fn covers(&self, low: u64, high: u64) -> bool {
+        self.0.range(..=low).next_back().is_some_and(|(_, before)| high < *before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use onsembl_protocol::id::{CommandId, Incarnation};
+    use onsembl_protocol::output::{RecordBody, Stream};
+
+    fn run() -> Run {
+        Run { command: CommandId::new("c"), incarnation: Incarnation(7) }
+    }
+
+    fn records(numbers: std::ops::RangeInclusive<u64>) -> Vec<Record> {
+        numbers
+            .map(|n| Record {
+                sequence: ChunkSequence(n),
+                stream: Stream::Stdout,
+                offset: ByteOffset((n - 1) * 30_000),
+                body: RecordBody::Chunk(Bytes::from(vec![n as u8; 30_000])),
+            })
+            .collect()
+    }
+
+    fn files(dir: &Path) -> usize {
+        fs::read_dir(dir).unwrap().count()
+    }
+
+    #[test]
+    fn pages_come_back_and_what_is_forgotten_is_deleted_segment_by_segment() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = top.path().join("r");
+        let mut folder = RunFolder::create(dir.clone(), run(), SpoolPolicy::Block).unwrap();
+        let all = records(1..=200);
+        assert!(matches!(folder.append(&all), (200, Ok(()))));
+        assert_eq!(files(&dir), 6);
+        let (page, read) = folder.read(ChunkSequence(30), ChunkSequence(45));
+        read.unwrap();
+        assert_eq!(page, all[29..45]);
+        folder.forget(ChunkSequence(1), ChunkSequence(30)).unwrap();
+        assert_eq!(files(&dir), 6, "half of the first segment is needed");
+        folder.forget(ChunkSequence(30), ChunkSequence(100)).unwrap();
+        assert_eq!(files(&dir), 4);
+        folder.forget(ChunkSequence(100), ChunkSequence(201)).unwrap();
+        assert_eq!(files(&dir), 1, "the last one is being added to");
+        folder.remove().unwrap();
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn a_new_process_finds_everything_and_goes_around_the_damage() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = top.path().join("r");
+        let mut folder = RunFolder::create(dir.clone(), run(), SpoolPolicy::Block).unwrap();
+        let all = records(1..=100);
+        assert!(matches!(folder.append(&all), (100, Ok(()))));
+        folder.end().unwrap();
+        drop(folder);
+        let first = dir.join(format!("{:020}.seg", 1));
+        let mut content = fs::read(&first).unwrap();
+        let middle = content.len() / 2;
+        content[middle] ^= 1;
+        fs::write(&first, content).unwrap();
+
+        let found = RunFolder::find(&dir).unwrap().unwrap();
+        assert!(found.ended);
+        assert_eq!((found.recovered.run(), found.damages.len()), (&run(), 1));
+        let (page, read) = found.folder.read(ChunkSequence(1), ChunkSequence(100));
+        assert!(read.unwrap_err().to_string().contains("checksum"));
+        assert!(page.len() > 80 && page.len() < 100);
+        assert!(page.iter().all(|r| all.contains(r)));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said_and_what_was_written_stays_readable() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = top.path().join("r");
+        let mut folder = RunFolder::create(dir.clone(), run(), SpoolPolicy::Block).unwrap();
+        assert!(matches!(folder.append(&records(1..=2)), (2, Ok(()))));
+        folder.open = Some(File::open("/dev/null").unwrap());
+        let (done, outcome) = folder.append(&records(3..=4));
+        assert!(done == 0 && outcome.is_err());
+        assert!(matches!(folder.append(&records(4..=5)), (2, Ok(()))));
+        let (page, read) = folder.read(ChunkSequence(1), ChunkSequence(9));
+        read.unwrap();
+        assert_eq!(page.iter().map(|r| r.sequence.0).collect::<Vec<_>>(), [1, 2, 4, 5]);
+    }
+
+    #[test]
+    fn dead_ranges_grow_together() {
+        let mut dead = Dead::default();
+        dead.add(50, 60);
+        dead.add(1, 50);
+        dead.add(70, 80);
+        assert!(dead.covers(1, 59) && !dead.covers(40, 60) && !dead.covers(55, 75));
+        dead.add(60, 70);
+        assert!(dead.covers(1, 79) && dead.0.len() == 1);
+    }
+}

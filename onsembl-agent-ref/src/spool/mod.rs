@@ -1,0 +1,220 @@
+//! The spool: what processes wrote and the server has not stored, on disk, so that it survives the end
+//! of this process. One folder a run, one thread that reads and writes them.
+//!
+//! Nothing is decided here: what is kept, read back and forgotten says the core's outbox. A write is
+//! not synced: it survives the death of the agent, not that of its machine.
+
+mod folder;
+mod segment;
+
+use folder::{Found, RunFolder};
+use onsembl_protocol::id::ChunkSequence;
+use onsembl_protocol::output::{Record, RecoveredRun, Run, SpoolPolicy};
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc as std_mpsc;
+use std::thread::{self, JoinHandle};
+use tokio::sync::mpsc;
+
+/// Requests that are carried out together, so that a run of appends is answered once.
+const BATCH: usize = 256;
+
+/// What the spool is asked to do.
+#[derive(Debug)]
+pub(crate) enum SpoolRequest {
+    /// A run begins.
+    Open(Run, SpoolPolicy),
+    /// Keep this.
+    Append(Run, Record),
+    /// After a failure: what follows is to be tried again. Until then nothing is kept, since it would
+    /// stand behind something that is missing.
+    Retry,
+    /// Read these back.
+    Read(Run, ChunkSequence, ChunkSequence),
+    /// These are not needed any more.
+    Forget(Run, ChunkSequence, ChunkSequence),
+    /// The process ended, and all that it wrote was handed in.
+    End(Run),
+    /// Nothing of this run is needed any more.
+    Close(Run),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum SpoolEvent {
+    /// Everything of the run up to this is kept.
+    Appended(Run, ChunkSequence),
+    /// A record could not be kept.
+    Failed(String),
+    /// What could be read of a page that begins here.
+    Page(Run, ChunkSequence, Vec<Record>),
+}
+
+/// A run that an earlier process of this agent left.
+#[derive(Debug)]
+pub(crate) struct LeftRun {
+    /// What is there of it.
+    pub(crate) recovered: RecoveredRun,
+    /// Its process had ended, and all that it wrote is there.
+    pub(crate) ended: bool,
+}
+
+/// The way to the spool's thread.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    requests: Option<std_mpsc::Sender<SpoolRequest>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Spool {
+    /// Opens the spool in `dir`, and reads what is left there. Blocks.
+    ///
+    /// # Errors
+    /// The folder cannot be made or listed. One run that cannot be read is only logged.
+    pub(crate) fn open(
+        dir: &Path,
+    ) -> io::Result<(Self, mpsc::UnboundedReceiver<SpoolEvent>, Vec<LeftRun>)> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let mut folders = BTreeMap::new();
+        let mut left = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            match RunFolder::find(&path) {
+                Ok(Some(Found { folder, recovered, ended, damages })) => {
+                    for (path, damage) in damages {
+                        tracing::error!(path = %path.display(), %damage, "the spool is damaged; what is behind the damage is lost and will be declared");
+                    }
+                    let _ = folders.insert(recovered.run().clone(), folder);
+                    left.push(LeftRun { recovered, ended });
+                }
+                Ok(None) => {
+                    tracing::warn!(path = %path.display(), "nothing in this folder of the spool can be read; it stays as it is");
+                }
+                Err(error) => {
+                    tracing::error!(path = %path.display(), %error, "cannot read this folder of the spool; it stays as it is");
+                }
+            }
+        }
+        let (requests, inbox) = std_mpsc::channel();
+        let (events, outbox) = mpsc::unbounded_channel();
+        let keeper = Keeper { dir: dir.to_owned(), folders, events, failed: false };
+        let thread = thread::Builder::new()
+            .name("onsembl-spool".to_owned())
+            .spawn(move || keeper.keep(&inbox))?;
+        Ok((Self { requests: Some(requests), thread: Some(thread) }, outbox, left))
+    }
+
+    /// Asks for something. Gives it back if the thread is gone.
+    pub(crate) fn ask(&self, request: SpoolRequest) -> Result<(), SpoolRequest> {
+        match &self.requests {
+            Some(requests) => requests.send(request).map_err(|refused| refused.0),
+            None => Err(request),
+        }
+    }
+
+    /// Waits until everything that was asked for is done. Blocks.
+    pub(crate) fn finish(mut self) {
+        drop(self.requests.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the spool panicked");
+        }
+    }
+}
+
+struct Keeper {
+    dir: PathBuf,
+    folders: BTreeMap<Run, RunFolder>,
+    events: mpsc::UnboundedSender<SpoolEvent>,
+    /// Something could not be kept, and nobody has said yet that it is to be tried again.
+    failed: bool,
+}
+
+impl Keeper {
+    fn keep(mut self, inbox: &std_mpsc::Receiver<SpoolRequest>) {
+        while let Ok(first) = inbox.recv() {
+            let mut appends: Vec<(Run, Vec<Record>)> = Vec::new();
+            for request in [first].into_iter().chain(inbox.try_iter()).take(BATCH) {
+                if let SpoolRequest::Append(run, record) = request {
+                    match appends.last_mut().filter(|(last, _)| *last == run) {
+                        Some((_, records)) => records.push(record),
+                        None => appends.push((run, vec![record])),
+                    }
+                    continue;
+                }
+                appends.drain(..).for_each(|(run, records)| self.append(&run, &records));
+                self.perform(request);
+            }
+            appends.drain(..).for_each(|(run, records)| self.append(&run, &records));
+        }
+    }
+
+    fn append(&mut self, run: &Run, records: &[Record]) {
+        if self.failed {
+            return;
+        }
+        let (done, outcome) = match self.folder(run, SpoolPolicy::default()) {
+            Ok(folder) => folder.append(records),
+            Err(error) => (0, Err(error)),
+        };
+        let kept = records.iter().take(done).map(|record| record.sequence).max();
+        if let Some(through) = kept {
+            self.say(SpoolEvent::Appended(run.clone(), through));
+        }
+        if let Err(error) = outcome {
+            self.failed = true;
+            self.say(SpoolEvent::Failed(error.to_string()));
+        }
+    }
+
+    fn perform(&mut self, request: SpoolRequest) {
+        let outcome = match request {
+            SpoolRequest::Append(run, record) => return self.append(&run, &[record]),
+            SpoolRequest::Retry => {
+                self.failed = false;
+                Ok(())
+            }
+            SpoolRequest::Open(run, policy) => self.folder(&run, policy).map(drop),
+            SpoolRequest::Read(run, from, through) => {
+                let (records, outcome) = match self.folders.get(&run) {
+                    Some(folder) => folder.read(from, through),
+                    None => (Vec::new(), Err(io::Error::other("the run has no folder"))),
+                };
+                self.say(SpoolEvent::Page(run, from, records));
+                outcome
+            }
+            SpoolRequest::Forget(run, from, before) => {
+                self.folders.get_mut(&run).map_or(Ok(()), |folder| folder.forget(from, before))
+            }
+            // What is missing would not be found to be missing.
+            SpoolRequest::End(_) if self.failed => Ok(()),
+            SpoolRequest::End(run) => self.folders.get_mut(&run).map_or(Ok(()), RunFolder::end),
+            SpoolRequest::Close(run) => self.folders.remove(&run).map_or(Ok(()), RunFolder::remove),
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "the spool could not do what it was asked for");
+        }
+    }
+
+    fn folder(&mut self, run: &Run, policy: SpoolPolicy) -> io::Result<&mut RunFolder> {
+        use std::collections::btree_map::Entry;
+        match self.folders.entry(run.clone()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let free = (0..).map(|n| self.dir.join(format!("{}-{n}", run.incarnation.0)));
+                let dir = free.into_iter().find(|dir| !dir.exists());
+                let dir = dir.ok_or_else(|| io::Error::other("no name is free"))?;
+                Ok(place.insert(RunFolder::create(dir, run.clone(), policy)?))
+            }
+        }
+    }
+
+    fn say(&self, event: SpoolEvent) {
+        // Nobody listens any more when the agent ends.
+        let _ = self.events.send(event);
+    }
+}
