@@ -11,6 +11,9 @@ use std::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// The signal for a file that would outgrow its limit, on Linux and macOS.
+const SIGXFSZ: i32 = 25;
+
 /// Threads that carry links and processes. The work is waiting; two keep one slow call from
 /// holding up heartbeats.
 const THREADS: usize = 2;
@@ -25,6 +28,9 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
         .context("cannot start the runtime of the agent")?;
     let end = runtime.block_on(async {
         let stop = stop_signals()?;
+        // A file that may not grow is a failure to write; by default it is the end of the process.
+        let _caught = signal(SignalKind::from_raw(SIGXFSZ))
+            .context("cannot catch the signal for files that are too large")?;
         anyhow::Ok(engine::run(options, stop).await?)
     })?;
     match end {
@@ -87,6 +93,9 @@ fn log_to_stderr(filter: &str) -> Result<()> {
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
+        // A log that cannot be written, on a full disk say, would be complained of on the same
+        // standard error, and that would be a panic.
+        .log_internal_errors(false)
         .init();
     Ok(())
 }

@@ -104,12 +104,16 @@ impl Bench {
 
     /// Starts the server where it was, or on a free port the first time.
     pub fn start_server(&mut self) {
-        let [interval, stale, timeout, resume] = self.times.0;
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.folder.path().join("server.log"))
             .expect("a log file");
+        self.start_server_with_log(log);
+    }
+
+    pub fn start_server_with_log(&mut self, log: std::fs::File) {
+        let [interval, stale, timeout, resume] = self.times.0;
         let mut child = Command::new(server_binary())
             .args(["serve", "--listen", &self.address, "--data"])
             .arg(self.data())

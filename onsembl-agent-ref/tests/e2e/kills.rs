@@ -1,6 +1,6 @@
 //! Processes that are ended, with and without a word.
 
-use crate::bench::{AGENT, Bench, eventually, runs};
+use crate::bench::{AGENT, Bench, Running, eventually, runs};
 use std::process::Command;
 
 #[test]
@@ -55,6 +55,21 @@ fn a_stopped_agent_is_offline_at_once_and_leaves_no_process() {
     let offline = bench.await_status("dev", "offline");
     assert_eq!(offline["because"], "the agent was stopped on its machine");
     assert!(!exec.wait().expect("exec ends").success());
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_neither_of_them() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let mut bench = Bench::start();
+    let mut server = bench.server.take().expect("running");
+    server.signal("-TERM");
+    let _ = server.wait();
+    bench.start_server_with_log(full());
+    let _agent =
+        Running(bench.agent_command("dev").stderr(full()).spawn().expect("the agent can be run"));
+    let _ = bench.await_status("dev", "online");
+    assert_eq!(bench.exec("dev", "echo still here").stdout, b"still here\n");
+    let _ = bench.await_status("dev", "online");
 }
 
 #[test]

@@ -8,6 +8,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "tests"
 )]
 
@@ -16,5 +17,7 @@ mod commands;
 mod database;
 mod freezes;
 mod kills;
+mod random_runs;
+mod relay;
 mod secrets;
 mod stored;

@@ -2,7 +2,9 @@
 
 use super::*;
 use onsembl_protocol::id::AgentId;
-use onsembl_protocol::output::RECORD_COST;
+use onsembl_protocol::id::Incarnation;
+use onsembl_protocol::output::{RECORD_COST, RecoveredRun};
+use onsembl_protocol::wire::payload::CommandPhase;
 use std::time::Duration;
 
 type Events = mpsc::Receiver<ProcessEvent<CommandId>>;
@@ -81,4 +83,37 @@ async fn a_cancel_is_obeyed_while_reading_waits_and_loses_nothing_that_was_writt
     let report = commands.held.get(&id).expect("the rest is not stored yet");
     assert_eq!(report.output, commands.outbox.totals(&id));
     assert!(commands.notes.get(&id).is_none_or(|notes| !notes.output_cut));
+}
+
+/// What the disk did not take may have reached the server all the same.
+#[tokio::test]
+async fn a_successor_that_knows_less_than_the_server_still_ends_the_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _events, _) = Spool::open(dir.path()).unwrap();
+    let run = Run { command: CommandId::new("c"), incarnation: Incarnation(1) };
+    let recovered = RecoveredRun::new(run.clone(), SpoolPolicy::Block, PerStream::default());
+    let left = vec![LeftRun { recovered, ended: false }];
+    let (commands, _processes) = Commands::new(SystemClock::new(), Counters::default());
+    let mut commands = commands.with_spool(spool, 1 << 20, SpoolPolicy::Block, left);
+    let rules = Rules { output_is_stored: true, output_resumes: true, reports_are_confirmed: true };
+    commands.on_joined(256 * 1024, rules);
+    assert_eq!(commands.open(9), [run.command.clone()]);
+    assert!(matches!(commands.next_word(), Some(Word::Holds(_))));
+    for stream in [Stream::Stdout, Stream::Stderr] {
+        let said = commands.next_word();
+        assert_eq!(said, Some(Word::BrokeOff(run.clone(), stream, ByteOffset(0))));
+    }
+    assert_eq!(commands.next_word(), None);
+    for stream in [Stream::Stdout, Stream::Stderr] {
+        let ack = OutputAck {
+            command_id: run.command.clone(),
+            incarnation: run.incarnation,
+            stream_type: stream.into(),
+            offset: ByteOffset(5),
+        };
+        commands.on_stored(&ack, Some(rules));
+    }
+    let Some(Word::Over(report)) = commands.next_word() else { panic!("no report") };
+    assert_eq!(report.status, CommandPhase::OutcomeUnknown);
+    assert!(report.error.unwrap().contains("the agent's process ended while this command ran"));
 }
