@@ -97,7 +97,7 @@ async fn a_successor_that_knows_less_than_the_server_still_ends_the_command() {
     let mut commands = commands.with_spool(spool, 1 << 20, SpoolPolicy::Block, left);
     let rules = Rules { output_is_stored: true, output_resumes: true, reports_are_confirmed: true };
     commands.on_joined(256 * 1024, rules);
-    assert_eq!(commands.open(9), [run.command.clone()]);
+    assert_eq!(commands.open(9), std::slice::from_ref(&run.command));
     assert!(matches!(commands.next_word(), Some(Word::Holds(_))));
     for stream in [Stream::Stdout, Stream::Stderr] {
         let said = commands.next_word();
