@@ -76,6 +76,8 @@ text_id! {
     /// An agent as the server knows it. Minted by the server (a UUID), learned by the agent from
     /// the acknowledgement of its hello.
     AgentId;
+    /// One emergency stop. Minted by the server.
+    StopId;
     /// What makes an agent the same agent in every session: a stable key from its state directory,
     /// or what stands in for one when the agent is a legacy wrapper. Unique per user.
     AgentKey;

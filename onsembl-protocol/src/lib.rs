@@ -145,6 +145,7 @@ pub mod session;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod step;
+pub mod stop;
 pub mod supervisor;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -9,6 +9,7 @@ use crate::output_log::OutputLog;
 use onsembl_protocol::command::CommandView;
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::session::Presence;
+use onsembl_protocol::stop::StopLatch;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::HealthMetrics;
 use std::collections::{BTreeMap, HashMap};
@@ -43,6 +44,8 @@ pub struct Content {
     revision: Revision,
     /// The agents.
     pub agents: BTreeMap<AgentId, AgentEntry>,
+    /// The emergency stops in force.
+    pub stops: StopLatch,
     /// Open commands, and those that ended lately.
     pub commands: BTreeMap<CommandId, CommandEntry>,
 }

@@ -20,4 +20,5 @@ mod kills;
 mod random_runs;
 mod relay;
 mod secrets;
+mod stops;
 mod stored;

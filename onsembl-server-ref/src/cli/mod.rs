@@ -9,6 +9,7 @@ mod output;
 mod remote;
 mod replay;
 mod serve;
+mod stop;
 mod table;
 mod token;
 
@@ -40,6 +41,10 @@ enum Command {
     Agents(agents::Agents),
     /// Run a command on an agent. Its output comes out as it is; its exit code is this one's.
     Exec(exec::Exec),
+    /// Stop agents at once: all that runs is killed, and nothing starts until it is released.
+    Stop(stop::Stop),
+    /// Release a stop, so that commands can start again.
+    Release(stop::Release),
     /// List commands: how far they are, and why.
     Commands(commands::Commands),
     /// Write the stored output of a command, byte for byte, and on request what comes.
@@ -83,6 +88,8 @@ pub fn main() -> ExitCode {
             Command::Revoke(revoke) => finish(revoke.run().await),
             Command::Agents(agents) => finish(agents.run().await),
             Command::Exec(exec) => exec.run().await,
+            Command::Stop(stop) => finish(stop.run().await),
+            Command::Release(release) => finish(release.run().await),
             Command::Commands(commands) => finish(commands.run().await),
             Command::Output(output) => finish(output.run().await),
             Command::Audit(audit) => finish(audit.run().await),

@@ -40,26 +40,40 @@ impl Remote {
     /// Gets a page that must be there. `patience` is for the answer to begin, and for each part of it.
     pub(super) fn get(&self, path: &str, patience: Duration) -> anyhow::Result<Response<Body>> {
         let url = self.page(path)?;
-        let agent: ureq::Agent = ureq::Agent::config_builder()
+        let answer = self.agent(patience)?.get(&url).header("Authorization", &self.bearer()).call();
+        checked(answer.with_context(|| format!("cannot reach {url}"))?)
+    }
+
+    /// Sends JSON to a page that must take it.
+    pub(super) fn post(
+        &self,
+        path: &str,
+        json: &str,
+        patience: Duration,
+    ) -> anyhow::Result<Response<Body>> {
+        let url = self.page(path)?;
+        let answer = self
+            .agent(patience)?
+            .post(&url)
+            .header("Authorization", &self.bearer())
+            .content_type("application/json")
+            .send(json);
+        checked(answer.with_context(|| format!("cannot reach {url}"))?)
+    }
+
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.token.trim())
+    }
+
+    fn agent(&self, patience: Duration) -> anyhow::Result<ureq::Agent> {
+        Ok(ureq::Agent::config_builder()
             .tls_config(self.tls()?)
             .timeout_connect(Some(patience))
             .timeout_recv_response(Some(patience))
             .timeout_per_read(Some(patience))
             .http_status_as_error(false)
             .build()
-            .into();
-        let mut answer = agent
-            .get(&url)
-            .header("Authorization", &format!("Bearer {}", self.token.trim()))
-            .call()
-            .with_context(|| format!("cannot reach {url}"))?;
-        match answer.status().as_u16() {
-            200 => Ok(answer),
-            status => {
-                let body = answer.body_mut().read_to_string().context("the answer broke off")?;
-                bail!("the server answers {status}: {}", body.trim())
-            }
-        }
+            .into())
     }
 
     /// The agent of this name or id.
@@ -115,6 +129,16 @@ impl Remote {
         };
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
         Ok(format!("{scheme}://{host}{path}"))
+    }
+}
+
+fn checked(mut answer: Response<Body>) -> anyhow::Result<Response<Body>> {
+    match answer.status().as_u16() {
+        200 => Ok(answer),
+        status => {
+            let body = answer.body_mut().read_to_string().context("the answer broke off")?;
+            bail!("the server answers {status}: {}", body.trim())
+        }
     }
 }
 

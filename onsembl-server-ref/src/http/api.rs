@@ -5,6 +5,7 @@ use super::App;
 use super::audit::audit;
 use super::output;
 use super::recording::recording;
+use super::stops;
 use super::upgrade::{self, TokenQuery, identify, plain};
 use crate::auth::TokenKind;
 use crate::hub::{HubStats, Request as HubRequest};
@@ -13,7 +14,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::wire::payload::ErrorCode;
@@ -38,6 +39,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/agents/{id}/recording", get(recording))
         .route("/api/agents/{id}/audit", get(audit))
         .route("/api/commands", get(output::commands))
+        .route("/api/stop", post(stops::stop))
+        .route("/api/release", post(stops::release))
         .route("/api/commands/{id}/output", get(output::output))
         .route("/ws/agent", get(upgrade::agent))
         .route("/ws", get(upgrade::agent))
@@ -62,6 +65,17 @@ struct AgentView {
     capabilities: Vec<String>,
     last_heartbeat: Option<String>,
     last_metrics: Option<Value>,
+    /// The emergency stop in force.
+    stopped: Option<StoppedView>,
+}
+
+/// Why an agent starts nothing.
+#[derive(Debug, Serialize)]
+struct StoppedView {
+    stop_id: String,
+    by: String,
+    at: String,
+    reason: String,
 }
 
 async fn not_found() -> Response<Body> {
@@ -169,6 +183,12 @@ async fn views(
                 capabilities: agent.capabilities.clone(),
                 last_heartbeat: at.map(|at| at.to_string()),
                 last_metrics: metrics,
+                stopped: content.stops.in_force(id).map(|order| StoppedView {
+                    stop_id: order.id.to_string(),
+                    by: order.by.to_string(),
+                    at: order.at.to_string(),
+                    reason: order.reason.clone(),
+                }),
             }
         })
         .collect())

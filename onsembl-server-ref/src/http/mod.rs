@@ -5,12 +5,14 @@ mod api;
 mod audit;
 mod output;
 mod recording;
+mod stops;
 mod upgrade;
 
 pub(crate) use accept::{AcceptLimits, accept};
 pub(crate) use api::router;
 pub(crate) use output::{CommandSummary, OutputLine, READERS};
 pub(crate) use recording::EXPORTS;
+pub(crate) use stops::Order;
 
 use crate::auth::Tokens;
 use crate::board::Boards;

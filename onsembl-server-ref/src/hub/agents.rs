@@ -232,6 +232,7 @@ impl Hub {
         let known = joining.hello.extensions.map(|e| e.commands).unwrap_or_default();
         let Some(agent) = agent else { return };
         let same_process = claimant == Claimant::SameProcess;
+        self.repeat_stop(&user, &agent, key);
         self.reconcile(&user, &agent, key, dialect, same_process, &known);
     }
 

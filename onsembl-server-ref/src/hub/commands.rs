@@ -16,7 +16,7 @@ use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::{
-    Ack, CommandCancel, CommandComplete, CommandRequest, ErrorCode, ErrorReply,
+    Ack, CommandCancel, CommandComplete, CommandPhase, CommandRequest, ErrorCode, ErrorReply,
 };
 use std::time::Duration;
 use tracing::{debug, info, warn};
@@ -62,6 +62,9 @@ impl Hub {
         {
             let why = format!("{MOST_OPEN} commands of yours are open; wait for some to end");
             return self.answer(reply, refusal(ErrorReply::new(ErrorCode::QueueFull, why)));
+        }
+        if let Some(order) = self.stop_of(&user, &agent) {
+            return self.answer(reply, refusal(Self::stopped(&order, &agent)));
         }
         let Some(dialect) = self.dialect_of(&agent) else {
             return self.answer(reply, refusal(self.offline(&user, &agent)));
@@ -302,6 +305,11 @@ impl Hub {
 
     fn send_command(&mut self, key: &CommandKey) {
         let Some(open) = self.commands.get(key) else { return };
+        if self.stop_of(&key.0, &open.agent).is_some() {
+            debug!(command = %key.1, "not sent: an emergency stop is in force");
+            let phase = CommandPhase::Cancelled;
+            return self.feed_command(key, CommandEvent::Completed { phase, exit: None });
+        }
         let mut request = (*open.request).clone();
         let (agent, dialect) = (open.agent.clone(), open.dialect);
         if dialect == Dialect::Legacy {
@@ -387,7 +395,6 @@ impl Hub {
 
     /// Shows a command that ended earlier, as the store has it, to those who ask for it again.
     pub(super) fn post_ended(&self, key: &CommandKey, row: &CommandRow, log: OutputLog) {
-        use onsembl_protocol::wire::payload::CommandPhase;
         let exit = row.signal.map(Exit::Signal).or(row.exit_code.map(Exit::Code));
         let status = match CommandPhase::parse(&row.status) {
             CommandPhase::Completed => CommandStage::Completed,

@@ -13,7 +13,9 @@ mod output;
 mod recovery;
 mod request;
 mod run;
+mod stops;
 
 pub use audit::AuditReport;
 pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
 pub use run::{Hub, HubParts};
+pub use stops::StopReport;

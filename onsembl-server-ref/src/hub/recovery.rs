@@ -22,6 +22,7 @@ impl Hub {
         let at = self.now().wall;
         let left = self.store.close_left_sessions(at, "server restarted").await?;
         self.store.raise_presence_versions().await?;
+        self.recover_stops().await?;
         let agents = self.store.agents(None).await?;
         let commands = self.store.open_commands().await?;
         let recent = WallTime::from_unix_millis(at.unix_millis() - RECENT_MS);

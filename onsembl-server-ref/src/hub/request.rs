@@ -1,9 +1,11 @@
 //! What others ask of the hub.
 
 use super::audit::AuditReply;
+use super::stops::{ReleaseReply, StopReply};
 use crate::auth::Identity;
 use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
 use onsembl_protocol::record::Excerpt;
+use onsembl_protocol::stop::StopScope;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{
     AgentControl, CommandCancel, CommandRequest, EmergencyStop, ErrorReply,
@@ -56,6 +58,26 @@ pub enum Request {
         stop: EmergencyStop,
         /// Answered once it is on its way.
         reply: Reply,
+    },
+    /// A user stops agents until the stop is released.
+    Stop {
+        /// Who.
+        user: UserId,
+        /// Which.
+        scope: StopScope,
+        /// Why.
+        reason: String,
+        /// Answered once it is durable.
+        reply: StopReply,
+    },
+    /// A user releases stops.
+    Release {
+        /// Who.
+        user: UserId,
+        /// For whom.
+        scope: StopScope,
+        /// Answered once it is durable.
+        reply: ReleaseReply,
     },
     /// A user deletes an agent.
     DeleteAgent {

@@ -4,6 +4,7 @@ use super::audit::PendingAudit;
 use super::ledger::{Done, Ledger};
 use super::output::Sender;
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
+use super::stops::{ReleaseReply, StopReply, StopReport};
 use crate::auth::Identity;
 use crate::board::Boards;
 use crate::store::{
@@ -114,6 +115,15 @@ pub(super) enum Answer {
         from: Sender,
         state: OutputState,
         positions: Result<Vec<StreamPosition>, StoreError>,
+    },
+    Stopped {
+        report: StopReport,
+        reply: StopReply,
+        stored: Result<(), StoreError>,
+    },
+    Released {
+        reply: ReleaseReply,
+        result: Result<usize, ErrorReply>,
     },
     AuditOverdue {
         query: String,
@@ -268,6 +278,10 @@ impl Hub {
             Request::EmergencyStop { user, stop, reply } => {
                 self.on_emergency_stop(&user, stop, reply);
             }
+            Request::Stop { user, scope, reason, reply } => {
+                self.on_stop(user, scope, reason, reply);
+            }
+            Request::Release { user, scope, reply } => self.on_release(user, &scope, reply),
             Request::DeleteAgent { user, agent, reply } => self.on_delete(user, agent, reply),
             Request::Recording { user, agent, reply } => {
                 if reply.send(self.recording(&user, &agent)).is_err() {
@@ -335,6 +349,12 @@ impl Hub {
             }
             Answer::Positions { from, state, positions } => {
                 self.on_positions(&from, &state, positions);
+            }
+            Answer::Stopped { report, reply, stored } => self.on_stopped(report, reply, stored),
+            Answer::Released { reply, result } => {
+                if reply.send(result).is_err() {
+                    self.counters.count("answers_nobody_took");
+                }
             }
             Answer::AuditOverdue { query } => self.on_audit_overdue(&query),
             Answer::Revoked { token_id } => self.on_revoked(&token_id),

@@ -1,7 +1,7 @@
 //! The store: one SQLite file, one writer, a few readers.
 //!
 //! Here lives what must outlive the process: agents, sessions, presence events, commands, their
-//! output, and revoked tokens. "Stored" always means committed with `synchronous=FULL`. Nothing
+//! output, emergency stops, and revoked tokens. "Stored" always means committed with `synchronous=FULL`. Nothing
 //! here decides anything; it is told what to write and says when it is written.
 //!
 //! - Writes go through a bounded queue to one thread, which commits whatever is queued at once.
@@ -27,6 +27,7 @@ mod reading;
 mod request;
 mod schema;
 mod sessions;
+mod stops;
 mod streams;
 mod tokens;
 mod writer;

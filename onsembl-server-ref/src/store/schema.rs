@@ -32,6 +32,7 @@ const WAL_SIZE_LIMIT: i64 = 64 * 1024 * 1024;
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0001_initial.sql")),
     M::up(include_str!("migrations/0002_records.sql")),
+    M::up(include_str!("migrations/0003_stops.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

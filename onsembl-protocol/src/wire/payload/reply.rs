@@ -68,6 +68,8 @@ wire_enum! {
         Internal = "INTERNAL_ERROR",
         /// The agent is neither online nor stale.
         AgentOffline = "AGENT_OFFLINE" | "ROUTING_FAILED",
+        /// An emergency stop of the agent is in force.
+        AgentStopped = "AGENT_STOPPED",
         /// No such agent, or not this user's.
         AgentNotFound = "AGENT_NOT_FOUND",
         /// The request does not say which of several agents it means.

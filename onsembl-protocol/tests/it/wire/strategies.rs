@@ -126,6 +126,7 @@ pub(super) fn error_code() -> impl Strategy<Value = ErrorCode> {
             ErrorCode::UnknownMessageType,
             ErrorCode::Internal,
             ErrorCode::AgentOffline,
+            ErrorCode::AgentStopped,
             ErrorCode::AgentNotFound,
             ErrorCode::AgentAmbiguous,
             ErrorCode::CommandNotFound,
