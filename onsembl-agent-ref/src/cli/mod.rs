@@ -49,7 +49,7 @@ struct RunArgs {
     /// What runs behind it: claude, gemini, codex or custom.
     #[arg(long = "type", env = "ONSEMBL_TYPE", value_name = "TYPE", default_value = "custom")]
     agent_type: String,
-    /// Where it keeps its key and its status [default: ~/.local/state/onsembl/NAME].
+    /// Where it keeps its key, its status and its spool [default: ~/.local/state/onsembl/NAME].
     #[arg(long, env = "ONSEMBL_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// A PEM file with the certificates to trust, instead of those of the operating system.
