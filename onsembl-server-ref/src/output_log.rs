@@ -4,14 +4,16 @@
 //! it reads from the store. Records are numbered upwards here whatever their sender says, so that a
 //! cursor never passes one that it has not seen.
 
-use crate::store::{Cursor, StoredBody, StreamPosition};
-use onsembl_protocol::id::{ByteOffset, ChunkSequence, Incarnation};
+use crate::store::{Cursor, StoredBody, StoredRecord, StreamPosition};
+use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::output::{GapCause, PerStream, Stream};
 use onsembl_protocol::time::WallTime;
 use std::collections::VecDeque;
 
 /// Stored bytes that are kept for readers that follow closely.
 const KEPT_BYTES: usize = 256 * 1024;
+/// What an unstored record counts besides its bytes.
+const RECORD_COST: usize = 256;
 /// Stored records that are kept for them.
 const KEPT_RECORDS: usize = 4096;
 
@@ -37,8 +39,26 @@ impl LogRecord {
         (self.incarnation, self.sequence)
     }
 
+    /// What it counts while it is not stored: one without bytes must count too.
+    pub fn cost(&self) -> usize {
+        self.body.held().saturating_add(RECORD_COST)
+    }
+
+    /// As the store takes it.
+    pub fn into_stored(self, user: UserId, command: CommandId) -> StoredRecord {
+        let Self { incarnation, sequence, stream, offset, body, at } = self;
+        StoredRecord { user, command, incarnation, sequence, stream, offset, body, at }
+    }
+
     fn end(&self) -> ByteOffset {
         ByteOffset(self.offset.0.saturating_add(self.body.length()))
+    }
+}
+
+impl From<StoredRecord> for LogRecord {
+    fn from(record: StoredRecord) -> Self {
+        let StoredRecord { incarnation, sequence, stream, offset, body, at, .. } = record;
+        Self { incarnation, sequence, stream, offset, body, at }
     }
 }
 
@@ -149,7 +169,7 @@ impl OutputLog {
         self.records.push_back((record, false));
     }
 
-    /// The store has this record. Returns how many bytes wait less.
+    /// The store has this record. Returns how much less waits, by [`LogRecord::cost`].
     pub fn on_stored(
         &mut self,
         incarnation: Incarnation,
@@ -165,8 +185,8 @@ impl OutputLog {
         for (record, is_stored) in &mut self.records {
             if record.position() == (incarnation, sequence) && !*is_stored {
                 *is_stored = true;
-                freed = record.body.held();
-                self.unstored -= freed;
+                freed = record.cost();
+                self.unstored -= record.body.held();
                 break;
             }
         }
@@ -293,7 +313,7 @@ mod tests {
     #[test]
     fn behind_a_restart_of_the_server_nothing_is_taken_twice() {
         let place = StreamPosition {
-            command: onsembl_protocol::id::CommandId::new("c"),
+            command: CommandId::new("c"),
             incarnation: Incarnation(1),
             stream: Stream::Stdout,
             committed: ByteOffset(2),

@@ -2,20 +2,21 @@
 //! write and how they end. Knows no connection; what is to be said to the server it hands out as
 //! [`Word`]s.
 
+mod delivery;
+mod keeping;
+
 use super::due::{Due, Rules, Word};
 use super::notes::{Notes, StoppedBy, reason};
 use crate::process::{self, ProcessEvent, ProcessHandle, ProcessSpec};
-use crate::spool::{LeftRun, Spool, SpoolEvent, SpoolRequest};
+use crate::spool::{Spool, SpoolRequest};
 use bytes::Bytes;
 use onsembl_protocol::command::{CancelDecision, CommandBook, Decision, Exit};
 use onsembl_protocol::id::{ByteOffset, CommandId};
 use onsembl_protocol::output::{
-    Outbox, PerStream, Run, SpoolAction, SpoolBounds, SpoolPolicy, Stream, Utf8Cutter,
+    Outbox, PerStream, Run, SpoolBounds, SpoolPolicy, Stream, Utf8Cutter,
 };
 use onsembl_protocol::time::Deadline;
-use onsembl_protocol::wire::payload::{
-    CommandComplete, CommandRequest, HeldStream, OutputAck, OutputResume, OutputState,
-};
+use onsembl_protocol::wire::payload::{CommandComplete, CommandRequest};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,13 +32,6 @@ const EVENTS: usize = 16;
 
 /// Most commands with remarks: as many ends as the book remembers.
 const NOTED: usize = 4096;
-
-/// What is said of a command whose agent died while it ran.
-const LOST: &str =
-    "the agent's process ended while this command ran; what became of it is not known";
-/// And of one that had ended.
-const ENDED_UNREPORTED: &str =
-    "it ended, but the agent's process ended too before it could report how";
 
 /// Why no new command is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,60 +122,6 @@ impl Commands {
             counters,
         };
         (commands, events)
-    }
-
-    /// Keeps output on disk too, up to this bound, and takes up what an earlier process left there.
-    pub(super) fn with_spool(
-        mut self,
-        spool: Spool,
-        bytes: u64,
-        policy: SpoolPolicy,
-        left: Vec<LeftRun>,
-    ) -> Self {
-        self.outbox = Outbox::new(SpoolBounds { disk: bytes, ..SpoolBounds::DEFAULT });
-        self.spool = Some(spool);
-        self.policy = policy;
-        for LeftRun { recovered, ended } in left {
-            let run = recovered.run().clone();
-            let (id, why) = (run.command.clone(), if ended { ENDED_UNREPORTED } else { LOST });
-            self.counters.count("runs_left_behind");
-            tracing::warn!(command = %id, "an earlier process of this agent left this command: {why}");
-            self.outbox.recover(recovered);
-            let mut report = self.book.lose(&id, why.to_owned());
-            report.output = self.outbox.totals(&id);
-            self.held.insert(id.clone(), report);
-            let open =
-                if ended { BTreeSet::new() } else { [Stream::Stdout, Stream::Stderr].into() };
-            self.left.insert(id, Left { run, open, told: false });
-        }
-        self.perform();
-        self
-    }
-
-    pub(super) fn on_spool(&mut self, event: SpoolEvent) {
-        match event {
-            SpoolEvent::Appended(run, through) => self.outbox.on_appended(&run, through),
-            SpoolEvent::Page(run, from, records) => self.outbox.on_page(&run, from, records),
-            SpoolEvent::Failed(error) => {
-                if !self.spool_failed {
-                    self.counters.count("spool_failures");
-                    tracing::error!(%error, "the spool takes no output; it stays in memory, and the disk is tried again every second");
-                }
-                self.spool_failed = true;
-                self.outbox.on_append_failed(self.clock.now().monotonic);
-            }
-        }
-        self.perform();
-    }
-
-    /// Whether the disk takes no output.
-    pub(super) const fn spool_has_failed(&self) -> bool {
-        self.spool_failed
-    }
-
-    /// Waits until everything that is to be kept is on disk. Blocks.
-    pub(super) fn take_spool(&mut self) -> Option<Spool> {
-        self.spool.take()
     }
 
     pub(super) fn on_request(&mut self, request: CommandRequest) {
@@ -326,51 +266,6 @@ impl Commands {
         self.perform();
     }
 
-    /// Does what the outbox asks for.
-    fn perform(&mut self) {
-        while let Some(action) = self.outbox.poll_action() {
-            match action {
-                SpoolAction::PauseReading(id) => {
-                    tracing::debug!(command = %id, held = self.outbox.held(), "the outbox is full; the process waits");
-                    if let Some(running) = self.running.get(&id) {
-                        running.handle.pause_reading();
-                    }
-                }
-                SpoolAction::ResumeReading(id) => {
-                    tracing::debug!(command = %id, held = self.outbox.held(), "reading from the process again");
-                    if let Some(running) = self.running.get(&id) {
-                        running.handle.resume_reading();
-                    }
-                }
-                SpoolAction::Append { run, record } => {
-                    self.ask(SpoolRequest::Append(run, record));
-                }
-                SpoolAction::Read { run, from, through } => {
-                    self.ask(SpoolRequest::Read(run, from, through));
-                }
-                SpoolAction::Forget { run, from, before } => {
-                    self.ask(SpoolRequest::Forget(run, from, before));
-                }
-                SpoolAction::Close { run } => self.ask(SpoolRequest::Close(run)),
-            }
-        }
-    }
-
-    fn ask(&mut self, request: SpoolRequest) {
-        let Some(spool) = &self.spool else { return };
-        let Err(refused) = spool.ask(request) else { return };
-        // Its thread is gone: nothing is kept and nothing can be read.
-        if !self.spool_failed {
-            self.counters.count("spool_failures");
-            tracing::error!("the spool has ended; output stays in memory");
-        }
-        self.spool_failed = true;
-        self.outbox.on_append_failed(self.clock.now().monotonic);
-        if let SpoolRequest::Read(run, from, _) = refused {
-            self.outbox.on_page(&run, from, Vec::new());
-        }
-    }
-
     pub(super) fn on_ended(&mut self, id: &CommandId, exit: Exit, group_empty: bool) {
         let Some(mut running) = self.running.remove(id) else { return };
         if !running.muted {
@@ -399,56 +294,6 @@ impl Commands {
                 self.counters.count("ends_without_command");
                 tracing::error!(command = %id, %exit, "a process ended that the book does not know");
             }
-        }
-    }
-
-    pub(super) fn on_stored(&mut self, ack: &OutputAck, rules: Option<Rules>) {
-        let stream = ack.stream_type.stream();
-        self.on_break_stored(ack);
-        self.outbox.on_stored(&ack.command_id, ack.incarnation, stream, ack.offset);
-        if rules.is_some_and(|rules| !rules.output_resumes) {
-            self.outbox.pass_gaps(&ack.command_id);
-        }
-        self.settle(&ack.command_id);
-        self.perform();
-    }
-
-    /// The report goes out once nothing is before it.
-    fn settle(&mut self, id: &CommandId) {
-        if !self.outbox.is_settled(id) {
-            return;
-        }
-        if let Some(left) = self.left.get_mut(id)
-            && self.resumes
-            && !left.open.is_empty()
-        {
-            if !std::mem::replace(&mut left.told, true) {
-                let run = left.run.clone();
-                let outbox = &self.outbox;
-                let ends =
-                    left.open.iter().map(|s| (*s, outbox.written(id, *s).unwrap_or_default()));
-                self.due.break_off(&run, ends);
-            }
-            return;
-        }
-        if let Some(report) = self.held.remove(id) {
-            self.left.remove(id);
-            self.outbox.close(id);
-            self.due.report(report);
-            self.perform();
-        }
-    }
-
-    /// The server has stored that the end of a stream is not known.
-    fn on_break_stored(&mut self, ack: &OutputAck) {
-        let stream = ack.stream_type.stream();
-        if let Some(left) = self.left.get_mut(&ack.command_id)
-            && left.told
-            && left.run.incarnation == ack.incarnation
-            // The server may know of more than the disk took in its time.
-            && self.outbox.written(&ack.command_id, stream).is_some_and(|end| ack.offset >= end)
-        {
-            left.open.remove(&stream);
         }
     }
 
@@ -509,48 +354,6 @@ impl Commands {
             self.settle(&id);
         }
         self.repeat_reports();
-    }
-
-    /// Says what is held of which streams: to go on where the server is, or because it asks.
-    pub(super) fn say_what_is_held(&mut self, query: Option<String>) {
-        let streams: Vec<HeldStream> = self
-            .outbox
-            .states()
-            .filter(|state| state.produced > ByteOffset(0) || query.is_none())
-            .map(|state| HeldStream {
-                command_id: state.run.command,
-                incarnation: state.run.incarnation,
-                stream_type: state.stream.into(),
-                produced: state.produced,
-                stored: state.stored,
-                gaps: state.gaps,
-            })
-            .collect();
-        if streams.is_empty() && query.is_none() {
-            return;
-        }
-        let mut pages: Vec<OutputState> = streams
-            .chunks(OutputState::STREAMS_A_PAGE)
-            .map(|page| OutputState { streams: page.to_vec(), more: true, query: query.clone() })
-            .collect();
-        match pages.last_mut() {
-            Some(last) => last.more = false,
-            None => pages.push(OutputState { streams, more: false, query }),
-        }
-        self.due.hold(pages);
-    }
-
-    /// The server says how far it is.
-    pub(super) fn on_resume(&mut self, resume: &OutputResume) {
-        for place in &resume.streams {
-            let stream = place.stream_type.stream();
-            self.outbox.on_stored(&place.command_id, place.incarnation, stream, place.offset);
-            self.settle(&place.command_id);
-        }
-        if !resume.more {
-            self.outbox.on_resume();
-        }
-        self.perform();
     }
 
     /// Says every report again that the server has not confirmed.

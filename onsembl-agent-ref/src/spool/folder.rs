@@ -1,6 +1,6 @@
 //! One run on disk: a folder of segments. All calls block.
 
-use super::segment::{Damage, Entries, Entry, Header};
+use super::segment::{Entries, Entry, Header};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence};
 use onsembl_protocol::output::{PerStream, Record, RecoveredRun, Run, SpoolPolicy};
 use std::collections::{BTreeMap, VecDeque};
@@ -42,7 +42,8 @@ pub(super) struct Found {
     pub(super) recovered: RecoveredRun,
     /// Its process had ended, and all of its output is here.
     pub(super) ended: bool,
-    pub(super) damages: Vec<(PathBuf, Damage)>,
+    /// What cannot be read, and why.
+    pub(super) damages: Vec<(PathBuf, String)>,
 }
 
 impl RunFolder {
@@ -74,11 +75,19 @@ impl RunFolder {
         let mut found: Option<Found> = None;
         let mut damages = Vec::new();
         for (_, path) in paths {
-            let content = fs::read(&path)?;
+            let content = match fs::read(&path) {
+                // A full disk took not even the header.
+                Ok(content) if content.is_empty() => continue,
+                Ok(content) => content,
+                Err(error) => {
+                    damages.push((path, error.to_string()));
+                    continue;
+                }
+            };
             let (header, begin) = match Header::read(&content) {
                 Ok(read) => read,
                 Err(damage) => {
-                    damages.push((path, damage));
+                    damages.push((path, damage.to_string()));
                     continue;
                 }
             };
@@ -97,6 +106,7 @@ impl RunFolder {
                 damages: Vec::new(),
             });
             if header.run() != found.folder.run {
+                damages.push((path, "it belongs to another run".to_owned()));
                 continue;
             }
             let mut segment = Segment { path, range: None, bytes: begin };
@@ -109,7 +119,7 @@ impl RunFolder {
                         segment.bytes = entries.at();
                     }
                     Ok(Entry::Ended) => found.ended = true,
-                    Err(damage) => damages.push((segment.path.clone(), damage)),
+                    Err(damage) => damages.push((segment.path.clone(), damage.to_string())),
                 }
             }
             found.folder.segments.push_back(segment);

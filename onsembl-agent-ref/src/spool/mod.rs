@@ -9,13 +9,14 @@ mod segment;
 
 use folder::{Found, RunFolder};
 use onsembl_protocol::id::ChunkSequence;
-use onsembl_protocol::output::{Record, RecoveredRun, Run, SpoolPolicy};
+use onsembl_protocol::output::{RECORD_COST, Record, RecoveredRun, Run, SpoolPolicy};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc as std_mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::{self, JoinHandle};
 use tokio::sync::mpsc;
 
@@ -42,6 +43,23 @@ pub(crate) enum SpoolRequest {
     Close(Run),
 }
 
+impl SpoolRequest {
+    /// What it holds while it waits.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append(_, record) => {
+                usize::try_from(record.bytes_held().saturating_add(RECORD_COST)).unwrap_or(WAITING)
+            }
+            Self::Open(..)
+            | Self::Retry
+            | Self::Read(..)
+            | Self::Forget(..)
+            | Self::End(_)
+            | Self::Close(_) => 0,
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub(crate) enum SpoolEvent {
@@ -62,9 +80,14 @@ pub(crate) struct LeftRun {
     pub(crate) ended: bool,
 }
 
+/// Bytes that may wait for the disk. Beyond it the disk counts as failed: the server may take output
+/// faster than a slow disk, and what it acknowledged waits here all the same.
+const WAITING: usize = 8 << 20;
+
 /// The way to the spool's thread.
 #[derive(Debug)]
 pub(crate) struct Spool {
+    waiting: Arc<AtomicUsize>,
     requests: Option<std_mpsc::Sender<SpoolRequest>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -100,15 +123,24 @@ impl Spool {
         }
         let (requests, inbox) = std_mpsc::channel();
         let (events, outbox) = mpsc::unbounded_channel();
-        let keeper = Keeper { dir: dir.to_owned(), folders, events, failed: false };
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&waiting);
+        let keeper =
+            Keeper { dir: dir.to_owned(), folders, events, waiting: counted, failed: false };
         let thread = thread::Builder::new()
             .name("onsembl-spool".to_owned())
             .spawn(move || keeper.keep(&inbox))?;
-        Ok((Self { requests: Some(requests), thread: Some(thread) }, outbox, left))
+        Ok((Self { waiting, requests: Some(requests), thread: Some(thread) }, outbox, left))
     }
 
-    /// Asks for something. Gives it back if the thread is gone.
+    /// Asks for something. Gives it back if the thread is gone, or so far behind that it takes no more
+    /// records.
     pub(crate) fn ask(&self, request: SpoolRequest) -> Result<(), SpoolRequest> {
+        let bytes = request.bytes();
+        if bytes > 0 && self.waiting.fetch_add(bytes, Ordering::Relaxed) >= WAITING {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(request);
+        }
         match &self.requests {
             Some(requests) => requests.send(request).map_err(|refused| refused.0),
             None => Err(request),
@@ -130,6 +162,7 @@ struct Keeper {
     dir: PathBuf,
     folders: BTreeMap<Run, RunFolder>,
     events: mpsc::UnboundedSender<SpoolEvent>,
+    waiting: Arc<AtomicUsize>,
     /// Something could not be kept, and nobody has said yet that it is to be tried again.
     failed: bool,
 }
@@ -139,6 +172,7 @@ impl Keeper {
         while let Ok(first) = inbox.recv() {
             let mut appends: Vec<(Run, Vec<Record>)> = Vec::new();
             for request in [first].into_iter().chain(inbox.try_iter()).take(BATCH) {
+                self.waiting.fetch_sub(request.bytes(), Ordering::Relaxed);
                 if let SpoolRequest::Append(run, record) = request {
                     match appends.last_mut().filter(|(last, _)| *last == run) {
                         Some((_, records)) => records.push(record),
@@ -216,5 +250,31 @@ impl Keeper {
     fn say(&self, event: SpoolEvent) {
         // Nobody listens any more when the agent ends.
         let _ = self.events.send(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation};
+    use onsembl_protocol::output::{RecordBody, Stream};
+
+    #[test]
+    fn a_disk_that_is_too_slow_is_not_waited_for_without_end() {
+        // Nobody takes anything out: a disk that hangs.
+        let (requests, _inbox) = std_mpsc::channel();
+        let spool = Spool { waiting: Arc::default(), requests: Some(requests), thread: None };
+        let run = Run { command: CommandId::new("c"), incarnation: Incarnation(1) };
+        let record = Record {
+            sequence: ChunkSequence(1),
+            stream: Stream::Stdout,
+            offset: ByteOffset(0),
+            body: RecordBody::Chunk(Bytes::from(vec![0; 32 * 1024])),
+        };
+        let append = || spool.ask(SpoolRequest::Append(run.clone(), record.clone()));
+        let taken = (0..10_000).take_while(|_| append().is_ok()).count();
+        assert!((200..=256).contains(&taken), "{taken}");
+        assert!(spool.ask(SpoolRequest::Retry).is_ok(), "what holds nothing is always taken");
     }
 }

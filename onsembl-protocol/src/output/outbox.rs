@@ -287,7 +287,7 @@ impl Outbox {
     }
 
     /// The spool did not take a record. Nothing more is handed to it for a second; then everything is
-    /// that is in memory only. What could not be kept is in memory, until that is full.
+    /// that is in memory. What could not be kept is in memory, until that is full.
     pub fn on_append_failed(&mut self, now: Timestamp) {
         if self.disk == Disk::Works {
             self.disk = Disk::Failed { retry_at: now.saturating_add(RETRY) };
@@ -337,10 +337,9 @@ impl Outbox {
             self.disk = Disk::Works;
             for backlog in self.runs.values() {
                 let run = &backlog.run;
-                self.actions.extend(backlog.unwritten().map(|record| SpoolAction::Append {
-                    run: run.clone(),
-                    record: record.clone(),
-                }));
+                let again = backlog.in_memory().into_iter();
+                self.actions
+                    .extend(again.map(|record| SpoolAction::Append { run: run.clone(), record }));
             }
         }
     }

@@ -2,10 +2,9 @@
 
 use super::remote::Remote;
 use crate::http::Order;
-use crate::hub::StopReport;
+use crate::hub::{ReleaseReport, StopReport};
 use anyhow::Context as _;
 use clap::Args;
-use serde::Deserialize;
 use std::time::Duration;
 
 /// The server answers when it is durable, which a held database delays.
@@ -71,16 +70,12 @@ impl Stop {
 impl Release {
     #[expect(clippy::print_stdout, reason = "what was released is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        #[derive(Deserialize)]
-        struct Released {
-            released: usize,
-        }
         let answer = tokio::task::spawn_blocking(move || {
             let body = self.whom.order(&self.remote, None)?;
             post(&self.remote, "/api/release", &body)
         })
         .await??;
-        let Released { released } = serde_json::from_str(&answer)
+        let ReleaseReport { released } = serde_json::from_str(&answer)
             .context("what answers there is no onsembl-server, or another version of it")?;
         match released {
             0 => println!("no stop was in force"),

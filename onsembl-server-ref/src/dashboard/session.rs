@@ -276,7 +276,8 @@ impl Session {
                         self.pending.push(Box::pin(async move {
                             let read =
                                 store.read_output(&user, &command, None, cursor, READ_BYTES).await;
-                            let records = read.map(|r| r.into_iter().map(from_store).collect());
+                            let records =
+                                read.map(|r| r.into_iter().map(LogRecord::from).collect());
                             Outcome::Output(command, records)
                         }));
                     }
@@ -518,17 +519,6 @@ fn command_of(message: &DashboardToServer) -> Option<CommandId> {
         | DashboardToServer::Pong(_)
         | DashboardToServer::TokenRefresh(_)
         | DashboardToServer::Unknown(_) => None,
-    }
-}
-
-fn from_store(record: crate::store::StoredRecord) -> LogRecord {
-    LogRecord {
-        incarnation: record.incarnation,
-        sequence: record.sequence,
-        stream: record.stream,
-        offset: record.offset,
-        body: record.body,
-        at: record.at,
     }
 }
 

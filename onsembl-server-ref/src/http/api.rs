@@ -2,12 +2,12 @@
 //! commands are beside this.
 
 use super::App;
+use super::ask::{ask, signed_in, too_late};
 use super::audit::audit;
 use super::output;
 use super::recording::recording;
 use super::stops;
-use super::upgrade::{self, TokenQuery, identify, plain};
-use crate::auth::TokenKind;
+use super::upgrade::{self, TokenQuery, plain};
 use crate::hub::{HubStats, Request as HubRequest};
 use crate::store::StoreHealth;
 use axum::body::Body;
@@ -22,7 +22,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
-use tokio::sync::oneshot;
 use tracing::warn;
 
 /// How long a page may wait for the hub.
@@ -112,11 +111,7 @@ async fn readyz(State(app): State<App>) -> Response<Body> {
 }
 
 async fn stats(app: &App) -> Option<HubStats> {
-    let (reply, answer) = oneshot::channel();
-    let ask = async {
-        if app.hub.ask(HubRequest::Stats(reply)).await { answer.await.ok() } else { None }
-    };
-    tokio::time::timeout(PATIENCE, ask).await.ok().flatten()
+    ask(app, PATIENCE, HubRequest::Stats).await
 }
 
 async fn agents(
@@ -152,9 +147,7 @@ async fn views(
     headers: &HeaderMap,
     query: &TokenQuery,
 ) -> Result<Vec<AgentView>, Response<Body>> {
-    let identity = identify(app, headers, query, TokenKind::Dashboard)
-        .await
-        .map_err(|refusal| refusal.response(app))?;
+    let identity = signed_in(app, headers, query).await?;
     let beats = match app.store.agent_heartbeats(Some(&identity.user)).await {
         Ok(beats) => beats,
         Err(error) => {
@@ -200,15 +193,14 @@ async fn delete_agent(
     Query(query): Query<TokenQuery>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let identity = match identify(&app, &headers, &query, TokenKind::Dashboard).await {
+    let identity = match signed_in(&app, &headers, &query).await {
         Ok(identity) => identity,
-        Err(refusal) => return refusal.response(&app),
+        Err(refused) => return refused,
     };
-    let (reply, answer) = oneshot::channel();
-    let request = HubRequest::DeleteAgent { user: identity.user, agent: AgentId::new(id), reply };
-    let ask = async { if app.hub.ask(request).await { answer.await.ok() } else { None } };
+    let (user, agent) = (identity.user, AgentId::new(id));
     // Long enough for a database that is held for a while; the deletion goes on in any case.
-    match tokio::time::timeout(Duration::from_secs(30), ask).await.ok().flatten() {
+    let patience = Duration::from_secs(30);
+    match ask(&app, patience, |reply| HubRequest::DeleteAgent { user, agent, reply }).await {
         Some(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Some(Err(error)) => {
             let status = match error.code {
@@ -217,7 +209,7 @@ async fn delete_agent(
             };
             problem(status, &error.message)
         }
-        None => problem(StatusCode::SERVICE_UNAVAILABLE, "the server did not answer in time"),
+        None => too_late(),
     }
 }
 

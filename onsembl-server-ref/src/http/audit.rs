@@ -2,8 +2,8 @@
 
 use super::App;
 use super::api::problem;
-use super::upgrade::{TokenQuery, identify};
-use crate::auth::TokenKind;
+use super::ask::{ask, signed_in, too_late};
+use super::upgrade::TokenQuery;
 use crate::hub::Request as HubRequest;
 use axum::Json;
 use axum::body::Body;
@@ -12,7 +12,6 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use onsembl_protocol::id::AgentId;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// Longer than the hub waits for the agent.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,18 +22,16 @@ pub(super) async fn audit(
     Query(query): Query<TokenQuery>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let identity = match identify(&app, &headers, &query, TokenKind::Dashboard).await {
+    let identity = match signed_in(&app, &headers, &query).await {
         Ok(identity) => identity,
-        Err(refusal) => return refusal.response(&app),
+        Err(refused) => return refused,
     };
-    let (reply, answer) = oneshot::channel();
-    let request = HubRequest::Audit { user: identity.user, agent: AgentId::new(id), reply };
-    let ask = async { if app.hub.ask(request).await { answer.await.ok() } else { None } };
-    match tokio::time::timeout(PATIENCE, ask).await.ok().flatten() {
+    let (user, agent) = (identity.user, AgentId::new(id));
+    match ask(&app, PATIENCE, |reply| HubRequest::Audit { user, agent, reply }).await {
         Some(Ok(report)) => Json(report).into_response(),
         Some(Err(error)) => {
             problem(error.status().try_into().unwrap_or(StatusCode::NOT_FOUND), &error.to_string())
         }
-        None => problem(StatusCode::SERVICE_UNAVAILABLE, "the server did not answer in time"),
+        None => too_late(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod api;
+mod ask;
 mod audit;
 mod output;
 mod recording;

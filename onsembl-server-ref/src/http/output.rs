@@ -5,8 +5,8 @@
 
 use super::App;
 use super::api::problem;
-use super::upgrade::{TokenQuery, identify};
-use crate::auth::TokenKind;
+use super::ask::signed_in;
+use super::upgrade::TokenQuery;
 use crate::store::{CommandRow, Cursor, StoreError, StoredBody, StoredRecord};
 use axum::Json;
 use axum::body::Body;
@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::convert::Infallible;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tracing::warn;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tracing::{debug, warn};
 
 /// Readers of output at a time; each holds one page.
 pub(crate) const READERS: usize = 256;
@@ -32,6 +32,8 @@ pub(crate) const READERS: usize = 256;
 const PAGE: usize = 256 * 1024;
 /// So often a reader that waits gets an empty line, and can tell a quiet command from a dead link.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+/// How long the other side may take no page.
+const STALLED: Duration = Duration::from_secs(60);
 /// Commits are gathered so long, since most of them belong to others.
 const GATHER: Duration = Duration::from_millis(20);
 /// Commands in one list unless the asker says otherwise, and at most.
@@ -95,9 +97,9 @@ pub(super) async fn commands(
     Query(query): Query<ListQuery>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let identity = match identify(&app, &headers, &token, TokenKind::Dashboard).await {
+    let identity = match signed_in(&app, &headers, &token).await {
         Ok(identity) => identity,
-        Err(refusal) => return refusal.response(&app),
+        Err(refused) => return refused,
     };
     let agent = query.agent.map(AgentId::new);
     let limit = query.limit.unwrap_or(LISTED).min(MOST_LISTED);
@@ -133,9 +135,9 @@ pub(super) async fn output(
     Query(query): Query<OutputQuery>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let identity = match identify(&app, &headers, &token, TokenKind::Dashboard).await {
+    let identity = match signed_in(&app, &headers, &token).await {
         Ok(identity) => identity,
-        Err(refusal) => return refusal.response(&app),
+        Err(refused) => return refused,
     };
     let (only, cursor) = match query.places() {
         Ok(places) => places,
@@ -163,9 +165,11 @@ pub(super) async fn output(
         done: false,
         _slot: slot,
     };
-    let body = stream::unfold(reader, |mut reader| async {
-        let page = reader.next().await?;
-        Some((Ok::<_, Infallible>(page), reader))
+    let (pages, taken) = mpsc::channel(1);
+    tokio::spawn(reader.give(pages));
+    let body = stream::unfold(taken, |mut taken| async {
+        let page: Bytes = taken.recv().await?;
+        Some((Ok::<_, Infallible>(page), taken))
     });
     let mut response = Response::new(Body::from_stream(body));
     let kind = HeaderValue::from_static("application/x-ndjson");
@@ -207,6 +211,18 @@ struct Reader {
 }
 
 impl Reader {
+    /// Gives pages as fast as they are taken. Whoever takes none for too long must come again, or a few
+    /// that sleep would keep all others out.
+    async fn give(mut self, pages: mpsc::Sender<Bytes>) {
+        while let Some(page) = self.next().await {
+            if !matches!(tokio::time::timeout(STALLED, pages.send(page)).await, Ok(Ok(()))) {
+                self.app.counters.count("readers_broken_off");
+                debug!(command = %self.command, "nobody takes the output any more");
+                return;
+            }
+        }
+    }
+
     /// The next lines; `None` when all is said, or when it cannot go on.
     async fn next(&mut self) -> Option<Bytes> {
         if self.done {

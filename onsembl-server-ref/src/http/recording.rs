@@ -5,8 +5,8 @@
 
 use super::App;
 use super::api::problem;
-use super::upgrade::{TokenQuery, identify, plain};
-use crate::auth::TokenKind;
+use super::ask::{ask, signed_in, too_late};
+use super::upgrade::{TokenQuery, plain};
 use crate::hub::Request as HubRequest;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -18,7 +18,7 @@ use onsembl_protocol::record::Lines;
 use onsembl_transport::counters::Counters;
 use std::convert::Infallible;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::{debug, error};
 
 /// Recordings that may be on their way at a time. Each holds a copy of what it is made of, at most the
@@ -37,20 +37,17 @@ pub(super) async fn recording(
     Query(query): Query<TokenQuery>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let identity = match identify(&app, &headers, &query, TokenKind::Dashboard).await {
+    let identity = match signed_in(&app, &headers, &query).await {
         Ok(identity) => identity,
-        Err(refusal) => return refusal.response(&app),
+        Err(refused) => return refused,
     };
     let Ok(slot) = app.exports.clone().try_acquire_owned() else {
         app.counters.count("exports_refused");
         let why = "other recordings are being exported; come back later\n";
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
-    let (reply, answer) = oneshot::channel();
-    let agent = AgentId::new(&id);
-    let request = HubRequest::Recording { user: identity.user, agent, reply };
-    let ask = async { if app.hub.ask(request).await { answer.await.ok() } else { None } };
-    match tokio::time::timeout(PATIENCE, ask).await.ok().flatten() {
+    let (user, agent) = (identity.user, AgentId::new(&id));
+    match ask(&app, PATIENCE, |reply| HubRequest::Recording { user, agent, reply }).await {
         Some(Ok(excerpt)) => {
             let (chunks, taken) = mpsc::channel(1);
             let lines = excerpt.lines(id);
@@ -65,7 +62,7 @@ pub(super) async fn recording(
             response
         }
         Some(Err(none)) => problem(StatusCode::NOT_FOUND, &none.to_string()),
-        None => problem(StatusCode::SERVICE_UNAVAILABLE, "the server did not answer in time"),
+        None => too_late(),
     }
 }
 

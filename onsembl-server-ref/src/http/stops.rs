@@ -2,25 +2,26 @@
 
 use super::App;
 use super::api::problem;
-use super::upgrade::{TokenQuery, identify};
-use crate::auth::TokenKind;
+use super::ask::{ask, signed_in, too_late};
+use super::upgrade::TokenQuery;
 use crate::hub::Request as HubRequest;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
-use onsembl_protocol::id::AgentId;
+use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::stop::StopScope;
 use onsembl_protocol::wire::payload::{ErrorCode, ErrorReply};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Long enough for a database that is held for a while; the order is carried out in any case.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+type Reply<T> = oneshot::Sender<Result<T, ErrorReply>>;
 
 /// For whom, and why.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -56,22 +57,13 @@ pub(super) async fn stop(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    let identity = match identify(&app, &headers, &token, TokenKind::Dashboard).await {
-        Ok(identity) => identity,
-        Err(refusal) => return refusal.response(&app),
-    };
-    let (scope, reason) = match Order::read(&body) {
-        Ok(order) => order,
-        Err(why) => return problem(StatusCode::BAD_REQUEST, why),
-    };
-    let (reply, answer) = oneshot::channel();
-    let request = HubRequest::Stop { user: identity.user, scope, reason, reply };
-    let ask = async { if app.hub.ask(request).await { answer.await.ok() } else { None } };
-    match tokio::time::timeout(PATIENCE, ask).await.ok().flatten() {
-        Some(Ok(report)) => Json(report).into_response(),
-        Some(Err(error)) => refused(&error),
-        None => problem(StatusCode::SERVICE_UNAVAILABLE, "the server did not answer in time"),
-    }
+    order(&app, &token, &headers, &body, |user, scope, reason, reply| HubRequest::Stop {
+        user,
+        scope,
+        reason,
+        reply,
+    })
+    .await
 }
 
 pub(super) async fn release(
@@ -80,21 +72,33 @@ pub(super) async fn release(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    let identity = match identify(&app, &headers, &token, TokenKind::Dashboard).await {
-        Ok(identity) => identity,
-        Err(refusal) => return refusal.response(&app),
+    order(&app, &token, &headers, &body, |user, scope, _, reply| HubRequest::Release {
+        user,
+        scope,
+        reply,
+    })
+    .await
+}
+
+async fn order<T: Serialize>(
+    app: &App,
+    token: &TokenQuery,
+    headers: &HeaderMap,
+    body: &[u8],
+    request: impl FnOnce(UserId, StopScope, String, Reply<T>) -> HubRequest,
+) -> Response<Body> {
+    let user = match signed_in(app, headers, token).await {
+        Ok(identity) => identity.user,
+        Err(refused) => return refused,
     };
-    let (scope, _) = match Order::read(&body) {
+    let (scope, reason) = match Order::read(body) {
         Ok(order) => order,
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),
     };
-    let (reply, answer) = oneshot::channel();
-    let request = HubRequest::Release { user: identity.user, scope, reply };
-    let ask = async { if app.hub.ask(request).await { answer.await.ok() } else { None } };
-    match tokio::time::timeout(PATIENCE, ask).await.ok().flatten() {
-        Some(Ok(released)) => Json(json!({ "released": released })).into_response(),
+    match ask(app, PATIENCE, |reply| request(user, scope, reason, reply)).await {
+        Some(Ok(done)) => Json(done).into_response(),
         Some(Err(error)) => refused(&error),
-        None => problem(StatusCode::SERVICE_UNAVAILABLE, "the server did not answer in time"),
+        None => too_late(),
     }
 }
 

@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
-/// Writes that may wait here while the database does not take them. Beyond it a write is dropped,
-/// counted and logged; output never gets there, because its senders are held back first.
+/// Writes besides output that may wait here while the database does not take them. Beyond it a write
+/// is dropped, counted and logged. Output does not count: each of its senders is held back, and what
+/// is dropped of it would never be asked for again.
 const BOUND: usize = 16 * 1024;
 
 /// One durable fact.
@@ -40,6 +41,8 @@ pub(super) enum Done {
 pub(super) struct Ledger {
     entries: mpsc::UnboundedSender<Entry>,
     waiting: Arc<AtomicUsize>,
+    /// Those of them that are output.
+    output: Arc<AtomicUsize>,
     counters: Counters,
     task: JoinHandle<()>,
 }
@@ -54,15 +57,22 @@ impl Ledger {
     ) -> Self {
         let (entries, inbox) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let keep = keep(store, inbox, Arc::clone(&waiting), counters.clone(), done);
-        Self { entries, waiting, counters, task: tokio::spawn(keep) }
+        let output = Arc::new(AtomicUsize::new(0));
+        let counts = (Arc::clone(&waiting), Arc::clone(&output));
+        let keep = keep(store, inbox, counts, counters.clone(), done);
+        Self { entries, waiting, output, counters, task: tokio::spawn(keep) }
     }
 
     pub(super) fn write(&self, entry: Entry) {
-        if self.waiting.load(Ordering::Relaxed) >= BOUND {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let others = waiting.saturating_sub(self.output.load(Ordering::Relaxed));
+        if others >= BOUND && !matches!(entry, Entry::Output(_)) {
             self.counters.count("ledger_entries_dropped");
             error!(?entry, "the database has not taken writes for too long; this one is dropped");
             return;
+        }
+        if matches!(entry, Entry::Output(_)) {
+            self.output.fetch_add(1, Ordering::Relaxed);
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
         if self.entries.send(entry).is_err() {
@@ -89,7 +99,7 @@ impl Ledger {
 async fn keep(
     store: Store,
     mut inbox: mpsc::UnboundedReceiver<Entry>,
-    waiting: Arc<AtomicUsize>,
+    (waiting, output): (Arc<AtomicUsize>, Arc<AtomicUsize>),
     counters: Counters,
     done: mpsc::UnboundedSender<Done>,
 ) {
@@ -100,7 +110,9 @@ async fn keep(
             // and that happens in the order in which they are pushed.
             biased;
             entry = inbox.recv() => match entry {
-                Some(entry) => writes.push(write(store.clone(), entry)),
+                Some(entry) => {
+                    writes.push(write(store.clone(), entry, Arc::clone(&output)));
+                }
                 None => break,
             },
             Some((result, then)) = writes.next(), if !writes.is_empty() => {
@@ -133,13 +145,21 @@ fn settle(
     }
 }
 
-async fn write(store: Store, entry: Entry) -> (Result<(), StoreError>, Option<Done>) {
+async fn write(
+    store: Store,
+    entry: Entry,
+    output: Arc<AtomicUsize>,
+) -> (Result<(), StoreError>, Option<Done>) {
     match entry {
         Entry::Presence(row) => (store.append_presence(row).await, None),
         Entry::Command { user, command, update, then } => {
             (store.update_command(&user, &command, update).await.map(drop), then)
         }
-        Entry::Output(record) => (store.append_output(record).await, None),
+        Entry::Output(record) => {
+            let handed_in = store.append_output(record).await;
+            output.fetch_sub(1, Ordering::Relaxed);
+            (handed_in, None)
+        }
         Entry::SessionEnd { session, at, because } => {
             (store.close_session(&session, at, &because).await.map(drop), None)
         }

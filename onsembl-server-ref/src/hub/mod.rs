@@ -18,4 +18,4 @@ mod stops;
 pub use audit::AuditReport;
 pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
 pub use run::{Hub, HubParts};
-pub use stops::StopReport;
+pub use stops::{ReleaseReport, StopReport};

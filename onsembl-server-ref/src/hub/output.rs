@@ -18,7 +18,7 @@ use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use std::collections::BTreeMap;
 use tracing::{debug, warn};
 
-/// Unstored bytes of one agent at which its link is not read any more. An agent of ours never gets
+/// Unstored output of one agent, by the cost of its records, at which its link is not read any more. An agent of ours never gets
 /// here, because its window is smaller; a legacy wrapper knows no window.
 const HOLD_BACK: usize = 1 << 20;
 /// Output that belongs to no command of the user: so many ids of it are kept on a board.
@@ -171,18 +171,9 @@ impl Hub {
         if !kept {
             return;
         }
-        self.hold_back(*key, record.body.held());
         for record in hole.into_iter().chain([record]) {
-            self.ledger.write(Entry::Output(StoredRecord {
-                user: user.clone(),
-                command: command.clone(),
-                incarnation: record.incarnation,
-                sequence: record.sequence,
-                stream: record.stream,
-                offset: record.offset,
-                body: record.body,
-                at: record.at,
-            }));
+            self.hold_back(*key, record.cost());
+            self.ledger.write(Entry::Output(record.into_stored(user.clone(), command.clone())));
         }
     }
 
@@ -244,9 +235,9 @@ impl Hub {
         if own { CommandId::new(format!("agent-session-{agent}")) } else { named }
     }
 
-    fn hold_back(&mut self, key: Key, length: usize) {
+    fn hold_back(&mut self, key: Key, cost: usize) {
         let Some(live) = self.live.get_mut(&key) else { return };
-        live.output_waiting = live.output_waiting.saturating_add(length);
+        live.output_waiting = live.output_waiting.saturating_add(cost);
         if live.output_waiting >= HOLD_BACK && !live.held_back {
             live.held_back = true;
             self.counters.count("agents_held_back");

@@ -4,7 +4,7 @@ use super::audit::PendingAudit;
 use super::ledger::{Done, Ledger};
 use super::output::Sender;
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
-use super::stops::{ReleaseReply, StopReply, StopReport};
+use super::stops::{ReleaseReply, ReleaseReport, StopReply, StopReport};
 use crate::auth::Identity;
 use crate::board::Boards;
 use crate::store::{
@@ -123,7 +123,7 @@ pub(super) enum Answer {
     },
     Released {
         reply: ReleaseReply,
-        result: Result<usize, ErrorReply>,
+        result: Result<ReleaseReport, ErrorReply>,
     },
     AuditOverdue {
         query: String,

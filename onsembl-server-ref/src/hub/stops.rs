@@ -28,8 +28,15 @@ pub struct StopReport {
 
 /// The answer to a stop.
 pub type StopReply = oneshot::Sender<Result<StopReport, ErrorReply>>;
-/// The answer to a release: how many orders were released.
-pub type ReleaseReply = oneshot::Sender<Result<usize, ErrorReply>>;
+/// What came of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseReport {
+    /// How many orders are not in force any more.
+    pub released: usize,
+}
+
+/// The answer to a release.
+pub type ReleaseReply = oneshot::Sender<Result<ReleaseReport, ErrorReply>>;
 
 impl Hub {
     pub(super) async fn recover_stops(&mut self) -> Result<(), StoreError> {
@@ -171,15 +178,14 @@ impl Hub {
         let (store, at) = (self.store.clone(), self.now().wall);
         self.answers.spawn(async move {
             let count = released.len();
-            let stops = released.into_iter().map(|order| order.id).collect();
-            let stored = store.release_stops(&user, stops, &user, at).await;
+            let stored = store.release_stops(&user, released, &user, at).await;
             let result = match (stored, still) {
                 (Err(why), _) => Err(ErrorReply::new(
                     ErrorCode::StorageUnavailable,
                     format!("released, but a restart of the server would bring it back: {why}"),
                 )),
                 (Ok(()), Some(error)) => Err(error),
-                (Ok(()), None) => Ok(count),
+                (Ok(()), None) => Ok(ReleaseReport { released: count }),
             };
             Answer::Released { reply, result }
         });

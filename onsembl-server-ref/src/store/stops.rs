@@ -4,10 +4,10 @@ use super::Store;
 use super::columns::time;
 use super::error::StoreError;
 use super::queue::Lane;
-use onsembl_protocol::id::{AgentId, StopId, UserId};
+use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::stop::{StopOrder, StopScope};
 use onsembl_protocol::time::WallTime;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 impl Store {
     /// Stores an order of this user. Storing it again changes nothing.
@@ -17,49 +17,27 @@ impl Store {
     pub async fn insert_stop(&self, user: &UserId, order: StopOrder) -> Result<(), StoreError> {
         let user = user.clone();
         self.write(Lane::Control, "stop", order.reason.len(), move |db| {
-            db.prepare_cached(
-                "INSERT INTO stops (user_id, stop_id, agent_id, reason, by, at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-            )?
-            .execute(params![
-                user.as_str(),
-                order.id.as_str(),
-                order.scope.agent().map(AgentId::as_str),
-                order.reason,
-                order.by.as_str(),
-                order.at.unix_millis(),
-            ])
-            .map(drop)
+            write(db, &user, &order, None)
         })
         .await
     }
 
-    /// Says that these orders of this user are not in force any more.
+    /// Says that these orders of this user are not in force any more, also if they come to be stored
+    /// only later.
     ///
     /// # Errors
-    /// [`StoreError::Closed`].
+    /// [`StoreError::Refused`] if an agent is unknown, [`StoreError::Closed`].
     pub async fn release_stops(
         &self,
         user: &UserId,
-        stops: Vec<StopId>,
+        orders: Vec<StopOrder>,
         by: &UserId,
         at: WallTime,
     ) -> Result<(), StoreError> {
         let (user, by) = (user.clone(), by.clone());
-        self.write(Lane::Control, "release", 64 * stops.len(), move |db| {
-            let mut update = db.prepare_cached(
-                "UPDATE stops SET released_at = ?3, released_by = ?4
-                 WHERE user_id = ?1 AND stop_id = ?2 AND released_at IS NULL",
-            )?;
-            for stop in &stops {
-                let _ = update.execute(params![
-                    user.as_str(),
-                    stop.as_str(),
-                    at.unix_millis(),
-                    by.as_str()
-                ])?;
-            }
-            Ok(())
+        let bytes = orders.iter().map(|order| order.reason.len()).sum();
+        self.write(Lane::Control, "release", bytes, move |db| {
+            orders.iter().try_for_each(|order| write(db, &user, order, Some((&by, at))))
         })
         .await
     }
@@ -76,6 +54,32 @@ impl Store {
         })
         .await
     }
+}
+
+fn write(
+    db: &Connection,
+    user: &UserId,
+    order: &StopOrder,
+    released: Option<(&UserId, WallTime)>,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO stops (user_id, stop_id, agent_id, reason, by, at, released_by, released_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (user_id, stop_id) DO UPDATE
+         SET released_by = coalesce(released_by, excluded.released_by),
+             released_at = coalesce(released_at, excluded.released_at)",
+    )?
+    .execute(params![
+        user.as_str(),
+        order.id.as_str(),
+        order.scope.agent().map(AgentId::as_str),
+        order.reason,
+        order.by.as_str(),
+        order.at.unix_millis(),
+        released.map(|(by, _)| by.as_str()),
+        released.map(|(_, at)| at.unix_millis()),
+    ])
+    .map(drop)
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<(UserId, StopOrder)> {

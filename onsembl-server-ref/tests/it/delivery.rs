@@ -191,3 +191,24 @@ async fn an_audit_asks_the_agent_and_balances_and_never_shows_another_users() {
         assert_eq!(stream[what], bytes, "{what} of {stream}");
     }
 }
+
+#[tokio::test]
+async fn a_flood_of_tiny_records_is_held_back_while_the_database_is_and_stored_to_the_last() {
+    let world = World::start().await;
+    let (mut link, _watching) = running(&world).await;
+    let lock = world.hold_database();
+    let hold = async {
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        lock.release();
+    };
+    let flood = async {
+        for n in 0..20_000 {
+            let text = if n % 2 == 0 { chunk(n + 1, n, "x") } else { gap(n + 1, n, 1) };
+            link.send(text).await;
+        }
+        let _ = link.expect_that("OUTPUT_ACK", |a| a["offset"] == 20_000).await;
+    };
+    tokio::join!(flood, hold);
+    let sums = "SELECT next || ' = ' || delivered || ' + ' || gaps FROM output_streams";
+    world.stored_when(sums, "20000 = 10000 + 10000").await;
+}

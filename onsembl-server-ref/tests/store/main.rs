@@ -6,4 +6,5 @@ mod common;
 mod file;
 mod output;
 mod sessions;
+mod stops;
 mod trouble;

@@ -1,10 +1,12 @@
 //! What happens to the output of a process when nobody takes it and the agent must end.
 
 use super::*;
+use crate::spool::LeftRun;
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::id::Incarnation;
 use onsembl_protocol::output::{RECORD_COST, RecoveredRun};
 use onsembl_protocol::wire::payload::CommandPhase;
+use onsembl_protocol::wire::payload::OutputAck;
 use std::time::Duration;
 
 type Events = mpsc::Receiver<ProcessEvent<CommandId>>;

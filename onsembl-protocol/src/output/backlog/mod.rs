@@ -14,6 +14,7 @@ use super::spool::{RECORD_COST, SpoolPolicy};
 use super::stream::{PerStream, Stream};
 use crate::id::{ByteOffset, ChunkSequence};
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use block::Block;
 use bytes::{Bytes, BytesMut};
 
@@ -197,9 +198,15 @@ impl Backlog {
         }
     }
 
-    /// What is in memory only.
-    pub(super) fn unwritten(&self) -> impl Iterator<Item = &Record> {
-        self.writing.iter()
+    /// Everything that is in memory, by number: what of it is in the spool too is not known here.
+    pub(super) fn in_memory(&self) -> Vec<Record> {
+        let sent = Stream::ALL.iter().flat_map(|s| self.sent.get(*s));
+        let dropped = Stream::ALL.iter().filter_map(|s| self.dropped.get(*s).as_ref());
+        let ready = self.ready.iter().map(|r| &r.record);
+        let mut all: Vec<Record> =
+            sent.chain(dropped).chain(ready).chain(&self.writing).cloned().collect();
+        all.sort_by_key(|r| (r.sequence, r.offset));
+        all
     }
 
     /// The oldest page that is only on disk, if little waits in memory and it was not asked for yet.

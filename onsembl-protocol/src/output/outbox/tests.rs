@@ -305,6 +305,22 @@ proptest! {
     }
 }
 
+#[test]
+fn a_disk_that_works_again_gets_what_it_missed_also_if_that_can_be_sent_from_memory() {
+    let mut outbox = opened(SpoolBounds::DEFAULT, SpoolPolicy::Block);
+    outbox.push(&id(), Stream::Stdout, Bytes::from_static(b"one"));
+    outbox.on_append_failed(at(1));
+    outbox.push(&id(), Stream::Stderr, Bytes::from_static(b"two"));
+    assert_eq!(outbox.poll_action(), None);
+    let _sent = outbox.next_to_send();
+    outbox.on_time(at(2));
+    let appended = core::iter::from_fn(|| outbox.poll_action()).map(|action| match action {
+        SpoolAction::Append { record, .. } => record.stream,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(appended.collect::<Vec<_>>(), [Stream::Stdout, Stream::Stderr]);
+}
+
 /// What a spool keeps: the records that were appended, less those that it lost or may forget.
 fn crash(disk: &[Record], starts: PerStream<ByteOffset>) -> Outbox {
     let mut recovered = RecoveredRun::new(run(), SpoolPolicy::Block, starts);

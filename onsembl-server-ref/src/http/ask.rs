@@ -1,0 +1,38 @@
+//! What most pages do: find out who asks, and ask the hub for as long as the page may wait.
+
+use super::App;
+use super::api::problem;
+use super::upgrade::{TokenQuery, identify};
+use crate::auth::{Identity, TokenKind};
+use crate::hub::Request;
+use axum::body::Body;
+use axum::http::{HeaderMap, Response, StatusCode};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// The bearer of a dashboard token, or the page that refuses.
+pub(super) async fn signed_in(
+    app: &App,
+    headers: &HeaderMap,
+    token: &TokenQuery,
+) -> Result<Identity, Response<Body>> {
+    identify(app, headers, token, TokenKind::Dashboard)
+        .await
+        .map_err(|refusal| refusal.response(app))
+}
+
+/// What the hub answers; `None` if it does not in time. What was asked for may still be done.
+pub(super) async fn ask<T>(
+    app: &App,
+    patience: Duration,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Option<T> {
+    let (reply, answer) = oneshot::channel();
+    let asked = async { if app.hub.ask(request(reply)).await { answer.await.ok() } else { None } };
+    tokio::time::timeout(patience, asked).await.ok().flatten()
+}
+
+/// The page for a hub that did not answer.
+pub(super) fn too_late() -> Response<Body> {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "the server did not answer in time")
+}
