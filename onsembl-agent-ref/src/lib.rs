@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod engine;
+mod journal;
 pub mod process;
 mod spool;
 pub mod state_dir;

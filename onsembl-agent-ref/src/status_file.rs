@@ -41,6 +41,10 @@ pub struct AgentStatusFile {
     /// Whether the disk takes no output, so that it is kept in memory only.
     #[serde(default)]
     pub spool_failed: bool,
+    /// Whether the journal took nothing when something was last to be written; no command is started
+    /// then.
+    #[serde(default)]
+    pub journal_failed: bool,
     /// When this was written.
     pub updated_at: String,
 }

@@ -204,6 +204,7 @@ fn status(because: &str) -> AgentStatusFile {
         last_heartbeat_answered: None,
         running_commands: 2,
         spool_failed: false,
+        journal_failed: false,
         updated_at: "2026-11-23T10:00:30.001Z".into(),
     }
 }

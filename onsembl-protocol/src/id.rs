@@ -93,6 +93,11 @@ text_id! {
     SessionId;
     /// One run of a server process.
     ServerInstanceId;
+    /// One journal of an agent: everything since it was begun is in it, or was never started. An
+    /// agent that lost its journal, or a part of it, begins another.
+    JournalId;
+    /// What the processes of one run of one command bear in their environment, and hand down.
+    RunMark;
 }
 
 macro_rules! number_id {

@@ -114,6 +114,19 @@ pub struct CommandEntry {
     pub revision: Revision,
 }
 
+impl CommandEntry {
+    /// Why the command is where it is, in the words of the server and of its agent.
+    pub fn because(&self, view: &CommandView) -> String {
+        match (&self.detail, view.exit) {
+            (Some(detail), None) if view.status.is_final() => detail.clone(),
+            (Some(detail), Some(exit)) if *detail != exit.to_string() => {
+                format!("{}: {detail}", view.because)
+            }
+            (Some(_) | None, _) => view.because.to_string(),
+        }
+    }
+}
+
 impl Default for Board {
     fn default() -> Self {
         Self { content: Mutex::default(), changed: watch::Sender::new(0) }

@@ -7,7 +7,8 @@ use onsembl_protocol::liveness::{HeartbeatMonitor, HeartbeatTiming, Liveness};
 use onsembl_protocol::output::{Stream, gap_notice};
 use onsembl_protocol::wire::payload::{
     CommandCancel, CommandPhase, CommandRequest, CommandStatus, DashboardExtensions, DashboardInit,
-    Feature, Pong, Selection, StreamContent, Subscription, SubscriptionKind, Subscriptions,
+    Feature, OfflinePolicy, Pong, Priority, Selection, StreamContent, Subscription,
+    SubscriptionKind, Subscriptions,
 };
 use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
 use onsembl_transport::clock::SystemClock;
@@ -42,6 +43,10 @@ pub struct RemoteCommand {
     pub text: String,
     /// Longest run time; then it is cancelled.
     pub timeout: Duration,
+    /// What if the agent is away.
+    pub offline: OfflinePolicy,
+    /// How urgent it is among those that wait.
+    pub priority: Priority,
 }
 
 /// How following a command ended.
@@ -147,6 +152,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         };
         let agent = AgentId::new(&exec.agent);
         let mut request = CommandRequest::new(self.command.clone(), agent, exec.text.clone());
+        request.offline = Some(exec.offline.clone());
+        request.priority = exec.priority;
         let limit = exec.timeout.saturating_add(LIMIT_MARGIN);
         request.constraints.time_limit_ms = Some(limit.as_millis().try_into().unwrap_or(u64::MAX));
         self.send(&DashboardToServer::Init(init)).await?;
@@ -320,12 +327,16 @@ fn finished(status: &CommandStatus) -> anyhow::Result<Option<Exit>> {
     let because = || status.because.clone().unwrap_or_default();
     let exit = status.signal.map(Exit::Signal).or(status.exit_code.map(Exit::Code));
     match &status.status {
-        CommandPhase::Pending | CommandPhase::Queued | CommandPhase::Running => Ok(None),
+        CommandPhase::Pending
+        | CommandPhase::Queued
+        | CommandPhase::Delivered
+        | CommandPhase::Running
+        | CommandPhase::Cancelling => Ok(None),
         CommandPhase::Unknown(word) => {
             tracing::warn!(word, "a status that this version does not know");
             Ok(None)
         }
-        CommandPhase::OutcomeUnknown => anyhow::bail!("{}", because()),
+        CommandPhase::Lost | CommandPhase::OutcomeUnknown => anyhow::bail!("{}", because()),
         CommandPhase::Completed | CommandPhase::Failed | CommandPhase::Cancelled => match exit {
             Some(exit) => Ok(Some(exit)),
             None if status.status == CommandPhase::Completed => Ok(Some(Exit::Code(0))),

@@ -4,6 +4,7 @@ mod run;
 mod status;
 
 use clap::{Args, Parser, Subcommand};
+use onsembl_protocol::command::DEFAULT_PLACES;
 use onsembl_protocol::output::{SpoolBounds, SpoolPolicy};
 use onsembl_transport::secret::Secret;
 use std::convert::Infallible;
@@ -49,7 +50,7 @@ struct RunArgs {
     /// What runs behind it: claude, gemini, codex or custom.
     #[arg(long = "type", env = "ONSEMBL_TYPE", value_name = "TYPE", default_value = "custom")]
     agent_type: String,
-    /// Where it keeps its key, its status and its spool [default: ~/.local/state/onsembl/NAME].
+    /// Where it keeps its key, its journal, its status and its spool [default: ~/.local/state/onsembl/NAME].
     #[arg(long, env = "ONSEMBL_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// A PEM file with the certificates to trust, instead of those of the operating system.
@@ -63,6 +64,9 @@ struct RunArgs {
     /// gap is declared).
     #[arg(long, env = "ONSEMBL_SPOOL_POLICY", value_name = "POLICY", default_value = "block", value_parser = policy)]
     spool_policy: SpoolPolicy,
+    /// How many commands to run at once; the others wait, on the server if it keeps a queue.
+    #[arg(long, env = "ONSEMBL_MAX_PARALLEL", value_name = "COUNT", default_value_t = DEFAULT_PLACES, value_parser = places)]
+    max_parallel: usize,
     /// What to log to stderr: error, warn, info, debug, trace, or directives like
     /// `info,onsembl_transport=debug`.
     #[arg(long, env = "ONSEMBL_LOG", value_name = "FILTER", default_value = "info")]
@@ -92,6 +96,13 @@ struct StatusArgs {
     /// As JSON: one object, or a list of objects if there are several agents to show.
     #[arg(long)]
     json: bool,
+}
+
+fn places(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(places @ 1..=1024) => Ok(places),
+        Ok(_) | Err(_) => Err("it is a number from 1 to 1024".to_owned()),
+    }
 }
 
 fn policy(word: &str) -> Result<SpoolPolicy, String> {

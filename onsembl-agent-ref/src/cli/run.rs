@@ -80,6 +80,7 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
         tls_ca: args.tls_ca,
         spool_bytes: args.spool_bytes,
         spool_policy: args.spool_policy,
+        max_parallel: args.max_parallel,
         ..AgentOptions::new(args.server, token, args.name)
     })
 }

@@ -177,6 +177,7 @@ mod tests {
             last_heartbeat_answered: None,
             running_commands: 2,
             spool_failed: false,
+            journal_failed: false,
             updated_at: "2026-01-02T03:05:05.000Z".to_owned(),
         };
         Found { live, state_dir: PathBuf::from("/state").join(name), said }

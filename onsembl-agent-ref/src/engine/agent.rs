@@ -1,6 +1,6 @@
 //! The loop: what happens next, and who acts on it. What goes out is in `speak.rs`.
 
-use super::commands::Commands;
+use super::commands::{Commands, left_behind};
 use super::dial::Papers;
 use super::due::Rules;
 use super::error::AgentError;
@@ -9,7 +9,8 @@ use super::options::{AgentEnd, AgentOptions};
 use super::status::StatusKeeper;
 use super::stopping::{Left, Stopping, Why};
 use super::vitals::{self, Load};
-use crate::process::ProcessEvent;
+use crate::journal::{Journal, JournalEvent};
+use crate::process::{self, ProcessEvent};
 use crate::spool::{Spool, SpoolEvent};
 use crate::state_dir::StateDir;
 use crate::status_file::public_server;
@@ -42,6 +43,7 @@ pub(super) struct Agent {
     pub(super) commands: Commands,
     events: mpsc::Receiver<ProcessEvent<CommandId>>,
     spool_events: Option<mpsc::UnboundedReceiver<SpoolEvent>>,
+    journal_events: Option<mpsc::UnboundedReceiver<JournalEvent>>,
     status: StatusKeeper,
     papers: Papers,
     load: Arc<Load>,
@@ -63,6 +65,7 @@ enum Event {
     Notice(AgentNotice),
     Process(ProcessEvent<CommandId>),
     Spool(SpoolEvent),
+    Journal(JournalEvent),
     Time,
     Shutdown,
 }
@@ -76,11 +79,15 @@ impl Agent {
             tokio::task::spawn_blocking(move || {
                 let dir = StateDir::open(options.state_dir.clone(), &options.name)?;
                 let dialer = papers.dialer(&options)?;
+                let journal = Journal::open(dir.path()).map(|(journal, events, recovered)| {
+                    let cleared = process::clear(left_behind(&recovered));
+                    (journal, events, recovered, cleared)
+                });
                 let spool = (options.spool_bytes > 0).then(|| Spool::open(&dir.path().join(SPOOL)));
-                Ok::<_, AgentError>((dir, dialer, spool))
+                Ok::<_, AgentError>((dir, dialer, journal, spool))
             })
         };
-        let (dir, dialer, spool) =
+        let (dir, dialer, journal, spool) =
             opened.await.map_err(|error| AgentError::Internal(error.to_string()))??;
         let load = Arc::new(Load::default());
         let driver = AgentDriver::with_config(
@@ -91,7 +98,22 @@ impl Agent {
         );
         let (clock, counters) = (driver.clock(), driver.counters().clone());
         let mut driver = driver.with_vitals(vitals::source(Arc::clone(&load), &counters));
-        let (mut commands, events) = Commands::new(clock, counters.clone());
+        let places = options.max_parallel.max(1);
+        driver.profile_mut().max_parallel = Some(places);
+        let (mut commands, events) = Commands::new(places, clock, counters.clone());
+        let mut journal_events = None;
+        match journal {
+            Ok((journal, events, recovered, cleared)) => {
+                journal_events = Some(events);
+                driver.profile_mut().journal = Some(recovered.id.clone());
+                commands = commands.with_journal(journal, &recovered, cleared);
+            }
+            Err(error) => {
+                counters.count("journal_failures");
+                tracing::error!(%error, path = %dir.path().display(), "no journal can be kept here; every command is refused until the agent is started with a state directory that works");
+                commands = commands.without_journal(error.to_string());
+            }
+        }
         let mut spool_events = None;
         match spool {
             Some(Ok((spool, events, left))) => {
@@ -115,6 +137,7 @@ impl Agent {
             commands,
             events,
             spool_events,
+            journal_events,
             status,
             papers,
             load,
@@ -147,6 +170,7 @@ impl Agent {
             }
             let event = tokio::select! {
                 notice = self.driver.next() => Event::Notice(notice),
+                Some(event) = next_of(&mut self.journal_events) => Event::Journal(event),
                 Some(event) = next_of(&mut self.spool_events) => Event::Spool(event),
                 Some(event) = self.events.recv() => Event::Process(event),
                 () = self.clock.sleep_until(wake) => Event::Time,
@@ -169,6 +193,7 @@ impl Agent {
                 self.commands.on_ended(&key, exit, group_empty);
             }
             Event::Spool(event) => self.commands.on_spool(event),
+            Event::Journal(event) => self.commands.on_journal(event),
             Event::Notice(notice) => self.on_notice(notice),
             Event::Time => {
                 self.commands.expire();
@@ -192,6 +217,7 @@ impl Agent {
         self.load.finished.store(self.commands.finished(), Ordering::Relaxed);
         self.status.on_running(self.commands.running());
         self.status.on_spool(self.commands.spool_has_failed());
+        self.status.on_journal(self.commands.journal_has_failed());
     }
 
     fn on_notice(&mut self, notice: AgentNotice) {
@@ -362,14 +388,18 @@ impl Agent {
             self.counters.count("farewells_unfinished");
             tracing::warn!("the link did not close in time");
         }
-        if let Some(spool) = self.commands.take_spool() {
-            let kept = tokio::task::spawn_blocking(move || spool.finish());
-            if timeout(FAREWELL, kept).await.is_err() {
-                self.counters.count("farewells_unfinished");
-                tracing::error!(
-                    "the spool does not end; output that was not written to it is lost"
-                );
+        let (spool, journal) = (self.commands.take_spool(), self.commands.take_journal());
+        let kept = tokio::task::spawn_blocking(move || {
+            if let Some(journal) = journal {
+                journal.finish();
             }
+            if let Some(spool) = spool {
+                spool.finish();
+            }
+        });
+        if timeout(FAREWELL, kept).await.is_err() {
+            self.counters.count("farewells_unfinished");
+            tracing::error!("the disk does not answer; what was not written to it is lost");
         }
         tracing::info!(counters = ?self.counters.snapshot(), "agent ended");
         self.status.finish().await;
@@ -396,8 +426,11 @@ fn profile(options: &AgentOptions, dir: &StateDir) -> AgentProfile {
             Feature::OutputBytes,
             Feature::OutputSpool,
             Feature::CommandReports,
+            Feature::CommandJournal,
         ],
         probe: false,
         open_commands: Vec::new(),
+        journal: None,
+        max_parallel: None,
     }
 }

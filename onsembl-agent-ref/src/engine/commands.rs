@@ -3,20 +3,24 @@
 //! [`Word`]s.
 
 mod delivery;
+mod journalled;
 mod keeping;
+
+pub(super) use journalled::left_behind;
 
 use super::due::{Due, Rules, Word};
 use super::notes::{Notes, StoppedBy, reason};
+use crate::journal::Journal;
 use crate::process::{self, ProcessEvent, ProcessHandle, ProcessSpec};
 use crate::spool::{Spool, SpoolRequest};
 use bytes::Bytes;
-use onsembl_protocol::command::{CancelDecision, CommandBook, Decision, Exit};
-use onsembl_protocol::id::{ByteOffset, CommandId};
+use onsembl_protocol::command::{CancelDecision, CommandBook, Decision, Exit, JournalEntry};
+use onsembl_protocol::id::{ByteOffset, CommandId, RunMark};
 use onsembl_protocol::output::{
     Outbox, PerStream, Run, SpoolBounds, SpoolPolicy, Stream, Utf8Cutter,
 };
 use onsembl_protocol::time::Deadline;
-use onsembl_protocol::wire::payload::{CommandComplete, CommandRequest};
+use onsembl_protocol::wire::payload::{CommandAckStatus, CommandComplete, CommandRequest};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,15 +37,6 @@ const EVENTS: usize = 16;
 /// Most commands with remarks: as many ends as the book remembers.
 const NOTED: usize = 4096;
 
-/// Why no new command is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusing {
-    /// It was told to pause.
-    Paused,
-    /// It is being stopped.
-    Stopping,
-}
-
 /// The commands of this process.
 #[derive(Debug)]
 pub(super) struct Commands {
@@ -54,18 +49,41 @@ pub(super) struct Commands {
     /// Whose reports went out in this session; an acknowledgement means nothing for others.
     reported: BTreeSet<CommandId>,
     due: Due,
-    refusing: Option<Refusing>,
+    /// It is being stopped: nothing new is taken.
+    stopping: bool,
+    /// What was asked for and has not started.
+    requests: BTreeMap<CommandId, CommandRequest>,
+    /// What the processes of those bear that are being started.
+    marks: BTreeMap<CommandId, RunMark>,
+    writing: Writing,
+    /// What waits until it is written down.
+    unwritten: BTreeSet<CommandId>,
+    /// The journal took nothing when something was last to be written.
+    journal_failed: bool,
     spool: Option<Spool>,
     policy: SpoolPolicy,
     /// The disk took something not, and is to be tried again.
     spool_failed: bool,
     /// Runs of an earlier process that are not reported yet.
     left: BTreeMap<CommandId, Left>,
+    /// Whether there was a session: before, nobody can say whether a server knows gaps.
+    joined: bool,
     /// Whether the server of this session knows gaps.
     resumes: bool,
     events_entry: mpsc::Sender<ProcessEvent<CommandId>>,
     clock: SystemClock,
     counters: Counters,
+}
+
+/// Where starts and ends are written down.
+#[derive(Debug)]
+enum Writing {
+    /// Nowhere.
+    Nothing,
+    /// In the journal.
+    Journal(Journal),
+    /// They cannot be, because of this; so nothing is started.
+    Failed(String),
 }
 
 #[derive(Debug)]
@@ -99,23 +117,30 @@ impl Drop for Commands {
 impl Commands {
     /// No commands yet, and where the events of their processes will come out.
     pub(super) fn new(
+        places: usize,
         clock: SystemClock,
         counters: Counters,
     ) -> (Self, mpsc::Receiver<ProcessEvent<CommandId>>) {
         let (events_entry, events) = mpsc::channel(EVENTS);
         let commands = Self {
-            book: CommandBook::default(),
+            book: CommandBook::new(places),
             outbox: Outbox::new(SpoolBounds::MEMORY_ONLY),
             running: BTreeMap::new(),
             held: BTreeMap::new(),
             notes: BTreeMap::new(),
             reported: BTreeSet::new(),
             due: Due::default(),
-            refusing: None,
+            stopping: false,
+            requests: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            writing: Writing::Nothing,
+            unwritten: BTreeSet::new(),
+            journal_failed: false,
             spool: None,
             policy: SpoolPolicy::Block,
             spool_failed: false,
             left: BTreeMap::new(),
+            joined: false,
             resumes: false,
             events_entry,
             clock,
@@ -127,16 +152,16 @@ impl Commands {
     pub(super) fn on_request(&mut self, request: CommandRequest) {
         let Some(id) = request.command_id.clone() else { return };
         match self.book.on_request(&id) {
-            Decision::Run => match self.refusing {
-                None => self.start(id, request),
-                Some(Refusing::Paused) => self.refuse(
-                    &id,
-                    "the agent is paused and starts no commands; resume it and ask again under a new id",
-                ),
-                Some(Refusing::Stopping) => {
-                    self.refuse(&id, "the agent is being stopped and starts no commands");
+            Decision::Keep if self.stopping => {
+                self.refuse(&id, "the agent is being stopped and starts no commands");
+            }
+            Decision::Keep => {
+                self.requests.insert(id.clone(), request);
+                self.advance();
+                if self.book.status(&id) == CommandAckStatus::Queued {
+                    self.due.acknowledge(id);
                 }
-            },
+            }
             Decision::Acknowledge(_) => {
                 tracing::debug!(command = %id, "asked again; it runs already");
                 self.due.acknowledge(id);
@@ -157,34 +182,54 @@ impl Commands {
         }
     }
 
-    fn start(&mut self, id: CommandId, request: CommandRequest) {
+    /// That it is being started is written down: now it may be.
+    fn start(&mut self, id: &CommandId) {
+        let request = self.requests.remove(id);
+        let mark = self.marks.remove(id);
+        match self.book.may_start(id) {
+            Ok(()) => {}
+            Err(Some(report)) => return self.over(report),
+            Err(None) => return,
+        }
+        let Some(request) = request else {
+            return self
+                .refuse(id, "the agent has lost what was to be run; ask again under a new id");
+        };
         let spec = ProcessSpec {
             text: request.text,
             working_directory: request.working_directory.map(Into::into),
             environment: request.env.into_iter().collect(),
             arguments: request.args,
+            mark,
         };
         let limit = request.constraints.time_limit_ms.map(Duration::from_millis);
         match process::spawn(&spec, id.clone(), self.events_entry.clone()) {
             Ok(handle) => {
                 tracing::info!(command = %id, pid = handle.pid(), "command started");
-                self.book.on_started(id.clone(), limit, self.clock.now().monotonic);
+                self.book.on_started(id, limit, self.clock.now().monotonic);
+                if let Some(process) = process::identify(handle.pid()) {
+                    self.write(JournalEntry::Started { command: id.clone(), process });
+                }
                 let run = Run { command: id.clone(), incarnation: handle.incarnation() };
                 self.ask(SpoolRequest::Open(run.clone(), self.policy));
                 self.outbox.open(run, self.policy);
                 let running = Running { handle, cutters: PerStream::default(), muted: false };
                 self.running.insert(id.clone(), running);
-                self.due.acknowledge(id);
+                self.due.acknowledge(id.clone());
             }
-            Err(error) => self.refuse(&id, &error.to_string()),
+            Err(error) => self.refuse(id, &error.to_string()),
         }
     }
 
     fn refuse(&mut self, id: &CommandId, why: &str) {
         self.counters.count("commands_refused");
         tracing::warn!(command = %id, %why, "command not started");
+        let had_begun = self.book.status(id) == CommandAckStatus::Received;
+        self.requests.remove(id);
+        self.marks.remove(id);
         let report = self.book.refuse(id, reason(why));
-        self.due.report(report);
+        // One that never left the line needs no entry to be known as never started.
+        if had_begun { self.over(report) } else { self.due.report(report) }
     }
 
     pub(super) fn on_cancel(&mut self, id: &CommandId, force: bool) {
@@ -195,10 +240,15 @@ impl Commands {
                     if force { running.handle.kill() } else { running.handle.cancel(GRACE) }
                 }
             }
+            CancelDecision::Withheld => {
+                tracing::info!(command = %id, "cancelled before it was started");
+            }
             CancelDecision::Report(_) if self.held.contains_key(id) => {
                 tracing::debug!(command = %id, "cancelled too late; its report waits for its output");
             }
-            CancelDecision::Report(report) | CancelDecision::NeverRan(report) => {
+            CancelDecision::Report(report) => self.due.report(report),
+            CancelDecision::NeverRan(report) => {
+                self.requests.remove(id);
                 self.due.report(report);
             }
         }
@@ -206,7 +256,7 @@ impl Commands {
 
     /// Ends everything that runs, without grace if `at_once`.
     pub(super) fn stop_all(&mut self, by: StoppedBy, at_once: bool) {
-        for id in self.book.running() {
+        for id in self.book.unfinished() {
             self.note(&id).stopped_by.get_or_insert(by);
             self.on_cancel(&id, at_once);
         }
@@ -215,15 +265,18 @@ impl Commands {
     /// The agent is being stopped: nothing new, and reading goes on, since the end of a process is
     /// told only when its output was read.
     pub(super) fn wind_up(&mut self, at_once: bool) {
-        self.refusing = Some(Refusing::Stopping);
+        self.stopping = true;
+        self.book.pause(true);
         self.stop_all(StoppedBy::Agent, at_once);
         self.outbox.wind_up();
         self.perform();
     }
 
+    /// Nothing is started; what comes waits.
     pub(super) fn pause(&mut self, paused: bool) {
-        if self.refusing != Some(Refusing::Stopping) {
-            self.refusing = paused.then_some(Refusing::Paused);
+        if !self.stopping {
+            self.book.pause(paused);
+            self.advance();
         }
     }
 
@@ -254,7 +307,7 @@ impl Commands {
         if running.muted {
             return;
         }
-        if self.refusing == Some(Refusing::Stopping) && self.outbox.is_full() {
+        if self.stopping && self.outbox.is_full() {
             running.muted = true;
             self.note(id).output_cut = true;
             self.counters.count("output_cut");
@@ -287,8 +340,8 @@ impl Commands {
             Some(report) => {
                 let (status, ms) = (&report.status, report.duration_ms);
                 tracing::info!(command = %id, %exit, %status, ms, "command ended");
-                self.held.insert(id.clone(), report);
-                self.settle(id);
+                self.over(report);
+                self.advance();
             }
             None => {
                 self.counters.count("ends_without_command");
@@ -306,6 +359,7 @@ impl Commands {
     fn confirm(&mut self, id: &CommandId) {
         self.book.on_confirmed(id);
         self.notes.remove(id);
+        self.write(JournalEntry::Confirmed { command: id.clone() });
     }
 
     /// The server says that it knows no such command: what is kept for it would be sent for ever.
@@ -333,6 +387,7 @@ impl Commands {
 
     /// A session begins: all that the server has not confirmed is said again.
     pub(super) fn on_joined(&mut self, window: u64, rules: Rules) {
+        self.joined = true;
         self.resumes = rules.output_resumes;
         self.reported.clear();
         self.due.clear();
@@ -342,7 +397,7 @@ impl Commands {
         } else {
             self.outbox.restart(window);
         }
-        self.book.running().into_iter().for_each(|id| self.due.acknowledge(id));
+        self.book.unfinished().into_iter().for_each(|id| self.due.acknowledge(id));
         for id in self.held.keys().filter(|id| !self.left.contains_key(id)) {
             self.due.acknowledge(id.clone());
         }
@@ -380,7 +435,7 @@ impl Commands {
     /// A word was handed to the link.
     pub(super) fn said(&mut self, word: &Word, rules: Rules) {
         match word {
-            Word::Runs(_) | Word::Holds(_) | Word::BrokeOff(..) => {}
+            Word::Has(_) | Word::Holds(_) | Word::BrokeOff(..) => {}
             Word::Over(report) if rules.reports_are_confirmed => {
                 self.reported.insert(report.command_id.clone());
             }
@@ -401,7 +456,7 @@ impl Commands {
 
     /// Whether there is something to say, now or once the server stores what it has.
     pub(super) fn has_words(&self) -> bool {
-        !self.due.is_empty() || !self.outbox.is_empty()
+        !self.due.is_empty() || !self.outbox.is_empty() || !self.unwritten.is_empty()
     }
 
     /// Whether a report waits for its confirmation.
@@ -409,9 +464,14 @@ impl Commands {
         !self.reported.is_empty()
     }
 
+    /// How far a command is.
+    pub(super) fn status(&self, id: &CommandId) -> CommandAckStatus {
+        self.book.status(id)
+    }
+
     /// Commands that run, then those whose ends are not confirmed, at most `most`.
     pub(super) fn open(&self, most: usize) -> Vec<CommandId> {
-        let running = self.book.running();
+        let running = self.book.unfinished();
         let known: BTreeSet<_> = running.iter().cloned().collect();
         let ended = self.book.open().into_iter().filter(|id| !known.contains(id));
         running.iter().cloned().chain(ended).take(most).collect()

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// One thing to say.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Word {
-    /// It runs here.
-    Runs(CommandId),
+    /// It is here, and so far.
+    Has(CommandId),
     /// It is over.
     Over(CommandComplete),
     /// It wrote this.
@@ -71,7 +71,7 @@ impl Due {
     pub(super) fn next(&mut self) -> Option<Word> {
         let broken = |((run, stream), at)| Word::BrokeOff(run, stream, at);
         let holds = self.states.pop_front().map(Word::Holds);
-        let runs = holds.or_else(|| self.acknowledgements.pop_first().map(Word::Runs));
+        let runs = holds.or_else(|| self.acknowledgements.pop_first().map(Word::Has));
         let runs = runs.or_else(|| self.broken.pop_first().map(broken));
         runs.or_else(|| self.reports.pop_first().map(|(_, report)| Word::Over(report)))
     }
@@ -95,6 +95,8 @@ pub(super) struct Rules {
     pub(super) output_is_stored: bool,
     /// It knows gaps, and says after the welcome how far it is.
     pub(super) output_resumes: bool,
+    /// It knows `LOST`, and of which journal what is known.
+    pub(super) knows_journals: bool,
     /// Reports are acknowledged. Else one is as good as confirmed when it is sent.
     pub(super) reports_are_confirmed: bool,
 }
@@ -107,6 +109,7 @@ impl Rules {
             output_resumes: extended
                 && session.features.contains(&Feature::OutputBytes)
                 && session.features.contains(&Feature::OutputSpool),
+            knows_journals: extended && session.features.contains(&Feature::CommandJournal),
             reports_are_confirmed: extended && session.features.contains(&Feature::CommandReports),
         }
     }

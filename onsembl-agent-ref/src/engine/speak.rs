@@ -7,7 +7,7 @@ use onsembl_protocol::output::{GapCause, Outgoing, Record, RecordBody, Run, gap_
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{
-    CommandAck, CommandAckStatus, OutputContent, OutputGap, TerminalOutput,
+    CommandAck, CommandPhase, OutputContent, OutputGap, TerminalOutput,
 };
 use std::time::Duration;
 
@@ -65,15 +65,16 @@ impl Agent {
                 because: GapCause::AgentDied,
                 timestamp: None,
             }),
-            Word::Runs(id) => AgentToServer::CommandAck(CommandAck {
+            Word::Has(id) => AgentToServer::CommandAck(CommandAck {
                 command_id: id.clone(),
                 agent_id,
-                status: CommandAckStatus::Executing,
+                status: self.commands.status(id),
                 queue_position: None,
             }),
             Word::Over(report) => {
                 let mut report = report.clone();
                 report.agent_id = agent_id;
+                report.status = told(report.status, rules);
                 AgentToServer::CommandComplete(report)
             }
             Word::Wrote(Outgoing { run, record }) => match &record.body {
@@ -109,6 +110,19 @@ impl Agent {
                 }
             },
         })
+    }
+}
+
+/// An end in the words that the server knows.
+fn told(status: CommandPhase, rules: Rules) -> CommandPhase {
+    match status {
+        CommandPhase::Lost if rules.knows_journals => CommandPhase::Lost,
+        CommandPhase::Lost | CommandPhase::OutcomeUnknown if rules.reports_are_confirmed => {
+            CommandPhase::OutcomeUnknown
+        }
+        // A legacy server knows three ends. The text says what this one is.
+        CommandPhase::Lost | CommandPhase::OutcomeUnknown => CommandPhase::Failed,
+        status => status,
     }
 }
 

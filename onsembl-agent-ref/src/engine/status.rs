@@ -59,6 +59,7 @@ impl StatusKeeper {
             last_heartbeat_answered: None,
             running_commands: 0,
             spool_failed: false,
+            journal_failed: false,
             updated_at: now,
         };
         Self {
@@ -144,6 +145,13 @@ impl StatusKeeper {
     pub(super) fn on_spool(&mut self, failed: bool) {
         if self.content.spool_failed != failed {
             self.content.spool_failed = failed;
+            self.changed = true;
+        }
+    }
+
+    pub(super) fn on_journal(&mut self, failed: bool) {
+        if self.content.journal_failed != failed {
+            self.content.journal_failed = failed;
             self.changed = true;
         }
     }

@@ -19,12 +19,25 @@ pub(super) fn all_dead(id: Pid) -> bool {
 fn nobody_seen(id: Pid) -> io::Result<bool> {
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
-        let is_process = entry.file_name().to_str().is_some_and(|name| name.parse::<i32>().is_ok());
-        if is_process && is_living_member(id, &entry.path().join("stat"))? {
+        if number(&entry).is_some() && is_living_member(id, &entry.path().join("stat"))? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Every process that shows itself, with its number.
+pub(super) fn processes() -> io::Result<impl Iterator<Item = (i32, Line)>> {
+    let entries = fs::read_dir("/proc")?;
+    Ok(entries.flatten().filter_map(|entry| {
+        let pid = number(&entry)?;
+        let line = fs::read(entry.path().join("stat")).ok()?;
+        Some((pid, Line::parse(&String::from_utf8_lossy(&line))?))
+    }))
+}
+
+fn number(entry: &fs::DirEntry) -> Option<i32> {
+    entry.file_name().to_str()?.parse().ok()
 }
 
 fn is_living_member(id: Pid, stat: &Path) -> io::Result<bool> {
@@ -41,28 +54,31 @@ fn is_living_member(id: Pid, stat: &Path) -> io::Result<bool> {
 
 /// What matters of a line of `/proc/<pid>/stat`, by the field numbers of proc(5).
 #[derive(Debug, PartialEq, Eq)]
-struct Line {
+pub(super) struct Line {
     /// Field 3.
     state: char,
     /// Field 5.
-    group: i32,
+    pub(super) group: i32,
     /// Field 20.
     threads: u32,
+    /// Field 22: when it started, in clock ticks since the machine did.
+    pub(super) started: u64,
 }
 
 impl Line {
-    fn parse(line: &str) -> Option<Self> {
+    pub(super) fn parse(line: &str) -> Option<Self> {
         // Field 2 is the name of the program, which can hold anything, spaces and brackets too.
         let (_, from_3) = line.rsplit_once(')')?;
         let mut fields = from_3.split_whitespace();
         let state = fields.next()?.chars().next()?;
         let group = fields.nth(1)?.parse().ok()?;
         let threads = fields.nth(14)?.parse().ok()?;
-        Some(Self { state, group, threads })
+        let started = fields.nth(1)?.parse().ok()?;
+        Some(Self { state, group, threads, started })
     }
 
     /// A process whose first thread has ended looks like a zombie while its other threads run.
-    fn is_dead(&self) -> bool {
+    pub(super) fn is_dead(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x') && self.threads <= 1
     }
 }
@@ -96,7 +112,7 @@ mod tests {
             let text =
                 format!("9 ({name}) {state} 1 7 5 0 -1 42 0 0 0 0 0 0 0 0 20 0 {threads} 0 3");
             let line = Line::parse(&text).unwrap();
-            assert_eq!(line, Line { state, group: 7, threads });
+            assert_eq!(line, Line { state, group: 7, threads, started: 3 });
             assert_eq!(line.is_dead(), dead, "{text}");
         }
         for odd in ["", "9 (sh) Z", "9 (sh) Z 1 x 5 0 -1 42 0 0 0 0 0 0 0 0 20 0 1 0 3"] {

@@ -39,9 +39,11 @@ mod leader;
 mod pipes;
 mod spec;
 mod stopping;
+mod survivors;
 
 pub use handle::ProcessHandle;
 pub use spec::{ProcessSpec, SpawnError};
+pub(crate) use survivors::{Cleared, LeftBehind, clear, identify};
 
 use bytes::Bytes;
 use drive::Process;

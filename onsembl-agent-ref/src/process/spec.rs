@@ -1,5 +1,7 @@
 //! What to run, and why it could not be started. Starts processes, and knows nothing of them later.
 
+use super::survivors::{MARK, mark_to_bear};
+use onsembl_protocol::id::RunMark;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -22,6 +24,9 @@ pub struct ProcessSpec {
     pub environment: Vec<(String, String)>,
     /// The positional parameters `$1`, `$2` and so on.
     pub arguments: Vec<String>,
+    /// What it and everything that it starts bears in `ONSEMBL_RUN`, by which a successor of an agent
+    /// that died finds it.
+    pub mark: Option<RunMark>,
 }
 
 /// Why a process could not be started.
@@ -67,6 +72,9 @@ impl ProcessSpec {
             command.env_remove(name);
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(mark) = &self.mark {
+            command.env(MARK, mark_to_bear(mark));
+        }
         if let Some(directory) = &self.working_directory {
             command.current_dir(directory);
         }

@@ -4,7 +4,9 @@ use super::Agent;
 use super::server::{Peer, Server};
 use onsembl_agent_ref::engine::AgentEnd;
 use onsembl_protocol::close::CloseCode;
-use onsembl_protocol::wire::payload::{AgentControl, CommandPhase, ControlAction, EmergencyStop};
+use onsembl_protocol::wire::payload::{
+    AgentControl, CommandAckStatus, CommandPhase, ControlAction, EmergencyStop,
+};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use std::collections::BTreeSet;
 
@@ -53,7 +55,7 @@ async fn restart_ends_the_commands_and_asks_to_be_run_again() {
 }
 
 #[tokio::test]
-async fn a_paused_agent_starts_nothing_and_lets_run_what_runs() {
+async fn a_paused_agent_starts_nothing_lets_run_what_runs_and_starts_what_waited_when_it_goes_on() {
     let mut server = Server::new().await;
     let agent = Agent::start(&server.url);
     let mut peer = server.session().await;
@@ -61,14 +63,13 @@ async fn a_paused_agent_starts_nothing_and_lets_run_what_runs() {
     peer.run("before", &format!("until [ -e {} ]; do sleep 0.01; done", go.display())).await;
     peer.acknowledged().await;
     order(&mut peer, "pause").await;
-    peer.run("refused", "true").await;
-    let refused = peer.complete().await;
-    assert_eq!(refused.status, CommandPhase::Failed);
-    assert!(refused.error.unwrap().contains("paused"));
+    peer.run("waits", "echo on").await;
+    assert_eq!(peer.acknowledged().await.status, CommandAckStatus::Queued);
     std::fs::write(&go, "").unwrap();
-    assert_eq!(peer.complete().await.status, CommandPhase::Completed);
+    let report = peer.complete().await;
+    assert_eq!((report.command_id.as_str(), report.status), ("before", CommandPhase::Completed));
+    peer.confirm("before").await;
     order(&mut peer, "RESUME").await;
-    peer.run("after", "echo on").await;
     assert_eq!(peer.all().await.0, b"on\n");
     agent.leave(&mut peer).await;
 }

@@ -240,7 +240,8 @@ impl Scene {
         for command in &commands {
             let status = command["status"].as_str().unwrap();
             *outcomes.entry(status.to_owned()).or_default() += 1;
-            assert!(["completed", "failed", "cancelled", "unknown"].contains(&status), "{command}");
+            let known = ["completed", "failed", "cancelled", "lost", "unknown"];
+            assert!(known.contains(&status), "{command}");
             bytes += self.check_output(command, &mut gaps);
         }
         let audit = Command::new(server_binary())

@@ -101,7 +101,7 @@ fn what_a_killed_agent_had_read_is_delivered_by_its_successor_and_the_rest_decla
     drop(agent);
     bench.start_server();
     let _successor = bench.agent("ada");
-    eventually("an outcome", || listed(&bench)[0]["status"] == "unknown");
+    eventually("an outcome", || listed(&bench)[0]["status"] == "lost");
     let shown = done(ask(&bench, &["output", &id]));
     let lines = String::from_utf8(shown.stdout).unwrap();
     let count = lines.lines().count();

@@ -20,6 +20,7 @@ async fn directory_environment_and_arguments_reach_the_command() {
         working_directory: Some(dir.path().to_owned()),
         environment: vec![("GREETING".into(), "two words".into())],
         arguments: vec!["a b".into(), String::new(), "$(c)'\"".into()],
+        mark: None,
     };
     let done = start_spec(&spec, 4).done().await;
     let directory = dir.path().canonicalize().unwrap();

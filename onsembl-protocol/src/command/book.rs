@@ -1,9 +1,11 @@
-//! What an agent knows of its commands: which run, which ended, which it has seen before.
+//! What an agent knows of its commands: which wait, which run, which ended, which it has seen before.
 //!
-//! A command id is run at most once by one agent process, however often it arrives; an end is
-//! reported until the server confirmed it (field defects 7 and 24).
+//! A command id is run at most once, however often it arrives and however often the agent starts
+//! anew; an end is reported until the server confirmed it (field defects 7 and 24).
 
+use super::journal::{CommandJournal, Standing};
 use super::outcome::Exit;
+use super::queue::DEFAULT_PLACES;
 use crate::id::CommandId;
 use crate::time::{Deadline, Human, Timestamp, WallTime};
 use crate::wire::payload::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals};
@@ -13,23 +15,35 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// Most commands that run at once; one more is refused, because this version has no queue.
-pub const MOST_RUNNING: usize = 64;
+/// Most commands that wait for a place on the agent; one more is refused. A server that keeps a
+/// queue sends none too many; this is for one that does not, and for a pause.
+pub const MOST_WAITING: usize = 64;
 
 /// Ended commands that are remembered, so that a late repetition is known as one.
 const REMEMBERED: usize = 4096;
 
-/// The commands of one agent process.
-#[derive(Debug, Default)]
+/// The commands of one agent.
+#[derive(Debug)]
 pub struct CommandBook {
+    places: usize,
+    paused: bool,
     entries: BTreeMap<CommandId, Entry>,
+    line: VecDeque<CommandId>,
     ended: VecDeque<CommandId>,
-    running: usize,
+    placed: usize,
     finished: u64,
+}
+
+impl Default for CommandBook {
+    fn default() -> Self {
+        Self::new(DEFAULT_PLACES)
+    }
 }
 
 #[derive(Debug)]
 enum Entry {
+    Waiting,
+    Starting { cancelled: bool },
     Running { limit: Option<(Timestamp, Duration)>, stopped: Option<Stopped>, started: Timestamp },
     Ended { report: CommandComplete, confirmed: bool },
 }
@@ -43,9 +57,9 @@ enum Stopped {
 /// What to do about a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// Run it.
-    Run,
-    /// It runs already: acknowledge again.
+    /// Keep it until [`CommandBook::take_next`] names it.
+    Keep,
+    /// It is here already: acknowledge again.
     Acknowledge(CommandAckStatus),
     /// It ended already: report again.
     Report(CommandComplete),
@@ -58,33 +72,120 @@ pub enum Decision {
 pub enum CancelDecision {
     /// End its process group.
     Kill,
+    /// It is being written down; [`CommandBook::may_start`] will say no.
+    Withheld,
     /// It ended already: report again.
     Report(CommandComplete),
-    /// It never came here; say that it did not run.
+    /// It never ran here; say so.
     NeverRan(CommandComplete),
 }
 
+/// What became of the processes of a command whose agent died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// They are confirmed gone.
+    Gone,
+    /// Nobody can say.
+    Unknown,
+}
+
 impl CommandBook {
+    /// A book of an agent that runs so many commands at once, one at least.
+    pub fn new(places: usize) -> Self {
+        Self {
+            places: places.max(1),
+            paused: false,
+            entries: BTreeMap::new(),
+            line: VecDeque::new(),
+            ended: VecDeque::new(),
+            placed: 0,
+            finished: 0,
+        }
+    }
+
+    /// Takes up what an earlier process of the agent wrote down. Commands that had not ended are
+    /// to be told by [`lose`](Self::lose).
+    pub fn recover(&mut self, journal: &CommandJournal) {
+        for (id, standing) in journal.standings() {
+            match standing {
+                Standing::Starting { .. } | Standing::Started { .. } => {}
+                Standing::Ended { report, confirmed } => {
+                    self.end(id, report.clone());
+                    if *confirmed {
+                        self.on_confirmed(id);
+                    }
+                }
+            }
+        }
+    }
+
     /// A request came.
     pub fn on_request(&mut self, id: &CommandId) -> Decision {
         match self.entries.get(id) {
-            Some(Entry::Running { .. }) => Decision::Acknowledge(CommandAckStatus::Executing),
             Some(Entry::Ended { report, .. }) => Decision::Report(report.clone()),
-            None if self.running >= MOST_RUNNING => {
-                let why =
-                    format!("the agent runs {MOST_RUNNING} commands already; try again later");
+            Some(Entry::Waiting | Entry::Starting { .. } | Entry::Running { .. }) => {
+                Decision::Acknowledge(self.status(id))
+            }
+            None if self.line.len() >= MOST_WAITING => {
+                let why = format!("{MOST_WAITING} commands wait on this agent; try again later");
                 Decision::Refuse(self.refuse(id, why))
             }
-            None => Decision::Run,
+            None => {
+                let _ = self.entries.insert(id.clone(), Entry::Waiting);
+                self.line.push_back(id.clone());
+                Decision::Keep
+            }
+        }
+    }
+
+    /// How far a command is that has not ended.
+    pub fn status(&self, id: &CommandId) -> CommandAckStatus {
+        match self.entries.get(id) {
+            Some(Entry::Waiting) => CommandAckStatus::Queued,
+            Some(Entry::Starting { .. }) | None => CommandAckStatus::Received,
+            Some(Entry::Running { .. } | Entry::Ended { .. }) => CommandAckStatus::Executing,
+        }
+    }
+
+    /// Whether nothing is started; what runs goes on.
+    pub const fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// The command whose turn it is, if there is a place: write down that it is being started.
+    #[must_use = "the command holds the place and would never start"]
+    pub fn take_next(&mut self) -> Option<CommandId> {
+        if self.paused || self.placed >= self.places {
+            return None;
+        }
+        let id = self.line.pop_front()?;
+        let _ = self.entries.insert(id.clone(), Entry::Starting { cancelled: false });
+        self.placed += 1;
+        Some(id)
+    }
+
+    /// That it is being started is written down. Whether to start it: not if it was cancelled
+    /// meanwhile, and then this is its report.
+    ///
+    /// # Errors
+    /// The report, if it is not to be started.
+    pub fn may_start(&mut self, id: &CommandId) -> Result<(), Option<CommandComplete>> {
+        match self.entries.get(id) {
+            Some(Entry::Starting { cancelled: false }) => Ok(()),
+            Some(Entry::Starting { cancelled: true }) => {
+                let report = blank(id, CommandPhase::Cancelled);
+                self.end(id, report.clone());
+                Err(Some(report))
+            }
+            Some(Entry::Waiting | Entry::Running { .. } | Entry::Ended { .. }) | None => Err(None),
         }
     }
 
     /// Its process started.
-    pub fn on_started(&mut self, id: CommandId, limit: Option<Duration>, now: Timestamp) {
+    pub fn on_started(&mut self, id: &CommandId, limit: Option<Duration>, now: Timestamp) {
         let limit = limit.map(|d| (now.saturating_add(d), d));
-        let entry = Entry::Running { limit, stopped: None, started: now };
-        if self.entries.insert(id, entry).is_none() {
-            self.running += 1;
+        if let Some(entry @ Entry::Starting { .. }) = self.entries.get_mut(id) {
+            *entry = Entry::Running { limit, stopped: None, started: now };
         }
     }
 
@@ -97,8 +198,12 @@ impl CommandBook {
     }
 
     /// It ran under an earlier process of this agent, and nobody saw how it ended.
-    pub fn lose(&mut self, id: &CommandId, why: String) -> CommandComplete {
-        let mut report = blank(id, CommandPhase::OutcomeUnknown);
+    pub fn lose(&mut self, id: &CommandId, fate: Fate, why: String) -> CommandComplete {
+        let phase = match fate {
+            Fate::Gone => CommandPhase::Lost,
+            Fate::Unknown => CommandPhase::OutcomeUnknown,
+        };
+        let mut report = blank(id, phase);
         report.error = Some(why);
         self.end(id, report.clone());
         report
@@ -138,7 +243,6 @@ impl CommandBook {
         report.duration_ms = Some(now.saturating_since(*started).as_millis() as u64);
         report.timestamp = Some(wall);
         report.output = output;
-        self.running = self.running.saturating_sub(1);
         self.finished = self.finished.saturating_add(1);
         self.end(id, report.clone());
         Some(report)
@@ -151,8 +255,12 @@ impl CommandBook {
                 *stopped = Some(stopped.unwrap_or(Stopped::Cancelled));
                 CancelDecision::Kill
             }
+            Some(Entry::Starting { cancelled }) => {
+                *cancelled = true;
+                CancelDecision::Withheld
+            }
             Some(Entry::Ended { report, .. }) => CancelDecision::Report(report.clone()),
-            None => {
+            Some(Entry::Waiting) | None => {
                 let report = blank(id, CommandPhase::Cancelled);
                 self.end(id, report.clone());
                 CancelDecision::NeverRan(report)
@@ -198,16 +306,33 @@ impl CommandBook {
         self.entries.iter().filter(|(_, e)| runs(e)).map(|(id, _)| id.clone()).collect()
     }
 
+    /// Commands that have not ended.
+    pub fn unfinished(&self) -> Vec<CommandId> {
+        let over = |e: &Entry| matches!(e, Entry::Ended { .. });
+        self.entries.iter().filter(|(_, e)| !over(e)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The report of a command that ended, if it is remembered.
+    pub fn report(&self, id: &CommandId) -> Option<&CommandComplete> {
+        match self.entries.get(id)? {
+            Entry::Ended { report, .. } => Some(report),
+            Entry::Waiting | Entry::Starting { .. } | Entry::Running { .. } => None,
+        }
+    }
+
     /// Reports that the server has not confirmed: to be sent again in a new session.
     pub fn unconfirmed(&self) -> Vec<CommandComplete> {
         let open = |e: &Entry| match e {
             Entry::Ended { report, confirmed: false } => Some(report.clone()),
-            Entry::Ended { confirmed: true, .. } | Entry::Running { .. } => None,
+            Entry::Ended { confirmed: true, .. }
+            | Entry::Waiting
+            | Entry::Starting { .. }
+            | Entry::Running { .. } => None,
         };
         self.entries.values().filter_map(open).collect()
     }
 
-    /// Commands that run or whose end is not confirmed: what a hello says.
+    /// Commands that have not ended or whose end is not confirmed: what a hello says.
     pub fn open(&self) -> Vec<CommandId> {
         let open = |e: &Entry| !matches!(e, Entry::Ended { confirmed: true, .. });
         self.entries.iter().filter(|(_, e)| open(e)).map(|(id, _)| id.clone()).collect()
@@ -221,7 +346,17 @@ impl CommandBook {
     /// Remembers an end. Beyond the bound the oldest confirmed one is forgotten first; when none is
     /// confirmed, the oldest.
     fn end(&mut self, id: &CommandId, report: CommandComplete) {
-        let _ = self.entries.insert(id.clone(), Entry::Ended { report, confirmed: false });
+        if matches!(self.entries.get(id), Some(Entry::Ended { .. })) {
+            return;
+        }
+        let ended = Entry::Ended { report, confirmed: false };
+        match self.entries.insert(id.clone(), ended) {
+            Some(Entry::Starting { .. } | Entry::Running { .. }) => {
+                self.placed = self.placed.saturating_sub(1);
+            }
+            Some(Entry::Waiting) => self.line.retain(|waiting| waiting != id),
+            Some(Entry::Ended { .. }) | None => {}
+        }
         self.ended.push_back(id.clone());
         while self.ended.len() > REMEMBERED {
             let confirmed = |id: &CommandId| {

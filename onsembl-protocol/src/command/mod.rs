@@ -1,13 +1,21 @@
-//! Commands: how they live, who may give them, and how they end.
+//! Commands: whose turn it is, how they live, what is written down of them, who may give them, and
+//! how they end.
 
 mod book;
+mod journal;
 mod life;
 mod outcome;
+mod queue;
 mod routing;
 
-pub use book::{CancelDecision, CommandBook, Decision, MOST_RUNNING};
-pub use life::{CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandView};
+pub use book::{CancelDecision, CommandBook, Decision, Fate, MOST_WAITING};
+pub use journal::{CommandJournal, JournalEntry, ProcessIdentity, Standing};
+pub use life::{
+    CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandTerms,
+    CommandView, Returned,
+};
 pub use outcome::Exit;
+pub use queue::{AGEING, CommandQueue, DEFAULT_PLACES};
 pub use routing::{
     Candidate, Unroutable, choose_agent, watches_agent, watches_command, watches_output,
 };

@@ -157,6 +157,8 @@ impl Codec {
                 instance: instance.clone(),
                 probe: false,
                 commands: Vec::new(),
+                journal: None,
+                max_parallel: None,
             }),
         }
     }

@@ -7,7 +7,7 @@ use super::message::{AgentToServer, DashboardToServer, ServerToAgent, ServerToDa
 use super::payload::{
     AgentConnect, AgentHeartbeat, CommandRequest, Selection, Subscriptions, TerminalOutput,
 };
-use crate::id::{AgentId, CommandId};
+use crate::id::{AgentId, CommandId, JournalId};
 use crate::limits::Limits;
 use alloc::string::String;
 
@@ -136,6 +136,7 @@ fn hello(m: &AgentConnect, limits: &Limits) -> Check {
     let Some(ext) = &m.extensions else { return Ok(()) };
     within("agentKey", Some(ext.agent_key.as_str()), name)?;
     within("instance", Some(ext.instance.as_str()), name)?;
+    within("journal", ext.journal.as_ref().map(JournalId::as_str), name)?;
     if ext.features.len() > limits.list_entries || ext.commands.len() > limits.list_entries {
         return Err(TooLong { field: "extensions", limit: limits.list_entries });
     }

@@ -2,7 +2,7 @@
 
 use super::remote::{PATIENCE, Remote, escape};
 use super::table::{short, table};
-use crate::http::CommandSummary;
+use crate::http::{CommandDetail, CommandSummary};
 use anyhow::Context as _;
 use clap::Args;
 use serde::Deserialize;
@@ -20,6 +20,9 @@ pub(super) struct Commands {
     /// How many at most, the newest first.
     #[arg(long, env = "ONSEMBL_LIMIT", default_value_t = 200, value_name = "COUNT")]
     limit: usize,
+    /// Show how this command came where it is, instead of a list.
+    #[arg(env = "ONSEMBL_COMMAND", value_name = "COMMAND", conflicts_with = "agent")]
+    command: Option<String>,
     /// Print what the server answers, as JSON.
     #[arg(long, env = "ONSEMBL_JSON")]
     json: bool,
@@ -33,10 +36,16 @@ struct Listing {
 impl Commands {
     #[expect(clippy::print_stdout, reason = "the list is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let json = self.json;
+        let (json, one) = (self.json, self.command.is_some());
         let body = tokio::task::spawn_blocking(move || self.ask()).await??;
         if json {
             println!("{body}");
+            return Ok(());
+        }
+        if one {
+            let detail: CommandDetail = serde_json::from_str(&body)
+                .context("what answers there is no onsembl-server, or another version of it")?;
+            print!("{}", told(&detail));
             return Ok(());
         }
         let listing: Listing = serde_json::from_str(&body)
@@ -46,7 +55,10 @@ impl Commands {
     }
 
     fn ask(&self) -> anyhow::Result<String> {
-        let mut path = format!("/api/commands?limit={}", self.limit);
+        let mut path = match &self.command {
+            Some(id) => format!("/api/commands/{}", escape(id)),
+            None => format!("/api/commands?limit={}", self.limit),
+        };
         if let Some(agent) = &self.agent {
             path.push_str("&agent=");
             path.push_str(&escape(self.remote.find_agent(agent)?.as_str()));
@@ -59,6 +71,19 @@ impl Commands {
             .read_to_string()
             .context("the answer broke off")
     }
+}
+
+/// One command and its history.
+fn told(detail: &CommandDetail) -> String {
+    let rows = detail.history.iter().map(|step| {
+        let cause = step.cause.clone().unwrap_or_else(|| "-".to_owned());
+        [step.at.clone(), step.status.clone(), cause]
+    });
+    format!(
+        "{}{}",
+        shown(std::slice::from_ref(&detail.command)),
+        table(["AT", "STATUS", "BECAUSE"], rows)
+    )
 }
 
 fn shown(commands: &[CommandSummary]) -> String {

@@ -4,6 +4,7 @@ use super::complain;
 use super::remote::Remote;
 use crate::client::{Canceller, Followed, RemoteCommand};
 use clap::Args;
+use onsembl_protocol::wire::payload::{OfflinePolicy, Priority};
 use onsembl_transport::secret::Secret;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,12 +22,34 @@ pub(super) struct Exec {
     /// Longest run time; then the command is cancelled and the exit code is 124.
     #[arg(long, env = "ONSEMBL_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration, value_name = "TIME")]
     timeout: Duration,
+    /// What if the agent is away: refuse, or queue until it is back (within --timeout).
+    #[arg(long, env = "ONSEMBL_OFFLINE", default_value = "refuse", value_parser = offline, value_name = "POLICY")]
+    offline: OfflinePolicy,
+    /// How urgent it is among the commands that wait for this agent: low, normal or high.
+    #[arg(long, env = "ONSEMBL_PRIORITY", default_value = "normal", value_parser = priority, value_name = "PRIORITY")]
+    priority: Priority,
     /// The agent, by its name or its id.
     #[arg(env = "ONSEMBL_AGENT")]
     agent: String,
     /// The command; its words are joined by one space and run by `/bin/sh -c` on the agent.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+fn offline(word: &str) -> Result<OfflinePolicy, &'static str> {
+    match OfflinePolicy::parse(word) {
+        OfflinePolicy::Unknown(_) => Err("it is refuse or queue"),
+        known => Ok(known),
+    }
+}
+
+fn priority(word: &str) -> Result<Priority, &'static str> {
+    match word {
+        "low" => Ok(Priority::Low),
+        "normal" => Ok(Priority::Normal),
+        "high" => Ok(Priority::High),
+        _ => Err("it is low, normal or high"),
+    }
 }
 
 impl Exec {
@@ -55,6 +78,8 @@ impl Exec {
             agent: self.agent,
             text: self.command.join(" "),
             timeout: self.timeout,
+            offline: self.offline,
+            priority: self.priority,
         };
         let followed = command.run(tokio::io::stdout(), tokio::io::stderr(), interrupted).await?;
         // What does not fit into an exit code of this system is cut to it, as a shell does.

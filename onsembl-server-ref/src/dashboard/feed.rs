@@ -268,6 +268,11 @@ impl Feed {
     }
 
     /// Shows the stored output of a command from there on. Whether there is such a command.
+    /// Whether this dashboard speaks the extensions.
+    pub(super) const fn is_extended(&self) -> bool {
+        self.extended
+    }
+
     pub(super) fn replay(&mut self, id: &CommandId, from: Replay) -> bool {
         if !self.board.look().commands.contains_key(id) {
             return false;

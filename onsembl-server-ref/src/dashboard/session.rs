@@ -18,8 +18,8 @@ use onsembl_protocol::session::{
 };
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{
-    Ack, DashboardInit, ErrorCode, ErrorReply, Ping, Pong, StreamType, SubscriptionKind,
-    TokenRefresh,
+    Ack, DashboardInit, ErrorCode, ErrorReply, OfflinePolicy, Ping, Pong, StreamType,
+    SubscriptionKind, TokenRefresh,
 };
 use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
 use onsembl_transport::clock::SystemClock;
@@ -387,7 +387,11 @@ impl Session {
                 what.remove_from(&mut feed.subscriptions);
                 self.acknowledge(id, feed);
             }
-            DashboardToServer::CommandRequest(request) => {
+            DashboardToServer::CommandRequest(mut request) => {
+                if !feed.is_extended() {
+                    // It has no way to ask, and shows what waits as if it ran.
+                    request.offline = Some(OfflinePolicy::Refuse);
+                }
                 let command = request.command_id.clone();
                 let user = self.identity.user.clone();
                 self.ask(id, command, |reply| Request::Command {

@@ -1,7 +1,7 @@
 //! What is on the board, in the words that a dashboard understands.
 
 use crate::board::{AgentEntry, CommandEntry};
-use onsembl_protocol::command::{CommandView, Exit};
+use onsembl_protocol::command::{CommandStage, CommandView, Exit};
 use onsembl_protocol::id::{AgentId, CommandId};
 use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::time::WallTime;
@@ -77,32 +77,34 @@ pub(super) fn went(id: &AgentId, agent: &AgentEntry, now: WallTime) -> AgentDisc
     }
 }
 
+/// The word for a stage. A legacy dashboard compares with those that it knows, and shows a command
+/// whose word it does not know as running for ever.
+fn phase(stage: CommandStage, extended: bool) -> CommandPhase {
+    match stage {
+        CommandStage::Delivered if !extended => CommandPhase::Queued,
+        CommandStage::Cancelling if !extended => CommandPhase::Running,
+        CommandStage::Lost | CommandStage::Unknown if !extended => CommandPhase::Failed,
+        stage => stage.phase(),
+    }
+}
+
 pub(super) fn command(
     id: &CommandId,
     entry: &CommandEntry,
     view: &CommandView,
     extended: bool,
 ) -> CommandStatus {
-    let phase = match view.status.phase() {
-        // A legacy dashboard knows no word for it and would show the command as running for ever.
-        CommandPhase::OutcomeUnknown if !extended => CommandPhase::Failed,
-        phase => phase,
-    };
-    let because = match (&entry.detail, view.exit) {
-        (Some(detail), None) => detail.clone(),
-        (Some(detail), Some(exit)) if *detail != exit.to_string() => {
-            format!("{}: {detail}", view.because)
-        }
-        (Some(_) | None, _) => view.because.to_string(),
-    };
-    let failed = match phase {
-        CommandPhase::Failed | CommandPhase::OutcomeUnknown => true,
-        CommandPhase::Pending
-        | CommandPhase::Queued
-        | CommandPhase::Running
-        | CommandPhase::Completed
-        | CommandPhase::Cancelled
-        | CommandPhase::Unknown(_) => false,
+    let phase = phase(view.status, extended);
+    let because = entry.because(view);
+    let failed = match view.status {
+        CommandStage::Failed | CommandStage::Lost | CommandStage::Unknown => true,
+        CommandStage::Pending
+        | CommandStage::Queued
+        | CommandStage::Delivered
+        | CommandStage::Running
+        | CommandStage::Cancelling
+        | CommandStage::Completed
+        | CommandStage::Cancelled => false,
     };
     let (exit_code, signal) = exit_numbers(view.exit);
     CommandStatus {
@@ -131,7 +133,7 @@ pub(super) fn complete(
     CommandComplete {
         command_id: id.clone(),
         agent_id: Some(entry.agent.clone()),
-        status: view.status.phase(),
+        status: phase(view.status, false),
         exit_code: exit_code.or(signal.map(|s| 128 + s)),
         signal,
         duration_ms: took,

@@ -4,6 +4,7 @@
 use super::App;
 use super::ask::{ask, signed_in, too_late};
 use super::audit::audit;
+use super::commands;
 use super::output;
 use super::recording::recording;
 use super::stops;
@@ -37,7 +38,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/agents/{id}", get(agent).delete(delete_agent))
         .route("/api/agents/{id}/recording", get(recording))
         .route("/api/agents/{id}/audit", get(audit))
-        .route("/api/commands", get(output::commands))
+        .route("/api/commands", get(commands::commands))
+        .route("/api/commands/{id}", get(commands::command))
         .route("/api/stop", post(stops::stop))
         .route("/api/release", post(stops::release))
         .route("/api/commands/{id}/output", get(output::output))

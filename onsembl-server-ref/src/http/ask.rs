@@ -5,10 +5,12 @@ use super::api::problem;
 use super::upgrade::{TokenQuery, identify};
 use crate::auth::{Identity, TokenKind};
 use crate::hub::Request;
+use crate::store::StoreError;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tracing::warn;
 
 /// The bearer of a dashboard token, or the page that refuses.
 pub(super) async fn signed_in(
@@ -30,6 +32,13 @@ pub(super) async fn ask<T>(
     let (reply, answer) = oneshot::channel();
     let asked = async { if app.hub.ask(request(reply)).await { answer.await.ok() } else { None } };
     tokio::time::timeout(patience, asked).await.ok().flatten()
+}
+
+/// The page for a database that cannot be read.
+pub(super) fn unreadable(app: &App, error: &StoreError) -> Response<Body> {
+    app.counters.count("store_reads_failed");
+    warn!(%error, "the database cannot be read");
+    problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
 }
 
 /// The page for a hub that did not answer.

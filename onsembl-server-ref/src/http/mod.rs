@@ -4,6 +4,7 @@ mod accept;
 mod api;
 mod ask;
 mod audit;
+mod commands;
 mod output;
 mod recording;
 mod stops;
@@ -11,7 +12,8 @@ mod upgrade;
 
 pub(crate) use accept::{AcceptLimits, accept};
 pub(crate) use api::router;
-pub(crate) use output::{CommandSummary, OutputLine, READERS};
+pub(crate) use commands::{CommandDetail, CommandSummary};
+pub(crate) use output::{OutputLine, READERS};
 pub(crate) use recording::EXPORTS;
 pub(crate) use stops::Order;
 

@@ -1,26 +1,23 @@
-//! `GET /api/commands` and `GET /api/commands/{id}/output`: what is stored of commands, and of their
-//! output as JSON lines, from any record on, and on request what is stored from then on.
+//! `GET /api/commands/{id}/output`: what is stored of a command's output as JSON lines, from any record
+//! on, and on request what is stored from then on.
 //!
 //! Only what is committed is shown, so between the past and the present there is no seam.
 
 use super::App;
 use super::api::problem;
-use super::ask::signed_in;
+use super::ask::{signed_in, unreadable};
+use super::commands::CommandSummary;
 use super::upgrade::TokenQuery;
-use crate::store::{CommandRow, Cursor, StoreError, StoredBody, StoredRecord};
-use axum::Json;
+use crate::store::{Cursor, StoreError, StoredBody, StoredRecord};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use futures::stream;
-use onsembl_protocol::id::{AgentId, ChunkSequence, CommandId, Incarnation, UserId};
+use onsembl_protocol::id::{ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::output::Stream;
-use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{OutputContent, OutputGap, StreamContent, TerminalStream};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
@@ -36,9 +33,6 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 const STALLED: Duration = Duration::from_secs(60);
 /// Commits are gathered so long, since most of them belong to others.
 const GATHER: Duration = Duration::from_millis(20);
-/// Commands in one list unless the asker says otherwise, and at most.
-const LISTED: usize = 200;
-const MOST_LISTED: usize = 10_000;
 
 /// One line of the answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,72 +44,6 @@ pub(crate) enum OutputLine {
     Gap(OutputGap),
     /// All that there is was said. An answer without it broke off.
     End(CommandSummary),
-}
-
-/// One command, as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct CommandSummary {
-    pub(crate) command_id: String,
-    pub(crate) agent_id: String,
-    pub(crate) text: String,
-    pub(crate) status: String,
-    pub(crate) cause: Option<String>,
-    pub(crate) exit_code: Option<i32>,
-    pub(crate) signal: Option<i32>,
-    pub(crate) created_at: String,
-    pub(crate) updated_at: String,
-    pub(crate) ended_at: Option<String>,
-}
-
-impl From<CommandRow> for CommandSummary {
-    fn from(row: CommandRow) -> Self {
-        Self {
-            command_id: row.command.to_string(),
-            agent_id: row.agent.to_string(),
-            text: row.text,
-            status: row.status,
-            cause: row.cause,
-            exit_code: row.exit_code,
-            signal: row.signal,
-            created_at: row.created_at.to_string(),
-            updated_at: row.updated_at.to_string(),
-            ended_at: row.ended_at.as_ref().map(WallTime::to_string),
-        }
-    }
-}
-
-/// What is asked for of the list.
-#[derive(Debug, Deserialize)]
-pub(super) struct ListQuery {
-    agent: Option<String>,
-    limit: Option<usize>,
-}
-
-pub(super) async fn commands(
-    State(app): State<App>,
-    Query(token): Query<TokenQuery>,
-    Query(query): Query<ListQuery>,
-    headers: HeaderMap,
-) -> Response<Body> {
-    let identity = match signed_in(&app, &headers, &token).await {
-        Ok(identity) => identity,
-        Err(refused) => return refused,
-    };
-    let agent = query.agent.map(AgentId::new);
-    let limit = query.limit.unwrap_or(LISTED).min(MOST_LISTED);
-    match app.store.commands(&identity.user, agent.as_ref(), limit).await {
-        Ok(rows) => {
-            let commands: Vec<CommandSummary> = rows.into_iter().map(Into::into).collect();
-            Json(json!({ "total": commands.len(), "commands": commands })).into_response()
-        }
-        Err(error) => unreadable(&app, &error),
-    }
-}
-
-fn unreadable(app: &App, error: &StoreError) -> Response<Body> {
-    app.counters.count("store_reads_failed");
-    warn!(%error, "the database cannot be read");
-    problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
 }
 
 /// What is asked for of the output.

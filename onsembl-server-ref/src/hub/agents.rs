@@ -7,9 +7,9 @@ use crate::auth::Identity;
 use crate::board::{AgentEntry, ShownPresence};
 use crate::store::{HeartbeatRow, NewSession, OpenError, OpenedSession, PresenceRow, Recorded};
 use onsembl_protocol::close::{CloseCause, CloseReason};
-use onsembl_protocol::command::CommandEvent;
+use onsembl_protocol::command::{CommandEvent, DEFAULT_PLACES, Returned};
 use onsembl_protocol::id::{
-    AgentId, AgentKey, BeatSequence, CommandId, Epoch, LinkId, SessionId, UserId,
+    AgentId, AgentKey, BeatSequence, CommandId, Epoch, JournalId, LinkId, SessionId, UserId,
 };
 use onsembl_protocol::record::{Excerpt, Retired};
 use onsembl_protocol::session::{Claimant, Dialect, Presence, PresenceStatus, ServerView};
@@ -170,6 +170,8 @@ impl Hub {
             version: opened.presence_version,
             epoch: opened.epoch,
             machine: None,
+            journal: None,
+            places: DEFAULT_PLACES,
             history: None,
         });
         known.epoch = opened.epoch;
@@ -229,11 +231,32 @@ impl Hub {
         live.identity = Some(joining.identity);
         live.held_back = false;
         let (user, agent) = (live.user.clone(), live.agent.clone());
-        let known = joining.hello.extensions.map(|e| e.commands).unwrap_or_default();
         let Some(agent) = agent else { return };
+        let (commands, journal, places) = match joining.hello.extensions {
+            Some(e) => (e.commands, e.journal, e.max_parallel),
+            None => (Vec::new(), None, None),
+        };
         let same_process = claimant == Claimant::SameProcess;
+        let mut remembers = false;
+        if let Some(known) = self.known.get_mut(&agent) {
+            remembers = journal.is_some() && known.journal == journal;
+            known.places = places
+                .map_or(DEFAULT_PLACES, |places| usize::try_from(places).unwrap_or(usize::MAX));
+        }
         self.repeat_stop(&user, &agent, key);
-        self.reconcile(&user, &agent, key, dialect, same_process, &known);
+        let returned = Returned { dialect, same_process, remembers, known: false };
+        self.reconcile(&user, &agent, key, returned, &commands);
+        self.note_journal(&agent, journal);
+        let _ = self.lines_changed.insert(agent);
+    }
+
+    fn note_journal(&mut self, agent: &AgentId, journal: Option<JournalId>) {
+        let Some(known) = self.known.get_mut(agent) else { return };
+        if known.journal == journal {
+            return;
+        }
+        known.journal.clone_from(&journal);
+        self.ledger.write(Entry::Journal { agent: agent.clone(), journal });
     }
 
     /// Both sides say what they know of the commands of this agent.
@@ -242,15 +265,17 @@ impl Hub {
         user: &UserId,
         agent: &AgentId,
         key: Key,
-        dialect: Dialect,
-        same_process: bool,
+        returned: Returned,
         known: &[CommandId],
     ) {
         for command in self.commands_of(agent) {
-            let known = known.contains(&command.1);
-            self.feed_command(&command, CommandEvent::LinkBack { same_process, known });
+            if let Some(open) = self.commands.get_mut(&command) {
+                open.dialect = returned.dialect;
+            }
+            let returned = Returned { known: known.contains(&command.1), ..returned };
+            self.feed_command(&command, CommandEvent::LinkBack(returned));
         }
-        if dialect == Dialect::Extended {
+        if returned.dialect == Dialect::Extended {
             for command in known {
                 if !self.commands.contains_key(&(user.clone(), command.clone())) {
                     // It is over here, so it must not go on there.
@@ -376,8 +401,9 @@ impl Hub {
         {
             known.machine = None;
             known.history = history;
+            let journals = known.journal.is_some();
             for command in self.commands_of(&agent) {
-                self.feed_command(&command, CommandEvent::AgentGone);
+                self.feed_command(&command, CommandEvent::AgentGone { journals });
             }
         }
     }

@@ -7,8 +7,8 @@ use crate::board::CommandEntry;
 use crate::output_log::OutputLog;
 use crate::store::{CommandRow, CommandUpdate, Inserted, StoreError};
 use onsembl_protocol::command::{
-    Candidate, CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandView,
-    Exit, Unroutable, choose_agent,
+    Candidate, CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandTerms,
+    CommandView, Exit, Unroutable, choose_agent,
 };
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::session::Dialect;
@@ -17,6 +17,7 @@ use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::{
     Ack, CommandCancel, CommandComplete, CommandPhase, CommandRequest, ErrorCode, ErrorReply,
+    OfflinePolicy,
 };
 use std::time::Duration;
 use tracing::{debug, info, warn};
@@ -27,6 +28,16 @@ const MOST_OPEN: usize = 1024;
 const ENDED_KEPT: usize = 256;
 
 type CommandKey = (UserId, CommandId);
+
+/// What the sender of a command asked for.
+pub(super) fn terms(request: &CommandRequest) -> CommandTerms {
+    let start_within = request.start_within_ms.map(Duration::from_millis);
+    CommandTerms {
+        time_limit: request.constraints.time_limit_ms.map(Duration::from_millis),
+        start_within: start_within
+            .map_or(CommandTerms::START_WITHIN, |asked| asked.min(CommandTerms::START_WITHIN)),
+    }
+}
 
 impl Hub {
     pub(super) fn on_command(
@@ -66,14 +77,21 @@ impl Hub {
         if let Some(order) = self.stop_of(&user, &agent) {
             return self.answer(reply, refusal(Self::stopped(&order, &agent)));
         }
-        let Some(dialect) = self.dialect_of(&agent) else {
+        let session = self.dialect_of(&agent);
+        let waits = match &request.offline {
+            Some(OfflinePolicy::Refuse) => false,
+            // Only an agent with a journal can be asked again without risk.
+            Some(OfflinePolicy::Queue | OfflinePolicy::Unknown(_)) | None => {
+                self.known.get(&agent).is_some_and(|known| known.journal.is_some())
+            }
+        };
+        let Some(dialect) = session.or(waits.then_some(Dialect::Extended)) else {
             return self.answer(reply, refusal(self.offline(&user, &agent)));
         };
         request.agent_id = Some(agent.clone());
         request.user_id = Some(user.clone());
         let now = self.now();
-        let limit = request.constraints.time_limit_ms.map(Duration::from_millis);
-        let life = CommandLife::new(dialect, limit, now);
+        let life = CommandLife::new(dialect, terms(&request), session.is_some(), now);
         let row = CommandRow {
             user: user.clone(),
             command: id.clone(),
@@ -130,6 +148,7 @@ impl Hub {
             Ok(Inserted::Existing(row)) => {
                 debug!(command = %key.1, status = row.status, "a command that is over was asked for again");
                 if let Some(open) = self.commands.remove(&key) {
+                    self.leave_line(&open.agent, &key);
                     open.replies.into_iter().for_each(|reply| self.answer(reply, Ok(())));
                     self.post_ended(&key, &row, OutputLog::resumed());
                 }
@@ -138,6 +157,7 @@ impl Hub {
                 self.counters.count("commands_not_stored");
                 warn!(command = %key.1, %error, "a command could not be stored");
                 let Some(mut open) = self.commands.remove(&key) else { return };
+                self.leave_line(&open.agent, &key);
                 for reply in open.replies.drain(..) {
                     let error = ErrorReply::new(ErrorCode::StorageUnavailable, error.to_string());
                     self.answer(reply, Err(error.for_command(Some(key.1.clone()))));
@@ -259,6 +279,7 @@ impl Hub {
             Done::CommandEnd { user, command } => {
                 let key = (user, command);
                 let Some(open) = self.commands.remove(&key) else { return };
+                self.leave_line(&open.agent, &key);
                 if let Some(machine) = self.known.get(&open.agent).and_then(|k| k.machine) {
                     self.confirm(machine, &key.1);
                 }
@@ -276,6 +297,7 @@ impl Hub {
         let step = open.life.handle(event, now);
         open.deadline = step.deadline;
         self.perform_all(key, step.actions);
+        self.line_up(key);
     }
 
     pub(super) fn perform_command(&mut self, key: &CommandKey, action: CommandAction) {
@@ -355,9 +377,10 @@ impl Hub {
         let ended = view.status.is_final();
         let (user, command) = key.clone();
         let then = ended.then(|| Done::CommandEnd { user: user.clone(), command: command.clone() });
+        let detail = self.boards.of(&user).look().commands.get(&command).map(|e| e.because(&view));
         let update = CommandUpdate {
             status: view.status.phase().as_str().to_owned(),
-            cause: Some(view.because.to_string()),
+            cause: Some(detail.unwrap_or_else(|| view.because.to_string())),
             exit_code,
             signal,
             at: self.now().wall,
@@ -396,16 +419,8 @@ impl Hub {
     /// Shows a command that ended earlier, as the store has it, to those who ask for it again.
     pub(super) fn post_ended(&self, key: &CommandKey, row: &CommandRow, log: OutputLog) {
         let exit = row.signal.map(Exit::Signal).or(row.exit_code.map(Exit::Code));
-        let status = match CommandPhase::parse(&row.status) {
-            CommandPhase::Completed => CommandStage::Completed,
-            CommandPhase::Failed => CommandStage::Failed,
-            CommandPhase::Cancelled => CommandStage::Cancelled,
-            CommandPhase::Pending
-            | CommandPhase::Queued
-            | CommandPhase::Running
-            | CommandPhase::OutcomeUnknown
-            | CommandPhase::Unknown(_) => CommandStage::Unknown,
-        };
+        let stage = CommandStage::of(&CommandPhase::parse(&row.status));
+        let status = if stage.is_final() { stage } else { CommandStage::Unknown };
         let view = CommandView {
             status,
             because: CommandCause::AgentReported(exit),

@@ -122,6 +122,9 @@ impl Hub {
                     self.shard.evict(machine, CloseCause::Deleted);
                 }
                 let _ = self.boards.of(user).change(|content, _| content.agents.remove(agent));
+                for command in self.commands_of(agent) {
+                    self.feed_command(&command, CommandEvent::AgentDeleted);
+                }
                 Ok(())
             }
             Ok(false) => {

@@ -5,7 +5,7 @@
 
 use crate::store::{CommandUpdate, PresenceRow, Store, StoreError, StoredRecord};
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use onsembl_protocol::id::{CommandId, SessionId, UserId};
+use onsembl_protocol::id::{AgentId, CommandId, JournalId, SessionId, UserId};
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::counters::Counters;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ pub(super) enum Entry {
     Command { user: UserId, command: CommandId, update: CommandUpdate, then: Option<Done> },
     Output(StoredRecord),
     SessionEnd { session: SessionId, at: WallTime, because: String },
+    Journal { agent: AgentId, journal: Option<JournalId> },
 }
 
 /// What a write is followed by.
@@ -160,6 +161,7 @@ async fn write(
             output.fetch_sub(1, Ordering::Relaxed);
             (handed_in, None)
         }
+        Entry::Journal { agent, journal } => (store.set_journal(&agent, journal).await, None),
         Entry::SessionEnd { session, at, because } => {
             (store.close_session(&session, at, &because).await.map(drop), None)
         }

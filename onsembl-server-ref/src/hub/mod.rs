@@ -10,6 +10,7 @@ mod commands;
 mod control;
 mod ledger;
 mod output;
+mod queue;
 mod recovery;
 mod request;
 mod run;

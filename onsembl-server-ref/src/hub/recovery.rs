@@ -1,15 +1,19 @@
 //! What an earlier run of this server left behind: agents that had a session, commands that were
 //! not over.
 
+use super::commands::terms;
 use super::run::{Hub, Known, Live, OpenCommand};
 use crate::board::{AgentEntry, CommandEntry, ShownPresence};
 use crate::output_log::OutputLog;
 use crate::store::{AgentRow, CommandRow, StoreError};
-use onsembl_protocol::command::{CommandEvent, CommandLife, CommandStage};
+use onsembl_protocol::command::{
+    CommandEvent, CommandLife, CommandStage, CommandTerms, DEFAULT_PLACES,
+};
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::session::{Dialect, PresenceStatus};
 use onsembl_protocol::time::{Deadline, WallTime};
 use onsembl_protocol::wire::payload::{CommandPhase, CommandRequest};
+use std::time::Duration;
 use tracing::{info, warn};
 
 /// Commands that ended so long ago are shown as if the server had not ended meanwhile.
@@ -55,8 +59,12 @@ impl Hub {
             .map(|(key, _)| key.clone())
             .collect();
         for key in orphaned {
-            self.feed_command(&key, CommandEvent::AgentGone);
+            let known = self.commands.get(&key).and_then(|c| self.known.get(&c.agent));
+            let journals = known.is_some_and(|k| k.journal.is_some());
+            self.feed_command(&key, CommandEvent::AgentGone { journals });
         }
+        let all: Vec<_> = self.commands.keys().cloned().collect();
+        all.iter().for_each(|key| self.line_up(key));
         Ok(())
     }
 
@@ -94,6 +102,8 @@ impl Hub {
             version: row.presence_version,
             epoch: row.epoch,
             machine: None,
+            journal: row.journal,
+            places: DEFAULT_PLACES,
             history: None,
         };
         match status {
@@ -115,22 +125,17 @@ impl Hub {
     }
 
     fn recover_command(&mut self, row: CommandRow, log: OutputLog) {
-        let stage = match CommandPhase::parse(&row.status) {
-            CommandPhase::Pending => CommandStage::Pending,
-            CommandPhase::Queued => CommandStage::Queued,
-            CommandPhase::Running => CommandStage::Running,
-            CommandPhase::Completed => CommandStage::Completed,
-            CommandPhase::Failed => CommandStage::Failed,
-            CommandPhase::Cancelled => CommandStage::Cancelled,
-            CommandPhase::OutcomeUnknown | CommandPhase::Unknown(_) => CommandStage::Unknown,
-        };
+        let stage = CommandStage::of(&CommandPhase::parse(&row.status));
         let request = serde_json::from_value::<CommandRequest>(row.spec).unwrap_or_else(|_| {
             self.counters.count("unreadable_stored_commands");
             CommandRequest::new(row.command.clone(), row.agent.clone(), row.text.clone())
         });
-        // Which protocol the agent spoke is not stored; it will say. An agent that does not know
-        // the command ends it, whatever it speaks.
-        let life = CommandLife::recovered(Dialect::Extended, stage, self.now());
+        let now = self.now();
+        let waited = now.wall.unix_millis().saturating_sub(row.created_at.unix_millis());
+        let waited = Duration::from_millis(u64::try_from(waited).unwrap_or(0));
+        let asked = terms(&request);
+        let start_within = asked.start_within.saturating_sub(waited);
+        let life = CommandLife::recovered(CommandTerms { start_within, ..asked }, stage, now);
         let view = life.view();
         let agent: AgentId = row.agent;
         let key = (row.user, row.command);

@@ -12,10 +12,10 @@ use crate::store::{
     StoreTrouble as Trouble, StreamPosition,
 };
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::command::{CommandAction, CommandLife};
+use onsembl_protocol::command::{CommandAction, CommandLife, CommandQueue};
 use onsembl_protocol::id::{
-    AgentId, AgentKey, BeatSequence, CommandId, Epoch, InstanceId, LinkId, PresenceVersion,
-    ServerInstanceId, SessionId, UserId,
+    AgentId, AgentKey, BeatSequence, CommandId, Epoch, InstanceId, JournalId, LinkId,
+    PresenceVersion, ServerInstanceId, SessionId, UserId,
 };
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::output::Outbox;
@@ -30,7 +30,7 @@ use onsembl_protocol::wire::payload::{
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::server::{SessionRules, Shard, ShardEvent};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -65,6 +65,10 @@ pub(super) struct Known {
     pub(super) version: PresenceVersion,
     pub(super) epoch: Epoch,
     pub(super) machine: Option<Key>,
+    /// The journal that it kept in its last session.
+    pub(super) journal: Option<JournalId>,
+    /// How many commands it runs at once.
+    pub(super) places: usize,
     /// Where its recording is while it has no machine.
     pub(super) history: Option<Retired>,
 }
@@ -150,6 +154,9 @@ pub struct Hub {
     pub(super) live: BTreeMap<Key, Live>,
     pub(super) joining: BTreeMap<LinkId, Joining>,
     pub(super) commands: BTreeMap<(UserId, CommandId), OpenCommand>,
+    pub(super) queues: BTreeMap<AgentId, CommandQueue<(UserId, CommandId)>>,
+    /// Agents in whose line something changed.
+    pub(super) lines_changed: BTreeSet<AgentId>,
     pub(super) audits: BTreeMap<String, PendingAudit>,
     pub(super) answers: JoinSet<Answer>,
     inbox: mpsc::Receiver<Request>,
@@ -196,6 +203,7 @@ impl Hub {
                 Feature::OutputBytes,
                 Feature::OutputSpool,
                 Feature::CommandReports,
+                Feature::CommandJournal,
             ],
             output_window: Outbox::DEFAULT_WINDOW,
         };
@@ -217,6 +225,8 @@ impl Hub {
             live: BTreeMap::new(),
             joining: BTreeMap::new(),
             commands: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            lines_changed: BTreeSet::new(),
             audits: BTreeMap::new(),
             answers: JoinSet::new(),
             inbox,
@@ -232,6 +242,7 @@ impl Hub {
     /// Runs until somebody asks for a shutdown.
     pub async fn run(mut self) {
         loop {
+            self.place_commands();
             let command_deadline = self.command_deadline();
             tokio::select! {
                 biased;

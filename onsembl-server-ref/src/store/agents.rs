@@ -4,7 +4,9 @@ use super::Store;
 use super::columns::{json, json_or_none, number, time, time_or_none};
 use super::error::StoreError;
 use super::queue::Lane;
-use onsembl_protocol::id::{AgentId, AgentKey, Epoch, InstanceId, PresenceVersion, UserId};
+use onsembl_protocol::id::{
+    AgentId, AgentKey, Epoch, InstanceId, JournalId, PresenceVersion, UserId,
+};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
@@ -46,6 +48,8 @@ pub struct AgentRow {
     pub last_metrics: Option<Value>,
     /// When it was first seen.
     pub created_at: WallTime,
+    /// The journal that it kept in its last session.
+    pub journal: Option<JournalId>,
 }
 
 /// The recorded heartbeat of an agent.
@@ -100,6 +104,26 @@ impl Store {
         const COLUMNS: &str = "SELECT agent_id, last_heartbeat, last_metrics FROM agents";
         let user = user.cloned();
         self.read(move |db| list(db, COLUMNS, user.as_ref(), AgentHeartbeat::from_row)).await
+    }
+
+    /// Notes which journal an agent keeps. Takes its turn behind the updates of commands that were
+    /// handed in before: what could not be proven under another journal is decided by then.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn set_journal(
+        &self,
+        agent: &AgentId,
+        journal: Option<JournalId>,
+    ) -> Result<(), StoreError> {
+        let agent = agent.clone();
+        self.write(Lane::Data, "set journal", 0, move |db| {
+            let _ = db
+                .prepare_cached("UPDATE agents SET journal = ?2 WHERE agent_id = ?1")?
+                .execute(params![agent.as_str(), journal.as_ref().map(JournalId::as_str)])?;
+            Ok(())
+        })
+        .await
     }
 
     /// Deletes an agent: it is not listed any more and can open no session. Its key stays taken, so
@@ -172,6 +196,7 @@ impl AgentRow {
             last_heartbeat: time_or_none(row, "last_heartbeat")?,
             last_metrics: json_or_none(row, "last_metrics")?,
             created_at: time(row, "created_at")?,
+            journal: row.get::<_, Option<String>>("journal")?.map(JournalId::from),
         })
     }
 }

@@ -3,6 +3,7 @@
 use super::Store;
 use super::columns::{json, time, time_or_none};
 use super::error::StoreError;
+use super::history;
 use super::queue::Lane;
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::time::WallTime;
@@ -107,6 +108,9 @@ impl Store {
                     to.at.unix_millis(),
                     to.ended.then_some(to.at.unix_millis()),
                 ])?;
+            if updated > 0 {
+                history::append(db, &user, &command, &to)?;
+            }
             Ok(updated > 0)
         })
         .await
@@ -209,6 +213,15 @@ fn insert(db: &Connection, new: &CommandRow, spec: &str) -> rusqlite::Result<Ins
             new.ended_at.map(WallTime::unix_millis),
         ])?;
     if inserted > 0 {
+        let first = CommandUpdate {
+            status: new.status.clone(),
+            cause: new.cause.clone(),
+            exit_code: new.exit_code,
+            signal: new.signal,
+            at: new.updated_at,
+            ended: new.ended_at.is_some(),
+        };
+        history::append(db, &new.user, &new.command, &first)?;
         return Ok(Inserted::New);
     }
     let existing = select(db, &new.user, &new.command)?;

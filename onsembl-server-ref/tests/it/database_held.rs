@@ -151,15 +151,14 @@ async fn a_command_meanwhile_is_sent_once_it_is_stored_and_output_is_acknowledge
     }
     let _ = watching.expect_that("ACK", |a| a["commandId"] == "cmd-2").await;
     world.stored_when("SELECT status FROM commands WHERE command_id = 'cmd-1'", "completed").await;
-    world.stored_when("SELECT status FROM commands WHERE command_id = 'cmd-2'", "pending").await;
+    world.stored_when("SELECT status FROM commands WHERE command_id = 'cmd-2'", "queued").await;
 }
 
-/// It must not lie in the database as pending: the next start would send it.
+/// It must not lie in the database as waiting: the next start would send it.
 #[tokio::test]
 async fn a_command_that_ended_before_it_could_be_stored_is_not_run_later() {
     let mut world = world().await;
-    let (link, ack) = agent(&world, "ann", "key-1", "run-1").await;
-    let id = ack["agentId"].as_str().unwrap().to_owned();
+    let (link, id) = wrapper(&world, "ann", "mock-1").await;
     let mut watching = world.dashboard_link("ann").await;
     watching.send(extended_dashboard_hello()).await;
     let _ = watching.expect("ACK").await;
@@ -171,10 +170,11 @@ async fn a_command_that_ended_before_it_could_be_stored_is_not_run_later() {
     let error = watching.expect("ERROR").await;
     assert_eq!(error["code"], "STORAGE_UNAVAILABLE");
     assert_eq!(error["context"]["commandId"], "cmd-1");
-    assert!(error["message"].as_str().unwrap().contains("the agent is gone"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("never started"), "{error}");
     held.release();
-    world.stored_when("SELECT status FROM commands WHERE command_id = 'cmd-1'", "unknown").await;
+    world.stored_when("SELECT status FROM commands WHERE command_id = 'cmd-1'", "failed").await;
     world.restart_heard_by(&mut [&mut watching]).await;
-    let (mut link, _) = agent(&world, "ann", "key-1", "run-1").await;
-    assert!(link.all_until_pong().await.iter().all(|m| m["type"] == "SERVER_HEARTBEAT"));
+    let (mut link, _) = wrapper(&world, "ann", "mock-1").await;
+    let said = link.all_within(Duration::from_millis(300)).await;
+    assert!(said.iter().all(|m| m["type"] != "COMMAND_REQUEST"), "{said:#?}");
 }

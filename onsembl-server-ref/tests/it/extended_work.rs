@@ -70,11 +70,12 @@ async fn a_command_goes_from_pending_to_its_exit_code_and_the_report_is_acknowle
     let request = scene.order("cmd-1").await;
     assert_eq!((&request["command"], &request["args"]), (&json!("work"), &json!(["a", "b"])));
     assert_eq!(request["userId"], "ann");
-    let pending = scene.status("cmd-1", "pending").await;
-    assert_eq!((&pending["because"], &pending["agentId"]), (&json!("accepted"), &json!(scene.id)));
-    scene.agent.send(command_ack("cmd-1", "RECEIVED")).await;
     let queued = scene.status("cmd-1", "queued").await;
-    assert_eq!(queued["because"], "acknowledged by the agent");
+    let waits = "waits for its agent, or for a free place on it";
+    assert_eq!((&queued["because"], &queued["agentId"]), (&json!(waits), &json!(scene.id)));
+    scene.agent.send(command_ack("cmd-1", "RECEIVED")).await;
+    let delivered = scene.status("cmd-1", "delivered").await;
+    assert_eq!(delivered["because"], "acknowledged by the agent");
     scene.agent.send(command_ack("cmd-1", "EXECUTING")).await;
     let running = scene.status("cmd-1", "running").await;
     assert_eq!(running["because"], "its process runs");
@@ -112,7 +113,7 @@ async fn a_cancel_is_confirmed_only_by_the_agent() {
     scene.dashboard.send(cancel("cmd-1")).await;
     let order = scene.agent.expect("COMMAND_CANCEL").await;
     assert_eq!((&order["commandId"], &order["force"]), (&json!("cmd-1"), &json!(false)));
-    let waiting = scene.status("cmd-1", "running").await;
+    let waiting = scene.status("cmd-1", "cancelling").await;
     assert_eq!(waiting["because"], "cancel sent, not confirmed yet");
     scene.agent.send(r#"{"type":"COMMAND_COMPLETE","id":"c","timestamp":1,"payload":{"commandId":"cmd-1","status":"CANCELLED","exitCode":null,"signal":15,"executionTime":5,"duration":5,"tokensUsed":0}}"#).await;
     let _ = scene.status("cmd-1", "cancelled").await;
@@ -234,8 +235,8 @@ async fn an_agent_cannot_speak_for_the_command_of_another_agent() {
     other.send(command_complete("cmd-1", "COMPLETED", 0)).await;
     let _ = other.all_until_pong().await;
     scene.agent.send(command_ack("cmd-1", "QUEUED")).await;
-    let queued = scene.status("cmd-1", "queued").await;
-    assert_eq!(queued["because"], "acknowledged by the agent");
+    let delivered = scene.status("cmd-1", "delivered").await;
+    assert_eq!(delivered["because"], "acknowledged by the agent");
     scene.agent.send(chunk(1, 0, "mine\n").text()).await;
     scene.agent.send(command_complete("cmd-1", "COMPLETED", 0)).await;
     let shown = scene.shown_until_end("cmd-1").await;

@@ -62,7 +62,7 @@ pub(crate) fn cancel(command: &str) -> String {
 pub(crate) fn extended_hello(key: &str, instance: &str, commands: &[&str]) -> String {
     let commands = Value::from(commands.to_vec());
     format!(
-        r#"{{"type":"AGENT_CONNECT","id":"hello-{instance}","timestamp":1762080000000,"payload":{{"agentId":"{key}","name":"name of {key}","agentType":"CUSTOM","version":"0.1.0","hostMachine":"box","capabilities":{{"maxTokens":0,"supportsInterrupt":true,"supportsTrace":false}},"extensions":{{"features":["heartbeats","output-bytes","command-reports"],"agentKey":"{key}","instance":"{instance}","commands":{commands}}}}}}}"#
+        r#"{{"type":"AGENT_CONNECT","id":"hello-{instance}","timestamp":1762080000000,"payload":{{"agentId":"{key}","name":"name of {key}","agentType":"CUSTOM","version":"0.1.0","hostMachine":"box","capabilities":{{"maxTokens":0,"supportsInterrupt":true,"supportsTrace":false}},"extensions":{{"features":["heartbeats","output-bytes","command-reports"],"agentKey":"{key}","instance":"{instance}","maxParallel":1000,"commands":{commands}}}}}}}"#
     )
 }
 

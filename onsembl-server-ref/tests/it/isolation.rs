@@ -145,7 +145,7 @@ async fn course_of(world: &World, user: &str) -> Vec<Value> {
     let _ = step.until(&mut link, "ACK", |_| true).await;
     link.send(page_command("cmd-1", &id, "work", &[])).await;
     let _ = step.until(&mut agent_link, "COMMAND_REQUEST", |_| true).await;
-    let _ = step.until(&mut link, "COMMAND_STATUS", |s| s["status"] == "pending").await;
+    let _ = step.until(&mut link, "COMMAND_STATUS", |s| s["status"] == "queued").await;
     agent_link.send(command_ack("cmd-1", "EXECUTING")).await;
     let _ = step.until(&mut link, "COMMAND_STATUS", |s| s["status"] == "running").await;
     let chunk = Chunk {

@@ -1,7 +1,7 @@
 //! What an agent says of itself, and the settings of its driver.
 
 use crate::pump::PumpConfig;
-use onsembl_protocol::id::{AgentId, AgentKey, CommandId, InstanceId};
+use onsembl_protocol::id::{AgentId, AgentKey, CommandId, InstanceId, JournalId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::session::AgentConfig;
 use onsembl_protocol::wire::payload::{
@@ -30,6 +30,10 @@ pub struct AgentProfile {
     /// Commands it has not finished, or whose end nobody confirmed. Keep it up to date: every hello
     /// says it.
     pub open_commands: Vec<CommandId>,
+    /// Its journal, if it keeps one.
+    pub journal: Option<JournalId>,
+    /// How many commands it runs at once, if it says so.
+    pub max_parallel: Option<usize>,
 }
 
 impl AgentProfile {
@@ -53,6 +57,8 @@ impl AgentProfile {
                 instance: self.instance.clone(),
                 probe: self.probe,
                 commands: self.open_commands.clone(),
+                journal: self.journal.clone(),
+                max_parallel: self.max_parallel.map(|places| places as u64),
             }),
         }
     }

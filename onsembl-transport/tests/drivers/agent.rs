@@ -36,6 +36,8 @@ pub(crate) fn profile(instance: &str) -> AgentProfile {
         features: vec![Feature::Heartbeats],
         probe: false,
         open_commands: vec![],
+        journal: None,
+        max_parallel: None,
     }
 }
 

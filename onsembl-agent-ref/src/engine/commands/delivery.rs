@@ -19,7 +19,10 @@ impl Commands {
 
     /// The report goes out once nothing is before it.
     pub(super) fn settle(&mut self, id: &CommandId) {
-        if !self.outbox.is_settled(id) {
+        if !self.outbox.is_settled(id) || self.unwritten.contains(id) {
+            return;
+        }
+        if self.left.contains_key(id) && !self.joined {
             return;
         }
         if let Some(left) = self.left.get_mut(id)

@@ -3,7 +3,9 @@
 
 use super::{Commands, Left};
 use crate::spool::{LeftRun, Spool, SpoolEvent, SpoolRequest};
+use onsembl_protocol::command::Fate;
 use onsembl_protocol::output::{Outbox, SpoolAction, SpoolBounds, SpoolPolicy, Stream};
+use onsembl_protocol::wire::payload::CommandComplete;
 use std::collections::BTreeSet;
 
 /// What is said of a command whose agent died while it ran.
@@ -28,15 +30,22 @@ impl Commands {
         for LeftRun { recovered, ended } in left {
             let run = recovered.run().clone();
             let (id, why) = (run.command.clone(), if ended { ENDED_UNREPORTED } else { LOST });
-            self.counters.count("runs_left_behind");
-            tracing::warn!(command = %id, "an earlier process of this agent left this command: {why}");
+            self.counters.count("spooled_runs_left_behind");
+            tracing::warn!(command = %id, "an earlier process of this agent left output of this command that the server may not have");
             self.outbox.recover(recovered);
-            let mut report = self.book.lose(&id, why.to_owned());
-            report.output = self.outbox.totals(&id);
-            self.held.insert(id.clone(), report);
+            let known = self.book.report(&id).cloned();
+            let is_known = known.is_some();
+            let lost = known.unwrap_or_else(|| self.book.lose(&id, Fate::Unknown, why.to_owned()));
+            let output = lost.output.or(self.outbox.totals(&id));
+            let report = CommandComplete { output, ..lost };
             let open =
                 if ended { BTreeSet::new() } else { [Stream::Stdout, Stream::Stderr].into() };
-            self.left.insert(id, Left { run, open, told: false });
+            self.left.insert(id.clone(), Left { run, open, told: false });
+            if is_known {
+                self.held.insert(id, report);
+            } else {
+                self.over(report);
+            }
         }
         self.perform();
         self

@@ -28,7 +28,7 @@ async fn step(commands: &mut Commands, events: &mut Events) -> bool {
 
 /// A process that writes without end, and an outbox that it has filled.
 async fn flooded() -> (Commands, Events, CommandId) {
-    let (mut commands, mut events) = Commands::new(SystemClock::new(), Counters::default());
+    let (mut commands, mut events) = Commands::new(4, SystemClock::new(), Counters::default());
     let id = CommandId::new("c");
     commands.on_request(CommandRequest::new(id.clone(), AgentId::new("a"), "exec yes"));
     while !commands.outbox.is_full() {
@@ -47,7 +47,7 @@ async fn a_stop_takes_no_more_than_the_outbox_holds_and_the_report_says_what_is_
         commands.outbox.held()
             <= SpoolBounds::MEMORY_ONLY.memory + process::CHUNK_BYTES as u64 + RECORD_COST
     );
-    assert!(commands.due.next() == Some(Word::Runs(id.clone())) && commands.due.is_empty());
+    assert!(commands.due.next() == Some(Word::Has(id.clone())) && commands.due.is_empty());
 
     let totals = commands.outbox.totals(&id).unwrap();
     assert!(totals.stdout_bytes.0 < commands.outbox.held());
@@ -95,9 +95,14 @@ async fn a_successor_that_knows_less_than_the_server_still_ends_the_command() {
     let run = Run { command: CommandId::new("c"), incarnation: Incarnation(1) };
     let recovered = RecoveredRun::new(run.clone(), SpoolPolicy::Block, PerStream::default());
     let left = vec![LeftRun { recovered, ended: false }];
-    let (commands, _processes) = Commands::new(SystemClock::new(), Counters::default());
+    let (commands, _processes) = Commands::new(4, SystemClock::new(), Counters::default());
     let mut commands = commands.with_spool(spool, 1 << 20, SpoolPolicy::Block, left);
-    let rules = Rules { output_is_stored: true, output_resumes: true, reports_are_confirmed: true };
+    let rules = Rules {
+        output_is_stored: true,
+        output_resumes: true,
+        knows_journals: true,
+        reports_are_confirmed: true,
+    };
     commands.on_joined(256 * 1024, rules);
     assert_eq!(commands.open(9), std::slice::from_ref(&run.command));
     assert!(matches!(commands.next_word(), Some(Word::Holds(_))));

@@ -92,6 +92,16 @@ pub struct ExecutionConstraints {
     pub max_retries: Option<u64>,
 }
 
+wire_enum! {
+    /// What is to become of a command whose agent is away.
+    pub enum OfflinePolicy {
+        /// It waits until the agent is back, or its time to start is over.
+        Queue = "queue",
+        /// It is refused at once.
+        Refuse = "refuse",
+    }
+}
+
 /// `COMMAND_REQUEST`, from a dashboard to the server and from the server to an agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CommandRequest {
@@ -111,6 +121,11 @@ pub struct CommandRequest {
     pub priority: Priority,
     /// Limits.
     pub constraints: ExecutionConstraints,
+    /// After so many milliseconds without a start it is not started any more; a day if absent.
+    /// Extension.
+    pub start_within_ms: Option<u64>,
+    /// What if the agent is away; it waits if absent. Extension.
+    pub offline: Option<OfflinePolicy>,
     /// Who asked, on the way to an agent.
     pub user_id: Option<UserId>,
 }
@@ -127,6 +142,8 @@ impl CommandRequest {
             working_directory: None,
             priority: Priority::Normal,
             constraints: ExecutionConstraints::default(),
+            start_within_ms: None,
+            offline: None,
             user_id: None,
         }
     }
@@ -152,6 +169,10 @@ impl Serialize for CommandRequest {
             working_directory: &'a Option<String>,
             execution_constraints: &'a ExecutionConstraints,
             #[serde(skip_serializing_if = "Option::is_none")]
+            start_within_ms: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            offline: &'a Option<OfflinePolicy>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             user_id: &'a Option<UserId>,
         }
         Out {
@@ -170,6 +191,8 @@ impl Serialize for CommandRequest {
             env: &self.env,
             working_directory: &self.working_directory,
             execution_constraints: &self.constraints,
+            start_within_ms: self.start_within_ms,
+            offline: &self.offline,
             user_id: &self.user_id,
         }
         .serialize(s)
@@ -201,6 +224,10 @@ impl<'de> Deserialize<'de> for CommandRequest {
             working_directory: Option<String>,
             #[serde(default)]
             execution_constraints: Option<ExecutionConstraints>,
+            #[serde(default, deserialize_with = "lenient::count")]
+            start_within_ms: Option<u64>,
+            #[serde(default)]
+            offline: Option<OfflinePolicy>,
             #[serde(default)]
             user_id: Option<UserId>,
         }
@@ -224,6 +251,8 @@ impl<'de> Deserialize<'de> for CommandRequest {
             working_directory: raw.working_directory.filter(|d| !d.is_empty()),
             priority: raw.priority.map_or(Priority::Normal, |p| Priority::read(&p, by_page)),
             constraints: raw.execution_constraints.unwrap_or_default(),
+            start_within_ms: raw.start_within_ms,
+            offline: raw.offline,
             user_id: raw.user_id,
         })
     }
@@ -277,18 +306,24 @@ pub struct CommandAck {
 wire_enum! {
     /// Where a command is in its life, in the words of the wire.
     pub enum CommandPhase {
-        /// Accepted, not delivered.
+        /// Not stored yet.
         Pending = "pending",
-        /// Delivered, not started.
+        /// Stored; waits for its agent, or for its turn.
         Queued = "queued" | "acknowledged" | "received",
+        /// The agent has it.
+        Delivered = "delivered",
         /// Its process runs.
         Running = "running" | "executing" | "processing",
+        /// Somebody wants it gone, and nobody has confirmed that it is.
+        Cancelling = "cancelling" | "canceling",
         /// Exit code 0.
         Completed = "completed",
         /// Any other end.
         Failed = "failed",
         /// Cancelled, and confirmed to be gone.
         Cancelled = "cancelled" | "canceled" | "interrupted",
+        /// Its agent died while it ran; its processes are confirmed gone.
+        Lost = "lost",
         /// It is over for this server, and nobody can say how it ended.
         OutcomeUnknown = "unknown",
     }

@@ -2,7 +2,7 @@
 
 use super::super::code::wire_enum;
 use super::super::lenient;
-use crate::id::{AgentKey, CommandId, Epoch, InstanceId, ServerInstanceId, SessionId};
+use crate::id::{AgentKey, CommandId, Epoch, InstanceId, JournalId, ServerInstanceId, SessionId};
 use crate::liveness::WireTiming;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -38,6 +38,9 @@ wire_enum! {
         /// `COMMAND_ACK` and `COMMAND_COMPLETE` are sent, repeated until acknowledged, and a command
         /// id that was seen before is not run again.
         CommandReports = "command-reports",
+        /// The agent writes down what it starts and how it ends, and says of which journal it knows
+        /// that; `LOST` is an end.
+        CommandJournal = "command-journal",
     }
 }
 
@@ -89,6 +92,13 @@ pub struct AgentExtensions {
     /// Commands this process has not finished, or whose end nobody acknowledged yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<CommandId>,
+    /// Its journal. A command that was sent while it had the same one, and that is not among
+    /// `commands`, was never started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<JournalId>,
+    /// How many commands it runs at once; 4 if it does not say.
+    #[serde(default, deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
+    pub max_parallel: Option<u64>,
 }
 
 /// The part of the hello's acknowledgement that names the session and its rules.

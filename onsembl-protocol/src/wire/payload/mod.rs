@@ -17,7 +17,7 @@ mod reply;
 pub use agent::{AgentErrorReport, AgentErrorType, Opaque};
 pub use command::{
     CommandAck, CommandAckStatus, CommandCancel, CommandComplete, CommandPhase, CommandRequest,
-    CommandStatus, ExecutionConstraints, OutputTotals, Priority,
+    CommandStatus, ExecutionConstraints, OfflinePolicy, OutputTotals, Priority,
 };
 pub use control::{AgentControl, ControlAction, EmergencyStop, Secret, TokenRefresh};
 pub use dashboard::{

@@ -1,8 +1,11 @@
 //! What an agent process knows of its commands: each id is run at most once.
 
 use crate::support::{now, secs, stamp};
-use onsembl_protocol::command::{CancelDecision, CommandBook, Decision, Exit, MOST_RUNNING};
-use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation};
+use onsembl_protocol::command::{
+    CancelDecision, CommandBook, CommandJournal, Decision, Exit, Fate, JournalEntry, MOST_WAITING,
+    ProcessIdentity,
+};
+use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation, RunMark};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{
     CommandAckStatus, CommandComplete, CommandPhase, OutputTotals,
@@ -17,8 +20,10 @@ fn id(n: impl std::fmt::Display) -> CommandId {
 }
 
 fn start(book: &mut CommandBook, id: &CommandId, limit: Option<Duration>) {
-    assert_eq!(book.on_request(id), Decision::Run);
-    book.on_started(id.clone(), limit, stamp(secs(1)));
+    assert_eq!(book.on_request(id), Decision::Keep);
+    assert_eq!(book.take_next().as_ref(), Some(id));
+    assert_eq!(book.may_start(id), Ok(()));
+    book.on_started(id, limit, stamp(secs(1)));
 }
 
 fn end(book: &mut CommandBook, id: &CommandId, exit: Exit) -> Option<CommandComplete> {
@@ -108,17 +113,91 @@ fn a_command_over_its_limit_is_named_once_and_fails() {
 }
 
 #[test]
-fn more_than_the_bound_is_refused_with_a_reason() {
-    let mut book = CommandBook::default();
-    for n in 0..MOST_RUNNING {
-        start(&mut book, &id(n), None);
+fn so_many_run_at_once_and_the_others_wait_up_to_a_bound() {
+    let mut book = CommandBook::new(2);
+    for n in 0..MOST_WAITING + 2 {
+        assert_eq!(book.on_request(&id(n)), Decision::Keep);
+        if n < 2 {
+            assert_eq!(book.take_next(), Some(id(n)));
+            assert_eq!(book.status(&id(n)), CommandAckStatus::Received);
+            assert_eq!(book.may_start(&id(n)), Ok(()));
+            book.on_started(&id(n), None, stamp(secs(1)));
+        } else {
+            assert_eq!(book.take_next(), None);
+            assert_eq!(book.status(&id(n)), CommandAckStatus::Queued);
+        }
     }
     let Decision::Refuse(report) = book.on_request(&id("more")) else { panic!() };
     assert_eq!(report.status, CommandPhase::Failed);
     assert!(report.error.as_deref().is_some_and(|e| e.contains("64 commands")));
     end(&mut book, &id(0), Exit::Code(0)).unwrap();
-    assert_eq!(book.on_request(&id("next")), Decision::Run);
+    book.pause(true);
+    assert_eq!(book.take_next(), None);
+    book.pause(false);
+    assert_eq!((book.take_next(), book.take_next()), (Some(id(2)), None));
+    assert_eq!(book.on_request(&id("next")), Decision::Keep);
     assert_eq!(book.on_request(&id("more")), Decision::Report(report), "a refusal is an end, too");
+}
+
+#[test]
+fn what_is_cancelled_before_it_starts_never_starts() {
+    let mut book = CommandBook::new(1);
+    for n in 0..3 {
+        assert_eq!(book.on_request(&id(n)), Decision::Keep);
+    }
+    assert_eq!(book.take_next(), Some(id(0)));
+    assert_eq!(book.on_cancel(&id(0)), CancelDecision::Withheld);
+    let CancelDecision::NeverRan(_) = book.on_cancel(&id(1)) else { panic!() };
+    let report = book.may_start(&id(0)).unwrap_err().unwrap();
+    assert_eq!(report.status, CommandPhase::Cancelled);
+    assert_eq!(book.may_start(&id(0)), Err(None));
+    assert_eq!(book.take_next(), Some(id(2)), "its place is free, and the second left the line");
+    assert_eq!(book.unfinished(), [id(2)]);
+}
+
+#[test]
+fn a_journal_tells_a_successor_what_became_of_every_command() {
+    let mark = |n: &str| RunMark::new(n);
+    let process = ProcessIdentity { pid: 7, started: 9, boot: "b".into(), namespace: "n".into() };
+    let starting = |n: &str| JournalEntry::Starting { command: id(n), mark: mark(n) };
+    let mut book = CommandBook::default();
+    start(&mut book, &id("done"), None);
+    let report = end(&mut book, &id("done"), Exit::Code(0)).unwrap();
+    let mut heard = report.clone();
+    heard.command_id = id("heard");
+    let mut journal = CommandJournal::default();
+    for entry in [
+        starting("begun"),
+        starting("ran"),
+        JournalEntry::Started { command: id("ran"), process: process.clone() },
+        starting("done"),
+        JournalEntry::Ended { report: report.clone() },
+        starting("heard"),
+        JournalEntry::Ended { report: heard.clone() },
+        JournalEntry::Confirmed { command: id("heard") },
+        // Of no command that it knows: without effect.
+        JournalEntry::Confirmed { command: id("never") },
+        JournalEntry::Started { command: id("never"), process },
+    ] {
+        journal.apply(entry);
+    }
+    let mut again = CommandJournal::default();
+    journal.entries().for_each(|entry| again.apply(entry));
+    assert_eq!(again, journal, "what is written anew says the same");
+
+    let mut successor = CommandBook::default();
+    successor.recover(&journal);
+    assert_eq!(successor.unconfirmed(), [report]);
+    assert_eq!(successor.on_request(&id("heard")), Decision::Report(heard));
+    for (command, fate, phase) in [
+        ("begun", Fate::Unknown, CommandPhase::OutcomeUnknown),
+        ("ran", Fate::Gone, CommandPhase::Lost),
+    ] {
+        let report = successor.lose(&id(command), fate, "why".into());
+        assert_eq!(report.status, phase);
+        assert_eq!(successor.on_request(&id(command)), Decision::Report(report));
+    }
+    assert_eq!(successor.on_request(&id("never")), Decision::Keep, "it was never started");
 }
 
 #[test]
@@ -147,7 +226,7 @@ fn memory_is_bounded_and_what_is_confirmed_goes_first() {
     }
     assert!(matches!(book.on_request(&id("kept")), Decision::Report(_)), "nobody has it yet");
     assert!(matches!(book.on_request(&id(9_999)), Decision::Report(_)));
-    assert_eq!(book.on_request(&id(0)), Decision::Run, "forgotten");
+    assert_eq!(book.on_request(&id(0)), Decision::Keep, "forgotten");
     for n in 10_000..14_500 {
         let _ = book.refuse(&id(n), "no".into());
     }
@@ -178,17 +257,19 @@ proptest! {
 
     #[test]
     fn at_most_one_run_and_exactly_one_end(ops in vec(op(), 1..200)) {
-        let mut book = CommandBook::default();
+        let mut book = CommandBook::new(8);
         let mut runs: BTreeMap<u8, u32> = BTreeMap::new();
         let mut running: BTreeSet<u8> = BTreeSet::new();
         let mut ends: BTreeMap<u8, CommandComplete> = BTreeMap::new();
         for op in ops {
             match op {
                 Op::Request(n) => match book.on_request(&id(n)) {
-                    Decision::Run => {
+                    Decision::Keep => {
                         prop_assert!(!ends.contains_key(&n) && !running.contains(&n));
                         *runs.entry(n).or_default() += 1;
-                        book.on_started(id(n), Some(secs(50)), stamp(secs(1)));
+                        prop_assert_eq!(book.take_next(), Some(id(n)));
+                        prop_assert_eq!(book.may_start(&id(n)), Ok(()));
+                        book.on_started(&id(n), Some(secs(50)), stamp(secs(1)));
                         running.insert(n);
                     }
                     Decision::Acknowledge(_) => prop_assert!(running.contains(&n)),
@@ -205,6 +286,7 @@ proptest! {
                 }
                 Op::Cancel(n) => match book.on_cancel(&id(n)) {
                     CancelDecision::Kill => prop_assert!(running.contains(&n)),
+                    CancelDecision::Withheld => prop_assert!(false, "started at once"),
                     CancelDecision::Report(report) => prop_assert_eq!(ends.get(&n), Some(&report)),
                     CancelDecision::NeverRan(report) => {
                         prop_assert!(!runs.contains_key(&n));

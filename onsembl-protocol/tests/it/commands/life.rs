@@ -2,7 +2,8 @@
 
 use crate::support::{now, secs};
 use onsembl_protocol::command::{
-    CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandView, Exit,
+    CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandTerms,
+    CommandView, Exit, Returned,
 };
 use onsembl_protocol::session::Dialect;
 use onsembl_protocol::time::Deadline;
@@ -17,7 +18,8 @@ struct Life {
 
 impl Life {
     fn new(dialect: Dialect) -> Self {
-        Self::of(CommandLife::new(dialect, Some(secs(60)), now(Duration::ZERO)))
+        let terms = CommandTerms { time_limit: Some(secs(60)), ..CommandTerms::default() };
+        Self::of(CommandLife::new(dialect, terms, true, now(Duration::ZERO)))
     }
 
     fn of(machine: CommandLife) -> Self {
@@ -27,6 +29,7 @@ impl Life {
     fn sent(dialect: Dialect) -> Self {
         let mut life = Self::new(dialect);
         life.feed(CommandEvent::Stored);
+        life.feed(CommandEvent::Place);
         life
     }
 
@@ -69,6 +72,24 @@ impl Life {
         self.log.iter().filter(|a| matches!(a, CommandAction::SendCancel { .. })).count()
     }
 
+    fn back(&mut self, same_process: bool, known: bool) {
+        let dialect = Dialect::Extended;
+        let back = Returned { dialect, same_process, remembers: false, known };
+        self.feed(CommandEvent::LinkBack(back));
+    }
+
+    fn legacy_back(&mut self) {
+        let dialect = Dialect::Legacy;
+        let back = Returned { dialect, same_process: true, remembers: false, known: false };
+        self.feed(CommandEvent::LinkBack(back));
+    }
+
+    fn remembers(&mut self, known: bool) {
+        let dialect = Dialect::Extended;
+        let back = Returned { dialect, same_process: false, remembers: true, known };
+        self.feed(CommandEvent::LinkBack(back));
+    }
+
     fn complete(&mut self, phase: CommandPhase, exit: Option<Exit>) -> Vec<CommandAction> {
         self.feed(CommandEvent::Completed { phase, exit })
     }
@@ -78,9 +99,12 @@ impl Life {
 fn a_command_is_stored_sent_acknowledged_run_and_ended() {
     let mut life = Life::new(Dialect::Extended);
     assert_eq!(life.stage(), CommandStage::Pending);
-    assert_eq!(life.feed(CommandEvent::Stored), [CommandAction::Send]);
+    assert!(matches!(life.feed(CommandEvent::Stored)[..], [CommandAction::Publish(_)]));
+    assert_eq!((life.stage(), life.view().because), (CommandStage::Queued, CommandCause::Waits));
+    assert_eq!(life.feed(CommandEvent::Place), [CommandAction::Send]);
+    assert!(life.machine.is_on_its_way());
     life.feed(CommandEvent::Acknowledged(CommandAckStatus::Received));
-    assert_eq!(life.stage(), CommandStage::Queued);
+    assert_eq!(life.stage(), CommandStage::Delivered);
     life.at = secs(2);
     life.feed(CommandEvent::Acknowledged(CommandAckStatus::Executing));
     assert_eq!(
@@ -123,7 +147,7 @@ fn a_command_that_is_not_acknowledged_is_sent_again_and_given_up_in_the_end() {
     acknowledged.run_until(secs(15));
     acknowledged.feed(CommandEvent::Acknowledged(CommandAckStatus::Queued));
     acknowledged.run_until(secs(600));
-    assert_eq!((acknowledged.sendings(), acknowledged.stage()), (2, CommandStage::Queued));
+    assert_eq!((acknowledged.sendings(), acknowledged.stage()), (2, CommandStage::Delivered));
 }
 
 #[test]
@@ -161,8 +185,15 @@ fn an_end_is_final() {
         CommandEvent::Completed { phase: CommandPhase::Completed, exit: Some(Exit::Code(0)) },
         CommandEvent::Cancel { force: true },
         CommandEvent::LinkLost,
-        CommandEvent::LinkBack { same_process: true, known: false },
-        CommandEvent::AgentGone,
+        CommandEvent::Place,
+        CommandEvent::LinkBack(Returned {
+            dialect: Dialect::Extended,
+            same_process: true,
+            remembers: true,
+            known: false,
+        }),
+        CommandEvent::AgentGone { journals: true },
+        CommandEvent::AgentDeleted,
         CommandEvent::Wake,
     ] {
         assert_eq!(life.feed(event.clone()), [], "{event:?}");
@@ -176,7 +207,7 @@ fn a_cancel_is_repeated_until_the_agent_says_that_the_process_is_gone() {
     life.feed(CommandEvent::Cancel { force: false });
     assert_eq!(
         (life.stage(), life.view().because),
-        (CommandStage::Running, CommandCause::CancelSent)
+        (CommandStage::Cancelling, CommandCause::CancelSent)
     );
     life.run_until(secs(21));
     assert_eq!(life.cancels(), 5, "at once and each five seconds");
@@ -193,7 +224,7 @@ fn a_cancel_waits_for_a_lost_link() {
     life.feed(CommandEvent::Cancel { force: true });
     life.run_until(secs(30));
     assert_eq!(life.cancels(), 0);
-    life.feed(CommandEvent::LinkBack { same_process: true, known: true });
+    life.back(true, true);
     life.run_until(secs(30));
     assert_eq!(life.log.last(), Some(&CommandAction::SendCancel { force: true }));
 }
@@ -217,7 +248,7 @@ fn a_time_limit_that_the_agent_overruns_is_cancelled_by_force() {
         life.log.iter().filter(|a| **a == CommandAction::SendCancel { force: true }).count(),
         1
     );
-    assert_eq!(life.stage(), CommandStage::Running, "until the agent confirms");
+    assert_eq!(life.stage(), CommandStage::Cancelling, "until the agent confirms");
 }
 
 #[test]
@@ -229,7 +260,7 @@ fn a_lost_link_ends_nothing() {
         (CommandStage::Running, CommandCause::LinkLost)
     );
     life.run_until(secs(40));
-    life.feed(CommandEvent::LinkBack { same_process: true, known: true });
+    life.back(true, true);
     assert_eq!(
         (life.stage(), life.view().because),
         (CommandStage::Running, CommandCause::LinkBack)
@@ -245,12 +276,12 @@ fn an_agent_that_does_not_know_a_command_any_more_leaves_its_end_unknown() {
     {
         let mut life = Life::running();
         life.feed(CommandEvent::LinkLost);
-        life.feed(CommandEvent::LinkBack { same_process, known: false });
+        life.back(same_process, false);
         assert_eq!((life.stage(), life.view().because), (CommandStage::Unknown, cause));
     }
     let mut gone = Life::running();
     gone.feed(CommandEvent::LinkLost);
-    gone.feed(CommandEvent::AgentGone);
+    gone.feed(CommandEvent::AgentGone { journals: false });
     assert_eq!(gone.stage(), CommandStage::Unknown);
 }
 
@@ -260,7 +291,7 @@ fn a_request_that_the_same_process_never_got_is_sent_again() {
     life.feed(CommandEvent::LinkLost);
     life.run_until(secs(100));
     assert_eq!(life.sendings(), 1, "nothing is sent into a lost link");
-    life.feed(CommandEvent::LinkBack { same_process: true, known: false });
+    life.back(true, false);
     assert_eq!(life.sendings(), 2);
 }
 
@@ -272,7 +303,7 @@ fn a_legacy_agent_gets_a_command_exactly_once() {
         (CommandStage::Running, CommandCause::SentToLegacy)
     );
     life.feed(CommandEvent::LinkLost);
-    life.feed(CommandEvent::LinkBack { same_process: true, known: false });
+    life.legacy_back();
     life.run_until(secs(60));
     assert_eq!((life.sendings(), life.stage()), (1, CommandStage::Running));
 
@@ -281,19 +312,23 @@ fn a_legacy_agent_gets_a_command_exactly_once() {
     late.feed(CommandEvent::LinkLost);
     late.feed(CommandEvent::Stored);
     assert_eq!(late.sendings(), 0);
-    late.feed(CommandEvent::LinkBack { same_process: true, known: false });
-    late.run_until(secs(120));
+    late.feed(CommandEvent::Place);
+    late.legacy_back();
+    late.feed(CommandEvent::Place);
+    late.run_until(secs(60));
     assert_eq!(late.sendings(), 1);
     assert_eq!(late.stage(), CommandStage::Running);
 }
 
 #[test]
 fn a_legacy_command_whose_server_crashed_is_not_sent_again() {
-    let machine = CommandLife::recovered(Dialect::Legacy, CommandStage::Pending, now(secs(0)));
-    let mut life = Life::of(machine);
-    life.feed(CommandEvent::LinkBack { same_process: true, known: false });
-    life.run_until(secs(120));
-    assert_eq!((life.sendings(), life.stage()), (0, CommandStage::Unknown));
+    for stage in [CommandStage::Pending, CommandStage::Queued] {
+        let terms = CommandTerms::default();
+        let mut life = Life::of(CommandLife::recovered(terms, stage, now(secs(0))));
+        life.legacy_back();
+        life.run_until(secs(120));
+        assert_eq!((life.sendings(), life.stage()), (0, CommandStage::Unknown));
+    }
 }
 
 #[test]
@@ -304,8 +339,10 @@ fn the_end_of_a_legacy_command_is_unknown_when_it_moves_on_or_falls_silent() {
         (next.stage(), next.view().because),
         (CommandStage::Unknown, CommandCause::LegacyMovedOn)
     );
-    let mut idle = Life::of(CommandLife::new(Dialect::Legacy, None, now(secs(0))));
+    let terms = CommandTerms::default();
+    let mut idle = Life::of(CommandLife::new(Dialect::Legacy, terms, true, now(secs(0))));
     idle.feed(CommandEvent::Stored);
+    idle.feed(CommandEvent::Place);
     idle.run_until(secs(300));
     idle.feed(CommandEvent::Output);
     idle.run_until(secs(899));
@@ -326,38 +363,140 @@ fn a_cancel_of_a_legacy_command_is_never_shown_as_cancelled() {
     life.feed(CommandEvent::Cancel { force: false });
     assert_eq!(life.view().because, CommandCause::CancelNotConfirmable);
     life.run_until(secs(30));
-    assert_eq!((life.stage(), life.cancels()), (CommandStage::Running, 1));
+    assert_eq!((life.stage(), life.cancels()), (CommandStage::Cancelling, 1));
 }
 
 #[test]
 fn commands_survive_a_restart_of_the_server() {
-    for stage in [CommandStage::Pending, CommandStage::Queued, CommandStage::Running] {
-        let recovered = || Life::of(CommandLife::recovered(Dialect::Extended, stage, now(secs(0))));
-        let mut life = recovered();
+    let recovered =
+        |stage| Life::of(CommandLife::recovered(CommandTerms::default(), stage, now(secs(0))));
+    for stage in [
+        CommandStage::Queued,
+        CommandStage::Delivered,
+        CommandStage::Running,
+        CommandStage::Cancelling,
+    ] {
+        let mut life = recovered(stage);
         assert_eq!(life.view().because, CommandCause::ServerRestarted);
         life.run_until(secs(100));
         assert_eq!((life.stage(), life.sendings()), (stage, 0), "its agent is away");
-        life.feed(CommandEvent::LinkBack { same_process: true, known: true });
+        life.back(true, true);
+        assert_eq!(life.stage(), stage.max(CommandStage::Delivered));
         life.complete(CommandPhase::Completed, Some(Exit::Code(0)));
         assert_eq!(life.stage(), CommandStage::Completed);
-        let mut never = recovered();
-        never.feed(CommandEvent::AgentGone);
+        let mut never = recovered(stage);
+        never.feed(CommandEvent::AgentGone { journals: false });
         assert_eq!(never.stage(), CommandStage::Unknown);
     }
-    let mut pending =
-        Life::of(CommandLife::recovered(Dialect::Extended, CommandStage::Pending, now(secs(0))));
-    pending.feed(CommandEvent::LinkBack { same_process: true, known: false });
-    assert_eq!(pending.sendings(), 1, "the agent tells repetitions");
+    let mut queued = recovered(CommandStage::Queued);
+    queued.back(true, false);
+    assert_eq!((queued.stage(), queued.sendings()), (CommandStage::Queued, 0), "in the line again");
+    queued.feed(CommandEvent::Place);
+    assert_eq!(queued.sendings(), 1, "the agent tells repetitions");
     for stage in [
         CommandStage::Completed,
         CommandStage::Failed,
         CommandStage::Cancelled,
+        CommandStage::Lost,
         CommandStage::Unknown,
     ] {
-        let mut ended = Life::of(CommandLife::recovered(Dialect::Extended, stage, now(secs(0))));
-        ended.feed(CommandEvent::AgentGone);
+        let mut ended = recovered(stage);
+        ended.feed(CommandEvent::AgentGone { journals: false });
         assert_eq!(ended.stage(), stage);
     }
+}
+
+#[test]
+fn a_journal_proves_what_never_started_and_only_that_is_sent_again() {
+    for stage in [CommandStage::Queued, CommandStage::Delivered] {
+        let mut life = Life::sent(Dialect::Extended);
+        if stage == CommandStage::Delivered {
+            life.feed(CommandEvent::Acknowledged(CommandAckStatus::Queued));
+        }
+        life.feed(CommandEvent::LinkLost);
+        life.remembers(false);
+        assert_eq!((life.stage(), life.sendings()), (stage, 2));
+        let mut other = Life::sent(Dialect::Extended);
+        other.feed(CommandEvent::LinkLost);
+        other.back(false, false);
+        assert_eq!((other.stage(), other.sendings()), (CommandStage::Unknown, 1));
+    }
+    let mut cancelled = Life::sent(Dialect::Extended);
+    cancelled.feed(CommandEvent::LinkLost);
+    cancelled.feed(CommandEvent::Cancel { force: false });
+    cancelled.remembers(false);
+    assert_eq!(
+        (cancelled.stage(), cancelled.view().because),
+        (CommandStage::Cancelled, CommandCause::CancelledBeforeStart)
+    );
+    let mut ran = Life::running();
+    ran.feed(CommandEvent::LinkLost);
+    ran.remembers(false);
+    assert_eq!((ran.stage(), ran.sendings()), (CommandStage::Unknown, 1));
+    let mut lost = Life::running();
+    lost.feed(CommandEvent::LinkLost);
+    lost.remembers(true);
+    lost.complete(CommandPhase::Lost, None);
+    assert_eq!((lost.stage(), lost.view().because), (CommandStage::Lost, CommandCause::AgentDied));
+}
+
+#[test]
+fn an_agent_with_a_journal_may_be_away_for_a_day() {
+    let mut life = Life::running();
+    life.feed(CommandEvent::LinkLost);
+    life.feed(CommandEvent::AgentGone { journals: true });
+    assert_eq!(
+        (life.stage(), life.view().because),
+        (CommandStage::Running, CommandCause::AgentAway)
+    );
+    life.run_until(secs(23 * 3600));
+    let mut back = Life::of(life.machine);
+    back.at = life.at;
+    back.back(true, true);
+    back.complete(CommandPhase::Completed, Some(Exit::Code(0)));
+    assert_eq!(back.stage(), CommandStage::Completed);
+    life.run_until(secs(24 * 3600));
+    assert_eq!(life.stage(), CommandStage::Unknown);
+}
+
+#[test]
+fn a_command_that_waits_too_long_never_starts() {
+    let terms = CommandTerms { start_within: secs(60), ..CommandTerms::default() };
+    let mut life = Life::of(CommandLife::new(Dialect::Extended, terms, false, now(secs(0))));
+    life.feed(CommandEvent::Stored);
+    assert_eq!(life.feed(CommandEvent::Place), [], "its agent is away");
+    life.feed(CommandEvent::AgentGone { journals: false });
+    assert_eq!(life.stage(), CommandStage::Queued, "it was never sent, so it waits on");
+    life.run_until(secs(59));
+    assert_eq!(life.stage(), CommandStage::Queued);
+    life.run_until(secs(60));
+    assert_eq!(
+        (life.stage(), life.view().because),
+        (CommandStage::Failed, CommandCause::NotStartedInTime(secs(60)))
+    );
+    assert_eq!(life.sendings(), 0);
+    let mut deleted = Life::new(Dialect::Extended);
+    deleted.feed(CommandEvent::Stored);
+    deleted.feed(CommandEvent::AgentDeleted);
+    assert_eq!(deleted.stage(), CommandStage::Failed);
+}
+
+#[test]
+fn who_cancels_sees_that_until_the_end() {
+    let mut life = Life::sent(Dialect::Extended);
+    life.feed(CommandEvent::Cancel { force: false });
+    life.feed(CommandEvent::Acknowledged(CommandAckStatus::Received));
+    life.feed(CommandEvent::Acknowledged(CommandAckStatus::Executing));
+    assert_eq!(
+        (life.stage(), life.view().because),
+        (CommandStage::Cancelling, CommandCause::CancelSent)
+    );
+    life.complete(CommandPhase::Cancelled, Some(Exit::Signal(15)));
+    assert_eq!(life.stage(), CommandStage::Cancelled);
+    let mut waiting = Life::new(Dialect::Extended);
+    waiting.feed(CommandEvent::Stored);
+    waiting.feed(CommandEvent::Cancel { force: false });
+    assert_eq!((waiting.stage(), waiting.cancels()), (CommandStage::Cancelled, 0));
 }
 
 #[test]

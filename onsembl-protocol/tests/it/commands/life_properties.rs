@@ -2,7 +2,8 @@
 
 use crate::support::{ms, now};
 use onsembl_protocol::command::{
-    CommandAction, CommandEvent, CommandLife, CommandStage, CommandView, Exit,
+    CommandAction, CommandEvent, CommandLife, CommandStage, CommandTerms, CommandView, Exit,
+    Returned,
 };
 use onsembl_protocol::session::Dialect;
 use onsembl_protocol::time::Deadline;
@@ -11,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-fn event() -> impl Strategy<Value = CommandEvent> {
+fn event(dialect: Dialect) -> impl Strategy<Value = CommandEvent> {
     let acks = vec![
         CommandAckStatus::Received,
         CommandAckStatus::Queued,
@@ -22,6 +23,7 @@ fn event() -> impl Strategy<Value = CommandEvent> {
         (CommandPhase::Completed, Some(Exit::Code(0))),
         (CommandPhase::Failed, Some(Exit::Signal(9))),
         (CommandPhase::Cancelled, None),
+        (CommandPhase::Lost, None),
     ];
     prop_oneof![
         8 => Just(CommandEvent::Stored),
@@ -31,24 +33,31 @@ fn event() -> impl Strategy<Value = CommandEvent> {
         1 => select(ends).prop_map(|(phase, exit)| CommandEvent::Completed { phase, exit }),
         4 => any::<bool>().prop_map(|force| CommandEvent::Cancel { force }),
         8 => Just(CommandEvent::LinkLost),
-        8 => any::<(bool, bool)>()
-            .prop_map(|(same_process, known)| CommandEvent::LinkBack { same_process, known }),
-        1 => Just(CommandEvent::AgentGone),
+        8 => any::<(bool, bool, bool)>().prop_map(move |(same_process, remembers, known)| {
+            let known = known && dialect == Dialect::Extended;
+            CommandEvent::LinkBack(Returned { dialect, same_process, remembers, known })
+        }),
+        12 => Just(CommandEvent::Place),
+        1 => any::<bool>().prop_map(|journals| CommandEvent::AgentGone { journals }),
+        1 => Just(CommandEvent::AgentDeleted),
         2 => Just(CommandEvent::NextCommand),
         16 => Just(CommandEvent::Wake),
     ]
 }
 
-/// Stages only go forward; "cancelled" and the like are all behind "running".
+/// Stages only go forward; "cancelled" and the like are all behind "cancelling".
 fn rank(stage: CommandStage) -> u8 {
     match stage {
         CommandStage::Pending => 0,
         CommandStage::Queued => 1,
-        CommandStage::Running => 2,
+        CommandStage::Delivered => 2,
+        CommandStage::Running => 3,
+        CommandStage::Cancelling => 4,
         CommandStage::Completed
         | CommandStage::Failed
         | CommandStage::Cancelled
-        | CommandStage::Unknown => 3,
+        | CommandStage::Lost
+        | CommandStage::Unknown => 5,
     }
 }
 
@@ -91,10 +100,18 @@ fn walk(
         if before != after {
             prop_assert_eq!(published, vec![CommandAction::Publish(after)], "{}", context);
         }
-        // Shown as cancelled only when the agent confirmed it, or it never went out.
-        if after.status == CommandStage::Cancelled {
-            prop_assert!(confirmed || (asked && sent == 0), "{}", context);
+        // Shown as cancelled only when the agent confirmed it, or it never went out, or a journal
+        // proves that it never began.
+        let proves = matches!(
+            event,
+            CommandEvent::LinkBack(r) if (r.remembers || r.same_process) && !r.known
+        );
+        if after.status == CommandStage::Cancelled && before.status != after.status {
+            prop_assert!(confirmed || (asked && (sent == 0 || proves)), "{}", context);
         }
+        // Once it runs, nothing sends it again.
+        let sends = step.actions.iter().any(|a| a == CommandAction::Send);
+        prop_assert!(!sends || before.started_at.is_none(), "{}", context);
         sent += step.actions.iter().filter(|a| *a == CommandAction::Send).count();
         prop_assert!(sent == 0 || stored || !fresh, "sent before it was durable: {}", context);
         if dialect == Dialect::Legacy {
@@ -102,6 +119,10 @@ fn walk(
         }
     }
     Ok(())
+}
+
+fn moves(dialect: Dialect) -> impl Strategy<Value = Vec<(u64, bool, CommandEvent)>> {
+    vec((0u64..20_000, any::<bool>(), event(dialect)), 1..200)
 }
 
 fn dialect() -> impl Strategy<Value = Dialect> {
@@ -115,19 +136,28 @@ proptest! {
     fn a_life_goes_forward_and_ends_once(
         dialect in dialect(),
         limit in proptest::option::of(1u64..100_000),
-        moves in vec((0u64..20_000, any::<bool>(), event()), 1..200),
+        linked in any::<bool>(),
+        (of_ours, of_legacy) in (moves(Dialect::Extended), moves(Dialect::Legacy)),
     ) {
-        let mut life = CommandLife::new(dialect, limit.map(ms), now(ms(0)));
+        let terms = CommandTerms { time_limit: limit.map(ms), ..CommandTerms::default() };
+        let mut life = CommandLife::new(dialect, terms, linked, now(ms(0)));
+        let moves = if dialect == Dialect::Extended { of_ours } else { of_legacy };
         walk(&mut life, dialect, moves)?;
     }
 
     #[test]
     fn so_does_one_that_was_recovered(
         dialect in dialect(),
-        stage in select(vec![CommandStage::Queued, CommandStage::Running]),
-        moves in vec((0u64..20_000, any::<bool>(), event()), 1..200),
+        stage in select(vec![
+            CommandStage::Queued,
+            CommandStage::Delivered,
+            CommandStage::Running,
+            CommandStage::Cancelling,
+        ]),
+        (of_ours, of_legacy) in (moves(Dialect::Extended), moves(Dialect::Legacy)),
     ) {
-        let mut life = CommandLife::recovered(dialect, stage, now(ms(0)));
+        let mut life = CommandLife::recovered(CommandTerms::default(), stage, now(ms(0)));
+        let moves = if dialect == Dialect::Extended { of_ours } else { of_legacy };
         walk(&mut life, dialect, moves)?;
     }
 }

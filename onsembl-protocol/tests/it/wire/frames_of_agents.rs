@@ -126,6 +126,8 @@ fn our_hello_names_key_instance_features_and_open_commands() {
             instance: InstanceId::new("i"),
             probe: true,
             commands: vec![CommandId::new("c-1"), CommandId::new("c-2")],
+            journal: None,
+            max_parallel: None,
         })
     );
 }

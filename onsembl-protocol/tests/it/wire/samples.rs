@@ -2,7 +2,7 @@
 
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation,
-    InstanceId, MessageId, PresenceVersion, ServerInstanceId, SessionId, UserId,
+    InstanceId, JournalId, MessageId, PresenceVersion, ServerInstanceId, SessionId, UserId,
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::output::GapCause;
@@ -41,6 +41,8 @@ fn request() -> CommandRequest {
         working_directory: Some("/srv".into()),
         priority: Priority::High,
         constraints: ExecutionConstraints { time_limit_ms: Some(300_000), max_retries: Some(1) },
+        start_within_ms: Some(60_000),
+        offline: Some(OfflinePolicy::Refuse),
         user_id: Some(UserId::new("u-1")),
         ..CommandRequest::new(command(), agent(), "make test")
     }
@@ -195,6 +197,8 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             instance: InstanceId::new("i"),
             probe: true,
             commands: vec![command()],
+            journal: Some(JournalId::new("j-1")),
+            max_parallel: Some(4),
         }),
     };
     let output = TerminalOutput {

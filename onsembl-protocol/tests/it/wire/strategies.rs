@@ -5,7 +5,7 @@
 
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation,
-    InstanceId, MessageId, ServerInstanceId, SessionId, UserId,
+    InstanceId, JournalId, MessageId, ServerInstanceId, SessionId, UserId,
 };
 use onsembl_protocol::liveness::WireTiming;
 use onsembl_protocol::time::WallTime;
@@ -106,7 +106,10 @@ pub(super) fn phase() -> impl Strategy<Value = CommandPhase> {
     prop_oneof![
         Just(CommandPhase::Pending),
         Just(CommandPhase::Queued),
+        Just(CommandPhase::Delivered),
         Just(CommandPhase::Running),
+        Just(CommandPhase::Cancelling),
+        Just(CommandPhase::Lost),
         Just(CommandPhase::Completed),
         Just(CommandPhase::Failed),
         Just(CommandPhase::Cancelled),
@@ -184,13 +187,16 @@ pub(super) fn hello() -> impl Strategy<Value = AgentConnect> {
         id::<InstanceId>(),
         any::<bool>(),
         vec(id::<CommandId>(), 0..4),
+        (of(id::<JournalId>()), of(number())),
     )
-        .prop_map(|(features, agent_key, instance, probe, commands)| AgentExtensions {
+        .prop_map(|(features, agent_key, instance, probe, commands, rest)| AgentExtensions {
             features,
             agent_key,
             instance,
             probe,
             commands,
+            journal: rest.0,
+            max_parallel: rest.1,
         });
     (text(), of(text()), agent_type(), of(text()), of(text()), capabilities, of(extensions))
         .prop_map(|(agent_id, name, agent_type, version, host, capabilities, extensions)| {
@@ -296,8 +302,9 @@ pub(super) fn request() -> impl Strategy<Value = CommandRequest> {
     (
         (of(id::<CommandId>()), of(id::<AgentId>()), some_text.clone(), vec(text(), 0..4)),
         (btree_map(text(), text(), 0..4), of(some_text), priority, constraints, of(id::<UserId>())),
+        (of(number()), of(prop::sample::select(vec![OfflinePolicy::Queue, OfflinePolicy::Refuse]))),
     )
-        .prop_map(|((command_id, agent_id, text, args), rest)| {
+        .prop_map(|((command_id, agent_id, text, args), rest, (start_within_ms, offline))| {
             let (env, working_directory, priority, constraints, user_id) = rest;
             CommandRequest {
                 command_id,
@@ -308,6 +315,8 @@ pub(super) fn request() -> impl Strategy<Value = CommandRequest> {
                 working_directory,
                 priority,
                 constraints,
+                start_within_ms,
+                offline,
                 user_id,
             }
         })

@@ -1,0 +1,124 @@
+//! The journal: what is written down of commands before they start and before their ends are told, so
+//! that a successor of this process knows. One file, one thread that writes it.
+//!
+//! Nothing is decided here: what an entry proves says the core's `CommandJournal`. What must last is
+//! synced before anybody hears that it is written.
+
+mod file;
+
+use file::JournalFile;
+use onsembl_protocol::command::{CommandJournal, JournalEntry};
+use onsembl_protocol::id::{CommandId, JournalId};
+use std::io;
+use std::path::Path;
+use std::sync::mpsc as std_mpsc;
+use std::thread::{self, JoinHandle};
+use tokio::sync::mpsc;
+
+/// Entries that are written and synced together.
+const BATCH: usize = 256;
+
+/// What waits for an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// A process that is to be started.
+    Start,
+    /// An end that is to be told.
+    End,
+}
+
+/// An entry that something waits for is durable, or could not be written.
+#[derive(Debug)]
+pub(crate) struct JournalEvent {
+    /// Of which command.
+    pub(crate) command: CommandId,
+    /// What waits.
+    pub(crate) awaited: Awaited,
+    /// Why it is not written, if it is not.
+    pub(crate) failed: Option<String>,
+}
+
+/// What an earlier process of this agent wrote down.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// Which journal it is. A new one where the old one was damaged: it proves nothing of before.
+    pub(crate) id: JournalId,
+    /// What it says.
+    pub(crate) journal: CommandJournal,
+}
+
+/// The way to the journal's thread. Requests are bounded by the commands that there are: nothing new
+/// is started before what is written of it was acknowledged.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    requests: Option<std_mpsc::Sender<JournalEntry>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Journal {
+    /// Opens the journal in `dir`, or begins one. A damaged one is put aside, and its longest valid
+    /// prefix taken over. Blocks.
+    ///
+    /// # Errors
+    /// It can neither be read nor put aside, or no other can be begun.
+    pub(crate) fn open(
+        dir: &Path,
+    ) -> io::Result<(Self, mpsc::UnboundedReceiver<JournalEvent>, Recovered)> {
+        let (file, id) = JournalFile::open(dir)?;
+        let recovered = Recovered { id, journal: file.journal().clone() };
+        let (requests, inbox) = std_mpsc::channel();
+        let (events, outbox) = mpsc::unbounded_channel();
+        let thread = thread::Builder::new()
+            .name("onsembl-journal".to_owned())
+            .spawn(move || keep(file, &inbox, &events))?;
+        Ok((Self { requests: Some(requests), thread: Some(thread) }, outbox, recovered))
+    }
+
+    /// Asks for an entry to be written. Whether the thread still lives to do it.
+    #[must_use = "without the thread nothing is written, and nobody says so"]
+    pub(crate) fn write(&self, entry: JournalEntry) -> bool {
+        self.requests.as_ref().is_some_and(|requests| requests.send(entry).is_ok())
+    }
+
+    /// Waits until everything that was asked for is done. Blocks.
+    pub(crate) fn finish(mut self) {
+        drop(self.requests.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the journal panicked");
+        }
+    }
+}
+
+fn keep(
+    mut file: JournalFile,
+    inbox: &std_mpsc::Receiver<JournalEntry>,
+    events: &mpsc::UnboundedSender<JournalEvent>,
+) {
+    while let Ok(first) = inbox.recv() {
+        let batch: Vec<JournalEntry> =
+            [first].into_iter().chain(inbox.try_iter()).take(BATCH).collect();
+        let awaited: Vec<(CommandId, Awaited)> = batch.iter().filter_map(awaited).collect();
+        let failed = file.append(batch).err().map(|error| error.to_string());
+        if let Some(error) = &failed {
+            tracing::error!(%error, path = %file.path().display(), "the journal cannot be written");
+        }
+        for (command, awaited) in awaited {
+            // Nobody listens any more when the agent ends.
+            let _ = events.send(JournalEvent { command, awaited, failed: failed.clone() });
+        }
+        if let Err(error) = file.compact_if_due() {
+            tracing::warn!(%error, path = %file.path().display(), "the journal could not be written anew; it goes on growing");
+        }
+    }
+}
+
+fn awaited(entry: &JournalEntry) -> Option<(CommandId, Awaited)> {
+    let what = match entry {
+        JournalEntry::Starting { .. } => Awaited::Start,
+        JournalEntry::Ended { .. } => Awaited::End,
+        JournalEntry::Started { .. } | JournalEntry::Confirmed { .. } => return None,
+    };
+    Some((entry.command().clone(), what))
+}

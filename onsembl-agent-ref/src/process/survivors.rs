@@ -1,0 +1,321 @@
+//! Finding and ending what an agent that died left running.
+//!
+//! A process belongs to a run if it bears the run's mark, or is in the group of its leader while that
+//! number is certain to be the run's: the leader is there and started when it did, or a member of the
+//! group bears the mark. Everything else is a stranger and not touched.
+
+use super::census::{Line, processes};
+use onsembl_protocol::command::{Fate, ProcessIdentity};
+use onsembl_protocol::id::{CommandId, RunMark};
+use rustix::io::Errno;
+use rustix::process::Pid;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The variable that holds the mark. A run within a run has both, the outer one first.
+pub(crate) const MARK: &str = "ONSEMBL_RUN";
+
+/// How long the killed may take to vanish.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the processes of the machine are looked through. Twice nobody means that nobody is there.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A run whose end nobody saw.
+#[derive(Clone, Debug)]
+pub(crate) struct LeftBehind {
+    /// The command.
+    pub(crate) command: CommandId,
+    /// What its processes bear.
+    pub(crate) mark: RunMark,
+    /// Its leader, if it was written down.
+    pub(crate) leader: Option<ProcessIdentity>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cleared {
+    /// The command.
+    pub(crate) command: CommandId,
+    /// Whether its processes are confirmed gone.
+    pub(crate) fate: Fate,
+    /// For people.
+    pub(crate) why: String,
+}
+
+/// The value of the variable for a run: behind the one that this process bears itself.
+pub(super) fn mark_to_bear(mark: &RunMark) -> String {
+    match std::env::var(MARK) {
+        Ok(outer) if !outer.is_empty() => format!("{outer}:{mark}"),
+        Ok(_) | Err(_) => mark.to_string(),
+    }
+}
+
+/// Which process of this machine `pid` is, if the system tells.
+pub(crate) fn identify(pid: u32) -> Option<ProcessIdentity> {
+    let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let line = Line::parse(&String::from_utf8_lossy(&line))?;
+    Some(ProcessIdentity { pid, started: line.started, boot: boot()?, namespace: namespace()? })
+}
+
+fn boot() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
+}
+
+fn namespace() -> Option<String> {
+    Some(fs::read_link("/proc/self/ns/pid").ok()?.to_string_lossy().into_owned())
+}
+
+/// Kills what these runs left and waits until it is gone, at most five seconds in all. Blocks.
+pub(crate) fn clear(runs: Vec<LeftBehind>) -> Vec<Cleared> {
+    let (boot, namespace) = (boot(), namespace());
+    let mut cleared = Vec::new();
+    let mut searched = Vec::new();
+    for run in runs {
+        match (&run.leader, &boot, &namespace) {
+            (Some(leader), Some(boot), _) if leader.boot != *boot => {
+                let why = "the machine was started anew since; nothing of it can be left";
+                cleared.push(run.cleared(Fate::Gone, why));
+            }
+            (Some(leader), _, Some(namespace)) if leader.namespace != *namespace => {
+                let why = "it ran in another container, into which this one cannot see";
+                cleared.push(run.cleared(Fate::Unknown, why));
+            }
+            (_, Some(_), Some(_)) => searched.push(Search::new(run)),
+            (_, _, _) => {
+                let why = "this system does not show which processes there are";
+                cleared.push(run.cleared(Fate::Unknown, why));
+            }
+        }
+    }
+    let give_up = Instant::now() + PATIENCE;
+    while searched.iter().any(|search| search.seen_empty < 2) && Instant::now() < give_up {
+        if let Err(error) = round(&mut searched) {
+            tracing::warn!(%error, "the processes of this machine cannot be looked through");
+        }
+        sleep(LOOK_AGAIN);
+    }
+    cleared.extend(searched.into_iter().map(Search::verdict));
+    cleared
+}
+
+impl LeftBehind {
+    fn cleared(self, fate: Fate, why: &str) -> Cleared {
+        let started = if self.leader.is_some() { "" } else { "; whether it started is not known" };
+        Cleared { command: self.command, fate, why: format!("{why}{started}") }
+    }
+}
+
+#[derive(Debug)]
+struct Search {
+    run: LeftBehind,
+    /// The number of its group is certain to be its own.
+    group_is_ours: bool,
+    killed: BTreeSet<i32>,
+    alive: BTreeSet<i32>,
+    /// In its group, if it is its group.
+    strangers: BTreeSet<i32>,
+    seen_empty: u8,
+}
+
+/// One look at every process of the machine.
+fn round(searches: &mut [Search]) -> io::Result<()> {
+    let own = std::process::id().cast_signed();
+    let seen: Vec<Seen> = processes()?
+        .filter(|(pid, line)| *pid != own && !line.is_dead())
+        .map(|(pid, line)| Seen { pid, line, marks: marks(pid) })
+        .collect();
+    for search in searches {
+        search.look(&seen);
+    }
+    Ok(())
+}
+
+struct Seen {
+    pid: i32,
+    line: Line,
+    marks: Option<String>,
+}
+
+/// The marks that a process bears; `None` if it bears none, or does not show it.
+fn marks(pid: i32) -> Option<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut variables = environment.split(|byte| *byte == 0);
+    let value = variables.find_map(|v| v.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+impl Search {
+    fn new(run: LeftBehind) -> Self {
+        Self {
+            run,
+            group_is_ours: false,
+            killed: BTreeSet::new(),
+            alive: BTreeSet::new(),
+            strangers: BTreeSet::new(),
+            seen_empty: 0,
+        }
+    }
+
+    fn look(&mut self, seen: &[Seen]) {
+        let mark = self.run.mark.as_str();
+        let bears = |s: &Seen| s.marks.as_deref().is_some_and(|m| m.split(':').any(|m| m == mark));
+        let leader = self.run.leader.as_ref().map(|l| (l.pid.cast_signed(), l.started));
+        let in_group = |s: &Seen| leader.is_some_and(|(pid, _)| s.line.group == pid);
+        let is_leader = |s: &Seen| leader == Some((s.pid, s.line.started));
+        self.group_is_ours |= seen.iter().any(|s| is_leader(s) || (in_group(s) && bears(s)));
+        let ours = |s: &&Seen| bears(s) || (self.group_is_ours && in_group(s));
+        let found: BTreeSet<(i32, u64)> =
+            seen.iter().filter(ours).map(|s| (s.pid, s.line.started)).collect();
+        // A number that lives on under another leader was given out again: nobody of the run had it.
+        let another = seen.iter().any(|s| leader.is_some_and(|l| l.0 == s.pid) && !is_leader(s));
+        self.strangers =
+            seen.iter().filter(|s| !another && in_group(s) && !ours(s)).map(|s| s.pid).collect();
+        self.seen_empty = if found.is_empty() { self.seen_empty.saturating_add(1) } else { 0 };
+        self.alive = found.iter().map(|(pid, _)| *pid).collect();
+        for (pid, started) in found {
+            match kill(pid, started) {
+                Ok(()) => drop(self.killed.insert(pid)),
+                Err(error) => {
+                    tracing::warn!(pid, %error, command = %self.run.command, "what an earlier process of this agent left cannot be killed");
+                }
+            }
+        }
+    }
+
+    fn verdict(self) -> Cleared {
+        let killed = self.killed.len();
+        let list = |pids: &BTreeSet<i32>| {
+            let pids: Vec<String> = pids.iter().take(8).map(i32::to_string).collect();
+            pids.join(", ")
+        };
+        if self.seen_empty < 2 {
+            let why = format!("its processes could not be killed: {}", list(&self.alive));
+            return self.run.cleared(Fate::Unknown, &why);
+        }
+        if !self.strangers.is_empty() {
+            let why = format!(
+                "processes of its group live, and nothing tells whether they are its own: {}",
+                list(&self.strangers)
+            );
+            return self.run.cleared(Fate::Unknown, &why);
+        }
+        let why = match killed {
+            0 => "nothing of it was left".to_owned(),
+            1 => "one process of it was left and was killed".to_owned(),
+            n => format!("{n} processes of it were left and were killed"),
+        };
+        self.run.cleared(Fate::Gone, &why)
+    }
+}
+
+/// Kills the process of this number that started then, and no other.
+#[cfg(target_os = "linux")]
+fn kill(pid: i32, started: u64) -> rustix::io::Result<()> {
+    use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    let id = Pid::from_raw(pid).ok_or(Errno::INVAL)?;
+    let handle = match pidfd_open(id, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(()),
+        handle => handle?,
+    };
+    // The handle keeps the process; is it the one that was seen?
+    if identify(pid.cast_unsigned()).is_none_or(|now| now.started != started) {
+        return Ok(());
+    }
+    match pidfd_send_signal(handle, Signal::KILL) {
+        Err(Errno::SRCH) => Ok(()),
+        sent => sent,
+    }
+}
+
+/// Where there is no handle of a process, none is killed on the word of a number alone.
+#[cfg(not(target_os = "linux"))]
+fn kill(_: i32, _: u64) -> rustix::io::Result<()> {
+    Err(Errno::NOTSUP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Child, Command, Stdio};
+
+    fn started(mark: &str, script: &str) -> Child {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).env(MARK, mark).process_group(0).stdout(Stdio::null());
+        command.spawn().unwrap()
+    }
+
+    fn left(mark: &str, leader: Option<ProcessIdentity>) -> LeftBehind {
+        LeftBehind { command: CommandId::new(mark), mark: RunMark::new(mark), leader }
+    }
+
+    fn fresh() -> String {
+        uuid::Uuid::new_v4().to_string()
+    }
+
+    #[test]
+    fn what_bears_the_mark_is_killed_wherever_it_went_and_nobody_else() {
+        let (mark, other) = (fresh(), fresh());
+        // A leader, a member of its group, and one that left for a session of its own.
+        let mut ours = started(&mark, "sleep 1000 & setsid sleep 1000 & wait");
+        let mut stranger = started(&other, "exec sleep 1000");
+        let leader = identify(ours.id());
+        assert!(leader.is_some());
+        sleep(Duration::from_millis(100));
+        let reaper = std::thread::spawn(move || ours.wait().unwrap());
+        let cleared = clear(vec![left(&mark, leader)]);
+        assert_eq!(cleared.first().map(|c| c.fate), Some(Fate::Gone), "{cleared:?}");
+        assert!(cleared.first().is_some_and(|c| c.why.contains("3 processes")), "{cleared:?}");
+        assert!(!reaper.join().unwrap().success());
+        assert_eq!(stranger.try_wait().unwrap(), None);
+        stranger.kill().unwrap();
+        let _ = stranger.wait();
+    }
+
+    #[test]
+    fn members_that_hide_their_mark_go_with_their_leader() {
+        let mark = fresh();
+        let mut ours = started(&mark, "exec env -i sleep 1000");
+        sleep(Duration::from_millis(100));
+        let leader = identify(ours.id());
+        let reaper = std::thread::spawn(move || ours.wait().unwrap());
+        assert_eq!(clear(vec![left(&mark, leader)]).first().map(|c| c.fate), Some(Fate::Gone));
+        assert!(!reaper.join().unwrap().success());
+    }
+
+    #[test]
+    fn nothing_is_killed_on_the_word_of_a_number() {
+        let mut stranger = started(&fresh(), "exec sleep 1000");
+        let mut leader = identify(stranger.id()).unwrap();
+        leader.started += 1;
+        let cleared = clear(vec![left(&fresh(), Some(leader.clone()))]);
+        assert_eq!(cleared.first().map(|c| c.fate), Some(Fate::Gone), "{cleared:?}");
+        leader.boot = "another".to_owned();
+        let cleared = clear(vec![left(&fresh(), Some(leader.clone()))]);
+        assert!(cleared.first().is_some_and(|c| c.why.contains("started anew")), "{cleared:?}");
+        let mut elsewhere = identify(stranger.id()).unwrap();
+        elsewhere.namespace = "another".to_owned();
+        let cleared = clear(vec![left(&fresh(), Some(elsewhere))]);
+        assert_eq!(cleared.first().map(|c| c.fate), Some(Fate::Unknown), "{cleared:?}");
+        assert_eq!(stranger.try_wait().unwrap(), None);
+        stranger.kill().unwrap();
+        let _ = stranger.wait();
+    }
+
+    #[test]
+    fn a_group_without_leader_and_mark_is_left_alone_and_said_to_be_unknown() {
+        let mark = fresh();
+        let mut leader = started(&mark, "env -i sleep 1000 & echo; sleep 0.2");
+        let identity = identify(leader.id()).unwrap();
+        let _ = leader.wait();
+        let cleared = clear(vec![left(&mark, Some(identity.clone()))]);
+        assert_eq!(cleared.first().map(|c| c.fate), Some(Fate::Unknown), "{cleared:?}");
+        let group = Pid::from_raw(identity.pid.cast_signed()).unwrap();
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+    }
+}

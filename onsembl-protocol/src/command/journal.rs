@@ -1,0 +1,188 @@
+//! What an agent writes down of its commands before it acts, and what that proves after a crash.
+//!
+//! The order is the proof: *starting* is durable before a process starts, *ended* before the end is
+//! told. Where the entries are kept, and how, is not decided here.
+
+use crate::id::{CommandId, RunMark};
+use crate::wire::payload::CommandComplete;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use serde::{Deserialize, Serialize};
+
+/// Ended commands that a journal remembers, so that a late repetition is known as one.
+const REMEMBERED: usize = 4096;
+
+/// A process, as its machine tells it from every other that ever had its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessIdentity {
+    /// Its number, which is also that of its group.
+    pub pid: u32,
+    /// When it started, in clock ticks since the machine did.
+    pub started: u64,
+    /// The run of the machine.
+    pub boot: String,
+    /// Who counts its processes: a number means nothing in another container.
+    pub namespace: String,
+}
+
+/// One thing that is written down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "entry")]
+pub enum JournalEntry {
+    /// It is about to be started. Durable before it is.
+    Starting {
+        /// Which command.
+        command: CommandId,
+        /// What its processes bear.
+        mark: RunMark,
+    },
+    /// Its process runs.
+    Started {
+        /// Which command.
+        command: CommandId,
+        /// Its leader.
+        process: ProcessIdentity,
+    },
+    /// It is over. Durable before that is told.
+    Ended {
+        /// What is told.
+        report: CommandComplete,
+    },
+    /// The server has heard of its end.
+    Confirmed {
+        /// Which command.
+        command: CommandId,
+    },
+}
+
+impl JournalEntry {
+    /// The command that it is about.
+    pub const fn command(&self) -> &CommandId {
+        match self {
+            Self::Starting { command, .. }
+            | Self::Started { command, .. }
+            | Self::Confirmed { command } => command,
+            Self::Ended { report } => &report.command_id,
+        }
+    }
+
+    /// Whether something waits until it is durable.
+    pub const fn must_last(&self) -> bool {
+        match self {
+            Self::Starting { .. } | Self::Ended { .. } => true,
+            // Without it a successor goes by the mark, and a report is said once more.
+            Self::Started { .. } | Self::Confirmed { .. } => false,
+        }
+    }
+}
+
+/// How far a command is by its entries.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// It was to be started; whether it was is not known.
+    Starting {
+        /// What its processes bear, if there are any.
+        mark: RunMark,
+    },
+    /// It ran.
+    Started {
+        /// What its processes bear.
+        mark: RunMark,
+        /// Its leader.
+        process: ProcessIdentity,
+    },
+    /// It ended so.
+    Ended {
+        /// What is told of it.
+        report: CommandComplete,
+        /// The server has heard it.
+        confirmed: bool,
+    },
+}
+
+/// What a journal says of every command in it. A command that is not in it was never started.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CommandJournal {
+    standings: BTreeMap<CommandId, Standing>,
+    ended: VecDeque<CommandId>,
+}
+
+impl CommandJournal {
+    /// Takes the next entry. Entries that make no sense at their place change nothing. Of ended
+    /// commands the last 4,096 are remembered; confirmed ones are forgotten first.
+    pub fn apply(&mut self, entry: JournalEntry) {
+        match entry {
+            JournalEntry::Starting { command, mark } => {
+                let _ = self.standings.entry(command).or_insert(Standing::Starting { mark });
+            }
+            JournalEntry::Started { command, process } => {
+                if let Some(standing) = self.standings.get_mut(&command)
+                    && let Standing::Starting { mark } = standing
+                {
+                    *standing = Standing::Started { mark: mark.clone(), process };
+                }
+            }
+            JournalEntry::Ended { report } => {
+                let id = report.command_id.clone();
+                let ended = Standing::Ended { report, confirmed: false };
+                let was = self.standings.insert(id.clone(), ended);
+                if !matches!(was, Some(Standing::Ended { .. })) {
+                    self.ended.push_back(id);
+                    self.forget();
+                }
+            }
+            JournalEntry::Confirmed { command } => {
+                if let Some(Standing::Ended { confirmed, .. }) = self.standings.get_mut(&command) {
+                    *confirmed = true;
+                }
+            }
+        }
+    }
+
+    /// Every command in it, and how far it is.
+    pub fn standings(&self) -> impl Iterator<Item = (&CommandId, &Standing)> {
+        self.standings.iter()
+    }
+
+    /// The fewest entries that say the same.
+    pub fn entries(&self) -> impl Iterator<Item = JournalEntry> + '_ {
+        let open = self.standings.iter().flat_map(|(id, standing)| {
+            let command = id.clone();
+            let (starting, started) = match standing {
+                Standing::Starting { mark } => (Some(mark), None),
+                Standing::Started { mark, process } => (Some(mark), Some(process)),
+                Standing::Ended { .. } => (None, None),
+            };
+            let starting = starting.map(|mark| JournalEntry::Starting {
+                command: command.clone(),
+                mark: mark.clone(),
+            });
+            let started =
+                started.map(|process| JournalEntry::Started { command, process: process.clone() });
+            starting.into_iter().chain(started)
+        });
+        let ended = self.ended.iter().flat_map(|id| {
+            let (report, confirmed) = match self.standings.get(id) {
+                Some(Standing::Ended { report, confirmed }) => (Some(report), *confirmed),
+                Some(Standing::Starting { .. } | Standing::Started { .. }) | None => (None, false),
+            };
+            let ended = report.map(|report| JournalEntry::Ended { report: report.clone() });
+            let confirmed = confirmed.then(|| JournalEntry::Confirmed { command: id.clone() });
+            ended.into_iter().chain(confirmed)
+        });
+        open.chain(ended)
+    }
+
+    fn forget(&mut self) {
+        while self.ended.len() > REMEMBERED {
+            let confirmed = |id: &CommandId| {
+                matches!(self.standings.get(id), Some(Standing::Ended { confirmed: true, .. }))
+            };
+            let oldest = self.ended.iter().position(confirmed).unwrap_or(0);
+            if let Some(id) = self.ended.remove(oldest) {
+                let _ = self.standings.remove(&id);
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What the absence of an agent, and its return, mean for a command. What cannot be proven is not
+//! sent again.
+
+use super::{
+    AWAY_FOR, CommandAction, CommandCause, CommandLife, CommandStage, Did, Phase, Returned,
+};
+use crate::session::Dialect;
+use crate::time::Now;
+
+impl CommandLife {
+    pub(super) fn link_back(&mut self, returned: Returned, now: Now, did: &mut Did) {
+        let Returned { dialect, same_process, remembers, known } = returned;
+        self.linked = true;
+        self.dialect = dialect;
+        self.away_until = None;
+        // A legacy wrapper never says what it knows, and proves nothing.
+        let known = known && dialect == Dialect::Extended;
+        let proves = dialect == Dialect::Extended && remembers;
+        if known {
+            return self.known(now, did);
+        }
+        let legacy = dialect == Dialect::Legacy;
+        let unknown = match (self.phase, same_process) {
+            (Phase::Pending { .. } | Phase::Queued { maybe_sent: false, .. } | Phase::Ended, _) => {
+                return;
+            }
+            // A legacy wrapper runs whatever comes, however often. If this server is not sure that
+            // it never sent it, it must not send it.
+            (Phase::Queued { .. } | Phase::Sent { .. }, true) if legacy => {
+                CommandCause::NeverAcknowledged
+            }
+            (Phase::Queued { .. } | Phase::Sent { .. }, true) => return self.never_came(now, did),
+            (Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. }, false)
+                if proves =>
+            {
+                return self.never_came(now, did);
+            }
+            (Phase::Delivered { .. } | Phase::Running { .. }, true) if legacy => return,
+            (Phase::Delivered { .. } | Phase::Running { .. }, true) => CommandCause::Forgotten,
+            (
+                Phase::Queued { .. }
+                | Phase::Sent { .. }
+                | Phase::Delivered { .. }
+                | Phase::Running { .. },
+                false,
+            ) => CommandCause::AgentRestarted,
+        };
+        self.end(CommandStage::Unknown, unknown, None, now, did);
+    }
+
+    /// The agent is back and has it.
+    fn known(&mut self, now: Now, did: &mut Did) {
+        if let Phase::Pending { .. } | Phase::Queued { maybe_sent: false, .. } | Phase::Ended =
+            self.phase
+        {
+            return;
+        }
+        if let Some(c) = &mut self.cancel {
+            c.again_at = now.monotonic;
+        }
+        if let Phase::Queued { .. } | Phase::Sent { .. } = self.phase {
+            return self.deliver(CommandCause::LinkBack, now, did);
+        }
+        let was_away = matches!(
+            self.view.because,
+            CommandCause::LinkLost | CommandCause::ServerRestarted | CommandCause::AgentAway
+        );
+        if was_away {
+            self.publish(CommandCause::LinkBack, did);
+        }
+    }
+
+    /// The agent is back and proves that it never began with it.
+    fn never_came(&mut self, now: Now, did: &mut Did) {
+        if self.cancel.is_some() {
+            let cause = CommandCause::CancelledBeforeStart;
+            return self.end(CommandStage::Cancelled, cause, None, now, did);
+        }
+        match self.phase {
+            // It keeps its place in the line.
+            Phase::Queued { start_by, .. } => {
+                self.phase = Phase::Queued { start_by, maybe_sent: false };
+            }
+            Phase::Pending { .. }
+            | Phase::Sent { .. }
+            | Phase::Delivered { .. }
+            | Phase::Running { .. }
+            | Phase::Ended => {
+                did.push(CommandAction::Send);
+                self.sent(1, now);
+            }
+        }
+    }
+
+    pub(super) fn agent_gone(&mut self, journals: bool, now: Now, did: &mut Did) {
+        self.linked = false;
+        match self.phase {
+            Phase::Pending { .. } | Phase::Queued { maybe_sent: false, .. }
+                if self.dialect == Dialect::Legacy =>
+            {
+                self.end(CommandStage::Failed, CommandCause::NeverSent, None, now, did);
+            }
+            Phase::Pending { .. } | Phase::Queued { maybe_sent: false, .. } | Phase::Ended => {}
+            Phase::Queued { .. }
+            | Phase::Sent { .. }
+            | Phase::Delivered { .. }
+            | Phase::Running { .. }
+                if journals && self.dialect == Dialect::Extended =>
+            {
+                self.away_until = Some(now.monotonic.saturating_add(AWAY_FOR));
+                self.publish(CommandCause::AgentAway, did);
+            }
+            Phase::Queued { .. }
+            | Phase::Sent { .. }
+            | Phase::Delivered { .. }
+            | Phase::Running { .. } => {
+                self.end(CommandStage::Unknown, CommandCause::AgentGone, None, now, did);
+            }
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! The life of a command on the server: pending, queued, delivered, running, cancelling, ended.
+//!
+//! It only goes forward, ends once, and ends for a reason that it names. A lost link ends nothing:
+//! the process may well go on, and the agent will say so. When its turn comes is decided by the
+//! [`CommandQueue`](super::CommandQueue) of its agent.
+
+mod absence;
+mod view;
+
+pub use view::{CommandCause, CommandStage, CommandView};
+
+use super::outcome::Exit;
+use crate::session::Dialect;
+use crate::step::{Actions, Step};
+use crate::time::{Deadline, Now, Timestamp};
+use crate::wire::payload::{CommandAckStatus, CommandPhase};
+use core::time::Duration;
+
+/// How long the store may take to accept a command.
+const STORE_WITHIN: Duration = Duration::from_secs(30);
+/// How long an agent with a journal may be away before its commands are given up. As long as a
+/// command may wait for its start.
+const AWAY_FOR: Duration = CommandTerms::START_WITHIN;
+/// How long to wait for an acknowledgement before sending again. The agent knows repetitions.
+const RESEND_AFTER: Duration = Duration::from_secs(10);
+/// How long an agent may say that a command waits for others. Ours starts at once; a day is longer
+/// than any queue that somebody still wants.
+const QUEUED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How often a request is sent before an agent that lives but never answers is given up.
+const SENDINGS: u8 = 6;
+/// How long an agent may overrun a time limit before the server cancels by itself.
+const LIMIT_GRACE: Duration = Duration::from_secs(5);
+/// How often a cancel is repeated until the agent says that the process is gone.
+const CANCEL_EVERY: Duration = Duration::from_secs(5);
+/// After so long without output the end of a legacy command is unknown: its wrapper reports none.
+const LEGACY_IDLE: Duration = Duration::from_secs(600);
+
+/// What the sender of a command asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandTerms {
+    /// The longest run time; none if absent.
+    pub time_limit: Option<Duration>,
+    /// The longest wait before it is sent; after that it never starts.
+    pub start_within: Duration,
+}
+
+impl CommandTerms {
+    /// A day: longer than any wait that somebody still wants to see the end of.
+    pub const START_WITHIN: Duration = Duration::from_secs(24 * 3600);
+}
+
+impl Default for CommandTerms {
+    fn default() -> Self {
+        Self { time_limit: None, start_within: Self::START_WITHIN }
+    }
+}
+
+/// One command, from its acceptance to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandLife {
+    dialect: Dialect,
+    terms: CommandTerms,
+    phase: Phase,
+    linked: bool,
+    away_until: Option<Timestamp>,
+    cancel: Option<Cancel>,
+    view: CommandView,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Pending {
+        store_by: Timestamp,
+    },
+    /// `maybe_sent` by an earlier run of this server.
+    Queued {
+        start_by: Timestamp,
+        maybe_sent: bool,
+    },
+    Sent {
+        times: u8,
+        again_at: Timestamp,
+    },
+    Delivered {
+        until: Timestamp,
+    },
+    Running {
+        limit_at: Option<Timestamp>,
+        idle_at: Option<Timestamp>,
+    },
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cancel {
+    force: bool,
+    again_at: Timestamp,
+}
+
+/// What an agent shows of its past when it has a session again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// It is still the same process.
+    pub same_process: bool,
+    /// Its journal is the one of its session before, and whole: what is not in it never started.
+    pub remembers: bool,
+    /// It says that it knows the command.
+    pub known: bool,
+}
+
+/// What happens to a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandEvent {
+    /// It is committed to the database.
+    Stored,
+    /// The store refused it.
+    StoreRefused,
+    /// There is a place for it on its agent: its turn has come.
+    Place,
+    /// The agent acknowledged it.
+    Acknowledged(CommandAckStatus),
+    /// Output of it came.
+    Output,
+    /// The agent reported its end.
+    Completed {
+        /// What the agent says it was.
+        phase: CommandPhase,
+        /// How the process ended, if there was one.
+        exit: Option<Exit>,
+    },
+    /// Its user wants it gone.
+    Cancel {
+        /// Without grace.
+        force: bool,
+    },
+    /// The agent has no link any more.
+    LinkLost,
+    /// The agent has a session again.
+    LinkBack(Returned),
+    /// The agent is gone, and nobody waits for it any more.
+    AgentGone {
+        /// It keeps a journal, and can say what became of its commands whenever it is back.
+        journals: bool,
+    },
+    /// Its user deleted the agent.
+    AgentDeleted,
+    /// A legacy agent got its next command.
+    NextCommand,
+    /// The deadline came; harmless at any other time.
+    Wake,
+}
+
+/// What to do for a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandAction {
+    /// Send it to the agent.
+    Send,
+    /// Send its cancellation to the agent.
+    SendCancel {
+        /// Without grace.
+        force: bool,
+    },
+    /// Store and publish where it is.
+    Publish(CommandView),
+}
+
+type Did = Actions<CommandAction>;
+
+impl CommandLife {
+    /// A command that the server took now, for an agent of this dialect that has a session or is
+    /// away.
+    pub fn new(dialect: Dialect, terms: CommandTerms, linked: bool, now: Now) -> Self {
+        Self {
+            dialect,
+            terms,
+            phase: Phase::Pending { store_by: now.monotonic.saturating_add(STORE_WITHIN) },
+            linked,
+            away_until: None,
+            cancel: None,
+            view: CommandView {
+                status: CommandStage::Pending,
+                because: CommandCause::Accepted,
+                exit: None,
+                started_at: None,
+                ended_at: None,
+            },
+        }
+    }
+
+    /// A command that an earlier run of this server had not seen the end of. Its agent is away.
+    /// What remains of its wait is in the terms.
+    pub fn recovered(terms: CommandTerms, stage: CommandStage, now: Now) -> Self {
+        // What it speaks it says when it is back.
+        let mut life = Self::new(Dialect::Extended, terms, false, now);
+        let at = now.monotonic;
+        life.phase = match stage {
+            CommandStage::Pending | CommandStage::Queued => {
+                Phase::Queued { start_by: at.saturating_add(terms.start_within), maybe_sent: true }
+            }
+            CommandStage::Delivered => Phase::Delivered { until: at.saturating_add(QUEUED_FOR) },
+            CommandStage::Running => Phase::Running { limit_at: None, idle_at: None },
+            CommandStage::Cancelling => {
+                life.cancel = Some(Cancel { force: false, again_at: at });
+                Phase::Running { limit_at: None, idle_at: None }
+            }
+            CommandStage::Completed
+            | CommandStage::Failed
+            | CommandStage::Cancelled
+            | CommandStage::Lost
+            | CommandStage::Unknown => Phase::Ended,
+        };
+        life.view.status = stage;
+        life.view.because = CommandCause::ServerRestarted;
+        life
+    }
+
+    /// Takes one event at one moment. Total; after the end nothing changes any more.
+    pub fn handle(&mut self, event: CommandEvent, now: Now) -> Step<CommandAction> {
+        let mut did = Did::none();
+        if self.phase != Phase::Ended {
+            self.live(event, now, &mut did);
+        }
+        Step { actions: did, deadline: self.deadline().after(now.monotonic) }
+    }
+
+    /// Where it is.
+    pub const fn view(&self) -> CommandView {
+        self.view
+    }
+
+    /// Whether it was handed to its agent and not seen to arrive.
+    pub const fn is_on_its_way(&self) -> bool {
+        matches!(self.phase, Phase::Sent { .. })
+    }
+
+    /// When to call with [`CommandEvent::Wake`].
+    pub fn deadline(&self) -> Deadline {
+        let at = |t: Option<Timestamp>| t.map_or(Deadline::Never, Deadline::At);
+        let cancel = match self.cancel {
+            Some(c) if self.linked && self.dialect == Dialect::Extended => Deadline::At(c.again_at),
+            Some(_) | None => Deadline::Never,
+        };
+        let phase = match self.phase {
+            Phase::Pending { store_by } => return Deadline::At(store_by),
+            Phase::Queued { start_by, .. } => Deadline::At(start_by),
+            Phase::Sent { again_at, .. } if self.linked => Deadline::At(again_at),
+            Phase::Sent { .. } => Deadline::Never,
+            Phase::Delivered { until } => Deadline::At(until),
+            Phase::Running { limit_at, idle_at } => at(limit_at).min(at(idle_at)),
+            Phase::Ended => return Deadline::Never,
+        };
+        phase.min(cancel).min(at(self.away_until))
+    }
+
+    fn live(&mut self, event: CommandEvent, now: Now, did: &mut Did) {
+        match event {
+            CommandEvent::Stored => self.stored(now, did),
+            CommandEvent::StoreRefused => {
+                self.end(CommandStage::Failed, CommandCause::NotStored, None, now, did);
+            }
+            CommandEvent::Place => self.place(now, did),
+            CommandEvent::Acknowledged(status) => self.acknowledged(&status, now, did),
+            CommandEvent::Output => self.output(now, did),
+            CommandEvent::Completed { phase, exit } => self.completed(&phase, exit, now, did),
+            CommandEvent::Cancel { force } => {
+                let cause = match self.dialect {
+                    Dialect::Extended => CommandCause::CancelSent,
+                    Dialect::Legacy => CommandCause::CancelNotConfirmable,
+                };
+                self.cancel(force, cause, now, did);
+            }
+            CommandEvent::LinkLost => {
+                self.linked = false;
+                if self.view.status.holds_place() {
+                    self.publish(CommandCause::LinkLost, did);
+                }
+            }
+            CommandEvent::LinkBack(returned) => self.link_back(returned, now, did),
+            CommandEvent::AgentGone { journals } => self.agent_gone(journals, now, did),
+            CommandEvent::AgentDeleted => {
+                let (stage, cause) = match self.phase {
+                    Phase::Queued { maybe_sent: false, .. } => {
+                        (CommandStage::Failed, CommandCause::AgentDeleted)
+                    }
+                    Phase::Pending { .. }
+                    | Phase::Queued { .. }
+                    | Phase::Sent { .. }
+                    | Phase::Delivered { .. }
+                    | Phase::Running { .. }
+                    | Phase::Ended => (CommandStage::Unknown, CommandCause::AgentGone),
+                };
+                self.end(stage, cause, None, now, did);
+            }
+            CommandEvent::NextCommand => {
+                if self.dialect == Dialect::Legacy && matches!(self.phase, Phase::Running { .. }) {
+                    let cause = CommandCause::LegacyMovedOn;
+                    self.end(CommandStage::Unknown, cause, None, now, did);
+                }
+            }
+            CommandEvent::Wake => self.wake(now, did),
+        }
+    }
+
+    fn stored(&mut self, now: Now, did: &mut Did) {
+        let Phase::Pending { .. } = self.phase else { return };
+        if self.cancel.is_some() {
+            let cause = CommandCause::CancelledBeforeSent;
+            return self.end(CommandStage::Cancelled, cause, None, now, did);
+        }
+        let start_by = now.monotonic.saturating_add(self.terms.start_within);
+        self.phase = Phase::Queued { start_by, maybe_sent: false };
+        self.view.status = CommandStage::Queued;
+        self.publish(CommandCause::Waits, did);
+    }
+
+    fn place(&mut self, now: Now, did: &mut Did) {
+        let Phase::Queued { .. } = self.phase else { return };
+        if !self.linked {
+            return;
+        }
+        did.push(CommandAction::Send);
+        match self.dialect {
+            Dialect::Legacy => self.run(CommandCause::SentToLegacy, now, did),
+            Dialect::Extended => self.sent(1, now),
+        }
+    }
+
+    fn sent(&mut self, times: u8, now: Now) {
+        self.phase = Phase::Sent { times, again_at: now.monotonic.saturating_add(RESEND_AFTER) };
+    }
+
+    fn acknowledged(&mut self, status: &CommandAckStatus, now: Now, did: &mut Did) {
+        match (status, self.phase) {
+            (
+                CommandAckStatus::Executing,
+                Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. },
+            ) => self.run(CommandCause::Started, now, did),
+            (
+                CommandAckStatus::Received
+                | CommandAckStatus::Queued
+                | CommandAckStatus::Unknown(_),
+                Phase::Queued { .. } | Phase::Sent { .. },
+            ) => self.deliver(CommandCause::AgentHasIt, now, did),
+            (
+                CommandAckStatus::Executing
+                | CommandAckStatus::Received
+                | CommandAckStatus::Queued
+                | CommandAckStatus::Unknown(_),
+                Phase::Pending { .. }
+                | Phase::Delivered { .. }
+                | Phase::Running { .. }
+                | Phase::Ended,
+            ) => {}
+        }
+    }
+
+    fn deliver(&mut self, cause: CommandCause, now: Now, did: &mut Did) {
+        self.phase = Phase::Delivered { until: now.monotonic.saturating_add(QUEUED_FOR) };
+        self.reach(CommandStage::Delivered, cause, did);
+    }
+
+    fn output(&mut self, now: Now, did: &mut Did) {
+        match &mut self.phase {
+            Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. } => {
+                self.run(CommandCause::Started, now, did);
+            }
+            Phase::Running { idle_at, .. } => {
+                if let Some(idle_at) = idle_at {
+                    *idle_at = now.monotonic.saturating_add(LEGACY_IDLE);
+                }
+            }
+            Phase::Pending { .. } | Phase::Ended => {}
+        }
+    }
+
+    fn run(&mut self, cause: CommandCause, now: Now, did: &mut Did) {
+        let at = now.monotonic;
+        let idle = (self.dialect == Dialect::Legacy).then(|| at.saturating_add(LEGACY_IDLE));
+        let limit = self.terms.time_limit.map(|d| at.saturating_add(d).saturating_add(LIMIT_GRACE));
+        self.phase = Phase::Running { limit_at: limit, idle_at: idle };
+        self.view.started_at = Some(now.wall);
+        self.reach(CommandStage::Running, cause, did);
+    }
+
+    /// A stage that came; but whoever wants it gone goes on seeing that.
+    fn reach(&mut self, stage: CommandStage, cause: CommandCause, did: &mut Did) {
+        if self.view.status < stage {
+            self.view.status = stage;
+            self.publish(cause, did);
+        } else {
+            self.publish(self.view.because, did);
+        }
+    }
+
+    fn completed(&mut self, phase: &CommandPhase, exit: Option<Exit>, now: Now, did: &mut Did) {
+        let reported = CommandCause::AgentReported(exit);
+        let (stage, cause) = match (phase, exit) {
+            (CommandPhase::Cancelled, _) => (CommandStage::Cancelled, reported),
+            (CommandPhase::Lost, _) => (CommandStage::Lost, CommandCause::AgentDied),
+            (CommandPhase::OutcomeUnknown, _) => (CommandStage::Unknown, CommandCause::EndNotSeen),
+            (CommandPhase::Completed, None) => (CommandStage::Completed, reported),
+            // A process that was ended at its time limit may still exit with 0.
+            (CommandPhase::Failed, _) => (CommandStage::Failed, reported),
+            (_, Some(exit)) if exit.success() => (CommandStage::Completed, reported),
+            (_, Some(_) | None) => (CommandStage::Failed, reported),
+        };
+        self.end(stage, cause, exit, now, did);
+    }
+
+    fn cancel(&mut self, force: bool, cause: CommandCause, now: Now, did: &mut Did) {
+        if let Phase::Queued { maybe_sent: false, .. } = self.phase {
+            let cause = CommandCause::CancelledBeforeSent;
+            return self.end(CommandStage::Cancelled, cause, None, now, did);
+        }
+        let again_at = now.monotonic.saturating_add(CANCEL_EVERY);
+        let force = force || self.cancel.is_some_and(|c| c.force);
+        self.cancel = Some(Cancel { force, again_at });
+        if let Phase::Pending { .. } = self.phase {
+            return self.publish(cause, did);
+        }
+        if self.linked {
+            did.push(CommandAction::SendCancel { force });
+        }
+        self.view.status = CommandStage::Cancelling;
+        self.publish(cause, did);
+    }
+
+    fn wake(&mut self, now: Now, did: &mut Did) {
+        let at = now.monotonic;
+        if self.away_until.is_some_and(|until| until <= at) {
+            let cause = CommandCause::NeverCameBack(AWAY_FOR);
+            return self.end(CommandStage::Unknown, cause, None, now, did);
+        }
+        match self.phase {
+            Phase::Pending { store_by } if store_by <= at => {
+                let cause = CommandCause::NotStored;
+                return self.end(CommandStage::Failed, cause, None, now, did);
+            }
+            Phase::Queued { start_by, maybe_sent } if start_by <= at => {
+                let (stage, cause) = if maybe_sent {
+                    (CommandStage::Unknown, CommandCause::NeverAcknowledged)
+                } else {
+                    let waited = self.terms.start_within;
+                    (CommandStage::Failed, CommandCause::NotStartedInTime(waited))
+                };
+                return self.end(stage, cause, None, now, did);
+            }
+            Phase::Sent { times, again_at } if again_at <= at && self.linked => {
+                if times >= SENDINGS {
+                    let cause = CommandCause::NeverAcknowledged;
+                    return self.end(CommandStage::Unknown, cause, None, now, did);
+                }
+                self.sent(times + 1, now);
+                did.push(CommandAction::Send);
+            }
+            Phase::Delivered { until } if until <= at => {
+                let cause = CommandCause::NeverStarted;
+                return self.end(CommandStage::Unknown, cause, None, now, did);
+            }
+            Phase::Running { idle_at: Some(idle_at), .. } if idle_at <= at => {
+                let cause = CommandCause::LegacyIdle;
+                return self.end(CommandStage::Unknown, cause, None, now, did);
+            }
+            Phase::Running { limit_at: Some(limit_at), idle_at } if limit_at <= at => {
+                self.phase = Phase::Running { limit_at: None, idle_at };
+                let limit = self.terms.time_limit.unwrap_or_default();
+                self.cancel(true, CommandCause::TimeLimit(limit), now, did);
+                return;
+            }
+            Phase::Pending { .. }
+            | Phase::Queued { .. }
+            | Phase::Sent { .. }
+            | Phase::Delivered { .. }
+            | Phase::Running { .. }
+            | Phase::Ended => {}
+        }
+        if let Some(cancel) = &mut self.cancel
+            && cancel.again_at <= at
+            && self.linked
+            && self.dialect == Dialect::Extended
+        {
+            cancel.again_at = at.saturating_add(CANCEL_EVERY);
+            did.push(CommandAction::SendCancel { force: cancel.force });
+        }
+    }
+
+    fn publish(&mut self, because: CommandCause, did: &mut Did) {
+        self.view.because = because;
+        did.push(CommandAction::Publish(self.view));
+    }
+
+    fn end(
+        &mut self,
+        stage: CommandStage,
+        cause: CommandCause,
+        exit: Option<Exit>,
+        now: Now,
+        did: &mut Did,
+    ) {
+        self.phase = Phase::Ended;
+        self.view.status = stage;
+        self.view.exit = exit;
+        self.view.ended_at = Some(now.wall);
+        self.publish(cause, did);
+    }
+}

@@ -1,0 +1,232 @@
+//! What people see of a command: its stage, why it is there, and since when.
+
+use super::super::outcome::Exit;
+use crate::time::{Human, WallTime};
+use crate::wire::payload::CommandPhase;
+use core::fmt;
+use core::time::Duration;
+
+/// Where a command is, as people see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandView {
+    /// Where it is in its life.
+    pub status: CommandStage,
+    /// Why.
+    pub because: CommandCause,
+    /// How its process ended.
+    pub exit: Option<Exit>,
+    /// When it was first known to run.
+    pub started_at: Option<WallTime>,
+    /// When it ended.
+    pub ended_at: Option<WallTime>,
+}
+
+/// The stages of a command, in order. Every one but the first may be skipped; a final one never
+/// changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CommandStage {
+    /// Taken, not yet in the database: nobody was told that it was accepted.
+    Pending,
+    /// In the database; waits for its agent or for a free place on it.
+    Queued,
+    /// The agent has it.
+    Delivered,
+    /// Its process runs.
+    Running,
+    /// Somebody wants it gone, and nobody has confirmed that it is.
+    Cancelling,
+    /// Exit code 0.
+    Completed,
+    /// Any other end that is known, and every refusal.
+    Failed,
+    /// Cancelled, and confirmed to be gone.
+    Cancelled,
+    /// It had started, its end was seen by nobody, and its processes are confirmed gone.
+    Lost,
+    /// Nobody can say whether it ran or runs.
+    Unknown,
+}
+
+impl CommandStage {
+    /// The word of the wire, of the database and of listings for it.
+    pub fn phase(self) -> CommandPhase {
+        match self {
+            Self::Pending => CommandPhase::Pending,
+            Self::Queued => CommandPhase::Queued,
+            Self::Delivered => CommandPhase::Delivered,
+            Self::Running => CommandPhase::Running,
+            Self::Cancelling => CommandPhase::Cancelling,
+            Self::Completed => CommandPhase::Completed,
+            Self::Failed => CommandPhase::Failed,
+            Self::Cancelled => CommandPhase::Cancelled,
+            Self::Lost => CommandPhase::Lost,
+            Self::Unknown => CommandPhase::OutcomeUnknown,
+        }
+    }
+
+    /// The stage of a word, and [`Unknown`](Self::Unknown) for a word of a later version.
+    pub const fn of(phase: &CommandPhase) -> Self {
+        match phase {
+            CommandPhase::Pending => Self::Pending,
+            CommandPhase::Queued => Self::Queued,
+            CommandPhase::Delivered => Self::Delivered,
+            CommandPhase::Running => Self::Running,
+            CommandPhase::Cancelling => Self::Cancelling,
+            CommandPhase::Completed => Self::Completed,
+            CommandPhase::Failed => Self::Failed,
+            CommandPhase::Cancelled => Self::Cancelled,
+            CommandPhase::Lost => Self::Lost,
+            CommandPhase::OutcomeUnknown | CommandPhase::Unknown(_) => Self::Unknown,
+        }
+    }
+
+    /// Whether it is over.
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Pending | Self::Queued | Self::Delivered | Self::Running | Self::Cancelling => {
+                false
+            }
+            Self::Completed | Self::Failed | Self::Cancelled | Self::Lost | Self::Unknown => true,
+        }
+    }
+
+    /// Whether it holds one of the places of its agent.
+    pub const fn holds_place(self) -> bool {
+        match self {
+            Self::Delivered | Self::Running | Self::Cancelling => true,
+            Self::Pending
+            | Self::Queued
+            | Self::Completed
+            | Self::Failed
+            | Self::Cancelled
+            | Self::Lost
+            | Self::Unknown => false,
+        }
+    }
+}
+
+/// Why a command is where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandCause {
+    /// The server took it.
+    Accepted,
+    /// It is stored, and waits for its agent or for a free place.
+    Waits,
+    /// The agent acknowledged it.
+    AgentHasIt,
+    /// Its process runs.
+    Started,
+    /// A legacy agent got it; whether it runs is not reported.
+    SentToLegacy,
+    /// Its user cancelled it; the agent has not confirmed yet.
+    CancelSent,
+    /// Its user cancelled it before it went to the agent.
+    CancelledBeforeSent,
+    /// Its user cancelled it, and the agent proves that it never started.
+    CancelledBeforeStart,
+    /// Its user cancelled it, but this kind of agent cannot confirm.
+    CancelNotConfirmable,
+    /// It ran longer than it may.
+    TimeLimit(Duration),
+    /// The agent reported the end.
+    AgentReported(Option<Exit>),
+    /// The link is lost; the process may go on.
+    LinkLost,
+    /// The link is back.
+    LinkBack,
+    /// The database could not take it.
+    NotStored,
+    /// The agent lives, but never acknowledged it.
+    NeverAcknowledged,
+    /// The agent had it wait for a day and never started it.
+    NeverStarted,
+    /// It waited for so long, as its sender allowed, and was never sent.
+    NotStartedInTime(Duration),
+    /// An agent without a queue went away before it was sent.
+    NeverSent,
+    /// The agent was deleted before it was sent.
+    AgentDeleted,
+    /// The agent's process died while it ran; what it left is confirmed gone.
+    AgentDied,
+    /// The agent says that nobody saw its end.
+    EndNotSeen,
+    /// The agent is away; its journal will say how it ended.
+    AgentAway,
+    /// The agent did not come back for so long.
+    NeverCameBack(Duration),
+    /// The agent process that had it is gone.
+    AgentRestarted,
+    /// The agent is gone: stopped, sent away, or not back in time.
+    AgentGone,
+    /// The agent is back and does not know it.
+    Forgotten,
+    /// A legacy agent reports no end; it got its next command.
+    LegacyMovedOn,
+    /// A legacy agent reports no end; it was silent for so long.
+    LegacyIdle,
+    /// The server restarted before it was done.
+    ServerRestarted,
+}
+
+impl fmt::Display for CommandCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted => f.write_str("accepted"),
+            Self::Waits => f.write_str("waits for its agent, or for a free place on it"),
+            Self::AgentHasIt => f.write_str("acknowledged by the agent"),
+            Self::Started => f.write_str("its process runs"),
+            Self::SentToLegacy => {
+                f.write_str("sent to a legacy agent, which reports neither start nor end")
+            }
+            Self::CancelSent => f.write_str("cancel sent, not confirmed yet"),
+            Self::CancelledBeforeSent => f.write_str("cancelled before it went to the agent"),
+            Self::CancelledBeforeStart => {
+                f.write_str("cancelled; the agent's journal proves that it never started")
+            }
+            Self::CancelNotConfirmable => {
+                f.write_str("cancel not confirmed: this kind of agent cannot")
+            }
+            Self::TimeLimit(d) => write!(f, "it ran longer than its limit of {}", Human(*d)),
+            Self::AgentReported(Some(exit)) => fmt::Display::fmt(exit, f),
+            Self::AgentReported(None) => f.write_str("the agent could not run it"),
+            Self::LinkLost => f.write_str("the link to the agent is lost; its process may go on"),
+            Self::LinkBack => f.write_str("the agent is back and still has it"),
+            Self::NotStored => f.write_str("the database could not take it; try again"),
+            Self::NeverAcknowledged => {
+                f.write_str("the agent lives but never acknowledged it; whether it ran is unknown")
+            }
+            Self::NeverStarted => {
+                f.write_str("the agent had it wait for a day and never started it")
+            }
+            Self::NotStartedInTime(d) => {
+                write!(f, "it waited for {} and was never started", Human(*d))
+            }
+            Self::NeverSent => {
+                f.write_str("the agent went away before it was sent; it was never started")
+            }
+            Self::AgentDeleted => f.write_str("its agent was deleted; it was never started"),
+            Self::AgentDied => f.write_str(
+                "the agent's process died while it ran; its processes are confirmed gone",
+            ),
+            Self::EndNotSeen => f.write_str("nobody saw how it ended"),
+            Self::AgentAway => {
+                f.write_str("the agent is away; it will say how this ended when it is back")
+            }
+            Self::NeverCameBack(d) => {
+                write!(f, "the agent was away for {}; how it ended is unknown", Human(*d))
+            }
+            Self::AgentRestarted => {
+                f.write_str("the agent process that had it is gone; how it ended is unknown")
+            }
+            Self::AgentGone => f.write_str("the agent is gone; how it ended is unknown"),
+            Self::Forgotten => f.write_str("the agent is back and does not know it any more"),
+            Self::LegacyMovedOn => {
+                f.write_str("a legacy agent got its next command; how this one ended is unknown")
+            }
+            Self::LegacyIdle => {
+                f.write_str("a legacy agent wrote nothing for 10m; how it ended is unknown")
+            }
+            Self::ServerRestarted => f.write_str("server restarted; the agent will say"),
+        }
+    }
+}

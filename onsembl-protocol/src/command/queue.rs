@@ -1,0 +1,194 @@
+//! Which command of an agent is next: by priority, then in order of arrival, and nobody starves.
+//!
+//! Knows neither links nor stores. An agent has so many places; what holds one is with the agent or
+//! on its way there.
+
+use crate::time::Timestamp;
+use crate::wire::payload::Priority;
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::time::Duration;
+
+/// For each so long that a command waits it counts as one priority more, up to the highest. So the
+/// lowest is served like an emergency after three minutes.
+pub const AGEING: Duration = Duration::from_secs(60);
+
+/// Places of an agent that does not say how many it has.
+pub const DEFAULT_PLACES: usize = 4;
+
+/// The line of one agent.
+#[derive(Clone, Debug)]
+pub struct CommandQueue<K> {
+    places: usize,
+    holders: BTreeSet<K>,
+    /// By order of arrival.
+    waiting: BTreeMap<u64, Waiting<K>>,
+    arrivals: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting<K> {
+    key: K,
+    priority: Priority,
+    since: Timestamp,
+}
+
+impl<K> Default for CommandQueue<K> {
+    fn default() -> Self {
+        Self {
+            places: DEFAULT_PLACES,
+            holders: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            arrivals: 0,
+        }
+    }
+}
+
+impl<K: Ord + Clone> CommandQueue<K> {
+    /// The agent says how many commands it runs at once; it has one place at least. Who holds a
+    /// place keeps it.
+    pub fn set_places(&mut self, places: usize) {
+        self.places = places.max(1);
+    }
+
+    /// A command takes its place at the end of the line. One that waits or holds a place already
+    /// stays where it is.
+    pub fn join(&mut self, key: K, priority: Priority, now: Timestamp) {
+        if self.holders.contains(&key) || self.arrival_of(&key).is_some() {
+            return;
+        }
+        let _ = self.waiting.insert(self.arrivals, Waiting { key, priority, since: now });
+        self.arrivals = self.arrivals.saturating_add(1);
+    }
+
+    /// The agent has this command, however it came there.
+    pub fn hold(&mut self, key: &K) {
+        if let Some(arrival) = self.arrival_of(key) {
+            let _ = self.waiting.remove(&arrival);
+        }
+        let _ = self.holders.insert(key.clone());
+    }
+
+    /// It is over, or its user does not want it any more: its place is free.
+    pub fn leave(&mut self, key: &K) {
+        if let Some(arrival) = self.arrival_of(key) {
+            let _ = self.waiting.remove(&arrival);
+        }
+        let _ = self.holders.remove(key);
+    }
+
+    /// Gives a free place to the one whose turn it is.
+    #[must_use = "the command holds the place and would never be sent"]
+    pub fn take_next(&mut self, now: Timestamp) -> Option<K> {
+        if self.holders.len() >= self.places {
+            return None;
+        }
+        // Of equals the last is the largest for `max_by_key`, hence the reversed order.
+        let (arrival, _) =
+            self.waiting.iter().rev().max_by_key(|(_, waiting)| waiting.rank(now))?;
+        let waiting = self.waiting.remove(&arrival.clone())?;
+        let _ = self.holders.insert(waiting.key.clone());
+        Some(waiting.key)
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many hold a place.
+    pub fn held(&self) -> usize {
+        self.holders.len()
+    }
+
+    fn arrival_of(&self, key: &K) -> Option<u64> {
+        self.waiting.iter().find(|(_, w)| w.key == *key).map(|(arrival, _)| *arrival)
+    }
+}
+
+impl<K> Waiting<K> {
+    fn rank(&self, now: Timestamp) -> u64 {
+        let base = match self.priority {
+            Priority::Low => 0,
+            Priority::Normal => 1,
+            Priority::High => 2,
+            Priority::Emergency => HIGHEST,
+        };
+        let aged = now.saturating_since(self.since).as_secs() / AGEING.as_secs();
+        base.saturating_add(aged).min(HIGHEST)
+    }
+}
+
+/// The rank of an emergency.
+const HIGHEST: u64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_origin(Duration::from_secs(seconds))
+    }
+
+    fn drain(queue: &mut CommandQueue<u32>, now: Timestamp) -> Vec<u32> {
+        core::iter::from_fn(|| {
+            let next = queue.take_next(now)?;
+            queue.leave(&next);
+            Some(next)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn the_more_urgent_comes_first_and_of_equals_the_earlier() {
+        let mut queue = CommandQueue::default();
+        let order = [Priority::Low, Priority::Normal, Priority::Emergency, Priority::Normal];
+        for (key, priority) in (0..).zip(order) {
+            queue.join(key, priority, at(0));
+        }
+        queue.join(4, Priority::High, at(0));
+        assert_eq!(drain(&mut queue, at(1)), [2, 4, 1, 3, 0]);
+    }
+
+    #[test]
+    fn who_waits_rises_and_nobody_starves() {
+        let mut queue = CommandQueue::default();
+        queue.set_places(1);
+        queue.join(0, Priority::Low, at(0));
+        let mut served_at = None;
+        // Something more urgent each second, one served each second.
+        for second in 0..600u32 {
+            queue.join(1 + second, Priority::Emergency, at(second.into()));
+            let next = queue.take_next(at(second.into())).unwrap();
+            queue.leave(&next);
+            if next == 0 {
+                served_at = Some(second);
+            }
+        }
+        assert_eq!(served_at, Some(180));
+    }
+
+    #[test]
+    fn no_more_hold_a_place_than_there_are() {
+        let mut queue = CommandQueue::default();
+        for key in 0..6 {
+            queue.join(key, Priority::Normal, at(0));
+            queue.join(key, Priority::Emergency, at(0));
+        }
+        let placed: Vec<u32> = core::iter::from_fn(|| queue.take_next(at(0))).collect();
+        assert_eq!(placed, [0, 1, 2, 3]);
+        assert_eq!((queue.waiting(), queue.held()), (2, 4));
+        queue.set_places(0);
+        for key in 0..4 {
+            assert_eq!(queue.take_next(at(0)), None);
+            queue.leave(&key);
+        }
+        assert_eq!((queue.take_next(at(0)), queue.take_next(at(0))), (Some(4), None));
+        // One of an earlier run of the server takes its place without asking.
+        queue.hold(&9);
+        queue.leave(&4);
+        assert_eq!(queue.take_next(at(0)), None);
+        queue.leave(&9);
+        assert_eq!(queue.take_next(at(0)), Some(5));
+    }
+}

@@ -1,0 +1,129 @@
+//! `GET /api/commands` and `GET /api/commands/{id}`: what is stored of commands, and how one came where
+//! it is.
+
+use super::App;
+use super::api::problem;
+use super::ask::{signed_in, unreadable};
+use super::upgrade::TokenQuery;
+use crate::store::{CommandChange, CommandRow};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use onsembl_protocol::id::{AgentId, CommandId};
+use onsembl_protocol::time::WallTime;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// Commands in one list unless the asker says otherwise, and at most.
+const LISTED: usize = 200;
+const MOST_LISTED: usize = 10_000;
+
+/// One command, as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CommandSummary {
+    pub(crate) command_id: String,
+    pub(crate) agent_id: String,
+    pub(crate) text: String,
+    pub(crate) status: String,
+    pub(crate) cause: Option<String>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) created_at: String,
+    pub(crate) updated_at: String,
+    pub(crate) ended_at: Option<String>,
+}
+
+impl From<CommandRow> for CommandSummary {
+    fn from(row: CommandRow) -> Self {
+        Self {
+            command_id: row.command.to_string(),
+            agent_id: row.agent.to_string(),
+            text: row.text,
+            status: row.status,
+            cause: row.cause,
+            exit_code: row.exit_code,
+            signal: row.signal,
+            created_at: row.created_at.to_string(),
+            updated_at: row.updated_at.to_string(),
+            ended_at: row.ended_at.as_ref().map(WallTime::to_string),
+        }
+    }
+}
+
+/// One command, and how it came where it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CommandDetail {
+    #[serde(flatten)]
+    pub(crate) command: CommandSummary,
+    pub(crate) history: Vec<CommandStep>,
+}
+
+/// One change of a command's status.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CommandStep {
+    pub(crate) at: String,
+    pub(crate) status: String,
+    pub(crate) cause: Option<String>,
+}
+
+impl From<CommandChange> for CommandStep {
+    fn from(change: CommandChange) -> Self {
+        Self { at: change.at.to_string(), status: change.status, cause: change.cause }
+    }
+}
+
+/// What is asked for of the list.
+#[derive(Debug, Deserialize)]
+pub(super) struct ListQuery {
+    agent: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn commands(
+    State(app): State<App>,
+    Query(token): Query<TokenQuery>,
+    Query(query): Query<ListQuery>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let identity = match signed_in(&app, &headers, &token).await {
+        Ok(identity) => identity,
+        Err(refused) => return refused,
+    };
+    let agent = query.agent.map(AgentId::new);
+    let limit = query.limit.unwrap_or(LISTED).min(MOST_LISTED);
+    match app.store.commands(&identity.user, agent.as_ref(), limit).await {
+        Ok(rows) => {
+            let commands: Vec<CommandSummary> = rows.into_iter().map(Into::into).collect();
+            Json(json!({ "total": commands.len(), "commands": commands })).into_response()
+        }
+        Err(error) => unreadable(&app, &error),
+    }
+}
+
+pub(super) async fn command(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(token): Query<TokenQuery>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let identity = match signed_in(&app, &headers, &token).await {
+        Ok(identity) => identity,
+        Err(refused) => return refused,
+    };
+    let id = CommandId::new(id);
+    let found = async {
+        let row = app.store.command(&identity.user, &id).await?;
+        let history = app.store.command_history(&identity.user, &id).await?;
+        Ok(row.map(|row| CommandDetail {
+            command: row.into(),
+            history: history.into_iter().map(Into::into).collect(),
+        }))
+    };
+    match found.await {
+        Ok(Some(detail)) => Json(detail).into_response(),
+        Ok(None) => problem(StatusCode::NOT_FOUND, "no command of yours has this id"),
+        Err(error) => unreadable(&app, &error),
+    }
+}

@@ -1,0 +1,80 @@
+//! The history of commands: each change of status with its time and its cause.
+
+use super::Store;
+use super::columns::time;
+use super::commands::CommandUpdate;
+use super::error::StoreError;
+use onsembl_protocol::id::{CommandId, UserId};
+use onsembl_protocol::time::WallTime;
+use rusqlite::{Connection, params};
+
+/// Changes kept of one command. A link that comes and goes makes many; beyond this only the end is
+/// added.
+const KEPT: i64 = 256;
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandChange {
+    /// When.
+    pub at: WallTime,
+    /// What it was from then on.
+    pub status: String,
+    /// Why.
+    pub cause: Option<String>,
+}
+
+impl Store {
+    /// How a command came where it is, the oldest change first.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub async fn command_history(
+        &self,
+        user: &UserId,
+        command: &CommandId,
+    ) -> Result<Vec<CommandChange>, StoreError> {
+        let (user, command) = (user.clone(), command.clone());
+        self.read(move |db| {
+            db.prepare_cached(
+                "SELECT at, status, cause FROM command_events
+                 WHERE user_id = ?1 AND command_id = ?2 ORDER BY number",
+            )?
+            .query_map([user.as_str(), command.as_str()], |row| {
+                Ok(CommandChange {
+                    at: time(row, "at")?,
+                    status: row.get("status")?,
+                    cause: row.get("cause")?,
+                })
+            })?
+            .collect()
+        })
+        .await
+    }
+}
+
+/// Adds a change, in the transaction that makes it.
+pub(super) fn append(
+    db: &Connection,
+    user: &UserId,
+    command: &CommandId,
+    to: &CommandUpdate,
+) -> rusqlite::Result<()> {
+    let _ = db
+        .prepare_cached(
+            "INSERT INTO command_events (user_id, command_id, number, at, status, cause)
+             SELECT ?1, ?2, n, ?3, ?4, ?5
+             FROM (SELECT coalesce(max(number), 0) + 1 AS n FROM command_events
+                   WHERE user_id = ?1 AND command_id = ?2)
+             WHERE n <= ?6 OR ?7",
+        )?
+        .execute(params![
+            user.as_str(),
+            command.as_str(),
+            to.at.unix_millis(),
+            to.status,
+            to.cause,
+            KEPT,
+            to.ended,
+        ])?;
+    Ok(())
+}
