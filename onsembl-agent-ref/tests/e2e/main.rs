@@ -17,6 +17,7 @@ mod commands;
 mod database;
 mod freezes;
 mod kills;
+mod outcomes;
 mod random_runs;
 mod relay;
 mod secrets;
