@@ -48,6 +48,7 @@ async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
         agents: ServerConfig { timing, ..ServerConfig::DEFAULT },
         tls: None,
         recording: RECORDING,
+        retention: onsembl_server_ref::retention::Retention::DEFAULT,
         observer: Some(seen_in),
     })
     .await?;

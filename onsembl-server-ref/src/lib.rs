@@ -13,5 +13,6 @@ mod dashboard;
 mod http;
 mod hub;
 mod output_log;
+pub mod retention;
 pub mod server;
 pub mod store;

@@ -6,6 +6,7 @@ use crate::dashboard::Dashboard;
 use crate::http::{self, AcceptLimits, App};
 pub use crate::hub::{BeatHop, BeatSeen};
 use crate::hub::{Hub, HubHandle, HubParts, Request};
+use crate::retention::{self, Retention};
 use crate::store::{Store, StoreError};
 use onsembl_protocol::id::ServerInstanceId;
 use onsembl_protocol::session::ServerConfig;
@@ -41,6 +42,8 @@ pub struct ServerOptions {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Bytes in which the inputs of all connections are kept for `export`; none with zero.
     pub recording: usize,
+    /// How much stored output is kept.
+    pub retention: Retention,
     /// Who wants to watch heartbeats. Not bounded: whoever asks to watch must read.
     pub observer: Option<mpsc::UnboundedSender<BeatSeen>>,
 }
@@ -158,6 +161,7 @@ impl Server {
             counters.clone(),
             stop.clone(),
         );
+        drop(links.spawn(retention::keep(store.clone(), options.retention, stop.clone())));
         info!(%address, tls = tls.is_some(), data = %options.data.display(), "listening");
         Ok(Self {
             address,

@@ -104,9 +104,10 @@ impl Scene {
             mark.display(),
             line("$i", number),
         );
+        let offline = if self.random.bool() { "queue" } else { "refuse" };
         let child = self
             .bench
-            .exec_command("ada", &[], &text)
+            .exec_command("ada", &["--offline", offline], &text)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

@@ -1,6 +1,6 @@
 //! What is stored, as the command line shows it.
 
-use crate::bench::{Bench, eventually, server_binary};
+use crate::bench::{Bench, FAST, eventually, server_binary};
 use serde_json::Value;
 use std::io::Read as _;
 use std::process::{Command, Output, Stdio};
@@ -112,4 +112,23 @@ fn what_a_killed_agent_had_read_is_delivered_by_its_successor_and_the_rest_decla
     let balance = done(ask(&bench, &["audit", "ada"]));
     let balance = String::from_utf8(balance.stdout).unwrap();
     assert!(balance.contains("balanced: ") && balance.contains("end unknown"), "{balance}");
+}
+
+#[test]
+fn history_that_is_cut_begins_with_a_gap_and_stays_balanced() {
+    let bench = Bench::with(FAST, &["--keep-bytes", "65536"]);
+    let _agent = bench.agent("ada");
+    bench.await_status("ada", "online");
+    let ran = bench.exec("ada", "seq 1 100000");
+    assert!(ran.status.success());
+    let id = listed(&bench)[0]["command_id"].as_str().unwrap().to_owned();
+    eventually("the beginning is cut", || {
+        let shown = done(ask(&bench, &["output", &id]));
+        let said = String::from_utf8(shown.stderr).unwrap();
+        said.contains("retention")
+            && ran.stdout.ends_with(&shown.stdout)
+            && shown.stdout.len() <= 65536
+    });
+    let balance = done(ask(&bench, &["audit", "ada"]));
+    assert!(String::from_utf8(balance.stdout).unwrap().contains("balanced: "));
 }

@@ -1,5 +1,6 @@
 //! `onsembl-server serve`.
 
+use crate::retention::Retention;
 use crate::server::{Server, ServerOptions};
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -35,6 +36,12 @@ pub(super) struct Serve {
     /// none are kept with zero.
     #[arg(long, env = "ONSEMBL_RECORDING", default_value_t = RECORDING, value_name = "BYTES")]
     recording: usize,
+    /// How long output is kept; what is cut leaves a gap behind.
+    #[arg(long, env = "ONSEMBL_KEEP_FOR", default_value = "30d", value_parser = humantime::parse_duration, value_name = "TIME")]
+    keep_for: Duration,
+    /// How many bytes of output are kept over all users; the oldest go first.
+    #[arg(long, env = "ONSEMBL_KEEP_BYTES", default_value_t = Retention::DEFAULT.keep_bytes, value_name = "BYTES")]
+    keep_bytes: u64,
     /// Certificate chain as a PEM file, for wss and https.
     #[arg(long, env = "ONSEMBL_TLS_CERT", requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -60,6 +67,7 @@ impl Serve {
             agents,
             tls,
             recording: self.recording,
+            retention: Retention { keep_for: self.keep_for, keep_bytes: self.keep_bytes },
             observer: None,
         };
         let mut terminate = signal(SignalKind::terminate())?;

@@ -60,6 +60,7 @@ impl World {
             agents: self.rules,
             tls: None,
             recording: RECORDING,
+            retention: onsembl_server_ref::retention::Retention::DEFAULT,
             observer: None,
         };
         self.server = Some(Server::start(options).await.unwrap());

@@ -5,6 +5,7 @@
 mod common;
 mod file;
 mod output;
+mod retention;
 mod sessions;
 mod stops;
 mod trouble;

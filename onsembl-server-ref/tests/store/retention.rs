@@ -1,0 +1,133 @@
+//! History that is cut: the oldest goes, a gap stays, and the sums stay what they are.
+
+use crate::common::{at, command, fresh, one_agent, user};
+use bytes::Bytes;
+use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
+use onsembl_protocol::output::{GapCause, Stream};
+use onsembl_server_ref::store::{Cut, Receipts, Store, StoredBody, StoredRecord};
+
+const CHUNK: u64 = 100;
+
+struct Scene {
+    store: Store,
+    receipts: Receipts,
+    user: UserId,
+    _dir: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let (dir, store, receipts) = fresh().await;
+        let agent = one_agent(&store).await.agent;
+        for id in ["old", "new"] {
+            store.insert_command(command(&agent, id)).await.unwrap();
+        }
+        Self { store, receipts, user: user("u"), _dir: dir }
+    }
+
+    /// Chunk `n` of a stream, received at second `n`.
+    async fn write(&mut self, id: &str, stream: Stream, n: u64) {
+        let record = StoredRecord {
+            user: self.user.clone(),
+            command: CommandId::new(id),
+            incarnation: Incarnation(1),
+            sequence: ChunkSequence(n + 1),
+            stream,
+            offset: ByteOffset(n * CHUNK),
+            body: StoredBody::Chunk(Bytes::from(vec![b'x'; CHUNK as usize])),
+            at: at(n as i64),
+        };
+        self.store.append_output(record).await.unwrap();
+        for receipt in self.receipts.output.recv().await.unwrap() {
+            receipt.outcome.unwrap();
+        }
+    }
+
+    async fn shape(&self, id: &str) -> Vec<(u64, Result<usize, (Option<u64>, GapCause)>)> {
+        let id = CommandId::new(id);
+        let read = self.store.read_output(&self.user, &id, None, None, usize::MAX).await.unwrap();
+        let shape = |r: StoredRecord| match r.body {
+            StoredBody::Chunk(bytes) => (r.offset.0, Ok(bytes.len())),
+            StoredBody::Gap { length, because } => (r.offset.0, Err((length, because))),
+        };
+        read.into_iter().map(shape).collect()
+    }
+
+    async fn sums(&self, id: &str) -> (u64, u64, u64, u64) {
+        let found =
+            self.store.output_positions(&self.user, vec![CommandId::new(id)]).await.unwrap();
+        let p = found.first().unwrap();
+        (p.committed.0, p.delivered, p.gaps, p.kept)
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_old_goes_and_a_gap_at_the_beginning_says_so() {
+    let mut scene = Scene::new().await;
+    for n in 0..10 {
+        scene.write("old", Stream::Stdout, n).await;
+    }
+    let cut = scene.store.cut_output(at(4), u64::MAX).await.unwrap();
+    assert_eq!(cut, Cut { bytes: 400, more: false });
+    let shape = scene.shape("old").await;
+    assert_eq!(shape.first(), Some(&(0, Err((Some(400), GapCause::Retention)))));
+    assert_eq!(shape.get(1), Some(&(400, Ok(100))));
+    assert_eq!(shape.len(), 7);
+    assert_eq!(scene.sums("old").await, (1000, 1000, 0, 600));
+
+    // Again: one gap, not two.
+    let cut = scene.store.cut_output(at(7), u64::MAX).await.unwrap();
+    assert_eq!(cut, Cut { bytes: 300, more: false });
+    let shape = scene.shape("old").await;
+    assert_eq!(shape.first(), Some(&(0, Err((Some(700), GapCause::Retention)))));
+    assert_eq!(shape.len(), 4);
+    // A reader that had all of that has missed nothing.
+    let after = Some((Incarnation(1), ChunkSequence(7)));
+    let id = CommandId::new("old");
+    let rest = scene.store.read_output(&scene.user, &id, None, after, usize::MAX).await.unwrap();
+    assert_eq!(rest.first().unwrap().offset, ByteOffset(700));
+
+    // All of it; and then it grows again.
+    assert_eq!(scene.store.cut_output(at(99), u64::MAX).await.unwrap().bytes, 300);
+    assert_eq!(scene.store.cut_output(at(99), u64::MAX).await.unwrap(), Cut::default());
+    assert_eq!(scene.sums("old").await, (1000, 1000, 0, 0));
+    scene.write("old", Stream::Stdout, 10).await;
+    assert_eq!(scene.sums("old").await, (1100, 1100, 0, 100));
+    assert_eq!(scene.shape("old").await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_too_much_goes_the_oldest_first_over_all_streams() {
+    let mut scene = Scene::new().await;
+    for n in 0..10 {
+        scene.write("old", Stream::Stdout, n).await;
+    }
+    for n in 0..10 {
+        // Of the same seconds, so both lose their beginnings.
+        scene.write("new", Stream::Stderr, n).await;
+    }
+    let cut = scene.store.cut_output(at(0), 1250).await.unwrap();
+    assert_eq!((cut.bytes, cut.more), (800, false));
+    let kept = scene.sums("old").await.3 + scene.sums("new").await.3;
+    assert_eq!(kept, 1200);
+    assert_eq!(scene.store.cut_output(at(0), 1250).await.unwrap(), Cut::default());
+}
+
+#[tokio::test]
+async fn much_is_cut_in_many_small_transactions() {
+    let mut scene = Scene::new().await;
+    for n in 0..1300 {
+        scene.write("old", Stream::Stdout, n).await;
+    }
+    let (mut steps, mut bytes) = (0, 0);
+    loop {
+        let cut = scene.store.cut_output(at(9999), u64::MAX).await.unwrap();
+        steps += 1;
+        bytes += cut.bytes;
+        if !cut.more {
+            break;
+        }
+    }
+    assert_eq!((steps, bytes), (3, 130_000));
+    assert_eq!(scene.shape("old").await, [(0, Err((Some(130_000), GapCause::Retention)))]);
+}
