@@ -3,7 +3,8 @@
 mod run;
 mod status;
 
-use clap::{Args, Parser, Subcommand};
+use crate::process::TextOn;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use onsembl_protocol::command::DEFAULT_PLACES;
 use onsembl_protocol::output::{SpoolBounds, SpoolPolicy};
 use onsembl_transport::secret::Secret;
@@ -67,6 +68,16 @@ struct RunArgs {
     /// How many commands to run at once; the others wait, on the server if it keeps a queue.
     #[arg(long, env = "ONSEMBL_MAX_PARALLEL", value_name = "COUNT", default_value_t = DEFAULT_PLACES, value_parser = places)]
     max_parallel: usize,
+    /// What runs a command: shell (`/bin/sh -c TEXT`), or program, a fresh PROGRAM for each command,
+    /// with its text as the last argument: `--runner program -- claude -p`.
+    #[arg(long, env = "ONSEMBL_RUNNER", value_name = "RUNNER", default_value = "shell")]
+    runner: RunnerKind,
+    /// How a program gets the text: argument (the last one) or stdin.
+    #[arg(long, env = "ONSEMBL_TEXT_ON", value_name = "WHERE", default_value = "argument", value_parser = text_on)]
+    text_on: TextOn,
+    /// The program and its arguments, with `--runner program`.
+    #[arg(last = true, value_name = "PROGRAM")]
+    program: Vec<String>,
     /// What to log to stderr: error, warn, info, debug, trace, or directives like
     /// `info,onsembl_transport=debug`.
     #[arg(long, env = "ONSEMBL_LOG", value_name = "FILTER", default_value = "info")]
@@ -96,6 +107,17 @@ struct StatusArgs {
     /// As JSON: one object, or a list of objects if there are several agents to show.
     #[arg(long)]
     json: bool,
+}
+
+/// The kinds of runners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RunnerKind {
+    Shell,
+    Program,
+}
+
+fn text_on(word: &str) -> Result<TextOn, &'static str> {
+    TextOn::parse(word).ok_or("it is argument or stdin")
 }
 
 fn places(text: &str) -> Result<usize, String> {

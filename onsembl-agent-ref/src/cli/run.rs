@@ -1,7 +1,8 @@
 //! `onsembl-agent run`: from arguments, signals and a log to the engine.
 
-use super::RunArgs;
+use super::{RunArgs, RunnerKind};
 use crate::engine::{self, AgentEnd, AgentOptions, TokenSourceKind};
+use crate::process::Runner;
 use anyhow::{Context, Result};
 use onsembl_protocol::wire::payload::AgentType;
 use std::io::{self, IsTerminal};
@@ -74,7 +75,25 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
         (Some(token), None) => TokenSourceKind::Literal(token),
         (None, None) => anyhow::bail!("no token is given; use --token-file or --token"),
     };
+    let mut words = args.program.into_iter();
+    let runner = match (args.runner, words.next()) {
+        (RunnerKind::Shell, None) => Runner::Shell,
+        (RunnerKind::Shell, Some(_)) => {
+            anyhow::bail!(
+                "a program is given, but commands are run by the shell; add --runner program"
+            )
+        }
+        (RunnerKind::Program, None) => {
+            anyhow::bail!(
+                "--runner program needs a program: onsembl-agent run … --runner program -- PROGRAM ARGUMENTS"
+            )
+        }
+        (RunnerKind::Program, Some(program)) => {
+            Runner::Program { program, arguments: words.collect(), text_on: args.text_on }
+        }
+    };
     Ok(AgentOptions {
+        runner,
         agent_type: AgentType::parse(&args.agent_type),
         state_dir: args.state_dir,
         tls_ca: args.tls_ca,

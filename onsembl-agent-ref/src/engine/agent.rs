@@ -101,6 +101,7 @@ impl Agent {
         let places = options.max_parallel.max(1);
         driver.profile_mut().max_parallel = Some(places);
         let (mut commands, events) = Commands::new(places, clock, counters.clone());
+        commands = commands.with_runner(options.runner.clone());
         let mut journal_events = None;
         match journal {
             Ok((journal, events, recovered, cleared)) => {

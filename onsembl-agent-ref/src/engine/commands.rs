@@ -11,7 +11,7 @@ pub(super) use journalled::left_behind;
 use super::due::{Due, Rules, Word};
 use super::notes::{Notes, StoppedBy, reason};
 use crate::journal::Journal;
-use crate::process::{self, ProcessEvent, ProcessHandle, ProcessSpec};
+use crate::process::{self, ProcessEvent, ProcessHandle, ProcessSpec, Runner};
 use crate::spool::{Spool, SpoolRequest};
 use bytes::Bytes;
 use onsembl_protocol::command::{CancelDecision, CommandBook, Decision, Exit, JournalEntry};
@@ -51,6 +51,8 @@ pub(super) struct Commands {
     due: Due,
     /// It is being stopped: nothing new is taken.
     stopping: bool,
+    /// What runs commands.
+    runner: Runner,
     /// What was asked for and has not started.
     requests: BTreeMap<CommandId, CommandRequest>,
     /// What the processes of those bear that are being started.
@@ -131,6 +133,7 @@ impl Commands {
             reported: BTreeSet::new(),
             due: Due::default(),
             stopping: false,
+            runner: Runner::Shell,
             requests: BTreeMap::new(),
             marks: BTreeMap::new(),
             writing: Writing::Nothing,
@@ -147,6 +150,12 @@ impl Commands {
             counters,
         };
         (commands, events)
+    }
+
+    /// Commands are run by this.
+    pub(super) fn with_runner(mut self, runner: Runner) -> Self {
+        self.runner = runner;
+        self
     }
 
     pub(super) fn on_request(&mut self, request: CommandRequest) {
@@ -196,6 +205,7 @@ impl Commands {
                 .refuse(id, "the agent has lost what was to be run; ask again under a new id");
         };
         let spec = ProcessSpec {
+            runner: self.runner.clone(),
             text: request.text,
             working_directory: request.working_directory.map(Into::into),
             environment: request.env.into_iter().collect(),

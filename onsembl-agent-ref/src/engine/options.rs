@@ -1,5 +1,6 @@
 //! What an agent is told at its start, what it lets others watch, and how it ends. Plain values.
 
+use crate::process::Runner;
 use onsembl_protocol::command::DEFAULT_PLACES;
 use onsembl_protocol::id::BeatSequence;
 use onsembl_protocol::limits::Limits;
@@ -45,6 +46,8 @@ pub struct AgentOptions {
     pub spool_bytes: u64,
     /// What happens to the output of a command when that much is kept.
     pub spool_policy: SpoolPolicy,
+    /// What runs commands.
+    pub runner: Runner,
     /// How many commands run at once, at least one; the others wait.
     pub max_parallel: usize,
     /// Who watches. Not bounded: whoever asks to watch must read.
@@ -63,6 +66,7 @@ impl AgentOptions {
             tls_ca: None,
             spool_bytes: SpoolBounds::DEFAULT.disk,
             spool_policy: SpoolPolicy::Block,
+            runner: Runner::Shell,
             max_parallel: DEFAULT_PLACES,
             observer: None,
         }

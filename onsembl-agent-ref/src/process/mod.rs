@@ -1,4 +1,4 @@
-//! Runs shell commands, each in a process group of its own, and streams what they write.
+//! Runs commands, each in a process group of its own, and streams what they write.
 //!
 //! Here lives the effect: fork, pipes, signals. Which command may run, what becomes of its output
 //! and when it is to be cancelled is decided elsewhere.
@@ -42,7 +42,7 @@ mod stopping;
 mod survivors;
 
 pub use handle::ProcessHandle;
-pub use spec::{ProcessSpec, SpawnError};
+pub use spec::{ProcessSpec, Runner, SpawnError, TextOn};
 pub(crate) use survivors::{Cleared, LeftBehind, clear, identify};
 
 use bytes::Bytes;
@@ -110,7 +110,8 @@ where
     let incarnation = Incarnation(wall_millis());
     let parts = (child.id().and_then(Group::led_by), child.stdout.take(), child.stderr.take());
     let (Some(group), Some(stdout), Some(stderr)) = parts else {
-        return Err(SpawnError::Start(std::io::Error::other("it has no process id or no pipes")));
+        let source = std::io::Error::other("it has no process id or no pipes");
+        return Err(SpawnError::Start { program: "the process".to_owned(), source });
     };
     let pid = group.leader();
     let (orders, orders_taken) = watch::channel(handle::Orders::default());

@@ -1,10 +1,12 @@
-//! What to run, and why it could not be started. Starts processes, and knows nothing of them later.
+//! What a command is on this agent, and why it could not be started. Starts processes, and knows
+//! nothing of them later.
 
 use super::survivors::{MARK, mark_to_bear};
 use onsembl_protocol::id::RunMark;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
 const SHELL: &str = "/bin/sh";
@@ -13,16 +15,57 @@ const SHELL: &str = "/bin/sh";
 /// would publish the token to every dashboard.
 const WITHHELD: [&str; 1] = ["ONSEMBL_TOKEN"];
 
-/// A shell command and its surroundings.
+/// What runs a command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Runner {
+    /// `/bin/sh -c TEXT`, with the command's arguments as `$1`, `$2` and so on.
+    #[default]
+    Shell,
+    /// A fresh `PROGRAM ARGUMENTS…` for each command, with the command's own arguments behind those.
+    Program {
+        /// What to start; looked for in `PATH` if it names no folder.
+        program: String,
+        /// What it always gets.
+        arguments: Vec<String>,
+        /// How it gets the text.
+        text_on: TextOn,
+    },
+}
+
+/// How a program gets the text of a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TextOn {
+    /// As its last argument. A text that begins with `-` would be taken for an option and is refused,
+    /// unless the last of the runner's arguments is `--`.
+    #[default]
+    Argument,
+    /// As its standard input, which ends there.
+    Stdin,
+}
+
+impl TextOn {
+    /// Reads `argument` or `stdin`.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "argument" => Some(Self::Argument),
+            "stdin" => Some(Self::Stdin),
+            _ => None,
+        }
+    }
+}
+
+/// A command and its surroundings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessSpec {
-    /// The text that `/bin/sh -c` runs.
+    /// What runs it.
+    pub runner: Runner,
+    /// What to run, or what to tell the program.
     pub text: String,
     /// Where it runs; the agent's own directory if not given.
     pub working_directory: Option<PathBuf>,
     /// Variables on top of the agent's environment (of which `ONSEMBL_TOKEN` is not passed on).
     pub environment: Vec<(String, String)>,
-    /// The positional parameters `$1`, `$2` and so on.
+    /// Its arguments: positional parameters of a shell, further arguments of a program.
     pub arguments: Vec<String>,
     /// What it and everything that it starts bears in `ONSEMBL_RUN`, by which a successor of an agent
     /// that died finds it.
@@ -49,9 +92,19 @@ pub enum SpawnError {
         /// The name as asked for.
         name: String,
     },
-    /// The system refused to start the shell (out of processes or memory, too long, no shell).
-    #[error("{SHELL} could not be started on this machine: {0}")]
-    Start(#[source] io::Error),
+    /// A text that the program would take for an option. The asker's fault.
+    #[error(
+        "the text begins with `-`, and this agent's program would take it for an option; begin it with something else (or have the agent run with --text-on stdin, or end its arguments with --)"
+    )]
+    LooksLikeOption,
+    /// The system refused to start it (out of processes or memory, too long, no such program).
+    #[error("{program} could not be started on this machine: {source}")]
+    Start {
+        /// What was to be started.
+        program: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// This process cannot learn of the end of its children, so it starts none.
     #[error("the agent cannot watch its child processes: {0}")]
     Watch(#[source] io::Error),
@@ -65,9 +118,7 @@ impl ProcessSpec {
 
     pub(super) fn start(&self) -> Result<Child, SpawnError> {
         self.check()?;
-        let mut command = Command::new(SHELL);
-        // `--` so that a text that begins with a dash is not read as options of the shell.
-        command.args(["-c", "--", &self.text, "sh"]).args(&self.arguments);
+        let mut command = self.command();
         for name in WITHHELD {
             command.env_remove(name);
         }
@@ -79,17 +130,65 @@ impl ProcessSpec {
             command.current_dir(directory);
         }
         command
-            .stdin(Stdio::null())
+            .stdin(if self.feeds().is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(false);
-        command.spawn().map_err(|error| self.explain(error))
+        let mut child = command.spawn().map_err(|error| self.explain(error))?;
+        if let (Some(mut stdin), Some(text)) = (child.stdin.take(), self.feeds()) {
+            let text = text.to_owned();
+            // It ends when all is taken, or when nobody can take it any more.
+            tokio::spawn(async move {
+                if let Err(error) = stdin.write_all(text.as_bytes()).await {
+                    tracing::debug!(%error, "a program did not read its text to the end");
+                }
+            });
+        }
+        Ok(child)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.program());
+        match &self.runner {
+            Runner::Shell => {
+                // `--` so that a text that begins with a dash is not read as options of the shell.
+                command.args(["-c", "--", &self.text, "sh"]).args(&self.arguments);
+            }
+            Runner::Program { arguments, text_on, .. } => {
+                command.args(arguments).args(&self.arguments);
+                if *text_on == TextOn::Argument {
+                    command.arg(&self.text);
+                }
+            }
+        }
+        command
+    }
+
+    fn program(&self) -> &str {
+        match &self.runner {
+            Runner::Shell => SHELL,
+            Runner::Program { program, .. } => program,
+        }
+    }
+
+    /// What goes to its standard input.
+    fn feeds(&self) -> Option<&str> {
+        match &self.runner {
+            Runner::Program { text_on: TextOn::Stdin, .. } => Some(&self.text),
+            Runner::Program { text_on: TextOn::Argument, .. } | Runner::Shell => None,
+        }
     }
 
     fn check(&self) -> Result<(), SpawnError> {
         let nul = |text: &str| text.contains('\0');
-        if nul(&self.text) {
+        if let Runner::Program { arguments, text_on: TextOn::Argument, .. } = &self.runner {
+            let last = self.arguments.last().or(arguments.last());
+            if self.text.starts_with('-') && last.is_none_or(|last| last != "--") {
+                return Err(SpawnError::LooksLikeOption);
+            }
+        }
+        if nul(&self.text) && self.feeds().is_none() {
             return Err(SpawnError::NulByte("the command text"));
         }
         if self.arguments.iter().any(|argument| nul(argument)) {
@@ -112,7 +211,10 @@ impl ProcessSpec {
 
     /// The system reports a bad directory and a bad shell with the same error; this tells which.
     fn explain(&self, error: io::Error) -> SpawnError {
-        let Some(path) = self.working_directory.clone() else { return SpawnError::Start(error) };
+        let program = self.program().to_owned();
+        let Some(path) = self.working_directory.clone() else {
+            return SpawnError::Start { program, source: error };
+        };
         let fault = match std::fs::metadata(&path) {
             Err(fault) => Some(fault),
             Ok(found) if !found.is_dir() => Some(io::ErrorKind::NotADirectory.into()),
@@ -123,7 +225,7 @@ impl ProcessSpec {
         };
         match fault {
             Some(source) => SpawnError::WorkingDirectory { path, source },
-            None => SpawnError::Start(error),
+            None => SpawnError::Start { program, source: error },
         }
     }
 }

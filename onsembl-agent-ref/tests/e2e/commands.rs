@@ -1,6 +1,6 @@
 //! `exec`, end to end.
 
-use crate::bench::{Bench, eventually, runs};
+use crate::bench::{Bench, Running, eventually, runs};
 use std::io::Read as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -86,4 +86,21 @@ fn an_agent_that_is_away_is_said_to_be_away() {
     assert_eq!(out.status.code(), Some(125));
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(text.contains("the agent is reconnecting"), "{text}");
+}
+
+#[test]
+fn a_program_runs_once_for_each_command_with_the_text_as_it_is() {
+    let bench = Bench::start();
+    let mut command = bench.agent_command("ada");
+    let _agent = Running(
+        command.args(["--runner", "program", "--", "printf", "%s|", "always"]).spawn().unwrap(),
+    );
+    let _ = bench.await_status("ada", "online");
+    let text = "why does `$(id)` \"not\" run?";
+    let ran = bench.exec("ada", text);
+    assert_eq!(String::from_utf8(ran.stdout).unwrap(), format!("always|{text}|"));
+    let refused = bench.exec("ada", "--help");
+    assert_eq!(refused.status.code(), Some(125));
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert!(why.contains("would take it for an option"), "{why}");
 }

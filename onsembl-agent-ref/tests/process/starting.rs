@@ -1,7 +1,7 @@
 //! Starts: surroundings, and the text of each failure.
 
 use super::*;
-use onsembl_agent_ref::process::SpawnError;
+use onsembl_agent_ref::process::{Runner, SpawnError, TextOn};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,6 +16,7 @@ fn refused(spec: &ProcessSpec) -> SpawnError {
 async fn directory_environment_and_arguments_reach_the_command() {
     let dir = tempfile::tempdir().unwrap();
     let spec = ProcessSpec {
+        runner: Runner::Shell,
         text: r#"pwd; printf '%s|' "$0" "$#" "$1" "$2" "$3" "$GREETING"; test -n "$PATH""#.into(),
         working_directory: Some(dir.path().to_owned()),
         environment: vec![("GREETING".into(), "two words".into())],
@@ -105,4 +106,61 @@ async fn what_no_process_can_be_given_is_refused() {
 async fn a_command_too_long_for_the_system_is_refused_with_its_words() {
     let text = refused(&ProcessSpec::shell("x".repeat(4 << 20))).to_string();
     assert!(text.starts_with("/bin/sh could not be started on this machine: "), "{text}");
+}
+
+fn program(text_on: TextOn, arguments: &[&str], text: &str) -> ProcessSpec {
+    let arguments = arguments.iter().map(|&a| a.to_owned()).collect();
+    let runner = Runner::Program { program: "printf".into(), arguments, text_on };
+    ProcessSpec { runner, text: text.into(), ..ProcessSpec::default() }
+}
+
+#[tokio::test]
+async fn a_program_gets_the_text_as_its_last_argument_and_no_shell_reads_it() {
+    let text = "$(id) 'as it is' \"\u{e9}\"; exit 3";
+    let mut spec = program(TextOn::Argument, &["%s|", "first"], text);
+    spec.arguments = vec!["asked for".into()];
+    let done = start_spec(&spec, 4).done().await;
+    assert_eq!(done.text(), format!("first|asked for|{text}|"));
+    assert_eq!(done.exit, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_program_gets_the_text_on_its_standard_input_to_the_end() {
+    let text = "line\n".repeat(20_000);
+    let runner = Runner::Program {
+        program: "/bin/cat".into(),
+        arguments: vec!["-".into()],
+        text_on: TextOn::Stdin,
+    };
+    let spec = ProcessSpec { runner, text: text.clone(), ..ProcessSpec::default() };
+    assert_eq!(start_spec(&spec, 4).done().await.text(), text);
+    // One that reads nothing ends all the same.
+    let runner =
+        Runner::Program { program: "true".into(), arguments: vec![], text_on: TextOn::Stdin };
+    let spec = ProcessSpec { runner, text, ..ProcessSpec::default() };
+    assert_eq!(start_spec(&spec, 4).done().await.exit, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_text_that_would_be_an_option_is_refused() {
+    let (events, _) = mpsc::channel(1);
+    let refused = program(TextOn::Argument, &["%s"], "--version");
+    let error = spawn(&refused, "c", events).unwrap_err().to_string();
+    assert!(error.contains("would take it for an option"), "{error}");
+    let done =
+        start_spec(&program(TextOn::Argument, &["--", "%s", "--"], "--version"), 4).done().await;
+    assert!(done.text().ends_with("--version"), "{}", done.text());
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_named() {
+    let (events, _) = mpsc::channel(1);
+    let runner = Runner::Program {
+        program: "no-such-program".into(),
+        arguments: vec![],
+        text_on: TextOn::Argument,
+    };
+    let spec = ProcessSpec { runner, text: "x".into(), ..ProcessSpec::default() };
+    let error = spawn(&spec, "c", events).unwrap_err().to_string();
+    assert!(error.contains("no-such-program could not be started"), "{error}");
 }
