@@ -19,7 +19,8 @@ use onsembl_protocol::limits::Limits;
 use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus};
 use onsembl_protocol::time::{Deadline, Timestamp};
 use onsembl_protocol::wire::payload::{
-    AgentControl, AgentErrorReport, AgentErrorType, ControlAction, ErrorCode, Feature,
+    AgentControl, AgentErrorReport, AgentErrorType, ControlAction, EmergencyStop, ErrorCode,
+    Feature,
 };
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use onsembl_transport::agent::{AgentDriver, AgentNotice, AgentProfile, DriverConfig};
@@ -232,6 +233,9 @@ impl Agent {
                 self.rules = Some(rules);
                 self.repeat_at = Deadline::Never;
                 self.commands.on_joined(session.output_window, rules);
+                if rules.latches_stops {
+                    self.commands.on_welcome_of_latch(session.stopped);
+                }
             }
             AgentNotice::BeatSent(sequence) => self.status.on_beat_sent(sequence),
             AgentNotice::BeatAnswered { seen, recorded, lag } => {
@@ -293,6 +297,12 @@ impl Agent {
                 }
             }
             ServerToAgent::Control(control) => self.on_control(&control),
+            ServerToAgent::EmergencyStop(EmergencyStop { stop_id: Some(stop), .. })
+                if self.rules.is_some_and(|rules| rules.latches_stops) =>
+            {
+                self.commands.on_stop_order(stop);
+            }
+            ServerToAgent::StopRelease(release) => self.commands.on_stop_release(&release.stop_id),
             ServerToAgent::EmergencyStop(order) => {
                 self.counters.count("emergency_stops");
                 tracing::warn!(
@@ -428,6 +438,7 @@ fn profile(options: &AgentOptions, dir: &StateDir) -> AgentProfile {
             Feature::OutputSpool,
             Feature::CommandReports,
             Feature::CommandJournal,
+            Feature::StopLatch,
         ],
         probe: false,
         open_commands: Vec::new(),

@@ -5,6 +5,7 @@
 mod delivery;
 mod journalled;
 mod keeping;
+mod stopped;
 
 pub(super) use journalled::left_behind;
 
@@ -19,6 +20,7 @@ use onsembl_protocol::id::{ByteOffset, CommandId, RunMark};
 use onsembl_protocol::output::{
     Outbox, PerStream, Run, SpoolBounds, SpoolPolicy, Stream, Utf8Cutter,
 };
+use onsembl_protocol::stop::StopGuard;
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{CommandAckStatus, CommandComplete, CommandRequest};
 use onsembl_transport::clock::SystemClock;
@@ -58,6 +60,9 @@ pub(super) struct Commands {
     /// What the processes of those bear that are being started.
     marks: BTreeMap<CommandId, RunMark>,
     writing: Writing,
+    guard: StopGuard,
+    /// A process group was not seen empty.
+    groups_may_live: bool,
     /// What waits until it is written down.
     unwritten: BTreeSet<CommandId>,
     /// The journal took nothing when something was last to be written.
@@ -137,6 +142,8 @@ impl Commands {
             requests: BTreeMap::new(),
             marks: BTreeMap::new(),
             writing: Writing::Nothing,
+            guard: StopGuard::default(),
+            groups_may_live: false,
             unwritten: BTreeSet::new(),
             journal_failed: false,
             spool: None,
@@ -161,6 +168,9 @@ impl Commands {
     pub(super) fn on_request(&mut self, request: CommandRequest) {
         let Some(id) = request.command_id.clone() else { return };
         match self.book.on_request(&id) {
+            Decision::Keep if self.guard.is_held() => {
+                self.refuse(&id, "an emergency stop is in force; nothing starts on this agent until it is released");
+            }
             Decision::Keep if self.stopping => {
                 self.refuse(&id, "the agent is being stopped and starts no commands");
             }
@@ -343,6 +353,7 @@ impl Commands {
             self.counters.count("groups_not_confirmed_empty");
             tracing::warn!(command = %id, pid = running.handle.pid(), "a command ended, but its process group could not be confirmed empty");
             self.note(id).group_may_live = true;
+            self.groups_may_live = true;
         }
         let now = self.clock.now();
         let totals = self.outbox.totals(id);
@@ -352,6 +363,7 @@ impl Commands {
                 tracing::info!(command = %id, %exit, %status, ms, "command ended");
                 self.over(report);
                 self.advance();
+                self.look_whether_empty();
             }
             None => {
                 self.counters.count("ends_without_command");
@@ -445,7 +457,7 @@ impl Commands {
     /// A word was handed to the link.
     pub(super) fn said(&mut self, word: &Word, rules: Rules) {
         match word {
-            Word::Has(_) | Word::Holds(_) | Word::BrokeOff(..) => {}
+            Word::Stopped(..) | Word::Has(_) | Word::Holds(_) | Word::BrokeOff(..) => {}
             Word::Over(report) if rules.reports_are_confirmed => {
                 self.reported.insert(report.command_id.clone());
             }

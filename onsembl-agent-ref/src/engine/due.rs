@@ -1,15 +1,17 @@
 //! What is to be said to the server of commands, in the order in which it goes out.
 
-use onsembl_protocol::id::{ByteOffset, CommandId};
+use onsembl_protocol::id::{ByteOffset, CommandId, StopId};
 use onsembl_protocol::output::{Outgoing, Run, Stream};
 use onsembl_protocol::session::Dialect;
-use onsembl_protocol::wire::payload::{CommandComplete, Feature, OutputState};
+use onsembl_protocol::wire::payload::{CommandComplete, Feature, OutputState, StopStage};
 use onsembl_transport::agent::AgentSession;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One thing to say.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Word {
+    /// It is so far with a stop.
+    Stopped(StopId, StopStage),
     /// It is here, and so far.
     Has(CommandId),
     /// It is over.
@@ -29,6 +31,8 @@ const MOST_PAGES: usize = 64;
 /// list at most once.
 #[derive(Debug, Default)]
 pub(super) struct Due {
+    /// Before everything else.
+    receipt: Option<Word>,
     states: VecDeque<OutputState>,
     acknowledgements: BTreeSet<CommandId>,
     broken: BTreeMap<(Run, Stream), ByteOffset>,
@@ -36,6 +40,11 @@ pub(super) struct Due {
 }
 
 impl Due {
+    /// Says how far it is with a stop, in the place of what was to be said of that before.
+    pub(super) fn receipt(&mut self, word: Word) {
+        self.receipt = Some(word);
+    }
+
     pub(super) fn acknowledge(&mut self, command: CommandId) {
         self.acknowledgements.insert(command);
     }
@@ -70,6 +79,9 @@ impl Due {
 
     pub(super) fn next(&mut self) -> Option<Word> {
         let broken = |((run, stream), at)| Word::BrokeOff(run, stream, at);
+        if let Some(receipt) = self.receipt.take() {
+            return Some(receipt);
+        }
         let holds = self.states.pop_front().map(Word::Holds);
         let runs = holds.or_else(|| self.acknowledgements.pop_first().map(Word::Has));
         let runs = runs.or_else(|| self.broken.pop_first().map(broken));
@@ -77,7 +89,8 @@ impl Due {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.states.is_empty()
+        self.receipt.is_none()
+            && self.states.is_empty()
             && self.broken.is_empty()
             && self.acknowledgements.is_empty()
             && self.reports.is_empty()
@@ -95,6 +108,8 @@ pub(super) struct Rules {
     pub(super) output_is_stored: bool,
     /// It knows gaps, and says after the welcome how far it is.
     pub(super) output_resumes: bool,
+    /// It takes receipts of stops, and says which is in force.
+    pub(super) latches_stops: bool,
     /// It knows `LOST`, and of which journal what is known.
     pub(super) knows_journals: bool,
     /// Reports are acknowledged. Else one is as good as confirmed when it is sent.
@@ -109,6 +124,7 @@ impl Rules {
             output_resumes: extended
                 && session.features.contains(&Feature::OutputBytes)
                 && session.features.contains(&Feature::OutputSpool),
+            latches_stops: extended && session.features.contains(&Feature::StopLatch),
             knows_journals: extended && session.features.contains(&Feature::CommandJournal),
             reports_are_confirmed: extended && session.features.contains(&Feature::CommandReports),
         }

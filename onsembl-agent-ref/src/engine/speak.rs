@@ -7,7 +7,7 @@ use onsembl_protocol::output::{GapCause, Outgoing, Record, RecordBody, Run, gap_
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{
-    CommandAck, CommandPhase, OutputContent, OutputGap, TerminalOutput,
+    CommandAck, CommandPhase, OutputContent, OutputGap, StopReceipt, TerminalOutput,
 };
 use std::time::Duration;
 
@@ -52,6 +52,10 @@ impl Agent {
     fn message(&self, word: &Word, rules: Rules) -> Option<AgentToServer> {
         let agent_id = self.driver.agent_id().cloned();
         Some(match word {
+            Word::Stopped(stop_id, stage) => AgentToServer::StopReceipt(StopReceipt {
+                stop_id: stop_id.clone(),
+                stage: stage.clone(),
+            }),
             Word::Holds(state) => AgentToServer::OutputState(state.clone()),
             Word::BrokeOff(run, stream, at) => AgentToServer::OutputGap(OutputGap {
                 command_id: run.command.clone(),

@@ -8,7 +8,7 @@ mod file;
 
 use file::JournalFile;
 use onsembl_protocol::command::{CommandJournal, JournalEntry};
-use onsembl_protocol::id::{CommandId, JournalId};
+use onsembl_protocol::id::{CommandId, JournalId, StopId};
 use std::io;
 use std::path::Path;
 use std::sync::mpsc as std_mpsc;
@@ -19,19 +19,19 @@ use tokio::sync::mpsc;
 const BATCH: usize = 256;
 
 /// What waits for an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Awaited {
-    /// A process that is to be started.
-    Start,
-    /// An end that is to be told.
-    End,
+    /// The process of a command that is to be started.
+    Start(CommandId),
+    /// The end of a command that is to be told.
+    End(CommandId),
+    /// The receipt of a stop.
+    Stop(StopId),
 }
 
 /// An entry that something waits for is durable, or could not be written.
 #[derive(Debug)]
 pub(crate) struct JournalEvent {
-    /// Of which command.
-    pub(crate) command: CommandId,
     /// What waits.
     pub(crate) awaited: Awaited,
     /// Why it is not written, if it is not.
@@ -99,14 +99,14 @@ fn keep(
     while let Ok(first) = inbox.recv() {
         let batch: Vec<JournalEntry> =
             [first].into_iter().chain(inbox.try_iter()).take(BATCH).collect();
-        let awaited: Vec<(CommandId, Awaited)> = batch.iter().filter_map(awaited).collect();
+        let awaited: Vec<Awaited> = batch.iter().filter_map(Awaited::by).collect();
         let failed = file.append(batch).err().map(|error| error.to_string());
         if let Some(error) = &failed {
             tracing::error!(%error, path = %file.path().display(), "the journal cannot be written");
         }
-        for (command, awaited) in awaited {
+        for awaited in awaited {
             // Nobody listens any more when the agent ends.
-            let _ = events.send(JournalEvent { command, awaited, failed: failed.clone() });
+            let _ = events.send(JournalEvent { awaited, failed: failed.clone() });
         }
         if let Err(error) = file.compact_if_due() {
             tracing::warn!(%error, path = %file.path().display(), "the journal could not be written anew; it goes on growing");
@@ -114,11 +114,16 @@ fn keep(
     }
 }
 
-fn awaited(entry: &JournalEntry) -> Option<(CommandId, Awaited)> {
-    let what = match entry {
-        JournalEntry::Starting { .. } => Awaited::Start,
-        JournalEntry::Ended { .. } => Awaited::End,
-        JournalEntry::Started { .. } | JournalEntry::Confirmed { .. } => return None,
-    };
-    Some((entry.command().clone(), what))
+impl Awaited {
+    /// What waits for this entry.
+    pub(crate) fn by(entry: &JournalEntry) -> Option<Self> {
+        match entry {
+            JournalEntry::Starting { command, .. } => Some(Self::Start(command.clone())),
+            JournalEntry::Ended { report } => Some(Self::End(report.command_id.clone())),
+            JournalEntry::Stopped { stop } => Some(Self::Stop(stop.clone())),
+            JournalEntry::Started { .. }
+            | JournalEntry::Confirmed { .. }
+            | JournalEntry::Released { .. } => None,
+        }
+    }
 }

@@ -132,6 +132,7 @@ impl Peer {
             timing: HeartbeatTiming::DEFAULT.into(),
             resume_window_ms: 300_000,
             output_window_bytes: window,
+            stopped: None,
         };
         self.accept_hello(Some(welcome)).await;
     }

@@ -53,7 +53,7 @@ fn the_first_line_comes_while_the_command_still_runs() {
     assert_eq!(&first, b"first\n");
     assert!(exec.try_wait().expect("our child").is_none());
     // Ctrl-C cancels, and the process is really gone.
-    let interrupted = crate::bench::Running(exec);
+    let interrupted = Running(exec);
     interrupted.signal("-INT");
     let mut interrupted = interrupted;
     assert_eq!(interrupted.wait().code(), Some(130));

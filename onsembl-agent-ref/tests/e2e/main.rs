@@ -15,6 +15,7 @@
 mod bench;
 mod commands;
 mod database;
+mod fleet;
 mod freezes;
 mod kills;
 mod outcomes;

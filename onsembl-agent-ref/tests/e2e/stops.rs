@@ -29,7 +29,8 @@ fn a_stop_kills_at_once_and_nothing_starts_until_it_is_released() {
     eventually("the command runs", || runs("sleep 1234.5"));
     drop(bob);
     let told = said(&ask(&bench, &["stop", "--all", "--reason", "the model went wild"]));
-    assert!(told.contains("told to kill everything: ada"), "{told}");
+    assert!(told.contains("everything killed, and seen to be gone: ada"), "{told}");
+    assert!(!runs("sleep 1234.5"), "verified means verified");
     assert!(told.contains("bob"), "{told}");
     eventually("it is killed", || !runs("sleep 1234.5"));
     assert!(!exec.wait().unwrap().success());

@@ -3,7 +3,7 @@
 //! The order is the proof: *starting* is durable before a process starts, *ended* before the end is
 //! told. Where the entries are kept, and how, is not decided here.
 
-use crate::id::{CommandId, RunMark};
+use crate::id::{CommandId, RunMark, StopId};
 use crate::wire::payload::CommandComplete;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -54,25 +54,26 @@ pub enum JournalEntry {
         /// Which command.
         command: CommandId,
     },
+    /// An emergency stop: nothing starts until it is released.
+    Stopped {
+        /// The order.
+        stop: StopId,
+    },
+    /// It is released.
+    Released {
+        /// The order.
+        stop: StopId,
+    },
 }
 
 impl JournalEntry {
-    /// The command that it is about.
-    pub const fn command(&self) -> &CommandId {
-        match self {
-            Self::Starting { command, .. }
-            | Self::Started { command, .. }
-            | Self::Confirmed { command } => command,
-            Self::Ended { report } => &report.command_id,
-        }
-    }
-
     /// Whether something waits until it is durable.
     pub const fn must_last(&self) -> bool {
         match self {
-            Self::Starting { .. } | Self::Ended { .. } => true,
+            Self::Starting { .. } | Self::Ended { .. } | Self::Stopped { .. } => true,
             // Without it a successor goes by the mark, and a report is said once more.
-            Self::Started { .. } | Self::Confirmed { .. } => false,
+            // A stop that comes back after a crash is released by the next session.
+            Self::Started { .. } | Self::Confirmed { .. } | Self::Released { .. } => false,
         }
     }
 }
@@ -106,6 +107,7 @@ pub enum Standing {
 pub struct CommandJournal {
     standings: BTreeMap<CommandId, Standing>,
     ended: VecDeque<CommandId>,
+    stop: Option<StopId>,
 }
 
 impl CommandJournal {
@@ -137,12 +139,19 @@ impl CommandJournal {
                     *confirmed = true;
                 }
             }
+            JournalEntry::Stopped { stop } => self.stop = Some(stop),
+            JournalEntry::Released { stop } => drop(self.stop.take_if(|held| *held == stop)),
         }
     }
 
     /// Every command in it, and how far it is.
     pub fn standings(&self) -> impl Iterator<Item = (&CommandId, &Standing)> {
         self.standings.iter()
+    }
+
+    /// The stop that is in force.
+    pub const fn stop(&self) -> Option<&StopId> {
+        self.stop.as_ref()
     }
 
     /// The fewest entries that say the same.
@@ -171,7 +180,8 @@ impl CommandJournal {
             let confirmed = confirmed.then(|| JournalEntry::Confirmed { command: id.clone() });
             ended.into_iter().chain(confirmed)
         });
-        open.chain(ended)
+        let stopped = self.stop.iter().map(|stop| JournalEntry::Stopped { stop: stop.clone() });
+        open.chain(ended).chain(stopped)
     }
 
     fn forget(&mut self) {

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 /// Every word there is for a frame. The types of both directions, and three that are no types. A
 /// recording names nothing else, so no text of a peer gets into it.
-const KINDS: [&str; 26] = [
+const KINDS: [&str; 28] = [
     "unknown",
     "undecodable",
     "control",
@@ -33,6 +33,8 @@ const KINDS: [&str; 26] = [
     "OUTPUT_STATE",
     "OUTPUT_RESUME",
     "OUTPUT_QUERY",
+    "STOP_RECEIPT",
+    "STOP_RELEASE",
 ];
 
 /// What a frame was.

@@ -77,6 +77,7 @@ impl Codec {
             | AgentToServer::Output(_)
             | AgentToServer::OutputGap(_)
             | AgentToServer::OutputState(_)
+            | AgentToServer::StopReceipt(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_)
             | AgentToServer::Ping(_)
@@ -138,6 +139,7 @@ impl Codec {
             | ServerToAgent::OutputQuery(_)
             | ServerToAgent::Control(_)
             | ServerToAgent::EmergencyStop(_)
+            | ServerToAgent::StopRelease(_)
             | ServerToAgent::TokenRefresh(_)
             | ServerToAgent::Unknown(_) => Down::Other,
         })
@@ -177,6 +179,7 @@ impl Codec {
                 timing: self.rules.timing.into(),
                 resume_window_ms: self.rules.resume_window.as_millis() as u64,
                 output_window_bytes: 1 << 20,
+                stopped: None,
             }),
             ..Ack::default()
         }

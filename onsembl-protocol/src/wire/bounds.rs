@@ -7,7 +7,7 @@ use super::message::{AgentToServer, DashboardToServer, ServerToAgent, ServerToDa
 use super::payload::{
     AgentConnect, AgentHeartbeat, CommandRequest, Selection, Subscriptions, TerminalOutput,
 };
-use crate::id::{AgentId, CommandId, JournalId};
+use crate::id::{AgentId, CommandId, JournalId, StopId};
 use crate::limits::Limits;
 use alloc::string::String;
 
@@ -55,6 +55,10 @@ fn streams<'a>(
     commands.try_for_each(|id| command(id, limits))
 }
 
+fn stop_id(id: Option<&StopId>, limits: &Limits) -> Check {
+    within("stopId", id.map(StopId::as_str), limits.name_bytes)
+}
+
 fn agent(id: Option<&AgentId>, limits: &Limits) -> Check {
     within("agentId", id.map(AgentId::as_str), limits.name_bytes)
 }
@@ -72,6 +76,7 @@ impl Bounded for AgentToServer {
             Self::OutputGap(m) => command(&m.command_id, limits),
             Self::OutputState(m) => within("query", m.query.as_deref(), limits.name_bytes)
                 .and_then(|()| streams(m.streams.iter().map(|s| &s.command_id), limits)),
+            Self::StopReceipt(m) => stop_id(Some(&m.stop_id), limits),
             Self::Trace(_) | Self::Report(_) | Self::Ping(_) | Self::Pong(_) => Ok(()),
             Self::Unknown(kind) => within("type", Some(kind), limits.name_bytes),
         }
@@ -81,7 +86,9 @@ impl Bounded for AgentToServer {
 impl Bounded for ServerToAgent {
     fn check(&self, limits: &Limits) -> Check {
         match self {
-            Self::Ack(m) => agent(m.agent_id.as_ref(), limits),
+            Self::Ack(m) => agent(m.agent_id.as_ref(), limits).and_then(|()| {
+                stop_id(m.extensions.as_ref().and_then(|w| w.stopped.as_ref()), limits)
+            }),
             Self::Error(m) => within("message", Some(&m.message), limits.command_bytes),
             Self::CommandRequest(m) => request(m, limits),
             Self::CommandCancel(m) => command(&m.command_id, limits),
@@ -89,7 +96,9 @@ impl Bounded for ServerToAgent {
             Self::OutputResume(m) => streams(m.streams.iter().map(|s| &s.command_id), limits),
             Self::OutputQuery(m) => within("query", Some(&m.query), limits.name_bytes),
             Self::Control(m) => agent(m.agent_id.as_ref(), limits),
-            Self::EmergencyStop(m) => within("reason", m.reason.as_deref(), limits.command_bytes),
+            Self::EmergencyStop(m) => within("reason", m.reason.as_deref(), limits.command_bytes)
+                .and_then(|()| stop_id(m.stop_id.as_ref(), limits)),
+            Self::StopRelease(m) => stop_id(Some(&m.stop_id), limits),
             Self::Heartbeat(_) | Self::Ping(_) | Self::Pong(_) | Self::TokenRefresh(_) => Ok(()),
             Self::Unknown(kind) => within("type", Some(kind), limits.name_bytes),
         }

@@ -56,6 +56,7 @@ impl From<AgentToServer> for AgentFrame<'_> {
             | AgentToServer::Output(_)
             | AgentToServer::OutputGap(_)
             | AgentToServer::OutputState(_)
+            | AgentToServer::StopReceipt(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_)
             | AgentToServer::Ping(_)

@@ -8,8 +8,8 @@ use super::payload::{
     Ack, AgentConnect, AgentConnected, AgentControl, AgentDisconnect, AgentErrorReport,
     AgentHeartbeat, AgentStatus, CommandAck, CommandCancel, CommandComplete, CommandRequest,
     CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply, Opaque, OutputAck,
-    OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong, ServerHeartbeat, Subscription,
-    TerminalOutput, TerminalStream, TokenRefresh,
+    OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong, ServerHeartbeat, StopReceipt,
+    StopRelease, Subscription, TerminalOutput, TerminalStream, TokenRefresh,
 };
 use alloc::boxed::Box;
 use serde::de::IgnoredAny;
@@ -120,6 +120,8 @@ message_set! {
         OutputGap(OutputGap) = "OUTPUT_GAP",
         /// What it holds of which streams. Extension.
         OutputState(OutputState) = "OUTPUT_STATE",
+        /// How far it is with a stop. Extension.
+        StopReceipt(StopReceipt) = "STOP_RECEIPT",
         /// A trace.
         Trace(Opaque) = "TRACE_EVENT",
         /// A report.
@@ -158,6 +160,8 @@ message_set! {
         Control(AgentControl) = "AGENT_CONTROL",
         /// Stop everything.
         EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",
+        /// A stop is over. Extension.
+        StopRelease(StopRelease) = "STOP_RELEASE",
         /// A newer token.
         TokenRefresh(TokenRefresh) = "TOKEN_REFRESH",
     }

@@ -2,7 +2,7 @@
 
 use super::remote::Remote;
 use crate::http::Order;
-use crate::hub::{ReleaseReport, StopReport};
+use crate::hub::{ReleaseReport, StopReport, StopState};
 use anyhow::Context as _;
 use clap::Args;
 use std::time::Duration;
@@ -26,6 +26,9 @@ pub(super) struct Stop {
     remote: Remote,
     #[command(flatten)]
     whom: Whom,
+    /// Print what the server answers, as JSON.
+    #[arg(long, env = "ONSEMBL_JSON")]
+    json: bool,
     /// Why, for people; shown to whoever is refused.
     #[arg(long, env = "ONSEMBL_REASON", value_name = "TEXT")]
     reason: Option<String>,
@@ -55,6 +58,7 @@ fn post(remote: &Remote, path: &str, body: &str) -> anyhow::Result<String> {
 impl Stop {
     #[expect(clippy::print_stdout, reason = "what was stopped is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
+        let json = self.json;
         let answer = tokio::task::spawn_blocking(move || {
             let body = self.whom.order(&self.remote, self.reason)?;
             post(&self.remote, "/api/stop", &body)
@@ -62,7 +66,11 @@ impl Stop {
         .await??;
         let report: StopReport = serde_json::from_str(&answer)
             .context("what answers there is no onsembl-server, or another version of it")?;
-        print!("{}", shown(&report));
+        if json {
+            println!("{answer}");
+        } else {
+            print!("{}", shown(&report));
+        }
         Ok(())
     }
 }
@@ -88,15 +96,22 @@ impl Release {
 
 fn shown(report: &StopReport) -> String {
     let mut text = String::new();
-    if !report.told.is_empty() {
-        text.push_str(&format!("told to kill everything: {}\n", report.told.join(", ")));
-    }
-    if !report.away.is_empty() {
-        let names = report.away.join(", ");
-        text.push_str(&format!("away, and start nothing when they return: {names}\n"));
+    for (state, what) in [
+        (StopState::Verified, "everything killed, and seen to be gone"),
+        (StopState::Acted, "everything killed, but something is still seen; asked again every 2s"),
+        (StopState::Received, "starts nothing any more; not killed yet"),
+        (StopState::Told, "told, but has not answered yet; told again every 2s"),
+        (StopState::NotConfirmed, "told, but this kind of agent cannot confirm anything"),
+        (StopState::Away, "away, and starts nothing when it returns"),
+    ] {
+        let names = report.agents.iter().filter(|a| a.state == state);
+        let names: Vec<&str> = names.map(|a| a.name.as_str()).collect();
+        if !names.is_empty() {
+            text.push_str(&format!("{what}: {}\n", names.join(", ")));
+        }
     }
     text.push_str(&format!(
-        "{} open commands are being killed; see `onsembl-server commands`\n\
+        "{} open commands were stopped; see `onsembl-server commands`\n\
          nothing starts until `onsembl-server release`\n",
         report.commands
     ));

@@ -15,7 +15,7 @@ use onsembl_protocol::record::{Excerpt, Retired};
 use onsembl_protocol::session::{Claimant, Dialect, Presence, PresenceStatus, ServerView};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::WallTime;
-use onsembl_protocol::wire::payload::{AgentConnect, HealthMetrics};
+use onsembl_protocol::wire::payload::{AgentConnect, Feature, HealthMetrics};
 use onsembl_transport::server::{Admission, HelloClaim};
 use serde_json::json;
 use tracing::{debug, info, warn};
@@ -28,7 +28,8 @@ impl Hub {
         if hello.extensions.as_ref().is_some_and(|e| e.probe) {
             debug!(%link, %user, "a diagnosis connection");
             let agent = AgentId::new("probe");
-            return self.shard.welcome_probe(link, &Admission { agent, session, epoch: Epoch(0) });
+            let admission = Admission { agent, session, epoch: Epoch(0), stopped: None };
+            return self.shard.welcome_probe(link, &admission);
         }
         let key = self.resolve_key(&user, &hello);
         let instance = hello.extensions.as_ref().map(|e| e.instance.clone());
@@ -140,7 +141,9 @@ impl Hub {
                 let session = joining.session.clone();
                 self.bind(key, link, &opened);
                 let OpenedSession { agent, epoch, .. } = opened;
-                self.shard.admitted(key, link, Admission { agent, session, epoch });
+                let user = self.live.get(&key).map(|live| live.user.clone());
+                let stopped = user.and_then(|user| Some(self.stop_of(&user, &agent)?.id));
+                self.shard.admitted(key, link, Admission { agent, session, epoch, stopped });
             }
             Err(error) => {
                 self.counters.count("sessions_refused");
@@ -230,6 +233,9 @@ impl Hub {
         live.claimed_id = joining.hello.agent_id.clone();
         live.identity = Some(joining.identity);
         live.held_back = false;
+        live.stop_receipt = None;
+        let features = joining.hello.extensions.as_ref().map(|e| &e.features);
+        live.latches_stops = features.is_some_and(|f| f.contains(&Feature::StopLatch));
         let (user, agent) = (live.user.clone(), live.agent.clone());
         let Some(agent) = agent else { return };
         let (commands, journal, places) = match joining.hello.extensions {
@@ -438,6 +444,8 @@ impl Live {
             instance: None,
             claimed_id: String::new(),
             identity: None,
+            latches_stops: false,
+            stop_receipt: None,
             output_waiting: 0,
             held_back: false,
         }

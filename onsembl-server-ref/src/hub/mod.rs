@@ -19,4 +19,4 @@ mod stops;
 pub use audit::AuditReport;
 pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
 pub use run::{Hub, HubParts};
-pub use stops::{ReleaseReport, StopReport};
+pub use stops::{ReleaseReport, StopReport, StopState};

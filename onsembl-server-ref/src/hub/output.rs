@@ -58,6 +58,7 @@ impl Hub {
             AgentToServer::OutputState(state) => {
                 self.on_output_state(Sender { key, user, agent }, state);
             }
+            AgentToServer::StopReceipt(receipt) => self.on_stop_receipt(key, &agent, &receipt),
             AgentToServer::CommandAck(ack) => {
                 let command = (user, ack.command_id);
                 if self.is_of(&agent, &command) {

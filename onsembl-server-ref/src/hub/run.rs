@@ -4,7 +4,7 @@ use super::audit::PendingAudit;
 use super::ledger::{Done, Ledger};
 use super::output::Sender;
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
-use super::stops::{ReleaseReply, ReleaseReport, StopReply, StopReport};
+use super::stops::{REPEAT, ReleaseReply, ReleaseReport, StopState, StopWait};
 use crate::auth::Identity;
 use crate::board::Boards;
 use crate::store::{
@@ -15,7 +15,7 @@ use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::command::{CommandAction, CommandLife, CommandQueue};
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, CommandId, Epoch, InstanceId, JournalId, LinkId,
-    PresenceVersion, ServerInstanceId, SessionId, UserId,
+    PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::output::Outbox;
@@ -83,6 +83,9 @@ pub(super) struct Live {
     pub(super) instance: Option<InstanceId>,
     pub(super) claimed_id: String,
     pub(super) identity: Option<Identity>,
+    /// It keeps stops and says how far it is.
+    pub(super) latches_stops: bool,
+    pub(super) stop_receipt: Option<(StopId, StopState)>,
     pub(super) output_waiting: usize,
     pub(super) held_back: bool,
 }
@@ -121,8 +124,7 @@ pub(super) enum Answer {
         positions: Result<Vec<StreamPosition>, StoreError>,
     },
     Stopped {
-        report: StopReport,
-        reply: StopReply,
+        stop: StopId,
         stored: Result<(), StoreError>,
     },
     Released {
@@ -157,6 +159,8 @@ pub struct Hub {
     pub(super) queues: BTreeMap<AgentId, CommandQueue<(UserId, CommandId)>>,
     /// Agents in whose line something changed.
     pub(super) lines_changed: BTreeSet<AgentId>,
+    pub(super) stop_waits: Vec<StopWait>,
+    next_stop_repeat: tokio::time::Instant,
     pub(super) audits: BTreeMap<String, PendingAudit>,
     pub(super) answers: JoinSet<Answer>,
     inbox: mpsc::Receiver<Request>,
@@ -204,6 +208,7 @@ impl Hub {
                 Feature::OutputSpool,
                 Feature::CommandReports,
                 Feature::CommandJournal,
+                Feature::StopLatch,
             ],
             output_window: Outbox::DEFAULT_WINDOW,
         };
@@ -227,6 +232,8 @@ impl Hub {
             commands: BTreeMap::new(),
             queues: BTreeMap::new(),
             lines_changed: BTreeSet::new(),
+            stop_waits: Vec::new(),
+            next_stop_repeat: tokio::time::Instant::now() + REPEAT,
             audits: BTreeMap::new(),
             answers: JoinSet::new(),
             inbox,
@@ -244,6 +251,7 @@ impl Hub {
         loop {
             self.place_commands();
             let command_deadline = self.command_deadline();
+            let stop_deadline = self.stop_deadline();
             tokio::select! {
                 biased;
                 request = self.inbox.recv() => match request {
@@ -266,6 +274,11 @@ impl Hub {
                 }
                 Ok(()) = self.health.changed() => self.on_health(),
                 () = self.clock.sleep_until(command_deadline) => self.wake_commands(),
+                () = sleep_until(stop_deadline) => self.answer_stops(),
+                () = tokio::time::sleep_until(self.next_stop_repeat) => {
+                    self.next_stop_repeat = tokio::time::Instant::now() + REPEAT;
+                    self.repeat_stops();
+                }
                 () = tokio::time::sleep_until(self.next_token_check) => {
                     self.next_token_check = tokio::time::Instant::now() + TOKEN_CHECK;
                     self.check_tokens();
@@ -361,7 +374,7 @@ impl Hub {
             Answer::Positions { from, state, positions } => {
                 self.on_positions(&from, &state, positions);
             }
-            Answer::Stopped { report, reply, stored } => self.on_stopped(report, reply, stored),
+            Answer::Stopped { stop, stored } => self.on_stopped(&stop, stored),
             Answer::Released { reply, result } => {
                 if reply.send(result).is_err() {
                     self.counters.count("answers_nobody_took");
@@ -435,5 +448,12 @@ impl Hub {
         for action in actions {
             self.perform_command(key, action);
         }
+    }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }

@@ -8,22 +8,88 @@ use onsembl_protocol::id::{AgentId, StopId, UserId};
 use onsembl_protocol::stop::{StopOrder, StopScope};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::wire::ServerToAgent;
-use onsembl_protocol::wire::payload::{EmergencyStop, ErrorCode, ErrorReply};
+use onsembl_protocol::wire::payload::{
+    EmergencyStop, ErrorCode, ErrorReply, StopReceipt, StopRelease, StopStage,
+};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
+
+/// How often agents are told again that they are stopped, until they say that nothing runs.
+pub(super) const REPEAT: Duration = Duration::from_secs(2);
+/// How long whoever orders a stop waits for the agents' receipts.
+const RECEIPTS_WITHIN: Duration = Duration::from_secs(3);
 
 /// What came of a stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopReport {
     /// The order in force: this one, or an older one of the same scope.
     pub stop_id: String,
-    /// Agents that were told, by name.
-    pub told: Vec<String>,
-    /// Agents that are away. They start nothing when they return.
-    pub away: Vec<String>,
+    /// The agents it is for.
+    pub agents: Vec<StoppedAgent>,
     /// Open commands that are being killed.
     pub commands: usize,
+}
+
+/// How far an agent is with a stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppedAgent {
+    /// Its id.
+    pub agent_id: String,
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub state: StopState,
+}
+
+/// How far an agent is with a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopState {
+    /// It is away, and starts nothing when it returns.
+    Away,
+    /// It was told, and cannot say what it did: a legacy wrapper.
+    NotConfirmed,
+    /// It was told.
+    Told,
+    /// It has written it down: nothing starts.
+    Received,
+    /// It has killed everything.
+    Acted,
+    /// It has seen that nothing lives.
+    Verified,
+}
+
+impl StopState {
+    fn of(stage: &StopStage) -> Self {
+        match stage {
+            StopStage::Received => Self::Received,
+            StopStage::Acted => Self::Acted,
+            StopStage::Verified => Self::Verified,
+            StopStage::Unknown(_) => Self::Told,
+        }
+    }
+
+    /// Whether more is to be heard of it soon.
+    const fn is_pending(self) -> bool {
+        match self {
+            Self::Told | Self::Received | Self::Acted => true,
+            Self::Away | Self::NotConfirmed | Self::Verified => false,
+        }
+    }
+}
+
+/// A stop that somebody waits for.
+#[derive(Debug)]
+pub(super) struct StopWait {
+    order: StopOrder,
+    commands: usize,
+    agents: Vec<AgentId>,
+    stored: Option<Result<(), StoreError>>,
+    until: Instant,
+    reply: StopReply,
 }
 
 /// The answer to a stop.
@@ -63,12 +129,6 @@ impl Hub {
         let id = StopId::new(uuid::Uuid::now_v7().to_string());
         let order = StopOrder { id, scope, reason, by: user.clone(), at };
         let order = self.boards.of(&user).change(|content, _| content.stops.set(order).clone());
-        let mut report = StopReport {
-            stop_id: order.id.to_string(),
-            told: Vec::new(),
-            away: Vec::new(),
-            commands: 0,
-        };
         let mut agents: Vec<(AgentId, Option<Key>)> = Vec::new();
         for (agent, known) in &self.known {
             if known.user == user && order.scope.covers(agent) {
@@ -76,34 +136,107 @@ impl Hub {
             }
         }
         // First the word to the agents: everything else can wait.
-        for (agent, machine) in &agents {
-            let told = machine.is_some_and(|key| self.tell_stop(key, &order));
-            let name = self.boards.of(&user).look().agents.get(agent).map(|a| a.name.clone());
-            let names = if told { &mut report.told } else { &mut report.away };
-            names.push(name.unwrap_or_else(|| agent.to_string()));
+        for (_, machine) in &agents {
+            if let Some(key) = machine {
+                let _ = self.tell_stop(*key, &order);
+            }
         }
+        let mut commands = 0;
         for (agent, _) in &agents {
             for command in self.commands_of(agent) {
-                report.commands += 1;
+                commands += 1;
                 self.feed_command(&command, CommandEvent::Cancel { force: true });
             }
         }
-        warn!(%user, stop = %order.id, told = report.told.len(), away = report.away.len(),
-            commands = report.commands, reason = order.reason, "emergency stop");
+        warn!(%user, stop = %order.id, agents = agents.len(), commands,
+            reason = order.reason, "emergency stop");
+        self.stop_waits.push(StopWait {
+            order: order.clone(),
+            commands,
+            agents: agents.into_iter().map(|(agent, _)| agent).collect(),
+            stored: None,
+            until: Instant::now() + RECEIPTS_WITHIN,
+            reply,
+        });
         let store = self.store.clone();
         self.answers.spawn(async move {
+            let stop = order.id.clone();
             let stored = store.insert_stop(&user, order).await;
-            Answer::Stopped { report, reply, stored }
+            Answer::Stopped { stop, stored }
         });
     }
 
-    pub(super) fn on_stopped(
-        &self,
-        report: StopReport,
-        reply: StopReply,
-        stored: Result<(), StoreError>,
-    ) {
-        let result = stored.map(|()| report).map_err(|why| {
+    pub(super) fn on_stopped(&mut self, stop: &StopId, stored: Result<(), StoreError>) {
+        let mut stored = Some(stored);
+        for wait in self.stop_waits.iter_mut().filter(|w| w.order.id == *stop) {
+            // Of two who press the button at once, both hear what became of the first.
+            if wait.stored.is_none() {
+                wait.stored = stored.take().or(Some(Ok(())));
+            }
+        }
+        self.answer_stops();
+    }
+
+    /// An agent says how far it is.
+    pub(super) fn on_stop_receipt(&mut self, key: Key, agent: &AgentId, receipt: &StopReceipt) {
+        info!(%agent, stop = %receipt.stop_id, stage = %receipt.stage, "receipt of an emergency stop");
+        if let Some(live) = self.live.get_mut(&key) {
+            live.stop_receipt = Some((receipt.stop_id.clone(), StopState::of(&receipt.stage)));
+        }
+        self.answer_stops();
+    }
+
+    fn stop_state(&self, agent: &AgentId, stop: &StopId) -> StopState {
+        let Some(key) = self.known.get(agent).and_then(|known| known.machine) else {
+            return StopState::Away;
+        };
+        let linked = self.shard.machine(key).is_some_and(|machine| machine.link().is_some());
+        let Some(live) = self.live.get(&key).filter(|_| linked) else { return StopState::Away };
+        match &live.stop_receipt {
+            _ if !live.latches_stops => StopState::NotConfirmed,
+            Some((of, state)) if of == stop => *state,
+            Some(_) | None => StopState::Told,
+        }
+    }
+
+    /// When [`answer_stops`](Self::answer_stops) is to be called at the latest.
+    pub(super) fn stop_deadline(&self) -> Option<Instant> {
+        self.stop_waits.iter().map(|wait| wait.until).min()
+    }
+
+    /// Answers those whose stop is durable, and seen through or waited for long enough.
+    pub(super) fn answer_stops(&mut self) {
+        let now = Instant::now();
+        let waits = std::mem::take(&mut self.stop_waits);
+        for wait in waits {
+            let stop = &wait.order.id;
+            let pending = wait.agents.iter().any(|a| self.stop_state(a, stop).is_pending());
+            match &wait.stored {
+                Some(_) if pending && now < wait.until => self.stop_waits.push(wait),
+                Some(_) => self.answer_wait(wait),
+                None => {
+                    // The database decides when; then there is nothing more to wait for.
+                    let until = wait.until.max(now + RECEIPTS_WITHIN);
+                    self.stop_waits.push(StopWait { until, ..wait });
+                }
+            }
+        }
+    }
+
+    fn answer_wait(&self, wait: StopWait) {
+        let StopWait { order, commands, agents, stored, reply, .. } = wait;
+        let board = self.boards.of(&order.by);
+        let agents = agents.into_iter().map(|agent| {
+            let name = board.look().agents.get(&agent).map(|a| a.name.clone());
+            StoppedAgent {
+                name: name.unwrap_or_else(|| agent.to_string()),
+                state: self.stop_state(&agent, &order.id),
+                agent_id: agent.to_string(),
+            }
+        });
+        let report =
+            StopReport { stop_id: order.id.to_string(), agents: agents.collect(), commands };
+        let result = stored.unwrap_or(Ok(())).map(|()| report).map_err(|why| {
             self.counters.count("stops_not_stored");
             error!(%why, "an emergency stop was carried out, but is not stored");
             let text = format!(
@@ -112,6 +245,24 @@ impl Hub {
             ErrorReply::new(ErrorCode::StorageUnavailable, text)
         });
         self.answer_stop(reply, result);
+    }
+
+    /// Tells agents again that have not said that nothing runs.
+    pub(super) fn repeat_stops(&mut self) {
+        let stopped: Vec<(Key, StopOrder)> = self
+            .known
+            .iter()
+            .filter_map(|(agent, known)| {
+                let key = known.machine?;
+                self.live.get(&key).filter(|live| live.latches_stops)?;
+                let order = self.stop_of(&known.user, agent)?;
+                self.stop_state(agent, &order.id).is_pending().then_some((key, order))
+            })
+            .collect();
+        for (key, order) in stopped {
+            self.counters.count("stops_repeated");
+            let _ = self.tell_stop(key, &order);
+        }
     }
 
     fn answer_stop(&self, reply: StopReply, result: Result<StopReport, ErrorReply>) {
@@ -133,9 +284,30 @@ impl Hub {
             reason: Some(order.reason.clone()),
             triggered_by: Some(order.by.to_string()),
             timestamp: Some(order.at),
+            stop_id: Some(order.id.clone()),
             ..EmergencyStop::default()
         };
         self.shard.send(key, &ServerToAgent::EmergencyStop(stop))
+    }
+
+    /// Tells the agents that were stopped by this order. Those for whom another one is in force now hear
+    /// of that.
+    fn tell_release(&mut self, user: &UserId, order: &StopOrder) {
+        let covered: Vec<(AgentId, Key)> = self
+            .known
+            .iter()
+            .filter(|(agent, known)| known.user == *user && order.scope.covers(agent))
+            .filter_map(|(agent, known)| Some((agent.clone(), known.machine?)))
+            .filter(|(_, key)| self.live.get(key).is_some_and(|live| live.latches_stops))
+            .collect();
+        for (agent, key) in covered {
+            let release = StopRelease { stop_id: order.id.clone() };
+            // Who is away is told by the next welcome.
+            let _ = self.shard.send(key, &ServerToAgent::StopRelease(release));
+            if let Some(other) = self.stop_of(user, &agent) {
+                let _ = self.tell_stop(key, &other);
+            }
+        }
     }
 
     /// An agent came back: before anything else it hears that it is stopped.
@@ -174,6 +346,7 @@ impl Hub {
         };
         for order in &released {
             info!(%user, stop = %order.id, "an emergency stop is released");
+            self.tell_release(&user, order);
         }
         let (store, at) = (self.store.clone(), self.now().wall);
         self.answers.spawn(async move {

@@ -459,6 +459,7 @@ impl AgentDriver {
             | ServerToAgent::OutputQuery(_)
             | ServerToAgent::Control(_)
             | ServerToAgent::EmergencyStop(_)
+            | ServerToAgent::StopRelease(_)
             | ServerToAgent::TokenRefresh(_)) => {
                 self.feed(AgentEvent::Received(link, AgentInbound::Other));
                 if self.session.is_some() {
@@ -490,6 +491,7 @@ impl AgentDriver {
                     epoch: welcome.epoch,
                     features: welcome.features,
                     output_window: welcome.output_window_bytes,
+                    stopped: welcome.stopped,
                 };
                 (session, timing)
             }
@@ -501,6 +503,7 @@ impl AgentDriver {
                     epoch: Default::default(),
                     features: Vec::new(),
                     output_window: Outbox::DEFAULT_WINDOW,
+                    stopped: None,
                 };
                 (session, HeartbeatTiming::DEFAULT)
             }

@@ -1,6 +1,6 @@
 //! What the agent's driver tells its owner.
 
-use onsembl_protocol::id::{AgentId, BeatSequence, Epoch, SessionId};
+use onsembl_protocol::id::{AgentId, BeatSequence, Epoch, SessionId, StopId};
 use onsembl_protocol::liveness::Impairment;
 use onsembl_protocol::session::{AgentReport, Dialect};
 use onsembl_protocol::wire::ServerToAgent;
@@ -50,6 +50,8 @@ pub struct AgentSession {
     pub features: Vec<Feature>,
     /// How many bytes of output may be unacknowledged.
     pub output_window: u64,
+    /// The stop that is in force for this agent.
+    pub stopped: Option<StopId>,
 }
 
 /// A message could not be sent now.

@@ -1,7 +1,9 @@
 //! What a shard tells its owner, and what the owner answers.
 
 use onsembl_protocol::close::CloseReason;
-use onsembl_protocol::id::{AgentId, BeatSequence, Epoch, LinkId, ServerInstanceId, SessionId};
+use onsembl_protocol::id::{
+    AgentId, BeatSequence, Epoch, LinkId, ServerInstanceId, SessionId, StopId,
+};
 use onsembl_protocol::record::Retired;
 use onsembl_protocol::session::{Dialect, Presence};
 use onsembl_protocol::supervisor::Key;
@@ -44,6 +46,8 @@ pub struct Admission {
     pub session: SessionId,
     /// Its epoch.
     pub epoch: Epoch,
+    /// The stop that is in force for this agent; the first thing it hears.
+    pub stopped: Option<StopId>,
 }
 
 /// Something a shard cannot do by itself, or that its owner wants to know.

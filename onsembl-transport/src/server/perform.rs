@@ -93,6 +93,7 @@ impl<A> Shard<A> {
             timing: self.supervisor.rules().timing.into(),
             resume_window_ms: self.supervisor.rules().resume_window.as_millis() as u64,
             output_window_bytes: self.rules.output_window,
+            stopped: admission.stopped.clone(),
         });
         let ack = Ack {
             message_id: entry.hello.clone(),

@@ -225,6 +225,7 @@ impl<A> Shard<A> {
             | AgentToServer::Output(_)
             | AgentToServer::OutputGap(_)
             | AgentToServer::OutputState(_)
+            | AgentToServer::StopReceipt(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_) => ServerInbound::Other,
         };
@@ -237,6 +238,7 @@ impl<A> Shard<A> {
             | AgentToServer::Output(_)
             | AgentToServer::OutputGap(_)
             | AgentToServer::OutputState(_)
+            | AgentToServer::StopReceipt(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_) => {
                 let now = self.clock.now();

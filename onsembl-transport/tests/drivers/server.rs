@@ -221,6 +221,7 @@ impl Owner {
                 agent: AgentId::new("agent-1"),
                 session: SessionId::new(format!("s-{}", self.known.1)),
                 epoch: self.known.1,
+                stopped: None,
             };
             self.shard.admitted(key, link, admission);
         }

@@ -7,6 +7,7 @@ use crate::journal::{Awaited, Journal, JournalEvent, Recovered};
 use crate::process::{Cleared, LeftBehind};
 use onsembl_protocol::command::{JournalEntry, Standing};
 use onsembl_protocol::id::{CommandId, RunMark};
+use onsembl_protocol::stop::StopGuard;
 use onsembl_protocol::wire::payload::CommandComplete;
 use uuid::Uuid;
 
@@ -33,6 +34,12 @@ impl Commands {
     ) -> Self {
         self.writing = Writing::Journal(journal);
         self.book.recover(&recovered.journal);
+        self.guard = StopGuard::recovered(recovered.journal.stop().cloned());
+        if self.guard.is_held() {
+            tracing::warn!(
+                "an emergency stop is in force; nothing starts until a server says that it is released"
+            );
+        }
         for Cleared { command, fate, why } in cleared {
             self.counters.count("runs_left_behind");
             tracing::warn!(%command, "an earlier process of this agent left this command: {why}");
@@ -85,43 +92,43 @@ impl Commands {
     /// Asks for an entry; what waits for it hears of a failure at once if nobody writes any more.
     pub(super) fn write(&mut self, entry: JournalEntry) {
         let Writing::Journal(journal) = &self.writing else { return };
-        let command = entry.command().clone();
-        let awaited = match &entry {
-            JournalEntry::Starting { .. } => Some(Awaited::Start),
-            JournalEntry::Ended { .. } => Some(Awaited::End),
-            JournalEntry::Started { .. } | JournalEntry::Confirmed { .. } => None,
-        };
+        let awaited = Awaited::by(&entry);
         if journal.write(entry) {
             return;
         }
         if let Some(awaited) = awaited {
             let failed = Some("the thread of the journal has ended".to_owned());
-            self.on_journal(JournalEvent { command, awaited, failed });
+            self.on_journal(JournalEvent { awaited, failed });
         }
     }
 
     /// Something is written down, or cannot be.
     pub(in super::super) fn on_journal(&mut self, event: JournalEvent) {
-        let JournalEvent { command, awaited, failed } = event;
-        self.unwritten.remove(&command);
+        let JournalEvent { awaited, failed } = event;
         if failed.is_some() {
             self.counters.count("journal_failures");
         }
         self.journal_failed = failed.is_some();
         match (awaited, failed) {
-            (Awaited::Start, None) => self.start(&command),
-            (Awaited::Start, Some(error)) => {
+            (Awaited::Start(command), None) => {
+                self.unwritten.remove(&command);
+                self.start(&command);
+            }
+            (Awaited::Start(command), Some(error)) => {
+                self.unwritten.remove(&command);
                 let why = format!(
                     "never started: the agent cannot write down that it starts this ({error}); free space on its disk and ask again under a new id"
                 );
                 self.refuse(&command, &why);
             }
-            (Awaited::End, failed) => {
+            (Awaited::End(command), failed) => {
+                self.unwritten.remove(&command);
                 if failed.is_some() {
                     tracing::warn!(%command, "the end of a command is not written down; a successor of this agent would call it lost");
                 }
                 self.settle(&command);
             }
+            (Awaited::Stop(stop), failed) => self.on_stop_written(&stop, failed),
         }
         self.advance();
     }

@@ -101,6 +101,7 @@ async fn a_successor_that_knows_less_than_the_server_still_ends_the_command() {
         output_is_stored: true,
         output_resumes: true,
         knows_journals: true,
+        latches_stops: true,
         reports_are_confirmed: true,
     };
     commands.on_joined(256 * 1024, rules);

@@ -2,7 +2,7 @@
 
 use super::super::code::wire_enum;
 use super::super::lenient;
-use crate::id::AgentId;
+use crate::id::{AgentId, StopId};
 use crate::time::WallTime;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -68,9 +68,42 @@ pub struct EmergencyStop {
     /// Confirmed cancellations.
     #[serde(deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
     pub commands_cancelled: Option<u64>,
+    /// The order that holds until it is released; without one it is a stop of the moment. Extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_id: Option<StopId>,
     /// Which agents; all if empty.
     #[serde(deserialize_with = "lenient::texts", skip_serializing_if = "Vec::is_empty")]
     pub affected_agents: Vec<String>,
+}
+
+wire_enum! {
+    /// How far an agent is with a stop.
+    pub enum StopStage {
+        /// It is written down: nothing starts any more, also not after a restart.
+        Received = "RECEIVED",
+        /// Every process group was killed.
+        Acted = "ACTED",
+        /// Every process group was seen empty.
+        Verified = "VERIFIED",
+    }
+}
+
+/// `STOP_RECEIPT`: how far an agent is with a stop. Extension.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StopReceipt {
+    /// The order.
+    pub stop_id: StopId,
+    /// How far.
+    pub stage: StopStage,
+}
+
+/// `STOP_RELEASE`: a stop is not in force any more. Extension.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StopRelease {
+    /// The order.
+    pub stop_id: StopId,
 }
 
 /// A text that must not be seen: its `Debug` and `Display` hide it.

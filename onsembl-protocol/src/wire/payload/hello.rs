@@ -2,7 +2,9 @@
 
 use super::super::code::wire_enum;
 use super::super::lenient;
-use crate::id::{AgentKey, CommandId, Epoch, InstanceId, JournalId, ServerInstanceId, SessionId};
+use crate::id::{
+    AgentKey, CommandId, Epoch, InstanceId, JournalId, ServerInstanceId, SessionId, StopId,
+};
 use crate::liveness::WireTiming;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -41,6 +43,8 @@ wire_enum! {
         /// The agent writes down what it starts and how it ends, and says of which journal it knows
         /// that; `LOST` is an end.
         CommandJournal = "command-journal",
+        /// A stop holds until it is released: the agent keeps it, and gives receipts.
+        StopLatch = "stop-latch",
     }
 }
 
@@ -121,6 +125,9 @@ pub struct Welcome {
     pub resume_window_ms: u64,
     /// How many bytes of output may be unacknowledged.
     pub output_window_bytes: u64,
+    /// The stop that is in force for this agent. Without one, whatever it holds is released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<StopId>,
 }
 
 /// What an agent says it can do: an object on the wire of agents, a list of words elsewhere.

@@ -19,7 +19,10 @@ pub use command::{
     CommandAck, CommandAckStatus, CommandCancel, CommandComplete, CommandPhase, CommandRequest,
     CommandStatus, ExecutionConstraints, OfflinePolicy, OutputTotals, Priority,
 };
-pub use control::{AgentControl, ControlAction, EmergencyStop, Secret, TokenRefresh};
+pub use control::{
+    AgentControl, ControlAction, EmergencyStop, Secret, StopReceipt, StopRelease, StopStage,
+    TokenRefresh,
+};
 pub use dashboard::{
     AgentConnected, AgentDisconnect, AgentStatus, AgentSummary, DashboardConnected,
     DashboardExtensions, DashboardInit, Replay, Selection, Subscription, SubscriptionKind,

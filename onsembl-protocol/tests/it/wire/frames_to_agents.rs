@@ -36,6 +36,7 @@ pub(super) const OURS: &[&str] = &[
     r#"{"type":"OUTPUT_ACK","id":"m-3","timestamp":1762041600012,"payload":{"commandId":"c","incarnation":1762041600000,"streamType":"STDERR","offset":98304}}"#,
     r#"{"type":"OUTPUT_RESUME","id":"m-6","timestamp":1762041600015,"payload":{"streams":[{"commandId":"c","incarnation":5,"streamType":"STDERR","offset":300}],"more":true}}"#,
     r#"{"type":"OUTPUT_QUERY","id":"m-7","timestamp":1762041600016,"payload":{"query":"q-1"}}"#,
+    r#"{"type":"STOP_RELEASE","id":"m-8","timestamp":1762041600017,"payload":{"stopId":"s-1"}}"#,
     r#"{"type":"PONG","id":"m-4","timestamp":1762041600013,"payload":{"timestamp":1762041600013}}"#,
     r#"{"type":"ERROR","id":"m-5","timestamp":1762041600014,"payload":{"code":"INVALID_MESSAGE","message":"no","context":{"commandId":"c","agentId":"a"},"details":{"commandId":"c"},"originalMessageId":"i-9","recoverable":true}}"#,
 ];
@@ -75,6 +76,7 @@ fn our_welcome_names_the_session_and_its_rules() {
             timing,
             resume_window_ms: 300_000,
             output_window_bytes: 262_144,
+            stopped: None,
         })
     );
 }
@@ -152,7 +154,7 @@ fn errors_of_both_kinds_of_servers_are_read() {
     let Error(old) = read::<ServerToAgent>(EXISTING[9]).message else { panic!() };
     assert_eq!(old.code, ErrorCode::UnknownMessageType);
     assert_eq!(old.context, ErrorContext::default());
-    let Error(ours) = read::<ServerToAgent>(OURS[6]).message else { panic!() };
+    let Error(ours) = read::<ServerToAgent>(OURS[7]).message else { panic!() };
     assert_eq!(ours.context.command_id, Some(CommandId::new("c")));
     assert_eq!(ours.original_message_id, Some(MessageId::new("i-9")));
     assert_eq!(ours.recoverable, Some(true));
@@ -178,4 +180,13 @@ fn an_agent_is_told_where_to_go_on_and_asked_what_it_holds() {
     assert_eq!(resume.streams[0].offset, ByteOffset(300));
     let OutputQuery(ask) = read::<ServerToAgent>(OURS[4]).message else { panic!() };
     assert_eq!(ask.query, "q-1");
+}
+
+#[test]
+fn a_stop_holds_under_its_id_until_that_is_released() {
+    let StopRelease(release) = read::<ServerToAgent>(OURS[5]).message else { panic!() };
+    assert_eq!(release.stop_id.as_str(), "s-1");
+    let held = r#"{"reason":"smoke","stopId":"s-1"}"#;
+    let EmergencyStop(stop) = message("EMERGENCY_STOP", held) else { panic!() };
+    assert_eq!(stop.stop_id, Some(release.stop_id));
 }

@@ -109,12 +109,20 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
         output().prop_map(AgentToServer::Output),
         gap().prop_map(AgentToServer::OutputGap),
         output_state().prop_map(AgentToServer::OutputState),
+        (id(), stop_stage()).prop_map(|(stop_id, stage)| AgentToServer::StopReceipt(StopReceipt {
+            stop_id,
+            stage
+        })),
         opaque().prop_map(AgentToServer::Trace),
         opaque().prop_map(AgentToServer::Report),
         ping().prop_map(AgentToServer::Ping),
         pong().prop_map(AgentToServer::Pong),
         unknown_kind().prop_map(AgentToServer::Unknown),
     ]
+}
+
+fn stop_stage() -> impl Strategy<Value = StopStage> {
+    prop::sample::select(vec![StopStage::Received, StopStage::Acted, StopStage::Verified])
 }
 
 pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
@@ -166,6 +174,7 @@ pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
         text().prop_map(|query| ServerToAgent::OutputQuery(OutputQuery { query })),
         control().prop_map(ServerToAgent::Control),
         stop().prop_map(ServerToAgent::EmergencyStop),
+        id().prop_map(|stop_id| ServerToAgent::StopRelease(StopRelease { stop_id })),
         refresh().prop_map(ServerToAgent::TokenRefresh),
         unknown_kind().prop_map(ServerToAgent::Unknown),
     ]

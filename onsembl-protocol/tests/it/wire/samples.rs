@@ -2,7 +2,7 @@
 
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation,
-    InstanceId, JournalId, MessageId, PresenceVersion, ServerInstanceId, SessionId, UserId,
+    InstanceId, JournalId, MessageId, PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::output::GapCause;
@@ -83,6 +83,7 @@ fn control() -> AgentControl {
 
 fn stop() -> EmergencyStop {
     EmergencyStop {
+        stop_id: None,
         reason: Some("smoke".into()),
         triggered_by: Some("u-1".into()),
         timestamp: Some(AT),
@@ -139,6 +140,7 @@ fn ack() -> Ack {
             timing: HeartbeatTiming::DEFAULT.into(),
             resume_window_ms: 300_000,
             output_window_bytes: 262_144,
+            stopped: Some(StopId::new("s-1")),
         }),
     }
 }
@@ -260,6 +262,10 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             more: true,
             query: Some("q-1".into()),
         }),
+        AgentToServer::StopReceipt(StopReceipt {
+            stop_id: StopId::new("s-1"),
+            stage: StopStage::Verified,
+        }),
         AgentToServer::Trace(opaque()),
         AgentToServer::Report(opaque()),
         AgentToServer::Ping(ping()),
@@ -302,7 +308,8 @@ pub(super) fn to_agents() -> Vec<ServerToAgent> {
         }),
         ServerToAgent::OutputQuery(OutputQuery { query: "q-1".into() }),
         ServerToAgent::Control(control()),
-        ServerToAgent::EmergencyStop(stop()),
+        ServerToAgent::EmergencyStop(EmergencyStop { stop_id: Some(StopId::new("s-1")), ..stop() }),
+        ServerToAgent::StopRelease(StopRelease { stop_id: StopId::new("s-1") }),
         ServerToAgent::TokenRefresh(refresh()),
     ]
 }

@@ -5,7 +5,7 @@
 
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation,
-    InstanceId, JournalId, MessageId, ServerInstanceId, SessionId, UserId,
+    InstanceId, JournalId, MessageId, ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::WireTiming;
 use onsembl_protocol::time::WallTime;
@@ -357,6 +357,7 @@ pub(super) fn stop() -> impl Strategy<Value = EmergencyStop> {
     (of(text()), of(text()), of(time()), of(number()), of(number()), vec(text(), 0..4)).prop_map(
         |(reason, triggered_by, timestamp, agents_stopped, commands_cancelled, agents)| {
             EmergencyStop {
+                stop_id: None,
                 reason,
                 triggered_by,
                 timestamp,
@@ -389,9 +390,10 @@ pub(super) fn ack() -> impl Strategy<Value = Ack> {
         id::<ServerInstanceId>(),
         timing,
         number(),
-        number(),
+        (number(), of(id::<StopId>())),
     )
-        .prop_map(|(features, session_id, epoch, server_instance, timing, resume, window)| {
+        .prop_map(|(features, session_id, epoch, server_instance, timing, resume, rest)| {
+            let (window, stopped) = rest;
             Welcome {
                 features,
                 session_id,
@@ -400,6 +402,7 @@ pub(super) fn ack() -> impl Strategy<Value = Ack> {
                 timing,
                 resume_window_ms: resume,
                 output_window_bytes: window,
+                stopped,
             }
         });
     (

@@ -85,8 +85,9 @@ fn covers<M: MessageSet>(existing: &[&str], ours: &[&str]) {
 
 #[test]
 fn each_set_has_what_existing_peers_send_and_our_extensions() {
-    covers::<AgentToServer>(FROM_AGENTS, &["OUTPUT_GAP", "OUTPUT_STATE"]);
-    covers::<ServerToAgent>(TO_AGENTS, &["PONG", "OUTPUT_ACK", "OUTPUT_RESUME", "OUTPUT_QUERY"]);
+    covers::<AgentToServer>(FROM_AGENTS, &["OUTPUT_GAP", "OUTPUT_STATE", "STOP_RECEIPT"]);
+    let ours = ["PONG", "OUTPUT_ACK", "OUTPUT_RESUME", "OUTPUT_QUERY", "STOP_RELEASE"];
+    covers::<ServerToAgent>(TO_AGENTS, &ours);
     covers::<DashboardToServer>(FROM_DASHBOARDS, &[]);
     covers::<ServerToDashboard>(TO_DASHBOARDS, &["OUTPUT_GAP"]);
 }
