@@ -2,7 +2,7 @@
 //! small one runs with the tests. `ONSEMBL_FLEET=200 ONSEMBL_FLEET_SPOOL=33554432` in a release build is
 //! the one that DELIVERY.md promises; the time is printed, not asserted.
 
-use crate::bench::{Bench, eventually, runs, server_binary};
+use crate::bench::{Bench, PATIENCE, eventually, runs, server_binary};
 use onsembl_agent_ref::engine::{self, AgentOptions, TokenSourceKind};
 use onsembl_protocol::wire::payload::{OfflinePolicy, Priority};
 use onsembl_server_ref::client::RemoteCommand;
@@ -85,6 +85,21 @@ impl Fleet {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    fn first_open(&self) -> Option<Value> {
+        let listing = self.api(&["commands", "--limit", "10000"]);
+        let all = listing["commands"].as_array().unwrap();
+        all.iter().find(|c| c["ended_at"].is_null()).cloned()
+    }
+
+    fn audit_of(&self, command: &Value) -> String {
+        let output = Command::new(server_binary())
+            .args(["audit", command["agent_id"].as_str().unwrap(), "--server", &self.bench.url()])
+            .env("ONSEMBL_TOKEN", &self.bench.dashboard_token)
+            .output()
+            .unwrap();
+        format!("{output:?}")
+    }
+
     fn statuses(&self) -> Vec<String> {
         let listing = self.api(&["commands", "--limit", "10000"]);
         let all = listing["commands"].as_array().unwrap();
@@ -150,7 +165,14 @@ fn a_stop_of_all_is_verified_by_who_is_there_and_kept_for_who_is_not() {
         fleet.agents.push(agent);
     }
     fleet.await_online(count);
-    eventually("every command has its end", || fleet.count("cancelled") == count);
+    let begin = Instant::now();
+    while let Some(open) = fleet.first_open() {
+        // Their output is stored before that, hundreds of MiB.
+        assert!(begin.elapsed() < 3 * PATIENCE, "{open:#}: {}", fleet.audit_of(&open));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let commands = fleet.api(&["commands", "--limit", "9999"]);
+    assert_eq!(fleet.count("cancelled"), count, "{commands:#}");
     let marks =
         || (0..tenth).filter(|n| fleet.bench.folder.path().join(format!("mark-{n}")).exists());
     assert_eq!(marks().count(), 0);

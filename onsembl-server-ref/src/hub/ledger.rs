@@ -3,7 +3,7 @@
 //! The hub must not wait for the database, and two writes about one thing must not change places.
 //! So they go through one queue into the store's, and what comes of them comes back as an event.
 
-use crate::store::{CommandUpdate, PresenceRow, Store, StoreError, StoredRecord};
+use crate::store::{CommandUpdate, PresenceRow, Store, StoreError, StoredRecord, Submitted};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::id::{AgentId, CommandId, JournalId, SessionId, UserId};
 use onsembl_protocol::time::WallTime;
@@ -105,14 +105,18 @@ async fn keep(
     done: mpsc::UnboundedSender<Done>,
 ) {
     let mut writes = FuturesUnordered::new();
+    let mut handing = None;
     loop {
         tokio::select! {
-            // New entries first: each is handed to the store's own queue when it is first polled,
-            // and that happens in the order in which they are pushed.
             biased;
-            entry = inbox.recv() => match entry {
+            // One after the other: two that wait for room at once would change places.
+            handed = next(&mut handing), if handing.is_some() => {
+                handing = None;
+                writes.push(committed(handed));
+            }
+            entry = inbox.recv(), if handing.is_none() => match entry {
                 Some(entry) => {
-                    writes.push(write(store.clone(), entry, Arc::clone(&output)));
+                    handing = Some(Box::pin(hand_in(store.clone(), entry, Arc::clone(&output))));
                 }
                 None => break,
             },
@@ -123,6 +127,13 @@ async fn keep(
     }
     while let Some((result, then)) = writes.next().await {
         settle(&waiting, &counters, &done, result, then);
+    }
+}
+
+async fn next<F: Future + Unpin>(handing: &mut Option<F>) -> F::Output {
+    match handing {
+        Some(handing) => handing.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -146,24 +157,145 @@ fn settle(
     }
 }
 
-async fn write(
-    store: Store,
-    entry: Entry,
-    output: Arc<AtomicUsize>,
-) -> (Result<(), StoreError>, Option<Done>) {
-    match entry {
-        Entry::Presence(row) => (store.append_presence(row).await, None),
+/// A write that is in the store's queue, and what follows it.
+#[derive(Debug)]
+struct Handed {
+    write: Result<Write, StoreError>,
+    then: Option<Done>,
+}
+
+/// What is still to be waited for.
+#[derive(Debug)]
+enum Write {
+    Told(Submitted<()>),
+    Changed(Submitted<bool>),
+    /// Its receipt comes another way.
+    Output,
+}
+
+async fn hand_in(store: Store, entry: Entry, output: Arc<AtomicUsize>) -> Handed {
+    let mut follows = None;
+    let write = match entry {
+        Entry::Presence(row) => store.submit_presence(row).await.map(Write::Told),
         Entry::Command { user, command, update, then } => {
-            (store.update_command(&user, &command, update).await.map(drop), then)
+            follows = then;
+            store.submit_command_update(&user, &command, update).await.map(Write::Changed)
         }
         Entry::Output(record) => {
             let handed_in = store.append_output(record).await;
             output.fetch_sub(1, Ordering::Relaxed);
-            (handed_in, None)
+            handed_in.map(|()| Write::Output)
         }
-        Entry::Journal { agent, journal } => (store.set_journal(&agent, journal).await, None),
+        Entry::Journal { agent, journal } => {
+            store.submit_journal(&agent, journal).await.map(Write::Told)
+        }
         Entry::SessionEnd { session, at, because } => {
-            (store.close_session(&session, at, &because).await.map(drop), None)
+            store.submit_session_end(&session, at, &because).await.map(Write::Changed)
         }
+    };
+    Handed { write, then: follows }
+}
+
+async fn committed(handed: Handed) -> (Result<(), StoreError>, Option<Done>) {
+    let result = match handed.write {
+        Ok(Write::Told(submitted)) => submitted.committed().await,
+        Ok(Write::Changed(submitted)) => submitted.committed().await.map(drop),
+        Ok(Write::Output) => Ok(()),
+        Err(error) => Err(error),
+    };
+    (result, handed.then)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoredBody;
+    use bytes::Bytes;
+    use onsembl_protocol::id::{AgentKey, ByteOffset, ChunkSequence, Incarnation};
+    use onsembl_protocol::output::Stream;
+
+    /// Far more than the store's queue has room for, and than a task is given to do at once.
+    #[tokio::test]
+    async fn nothing_changes_places_however_much_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = WallTime::from_unix_millis(1_700_000_000_000);
+        let (store, mut receipts) = Store::open(dir.path(), at).await.unwrap();
+        let user = UserId::new("u");
+        let opened = store
+            .open_session(crate::store::NewSession {
+                user: user.clone(),
+                key: AgentKey::new("k"),
+                candidates: Vec::new(),
+                aliases: Vec::new(),
+                name: "n".into(),
+                agent_type: "custom".into(),
+                version: None,
+                host: None,
+                capabilities: Vec::new(),
+                instance: None,
+                peer: "p".into(),
+                session: SessionId::new("s"),
+                at,
+            })
+            .await
+            .unwrap();
+        let command = CommandId::new("c");
+        let row = crate::store::CommandRow {
+            user: user.clone(),
+            command: command.clone(),
+            agent: opened.agent,
+            text: "t".into(),
+            spec: serde_json::Value::Null,
+            status: "queued".into(),
+            cause: None,
+            exit_code: None,
+            signal: None,
+            created_at: at,
+            updated_at: at,
+            ended_at: None,
+        };
+        store.insert_command(row).await.unwrap();
+        let (done, _dones) = mpsc::unbounded_channel();
+        let ledger = Ledger::start(store.clone(), Counters::default(), done);
+        let other = rusqlite::Connection::open(dir.path().join(crate::store::FILE_NAME)).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        const CHUNKS: u64 = 2000;
+        const CHUNK: u64 = 16 * 1024;
+        for n in 0..CHUNKS {
+            ledger.write(Entry::Output(StoredRecord {
+                user: user.clone(),
+                command: command.clone(),
+                incarnation: Incarnation(1),
+                sequence: ChunkSequence(n + 1),
+                stream: Stream::Stdout,
+                offset: ByteOffset(n * CHUNK),
+                body: StoredBody::Chunk(Bytes::from(vec![b'x'; CHUNK as usize])),
+                at,
+            }));
+            ledger.write(Entry::Command {
+                user: user.clone(),
+                command: command.clone(),
+                update: CommandUpdate {
+                    status: n.to_string(),
+                    cause: None,
+                    exit_code: None,
+                    signal: None,
+                    at,
+                    ended: false,
+                },
+                then: None,
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        other.execute_batch("ROLLBACK").unwrap();
+        ledger.finish(Duration::from_secs(60)).await;
+        while let Ok(batch) = receipts.output.try_recv() {
+            assert!(batch.iter().all(|receipt| !receipt.is_gap));
+        }
+        let end = store.output_positions(&user, vec![command.clone()]).await.unwrap();
+        let end = end.first().unwrap();
+        assert_eq!((end.delivered, end.gaps), (CHUNKS * CHUNK, 0));
+        let row = store.command(&user, &command).await.unwrap().unwrap();
+        assert_eq!(row.status, (CHUNKS - 1).to_string());
     }
 }

@@ -1,9 +1,9 @@
 //! Agents as they are stored, for the start of the server and for listings.
 
-use super::Store;
 use super::columns::{json, json_or_none, number, time, time_or_none};
 use super::error::StoreError;
 use super::queue::Lane;
+use super::{Store, Submitted};
 use onsembl_protocol::id::{
     AgentId, AgentKey, Epoch, InstanceId, JournalId, PresenceVersion, UserId,
 };
@@ -111,13 +111,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub async fn set_journal(
+    pub(crate) async fn submit_journal(
         &self,
         agent: &AgentId,
         journal: Option<JournalId>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Submitted<()>, StoreError> {
         let agent = agent.clone();
-        self.write(Lane::Data, "set journal", 0, move |db| {
+        self.submit(Lane::Data, "set journal", 0, move |db| {
             let _ = db
                 .prepare_cached("UPDATE agents SET journal = ?2 WHERE agent_id = ?1")?
                 .execute(params![agent.as_str(), journal.as_ref().map(JournalId::as_str)])?;

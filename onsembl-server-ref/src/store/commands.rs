@@ -1,10 +1,10 @@
 //! Commands: what was asked of which agent, and how far it is. Unique per user and command id.
 
-use super::Store;
 use super::columns::{json, time, time_or_none};
 use super::error::StoreError;
 use super::history;
 use super::queue::Lane;
+use super::{Store, Submitted};
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -88,9 +88,19 @@ impl Store {
         command: &CommandId,
         to: CommandUpdate,
     ) -> Result<bool, StoreError> {
+        self.submit_command_update(user, command, to).await?.committed().await
+    }
+
+    /// The first half of [`update_command`](Self::update_command).
+    pub(crate) async fn submit_command_update(
+        &self,
+        user: &UserId,
+        command: &CommandId,
+        to: CommandUpdate,
+    ) -> Result<Submitted<bool>, StoreError> {
         let (user, command) = (user.clone(), command.clone());
         let bytes = to.status.len() + to.cause.as_ref().map_or(0, String::len);
-        self.write(Lane::Data, "update command", bytes, move |db| {
+        self.submit(Lane::Data, "update command", bytes, move |db| {
             let updated = db
                 .prepare_cached(
                     "UPDATE commands

@@ -57,7 +57,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use writer::{Counters, Outlets};
 
@@ -181,10 +181,26 @@ impl Store {
         T: Send + 'static,
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.submit(lane, what, bytes, work).await?.committed().await
+    }
+
+    /// Puts `work` in the queue, waiting for room; the rest of [`write`](Self::write) is the answer's.
+    /// Who must keep an order puts one thing in after the other.
+    async fn submit<T, F>(
+        &self,
+        lane: Lane,
+        what: &'static str,
+        bytes: usize,
+        work: F,
+    ) -> Result<Submitted<T>, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
         let place = self.queue().room(Lane::Control, bytes).await?;
         let (request, answer) = Asked::request(what, place, work);
         self.queue().push(lane, request)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        Ok(Submitted(answer))
     }
 
     /// Runs `work` on a read-only connection.
@@ -194,6 +210,18 @@ impl Store {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         self.0.readers.read(work).await
+    }
+}
+
+/// A write that has its place in the queue.
+#[derive(Debug)]
+#[must_use = "what becomes of it is known only to who waits"]
+pub(crate) struct Submitted<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+impl<T> Submitted<T> {
+    /// What came of it.
+    pub(crate) async fn committed(self) -> Result<T, StoreError> {
+        self.0.await.map_err(|_| StoreError::Closed)?
     }
 }
 

@@ -1,10 +1,10 @@
 //! Presence events: every published change of an agent's status, and why. Events are only ever
 //! added; the latest one is projected onto the agent in the same transaction.
 
-use super::Store;
 use super::columns::int;
 use super::error::StoreError;
 use super::queue::Lane;
+use super::{Store, Submitted};
 use onsembl_protocol::id::{AgentId, Epoch, PresenceVersion};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, params};
@@ -37,10 +37,20 @@ impl Store {
     /// [`StoreError::Refused`] if the agent is unknown or has an event of this version already,
     /// [`StoreError::Closed`].
     pub async fn append_presence(&self, event: PresenceRow) -> Result<(), StoreError> {
+        self.submit_presence(event).await?.committed().await
+    }
+
+    /// The first half of [`append_presence`](Self::append_presence).
+    pub(crate) async fn submit_presence(
+        &self,
+        event: PresenceRow,
+    ) -> Result<Submitted<()>, StoreError> {
         let evidence = event.evidence.to_string();
         let bytes = evidence.len() + event.because.len() + event.status.len();
-        self.write(Lane::Control, "append presence", bytes, move |db| append(db, &event, &evidence))
-            .await
+        self.submit(Lane::Control, "append presence", bytes, move |db| {
+            append(db, &event, &evidence)
+        })
+        .await
     }
 }
 

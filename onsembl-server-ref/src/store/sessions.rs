@@ -1,9 +1,9 @@
 //! Sessions: which agent a peer is, its next epoch, and when its sessions began and ended.
 
-use super::Store;
 use super::columns::{int, number};
 use super::error::{OpenError, StoreError};
 use super::queue::Lane;
+use super::{Store, Submitted};
 use onsembl_protocol::id::{
     AgentId, AgentKey, Epoch, InstanceId, PresenceVersion, SessionId, UserId,
 };
@@ -92,8 +92,18 @@ impl Store {
         at: WallTime,
         because: &str,
     ) -> Result<bool, StoreError> {
+        self.submit_session_end(session, at, because).await?.committed().await
+    }
+
+    /// The first half of [`close_session`](Self::close_session).
+    pub(crate) async fn submit_session_end(
+        &self,
+        session: &SessionId,
+        at: WallTime,
+        because: &str,
+    ) -> Result<Submitted<bool>, StoreError> {
         let (session, because) = (session.clone(), because.to_owned());
-        self.write(Lane::Control, "close session", because.len(), move |db| {
+        self.submit(Lane::Control, "close session", because.len(), move |db| {
             let closed = db
                 .prepare_cached(
                     "UPDATE sessions SET closed_at = ?2, closed_because = ?3
