@@ -15,6 +15,7 @@
 mod bench;
 mod commands;
 mod database;
+mod drain;
 mod fleet;
 mod freezes;
 mod kills;
