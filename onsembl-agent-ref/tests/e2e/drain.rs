@@ -16,6 +16,9 @@ use tokio_tungstenite::tungstenite::Message;
 
 const CHUNK: usize = 32 * 1024;
 
+/// What a tool prints: 64 bytes with its end.
+const LINE: &str = "[12:34:56] compiling onsembl-protocol v0.1.0 (step 17 of 42) ok";
+
 fn spooled(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let size = |entry: fs::DirEntry| match entry.metadata() {
@@ -43,7 +46,7 @@ fn socket_floor(bytes: usize) -> Duration {
         let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
         let url = format!("ws://{address}/");
         let (mut socket, _) = tokio_tungstenite::client_async(url, tcp).await.unwrap();
-        let text = "y\n".repeat(CHUNK / 2);
+        let text = format!("{LINE}\n").repeat(CHUNK / 64);
         let begin = Instant::now();
         for _ in 0..bytes.div_ceil(CHUNK) {
             socket.send(Message::text(text.clone())).await.unwrap();
@@ -59,7 +62,7 @@ fn database_floor(folder: &Path, bytes: usize) -> Duration {
     db.pragma_update(None, "journal_mode", "WAL").unwrap();
     db.pragma_update(None, "synchronous", "FULL").unwrap();
     db.execute_batch("CREATE TABLE chunks (n INTEGER PRIMARY KEY, bytes BLOB NOT NULL)").unwrap();
-    let chunk = "y\n".repeat(CHUNK / 2).into_bytes();
+    let chunk = format!("{LINE}\n").repeat(CHUNK / 64).into_bytes();
     let numbers: Vec<usize> = (0..bytes.div_ceil(CHUNK)).collect();
     let begin = Instant::now();
     for batch in numbers.chunks(64) {
@@ -87,12 +90,17 @@ fn a_backlog_drains_whole_and_other_commands_do_not_wait_for_it() {
     bench.address = server;
     let _ = bench.await_status("ada", "online");
     let go = bench.folder.path().join("go");
-    let text = format!("until [ -e {} ]; do sleep 0.1; done; yes | head -c {bytes}", go.display());
+    let text = format!(
+        "until [ -e {} ]; do sleep 0.1; done; yes '{LINE}' | head -c {bytes}",
+        go.display()
+    );
     let mut exec = bench.exec_command("ada", &[], &text);
-    let _exec = Running(exec.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let exec = Running(exec.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let db = Connection::open(bench.data().join("onsembl.db")).unwrap();
     let count = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap_or(0);
     eventually("it runs", || count("SELECT count(*) FROM commands WHERE status = 'running'") == 1);
+    // Nobody watches: what is measured is the way to the disk.
+    drop(exec);
     relay.refuse(true);
     relay.cut();
     fs::write(&go, "").unwrap();
