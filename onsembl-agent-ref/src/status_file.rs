@@ -45,6 +45,9 @@ pub struct AgentStatusFile {
     /// then.
     #[serde(default)]
     pub journal_failed: bool,
+    /// The emergency stop that is in force: nothing starts.
+    #[serde(default)]
+    pub stopped: Option<String>,
     /// When this was written.
     pub updated_at: String,
 }

@@ -205,6 +205,7 @@ fn status(because: &str) -> AgentStatusFile {
         running_commands: 2,
         spool_failed: false,
         journal_failed: false,
+        stopped: None,
         updated_at: "2026-11-23T10:00:30.001Z".into(),
     }
 }

@@ -140,9 +140,17 @@ impl StopGuard {
         self.held.take_if(|held| Some(&held.id) != in_force).map(|held| held.id)
     }
 
-    /// Whether anything may start.
+    /// Whether nothing may start.
     pub const fn is_held(&self) -> bool {
         self.held.is_some()
+    }
+
+    /// The order that is held.
+    pub const fn order(&self) -> Option<&StopId> {
+        match &self.held {
+            Some(held) => Some(&held.id),
+            None => None,
+        }
     }
 
     /// What is to be said: nothing before it is durable, since only then it holds whatever happens.

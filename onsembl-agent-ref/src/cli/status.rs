@@ -103,7 +103,7 @@ fn table(agent: &Found, now: WallTime) -> String {
         None => "-".to_owned(),
     };
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-    let rows = [
+    let mut rows = vec![
         ("agent", said.name.clone()),
         ("state", state(agent)),
         ("since", with_age(&said.since, now)),
@@ -116,7 +116,22 @@ fn table(agent: &Found, now: WallTime) -> String {
         ("running commands", said.running_commands.to_string()),
         ("process", said.pid.to_string()),
     ];
-    aligned(&rows.map(|(label, value)| [label.to_owned(), value]))
+    if said.spool_failed {
+        let text = "its disk takes nothing; output is kept in memory only, up to its bound";
+        rows.push(("spool", text.to_owned()));
+    }
+    if said.journal_failed {
+        let text = "its disk takes nothing; commands are refused, since none starts unrecorded";
+        rows.push(("journal", text.to_owned()));
+    }
+    if let Some(stop) = &said.stopped {
+        rows.push((
+            "stopped",
+            format!("emergency stop {stop}; nothing starts until it is released"),
+        ));
+    }
+    let rows: Vec<_> = rows.into_iter().map(|(label, value)| [label.to_owned(), value]).collect();
+    aligned(&rows)
 }
 
 fn list(agents: &[Found]) -> String {
@@ -178,6 +193,7 @@ mod tests {
             running_commands: 2,
             spool_failed: false,
             journal_failed: false,
+            stopped: None,
             updated_at: "2026-01-02T03:05:05.000Z".to_owned(),
         };
         Found { live, state_dir: PathBuf::from("/state").join(name), said }
@@ -200,6 +216,18 @@ running commands    2
 process             7
 ";
         assert_eq!(table(&agent("builder", true), now), text);
+    }
+
+    #[test]
+    fn what_keeps_an_agent_from_working_is_said() {
+        let mut found = agent("builder", true);
+        found.said.spool_failed = true;
+        found.said.journal_failed = true;
+        found.said.stopped = Some("s-1".to_owned());
+        let text = table(&found, WallTime::default());
+        for line in ["spool", "journal", "stopped             emergency stop s-1;"] {
+            assert!(text.lines().any(|l| l.starts_with(line)), "{text}");
+        }
     }
 
     #[test]

@@ -220,6 +220,7 @@ impl Agent {
         self.status.on_running(self.commands.running());
         self.status.on_spool(self.commands.spool_has_failed());
         self.status.on_journal(self.commands.journal_has_failed());
+        self.status.on_stopped(self.commands.stop_in_force());
     }
 
     fn on_notice(&mut self, notice: AgentNotice) {

@@ -3,7 +3,7 @@
 use super::options::AgentObservation;
 use crate::state_dir::{StateDir, StateDirError};
 use crate::status_file::AgentStatusFile;
-use onsembl_protocol::id::{AgentId, BeatSequence};
+use onsembl_protocol::id::{AgentId, BeatSequence, StopId};
 use onsembl_protocol::liveness::Impairment;
 use onsembl_protocol::session::{AgentReport, AgentStatus};
 use onsembl_protocol::time::{Deadline, Timestamp, WallTime};
@@ -60,6 +60,7 @@ impl StatusKeeper {
             running_commands: 0,
             spool_failed: false,
             journal_failed: false,
+            stopped: None,
             updated_at: now,
         };
         Self {
@@ -152,6 +153,14 @@ impl StatusKeeper {
     pub(super) fn on_journal(&mut self, failed: bool) {
         if self.content.journal_failed != failed {
             self.content.journal_failed = failed;
+            self.changed = true;
+        }
+    }
+
+    pub(super) fn on_stopped(&mut self, stop: Option<&StopId>) {
+        let stop = stop.map(StopId::as_str);
+        if self.content.stopped.as_deref() != stop {
+            self.content.stopped = stop.map(str::to_owned);
             self.changed = true;
         }
     }

@@ -40,7 +40,8 @@ fn a_stop_kills_at_once_and_nothing_starts_until_it_is_released() {
     let why = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(why.contains("the model went wild") && why.contains("release --all"), "{why}");
 
-    // Neither a restart of the server nor of an agent ends it.
+    // Neither a restart of the server nor of an agent ends it, and the agent itself knows.
+    eventually("the agent shows it", || bench.log("ada/status.json").contains("\"stopped\": \""));
     bench.server.take().unwrap().signal("-KILL");
     bench.start_server();
     let _bob = bench.agent("bob");

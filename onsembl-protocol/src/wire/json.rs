@@ -78,7 +78,7 @@ fn escape(out: &mut String, text: &str) {
 
 /// How many bytes come before the first one that must be escaped. Eight are looked at together, as
 /// `serde_json` does when it reads.
-fn plain_bytes(bytes: &[u8]) -> usize {
+pub(super) fn plain_bytes(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     // The high bit of each byte that is zero. Only the lowest of them can be trusted, because the
     // bytes above it were borrowed from.

@@ -1,5 +1,7 @@
 //! A look at the bytes before they are parsed: how deep they nest, and which command they concern.
 
+use super::json::plain_bytes;
+
 /// Whether arrays and objects nest deeper than `limit`. Linear, allocates nothing; text that is no
 /// JSON gives some answer, and the parser says the rest.
 pub(super) fn deeper_than(text: &str, limit: usize) -> bool {
@@ -21,20 +23,11 @@ fn openings(text: &str) -> usize {
 
 fn nests_deeper_than(text: &str, limit: usize) -> bool {
     let mut depth = 0usize;
-    let mut in_string = false;
-    let mut escaped = false;
-    for byte in text.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
+    let mut rest = text.as_bytes();
+    while let Some((byte, behind)) = rest.split_first() {
+        rest = behind;
         match byte {
-            b'"' => in_string = true,
+            b'"' => rest = behind_string(rest),
             b'[' | b'{' => {
                 depth += 1;
                 if depth > limit {
@@ -48,6 +41,22 @@ fn nests_deeper_than(text: &str, limit: usize) -> bool {
     false
 }
 
+/// What comes behind the string in which `rest` begins.
+fn behind_string(mut rest: &[u8]) -> &[u8] {
+    loop {
+        let plain = plain_bytes(rest);
+        let skip = match rest.get(plain) {
+            Some(b'"') => return rest.get(plain + 1..).unwrap_or_default(),
+            // And what it escapes.
+            Some(b'\\') => 2,
+            // A control character; the parser will not have it.
+            Some(_) => 1,
+            None => return &[],
+        };
+        rest = rest.get(plain + skip..).unwrap_or_default();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::deeper_than;
@@ -57,5 +66,7 @@ mod tests {
         assert!(!deeper_than(r#"{"a":[{"b":"[[[[[["}]}"#, 3));
         assert!(deeper_than(r#"{"a":[{"b":"[[[[[["}]}"#, 2));
         assert!(!deeper_than(r#"{"a":"\"[[["}"#, 1));
+        assert!(deeper_than(r#"{"a\\":[{}]}"#, 2), "an escaped backslash ends nothing but itself");
+        assert!(!deeper_than("{\"a\u{1}[[[\":1,\"b\\", 1));
     }
 }

@@ -242,10 +242,14 @@ impl Hub {
             Some(e) => (e.commands, e.journal, e.max_parallel),
             None => (Vec::new(), None, None),
         };
-        let same_process = claimant == Claimant::SameProcess;
+        let mut same_process = claimant == Claimant::SameProcess;
         let mut remembers = false;
         if let Some(known) = self.known.get_mut(&agent) {
             remembers = journal.is_some() && known.journal == journal;
+            // That it is the process of the last session does not say that it is the one of the session
+            // before: what was decided when it came may have died with the server that decided it.
+            // Which journal it keeps was stored behind those decisions.
+            same_process &= journal.is_none() || remembers;
             known.places = places
                 .map_or(DEFAULT_PLACES, |places| usize::try_from(places).unwrap_or(usize::MAX));
         }

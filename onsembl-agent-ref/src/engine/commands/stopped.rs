@@ -20,6 +20,11 @@ impl Commands {
         self.say_receipt();
     }
 
+    /// The stop that is in force.
+    pub(in super::super) const fn stop_in_force(&self) -> Option<&StopId> {
+        self.guard.order()
+    }
+
     pub(super) fn on_stop_written(&mut self, stop: &StopId, failed: Option<String>) {
         match failed {
             None => drop(self.guard.on_durable(stop)),

@@ -30,9 +30,8 @@ impl CommandLife {
                 CommandCause::NeverAcknowledged
             }
             (Phase::Queued { .. } | Phase::Sent { .. }, true) => return self.never_came(now, did),
-            (Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. }, false)
-                if proves =>
-            {
+            // Also of one that the agent had acknowledged, died with, and was sent again.
+            (Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. }, _) if proves => {
                 return self.never_came(now, did);
             }
             (Phase::Delivered { .. } | Phase::Running { .. }, true) if legacy => return,

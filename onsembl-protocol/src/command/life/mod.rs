@@ -211,7 +211,8 @@ impl CommandLife {
             | CommandStage::Lost
             | CommandStage::Unknown => Phase::Ended,
         };
-        life.view.status = stage;
+        // It is stored, or nobody would know of it.
+        life.view.status = stage.max(CommandStage::Queued);
         life.view.because = CommandCause::ServerRestarted;
         life
     }

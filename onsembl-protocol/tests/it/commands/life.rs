@@ -388,6 +388,7 @@ fn commands_survive_a_restart_of_the_server() {
         never.feed(CommandEvent::AgentGone { journals: false });
         assert_eq!(never.stage(), CommandStage::Unknown);
     }
+    assert_eq!(recovered(CommandStage::Pending).stage(), CommandStage::Queued, "it is stored");
     let mut queued = recovered(CommandStage::Queued);
     queued.back(true, false);
     assert_eq!((queued.stage(), queued.sendings()), (CommandStage::Queued, 0), "in the line again");

@@ -3,3 +3,4 @@
 mod book;
 mod life;
 mod life_properties;
+mod world;
