@@ -454,7 +454,7 @@ impl World {
             50..65 => self.listen(),
             65..78 => self.sync(),
             78..85 => {
-                let exit = if n % 2 == 0 { Exit::Code(0) } else { Exit::Code(3) };
+                let exit = if n.is_multiple_of(2) { Exit::Code(0) } else { Exit::Code(3) };
                 self.end_process(&id(n), exit);
             }
             85..88 => self.cut(),
@@ -498,7 +498,10 @@ impl World {
                 self.sync();
             }
             let n = round % COMMANDS;
-            self.end_process(&id(n), if n % 2 == 0 { Exit::Code(0) } else { Exit::Code(3) });
+            self.end_process(
+                &id(n),
+                if n.is_multiple_of(2) { Exit::Code(0) } else { Exit::Code(3) },
+            );
             self.place();
             if round % 20 == 19 {
                 self.wake(Duration::from_secs(10));
