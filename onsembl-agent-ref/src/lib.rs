@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod engine;
 mod journal;
+mod local_terminal;
 pub mod process;
 mod spool;
 pub mod state_dir;

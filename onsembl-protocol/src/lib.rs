@@ -147,6 +147,7 @@ pub mod sim;
 pub mod step;
 pub mod stop;
 pub mod supervisor;
+pub mod terminal;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;

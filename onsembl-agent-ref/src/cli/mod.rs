@@ -1,12 +1,13 @@
 //! The command line: what can be said, and what the exit code says. Others script against it.
 
+mod log;
 mod run;
 mod status;
 
 use crate::process::TextOn;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use onsembl_protocol::command::DEFAULT_PLACES;
 use onsembl_protocol::output::{SpoolBounds, SpoolPolicy};
+use onsembl_protocol::terminal::TerminalSize;
 use onsembl_transport::secret::Secret;
 use std::convert::Infallible;
 use std::io::Write;
@@ -62,20 +63,30 @@ struct RunArgs {
     #[arg(long, env = "ONSEMBL_SPOOL_BYTES", value_name = "BYTES", default_value_t = SpoolBounds::DEFAULT.disk)]
     spool_bytes: u64,
     /// What happens when that much is kept: block (the process waits), drop-oldest or drop-newest (a
-    /// gap is declared).
-    #[arg(long, env = "ONSEMBL_SPOOL_POLICY", value_name = "POLICY", default_value = "block", value_parser = policy)]
-    spool_policy: SpoolPolicy,
-    /// How many commands to run at once; the others wait, on the server if it keeps a queue.
-    #[arg(long, env = "ONSEMBL_MAX_PARALLEL", value_name = "COUNT", default_value_t = DEFAULT_PLACES, value_parser = places)]
-    max_parallel: usize,
-    /// What runs a command: shell (`/bin/sh -c TEXT`), or program, a fresh PROGRAM for each command,
-    /// with its text as the last argument: `--runner program -- claude -p`.
+    /// gap is declared) [default: block, and drop-oldest with --runner terminal].
+    #[arg(long, env = "ONSEMBL_SPOOL_POLICY", value_name = "POLICY", value_parser = policy)]
+    spool_policy: Option<SpoolPolicy>,
+    /// How many commands to run at once; the others wait, on the server if it keeps a queue [default:
+    /// 4, and 1 with --runner terminal].
+    #[arg(long, env = "ONSEMBL_MAX_PARALLEL", value_name = "COUNT", value_parser = places)]
+    max_parallel: Option<usize>,
+    /// What runs a command: shell (`/bin/sh -c TEXT`); program, a fresh PROGRAM for each command, with
+    /// its text as the last argument: `--runner program -- claude -p`; or terminal, one PROGRAM that
+    /// stays, and into which commands are typed: `--runner terminal -- claude`.
     #[arg(long, env = "ONSEMBL_RUNNER", value_name = "RUNNER", default_value = "shell")]
     runner: RunnerKind,
     /// How a program gets the text: argument (the last one) or stdin.
     #[arg(long, env = "ONSEMBL_TEXT_ON", value_name = "WHERE", default_value = "argument", value_parser = text_on)]
     text_on: TextOn,
-    /// The program and its arguments, with `--runner program`.
+    /// How large the terminal is, with `--runner terminal`.
+    #[arg(long, env = "ONSEMBL_SIZE", value_name = "COLUMNSxROWS", default_value_t = TerminalSize::DEFAULT, value_parser = size)]
+    size: TerminalSize,
+    /// Show the program of `--runner terminal` here too, and type into it from here. The agent then
+    /// ends when the program does, with its exit code, and logs to the file `agent.log` in its state
+    /// directory if its standard error is this terminal.
+    #[arg(long, env = "ONSEMBL_ATTACH")]
+    attach: bool,
+    /// The program and its arguments, with `--runner program` and `--runner terminal`.
     #[arg(last = true, value_name = "PROGRAM")]
     program: Vec<String>,
     /// What to log to stderr: error, warn, info, debug, trace, or directives like
@@ -114,6 +125,7 @@ struct StatusArgs {
 enum RunnerKind {
     Shell,
     Program,
+    Terminal,
 }
 
 fn text_on(word: &str) -> Result<TextOn, &'static str> {
@@ -125,6 +137,10 @@ fn places(text: &str) -> Result<usize, String> {
         Ok(places @ 1..=1024) => Ok(places),
         Ok(_) | Err(_) => Err("it is a number from 1 to 1024".to_owned()),
     }
+}
+
+fn size(text: &str) -> Result<TerminalSize, &'static str> {
+    TerminalSize::parse(text).ok_or("it is like 120x40, each from 1 to 1000")
 }
 
 fn policy(word: &str) -> Result<SpoolPolicy, String> {
@@ -139,7 +155,7 @@ fn secret(text: &str) -> Result<Secret, Infallible> {
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run(args) => run::run(args).map(|()| OK),
+        Command::Run(args) => run::run(args),
         Command::Status(args) => status::status(&args),
     };
     ExitCode::from(done.unwrap_or_else(|error| {

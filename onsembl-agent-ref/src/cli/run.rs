@@ -1,16 +1,15 @@
 //! `onsembl-agent run`: from arguments, signals and a log to the engine.
 
-use super::{RunArgs, RunnerKind};
+use super::log;
+use super::{OK, RunArgs, RunnerKind};
 use crate::engine::{self, AgentEnd, AgentOptions, TokenSourceKind};
 use crate::process::Runner;
 use anyhow::{Context, Result};
 use onsembl_protocol::wire::payload::AgentType;
-use std::io::{self, IsTerminal};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// The signal for a file that would outgrow its limit, on Linux and macOS.
 const SIGXFSZ: i32 = 25;
@@ -19,8 +18,8 @@ const SIGXFSZ: i32 = 25;
 /// holding up heartbeats.
 const THREADS: usize = 2;
 
-pub(super) fn run(args: RunArgs) -> Result<()> {
-    log_to_stderr(&args.log)?;
+pub(super) fn run(args: RunArgs) -> Result<u8> {
+    log::begin(&args)?;
     let options = options(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -36,13 +35,15 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     })?;
     match end {
         AgentEnd::Shutdown => tracing::info!("stopped"),
+        // What does not fit into an exit code of this system is cut to it, as a shell does.
+        AgentEnd::ProgramEnded(exit) => return Ok((exit.shell_code() & 0xff) as u8),
         AgentEnd::StoppedByServer => tracing::info!("stopped by order of the server"),
         AgentEnd::RestartedByServer => {
             drop(runtime);
             return Err(start_anew());
         }
     }
-    Ok(())
+    Ok(OK)
 }
 
 /// Puts the program anew in the place of this process, with the same arguments, environment and
@@ -91,7 +92,18 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
         (RunnerKind::Program, Some(program)) => {
             Runner::Program { program, arguments: words.collect(), text_on: args.text_on }
         }
+        (RunnerKind::Terminal, None) => {
+            anyhow::bail!(
+                "--runner terminal needs a program: onsembl-agent run … --runner terminal -- PROGRAM ARGUMENTS"
+            )
+        }
+        (RunnerKind::Terminal, Some(program)) => {
+            Runner::Terminal { program, arguments: words.collect(), size: args.size }
+        }
     };
+    if args.attach && args.runner != RunnerKind::Terminal {
+        anyhow::bail!("--attach shows the program of a terminal; add --runner terminal");
+    }
     Ok(AgentOptions {
         runner,
         agent_type: AgentType::parse(&args.agent_type),
@@ -100,24 +112,9 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
         spool_bytes: args.spool_bytes,
         spool_policy: args.spool_policy,
         max_parallel: args.max_parallel,
+        attach: args.attach,
         ..AgentOptions::new(args.server, token, args.name)
     })
-}
-
-fn log_to_stderr(filter: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| {
-        format!("--log {filter:?} is not understood; use error, warn, info, debug or trace")
-    })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr)
-        // A log that cannot be written, on a full disk say, would be complained of on the same
-        // standard error, and that would be a panic.
-        .log_internal_errors(false)
-        .init();
-    Ok(())
 }
 
 /// Completes at the first signal that asks this process to end.

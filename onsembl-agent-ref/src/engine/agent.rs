@@ -1,6 +1,6 @@
 //! The loop: what happens next, and who acts on it. What goes out is in `speak.rs`.
 
-use super::commands::{Commands, left_behind};
+use super::commands::{Commands, TerminalEvent, left_behind};
 use super::dial::Papers;
 use super::due::Rules;
 use super::error::AgentError;
@@ -10,6 +10,7 @@ use super::status::StatusKeeper;
 use super::stopping::{Left, Stopping, Why};
 use super::vitals::{self, Load};
 use crate::journal::{Journal, JournalEvent};
+use crate::local_terminal::LocalTerminal;
 use crate::process::{self, ProcessEvent};
 use crate::spool::{Spool, SpoolEvent};
 use crate::state_dir::StateDir;
@@ -35,6 +36,9 @@ use tokio::time::timeout;
 /// How long the last link may take to close. Above the link's own close timeout.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// Events of the terminal that may wait for the engine; then keys wait in the system.
+const TERMINAL_EVENTS: usize = 16;
+
 /// The folder of the spool in the state directory.
 const SPOOL: &str = "spool";
 
@@ -45,6 +49,7 @@ pub(super) struct Agent {
     events: mpsc::Receiver<ProcessEvent<CommandId>>,
     spool_events: Option<mpsc::UnboundedReceiver<SpoolEvent>>,
     journal_events: Option<mpsc::UnboundedReceiver<JournalEvent>>,
+    terminal_events: mpsc::Receiver<TerminalEvent>,
     status: StatusKeeper,
     papers: Papers,
     load: Arc<Load>,
@@ -67,6 +72,7 @@ enum Event {
     Process(ProcessEvent<CommandId>),
     Spool(SpoolEvent),
     Journal(JournalEvent),
+    Terminal(TerminalEvent),
     Time,
     Shutdown,
 }
@@ -99,7 +105,7 @@ impl Agent {
         );
         let (clock, counters) = (driver.clock(), driver.counters().clone());
         let mut driver = driver.with_vitals(vitals::source(Arc::clone(&load), &counters));
-        let places = options.max_parallel.max(1);
+        let places = options.places();
         driver.profile_mut().max_parallel = Some(places);
         let (mut commands, events) = Commands::new(places, clock, counters.clone());
         commands = commands.with_runner(options.runner.clone());
@@ -129,6 +135,12 @@ impl Agent {
             }
             None => {}
         }
+        let (terminal_entry, terminal_events) = mpsc::channel(TERMINAL_EVENTS);
+        let local = match options.attach {
+            true => Some(LocalTerminal::open(terminal_entry.clone(), TerminalEvent::Local)?),
+            false => None,
+        };
+        commands = commands.with_terminal(terminal_entry, local);
         driver.profile_mut().open_commands = commands.open(Limits::DEFAULT.list_entries);
         let server = public_server(&options.server);
         tracing::info!(name = %options.name, %server, state = %dir.path().display(), "agent started");
@@ -140,6 +152,7 @@ impl Agent {
             events,
             spool_events,
             journal_events,
+            terminal_events,
             status,
             papers,
             load,
@@ -159,6 +172,8 @@ impl Agent {
     ) -> Result<AgentEnd, AgentError> {
         let mut shutdown = std::pin::pin!(shutdown);
         self.driver.start();
+        self.commands.keep_terminal();
+        self.limit_at = self.commands.deadline();
         let why = loop {
             self.speak();
             let now = self.clock.now().monotonic;
@@ -174,6 +189,7 @@ impl Agent {
                 notice = self.driver.next() => Event::Notice(notice),
                 Some(event) = next_of(&mut self.journal_events) => Event::Journal(event),
                 Some(event) = next_of(&mut self.spool_events) => Event::Spool(event),
+                Some(event) = self.terminal_events.recv() => Event::Terminal(event),
                 Some(event) = self.events.recv() => Event::Process(event),
                 () = self.clock.sleep_until(wake) => Event::Time,
                 () = &mut shutdown, if self.stopping.is_none() => Event::Shutdown,
@@ -196,6 +212,7 @@ impl Agent {
             }
             Event::Spool(event) => self.commands.on_spool(event),
             Event::Journal(event) => self.commands.on_journal(event),
+            Event::Terminal(event) => self.commands.on_terminal(event),
             Event::Notice(notice) => self.on_notice(notice),
             Event::Time => {
                 self.commands.expire();
@@ -212,6 +229,13 @@ impl Agent {
                 tracing::info!("stopping");
                 self.stop(Why::Shutdown, false);
             }
+        }
+        self.commands.keep_terminal();
+        if let Some(exit) = self.commands.finished_terminal()
+            && self.stopping.is_none()
+        {
+            tracing::info!(%exit, "the program that this agent was attached to ended; stopping");
+            self.stop(Why::ProgramEnded(exit), false);
         }
         self.limit_at = self.commands.deadline();
         self.driver.profile_mut().open_commands = self.commands.open(Limits::DEFAULT.list_entries);
@@ -335,6 +359,15 @@ impl Agent {
             }
             ControlAction::Pause => self.commands.pause(true),
             ControlAction::Resume => self.commands.pause(false),
+            ControlAction::Resize => {
+                let resized = match control.size {
+                    Some(size) => self.commands.on_resize(size),
+                    None => Err("RESIZE came without a size"),
+                };
+                if let Err(why) = resized {
+                    self.complain(AgentErrorType::Unspecified, why);
+                }
+            }
             action @ (ControlAction::Start | ControlAction::Unknown(_)) => {
                 self.counters.count("orders_not_supported");
                 let text = format!(
@@ -440,6 +473,7 @@ fn profile(options: &AgentOptions, dir: &StateDir) -> AgentProfile {
             Feature::CommandReports,
             Feature::CommandJournal,
             Feature::StopLatch,
+            Feature::Terminal,
         ],
         probe: false,
         open_commands: Vec::new(),

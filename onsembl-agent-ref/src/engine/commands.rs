@@ -6,8 +6,10 @@ mod delivery;
 mod journalled;
 mod keeping;
 mod stopped;
+mod terminal;
 
 pub(super) use journalled::left_behind;
+pub(super) use terminal::TerminalEvent;
 
 use super::due::{Due, Rules, Word};
 use super::notes::{Notes, StoppedBy, reason};
@@ -22,11 +24,14 @@ use onsembl_protocol::output::{
 };
 use onsembl_protocol::stop::StopGuard;
 use onsembl_protocol::time::Deadline;
-use onsembl_protocol::wire::payload::{CommandAckStatus, CommandComplete, CommandRequest};
+use onsembl_protocol::wire::payload::{
+    CommandAckStatus, CommandComplete, CommandInput, CommandRequest,
+};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use terminal::Terminal;
 use tokio::sync::mpsc;
 
 /// How long a process group may take to end after it was asked to.
@@ -53,6 +58,10 @@ pub(super) struct Commands {
     due: Due,
     /// It is being stopped: nothing new is taken.
     stopping: bool,
+    /// Nothing is to start, by order.
+    paused: bool,
+    /// Where commands are typed, if they are not run by themselves.
+    terminal: Option<Terminal>,
     /// What runs commands.
     runner: Runner,
     /// What was asked for and has not started.
@@ -68,7 +77,8 @@ pub(super) struct Commands {
     /// The journal took nothing when something was last to be written.
     journal_failed: bool,
     spool: Option<Spool>,
-    policy: SpoolPolicy,
+    /// At the bound of the spool; by the kind of the command if nobody said so.
+    policy: Option<SpoolPolicy>,
     /// The disk took something not, and is to be tried again.
     spool_failed: bool,
     /// Runs of an earlier process that are not reported yet.
@@ -138,6 +148,8 @@ impl Commands {
             reported: BTreeSet::new(),
             due: Due::default(),
             stopping: false,
+            paused: false,
+            terminal: None,
             runner: Runner::Shell,
             requests: BTreeMap::new(),
             marks: BTreeMap::new(),
@@ -147,7 +159,7 @@ impl Commands {
             unwritten: BTreeSet::new(),
             journal_failed: false,
             spool: None,
-            policy: SpoolPolicy::Block,
+            policy: None,
             spool_failed: false,
             left: BTreeMap::new(),
             joined: false,
@@ -205,15 +217,36 @@ impl Commands {
     fn start(&mut self, id: &CommandId) {
         let request = self.requests.remove(id);
         let mark = self.marks.remove(id);
+        let opens_terminal = self.is_own_terminal(id);
         match self.book.may_start(id) {
             Ok(()) => {}
+            Err(_) if opens_terminal => {
+                return self.terminal_cannot_start(id, "it was cancelled before it was started");
+            }
             Err(Some(report)) => return self.over(report),
             Err(None) => return,
+        }
+        if opens_terminal {
+            let spec = ProcessSpec { runner: self.runner.clone(), mark, ..ProcessSpec::default() };
+            return self.spawn(id, &spec, None);
         }
         let Some(request) = request else {
             return self
                 .refuse(id, "the agent has lost what was to be run; ask again under a new id");
         };
+        if self.terminal.is_some() {
+            return self.ask_desk(id, request);
+        }
+        match &request.input {
+            None | Some(CommandInput::Text) => {}
+            Some(CommandInput::Keys) => {
+                return self.refuse(id, "this agent has no terminal in which keys could be pressed; it runs each command by itself");
+            }
+            Some(CommandInput::Unknown(word)) => {
+                let why = format!("this agent knows no input {word:?}; it knows text and keys");
+                return self.refuse(id, &why);
+            }
+        }
         let spec = ProcessSpec {
             runner: self.runner.clone(),
             text: request.text,
@@ -223,7 +256,11 @@ impl Commands {
             mark,
         };
         let limit = request.constraints.time_limit_ms.map(Duration::from_millis);
-        match process::spawn(&spec, id.clone(), self.events_entry.clone()) {
+        self.spawn(id, &spec, limit);
+    }
+
+    fn spawn(&mut self, id: &CommandId, spec: &ProcessSpec, limit: Option<Duration>) {
+        match process::spawn(spec, id.clone(), self.events_entry.clone()) {
             Ok(handle) => {
                 tracing::info!(command = %id, pid = handle.pid(), "command started");
                 self.book.on_started(id, limit, self.clock.now().monotonic);
@@ -231,11 +268,18 @@ impl Commands {
                     self.write(JournalEntry::Started { command: id.clone(), process });
                 }
                 let run = Run { command: id.clone(), incarnation: handle.incarnation() };
-                self.ask(SpoolRequest::Open(run.clone(), self.policy));
-                self.outbox.open(run, self.policy);
+                let policy = self.policy_of(id);
+                self.ask(SpoolRequest::Open(run.clone(), policy));
+                self.outbox.open(run, policy);
                 let running = Running { handle, cutters: PerStream::default(), muted: false };
                 self.running.insert(id.clone(), running);
+                if self.is_own_terminal(id) {
+                    return self.terminal_started();
+                }
                 self.due.acknowledge(id.clone());
+            }
+            Err(error) if self.is_own_terminal(id) => {
+                self.terminal_cannot_start(id, &error.to_string());
             }
             Err(error) => self.refuse(id, &error.to_string()),
         }
@@ -286,6 +330,7 @@ impl Commands {
     /// told only when its output was read.
     pub(super) fn wind_up(&mut self, at_once: bool) {
         self.stopping = true;
+        self.finish_terminal();
         self.book.pause(true);
         self.stop_all(StoppedBy::Agent, at_once);
         self.outbox.wind_up();
@@ -294,10 +339,8 @@ impl Commands {
 
     /// Nothing is started; what comes waits.
     pub(super) fn pause(&mut self, paused: bool) {
-        if !self.stopping {
-            self.book.pause(paused);
-            self.advance();
-        }
+        self.paused = paused;
+        self.advance();
     }
 
     /// Ends the process groups of commands that ran over their limits, and does what else is due.
@@ -319,7 +362,7 @@ impl Commands {
     }
 
     pub(super) fn deadline(&self) -> Deadline {
-        self.book.deadline().min(self.outbox.deadline())
+        self.book.deadline().min(self.outbox.deadline()).min(self.terminal_deadline())
     }
 
     pub(super) fn on_output(&mut self, id: &CommandId, stream: Stream, bytes: Bytes) {
@@ -334,8 +377,11 @@ impl Commands {
             tracing::warn!(command = %id, "stopping, and the server takes no output; throwing the rest of it away");
             return;
         }
-        let whole = running.cutters.get_mut(stream).push(bytes);
+        let whole = running.cutters.get_mut(stream).push(bytes.clone());
         self.outbox.push(id, stream, whole);
+        if self.is_own_terminal(id) {
+            self.watch_terminal(&bytes);
+        }
         self.perform();
     }
 
@@ -361,6 +407,9 @@ impl Commands {
             Some(report) => {
                 let (status, ms) = (&report.status, report.duration_ms);
                 tracing::info!(command = %id, %exit, %status, ms, "command ended");
+                if self.is_own_terminal(id) {
+                    self.terminal_ended(exit);
+                }
                 self.over(report);
                 self.advance();
                 self.look_whether_empty();
@@ -419,6 +468,9 @@ impl Commands {
         } else {
             self.outbox.restart(window);
         }
+        for id in self.book.open().into_iter().filter(CommandId::is_terminal) {
+            self.due.open(self.opened(id));
+        }
         self.book.unfinished().into_iter().for_each(|id| self.due.acknowledge(id));
         for id in self.held.keys().filter(|id| !self.left.contains_key(id)) {
             self.due.acknowledge(id.clone());
@@ -457,7 +509,14 @@ impl Commands {
     /// A word was handed to the link.
     pub(super) fn said(&mut self, word: &Word, rules: Rules) {
         match word {
-            Word::Stopped(..) | Word::Has(_) | Word::Holds(_) | Word::BrokeOff(..) => {}
+            Word::Stopped(..)
+            | Word::Opened(_)
+            | Word::Has(_)
+            | Word::Holds(_)
+            | Word::BrokeOff(..) => {}
+            Word::Over(report) if report.command_id.is_terminal() && !rules.knows_terminals => {
+                self.confirm(&report.command_id);
+            }
             Word::Over(report) if rules.reports_are_confirmed => {
                 self.reported.insert(report.command_id.clone());
             }

@@ -3,7 +3,9 @@
 use onsembl_protocol::id::{ByteOffset, CommandId, StopId};
 use onsembl_protocol::output::{Outgoing, Run, Stream};
 use onsembl_protocol::session::Dialect;
-use onsembl_protocol::wire::payload::{CommandComplete, Feature, OutputState, StopStage};
+use onsembl_protocol::wire::payload::{
+    CommandComplete, Feature, OutputState, StopStage, TerminalOpened,
+};
 use onsembl_transport::agent::AgentSession;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub(super) enum Word {
     /// It is so far with a stop.
     Stopped(StopId, StopStage),
+    /// It opened this terminal.
+    Opened(TerminalOpened),
     /// It is here, and so far.
     Has(CommandId),
     /// It is over.
@@ -33,6 +37,7 @@ const MOST_PAGES: usize = 64;
 pub(super) struct Due {
     /// Before everything else.
     receipt: Option<Word>,
+    opened: BTreeMap<CommandId, TerminalOpened>,
     states: VecDeque<OutputState>,
     acknowledgements: BTreeSet<CommandId>,
     broken: BTreeMap<(Run, Stream), ByteOffset>,
@@ -43,6 +48,11 @@ impl Due {
     /// Says how far it is with a stop, in the place of what was to be said of that before.
     pub(super) fn receipt(&mut self, word: Word) {
         self.receipt = Some(word);
+    }
+
+    /// Before everything that is said of it.
+    pub(super) fn open(&mut self, terminal: TerminalOpened) {
+        self.opened.insert(terminal.command_id.clone(), terminal);
     }
 
     pub(super) fn acknowledge(&mut self, command: CommandId) {
@@ -72,6 +82,7 @@ impl Due {
     }
 
     pub(super) fn forget(&mut self, command: &CommandId) {
+        self.opened.remove(command);
         self.acknowledgements.remove(command);
         self.broken.retain(|(run, _), _| run.command != *command);
         self.reports.remove(command);
@@ -82,6 +93,9 @@ impl Due {
         if let Some(receipt) = self.receipt.take() {
             return Some(receipt);
         }
+        if let Some((_, opened)) = self.opened.pop_first() {
+            return Some(Word::Opened(opened));
+        }
         let holds = self.states.pop_front().map(Word::Holds);
         let runs = holds.or_else(|| self.acknowledgements.pop_first().map(Word::Has));
         let runs = runs.or_else(|| self.broken.pop_first().map(broken));
@@ -90,6 +104,7 @@ impl Due {
 
     pub(super) fn is_empty(&self) -> bool {
         self.receipt.is_none()
+            && self.opened.is_empty()
             && self.states.is_empty()
             && self.broken.is_empty()
             && self.acknowledgements.is_empty()
@@ -112,6 +127,8 @@ pub(super) struct Rules {
     pub(super) latches_stops: bool,
     /// It knows `LOST`, and of which journal what is known.
     pub(super) knows_journals: bool,
+    /// It knows terminals that an agent opened.
+    pub(super) knows_terminals: bool,
     /// Reports are acknowledged. Else one is as good as confirmed when it is sent.
     pub(super) reports_are_confirmed: bool,
 }
@@ -126,6 +143,7 @@ impl Rules {
                 && session.features.contains(&Feature::OutputSpool),
             latches_stops: extended && session.features.contains(&Feature::StopLatch),
             knows_journals: extended && session.features.contains(&Feature::CommandJournal),
+            knows_terminals: extended && session.features.contains(&Feature::Terminal),
             reports_are_confirmed: extended && session.features.contains(&Feature::CommandReports),
         }
     }

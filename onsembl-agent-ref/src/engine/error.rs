@@ -1,5 +1,6 @@
 //! Why an agent cannot start or go on.
 
+use crate::local_terminal::LocalTerminalError;
 use crate::state_dir::StateDirError;
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::session::{AgentCause, DialFailure, HelloRefusal};
@@ -23,6 +24,9 @@ pub enum AgentError {
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateDirError),
+    /// The terminal of this process cannot be attached.
+    #[error(transparent)]
+    Terminal(#[from] LocalTerminalError),
     /// The server's URL or the certificates to trust are unusable.
     #[error("{0}")]
     Server(String),

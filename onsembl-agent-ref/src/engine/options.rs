@@ -1,7 +1,7 @@
 //! What an agent is told at its start, what it lets others watch, and how it ends. Plain values.
 
 use crate::process::Runner;
-use onsembl_protocol::command::DEFAULT_PLACES;
+use onsembl_protocol::command::{DEFAULT_PLACES, Exit};
 use onsembl_protocol::id::BeatSequence;
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::output::{SpoolBounds, SpoolPolicy};
@@ -44,12 +44,17 @@ pub struct AgentOptions {
     /// How much output may be kept on disk until the server has stored it, over all commands; none
     /// with 0, and then 1 MiB is kept in memory.
     pub spool_bytes: u64,
-    /// What happens to the output of a command when that much is kept.
-    pub spool_policy: SpoolPolicy,
+    /// What happens to output when that much is kept; if not given, commands wait and a terminal drops
+    /// its oldest.
+    pub spool_policy: Option<SpoolPolicy>,
     /// What runs commands.
     pub runner: Runner,
-    /// How many commands run at once, at least one; the others wait.
-    pub max_parallel: usize,
+    /// Whether the terminal of this process is joined to that of a [`Runner::Terminal`]; the agent then
+    /// ends with its program.
+    pub attach: bool,
+    /// How many commands run at once, at least one; the others wait. If not given, 4, and 1 with a
+    /// terminal.
+    pub max_parallel: Option<usize>,
     /// Who watches. Not bounded: whoever asks to watch must read.
     pub observer: Option<mpsc::UnboundedSender<AgentObservation>>,
 }
@@ -65,11 +70,21 @@ impl AgentOptions {
             state_dir: None,
             tls_ca: None,
             spool_bytes: SpoolBounds::DEFAULT.disk,
-            spool_policy: SpoolPolicy::Block,
+            spool_policy: None,
             runner: Runner::Shell,
-            max_parallel: DEFAULT_PLACES,
+            attach: false,
+            max_parallel: None,
             observer: None,
         }
+    }
+
+    /// How many commands run at once.
+    pub(super) fn places(&self) -> usize {
+        let by_runner = match self.runner {
+            Runner::Shell | Runner::Program { .. } => DEFAULT_PLACES,
+            Runner::Terminal { .. } => 1,
+        };
+        self.max_parallel.unwrap_or(by_runner).max(1)
     }
 
     /// What no server would take is refused here, where somebody reads the error.
@@ -126,6 +141,8 @@ pub enum AgentObservation {
 pub enum AgentEnd {
     /// It was stopped on its machine.
     Shutdown,
+    /// The program that it was attached to ended.
+    ProgramEnded(Exit),
     /// The server ordered it to stop.
     StoppedByServer,
     /// The server ordered it to start anew. The program does so in place of this process; who

@@ -2,7 +2,7 @@
 
 use super::agent::Agent;
 use super::due::{Rules, Word};
-use onsembl_protocol::id::{ChunkSequence, Incarnation};
+use onsembl_protocol::id::{ChunkSequence, CommandId, Incarnation};
 use onsembl_protocol::output::{GapCause, Outgoing, Record, RecordBody, Run, gap_notice};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::AgentToServer;
@@ -56,6 +56,14 @@ impl Agent {
                 stop_id: stop_id.clone(),
                 stage: stage.clone(),
             }),
+            Word::Opened(opened) if rules.knows_terminals => {
+                AgentToServer::TerminalOpened(opened.clone())
+            }
+            Word::Opened(_) => return None,
+            Word::Has(id) if id.is_terminal() && !rules.knows_terminals => return None,
+            Word::Over(report) if report.command_id.is_terminal() && !rules.knows_terminals => {
+                return None;
+            }
             Word::Holds(state) => AgentToServer::OutputState(state.clone()),
             Word::BrokeOff(run, stream, at) => AgentToServer::OutputGap(OutputGap {
                 command_id: run.command.clone(),
@@ -91,7 +99,7 @@ impl Agent {
                 }
                 RecordBody::Chunk(bytes) => {
                     let text = String::from_utf8_lossy(bytes).into_owned();
-                    AgentToServer::Output(TerminalOutput { agent_id, ..legacy(run, record, text) })
+                    AgentToServer::Output(self.legacy(run, record, text))
                 }
                 RecordBody::Gap { length, because } if rules.output_resumes => {
                     AgentToServer::OutputGap(OutputGap {
@@ -110,10 +118,22 @@ impl Agent {
                 RecordBody::Gap { .. } if rules.output_is_stored => return None,
                 RecordBody::Gap { length, because } => {
                     let text = format!("\n{}\n", gap_notice(Some(*length), *because));
-                    AgentToServer::Output(TerminalOutput { agent_id, ..legacy(run, record, text) })
+                    AgentToServer::Output(self.legacy(run, record, text))
                 }
             },
         })
+    }
+
+    /// Output for a server that knows only text. What a terminal writes belongs to no command there,
+    /// but to the agent itself.
+    fn legacy(&self, run: &Run, record: &Record, text: String) -> TerminalOutput {
+        let agent_id = self.driver.agent_id().cloned();
+        let output = legacy(run, record, text);
+        let command_id = match &agent_id {
+            Some(agent) if run.command.is_terminal() => CommandId::new(agent),
+            Some(_) | None => output.command_id,
+        };
+        TerminalOutput { agent_id, command_id, ..output }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::error::AgentError;
 use super::options::AgentEnd;
+use onsembl_protocol::command::Exit;
 use onsembl_protocol::session::AgentCause;
 use onsembl_protocol::time::{Deadline, Timestamp};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(super) enum Why {
     Ordered,
     /// The server orders it, and to start anew.
     Restart,
+    /// The program that it was attached to ended.
+    ProgramEnded(Exit),
     /// The server refuses it for good.
     Refused(AgentCause),
 }
@@ -34,6 +37,7 @@ impl Why {
     pub(super) fn outcome(self) -> Result<AgentEnd, AgentError> {
         match self {
             Self::Shutdown => Ok(AgentEnd::Shutdown),
+            Self::ProgramEnded(exit) => Ok(AgentEnd::ProgramEnded(exit)),
             Self::Ordered => Ok(AgentEnd::StoppedByServer),
             Self::Restart => Ok(AgentEnd::RestartedByServer),
             Self::Refused(cause) => Err(AgentError::Refused { cause }),

@@ -9,21 +9,45 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Whether no process of the group `id` is alive any more, as far as `/proc` shows. Where there is
-/// no `/proc`, nobody is known to be dead, and this is `false`.
-pub(super) fn all_dead(id: Pid) -> bool {
-    // Twice, because a process can be born behind the reading position and its parent die before it.
-    (0..2).all(|_| nobody_seen(id).unwrap_or(false))
+/// Who belongs together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The members of a process group.
+    Group,
+    /// All groups of a session: where a terminal is, its shell gives each of its jobs a group.
+    Session,
 }
 
-fn nobody_seen(id: Pid) -> io::Result<bool> {
+impl Scope {
+    fn has(self, id: Pid, line: &Line) -> bool {
+        match self {
+            Self::Group => line.group == id.as_raw_pid(),
+            Self::Session => line.session == id.as_raw_pid(),
+        }
+    }
+}
+
+/// Whether no process of the group or session `id` is alive any more, as far as `/proc` shows. Where
+/// there is no `/proc`, nobody is known to be dead, and this is `false`.
+pub(super) fn all_dead(scope: Scope, id: Pid) -> bool {
+    // Twice, because a process can be born behind the reading position and its parent die before it.
+    (0..2).all(|_| nobody_seen(scope, id).unwrap_or(false))
+}
+
+fn nobody_seen(scope: Scope, id: Pid) -> io::Result<bool> {
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
-        if number(&entry).is_some() && is_living_member(id, &entry.path().join("stat"))? {
+        if number(&entry).is_some() && is_living_member(scope, id, &entry.path().join("stat"))? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// The living of the session `id`, each with the time of its start.
+pub(super) fn living_of_session(id: Pid) -> io::Result<Vec<(i32, u64)>> {
+    let ours = |(_, line): &(i32, Line)| Scope::Session.has(id, line) && !line.is_dead();
+    Ok(processes()?.filter(ours).map(|(pid, line)| (pid, line.started)).collect())
 }
 
 /// Every process that shows itself, with its number.
@@ -40,11 +64,11 @@ fn number(entry: &fs::DirEntry) -> Option<i32> {
     entry.file_name().to_str()?.parse().ok()
 }
 
-fn is_living_member(id: Pid, stat: &Path) -> io::Result<bool> {
+fn is_living_member(scope: Scope, id: Pid, stat: &Path) -> io::Result<bool> {
     match fs::read(stat) {
         // What cannot be understood counts as alive.
         Ok(line) => Ok(Line::parse(&String::from_utf8_lossy(&line))
-            .is_none_or(|line| line.group == id.as_raw_pid() && !line.is_dead())),
+            .is_none_or(|line| scope.has(id, &line) && !line.is_dead())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         // Reaped between opening and reading.
         Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(false),
@@ -59,6 +83,8 @@ pub(super) struct Line {
     state: char,
     /// Field 5.
     pub(super) group: i32,
+    /// Field 6.
+    pub(super) session: i32,
     /// Field 20.
     threads: u32,
     /// Field 22: when it started, in clock ticks since the machine did.
@@ -72,9 +98,10 @@ impl Line {
         let mut fields = from_3.split_whitespace();
         let state = fields.next()?.chars().next()?;
         let group = fields.nth(1)?.parse().ok()?;
-        let threads = fields.nth(14)?.parse().ok()?;
+        let session = fields.next()?.parse().ok()?;
+        let threads = fields.nth(13)?.parse().ok()?;
         let started = fields.nth(1)?.parse().ok()?;
-        Some(Self { state, group, threads, started })
+        Some(Self { state, group, session, threads, started })
     }
 
     /// A process whose first thread has ended looks like a zombie while its other threads run.
@@ -88,13 +115,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_group_lives() {
-        assert!(!all_dead(rustix::process::getpgrp()));
+    fn our_own_group_and_session_live() {
+        let session = rustix::process::getsid(None).unwrap();
+        assert!(!all_dead(Scope::Session, session));
+        let own = std::process::id().cast_signed();
+        assert!(living_of_session(session).unwrap().iter().any(|(pid, _)| *pid == own));
+        assert!(!all_dead(Scope::Group, rustix::process::getpgrp()));
     }
 
     #[test]
     fn a_group_that_is_not_there_has_no_living() {
-        assert!(all_dead(Pid::from_raw(i32::MAX).unwrap()));
+        assert!(all_dead(Scope::Session, Pid::from_raw(i32::MAX).unwrap()));
     }
 
     #[test]
@@ -112,7 +143,7 @@ mod tests {
             let text =
                 format!("9 ({name}) {state} 1 7 5 0 -1 42 0 0 0 0 0 0 0 0 20 0 {threads} 0 3");
             let line = Line::parse(&text).unwrap();
-            assert_eq!(line, Line { state, group: 7, threads, started: 3 });
+            assert_eq!(line, Line { state, group: 7, session: 5, threads, started: 3 });
             assert_eq!(line.is_dead(), dead, "{text}");
         }
         for odd in ["", "9 (sh) Z", "9 (sh) Z 1 x 5 0 -1 42 0 0 0 0 0 0 0 0 20 0 1 0 3"] {
@@ -124,6 +155,7 @@ mod tests {
     fn the_line_of_this_process_says_what_the_system_says() {
         let line = Line::parse(&fs::read_to_string("/proc/self/stat").unwrap()).unwrap();
         assert_eq!(line.group, rustix::process::getpgrp().as_raw_pid());
+        assert_eq!(line.session, rustix::process::getsid(None).unwrap().as_raw_pid());
         assert!(!line.is_dead());
     }
 }

@@ -106,7 +106,7 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
                 if paused {
                     silent_since = Instant::now();
                 }
-                paused = owned && standing.paused;
+                paused = owned && (standing.paused || standing.watched_slowly);
                 if let Some(stop) = standing.stop {
                     stopping.order(stop, &mut group, Instant::now());
                 }

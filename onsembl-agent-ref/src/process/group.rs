@@ -1,4 +1,5 @@
-//! A process group: sending it signals, and asking whether anyone is left in it.
+//! A process group, or the session of a terminal with all its groups: sending it signals, and asking
+//! whether anyone is left in it.
 //!
 //! # The rule
 //!
@@ -9,9 +10,13 @@
 //! - after that, while the group has living members: they keep the number too. That is asked right
 //!   before each signal, and the first answer "nobody" is final, whatever a later one would say.
 //!
+//! A number is kept by the groups of its session too, so the same holds for a session. Its members are
+//! signalled one by one, each by a handle of the process that was seen.
+//!
 //! Numbers 0 (our own group) and 1 (every process there is, when negated) are never groups here.
 
-use super::census;
+use super::census::{self, Scope};
+use super::survivors::signal_process;
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
@@ -21,6 +26,7 @@ use rustix::process::{
 #[derive(Debug)]
 pub(super) struct Group {
     id: Pid,
+    scope: Scope,
     leader_reaped: bool,
     seen_empty: bool,
 }
@@ -30,7 +36,22 @@ impl Group {
     /// `None` for numbers that can never be such a child.
     pub(super) fn led_by(pid: u32) -> Option<Self> {
         let id = i32::try_from(pid).ok().filter(|raw| *raw > 1).and_then(Pid::from_raw)?;
-        Some(Self { id, leader_reaped: false, seen_empty: false })
+        Some(Self { id, scope: Scope::Group, leader_reaped: false, seen_empty: false })
+    }
+
+    /// The same with all groups of the session that its leader leads too.
+    pub(super) fn with_its_session(self) -> Self {
+        Self { scope: Scope::Session, ..self }
+    }
+
+    /// Asks every member to end, as the system does it: the end of a session is a hangup, without
+    /// which shells that talk to people stay.
+    pub(super) fn ask_to_end(&mut self) {
+        if self.scope == Scope::Session {
+            self.signal(Signal::HUP);
+        }
+        self.signal(Signal::TERM);
+        self.signal(Signal::CONT);
     }
 
     pub(super) fn leader(&self) -> Pid {
@@ -51,6 +72,9 @@ impl Group {
         if self.is_empty() {
             return;
         }
+        if self.scope == Scope::Session {
+            return self.signal_session(signal);
+        }
         match kill_process_group(self.id, signal) {
             Ok(()) => tracing::debug!(group = %self.id, ?signal, "signal sent to process group"),
             Err(Errno::SRCH) => self.seen_empty = self.leader_reaped,
@@ -60,12 +84,24 @@ impl Group {
         }
     }
 
+    fn signal_session(&self, signal: Signal) {
+        let living = census::living_of_session(self.id).unwrap_or_else(|error| {
+            tracing::error!(session = %self.id, %error, "the processes of a session cannot be looked through");
+            Vec::new()
+        });
+        for (pid, started) in living {
+            if let Err(errno) = signal_process(pid, started, signal) {
+                tracing::error!(session = %self.id, pid, ?signal, %errno, "a process of a session cannot be signalled");
+            }
+        }
+    }
+
     /// Whether nobody of it is left alive. While its leader is not reaped that is not asked.
     pub(super) fn is_empty(&mut self) -> bool {
         if self.leader_reaped && !self.seen_empty {
             self.seen_empty = match test_kill_process_group(self.id) {
-                Err(Errno::SRCH) => true,
-                Ok(()) => census::all_dead(self.id),
+                Err(Errno::SRCH) if self.scope == Scope::Group => true,
+                Ok(()) | Err(Errno::SRCH) => census::all_dead(self.scope, self.id),
                 // Members whom we may not even signal.
                 Err(_) => false,
             };
@@ -98,8 +134,12 @@ mod tests {
 
     #[test]
     fn a_group_once_seen_empty_stays_empty_even_if_the_number_lives_again() {
-        let mut gone =
-            Group { id: rustix::process::getpgrp(), leader_reaped: true, seen_empty: true };
+        let mut gone = Group {
+            id: rustix::process::getpgrp(),
+            scope: Scope::Group,
+            leader_reaped: true,
+            seen_empty: true,
+        };
         assert!(gone.is_empty());
         // Had it been sent, this would have ended the test process.
         gone.signal(Signal::KILL);
@@ -107,8 +147,12 @@ mod tests {
 
     #[test]
     fn before_its_leader_is_reaped_a_group_is_not_empty() {
-        let mut group =
-            Group { id: rustix::process::getpgrp(), leader_reaped: false, seen_empty: false };
+        let mut group = Group {
+            id: rustix::process::getpgrp(),
+            scope: Scope::Group,
+            leader_reaped: false,
+            seen_empty: false,
+        };
         assert!(!group.is_empty());
     }
 }

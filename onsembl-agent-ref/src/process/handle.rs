@@ -1,5 +1,6 @@
 //! What the owner of a process holds: who it is, and a way to give it orders.
 
+use super::pty::Keyboard;
 use onsembl_protocol::id::Incarnation;
 use rustix::process::Pid;
 use std::time::Duration;
@@ -9,6 +10,8 @@ use tokio::sync::watch;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Orders {
     pub(super) paused: bool,
+    /// Somebody who looks on does not keep up.
+    pub(super) watched_slowly: bool,
     pub(super) stop: Option<Stop>,
 }
 
@@ -27,11 +30,22 @@ pub struct ProcessHandle {
     pid: Pid,
     incarnation: Incarnation,
     orders: watch::Sender<Orders>,
+    keyboard: Option<Keyboard>,
 }
 
 impl ProcessHandle {
-    pub(super) fn new(pid: Pid, incarnation: Incarnation, orders: watch::Sender<Orders>) -> Self {
-        Self { pid, incarnation, orders }
+    pub(super) fn new(
+        pid: Pid,
+        incarnation: Incarnation,
+        orders: watch::Sender<Orders>,
+        keyboard: Option<Keyboard>,
+    ) -> Self {
+        Self { pid, incarnation, orders, keyboard }
+    }
+
+    /// The keyboard of its terminal, if it has one.
+    pub fn keyboard(&self) -> Option<&Keyboard> {
+        self.keyboard.as_ref()
     }
 
     /// Tells this process from any other under the same command id: its start in milliseconds of
@@ -65,6 +79,12 @@ impl ProcessHandle {
     /// same, but its end is told only after reading was resumed and the rest was delivered.
     pub fn pause_reading(&self) {
         self.orders.send_modify(|orders| orders.paused = true);
+    }
+
+    /// Stops reading, or reads on, for somebody who looks on at the agent's own terminal. Independent
+    /// of [`pause_reading`](Self::pause_reading).
+    pub fn wait_for_watcher(&self, waits: bool) {
+        self.orders.send_modify(|orders| orders.watched_slowly = waits);
     }
 
     /// Reads on.

@@ -1,4 +1,5 @@
-//! Runs commands, each in a process group of its own, and streams what they write.
+//! Runs commands, each in a process group of its own, or in a session of its own under a terminal, and
+//! streams what they write.
 //!
 //! Here lives the effect: fork, pipes, signals. Which command may run, what becomes of its output
 //! and when it is to be cancelled is decided elsewhere.
@@ -37,11 +38,14 @@ mod group;
 mod handle;
 mod leader;
 mod pipes;
+mod pty;
 mod spec;
 mod stopping;
 mod survivors;
 
 pub use handle::ProcessHandle;
+pub use pty::{Keyboard, TypingError};
+use spec::Started;
 pub use spec::{ProcessSpec, Runner, SpawnError, TextOn};
 pub(crate) use survivors::{Cleared, LeftBehind, clear, identify};
 
@@ -52,7 +56,6 @@ use leader::Leader;
 use onsembl_protocol::command::Exit;
 use onsembl_protocol::id::Incarnation;
 use onsembl_protocol::output::Stream;
-use pipes::Outputs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
 
@@ -106,13 +109,13 @@ where
     K: Clone + Send + 'static,
 {
     let child_signals = leader::child_signals().map_err(SpawnError::Watch)?;
-    let mut child = spec.start()?;
+    let Started { child, outputs, keyboard } = spec.start()?;
     let incarnation = Incarnation(wall_millis());
-    let parts = (child.id().and_then(Group::led_by), child.stdout.take(), child.stderr.take());
-    let (Some(group), Some(stdout), Some(stderr)) = parts else {
-        let source = std::io::Error::other("it has no process id or no pipes");
+    let Some(group) = child.id().and_then(Group::led_by) else {
+        let source = std::io::Error::other("it has no process id");
         return Err(SpawnError::Start { program: "the process".to_owned(), source });
     };
+    let group = if keyboard.is_some() { group.with_its_session() } else { group };
     let pid = group.leader();
     let (orders, orders_taken) = watch::channel(handle::Orders::default());
     tracing::debug!(%pid, %incarnation, "process started");
@@ -121,11 +124,11 @@ where
         child,
         leader: Leader::new(pid, child_signals),
         group,
-        outputs: Outputs::new(stdout, stderr),
+        outputs,
         orders: orders_taken,
         events,
     }));
-    Ok(ProcessHandle::new(pid, incarnation, orders))
+    Ok(ProcessHandle::new(pid, incarnation, orders, keyboard))
 }
 
 fn wall_millis() -> u64 {

@@ -1,53 +1,95 @@
-//! The two output pipes of a process, read fairly and without loss. Knows nothing of the process.
+//! What a process writes to: two pipes, or one terminal. Read fairly and without loss. Knows nothing of
+//! the process.
 
 use super::CHUNK_BYTES;
+use super::pty::Screen;
 use bytes::Bytes;
 use onsembl_protocol::output::Stream;
 use std::future::poll_fn;
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::process::{ChildStderr, ChildStdout};
 
-/// Both pipes.
+/// All of them.
 #[derive(Debug)]
 pub(super) struct Outputs {
-    stdout: Source<ChildStdout>,
-    stderr: Source<ChildStderr>,
-    stderr_is_next: bool,
+    sources: Vec<Source>,
+    /// Whose turn it is.
+    turn: usize,
     buffer: Box<[u8]>,
 }
 
-impl Outputs {
-    pub(super) fn new(stdout: ChildStdout, stderr: ChildStderr) -> Self {
-        Self {
-            stdout: Source::new(stdout, Stream::Stdout),
-            stderr: Source::new(stderr, Stream::Stderr),
-            stderr_is_next: false,
-            buffer: vec![0; CHUNK_BYTES].into_boxed_slice(),
+/// One end to read from.
+#[derive(Debug)]
+enum Pipe {
+    Stdout(ChildStdout),
+    Stderr(ChildStderr),
+    Terminal(Screen),
+}
+
+impl Pipe {
+    const fn stream(&self) -> Stream {
+        match self {
+            Self::Stdout(_) => Stream::Stdout,
+            Self::Stderr(_) => Stream::Stderr,
+            Self::Terminal(_) => Stream::Terminal,
         }
     }
 
-    /// The next bytes of either pipe; `None` once both are closed. Nothing is lost when the future
-    /// is dropped.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Stdout(pipe) => Pin::new(pipe).poll_read(cx, buffer),
+            Self::Stderr(pipe) => Pin::new(pipe).poll_read(cx, buffer),
+            Self::Terminal(screen) => screen.poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsFd for Pipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Stdout(pipe) => pipe.as_fd(),
+            Self::Stderr(pipe) => pipe.as_fd(),
+            Self::Terminal(screen) => screen.as_fd(),
+        }
+    }
+}
+
+impl Outputs {
+    /// The two pipes of a process.
+    pub(super) fn of_pipes(stdout: ChildStdout, stderr: ChildStderr) -> Self {
+        Self::of([Pipe::Stdout(stdout), Pipe::Stderr(stderr)])
+    }
+
+    /// The terminal of a process.
+    pub(super) fn of_terminal(screen: Screen) -> Self {
+        Self::of([Pipe::Terminal(screen)])
+    }
+
+    fn of(pipes: impl IntoIterator<Item = Pipe>) -> Self {
+        let sources = pipes.into_iter().map(Source::new).collect();
+        Self { sources, turn: 0, buffer: vec![0; CHUNK_BYTES].into_boxed_slice() }
+    }
+
+    /// The next bytes of any; `None` once all are closed. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Option<(Stream, Bytes)> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Stream, Bytes)>> {
-        let (mut stdout, mut stderr) = (false, false);
-        while !(stdout && stderr) {
-            let polled = if self.stderr_is_next {
-                stderr = true;
-                self.stderr.poll(cx, &mut self.buffer).map(|b| b.map(|b| (Stream::Stderr, b)))
-            } else {
-                stdout = true;
-                self.stdout.poll(cx, &mut self.buffer).map(|b| b.map(|b| (Stream::Stdout, b)))
-            };
-            self.stderr_is_next = !self.stderr_is_next;
-            if let Poll::Ready(Some(read)) = polled {
-                return Poll::Ready(Some(read));
+        for _ in 0..self.sources.len() {
+            let turn = self.turn;
+            self.turn = (turn + 1) % self.sources.len();
+            let Some(source) = self.sources.get_mut(turn) else { continue };
+            if let Poll::Ready(Some(bytes)) = source.poll(cx, &mut self.buffer) {
+                return Poll::Ready(Some((source.stream, bytes)));
             }
         }
         if self.are_closed() { Poll::Ready(None) } else { Poll::Pending }
@@ -55,33 +97,32 @@ impl Outputs {
 
     /// Whether nothing more can come.
     pub(super) fn are_closed(&self) -> bool {
-        self.stdout.pipe.is_none() && self.stderr.pipe.is_none()
+        self.sources.iter().all(|source| source.pipe.is_none())
     }
 
-    /// How many bytes lie in the pipes now.
+    /// How many bytes lie in them now.
     pub(super) fn waiting_bytes(&self) -> u64 {
-        self.stdout.waiting_bytes().saturating_add(self.stderr.waiting_bytes())
+        self.sources.iter().map(Source::waiting_bytes).fold(0, u64::saturating_add)
     }
 
-    /// Reads what lies in the pipes now and then closes them, whoever may still hold the other end.
+    /// Reads what lies in them now and then closes them, whoever may still hold the other end.
     pub(super) fn finish(&mut self) {
-        self.stdout.finish();
-        self.stderr.finish();
+        self.sources.iter_mut().for_each(Source::finish);
     }
 }
 
 /// One pipe.
 #[derive(Debug)]
-struct Source<R> {
-    pipe: Option<R>,
+struct Source {
+    pipe: Option<Pipe>,
     stream: Stream,
     /// How many bytes are still to be read before closing; `None` is all there will ever be.
     left: Option<u64>,
 }
 
-impl<R: AsyncRead + AsFd + Unpin> Source<R> {
-    fn new(pipe: R, stream: Stream) -> Self {
-        Self { pipe: Some(pipe), stream, left: None }
+impl Source {
+    fn new(pipe: Pipe) -> Self {
+        Self { stream: pipe.stream(), pipe: Some(pipe), left: None }
     }
 
     /// The next bytes; `None` once closed.
@@ -91,7 +132,7 @@ impl<R: AsyncRead + AsFd + Unpin> Source<R> {
             self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
         let wanted = wanted.min(buffer.len());
         let mut chunk = ReadBuf::new(buffer.get_mut(..wanted).unwrap_or_default());
-        match Pin::new(pipe).poll_read(cx, &mut chunk) {
+        match pipe.poll_read(cx, &mut chunk) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => {
@@ -139,7 +180,7 @@ mod tests {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let outputs = Outputs::new(child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let outputs = Outputs::of_pipes(child.stdout.take().unwrap(), child.stderr.take().unwrap());
         assert!(child.wait().await.unwrap().success());
         outputs
     }

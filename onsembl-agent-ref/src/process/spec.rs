@@ -1,8 +1,11 @@
 //! What a command is on this agent, and why it could not be started. Starts processes, and knows
 //! nothing of them later.
 
+use super::pipes::Outputs;
+use super::pty::{self, Keyboard};
 use super::survivors::{MARK, mark_to_bear};
 use onsembl_protocol::id::RunMark;
+use onsembl_protocol::terminal::TerminalSize;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -30,7 +33,20 @@ pub enum Runner {
         /// How it gets the text.
         text_on: TextOn,
     },
+    /// One long-lived `PROGRAM ARGUMENTS…` under a terminal, into which commands are typed.
+    Terminal {
+        /// What to start; looked for in `PATH` if it names no folder.
+        program: String,
+        /// What it gets.
+        arguments: Vec<String>,
+        /// How large the terminal is at first.
+        size: TerminalSize,
+    },
 }
+
+/// What terminals of ours understand, for programs that ask: what every common one does. Only where
+/// the agent has no terminal that says otherwise.
+const TERM: (&str, &str) = ("TERM", "xterm-256color");
 
 /// How a program gets the text of a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +86,15 @@ pub struct ProcessSpec {
     /// What it and everything that it starts bears in `ONSEMBL_RUN`, by which a successor of an agent
     /// that died finds it.
     pub mark: Option<RunMark>,
+}
+
+/// A process that was started.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) child: Child,
+    pub(super) outputs: Outputs,
+    /// Of a process under a terminal.
+    pub(super) keyboard: Option<Keyboard>,
 }
 
 /// Why a process could not be started.
@@ -116,8 +141,46 @@ impl ProcessSpec {
         Self { text: text.into(), ..Self::default() }
     }
 
-    pub(super) fn start(&self) -> Result<Child, SpawnError> {
+    pub(super) fn start(&self) -> Result<Started, SpawnError> {
         self.check()?;
+        match &self.runner {
+            Runner::Shell | Runner::Program { .. } => self.start_with_pipes(),
+            Runner::Terminal { program, arguments, size } => {
+                self.start_in_terminal(program, arguments, *size)
+            }
+        }
+    }
+
+    fn start_in_terminal(
+        &self,
+        program: &str,
+        arguments: &[String],
+        size: TerminalSize,
+    ) -> Result<Started, SpawnError> {
+        let failed = |source| SpawnError::Start { program: program.to_owned(), source };
+        let (screen, keyboard, pts) = pty::open(size).map_err(failed)?;
+        let mut command = pty_process::Command::new(program).args(arguments);
+        for name in WITHHELD {
+            command = command.env_remove(name);
+        }
+        if std::env::var_os(TERM.0).is_none_or(|term| term.is_empty() || term == "dumb") {
+            command = command.env(TERM.0, TERM.1);
+        }
+        command = command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(mark) = &self.mark {
+            command = command.env(MARK, mark_to_bear(mark));
+        }
+        if let Some(directory) = &self.working_directory {
+            command = command.current_dir(directory);
+        }
+        let child = command.kill_on_drop(false).spawn(pts).map_err(|error| match error {
+            pty_process::Error::Io(error) => self.explain(error),
+            other => failed(io::Error::other(other)),
+        })?;
+        Ok(Started { child, outputs: Outputs::of_terminal(screen), keyboard: Some(keyboard) })
+    }
+
+    fn start_with_pipes(&self) -> Result<Started, SpawnError> {
         let mut command = self.command();
         for name in WITHHELD {
             command.env_remove(name);
@@ -145,7 +208,11 @@ impl ProcessSpec {
                 }
             });
         }
-        Ok(child)
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            let source = io::Error::other("it has no pipes");
+            return Err(SpawnError::Start { program: self.program().to_owned(), source });
+        };
+        Ok(Started { child, outputs: Outputs::of_pipes(stdout, stderr), keyboard: None })
     }
 
     fn command(&self) -> Command {
@@ -161,6 +228,9 @@ impl ProcessSpec {
                     command.arg(&self.text);
                 }
             }
+            Runner::Terminal { arguments, .. } => {
+                command.args(arguments);
+            }
         }
         command
     }
@@ -168,7 +238,7 @@ impl ProcessSpec {
     fn program(&self) -> &str {
         match &self.runner {
             Runner::Shell => SHELL,
-            Runner::Program { program, .. } => program,
+            Runner::Program { program, .. } | Runner::Terminal { program, .. } => program,
         }
     }
 
@@ -176,7 +246,9 @@ impl ProcessSpec {
     fn feeds(&self) -> Option<&str> {
         match &self.runner {
             Runner::Program { text_on: TextOn::Stdin, .. } => Some(&self.text),
-            Runner::Program { text_on: TextOn::Argument, .. } | Runner::Shell => None,
+            Runner::Program { text_on: TextOn::Argument, .. }
+            | Runner::Shell
+            | Runner::Terminal { .. } => None,
         }
     }
 

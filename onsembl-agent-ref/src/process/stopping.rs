@@ -54,8 +54,7 @@ impl Stopping {
     pub(super) fn order(&mut self, stop: Stop, group: &mut Group, now: Instant) {
         match (self.phase, stop) {
             (Phase::Unwanted, Stop::Terminate(grace)) => {
-                group.signal(Signal::TERM);
-                group.signal(Signal::CONT);
+                group.ask_to_end();
                 self.phase = Phase::Asked { kill_at: now + grace.min(LONGEST_GRACE) };
                 self.ask_at = now;
             }

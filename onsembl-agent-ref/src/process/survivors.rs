@@ -1,6 +1,6 @@
 //! Finding and ending what an agent that died left running.
 //!
-//! A process belongs to a run if it bears the run's mark, or is in the group of its leader while that
+//! A process belongs to a run if it bears the run's mark, or is in the group or session of its leader while that
 //! number is certain to be the run's: the leader is there and started when it did, or a member of the
 //! group bears the mark. Everything else is a stranger and not touched.
 
@@ -8,7 +8,7 @@ use super::census::{Line, processes};
 use onsembl_protocol::command::{Fate, ProcessIdentity};
 use onsembl_protocol::id::{CommandId, RunMark};
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -165,7 +165,8 @@ impl Search {
         let mark = self.run.mark.as_str();
         let bears = |s: &Seen| s.marks.as_deref().is_some_and(|m| m.split(':').any(|m| m == mark));
         let leader = self.run.leader.as_ref().map(|l| (l.pid.cast_signed(), l.started));
-        let in_group = |s: &Seen| leader.is_some_and(|(pid, _)| s.line.group == pid);
+        let in_group =
+            |s: &Seen| leader.is_some_and(|(pid, _)| s.line.group == pid || s.line.session == pid);
         let is_leader = |s: &Seen| leader == Some((s.pid, s.line.started));
         self.group_is_ours |= seen.iter().any(|s| is_leader(s) || (in_group(s) && bears(s)));
         let ours = |s: &&Seen| bears(s) || (self.group_is_ours && in_group(s));
@@ -178,7 +179,7 @@ impl Search {
         self.seen_empty = if found.is_empty() { self.seen_empty.saturating_add(1) } else { 0 };
         self.alive = found.iter().map(|(pid, _)| *pid).collect();
         for (pid, started) in found {
-            match kill(pid, started) {
+            match signal_process(pid, started, Signal::KILL) {
                 Ok(()) => drop(self.killed.insert(pid)),
                 Err(error) => {
                     tracing::warn!(pid, %error, command = %self.run.command, "what an earlier process of this agent left cannot be killed");
@@ -213,10 +214,10 @@ impl Search {
     }
 }
 
-/// Kills the process of this number that started then, and no other.
+/// Signals the process of this number that started then, and no other.
 #[cfg(target_os = "linux")]
-fn kill(pid: i32, started: u64) -> rustix::io::Result<()> {
-    use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+pub(super) fn signal_process(pid: i32, started: u64, signal: Signal) -> rustix::io::Result<()> {
+    use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
     let id = Pid::from_raw(pid).ok_or(Errno::INVAL)?;
     let handle = match pidfd_open(id, PidfdFlags::empty()) {
         Err(Errno::SRCH) => return Ok(()),
@@ -226,15 +227,15 @@ fn kill(pid: i32, started: u64) -> rustix::io::Result<()> {
     if identify(pid.cast_unsigned()).is_none_or(|now| now.started != started) {
         return Ok(());
     }
-    match pidfd_send_signal(handle, Signal::KILL) {
+    match pidfd_send_signal(handle, signal) {
         Err(Errno::SRCH) => Ok(()),
         sent => sent,
     }
 }
 
-/// Where there is no handle of a process, none is killed on the word of a number alone.
+/// Where there is no handle of a process, none is signalled on the word of a number alone.
 #[cfg(not(target_os = "linux"))]
-fn kill(_: i32, _: u64) -> rustix::io::Result<()> {
+pub(super) fn signal_process(_: i32, _: u64, _: Signal) -> rustix::io::Result<()> {
     Err(Errno::NOTSUP)
 }
 

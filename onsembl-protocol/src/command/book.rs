@@ -9,7 +9,7 @@ use super::queue::DEFAULT_PLACES;
 use crate::id::CommandId;
 use crate::time::{Deadline, Human, Timestamp, WallTime};
 use crate::wire::payload::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals};
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -29,6 +29,8 @@ pub struct CommandBook {
     paused: bool,
     entries: BTreeMap<CommandId, Entry>,
     line: VecDeque<CommandId>,
+    /// Begun by the agent itself: they take no place.
+    own: BTreeSet<CommandId>,
     ended: VecDeque<CommandId>,
     placed: usize,
     finished: u64,
@@ -97,6 +99,7 @@ impl CommandBook {
             paused: false,
             entries: BTreeMap::new(),
             line: VecDeque::new(),
+            own: BTreeSet::new(),
             ended: VecDeque::new(),
             placed: 0,
             finished: 0,
@@ -136,6 +139,13 @@ impl CommandBook {
                 Decision::Keep
             }
         }
+    }
+
+    /// The agent itself begins a command, under an id that nobody used: its terminal. It takes none
+    /// of the places and waits for nothing. Write down that it is being started.
+    pub fn begin_own(&mut self, id: &CommandId) {
+        let _ = self.entries.insert(id.clone(), Entry::Starting { cancelled: false });
+        let _ = self.own.insert(id.clone());
     }
 
     /// How far a command is that has not ended.
@@ -248,6 +258,28 @@ impl CommandBook {
         Some(report)
     }
 
+    /// It was typed into the agent's terminal, or could not be, whole or at all: remembers and gives
+    /// the report. Nobody can see when a program is done with what was typed.
+    pub fn on_typed(
+        &mut self,
+        id: &CommandId,
+        typed: Result<(), String>,
+        now: Timestamp,
+        wall: WallTime,
+    ) -> Option<CommandComplete> {
+        let Some(Entry::Running { started, .. }) = self.entries.get(id) else { return None };
+        let mut report = match typed {
+            Ok(()) => blank(id, CommandPhase::Completed),
+            Err(_) => blank(id, CommandPhase::Failed),
+        };
+        report.error = typed.err();
+        report.duration_ms = Some(now.saturating_since(*started).as_millis() as u64);
+        report.timestamp = Some(wall);
+        self.finished = self.finished.saturating_add(1);
+        self.end(id, report.clone());
+        Some(report)
+    }
+
     /// Its user wants it gone.
     pub fn on_cancel(&mut self, id: &CommandId) -> CancelDecision {
         match self.entries.get_mut(id) {
@@ -352,7 +384,9 @@ impl CommandBook {
         let ended = Entry::Ended { report, confirmed: false };
         match self.entries.insert(id.clone(), ended) {
             Some(Entry::Starting { .. } | Entry::Running { .. }) => {
-                self.placed = self.placed.saturating_sub(1);
+                if !self.own.remove(id) {
+                    self.placed = self.placed.saturating_sub(1);
+                }
             }
             Some(Entry::Waiting) => self.line.retain(|waiting| waiting != id),
             Some(Entry::Ended { .. }) | None => {}

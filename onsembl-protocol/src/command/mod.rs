@@ -12,7 +12,7 @@ pub use book::{CancelDecision, CommandBook, Decision, Fate, MOST_WAITING};
 pub use journal::{CommandJournal, JournalEntry, ProcessIdentity, Standing};
 pub use life::{
     CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandTerms,
-    CommandView, Returned,
+    CommandView, Origin, Returned,
 };
 pub use outcome::Exit;
 pub use queue::{AGEING, CommandQueue, DEFAULT_PLACES};

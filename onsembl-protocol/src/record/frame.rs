@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 /// Every word there is for a frame. The types of both directions, and three that are no types. A
 /// recording names nothing else, so no text of a peer gets into it.
-const KINDS: [&str; 28] = [
+const KINDS: [&str; 29] = [
     "unknown",
     "undecodable",
     "control",
@@ -35,6 +35,7 @@ const KINDS: [&str; 28] = [
     "OUTPUT_QUERY",
     "STOP_RECEIPT",
     "STOP_RELEASE",
+    "TERMINAL_OPENED",
 ];
 
 /// What a frame was.

@@ -78,6 +78,7 @@ impl Codec {
             | AgentToServer::OutputGap(_)
             | AgentToServer::OutputState(_)
             | AgentToServer::StopReceipt(_)
+            | AgentToServer::TerminalOpened(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_)
             | AgentToServer::Ping(_)

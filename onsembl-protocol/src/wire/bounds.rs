@@ -77,6 +77,8 @@ impl Bounded for AgentToServer {
             Self::OutputState(m) => within("query", m.query.as_deref(), limits.name_bytes)
                 .and_then(|()| streams(m.streams.iter().map(|s| &s.command_id), limits)),
             Self::StopReceipt(m) => stop_id(Some(&m.stop_id), limits),
+            Self::TerminalOpened(m) => command(&m.command_id, limits)
+                .and_then(|()| within("program", Some(&m.program), limits.command_bytes)),
             Self::Trace(_) | Self::Report(_) | Self::Ping(_) | Self::Pong(_) => Ok(()),
             Self::Unknown(kind) => within("type", Some(kind), limits.name_bytes),
         }

@@ -57,6 +57,7 @@ impl From<AgentToServer> for AgentFrame<'_> {
             | AgentToServer::OutputGap(_)
             | AgentToServer::OutputState(_)
             | AgentToServer::StopReceipt(_)
+            | AgentToServer::TerminalOpened(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_)
             | AgentToServer::Ping(_)

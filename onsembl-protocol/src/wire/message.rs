@@ -9,7 +9,7 @@ use super::payload::{
     AgentHeartbeat, AgentStatus, CommandAck, CommandCancel, CommandComplete, CommandRequest,
     CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply, Opaque, OutputAck,
     OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong, ServerHeartbeat, StopReceipt,
-    StopRelease, Subscription, TerminalOutput, TerminalStream, TokenRefresh,
+    StopRelease, Subscription, TerminalOpened, TerminalOutput, TerminalStream, TokenRefresh,
 };
 use alloc::boxed::Box;
 use serde::de::IgnoredAny;
@@ -122,6 +122,8 @@ message_set! {
         OutputState(OutputState) = "OUTPUT_STATE",
         /// How far it is with a stop. Extension.
         StopReceipt(StopReceipt) = "STOP_RECEIPT",
+        /// It opened a terminal. Extension.
+        TerminalOpened(TerminalOpened) = "TERMINAL_OPENED",
         /// A trace.
         Trace(Opaque) = "TRACE_EVENT",
         /// A report.

@@ -234,6 +234,9 @@ impl Feed {
                 && !view.status.is_final()
             {
                 told.revision = entry.revision;
+                if !self.extended && id.is_terminal() {
+                    continue;
+                }
                 let status = words::command(id, entry, &view, self.extended);
                 return Next::Say(Box::new(ServerToDashboard::CommandStatus(status)));
             }
@@ -244,7 +247,13 @@ impl Feed {
                 match entry.log.after(told.cursor, BATCH_BYTES) {
                     Fetch::InStore => return Next::Read(id.clone(), told.cursor),
                     Fetch::Records(records) => {
-                        let said = output(told, id, &entry.agent, records, self.taste);
+                        let said = output(
+                            told,
+                            &shown(id, &entry.agent, self.extended),
+                            &entry.agent,
+                            records,
+                            self.taste,
+                        );
                         self.ready.extend(said);
                         return match self.ready.pop_front() {
                             Some(message) => Next::Say(Box::new(message)),
@@ -258,7 +267,8 @@ impl Feed {
                 && view.status.is_final()
             {
                 told.final_told = true;
-                self.ready.extend(end(told, id, entry, self.extended));
+                let shown = shown(id, &entry.agent, self.extended);
+                self.ready.extend(end(told, &shown, entry, self.extended));
                 if let Some(message) = self.ready.pop_front() {
                     return Next::Say(Box::new(message));
                 }
@@ -301,7 +311,8 @@ impl Feed {
         if records.is_empty() {
             told.cursor = told.cursor.max(entry.log.begin());
         } else {
-            self.ready.extend(output(told, id, &entry.agent, records, self.taste));
+            let shown = shown(id, &entry.agent, self.extended);
+            self.ready.extend(output(told, &shown, &entry.agent, records, self.taste));
         }
     }
 
@@ -322,11 +333,17 @@ impl Feed {
     }
 }
 
+/// Under which id a command is shown. Legacy dashboards have one place for what an agent writes beside
+/// its commands, and would call a terminal an unknown command.
+fn shown(id: &CommandId, agent: &AgentId, extended: bool) -> CommandId {
+    if id.is_terminal() && !extended { CommandId::of_session(agent) } else { id.clone() }
+}
+
 fn is_busy(content: &Content, agent: &AgentId) -> bool {
-    content
-        .commands
-        .values()
-        .any(|c| c.agent == *agent && c.view.is_some_and(|v| !v.status.is_final()))
+    content.commands.iter().any(|(id, c)| {
+        let runs = c.view.is_some_and(|v| !v.status.is_final());
+        c.agent == *agent && runs && !id.is_terminal()
+    })
 }
 
 fn output(
@@ -408,7 +425,9 @@ fn end(
             incarnation: None,
         }));
     }
-    if let Some(view) = &entry.view {
+    if let Some(view) = &entry.view
+        && (extended || *id != CommandId::of_session(&entry.agent))
+    {
         said.push(ServerToDashboard::CommandStatus(words::command(id, entry, view, extended)));
         if !extended {
             let complete = words::complete(id, entry, view);

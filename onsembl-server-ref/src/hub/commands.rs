@@ -13,17 +13,18 @@ use onsembl_protocol::command::{
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::session::Dialect;
 use onsembl_protocol::supervisor::Key;
+use onsembl_protocol::terminal::TERMINAL_PREFIX;
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::{
-    Ack, CommandCancel, CommandComplete, CommandPhase, CommandRequest, ErrorCode, ErrorReply,
-    OfflinePolicy,
+    Ack, CommandCancel, CommandComplete, CommandInput, CommandPhase, CommandRequest, ErrorCode,
+    ErrorReply, OfflinePolicy,
 };
 use std::time::Duration;
 use tracing::{debug, info, warn};
 
 /// Commands that may be open for one user at a time.
-const MOST_OPEN: usize = 1024;
+pub(super) const OPEN_BY_USER: usize = 1024;
 /// Ended commands that stay on a board, for dashboards that come a little late.
 const ENDED_KEPT: usize = 256;
 
@@ -59,19 +60,19 @@ impl Hub {
             }
             return open.replies.push(reply);
         }
+        if id.is_terminal() {
+            let why = format!(
+                "ids that begin with {TERMINAL_PREFIX:?} are of terminals, which agents open by themselves; name the command otherwise"
+            );
+            return self.answer(reply, Err(ErrorReply::new(ErrorCode::InvalidMessage, why)));
+        }
         let refusal = |error: ErrorReply| Err(error.for_command(Some(id.clone())));
         let agent = match self.choose(&user, request.agent_id.as_ref()) {
             Ok(agent) => agent,
             Err(error) => return self.answer(reply, refusal(error)),
         };
-        if self
-            .commands
-            .range((user.clone(), CommandId::new(""))..)
-            .take_while(|(k, _)| k.0 == user)
-            .count()
-            >= MOST_OPEN
-        {
-            let why = format!("{MOST_OPEN} commands of yours are open; wait for some to end");
+        if self.open_of(&user) >= OPEN_BY_USER {
+            let why = format!("{OPEN_BY_USER} commands of yours are open; wait for some to end");
             return self.answer(reply, refusal(ErrorReply::new(ErrorCode::QueueFull, why)));
         }
         if let Some(order) = self.stop_of(&user, &agent) {
@@ -88,6 +89,10 @@ impl Hub {
         let Some(dialect) = session.or(waits.then_some(Dialect::Extended)) else {
             return self.answer(reply, refusal(self.offline(&user, &agent)));
         };
+        if dialect == Dialect::Legacy && request.input == Some(CommandInput::Keys) {
+            let why = "this agent is a legacy wrapper, which would type the names of the keys; nothing was done";
+            return self.answer(reply, refusal(ErrorReply::new(ErrorCode::NotSupported, why)));
+        }
         request.agent_id = Some(agent.clone());
         request.user_id = Some(user.clone());
         let now = self.now();
@@ -164,6 +169,12 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// Commands of a user that are not over.
+    pub(super) fn open_of(&self, user: &UserId) -> usize {
+        let first = (user.clone(), CommandId::new(""));
+        self.commands.range(first..).take_while(|(key, _)| key.0 == *user).count()
     }
 
     fn choose(&self, user: &UserId, wanted: Option<&AgentId>) -> Result<AgentId, ErrorReply> {

@@ -46,12 +46,18 @@ impl Hub {
                 "this agent is a legacy wrapper, which ignores orders; nothing was done",
             )
             .for_agent(Some(agent.clone()))),
+            (_, ControlAction::Resize) if control.size.is_none() => Err(ErrorReply::new(
+                ErrorCode::InvalidMessage,
+                "RESIZE needs a `size` with `columns` and `rows`",
+            )
+            .for_agent(Some(agent.clone()))),
             (
                 Some((key, Dialect::Extended)),
                 ControlAction::Stop
                 | ControlAction::Restart
                 | ControlAction::Pause
-                | ControlAction::Resume,
+                | ControlAction::Resume
+                | ControlAction::Resize,
             ) => {
                 info!(%agent, action = %control.action, "an order for an agent");
                 if self.shard.send(key, &ServerToAgent::Control(control)) {

@@ -15,6 +15,7 @@ mod recovery;
 mod request;
 mod run;
 mod stops;
+mod terminals;
 
 pub use audit::AuditReport;
 pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};

@@ -59,6 +59,9 @@ impl Hub {
                 self.on_output_state(Sender { key, user, agent }, state);
             }
             AgentToServer::StopReceipt(receipt) => self.on_stop_receipt(key, &agent, &receipt),
+            AgentToServer::TerminalOpened(opened) => {
+                self.on_terminal_opened(user, &agent, opened);
+            }
             AgentToServer::CommandAck(ack) => {
                 let command = (user, ack.command_id);
                 if self.is_of(&agent, &command) {
@@ -233,7 +236,7 @@ impl Hub {
                 || self.boards.of(user).look().agents.get(agent).is_some_and(|a| {
                     a.aliases.iter().any(|alias| alias.as_str() == named.as_str())
                 });
-        if own { CommandId::new(format!("agent-session-{agent}")) } else { named }
+        if own { CommandId::of_session(agent) } else { named }
     }
 
     fn hold_back(&mut self, key: Key, cost: usize) {

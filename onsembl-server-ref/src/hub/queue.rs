@@ -12,6 +12,9 @@ impl Hub {
     /// Where a command stands in the line of its agent follows from where it is in its life.
     pub(super) fn line_up(&mut self, key: &(UserId, CommandId)) {
         let Some(open) = self.commands.get(key) else { return };
+        if open.request.is_of_terminal() {
+            return;
+        }
         let (agent, stage) = (open.agent.clone(), open.life.view().status);
         let priority = open.request.priority;
         let now = self.clock.now().monotonic;

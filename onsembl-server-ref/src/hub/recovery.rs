@@ -7,7 +7,7 @@ use crate::board::{AgentEntry, CommandEntry, ShownPresence};
 use crate::output_log::OutputLog;
 use crate::store::{AgentRow, CommandRow, StoreError};
 use onsembl_protocol::command::{
-    CommandEvent, CommandLife, CommandStage, CommandTerms, DEFAULT_PLACES,
+    CommandEvent, CommandLife, CommandStage, CommandTerms, DEFAULT_PLACES, Origin,
 };
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::session::{Dialect, PresenceStatus};
@@ -135,7 +135,9 @@ impl Hub {
         let waited = Duration::from_millis(u64::try_from(waited).unwrap_or(0));
         let asked = terms(&request);
         let start_within = asked.start_within.saturating_sub(waited);
-        let life = CommandLife::recovered(CommandTerms { start_within, ..asked }, stage, now);
+        let origin = if row.command.is_terminal() { Origin::Agent } else { Origin::User };
+        let life =
+            CommandLife::recovered(origin, CommandTerms { start_within, ..asked }, stage, now);
         let view = life.view();
         let agent: AgentId = row.agent;
         let key = (row.user, row.command);

@@ -209,6 +209,7 @@ impl Hub {
                 Feature::CommandReports,
                 Feature::CommandJournal,
                 Feature::StopLatch,
+                Feature::Terminal,
             ],
             output_window: Outbox::DEFAULT_WINDOW,
         };

@@ -226,6 +226,7 @@ impl<A> Shard<A> {
             | AgentToServer::OutputGap(_)
             | AgentToServer::OutputState(_)
             | AgentToServer::StopReceipt(_)
+            | AgentToServer::TerminalOpened(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_) => ServerInbound::Other,
         };
@@ -239,6 +240,7 @@ impl<A> Shard<A> {
             | AgentToServer::OutputGap(_)
             | AgentToServer::OutputState(_)
             | AgentToServer::StopReceipt(_)
+            | AgentToServer::TerminalOpened(_)
             | AgentToServer::Trace(_)
             | AgentToServer::Report(_) => {
                 let now = self.clock.now();

@@ -58,6 +58,7 @@ impl Commands {
 
     /// Takes the next from the line, as long as there is a place.
     pub(super) fn advance(&mut self) {
+        self.book.pause(self.paused || self.stopping || self.terminal_is_awaited());
         while let Some(id) = self.book.take_next() {
             let mark = RunMark::new(Uuid::new_v4().to_string());
             self.marks.insert(id.clone(), mark.clone());
@@ -89,6 +90,11 @@ impl Commands {
         }
     }
 
+    /// Whether starts are written down.
+    pub(super) const fn writes_down(&self) -> bool {
+        matches!(self.writing, Writing::Journal(_))
+    }
+
     /// Asks for an entry; what waits for it hears of a failure at once if nobody writes any more.
     pub(super) fn write(&mut self, entry: JournalEntry) {
         let Writing::Journal(journal) = &self.writing else { return };
@@ -112,6 +118,12 @@ impl Commands {
         match (awaited, failed) {
             (Awaited::Start(command), None) => {
                 self.unwritten.remove(&command);
+                self.start(&command);
+            }
+            // Nobody asked for it, so nobody is promised that it runs once.
+            (Awaited::Start(command), Some(error)) if self.is_own_terminal(&command) => {
+                self.unwritten.remove(&command);
+                tracing::warn!(%command, %error, "the start of the terminal is not written down; if this agent is killed, its processes are not found");
                 self.start(&command);
             }
             (Awaited::Start(command), Some(error)) => {

@@ -21,7 +21,7 @@ impl Commands {
         mut self,
         spool: Spool,
         bytes: u64,
-        policy: SpoolPolicy,
+        policy: Option<SpoolPolicy>,
         left: Vec<LeftRun>,
     ) -> Self {
         self.outbox = Outbox::new(SpoolBounds { disk: bytes, ..SpoolBounds::DEFAULT });
@@ -38,8 +38,11 @@ impl Commands {
             let lost = known.unwrap_or_else(|| self.book.lose(&id, Fate::Unknown, why.to_owned()));
             let output = lost.output.or(self.outbox.totals(&id));
             let report = CommandComplete { output, ..lost };
-            let open =
-                if ended { BTreeSet::new() } else { [Stream::Stdout, Stream::Stderr].into() };
+            let open = match (ended, id.is_terminal()) {
+                (true, _) => BTreeSet::new(),
+                (false, true) => [Stream::Terminal].into(),
+                (false, false) => [Stream::Stdout, Stream::Stderr].into(),
+            };
             self.left.insert(id.clone(), Left { run, open, told: false });
             if is_known {
                 self.held.insert(id, report);

@@ -55,10 +55,20 @@ impl Default for CommandTerms {
     }
 }
 
+/// Who began a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A user asked for it.
+    User,
+    /// Its agent did, and told the server: it runs already, and is never sent.
+    Agent,
+}
+
 /// One command, from its acceptance to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommandLife {
     dialect: Dialect,
+    origin: Origin,
     terms: CommandTerms,
     phase: Phase,
     linked: bool,
@@ -174,6 +184,7 @@ impl CommandLife {
     pub fn new(dialect: Dialect, terms: CommandTerms, linked: bool, now: Now) -> Self {
         Self {
             dialect,
+            origin: Origin::User,
             terms,
             phase: Phase::Pending { store_by: now.monotonic.saturating_add(STORE_WITHIN) },
             linked,
@@ -189,11 +200,21 @@ impl CommandLife {
         }
     }
 
+    /// A command that its agent, which is in session, began by itself.
+    pub fn opened(now: Now) -> Self {
+        let terms = CommandTerms::default();
+        Self { origin: Origin::Agent, ..Self::new(Dialect::Extended, terms, true, now) }
+    }
+
     /// A command that an earlier run of this server had not seen the end of. Its agent is away.
     /// What remains of its wait is in the terms.
-    pub fn recovered(terms: CommandTerms, stage: CommandStage, now: Now) -> Self {
+    pub fn recovered(origin: Origin, terms: CommandTerms, stage: CommandStage, now: Now) -> Self {
         // What it speaks it says when it is back.
-        let mut life = Self::new(Dialect::Extended, terms, false, now);
+        let mut life = Self { origin, ..Self::new(Dialect::Extended, terms, false, now) };
+        let stage = match origin {
+            Origin::User => stage,
+            Origin::Agent => stage.max(CommandStage::Running),
+        };
         let at = now.monotonic;
         life.phase = match stage {
             CommandStage::Pending | CommandStage::Queued => {
@@ -306,6 +327,16 @@ impl CommandLife {
 
     fn stored(&mut self, now: Now, did: &mut Did) {
         let Phase::Pending { .. } = self.phase else { return };
+        if self.origin == Origin::Agent {
+            if !self.linked {
+                self.away_until = Some(now.monotonic.saturating_add(AWAY_FOR));
+            }
+            self.run(CommandCause::OpenedByAgent, now, did);
+            if let Some(Cancel { force, .. }) = self.cancel {
+                self.cancel(force, CommandCause::CancelSent, now, did);
+            }
+            return;
+        }
         if self.cancel.is_some() {
             let cause = CommandCause::CancelledBeforeSent;
             return self.end(CommandStage::Cancelled, cause, None, now, did);
@@ -401,6 +432,9 @@ impl CommandLife {
             (CommandPhase::Cancelled, _) => (CommandStage::Cancelled, reported),
             (CommandPhase::Lost, _) => (CommandStage::Lost, CommandCause::AgentDied),
             (CommandPhase::OutcomeUnknown, _) => (CommandStage::Unknown, CommandCause::EndNotSeen),
+            (CommandPhase::Completed, None) if self.dialect == Dialect::Extended => {
+                (CommandStage::Completed, CommandCause::Typed)
+            }
             (CommandPhase::Completed, None) => (CommandStage::Completed, reported),
             // A process that was ended at its time limit may still exit with 0.
             (CommandPhase::Failed, _) => (CommandStage::Failed, reported),

@@ -116,6 +116,8 @@ pub enum CommandCause {
     AgentHasIt,
     /// Its process runs.
     Started,
+    /// The agent opened it by itself: a terminal.
+    OpenedByAgent,
     /// A legacy agent got it; whether it runs is not reported.
     SentToLegacy,
     /// Its user cancelled it; the agent has not confirmed yet.
@@ -128,6 +130,8 @@ pub enum CommandCause {
     CancelNotConfirmable,
     /// It ran longer than it may.
     TimeLimit(Duration),
+    /// It was typed into the agent's terminal, which has what came of it.
+    Typed,
     /// The agent reported the end.
     AgentReported(Option<Exit>),
     /// The link is lost; the process may go on.
@@ -175,6 +179,8 @@ impl fmt::Display for CommandCause {
             Self::Waits => f.write_str("waits for its agent, or for a free place on it"),
             Self::AgentHasIt => f.write_str("acknowledged by the agent"),
             Self::Started => f.write_str("its process runs"),
+            Self::OpenedByAgent => f.write_str("opened by its agent; its program runs"),
+            Self::Typed => f.write_str("typed into the agent's terminal"),
             Self::SentToLegacy => {
                 f.write_str("sent to a legacy agent, which reports neither start nor end")
             }

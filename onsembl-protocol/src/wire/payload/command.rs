@@ -2,6 +2,7 @@
 
 use super::super::code::wire_enum;
 use super::super::lenient::{self, Scalar};
+use super::terminal::CommandInput;
 use crate::id::{AgentId, ByteOffset, CommandId, Incarnation, UserId};
 use crate::time::WallTime;
 use alloc::collections::BTreeMap;
@@ -126,6 +127,8 @@ pub struct CommandRequest {
     pub start_within_ms: Option<u64>,
     /// What if the agent is away; it waits if absent. Extension.
     pub offline: Option<OfflinePolicy>,
+    /// What the text is; a text if absent. Extension.
+    pub input: Option<CommandInput>,
     /// Who asked, on the way to an agent.
     pub user_id: Option<UserId>,
 }
@@ -144,8 +147,16 @@ impl CommandRequest {
             constraints: ExecutionConstraints::default(),
             start_within_ms: None,
             offline: None,
+            input: None,
             user_id: None,
         }
+    }
+}
+
+impl CommandRequest {
+    /// Whether nobody asked for it: it stands for a terminal that its agent opened.
+    pub fn is_of_terminal(&self) -> bool {
+        self.command_id.as_ref().is_some_and(CommandId::is_terminal)
     }
 }
 
@@ -173,6 +184,8 @@ impl Serialize for CommandRequest {
             #[serde(skip_serializing_if = "Option::is_none")]
             offline: &'a Option<OfflinePolicy>,
             #[serde(skip_serializing_if = "Option::is_none")]
+            input: &'a Option<CommandInput>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             user_id: &'a Option<UserId>,
         }
         Out {
@@ -193,6 +206,7 @@ impl Serialize for CommandRequest {
             execution_constraints: &self.constraints,
             start_within_ms: self.start_within_ms,
             offline: &self.offline,
+            input: &self.input,
             user_id: &self.user_id,
         }
         .serialize(s)
@@ -229,6 +243,8 @@ impl<'de> Deserialize<'de> for CommandRequest {
             #[serde(default)]
             offline: Option<OfflinePolicy>,
             #[serde(default)]
+            input: Option<CommandInput>,
+            #[serde(default)]
             user_id: Option<UserId>,
         }
         let raw = In::deserialize(d)?;
@@ -253,6 +269,7 @@ impl<'de> Deserialize<'de> for CommandRequest {
             constraints: raw.execution_constraints.unwrap_or_default(),
             start_within_ms: raw.start_within_ms,
             offline: raw.offline,
+            input: raw.input,
             user_id: raw.user_id,
         })
     }

@@ -3,6 +3,7 @@
 use super::super::code::wire_enum;
 use super::super::lenient;
 use crate::id::{AgentId, StopId};
+use crate::terminal::TerminalSize;
 use crate::time::WallTime;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -22,6 +23,8 @@ wire_enum! {
         Resume = "RESUME",
         /// Start it (one specification has it; nothing can do it).
         Start = "START",
+        /// Make its terminal as large as `size` says. Extension.
+        Resize = "RESIZE",
     }
 }
 
@@ -43,6 +46,9 @@ pub struct AgentControl {
     /// How long, in milliseconds.
     #[serde(default, deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
+    /// How large, with [`ControlAction::Resize`]. Extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<TerminalSize>,
 }
 
 /// `EMERGENCY_STOP`. Everything is optional when reading; everything known is sent.

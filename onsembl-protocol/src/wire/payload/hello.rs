@@ -45,6 +45,8 @@ wire_enum! {
         CommandJournal = "command-journal",
         /// A stop holds until it is released: the agent keeps it, and gives receipts.
         StopLatch = "stop-latch",
+        /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
+        Terminal = "terminal",
     }
 }
 

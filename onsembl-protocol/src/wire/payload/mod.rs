@@ -13,6 +13,7 @@ mod heartbeat;
 mod hello;
 mod output;
 mod reply;
+mod terminal;
 
 pub use agent::{AgentErrorReport, AgentErrorType, Opaque};
 pub use command::{
@@ -38,3 +39,4 @@ pub use output::{
     OutputAck, OutputContent, StreamContent, StreamType, TerminalOutput, TerminalStream,
 };
 pub use reply::{Ack, ErrorCode, ErrorContext, ErrorReply};
+pub use terminal::{CommandInput, TerminalOpened};

@@ -3,7 +3,7 @@
 use crate::support::{now, secs};
 use onsembl_protocol::command::{
     CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandTerms,
-    CommandView, Exit, Returned,
+    CommandView, Exit, Origin, Returned,
 };
 use onsembl_protocol::session::Dialect;
 use onsembl_protocol::time::Deadline;
@@ -324,7 +324,7 @@ fn a_legacy_agent_gets_a_command_exactly_once() {
 fn a_legacy_command_whose_server_crashed_is_not_sent_again() {
     for stage in [CommandStage::Pending, CommandStage::Queued] {
         let terms = CommandTerms::default();
-        let mut life = Life::of(CommandLife::recovered(terms, stage, now(secs(0))));
+        let mut life = Life::of(CommandLife::recovered(Origin::User, terms, stage, now(secs(0))));
         life.legacy_back();
         life.run_until(secs(120));
         assert_eq!((life.sendings(), life.stage()), (0, CommandStage::Unknown));
@@ -368,8 +368,9 @@ fn a_cancel_of_a_legacy_command_is_never_shown_as_cancelled() {
 
 #[test]
 fn commands_survive_a_restart_of_the_server() {
-    let recovered =
-        |stage| Life::of(CommandLife::recovered(CommandTerms::default(), stage, now(secs(0))));
+    let recovered = |stage| {
+        Life::of(CommandLife::recovered(Origin::User, CommandTerms::default(), stage, now(secs(0))))
+    };
     for stage in [
         CommandStage::Queued,
         CommandStage::Delivered,

@@ -3,7 +3,7 @@
 use crate::support::{ms, now};
 use onsembl_protocol::command::{
     CommandAction, CommandEvent, CommandLife, CommandStage, CommandTerms, CommandView, Exit,
-    Returned,
+    Origin, Returned,
 };
 use onsembl_protocol::session::Dialect;
 use onsembl_protocol::time::Deadline;
@@ -156,7 +156,7 @@ proptest! {
         ]),
         (of_ours, of_legacy) in (moves(Dialect::Extended), moves(Dialect::Legacy)),
     ) {
-        let mut life = CommandLife::recovered(CommandTerms::default(), stage, now(ms(0)));
+        let mut life = CommandLife::recovered(Origin::User, CommandTerms::default(), stage, now(ms(0)));
         let moves = if dialect == Dialect::Extended { of_ours } else { of_legacy };
         walk(&mut life, dialect, moves)?;
     }

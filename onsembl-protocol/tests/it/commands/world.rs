@@ -5,7 +5,7 @@
 use crate::support::{now, stamp};
 use onsembl_protocol::command::{
     CancelDecision, CommandAction, CommandBook, CommandEvent, CommandJournal, CommandLife,
-    CommandQueue, CommandStage, CommandTerms, Decision, Exit, Fate, JournalEntry, Returned,
+    CommandQueue, CommandStage, CommandTerms, Decision, Exit, Fate, JournalEntry, Origin, Returned,
     Standing,
 };
 use onsembl_protocol::id::{CommandId, RunMark};
@@ -203,7 +203,7 @@ impl World {
         let open: Vec<_> = self.rows.iter().filter(|(_, s)| !s.is_final()).collect();
         let terms = CommandTerms::default();
         for (command, stage) in open {
-            let life = CommandLife::recovered(terms, *stage, now(self.at));
+            let life = CommandLife::recovered(Origin::User, terms, *stage, now(self.at));
             self.lives.insert(command.clone(), life);
         }
         for command in self.lives.keys().cloned().collect::<Vec<_>>() {

@@ -118,6 +118,7 @@ fn orders_are_read() {
             reason: Some("Control from dashboard u-1".into()),
             graceful_shutdown: Some(true),
             timeout: Some(30_000),
+            size: None,
         })
     );
     let EmergencyStop(stop) = read::<ServerToAgent>(EXISTING[6]).message else { panic!() };

@@ -6,6 +6,7 @@ use onsembl_protocol::id::{
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::output::GapCause;
+use onsembl_protocol::terminal::TerminalSize;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
 use onsembl_protocol::wire::{
@@ -42,6 +43,7 @@ fn request() -> CommandRequest {
         priority: Priority::High,
         constraints: ExecutionConstraints { time_limit_ms: Some(300_000), max_retries: Some(1) },
         start_within_ms: Some(60_000),
+        input: None,
         offline: Some(OfflinePolicy::Refuse),
         user_id: Some(UserId::new("u-1")),
         ..CommandRequest::new(command(), agent(), "make test")
@@ -78,6 +80,7 @@ fn control() -> AgentControl {
         reason: Some("update".into()),
         graceful_shutdown: Some(true),
         timeout: Some(30_000),
+        size: TerminalSize::new(120, 40),
     }
 }
 
@@ -261,6 +264,11 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             }],
             more: true,
             query: Some("q-1".into()),
+        }),
+        AgentToServer::TerminalOpened(TerminalOpened {
+            command_id: CommandId::of_terminal("0193"),
+            program: "claude --verbose".to_owned(),
+            opened_at: Some(WallTime::from_unix_millis(1_762_041_600_000)),
         }),
         AgentToServer::StopReceipt(StopReceipt {
             stop_id: StopId::new("s-1"),

@@ -8,6 +8,7 @@ use onsembl_protocol::id::{
     InstanceId, JournalId, MessageId, ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::WireTiming;
+use onsembl_protocol::terminal::TerminalSize;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
 use proptest::collection::{btree_map, vec};
@@ -302,24 +303,31 @@ pub(super) fn request() -> impl Strategy<Value = CommandRequest> {
     (
         (of(id::<CommandId>()), of(id::<AgentId>()), some_text.clone(), vec(text(), 0..4)),
         (btree_map(text(), text(), 0..4), of(some_text), priority, constraints, of(id::<UserId>())),
-        (of(number()), of(prop::sample::select(vec![OfflinePolicy::Queue, OfflinePolicy::Refuse]))),
+        (
+            of(number()),
+            of(prop::sample::select(vec![OfflinePolicy::Queue, OfflinePolicy::Refuse])),
+            of(prop::sample::select(vec![CommandInput::Text, CommandInput::Keys])),
+        ),
     )
-        .prop_map(|((command_id, agent_id, text, args), rest, (start_within_ms, offline))| {
-            let (env, working_directory, priority, constraints, user_id) = rest;
-            CommandRequest {
-                command_id,
-                agent_id,
-                text,
-                args,
-                env,
-                working_directory,
-                priority,
-                constraints,
-                start_within_ms,
-                offline,
-                user_id,
-            }
-        })
+        .prop_map(
+            |((command_id, agent_id, text, args), rest, (start_within_ms, offline, input))| {
+                let (env, working_directory, priority, constraints, user_id) = rest;
+                CommandRequest {
+                    command_id,
+                    agent_id,
+                    text,
+                    args,
+                    env,
+                    working_directory,
+                    priority,
+                    constraints,
+                    start_within_ms,
+                    offline,
+                    input,
+                    user_id,
+                }
+            },
+        )
 }
 
 pub(super) fn cancel() -> impl Strategy<Value = CommandCancel> {
@@ -340,15 +348,18 @@ pub(super) fn control() -> impl Strategy<Value = AgentControl> {
         Just(ControlAction::Pause),
         Just(ControlAction::Resume),
         Just(ControlAction::Start),
+        Just(ControlAction::Resize),
         text().prop_map(|t| ControlAction::parse(&t)),
     ];
-    (of(id::<AgentId>()), action, of(text()), of(any::<bool>()), of(number())).prop_map(
-        |(agent_id, action, reason, graceful_shutdown, timeout)| AgentControl {
+    let size = (1_u64..=1000, 1_u64..=1000).prop_map(|(c, r)| TerminalSize::new(c, r).unwrap());
+    (of(id::<AgentId>()), action, of(text()), of(any::<bool>()), of(number()), of(size)).prop_map(
+        |(agent_id, action, reason, graceful_shutdown, timeout, size)| AgentControl {
             agent_id,
             action,
             reason,
             graceful_shutdown,
             timeout,
+            size,
         },
     )
 }

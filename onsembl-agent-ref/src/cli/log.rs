@@ -1,0 +1,78 @@
+//! Where an agent logs: to standard error, or to a file where that would be written over the program that
+//! it shows.
+
+use super::RunArgs;
+use crate::state_dir;
+use anyhow::{Context, Result};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, IsTerminal, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::sync::Mutex;
+use tracing_subscriber::EnvFilter;
+
+/// The file in the state directory.
+const LOG_FILE: &str = "agent.log";
+/// At this size it begins anew: enough for days, and no disk is filled by it.
+const MOST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// From here on everything is logged that `--log` asks for.
+pub(super) fn begin(args: &RunArgs) -> Result<()> {
+    let filter = EnvFilter::try_new(&args.log).with_context(|| {
+        format!("--log {:?} is not understood; use error, warn, info, debug or trace", args.log)
+    })?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        // A log that cannot be written, on a full disk say, would be complained of on the same
+        // standard error, and that would be a panic.
+        .log_internal_errors(false);
+    if args.attach && io::stderr().is_terminal() {
+        let file = LogFile::open(args)?;
+        log.with_ansi(false).with_writer(Mutex::new(file)).init();
+    } else {
+        log.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init();
+    }
+    Ok(())
+}
+
+/// A file that begins anew when it is full.
+struct LogFile {
+    file: File,
+    length: u64,
+}
+
+impl LogFile {
+    fn open(args: &RunArgs) -> Result<Self> {
+        let dir = state_dir::locate(args.state_dir.clone(), &args.name)?;
+        let path = dir.join(LOG_FILE);
+        let opened =
+            DirBuilder::new().recursive(true).mode(0o700).create(&dir).and_then(|()| {
+                OpenOptions::new().create(true).append(true).mode(0o600).open(&path)
+            });
+        let file = opened.with_context(|| {
+            format!(
+                "cannot log to {}; check the folder, or send standard error elsewhere",
+                path.display()
+            )
+        })?;
+        let length = file.metadata().map(|data| data.len()).unwrap_or(0);
+        Ok(Self { file, length })
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.length >= MOST_BYTES {
+            self.file.set_len(0)?;
+            self.file.rewind()?;
+            self.length = 0;
+        }
+        let written = self.file.write(bytes)?;
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

@@ -1,0 +1,177 @@
+//! The terminal of whoever started the agent, while its program is attached to it: what is typed there
+//! goes to the program, what the program writes is shown there, and afterwards it is as it was before.
+
+use bytes::Bytes;
+use onsembl_protocol::terminal::{Modes, TerminalSize};
+use rustix::io::Errno;
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use std::fmt;
+use std::io::{self, Read as _, Write as _, stdin, stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc as blocking;
+use std::thread;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// So much may wait to be shown before the program is made to wait, as a slow terminal would.
+const BEHIND: usize = 256 * 1024;
+/// At so little it goes on.
+const CAUGHT_UP: usize = 64 * 1024;
+
+/// How long the last of it may take to be shown when the agent ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What happens at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LocalEvent {
+    /// Somebody typed this.
+    Typed(Bytes),
+    /// It was made so large.
+    Resized(TerminalSize),
+    /// It shows again what it is given.
+    CaughtUp,
+}
+
+/// Why a terminal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalTerminalError {
+    /// There is none.
+    #[error(
+        "--attach needs a terminal for standard input and output; start the agent in one, or without --attach"
+    )]
+    None,
+    /// The system refuses.
+    #[error("the terminal of this agent cannot be used: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The terminal, in raw mode until this is dropped.
+pub(crate) struct LocalTerminal {
+    before: Termios,
+    modes: Modes,
+    shown: Option<blocking::Sender<Bytes>>,
+    waiting: Arc<AtomicUsize>,
+    written: blocking::Receiver<()>,
+    sizes: JoinHandle<()>,
+}
+
+impl fmt::Debug for LocalTerminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalTerminal").field("waiting", &self.waiting).finish_non_exhaustive()
+    }
+}
+
+impl LocalTerminal {
+    /// Takes the terminal of this process. What happens there goes to `events`.
+    ///
+    /// Its thread that reads keys stays until the process ends: nothing else can end a read.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it cannot be used.
+    pub(crate) fn open<E: Send + 'static>(
+        events: mpsc::Sender<E>,
+        event: fn(LocalEvent) -> E,
+    ) -> Result<Self, LocalTerminalError> {
+        if !isatty(stdin()) || !isatty(stdout()) {
+            return Err(LocalTerminalError::None);
+        }
+        let before = tcgetattr(stdin()).map_err(io::Error::from)?;
+        let mut resized = signal(SignalKind::window_change())?;
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (shown, to_show) = blocking::channel::<Bytes>();
+        let (done, written) = blocking::channel();
+        let behind = Arc::clone(&waiting);
+        let caught_up = events.clone();
+        thread::Builder::new().name("local screen".to_owned()).spawn(move || {
+            let mut out = stdout().lock();
+            for bytes in to_show {
+                let shown = out.write_all(&bytes).and_then(|()| out.flush());
+                if let Err(error) = shown {
+                    tracing::warn!(%error, "the agent's own terminal shows nothing any more");
+                    break;
+                }
+                let before = behind.fetch_sub(bytes.len(), Ordering::AcqRel);
+                if before > CAUGHT_UP && before - bytes.len() <= CAUGHT_UP {
+                    let _the_engine_has_ended =
+                        caught_up.blocking_send(event(LocalEvent::CaughtUp));
+                }
+            }
+            let _nobody_waits = done.send(());
+        })?;
+        let typed = events.clone();
+        thread::Builder::new().name("local keyboard".to_owned()).spawn(move || {
+            read_keys(|bytes| typed.blocking_send(event(LocalEvent::Typed(bytes))).is_ok());
+        })?;
+        let sizes = tokio::spawn(async move {
+            while resized.recv().await.is_some() {
+                if let Some(size) = size()
+                    && events.send(event(LocalEvent::Resized(size))).await.is_err()
+                {
+                    break;
+                }
+            }
+        });
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(stdin(), OptionalActions::Now, &raw).map_err(io::Error::from)?;
+        let modes = Modes::default();
+        Ok(Self { before, modes, shown: Some(shown), waiting, written, sizes })
+    }
+
+    /// Shows what the program wrote. Whether the program is to wait until
+    /// [`CaughtUp`](LocalEvent::CaughtUp).
+    pub(crate) fn show(&mut self, bytes: &Bytes) -> bool {
+        self.modes.read(bytes);
+        let Some(shown) = &self.shown else { return false };
+        let before = self.waiting.fetch_add(bytes.len(), Ordering::AcqRel);
+        // Nobody shows it if the terminal is gone; nobody waits for it then.
+        shown.send(bytes.clone()).is_ok() && before + bytes.len() > BEHIND
+    }
+}
+
+/// How large it is; `None` if it does not say.
+pub(crate) fn size() -> Option<TerminalSize> {
+    let size = tcgetwinsize(stdout()).ok()?;
+    TerminalSize::new(size.ws_col.into(), size.ws_row.into())
+}
+
+impl Drop for LocalTerminal {
+    fn drop(&mut self) {
+        self.sizes.abort();
+        if let Some(shown) = self.shown.take() {
+            let _it_may_be_gone = shown.send(Bytes::from(self.modes.restoring()));
+        }
+        if self.written.recv_timeout(LAST_WORDS).is_err() {
+            tracing::warn!("the agent's own terminal did not show everything in time");
+        }
+        if let Err(errno) = tcsetattr(stdin(), OptionalActions::Now, &self.before)
+            && errno != Errno::IO
+        {
+            tracing::error!(%errno, "the terminal could not be restored; `stty sane` does it");
+        }
+    }
+}
+
+fn read_keys(mut take: impl FnMut(Bytes) -> bool) {
+    let mut keys = stdin().lock();
+    let mut buffer = [0; 4096];
+    loop {
+        match keys.read(&mut buffer) {
+            Ok(0) => return tracing::info!("the agent's own terminal is gone"),
+            Ok(n) => {
+                let typed = Bytes::copy_from_slice(buffer.get(..n).unwrap_or_default());
+                if !take(typed) {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                return tracing::info!(%error, "nothing more is read from the agent's own terminal");
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A pseudo-terminal: the end that reads what its program writes, and the keyboard before it. Knows
+//! nothing of what is typed, or why.
+
+use bytes::Bytes;
+use onsembl_protocol::terminal::{LineMode, TerminalSize, Typing};
+use pty_process::{OwnedReadPty, OwnedWritePty, Pts, Size};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long a program may leave typed bytes lying before typing is given up.
+const TAKE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What may wait to be typed: at most one command, and keystrokes of a person.
+const STROKES: usize = 64;
+
+/// The end of a terminal that we read from.
+#[derive(Debug)]
+pub(super) struct Screen {
+    pty: OwnedReadPty,
+    /// The same terminal, to ask it things.
+    terminal: Arc<OwnedFd>,
+}
+
+/// A terminal of this size: what it shows, the keyboard before it, and the end for its program.
+pub(super) fn open(size: TerminalSize) -> io::Result<(Screen, Keyboard, Pts)> {
+    let (pty, pts) = pty_process::open().map_err(io::Error::other)?;
+    pty.resize(Size::new(size.rows(), size.columns())).map_err(io::Error::other)?;
+    let terminal = Arc::new(fcntl_dupfd_cloexec(&pty, 0)?);
+    let (screen, keys) = pty.into_split();
+    let screen = Screen { pty: screen, terminal: Arc::clone(&terminal) };
+    Ok((screen, Keyboard::before(keys, terminal), pts))
+}
+
+impl AsFd for Screen {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.terminal.as_fd()
+    }
+}
+
+impl Screen {
+    /// Reads all that is there and fits. A terminal hands out at most 4 KiB at a time, which would
+    /// make many small chunks.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let begin = buffer.filled().len();
+        while buffer.remaining() > 0 {
+            let before = buffer.filled().len();
+            let read = Pin::new(&mut self.pty).poll_read(cx, buffer);
+            let some = buffer.filled().len() > begin;
+            match read {
+                Poll::Pending if some => break,
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if buffer.filled().len() == before => break,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What Linux says in place of an end, once nobody holds the other side.
+                Poll::Ready(Err(error))
+                    if error.raw_os_error() == Some(Errno::IO.raw_os_error()) =>
+                {
+                    break;
+                }
+                Poll::Ready(Err(_)) if some => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Why something was not typed, or only a part of it.
+#[derive(Debug, thiserror::Error)]
+pub enum TypingError {
+    /// The program does not read.
+    #[error(
+        "the program did not read its terminal for 10s: {taken} of {all} bytes were typed, and it will see those when it reads again"
+    )]
+    NotRead {
+        /// Bytes that the terminal took.
+        taken: usize,
+        /// Bytes there were.
+        all: usize,
+    },
+    /// The program is gone.
+    #[error("the program in the terminal ended before everything was typed: {0}")]
+    Gone(#[source] io::Error),
+}
+
+enum Stroke {
+    Command(Typing, Box<dyn FnOnce(Result<(), TypingError>) -> Told + Send>),
+    Local(Bytes),
+}
+
+/// What telling of an end takes.
+type Told = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The keyboard of a terminal. What is typed goes in as one piece each, in the order of asking. It
+/// ends with the program's end or when it is dropped.
+#[derive(Debug)]
+pub struct Keyboard {
+    terminal: Arc<OwnedFd>,
+    strokes: mpsc::Sender<Stroke>,
+}
+
+impl Keyboard {
+    fn before(keys: OwnedWritePty, terminal: Arc<OwnedFd>) -> Self {
+        let (strokes, typed) = mpsc::channel(STROKES);
+        tokio::spawn(type_all(keys, typed));
+        Self { terminal, strokes }
+    }
+
+    /// Types for a command, and tells `events` how it went.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is typed: too much waits before it, or the program is gone.
+    pub fn type_command<E: Send + 'static>(
+        &self,
+        typing: Typing,
+        events: mpsc::Sender<E>,
+        event: impl FnOnce(Result<(), TypingError>) -> E + Send + 'static,
+    ) -> Result<(), TypingError> {
+        let all = typing.bytes.len() + typing.enter.len();
+        let tell = move |typed| -> Told {
+            let told = event(typed);
+            Box::pin(async move {
+                if events.send(told).await.is_err() {
+                    tracing::debug!("nobody waits for what was typed any more");
+                }
+            })
+        };
+        let stroke = Stroke::Command(typing, Box::new(tell));
+        self.strokes.try_send(stroke).map_err(|_| TypingError::NotRead { taken: 0, all })
+    }
+
+    /// Types what a person typed at another terminal. Whether there was room.
+    pub fn type_local(&self, bytes: Bytes) -> bool {
+        self.strokes.try_send(Stroke::Local(bytes)).is_ok()
+    }
+
+    /// Makes the terminal as large as this; its program is told by the system.
+    ///
+    /// # Errors
+    ///
+    /// The terminal is gone.
+    pub fn resize(&self, size: TerminalSize) -> io::Result<()> {
+        let size =
+            Winsize { ws_row: size.rows(), ws_col: size.columns(), ws_xpixel: 0, ws_ypixel: 0 };
+        Ok(tcsetwinsize(&self.terminal, size)?)
+    }
+
+    /// Who gathers the characters of a line now.
+    pub fn line_mode(&self) -> LineMode {
+        match tcgetattr(&self.terminal) {
+            Ok(modes) if !modes.local_modes.contains(LocalModes::ICANON) => LineMode::Program,
+            Ok(_) => LineMode::Terminal,
+            Err(errno) => {
+                tracing::warn!(%errno, "the modes of a terminal cannot be read; taking it for one that gathers lines");
+                LineMode::Terminal
+            }
+        }
+    }
+}
+
+async fn type_all(mut keys: OwnedWritePty, mut strokes: mpsc::Receiver<Stroke>) {
+    while let Some(stroke) = strokes.recv().await {
+        match stroke {
+            Stroke::Local(bytes) => {
+                if let Err(error) = press(&mut keys, &bytes).await {
+                    tracing::warn!(%error, "what was typed at the agent's own terminal is lost");
+                }
+            }
+            Stroke::Command(Typing { bytes, enter }, tell) => {
+                let mut typed = press(&mut keys, &bytes).await;
+                if typed.is_ok() && !enter.is_empty() {
+                    sleep(Typing::PAUSE).await;
+                    typed = press(&mut keys, &enter).await.map_err(|error| match error {
+                        TypingError::NotRead { taken, all } => TypingError::NotRead {
+                            taken: taken + bytes.len(),
+                            all: all + bytes.len(),
+                        },
+                        gone @ TypingError::Gone(_) => gone,
+                    });
+                }
+                tell(typed).await;
+            }
+        }
+    }
+}
+
+async fn press(keys: &mut OwnedWritePty, bytes: &[u8]) -> Result<(), TypingError> {
+    let give_up = Instant::now() + TAKE_WITHIN;
+    let mut taken = 0;
+    while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+        match timeout_at(give_up, keys.write(rest)).await {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(Ok(n)) => taken += n,
+            Ok(Err(error)) => return Err(TypingError::Gone(error)),
+            Err(_) => return Err(TypingError::NotRead { taken, all: bytes.len() }),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! When the program of a terminal is started: with the agent, and again whenever it has ended.
+
+use crate::time::{Deadline, Timestamp};
+use core::time::Duration;
+
+/// The pause before the second start of a program that ends at once; it doubles from there.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause: a person who mended the program does not wait long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A program that ran so long was well, and the pauses begin anew.
+const WAS_WELL: Duration = Duration::from_secs(10);
+
+/// What follows the end of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterEnd {
+    /// It is started again.
+    Restart,
+    /// The agent ends too: somebody at its own terminal ended the program.
+    Finish,
+}
+
+/// Keeps one program running.
+#[derive(Debug)]
+pub struct TerminalKeeper {
+    after_end: AfterEnd,
+    state: State,
+    /// An emergency stop is in force.
+    held: bool,
+    pause: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Down { start_at: Timestamp, why: Down },
+    Starting,
+    Up { since: Timestamp },
+    Over,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Down {
+    NotYet,
+    Ended,
+    CannotStart,
+}
+
+impl TerminalKeeper {
+    /// A program that is to be started now.
+    pub const fn new(after_end: AfterEnd, now: Timestamp) -> Self {
+        let state = State::Down { start_at: now, why: Down::NotYet };
+        Self { after_end, state, held: false, pause: FIRST_PAUSE }
+    }
+
+    /// Whether to start it now. After a yes say how it went: [`on_started`](Self::on_started) or
+    /// [`on_failed`](Self::on_failed).
+    #[must_use = "the program is taken for being started, and would never be"]
+    pub fn take_start(&mut self, now: Timestamp) -> bool {
+        let due = matches!(self.state, State::Down { start_at, .. } if start_at <= now);
+        if due && !self.held {
+            self.state = State::Starting;
+        }
+        due && !self.held
+    }
+
+    /// It runs.
+    pub fn on_started(&mut self, now: Timestamp) {
+        if self.state == State::Starting {
+            self.state = State::Up { since: now };
+        }
+    }
+
+    /// It could not be started, or was not to be.
+    pub fn on_failed(&mut self, now: Timestamp) {
+        if self.state == State::Starting {
+            self.down(Down::CannotStart, now);
+        }
+    }
+
+    /// It ended. What follows.
+    pub fn on_ended(&mut self, now: Timestamp) -> AfterEnd {
+        if let State::Up { since } = self.state {
+            if now.saturating_since(since) >= WAS_WELL {
+                self.pause = FIRST_PAUSE;
+            }
+            match self.after_end {
+                AfterEnd::Restart => self.down(Down::Ended, now),
+                AfterEnd::Finish => self.state = State::Over,
+            }
+        }
+        self.after_end
+    }
+
+    fn down(&mut self, why: Down, now: Timestamp) {
+        self.state = State::Down { start_at: now.saturating_add(self.pause), why };
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// Nothing may start, or may again.
+    pub const fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// The agent ends: nothing is started any more.
+    pub const fn finish(&mut self) {
+        self.state = State::Over;
+    }
+
+    /// Whether it runs.
+    pub const fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
+    /// Whether the last attempt to start it failed.
+    pub const fn cannot_start(&self) -> bool {
+        matches!(self.state, State::Down { why: Down::CannotStart, .. })
+    }
+
+    /// When it is to be started.
+    pub const fn deadline(&self) -> Deadline {
+        match self.state {
+            State::Down { start_at, .. } if !self.held => Deadline::At(start_at),
+            State::Down { .. } | State::Starting | State::Up { .. } | State::Over => {
+                Deadline::Never
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_origin(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_program_that_ends_at_once_is_started_ever_more_slowly_and_one_that_was_well_at_once() {
+        let mut keeper = TerminalKeeper::new(AfterEnd::Restart, at(0));
+        let mut now = 0;
+        for pause in [1, 2, 4, 8, 16, 30, 30] {
+            assert!(keeper.take_start(at(now)));
+            keeper.on_started(at(now));
+            assert!(keeper.is_up());
+            assert_eq!(keeper.on_ended(at(now)), AfterEnd::Restart);
+            assert_eq!(keeper.deadline(), Deadline::At(at(now + pause)));
+            assert!(!keeper.take_start(at(now + pause - 1)));
+            now += pause;
+        }
+        assert!(keeper.take_start(at(now)));
+        keeper.on_started(at(now));
+        let _ = keeper.on_ended(at(now + 10));
+        assert_eq!(keeper.deadline(), Deadline::At(at(now + 11)));
+    }
+
+    #[test]
+    fn what_cannot_start_is_tried_again_and_said_to_be_so() {
+        let mut keeper = TerminalKeeper::new(AfterEnd::Finish, at(0));
+        assert!(keeper.take_start(at(0)));
+        assert!(!keeper.take_start(at(0)));
+        keeper.on_failed(at(0));
+        assert!(keeper.cannot_start());
+        assert!(keeper.take_start(at(1)));
+        keeper.on_started(at(1));
+        assert!(!keeper.cannot_start());
+        assert_eq!(keeper.on_ended(at(5)), AfterEnd::Finish);
+        assert_eq!(keeper.deadline(), Deadline::Never);
+        assert!(!keeper.take_start(at(99)));
+    }
+
+    #[test]
+    fn nothing_starts_while_a_stop_is_in_force_or_after_the_end() {
+        let mut keeper = TerminalKeeper::new(AfterEnd::Restart, at(0));
+        keeper.hold(true);
+        assert!(!keeper.take_start(at(5)));
+        assert_eq!(keeper.deadline(), Deadline::Never);
+        keeper.hold(false);
+        assert_eq!(keeper.deadline(), Deadline::At(at(0)));
+        assert!(keeper.take_start(at(5)));
+        keeper.on_started(at(5));
+        keeper.finish();
+        let _ = keeper.on_ended(at(6));
+        assert_eq!(keeper.deadline(), Deadline::Never);
+        assert!(!keeper.take_start(at(99)));
+    }
+}

@@ -1,0 +1,178 @@
+//! What is typed for a command, or why nothing is.
+
+use super::keys;
+use super::modes::Modes;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+use thiserror::Error;
+
+/// Longest line that a terminal takes which gathers lines itself: the kernel keeps 4,096 bytes with
+/// the line's end, and throws away what is more without a word (termios(3), canonical mode).
+pub const LINE_BYTES: usize = 4095;
+
+/// Who gathers the characters of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineMode {
+    /// The terminal, which has a bound.
+    Terminal,
+    /// The program itself.
+    Program,
+}
+
+/// What is to be typed for one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Typing {
+    /// First this.
+    pub bytes: Vec<u8>,
+    /// Then, after a pause, this; nothing if it is empty.
+    pub enter: Vec<u8>,
+}
+
+/// Why a command is not typed. Nothing of it was.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Untypeable {
+    /// It is empty.
+    #[error("there is nothing to type")]
+    Nothing,
+    /// It holds a character that would act in place of being typed.
+    #[error(
+        "the text holds the control character U+{:04X}, which a terminal would act on; leave it away, or send it as a key", u32::from(*.0)
+    )]
+    Control(char),
+    /// It has several lines, or tabs, and the program has not said that it takes them as one piece.
+    #[error(
+        "the text has line ends or tabs, and the program in this terminal does not take pasted text as one piece; each line would be a submission of its own, so send a text of one line"
+    )]
+    NotPastable,
+    /// It is longer than a line of this terminal.
+    #[error(
+        "the text has {0} bytes; the program reads lines from its terminal, which takes {LINE_BYTES} and would throw away the rest"
+    )]
+    TooLong(usize),
+    /// No key has this name.
+    #[error(
+        "no key is called {0:?}; keys are named like enter, escape, up, f1, ctrl-c, alt-x or y"
+    )]
+    UnknownKey(String),
+    /// More keys than one command may press.
+    #[error("more than {} keys; send them in several commands", keys::MOST_KEYS)]
+    TooManyKeys,
+}
+
+impl Typing {
+    /// Between the text and the Enter behind it: programs that see both at once take the Enter for
+    /// a part of a paste.
+    pub const PAUSE: Duration = Duration::from_millis(50);
+
+    /// A text as one submission. One line end behind it stands for the Enter and is not typed twice.
+    ///
+    /// # Errors
+    /// It cannot be typed as exactly this text.
+    pub fn submission(text: &str, modes: &Modes, lines: LineMode) -> Result<Self, Untypeable> {
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() {
+            return Err(Untypeable::Nothing);
+        }
+        let acts = |c: &char| c.is_control() && !matches!(c, '\t' | '\n');
+        if let Some(control) = text.chars().find(acts) {
+            return Err(Untypeable::Control(control));
+        }
+        let pastes = modes.takes_pastes();
+        if !pastes && text.contains(['\t', '\n']) {
+            return Err(Untypeable::NotPastable);
+        }
+        if lines == LineMode::Terminal && text.len() > LINE_BYTES {
+            return Err(Untypeable::TooLong(text.len()));
+        }
+        let mut bytes = Vec::with_capacity(text.len() + 12);
+        if pastes {
+            bytes.extend_from_slice(b"\x1b[200~");
+        }
+        bytes.extend_from_slice(text.as_bytes());
+        if pastes {
+            bytes.extend_from_slice(b"\x1b[201~");
+        }
+        Ok(Self { bytes, enter: b"\r".to_vec() })
+    }
+
+    /// Keys, named one after another with spaces between them.
+    ///
+    /// # Errors
+    /// A name that no key has, or too many of them.
+    pub fn keys(text: &str, modes: &Modes) -> Result<Self, Untypeable> {
+        Ok(Self { bytes: keys::bytes_of(text, modes)?, enter: Vec::new() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use proptest::prelude::*;
+
+    fn pasting() -> Modes {
+        let mut modes = Modes::default();
+        modes.read(b"\x1b[?2004h");
+        modes
+    }
+
+    #[test]
+    fn a_line_is_typed_as_it_is_and_a_paste_in_brackets() {
+        let plain = Typing::submission("echo hi\n", &Modes::default(), LineMode::Terminal).unwrap();
+        assert_eq!((&plain.bytes[..], &plain.enter[..]), (&b"echo hi"[..], &b"\r"[..]));
+        let paste = Typing::submission("a\n\tb", &pasting(), LineMode::Program).unwrap();
+        assert_eq!(paste.bytes, b"\x1b[200~a\n\tb\x1b[201~");
+    }
+
+    #[test]
+    fn what_could_not_arrive_as_one_piece_is_refused() {
+        let of = |text: &str, lines| Typing::submission(text, &Modes::default(), lines);
+        assert_eq!(of("", LineMode::Program), Err(Untypeable::Nothing));
+        assert_eq!(of("\r\n", LineMode::Program), Err(Untypeable::Nothing));
+        assert_eq!(of("a\nb", LineMode::Program), Err(Untypeable::NotPastable));
+        assert_eq!(of("a\tb", LineMode::Program), Err(Untypeable::NotPastable));
+        assert_eq!(of("a\u{3}", LineMode::Program), Err(Untypeable::Control('\u{3}')));
+        // C1 is a control sequence introducer in one character for some terminals.
+        assert_eq!(of("a\u{9b}", LineMode::Program), Err(Untypeable::Control('\u{9b}')));
+        let long = "x".repeat(LINE_BYTES + 1);
+        assert_eq!(of(&long, LineMode::Terminal), Err(Untypeable::TooLong(LINE_BYTES + 1)));
+        assert!(of(&long, LineMode::Program).is_ok());
+        assert!(of(&long[1..], LineMode::Terminal).is_ok());
+    }
+
+    proptest! {
+        /// Field defect 9: for any text, exactly it is one submission, or it is refused, and no byte
+        /// that acts reaches the program but the Enter and the brackets of a paste.
+        #[test]
+        fn exactly_the_text_or_nothing(
+            text in proptest::collection::vec(
+                prop_oneof![
+                    4 => any::<char>(),
+                    1 => prop_oneof![Just('\u{1b}'), Just('\r'), Just('\n'), Just('\t'), Just('~')],
+                    1 => prop_oneof![Just('['), Just('2'), Just('0'), Just('1')],
+                ],
+                0..40,
+            ),
+            pastes in any::<bool>(),
+        ) {
+            let text: String = text.into_iter().collect();
+            let modes = if pastes { pasting() } else { Modes::default() };
+            let Ok(typing) = Typing::submission(&text, &modes, LineMode::Program) else {
+                return Ok(());
+            };
+            prop_assert_eq!(&typing.enter, b"\r");
+            let typed = String::from_utf8(typing.bytes).unwrap();
+            let inner = if pastes {
+                typed.strip_prefix("\x1b[200~").and_then(|t| t.strip_suffix("\x1b[201~")).unwrap()
+            } else {
+                typed.as_str()
+            };
+            let same = [inner.into(), format!("{inner}\n"), format!("{inner}\r\n"), format!("{inner}\r")];
+            prop_assert!(same.contains(&text));
+            let acts = |c: char| c.is_control() && !(pastes && matches!(c, '\n' | '\t'));
+            prop_assert!(!inner.contains(acts));
+        }
+    }
+}
