@@ -9,7 +9,7 @@ use onsembl_protocol::id::{BeatSequence, UserId};
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::time::WallTime;
-use onsembl_protocol::wire::payload::{OfflinePolicy, Priority};
+use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
 use onsembl_server_ref::auth::TokenKind;
 use onsembl_server_ref::client::{Followed, RemoteCommand};
 use onsembl_server_ref::server::{BeatHop, BeatSeen, Server, ServerOptions};
@@ -90,6 +90,7 @@ async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
         timeout: second * 60,
         offline: OfflinePolicy::Refuse,
         priority: Priority::Normal,
+        input: CommandInput::Text,
     };
     let followed =
         command.run(tokio::io::stdout(), tokio::io::stderr(), std::future::pending()).await?;

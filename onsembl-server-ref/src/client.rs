@@ -6,8 +6,8 @@ use onsembl_protocol::limits::Limits;
 use onsembl_protocol::liveness::{HeartbeatMonitor, HeartbeatTiming, Liveness};
 use onsembl_protocol::output::{Stream, gap_notice};
 use onsembl_protocol::wire::payload::{
-    CommandCancel, CommandPhase, CommandRequest, CommandStatus, DashboardExtensions, DashboardInit,
-    Feature, OfflinePolicy, Pong, Priority, Selection, StreamContent, Subscription,
+    CommandCancel, CommandInput, CommandPhase, CommandRequest, CommandStatus, DashboardExtensions,
+    DashboardInit, Feature, OfflinePolicy, Pong, Priority, Selection, StreamContent, Subscription,
     SubscriptionKind, Subscriptions,
 };
 use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
@@ -47,6 +47,8 @@ pub struct RemoteCommand {
     pub offline: OfflinePolicy,
     /// How urgent it is among those that wait.
     pub priority: Priority,
+    /// What the text is.
+    pub input: CommandInput,
 }
 
 /// How following a command ended.
@@ -154,6 +156,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         let mut request = CommandRequest::new(self.command.clone(), agent, exec.text.clone());
         request.offline = Some(exec.offline.clone());
         request.priority = exec.priority;
+        request.input = Some(exec.input.clone()).filter(|input| *input != CommandInput::Text);
         let limit = exec.timeout.saturating_add(LIMIT_MARGIN);
         request.constraints.time_limit_ms = Some(limit.as_millis().try_into().unwrap_or(u64::MAX));
         self.send(&DashboardToServer::Init(init)).await?;

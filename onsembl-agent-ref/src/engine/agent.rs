@@ -392,7 +392,7 @@ impl Agent {
     fn left(&self) -> Left {
         let in_session = self.rules.is_some();
         Left {
-            running: self.commands.running() > 0,
+            running: self.commands.running() > 0 || self.commands.is_typing(),
             words: in_session && self.commands.has_words(),
             confirmations: in_session && self.commands.awaits_confirmation(),
             unconfirmed_at: self.unconfirmed_at.filter(|_| in_session),

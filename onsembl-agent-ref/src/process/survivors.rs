@@ -317,6 +317,6 @@ mod tests {
         let cleared = clear(vec![left(&mark, Some(identity.clone()))]);
         assert_eq!(cleared.first().map(|c| c.fate), Some(Fate::Unknown), "{cleared:?}");
         let group = Pid::from_raw(identity.pid.cast_signed()).unwrap();
-        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+        rustix::process::kill_process_group(group, Signal::KILL).unwrap();
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::bench::{Bench, PATIENCE, eventually, runs, server_binary};
 use onsembl_agent_ref::engine::{self, AgentOptions, TokenSourceKind};
-use onsembl_protocol::wire::payload::{OfflinePolicy, Priority};
+use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
 use onsembl_server_ref::client::RemoteCommand;
 use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
@@ -67,6 +67,7 @@ impl Fleet {
             timeout: Duration::from_secs(600),
             offline: OfflinePolicy::Queue,
             priority: Priority::Normal,
+            input: CommandInput::Text,
         };
         drop(self.runtime.spawn(async move {
             let _its_end_is_looked_up_in_the_list =

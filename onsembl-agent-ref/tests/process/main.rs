@@ -11,6 +11,7 @@ mod inner;
 mod output;
 mod pressure;
 mod starting;
+mod terminal;
 
 use onsembl_agent_ref::process::{ProcessEvent, ProcessHandle, ProcessSpec, spawn};
 use onsembl_protocol::command::Exit;

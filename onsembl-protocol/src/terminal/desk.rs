@@ -77,6 +77,11 @@ impl Desk {
         self.waiting.drain(..).map(|w| w.command).collect()
     }
 
+    /// Whether something is being typed.
+    pub const fn is_typing(&self) -> bool {
+        self.typing.is_some()
+    }
+
     /// The next thing to do, until there is none.
     pub fn poll(&mut self, now: Timestamp) -> Option<DeskAction> {
         if self.waiting.front().is_some_and(|w| w.give_up_at <= now) && self.line == Line::Begun {

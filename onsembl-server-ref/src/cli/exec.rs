@@ -4,7 +4,7 @@ use super::complain;
 use super::remote::Remote;
 use crate::client::{Canceller, Followed, RemoteCommand};
 use clap::Args;
-use onsembl_protocol::wire::payload::{OfflinePolicy, Priority};
+use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
 use onsembl_transport::secret::Secret;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,7 +31,11 @@ pub(super) struct Exec {
     /// The agent, by its name or its id.
     #[arg(env = "ONSEMBL_AGENT")]
     agent: String,
-    /// The command; its words are joined by one space and run by `/bin/sh -c` on the agent.
+    /// The words are names of keys, for an agent with a terminal: enter, escape, up, ctrl-c, y ….
+    #[arg(long, env = "ONSEMBL_KEYS")]
+    keys: bool,
+    /// The command; its words are joined by one space and run by `/bin/sh -c` on the agent, or typed
+    /// into its terminal if it has one.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -80,6 +84,7 @@ impl Exec {
             timeout: self.timeout,
             offline: self.offline,
             priority: self.priority,
+            input: if self.keys { CommandInput::Keys } else { CommandInput::Text },
         };
         let followed = command.run(tokio::io::stdout(), tokio::io::stderr(), interrupted).await?;
         // What does not fit into an exit code of this system is cut to it, as a shell does.

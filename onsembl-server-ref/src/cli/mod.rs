@@ -3,6 +3,7 @@
 mod agents;
 mod audit;
 mod commands;
+mod control;
 mod exec;
 mod export;
 mod output;
@@ -41,6 +42,8 @@ enum Command {
     Agents(agents::Agents),
     /// Run a command on an agent. Its output comes out as it is; its exit code is this one's.
     Exec(exec::Exec),
+    /// Pause, resume, restart or end an agent, or resize its terminal.
+    Control(control::Control),
     /// Stop agents at once: all that runs is killed, and nothing starts until it is released.
     Stop(stop::Stop),
     /// Release a stop, so that commands can start again.
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
             Command::Revoke(revoke) => finish(revoke.run().await),
             Command::Agents(agents) => finish(agents.run().await),
             Command::Exec(exec) => exec.run().await,
+            Command::Control(control) => finish(control.run().await),
             Command::Stop(stop) => finish(stop.run().await),
             Command::Release(release) => finish(release.run().await),
             Command::Commands(commands) => finish(commands.run().await),

@@ -5,6 +5,7 @@ use super::App;
 use super::ask::{ask, signed_in, too_late};
 use super::audit::audit;
 use super::commands;
+use super::control::control;
 use super::output;
 use super::recording::recording;
 use super::stops;
@@ -38,6 +39,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/agents/{id}", get(agent).delete(delete_agent))
         .route("/api/agents/{id}/recording", get(recording))
         .route("/api/agents/{id}/audit", get(audit))
+        .route("/api/agents/{id}/control", post(control))
         .route("/api/commands", get(commands::commands))
         .route("/api/commands/{id}", get(commands::command))
         .route("/api/stop", post(stops::stop))

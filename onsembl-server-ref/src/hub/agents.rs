@@ -287,7 +287,9 @@ impl Hub {
         }
         if returned.dialect == Dialect::Extended {
             for command in known {
-                if !self.commands.contains_key(&(user.clone(), command.clone())) {
+                // Of its terminals it speaks by itself.
+                let asked_for = !command.is_terminal();
+                if asked_for && !self.commands.contains_key(&(user.clone(), command.clone())) {
                     // It is over here, so it must not go on there.
                     self.cancel_at(key, command, true);
                 }

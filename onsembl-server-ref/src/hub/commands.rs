@@ -155,6 +155,12 @@ impl Hub {
                 if let Some(open) = self.commands.remove(&key) {
                     self.leave_line(&open.agent, &key);
                     open.replies.into_iter().for_each(|reply| self.answer(reply, Ok(())));
+                    if open.request.is_of_terminal()
+                        && let Some(machine) = self.known.get(&open.agent).and_then(|k| k.machine)
+                    {
+                        // It is over here, so it must not go on there.
+                        self.cancel_at(machine, &key.1, true);
+                    }
                     self.post_ended(&key, &row, OutputLog::resumed());
                 }
             }

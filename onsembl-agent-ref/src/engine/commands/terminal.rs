@@ -168,6 +168,11 @@ impl Commands {
         }
     }
 
+    /// Whether a command is being typed, so that its outcome is near.
+    pub(in super::super) fn is_typing(&self) -> bool {
+        self.terminal.as_ref().is_some_and(|terminal| terminal.desk.is_typing())
+    }
+
     /// How the program ended with which the agent is to end.
     pub(in super::super) fn finished_terminal(&self) -> Option<Exit> {
         self.terminal.as_ref().and_then(|terminal| terminal.finished)

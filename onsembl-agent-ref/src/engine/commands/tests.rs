@@ -96,11 +96,12 @@ async fn a_successor_that_knows_less_than_the_server_still_ends_the_command() {
     let recovered = RecoveredRun::new(run.clone(), SpoolPolicy::Block, PerStream::default());
     let left = vec![LeftRun { recovered, ended: false }];
     let (commands, _processes) = Commands::new(4, SystemClock::new(), Counters::default());
-    let mut commands = commands.with_spool(spool, 1 << 20, SpoolPolicy::Block, left);
+    let mut commands = commands.with_spool(spool, 1 << 20, Some(SpoolPolicy::Block), left);
     let rules = Rules {
         output_is_stored: true,
         output_resumes: true,
         knows_journals: true,
+        knows_terminals: true,
         latches_stops: true,
         reports_are_confirmed: true,
     };

@@ -1,9 +1,7 @@
 //! What the absence of an agent, and its return, mean for a command. What cannot be proven is not
 //! sent again.
 
-use super::{
-    AWAY_FOR, CommandAction, CommandCause, CommandLife, CommandStage, Did, Phase, Returned,
-};
+use super::{CommandAction, CommandCause, CommandLife, CommandStage, Did, Phase, Returned};
 use crate::session::Dialect;
 use crate::time::Now;
 
@@ -106,7 +104,7 @@ impl CommandLife {
             | Phase::Running { .. }
                 if journals && self.dialect == Dialect::Extended =>
             {
-                self.away_until = Some(now.monotonic.saturating_add(AWAY_FOR));
+                self.away_until = Some(now.monotonic.saturating_add(self.away_for()));
                 self.publish(CommandCause::AgentAway, did);
             }
             Phase::Queued { .. }

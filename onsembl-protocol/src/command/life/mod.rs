@@ -21,6 +21,9 @@ const STORE_WITHIN: Duration = Duration::from_secs(30);
 /// How long an agent with a journal may be away before its commands are given up. As long as a
 /// command may wait for its start.
 const AWAY_FOR: Duration = CommandTerms::START_WITHIN;
+/// How long an agent with a terminal may be away before its terminal is given up, and ended when it is
+/// back: as long as output is kept. Somebody may work in it all the while.
+const TERMINAL_AWAY_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long to wait for an acknowledgement before sending again. The agent knows repetitions.
 const RESEND_AFTER: Duration = Duration::from_secs(10);
 /// How long an agent may say that a command waits for others. Ours starts at once; a day is longer
@@ -325,11 +328,18 @@ impl CommandLife {
         }
     }
 
+    const fn away_for(&self) -> Duration {
+        match self.origin {
+            Origin::User => AWAY_FOR,
+            Origin::Agent => TERMINAL_AWAY_FOR,
+        }
+    }
+
     fn stored(&mut self, now: Now, did: &mut Did) {
         let Phase::Pending { .. } = self.phase else { return };
         if self.origin == Origin::Agent {
             if !self.linked {
-                self.away_until = Some(now.monotonic.saturating_add(AWAY_FOR));
+                self.away_until = Some(now.monotonic.saturating_add(self.away_for()));
             }
             self.run(CommandCause::OpenedByAgent, now, did);
             if let Some(Cancel { force, .. }) = self.cancel {
@@ -465,7 +475,7 @@ impl CommandLife {
     fn wake(&mut self, now: Now, did: &mut Did) {
         let at = now.monotonic;
         if self.away_until.is_some_and(|until| until <= at) {
-            let cause = CommandCause::NeverCameBack(AWAY_FOR);
+            let cause = CommandCause::NeverCameBack(self.away_for());
             return self.end(CommandStage::Unknown, cause, None, now, did);
         }
         match self.phase {

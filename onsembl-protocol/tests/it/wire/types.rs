@@ -85,7 +85,8 @@ fn covers<M: MessageSet>(existing: &[&str], ours: &[&str]) {
 
 #[test]
 fn each_set_has_what_existing_peers_send_and_our_extensions() {
-    covers::<AgentToServer>(FROM_AGENTS, &["OUTPUT_GAP", "OUTPUT_STATE", "STOP_RECEIPT"]);
+    let ours = ["OUTPUT_GAP", "OUTPUT_STATE", "STOP_RECEIPT", "TERMINAL_OPENED"];
+    covers::<AgentToServer>(FROM_AGENTS, &ours);
     let ours = ["PONG", "OUTPUT_ACK", "OUTPUT_RESUME", "OUTPUT_QUERY", "STOP_RELEASE"];
     covers::<ServerToAgent>(TO_AGENTS, &ours);
     covers::<DashboardToServer>(FROM_DASHBOARDS, &[]);

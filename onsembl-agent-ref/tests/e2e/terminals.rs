@@ -1,0 +1,303 @@
+//! Agents with a terminal: one program that stays, and commands that are typed into it.
+
+use crate::bench::{Bench, PATIENCE, Running, eventually, runs, server_binary};
+use onsembl_agent_ref::process::{ProcessEvent, ProcessSpec, Runner, spawn};
+use onsembl_protocol::command::Exit;
+use onsembl_protocol::terminal::{TerminalSize, Typing};
+use serde_json::Value;
+use std::process::{Command, Output};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+fn ask(bench: &Bench, arguments: &[&str]) -> Output {
+    Command::new(server_binary())
+        .args(arguments)
+        .args(["--server", &bench.url()])
+        .env("ONSEMBL_TOKEN", &bench.dashboard_token)
+        .output()
+        .unwrap()
+}
+
+fn terminal(bench: &Bench, name: &str, program: &[&str]) -> Running {
+    let mut command = bench.agent_command(name);
+    command.args(["--runner", "terminal", "--"]).args(program);
+    Running(command.spawn().unwrap())
+}
+
+fn commands(bench: &Bench) -> Vec<Value> {
+    let listed = ask(bench, &["commands", "--json"]);
+    let listing: Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
+    listing["commands"].as_array().cloned().unwrap_or_default()
+}
+
+/// The terminals that are listed, the newest first, each with its status.
+fn terminals(bench: &Bench) -> Vec<(String, String)> {
+    let text = |c: &Value, key: &str| c[key].as_str().unwrap_or_default().to_owned();
+    let all = commands(bench).into_iter().map(|c| (text(&c, "command_id"), text(&c, "status")));
+    all.filter(|(id, _)| id.starts_with("terminal-")).collect()
+}
+
+fn shown(bench: &Bench, id: &str) -> String {
+    String::from_utf8_lossy(&ask(bench, &["output", id]).stdout).into_owned()
+}
+
+fn runs_in_terminal(bench: &Bench) -> String {
+    eventually("a terminal runs", || terminals(bench).iter().any(|(_, s)| s == "running"));
+    terminals(bench).into_iter().find(|(_, s)| s == "running").unwrap().0
+}
+
+const TALKS: &str = r#"stty -echo; echo ready; while read -r line; do echo "heard:$line"; done"#;
+
+#[test]
+fn commands_are_typed_into_one_program_and_its_output_is_one_stream() {
+    let bench = Bench::start();
+    let _ada = terminal(&bench, "ada", &["/bin/sh", "-c", TALKS]);
+    bench.await_status("ada", "online");
+    let id = runs_in_terminal(&bench);
+    for text in ["one thing", "another"] {
+        let typed = bench.exec("ada", text);
+        assert_eq!((typed.status.code(), &typed.stdout[..]), (Some(0), &b""[..]), "{typed:?}");
+    }
+    eventually("it heard both", || shown(&bench, &id).contains("heard:another"));
+    assert_eq!(shown(&bench, &id), "ready\r\nheard:one thing\r\nheard:another\r\n");
+    let typed = commands(&bench).into_iter().find(|c| c["text"] == "another").unwrap();
+    assert_eq!(typed["cause"], "typed into the agent's terminal", "{typed}");
+
+    // What would act is not typed, unless it is sent as a key.
+    for (text, why) in [("a\u{1b}[2J", "U+001B"), ("a\nb", "pasted text"), ("a\u{3}", "U+0003")] {
+        let refused = bench.exec("ada", text);
+        assert_eq!(refused.status.code(), Some(125), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(why), "{refused:?}");
+    }
+    let keys = bench.exec_command("ada", &["--keys"], "h i enter").output().unwrap();
+    assert!(keys.status.success(), "{keys:?}");
+    eventually("it heard the keys", || shown(&bench, &id).contains("heard:hi"));
+    let wrong = bench.exec_command("ada", &["--keys"], "hyper-x").output().unwrap();
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("\"hyper-x\""), "{wrong:?}");
+    assert!(!shown(&bench, &id).contains("heard:a\r"), "{}", shown(&bench, &id));
+
+    let audit = ask(&bench, &["audit", "ada"]);
+    assert!(audit.status.success(), "{audit:?}");
+
+    // Ctrl-C ends this program; another one is started.
+    let ended = bench.exec_command("ada", &["--keys"], "ctrl-c").output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    eventually("the next one runs", || {
+        let all = terminals(&bench);
+        all.len() >= 2 && all.iter().any(|(other, s)| *other != id && s == "running")
+    });
+    assert!(terminals(&bench).contains(&(id, "failed".to_owned())));
+}
+
+#[test]
+fn it_works_without_a_server_and_nothing_of_it_is_lost() {
+    let mut bench = Bench::start();
+    bench.server.take().unwrap().signal("-KILL");
+    let name = format!("sleep {}.77", std::process::id());
+    let script = format!("echo from before; {name}; echo never");
+    let mut ada = terminal(&bench, "ada", &["/bin/sh", "-c", &script]);
+    eventually("it runs alone", || runs(&name));
+    // Not even kill -9 leaves anything, nor loses what was written before any server knew of it.
+    ada.signal("-KILL");
+    ada.wait();
+    bench.start_server();
+    let mut ada = terminal(&bench, "ada", &["/bin/sh", "-c", TALKS]);
+    bench.await_status("ada", "online");
+    eventually("the first one is known as lost", || {
+        terminals(&bench).iter().any(|(_, status)| status == "lost")
+    });
+    assert!(!runs(&name));
+    let lost = terminals(&bench).into_iter().find(|(_, status)| status == "lost").unwrap().0;
+    eventually("its output is there", || shown(&bench, &lost).starts_with("from before\r\n"));
+    let now = runs_in_terminal(&bench);
+    eventually("the next one is there", || shown(&bench, &now).starts_with("ready"));
+
+    // The server dies and comes back: the same terminal goes on.
+    bench.server.take().unwrap().signal("-KILL");
+    bench.start_server();
+    bench.await_status("ada", "online");
+    eventually("it can be typed into", || bench.exec("ada", "again").status.success());
+    eventually("it goes on", || shown(&bench, &now).contains("heard:again"));
+    assert_eq!(runs_in_terminal(&bench), now);
+
+    ada.signal("-TERM");
+    assert!(ada.wait().success());
+    eventually("its end is known", || {
+        terminals(&bench).contains(&(now.clone(), "failed".into()))
+            || terminals(&bench).contains(&(now.clone(), "cancelled".into()))
+    });
+}
+
+#[test]
+fn a_stop_ends_it_and_it_comes_back_with_the_release() {
+    let bench = Bench::start();
+    let name = format!("sleep {}.78", std::process::id());
+    let script = format!("trap '' TERM HUP; {name} & while read x; do :; done");
+    let _ada = terminal(&bench, "ada", &["/bin/sh", "-c", &script]);
+    bench.await_status("ada", "online");
+    let first = runs_in_terminal(&bench);
+    eventually("it runs", || runs(&name));
+    let told = ask(&bench, &["stop", "ada"]);
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(text.contains("everything killed, and seen to be gone: ada"), "{text}");
+    assert!(!runs(&name));
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(!runs(&name), "nothing starts while the stop is in force");
+    assert!(ask(&bench, &["release", "ada"]).status.success());
+    eventually("it is started again", || runs(&name));
+    assert_ne!(runs_in_terminal(&bench), first);
+
+    // Resizing, pausing and resuming from far away.
+    assert!(ask(&bench, &["control", "ada", "resize", "--size", "133x44"]).status.success());
+    assert_eq!(ask(&bench, &["control", "ada", "resize"]).status.code(), Some(2));
+    assert!(ask(&bench, &["control", "ada", "pause"]).status.success());
+    assert!(ask(&bench, &["control", "ada", "resume"]).status.success());
+    assert!(bench.exec("ada", "on").status.success());
+}
+
+/// The agent under a terminal of ours, as a person would start it.
+async fn attached(
+    bench: &Bench,
+    program: &str,
+) -> (Screen, onsembl_agent_ref::process::ProcessHandle) {
+    let folder = bench.folder.path().join("ada");
+    let words = [
+        env!("CARGO_BIN_EXE_onsembl-agent"),
+        "run",
+        "--server",
+        &bench.url(),
+        "--name",
+        "ada",
+        "--state-dir",
+        &folder.display().to_string(),
+        "--runner",
+        "terminal",
+        "--attach",
+        "--",
+        "/bin/sh",
+        "-c",
+        program,
+    ]
+    .map(|word| format!("'{}'", word.replace('\'', r"'\''")))
+    .join(" ");
+    // The shell shows afterwards how the terminal was left.
+    let script = format!(
+        "stty -a >before; {words}; echo \"code:$?\"; stty -a >after; cmp before after && echo same"
+    );
+    let runner = Runner::Terminal {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script],
+        size: TerminalSize::new(90, 20).unwrap(),
+    };
+    let spec = ProcessSpec {
+        runner,
+        working_directory: Some(bench.folder.path().to_owned()),
+        environment: vec![
+            ("ONSEMBL_TOKEN".to_owned(), bench.agent_token.clone()),
+            ("ONSEMBL_LOG".to_owned(), "debug".to_owned()),
+        ],
+        ..ProcessSpec::default()
+    };
+    let (sender, events) = mpsc::channel(16);
+    let handle = spawn(&spec, (), sender).unwrap();
+    (Screen { events, text: String::new() }, handle)
+}
+
+struct Screen {
+    events: mpsc::Receiver<ProcessEvent<()>>,
+    text: String,
+}
+
+impl Screen {
+    async fn shows(&mut self, text: &str) {
+        while !self.text.contains(text) {
+            match timeout(PATIENCE, self.events.recv()).await {
+                Ok(Some(ProcessEvent::Output { bytes, .. })) => {
+                    self.text.push_str(&String::from_utf8_lossy(&bytes));
+                }
+                other => panic!("{other:?} before {text:?} was shown: {:?}", self.text),
+            }
+        }
+    }
+
+    async fn ends(&mut self) -> Exit {
+        loop {
+            match timeout(PATIENCE, self.events.recv()).await {
+                Ok(Some(ProcessEvent::Output { bytes, .. })) => {
+                    self.text.push_str(&String::from_utf8_lossy(&bytes));
+                }
+                Ok(Some(ProcessEvent::Ended { exit, .. })) => return exit,
+                other => panic!("{other:?}: {:?}", self.text),
+            }
+        }
+    }
+}
+
+async fn types(handle: &onsembl_agent_ref::process::ProcessHandle, text: &str) {
+    let (done, mut typed) = mpsc::channel(1);
+    let typing = Typing { bytes: text.as_bytes().to_vec(), enter: Vec::new() };
+    handle.keyboard().unwrap().type_command(typing, done, |typed| typed).unwrap();
+    timeout(PATIENCE, typed.recv()).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_types_too_and_gets_the_terminal_back_as_it_was() {
+    let bench = Bench::start();
+    // It switches to the other screen and hides the cursor, and does not switch back.
+    let program = r#"printf '\033[?1049h\033[?25lready '; stty size; while read -r line; do echo "heard:$line"; test "$line" = bye && exit 7; done"#;
+    let (mut screen, handle) = attached(&bench, program).await;
+    screen.shows("ready 20 90").await;
+    types(&handle, "from here\r").await;
+    screen.shows("heard:from here").await;
+    let exec = tokio::task::block_in_place(|| {
+        bench.await_status("ada", "online");
+        bench.exec("ada", "from far")
+    });
+    assert!(exec.status.success(), "{exec:?} {}", bench.log("ada/agent.log"));
+    screen.shows("heard:from far").await;
+    // A line that is begun here is not typed into from far away.
+    types(&handle, "by").await;
+    let mut far = tokio::task::block_in_place(|| {
+        bench.exec_command("ada", &["--timeout", "20s"], "not into it").spawn().unwrap()
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    types(&handle, "e\r").await;
+    assert_eq!(screen.ends().await, Exit::Code(0));
+    assert!(screen.text.contains("heard:bye"), "{:?}", screen.text);
+    assert!(!screen.text.contains("heard:bynot"), "{:?}", screen.text);
+    assert!(
+        screen.text.contains("code:7") && screen.text.ends_with("same\r\n"),
+        "{:?}",
+        screen.text
+    );
+    // What the program left switched on is switched off behind all that it showed.
+    let (_, after) = screen.text.rsplit_once("heard:bye").unwrap();
+    assert!(after.contains("\u{1b}[?25h") && after.contains("\u{1b}[?1049l"), "{after:?}");
+    let refused = tokio::task::block_in_place(|| far.wait().unwrap());
+    // It came behind the line that ended the program: typed in time or not, its outcome is known.
+    assert!(matches!(refused.code(), Some(0 | 125)), "{refused} {}", bench.log("ada/agent.log"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_leaves_no_process_and_restores_the_terminal() {
+    let bench = Bench::start();
+    let name = format!("sleep {}.79", std::process::id());
+    let program = format!("trap '' TERM; {name} & echo ready; while read x; do :; done");
+    let (mut screen, _handle) = attached(&bench, &program).await;
+    screen.shows("ready").await;
+    tokio::task::block_in_place(|| {
+        eventually("it runs", || runs(&name));
+        let pid: Value = serde_json::from_str(&bench.log("ada/status.json")).unwrap();
+        let pid = pid["pid"].as_u64().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    });
+    assert_eq!(screen.ends().await, Exit::Code(0));
+    assert!(
+        screen.text.contains("code:0") && screen.text.ends_with("same\r\n"),
+        "{:?}",
+        screen.text
+    );
+    assert!(!runs(&name));
+    assert!(bench.log("ada/agent.log").contains("SIGTERM"), "the log is beside the screen");
+}

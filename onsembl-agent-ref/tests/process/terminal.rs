@@ -1,0 +1,169 @@
+//! Programs under a terminal.
+
+use super::*;
+use onsembl_agent_ref::process::{Runner, TypingError};
+use onsembl_protocol::terminal::{LineMode, TerminalSize, Typing};
+
+/// What a program under a terminal shows, as it comes.
+struct Shown {
+    handle: ProcessHandle,
+    events: mpsc::Receiver<ProcessEvent<CommandId>>,
+    text: String,
+}
+
+fn open(script: &str) -> Shown {
+    let runner = Runner::Terminal {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        size: TerminalSize::new(100, 30).unwrap(),
+    };
+    let (sender, events) = mpsc::channel(16);
+    let spec = ProcessSpec { runner, ..ProcessSpec::default() };
+    let handle = spawn(&spec, CommandId::new("terminal-1"), sender).unwrap();
+    Shown { handle, events, text: String::new() }
+}
+
+impl Shown {
+    async fn shows(&mut self, text: &str) {
+        while !self.text.contains(text) {
+            match soon(text, self.events.recv()).await.expect("ended silently") {
+                ProcessEvent::Output { stream, bytes, .. } => {
+                    assert_eq!(stream, Stream::Terminal);
+                    self.text.push_str(&String::from_utf8_lossy(&bytes));
+                }
+                ended @ ProcessEvent::Ended { .. } => {
+                    panic!("{ended:?} before it showed {text:?}: {:?}", self.text)
+                }
+            }
+        }
+    }
+
+    async fn end(mut self) -> (Exit, bool, String) {
+        loop {
+            match soon("the end", self.events.recv()).await.expect("ended silently") {
+                ProcessEvent::Output { bytes, .. } => {
+                    self.text.push_str(&String::from_utf8_lossy(&bytes));
+                }
+                ProcessEvent::Ended { exit, group_empty, .. } => {
+                    return (exit, group_empty, self.text);
+                }
+            }
+        }
+    }
+
+    async fn types(&self, typing: Typing) -> Result<(), TypingError> {
+        let (done, mut typed) = mpsc::channel(1);
+        self.handle.keyboard().unwrap().type_command(typing, done, |typed| typed).unwrap();
+        soon("the typing", typed.recv()).await.unwrap()
+    }
+}
+
+fn line(text: &str) -> Typing {
+    Typing { bytes: text.as_bytes().to_vec(), enter: b"\r".to_vec() }
+}
+
+fn session(pid: u32) -> Vec<String> {
+    let listed = Command::new("ps").args(["-e", "-o", "sid=,stat=,args="]).output().unwrap();
+    let text = String::from_utf8(listed.stdout).unwrap();
+    let ours = |line: &&str| {
+        let mut fields = line.split_whitespace();
+        fields.next() == Some(&pid.to_string()) && !fields.next().unwrap().starts_with('Z')
+    };
+    text.lines().filter(ours).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn it_has_a_terminal_of_its_size_and_both_streams_are_one() {
+    let shown = open("test -t 0 && test -t 1 && test -t 2; echo $? $(stty size); echo err >&2");
+    let (exit, empty, text) = shown.end().await;
+    assert_eq!((exit, empty), (Exit::Code(0), true));
+    assert_eq!(text, "0 30 100\r\nerr\r\n");
+}
+
+#[tokio::test]
+async fn what_is_typed_arrives_and_a_new_size_is_seen() {
+    let mut shown = open(
+        "trap 'stty size; echo resized' WINCH; echo ready; read a; echo \"got:$a\"; while :; do read b && break; done; echo bye",
+    );
+    shown.shows("ready").await;
+    assert_eq!(shown.handle.keyboard().unwrap().line_mode(), LineMode::Terminal);
+    shown.types(line("two words")).await.unwrap();
+    shown.shows("got:two words").await;
+    shown.handle.keyboard().unwrap().resize(TerminalSize::new(120, 40).unwrap()).unwrap();
+    // The shell looks at its traps when a command ends.
+    shown.types(line("x")).await.unwrap();
+    let (exit, _, text) = shown.end().await;
+    assert_eq!(exit, Exit::Code(0), "{text}");
+    assert!(text.contains("40 120") && text.ends_with("bye\r\n"), "{text}");
+}
+
+#[tokio::test]
+async fn keys_act_as_those_of_a_person() {
+    let mut shown = open("echo ready; sleep 1000");
+    shown.shows("ready").await;
+    shown.types(Typing { bytes: vec![3], enter: Vec::new() }).await.unwrap();
+    let (exit, empty, _) = shown.end().await;
+    assert_eq!((exit, empty), (Exit::Signal(2), true));
+}
+
+#[tokio::test]
+async fn a_program_that_reads_its_own_keys_is_told_apart_from_one_that_reads_lines() {
+    let mut shown = open("stty raw; echo ready; cat");
+    shown.shows("ready").await;
+    assert_eq!(shown.handle.keyboard().unwrap().line_mode(), LineMode::Program);
+    shown.handle.kill();
+    assert_eq!(shown.end().await.0, Exit::Signal(9));
+}
+
+/// A shell that talks to people gives each job a group of its own and bears SIGTERM.
+#[tokio::test]
+async fn every_group_of_its_session_ends_with_it() {
+    let script = "set -m; trap '' TERM; sleep 1000 & sleep 1001 & (trap '' HUP; sleep 1002) & echo ready; read x; wait";
+    for at_once in [false, true] {
+        let mut shown = open(script);
+        shown.shows("ready").await;
+        let pid = shown.handle.pid();
+        until("its jobs run", || session(pid).len() >= 4).await;
+        if at_once {
+            shown.handle.kill();
+        } else {
+            shown.handle.cancel(Duration::from_millis(300));
+        }
+        let (_, empty, _) = shown.end().await;
+        assert!(empty);
+        assert_eq!(session(pid), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_comes_whole_and_in_pieces_larger_than_a_terminal_hands_out() {
+    let mut shown = open("stty -opost; seq 200000");
+    let (mut bytes, mut largest) = (Vec::new(), 0);
+    loop {
+        match soon("output", shown.events.recv()).await.unwrap() {
+            ProcessEvent::Output { bytes: some, .. } => {
+                largest = largest.max(some.len());
+                bytes.extend_from_slice(&some);
+            }
+            ProcessEvent::Ended { exit, .. } => {
+                assert_eq!(exit, Exit::Code(0));
+                break;
+            }
+        }
+    }
+    let wanted: String = (1..=200_000).map(|n| format!("{n}\n")).collect();
+    assert_eq!(bytes, wanted.as_bytes());
+    assert!(largest > 4096, "{largest}");
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_named() {
+    let runner = Runner::Terminal {
+        program: "/no/such/program".into(),
+        arguments: Vec::new(),
+        size: TerminalSize::DEFAULT,
+    };
+    let (sender, _events) = mpsc::channel::<ProcessEvent<()>>(1);
+    let error = spawn(&ProcessSpec { runner, ..ProcessSpec::default() }, (), sender).unwrap_err();
+    assert!(error.to_string().starts_with("/no/such/program could not be started"), "{error}");
+}

@@ -1,0 +1,72 @@
+//! `POST /api/agents/{id}/control`: orders to an agent that are no commands.
+
+use super::App;
+use super::api::problem;
+use super::ask::{ask, signed_in, too_late};
+use super::upgrade::TokenQuery;
+use crate::hub::Request as HubRequest;
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use onsembl_protocol::id::AgentId;
+use onsembl_protocol::limits::Limits;
+use onsembl_protocol::terminal::TerminalSize;
+use onsembl_protocol::wire::payload::{AgentControl, ControlAction, ErrorCode};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// An order goes out at once or not at all.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An order, in the words of the wire.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Control {
+    pub(crate) action: ControlAction,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<TerminalSize>,
+}
+
+pub(super) async fn control(
+    State(app): State<App>,
+    Path(agent): Path<String>,
+    Query(token): Query<TokenQuery>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let user = match signed_in(&app, &headers, &token).await {
+        Ok(identity) => identity.user,
+        Err(refused) => return refused,
+    };
+    let Ok(order) = serde_json::from_slice::<Control>(&body) else {
+        return problem(StatusCode::BAD_REQUEST, "the body is no such order");
+    };
+    if order.reason.as_ref().is_some_and(|reason| reason.len() > Limits::DEFAULT.name_bytes) {
+        return problem(StatusCode::BAD_REQUEST, "the `reason` is longer than 256 bytes");
+    }
+    let control = AgentControl {
+        agent_id: Some(AgentId::new(agent)),
+        action: order.action,
+        reason: order.reason,
+        graceful_shutdown: None,
+        timeout: None,
+        size: order.size,
+    };
+    match ask(&app, PATIENCE, |reply| HubRequest::Control { user, control, reply }).await {
+        Some(Ok(())) => Json(serde_json::json!({ "sent": true })).into_response(),
+        Some(Err(error)) => {
+            let status = match error.code {
+                ErrorCode::AgentNotFound => StatusCode::NOT_FOUND,
+                ErrorCode::InvalidMessage | ErrorCode::NotSupported => StatusCode::BAD_REQUEST,
+                ErrorCode::AgentOffline => StatusCode::CONFLICT,
+                _ => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            problem(status, &error.message)
+        }
+        None => too_late(),
+    }
+}
