@@ -43,7 +43,7 @@ fn request() -> CommandRequest {
         priority: Priority::High,
         constraints: ExecutionConstraints { time_limit_ms: Some(300_000), max_retries: Some(1) },
         start_within_ms: Some(60_000),
-        input: None,
+        input: Some(CommandInput::Keys),
         offline: Some(OfflinePolicy::Refuse),
         user_id: Some(UserId::new("u-1")),
         ..CommandRequest::new(command(), agent(), "make test")
