@@ -12,6 +12,7 @@
 //! Numbers 0 (our own group) and 1 (every process there is, when negated) are never groups here.
 
 use super::census;
+use super::stopping::Members;
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
@@ -33,21 +34,30 @@ impl Group {
         Some(Self { id, leader_reaped: false, seen_empty: false })
     }
 
-    pub(super) fn leader(&self) -> Pid {
-        self.id
-    }
-
     /// Says that the leader's number is no longer kept by the leader itself.
     pub(super) fn leader_was_reaped(&mut self) {
         self.leader_reaped = true;
     }
 
-    pub(super) fn is_leader_reaped(&self) -> bool {
+    /// Where the agent is process 1 of a container (or a subreaper), orphans of the group become
+    /// its children, and nobody else would ever reap them. Elsewhere there are none.
+    fn reap_orphans(&self) {
+        let dead = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        while let Ok(Some(_)) = waitid(WaitId::Pgid(Some(self.id)), dead) {}
+    }
+}
+
+impl Members for Group {
+    fn leader(&self) -> Pid {
+        self.id
+    }
+
+    fn is_leader_reaped(&self) -> bool {
         self.leader_reaped
     }
 
     /// Sends `signal` to every member, if the rule allows.
-    pub(super) fn signal(&mut self, signal: Signal) {
+    fn signal(&mut self, signal: Signal) {
         if self.is_empty() {
             return;
         }
@@ -60,8 +70,7 @@ impl Group {
         }
     }
 
-    /// Whether nobody of it is left alive. While its leader is not reaped that is not asked.
-    pub(super) fn is_empty(&mut self) -> bool {
+    fn is_empty(&mut self) -> bool {
         if self.leader_reaped && !self.seen_empty {
             self.seen_empty = match test_kill_process_group(self.id) {
                 Err(Errno::SRCH) => true,
@@ -74,13 +83,6 @@ impl Group {
             }
         }
         self.seen_empty
-    }
-
-    /// Where the agent is process 1 of a container (or a subreaper), orphans of the group become
-    /// its children, and nobody else would ever reap them. Elsewhere there are none.
-    fn reap_orphans(&self) {
-        let dead = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        while let Ok(Some(_)) = waitid(WaitId::Pgid(Some(self.id)), dead) {}
     }
 }
 

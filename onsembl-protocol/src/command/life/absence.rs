@@ -2,7 +2,7 @@
 //! sent again.
 
 use super::{
-    AWAY_FOR, CommandAction, CommandCause, CommandLife, CommandStage, Did, Phase, Returned,
+    AWAY_FOR, Cancel, CommandAction, CommandCause, CommandLife, CommandStage, Did, Phase, Returned,
 };
 use crate::session::Dialect;
 use crate::time::Now;
@@ -55,7 +55,7 @@ impl CommandLife {
             return;
         }
         if let Some(c) = &mut self.cancel {
-            c.again_at = now.monotonic;
+            *c = Cancel::due(c.force, now.monotonic);
         }
         if let Phase::Queued { .. } | Phase::Sent { .. } = self.phase {
             return self.deliver(CommandCause::LinkBack, now, did);
