@@ -18,8 +18,8 @@ use onsembl_protocol::session::{
 };
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{
-    Ack, DashboardInit, ErrorCode, ErrorReply, OfflinePolicy, Ping, Pong, StreamType,
-    SubscriptionKind, TokenRefresh,
+    Ack, DashboardInit, ErrorCode, ErrorReply, OfflinePolicy, Ping, Pong, ReleaseRequest,
+    StreamType, SubscriptionKind, TokenRefresh,
 };
 use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
 use onsembl_transport::clock::SystemClock;
@@ -86,7 +86,7 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
 
 /// What came of something that took its time.
 enum Outcome {
-    Say(ServerToDashboard),
+    Say(Box<ServerToDashboard>),
     Output(CommandId, Result<Vec<LogRecord>, StoreError>),
     Found(CommandId, Result<Cursor, StoreError>),
     Revoked(Result<bool, StoreError>),
@@ -411,8 +411,11 @@ impl Session {
             }
             DashboardToServer::EmergencyStop(stop) => {
                 let user = self.identity.user.clone();
-                self.ask(id, None, |reply| Request::EmergencyStop { user, stop, reply });
+                // Who could not release it gets a stop of the moment.
+                let holds = feed.latches_stops();
+                self.ask(id, None, |reply| Request::EmergencyStop { user, stop, holds, reply });
             }
+            DashboardToServer::StopRelease(release) => self.on_release(id, release, feed),
             DashboardToServer::Ping(ping) => self.pong(ping),
             DashboardToServer::Pong(_) => {}
             DashboardToServer::TokenRefresh(refresh) => self.on_refresh(id, &refresh),
@@ -421,6 +424,27 @@ impl Session {
                 debug!(%kind, "a dashboard sent a type that this version does not know");
             }
         }
+    }
+
+    fn on_release(&mut self, id: Option<MessageId>, release: ReleaseRequest, feed: &Feed) {
+        let agent = release.agent_id.clone();
+        let scope = release.scope();
+        let error = match scope {
+            _ if !feed.latches_stops() => {
+                let why =
+                    "this dashboard did not say `stop-latch` in its hello; nothing is released";
+                ErrorReply::new(ErrorCode::NotSupported, why)
+            }
+            None => {
+                let why = "name one `agentId`, or say `all`; nothing is released";
+                ErrorReply::new(ErrorCode::InvalidMessage, why)
+            }
+            Some(scope) => {
+                let user = self.identity.user.clone();
+                return self.ask(id, None, |reply| Request::Release { user, scope, reply });
+            }
+        };
+        self.say(&ServerToDashboard::Error(error.about(id).for_agent(agent)));
     }
 
     fn on_refresh(&mut self, id: Option<MessageId>, refresh: &TokenRefresh) {
@@ -443,11 +467,11 @@ impl Session {
     }
 
     /// Asks the hub and says what it answers, whenever that is.
-    fn ask(
+    fn ask<T: Send + 'static>(
         &mut self,
         id: Option<MessageId>,
         command: Option<CommandId>,
-        request: impl FnOnce(oneshot::Sender<Result<(), ErrorReply>>) -> Request,
+        request: impl FnOnce(oneshot::Sender<Result<T, ErrorReply>>) -> Request,
     ) {
         if self.pending.len() >= MOST_PENDING {
             let why = "too many requests are under way; wait for their answers";
@@ -460,15 +484,15 @@ impl Session {
         self.pending.push(Box::pin(async move {
             let ended = || Err(ErrorReply::new(ErrorCode::Internal, "the server is ending"));
             let answer = if hub.ask(request).await { answer.await } else { Ok(ended()) };
-            Outcome::Say(match answer.unwrap_or_else(|_| ended()) {
-                Ok(()) => ServerToDashboard::Ack(Ack {
+            Outcome::Say(Box::new(match answer.unwrap_or_else(|_| ended()) {
+                Ok(_) => ServerToDashboard::Ack(Ack {
                     message_id: id,
                     success: true,
                     command_id: command,
                     ..Ack::default()
                 }),
                 Err(error) => ServerToDashboard::Error(error.about(id)),
-            })
+            }))
         }));
     }
 
@@ -519,6 +543,7 @@ fn command_of(message: &DashboardToServer) -> Option<CommandId> {
         | DashboardToServer::Unsubscribe(_)
         | DashboardToServer::Control(_)
         | DashboardToServer::EmergencyStop(_)
+        | DashboardToServer::StopRelease(_)
         | DashboardToServer::Ping(_)
         | DashboardToServer::Pong(_)
         | DashboardToServer::TokenRefresh(_)
