@@ -25,3 +25,4 @@ mod relay;
 mod secrets;
 mod stops;
 mod stored;
+mod viewers;
