@@ -19,6 +19,7 @@ use onsembl_protocol::wire::payload::{
     Ack, CommandCancel, CommandComplete, CommandPhase, CommandRequest, ErrorCode, ErrorReply,
     OfflinePolicy,
 };
+use serde_json::Value;
 use std::time::Duration;
 use tracing::{debug, info, warn};
 
@@ -37,6 +38,17 @@ pub(super) fn terms(request: &CommandRequest) -> CommandTerms {
         start_within: start_within
             .map_or(CommandTerms::START_WITHIN, |asked| asked.min(CommandTerms::START_WITHIN)),
     }
+}
+
+/// The request as it is read back after a restart. The numbers of the wire do not tell an emergency from
+/// what is merely urgent, so the priority is a word here.
+fn spec(request: &CommandRequest) -> Value {
+    let mut spec = serde_json::to_value(request).unwrap_or_default();
+    if let (Some(fields), Ok(word)) = (spec.as_object_mut(), serde_json::to_value(request.priority))
+    {
+        let _ = fields.insert("priority".to_owned(), word);
+    }
+    spec
 }
 
 impl Hub {
@@ -88,6 +100,13 @@ impl Hub {
         let Some(dialect) = session.or(waits.then_some(Dialect::Extended)) else {
             return self.answer(reply, refusal(self.offline(&user, &agent)));
         };
+        if dialect == Dialect::Legacy
+            && (request.working_directory.is_some() || !request.env.is_empty())
+        {
+            let why = "this agent is a legacy wrapper, which obeys neither `workingDirectory` nor `env`; \
+                       put them into the command itself";
+            return self.answer(reply, refusal(ErrorReply::new(ErrorCode::NotSupported, why)));
+        }
         request.agent_id = Some(agent.clone());
         request.user_id = Some(user.clone());
         let now = self.now();
@@ -97,7 +116,7 @@ impl Hub {
             command: id.clone(),
             agent: agent.clone(),
             text: request.text.clone(),
-            spec: serde_json::to_value(&*request).unwrap_or_default(),
+            spec: spec(&request),
             status: life.view().status.phase().as_str().to_owned(),
             cause: Some(life.view().because.to_string()),
             exit_code: None,
