@@ -2,22 +2,21 @@
 //! sent.
 
 use super::lines::LineAssembler;
+use super::telling::{Taste, end, output};
 use super::words;
 use crate::board::{AgentEntry, Board, CommandEntry, Content, Revision};
 use crate::hub::StopState;
 use crate::output_log::{Fetch, LogRecord, OutputLog};
-use crate::store::{Cursor, StoredBody};
+use crate::store::Cursor;
 use onsembl_protocol::command::{watches_agent, watches_command, watches_output};
 use onsembl_protocol::id::{
     AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId, StopId,
 };
-use onsembl_protocol::output::gap_notice;
 use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::ServerToDashboard;
 use onsembl_protocol::wire::payload::{
-    Ack, AgentStatus, DashboardConnected, DashboardExtensions, Feature, OutputContent, OutputGap,
-    Replay, StreamContent, Subscriptions, TerminalStream,
+    Ack, AgentStatus, DashboardConnected, DashboardExtensions, Feature, Replay, Subscriptions,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -35,7 +34,7 @@ const TOLD_AFTER_END_MS: i64 = 10 * 60 * 1000;
 pub(super) struct Feed {
     board: Arc<Board>,
     server: ServerInstanceId,
-    pub(super) subscriptions: Subscriptions,
+    subscriptions: Subscriptions,
     /// Whether it speaks the extensions; then it gets our words.
     extended: bool,
     taste: Taste,
@@ -50,28 +49,6 @@ pub(super) struct Feed {
     /// Whose output came last: the others' comes next.
     served: Option<CommandId>,
     scanned: Revision,
-}
-
-/// How a dashboard takes output.
-#[derive(Clone, Copy)]
-enum Taste {
-    /// Whole lines, and a gap is a line too.
-    Lines,
-    /// Bytes; a gap it sees by the next offset.
-    Bytes,
-    /// Bytes and gaps.
-    Records,
-}
-
-impl Taste {
-    fn of(extensions: Option<&DashboardExtensions>) -> Self {
-        let has = |feature| extensions.is_some_and(|e| e.features.contains(&feature));
-        match (has(Feature::OutputBytes), has(Feature::OutputSpool)) {
-            (true, true) => Self::Records,
-            (true, false) => Self::Bytes,
-            (false, _) => Self::Lines,
-        }
-    }
 }
 
 /// What was told of one agent.
@@ -163,12 +140,11 @@ impl Feed {
             let ended = entry.view.is_some_and(|v| v.status.is_final());
             let at = entry.view.and_then(|v| v.ended_at).unwrap_or_default();
             let long_ago = ended && now.unix_millis() - at.unix_millis() > TOLD_AFTER_END_MS;
-            let tail = LEGACY_REPLAY.saturating_sub(entry.log.unstored());
             let told = Told {
                 revision: if long_ago { entry.revision } else { 0 },
                 final_told: long_ago,
                 cursor: entry.log.end(),
-                seek: (!feed.extended && !ended).then_some(Seek::Tail(tail)),
+                seek: if feed.extended { None } else { tail_of(entry) },
                 lines: LineAssembler::default(),
             };
             let _ = feed.commands.insert(id.clone(), told);
@@ -193,6 +169,27 @@ impl Feed {
             let _ = self.agents.insert(id.clone(), shown);
         }
         self.ready.push_back(ServerToDashboard::Ack(self.acknowledgement(hello)));
+    }
+
+    /// Takes what it wants to see from now on. To a legacy dashboard, of open commands that it did not see
+    /// the end of what they wrote.
+    pub(super) fn watch(&mut self, subscriptions: Subscriptions) {
+        let before = std::mem::replace(&mut self.subscriptions, subscriptions);
+        if self.extended {
+            return;
+        }
+        let board = Arc::clone(&self.board);
+        for (id, entry) in &board.look().commands {
+            if watches_output(&before, &entry.agent, id)
+                || !watches_output(&self.subscriptions, &entry.agent, id)
+            {
+                continue;
+            }
+            let told = self.commands.entry(id.clone()).or_default();
+            told.cursor = entry.log.end();
+            told.seek = tail_of(entry);
+            told.lines = LineAssembler::default();
+        }
     }
 
     /// Says what is subscribed now.
@@ -263,7 +260,7 @@ impl Feed {
         }
         if let Some((id, agent, record)) = self.unsaid.pop_front() {
             let told = self.commands.entry(id.clone()).or_default();
-            return match output(told, id, agent, record, self.taste) {
+            return match output(&mut told.lines, id, agent, record, self.taste) {
                 Some(message) => Next::Say(Box::new(message)),
                 None => Next::More,
             };
@@ -288,7 +285,7 @@ impl Feed {
                 }
             } else if !writes || told.has_all_of(&entry.log) {
                 told.final_told = true;
-                self.ready.extend(end(told, id, entry, self.extended));
+                self.ready.extend(end(&mut told.lines, id, entry, self.extended));
                 if let Some(message) = self.ready.pop_front() {
                     return Next::Say(Box::new(message));
                 }
@@ -319,6 +316,11 @@ impl Feed {
             }
         }
         Next::Nothing
+    }
+
+    /// What it wants to see.
+    pub(super) const fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
     }
 
     /// Whether this dashboard speaks the extensions.
@@ -393,6 +395,13 @@ impl Feed {
     }
 }
 
+/// Where a legacy dashboard begins that did not see this command: nowhere if it is over.
+fn tail_of(entry: &CommandEntry) -> Option<Seek> {
+    let ended = entry.view.is_some_and(|view| view.status.is_final());
+    let tail = LEGACY_REPLAY.saturating_sub(entry.log.unstored());
+    (!ended).then_some(Seek::Tail(tail))
+}
+
 fn is_busy(content: &Content, agent: &AgentId) -> bool {
     content
         .commands
@@ -423,91 +432,4 @@ fn take(
         told.cursor = Some((record.incarnation, record.sequence));
         unsaid.push_back((id.clone(), agent.clone(), record));
     }
-}
-
-/// A record in words, if it gives any.
-fn output(
-    told: &mut Told,
-    command_id: CommandId,
-    agent: AgentId,
-    record: LogRecord,
-    taste: Taste,
-) -> Option<ServerToDashboard> {
-    let LogRecord { incarnation, sequence, stream, offset, body, at } = record;
-    let lines = match (body, taste) {
-        (StoredBody::Gap { .. }, Taste::Bytes) => return None,
-        (StoredBody::Gap { length, because }, Taste::Records) => {
-            return Some(ServerToDashboard::OutputGap(OutputGap {
-                command_id,
-                agent_id: Some(agent),
-                incarnation,
-                stream_type: stream.into(),
-                sequence,
-                offset,
-                length,
-                because,
-                timestamp: Some(at),
-            }));
-        }
-        (StoredBody::Chunk(bytes), Taste::Bytes | Taste::Records) => {
-            return Some(ServerToDashboard::TerminalStream(TerminalStream {
-                command_id,
-                agent_id: Some(agent),
-                stream: stream.into(),
-                content: StreamContent::Bytes(OutputContent::from_bytes(&bytes)),
-                timestamp: Some(at),
-                sequence: Some(sequence),
-                offset: Some(offset),
-                incarnation: Some(incarnation),
-            }));
-        }
-        (StoredBody::Chunk(bytes), Taste::Lines) => told.lines.push(stream, &bytes),
-        (StoredBody::Gap { length, because }, Taste::Lines) => {
-            let mut lines = told.lines.push(stream, b"\n");
-            lines.retain(|line| !line.is_empty());
-            lines.push(gap_notice(length, because));
-            lines
-        }
-    };
-    (!lines.is_empty()).then(|| {
-        ServerToDashboard::TerminalStream(TerminalStream {
-            command_id,
-            agent_id: Some(agent),
-            stream: stream.into(),
-            content: StreamContent::Lines(lines),
-            timestamp: Some(at),
-            sequence: Some(sequence),
-            offset: None,
-            incarnation: None,
-        })
-    })
-}
-
-fn end(
-    told: &mut Told,
-    id: &CommandId,
-    entry: &CommandEntry,
-    extended: bool,
-) -> Vec<ServerToDashboard> {
-    let mut said = Vec::new();
-    for (stream, line) in told.lines.finish() {
-        said.push(ServerToDashboard::TerminalStream(TerminalStream {
-            command_id: id.clone(),
-            agent_id: Some(entry.agent.clone()),
-            stream: stream.into(),
-            content: StreamContent::Lines(vec![line]),
-            timestamp: None,
-            sequence: None,
-            offset: None,
-            incarnation: None,
-        }));
-    }
-    if let Some(view) = &entry.view {
-        said.push(ServerToDashboard::CommandStatus(words::command(id, entry, view, extended)));
-        if !extended {
-            let complete = words::complete(id, entry, view);
-            said.push(ServerToDashboard::CommandComplete(complete));
-        }
-    }
-    said
 }

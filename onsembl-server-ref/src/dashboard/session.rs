@@ -1,6 +1,7 @@
 //! One dashboard link: its hello, its requests, and the loop that feeds it.
 
-use super::feed::{Feed, Next, Seek};
+use super::feed::{Feed, Next};
+use super::seeking::look_up;
 use crate::auth::{Identity, TokenKind, Tokens};
 use crate::board::Boards;
 use crate::hub::{HubHandle, Request};
@@ -9,9 +10,8 @@ use crate::store::{Cursor, Store, StoreError};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::id::{ByteOffset, CommandId, LinkId, MessageId, ServerInstanceId, UserId};
+use onsembl_protocol::id::{CommandId, LinkId, MessageId, ServerInstanceId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::output::Stream;
 use onsembl_protocol::session::{
     DashboardAction, DashboardConnection, DashboardEvent, Greeting, GreetingEvent, GreetingVerdict,
     UndecodableQuota,
@@ -19,7 +19,7 @@ use onsembl_protocol::session::{
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{
     Ack, DashboardInit, ErrorCode, ErrorReply, OfflinePolicy, Ping, Pong, ReleaseRequest,
-    StreamType, SubscriptionKind, TokenRefresh,
+    SubscriptionKind, TokenRefresh,
 };
 use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
 use onsembl_transport::clock::SystemClock;
@@ -365,11 +365,13 @@ impl Session {
     fn on_message(&mut self, id: Option<MessageId>, message: DashboardToServer, feed: &mut Feed) {
         match message {
             DashboardToServer::Init(init) => {
-                feed.subscriptions = init.subscriptions;
+                feed.watch(init.subscriptions);
                 feed.greet(id, self.clock.now().wall);
             }
             DashboardToServer::Subscribe(what) => {
-                what.apply_to(&mut feed.subscriptions);
+                let mut wanted = feed.subscriptions().clone();
+                what.apply_to(&mut wanted);
+                feed.watch(wanted);
                 feed.scan_agents(self.clock.now().wall);
                 if let (Some(from), Some(command)) = (what.replay, what.id.map(CommandId::new))
                     && what.kind == SubscriptionKind::Command
@@ -384,7 +386,9 @@ impl Session {
                 self.acknowledge(id, feed);
             }
             DashboardToServer::Unsubscribe(what) => {
-                what.remove_from(&mut feed.subscriptions);
+                let mut wanted = feed.subscriptions().clone();
+                what.remove_from(&mut wanted);
+                feed.watch(wanted);
                 self.acknowledge(id, feed);
             }
             DashboardToServer::CommandRequest(mut request) => {
@@ -548,35 +552,6 @@ fn command_of(message: &DashboardToServer) -> Option<CommandId> {
         | DashboardToServer::Pong(_)
         | DashboardToServer::TokenRefresh(_)
         | DashboardToServer::Unknown(_) => None,
-    }
-}
-
-async fn look_up(
-    store: &Store,
-    user: &UserId,
-    command: &CommandId,
-    seek: &Seek,
-) -> Result<Cursor, StoreError> {
-    match seek {
-        Seek::Tail(bytes) => store.output_tail(user, command, *bytes).await,
-        Seek::Place(from) => {
-            let stream = from.stream_type.as_ref().map_or(Stream::Stdout, StreamType::stream);
-            match from.incarnation {
-                Some(incarnation) => {
-                    store.output_cursor(user, command, incarnation, stream, from.offset).await
-                }
-                None if from.offset == ByteOffset(0) => Ok(None),
-                None => {
-                    let first = store.read_output(user, command, None, None, 0).await?;
-                    match first.first().map(|record| record.incarnation) {
-                        Some(first) => {
-                            store.output_cursor(user, command, first, stream, from.offset).await
-                        }
-                        None => Ok(None),
-                    }
-                }
-            }
-        }
     }
 }
 
