@@ -5,11 +5,12 @@
 //! slow reader misses intermediate states and nothing else, holds nobody up, and costs no memory;
 //! and what one user does can never show on another user's board.
 
+use crate::hub::StopState;
 use crate::output_log::OutputLog;
 use onsembl_protocol::command::CommandView;
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::session::Presence;
-use onsembl_protocol::stop::StopLatch;
+use onsembl_protocol::stop::{StopLatch, StopOrder};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::HealthMetrics;
 use std::collections::{BTreeMap, HashMap};
@@ -46,8 +47,18 @@ pub struct Content {
     pub agents: BTreeMap<AgentId, AgentEntry>,
     /// The emergency stops in force.
     pub stops: StopLatch,
+    /// How far each agent is with the stop that is in force for it, as last seen.
+    pub stop_states: BTreeMap<AgentId, StopState>,
     /// Open commands, and those that ended lately.
     pub commands: BTreeMap<CommandId, CommandEntry>,
+}
+
+impl Content {
+    /// The stop that keeps this agent from starting anything, and how far the agent is with it.
+    pub fn stop_of(&self, agent: &AgentId) -> Option<(&StopOrder, StopState)> {
+        let order = self.stops.in_force(agent)?;
+        Some((order, self.stop_states.get(agent).copied().unwrap_or(StopState::Away)))
+    }
 }
 
 /// One agent.

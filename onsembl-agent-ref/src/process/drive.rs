@@ -4,7 +4,7 @@ use super::group::Group;
 use super::handle::Orders;
 use super::leader::Leader;
 use super::pipes::Outputs;
-use super::stopping::{ASK_AGAIN, Stopping};
+use super::stopping::{ASK_AGAIN, Members as _, Stopping};
 use super::{ProcessEvent, SILENCE_AFTER_EXIT};
 use bytes::Bytes;
 use onsembl_protocol::command::Exit;
@@ -119,7 +119,7 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
         Some(exit) => exit,
         None => reap(&mut child, &mut group).await,
     };
-    let group_empty = confirm_empty(&mut group, &stopping).await;
+    let group_empty = confirm_empty(&mut group).await;
     if !outputs.are_closed() {
         tracing::info!(pid = %group.leader(), "a background process outlives its command; its output is thrown away from now on");
         tokio::spawn(discard(outputs));
@@ -149,11 +149,11 @@ fn exit_of(status: io::Result<ExitStatus>) -> io::Result<Exit> {
     }
 }
 
-/// A stopped group was asked long enough; one that ended by itself gets a moment.
-async fn confirm_empty(group: &mut Group, stopping: &Stopping) -> bool {
+/// A group that was stopped is empty by now; one that ended by itself gets a moment.
+async fn confirm_empty(group: &mut Group) -> bool {
     let until = Instant::now() + CONFIRMATION;
     while !group.is_empty() {
-        if stopping.is_settled() || until <= Instant::now() {
+        if until <= Instant::now() {
             return false;
         }
         sleep(ASK_AGAIN).await;

@@ -16,6 +16,7 @@
 //! Numbers 0 (our own group) and 1 (every process there is, when negated) are never groups here.
 
 use super::census::{self, Scope};
+use super::stopping::Members;
 use super::survivors::signal_process;
 use rustix::io::Errno;
 use rustix::process::{
@@ -44,9 +45,42 @@ impl Group {
         Self { scope: Scope::Session, ..self }
     }
 
-    /// Asks every member to end, as the system does it: the end of a session is a hangup, without
-    /// which shells that talk to people stay.
-    pub(super) fn ask_to_end(&mut self) {
+    /// Says that the leader's number is no longer kept by the leader itself.
+    pub(super) fn leader_was_reaped(&mut self) {
+        self.leader_reaped = true;
+    }
+
+    fn signal_session(&self, signal: Signal) {
+        let living = census::living_of_session(self.id).unwrap_or_else(|error| {
+            tracing::error!(session = %self.id, %error, "the processes of a session cannot be looked through");
+            Vec::new()
+        });
+        for (pid, started) in living {
+            if let Err(errno) = signal_process(pid, started, signal) {
+                tracing::error!(session = %self.id, pid, ?signal, %errno, "a process of a session cannot be signalled");
+            }
+        }
+    }
+
+    /// Where the agent is process 1 of a container (or a subreaper), orphans of the group become
+    /// its children, and nobody else would ever reap them. Elsewhere there are none.
+    fn reap_orphans(&self) {
+        let dead = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        while let Ok(Some(_)) = waitid(WaitId::Pgid(Some(self.id)), dead) {}
+    }
+}
+
+impl Members for Group {
+    fn leader(&self) -> Pid {
+        self.id
+    }
+
+    fn is_leader_reaped(&self) -> bool {
+        self.leader_reaped
+    }
+
+    /// The end of a session is a hangup, without which shells that talk to people stay.
+    fn ask_to_end(&mut self) {
         if self.scope == Scope::Session {
             self.signal(Signal::HUP);
         }
@@ -54,21 +88,8 @@ impl Group {
         self.signal(Signal::CONT);
     }
 
-    pub(super) fn leader(&self) -> Pid {
-        self.id
-    }
-
-    /// Says that the leader's number is no longer kept by the leader itself.
-    pub(super) fn leader_was_reaped(&mut self) {
-        self.leader_reaped = true;
-    }
-
-    pub(super) fn is_leader_reaped(&self) -> bool {
-        self.leader_reaped
-    }
-
     /// Sends `signal` to every member, if the rule allows.
-    pub(super) fn signal(&mut self, signal: Signal) {
+    fn signal(&mut self, signal: Signal) {
         if self.is_empty() {
             return;
         }
@@ -84,20 +105,7 @@ impl Group {
         }
     }
 
-    fn signal_session(&self, signal: Signal) {
-        let living = census::living_of_session(self.id).unwrap_or_else(|error| {
-            tracing::error!(session = %self.id, %error, "the processes of a session cannot be looked through");
-            Vec::new()
-        });
-        for (pid, started) in living {
-            if let Err(errno) = signal_process(pid, started, signal) {
-                tracing::error!(session = %self.id, pid, ?signal, %errno, "a process of a session cannot be signalled");
-            }
-        }
-    }
-
-    /// Whether nobody of it is left alive. While its leader is not reaped that is not asked.
-    pub(super) fn is_empty(&mut self) -> bool {
+    fn is_empty(&mut self) -> bool {
         if self.leader_reaped && !self.seen_empty {
             self.seen_empty = match test_kill_process_group(self.id) {
                 Err(Errno::SRCH) if self.scope == Scope::Group => true,
@@ -110,13 +118,6 @@ impl Group {
             }
         }
         self.seen_empty
-    }
-
-    /// Where the agent is process 1 of a container (or a subreaper), orphans of the group become
-    /// its children, and nobody else would ever reap them. Elsewhere there are none.
-    fn reap_orphans(&self) {
-        let dead = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        while let Ok(Some(_)) = waitid(WaitId::Pgid(Some(self.id)), dead) {}
     }
 }
 

@@ -22,8 +22,8 @@
 //! - the pipes reach their end;
 //! - [`SILENCE_AFTER_EXIT`] passes without a byte, counted only while we read. What such a
 //!   process writes later is thrown away; it is not stopped;
-//! - the process is cancelled or killed and the group is seen empty, or is given up on
-//!   [`KILL_CONFIRMATION`] after `SIGKILL`.
+//! - the process is cancelled or killed and the group is seen empty, however long the kernel holds
+//!   a member back.
 //!
 //! In each case the bytes that are in the pipes at that moment are delivered first.
 //!
@@ -57,6 +57,7 @@ use onsembl_protocol::command::Exit;
 use onsembl_protocol::id::Incarnation;
 use onsembl_protocol::output::Stream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use stopping::Members as _;
 use tokio::sync::{mpsc, watch};
 
 /// The most bytes of one [`ProcessEvent::Output`].
@@ -66,7 +67,8 @@ pub const CHUNK_BYTES: usize = 16 * 1024;
 /// still holds them no longer delays [`ProcessEvent::Ended`].
 pub const SILENCE_AFTER_EXIT: Duration = Duration::from_secs(2);
 
-/// How long after `SIGKILL` the group may take to vanish before it is reported as not empty.
+/// How long after `SIGKILL` the group may take to vanish before that is remarkable. From then on it is
+/// killed again and looked at every two seconds.
 pub const KILL_CONFIRMATION: Duration = Duration::from_secs(2);
 
 /// What a process does, in the order in which it did it.
@@ -87,8 +89,8 @@ pub enum ProcessEvent<K> {
         key: K,
         /// How the leader ended.
         exit: Exit,
-        /// Whether it was confirmed that no process of the group is alive. `false` when a
-        /// background process lives on, or could not be killed.
+        /// Whether it was confirmed that no process of the group is alive. `false` when it ended by
+        /// itself and a background process lives on.
         group_empty: bool,
     },
 }

@@ -115,6 +115,7 @@ async fn told_to_restart_it_comes_back_as_another_instance_of_the_same_process()
             reason: None,
             graceful_shutdown: None,
             timeout: None,
+            size: None,
         }))
         .await;
     before.end().await;

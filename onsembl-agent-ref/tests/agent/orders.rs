@@ -17,6 +17,7 @@ async fn order(peer: &mut Peer, action: &str) {
         reason: None,
         graceful_shutdown: None,
         timeout: None,
+        size: None,
     }))
     .await;
 }

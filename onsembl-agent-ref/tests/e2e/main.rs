@@ -26,3 +26,4 @@ mod secrets;
 mod stops;
 mod stored;
 mod terminals;
+mod viewers;

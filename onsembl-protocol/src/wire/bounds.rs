@@ -123,6 +123,7 @@ impl Bounded for DashboardToServer {
                 .and_then(|()| {
                     list("affectedAgents", &m.affected_agents, limits, limits.name_bytes)
                 }),
+            Self::StopRelease(m) => agent(m.agent_id.as_ref(), limits),
             Self::Ping(_) | Self::Pong(_) | Self::TokenRefresh(_) => Ok(()),
             Self::Unknown(kind) => within("type", Some(kind), limits.name_bytes),
         }

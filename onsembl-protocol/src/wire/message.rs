@@ -8,8 +8,9 @@ use super::payload::{
     Ack, AgentConnect, AgentConnected, AgentControl, AgentDisconnect, AgentErrorReport,
     AgentHeartbeat, AgentStatus, CommandAck, CommandCancel, CommandComplete, CommandRequest,
     CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply, Opaque, OutputAck,
-    OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong, ServerHeartbeat, StopReceipt,
-    StopRelease, Subscription, TerminalOpened, TerminalOutput, TerminalStream, TokenRefresh,
+    OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong, ReleaseRequest, ServerHeartbeat,
+    StopReceipt, StopRelease, Subscription, TerminalOpened, TerminalOutput, TerminalStream,
+    TokenRefresh,
 };
 use alloc::boxed::Box;
 use serde::de::IgnoredAny;
@@ -186,6 +187,8 @@ message_set! {
         Control(AgentControl) = "AGENT_CONTROL",
         /// Stop everything.
         EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",
+        /// Let it start again. Extension.
+        StopRelease(ReleaseRequest) = "STOP_RELEASE",
         /// A probe.
         Ping(Ping) = "PING",
         /// The answer to a probe.

@@ -2,21 +2,24 @@
 //! sent.
 
 use super::lines::LineAssembler;
+use super::telling::{Taste, end, output};
 use super::words;
-use crate::board::{Board, CommandEntry, Content, Revision};
-use crate::output_log::{Fetch, LogRecord};
-use crate::store::{Cursor, StoredBody};
+use crate::board::{AgentEntry, Board, CommandEntry, Content, Revision};
+use crate::hub::StopState;
+use crate::output_log::{Fetch, LogRecord, OutputLog};
+use crate::store::Cursor;
 use onsembl_protocol::command::{watches_agent, watches_command, watches_output};
-use onsembl_protocol::id::{AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId};
-use onsembl_protocol::output::gap_notice;
+use onsembl_protocol::id::{
+    AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId, StopId,
+};
 use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::ServerToDashboard;
 use onsembl_protocol::wire::payload::{
-    Ack, DashboardConnected, DashboardExtensions, Feature, OutputContent, OutputGap, Replay,
-    StreamContent, Subscriptions, TerminalStream,
+    Ack, AgentStatus, DashboardConnected, DashboardExtensions, Feature, Replay, Subscriptions,
 };
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Output that is taken from a log at once.
@@ -31,34 +34,38 @@ const TOLD_AFTER_END_MS: i64 = 10 * 60 * 1000;
 pub(super) struct Feed {
     board: Arc<Board>,
     server: ServerInstanceId,
-    pub(super) subscriptions: Subscriptions,
+    subscriptions: Subscriptions,
     /// Whether it speaks the extensions; then it gets our words.
     extended: bool,
     taste: Taste,
+    /// Whether it knows stops that hold.
+    latches_stops: bool,
     ready: VecDeque<ServerToDashboard>,
-    agents: BTreeMap<AgentId, (PresenceVersion, PresenceStatus)>,
+    /// Output that comes after it. Put into words one by one: for a legacy dashboard a short line costs
+    /// thirty times its bytes.
+    unsaid: VecDeque<(CommandId, AgentId, LogRecord)>,
+    agents: BTreeMap<AgentId, Shown>,
     commands: BTreeMap<CommandId, Told>,
+    /// Whose output came last: the others' comes next.
+    served: Option<CommandId>,
     scanned: Revision,
 }
 
-/// How a dashboard takes output.
-#[derive(Clone, Copy)]
-enum Taste {
-    /// Whole lines, and a gap is a line too.
-    Lines,
-    /// Bytes; a gap it sees by the next offset.
-    Bytes,
-    /// Bytes and gaps.
-    Records,
+/// What was told of one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shown {
+    version: PresenceVersion,
+    status: PresenceStatus,
+    stopped: Option<(StopId, StopState)>,
 }
 
-impl Taste {
-    fn of(extensions: Option<&DashboardExtensions>) -> Self {
-        let has = |feature| extensions.is_some_and(|e| e.features.contains(&feature));
-        match (has(Feature::OutputBytes), has(Feature::OutputSpool)) {
-            (true, true) => Self::Records,
-            (true, false) => Self::Bytes,
-            (false, _) => Self::Lines,
+impl Shown {
+    fn of(id: &AgentId, agent: &AgentEntry, content: &Content, latches_stops: bool) -> Self {
+        let stop = content.stop_of(id).filter(|_| latches_stops);
+        Self {
+            version: agent.presence.version,
+            status: agent.presence.status,
+            stopped: stop.map(|(order, state)| (order.id.clone(), state)),
         }
     }
 }
@@ -72,6 +79,12 @@ struct Told {
     /// Where to begin, if that is to be looked up first.
     seek: Option<Seek>,
     lines: LineAssembler,
+}
+
+impl Told {
+    fn has_all_of(&self, log: &OutputLog) -> bool {
+        self.seek.is_none() && self.cursor >= log.end()
+    }
 }
 
 /// Where in the stored output to begin.
@@ -91,7 +104,7 @@ pub(super) enum Next {
     Read(CommandId, Cursor),
     /// Look up where to begin, and hand it to [`Feed::sought`].
     Seek(CommandId, Seek),
-    /// Output was taken in that gives nothing to say yet; ask again.
+    /// Output was taken that gives nothing to say yet; ask again.
     More,
     /// Nothing new.
     Nothing,
@@ -114,9 +127,12 @@ impl Feed {
             subscriptions,
             extended: extensions.is_some(),
             taste: Taste::of(extensions),
+            latches_stops: extensions.is_some_and(|e| e.features.contains(&Feature::StopLatch)),
             ready: VecDeque::new(),
+            unsaid: VecDeque::new(),
             agents: BTreeMap::new(),
             commands: BTreeMap::new(),
+            served: None,
             scanned: 0,
         };
         let board = Arc::clone(&feed.board);
@@ -124,12 +140,11 @@ impl Feed {
             let ended = entry.view.is_some_and(|v| v.status.is_final());
             let at = entry.view.and_then(|v| v.ended_at).unwrap_or_default();
             let long_ago = ended && now.unix_millis() - at.unix_millis() > TOLD_AFTER_END_MS;
-            let tail = LEGACY_REPLAY.saturating_sub(entry.log.unstored());
             let told = Told {
                 revision: if long_ago { entry.revision } else { 0 },
                 final_told: long_ago,
                 cursor: entry.log.end(),
-                seek: (!feed.extended && !ended).then_some(Seek::Tail(tail)),
+                seek: if feed.extended { None } else { tail_of(entry) },
                 lines: LineAssembler::default(),
             };
             let _ = feed.commands.insert(id.clone(), told);
@@ -149,12 +164,32 @@ impl Feed {
         let agents = watched.iter().map(|(id, a)| words::summary(id, a, self.extended)).collect();
         self.ready.push_back(self.list(agents, now));
         for (id, agent) in watched {
-            let busy = is_busy(&content, id);
-            let status = words::status(id, agent, busy, self.extended);
-            self.ready.push_back(ServerToDashboard::AgentStatus(status));
-            let _ = self.agents.insert(id.clone(), (agent.presence.version, agent.presence.status));
+            self.ready.push_back(self.status(id, agent, &content));
+            let shown = Shown::of(id, agent, &content, self.latches_stops);
+            let _ = self.agents.insert(id.clone(), shown);
         }
         self.ready.push_back(ServerToDashboard::Ack(self.acknowledgement(hello)));
+    }
+
+    /// Takes what it wants to see from now on. To a legacy dashboard, of open commands that it did not see
+    /// the end of what they wrote.
+    pub(super) fn watch(&mut self, subscriptions: Subscriptions) {
+        let before = std::mem::replace(&mut self.subscriptions, subscriptions);
+        if self.extended {
+            return;
+        }
+        let board = Arc::clone(&self.board);
+        for (id, entry) in &board.look().commands {
+            if watches_output(&before, &entry.agent, id)
+                || !watches_output(&self.subscriptions, &entry.agent, id)
+            {
+                continue;
+            }
+            let told = self.commands.entry(id.clone()).or_default();
+            told.cursor = entry.log.end();
+            told.seek = tail_of(entry);
+            told.lines = LineAssembler::default();
+        }
     }
 
     /// Says what is subscribed now.
@@ -165,7 +200,7 @@ impl Feed {
 
     /// Says the status of each watched agent again.
     pub(super) fn refresh(&mut self) {
-        self.agents.values_mut().for_each(|(version, _)| *version = PresenceVersion(0));
+        self.agents.values_mut().for_each(|shown| shown.version = PresenceVersion(0));
         self.scanned = 0;
     }
 
@@ -179,20 +214,26 @@ impl Feed {
             if !watches_agent(&self.subscriptions, id) {
                 continue;
             }
-            let shown = (agent.presence.version, agent.presence.status);
-            let told = self.agents.insert(id.clone(), shown);
+            let shown = Shown::of(id, agent, &content, self.latches_stops);
+            let status = shown.status;
+            let told = self.agents.insert(id.clone(), shown.clone());
             match told {
-                Some((version, _)) if version >= shown.0 => {
-                    let _ = self.agents.insert(id.clone(), (version, shown.1));
+                Some(told) if told.version >= shown.version && told.stopped == shown.stopped => {
+                    let _ =
+                        self.agents.insert(id.clone(), Shown { version: told.version, ..shown });
                     continue;
                 }
-                Some((_, before))
-                    if shown.1 == PresenceStatus::Offline && before != PresenceStatus::Offline =>
+                Some(told)
+                    if status == PresenceStatus::Offline
+                        && told.status != PresenceStatus::Offline =>
                 {
                     let went = words::went(id, agent, now);
                     after.push(ServerToDashboard::AgentDisconnect(went));
                 }
-                Some((_, PresenceStatus::Offline)) if shown.1 != PresenceStatus::Offline => {
+                Some(told)
+                    if told.status == PresenceStatus::Offline
+                        && status != PresenceStatus::Offline =>
+                {
                     let came = words::came(id, agent, now);
                     after.push(ServerToDashboard::AgentConnected(came));
                 }
@@ -203,8 +244,7 @@ impl Feed {
                     after.push(ServerToDashboard::AgentConnected(came));
                 }
             }
-            let status = words::status(id, agent, is_busy(&content, id), self.extended);
-            after.push(ServerToDashboard::AgentStatus(status));
+            after.push(self.status(id, agent, &content));
         }
         if !new.is_empty() {
             self.ready.push_back(self.list(new, now));
@@ -218,71 +258,82 @@ impl Feed {
         if let Some(message) = self.ready.pop_front() {
             return Next::Say(Box::new(message));
         }
+        if let Some((id, agent, record)) = self.unsaid.pop_front() {
+            let told = self.commands.entry(id.clone()).or_default();
+            let id = shown(&id, &agent, self.extended);
+            return match output(&mut told.lines, id, agent, record, self.taste) {
+                Some(message) => Next::Say(Box::new(message)),
+                None => Next::More,
+            };
+        }
         let board = Arc::clone(&self.board);
         let content = board.look();
         self.commands.retain(|id, _| content.commands.contains_key(id));
+        // How commands are, before what they write: output may have no end. But the end of a command
+        // comes behind its own.
         for (id, entry) in &content.commands {
             if !watches_command(&self.subscriptions, &entry.agent, id) {
                 continue;
             }
             let told = self.commands.entry(id.clone()).or_default();
-            if told.final_told {
-                continue;
-            }
-            if let Some(view) = entry.view
-                && told.revision < entry.revision
-                && !view.status.is_final()
-            {
-                told.revision = entry.revision;
-                if !self.extended && id.is_terminal() {
-                    continue;
-                }
-                let status = words::command(id, entry, &view, self.extended);
-                return Next::Say(Box::new(ServerToDashboard::CommandStatus(status)));
-            }
-            if watches_output(&self.subscriptions, &entry.agent, id) {
-                if let Some(seek) = &told.seek {
-                    return Next::Seek(id.clone(), seek.clone());
-                }
-                match entry.log.after(told.cursor, BATCH_BYTES) {
-                    Fetch::InStore => return Next::Read(id.clone(), told.cursor),
-                    Fetch::Records(records) => {
-                        let said = output(
-                            told,
-                            &shown(id, &entry.agent, self.extended),
-                            &entry.agent,
-                            records,
-                            self.taste,
-                        );
-                        self.ready.extend(said);
-                        return match self.ready.pop_front() {
-                            Some(message) => Next::Say(Box::new(message)),
-                            None => Next::More,
-                        };
+            let Some(view) = entry.view.filter(|_| !told.final_told) else { continue };
+            let writes = watches_output(&self.subscriptions, &entry.agent, id);
+            if !view.status.is_final() {
+                if told.revision < entry.revision {
+                    told.revision = entry.revision;
+                    if !self.extended && id.is_terminal() {
+                        continue;
                     }
-                    Fetch::UpToDate => {}
+                    let status = words::command(id, entry, &view, self.extended);
+                    return Next::Say(Box::new(ServerToDashboard::CommandStatus(status)));
                 }
-            }
-            if let Some(view) = entry.view
-                && view.status.is_final()
-            {
+            } else if !writes || told.has_all_of(&entry.log) {
                 told.final_told = true;
                 let shown = shown(id, &entry.agent, self.extended);
-                self.ready.extend(end(told, &shown, entry, self.extended));
+                self.ready.extend(end(&mut told.lines, &shown, entry, self.extended));
                 if let Some(message) = self.ready.pop_front() {
                     return Next::Say(Box::new(message));
                 }
             }
         }
+        let after = self.served.clone();
+        for (id, entry) in in_turn(&content.commands, after.as_ref()) {
+            if !watches_output(&self.subscriptions, &entry.agent, id) {
+                continue;
+            }
+            let Some(told) = self.commands.get_mut(id).filter(|told| !told.final_told) else {
+                continue;
+            };
+            if let Some(seek) = &told.seek {
+                return Next::Seek(id.clone(), seek.clone());
+            }
+            match entry.log.after(told.cursor, BATCH_BYTES) {
+                Fetch::InStore => {
+                    self.served = Some(id.clone());
+                    return Next::Read(id.clone(), told.cursor);
+                }
+                Fetch::Records(records) => {
+                    self.served = Some(id.clone());
+                    take(told, &mut self.unsaid, id, &entry.agent, records);
+                    return Next::More;
+                }
+                Fetch::UpToDate => {}
+            }
+        }
         Next::Nothing
     }
 
-    /// Shows the stored output of a command from there on. Whether there is such a command.
+    /// What it wants to see.
+    pub(super) const fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
     /// Whether this dashboard speaks the extensions.
     pub(super) const fn is_extended(&self) -> bool {
         self.extended
     }
 
+    /// Shows the stored output of a command from there on. Whether there is such a command.
     pub(super) fn replay(&mut self, id: &CommandId, from: Replay) -> bool {
         if !self.board.look().commands.contains_key(id) {
             return false;
@@ -311,9 +362,20 @@ impl Feed {
         if records.is_empty() {
             told.cursor = told.cursor.max(entry.log.begin());
         } else {
-            let shown = shown(id, &entry.agent, self.extended);
-            self.ready.extend(output(told, &shown, &entry.agent, records, self.taste));
+            take(told, &mut self.unsaid, id, &entry.agent, records);
         }
+    }
+
+    /// Whether this dashboard knows stops that hold, and can release them.
+    pub(super) const fn latches_stops(&self) -> bool {
+        self.latches_stops
+    }
+
+    fn status(&self, id: &AgentId, agent: &AgentEntry, content: &Content) -> ServerToDashboard {
+        let status = words::status(id, agent, is_busy(content, id), self.extended);
+        let stop = content.stop_of(id).filter(|_| self.latches_stops);
+        let stopped = stop.map(|(order, state)| words::stopped(order, state));
+        ServerToDashboard::AgentStatus(AgentStatus { stopped, ..status })
     }
 
     fn list(
@@ -322,7 +384,12 @@ impl Feed {
         now: WallTime,
     ) -> ServerToDashboard {
         let extensions = self.extended.then(|| DashboardExtensions {
-            features: vec![Feature::OutputBytes, Feature::OutputSpool, Feature::OutputReplay],
+            features: vec![
+                Feature::OutputBytes,
+                Feature::OutputSpool,
+                Feature::OutputReplay,
+                Feature::StopLatch,
+            ],
             server_instance: Some(self.server.clone()),
         });
         ServerToDashboard::Connected(DashboardConnected {
@@ -331,6 +398,13 @@ impl Feed {
             extensions,
         })
     }
+}
+
+/// Where a legacy dashboard begins that did not see this command: nowhere if it is over.
+fn tail_of(entry: &CommandEntry) -> Option<Seek> {
+    let ended = entry.view.is_some_and(|view| view.status.is_final());
+    let tail = LEGACY_REPLAY.saturating_sub(entry.log.unstored());
+    (!ended).then_some(Seek::Tail(tail))
 }
 
 /// Under which id a command is shown. Legacy dashboards have one place for what an agent writes beside
@@ -346,93 +420,27 @@ fn is_busy(content: &Content, agent: &AgentId) -> bool {
     })
 }
 
-fn output(
+/// All commands, beginning behind this one.
+fn in_turn<'a>(
+    commands: &'a BTreeMap<CommandId, CommandEntry>,
+    after: Option<&CommandId>,
+) -> impl Iterator<Item = (&'a CommandId, &'a CommandEntry)> {
+    let bound = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let first = commands.range::<CommandId, _>((bound, Bound::Unbounded));
+    let rest = after.map(|after| commands.range::<CommandId, _>(..=after));
+    first.chain(rest.into_iter().flatten())
+}
+
+/// Takes records that a dashboard is to be shown next.
+fn take(
     told: &mut Told,
+    unsaid: &mut VecDeque<(CommandId, AgentId, LogRecord)>,
     id: &CommandId,
     agent: &AgentId,
     records: Vec<LogRecord>,
-    taste: Taste,
-) -> Vec<ServerToDashboard> {
-    let mut said = Vec::with_capacity(records.len());
+) {
     for record in records {
         told.cursor = Some((record.incarnation, record.sequence));
-        let stream = TerminalStream {
-            command_id: id.clone(),
-            agent_id: Some(agent.clone()),
-            stream: record.stream.into(),
-            content: StreamContent::Lines(Vec::new()),
-            timestamp: Some(record.at),
-            sequence: Some(record.sequence),
-            offset: None,
-            incarnation: None,
-        };
-        let message = match (&record.body, taste) {
-            (StoredBody::Chunk(bytes), Taste::Bytes | Taste::Records) => TerminalStream {
-                content: StreamContent::Bytes(OutputContent::from_bytes(bytes)),
-                offset: Some(record.offset),
-                incarnation: Some(record.incarnation),
-                ..stream
-            },
-            (StoredBody::Chunk(bytes), Taste::Lines) => {
-                let lines = told.lines.push(record.stream, bytes);
-                TerminalStream { content: StreamContent::Lines(lines), ..stream }
-            }
-            (StoredBody::Gap { length, because }, Taste::Lines) => {
-                let mut lines = told.lines.push(record.stream, b"\n");
-                lines.retain(|line| !line.is_empty());
-                lines.push(gap_notice(*length, *because));
-                TerminalStream { content: StreamContent::Lines(lines), ..stream }
-            }
-            (StoredBody::Gap { .. }, Taste::Bytes) => continue,
-            (StoredBody::Gap { length, because }, Taste::Records) => {
-                said.push(ServerToDashboard::OutputGap(OutputGap {
-                    command_id: id.clone(),
-                    agent_id: Some(agent.clone()),
-                    incarnation: record.incarnation,
-                    stream_type: record.stream.into(),
-                    sequence: record.sequence,
-                    offset: record.offset,
-                    length: *length,
-                    because: *because,
-                    timestamp: Some(record.at),
-                }));
-                continue;
-            }
-        };
-        if !matches!(&message.content, StreamContent::Lines(lines) if lines.is_empty()) {
-            said.push(ServerToDashboard::TerminalStream(message));
-        }
+        unsaid.push_back((id.clone(), agent.clone(), record));
     }
-    said
-}
-
-fn end(
-    told: &mut Told,
-    id: &CommandId,
-    entry: &CommandEntry,
-    extended: bool,
-) -> Vec<ServerToDashboard> {
-    let mut said = Vec::new();
-    for (stream, line) in told.lines.finish() {
-        said.push(ServerToDashboard::TerminalStream(TerminalStream {
-            command_id: id.clone(),
-            agent_id: Some(entry.agent.clone()),
-            stream: stream.into(),
-            content: StreamContent::Lines(vec![line]),
-            timestamp: None,
-            sequence: None,
-            offset: None,
-            incarnation: None,
-        }));
-    }
-    if let Some(view) = &entry.view
-        && (extended || *id != CommandId::of_session(&entry.agent))
-    {
-        said.push(ServerToDashboard::CommandStatus(words::command(id, entry, view, extended)));
-        if !extended {
-            let complete = words::complete(id, entry, view);
-            said.push(ServerToDashboard::CommandComplete(complete));
-        }
-    }
-    said
 }

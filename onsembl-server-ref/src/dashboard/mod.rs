@@ -5,7 +5,9 @@
 
 mod feed;
 mod lines;
+mod seeking;
 mod session;
+mod telling;
 mod words;
 
 pub use session::{Dashboard, serve};

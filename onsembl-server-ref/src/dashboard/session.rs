@@ -1,6 +1,7 @@
 //! One dashboard link: its hello, its requests, and the loop that feeds it.
 
-use super::feed::{Feed, Next, Seek};
+use super::feed::{Feed, Next};
+use super::seeking::look_up;
 use crate::auth::{Identity, TokenKind, Tokens};
 use crate::board::Boards;
 use crate::hub::{HubHandle, Request};
@@ -9,16 +10,15 @@ use crate::store::{Cursor, Store, StoreError};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::id::{ByteOffset, CommandId, LinkId, MessageId, ServerInstanceId, UserId};
+use onsembl_protocol::id::{CommandId, LinkId, MessageId, ServerInstanceId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::output::Stream;
 use onsembl_protocol::session::{
     DashboardAction, DashboardConnection, DashboardEvent, Greeting, GreetingEvent, GreetingVerdict,
     UndecodableQuota,
 };
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{
-    Ack, DashboardInit, ErrorCode, ErrorReply, OfflinePolicy, Ping, Pong, StreamType,
+    Ack, DashboardInit, ErrorCode, ErrorReply, OfflinePolicy, Ping, Pong, ReleaseRequest,
     SubscriptionKind, TokenRefresh,
 };
 use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
@@ -86,7 +86,7 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
 
 /// What came of something that took its time.
 enum Outcome {
-    Say(ServerToDashboard),
+    Say(Box<ServerToDashboard>),
     Output(CommandId, Result<Vec<LogRecord>, StoreError>),
     Found(CommandId, Result<Cursor, StoreError>),
     Revoked(Result<bool, StoreError>),
@@ -365,11 +365,13 @@ impl Session {
     fn on_message(&mut self, id: Option<MessageId>, message: DashboardToServer, feed: &mut Feed) {
         match message {
             DashboardToServer::Init(init) => {
-                feed.subscriptions = init.subscriptions;
+                feed.watch(init.subscriptions);
                 feed.greet(id, self.clock.now().wall);
             }
             DashboardToServer::Subscribe(what) => {
-                what.apply_to(&mut feed.subscriptions);
+                let mut wanted = feed.subscriptions().clone();
+                what.apply_to(&mut wanted);
+                feed.watch(wanted);
                 feed.scan_agents(self.clock.now().wall);
                 if let (Some(from), Some(command)) = (what.replay, what.id.map(CommandId::new))
                     && what.kind == SubscriptionKind::Command
@@ -384,7 +386,9 @@ impl Session {
                 self.acknowledge(id, feed);
             }
             DashboardToServer::Unsubscribe(what) => {
-                what.remove_from(&mut feed.subscriptions);
+                let mut wanted = feed.subscriptions().clone();
+                what.remove_from(&mut wanted);
+                feed.watch(wanted);
                 self.acknowledge(id, feed);
             }
             DashboardToServer::CommandRequest(mut request) => {
@@ -411,8 +415,11 @@ impl Session {
             }
             DashboardToServer::EmergencyStop(stop) => {
                 let user = self.identity.user.clone();
-                self.ask(id, None, |reply| Request::EmergencyStop { user, stop, reply });
+                // Who could not release it gets a stop of the moment.
+                let holds = feed.latches_stops();
+                self.ask(id, None, |reply| Request::EmergencyStop { user, stop, holds, reply });
             }
+            DashboardToServer::StopRelease(release) => self.on_release(id, release, feed),
             DashboardToServer::Ping(ping) => self.pong(ping),
             DashboardToServer::Pong(_) => {}
             DashboardToServer::TokenRefresh(refresh) => self.on_refresh(id, &refresh),
@@ -421,6 +428,27 @@ impl Session {
                 debug!(%kind, "a dashboard sent a type that this version does not know");
             }
         }
+    }
+
+    fn on_release(&mut self, id: Option<MessageId>, release: ReleaseRequest, feed: &Feed) {
+        let agent = release.agent_id.clone();
+        let scope = release.scope();
+        let error = match scope {
+            _ if !feed.latches_stops() => {
+                let why =
+                    "this dashboard did not say `stop-latch` in its hello; nothing is released";
+                ErrorReply::new(ErrorCode::NotSupported, why)
+            }
+            None => {
+                let why = "name one `agentId`, or say `all`; nothing is released";
+                ErrorReply::new(ErrorCode::InvalidMessage, why)
+            }
+            Some(scope) => {
+                let user = self.identity.user.clone();
+                return self.ask(id, None, |reply| Request::Release { user, scope, reply });
+            }
+        };
+        self.say(&ServerToDashboard::Error(error.about(id).for_agent(agent)));
     }
 
     fn on_refresh(&mut self, id: Option<MessageId>, refresh: &TokenRefresh) {
@@ -443,11 +471,11 @@ impl Session {
     }
 
     /// Asks the hub and says what it answers, whenever that is.
-    fn ask(
+    fn ask<T: Send + 'static>(
         &mut self,
         id: Option<MessageId>,
         command: Option<CommandId>,
-        request: impl FnOnce(oneshot::Sender<Result<(), ErrorReply>>) -> Request,
+        request: impl FnOnce(oneshot::Sender<Result<T, ErrorReply>>) -> Request,
     ) {
         if self.pending.len() >= MOST_PENDING {
             let why = "too many requests are under way; wait for their answers";
@@ -460,15 +488,15 @@ impl Session {
         self.pending.push(Box::pin(async move {
             let ended = || Err(ErrorReply::new(ErrorCode::Internal, "the server is ending"));
             let answer = if hub.ask(request).await { answer.await } else { Ok(ended()) };
-            Outcome::Say(match answer.unwrap_or_else(|_| ended()) {
-                Ok(()) => ServerToDashboard::Ack(Ack {
+            Outcome::Say(Box::new(match answer.unwrap_or_else(|_| ended()) {
+                Ok(_) => ServerToDashboard::Ack(Ack {
                     message_id: id,
                     success: true,
                     command_id: command,
                     ..Ack::default()
                 }),
                 Err(error) => ServerToDashboard::Error(error.about(id)),
-            })
+            }))
         }));
     }
 
@@ -519,39 +547,11 @@ fn command_of(message: &DashboardToServer) -> Option<CommandId> {
         | DashboardToServer::Unsubscribe(_)
         | DashboardToServer::Control(_)
         | DashboardToServer::EmergencyStop(_)
+        | DashboardToServer::StopRelease(_)
         | DashboardToServer::Ping(_)
         | DashboardToServer::Pong(_)
         | DashboardToServer::TokenRefresh(_)
         | DashboardToServer::Unknown(_) => None,
-    }
-}
-
-async fn look_up(
-    store: &Store,
-    user: &UserId,
-    command: &CommandId,
-    seek: &Seek,
-) -> Result<Cursor, StoreError> {
-    match seek {
-        Seek::Tail(bytes) => store.output_tail(user, command, *bytes).await,
-        Seek::Place(from) => {
-            let stream = from.stream_type.as_ref().map_or(Stream::Stdout, StreamType::stream);
-            match from.incarnation {
-                Some(incarnation) => {
-                    store.output_cursor(user, command, incarnation, stream, from.offset).await
-                }
-                None if from.offset == ByteOffset(0) => Ok(None),
-                None => {
-                    let first = store.read_output(user, command, None, None, 0).await?;
-                    match first.first().map(|record| record.incarnation) {
-                        Some(first) => {
-                            store.output_cursor(user, command, first, stream, from.offset).await
-                        }
-                        None => Ok(None),
-                    }
-                }
-            }
-        }
     }
 }
 

@@ -1,13 +1,15 @@
 //! What is on the board, in the words that a dashboard understands.
 
 use crate::board::{AgentEntry, CommandEntry};
+use crate::hub::StopState;
 use onsembl_protocol::command::{CommandStage, CommandView, Exit};
 use onsembl_protocol::id::{AgentId, CommandId};
 use onsembl_protocol::session::PresenceStatus;
+use onsembl_protocol::stop::StopOrder;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{
-    AgentConnected, AgentDisconnect, AgentStatus, AgentSummary, AgentType, CommandComplete,
-    CommandPhase, CommandStatus,
+    AgentConnected, AgentDisconnect, AgentStatus, AgentStopped, AgentSummary, AgentType,
+    CommandComplete, CommandPhase, CommandStatus,
 };
 
 /// The word for a status: the API's for a dashboard with extensions, the nearest that it knows for
@@ -54,6 +56,18 @@ pub(super) fn status(id: &AgentId, agent: &AgentEntry, busy: bool, extended: boo
         because: Some(presence.because.clone()),
         presence_version: Some(presence.version),
         health_metrics: agent.metrics,
+        stopped: None,
+    }
+}
+
+pub(super) fn stopped(order: &StopOrder, state: StopState) -> AgentStopped {
+    AgentStopped {
+        stop_id: order.id.clone(),
+        all: order.scope.agent().is_none(),
+        by: order.by.to_string(),
+        at: Some(order.at),
+        reason: order.reason.clone(),
+        state: state.progress(),
     }
 }
 

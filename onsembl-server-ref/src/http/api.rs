@@ -10,7 +10,7 @@ use super::output;
 use super::recording::recording;
 use super::stops;
 use super::upgrade::{self, TokenQuery, plain};
-use crate::hub::{HubStats, Request as HubRequest};
+use crate::hub::{HubStats, Request as HubRequest, StopState};
 use crate::store::StoreHealth;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -79,6 +79,8 @@ struct StoppedView {
     by: String,
     at: String,
     reason: String,
+    /// How far the agent is with it.
+    state: StopState,
 }
 
 async fn not_found() -> Response<Body> {
@@ -180,11 +182,12 @@ async fn views(
                 capabilities: agent.capabilities.clone(),
                 last_heartbeat: at.map(|at| at.to_string()),
                 last_metrics: metrics,
-                stopped: content.stops.in_force(id).map(|order| StoppedView {
+                stopped: content.stop_of(id).map(|(order, state)| StoppedView {
                     stop_id: order.id.to_string(),
                     by: order.by.to_string(),
                     at: order.at.to_string(),
                     reason: order.reason.clone(),
+                    state,
                 }),
             }
         })

@@ -397,10 +397,11 @@ impl Hub {
             self.ledger.write(Entry::SessionEnd { session, at, because });
         }
         let in_session = self.shard.machine(key).is_some_and(|m| m.link().is_some());
-        if let Some((_, agent)) = self.who(key).filter(|_| !in_session) {
+        if let Some((user, agent)) = self.who(key).filter(|_| !in_session) {
             for command in self.commands_of(&agent) {
                 self.feed_command(&command, CommandEvent::LinkLost);
             }
+            self.show_stop(&user, &agent);
         }
     }
 

@@ -20,6 +20,7 @@ use onsembl_protocol::wire::payload::{
     Ack, CommandCancel, CommandComplete, CommandInput, CommandPhase, CommandRequest, ErrorCode,
     ErrorReply, OfflinePolicy,
 };
+use serde_json::Value;
 use std::time::Duration;
 use tracing::{debug, info, warn};
 
@@ -40,6 +41,17 @@ pub(super) fn terms(request: &CommandRequest) -> CommandTerms {
     }
 }
 
+/// The request as it is read back after a restart. The numbers of the wire do not tell an emergency from
+/// what is merely urgent, so the priority is a word here.
+fn spec(request: &CommandRequest) -> Value {
+    let mut spec = serde_json::to_value(request).unwrap_or_default();
+    if let (Some(fields), Ok(word)) = (spec.as_object_mut(), serde_json::to_value(request.priority))
+    {
+        let _ = fields.insert("priority".to_owned(), word);
+    }
+    spec
+}
+
 impl Hub {
     pub(super) fn on_command(
         &mut self,
@@ -52,6 +64,12 @@ impl Hub {
                 "the request has no `commandId`; without one it cannot be told from its repetition";
             return self.answer(reply, Err(ErrorReply::new(ErrorCode::InvalidMessage, why)));
         };
+        if id.is_terminal() {
+            let why = format!(
+                "ids that begin with {TERMINAL_PREFIX:?} are of terminals, which agents open by themselves; name the command otherwise"
+            );
+            return self.answer(reply, Err(ErrorReply::new(ErrorCode::InvalidMessage, why)));
+        }
         let key = (user.clone(), id.clone());
         if let Some(open) = self.commands.get_mut(&key) {
             debug!(command = %id, "a command that is open already was asked for again");
@@ -59,12 +77,6 @@ impl Hub {
                 return self.answer(reply, Ok(()));
             }
             return open.replies.push(reply);
-        }
-        if id.is_terminal() {
-            let why = format!(
-                "ids that begin with {TERMINAL_PREFIX:?} are of terminals, which agents open by themselves; name the command otherwise"
-            );
-            return self.answer(reply, Err(ErrorReply::new(ErrorCode::InvalidMessage, why)));
         }
         let refusal = |error: ErrorReply| Err(error.for_command(Some(id.clone())));
         let agent = match self.choose(&user, request.agent_id.as_ref()) {
@@ -93,6 +105,13 @@ impl Hub {
             let why = "this agent is a legacy wrapper, which would type the names of the keys; nothing was done";
             return self.answer(reply, refusal(ErrorReply::new(ErrorCode::NotSupported, why)));
         }
+        if dialect == Dialect::Legacy
+            && (request.working_directory.is_some() || !request.env.is_empty())
+        {
+            let why = "this agent is a legacy wrapper, which obeys neither `workingDirectory` nor `env`; \
+                       put them into the command itself";
+            return self.answer(reply, refusal(ErrorReply::new(ErrorCode::NotSupported, why)));
+        }
         request.agent_id = Some(agent.clone());
         request.user_id = Some(user.clone());
         let now = self.now();
@@ -102,7 +121,7 @@ impl Hub {
             command: id.clone(),
             agent: agent.clone(),
             text: request.text.clone(),
-            spec: serde_json::to_value(&*request).unwrap_or_default(),
+            spec: spec(&request),
             status: life.view().status.phase().as_str().to_owned(),
             cause: Some(life.view().because.to_string()),
             exit_code: None,

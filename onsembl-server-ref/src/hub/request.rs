@@ -56,7 +56,9 @@ pub enum Request {
         user: UserId,
         /// What.
         stop: EmergencyStop,
-        /// Answered once it is on its way.
+        /// Whether it holds until it is released, or is of the moment.
+        holds: bool,
+        /// Answered once it is on its way, and durable if it holds.
         reply: Reply,
     },
     /// A user stops agents until the stop is released.

@@ -4,7 +4,7 @@ use super::audit::PendingAudit;
 use super::ledger::{Done, Ledger};
 use super::output::Sender;
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
-use super::stops::{REPEAT, ReleaseReply, ReleaseReport, StopState, StopWait};
+use super::stops::{REPEAT, ReleaseReply, ReleaseReport, StopAnswer, StopState, StopWait};
 use crate::auth::Identity;
 use crate::board::Boards;
 use crate::store::{
@@ -122,6 +122,10 @@ pub(super) enum Answer {
         from: Sender,
         state: OutputState,
         positions: Result<Vec<StreamPosition>, StoreError>,
+    },
+    DashboardStop {
+        reply: Reply,
+        result: Result<(), ErrorReply>,
     },
     Stopped {
         stop: StopId,
@@ -300,11 +304,14 @@ impl Hub {
             Request::Command { user, request, reply } => self.on_command(user, request, reply),
             Request::Cancel { user, cancel, reply } => self.on_cancel(&user, &cancel, reply),
             Request::Control { user, control, reply } => self.on_control(&user, control, reply),
-            Request::EmergencyStop { user, stop, reply } => {
+            Request::EmergencyStop { user, stop, holds: true, reply } => {
+                self.on_dashboard_stop(&user, stop, reply);
+            }
+            Request::EmergencyStop { user, stop, holds: false, reply } => {
                 self.on_emergency_stop(&user, stop, reply);
             }
             Request::Stop { user, scope, reason, reply } => {
-                self.on_stop(user, scope, reason, reply);
+                self.on_stop(user, scope, reason, StopAnswer::Verified, reply);
             }
             Request::Release { user, scope, reply } => self.on_release(user, &scope, reply),
             Request::DeleteAgent { user, agent, reply } => self.on_delete(user, agent, reply),
@@ -375,6 +382,7 @@ impl Hub {
             Answer::Positions { from, state, positions } => {
                 self.on_positions(&from, &state, positions);
             }
+            Answer::DashboardStop { reply, result } => self.answer(reply, result),
             Answer::Stopped { stop, stored } => self.on_stopped(&stop, stored),
             Answer::Released { reply, result } => {
                 if reply.send(result).is_err() {

@@ -1,17 +1,20 @@
 //! Emergency stops that hold: acted on at once, answered when they are durable, and the first thing an
 //! agent hears when it comes back.
 
+use super::request::Reply;
 use super::run::{Answer, Hub};
 use crate::store::StoreError;
 use onsembl_protocol::command::CommandEvent;
 use onsembl_protocol::id::{AgentId, StopId, UserId};
+use onsembl_protocol::limits::Limits;
 use onsembl_protocol::stop::{StopOrder, StopScope};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::{
-    EmergencyStop, ErrorCode, ErrorReply, StopReceipt, StopRelease, StopStage,
+    EmergencyStop, ErrorCode, ErrorReply, StopProgress, StopReceipt, StopRelease, StopStage,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -72,6 +75,18 @@ impl StopState {
         }
     }
 
+    /// The word of the wire for it.
+    pub const fn progress(self) -> StopProgress {
+        match self {
+            Self::Away => StopProgress::Away,
+            Self::NotConfirmed => StopProgress::NotConfirmed,
+            Self::Told => StopProgress::Told,
+            Self::Received => StopProgress::Received,
+            Self::Acted => StopProgress::Acted,
+            Self::Verified => StopProgress::Verified,
+        }
+    }
+
     /// Whether more is to be heard of it soon.
     const fn is_pending(self) -> bool {
         match self {
@@ -79,6 +94,15 @@ impl StopState {
             Self::Away | Self::NotConfirmed | Self::Verified => false,
         }
     }
+}
+
+/// What the answer to a stop waits for, besides its being durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StopAnswer {
+    /// Nothing.
+    Stored,
+    /// The receipts of the agents, for a while.
+    Verified,
 }
 
 /// A stop that somebody waits for.
@@ -115,11 +139,38 @@ impl Hub {
         Ok(())
     }
 
+    /// The order of a dashboard that can release it. Its answer does not wait for receipts: the dashboard
+    /// is shown how far its agents are.
+    pub(super) fn on_dashboard_stop(&mut self, user: &UserId, stop: EmergencyStop, reply: Reply) {
+        let mut reason = stop.reason.unwrap_or_else(|| "no reason given".to_owned());
+        reason.truncate(reason.floor_char_boundary(Limits::DEFAULT.name_bytes));
+        let only: BTreeSet<AgentId> = stop.affected_agents.into_iter().map(AgentId::new).collect();
+        let scopes = match only.is_empty() {
+            true => vec![StopScope::All],
+            false => only.into_iter().map(StopScope::Agent).collect(),
+        };
+        let mut answers = Vec::with_capacity(scopes.len());
+        for scope in scopes {
+            let (each, answer) = oneshot::channel();
+            self.on_stop(user.clone(), scope, reason.clone(), StopAnswer::Stored, each);
+            answers.push(answer);
+        }
+        self.answers.spawn(async move {
+            let mut result = Ok(());
+            for answer in answers {
+                let ended = || Err(ErrorReply::new(ErrorCode::Internal, "the server is ending"));
+                result = result.and(answer.await.unwrap_or_else(|_| ended()).map(drop));
+            }
+            Answer::DashboardStop { reply, result }
+        });
+    }
+
     pub(super) fn on_stop(
         &mut self,
         user: UserId,
         scope: StopScope,
         reason: String,
+        answer: StopAnswer,
         reply: StopReply,
     ) {
         if let Some(error) = self.unknown_agent(&user, &scope) {
@@ -150,10 +201,17 @@ impl Hub {
         }
         warn!(%user, stop = %order.id, agents = agents.len(), commands,
             reason = order.reason, "emergency stop");
+        for (agent, _) in &agents {
+            self.show_stop(&user, agent);
+        }
+        let awaited = match answer {
+            StopAnswer::Verified => agents.into_iter().map(|(agent, _)| agent).collect(),
+            StopAnswer::Stored => Vec::new(),
+        };
         self.stop_waits.push(StopWait {
             order: order.clone(),
             commands,
-            agents: agents.into_iter().map(|(agent, _)| agent).collect(),
+            agents: awaited,
             stored: None,
             until: Instant::now() + RECEIPTS_WITHIN,
             reply,
@@ -182,8 +240,22 @@ impl Hub {
         info!(%agent, stop = %receipt.stop_id, stage = %receipt.stage, "receipt of an emergency stop");
         if let Some(live) = self.live.get_mut(&key) {
             live.stop_receipt = Some((receipt.stop_id.clone(), StopState::of(&receipt.stage)));
+            let user = live.user.clone();
+            self.show_stop(&user, agent);
         }
         self.answer_stops();
+    }
+
+    /// Puts on the board how far this agent is with the stop that is in force for it, if one is.
+    pub(super) fn show_stop(&self, user: &UserId, agent: &AgentId) {
+        let state = self.stop_of(user, agent).map(|order| self.stop_state(agent, &order.id));
+        let board = self.boards.of(user);
+        if board.look().stop_states.get(agent).copied() != state {
+            board.change(|content, _| match state {
+                Some(state) => drop(content.stop_states.insert(agent.clone(), state)),
+                None => drop(content.stop_states.remove(agent)),
+            });
+        }
     }
 
     fn stop_state(&self, agent: &AgentId, stop: &StopId) -> StopState {
@@ -316,6 +388,7 @@ impl Hub {
             info!(%agent, stop = %order.id, "an agent comes back to an emergency stop");
             let _told_in_the_session_that_began = self.tell_stop(key, &order);
         }
+        self.show_stop(user, agent);
     }
 
     /// The stop that keeps this agent from starting anything.
@@ -347,6 +420,9 @@ impl Hub {
         for order in &released {
             info!(%user, stop = %order.id, "an emergency stop is released");
             self.tell_release(&user, order);
+        }
+        for (agent, _) in self.known.iter().filter(|(_, known)| known.user == user) {
+            self.show_stop(&user, agent);
         }
         let (store, at) = (self.store.clone(), self.now().wall);
         self.answers.spawn(async move {

@@ -132,6 +132,37 @@ async fn a_late_legacy_dashboard_sees_what_open_commands_wrote_and_how_others_en
     let _ = latest.expect_that("COMMAND_STATUS", |s| s["status"] == "completed").await;
 }
 
+/// It cannot tell repeated text apart, so it gets no more than it can show, whenever it begins to watch.
+#[tokio::test]
+async fn a_legacy_dashboard_that_begins_to_watch_gets_a_megabyte_at_most() {
+    let world = World::start().await;
+    let mut early = world.dashboard_link("ann").await;
+    let all = r#""agents":{"all":true},"commands":{"all":true},"#;
+    early.send(dashboard_hello("ann").replace(all, "")).await;
+    let _ = early.expect("ACK").await;
+    let (mut link, _watching) = running(&world).await;
+    let piece = format!("{}\n", "x".repeat(32 * 1024 - 1));
+    let size = piece.len() as u64;
+    for n in 0..96 {
+        link.send(chunk(n + 1, n * size, &piece)).await;
+    }
+    let _ = link.expect_that("OUTPUT_ACK", |a| a["offset"] == 96 * size).await;
+    let said = early.all_until_pong().await;
+    assert!(said.iter().all(|m| m["type"] != "TERMINAL_STREAM"), "it watches nothing");
+    let watch = r#"{"type":"DASHBOARD_SUBSCRIBE","id":"s","timestamp":1,"payload":{"type":"command","all":true}}"#;
+    early.send(watch).await;
+    let mut got = 0;
+    link.send(chunk(97, 96 * size, "the last\n")).await;
+    loop {
+        let content = early.expect("TERMINAL_STREAM").await["content"].clone();
+        if content == json!(["the last"]) {
+            break;
+        }
+        got += content[0].as_str().unwrap().len() as u64 + 1;
+    }
+    assert!(got > 0 && got <= 1 << 20, "{got}");
+}
+
 #[tokio::test]
 async fn an_extended_dashboard_gets_stored_output_when_it_asks_and_from_where_it_asks() {
     let world = World::start().await;

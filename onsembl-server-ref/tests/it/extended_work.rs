@@ -95,6 +95,25 @@ async fn a_command_goes_from_pending_to_its_exit_code_and_the_report_is_acknowle
 }
 
 #[tokio::test]
+async fn what_its_sender_asked_for_arrives_and_outlives_a_restart() {
+    let mut scene = Scene::new().await;
+    let asked = json!({
+        "commandId": "cmd-1", "agentId": scene.id, "command": "make", "args": ["-j", "a b"],
+        "env": {"CC": "clang"}, "workingDirectory": "/srv/x", "priority": "emergency",
+        "executionConstraints": {"timeLimitMs": 1234}
+    });
+    let text = json!({"type": "COMMAND_REQUEST", "id": "m", "timestamp": 1, "payload": asked});
+    scene.dashboard.send(text.to_string()).await;
+    let got = scene.agent.expect("COMMAND_REQUEST").await;
+    for field in ["command", "args", "env", "workingDirectory"] {
+        assert_eq!(got[field], asked[field], "{field}");
+    }
+    assert_eq!(got["executionConstraints"]["timeLimitMs"], 1234);
+    let kept = "SELECT json_extract(spec, '$.priority') FROM commands WHERE command_id = 'cmd-1'";
+    scene.world.stored_when(kept, "emergency").await;
+}
+
+#[tokio::test]
 async fn a_process_ended_by_a_signal_says_so() {
     let mut scene = Scene::new().await;
     let _ = scene.order("cmd-1").await;

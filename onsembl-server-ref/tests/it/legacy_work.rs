@@ -35,6 +35,24 @@ async fn a_command_comes_under_both_names_with_its_arguments_in_the_text() {
     assert_eq!(command["executionConstraints"]["timeLimitMs"], 300_000);
 }
 
+/// A wrapper reads both and obeys neither, so a command that needs them would do something else.
+#[tokio::test]
+async fn what_it_would_not_obey_is_refused_and_not_sent() {
+    let world = World::start().await;
+    let (mut link, id, mut dashboard) = pair(&world).await;
+    let plain = page_command("cmd-1", &id, "ls", &[]);
+    for wish in [r#""env":{"A":"b"}"#, r#""env":{},"workingDirectory":"/srv""#] {
+        dashboard.send(plain.replace(r#""env":{}"#, wish)).await;
+        let error = dashboard.expect("ERROR").await;
+        assert_eq!(error["code"], "NOT_SUPPORTED");
+        assert_eq!(error["context"]["commandId"], "cmd-1");
+    }
+    let all = link.all_until_pong().await;
+    assert!(all.iter().all(|m| m["type"] != "COMMAND_REQUEST"), "{all:#?}");
+    dashboard.send(plain).await;
+    assert_eq!(link.expect("COMMAND_REQUEST").await["command"], "ls");
+}
+
 #[tokio::test]
 async fn the_same_command_is_never_sent_twice() {
     let world = World::start().await;

@@ -12,6 +12,7 @@
 )]
 
 mod bursts;
+mod dashboard_stops;
 mod database_held;
 mod delivery;
 mod extended;

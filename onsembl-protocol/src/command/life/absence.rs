@@ -1,7 +1,7 @@
 //! What the absence of an agent, and its return, mean for a command. What cannot be proven is not
 //! sent again.
 
-use super::{CommandAction, CommandCause, CommandLife, CommandStage, Did, Phase, Returned};
+use super::{Cancel, CommandAction, CommandCause, CommandLife, CommandStage, Did, Phase, Returned};
 use crate::session::Dialect;
 use crate::time::Now;
 
@@ -53,7 +53,7 @@ impl CommandLife {
             return;
         }
         if let Some(c) = &mut self.cancel {
-            c.again_at = now.monotonic;
+            *c = Cancel::due(c.force, now.monotonic);
         }
         if let Phase::Queued { .. } | Phase::Sent { .. } = self.phase {
             return self.deliver(CommandCause::LinkBack, now, did);

@@ -35,6 +35,9 @@ const SENDINGS: u8 = 6;
 const LIMIT_GRACE: Duration = Duration::from_secs(5);
 /// How often a cancel is repeated until the agent says that the process is gone.
 const CANCEL_EVERY: Duration = Duration::from_secs(5);
+/// So long after a cancel it is shown that nobody confirmed it: the agent's grace of 5 s, 2 s for the
+/// kernel, and the ways.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 /// After so long without output the end of a legacy command is unknown: its wrapper reports none.
 const LEGACY_IDLE: Duration = Duration::from_secs(600);
 
@@ -108,6 +111,15 @@ enum Phase {
 struct Cancel {
     force: bool,
     again_at: Timestamp,
+    /// When it is to be shown that nobody confirmed it; `None` once it is.
+    overdue_at: Option<Timestamp>,
+}
+
+impl Cancel {
+    /// One that is to be sent at this moment.
+    fn due(force: bool, at: Timestamp) -> Self {
+        Self { force, again_at: at, overdue_at: Some(at.saturating_add(CONFIRM_WITHIN)) }
+    }
 }
 
 /// What an agent shows of its past when it has a session again.
@@ -226,7 +238,7 @@ impl CommandLife {
             CommandStage::Delivered => Phase::Delivered { until: at.saturating_add(QUEUED_FOR) },
             CommandStage::Running => Phase::Running { limit_at: None, idle_at: None },
             CommandStage::Cancelling => {
-                life.cancel = Some(Cancel { force: false, again_at: at });
+                life.cancel = Some(Cancel::due(false, at));
                 Phase::Running { limit_at: None, idle_at: None }
             }
             CommandStage::Completed
@@ -459,9 +471,10 @@ impl CommandLife {
             let cause = CommandCause::CancelledBeforeSent;
             return self.end(CommandStage::Cancelled, cause, None, now, did);
         }
-        let again_at = now.monotonic.saturating_add(CANCEL_EVERY);
+        let at = now.monotonic;
         let force = force || self.cancel.is_some_and(|c| c.force);
-        self.cancel = Some(Cancel { force, again_at });
+        let again_at = at.saturating_add(CANCEL_EVERY);
+        self.cancel = Some(Cancel { again_at, ..Cancel::due(force, at) });
         if let Phase::Pending { .. } = self.phase {
             return self.publish(cause, did);
         }
@@ -528,6 +541,10 @@ impl CommandLife {
         {
             cancel.again_at = at.saturating_add(CANCEL_EVERY);
             did.push(CommandAction::SendCancel { force: cancel.force });
+            let is_overdue = cancel.overdue_at.take_if(|overdue_at| *overdue_at <= at).is_some();
+            if is_overdue && self.view.status == CommandStage::Cancelling {
+                self.publish(CommandCause::CancelUnconfirmed, did);
+            }
         }
     }
 

@@ -122,6 +122,8 @@ pub enum CommandCause {
     SentToLegacy,
     /// Its user cancelled it; the agent has not confirmed yet.
     CancelSent,
+    /// It is to be gone, and its agent, which is there, has not seen all of its processes end.
+    CancelUnconfirmed,
     /// Its user cancelled it before it went to the agent.
     CancelledBeforeSent,
     /// Its user cancelled it, and the agent proves that it never started.
@@ -185,6 +187,9 @@ impl fmt::Display for CommandCause {
                 f.write_str("sent to a legacy agent, which reports neither start nor end")
             }
             Self::CancelSent => f.write_str("cancel sent, not confirmed yet"),
+            Self::CancelUnconfirmed => {
+                f.write_str("cancel not confirmed: the agent has not seen all of its processes end")
+            }
             Self::CancelledBeforeSent => f.write_str("cancelled before it went to the agent"),
             Self::CancelledBeforeStart => {
                 f.write_str("cancelled; the agent's journal proves that it never started")

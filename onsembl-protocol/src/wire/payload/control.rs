@@ -3,6 +3,7 @@
 use super::super::code::wire_enum;
 use super::super::lenient;
 use crate::id::{AgentId, StopId};
+use crate::stop::StopScope;
 use crate::terminal::TerminalSize;
 use crate::time::WallTime;
 use alloc::string::String;
@@ -110,6 +111,74 @@ pub struct StopReceipt {
 pub struct StopRelease {
     /// The order.
     pub stop_id: StopId,
+}
+
+/// `STOP_RELEASE` of a dashboard: what it was to release must be said. Extension.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReleaseRequest {
+    /// The stop of one agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// Every stop of the user.
+    #[serde(deserialize_with = "lenient::or_default", skip_serializing_if = "core::ops::Not::not")]
+    pub all: bool,
+}
+
+impl ReleaseRequest {
+    /// For whom; `None` if it does not say, or says both.
+    pub fn scope(self) -> Option<StopScope> {
+        match (self.agent_id, self.all) {
+            (Some(agent), false) => Some(StopScope::Agent(agent)),
+            (None, true) => Some(StopScope::All),
+            (Some(_), true) | (None, false) => None,
+        }
+    }
+}
+
+wire_enum! {
+    /// How far an agent is with a stop, as dashboards are told.
+    pub enum StopProgress {
+        /// It is away, and starts nothing when it returns.
+        Away = "away",
+        /// It was told, and cannot say what it did: a legacy wrapper.
+        NotConfirmed = "not-confirmed",
+        /// It was told.
+        Told = "told",
+        /// It has written it down: nothing starts.
+        Received = "received",
+        /// It has killed everything.
+        Acted = "acted",
+        /// It has seen that nothing lives.
+        Verified = "verified",
+    }
+}
+
+/// The emergency stop in force for an agent, and how far the agent is with it. Extension.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentStopped {
+    /// The order.
+    pub stop_id: StopId,
+    /// Whether it is for all agents of the user; then only releasing all ends it.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub all: bool,
+    /// Who gave it.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub by: String,
+    /// When.
+    #[serde(
+        default,
+        deserialize_with = "lenient::time",
+        serialize_with = "lenient::write_rfc3339",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub at: Option<WallTime>,
+    /// Why, for people.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub reason: String,
+    /// How far the agent is.
+    pub state: StopProgress,
 }
 
 /// A text that must not be seen: its `Debug` and `Display` hide it.

@@ -2,6 +2,7 @@
 
 use super::super::code::wire_enum;
 use super::super::lenient::{self};
+use super::control::AgentStopped;
 use super::heartbeat::HealthMetrics;
 use super::hello::{AgentType, Capabilities, Feature};
 use super::output::StreamType;
@@ -397,6 +398,9 @@ pub struct AgentStatus {
     /// Its latest figures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_metrics: Option<HealthMetrics>,
+    /// The emergency stop in force. Extension, with `stop-latch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<AgentStopped>,
 }
 
 /// `AGENT_DISCONNECT`, with the real reason.

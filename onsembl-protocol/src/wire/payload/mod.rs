@@ -21,8 +21,8 @@ pub use command::{
     CommandStatus, ExecutionConstraints, OfflinePolicy, OutputTotals, Priority,
 };
 pub use control::{
-    AgentControl, ControlAction, EmergencyStop, Secret, StopReceipt, StopRelease, StopStage,
-    TokenRefresh,
+    AgentControl, AgentStopped, ControlAction, EmergencyStop, ReleaseRequest, Secret, StopProgress,
+    StopReceipt, StopRelease, StopStage, TokenRefresh,
 };
 pub use dashboard::{
     AgentConnected, AgentDisconnect, AgentStatus, AgentSummary, DashboardConnected,

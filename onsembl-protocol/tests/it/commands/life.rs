@@ -218,6 +218,45 @@ fn a_cancel_is_repeated_until_the_agent_says_that_the_process_is_gone() {
 }
 
 #[test]
+fn a_cancel_that_nobody_confirms_stays_cancelling_and_says_so() {
+    let terms = CommandTerms::default();
+    let mut life = Life::of(CommandLife::new(Dialect::Extended, terms, true, now(Duration::ZERO)));
+    for event in [
+        CommandEvent::Stored,
+        CommandEvent::Place,
+        CommandEvent::Acknowledged(CommandAckStatus::Executing),
+        CommandEvent::Cancel { force: false },
+    ] {
+        life.feed(event);
+    }
+    life.run_until(secs(9));
+    assert_eq!(life.view().because, CommandCause::CancelSent);
+    life.run_until(secs(3600));
+    let unconfirmed = (CommandStage::Cancelling, CommandCause::CancelUnconfirmed);
+    assert_eq!((life.stage(), life.view().because), unconfirmed);
+    assert!(life.stage().holds_place(), "what may run is counted");
+    let shown = |life: &Life| {
+        let says = |a: &&CommandAction| matches!(a, CommandAction::Publish(v) if v.because == CommandCause::CancelUnconfirmed);
+        life.log.iter().filter(says).count()
+    };
+    assert_eq!(shown(&life), 1, "it is told once, not with each repetition");
+    // A link that comes back begins anew.
+    life.feed(CommandEvent::LinkLost);
+    life.back(true, true);
+    assert_eq!(
+        (life.stage(), life.view().because),
+        (CommandStage::Cancelling, CommandCause::LinkBack)
+    );
+    life.run_until(secs(3620));
+    assert_eq!(
+        (life.stage(), life.view().because, shown(&life)),
+        (unconfirmed.0, unconfirmed.1, 2)
+    );
+    life.complete(CommandPhase::Cancelled, Some(Exit::Signal(9)));
+    assert_eq!(life.stage(), CommandStage::Cancelled);
+}
+
+#[test]
 fn a_cancel_waits_for_a_lost_link() {
     let mut life = Life::running();
     life.feed(CommandEvent::LinkLost);

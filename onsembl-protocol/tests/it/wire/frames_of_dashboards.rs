@@ -2,6 +2,7 @@
 
 use super::{message, read};
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
+use onsembl_protocol::stop::StopScope;
 use onsembl_protocol::wire::DashboardToServer::{self, *};
 use onsembl_protocol::wire::payload as p;
 use onsembl_protocol::wire::payload::{
@@ -26,6 +27,27 @@ pub(super) const EXISTING: &[&str] = &[
     r#"{"type":"DASHBOARD_UNSUBSCRIBE","id":"msg_14","timestamp":1762041650007,"payload":{"type":"terminal","all":true}}"#,
     r#"{"type":"AGENT_CONTROL","id":"msg_15","timestamp":1762041650008,"payload":{"agentId":"a","action":"restart"}}"#,
 ];
+
+/// Frames of a dashboard that speaks the extensions.
+pub(super) const OURS: &[&str] = &[
+    r#"{"type":"STOP_RELEASE","id":"msg_1","timestamp":1762041650009,"payload":{"agentId":"a"}}"#,
+    r#"{"type":"STOP_RELEASE","id":"msg_2","timestamp":1762041650010,"payload":{"all":true}}"#,
+];
+
+#[test]
+fn a_release_says_whose() {
+    let scope = |text: &str| match message::<DashboardToServer>("STOP_RELEASE", text) {
+        StopRelease(release) => release.scope(),
+        other => panic!("{other:?}"),
+    };
+    let StopRelease(one) = read::<DashboardToServer>(OURS[0]).message else { panic!() };
+    assert_eq!(one.scope(), Some(StopScope::Agent(AgentId::new("a"))));
+    let StopRelease(all) = read::<DashboardToServer>(OURS[1]).message else { panic!() };
+    assert_eq!(all.scope(), Some(StopScope::All));
+    for vague in ["{}", r#"{"all":false}"#, r#"{"agentId":"a","all":true}"#] {
+        assert_eq!(scope(vague), None, "{vague}");
+    }
+}
 
 #[test]
 fn the_existing_dashboards_hello_subscribes_everything() {

@@ -223,11 +223,34 @@ pub(super) fn from_dashboard() -> impl Strategy<Value = DashboardToServer> {
         cancel().prop_map(DashboardToServer::CommandCancel),
         control().prop_map(DashboardToServer::Control),
         stop().prop_map(DashboardToServer::EmergencyStop),
+        (of(id()), any::<bool>()).prop_map(|(agent_id, all)| {
+            DashboardToServer::StopRelease(ReleaseRequest { agent_id, all })
+        }),
         ping().prop_map(DashboardToServer::Ping),
         pong().prop_map(DashboardToServer::Pong),
         refresh().prop_map(DashboardToServer::TokenRefresh),
         unknown_kind().prop_map(DashboardToServer::Unknown),
     ]
+}
+
+fn stopped() -> impl Strategy<Value = AgentStopped> {
+    let state = text().prop_map(|word| StopProgress::parse(&word));
+    let known = prop::sample::select(vec![
+        StopProgress::Away,
+        StopProgress::NotConfirmed,
+        StopProgress::Verified,
+    ]);
+    let state = prop_oneof![state, known];
+    (id(), any::<bool>(), text(), of(time()), text(), state).prop_map(
+        |(stop_id, all, by, at, reason, state)| AgentStopped {
+            stop_id,
+            all,
+            by,
+            at,
+            reason,
+            state,
+        },
+    )
 }
 
 pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
@@ -265,10 +288,10 @@ pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
         });
     let status = (
         (id(), text(), text(), number(), of(time())),
-        (of(time()), of(text()), of(number()), of(metrics())),
+        (of(time()), of(text()), of(number()), of(metrics()), of(stopped())),
     )
         .prop_map(|((agent_id, status, activity_state, queued_commands, last_ping), rest)| {
-            let (since, because, version, health_metrics) = rest;
+            let (since, because, version, health_metrics, stopped) = rest;
             AgentStatus {
                 agent_id,
                 status,
@@ -279,6 +302,7 @@ pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
                 because,
                 presence_version: version.map(PresenceVersion),
                 health_metrics,
+                stopped,
             }
         });
     let went = (id(), text(), of(time()))

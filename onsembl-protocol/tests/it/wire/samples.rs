@@ -349,6 +349,8 @@ pub(super) fn from_dashboards() -> Vec<DashboardToServer> {
         DashboardToServer::CommandCancel(cancel()),
         DashboardToServer::Control(control()),
         DashboardToServer::EmergencyStop(stop()),
+        DashboardToServer::StopRelease(ReleaseRequest { agent_id: Some(agent()), all: false }),
+        DashboardToServer::StopRelease(ReleaseRequest { agent_id: None, all: true }),
         DashboardToServer::Ping(ping()),
         DashboardToServer::Pong(pong()),
         DashboardToServer::TokenRefresh(refresh()),
@@ -403,6 +405,14 @@ pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
             because: Some("no frame from the agent for 90s".into()),
             presence_version: Some(PresenceVersion(12)),
             health_metrics: Some(metrics()),
+            stopped: Some(AgentStopped {
+                stop_id: StopId::new("s-1"),
+                all: true,
+                by: "ann".into(),
+                at: Some(AT),
+                reason: "the model went wild".into(),
+                state: StopProgress::NotConfirmed,
+            }),
         }),
         ServerToDashboard::AgentDisconnect(AgentDisconnect {
             agent_id: agent(),

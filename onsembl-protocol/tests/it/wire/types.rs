@@ -89,7 +89,7 @@ fn each_set_has_what_existing_peers_send_and_our_extensions() {
     covers::<AgentToServer>(FROM_AGENTS, &ours);
     let ours = ["PONG", "OUTPUT_ACK", "OUTPUT_RESUME", "OUTPUT_QUERY", "STOP_RELEASE"];
     covers::<ServerToAgent>(TO_AGENTS, &ours);
-    covers::<DashboardToServer>(FROM_DASHBOARDS, &[]);
+    covers::<DashboardToServer>(FROM_DASHBOARDS, &["STOP_RELEASE"]);
     covers::<ServerToDashboard>(TO_DASHBOARDS, &["OUTPUT_GAP"]);
 }
 
@@ -118,7 +118,8 @@ fn every_type_has_a_literal_frame_that_is_read() {
     assert_eq!(without_frame::<AgentToServer>(&seen), [""; 0]);
     let seen = known::<ServerToAgent>(&[frames_to_agents::EXISTING, frames_to_agents::OURS]);
     assert_eq!(without_frame::<ServerToAgent>(&seen), [""; 0]);
-    let seen = known::<DashboardToServer>(&[frames_of_dashboards::EXISTING]);
+    let seen =
+        known::<DashboardToServer>(&[frames_of_dashboards::EXISTING, frames_of_dashboards::OURS]);
     assert_eq!(without_frame::<DashboardToServer>(&seen), [""; 0]);
     let seen =
         known::<ServerToDashboard>(&[frames_to_dashboards::EXISTING, frames_to_dashboards::OURS]);
