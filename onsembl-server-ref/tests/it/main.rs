@@ -11,6 +11,7 @@
     reason = "tests"
 )]
 
+mod binary_output;
 mod bursts;
 mod database_held;
 mod delivery;
