@@ -1,20 +1,31 @@
 // What must hold for any bytes that a peer sends. Shared by the fuzz target and by the test that
 // replays the corpus on a stable compiler.
 
+use bytes::Bytes;
 use onsembl_protocol::id::MessageId;
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::{
-    self, AgentToServer, Bounded, DashboardToServer, MessageSet, ServerToAgent, ServerToDashboard,
+    self, AgentToServer, Bounded, DashboardToServer, MessageSet, OutputFrame, ServerToAgent,
+    ServerToDashboard,
 };
 
 /// Decoding never panics; what was decoded is written in a form that is read again as the same.
 pub fn decode(bytes: &[u8]) {
+    binary(bytes);
     let Ok(text) = core::str::from_utf8(bytes) else { return };
     both_ways::<AgentToServer>(text);
     both_ways::<ServerToAgent>(text);
     both_ways::<DashboardToServer>(text);
     both_ways::<ServerToDashboard>(text);
+}
+
+/// A binary message has one form only: what is read of it is written as it came.
+fn binary(bytes: &[u8]) {
+    let message = Bytes::copy_from_slice(bytes);
+    let Ok(frame) = OutputFrame::decode(message, &Limits::DEFAULT) else { return };
+    let again = frame.encode();
+    assert!(again.is_some_and(|again| again == bytes), "another form: {frame:?}");
 }
 
 fn both_ways<M: MessageSet + Bounded + PartialEq + core::fmt::Debug>(text: &str) {

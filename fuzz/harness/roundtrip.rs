@@ -7,12 +7,14 @@ use onsembl_protocol::id::{
     AgentId, BeatSequence, ByteOffset, ChunkSequence, CommandId, Incarnation, MessageId,
 };
 use onsembl_protocol::limits::Limits;
+use onsembl_protocol::output::Stream;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{
     AgentHeartbeat, CommandCancel, OutputAck, OutputContent, SeenBeat, StreamType, TerminalOutput,
 };
 use onsembl_protocol::wire::{
-    self, AgentToServer, Bounded, DashboardToServer, MessageSet, ServerToAgent, ServerToDashboard,
+    self, AgentToServer, Bounded, DashboardToServer, MessageSet, OutputFrame, ServerToAgent,
+    ServerToDashboard,
 };
 
 /// Names of fields that mean something to one type or another.
@@ -214,6 +216,7 @@ fn quoted(text: &str, out: &mut String) {
 }
 
 fn from_parts(parts: &mut Bytes<'_>) {
+    binary(&mut parts.clone());
     match parts.byte() % 4 {
         0 => comes_back(&AgentToServer::Output(TerminalOutput {
             command_id: CommandId::new(parts.text()),
@@ -246,6 +249,22 @@ fn from_parts(parts: &mut Bytes<'_>) {
             force: parts.byte() > 127,
         })),
     }
+}
+
+/// A chunk comes back from a binary message, and from one that was cut it does not.
+fn binary(parts: &mut Bytes<'_>) {
+    let frame = OutputFrame {
+        command_id: CommandId::new(parts.text()),
+        incarnation: Incarnation(parts.number().unwrap_or_default()),
+        stream: parts.pick(&Stream::ALL),
+        sequence: ChunkSequence(parts.short()),
+        offset: ByteOffset(parts.number().unwrap_or_default()),
+        bytes: parts.0.to_vec().into(),
+    };
+    let Some(written) = frame.encode() else { panic!("a short id has a form: {frame:?}") };
+    let cut = written.len() - frame.bytes.len() - 1;
+    assert!(OutputFrame::decode(written.slice(..cut), &limits()).is_err(), "cut: {frame:?}");
+    assert_eq!(OutputFrame::decode(written, &limits()), Ok(frame));
 }
 
 /// Whether a number survives a reader that keeps numbers as doubles.

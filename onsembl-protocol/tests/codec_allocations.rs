@@ -56,7 +56,7 @@ fn heartbeats_read_in_place_and_output_written_into_a_kept_buffer_allocate_nothi
     let contents = [
         OutputContent::Text("   Compiling onsembl-protocol v0.1.0\n".repeat(8)),
         OutputContent::Text(coloured),
-        OutputContent::Bytes(vec![0xff; 300]),
+        OutputContent::Bytes(vec![0xff; 300].into()),
     ];
     for message in contents.map(output) {
         let mut buffer = String::new();

@@ -211,7 +211,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
             LinkInput::Ended(end) => {
                 anyhow::bail!("the server is gone ({end}); command {} may go on", self.command)
             }
-            LinkInput::Received(Received::Control | Received::Binary { .. }) => Ok(None),
+            LinkInput::Received(Received::Control | Received::Binary(_)) => Ok(None),
             LinkInput::Received(Received::Text(text)) => {
                 let envelope = wire::decode::<ServerToDashboard>(&text, &Limits::DEFAULT)
                     .map_err(|e| anyhow::anyhow!("the server sent what cannot be read: {e}"))?;

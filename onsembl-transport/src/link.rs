@@ -1,9 +1,10 @@
-//! The seam between sockets and drivers: a [`Link`] carries text messages both ways and ends once.
+//! The seam between sockets and drivers: a [`Link`] carries messages both ways and ends once.
 //!
 //! Here live the traits that every kind of link implements, and the types that cross them. No type
 //! of a socket, TLS or WebSocket library may appear here, and no decision about sessions.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use onsembl_protocol::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use onsembl_protocol::session::DialFailure;
 use std::fmt;
@@ -15,8 +16,21 @@ use thiserror::Error;
 pub enum Frame {
     /// One message.
     Text(String),
+    /// One message that is no text.
+    Binary(Bytes),
     /// A ping of the link itself. The peer's link answers it with a pong, unasked.
     Ping,
+}
+
+impl Frame {
+    /// Bytes of the message; none in a ping.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::Ping => 0,
+        }
+    }
 }
 
 /// What the peer sent.
@@ -24,11 +38,8 @@ pub enum Frame {
 pub enum Received {
     /// One message, complete, and not larger than the limit of the link.
     Text(String),
-    /// A binary message. Its bytes are gone; whoever gets this closes the link or counts it.
-    Binary {
-        /// How long it was.
-        bytes: usize,
-    },
+    /// One message that is no text, as complete and as bounded.
+    Binary(Bytes),
     /// A ping or a pong of the link itself: proof of life and nothing more. Pings have been
     /// answered already.
     Control,

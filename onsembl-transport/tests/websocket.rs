@@ -4,6 +4,7 @@
 
 mod support;
 
+use bytes::Bytes;
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::limits::Limits;
 use onsembl_transport::websocket::{WebSocketListener, accept_websocket, upgraded};
@@ -110,12 +111,16 @@ async fn a_close_frame_without_a_code_is_that_and_is_answered() {
 }
 
 #[tokio::test]
-async fn binary_is_reported_by_its_size() {
+async fn binary_arrives_as_it_was_sent() {
     let (mut raw, mut link) = raw_client(LIMITS).await;
-    raw.send(BINARY, &[0; 300]).await;
+    let data: Vec<u8> = (0..300).map(|n| n as u8).collect();
+    raw.send(BINARY, &data).await;
     raw.send(TEXT, b"on we go").await;
-    assert_eq!(soon(link.reader.receive()).await, Ok(Received::Binary { bytes: 300 }));
+    assert_eq!(soon(link.reader.receive()).await, Ok(Received::Binary(data.into())));
     assert_eq!(text(&mut link).await, "on we go");
+    link.writer.send(Frame::Binary(Bytes::from_static(b"\xff\0"))).await.unwrap();
+    link.writer.flush().await.unwrap();
+    assert_eq!(raw.next().await, (BINARY, vec![0xff, 0]));
 }
 
 #[tokio::test]

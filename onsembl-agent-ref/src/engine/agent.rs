@@ -469,6 +469,7 @@ fn profile(options: &AgentOptions, dir: &StateDir) -> AgentProfile {
         features: vec![
             Feature::Heartbeats,
             Feature::OutputBytes,
+            Feature::OutputBinary,
             Feature::OutputSpool,
             Feature::CommandReports,
             Feature::CommandJournal,

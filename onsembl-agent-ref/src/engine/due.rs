@@ -121,6 +121,8 @@ impl Due {
 pub(super) struct Rules {
     /// Output has offsets, and is acknowledged once stored. Else it is gone when it is sent.
     pub(super) output_is_stored: bool,
+    /// It takes chunks in binary messages.
+    pub(super) output_is_binary: bool,
     /// It knows gaps, and says after the welcome how far it is.
     pub(super) output_resumes: bool,
     /// It takes receipts of stops, and says which is in force.
@@ -138,6 +140,9 @@ impl Rules {
         let extended = session.dialect == Dialect::Extended;
         Self {
             output_is_stored: extended && session.features.contains(&Feature::OutputBytes),
+            output_is_binary: extended
+                && session.features.contains(&Feature::OutputBytes)
+                && session.features.contains(&Feature::OutputBinary),
             output_resumes: extended
                 && session.features.contains(&Feature::OutputBytes)
                 && session.features.contains(&Feature::OutputSpool),

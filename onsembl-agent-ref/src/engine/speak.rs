@@ -2,17 +2,26 @@
 
 use super::agent::Agent;
 use super::due::{Rules, Word};
+use bytes::Bytes;
 use onsembl_protocol::id::{ChunkSequence, CommandId, Incarnation};
 use onsembl_protocol::output::{GapCause, Outgoing, Record, RecordBody, Run, gap_notice};
 use onsembl_protocol::time::Deadline;
-use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{
     CommandAck, CommandPhase, OutputContent, OutputGap, StopReceipt, TerminalOutput,
 };
+use onsembl_protocol::wire::{AgentToServer, OutputFrame};
 use std::time::Duration;
 
 /// How long a report may go unconfirmed within a session before it is said again.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
+
+/// A word as it travels.
+enum Said {
+    /// The server of this session has no form for it.
+    Nothing,
+    Text(AgentToServer),
+    Binary(Bytes),
+}
 
 impl Agent {
     /// Says what there is to say, as far as the link has room.
@@ -25,14 +34,18 @@ impl Agent {
                 return;
             }
             let Some(word) = self.commands.next_word() else { return };
-            let Some(message) = self.message(&word, rules) else {
-                self.commands.said(&word, rules);
-                continue;
+            let sent = match self.message(&word, rules) {
+                Said::Nothing => {
+                    self.commands.said(&word, rules);
+                    continue;
+                }
+                Said::Text(message) => self.driver.send_output(&message),
+                Said::Binary(message) => self.driver.send_binary(message),
             };
             // All by the queue that makes senders wait: after a long absence there may be more
             // reports than the other one holds, and it is the order of this one that keeps a report
             // behind its output where nothing is acknowledged.
-            if let Err(error) = self.driver.send_output(&message) {
+            if let Err(error) = sent {
                 tracing::debug!(%error, "the session is over; what is unconfirmed waits for the next");
                 self.rules = None;
                 return;
@@ -49,7 +62,17 @@ impl Agent {
     }
 
     /// The word in the form that the server of this session understands, if it has one.
-    fn message(&self, word: &Word, rules: Rules) -> Option<AgentToServer> {
+    fn message(&self, word: &Word, rules: Rules) -> Said {
+        if let Word::Wrote(sent) = word
+            && rules.output_is_binary
+            && let Some(message) = binary(sent)
+        {
+            return Said::Binary(message);
+        }
+        self.text(word, rules).map_or(Said::Nothing, Said::Text)
+    }
+
+    fn text(&self, word: &Word, rules: Rules) -> Option<AgentToServer> {
         let agent_id = self.driver.agent_id().cloned();
         Some(match word {
             Word::Stopped(stop_id, stage) => AgentToServer::StopReceipt(StopReceipt {
@@ -135,6 +158,20 @@ impl Agent {
         };
         TerminalOutput { agent_id, command_id, ..output }
     }
+}
+
+/// A chunk as a binary message; `None` if it is none.
+fn binary(Outgoing { run, record }: &Outgoing) -> Option<Bytes> {
+    let RecordBody::Chunk(bytes) = &record.body else { return None };
+    let frame = OutputFrame {
+        command_id: run.command.clone(),
+        incarnation: run.incarnation,
+        stream: record.stream,
+        sequence: record.sequence,
+        offset: record.offset,
+        bytes: bytes.clone(),
+    };
+    frame.encode()
 }
 
 /// An end in the words that the server knows.

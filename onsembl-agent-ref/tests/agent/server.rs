@@ -86,6 +86,8 @@ pub(crate) struct Peer {
     pub(crate) beats: Vec<AgentHeartbeat>,
     /// Native pings and pongs that came.
     pub(crate) controls: usize,
+    /// Chunks that came in binary messages.
+    pub(crate) binary: usize,
     sent: u64,
 }
 
@@ -97,7 +99,8 @@ impl Peer {
         );
         let AgentToServer::Connect(empty) = hello.unwrap().message else { unreachable!() };
         let (beats, hello_id) = (Vec::new(), None);
-        let mut peer = Self { link, hello: empty, hello_id, beats, controls: 0, sent: 0 };
+        let mut peer =
+            Self { link, hello: empty, hello_id, beats, controls: 0, binary: 0, sent: 0 };
         let text = peer.text().await.unwrap();
         let envelope = wire::decode::<AgentToServer>(&text, &Limits::DEFAULT).unwrap();
         let AgentToServer::Connect(hello) = envelope.message else { panic!("no hello: {text}") };
@@ -123,7 +126,7 @@ impl Peer {
         self.welcome_with(features, window).await;
     }
 
-    async fn welcome_with(&mut self, features: Vec<Feature>, window: u64) {
+    pub(crate) async fn welcome_with(&mut self, features: Vec<Feature>, window: u64) {
         let welcome = Welcome {
             features,
             session_id: SessionId::new("session"),
@@ -167,16 +170,29 @@ impl Peer {
             match soon("a frame", self.link.reader.receive()).await? {
                 Received::Text(text) => return Ok(text),
                 Received::Control => self.controls += 1,
-                Received::Binary { .. } => panic!("a binary frame"),
+                Received::Binary(_) => panic!("a binary frame"),
             }
         }
     }
 
-    /// The next message but heartbeats.
+    /// The next message but heartbeats, as text or binary.
     pub(crate) async fn next(&mut self) -> AgentToServer {
         loop {
-            let text = self.text().await.unwrap();
-            match wire::decode::<AgentToServer>(&text, &Limits::DEFAULT).unwrap().message {
+            let message = match soon("a frame", self.link.reader.receive()).await.unwrap() {
+                Received::Text(text) => {
+                    wire::decode::<AgentToServer>(&text, &Limits::DEFAULT).unwrap().message
+                }
+                Received::Binary(bytes) => {
+                    self.binary += 1;
+                    let frame = wire::OutputFrame::decode(bytes, &Limits::DEFAULT).unwrap();
+                    AgentToServer::Output(frame.into())
+                }
+                Received::Control => {
+                    self.controls += 1;
+                    continue;
+                }
+            };
+            match message {
                 AgentToServer::Heartbeat(beat) => self.beats.push(beat),
                 message => return message,
             }

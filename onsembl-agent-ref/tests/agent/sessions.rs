@@ -38,6 +38,31 @@ async fn the_hello_says_who_the_agent_is() {
 }
 
 #[tokio::test]
+async fn output_goes_out_in_binary_to_a_server_that_agreed_and_in_text_to_the_next() {
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let mut peer = server.accept().await;
+    let agreed = vec![Feature::OutputBytes, Feature::OutputBinary, Feature::CommandReports];
+    peer.welcome_with(agreed, 256 * 1024).await;
+    peer.run("c", r"printf 'a\377\n'; exec sleep 1000").await;
+    peer.acknowledged().await;
+    let binary = peer.output().await;
+    assert_eq!(binary.content.as_bytes(), b"a\xff\n");
+    assert_eq!((peer.binary, binary.agent_id.is_some()), (1, false));
+    drop(peer);
+
+    let mut peer = server.session().await;
+    peer.acknowledged().await;
+    let text = peer.output().await;
+    assert_eq!((peer.binary, text.agent_id.is_some()), (0, true));
+    assert_eq!(text.content.as_bytes(), b"a\xff\n");
+    assert_eq!((text.offset, text.incarnation), (binary.offset, binary.incarnation));
+    assert_eq!((text.sequence, &text.stream), (binary.sequence, &binary.stream));
+    peer.store(&text).await;
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
 async fn heartbeats_carry_real_figures_and_the_status_file_follows() {
     let mut server = Server::new().await;
     let mut agent = Agent::start(&server.url);

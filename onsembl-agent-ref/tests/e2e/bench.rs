@@ -17,8 +17,10 @@ pub fn server_binary() -> PathBuf {
     let path = Path::new(AGENT).with_file_name("onsembl-server");
     if !path.exists() {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
         let built = Command::new(cargo)
             .args(["build", "--package", "onsembl-server-ref", "--bin", "onsembl-server"])
+            .args(profile)
             .status()
             .expect("cargo can be run");
         assert!(built.success() && path.exists(), "build onsembl-server first: {}", path.display());
@@ -75,6 +77,8 @@ pub struct Bench {
     pub address: String,
     times: Times,
     extra: Vec<String>,
+    /// What the server writes into its log.
+    pub server_log: &'static str,
     pub scheme: &'static str,
     pub dashboard_token: String,
     pub agent_token: String,
@@ -92,6 +96,7 @@ impl Bench {
             address: "127.0.0.1:0".to_owned(),
             times,
             extra: extra.iter().map(|&e| e.to_owned()).collect(),
+            server_log: "debug",
             scheme: "http",
             dashboard_token: String::new(),
             agent_token: String::new(),
@@ -120,7 +125,7 @@ impl Bench {
             .args(["--heartbeat-interval", interval, "--stale-after", stale])
             .args(["--timeout-after", timeout, "--resume-window", resume])
             .args(&self.extra)
-            .env("ONSEMBL_LOG", "debug")
+            .env("ONSEMBL_LOG", self.server_log)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

@@ -3,14 +3,14 @@
 //! asserted, the figures are printed. `ONSEMBL_DRAIN=104857600` in a release build is the run of
 //! DELIVERY.md.
 
-use crate::bench::{Bench, PATIENCE, Running, eventually};
-use crate::relay::Relay;
+use crate::bench::{Bench, PATIENCE, Running, Times, eventually};
 use futures::{SinkExt as _, StreamExt as _};
 use rusqlite::Connection;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use std::thread::sleep;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -79,15 +79,56 @@ fn database_floor(folder: &Path, bytes: usize) -> Duration {
     begin.elapsed()
 }
 
+/// Seconds of the day at which a line of a log was written.
+fn seconds(line: &str) -> Option<f64> {
+    let clock = line.split_once('T')?.1.split_once('Z')?.0;
+    let parts: Vec<f64> = clock.split(':').map_while(|part| part.parse().ok()).collect();
+    let [hours, minutes, seconds] = parts[..] else { return None };
+    Some(hours * 3600.0 + minutes * 60.0 + seconds)
+}
+
+/// The number behind this word of a line.
+fn number(line: &str, word: &str) -> Option<u64> {
+    let digits = line.split_once(word)?.1.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// How long the server's word that a heartbeat arrived took to come back to its agent, for each
+/// heartbeat of its last session.
+fn pings(log: &str) -> Vec<Duration> {
+    let session = log.rfind("link open").map_or("", |at| &log[at..]);
+    let mut waiting: Vec<(u64, f64)> = Vec::new();
+    let mut pings = Vec::new();
+    for line in session.lines() {
+        let Some(at) = seconds(line) else { continue };
+        if line.contains("heartbeat sent") {
+            waiting.extend(number(line, " sequence=").map(|n| (n, at)));
+        } else if line.contains("heartbeat of the server received")
+            && let Some(seen) = number(line, " seen=Some")
+        {
+            waiting.retain(|(n, sent)| {
+                let answered = *n <= seen;
+                if answered {
+                    pings.push(Duration::from_secs_f64((at - sent).max(0.0)));
+                }
+                !answered
+            });
+        }
+    }
+    pings
+}
+
+/// Heartbeats are the pings of an agent's link: many of them while a backlog drains.
+const TIMES: Times = Times(["25ms", "10s", "20s", "60s"]);
+
 #[test]
-fn a_backlog_drains_whole_and_other_commands_do_not_wait_for_it() {
+fn a_backlog_drains_whole_and_neither_pings_nor_commands_wait_for_it() {
     let bytes: usize =
         std::env::var("ONSEMBL_DRAIN").map_or(4 << 20, |text| text.parse().expect("a number"));
-    let mut bench = Bench::start();
-    let relay = Relay::to(&bench.address);
-    let server = std::mem::replace(&mut bench.address, relay.address.clone());
-    let _agent = Running(bench.agent_command("ada").env("ONSEMBL_LOG", "info").spawn().unwrap());
-    bench.address = server;
+    let mut bench = Bench::with(TIMES, &[]);
+    let mut agent = bench.agent_command("ada");
+    let heard = "info,onsembl_transport::agent=debug";
+    let _agent = Running(agent.env("ONSEMBL_LOG", heard).spawn().unwrap());
     let _ = bench.await_status("ada", "online");
     let go = bench.folder.path().join("go");
     let text = format!(
@@ -101,38 +142,59 @@ fn a_backlog_drains_whole_and_other_commands_do_not_wait_for_it() {
     eventually("it runs", || count("SELECT count(*) FROM commands WHERE status = 'running'") == 1);
     // Nobody watches: what is measured is the way to the disk.
     drop(exec);
-    relay.refuse(true);
-    relay.cut();
+    let mut server = bench.server.take().unwrap();
+    server.signal("-TERM");
+    let _ = server.wait();
     fs::write(&go, "").unwrap();
     let spool = bench.folder.path().join("ada/spool");
     eventually("all is spooled", || spooled(&spool) >= bytes as u64);
 
-    relay.refuse(false);
+    bench.server_log = "info";
+    bench.start_server();
     let stored = || count("SELECT coalesce(sum(delivered), 0) FROM output_streams");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + 2 * PATIENCE;
     while stored() == 0 {
         assert!(Instant::now() < deadline, "nothing comes");
         sleep(Duration::from_millis(1));
     }
     let begin = Instant::now();
+    let mut end = None;
     let mut slowest = Duration::ZERO;
-    while stored() < bytes as i64 {
-        assert!(begin.elapsed() < 10 * PATIENCE, "{} of {bytes}", stored());
-        let asked = Instant::now();
-        assert_eq!(bench.exec("ada", "true").status.code(), Some(0));
-        slowest = slowest.max(asked.elapsed());
-    }
-    let drain = begin.elapsed();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let slowest = &mut slowest;
+        let (bench, done) = (&bench, &done);
+        scope.spawn(move || {
+            while !done.load(Ordering::SeqCst) {
+                let asked = Instant::now();
+                assert_eq!(bench.exec("ada", "true").status.code(), Some(0));
+                *slowest = (*slowest).max(asked.elapsed());
+                sleep(Duration::from_millis(50));
+            }
+        });
+        while end.is_none() && begin.elapsed() < 10 * PATIENCE {
+            if stored() >= bytes as i64 {
+                end = Some(begin.elapsed());
+            }
+            sleep(Duration::from_millis(1));
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+    let drain = end.unwrap_or_else(|| panic!("{} of {bytes}", stored()));
+    let pings = pings(&bench.log("ada.log"));
+    let ping = pings.iter().max().copied();
     let other = bench.folder.path();
     let (socket, database) = (socket_floor(bytes), database_floor(other, bytes));
     let rate = |took: Duration| bytes as f64 / 1e6 / took.as_secs_f64();
     eprintln!(
-        "{bytes} bytes: drained at {:.1} MB/s; plain socket {:.1}, plain inserts {:.1}: {:.0} % of the slower; slowest `exec true` meanwhile {slowest:?}",
+        "{bytes} bytes: drained at {:.1} MB/s; plain socket {:.1}, plain inserts {:.1}: {:.0} % of the slower; slowest of {} pings {ping:?}, slowest `exec true` {slowest:?}",
         rate(drain),
         rate(socket),
         rate(database),
         100.0 * rate(drain) / rate(socket).min(rate(database)),
+        pings.len(),
     );
     assert_eq!(stored(), bytes as i64);
     assert_eq!(count("SELECT sum(gaps) FROM output_streams"), 0);
+    assert!(!pings.is_empty(), "no heartbeat was answered");
 }

@@ -25,7 +25,7 @@ pub const CHUNK_BYTES: usize = 32 * 1024;
 const SENT_RECORDS: usize = 1024;
 
 /// Below so much in memory a run's next page is read back.
-const LOW: u64 = 128 * 1024;
+const LOW: u64 = 512 * 1024;
 
 /// Attempts to use a disk that failed are so far apart.
 const RETRY: Duration = Duration::from_secs(1);
@@ -87,8 +87,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Most unacknowledged bytes on the wire until a server says otherwise: 256 KiB.
-    pub const DEFAULT_WINDOW: u64 = 256 * 1024;
+    /// Most unacknowledged bytes on the wire until a server says otherwise: 1 MiB.
+    pub const DEFAULT_WINDOW: u64 = 1 << 20;
     /// How long a server may take to say how far it is: 10 s. Then the oldest goes out first.
     pub const RESUME_WITHIN: Duration = Duration::from_secs(10);
 

@@ -55,10 +55,10 @@ pub struct SpoolBounds {
 }
 
 impl SpoolBounds {
-    /// 1 MiB in memory, and no disk.
-    pub const MEMORY_ONLY: Self = Self { memory: 1 << 20, disk: 0 };
-    /// 1 MiB in memory, 256 MiB in all.
-    pub const DEFAULT: Self = Self { memory: 1 << 20, disk: 256 << 20 };
+    /// 4 MiB in memory, and no disk.
+    pub const MEMORY_ONLY: Self = Self { memory: 4 << 20, disk: 0 };
+    /// 4 MiB in memory, 256 MiB in all.
+    pub const DEFAULT: Self = Self { memory: 4 << 20, disk: 256 << 20 };
 }
 
 /// What a record counts besides its bytes, so that a process that writes byte by byte is bounded too.

@@ -39,6 +39,9 @@ pub enum DecodeCause {
     /// No JSON object with a text `type`.
     #[error("the message is no JSON object with a text `type`: {0}")]
     NotAnEnvelope(String),
+    /// A binary message that is no chunk of output.
+    #[error("the binary message is no output: {0}")]
+    NotOutput(&'static str),
     /// The payload does not fit its type.
     #[error("the payload of {kind} cannot be read: {why}")]
     BadPayload {

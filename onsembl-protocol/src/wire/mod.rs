@@ -3,6 +3,7 @@
 //! Reading is lenient where existing peers differ, writing has one form. Nothing here decides
 //! anything: no machine is imported, and no machine encodes.
 
+mod binary;
 mod bounds;
 mod careful;
 mod code;
@@ -17,6 +18,7 @@ pub mod payload;
 mod scan;
 mod text;
 
+pub use binary::OutputFrame;
 pub use bounds::{Bounded, TooLong};
 #[doc(hidden)]
 pub use careful::decode_carefully;

@@ -142,7 +142,7 @@ impl Session {
                         return None;
                     }
                     LinkInput::Received(Received::Control) => continue,
-                    LinkInput::Received(Received::Binary { .. }) => {
+                    LinkInput::Received(Received::Binary(_)) => {
                         self.handle.close(CloseCause::UnsupportedData);
                         return None;
                     }
@@ -221,7 +221,7 @@ impl Session {
                             return;
                         }
                         LinkInput::Received(Received::Control) => {}
-                        LinkInput::Received(Received::Binary { .. }) => {
+                        LinkInput::Received(Received::Binary(_)) => {
                             self.handle.close(CloseCause::UnsupportedData);
                         }
                         LinkInput::Received(Received::Text(text)) => {

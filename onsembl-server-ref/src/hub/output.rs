@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 /// Unstored output of one agent, by the cost of its records, at which its link is not read any more. An agent of ours never gets
 /// here, because its window is smaller; a legacy wrapper knows no window.
-const HOLD_BACK: usize = 1 << 20;
+const HOLD_BACK: usize = 2 << 20;
 /// Output that belongs to no command of the user: so many ids of it are kept on a board.
 const LOOSE_ENDS: usize = 256;
 
@@ -93,7 +93,7 @@ impl Hub {
         let command = self.command_of_output(&from.user, &from.agent, output.command_id);
         let bytes = match output.content {
             OutputContent::Text(text) => Bytes::from(text),
-            OutputContent::Bytes(bytes) => Bytes::from(bytes),
+            OutputContent::Bytes(bytes) => bytes,
         };
         if bytes.is_empty() {
             return;

@@ -209,6 +209,7 @@ impl Hub {
             features: vec![
                 Feature::Heartbeats,
                 Feature::OutputBytes,
+                Feature::OutputBinary,
                 Feature::OutputSpool,
                 Feature::CommandReports,
                 Feature::CommandJournal,

@@ -185,12 +185,38 @@ impl Store {
 
 impl StoredRecord {
     pub(super) fn write(&self, db: &Connection) -> rusqlite::Result<()> {
-        let mut stream = StreamRow::read(db, self)?;
+        Self::write_all(db, self, core::iter::once(self))
+    }
+
+    /// Writes records of the stream of `of`, in order; the row of the stream once.
+    pub(super) fn write_all<'a>(
+        db: &Connection,
+        of: &Self,
+        records: impl Iterator<Item = &'a Self>,
+    ) -> rusqlite::Result<()> {
+        let mut stream = StreamRow::read(db, of)?;
+        let mut changed = false;
+        for record in records {
+            changed |= record.add_to(&mut stream, db)?;
+        }
+        if changed { stream.write(db, of) } else { Ok(()) }
+    }
+
+    /// Whether both are of one stream.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        self.stream == other.stream
+            && self.incarnation == other.incarnation
+            && self.command == other.command
+            && self.user == other.user
+    }
+
+    /// Whether anything of it is new.
+    fn add_to(&self, stream: &mut StreamRow, db: &Connection) -> rusqlite::Result<bool> {
         let next = stream.next;
         if self.body.is_open() && stream.open_gap.is_some() {
-            return Ok(());
+            return Ok(false);
         }
-        let Some(record) = self.clone().behind(next) else { return Ok(()) };
+        let Some(record) = self.clone().behind(next) else { return Ok(false) };
         if stream.open_gap.take().is_some() {
             // More came of a stream that was thought to be over.
             remove_open_gap(db, self)?;
@@ -206,7 +232,7 @@ impl StoredRecord {
         }
         record.insert(db)?;
         stream.add(&record);
-        stream.write(db, &record)
+        Ok(true)
     }
 
     pub(super) fn insert(&self, db: &Connection) -> rusqlite::Result<()> {

@@ -21,6 +21,14 @@ impl Request {
         }
     }
 
+    /// The record of output, if it is one.
+    fn record(&self) -> Option<&StoredRecord> {
+        match self {
+            Self::Call(_) => None,
+            Self::Output(queued) => Some(&queued.record),
+        }
+    }
+
     /// Whether the latest run refused it.
     pub(super) fn is_refused(&self) -> bool {
         match self {
@@ -33,12 +41,54 @@ impl Request {
     ///
     /// # Errors
     /// Trouble of the database, which ends the attempt.
-    pub(super) fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
+    fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
         match self {
             Self::Call(call) => call.run(db),
             Self::Output(queued) => queued.run(db),
         }
     }
+}
+
+/// Runs all of them, in order. Neighbours of one stream are written in one go; where that breaks a rule
+/// of the schema, one by one, to find which of them it was.
+///
+/// # Errors
+/// Trouble of the database, which ends the attempt.
+pub(super) fn run_all(mut requests: &mut [Request], db: &Connection) -> rusqlite::Result<()> {
+    while !requests.is_empty() {
+        let count = neighbours(requests).max(1);
+        let (now, later) = std::mem::take(&mut requests).split_at_mut(count);
+        requests = later;
+        if count > 1 && run_together(now, db)? {
+            continue;
+        }
+        for request in now {
+            request.run(db)?;
+        }
+    }
+    Ok(())
+}
+
+/// How many of the first requests are records of one stream.
+fn neighbours(requests: &[Request]) -> usize {
+    let mut records = requests.iter().map_while(Request::record);
+    let Some(first) = records.next() else { return 0 };
+    1 + records.take_while(|next| next.is_beside(first)).count()
+}
+
+/// Whether all of these records could be written.
+fn run_together(requests: &mut [Request], db: &Connection) -> rusqlite::Result<bool> {
+    let written = in_savepoint(db, &mut |db| {
+        let records = || requests.iter().filter_map(Request::record);
+        records().next().map_or(Ok(()), |of| StoredRecord::write_all(db, of, records()))
+    })?;
+    for request in requests.iter_mut() {
+        match request {
+            Request::Output(queued) => queued.refused = None,
+            Request::Call(_) => {}
+        }
+    }
+    Ok(written.is_ok())
 }
 
 /// A request with an answer of its own.

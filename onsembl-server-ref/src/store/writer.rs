@@ -7,7 +7,7 @@ use super::beats::{BeatsWritten, Recorded};
 use super::error::{StoreError, StoreHealth, StoreTrouble, trouble_of};
 use super::output::OutputReceipt;
 use super::queue::{Batch, Queue};
-use super::request::Request;
+use super::request::{Request, run_all};
 use super::wall_now;
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -246,9 +246,7 @@ fn attempt(db: &Connection, batch: &mut Batch) -> rusqlite::Result<BeatsWritten>
 fn run_and_commit(db: &Connection, batch: &mut Batch) -> rusqlite::Result<BeatsWritten> {
     db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     let beats = batch.beats.write(db)?;
-    for request in &mut batch.requests {
-        request.run(db)?;
-    }
+    run_all(&mut batch.requests, db)?;
     db.prepare_cached("COMMIT")?.execute([])?;
     Ok(beats)
 }

@@ -47,7 +47,7 @@ async fn its_welcome_names_the_session_and_its_rules() {
         assert_eq!(said[name], value, "{name}");
     }
     let window = said["outputWindowBytes"].as_u64().unwrap();
-    assert!(window > 0 && window <= 256 * 1024, "{window}");
+    assert!(window > 0 && window <= 1 << 20, "{window}");
     for name in ["sessionId", "serverInstance"] {
         assert!(said[name].as_str().is_some_and(|s| !s.is_empty()), "{name}");
     }

@@ -11,6 +11,7 @@
     reason = "tests"
 )]
 
+mod binary_output;
 mod bursts;
 mod dashboard_stops;
 mod database_held;

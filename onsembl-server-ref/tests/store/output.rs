@@ -173,3 +173,47 @@ async fn what_is_stored_of_a_stream_is_whole_whatever_comes() {
     let at = store.output_cursor(&owner, &id, Incarnation(1), Stream::Stdout, place).await.unwrap();
     assert_eq!(at, Some((Incarnation(1), ChunkSequence(1))));
 }
+
+/// Neighbours of one stream are written in one go; what is refused among them is found all the same.
+#[tokio::test]
+async fn of_neighbours_in_one_transaction_each_has_an_outcome_of_its_own() {
+    let (dir, store, mut receipts) = with_command().await;
+    let lock = HeldLock::take(dir.path());
+    let of = |stream, sequence, offset, bytes| StoredRecord {
+        stream,
+        offset: ByteOffset(offset),
+        ..chunk("c", 1, sequence, bytes)
+    };
+    let mut refused = of(Stream::Stdout, 3, 2, b"c");
+    refused.sequence = ChunkSequence(u64::MAX);
+    for record in [
+        of(Stream::Stdout, 1, 0, b"a"),
+        of(Stream::Stdout, 2, 1, b"b"),
+        refused,
+        of(Stream::Stdout, 4, 3, b"d"),
+        of(Stream::Stderr, 5, 0, b"e"),
+        of(Stream::Stderr, 5, 0, b"e"),
+        of(Stream::Stderr, 6, 1, b"f"),
+        of(Stream::Stdout, 7, 4, b"g"),
+    ] {
+        store.append_output(record).await.unwrap();
+    }
+    lock.release();
+    let taken = take(&mut receipts, 8).await;
+    let stored: Vec<_> = taken.iter().map(|r| r.outcome.is_ok()).collect();
+    assert_eq!(stored, [true, true, false, true, true, true, true, true]);
+    let positions = store.output_positions(&user("u"), vec![CommandId::new("c")]).await.unwrap();
+    let mut sums: Vec<_> =
+        positions.iter().map(|p| (p.stream, p.committed.0, p.delivered, p.gaps)).collect();
+    sums.sort();
+    assert_eq!(sums, [(Stream::Stdout, 5, 4, 1), (Stream::Stderr, 2, 2, 0)]);
+    let read = store.read_output(&user("u"), &CommandId::new("c"), None, None, 99).await.unwrap();
+    let held: Vec<u8> = read
+        .iter()
+        .filter_map(|r| match &r.body {
+            StoredBody::Chunk(bytes) => bytes.first().copied(),
+            StoredBody::Gap { .. } => None,
+        })
+        .collect();
+    assert_eq!(held, b"abdefg");
+}

@@ -7,6 +7,7 @@ use crate::counters::Counters;
 use crate::link::{DialError, Dialer, Frame, Link, Received};
 use crate::messages::Envelopes;
 use crate::pump::{self, LinkEvent, LinkHandle, LinkInput, TryDataError};
+use bytes::Bytes;
 use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::id::{AgentId, BeatSequence, LinkId, MessageId};
 use onsembl_protocol::liveness::{HeartbeatTiming, Seen};
@@ -165,6 +166,20 @@ impl AgentDriver {
     /// There is no session, or no room.
     pub fn send_output(&mut self, message: &AgentToServer) -> Result<(), SendError> {
         let frame = self.envelopes.frame(message, self.clock.now().wall).1;
+        self.send_data(frame)
+    }
+
+    /// Sends a chunk in a binary message, as [`OutputFrame::encode`](wire::OutputFrame::encode) wrote
+    /// it, if the link has room. For sessions with
+    /// [`Feature::OutputBinary`](wire::payload::Feature::OutputBinary).
+    ///
+    /// # Errors
+    /// There is no session, or no room.
+    pub fn send_binary(&mut self, message: Bytes) -> Result<(), SendError> {
+        self.send_data(Frame::Binary(message))
+    }
+
+    fn send_data(&self, frame: Frame) -> Result<(), SendError> {
         match self.in_session()?.try_data(frame) {
             Ok(()) => Ok(()),
             Err(TryDataError::Full(_)) => Err(SendError::Full),
@@ -357,9 +372,9 @@ impl AgentDriver {
             LinkInput::Received(Received::Control) => {
                 self.feed(AgentEvent::Received(link, AgentInbound::Other));
             }
-            LinkInput::Received(Received::Binary { bytes }) => {
+            LinkInput::Received(Received::Binary(message)) => {
                 self.counters.count("binary_frames");
-                warn!(%link, bytes, "the server sent a binary frame; closing the link");
+                warn!(%link, bytes = message.len(), "the server sent a binary frame; closing the link");
                 let cause = CloseCause::UnsupportedData;
                 self.close(link, cause);
                 self.feed(AgentEvent::LinkDown(link, CloseReason::local(cause)));

@@ -1,12 +1,13 @@
 //! Frames as bytes, and back. Pure: no socket, no time.
 
 use crate::limits::LinkLimits;
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::io;
 use thiserror::Error;
 use tokio_util::codec::{Decoder, Encoder};
 
 const TEXT: u8 = 1;
+const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
@@ -18,6 +19,7 @@ const CLOSE_BYTES: usize = 1 + 2 + 123;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wire {
     Text(String),
+    Binary(Bytes),
     Ping,
     Pong,
     /// Code and text, or neither.
@@ -76,6 +78,10 @@ impl Decoder for Codec {
         let Some((&kind, payload)) = frame.split_first() else {
             return Err(Malformed::Framing("a frame without a kind"));
         };
+        if kind == BINARY {
+            frame.advance(1);
+            return Ok(Some(Wire::Binary(frame.freeze())));
+        }
         decode_frame(kind, payload).map(Some)
     }
 
@@ -113,6 +119,7 @@ impl Encoder<Wire> for Codec {
     fn encode(&mut self, frame: Wire, bytes: &mut BytesMut) -> Result<(), Malformed> {
         match &frame {
             Wire::Text(text) => put(bytes, self.limit(), TEXT, &[text.as_bytes()]),
+            Wire::Binary(data) => put(bytes, self.limit(), BINARY, &[data]),
             Wire::Ping => put(bytes, self.limit(), PING, &[]),
             Wire::Pong => put(bytes, self.limit(), PONG, &[]),
             Wire::Close(None) => put(bytes, self.limit(), CLOSE, &[]),
@@ -152,9 +159,10 @@ mod tests {
 
     #[test]
     fn frames_as_literal_bytes() {
-        let frames: [(Wire, &[u8]); 6] = [
+        let frames: [(Wire, &[u8]); 7] = [
             (Wire::Text("hé".into()), b"\0\0\0\x04\x01h\xc3\xa9"),
             (Wire::Text(String::new()), b"\0\0\0\x01\x01"),
+            (Wire::Binary(Bytes::from_static(b"\xff")), b"\0\0\0\x02\x02\xff"),
             (Wire::Ping, b"\0\0\0\x01\x09"),
             (Wire::Pong, b"\0\0\0\x01\x0a"),
             (Wire::Close(None), b"\0\0\0\x01\x08"),
@@ -174,7 +182,7 @@ mod tests {
     #[test]
     fn what_is_no_frame_is_named() {
         assert!(matches!(decode(b"\0\0\0\0"), Err(Malformed::Framing(_))));
-        assert!(matches!(decode(b"\0\0\0\x01\x02"), Err(Malformed::Framing(_))));
+        assert!(matches!(decode(b"\0\0\0\x01\x03"), Err(Malformed::Framing(_))));
         assert!(matches!(decode(b"\0\0\0\x02\x08\x10"), Err(Malformed::Framing(_))));
         assert!(matches!(decode(b"\0\0\0\x02\x01\xff"), Err(Malformed::Utf8)));
         assert!(matches!(decode(b"\0\0\0\xca"), Err(Malformed::TooBig { length: 202, .. })));

@@ -200,6 +200,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
         .await;
         let end = match frame {
             Some(Ok(Wire::Text(text))) => return Ok(Received::Text(text)),
+            Some(Ok(Wire::Binary(bytes))) => return Ok(Received::Binary(bytes)),
             Some(Ok(Wire::Ping)) => {
                 self.shared.lock().pong = Pong::Due;
                 let shared = &self.shared;
@@ -289,12 +290,13 @@ struct Writer<W> {
 #[async_trait]
 impl<W: AsyncWrite + Unpin + Send> LinkWriter for Writer<W> {
     async fn send(&mut self, frame: Frame) -> Result<(), LinkEnd> {
+        let (length, limit) = (frame.len(), self.limits.message_bytes);
+        if length > limit {
+            return Err(own_fault(Malformed::TooBig { length, limit }));
+        }
         let mut frame = Some(match frame {
-            Frame::Text(text) if text.len() > self.limits.message_bytes => {
-                let (length, limit) = (text.len(), self.limits.message_bytes);
-                return Err(own_fault(Malformed::TooBig { length, limit }));
-            }
             Frame::Text(text) => Wire::Text(text),
+            Frame::Binary(bytes) => Wire::Binary(bytes),
             Frame::Ping => Wire::Ping,
         });
         poll_fn(|cx| {

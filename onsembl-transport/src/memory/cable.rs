@@ -1,6 +1,7 @@
 //! The cable between two ends: two lanes of frames, and what can happen to them.
 
 use crate::link::LinkEnd;
+use bytes::Bytes;
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,6 +33,7 @@ impl Direction {
 #[derive(Debug)]
 pub(super) enum Wire {
     Text(String),
+    Binary(Bytes),
     Ping,
     Pong,
     Close(CloseCause),

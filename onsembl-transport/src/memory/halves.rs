@@ -47,6 +47,7 @@ impl Reader {
         let closed_here = state.lane(out).closed;
         let end = match next {
             Ok(Wire::Text(text)) => return Poll::Ready(Ok(Received::Text(text))),
+            Ok(Wire::Binary(bytes)) => return Poll::Ready(Ok(Received::Binary(bytes))),
             Ok(Wire::Ping) => {
                 state.pong(out);
                 return Poll::Ready(Ok(Received::Control));
@@ -96,6 +97,7 @@ impl LinkWriter for Writer {
     async fn send(&mut self, frame: Frame) -> Result<(), LinkEnd> {
         self.put(match frame {
             Frame::Text(text) => Wire::Text(text),
+            Frame::Binary(bytes) => Wire::Binary(bytes),
             Frame::Ping => Wire::Ping,
         })
         .await

@@ -5,14 +5,17 @@ use super::link::Stage;
 use super::shard::{HELD, Shard};
 use crate::link::Received;
 use crate::pump::{LinkEvent, LinkInput};
+use bytes::Bytes;
 use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::id::{LinkId, MessageId, SessionId};
 use onsembl_protocol::record::FrameNote;
 use onsembl_protocol::session::{
     Dialect, GreetingEvent, GreetingVerdict, ServerEvent, ServerInbound,
 };
-use onsembl_protocol::wire::payload::{Ack, AgentHeartbeat, ErrorCode, ErrorReply, Pong};
-use onsembl_protocol::wire::{self, AgentFrame, AgentToServer, DecodeError, ServerToAgent};
+use onsembl_protocol::wire::payload::{Ack, AgentHeartbeat, ErrorCode, ErrorReply, Feature, Pong};
+use onsembl_protocol::wire::{
+    self, AgentFrame, AgentToServer, DecodeError, OutputFrame, ServerToAgent,
+};
 use tracing::{debug, info, warn};
 
 impl<A> Shard<A> {
@@ -20,14 +23,7 @@ impl<A> Shard<A> {
         let link = event.link;
         match event.what {
             LinkInput::Ended(end) => self.on_ended(link, end.reason, &end.detail),
-            LinkInput::Received(Received::Binary { bytes }) => {
-                self.counters.count("binary_frames");
-                self.say_undecodable(
-                    link,
-                    format!("binary frames ({bytes} bytes) are not accepted"),
-                );
-                self.close(link, CloseCause::UnsupportedData);
-            }
+            LinkInput::Received(Received::Binary(message)) => self.on_binary(link, message),
             LinkInput::Received(Received::Control) => {
                 self.heard(link, ServerInbound::Other, FrameNote::control());
             }
@@ -93,6 +89,30 @@ impl<A> Shard<A> {
                 }
             }
             Err(error) => self.on_undecodable(link, &error, FrameNote::undecodable(text.len())),
+        }
+    }
+
+    /// Output of an agent in session that agreed on this form; nobody else may send binary messages.
+    fn on_binary(&mut self, link: LinkId, message: Bytes) {
+        let Some(entry) = self.links.get(&link) else { return };
+        let agreed = |f: &[Feature]| f.contains(&Feature::OutputBinary);
+        let in_force = matches!(entry.stage, Stage::Live { .. })
+            && agreed(&entry.features)
+            && agreed(&self.rules.features);
+        let length = message.len();
+        if !in_force {
+            self.counters.count("binary_frames");
+            let why = format!("binary frames ({length} bytes) are not accepted");
+            self.say_undecodable(link, why);
+            return self.close(link, CloseCause::UnsupportedData);
+        }
+        match OutputFrame::decode(message, &self.limits) {
+            Ok(output) => {
+                let message = AgentToServer::Output(output.into());
+                let frame = FrameNote::message(&message, length);
+                self.on_message(link, None, message, frame);
+            }
+            Err(error) => self.on_undecodable(link, &error, FrameNote::undecodable(length)),
         }
     }
 

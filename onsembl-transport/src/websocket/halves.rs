@@ -76,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
                     return Poll::Ready(Ok(Received::Text(text.as_str().to_owned())));
                 }
                 Some(Ok(Message::Binary(data))) => {
-                    return Poll::Ready(Ok(Received::Binary { bytes: data.len() }));
+                    return Poll::Ready(Ok(Received::Binary(data)));
                 }
                 Some(Ok(Message::Ping(_))) => {
                     self.pong_due = true;
@@ -261,18 +261,16 @@ struct Writer<S> {
 #[async_trait]
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> LinkWriter for Writer<S> {
     async fn send(&mut self, frame: Frame) -> Result<(), LinkEnd> {
+        let (length, limit) = (frame.len(), self.limits.message_bytes);
+        if length > limit {
+            return Err(LinkEnd::local(
+                CloseCause::Internal,
+                format!("a message of our own has {length} bytes, the limit is {limit}"),
+            ));
+        }
         let message = match frame {
-            Frame::Text(text) if text.len() > self.limits.message_bytes => {
-                return Err(LinkEnd::local(
-                    CloseCause::Internal,
-                    format!(
-                        "a message of our own has {} bytes, the limit is {}",
-                        text.len(),
-                        self.limits.message_bytes
-                    ),
-                ));
-            }
             Frame::Text(text) => Message::Text(text.into()),
+            Frame::Binary(bytes) => Message::Binary(bytes),
             Frame::Ping => Message::Ping(Bytes::new()),
         };
         let mut message = Some(message);

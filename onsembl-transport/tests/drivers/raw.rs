@@ -65,7 +65,7 @@ impl<M: MessageSet + Bounded> Raw<M> {
             match self.link.reader.receive().await {
                 Ok(Received::Text(text)) => return Ok(decode(&text, &Limits::DEFAULT).unwrap()),
                 Ok(Received::Control) => {}
-                Ok(Received::Binary { .. }) => panic!("binary"),
+                Ok(Received::Binary(_)) => panic!("binary"),
                 Err(end) => return Err(end.reason),
             }
         }

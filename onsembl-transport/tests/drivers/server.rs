@@ -25,7 +25,7 @@ struct Binary(Box<dyn LinkReader>);
 impl LinkReader for Binary {
     async fn receive(&mut self) -> Result<Received, LinkEnd> {
         match self.0.receive().await? {
-            Received::Text(text) if text == BINARY => Ok(Received::Binary { bytes: text.len() }),
+            Received::Text(text) if text == BINARY => Ok(Received::Binary(text.into())),
             other => Ok(other),
         }
     }

@@ -99,6 +99,7 @@ async fn a_successor_that_knows_less_than_the_server_still_ends_the_command() {
     let mut commands = commands.with_spool(spool, 1 << 20, Some(SpoolPolicy::Block), left);
     let rules = Rules {
         output_is_stored: true,
+        output_is_binary: true,
         output_resumes: true,
         knows_journals: true,
         knows_terminals: true,

@@ -34,6 +34,14 @@ struct Ready {
     fixed: bool,
 }
 
+/// Neighbours of one stream on their way to be one record. A single one is not copied.
+#[derive(Debug)]
+struct Joined {
+    first: Record,
+    /// The bytes of all of them, as soon as there are two.
+    more: BytesMut,
+}
+
 /// Bytes that were not taken, at the newest end of a stream; it grows until something is taken again.
 #[derive(Clone, Copy, Debug)]
 struct Growing {
@@ -211,7 +219,7 @@ impl Backlog {
 
     /// The oldest page that is only on disk, if little waits in memory and it was not asked for yet.
     pub(super) fn ask_for_page(&mut self, low: u64) -> Option<(ChunkSequence, ChunkSequence)> {
-        let waiting: u64 = self.ready.iter().map(|r| cost(&r.record)).take(64).sum();
+        let waiting: u64 = self.ready.iter().map(|r| cost(&r.record)).take(256).sum();
         if self.reading.is_some() || waiting >= low {
             return None;
         }
@@ -243,7 +251,7 @@ impl Backlog {
         self.reading = None;
         let Some(block) = self.cold.pop_front_if(|b| b.from == from) else { return };
         self.on_disk = self.on_disk.saturating_sub(block.cost);
-        let mut joined: Option<(Record, BytesMut)> = None;
+        let mut joined: Option<Joined> = None;
         for record in records {
             if record.sequence < block.from || record.sequence > block.through {
                 continue;
@@ -275,7 +283,7 @@ impl Backlog {
         stream: Stream,
         end: ByteOffset,
         sequence: ChunkSequence,
-        joined: &mut Option<(Record, BytesMut)>,
+        joined: &mut Option<Joined>,
     ) {
         let reached = *self.reached.get(stream);
         if end > reached {
@@ -287,28 +295,35 @@ impl Backlog {
     }
 
     /// Collects neighbours of one stream, so that a page of small writes goes out in few records.
-    fn join(&mut self, record: Record, joined: &mut Option<(Record, BytesMut)>) {
+    fn join(&mut self, record: Record, joined: &mut Option<Joined>) {
         let RecordBody::Chunk(bytes) = &record.body else {
             self.flush(joined);
             return self.make_ready(record);
         };
-        if let Some((first, all)) = joined
+        if let Some(Joined { first, more }) = joined
             && first.stream == record.stream
-            && all.len() + bytes.len() <= super::CHUNK_BYTES
+            && let RecordBody::Chunk(start) = &mut first.body
+            && start.len() + more.len() + bytes.len() <= super::CHUNK_BYTES
         {
-            all.extend_from_slice(bytes);
+            if more.is_empty() {
+                more.reserve(super::CHUNK_BYTES);
+                more.extend_from_slice(start);
+                *start = Bytes::new();
+            }
+            more.extend_from_slice(bytes);
             first.sequence = record.sequence;
             return;
         }
         self.flush(joined);
-        let all = BytesMut::from(&**bytes);
-        *joined = Some((Record { body: RecordBody::Chunk(Bytes::new()), ..record }, all));
+        *joined = Some(Joined { first: record, more: BytesMut::new() });
     }
 
-    fn flush(&mut self, joined: &mut Option<(Record, BytesMut)>) {
-        if let Some((first, all)) = joined.take() {
-            let record = Record { body: RecordBody::Chunk(all.freeze()), ..first };
-            self.push_ready(record);
+    fn flush(&mut self, joined: &mut Option<Joined>) {
+        if let Some(Joined { mut first, more }) = joined.take() {
+            if !more.is_empty() {
+                first.body = RecordBody::Chunk(more.freeze());
+            }
+            self.push_ready(first);
         }
     }
 

@@ -27,6 +27,9 @@ fn filled(bytes: usize) -> Outbox {
     outbox
 }
 
+/// What fills the memory: with what each record counts besides, a little more than the bound.
+const BOUND: usize = SpoolBounds::MEMORY_ONLY.memory as usize;
+
 fn send_all(outbox: &mut Outbox) -> Vec<Record> {
     core::iter::from_fn(|| outbox.next_to_send()).map(|o| o.record).collect()
 }
@@ -37,11 +40,11 @@ fn store(outbox: &mut Outbox, record: &Record) {
 
 #[test]
 fn no_more_than_the_window_is_on_the_wire() {
-    let mut outbox = filled(1 << 20);
+    let mut outbox = filled(BOUND);
     let sent = send_all(&mut outbox);
-    assert_eq!(sent.iter().map(Record::length).sum::<u64>(), 256 * 1024);
+    assert_eq!(sent.iter().map(Record::length).sum::<u64>(), Outbox::DEFAULT_WINDOW);
     store(&mut outbox, &sent[0]);
-    assert_eq!(outbox.next_to_send().map(|c| c.record.sequence), Some(ChunkSequence(9)));
+    assert_eq!(outbox.next_to_send().map(|c| c.record.sequence), Some(ChunkSequence(33)));
     assert_eq!(outbox.next_to_send(), None);
 }
 
@@ -80,12 +83,12 @@ fn a_server_that_does_not_answer_is_sent_the_oldest_after_ten_seconds() {
 
 #[test]
 fn a_process_waits_at_the_bound_and_goes_on_when_there_is_room() {
-    let mut outbox = filled(1 << 20);
+    let mut outbox = filled(BOUND);
     assert_eq!(outbox.poll_action(), Some(SpoolAction::PauseReading(id())));
     let sent = send_all(&mut outbox);
     store(&mut outbox, &sent[0]);
     assert_eq!(outbox.poll_action(), None);
-    outbox.on_stored(&id(), Incarnation(1), Stream::Stdout, ByteOffset(600 * 1024));
+    outbox.on_stored(&id(), Incarnation(1), Stream::Stdout, ByteOffset(BOUND as u64 / 2));
     assert_eq!(outbox.poll_action(), Some(SpoolAction::ResumeReading(id())));
 }
 
@@ -111,7 +114,7 @@ fn small_writes_that_wait_go_out_together() {
 
 #[test]
 fn an_agent_that_ends_declares_what_did_not_fit() {
-    let mut outbox = filled(1 << 20);
+    let mut outbox = filled(BOUND);
     outbox.wind_up();
     outbox.push(&id(), Stream::Stdout, Bytes::from(std::vec![7; 1000]));
     let mut last = None;

@@ -32,6 +32,8 @@ wire_enum! {
         Heartbeats = "heartbeats",
         /// Output with encoding, offset and incarnation, acknowledged by `OUTPUT_ACK` once stored.
         OutputBytes = "output-bytes",
+        /// With `output-bytes`: an agent may send its chunks in binary messages.
+        OutputBinary = "output-binary",
         /// Gaps are declared by `OUTPUT_GAP`, and a session goes on where the server says that its
         /// streams are committed.
         OutputSpool = "output-spool",

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use base64::Engine as _;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use core::fmt;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -58,7 +59,7 @@ pub enum OutputContent {
     /// Text.
     Text(String),
     /// Bytes that are no text.
-    Bytes(Vec<u8>),
+    Bytes(Bytes),
 }
 
 impl OutputContent {
@@ -66,7 +67,7 @@ impl OutputContent {
     pub fn from_bytes(bytes: &[u8]) -> Self {
         match core::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_string()),
-            Err(_) => Self::Bytes(bytes.to_vec()),
+            Err(_) => Self::Bytes(Bytes::copy_from_slice(bytes)),
         }
     }
 
@@ -92,7 +93,7 @@ impl OutputContent {
             Some(e) if e.eq_ignore_ascii_case("utf-8") => Ok(Self::Text(content)),
             Some(e) if e.eq_ignore_ascii_case("base64") => STANDARD
                 .decode(content.as_bytes())
-                .map(Self::Bytes)
+                .map(|bytes| Self::Bytes(bytes.into()))
                 .map_err(|e| format!("`content` is not base64: {e}")),
             Some(e) => Err(format!("`encoding` {e:?} is neither utf-8 nor base64")),
         }

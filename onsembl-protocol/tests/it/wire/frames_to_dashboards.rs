@@ -105,7 +105,7 @@ fn output_is_a_text_a_list_of_lines_or_bytes() {
     assert_eq!(content(EXISTING[6]), (StreamType::Stdout, text));
     let lines = StreamContent::Lines(vec!["hello".into(), "world".into()]);
     assert_eq!(content(EXISTING[7]), (StreamType::Stderr, lines));
-    let bytes = StreamContent::Bytes(OutputContent::Bytes(vec![0x80]));
+    let bytes = StreamContent::Bytes(OutputContent::Bytes(vec![0x80].into()));
     assert_eq!(content(OURS[2]), (StreamType::Stdout, bytes));
 }
 

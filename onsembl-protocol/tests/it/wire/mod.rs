@@ -1,6 +1,7 @@
 //! Messages: literal frames of existing peers, the canonical form of ours, and hostile text.
 
 mod agreement;
+mod binary;
 mod canonical;
 mod divergences;
 mod frames_of_agents;

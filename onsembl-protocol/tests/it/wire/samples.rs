@@ -241,13 +241,13 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
         AgentToServer::Output(output.clone()),
         AgentToServer::Output(TerminalOutput {
             stream: StreamType::Stderr,
-            content: OutputContent::Bytes(vec![0xff, 0x00]),
+            content: OutputContent::Bytes(vec![0xff, 0x00].into()),
             ..output.clone()
         }),
         // To a legacy server: no extensions, and bytes that are no text must still say so.
         AgentToServer::Output(TerminalOutput { offset: None, incarnation: None, ..output.clone() }),
         AgentToServer::Output(TerminalOutput {
-            content: OutputContent::Bytes(vec![0xff, 0x00]),
+            content: OutputContent::Bytes(vec![0xff, 0x00].into()),
             offset: None,
             incarnation: None,
             ..output
@@ -446,7 +446,7 @@ pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
         ServerToDashboard::OutputGap(gap()),
         ServerToDashboard::OutputGap(OutputGap { length: None, ..gap() }),
         ServerToDashboard::TerminalStream(TerminalStream {
-            content: StreamContent::Bytes(OutputContent::Bytes(vec![0xff])),
+            content: StreamContent::Bytes(OutputContent::Bytes(vec![0xff].into())),
             sequence: Some(ChunkSequence(1)),
             offset: Some(ByteOffset(0)),
             incarnation: Some(Incarnation(5)),

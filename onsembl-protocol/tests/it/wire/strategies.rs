@@ -216,7 +216,7 @@ pub(super) fn hello() -> impl Strategy<Value = AgentConnect> {
 pub(super) fn content() -> impl Strategy<Value = OutputContent> {
     prop_oneof![
         text().prop_map(OutputContent::Text),
-        vec(any::<u8>(), 0..24).prop_map(OutputContent::Bytes),
+        vec(any::<u8>(), 0..24).prop_map(|b| OutputContent::Bytes(b.into())),
     ]
 }
 
