@@ -444,3 +444,94 @@ fn take(
         unsaid.push_back((id.clone(), agent.clone(), record));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoredBody;
+    use bytes::Bytes;
+    use onsembl_protocol::command::{CommandCause, CommandStage, CommandView};
+    use onsembl_protocol::id::{ByteOffset, ChunkSequence, Incarnation};
+    use onsembl_protocol::output::Stream;
+    use onsembl_protocol::wire::payload::Selection;
+
+    /// One that watches everything, and two commands that run.
+    fn feed() -> (Arc<Board>, Feed) {
+        let board = Arc::new(Board::default());
+        board.touch(|content| {
+            for id in ["a", "b"] {
+                let view = CommandView {
+                    status: CommandStage::Running,
+                    because: CommandCause::Started,
+                    exit: None,
+                    started_at: None,
+                    ended_at: None,
+                };
+                let entry = CommandEntry {
+                    agent: AgentId::new("ada"),
+                    view: Some(view),
+                    detail: None,
+                    log: OutputLog::default(),
+                    revision: 1,
+                };
+                let _ = content.commands.insert(CommandId::new(id), entry);
+            }
+        });
+        let all = Subscriptions {
+            agents: Selection::All,
+            commands: Selection::All,
+            terminals: true,
+            traces: false,
+        };
+        let features = vec![Feature::OutputBytes];
+        let extended = DashboardExtensions { features, server_instance: None };
+        let server = ServerInstanceId::new("s");
+        let now = WallTime::default();
+        (Arc::clone(&board), Feed::new(board, server, all, Some(&extended), now))
+    }
+
+    fn write(board: &Board, id: &str, sequence: u64) {
+        board.touch(|content| {
+            let log = &mut content.commands.get_mut(&CommandId::new(id)).unwrap().log;
+            let offset = log.next(Stream::Stdout);
+            let _ = log.push(LogRecord {
+                incarnation: Incarnation(1),
+                sequence: ChunkSequence(sequence),
+                stream: Stream::Stdout,
+                offset: ByteOffset(offset.0),
+                body: StoredBody::Chunk(Bytes::from_static(&[b'x'; 32 * 1024])),
+                at: WallTime::default(),
+            });
+        });
+    }
+
+    /// What is said while the first command writes as fast as it is read.
+    fn said_beside_a_flood(board: &Board, feed: &mut Feed) -> Vec<ServerToDashboard> {
+        let mut said = Vec::new();
+        for sequence in 1..20 {
+            write(board, "a", sequence);
+            if let Next::Say(message) = feed.next() {
+                said.push(*message);
+            }
+        }
+        said
+    }
+
+    #[test]
+    fn output_without_end_holds_up_neither_other_output_nor_how_commands_are() {
+        let (board, mut feed) = feed();
+        write(&board, "b", 1);
+        let said = said_beside_a_flood(&board, &mut feed);
+        let of_b = |m: &ServerToDashboard| matches!(m, ServerToDashboard::TerminalStream(t) if t.command_id.as_str() == "b");
+        assert!(said.iter().any(of_b), "{}", said.len());
+        assert!(said.iter().any(|m| matches!(m, ServerToDashboard::TerminalStream(_)) && !of_b(m)));
+        board.touch(|content| {
+            let entry = content.commands.get_mut(&CommandId::new("b")).unwrap();
+            entry.revision = 2;
+            entry.view.as_mut().unwrap().status = CommandStage::Cancelling;
+        });
+        let said = said_beside_a_flood(&board, &mut feed);
+        let told = |m: &ServerToDashboard| matches!(m, ServerToDashboard::CommandStatus(s) if s.command_id.as_str() == "b");
+        assert!(said.iter().any(told), "{}", said.len());
+    }
+}
