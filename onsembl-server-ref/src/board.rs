@@ -5,9 +5,9 @@
 //! slow reader misses intermediate states and nothing else, holds nobody up, and costs no memory;
 //! and what one user does can never show on another user's board.
 
-use crate::output_log::OutputLog;
 use onsembl_protocol::command::CommandView;
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
+use onsembl_protocol::output::OutputLog;
 use onsembl_protocol::session::Presence;
 use onsembl_protocol::stop::StopLatch;
 use onsembl_protocol::time::WallTime;

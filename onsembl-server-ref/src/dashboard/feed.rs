@@ -4,11 +4,10 @@
 use super::lines::LineAssembler;
 use super::words;
 use crate::board::{Board, CommandEntry, Content, Revision};
-use crate::output_log::{Fetch, LogRecord};
 use crate::store::{Cursor, StoredBody};
 use onsembl_protocol::command::{watches_agent, watches_command, watches_output};
 use onsembl_protocol::id::{AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId};
-use onsembl_protocol::output::gap_notice;
+use onsembl_protocol::output::{Fetch, LogRecord, gap_notice};
 use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::ServerToDashboard;

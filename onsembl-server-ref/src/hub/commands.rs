@@ -4,13 +4,13 @@ use super::ledger::{Done, Entry};
 use super::request::Reply;
 use super::run::{Answer, Hub, OpenCommand};
 use crate::board::CommandEntry;
-use crate::output_log::OutputLog;
 use crate::store::{CommandRow, CommandUpdate, Inserted, StoreError};
 use onsembl_protocol::command::{
     Candidate, CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandTerms,
     CommandView, Exit, Unroutable, choose_agent,
 };
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
+use onsembl_protocol::output::OutputLog;
 use onsembl_protocol::session::Dialect;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::Deadline;

@@ -3,12 +3,11 @@
 use super::ledger::Entry;
 use super::run::{Answer, Hub};
 use crate::board::CommandEntry;
-use crate::output_log::{LogRecord, OutputLog, Taken};
 use crate::store::{OutputReceipt, StoreError, StoredBody, StoredRecord, StreamPosition};
 use bytes::Bytes;
 use onsembl_protocol::command::CommandEvent;
 use onsembl_protocol::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{GapCause, Stream};
+use onsembl_protocol::output::{GapCause, LogRecord, OutputLog, Stream, Taken};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::Now;
 use onsembl_protocol::wire::payload::{
@@ -137,8 +136,10 @@ impl Hub {
                 log: OutputLog::resumed(),
                 revision,
             });
-            let Place { incarnation, sequence, offset } =
-                place.unwrap_or_else(|| entry.log.number(stream, now.wall));
+            let (incarnation, sequence, offset) = match place {
+                Some(Place { incarnation, sequence, offset }) => (incarnation, sequence, offset),
+                None => entry.log.number(stream, now.wall),
+            };
             let at = now.wall;
             let taken =
                 entry.log.push(LogRecord { incarnation, sequence, stream, offset, body, at });
@@ -147,8 +148,7 @@ impl Hub {
             if let Taken::New { record, .. } = &taken
                 && !kept
             {
-                let end = ByteOffset(record.offset.0.saturating_add(record.body.length()));
-                let _ = entry.log.on_stored(incarnation, record.sequence, stream, end);
+                let _ = entry.log.on_stored(incarnation, record.sequence, stream, record.end());
             }
             Some((incarnation, taken, kept))
         });
@@ -174,7 +174,11 @@ impl Hub {
         }
         for record in hole.into_iter().chain([record]) {
             self.hold_back(*key, record.cost());
-            self.ledger.write(Entry::Output(record.into_stored(user.clone(), command.clone())));
+            self.ledger.write(Entry::Output(StoredRecord::of_log(
+                user.clone(),
+                command.clone(),
+                record,
+            )));
         }
     }
 
@@ -327,18 +331,5 @@ impl Hub {
             offset,
         };
         let _told_again_when_it_repeats = self.shard.send(key, &ServerToAgent::OutputAck(ack));
-    }
-}
-
-impl OutputLog {
-    /// Numbers a chunk of a peer that does not: behind all that came, as one process that began
-    /// when the first of them came.
-    fn number(&mut self, stream: Stream, wall: onsembl_protocol::time::WallTime) -> Place {
-        let first = Incarnation(u64::try_from(wall.unix_millis()).unwrap_or(1).max(1));
-        let (incarnation, sequence) = match self.end() {
-            Some((incarnation, sequence)) if incarnation.0 > 0 => (incarnation, sequence.next()),
-            Some(_) | None => (first, ChunkSequence(1)),
-        };
-        Place { incarnation, sequence, offset: self.next(stream) }
     }
 }

@@ -4,11 +4,13 @@
 //! it reads from the store. Records are numbered upwards here whatever their sender says, so that a
 //! cursor never passes one that it has not seen.
 
-use crate::store::{Cursor, StoredBody, StoredRecord, StreamPosition};
-use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{GapCause, PerStream, Stream};
-use onsembl_protocol::time::WallTime;
-use std::collections::VecDeque;
+use super::record::GapCause;
+use super::stored::{Cursor, StoredBody, StoredPlace};
+use super::stream::{PerStream, Stream};
+use crate::id::{ByteOffset, ChunkSequence, Incarnation};
+use crate::time::WallTime;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 /// Stored bytes that are kept for readers that follow closely.
 const KEPT_BYTES: usize = 256 * 1024;
@@ -16,6 +18,8 @@ const KEPT_BYTES: usize = 256 * 1024;
 const RECORD_COST: usize = 256;
 /// Stored records that are kept for them.
 const KEPT_RECORDS: usize = 4096;
+/// The beginning of a stream of which nothing is stored.
+const START: Option<ByteOffset> = Some(ByteOffset(0));
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +39,8 @@ pub struct LogRecord {
 }
 
 impl LogRecord {
-    fn position(&self) -> (Incarnation, ChunkSequence) {
+    /// Its place in the order of all records of its command.
+    pub const fn position(&self) -> (Incarnation, ChunkSequence) {
         (self.incarnation, self.sequence)
     }
 
@@ -44,21 +49,9 @@ impl LogRecord {
         self.body.held().saturating_add(RECORD_COST)
     }
 
-    /// As the store takes it.
-    pub fn into_stored(self, user: UserId, command: CommandId) -> StoredRecord {
-        let Self { incarnation, sequence, stream, offset, body, at } = self;
-        StoredRecord { user, command, incarnation, sequence, stream, offset, body, at }
-    }
-
-    fn end(&self) -> ByteOffset {
+    /// Where the next record of its stream begins.
+    pub fn end(&self) -> ByteOffset {
         ByteOffset(self.offset.0.saturating_add(self.body.length()))
-    }
-}
-
-impl From<StoredRecord> for LogRecord {
-    fn from(record: StoredRecord) -> Self {
-        let StoredRecord { incarnation, sequence, stream, offset, body, at, .. } = record;
-        Self { incarnation, sequence, stream, offset, body, at }
     }
 }
 
@@ -112,23 +105,39 @@ impl OutputLog {
     }
 
     /// A log that goes on behind what the store has of it.
-    pub fn behind(end: Cursor, positions: &[StreamPosition]) -> Self {
+    pub fn behind(end: Cursor, places: impl IntoIterator<Item = StoredPlace>) -> Self {
         let Some((incarnation, _)) = end else { return Self::default() };
         let mut log = Self { dropped: end, last: end, incarnation, ..Self::default() };
-        for stream in Stream::ALL {
-            let of = |p: &&StreamPosition| p.incarnation == incarnation && p.stream == stream;
-            let place = positions.iter().find(of).map(|p| p.committed).unwrap_or_default();
-            *log.next.get_mut(stream) = Some(place);
-            *log.stored.get_mut(stream) = place;
+        log.next = PerStream { stdout: START, stderr: START, terminal: START };
+        for place in places {
+            if place.incarnation == incarnation {
+                *log.next.get_mut(place.stream) = Some(place.committed);
+                *log.stored.get_mut(place.stream) = place.committed;
+            }
         }
         log
+    }
+
+    /// Numbers a chunk of a peer that does not: behind all that came, as one process that began
+    /// when the first of them came.
+    pub fn number(
+        &self,
+        stream: Stream,
+        wall: WallTime,
+    ) -> (Incarnation, ChunkSequence, ByteOffset) {
+        let first = Incarnation(u64::try_from(wall.unix_millis()).unwrap_or(1).max(1));
+        let (incarnation, sequence) = match self.end() {
+            Some((incarnation, sequence)) if incarnation.0 > 0 => (incarnation, sequence.next()),
+            Some(_) | None => (first, ChunkSequence(1)),
+        };
+        (incarnation, sequence, self.next(stream))
     }
 
     /// Takes a record: what of it is behind everything that came.
     pub fn push(&mut self, mut record: LogRecord) -> Taken {
         if record.incarnation != self.incarnation {
             self.incarnation = record.incarnation;
-            let begin = (!self.resumed).then_some(ByteOffset(0));
+            let begin = if self.resumed { None } else { START };
             self.next = PerStream { stdout: begin, stderr: begin, terminal: begin };
             self.stored = Default::default();
         }
@@ -312,17 +321,13 @@ mod tests {
 
     #[test]
     fn behind_a_restart_of_the_server_nothing_is_taken_twice() {
-        let place = StreamPosition {
-            command: CommandId::new("c"),
+        let place = StoredPlace {
             incarnation: Incarnation(1),
             stream: Stream::Stdout,
             committed: ByteOffset(2),
-            delivered: 2,
-            gaps: 0,
-            open_gap: None,
-            kept: 2,
+            open_gap: false,
         };
-        let mut log = OutputLog::behind(Some((Incarnation(1), ChunkSequence(9))), &[place]);
+        let mut log = OutputLog::behind(Some((Incarnation(1), ChunkSequence(9))), [place]);
         assert_eq!(log.push(record(1, 0, b"ab")), Taken::Repeated(Some(ByteOffset(2))));
         assert_eq!(log.push(record(2, 1, b"bc")), new(record(10, 2, b"c")));
     }
