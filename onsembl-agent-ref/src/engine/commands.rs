@@ -317,14 +317,12 @@ impl Commands {
         if running.muted {
             return;
         }
-        if self.stopping && self.outbox.is_full() {
-            running.muted = true;
+        let whole = running.cutters.get_mut(stream).push(bytes);
+        if self.stopping && self.outbox.is_full() && !self.note(id).output_cut {
             self.note(id).output_cut = true;
             self.counters.count("output_cut");
-            tracing::warn!(command = %id, "stopping, and the server takes no output; throwing the rest of it away");
-            return;
+            tracing::warn!(command = %id, "stopping, and the server takes no output; what does not fit becomes a gap");
         }
-        let whole = running.cutters.get_mut(stream).push(bytes);
         self.outbox.push(id, stream, whole);
         self.perform();
     }
@@ -336,6 +334,7 @@ impl Commands {
                 self.outbox.push(id, stream, running.cutters.get_mut(stream).finish());
             }
         }
+        self.outbox.end(id);
         self.perform();
         let incarnation = running.handle.incarnation();
         self.ask(SpoolRequest::End(Run { command: id.clone(), incarnation }));

@@ -109,6 +109,7 @@ impl RunFolder {
                 damages.push((path, "it belongs to another run".to_owned()));
                 continue;
             }
+            found.recovered.reach(header.starts());
             let mut segment = Segment { path, range: None, bytes: begin };
             let mut entries = Entries::new(&content, begin);
             while let Some(entry) = entries.next() {

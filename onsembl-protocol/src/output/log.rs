@@ -9,6 +9,7 @@ use super::stored::{Cursor, StoredBody, StoredPlace};
 use super::stream::{PerStream, Stream};
 use crate::id::{ByteOffset, ChunkSequence, Incarnation};
 use crate::time::WallTime;
+use crate::wire::payload::{CommandComplete, CommandPhase, OutputTotals};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -66,6 +67,39 @@ pub enum Fetch {
     InStore,
 }
 
+/// What an agent says at the end of a command of how much it wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// So much.
+    Known(OutputTotals),
+    /// It died, and nothing that it kept says how much.
+    Unknown,
+    /// It says nothing, as legacy agents do.
+    Unsaid,
+}
+
+impl Written {
+    /// What this report says.
+    pub fn of(report: &CommandComplete) -> Self {
+        match (report.output, &report.status) {
+            (Some(totals), _) => Self::Known(totals),
+            (None, CommandPhase::Lost | CommandPhase::OutcomeUnknown) => Self::Unknown,
+            (
+                None,
+                CommandPhase::Pending
+                | CommandPhase::Queued
+                | CommandPhase::Delivered
+                | CommandPhase::Running
+                | CommandPhase::Cancelling
+                | CommandPhase::Completed
+                | CommandPhase::Failed
+                | CommandPhase::Cancelled
+                | CommandPhase::Unknown(_),
+            ) => Self::Unsaid,
+        }
+    }
+}
+
 /// What to do with a record that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -77,7 +111,7 @@ pub enum Taken {
         record: LogRecord,
     },
     /// It came before. If it is stored already, everything of its stream before this offset may be
-    /// acknowledged again.
+    /// acknowledged again, and an end that [is stored](OutputLog::is_open_stored) as not known.
     Repeated(Option<ByteOffset>),
 }
 
@@ -93,8 +127,19 @@ pub struct OutputLog {
     /// Where each stream goes on; unknown until its first record, if nobody asked the store.
     next: PerStream<Option<ByteOffset>>,
     stored: PerStream<ByteOffset>,
+    /// Whether each stream ends with a gap of unknown length.
+    open: PerStream<OpenEnd>,
     last: Cursor,
     resumed: bool,
+}
+
+/// What is known of an end that nobody knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum OpenEnd {
+    #[default]
+    Not,
+    Came,
+    Stored,
 }
 
 impl OutputLog {
@@ -113,6 +158,9 @@ impl OutputLog {
             if place.incarnation == incarnation {
                 *log.next.get_mut(place.stream) = Some(place.committed);
                 *log.stored.get_mut(place.stream) = place.committed;
+                if place.open_gap {
+                    *log.open.get_mut(place.stream) = OpenEnd::Stored;
+                }
             }
         }
         log
@@ -140,12 +188,22 @@ impl OutputLog {
             let begin = if self.resumed { None } else { START };
             self.next = PerStream { stdout: begin, stderr: begin, terminal: begin };
             self.stored = Default::default();
+            self.open = Default::default();
         }
         let (stream, end) = (record.stream, record.end());
         let stored = *self.stored.get(stream);
         let next = self.next.get(stream).unwrap_or(record.offset);
-        if end <= next && !record.body.is_open() {
+        let open = self.open.get_mut(stream);
+        if record.body.is_open() {
+            match open {
+                OpenEnd::Not => *open = OpenEnd::Came,
+                OpenEnd::Came => return Taken::Repeated(None),
+                OpenEnd::Stored => return Taken::Repeated(Some(stored)),
+            }
+        } else if end <= next {
             return Taken::Repeated((stored >= end).then_some(stored));
+        } else {
+            *open = OpenEnd::Not;
         }
         if record.offset < next {
             record.body = record.body.without_first(next.0 - record.offset.0);
@@ -171,6 +229,70 @@ impl OutputLog {
         Taken::New { hole, record }
     }
 
+    /// The agent reports the end of the command, behind all of its output. What is missing of it is
+    /// declared here, since nobody else will: up to what the agent says that the process wrote; or,
+    /// if it died and has found nothing to say that with, with ends that nobody knows. What is to be
+    /// stored comes back.
+    pub fn finish(&mut self, wrote: Written, at: WallTime) -> Vec<LogRecord> {
+        match wrote {
+            Written::Known(totals) => Stream::ALL
+                .into_iter()
+                .filter_map(|stream| self.missing(stream, &totals, at))
+                .collect(),
+            Written::Unknown => [Stream::Stdout, Stream::Stderr]
+                .into_iter()
+                .filter_map(|stream| self.break_off(stream, at))
+                .collect(),
+            Written::Unsaid => Vec::new(),
+        }
+    }
+
+    fn missing(
+        &mut self,
+        stream: Stream,
+        totals: &OutputTotals,
+        at: WallTime,
+    ) -> Option<LogRecord> {
+        let incarnation = totals.incarnation;
+        let next = if incarnation == self.incarnation {
+            if *self.open.get(stream) != OpenEnd::Not {
+                return None;
+            }
+            (*self.next.get(stream))?
+        } else if incarnation > self.incarnation && !self.resumed {
+            ByteOffset(0)
+        } else {
+            return None;
+        };
+        let length = totals.of(stream).0.checked_sub(next.0).filter(|length| *length > 0)?;
+        let body = StoredBody::Gap { length: Some(length), because: GapCause::NeverCame };
+        self.add(LogRecord {
+            incarnation,
+            sequence: ChunkSequence(0),
+            stream,
+            offset: next,
+            body,
+            at,
+        })
+    }
+
+    fn break_off(&mut self, stream: Stream, at: WallTime) -> Option<LogRecord> {
+        let (incarnation, sequence, offset) = self.number(stream, at);
+        if self.resumed || incarnation == self.incarnation && *self.open.get(stream) != OpenEnd::Not
+        {
+            return None;
+        }
+        let body = StoredBody::Gap { length: None, because: GapCause::AgentDied };
+        self.add(LogRecord { incarnation, sequence, stream, offset, body, at })
+    }
+
+    fn add(&mut self, record: LogRecord) -> Option<LogRecord> {
+        match self.push(record) {
+            Taken::New { record, .. } => Some(record),
+            Taken::Repeated(_) => None,
+        }
+    }
+
     fn keep(&mut self, record: LogRecord) {
         self.bytes += record.body.held();
         self.unstored += record.body.held();
@@ -194,6 +316,10 @@ impl OutputLog {
         for (record, is_stored) in &mut self.records {
             if record.position() == (incarnation, sequence) && !*is_stored {
                 *is_stored = true;
+                let open = self.open.get_mut(stream);
+                if record.body.is_open() && *open == OpenEnd::Came {
+                    *open = OpenEnd::Stored;
+                }
                 freed = record.cost();
                 self.unstored -= record.body.held();
                 break;
@@ -251,6 +377,11 @@ impl OutputLog {
     /// Where a stream goes on.
     pub fn next(&self, stream: Stream) -> ByteOffset {
         self.next.get(stream).unwrap_or_default()
+    }
+
+    /// Whether it is stored that a stream ends with a gap of unknown length.
+    pub fn is_open_stored(&self, stream: Stream) -> bool {
+        *self.open.get(stream) == OpenEnd::Stored
     }
 
     /// How far a stream is known to be stored.
@@ -345,5 +476,45 @@ mod tests {
         let Fetch::Records(next) = log.after(at(15), 2 * PIECE) else { panic!("expected records") };
         let numbers: Vec<u64> = next.iter().map(|c| c.sequence.0).collect();
         assert_eq!(numbers, [16, 17]);
+    }
+
+    fn open_end(offset: u64) -> LogRecord {
+        let body = StoredBody::Gap { length: None, because: GapCause::AgentDied };
+        LogRecord { body, ..record(0, offset, b"") }
+    }
+
+    #[test]
+    fn an_open_end_is_taken_once_and_said_to_be_stored_only_when_it_is() {
+        let mut log = OutputLog::default();
+        let _ = log.push(record(1, 0, b"abc"));
+        log.on_stored(Incarnation(1), ChunkSequence(1), Stream::Stdout, ByteOffset(3));
+        let Taken::New { record: end, .. } = log.push(open_end(3)) else { panic!("not taken") };
+        assert_eq!(log.push(open_end(3)), Taken::Repeated(None));
+        let _old = log.push(record(1, 0, b"abc"));
+        assert!(!log.is_open_stored(Stream::Stdout));
+        log.on_stored(Incarnation(1), end.sequence, Stream::Stdout, ByteOffset(3));
+        assert!(log.is_open_stored(Stream::Stdout));
+        assert_eq!(log.push(open_end(3)), Taken::Repeated(Some(ByteOffset(3))));
+    }
+
+    #[test]
+    fn what_a_report_shows_to_be_missing_is_declared() {
+        let totals = OutputTotals {
+            incarnation: Incarnation(1),
+            stdout_bytes: ByteOffset(10),
+            stderr_bytes: ByteOffset(2),
+            terminal_bytes: ByteOffset(0),
+        };
+        let mut log = OutputLog::default();
+        let _ = log.push(record(1, 0, b"abc"));
+        assert!(log.finish(Written::Unsaid, WallTime::default()).is_empty());
+        let missing = log.finish(Written::Known(totals), WallTime::default());
+        let places: Vec<_> =
+            missing.iter().map(|r| (r.stream, r.offset.0, r.body.length())).collect();
+        assert_eq!(places, [(Stream::Stdout, 3, 7), (Stream::Stderr, 0, 2)]);
+        assert!(log.finish(Written::Known(totals), WallTime::default()).is_empty());
+        let ends = log.finish(Written::Unknown, WallTime::default());
+        assert!(ends.len() == 2 && ends.iter().all(|r| r.body.is_open()));
+        assert!(log.finish(Written::Unknown, WallTime::default()).is_empty());
     }
 }

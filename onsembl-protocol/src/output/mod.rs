@@ -14,7 +14,7 @@ mod stream;
 pub use account::{Account, CommittedState};
 pub use backlog::RecoveredRun;
 pub use cut::Utf8Cutter;
-pub use log::{Fetch, LogRecord, OutputLog, Taken};
+pub use log::{Fetch, LogRecord, OutputLog, Taken, Written};
 pub use open_ends::OpenEnds;
 pub use outbox::{CHUNK_BYTES, Outbox, Outgoing, StreamState};
 pub use record::{GapCause, Record, RecordBody, Run, gap_notice};

@@ -20,7 +20,9 @@ pub struct OpenEnds {
 #[derive(Debug)]
 struct Left {
     run: Run,
-    /// Its streams whose ends nobody knows, and that the server has not stored as such.
+    /// Its streams whose ends nobody knows.
+    ends: BTreeSet<Stream>,
+    /// Those that the server of this session has not said it has stored as such.
     open: BTreeSet<Stream>,
     /// The server of this session was told.
     told: bool,
@@ -30,8 +32,10 @@ impl OpenEnds {
     /// An earlier process left this run. If it had `ended`, and all that it wrote was kept, then its
     /// ends are known; they may be reported all the same only when its output is stored.
     pub fn leave(&mut self, run: Run, ended: bool) {
-        let open = if ended { BTreeSet::new() } else { [Stream::Stdout, Stream::Stderr].into() };
-        let _ = self.runs.insert(run.command.clone(), Left { run, open, told: false });
+        let ends: BTreeSet<Stream> =
+            if ended { BTreeSet::new() } else { [Stream::Stdout, Stream::Stderr].into() };
+        let left = Left { open: ends.clone(), ends, run, told: false };
+        let _ = self.runs.insert(left.run.command.clone(), left);
     }
 
     /// Whether an earlier process left this run, and it is not closed yet.
@@ -44,9 +48,13 @@ impl OpenEnds {
         self.runs.keys().cloned().collect()
     }
 
-    /// A session begins: what was said in another may have been lost.
+    /// A session begins: what was said in another may have been lost, also what was stored, if an
+    /// older database was put back.
     pub fn on_session(&mut self) {
-        self.runs.values_mut().for_each(|left| left.told = false);
+        for left in self.runs.values_mut() {
+            left.told = false;
+            left.open.clone_from(&left.ends);
+        }
     }
 
     /// The ends that are to be said now. Nothing while `outbox` has output of the run that is not
@@ -61,20 +69,11 @@ impl OpenEnds {
         left.open.iter().map(|stream| (left.run.clone(), *stream, end(*stream))).collect()
     }
 
-    /// The server has stored everything of this stream before `offset`.
-    pub fn on_stored(
-        &mut self,
-        command: &CommandId,
-        incarnation: Incarnation,
-        stream: Stream,
-        offset: ByteOffset,
-        outbox: &Outbox,
-    ) {
+    /// The server has stored that the end of this stream is not known. That everything before it is
+    /// stored says nothing of that: such an acknowledgement may be an old one.
+    pub fn on_stored(&mut self, command: &CommandId, incarnation: Incarnation, stream: Stream) {
         if let Some(left) = self.runs.get_mut(command)
-            && left.told
             && left.run.incarnation == incarnation
-            // The server may know of more than the disk took in its time.
-            && outbox.written(command, stream).is_some_and(|end| offset >= end)
         {
             let _ = left.open.remove(&stream);
         }
@@ -89,11 +88,44 @@ impl OpenEnds {
     pub fn give_up(&mut self, command: &CommandId) {
         if let Some(left) = self.runs.get_mut(command) {
             left.open.clear();
+            left.ends.clear();
         }
     }
 
     /// The run is reported.
     pub fn close(&mut self, command: &CommandId) {
         let _ = self.runs.remove(command);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::backlog::RecoveredRun;
+    use super::super::spool::{SpoolBounds, SpoolPolicy};
+    use super::super::stream::PerStream;
+    use super::*;
+
+    #[test]
+    fn an_end_is_said_once_a_session_until_the_server_of_that_session_has_stored_it() {
+        let id = CommandId::new("c");
+        let run = Run { command: id.clone(), incarnation: Incarnation(1) };
+        let mut outbox = Outbox::new(SpoolBounds::DEFAULT);
+        let starts = PerStream::default();
+        outbox.recover(RecoveredRun::new(run.clone(), SpoolPolicy::Block, starts));
+        let mut ends = OpenEnds::default();
+        ends.leave(run, false);
+        assert_eq!(ends.tell(&id, &outbox).len(), 2);
+        assert!(ends.tell(&id, &outbox).is_empty());
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            assert!(ends.is_open(&id));
+            ends.on_stored(&id, Incarnation(2), stream);
+            ends.on_stored(&id, Incarnation(1), stream);
+        }
+        assert!(!ends.is_open(&id));
+        ends.on_session();
+        assert!(ends.is_open(&id), "this server may have an older database");
+        ends.give_up(&id);
+        ends.on_session();
+        assert!(!ends.is_open(&id));
     }
 }

@@ -10,7 +10,7 @@ use onsembl_protocol::command::{
     CommandView, Exit, Unroutable, choose_agent,
 };
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
-use onsembl_protocol::output::OutputLog;
+use onsembl_protocol::output::{OutputLog, Written};
 use onsembl_protocol::session::Dialect;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::Deadline;
@@ -27,7 +27,7 @@ const MOST_OPEN: usize = 1024;
 /// Ended commands that stay on a board, for dashboards that come a little late.
 const ENDED_KEPT: usize = 256;
 
-type CommandKey = (UserId, CommandId);
+pub(super) type CommandKey = (UserId, CommandId);
 
 /// What the sender of a command asked for.
 pub(super) fn terms(request: &CommandRequest) -> CommandTerms {
@@ -240,6 +240,7 @@ impl Hub {
             return;
         }
         if self.commands.contains_key(&command) {
+            self.finish_output(key, &command, Written::of(&report));
             self.boards.of(&command.0).touch(|content| {
                 if let Some(entry) = content.commands.get_mut(&command.1) {
                     entry.detail = detail;

@@ -8,8 +8,9 @@ use onsembl_protocol::wire::payload::{HeldStream, OutputAck, OutputResume, Outpu
 impl Commands {
     pub(in super::super) fn on_stored(&mut self, ack: &OutputAck, rules: Option<Rules>) {
         let stream = ack.stream_type.stream();
-        let (id, incarnation) = (&ack.command_id, ack.incarnation);
-        self.left.on_stored(id, incarnation, stream, ack.offset, &self.outbox);
+        if ack.open_gap {
+            self.left.on_stored(&ack.command_id, ack.incarnation, stream);
+        }
         self.outbox.on_stored(&ack.command_id, ack.incarnation, stream, ack.offset);
         if rules.is_some_and(|rules| !rules.output_resumes) {
             self.outbox.pass_gaps(&ack.command_id);
