@@ -241,6 +241,7 @@ fn from_parts(parts: &mut Bytes<'_>) {
             incarnation: Incarnation(parts.short()),
             stream_type: stream(parts),
             offset: ByteOffset(parts.short()),
+            open_gap: parts.number().is_some(),
         })),
         _ => comes_back(&ServerToAgent::CommandCancel(CommandCancel {
             command_id: CommandId::new(parts.text()),

@@ -6,9 +6,9 @@
 //! and what one user does can never show on another user's board.
 
 use crate::hub::StopState;
-use crate::output_log::OutputLog;
 use onsembl_protocol::command::CommandView;
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
+use onsembl_protocol::output::OutputLog;
 use onsembl_protocol::session::Presence;
 use onsembl_protocol::stop::{StopLatch, StopOrder};
 use onsembl_protocol::time::WallTime;

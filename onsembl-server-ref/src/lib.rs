@@ -12,7 +12,6 @@ pub mod client;
 mod dashboard;
 mod http;
 mod hub;
-mod output_log;
 pub mod retention;
 pub mod server;
 pub mod store;

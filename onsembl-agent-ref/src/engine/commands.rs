@@ -20,7 +20,7 @@ use bytes::Bytes;
 use onsembl_protocol::command::{CancelDecision, CommandBook, Decision, Exit, JournalEntry};
 use onsembl_protocol::id::{ByteOffset, CommandId, RunMark};
 use onsembl_protocol::output::{
-    Outbox, PerStream, Run, SpoolBounds, SpoolPolicy, Stream, Utf8Cutter,
+    OpenEnds, Outbox, PerStream, Run, SpoolBounds, SpoolPolicy, Stream, Utf8Cutter,
 };
 use onsembl_protocol::stop::StopGuard;
 use onsembl_protocol::time::Deadline;
@@ -82,7 +82,7 @@ pub(super) struct Commands {
     /// The disk took something not, and is to be tried again.
     spool_failed: bool,
     /// Runs of an earlier process that are not reported yet.
-    left: BTreeMap<CommandId, Left>,
+    left: OpenEnds,
     /// Whether there was a session: before, nobody can say whether a server knows gaps.
     joined: bool,
     /// Whether the server of this session knows gaps.
@@ -109,16 +109,6 @@ struct Running {
     cutters: PerStream<Utf8Cutter>,
     /// Nobody takes its output any more.
     muted: bool,
-}
-
-/// A run that an earlier process of this agent left behind.
-#[derive(Debug)]
-struct Left {
-    run: Run,
-    /// Its streams whose ends nobody knows, and that the server has not stored as such.
-    open: BTreeSet<Stream>,
-    /// The server of this session was told.
-    told: bool,
 }
 
 impl Drop for Commands {
@@ -161,7 +151,7 @@ impl Commands {
             spool: None,
             policy: None,
             spool_failed: false,
-            left: BTreeMap::new(),
+            left: OpenEnds::default(),
             joined: false,
             resumes: false,
             events_entry,
@@ -197,7 +187,7 @@ impl Commands {
                 tracing::debug!(command = %id, "asked again; it runs already");
                 self.due.acknowledge(id);
             }
-            Decision::Report(_) if self.left.contains_key(&id) => {
+            Decision::Report(_) if self.left.has(&id) => {
                 tracing::debug!(command = %id, "asked again; its report waits for its output");
             }
             Decision::Report(_) if self.held.contains_key(&id) => self.due.acknowledge(id),
@@ -370,14 +360,12 @@ impl Commands {
         if running.muted {
             return;
         }
-        if self.stopping && self.outbox.is_full() {
-            running.muted = true;
+        let whole = running.cutters.get_mut(stream).push(bytes.clone());
+        if self.stopping && self.outbox.is_full() && !self.note(id).output_cut {
             self.note(id).output_cut = true;
             self.counters.count("output_cut");
-            tracing::warn!(command = %id, "stopping, and the server takes no output; throwing the rest of it away");
-            return;
+            tracing::warn!(command = %id, "stopping, and the server takes no output; what does not fit becomes a gap");
         }
-        let whole = running.cutters.get_mut(stream).push(bytes.clone());
         self.outbox.push(id, stream, whole);
         if self.is_own_terminal(id) {
             self.watch_terminal(&bytes);
@@ -392,6 +380,7 @@ impl Commands {
                 self.outbox.push(id, stream, running.cutters.get_mut(stream).finish());
             }
         }
+        self.outbox.end(id);
         self.perform();
         let incarnation = running.handle.incarnation();
         self.ask(SpoolRequest::End(Run { command: id.clone(), incarnation }));
@@ -446,9 +435,7 @@ impl Commands {
                 self.outbox.on_stored(id, incarnation, stream, all);
             }
         }
-        if let Some(left) = self.left.get_mut(id) {
-            left.open.clear();
-        }
+        self.left.give_up(id);
         self.settle(id);
         self.due.forget(id);
         self.reported.remove(id);
@@ -472,14 +459,11 @@ impl Commands {
             self.due.open(self.opened(id));
         }
         self.book.unfinished().into_iter().for_each(|id| self.due.acknowledge(id));
-        for id in self.held.keys().filter(|id| !self.left.contains_key(id)) {
+        for id in self.held.keys().filter(|id| !self.left.has(id)) {
             self.due.acknowledge(id.clone());
         }
-        let left: Vec<CommandId> = self.left.keys().cloned().collect();
-        for id in left {
-            if let Some(left) = self.left.get_mut(&id) {
-                left.told = false;
-            }
+        self.left.on_session();
+        for id in self.left.commands() {
             self.settle(&id);
         }
         self.repeat_reports();

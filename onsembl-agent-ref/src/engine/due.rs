@@ -63,12 +63,8 @@ impl Due {
         self.reports.insert(report.command_id.clone(), report);
     }
 
-    pub(super) fn break_off(
-        &mut self,
-        run: &Run,
-        ends: impl IntoIterator<Item = (Stream, ByteOffset)>,
-    ) {
-        self.broken.extend(ends.into_iter().map(|(stream, at)| ((run.clone(), stream), at)));
+    pub(super) fn break_off(&mut self, ends: Vec<(Run, Stream, ByteOffset)>) {
+        self.broken.extend(ends.into_iter().map(|(run, stream, at)| ((run, stream), at)));
     }
 
     /// Says what is held, in the place of what was to be said of it before to the same end.

@@ -172,6 +172,7 @@ impl RunFolder {
                 damages.push((path, "it belongs to another run".to_owned()));
                 continue;
             }
+            found.recovered.reach(header.starts());
             let mut segment = Segment::new(path, begin);
             let mut entries = Entries::new(&content, begin);
             loop {

@@ -263,6 +263,7 @@ impl Peer {
             incarnation: output.incarnation.unwrap(),
             stream_type: output.stream.clone(),
             offset: ByteOffset(end),
+            open_gap: false,
         };
         self.send(ServerToAgent::OutputAck(ack)).await;
     }

@@ -3,15 +3,21 @@
 mod account;
 mod backlog;
 mod cut;
+mod log;
+mod open_ends;
 mod outbox;
 mod record;
 mod spool;
+mod stored;
 mod stream;
 
 pub use account::{Account, CommittedState};
 pub use backlog::RecoveredRun;
 pub use cut::Utf8Cutter;
+pub use log::{Fetch, LogRecord, OutputLog, Taken, Written};
+pub use open_ends::OpenEnds;
 pub use outbox::{CHUNK_BYTES, Outbox, Outgoing, StreamState};
 pub use record::{GapCause, Record, RecordBody, Run, gap_notice};
 pub use spool::{RECORD_COST, SpoolAction, SpoolBounds, SpoolPolicy};
+pub use stored::{Admitted, Cursor, StoredBody, StoredPlace, StreamSums};
 pub use stream::{PerStream, Stream};

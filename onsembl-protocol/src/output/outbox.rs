@@ -118,7 +118,9 @@ impl Outbox {
     /// Takes up a run of an earlier process of this agent. Nothing is added to it any more; what the
     /// spool has of it is read back and sent, and what the spool has lost of it becomes a gap,
     /// [`GapCause::SpoolFailed`].
-    pub fn recover(&mut self, RecoveredRun(backlog): RecoveredRun) {
+    pub fn recover(&mut self, mut run: RecoveredRun) {
+        run.close();
+        let RecoveredRun(backlog) = run;
         self.memory = self.memory.saturating_add(backlog.memory());
         self.total = self.total.saturating_add(backlog.total());
         let _ = self.runs.insert(backlog.run.command.clone(), backlog);
@@ -168,6 +170,19 @@ impl Outbox {
         self.append(command, records.unwrap_or_default());
     }
 
+    /// The process of this command ended: it writes nothing more, and what was not taken of its last
+    /// output is a gap now. Without it that gap would be forgotten with this process of the agent.
+    pub fn end(&mut self, command: &CommandId) {
+        let room = self.has_memory();
+        let gaps = self.change(command, |backlog| {
+            let gaps: Vec<Record> =
+                Stream::ALL.into_iter().filter_map(|s| backlog.close_gap(s)).collect();
+            gaps.iter().for_each(|gap| backlog.enqueue(gap.clone(), room));
+            gaps
+        });
+        self.append(command, gaps.unwrap_or_default());
+    }
+
     const fn cause(&self, policy: SpoolPolicy) -> GapCause {
         match (self.disk, policy) {
             (Disk::Failed { .. }, _) => GapCause::SpoolFailed,
@@ -195,10 +210,11 @@ impl Outbox {
             };
             let Some(dropped) = dropped else { return false };
             self.append(command, dropped.gaps);
-            if let Some((from, before)) = dropped.from_disk
-                && let Some(run) = self.runs.get(command).map(|b| b.run.clone())
-            {
-                self.actions.push_back(SpoolAction::Forget { run, from, before });
+            let Some(run) = self.runs.get(command).map(|b| b.run.clone()) else { return false };
+            if self.disk != Disk::None {
+                let forget =
+                    |(from, before)| SpoolAction::Forget { run: run.clone(), from, before };
+                self.actions.extend(dropped.dead.into_iter().map(forget));
             }
         }
         true
@@ -267,9 +283,10 @@ impl Outbox {
     }
 
     fn ask_for_pages(&mut self) {
-        let none_ready = !self.runs.values().any(Backlog::has_ready);
+        // What is on the wire is in memory too, and makes room when it is stored.
+        let is_idle = self.in_flight_records == 0 && !self.runs.values().any(Backlog::has_ready);
         for backlog in self.runs.values_mut() {
-            if (none_ready || self.memory < self.bounds.memory / 2)
+            if (is_idle || self.memory < self.bounds.memory / 2)
                 && let Some((from, through)) = backlog.ask_for_page(LOW)
             {
                 let run = backlog.run.clone();
@@ -350,7 +367,9 @@ impl Outbox {
             return None;
         }
         let most = self.window.saturating_sub(self.in_flight);
-        let waits = |b: &Backlog| b.has_ready() || b.is_drained() && b.has_growing();
+        // The record of a gap takes room too.
+        let has_room = self.memory < self.bounds.memory;
+        let waits = |b: &Backlog| b.has_ready() || has_room && b.is_drained() && b.has_growing();
         let after_last = self.turn.as_ref().and_then(|last| {
             let range = (core::ops::Bound::Excluded(last), core::ops::Bound::Unbounded);
             self.runs.range::<CommandId, _>(range).find(|(_, b)| waits(b)).map(|(id, _)| id)

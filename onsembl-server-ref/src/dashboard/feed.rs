@@ -6,12 +6,12 @@ use super::telling::{Taste, end, output};
 use super::words;
 use crate::board::{AgentEntry, Board, CommandEntry, Content, Revision};
 use crate::hub::StopState;
-use crate::output_log::{Fetch, LogRecord, OutputLog};
 use crate::store::Cursor;
 use onsembl_protocol::command::{watches_agent, watches_command, watches_output};
 use onsembl_protocol::id::{
     AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId, StopId,
 };
+use onsembl_protocol::output::{Fetch, LogRecord, OutputLog};
 use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::ServerToDashboard;

@@ -5,13 +5,13 @@ use super::seeking::look_up;
 use crate::auth::{Identity, TokenKind, Tokens};
 use crate::board::Boards;
 use crate::hub::{HubHandle, Request};
-use crate::output_log::LogRecord;
-use crate::store::{Cursor, Store, StoreError};
+use crate::store::{Cursor, Store, StoreError, StoredRecord};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{CommandId, LinkId, MessageId, ServerInstanceId};
 use onsembl_protocol::limits::Limits;
+use onsembl_protocol::output::LogRecord;
 use onsembl_protocol::session::{
     DashboardAction, DashboardConnection, DashboardEvent, Greeting, GreetingEvent, GreetingVerdict,
     UndecodableQuota,
@@ -277,7 +277,7 @@ impl Session {
                             let read =
                                 store.read_output(&user, &command, None, cursor, READ_BYTES).await;
                             let records =
-                                read.map(|r| r.into_iter().map(LogRecord::from).collect());
+                                read.map(|r| r.into_iter().map(StoredRecord::into_log).collect());
                             Outcome::Output(command, records)
                         }));
                     }

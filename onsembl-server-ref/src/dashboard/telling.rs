@@ -4,10 +4,9 @@
 use super::lines::LineAssembler;
 use super::words;
 use crate::board::CommandEntry;
-use crate::output_log::LogRecord;
-use crate::store::StoredBody;
+
 use onsembl_protocol::id::{AgentId, CommandId};
-use onsembl_protocol::output::gap_notice;
+use onsembl_protocol::output::{LogRecord, StoredBody, gap_notice};
 use onsembl_protocol::wire::ServerToDashboard;
 use onsembl_protocol::wire::payload::{
     DashboardExtensions, Feature, OutputContent, OutputGap, StreamContent, TerminalStream,

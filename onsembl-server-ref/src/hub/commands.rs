@@ -4,13 +4,13 @@ use super::ledger::{Done, Entry};
 use super::request::Reply;
 use super::run::{Answer, Hub, OpenCommand};
 use crate::board::CommandEntry;
-use crate::output_log::OutputLog;
 use crate::store::{CommandRow, CommandUpdate, Inserted, StoreError};
 use onsembl_protocol::command::{
     Candidate, CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandTerms,
     CommandView, Exit, Unroutable, choose_agent,
 };
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
+use onsembl_protocol::output::{OutputLog, Written};
 use onsembl_protocol::session::Dialect;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::terminal::TERMINAL_PREFIX;
@@ -29,7 +29,7 @@ pub(super) const OPEN_BY_USER: usize = 1024;
 /// Ended commands that stay on a board, for dashboards that come a little late.
 const ENDED_KEPT: usize = 256;
 
-type CommandKey = (UserId, CommandId);
+pub(super) type CommandKey = (UserId, CommandId);
 
 /// What the sender of a command asked for.
 pub(super) fn terms(request: &CommandRequest) -> CommandTerms {
@@ -276,6 +276,7 @@ impl Hub {
             return;
         }
         if self.commands.contains_key(&command) {
+            self.finish_output(key, &command, Written::of(&report));
             self.boards.of(&command.0).touch(|content| {
                 if let Some(entry) = content.commands.get_mut(&command.1) {
                     entry.detail = detail;

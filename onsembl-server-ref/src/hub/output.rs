@@ -1,14 +1,14 @@
 //! Output on its way from agents to the boards and the store, and what agents are told of it.
 
+use super::commands::CommandKey;
 use super::ledger::Entry;
 use super::run::{Answer, Hub};
 use crate::board::CommandEntry;
-use crate::output_log::{LogRecord, OutputLog, Taken};
 use crate::store::{OutputReceipt, StoreError, StoredBody, StoredRecord, StreamPosition};
 use bytes::Bytes;
 use onsembl_protocol::command::CommandEvent;
 use onsembl_protocol::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{GapCause, Stream};
+use onsembl_protocol::output::{GapCause, LogRecord, OutputLog, Stream, Taken, Written};
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::Now;
 use onsembl_protocol::wire::payload::{
@@ -140,8 +140,10 @@ impl Hub {
                 log: OutputLog::resumed(),
                 revision,
             });
-            let Place { incarnation, sequence, offset } =
-                place.unwrap_or_else(|| entry.log.number(stream, now.wall));
+            let (incarnation, sequence, offset) = match place {
+                Some(Place { incarnation, sequence, offset }) => (incarnation, sequence, offset),
+                None => entry.log.number(stream, now.wall),
+            };
             let at = now.wall;
             let taken =
                 entry.log.push(LogRecord { incarnation, sequence, stream, offset, body, at });
@@ -150,19 +152,18 @@ impl Hub {
             if let Taken::New { record, .. } = &taken
                 && !kept
             {
-                let end = ByteOffset(record.offset.0.saturating_add(record.body.length()));
-                let _ = entry.log.on_stored(incarnation, record.sequence, stream, end);
+                let _ = entry.log.on_stored(incarnation, record.sequence, stream, record.end());
             }
-            Some((incarnation, taken, kept))
+            Some((incarnation, taken, kept, entry.log.is_open_stored(stream)))
         });
-        let Some((incarnation, taken, kept)) = taken else {
+        let Some((incarnation, taken, kept, open)) = taken else {
             self.counters.count("loose_output_dropped");
             warn!(%agent, %command, "too much output that belongs to no command; it is dropped");
             return;
         };
         let (hole, record) = match taken {
             Taken::Repeated(Some(stored)) => {
-                return self.acknowledge(*key, command, incarnation, stream, stored);
+                return self.acknowledge(*key, command, incarnation, stream, (stored, open));
             }
             Taken::Repeated(None) => return,
             Taken::New { hole, record } => (hole, record),
@@ -177,7 +178,27 @@ impl Hub {
         }
         for record in hole.into_iter().chain([record]) {
             self.hold_back(*key, record.cost());
-            self.ledger.write(Entry::Output(record.into_stored(user.clone(), command.clone())));
+            self.ledger.write(Entry::Output(StoredRecord::of_log(
+                user.clone(),
+                command.clone(),
+                record,
+            )));
+        }
+    }
+
+    /// A command is reported to be over: what is missing of its output is declared, before its end.
+    pub(super) fn finish_output(&mut self, key: Key, command: &CommandKey, wrote: Written) {
+        let at = self.now().wall;
+        let missing = self.boards.of(&command.0).change(|content, _| {
+            let entry = content.commands.get_mut(&command.1);
+            entry.map(|entry| entry.log.finish(wrote, at)).unwrap_or_default()
+        });
+        for record in missing {
+            self.counters.count("output_gaps");
+            warn!(command = %command.1, stream = %record.stream, offset = %record.offset, body = ?record.body, "a command is over, and its agent does not have all of its output");
+            self.hold_back(key, record.cost());
+            let record = StoredRecord::of_log(command.0.clone(), command.1.clone(), record);
+            self.ledger.write(Entry::Output(record));
         }
     }
 
@@ -252,7 +273,7 @@ impl Hub {
 
     pub(super) fn on_stored(&mut self, receipts: Vec<OutputReceipt>) {
         type Place = (UserId, CommandId, Incarnation, Stream);
-        let mut stored: BTreeMap<Place, (AgentId, ByteOffset)> = BTreeMap::new();
+        let mut stored: BTreeMap<Place, (AgentId, (ByteOffset, bool))> = BTreeMap::new();
         for receipt in receipts {
             let OutputReceipt {
                 user,
@@ -288,7 +309,8 @@ impl Hub {
             }
             let done = self.boards.of(&user).look().commands.get_mut(&command).map(|entry| {
                 let freed = entry.log.on_stored(incarnation, sequence, stream, end);
-                (entry.agent.clone(), entry.log.stored(stream), freed)
+                let end = (entry.log.stored(stream), entry.log.is_open_stored(stream));
+                (entry.agent.clone(), end, freed)
             });
             let Some((agent, end, freed)) = done else { continue };
             self.release(&agent, freed);
@@ -317,7 +339,7 @@ impl Hub {
         command: &CommandId,
         incarnation: Incarnation,
         stream: Stream,
-        offset: ByteOffset,
+        (offset, open_gap): (ByteOffset, bool),
     ) {
         use onsembl_protocol::session::{Dialect, ServerView};
         if self.shard.machine(key).and_then(ServerView::dialect) != Some(Dialect::Extended) {
@@ -328,20 +350,8 @@ impl Hub {
             incarnation,
             stream_type: stream.into(),
             offset,
+            open_gap,
         };
         let _told_again_when_it_repeats = self.shard.send(key, &ServerToAgent::OutputAck(ack));
-    }
-}
-
-impl OutputLog {
-    /// Numbers a chunk of a peer that does not: behind all that came, as one process that began
-    /// when the first of them came.
-    fn number(&mut self, stream: Stream, wall: onsembl_protocol::time::WallTime) -> Place {
-        let first = Incarnation(u64::try_from(wall.unix_millis()).unwrap_or(1).max(1));
-        let (incarnation, sequence) = match self.end() {
-            Some((incarnation, sequence)) if incarnation.0 > 0 => (incarnation, sequence.next()),
-            Some(_) | None => (first, ChunkSequence(1)),
-        };
-        Place { incarnation, sequence, offset: self.next(stream) }
     }
 }

@@ -4,12 +4,12 @@
 use super::commands::terms;
 use super::run::{Hub, Known, Live, OpenCommand};
 use crate::board::{AgentEntry, CommandEntry, ShownPresence};
-use crate::output_log::OutputLog;
-use crate::store::{AgentRow, CommandRow, StoreError};
+use crate::store::{AgentRow, CommandRow, StoreError, StreamPosition};
 use onsembl_protocol::command::{
     CommandEvent, CommandLife, CommandStage, CommandTerms, DEFAULT_PLACES, Origin,
 };
 use onsembl_protocol::id::AgentId;
+use onsembl_protocol::output::OutputLog;
 use onsembl_protocol::session::{Dialect, PresenceStatus};
 use onsembl_protocol::time::{Deadline, WallTime};
 use onsembl_protocol::wire::payload::{CommandPhase, CommandRequest};
@@ -40,14 +40,21 @@ impl Hub {
             let end = self.store.output_end(&row.user, &row.command).await?;
             let positions =
                 self.store.output_positions(&row.user, vec![row.command.clone()]).await?;
-            self.recover_command(row, OutputLog::behind(end, &positions));
+            self.recover_command(
+                row,
+                OutputLog::behind(end, positions.iter().map(StreamPosition::place)),
+            );
         }
         for row in self.store.commands_ended_since(recent, ENDED_RECOVERED).await? {
             let key = (row.user.clone(), row.command.clone());
             let end = self.store.output_end(&row.user, &row.command).await?;
             let positions =
                 self.store.output_positions(&row.user, vec![row.command.clone()]).await?;
-            self.post_ended(&key, &row, OutputLog::behind(end, &positions));
+            self.post_ended(
+                &key,
+                &row,
+                OutputLog::behind(end, positions.iter().map(StreamPosition::place)),
+            );
         }
         for row in agents {
             self.recover_agent(row);

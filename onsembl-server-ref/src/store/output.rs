@@ -7,9 +7,8 @@ use super::error::StoreError;
 use super::queue::Lane;
 use super::request::{QueuedRecord, Request};
 use super::streams::StreamRow;
-use bytes::Bytes;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{GapCause, Record, RecordBody, Run, Stream};
+use onsembl_protocol::output::{LogRecord, Record, Run, StoredBody, Stream};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, params};
 
@@ -35,66 +34,6 @@ pub struct StoredRecord {
     pub at: WallTime,
 }
 
-/// What a record holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoredBody {
-    /// Bytes, as they were produced.
-    Chunk(Bytes),
-    /// Bytes that nobody has.
-    Gap {
-        /// How many; `None` if nobody knows, and then it is the last record of its stream.
-        length: Option<u64>,
-        /// Why.
-        because: GapCause,
-    },
-}
-
-impl StoredBody {
-    /// How many bytes of the stream it covers; none for an open gap.
-    pub fn length(&self) -> u64 {
-        match self {
-            Self::Chunk(bytes) => bytes.len() as u64,
-            Self::Gap { length, .. } => length.unwrap_or(0),
-        }
-    }
-
-    /// Bytes that it really holds.
-    pub fn held(&self) -> usize {
-        match self {
-            Self::Chunk(bytes) => bytes.len(),
-            Self::Gap { .. } => 0,
-        }
-    }
-
-    /// Whether it ends its stream at an unknown place.
-    pub const fn is_open(&self) -> bool {
-        matches!(self, Self::Gap { length: None, .. })
-    }
-
-    /// Without its first `count` bytes.
-    #[must_use]
-    pub fn without_first(self, count: u64) -> Self {
-        match self {
-            Self::Chunk(bytes) => {
-                let cut = usize::try_from(count).unwrap_or(usize::MAX).min(bytes.len());
-                Self::Chunk(bytes.slice(cut..))
-            }
-            Self::Gap { length, because } => {
-                Self::Gap { length: length.map(|l| l.saturating_sub(count)), because }
-            }
-        }
-    }
-}
-
-impl From<RecordBody> for StoredBody {
-    fn from(body: RecordBody) -> Self {
-        match body {
-            RecordBody::Chunk(bytes) => Self::Chunk(bytes),
-            RecordBody::Gap { length, because } => Self::Gap { length: Some(length), because },
-        }
-    }
-}
-
 impl StoredRecord {
     /// A record of this run.
     pub fn new(user: UserId, run: Run, record: Record, at: WallTime) -> Self {
@@ -103,23 +42,21 @@ impl StoredRecord {
         Self { user, command, incarnation, sequence, stream, offset, body: body.into(), at }
     }
 
+    /// As a log of the output has it.
+    pub fn of_log(user: UserId, command: CommandId, record: LogRecord) -> Self {
+        let LogRecord { incarnation, sequence, stream, offset, body, at } = record;
+        Self { user, command, incarnation, sequence, stream, offset, body, at }
+    }
+
+    /// As a log of the output takes it.
+    pub fn into_log(self) -> LogRecord {
+        let Self { incarnation, sequence, stream, offset, body, at, .. } = self;
+        LogRecord { incarnation, sequence, stream, offset, body, at }
+    }
+
     /// Where the next record of its stream begins.
     pub fn end(&self) -> ByteOffset {
         ByteOffset(self.offset.0.saturating_add(self.body.length()))
-    }
-
-    /// What of it is at or behind `position` of its stream; `None` if nothing is. An open gap is
-    /// always behind.
-    #[must_use]
-    pub fn behind(mut self, position: ByteOffset) -> Option<Self> {
-        if self.end() <= position && !self.body.is_open() {
-            return None;
-        }
-        if self.offset < position {
-            self.body = self.body.without_first(position.0 - self.offset.0);
-            self.offset = position;
-        }
-        Some(self)
     }
 }
 
@@ -211,27 +148,18 @@ impl StoredRecord {
     }
 
     /// Whether anything of it is new.
-    fn add_to(&self, stream: &mut StreamRow, db: &Connection) -> rusqlite::Result<bool> {
-        let next = stream.next;
-        if self.body.is_open() && stream.open_gap.is_some() {
+    fn add_to(&self, row: &mut StreamRow, db: &Connection) -> rusqlite::Result<bool> {
+        let Some(admitted) = row.sums.admit(self.offset, self.body.clone()) else {
             return Ok(false);
-        }
-        let Some(record) = self.clone().behind(next) else { return Ok(false) };
-        if stream.open_gap.take().is_some() {
-            // More came of a stream that was thought to be over.
+        };
+        if admitted.reopens {
             remove_open_gap(db, self)?;
         }
-        if record.offset > next {
-            let body = StoredBody::Gap {
-                length: Some(record.offset.0 - next.0),
-                because: GapCause::NeverCame,
-            };
-            let hole = Self { offset: next, body, ..record.clone() };
-            hole.insert(db)?;
-            stream.add(&hole);
+        for (offset, body) in admitted.hole.into_iter().chain([admitted.new]) {
+            let record = Self { offset, body, ..self.clone() };
+            record.insert(db)?;
+            row.keep(&record);
         }
-        record.insert(db)?;
-        stream.add(&record);
         Ok(true)
     }
 

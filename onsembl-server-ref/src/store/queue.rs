@@ -201,13 +201,13 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::output::{StoredBody, StoredRecord};
+    use super::super::output::StoredRecord;
     use super::super::request::{Asked, QueuedRecord};
     use super::*;
     use bytes::Bytes;
     use futures::FutureExt;
     use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-    use onsembl_protocol::output::Stream;
+    use onsembl_protocol::output::{StoredBody, Stream};
     use onsembl_protocol::time::WallTime;
 
     async fn put_chunk(queue: &Queue, length: usize) {

@@ -6,18 +6,15 @@
 use super::Store;
 use super::columns::{int, number, time};
 use super::error::StoreError;
-use super::output::{StoredBody, StoredRecord};
+use super::output::StoredRecord;
 use super::streams::{gap_cause, stream};
 use bytes::Bytes;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::output::{Cursor, StoredBody, Stream};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Records that one read returns at most, but for those of the last number.
 const READ_RECORDS: usize = 4096;
-
-/// Where a reader is: the last record it has.
-pub type Cursor = Option<(Incarnation, ChunkSequence)>;
 
 /// Before all records, for a reader that has none but wants to be told apart from a new one.
 const BEFORE_ALL: (i64, i64) = (-1, -1);

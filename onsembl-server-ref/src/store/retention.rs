@@ -4,11 +4,11 @@
 use super::Store;
 use super::columns::{int, number, time};
 use super::error::StoreError;
-use super::output::{StoredBody, StoredRecord};
+use super::output::StoredRecord;
 use super::queue::Lane;
 use super::streams::stream;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{GapCause, Stream};
+use onsembl_protocol::output::{GapCause, StoredBody, Stream};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, params};
 

@@ -4,9 +4,9 @@
 use super::Store;
 use super::columns::{int, number, unreadable};
 use super::error::StoreError;
-use super::output::{StoredBody, StoredRecord};
+use super::output::StoredRecord;
 use onsembl_protocol::id::{AgentId, ByteOffset, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{GapCause, Stream};
+use onsembl_protocol::output::{GapCause, StoredBody, StoredPlace, Stream, StreamSums};
 use onsembl_protocol::time::WallTime;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -30,6 +30,18 @@ pub struct StreamPosition {
     pub open_gap: Option<GapCause>,
     /// Bytes that can be read now.
     pub kept: u64,
+}
+
+impl StreamPosition {
+    /// Where a log of the output goes on.
+    pub fn place(&self) -> StoredPlace {
+        StoredPlace {
+            incarnation: self.incarnation,
+            stream: self.stream,
+            committed: self.committed,
+            open_gap: self.open_gap.is_some(),
+        }
+    }
 }
 
 const COLUMNS: &str = "s.command_id, s.incarnation, s.stream, s.next, s.delivered, s.gaps,
@@ -121,10 +133,7 @@ pub(super) fn gap_cause(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<
 /// The row of a stream while a record is added to it.
 #[derive(Debug, Default)]
 pub(super) struct StreamRow {
-    pub(super) next: ByteOffset,
-    delivered: u64,
-    gaps: u64,
-    pub(super) open_gap: Option<GapCause>,
+    pub(super) sums: StreamSums,
     kept: u64,
     oldest_at: Option<WallTime>,
 }
@@ -146,10 +155,12 @@ impl StreamRow {
                 ],
                 |row| {
                     Ok(Self {
-                        next: ByteOffset(number(row, "next")?),
-                        delivered: number(row, "delivered")?,
-                        gaps: number(row, "gaps")?,
-                        open_gap: gap_cause(row, "open_gap")?,
+                        sums: StreamSums {
+                            next: ByteOffset(number(row, "next")?),
+                            delivered: number(row, "delivered")?,
+                            gaps: number(row, "gaps")?,
+                            open_gap: gap_cause(row, "open_gap")?,
+                        },
                         kept: number(row, "kept")?,
                         oldest_at: super::columns::time_or_none(row, "oldest_at")?,
                     })
@@ -159,23 +170,14 @@ impl StreamRow {
         Ok(row.unwrap_or_default())
     }
 
-    /// Adds the next record.
-    pub(super) fn add(&mut self, record: &StoredRecord) {
-        let length = record.body.length();
-        match &record.body {
-            StoredBody::Chunk(_) => {
-                if self.kept == 0 {
-                    self.oldest_at = Some(record.at);
-                }
-                self.delivered = self.delivered.saturating_add(length);
-                self.kept = self.kept.saturating_add(length);
+    /// A record was stored, and can be read from now on.
+    pub(super) fn keep(&mut self, record: &StoredRecord) {
+        if let StoredBody::Chunk(bytes) = &record.body {
+            if self.kept == 0 {
+                self.oldest_at = Some(record.at);
             }
-            StoredBody::Gap { length: Some(_), .. } => {
-                self.gaps = self.gaps.saturating_add(length);
-            }
-            StoredBody::Gap { length: None, because } => self.open_gap = Some(*because),
+            self.kept = self.kept.saturating_add(bytes.len() as u64);
         }
-        self.next = record.end();
     }
 
     /// Writes it back.
@@ -191,10 +193,10 @@ impl StreamRow {
             record.command.as_str(),
             int(record.incarnation.0)?,
             record.stream.as_str(),
-            int(self.next.0)?,
-            int(self.delivered)?,
-            int(self.gaps)?,
-            self.open_gap.map(GapCause::as_str),
+            int(self.sums.next.0)?,
+            int(self.sums.delivered)?,
+            int(self.sums.gaps)?,
+            self.sums.open_gap.map(GapCause::as_str),
             int(self.kept)?,
             self.oldest_at.map(WallTime::unix_millis),
         ])

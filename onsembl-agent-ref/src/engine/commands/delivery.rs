@@ -8,7 +8,9 @@ use onsembl_protocol::wire::payload::{HeldStream, OutputAck, OutputResume, Outpu
 impl Commands {
     pub(in super::super) fn on_stored(&mut self, ack: &OutputAck, rules: Option<Rules>) {
         let stream = ack.stream_type.stream();
-        self.on_break_stored(ack);
+        if ack.open_gap {
+            self.left.on_stored(&ack.command_id, ack.incarnation, stream);
+        }
         self.outbox.on_stored(&ack.command_id, ack.incarnation, stream, ack.offset);
         if rules.is_some_and(|rules| !rules.output_resumes) {
             self.outbox.pass_gaps(&ack.command_id);
@@ -22,40 +24,18 @@ impl Commands {
         if !self.outbox.is_settled(id) || self.unwritten.contains(id) {
             return;
         }
-        if self.left.contains_key(id) && !self.joined {
+        if self.left.has(id) && !self.joined {
             return;
         }
-        if let Some(left) = self.left.get_mut(id)
-            && self.resumes
-            && !left.open.is_empty()
-        {
-            if !std::mem::replace(&mut left.told, true) {
-                let run = left.run.clone();
-                let outbox = &self.outbox;
-                let ends =
-                    left.open.iter().map(|s| (*s, outbox.written(id, *s).unwrap_or_default()));
-                self.due.break_off(&run, ends);
-            }
+        if self.resumes && self.left.is_open(id) {
+            self.due.break_off(self.left.tell(id, &self.outbox));
             return;
         }
         if let Some(report) = self.held.remove(id) {
-            self.left.remove(id);
+            self.left.close(id);
             self.outbox.close(id);
             self.due.report(report);
             self.perform();
-        }
-    }
-
-    /// The server has stored that the end of a stream is not known.
-    fn on_break_stored(&mut self, ack: &OutputAck) {
-        let stream = ack.stream_type.stream();
-        if let Some(left) = self.left.get_mut(&ack.command_id)
-            && left.told
-            && left.run.incarnation == ack.incarnation
-            // The server may know of more than the disk took in its time.
-            && self.outbox.written(&ack.command_id, stream).is_some_and(|end| ack.offset >= end)
-        {
-            left.open.remove(&stream);
         }
     }
 

@@ -1,12 +1,11 @@
 //! Does what the outbox asks of the disk and of the processes, and takes up what an earlier process of
 //! this agent left on the disk.
 
-use super::{Commands, Left};
+use super::Commands;
 use crate::spool::{LeftRun, Spool, SpoolEvent, SpoolRequest};
 use onsembl_protocol::command::Fate;
-use onsembl_protocol::output::{Outbox, SpoolAction, SpoolBounds, SpoolPolicy, Stream};
+use onsembl_protocol::output::{Outbox, SpoolAction, SpoolBounds, SpoolPolicy};
 use onsembl_protocol::wire::payload::CommandComplete;
-use std::collections::BTreeSet;
 
 /// What is said of a command whose agent died while it ran.
 const LOST: &str =
@@ -38,12 +37,7 @@ impl Commands {
             let lost = known.unwrap_or_else(|| self.book.lose(&id, Fate::Unknown, why.to_owned()));
             let output = lost.output.or(self.outbox.totals(&id));
             let report = CommandComplete { output, ..lost };
-            let open = match (ended, id.is_terminal()) {
-                (true, _) => BTreeSet::new(),
-                (false, true) => [Stream::Terminal].into(),
-                (false, false) => [Stream::Stdout, Stream::Stderr].into(),
-            };
-            self.left.insert(id.clone(), Left { run, open, told: false });
+            self.left.leave(run, ended);
             if is_known {
                 self.held.insert(id, report);
             } else {

@@ -26,10 +26,12 @@ pub(super) fn cost(record: &Record) -> u64 {
     record.bytes_held().saturating_add(RECORD_COST)
 }
 
-/// A record that goes out next.
+/// A record that goes out next, or is on the wire.
 #[derive(Debug)]
 struct Ready {
     record: Record,
+    /// The first of the numbers that were joined in it.
+    from: ChunkSequence,
     /// It was on the wire before, and must not change its shape.
     fixed: bool,
 }
@@ -37,7 +39,7 @@ struct Ready {
 /// Neighbours of one stream on their way to be one record. A single one is not copied.
 #[derive(Debug)]
 struct Joined {
-    first: Record,
+    first: Ready,
     /// The bytes of all of them, as soon as there are two.
     more: BytesMut,
 }
@@ -61,7 +63,7 @@ pub(super) struct Backlog {
     stored: PerStream<ByteOffset>,
     /// Where each stream goes on behind what is in memory from its beginning.
     reached: PerStream<ByteOffset>,
-    sent: PerStream<VecDeque<Record>>,
+    sent: PerStream<VecDeque<Ready>>,
     /// What was dropped at the oldest end of a stream and not sent yet.
     dropped: PerStream<Option<Record>>,
     ready: VecDeque<Ready>,
@@ -120,7 +122,8 @@ impl Backlog {
     /// How many bytes of a stream that is not stored yet are gaps.
     pub(super) fn gaps(&self, stream: Stream) -> u64 {
         let ready = self.ready.iter().map(|r| &r.record);
-        let records = self.sent.get(stream).iter().chain(self.dropped.get(stream)).chain(ready);
+        let sent = self.sent.get(stream).iter().map(|r| &r.record);
+        let records = sent.chain(self.dropped.get(stream)).chain(ready);
         let in_memory: u64 = records
             .chain(&self.writing)
             .filter(|r| r.stream == stream)
@@ -133,7 +136,7 @@ impl Backlog {
 
     /// The end of the gap that is the oldest on the wire, if all before it is stored.
     pub(super) fn gap_in_front(&self, stream: Stream) -> Option<ByteOffset> {
-        let front = self.sent.get(stream).front()?;
+        let front = &self.sent.get(stream).front()?.record;
         let is_gap = matches!(front.body, RecordBody::Gap { .. });
         (is_gap && front.offset <= *self.stored.get(stream)).then(|| front.end())
     }
@@ -208,7 +211,7 @@ impl Backlog {
 
     /// Everything that is in memory, by number: what of it is in the spool too is not known here.
     pub(super) fn in_memory(&self) -> Vec<Record> {
-        let sent = Stream::ALL.iter().flat_map(|s| self.sent.get(*s));
+        let sent = Stream::ALL.iter().flat_map(|s| self.sent.get(*s)).map(|r| &r.record);
         let dropped = Stream::ALL.iter().filter_map(|s| self.dropped.get(*s).as_ref());
         let ready = self.ready.iter().map(|r| &r.record);
         let mut all: Vec<Record> =
@@ -252,9 +255,15 @@ impl Backlog {
         let Some(block) = self.cold.pop_front_if(|b| b.from == from) else { return };
         self.on_disk = self.on_disk.saturating_sub(block.cost);
         let mut joined: Option<Joined> = None;
+        let records: Vec<Record> = records.into_iter().collect();
+        let is_gap = |r: &&Record| matches!(r.body, RecordBody::Gap { .. });
+        let gaps: Vec<Record> = records.iter().filter(is_gap).cloned().collect();
         for record in records {
             if record.sequence < block.from || record.sequence > block.through {
                 continue;
+            }
+            if record.offset > *self.reached.get(record.stream) {
+                self.declare_dropped(record.stream, &gaps, &mut joined);
             }
             let reached = *self.reached.get(record.stream);
             let Some(record) = record.behind(reached) else { continue };
@@ -275,6 +284,17 @@ impl Backlog {
                 self.memory = self.memory.saturating_sub(cost(&record));
                 self.make_ready(record);
             }
+        }
+    }
+
+    /// What is missing from here on may have been dropped, and a gap with a higher number says so.
+    fn declare_dropped(&mut self, stream: Stream, gaps: &[Record], joined: &mut Option<Joined>) {
+        let reached = *self.reached.get(stream);
+        let covers = |g: &&Record| g.stream == stream && g.offset <= reached && g.end() > reached;
+        let gap = gaps.iter().find(covers).and_then(|gap| gap.clone().behind(reached));
+        if let Some(gap) = gap {
+            self.flush(joined);
+            self.make_ready(gap);
         }
     }
 
@@ -301,8 +321,8 @@ impl Backlog {
             return self.make_ready(record);
         };
         if let Some(Joined { first, more }) = joined
-            && first.stream == record.stream
-            && let RecordBody::Chunk(start) = &mut first.body
+            && first.record.stream == record.stream
+            && let RecordBody::Chunk(start) = &mut first.record.body
             && start.len() + more.len() + bytes.len() <= super::CHUNK_BYTES
         {
             if more.is_empty() {
@@ -311,17 +331,19 @@ impl Backlog {
                 *start = Bytes::new();
             }
             more.extend_from_slice(bytes);
-            first.sequence = record.sequence;
+            first.record.sequence = record.sequence;
             return;
         }
         self.flush(joined);
-        *joined = Some(Joined { first: record, more: BytesMut::new() });
+        let from = record.sequence;
+        let first = Ready { record, from, fixed: false };
+        *joined = Some(Joined { first, more: BytesMut::new() });
     }
 
     fn flush(&mut self, joined: &mut Option<Joined>) {
         if let Some(Joined { mut first, more }) = joined.take() {
             if !more.is_empty() {
-                first.body = RecordBody::Chunk(more.freeze());
+                first.record.body = RecordBody::Chunk(more.freeze());
             }
             self.push_ready(first);
         }
@@ -330,7 +352,7 @@ impl Backlog {
     fn make_ready(&mut self, record: Record) {
         let reached = self.reached.get_mut(record.stream);
         *reached = (*reached).max(record.end());
-        if let Some(Ready { record: last, fixed: false }) = self.ready.back_mut()
+        if let Some(Ready { record: last, fixed: false, .. }) = self.ready.back_mut()
             && last.stream == record.stream
             && last.end() == record.offset
             && let (RecordBody::Chunk(a), RecordBody::Chunk(b)) = (&mut last.body, &record.body)
@@ -344,12 +366,13 @@ impl Backlog {
             last.sequence = record.sequence;
             return;
         }
-        self.push_ready(record);
+        let from = record.sequence;
+        self.push_ready(Ready { record, from, fixed: false });
     }
 
-    fn push_ready(&mut self, record: Record) {
-        self.memory = self.memory.saturating_add(cost(&record));
-        self.ready.push_back(Ready { record, fixed: false });
+    fn push_ready(&mut self, ready: Ready) {
+        self.memory = self.memory.saturating_add(cost(&ready.record));
+        self.ready.push_back(ready);
     }
 }
 
@@ -357,7 +380,7 @@ impl Backlog {
 impl Backlog {
     /// Memory and total, counted anew.
     pub(super) fn recount(&self) -> (u64, u64) {
-        let sent = Stream::ALL.iter().flat_map(|s| self.sent.get(*s));
+        let sent = Stream::ALL.iter().flat_map(|s| self.sent.get(*s)).map(|r| &r.record);
         let dropped = Stream::ALL.iter().filter_map(|s| self.dropped.get(*s).as_ref());
         let ready = self.ready.iter().map(|r| &r.record);
         let memory = sent.chain(dropped).chain(ready).chain(&self.writing).map(cost).sum::<u64>();

@@ -2,6 +2,7 @@
 
 use super::super::record::{GapCause, Record, RecordBody};
 use super::super::stream::{PerStream, Stream};
+use super::block::Block;
 use super::{Backlog, Ready, cost};
 use crate::id::{ByteOffset, ChunkSequence};
 use alloc::vec::Vec;
@@ -14,19 +15,20 @@ const FORGET_AFTER: u64 = 256 * 1024;
 pub(in super::super) struct Dropped {
     /// What says so, to be kept like any record.
     pub(in super::super) gaps: Vec<Record>,
-    /// Records that are only on disk and not needed any more: the first, and the first needed again.
-    pub(in super::super) from_disk: Option<(ChunkSequence, ChunkSequence)>,
+    /// Numbers that the spool need not keep any more: the first, and the first that is needed again.
+    pub(in super::super) dead: Vec<(ChunkSequence, ChunkSequence)>,
 }
 
 impl Backlog {
     /// The next record for the wire, if it has at most `most` bytes. It counts as sent.
     pub(in super::super) fn send(&mut self, most: u64) -> Option<Record> {
         let gap = Stream::ALL.into_iter().find_map(|s| self.dropped.get_mut(s).take());
-        let record = match gap {
-            Some(gap) => gap,
-            None => self.ready.pop_front_if(|r| r.record.bytes_held() <= most)?.record,
+        let ready = match gap {
+            Some(record) => Ready { from: record.sequence, record, fixed: false },
+            None => self.ready.pop_front_if(|r| r.record.bytes_held() <= most)?,
         };
-        self.sent.get_mut(record.stream).push_back(record.clone());
+        let record = ready.record.clone();
+        self.sent.get_mut(record.stream).push_back(ready);
         Some(record)
     }
 
@@ -49,12 +51,12 @@ impl Backlog {
         *self.stored.get_mut(stream) = offset;
         let (mut landed, mut records) = (0_u64, 0);
         let sent = self.sent.get_mut(stream);
-        while let Some(record) = sent.pop_front_if(|r| r.end() <= offset) {
+        while let Some(Ready { record, .. }) = sent.pop_front_if(|r| r.record.end() <= offset) {
             landed = landed.saturating_add(record.bytes_held());
             records += 1;
             self.memory = self.memory.saturating_sub(cost(&record));
         }
-        let cut = sent.front().is_some_and(|r| r.offset < offset);
+        let cut = sent.front().is_some_and(|r| r.record.offset < offset);
         if (sent.is_empty() || cut) && *self.reached.get(stream) < *self.written.get(stream)
             || self.is_behind(stream, offset)
         {
@@ -86,11 +88,11 @@ impl Backlog {
                 *self.dropped.get_mut(stream) = Some(gap);
             }
         }
-        for Ready { record, fixed } in core::mem::take(&mut self.ready) {
+        for Ready { record, from, fixed } in core::mem::take(&mut self.ready) {
             self.memory = self.memory.saturating_sub(cost(&record));
             if let Some(record) = keep(record) {
                 self.memory = self.memory.saturating_add(cost(&record));
-                self.ready.push_back(Ready { record, fixed });
+                self.ready.push_back(Ready { record, from, fixed });
             }
         }
         let reached = self.reached.get_mut(stream);
@@ -130,11 +132,17 @@ impl Backlog {
         }
         let oldest = Stream::ALL
             .into_iter()
-            .flat_map(|s| [self.dropped.get(s).as_ref(), self.sent.get(s).front()])
+            .flat_map(|s| [self.sent.get(s).front()])
             .flatten()
-            .chain(self.ready.front().map(|r| &r.record))
-            .chain(self.writing.front())
-            .map(|r| r.sequence)
+            .chain(self.ready.front())
+            .map(|r| r.from)
+            .chain(
+                Stream::ALL
+                    .into_iter()
+                    .filter_map(|s| self.dropped.get(s).as_ref())
+                    .map(|r| r.sequence),
+            )
+            .chain(self.writing.front().map(|r| r.sequence))
             .chain(self.cold.front().map(|b| b.from))
             .min()
             .unwrap_or(self.next);
@@ -146,47 +154,39 @@ impl Backlog {
 
     /// A new link: nothing is on the wire.
     pub(in super::super) fn rewind(&mut self) {
-        let mut again: Vec<(Record, bool)> = Vec::new();
+        let mut again: Vec<Ready> = Vec::new();
         for stream in Stream::ALL {
-            again.extend(self.sent.get_mut(stream).drain(..).map(|r| (r, true)));
-            again.extend(self.dropped.get_mut(stream).take().map(|r| (r, false)));
+            let sent = self.sent.get_mut(stream).drain(..);
+            again.extend(sent.map(|r| Ready { fixed: true, ..r }));
+            let dropped = self.dropped.get_mut(stream).take();
+            again.extend(dropped.map(|r| Ready { from: r.sequence, record: r, fixed: false }));
         }
-        again.sort_by_key(|(r, _)| (r.sequence, r.offset));
-        for (record, fixed) in again.into_iter().rev() {
-            self.ready.push_front(Ready { record, fixed });
+        again.sort_by_key(|r| (r.record.sequence, r.record.offset));
+        for ready in again.into_iter().rev() {
+            self.ready.push_front(ready);
         }
     }
 
     /// Gives up the oldest that is not on the wire. `None` if there is nothing.
     pub(in super::super) fn drop_oldest(&mut self, because: GapCause) -> Option<Dropped> {
-        let record = self.ready.pop_front().map(|r| r.record);
-        if record.is_none()
-            && let Some(block) = self.cold.pop_front()
-        {
-            self.on_disk = self.on_disk.saturating_sub(block.cost);
-            if self.reading == Some(block.from) {
-                self.reading = None;
-            }
-            let mut gaps = Vec::new();
-            for stream in Stream::ALL {
-                let reached = *self.reached.get(stream);
-                let Some(length) = block.ends.get(stream).0.checked_sub(reached.0) else {
-                    continue;
-                };
-                if length > 0 {
-                    let body = RecordBody::Gap { length, because };
-                    let gap = Record { sequence: block.through, stream, offset: reached, body };
-                    *self.reached.get_mut(stream) = gap.end();
-                    gaps.push(gap.clone());
-                    self.declare(gap);
-                }
-            }
-            return Some(Dropped { gaps, from_disk: Some((block.from, block.through.next())) });
+        if let Some(Ready { record, from, .. }) = self.ready.pop_front() {
+            let dead = (from, record.sequence);
+            return Some(self.drop_record(record, because, dead));
         }
-        let record = match record {
-            Some(record) => record,
-            None => self.writing.pop_front()?,
-        };
+        if let Some(block) = self.cold.pop_front() {
+            return Some(self.drop_block(&block, because));
+        }
+        let record = self.writing.pop_front()?;
+        let dead = (record.sequence, record.sequence);
+        Some(self.drop_record(record, because, dead))
+    }
+
+    fn drop_record(
+        &mut self,
+        record: Record,
+        because: GapCause,
+        dead: (ChunkSequence, ChunkSequence),
+    ) -> Dropped {
         self.memory = self.memory.saturating_sub(cost(&record));
         let reached = self.reached.get_mut(record.stream);
         *reached = (*reached).max(record.end());
@@ -195,19 +195,75 @@ impl Backlog {
             RecordBody::Gap { .. } => record,
             RecordBody::Chunk(_) => Record { body: RecordBody::Gap { length, because }, ..record },
         };
-        self.declare(gap.clone());
-        Some(Dropped { gaps: alloc::vec![gap], from_disk: None })
+        self.declare(alloc::vec![gap], dead)
     }
 
-    /// Adds to what was dropped at the oldest end of a stream. The first cause stands for all of it.
-    fn declare(&mut self, gap: Record) {
-        let place = self.dropped.get_mut(gap.stream);
-        if let Some(Record { sequence, body: RecordBody::Gap { length, .. }, .. }) = place {
-            *length = length.saturating_add(gap.length());
-            *sequence = gap.sequence;
-            return;
+    fn drop_block(&mut self, block: &Block, because: GapCause) -> Dropped {
+        self.on_disk = self.on_disk.saturating_sub(block.cost);
+        if self.reading == Some(block.from) {
+            self.reading = None;
         }
-        self.memory = self.memory.saturating_add(cost(&gap));
-        *place = Some(gap);
+        let mut gaps = Vec::new();
+        for stream in Stream::ALL {
+            let reached = *self.reached.get(stream);
+            let length = block.ends.get(stream).0.saturating_sub(reached.0);
+            if length > 0 {
+                let body = RecordBody::Gap { length, because };
+                let gap = Record { sequence: block.through, stream, offset: reached, body };
+                *self.reached.get_mut(stream) = gap.end();
+                gaps.push(gap);
+            }
+        }
+        self.declare(gaps, (block.from, block.through))
     }
+
+    /// Adds to what was dropped at the oldest end of the streams. The first cause stands for all of
+    /// it. The spool gets the whole of it each time, under the newest number: so what it had of it
+    /// before need not be kept, and is not found to be missing by a successor.
+    fn declare(&mut self, gaps: Vec<Record>, dead: (ChunkSequence, ChunkSequence)) -> Dropped {
+        let (mut whole, mut dead) = (Vec::with_capacity(gaps.len()), alloc::vec![dead]);
+        for gap in gaps {
+            let place = self.dropped.get_mut(gap.stream);
+            if let Some(Record { sequence, body: RecordBody::Gap { length, .. }, .. }) = place {
+                dead.push((*sequence, sequence.next()));
+                *length = length.saturating_add(gap.length());
+                *sequence = gap.sequence;
+            } else {
+                self.memory = self.memory.saturating_add(cost(&gap));
+                *place = Some(gap);
+            }
+            whole.extend(place.clone());
+        }
+        let needed = self.gap_numbers();
+        let dead = dead.into_iter().flat_map(|range| without(range, &needed)).collect();
+        Dropped { gaps: whole, dead }
+    }
+
+    /// The numbers of all gaps that are in memory, upwards.
+    fn gap_numbers(&self) -> Vec<ChunkSequence> {
+        let sent = Stream::ALL.iter().flat_map(|s| self.sent.get(*s));
+        let dropped = Stream::ALL.iter().filter_map(|s| self.dropped.get(*s).as_ref());
+        let records = sent.chain(&self.ready).map(|r| &r.record).chain(dropped);
+        let gaps = records.filter(|r| matches!(r.body, RecordBody::Gap { .. }));
+        let mut numbers: Vec<ChunkSequence> = gaps.map(|r| r.sequence).collect();
+        numbers.sort();
+        numbers
+    }
+}
+
+/// What of a range of numbers is none of these, which are in order.
+fn without(
+    (mut from, before): (ChunkSequence, ChunkSequence),
+    numbers: &[ChunkSequence],
+) -> Vec<(ChunkSequence, ChunkSequence)> {
+    let mut rest = Vec::new();
+    for number in numbers.iter().filter(|n| **n < before) {
+        if *number >= from {
+            rest.push((from, *number));
+            from = number.next();
+        }
+    }
+    rest.push((from, before));
+    rest.retain(|(from, before)| from < before);
+    rest
 }

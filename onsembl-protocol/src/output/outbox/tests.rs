@@ -442,3 +442,111 @@ proptest! {
         prop_assert_eq!((outbox.held(), outbox.in_memory()), (0, 0));
     }
 }
+
+/// Does to a disk what an outbox asks for.
+fn keep(outbox: &mut Outbox, disk: &mut Vec<Record>) {
+    while let Some(action) = outbox.poll_action() {
+        match action {
+            SpoolAction::Append { run, record } => {
+                let through = record.sequence;
+                disk.push(record);
+                outbox.on_appended(&run, through);
+            }
+            SpoolAction::Forget { from, before, .. } => {
+                disk.retain(|r| !(from..before).contains(&r.sequence));
+            }
+            SpoolAction::Read { run, from, through } => {
+                let within = |r: &&Record| (from..=through).contains(&r.sequence);
+                let mut page: Vec<Record> = disk.iter().filter(within).cloned().collect();
+                page.sort_by_key(|r| (r.sequence, r.offset));
+                outbox.on_page(&run, from, page);
+            }
+            SpoolAction::Close { .. } => disk.clear(),
+            SpoolAction::PauseReading(_) | SpoolAction::ResumeReading(_) => {}
+        }
+    }
+}
+
+#[test]
+fn what_was_not_taken_of_the_last_output_is_kept_as_a_gap_when_the_process_ends() {
+    let bounds = SpoolBounds { memory: 1000, disk: 1000 };
+    let mut outbox = opened(bounds, SpoolPolicy::DropNewest);
+    let mut disk = Vec::new();
+    for _ in 0..2 {
+        outbox.push(&id(), Stream::Stdout, Bytes::from(std::vec![7; 1000]));
+    }
+    keep(&mut outbox, &mut disk);
+    assert_eq!(disk.len(), 1, "the gap may still grow");
+    outbox.end(&id());
+    keep(&mut outbox, &mut disk);
+    let because = GapCause::SpoolFull;
+    assert_eq!(disk[1].body, RecordBody::Gap { length: 1000, because });
+}
+
+#[test]
+fn a_successor_finds_all_that_was_dropped_and_the_spool_keeps_no_pieces_of_it() {
+    let bounds = SpoolBounds { memory: 100_000, disk: 300_000 };
+    let mut outbox = opened(bounds, SpoolPolicy::DropOldest);
+    let mut disk = Vec::new();
+    for n in 0..200 {
+        let stream = if n % 3 == 0 { Stream::Stderr } else { Stream::Stdout };
+        outbox.push(&id(), stream, Bytes::from(std::vec![7; 20_000]));
+        keep(&mut outbox, &mut disk);
+    }
+    let is_gap = |r: &&Record| matches!(r.body, RecordBody::Gap { .. });
+    assert!(disk.iter().filter(is_gap).count() <= 3, "{disk:?}");
+    assert!(disk.iter().map(Record::bytes_held).sum::<u64>() < 2 * bounds.disk);
+    let oldest = |stream| {
+        let chunks = disk.iter().filter(|r| r.stream == stream && !is_gap(r));
+        chunks.map(|r| r.offset).min().unwrap()
+    };
+    let starts = PerStream {
+        stdout: oldest(Stream::Stdout),
+        stderr: oldest(Stream::Stderr),
+        terminal: ByteOffset(0),
+    };
+    let mut outbox = crash(&disk, starts);
+    let mut reached = PerStream::<ByteOffset>::default();
+    for record in drain(&mut outbox, &disk) {
+        let reached = reached.get_mut(record.stream);
+        assert_eq!(record.offset, *reached);
+        *reached = record.end();
+    }
+    assert!(outbox.is_settled(&id()));
+}
+
+#[test]
+fn the_end_of_a_spool_that_is_damaged_is_known_by_where_a_later_piece_begins() {
+    let record = Record {
+        sequence: ChunkSequence(1),
+        stream: Stream::Stdout,
+        offset: ByteOffset(0),
+        body: RecordBody::Chunk(Bytes::from_static(b"abc")),
+    };
+    let mut recovered = RecoveredRun::new(run(), SpoolPolicy::Block, PerStream::default());
+    recovered.add(&record);
+    recovered.reach(PerStream { stdout: ByteOffset(10), ..PerStream::default() });
+    let mut outbox = Outbox::new(SpoolBounds { memory: 64 * 1024, disk: 1 << 30 });
+    outbox.recover(recovered);
+    let sent = drain(&mut outbox, std::slice::from_ref(&record));
+    let body = RecordBody::Gap { length: 7, because: GapCause::SpoolFailed };
+    assert_eq!((sent[0].clone(), sent[1].offset, &sent[1].body), (record, ByteOffset(3), &body));
+    assert!(outbox.is_settled(&id()));
+}
+
+#[test]
+fn what_is_on_the_wire_counts_before_more_is_read_back() {
+    let bounds = SpoolBounds { memory: 10_000, disk: 10 << 20 };
+    let mut outbox = opened(bounds, SpoolPolicy::Block);
+    let mut disk = Vec::new();
+    outbox.restart(Outbox::DEFAULT_WINDOW);
+    for _ in 0..200 {
+        outbox.push(&id(), Stream::Stdout, Bytes::from(std::vec![7; 4000]));
+        keep(&mut outbox, &mut disk);
+    }
+    let block = 256 * 1024 + 64 * RECORD_COST;
+    while outbox.next_to_send().is_some() {
+        keep(&mut outbox, &mut disk);
+        assert!(outbox.in_memory() < bounds.memory + block, "{}", outbox.in_memory());
+    }
+}

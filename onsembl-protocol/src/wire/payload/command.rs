@@ -4,6 +4,7 @@ use super::super::code::wire_enum;
 use super::super::lenient::{self, Scalar};
 use super::terminal::CommandInput;
 use crate::id::{AgentId, ByteOffset, CommandId, Incarnation, UserId};
+use crate::output::Stream;
 use crate::time::WallTime;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -359,6 +360,17 @@ pub struct OutputTotals {
     /// Bytes of its terminal.
     #[serde(skip_serializing_if = "is_none_written")]
     pub terminal_bytes: ByteOffset,
+}
+
+impl OutputTotals {
+    /// Bytes of this stream.
+    pub const fn of(&self, stream: Stream) -> ByteOffset {
+        match stream {
+            Stream::Stdout => self.stdout_bytes,
+            Stream::Stderr => self.stderr_bytes,
+            Stream::Terminal => self.terminal_bytes,
+        }
+    }
 }
 
 fn is_none_written(bytes: &ByteOffset) -> bool {

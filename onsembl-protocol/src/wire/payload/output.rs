@@ -288,6 +288,9 @@ pub struct OutputAck {
     pub stream_type: StreamType,
     /// Bytes before it need not be kept any more.
     pub offset: ByteOffset,
+    /// Whether it is committed too that the stream ends there with a gap of unknown length.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub open_gap: bool,
 }
 
 /// `TERMINAL_STREAM`: output on its way to a dashboard.

@@ -170,6 +170,7 @@ fn stored_output_is_named_by_stream_and_offset() {
             incarnation: Incarnation(1_762_041_600_000),
             stream_type: StreamType::Stderr,
             offset: ByteOffset(98_304),
+            open_gap: false,
         })
     );
 }

@@ -146,8 +146,9 @@ pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
             }
         },
     );
-    let output_ack = (id(), number(), stream_type(), number()).prop_map(
-        |(command_id, incarnation, stream_type, offset)| OutputAck {
+    let output_ack = (id(), number(), stream_type(), number(), any::<bool>()).prop_map(
+        |(command_id, incarnation, stream_type, offset, open_gap)| OutputAck {
+            open_gap,
             command_id,
             incarnation: Incarnation(incarnation),
             stream_type,

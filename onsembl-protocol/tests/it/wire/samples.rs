@@ -304,6 +304,7 @@ pub(super) fn to_agents() -> Vec<ServerToAgent> {
             incarnation: Incarnation(5),
             stream_type: StreamType::Stderr,
             offset: ByteOffset(98_304),
+            open_gap: true,
         }),
         ServerToAgent::OutputResume(OutputResume {
             streams: vec![StreamPlace {

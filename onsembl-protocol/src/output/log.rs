@@ -4,11 +4,14 @@
 //! it reads from the store. Records are numbered upwards here whatever their sender says, so that a
 //! cursor never passes one that it has not seen.
 
-use crate::store::{Cursor, StoredBody, StoredRecord, StreamPosition};
-use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{GapCause, PerStream, Stream};
-use onsembl_protocol::time::WallTime;
-use std::collections::VecDeque;
+use super::record::GapCause;
+use super::stored::{Cursor, StoredBody, StoredPlace};
+use super::stream::{PerStream, Stream};
+use crate::id::{ByteOffset, ChunkSequence, Incarnation};
+use crate::time::WallTime;
+use crate::wire::payload::{CommandComplete, CommandPhase, OutputTotals};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 /// Stored bytes that are kept for readers that follow closely.
 const KEPT_BYTES: usize = 256 * 1024;
@@ -16,6 +19,8 @@ const KEPT_BYTES: usize = 256 * 1024;
 const RECORD_COST: usize = 256;
 /// Stored records that are kept for them.
 const KEPT_RECORDS: usize = 4096;
+/// The beginning of a stream of which nothing is stored.
+const START: Option<ByteOffset> = Some(ByteOffset(0));
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +40,8 @@ pub struct LogRecord {
 }
 
 impl LogRecord {
-    fn position(&self) -> (Incarnation, ChunkSequence) {
+    /// Its place in the order of all records of its command.
+    pub const fn position(&self) -> (Incarnation, ChunkSequence) {
         (self.incarnation, self.sequence)
     }
 
@@ -44,21 +50,9 @@ impl LogRecord {
         self.body.held().saturating_add(RECORD_COST)
     }
 
-    /// As the store takes it.
-    pub fn into_stored(self, user: UserId, command: CommandId) -> StoredRecord {
-        let Self { incarnation, sequence, stream, offset, body, at } = self;
-        StoredRecord { user, command, incarnation, sequence, stream, offset, body, at }
-    }
-
-    fn end(&self) -> ByteOffset {
+    /// Where the next record of its stream begins.
+    pub fn end(&self) -> ByteOffset {
         ByteOffset(self.offset.0.saturating_add(self.body.length()))
-    }
-}
-
-impl From<StoredRecord> for LogRecord {
-    fn from(record: StoredRecord) -> Self {
-        let StoredRecord { incarnation, sequence, stream, offset, body, at, .. } = record;
-        Self { incarnation, sequence, stream, offset, body, at }
     }
 }
 
@@ -73,6 +67,39 @@ pub enum Fetch {
     InStore,
 }
 
+/// What an agent says at the end of a command of how much it wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// So much.
+    Known(OutputTotals),
+    /// It died, and nothing that it kept says how much.
+    Unknown,
+    /// It says nothing, as legacy agents do.
+    Unsaid,
+}
+
+impl Written {
+    /// What this report says.
+    pub fn of(report: &CommandComplete) -> Self {
+        match (report.output, &report.status) {
+            (Some(totals), _) => Self::Known(totals),
+            (None, CommandPhase::Lost | CommandPhase::OutcomeUnknown) => Self::Unknown,
+            (
+                None,
+                CommandPhase::Pending
+                | CommandPhase::Queued
+                | CommandPhase::Delivered
+                | CommandPhase::Running
+                | CommandPhase::Cancelling
+                | CommandPhase::Completed
+                | CommandPhase::Failed
+                | CommandPhase::Cancelled
+                | CommandPhase::Unknown(_),
+            ) => Self::Unsaid,
+        }
+    }
+}
+
 /// What to do with a record that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -84,7 +111,7 @@ pub enum Taken {
         record: LogRecord,
     },
     /// It came before. If it is stored already, everything of its stream before this offset may be
-    /// acknowledged again.
+    /// acknowledged again, and an end that [is stored](OutputLog::is_open_stored) as not known.
     Repeated(Option<ByteOffset>),
 }
 
@@ -100,8 +127,19 @@ pub struct OutputLog {
     /// Where each stream goes on; unknown until its first record, if nobody asked the store.
     next: PerStream<Option<ByteOffset>>,
     stored: PerStream<ByteOffset>,
+    /// Whether each stream ends with a gap of unknown length.
+    open: PerStream<OpenEnd>,
     last: Cursor,
     resumed: bool,
+}
+
+/// What is known of an end that nobody knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum OpenEnd {
+    #[default]
+    Not,
+    Came,
+    Stored,
 }
 
 impl OutputLog {
@@ -112,31 +150,60 @@ impl OutputLog {
     }
 
     /// A log that goes on behind what the store has of it.
-    pub fn behind(end: Cursor, positions: &[StreamPosition]) -> Self {
+    pub fn behind(end: Cursor, places: impl IntoIterator<Item = StoredPlace>) -> Self {
         let Some((incarnation, _)) = end else { return Self::default() };
         let mut log = Self { dropped: end, last: end, incarnation, ..Self::default() };
-        for stream in Stream::ALL {
-            let of = |p: &&StreamPosition| p.incarnation == incarnation && p.stream == stream;
-            let place = positions.iter().find(of).map(|p| p.committed).unwrap_or_default();
-            *log.next.get_mut(stream) = Some(place);
-            *log.stored.get_mut(stream) = place;
+        log.next = PerStream { stdout: START, stderr: START, terminal: START };
+        for place in places {
+            if place.incarnation == incarnation {
+                *log.next.get_mut(place.stream) = Some(place.committed);
+                *log.stored.get_mut(place.stream) = place.committed;
+                if place.open_gap {
+                    *log.open.get_mut(place.stream) = OpenEnd::Stored;
+                }
+            }
         }
         log
+    }
+
+    /// Numbers a chunk of a peer that does not: behind all that came, as one process that began
+    /// when the first of them came.
+    pub fn number(
+        &self,
+        stream: Stream,
+        wall: WallTime,
+    ) -> (Incarnation, ChunkSequence, ByteOffset) {
+        let first = Incarnation(u64::try_from(wall.unix_millis()).unwrap_or(1).max(1));
+        let (incarnation, sequence) = match self.end() {
+            Some((incarnation, sequence)) if incarnation.0 > 0 => (incarnation, sequence.next()),
+            Some(_) | None => (first, ChunkSequence(1)),
+        };
+        (incarnation, sequence, self.next(stream))
     }
 
     /// Takes a record: what of it is behind everything that came.
     pub fn push(&mut self, mut record: LogRecord) -> Taken {
         if record.incarnation != self.incarnation {
             self.incarnation = record.incarnation;
-            let begin = (!self.resumed).then_some(ByteOffset(0));
+            let begin = if self.resumed { None } else { START };
             self.next = PerStream { stdout: begin, stderr: begin, terminal: begin };
             self.stored = Default::default();
+            self.open = Default::default();
         }
         let (stream, end) = (record.stream, record.end());
         let stored = *self.stored.get(stream);
         let next = self.next.get(stream).unwrap_or(record.offset);
-        if end <= next && !record.body.is_open() {
+        let open = self.open.get_mut(stream);
+        if record.body.is_open() {
+            match open {
+                OpenEnd::Not => *open = OpenEnd::Came,
+                OpenEnd::Came => return Taken::Repeated(None),
+                OpenEnd::Stored => return Taken::Repeated(Some(stored)),
+            }
+        } else if end <= next {
             return Taken::Repeated((stored >= end).then_some(stored));
+        } else {
+            *open = OpenEnd::Not;
         }
         if record.offset < next {
             record.body = record.body.without_first(next.0 - record.offset.0);
@@ -162,6 +229,70 @@ impl OutputLog {
         Taken::New { hole, record }
     }
 
+    /// The agent reports the end of the command, behind all of its output. What is missing of it is
+    /// declared here, since nobody else will: up to what the agent says that the process wrote; or,
+    /// if it died and has found nothing to say that with, with ends that nobody knows. What is to be
+    /// stored comes back.
+    pub fn finish(&mut self, wrote: Written, at: WallTime) -> Vec<LogRecord> {
+        match wrote {
+            Written::Known(totals) => Stream::ALL
+                .into_iter()
+                .filter_map(|stream| self.missing(stream, &totals, at))
+                .collect(),
+            Written::Unknown => [Stream::Stdout, Stream::Stderr]
+                .into_iter()
+                .filter_map(|stream| self.break_off(stream, at))
+                .collect(),
+            Written::Unsaid => Vec::new(),
+        }
+    }
+
+    fn missing(
+        &mut self,
+        stream: Stream,
+        totals: &OutputTotals,
+        at: WallTime,
+    ) -> Option<LogRecord> {
+        let incarnation = totals.incarnation;
+        let next = if incarnation == self.incarnation {
+            if *self.open.get(stream) != OpenEnd::Not {
+                return None;
+            }
+            (*self.next.get(stream))?
+        } else if incarnation > self.incarnation && !self.resumed {
+            ByteOffset(0)
+        } else {
+            return None;
+        };
+        let length = totals.of(stream).0.checked_sub(next.0).filter(|length| *length > 0)?;
+        let body = StoredBody::Gap { length: Some(length), because: GapCause::NeverCame };
+        self.add(LogRecord {
+            incarnation,
+            sequence: ChunkSequence(0),
+            stream,
+            offset: next,
+            body,
+            at,
+        })
+    }
+
+    fn break_off(&mut self, stream: Stream, at: WallTime) -> Option<LogRecord> {
+        let (incarnation, sequence, offset) = self.number(stream, at);
+        if self.resumed || incarnation == self.incarnation && *self.open.get(stream) != OpenEnd::Not
+        {
+            return None;
+        }
+        let body = StoredBody::Gap { length: None, because: GapCause::AgentDied };
+        self.add(LogRecord { incarnation, sequence, stream, offset, body, at })
+    }
+
+    fn add(&mut self, record: LogRecord) -> Option<LogRecord> {
+        match self.push(record) {
+            Taken::New { record, .. } => Some(record),
+            Taken::Repeated(_) => None,
+        }
+    }
+
     fn keep(&mut self, record: LogRecord) {
         self.bytes += record.body.held();
         self.unstored += record.body.held();
@@ -185,6 +316,10 @@ impl OutputLog {
         for (record, is_stored) in &mut self.records {
             if record.position() == (incarnation, sequence) && !*is_stored {
                 *is_stored = true;
+                let open = self.open.get_mut(stream);
+                if record.body.is_open() && *open == OpenEnd::Came {
+                    *open = OpenEnd::Stored;
+                }
                 freed = record.cost();
                 self.unstored -= record.body.held();
                 break;
@@ -242,6 +377,11 @@ impl OutputLog {
     /// Where a stream goes on.
     pub fn next(&self, stream: Stream) -> ByteOffset {
         self.next.get(stream).unwrap_or_default()
+    }
+
+    /// Whether it is stored that a stream ends with a gap of unknown length.
+    pub fn is_open_stored(&self, stream: Stream) -> bool {
+        *self.open.get(stream) == OpenEnd::Stored
     }
 
     /// How far a stream is known to be stored.
@@ -312,17 +452,13 @@ mod tests {
 
     #[test]
     fn behind_a_restart_of_the_server_nothing_is_taken_twice() {
-        let place = StreamPosition {
-            command: CommandId::new("c"),
+        let place = StoredPlace {
             incarnation: Incarnation(1),
             stream: Stream::Stdout,
             committed: ByteOffset(2),
-            delivered: 2,
-            gaps: 0,
-            open_gap: None,
-            kept: 2,
+            open_gap: false,
         };
-        let mut log = OutputLog::behind(Some((Incarnation(1), ChunkSequence(9))), &[place]);
+        let mut log = OutputLog::behind(Some((Incarnation(1), ChunkSequence(9))), [place]);
         assert_eq!(log.push(record(1, 0, b"ab")), Taken::Repeated(Some(ByteOffset(2))));
         assert_eq!(log.push(record(2, 1, b"bc")), new(record(10, 2, b"c")));
     }
@@ -340,5 +476,45 @@ mod tests {
         let Fetch::Records(next) = log.after(at(15), 2 * PIECE) else { panic!("expected records") };
         let numbers: Vec<u64> = next.iter().map(|c| c.sequence.0).collect();
         assert_eq!(numbers, [16, 17]);
+    }
+
+    fn open_end(offset: u64) -> LogRecord {
+        let body = StoredBody::Gap { length: None, because: GapCause::AgentDied };
+        LogRecord { body, ..record(0, offset, b"") }
+    }
+
+    #[test]
+    fn an_open_end_is_taken_once_and_said_to_be_stored_only_when_it_is() {
+        let mut log = OutputLog::default();
+        let _ = log.push(record(1, 0, b"abc"));
+        log.on_stored(Incarnation(1), ChunkSequence(1), Stream::Stdout, ByteOffset(3));
+        let Taken::New { record: end, .. } = log.push(open_end(3)) else { panic!("not taken") };
+        assert_eq!(log.push(open_end(3)), Taken::Repeated(None));
+        let _old = log.push(record(1, 0, b"abc"));
+        assert!(!log.is_open_stored(Stream::Stdout));
+        log.on_stored(Incarnation(1), end.sequence, Stream::Stdout, ByteOffset(3));
+        assert!(log.is_open_stored(Stream::Stdout));
+        assert_eq!(log.push(open_end(3)), Taken::Repeated(Some(ByteOffset(3))));
+    }
+
+    #[test]
+    fn what_a_report_shows_to_be_missing_is_declared() {
+        let totals = OutputTotals {
+            incarnation: Incarnation(1),
+            stdout_bytes: ByteOffset(10),
+            stderr_bytes: ByteOffset(2),
+            terminal_bytes: ByteOffset(0),
+        };
+        let mut log = OutputLog::default();
+        let _ = log.push(record(1, 0, b"abc"));
+        assert!(log.finish(Written::Unsaid, WallTime::default()).is_empty());
+        let missing = log.finish(Written::Known(totals), WallTime::default());
+        let places: Vec<_> =
+            missing.iter().map(|r| (r.stream, r.offset.0, r.body.length())).collect();
+        assert_eq!(places, [(Stream::Stdout, 3, 7), (Stream::Stderr, 0, 2)]);
+        assert!(log.finish(Written::Known(totals), WallTime::default()).is_empty());
+        let ends = log.finish(Written::Unknown, WallTime::default());
+        assert!(ends.len() == 2 && ends.iter().all(|r| r.body.is_open()));
+        assert!(log.finish(Written::Unknown, WallTime::default()).is_empty());
     }
 }

@@ -1,0 +1,134 @@
+//! Runs that an earlier process of an agent left behind: their streams end with a gap of unknown
+//! length, because nobody knows what their processes wrote after it had died.
+//!
+//! Such an end is said once all that is known of the run is stored, once a session, until the server
+//! has stored it too.
+
+use super::outbox::Outbox;
+use super::record::Run;
+use super::stream::Stream;
+use crate::id::{ByteOffset, CommandId, Incarnation};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+/// The runs whose ends are not known.
+#[derive(Debug, Default)]
+pub struct OpenEnds {
+    runs: BTreeMap<CommandId, Left>,
+}
+
+#[derive(Debug)]
+struct Left {
+    run: Run,
+    /// Its streams whose ends nobody knows.
+    ends: BTreeSet<Stream>,
+    /// Those that the server of this session has not said it has stored as such.
+    open: BTreeSet<Stream>,
+    /// The server of this session was told.
+    told: bool,
+}
+
+impl OpenEnds {
+    /// An earlier process left this run. If it had `ended`, and all that it wrote was kept, then its
+    /// ends are known; they may be reported all the same only when its output is stored.
+    pub fn leave(&mut self, run: Run, ended: bool) {
+        let ends: BTreeSet<Stream> = match (ended, run.command.is_terminal()) {
+            (true, _) => BTreeSet::new(),
+            (false, true) => [Stream::Terminal].into(),
+            (false, false) => [Stream::Stdout, Stream::Stderr].into(),
+        };
+        let left = Left { open: ends.clone(), ends, run, told: false };
+        let _ = self.runs.insert(left.run.command.clone(), left);
+    }
+
+    /// Whether an earlier process left this run, and it is not closed yet.
+    pub fn has(&self, command: &CommandId) -> bool {
+        self.runs.contains_key(command)
+    }
+
+    /// All that are not closed yet.
+    pub fn commands(&self) -> Vec<CommandId> {
+        self.runs.keys().cloned().collect()
+    }
+
+    /// A session begins: what was said in another may have been lost, also what was stored, if an
+    /// older database was put back.
+    pub fn on_session(&mut self) {
+        for left in self.runs.values_mut() {
+            left.told = false;
+            left.open.clone_from(&left.ends);
+        }
+    }
+
+    /// The ends that are to be said now. Nothing while `outbox` has output of the run that is not
+    /// stored, and nothing twice in a session.
+    pub fn tell(&mut self, command: &CommandId, outbox: &Outbox) -> Vec<(Run, Stream, ByteOffset)> {
+        let Some(left) = self.runs.get_mut(command) else { return Vec::new() };
+        if left.told || !outbox.is_settled(command) {
+            return Vec::new();
+        }
+        left.told = true;
+        let end = |stream| outbox.written(command, stream).unwrap_or_default();
+        left.open.iter().map(|stream| (left.run.clone(), *stream, end(*stream))).collect()
+    }
+
+    /// The server has stored that the end of this stream is not known. That everything before it is
+    /// stored says nothing of that: such an acknowledgement may be an old one.
+    pub fn on_stored(&mut self, command: &CommandId, incarnation: Incarnation, stream: Stream) {
+        if let Some(left) = self.runs.get_mut(command)
+            && left.run.incarnation == incarnation
+        {
+            let _ = left.open.remove(&stream);
+        }
+    }
+
+    /// Whether an end of this run is not known to be stored.
+    pub fn is_open(&self, command: &CommandId) -> bool {
+        self.runs.get(command).is_some_and(|left| !left.open.is_empty())
+    }
+
+    /// The server knows no such command: nobody is to be told.
+    pub fn give_up(&mut self, command: &CommandId) {
+        if let Some(left) = self.runs.get_mut(command) {
+            left.open.clear();
+            left.ends.clear();
+        }
+    }
+
+    /// The run is reported.
+    pub fn close(&mut self, command: &CommandId) {
+        let _ = self.runs.remove(command);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::backlog::RecoveredRun;
+    use super::super::spool::{SpoolBounds, SpoolPolicy};
+    use super::super::stream::PerStream;
+    use super::*;
+
+    #[test]
+    fn an_end_is_said_once_a_session_until_the_server_of_that_session_has_stored_it() {
+        let id = CommandId::new("c");
+        let run = Run { command: id.clone(), incarnation: Incarnation(1) };
+        let mut outbox = Outbox::new(SpoolBounds::DEFAULT);
+        let starts = PerStream::default();
+        outbox.recover(RecoveredRun::new(run.clone(), SpoolPolicy::Block, starts));
+        let mut ends = OpenEnds::default();
+        ends.leave(run, false);
+        assert_eq!(ends.tell(&id, &outbox).len(), 2);
+        assert!(ends.tell(&id, &outbox).is_empty());
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            assert!(ends.is_open(&id));
+            ends.on_stored(&id, Incarnation(2), stream);
+            ends.on_stored(&id, Incarnation(1), stream);
+        }
+        assert!(!ends.is_open(&id));
+        ends.on_session();
+        assert!(ends.is_open(&id), "this server may have an older database");
+        ends.give_up(&id);
+        ends.on_session();
+        assert!(!ends.is_open(&id));
+    }
+}

@@ -1,0 +1,237 @@
+//! What must hold: at each step that every byte is somewhere and every bound is kept, with each
+//! commit that it is true and each gap has its cause, and at the end that nothing is missing.
+
+use super::agent::Agent;
+use super::server::Database;
+use super::truth::{Life, Process, STREAMS};
+use super::viewer::{Seen, Viewer, stored};
+use onsembl_protocol::id::{ByteOffset, CommandId};
+use onsembl_protocol::output::{
+    Account, CommittedState, GapCause, LogRecord, RECORD_COST, SpoolBounds, SpoolPolicy,
+    StoredBody, Stream,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What really went wrong.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// The disk took or gave something not, or was too slow.
+    pub(super) disk: bool,
+    /// Something on the disk was damaged.
+    pub(super) damage: bool,
+    /// An older database was put back.
+    pub(super) restored: bool,
+    /// Some agent was at its bound.
+    pub(super) full: bool,
+    pub(super) server_died: bool,
+    /// Some agent ended or died.
+    pub(super) ended: bool,
+    /// Runs that were open when their agent was told to end.
+    pub(super) wound_up: BTreeSet<CommandId>,
+    /// Runs whose agent died before it had noted on the disk that they had ended whole.
+    pub(super) broken: BTreeSet<CommandId>,
+    /// Runs that an agent had taken leave of when an older database was put back.
+    pub(super) closed_before: BTreeSet<CommandId>,
+    /// What an agent that died had on its disk, which must not be lost.
+    pub(super) kept: BTreeMap<(CommandId, Stream), ByteOffset>,
+    /// Which gaps were met.
+    pub(super) met: BTreeSet<GapCause>,
+}
+
+impl Faults {
+    /// A new agent has found this on the disk.
+    pub(super) fn on_found(&mut self, agent: &Agent) {
+        self.ended = true;
+        for state in agent.outbox.states() {
+            self.kept.insert((state.run.command, state.stream), state.produced);
+        }
+        for id in agent.ends.commands() {
+            if agent.ends.is_open(&id) {
+                self.broken.insert(id);
+            }
+        }
+    }
+
+    /// A record is committed.
+    pub(super) fn on_commit(&mut self, process: &Process, record: &LogRecord) {
+        let (stream, at) = (record.stream, record.offset.0);
+        match &record.body {
+            StoredBody::Chunk(bytes) => {
+                assert!(
+                    process.wrote_there(stream, at, bytes),
+                    "stored at {at} of {stream} of {}: {} bytes that were not written there",
+                    process.run.command,
+                    bytes.len()
+                );
+            }
+            StoredBody::Gap { length, because } => {
+                let id = &process.run.command;
+                let is_justified = match because {
+                    GapCause::SpoolFull => process.policy != SpoolPolicy::Block && self.full,
+                    GapCause::SpoolFailed => self.disk || self.damage,
+                    GapCause::AgentDied => {
+                        let died = process.life == Life::Orphaned || self.broken.contains(id);
+                        died && length.is_none()
+                    }
+                    GapCause::Stopped => self.wound_up.contains(id),
+                    GapCause::NeverCame => {
+                        // An agent that is back may know only how much there was.
+                        let is_tail = record.end().0 == *process.wrote.get(stream);
+                        let forgot = self.ended && (is_tail || self.disk);
+                        self.restored || self.damage || forgot
+                    }
+                    GapCause::NotStorable | GapCause::Retention => false,
+                };
+                assert!(is_justified, "{id} has no reason for {record:?} ({self:?})");
+                let end = at + length.unwrap_or(0);
+                assert!(end <= *process.wrote.get(stream), "{record:?} is behind the end of {id}");
+                self.met.insert(*because);
+            }
+        }
+    }
+}
+
+/// Every byte is somewhere, and the bounds are kept.
+pub(super) fn check_step(
+    agent: &Agent,
+    processes: &[Process],
+    database: &Database,
+    faults: &Faults,
+    bounds: SpoolBounds,
+    most_read: u64,
+) {
+    for state in agent.outbox.states() {
+        let process = processes.iter().find(|p| p.run == state.run).unwrap();
+        let sums = database.sums(&state.run, state.stream);
+        assert_eq!(sums.next.0, sums.delivered + sums.gaps, "{state:?}");
+        let committed =
+            CommittedState { committed: sums.next, delivered: sums.delivered, gaps: sums.gaps };
+        let account = Account::of(Some(&state), Some(committed));
+        assert!(
+            account.is_balanced()
+                || faults.restored
+                || faults.damage
+                || faults.disk && faults.ended,
+            "{account:?}: {state:?}, {sums:?}"
+        );
+        let (read, produced) = (*process.read.get(state.stream), state.produced.0);
+        if agent.is_open(&state.run.command) {
+            assert!((read.saturating_sub(3)..=read).contains(&produced), "{state:?}, read {read}");
+        } else if process.life == Life::Done && !agent.ends.has(&state.run.command) {
+            assert_eq!(read, produced, "{state:?}");
+        }
+        assert!(produced <= read && state.stored.0 <= produced, "{state:?}, read {read}");
+    }
+    // One push of each process, with the gap that ends before it, may come when all is full.
+    let late = processes.len() as u64 * (most_read + 6 * RECORD_COST);
+    let pages: u64 = agent.pages.values().sum();
+    let (memory, held) = (agent.outbox.in_memory(), agent.outbox.held());
+    assert!(
+        memory <= bounds.memory + late + pages,
+        "{memory} bytes in memory, more than {} and {late} and {pages}",
+        bounds.memory
+    );
+    // An agent that is back counts what is dead in pieces of the spool that are not all dead.
+    let found = if faults.ended { processes.len() as u64 * bounds.memory } else { 0 };
+    let by_failure = if faults.disk || bounds.disk == 0 { bounds.memory + pages } else { 0 };
+    assert!(
+        held <= bounds.disk + late + found + by_failure,
+        "{held} bytes held, more than {} and {late} and {by_failure}",
+        bounds.disk
+    );
+}
+
+/// Everything is healed and has come to rest.
+pub(super) fn check_end(
+    processes: &[Process],
+    database: &Database,
+    faults: &Faults,
+    viewers: &[Viewer],
+) {
+    for process in processes.iter().filter(|p| p.life != Life::NotStarted) {
+        for stream in STREAMS {
+            check_stream(process, stream, database, faults);
+        }
+    }
+    for viewer in viewers {
+        let process = &processes[viewer.n];
+        let all = stored(database, &process.run, viewer.stream);
+        let open = database.open_gap(&process.run.command, viewer.stream);
+        if faults.closed_before.contains(&process.run.command) {
+            continue;
+        }
+        assert_eq!(viewer.open, open, "{}", process.run.command);
+        if faults.server_died {
+            // It may have seen what its server had not stored when it died.
+            let found = faults.ended;
+            assert!(covers(&viewer.seen, &all, found), "{:?} for {all:?}", viewer.seen);
+        } else {
+            assert_eq!(viewer.seen, all, "{} of {}", viewer.stream, process.run.command);
+        }
+    }
+}
+
+fn check_stream(process: &Process, stream: Stream, database: &Database, faults: &Faults) {
+    let id = &process.run.command;
+    let sums = database.sums(&process.run, stream);
+    let wrote = *process.wrote.get(stream);
+    let context = format!("{stream} of {id}: wrote {wrote}, {sums:?}, {:?}", process.life);
+    let rows = database.records.get(id).map_or(&[][..], Vec::as_slice);
+    let mut at = 0;
+    for row in rows.iter().filter(|r| r.stream == stream) {
+        assert_eq!(row.offset.0, at, "{context}");
+        at = row.end().0;
+    }
+    assert_eq!(at, sums.next.0, "{context}");
+    let account = Account::of(
+        None,
+        Some(CommittedState { committed: sums.next, delivered: sums.delivered, gaps: sums.gaps }),
+    );
+    assert!(account.is_balanced(), "{account:?}: {context}");
+    if faults.closed_before.contains(id) {
+        return;
+    }
+    assert!(database.ended.contains(id), "{context}");
+    let open_gap = database.open_gap(id, stream);
+    match process.life {
+        Life::Done if open_gap.is_none() => assert_eq!(at, wrote, "{context}"),
+        Life::Done => assert!(faults.broken.contains(id), "{context}"),
+        Life::Orphaned => assert_eq!(open_gap, Some(GapCause::AgentDied), "{context}"),
+        Life::NotStarted | Life::Runs | Life::Exited => panic!("not over: {context}"),
+    }
+    if let Some(kept) = faults.kept.get(&(id.clone(), stream)) {
+        assert!(at >= kept.0 || faults.damage, "{kept:?} was on the disk: {context}");
+    }
+}
+
+/// Whether a viewer was told all that is stored; it may know bytes that are gaps, and an agent that is
+/// back may have `found` what the one before had given up.
+fn covers(seen: &[Seen], all: &[Seen], found: bool) -> bool {
+    let ranges = |pieces: &[Seen]| {
+        let mut at = 0;
+        let mut gaps = Vec::new();
+        for piece in pieces {
+            match piece {
+                Seen::Bytes(length) => at += length,
+                Seen::Gap(length, _) => {
+                    gaps.push((at, at + length));
+                    at += length;
+                }
+            }
+        }
+        (at, gaps)
+    };
+    let ((seen_end, seen_gaps), (end, gaps)) = (ranges(seen), ranges(all));
+    let mut merged: Vec<(u64, u64)> = Vec::new();
+    for (from, to) in gaps {
+        match merged.last_mut() {
+            Some(last) if last.1 == from => last.1 = to,
+            _ => merged.push((from, to)),
+        }
+    }
+    // What it saw last may be what nobody has any more.
+    let within = seen_gaps.into_iter().filter(|(from, _)| *from < end);
+    let mut seen_gaps = within.map(|(from, to)| (from, to.min(end)));
+    seen_end >= end
+        && seen_gaps.all(|(from, to)| found || merged.iter().any(|(a, b)| *a <= from && to <= *b))
+}

@@ -1,0 +1,97 @@
+//! What processes really did, as nobody inside the world knows it: each byte tells its command, its
+//! stream and its place.
+
+use bytes::Bytes;
+use onsembl_protocol::id::{CommandId, Incarnation};
+use onsembl_protocol::output::{PerStream, Run, SpoolPolicy, Stream};
+use std::sync::OnceLock;
+
+/// The streams that processes write.
+pub(super) const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
+
+/// A prime, so that a piece that is moved by any usual length does not fit.
+const PERIOD: usize = 65_521;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    NotStarted,
+    Runs,
+    /// It ended, and its agent does not know yet.
+    Exited,
+    /// Its agent knows of its end, and of all that it wrote.
+    Done,
+    /// It was killed together with its agent.
+    Orphaned,
+}
+
+/// One process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) n: usize,
+    pub(super) run: Run,
+    pub(super) policy: SpoolPolicy,
+    pub(super) life: Life,
+    /// What it wrote into its pipes.
+    pub(super) wrote: PerStream<u64>,
+    /// What its agent took out of them.
+    pub(super) read: PerStream<u64>,
+}
+
+impl Process {
+    pub(super) fn new(n: usize, policy: SpoolPolicy) -> Self {
+        Self {
+            n,
+            run: Run { command: CommandId::new(format!("c-{n}")), incarnation: Incarnation(0) },
+            policy,
+            life: Life::NotStarted,
+            wrote: PerStream::default(),
+            read: PerStream::default(),
+        }
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.life, Life::Runs | Life::Exited)
+    }
+
+    pub(super) fn in_pipe(&self, stream: Stream) -> u64 {
+        self.wrote.get(stream) - self.read.get(stream)
+    }
+
+    /// What it wrote, or will write, at a place.
+    pub(super) fn content(&self, stream: Stream, from: u64, length: u64) -> Bytes {
+        let mut all = Vec::with_capacity(length as usize);
+        let mut at = self.place(stream, from);
+        while all.len() < length as usize {
+            let piece = (length as usize - all.len()).min(PERIOD - at);
+            all.extend_from_slice(&table()[at..at + piece]);
+            at = (at + piece) % PERIOD;
+        }
+        Bytes::from(all)
+    }
+
+    /// Whether it wrote these bytes at this place.
+    pub(super) fn wrote_there(&self, stream: Stream, from: u64, bytes: &[u8]) -> bool {
+        let (mut at, mut rest) = (self.place(stream, from), bytes);
+        while !rest.is_empty() {
+            let (piece, more) = rest.split_at(rest.len().min(PERIOD - at));
+            if table()[at..at + piece.len()] != *piece {
+                return false;
+            }
+            (at, rest) = ((at + piece.len()) % PERIOD, more);
+        }
+        from + bytes.len() as u64 <= *self.wrote.get(stream)
+    }
+
+    fn place(&self, stream: Stream, from: u64) -> usize {
+        let salt = self.n * 9_973 + if stream == Stream::Stderr { 31_337 } else { 0 };
+        (from as usize + salt) % PERIOD
+    }
+}
+
+fn table() -> &'static [u8] {
+    static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut random = fastrand::Rng::with_seed(1);
+        (0..PERIOD).map(|_| random.u8(..)).collect()
+    })
+}

@@ -1,0 +1,165 @@
+//! What goes wrong, and how: who is killed, what a successor finds, which disk or database fails.
+
+use super::agent::Agent;
+use super::server::Server;
+use super::story::show_held;
+use super::truth::Life;
+use super::world::{COMMANDS, World, commands};
+use onsembl_protocol::output::Written;
+use std::collections::BTreeSet;
+
+/// What happens in a world at all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weather {
+    pub(super) cuts: bool,
+    pub(super) agent_dies: bool,
+    pub(super) agent_stops: bool,
+    pub(super) server_dies: bool,
+    pub(super) disk_fails: bool,
+    pub(super) rots: bool,
+    pub(super) database_busy: bool,
+    pub(super) restored: bool,
+}
+
+impl Weather {
+    pub(super) fn draw(random: &mut fastrand::Rng, has_disk: bool) -> Self {
+        let mut often = |n: u8| random.u8(0..n) == 0;
+        Self {
+            cuts: !often(3),
+            agent_dies: often(2),
+            agent_stops: often(3),
+            server_dies: often(2),
+            disk_fails: often(3) && has_disk,
+            rots: often(6) && has_disk,
+            database_busy: often(2),
+            restored: often(8),
+        }
+    }
+}
+
+impl World {
+    pub(super) fn fault(&mut self) {
+        let weather = self.weather;
+        match self.random.u8(0..20) {
+            0..4 if weather.cuts => self.cut(),
+            4..6 if weather.cuts && self.linked => {
+                self.tell(|_| "the link swallows everything".into());
+                self.swallows = true;
+            }
+            6 if weather.agent_dies => self.kill_agent(),
+            7 if weather.agent_stops => self.stop_agent(),
+            8 if weather.server_dies => self.kill_server(),
+            9..11 if weather.disk_fails => {
+                self.disk.is_full = !self.disk.is_full;
+                self.tell(|w| format!("the disk is full: {}", w.disk.is_full));
+            }
+            11 if weather.disk_fails => {
+                self.disk.is_unreadable = !self.disk.is_unreadable;
+                self.tell(|w| format!("the disk is unreadable: {}", w.disk.is_unreadable));
+            }
+            12 if weather.rots && self.disk.damage(&mut self.random) => {
+                self.faults.damage = true;
+                self.tell(|_| "something on the disk is damaged".into());
+            }
+            13..17 if weather.database_busy => {
+                self.database_busy = !self.database_busy;
+                self.tell(|w| format!("the database is busy: {}", w.database_busy));
+            }
+            17 if weather.restored && self.backup.is_none() => {
+                self.backup = Some(self.database.clone());
+            }
+            18 if weather.restored => self.restore(),
+            _ => {}
+        }
+    }
+
+    pub(super) fn kill_agent(&mut self) {
+        self.tell(|_| "the agent is killed".into());
+        self.note_agent();
+        self.cut();
+        for process in self.processes.iter_mut().filter(|p| p.is_alive()) {
+            process.life = Life::Orphaned;
+        }
+        for process in &self.processes {
+            let id = &process.run.command;
+            if self.agent.holds_report(id) && self.random.u8(0..4) == 0 {
+                // Its end was not written down yet.
+                self.agent.journal.insert(id.clone(), Written::Unknown);
+                self.faults.broken.insert(id.clone());
+            }
+        }
+        self.start_agent();
+    }
+
+    /// It is told to end, and whoever it runs is ended first.
+    pub(super) fn stop_agent(&mut self) {
+        self.tell(|_| "the agent is stopped".into());
+        self.agent.outbox.wind_up();
+        self.agent.perform(self.at);
+        for n in 0..COMMANDS {
+            if self.processes[n].is_alive() {
+                self.faults.wound_up.insert(self.processes[n].run.command.clone());
+            }
+            self.exit(n);
+            while self.processes[n].is_alive() {
+                self.read(n);
+            }
+        }
+        for _ in 0..self.random.u8(0..20) {
+            self.speak();
+            self.hear();
+            self.commit();
+            self.receive();
+            self.listen();
+        }
+        while !self.agent.thread.requests.is_empty() {
+            self.agent.thread.perform(&mut self.disk);
+        }
+        self.note_agent();
+        self.cut();
+        self.start_agent();
+    }
+
+    pub(super) fn start_agent(&mut self) {
+        let mut journal = std::mem::take(&mut self.agent.journal);
+        for process in &self.processes {
+            let id = &process.run.command;
+            match process.life {
+                Life::Orphaned if !self.database.ended.contains(id) => {
+                    journal.entry(id.clone()).or_insert(Written::Unknown);
+                }
+                Life::Orphaned | Life::NotStarted | Life::Runs | Life::Exited | Life::Done => {}
+            }
+        }
+        self.agent = Agent::start(self.bounds, self.unit * 4096, &mut self.disk, journal);
+        self.faults.on_found(&self.agent);
+        self.agent.perform(self.at);
+        self.tell(|w| {
+            format!("it starts with {}", show_held(&w.agent.outbox.states().collect::<Vec<_>>()))
+        });
+    }
+
+    pub(super) fn kill_server(&mut self) {
+        self.tell(|_| "the server is killed".into());
+        self.cut();
+        self.faults.server_died = true;
+        self.server = Server::start(&self.database, commands(&self.processes));
+        for viewer in &mut self.viewers {
+            viewer.resume(&self.database);
+        }
+    }
+
+    pub(super) fn restore(&mut self) {
+        let Some(backup) = self.backup.clone() else { return };
+        self.tell(|_| "an older database is put back".into());
+        self.database = backup;
+        self.faults.restored = true;
+        let held: BTreeSet<_> = self.agent.outbox.states().map(|s| s.run.command).collect();
+        for process in self.processes.iter().filter(|p| p.life != Life::NotStarted) {
+            if !held.contains(&process.run.command) {
+                self.faults.closed_before.insert(process.run.command.clone());
+            }
+        }
+        self.kill_server();
+    }
+}
