@@ -99,11 +99,12 @@ async fn what_is_typed_arrives_and_a_new_size_is_seen() {
 
 #[tokio::test]
 async fn keys_act_as_those_of_a_person() {
-    let mut shown = open("echo ready; sleep 1000");
+    let mut shown = open("trap 'echo interrupted; exit 3' INT; echo ready; while :; do sleep 0.1; done");
     shown.shows("ready").await;
     shown.types(Typing { bytes: vec![3], enter: Vec::new() }).await.unwrap();
-    let (exit, empty, _) = shown.end().await;
-    assert_eq!((exit, empty), (Exit::Signal(2), true));
+    let (exit, empty, text) = shown.end().await;
+    assert_eq!((exit, empty), (Exit::Code(3), true));
+    assert!(text.contains("interrupted"), "{text}");
 }
 
 #[tokio::test]
