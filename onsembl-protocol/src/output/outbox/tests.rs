@@ -483,10 +483,10 @@ fn what_was_not_taken_of_the_last_output_is_kept_as_a_gap_when_the_process_ends(
 
 #[test]
 fn a_successor_finds_all_that_was_dropped_and_the_spool_keeps_no_pieces_of_it() {
-    let bounds = SpoolBounds { memory: 100_000, disk: 300_000 };
+    let bounds = SpoolBounds { memory: 1 << 20, disk: 3 << 20 };
     let mut outbox = opened(bounds, SpoolPolicy::DropOldest);
     let mut disk = Vec::new();
-    for n in 0..200 {
+    for n in 0..600 {
         let stream = if n % 3 == 0 { Stream::Stderr } else { Stream::Stdout };
         outbox.push(&id(), stream, Bytes::from(std::vec![7; 20_000]));
         keep(&mut outbox, &mut disk);
