@@ -163,13 +163,30 @@ impl Disk {
         true
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.folders.is_empty()
+    /// What can be read of it, for a story.
+    pub(super) fn show(&self) -> String {
+        let mut all = String::new();
+        for (run, folder) in &self.folders {
+            all += &format!("\n{:>14}", run.command.as_str());
+            for segment in &folder.segments {
+                let starts = segment.starts;
+                all += &format!(" | from {} {}:", starts.stdout, starts.stderr);
+                for entry in segment.readable() {
+                    let Entry::Record(r) = entry else {
+                        all += " end";
+                        continue;
+                    };
+                    let kind = if r.bytes_held() > 0 { "" } else { "gap " };
+                    all +=
+                        &format!(" {kind}{} {} {}+{}", r.sequence, r.stream, r.offset, r.length());
+                }
+            }
+        }
+        all
     }
 
-    /// What is kept, in the measure of the bounds.
-    pub(super) fn bytes(&self) -> u64 {
-        self.folders.values().flat_map(|f| &f.segments).map(|s| s.bytes).sum()
+    pub(super) fn is_empty(&self) -> bool {
+        self.folders.is_empty()
     }
 }
 

@@ -121,6 +121,7 @@ impl World {
     }
 
     pub(super) fn start_agent(&mut self) {
+        self.tell(|w| format!("the disk has {}", w.disk.show()));
         let mut journal = std::mem::take(&mut self.agent.journal);
         for process in &self.processes {
             let id = &process.run.command;

@@ -95,6 +95,8 @@ impl Backlog {
         *written = (*written).max(end);
         match self.dropped.get_mut(stream) {
             Some(Record { offset, body: RecordBody::Gap { length, .. }, .. }) => {
+                // The older part may have been dropped later: it was on the wire.
+                *offset = (*offset).min(gap.offset);
                 *length = end.0.saturating_sub(offset.0);
             }
             place => {
