@@ -19,7 +19,7 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
 enum Said {
     /// The server of this session has no form for it.
     Nothing,
-    Text(AgentToServer),
+    Text(Box<AgentToServer>),
     Binary(Bytes),
 }
 
@@ -69,7 +69,7 @@ impl Agent {
         {
             return Said::Binary(message);
         }
-        self.text(word, rules).map_or(Said::Nothing, Said::Text)
+        self.text(word, rules).map_or(Said::Nothing, |message| Said::Text(Box::new(message)))
     }
 
     fn text(&self, word: &Word, rules: Rules) -> Option<AgentToServer> {
