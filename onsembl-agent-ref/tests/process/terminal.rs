@@ -99,7 +99,8 @@ async fn what_is_typed_arrives_and_a_new_size_is_seen() {
 
 #[tokio::test]
 async fn keys_act_as_those_of_a_person() {
-    let mut shown = open("trap 'echo interrupted; exit 3' INT; echo ready; while :; do sleep 0.1; done");
+    let mut shown =
+        open("trap 'echo interrupted; exit 3' INT; echo ready; while :; do sleep 0.1; done");
     shown.shows("ready").await;
     shown.types(Typing { bytes: vec![3], enter: Vec::new() }).await.unwrap();
     let (exit, empty, text) = shown.end().await;
