@@ -188,6 +188,9 @@ impl Hub {
                 warn!(command = %key.1, %error, "a command could not be stored");
                 let Some(mut open) = self.commands.remove(&key) else { return };
                 self.leave_line(&open.agent, &key);
+                if open.request.is_of_terminal() {
+                    self.boards.of(&key.0).change(|content, _| content.commands.remove(&key.1));
+                }
                 for reply in open.replies.drain(..) {
                     let error = ErrorReply::new(ErrorCode::StorageUnavailable, error.to_string());
                     self.answer(reply, Err(error.for_command(Some(key.1.clone()))));
@@ -426,7 +429,7 @@ impl Hub {
         self.ledger.write(Entry::Command { user, command, update, then });
     }
 
-    fn post_command(&self, key: &CommandKey, agent: AgentId, view: CommandView) {
+    pub(super) fn post_command(&self, key: &CommandKey, agent: AgentId, view: CommandView) {
         self.boards.of(&key.0).change(|content, revision| {
             let entry = content.commands.entry(key.1.clone()).or_insert_with(|| CommandEntry {
                 agent,

@@ -251,13 +251,13 @@ impl Hub {
 
     /// A legacy wrapper that runs no command sends its output under its own id, in whichever form
     /// it knows itself.
-    fn command_of_output(&self, user: &UserId, agent: &AgentId, named: CommandId) -> CommandId {
+    fn command_of_output(&mut self, user: &UserId, agent: &AgentId, named: CommandId) -> CommandId {
         let own =
             named.as_str() == agent.as_str()
                 || self.boards.of(user).look().agents.get(agent).is_some_and(|a| {
                     a.aliases.iter().any(|alias| alias.as_str() == named.as_str())
                 });
-        if own { CommandId::of_session(agent) } else { named }
+        if own { self.terminal_of_wrapper(user, agent) } else { named }
     }
 
     fn hold_back(&mut self, key: Key, cost: usize) {

@@ -118,6 +118,21 @@ async fn output_of_a_command_of_no_command_and_of_an_unknown_one_is_shown_where_
     }
     let stored = "SELECT CAST(bytes AS TEXT) FROM output_records WHERE command_id = 'cmd-1'";
     world.stored_when(stored, "of a command\n").await;
+    // What belongs to no command is kept too: who comes late sees it where it belongs.
+    let stored = "SELECT group_concat(CAST(bytes AS TEXT), '') FROM output_records
+                  WHERE command_id LIKE 'terminal-%'";
+    world.stored_when(stored, "under its first id\nunder the id it was taught\n").await;
+    let mut late = world.dashboard_link("ann").await;
+    late.send(dashboard_hello("ann")).await;
+    let mut shown = Vec::new();
+    while shown.len() < 2 {
+        let said = late.expect("TERMINAL_STREAM").await;
+        if said["commandId"] == own_tab.as_str() {
+            shown.extend(said["content"].as_array().unwrap().clone());
+        }
+    }
+    assert_eq!(shown, ["under its first id", "under the id it was taught"]);
+    drop(link);
 }
 
 #[tokio::test]

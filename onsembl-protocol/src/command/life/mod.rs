@@ -216,9 +216,9 @@ impl CommandLife {
     }
 
     /// A command that its agent, which is in session, began by itself.
-    pub fn opened(now: Now) -> Self {
+    pub fn opened(dialect: Dialect, now: Now) -> Self {
         let terms = CommandTerms::default();
-        Self { origin: Origin::Agent, ..Self::new(Dialect::Extended, terms, true, now) }
+        Self { origin: Origin::Agent, ..Self::new(dialect, terms, true, now) }
     }
 
     /// A command that an earlier run of this server had not seen the end of. Its agent is away.
@@ -331,7 +331,8 @@ impl CommandLife {
                 self.end(stage, cause, None, now, did);
             }
             CommandEvent::NextCommand => {
-                if self.dialect == Dialect::Legacy && matches!(self.phase, Phase::Running { .. }) {
+                let may_be_it = self.dialect == Dialect::Legacy && self.origin == Origin::User;
+                if may_be_it && matches!(self.phase, Phase::Running { .. }) {
                     let cause = CommandCause::LegacyMovedOn;
                     self.end(CommandStage::Unknown, cause, None, now, did);
                 }
@@ -431,7 +432,9 @@ impl CommandLife {
 
     fn run(&mut self, cause: CommandCause, now: Now, did: &mut Did) {
         let at = now.monotonic;
-        let idle = (self.dialect == Dialect::Legacy).then(|| at.saturating_add(LEGACY_IDLE));
+        // A terminal is silent for as long as nobody works in it.
+        let tires = self.dialect == Dialect::Legacy && self.origin == Origin::User;
+        let idle = tires.then(|| at.saturating_add(LEGACY_IDLE));
         let limit = self.terms.time_limit.map(|d| at.saturating_add(d).saturating_add(LIMIT_GRACE));
         self.phase = Phase::Running { limit_at: limit, idle_at: idle };
         self.view.started_at = Some(now.wall);
