@@ -356,20 +356,20 @@ impl Commands {
     }
 
     pub(super) fn on_output(&mut self, id: &CommandId, stream: Stream, bytes: Bytes) {
+        if self.is_own_terminal(id) {
+            self.watch_terminal(&bytes);
+        }
         let Some(running) = self.running.get_mut(id) else { return };
         if running.muted {
             return;
         }
-        let whole = running.cutters.get_mut(stream).push(bytes.clone());
+        let whole = running.cutters.get_mut(stream).push(bytes);
         if self.stopping && self.outbox.is_full() && !self.note(id).output_cut {
             self.note(id).output_cut = true;
             self.counters.count("output_cut");
             tracing::warn!(command = %id, "stopping, and the server takes no output; what does not fit becomes a gap");
         }
         self.outbox.push(id, stream, whole);
-        if self.is_own_terminal(id) {
-            self.watch_terminal(&bytes);
-        }
         self.perform();
     }
 
