@@ -54,6 +54,8 @@ pub(crate) struct LocalTerminal {
     modes: Modes,
     shown: Option<blocking::Sender<Bytes>>,
     waiting: Arc<AtomicUsize>,
+    /// It was behind for so long that nobody waits for it; so much was not shown since.
+    left_out: Option<u64>,
     written: blocking::Receiver<()>,
     sizes: JoinHandle<()>,
 }
@@ -96,10 +98,11 @@ impl LocalTerminal {
                 }
                 let before = behind.fetch_sub(bytes.len(), Ordering::AcqRel);
                 if before > CAUGHT_UP && before - bytes.len() <= CAUGHT_UP {
-                    let _the_engine_has_ended =
-                        caught_up.blocking_send(event(LocalEvent::CaughtUp));
+                    // Who waits has a deadline besides.
+                    let _no_room = caught_up.try_send(event(LocalEvent::CaughtUp));
                 }
             }
+            let _no_room = caught_up.try_send(event(LocalEvent::CaughtUp));
             let _nobody_waits = done.send(());
         })?;
         let typed = events.clone();
@@ -119,17 +122,36 @@ impl LocalTerminal {
         raw.make_raw();
         tcsetattr(stdin(), OptionalActions::Now, &raw).map_err(io::Error::from)?;
         let modes = Modes::default();
-        Ok(Self { before, modes, shown: Some(shown), waiting, written, sizes })
+        Ok(Self { before, modes, shown: Some(shown), waiting, left_out: None, written, sizes })
     }
 
     /// Shows what the program wrote. Whether the program is to wait until
     /// [`CaughtUp`](LocalEvent::CaughtUp).
     pub(crate) fn show(&mut self, bytes: &Bytes) -> bool {
         self.modes.read(bytes);
+        if let Some(left_out) = &mut self.left_out {
+            *left_out = left_out.saturating_add(bytes.len() as u64);
+            return false;
+        }
         let Some(shown) = &self.shown else { return false };
         let before = self.waiting.fetch_add(bytes.len(), Ordering::AcqRel);
         // Nobody shows it if the terminal is gone; nobody waits for it then.
         shown.send(bytes.clone()).is_ok() && before + bytes.len() > BEHIND
+    }
+}
+
+impl LocalTerminal {
+    /// It is too far behind to be waited for any longer: what comes is not shown until it has caught up.
+    pub(crate) fn leave_behind(&mut self) {
+        self.left_out.get_or_insert(0);
+    }
+
+    /// It shows again what it is given, and says first what it was not given.
+    pub(crate) fn on_caught_up(&mut self) {
+        if let Some(left_out) = self.left_out.take().filter(|bytes| *bytes > 0) {
+            let notice = format!("\r\n[onsembl: {left_out} bytes were not shown here]\r\n");
+            let _waits_for_nobody = self.show(&Bytes::from(notice));
+        }
     }
 }
 

@@ -302,6 +302,10 @@ impl Agent {
                 );
             }
             ServerToAgent::CommandRequest(request) => self.commands.on_request(request),
+            // It cancels whatever it does not know, and does not know terminals.
+            ServerToAgent::CommandCancel(cancel)
+                if cancel.command_id.is_terminal()
+                    && self.rules.is_some_and(|rules| !rules.knows_terminals) => {}
             ServerToAgent::CommandCancel(cancel) => {
                 self.commands.on_cancel(&cancel.command_id, cancel.force);
             }
@@ -475,6 +479,7 @@ fn profile(options: &AgentOptions, dir: &StateDir) -> AgentProfile {
             Feature::CommandJournal,
             Feature::StopLatch,
             Feature::Terminal,
+            Feature::OpenEnds,
         ],
         probe: false,
         open_commands: Vec::new(),

@@ -296,6 +296,7 @@ impl Commands {
             }
             CancelDecision::Withheld => {
                 tracing::info!(command = %id, "cancelled before it was started");
+                self.withdraw_from_desk(id);
             }
             CancelDecision::Report(_) if self.held.contains_key(id) => {
                 tracing::debug!(command = %id, "cancelled too late; its report waits for its output");

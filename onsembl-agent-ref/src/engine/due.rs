@@ -125,6 +125,8 @@ pub(super) struct Rules {
     pub(super) latches_stops: bool,
     /// It knows `LOST`, and of which journal what is known.
     pub(super) knows_journals: bool,
+    /// It says when an end of unknown place is stored. Else everything before it must do.
+    pub(super) open_ends_are_stored: bool,
     /// It knows terminals that an agent opened.
     pub(super) knows_terminals: bool,
     /// Reports are acknowledged. Else one is as good as confirmed when it is sent.
@@ -144,6 +146,7 @@ impl Rules {
                 && session.features.contains(&Feature::OutputSpool),
             latches_stops: extended && session.features.contains(&Feature::StopLatch),
             knows_journals: extended && session.features.contains(&Feature::CommandJournal),
+            open_ends_are_stored: extended && session.features.contains(&Feature::OpenEnds),
             knows_terminals: extended && session.features.contains(&Feature::Terminal),
             reports_are_confirmed: extended && session.features.contains(&Feature::CommandReports),
         }

@@ -106,10 +106,12 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
                 if paused {
                     silent_since = Instant::now();
                 }
-                paused = owned && (standing.paused || standing.watched_slowly);
                 if let Some(stop) = standing.stop {
                     stopping.order(stop, &mut group, Instant::now());
                 }
+                // Whoever looks on does not keep it from ending.
+                let watched_slowly = standing.watched_slowly && !stopping.is_wanted();
+                paused = owned && (standing.paused || watched_slowly);
             }
             () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
         }

@@ -22,6 +22,10 @@ use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
 };
+use std::collections::BTreeSet;
+
+/// How often the processes of a session are looked through for those that were not signalled.
+const ROUNDS: u32 = 8;
 
 /// A process group that we started, led by the process of the same number.
 #[derive(Debug)]
@@ -50,14 +54,34 @@ impl Group {
         self.leader_reaped = true;
     }
 
-    fn signal_session(&self, signal: Signal) {
-        let living = census::living_of_session(self.id).unwrap_or_else(|error| {
-            tracing::error!(session = %self.id, %error, "the processes of a session cannot be looked through");
-            Vec::new()
-        });
-        for (pid, started) in living {
-            if let Err(errno) = signal_process(pid, started, signal) {
-                tracing::error!(session = %self.id, pid, ?signal, %errno, "a process of a session cannot be signalled");
+    fn signal_session(&mut self, signal: Signal) {
+        self.signal_group(signal);
+        // The others one by one, and again, because one can be born while the others are signalled.
+        let mut signalled = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            let living = census::living_of_session(self.id).unwrap_or_else(|error| {
+                tracing::error!(session = %self.id, %error, "the processes of a session cannot be looked through");
+                Vec::new()
+            });
+            let new: Vec<_> = living.into_iter().filter(|p| signalled.insert(*p)).collect();
+            if new.is_empty() {
+                return;
+            }
+            for (pid, started) in new {
+                if let Err(errno) = signal_process(pid, started, signal) {
+                    tracing::error!(session = %self.id, pid, ?signal, %errno, "a process of a session cannot be signalled");
+                }
+            }
+        }
+    }
+
+    fn signal_group(&mut self, signal: Signal) {
+        match kill_process_group(self.id, signal) {
+            Ok(()) => tracing::debug!(group = %self.id, ?signal, "signal sent to process group"),
+            Err(Errno::SRCH) if self.scope == Scope::Session => {}
+            Err(Errno::SRCH) => self.seen_empty = self.leader_reaped,
+            Err(errno) => {
+                tracing::error!(group = %self.id, ?signal, %errno, "process group cannot be signalled");
             }
         }
     }
@@ -93,15 +117,9 @@ impl Members for Group {
         if self.is_empty() {
             return;
         }
-        if self.scope == Scope::Session {
-            return self.signal_session(signal);
-        }
-        match kill_process_group(self.id, signal) {
-            Ok(()) => tracing::debug!(group = %self.id, ?signal, "signal sent to process group"),
-            Err(Errno::SRCH) => self.seen_empty = self.leader_reaped,
-            Err(errno) => {
-                tracing::error!(group = %self.id, ?signal, %errno, "process group cannot be signalled");
-            }
+        match self.scope {
+            Scope::Group => self.signal_group(signal),
+            Scope::Session => self.signal_session(signal),
         }
     }
 

@@ -13,6 +13,10 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::process::{ChildStderr, ChildStdout};
 
+/// More than the system keeps for a terminal: so much is read at most when it is to be closed, whoever
+/// goes on writing.
+const TERMINAL_HOLDS: u64 = 1024 * 1024;
+
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Outputs {
@@ -128,6 +132,17 @@ impl Source {
     /// The next bytes; `None` once closed.
     fn poll(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Option<Bytes>> {
         let Some(pipe) = &mut self.pipe else { return Poll::Ready(None) };
+        if let (Pipe::Terminal(screen), Some(left)) = (&*pipe, self.left) {
+            // It does not say how much is there, so it is read until nothing is.
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let read = screen.read_now(buffer.get_mut(..most).unwrap_or_default());
+            self.left = Some(left.saturating_sub(read as u64));
+            if read == 0 {
+                self.pipe = None;
+            }
+            let bytes = buffer.get(..read).unwrap_or_default();
+            return Poll::Ready((read > 0).then(|| Bytes::copy_from_slice(bytes)));
+        }
         let wanted =
             self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
         let wanted = wanted.min(buffer.len());
@@ -158,6 +173,10 @@ impl Source {
     }
 
     fn finish(&mut self) {
+        if let Some(Pipe::Terminal(_)) = &self.pipe {
+            self.left = Some(TERMINAL_HOLDS);
+            return;
+        }
         let waiting = self.waiting_bytes();
         self.left = Some(waiting);
         if waiting == 0 {

@@ -2,7 +2,7 @@
 //! nothing of what is typed, or why.
 
 use bytes::Bytes;
-use onsembl_protocol::terminal::{LineMode, TerminalSize, Typing};
+use onsembl_protocol::terminal::{LineMode, TerminalSize, Typed, Typing};
 use pty_process::{OwnedReadPty, OwnedWritePty, Pts, Size};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
@@ -47,6 +47,22 @@ impl AsFd for Screen {
 }
 
 impl Screen {
+    /// Reads what is there now, without waiting; 0 if that is nothing. What its writers wrote is there as
+    /// soon as they have.
+    pub(super) fn read_now(&self, buffer: &mut [u8]) -> usize {
+        loop {
+            match rustix::io::read(&self.terminal, &mut *buffer) {
+                Ok(read) => return read,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN | Errno::IO) => return 0,
+                Err(errno) => {
+                    tracing::error!(%errno, "the last output of a terminal cannot be read");
+                    return 0;
+                }
+            }
+        }
+    }
+
     /// Reads all that is there and fits. A terminal hands out at most 4 KiB at a time, which would
     /// make many small chunks.
     pub(super) fn poll_read(
@@ -92,9 +108,22 @@ pub enum TypingError {
         /// Bytes there were.
         all: usize,
     },
+    /// Too much waits to be typed.
+    #[error("too much waits to be typed into this terminal; nothing of this was typed")]
+    Busy,
     /// The program is gone.
     #[error("the program in the terminal ended before everything was typed: {0}")]
     Gone(#[source] io::Error),
+}
+
+impl TypingError {
+    /// How much was typed.
+    pub const fn typed(&self) -> Typed {
+        match self {
+            Self::NotRead { taken: 0, .. } | Self::Busy => Typed::Nothing,
+            Self::NotRead { .. } | Self::Gone(_) => Typed::Part,
+        }
+    }
 }
 
 enum Stroke {
@@ -131,7 +160,6 @@ impl Keyboard {
         events: mpsc::Sender<E>,
         event: impl FnOnce(Result<(), TypingError>) -> E + Send + 'static,
     ) -> Result<(), TypingError> {
-        let all = typing.bytes.len() + typing.enter.len();
         let tell = move |typed| -> Told {
             let told = event(typed);
             Box::pin(async move {
@@ -141,7 +169,7 @@ impl Keyboard {
             })
         };
         let stroke = Stroke::Command(typing, Box::new(tell));
-        self.strokes.try_send(stroke).map_err(|_| TypingError::NotRead { taken: 0, all })
+        self.strokes.try_send(stroke).map_err(|_| TypingError::Busy)
     }
 
     /// Types what a person typed at another terminal. Whether there was room.
@@ -190,7 +218,7 @@ async fn type_all(mut keys: OwnedWritePty, mut strokes: mpsc::Receiver<Stroke>) 
                             taken: taken + bytes.len(),
                             all: all + bytes.len(),
                         },
-                        gone @ TypingError::Gone(_) => gone,
+                        other @ (TypingError::Busy | TypingError::Gone(_)) => other,
                     });
                 }
                 tell(typed).await;

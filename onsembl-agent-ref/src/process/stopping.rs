@@ -105,9 +105,14 @@ impl Stopping {
                 self.phase = Phase::Settled;
                 return;
             }
-            if self.phase == Phase::Lingering {
-                group.signal(Signal::KILL);
-                self.pause = LINGERING_ASKED_EVERY;
+            match self.phase {
+                // Somebody was born while the others were killed.
+                Phase::Killed { .. } => group.signal(Signal::KILL),
+                Phase::Lingering => {
+                    group.signal(Signal::KILL);
+                    self.pause = LINGERING_ASKED_EVERY;
+                }
+                Phase::Unwanted | Phase::Asked { .. } | Phase::Stuck | Phase::Settled => {}
             }
             self.ask_at = now + self.pause;
             self.pause = (self.pause * 2).min(ASK_AT_MOST_EVERY);
@@ -219,7 +224,7 @@ mod tests {
         assert_eq!(stopping.wake_at(&group), None, "its end is the next thing to happen");
         group.reaped = true;
         let now = run(&mut stopping, &mut group, now, Duration::from_secs(1));
-        assert!(!stopping.is_settled() && group.kills == 2);
+        assert!(!stopping.is_settled() && group.kills > 2, "with each question");
         group.alive = false;
         let _ = run(&mut stopping, &mut group, now, Duration::from_secs(1));
         assert!(stopping.is_settled());

@@ -261,7 +261,10 @@ async fn a_person_types_too_and_gets_the_terminal_back_as_it_was() {
     let mut far = tokio::task::block_in_place(|| {
         bench.exec_command("ada", &["--timeout", "20s"], "not into it").spawn().unwrap()
     });
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::task::block_in_place(|| {
+        let came = || bench.log("ada/agent.log").matches("a command is to be typed").count() == 2;
+        eventually("it came", came);
+    });
     types(&handle, "e\r").await;
     assert_eq!(screen.ends().await, Exit::Code(0));
     assert!(screen.text.contains("heard:bye"), "{:?}", screen.text);

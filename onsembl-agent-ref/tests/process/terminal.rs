@@ -169,3 +169,46 @@ async fn a_program_that_is_not_there_is_named() {
     let error = spawn(&ProcessSpec { runner, ..ProcessSpec::default() }, (), sender).unwrap_err();
     assert!(error.to_string().starts_with("/no/such/program could not be started"), "{error}");
 }
+
+/// A terminal that nobody reads holds more than it says.
+#[tokio::test]
+async fn what_it_wrote_before_it_was_killed_is_delivered() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = dir.path().join("done");
+    let script = format!(
+        "echo ready; read x; head -c 8000 /dev/zero | tr '\\0' a; echo >'{}'; sleep 1000",
+        done.display()
+    );
+    let mut shown = open(&script);
+    shown.shows("ready").await;
+    shown.handle.pause_reading();
+    shown.types(line("go")).await.unwrap();
+    until("it wrote everything", || done.exists()).await;
+    shown.handle.kill();
+    shown.handle.resume_reading();
+    let (_, empty, text) = shown.end().await;
+    assert!(empty);
+    let (_, written) = text.split_once("go").unwrap();
+    assert_eq!(written.matches('a').count(), 8000);
+}
+
+#[tokio::test]
+async fn whoever_looks_on_too_slowly_keeps_nothing_from_ending() {
+    let mut shown = open("echo ready; while :; do echo more; done");
+    shown.shows("ready").await;
+    shown.handle.wait_for_watcher(true);
+    shown.handle.kill();
+    assert!(shown.end().await.1);
+}
+
+#[tokio::test]
+async fn a_session_that_breeds_is_killed_whole() {
+    let mut shown = open("set -m; echo ready; while :; do (sleep 1000 &) & done");
+    shown.shows("ready").await;
+    let pid = shown.handle.pid();
+    until("it breeds", || session(pid).len() > 20).await;
+    shown.handle.kill();
+    let (_, empty, _) = shown.end().await;
+    assert!(empty);
+    assert_eq!(session(pid), [""; 0]);
+}

@@ -1,6 +1,7 @@
-//! Whose turn it is to type. One submission at a time, and none into the middle of a line that
-//! somebody is typing at the agent's own terminal.
+//! Whose turn it is to type. One submission at a time, and none into a line that somebody has begun: at
+//! the agent's own terminal, or by a text of which a program took only a part.
 
+use super::line::LocalLine;
 use crate::id::CommandId;
 use crate::time::{Deadline, Timestamp};
 use alloc::collections::VecDeque;
@@ -10,17 +11,11 @@ use core::time::Duration;
 /// The place before a keyboard that several share.
 #[derive(Debug, Default)]
 pub struct Desk {
-    line: Line,
+    line: LocalLine,
     typing: Option<CommandId>,
     waiting: VecDeque<Waiting>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Line {
-    #[default]
-    Empty,
-    /// Somebody has typed something here and not sent it.
-    Begun,
+    /// A part of a text was typed, and stands where the next one would go.
+    spoiled: bool,
 }
 
 #[derive(Debug)]
@@ -32,10 +27,21 @@ struct Waiting {
 /// What to do for a command that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeskAction {
-    /// Type it now, and say so with [`Desk::on_typed`].
+    /// Type it now, and say how that went with [`Desk::on_typed`].
     Type(CommandId),
     /// Refuse it: somebody has been typing all the time.
     GiveUp(CommandId),
+}
+
+/// How much of something was typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// All of it.
+    Whole,
+    /// Some of it.
+    Part,
+    /// Nothing of it.
+    Nothing,
 }
 
 impl Desk {
@@ -51,30 +57,46 @@ impl Desk {
 
     /// Something was typed at the agent's own terminal.
     pub fn on_local(&mut self, bytes: &[u8]) {
-        let mut bytes = bytes.iter().copied();
-        while let Some(byte) = bytes.next() {
-            match byte {
-                // Enter, and what throws a line away: Ctrl-C, Ctrl-D, Ctrl-U.
-                b'\r' | b'\n' | 0x03 | 0x04 | 0x15 => self.line = Line::Empty,
-                // A key without a character, or an answer of the terminal to its program.
-                0x1b => skip_sequence(&mut bytes),
-                b'\t' | b' '..=b'~' | 0x80.. => self.line = Line::Begun,
-                _ => {}
-            }
+        self.line.read(bytes);
+        if !self.line.is_begun() {
+            self.spoiled = false;
         }
     }
 
-    /// What was being typed is typed, or could not be.
-    pub fn on_typed(&mut self) {
+    /// So much of what was being typed is typed. Says whether that was still awaited.
+    pub fn on_typed(&mut self, command: &CommandId, typed: Typed) -> bool {
+        if self.typing.as_ref() != Some(command) {
+            return false;
+        }
         self.typing = None;
+        self.spoiled |= typed == Typed::Part;
+        true
     }
 
-    /// The program is gone, and with it the line that somebody has begun. Gives what waited: it was
-    /// meant for that program, and is not typed into another.
+    /// Keys were typed: whoever sends them sees what stands in the line, and answers for it.
+    pub const fn on_keys(&mut self) {
+        self.spoiled = false;
+    }
+
+    /// Whether a part of an earlier text stands where the next one would go.
+    pub const fn is_spoiled(&self) -> bool {
+        self.spoiled
+    }
+
+    /// It is not to be typed any more. Whether it was still waiting.
+    pub fn withdraw(&mut self, command: &CommandId) -> bool {
+        let before = self.waiting.len();
+        self.waiting.retain(|w| w.command != *command);
+        self.waiting.len() < before
+    }
+
+    /// The program is gone, and with it the line that somebody has begun. Gives what was being typed,
+    /// and what waited: it was meant for that program, and is not typed into another.
     #[must_use = "what waited must be refused, or it would wait for ever"]
-    pub fn on_program_gone(&mut self) -> Vec<CommandId> {
-        self.line = Line::Empty;
-        self.waiting.drain(..).map(|w| w.command).collect()
+    pub fn on_program_gone(&mut self) -> (Option<CommandId>, Vec<CommandId>) {
+        self.line = LocalLine::default();
+        self.spoiled = false;
+        (self.typing.take(), self.waiting.drain(..).map(|w| w.command).collect())
     }
 
     /// Whether something is being typed.
@@ -84,10 +106,11 @@ impl Desk {
 
     /// The next thing to do, until there is none.
     pub fn poll(&mut self, now: Timestamp) -> Option<DeskAction> {
-        if self.waiting.front().is_some_and(|w| w.give_up_at <= now) && self.line == Line::Begun {
+        let begun = self.line.is_begun();
+        if begun && self.waiting.front().is_some_and(|w| w.give_up_at <= now) {
             return self.waiting.pop_front().map(|w| DeskAction::GiveUp(w.command));
         }
-        if self.typing.is_some() || self.line == Line::Begun {
+        if self.typing.is_some() || begun {
             return None;
         }
         let next = self.waiting.pop_front()?.command;
@@ -97,27 +120,10 @@ impl Desk {
 
     /// When [`poll`](Self::poll) has something to do though nothing happened.
     pub fn deadline(&self) -> Deadline {
-        match (self.line, self.waiting.front()) {
-            (Line::Begun, Some(first)) => Deadline::At(first.give_up_at),
-            (Line::Empty, _) | (Line::Begun, None) => Deadline::Never,
+        match self.waiting.front() {
+            Some(first) if self.line.is_begun() => Deadline::At(first.give_up_at),
+            Some(_) | None => Deadline::Never,
         }
-    }
-}
-
-/// Behind an escape character.
-fn skip_sequence(bytes: &mut impl Iterator<Item = u8>) {
-    match bytes.next() {
-        Some(b'[') => {
-            let _ = bytes.find(|byte| matches!(byte, b'@'..=b'~'));
-        }
-        // Up to a bell, or the backslash of a string's end.
-        Some(b'P' | b']' | b'_' | b'^' | b'X') => {
-            let _ = bytes.find(|byte| matches!(byte, 0x07 | b'\\'));
-        }
-        Some(b'O') => {
-            let _ = bytes.next();
-        }
-        Some(_) | None => {}
     }
 }
 
@@ -140,9 +146,10 @@ mod tests {
         desk.ask(id("b"), at(0));
         assert_eq!(desk.poll(at(0)), Some(DeskAction::Type(id("a"))));
         assert_eq!(desk.poll(at(0)), None);
-        desk.on_typed();
+        assert!(!desk.on_typed(&id("b"), Typed::Whole), "that is not being typed");
+        assert!(desk.on_typed(&id("a"), Typed::Whole));
         assert_eq!(desk.poll(at(1)), Some(DeskAction::Type(id("b"))));
-        desk.on_typed();
+        assert!(desk.on_typed(&id("b"), Typed::Nothing));
         assert_eq!(desk.poll(at(1)), None);
         assert_eq!(desk.deadline(), Deadline::Never);
     }
@@ -155,7 +162,7 @@ mod tests {
         assert_eq!(desk.poll(at(0)), None);
         desk.on_local(b"mit\r");
         assert_eq!(desk.poll(at(1)), Some(DeskAction::Type(id("a"))));
-        desk.on_typed();
+        assert!(desk.on_typed(&id("a"), Typed::Whole));
 
         desk.on_local(b"x");
         desk.ask(id("b"), at(2));
@@ -164,30 +171,51 @@ mod tests {
         assert_eq!(desk.poll(at(31)), None);
         assert_eq!(desk.poll(at(32)), Some(DeskAction::GiveUp(id("b"))));
         assert_eq!(desk.poll(at(32)), None);
-        desk.on_local(b"\x15");
+        desk.on_local(b"\x03");
         assert_eq!(desk.poll(at(32)), Some(DeskAction::Type(id("c"))));
     }
 
     #[test]
-    fn keys_without_a_character_and_answers_of_the_terminal_begin_no_line() {
-        for silent in
-            [&b"\x1b[A"[..], b"\x1bOB", b"\x1b[24;80R", b"\x1bP1$r0m\x1b\\", b"\x1b]11;rgb:0\x07"]
-        {
-            let mut desk = Desk::default();
-            desk.on_local(silent);
-            desk.ask(id("a"), at(0));
-            assert_eq!(desk.poll(at(0)), Some(DeskAction::Type(id("a"))), "{silent:?}");
-        }
+    fn what_is_withdrawn_is_not_typed() {
+        let mut desk = Desk::default();
+        desk.ask(id("a"), at(0));
+        desk.ask(id("b"), at(0));
+        assert!(desk.withdraw(&id("a")));
+        assert!(!desk.withdraw(&id("a")));
+        assert_eq!(desk.poll(at(0)), Some(DeskAction::Type(id("b"))));
+        assert!(!desk.withdraw(&id("b")), "it is being typed");
     }
 
     #[test]
-    fn what_waited_for_a_program_is_not_typed_into_the_next() {
+    fn what_was_meant_for_a_program_is_not_typed_into_the_next() {
         let mut desk = Desk::default();
-        desk.on_local(b"half a li");
         desk.ask(id("a"), at(0));
+        assert_eq!(desk.poll(at(0)), Some(DeskAction::Type(id("a"))));
+        desk.on_local(b"half a li");
         desk.ask(id("b"), at(0));
-        assert_eq!(desk.on_program_gone(), [id("a"), id("b")]);
+        assert_eq!(desk.on_program_gone(), (Some(id("a")), [id("b")].into()));
         desk.ask(id("c"), at(1));
         assert_eq!(desk.poll(at(1)), Some(DeskAction::Type(id("c"))));
+        assert!(!desk.on_typed(&id("a"), Typed::Whole), "it was over when its program was");
+        assert!(desk.is_typing());
+    }
+
+    #[test]
+    fn a_text_that_was_typed_in_part_spoils_the_line_until_somebody_sees_to_it() {
+        for mended in [
+            Desk::on_keys,
+            |desk: &mut Desk| desk.on_local(b"\x03"),
+            |desk: &mut Desk| {
+                drop(desk.on_program_gone());
+            },
+        ] {
+            let mut desk = Desk::default();
+            desk.ask(id("a"), at(0));
+            assert!(desk.poll(at(0)).is_some());
+            assert!(desk.on_typed(&id("a"), Typed::Part));
+            assert!(desk.is_spoiled());
+            mended(&mut desk);
+            assert!(!desk.is_spoiled());
+        }
     }
 }

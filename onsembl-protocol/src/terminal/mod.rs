@@ -9,11 +9,12 @@
 mod desk;
 mod keeper;
 mod keys;
+mod line;
 mod modes;
 mod size;
 mod submission;
 
-pub use desk::{Desk, DeskAction};
+pub use desk::{Desk, DeskAction, Typed};
 pub use keeper::{AfterEnd, TerminalKeeper};
 pub use keys::MOST_KEYS;
 pub use modes::Modes;

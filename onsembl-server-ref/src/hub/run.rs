@@ -215,6 +215,7 @@ impl Hub {
                 Feature::CommandJournal,
                 Feature::StopLatch,
                 Feature::Terminal,
+                Feature::OpenEnds,
             ],
             output_window: Outbox::DEFAULT_WINDOW,
         };

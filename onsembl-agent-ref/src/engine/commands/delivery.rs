@@ -8,7 +8,10 @@ use onsembl_protocol::wire::payload::{HeldStream, OutputAck, OutputResume, Outpu
 impl Commands {
     pub(in super::super) fn on_stored(&mut self, ack: &OutputAck, rules: Option<Rules>) {
         let stream = ack.stream_type.stream();
-        if ack.open_gap {
+        let stored = |end: ByteOffset| ack.offset >= end;
+        let reached = || self.outbox.written(&ack.command_id, stream).is_some_and(stored);
+        let by_place = rules.is_some_and(|rules| !rules.open_ends_are_stored);
+        if ack.open_gap || (by_place && reached()) {
             self.left.on_stored(&ack.command_id, ack.incarnation, stream);
         }
         self.outbox.on_stored(&ack.command_id, ack.incarnation, stream, ack.offset);

@@ -9,13 +9,18 @@ use onsembl_protocol::command::{Exit, JournalEntry};
 use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::output::SpoolPolicy;
 use onsembl_protocol::terminal::{
-    AfterEnd, Desk, DeskAction, Modes, TerminalKeeper, TerminalSize, Typing,
+    AfterEnd, Desk, DeskAction, Modes, TerminalKeeper, TerminalSize, Typed, Typing, Untypeable,
 };
-use onsembl_protocol::time::{Deadline, WallTime};
+use onsembl_protocol::time::{Deadline, Timestamp, WallTime};
 use onsembl_protocol::wire::payload::{CommandInput, CommandRequest, TerminalOpened};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use uuid::Uuid;
+
+/// How long the program waits for the agent's own terminal to show what it wrote. Then whoever is far away
+/// goes first.
+const WATCHED_FOR: Duration = Duration::from_secs(10);
 
 /// Something that happened to the terminal.
 #[derive(Debug)]
@@ -40,6 +45,8 @@ pub(super) struct Terminal {
     asked: BTreeMap<CommandId, CommandRequest>,
     events: mpsc::Sender<TerminalEvent>,
     local: Option<LocalTerminal>,
+    /// Until when the program waits for the local terminal to show what it wrote.
+    watched_until: Option<Timestamp>,
     /// The program ended, and with it the agent is to.
     finished: Option<Exit>,
 }
@@ -51,17 +58,15 @@ impl Commands {
         events: mpsc::Sender<TerminalEvent>,
         local: Option<LocalTerminal>,
     ) -> Self {
-        let Runner::Terminal { program, arguments, size } = &mut self.runner else { return self };
+        let Runner::Terminal { program, size, .. } = &mut self.runner else { return self };
         if local.is_some()
             && let Some(local_size) = local_terminal::size()
         {
             *size = local_size;
         }
-        let words: Vec<&str> =
-            [program.as_str()].into_iter().chain(arguments.iter().map(String::as_str)).collect();
         let after_end = if local.is_some() { AfterEnd::Finish } else { AfterEnd::Restart };
         self.terminal = Some(Terminal {
-            program: words.join(" "),
+            program: program.clone(),
             keeper: TerminalKeeper::new(after_end, self.clock.now().monotonic),
             desk: Desk::default(),
             modes: Modes::default(),
@@ -70,6 +75,7 @@ impl Commands {
             asked: BTreeMap::new(),
             events,
             local,
+            watched_until: None,
             finished: None,
         });
         self
@@ -94,6 +100,21 @@ impl Commands {
                 self.start(&id);
             }
         }
+        if self
+            .terminal
+            .as_ref()
+            .and_then(|t| t.watched_until)
+            .is_some_and(|until| until <= now.monotonic)
+        {
+            self.counters.count("local_screen_left_behind");
+            tracing::warn!(
+                "the agent's own terminal does not show what the program writes; going on without it"
+            );
+            if let Some(local) = self.terminal.as_mut().and_then(|t| t.local.as_mut()) {
+                local.leave_behind();
+            }
+            self.wait_for_watcher(None);
+        }
         while let Some(action) =
             self.terminal.as_mut().and_then(|t| t.desk.poll(self.clock.now().monotonic))
         {
@@ -110,7 +131,8 @@ impl Commands {
     /// When there is something to do.
     pub(super) fn terminal_deadline(&self) -> Deadline {
         self.terminal.as_ref().map_or(Deadline::Never, |terminal| {
-            terminal.keeper.deadline().min(terminal.desk.deadline())
+            let watched = terminal.watched_until.map_or(Deadline::Never, Deadline::At);
+            terminal.keeper.deadline().min(terminal.desk.deadline()).min(watched)
         })
     }
 
@@ -159,7 +181,14 @@ impl Commands {
                 tracing::info!(program = %terminal.program, %exit, "the program of this agent's terminal ended");
             }
         }
-        for id in terminal.desk.on_program_gone() {
+        terminal.watched_until = None;
+        let (typing, waiting) = terminal.desk.on_program_gone();
+        if let Some(id) = typing {
+            self.terminal_forgets(&id);
+            let why = "the program in the terminal ended while this was typed; whether it took it is not known";
+            self.typed(&id, Err(why.to_owned()));
+        }
+        for id in waiting {
             self.terminal_forgets(&id);
             self.refuse(
                 &id,
@@ -211,6 +240,7 @@ impl Commands {
         {
             return self.refuse(id, "this agent types commands into a terminal: it takes a text, and no arguments, variables or directory");
         }
+        tracing::debug!(command = %id, "a command is to be typed");
         terminal.asked.insert(id.clone(), request);
         terminal.desk.ask(id.clone(), now);
         self.keep_terminal();
@@ -221,13 +251,13 @@ impl Commands {
             Ok(()) => {}
             Err(report) => {
                 self.terminal_forgets(id);
-                self.terminal_typed();
+                self.desk_is_free(id, Typed::Nothing);
                 return report.into_iter().for_each(|report| self.over(report));
             }
         }
         if let Err(why) = self.hand_to_keyboard(id) {
             self.terminal_forgets(id);
-            self.terminal_typed();
+            self.desk_is_free(id, Typed::Nothing);
             return self.refuse(id, &why);
         }
         self.book.on_started(id, None, self.clock.now().monotonic);
@@ -244,6 +274,9 @@ impl Commands {
         })?;
         let typing = match &request.input {
             Some(CommandInput::Keys) => Typing::keys(&request.text, &terminal.modes),
+            Some(CommandInput::Text) | None if terminal.desk.is_spoiled() => {
+                Err(Untypeable::Spoiled)
+            }
             Some(CommandInput::Text) | None => {
                 Typing::submission(&request.text, &terminal.modes, keyboard.line_mode())
             }
@@ -263,9 +296,30 @@ impl Commands {
         self.running.get(run)?.handle.keyboard()
     }
 
-    fn terminal_typed(&mut self) {
-        if let Some(terminal) = &mut self.terminal {
-            terminal.desk.on_typed();
+    /// Whether that was still awaited.
+    fn desk_is_free(&mut self, id: &CommandId, typed: Typed) -> bool {
+        self.terminal.as_mut().is_some_and(|terminal| terminal.desk.on_typed(id, typed))
+    }
+
+    fn typed(&mut self, id: &CommandId, typed: Result<(), String>) {
+        if let Err(error) = &typed {
+            self.counters.count("commands_not_typed");
+            tracing::warn!(command = %id, %error, "a command was not typed to its end");
+        }
+        let now = self.clock.now();
+        if let Some(report) = self.book.on_typed(id, typed, now.monotonic, now.wall) {
+            self.over(report);
+        }
+    }
+
+    /// It is not to be typed any more. One that is being typed is typed to its end.
+    pub(super) fn withdraw_from_desk(&mut self, id: &CommandId) {
+        let withdrawn = self.terminal.as_mut().is_some_and(|terminal| terminal.desk.withdraw(id));
+        if withdrawn {
+            self.terminal_forgets(id);
+            if let Err(Some(report)) = self.book.may_start(id) {
+                self.over(report);
+            }
         }
     }
 
@@ -278,16 +332,16 @@ impl Commands {
     pub(in super::super) fn on_terminal(&mut self, event: TerminalEvent) {
         match event {
             TerminalEvent::Typed(id, typed) => {
+                let pressed = self.asked_for_keys(&id);
                 self.terminal_forgets(&id);
-                self.terminal_typed();
-                if let Err(error) = &typed {
-                    self.counters.count("commands_not_typed");
-                    tracing::warn!(command = %id, %error, "a command was not typed to its end");
-                }
-                let now = self.clock.now();
-                let typed = typed.map_err(|error| error.to_string());
-                if let Some(report) = self.book.on_typed(&id, typed, now.monotonic, now.wall) {
-                    self.over(report);
+                let much = typed.as_ref().map_or_else(TypingError::typed, |()| Typed::Whole);
+                if self.desk_is_free(&id, much) {
+                    if let (true, Typed::Whole, Some(terminal)) =
+                        (pressed, much, &mut self.terminal)
+                    {
+                        terminal.desk.on_keys();
+                    }
+                    self.typed(&id, typed.map_err(|error| error.to_string()));
                 }
                 self.advance();
             }
@@ -301,7 +355,12 @@ impl Commands {
                 }
             }
             TerminalEvent::Local(LocalEvent::Resized(size)) => self.resize(size),
-            TerminalEvent::Local(LocalEvent::CaughtUp) => self.wait_for_watcher(false),
+            TerminalEvent::Local(LocalEvent::CaughtUp) => {
+                if let Some(local) = self.terminal.as_mut().and_then(|t| t.local.as_mut()) {
+                    local.on_caught_up();
+                }
+                self.wait_for_watcher(None);
+            }
         }
         self.keep_terminal();
     }
@@ -342,14 +401,22 @@ impl Commands {
         if let Some(local) = &mut terminal.local
             && local.show(bytes)
         {
-            self.wait_for_watcher(true);
+            let until = self.clock.now().monotonic.saturating_add(WATCHED_FOR);
+            self.wait_for_watcher(Some(until));
         }
     }
 
-    fn wait_for_watcher(&self, waits: bool) {
-        let run = self.terminal.as_ref().and_then(|terminal| terminal.run.as_ref());
+    fn asked_for_keys(&self, id: &CommandId) -> bool {
+        let request = self.terminal.as_ref().and_then(|terminal| terminal.asked.get(id));
+        request.is_some_and(|request| request.input == Some(CommandInput::Keys))
+    }
+
+    fn wait_for_watcher(&mut self, until: Option<Timestamp>) {
+        let Some(terminal) = &mut self.terminal else { return };
+        terminal.watched_until = until;
+        let run = terminal.run.as_ref();
         if let Some(Running { handle, .. }) = run.and_then(|(id, _)| self.running.get(id)) {
-            handle.wait_for_watcher(waits);
+            handle.wait_for_watcher(until.is_some());
         }
     }
 

@@ -107,6 +107,7 @@ async fn a_successor_that_knows_less_than_the_server_still_ends_the_command() {
         output_resumes: true,
         knows_journals: true,
         knows_terminals: true,
+        open_ends_are_stored: true,
         latches_stops: true,
         reports_are_confirmed: true,
     };

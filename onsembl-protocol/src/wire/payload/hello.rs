@@ -47,6 +47,8 @@ wire_enum! {
         CommandJournal = "command-journal",
         /// A stop holds until it is released: the agent keeps it, and gives receipts.
         StopLatch = "stop-latch",
+        /// `OUTPUT_ACK` says with `openGap` that an end of unknown place is stored.
+        OpenEnds = "open-ends",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }
