@@ -184,7 +184,11 @@ async fn what_it_wrote_before_it_was_killed_is_delivered() {
     shown.handle.pause_reading();
     shown.types(line("go")).await.unwrap();
     until("it wrote everything", || done.exists()).await;
+    let pid = shown.handle.pid();
     shown.handle.kill();
+    until("it is gone", || session(pid).is_empty()).await;
+    // Long enough for that to be noticed before anything is read; too short, and this shows nothing.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     shown.handle.resume_reading();
     let (_, empty, text) = shown.end().await;
     assert!(empty);
