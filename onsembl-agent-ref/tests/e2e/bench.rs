@@ -201,6 +201,16 @@ impl Bench {
         self.exec_command(agent, &[], command).output().expect("the server can be run")
     }
 
+    /// Asks the server by its command line, as a dashboard.
+    pub fn ask(&self, arguments: &[&str]) -> Output {
+        Command::new(server_binary())
+            .args(arguments)
+            .args(["--server", &self.url()])
+            .env("ONSEMBL_TOKEN", &self.dashboard_token)
+            .output()
+            .expect("the server can be run")
+    }
+
     /// What the API says of the agents; `None` while the server does not answer.
     pub fn agents(&self) -> Option<Vec<Value>> {
         let listed = Command::new(server_binary())

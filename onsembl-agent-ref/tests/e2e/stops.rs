@@ -1,16 +1,7 @@
 //! Emergency stops that hold, across the absence of either side.
 
-use crate::bench::{Bench, eventually, runs, server_binary};
-use std::process::{Command, Output};
-
-fn ask(bench: &Bench, arguments: &[&str]) -> Output {
-    Command::new(server_binary())
-        .args(arguments)
-        .args(["--server", &bench.url()])
-        .env("ONSEMBL_TOKEN", &bench.dashboard_token)
-        .output()
-        .unwrap()
-}
+use crate::bench::{Bench, eventually, runs};
+use std::process::Output;
 
 fn said(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
@@ -28,7 +19,7 @@ fn a_stop_kills_at_once_and_nothing_starts_until_it_is_released() {
     let mut exec = bench.exec_command("ada", &[], text).spawn().unwrap();
     eventually("the command runs", || runs("sleep 1234.5"));
     drop(bob);
-    let told = said(&ask(&bench, &["stop", "--all", "--reason", "the model went wild"]));
+    let told = said(&bench.ask(&["stop", "--all", "--reason", "the model went wild"]));
     assert!(told.contains("everything killed, and seen to be gone: ada"), "{told}");
     assert!(!runs("sleep 1234.5"), "verified means verified");
     assert!(told.contains("bob"), "{told}");
@@ -48,11 +39,11 @@ fn a_stop_kills_at_once_and_nothing_starts_until_it_is_released() {
     let view = bench.await_status("bob", "online");
     assert_eq!(view["stopped"]["reason"], "the model went wild");
     assert_eq!(bench.exec("bob", "true").status.code(), Some(125));
-    let one = ask(&bench, &["release", "bob"]);
+    let one = bench.ask(&["release", "bob"]);
     assert!(!one.status.success(), "an order for all holds for each");
 
-    assert_eq!(said(&ask(&bench, &["release", "--all"])), "released\n");
-    assert_eq!(said(&ask(&bench, &["release", "--all"])), "no stop was in force\n");
+    assert_eq!(said(&bench.ask(&["release", "--all"])), "released\n");
+    assert_eq!(said(&bench.ask(&["release", "--all"])), "no stop was in force\n");
     bench.await_status("ada", "online");
     for agent in ["ada", "bob"] {
         assert_eq!(bench.exec(agent, "echo on").stdout, b"on\n");
@@ -66,13 +57,13 @@ fn a_stop_of_one_agent_leaves_the_others() {
     let _bob = bench.agent("bob");
     bench.await_status("ada", "online");
     bench.await_status("bob", "online");
-    let told = said(&ask(&bench, &["stop", "ada"]));
+    let told = said(&bench.ask(&["stop", "ada"]));
     assert!(told.contains("ada") && !told.contains("bob"), "{told}");
     assert_eq!(bench.exec("bob", "echo on").stdout, b"on\n");
     assert_eq!(bench.exec("ada", "true").status.code(), Some(125));
-    assert_eq!(said(&ask(&bench, &["release", "ada"])), "released\n");
+    assert_eq!(said(&bench.ask(&["release", "ada"])), "released\n");
     assert_eq!(bench.exec("ada", "echo on").stdout, b"on\n");
-    let nobody = ask(&bench, &["stop", "eve"]);
+    let nobody = bench.ask(&["stop", "eve"]);
     assert_eq!(nobody.status.code(), Some(1));
-    assert_eq!(ask(&bench, &["stop"]).status.code(), Some(2), "it must be said whom");
+    assert_eq!(bench.ask(&["stop"]).status.code(), Some(2), "it must be said whom");
 }

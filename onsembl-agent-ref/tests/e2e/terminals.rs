@@ -1,23 +1,14 @@
 //! Agents with a terminal: one program that stays, and commands that are typed into it.
 
-use crate::bench::{Bench, PATIENCE, Running, eventually, runs, server_binary};
+use crate::bench::{Bench, PATIENCE, Running, eventually, runs};
 use onsembl_agent_ref::process::{ProcessEvent, ProcessSpec, Runner, spawn};
 use onsembl_protocol::command::Exit;
 use onsembl_protocol::terminal::{TerminalSize, Typing};
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-
-fn ask(bench: &Bench, arguments: &[&str]) -> Output {
-    Command::new(server_binary())
-        .args(arguments)
-        .args(["--server", &bench.url()])
-        .env("ONSEMBL_TOKEN", &bench.dashboard_token)
-        .output()
-        .unwrap()
-}
 
 fn terminal(bench: &Bench, name: &str, program: &[&str]) -> Running {
     let mut command = bench.agent_command(name);
@@ -26,7 +17,7 @@ fn terminal(bench: &Bench, name: &str, program: &[&str]) -> Running {
 }
 
 fn commands(bench: &Bench) -> Vec<Value> {
-    let listed = ask(bench, &["commands", "--json"]);
+    let listed = bench.ask(&["commands", "--json"]);
     let listing: Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
     listing["commands"].as_array().cloned().unwrap_or_default()
 }
@@ -39,7 +30,7 @@ fn terminals(bench: &Bench) -> Vec<(String, String)> {
 }
 
 fn shown(bench: &Bench, id: &str) -> String {
-    String::from_utf8_lossy(&ask(bench, &["output", id]).stdout).into_owned()
+    String::from_utf8_lossy(&bench.ask(&["output", id]).stdout).into_owned()
 }
 
 fn runs_in_terminal(bench: &Bench) -> String {
@@ -77,7 +68,7 @@ fn commands_are_typed_into_one_program_and_its_output_is_one_stream() {
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("\"hyper-x\""), "{wrong:?}");
     assert!(!shown(&bench, &id).contains("heard:a\r"), "{}", shown(&bench, &id));
 
-    let audit = ask(&bench, &["audit", "ada"]);
+    let audit = bench.ask(&["audit", "ada"]);
     assert!(audit.status.success(), "{audit:?}");
 
     // Ctrl-C ends this program; another one is started.
@@ -138,21 +129,21 @@ fn a_stop_ends_it_and_it_comes_back_with_the_release() {
     bench.await_status("ada", "online");
     let first = runs_in_terminal(&bench);
     eventually("it runs", || runs(&name));
-    let told = ask(&bench, &["stop", "ada"]);
+    let told = bench.ask(&["stop", "ada"]);
     let text = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(text.contains("everything killed, and seen to be gone: ada"), "{text}");
     assert!(!runs(&name));
     std::thread::sleep(Duration::from_millis(1500));
     assert!(!runs(&name), "nothing starts while the stop is in force");
-    assert!(ask(&bench, &["release", "ada"]).status.success());
+    assert!(bench.ask(&["release", "ada"]).status.success());
     eventually("it is started again", || runs(&name));
     assert_ne!(runs_in_terminal(&bench), first);
 
     // Resizing, pausing and resuming from far away.
-    assert!(ask(&bench, &["control", "ada", "resize", "--size", "133x44"]).status.success());
-    assert_eq!(ask(&bench, &["control", "ada", "resize"]).status.code(), Some(2));
-    assert!(ask(&bench, &["control", "ada", "pause"]).status.success());
-    assert!(ask(&bench, &["control", "ada", "resume"]).status.success());
+    assert!(bench.ask(&["control", "ada", "resize", "--size", "133x44"]).status.success());
+    assert_eq!(bench.ask(&["control", "ada", "resize"]).status.code(), Some(2));
+    assert!(bench.ask(&["control", "ada", "pause"]).status.success());
+    assert!(bench.ask(&["control", "ada", "resume"]).status.success());
     assert!(bench.exec("ada", "on").status.success());
 }
 

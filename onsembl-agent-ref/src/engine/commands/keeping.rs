@@ -35,9 +35,11 @@ impl Commands {
             let known = self.book.report(&id).cloned();
             let is_known = known.is_some();
             let lost = known.unwrap_or_else(|| self.book.lose(&id, Fate::Unknown, why.to_owned()));
+            // Whoever saw how it ended counted what it wrote, even if the spool did not hear of that end.
+            let counted = lost.output.is_some_and(|all| all.incarnation == run.incarnation);
             let output = lost.output.or(self.outbox.totals(&id));
             let report = CommandComplete { output, ..lost };
-            self.left.leave(run, ended);
+            self.left.leave(run, ended || counted);
             if is_known {
                 self.held.insert(id, report);
             } else {

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::spool::LeftRun;
+use onsembl_protocol::command::{CommandJournal, Fate};
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::id::Incarnation;
 use onsembl_protocol::output::{RECORD_COST, RecoveredRun, StreamState};
-use onsembl_protocol::wire::payload::CommandPhase;
-use onsembl_protocol::wire::payload::OutputAck;
+use onsembl_protocol::wire::payload::{CommandPhase, OutputAck, OutputTotals};
 use std::time::Duration;
 
 type Events = mpsc::Receiver<ProcessEvent<CommandId>>;
@@ -91,6 +91,45 @@ async fn a_cancel_is_obeyed_while_reading_waits_and_loses_nothing_that_was_writt
     assert!(commands.notes.get(&id).is_none_or(|notes| !notes.output_cut));
 }
 
+/// A server that does all that ours does.
+const EXTENDED: Rules = Rules {
+    output_is_stored: true,
+    output_is_binary: true,
+    output_resumes: true,
+    knows_journals: true,
+    knows_terminals: true,
+    open_ends_are_stored: true,
+    latches_stops: true,
+    reports_are_confirmed: true,
+};
+
+/// An end that is written down is known, also if the spool did not hear of it before its agent died.
+#[tokio::test]
+async fn the_end_of_a_run_whose_report_counts_its_output_is_not_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _events, _) = Spool::open(dir.path()).unwrap();
+    let run = Run { command: CommandId::new("c"), incarnation: Incarnation(1) };
+    let mut report = CommandBook::default().lose(&run.command, Fate::Gone, String::new());
+    report.status = CommandPhase::Completed;
+    report.output = Some(OutputTotals { incarnation: run.incarnation, ..OutputTotals::default() });
+    let mut journal = CommandJournal::default();
+    let mark = RunMark::new("m");
+    journal.apply(JournalEntry::Starting { command: run.command.clone(), mark });
+    journal.apply(JournalEntry::Ended { report: report.clone() });
+    let (mut commands, _processes) = Commands::new(4, SystemClock::new(), Counters::default());
+    commands.book.recover(&journal);
+    let recovered = RecoveredRun::new(run.clone(), SpoolPolicy::Block, PerStream::default());
+    let left = vec![LeftRun { recovered, ended: false }];
+    let mut commands = commands.with_spool(spool, 1 << 20, None, left);
+    commands.on_joined(256 * 1024, EXTENDED);
+    let mut said = Vec::new();
+    while let Some(word) = commands.next_word() {
+        said.push(word);
+    }
+    assert!(!said.iter().any(|word| matches!(word, Word::BrokeOff(..))), "{said:?}");
+    assert!(said.contains(&Word::Over(report)), "{said:?}");
+}
+
 /// What the disk did not take may have reached the server all the same.
 #[tokio::test]
 async fn a_successor_that_knows_less_than_the_server_still_ends_the_command() {
@@ -101,16 +140,7 @@ async fn a_successor_that_knows_less_than_the_server_still_ends_the_command() {
     let left = vec![LeftRun { recovered, ended: false }];
     let (commands, _processes) = Commands::new(4, SystemClock::new(), Counters::default());
     let mut commands = commands.with_spool(spool, 1 << 20, Some(SpoolPolicy::Block), left);
-    let rules = Rules {
-        output_is_stored: true,
-        output_is_binary: true,
-        output_resumes: true,
-        knows_journals: true,
-        knows_terminals: true,
-        open_ends_are_stored: true,
-        latches_stops: true,
-        reports_are_confirmed: true,
-    };
+    let rules = EXTENDED;
     commands.on_joined(256 * 1024, rules);
     assert_eq!(commands.open(9), std::slice::from_ref(&run.command));
     assert!(matches!(commands.next_word(), Some(Word::Holds(_))));
