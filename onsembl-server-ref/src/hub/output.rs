@@ -191,7 +191,7 @@ impl Hub {
         let at = self.now().wall;
         let missing = self.boards.of(&command.0).change(|content, _| {
             let entry = content.commands.get_mut(&command.1);
-            entry.map(|entry| entry.log.finish(wrote, at)).unwrap_or_default()
+            entry.map(|entry| entry.log.finish(&command.1, wrote, at)).unwrap_or_default()
         });
         for record in missing {
             self.counters.count("output_gaps");
