@@ -139,3 +139,24 @@ async fn keys_that_waited_for_an_agent_that_comes_back_without_terminals_are_not
     let sent = link.all_until_pong().await;
     assert!(sent.iter().all(|message| message["type"] != "COMMAND_REQUEST"), "{sent:?}");
 }
+
+/// More of them than the database's queue has room for, so that most wait for it while their output comes.
+#[tokio::test]
+async fn what_a_terminal_writes_first_is_stored_behind_the_terminal() {
+    let world = World::start().await;
+    let (mut link, _) = agent(&world, "ann", "key-1", "run-1").await;
+    let held = world.hold_database();
+    for number in 0..40 {
+        link.send(opened(number).replace("cat", &"x".repeat(60_000))).await;
+        link.send(chunk(&terminal(number), 1, 0, "first").text()).await;
+    }
+    let _ = link.all_until_pong().await;
+    held.release();
+    for number in 0..40 {
+        let id = terminal(number);
+        let ack = link.expect_that("OUTPUT_ACK", |ack| ack["commandId"] == id).await;
+        assert_eq!(ack["offset"], 5);
+    }
+    let kept = "SELECT count(*) || group_concat(DISTINCT CAST(bytes AS TEXT)) FROM output_records";
+    world.stored_when(kept, "40first").await;
+}
