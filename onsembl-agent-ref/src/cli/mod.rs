@@ -58,7 +58,7 @@ struct RunArgs {
     /// A PEM file with the certificates to trust, instead of those of the operating system.
     #[arg(long, env = "ONSEMBL_TLS_CA", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    /// How many bytes of output to keep on disk until the server has stored them; 0 keeps 1 MiB in
+    /// How many bytes of output to keep on disk until the server has stored them; 0 keeps 4 MiB in
     /// memory only.
     #[arg(long, env = "ONSEMBL_SPOOL_BYTES", value_name = "BYTES", default_value_t = SpoolBounds::DEFAULT.disk)]
     spool_bytes: u64,

@@ -42,7 +42,7 @@ pub struct AgentOptions {
     /// A PEM file with the certificates to trust; those of the operating system if not given.
     pub tls_ca: Option<PathBuf>,
     /// How much output may be kept on disk until the server has stored it, over all commands; none
-    /// with 0, and then 1 MiB is kept in memory.
+    /// with 0, and then 4 MiB are kept in memory.
     pub spool_bytes: u64,
     /// What happens to output when that much is kept; if not given, commands wait and a terminal drops
     /// its oldest.

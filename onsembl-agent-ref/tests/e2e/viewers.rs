@@ -18,7 +18,7 @@ const MIB: u64 = 1 << 20;
 const DEAF: usize = 50;
 /// The bound: the program and its database, an agent, two commands, and the dashboards with the two that
 /// read.
-const BOUND: u64 = 64 * MIB + 4 * MIB + 2 * MIB / 4 + (DEAF as u64 + 2) * 4 * MIB;
+const BOUND: u64 = 64 * MIB + 8 * MIB + 2 * MIB / 4 + (DEAF as u64 + 2) * 4 * MIB;
 /// The run takes so long, and so much must come through meanwhile.
 const AT_LEAST: (Duration, u64) = (Duration::from_secs(15), 24 * MIB);
 

@@ -7,7 +7,7 @@
 use super::record::GapCause;
 use super::stored::{Cursor, StoredBody, StoredPlace};
 use super::stream::{PerStream, Stream};
-use crate::id::{ByteOffset, ChunkSequence, Incarnation};
+use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
 use crate::time::WallTime;
 use crate::wire::payload::{CommandComplete, CommandPhase, OutputTotals};
 use alloc::collections::VecDeque;
@@ -229,19 +229,19 @@ impl OutputLog {
         Taken::New { hole, record }
     }
 
-    /// The agent reports the end of the command, behind all of its output. What is missing of it is
+    /// The agent reports the end of this command, whose log this is, behind all of its output. What is missing of it is
     /// declared here, since nobody else will: up to what the agent says that the process wrote; or,
     /// if it died and has found nothing to say that with, with ends that nobody knows. What is to be
     /// stored comes back.
-    pub fn finish(&mut self, wrote: Written, at: WallTime) -> Vec<LogRecord> {
+    pub fn finish(&mut self, command: &CommandId, wrote: Written, at: WallTime) -> Vec<LogRecord> {
         match wrote {
             Written::Known(totals) => Stream::ALL
                 .into_iter()
                 .filter_map(|stream| self.missing(stream, &totals, at))
                 .collect(),
-            Written::Unknown => [Stream::Stdout, Stream::Stderr]
-                .into_iter()
-                .filter_map(|stream| self.break_off(stream, at))
+            Written::Unknown => Stream::of(command)
+                .iter()
+                .filter_map(|stream| self.break_off(*stream, at))
                 .collect(),
             Written::Unsaid => Vec::new(),
         }
@@ -372,6 +372,12 @@ impl OutputLog {
     /// Bytes that the store does not have yet.
     pub fn unstored(&self) -> usize {
         self.unstored
+    }
+
+    /// What waits to be stored, by [`LogRecord::cost`]: so much less waits when this log is given up.
+    pub fn waiting(&self) -> usize {
+        let waiting = self.records.iter().filter(|(_, stored)| !stored);
+        waiting.fold(0, |sum, (record, _)| sum.saturating_add(record.cost()))
     }
 
     /// Where a stream goes on.
@@ -507,14 +513,24 @@ mod tests {
         };
         let mut log = OutputLog::default();
         let _ = log.push(record(1, 0, b"abc"));
-        assert!(log.finish(Written::Unsaid, WallTime::default()).is_empty());
-        let missing = log.finish(Written::Known(totals), WallTime::default());
+        assert!(log.finish(&CommandId::new("c"), Written::Unsaid, WallTime::default()).is_empty());
+        let missing = log.finish(&CommandId::new("c"), Written::Known(totals), WallTime::default());
         let places: Vec<_> =
             missing.iter().map(|r| (r.stream, r.offset.0, r.body.length())).collect();
         assert_eq!(places, [(Stream::Stdout, 3, 7), (Stream::Stderr, 0, 2)]);
-        assert!(log.finish(Written::Known(totals), WallTime::default()).is_empty());
-        let ends = log.finish(Written::Unknown, WallTime::default());
+        assert!(
+            log.finish(&CommandId::new("c"), Written::Known(totals), WallTime::default())
+                .is_empty()
+        );
+        let ends = log.finish(&CommandId::new("c"), Written::Unknown, WallTime::default());
         assert!(ends.len() == 2 && ends.iter().all(|r| r.body.is_open()));
-        assert!(log.finish(Written::Unknown, WallTime::default()).is_empty());
+        assert!(log.finish(&CommandId::new("c"), Written::Unknown, WallTime::default()).is_empty());
+    }
+    #[test]
+    fn the_end_that_nobody_knows_of_a_terminal_is_one_of_its_own_stream() {
+        let mut log = OutputLog::default();
+        let terminal = CommandId::new("terminal-1");
+        let ends = log.finish(&terminal, Written::Unknown, WallTime::default());
+        assert_eq!(ends.iter().map(|r| r.stream).collect::<Vec<_>>(), [Stream::Terminal]);
     }
 }

@@ -32,11 +32,8 @@ impl OpenEnds {
     /// An earlier process left this run. If it had `ended`, and all that it wrote was kept, then its
     /// ends are known; they may be reported all the same only when its output is stored.
     pub fn leave(&mut self, run: Run, ended: bool) {
-        let ends: BTreeSet<Stream> = match (ended, run.command.is_terminal()) {
-            (true, _) => BTreeSet::new(),
-            (false, true) => [Stream::Terminal].into(),
-            (false, false) => [Stream::Stdout, Stream::Stderr].into(),
-        };
+        let unknown: &[Stream] = if ended { &[] } else { Stream::of(&run.command) };
+        let ends: BTreeSet<Stream> = unknown.iter().copied().collect();
         let left = Left { open: ends.clone(), ends, run, told: false };
         let _ = self.runs.insert(left.run.command.clone(), left);
     }

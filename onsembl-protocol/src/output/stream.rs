@@ -1,5 +1,6 @@
 //! The streams of a command and positions in them.
 
+use crate::id::CommandId;
 use core::fmt;
 
 /// A stream that a process writes.
@@ -16,6 +17,11 @@ pub enum Stream {
 impl Stream {
     /// All streams.
     pub const ALL: [Self; 3] = [Self::Stdout, Self::Stderr, Self::Terminal];
+
+    /// Those that a run of this command can have.
+    pub fn of(command: &CommandId) -> &'static [Self] {
+        if command.is_terminal() { &[Self::Terminal] } else { &[Self::Stdout, Self::Stderr] }
+    }
 
     /// Its word in options and in the database.
     pub const fn as_str(self) -> &'static str {

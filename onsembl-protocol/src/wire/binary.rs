@@ -2,7 +2,8 @@
 //! (PROTOCOL.md, P-209 to P-212).
 //!
 //! It says what `TERMINAL_OUTPUT` says, without the escapes that a JSON text needs. Nothing is copied
-//! when it is read: the bytes stay where they were received.
+//! when it is read: the bytes stay where they were received, and who keeps them for long copies them, as the
+//! buffer around them lives as long as they do.
 
 use super::bounds::within;
 use super::error::{DecodeCause, DecodeError};

@@ -200,7 +200,8 @@ impl Server {
                 !writes.into_iter().any(|(c, e)| *c == command && matches!(e, Entry::End));
             return is_written.then_some(Down::Confirm(command));
         }
-        let missing = self.logs.entry(command.clone()).or_default().finish(wrote, at);
+        let log = self.logs.entry(command.clone()).or_default();
+        let missing = log.finish(&command, wrote, at);
         for record in missing {
             self.keep(&command, record);
         }

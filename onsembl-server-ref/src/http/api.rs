@@ -2,7 +2,7 @@
 //! commands are beside this.
 
 use super::App;
-use super::ask::{ask, signed_in, too_late};
+use super::ask::{ask, refused, signed_in, too_late};
 use super::audit::audit;
 use super::commands;
 use super::control::control;
@@ -19,7 +19,6 @@ use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use onsembl_protocol::id::AgentId;
-use onsembl_protocol::wire::payload::ErrorCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -209,13 +208,7 @@ async fn delete_agent(
     let patience = Duration::from_secs(30);
     match ask(&app, patience, |reply| HubRequest::DeleteAgent { user, agent, reply }).await {
         Some(Ok(())) => StatusCode::NO_CONTENT.into_response(),
-        Some(Err(error)) => {
-            let status = match error.code {
-                ErrorCode::AgentNotFound => StatusCode::NOT_FOUND,
-                _ => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            problem(status, &error.message)
-        }
+        Some(Err(error)) => refused(&error),
         None => too_late(),
     }
 }

@@ -8,6 +8,7 @@ use crate::hub::Request;
 use crate::store::StoreError;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode};
+use onsembl_protocol::wire::payload::{ErrorCode, ErrorReply};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::warn;
@@ -39,6 +40,28 @@ pub(super) fn unreadable(app: &App, error: &StoreError) -> Response<Body> {
     app.counters.count("store_reads_failed");
     warn!(%error, "the database cannot be read");
     problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+}
+
+/// The page for what the hub refused.
+pub(super) fn refused(error: &ErrorReply) -> Response<Body> {
+    let status = match &error.code {
+        ErrorCode::Unauthorized | ErrorCode::AuthTimeout => StatusCode::UNAUTHORIZED,
+        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::InvalidMessage
+        | ErrorCode::InvalidMessageType
+        | ErrorCode::UnknownMessageType
+        | ErrorCode::NotSupported => StatusCode::BAD_REQUEST,
+        ErrorCode::AgentNotFound | ErrorCode::CommandNotFound => StatusCode::NOT_FOUND,
+        ErrorCode::AgentOffline | ErrorCode::AgentStopped | ErrorCode::AgentAmbiguous => {
+            StatusCode::CONFLICT
+        }
+        ErrorCode::Internal
+        | ErrorCode::QueueFull
+        | ErrorCode::StorageUnavailable
+        | ErrorCode::ConnectionFailed
+        | ErrorCode::Unknown(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    problem(status, &error.message)
 }
 
 /// The page for a hub that did not answer.

@@ -2,7 +2,7 @@
 
 use super::App;
 use super::api::problem;
-use super::ask::{ask, signed_in, too_late};
+use super::ask::{ask, refused, signed_in, too_late};
 use super::upgrade::TokenQuery;
 use crate::hub::Request as HubRequest;
 use axum::Json;
@@ -13,7 +13,7 @@ use axum::response::IntoResponse as _;
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::terminal::TerminalSize;
-use onsembl_protocol::wire::payload::{AgentControl, ControlAction, ErrorCode};
+use onsembl_protocol::wire::payload::{AgentControl, ControlAction};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -58,15 +58,7 @@ pub(super) async fn control(
     };
     match ask(&app, PATIENCE, |reply| HubRequest::Control { user, control, reply }).await {
         Some(Ok(())) => Json(serde_json::json!({ "sent": true })).into_response(),
-        Some(Err(error)) => {
-            let status = match error.code {
-                ErrorCode::AgentNotFound => StatusCode::NOT_FOUND,
-                ErrorCode::InvalidMessage | ErrorCode::NotSupported => StatusCode::BAD_REQUEST,
-                ErrorCode::AgentOffline => StatusCode::CONFLICT,
-                _ => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            problem(status, &error.message)
-        }
+        Some(Err(error)) => refused(&error),
         None => too_late(),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::App;
 use super::api::problem;
-use super::ask::{ask, signed_in, too_late};
+use super::ask::{ask, refused, signed_in, too_late};
 use super::upgrade::TokenQuery;
 use crate::hub::Request as HubRequest;
 use axum::Json;
@@ -13,7 +13,7 @@ use axum::response::IntoResponse as _;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::stop::StopScope;
-use onsembl_protocol::wire::payload::{ErrorCode, ErrorReply};
+use onsembl_protocol::wire::payload::ErrorReply;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -100,13 +100,4 @@ async fn order<T: Serialize>(
         Some(Err(error)) => refused(&error),
         None => too_late(),
     }
-}
-
-fn refused(error: &ErrorReply) -> Response<Body> {
-    let status = match error.code {
-        ErrorCode::AgentNotFound => StatusCode::NOT_FOUND,
-        ErrorCode::AgentStopped => StatusCode::CONFLICT,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    problem(status, &error.message)
 }

@@ -18,6 +18,7 @@ use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentConnect, Feature, HealthMetrics};
 use onsembl_transport::server::{Admission, HelloClaim};
 use serde_json::json;
+use std::collections::BTreeSet;
 use tracing::{debug, info, warn};
 
 impl Hub {
@@ -236,6 +237,8 @@ impl Hub {
         live.stop_receipt = None;
         let features = joining.hello.extensions.as_ref().map(|e| &e.features);
         live.latches_stops = features.is_some_and(|f| f.contains(&Feature::StopLatch));
+        live.knows_terminals = features.is_some_and(|f| f.contains(&Feature::Terminal));
+        live.told_unknown.clear();
         let (user, agent) = (live.user.clone(), live.agent.clone());
         let Some(agent) = agent else { return };
         let (commands, journal, places) = match joining.hello.extensions {
@@ -452,6 +455,8 @@ impl Live {
             claimed_id: String::new(),
             identity: None,
             latches_stops: false,
+            knows_terminals: false,
+            told_unknown: BTreeSet::new(),
             stop_receipt: None,
             output_waiting: 0,
             held_back: false,

@@ -24,8 +24,8 @@ use serde_json::Value;
 use std::time::Duration;
 use tracing::{debug, info, warn};
 
-/// Commands that may be open for one user at a time.
-pub(super) const OPEN_BY_USER: usize = 1024;
+/// Commands that may be open for one user at a time; terminals are none of them.
+const OPEN_BY_USER: usize = 1024;
 /// Ended commands that stay on a board, for dashboards that come a little late.
 const ENDED_KEPT: usize = 256;
 
@@ -101,8 +101,9 @@ impl Hub {
         let Some(dialect) = session.or(waits.then_some(Dialect::Extended)) else {
             return self.answer(reply, refusal(self.offline(&user, &agent)));
         };
-        if dialect == Dialect::Legacy && request.input == Some(CommandInput::Keys) {
-            let why = "this agent is a legacy wrapper, which would type the names of the keys; nothing was done";
+        if session.is_some()
+            && let Some(why) = self.misread(&agent, dialect, request.input.as_ref())
+        {
             return self.answer(reply, refusal(ErrorReply::new(ErrorCode::NotSupported, why)));
         }
         if dialect == Dialect::Legacy
@@ -189,7 +190,10 @@ impl Hub {
                 let Some(mut open) = self.commands.remove(&key) else { return };
                 self.leave_line(&open.agent, &key);
                 if open.request.is_of_terminal() {
-                    self.boards.of(&key.0).change(|content, _| content.commands.remove(&key.1));
+                    self.drop_output(&key);
+                    if matches!(error, StoreError::Refused(_)) {
+                        self.tell_unknown(&open.agent, &key.1);
+                    }
                 }
                 for reply in open.replies.drain(..) {
                     let error = ErrorReply::new(ErrorCode::StorageUnavailable, error.to_string());
@@ -199,10 +203,32 @@ impl Hub {
         }
     }
 
-    /// Commands of a user that are not over.
-    pub(super) fn open_of(&self, user: &UserId) -> usize {
+    /// Commands that this user sent and that are not over.
+    fn open_of(&self, user: &UserId) -> usize {
         let first = (user.clone(), CommandId::new(""));
-        self.commands.range(first..).take_while(|(key, _)| key.0 == *user).count()
+        let all = self.commands.range(first..).take_while(|(key, _)| key.0 == *user);
+        all.filter(|(_, command)| !command.request.is_of_terminal()).count()
+    }
+
+    /// Why an agent is not to get what is typed so: it would take it for a text.
+    fn misread(
+        &self,
+        agent: &AgentId,
+        dialect: Dialect,
+        input: Option<&CommandInput>,
+    ) -> Option<&'static str> {
+        match input {
+            None | Some(CommandInput::Text) => None,
+            Some(CommandInput::Keys | CommandInput::Unknown(_)) => match dialect {
+                Dialect::Legacy => Some(
+                    "this agent is a legacy wrapper, which takes a text only and would type the names of keys; nothing was done",
+                ),
+                Dialect::Extended if self.knows_terminals(agent) => None,
+                Dialect::Extended => Some(
+                    "this agent knows no terminals and would take the names of keys for a text; nothing was done",
+                ),
+            },
+        }
     }
 
     fn choose(&self, user: &UserId, wanted: Option<&AgentId>) -> Result<AgentId, ErrorReply> {
@@ -324,6 +350,9 @@ impl Hub {
                     self.confirm(machine, &key.1);
                 }
             }
+            Done::Inserted { user, command, inserted } => {
+                self.on_inserted(user, command, inserted);
+            }
         }
     }
 
@@ -374,6 +403,10 @@ impl Hub {
         }
         let mut request = (*open.request).clone();
         let (agent, dialect) = (open.agent.clone(), open.dialect);
+        if let Some(why) = self.misread(&agent, dialect, request.input.as_ref()) {
+            // It waited for an agent that came back as another.
+            return self.end_because(key, CommandPhase::Failed, why);
+        }
         if dialect == Dialect::Legacy {
             // A legacy wrapper types the text and uses nothing else.
             for argument in std::mem::take(&mut request.args) {
@@ -391,6 +424,16 @@ impl Hub {
         } else {
             debug!(command = %key.1, %agent, "no session to send a command in");
         }
+    }
+
+    /// Ends a command for a reason of this server's.
+    pub(super) fn end_because(&mut self, key: &CommandKey, phase: CommandPhase, why: &str) {
+        self.boards.of(&key.0).touch(|content| {
+            if let Some(entry) = content.commands.get_mut(&key.1) {
+                entry.detail = Some(why.to_owned());
+            }
+        });
+        self.feed_command(key, CommandEvent::Completed { phase, exit: None });
     }
 
     fn publish_command(&mut self, key: &CommandKey, view: CommandView) {

@@ -51,6 +51,13 @@ impl Hub {
                 "RESIZE needs a `size` with `columns` and `rows`",
             )
             .for_agent(Some(agent.clone()))),
+            (Some(_), ControlAction::Resize) if !self.knows_terminals(&agent) => {
+                Err(ErrorReply::new(
+                    ErrorCode::NotSupported,
+                    "this agent knows no terminals, so it has none to resize; nothing was done",
+                )
+                .for_agent(Some(agent.clone())))
+            }
             (
                 Some((key, Dialect::Extended)),
                 ControlAction::Stop

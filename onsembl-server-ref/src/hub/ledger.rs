@@ -3,7 +3,9 @@
 //! The hub must not wait for the database, and two writes about one thing must not change places.
 //! So they go through one queue into the store's, and what comes of them comes back as an event.
 
-use crate::store::{CommandUpdate, PresenceRow, Store, StoreError, StoredRecord, Submitted};
+use crate::store::{
+    CommandRow, CommandUpdate, Inserted, PresenceRow, Store, StoreError, StoredRecord, Submitted,
+};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::id::{AgentId, CommandId, JournalId, SessionId, UserId};
 use onsembl_protocol::time::WallTime;
@@ -17,17 +19,45 @@ use tracing::{error, warn};
 
 /// Writes besides output that may wait here while the database does not take them. Beyond it a write
 /// is dropped, counted and logged. Output does not count: each of its senders is held back, and what
-/// is dropped of it would never be asked for again.
+/// is dropped of it would never be asked for again. Nor do terminals, which the hub bounds, and without
+/// which their output would be of nothing.
 const BOUND: usize = 16 * 1024;
 
 /// One durable fact.
 #[derive(Debug)]
 pub(super) enum Entry {
     Presence(PresenceRow),
-    Command { user: UserId, command: CommandId, update: CommandUpdate, then: Option<Done> },
+    /// A terminal that an agent opened, in front of its output.
+    Terminal(Box<CommandRow>),
+    Command {
+        user: UserId,
+        command: CommandId,
+        update: CommandUpdate,
+        then: Option<Done>,
+    },
     Output(StoredRecord),
-    SessionEnd { session: SessionId, at: WallTime, because: String },
-    Journal { agent: AgentId, journal: Option<JournalId> },
+    SessionEnd {
+        session: SessionId,
+        at: WallTime,
+        because: String,
+    },
+    Journal {
+        agent: AgentId,
+        journal: Option<JournalId>,
+    },
+}
+
+impl Entry {
+    /// Whether so few of them come that none is ever dropped here.
+    const fn is_bounded_elsewhere(&self) -> bool {
+        match self {
+            Self::Output(_) | Self::Terminal(_) => true,
+            Self::Presence(_)
+            | Self::Command { .. }
+            | Self::SessionEnd { .. }
+            | Self::Journal { .. } => false,
+        }
+    }
 }
 
 /// What a write is followed by.
@@ -35,6 +65,8 @@ pub(super) enum Entry {
 pub(super) enum Done {
     /// The end of a command is stored: the agent may forget it.
     CommandEnd { user: UserId, command: CommandId },
+    /// What came of storing a terminal.
+    Inserted { user: UserId, command: CommandId, inserted: Result<Inserted, StoreError> },
 }
 
 /// The way into the ledger.
@@ -42,8 +74,8 @@ pub(super) enum Done {
 pub(super) struct Ledger {
     entries: mpsc::UnboundedSender<Entry>,
     waiting: Arc<AtomicUsize>,
-    /// Those of them that are output.
-    output: Arc<AtomicUsize>,
+    /// Those of them that do not count.
+    uncounted: Arc<AtomicUsize>,
     counters: Counters,
     task: JoinHandle<()>,
 }
@@ -58,22 +90,22 @@ impl Ledger {
     ) -> Self {
         let (entries, inbox) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let output = Arc::new(AtomicUsize::new(0));
-        let counts = (Arc::clone(&waiting), Arc::clone(&output));
+        let uncounted = Arc::new(AtomicUsize::new(0));
+        let counts = (Arc::clone(&waiting), Arc::clone(&uncounted));
         let keep = keep(store, inbox, counts, counters.clone(), done);
-        Self { entries, waiting, output, counters, task: tokio::spawn(keep) }
+        Self { entries, waiting, uncounted, counters, task: tokio::spawn(keep) }
     }
 
     pub(super) fn write(&self, entry: Entry) {
         let waiting = self.waiting.load(Ordering::Relaxed);
-        let others = waiting.saturating_sub(self.output.load(Ordering::Relaxed));
-        if others >= BOUND && !matches!(entry, Entry::Output(_)) {
+        let others = waiting.saturating_sub(self.uncounted.load(Ordering::Relaxed));
+        if others >= BOUND && !entry.is_bounded_elsewhere() {
             self.counters.count("ledger_entries_dropped");
             error!(?entry, "the database has not taken writes for too long; this one is dropped");
             return;
         }
-        if matches!(entry, Entry::Output(_)) {
-            self.output.fetch_add(1, Ordering::Relaxed);
+        if entry.is_bounded_elsewhere() {
+            self.uncounted.fetch_add(1, Ordering::Relaxed);
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
         if self.entries.send(entry).is_err() {
@@ -100,7 +132,7 @@ impl Ledger {
 async fn keep(
     store: Store,
     mut inbox: mpsc::UnboundedReceiver<Entry>,
-    (waiting, output): (Arc<AtomicUsize>, Arc<AtomicUsize>),
+    (waiting, uncounted): (Arc<AtomicUsize>, Arc<AtomicUsize>),
     counters: Counters,
     done: mpsc::UnboundedSender<Done>,
 ) {
@@ -116,7 +148,7 @@ async fn keep(
             }
             entry = inbox.recv(), if handing.is_none() => match entry {
                 Some(entry) => {
-                    handing = Some(Box::pin(hand_in(store.clone(), entry, Arc::clone(&output))));
+                    handing = Some(Box::pin(hand_in(store.clone(), entry, Arc::clone(&uncounted))));
                 }
                 None => break,
             },
@@ -169,11 +201,16 @@ struct Handed {
 enum Write {
     Told(Submitted<()>),
     Changed(Submitted<bool>),
+    Inserted {
+        user: UserId,
+        command: CommandId,
+        submitted: Submitted<Inserted>,
+    },
     /// Its receipt comes another way.
     Output,
 }
 
-async fn hand_in(store: Store, entry: Entry, output: Arc<AtomicUsize>) -> Handed {
+async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Handed {
     let mut follows = None;
     let write = match entry {
         Entry::Presence(row) => store.submit_presence(row).await.map(Write::Told),
@@ -181,9 +218,15 @@ async fn hand_in(store: Store, entry: Entry, output: Arc<AtomicUsize>) -> Handed
             follows = then;
             store.submit_command_update(&user, &command, update).await.map(Write::Changed)
         }
+        Entry::Terminal(row) => {
+            let (user, command) = (row.user.clone(), row.command.clone());
+            let submitted = store.submit_terminal(*row).await;
+            uncounted.fetch_sub(1, Ordering::Relaxed);
+            submitted.map(|submitted| Write::Inserted { user, command, submitted })
+        }
         Entry::Output(record) => {
             let handed_in = store.append_output(record).await;
-            output.fetch_sub(1, Ordering::Relaxed);
+            uncounted.fetch_sub(1, Ordering::Relaxed);
             handed_in.map(|()| Write::Output)
         }
         Entry::Journal { agent, journal } => {
@@ -200,6 +243,10 @@ async fn committed(handed: Handed) -> (Result<(), StoreError>, Option<Done>) {
     let result = match handed.write {
         Ok(Write::Told(submitted)) => submitted.committed().await,
         Ok(Write::Changed(submitted)) => submitted.committed().await.map(drop),
+        Ok(Write::Inserted { user, command, submitted }) => {
+            let inserted = submitted.committed().await;
+            return (Ok(()), Some(Done::Inserted { user, command, inserted }));
+        }
         Ok(Write::Output) => Ok(()),
         Err(error) => Err(error),
     };

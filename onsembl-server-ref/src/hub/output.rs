@@ -191,7 +191,7 @@ impl Hub {
         let at = self.now().wall;
         let missing = self.boards.of(&command.0).change(|content, _| {
             let entry = content.commands.get_mut(&command.1);
-            entry.map(|entry| entry.log.finish(wrote, at)).unwrap_or_default()
+            entry.map(|entry| entry.log.finish(&command.1, wrote, at)).unwrap_or_default()
         });
         for record in missing {
             self.counters.count("output_gaps");
@@ -287,10 +287,14 @@ impl Hub {
                 outcome,
             } = receipt;
             if let Err(error) = outcome {
-                // The database will never take it, so nobody is to keep it or to send it again.
                 self.counters.count("output_refused");
                 warn!(%command, %error, "the database refuses a record of output");
+                if error.is_of_nothing() {
+                    self.on_output_of_nothing(&(user, command));
+                    continue;
+                }
                 if !is_gap {
+                    // It will never be taken, so nobody is to keep it or to send it again.
                     let at = self.now().wall;
                     let length = Some(end.0.saturating_sub(offset.0));
                     let body = StoredBody::Gap { length, because: GapCause::NotStorable };
@@ -323,7 +327,7 @@ impl Hub {
         }
     }
 
-    fn release(&mut self, agent: &AgentId, freed: usize) {
+    pub(super) fn release(&mut self, agent: &AgentId, freed: usize) {
         let Some(machine) = self.known.get(agent).and_then(|k| k.machine) else { return };
         let Some(live) = self.live.get_mut(&machine) else { return };
         live.output_waiting = live.output_waiting.saturating_sub(freed);

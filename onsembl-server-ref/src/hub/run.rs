@@ -85,6 +85,10 @@ pub(super) struct Live {
     pub(super) identity: Option<Identity>,
     /// It keeps stops and says how far it is.
     pub(super) latches_stops: bool,
+    /// It knows terminals: it does not take the names of keys for a text.
+    pub(super) knows_terminals: bool,
+    /// Commands of which it was told in this session that nobody here knows them.
+    pub(super) told_unknown: BTreeSet<CommandId>,
     pub(super) stop_receipt: Option<(StopId, StopState)>,
     pub(super) output_waiting: usize,
     pub(super) held_back: bool,

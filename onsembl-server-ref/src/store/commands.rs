@@ -76,6 +76,17 @@ impl Store {
         self.write(Lane::Control, "insert command", bytes, move |db| insert(db, &new, &spec)).await
     }
 
+    /// The first half of [`insert_command`](Self::insert_command) for one that may write before it is
+    /// known to be stored: in front of the output that is handed in later.
+    pub(crate) async fn submit_terminal(
+        &self,
+        new: CommandRow,
+    ) -> Result<Submitted<Inserted>, StoreError> {
+        let spec = new.spec.to_string();
+        let bytes = 2 * (new.text.len() + spec.len());
+        self.submit(Lane::Data, "insert terminal", bytes, move |db| insert(db, &new, &spec)).await
+    }
+
     /// Sets the state of a command. Takes its turn behind the output that was handed in before, so
     /// whoever sees the end of a command stored finds its output stored too. Returns whether there
     /// is such a command.

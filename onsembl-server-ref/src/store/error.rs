@@ -130,6 +130,15 @@ pub enum StoreError {
     Hanging,
 }
 
+impl StoreError {
+    /// Whether a row was refused because the one that it belongs to is not there: output, because its
+    /// command is not known.
+    pub fn is_of_nothing(&self) -> bool {
+        let Self::Refused(rusqlite::Error::SqliteFailure(failure, _)) = self else { return false };
+        failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(source: rusqlite::Error) -> Self {
         if let Some(trouble) = trouble_of(&source) {

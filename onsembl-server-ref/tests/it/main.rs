@@ -31,4 +31,5 @@ mod memory;
 mod peer;
 mod recording;
 mod restart;
+mod terminals;
 mod tokens;

@@ -107,7 +107,11 @@ impl<A> Shard<A> {
             return self.close(link, CloseCause::UnsupportedData);
         }
         match OutputFrame::decode(message, &self.limits) {
-            Ok(output) => {
+            Ok(mut output) => {
+                // What was read is a piece of the buffer that the link reads into, which the largest
+                // message so far made as large as that (1 MiB at most). A log that kept such pieces
+                // would keep a buffer alive with each, however few bytes of it are counted.
+                output.bytes = Bytes::copy_from_slice(&output.bytes);
                 let message = AgentToServer::Output(output.into());
                 let frame = FrameNote::message(&message, length);
                 self.on_message(link, None, message, frame);
