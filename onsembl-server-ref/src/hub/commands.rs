@@ -351,7 +351,7 @@ impl Hub {
                 }
             }
             Done::Inserted { user, command, inserted } => {
-                self.on_inserted(user, command, inserted);
+                self.on_inserted(user, command, *inserted);
             }
         }
     }

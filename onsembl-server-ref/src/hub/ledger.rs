@@ -66,7 +66,7 @@ pub(super) enum Done {
     /// The end of a command is stored: the agent may forget it.
     CommandEnd { user: UserId, command: CommandId },
     /// What came of storing a terminal.
-    Inserted { user: UserId, command: CommandId, inserted: Result<Inserted, StoreError> },
+    Inserted { user: UserId, command: CommandId, inserted: Box<Result<Inserted, StoreError>> },
 }
 
 /// The way into the ledger.
@@ -244,7 +244,7 @@ async fn committed(handed: Handed) -> (Result<(), StoreError>, Option<Done>) {
         Ok(Write::Told(submitted)) => submitted.committed().await,
         Ok(Write::Changed(submitted)) => submitted.committed().await.map(drop),
         Ok(Write::Inserted { user, command, submitted }) => {
-            let inserted = submitted.committed().await;
+            let inserted = Box::new(submitted.committed().await);
             return (Ok(()), Some(Done::Inserted { user, command, inserted }));
         }
         Ok(Write::Output) => Ok(()),
@@ -287,7 +287,7 @@ mod tests {
             .await
             .unwrap();
         let command = CommandId::new("c");
-        let row = crate::store::CommandRow {
+        let row = CommandRow {
             user: user.clone(),
             command: command.clone(),
             agent: opened.agent,

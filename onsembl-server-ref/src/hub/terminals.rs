@@ -46,7 +46,7 @@ impl Hub {
         if self.is_of(agent, &key) && !self.commands.contains_key(&key) {
             let at = opened.opened_at.unwrap_or(self.now().wall);
             let program = opened.program;
-            if !self.open_terminal(key, agent, Dialect::Extended, program, at) {
+            if !self.open_terminal(&key, agent, Dialect::Extended, program, at) {
                 self.tell_unknown(agent, &id);
             }
         }
@@ -65,7 +65,7 @@ impl Hub {
         let id = CommandId::of_terminal(Uuid::now_v7());
         let (key, now) = ((user.clone(), id.clone()), self.now().wall);
         let program = "a legacy wrapper".to_owned();
-        if self.open_terminal(key, agent, Dialect::Legacy, program, now) {
+        if self.open_terminal(&key, agent, Dialect::Legacy, program, now) {
             id
         } else {
             CommandId::of_session(agent)
@@ -74,14 +74,14 @@ impl Hub {
 
     fn open_terminal(
         &mut self,
-        key: (UserId, CommandId),
+        key: &CommandKey,
         agent: &AgentId,
         dialect: Dialect,
         program: String,
         opened_at: WallTime,
     ) -> bool {
         let id = key.1.clone();
-        if !self.make_room(&key, agent) {
+        if !self.make_room(key, agent) {
             self.counters.count("terminals_refused");
             warn!(%agent, command = %id, "too many terminals are open; one of this agent is not taken");
             return false;
@@ -108,7 +108,7 @@ impl Hub {
         };
         info!(command = %id, %agent, "an agent has a terminal");
         // What it writes is kept from now on.
-        self.post_command(&key, agent.clone(), life.view());
+        self.post_command(key, agent.clone(), life.view());
         let open = OpenCommand {
             deadline: life.deadline(),
             life,
