@@ -141,6 +141,11 @@ impl LocalTerminal {
 }
 
 impl LocalTerminal {
+    /// Says something to whoever sits before it.
+    pub(crate) fn notice(&mut self, text: &str) {
+        let _waits_for_nobody = self.show(&Bytes::from(format!("\r\n[onsembl: {text}]\r\n")));
+    }
+
     /// It is too far behind to be waited for any longer: what comes is not shown until it has caught up.
     pub(crate) fn leave_behind(&mut self) {
         self.left_out.get_or_insert(0);
@@ -149,8 +154,7 @@ impl LocalTerminal {
     /// It shows again what it is given, and says first what it was not given.
     pub(crate) fn on_caught_up(&mut self) {
         if let Some(left_out) = self.left_out.take().filter(|bytes| *bytes > 0) {
-            let notice = format!("\r\n[onsembl: {left_out} bytes were not shown here]\r\n");
-            let _waits_for_nobody = self.show(&Bytes::from(notice));
+            self.notice(&format!("{left_out} bytes were not shown here"));
         }
     }
 }

@@ -51,6 +51,9 @@ pub struct RemoteCommand {
     pub input: CommandInput,
 }
 
+/// What ends a process that writes into a pipe without a reader.
+const SIGPIPE: i32 = 13;
+
 /// How following a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Followed {
@@ -224,13 +227,20 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         match message {
             ServerToDashboard::TerminalStream(output) if output.command_id == self.command => {
                 let stream = output.stream.stream();
-                match &output.content {
+                let written = match &output.content {
                     StreamContent::Bytes(content) => self.write(stream, content.as_bytes()).await,
                     StreamContent::Lines(lines) => {
                         self.write(stream, format!("{}\n", lines.join("\n")).as_bytes()).await
                     }
+                };
+                if let Err(error) = written {
+                    // As a local command would, which writes into a closed pipe.
+                    self.cancel(Canceller::Signal(SIGPIPE)).await?;
+                    anyhow::bail!(
+                        "cannot write {stream}: {error}; command {} was told to end",
+                        self.command
+                    );
                 }
-                .map_err(|e| anyhow::anyhow!("cannot write {stream}: {e}"))?;
                 Ok(None)
             }
             ServerToDashboard::OutputGap(gap) if gap.command_id == self.command => {
@@ -241,7 +251,16 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                 Ok(None)
             }
             ServerToDashboard::CommandStatus(status) if status.command_id == self.command => {
-                finished(&status)
+                let ended = finished(&status, self.cancelled.is_some())?;
+                if ended.is_some()
+                    && status.status == CommandPhase::Cancelled
+                    && self.cancelled.is_none()
+                {
+                    let because = status.because.as_deref().unwrap_or("nobody says why");
+                    let notice = format!("onsembl-server: the command was cancelled: {because}\n");
+                    let _nobody_reads = self.write(Stream::Stderr, notice.as_bytes()).await;
+                }
+                Ok(ended)
             }
             ServerToDashboard::Error(error) => {
                 let ours = error.context.command_id.as_ref() == Some(&self.command)
@@ -326,7 +345,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
 }
 
 /// How the command ended, once it is over.
-fn finished(status: &CommandStatus) -> anyhow::Result<Option<Exit>> {
+fn finished(status: &CommandStatus, cancelled: bool) -> anyhow::Result<Option<Exit>> {
     let because = || status.because.clone().unwrap_or_default();
     let exit = status.signal.map(Exit::Signal).or(status.exit_code.map(Exit::Code));
     match &status.status {
@@ -342,7 +361,10 @@ fn finished(status: &CommandStatus) -> anyhow::Result<Option<Exit>> {
         CommandPhase::Lost | CommandPhase::OutcomeUnknown => anyhow::bail!("{}", because()),
         CommandPhase::Completed | CommandPhase::Failed | CommandPhase::Cancelled => match exit {
             Some(exit) => Ok(Some(exit)),
-            None if status.status == CommandPhase::Completed => Ok(Some(Exit::Code(0))),
+            // Typed into a terminal; or never started, because it was cancelled from here.
+            None if status.status == CommandPhase::Completed || cancelled => {
+                Ok(Some(Exit::Code(0)))
+            }
             None => anyhow::bail!("{}", because()),
         },
     }

@@ -1,6 +1,6 @@
 //! The loop: what happens next, and who acts on it. What goes out is in `speak.rs`.
 
-use super::commands::{Commands, TerminalEvent, left_behind};
+use super::commands::{Commands, Finished, TerminalEvent, left_behind};
 use super::dial::Papers;
 use super::due::Rules;
 use super::error::AgentError;
@@ -63,6 +63,8 @@ pub(super) struct Agent {
     pub(super) unconfirmed_at: Option<Timestamp>,
     /// When the next command runs over its limit.
     limit_at: Deadline,
+    /// Why the program of an attached terminal cannot be started.
+    cannot_start: Option<String>,
     stopping: Option<Stopping>,
 }
 
@@ -162,6 +164,7 @@ impl Agent {
             repeat_at: Deadline::Never,
             unconfirmed_at: None,
             limit_at: Deadline::Never,
+            cannot_start: None,
             stopping: None,
         })
     }
@@ -197,8 +200,12 @@ impl Agent {
             };
             self.on_event(event);
         };
+        let cannot_start = self.cannot_start.take();
         self.farewell().await;
-        why.outcome()
+        match cannot_start {
+            Some(why) => Err(AgentError::Program(why)),
+            None => why.outcome(),
+        }
     }
 
     fn on_event(&mut self, event: Event) {
@@ -231,11 +238,22 @@ impl Agent {
             }
         }
         self.commands.keep_terminal();
-        if let Some(exit) = self.commands.finished_terminal()
-            && self.stopping.is_none()
+        if self.stopping.is_none()
+            && let Some(finished) = self.commands.finished_terminal()
         {
-            tracing::info!(%exit, "the program that this agent was attached to ended; stopping");
-            self.stop(Why::ProgramEnded(exit), false);
+            tracing::info!(
+                ?finished,
+                "the terminal that this agent was attached to is over; stopping"
+            );
+            let why = match finished {
+                Finished::Program(exit) => Why::ProgramEnded(exit),
+                Finished::CannotStart(why) => {
+                    self.cannot_start = Some(why);
+                    Why::ProgramCannotStart
+                }
+                Finished::Interrupted => Why::Shutdown,
+            };
+            self.stop(why, false);
         }
         self.limit_at = self.commands.deadline();
         self.driver.profile_mut().open_commands = self.commands.open(Limits::DEFAULT.list_entries);

@@ -9,7 +9,7 @@ mod stopped;
 mod terminal;
 
 pub(super) use journalled::left_behind;
-pub(super) use terminal::TerminalEvent;
+pub(super) use terminal::{Finished, TerminalEvent};
 
 use super::due::{Due, Rules, Word};
 use super::notes::{Notes, StoppedBy, reason};

@@ -27,6 +27,9 @@ pub enum AgentError {
     /// The terminal of this process cannot be attached.
     #[error(transparent)]
     Terminal(#[from] LocalTerminalError),
+    /// The program to attach to cannot be started.
+    #[error("{0}; check its name, or give its whole path")]
+    Program(String),
     /// The server's URL or the certificates to trust are unusable.
     #[error("{0}")]
     Server(String),

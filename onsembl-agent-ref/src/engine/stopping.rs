@@ -29,6 +29,8 @@ pub(super) enum Why {
     Restart,
     /// The program that it was attached to ended.
     ProgramEnded(Exit),
+    /// The program that it was to be attached to cannot be started.
+    ProgramCannotStart,
     /// The server refuses it for good.
     Refused(AgentCause),
 }
@@ -36,7 +38,7 @@ pub(super) enum Why {
 impl Why {
     pub(super) fn outcome(self) -> Result<AgentEnd, AgentError> {
         match self {
-            Self::Shutdown => Ok(AgentEnd::Shutdown),
+            Self::Shutdown | Self::ProgramCannotStart => Ok(AgentEnd::Shutdown),
             Self::ProgramEnded(exit) => Ok(AgentEnd::ProgramEnded(exit)),
             Self::Ordered => Ok(AgentEnd::StoppedByServer),
             Self::Restart => Ok(AgentEnd::RestartedByServer),

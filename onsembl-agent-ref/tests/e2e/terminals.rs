@@ -1,7 +1,7 @@
 //! Agents with a terminal: one program that stays, and commands that are typed into it.
 
 use crate::bench::{Bench, PATIENCE, Running, eventually, runs};
-use onsembl_agent_ref::process::{ProcessEvent, ProcessSpec, Runner, spawn};
+use onsembl_agent_ref::process::{ProcessEvent, ProcessHandle, ProcessSpec, Runner, spawn};
 use onsembl_protocol::command::Exit;
 use onsembl_protocol::terminal::{TerminalSize, Typing};
 use serde_json::Value;
@@ -148,30 +148,19 @@ fn a_stop_ends_it_and_it_comes_back_with_the_release() {
 }
 
 /// The agent under a terminal of ours, as a person would start it.
-async fn attached(
-    bench: &Bench,
-    program: &str,
-) -> (Screen, onsembl_agent_ref::process::ProcessHandle) {
-    let folder = bench.folder.path().join("ada");
-    let words = [
-        env!("CARGO_BIN_EXE_onsembl-agent"),
-        "run",
-        "--server",
-        &bench.url(),
-        "--name",
-        "ada",
-        "--state-dir",
-        &folder.display().to_string(),
-        "--runner",
-        "terminal",
-        "--attach",
-        "--",
-        "/bin/sh",
-        "-c",
-        program,
-    ]
-    .map(|word| format!("'{}'", word.replace('\'', r"'\''")))
-    .join(" ");
+async fn attached(bench: &Bench, script: &str) -> (Screen, ProcessHandle) {
+    attached_to(bench, &["/bin/sh", "-c", script]).await
+}
+
+async fn attached_to(bench: &Bench, program: &[&str]) -> (Screen, ProcessHandle) {
+    let folder = bench.folder.path().join("ada").display().to_string();
+    let (agent, url) = (env!("CARGO_BIN_EXE_onsembl-agent"), bench.url());
+    let run = [agent, "run", "--server", &url, "--name", "ada", "--state-dir", &folder];
+    let how = ["--runner", "terminal", "--attach", "--"];
+    let words = run.iter().chain(&how).chain(program);
+    let words: Vec<String> =
+        words.map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+    let words = words.join(" ");
     // The shell shows afterwards how the terminal was left.
     let script = format!(
         "stty -a >before; {words}; echo \"code:$?\"; stty -a >after; cmp before after && echo same"
@@ -225,7 +214,7 @@ impl Screen {
     }
 }
 
-async fn types(handle: &onsembl_agent_ref::process::ProcessHandle, text: &str) {
+async fn types(handle: &ProcessHandle, text: &str) {
     let (done, mut typed) = mpsc::channel(1);
     let typing = Typing { bytes: text.as_bytes().to_vec(), enter: Vec::new() };
     handle.keyboard().unwrap().type_command(typing, done, |typed| typed).unwrap();
@@ -271,6 +260,44 @@ async fn a_person_types_too_and_gets_the_terminal_back_as_it_was() {
     let refused = tokio::task::block_in_place(|| far.wait().unwrap());
     // It came behind the line that ended the program: typed in time or not, its outcome is known.
     assert!(matches!(refused.code(), Some(0 | 125)), "{refused} {}", bench.log("ada/agent.log"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_not_there_ends_an_attached_agent_and_says_why() {
+    let bench = Bench::start();
+    let (mut screen, _handle) = attached_to(&bench, &["no-such-program-at-all"]).await;
+    assert_eq!(screen.ends().await, Exit::Code(0));
+    assert!(
+        screen.text.contains("no-such-program-at-all could not be started"),
+        "{:?}",
+        screen.text
+    );
+    assert!(
+        screen.text.contains("code:1") && screen.text.ends_with("same\r\n"),
+        "{:?}",
+        screen.text
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sits_before_an_attached_agent_is_told_of_a_stop_and_can_leave() {
+    let bench = Bench::start();
+    let (mut screen, handle) = attached(&bench, "echo ready; while read x; do :; done").await;
+    screen.shows("ready").await;
+    tokio::task::block_in_place(|| {
+        bench.await_status("ada", "online");
+        assert!(bench.ask(&["stop", "ada"]).status.success());
+    });
+    screen.shows("an emergency stop is in force").await;
+    tokio::task::block_in_place(|| assert!(bench.ask(&["release", "ada"]).status.success()));
+    screen.shows("the emergency stop is released").await;
+    screen.text.clear();
+    screen.shows("ready").await;
+    tokio::task::block_in_place(|| assert!(bench.ask(&["stop", "ada"]).status.success()));
+    screen.shows("an emergency stop is in force").await;
+    types(&handle, "\u{3}").await;
+    assert_eq!(screen.ends().await, Exit::Code(0));
+    assert!(screen.text.ends_with("same\r\n"), "{:?}", screen.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,8 @@ pub enum Unroutable {
     Unnamed(usize),
 }
 
-/// Finds the agent that a request means: by id, then by an earlier id, then by name; and a request
+/// Finds the agent that a request means: by id, then by an earlier id, then by name, where of
+/// several the only one that is available is meant; and a request
 /// that names none means the only agent that is available.
 ///
 /// # Errors
@@ -66,7 +67,13 @@ pub fn choose_agent<'a>(
     match named.as_slice() {
         [] => Err(Unroutable::NotFound(wanted.clone())),
         [only] => Ok(only.id),
-        several => Err(Unroutable::Ambiguous { wanted: wanted.clone(), count: several.len() }),
+        // One that lost its state came back as another agent; who is meant is the one that is there.
+        several => match several.iter().filter(|a| a.available).collect::<Vec<_>>().as_slice() {
+            [only] => Ok(only.id),
+            [] | [..] => {
+                Err(Unroutable::Ambiguous { wanted: wanted.clone(), count: several.len() })
+            }
+        },
     }
 }
 

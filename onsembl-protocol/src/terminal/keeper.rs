@@ -82,10 +82,13 @@ impl TerminalKeeper {
             if now.saturating_since(since) >= WAS_WELL {
                 self.pause = FIRST_PAUSE;
             }
-            match self.after_end {
+            // Who ended it under an emergency stop is not who sits before it.
+            let after_end = if self.held { AfterEnd::Restart } else { self.after_end };
+            match after_end {
                 AfterEnd::Restart => self.down(Down::Ended, now),
                 AfterEnd::Finish => self.state = State::Over,
             }
+            return after_end;
         }
         self.after_end
     }
@@ -166,6 +169,18 @@ mod tests {
         assert_eq!(keeper.on_ended(at(5)), AfterEnd::Finish);
         assert_eq!(keeper.deadline(), Deadline::Never);
         assert!(!keeper.take_start(at(99)));
+    }
+
+    #[test]
+    fn a_program_that_a_stop_ended_comes_back_when_it_is_released() {
+        let mut keeper = TerminalKeeper::new(AfterEnd::Finish, at(0));
+        assert!(keeper.take_start(at(0)));
+        keeper.on_started(at(0));
+        keeper.hold(true);
+        assert_eq!(keeper.on_ended(at(5)), AfterEnd::Restart);
+        assert_eq!(keeper.deadline(), Deadline::Never);
+        keeper.hold(false);
+        assert!(keeper.take_start(at(9)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod agents;
 mod audit;
+mod cancel;
 mod commands;
 mod control;
 mod exec;
@@ -42,6 +43,8 @@ enum Command {
     Agents(agents::Agents),
     /// Run a command on an agent. Its output comes out as it is; its exit code is this one's.
     Exec(exec::Exec),
+    /// Cancel a command. It is `cancelled` when its processes are seen to be gone.
+    Cancel(cancel::Cancel),
     /// Pause, resume, restart or end an agent, or resize its terminal.
     Control(control::Control),
     /// Stop agents at once: all that runs is killed, and nothing starts until it is released.
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
             Command::Revoke(revoke) => finish(revoke.run().await),
             Command::Agents(agents) => finish(agents.run().await),
             Command::Exec(exec) => exec.run().await,
+            Command::Cancel(cancel) => finish(cancel.run().await),
             Command::Control(control) => finish(control.run().await),
             Command::Stop(stop) => finish(stop.run().await),
             Command::Release(release) => finish(release.run().await),

@@ -86,6 +86,8 @@ impl Remote {
         struct Agent {
             agent_id: AgentId,
             name: String,
+            #[serde(default)]
+            status: String,
         }
         let body = self.get("/api/agents", PATIENCE)?.body_mut().read_to_string();
         let listing: Listing = serde_json::from_str(&body.context("the answer broke off")?)
@@ -93,14 +95,24 @@ impl Remote {
         let candidates: Vec<Candidate<'_>> = listing
             .agents
             .iter()
-            .map(|a| Candidate { id: &a.agent_id, name: &a.name, aliases: &[], available: true })
+            .map(|a| {
+                let available = matches!(a.status.as_str(), "online" | "stale" | "error");
+                Candidate { id: &a.agent_id, name: &a.name, aliases: &[], available }
+            })
             .collect();
         Ok(choose_agent(Some(&AgentId::new(wanted)), &candidates)?.clone())
     }
 
     fn tls(&self) -> anyhow::Result<TlsConfig> {
         let roots = match &self.tls_ca {
-            None => RootCerts::PlatformVerifier,
+            None => {
+                // Those that cannot be read are only fewer; without any, the handshake says so.
+                let found = rustls_native_certs::load_native_certs();
+                let ours = found.certs.iter();
+                let roots: Vec<_> =
+                    ours.map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
+                RootCerts::from(roots)
+            }
             Some(path) => {
                 let pem = std::fs::read(path).with_context(|| {
                     format!("cannot read the certificates in {}", path.display())

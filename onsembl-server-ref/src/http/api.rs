@@ -5,7 +5,7 @@ use super::App;
 use super::ask::{ask, refused, signed_in, too_late};
 use super::audit::audit;
 use super::commands;
-use super::control::control;
+use super::control::{cancel, control};
 use super::output;
 use super::recording::recording;
 use super::stops;
@@ -40,6 +40,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/agents/{id}/audit", get(audit))
         .route("/api/agents/{id}/control", post(control))
         .route("/api/commands", get(commands::commands))
+        .route("/api/commands/{id}/cancel", post(cancel))
         .route("/api/commands/{id}", get(commands::command))
         .route("/api/stop", post(stops::stop))
         .route("/api/release", post(stops::release))

@@ -1,4 +1,5 @@
-//! `POST /api/agents/{id}/control`: orders to an agent that are no commands.
+//! `POST /api/agents/{id}/control`: orders to an agent that are no commands; and
+//! `POST /api/commands/{id}/cancel`.
 
 use super::App;
 use super::api::problem;
@@ -10,10 +11,10 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse as _;
-use onsembl_protocol::id::AgentId;
+use onsembl_protocol::id::{AgentId, CommandId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::terminal::TerminalSize;
-use onsembl_protocol::wire::payload::{AgentControl, ControlAction};
+use onsembl_protocol::wire::payload::{AgentControl, CommandCancel, ControlAction};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -57,6 +58,41 @@ pub(super) async fn control(
         size: order.size,
     };
     match ask(&app, PATIENCE, |reply| HubRequest::Control { user, control, reply }).await {
+        Some(Ok(())) => Json(serde_json::json!({ "sent": true })).into_response(),
+        Some(Err(error)) => refused(&error),
+        None => too_late(),
+    }
+}
+
+/// How to cancel.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Cancel {
+    force: bool,
+}
+
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Path(command): Path<String>,
+    Query(token): Query<TokenQuery>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let user = match signed_in(&app, &headers, &token).await {
+        Ok(identity) => identity.user,
+        Err(refused) => return refused,
+    };
+    let wish = if body.is_empty() { Ok(Cancel::default()) } else { serde_json::from_slice(&body) };
+    let Ok(Cancel { force }) = wish else {
+        return problem(StatusCode::BAD_REQUEST, "the body is no such order");
+    };
+    let cancel = CommandCancel {
+        command_id: CommandId::new(command),
+        agent_id: None,
+        reason: Some("cancelled".to_owned()),
+        force,
+    };
+    match ask(&app, PATIENCE, |reply| HubRequest::Cancel { user, cancel, reply }).await {
         Some(Ok(())) => Json(serde_json::json!({ "sent": true })).into_response(),
         Some(Err(error)) => refused(&error),
         None => too_late(),

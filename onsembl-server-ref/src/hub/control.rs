@@ -58,6 +58,11 @@ impl Hub {
                 )
                 .for_agent(Some(agent.clone())))
             }
+            (Some(_), ControlAction::Resize) if !self.has_terminal(&agent) => Err(ErrorReply::new(
+                ErrorCode::NotSupported,
+                "this agent has no terminal to resize now; nothing was done",
+            )
+            .for_agent(Some(agent.clone()))),
             (
                 Some((key, Dialect::Extended)),
                 ControlAction::Stop

@@ -4,7 +4,7 @@ use super::commands::CommandKey;
 use super::ledger::Entry;
 use super::run::{Hub, OpenCommand};
 use crate::store::CommandRow;
-use onsembl_protocol::command::CommandLife;
+use onsembl_protocol::command::{CommandLife, CommandStage};
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::output::{OutputLog, Written};
 use onsembl_protocol::session::{Dialect, ServerView};
@@ -24,11 +24,17 @@ const OPEN_BY_AGENT: usize = 1024;
 /// Those of which the end is not stored yet, besides them.
 const ENDING_OF_AGENT: usize = 1024;
 /// Terminals that may be open for all agents of a user: a large fleet, each with one.
-const TERMINALS_OF_USER: usize = 16 * 1024;
+const TERMINALS_OF_USER: usize = 4096;
 /// Unknown commands that an agent is told of once only in a session. With more it may be told twice.
 const TOLD: usize = 1024;
 
 impl Hub {
+    /// Whether a terminal of this agent runs now.
+    pub(super) fn has_terminal(&self, agent: &AgentId) -> bool {
+        let runs = |c: &OpenCommand| c.life.view().status == CommandStage::Running;
+        self.commands.values().any(|c| c.agent == *agent && c.request.is_of_terminal() && runs(c))
+    }
+
     /// An agent has a terminal, as it says in each session until the end of it is acknowledged.
     pub(super) fn on_terminal_opened(
         &mut self,

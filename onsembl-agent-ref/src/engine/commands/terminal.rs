@@ -18,6 +18,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+/// What a terminal sends for Ctrl-C.
+const CTRL_C: u8 = 3;
+
 /// How long the program waits for the agent's own terminal to show what it wrote. Then whoever is far away
 /// goes first.
 const WATCHED_FOR: Duration = Duration::from_secs(10);
@@ -29,6 +32,17 @@ pub(in super::super) enum TerminalEvent {
     Typed(CommandId, Result<(), TypingError>),
     /// At the terminal of whoever started the agent.
     Local(LocalEvent),
+}
+
+/// Why an attached agent ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) enum Finished {
+    /// Its program ended.
+    Program(Exit),
+    /// Its program cannot be started.
+    CannotStart(String),
+    /// Whoever sits before it wants so, and no program runs that could be told.
+    Interrupted,
 }
 
 /// The one terminal of an agent.
@@ -47,8 +61,10 @@ pub(super) struct Terminal {
     local: Option<LocalTerminal>,
     /// Until when the program waits for the local terminal to show what it wrote.
     watched_until: Option<Timestamp>,
-    /// The program ended, and with it the agent is to.
-    finished: Option<Exit>,
+    /// The agent is to end, and with what.
+    finished: Option<Finished>,
+    /// Whoever sits before it was told of the stop in force.
+    stop_shown: bool,
 }
 
 impl Commands {
@@ -77,6 +93,7 @@ impl Commands {
             local,
             watched_until: None,
             finished: None,
+            stop_shown: false,
         });
         self
     }
@@ -87,6 +104,16 @@ impl Commands {
         let held = self.guard.is_held();
         let Some(terminal) = &mut self.terminal else { return };
         terminal.keeper.hold(held);
+        if held != terminal.stop_shown
+            && let Some(local) = &mut terminal.local
+        {
+            terminal.stop_shown = held;
+            local.notice(if held {
+                "an emergency stop is in force; nothing starts until it is released. Ctrl-C ends this agent"
+            } else {
+                "the emergency stop is released"
+            });
+        }
         if terminal.keeper.take_start(now.monotonic) {
             let id = CommandId::of_terminal(Uuid::now_v7());
             let mark = RunMark::new(Uuid::new_v4().to_string());
@@ -165,6 +192,9 @@ impl Commands {
         terminal.keeper.on_failed(now);
         self.counters.count("terminal_start_failures");
         tracing::error!(program = %terminal.program, %why, "the program of this agent's terminal cannot be started; trying again soon");
+        if terminal.local.is_some() {
+            terminal.finished = Some(Finished::CannotStart(why.to_owned()));
+        }
         let report = self.book.refuse(id, why.to_owned());
         self.write(JournalEntry::Ended { report });
         self.confirm(id);
@@ -176,7 +206,7 @@ impl Commands {
         let Some(terminal) = &mut self.terminal else { return };
         terminal.run = None;
         match terminal.keeper.on_ended(now) {
-            AfterEnd::Finish => terminal.finished = Some(exit),
+            AfterEnd::Finish => terminal.finished = Some(Finished::Program(exit)),
             AfterEnd::Restart => {
                 tracing::info!(program = %terminal.program, %exit, "the program of this agent's terminal ended");
             }
@@ -202,9 +232,9 @@ impl Commands {
         self.terminal.as_ref().is_some_and(|terminal| terminal.desk.is_typing())
     }
 
-    /// How the program ended with which the agent is to end.
-    pub(in super::super) fn finished_terminal(&self) -> Option<Exit> {
-        self.terminal.as_ref().and_then(|terminal| terminal.finished)
+    /// Whether the agent is to end because of its terminal, and how.
+    pub(in super::super) fn finished_terminal(&self) -> Option<Finished> {
+        self.terminal.as_ref().and_then(|terminal| terminal.finished.clone())
     }
 
     pub(super) fn finish_terminal(&mut self) {
@@ -348,6 +378,12 @@ impl Commands {
             TerminalEvent::Local(LocalEvent::Typed(bytes)) => {
                 if let Some(terminal) = &mut self.terminal {
                     terminal.desk.on_local(&bytes);
+                }
+                if self.keyboard().is_none() && bytes.contains(&CTRL_C) {
+                    if let Some(terminal) = &mut self.terminal {
+                        terminal.finished = Some(Finished::Interrupted);
+                    }
+                    return;
                 }
                 if !self.keyboard().is_some_and(|keyboard| keyboard.type_local(bytes)) {
                     self.counters.count("local_keys_dropped");

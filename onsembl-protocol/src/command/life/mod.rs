@@ -454,6 +454,9 @@ impl CommandLife {
     fn completed(&mut self, phase: &CommandPhase, exit: Option<Exit>, now: Now, did: &mut Did) {
         let reported = CommandCause::AgentReported(exit);
         let (stage, cause) = match (phase, exit) {
+            (CommandPhase::Cancelled, None) if self.dialect == Dialect::Extended => {
+                (CommandStage::Cancelled, CommandCause::CancelledBeforeStart)
+            }
             (CommandPhase::Cancelled, _) => (CommandStage::Cancelled, reported),
             (CommandPhase::Lost, _) => (CommandStage::Lost, CommandCause::AgentDied),
             (CommandPhase::OutcomeUnknown, _) => (CommandStage::Unknown, CommandCause::EndNotSeen),
