@@ -106,7 +106,7 @@ impl Store {
     ///
     /// What is stored of a stream is always whole: a record, or the part of one, that is stored
     /// already counts as stored and changes nothing; in front of one from behind a hole the hole is
-    /// stored as a gap, [`GapCause::NeverCame`].
+    /// stored as a gap, `GapCause::NeverCame`.
     ///
     /// Dropping the future before it is ready means that the record was not handed in.
     ///
