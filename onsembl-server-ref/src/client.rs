@@ -73,7 +73,7 @@ pub enum Followed {
 pub enum Canceller {
     /// Its time was over.
     Timeout,
-    /// This process was asked to end, by this signal.
+    /// This process was asked to end, by this signal; or nobody takes the output, which is `SIGPIPE`.
     Signal(i32),
 }
 
@@ -226,6 +226,9 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
     async fn on_message(&mut self, message: ServerToDashboard) -> anyhow::Result<Option<Exit>> {
         match message {
             ServerToDashboard::TerminalStream(output) if output.command_id == self.command => {
+                if self.has_lost_its_reader() {
+                    return Ok(None);
+                }
                 let stream = output.stream.stream();
                 let written = match &output.content {
                     StreamContent::Bytes(content) => self.write(stream, content.as_bytes()).await,
@@ -234,12 +237,9 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                     }
                 };
                 if let Err(error) = written {
-                    // As a local command would, which writes into a closed pipe.
+                    // It ends as a local command would, which writes into a closed pipe.
+                    tracing::info!(%stream, %error, "nobody takes the output; ending the command");
                     self.cancel(Canceller::Signal(SIGPIPE)).await?;
-                    anyhow::bail!(
-                        "cannot write {stream}: {error}; command {} was told to end",
-                        self.command
-                    );
                 }
                 Ok(None)
             }
@@ -294,6 +294,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
             | ServerToDashboard::TokenRefresh(_)
             | ServerToDashboard::Unknown(_) => Ok(None),
         }
+    }
+
+    fn has_lost_its_reader(&self) -> bool {
+        let by = self.cancelled.map(|cancelled| cancelled.by);
+        by == Some(Canceller::Signal(SIGPIPE))
     }
 
     async fn write(&mut self, stream: Stream, bytes: &[u8]) -> std::io::Result<()> {

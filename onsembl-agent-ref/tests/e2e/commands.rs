@@ -39,6 +39,42 @@ fn a_large_output_arrives_whole() {
 }
 
 #[test]
+fn a_command_whose_reader_is_gone_ends_and_one_that_is_cancelled_by_its_id_says_so() {
+    let bench = Bench::start();
+    let _agent = bench.agent("dev");
+    let _ = bench.await_status("dev", "online");
+    let mut exec = bench
+        .exec_command("dev", &[], "trap '' PIPE; while :; do echo y; sleep 0.0836; done")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("exec can be run");
+    let mut first = [0; 2];
+    let mut reader = exec.stdout.take().expect("piped");
+    reader.read_exact(&mut first).expect("a line");
+    drop(reader);
+    assert_eq!(Running(exec).wait().code(), Some(141), "as SIGPIPE ends a local one");
+    eventually("nothing is left", || !runs("sleep 0.0836"));
+
+    let exec = bench
+        .exec_command("dev", &[], "sleep 8362")
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("exec can be run");
+    eventually("it runs", || runs("sleep 8362"));
+    let listed: serde_json::Value =
+        serde_json::from_slice(&bench.ask(&["commands", "--json"]).stdout).expect("a list");
+    let all = listed["commands"].as_array().expect("a list");
+    let running = all.iter().find(|c| c["status"] == "running").expect("it runs");
+    let id = running["command_id"].as_str().expect("an id");
+    assert!(bench.ask(&["cancel", id]).status.success());
+    let ended = exec.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(said.contains("the command was cancelled"), "{said}");
+    assert!(!runs("sleep 8362"));
+    assert_eq!(bench.ask(&["cancel", "no-such-command"]).status.code(), Some(1));
+}
+
+#[test]
 fn the_first_line_comes_while_the_command_still_runs() {
     let bench = Bench::start();
     let _agent = bench.agent("dev");

@@ -113,6 +113,15 @@ mod tests {
         let ask = |text: &str| choose_agent(Some(&AgentId::new(text)), &agents);
         assert_eq!(ask("a"), Ok(&ids[0]));
         assert!(matches!(ask("dev"), Err(Unroutable::Ambiguous { count: 2, .. })));
+        let mut back = agents.clone();
+        back[1].available = true;
+        assert_eq!(
+            choose_agent(Some(&AgentId::new("dev")), &back),
+            Ok(&ids[1]),
+            "the one there is"
+        );
+        back[0].available = true;
+        assert!(choose_agent(Some(&AgentId::new("dev")), &back).is_err());
         assert!(matches!(ask("x"), Err(Unroutable::NotFound(_))));
         assert_eq!(choose_agent(None, &agents), Ok(&ids[2]));
         assert_eq!(choose_agent(None, &agents[..2]), Err(Unroutable::Unnamed(0)));
