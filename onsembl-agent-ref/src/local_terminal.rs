@@ -18,6 +18,8 @@ use tokio::task::JoinHandle;
 
 /// So much may wait to be shown before the program is made to wait, as a slow terminal would.
 const BEHIND: usize = 256 * 1024;
+/// So much at most, also of a program that is being ended and is read for that; more is left out.
+const MOST: usize = 1024 * 1024;
 /// At so little it goes on.
 const CAUGHT_UP: usize = 64 * 1024;
 
@@ -129,6 +131,9 @@ impl LocalTerminal {
     /// [`CaughtUp`](LocalEvent::CaughtUp).
     pub(crate) fn show(&mut self, bytes: &Bytes) -> bool {
         self.modes.read(bytes);
+        if self.waiting.load(Ordering::Acquire) > MOST {
+            self.leave_behind();
+        }
         if let Some(left_out) = &mut self.left_out {
             *left_out = left_out.saturating_add(bytes.len() as u64);
             return false;
