@@ -113,14 +113,49 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
+    use std::process::{Child, Command, Stdio};
+
+    /// A process that leads a session and a group, as this one need not: in a container the leader of
+    /// a test's session is often outside, and its number is 0 then.
+    struct Leader(Child);
+
+    impl Leader {
+        fn start() -> Self {
+            let mut child = Command::new("setsid")
+                .args(["sh", "-c", "echo; exec sleep 1000"])
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+            Self(child)
+        }
+
+        fn id(&self) -> Pid {
+            Pid::from_raw(self.0.id().cast_signed()).unwrap()
+        }
+    }
+
+    impl Drop for Leader {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
 
     #[test]
-    fn our_own_group_and_session_live() {
-        let session = rustix::process::getsid(None).unwrap();
-        assert!(!all_dead(Scope::Session, session));
-        let own = std::process::id().cast_signed();
-        assert!(living_of_session(session).unwrap().iter().any(|(pid, _)| *pid == own));
-        assert!(!all_dead(Scope::Group, rustix::process::getpgrp()));
+    fn a_group_and_a_session_live_until_their_last_process_is_dead() {
+        let mut leader = Leader::start();
+        let id = leader.id();
+        assert!(!all_dead(Scope::Session, id));
+        assert!(!all_dead(Scope::Group, id));
+        let living = living_of_session(id).unwrap();
+        assert_eq!(living.iter().map(|(pid, _)| *pid).collect::<Vec<_>>(), [id.as_raw_pid()]);
+
+        leader.0.kill().unwrap();
+        leader.0.wait().unwrap();
+        assert!(all_dead(Scope::Session, id));
+        assert!(all_dead(Scope::Group, id));
     }
 
     #[test]
@@ -152,10 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn the_line_of_this_process_says_what_the_system_says() {
-        let line = Line::parse(&fs::read_to_string("/proc/self/stat").unwrap()).unwrap();
-        assert_eq!(line.group, rustix::process::getpgrp().as_raw_pid());
-        assert_eq!(line.session, rustix::process::getsid(None).unwrap().as_raw_pid());
+    fn a_line_says_what_the_system_says() {
+        let leader = Leader::start();
+        let id = leader.id();
+        let text = fs::read_to_string(format!("/proc/{}/stat", id.as_raw_pid())).unwrap();
+        let line = Line::parse(&text).unwrap();
+        assert_eq!(line.group, rustix::process::getpgid(Some(id)).unwrap().as_raw_pid());
+        assert_eq!(line.session, rustix::process::getsid(Some(id)).unwrap().as_raw_pid());
         assert!(!line.is_dead());
     }
 }

@@ -142,6 +142,8 @@ impl Members for Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Child, Command};
 
     #[test]
     fn our_own_group_and_process_one_are_never_groups() {
@@ -153,25 +155,29 @@ mod tests {
 
     #[test]
     fn a_group_once_seen_empty_stays_empty_even_if_the_number_lives_again() {
-        let mut gone = Group {
-            id: rustix::process::getpgrp(),
-            scope: Scope::Group,
-            leader_reaped: true,
-            seen_empty: true,
-        };
+        let mut alive = leader();
+        let mut gone = Group::led_by(alive.id()).unwrap();
+        gone.leader_reaped = true;
+        gone.seen_empty = true;
         assert!(gone.is_empty());
-        // Had it been sent, this would have ended the test process.
         gone.signal(Signal::KILL);
+        kill_process_group(gone.id, Signal::TERM).unwrap();
+        let ended = alive.wait().unwrap().signal();
+        assert_eq!(ended, Some(Signal::TERM.as_raw()), "the first signal must not be sent");
     }
 
     #[test]
     fn before_its_leader_is_reaped_a_group_is_not_empty() {
-        let mut group = Group {
-            id: rustix::process::getpgrp(),
-            scope: Scope::Group,
-            leader_reaped: false,
-            seen_empty: false,
-        };
+        let mut ended = leader();
+        let mut group = Group::led_by(ended.id()).unwrap();
+        kill_process_group(group.id, Signal::KILL).unwrap();
         assert!(!group.is_empty());
+        ended.wait().unwrap();
+        group.leader_was_reaped();
+        assert!(group.is_empty());
+    }
+
+    fn leader() -> Child {
+        Command::new("sleep").arg("1000").process_group(0).spawn().unwrap()
     }
 }
