@@ -16,9 +16,6 @@ use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// How long a program may leave typed bytes lying before typing is given up.
-const TAKE_WITHIN: Duration = Duration::from_secs(10);
-
 /// What may wait to be typed: at most one command, and keystrokes of a person.
 const STROKES: usize = 64;
 
@@ -100,13 +97,15 @@ impl Screen {
 pub enum TypingError {
     /// The program does not read.
     #[error(
-        "the program did not read its terminal for 10s: {taken} of {all} bytes were typed, and it will see those when it reads again"
+        "the program did not read its terminal for {within:?}: {taken} of {all} bytes were typed, and it will see those when it reads again"
     )]
     NotRead {
         /// Bytes that the terminal took.
         taken: usize,
         /// Bytes there were.
         all: usize,
+        /// How long it was waited for.
+        within: Duration,
     },
     /// Too much waits to be typed.
     #[error("too much waits to be typed into this terminal; nothing of this was typed")]
@@ -205,37 +204,43 @@ async fn type_all(mut keys: OwnedWritePty, mut strokes: mpsc::Receiver<Stroke>) 
     while let Some(stroke) = strokes.recv().await {
         match stroke {
             Stroke::Local(bytes) => {
-                if let Err(error) = press(&mut keys, &bytes).await {
+                if let Err(error) = press(&mut keys, &bytes, Typing::TAKEN_WITHIN).await {
                     tracing::warn!(%error, "what was typed at the agent's own terminal is lost");
                 }
             }
-            Stroke::Command(Typing { bytes, enter }, tell) => {
-                let mut typed = press(&mut keys, &bytes).await;
-                if typed.is_ok() && !enter.is_empty() {
-                    sleep(Typing::PAUSE).await;
-                    typed = press(&mut keys, &enter).await.map_err(|error| match error {
-                        TypingError::NotRead { taken, all } => TypingError::NotRead {
-                            taken: taken + bytes.len(),
-                            all: all + bytes.len(),
-                        },
-                        other @ (TypingError::Busy | TypingError::Gone(_)) => other,
-                    });
-                }
-                tell(typed).await;
-            }
+            Stroke::Command(typing, tell) => tell(type_one(&mut keys, typing).await).await,
         }
     }
 }
 
-async fn press(keys: &mut OwnedWritePty, bytes: &[u8]) -> Result<(), TypingError> {
-    let give_up = Instant::now() + TAKE_WITHIN;
+async fn type_one(keys: &mut OwnedWritePty, typing: Typing) -> Result<(), TypingError> {
+    let Typing { bytes, enter, within } = typing;
+    press(keys, &bytes, within).await?;
+    if enter.is_empty() {
+        return Ok(());
+    }
+    sleep(Typing::PAUSE).await;
+    press(keys, &enter, within).await.map_err(|error| match error {
+        TypingError::NotRead { taken, all, within } => {
+            TypingError::NotRead { taken: taken + bytes.len(), all: all + bytes.len(), within }
+        }
+        other @ (TypingError::Busy | TypingError::Gone(_)) => other,
+    })
+}
+
+async fn press(
+    keys: &mut OwnedWritePty,
+    bytes: &[u8],
+    within: Duration,
+) -> Result<(), TypingError> {
+    let give_up = Instant::now() + within;
     let mut taken = 0;
     while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
         match timeout_at(give_up, keys.write(rest)).await {
             Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(Ok(n)) => taken += n,
             Ok(Err(error)) => return Err(TypingError::Gone(error)),
-            Err(_) => return Err(TypingError::NotRead { taken, all: bytes.len() }),
+            Err(_) => return Err(TypingError::NotRead { taken, all: bytes.len(), within }),
         }
     }
     Ok(())

@@ -216,7 +216,8 @@ impl Screen {
 
 async fn types(handle: &ProcessHandle, text: &str) {
     let (done, mut typed) = mpsc::channel(1);
-    let typing = Typing { bytes: text.as_bytes().to_vec(), enter: Vec::new() };
+    let bytes = text.as_bytes().to_vec();
+    let typing = Typing { bytes, enter: Vec::new(), within: Typing::TAKEN_WITHIN };
     handle.keyboard().unwrap().type_command(typing, done, |typed| typed).unwrap();
     timeout(PATIENCE, typed.recv()).await.unwrap().unwrap().unwrap();
 }

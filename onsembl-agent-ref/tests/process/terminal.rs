@@ -2,7 +2,7 @@
 
 use super::*;
 use onsembl_agent_ref::process::{Runner, TypingError};
-use onsembl_protocol::terminal::{LineMode, TerminalSize, Typing};
+use onsembl_protocol::terminal::{LineMode, Modes, TerminalSize, Typing};
 
 /// What a program under a terminal shows, as it comes.
 struct Shown {
@@ -59,7 +59,7 @@ impl Shown {
 }
 
 fn line(text: &str) -> Typing {
-    Typing { bytes: text.as_bytes().to_vec(), enter: b"\r".to_vec() }
+    Typing { bytes: text.as_bytes().to_vec(), enter: b"\r".to_vec(), within: Typing::TAKEN_WITHIN }
 }
 
 fn session(pid: u32) -> Vec<String> {
@@ -102,7 +102,7 @@ async fn keys_act_as_those_of_a_person() {
     let mut shown =
         open("trap 'echo interrupted; exit 3' INT; echo ready; while :; do sleep 0.1; done");
     shown.shows("ready").await;
-    shown.types(Typing { bytes: vec![3], enter: Vec::new() }).await.unwrap();
+    shown.types(Typing::keys("ctrl-c", &Modes::default()).unwrap()).await.unwrap();
     let (exit, empty, text) = shown.end().await;
     assert_eq!((exit, empty), (Exit::Code(3), true));
     assert!(text.contains("interrupted"), "{text}");
@@ -118,6 +118,23 @@ async fn a_program_that_reads_its_own_keys_is_told_apart_from_one_that_reads_lin
 }
 
 /// A shell that talks to people gives each job a group of its own and bears SIGTERM.
+#[tokio::test]
+async fn a_text_that_is_not_read_in_its_time_is_said_to_be_typed_in_part() {
+    let mut shown = open("stty raw -echo; echo ready; sleep 1000");
+    shown.shows("ready").await;
+    let text = "x".repeat(1 << 20);
+    let limit = Some(Duration::from_millis(200));
+    match shown.types(line(&text).limited(limit)).await {
+        Err(TypingError::NotRead { taken, all, within }) => {
+            assert!(0 < taken && taken < all && all == text.len(), "{taken} of {all}");
+            assert_eq!(Some(within), limit);
+        }
+        other => panic!("{other:?}"),
+    }
+    shown.handle.kill();
+    assert_eq!(shown.end().await.0, Exit::Signal(9));
+}
+
 #[tokio::test]
 async fn every_group_of_its_session_ends_with_it() {
     let script = "set -m; trap '' TERM; sleep 1000 & sleep 1001 & (trap '' HUP; sleep 1002) & echo ready; read x; wait";

@@ -27,6 +27,8 @@ pub struct Typing {
     pub bytes: Vec<u8>,
     /// Then, after a pause, this; nothing if it is empty.
     pub enter: Vec<u8>,
+    /// The program must have read all of it in this time.
+    pub within: Duration,
 }
 
 /// Why a command is not typed. Nothing of it was.
@@ -70,6 +72,10 @@ impl Typing {
     /// a part of a paste.
     pub const PAUSE: Duration = Duration::from_millis(50);
 
+    /// How long a program may leave its terminal unread, if no time limit is shorter. A terminal holds
+    /// some 4 KiB, so that only a program that hangs needs so long.
+    pub const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+
     /// A text as one submission. One line end behind it stands for the Enter and is not typed twice.
     ///
     /// # Errors
@@ -99,7 +105,7 @@ impl Typing {
         if pastes {
             bytes.extend_from_slice(b"\x1b[201~");
         }
-        Ok(Self { bytes, enter: b"\r".to_vec() })
+        Ok(Self { bytes, enter: b"\r".to_vec(), within: Self::TAKEN_WITHIN })
     }
 
     /// Keys, named one after another with spaces between them.
@@ -107,7 +113,14 @@ impl Typing {
     /// # Errors
     /// A name that no key has, or too many of them.
     pub fn keys(text: &str, modes: &Modes) -> Result<Self, Untypeable> {
-        Ok(Self { bytes: keys::bytes_of(text, modes)?, enter: Vec::new() })
+        let bytes = keys::bytes_of(text, modes)?;
+        Ok(Self { bytes, enter: Vec::new(), within: Self::TAKEN_WITHIN })
+    }
+
+    /// The same within the time limit of its command.
+    #[must_use = "the time limit is kept by the typing that comes back"]
+    pub fn limited(self, limit: Option<Duration>) -> Self {
+        Self { within: limit.map_or(self.within, |limit| self.within.min(limit)), ..self }
     }
 }
 
@@ -129,6 +142,19 @@ mod tests {
         assert_eq!((&plain.bytes[..], &plain.enter[..]), (&b"echo hi"[..], &b"\r"[..]));
         let paste = Typing::submission("a\n\tb", &pasting(), LineMode::Program).unwrap();
         assert_eq!(paste.bytes, b"\x1b[200~a\n\tb\x1b[201~");
+    }
+
+    #[test]
+    fn the_shorter_of_the_time_limit_and_our_own_is_kept() {
+        let second = Duration::from_secs(1);
+        for (limit, within) in [
+            (None, Typing::TAKEN_WITHIN),
+            (Some(second), second),
+            (Some(Typing::TAKEN_WITHIN * 2), Typing::TAKEN_WITHIN),
+        ] {
+            let typing = Typing::keys("y", &Modes::default()).unwrap().limited(limit);
+            assert_eq!(typing.within, within, "{limit:?}");
+        }
     }
 
     #[test]

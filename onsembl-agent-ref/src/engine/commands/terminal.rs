@@ -314,7 +314,8 @@ impl Commands {
                 return Err(format!("this agent knows no input {word:?}; it knows text and keys"));
             }
         };
-        let typing = typing.map_err(|error| error.to_string())?;
+        let limit = request.constraints.time_limit_ms.map(Duration::from_millis);
+        let typing = typing.map_err(|error| error.to_string())?.limited(limit);
         let (events, typed) = (terminal.events.clone(), id.clone());
         keyboard
             .type_command(typing, events, |outcome| TerminalEvent::Typed(typed, outcome))
