@@ -55,9 +55,14 @@ pub enum TokenError {
     /// It is for another kind of peer.
     #[error("the token is of kind {0:?}, which this address does not take")]
     WrongKind(TokenKind),
-    /// Anything else.
-    #[error("the token is not one of this server")]
-    Invalid,
+    /// Its signature is not by this server's secret.
+    #[error(
+        "the token is not one of this server: it is from another data directory, or from before the secret in this one was replaced, or a part of it is missing; `onsembl-server token` makes one"
+    )]
+    Foreign,
+    /// It is none.
+    #[error("this is no token of an onsembl-server; was all of it copied?")]
+    Malformed,
 }
 
 /// Why the signing secret cannot be had.
@@ -165,7 +170,8 @@ impl Tokens {
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation)
             .map_err(|error| match error.kind() {
                 ErrorKind::ExpiredSignature => TokenError::Expired,
-                _ => TokenError::Invalid,
+                ErrorKind::InvalidSignature => TokenError::Foreign,
+                _ => TokenError::Malformed,
             })?
             .claims;
         if claims.kind != kind {
@@ -246,8 +252,9 @@ mod tests {
         let none = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4iLCJraW5kIjoiYWdlbnQiLCJqdGkiOiJ4IiwiaWF0IjowLCJleHAiOjQxMDI0NDQ4MDB9.";
         let verify = |t: &str| ours.verify(Some(t), TokenKind::Agent);
         assert_eq!(verify(&old), Err(TokenError::Expired));
-        assert_eq!(verify(&foreign), Err(TokenError::Invalid));
-        assert_eq!(verify(none), Err(TokenError::Invalid));
+        assert_eq!(verify(&foreign), Err(TokenError::Foreign));
+        assert_eq!(verify(none), Err(TokenError::Malformed));
+        assert_eq!(verify(&foreign[1..]), Err(TokenError::Malformed));
         assert_eq!(ours.verify(None, TokenKind::Agent), Err(TokenError::Missing));
     }
 

@@ -3,6 +3,7 @@
 mod account;
 mod backlog;
 mod cut;
+mod follower;
 mod log;
 mod open_ends;
 mod outbox;
@@ -14,6 +15,7 @@ mod stream;
 pub use account::{Account, CommittedState};
 pub use backlog::RecoveredRun;
 pub use cut::Utf8Cutter;
+pub use follower::{OutputFollower, OutputPlace};
 pub use log::{Fetch, LogRecord, OutputLog, Taken, Written};
 pub use open_ends::OpenEnds;
 pub use outbox::{CHUNK_BYTES, Outbox, Outgoing, StreamState};

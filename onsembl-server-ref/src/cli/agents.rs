@@ -1,6 +1,8 @@
 //! `onsembl-server agents`.
 
 use super::remote::{PATIENCE, Remote};
+use super::stop::told;
+use crate::hub::StopState;
 use anyhow::Context as _;
 use clap::Args;
 use serde::Deserialize;
@@ -28,6 +30,28 @@ struct Agent {
     since: String,
     because: String,
     last_heartbeat: Option<String>,
+    #[serde(default)]
+    stopped: Option<Stopped>,
+}
+
+/// The emergency stop in force.
+#[derive(Debug, Deserialize)]
+struct Stopped {
+    by: String,
+    at: String,
+    reason: String,
+    state: StopState,
+}
+
+impl Agent {
+    /// Whether it is there, and what else keeps it from working.
+    fn because(&self) -> String {
+        let Some(Stopped { by, at, reason, state }) = &self.stopped else {
+            return self.because.clone();
+        };
+        let state = told(*state);
+        format!("emergency stop by {by} at {at} ({reason}): {state}; {}", self.because)
+    }
 }
 
 impl Agents {
@@ -62,7 +86,7 @@ fn table(agents: &[Agent]) -> String {
             a.since.clone(),
             a.last_heartbeat.clone().unwrap_or_else(|| "-".to_owned()),
             a.agent_id.clone(),
-            a.because.clone(),
+            a.because(),
         ]
     });
     super::table::table(

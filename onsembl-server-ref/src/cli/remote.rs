@@ -149,9 +149,19 @@ fn checked(mut answer: Response<Body>) -> anyhow::Result<Response<Body>> {
         200 => Ok(answer),
         status => {
             let body = answer.body_mut().read_to_string().context("the answer broke off")?;
-            bail!("the server answers {status}: {}", body.trim())
+            bail!("the server answers {status}: {}", why(&body))
         }
     }
+}
+
+/// What a refusing page says: the reason in it, or all of it if it is none of ours.
+fn why(body: &str) -> String {
+    #[derive(Deserialize)]
+    struct Problem {
+        error: String,
+    }
+    serde_json::from_str(body)
+        .map_or_else(|_| body.trim().to_owned(), |problem: Problem| problem.error)
 }
 
 /// A text as one part of an address.
@@ -171,6 +181,13 @@ pub(super) fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_its_own_words() {
+        assert_eq!(why(r#"{"error":"no such command"}"#), "no such command");
+        assert_eq!(why("bad gateway\n"), "bad gateway");
+        assert_eq!(why(r#"{"message":"x"}"#), r#"{"message":"x"}"#);
+    }
 
     #[test]
     fn every_scheme_finds_its_page_and_none_loses_its_encryption() {

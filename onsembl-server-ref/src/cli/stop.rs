@@ -94,20 +94,32 @@ impl Release {
     }
 }
 
+/// How far an agent is with a stop.
+pub(super) const fn told(state: StopState) -> &'static str {
+    match state {
+        StopState::Verified => "everything killed, and seen to be gone",
+        StopState::Acted => "everything killed, but something is still seen; asked again every 2s",
+        StopState::Received => "starts nothing any more; not killed yet",
+        StopState::Told => "told, but has not answered yet; told again every 2s",
+        StopState::NotConfirmed => "told, but this kind of agent cannot confirm anything",
+        StopState::Away => "away, and starts nothing when it returns",
+    }
+}
+
 fn shown(report: &StopReport) -> String {
     let mut text = String::new();
-    for (state, what) in [
-        (StopState::Verified, "everything killed, and seen to be gone"),
-        (StopState::Acted, "everything killed, but something is still seen; asked again every 2s"),
-        (StopState::Received, "starts nothing any more; not killed yet"),
-        (StopState::Told, "told, but has not answered yet; told again every 2s"),
-        (StopState::NotConfirmed, "told, but this kind of agent cannot confirm anything"),
-        (StopState::Away, "away, and starts nothing when it returns"),
+    for state in [
+        StopState::Verified,
+        StopState::Acted,
+        StopState::Received,
+        StopState::Told,
+        StopState::NotConfirmed,
+        StopState::Away,
     ] {
         let names = report.agents.iter().filter(|a| a.state == state);
         let names: Vec<&str> = names.map(|a| a.name.as_str()).collect();
         if !names.is_empty() {
-            text.push_str(&format!("{what}: {}\n", names.join(", ")));
+            text.push_str(&format!("{}: {}\n", told(state), names.join(", ")));
         }
     }
     text.push_str(&format!(

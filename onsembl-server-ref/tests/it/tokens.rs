@@ -28,7 +28,7 @@ async fn only_good_tokens_open_links_and_the_others_hear_why() {
     revoke(&world, &id);
     let cases = [
         (None, 401, "no token"),
-        (Some("nonsense".to_owned()), 401, "not one of this server"),
+        (Some("nonsense".to_owned()), 401, "no token of an onsembl-server"),
         (Some(World::start().await.token("ann", Agent)), 401, "not one of this server"),
         (Some(world.token_from("ann", Agent, long_ago).0), 401, "expired"),
         (Some(world.token("ann", Dashboard)), 401, "kind"),
