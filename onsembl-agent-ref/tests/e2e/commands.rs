@@ -1,6 +1,8 @@
 //! `exec`, end to end.
 
 use crate::bench::{Bench, Running, eventually, runs};
+use crate::relay::Relay;
+use std::fs::File;
 use std::io::Read as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -72,6 +74,71 @@ fn a_command_whose_reader_is_gone_ends_and_one_that_is_cancelled_by_its_id_says_
     assert!(said.contains("the command was cancelled"), "{said}");
     assert!(!runs("sleep 8362"));
     assert_eq!(bench.ask(&["cancel", "no-such-command"]).status.code(), Some(1));
+}
+
+/// What a command writes on both streams, a line each 20 ms, and what comes of it.
+const LINES: &str =
+    "for i in $(seq 1 150); do echo out $i; echo err $i >&2; sleep 0.02; done; exit 7";
+
+#[test]
+fn whoever_waits_for_a_command_misses_nothing_when_the_link_is_cut_or_the_server_is_killed() {
+    let mut bench = Bench::start();
+    let _agent = bench.agent("dev");
+    let _ = bench.await_status("dev", "online");
+    let relay = Relay::to(&bench.address);
+    let direct = std::mem::replace(&mut bench.address, relay.address.clone());
+    let mut exec = bench.exec_command("dev", &[], LINES);
+    bench.address = direct;
+    let out = bench.folder.path().join("out");
+    let err = bench.folder.path().join("err");
+    let exec = exec.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap()).spawn();
+    let mut exec = Running(exec.expect("exec can be run"));
+    let shows = |text: &str| std::fs::read_to_string(&out).unwrap_or_default().contains(text);
+    eventually("it writes", || shows("out 5\n"));
+    relay.cut();
+    eventually("it goes on", || shows("out 60\n"));
+    bench.server.take().expect("running").signal("-KILL");
+    bench.start_server();
+    assert_eq!(exec.wait().code(), Some(7));
+    let lines = |stream: &str| (1..=150).map(|n| format!("{stream} {n}\n")).collect::<String>();
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), lines("out"));
+    let said = std::fs::read_to_string(&err).unwrap();
+    let (ours, theirs): (Vec<_>, Vec<_>) =
+        said.lines().partition(|line| line.starts_with("onsembl-server: "));
+    assert_eq!(theirs.join("\n") + "\n", lines("err"));
+    let count = |what: &str| ours.iter().filter(|line| line.contains(what)).count();
+    assert_eq!(
+        (count("no link to the server"), count("link to the server is back")),
+        (2, 2),
+        "{said}"
+    );
+}
+
+#[test]
+fn whoever_waits_is_told_why_nothing_comes() {
+    let mut bench = Bench::start();
+    let relay = Relay::to(&bench.address);
+    let direct = std::mem::replace(&mut bench.address, relay.address.clone());
+    let _agent = bench.agent("dev");
+    bench.address = direct;
+    let _ = bench.await_status("dev", "online");
+    let go = bench.folder.path().join("go");
+    let text = format!("until [ -e {} ]; do sleep 0.05; done; echo done", go.display());
+    let err = bench.folder.path().join("err");
+    let exec = bench.exec_command("dev", &[], &text).stderr(File::create(&err).unwrap()).spawn();
+    let mut exec = Running(exec.expect("exec can be run"));
+    eventually("it runs", || runs(&text));
+    relay.refuse(true);
+    relay.cut();
+    let said = || std::fs::read_to_string(&err).unwrap_or_default();
+    eventually("its agent is said to be away", || {
+        said().contains("onsembl-server: running: the link to the agent is lost")
+    });
+    relay.refuse(false);
+    let _ = bench.await_status("dev", "online");
+    std::fs::write(&go, "").unwrap();
+    assert!(exec.wait().success());
+    assert_eq!(said().matches("is lost").count(), 1, "{}", said());
 }
 
 #[test]

@@ -10,10 +10,10 @@ fn agents_return_to_a_server_that_was_killed_and_their_processes_go_on() {
     let before = bench.await_status("dev", "online");
     let mark = bench.folder.path().join("mark");
     let text = format!("sleep 4; echo survived > {}", mark.display());
-    let mut exec = bench.exec_command("dev", &[], &text).spawn().expect("exec can be run");
+    let exec = bench.exec_command("dev", &[], &text).spawn().expect("exec can be run");
+    let mut exec = Running(exec);
     eventually("the command runs", || runs(&text));
     bench.server.take().expect("running").signal("-KILL");
-    let _ = exec.wait();
     bench.start_server();
     let id = before["agent_id"].as_str().expect("an id");
     let _ = bench.await_status("dev", "online");
@@ -24,6 +24,7 @@ fn agents_return_to_a_server_that_was_killed_and_their_processes_go_on() {
     );
     assert_eq!(bench.await_status("dev", "online")["agent_id"], before["agent_id"]);
     eventually("the process went on", || mark.exists());
+    assert!(exec.wait().success(), "whoever waits for it hears of its end");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::relay::Relay;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -105,11 +105,15 @@ impl Scene {
             line("$i", number),
         );
         let offline = if self.random.bool() { "queue" } else { "refuse" };
+        let shown = |what: &str| {
+            let name = format!("{what}-{number}");
+            std::fs::File::create(self.bench.folder.path().join(name)).unwrap()
+        };
         let child = self
             .bench
             .exec_command("ada", &["--offline", offline], &text)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(shown("seen"))
+            .stderr(shown("said"))
             .spawn()
             .unwrap();
         self.watchers.push(Running(child));
@@ -305,6 +309,19 @@ impl Scene {
         }
         if command["status"] == "completed" {
             assert_eq!((next, open), (whole.len(), false), "{id} is completed and not whole");
+        }
+        // Whoever asked for it saw the same, however often the link was lost.
+        let seen = self.bench.log(&format!("seen-{number}"));
+        if command["status"] == "completed" {
+            let said = self.bench.log(&format!("said-{number}"));
+            assert!(
+                seen == whole,
+                "{id}: {} of {} bytes were seen; {said}",
+                seen.len(),
+                whole.len()
+            );
+        } else if next as u64 == delivered {
+            assert!(whole.starts_with(&seen), "{id}: what was seen is not what was written");
         }
         let shown = Command::new(server_binary())
             .args(["output", id, "--stream", "stdout", "--server", &self.bench.url()])

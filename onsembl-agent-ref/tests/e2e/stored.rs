@@ -1,6 +1,6 @@
 //! What is stored, as the command line shows it.
 
-use crate::bench::{Bench, FAST, eventually, server_binary};
+use crate::bench::{Bench, FAST, Running, eventually, server_binary};
 use serde_json::Value;
 use std::io::Read as _;
 use std::process::{Command, Output, Stdio};
@@ -89,13 +89,13 @@ fn what_a_killed_agent_had_read_is_delivered_by_its_successor_and_the_rest_decla
     let agent = bench.agent("ada");
     bench.await_status("ada", "online");
     let text = "i=0; while :; do echo line $i; i=$((i+1)); sleep 0.005; done";
-    let mut exec = bench.exec_command("ada", &[], text).stdout(Stdio::null()).spawn().unwrap();
+    let mut exec = bench.exec_command("ada", &[], text);
+    let _exec = Running(exec.stdout(Stdio::null()).spawn().unwrap());
     eventually("a running command", || {
         listed(&bench).first().is_some_and(|c| c["status"] == "running")
     });
     let id = listed(&bench)[0]["command_id"].as_str().unwrap().to_owned();
     bench.server.take().expect("running").signal("-KILL");
-    let _ = exec.wait();
     std::thread::sleep(std::time::Duration::from_secs(1));
     agent.signal("-KILL");
     drop(agent);

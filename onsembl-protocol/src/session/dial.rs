@@ -39,6 +39,18 @@ impl DialFailure {
         Self::Busy { retry_after: None },
         Self::Busy { retry_after: Some(Duration::from_secs(60)) },
     ];
+
+    /// Whether the token was refused, so that nothing but another one can help.
+    pub const fn is_about_the_token(self) -> bool {
+        match self {
+            Self::Unauthorized | Self::Forbidden => true,
+            Self::Unreachable
+            | Self::TimedOut
+            | Self::Tls
+            | Self::NotAServer(_)
+            | Self::Busy { .. } => false,
+        }
+    }
 }
 
 impl fmt::Display for DialFailure {

@@ -79,6 +79,14 @@ impl OutputContent {
         }
     }
 
+    /// The bytes, without a copy.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Text(text) => Bytes::from(text),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
     /// The bytes as text, with U+FFFD for what is none.
     pub fn to_text(&self) -> Cow<'_, str> {
         match self {

@@ -1,0 +1,188 @@
+//! The link to the server: what it says until it is lost, and dialling it again. What is said over it, and
+//! what to make of the answers, is not decided here.
+
+use onsembl_protocol::close::{CloseCause, ComeBack};
+use onsembl_protocol::id::{LinkId, MessageId};
+use onsembl_protocol::limits::Limits;
+use onsembl_protocol::liveness::{
+    Backoff, BackoffPolicy, HeartbeatMonitor, HeartbeatTiming, Liveness,
+};
+use onsembl_protocol::time::{Deadline, Timestamp};
+use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
+use onsembl_transport::clock::SystemClock;
+use onsembl_transport::messages::Envelopes;
+use onsembl_transport::pump::{self, LinkEvent, LinkHandle, LinkInput, PumpConfig};
+use onsembl_transport::websocket::WebSocketDialer;
+use onsembl_transport::{DialError, Dialer as _, Received};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Between attempts to come back. Somebody waits for the command, so the longest window is short.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// A link that held so long was well: the next is dialled as soon as the first was.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
+
+/// Something about the server.
+pub(super) enum Heard {
+    /// It says something.
+    Message(ServerToDashboard),
+    /// The link is lost, for this reason. Dialling again has begun.
+    Lost(String),
+    /// There is a new link.
+    Back,
+}
+
+/// A link that is dialled again when it is lost.
+pub(super) struct ServerLink {
+    dialer: WebSocketDialer,
+    clock: SystemClock,
+    envelopes: Envelopes,
+    backoff: Backoff,
+    links: u64,
+    state: State,
+}
+
+enum State {
+    Up(Up),
+    Down { retry_at: Timestamp },
+}
+
+struct Up {
+    handle: LinkHandle,
+    inbox: mpsc::Receiver<LinkEvent>,
+    monitor: HeartbeatMonitor,
+    since: Timestamp,
+}
+
+impl ServerLink {
+    /// Dials, once. `prefix` begins the ids of messages.
+    ///
+    /// # Errors
+    /// There is no link to be had.
+    pub(super) async fn open(dialer: WebSocketDialer, prefix: &str) -> Result<Self, DialError> {
+        let clock = SystemClock::new();
+        let policy = BackoffPolicy::new(FIRST_RETRY, LONGEST_RETRY, STABLE_AFTER);
+        let seed = uuid::Uuid::new_v4().as_u64_pair().1;
+        let mut link = Self {
+            dialer,
+            clock,
+            envelopes: Envelopes::new(prefix),
+            backoff: Backoff::new(policy.unwrap_or(BackoffPolicy::DEFAULT), seed),
+            links: 0,
+            state: State::Down { retry_at: Timestamp::ORIGIN },
+        };
+        link.dial().await?;
+        Ok(link)
+    }
+
+    async fn dial(&mut self) -> Result<(), DialError> {
+        let link = self.dialer.dial().await?;
+        let (entry, inbox) = mpsc::channel(64);
+        self.links += 1;
+        let now = self.clock.now().monotonic;
+        self.state = State::Up(Up {
+            handle: pump::spawn(link, LinkId(self.links), PumpConfig::DEFAULT, entry),
+            inbox,
+            monitor: HeartbeatMonitor::new(HeartbeatTiming::DEFAULT, now),
+            since: now,
+        });
+        Ok(())
+    }
+
+    /// Waits for what comes next. A dropped call loses nothing.
+    ///
+    /// # Errors
+    /// The server does not want this dashboard any more, or sends what cannot be read.
+    pub(super) async fn next(&mut self) -> anyhow::Result<Heard> {
+        loop {
+            match &mut self.state {
+                State::Up(up) => match up.next(&self.clock).await? {
+                    Some(Heard::Lost(why)) => {
+                        let now = self.clock.now().monotonic;
+                        if up.since.saturating_add(STABLE_AFTER) <= now {
+                            self.backoff.reset();
+                        }
+                        self.state = State::Down { retry_at: self.backoff.next_attempt(now) };
+                        return Ok(Heard::Lost(why));
+                    }
+                    Some(heard) => return Ok(heard),
+                    None => {}
+                },
+                State::Down { retry_at } => {
+                    self.clock.sleep_until(Deadline::At(*retry_at)).await;
+                    match self.dial().await {
+                        Ok(()) => return Ok(Heard::Back),
+                        Err(error) => {
+                            if error.failure.is_about_the_token() {
+                                anyhow::bail!("{error}");
+                            }
+                            tracing::debug!(%error, "cannot reach the server yet");
+                            let now = self.clock.now().monotonic;
+                            let retry_at = self.backoff.next_attempt(now);
+                            self.state = State::Down { retry_at };
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a message, if there is a link. One that is being lost takes nothing, and that is the next
+    /// thing heard.
+    pub(super) async fn send(&mut self, message: &DashboardToServer) -> Option<MessageId> {
+        let State::Up(up) = &self.state else { return None };
+        let (id, frame) = self.envelopes.frame(message, self.clock.now().wall);
+        up.handle.data(frame).await.is_ok().then_some(id)
+    }
+
+    /// Lets the close frame get out before the process ends.
+    pub(super) async fn say_goodbye(self) {
+        let State::Up(Up { handle, mut inbox, .. }) = self.state else { return };
+        handle.close(CloseCause::GoingAway);
+        let ended = async {
+            while let Some(event) = inbox.recv().await {
+                if matches!(event.what, LinkInput::Ended(_)) {
+                    break;
+                }
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(1), ended).await.is_err() {
+            tracing::debug!("the link did not end in time");
+        }
+    }
+}
+
+impl Up {
+    /// `None` for what only shows that the server lives.
+    async fn next(&mut self, clock: &SystemClock) -> anyhow::Result<Option<Heard>> {
+        let event = tokio::select! {
+            biased;
+            event = self.inbox.recv() => event,
+            () = clock.sleep_until(self.monitor.deadline()) => {
+                let seen = self.monitor.on_wake(clock.now().monotonic);
+                if seen.changed != Some(Liveness::TimedOut) {
+                    return Ok(None);
+                }
+                self.handle.abort(CloseCause::Silent);
+                return Ok(Some(Heard::Lost("nothing was heard of it for 90s".to_owned())));
+            }
+        };
+        let Some(event) = event else {
+            return Ok(Some(Heard::Lost("it ended without a word".to_owned())));
+        };
+        let _alive = self.monitor.on_received(clock.now().monotonic);
+        match event.what {
+            LinkInput::Ended(end) => match end.reason.cause.come_back() {
+                ComeBack::Backoff => Ok(Some(Heard::Lost(end.to_string()))),
+                ComeBack::WithNewToken | ComeBack::Never => anyhow::bail!("{end}"),
+            },
+            LinkInput::Received(Received::Control | Received::Binary(_)) => Ok(None),
+            LinkInput::Received(Received::Text(text)) => {
+                let envelope = wire::decode::<ServerToDashboard>(&text, &Limits::DEFAULT)
+                    .map_err(|e| anyhow::anyhow!("the server sent what cannot be read: {e}"))?;
+                Ok(Some(Heard::Message(envelope.message)))
+            }
+        }
+    }
+}

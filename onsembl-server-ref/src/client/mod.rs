@@ -1,0 +1,447 @@
+//! Runs one command on an agent and follows it to its end, as a dashboard that watches nothing else. A lost
+//! link is dialled again, and everything goes on where it was.
+
+mod link;
+mod notices;
+
+use link::{Heard, ServerLink};
+use notices::Notices;
+use onsembl_protocol::command::Exit;
+use onsembl_protocol::id::{AgentId, CommandId, MessageId};
+use onsembl_protocol::output::{OutputFollower, OutputPlace, StoredBody, Stream, gap_notice};
+use onsembl_protocol::wire::payload::{
+    CommandCancel, CommandInput, CommandPhase, CommandRequest, CommandStatus, DashboardExtensions,
+    DashboardInit, ErrorReply, Feature, OfflinePolicy, OutputGap, Pong, Priority, Replay,
+    Selection, StreamContent, Subscription, SubscriptionKind, Subscriptions, TerminalStream,
+};
+use onsembl_protocol::wire::{DashboardToServer, ServerToDashboard};
+use onsembl_transport::secret::Secret;
+use onsembl_transport::tls::TlsRoots;
+use onsembl_transport::websocket::WebSocketDialer;
+use std::time::Duration;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::time::Instant;
+
+/// How to wait for the confirmation of a cancel.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(12);
+/// The agent enforces the time limit too, this much later, in case this process dies first.
+const LIMIT_MARGIN: Duration = Duration::from_secs(10);
+
+/// A command that is to be run.
+#[derive(Clone, Debug)]
+pub struct RemoteCommand {
+    /// The server: http, https, ws or wss.
+    pub server: String,
+    /// A dashboard token.
+    pub token: Secret,
+    /// Which certificates to trust.
+    pub roots: TlsRoots,
+    /// The agent, by its name or its id.
+    pub agent: String,
+    /// What `/bin/sh -c` is to run there.
+    pub text: String,
+    /// Longest run time; then it is cancelled.
+    pub timeout: Duration,
+    /// What if the agent is away.
+    pub offline: OfflinePolicy,
+    /// How urgent it is among those that wait.
+    pub priority: Priority,
+    /// What the text is.
+    pub input: CommandInput,
+}
+
+/// What ends a process that writes into a pipe without a reader.
+const SIGPIPE: i32 = 13;
+
+/// How following a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// The command ended.
+    Exited(Exit),
+    /// It ended because it was cancelled from here, or its end was awaited in vain after that.
+    Cancelled {
+        /// Why.
+        by: Canceller,
+        /// Whether its end was confirmed.
+        confirmed: bool,
+    },
+}
+
+/// Why a command was cancelled from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Canceller {
+    /// Its time was over.
+    Timeout,
+    /// This process was asked to end, by this signal; or nobody takes the output, which is `SIGPIPE`.
+    Signal(i32),
+}
+
+impl RemoteCommand {
+    /// Runs it. What it writes goes to `stdout` and `stderr`, byte for byte, and what there is to know
+    /// of the ways to it goes to `stderr` too. When `interrupted` gives a signal, the command is
+    /// cancelled.
+    ///
+    /// The first link must come about at once. One that is lost later is dialled again until the
+    /// command's time is over; the command is not asked for twice, and its output goes on where it was.
+    ///
+    /// # Errors
+    /// It could not be run, or how it ended is not known; the text says why.
+    pub async fn run(
+        self,
+        stdout: impl AsyncWrite + Unpin,
+        stderr: impl AsyncWrite + Unpin,
+        interrupted: impl Future<Output = i32>,
+    ) -> anyhow::Result<Followed> {
+        let dialer = WebSocketDialer::new(&self.server, "/ws/dashboard", &self.roots)?
+            .with_token(self.token.clone());
+        let command = CommandId::new(format!("cmd-{}", uuid::Uuid::now_v7()));
+        let mut run = Run {
+            link: ServerLink::open(dialer, command.as_str()).await?,
+            request: request(&self, command.clone()),
+            command,
+            stdout,
+            stderr,
+            follower: OutputFollower::new(),
+            notices: Notices::default(),
+            taken: false,
+            links: 0,
+            requested: None,
+            cancelled: None,
+        };
+        run.greet().await;
+        let followed = run.follow(Instant::now() + self.timeout, interrupted).await;
+        run.link.say_goodbye().await;
+        followed
+    }
+}
+
+fn request(exec: &RemoteCommand, command: CommandId) -> CommandRequest {
+    let agent = AgentId::new(&exec.agent);
+    let mut request = CommandRequest::new(command, agent, exec.text.clone());
+    request.offline = Some(exec.offline.clone());
+    request.priority = exec.priority;
+    request.input = Some(exec.input.clone()).filter(|input| *input != CommandInput::Text);
+    let limit = exec.timeout.saturating_add(LIMIT_MARGIN);
+    request.constraints.time_limit_ms = Some(limit.as_millis().try_into().unwrap_or(u64::MAX));
+    request
+}
+
+/// Why it was cancelled from here, and until when the confirmation is awaited.
+#[derive(Clone, Copy)]
+struct Cancelled {
+    by: Canceller,
+    force: bool,
+    give_up: Instant,
+}
+
+struct Run<O, E> {
+    link: ServerLink,
+    command: CommandId,
+    request: CommandRequest,
+    stdout: O,
+    stderr: E,
+    follower: OutputFollower,
+    notices: Notices,
+    /// The server has said where the command is, so it has it.
+    taken: bool,
+    links: u32,
+    requested: Option<MessageId>,
+    cancelled: Option<Cancelled>,
+}
+
+impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
+    /// Says over a new link what this is about. The request goes out again, under its id, if nobody
+    /// knows whether it was taken, and it is still wanted.
+    async fn greet(&mut self) {
+        self.links = self.links.saturating_add(1);
+        let init = DashboardInit {
+            user_id: None,
+            subscriptions: Subscriptions {
+                agents: Selection::None,
+                commands: Selection::None,
+                terminals: true,
+                traces: false,
+            },
+            extensions: Some(DashboardExtensions {
+                features: vec![Feature::OutputBytes, Feature::OutputSpool, Feature::OutputReplay],
+                server_instance: None,
+            }),
+        };
+        self.link.send(&DashboardToServer::Init(init)).await;
+        if self.taken {
+            self.watch(Some(self.missing())).await;
+        } else {
+            self.watch(None).await;
+            if self.cancelled.is_none() {
+                let request = DashboardToServer::CommandRequest(self.request.clone());
+                self.requested = self.link.send(&request).await;
+            }
+        }
+        self.send_cancel().await;
+    }
+
+    /// From where on output is missing here.
+    fn missing(&self) -> Replay {
+        self.follower.resume().map_or_else(Replay::default, |place| Replay {
+            incarnation: Some(place.incarnation),
+            stream_type: Some(place.stream.into()),
+            offset: place.offset,
+        })
+    }
+
+    async fn watch(&mut self, replay: Option<Replay>) {
+        let watch = Subscription {
+            kind: SubscriptionKind::Command,
+            id: Some(self.command.to_string()),
+            all: false,
+            replay,
+        };
+        self.link.send(&DashboardToServer::Subscribe(watch)).await;
+    }
+
+    async fn follow(
+        &mut self,
+        timeout: Instant,
+        interrupted: impl Future<Output = i32>,
+    ) -> anyhow::Result<Followed> {
+        let mut interrupted = std::pin::pin!(interrupted);
+        loop {
+            let deadline = self.cancelled.map_or(timeout, |c| c.give_up);
+            let by_signal =
+                matches!(self.cancelled, Some(Cancelled { by: Canceller::Signal(_), .. }));
+            let notice = self.notices.due();
+            tokio::select! {
+                // Output may have no end, and nothing else may wait for that.
+                biased;
+                signal = &mut interrupted, if !by_signal => {
+                    self.cancel(Canceller::Signal(signal)).await;
+                }
+                () = tokio::time::sleep_until(deadline) => match self.cancelled {
+                    None => self.cancel(Canceller::Timeout).await,
+                    Some(Cancelled { by, .. }) => {
+                        return Ok(Followed::Cancelled { by, confirmed: false });
+                    }
+                },
+                () = tokio::time::sleep_until(notice.unwrap_or(deadline)), if notice.is_some() => {
+                    if let Some(text) = self.notices.take(Instant::now()) {
+                        self.say(&text).await;
+                    }
+                }
+                heard = self.link.next() => {
+                    if let Some(exit) = self.on_heard(heard?).await? {
+                        return Ok(match self.cancelled {
+                            None => Followed::Exited(exit),
+                            Some(Cancelled { by, .. }) => Followed::Cancelled { by, confirmed: true },
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    async fn on_heard(&mut self, heard: Heard) -> anyhow::Result<Option<Exit>> {
+        match heard {
+            Heard::Message(message) => self.on_message(message).await,
+            Heard::Lost(why) => {
+                let command = &self.command;
+                let text = format!(
+                    "no link to the server any more ({why}); trying again. Command {command} goes on meanwhile"
+                );
+                self.say(&text).await;
+                Ok(None)
+            }
+            Heard::Back => {
+                self.say("the link to the server is back").await;
+                self.greet().await;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn on_message(&mut self, message: ServerToDashboard) -> anyhow::Result<Option<Exit>> {
+        match message {
+            ServerToDashboard::TerminalStream(output) if output.command_id == self.command => {
+                self.on_output(output).await;
+                Ok(None)
+            }
+            ServerToDashboard::OutputGap(gap) if gap.command_id == self.command => {
+                self.on_gap(gap).await;
+                Ok(None)
+            }
+            ServerToDashboard::CommandStatus(status) if status.command_id == self.command => {
+                self.on_status(&status).await
+            }
+            ServerToDashboard::Error(error) => {
+                self.on_error(&error)?;
+                Ok(None)
+            }
+            ServerToDashboard::Ping(ping) => {
+                let pong =
+                    Pong { timestamp: ping.timestamp, latency: None, sequence: ping.sequence };
+                self.link.send(&DashboardToServer::Pong(pong)).await;
+                Ok(None)
+            }
+            ServerToDashboard::TerminalStream(_)
+            | ServerToDashboard::OutputGap(_)
+            | ServerToDashboard::CommandStatus(_)
+            | ServerToDashboard::Connected(_)
+            | ServerToDashboard::AgentConnected(_)
+            | ServerToDashboard::AgentStatus(_)
+            | ServerToDashboard::AgentDisconnect(_)
+            | ServerToDashboard::CommandComplete(_)
+            | ServerToDashboard::Trace(_)
+            | ServerToDashboard::QueueUpdate(_)
+            | ServerToDashboard::EmergencyStop(_)
+            | ServerToDashboard::Ack(_)
+            | ServerToDashboard::Pong(_)
+            | ServerToDashboard::TokenRefresh(_)
+            | ServerToDashboard::Unknown(_) => Ok(None),
+        }
+    }
+
+    async fn on_output(&mut self, output: TerminalStream) {
+        let stream = output.stream.stream();
+        match output.content {
+            StreamContent::Bytes(content) => {
+                let body = StoredBody::Chunk(content.into_bytes());
+                let new = match (output.incarnation, output.offset) {
+                    (Some(incarnation), Some(offset)) => {
+                        self.follower.take(OutputPlace { incarnation, stream, offset }, body)
+                    }
+                    (None, _) | (_, None) => Some(body),
+                };
+                if let Some(StoredBody::Chunk(bytes)) = new {
+                    self.show(stream, &bytes).await;
+                }
+            }
+            StreamContent::Lines(lines) => {
+                self.show(stream, format!("{}\n", lines.join("\n")).as_bytes()).await;
+            }
+        }
+    }
+
+    async fn on_gap(&mut self, gap: OutputGap) {
+        let OutputGap { incarnation, offset, length, because, .. } = gap;
+        let place = OutputPlace { incarnation, stream: gap.stream_type.stream(), offset };
+        let new = self.follower.take(place, StoredBody::Gap { length, because });
+        if let Some(StoredBody::Gap { length, because }) = new {
+            let notice = format!("{}\n", gap_notice(length, because));
+            self.show(Stream::Stderr, notice.as_bytes()).await;
+        }
+    }
+
+    async fn on_status(&mut self, status: &CommandStatus) -> anyhow::Result<Option<Exit>> {
+        let because = status.because.as_deref().unwrap_or("nobody says why");
+        self.notices.on_status(&status.status, because, Instant::now());
+        // What is not stored yet can still vanish with the server.
+        let is_taken = status.status != CommandPhase::Pending;
+        if is_taken && !std::mem::replace(&mut self.taken, true) && self.links > 1 {
+            // It may have been taken over an earlier link already, and have written.
+            self.watch(Some(self.missing())).await;
+            return Ok(None);
+        }
+        let ended = finished(status, self.cancelled.is_some())?;
+        if ended.is_some() && status.status == CommandPhase::Cancelled && self.cancelled.is_none() {
+            self.say(&format!("the command was cancelled: {because}")).await;
+        }
+        Ok(ended)
+    }
+
+    fn on_error(&self, error: &ErrorReply) -> anyhow::Result<()> {
+        let ours = error.context.command_id.as_ref() == Some(&self.command)
+            || (error.original_message_id.is_some() && error.original_message_id == self.requested);
+        if !ours {
+            tracing::warn!(code = %error.code, text = %error.message, "the server complains");
+            return Ok(());
+        }
+        if self.links > 1 {
+            anyhow::bail!(
+                "{}; what became of it while the link was lost is shown by `onsembl-server commands {}`",
+                error.message,
+                self.command
+            );
+        }
+        anyhow::bail!("{}", error.message)
+    }
+
+    fn has_lost_its_reader(&self) -> bool {
+        let by = self.cancelled.map(|cancelled| cancelled.by);
+        by == Some(Canceller::Signal(SIGPIPE))
+    }
+
+    /// Shows what it wrote. If nobody takes that, the command ends as a local one would, which writes
+    /// into a closed pipe.
+    async fn show(&mut self, stream: Stream, bytes: &[u8]) {
+        if self.has_lost_its_reader() {
+            return;
+        }
+        if let Err(error) = self.write(stream, bytes).await {
+            tracing::info!(%stream, %error, "nobody takes the output; ending the command");
+            self.cancel(Canceller::Signal(SIGPIPE)).await;
+        }
+    }
+
+    /// Tells whoever waits. It is no loss if nobody reads it.
+    async fn say(&mut self, text: &str) {
+        let line = format!("onsembl-server: {text}\n");
+        let _nobody_reads = self.write(Stream::Stderr, line.as_bytes()).await;
+    }
+
+    async fn write(&mut self, stream: Stream, bytes: &[u8]) -> std::io::Result<()> {
+        match stream {
+            Stream::Stdout | Stream::Terminal => {
+                self.stdout.write_all(bytes).await?;
+                self.stdout.flush().await
+            }
+            Stream::Stderr => {
+                self.stderr.write_all(bytes).await?;
+                self.stderr.flush().await
+            }
+        }
+    }
+
+    async fn cancel(&mut self, by: Canceller) {
+        let force = self.cancelled.is_some();
+        let give_up = Instant::now() + CANCEL_PATIENCE;
+        self.cancelled = Some(Cancelled { by, force, give_up });
+        self.send_cancel().await;
+    }
+
+    /// Over a lost link nothing goes out; the next one is told again.
+    async fn send_cancel(&mut self) {
+        let Some(Cancelled { force, .. }) = self.cancelled else { return };
+        let cancel = CommandCancel {
+            command_id: self.command.clone(),
+            agent_id: None,
+            reason: Some("cancelled by exec".to_owned()),
+            force,
+        };
+        self.link.send(&DashboardToServer::CommandCancel(cancel)).await;
+    }
+}
+
+/// How the command ended, once it is over.
+fn finished(status: &CommandStatus, cancelled: bool) -> anyhow::Result<Option<Exit>> {
+    let because = || status.because.clone().unwrap_or_default();
+    let exit = status.signal.map(Exit::Signal).or(status.exit_code.map(Exit::Code));
+    match &status.status {
+        CommandPhase::Pending
+        | CommandPhase::Queued
+        | CommandPhase::Delivered
+        | CommandPhase::Running
+        | CommandPhase::Cancelling => Ok(None),
+        CommandPhase::Unknown(word) => {
+            tracing::warn!(word, "a status that this version does not know");
+            Ok(None)
+        }
+        CommandPhase::Lost | CommandPhase::OutcomeUnknown => anyhow::bail!("{}", because()),
+        CommandPhase::Completed | CommandPhase::Failed | CommandPhase::Cancelled => match exit {
+            Some(exit) => Ok(Some(exit)),
+            // Typed into a terminal; or never started, because it was cancelled from here.
+            None if status.status == CommandPhase::Completed || cancelled => {
+                Ok(Some(Exit::Code(0)))
+            }
+            None => anyhow::bail!("{}", because()),
+        },
+    }
+}
