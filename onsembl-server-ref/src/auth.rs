@@ -30,6 +30,15 @@ pub enum TokenKind {
     Agent,
 }
 
+impl std::fmt::Display for TokenKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Dashboard => "dashboard",
+            Self::Agent => "agent",
+        })
+    }
+}
+
 /// Who somebody is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -53,7 +62,9 @@ pub enum TokenError {
     #[error("the token has expired; make a new one with `onsembl-server token`")]
     Expired,
     /// It is for another kind of peer.
-    #[error("the token is of kind {0:?}, which this address does not take")]
+    #[error(
+        "the token is for {0}s, and this address takes another kind; see `onsembl-server token --kind`"
+    )]
     WrongKind(TokenKind),
     /// Its signature is not by this server's secret.
     #[error(

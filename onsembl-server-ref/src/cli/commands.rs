@@ -5,7 +5,10 @@ use super::table::{short, table};
 use crate::http::{CommandDetail, CommandSummary};
 use anyhow::Context as _;
 use clap::Args;
+use onsembl_protocol::time::WallTime;
 use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Characters of a command's text that are shown.
 const TEXT: usize = 40;
@@ -33,11 +36,18 @@ struct Listing {
     commands: Vec<CommandSummary>,
 }
 
+/// What is shown instead of the ids of agents.
+type Names = BTreeMap<String, String>;
+
 impl Commands {
     #[expect(clippy::print_stdout, reason = "the list is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let (json, one) = (self.json, self.command.is_some());
-        let body = tokio::task::spawn_blocking(move || self.ask()).await??;
+        let (body, names) = tokio::task::spawn_blocking(move || {
+            let names = if json { Names::new() } else { self.names()? };
+            anyhow::Ok((self.ask()?, names))
+        })
+        .await??;
         if json {
             println!("{body}");
             return Ok(());
@@ -45,13 +55,18 @@ impl Commands {
         if one {
             let detail: CommandDetail = serde_json::from_str(&body)
                 .context("what answers there is no onsembl-server, or another version of it")?;
-            print!("{}", told(&detail));
+            print!("{}", told(&detail, &names));
             return Ok(());
         }
         let listing: Listing = serde_json::from_str(&body)
             .context("what answers there is no onsembl-server, or another version of it")?;
-        print!("{}", shown(&listing.commands));
+        print!("{}", shown(&listing.commands, &names));
         Ok(())
+    }
+
+    fn names(&self) -> anyhow::Result<Names> {
+        let agents = self.remote.agents()?;
+        Ok(agents.into_iter().map(|agent| (agent.agent_id.to_string(), agent.name)).collect())
     }
 
     fn ask(&self) -> anyhow::Result<String> {
@@ -74,19 +89,20 @@ impl Commands {
 }
 
 /// One command and its history.
-fn told(detail: &CommandDetail) -> String {
+fn told(detail: &CommandDetail, names: &Names) -> String {
     let rows = detail.history.iter().map(|step| {
         let cause = step.cause.clone().unwrap_or_else(|| "-".to_owned());
         [step.at.clone(), step.status.clone(), cause]
     });
     format!(
         "{}{}",
-        shown(std::slice::from_ref(&detail.command)),
+        shown(std::slice::from_ref(&detail.command), names),
         table(["AT", "STATUS", "BECAUSE"], rows)
     )
 }
 
-fn shown(commands: &[CommandSummary]) -> String {
+/// The exact times are in the history of each, and in the JSON.
+fn shown(commands: &[CommandSummary], names: &Names) -> String {
     if commands.is_empty() {
         return "no commands yet; run one with `onsembl-server exec`\n".to_owned();
     }
@@ -98,14 +114,48 @@ fn shown(commands: &[CommandSummary]) -> String {
         };
         [
             c.command_id.clone(),
+            names.get(&c.agent_id).unwrap_or(&c.agent_id).clone(),
             c.status.clone(),
             exit,
-            c.created_at.clone(),
-            c.ended_at.clone().unwrap_or_else(|| "-".to_owned()),
-            c.agent_id.clone(),
+            to_seconds(&c.created_at),
+            took(&c.created_at, c.ended_at.as_deref()),
             short(&c.text, TEXT),
             c.cause.clone().unwrap_or_else(|| "-".to_owned()),
         ]
     });
-    table(["ID", "STATUS", "EXIT", "CREATED", "ENDED", "AGENT", "TEXT", "BECAUSE"], rows)
+    table(["ID", "AGENT", "STATUS", "EXIT", "CREATED", "TOOK", "TEXT", "BECAUSE"], rows)
+}
+
+fn to_seconds(at: &str) -> String {
+    match at.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => at.to_owned(),
+    }
+}
+
+/// From its acceptance to its end.
+fn took(created: &str, ended: Option<&str>) -> String {
+    let between = || {
+        let (from, to) = (WallTime::parse_rfc3339(created)?, WallTime::parse_rfc3339(ended?)?);
+        u64::try_from(to.unix_millis() - from.unix_millis()).ok()
+    };
+    between().map_or_else(
+        || "-".to_owned(),
+        |millis| humantime::format_duration(Duration::from_millis(millis)).to_string(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short_and_nothing_is_made_up() {
+        assert_eq!(to_seconds("2026-11-25T16:19:14.260Z"), "2026-11-25T16:19:14Z");
+        assert_eq!(to_seconds("2026-11-25T16:19:14Z"), "2026-11-25T16:19:14Z");
+        let created = "2026-11-25T16:19:14.260Z";
+        assert_eq!(took(created, Some("2026-11-25T16:20:14.380Z")), "1m 120ms");
+        assert_eq!(took(created, None), "-");
+        assert_eq!(took(created, Some("2026-11-25T16:19:14.000Z")), "-", "its clock went back");
+    }
 }

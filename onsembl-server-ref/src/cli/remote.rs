@@ -29,6 +29,15 @@ pub(super) struct Remote {
     pub(super) tls_ca: Option<PathBuf>,
 }
 
+/// What the client commands need to know of an agent.
+#[derive(Debug, Deserialize)]
+pub(super) struct KnownAgent {
+    pub(super) agent_id: AgentId,
+    pub(super) name: String,
+    #[serde(default)]
+    status: String,
+}
+
 impl Remote {
     pub(super) fn roots(&self) -> TlsRoots {
         match &self.tls_ca {
@@ -76,24 +85,22 @@ impl Remote {
             .into())
     }
 
-    /// The agent of this name or id.
-    pub(super) fn find_agent(&self, wanted: &str) -> anyhow::Result<AgentId> {
+    /// The agents there are.
+    pub(super) fn agents(&self) -> anyhow::Result<Vec<KnownAgent>> {
         #[derive(Debug, Deserialize)]
         struct Listing {
-            agents: Vec<Agent>,
-        }
-        #[derive(Debug, Deserialize)]
-        struct Agent {
-            agent_id: AgentId,
-            name: String,
-            #[serde(default)]
-            status: String,
+            agents: Vec<KnownAgent>,
         }
         let body = self.get("/api/agents", PATIENCE)?.body_mut().read_to_string();
         let listing: Listing = serde_json::from_str(&body.context("the answer broke off")?)
             .context("what answers there is no onsembl-server, or another version of it")?;
-        let candidates: Vec<Candidate<'_>> = listing
-            .agents
+        Ok(listing.agents)
+    }
+
+    /// The agent of this name or id.
+    pub(super) fn find_agent(&self, wanted: &str) -> anyhow::Result<AgentId> {
+        let agents = self.agents()?;
+        let candidates: Vec<Candidate<'_>> = agents
             .iter()
             .map(|a| {
                 let available = matches!(a.status.as_str(), "online" | "stale" | "error");

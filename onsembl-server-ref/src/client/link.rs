@@ -26,7 +26,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// Something about the server.
 pub(super) enum Heard {
     /// It says something.
-    Message(ServerToDashboard),
+    Message(Box<ServerToDashboard>),
     /// The link is lost, for this reason. Dialling again has begun.
     Lost(String),
     /// There is a new link.
@@ -181,7 +181,7 @@ impl Up {
             LinkInput::Received(Received::Text(text)) => {
                 let envelope = wire::decode::<ServerToDashboard>(&text, &Limits::DEFAULT)
                     .map_err(|e| anyhow::anyhow!("the server sent what cannot be read: {e}"))?;
-                Ok(Some(Heard::Message(envelope.message)))
+                Ok(Some(Heard::Message(Box::new(envelope.message))))
             }
         }
     }

@@ -241,12 +241,16 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
 
     async fn on_heard(&mut self, heard: Heard) -> anyhow::Result<Option<Exit>> {
         match heard {
-            Heard::Message(message) => self.on_message(message).await,
+            Heard::Message(message) => self.on_message(*message).await,
             Heard::Lost(why) => {
                 let command = &self.command;
-                let text = format!(
-                    "no link to the server any more ({why}); trying again. Command {command} goes on meanwhile"
-                );
+                let so_far = if self.taken {
+                    format!("command {command} goes on meanwhile")
+                } else {
+                    format!("whether command {command} was taken is not known")
+                };
+                let text =
+                    format!("no link to the server any more ({why}); trying again, and {so_far}");
                 self.say(&text).await;
                 Ok(None)
             }
