@@ -76,28 +76,34 @@ fn a_command_whose_reader_is_gone_ends_and_one_that_is_cancelled_by_its_id_says_
     assert_eq!(bench.ask(&["cancel", "no-such-command"]).status.code(), Some(1));
 }
 
-/// What a command writes on both streams, a line each 20 ms, and what comes of it.
-const LINES: &str =
-    "for i in $(seq 1 150); do echo out $i; echo err $i >&2; sleep 0.02; done; exit 7";
-
 #[test]
 fn whoever_waits_for_a_command_misses_nothing_when_the_link_is_cut_or_the_server_is_killed() {
     let mut bench = Bench::start();
     let _agent = bench.agent("dev");
     let _ = bench.await_status("dev", "online");
     let relay = Relay::to(&bench.address);
+    let path = |name: &str| bench.folder.path().join(name);
+    let (out, err, cut, killed) = (path("out"), path("err"), path("cut"), path("killed"));
+    // It does not come to its end before both were done.
+    let text = format!(
+        "for i in $(seq 1 150); do echo out $i; echo err $i >&2; sleep 0.01; \
+         until [ $i -ne 50 ] || [ -e {} ]; do sleep 0.05; done; \
+         until [ $i -ne 100 ] || [ -e {} ]; do sleep 0.05; done; done; exit 7",
+        cut.display(),
+        killed.display()
+    );
     let direct = std::mem::replace(&mut bench.address, relay.address.clone());
-    let mut exec = bench.exec_command("dev", &[], LINES);
+    let mut exec = bench.exec_command("dev", &[], &text);
     bench.address = direct;
-    let out = bench.folder.path().join("out");
-    let err = bench.folder.path().join("err");
     let exec = exec.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap()).spawn();
     let mut exec = Running(exec.expect("exec can be run"));
     let shows = |text: &str| std::fs::read_to_string(&out).unwrap_or_default().contains(text);
-    eventually("it writes", || shows("out 5\n"));
+    eventually("it writes", || shows("out 50\n"));
     relay.cut();
-    eventually("it goes on", || shows("out 60\n"));
+    std::fs::write(cut, "").unwrap();
+    eventually("it goes on", || shows("out 100\n"));
     bench.server.take().expect("running").signal("-KILL");
+    std::fs::write(killed, "").unwrap();
     bench.start_server();
     assert_eq!(exec.wait().code(), Some(7));
     let lines = |stream: &str| (1..=150).map(|n| format!("{stream} {n}\n")).collect::<String>();
