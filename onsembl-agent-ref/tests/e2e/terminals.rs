@@ -237,6 +237,11 @@ async fn a_person_types_too_and_gets_the_terminal_back_as_it_was() {
     });
     assert!(exec.status.success(), "{exec:?} {}", bench.log("ada/agent.log"));
     screen.shows("heard:from far").await;
+    let resized = tokio::task::block_in_place(|| {
+        bench.ask(&["control", "ada", "resize", "--size", "133x44"])
+    });
+    let why = String::from_utf8_lossy(&resized.stderr);
+    assert!(!resized.status.success() && why.contains("attached"), "{resized:?}");
     // A line that is begun here is not typed into from far away.
     types(&handle, "by").await;
     let mut far = tokio::task::block_in_place(|| {

@@ -238,6 +238,7 @@ impl Hub {
         let features = joining.hello.extensions.as_ref().map(|e| &e.features);
         live.latches_stops = features.is_some_and(|f| f.contains(&Feature::StopLatch));
         live.knows_terminals = features.is_some_and(|f| f.contains(&Feature::Terminal));
+        live.attached = None;
         live.told_unknown.clear();
         let (user, agent) = (live.user.clone(), live.agent.clone());
         let Some(agent) = agent else { return };
@@ -456,6 +457,7 @@ impl Live {
             identity: None,
             latches_stops: false,
             knows_terminals: false,
+            attached: None,
             told_unknown: BTreeSet::new(),
             stop_receipt: None,
             output_waiting: 0,

@@ -30,56 +30,56 @@ impl Hub {
             }
         };
         let session = machine.and_then(|key| Some((key, self.shard.machine(key)?.dialect()?)));
-        let result = match (session, &control.action) {
-            (None, _) => Err(self.offline(user, &agent)),
-            (_, ControlAction::Start) => Err(ErrorReply::new(
-                ErrorCode::NotSupported,
-                "an agent in session has started already; nothing was done",
-            )
-            .for_agent(Some(agent.clone()))),
-            (_, ControlAction::Unknown(action)) => Err(ErrorReply::new(
-                ErrorCode::NotSupported,
-                format!("{action:?} is no order that this version knows"),
-            )),
-            (Some((_, Dialect::Legacy)), _) => Err(ErrorReply::new(
-                ErrorCode::NotSupported,
-                "this agent is a legacy wrapper, which ignores orders; nothing was done",
-            )
-            .for_agent(Some(agent.clone()))),
-            (_, ControlAction::Resize) if control.size.is_none() => Err(ErrorReply::new(
-                ErrorCode::InvalidMessage,
-                "RESIZE needs a `size` with `columns` and `rows`",
-            )
-            .for_agent(Some(agent.clone()))),
-            (Some(_), ControlAction::Resize) if !self.knows_terminals(&agent) => {
-                Err(ErrorReply::new(
-                    ErrorCode::NotSupported,
-                    "this agent knows no terminals, so it has none to resize; nothing was done",
-                )
-                .for_agent(Some(agent.clone())))
+        let result = match session {
+            None => Err(self.offline(user, &agent)),
+            Some((key, dialect)) => match self.not_obeyed(&agent, dialect, &control) {
+                Some((code, why)) => Err(ErrorReply::new(code, why).for_agent(Some(agent))),
+                None => {
+                    info!(%agent, action = %control.action, "an order for an agent");
+                    if self.shard.send(key, &ServerToAgent::Control(control)) {
+                        Ok(())
+                    } else {
+                        Err(self.offline(user, &agent))
+                    }
+                }
+            },
+        };
+        self.answer(reply, result);
+    }
+
+    /// Why an agent in session would not obey this.
+    fn not_obeyed(
+        &self,
+        agent: &AgentId,
+        dialect: Dialect,
+        control: &AgentControl,
+    ) -> Option<(ErrorCode, String)> {
+        let unsupported = |why: &str| Some((ErrorCode::NotSupported, why.to_owned()));
+        match (&control.action, dialect) {
+            (ControlAction::Start, _) => {
+                unsupported("an agent in session has started already; nothing was done")
             }
-            (Some(_), ControlAction::Resize) if !self.has_terminal(&agent) => Err(ErrorReply::new(
-                ErrorCode::NotSupported,
-                "this agent has no terminal to resize now; nothing was done",
-            )
-            .for_agent(Some(agent.clone()))),
+            (ControlAction::Unknown(action), _) => {
+                unsupported(&format!("{action:?} is no order that this version knows"))
+            }
+            (_, Dialect::Legacy) => unsupported(
+                "this agent is a legacy wrapper, which ignores orders; nothing was done",
+            ),
+            (ControlAction::Resize, Dialect::Extended) if control.size.is_none() => {
+                let why = "RESIZE needs a `size` with `columns` and `rows`";
+                Some((ErrorCode::InvalidMessage, why.to_owned()))
+            }
+            (ControlAction::Resize, Dialect::Extended) => {
+                self.keeps_its_size(agent).and_then(unsupported)
+            }
             (
-                Some((key, Dialect::Extended)),
                 ControlAction::Stop
                 | ControlAction::Restart
                 | ControlAction::Pause
-                | ControlAction::Resume
-                | ControlAction::Resize,
-            ) => {
-                info!(%agent, action = %control.action, "an order for an agent");
-                if self.shard.send(key, &ServerToAgent::Control(control)) {
-                    Ok(())
-                } else {
-                    Err(self.offline(user, &agent))
-                }
-            }
-        };
-        self.answer(reply, result);
+                | ControlAction::Resume,
+                Dialect::Extended,
+            ) => None,
+        }
     }
 
     /// Cancels every open command of the user without grace, and tells the user's agents to stop

@@ -87,6 +87,8 @@ pub(super) struct Live {
     pub(super) latches_stops: bool,
     /// It knows terminals: it does not take the names of keys for a text.
     pub(super) knows_terminals: bool,
+    /// Its terminal that somebody sits before, whose size is not for others to say.
+    pub(super) attached: Option<CommandId>,
     /// Commands of which it was told in this session that nobody here knows them.
     pub(super) told_unknown: BTreeSet<CommandId>,
     pub(super) stop_receipt: Option<(StopId, StopState)>,

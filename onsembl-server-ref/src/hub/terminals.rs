@@ -29,10 +29,30 @@ const TERMINALS_OF_USER: usize = 4096;
 const TOLD: usize = 1024;
 
 impl Hub {
-    /// Whether a terminal of this agent runs now.
-    pub(super) fn has_terminal(&self, agent: &AgentId) -> bool {
+    /// Why the terminal of this agent cannot be resized from here, if it cannot.
+    pub(super) fn keeps_its_size(&self, agent: &AgentId) -> Option<&'static str> {
         let runs = |c: &OpenCommand| c.life.view().status == CommandStage::Running;
-        self.commands.values().any(|c| c.agent == *agent && c.request.is_of_terminal() && runs(c))
+        let mut own = self
+            .commands
+            .iter()
+            .filter(|(_, c)| c.agent == *agent && c.request.is_of_terminal() && runs(c))
+            .peekable();
+        if !self.knows_terminals(agent) {
+            Some("this agent knows no terminals, so it has none to resize; nothing was done")
+        } else if own.peek().is_none() {
+            Some("this agent has no terminal to resize now; nothing was done")
+        } else if own.any(|(key, _)| self.attached(agent) == Some(&key.1)) {
+            Some(
+                "this agent is attached to a terminal of its own machine, which decides the size; nothing was done",
+            )
+        } else {
+            None
+        }
+    }
+
+    fn attached(&self, agent: &AgentId) -> Option<&CommandId> {
+        let machine = self.known.get(agent)?.machine?;
+        self.live.get(&machine)?.attached.as_ref()
     }
 
     /// An agent has a terminal, as it says in each session until the end of it is acknowledged.
@@ -47,6 +67,12 @@ impl Hub {
             self.counters.count("terminals_under_foreign_ids");
             warn!(%agent, command = %id, "an agent opened a terminal under an id that no terminal has; it is not taken");
             return;
+        }
+        if opened.attached
+            && let Some(machine) = self.known.get(agent).and_then(|known| known.machine)
+            && let Some(live) = self.live.get_mut(&machine)
+        {
+            live.attached = Some(id.clone());
         }
         let key = (user, id.clone());
         if self.is_of(agent, &key) && !self.commands.contains_key(&key) {

@@ -247,10 +247,14 @@ impl Commands {
     pub(super) fn opened(&self, id: CommandId) -> TerminalOpened {
         let current = self.terminal.as_ref().and_then(|terminal| {
             let (run, at) = terminal.run.as_ref()?;
-            (*run == id).then(|| (terminal.program.clone(), *at))
+            (*run == id).then_some((terminal, *at))
         });
-        let (program, opened_at) = current.map_or((String::new(), None), |(p, at)| (p, Some(at)));
-        TerminalOpened { command_id: id, program, opened_at }
+        TerminalOpened {
+            command_id: id,
+            program: current.map_or_else(String::new, |(terminal, _)| terminal.program.clone()),
+            opened_at: current.map(|(_, at)| at),
+            attached: current.is_some_and(|(terminal, _)| terminal.local.is_some()),
+        }
     }
 
     /// A command whose start is written down goes to the desk.

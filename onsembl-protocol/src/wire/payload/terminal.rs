@@ -36,6 +36,9 @@ pub struct TerminalOpened {
         skip_serializing_if = "Option::is_none"
     )]
     pub opened_at: Option<WallTime>,
+    /// It is shown at a terminal of the agent's machine too, which decides how large it is.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub attached: bool,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -109,9 +109,16 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
         output().prop_map(AgentToServer::Output),
         gap().prop_map(AgentToServer::OutputGap),
         output_state().prop_map(AgentToServer::OutputState),
-        (id(), text(), of(time())).prop_map(|(command_id, program, opened_at)| {
-            AgentToServer::TerminalOpened(TerminalOpened { command_id, program, opened_at })
-        }),
+        (id(), text(), of(time()), any::<bool>()).prop_map(
+            |(command_id, program, opened_at, attached)| {
+                AgentToServer::TerminalOpened(TerminalOpened {
+                    command_id,
+                    program,
+                    opened_at,
+                    attached,
+                })
+            }
+        ),
         (id(), stop_stage()).prop_map(|(stop_id, stage)| AgentToServer::StopReceipt(StopReceipt {
             stop_id,
             stage

@@ -269,6 +269,7 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             command_id: CommandId::of_terminal("0193"),
             program: "claude --verbose".to_owned(),
             opened_at: Some(WallTime::from_unix_millis(1_762_041_600_000)),
+            attached: true,
         }),
         AgentToServer::StopReceipt(StopReceipt {
             stop_id: StopId::new("s-1"),
