@@ -91,16 +91,8 @@ impl Exec {
         let cut = |code: i32| (code & 0xff) as u8;
         Ok(match followed {
             Followed::Exited(exit) => cut(exit.shell_code()),
-            Followed::Cancelled { by, confirmed } => {
-                let code = match by {
-                    Canceller::Timeout => TIMED_OUT,
-                    Canceller::Signal(signal) => cut(128 + signal),
-                };
-                if !confirmed {
-                    let _ = complain(code, "the cancel was not confirmed; the command may go on");
-                }
-                code
-            }
+            Followed::Cancelled { by: Canceller::Timeout, .. } => TIMED_OUT,
+            Followed::Cancelled { by: Canceller::Signal(signal), .. } => cut(128 + signal),
         })
     }
 }

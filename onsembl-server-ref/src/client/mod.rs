@@ -219,6 +219,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                 () = tokio::time::sleep_until(deadline) => match self.cancelled {
                     None => self.cancel(Canceller::Timeout).await,
                     Some(Cancelled { by, .. }) => {
+                        let id = &self.command;
+                        self.say(&format!(
+                            "the cancel was not confirmed; the command may go on, and `onsembl-server cancel {id}` asks again"
+                        ))
+                        .await;
                         return Ok(Followed::Cancelled { by, confirmed: false });
                     }
                 },
