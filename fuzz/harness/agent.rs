@@ -39,7 +39,7 @@ struct Observer {
 
 impl Observer {
     fn new(seed: u64) -> Self {
-        let clocks = Clocks::new();
+        let clocks = Clocks::default();
         let mut machine = AgentConnection::new(AgentConfig::DEFAULT, seed);
         let step = machine.handle(AgentEvent::Wake, clocks.now());
         assert!(step.actions.is_empty(), "an idle machine acts: {step:?}");

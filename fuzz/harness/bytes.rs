@@ -52,11 +52,13 @@ pub struct Clocks {
     asleep: Duration,
 }
 
-impl Clocks {
-    pub fn new() -> Self {
+impl Default for Clocks {
+    fn default() -> Self {
         Self { awake: Duration::from_secs(1_000_000), asleep: Duration::ZERO }
     }
+}
 
+impl Clocks {
     pub fn now(&self) -> Now {
         Now {
             monotonic: Timestamp::from_origin(self.awake),

@@ -91,7 +91,7 @@ struct Observer {
 
 impl Observer {
     fn new(recovered: bool) -> Self {
-        let clocks = Clocks::new();
+        let clocks = Clocks::default();
         let (version, epoch, now) = (PresenceVersion(3), Epoch(3), clocks.now());
         let config = ServerConfig::DEFAULT;
         let (machine, deadline) = if recovered {

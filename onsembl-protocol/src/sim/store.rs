@@ -179,9 +179,8 @@ impl<W: Witness> World<W> {
     fn commit_session(&mut self, agent: u32, wire: u32) -> u64 {
         let process = self.wires[wire as usize].process;
         let row = &mut self.store.rows[agent as usize];
-        if !row.known {
-            *row = Row { known: true, ..Row::default() };
-        }
+        // What a run goes on from is noted of everybody at its start, also of who is not known yet.
+        row.known = true;
         row.epoch += 1;
         row.process = Some(process);
         // Who has a session is awaited after a restart, whatever was last stored of its presence.

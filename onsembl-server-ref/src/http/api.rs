@@ -2,19 +2,21 @@
 //! commands are beside this.
 
 use super::App;
-use super::ask::{ask, refused, signed_in, too_late};
+use super::ask::{ask, refused, too_late};
 use super::audit::audit;
 use super::commands;
 use super::control::{cancel, control};
 use super::output;
 use super::recording::recording;
+use super::signed_in::SignedIn;
 use super::stops;
-use super::upgrade::{self, TokenQuery, plain};
+use super::upgrade::{self, plain};
+use crate::auth::Identity;
 use crate::hub::{HubStats, Request as HubRequest, StopState};
 use crate::store::StoreHealth;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::extract::{Path, State};
+use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -120,40 +122,25 @@ async fn stats(app: &App) -> Option<HubStats> {
     ask(app, PATIENCE, HubRequest::Stats).await
 }
 
-async fn agents(
-    State(app): State<App>,
-    Query(query): Query<TokenQuery>,
-    headers: HeaderMap,
-) -> Response<Body> {
-    match views(&app, &headers, &query).await {
-        Ok(agents) => Json(json!({ "total": agents.len(), "agents": agents })).into_response(),
-        Err(refused) => refused,
-    }
+async fn agents(State(app): State<App>, SignedIn(identity): SignedIn) -> Response<Body> {
+    let agents = views(&app, &identity).await;
+    Json(json!({ "total": agents.len(), "agents": agents })).into_response()
 }
 
 async fn agent(
     State(app): State<App>,
     Path(id): Path<String>,
-    Query(query): Query<TokenQuery>,
-    headers: HeaderMap,
+    SignedIn(identity): SignedIn,
 ) -> Response<Body> {
-    match views(&app, &headers, &query).await {
-        Ok(agents) => match agents.into_iter().find(|a| a.agent_id == id) {
-            Some(agent) => Json(agent).into_response(),
-            None => problem(StatusCode::NOT_FOUND, "no agent of yours has this id"),
-        },
-        Err(refused) => refused,
+    match views(&app, &identity).await.into_iter().find(|agent| agent.agent_id == id) {
+        Some(agent) => Json(agent).into_response(),
+        None => problem(StatusCode::NOT_FOUND, "no agent of yours has this id"),
     }
 }
 
 /// Status, since and because come from the live machines; the latest heartbeat is read back from
 /// the database, so that what is shown is what was really recorded.
-async fn views(
-    app: &App,
-    headers: &HeaderMap,
-    query: &TokenQuery,
-) -> Result<Vec<AgentView>, Response<Body>> {
-    let identity = signed_in(app, headers, query).await?;
+async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
     let beats = match app.store.agent_heartbeats(Some(&identity.user)).await {
         Ok(beats) => beats,
         Err(error) => {
@@ -165,7 +152,7 @@ async fn views(
     let mut beats: HashMap<AgentId, _> = beats.into_iter().map(|b| (b.agent.clone(), b)).collect();
     let board = app.boards.of(&identity.user);
     let content = board.look();
-    Ok(content
+    content
         .agents
         .iter()
         .map(|(id, agent)| {
@@ -191,19 +178,14 @@ async fn views(
                 }),
             }
         })
-        .collect())
+        .collect()
 }
 
 async fn delete_agent(
     State(app): State<App>,
     Path(id): Path<String>,
-    Query(query): Query<TokenQuery>,
-    headers: HeaderMap,
+    SignedIn(identity): SignedIn,
 ) -> Response<Body> {
-    let identity = match signed_in(&app, &headers, &query).await {
-        Ok(identity) => identity,
-        Err(refused) => return refused,
-    };
     let (user, agent) = (identity.user, AgentId::new(id));
     // Long enough for a database that is held for a while; the deletion goes on in any case.
     let patience = Duration::from_secs(30);

@@ -1,28 +1,15 @@
-//! What most pages do: find out who asks, and ask the hub for as long as the page may wait.
+//! What most pages do: ask the hub for as long as the page may wait, and say why there is no answer.
 
 use super::App;
 use super::api::problem;
-use super::upgrade::{TokenQuery, identify};
-use crate::auth::{Identity, TokenKind};
 use crate::hub::Request;
 use crate::store::StoreError;
 use axum::body::Body;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use onsembl_protocol::wire::payload::{ErrorCode, ErrorReply};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::warn;
-
-/// The bearer of a dashboard token, or the page that refuses.
-pub(super) async fn signed_in(
-    app: &App,
-    headers: &HeaderMap,
-    token: &TokenQuery,
-) -> Result<Identity, Response<Body>> {
-    identify(app, headers, token, TokenKind::Dashboard)
-        .await
-        .map_err(|refusal| refusal.response(app))
-}
 
 /// What the hub answers; `None` if it does not in time. What was asked for may still be done.
 pub(super) async fn ask<T>(

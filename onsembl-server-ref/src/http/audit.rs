@@ -2,13 +2,13 @@
 
 use super::App;
 use super::api::problem;
-use super::ask::{ask, signed_in, too_late};
-use super::upgrade::TokenQuery;
+use super::ask::{ask, too_late};
+use super::signed_in::SignedIn;
 use crate::hub::Request as HubRequest;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::extract::{Path, State};
+use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use onsembl_protocol::id::AgentId;
 use std::time::Duration;
@@ -19,13 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) async fn audit(
     State(app): State<App>,
     Path(id): Path<String>,
-    Query(query): Query<TokenQuery>,
-    headers: HeaderMap,
+    SignedIn(identity): SignedIn,
 ) -> Response<Body> {
-    let identity = match signed_in(&app, &headers, &query).await {
-        Ok(identity) => identity,
-        Err(refused) => return refused,
-    };
     let (user, agent) = (identity.user, AgentId::new(id));
     match ask(&app, PATIENCE, |reply| HubRequest::Audit { user, agent, reply }).await {
         Some(Ok(report)) => Json(report).into_response(),

@@ -3,13 +3,13 @@
 
 use super::App;
 use super::api::problem;
-use super::ask::{signed_in, unreadable};
-use super::upgrade::TokenQuery;
+use super::ask::unreadable;
+use super::signed_in::SignedIn;
 use crate::store::{CommandChange, CommandRow};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use onsembl_protocol::id::{AgentId, CommandId};
 use onsembl_protocol::time::WallTime;
@@ -83,14 +83,9 @@ pub(super) struct ListQuery {
 
 pub(super) async fn commands(
     State(app): State<App>,
-    Query(token): Query<TokenQuery>,
     Query(query): Query<ListQuery>,
-    headers: HeaderMap,
+    SignedIn(identity): SignedIn,
 ) -> Response<Body> {
-    let identity = match signed_in(&app, &headers, &token).await {
-        Ok(identity) => identity,
-        Err(refused) => return refused,
-    };
     let agent = query.agent.map(AgentId::new);
     let limit = query.limit.unwrap_or(LISTED).min(MOST_LISTED);
     match app.store.commands(&identity.user, agent.as_ref(), limit).await {
@@ -105,13 +100,8 @@ pub(super) async fn commands(
 pub(super) async fn command(
     State(app): State<App>,
     Path(id): Path<String>,
-    Query(token): Query<TokenQuery>,
-    headers: HeaderMap,
+    SignedIn(identity): SignedIn,
 ) -> Response<Body> {
-    let identity = match signed_in(&app, &headers, &token).await {
-        Ok(identity) => identity,
-        Err(refused) => return refused,
-    };
     let id = CommandId::new(id);
     let found = async {
         let row = app.store.command(&identity.user, &id).await?;

@@ -3,13 +3,13 @@
 
 use super::App;
 use super::api::problem;
-use super::ask::{ask, refused, signed_in, too_late};
-use super::upgrade::TokenQuery;
+use super::ask::{ask, refused, too_late};
+use super::signed_in::SignedIn;
 use crate::hub::Request as HubRequest;
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::extract::{Path, State};
+use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use onsembl_protocol::id::{AgentId, CommandId};
 use onsembl_protocol::limits::Limits;
@@ -35,14 +35,10 @@ pub(crate) struct Control {
 pub(super) async fn control(
     State(app): State<App>,
     Path(agent): Path<String>,
-    Query(token): Query<TokenQuery>,
-    headers: HeaderMap,
+    SignedIn(identity): SignedIn,
     body: Bytes,
 ) -> Response<Body> {
-    let user = match signed_in(&app, &headers, &token).await {
-        Ok(identity) => identity.user,
-        Err(refused) => return refused,
-    };
+    let user = identity.user;
     let Ok(order) = serde_json::from_slice::<Control>(&body) else {
         return problem(StatusCode::BAD_REQUEST, "the body is no such order");
     };
@@ -74,14 +70,10 @@ struct Cancel {
 pub(super) async fn cancel(
     State(app): State<App>,
     Path(command): Path<String>,
-    Query(token): Query<TokenQuery>,
-    headers: HeaderMap,
+    SignedIn(identity): SignedIn,
     body: Bytes,
 ) -> Response<Body> {
-    let user = match signed_in(&app, &headers, &token).await {
-        Ok(identity) => identity.user,
-        Err(refused) => return refused,
-    };
+    let user = identity.user;
     let wish = if body.is_empty() { Ok(Cancel::default()) } else { serde_json::from_slice(&body) };
     let Ok(Cancel { force }) = wish else {
         return problem(StatusCode::BAD_REQUEST, "the body is no such order");

@@ -8,6 +8,7 @@ mod commands;
 mod control;
 mod output;
 mod recording;
+mod signed_in;
 mod stops;
 mod upgrade;
 

@@ -5,13 +5,13 @@
 
 use super::App;
 use super::api::problem;
-use super::ask::{signed_in, unreadable};
+use super::ask::unreadable;
 use super::commands::CommandSummary;
-use super::upgrade::TokenQuery;
+use super::signed_in::SignedIn;
 use crate::store::{Cursor, StoreError, StoredBody, StoredRecord};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use futures::stream;
 use onsembl_protocol::id::{ChunkSequence, CommandId, Incarnation, UserId};
@@ -59,14 +59,9 @@ pub(super) struct OutputQuery {
 pub(super) async fn output(
     State(app): State<App>,
     Path(id): Path<String>,
-    Query(token): Query<TokenQuery>,
     Query(query): Query<OutputQuery>,
-    headers: HeaderMap,
+    SignedIn(identity): SignedIn,
 ) -> Response<Body> {
-    let identity = match signed_in(&app, &headers, &token).await {
-        Ok(identity) => identity,
-        Err(refused) => return refused,
-    };
     let (only, cursor) = match query.places() {
         Ok(places) => places,
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),

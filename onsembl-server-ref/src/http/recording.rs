@@ -5,12 +5,13 @@
 
 use super::App;
 use super::api::problem;
-use super::ask::{ask, signed_in, too_late};
-use super::upgrade::{TokenQuery, plain};
+use super::ask::{ask, too_late};
+use super::signed_in::SignedIn;
+use super::upgrade::plain;
 use crate::hub::Request as HubRequest;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use futures::stream;
 use onsembl_protocol::id::AgentId;
@@ -34,13 +35,8 @@ const STALLED: Duration = Duration::from_secs(10);
 pub(super) async fn recording(
     State(app): State<App>,
     Path(id): Path<String>,
-    Query(query): Query<TokenQuery>,
-    headers: HeaderMap,
+    SignedIn(identity): SignedIn,
 ) -> Response<Body> {
-    let identity = match signed_in(&app, &headers, &query).await {
-        Ok(identity) => identity,
-        Err(refused) => return refused,
-    };
     let Ok(slot) = app.exports.clone().try_acquire_owned() else {
         app.counters.count("exports_refused");
         let why = "other recordings are being exported; come back later\n";

@@ -2,13 +2,13 @@
 
 use super::App;
 use super::api::problem;
-use super::ask::{ask, refused, signed_in, too_late};
-use super::upgrade::TokenQuery;
+use super::ask::{ask, refused, too_late};
+use super::signed_in::SignedIn;
 use crate::hub::Request as HubRequest;
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::extract::State;
+use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::limits::Limits;
@@ -53,11 +53,10 @@ impl Order {
 
 pub(super) async fn stop(
     State(app): State<App>,
-    Query(token): Query<TokenQuery>,
-    headers: HeaderMap,
+    SignedIn(identity): SignedIn,
     body: Bytes,
 ) -> Response<Body> {
-    order(&app, &token, &headers, &body, |user, scope, reason, reply| HubRequest::Stop {
+    order(&app, identity.user, &body, |user, scope, reason, reply| HubRequest::Stop {
         user,
         scope,
         reason,
@@ -68,11 +67,10 @@ pub(super) async fn stop(
 
 pub(super) async fn release(
     State(app): State<App>,
-    Query(token): Query<TokenQuery>,
-    headers: HeaderMap,
+    SignedIn(identity): SignedIn,
     body: Bytes,
 ) -> Response<Body> {
-    order(&app, &token, &headers, &body, |user, scope, _, reply| HubRequest::Release {
+    order(&app, identity.user, &body, |user, scope, _, reply| HubRequest::Release {
         user,
         scope,
         reply,
@@ -82,15 +80,10 @@ pub(super) async fn release(
 
 async fn order<T: Serialize>(
     app: &App,
-    token: &TokenQuery,
-    headers: &HeaderMap,
+    user: UserId,
     body: &[u8],
     request: impl FnOnce(UserId, StopScope, String, Reply<T>) -> HubRequest,
 ) -> Response<Body> {
-    let user = match signed_in(app, headers, token).await {
-        Ok(identity) => identity.user,
-        Err(refused) => return refused,
-    };
     let (scope, reason) = match Order::read(body) {
         Ok(order) => order,
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),

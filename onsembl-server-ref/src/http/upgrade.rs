@@ -1,7 +1,8 @@
-//! From an HTTP request to a link: who is asking is settled before the upgrade.
+//! From an HTTP request to a link: who asks is settled before the upgrade.
 
+use super::signed_in::{Refusal, SignedIn, TokenQuery, identify};
 use super::{App, Peer};
-use crate::auth::{Identity, TokenError, TokenKind};
+use crate::auth::TokenKind;
 use crate::dashboard;
 use crate::hub::Request as HubRequest;
 use axum::body::Body;
@@ -11,19 +12,7 @@ use hyper_util::rt::TokioIo;
 use onsembl_protocol::id::AgentId;
 use onsembl_transport::server::LinkTicket;
 use onsembl_transport::{BufferSizes, Link, LinkLimits, websocket};
-use serde::Deserialize;
-use tracing::{debug, info, warn};
-
-/// The query parameters that are looked at.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct TokenQuery {
-    /// Browsers cannot set headers on a WebSocket.
-    #[serde(default)]
-    token: Option<String>,
-    /// The id that an agent was taught.
-    #[serde(default, rename = "agentId")]
-    agent_id: Option<String>,
-}
+use tracing::{debug, info};
 
 pub(super) async fn agent(
     State(app): State<App>,
@@ -52,65 +41,12 @@ pub(super) async fn agent(
 
 pub(super) async fn dashboard(
     State(app): State<App>,
-    Query(query): Query<TokenQuery>,
+    SignedIn(identity): SignedIn,
     request: Request,
 ) -> Response<Body> {
-    let identity = match identify(&app, request.headers(), &query, TokenKind::Dashboard).await {
-        Ok(identity) => identity,
-        Err(refusal) => return refusal.response(&app),
-    };
     let limits = LinkLimits { buffers: BufferSizes::LARGE, ..LinkLimits::DEFAULT };
     let shared = (*app.dashboard).clone();
     upgrade(app, request, limits, move |link| dashboard::serve(link, identity, shared))
-}
-
-/// Why somebody is not let in.
-pub(super) struct Refusal {
-    status: StatusCode,
-    why: String,
-}
-
-impl Refusal {
-    pub(super) fn response(&self, app: &App) -> Response<Body> {
-        app.counters.count("refused_tokens");
-        debug!(status = %self.status, why = self.why, "refused");
-        plain(self.status, &self.why)
-    }
-}
-
-/// Who asks: 401 if that is not known, 403 if they must stay away.
-pub(super) async fn identify(
-    app: &App,
-    headers: &HeaderMap,
-    query: &TokenQuery,
-    kind: TokenKind,
-) -> Result<Identity, Refusal> {
-    let bearer = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .map(str::trim);
-    let token = bearer.or(query.token.as_deref());
-    let identity = app.tokens.verify(token, kind).map_err(|error: TokenError| Refusal {
-        status: StatusCode::UNAUTHORIZED,
-        why: error.to_string(),
-    })?;
-    match app.store.is_revoked(&identity.token_id).await {
-        Ok(false) => Ok(identity),
-        Ok(true) => Err(Refusal {
-            status: StatusCode::FORBIDDEN,
-            why: "the token was revoked; stay away".to_owned(),
-        }),
-        Err(error) => {
-            // Whether it was revoked is not known, so nobody is let in; but nobody is sent away
-            // for good either.
-            warn!(%error, "cannot look up revoked tokens");
-            Err(Refusal {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                why: "the database cannot be read now; come back later".to_owned(),
-            })
-        }
-    }
 }
 
 fn upgrade<F, Fut>(app: App, mut request: Request, limits: LinkLimits, then: F) -> Response<Body>

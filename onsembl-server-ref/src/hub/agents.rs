@@ -9,7 +9,8 @@ use crate::store::{HeartbeatRow, NewSession, OpenError, OpenedSession, PresenceR
 use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::command::{CommandEvent, DEFAULT_PLACES, Returned};
 use onsembl_protocol::id::{
-    AgentId, AgentKey, BeatSequence, CommandId, Epoch, JournalId, LinkId, SessionId, UserId,
+    AgentId, AgentKey, BeatSequence, CommandId, Epoch, JournalId, LinkId, PresenceVersion,
+    SessionId, UserId,
 };
 use onsembl_protocol::record::{Excerpt, Retired};
 use onsembl_protocol::session::{Claimant, Dialect, Presence, PresenceStatus, ServerView};
@@ -81,6 +82,7 @@ impl Hub {
         let index = (user.clone(), key.clone());
         let agent = self.by_key.get(&index).cloned();
         let known = agent.as_ref().and_then(|a| self.known.get_mut(a));
+        let mut floor = PresenceVersion(0);
         let machine = match known {
             Some(known) => {
                 let machine = self.shard.insert(known.version, known.epoch, known.history.take());
@@ -88,12 +90,18 @@ impl Hub {
                 machine
             }
             None => {
-                let machine = self.shard.insert(Default::default(), Default::default(), None);
+                // The store may find that this is an agent which is known by another key. Whichever it
+                // is, no reader may go back (PROTOCOL.md, P-62).
+                let newest = self.newest.entry(user.clone()).or_default();
+                *newest = newest.after_restart();
+                floor = *newest;
+                let machine = self.shard.insert(floor, Epoch(0), None);
                 let _ = self.newcomers.insert(index, machine);
                 machine
             }
         };
-        let _ = self.live.insert(machine, Live::new(user.clone(), key.clone(), agent));
+        let live = Live { floor, ..Live::new(user.clone(), key.clone(), agent) };
+        let _ = self.live.insert(machine, live);
         machine
     }
 
@@ -120,6 +128,7 @@ impl Hub {
             peer: joining.peer.clone(),
             session: joining.session.clone(),
             at: self.now().wall,
+            presence_floor: live.floor,
         };
         let store = self.store.clone();
         self.answers.spawn(async move {
@@ -208,6 +217,7 @@ impl Hub {
             entry.host = hello.host_machine.clone().unwrap_or_default();
             entry.capabilities = hello.capabilities.to_words();
             entry.last_heard = Some(wall);
+            entry.presence.version = entry.presence.version.max(opened.presence_version);
             let alias = AgentId::new(&hello.agent_id);
             if hello.extensions.is_none() && !entry.aliases.contains(&alias) {
                 // An agent that makes itself a new id at each start keeps only the last few.
@@ -351,9 +361,12 @@ impl Hub {
             %agent, status = presence.status.as_str(), because = %presence.because,
             epoch = %presence.epoch, version = %presence.version, "presence"
         );
+        let newest = self.newest.entry(user.clone()).or_default();
+        *newest = presence.version.max(*newest);
         if let Some(known) = self.known.get_mut(&agent) {
-            known.version = presence.version;
-            known.epoch = presence.epoch;
+            // One that is superseded says so after the newer one was put in.
+            known.version = known.version.max(presence.version);
+            known.epoch = known.epoch.max(presence.epoch);
         }
         let shown = ShownPresence::from(presence);
         let (last_heard, was) = match self.boards.of(&user).look().agents.get(&agent) {
@@ -452,6 +465,7 @@ impl Live {
             user,
             key,
             agent,
+            floor: PresenceVersion(0),
             instance: None,
             claimed_id: String::new(),
             identity: None,

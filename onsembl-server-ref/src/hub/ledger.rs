@@ -258,7 +258,7 @@ mod tests {
     use super::*;
     use crate::store::StoredBody;
     use bytes::Bytes;
-    use onsembl_protocol::id::{AgentKey, ByteOffset, ChunkSequence, Incarnation};
+    use onsembl_protocol::id::{AgentKey, ByteOffset, ChunkSequence, Incarnation, PresenceVersion};
     use onsembl_protocol::output::Stream;
 
     /// Far more than the store's queue has room for, and than a task is given to do at once.
@@ -283,6 +283,7 @@ mod tests {
                 peer: "p".into(),
                 session: SessionId::new("s"),
                 at,
+                presence_floor: PresenceVersion(0),
             })
             .await
             .unwrap();

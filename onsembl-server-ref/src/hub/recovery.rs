@@ -102,6 +102,8 @@ impl Hub {
             };
             let _ = content.agents.insert(row.agent.clone(), entry);
         });
+        let newest = self.newest.entry(row.user.clone()).or_default();
+        *newest = row.presence_version.max(*newest);
         let agent = row.agent.clone();
         let _ = self.by_key.insert((row.user.clone(), row.key.clone()), agent.clone());
         let mut known = Known {

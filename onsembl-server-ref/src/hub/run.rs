@@ -78,8 +78,10 @@ pub(super) struct Known {
 pub(super) struct Live {
     pub(super) user: UserId,
     pub(super) key: AgentKey,
-    /// Unknown until the store has minted it.
+    /// Unknown until the store has said it.
     pub(super) agent: Option<AgentId>,
+    /// The presence version that its machine began with while the agent was not known.
+    pub(super) floor: PresenceVersion,
     pub(super) instance: Option<InstanceId>,
     pub(super) claimed_id: String,
     pub(super) identity: Option<Identity>,
@@ -161,6 +163,8 @@ pub struct Hub {
     pub(super) counters: Counters,
     pub(super) known: BTreeMap<AgentId, Known>,
     pub(super) by_key: HashMap<(UserId, AgentKey), AgentId>,
+    /// No presence of any agent of the user has a greater version.
+    pub(super) newest: HashMap<UserId, PresenceVersion>,
     /// Keys of machines whose agent has no id yet.
     pub(super) newcomers: HashMap<(UserId, AgentKey), Key>,
     pub(super) live: BTreeMap<Key, Live>,
@@ -239,6 +243,7 @@ impl Hub {
             counters,
             known: BTreeMap::new(),
             by_key: HashMap::new(),
+            newest: HashMap::new(),
             newcomers: HashMap::new(),
             live: BTreeMap::new(),
             joining: BTreeMap::new(),

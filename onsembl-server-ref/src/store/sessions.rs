@@ -40,6 +40,9 @@ pub struct NewSession {
     pub session: SessionId,
     /// When the hello was accepted.
     pub at: WallTime,
+    /// The presence version that the caller goes on from, if it does not know which agent this is; 0
+    /// if it does. The store holds no less from then on.
+    pub presence_floor: PresenceVersion,
 }
 
 impl NewSession {
@@ -56,7 +59,8 @@ pub struct OpenedSession {
     pub agent: AgentId,
     /// The epoch of this session: larger than that of every earlier one of the agent.
     pub epoch: Epoch,
-    /// The version of the agent's latest presence event, to go on from; 0 if there was none.
+    /// The version to go on from: that of the agent's latest presence event, or the floor of the
+    /// caller if that is greater.
     pub presence_version: PresenceVersion,
     /// Whether the agent was never seen before.
     pub created: bool,
@@ -219,7 +223,7 @@ fn refresh(db: &Connection, new: &NewSession, agent: AgentId) -> rusqlite::Resul
     let mut update = db.prepare_cached(
         "UPDATE agents
          SET epoch = epoch + 1, agent_key = ?2, name = ?3, agent_type = ?4, version = ?5,
-             host = ?6, capabilities = ?7
+             host = ?6, capabilities = ?7, presence_version = MAX(presence_version, ?8)
          WHERE agent_id = ?1
          RETURNING epoch, presence_version",
     )?;
@@ -231,6 +235,7 @@ fn refresh(db: &Connection, new: &NewSession, agent: AgentId) -> rusqlite::Resul
         new.version,
         new.host,
         capabilities(new)?,
+        int(new.presence_floor.0)?,
     ])?;
     let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     opened(row, agent)
@@ -251,7 +256,7 @@ fn create(db: &Connection, new: &NewSession, minted: &AgentId) -> rusqlite::Resu
         "INSERT INTO agents (agent_id, user_id, agent_key, name, agent_type, version, host,
                              capabilities, epoch, status, since, because, presence_version,
                              created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'connecting', ?10, 'first session', 0, ?10)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'connecting', ?10, 'first session', ?11, ?10)",
     )?
     .execute(params![
         minted.as_str(),
@@ -264,11 +269,12 @@ fn create(db: &Connection, new: &NewSession, minted: &AgentId) -> rusqlite::Resu
         capabilities(new)?,
         int(first.0)?,
         new.at.unix_millis(),
+        int(new.presence_floor.0)?,
     ])?;
     Ok(OpenedSession {
         agent: minted.clone(),
         epoch: first,
-        presence_version: PresenceVersion(0),
+        presence_version: new.presence_floor,
         created: true,
     })
 }

@@ -243,3 +243,27 @@ async fn a_deleted_agent_that_names_itself_at_the_door_is_refused_there() {
         assert_eq!(door.send(world.address()).await.status, status, "{user}");
     }
 }
+
+/// It is found by the id that it made for itself, once its machine is there already.
+#[tokio::test]
+async fn one_that_was_renamed_is_shown_as_it_is() {
+    let mut world = World::start().await;
+    for restarts in [false, true] {
+        let user = if restarts { "ann" } else { "bob" };
+        let (link, id) = wrapper(&world, user, OWN_ID).await;
+        let _online = world.agent_is(user, "online").await;
+        link.close(Some(1000)).await;
+        let _gone = world.agent_is(user, "offline").await;
+        if restarts {
+            world.restart().await;
+        }
+        let mut link = world.agent_link(user).await;
+        link.send(named_wrapper_hello(OWN_ID, "another name")).await;
+        assert_eq!(taught(&link.expect("ACK").await), id);
+        let after = world.agent_is(user, "online").await;
+        assert_eq!((&after["agent_id"], &after["name"]), (&json!(id), &json!("another name")));
+        let stored = format!("SELECT status FROM agents WHERE agent_id = '{id}'");
+        world.stored_when(&stored, "online").await;
+        assert_eq!(world.get("/readyz", None).await.status, 200);
+    }
+}

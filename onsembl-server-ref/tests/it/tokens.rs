@@ -50,6 +50,35 @@ async fn only_good_tokens_open_links_and_the_others_hear_why() {
     assert!(Peer::try_open(world.address(), "/ws/agent", Some("nonsense")).await.is_err());
 }
 
+/// Of somebody who is not known nothing is awaited either: the bodies announced here never come.
+#[tokio::test]
+async fn every_page_asks_who_is_there_before_it_reads_on() {
+    let world = World::start().await;
+    let pages = [
+        ("GET", "/api/agents"),
+        ("GET", "/api/agents/a"),
+        ("DELETE", "/api/agents/a"),
+        ("GET", "/api/agents/a/recording"),
+        ("GET", "/api/agents/a/audit"),
+        ("POST", "/api/agents/a/control"),
+        ("GET", "/api/commands"),
+        ("GET", "/api/commands/c"),
+        ("GET", "/api/commands/c/output"),
+        ("POST", "/api/commands/c/cancel"),
+        ("POST", "/api/stop"),
+        ("POST", "/api/release"),
+    ];
+    let of_agent = world.token("ann", Agent);
+    for (method, page) in pages {
+        for (token, why) in [(None, "no token"), (Some(of_agent.as_str()), "kind")] {
+            let request = Request::new(method, page).bearer(token).header("Content-Length: 100000");
+            let answer = request.send(world.address()).await;
+            assert_eq!(answer.status, 401, "{method} {page}: {}", answer.body);
+            assert!(answer.body.contains(why), "{method} {page}: {}", answer.body);
+        }
+    }
+}
+
 #[tokio::test]
 async fn other_addresses_answer_as_http_does() {
     let world = World::start().await;

@@ -2,7 +2,7 @@
 
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation,
-    InstanceId, SessionId, UserId,
+    InstanceId, PresenceVersion, SessionId, UserId,
 };
 use onsembl_protocol::output::Stream;
 use onsembl_protocol::time::WallTime;
@@ -73,6 +73,7 @@ pub(crate) fn hello(user: &str, key: &str, session: &str) -> NewSession {
         peer: "127.0.0.1:1".to_owned(),
         session: SessionId::new(session),
         at: at(1),
+        presence_floor: PresenceVersion(0),
     }
 }
 

@@ -2,8 +2,23 @@
 
 use crate::common::{at, beat, beside, command, fresh, hello, one_agent, user};
 use onsembl_protocol::id::{AgentId, BeatSequence, CommandId, Epoch, PresenceVersion, SessionId};
-use onsembl_server_ref::store::{CommandUpdate, Inserted, OpenError, PresenceRow, StoreError};
+use onsembl_server_ref::store::{
+    CommandUpdate, Inserted, NewSession, OpenError, PresenceRow, StoreError,
+};
 use serde_json::json;
+
+#[tokio::test]
+async fn whoever_opens_a_session_without_knowing_the_agent_goes_on_from_no_lower_version() {
+    let (_dir, store, _receipts) = fresh().await;
+    for (floor, wanted) in [(20, 20), (0, 20), (7, 20), (31, 31)] {
+        let floor = PresenceVersion(floor);
+        let new = NewSession { presence_floor: floor, ..hello("u", "k", &format!("s{floor}")) };
+        let opened = store.open_session(new).await.unwrap();
+        assert_eq!(opened.presence_version, PresenceVersion(wanted), "{floor}");
+        let stored = store.agents(None).await.unwrap().remove(0).presence_version;
+        assert_eq!(stored, PresenceVersion(wanted), "{floor}");
+    }
+}
 
 #[tokio::test]
 async fn an_agent_is_its_key_within_its_user() {
