@@ -4,10 +4,11 @@
 use super::App;
 use super::api::problem;
 use super::ask::{ask, refused, too_late};
+use super::order_body::OrderBody;
 use super::signed_in::SignedIn;
 use crate::hub::Request as HubRequest;
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
@@ -36,7 +37,7 @@ pub(super) async fn control(
     State(app): State<App>,
     Path(agent): Path<String>,
     SignedIn(identity): SignedIn,
-    body: Bytes,
+    OrderBody(body): OrderBody,
 ) -> Response<Body> {
     let user = identity.user;
     let Ok(order) = serde_json::from_slice::<Control>(&body) else {
@@ -71,7 +72,7 @@ pub(super) async fn cancel(
     State(app): State<App>,
     Path(command): Path<String>,
     SignedIn(identity): SignedIn,
-    body: Bytes,
+    OrderBody(body): OrderBody,
 ) -> Response<Body> {
     let user = identity.user;
     let wish = if body.is_empty() { Ok(Cancel::default()) } else { serde_json::from_slice(&body) };

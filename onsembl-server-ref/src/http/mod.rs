@@ -6,6 +6,7 @@ mod ask;
 mod audit;
 mod commands;
 mod control;
+mod order_body;
 mod output;
 mod recording;
 mod signed_in;

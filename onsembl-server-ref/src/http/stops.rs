@@ -3,10 +3,11 @@
 use super::App;
 use super::api::problem;
 use super::ask::{ask, refused, too_late};
+use super::order_body::OrderBody;
 use super::signed_in::SignedIn;
 use crate::hub::Request as HubRequest;
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
@@ -54,7 +55,7 @@ impl Order {
 pub(super) async fn stop(
     State(app): State<App>,
     SignedIn(identity): SignedIn,
-    body: Bytes,
+    OrderBody(body): OrderBody,
 ) -> Response<Body> {
     order(&app, identity.user, &body, |user, scope, reason, reply| HubRequest::Stop {
         user,
@@ -68,7 +69,7 @@ pub(super) async fn stop(
 pub(super) async fn release(
     State(app): State<App>,
     SignedIn(identity): SignedIn,
-    body: Bytes,
+    OrderBody(body): OrderBody,
 ) -> Response<Body> {
     order(&app, identity.user, &body, |user, scope, _, reply| HubRequest::Release {
         user,
