@@ -7,7 +7,7 @@
 
 use super::agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
-    Dialect, HelloRefusal, SessionTerms,
+    Dialect, EndOrder, HelloRefusal, SessionTerms,
 };
 use super::dial::DialFailure;
 use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
@@ -61,6 +61,7 @@ struct Session {
     link: LinkId,
     epoch: Epoch,
     dialect: Dialect,
+    end_orders: bool,
     monitor: HeartbeatMonitor,
     beats: BeatLedger,
     seen_by_server: BeatSequence,
@@ -119,7 +120,7 @@ impl AgentConnection {
         let now = now.not_before(&before);
         let at = now.monotonic;
         self.seen_at = Some(now);
-        if event != AgentEvent::Stop {
+        if !matches!(event, AgentEvent::Stop | AgentEvent::EndOrdered(_)) {
             self.notice_sleep(now.suspended_since(&before), at, &mut did);
         }
         match event {
@@ -128,7 +129,8 @@ impl AgentConnection {
             AgentEvent::DialFailed(link, failure) => self.dial_failed(link, failure, at, &mut did),
             AgentEvent::Received(link, frame) => self.received(link, frame, at, &mut did),
             AgentEvent::LinkDown(link, reason) => self.link_down(link, reason, at, &mut did),
-            AgentEvent::Stop => self.stop(&mut did),
+            AgentEvent::Stop => self.stop(None, &mut did),
+            AgentEvent::EndOrdered(order) => self.stop(Some(order), &mut did),
             AgentEvent::Wake => self.wake(at, &mut did),
         }
         Step { actions: did, deadline: self.deadline().after(at) }
@@ -338,14 +340,29 @@ impl AgentConnection {
         }
     }
 
-    fn stop(&mut self, did: &mut Did) {
+    fn stop(&mut self, order: Option<EndOrder>, did: &mut Did) {
         if self.state == State::Closed {
             return;
         }
         if let Some(link) = self.current_link() {
-            did.push(AgentAction::Close(link, CloseCause::AgentStopped));
+            let told = order.filter(|_| self.can_tell_orders()).map(EndOrder::close_cause);
+            did.push(AgentAction::Close(link, told.unwrap_or(CloseCause::AgentStopped)));
         }
-        self.close_for_good(AgentCause::Stopped, did);
+        let cause = order.map_or(AgentCause::Stopped, AgentCause::EndOrdered);
+        self.close_for_good(cause, did);
+    }
+
+    /// Whether the server said that it knows the close codes of orders: one that does not would await
+    /// an agent that closes with them.
+    const fn can_tell_orders(&self) -> bool {
+        match &self.state {
+            State::Live(s) => s.end_orders,
+            State::Idle
+            | State::Connecting(_)
+            | State::Joining(_)
+            | State::Waiting(_)
+            | State::Closed => false,
+        }
     }
 
     fn wake(&mut self, at: Timestamp, did: &mut Did) {
@@ -477,6 +494,7 @@ impl Session {
             link,
             epoch: terms.epoch,
             dialect: terms.dialect,
+            end_orders: terms.end_orders,
             monitor: HeartbeatMonitor::new(terms.timing, at),
             beats: BeatLedger::new(terms.timing, at),
             seen_by_server: BeatSequence(0),

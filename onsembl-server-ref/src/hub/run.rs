@@ -226,6 +226,7 @@ impl Hub {
                 Feature::StopLatch,
                 Feature::Terminal,
                 Feature::OpenEnds,
+                Feature::EndOrders,
             ],
             output_window: Outbox::DEFAULT_WINDOW,
         };

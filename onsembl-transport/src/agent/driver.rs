@@ -14,11 +14,12 @@ use onsembl_protocol::liveness::{HeartbeatTiming, Seen};
 use onsembl_protocol::output::Outbox;
 use onsembl_protocol::session::{
     AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, DialFailure, Dialect,
-    HelloRefusal, ServerBeat, SessionTerms,
+    EndOrder, HelloRefusal, ServerBeat, SessionTerms,
 };
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{
-    Ack, AgentHeartbeat, CommandComplete, CommandPhase, ErrorCode, HealthMetrics, Pong, SeenBeat,
+    Ack, AgentHeartbeat, CommandComplete, CommandPhase, ErrorCode, Feature, HealthMetrics, Pong,
+    SeenBeat,
 };
 use onsembl_protocol::wire::{self, AgentToServer, DecodeCause, DecodeError, ServerToAgent};
 use std::collections::VecDeque;
@@ -115,6 +116,11 @@ impl AgentDriver {
     /// `closed`, await [`gone`](Self::gone), and drop the driver then.
     pub fn stop(&mut self) {
         self.feed(AgentEvent::Stop);
+    }
+
+    /// As [`stop`](Self::stop), because an order from afar says so.
+    pub fn obey(&mut self, order: EndOrder) {
+        self.feed(AgentEvent::EndOrdered(order));
     }
 
     /// After a [`stop`](Self::stop): returns when no link is left, so that the close frame is out or
@@ -524,7 +530,12 @@ impl AgentDriver {
             }
         };
         let (session, timing) = session;
-        let terms = SessionTerms { dialect: session.dialect, epoch: session.epoch, timing };
+        let terms = SessionTerms {
+            dialect: session.dialect,
+            epoch: session.epoch,
+            timing,
+            end_orders: session.features.contains(&Feature::EndOrders),
+        };
         self.session = Some(session.clone());
         self.feed(AgentEvent::Received(link, AgentInbound::HelloAccepted(terms)));
         self.notices.push_back(AgentNotice::Joined(session));

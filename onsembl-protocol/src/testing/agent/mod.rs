@@ -156,6 +156,7 @@ impl<S: AgentSubject> AgentStage<S> {
                 Some(AgentEvent::LinkDown(self.link(link)?, reason))
             }
             Happening::Stop => Some(AgentEvent::Stop),
+            Happening::EndOrdered(order) => Some(AgentEvent::EndOrdered(order)),
         }
     }
 }

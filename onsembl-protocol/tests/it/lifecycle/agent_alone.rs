@@ -6,8 +6,8 @@ use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::id::LinkId;
 use onsembl_protocol::liveness::{BackoffPolicy, HeartbeatTiming};
 use onsembl_protocol::session::{
-    AgentAction, AgentEvent, AgentInbound, AgentStatus, DialFailure, Dialect, HelloRefusal,
-    SessionTerms,
+    AgentAction, AgentCause, AgentEvent, AgentInbound, AgentStatus, DialFailure, Dialect, EndOrder,
+    HelloRefusal, SessionTerms,
 };
 use onsembl_protocol::time::Deadline;
 use std::time::Duration;
@@ -320,6 +320,36 @@ fn a_stop_ends_every_state_and_says_so_to_the_server() {
             assert_eq!(agent.feed(event), [], "{name}");
         }
     }
+}
+
+#[test]
+fn an_agent_that_an_order_ended_says_so_to_a_server_that_knows_the_word() {
+    let older = SessionTerms { end_orders: false, ..TERMS };
+    let legacy = SessionTerms { dialect: Dialect::Legacy, ..older };
+    for (terms, order, code) in [
+        (TERMS, EndOrder::Stop, 4107),
+        (TERMS, EndOrder::Restart, 4108),
+        (older, EndOrder::Stop, 4103),
+        (older, EndOrder::Restart, 4103),
+        (legacy, EndOrder::Stop, 4103),
+        (legacy, EndOrder::Restart, 4103),
+    ] {
+        let mut agent = Agent::in_session(terms);
+        let link = agent.link();
+        let did = agent.feed(AgentEvent::EndOrdered(order));
+        let closes = |a: &AgentAction| matches!(a, AgentAction::Close(l, cause) if (*l, cause.code().0) == (link, code));
+        assert!(did.iter().any(closes), "{terms:?}, {order:?}: {did:?}");
+        let because = |a: &AgentAction| matches!(a, AgentAction::Report(r) if r.cause == AgentCause::EndOrdered(order));
+        assert!(did.iter().any(because), "{terms:?}, {order:?}: {did:?}");
+        assert_eq!((agent.status(), agent.deadline), ("closed", Deadline::Never));
+    }
+    // Whether a server that has not answered the hello yet knows the word, nobody can say.
+    let mut joining = Agent::new(3);
+    joining.feed(AgentEvent::Start);
+    let link = joining.link();
+    joining.feed(AgentEvent::LinkUp(link));
+    let did = joining.feed(AgentEvent::EndOrdered(EndOrder::Stop));
+    assert!(did.contains(&AgentAction::Close(link, CloseCause::AgentStopped)), "{did:?}");
 }
 
 #[test]

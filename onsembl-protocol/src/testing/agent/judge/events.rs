@@ -6,7 +6,7 @@ use super::life::{Life, Session};
 use super::owed::{Expected, Owed};
 use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
 use crate::id::LinkId;
-use crate::session::{AgentEvent, AgentInbound, HelloRefusal, SessionTerms};
+use crate::session::{AgentEvent, AgentInbound, EndOrder, HelloRefusal, SessionTerms};
 use crate::testing::beats::Beats;
 use crate::testing::call::{Call, SLACK};
 use crate::testing::invariant::Invariant;
@@ -120,14 +120,24 @@ impl Judge {
             }
             AgentEvent::LinkDown(..) => {}
             AgentEvent::Wake => self.wakes(at, e),
-            AgentEvent::Stop => {
-                if let Some(link) = self.life.link() {
-                    let cause = Some(CloseCause::AgentStopped);
-                    e.owe(Owed::Close(link, cause), Invariant::StopIsObeyed);
-                }
-                self.ends(Invariant::StopIsObeyed, e);
+            AgentEvent::Stop => self.stops(CloseCause::AgentStopped, e),
+            AgentEvent::EndOrdered(order) => {
+                let told = matches!(self.life, Life::Session(s) if s.end_orders);
+                let cause = match order {
+                    EndOrder::Stop if told => CloseCause::ToldToStop,
+                    EndOrder::Restart if told => CloseCause::ToldToRestart,
+                    EndOrder::Stop | EndOrder::Restart => CloseCause::AgentStopped,
+                };
+                self.stops(cause, e);
             }
         }
+    }
+
+    fn stops(&mut self, cause: CloseCause, e: &mut Expected) {
+        if let Some(link) = self.life.link() {
+            e.owe(Owed::Close(link, Some(cause)), Invariant::StopIsObeyed);
+        }
+        self.ends(Invariant::StopIsObeyed, e);
     }
 
     fn hears(&mut self, link: LinkId, frame: AgentInbound, at: Timestamp, e: &mut Expected) {
@@ -165,7 +175,8 @@ impl Judge {
     fn joins(&mut self, link: LinkId, terms: SessionTerms, at: Timestamp, e: &mut Expected) {
         let silence = Silence::new(terms.timing, at);
         let beats = Beats::new(terms.timing.interval(), at);
-        self.life = Life::Session(Session { link, opened_at: at, silence, beats });
+        let end_orders = terms.end_orders;
+        self.life = Life::Session(Session { link, opened_at: at, silence, beats, end_orders });
         e.owe(Owed::Beat(link), Invariant::BeatsEveryInterval);
         e.change = Invariant::AcceptedIsConnected;
     }

@@ -24,6 +24,7 @@ pub(super) struct Session {
     pub(super) opened_at: Timestamp,
     pub(super) silence: Silence,
     pub(super) beats: Beats,
+    pub(super) end_orders: bool,
 }
 
 impl Life {

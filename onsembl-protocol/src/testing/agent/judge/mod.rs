@@ -119,7 +119,8 @@ impl Judge {
     ) -> Result<(), Violation> {
         self.silent_calls(event, call, seen)?;
         let mut expected = Expected { owed: Vec::new(), change: Invariant::NoChangeWithoutReason };
-        if event != AgentEvent::Stop && call.slept >= SLEPT {
+        let ends = matches!(event, AgentEvent::Stop | AgentEvent::EndOrdered(_));
+        if !ends && call.slept >= SLEPT {
             self.sleeps(call, &mut expected);
         }
         match event {
@@ -131,7 +132,8 @@ impl Judge {
             | AgentEvent::LinkUp(_)
             | AgentEvent::Received(..)
             | AgentEvent::Wake
-            | AgentEvent::Stop => {}
+            | AgentEvent::Stop
+            | AgentEvent::EndOrdered(_) => {}
         }
         self.expect(event, call.at, &mut expected);
         self.chooses(call, seen, &mut expected)?;
