@@ -180,7 +180,11 @@ impl Observer {
             AgentEvent::DialFailed(_, failure) => AgentEvent::DialFailed(old, failure),
             AgentEvent::Received(_, frame) => AgentEvent::Received(old, frame),
             AgentEvent::LinkDown(_, reason) => AgentEvent::LinkDown(old, reason),
-            AgentEvent::Start | AgentEvent::Wake | AgentEvent::Stop | AgentEvent::EndOrdered(_) => {
+            AgentEvent::Start
+            | AgentEvent::Wake
+            | AgentEvent::News
+            | AgentEvent::Stop
+            | AgentEvent::EndOrdered(_) => {
                 return;
             }
         };
@@ -218,6 +222,7 @@ fn event(bytes: &mut Bytes<'_>, current: LinkId) -> AgentEvent {
             7 => AgentEvent::Stop,
             _ => AgentEvent::Wake,
         },
+        10 if kind >= 200 => AgentEvent::News,
         _ => AgentEvent::Wake,
     }
 }

@@ -379,8 +379,8 @@ impl Agent {
             ControlAction::Restart => {
                 self.stop(Why::Restart, control.graceful_shutdown == Some(false));
             }
-            ControlAction::Pause => self.commands.pause(true),
-            ControlAction::Resume => self.commands.pause(false),
+            ControlAction::Pause => self.pause(true),
+            ControlAction::Resume => self.pause(false),
             ControlAction::Resize => {
                 let resized = match control.size {
                     Some(size) => self.commands.on_resize(size),
@@ -398,6 +398,12 @@ impl Agent {
                 self.complain(AgentErrorType::Unspecified, &text);
             }
         }
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.commands.pause(paused);
+        self.driver.say_paused(paused);
+        self.status.on_paused(paused);
     }
 
     /// Tells the server that it asked for what cannot be done.

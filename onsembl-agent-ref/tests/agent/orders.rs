@@ -98,6 +98,31 @@ async fn a_paused_agent_starts_nothing_lets_run_what_runs_and_starts_what_waited
 }
 
 #[tokio::test]
+async fn a_paused_agent_says_so_at_once_and_again_in_its_next_session() {
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let mut peer = server.session().await;
+    let first = peer.beat().await;
+    assert!(!first.paused);
+    order(&mut peer, "PAUSE").await;
+    order(&mut peer, "PAUSE").await;
+    // The beats of the schedule are half a minute apart; this one waits for the answer to the first.
+    peer.answer(&first).await;
+    let second = peer.beat().await;
+    assert!(second.paused);
+    peer.answer(&second).await;
+    drop(peer);
+
+    let mut peer = server.session().await;
+    let first = peer.beat().await;
+    assert!(first.paused, "the first beat says it");
+    peer.answer(&first).await;
+    order(&mut peer, "RESUME").await;
+    assert!(!peer.beat().await.paused);
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
 async fn what_the_agent_cannot_do_it_says() {
     let mut server = Server::new().await;
     let agent = Agent::start(&server.url);

@@ -161,6 +161,9 @@ pub enum AgentEvent {
     LinkDown(LinkId, CloseReason),
     /// The deadline came; harmless at any other time.
     Wake,
+    /// What the next heartbeat says is news: send it now, or as soon as the server has seen the last
+    /// one. To a legacy server, and outside of a session, nothing is sent.
+    News,
     /// The agent is to stop: its own machine says so.
     Stop,
     /// The agent is to stop: an order from afar says so.

@@ -41,6 +41,7 @@ pub struct AgentDriver {
     dialer: Arc<dyn Dialer>,
     profile: AgentProfile,
     vitals: Box<dyn FnMut() -> HealthMetrics + Send>,
+    paused: bool,
     envelopes: Envelopes,
     inbox: mpsc::Receiver<LinkEvent>,
     inbox_entry: mpsc::Sender<LinkEvent>,
@@ -86,6 +87,7 @@ impl AgentDriver {
             dialer: Arc::new(dialer),
             profile,
             vitals: Box::new(HealthMetrics::default),
+            paused: false,
             inbox,
             inbox_entry,
             dial: None,
@@ -204,6 +206,14 @@ impl AgentDriver {
         self.room_wanted = true;
     }
 
+    /// Whether this agent starts nothing, by order. Each heartbeat says it, and the next one is not to
+    /// wait for its time if it changes.
+    pub fn say_paused(&mut self, paused: bool) {
+        if std::mem::replace(&mut self.paused, paused) != paused {
+            self.feed(AgentEvent::News);
+        }
+    }
+
     /// What the next hello says. Owners keep the open commands in it up to date.
     pub fn profile_mut(&mut self) -> &mut AgentProfile {
         &mut self.profile
@@ -314,6 +324,7 @@ impl AgentDriver {
             health_metrics: Some((self.vitals)()),
             sequence: Some(sequence),
             seen: seen.map(|s| SeenBeat { sequence: s.sequence, age_ms: s.age.as_millis() as u64 }),
+            paused: self.paused,
         };
         let _ = self.control(link, &AgentToServer::Heartbeat(beat));
         debug!(%sequence, "heartbeat sent");

@@ -51,6 +51,8 @@ pub enum Happening {
     Frame(Link, AgentInbound),
     /// The link ends.
     LinkEnds(Link, CloseReason),
+    /// What its heartbeat says is news.
+    News,
     /// It is stopped.
     Stop,
     /// It is stopped by an order from afar.
@@ -89,6 +91,7 @@ impl fmt::Display for Happening {
                 write!(f, "hello refused over {link}")
             }
             Self::LinkEnds(link, reason) => write!(f, "{link} ends: {reason}"),
+            Self::News => f.write_str("has news"),
             Self::Stop => f.write_str("stopped"),
             Self::EndOrdered(EndOrder::Stop) => f.write_str("told to end by an order"),
             Self::EndOrdered(EndOrder::Restart) => f.write_str("told to start anew by an order"),
@@ -139,9 +142,14 @@ fn happening(timing: HeartbeatTiming) -> impl Strategy<Value = Happening> {
         5 => (link(), terms()).prop_map(|(l, t)| Happening::HelloAccepted(l, t)),
         3 => (link(), strategies::hello_refusal()).prop_map(|(l, r)| Happening::HelloRefused(l, r)),
         1 => Just(Happening::Start),
-        1 => Just(Happening::Stop),
-        1 => prop::sample::select(EndOrder::ALL.as_slice()).prop_map(Happening::EndOrdered),
+        5 => Just(Happening::News),
+        2 => ends(),
     ]
+}
+
+fn ends() -> impl Strategy<Value = Happening> {
+    let ordered = prop::sample::select(EndOrder::ALL.as_slice()).prop_map(Happening::EndOrdered);
+    prop_oneof![Just(Happening::Stop), ordered]
 }
 
 fn link() -> impl Strategy<Value = Link> {

@@ -136,6 +136,7 @@ pub(super) fn agent_events(link: LinkId) -> Vec<(String, AgentEvent)> {
             within("link down: ", ends(), |reason| AgentEvent::LinkDown(link, reason))
         },
         AgentEvent::Wake => row("wake", AgentEvent::Wake),
+        AgentEvent::News => row("news", AgentEvent::News),
         AgentEvent::Stop => row("stop", AgentEvent::Stop),
         AgentEvent::EndOrdered(_) => within("ordered to ", end_orders(), AgentEvent::EndOrdered),
     })

@@ -24,6 +24,7 @@ enum Happening {
     Received(AgentInbound),
     LinkDown(CloseReason),
     Wake,
+    News,
     Stop,
     EndOrdered(EndOrder),
 }
@@ -95,6 +96,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         20 => Just(Happening::Start),
         60 => Just(Happening::LinkUp),
+        10 => Just(Happening::News),
         20 => select(failures).prop_map(Happening::DialFailed),
         120 => inbound().prop_map(Happening::Received),
         20 => select(reasons).prop_map(Happening::LinkDown),
@@ -157,6 +159,7 @@ impl Observer {
             Happening::Received(frame) => AgentEvent::Received(link, frame),
             Happening::LinkDown(reason) => AgentEvent::LinkDown(link, reason),
             Happening::Wake => AgentEvent::Wake,
+            Happening::News => AgentEvent::News,
             Happening::Stop => AgentEvent::Stop,
             Happening::EndOrdered(order) => AgentEvent::EndOrdered(order),
         }
@@ -323,7 +326,11 @@ impl Observer {
         let event = self.event(&old);
         if matches!(
             event,
-            AgentEvent::Start | AgentEvent::Wake | AgentEvent::Stop | AgentEvent::EndOrdered(_)
+            AgentEvent::Start
+                | AgentEvent::Wake
+                | AgentEvent::News
+                | AgentEvent::Stop
+                | AgentEvent::EndOrdered(_)
         ) || self.link.0 == 0
         {
             return Ok(());

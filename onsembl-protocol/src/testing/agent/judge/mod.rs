@@ -118,7 +118,11 @@ impl Judge {
         status: Option<AgentStatusKind>,
     ) -> Result<(), Violation> {
         self.silent_calls(event, call, seen)?;
-        let mut expected = Expected { owed: Vec::new(), change: Invariant::NoChangeWithoutReason };
+        let mut expected = Expected {
+            owed: Vec::new(),
+            change: Invariant::NoChangeWithoutReason,
+            news: false,
+        };
         let ends = matches!(event, AgentEvent::Stop | AgentEvent::EndOrdered(_));
         if !ends && call.slept >= SLEPT {
             self.sleeps(call, &mut expected);
@@ -132,6 +136,7 @@ impl Judge {
             | AgentEvent::LinkUp(_)
             | AgentEvent::Received(..)
             | AgentEvent::Wake
+            | AgentEvent::News
             | AgentEvent::Stop
             | AgentEvent::EndOrdered(_) => {}
         }

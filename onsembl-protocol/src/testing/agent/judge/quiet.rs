@@ -23,6 +23,7 @@ impl Judge {
             | AgentEvent::Received(..)
             | AgentEvent::LinkDown(..)
             | AgentEvent::Wake
+            | AgentEvent::News
             | AgentEvent::Stop
             | AgentEvent::EndOrdered(_) => None,
         };
@@ -47,6 +48,7 @@ impl Judge {
             | AgentEvent::LinkDown(link, _) => Some(link),
             AgentEvent::Start
             | AgentEvent::Wake
+            | AgentEvent::News
             | AgentEvent::Stop
             | AgentEvent::EndOrdered(_) => None,
         };
