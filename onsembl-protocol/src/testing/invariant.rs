@@ -75,7 +75,8 @@ invariants! {
     CloseHasACause = "close-has-a-cause",
         "Each close has a code that may be sent and that says what happened.", "P-80, defect 60";
     BeatsEveryInterval = "beats-every-interval-while-in-session",
-        "A session begins with a beat, and one follows each interval; never a burst.", "P-70, P-71";
+        "A session begins with a beat, one follows each interval, and one tells news; never a burst.",
+        "P-70, P-71, P-232";
     BeatsAreNumbered = "beats-are-numbered",
         "The beats of a session are numbered from 1 without gaps.", "P-72";
 
