@@ -6,6 +6,7 @@ use crate::frames::{beat, command_ack, extended_dashboard_hello, page_command};
 use crate::peer::Peer;
 use onsembl_server_ref::auth::TokenKind;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 fn paused_beat(sequence: u64, paused: bool) -> String {
     let mut beat: Value = serde_json::from_str(&beat(sequence, 0)).unwrap();
@@ -90,13 +91,13 @@ async fn a_pause_is_of_its_session_and_the_next_one_says_it_again_or_not() {
     let (mut again, _) = agent(&world, "ann", "key-1", "run-1").await;
     again.send(paused_beat(1, true)).await;
     let _ = world.agent_when("ann", |a| a["paused"] == true).await;
-    // A late word on the link that was taken over says nothing of the agent.
-    let (_third, _) = agent(&world, "ann", "key-1", "run-1").await;
+    let (mut third, _) = agent(&world, "ann", "key-1", "run-1").await;
     let _ = world.agent_when("ann", |a| a["paused"] == false).await;
-    let _ = again
-        .send_message(tokio_tungstenite::tungstenite::Message::text(paused_beat(2, true)))
-        .await;
+    third.send(paused_beat(1, true)).await;
+    let _ = world.agent_when("ann", |a| a["paused"] == true).await;
+    // A late word on the link that was taken over says nothing of the agent.
+    let _ = again.send_message(Message::text(paused_beat(2, false))).await;
     let _ = again.ended().await;
     let shown = world.agent("ann").await;
-    assert_eq!((&shown["paused"], &shown["status"]), (&json!(false), &json!("online")));
+    assert_eq!((&shown["paused"], &shown["status"]), (&json!(true), &json!("online")));
 }
