@@ -118,11 +118,8 @@ impl Judge {
         status: Option<AgentStatusKind>,
     ) -> Result<(), Violation> {
         self.silent_calls(event, call, seen)?;
-        let mut expected = Expected {
-            owed: Vec::new(),
-            change: Invariant::NoChangeWithoutReason,
-            news: false,
-        };
+        let mut expected =
+            Expected { owed: Vec::new(), change: Invariant::NoChangeWithoutReason, news: false };
         let ends = matches!(event, AgentEvent::Stop | AgentEvent::EndOrdered(_));
         if !ends && call.slept >= SLEPT {
             self.sleeps(call, &mut expected);
