@@ -7,7 +7,8 @@ use onsembl_protocol::id::{BeatSequence, Epoch, LinkId};
 use onsembl_protocol::liveness::{HeartbeatTiming, OVERSLEEP_TOLERANCE};
 use onsembl_protocol::session::{
     AGENT_EDGES, AgentAction, AgentCause, AgentConfig, AgentConnection, AgentEvent, AgentInbound,
-    AgentReport, AgentStatus, DialFailure, Dialect, HelloRefusal, ServerBeat, SessionTerms,
+    AgentReport, AgentStatus, DialFailure, Dialect, EndOrder, HelloRefusal, ServerBeat,
+    SessionTerms,
 };
 use onsembl_protocol::step::MAX_ACTIONS;
 use onsembl_protocol::time::{Deadline, Now, Timestamp};
@@ -179,7 +180,13 @@ impl Observer {
             AgentEvent::DialFailed(_, failure) => AgentEvent::DialFailed(old, failure),
             AgentEvent::Received(_, frame) => AgentEvent::Received(old, frame),
             AgentEvent::LinkDown(_, reason) => AgentEvent::LinkDown(old, reason),
-            AgentEvent::Start | AgentEvent::Wake | AgentEvent::Stop => return,
+            AgentEvent::Start
+            | AgentEvent::Wake
+            | AgentEvent::News
+            | AgentEvent::Stop
+            | AgentEvent::EndOrdered(_) => {
+                return;
+            }
         };
         let mut twin = self.machine.clone();
         for action in twin.handle(event, self.last).actions {
@@ -210,7 +217,12 @@ fn event(bytes: &mut Bytes<'_>, current: LinkId) -> AgentEvent {
         }
         4..8 => AgentEvent::Received(link, frame(bytes)),
         8 => AgentEvent::LinkDown(link, reason(bytes)),
-        9 if bytes.byte() % 8 == 7 => AgentEvent::Stop,
+        9 => match bytes.byte() % 16 {
+            15 => AgentEvent::EndOrdered(bytes.pick(&EndOrder::ALL)),
+            7 => AgentEvent::Stop,
+            _ => AgentEvent::Wake,
+        },
+        10 if kind >= 200 => AgentEvent::News,
         _ => AgentEvent::Wake,
     }
 }
@@ -232,6 +244,7 @@ fn frame(bytes: &mut Bytes<'_>) -> AgentInbound {
             dialect: if kind > 200 { Dialect::Legacy } else { Dialect::Extended },
             epoch: Epoch(bytes.number().unwrap_or(0)),
             timing: timing(bytes),
+            end_orders: kind.is_multiple_of(2),
         }),
         3 => AgentInbound::HelloRefused(bytes.pick(&[
             HelloRefusal::Unauthorized,

@@ -235,6 +235,7 @@ fn from_parts(parts: &mut Bytes<'_>) {
                 .number()
                 .filter(exact)
                 .map(|n| SeenBeat { sequence: BeatSequence(n), age_ms: parts.short() }),
+            paused: parts.short().is_multiple_of(2),
         })),
         2 => comes_back(&ServerToAgent::OutputAck(OutputAck {
             command_id: CommandId::new(parts.text()),

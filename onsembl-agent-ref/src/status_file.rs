@@ -48,6 +48,9 @@ pub struct AgentStatusFile {
     /// The emergency stop that is in force: nothing starts.
     #[serde(default)]
     pub stopped: Option<String>,
+    /// Nothing starts, by order of the server, until it is told to go on.
+    #[serde(default)]
+    pub paused: bool,
     /// When this was written.
     pub updated_at: String,
 }

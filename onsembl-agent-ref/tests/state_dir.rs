@@ -206,6 +206,7 @@ fn status(because: &str) -> AgentStatusFile {
         spool_failed: false,
         journal_failed: false,
         stopped: None,
+        paused: false,
         updated_at: "2026-11-23T10:00:30.001Z".into(),
     }
 }

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ms = Duration::from_millis;
     let timing = HeartbeatTiming::new(ms(200), ms(500), ms(1000))?;
-    let terms = SessionTerms { dialect: Dialect::Extended, epoch: Epoch(1), timing };
+    let terms =
+        SessionTerms { dialect: Dialect::Extended, epoch: Epoch(1), timing, end_orders: true };
     let (io, events) = std::sync::mpsc::channel();
     let origin = Instant::now();
     let mut agent = AgentConnection::new(AgentConfig::DEFAULT, 42);

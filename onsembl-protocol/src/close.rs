@@ -46,6 +46,10 @@ impl CloseCode {
     pub const TOKEN_EXPIRED: Self = Self(4105);
     /// The hello was not answered in time (sent by the agent).
     pub const NO_ANSWER: Self = Self(4106);
+    /// An order from afar ended the agent.
+    pub const TOLD_TO_STOP: Self = Self(4107);
+    /// An order from afar ended the agent, to start it anew.
+    pub const TOLD_TO_RESTART: Self = Self(4108);
     /// Another process of the same agent took over. Stay away.
     pub const REPLACED: Self = Self(4200);
     /// The token was revoked. Stay away.
@@ -190,6 +194,10 @@ causes! {
     TokenExpired = TOKEN_EXPIRED, WithNewToken, "the token is not valid any more; bring a newer one";
     /// The hello was not answered in time.
     NoAnswer = NO_ANSWER, Backoff, "the hello was not answered in time";
+    /// The agent was told to end by an order.
+    ToldToStop = TOLD_TO_STOP, Backoff, "the agent was told to end by an order (control stop)";
+    /// The agent was told to end by an order, and to start anew.
+    ToldToRestart = TOLD_TO_RESTART, Backoff, "the agent was told to start anew by an order (control restart)";
     /// Another process of the same agent took over.
     Replaced = REPLACED, Never, "another process of the same agent took over; stay away";
     /// The token was revoked.

@@ -82,6 +82,7 @@
 //!     dialect: Dialect::Extended,
 //!     epoch: Epoch(1),
 //!     timing: HeartbeatTiming::DEFAULT,
+//!     end_orders: true,
 //! };
 //! let accepted = AgentEvent::Received(LinkId(1), AgentInbound::HelloAccepted(terms));
 //! let step = agent.handle(accepted, at(1));

@@ -60,6 +60,8 @@ enum Bug {
     ForgetsTheBackoff,
     ActsAfterTheEnd,
     AsksForNow,
+    SitsOnNews,
+    HidesItsOrders,
 }
 
 use Bug::*;
@@ -119,6 +121,7 @@ impl AgentUnderTest for Wrapper {
                     onsembl_protocol::session::DialFailure::Unreachable,
                 );
             }
+            (HidesItsOrders, AgentEvent::EndOrdered(_)) => event = AgentEvent::Stop,
             (ReadsAClockThatStepsBack, _) => {
                 // A difference of two readings, as people take it: by its size.
                 let back = last.monotonic.saturating_since(now.monotonic);
@@ -181,6 +184,9 @@ impl AgentUnderTest for Wrapper {
             TreatsBeatsAsOptional if event == AgentEvent::Wake => {
                 reaction.actions.retain(|a| !matches!(a, AgentAction::SendBeat { .. }));
             }
+            SitsOnNews if event == AgentEvent::News => {
+                reaction.actions.retain(|a| !matches!(a, AgentAction::SendBeat { .. }));
+            }
             ActsAfterTheEnd if self.status() == AgentStatus::Closed => {
                 reaction.deadline = soon(Duration::from_secs(60));
             }
@@ -201,7 +207,7 @@ impl AgentUnderTest for Wrapper {
 #[test]
 fn each_planted_bug_is_found_by_the_invariant_of_its_name() {
     use Invariant as I;
-    let expected: [(Bug, &[Invariant]); 15] = [
+    let expected: [(Bug, &[Invariant]); 17] = [
         (ArmsItsOwnInterval, &[I::SilentPeerGoesStaleExactly, I::BeatsEveryInterval]),
         (DropsTheDeadlineOfAnIgnoredEvent, &[I::EveryWaitHasADeadline, I::OldLinkChangesNothing]),
         (TakesAnyLinkDownForItsOwn, &[I::OldLinkChangesNothing]),
@@ -217,6 +223,8 @@ fn each_planted_bug_is_found_by_the_invariant_of_its_name() {
         (ForgetsTheBackoff, &[I::RedialsByBackoff]),
         (ActsAfterTheEnd, &[I::TerminalIsFinal]),
         (AsksForNow, &[I::DeadlineAfterNow]),
+        (SitsOnNews, &[I::BeatsEveryInterval]),
+        (HidesItsOrders, &[I::CloseHasACause]),
     ];
     let mut misnamed = Vec::new();
     for (bug, names) in expected {

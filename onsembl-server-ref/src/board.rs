@@ -6,7 +6,7 @@
 //! and what one user does can never show on another user's board.
 
 use crate::hub::StopState;
-use onsembl_protocol::command::CommandView;
+use onsembl_protocol::command::{CommandStage, CommandView};
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::output::OutputLog;
 use onsembl_protocol::session::Presence;
@@ -82,8 +82,36 @@ pub struct AgentEntry {
     pub last_heard: Option<WallTime>,
     /// Its latest figures.
     pub metrics: Option<HealthMetrics>,
+    /// Whether it says, in its present session, that it starts nothing, by order.
+    pub paused: bool,
     /// When its presence last changed on this board.
     pub revision: Revision,
+}
+
+impl AgentEntry {
+    /// What keeps a command of this stage from being started here, beside what its life says.
+    pub fn holds_up(&self, stage: CommandStage) -> Option<String> {
+        if !self.paused || !awaits_its_agent(stage) {
+            return None;
+        }
+        let name = &self.name;
+        Some(format!("its agent is paused, and starts nothing until `control {name} resume`"))
+    }
+}
+
+/// Whether a command of this stage is one that its agent could start.
+pub fn awaits_its_agent(stage: CommandStage) -> bool {
+    match stage {
+        CommandStage::Queued | CommandStage::Delivered => true,
+        CommandStage::Pending
+        | CommandStage::Running
+        | CommandStage::Cancelling
+        | CommandStage::Completed
+        | CommandStage::Failed
+        | CommandStage::Cancelled
+        | CommandStage::Lost
+        | CommandStage::Unknown => false,
+    }
 }
 
 /// A presence as it is shown: from a live machine, or from the database for an agent that has none.

@@ -130,6 +130,10 @@ fn table(agent: &Found, now: WallTime) -> String {
             format!("emergency stop {stop}; nothing starts until it is released"),
         ));
     }
+    if said.paused {
+        let text = format!("starts nothing until `onsembl-server control {} resume`", said.name);
+        rows.push(("paused", text));
+    }
     let rows: Vec<_> = rows.into_iter().map(|(label, value)| [label.to_owned(), value]).collect();
     aligned(&rows)
 }
@@ -194,6 +198,7 @@ mod tests {
             spool_failed: false,
             journal_failed: false,
             stopped: None,
+            paused: false,
             updated_at: "2026-01-02T03:05:05.000Z".to_owned(),
         };
         Found { live, state_dir: PathBuf::from("/state").join(name), said }
@@ -224,8 +229,9 @@ process             7
         found.said.spool_failed = true;
         found.said.journal_failed = true;
         found.said.stopped = Some("s-1".to_owned());
+        found.said.paused = true;
         let text = table(&found, WallTime::default());
-        for line in ["spool", "journal", "stopped             emergency stop s-1;"] {
+        for line in ["spool", "journal", "stopped             emergency stop s-1;", "paused"] {
             assert!(text.lines().any(|l| l.starts_with(line)), "{text}");
         }
     }

@@ -17,7 +17,7 @@ use crate::state_dir::StateDir;
 use crate::status_file::public_server;
 use onsembl_protocol::id::{CommandId, InstanceId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus};
+use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus, EndOrder};
 use onsembl_protocol::time::{Deadline, Timestamp};
 use onsembl_protocol::wire::payload::{
     AgentControl, AgentErrorReport, AgentErrorType, ControlAction, EmergencyStop, ErrorCode,
@@ -201,7 +201,7 @@ impl Agent {
             self.on_event(event);
         };
         let cannot_start = self.cannot_start.take();
-        self.farewell().await;
+        self.farewell(why.order()).await;
         match cannot_start {
             Some(why) => Err(AgentError::Program(why)),
             None => why.outcome(),
@@ -301,7 +301,7 @@ impl Agent {
             | AgentStatus::Reconnecting { .. } => self.rules = None,
             AgentStatus::Closed => {
                 self.rules = None;
-                if report.cause != AgentCause::Stopped {
+                if !matches!(report.cause, AgentCause::Stopped | AgentCause::EndOrdered(_)) {
                     self.counters.count("refused_for_good");
                     tracing::error!(because = %report.cause, "the server refuses this agent for good; stopping");
                     self.stop(Why::Refused(report.cause), false);
@@ -379,8 +379,8 @@ impl Agent {
             ControlAction::Restart => {
                 self.stop(Why::Restart, control.graceful_shutdown == Some(false));
             }
-            ControlAction::Pause => self.commands.pause(true),
-            ControlAction::Resume => self.commands.pause(false),
+            ControlAction::Pause => self.pause(true),
+            ControlAction::Resume => self.pause(false),
             ControlAction::Resize => {
                 let resized = match control.size {
                     Some(size) => self.commands.on_resize(size),
@@ -398,6 +398,12 @@ impl Agent {
                 self.complain(AgentErrorType::Unspecified, &text);
             }
         }
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.commands.pause(paused);
+        self.driver.say_paused(paused);
+        self.status.on_paused(paused);
     }
 
     /// Tells the server that it asked for what cannot be done.
@@ -431,7 +437,7 @@ impl Agent {
     }
 
     /// Closes the link and waits until the close is out.
-    async fn farewell(mut self) {
+    async fn farewell(mut self, order: Option<EndOrder>) {
         if self.commands.running() > 0 {
             self.counters.count("processes_left_behind");
             tracing::error!(
@@ -440,7 +446,10 @@ impl Agent {
             );
         }
         let closed_before = self.driver.status() == AgentStatus::Closed;
-        self.driver.stop();
+        match order {
+            Some(order) => self.driver.obey(order),
+            None => self.driver.stop(),
+        }
         let closing = async {
             let mut closed = closed_before;
             while !closed {
@@ -498,6 +507,7 @@ fn profile(options: &AgentOptions, dir: &StateDir) -> AgentProfile {
             Feature::StopLatch,
             Feature::Terminal,
             Feature::OpenEnds,
+            Feature::EndOrders,
         ],
         probe: false,
         open_commands: Vec::new(),

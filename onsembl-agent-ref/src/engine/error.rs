@@ -70,7 +70,8 @@ fn advice(cause: &AgentCause) -> &'static str {
         | AgentCause::Silence(_)
         | AgentCause::HeardAgain
         | AgentCause::Slept(_)
-        | AgentCause::Stopped => "ask the server's owner why",
+        | AgentCause::Stopped
+        | AgentCause::EndOrdered(_) => "ask the server's owner why",
     }
 }
 

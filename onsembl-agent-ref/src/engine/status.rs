@@ -61,6 +61,7 @@ impl StatusKeeper {
             spool_failed: false,
             journal_failed: false,
             stopped: None,
+            paused: false,
             updated_at: now,
         };
         Self {
@@ -161,6 +162,13 @@ impl StatusKeeper {
         let stop = stop.map(StopId::as_str);
         if self.content.stopped.as_deref() != stop {
             self.content.stopped = stop.map(str::to_owned);
+            self.changed = true;
+        }
+    }
+
+    pub(super) fn on_paused(&mut self, paused: bool) {
+        if self.content.paused != paused {
+            self.content.paused = paused;
             self.changed = true;
         }
     }

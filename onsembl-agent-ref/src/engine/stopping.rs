@@ -3,7 +3,7 @@
 use super::error::AgentError;
 use super::options::AgentEnd;
 use onsembl_protocol::command::Exit;
-use onsembl_protocol::session::AgentCause;
+use onsembl_protocol::session::{AgentCause, EndOrder};
 use onsembl_protocol::time::{Deadline, Timestamp};
 use std::time::Duration;
 
@@ -36,6 +36,18 @@ pub(super) enum Why {
 }
 
 impl Why {
+    /// The order from afar that is obeyed, if one is.
+    pub(super) const fn order(&self) -> Option<EndOrder> {
+        match self {
+            Self::Ordered => Some(EndOrder::Stop),
+            Self::Restart => Some(EndOrder::Restart),
+            Self::Shutdown
+            | Self::ProgramEnded(_)
+            | Self::ProgramCannotStart
+            | Self::Refused(_) => None,
+        }
+    }
+
     pub(super) fn outcome(self) -> Result<AgentEnd, AgentError> {
         match self {
             Self::Shutdown | Self::ProgramCannotStart => Ok(AgentEnd::Shutdown),

@@ -5,7 +5,7 @@ use super::server::{Peer, Server};
 use onsembl_agent_ref::engine::AgentEnd;
 use onsembl_protocol::close::CloseCode;
 use onsembl_protocol::wire::payload::{
-    AgentControl, CommandAckStatus, CommandPhase, ControlAction, EmergencyStop,
+    AgentControl, CommandAckStatus, CommandPhase, ControlAction, EmergencyStop, Feature,
 };
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use std::collections::BTreeSet;
@@ -36,7 +36,11 @@ async fn stop_ends_the_commands_and_then_the_agent() {
     assert!(report.error.unwrap().contains("the agent was stopped"));
     assert!(!super::is_alive(&pid));
     peer.confirm("c").await;
-    assert_eq!(peer.end().await.reason.cause.code(), CloseCode::AGENT_STOPPED);
+    assert_eq!(
+        peer.end().await.reason.cause.code(),
+        CloseCode::AGENT_STOPPED,
+        "a server that knows no other"
+    );
     assert_eq!(agent.ended().await.unwrap(), AgentEnd::StoppedByServer);
 }
 
@@ -52,7 +56,25 @@ async fn restart_ends_the_commands_and_asks_to_be_run_again() {
     assert_eq!(peer.complete().await.status, CommandPhase::Cancelled);
     assert!(!super::is_alive(&pid));
     peer.confirm("c").await;
+    assert_eq!(peer.end().await.reason.cause.code(), CloseCode::AGENT_STOPPED);
     assert_eq!(agent.ended().await.unwrap(), AgentEnd::RestartedByServer);
+}
+
+#[tokio::test]
+async fn which_order_ended_the_agent_is_told_to_a_server_that_knows_the_codes() {
+    let orders = [
+        ("STOP", CloseCode::TOLD_TO_STOP, AgentEnd::StoppedByServer),
+        ("RESTART", CloseCode::TOLD_TO_RESTART, AgentEnd::RestartedByServer),
+    ];
+    for (action, code, end) in orders {
+        let mut server = Server::new().await;
+        let agent = Agent::start(&server.url);
+        let mut peer = server.accept().await;
+        peer.welcome_with(vec![Feature::Heartbeats, Feature::EndOrders], 256 * 1024).await;
+        order(&mut peer, action).await;
+        assert_eq!(peer.end().await.reason.cause.code(), code);
+        assert_eq!(agent.ended().await.unwrap(), end);
+    }
 }
 
 #[tokio::test]
@@ -72,6 +94,31 @@ async fn a_paused_agent_starts_nothing_lets_run_what_runs_and_starts_what_waited
     peer.confirm("before").await;
     order(&mut peer, "RESUME").await;
     assert_eq!(peer.all().await.0, b"on\n");
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn a_paused_agent_says_so_at_once_and_again_in_its_next_session() {
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let mut peer = server.session().await;
+    let first = peer.beat().await;
+    assert!(!first.paused);
+    order(&mut peer, "PAUSE").await;
+    order(&mut peer, "PAUSE").await;
+    // The beats of the schedule are half a minute apart; this one waits for the answer to the first.
+    peer.answer(&first).await;
+    let second = peer.beat().await;
+    assert!(second.paused);
+    peer.answer(&second).await;
+    drop(peer);
+
+    let mut peer = server.session().await;
+    let first = peer.beat().await;
+    assert!(first.paused, "the first beat says it");
+    peer.answer(&first).await;
+    order(&mut peer, "RESUME").await;
+    assert!(!peer.beat().await.paused);
     agent.leave(&mut peer).await;
 }
 

@@ -10,7 +10,7 @@ use onsembl_protocol::output::Stream;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{
     Ack, AgentConnect, AgentHeartbeat, CommandAck, CommandCancel, CommandComplete, CommandRequest,
-    Feature, OutputAck, TerminalOutput, Welcome,
+    Feature, OutputAck, SeenBeat, ServerHeartbeat, TerminalOutput, Welcome,
 };
 use onsembl_protocol::wire::{self, AgentToServer, ServerToAgent};
 use onsembl_transport::websocket::{WebSocketListener, accept_key, upgraded};
@@ -197,6 +197,22 @@ impl Peer {
                 message => return message,
             }
         }
+    }
+
+    /// The next message, which is a heartbeat.
+    pub(crate) async fn beat(&mut self) -> AgentHeartbeat {
+        let text = self.text().await.unwrap();
+        match wire::decode::<AgentToServer>(&text, &Limits::DEFAULT).unwrap().message {
+            AgentToServer::Heartbeat(beat) => beat,
+            other => panic!("no heartbeat: {other:?}"),
+        }
+    }
+
+    /// Says that this heartbeat was seen.
+    pub(crate) async fn answer(&mut self, beat: &AgentHeartbeat) {
+        let seen = beat.sequence.map(|sequence| SeenBeat { sequence, age_ms: 0 });
+        let answer = ServerHeartbeat { seen, ..ServerHeartbeat::default() };
+        self.send(ServerToAgent::Heartbeat(answer)).await;
     }
 
     /// Reads to the end of the link.

@@ -14,6 +14,7 @@
 
 mod bench;
 mod commands;
+mod controls;
 mod database;
 mod drain;
 mod fleet;

@@ -7,7 +7,7 @@
 
 use super::agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
-    Dialect, HelloRefusal, SessionTerms,
+    Dialect, EndOrder, HelloRefusal, SessionTerms,
 };
 use super::dial::DialFailure;
 use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
@@ -61,6 +61,9 @@ struct Session {
     link: LinkId,
     epoch: Epoch,
     dialect: Dialect,
+    end_orders: bool,
+    /// The next heartbeat is not to wait for its time.
+    news: bool,
     monitor: HeartbeatMonitor,
     beats: BeatLedger,
     seen_by_server: BeatSequence,
@@ -119,7 +122,7 @@ impl AgentConnection {
         let now = now.not_before(&before);
         let at = now.monotonic;
         self.seen_at = Some(now);
-        if event != AgentEvent::Stop {
+        if !matches!(event, AgentEvent::Stop | AgentEvent::EndOrdered(_)) {
             self.notice_sleep(now.suspended_since(&before), at, &mut did);
         }
         match event {
@@ -128,7 +131,9 @@ impl AgentConnection {
             AgentEvent::DialFailed(link, failure) => self.dial_failed(link, failure, at, &mut did),
             AgentEvent::Received(link, frame) => self.received(link, frame, at, &mut did),
             AgentEvent::LinkDown(link, reason) => self.link_down(link, reason, at, &mut did),
-            AgentEvent::Stop => self.stop(&mut did),
+            AgentEvent::News => self.news(at, &mut did),
+            AgentEvent::Stop => self.stop(None, &mut did),
+            AgentEvent::EndOrdered(order) => self.stop(Some(order), &mut did),
             AgentEvent::Wake => self.wake(at, &mut did),
         }
         Step { actions: did, deadline: self.deadline().after(at) }
@@ -338,14 +343,29 @@ impl AgentConnection {
         }
     }
 
-    fn stop(&mut self, did: &mut Did) {
+    fn stop(&mut self, order: Option<EndOrder>, did: &mut Did) {
         if self.state == State::Closed {
             return;
         }
         if let Some(link) = self.current_link() {
-            did.push(AgentAction::Close(link, CloseCause::AgentStopped));
+            let told = order.filter(|_| self.can_tell_orders()).map(EndOrder::close_cause);
+            did.push(AgentAction::Close(link, told.unwrap_or(CloseCause::AgentStopped)));
         }
-        self.close_for_good(AgentCause::Stopped, did);
+        let cause = order.map_or(AgentCause::Stopped, AgentCause::EndOrdered);
+        self.close_for_good(cause, did);
+    }
+
+    /// Whether the server said that it knows the close codes of orders: one that does not would await
+    /// an agent that closes with them.
+    const fn can_tell_orders(&self) -> bool {
+        match &self.state {
+            State::Live(s) => s.end_orders,
+            State::Idle
+            | State::Connecting(_)
+            | State::Joining(_)
+            | State::Waiting(_)
+            | State::Closed => false,
+        }
     }
 
     fn wake(&mut self, at: Timestamp, did: &mut Did) {
@@ -368,6 +388,13 @@ impl AgentConnection {
         }
     }
 
+    fn news(&mut self, at: Timestamp, did: &mut Did) {
+        if let State::Live(s) = &mut self.state {
+            s.news = s.dialect == Dialect::Extended;
+            self.wake_session(at, did);
+        }
+    }
+
     fn wake_session(&mut self, at: Timestamp, did: &mut Did) {
         self.note_stability(at);
         let State::Live(mut s) = self.state else { return };
@@ -381,7 +408,7 @@ impl AgentConnection {
             let cause = AgentCause::Silence(silence.timeout_after());
             return self.wait_by_backoff(true, at, cause, did);
         }
-        if s.beats.due().is_due(at) {
+        if s.beats.due().is_due(at) || s.may_tell_news() {
             did.push(s.beat(at));
         }
         self.state = State::Live(s);
@@ -477,6 +504,8 @@ impl Session {
             link,
             epoch: terms.epoch,
             dialect: terms.dialect,
+            end_orders: terms.end_orders,
+            news: false,
             monitor: HeartbeatMonitor::new(terms.timing, at),
             beats: BeatLedger::new(terms.timing, at),
             seen_by_server: BeatSequence(0),
@@ -488,6 +517,7 @@ impl Session {
     }
 
     fn beat(&mut self, at: Timestamp) -> AgentAction {
+        self.news = false;
         let sequence = self.beats.send(at);
         match self.dialect {
             Dialect::Extended => {
@@ -497,6 +527,12 @@ impl Session {
             // native ping, whose answer is the proof of life that this end needs.
             Dialect::Legacy => AgentAction::Probe(self.link),
         }
+    }
+
+    /// Whether there is news, and no beat is on its way: so orders that come in quick succession bring
+    /// one beat a round trip, and the server never finds many of its answers unseen.
+    fn may_tell_news(&self) -> bool {
+        self.news && self.seen_by_server >= self.beats.sent()
     }
 
     fn received(&mut self, frame: AgentInbound, at: Timestamp, did: &mut Did) {
@@ -511,6 +547,9 @@ impl Session {
                 self.seen_by_server = self.seen_by_server.max(beat.seen.unwrap_or_default());
                 self.recorded = self.recorded.max(beat.recorded.unwrap_or_default());
                 self.lag_reported = beat.lagging;
+                if self.may_tell_news() {
+                    did.push(self.beat(at));
+                }
             }
             AgentInbound::HelloAccepted(_)
             | AgentInbound::HelloRefused(_)

@@ -54,6 +54,37 @@ pub struct SessionTerms {
     pub epoch: Epoch,
     /// The server's times; the defaults for a legacy server.
     pub timing: HeartbeatTiming,
+    /// Whether the server knows the close codes of an [`EndOrder`] (feature `end-orders`). To one that
+    /// does not, the agent closes as if it was stopped on its machine.
+    #[serde(default)]
+    pub end_orders: bool,
+}
+
+/// An order from afar that ends an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EndOrder {
+    /// To end.
+    Stop,
+    /// To end, and to start anew.
+    Restart,
+}
+
+impl EndOrder {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Stop, Self::Restart];
+
+    /// Why an agent that obeys it closes its link.
+    pub const fn close_cause(self) -> CloseCause {
+        match self {
+            Self::Stop => CloseCause::ToldToStop,
+            Self::Restart => CloseCause::ToldToRestart,
+        }
+    }
+
+    /// The order that an agent obeyed which closed for this cause; `None` if it obeyed none.
+    pub fn obeyed_by(cause: CloseCause) -> Option<Self> {
+        Self::ALL.into_iter().find(|order| order.close_cause() == cause)
+    }
 }
 
 /// What the machine must know of a `SERVER_HEARTBEAT`.
@@ -130,8 +161,13 @@ pub enum AgentEvent {
     LinkDown(LinkId, CloseReason),
     /// The deadline came; harmless at any other time.
     Wake,
-    /// The agent is to stop.
+    /// What the next heartbeat says is news: send it now, or as soon as the server has seen the last
+    /// one. To a legacy server, and outside of a session, nothing is sent.
+    News,
+    /// The agent is to stop: its own machine says so.
     Stop,
+    /// The agent is to stop: an order from afar says so.
+    EndOrdered(EndOrder),
 }
 
 /// What an agent's driver is to do.
@@ -250,6 +286,8 @@ pub enum AgentCause {
     Slept(Duration),
     /// It was stopped.
     Stopped,
+    /// An order from afar ended it.
+    EndOrdered(EndOrder),
 }
 
 impl fmt::Display for AgentCause {
@@ -274,6 +312,12 @@ impl fmt::Display for AgentCause {
             Self::LinkEnded(reason) => fmt::Display::fmt(reason, f),
             Self::Slept(d) => write!(f, "this machine slept for {}", Human(*d)),
             Self::Stopped => f.write_str("stopped on this machine"),
+            Self::EndOrdered(EndOrder::Stop) => {
+                f.write_str("told to end by an order (control stop)")
+            }
+            Self::EndOrdered(EndOrder::Restart) => {
+                f.write_str("told to start anew by an order (control restart)")
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ mod server_types;
 pub use agent::{AgentConnection, AgentSnapshot};
 pub use agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
-    Dialect, EchoBits, HelloRefusal, ServerBeat, SessionTerms,
+    Dialect, EchoBits, EndOrder, HelloRefusal, ServerBeat, SessionTerms,
 };
 pub use dashboard::{DashboardAction, DashboardConnection, DashboardEvent};
 pub use dial::DialFailure;

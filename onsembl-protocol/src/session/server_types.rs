@@ -1,6 +1,6 @@
 //! What goes into the server's machine of one agent and what comes out of it.
 
-use super::agent_types::Dialect;
+use super::agent_types::{Dialect, EndOrder};
 use crate::close::{CloseCause, CloseReason};
 use crate::id::{BeatSequence, Epoch, InstanceId, LinkId, PresenceVersion};
 use crate::liveness::{HeartbeatTiming, Impairment, Seen};
@@ -339,6 +339,8 @@ pub enum PresenceCause {
     LinkEnded(CloseReason),
     /// The agent was stopped on its machine.
     AgentStopped,
+    /// An order from afar ended the agent.
+    EndOrdered(EndOrder),
     /// It was not back in time.
     ResumeWindowOver(Duration),
     /// The server process is a new one.
@@ -361,6 +363,12 @@ impl fmt::Display for PresenceCause {
             Self::HeardAgain => f.write_str("the agent is heard again"),
             Self::LinkEnded(reason) => fmt::Display::fmt(reason, f),
             Self::AgentStopped => f.write_str("the agent was stopped on its machine"),
+            Self::EndOrdered(EndOrder::Stop) => {
+                f.write_str("it was told to end by an order (control stop)")
+            }
+            Self::EndOrdered(EndOrder::Restart) => f.write_str(
+                "it was told to start anew by an order (control restart), and should be back in a moment",
+            ),
             Self::ResumeWindowOver(d) => {
                 write!(f, "not back within the resume window of {}", Human(*d))
             }

@@ -13,7 +13,9 @@ use super::world::{Failure, World};
 use super::{MILLI, SECOND};
 use crate::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use crate::id::{InstanceId, LinkId};
-use crate::session::{AgentAction, AgentConnection, AgentEvent, AgentInbound, DialFailure};
+use crate::session::{
+    AgentAction, AgentConnection, AgentEvent, AgentInbound, DialFailure, EndOrder,
+};
 use crate::step::Step;
 use crate::time::{Deadline, Now};
 use alloc::format;
@@ -105,8 +107,14 @@ impl<W: Witness> World<W> {
         if how == HowEnded::InOrder
             && self.processes[process as usize].status() != fact::AgentStatus::Closed
         {
-            self.say_agent(process, &Fact::AgentToldToStop(Process(process)));
-            self.feed_agent(process, AgentEvent::Stop);
+            // By the number of the process, so that it costs the story no random number.
+            let (order, event) = match process % 3 {
+                0 => (None, AgentEvent::Stop),
+                1 => (Some(fact::Order::Stop), AgentEvent::EndOrdered(EndOrder::Stop)),
+                _ => (Some(fact::Order::Restart), AgentEvent::EndOrdered(EndOrder::Restart)),
+            };
+            self.say_agent(process, &Fact::AgentToldToStop(Process(process), order));
+            self.feed_agent(process, event);
             if !self.processes[process as usize].alive {
                 return;
             }

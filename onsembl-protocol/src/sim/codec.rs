@@ -52,6 +52,7 @@ impl Codec {
                 }),
                 sequence: Some(BeatSequence(sequence)),
                 seen: seen_beat(seen),
+                paused: false,
             }),
             Up::Pong => AgentToServer::Pong(Pong {
                 timestamp: Some(wall.unix_millis() as f64),

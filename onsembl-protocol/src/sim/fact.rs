@@ -76,8 +76,8 @@ pub enum Fact {
     AgentClosed(Process, Wire, Code),
     /// Its machine was told that a wire ended.
     AgentLost(Process, Wire, End),
-    /// Its machine was told to stop for good.
-    AgentToldToStop(Process),
+    /// Its machine was told to stop for good: on the spot, or by an order from afar.
+    AgentToldToStop(Process, Option<Order>),
     /// Its machine reported a status.
     AgentShows(Process, AgentStatus),
     /// Its machine named what ails the session, or that it is over.
@@ -147,6 +147,15 @@ pub enum HowEnded {
     InOrder,
     /// It was killed, or the power went.
     Killed,
+}
+
+/// An order from afar that ends an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// To end.
+    Stop,
+    /// To end, and to start anew.
+    Restart,
 }
 
 /// How a machine came into the server.
@@ -334,6 +343,8 @@ pub enum Why {
     LinkEnded(End),
     /// It was stopped on its machine.
     Stopped,
+    /// An order from afar ended it.
+    Ordered(Order),
     /// It was not back in time.
     WindowOver,
     /// The server was restarted.

@@ -2,13 +2,13 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a cause names its own code")]
 
-use super::fact::{self, Ailment, DialOutcome, Down, End, EndedBy, Up, Why};
+use super::fact::{self, Ailment, DialOutcome, Down, End, EndedBy, Order, Up, Why};
 use super::host::span;
 use crate::close::{CloseCause, CloseReason, Initiator};
 use crate::id::{BeatSequence, Epoch};
 use crate::liveness::Impairment;
 use crate::session::{
-    AgentInbound, AgentStatus, BeatOut, DialFailure, Dialect, HelloRefusal, Presence,
+    AgentInbound, AgentStatus, BeatOut, DialFailure, Dialect, EndOrder, HelloRefusal, Presence,
     PresenceCause, PresenceStatus, ServerBeat, ServerConfig, ServerInbound, SessionTerms,
 };
 
@@ -81,6 +81,8 @@ pub(super) fn presence(shown: &Presence) -> fact::Presence {
         PresenceCause::HeardAgain => Why::HeardAgain,
         PresenceCause::LinkEnded(reason) => Why::LinkEnded(end(reason)),
         PresenceCause::AgentStopped => Why::Stopped,
+        PresenceCause::EndOrdered(EndOrder::Stop) => Why::Ordered(Order::Stop),
+        PresenceCause::EndOrdered(EndOrder::Restart) => Why::Ordered(Order::Restart),
         PresenceCause::ResumeWindowOver(_) => Why::WindowOver,
         PresenceCause::ServerRestarted => Why::ServerRestarted,
         PresenceCause::Evicted(_) => Why::Evicted,
@@ -125,11 +127,13 @@ pub(super) fn to_agent(down: Down, legacy: bool, rules: &ServerConfig) -> AgentI
             epoch: Epoch(0),
             // Its own, but whoever runs both sets them alike.
             timing: rules.timing,
+            end_orders: false,
         }),
         Down::Welcome(epoch) => AgentInbound::HelloAccepted(SessionTerms {
             dialect: Dialect::Extended,
             epoch: Epoch(epoch),
             timing: rules.timing,
+            end_orders: true,
         }),
         Down::Beat { sequence, seen, recorded, lagging } => AgentInbound::Heartbeat(ServerBeat {
             sequence: number(sequence),

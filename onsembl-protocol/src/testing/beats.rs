@@ -25,7 +25,12 @@ impl Beats {
         self.due
     }
 
-    /// The host slept: the next one is due now, whatever the schedule said.
+    /// Whether the other end has seen all of them, if it saw this one.
+    pub(super) const fn all_seen(&self, seen: BeatSequence) -> bool {
+        seen.0 >= self.numbered
+    }
+
+    /// The host slept, or there is news: the next one is due now, whatever the schedule said.
     pub(super) fn hurry(&mut self, at: Timestamp) {
         self.due = at;
         self.recent = (None, None);

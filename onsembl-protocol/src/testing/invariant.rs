@@ -75,7 +75,8 @@ invariants! {
     CloseHasACause = "close-has-a-cause",
         "Each close has a code that may be sent and that says what happened.", "P-80, defect 60";
     BeatsEveryInterval = "beats-every-interval-while-in-session",
-        "A session begins with a beat, and one follows each interval; never a burst.", "P-70, P-71";
+        "A session begins with a beat, one follows each interval, and one tells news; never a burst.",
+        "P-70, P-71, P-232";
     BeatsAreNumbered = "beats-are-numbered",
         "The beats of a session are numbered from 1 without gaps.", "P-72";
 
@@ -99,7 +100,7 @@ invariants! {
     NoDialAfterRefusal = "no-dial-after-refusal",
         "A permanent refusal ends the agent; it does not dial again.", "P-65, P-82, defect 12";
     StopIsObeyed = "stop-is-obeyed",
-        "Stop closes the link and ends the agent at once.", "P-84, defect 57";
+        "Stop closes the link and ends the agent at once.", "P-84, P-230, defect 57";
     SleepIsNoticed = "sleep-is-noticed",
         "After the host slept, waits are over, and a session beats at once or is begun anew.", "P-66";
     PingIsAnswered = "ping-is-answered",
@@ -126,7 +127,8 @@ invariants! {
         "An agent whose link ended is awaited for the resume window, and offline right after it.",
         "P-59";
     StoppedIsOffline = "stopped-is-offline",
-        "An agent that was stopped on its machine, or sent away, is offline at once.", "P-84";
+        "An agent that was stopped, on its machine or by an order, or sent away, is offline at once.",
+        "P-84, P-230";
     VersionGrowsByOne = "version-grows-by-one",
         "Each published presence has the version after the last one's.", "P-62, defect 39";
     SinceMovesOnlyWithStatus = "since-moves-only-with-status",

@@ -38,11 +38,14 @@ pub fn dialect() -> impl Strategy<Value = Dialect> {
 
 /// What the answer to a hello settles.
 pub fn terms() -> impl Strategy<Value = SessionTerms> {
-    (dialect(), 1u64..4, timing()).prop_map(|(dialect, epoch, timing)| SessionTerms {
-        dialect,
-        epoch: Epoch(epoch),
-        timing,
-    })
+    (dialect(), 1u64..4, timing(), any::<bool>()).prop_map(
+        |(dialect, epoch, timing, end_orders)| SessionTerms {
+            dialect,
+            epoch: Epoch(epoch),
+            timing,
+            end_orders,
+        },
+    )
 }
 
 /// Every way in which a dial can fail.

@@ -44,9 +44,10 @@ impl From<AgentToServer> for AgentFrame<'_> {
                 health_metrics,
                 sequence,
                 seen,
+                paused,
             }) => {
                 let agent_id = agent_id.map(|id| Text(Cow::Owned(id.into())));
-                Self::Heartbeat(AgentHeartbeat { agent_id, health_metrics, sequence, seen })
+                Self::Heartbeat(AgentHeartbeat { agent_id, health_metrics, sequence, seen, paused })
             }
             AgentToServer::Pong(pong) => Self::Pong(pong),
             message @ (AgentToServer::Connect(_)

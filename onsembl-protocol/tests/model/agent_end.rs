@@ -99,15 +99,24 @@ fn stays_away() {
 #[test]
 fn stop_is_obeyed() {
     let mut w = World::in_session();
-    w.fact(Fact::AgentToldToStop(P));
+    w.fact(Fact::AgentToldToStop(P, None));
     w.fact(Fact::AgentClosed(P, W, 4100));
     caught(I::StopIsObeyed, &w);
     let mut w = World::in_session();
-    w.fact(Fact::AgentToldToStop(P));
+    w.fact(Fact::AgentToldToStop(P, None));
     w.agent_done();
     caught(I::StopIsObeyed, &w);
+    // The code says which order ended it, and none if none did.
+    for (order, told) in [(None, 4103), (Some(Order::Stop), 4107), (Some(Order::Restart), 4108)] {
+        for code in [4103, 4107, 4108] {
+            let mut w = World::in_session();
+            w.fact(Fact::AgentToldToStop(P, order));
+            w.fact(Fact::AgentClosed(P, W, code));
+            if code == told { legal(&w) } else { caught(I::StopIsObeyed, &w) }
+        }
+    }
     let mut w = waiting(DialOutcome::Failed, S);
-    w.fact(Fact::AgentToldToStop(P));
+    w.fact(Fact::AgentToldToStop(P, None));
     w.agent_waits(S);
     caught(I::StopIsObeyed, &w);
 }

@@ -86,7 +86,7 @@ fn takeover_is_told() {
 
 #[test]
 fn own_close_code() {
-    for code in [0, 999, 1004, 1005, 1006, 1015, 3000, 4000, 4107, 4203] {
+    for code in [0, 999, 1004, 1005, 1006, 1015, 3000, 4000, 4109, 4203] {
         let mut w = told(P);
         w.fact(Fact::ServerClosed(A, W, code));
         caught(I::OwnCloseCode, &w);
@@ -268,7 +268,7 @@ fn end_is_the_end() {
     w.fact(Fact::ServerServed(A, None));
     caught(I::EndIsTheEnd, &w);
     let mut w = World::in_session();
-    w.fact(Fact::AgentToldToStop(P));
+    w.fact(Fact::AgentToldToStop(P, None));
     w.fact(Fact::AgentClosed(P, W, 4103));
     w.fact(Fact::AgentShows(P, AgentStatus::Closed));
     w.fact(Fact::AgentServed(P, None));

@@ -87,12 +87,21 @@ fn reason_is_true() {
     w.fact(Fact::ServerLost(A, W, BROKEN));
     w.shows(Status::Offline, Why::Stopped);
     caught(I::ReasonIsTrue, &w);
-    let mut w = World::in_session();
-    w.fact(Fact::ServerLost(A, W, closed_there(4103)));
-    w.shows(Status::Offline, Why::Stopped);
-    w.fact(Fact::Forgotten(A));
-    w.fact(Fact::ServerServed(A, None));
-    legal(&w);
+    let whys = [Why::Stopped, Why::Ordered(Order::Stop), Why::Ordered(Order::Restart)];
+    for (code, why) in [4103, 4107, 4108].into_iter().zip(whys) {
+        for said in whys {
+            let mut w = World::in_session();
+            w.fact(Fact::ServerLost(A, W, closed_there(code)));
+            w.shows(Status::Offline, said);
+            if said != why {
+                caught(I::ReasonIsTrue, &w);
+                continue;
+            }
+            w.fact(Fact::Forgotten(A));
+            w.fact(Fact::ServerServed(A, None));
+            legal(&w);
+        }
+    }
 }
 
 #[test]

@@ -31,6 +31,8 @@ struct Agent {
     because: String,
     last_heartbeat: Option<String>,
     #[serde(default)]
+    paused: bool,
+    #[serde(default)]
     stopped: Option<Stopped>,
 }
 
@@ -46,11 +48,18 @@ struct Stopped {
 impl Agent {
     /// Whether it is there, and what else keeps it from working.
     fn because(&self) -> String {
+        let because = match self.paused {
+            true => format!(
+                "paused: starts nothing until `control {} resume`; {}",
+                self.name, self.because
+            ),
+            false => self.because.clone(),
+        };
         let Some(Stopped { by, at, reason, state }) = &self.stopped else {
-            return self.because.clone();
+            return because;
         };
         let state = told(*state);
-        format!("emergency stop by {by} at {at} ({reason}): {state}; {}", self.because)
+        format!("emergency stop by {by} at {at} ({reason}): {state}; {because}")
     }
 }
 

@@ -57,6 +57,7 @@ struct Shown {
     version: PresenceVersion,
     status: PresenceStatus,
     stopped: Option<(StopId, StopState)>,
+    paused: bool,
 }
 
 impl Shown {
@@ -66,6 +67,7 @@ impl Shown {
             version: agent.presence.version,
             status: agent.presence.status,
             stopped: stop.map(|(order, state)| (order.id.clone(), state)),
+            paused: agent.paused,
         }
     }
 }
@@ -218,7 +220,10 @@ impl Feed {
             let status = shown.status;
             let told = self.agents.insert(id.clone(), shown.clone());
             match told {
-                Some(told) if told.version >= shown.version && told.stopped == shown.stopped => {
+                Some(told)
+                    if told.version >= shown.version
+                        && (&told.stopped, told.paused) == (&shown.stopped, shown.paused) =>
+                {
                     let _ =
                         self.agents.insert(id.clone(), Shown { version: told.version, ..shown });
                     continue;
@@ -284,7 +289,9 @@ impl Feed {
                     if !self.extended && id.is_terminal() {
                         continue;
                     }
-                    let status = words::command(id, entry, &view, self.extended);
+                    let agent = content.agents.get(&entry.agent);
+                    let held_up = agent.and_then(|agent| agent.holds_up(view.status));
+                    let status = words::command(id, entry, &view, held_up, self.extended);
                     return Next::Say(Box::new(ServerToDashboard::CommandStatus(status)));
                 }
             } else if !writes || told.has_all_of(&entry.log) {

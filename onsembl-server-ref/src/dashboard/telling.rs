@@ -116,7 +116,9 @@ pub(super) fn end(
     if let Some(view) = &entry.view
         && (extended || *id != CommandId::of_session(&entry.agent))
     {
-        said.push(ServerToDashboard::CommandStatus(words::command(id, entry, view, extended)));
+        said.push(ServerToDashboard::CommandStatus(words::command(
+            id, entry, view, None, extended,
+        )));
         if !extended {
             let complete = words::complete(id, entry, view);
             said.push(ServerToDashboard::CommandComplete(complete));

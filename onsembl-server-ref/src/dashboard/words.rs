@@ -57,6 +57,7 @@ pub(super) fn status(id: &AgentId, agent: &AgentEntry, busy: bool, extended: boo
         presence_version: Some(presence.version),
         health_metrics: agent.metrics,
         stopped: None,
+        paused: extended && agent.paused,
     }
 }
 
@@ -106,10 +107,14 @@ pub(super) fn command(
     id: &CommandId,
     entry: &CommandEntry,
     view: &CommandView,
+    held_up: Option<String>,
     extended: bool,
 ) -> CommandStatus {
     let phase = phase(view.status, extended);
-    let because = entry.because(view);
+    let mut because = entry.because(view);
+    if let Some(held_up) = held_up {
+        because = format!("{held_up}; {because}");
+    }
     let failed = match view.status {
         CommandStage::Failed | CommandStage::Lost | CommandStage::Unknown => true,
         CommandStage::Pending

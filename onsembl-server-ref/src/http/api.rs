@@ -70,6 +70,8 @@ struct AgentView {
     capabilities: Vec<String>,
     last_heartbeat: Option<String>,
     last_metrics: Option<Value>,
+    /// Whether it starts nothing, by order.
+    paused: bool,
     /// The emergency stop in force.
     stopped: Option<StoppedView>,
 }
@@ -169,6 +171,7 @@ async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
                 capabilities: agent.capabilities.clone(),
                 last_heartbeat: at.map(|at| at.to_string()),
                 last_metrics: metrics,
+                paused: agent.paused,
                 stopped: content.stop_of(id).map(|(order, state)| StoppedView {
                     stop_id: order.id.to_string(),
                     by: order.by.to_string(),

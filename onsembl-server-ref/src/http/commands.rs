@@ -11,8 +11,10 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
-use onsembl_protocol::id::{AgentId, CommandId};
+use onsembl_protocol::command::CommandStage;
+use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::time::WallTime;
+use onsembl_protocol::wire::payload::CommandPhase;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -50,6 +52,26 @@ impl From<CommandRow> for CommandSummary {
             ended_at: row.ended_at.as_ref().map(WallTime::to_string),
         }
     }
+}
+
+/// What is stored of commands, and what keeps them waiting now that is not stored.
+fn shown(
+    app: &App,
+    user: &UserId,
+    rows: impl IntoIterator<Item = CommandRow>,
+) -> Vec<CommandSummary> {
+    let board = app.boards.of(user);
+    let content = board.look();
+    let shown = |row: CommandRow| {
+        let stage = CommandStage::of(&CommandPhase::parse(&row.status));
+        let held_up = content.agents.get(&row.agent).and_then(|agent| agent.holds_up(stage));
+        let cause = match (held_up, row.cause) {
+            (Some(held_up), Some(cause)) => Some(format!("{held_up}; {cause}")),
+            (held_up, cause) => held_up.or(cause),
+        };
+        CommandSummary::from(CommandRow { cause, ..row })
+    };
+    rows.into_iter().map(shown).collect()
 }
 
 /// One command, and how it came where it is.
@@ -90,7 +112,7 @@ pub(super) async fn commands(
     let limit = query.limit.unwrap_or(LISTED).min(MOST_LISTED);
     match app.store.commands(&identity.user, agent.as_ref(), limit).await {
         Ok(rows) => {
-            let commands: Vec<CommandSummary> = rows.into_iter().map(Into::into).collect();
+            let commands: Vec<_> = shown(&app, &identity.user, rows);
             Json(json!({ "total": commands.len(), "commands": commands })).into_response()
         }
         Err(error) => unreadable(&app, &error),
@@ -106,8 +128,9 @@ pub(super) async fn command(
     let found = async {
         let row = app.store.command(&identity.user, &id).await?;
         let history = app.store.command_history(&identity.user, &id).await?;
-        Ok(row.map(|row| CommandDetail {
-            command: row.into(),
+        let command = shown(&app, &identity.user, row).pop();
+        Ok(command.map(|command| CommandDetail {
+            command,
             history: history.into_iter().map(Into::into).collect(),
         }))
     };

@@ -4,7 +4,7 @@ use super::ledger::Entry;
 use super::request::{BeatHop, NoRecording};
 use super::run::{Answer, Hub, Joining, Known, Live};
 use crate::auth::Identity;
-use crate::board::{AgentEntry, ShownPresence};
+use crate::board::{AgentEntry, ShownPresence, awaits_its_agent};
 use crate::store::{HeartbeatRow, NewSession, OpenError, OpenedSession, PresenceRow, Recorded};
 use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::command::{CommandEvent, DEFAULT_PLACES, Returned};
@@ -208,6 +208,7 @@ impl Hub {
                 },
                 last_heard: None,
                 metrics: None,
+                paused: false,
                 revision,
             });
             entry.name =
@@ -267,6 +268,8 @@ impl Hub {
             known.places = places
                 .map_or(DEFAULT_PLACES, |places| usize::try_from(places).unwrap_or(usize::MAX));
         }
+        // Until this session says so.
+        self.show_paused(&user, &agent, false);
         self.repeat_stop(&user, &agent, key);
         let returned = Returned { dialect, same_process, remembers, known: false };
         self.reconcile(&user, &agent, key, returned, &commands);
@@ -355,6 +358,30 @@ impl Hub {
         }
     }
 
+    pub(super) fn on_paused(&mut self, key: Key, paused: bool) {
+        let Some((user, agent)) = self.who(key) else { return };
+        info!(%agent, paused, "the agent says whether it is paused");
+        self.show_paused(&user, &agent, paused);
+    }
+
+    /// Shows it, and with it why those of its commands wait that it could start.
+    fn show_paused(&self, user: &UserId, agent: &AgentId, paused: bool) {
+        let board = self.boards.of(user);
+        if board.look().agents.get(agent).is_none_or(|entry| entry.paused == paused) {
+            return;
+        }
+        board.change(|content, revision| {
+            if let Some(entry) = content.agents.get_mut(agent) {
+                entry.paused = paused;
+            }
+            for command in content.commands.values_mut().filter(|c| c.agent == *agent) {
+                if command.view.is_some_and(|view| awaits_its_agent(view.status)) {
+                    command.revision = revision;
+                }
+            }
+        });
+    }
+
     pub(super) fn on_presence(&mut self, key: Key, presence: Presence) {
         let Some((user, agent)) = self.who(key) else { return };
         info!(
@@ -418,6 +445,7 @@ impl Hub {
             for command in self.commands_of(&agent) {
                 self.feed_command(&command, CommandEvent::LinkLost);
             }
+            self.show_paused(&user, &agent, false);
             self.show_stop(&user, &agent);
         }
     }
@@ -429,9 +457,11 @@ impl Hub {
         if let Some(known) = self.known.get_mut(&agent)
             && known.machine == Some(key)
         {
+            let user = known.user.clone();
             known.machine = None;
             known.history = history;
             let journals = known.journal.is_some();
+            self.show_paused(&user, &agent, false);
             for command in self.commands_of(&agent) {
                 self.feed_command(&command, CommandEvent::AgentGone { journals });
             }

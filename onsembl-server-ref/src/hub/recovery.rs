@@ -98,6 +98,7 @@ impl Hub {
                 },
                 last_heard: row.last_heartbeat,
                 metrics,
+                paused: false,
                 revision,
             };
             let _ = content.agents.insert(row.agent.clone(), entry);

@@ -226,6 +226,7 @@ impl Hub {
                 Feature::StopLatch,
                 Feature::Terminal,
                 Feature::OpenEnds,
+                Feature::EndOrders,
             ],
             output_window: Outbox::DEFAULT_WINDOW,
         };
@@ -358,6 +359,7 @@ impl Hub {
             ShardEvent::Record { key, epoch, sequence, at, metrics } => {
                 self.on_beat(key, epoch, sequence, at, metrics);
             }
+            ShardEvent::Paused { key, paused } => self.on_paused(key, paused),
             ShardEvent::Presence { key, presence } => self.on_presence(key, presence),
             ShardEvent::Message { key, message, now } => self.on_message(key, *message, now),
             ShardEvent::Heard { key, at } => self.on_heard(key, at),

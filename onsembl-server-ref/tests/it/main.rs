@@ -28,6 +28,7 @@ mod legacy_dashboard;
 mod legacy_streams;
 mod legacy_work;
 mod memory;
+mod pauses;
 mod peer;
 mod recording;
 mod restart;

@@ -14,11 +14,12 @@ use onsembl_protocol::liveness::{HeartbeatTiming, Seen};
 use onsembl_protocol::output::Outbox;
 use onsembl_protocol::session::{
     AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, DialFailure, Dialect,
-    HelloRefusal, ServerBeat, SessionTerms,
+    EndOrder, HelloRefusal, ServerBeat, SessionTerms,
 };
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{
-    Ack, AgentHeartbeat, CommandComplete, CommandPhase, ErrorCode, HealthMetrics, Pong, SeenBeat,
+    Ack, AgentHeartbeat, CommandComplete, CommandPhase, ErrorCode, Feature, HealthMetrics, Pong,
+    SeenBeat,
 };
 use onsembl_protocol::wire::{self, AgentToServer, DecodeCause, DecodeError, ServerToAgent};
 use std::collections::VecDeque;
@@ -40,6 +41,7 @@ pub struct AgentDriver {
     dialer: Arc<dyn Dialer>,
     profile: AgentProfile,
     vitals: Box<dyn FnMut() -> HealthMetrics + Send>,
+    paused: bool,
     envelopes: Envelopes,
     inbox: mpsc::Receiver<LinkEvent>,
     inbox_entry: mpsc::Sender<LinkEvent>,
@@ -85,6 +87,7 @@ impl AgentDriver {
             dialer: Arc::new(dialer),
             profile,
             vitals: Box::new(HealthMetrics::default),
+            paused: false,
             inbox,
             inbox_entry,
             dial: None,
@@ -115,6 +118,11 @@ impl AgentDriver {
     /// `closed`, await [`gone`](Self::gone), and drop the driver then.
     pub fn stop(&mut self) {
         self.feed(AgentEvent::Stop);
+    }
+
+    /// As [`stop`](Self::stop), because an order from afar says so.
+    pub fn obey(&mut self, order: EndOrder) {
+        self.feed(AgentEvent::EndOrdered(order));
     }
 
     /// After a [`stop`](Self::stop): returns when no link is left, so that the close frame is out or
@@ -196,6 +204,14 @@ impl AgentDriver {
     /// again. Nothing comes while there is no link.
     pub fn want_room(&mut self) {
         self.room_wanted = true;
+    }
+
+    /// Whether this agent starts nothing, by order. Each heartbeat says it, and the next one is not to
+    /// wait for its time if it changes.
+    pub fn say_paused(&mut self, paused: bool) {
+        if std::mem::replace(&mut self.paused, paused) != paused {
+            self.feed(AgentEvent::News);
+        }
     }
 
     /// What the next hello says. Owners keep the open commands in it up to date.
@@ -308,6 +324,7 @@ impl AgentDriver {
             health_metrics: Some((self.vitals)()),
             sequence: Some(sequence),
             seen: seen.map(|s| SeenBeat { sequence: s.sequence, age_ms: s.age.as_millis() as u64 }),
+            paused: self.paused,
         };
         let _ = self.control(link, &AgentToServer::Heartbeat(beat));
         debug!(%sequence, "heartbeat sent");
@@ -524,7 +541,12 @@ impl AgentDriver {
             }
         };
         let (session, timing) = session;
-        let terms = SessionTerms { dialect: session.dialect, epoch: session.epoch, timing };
+        let terms = SessionTerms {
+            dialect: session.dialect,
+            epoch: session.epoch,
+            timing,
+            end_orders: session.features.contains(&Feature::EndOrders),
+        };
         self.session = Some(session.clone());
         self.feed(AgentEvent::Received(link, AgentInbound::HelloAccepted(terms)));
         self.notices.push_back(AgentNotice::Joined(session));

@@ -87,6 +87,14 @@ pub enum ShardEvent<A> {
         /// What it said of the agent's machine.
         metrics: Option<HealthMetrics>,
     },
+    /// A heartbeat says that the agent starts nothing, by order, or that it does again. A session
+    /// begins with an agent that is not paused.
+    Paused {
+        /// The agent's machine.
+        key: Key,
+        /// Whether it is.
+        paused: bool,
+    },
     /// A heartbeat of ours was sent.
     Answered {
         /// The agent's machine.

@@ -48,6 +48,8 @@ pub(super) struct LinkEntry<A> {
     /// Frames that were on their way when reading was paused.
     pub(super) held: Vec<String>,
     pub(super) metrics: Option<HealthMetrics>,
+    /// What its latest heartbeat said.
+    pub(super) paused: bool,
 }
 
 impl<A> LinkEntry<A> {

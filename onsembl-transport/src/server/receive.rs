@@ -206,9 +206,15 @@ impl<A> Shard<A> {
     fn on_beat<Id>(&mut self, link: LinkId, beat: &AgentHeartbeat<Id>, bytes: usize) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         entry.metrics = beat.health_metrics;
+        let changed = std::mem::replace(&mut entry.paused, beat.paused) != beat.paused;
+        let key = entry.key();
         let seen = beat.seen.map(|s| s.sequence);
         let frame = FrameNote::of_type("AGENT_HEARTBEAT", bytes);
         self.heard(link, ServerInbound::Heartbeat { sequence: beat.sequence, seen }, frame);
+        // A late word on a link that was taken over says nothing of the agent.
+        if let Some(key) = key.filter(|key| changed && self.link_of(*key) == Some(link)) {
+            self.events.push_back(ShardEvent::Paused { key, paused: beat.paused });
+        }
     }
 
     pub(super) fn on_message(

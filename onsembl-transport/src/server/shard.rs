@@ -123,6 +123,7 @@ impl<A> Shard<A> {
             quota: UndecodableQuota::new(),
             held: Vec::new(),
             metrics: None,
+            paused: false,
         };
         let _ = self.links.insert(id, entry);
         id

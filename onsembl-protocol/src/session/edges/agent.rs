@@ -39,6 +39,7 @@ words! {
         SentAway = "sent-away", "the server closed the link for good (4200, 4201, 4202)";
         Slept = "slept", "this machine was asleep for timeout-after or longer";
         Stopped = "stopped", "it was stopped";
+        EndOrdered = "end-ordered", "an order from afar ended it";
     }
 }
 
@@ -65,6 +66,7 @@ edges! {
         [Connecting | Joining | Connected | Stale] LinkEnded => Reconnecting;
         [Connecting | Joining | Connected | Stale] SentAway => Closed;
         [Idle | Connecting | Joining | Connected | Stale | TimedOut | Reconnecting] Stopped => Closed;
+        [Idle | Connecting | Joining | Connected | Stale | TimedOut | Reconnecting] EndOrdered => Closed;
     }
 }
 
@@ -117,6 +119,7 @@ impl AgentCause {
             Self::LinkEnded(_) => AgentCauseKind::LinkEnded,
             Self::Slept(_) => AgentCauseKind::Slept,
             Self::Stopped => AgentCauseKind::Stopped,
+            Self::EndOrdered(_) => AgentCauseKind::EndOrdered,
         }
     }
 }

@@ -16,6 +16,7 @@ words! {
         HeardAgain = "heard-again", "the silent agent spoke";
         LinkEnded = "link-ended", "the link ended";
         AgentStopped = "agent-stopped", "the agent was stopped on its machine";
+        EndOrdered = "end-ordered", "an order from afar ended the agent";
         ResumeWindowOver = "resume-window-over", "it was not back in time";
         ServerRestarted = "server-restarted", "the server process is a new one";
         Evicted = "evicted", "somebody decided that it must go";
@@ -53,6 +54,7 @@ edges! {
         [Online | Stale | Error] HelloReceived => Connecting;
         [Online | Stale | Error] LinkEnded => Reconnecting;
         [Online | Stale | Error] AgentStopped => Offline;
+        [Online | Stale | Error] EndOrdered => Offline;
         [Online] Impairment => Online;
         [Stale] Impairment => Stale;
         [Error] Impairment => Error;
@@ -74,6 +76,7 @@ impl PresenceCause {
             Self::HeardAgain => PresenceCauseKind::HeardAgain,
             Self::LinkEnded(_) => PresenceCauseKind::LinkEnded,
             Self::AgentStopped => PresenceCauseKind::AgentStopped,
+            Self::EndOrdered(_) => PresenceCauseKind::EndOrdered,
             Self::ResumeWindowOver(_) => PresenceCauseKind::ResumeWindowOver,
             Self::ServerRestarted => PresenceCauseKind::ServerRestarted,
             Self::Evicted(_) => PresenceCauseKind::Evicted,

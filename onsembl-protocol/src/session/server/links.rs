@@ -1,6 +1,6 @@
 //! What happens to links: hellos, admissions, refusals, ends.
 
-use super::super::agent_types::Dialect;
+use super::super::agent_types::{Dialect, EndOrder};
 use super::super::server_types::{Claimant, PresenceCause, ServerAction};
 use super::session::{Notes, Session};
 use super::state::{Away, Joining, State};
@@ -104,15 +104,13 @@ impl Turn<'_> {
     pub(super) fn link_down(&mut self, link: LinkId, reason: CloseReason) {
         match self.hot.state {
             State::Live(session) if session.link == link => {
-                let stopped = reason.initiator == Initiator::Peer
-                    && matches!(reason.cause, CloseCause::AgentStopped | CloseCause::Normal);
-                match self.cold.challenger_of(&session) {
-                    Some(challenger) => {
+                match (self.cold.challenger_of(&session), ended_for_good(reason)) {
+                    (Some(challenger), _) => {
                         self.hot.state = State::Joining(challenger, Some(self.away(false)));
                         self.publish(PresenceCause::HelloReceived);
                     }
-                    None if stopped => self.go(PresenceCause::AgentStopped),
-                    None => {
+                    (None, Some(cause)) => self.go(cause),
+                    (None, None) => {
                         self.hot.state = State::Away(self.away(false));
                         self.publish(PresenceCause::LinkEnded(reason));
                     }
@@ -154,4 +152,13 @@ impl Turn<'_> {
     fn challenger_over(&self, session: &Session, link: LinkId) -> Option<Joining> {
         self.cold.challenger_of(session).filter(|joining| joining.link == link)
     }
+}
+
+/// Why an agent that ended its link so ended itself; `None` if it did not.
+fn ended_for_good(reason: CloseReason) -> Option<PresenceCause> {
+    let by_agent = reason.initiator == Initiator::Peer;
+    if by_agent && matches!(reason.cause, CloseCause::AgentStopped | CloseCause::Normal) {
+        return Some(PresenceCause::AgentStopped);
+    }
+    EndOrder::obeyed_by(reason.cause).filter(|_| by_agent).map(PresenceCause::EndOrdered)
 }

@@ -5,14 +5,17 @@
 use super::dialling::Wait;
 use super::host::Host;
 use super::invariant::Invariant;
-use super::links::{AGENT_STOPPED, NO_ANSWER, NORMAL, SILENT, TOKEN_EXPIRED, keeps_away, own_code};
+use super::links::{
+    AGENT_STOPPED, NO_ANSWER, NORMAL, SILENT, TOKEN_EXPIRED, TOLD_TO_RESTART, TOLD_TO_STOP,
+    keeps_away, own_code,
+};
 use super::recording::Open;
 use super::rules::Rules;
 use super::runner::{Joined, Phase, Runner};
 use super::silence::Silence;
 use super::violation::{Checked, demand};
 use crate::sim::fact::{
-    AgentStatus, Code, DialOutcome, Down, End, EndedBy, Epoch, LocalNanos, Up, Wire,
+    AgentStatus, Code, DialOutcome, Down, End, EndedBy, Epoch, LocalNanos, Order, Up, Wire,
 };
 use alloc::format;
 
@@ -240,10 +243,10 @@ impl Runner {
         if self.step.close == Some(wire) {
             self.step.close = None;
             return demand(
-                !self.step.stopped || code == AGENT_STOPPED,
+                self.step.stopped.is_none_or(|told| code == told),
                 Invariant::StopIsObeyed,
-                "4103 upon a stop",
-                || format!("{code}"),
+                "the code that says who stopped it",
+                || format!("{code} instead of {:?}", self.step.stopped),
             );
         }
         let (silent, slept) = (code == SILENT, self.slept_through(rules));
@@ -318,11 +321,17 @@ impl Runner {
         };
     }
 
-    pub(super) fn told_to_stop(&mut self) {
+    pub(super) fn told_to_stop(&mut self, order: Option<Order>) {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
-        self.step.stopped = true;
+        // Only in session, and from a server of ours, does it know that orders may be named.
+        let told = matches!(self.phase, Phase::InSession(..)) && !self.legacy;
+        self.step.stopped = Some(match order.filter(|_| told) {
+            None => AGENT_STOPPED,
+            Some(Order::Stop) => TOLD_TO_STOP,
+            Some(Order::Restart) => TOLD_TO_RESTART,
+        });
         self.host.forget_sleep();
         self.step.close = self.wire();
         self.phase = Phase::Leaving { must: true, otherwise: None };

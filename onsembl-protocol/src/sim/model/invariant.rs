@@ -77,7 +77,7 @@ invariants! {
     OneLinkAtATime: "An agent dials only when it has neither a link nor a dial, and each wire is new.", [11, 14];
     NeverGivesUp: "An agent closes for good only when it is stopped or told to stay away.", [10, 27];
     StaysAway: "An agent that is told to stay away stops for good.", [12, 27];
-    StopIsObeyed: "An agent that is stopped closes its link with 4103 and is closed.", [27, 60];
+    StopIsObeyed: "An agent that is stopped closes its link with 4103, or with the code of the order that ended it, and is closed.", [27, 60];
     HelloFirst: "The hello goes first over each wire, as soon as it is up, once; until it is accepted only probes are answered.", [44];
     PingAnswered: "A probe is answered in the step in which it came.", [35];
     DialNotEarly: "An attempt does not come before its window, and windows start anew only after a stable session or a sleep.", [11, 12];

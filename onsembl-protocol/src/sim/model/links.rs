@@ -15,6 +15,8 @@ pub(super) const TRY_LATER: Code = 1013;
 pub(super) const SILENT: Code = 4100;
 pub(super) const SUPERSEDED: Code = 4101;
 pub(super) const AGENT_STOPPED: Code = 4103;
+pub(super) const TOLD_TO_STOP: Code = 4107;
+pub(super) const TOLD_TO_RESTART: Code = 4108;
 pub(super) const TOKEN_EXPIRED: Code = 4105;
 pub(super) const NO_ANSWER: Code = 4106;
 pub(super) const REPLACED: Code = 4200;
@@ -27,7 +29,7 @@ pub(super) const fn keeps_away(code: Code) -> bool {
 /// Whether we may send this code (P-81).
 pub(super) fn own_code(code: Code) -> Checked {
     demand(
-        matches!(code, 1000..=1003 | 1008 | 1009 | 1011 | 1013 | 4100..=4106 | 4200..=4202),
+        matches!(code, 1000..=1003 | 1008 | 1009 | 1011 | 1013 | 4100..=4108 | 4200..=4202),
         Invariant::OwnCloseCode,
         "a close code of the table",
         || Seat::code_text(code),
@@ -39,8 +41,11 @@ impl Seat {
     pub(super) fn lost(&mut self, wire: Wire, end: End, now: LocalNanos) -> Checked {
         if self.session.is_some_and(|s| s.wire == wire) {
             self.session = None;
-            let stopped =
-                end.by == EndedBy::There && matches!(end.code, Some(NORMAL | AGENT_STOPPED));
+            let stopped = end.by == EndedBy::There
+                && matches!(
+                    end.code,
+                    Some(NORMAL | AGENT_STOPPED | TOLD_TO_STOP | TOLD_TO_RESTART)
+                );
             if self.hello.is_some() || !stopped {
                 let awaited = Awaited { timed_out: false, since: now, counted_from: now };
                 self.awaited = Some(awaited);

@@ -280,8 +280,8 @@ impl Witness for Model {
                 r.loses(wire, end, now, rules);
                 Ok(())
             }),
-            Fact::AgentToldToStop(p) => self.at_end(false, p, when, |r, _, _| {
-                r.told_to_stop();
+            Fact::AgentToldToStop(p, order) => self.at_end(false, p, when, |r, _, _| {
+                r.told_to_stop(order);
                 Ok(())
             }),
             Fact::AgentShows(p, status) => {

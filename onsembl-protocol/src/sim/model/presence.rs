@@ -4,11 +4,11 @@
 
 use super::host::Host;
 use super::invariant::Invariant;
-use super::links::{AGENT_STOPPED, NORMAL};
+use super::links::{AGENT_STOPPED, NORMAL, TOLD_TO_RESTART, TOLD_TO_STOP};
 use super::rules::Rules;
 use super::seat::{Came, Seat};
 use super::violation::{Checked, demand};
-use crate::sim::fact::{Ailment, End, EndedBy, LocalNanos, Presence, Status, When, Why};
+use crate::sim::fact::{Ailment, End, EndedBy, LocalNanos, Order, Presence, Status, When, Why};
 use alloc::format;
 
 /// The published graph: where a status may go. Staying is always allowed.
@@ -106,6 +106,7 @@ impl Seat {
 
     fn because(&mut self, next: Presence, now: LocalNanos, host: &Host, rules: &Rules) -> Checked {
         let came = self.step.came;
+        let by_agent = |code| came == Came::Lost(End { by: EndedBy::There, code: Some(code) });
         let holds = match next.why {
             Why::Hello => next.status == Status::Connecting && self.hello.is_some(),
             Why::Opened => next.status == Status::Online && came == Came::Opened,
@@ -133,9 +134,11 @@ impl Seat {
             }
             Why::LinkEnded(end) => came == Came::Lost(end) && ended(next.status),
             Why::Stopped => {
-                let by_agent =
-                    |code| came == Came::Lost(End { by: EndedBy::There, code: Some(code) });
                 (by_agent(NORMAL) || by_agent(AGENT_STOPPED)) && next.status == Status::Offline
+            }
+            Why::Ordered(Order::Stop) => by_agent(TOLD_TO_STOP) && next.status == Status::Offline,
+            Why::Ordered(Order::Restart) => {
+                by_agent(TOLD_TO_RESTART) && next.status == Status::Offline
             }
             Why::WindowOver => next.status == Status::Offline && self.awaited.is_some(),
             Why::ServerRestarted => false,

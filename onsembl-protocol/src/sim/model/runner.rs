@@ -8,7 +8,7 @@ use super::recording::Open;
 use super::rules::Rules;
 use super::silence::Silence;
 use super::violation::{Checked, demand};
-use crate::sim::fact::{Agent, AgentStatus, Ailment, Epoch, LocalNanos, Sequence, Wire};
+use crate::sim::fact::{Agent, AgentStatus, Ailment, Code, Epoch, LocalNanos, Sequence, Wire};
 use alloc::format;
 
 /// The agent's end of a session.
@@ -57,7 +57,8 @@ pub(super) struct Step {
     pub(super) was_stale: bool,
     pub(super) frame: bool,
     pub(super) beat_heard: bool,
-    pub(super) stopped: bool,
+    /// It was told to stop, and closes its wire with this code.
+    pub(super) stopped: Option<Code>,
     pub(super) hello: bool,
     pub(super) pong: bool,
     pub(super) beat: bool,
@@ -191,7 +192,11 @@ impl Runner {
         let step = &self.step;
         demand(
             step.close.is_none(),
-            if step.stopped { Invariant::StopIsObeyed } else { Invariant::GivenUpIsClosed },
+            if step.stopped.is_some() {
+                Invariant::StopIsObeyed
+            } else {
+                Invariant::GivenUpIsClosed
+            },
             "a wire that is given up closed in the same step",
             || {
                 let (wire, slept) = (step.close, step.slept);
@@ -229,7 +234,7 @@ impl Runner {
                 (AgentStatus::TimedOut, Invariant::AgentStatusIsTrue)
             }
             Phase::Waiting(_) => (AgentStatus::Reconnecting, Invariant::AgentStatusIsTrue),
-            Phase::Leaving { .. } if self.step.stopped => {
+            Phase::Leaving { .. } if self.step.stopped.is_some() => {
                 (AgentStatus::Closed, Invariant::StopIsObeyed)
             }
             Phase::Leaving { .. } => (AgentStatus::Closed, Invariant::StaysAway),

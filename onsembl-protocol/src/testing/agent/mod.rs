@@ -155,7 +155,9 @@ impl<S: AgentSubject> AgentStage<S> {
             Happening::LinkEnds(link, reason) => {
                 Some(AgentEvent::LinkDown(self.link(link)?, reason))
             }
+            Happening::News => Some(AgentEvent::News),
             Happening::Stop => Some(AgentEvent::Stop),
+            Happening::EndOrdered(order) => Some(AgentEvent::EndOrdered(order)),
         }
     }
 }

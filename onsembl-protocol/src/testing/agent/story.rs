@@ -5,7 +5,7 @@ use super::super::strategies;
 use super::Rules;
 use crate::close::CloseReason;
 use crate::liveness::HeartbeatTiming;
-use crate::session::{AgentInbound, DialFailure, HelloRefusal, SessionTerms};
+use crate::session::{AgentInbound, DialFailure, EndOrder, HelloRefusal, SessionTerms};
 use core::fmt;
 use core::time::Duration;
 use proptest::prelude::*;
@@ -51,8 +51,12 @@ pub enum Happening {
     Frame(Link, AgentInbound),
     /// The link ends.
     LinkEnds(Link, CloseReason),
+    /// What its heartbeat says is news.
+    News,
     /// It is stopped.
     Stop,
+    /// It is stopped by an order from afar.
+    EndOrdered(EndOrder),
 }
 
 impl fmt::Display for Happening {
@@ -87,7 +91,10 @@ impl fmt::Display for Happening {
                 write!(f, "hello refused over {link}")
             }
             Self::LinkEnds(link, reason) => write!(f, "{link} ends: {reason}"),
+            Self::News => f.write_str("has news"),
             Self::Stop => f.write_str("stopped"),
+            Self::EndOrdered(EndOrder::Stop) => f.write_str("told to end by an order"),
+            Self::EndOrdered(EndOrder::Restart) => f.write_str("told to start anew by an order"),
         }
     }
 }
@@ -98,7 +105,8 @@ impl fmt::Display for Terms<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let t = self.0.timing;
         let (beat, stale, end) = (t.interval(), t.stale_after(), t.timeout_after());
-        write!(f, "{:?}: beats {beat:?}, stale {stale:?}, timed out {end:?}", self.0.dialect)
+        write!(f, "{:?}: beats {beat:?}, stale {stale:?}, timed out {end:?}", self.0.dialect)?;
+        if self.0.end_orders { f.write_str(", end-orders") } else { Ok(()) }
     }
 }
 
@@ -134,8 +142,14 @@ fn happening(timing: HeartbeatTiming) -> impl Strategy<Value = Happening> {
         5 => (link(), terms()).prop_map(|(l, t)| Happening::HelloAccepted(l, t)),
         3 => (link(), strategies::hello_refusal()).prop_map(|(l, r)| Happening::HelloRefused(l, r)),
         1 => Just(Happening::Start),
-        1 => Just(Happening::Stop),
+        5 => Just(Happening::News),
+        2 => ends(),
     ]
+}
+
+fn ends() -> impl Strategy<Value = Happening> {
+    let ordered = prop::sample::select(EndOrder::ALL.as_slice()).prop_map(Happening::EndOrdered);
+    prop_oneof![Just(Happening::Stop), ordered]
 }
 
 fn link() -> impl Strategy<Value = Link> {

@@ -401,6 +401,13 @@ pub struct AgentStatus {
     /// The emergency stop in force. Extension, with `stop-latch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<AgentStopped>,
+    /// It starts nothing, by order, until it is told to go on. Extension.
+    #[serde(
+        default,
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "core::ops::Not::not"
+    )]
+    pub paused: bool,
 }
 
 /// `AGENT_DISCONNECT`, with the real reason.

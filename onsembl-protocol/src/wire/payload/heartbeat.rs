@@ -32,6 +32,9 @@ pub struct AgentHeartbeat<A = AgentId> {
     /// The server's latest beat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen: Option<SeenBeat>,
+    /// It starts nothing, by order, until it is told to go on. Extension.
+    #[serde(deserialize_with = "lenient::or_default", skip_serializing_if = "core::ops::Not::not")]
+    pub paused: bool,
 }
 
 impl<A: AsRef<str>> AgentHeartbeat<A> {
@@ -42,13 +45,14 @@ impl<A: AsRef<str>> AgentHeartbeat<A> {
             health_metrics: self.health_metrics,
             sequence: self.sequence,
             seen: self.seen,
+            paused: self.paused,
         }
     }
 }
 
 impl<A> Default for AgentHeartbeat<A> {
     fn default() -> Self {
-        Self { agent_id: None, health_metrics: None, sequence: None, seen: None }
+        Self { agent_id: None, health_metrics: None, sequence: None, seen: None, paused: false }
     }
 }
 

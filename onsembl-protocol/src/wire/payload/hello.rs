@@ -49,6 +49,8 @@ wire_enum! {
         StopLatch = "stop-latch",
         /// `OUTPUT_ACK` says with `openGap` that an end of unknown place is stored.
         OpenEnds = "open-ends",
+        /// The agent closes with a code of its own when an order from afar ends it, 4107 or 4108.
+        EndOrders = "end-orders",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }

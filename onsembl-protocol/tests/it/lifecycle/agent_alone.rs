@@ -1,13 +1,13 @@
 //! The agent's machine against a scripted server: dialling, joining, silence, and what ends it.
 
-use super::solo::{Agent, TERMS, healthy_beat, peer_closed, peer_code};
+use super::solo::{Agent, TERMS, healthy_beat, peer_closed, peer_code, server_beat};
 use crate::support::{ms, secs};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::id::LinkId;
 use onsembl_protocol::liveness::{BackoffPolicy, HeartbeatTiming};
 use onsembl_protocol::session::{
-    AgentAction, AgentEvent, AgentInbound, AgentStatus, DialFailure, Dialect, HelloRefusal,
-    SessionTerms,
+    AgentAction, AgentCause, AgentEvent, AgentInbound, AgentStatus, DialFailure, Dialect, EndOrder,
+    HelloRefusal, SessionTerms,
 };
 use onsembl_protocol::time::Deadline;
 use std::time::Duration;
@@ -320,6 +320,70 @@ fn a_stop_ends_every_state_and_says_so_to_the_server() {
             assert_eq!(agent.feed(event), [], "{name}");
         }
     }
+}
+
+#[test]
+fn an_agent_that_an_order_ended_says_so_to_a_server_that_knows_the_word() {
+    let older = SessionTerms { end_orders: false, ..TERMS };
+    let legacy = SessionTerms { dialect: Dialect::Legacy, ..older };
+    for (terms, order, code) in [
+        (TERMS, EndOrder::Stop, 4107),
+        (TERMS, EndOrder::Restart, 4108),
+        (older, EndOrder::Stop, 4103),
+        (older, EndOrder::Restart, 4103),
+        (legacy, EndOrder::Stop, 4103),
+        (legacy, EndOrder::Restart, 4103),
+    ] {
+        let mut agent = Agent::in_session(terms);
+        let link = agent.link();
+        let did = agent.feed(AgentEvent::EndOrdered(order));
+        let closes = |a: &AgentAction| matches!(a, AgentAction::Close(l, cause) if (*l, cause.code().0) == (link, code));
+        assert!(did.iter().any(closes), "{terms:?}, {order:?}: {did:?}");
+        let because = |a: &AgentAction| matches!(a, AgentAction::Report(r) if r.cause == AgentCause::EndOrdered(order));
+        assert!(did.iter().any(because), "{terms:?}, {order:?}: {did:?}");
+        assert_eq!((agent.status(), agent.deadline), ("closed", Deadline::Never));
+    }
+    // Whether a server that has not answered the hello yet knows the word, nobody can say.
+    let mut joining = Agent::new(3);
+    joining.feed(AgentEvent::Start);
+    let link = joining.link();
+    joining.feed(AgentEvent::LinkUp(link));
+    let did = joining.feed(AgentEvent::EndOrdered(EndOrder::Stop));
+    assert!(did.contains(&AgentAction::Close(link, CloseCause::AgentStopped)), "{did:?}");
+}
+
+#[test]
+fn news_is_told_at_once_and_in_quick_succession_once_a_round_trip() {
+    let beats = |did: &[AgentAction]| {
+        did.iter().filter(|a| matches!(a, AgentAction::SendBeat { .. })).count()
+    };
+    let mut agent = Agent::in_session(TERMS);
+    // The first beat of the session is not answered yet: the news waits for that, and goes with it.
+    assert_eq!(beats(&agent.feed(AgentEvent::News)), 0);
+    assert_eq!(beats(&agent.feed(AgentEvent::News)), 0);
+    assert_eq!(beats(&agent.hear(AgentInbound::Other)), 0);
+    assert_eq!(beats(&agent.hear(server_beat(1, 1, 1, false))), 1);
+    assert_eq!(beats(&agent.hear(server_beat(2, 1, 1, false))), 0, "told once");
+    assert_eq!(beats(&agent.hear(server_beat(3, 2, 2, false))), 0, "told once");
+    // With everything answered it goes at once, and the schedule stays as it was.
+    agent.run_until(secs(7));
+    assert_eq!(beats(&agent.feed(AgentEvent::News)), 1);
+    let sent = |agent: &Agent| agent.count(|a| matches!(a, AgentAction::SendBeat { .. }));
+    assert_eq!(sent(&agent), 3);
+    agent.run_until(ms(29_999));
+    assert_eq!(sent(&agent), 3);
+    // Also if nobody answers: then it goes with the next beat, whose time has come.
+    assert_eq!(beats(&agent.feed(AgentEvent::News)), 0);
+    agent.run_until(secs(30));
+    assert_eq!(sent(&agent), 4);
+    agent.hear(server_beat(4, 4, 4, false));
+    assert_eq!(sent(&agent), 4, "told already");
+    // Neither to a legacy server nor without a session.
+    let legacy = SessionTerms { dialect: Dialect::Legacy, end_orders: false, ..TERMS };
+    let mut agent = Agent::in_session(legacy);
+    agent.run_until(secs(7));
+    assert_eq!(agent.feed(AgentEvent::News), []);
+    assert_eq!(Agent::new(3).feed(AgentEvent::News), []);
 }
 
 #[test]

@@ -192,7 +192,24 @@ fn an_agent_that_was_stopped_is_offline_at_once() {
         assert_eq!(server.because(), "the agent was stopped on its machine");
         assert_eq!(server.log.last().unwrap().1, ServerAction::Forget);
     }
-    for reason in [lost(), peer_closed(CloseCause::GoingAway), CloseReason::peer(None)] {
+    for (cause, because) in [
+        (CloseCause::ToldToStop, "it was told to end by an order (control stop)"),
+        (
+            CloseCause::ToldToRestart,
+            "it was told to start anew by an order (control restart), and should be back in a moment",
+        ),
+    ] {
+        let mut server = Server::in_session(Dialect::Extended);
+        server.feed(ServerEvent::LinkDown(LinkId(1), peer_closed(cause)));
+        assert_eq!((server.status(), server.because().as_str()), ("offline", because));
+        assert_eq!(server.log.last().unwrap().1, ServerAction::Forget);
+    }
+    for reason in [
+        lost(),
+        CloseReason::local(CloseCause::ToldToStop),
+        peer_closed(CloseCause::GoingAway),
+        CloseReason::peer(None),
+    ] {
         let mut server = Server::in_session(Dialect::Extended);
         server.feed(ServerEvent::LinkDown(LinkId(1), reason));
         assert_eq!(server.status(), "reconnecting", "{reason}");

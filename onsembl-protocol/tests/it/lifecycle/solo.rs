@@ -13,8 +13,12 @@ use onsembl_protocol::session::{
 use onsembl_protocol::time::{Deadline, Now};
 use std::time::Duration;
 
-pub(crate) const TERMS: SessionTerms =
-    SessionTerms { dialect: Dialect::Extended, epoch: Epoch(1), timing: HeartbeatTiming::DEFAULT };
+pub(crate) const TERMS: SessionTerms = SessionTerms {
+    dialect: Dialect::Extended,
+    epoch: Epoch(1),
+    timing: HeartbeatTiming::DEFAULT,
+    end_orders: true,
+};
 
 pub(crate) fn peer_closed(cause: CloseCause) -> CloseReason {
     CloseReason::peer(Some(cause.code()))

@@ -437,6 +437,7 @@ impl World {
                 dialect: Dialect::Extended,
                 epoch,
                 timing: self.server.config.timing,
+                end_orders: true,
             }),
             Down::Beat(beat) => AgentInbound::Heartbeat(ServerBeat {
                 sequence: Some(beat.sequence),

@@ -27,7 +27,8 @@ fn after(seconds: u64, terms: SessionTerms) -> Agent {
 
 /// Representative states, each reached by events.
 pub(super) fn states() -> Vec<(&'static str, Agent)> {
-    let legacy = SessionTerms { dialect: Dialect::Legacy, ..TERMS };
+    let legacy = SessionTerms { dialect: Dialect::Legacy, end_orders: false, ..TERMS };
+    let older = SessionTerms { end_orders: false, ..TERMS };
     let mut joining = started();
     joining.feed(AgentEvent::LinkUp(LinkId(1)));
     let mut unrecorded = after(40, TERMS);
@@ -46,6 +47,7 @@ pub(super) fn states() -> Vec<(&'static str, Agent)> {
         ("connected, unstable", after(5, TERMS)),
         ("connected", after(20, TERMS)),
         ("connected, legacy", after(20, legacy)),
+        ("connected, no end-orders", after(20, older)),
         ("connected, impaired", unrecorded),
         ("stale", after(60, TERMS)),
         ("timed-out", after(90, TERMS)),

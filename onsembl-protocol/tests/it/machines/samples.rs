@@ -8,7 +8,7 @@ use crate::support::EPOCH_MS;
 use onsembl_protocol::close::{Breakage, CloseCause, CloseCode, CloseReason, ComeBack, Initiator};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId};
 use onsembl_protocol::session::{
-    AgentEvent, AgentInbound, Claimant, DialFailure, Dialect, HelloRefusal, ServerEvent,
+    AgentEvent, AgentInbound, Claimant, DialFailure, Dialect, EndOrder, HelloRefusal, ServerEvent,
     ServerInbound, SessionTerms, StoreTrouble,
 };
 use onsembl_protocol::time::WallTime;
@@ -73,6 +73,8 @@ pub(super) fn class(reason: CloseReason) -> &'static str {
         (Initiator::Peer, ComeBack::WithNewToken) => "token expired",
         (Initiator::Peer, ComeBack::Backoff) => match reason.cause {
             CloseCause::Normal | CloseCause::AgentStopped => "stopped",
+            CloseCause::ToldToStop => "told to stop",
+            CloseCause::ToldToRestart => "told to restart",
             _ => "by the peer",
         },
     }
@@ -110,6 +112,13 @@ fn frames_to_an_agent() -> Vec<(String, AgentInbound)> {
     })
 }
 
+fn end_orders() -> Vec<(String, EndOrder)> {
+    every!(EndOrder {
+        EndOrder::Stop => row("stop", EndOrder::Stop),
+        EndOrder::Restart => row("restart", EndOrder::Restart),
+    })
+}
+
 /// Every event of an agent, about this link.
 pub(super) fn agent_events(link: LinkId) -> Vec<(String, AgentEvent)> {
     let failures =
@@ -127,7 +136,9 @@ pub(super) fn agent_events(link: LinkId) -> Vec<(String, AgentEvent)> {
             within("link down: ", ends(), |reason| AgentEvent::LinkDown(link, reason))
         },
         AgentEvent::Wake => row("wake", AgentEvent::Wake),
+        AgentEvent::News => row("news", AgentEvent::News),
         AgentEvent::Stop => row("stop", AgentEvent::Stop),
+        AgentEvent::EndOrdered(_) => within("ordered to ", end_orders(), AgentEvent::EndOrdered),
     })
 }
 

@@ -8,7 +8,7 @@ use onsembl_protocol::id::{BeatSequence, Epoch, LinkId};
 use onsembl_protocol::liveness::{HeartbeatTiming, OVERSLEEP_TOLERANCE};
 use onsembl_protocol::session::{
     AGENT_EDGES, AgentAction, AgentCause, AgentConfig, AgentConnection, AgentEvent, AgentInbound,
-    AgentStatus, DialFailure, Dialect, HelloRefusal, ServerBeat, SessionTerms,
+    AgentStatus, DialFailure, Dialect, EndOrder, HelloRefusal, ServerBeat, SessionTerms,
 };
 use onsembl_protocol::time::{Deadline, Now, Timestamp};
 use proptest::collection::vec;
@@ -24,7 +24,9 @@ enum Happening {
     Received(AgentInbound),
     LinkDown(CloseReason),
     Wake,
+    News,
     Stop,
+    EndOrdered(EndOrder),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,7 @@ fn inbound() -> impl Strategy<Value = AgentInbound> {
             dialect: if legacy { Dialect::Legacy } else { Dialect::Extended },
             epoch: Epoch(1),
             timing: timing(times),
+            end_orders: !legacy,
         });
     let sequence = || prop::option::of((0u64..40).prop_map(BeatSequence));
     let beat = (sequence(), sequence(), sequence(), any::<bool>()).prop_map(
@@ -85,12 +88,15 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]);
     let finals = vec![
         Happening::Stop,
+        Happening::EndOrdered(EndOrder::Stop),
+        Happening::EndOrdered(EndOrder::Restart),
         Happening::DialFailed(DialFailure::Forbidden),
         Happening::LinkDown(CloseReason::peer(Some(CloseCode::REPLACED))),
     ];
     prop_oneof![
         20 => Just(Happening::Start),
         60 => Just(Happening::LinkUp),
+        10 => Just(Happening::News),
         20 => select(failures).prop_map(Happening::DialFailed),
         120 => inbound().prop_map(Happening::Received),
         20 => select(reasons).prop_map(Happening::LinkDown),
@@ -153,7 +159,9 @@ impl Observer {
             Happening::Received(frame) => AgentEvent::Received(link, frame),
             Happening::LinkDown(reason) => AgentEvent::LinkDown(link, reason),
             Happening::Wake => AgentEvent::Wake,
+            Happening::News => AgentEvent::News,
             Happening::Stop => AgentEvent::Stop,
+            Happening::EndOrdered(order) => AgentEvent::EndOrdered(order),
         }
     }
 
@@ -316,8 +324,14 @@ impl Observer {
     fn an_old_link_changes_nothing(&self, step: &Move) -> Result<(), TestCaseError> {
         let old = Move { behind: u64::from(step.fraction % 3) + 1, ..*step };
         let event = self.event(&old);
-        if matches!(event, AgentEvent::Start | AgentEvent::Wake | AgentEvent::Stop)
-            || self.link.0 == 0
+        if matches!(
+            event,
+            AgentEvent::Start
+                | AgentEvent::Wake
+                | AgentEvent::News
+                | AgentEvent::Stop
+                | AgentEvent::EndOrdered(_)
+        ) || self.link.0 == 0
         {
             return Ok(());
         }

@@ -24,6 +24,7 @@ pub(super) fn story() -> String {
         dialect: Dialect::Extended,
         epoch: Epoch(1),
         timing: HeartbeatTiming::DEFAULT,
+        end_orders: false,
     };
     let beat = |n| {
         let n = Some(BeatSequence(n));

@@ -150,8 +150,22 @@ fn our_heartbeat_says_what_it_saw() {
             }),
             sequence: Some(BeatSequence(2)),
             seen: Some(SeenBeat { sequence: BeatSequence(1), age_ms: 29_950 }),
+            paused: false,
         })
     );
+}
+
+#[test]
+fn a_heartbeat_says_that_its_agent_is_paused_and_silence_says_that_it_is_not() {
+    for (payload, paused) in [
+        (r#"{"agentId":"a","paused":true}"#, true),
+        (r#"{"agentId":"a","paused":false}"#, false),
+        (r#"{"agentId":"a","paused":null}"#, false),
+        (r#"{"agentId":"a"}"#, false),
+    ] {
+        let Heartbeat(beat) = message("AGENT_HEARTBEAT", payload) else { panic!() };
+        assert_eq!(beat.paused, paused, "{payload}");
+    }
 }
 
 #[test]

@@ -62,14 +62,14 @@ fn output_state() -> impl Strategy<Value = OutputState> {
 }
 
 pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
-    let beat = (of(id::<AgentId>()), of(metrics()), of(number()), of(seen())).prop_map(
-        |(agent_id, health_metrics, sequence, seen)| AgentHeartbeat {
+    let beat = (of(id::<AgentId>()), of(metrics()), of(number()), of(seen()), any::<bool>())
+        .prop_map(|(agent_id, health_metrics, sequence, seen, paused)| AgentHeartbeat {
             agent_id,
             health_metrics,
             sequence: sequence.map(BeatSequence),
             seen,
-        },
-    );
+            paused,
+        });
     let error_type = prop_oneof![
         Just(AgentErrorType::Connection),
         Just(AgentErrorType::Execution),
@@ -296,10 +296,10 @@ pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
         });
     let status = (
         (id(), text(), text(), number(), of(time())),
-        (of(time()), of(text()), of(number()), of(metrics()), of(stopped())),
+        (of(time()), of(text()), of(number()), of(metrics()), of(stopped()), any::<bool>()),
     )
         .prop_map(|((agent_id, status, activity_state, queued_commands, last_ping), rest)| {
-            let (since, because, version, health_metrics, stopped) = rest;
+            let (since, because, version, health_metrics, stopped, paused) = rest;
             AgentStatus {
                 agent_id,
                 status,
@@ -311,6 +311,7 @@ pub(super) fn to_dashboard() -> impl Strategy<Value = ServerToDashboard> {
                 presence_version: version.map(PresenceVersion),
                 health_metrics,
                 stopped,
+                paused,
             }
         });
     let went = (id(), text(), of(time()))

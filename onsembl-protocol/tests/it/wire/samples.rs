@@ -223,6 +223,7 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             health_metrics: Some(metrics()),
             sequence: Some(BeatSequence(2)),
             seen: Some(SeenBeat { sequence: BeatSequence(1), age_ms: 29_950 }),
+            paused: true,
         }),
         AgentToServer::Heartbeat(AgentHeartbeat::default()),
         AgentToServer::Fault(AgentErrorReport {
@@ -415,6 +416,7 @@ pub(super) fn to_dashboards() -> Vec<ServerToDashboard> {
                 reason: "the model went wild".into(),
                 state: StopProgress::NotConfirmed,
             }),
+            paused: true,
         }),
         ServerToDashboard::AgentDisconnect(AgentDisconnect {
             agent_id: agent(),

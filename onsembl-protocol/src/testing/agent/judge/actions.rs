@@ -52,6 +52,10 @@ impl Judge {
                 Observation::SentHello(_) | Observation::SentPong(..) => {}
                 Observation::SentBeat(link, number) => match &mut self.life {
                     Life::Session(s) if s.link == link => {
+                        if expected.news {
+                            s.beats.hurry(call.at);
+                        }
+                        s.news = false;
                         s.beats.no_burst(call)?;
                         s.beats.sent(call.at);
                         if let Some(number) = number {

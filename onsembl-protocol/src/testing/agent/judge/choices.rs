@@ -61,10 +61,11 @@ impl Judge {
         } else if call.is_overdue(s.silence.due()) {
             call.blame(s.silence.name(), s.silence.next_word(), call.did())?;
         }
-        if let Life::Session(s) = &mut self.life
-            && call.is_overdue(s.beats.due())
-        {
-            e.owe(Owed::Beat(s.link), Invariant::BeatsEveryInterval);
+        if let Life::Session(s) = &mut self.life {
+            e.news = s.news && s.beats.all_seen(s.seen);
+            if e.news || call.is_overdue(s.beats.due()) {
+                e.owe(Owed::Beat(s.link), Invariant::BeatsEveryInterval);
+            }
         }
         Ok(())
     }

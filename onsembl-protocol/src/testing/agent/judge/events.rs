@@ -5,8 +5,8 @@ use super::Judge;
 use super::life::{Life, Session};
 use super::owed::{Expected, Owed};
 use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
-use crate::id::LinkId;
-use crate::session::{AgentEvent, AgentInbound, HelloRefusal, SessionTerms};
+use crate::id::{BeatSequence, LinkId};
+use crate::session::{AgentEvent, AgentInbound, Dialect, EndOrder, HelloRefusal, SessionTerms};
 use crate::testing::beats::Beats;
 use crate::testing::call::{Call, SLACK};
 use crate::testing::invariant::Invariant;
@@ -120,14 +120,30 @@ impl Judge {
             }
             AgentEvent::LinkDown(..) => {}
             AgentEvent::Wake => self.wakes(at, e),
-            AgentEvent::Stop => {
-                if let Some(link) = self.life.link() {
-                    let cause = Some(CloseCause::AgentStopped);
-                    e.owe(Owed::Close(link, cause), Invariant::StopIsObeyed);
+            AgentEvent::News => {
+                if let Life::Session(s) = &mut self.life {
+                    s.silence.woken(at);
+                    s.news = s.extended;
                 }
-                self.ends(Invariant::StopIsObeyed, e);
+            }
+            AgentEvent::Stop => self.stops(CloseCause::AgentStopped, e),
+            AgentEvent::EndOrdered(order) => {
+                let told = matches!(self.life, Life::Session(s) if s.end_orders);
+                let cause = match order {
+                    EndOrder::Stop if told => CloseCause::ToldToStop,
+                    EndOrder::Restart if told => CloseCause::ToldToRestart,
+                    EndOrder::Stop | EndOrder::Restart => CloseCause::AgentStopped,
+                };
+                self.stops(cause, e);
             }
         }
+    }
+
+    fn stops(&mut self, cause: CloseCause, e: &mut Expected) {
+        if let Some(link) = self.life.link() {
+            e.owe(Owed::Close(link, Some(cause)), Invariant::StopIsObeyed);
+        }
+        self.ends(Invariant::StopIsObeyed, e);
     }
 
     fn hears(&mut self, link: LinkId, frame: AgentInbound, at: Timestamp, e: &mut Expected) {
@@ -154,8 +170,16 @@ impl Judge {
                 if s.silence.heard(at) {
                     e.change = Invariant::AnyFrameProvesLife;
                 }
-                if let AgentInbound::Ping { echo } = frame {
-                    e.owe(Owed::Pong(link, echo), Invariant::PingIsAnswered);
+                match frame {
+                    AgentInbound::Ping { echo } => {
+                        e.owe(Owed::Pong(link, echo), Invariant::PingIsAnswered);
+                    }
+                    AgentInbound::Heartbeat(beat) => {
+                        s.seen = s.seen.max(beat.seen.unwrap_or_default());
+                    }
+                    AgentInbound::HelloAccepted(_)
+                    | AgentInbound::HelloRefused(_)
+                    | AgentInbound::Other => {}
                 }
             }
             Life::Idle | Life::Dialling { .. } | Life::Waiting { .. } | Life::Closed => {}
@@ -165,7 +189,16 @@ impl Judge {
     fn joins(&mut self, link: LinkId, terms: SessionTerms, at: Timestamp, e: &mut Expected) {
         let silence = Silence::new(terms.timing, at);
         let beats = Beats::new(terms.timing.interval(), at);
-        self.life = Life::Session(Session { link, opened_at: at, silence, beats });
+        self.life = Life::Session(Session {
+            link,
+            opened_at: at,
+            silence,
+            beats,
+            end_orders: terms.end_orders,
+            extended: terms.dialect == Dialect::Extended,
+            seen: BeatSequence(0),
+            news: false,
+        });
         e.owe(Owed::Beat(link), Invariant::BeatsEveryInterval);
         e.change = Invariant::AcceptedIsConnected;
     }

@@ -1,7 +1,7 @@
 //! Where the agent must be, as the judge has it.
 
 use super::super::rules::Window;
-use crate::id::LinkId;
+use crate::id::{BeatSequence, LinkId};
 use crate::session::AgentStatusKind;
 use crate::testing::beats::Beats;
 use crate::testing::silence::Silence;
@@ -24,6 +24,12 @@ pub(super) struct Session {
     pub(super) opened_at: Timestamp,
     pub(super) silence: Silence,
     pub(super) beats: Beats,
+    pub(super) end_orders: bool,
+    pub(super) extended: bool,
+    /// The latest own beat that the server saw.
+    pub(super) seen: BeatSequence,
+    /// The next beat is not to wait for its time.
+    pub(super) news: bool,
 }
 
 impl Life {

@@ -118,8 +118,10 @@ impl Judge {
         status: Option<AgentStatusKind>,
     ) -> Result<(), Violation> {
         self.silent_calls(event, call, seen)?;
-        let mut expected = Expected { owed: Vec::new(), change: Invariant::NoChangeWithoutReason };
-        if event != AgentEvent::Stop && call.slept >= SLEPT {
+        let mut expected =
+            Expected { owed: Vec::new(), change: Invariant::NoChangeWithoutReason, news: false };
+        let ends = matches!(event, AgentEvent::Stop | AgentEvent::EndOrdered(_));
+        if !ends && call.slept >= SLEPT {
             self.sleeps(call, &mut expected);
         }
         match event {
@@ -131,7 +133,9 @@ impl Judge {
             | AgentEvent::LinkUp(_)
             | AgentEvent::Received(..)
             | AgentEvent::Wake
-            | AgentEvent::Stop => {}
+            | AgentEvent::News
+            | AgentEvent::Stop
+            | AgentEvent::EndOrdered(_) => {}
         }
         self.expect(event, call.at, &mut expected);
         self.chooses(call, seen, &mut expected)?;

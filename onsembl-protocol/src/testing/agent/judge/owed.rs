@@ -20,6 +20,8 @@ pub(super) enum Owed {
 pub(super) struct Expected {
     pub(super) owed: Vec<(Owed, Invariant)>,
     pub(super) change: Invariant,
+    /// A beat ahead of its time.
+    pub(super) news: bool,
 }
 
 impl Expected {

@@ -23,7 +23,9 @@ impl Judge {
             | AgentEvent::Received(..)
             | AgentEvent::LinkDown(..)
             | AgentEvent::Wake
-            | AgentEvent::Stop => None,
+            | AgentEvent::News
+            | AgentEvent::Stop
+            | AgentEvent::EndOrdered(_) => None,
         };
         let drops = |o: &Observation| matches!(o, Observation::Closed(l, _) if Some(*l) == orphan);
         if matches!(self.life, Life::Closed) {
@@ -44,7 +46,11 @@ impl Judge {
             | AgentEvent::DialFailed(link, _)
             | AgentEvent::Received(link, _)
             | AgentEvent::LinkDown(link, _) => Some(link),
-            AgentEvent::Start | AgentEvent::Wake | AgentEvent::Stop => None,
+            AgentEvent::Start
+            | AgentEvent::Wake
+            | AgentEvent::News
+            | AgentEvent::Stop
+            | AgentEvent::EndOrdered(_) => None,
         };
         if named.is_some() && named != self.life.link() {
             let name = Invariant::OldLinkChangesNothing;

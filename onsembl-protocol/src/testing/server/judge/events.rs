@@ -158,7 +158,13 @@ impl Judge {
         match self.life {
             Life::Session(s, other) if s.link == link => {
                 let stopped = reason.initiator == Initiator::Peer
-                    && matches!(reason.cause, CloseCause::AgentStopped | CloseCause::Normal);
+                    && matches!(
+                        reason.cause,
+                        CloseCause::AgentStopped
+                            | CloseCause::Normal
+                            | CloseCause::ToldToStop
+                            | CloseCause::ToldToRestart
+                    );
                 match other {
                     Some(j) => self.life = Life::Joining(j, Some(away)),
                     None if stopped => return self.goes(Invariant::StoppedIsOffline, e),
