@@ -13,6 +13,10 @@
 
 #[path = "delivery/agent.rs"]
 mod agent;
+#[path = "delivery/course.rs"]
+mod course;
+#[path = "delivery/database.rs"]
+mod database;
 #[path = "delivery/disk.rs"]
 mod disk;
 #[path = "delivery/judge.rs"]

@@ -383,8 +383,6 @@ impl Commands {
         }
         self.outbox.end(id);
         self.perform();
-        let incarnation = running.handle.incarnation();
-        self.ask(SpoolRequest::End(Run { command: id.clone(), incarnation }));
         if !group_empty {
             self.counters.count("groups_not_confirmed_empty");
             tracing::warn!(command = %id, pid = running.handle.pid(), "a command ended, but its process group could not be confirmed empty");

@@ -113,6 +113,9 @@ pub enum Taken {
     /// It came before. If it is stored already, everything of its stream before this offset may be
     /// acknowledged again, and an end that [is stored](OutputLog::is_open_stored) as not known.
     Repeated(Option<ByteOffset>),
+    /// Its command [was given up](OutputLog::give_up). Nothing of it is stored or acknowledged; whoever
+    /// sent it is to be told that.
+    GivenUp,
 }
 
 /// The end of the output of one command.
@@ -131,6 +134,7 @@ pub struct OutputLog {
     open: PerStream<OpenEnd>,
     last: Cursor,
     resumed: bool,
+    given_up: bool,
 }
 
 /// What is known of an end that nobody knows.
@@ -183,6 +187,9 @@ impl OutputLog {
 
     /// Takes a record: what of it is behind everything that came.
     pub fn push(&mut self, mut record: LogRecord) -> Taken {
+        if self.given_up {
+            return Taken::GivenUp;
+        }
         if record.incarnation != self.incarnation {
             self.incarnation = record.incarnation;
             let begin = if self.resumed { None } else { START };
@@ -247,6 +254,16 @@ impl OutputLog {
         }
     }
 
+    /// Nobody waits for the rest of this command any more, whose log this is: its streams end here, with
+    /// ends that nobody knows. What its agent has sent meanwhile is not taken: it would end them
+    /// somewhere else, and the agent is about to drop what comes after that. What is to be stored comes
+    /// back.
+    pub fn give_up(&mut self, command: &CommandId, at: WallTime) -> Vec<LogRecord> {
+        let ends = self.finish(command, Written::Unknown, at);
+        self.given_up = true;
+        ends
+    }
+
     fn missing(
         &mut self,
         stream: Stream,
@@ -289,7 +306,7 @@ impl OutputLog {
     fn add(&mut self, record: LogRecord) -> Option<LogRecord> {
         match self.push(record) {
             Taken::New { record, .. } => Some(record),
-            Taken::Repeated(_) => None,
+            Taken::Repeated(_) | Taken::GivenUp => None,
         }
     }
 
@@ -532,5 +549,17 @@ mod tests {
         let terminal = CommandId::new("terminal-1");
         let ends = log.finish(&terminal, Written::Unknown, WallTime::default());
         assert_eq!(ends.iter().map(|r| r.stream).collect::<Vec<_>>(), [Stream::Terminal]);
+    }
+
+    #[test]
+    fn what_is_given_up_ends_where_it_is_and_takes_nothing_more() {
+        let mut log = OutputLog::default();
+        assert_eq!(log.push(record(1, 0, b"abc")), new(record(1, 0, b"abc")));
+        let ends = log.give_up(&CommandId::new("c"), WallTime::default());
+        assert!(ends.iter().all(|end| end.body.is_open()) && ends.len() == 2);
+        assert_eq!(ends[0].offset, ByteOffset(3));
+        assert_eq!(log.push(record(2, 3, b"d")), Taken::GivenUp);
+        assert!(log.give_up(&CommandId::new("c"), WallTime::default()).is_empty());
+        assert_eq!(log.next(Stream::Stdout), ByteOffset(3));
     }
 }

@@ -178,9 +178,15 @@ impl Outbox {
             let gaps: Vec<Record> =
                 Stream::ALL.into_iter().filter_map(|s| backlog.close_gap(s)).collect();
             gaps.iter().for_each(|gap| backlog.enqueue(gap.clone(), room));
+            backlog.ended = true;
             gaps
         });
         self.append(command, gaps.unwrap_or_default());
+        if self.disk == Disk::Works
+            && let Some(backlog) = self.runs.get(command)
+        {
+            self.actions.push_back(SpoolAction::End { run: backlog.run.clone() });
+        }
     }
 
     const fn cause(&self, policy: SpoolPolicy) -> GapCause {
@@ -308,7 +314,9 @@ impl Outbox {
     pub fn on_append_failed(&mut self, now: Timestamp) {
         if self.disk == Disk::Works {
             self.disk = Disk::Failed { retry_at: now.saturating_add(RETRY) };
-            self.actions.retain(|a| !matches!(a, SpoolAction::Append { .. }));
+            let waits =
+                |a: &SpoolAction| matches!(a, SpoolAction::Append { .. } | SpoolAction::End { .. });
+            self.actions.retain(|a| !waits(a));
         }
     }
 
@@ -357,6 +365,9 @@ impl Outbox {
                 let again = backlog.in_memory().into_iter();
                 self.actions
                     .extend(again.map(|record| SpoolAction::Append { run: run.clone(), record }));
+                if backlog.ended {
+                    self.actions.push_back(SpoolAction::End { run: run.clone() });
+                }
             }
         }
     }

@@ -96,6 +96,12 @@ pub enum SpoolAction {
         /// The first that is needed again.
         before: ChunkSequence,
     },
+    /// Its process ended, and everything of it that is not stored was handed over to be appended: say so
+    /// behind it. Without that a successor of this agent does not know how much there was.
+    End {
+        /// Whose.
+        run: Run,
+    },
     /// Nothing of this run is needed any more.
     Close {
         /// Whose.

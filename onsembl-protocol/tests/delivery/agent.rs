@@ -1,17 +1,21 @@
 //! The agent's edge around its outbox: it does what the outbox asks of the disk, numbers what processes
-//! write, and says what is held, what was written, and where a stream broke off.
+//! write, and says which terminals it has, what is held, what was written, and where a stream broke off.
 
 use super::disk::{Disk, Event, Request, Thread};
 use super::server::{Down, Up};
 use super::stamp;
 use super::truth::{Life, Process};
-use onsembl_protocol::id::CommandId;
+use onsembl_protocol::id::{ByteOffset, CommandId};
 use onsembl_protocol::output::{
     OpenEnds, Outbox, PerStream, SpoolAction, SpoolBounds, Stream, Utf8Cutter, Written,
 };
+use onsembl_protocol::terminal::{AfterEnd, TerminalKeeper};
 use onsembl_protocol::time::Deadline;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+
+/// A report that is not confirmed within a session is said again.
+const REPEAT_AFTER: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(super) struct Agent {
@@ -27,7 +31,17 @@ pub(super) struct Agent {
     reports: BTreeMap<CommandId, Written>,
     /// What is written down of ends, and outlives it.
     pub(super) journal: BTreeMap<CommandId, Written>,
+    /// Of these the server has heard that they are over.
+    pub(super) confirmed: BTreeSet<CommandId>,
+    /// Before everything else that is said of it.
+    opened: BTreeSet<CommandId>,
     due: VecDeque<Up>,
+    repeat_at: Option<Duration>,
+    /// When the program of its terminal is started, if it has one.
+    pub(super) keeper: Option<TerminalKeeper>,
+    pub(super) terminal: Option<CommandId>,
+    /// Running, and nobody takes what they write.
+    pub(super) muted: BTreeSet<CommandId>,
     joined: bool,
     spool_failed: bool,
     /// A policy had to decide at some time.
@@ -45,6 +59,7 @@ impl Agent {
         most_waiting: u64,
         disk: &mut Disk,
         journal: BTreeMap<CommandId, Written>,
+        keeper: Option<TerminalKeeper>,
     ) -> Self {
         let mut agent = Self {
             outbox: Outbox::new(bounds),
@@ -56,7 +71,13 @@ impl Agent {
             held: BTreeMap::new(),
             reports: journal.clone(),
             journal,
+            confirmed: BTreeSet::new(),
+            opened: BTreeSet::new(),
             due: VecDeque::new(),
+            repeat_at: None,
+            keeper,
+            terminal: None,
+            muted: BTreeSet::new(),
             joined: false,
             spool_failed: false,
             was_full: false,
@@ -74,8 +95,15 @@ impl Agent {
         agent
     }
 
-    pub(super) fn run(&mut self, process: &Process) {
+    pub(super) fn run(&mut self, process: &Process, at: Duration) {
         let run = process.run.clone();
+        if run.command.is_terminal() {
+            if let Some(keeper) = &mut self.keeper {
+                keeper.on_started(stamp(at));
+            }
+            self.terminal = Some(run.command.clone());
+            self.opened.insert(run.command.clone());
+        }
         self.ask(Request::Open(run.clone(), process.policy), Duration::ZERO);
         self.cutters.insert(run.command.clone(), PerStream::default());
         self.outbox.open(run, process.policy);
@@ -96,6 +124,9 @@ impl Agent {
     }
 
     fn push(&mut self, id: &CommandId, stream: Stream, bytes: bytes::Bytes) {
+        if self.muted.contains(id) {
+            return;
+        }
         self.was_full |= self.outbox.is_full();
         self.outbox.push(id, stream, bytes);
         self.was_full |= self.outbox.is_full();
@@ -110,8 +141,12 @@ impl Agent {
         }
         self.outbox.end(&id);
         self.perform(at);
-        self.ask(Request::End(process.run.clone()), at);
         process.life = Life::Done;
+        if self.terminal.as_ref() == Some(&id) {
+            self.terminal = None;
+            let after = self.keeper.as_mut().map(|keeper| keeper.on_ended(stamp(at)));
+            assert_eq!(after, Some(AfterEnd::Restart));
+        }
         let wrote = Written::Known(self.outbox.totals(&id).unwrap());
         self.journal.insert(id.clone(), wrote);
         self.held.insert(id.clone(), wrote);
@@ -155,6 +190,7 @@ impl Agent {
                 SpoolAction::Forget { run, from, before } => {
                     self.ask(Request::Forget(run, from, before), at);
                 }
+                SpoolAction::End { run } => self.ask(Request::End(run), at),
                 SpoolAction::Close { run } => self.ask(Request::Close(run), at),
                 SpoolAction::PauseReading(id) => drop(self.paused.insert(id)),
                 SpoolAction::ResumeReading(id) => drop(self.paused.remove(&id)),
@@ -181,6 +217,10 @@ impl Agent {
     }
 
     pub(super) fn on_time(&mut self, at: Duration) {
+        if self.repeat_at.is_some_and(|due| due <= at) {
+            self.repeat_at = Some(at + REPEAT_AFTER);
+            self.due.extend(self.reports.iter().map(|(id, wrote)| Up::Over(id.clone(), *wrote)));
+        }
         if !matches!(self.outbox.deadline(), Deadline::At(due) if due <= stamp(at)) {
             return;
         }
@@ -195,7 +235,10 @@ impl Agent {
     pub(super) fn on_session(&mut self, window: u64, at: Duration) {
         self.joined = true;
         self.due.clear();
+        self.repeat_at = Some(at + REPEAT_AFTER);
         self.outbox.resume(window, stamp(at));
+        let open = self.cutters.keys().chain(self.held.keys()).chain(self.reports.keys());
+        self.opened = open.filter(|id| id.is_terminal()).cloned().collect();
         let held: Vec<_> = self.outbox.states().collect();
         if !held.is_empty() {
             self.due.push_back(Up::Holds(held));
@@ -209,7 +252,9 @@ impl Agent {
     }
 
     pub(super) fn next_word(&mut self) -> Option<Up> {
-        self.due.pop_front().or_else(|| self.outbox.next_to_send().map(Up::Wrote))
+        let opened = self.opened.pop_first().map(Up::Opened);
+        let due = opened.or_else(|| self.due.pop_front());
+        due.or_else(|| self.outbox.next_to_send().map(Up::Wrote))
     }
 
     pub(super) fn listen(&mut self, word: Down, at: Duration) {
@@ -225,6 +270,7 @@ impl Agent {
             Down::Confirm(id) => {
                 self.reports.remove(&id);
                 self.journal.remove(&id);
+                self.confirmed.insert(id);
             }
             Down::Resume(places) => {
                 for (run, stream, offset) in places {
@@ -233,14 +279,45 @@ impl Agent {
                 }
                 self.outbox.on_resume();
             }
+            Down::Unknown(id) => self.on_unknown(&id, at),
+            // The world ends its process.
+            Down::Cancel(_) => {}
         }
         self.perform(at);
+    }
+
+    /// What is kept for a command that the server does not know would be sent for ever.
+    fn on_unknown(&mut self, id: &CommandId, at: Duration) {
+        if self.cutters.contains_key(id) {
+            self.muted.insert(id.clone());
+        }
+        if let Some(incarnation) = self.outbox.totals(id).map(|totals| totals.incarnation) {
+            for stream in Stream::ALL {
+                self.outbox.on_stored(id, incarnation, stream, ByteOffset(u64::MAX));
+            }
+        }
+        self.ends.give_up(id);
+        self.settle(id, at);
+        self.opened.remove(id);
+        self.due.retain(|word| match word {
+            Up::BrokeOff(run, ..) => run.command != *id,
+            Up::Over(over, _) => over != id,
+            Up::Opened(_) | Up::Holds(_) | Up::Wrote(_) => true,
+        });
+        self.reports.remove(id);
+        self.journal.remove(id);
+        self.confirmed.insert(id.clone());
     }
 
     /// Whether it waits for nothing any more.
     pub(super) fn is_at_rest(&self) -> bool {
         let requests = &self.thread.requests;
         self.outbox.states().next().is_none() && requests.is_empty() && self.reports.is_empty()
+    }
+
+    /// How many runs it holds anything of.
+    pub(super) fn runs(&self) -> u64 {
+        self.outbox.states().count() as u64 / Stream::ALL.len() as u64
     }
 
     /// Whether it has an end of this command to report.

@@ -2,9 +2,9 @@
 //! commit that it is true and each gap has its cause, and at the end that nothing is missing.
 
 use super::agent::Agent;
-use super::server::Database;
-use super::truth::{Life, Process, STREAMS};
-use super::viewer::{Seen, Viewer, stored};
+use super::database::Database;
+use super::truth::{Life, Process};
+use super::viewer::{Seen, Source, View, Viewer, stored};
 use onsembl_protocol::id::{ByteOffset, CommandId};
 use onsembl_protocol::output::{
     Account, CommittedState, GapCause, LogRecord, RECORD_COST, SpoolBounds, SpoolPolicy,
@@ -32,6 +32,10 @@ pub(super) struct Faults {
     pub(super) broken: BTreeSet<CommandId>,
     /// Runs that an agent had taken leave of when an older database was put back.
     pub(super) closed_before: BTreeSet<CommandId>,
+    /// Terminals that the server gave up, because too many were open.
+    pub(super) given_up: BTreeSet<CommandId>,
+    /// Commands that the agent was told that nobody knows.
+    pub(super) dropped: BTreeSet<CommandId>,
     /// What an agent that died had on its disk, which must not be lost.
     pub(super) kept: BTreeMap<(CommandId, Stream), ByteOffset>,
     /// Which gaps were met.
@@ -71,7 +75,7 @@ impl Faults {
                     GapCause::SpoolFailed => self.disk || self.damage,
                     GapCause::AgentDied => {
                         let died = process.life == Life::Orphaned || self.broken.contains(id);
-                        died && length.is_none()
+                        (died || self.given_up.contains(id)) && length.is_none()
                     }
                     GapCause::Stopped => self.wound_up.contains(id),
                     GapCause::NeverCame => {
@@ -102,6 +106,7 @@ pub(super) fn check_step(
 ) {
     for state in agent.outbox.states() {
         let process = processes.iter().find(|p| p.run == state.run).unwrap();
+        let id = &state.run.command;
         let sums = database.sums(&state.run, state.stream);
         assert_eq!(sums.next.0, sums.delivered + sums.gaps, "{state:?}");
         let committed =
@@ -111,28 +116,33 @@ pub(super) fn check_step(
             account.is_balanced()
                 || faults.restored
                 || faults.damage
+                || faults.dropped.contains(id)
                 || faults.disk && faults.ended,
             "{account:?}: {state:?}, {sums:?}"
         );
         let (read, produced) = (*process.read.get(state.stream), state.produced.0);
-        if agent.is_open(&state.run.command) {
+        if agent.muted.contains(id) {
+            // Nobody counts what nobody takes.
+        } else if agent.is_open(id) {
             assert!((read.saturating_sub(3)..=read).contains(&produced), "{state:?}, read {read}");
-        } else if process.life == Life::Done && !agent.ends.has(&state.run.command) {
+        } else if process.life == Life::Done && !agent.ends.has(id) {
             assert_eq!(read, produced, "{state:?}");
         }
         assert!(produced <= read && state.stored.0 <= produced, "{state:?}, read {read}");
     }
     // One push of each process, with the gap that ends before it, may come when all is full.
-    let late = processes.len() as u64 * (most_read + 6 * RECORD_COST);
+    let late = agent.runs() * (most_read + 6 * RECORD_COST);
     let pages: u64 = agent.pages.values().sum();
     let (memory, held) = (agent.outbox.in_memory(), agent.outbox.held());
+    // What was dropped of a run is a record in memory, however many runs there are.
+    let dropped = agent.runs() * 3 * RECORD_COST;
     assert!(
-        memory <= bounds.memory + late + pages,
-        "{memory} bytes in memory, more than {} and {late} and {pages}",
+        memory <= bounds.memory + late + pages + dropped,
+        "{memory} bytes in memory, more than {} and {late} and {pages} and {dropped}",
         bounds.memory
     );
     // An agent that is back counts what is dead in pieces of the spool that are not all dead.
-    let found = if faults.ended { processes.len() as u64 * bounds.memory } else { 0 };
+    let found = if faults.ended { agent.runs() * bounds.memory } else { 0 };
     let by_failure = if faults.disk || bounds.disk == 0 { bounds.memory + pages } else { 0 };
     assert!(
         held <= bounds.disk + late + found + by_failure,
@@ -148,27 +158,74 @@ pub(super) fn check_end(
     faults: &Faults,
     viewers: &[Viewer],
 ) {
-    for process in processes.iter().filter(|p| p.life != Life::NotStarted) {
-        for stream in STREAMS {
-            check_stream(process, stream, database, faults);
+    for process in processes {
+        for stream in process.streams() {
+            check_stream(process, *stream, database, faults);
         }
     }
     for viewer in viewers {
         let process = &processes[viewer.n];
-        let all = stored(database, &process.run, viewer.stream);
-        let open = database.open_gap(&process.run.command, viewer.stream);
-        if faults.closed_before.contains(&process.run.command) {
-            continue;
-        }
-        assert_eq!(viewer.open, open, "{}", process.run.command);
-        if faults.server_died {
-            // It may have seen what its server had not stored when it died.
-            let found = faults.ended;
-            assert!(covers(&viewer.seen, &all, found), "{:?} for {all:?}", viewer.seen);
-        } else {
-            assert_eq!(viewer.seen, all, "{} of {}", viewer.stream, process.run.command);
+        for stream in process.streams() {
+            let view = viewer.views.get(*stream);
+            let is_seen = match viewer.source {
+                Source::Board => true,
+                Source::Store(only) => only.is_none_or(|only| only == *stream),
+            };
+            if is_seen && !faults.closed_before.contains(&process.run.command) {
+                check_view(view, viewer, process, *stream, database, faults);
+            }
         }
     }
+}
+
+fn check_view(
+    view: &View,
+    viewer: &Viewer,
+    process: &Process,
+    stream: Stream,
+    database: &Database,
+    faults: &Faults,
+) {
+    let source = viewer.source;
+    let context = format!("{stream} of {} for {source:?}: {view:?}", process.run.command);
+    let open = database.open_gap(&process.run.command, stream);
+    if database.goes_back(&process.run, stream) {
+        // The end of a run of which nothing had come stands behind what came of it at last: its terminal
+        // was given up, and the server died before its agent had heard that. Who had read to that end
+        // does not go back.
+        assert!(faults.server_died && faults.given_up.contains(&process.run.command), "{context}");
+        return;
+    }
+    // Who came behind it, or for another stream, was not told.
+    let is_told = view.from.is_some() && !viewer.came_late;
+    assert!(view.open == open || !is_told && view.open.is_none(), "{open:?}: {context}");
+    let Some(from) = view.from else { return };
+    // What was cut since it was seen says nothing of what was there.
+    let cut = database.cut_of(&process.run, stream).max(from);
+    let all = stored(database, &process.run, stream, cut);
+    let seen = behind(&view.seen, cut - from);
+    if faults.server_died && source == Source::Board {
+        // It may have seen what its server had not stored when it died.
+        let found = faults.ended || faults.restored;
+        assert!(covers(&seen, &all, found), "{seen:?} for {all:?}, {context}");
+    } else {
+        assert_eq!(seen, all, "{context}");
+    }
+}
+
+/// What was seen behind so many bytes.
+fn behind(seen: &[Seen], mut skip: u64) -> Vec<Seen> {
+    let mut rest = Vec::new();
+    for piece in seen {
+        let gone = piece.length().min(skip);
+        skip -= gone;
+        match piece {
+            piece if piece.length() == gone => {}
+            Seen::Bytes(length) => rest.push(Seen::Bytes(length - gone)),
+            Seen::Gap(length, because) => rest.push(Seen::Gap(length - gone, *because)),
+        }
+    }
+    rest
 }
 
 fn check_stream(process: &Process, stream: Stream, database: &Database, faults: &Faults) {
@@ -179,6 +236,11 @@ fn check_stream(process: &Process, stream: Stream, database: &Database, faults: 
     let rows = database.records.get(id).map_or(&[][..], Vec::as_slice);
     let mut at = 0;
     for row in rows.iter().filter(|r| r.stream == stream) {
+        if row.incarnation != process.run.incarnation {
+            // Said of a command of which nothing had come.
+            assert!(row.body.is_open(), "{row:?}: {context}");
+            continue;
+        }
         assert_eq!(row.offset.0, at, "{context}");
         at = row.end().0;
     }
@@ -191,13 +253,22 @@ fn check_stream(process: &Process, stream: Stream, database: &Database, faults: 
     if faults.closed_before.contains(id) {
         return;
     }
-    assert!(database.ended.contains(id), "{context}");
     let open_gap = database.open_gap(id, stream);
+    if !database.commands.contains(id) {
+        assert!(faults.restored || faults.given_up.contains(id), "{context}");
+        return;
+    }
+    assert!(database.ended.contains(id), "{context}");
+    if faults.given_up.contains(id) {
+        // Its agent was told to drop the rest, or was not, and sent it.
+        assert!(open_gap.is_some() || at == wrote, "{context}");
+        return;
+    }
     match process.life {
         Life::Done if open_gap.is_none() => assert_eq!(at, wrote, "{context}"),
         Life::Done => assert!(faults.broken.contains(id), "{context}"),
         Life::Orphaned => assert_eq!(open_gap, Some(GapCause::AgentDied), "{context}"),
-        Life::NotStarted | Life::Runs | Life::Exited => panic!("not over: {context}"),
+        Life::Runs | Life::Exited => panic!("not over: {context}"),
     }
     if let Some(kept) = faults.kept.get(&(id.clone(), stream)) {
         assert!(at >= kept.0 || faults.damage, "{kept:?} was on the disk: {context}");

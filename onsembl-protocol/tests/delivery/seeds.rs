@@ -46,6 +46,7 @@ fn in_a_thousand_worlds_what_is_stored_is_what_was_written_or_says_what_is_missi
         GapCause::AgentDied,
         GapCause::Stopped,
         GapCause::NeverCame,
+        GapCause::Retention,
     ] {
         assert!(met.contains(&cause), "no world had a gap because {cause}");
     }

@@ -1,11 +1,11 @@
 //! The server's edge around its logs: what comes is taken, handed to the database in order, and
-//! acknowledged when it is committed. The database outlives the server.
+//! acknowledged when it is committed. It does what the hub of the reference server does.
 
-use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
-use onsembl_protocol::output::GapCause;
+use super::database::Database;
+use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId};
 use onsembl_protocol::output::{
-    Cursor, Fetch, LogRecord, Outgoing, OutputLog, Run, StoredBody, StoredPlace, Stream,
-    StreamState, StreamSums, Taken, Written,
+    Cursor, Fetch, GapCause, LogRecord, Outgoing, OutputLog, Run, StoredBody, Stream, StreamState,
+    Taken, Written,
 };
 use onsembl_protocol::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// From the agent.
 #[derive(Clone, Debug)]
 pub(super) enum Up {
+    Opened(CommandId),
     Holds(Vec<StreamState>),
     Wrote(Outgoing),
     BrokeOff(Run, Stream, ByteOffset),
@@ -25,90 +26,51 @@ pub(super) enum Down {
     Resume(Vec<(Run, Stream, ByteOffset)>),
     Ack(Run, Stream, ByteOffset, bool),
     Confirm(CommandId),
-}
-
-type Key = (CommandId, Incarnation, Stream);
-
-/// What is committed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Database {
-    pub(super) records: BTreeMap<CommandId, Vec<LogRecord>>,
-    pub(super) streams: BTreeMap<Key, StreamSums>,
-    /// Commands that are over.
-    pub(super) ended: BTreeSet<CommandId>,
-}
-
-impl Database {
-    pub(super) fn sums(&self, run: &Run, stream: Stream) -> StreamSums {
-        let key = (run.command.clone(), run.incarnation, stream);
-        self.streams.get(&key).copied().unwrap_or_default()
-    }
-
-    /// Why this stream of any run of a command ends with a gap of unknown length.
-    pub(super) fn open_gap(&self, command: &CommandId, stream: Stream) -> Option<GapCause> {
-        let of = |key: &Key| key.0 == *command && key.2 == stream;
-        self.streams.iter().find_map(|(key, sums)| sums.open_gap.filter(|_| of(key)))
-    }
-
-    fn write(&mut self, command: &CommandId, record: &LogRecord) -> Vec<LogRecord> {
-        let key = (command.clone(), record.incarnation, record.stream);
-        let sums = self.streams.entry(key).or_default();
-        let rows = self.records.entry(command.clone()).or_default();
-        let Some(admitted) = sums.admit(record.offset, record.body.clone()) else {
-            return Vec::new();
-        };
-        if admitted.reopens {
-            let is_open = |r: &LogRecord| r.stream == record.stream && r.body.is_open();
-            rows.retain(|r| r.incarnation != record.incarnation || !is_open(r));
-        }
-        let new = admitted.hole.into_iter().chain([admitted.new]);
-        let new: Vec<_> =
-            new.map(|(offset, body)| LogRecord { offset, body, ..record.clone() }).collect();
-        for row in &new {
-            let key = |r: &LogRecord| (r.incarnation, r.sequence, r.offset, r.stream);
-            let at = rows.partition_point(|r| key(r) < key(row));
-            assert!(rows.get(at).is_none_or(|r| key(r) != key(row)), "the key of {row:?} is taken");
-            rows.insert(at, row.clone());
-        }
-        new
-    }
-
-    fn end(&self, command: &CommandId) -> Cursor {
-        self.records.get(command).and_then(|rows| rows.last()).map(LogRecord::position)
-    }
-
-    /// A page behind the cursor; records of one number stay together.
-    fn page(&self, command: &CommandId, after: Cursor, most: usize) -> Vec<LogRecord> {
-        let rows = self.records.get(command).map_or(&[][..], Vec::as_slice);
-        let begin = rows.partition_point(|r| Some(r.position()) <= after);
-        let mut page: Vec<LogRecord> = Vec::new();
-        for row in &rows[begin..] {
-            let held: usize = page.iter().map(|r| r.body.held()).sum();
-            let is_full = held + row.body.held() > most;
-            if is_full && page.last().is_some_and(|last| last.position() != row.position()) {
-                break;
-            }
-            page.push(row.clone());
-        }
-        page
-    }
-
-    /// The cursor in front of the record that holds this place.
-    fn cursor(&self, run: &Run, stream: Stream, offset: u64) -> Cursor {
-        let rows = self.records.get(&run.command).map_or(&[][..], Vec::as_slice);
-        let before = rows.iter().filter(|r| {
-            r.incarnation == run.incarnation && r.stream == stream && r.offset.0 <= offset
-        });
-        let at = before.max_by_key(|r| r.offset).map_or(0, |r| r.sequence.0);
-        Some((run.incarnation, ChunkSequence(at.saturating_sub(1))))
-    }
+    /// It knows no such command.
+    Unknown(CommandId),
+    /// It is over here, so it must be over there.
+    Cancel(CommandId),
 }
 
 /// What is to be written.
 #[derive(Clone, Debug)]
 enum Entry {
     Output(LogRecord),
+    Terminal,
     End,
+    /// It was given up.
+    Gone,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+enum Receipt {
+    Stored(LogRecord),
+    /// The database has no such command.
+    OfNothing,
+    Inserted,
+    Existing,
+    Ended,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Unplaced {
+    said: Vec<Up>,
+    /// It is to be given up then.
+    given_up: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Question {
+    Positions(Vec<StreamState>),
+    Place(CommandId),
+}
+
+/// A command of which the end is not committed.
+#[derive(Debug, Default)]
+struct Open {
+    stored: bool,
+    over: bool,
 }
 
 /// A process of the server.
@@ -116,32 +78,51 @@ enum Entry {
 pub(super) struct Server {
     logs: BTreeMap<CommandId, OutputLog>,
     ledger: VecDeque<(CommandId, Entry)>,
-    receipts: VecDeque<(CommandId, Entry)>,
-    /// Positions that are being looked up.
-    questions: VecDeque<Vec<StreamState>>,
+    receipts: VecDeque<(CommandId, Receipt)>,
+    /// What is being looked up.
+    questions: VecDeque<Question>,
+    /// What was said of commands of which it is being looked up where their logs go on.
+    unplaced: BTreeMap<CommandId, Unplaced>,
     waiting: usize,
-    /// Commands whose ends it does not know.
-    open: BTreeSet<CommandId>,
+    open: BTreeMap<CommandId, Open>,
+    /// What the agent of this session was told that nobody knows.
+    told: BTreeSet<CommandId>,
+    /// Terminals that were given up, because too many were open.
+    pub(super) given_up: BTreeSet<CommandId>,
+    /// Those of which the end is committed.
+    gone: BTreeSet<CommandId>,
 }
 
 impl Server {
-    /// A new process, with what the database has of all commands.
-    pub(super) fn start(database: &Database, commands: impl Iterator<Item = CommandId>) -> Self {
-        let open = commands.filter(|c| !database.ended.contains(c)).collect();
-        let mut server = Self { open, ..Self::default() };
-        for command in database.records.keys() {
-            let places = database.streams.iter().filter(|((c, ..), _)| c == command).map(
-                |((_, incarnation, stream), sums)| StoredPlace {
-                    incarnation: *incarnation,
-                    stream: *stream,
-                    committed: sums.next,
-                    open_gap: sums.open_gap.is_some(),
-                },
-            );
-            let log = OutputLog::behind(database.end(command), places);
-            server.logs.insert(command.clone(), log);
+    /// A new process. Of what the database has it knows the commands that are not over, and of those
+    /// that are it `remembers` some.
+    pub(super) fn start(database: &Database, remembers: impl Fn(&CommandId) -> bool) -> Self {
+        let mut server = Self::default();
+        for command in &database.commands {
+            let is_over = database.ended.contains(command);
+            if !is_over {
+                let open = Open { stored: true, ..Open::default() };
+                server.open.insert(command.clone(), open);
+            }
+            if !is_over || remembers(command) {
+                let (end, places) = database.place(command);
+                server.logs.insert(command.clone(), OutputLog::behind(end, places));
+            }
         }
         server
+    }
+
+    /// A command is committed, and nothing of it came yet.
+    pub(super) fn accept(&mut self, command: &CommandId) {
+        self.open.insert(command.clone(), Open { stored: true, ..Open::default() });
+        self.logs.insert(command.clone(), OutputLog::default());
+    }
+
+    /// Commands that ended are not remembered for ever.
+    pub(super) fn forget(&mut self, command: &CommandId) -> bool {
+        let is_over = !self.open.contains_key(command) && !self.unplaced.contains_key(command);
+        let is_stored = self.logs.get(command).is_some_and(|log| log.waiting() == 0);
+        is_over && is_stored && self.logs.remove(command).is_some()
     }
 
     /// Whether so much is unstored that the agent is not read.
@@ -154,11 +135,16 @@ impl Server {
     }
 
     /// Takes a word; what is to be said at once comes back.
-    pub(super) fn hear(&mut self, word: Up, at: WallTime) -> Option<Down> {
+    pub(super) fn hear(&mut self, word: Up, at: WallTime, most_open: usize) -> Vec<Down> {
+        if let Some(id) = self.unplaced_of(&word) {
+            self.unplaced.entry(id).or_default().said.push(word);
+            return Vec::new();
+        }
         let (run, record) = match word {
+            Up::Opened(id) => return self.on_opened(id, at, most_open),
             Up::Holds(held) => {
-                self.questions.push_back(held);
-                return None;
+                self.questions.push_back(Question::Positions(held));
+                return Vec::new();
             }
             Up::Over(command, wrote) => return self.on_over(command, wrote, at),
             Up::Wrote(Outgoing { run, record }) => {
@@ -173,18 +159,40 @@ impl Server {
         let (sequence, stream, offset, body) = record;
         let incarnation = run.incarnation;
         let record = LogRecord { incarnation, sequence, stream, offset, body, at };
-        let log = self.logs.entry(run.command.clone()).or_default();
+        let log = self.logs.get_mut(&run.command).unwrap();
         match log.push(record) {
             Taken::Repeated(stored) => {
                 let open = log.is_open_stored(stream);
-                stored.map(|stored| Down::Ack(run, stream, stored, open))
+                stored.map(|stored| Down::Ack(run, stream, stored, open)).into_iter().collect()
             }
             Taken::New { hole, record } => {
                 for record in hole.into_iter().chain([record]) {
                     self.keep(&run.command, record);
                 }
-                None
+                Vec::new()
             }
+            Taken::GivenUp if self.open.contains_key(&run.command) => Vec::new(),
+            Taken::GivenUp => self.tell_unknown(&run.command).into_iter().collect(),
+        }
+    }
+
+    /// Whose place must be known before this is taken.
+    fn unplaced_of(&mut self, word: &Up) -> Option<CommandId> {
+        let (id, is_output) = match word {
+            Up::Opened(_) | Up::Holds(_) => return None,
+            Up::Wrote(Outgoing { run, .. }) | Up::BrokeOff(run, ..) => (&run.command, true),
+            Up::Over(id, _) => (id, false),
+        };
+        if is_output && !self.logs.contains_key(id) {
+            self.ask_place(id);
+        }
+        self.unplaced.contains_key(id).then(|| id.clone())
+    }
+
+    fn ask_place(&mut self, id: &CommandId) {
+        if !self.unplaced.contains_key(id) {
+            self.unplaced.insert(id.clone(), Unplaced::default());
+            self.questions.push_back(Question::Place(id.clone()));
         }
     }
 
@@ -193,20 +201,71 @@ impl Server {
         self.ledger.push_back((command.clone(), Entry::Output(record)));
     }
 
-    fn on_over(&mut self, command: CommandId, wrote: Written, at: WallTime) -> Option<Down> {
-        if !self.open.remove(&command) {
-            let writes = self.ledger.iter().chain(&self.receipts);
-            let is_written =
-                !writes.into_iter().any(|(c, e)| *c == command && matches!(e, Entry::End));
-            return is_written.then_some(Down::Confirm(command));
+    fn on_opened(&mut self, id: CommandId, at: WallTime, most_open: usize) -> Vec<Down> {
+        if self.open.contains_key(&id) {
+            return Vec::new();
         }
-        let log = self.logs.entry(command.clone()).or_default();
-        let missing = log.finish(&command, wrote, at);
+        let mut said = Vec::new();
+        let is_going = |id: &CommandId| self.unplaced.get(id).is_some_and(|u| u.given_up);
+        let is_open =
+            |(id, open): &(&CommandId, &Open)| id.is_terminal() && !open.over && !is_going(id);
+        let open: Vec<_> = self.open.iter().filter(is_open).map(|(id, _)| id).collect();
+        if open.len() >= most_open {
+            let oldest = open[0].clone();
+            if oldest > id {
+                said.extend(self.tell_unknown(&id));
+                return said;
+            }
+            self.given_up.insert(oldest.clone());
+            match self.unplaced.get_mut(&oldest) {
+                Some(unplaced) => unplaced.given_up = true,
+                None => self.give_up(&oldest, at),
+            }
+        }
+        if !self.logs.contains_key(&id) {
+            self.ask_place(&id);
+        }
+        self.open.insert(id.clone(), Open::default());
+        self.ledger.push_back((id, Entry::Terminal));
+        said
+    }
+
+    fn give_up(&mut self, id: &CommandId, at: WallTime) {
+        let ends = self.logs.get_mut(id).map(|log| log.give_up(id, at));
+        ends.into_iter().flatten().for_each(|record| self.keep(id, record));
+        self.end(id, Entry::Gone);
+    }
+
+    fn tell_unknown(&mut self, command: &CommandId) -> Option<Down> {
+        self.told.insert(command.clone()).then(|| Down::Unknown(command.clone()))
+    }
+
+    fn on_over(&mut self, command: CommandId, wrote: Written, at: WallTime) -> Vec<Down> {
+        if !self.open.contains_key(&command) {
+            return vec![Down::Confirm(command)];
+        }
+        self.finish(&command, wrote, at);
+        self.end(&command, Entry::End);
+        Vec::new()
+    }
+
+    fn finish(&mut self, command: &CommandId, wrote: Written, at: WallTime) {
+        let missing = self
+            .logs
+            .get_mut(command)
+            .map(|log| log.finish(command, wrote, at))
+            .unwrap_or_default();
         for record in missing {
-            self.keep(&command, record);
+            self.keep(command, record);
         }
-        self.ledger.push_back((command, Entry::End));
-        None
+    }
+
+    fn end(&mut self, command: &CommandId, how: Entry) {
+        if let Some(open) = self.open.get_mut(command)
+            && !std::mem::replace(&mut open.over, true)
+        {
+            self.ledger.push_back((command.clone(), how));
+        }
     }
 
     /// One transaction of at most so many records. What is new in the database comes back.
@@ -217,56 +276,143 @@ impl Server {
     ) -> Vec<(CommandId, LogRecord)> {
         let mut new = Vec::new();
         for (command, entry) in self.ledger.drain(..most.min(self.ledger.len())) {
-            match &entry {
+            let is_known = database.commands.contains(&command);
+            let receipt = match &entry {
+                Entry::Output(_) if !is_known => Receipt::OfNothing,
                 Entry::Output(record) => {
+                    let is_gone = self.gone.contains(&command);
+                    assert!(!is_gone, "{command} was given up, and then {record:?} is stored");
                     let rows = database.write(&command, record);
                     new.extend(rows.into_iter().map(|row| (command.clone(), row)));
+                    Receipt::Stored(record.clone())
                 }
-                Entry::End => drop(database.ended.insert(command.clone())),
-            }
-            self.receipts.push_back((command, entry));
+                Entry::Terminal if is_known => Receipt::Existing,
+                Entry::Terminal => {
+                    database.commands.insert(command.clone());
+                    Receipt::Inserted
+                }
+                Entry::End | Entry::Gone => {
+                    if matches!(entry, Entry::Gone) {
+                        self.gone.insert(command.clone());
+                    }
+                    if is_known {
+                        database.ended.insert(command.clone());
+                    }
+                    Receipt::Ended
+                }
+            };
+            self.receipts.push_back((command, receipt));
         }
         new
     }
 
     /// What was committed is acknowledged.
     pub(super) fn take_receipts(&mut self) -> Vec<Down> {
-        let (mut stored, mut ended) = (BTreeMap::new(), Vec::new());
-        for (command, entry) in self.receipts.drain(..) {
-            let Entry::Output(record) = entry else {
-                ended.push(Down::Confirm(command));
-                continue;
-            };
-            let LogRecord { incarnation, sequence, stream, .. } = record;
-            let Some(log) = self.logs.get_mut(&command) else { continue };
-            self.waiting -= log.on_stored(incarnation, sequence, stream, record.end());
-            let end = (log.stored(stream), log.is_open_stored(stream));
-            let _ = stored.insert((command, incarnation, stream), end);
+        let (mut stored, mut said) = (BTreeMap::new(), Vec::new());
+        for (command, receipt) in std::mem::take(&mut self.receipts) {
+            match receipt {
+                Receipt::Stored(record) => {
+                    let LogRecord { incarnation, sequence, stream, .. } = record;
+                    let Some(log) = self.logs.get_mut(&command) else { continue };
+                    self.waiting -= log.on_stored(incarnation, sequence, stream, record.end());
+                    let end = (log.stored(stream), log.is_open_stored(stream));
+                    let _ = stored.insert((command, incarnation, stream), end);
+                }
+                Receipt::OfNothing => {
+                    self.drop_output(&command);
+                    said.extend(self.tell_unknown(&command));
+                    if self.open.get(&command).is_some_and(|open| open.stored) {
+                        self.end(&command, Entry::End);
+                    }
+                }
+                Receipt::Inserted => {
+                    if let Some(open) = self.open.get_mut(&command) {
+                        open.stored = true;
+                        if open.over {
+                            self.ledger.push_back((command, Entry::End));
+                        }
+                    }
+                }
+                Receipt::Existing => {
+                    if self.open.remove(&command).is_some() {
+                        said.push(Down::Cancel(command));
+                    }
+                }
+                Receipt::Ended if self.open.remove(&command).is_none() => {}
+                // What its agent still has of it is not wanted.
+                Receipt::Ended if self.given_up.contains(&command) => {
+                    said.extend(self.tell_unknown(&command));
+                }
+                Receipt::Ended => said.push(Down::Confirm(command)),
+            }
         }
         let ack = |((command, incarnation, stream), (offset, open))| {
             Down::Ack(Run { command, incarnation }, stream, offset, open)
         };
-        stored.into_iter().map(ack).chain(ended).collect()
+        stored.into_iter().map(ack).chain(said).collect()
     }
 
-    /// Says how far the streams of the oldest question are committed.
-    pub(super) fn answer(&mut self, database: &Database) -> Option<Down> {
-        let held = self.questions.pop_front()?;
-        let place = |s: StreamState| {
-            let committed = database.sums(&s.run, s.stream).next;
-            (s.run, s.stream, committed)
+    /// Forgets the output of a command that cannot be stored.
+    fn drop_output(&mut self, command: &CommandId) {
+        let log = if self.open.contains_key(command) {
+            self.logs.get_mut(command).map(std::mem::take)
+        } else {
+            self.logs.remove(command)
         };
-        Some(Down::Resume(held.into_iter().map(place).collect()))
+        self.waiting -= log.map_or(0, |log| log.waiting());
     }
 
-    /// The positions could not be read.
+    /// Takes the answer to the oldest question. What is to be said then comes back.
+    pub(super) fn answer(&mut self, database: &Database, at: WallTime, most: usize) -> Vec<Down> {
+        match self.questions.pop_front() {
+            None => Vec::new(),
+            Some(Question::Positions(held)) => {
+                let place = |s: StreamState| {
+                    let committed = database.sums(&s.run, s.stream).next;
+                    (s.run, s.stream, committed)
+                };
+                vec![Down::Resume(held.into_iter().map(place).collect())]
+            }
+            Some(Question::Place(id)) => {
+                let (end, places) = database.place(&id);
+                self.logs.insert(id.clone(), OutputLog::behind(end, places));
+                let Unplaced { said, given_up } = self.unplaced.remove(&id).unwrap_or_default();
+                let hear = |word| self.hear(word, at, most);
+                let answers = said.into_iter().flat_map(hear).collect();
+                if given_up && self.open.get(&id).is_some_and(|open| open.over) {
+                    // Its agent has said how it ended.
+                    self.given_up.remove(&id);
+                } else if given_up {
+                    self.give_up(&id, at);
+                }
+                answers
+            }
+        }
+    }
+
+    /// The positions could not be read, and the agent waits in vain.
     pub(super) fn fail_to_answer(&mut self) {
-        self.questions.clear();
+        self.questions.retain(|q| matches!(q, Question::Place(_)));
     }
 
     /// The agent is gone: nobody waits for answers.
     pub(super) fn on_link_lost(&mut self) {
-        self.questions.clear();
+        self.fail_to_answer();
+    }
+
+    /// An agent that was told nothing yet.
+    pub(super) fn on_session(&mut self) {
+        self.told.clear();
+    }
+
+    /// The end of a command's output, if it is remembered.
+    pub(super) fn log(&self, command: &CommandId) -> Option<&OutputLog> {
+        self.logs.get(command)
+    }
+
+    /// Whether it knows where every stream of this command goes on.
+    pub(super) fn follows(&self, command: &CommandId) -> bool {
+        self.open.get(command).is_some_and(|open| open.stored)
     }
 
     /// The next records for a viewer, and where it is then.
@@ -281,16 +427,11 @@ impl Server {
         let records = match log.after(cursor, most) {
             Fetch::UpToDate => return (cursor, Vec::new()),
             Fetch::Records(records) => records,
-            Fetch::InStore => database.page(command, cursor, most),
+            Fetch::InStore => database.page(command, None, cursor, most),
         };
         match records.last() {
             Some(last) => (Some(last.position()), records),
             None => (cursor.max(log.begin()), records),
         }
-    }
-
-    /// Where a viewer begins that has seen so much of a stream.
-    pub(super) fn seek(database: &Database, run: &Run, stream: Stream, offset: u64) -> Cursor {
-        database.cursor(run, stream, offset)
     }
 }

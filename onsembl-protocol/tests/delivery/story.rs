@@ -10,6 +10,7 @@ pub(super) type Story = Rc<RefCell<Vec<String>>>;
 
 pub(super) fn show(word: &Up) -> String {
     match word {
+        Up::Opened(command) => format!("it opened {command}"),
         Up::Holds(held) => format!("it holds {}", show_held(held)),
         Up::Wrote(sent) => {
             let r = &sent.record;
@@ -43,6 +44,8 @@ pub(super) fn show_answer(word: &Down) -> String {
             format!("that {stream} of {} is stored up to {offset}{how}", run.command)
         }
         Down::Confirm(command) => format!("that the end of {command} is stored"),
+        Down::Unknown(command) => format!("that nobody knows {command}"),
+        Down::Cancel(command) => format!("that {command} is to be ended"),
         Down::Resume(places) => {
             format!("where to resume: {}", places.iter().map(show).collect::<String>())
         }

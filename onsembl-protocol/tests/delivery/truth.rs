@@ -6,15 +6,11 @@ use onsembl_protocol::id::{CommandId, Incarnation};
 use onsembl_protocol::output::{PerStream, Run, SpoolPolicy, Stream};
 use std::sync::OnceLock;
 
-/// The streams that processes write.
-pub(super) const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
-
 /// A prime, so that a piece that is moved by any usual length does not fit.
 const PERIOD: usize = 65_521;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
-    NotStarted,
     Runs,
     /// It ended, and its agent does not know yet.
     Exited,
@@ -28,6 +24,7 @@ pub(super) enum Life {
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) n: usize,
+    is_terminal: bool,
     pub(super) run: Run,
     pub(super) policy: SpoolPolicy,
     pub(super) life: Life,
@@ -38,12 +35,25 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn new(n: usize, policy: SpoolPolicy) -> Self {
+    /// A command of a user, the `n`th process of this world.
+    pub(super) fn command(n: usize, incarnation: Incarnation, policy: SpoolPolicy) -> Self {
+        let run = Run { command: CommandId::new(format!("c-{n:02}")), incarnation };
+        Self::new(n, run, policy, false)
+    }
+
+    /// The program of a terminal. Their ids sort in the order in which they were opened.
+    pub(super) fn terminal(n: usize, incarnation: Incarnation, policy: SpoolPolicy) -> Self {
+        let run = Run { command: CommandId::of_terminal(format!("{n:02}")), incarnation };
+        Self::new(n, run, policy, true)
+    }
+
+    fn new(n: usize, run: Run, policy: SpoolPolicy, is_terminal: bool) -> Self {
         Self {
             n,
-            run: Run { command: CommandId::new(format!("c-{n}")), incarnation: Incarnation(0) },
+            is_terminal,
+            run,
             policy,
-            life: Life::NotStarted,
+            life: Life::Runs,
             wrote: PerStream::default(),
             read: PerStream::default(),
         }
@@ -51,6 +61,11 @@ impl Process {
 
     pub(super) fn is_alive(&self) -> bool {
         matches!(self.life, Life::Runs | Life::Exited)
+    }
+
+    /// What it writes, whatever the core thinks.
+    pub(super) fn streams(&self) -> &'static [Stream] {
+        if self.is_terminal { &[Stream::Terminal] } else { &[Stream::Stdout, Stream::Stderr] }
     }
 
     pub(super) fn in_pipe(&self, stream: Stream) -> u64 {
@@ -83,7 +98,7 @@ impl Process {
     }
 
     fn place(&self, stream: Stream, from: u64) -> usize {
-        let salt = self.n * 9_973 + if stream == Stream::Stderr { 31_337 } else { 0 };
+        let salt = self.n * 9_973 + stream as usize * 31_337;
         (from as usize + salt) % PERIOD
     }
 }

@@ -1,10 +1,10 @@
-//! A viewer of one stream: it comes late, is slow, loses its link and goes on where it was. It sees
-//! each byte once.
+//! Viewers of a command: they begin at its beginning, at some place, or with what comes next; are slow,
+//! lose their links and go on where they were. Each sees every byte of every stream once.
 
-use super::server::{Database, Server};
+use super::database::Database;
+use super::server::Server;
 use super::truth::Process;
-use onsembl_protocol::id::ByteOffset;
-use onsembl_protocol::output::{Cursor, GapCause, LogRecord, Run, StoredBody, Stream};
+use onsembl_protocol::output::{Cursor, GapCause, LogRecord, PerStream, Run, StoredBody, Stream};
 
 /// What is at a place, as far as a viewer was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,32 +13,137 @@ pub(super) enum Seen {
     Gap(u64, GapCause),
 }
 
-#[derive(Debug)]
-pub(super) struct Viewer {
-    run: Run,
-    pub(super) n: usize,
-    pub(super) stream: Stream,
-    cursor: Cursor,
+impl Seen {
+    pub(super) const fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(length) | Self::Gap(length, _) => *length,
+        }
+    }
+
+    fn add(all: &mut Vec<Self>, piece: Self) {
+        match (all.last_mut(), piece) {
+            (_, piece) if piece.length() == 0 => {}
+            (Some(Self::Bytes(before)), Self::Bytes(length)) => *before += length,
+            (Some(Self::Gap(before, why)), Self::Gap(length, because)) if *why == because => {
+                *before += length;
+            }
+            (_, piece) => all.push(piece),
+        }
+    }
+}
+
+/// From where it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A dashboard: what is stored, then what comes.
+    Board,
+    /// Who reads over HTTP: only what is stored, of one stream perhaps.
+    Store(Option<Stream>),
+}
+
+/// What it has of one stream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct View {
+    /// Where it began; unknown until it sees something.
+    pub(super) from: Option<u64>,
     /// Everything before it was seen.
     pub(super) at: u64,
     pub(super) seen: Vec<Seen>,
     pub(super) open: Option<GapCause>,
-    /// It has just begun anew: what it knows may come once more.
-    resumed: bool,
+    /// What it knows may come once more.
+    may_repeat: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Viewer {
+    run: Run,
+    pub(super) n: usize,
+    pub(super) source: Source,
+    cursor: Cursor,
+    pub(super) views: PerStream<View>,
+    /// The last byte that it has of any stream.
+    last: Option<(Stream, u64)>,
+    /// It does not know what was said before it came.
+    pub(super) came_late: bool,
 }
 
 impl Viewer {
-    pub(super) fn new(process: &Process, stream: Stream) -> Self {
+    /// One that begins at the beginning.
+    pub(super) fn new(process: &Process, source: Source) -> Self {
         let (run, n) = (process.run.clone(), process.n);
-        Self { run, n, stream, cursor: None, at: 0, seen: Vec::new(), open: None, resumed: false }
+        let view = View { from: Some(0), ..View::default() };
+        let views = PerStream { stdout: view.clone(), stderr: view.clone(), terminal: view };
+        Self { run, n, source, cursor: None, views, last: None, came_late: false }
+    }
+
+    /// A dashboard that asks for a stream from a place on. What comes of others tells its place.
+    pub(super) fn from_place(
+        process: &Process,
+        stream: Stream,
+        from: u64,
+        database: &Database,
+    ) -> Self {
+        let mut viewer = Self::new(process, Source::Board);
+        if from > 0 {
+            viewer.views = PerStream::default();
+            viewer.views.get_mut(stream).begin(from);
+            viewer.cursor = database.cursor(&viewer.run, stream, from);
+            viewer.views.get_mut(stream).may_repeat = true;
+        }
+        viewer
+    }
+
+    /// A dashboard that wants what comes next. Nothing, if the server does not show this command.
+    pub(super) fn live(process: &Process, server: &Server) -> Option<Self> {
+        let log = server.log(&process.run.command)?;
+        let mut viewer = Self::new(process, Source::Board);
+        viewer.views = PerStream::default();
+        viewer.cursor = log.end();
+        viewer.came_late = true;
+        if server.follows(&process.run.command) {
+            for stream in Stream::ALL {
+                viewer.views.get_mut(stream).begin(log.next(stream).0);
+            }
+        }
+        Some(viewer)
+    }
+
+    pub(super) fn is_dashboard(&self) -> bool {
+        self.source == Source::Board
     }
 
     /// It has lost its link, and comes back.
     pub(super) fn resume(&mut self, database: &Database) {
-        // Who has seen nothing knows of no run.
-        let place = (self.at > 0).then(|| Server::seek(database, &self.run, self.stream, self.at));
-        self.cursor = place.flatten();
-        self.resumed = true;
+        for stream in Stream::ALL {
+            self.views.get_mut(stream).may_repeat = true;
+        }
+        match (self.source, self.last) {
+            // The last one again: it may be one of two records of its number.
+            (Source::Store(_), _) => {
+                if let Some((_, sequence)) = &mut self.cursor {
+                    sequence.0 = sequence.0.saturating_sub(1);
+                }
+            }
+            // From the last byte of each stream that it has, whichever comes first.
+            (Source::Board, Some(_)) => {
+                let last = |s: &Stream| Some((*s, self.views.get(*s).at.checked_sub(1)?));
+                let place = |(s, byte)| database.cursor(&self.run, s, byte);
+                self.cursor = Stream::ALL.iter().filter_map(last).map(place).min().flatten();
+            }
+            // Who waited for what comes next, and saw nothing, has nowhere to go on.
+            (Source::Board, None) if self.came_late => {
+                let view = View { from: Some(0), ..View::default() };
+                self.views =
+                    PerStream { stdout: view.clone(), stderr: view.clone(), terminal: view };
+                (self.cursor, self.came_late) = (None, false);
+            }
+            // Who has seen nothing knows of no run.
+            (Source::Board, None) => {
+                let asked = Stream::ALL.into_iter().find(|s| self.views.get(*s).from.is_some());
+                let place = asked.map(|s| (s, self.views.get(s).at)).filter(|(_, at)| *at > 0);
+                self.cursor = place.and_then(|(s, at)| database.cursor(&self.run, s, at));
+            }
+        }
     }
 
     /// Takes what there is. Whether there was anything.
@@ -49,78 +154,97 @@ impl Viewer {
         process: &Process,
         most: usize,
     ) -> bool {
-        let (cursor, records) = server.show(database, &self.run.command, self.cursor, most);
+        let command = &self.run.command;
+        let (cursor, records) = match self.source {
+            Source::Board if server.log(command).is_none() => {
+                // The server has forgotten what it told, too.
+                self.resume(database);
+                self.cursor = None;
+                return false;
+            }
+            Source::Board => server.show(database, command, self.cursor, most),
+            Source::Store(only) => {
+                let page = database.page(command, only, self.cursor, most);
+                (page.last().map_or(self.cursor, |last| Some(last.position())), page)
+            }
+        };
         let moved = cursor != self.cursor;
         self.cursor = cursor;
-        let stream = self.stream;
-        for record in records.into_iter().filter(|r| r.stream == stream) {
-            self.see(record, process);
+        for record in records {
+            if record.incarnation == self.run.incarnation {
+                self.see(record, process);
+            } else {
+                // Said of a command of which nothing came.
+                assert!(record.body.is_open(), "{record:?}");
+                self.views.get_mut(record.stream).open = Some(GapCause::AgentDied);
+            }
         }
         moved
     }
 
     fn see(&mut self, record: LogRecord, process: &Process) {
-        if record.incarnation != self.run.incarnation {
-            // Said of a command of which nothing came.
-            assert!(record.body.is_open(), "{record:?}");
-            self.open = Some(GapCause::AgentDied);
+        let stream = record.stream;
+        let view = self.views.get_mut(stream);
+        let (place, end) = (record.offset.0, record.end().0);
+        if view.from.is_none() {
+            view.begin(place);
+        }
+        // What stands in the place of what was cut begins at the beginning of its stream.
+        let is_cut = matches!(
+            record.body,
+            StoredBody::Gap { because: GapCause::Retention, .. } if place == 0
+        );
+        if end <= view.at && !record.body.is_open() {
+            assert!(view.may_repeat || is_cut, "repeated: {record:?}, and {view:?}");
             return;
         }
-        let place = record.offset.0;
-        if self.resumed && record.end() <= ByteOffset(self.at) {
-            if !record.body.is_open() {
-                return;
-            }
-        } else if self.resumed && place < self.at {
-            // The first bytes of the record that holds its place.
-        } else {
-            assert_eq!(place, self.at, "a viewer of {} sees {record:?}", self.stream);
-        }
-        let body = record.body.without_first(self.at.saturating_sub(place));
-        match body {
+        let continues = place == view.at || place < view.at && (view.may_repeat || is_cut);
+        let who = (&self.source, &self.run.command);
+        assert!(continues, "a viewer {who:?} sees {record:?}, and has {view:?}");
+        let at = view.at;
+        match record.body.without_first(at.saturating_sub(place)) {
             StoredBody::Chunk(bytes) => {
-                let (at, length) = (self.at, bytes.len() as u64);
-                assert!(process.wrote_there(self.stream, at, &bytes), "false bytes at {at}");
-                self.open = None;
-                self.at += length;
-                match self.seen.last_mut() {
-                    Some(Seen::Bytes(before)) => *before += length,
-                    _ => self.seen.push(Seen::Bytes(length)),
-                }
+                assert!(process.wrote_there(stream, at, &bytes), "false bytes at {at}");
+                view.open = None;
+                view.take(Seen::Bytes(bytes.len() as u64));
             }
             StoredBody::Gap { length: Some(length), because } => {
-                self.at += length;
-                match self.seen.last_mut() {
-                    Some(Seen::Gap(before, why)) if *why == because => *before += length,
-                    _ => self.seen.push(Seen::Gap(length, because)),
-                }
+                view.open = None;
+                view.take(Seen::Gap(length, because));
             }
             StoredBody::Gap { length: None, because } => {
-                assert!(self.open.is_none() || self.resumed, "an open end is shown twice");
-                self.open = Some(because);
+                let is_new = view.open.is_none() || view.may_repeat;
+                assert!(is_new, "an open end is shown twice: {stream} of {who:?}");
+                view.open = Some(because);
             }
         }
-        self.resumed = false;
+        view.may_repeat = false;
+        self.last = view.at.checked_sub(1).map(|byte| (stream, byte)).or(self.last);
     }
 }
 
-/// The same of what is stored.
-pub(super) fn stored(database: &Database, run: &Run, stream: Stream) -> Vec<Seen> {
+impl View {
+    const fn begin(&mut self, from: u64) {
+        (self.from, self.at) = (Some(from), from);
+    }
+
+    fn take(&mut self, piece: Seen) {
+        self.at += piece.length();
+        Seen::add(&mut self.seen, piece);
+    }
+}
+
+/// The same of what is stored, from a place on.
+pub(super) fn stored(database: &Database, run: &Run, stream: Stream, from: u64) -> Vec<Seen> {
     let mut all: Vec<Seen> = Vec::new();
     let rows = database.records.get(&run.command).map_or(&[][..], Vec::as_slice);
     for row in rows.iter().filter(|r| r.stream == stream && r.incarnation == run.incarnation) {
-        match (&row.body, all.last_mut()) {
-            (StoredBody::Chunk(bytes), Some(Seen::Bytes(before))) => *before += bytes.len() as u64,
-            (StoredBody::Chunk(bytes), _) => all.push(Seen::Bytes(bytes.len() as u64)),
-            (StoredBody::Gap { length: None, .. }, _) => {}
-            (StoredBody::Gap { length: Some(length), because }, Some(Seen::Gap(before, why)))
-                if why == because =>
-            {
-                *before += length;
+        match row.body.clone().without_first(from.saturating_sub(row.offset.0)) {
+            StoredBody::Chunk(bytes) => Seen::add(&mut all, Seen::Bytes(bytes.len() as u64)),
+            StoredBody::Gap { length: Some(length), because } => {
+                Seen::add(&mut all, Seen::Gap(length, because));
             }
-            (StoredBody::Gap { length: Some(length), because }, _) => {
-                all.push(Seen::Gap(*length, *because));
-            }
+            StoredBody::Gap { length: None, .. } => {}
         }
     }
     all

@@ -1,11 +1,16 @@
-//! What goes wrong, and how: who is killed, what a successor finds, which disk or database fails.
+//! What goes wrong, and how: who is killed, what a successor finds, which disk or database fails, what
+//! is cut and forgotten.
 
 use super::agent::Agent;
 use super::server::Server;
 use super::story::show_held;
 use super::truth::Life;
-use super::world::{COMMANDS, World, commands};
-use onsembl_protocol::output::Written;
+use super::viewer::Viewer;
+use super::world::{World, commands};
+use super::{now, stamp};
+use onsembl_protocol::output::{GapCause, SpoolPolicy, Written};
+use onsembl_protocol::terminal::{AfterEnd, TerminalKeeper};
+use onsembl_protocol::time::WallTime;
 use std::collections::BTreeSet;
 
 /// What happens in a world at all.
@@ -19,12 +24,18 @@ pub(super) struct Weather {
     pub(super) rots: bool,
     pub(super) database_busy: bool,
     pub(super) restored: bool,
+    /// The server does not remember all that is over.
+    pub(super) forgets: bool,
+    /// History is cut.
+    pub(super) retention: bool,
+    /// The agent keeps a terminal, whose output has this policy.
+    pub(super) terminal: Option<SpoolPolicy>,
 }
 
 impl Weather {
     pub(super) fn draw(random: &mut fastrand::Rng, has_disk: bool) -> Self {
         let mut often = |n: u8| random.u8(0..n) == 0;
-        Self {
+        let mut weather = Self {
             cuts: !often(3),
             agent_dies: often(2),
             agent_stops: often(3),
@@ -33,14 +44,21 @@ impl Weather {
             rots: often(6) && has_disk,
             database_busy: often(2),
             restored: often(8),
+            forgets: often(4),
+            retention: often(3),
+            terminal: often(2).then_some(SpoolPolicy::DropOldest),
+        };
+        if weather.terminal.is_some() && random.u8(0..4) == 0 {
+            weather.terminal = Some(SpoolPolicy::ALL[random.usize(0..3)]);
         }
+        weather
     }
 }
 
 impl World {
     pub(super) fn fault(&mut self) {
         let weather = self.weather;
-        match self.random.u8(0..20) {
+        match self.random.u8(0..24) {
             0..4 if weather.cuts => self.cut(),
             4..6 if weather.cuts && self.linked => {
                 self.tell(|_| "the link swallows everything".into());
@@ -69,6 +87,8 @@ impl World {
                 self.backup = Some(self.database.clone());
             }
             18 if weather.restored => self.restore(),
+            19 if weather.forgets => self.forget(),
+            20..23 if weather.retention => self.cut_history(),
             _ => {}
         }
     }
@@ -82,7 +102,7 @@ impl World {
         }
         for process in &self.processes {
             let id = &process.run.command;
-            if self.agent.holds_report(id) && self.random.u8(0..4) == 0 {
+            if self.agent.holds_report(id) && self.random.bool() {
                 // Its end was not written down yet.
                 self.agent.journal.insert(id.clone(), Written::Unknown);
                 self.faults.broken.insert(id.clone());
@@ -96,7 +116,7 @@ impl World {
         self.tell(|_| "the agent is stopped".into());
         self.agent.outbox.wind_up();
         self.agent.perform(self.at);
-        for n in 0..COMMANDS {
+        for n in 0..self.processes.len() {
             if self.processes[n].is_alive() {
                 self.faults.wound_up.insert(self.processes[n].run.command.clone());
             }
@@ -122,17 +142,20 @@ impl World {
 
     pub(super) fn start_agent(&mut self) {
         self.tell(|w| format!("the disk has {}", w.disk.show()));
+        let confirmed = std::mem::take(&mut self.agent.confirmed);
         let mut journal = std::mem::take(&mut self.agent.journal);
         for process in &self.processes {
             let id = &process.run.command;
             match process.life {
-                Life::Orphaned if !self.database.ended.contains(id) => {
+                Life::Orphaned if !confirmed.contains(id) => {
                     journal.entry(id.clone()).or_insert(Written::Unknown);
                 }
-                Life::Orphaned | Life::NotStarted | Life::Runs | Life::Exited | Life::Done => {}
+                Life::Orphaned | Life::Runs | Life::Exited | Life::Done => {}
             }
         }
-        self.agent = Agent::start(self.bounds, self.unit * 4096, &mut self.disk, journal);
+        let keeper = self.keeper();
+        self.agent = Agent::start(self.bounds, self.most_waiting, &mut self.disk, journal, keeper);
+        self.agent.confirmed = confirmed;
         self.faults.on_found(&self.agent);
         self.agent.perform(self.at);
         self.tell(|w| {
@@ -140,11 +163,19 @@ impl World {
         });
     }
 
+    pub(super) fn keeper(&self) -> Option<TerminalKeeper> {
+        let has_one = self.weather.terminal.is_some();
+        has_one.then(|| TerminalKeeper::new(AfterEnd::Restart, stamp(self.at)))
+    }
+
     pub(super) fn kill_server(&mut self) {
         self.tell(|_| "the server is killed".into());
         self.cut();
         self.faults.server_died = true;
-        self.server = Server::start(&self.database, commands(&self.processes));
+        let forgets = self.weather.forgets;
+        let forgotten: BTreeSet<_> =
+            commands(&self.processes).filter(|_| forgets && self.random.bool()).collect();
+        self.server = Server::start(&self.database, |id| !forgotten.contains(id));
         for viewer in &mut self.viewers {
             viewer.resume(&self.database);
         }
@@ -156,11 +187,43 @@ impl World {
         self.database = backup;
         self.faults.restored = true;
         let held: BTreeSet<_> = self.agent.outbox.states().map(|s| s.run.command).collect();
-        for process in self.processes.iter().filter(|p| p.life != Life::NotStarted) {
+        for process in &self.processes {
             if !held.contains(&process.run.command) {
                 self.faults.closed_before.insert(process.run.command.clone());
             }
         }
+        // Whoever reads what is stored by its numbers must begin anew.
+        self.viewers.retain(Viewer::is_dashboard);
         self.kill_server();
+    }
+
+    /// The server forgets something that is over.
+    fn forget(&mut self) {
+        if let Some(process) = self.random.choice(&self.processes) {
+            let id = process.run.command.clone();
+            if self.server.forget(&id) {
+                self.tell(|_| format!("the server forgets {id}"));
+            }
+        }
+    }
+
+    /// History is cut, by its age or because it is too much.
+    fn cut_history(&mut self) {
+        let at = now(self.at).wall.unix_millis();
+        let (mut before, mut most) = (at - 1_000_000, u64::MAX);
+        if self.random.bool() {
+            before = at - self.random.i64(0..1000);
+        } else {
+            most = self.unit * self.random.u64(0..8192);
+        }
+        let batch = self.random.usize(1..40);
+        let cut = self.database.cut(WallTime::from_unix_millis(before), most, batch);
+        for (run, stream) in cut {
+            self.faults.met.insert(GapCause::Retention);
+            self.tell(|w| {
+                let end = w.database.cut_of(&run, stream);
+                format!("{stream} of {} is cut up to {end}", run.command)
+            });
+        }
     }
 }

@@ -1,24 +1,32 @@
-//! Both ends of output in one virtual world, and the course of things in it: links are cut or swallow
-//! what is said, either end dies and comes back with what was durable, disks fill up, fail and rot,
-//! the database is busy or put back. Then all heals, and everything must come to rest.
+//! Both ends of output in one virtual world, and what can happen in it while nothing goes wrong. What goes
+//! wrong is in `weather`, the course of things in `course`.
 
 use super::agent::Agent;
+use super::database::Database;
 use super::disk::Disk;
-use super::judge::{self, Faults};
-use super::now;
-use super::server::{Database, Down, Server, Up};
+use super::judge::Faults;
+use super::server::{Down, Server, Up};
 use super::story::{Story, show, show_answer, show_record};
-use super::truth::{Life, Process, STREAMS};
-use super::viewer::Viewer;
+use super::truth::{Life, Process};
+use super::viewer::{Source, Viewer};
 use super::weather::Weather;
+use super::{now, stamp};
 use onsembl_protocol::id::{CommandId, Incarnation};
 use onsembl_protocol::output::{SpoolBounds, SpoolPolicy};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-pub(super) const COMMANDS: usize = 3;
+/// Commands of users that run at a time.
+const PLACES: usize = 3;
+/// Commands of users in all.
+const COMMANDS: usize = 8;
+/// Terminals in all.
+const TERMINALS: usize = 12;
+/// Terminals that the server lets be open.
+const OPEN_TERMINALS: usize = 3;
 /// Words that a link takes before it is slow.
 const ON_THE_WIRE: usize = 12;
+const VIEWERS: usize = 6;
 
 pub(super) struct World {
     pub(super) random: fastrand::Rng,
@@ -28,6 +36,10 @@ pub(super) struct World {
     /// All sizes are multiples of it.
     pub(super) unit: u64,
     pub(super) bounds: SpoolBounds,
+    /// Every command has it, if there is one.
+    policy: Option<SpoolPolicy>,
+    /// What may wait for the disk before it counts as failed.
+    pub(super) most_waiting: u64,
     pub(super) processes: Vec<Process>,
     pub(super) agent: Agent,
     pub(super) disk: Disk,
@@ -42,6 +54,8 @@ pub(super) struct World {
     pub(super) up: VecDeque<Up>,
     pub(super) down: VecDeque<Down>,
     pub(super) faults: Faults,
+    /// It comes to its end: no terminal is opened any more.
+    pub(super) over: bool,
 }
 
 impl World {
@@ -54,12 +68,10 @@ impl World {
         let disk = if has_no_disk { 0 } else { memory * random.u64(2..=6) };
         let bounds = SpoolBounds { memory, disk };
         let weather = Weather::draw(&mut random, !has_no_disk);
-        let same = random.bool().then(|| SpoolPolicy::ALL[random.usize(0..3)]);
-        let processes: Vec<_> = (0..COMMANDS)
-            .map(|n| Process::new(n, same.unwrap_or(SpoolPolicy::ALL[random.usize(0..3)])))
-            .collect();
+        let policy = random.bool().then(|| SpoolPolicy::ALL[random.usize(0..3)]);
         let mut disk = Disk::new(memory.max(1024) / 2);
-        let agent = Agent::start(bounds, unit * 4096, &mut disk, BTreeMap::new());
+        let most_waiting = unit * if random.u8(0..3) == 0 { 512 } else { 4096 };
+        let agent = Agent::start(bounds, most_waiting, &mut disk, BTreeMap::new(), None);
         let mut world = Self {
             random,
             story,
@@ -67,8 +79,10 @@ impl World {
             weather,
             unit,
             bounds,
-            server: Server::start(&Database::default(), commands(&processes)),
-            processes,
+            policy,
+            most_waiting,
+            server: Server::default(),
+            processes: Vec::new(),
             agent,
             disk,
             database: Database::default(),
@@ -80,7 +94,9 @@ impl World {
             up: VecDeque::new(),
             down: VecDeque::new(),
             faults: Faults::default(),
+            over: false,
         };
+        world.agent.keeper = world.keeper();
         world.tell(|w| format!("{:?}, {:?}, unit {}", w.weather, w.bounds, w.unit));
         world.link();
         world
@@ -95,20 +111,54 @@ impl World {
 
     // --- processes
 
+    /// A user's command starts. It is committed before it is sent.
     pub(super) fn begin(&mut self) {
-        let Some(n) = self.processes.iter().position(|p| p.life == Life::NotStarted) else {
+        let commands = self.processes.iter().filter(|p| !p.run.command.is_terminal());
+        let (all, alive) = (commands.clone().count(), commands.filter(|p| p.is_alive()).count());
+        if all >= COMMANDS || alive >= PLACES {
             return;
-        };
-        let process = &mut self.processes[n];
-        process.life = Life::Runs;
-        process.run.incarnation = Incarnation(now(self.at).wall.unix_millis() as u64);
-        self.agent.run(&self.processes[n]);
-        self.tell(|w| format!("{} starts, {}", w.processes[n].run.command, w.processes[n].policy));
+        }
+        let n = self.processes.len();
+        let policy = self.policy.unwrap_or(SpoolPolicy::ALL[self.random.usize(0..3)]);
+        let process = Process::command(n, self.incarnation(), policy);
+        self.database.commands.insert(process.run.command.clone());
+        self.server.accept(&process.run.command);
+        self.start(process);
+    }
+
+    /// The program of the terminal starts, if it is time to, server or not.
+    pub(super) fn keep_terminal(&mut self) {
+        let terminals = self.processes.iter().filter(|p| p.run.command.is_terminal()).count();
+        let Some(policy) = self.weather.terminal else { return };
+        let (at, is_enough) = (self.at, self.over || terminals >= TERMINALS);
+        let Some(keeper) = self.agent.keeper.as_mut().filter(|_| !is_enough) else { return };
+        if keeper.take_start(stamp(at)) {
+            let process = Process::terminal(self.processes.len(), self.incarnation(), policy);
+            self.start(process);
+        }
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        Incarnation(now(self.at).wall.unix_millis() as u64)
+    }
+
+    fn start(&mut self, process: Process) {
+        self.agent.run(&process, self.at);
+        self.tell(|_| format!("{} starts, {}", process.run.command, process.policy));
+        self.processes.push(process);
+    }
+
+    /// Any process that is alive.
+    pub(super) fn somebody(&mut self) -> Option<usize> {
+        let alive = self.processes.iter().filter(|p| p.is_alive()).map(|p| p.n);
+        self.random.choice(alive.collect::<Vec<_>>())
     }
 
     /// Writes as much as the pipe takes.
     pub(super) fn write(&mut self) {
-        let (n, stream) = (self.random.usize(0..COMMANDS), STREAMS[self.random.usize(0..2)]);
+        let Some(n) = self.somebody() else { return };
+        let streams = self.processes[n].streams();
+        let stream = streams[self.random.usize(0..streams.len())];
         let most = if self.random.u8(0..6) == 0 { 600 } else { 60 };
         let length = self.unit * self.random.u64(1..=most);
         let process = &mut self.processes[n];
@@ -124,12 +174,12 @@ impl World {
     }
 
     pub(super) fn read(&mut self, n: usize) {
-        for stream in STREAMS {
+        for stream in self.processes[n].streams() {
             let most = self.most_read();
-            self.agent.read(&mut self.processes[n], stream, most, self.at);
+            self.agent.read(&mut self.processes[n], *stream, most, self.at);
         }
         let process = &mut self.processes[n];
-        let is_read = STREAMS.iter().all(|s| process.in_pipe(*s) == 0);
+        let is_read = process.streams().iter().all(|s| process.in_pipe(*s) == 0);
         if process.life == Life::Exited && is_read {
             self.agent.on_ended(process, self.at);
             self.tell(|w| format!("the end of {} is known", w.processes[n].run.command));
@@ -165,6 +215,11 @@ impl World {
     pub(super) fn listen(&mut self) {
         let Some(word) = self.down.pop_front() else { return };
         self.tell(|_| format!("agent hears {}", show_answer(&word)));
+        if let Down::Cancel(id) = &word
+            && let Some(n) = self.processes.iter().position(|p| p.run.command == *id)
+        {
+            self.exit(n);
+        }
         self.agent.listen(word, self.at);
     }
 
@@ -194,7 +249,8 @@ impl World {
             return;
         }
         let Some(word) = self.up.pop_front() else { return };
-        let answer = self.server.hear(word, now(self.at).wall);
+        let answer = self.server.hear(word, now(self.at).wall, OPEN_TERMINALS);
+        self.faults.given_up.extend(self.server.given_up.iter().cloned());
         self.say(answer);
     }
 
@@ -206,8 +262,18 @@ impl World {
                     let is_open = sums.open_gap.is_some();
                     assert!(*offset <= sums.next && *open <= is_open, "{word:?}, and {sums:?}");
                 }
-                Down::Confirm(command) => assert!(self.database.ended.contains(command)),
-                Down::Resume(_) => {}
+                Down::Confirm(id) => {
+                    let is_known = self.database.commands.contains(id);
+                    assert!(self.database.ended.contains(id) || !is_known, "{word:?}");
+                }
+                Down::Unknown(id) => {
+                    let is_known = self.database.commands.contains(id);
+                    // One that is over may be older than all for which there is room.
+                    let is_over = self.database.ended.contains(id);
+                    assert!(!is_known || is_over || self.faults.given_up.contains(id), "{word:?}");
+                    self.faults.dropped.insert(id.clone());
+                }
+                Down::Resume(_) | Down::Cancel(_) => {}
             }
             if self.linked && !self.swallows {
                 self.down.push_back(word);
@@ -237,19 +303,17 @@ impl World {
         if self.database_busy && self.random.u8(0..20) == 0 {
             self.server.fail_to_answer();
         }
-        let answer = self.server.answer(&self.database);
+        let answer = self.server.answer(&self.database, now(self.at).wall, OPEN_TERMINALS);
+        self.faults.given_up.extend(self.server.given_up.iter().cloned());
         self.say(answer);
     }
 
     // --- viewers
 
     pub(super) fn view(&mut self) {
-        if self.viewers.is_empty() || self.random.u8(0..12) == 0 && self.viewers.len() < 4 {
-            let n = self.random.usize(0..COMMANDS);
-            if self.processes[n].life != Life::NotStarted {
-                let stream = STREAMS[self.random.usize(0..2)];
-                self.viewers.push(Viewer::new(&self.processes[n], stream));
-            }
+        if self.viewers.len() < VIEWERS && self.random.u8(0..4) == 0 {
+            let viewer = self.new_viewer();
+            self.viewers.extend(viewer);
         }
         let most = self.unit as usize * 256;
         for viewer in &mut self.viewers {
@@ -260,6 +324,22 @@ impl World {
                     let process = &self.processes[viewer.n];
                     viewer.look(&self.server, &self.database, process, most);
                 }
+            }
+        }
+    }
+
+    fn new_viewer(&mut self) -> Option<Viewer> {
+        let process = self.random.choice(&self.processes)?;
+        let streams = process.streams();
+        let stream = streams[self.random.usize(0..streams.len())];
+        match self.random.u8(0..6) {
+            0 => Some(Viewer::new(process, Source::Board)),
+            1 => Some(Viewer::new(process, Source::Store(None))),
+            2 => Some(Viewer::new(process, Source::Store(Some(stream)))),
+            3 => Viewer::live(process, &self.server),
+            _ => {
+                let from = self.random.u64(0..=*process.wrote.get(stream));
+                Some(Viewer::from_place(process, stream, from, &self.database))
             }
         }
     }
@@ -280,126 +360,12 @@ impl World {
         if !self.linked {
             self.tell(|_| "a new link".into());
             self.linked = true;
+            self.server.on_session();
             self.agent.on_session(self.unit * 2048, self.at);
         }
-    }
-
-    // --- the course of things
-
-    pub(super) fn wait(&mut self, by: Duration) {
-        self.at += by;
-        self.agent.on_time(self.at);
-    }
-
-    pub(super) fn step(&mut self) {
-        self.at += Duration::from_millis(self.random.u64(0..4));
-        match self.random.u32(0..200) {
-            0..6 => self.begin(),
-            6..50 => self.write(),
-            50..76 => {
-                let n = self.random.usize(0..COMMANDS);
-                self.read(n);
-            }
-            76..78 => {
-                let n = self.random.usize(0..COMMANDS);
-                self.exit(n);
-            }
-            78..92 => self.work_on_disk(),
-            92..104 => self.hear_of_disk(),
-            104..122 => self.speak(),
-            122..140 => self.hear(),
-            140..152 => self.commit(),
-            152..160 => self.receive(),
-            160..164 => self.answer(),
-            164..176 => self.listen(),
-            176..182 => self.view(),
-            182..187 => self.link(),
-            187..190 => {
-                let by = self.random.u64(1..4000);
-                self.wait(Duration::from_millis(by));
-            }
-            _ => self.fault(),
-        }
-        self.check();
-    }
-
-    pub(super) fn check(&mut self) {
-        self.note_agent();
-        judge::check_step(
-            &self.agent,
-            &self.processes,
-            &self.database,
-            &self.faults,
-            self.bounds,
-            self.most_read(),
-        );
-    }
-
-    /// Nothing goes wrong any more: everything must come to rest.
-    pub(super) fn settle(&mut self) {
-        self.tell(|_| "all heals".into());
-        (self.disk.is_full, self.disk.is_unreadable, self.database_busy) = (false, false, false);
-        if self.swallows {
-            self.cut();
-        }
-        for round in 0..600 {
-            self.link();
-            if round < 20 {
-                self.write();
-            }
-            for n in 0..COMMANDS {
-                if round >= 20 {
-                    self.exit(n);
-                }
-                self.read(n);
-            }
-            self.work_on_disk();
-            self.hear_of_disk();
-            self.speak();
-            self.hear();
-            self.commit();
-            self.receive();
-            self.answer();
-            self.listen();
-            self.check();
-            self.wait(Duration::from_millis(50));
-            let over = !self.processes.iter().any(Process::is_alive);
-            let is_quiet = self.agent.is_at_rest() && self.up.is_empty() && self.down.is_empty();
-            if round > 20 && over && is_quiet && self.server.is_idle() {
-                break;
-            }
-        }
-        self.tell(|_| "it comes to rest".into());
-        let left: Vec<_> = self.agent.outbox.states().collect();
-        assert!(left.is_empty(), "unsent for ever: {left:?}, {:?}", self.agent.outbox);
-        assert!(self.disk.is_empty(), "left on the disk: {:?}", self.disk);
-        assert_eq!((self.agent.outbox.held(), self.agent.outbox.in_memory()), (0, 0));
-        let most = self.unit as usize * 256;
-        for viewer in &mut self.viewers {
-            let process = &self.processes[viewer.n];
-            let looks = (0..10_000)
-                .take_while(|_| viewer.look(&self.server, &self.database, process, most))
-                .count();
-            assert!(looks < 10_000, "a viewer never comes to an end");
-        }
-        judge::check_end(&self.processes, &self.database, &self.faults, &self.viewers);
     }
 }
 
 pub(super) fn commands(processes: &[Process]) -> impl Iterator<Item = CommandId> {
     processes.iter().map(|p| p.run.command.clone())
-}
-
-impl World {
-    /// So many things happen, then all heals. The gaps that were met.
-    pub(super) fn live(
-        mut self,
-        steps: usize,
-    ) -> std::collections::BTreeSet<onsembl_protocol::output::GapCause> {
-        for _ in 0..steps {
-            self.step();
-        }
-        self.settle();
-        self.faults.met
-    }
 }

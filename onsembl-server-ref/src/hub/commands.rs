@@ -1,6 +1,8 @@
 //! Commands: from a user's wish to an agent and back.
 
 use super::ledger::{Done, Entry};
+use super::output::Sender;
+use super::placing::Heard;
 use super::request::Reply;
 use super::run::{Answer, Hub, OpenCommand};
 use crate::board::CommandEntry;
@@ -139,6 +141,7 @@ impl Hub {
             dialect,
             request,
             stored: false,
+            given_up: false,
             replies: vec![reply],
         };
         let _ = self.commands.insert(key, open);
@@ -181,7 +184,11 @@ impl Hub {
                         // It is over here, so it must not go on there.
                         self.cancel_at(machine, &key.1, true);
                     }
-                    self.post_ended(&key, &row, OutputLog::resumed());
+                    let is_shown = self.boards.of(&key.0).look().commands.contains_key(&key.1);
+                    self.post_ended(&key, &row, OutputLog::default());
+                    if !is_shown {
+                        self.ask_place(&key, &row.agent);
+                    }
                 }
             }
             Err(error) => {
@@ -284,13 +291,11 @@ impl Hub {
         self.answer(reply, Err(error));
     }
 
-    pub(super) fn on_complete(
-        &mut self,
-        key: Key,
-        user: UserId,
-        agent: &AgentId,
-        report: CommandComplete,
-    ) {
+    pub(super) fn on_complete(&mut self, from: Sender, report: CommandComplete) {
+        let of_user = (from.user.clone(), report.command_id.clone());
+        let heard = Heard::Complete(from, report);
+        let Some(Heard::Complete(from, report)) = self.hold(&of_user, heard) else { return };
+        let Sender { key, user, agent } = from;
         let exit = match (report.exit_code, report.signal) {
             (_, Some(signal)) => Some(Exit::Signal(signal)),
             (Some(code), None) => Some(Exit::Code(code)),
@@ -301,7 +306,7 @@ impl Hub {
             debug!(command = %report.command_id, error, "the agent says why");
         }
         let detail = report.error.clone();
-        if !self.is_of(agent, &command) {
+        if !self.is_of(&agent, &command) {
             return;
         }
         if self.commands.contains_key(&command) {
@@ -346,7 +351,9 @@ impl Hub {
                 let key = (user, command);
                 let Some(open) = self.commands.remove(&key) else { return };
                 self.leave_line(&open.agent, &key);
-                if let Some(machine) = self.known.get(&open.agent).and_then(|k| k.machine) {
+                if open.given_up {
+                    self.tell_unknown(&open.agent, &key.1);
+                } else if let Some(machine) = self.known.get(&open.agent).and_then(|k| k.machine) {
                     self.confirm(machine, &key.1);
                 }
             }

@@ -10,6 +10,7 @@ mod commands;
 mod control;
 mod ledger;
 mod output;
+mod placing;
 mod queue;
 mod recovery;
 mod request;

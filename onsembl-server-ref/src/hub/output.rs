@@ -2,8 +2,9 @@
 
 use super::commands::CommandKey;
 use super::ledger::Entry;
+use super::placing::Heard;
 use super::run::{Answer, Hub};
-use crate::board::CommandEntry;
+use crate::board::{CommandEntry, Content};
 use crate::store::{OutputReceipt, StoreError, StoredBody, StoredRecord, StreamPosition};
 use bytes::Bytes;
 use onsembl_protocol::command::CommandEvent;
@@ -23,6 +24,8 @@ use tracing::{debug, warn};
 const HOLD_BACK: usize = 2 << 20;
 /// Output that belongs to no command of the user: so many ids of it are kept on a board.
 const LOOSE_ENDS: usize = 256;
+/// What a piece that waits counts besides its bytes: one without any must count too.
+const PIECE_COST: usize = 256;
 
 /// Who said something.
 #[derive(Clone, Debug)]
@@ -33,14 +36,22 @@ pub(super) struct Sender {
 }
 
 /// A piece of a stream, as it came.
-struct Piece {
+#[derive(Debug)]
+pub(super) struct Piece {
     stream: Stream,
     /// Where it belongs; a legacy wrapper does not say.
     place: Option<Place>,
     body: StoredBody,
 }
 
-#[derive(Clone, Copy)]
+impl Piece {
+    /// What it counts while it waits.
+    pub(super) fn cost(&self) -> usize {
+        self.body.held().saturating_add(PIECE_COST)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Place {
     incarnation: Incarnation,
     sequence: ChunkSequence,
@@ -68,7 +79,9 @@ impl Hub {
                     self.feed_command(&command, CommandEvent::Acknowledged(ack.status));
                 }
             }
-            AgentToServer::CommandComplete(report) => self.on_complete(key, user, &agent, report),
+            AgentToServer::CommandComplete(report) => {
+                self.on_complete(Sender { key, user, agent }, report);
+            }
             AgentToServer::Fault(fault) => {
                 self.counters.count("agent_faults");
                 warn!(%agent, kind = %fault.error_type, recoverable = fault.recoverable, text = fault.message, "an agent reports a fault");
@@ -120,14 +133,15 @@ impl Hub {
         self.on_piece(from, &gap.command_id, piece, now);
     }
 
-    fn on_piece(&mut self, from: &Sender, command: &CommandId, piece: Piece, now: Now) {
+    pub(super) fn on_piece(&mut self, from: &Sender, command: &CommandId, piece: Piece, now: Now) {
         let Sender { key, user, agent } = from;
-        let Piece { stream, place, body } = piece;
         let board = self.boards.of(user);
         let owner = board.look().commands.get(command).map(|entry| entry.agent.clone());
-        if owner.is_some_and(|owner| owner != *agent) {
+        if owner.as_ref().is_some_and(|owner| owner != agent) {
             return self.refuse_foreign(agent, command);
         }
+        let Some(piece) = self.placed(from, command, owner.is_some(), piece) else { return };
+        let Piece { stream, place, body } = piece;
         let taken = board.change(|content, revision| {
             let loose = content.commands.values().filter(|e| e.view.is_none()).count();
             if !content.commands.contains_key(command) && loose >= LOOSE_ENDS {
@@ -157,15 +171,20 @@ impl Hub {
             Some((incarnation, taken, kept, entry.log.is_open_stored(stream)))
         });
         let Some((incarnation, taken, kept, open)) = taken else {
-            self.counters.count("loose_output_dropped");
-            warn!(%agent, %command, "too much output that belongs to no command; it is dropped");
-            return;
+            return self.too_loose(agent, command);
         };
         let (hole, record) = match taken {
             Taken::Repeated(Some(stored)) => {
                 return self.acknowledge(*key, command, incarnation, stream, (stored, open));
             }
             Taken::Repeated(None) => return,
+            // Its agent is told when that is stored, and once more if it did not hear it.
+            Taken::GivenUp => {
+                if !self.commands.contains_key(&(user.clone(), command.clone())) {
+                    self.tell_unknown(agent, command);
+                }
+                return;
+            }
             Taken::New { hole, record } => (hole, record),
         };
         if let Some(hole) = &hole {
@@ -186,6 +205,38 @@ impl Hub {
         }
     }
 
+    /// Gives the piece back if it is known where it goes. Else it waits for that.
+    fn placed(
+        &mut self,
+        from: &Sender,
+        command: &CommandId,
+        is_shown: bool,
+        piece: Piece,
+    ) -> Option<Piece> {
+        if self.unplaced.is_empty() && is_shown {
+            return Some(piece);
+        }
+        let key = (from.user.clone(), command.clone());
+        if !is_shown && piece.place.is_some() && !self.unplaced.contains_key(&key) {
+            let asked = self.unplaced.keys().filter(|(user, _)| *user == from.user).count();
+            let loose = |c: &Content| c.commands.values().filter(|e| e.view.is_none()).count();
+            if asked.saturating_add(loose(&self.boards.of(&from.user).look())) >= LOOSE_ENDS {
+                self.too_loose(&from.agent, command);
+                return None;
+            }
+            self.ask_place(&key, &from.agent);
+        }
+        match self.hold(&key, Heard::Piece(from.clone(), piece)) {
+            Some(Heard::Piece(_, piece)) => Some(piece),
+            Some(Heard::Complete(..)) | None => None,
+        }
+    }
+
+    fn too_loose(&self, agent: &AgentId, command: &CommandId) {
+        self.counters.count("loose_output_dropped");
+        warn!(%agent, %command, "too much output that belongs to no command; it is dropped");
+    }
+
     /// A command is reported to be over: what is missing of its output is declared, before its end.
     pub(super) fn finish_output(&mut self, key: Key, command: &CommandKey, wrote: Written) {
         let at = self.now().wall;
@@ -193,6 +244,23 @@ impl Hub {
             let entry = content.commands.get_mut(&command.1);
             entry.map(|entry| entry.log.finish(&command.1, wrote, at)).unwrap_or_default()
         });
+        self.declare(key, command, missing);
+    }
+
+    /// Nobody waits for the rest of a command any more: its streams end, with ends that nobody knows.
+    pub(super) fn give_up_output(&mut self, key: Option<Key>, command: &CommandKey) {
+        let at = self.now().wall;
+        let ends = self.boards.of(&command.0).change(|content, _| {
+            let entry = content.commands.get_mut(&command.1);
+            entry.map(|entry| entry.log.give_up(&command.1, at)).unwrap_or_default()
+        });
+        match key {
+            Some(key) => self.declare(key, command, ends),
+            None => drop(ends),
+        }
+    }
+
+    fn declare(&mut self, key: Key, command: &CommandKey, missing: Vec<LogRecord>) {
         for record in missing {
             self.counters.count("output_gaps");
             warn!(command = %command.1, stream = %record.stream, offset = %record.offset, body = ?record.body, "a command is over, and its agent does not have all of its output");
@@ -260,7 +328,7 @@ impl Hub {
         if own { self.terminal_of_wrapper(user, agent) } else { named }
     }
 
-    fn hold_back(&mut self, key: Key, cost: usize) {
+    pub(super) fn hold_back(&mut self, key: Key, cost: usize) {
         let Some(live) = self.live.get_mut(&key) else { return };
         live.output_waiting = live.output_waiting.saturating_add(cost);
         if live.output_waiting >= HOLD_BACK && !live.held_back {

@@ -168,6 +168,7 @@ impl Hub {
             dialect: Dialect::Extended,
             request: Box::new(request),
             stored: true,
+            given_up: false,
             replies: Vec::new(),
         };
         let _ = self.commands.insert(key, open);

@@ -3,6 +3,7 @@
 use super::audit::PendingAudit;
 use super::ledger::{Done, Ledger};
 use super::output::Sender;
+use super::placing::{LogPlace, Unplaced};
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
 use super::stops::{REPEAT, ReleaseReply, ReleaseReport, StopAnswer, StopState, StopWait};
 use crate::auth::Identity;
@@ -55,6 +56,8 @@ pub(super) struct OpenCommand {
     pub(super) dialect: Dialect,
     pub(super) request: Box<CommandRequest>,
     pub(super) stored: bool,
+    /// It is a terminal that was given up: its agent is to drop it when that is stored.
+    pub(super) given_up: bool,
     pub(super) replies: Vec<Reply>,
 }
 
@@ -131,6 +134,10 @@ pub(super) enum Answer {
         state: OutputState,
         positions: Result<Vec<StreamPosition>, StoreError>,
     },
+    Place {
+        key: (UserId, CommandId),
+        place: Result<LogPlace, StoreError>,
+    },
     DashboardStop {
         reply: Reply,
         result: Result<(), ErrorReply>,
@@ -170,6 +177,8 @@ pub struct Hub {
     pub(super) live: BTreeMap<Key, Live>,
     pub(super) joining: BTreeMap<LinkId, Joining>,
     pub(super) commands: BTreeMap<(UserId, CommandId), OpenCommand>,
+    /// Those of which it is being looked up where their logs go on.
+    pub(super) unplaced: BTreeMap<(UserId, CommandId), Unplaced>,
     pub(super) queues: BTreeMap<AgentId, CommandQueue<(UserId, CommandId)>>,
     /// Agents in whose line something changed.
     pub(super) lines_changed: BTreeSet<AgentId>,
@@ -249,6 +258,7 @@ impl Hub {
             live: BTreeMap::new(),
             joining: BTreeMap::new(),
             commands: BTreeMap::new(),
+            unplaced: BTreeMap::new(),
             queues: BTreeMap::new(),
             lines_changed: BTreeSet::new(),
             stop_waits: Vec::new(),
@@ -397,6 +407,7 @@ impl Hub {
             Answer::Positions { from, state, positions } => {
                 self.on_positions(&from, &state, positions);
             }
+            Answer::Place { key, place } => self.on_place(&key, place),
             Answer::DashboardStop { reply, result } => self.answer(reply, result),
             Answer::Stopped { stop, stored } => self.on_stopped(&stop, stored),
             Answer::Released { reply, result } => {

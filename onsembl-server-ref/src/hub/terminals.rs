@@ -6,7 +6,7 @@ use super::run::{Hub, OpenCommand};
 use crate::store::CommandRow;
 use onsembl_protocol::command::{CommandLife, CommandStage};
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
-use onsembl_protocol::output::{OutputLog, Written};
+use onsembl_protocol::output::OutputLog;
 use onsembl_protocol::session::{Dialect, ServerView};
 use onsembl_protocol::terminal::TERMINAL_PREFIX;
 use onsembl_protocol::time::WallTime;
@@ -139,6 +139,11 @@ impl Hub {
             ended_at: None,
         };
         info!(command = %id, %agent, "an agent has a terminal");
+        // One that is not shown may be in the database all the same: its agent did not hear of its end.
+        if dialect == Dialect::Extended && !self.boards.of(&key.0).look().commands.contains_key(&id)
+        {
+            self.ask_place(key, agent);
+        }
         // What it writes is kept from now on.
         self.post_command(key, agent.clone(), life.view());
         let open = OpenCommand {
@@ -148,6 +153,7 @@ impl Hub {
             dialect,
             request: Box::new(request),
             stored: false,
+            given_up: false,
             replies: Vec::new(),
         };
         let _ = self.commands.insert(key.clone(), open);
@@ -170,7 +176,8 @@ impl Hub {
             if command.agent != *agent {
                 continue;
             }
-            if command.life.view().status.is_final() {
+            let is_going = self.unplaced.get(key).is_some_and(|unplaced| unplaced.given_up);
+            if is_going || command.life.view().status.is_final() {
                 ending += 1;
             } else {
                 open += 1;
@@ -193,15 +200,22 @@ impl Hub {
         }
     }
 
-    fn give_up_terminal(&mut self, key: &CommandKey, agent: &AgentId) {
+    /// Ends a terminal that its agent may still have. It is told to drop it when the end is stored: what
+    /// is stored of its output would else end where nobody says that it does.
+    pub(super) fn give_up_terminal(&mut self, key: &CommandKey, agent: &AgentId) {
+        if let Some(unplaced) = self.unplaced.get_mut(key) {
+            unplaced.given_up = true;
+            return;
+        }
         self.counters.count("terminals_given_up");
         warn!(%agent, command = %key.1, "too many terminals of this agent are open; the oldest is given up");
-        if let Some(machine) = self.known.get(agent).and_then(|known| known.machine) {
-            self.finish_output(machine, key, Written::Unknown);
+        let machine = self.known.get(agent).and_then(|known| known.machine);
+        self.give_up_output(machine, key);
+        if let Some(open) = self.commands.get_mut(key) {
+            open.given_up = true;
         }
         let why = "too many terminals of its agent were open, and it was the oldest";
         self.end_because(key, CommandPhase::Lost, why);
-        self.tell_unknown(agent, &key.1);
     }
 
     /// Whether an agent in session knows terminals.

@@ -10,7 +10,7 @@ use super::output::StoredRecord;
 use super::streams::{gap_cause, stream};
 use bytes::Bytes;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{Cursor, StoredBody, Stream};
+use onsembl_protocol::output::{Cursor, StoredBody, Stream, cursor_before};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Records that one read returns at most, but for those of the last number.
@@ -53,26 +53,21 @@ impl Store {
     ) -> Result<Cursor, StoreError> {
         let (user, command) = (user.clone(), command.clone());
         self.read(move |db| {
-            let sequence: Option<i64> = db
-                .prepare_cached(
-                    "SELECT sequence FROM output_records
-                     WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4
-                       AND offset <= ?5
-                     ORDER BY offset DESC LIMIT 1",
-                )?
-                .query_row(
-                    params![
-                        user.as_str(),
-                        command.as_str(),
-                        int(incarnation.0)?,
-                        stream.as_str(),
-                        int(offset.0)?
-                    ],
-                    |row| row.get(0),
-                )
+            let mut query = db.prepare_cached(
+                "SELECT incarnation, sequence, stream, offset, bytes, gap_length, gap_because, at
+                 FROM output_records
+                 WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4
+                   AND offset <= ?5
+                 ORDER BY offset DESC LIMIT 1",
+            )?;
+            let key = (user.as_str(), command.as_str());
+            let place = (int(incarnation.0)?, stream.as_str(), int(offset.0)?);
+            let holds = query
+                .query_row(params![key.0, key.1, place.0, place.1, place.2], |row| {
+                    from_row(row, &user, &command)
+                })
                 .optional()?;
-            let at = sequence.and_then(|s| u64::try_from(s).ok()).unwrap_or(0);
-            Ok(Some((incarnation, ChunkSequence(at.saturating_sub(1)))))
+            Ok(cursor_before(incarnation, holds.as_ref().map(|r| (r.sequence, &r.body))))
         })
         .await
     }

@@ -1,5 +1,5 @@
 //! Cutting history: stored output that is too old or too much goes, the oldest first, and a gap says so
-//! at the beginning of its stream.
+//! at the beginning of its stream. Which chunks go of a stream, and what stands for them, the core decides.
 
 use super::Store;
 use super::columns::{int, number, time};
@@ -8,7 +8,7 @@ use super::output::StoredRecord;
 use super::queue::Lane;
 use super::streams::stream;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{GapCause, StoredBody, Stream};
+use onsembl_protocol::output::{Stream, StreamCut};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -102,35 +102,27 @@ impl Oldest {
         )?;
         let limit = i64::try_from(most.saturating_add(1)).unwrap_or(i64::MAX);
         let mut rows = query.query(params![key.0, key.1, incarnation, key.2, limit])?;
-        let (mut bytes, mut count) = (0_u64, 0);
-        let (mut end, mut last, mut next_at) = (0_u64, 0_u64, None);
+        let mut cut = StreamCut::new(before, over, most);
         while let Some(row) = rows.next()? {
-            let at = time(row, "at")?;
-            if count >= most || (at >= before && bytes >= over) {
-                next_at = Some(at);
+            let sequence = ChunkSequence(number(row, "sequence")?);
+            let offset = ByteOffset(number(row, "offset")?);
+            if !cut.look(sequence, offset, number(row, "length")?, time(row, "at")?) {
                 break;
             }
-            let length = number(row, "length")?;
-            end = number(row, "offset")?.saturating_add(length);
-            last = number(row, "sequence")?;
-            bytes = bytes.saturating_add(length);
-            count += 1;
         }
         drop(rows);
-        if count > 0 {
+        if let Some((sequence, body)) = cut.marker() {
             db.prepare_cached(
                 "DELETE FROM output_records
                  WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4
                    AND offset < ?5",
             )?
-            .execute(params![key.0, key.1, incarnation, key.2, int(end)?])?;
-            let body = StoredBody::Gap { length: Some(end), because: GapCause::Retention };
+            .execute(params![key.0, key.1, incarnation, key.2, int(cut.end().0)?])?;
             StoredRecord {
                 user: self.user.clone(),
                 command: self.command.clone(),
                 incarnation: self.incarnation,
-                // A reader that is behind the last that was cut has missed nothing.
-                sequence: ChunkSequence(last),
+                sequence,
                 stream: self.stream,
                 offset: ByteOffset(0),
                 body,
@@ -148,9 +140,9 @@ impl Oldest {
             incarnation,
             key.2,
             // Without a chunk there is nothing to keep, whatever the sum says.
-            if next_at.is_some() { int(bytes)? } else { i64::MAX },
-            next_at.map(WallTime::unix_millis),
+            if cut.oldest_at().is_some() { int(cut.bytes())? } else { i64::MAX },
+            cut.oldest_at().map(WallTime::unix_millis),
         ])?;
-        Ok((bytes, count))
+        Ok((cut.bytes(), cut.chunks()))
     }
 }

@@ -3,7 +3,9 @@
 
 use crate::extended::agent;
 use crate::fixture::World;
-use crate::frames::{Chunk, extended_dashboard_hello, extended_hello, page_command};
+use crate::frames::{
+    Chunk, command_complete, extended_dashboard_hello, extended_hello, page_command,
+};
 use crate::peer::Peer;
 use serde_json::{Value, json};
 
@@ -88,6 +90,14 @@ async fn the_newest_terminal_is_taken_however_many_are_open_and_the_oldest_is_gi
     world.stored_when(&kept, "alive").await;
     let oldest = "SELECT status || (SELECT gap_because FROM output_records r WHERE r.command_id = c.command_id AND stream = 'terminal') FROM commands c WHERE command_id = 'terminal-00000000'";
     world.stored_when(oldest, "lostagent-died").await;
+    // What its agent had sent before it heard of that ends it nowhere else, and is not acknowledged.
+    link.send(chunk(&terminal(0), 1, 0, "late").text()).await;
+    link.send(chunk(&newest, 2, 5, "more").text()).await;
+    let acked = |ack: &Value| ack["commandId"] != newest || ack["offset"] == 9;
+    let ack = link.expect_that("OUTPUT_ACK", acked).await;
+    assert_eq!(ack["commandId"], newest, "{ack}");
+    let ends = "SELECT group_concat(gap_because) FROM output_records WHERE command_id = 'terminal-00000000'";
+    world.stored_when(ends, "agent-died").await;
 
     // One that is older than all that are open is not taken in the place of any of them.
     link.send(opened(0).replace("terminal-00000000", "terminal-")).await;
@@ -159,4 +169,28 @@ async fn what_a_terminal_writes_first_is_stored_behind_the_terminal() {
     }
     let kept = "SELECT count(*) || group_concat(DISTINCT CAST(bytes AS TEXT)) FROM output_records";
     world.stored_when(kept, "40first").await;
+}
+
+/// Its numbers need not grow with what the database has: holes that were declared have numbers too.
+#[tokio::test]
+async fn what_comes_late_of_a_terminal_that_is_long_over_stands_behind_what_is_stored() {
+    let mut world = World::start().await;
+    let (mut link, _) = agent(&world, "ann", "key-1", "run-1").await;
+    let id = terminal(1);
+    link.send(opened(1)).await;
+    link.send(chunk(&id, 7, 0, "first").text()).await;
+    let _ = link.expect_that("OUTPUT_ACK", |ack| ack["offset"] == 5).await;
+    link.send(command_complete(&id, "COMPLETED", 0)).await;
+    world.stored_when("SELECT count(*) || '' FROM commands WHERE ended_at IS NOT NULL", "1").await;
+    world.database().execute("UPDATE commands SET ended_at = ended_at - 3600000", []).unwrap();
+    world.restart_heard_by(&mut [&mut link]).await;
+
+    let (mut link, _) = agent(&world, "ann", "key-1", "run-1").await;
+    link.send(opened(1)).await;
+    link.send(chunk(&id, 2, 5, "late").text()).await;
+    let ack = link.expect_that("OUTPUT_ACK", |ack| ack["commandId"] == id).await;
+    assert_eq!(ack["offset"], 9);
+    let read = "SELECT group_concat(CAST(bytes AS TEXT), '') FROM
+        (SELECT bytes FROM output_records ORDER BY incarnation, sequence, offset)";
+    world.stored_when(read, "firstlate").await;
 }

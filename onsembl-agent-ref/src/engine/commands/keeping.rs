@@ -101,6 +101,7 @@ impl Commands {
                 SpoolAction::Forget { run, from, before } => {
                     self.ask(SpoolRequest::Forget(run, from, before));
                 }
+                SpoolAction::End { run } => self.ask(SpoolRequest::End(run)),
                 SpoolAction::Close { run } => self.ask(SpoolRequest::Close(run)),
             }
         }

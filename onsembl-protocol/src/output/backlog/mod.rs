@@ -58,6 +58,8 @@ pub(super) struct Backlog {
     pub(super) policy: SpoolPolicy,
     /// Its process is not being read.
     pub(super) paused: bool,
+    /// Its process ended: nothing is added.
+    pub(super) ended: bool,
     next: ChunkSequence,
     written: PerStream<ByteOffset>,
     stored: PerStream<ByteOffset>,
@@ -83,6 +85,7 @@ impl Backlog {
             run,
             policy,
             paused: false,
+            ended: false,
             next: ChunkSequence(1),
             written: PerStream::default(),
             stored: PerStream::default(),

@@ -189,6 +189,7 @@ impl World {
                     self.disk.retain(|(s, ..), _| *s < from || *s >= before);
                 }
                 SpoolAction::Close { .. } => self.disk.clear(),
+                SpoolAction::End { .. } => {}
                 SpoolAction::PauseReading(_) => self.paused = true,
                 SpoolAction::ResumeReading(_) => self.paused = false,
             }
@@ -463,7 +464,9 @@ fn keep(outbox: &mut Outbox, disk: &mut Vec<Record>) {
                 outbox.on_page(&run, from, page);
             }
             SpoolAction::Close { .. } => disk.clear(),
-            SpoolAction::PauseReading(_) | SpoolAction::ResumeReading(_) => {}
+            SpoolAction::End { .. }
+            | SpoolAction::PauseReading(_)
+            | SpoolAction::ResumeReading(_) => {}
         }
     }
 }
@@ -550,4 +553,28 @@ fn what_is_on_the_wire_counts_before_more_is_read_back() {
         keep(&mut outbox, &mut disk);
         assert!(outbox.in_memory() < bounds.memory + block, "{}", outbox.in_memory());
     }
+}
+
+#[test]
+fn a_spool_is_told_of_an_end_only_behind_all_that_it_was_to_keep() {
+    let ends = |outbox: &mut Outbox| {
+        let done: Vec<_> = core::iter::from_fn(|| outbox.poll_action()).collect();
+        let at = done.iter().position(|a| matches!(a, SpoolAction::End { .. }));
+        at.map(|at| (at, done.len()))
+    };
+    let mut outbox = opened(SpoolBounds::DEFAULT, SpoolPolicy::Block);
+    outbox.push(&id(), Stream::Stdout, Bytes::from_static(b"one"));
+    outbox.end(&id());
+    // The record could not be handed over, so neither is what stands behind it.
+    outbox.on_append_failed(at(1));
+    assert_eq!(ends(&mut outbox), None);
+    outbox.on_time(at(2));
+    assert_eq!(ends(&mut outbox), Some((1, 2)));
+
+    let mut outbox = opened(SpoolBounds::DEFAULT, SpoolPolicy::Block);
+    outbox.push(&id(), Stream::Stdout, Bytes::from_static(b"one"));
+    let _asked = outbox.poll_action();
+    outbox.on_append_failed(at(1));
+    outbox.end(&id());
+    assert_eq!(ends(&mut outbox), None);
 }

@@ -1,0 +1,128 @@
+//! The course of things: links are cut or swallow what is said, either end dies and comes back with what was
+//! durable, disks fill up, fail and rot, the database is busy, cut or put back. Then all heals, and everything
+//! must come to rest.
+
+use super::judge;
+use super::truth::Process;
+use super::viewer::Viewer;
+use super::world::World;
+use onsembl_protocol::output::GapCause;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+impl World {
+    /// So many things happen, then all heals. The gaps that were met.
+    pub(super) fn live(mut self, steps: usize) -> BTreeSet<GapCause> {
+        for _ in 0..steps {
+            self.step();
+        }
+        self.settle();
+        self.faults.met
+    }
+
+    pub(super) fn wait(&mut self, by: Duration) {
+        self.at += by;
+        self.agent.on_time(self.at);
+        self.keep_terminal();
+    }
+
+    pub(super) fn step(&mut self) {
+        self.at += Duration::from_millis(self.random.u64(0..4));
+        match self.random.u32(0..200) {
+            0..6 => self.begin(),
+            6..50 => self.write(),
+            50..76 => {
+                if let Some(n) = self.somebody() {
+                    self.read(n);
+                }
+            }
+            76..78 => {
+                if let Some(n) = self.somebody() {
+                    self.exit(n);
+                }
+            }
+            78..92 => self.work_on_disk(),
+            92..104 => self.hear_of_disk(),
+            104..122 => self.speak(),
+            122..140 => self.hear(),
+            140..152 => self.commit(),
+            152..160 => self.receive(),
+            160..164 => self.answer(),
+            164..176 => self.listen(),
+            176..182 => self.view(),
+            182..187 => self.link(),
+            187..190 => {
+                let by = self.random.u64(1..4000);
+                self.wait(Duration::from_millis(by));
+            }
+            _ => self.fault(),
+        }
+        self.check();
+    }
+
+    pub(super) fn check(&mut self) {
+        self.note_agent();
+        judge::check_step(
+            &self.agent,
+            &self.processes,
+            &self.database,
+            &self.faults,
+            self.bounds,
+            self.most_read(),
+        );
+    }
+
+    /// Nothing goes wrong any more: everything must come to rest.
+    pub(super) fn settle(&mut self) {
+        self.tell(|_| "all heals".into());
+        (self.disk.is_full, self.disk.is_unreadable, self.database_busy) = (false, false, false);
+        if self.swallows {
+            self.cut();
+        }
+        for round in 0..600 {
+            self.link();
+            if round < 20 {
+                self.write();
+            }
+            self.over = round >= 20;
+            for n in 0..self.processes.len() {
+                if self.over {
+                    self.exit(n);
+                }
+                self.read(n);
+            }
+            self.work_on_disk();
+            self.hear_of_disk();
+            self.speak();
+            self.hear();
+            self.commit();
+            self.receive();
+            self.answer();
+            self.listen();
+            self.check();
+            self.wait(Duration::from_millis(50));
+            let over = !self.processes.iter().any(Process::is_alive);
+            let is_quiet = self.agent.is_at_rest() && self.up.is_empty() && self.down.is_empty();
+            if round > 20 && over && is_quiet && self.server.is_idle() {
+                break;
+            }
+        }
+        self.tell(|_| "it comes to rest".into());
+        let left: Vec<_> = self.agent.outbox.states().collect();
+        assert!(left.is_empty(), "unsent for ever: {left:?}, {:?}", self.agent.outbox);
+        assert!(self.disk.is_empty(), "left on the disk: {:?}", self.disk);
+        assert_eq!((self.agent.outbox.held(), self.agent.outbox.in_memory()), (0, 0));
+        let most = self.unit as usize * 256;
+        for viewer in &mut self.viewers {
+            let process = &self.processes[viewer.n];
+            let looks = (0..10_000)
+                .take_while(|_| viewer.look(&self.server, &self.database, process, most))
+                .count();
+            assert!(looks < 10_000, "a viewer never comes to an end");
+        }
+        // Nobody shows what is forgotten.
+        let is_shown = |v: &Viewer| self.server.log(&self.processes[v.n].run.command).is_some();
+        self.viewers.retain(|v| !v.is_dashboard() || is_shown(v));
+        judge::check_end(&self.processes, &self.database, &self.faults, &self.viewers);
+    }
+}

@@ -1,0 +1,174 @@
+//! What is committed, and outlives the server: rows of commands, records of output, what they add up to.
+//! What of a record is stored, and what is cut, the core decides; here it is done as the store does it.
+
+use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation};
+use onsembl_protocol::output::{
+    Cursor, GapCause, LogRecord, Run, StoredBody, StoredPlace, Stream, StreamCut, StreamSums,
+    cursor_before,
+};
+use onsembl_protocol::time::WallTime;
+use std::collections::{BTreeMap, BTreeSet};
+
+type Key = (CommandId, Incarnation, Stream);
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Database {
+    pub(super) records: BTreeMap<CommandId, Vec<LogRecord>>,
+    pub(super) streams: BTreeMap<Key, StreamSums>,
+    /// Commands and terminals that it knows.
+    pub(super) commands: BTreeSet<CommandId>,
+    /// Those that are over.
+    pub(super) ended: BTreeSet<CommandId>,
+    /// The end of what was cut of streams.
+    pub(super) cut: BTreeMap<Key, u64>,
+}
+
+impl Database {
+    pub(super) fn sums(&self, run: &Run, stream: Stream) -> StreamSums {
+        let key = (run.command.clone(), run.incarnation, stream);
+        self.streams.get(&key).copied().unwrap_or_default()
+    }
+
+    /// Why this stream of the last run of a command ends with a gap of unknown length.
+    pub(super) fn open_gap(&self, command: &CommandId, stream: Stream) -> Option<GapCause> {
+        let of = |key: &&Key| key.0 == *command && key.2 == stream;
+        let last = self.streams.keys().filter(of).max_by_key(|key| key.1)?;
+        self.streams.get(last)?.open_gap
+    }
+
+    /// Whether something of a run that nobody has heard of stands behind what is stored of this one.
+    pub(super) fn goes_back(&self, run: &Run, stream: Stream) -> bool {
+        let later = |key: &Key| key.1 > run.incarnation && key.0 == run.command && key.2 == stream;
+        self.sums(run, stream).next > ByteOffset(0) && self.streams.keys().any(later)
+    }
+
+    /// Everything before it was cut.
+    pub(super) fn cut_of(&self, run: &Run, stream: Stream) -> u64 {
+        let key = (run.command.clone(), run.incarnation, stream);
+        self.cut.get(&key).copied().unwrap_or(0)
+    }
+
+    /// Stores what is new of a record. What that is comes back.
+    pub(super) fn write(&mut self, command: &CommandId, record: &LogRecord) -> Vec<LogRecord> {
+        let key = (command.clone(), record.incarnation, record.stream);
+        let sums = self.streams.entry(key).or_default();
+        let rows = self.records.entry(command.clone()).or_default();
+        let Some(admitted) = sums.admit(record.offset, record.body.clone()) else {
+            return Vec::new();
+        };
+        if admitted.reopens {
+            let is_open = |r: &LogRecord| r.stream == record.stream && r.body.is_open();
+            rows.retain(|r| r.incarnation != record.incarnation || !is_open(r));
+        }
+        let new = admitted.hole.into_iter().chain([admitted.new]);
+        let new: Vec<_> =
+            new.map(|(offset, body)| LogRecord { offset, body, ..record.clone() }).collect();
+        for row in &new {
+            insert(rows, row.clone());
+        }
+        new
+    }
+
+    /// Cuts history: what came before a time, and the oldest of what is more than `most` bytes. Each
+    /// transaction cuts at most so many chunks. The streams that lost something come back.
+    pub(super) fn cut(&mut self, before: WallTime, most: u64, batch: usize) -> Vec<(Run, Stream)> {
+        let bytes = |r: &LogRecord| r.body.held() as u64;
+        let kept: u64 = self.records.values().flatten().map(bytes).sum();
+        let (mut over, mut chunks, mut all) = (kept.saturating_sub(most), 0, Vec::new());
+        while chunks < batch {
+            let Some((at, key)) = self.oldest() else { break };
+            if at >= before && over == 0 {
+                break;
+            }
+            let cut = self.cut_stream(&key, StreamCut::new(before, over, batch - chunks));
+            over = over.saturating_sub(cut.bytes());
+            chunks += cut.chunks().max(1);
+            let (command, incarnation, stream) = key;
+            all.push((Run { command, incarnation }, stream));
+        }
+        all
+    }
+
+    /// The stream of the oldest chunk.
+    fn oldest(&self) -> Option<(WallTime, Key)> {
+        let chunks = self.records.iter().flat_map(|(command, rows)| {
+            let chunks = rows.iter().filter(|r| matches!(r.body, StoredBody::Chunk(_)));
+            chunks.map(|r| (r.at, (command.clone(), r.incarnation, r.stream)))
+        });
+        chunks.min()
+    }
+
+    fn cut_stream(&mut self, key: &Key, mut cut: StreamCut) -> StreamCut {
+        let (command, incarnation, stream) = key;
+        let rows = self.records.get_mut(command).unwrap();
+        let is_of = |r: &LogRecord| r.incarnation == *incarnation && r.stream == *stream;
+        let mut of: Vec<_> = rows.iter().filter(|r| is_of(r) && r.body.held() > 0).collect();
+        of.sort_by_key(|r| r.offset);
+        for row in of {
+            if !cut.look(row.sequence, row.offset, row.body.length(), row.at) {
+                break;
+            }
+        }
+        if let Some((sequence, body)) = cut.marker() {
+            let end = cut.end();
+            let first = rows.iter().find(|r| is_of(r)).unwrap().clone();
+            rows.retain(|r| !is_of(r) || r.offset >= end);
+            insert(rows, LogRecord { sequence, offset: ByteOffset(0), body, ..first });
+            self.cut.insert(key.clone(), end.0);
+        }
+        cut
+    }
+
+    /// The last record of a command, and how far its streams are: where a log goes on.
+    pub(super) fn place(&self, command: &CommandId) -> (Cursor, Vec<StoredPlace>) {
+        let end = self.records.get(command).and_then(|rows| rows.last()).map(LogRecord::position);
+        let of = self.streams.iter().filter(|((c, ..), _)| c == command);
+        let places = of.map(|((_, incarnation, stream), sums)| StoredPlace {
+            incarnation: *incarnation,
+            stream: *stream,
+            committed: sums.next,
+            open_gap: sums.open_gap.is_some(),
+        });
+        (end, places.collect())
+    }
+
+    /// A page behind the cursor, of one stream if it is named; records of one number stay together.
+    pub(super) fn page(
+        &self,
+        command: &CommandId,
+        only: Option<Stream>,
+        after: Cursor,
+        most: usize,
+    ) -> Vec<LogRecord> {
+        let rows = self.records.get(command).map_or(&[][..], Vec::as_slice);
+        let begin = rows.partition_point(|r| Some(r.position()) <= after);
+        let mut page: Vec<LogRecord> = Vec::new();
+        for row in rows[begin..].iter().filter(|r| only.is_none_or(|only| r.stream == only)) {
+            let held: usize = page.iter().map(|r| r.body.held()).sum();
+            let is_full = held + row.body.held() > most;
+            if is_full && page.last().is_some_and(|last| last.position() != row.position()) {
+                break;
+            }
+            page.push(row.clone());
+        }
+        page
+    }
+
+    /// The cursor in front of the record that holds this place.
+    pub(super) fn cursor(&self, run: &Run, stream: Stream, offset: u64) -> Cursor {
+        let rows = self.records.get(&run.command).map_or(&[][..], Vec::as_slice);
+        let before = rows.iter().filter(|r| {
+            r.incarnation == run.incarnation && r.stream == stream && r.offset.0 <= offset
+        });
+        let holds = before.max_by_key(|r| r.offset);
+        cursor_before(run.incarnation, holds.map(|r| (r.sequence, &r.body)))
+    }
+}
+
+/// By the primary key, so that rows stand in the order in which they are read.
+fn insert(rows: &mut Vec<LogRecord>, row: LogRecord) {
+    let key = |r: &LogRecord| (r.incarnation, r.sequence, r.offset, r.stream);
+    let at = rows.partition_point(|r| key(r) < key(&row));
+    assert!(rows.get(at).is_none_or(|r| key(r) != key(&row)), "the key of {row:?} is taken");
+    rows.insert(at, row);
+}
