@@ -11,8 +11,9 @@ use onsembl_protocol::id::{AgentId, CommandId, MessageId};
 use onsembl_protocol::output::{OutputFollower, OutputPlace, StoredBody, Stream, gap_notice};
 use onsembl_protocol::wire::payload::{
     CommandCancel, CommandInput, CommandPhase, CommandRequest, CommandStatus, DashboardExtensions,
-    DashboardInit, ErrorReply, Feature, OfflinePolicy, OutputGap, Pong, Priority, Replay,
-    Selection, StreamContent, Subscription, SubscriptionKind, Subscriptions, TerminalStream,
+    DashboardInit, ErrorCode, ErrorReply, Feature, OfflinePolicy, OutputGap, Pong, Priority,
+    Replay, Selection, StreamContent, Subscription, SubscriptionKind, Subscriptions,
+    TerminalStream,
 };
 use onsembl_protocol::wire::{DashboardToServer, ServerToDashboard};
 use onsembl_transport::secret::Secret;
@@ -106,6 +107,7 @@ impl RemoteCommand {
             taken: false,
             links: 0,
             requested: None,
+            replay: None,
             cancelled: None,
         };
         run.greet().await;
@@ -146,6 +148,8 @@ struct Run<O, E> {
     taken: bool,
     links: u32,
     requested: Option<MessageId>,
+    /// What asked for a replay over the present link, unless there was nothing to replay yet.
+    replay: Option<MessageId>,
     cancelled: Option<Cancelled>,
 }
 
@@ -168,16 +172,23 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
             }),
         };
         self.link.send(&DashboardToServer::Init(init)).await;
-        if self.taken {
-            self.watch(Some(self.missing())).await;
+        if self.links > 1 {
+            // Also if nobody has said yet that it was taken: what it writes now must not come before
+            // what it wrote meanwhile.
+            self.ask_again().await;
         } else {
             self.watch(None).await;
-            if self.cancelled.is_none() {
-                let request = DashboardToServer::CommandRequest(self.request.clone());
-                self.requested = self.link.send(&request).await;
-            }
+        }
+        if !self.taken && self.cancelled.is_none() {
+            let request = DashboardToServer::CommandRequest(self.request.clone());
+            self.requested = self.link.send(&request).await;
         }
         self.send_cancel().await;
+    }
+
+    /// Asks for the output that is missing here, and for all that comes behind it.
+    async fn ask_again(&mut self) {
+        self.replay = self.watch(Some(self.missing())).await;
     }
 
     /// From where on output is missing here.
@@ -189,14 +200,14 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         })
     }
 
-    async fn watch(&mut self, replay: Option<Replay>) {
+    async fn watch(&mut self, replay: Option<Replay>) -> Option<MessageId> {
         let watch = Subscription {
             kind: SubscriptionKind::Command,
             id: Some(self.command.to_string()),
             all: false,
             replay,
         };
-        self.link.send(&DashboardToServer::Subscribe(watch)).await;
+        self.link.send(&DashboardToServer::Subscribe(watch)).await
     }
 
     async fn follow(
@@ -344,9 +355,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         self.notices.on_status(&status.status, because, Instant::now());
         // What is not stored yet can still vanish with the server.
         let is_taken = status.status != CommandPhase::Pending;
-        if is_taken && !std::mem::replace(&mut self.taken, true) && self.links > 1 {
-            // It may have been taken over an earlier link already, and have written.
-            self.watch(Some(self.missing())).await;
+        let is_first = is_taken && !std::mem::replace(&mut self.taken, true);
+        if is_first && self.links > 1 && self.replay.is_none() {
+            // It may have been taken over an earlier link, and have ended so long ago that it was
+            // looked up only now.
+            self.ask_again().await;
             return Ok(None);
         }
         let ended = finished(status, self.cancelled.is_some())?;
@@ -356,9 +369,16 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         Ok(ended)
     }
 
-    fn on_error(&self, error: &ErrorReply) -> anyhow::Result<()> {
-        let ours = error.context.command_id.as_ref() == Some(&self.command)
-            || (error.original_message_id.is_some() && error.original_message_id == self.requested);
+    fn on_error(&mut self, error: &ErrorReply) -> anyhow::Result<()> {
+        let about = error.original_message_id.as_ref();
+        let is_about = |sent: &Option<MessageId>| about.is_some() && about == sent.as_ref();
+        if !self.taken && error.code == ErrorCode::CommandNotFound && is_about(&self.replay) {
+            // The request, which goes out behind it, may well be the first that arrives.
+            self.replay = None;
+            return Ok(());
+        }
+        let ours =
+            error.context.command_id.as_ref() == Some(&self.command) || is_about(&self.requested);
         if !ours {
             tracing::warn!(code = %error.code, text = %error.message, "the server complains");
             return Ok(());
