@@ -121,6 +121,44 @@ fn whoever_waits_for_a_command_misses_nothing_when_the_link_is_cut_or_the_server
 }
 
 #[test]
+fn what_a_command_wrote_before_anybody_heard_that_it_runs_is_not_lost_with_the_link() {
+    let mut bench = Bench::start();
+    let _agent = bench.agent("dev");
+    let _ = bench.await_status("dev", "online");
+    let relay = Relay::to(&bench.address);
+    relay.mute(true);
+    let (out, stop) = (bench.folder.path().join("out"), bench.folder.path().join("stop"));
+    // It writes without a pause, so that something comes at each moment.
+    let text =
+        format!("i=0; until [ -e {} ]; do echo $i; i=$((i+1)); done; echo end $i", stop.display());
+    let direct = std::mem::replace(&mut bench.address, relay.address.clone());
+    let exec = bench.exec_command("dev", &[], &text).stdout(File::create(&out).unwrap()).spawn();
+    let mut exec = Running(exec.expect("exec can be run"));
+    bench.address = direct;
+    eventually("the command runs", || runs(&text));
+    eventually("it has written", || {
+        let listed = bench.ask(&["commands", "--json"]);
+        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+        let id = listed["commands"][0]["command_id"].as_str().unwrap().to_owned();
+        !bench.ask(&["output", &id]).stdout.is_empty()
+    });
+    assert_eq!(std::fs::read(&out).unwrap(), b"");
+    relay.mute(false);
+    relay.cut();
+    let shown = || std::fs::read_to_string(&out).unwrap();
+    eventually("something comes", || !shown().is_empty());
+    std::fs::write(&stop, "").unwrap();
+    assert!(exec.wait().success());
+    let shown = shown();
+    let (lines, end) = shown.trim_end().rsplit_once('\n').unwrap();
+    let count: u64 = end.strip_prefix("end ").unwrap().parse().unwrap();
+    assert!(
+        lines.lines().eq((0..count).map(|n| n.to_string())),
+        "of {count} lines some are missing"
+    );
+}
+
+#[test]
 fn whoever_waits_is_told_why_nothing_comes() {
     let mut bench = Bench::start();
     let relay = Relay::to(&bench.address);

@@ -18,6 +18,8 @@ struct Orders {
     /// Connections with a lower number pass nothing on, and end when they are cut.
     hang_before: AtomicU64,
     refuse: AtomicBool,
+    /// Connections that come pass on only the first that comes back.
+    mute: AtomicBool,
     stop: AtomicBool,
     next: AtomicU64,
 }
@@ -66,6 +68,12 @@ impl Relay {
         self.orders.hang_before.store(self.orders.next.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
+    /// Whether connections that come from now on swallow all but the first that the server says, which
+    /// is that it took the connection. What is said to it gets through.
+    pub fn mute(&self, mute: bool) {
+        self.orders.mute.store(mute, Ordering::SeqCst);
+    }
+
     pub fn refuse(&self, refuse: bool) {
         self.orders.refuse.store(refuse, Ordering::SeqCst);
     }
@@ -86,15 +94,18 @@ fn join(near: &TcpStream, far: &TcpStream, number: u64, orders: &Arc<Orders>) {
         // A side that is frozen must not hold the relay up for ever.
         stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
     }
-    let pairs = [(near.try_clone(), far.try_clone()), (far.try_clone(), near.try_clone())];
-    for (from, to) in pairs {
+    let back = if orders.mute.load(Ordering::SeqCst) { 1 } else { u64::MAX };
+    let pairs =
+        [(near.try_clone(), far.try_clone(), u64::MAX), (far.try_clone(), near.try_clone(), back)];
+    for (from, to, reads) in pairs {
         let (from, to, orders) = (from.unwrap(), to.unwrap(), Arc::clone(orders));
-        thread::spawn(move || copy(&from, &to, number, &orders));
+        thread::spawn(move || copy(&from, &to, number, reads, &orders));
     }
 }
 
-/// Passes on what comes from one side to the other, until it ends or is told to.
-fn copy(from: &TcpStream, to: &TcpStream, number: u64, orders: &Orders) {
+/// Passes on what comes from one side to the other, until it ends or is told to; behind so many reads it
+/// swallows it.
+fn copy(from: &TcpStream, to: &TcpStream, number: u64, mut reads: u64, orders: &Orders) {
     let (mut from, mut to) = (from, to);
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -107,7 +118,9 @@ fn copy(from: &TcpStream, to: &TcpStream, number: u64, orders: &Orders) {
         }
         match from.read(&mut buffer) {
             Ok(0) => break,
+            Ok(_) if reads == 0 => {}
             Ok(count) => {
+                reads -= 1;
                 if to.write_all(&buffer[..count]).is_err() {
                     break;
                 }

@@ -117,7 +117,6 @@ async fn a_program_that_reads_its_own_keys_is_told_apart_from_one_that_reads_lin
     assert_eq!(shown.end().await.0, Exit::Signal(9));
 }
 
-/// A shell that talks to people gives each job a group of its own and bears SIGTERM.
 #[tokio::test]
 async fn a_text_that_is_not_read_in_its_time_is_said_to_be_typed_in_part() {
     let mut shown = open("stty raw -echo; echo ready; sleep 1000");
@@ -135,6 +134,7 @@ async fn a_text_that_is_not_read_in_its_time_is_said_to_be_typed_in_part() {
     assert_eq!(shown.end().await.0, Exit::Signal(9));
 }
 
+/// A shell that talks to people gives each job a group of its own and bears SIGTERM.
 #[tokio::test]
 async fn every_group_of_its_session_ends_with_it() {
     let script = "set -m; trap '' TERM; sleep 1000 & sleep 1001 & (trap '' HUP; sleep 1002) & echo ready; read x; wait";

@@ -11,8 +11,9 @@ use onsembl_protocol::id::{AgentId, CommandId, MessageId};
 use onsembl_protocol::output::{OutputFollower, OutputPlace, StoredBody, Stream, gap_notice};
 use onsembl_protocol::wire::payload::{
     CommandCancel, CommandInput, CommandPhase, CommandRequest, CommandStatus, DashboardExtensions,
-    DashboardInit, ErrorReply, Feature, OfflinePolicy, OutputGap, Pong, Priority, Replay,
-    Selection, StreamContent, Subscription, SubscriptionKind, Subscriptions, TerminalStream,
+    DashboardInit, ErrorCode, ErrorReply, Feature, OfflinePolicy, OutputGap, Pong, Priority,
+    Replay, Selection, StreamContent, Subscription, SubscriptionKind, Subscriptions,
+    TerminalStream,
 };
 use onsembl_protocol::wire::{DashboardToServer, ServerToDashboard};
 use onsembl_transport::secret::Secret;
@@ -26,6 +27,9 @@ use tokio::time::Instant;
 const CANCEL_PATIENCE: Duration = Duration::from_secs(12);
 /// The agent enforces the time limit too, this much later, in case this process dies first.
 const LIMIT_MARGIN: Duration = Duration::from_secs(10);
+
+/// Longer than anybody waits.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A command that is to be run.
 #[derive(Clone, Debug)]
@@ -106,10 +110,14 @@ impl RemoteCommand {
             taken: false,
             links: 0,
             requested: None,
+            replay: None,
             cancelled: None,
         };
         run.greet().await;
-        let followed = run.follow(Instant::now() + self.timeout, interrupted).await;
+        let now = Instant::now();
+        // One that no clock can count to is as good as none.
+        let by = now.checked_add(self.timeout).unwrap_or(now + NEVER);
+        let followed = run.follow(by, interrupted).await;
         run.link.say_goodbye().await;
         followed
     }
@@ -146,6 +154,8 @@ struct Run<O, E> {
     taken: bool,
     links: u32,
     requested: Option<MessageId>,
+    /// What asked for a replay over the present link, unless there was nothing to replay yet.
+    replay: Option<MessageId>,
     cancelled: Option<Cancelled>,
 }
 
@@ -168,16 +178,23 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
             }),
         };
         self.link.send(&DashboardToServer::Init(init)).await;
-        if self.taken {
-            self.watch(Some(self.missing())).await;
+        if self.links > 1 {
+            // Also if nobody has said yet that it was taken: what it writes now must not come before
+            // what it wrote meanwhile.
+            self.ask_again().await;
         } else {
             self.watch(None).await;
-            if self.cancelled.is_none() {
-                let request = DashboardToServer::CommandRequest(self.request.clone());
-                self.requested = self.link.send(&request).await;
-            }
+        }
+        if !self.taken && self.cancelled.is_none() {
+            let request = DashboardToServer::CommandRequest(self.request.clone());
+            self.requested = self.link.send(&request).await;
         }
         self.send_cancel().await;
+    }
+
+    /// Asks for the output that is missing here, and for all that comes behind it.
+    async fn ask_again(&mut self) {
+        self.replay = self.watch(Some(self.missing())).await;
     }
 
     /// From where on output is missing here.
@@ -189,14 +206,14 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         })
     }
 
-    async fn watch(&mut self, replay: Option<Replay>) {
+    async fn watch(&mut self, replay: Option<Replay>) -> Option<MessageId> {
         let watch = Subscription {
             kind: SubscriptionKind::Command,
             id: Some(self.command.to_string()),
             all: false,
             replay,
         };
-        self.link.send(&DashboardToServer::Subscribe(watch)).await;
+        self.link.send(&DashboardToServer::Subscribe(watch)).await
     }
 
     async fn follow(
@@ -233,7 +250,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                     }
                 }
                 heard = self.link.next() => {
-                    if let Some(exit) = self.on_heard(heard?).await? {
+                    let heard = heard.map_err(|why| anyhow::anyhow!("{why}; {}", self.left_behind()))?;
+                    if let Some(exit) = self.on_heard(heard).await? {
                         return Ok(match self.cancelled {
                             None => Followed::Exited(exit),
                             Some(Cancelled { by, .. }) => Followed::Cancelled { by, confirmed: true },
@@ -249,10 +267,12 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
             Heard::Message(message) => self.on_message(*message).await,
             Heard::Lost(why) => {
                 let command = &self.command;
-                let so_far = if self.taken {
-                    format!("command {command} goes on meanwhile")
-                } else {
-                    format!("whether command {command} was taken is not known")
+                let so_far = match (self.cancelled, self.taken) {
+                    (Some(_), _) => {
+                        format!("whether the cancel of command {command} came there is not known")
+                    }
+                    (None, true) => format!("command {command} goes on meanwhile"),
+                    (None, false) => format!("whether command {command} was taken is not known"),
                 };
                 let text =
                     format!("no link to the server any more ({why}); trying again, and {so_far}");
@@ -265,6 +285,14 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                 Ok(None)
             }
         }
+    }
+
+    /// What there is to know of the command for who does not wait for it any more.
+    fn left_behind(&self) -> String {
+        let id = &self.command;
+        format!(
+            "the command may go on, and `onsembl-server commands {id}` shows what becomes of it"
+        )
     }
 
     async fn on_message(&mut self, message: ServerToDashboard) -> anyhow::Result<Option<Exit>> {
@@ -344,9 +372,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         self.notices.on_status(&status.status, because, Instant::now());
         // What is not stored yet can still vanish with the server.
         let is_taken = status.status != CommandPhase::Pending;
-        if is_taken && !std::mem::replace(&mut self.taken, true) && self.links > 1 {
-            // It may have been taken over an earlier link already, and have written.
-            self.watch(Some(self.missing())).await;
+        let is_first = is_taken && !std::mem::replace(&mut self.taken, true);
+        if is_first && self.links > 1 && self.replay.is_none() {
+            // It may have been taken over an earlier link, and have ended so long ago that it was
+            // looked up only now.
+            self.ask_again().await;
             return Ok(None);
         }
         let ended = finished(status, self.cancelled.is_some())?;
@@ -356,9 +386,16 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         Ok(ended)
     }
 
-    fn on_error(&self, error: &ErrorReply) -> anyhow::Result<()> {
-        let ours = error.context.command_id.as_ref() == Some(&self.command)
-            || (error.original_message_id.is_some() && error.original_message_id == self.requested);
+    fn on_error(&mut self, error: &ErrorReply) -> anyhow::Result<()> {
+        let about = error.original_message_id.as_ref();
+        let is_about = |sent: &Option<MessageId>| about.is_some() && about == sent.as_ref();
+        if !self.taken && error.code == ErrorCode::CommandNotFound && is_about(&self.replay) {
+            // The request, which goes out behind it, may well be the first that arrives.
+            self.replay = None;
+            return Ok(());
+        }
+        let ours =
+            error.context.command_id.as_ref() == Some(&self.command) || is_about(&self.requested);
         if !ours {
             tracing::warn!(code = %error.code, text = %error.message, "the server complains");
             return Ok(());

@@ -80,6 +80,13 @@ impl Hub {
             }
             return open.replies.push(reply);
         }
+        let board = self.boards.of(&user);
+        let shown = board.look().commands.get(&id).and_then(|entry| entry.view);
+        if shown.is_some_and(|view| view.status.is_final()) {
+            // Whether its agent would take another one now says nothing of this one.
+            debug!(command = %id, "a command that ended lately was asked for again");
+            return self.answer(reply, Ok(()));
+        }
         let refusal = |error: ErrorReply| Err(error.for_command(Some(id.clone())));
         let agent = match self.choose(&user, request.agent_id.as_ref()) {
             Ok(agent) => agent,

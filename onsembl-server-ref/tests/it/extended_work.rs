@@ -274,6 +274,21 @@ async fn a_command_that_is_over_is_shown_and_not_run_again() {
     let _ = scene.dashboard.expect_that("ACK", |a| a["commandId"] == "cmd-1").await;
     let again = scene.agent.all_within(Duration::from_millis(200)).await;
     assert!(again.iter().all(|m| m["type"] != "COMMAND_REQUEST"), "{again:#?}");
+
+    // Nor is it refused, as if it had not run, because its agent takes no other now.
+    scene.agent.close(Some(4103)).await;
+    let _ = scene.world.agent_is("ann", "offline").await;
+    scene.dashboard.send(page_command("cmd-1", &scene.id, "work", &[])).await;
+    let answer = loop {
+        let next = scene.dashboard.next().await;
+        if next["type"] == "ACK" || next["type"] == "ERROR" {
+            break next;
+        }
+    };
+    assert_eq!(
+        (&answer["type"], &answer["payload"]["commandId"]),
+        (&json!("ACK"), &json!("cmd-1"))
+    );
 }
 
 #[tokio::test]
