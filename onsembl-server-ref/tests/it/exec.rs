@@ -25,7 +25,7 @@ impl Script {
     fn command(&self, limit: Duration) -> RemoteCommand {
         RemoteCommand {
             server: format!("http://{}", self.listener.local_addr().unwrap()),
-            token: Secret::new("token".to_owned()),
+            token: Secret::new("token"),
             roots: TlsRoots::Native,
             agent: "ada".to_owned(),
             text: "work".to_owned(),
