@@ -244,7 +244,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                     }
                 }
                 heard = self.link.next() => {
-                    if let Some(exit) = self.on_heard(heard?).await? {
+                    let heard = heard.map_err(|why| anyhow::anyhow!("{why}; {}", self.left_behind()))?;
+                    if let Some(exit) = self.on_heard(heard).await? {
                         return Ok(match self.cancelled {
                             None => Followed::Exited(exit),
                             Some(Cancelled { by, .. }) => Followed::Cancelled { by, confirmed: true },
@@ -260,10 +261,12 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
             Heard::Message(message) => self.on_message(*message).await,
             Heard::Lost(why) => {
                 let command = &self.command;
-                let so_far = if self.taken {
-                    format!("command {command} goes on meanwhile")
-                } else {
-                    format!("whether command {command} was taken is not known")
+                let so_far = match (self.cancelled, self.taken) {
+                    (Some(_), _) => {
+                        format!("whether the cancel of command {command} came there is not known")
+                    }
+                    (None, true) => format!("command {command} goes on meanwhile"),
+                    (None, false) => format!("whether command {command} was taken is not known"),
                 };
                 let text =
                     format!("no link to the server any more ({why}); trying again, and {so_far}");
@@ -276,6 +279,14 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                 Ok(None)
             }
         }
+    }
+
+    /// What there is to know of the command for who does not wait for it any more.
+    fn left_behind(&self) -> String {
+        let id = &self.command;
+        format!(
+            "the command may go on, and `onsembl-server commands {id}` shows what becomes of it"
+        )
     }
 
     async fn on_message(&mut self, message: ServerToDashboard) -> anyhow::Result<Option<Exit>> {

@@ -16,6 +16,7 @@ mod bursts;
 mod dashboard_stops;
 mod database_held;
 mod delivery;
+mod exec;
 mod extended;
 mod extended_work;
 mod fixture;

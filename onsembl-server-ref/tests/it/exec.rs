@@ -1,0 +1,73 @@
+//! Whoever runs a command, before a server that does to it what a real one does seldom.
+
+use crate::fixture::PATIENCE;
+use futures::StreamExt as _;
+use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
+use onsembl_server_ref::client::{Followed, RemoteCommand};
+use onsembl_transport::secret::Secret;
+use onsembl_transport::tls::TlsRoots;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::{WebSocketStream, accept_async};
+
+struct Script {
+    listener: TcpListener,
+}
+
+impl Script {
+    async fn new() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+    }
+
+    fn command(&self, limit: Duration) -> RemoteCommand {
+        RemoteCommand {
+            server: format!("http://{}", self.listener.local_addr().unwrap()),
+            token: Secret::new("token"),
+            roots: TlsRoots::Native,
+            agent: "ada".to_owned(),
+            text: "work".to_owned(),
+            timeout: limit,
+            offline: OfflinePolicy::Refuse,
+            priority: Priority::Normal,
+            input: CommandInput::Text,
+        }
+    }
+
+    /// A link over which the command was asked for, and the id of that.
+    async fn asked(&self) -> (WebSocketStream<TcpStream>, String) {
+        let asked = async {
+            let (stream, _) = self.listener.accept().await.unwrap();
+            let mut link = accept_async(stream).await.unwrap();
+            loop {
+                let text = link.next().await.unwrap().unwrap().into_text().unwrap();
+                let message: Value = serde_json::from_str(&text).unwrap();
+                if message["type"] == "COMMAND_REQUEST" {
+                    let id = message["payload"]["commandId"].as_str().unwrap().to_owned();
+                    return (link, id);
+                }
+            }
+        };
+        timeout(PATIENCE, asked).await.expect("a request")
+    }
+}
+
+async fn run(command: RemoteCommand) -> anyhow::Result<Followed> {
+    let run = command.run(tokio::io::sink(), tokio::io::sink(), std::future::pending());
+    timeout(PATIENCE, run).await.expect("an end")
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_any_more_is_told_which_command_goes_on() {
+    for code in [4105_u16, 4201] {
+        let script = Script::new().await;
+        let command = tokio::spawn(run(script.command(PATIENCE)));
+        let (mut link, id) = script.asked().await;
+        link.close(Some(CloseFrame { code: code.into(), reason: "".into() })).await.unwrap();
+        let why = command.await.unwrap().unwrap_err().to_string();
+        assert!(why.contains("the token"), "{why}");
+        assert!(why.contains(&format!("`onsembl-server commands {id}`")), "{why}");
+    }
+}
