@@ -28,6 +28,9 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(12);
 /// The agent enforces the time limit too, this much later, in case this process dies first.
 const LIMIT_MARGIN: Duration = Duration::from_secs(10);
 
+/// Longer than anybody waits.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A command that is to be run.
 #[derive(Clone, Debug)]
 pub struct RemoteCommand {
@@ -111,7 +114,10 @@ impl RemoteCommand {
             cancelled: None,
         };
         run.greet().await;
-        let followed = run.follow(Instant::now() + self.timeout, interrupted).await;
+        let now = Instant::now();
+        // One that no clock can count to is as good as none.
+        let by = now.checked_add(self.timeout).unwrap_or(now + NEVER);
+        let followed = run.follow(by, interrupted).await;
         run.link.say_goodbye().await;
         followed
     }

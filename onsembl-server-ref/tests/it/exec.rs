@@ -71,3 +71,13 @@ async fn who_is_not_let_in_any_more_is_told_which_command_goes_on() {
         assert!(why.contains(&format!("`onsembl-server commands {id}`")), "{why}");
     }
 }
+
+#[tokio::test]
+async fn a_time_limit_that_no_clock_can_count_to_is_none() {
+    let script = Script::new().await;
+    let command = tokio::spawn(run(script.command(Duration::MAX)));
+    let (mut link, _) = script.asked().await;
+    let revoked = CloseFrame { code: 4201.into(), reason: "".into() };
+    link.close(Some(revoked)).await.unwrap();
+    assert!(command.await.unwrap().is_err());
+}
