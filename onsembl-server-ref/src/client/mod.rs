@@ -99,8 +99,18 @@ impl RemoteCommand {
         let dialer = WebSocketDialer::new(&self.server, "/ws/dashboard", &self.roots)?
             .with_token(self.token.clone());
         let command = CommandId::new(format!("cmd-{}", uuid::Uuid::now_v7()));
+        let mut interrupted = std::pin::pin!(interrupted);
+        let link = tokio::select! {
+            biased;
+            signal = &mut interrupted => {
+                // Nobody was asked for anything yet.
+                let by = Canceller::Signal(signal);
+                return Ok(Followed::Cancelled { by, confirmed: true });
+            }
+            link = ServerLink::open(dialer, command.as_str()) => link?,
+        };
         let mut run = Run {
-            link: ServerLink::open(dialer, command.as_str()).await?,
+            link,
             request: request(&self, command.clone()),
             command,
             stdout,

@@ -3,7 +3,7 @@
 use crate::fixture::PATIENCE;
 use futures::StreamExt as _;
 use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
-use onsembl_server_ref::client::{Followed, RemoteCommand};
+use onsembl_server_ref::client::{Canceller, Followed, RemoteCommand};
 use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
 use serde_json::Value;
@@ -80,4 +80,18 @@ async fn a_time_limit_that_no_clock_can_count_to_is_none() {
     let revoked = CloseFrame { code: 4201.into(), reason: "".into() };
     link.close(Some(revoked)).await.unwrap();
     assert!(command.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn who_is_interrupted_before_there_is_a_link_asks_for_nothing() {
+    // It is connected to, and never answers.
+    let script = Script::new().await;
+    let interrupted = async {
+        let (_stream, _) = script.listener.accept().await.unwrap();
+        2
+    };
+    let run = script.command(PATIENCE).run(tokio::io::sink(), tokio::io::sink(), interrupted);
+    let ended = timeout(PATIENCE, run).await.expect("an end").unwrap();
+    let by = Canceller::Signal(2);
+    assert_eq!(ended, Followed::Cancelled { by, confirmed: true });
 }
