@@ -194,6 +194,12 @@ impl World {
         }
         // Whoever reads what is stored by its numbers must begin anew.
         self.viewers.retain(Viewer::is_dashboard);
+        // What has no row any more is shown until that is found out, and shows nothing for sure.
+        let has_row = |v: &Viewer| {
+            let id = &self.processes[v.n].run.command;
+            id.is_terminal() || self.database.commands.contains(id)
+        };
+        self.viewers.retain(has_row);
         self.kill_server();
     }
 

@@ -330,6 +330,10 @@ impl World {
 
     fn new_viewer(&mut self) -> Option<Viewer> {
         let process = self.random.choice(&self.processes)?;
+        let id = &process.run.command;
+        if !id.is_terminal() && !self.database.commands.contains(id) {
+            return None;
+        }
         let streams = process.streams();
         let stream = streams[self.random.usize(0..streams.len())];
         match self.random.u8(0..6) {
