@@ -204,7 +204,9 @@ async fn type_all(mut keys: OwnedWritePty, mut strokes: mpsc::Receiver<Stroke>) 
     while let Some(stroke) = strokes.recv().await {
         match stroke {
             Stroke::Local(bytes) => {
-                if let Err(error) = press(&mut keys, &bytes, Typing::TAKEN_WITHIN).await {
+                let within = Typing::TAKEN_WITHIN;
+                if let Err(error) = press(&mut keys, &bytes, within, Instant::now() + within).await
+                {
                     tracing::warn!(%error, "what was typed at the agent's own terminal is lost");
                 }
             }
@@ -215,12 +217,13 @@ async fn type_all(mut keys: OwnedWritePty, mut strokes: mpsc::Receiver<Stroke>) 
 
 async fn type_one(keys: &mut OwnedWritePty, typing: Typing) -> Result<(), TypingError> {
     let Typing { bytes, enter, within } = typing;
-    press(keys, &bytes, within).await?;
+    let give_up = Instant::now() + within;
+    press(keys, &bytes, within, give_up).await?;
     if enter.is_empty() {
         return Ok(());
     }
     sleep(Typing::PAUSE).await;
-    press(keys, &enter, within).await.map_err(|error| match error {
+    press(keys, &enter, within, give_up).await.map_err(|error| match error {
         TypingError::NotRead { taken, all, within } => {
             TypingError::NotRead { taken: taken + bytes.len(), all: all + bytes.len(), within }
         }
@@ -228,12 +231,13 @@ async fn type_one(keys: &mut OwnedWritePty, typing: Typing) -> Result<(), Typing
     })
 }
 
+/// What there is room for is typed, also when the time is over.
 async fn press(
     keys: &mut OwnedWritePty,
     bytes: &[u8],
     within: Duration,
+    give_up: Instant,
 ) -> Result<(), TypingError> {
-    let give_up = Instant::now() + within;
     let mut taken = 0;
     while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
         match timeout_at(give_up, keys.write(rest)).await {
