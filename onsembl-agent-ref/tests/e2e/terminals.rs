@@ -145,6 +145,10 @@ fn a_stop_ends_it_and_it_comes_back_with_the_release() {
     assert!(bench.ask(&["control", "ada", "pause"]).status.success());
     assert!(bench.ask(&["control", "ada", "resume"]).status.success());
     assert!(bench.exec("ada", "on").status.success());
+
+    // It is deaf to everything else, and must not outlive the test.
+    assert!(bench.ask(&["stop", "ada"]).status.success());
+    eventually("nothing is left", || !runs(&name));
 }
 
 /// The agent under a terminal of ours, as a person would start it.
