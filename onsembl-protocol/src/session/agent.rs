@@ -61,8 +61,10 @@ struct Session {
     link: LinkId,
     epoch: Epoch,
     dialect: Dialect,
+    #[serde(default)]
     end_orders: bool,
     /// The next heartbeat is not to wait for its time.
+    #[serde(default)]
     news: bool,
     monitor: HeartbeatMonitor,
     beats: BeatLedger,
