@@ -7,6 +7,7 @@ use onsembl_protocol::limits::Limits;
 use onsembl_protocol::liveness::{
     Backoff, BackoffPolicy, HeartbeatMonitor, HeartbeatTiming, Liveness,
 };
+use onsembl_protocol::session::DialFailure;
 use onsembl_protocol::time::{Deadline, Timestamp};
 use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
 use onsembl_transport::clock::SystemClock;
@@ -119,7 +120,13 @@ impl ServerLink {
                             }
                             tracing::debug!(%error, "cannot reach the server yet");
                             let now = self.clock.now().monotonic;
-                            let retry_at = self.backoff.next_attempt(now);
+                            let retry_at = if let DialFailure::Busy { retry_after: Some(after) } =
+                                error.failure
+                            {
+                                self.backoff.next_attempt_after(now, after)
+                            } else {
+                                self.backoff.next_attempt(now)
+                            };
                             self.state = State::Down { retry_at };
                         }
                     }

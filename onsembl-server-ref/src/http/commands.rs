@@ -105,8 +105,8 @@ pub(super) struct ListQuery {
 
 pub(super) async fn commands(
     State(app): State<App>,
-    Query(query): Query<ListQuery>,
     SignedIn(identity): SignedIn,
+    Query(query): Query<ListQuery>,
 ) -> Response<Body> {
     let agent = query.agent.map(AgentId::new);
     let limit = query.limit.unwrap_or(LISTED).min(MOST_LISTED);

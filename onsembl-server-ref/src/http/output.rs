@@ -59,8 +59,8 @@ pub(super) struct OutputQuery {
 pub(super) async fn output(
     State(app): State<App>,
     Path(id): Path<String>,
-    Query(query): Query<OutputQuery>,
     SignedIn(identity): SignedIn,
+    Query(query): Query<OutputQuery>,
 ) -> Response<Body> {
     let (only, cursor) = match query.places() {
         Ok(places) => places,
