@@ -77,6 +77,21 @@ fn a_command_whose_reader_is_gone_ends_and_one_that_is_cancelled_by_its_id_says_
 }
 
 #[test]
+fn a_reader_that_does_not_read_keeps_exec_from_nothing() {
+    let bench = Bench::start();
+    let _agent = bench.agent("dev");
+    let _ = bench.await_status("dev", "online");
+    // More than a pipe holds.
+    let text = "head -c 300000 /dev/zero; exec sleep 8363";
+    let exec = bench.exec_command("dev", &[], text).stdout(Stdio::piped()).spawn();
+    let mut exec = Running(exec.expect("exec can be run"));
+    eventually("all is written", || runs("sleep 8363"));
+    exec.signal("-TERM");
+    assert_eq!(exec.wait().code(), Some(143));
+    assert!(!runs("sleep 8363"), "that was confirmed");
+}
+
+#[test]
 fn whoever_waits_for_a_command_misses_nothing_when_the_link_is_cut_or_the_server_is_killed() {
     let mut bench = Bench::start();
     let _agent = bench.agent("dev");

@@ -3,7 +3,9 @@
 
 mod link;
 mod notices;
+mod screen;
 
+use bytes::Bytes;
 use link::{Heard, ServerLink};
 use notices::Notices;
 use onsembl_protocol::command::Exit;
@@ -19,14 +21,18 @@ use onsembl_protocol::wire::{DashboardToServer, ServerToDashboard};
 use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::websocket::WebSocketDialer;
+use screen::{ReaderGone, Screen};
 use std::time::Duration;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 /// How to wait for the confirmation of a cancel.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(12);
 /// The agent enforces the time limit too, this much later, in case this process dies first.
 const LIMIT_MARGIN: Duration = Duration::from_secs(10);
+
+/// For what still waits to be shown when there is nothing else to wait for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Longer than anybody waits.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -113,8 +119,8 @@ impl RemoteCommand {
             link,
             request: request(&self, command.clone()),
             command,
-            stdout,
-            stderr,
+            screen: Screen::new(stdout, stderr),
+            ended: None,
             follower: OutputFollower::new(),
             notices: Notices::default(),
             taken: false,
@@ -128,6 +134,9 @@ impl RemoteCommand {
         // One that no clock can count to is as good as none.
         let by = now.checked_add(self.timeout).unwrap_or(now + NEVER);
         let followed = run.follow(by, interrupted).await;
+        if tokio::time::timeout(LAST_WORDS, run.screen.write_out()).await.is_err() {
+            tracing::info!("whoever reads the output does not; the rest of it is not shown");
+        }
         run.link.say_goodbye().await;
         followed
     }
@@ -156,8 +165,9 @@ struct Run<O, E> {
     link: ServerLink,
     command: CommandId,
     request: CommandRequest,
-    stdout: O,
-    stderr: E,
+    screen: Screen<O, E>,
+    /// How the command ended, once that is known.
+    ended: Option<Exit>,
     follower: OutputFollower,
     notices: Notices,
     /// The server has said where the command is, so it has it.
@@ -233,42 +243,56 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
     ) -> anyhow::Result<Followed> {
         let mut interrupted = std::pin::pin!(interrupted);
         loop {
+            // Whoever wants it to end does not wait for a reader either.
+            if let Some(exit) = self.ended
+                && (self.screen.is_idle() || self.cancelled.is_some())
+            {
+                return Ok(self.outcome(exit));
+            }
             let deadline = self.cancelled.map_or(timeout, |c| c.give_up);
             let by_signal =
                 matches!(self.cancelled, Some(Cancelled { by: Canceller::Signal(_), .. }));
             let notice = self.notices.due();
             tokio::select! {
-                // Output may have no end, and nothing else may wait for that.
+                // Output may have no end, nor its reader any wish to read, and nothing else may wait
+                // for that.
                 biased;
                 signal = &mut interrupted, if !by_signal => {
                     self.cancel(Canceller::Signal(signal)).await;
                 }
-                () = tokio::time::sleep_until(deadline) => match self.cancelled {
-                    None => self.cancel(Canceller::Timeout).await,
-                    Some(Cancelled { by, .. }) => {
+                () = tokio::time::sleep_until(deadline) => match (self.ended, self.cancelled) {
+                    (Some(exit), _) => return Ok(self.outcome(exit)),
+                    (None, None) => self.cancel(Canceller::Timeout).await,
+                    (None, Some(Cancelled { by, .. })) => {
                         let id = &self.command;
-                        self.say(&format!(
+                        self.screen.say(&format!(
                             "the cancel was not confirmed; the command may go on, and `onsembl-server cancel {id}` asks again"
-                        ))
-                        .await;
+                        ));
                         return Ok(Followed::Cancelled { by, confirmed: false });
                     }
                 },
                 () = tokio::time::sleep_until(notice.unwrap_or(deadline)), if notice.is_some() => {
                     if let Some(text) = self.notices.take(Instant::now()) {
-                        self.say(&text).await;
+                        self.screen.say(&text);
                     }
                 }
-                heard = self.link.next() => {
-                    let heard = heard.map_err(|why| anyhow::anyhow!("{why}; {}", self.left_behind()))?;
-                    if let Some(exit) = self.on_heard(heard).await? {
-                        return Ok(match self.cancelled {
-                            None => Followed::Exited(exit),
-                            Some(Cancelled { by, .. }) => Followed::Cancelled { by, confirmed: true },
-                        });
+                written = self.screen.write_out(), if !self.screen.is_idle() => {
+                    if let Err(gone) = written {
+                        self.on_reader_gone(&gone).await;
                     }
+                }
+                heard = self.link.next(), if self.ended.is_none() && self.screen.has_room() => {
+                    let heard = heard.map_err(|why| anyhow::anyhow!("{why}; {}", self.left_behind()))?;
+                    self.ended = self.on_heard(heard).await?;
                 }
             }
+        }
+    }
+
+    fn outcome(&self, exit: Exit) -> Followed {
+        match self.cancelled {
+            None => Followed::Exited(exit),
+            Some(Cancelled { by, .. }) => Followed::Cancelled { by, confirmed: true },
         }
     }
 
@@ -286,11 +310,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                 };
                 let text =
                     format!("no link to the server any more ({why}); trying again, and {so_far}");
-                self.say(&text).await;
+                self.screen.say(&text);
                 Ok(None)
             }
             Heard::Back => {
-                self.say("the link to the server is back").await;
+                self.screen.say("the link to the server is back");
                 self.greet().await;
                 Ok(None)
             }
@@ -308,11 +332,11 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
     async fn on_message(&mut self, message: ServerToDashboard) -> anyhow::Result<Option<Exit>> {
         match message {
             ServerToDashboard::TerminalStream(output) if output.command_id == self.command => {
-                self.on_output(output).await;
+                self.on_output(output);
                 Ok(None)
             }
             ServerToDashboard::OutputGap(gap) if gap.command_id == self.command => {
-                self.on_gap(gap).await;
+                self.on_gap(&gap);
                 Ok(None)
             }
             ServerToDashboard::CommandStatus(status) if status.command_id == self.command => {
@@ -346,7 +370,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         }
     }
 
-    async fn on_output(&mut self, output: TerminalStream) {
+    fn on_output(&mut self, output: TerminalStream) {
         let stream = output.stream.stream();
         match output.content {
             StreamContent::Bytes(content) => {
@@ -358,22 +382,22 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                     (None, _) | (_, None) => Some(body),
                 };
                 if let Some(StoredBody::Chunk(bytes)) = new {
-                    self.show(stream, &bytes).await;
+                    self.show(stream, bytes);
                 }
             }
             StreamContent::Lines(lines) => {
-                self.show(stream, format!("{}\n", lines.join("\n")).as_bytes()).await;
+                self.show(stream, Bytes::from(format!("{}\n", lines.join("\n"))));
             }
         }
     }
 
-    async fn on_gap(&mut self, gap: OutputGap) {
-        let OutputGap { incarnation, offset, length, because, .. } = gap;
+    fn on_gap(&mut self, gap: &OutputGap) {
+        let &OutputGap { incarnation, offset, length, because, .. } = gap;
         let place = OutputPlace { incarnation, stream: gap.stream_type.stream(), offset };
         let new = self.follower.take(place, StoredBody::Gap { length, because });
         if let Some(StoredBody::Gap { length, because }) = new {
             let notice = format!("{}\n", gap_notice(length, because));
-            self.show(Stream::Stderr, notice.as_bytes()).await;
+            self.show(Stream::Stderr, Bytes::from(notice));
         }
     }
 
@@ -391,7 +415,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         }
         let ended = finished(status, self.cancelled.is_some())?;
         if ended.is_some() && status.status == CommandPhase::Cancelled && self.cancelled.is_none() {
-            self.say(&format!("the command was cancelled: {because}")).await;
+            self.screen.say(&format!("the command was cancelled: {because}"));
         }
         Ok(ended)
     }
@@ -425,34 +449,18 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         by == Some(Canceller::Signal(SIGPIPE))
     }
 
-    /// Shows what it wrote. If nobody takes that, the command ends as a local one would, which writes
-    /// into a closed pipe.
-    async fn show(&mut self, stream: Stream, bytes: &[u8]) {
-        if self.has_lost_its_reader() {
-            return;
+    fn show(&mut self, stream: Stream, bytes: Bytes) {
+        if !self.has_lost_its_reader() {
+            self.screen.output(stream, bytes);
         }
-        if let Err(error) = self.write(stream, bytes).await {
-            tracing::info!(%stream, %error, "nobody takes the output; ending the command");
+    }
+
+    /// The command ends as a local one would, which writes into a closed pipe.
+    async fn on_reader_gone(&mut self, gone: &ReaderGone) {
+        tracing::info!(stream = %gone.stream, error = %gone.error, "nobody takes the output; ending the command");
+        self.screen.drop_output();
+        if self.ended.is_none() && !self.has_lost_its_reader() {
             self.cancel(Canceller::Signal(SIGPIPE)).await;
-        }
-    }
-
-    /// Tells whoever waits. It is no loss if nobody reads it.
-    async fn say(&mut self, text: &str) {
-        let line = format!("onsembl-server: {text}\n");
-        let _nobody_reads = self.write(Stream::Stderr, line.as_bytes()).await;
-    }
-
-    async fn write(&mut self, stream: Stream, bytes: &[u8]) -> std::io::Result<()> {
-        match stream {
-            Stream::Stdout | Stream::Terminal => {
-                self.stdout.write_all(bytes).await?;
-                self.stdout.flush().await
-            }
-            Stream::Stderr => {
-                self.stderr.write_all(bytes).await?;
-                self.stderr.flush().await
-            }
         }
     }
 
