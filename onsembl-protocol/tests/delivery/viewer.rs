@@ -57,6 +57,7 @@ pub(super) struct View {
 #[derive(Debug)]
 pub(super) struct Viewer {
     run: Run,
+    streams: &'static [Stream],
     pub(super) n: usize,
     pub(super) source: Source,
     cursor: Cursor,
@@ -70,10 +71,10 @@ pub(super) struct Viewer {
 impl Viewer {
     /// One that begins at the beginning.
     pub(super) fn new(process: &Process, source: Source) -> Self {
-        let (run, n) = (process.run.clone(), process.n);
+        let (run, n, streams) = (process.run.clone(), process.n, process.streams());
         let view = View { from: Some(0), ..View::default() };
         let views = PerStream { stdout: view.clone(), stderr: view.clone(), terminal: view };
-        Self { run, n, source, cursor: None, views, last: None, came_late: false }
+        Self { run, streams, n, source, cursor: None, views, last: None, came_late: false }
     }
 
     /// A dashboard that asks for a stream from a place on. What comes of others tells its place.
@@ -124,11 +125,14 @@ impl Viewer {
                     sequence.0 = sequence.0.saturating_sub(1);
                 }
             }
-            // From the last byte of each stream that it has, whichever comes first.
+            // From the last byte of each stream that it watches, whichever comes first.
             (Source::Board, Some(_)) => {
-                let last = |s: &Stream| Some((*s, self.views.get(*s).at.checked_sub(1)?));
-                let place = |(s, byte)| database.cursor(&self.run, s, byte);
-                self.cursor = Stream::ALL.iter().filter_map(last).map(place).min().flatten();
+                let watched = self.streams.iter().filter(|s| self.views.get(**s).from.is_some());
+                let place = |s: &Stream| {
+                    let byte = self.views.get(*s).at.checked_sub(1)?;
+                    database.cursor(&self.run, *s, byte)
+                };
+                self.cursor = watched.map(place).min().flatten();
             }
             // Who waited for what comes next, and saw nothing, has nowhere to go on.
             (Source::Board, None) if self.came_late => {
