@@ -227,6 +227,34 @@ async fn a_close_sends_control_first_drops_data_and_waits_for_the_answer() {
     assert_eq!(b.handle.data(frame("late")).await, Err(Closed));
 }
 
+/// What a peer still sends while its link is being closed may be dropped, but not what is in the middle:
+/// a stream of output would have a hole for whoever counts its bytes.
+#[tokio::test(start_paused = true)]
+async fn what_is_passed_on_of_a_link_that_closes_has_no_hole() {
+    const SENT: usize = 40;
+    for before in 0..SENT {
+        let mut b = bench(SENT, CONFIG, SENT + 1);
+        for n in 0..SENT {
+            if n == before {
+                b.handle.close(CloseCause::GoingAway);
+            }
+            b.far.writer.send(frame(&n.to_string())).await.unwrap();
+            if n % 3 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        drop(b.far);
+        let mut passed_on = Vec::new();
+        while let Some(event) = b.events.recv().await {
+            if let LinkInput::Received(Received::Text(text)) = event.what {
+                passed_on.push(text);
+            }
+        }
+        let prefix: Vec<String> = (0..passed_on.len()).map(|n| n.to_string()).collect();
+        assert_eq!(passed_on, prefix, "closed before {before}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_close_that_is_not_answered_has_a_deadline_whatever_is_stuck() {
     // (is the way out frozen, does data wait)

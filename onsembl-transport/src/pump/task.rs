@@ -161,12 +161,14 @@ async fn read(
             Err(end) => return end,
         }
         tokio::select! {
+            // In this order: what is passed on has no hole, so behind what was dropped nothing is.
+            biased;
+            _ = ending.wait_for(Option::is_some) => *undelivered = None,
             room = events.reserve() => {
                 if let (Ok(room), Some(received)) = (room, undelivered.take()) {
                     room.send(LinkEvent { link: id, what: LinkInput::Received(received) });
                 }
             }
-            _ = ending.wait_for(Option::is_some) => *undelivered = None,
         }
     }
 }
