@@ -64,6 +64,8 @@ pub(super) struct Viewer {
     pub(super) views: PerStream<View>,
     /// The last byte that it has of any stream.
     last: Option<(Stream, u64)>,
+    /// Where the last record began that it has.
+    began: Option<(Stream, u64)>,
     /// It does not know what was said before it came.
     pub(super) came_late: bool,
 }
@@ -74,7 +76,17 @@ impl Viewer {
         let (run, n, streams) = (process.run.clone(), process.n, process.streams());
         let view = View { from: Some(0), ..View::default() };
         let views = PerStream { stdout: view.clone(), stderr: view.clone(), terminal: view };
-        Self { run, streams, n, source, cursor: None, views, last: None, came_late: false }
+        Self {
+            run,
+            streams,
+            n,
+            source,
+            cursor: None,
+            views,
+            last: None,
+            began: None,
+            came_late: false,
+        }
     }
 
     /// A dashboard that asks for a stream from a place on. What comes of others tells its place.
@@ -125,7 +137,12 @@ impl Viewer {
                     sequence.0 = sequence.0.saturating_sub(1);
                 }
             }
-            // From the last byte of each stream that it watches, whichever comes first.
+            // Some ask once, from where the last record began that they have, as `OutputFollower` says;
+            // others for each stream that they watch, from its last byte.
+            (Source::Board, Some(_)) if self.n.is_multiple_of(2) => {
+                let began = self.began.map(|(stream, at)| database.cursor(&self.run, stream, at));
+                self.cursor = began.flatten();
+            }
             (Source::Board, Some(_)) => {
                 let watched = self.streams.iter().filter(|s| self.views.get(**s).from.is_some());
                 let place = |s: &Stream| {
@@ -190,6 +207,7 @@ impl Viewer {
         let stream = record.stream;
         let view = self.views.get_mut(stream);
         let (place, end) = (record.offset.0, record.end().0);
+        self.began = Some((stream, place));
         if view.from.is_none() {
             view.begin(place);
         }
