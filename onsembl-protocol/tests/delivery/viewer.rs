@@ -4,7 +4,9 @@
 use super::database::Database;
 use super::server::Server;
 use super::truth::Process;
-use onsembl_protocol::output::{Cursor, GapCause, LogRecord, PerStream, Run, StoredBody, Stream};
+use onsembl_protocol::output::{
+    Cursor, GapCause, LogRecord, OutputFollower, OutputPlace, PerStream, Run, StoredBody, Stream,
+};
 
 /// What is at a place, as far as a viewer was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +66,7 @@ pub(super) struct Viewer {
     pub(super) views: PerStream<View>,
     /// The last byte that it has of any stream.
     last: Option<(Stream, u64)>,
-    /// Where the last record began that it has.
-    began: Option<(Stream, u64)>,
+    follower: OutputFollower,
     /// It does not know what was said before it came.
     pub(super) came_late: bool,
 }
@@ -84,7 +85,7 @@ impl Viewer {
             cursor: None,
             views,
             last: None,
-            began: None,
+            follower: OutputFollower::new(),
             came_late: false,
         }
     }
@@ -137,11 +138,10 @@ impl Viewer {
                     sequence.0 = sequence.0.saturating_sub(1);
                 }
             }
-            // Some ask once, from where the last record began that they have, as `OutputFollower` says;
-            // others for each stream that they watch, from its last byte.
+            // Some ask once, as the core says; others for each stream that they watch, from its last byte.
             (Source::Board, Some(_)) if self.n.is_multiple_of(2) => {
-                let began = self.began.map(|(stream, at)| database.cursor(&self.run, stream, at));
-                self.cursor = began.flatten();
+                let place = self.follower.resume();
+                self.cursor = place.and_then(|p| database.cursor(&self.run, p.stream, p.offset.0));
             }
             (Source::Board, Some(_)) => {
                 let watched = self.streams.iter().filter(|s| self.views.get(**s).from.is_some());
@@ -207,7 +207,9 @@ impl Viewer {
         let stream = record.stream;
         let view = self.views.get_mut(stream);
         let (place, end) = (record.offset.0, record.end().0);
-        self.began = Some((stream, place));
+        let (incarnation, offset) = (record.incarnation, record.offset);
+        let at = OutputPlace { incarnation, stream, offset };
+        let news = self.follower.take(at, record.body.clone()).map(|body| body.length());
         if view.from.is_none() {
             view.begin(place);
         }
@@ -224,6 +226,9 @@ impl Viewer {
         let who = (&self.source, &self.run.command);
         assert!(continues, "a viewer {who:?} sees {record:?}, and has {view:?}");
         let at = view.at;
+        if view.from == Some(0) && !record.body.is_open() {
+            assert_eq!(news, Some(end - at), "what is new of {record:?} for {view:?}");
+        }
         match record.body.without_first(at.saturating_sub(place)) {
             StoredBody::Chunk(bytes) => {
                 assert!(process.wrote_there(stream, at, &bytes), "false bytes at {at}");

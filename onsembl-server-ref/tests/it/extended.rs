@@ -25,6 +25,17 @@ pub(crate) async fn agent_with(
     (link, ack)
 }
 
+/// An agent that said hello, its id, and a dashboard that watches everything.
+pub(crate) async fn watched() -> (World, Peer, String, Peer) {
+    let world = World::start().await;
+    let (agent, ack) = agent(&world, "ann", "key-1", "run-1").await;
+    let id = ack["agentId"].as_str().unwrap().to_owned();
+    let mut dashboard = world.dashboard_link("ann").await;
+    dashboard.send(extended_dashboard_hello()).await;
+    let _ = dashboard.expect("ACK").await;
+    (world, agent, id, dashboard)
+}
+
 fn epoch(ack: &Value) -> u64 {
     ack["extensions"]["epoch"].as_u64().unwrap()
 }

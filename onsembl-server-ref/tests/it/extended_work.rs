@@ -1,11 +1,9 @@
 //! An agent that speaks the extensions at work: commands and their reports, output and its
 //! acknowledgement, and what both sides say of them after a lost link.
 
-use crate::extended::{agent, agent_with};
+use crate::extended::{agent, agent_with, watched};
 use crate::fixture::World;
-use crate::frames::{
-    Chunk, cancel, command_ack, command_complete, extended_dashboard_hello, page_command,
-};
+use crate::frames::{Chunk, cancel, command_ack, command_complete, page_command};
 use crate::peer::Peer;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -19,12 +17,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let world = World::start().await;
-        let (agent, ack) = agent(&world, "ann", "key-1", "run-1").await;
-        let id = ack["agentId"].as_str().unwrap().to_owned();
-        let mut dashboard = world.dashboard_link("ann").await;
-        dashboard.send(extended_dashboard_hello()).await;
-        let _ = dashboard.expect("ACK").await;
+        let (world, agent, id, dashboard) = watched().await;
         Self { world, agent, id, dashboard }
     }
 

@@ -1,9 +1,8 @@
 //! Agents that say that they are paused: who is shown that, and for how long it holds.
 
-use crate::extended::agent;
+use crate::extended::{agent, watched};
 use crate::fixture::World;
-use crate::frames::{beat, command_ack, extended_dashboard_hello, page_command};
-use crate::peer::Peer;
+use crate::frames::{beat, command_ack, page_command};
 use onsembl_server_ref::auth::TokenKind;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -12,16 +11,6 @@ fn paused_beat(sequence: u64, paused: bool) -> String {
     let mut beat: Value = serde_json::from_str(&beat(sequence, 0)).unwrap();
     beat["payload"]["paused"] = json!(paused);
     beat.to_string()
-}
-
-async fn watched() -> (World, Peer, String, Peer) {
-    let world = World::start().await;
-    let (agent, ack) = agent(&world, "ann", "key-1", "run-1").await;
-    let id = ack["agentId"].as_str().unwrap().to_owned();
-    let mut dashboard = world.dashboard_link("ann").await;
-    dashboard.send(extended_dashboard_hello()).await;
-    let _ = dashboard.expect("ACK").await;
-    (world, agent, id, dashboard)
 }
 
 async fn listed(world: &World, command: &str) -> Value {

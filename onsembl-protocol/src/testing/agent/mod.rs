@@ -99,15 +99,7 @@ impl<S: AgentSubject> AgentStage<S> {
         let reaction = self.subject.handle(event, now);
         let deadline = reaction.deadline;
         let actions: Vec<Observation> = reaction.actions.iter().map(S::observe).collect();
-        self.dialled.extend(actions.iter().filter_map(|seen| match seen {
-            Observation::Dialled(link) => Some(*link),
-            Observation::SentHello(_)
-            | Observation::SentBeat(..)
-            | Observation::SentPong(..)
-            | Observation::Closed(..)
-            | Observation::Shown(_)
-            | Observation::Noted => None,
-        }));
+        self.dialled.extend(actions.iter().filter_map(Observation::dialled));
         self.log.push(event, now, reaction);
         let seen = Reaction { actions, deadline };
         self.judge.saw_with_status(event, now, &seen, self.subject.phase())?;

@@ -56,6 +56,21 @@ pub enum Observation {
     Noted,
 }
 
+impl Observation {
+    /// The link that it began to open, if that is what was seen.
+    pub(super) const fn dialled(&self) -> Option<LinkId> {
+        match self {
+            Self::Dialled(link) => Some(*link),
+            Self::SentHello(_)
+            | Self::SentBeat(..)
+            | Self::SentPong(..)
+            | Self::Closed(..)
+            | Self::Shown(_)
+            | Self::Noted => None,
+        }
+    }
+}
+
 impl From<AgentAction> for Observation {
     fn from(action: AgentAction) -> Self {
         match action {

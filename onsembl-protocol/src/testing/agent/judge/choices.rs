@@ -20,15 +20,7 @@ impl Judge {
         e: &mut Expected,
     ) -> Result<(), Violation> {
         let shows = |phase| seen.contains(&Observation::Shown(phase));
-        let dials = seen.iter().find_map(|o| match o {
-            Observation::Dialled(link) => Some(*link),
-            Observation::SentHello(_)
-            | Observation::SentBeat(..)
-            | Observation::SentPong(..)
-            | Observation::Closed(..)
-            | Observation::Shown(_)
-            | Observation::Noted => None,
-        });
+        let dials = seen.iter().find_map(Observation::dialled);
         if let Some(link) = dials {
             let by = call.at.saturating_add(self.rules.dial_timeout);
             match self.life {
