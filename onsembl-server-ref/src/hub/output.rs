@@ -244,7 +244,7 @@ impl Hub {
             let entry = content.commands.get_mut(&command.1);
             entry.map(|entry| entry.log.finish(&command.1, wrote, at)).unwrap_or_default()
         });
-        self.declare(key, command, missing);
+        self.declare(Some(key), command, missing);
     }
 
     /// Nobody waits for the rest of a command any more: its streams end, with ends that nobody knows.
@@ -254,17 +254,17 @@ impl Hub {
             let entry = content.commands.get_mut(&command.1);
             entry.map(|entry| entry.log.give_up(&command.1, at)).unwrap_or_default()
         });
-        match key {
-            Some(key) => self.declare(key, command, ends),
-            None => drop(ends),
-        }
+        self.declare(key, command, ends);
     }
 
-    fn declare(&mut self, key: Key, command: &CommandKey, missing: Vec<LogRecord>) {
+    /// Stores these gaps. An agent that is there is held back for them as for what it sends.
+    fn declare(&mut self, key: Option<Key>, command: &CommandKey, missing: Vec<LogRecord>) {
         for record in missing {
             self.counters.count("output_gaps");
             warn!(command = %command.1, stream = %record.stream, offset = %record.offset, body = ?record.body, "a command is over, and its agent does not have all of its output");
-            self.hold_back(key, record.cost());
+            if let Some(key) = key {
+                self.hold_back(key, record.cost());
+            }
             let record = StoredRecord::of_log(command.0.clone(), command.1.clone(), record);
             self.ledger.write(Entry::Output(record));
         }
