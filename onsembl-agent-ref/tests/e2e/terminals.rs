@@ -319,6 +319,8 @@ async fn sigterm_leaves_no_process_and_restores_the_terminal() {
     screen.shows("ready").await;
     tokio::task::block_in_place(|| {
         eventually("it runs", || runs(&name));
+        // The program may be there before the agent has written that.
+        eventually("its status is written", || !bench.log("ada/status.json").is_empty());
         let pid: Value = serde_json::from_str(&bench.log("ada/status.json")).unwrap();
         let pid = pid["pid"].as_u64().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
