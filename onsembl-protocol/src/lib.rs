@@ -137,6 +137,7 @@ extern crate std;
 
 pub mod close;
 pub mod command;
+pub mod fleet;
 pub mod id;
 pub mod limits;
 pub mod liveness;
