@@ -140,6 +140,7 @@ pub mod command;
 pub mod id;
 pub mod limits;
 pub mod liveness;
+pub mod model;
 pub mod output;
 pub mod record;
 pub mod session;

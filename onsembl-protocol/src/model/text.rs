@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// A text inside a message: borrowed from it, or owned if it was written with escapes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text<'a>(pub(super) Cow<'a, str>);
+pub struct Text<'a>(pub(crate) Cow<'a, str>);
 
 impl Text<'_> {
     /// The text on its own.

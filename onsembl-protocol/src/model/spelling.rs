@@ -54,10 +54,10 @@ macro_rules! wire_enum {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                crate::wire::Text::deserialize(d).map(|text| Self::parse(&text))
+                crate::model::Text::deserialize(d).map(|text| Self::parse(&text))
             }
         }
     };
 }
 
-pub(super) use wire_enum;
+pub(crate) use wire_enum;
