@@ -5,7 +5,7 @@ use onsembl_protocol::id::{
     AgentId, BeatSequence, Epoch, LinkId, ServerInstanceId, SessionId, StopId,
 };
 use onsembl_protocol::model::{Capabilities, Dialect};
-use onsembl_protocol::record::Retired;
+use onsembl_protocol::replay::Retired;
 use onsembl_protocol::session::Presence;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::{Now, WallTime};

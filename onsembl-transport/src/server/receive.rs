@@ -9,7 +9,7 @@ use bytes::Bytes;
 use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::id::{LinkId, MessageId, SessionId};
 use onsembl_protocol::model::{Capabilities, Dialect};
-use onsembl_protocol::record::FrameNote;
+use onsembl_protocol::replay::FrameNote;
 use onsembl_protocol::session::{GreetingEvent, GreetingVerdict, ServerEvent, ServerInbound};
 use onsembl_protocol::wire::payload::{Ack, AgentHeartbeat, ErrorCode, ErrorReply, Pong};
 use onsembl_protocol::wire::{

@@ -12,7 +12,7 @@ use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::liveness::{HeartbeatMonitor, Liveness};
 use onsembl_protocol::model::Capabilities;
-use onsembl_protocol::record::{Excerpt, FrameNote, Handled, Recorder, Retired, ServerOrigin};
+use onsembl_protocol::replay::{Excerpt, FrameNote, Handled, Recorder, Retired, ServerOrigin};
 use onsembl_protocol::session::{
     Claimant, Greeting, GreetingEvent, ServerAction, ServerConfig, ServerConnection, ServerEvent,
     ServerView, StoreTrouble, UndecodableQuota,
