@@ -17,11 +17,11 @@ use crate::state_dir::StateDir;
 use crate::status_file::public_server;
 use onsembl_protocol::id::{CommandId, InstanceId};
 use onsembl_protocol::limits::Limits;
+use onsembl_protocol::model::AGENT_FEATURES;
 use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus, EndOrder};
 use onsembl_protocol::time::{Deadline, Timestamp};
 use onsembl_protocol::wire::payload::{
     AgentControl, AgentErrorReport, AgentErrorType, ControlAction, EmergencyStop, ErrorCode,
-    Feature,
 };
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use onsembl_transport::agent::{AgentDriver, AgentNotice, AgentProfile, DriverConfig};
@@ -497,18 +497,7 @@ fn profile(options: &AgentOptions, dir: &StateDir) -> AgentProfile {
         host: sysinfo::System::host_name().unwrap_or_else(|_| "unknown".to_owned()),
         key: dir.key(),
         instance: InstanceId::new(uuid::Uuid::new_v4().to_string()),
-        features: vec![
-            Feature::Heartbeats,
-            Feature::OutputBytes,
-            Feature::OutputBinary,
-            Feature::OutputSpool,
-            Feature::CommandReports,
-            Feature::CommandJournal,
-            Feature::StopLatch,
-            Feature::Terminal,
-            Feature::OpenEnds,
-            Feature::EndOrders,
-        ],
+        features: AGENT_FEATURES.to_vec(),
         probe: false,
         open_commands: Vec::new(),
         journal: None,
