@@ -1,6 +1,6 @@
 //! What a fleet wants done. Plain values; one file of a server performs them.
 
-use super::audit::{AuditReport, NoAudit};
+use super::audit::AuditReport;
 use super::note::FleetNote;
 use super::row::{CommandRecord, CommandUpdate, NewSession, PresenceRecord};
 use super::stop::{ReleaseReport, StopReport};
@@ -10,12 +10,12 @@ use crate::id::{
     AgentId, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId,
 };
 use crate::output::LogRecord;
-use crate::record::Retired;
+use crate::replay::Retired;
 use crate::session::Claimant;
 use crate::stop::StopOrder;
 use crate::time::WallTime;
 use crate::wire::ServerToAgent;
-use crate::wire::payload::ErrorReply;
+use crate::wire::payload::{ErrorCode, ErrorReply};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -279,6 +279,58 @@ pub enum Answer {
     Released(ReleaseReport),
     /// The balance of an agent's output.
     Audited(AuditReport),
-    /// There is no audit.
-    NotAudited(NoAudit),
+}
+
+impl Answer {
+    /// Of a request that is only done or refused.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub fn done(self) -> Result<(), ErrorReply> {
+        match self {
+            Self::Done | Self::Stopped(_) | Self::Released(_) | Self::Audited(_) => Ok(()),
+            Self::Refused(error) => Err(error),
+        }
+    }
+
+    /// Of [`Request::Stop`](super::Request::Stop).
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub fn stopped(self) -> Result<StopReport, ErrorReply> {
+        match self {
+            Self::Stopped(report) => Ok(report),
+            Self::Refused(error) => Err(error),
+            Self::Done | Self::Released(_) | Self::Audited(_) => Err(of_another_request()),
+        }
+    }
+
+    /// Of [`Request::Release`](super::Request::Release).
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub fn released(self) -> Result<ReleaseReport, ErrorReply> {
+        match self {
+            Self::Released(report) => Ok(report),
+            Self::Refused(error) => Err(error),
+            Self::Done | Self::Stopped(_) | Self::Audited(_) => Err(of_another_request()),
+        }
+    }
+
+    /// Of [`Request::Audit`](super::Request::Audit).
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub fn audited(self) -> Result<AuditReport, ErrorReply> {
+        match self {
+            Self::Audited(report) => Ok(report),
+            Self::Refused(error) => Err(error),
+            Self::Done | Self::Stopped(_) | Self::Released(_) => Err(of_another_request()),
+        }
+    }
+}
+
+fn of_another_request() -> ErrorReply {
+    let why = "the server took the answer of another request for that of this one; report this fault";
+    ErrorReply::new(ErrorCode::Internal, why)
 }

@@ -12,7 +12,7 @@ use super::terminal::keeps_its_size;
 use crate::command::{Candidate, CommandEvent, CommandLife, Unroutable, choose_agent};
 use crate::id::{AgentId, CommandId};
 use crate::output::OutputLog;
-use crate::session::Dialect;
+use crate::model::Dialect;
 use crate::terminal::TERMINAL_PREFIX;
 use crate::time::Now;
 use crate::wire::ServerToAgent;
@@ -134,7 +134,7 @@ fn admit(
         }
     };
     // What an agent that is away speaks it says when it is back; only extended ones keep a journal.
-    let dialect = session.map(|session| session.dialect).or(waits.then_some(Dialect::Extended));
+    let dialect = session.map(|session| session.capabilities.dialect()).or(waits.then_some(Dialect::Extended));
     let Some(dialect) = dialect else { return Err(state.offline(&agent)) };
     // One that waits is looked at again when it is sent: its agent may come back as another.
     if session.is_some()
@@ -214,7 +214,7 @@ fn obeyed(state: &State, agent: &AgentId, control: &AgentControl) -> Result<(), 
         return Err(state.offline(agent));
     };
     let unsupported = |why: String| Err(ErrorReply::new(ErrorCode::NotSupported, why));
-    match (&control.action, session.dialect) {
+    match (&control.action, session.capabilities.dialect()) {
         (ControlAction::Start, _) => {
             unsupported("an agent in session has started already; nothing was done".to_owned())
         }

@@ -10,10 +10,11 @@ use crate::id::{
     AgentId, AgentKey, CommandId, Epoch, InstanceId, JournalId, LinkId, PresenceVersion, SessionId,
     StopId,
 };
-use crate::record::Retired;
-use crate::session::{Dialect, PresenceStatus};
+use crate::model::Capabilities;
+use crate::replay::Retired;
+use crate::session::PresenceStatus;
 use crate::time::WallTime;
-use crate::wire::payload::{AgentConnect, Feature};
+use crate::wire::payload::AgentConnect;
 use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -204,12 +205,9 @@ pub(super) struct Joining {
 pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) link: LinkId,
-    pub(super) dialect: Dialect,
+    /// What both ends may rely on.
+    pub(super) capabilities: Capabilities,
     pub(super) health: Health,
-    /// It keeps stops, and says how far it is.
-    pub(super) latches_stops: bool,
-    /// It knows terminals: it does not take the names of keys for a text.
-    pub(super) knows_terminals: bool,
     /// Its terminal that is shown on its own machine, whose size is not for others to say.
     pub(super) attached: Option<CommandId>,
     /// Commands that it was told in this session are not known here.
@@ -226,16 +224,12 @@ pub(super) enum Health {
 }
 
 impl Session {
-    pub(super) fn new(link: LinkId, dialect: Dialect, joining: &Joining) -> Self {
-        let features = joining.hello.extensions.as_ref().map(|extensions| &extensions.features);
-        let has = |feature: Feature| features.is_some_and(|all| all.contains(&feature));
+    pub(super) fn new(link: LinkId, capabilities: Capabilities, joining: &Joining) -> Self {
         Self {
             id: joining.session.clone(),
             link,
-            dialect,
+            capabilities,
             health: Health::Well,
-            latches_stops: has(Feature::StopLatch),
-            knows_terminals: has(Feature::Terminal),
             attached: None,
             told_unknown: BTreeSet::new(),
             stop_receipt: None,
@@ -256,7 +250,7 @@ impl Session {
     /// How far the agent is with this stop.
     pub(super) fn stop_state(&self, stop: &StopId) -> StopState {
         match &self.stop_receipt {
-            _ if !self.latches_stops => StopState::NotConfirmed,
+            _ if !self.capabilities.latches_stops() => StopState::NotConfirmed,
             Some((of, state)) if of == stop => *state,
             Some(_) | None => StopState::Told,
         }

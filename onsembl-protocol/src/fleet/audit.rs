@@ -9,17 +9,16 @@ use super::row::StreamPosition;
 use super::state::State;
 use crate::id::AgentId;
 use crate::output::{Account, GapCause, Run, Stream, StreamState};
-use crate::session::Dialect;
+use crate::model::Dialect;
 use crate::time::{Deadline, Now, Timestamp};
 use crate::wire::ServerToAgent;
-use crate::wire::payload::{HeldStream, OutputQuery, OutputState};
+use crate::wire::payload::{ErrorCode, ErrorReply, HeldStream, OutputQuery, OutputState};
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 /// How long an agent may take to say what it holds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -64,20 +63,6 @@ pub struct AuditedStream {
     pub open_gap: Option<String>,
 }
 
-/// Why there is no audit.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum NoAudit {
-    /// The user has no such agent.
-    #[error("no agent of yours has this id")]
-    NoAgent,
-    /// Too many are under way.
-    #[error("too many audits are under way; come back later")]
-    Busy,
-    /// The store cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreFault),
-}
-
 /// Audits under way.
 #[derive(Debug, Default)]
 pub(super) struct Audits {
@@ -112,14 +97,15 @@ impl Audits {
     /// A user wants an audit.
     pub(super) fn on_request(&mut self, state: &mut State, token: Token, agent: AgentId, now: Now) {
         if state.roster.agent(&agent).is_none() {
-            return state.out.answer(token, Answer::NotAudited(NoAudit::NoAgent));
+            return refuse(state, token, ErrorCode::AgentNotFound, "no agent of yours has this id");
         }
         if self.pending.len() >= AUDITS {
-            return state.out.answer(token, Answer::NotAudited(NoAudit::Busy));
+            let why = "too many audits are under way; come back later";
+            return refuse(state, token, ErrorCode::QueueFull, why);
         }
         let query = state.ids.query(now.wall);
         let session = state.roster.session(&agent);
-        let seat = session.filter(|(_, session)| session.dialect == Dialect::Extended);
+        let seat = session.filter(|(_, session)| session.capabilities.dialect() == Dialect::Extended);
         let stage = match seat.map(|(seat, _)| seat) {
             Some(seat) => {
                 let ask = OutputQuery { query: query.clone() };
@@ -193,12 +179,20 @@ impl Audits {
             Stage::Reading { unheard } => unheard,
             Stage::Asked { .. } => None,
         };
-        let answer = match positions {
-            Ok(positions) => Answer::Audited(balance(&held, positions, unheard)),
-            Err(fault) => Answer::NotAudited(fault.into()),
-        };
-        state.out.answer(token, answer);
+        match positions {
+            Ok(positions) => {
+                let report = balance(&held, positions, unheard);
+                state.out.answer(token, Answer::Audited(report));
+            }
+            Err(fault) => {
+                refuse(state, token, ErrorCode::StorageUnavailable, &fault.to_string());
+            }
+        }
     }
+}
+
+fn refuse(state: &mut State, token: Token, code: ErrorCode, why: &str) {
+    state.out.reply(token, Err(ErrorReply::new(code, why)));
 }
 
 fn balance(

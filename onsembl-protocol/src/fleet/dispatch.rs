@@ -16,7 +16,7 @@ use crate::command::{
 };
 use crate::id::{AgentId, CommandId};
 use crate::output::Written;
-use crate::session::Dialect;
+use crate::model::Dialect;
 use crate::time::Now;
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{
@@ -81,7 +81,7 @@ fn leave_queue(state: &mut State, agent: &AgentId, id: &CommandId) {
 /// Gives the next free slot of an agent to the command whose turn it is. Whether there was one of each.
 pub(super) fn place(state: &mut State, agent: &AgentId, now: Now) -> bool {
     let Some((_, session)) = state.roster.session(agent) else { return false };
-    let dialect = session.dialect;
+    let dialect = session.capabilities.dialect();
     let Some(known) = state.roster.agent_mut(agent) else { return false };
     known.queue.set_places(match dialect {
         Dialect::Extended => known.slots,
@@ -107,7 +107,7 @@ fn may_be_sent(state: &mut State, id: &CommandId) -> bool {
     }
     // Without a session there is nothing to hold it against, and it is not sent either.
     let Some((_, session)) = state.roster.session(&command.agent) else { return true };
-    match misread(session.dialect, Some(session), open.request.input.as_ref()) {
+    match misread(session.capabilities.dialect(), Some(session), open.request.input.as_ref()) {
         Some(why) => {
             end_because(state, id, CommandPhase::Failed, why);
             false
@@ -126,7 +126,7 @@ fn send(state: &mut State, id: &CommandId) {
     let Some((seat, session)) = state.roster.session(&agent) else {
         return state.no_session(&agent, id);
     };
-    if session.dialect == Dialect::Legacy {
+    if session.capabilities.dialect() == Dialect::Legacy {
         as_text(&mut request);
         // A legacy wrapper reports no ends: that it gets the next one is all that is known of the others.
         for other in state.commands.others_of(&agent, id) {
@@ -308,7 +308,7 @@ pub(super) fn write_end_again(state: &mut State, id: &CommandId, now: Now) {
 
 /// An agent is in session: both sides say what they know of its commands.
 pub(super) fn reconcile(state: &mut State, began: Began) {
-    let Began { agent, returned, commands, journal, seat: _ } = began;
+    let Began { agent, returned, commands, journal } = began;
     for id in state.commands.open_of(&agent) {
         let returned = Returned { known: commands.contains(&id), ..returned };
         state.work.feed(&id, CommandEvent::LinkBack(returned));

@@ -7,9 +7,10 @@ use crate::close::CloseReason;
 use crate::id::{
     AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, LinkId, SessionId, StopId,
 };
+use crate::model::Capabilities;
 use crate::output::{Cursor, Stream};
-use crate::record::Retired;
-use crate::session::{Dialect, Presence};
+use crate::replay::Retired;
+use crate::session::Presence;
 use crate::stop::StopScope;
 use crate::time::WallTime;
 use crate::wire::AgentToServer;
@@ -46,8 +47,8 @@ pub enum FleetEvent {
         seat: SeatId,
         /// The link.
         link: LinkId,
-        /// What the agent speaks.
-        dialect: Dialect,
+        /// What both ends may rely on.
+        capabilities: Capabilities,
     },
     /// The presence of an agent changed.
     Presence {

@@ -10,13 +10,13 @@ use super::view::{AgentView, CommandEntry, Revision, View};
 use super::words;
 use crate::command::{CommandView, watches_agent, watches_command, watches_output};
 use crate::id::{AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId, StopId};
+use crate::model::{Capabilities, DASHBOARD_FEATURES, Dialect};
 use crate::output::{Cursor, Fetch, LogRecord, OutputTail};
 use crate::session::PresenceStatus;
 use crate::time::WallTime;
 use crate::wire::ServerToDashboard;
 use crate::wire::payload::{
-    Ack, AgentStatus, AgentSummary, DashboardConnected, DashboardExtensions, Feature, Replay,
-    Subscriptions,
+    Ack, AgentStatus, AgentSummary, DashboardConnected, DashboardExtensions, Replay, Subscriptions,
 };
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,8 +35,7 @@ const TOLD_AFTER_END_MS: i64 = 10 * 60 * 1000;
 pub struct Feed {
     server: ServerInstanceId,
     subscriptions: Subscriptions,
-    speech: Speech,
-    stops: Stops,
+    capabilities: Capabilities,
     ready: VecDeque<ServerToDashboard>,
     /// Output that comes behind it, taken from a tail. Put into words one by one: for a legacy dashboard a
     /// short line costs thirty times its bytes.
@@ -50,20 +49,6 @@ pub struct Feed {
     /// The command whose output came last: the others' comes next.
     served: Option<CommandId>,
     seen: Revision,
-}
-
-/// In which words a dashboard is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Speech {
-    Extended,
-    Legacy,
-}
-
-/// Whether a dashboard knows stops that hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stops {
-    Held,
-    Unknown,
 }
 
 /// What was told of one agent.
@@ -117,6 +102,8 @@ pub enum Tell {
     Say(Box<ServerToDashboard>),
     /// Say that a command wrote this.
     Output {
+        /// Which.
+        command: CommandId,
         /// The id that the dashboard knows it by.
         shown: CommandId,
         /// Where it runs.
@@ -128,6 +115,8 @@ pub enum Tell {
     },
     /// All that a command wrote is told. Say what is left of its last lines, then this.
     Over {
+        /// Which.
+        command: CommandId,
         /// The id that the dashboard knows it by.
         shown: CommandId,
         /// Where it ran.
@@ -146,11 +135,8 @@ pub enum Tell {
 }
 
 impl Shown {
-    fn of(agent: &AgentView, stops: Stops) -> Self {
-        let stopped = match stops {
-            Stops::Held => agent.stopped.as_ref(),
-            Stops::Unknown => None,
-        };
+    fn of(agent: &AgentView, capabilities: Capabilities) -> Self {
+        let stopped = agent.stopped.as_ref().filter(|_| capabilities.latches_stops());
         Self {
             version: agent.presence.version,
             status: agent.presence.status,
@@ -170,18 +156,13 @@ impl Feed {
         extensions: Option<&DashboardExtensions>,
         now: WallTime,
     ) -> Self {
-        let knows = |feature| extensions.is_some_and(|e| e.features.contains(&feature));
+        let capabilities = extensions.map_or(Capabilities::LEGACY, |theirs| {
+            Capabilities::negotiate(DASHBOARD_FEATURES, &theirs.features, Dialect::Extended)
+        });
         let mut feed = Self {
             server,
             subscriptions,
-            speech: match extensions {
-                Some(_) => Speech::Extended,
-                None => Speech::Legacy,
-            },
-            stops: match knows(Feature::StopLatch) {
-                true => Stops::Held,
-                false => Stops::Unknown,
-            },
+            capabilities,
             ready: VecDeque::new(),
             taken: VecDeque::new(),
             agents: BTreeMap::new(),
@@ -201,9 +182,9 @@ impl Feed {
                 revision: if is_old { entry.revision } else { 0 },
                 end: if is_old { End::Told } else { End::Untold },
                 cursor: entry.tail.end(),
-                seek: match feed.speech {
-                    Speech::Extended => None,
-                    Speech::Legacy => tail_of(entry),
+                seek: match capabilities.dialect() {
+                    Dialect::Extended => None,
+                    Dialect::Legacy => tail_of(entry),
                 },
                 generation: 0,
             };
@@ -225,7 +206,7 @@ impl Feed {
         self.ready.push_back(self.list(agents, now));
         for (id, agent) in watched {
             self.ready.push_back(self.status(id, agent, view));
-            let _ = self.agents.insert(id.clone(), Shown::of(agent, self.stops));
+            let _ = self.agents.insert(id.clone(), Shown::of(agent, self.capabilities));
         }
         self.ready.push_back(ServerToDashboard::Ack(self.acknowledgement(hello)));
     }
@@ -234,9 +215,9 @@ impl Feed {
     /// the end of what they wrote.
     pub fn watch(&mut self, view: &View, subscriptions: Subscriptions) {
         let before = core::mem::replace(&mut self.subscriptions, subscriptions);
-        match self.speech {
-            Speech::Extended => {}
-            Speech::Legacy => {
+        match self.capabilities.dialect() {
+            Dialect::Extended => {}
+            Dialect::Legacy => {
                 for (id, entry) in view.commands() {
                     if watches_output(&before, &entry.agent, id)
                         || !watches_output(&self.subscriptions, &entry.agent, id)
@@ -272,7 +253,7 @@ impl Feed {
             if !watches_agent(&self.subscriptions, id) {
                 continue;
             }
-            let shown = Shown::of(agent, self.stops);
+            let shown = Shown::of(agent, self.capabilities);
             let status = shown.status;
             let told = self.agents.insert(id.clone(), shown.clone());
             match told {
@@ -322,7 +303,7 @@ impl Feed {
         if let Some((id, agent, record)) = self.taken.pop_front() {
             let generation = self.commands.get(&id).map_or(0, |told| told.generation);
             let shown = self.shown(&id, &agent);
-            return Tell::Output { shown, agent, record, generation };
+            return Tell::Output { command: id, shown, agent, record, generation };
         }
         self.look(view);
         // How commands are, before what they write: output may have no end. But the end of a command comes
@@ -406,7 +387,8 @@ impl Feed {
                 end.push(ServerToDashboard::CommandComplete(complete));
             }
         }
-        Tell::Over { shown, agent: entry.agent.clone(), generation, end }
+        let (command, agent) = (id.clone(), entry.agent.clone());
+        Tell::Over { command, shown, agent, generation, end }
     }
 
     /// The first command behind the one that was served last of which there may be output.
@@ -440,7 +422,7 @@ impl Feed {
                 let (id, agent, record) = self.taken.pop_front()?;
                 let generation = self.commands.get(&id).map_or(0, |told| told.generation);
                 let shown = self.shown(&id, &agent);
-                Some(Tell::Output { shown, agent, record, generation })
+                Some(Tell::Output { command: id, shown, agent, record, generation })
             }
             Fetch::UpToDate => {
                 let _ = self.wrote.remove(id);
@@ -464,20 +446,13 @@ impl Feed {
         &self.subscriptions
     }
 
-    /// Whether this dashboard speaks the extensions.
-    pub const fn is_extended(&self) -> bool {
-        match self.speech {
-            Speech::Extended => true,
-            Speech::Legacy => false,
-        }
+    /// What its dashboard and this server may rely on.
+    pub const fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
-    /// Whether this dashboard knows stops that hold, and can release them.
-    pub const fn knows_held_stops(&self) -> bool {
-        match self.stops {
-            Stops::Held => true,
-            Stops::Unknown => false,
-        }
+    const fn is_extended(&self) -> bool {
+        self.capabilities.is_extended()
     }
 
     /// Shows the stored output of a command from there on. Whether there is such a command.
@@ -517,29 +492,22 @@ impl Feed {
     /// Under which id a command is shown. Legacy dashboards have one place for what an agent writes beside
     /// its commands, and would call a terminal an unknown command.
     fn shown(&self, id: &CommandId, agent: &AgentId) -> CommandId {
-        match self.speech {
-            Speech::Legacy if id.is_terminal() => CommandId::of_session(agent),
-            Speech::Legacy | Speech::Extended => id.clone(),
+        match self.capabilities.dialect() {
+            Dialect::Legacy if id.is_terminal() => CommandId::of_session(agent),
+            Dialect::Legacy | Dialect::Extended => id.clone(),
         }
     }
 
     fn status(&self, id: &AgentId, agent: &AgentView, view: &View) -> ServerToDashboard {
         let status = words::status(id, agent, view.is_busy(id), self.is_extended());
-        let stopped = match self.stops {
-            Stops::Held => agent.stopped.as_ref().map(words::stopped),
-            Stops::Unknown => None,
-        };
+        let stopped = agent.stopped.as_ref().filter(|_| self.capabilities.latches_stops());
+        let stopped = stopped.map(words::stopped);
         ServerToDashboard::AgentStatus(AgentStatus { stopped, ..status })
     }
 
     fn list(&self, agents: Vec<AgentSummary>, now: WallTime) -> ServerToDashboard {
         let extensions = self.is_extended().then(|| DashboardExtensions {
-            features: alloc::vec![
-                Feature::OutputBytes,
-                Feature::OutputSpool,
-                Feature::OutputReplay,
-                Feature::StopLatch,
-            ],
+            features: DASHBOARD_FEATURES.to_vec(),
             server_instance: Some(self.server.clone()),
         });
         ServerToDashboard::Connected(DashboardConnected {
@@ -594,7 +562,7 @@ mod tests {
             terminals: true,
             traces: false,
         };
-        let features = alloc::vec![Feature::OutputBytes];
+        let features = alloc::vec![crate::model::Feature::OutputBytes];
         let extended = DashboardExtensions { features, server_instance: None };
         let server = ServerInstanceId::new("s");
         let now = WallTime::default();

@@ -46,7 +46,7 @@ mod work;
 pub use action::{
     Admission, Answer, FleetAction, Flow, Question, SeatId, SeatOrigin, Token, Write,
 };
-pub use audit::{AuditReport, AuditedStream, NoAudit};
+pub use audit::{AuditReport, AuditedStream};
 pub use event::{
     FleetEvent, Inserted, LogPlace, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
     StoreFault,
@@ -64,7 +64,7 @@ pub use view::{
 
 use crate::command::{CommandEvent, CommandLife, CommandTerms, Origin};
 use crate::id::{AgentId, UserId};
-use crate::record::Retired;
+use crate::replay::Retired;
 use crate::stop::StopOrder;
 use crate::time::{Deadline, Now};
 use crate::wire::AgentToServer;
@@ -207,8 +207,9 @@ impl Fleet {
             FleetEvent::Admit { seat, link } => {
                 state.roster.admit(seat, link, now.wall, &mut state.out);
             }
-            FleetEvent::Welcomed { seat, link, dialect } => {
-                if let Some(began) = state.roster.welcomed(seat, link, dialect, &mut state.out) {
+            FleetEvent::Welcomed { seat, link, capabilities } => {
+                let began = state.roster.welcomed(seat, link, capabilities, &mut state.out);
+                if let Some(began) = began {
                     // Until this session says so.
                     state.show_paused(&began.agent, false);
                     stop::repeat_to(state, &began.agent, seat);
@@ -397,6 +398,10 @@ impl Fleet {
             }
             Todo::Hear(_, agent, command::Heard::Complete(report)) => {
                 dispatch::on_complete(state, &agent, report, now);
+            }
+            Todo::Send(agent, message) => {
+                // An agent that is away runs nothing new.
+                let _ = state.send(&agent, *message);
             }
             Todo::GiveUp(id) => terminal::give_up_now(state, &id, now),
             Todo::Journal(agent, journal) => {

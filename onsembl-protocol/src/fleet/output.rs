@@ -13,7 +13,7 @@ use super::work::Todo;
 use crate::command::CommandEvent;
 use crate::id::{AgentId, ByteOffset, CommandId, Incarnation};
 use crate::output::{GapCause, LogRecord, OutputLog, StoredBody, Stream, Taken, Written};
-use crate::session::Dialect;
+use crate::model::Dialect;
 use crate::time::Now;
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{CommandPhase, OutputAck, OutputContent, OutputGap, TerminalOutput};
@@ -310,7 +310,7 @@ fn acknowledge(
     (offset, open_gap): (ByteOffset, bool),
 ) {
     let Some((seat, session)) = state.roster.session(agent) else { return };
-    match session.dialect {
+    match session.capabilities.dialect() {
         Dialect::Legacy => {}
         Dialect::Extended => {
             let ack = OutputAck {

@@ -16,8 +16,9 @@ use crate::command::{DEFAULT_PLACES, Returned};
 use crate::id::{
     AgentId, AgentKey, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId,
 };
-use crate::record::Retired;
-use crate::session::{Claimant, Dialect, Presence, PresenceStatus};
+use crate::replay::Retired;
+use crate::model::Capabilities;
+use crate::session::{Claimant, Presence, PresenceStatus};
 use crate::time::{Now, WallTime};
 use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply, HealthMetrics};
 use alloc::borrow::ToOwned;
@@ -48,7 +49,6 @@ pub(super) struct Roster {
 #[derive(Debug)]
 pub(super) struct Began {
     pub(super) agent: AgentId,
-    pub(super) seat: SeatId,
     /// What it shows of its past.
     pub(super) returned: Returned,
     /// The commands that it knows.
@@ -251,10 +251,13 @@ impl Roster {
             return out.note(FleetNote::AdmissionWithoutHello { link });
         };
         let hello = &joining.hello;
+        let is_legacy = hello.extensions.is_none();
+        // Of an agent that was deleted only the store remembers which id it was taught.
+        let claimed = is_legacy.then(|| AgentId::new(&hello.agent_id));
         let new = NewSession {
             key: held.key.clone(),
-            candidate: held.agent.clone(),
-            alias: hello.extensions.is_none().then(|| hello.agent_id.clone()),
+            candidate: held.agent.clone().or(claimed),
+            alias: is_legacy.then(|| hello.agent_id.clone()),
             name: name_of(hello),
             agent_type: hello.agent_type.as_str().to_ascii_lowercase(),
             version: hello.version.clone(),
@@ -347,7 +350,7 @@ impl Roster {
         &mut self,
         seat: SeatId,
         link: LinkId,
-        dialect: Dialect,
+        capabilities: Capabilities,
         out: &mut Out,
     ) -> Option<Began> {
         let held = self.seats.get_mut(&seat)?;
@@ -357,7 +360,7 @@ impl Roster {
         let claimant = Claimant::judge(held.instance.as_ref(), instance.as_ref(), same_id);
         held.instance = instance;
         held.claimed.clone_from(&joining.hello.agent_id);
-        held.session = Some(Session::new(link, dialect, &joining));
+        held.session = Some(Session::new(link, capabilities, &joining));
         let id = held.agent.clone()?;
         let agent = self.agents.get_mut(&id)?;
         let (commands, journal, slots) = match joining.hello.extensions {
@@ -375,8 +378,9 @@ impl Roster {
         if let Some(flow) = agent.throttle.begin() {
             out.act(FleetAction::Throttle { seat, flow });
         }
+        let dialect = capabilities.dialect();
         let returned = Returned { dialect, same_process, remembers, known: false };
-        Some(Began { agent: id, seat, returned, commands, journal })
+        Some(Began { agent: id, returned, commands, journal })
     }
 
     /// Which journal the agent keeps. To be called behind what its return decided: once this is stored, a

@@ -13,7 +13,7 @@ use super::stop::StopState;
 use super::view::{AgentStop, Change};
 use super::work::WorkList;
 use crate::id::{AgentId, CommandId, StopId, UserId};
-use crate::session::Dialect;
+use crate::model::Dialect;
 use crate::stop::{StopLatch, StopOrder};
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{Ack, CommandCancel, ErrorCode, ErrorReply};
@@ -153,7 +153,7 @@ impl State {
     /// sent for ever.
     pub(super) fn tell_unknown(&mut self, agent: &AgentId, command: &CommandId) {
         let Some((seat, session)) = self.roster.session_mut(agent) else { return };
-        if session.dialect == Dialect::Legacy || !session.tell_unknown(command) {
+        if session.capabilities.dialect() == Dialect::Legacy || !session.tell_unknown(command) {
             return;
         }
         let why = "this server does not have this command and will not take its output; drop both";

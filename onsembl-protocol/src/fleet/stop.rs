@@ -5,6 +5,7 @@ use super::action::{Answer, Question, SeatId, Token};
 use super::event::StoreFault;
 use super::note::FleetNote;
 use super::state::State;
+use super::work::Todo;
 use crate::command::CommandEvent;
 use crate::id::{AgentId, StopId};
 use crate::limits::Limits;
@@ -15,6 +16,7 @@ use crate::wire::payload::{
     EmergencyStop, ErrorCode, ErrorReply, StopProgress, StopReceipt, StopRelease, StopStage,
 };
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -319,7 +321,7 @@ impl Stops {
             .filter_map(|agent| {
                 let (seat, session) = state.roster.session(agent)?;
                 let order = state.stop_of(agent)?;
-                let pending = session.latches_stops && session.stop_state(&order.id).is_pending();
+                let pending = session.capabilities.latches_stops() && session.stop_state(&order.id).is_pending();
                 pending.then(|| (agent.clone(), seat, order.clone()))
             })
             .collect();
@@ -462,12 +464,13 @@ pub(super) fn on_stop_once(state: &mut State, token: Token, mut stop: EmergencyS
     stop.timestamp = Some(now.wall);
     let mut commands = 0;
     for agent in &agents {
-        // An agent that is away runs nothing new.
-        let _ = state.send(agent, ServerToAgent::EmergencyStop(stop.clone()));
         for command in state.commands.open_of(agent) {
             commands += 1;
             state.work.feed(&command, CommandEvent::Cancel { force: true });
         }
+        // Legacy wrappers stop for good at it, so that the cancellations come first.
+        let message = Box::new(ServerToAgent::EmergencyStop(stop.clone()));
+        state.work.add(Todo::Send(agent.clone(), message));
     }
     let reason = stop.reason.unwrap_or_default();
     state.out.note(FleetNote::Stop { stop: None, reason, agents: agents.len(), commands });
@@ -524,7 +527,7 @@ fn tell_release(state: &mut State, order: &StopOrder) {
         .filter(|agent| order.scope.covers(agent))
         .filter_map(|agent| {
             let (seat, session) = state.roster.session(agent)?;
-            session.latches_stops.then(|| (agent.clone(), seat))
+            session.capabilities.latches_stops().then(|| (agent.clone(), seat))
         })
         .collect();
     for (agent, seat) in covered {

@@ -11,7 +11,7 @@ use super::state::State;
 use crate::command::{CommandLife, CommandStage};
 use crate::id::{AgentId, CommandId};
 use crate::output::OutputLog;
-use crate::session::Dialect;
+use crate::model::Dialect;
 use crate::time::{Now, WallTime};
 use crate::wire::payload::{CommandPhase, CommandRequest, TerminalOpened};
 use alloc::borrow::ToOwned;
@@ -31,7 +31,7 @@ const TERMINALS_OF_USER: usize = 4096;
 /// Why the terminal of this agent cannot be resized from here, if it cannot.
 pub(super) fn keeps_its_size(state: &State, agent: &AgentId) -> Option<&'static str> {
     let session = state.roster.session(agent).map(|(_, session)| session);
-    let Some(session) = session.filter(|session| session.knows_terminals) else {
+    let Some(session) = session.filter(|session| session.capabilities.knows_terminals()) else {
         return Some("this agent knows no terminals, so it has none to resize; nothing was done");
     };
     let runs = |command: &Command| {

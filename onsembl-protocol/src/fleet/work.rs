@@ -8,6 +8,8 @@ use super::command::Heard;
 use crate::command::{CommandAction, CommandEvent};
 use crate::id::{AgentId, CommandId, JournalId};
 use crate::step::Actions;
+use crate::wire::ServerToAgent;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -20,6 +22,8 @@ pub(super) enum Todo {
     Hear(CommandId, AgentId, Heard),
     /// A terminal was to be given up once that is known: unless its agent has said how it ended.
     GiveUp(CommandId),
+    /// Behind the orders for single commands, say this to an agent.
+    Send(AgentId, Box<ServerToAgent>),
     /// Behind everything that the return of an agent decides, note which journal it keeps.
     Journal(AgentId, Option<JournalId>),
 }

@@ -2,7 +2,7 @@
 
 use super::remote::{PATIENCE, Remote};
 use super::stop::told;
-use crate::hub::StopState;
+use onsembl_protocol::fleet::StopState;
 use anyhow::Context as _;
 use clap::Args;
 use serde::Deserialize;

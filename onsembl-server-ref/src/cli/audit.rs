@@ -2,7 +2,7 @@
 
 use super::remote::{PATIENCE, Remote};
 use super::table::table;
-use crate::hub::AuditReport;
+use onsembl_protocol::fleet::AuditReport;
 use anyhow::{Context as _, bail};
 use clap::Args;
 

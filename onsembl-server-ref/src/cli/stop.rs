@@ -2,7 +2,7 @@
 
 use super::remote::Remote;
 use crate::http::Order;
-use crate::hub::{ReleaseReport, StopReport, StopState};
+use onsembl_protocol::fleet::{ReleaseReport, StopReport, StopState};
 use anyhow::Context as _;
 use clap::Args;
 use std::time::Duration;

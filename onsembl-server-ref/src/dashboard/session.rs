@@ -1,15 +1,16 @@
 //! One dashboard link: its hello, its requests, and the loop that feeds it.
 
-use super::feed::{Feed, Next};
 use super::refresh::{CheckedToken, Refreshes};
 use super::seeking::look_up;
+use super::telling::{Next, Telling};
 use crate::auth::{Authenticator, Identity, LookupError};
 use crate::board::Boards;
-use crate::hub::{HubHandle, Request};
+use crate::hub::HubHandle;
 use crate::store::{Cursor, Store, StoreError, StoredRecord};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::fleet::{Answer, Request};
 use onsembl_protocol::id::{CommandId, LinkId, MessageId, ServerInstanceId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::output::LogRecord;
@@ -29,7 +30,7 @@ use onsembl_transport::messages::Envelopes;
 use onsembl_transport::pump::{self, LinkHandle, LinkInput, PumpConfig, TryDataError};
 use onsembl_transport::{Link, Received};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -200,7 +201,7 @@ impl Session {
         let instance = self.dashboard.instance.clone();
         let extensions = init.extensions.as_ref();
         let now = self.clock.now().wall;
-        let mut feed = Feed::new(board, instance, init.subscriptions, extensions, now);
+        let mut feed = Telling::new(board, instance, init.subscriptions, extensions, now);
         feed.greet(hello, self.clock.now().wall);
         let mut machine = DashboardConnection::new(self.clock.now());
         let mut deadline = machine.deadline();
@@ -265,7 +266,7 @@ impl Session {
     }
 
     /// Says what there is to say while the link has room. Whether it was the room that ended it.
-    fn feed_link(&mut self, feed: &mut Feed, reading: &mut bool) -> bool {
+    fn feed_link(&mut self, feed: &mut Telling, reading: &mut bool) -> bool {
         loop {
             if !self.handle.has_room() {
                 return true;
@@ -299,7 +300,6 @@ impl Session {
                     }
                     return false;
                 }
-                Next::More => continue,
                 Next::Nothing => return false,
             };
             let (_, frame) = self.envelopes.frame(&message, self.clock.now().wall);
@@ -313,7 +313,7 @@ impl Session {
         }
     }
 
-    fn perform(&mut self, action: DashboardAction, feed: &mut Feed) {
+    fn perform(&mut self, action: DashboardAction, feed: &mut Telling) {
         match action {
             DashboardAction::SendPing => {
                 let timestamp = Some(self.clock.now().wall.unix_millis() as f64);
@@ -341,7 +341,7 @@ impl Session {
         self.pending.push(Box::pin(async move { Outcome::Revoked(auth.is_revoked(&token).await) }));
     }
 
-    fn on_outcome(&mut self, outcome: Outcome, feed: &mut Feed, reading: &mut bool) {
+    fn on_outcome(&mut self, outcome: Outcome, feed: &mut Telling, reading: &mut bool) {
         match outcome {
             Outcome::Say(message) => self.say(&message),
             Outcome::Output(command, Ok(records)) => {
@@ -369,7 +369,7 @@ impl Session {
         }
     }
 
-    fn on_message(&mut self, id: Option<MessageId>, message: DashboardToServer, feed: &mut Feed) {
+    fn on_message(&mut self, id: Option<MessageId>, message: DashboardToServer, feed: &mut Telling) {
         match message {
             DashboardToServer::Init(init) => {
                 feed.watch(init.subscriptions);
@@ -399,32 +399,27 @@ impl Session {
                 self.acknowledge(id, feed);
             }
             DashboardToServer::CommandRequest(mut request) => {
-                if !feed.is_extended() {
+                if !feed.capabilities().is_extended() {
                     // It has no way to ask, and shows what waits as if it ran.
                     request.offline = Some(OfflinePolicy::Refuse);
                 }
                 let command = request.command_id.clone();
-                let user = self.identity.user.clone();
-                self.ask(id, command, |reply| Request::Command {
-                    user,
-                    request: Box::new(request),
-                    reply,
-                });
+                self.ask(id, command, Request::Command(Box::new(request)));
             }
             DashboardToServer::CommandCancel(cancel) => {
                 let command = Some(cancel.command_id.clone());
-                let user = self.identity.user.clone();
-                self.ask(id, command, |reply| Request::Cancel { user, cancel, reply });
+                self.ask(id, command, Request::Cancel(cancel));
             }
             DashboardToServer::Control(control) => {
-                let user = self.identity.user.clone();
-                self.ask(id, None, |reply| Request::Control { user, control, reply });
+                self.ask(id, None, Request::Control(control));
             }
             DashboardToServer::EmergencyStop(stop) => {
-                let user = self.identity.user.clone();
-                // Who could not release it gets a stop of the moment.
-                let holds = feed.latches_stops();
-                self.ask(id, None, |reply| Request::EmergencyStop { user, stop, holds, reply });
+                // A dashboard that could not release it gets a momentary stop.
+                let request = match feed.capabilities().latches_stops() {
+                    true => Request::StopHeld(stop),
+                    false => Request::StopOnce(stop),
+                };
+                self.ask(id, None, request);
             }
             DashboardToServer::StopRelease(release) => self.on_release(id, release, feed),
             DashboardToServer::Ping(ping) => self.pong(ping),
@@ -437,11 +432,11 @@ impl Session {
         }
     }
 
-    fn on_release(&mut self, id: Option<MessageId>, release: ReleaseRequest, feed: &Feed) {
+    fn on_release(&mut self, id: Option<MessageId>, release: ReleaseRequest, feed: &Telling) {
         let agent = release.agent_id.clone();
         let scope = release.scope();
         let error = match scope {
-            _ if !feed.latches_stops() => {
+            _ if !feed.capabilities().latches_stops() => {
                 let why =
                     "this dashboard did not say `stop-latch` in its hello; nothing is released";
                 ErrorReply::new(ErrorCode::NotSupported, why)
@@ -451,8 +446,7 @@ impl Session {
                 ErrorReply::new(ErrorCode::InvalidMessage, why)
             }
             Some(scope) => {
-                let user = self.identity.user.clone();
-                return self.ask(id, None, |reply| Request::Release { user, scope, reply });
+                return self.ask(id, None, Request::Release(scope));
             }
         };
         self.say(&ServerToDashboard::Error(error.about(id).for_agent(agent)));
@@ -472,24 +466,17 @@ impl Session {
         self.say(&ServerToDashboard::Error(error));
     }
 
-    /// Asks the hub and says what it answers, whenever that is.
-    fn ask<T: Send + 'static>(
-        &mut self,
-        id: Option<MessageId>,
-        command: Option<CommandId>,
-        request: impl FnOnce(oneshot::Sender<Result<T, ErrorReply>>) -> Request,
-    ) {
+    /// Asks the fleet and says what it answers, whenever that is.
+    fn ask(&mut self, id: Option<MessageId>, command: Option<CommandId>, request: Request) {
         if self.pending.len() >= MOST_PENDING {
             return self.too_many(id, command);
         }
-        let (reply, answer) = oneshot::channel();
-        let request = request(reply);
-        let hub = self.dashboard.hub.clone();
+        let (hub, user) = (self.dashboard.hub.clone(), self.identity.user.clone());
         self.pending.push(Box::pin(async move {
-            let ended = || Err(ErrorReply::new(ErrorCode::Internal, "the server is ending"));
-            let answer = if hub.ask(request).await { answer.await } else { Ok(ended()) };
-            Outcome::Say(Box::new(match answer.unwrap_or_else(|_| ended()) {
-                Ok(_) => ServerToDashboard::Ack(Ack {
+            let ended = || ErrorReply::new(ErrorCode::Internal, "the server is ending");
+            let answer = hub.ask_fleet(user, request).await;
+            Outcome::Say(Box::new(match answer.map_or_else(|| Err(ended()), Answer::done) {
+                Ok(()) => ServerToDashboard::Ack(Ack {
                     message_id: id,
                     success: true,
                     command_id: command,
@@ -500,7 +487,7 @@ impl Session {
         }));
     }
 
-    fn acknowledge(&mut self, id: Option<MessageId>, feed: &Feed) {
+    fn acknowledge(&mut self, id: Option<MessageId>, feed: &Telling) {
         self.say(&ServerToDashboard::Ack(feed.acknowledgement(id)));
     }
 

@@ -2,7 +2,7 @@
 //! commands are beside this.
 
 use super::App;
-use super::ask::{ask, refused, too_late};
+use super::ask::{ask, ask_fleet, refused, too_late};
 use super::audit::audit;
 use super::commands;
 use super::control::{cancel, control};
@@ -12,7 +12,7 @@ use super::signed_in::SignedIn;
 use super::stops;
 use super::upgrade::{self, plain};
 use crate::auth::Identity;
-use crate::hub::{HubStats, Request as HubRequest, StopState};
+use crate::hub::{HubStats, Request as HubRequest};
 use crate::store::StoreHealth;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -21,6 +21,7 @@ use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use onsembl_protocol::fleet::{self, AgentStop, Answer, StopState};
 use onsembl_protocol::id::AgentId;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -171,9 +172,8 @@ async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
     };
     let mut beats: HashMap<AgentId, _> = beats.into_iter().map(|b| (b.agent.clone(), b)).collect();
     let board = app.boards.of(&identity.user);
-    let content = board.look();
-    content
-        .agents
+    let view = board.look();
+    view.agents()
         .iter()
         .map(|(id, agent)| {
             let beat = beats.remove(id);
@@ -190,12 +190,12 @@ async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
                 last_heartbeat: at.map(|at| at.to_string()),
                 last_metrics: metrics,
                 paused: agent.paused,
-                stopped: content.stop_of(id).map(|(order, state)| StoppedView {
+                stopped: agent.stopped.as_ref().map(|AgentStop { order, state }| StoppedView {
                     stop_id: order.id.to_string(),
                     by: order.by.to_string(),
                     at: order.at.to_string(),
                     reason: order.reason.clone(),
-                    state,
+                    state: *state,
                 }),
             }
         })
@@ -207,10 +207,10 @@ async fn delete_agent(
     Path(id): Path<String>,
     SignedIn(identity): SignedIn,
 ) -> Response<Body> {
-    let (user, agent) = (identity.user, AgentId::new(id));
+    let request = fleet::Request::DeleteAgent(AgentId::new(id));
     // Long enough for a database that is held for a while; the deletion goes on in any case.
     let patience = Duration::from_secs(30);
-    match ask(&app, patience, |reply| HubRequest::DeleteAgent { user, agent, reply }).await {
+    match ask_fleet(&app, patience, identity.user, request).await.map(Answer::done) {
         Some(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Some(Err(error)) => refused(&error),
         None => too_late(),
