@@ -237,8 +237,8 @@ impl Fleet {
                 }
             }
             FleetEvent::LinkEnded { seat, link, session, reason } => {
-                let ended =
-                    state.roster.link_ended(seat, link, session, &reason, now.wall, &mut state.out);
+                let State { roster, out, .. } = state;
+                let ended = roster.link_ended((seat, link), session, &reason, now.wall, out);
                 if let Some(lost) = ended {
                     dispatch::lost(state, lost);
                 }
@@ -351,7 +351,7 @@ impl Fleet {
                 admission::on_deleted(state, token, &agent, deleted);
             }
             StoreAnswer::Stopped { stop, stored } => {
-                self.stops.on_stored(state, &stop, stored, now);
+                self.stops.on_stored(state, &stop, stored.err(), now);
             }
             StoreAnswer::Released { token, stored } => {
                 self.stops.on_released(state, token, stored);

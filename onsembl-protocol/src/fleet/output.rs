@@ -258,10 +258,12 @@ pub(super) fn show_log(state: &mut State, id: &CommandId) {
     }
 }
 
+/// Whose stream is stored how far, and whether it ends with a gap of unknown length.
+type StreamEnds = BTreeMap<(CommandId, Incarnation, Stream), (AgentId, (ByteOffset, bool))>;
+
 /// What became of records. Agents are told how far their streams are stored, once for each stream.
 pub(super) fn on_receipts(state: &mut State, receipts: Vec<Receipt>, now: Now) {
-    let mut ends: BTreeMap<(CommandId, Incarnation, Stream), (AgentId, (ByteOffset, bool))> =
-        BTreeMap::new();
+    let mut ends = StreamEnds::new();
     for receipt in receipts {
         let Receipt { command, incarnation, sequence, stream, offset, end, outcome } = receipt;
         match outcome {

@@ -452,23 +452,29 @@ impl Roster {
     /// A link ended, and with it perhaps a session.
     pub(super) fn link_ended(
         &mut self,
-        seat: SeatId,
-        link: LinkId,
+        (seat, link): (SeatId, LinkId),
         session: Option<SessionId>,
         reason: &CloseReason,
         at: WallTime,
         out: &mut Out,
     ) -> Option<Lost> {
-        if let Some(session) = session.clone() {
+        let held = self.seats.get_mut(&seat);
+        let is_current = held.as_ref().is_some_and(|held| {
+            // The end of a link that was taken over says nothing of the session that took it over.
+            held.session.as_ref().is_some_and(|current| Some(&current.id) == session.as_ref())
+        });
+        if let Some(session) = session {
             out.write(Write::SessionEnd { session, at, because: reason.to_string() });
         }
-        let held = self.seats.get_mut(&seat)?;
+        let held = held?;
         let _ = held.joining.remove(&link);
-        // The end of a link that was taken over says nothing of the session that took it over.
-        let _ = held.session.take_if(|current| Some(&current.id) == session.as_ref())?;
+        if !is_current {
+            return None;
+        }
+        held.session = None;
         let id = held.agent.clone()?;
-        let is_current = self.agents.get(&id).is_some_and(|agent| agent.seat == Some(seat));
-        is_current.then_some(Lost(id))
+        let speaks = self.agents.get(&id).is_some_and(|agent| agent.seat == Some(seat));
+        speaks.then_some(Lost(id))
     }
 
     /// A machine is gone.

@@ -252,15 +252,13 @@ impl Stops {
         &mut self,
         state: &mut State,
         stop: &StopId,
-        stored: Result<(), StoreFault>,
+        fault: Option<StoreFault>,
         now: Now,
     ) {
-        // Of two who press the button at once, both hear what became of the first.
+        // Of two requests at one moment, both are answered with what became of the first.
         for wait in &mut self.waits {
-            if wait.unstored.remove(stop)
-                && let Err(fault) = &stored
-            {
-                let _ = wait.fault.get_or_insert_with(|| fault.clone());
+            if wait.unstored.remove(stop) && wait.fault.is_none() {
+                wait.fault.clone_from(&fault);
             }
         }
         self.answer(state, now);

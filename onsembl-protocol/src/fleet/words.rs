@@ -101,7 +101,16 @@ fn phase(stage: CommandStage, extended: bool) -> CommandPhase {
         CommandStage::Delivered if !extended => CommandPhase::Queued,
         CommandStage::Cancelling if !extended => CommandPhase::Running,
         CommandStage::Lost | CommandStage::Unknown if !extended => CommandPhase::Failed,
-        stage => stage.phase(),
+        CommandStage::Pending
+        | CommandStage::Queued
+        | CommandStage::Delivered
+        | CommandStage::Running
+        | CommandStage::Cancelling
+        | CommandStage::Completed
+        | CommandStage::Failed
+        | CommandStage::Cancelled
+        | CommandStage::Lost
+        | CommandStage::Unknown => stage.phase(),
     }
 }
 

@@ -48,8 +48,16 @@ impl World {
     }
 
     pub(crate) async fn with(rules: ServerConfig) -> Self {
-        let mut world =
-            Self { dir: tempfile::tempdir().unwrap(), rules, server: None, listening: None };
+        Self::boot_over(tempfile::tempdir().unwrap(), rules).await
+    }
+
+    /// A server over what this folder has.
+    pub(crate) async fn over(dir: TempDir) -> Self {
+        Self::boot_over(dir, ServerConfig::DEFAULT).await
+    }
+
+    async fn boot_over(dir: TempDir, rules: ServerConfig) -> Self {
+        let mut world = Self { dir, rules, server: None, listening: None };
         world.boot().await;
         world
     }

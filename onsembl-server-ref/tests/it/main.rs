@@ -13,6 +13,7 @@
 
 mod binary_output;
 mod bursts;
+mod compat;
 mod dashboard_stops;
 mod database_held;
 mod delivery;
