@@ -5,6 +5,7 @@
 
 mod feed;
 mod lines;
+mod refresh;
 mod seeking;
 mod session;
 mod telling;

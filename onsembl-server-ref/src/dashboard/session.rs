@@ -1,8 +1,9 @@
 //! One dashboard link: its hello, its requests, and the loop that feeds it.
 
 use super::feed::{Feed, Next};
+use super::refresh::{CheckedToken, Refreshes};
 use super::seeking::look_up;
-use crate::auth::{Identity, TokenKind, Tokens};
+use crate::auth::{Authenticator, Identity, LookupError};
 use crate::board::Boards;
 use crate::hub::{HubHandle, Request};
 use crate::store::{Cursor, Store, StoreError, StoredRecord};
@@ -54,8 +55,8 @@ pub struct Dashboard {
     pub boards: Boards,
     /// For output that is not in memory any more.
     pub store: Store,
-    /// For a token that is refreshed.
-    pub tokens: Tokens,
+    /// For a token that is refreshed, or revoked.
+    pub auth: Authenticator,
     /// Where to count.
     pub counters: Counters,
     /// This server process.
@@ -78,6 +79,7 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
         dashboard,
         peer,
         quota: UndecodableQuota::new(),
+        refreshes: Refreshes::default(),
         pending: FuturesUnordered::new(),
         ended: false,
     };
@@ -89,7 +91,8 @@ enum Outcome {
     Say(Box<ServerToDashboard>),
     Output(CommandId, Result<Vec<LogRecord>, StoreError>),
     Found(CommandId, Result<Cursor, StoreError>),
-    Revoked(Result<bool, StoreError>),
+    Revoked(Result<bool, LookupError>),
+    Refreshed(CheckedToken),
 }
 
 struct Session {
@@ -101,6 +104,7 @@ struct Session {
     handle: LinkHandle,
     inbox: mpsc::Receiver<pump::LinkEvent>,
     quota: UndecodableQuota,
+    refreshes: Refreshes,
     pending: FuturesUnordered<BoxFuture<'static, Outcome>>,
     ended: bool,
 }
@@ -328,14 +332,13 @@ impl Session {
     }
 
     fn check_token(&mut self) {
-        if self.identity.expires <= self.clock.now().wall {
+        if self.identity.has_expired(self.clock.now().wall) {
             self.dashboard.counters.count("tokens_expired_in_session");
             return self.handle.close(CloseCause::TokenExpired);
         }
-        let store = self.dashboard.store.clone();
+        let auth = self.dashboard.auth.clone();
         let token = self.identity.token_id.clone();
-        self.pending
-            .push(Box::pin(async move { Outcome::Revoked(store.is_revoked(&token).await) }));
+        self.pending.push(Box::pin(async move { Outcome::Revoked(auth.is_revoked(&token).await) }));
     }
 
     fn on_outcome(&mut self, outcome: Outcome, feed: &mut Feed, reading: &mut bool) {
@@ -353,6 +356,10 @@ impl Session {
                 self.dashboard.counters.count("output_not_read");
                 warn!(%command, %error, "stored output cannot be read; closing, so that the dashboard starts anew");
                 self.handle.close(CloseCause::TryLater);
+            }
+            Outcome::Refreshed(token) => {
+                let answer = self.refreshes.conclude(token, &mut self.identity);
+                self.say(&answer);
             }
             Outcome::Revoked(Ok(true)) => self.handle.close(CloseCause::Revoked),
             Outcome::Revoked(Ok(false)) => {}
@@ -422,7 +429,7 @@ impl Session {
             DashboardToServer::StopRelease(release) => self.on_release(id, release, feed),
             DashboardToServer::Ping(ping) => self.pong(ping),
             DashboardToServer::Pong(_) => {}
-            DashboardToServer::TokenRefresh(refresh) => self.on_refresh(id, &refresh),
+            DashboardToServer::TokenRefresh(refresh) => self.on_refresh(id, refresh),
             DashboardToServer::Unknown(kind) => {
                 self.dashboard.counters.count("unknown_types");
                 debug!(%kind, "a dashboard sent a type that this version does not know");
@@ -451,23 +458,18 @@ impl Session {
         self.say(&ServerToDashboard::Error(error.about(id).for_agent(agent)));
     }
 
-    fn on_refresh(&mut self, id: Option<MessageId>, refresh: &TokenRefresh) {
-        let token = refresh.access_token.reveal();
-        let answer = match self.dashboard.tokens.verify(Some(token), TokenKind::Dashboard) {
-            Ok(identity) if identity.user == self.identity.user => {
-                self.identity = identity;
-                ServerToDashboard::Ack(Ack { message_id: id, success: true, ..Ack::default() })
-            }
-            Ok(_) => {
-                let why = "the new token is another user's; the old one stays";
-                ServerToDashboard::Error(ErrorReply::new(ErrorCode::Unauthorized, why).about(id))
-            }
-            Err(error) => {
-                let why = format!("{error}; the old token stays");
-                ServerToDashboard::Error(ErrorReply::new(ErrorCode::Unauthorized, why).about(id))
-            }
-        };
-        self.say(&answer);
+    fn on_refresh(&mut self, id: Option<MessageId>, refresh: TokenRefresh) {
+        if self.pending.len() >= MOST_PENDING {
+            return self.too_many(id, None);
+        }
+        let check = self.refreshes.check(self.dashboard.auth.clone(), id, refresh);
+        self.pending.push(Box::pin(async move { Outcome::Refreshed(check.await) }));
+    }
+
+    fn too_many(&mut self, id: Option<MessageId>, command: Option<CommandId>) {
+        let why = "too many requests are under way; wait for their answers";
+        let error = ErrorReply::new(ErrorCode::QueueFull, why).about(id).for_command(command);
+        self.say(&ServerToDashboard::Error(error));
     }
 
     /// Asks the hub and says what it answers, whenever that is.
@@ -478,9 +480,7 @@ impl Session {
         request: impl FnOnce(oneshot::Sender<Result<T, ErrorReply>>) -> Request,
     ) {
         if self.pending.len() >= MOST_PENDING {
-            let why = "too many requests are under way; wait for their answers";
-            let error = ErrorReply::new(ErrorCode::QueueFull, why).about(id).for_command(command);
-            return self.say(&ServerToDashboard::Error(error));
+            return self.too_many(id, command);
         }
         let (reply, answer) = oneshot::channel();
         let request = request(reply);

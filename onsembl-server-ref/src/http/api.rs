@@ -15,8 +15,9 @@ use crate::auth::Identity;
 use crate::hub::{HubStats, Request as HubRequest, StopState};
 use crate::store::StoreHealth;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{Response, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -30,12 +31,20 @@ use tracing::warn;
 /// How long a page may wait for the hub.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// All routes. The WebSocket paths include the older ones that existing peers may be configured
-/// with (wire reference, divergence 19).
+/// Every route of a server that has its listeners to itself.
+pub(crate) fn standalone(app: App) -> Router {
+    router(app.clone()).merge(health(app)).fallback(not_found)
+}
+
+/// Whether the server lives. Apart from [`router`], because another service has such pages itself.
+pub(crate) fn health(app: App) -> Router {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(app)
+}
+
+/// The API and the WebSocket paths, which include the older ones that existing peers may be
+/// configured with (wire reference, divergence 19).
 pub(crate) fn router(app: App) -> Router {
     Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
         .route("/api/agents", get(agents))
         .route("/api/agents/{id}", get(agent).delete(delete_agent))
         .route("/api/agents/{id}/recording", get(recording))
@@ -53,8 +62,17 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/ws/agent/{id}", get(upgrade::agent))
         .route("/ws/dashboard", get(upgrade::dashboard))
         .route("/v1/ws/dashboard", get(upgrade::dashboard))
-        .fallback(not_found)
+        .route_layer(middleware::from_fn_with_state(app.clone(), unless_stopping))
         .with_state(app)
+}
+
+/// Refuses everything from the moment the server stops: the listener of another service may still
+/// be open then, and a link that came now would end without a close code.
+async fn unless_stopping(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
+    if app.dashboard.stop.is_cancelled() {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; come back later\n");
+    }
+    next.run(request).await
 }
 
 /// One agent, as the API shows it.

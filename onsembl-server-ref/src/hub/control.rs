@@ -160,7 +160,7 @@ impl Hub {
         let mut tokens = BTreeSet::new();
         for (key, live) in &self.live {
             if let Some(identity) = &live.identity {
-                if identity.expires <= wall {
+                if identity.has_expired(wall) {
                     expired.push(*key);
                 } else {
                     let _ = tokens.insert(identity.token_id.clone());
@@ -172,9 +172,9 @@ impl Hub {
             self.shard.close_session(key, CloseCause::TokenExpired);
         }
         for token_id in tokens {
-            let store = self.store.clone();
+            let auth = self.auth.clone();
             self.answers.spawn(async move {
-                match store.is_revoked(&token_id).await {
+                match auth.is_revoked(&token_id).await {
                     Ok(true) => Answer::Revoked { token_id },
                     Ok(false) => Answer::Nothing,
                     Err(error) => {

@@ -6,7 +6,7 @@ use super::output::Sender;
 use super::placing::{LogPlace, Unplaced};
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
 use super::stops::{REPEAT, ReleaseReply, ReleaseReport, StopAnswer, StopState, StopWait};
-use crate::auth::Identity;
+use crate::auth::{Authenticator, Identity};
 use crate::board::Boards;
 use crate::store::{
     Inserted, OpenError, OpenedSession, Receipts, Store, StoreError, StoreHealth,
@@ -165,6 +165,7 @@ pub struct Hub {
     pub(super) shard: Shard<Identity>,
     pub(super) clock: SystemClock,
     pub(super) store: Store,
+    pub(super) auth: Authenticator,
     pub(super) boards: Boards,
     pub(super) ledger: Ledger,
     pub(super) counters: Counters,
@@ -201,6 +202,8 @@ pub struct HubParts {
     pub store: Store,
     /// What comes out of it.
     pub receipts: Receipts,
+    /// Says which tokens were revoked.
+    pub auth: Authenticator,
     /// The boards to write.
     pub boards: Boards,
     /// Where to count.
@@ -221,8 +224,17 @@ impl Hub {
     /// # Errors
     /// The database cannot be read.
     pub async fn open(parts: HubParts) -> Result<(Self, HubHandle), StoreError> {
-        let HubParts { store, receipts, boards, counters, config, instance, recording, observer } =
-            parts;
+        let HubParts {
+            store,
+            receipts,
+            auth,
+            boards,
+            counters,
+            config,
+            instance,
+            recording,
+            observer,
+        } = parts;
         let rules = SessionRules {
             server_instance: instance,
             features: vec![
@@ -249,6 +261,7 @@ impl Hub {
             ledger: Ledger::start(store.clone(), counters.clone(), done_in),
             health: store.health(),
             store,
+            auth,
             boards,
             counters,
             known: BTreeMap::new(),

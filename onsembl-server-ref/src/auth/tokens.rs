@@ -3,6 +3,7 @@
 //! HS256 JSON Web Tokens, signed with a secret that this server made itself on its first start.
 //! Nothing here knows connections; whether a token was revoked is the store's to say.
 
+use super::{Identity, TokenKind};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use onsembl_protocol::id::UserId;
@@ -19,38 +20,6 @@ use thiserror::Error;
 const SECRET_FILE: &str = "token.secret";
 /// Bytes of a new secret: as many as the hash has, as RFC 7518, section 3.2, asks.
 const SECRET_BYTES: usize = 32;
-
-/// What a token lets its bearer be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum TokenKind {
-    /// A dashboard, a script, a person.
-    Dashboard,
-    /// An agent.
-    Agent,
-}
-
-impl std::fmt::Display for TokenKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Dashboard => "dashboard",
-            Self::Agent => "agent",
-        })
-    }
-}
-
-/// Who somebody is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The user.
-    pub user: UserId,
-    /// What they may be.
-    pub kind: TokenKind,
-    /// The token, by its own id.
-    pub token_id: String,
-    /// When it ends.
-    pub expires: WallTime,
-}
 
 /// Why a token is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -96,6 +65,11 @@ pub enum SecretError {
         path: PathBuf,
     },
 }
+
+/// Why a token cannot be signed.
+#[derive(Debug, Error)]
+#[error("cannot sign a token")]
+pub struct IssueError(#[source] jsonwebtoken::errors::Error);
 
 #[derive(Serialize, Deserialize)]
 struct Claims {
@@ -154,7 +128,7 @@ impl Tokens {
         kind: TokenKind,
         ttl: Duration,
         now: WallTime,
-    ) -> Result<(String, String), jsonwebtoken::errors::Error> {
+    ) -> Result<(String, String), IssueError> {
         let iat = now.unix_millis() / 1000;
         let jti = uuid::Uuid::new_v4().to_string();
         let ttl = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
@@ -165,7 +139,8 @@ impl Tokens {
             iat,
             exp: iat.saturating_add(ttl),
         };
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)?;
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+            .map_err(IssueError)?;
         Ok((token, jti))
     }
 
@@ -188,12 +163,8 @@ impl Tokens {
         if claims.kind != kind {
             return Err(TokenError::WrongKind(claims.kind));
         }
-        Ok(Identity {
-            user: UserId::new(claims.sub),
-            kind,
-            token_id: claims.jti,
-            expires: WallTime::from_unix_millis(claims.exp.saturating_mul(1000)),
-        })
+        let expires = WallTime::from_unix_millis(claims.exp.saturating_mul(1000));
+        Ok(Identity::new(UserId::new(claims.sub), kind, claims.jti).expiring_at(expires))
     }
 
     /// The id of a token of this server, also when it has expired: for revoking it.
