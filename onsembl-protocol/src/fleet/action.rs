@@ -6,9 +6,7 @@ use super::row::{CommandRecord, CommandUpdate, NewSession, PresenceRecord};
 use super::stop::{ReleaseReport, StopReport};
 use super::view::Change;
 use crate::close::CloseCause;
-use crate::id::{
-    AgentId, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId,
-};
+use crate::id::{AgentId, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId};
 use crate::output::LogRecord;
 use crate::replay::Retired;
 use crate::session::Claimant;
@@ -331,6 +329,7 @@ impl Answer {
 }
 
 fn of_another_request() -> ErrorReply {
-    let why = "the server took the answer of another request for that of this one; report this fault";
+    let why =
+        "the server took the answer of another request for that of this one; report this fault";
     ErrorReply::new(ErrorCode::Internal, why)
 }

@@ -11,8 +11,8 @@ use super::stop::stopped;
 use super::terminal::keeps_its_size;
 use crate::command::{Candidate, CommandEvent, CommandLife, Unroutable, choose_agent};
 use crate::id::{AgentId, CommandId};
-use crate::output::OutputLog;
 use crate::model::Dialect;
+use crate::output::OutputLog;
 use crate::terminal::TERMINAL_PREFIX;
 use crate::time::Now;
 use crate::wire::ServerToAgent;
@@ -38,7 +38,8 @@ pub(super) fn on_command(
     now: Now,
 ) {
     let Some(id) = request.command_id.clone() else {
-        let why = "the request has no `commandId`; without one it cannot be told from its repetition";
+        let why =
+            "the request has no `commandId`; without one it cannot be told from its repetition";
         let error = ErrorReply::new(ErrorCode::InvalidMessage, why);
         return state.out.reply(token, Err(error));
     };
@@ -134,7 +135,9 @@ fn admit(
         }
     };
     // What an agent that is away speaks it says when it is back; only extended ones keep a journal.
-    let dialect = session.map(|session| session.capabilities.dialect()).or(waits.then_some(Dialect::Extended));
+    let dialect = session
+        .map(|session| session.capabilities.dialect())
+        .or(waits.then_some(Dialect::Extended));
     let Some(dialect) = dialect else { return Err(state.offline(&agent)) };
     // One that waits is looked at again when it is sent: its agent may come back as another.
     if session.is_some()

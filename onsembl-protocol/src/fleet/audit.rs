@@ -8,8 +8,8 @@ use super::note::FleetNote;
 use super::row::StreamPosition;
 use super::state::State;
 use crate::id::AgentId;
-use crate::output::{Account, GapCause, Run, Stream, StreamState};
 use crate::model::Dialect;
+use crate::output::{Account, GapCause, Run, Stream, StreamState};
 use crate::time::{Deadline, Now, Timestamp};
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{ErrorCode, ErrorReply, HeldStream, OutputQuery, OutputState};
@@ -105,7 +105,8 @@ impl Audits {
         }
         let query = state.ids.query(now.wall);
         let session = state.roster.session(&agent);
-        let seat = session.filter(|(_, session)| session.capabilities.dialect() == Dialect::Extended);
+        let seat =
+            session.filter(|(_, session)| session.capabilities.dialect() == Dialect::Extended);
         let stage = match seat.map(|(seat, _)| seat) {
             Some(seat) => {
                 let ask = OutputQuery { query: query.clone() };

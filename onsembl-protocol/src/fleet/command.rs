@@ -5,8 +5,8 @@ use super::agent::Session;
 use super::event::LogPlace;
 use crate::command::{CommandLife, CommandTerms, CommandView};
 use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation};
-use crate::output::{OutputLog, StoredBody, Stream};
 use crate::model::Dialect;
+use crate::output::{OutputLog, StoredBody, Stream};
 use crate::time::Deadline;
 use crate::wire::payload::{CommandComplete, CommandInput, CommandRequest};
 use alloc::boxed::Box;
@@ -228,7 +228,11 @@ pub(super) fn misread(
             Dialect::Legacy => Some(
                 "this agent is a legacy wrapper, which takes a text only and would type the names of keys; nothing was done",
             ),
-            Dialect::Extended if session.is_some_and(|session| session.capabilities.knows_terminals()) => None,
+            Dialect::Extended
+                if session.is_some_and(|session| session.capabilities.knows_terminals()) =>
+            {
+                None
+            }
             Dialect::Extended => Some(
                 "this agent knows no terminals and would take the names of keys for a text; nothing was done",
             ),

@@ -74,7 +74,10 @@ impl Commands {
     }
 
     /// The open terminals of an agent. Their ids grow with the time (UUID version 7), so the oldest is first.
-    pub(super) fn terminals_of(&self, agent: &AgentId) -> impl Iterator<Item = (&CommandId, &Command)> {
+    pub(super) fn terminals_of(
+        &self,
+        agent: &AgentId,
+    ) -> impl Iterator<Item = (&CommandId, &Command)> {
         let first = CommandId::new(TERMINAL_PREFIX);
         let ids = self.open_of.get(agent).map(|ids| ids.range(first..));
         let ids = ids.into_iter().flatten().take_while(|id| id.is_terminal());

@@ -15,8 +15,8 @@ use crate::command::{
     CommandAction, CommandCause, CommandEvent, CommandStage, CommandView, Exit, Returned,
 };
 use crate::id::{AgentId, CommandId};
-use crate::output::Written;
 use crate::model::Dialect;
+use crate::output::Written;
 use crate::time::Now;
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{
@@ -279,7 +279,12 @@ fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
 }
 
 /// The end of a command is stored: its agent may forget it.
-pub(super) fn end_stored(state: &mut State, id: &CommandId, stored: Result<(), StoreFault>, now: Now) {
+pub(super) fn end_stored(
+    state: &mut State,
+    id: &CommandId,
+    stored: Result<(), StoreFault>,
+    now: Now,
+) {
     let Some(command) = state.commands.get(id) else { return };
     let agent = command.agent.clone();
     let Some(open) = command.open() else { return };

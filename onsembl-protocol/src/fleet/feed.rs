@@ -175,9 +175,8 @@ impl Feed {
         for (id, entry) in view.commands() {
             let ended = entry.view.filter(|view| view.status.is_final());
             let age = |at: WallTime| now.unix_millis() - at.unix_millis();
-            let is_old = ended.is_some_and(|view| {
-                age(view.ended_at.unwrap_or_default()) > TOLD_AFTER_END_MS
-            });
+            let is_old = ended
+                .is_some_and(|view| age(view.ended_at.unwrap_or_default()) > TOLD_AFTER_END_MS);
             let told = Told {
                 revision: if is_old { entry.revision } else { 0 },
                 end: if is_old { End::Told } else { End::Untold },
@@ -196,11 +195,8 @@ impl Feed {
 
     /// The answer to the hello: the agents there are, then how each is, then its acknowledgement.
     pub fn greet(&mut self, view: &View, hello: Option<MessageId>, now: WallTime) {
-        let watched: Vec<_> = view
-            .agents()
-            .iter()
-            .filter(|(id, _)| watches_agent(&self.subscriptions, id))
-            .collect();
+        let watched: Vec<_> =
+            view.agents().iter().filter(|(id, _)| watches_agent(&self.subscriptions, id)).collect();
         let agents =
             watched.iter().map(|(id, a)| words::summary(id, a, self.is_extended())).collect();
         self.ready.push_back(self.list(agents, now));
@@ -356,8 +352,7 @@ impl Feed {
         if shown.status.is_final() {
             let writes = watches_output(&self.subscriptions, &entry.agent, id);
             // Else it comes behind the last of its output.
-            return (!writes || told.has_all_of(&entry.tail))
-                .then(|| self.over(id, entry, &shown));
+            return (!writes || told.has_all_of(&entry.tail)).then(|| self.over(id, entry, &shown));
         }
         if told.revision >= entry.revision {
             return None;
@@ -401,8 +396,7 @@ impl Feed {
     /// Output of a command, if there is any to be told now; its end, if that was all.
     fn next_output(&mut self, view: &View, id: &CommandId) -> Option<Tell> {
         let entry = view.commands().get(id);
-        let entry =
-            entry.filter(|entry| watches_output(&self.subscriptions, &entry.agent, id));
+        let entry = entry.filter(|entry| watches_output(&self.subscriptions, &entry.agent, id));
         let told = self.commands.entry(id.clone()).or_default();
         let Some(entry) = entry.filter(|_| told.end == End::Untold) else {
             let _ = self.wrote.remove(id);
@@ -607,7 +601,9 @@ mod tests {
         moves(&mut view, "b", CommandStage::Cancelling);
         let told = told_beside_a_flood(&mut view, &mut feed, 20);
         let moved = |t: &Tell| match t {
-            Tell::Say(message) => matches!(&**message, ServerToDashboard::CommandStatus(s) if s.command_id.as_str() == "b"),
+            Tell::Say(message) => {
+                matches!(&**message, ServerToDashboard::CommandStatus(s) if s.command_id.as_str() == "b")
+            }
             _ => false,
         };
         assert!(told.iter().any(moved));

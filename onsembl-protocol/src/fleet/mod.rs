@@ -324,8 +324,7 @@ impl Fleet {
         match answer {
             StoreAnswer::Session { seat, link, session, opened } => {
                 let State { roster, latch, out, .. } = state;
-                let stop_of =
-                    |agent: &AgentId| latch.in_force(agent).map(|order| order.id.clone());
+                let stop_of = |agent: &AgentId| latch.in_force(agent).map(|order| order.id.clone());
                 let other = roster.opened((seat, link), session, opened, stop_of, now, out);
                 if let Some(agent) = state.roster.who(seat) {
                     state.show_stop(&agent);
@@ -351,7 +350,7 @@ impl Fleet {
                 admission::on_deleted(state, token, &agent, deleted);
             }
             StoreAnswer::Stopped { stop, stored } => {
-                self.stops.on_stored(state, &stop, stored.err(), now);
+                self.stops.on_stored(state, &stop, stored.err().as_ref(), now);
             }
             StoreAnswer::Released { token, stored } => {
                 self.stops.on_released(state, token, stored);

@@ -13,11 +13,7 @@ use alloc::string::String;
 #[non_exhaustive]
 pub enum FleetNote {
     /// An agent said hello.
-    Hello {
-        link: LinkId,
-        name: Option<String>,
-        peer: String,
-    },
+    Hello { link: LinkId, name: Option<String>, peer: String },
     /// A diagnosis connection came.
     Probe { link: LinkId },
     /// A machine asked for the session of a hello that is not known any more.
@@ -74,14 +70,15 @@ pub enum FleetNote {
         because: GapCause,
     },
     /// Output in front of what came never came.
-    HoleFound { agent: AgentId, command: CommandId, stream: Stream, offset: ByteOffset, length: u64 },
-    /// A command is over, and its agent does not have all of its output.
-    OutputMissing {
+    HoleFound {
+        agent: AgentId,
         command: CommandId,
         stream: Stream,
         offset: ByteOffset,
-        length: Option<u64>,
+        length: u64,
     },
+    /// A command is over, and its agent does not have all of its output.
+    OutputMissing { command: CommandId, stream: Stream, offset: ByteOffset, length: Option<u64> },
     /// There is too much output that belongs to no command; this is dropped.
     LooseOutputDropped { agent: AgentId, command: CommandId },
     /// The store refuses a record of output.

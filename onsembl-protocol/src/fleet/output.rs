@@ -12,8 +12,8 @@ use super::view::Change;
 use super::work::Todo;
 use crate::command::CommandEvent;
 use crate::id::{AgentId, ByteOffset, CommandId, Incarnation};
-use crate::output::{GapCause, LogRecord, OutputLog, StoredBody, Stream, Taken, Written};
 use crate::model::Dialect;
+use crate::output::{GapCause, LogRecord, OutputLog, StoredBody, Stream, Taken, Written};
 use crate::time::Now;
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{CommandPhase, OutputAck, OutputContent, OutputGap, TerminalOutput};
@@ -33,13 +33,16 @@ pub(super) fn on_output(state: &mut State, agent: &AgentId, output: TerminalOutp
     }
     let command = command_of(state, agent, output.command_id, now);
     let numbers = output.offset.zip(output.incarnation).zip(output.sequence);
-    let position = numbers.map(|((offset, incarnation), sequence)| Position {
-        incarnation,
-        sequence,
-        offset,
-    });
+    let position =
+        numbers.map(|((offset, incarnation), sequence)| Position { incarnation, sequence, offset });
     let stream = output.stream.stream();
-    on_piece(state, agent, &command, Piece { stream, position, body: StoredBody::Chunk(bytes) }, now);
+    on_piece(
+        state,
+        agent,
+        &command,
+        Piece { stream, position, body: StoredBody::Chunk(bytes) },
+        now,
+    );
 }
 
 /// An agent declared that output is missing.

@@ -16,8 +16,8 @@ use crate::command::{DEFAULT_PLACES, Returned};
 use crate::id::{
     AgentId, AgentKey, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId,
 };
-use crate::replay::Retired;
 use crate::model::Capabilities;
+use crate::replay::Retired;
 use crate::session::{Claimant, Presence, PresenceStatus};
 use crate::time::{Now, WallTime};
 use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply, HealthMetrics};
@@ -371,8 +371,7 @@ impl Roster {
         // That it is the process of the last session does not say that it is the one of the session before:
         // what was decided when it came may have died with the server that decided it. Which journal it
         // keeps was stored behind those decisions.
-        let same_process =
-            claimant == Claimant::SameProcess && (journal.is_none() || remembers);
+        let same_process = claimant == Claimant::SameProcess && (journal.is_none() || remembers);
         agent.slots =
             slots.map_or(DEFAULT_PLACES, |slots| usize::try_from(slots).unwrap_or(usize::MAX));
         if let Some(flow) = agent.throttle.begin() {

@@ -218,7 +218,13 @@ impl State {
     }
 
     /// Refuses a request about a command.
-    pub(super) fn refuse(&mut self, token: Token, code: ErrorCode, why: impl Into<String>, id: &CommandId) {
+    pub(super) fn refuse(
+        &mut self,
+        token: Token,
+        code: ErrorCode,
+        why: impl Into<String>,
+        id: &CommandId,
+    ) {
         let error = ErrorReply::new(code, why).for_command(Some(id.clone()));
         self.out.reply(token, Err(error));
     }

@@ -252,13 +252,13 @@ impl Stops {
         &mut self,
         state: &mut State,
         stop: &StopId,
-        fault: Option<StoreFault>,
+        fault: Option<&StoreFault>,
         now: Now,
     ) {
         // Of two requests at one moment, both are answered with what became of the first.
         for wait in &mut self.waits {
             if wait.unstored.remove(stop) && wait.fault.is_none() {
-                wait.fault.clone_from(&fault);
+                wait.fault = fault.cloned();
             }
         }
         self.answer(state, now);
@@ -319,7 +319,8 @@ impl Stops {
             .filter_map(|agent| {
                 let (seat, session) = state.roster.session(agent)?;
                 let order = state.stop_of(agent)?;
-                let pending = session.capabilities.latches_stops() && session.stop_state(&order.id).is_pending();
+                let pending = session.capabilities.latches_stops()
+                    && session.stop_state(&order.id).is_pending();
                 pending.then(|| (agent.clone(), seat, order.clone()))
             })
             .collect();
@@ -399,18 +400,15 @@ fn answer(state: &mut State, wait: Wait) {
     match (report, orders.first()) {
         (Report::Receipts(agents), Some(order)) => {
             let agents = agents.into_iter().map(|agent| StoppedAgent {
-                name: state.roster.agent(&agent).map_or_else(
-                    || agent.to_string(),
-                    |known| known.shown.name.clone(),
-                ),
+                name: state
+                    .roster
+                    .agent(&agent)
+                    .map_or_else(|| agent.to_string(), |known| known.shown.name.clone()),
                 state: state.stop_state(&agent, &order.id),
                 agent_id: agent.to_string(),
             });
-            let report = StopReport {
-                stop_id: order.id.to_string(),
-                agents: agents.collect(),
-                commands,
-            };
+            let report =
+                StopReport { stop_id: order.id.to_string(), agents: agents.collect(), commands };
             state.out.answer(token, Answer::Stopped(report));
         }
         (Report::Stored, _) | (Report::Receipts(_), None) => state.out.reply(token, Ok(())),

@@ -235,15 +235,14 @@ impl View {
                 return Noticed::Later;
             }
             Change::Command { command, agent, view, detail } => {
-                let entry =
-                    self.commands.entry(command.clone()).or_insert_with(|| CommandEntry {
-                        agent,
-                        view: None,
-                        detail: None,
-                        tail: OutputTail::default(),
-                        revision,
-                        changed: 0,
-                    });
+                let entry = self.commands.entry(command.clone()).or_insert_with(|| CommandEntry {
+                    agent,
+                    view: None,
+                    detail: None,
+                    tail: OutputTail::default(),
+                    revision,
+                    changed: 0,
+                });
                 let was_open = entry.is_open(&command);
                 (entry.view, entry.detail, entry.revision) = (view, detail, revision);
                 let (is_open, agent) = (entry.is_open(&command), entry.agent.clone());

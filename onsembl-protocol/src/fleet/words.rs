@@ -5,13 +5,13 @@ use crate::command::{CommandStage, CommandView, Exit};
 use crate::id::{AgentId, CommandId};
 use crate::session::PresenceStatus;
 use crate::time::WallTime;
-use alloc::borrow::ToOwned;
-use alloc::format;
-use alloc::string::{String, ToString};
 use crate::wire::payload::{
     AgentConnected, AgentDisconnect, AgentStatus, AgentStopped, AgentSummary, AgentType,
     CommandComplete, CommandPhase, CommandStatus,
 };
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
 
 /// The word for a status: the API's for a dashboard with extensions, the nearest that it knows for
 /// a legacy one.

@@ -91,7 +91,9 @@ mod tests {
         assert!(matches!(work.pop(), Some(Next::Perform(_, CommandAction::Send))));
         work.feed(&id("a"), CommandEvent::Stored);
         assert!(matches!(work.pop(), Some(Next::Perform(_, CommandAction::SendCancel { .. }))));
-        assert!(matches!(work.pop(), Some(Next::Do(Todo::Feed(a, CommandEvent::Stored))) if a == id("a")));
+        assert!(
+            matches!(work.pop(), Some(Next::Do(Todo::Feed(a, CommandEvent::Stored))) if a == id("a"))
+        );
         assert!(matches!(work.pop(), Some(Next::Do(Todo::Feed(b, _))) if b == id("b")));
         assert!(work.pop().is_none());
     }

@@ -369,7 +369,12 @@ impl Session {
         }
     }
 
-    fn on_message(&mut self, id: Option<MessageId>, message: DashboardToServer, feed: &mut Telling) {
+    fn on_message(
+        &mut self,
+        id: Option<MessageId>,
+        message: DashboardToServer,
+        feed: &mut Telling,
+    ) {
         match message {
             DashboardToServer::Init(init) => {
                 feed.watch(init.subscriptions);

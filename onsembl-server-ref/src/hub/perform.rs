@@ -79,7 +79,9 @@ impl Edge {
                 Flow::Paused => shard.pause(key),
                 Flow::Resumed => shard.resume(key),
             }),
-            FleetAction::Evict { seat, cause } => self.at(seat, |shard, key| shard.evict(key, cause)),
+            FleetAction::Evict { seat, cause } => {
+                self.at(seat, |shard, key| shard.evict(key, cause))
+            }
             FleetAction::Faulted(seat) => self.at(seat, |shard, key| shard.faulted(key)),
             FleetAction::Ask(question) => self.ask(user, question),
             FleetAction::Write(write) => self.writes.write(user, write),
@@ -123,7 +125,13 @@ impl Edge {
     }
 
     /// Tells the observer of one hop of a heartbeat.
-    pub(super) fn observe(&self, agent: &AgentId, sequence: BeatSequence, hop: BeatHop, at: WallTime) {
+    pub(super) fn observe(
+        &self,
+        agent: &AgentId,
+        sequence: BeatSequence,
+        hop: BeatHop,
+        at: WallTime,
+    ) {
         if let Some(observer) = &self.observer {
             // An observer that is gone must not disturb the hub.
             let _ = observer.send(BeatSeen { agent: agent.clone(), sequence, hop, at });

@@ -17,17 +17,9 @@ pub enum Request {
     /// An agent's link was accepted.
     AgentLink(LinkTicket<Identity>),
     /// A user wants something of the user's fleet.
-    User {
-        user: UserId,
-        request: fleet::Request,
-        reply: oneshot::Sender<Answer>,
-    },
+    User { user: UserId, request: fleet::Request, reply: oneshot::Sender<Answer> },
     /// A user wants what is recorded of an agent.
-    Recording {
-        user: UserId,
-        agent: AgentId,
-        reply: oneshot::Sender<Result<Excerpt, NoRecording>>,
-    },
+    Recording { user: UserId, agent: AgentId, reply: oneshot::Sender<Result<Excerpt, NoRecording>> },
     /// Figures are wanted.
     Stats(oneshot::Sender<HubStats>),
     /// The server ends: say so to every agent, and stop.

@@ -1,8 +1,6 @@
 //! The fleet's plain values as rows of the store, and back.
 
-use crate::store::{
-    self, AgentRow, CommandRow, OpenError, OutputReceipt, PresenceRow, StoreError,
-};
+use crate::store::{self, AgentRow, CommandRow, OpenError, OutputReceipt, PresenceRow, StoreError};
 use onsembl_protocol::command::{CommandStage, Exit};
 use onsembl_protocol::fleet::{
     AgentRecord, CommandRecord, CommandUpdate, Inserted, NewSession, OpenFault, OpenedSession,

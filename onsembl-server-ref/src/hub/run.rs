@@ -316,7 +316,10 @@ impl Hub {
             }
             ShardEvent::Overslept(late) => {
                 let late_ms = late.as_millis() as u64;
-                warn!(late_ms, "this process was suspended; that time counts as no agent's silence");
+                warn!(
+                    late_ms,
+                    "this process was suspended; that time counts as no agent's silence"
+                );
             }
             ShardEvent::Answered { key, sequence } => {
                 if let Some(agent) = self.edge.seats.of(key).and_then(|s| s.agent.as_ref()) {

@@ -37,7 +37,7 @@
 //! longest wait for a request head, the number of connections, `TCP_NODELAY`, and HTTP/1.1 (a
 //! WebSocket over HTTP/2 is refused).
 //!
-//! Two foreign types are in this interface because they are what the two ways meet in: axum's
+//! Two foreign types are in this interface, because they are where both services meet: axum's
 //! `Router` (0.8) and tokio's `TcpListener` (1).
 
 mod data_lock;
@@ -191,6 +191,7 @@ impl Server {
         tls: Option<ServerTls>,
     ) -> Result<Listening, ListenError> {
         let address = listener.local_addr().map_err(ListenError::Address)?;
+        let with_tls = tls.is_some();
         let listening = Listening::new(address, tls.as_ref());
         let accept = http::accept(
             listener,
@@ -201,7 +202,7 @@ impl Server {
             self.stop.clone(),
         );
         self.accept_tasks.push(tokio::spawn(accept));
-        info!(%listening, "listening");
+        info!(%address, tls = with_tls, "listening");
         Ok(listening)
     }
 
