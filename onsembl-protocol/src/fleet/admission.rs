@@ -25,11 +25,6 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// Commands that may be open for one user at a time; terminals are none of them. At it a request is refused.
-pub(super) const OPEN_BY_USER: usize = 1024;
-/// Repetitions of one request that may wait for the store; the next ones are refused.
-const MOST_WAITERS: usize = 64;
-
 /// A user wants a command run: it is refused, or put on its way to the store.
 pub(super) fn on_command(
     state: &mut State,
@@ -89,6 +84,7 @@ pub(super) fn on_command(
 
 /// Whether this command was asked for before and is remembered; then it is answered as that one.
 fn is_repetition(state: &mut State, token: Token, id: &CommandId) -> bool {
+    let most = state.limits.repetitions;
     let waits = match state.commands.get_mut(id).map(|command| &mut command.course) {
         None | Some(Course::Loose) => return false,
         // Whether its agent would take another one now says nothing of this one.
@@ -103,7 +99,7 @@ fn is_repetition(state: &mut State, token: Token, id: &CommandId) -> bool {
     state.out.note(FleetNote::CommandRepeated { command: id.clone() });
     match waits {
         None => state.out.reply(token, Ok(())),
-        Some(open) if open.waiters.len() < MOST_WAITERS => open.waiters.push(token),
+        Some(open) if open.waiters.len() < most => open.waiters.push(token),
         Some(_) => {
             let why = "this command is being stored, and too many requests wait for that; wait for their answers";
             state.refuse(token, ErrorCode::QueueFull, why, id);
@@ -119,8 +115,9 @@ fn admit(
     request: &CommandRequest,
 ) -> Result<(AgentId, Dialect, bool), ErrorReply> {
     let agent = choose(state, request.agent_id.as_ref())?;
-    if state.commands.open_by_user() >= OPEN_BY_USER {
-        let why = format!("{OPEN_BY_USER} commands of yours are open; wait for some to end");
+    let most = state.limits.open_commands;
+    if state.commands.open_by_user() >= most {
+        let why = format!("{most} commands of yours are open; wait for some to end");
         return Err(ErrorReply::new(ErrorCode::QueueFull, why));
     }
     if let Some(order) = state.stop_of(&agent) {

@@ -2,6 +2,7 @@
 //! its commands this is all that another server would need to take it over.
 
 use super::action::{Flow, SeatId};
+use super::limits::FleetLimits;
 use super::row::{AgentRecord, OpenedSession};
 use super::stop::StopState;
 use super::view::{AgentView, ShownPresence};
@@ -20,9 +21,6 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Unstored output of one agent, by the cost of its records, at which its link is not read any more. An
-/// agent of ours never gets here, because its window is smaller; a legacy wrapper knows no window.
-const HOLD_BACK: usize = 2 << 20;
 /// Unknown commands that an agent is told of once only in a session. With more it may be told twice.
 const TOLD: usize = 1024;
 /// Ids of its own making that are remembered of a legacy wrapper, which makes itself one at each start.
@@ -60,7 +58,12 @@ pub(super) enum Listing {
 
 impl Agent {
     /// One that was not known before.
-    pub(super) fn new(key: AgentKey, opened: &OpenedSession, at: WallTime) -> Self {
+    pub(super) fn new(
+        key: AgentKey,
+        opened: &OpenedSession,
+        at: WallTime,
+        limits: &FleetLimits,
+    ) -> Self {
         let presence = ShownPresence {
             status: PresenceStatus::Connecting,
             since: at,
@@ -76,7 +79,7 @@ impl Agent {
             journal: None,
             slots: DEFAULT_PLACES,
             queue: CommandQueue::default(),
-            throttle: Throttle::default(),
+            throttle: Throttle::new(limits.unstored_output),
             listing: Listing::Listed,
             shown: AgentView {
                 name: String::new(),
@@ -95,7 +98,7 @@ impl Agent {
     }
 
     /// One that the store has.
-    pub(super) fn recovered(record: AgentRecord) -> Self {
+    pub(super) fn recovered(record: AgentRecord, limits: &FleetLimits) -> Self {
         let presence = ShownPresence {
             status: record.status,
             since: record.since,
@@ -111,7 +114,7 @@ impl Agent {
             journal: record.journal,
             slots: DEFAULT_PLACES,
             queue: CommandQueue::default(),
-            throttle: Throttle::default(),
+            throttle: Throttle::new(limits.unstored_output),
             listing: Listing::Listed,
             shown: AgentView {
                 name: record.name,
@@ -260,17 +263,17 @@ impl Session {
 /// Back-pressure with hysteresis: an agent whose output the store does not take fast enough is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Throttle {
+    /// What may wait.
+    most: usize,
     waiting: usize,
     flow: Flow,
 }
 
-impl Default for Throttle {
-    fn default() -> Self {
-        Self { waiting: 0, flow: Flow::Resumed }
-    }
-}
-
 impl Throttle {
+    pub(super) const fn new(most: usize) -> Self {
+        Self { most, waiting: 0, flow: Flow::Resumed }
+    }
+
     /// So much more waits. What changes.
     pub(super) const fn add(&mut self, cost: usize) -> Option<Flow> {
         self.waiting = self.waiting.saturating_add(cost);
@@ -282,7 +285,7 @@ impl Throttle {
     pub(super) const fn free(&mut self, cost: usize) -> Option<Flow> {
         self.waiting = self.waiting.saturating_sub(cost);
         match self.flow {
-            Flow::Paused if self.waiting < HOLD_BACK / 2 => {
+            Flow::Paused if self.waiting < self.most / 2 => {
                 self.flow = Flow::Resumed;
                 Some(Flow::Resumed)
             }
@@ -298,7 +301,7 @@ impl Throttle {
 
     const fn pause(&mut self) -> Option<Flow> {
         match self.flow {
-            Flow::Resumed if self.waiting >= HOLD_BACK => {
+            Flow::Resumed if self.waiting >= self.most => {
                 self.flow = Flow::Paused;
                 Some(Flow::Paused)
             }
@@ -313,7 +316,8 @@ mod tests {
 
     #[test]
     fn a_throttle_pauses_at_the_bound_and_resumes_at_half_of_it() {
-        let mut throttle = Throttle::default();
+        const HOLD_BACK: usize = 1000;
+        let mut throttle = Throttle::new(HOLD_BACK);
         assert_eq!(throttle.add(HOLD_BACK - 1), None);
         assert_eq!(throttle.add(1), Some(Flow::Paused));
         assert_eq!(throttle.add(1), None);

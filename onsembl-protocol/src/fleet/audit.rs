@@ -24,8 +24,6 @@ use serde::{Deserialize, Serialize};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Streams of one audit: the newest that are stored, and so many that the agent holds.
 const STREAMS: usize = 4096;
-/// Audits of a user that may be under way.
-const AUDITS: usize = 64;
 
 /// Where the bytes of an agent's streams are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +97,7 @@ impl Audits {
         if state.roster.agent(&agent).is_none() {
             return refuse(state, token, ErrorCode::AgentNotFound, "no agent of yours has this id");
         }
-        if self.pending.len() >= AUDITS {
+        if self.pending.len() >= state.limits.audits {
             let why = "too many audits are under way; come back later";
             return refuse(state, token, ErrorCode::QueueFull, why);
         }

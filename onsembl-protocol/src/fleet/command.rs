@@ -49,7 +49,7 @@ pub(super) struct Open {
     pub(super) deadline: Deadline,
     pub(super) request: Box<CommandRequest>,
     pub(super) row: Row,
-    /// Requests that are answered when it is stored. Bounded: see `MOST_WAITERS` in `admission`.
+    /// Requests that are answered when it is stored.
     pub(super) waiters: Vec<Token>,
     pub(super) after_end: AfterEnd,
 }

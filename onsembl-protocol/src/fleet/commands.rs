@@ -2,6 +2,7 @@
 //! many there are. What happens to a command is decided elsewhere.
 
 use super::command::{Command, Course, Log};
+use super::limits::FleetLimits;
 use super::out::Out;
 use super::view::Change;
 use crate::command::{CommandAction, CommandEvent, CommandView};
@@ -13,16 +14,11 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// Commands whose end is stored that are kept, for readers that come a little late.
-const ENDED_KEPT: usize = 256;
-/// Ids of agents' output that belongs to no command. At it the oldest makes room; what comes under one more
-/// while all of it still waits for the store is dropped.
-const LOOSE_ENDS: usize = 256;
 /// How soon an end that the store did not take is written again.
 const END_AGAIN: Duration = Duration::from_secs(10);
 
 /// The commands of a user.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Commands {
     all: BTreeMap<CommandId, Command>,
     /// Those that are open, by agent.
@@ -36,9 +32,26 @@ pub(super) struct Commands {
     loose: VecDeque<CommandId>,
     open_by_user: usize,
     open_terminals: usize,
+    most_ended: usize,
+    most_loose: usize,
 }
 
 impl Commands {
+    pub(super) const fn new(limits: &FleetLimits) -> Self {
+        Self {
+            all: BTreeMap::new(),
+            open_of: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            ends_again: BTreeSet::new(),
+            ended: VecDeque::new(),
+            loose: VecDeque::new(),
+            open_by_user: 0,
+            open_terminals: 0,
+            most_ended: limits.ended_commands,
+            most_loose: limits.loose_outputs,
+        }
+    }
+
     pub(super) fn get(&self, id: &CommandId) -> Option<&Command> {
         self.all.get(id)
     }
@@ -132,7 +145,7 @@ impl Commands {
             self.ended.push_back(id);
         }
         let mut looked_at = self.ended.len();
-        while self.ended.len() > ENDED_KEPT
+        while self.ended.len() > self.most_ended
             && looked_at > 0
             && let Some(oldest) = self.ended.pop_front()
         {
@@ -160,7 +173,7 @@ impl Commands {
     /// Makes room for output of one more id that belongs to no command: the oldest goes of which nothing
     /// waits for the store. Whether there is room.
     pub(super) fn make_room_for_loose(&mut self, out: &mut Out) -> bool {
-        if self.loose.len() < LOOSE_ENDS {
+        if self.loose.len() < self.most_loose {
             return true;
         }
         let waits = |id: &CommandId| match self.all.get(id).map(|command| &command.log) {

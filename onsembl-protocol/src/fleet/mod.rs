@@ -11,7 +11,7 @@
 //! - One fleet serves one user, so that no decision can reach what is another user's.
 //! - Readers see a [`View`], a copy that is made of the fleet's changes, and never its memory.
 //! - The work of an event does not grow with how many commands are open.
-//! - All that a peer can grow has a bound, named where it is kept.
+//! - All that a peer can grow has a bound: [`FleetLimits`].
 //!
 //! # Several servers
 //!
@@ -30,6 +30,7 @@ mod dispatch;
 mod event;
 mod feed;
 mod ids;
+mod limits;
 mod note;
 mod out;
 mod output;
@@ -52,6 +53,7 @@ pub use event::{
     StoreFault,
 };
 pub use feed::{Feed, Seek, Tell};
+pub use limits::FleetLimits;
 pub use note::FleetNote;
 pub use row::{
     AgentRecord, CommandRecord, CommandUpdate, NewSession, OpenedSession, PresenceRecord,
@@ -107,9 +109,9 @@ pub struct FleetSize {
 impl Fleet {
     /// The fleet of a user of whom nothing is known yet. It numbers its machines from `first_seat` on;
     /// fleets of one server need ranges that do not overlap. `seed` tells its ids from any other's.
-    pub fn new(user: UserId, first_seat: SeatId, seed: u64) -> Self {
+    pub fn new(user: UserId, first_seat: SeatId, seed: u64, limits: FleetLimits) -> Self {
         Self {
-            state: State::new(user, first_seat, seed),
+            state: State::new(user, first_seat, seed, limits),
             stops: Stops::default(),
             audits: Audits::default(),
             resumes: Resumes::default(),

@@ -12,12 +12,6 @@ use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-/// Pages of one user's agents that may wait for the store. One more is dropped: its agent sends everything
-/// again when it has waited long enough.
-const MOST_PAGES: usize = 4096;
-/// Pages of one agent that may.
-const PAGES_OF_AGENT: usize = 64;
-
 /// Pages that wait for the store.
 #[derive(Debug, Default)]
 pub(super) struct Resumes {
@@ -30,7 +24,8 @@ impl Resumes {
     /// An agent says what it holds.
     pub(super) fn on_state(&mut self, state: &mut State, agent: &AgentId, held: OutputState) {
         let own = self.of_agent.get(agent).copied().unwrap_or(0);
-        if own >= PAGES_OF_AGENT || self.waiting.len() >= MOST_PAGES {
+        let limits = state.limits;
+        if own >= limits.pages_of_agent || self.waiting.len() >= limits.pages {
             return state.out.note(FleetNote::StatesDropped { agent: agent.clone() });
         }
         let mut commands: Vec<_> = held.streams.iter().map(|s| s.command_id.clone()).collect();

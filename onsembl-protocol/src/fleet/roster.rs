@@ -7,6 +7,7 @@
 use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
 use super::agent::{Agent, Health, Joining, Listing, Seat, Session, name_of};
 use super::event::OpenFault;
+use super::limits::FleetLimits;
 use super::note::FleetNote;
 use super::out::Out;
 use super::row::{AgentRecord, NewSession, OpenedSession, PresenceRecord};
@@ -28,10 +29,6 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// Agents that one user may have, those included whose first session is being opened. More than a server
-/// can keep in session; at it, an agent that is not known yet is refused, and those that are go on.
-pub(super) const AGENTS_OF_USER: usize = 1 << 16;
-
 /// The agents of a user, by everything that names them.
 #[derive(Debug)]
 pub(super) struct Roster {
@@ -43,6 +40,7 @@ pub(super) struct Roster {
     /// No presence of any agent of the user has a greater version.
     newest: PresenceVersion,
     next_seat: SeatId,
+    limits: FleetLimits,
 }
 
 /// An agent is in session.
@@ -70,7 +68,7 @@ pub(super) struct Gone {
 }
 
 impl Roster {
-    pub(super) const fn new(first_seat: SeatId) -> Self {
+    pub(super) const fn new(first_seat: SeatId, limits: FleetLimits) -> Self {
         Self {
             agents: BTreeMap::new(),
             seats: BTreeMap::new(),
@@ -78,6 +76,7 @@ impl Roster {
             newcomers: BTreeMap::new(),
             newest: PresenceVersion(0),
             next_seat: first_seat,
+            limits,
         }
     }
 
@@ -118,7 +117,7 @@ impl Roster {
         let id = record.agent.clone();
         let (key, instance) = (record.key.clone(), record.instance.clone());
         self.newest = self.newest.max(record.presence_version);
-        let mut agent = Agent::recovered(record);
+        let mut agent = Agent::recovered(record, &self.limits);
         let is_awaited = match agent.shown.presence.status {
             PresenceStatus::Offline => false,
             PresenceStatus::Connecting
@@ -170,7 +169,8 @@ impl Roster {
             None if self.is_full(&key) => {
                 out.note(FleetNote::TooManyAgents { link });
                 let why = format!(
-                    "this user has {AGENTS_OF_USER} agents, which is the most; delete some, or use the state directory of one of them"
+                    "this user has {} agents, which is the most; delete some, or use the state directory of one of them",
+                    self.limits.agents
                 );
                 let error = ErrorReply::new(ErrorCode::QueueFull, why);
                 return out.act(FleetAction::RefuseHello {
@@ -208,7 +208,7 @@ impl Roster {
 
     fn is_full(&self, key: &AgentKey) -> bool {
         !self.by_key.contains_key(key)
-            && self.agents.len().saturating_add(self.newcomers.len()) >= AGENTS_OF_USER
+            && self.agents.len().saturating_add(self.newcomers.len()) >= self.limits.agents
     }
 
     fn mint_seat(&mut self) -> SeatId {
@@ -330,7 +330,7 @@ impl Roster {
         held.agent = Some(id.clone());
         let _ = self.newcomers.remove(&held.key);
         let _ = self.by_key.insert(held.key.clone(), id.clone());
-        let new = || Agent::new(held.key.clone(), opened, at);
+        let new = || Agent::new(held.key.clone(), opened, at, &self.limits);
         let agent = self.agents.entry(id.clone()).or_insert_with(new);
         agent.key = held.key.clone();
         agent.listing = Listing::Listed;

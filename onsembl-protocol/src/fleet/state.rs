@@ -6,6 +6,7 @@ use super::agent::Session;
 use super::command::Command;
 use super::commands::Commands;
 use super::ids::Ids;
+use super::limits::FleetLimits;
 use super::note::FleetNote;
 use super::out::Out;
 use super::roster::Roster;
@@ -26,6 +27,7 @@ use alloc::string::String;
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) user: UserId,
+    pub(super) limits: FleetLimits,
     pub(super) roster: Roster,
     pub(super) commands: Commands,
     /// The emergency stops in force: a rule of the user, not of one agent.
@@ -38,11 +40,12 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(user: UserId, first_seat: SeatId, seed: u64) -> Self {
+    pub(super) fn new(user: UserId, first_seat: SeatId, seed: u64, limits: FleetLimits) -> Self {
         Self {
             user,
-            roster: Roster::new(first_seat),
-            commands: Commands::default(),
+            limits,
+            roster: Roster::new(first_seat, limits),
+            commands: Commands::new(&limits),
             latch: StopLatch::default(),
             ids: Ids::new(seed),
             work: WorkList::default(),

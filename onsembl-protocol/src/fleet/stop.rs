@@ -28,9 +28,6 @@ use serde::{Deserialize, Serialize};
 const REPEAT: Duration = Duration::from_secs(2);
 /// How long the sender of a stop waits for the agents' receipts.
 const RECEIPTS_WITHIN: Duration = Duration::from_secs(3);
-/// Stops and releases of a user that may wait for the store or for receipts. A further stop is carried out
-/// all the same, and answered at once that it is not known to be durable.
-const MOST_WAITING: usize = 256;
 
 /// What came of a stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -240,7 +237,7 @@ impl Stops {
         if self.repeat_at == Deadline::Never {
             self.repeat_at = Deadline::At(now.monotonic.saturating_add(REPEAT));
         }
-        if self.waits.len() >= MOST_WAITING {
+        if self.waits.len() >= state.limits.waiting_stops {
             let why = "the stop is carried out, but too many stops wait for the database to know whether it is durable";
             return state.out.reply(wait.token, Err(ErrorReply::new(ErrorCode::QueueFull, why)));
         }
@@ -354,7 +351,7 @@ impl Stops {
         agents.iter().for_each(|agent| state.show_stop(agent));
         let count = released.len();
         state.out.ask(Question::Release { token, orders: released });
-        if self.releases.len() >= MOST_WAITING {
+        if self.releases.len() >= state.limits.waiting_stops {
             let why = "released, but too many releases wait for the database to know whether that is durable";
             return state.out.reply(token, Err(ErrorReply::new(ErrorCode::QueueFull, why)));
         }

@@ -19,15 +19,6 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// Terminals that may be open for one agent at a time: the one that it has, and those of which it could not
-/// report the end yet. One that crashes all the time without a server opens a new one every 30 s, so that
-/// these are more than eight hours of it.
-const OPEN_BY_AGENT: usize = 1024;
-/// Those of which the end is not stored yet, besides them.
-const ENDING_OF_AGENT: usize = 1024;
-/// Terminals that may be open for all agents of a user: a large fleet, each with one.
-const TERMINALS_OF_USER: usize = 4096;
-
 /// Why the terminal of this agent cannot be resized from here, if it cannot.
 pub(super) fn keeps_its_size(state: &State, agent: &AgentId) -> Option<&'static str> {
     let session = state.roster.session(agent).map(|(_, session)| session);
@@ -153,13 +144,15 @@ fn make_room(state: &mut State, new: &CommandId, agent: &AgentId, now: Now) -> b
             false => ending += 1,
         }
     }
-    if state.commands.open_terminals() >= TERMINALS_OF_USER || ending >= ENDING_OF_AGENT {
+    let limits = state.limits;
+    if state.commands.open_terminals() >= limits.terminals || ending >= limits.terminals_ending {
         return false;
     }
+    let is_full = open >= limits.terminals_of_agent;
     match oldest.cloned() {
         // Of those that it names in order the new one would be the next to be given up.
-        Some(oldest) if open >= OPEN_BY_AGENT && oldest > *new => false,
-        Some(oldest) if open >= OPEN_BY_AGENT => {
+        Some(oldest) if is_full && oldest > *new => false,
+        Some(oldest) if is_full => {
             give_up(state, &oldest, now);
             true
         }

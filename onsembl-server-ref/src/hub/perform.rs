@@ -80,9 +80,9 @@ impl Edge {
                 Flow::Resumed => shard.resume(key),
             }),
             FleetAction::Evict { seat, cause } => {
-                self.at(seat, |shard, key| shard.evict(key, cause))
+                self.at(seat, |shard, key| shard.evict(key, cause));
             }
-            FleetAction::Faulted(seat) => self.at(seat, |shard, key| shard.faulted(key)),
+            FleetAction::Faulted(seat) => self.at(seat, Shard::faulted),
             FleetAction::Ask(question) => self.ask(user, question),
             FleetAction::Write(write) => self.writes.write(user, write),
             FleetAction::Reply { token, answer } => self.reply(token, answer),

@@ -13,7 +13,9 @@ use crate::store::{
     StoreTrouble as Trouble,
 };
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::fleet::{Fleet, FleetEvent, Receipt, RecordingPlace, SeatId, Token};
+use onsembl_protocol::fleet::{
+    Fleet, FleetEvent, FleetLimits, Receipt, RecordingPlace, SeatId, Token,
+};
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::SERVER_FEATURES;
@@ -180,7 +182,8 @@ impl Hub {
     pub(super) fn with_fleet(&mut self, user: &UserId, change: impl FnOnce(&mut Fleet, Now)) {
         if !self.users.contains_key(user) {
             let first = SeatId(self.users.len() as u64 * SEATS_OF_USER);
-            let fleet = Fleet::new(user.clone(), first, fastrand::u64(..));
+            let seed = fastrand::u64(..);
+            let fleet = Fleet::new(user.clone(), first, seed, FleetLimits::DEFAULT);
             let known = User { fleet, board: self.boards.of(user), deadline: Deadline::Never };
             let _ = self.users.insert(user.clone(), known);
         }
