@@ -153,3 +153,4 @@ pub mod terminal;
 pub mod testing;
 pub mod time;
 pub mod wire;
+pub mod worker;

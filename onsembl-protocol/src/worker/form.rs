@@ -1,94 +1,47 @@
-//! What the agent says of its commands: when, in which form, and what counts as said.
+//! In which form a session's server is told of things, and what it has no form for.
 
-use super::agent::Agent;
-use super::due::{Rules, Word};
-use bytes::Bytes;
-use onsembl_protocol::id::{ChunkSequence, CommandId, Incarnation};
-use onsembl_protocol::output::{GapCause, Outgoing, Record, RecordBody, Run, gap_notice};
-use onsembl_protocol::time::Deadline;
-use onsembl_protocol::wire::payload::{
+use super::event::{WorkerMessage, WorkerSession};
+use super::outbound::Due;
+use super::rules::Rules;
+use crate::id::{ChunkSequence, CommandId, Incarnation};
+use crate::output::{GapCause, Outgoing, Record, RecordBody, Run, gap_notice};
+use crate::wire::payload::{
     CommandAck, CommandPhase, OutputContent, OutputGap, StopReceipt, TerminalOutput,
 };
-use onsembl_protocol::wire::{AgentToServer, OutputFrame};
-use std::time::Duration;
+use crate::wire::{AgentToServer, OutputFrame};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use bytes::Bytes;
 
-/// How long a report may go unconfirmed within a session before it is said again.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
-
-/// A word as it travels.
-enum Said {
-    /// The server of this session has no form for it.
-    Nothing,
-    Text(Box<AgentToServer>),
-    Binary(Bytes),
-}
-
-impl Agent {
-    /// Says what there is to say, as far as the link has room.
-    pub(super) fn speak(&mut self) {
-        while let Some(rules) = self.rules {
-            if !self.driver.has_room() {
-                if self.commands.has_words() {
-                    self.driver.want_room();
-                }
-                return;
-            }
-            let Some(word) = self.commands.next_word() else { return };
-            let sent = match self.message(&word, rules) {
-                Said::Nothing => {
-                    self.commands.said(&word, rules);
-                    continue;
-                }
-                Said::Text(message) => self.driver.send_output(&message),
-                Said::Binary(message) => self.driver.send_binary(message),
-            };
-            // All by the queue that makes senders wait: after a long absence there may be more
-            // reports than the other one holds, and it is the order of this one that keeps a report
-            // behind its output where nothing is acknowledged.
-            if let Err(error) = sent {
-                tracing::debug!(%error, "the session is over; what is unconfirmed waits for the next");
-                self.rules = None;
-                return;
-            }
-            self.commands.said(&word, rules);
-            let now = self.clock.now().monotonic;
-            if !rules.reports_are_confirmed || !rules.output_is_stored {
-                self.unconfirmed_at = Some(now);
-            }
-            if rules.reports_are_confirmed && matches!(word, Word::Over(_)) {
-                self.repeat_at = Deadline::At(now.saturating_add(CONFIRM_WITHIN));
-            }
-        }
-    }
-
-    /// The word in the form that the server of this session understands, if it has one.
-    fn message(&self, word: &Word, rules: Rules) -> Said {
-        if let Word::Wrote(sent) = word
-            && rules.output_is_binary
+impl WorkerSession {
+    /// The form of it; `None` if this server has none, and then it counts as said.
+    pub(super) fn form(&self, due: &Due) -> Option<WorkerMessage> {
+        if let Due::Wrote(sent) = due
+            && self.rules.output_is_binary
             && let Some(message) = binary(sent)
         {
-            return Said::Binary(message);
+            return Some(WorkerMessage::Binary(message));
         }
-        self.text(word, rules).map_or(Said::Nothing, |message| Said::Text(Box::new(message)))
+        self.text(due).map(|message| WorkerMessage::Text(Box::new(message)))
     }
 
-    fn text(&self, word: &Word, rules: Rules) -> Option<AgentToServer> {
-        let agent_id = self.driver.agent_id().cloned();
-        Some(match word {
-            Word::Stopped(stop_id, stage) => AgentToServer::StopReceipt(StopReceipt {
+    fn text(&self, due: &Due) -> Option<AgentToServer> {
+        let (agent_id, rules) = (self.agent.clone(), self.rules);
+        let is_unknown = |id: &CommandId| id.is_terminal() && !rules.knows_terminals;
+        Some(match due {
+            Due::Receipt(stop_id, stage) => AgentToServer::StopReceipt(StopReceipt {
                 stop_id: stop_id.clone(),
                 stage: stage.clone(),
             }),
-            Word::Opened(opened) if rules.knows_terminals => {
+            Due::Opened(opened) if rules.knows_terminals => {
                 AgentToServer::TerminalOpened(opened.clone())
             }
-            Word::Opened(_) => return None,
-            Word::Has(id) if id.is_terminal() && !rules.knows_terminals => return None,
-            Word::Over(report) if report.command_id.is_terminal() && !rules.knows_terminals => {
-                return None;
-            }
-            Word::Holds(state) => AgentToServer::OutputState(state.clone()),
-            Word::BrokeOff(run, stream, at) => AgentToServer::OutputGap(OutputGap {
+            Due::Opened(_) => return None,
+            Due::Acknowledged(id, _) if is_unknown(id) => return None,
+            Due::Over(report) if is_unknown(&report.command_id) => return None,
+            Due::Held(state) => AgentToServer::OutputState(state.clone()),
+            Due::OpenEnd(run, stream, at) => AgentToServer::OutputGap(OutputGap {
                 command_id: run.command.clone(),
                 agent_id,
                 incarnation: run.incarnation,
@@ -100,25 +53,22 @@ impl Agent {
                 because: GapCause::AgentDied,
                 timestamp: None,
             }),
-            Word::Has(id) => AgentToServer::CommandAck(CommandAck {
+            Due::Acknowledged(id, status) => AgentToServer::CommandAck(CommandAck {
                 command_id: id.clone(),
                 agent_id,
-                status: self.commands.status(id),
+                status: status.clone(),
                 queue_position: None,
             }),
-            Word::Over(report) => {
+            Due::Over(report) => {
                 let mut report = report.clone();
                 report.agent_id = agent_id;
-                report.status = told(report.status, rules);
+                report.status = phase(report.status, rules);
                 AgentToServer::CommandComplete(report)
             }
-            Word::Wrote(Outgoing { run, record }) => match &record.body {
+            Due::Wrote(Outgoing { run, record }) => match &record.body {
                 RecordBody::Chunk(bytes) if rules.output_is_stored => {
                     let content = OutputContent::from_bytes(bytes);
-                    AgentToServer::Output(TerminalOutput {
-                        agent_id,
-                        ..output(run, record, content)
-                    })
+                    AgentToServer::Output(TerminalOutput { agent_id, ..output(run, record, content) })
                 }
                 RecordBody::Chunk(bytes) => {
                     let text = String::from_utf8_lossy(bytes).into_owned();
@@ -150,13 +100,19 @@ impl Agent {
     /// Output for a server that knows only text. What a terminal writes belongs to no command there,
     /// but to the agent itself.
     fn legacy(&self, run: &Run, record: &Record, text: String) -> TerminalOutput {
-        let agent_id = self.driver.agent_id().cloned();
-        let output = legacy(run, record, text);
-        let command_id = match &agent_id {
+        let command_id = match &self.agent {
             Some(agent) if run.command.is_terminal() => CommandId::new(agent),
-            Some(_) | None => output.command_id,
+            Some(_) | None => run.command.clone(),
         };
-        TerminalOutput { agent_id, command_id, ..output }
+        let number = legacy_sequence(run.incarnation, record.sequence.0);
+        TerminalOutput {
+            agent_id: self.agent.clone(),
+            command_id,
+            sequence: Some(ChunkSequence(number)),
+            offset: None,
+            incarnation: None,
+            ..output(run, record, OutputContent::Text(text))
+        }
     }
 }
 
@@ -175,15 +131,23 @@ fn binary(Outgoing { run, record }: &Outgoing) -> Option<Bytes> {
 }
 
 /// An end in the words that the server knows.
-fn told(status: CommandPhase, rules: Rules) -> CommandPhase {
-    match status {
+fn phase(phase: CommandPhase, rules: Rules) -> CommandPhase {
+    match phase {
         CommandPhase::Lost if rules.knows_journals => CommandPhase::Lost,
         CommandPhase::Lost | CommandPhase::OutcomeUnknown if rules.reports_are_confirmed => {
             CommandPhase::OutcomeUnknown
         }
         // A legacy server knows three ends. The text says what this one is.
         CommandPhase::Lost | CommandPhase::OutcomeUnknown => CommandPhase::Failed,
-        status => status,
+        phase @ (CommandPhase::Pending
+        | CommandPhase::Queued
+        | CommandPhase::Delivered
+        | CommandPhase::Running
+        | CommandPhase::Cancelling
+        | CommandPhase::Completed
+        | CommandPhase::Failed
+        | CommandPhase::Cancelled
+        | CommandPhase::Unknown(_)) => phase,
     }
 }
 
@@ -197,17 +161,6 @@ fn output(run: &Run, record: &Record, content: OutputContent) -> TerminalOutput 
         sequence: Some(record.sequence),
         offset: Some(record.offset),
         incarnation: Some(run.incarnation),
-    }
-}
-
-/// Output for a server that knows only text.
-fn legacy(run: &Run, record: &Record, text: String) -> TerminalOutput {
-    let number = legacy_sequence(run.incarnation, record.sequence.0);
-    TerminalOutput {
-        sequence: Some(ChunkSequence(number)),
-        offset: None,
-        incarnation: None,
-        ..output(run, record, OutputContent::Text(text))
     }
 }
 
