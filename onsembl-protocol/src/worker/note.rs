@@ -106,6 +106,8 @@ pub enum WorkerNote {
     },
     /// Too many ends wait until their output is stored; the program of the terminal is not started.
     TerminalWaits,
+    /// A command waits for its turn to be typed.
+    ToBeTyped(CommandId),
     /// A command is typed.
     Typing(CommandId),
     /// A command was not typed to its end.
@@ -175,6 +177,7 @@ impl WorkerNote {
             | Self::EndNotWritten(_)
             | Self::SpoolRetried
             | Self::TerminalEnded { .. }
+            | Self::ToBeTyped(_)
             | Self::Typing(_)
             | Self::Resized(_)
             | Self::Ordered(..)
@@ -189,6 +192,7 @@ impl WorkerNote {
             Self::JournalFailed(_)
             | Self::AskedAgain(_)
             | Self::CancelledTooLate(_)
+            | Self::ToBeTyped(_)
             | Self::Resized(_) => Severity::Debug,
             Self::Cancelling(_)
             | Self::CancelledInTime(_)
@@ -251,6 +255,7 @@ impl WorkerNote {
             | Self::UnknownToServer(id)
             | Self::TerminalNotWritten(id, _)
             | Self::EndNotWritten(id)
+            | Self::ToBeTyped(id)
             | Self::Typing(id)
             | Self::NotTyped(id, _) => Some(id),
             Self::ErrorOfServer { command, .. } => command.as_ref(),
@@ -320,6 +325,7 @@ impl fmt::Display for WorkerNote {
             Self::TerminalCannotStart { program, why } => write!(f, "the program of this agent's terminal, {program}, cannot be started ({why}); trying again soon"),
             Self::TerminalEnded { program, exit } => write!(f, "the program of this agent's terminal, {program}, ended: {exit}"),
             Self::TerminalWaits => f.write_str("too many ends wait until the server has stored their output; the program of the terminal is not started before that"),
+            Self::ToBeTyped(_) => f.write_str("a command is to be typed"),
             Self::Typing(_) => f.write_str("typing a command into the terminal"),
             Self::NotTyped(_, error) => write!(f, "a command was not typed to its end: {error}"),
             Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),

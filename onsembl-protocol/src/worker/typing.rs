@@ -131,8 +131,9 @@ impl Worker {
     /// A command whose start is written down goes to the desk.
     pub(super) fn ask_desk(&mut self, id: &CommandId, request: CommandRequest, now: Now) {
         let Some(terminal) = &mut self.terminal else { return };
-        if let Err(why) = terminal.ask(id, request, now.monotonic) {
-            self.refuse(id, &why);
+        match terminal.ask(id, request, now.monotonic) {
+            Ok(()) => self.note(WorkerNote::ToBeTyped(id.clone())),
+            Err(why) => self.refuse(id, &why),
         }
     }
 
