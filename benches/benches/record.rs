@@ -4,7 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing)]
 
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
-use onsembl_protocol::record::{FrameNote, Handled, Recorder, ServerOrigin, replay};
+use onsembl_protocol::replay::{FrameNote, Handled, Recorder, ServerOrigin, replay};
 use onsembl_protocol::session::{
     Claimant, Dialect, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
 };

@@ -5,9 +5,10 @@
 
 #![allow(missing_docs, clippy::print_stdout)]
 
-use onsembl_protocol::sim::fact::Witness;
-use onsembl_protocol::sim::model::Model;
-use onsembl_protocol::sim::{Faults, Scenario, World, rules};
+use onsembl_protocol::lab::fact::Witness;
+use onsembl_protocol::lab::model::Model;
+use onsembl_protocol::lab::rules;
+use onsembl_protocol::lab::sim::{Faults, Scenario, World};
 use std::time::{Duration, Instant};
 
 const YEAR: f64 = 365.25 * 86_400.0;

@@ -3,7 +3,8 @@
 
 use super::bytes::Bytes;
 use core::time::Duration;
-use onsembl_protocol::sim::{Fault, FaultKind, Faults, Planned, Scenario, watch};
+use onsembl_protocol::lab::sim::{Fault, FaultKind, Faults, Planned, Scenario};
+use onsembl_protocol::lab::watch;
 
 const SECOND: u64 = 1_000_000_000;
 /// More faults than a story needs; bounds the time of one input.

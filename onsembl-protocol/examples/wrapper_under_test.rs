@@ -2,9 +2,9 @@
 //! wrapper_under_test --features testing`. It prints the finding, then tests the mended wrapper.
 #![allow(clippy::print_stdout, reason = "an example that talks")]
 
+use onsembl_protocol::lab::kit::agent::{Observation, Rules, WrapperUnderTest};
+use onsembl_protocol::lab::kit::{Invariant, Plan, Reaction, agent};
 use onsembl_protocol::session::{AgentAction, AgentConfig, AgentConnection, AgentEvent};
-use onsembl_protocol::testing::agent::{Observation, Rules, WrapperUnderTest};
-use onsembl_protocol::testing::{Invariant, Plan, Reaction, agent};
 use onsembl_protocol::time::{Deadline, Now};
 use std::time::Duration;
 

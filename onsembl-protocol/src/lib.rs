@@ -5,19 +5,26 @@
 //! no random numbers. You tell a machine what happened and when; it answers what to do and when to
 //! wake it. So the same machine runs under tokio, under threads, in a simulator and in a replay.
 //!
-//! # In scope
+//! # What is public, in tiers
 //!
+//! **0. The ground**, which everything else speaks: [`id`], [`time`], [`limits`], [`close`], [`step`] and
+//! [`model`], the vocabulary that messages and machines share.
+//!
+//! **1. The connection.** All that an embedder of one agent or one server needs to stay connected:
 //! - [`wire`]: every message of the protocol, read leniently and written in one form.
 //! - [`liveness`]: the heartbeat monitor, the heartbeat numbers, the backoff.
 //! - [`session`]: the machines of both ends, [`AgentConnection`] and [`ServerConnection`], and of a
 //!   dashboard's link.
-//! - [`command`] and [`output`]: who may command whom, the life of a command on both ends, and which
-//!   bytes of its output are known to be stored.
-//! - [`close`], [`limits`], [`id`], [`time`], [`step`]: the words that the machines speak.
 //! - [`supervisor`]: many machines behind one timer.
-//! - [`record`]: what went into a machine, kept, exported, and replayed to the byte.
-//! - `testing` (feature `testing`): a kit that tests your own wrapper or server policy against the
-//!   published invariants.
+//!
+//! **2. An agent's work and a server's fleet**, which build on the connection: [`command`], [`output`],
+//! [`terminal`] and [`stop`] hold the machines of both ends.
+//!
+//! **3. Evidence.** [`replay`]: what went into a machine, kept, exported, and replayed to the byte.
+//!
+//! **4. The laboratory** (features `sim` and `testing`): `lab`, worlds in virtual time, the model that
+//! judges them, and a kit that tests your own wrapper or server policy against the published
+//! invariants.
 //!
 //! # Out of scope
 //!
@@ -138,19 +145,35 @@ extern crate std;
 pub mod close;
 pub mod command;
 pub mod id;
+#[cfg(any(feature = "sim", feature = "testing"))]
+pub mod lab;
 pub mod limits;
 pub mod liveness;
+pub mod model;
 pub mod output;
-pub mod record;
+pub mod replay;
 pub mod session;
-#[cfg(feature = "sim")]
-pub mod sim;
 pub mod step;
 pub mod stop;
 pub mod supervisor;
 pub mod terminal;
-#[cfg(feature = "testing")]
-pub mod testing;
 pub mod time;
 pub mod wire;
 pub mod worker;
+
+/// The old name of [`replay`].
+#[doc(hidden)]
+pub use replay as record;
+
+/// The old name of the simulator and of what is around it in [`lab`].
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod sim {
+    pub use crate::lab::sim::*;
+    pub use crate::lab::{Watched, fact, model, rules, watch};
+}
+
+/// The old name of [`lab::kit`].
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use lab::kit as testing;

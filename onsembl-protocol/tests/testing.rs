@@ -4,15 +4,15 @@
 
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{Epoch, LinkId, PresenceVersion};
+use onsembl_protocol::lab::kit::agent::{self, AgentUnderTest, Rules};
+use onsembl_protocol::lab::kit::server::{self, ServerUnderTest};
+use onsembl_protocol::lab::kit::{Invariant, Plan, Reaction};
 use onsembl_protocol::liveness::BackoffPolicy;
 use onsembl_protocol::session::{
     AgentAction, AgentConfig, AgentConnection, AgentEvent, AgentInbound, AgentStatus, Presence,
     ServerAction, ServerConfig, ServerConnection, ServerEvent,
 };
 use onsembl_protocol::step::Step;
-use onsembl_protocol::testing::agent::{self, AgentUnderTest, Rules};
-use onsembl_protocol::testing::server::{self, ServerUnderTest};
-use onsembl_protocol::testing::{Invariant, Plan, Reaction};
 use onsembl_protocol::time::{Deadline, Now, WallTime};
 use std::cell::Cell;
 use std::time::Duration;

@@ -22,8 +22,8 @@ mod run;
 mod status;
 mod vitals;
 
-pub use error::AgentError;
 use crate::executor::Executor;
+pub use error::AgentError;
 pub use options::{AgentEnd, AgentObservation, AgentOptions, TokenSourceKind};
 
 /// Runs an agent until `shutdown` completes, the server orders it to stop, or the server refuses it

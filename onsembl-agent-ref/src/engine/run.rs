@@ -16,11 +16,11 @@ use crate::state_dir::StateDir;
 use crate::status_file::public_server;
 use onsembl_protocol::id::{CommandId, InstanceId};
 use onsembl_protocol::limits::Limits;
+use onsembl_protocol::model::AGENT_FEATURES;
 use onsembl_protocol::output::{SpoolBounds, SpoolEvent};
 use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus};
-use onsembl_protocol::wire::payload::Feature;
 use onsembl_protocol::worker::{
-    Journalling, Pausing, Recovered, Rules, Screen, TerminalConfig, Worker, WorkerAction, WorkerConfig,
+    Journalling, Pausing, Recovered, Screen, TerminalConfig, Worker, WorkerAction, WorkerConfig,
     WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
 };
 use onsembl_transport::agent::{
@@ -111,8 +111,13 @@ impl Agent {
 
         let (events_entry, events) = mpsc::channel(EVENTS);
         let (terminal_entry, terminal_events) = mpsc::channel(TERMINAL_EVENTS);
-        let mut effects =
-            Effects::new(executor, events_entry, terminal_entry.clone(), credentials, counters.clone());
+        let mut effects = Effects::new(
+            executor,
+            events_entry,
+            terminal_entry.clone(),
+            credentials,
+            counters.clone(),
+        );
         let mut recovered = Recovered::default();
         let mut journal_events = None;
         let journalling = match journal {
@@ -290,7 +295,8 @@ impl Agent {
     /// Copies what others look at.
     fn show(&mut self) {
         let worker = &self.worker;
-        self.driver.profile_mut().open_commands = worker.open_commands(Limits::DEFAULT.list_entries);
+        self.driver.profile_mut().open_commands =
+            worker.open_commands(Limits::DEFAULT.list_entries);
         self.load.running.store(worker.running() as u64, Ordering::Relaxed);
         self.load.finished.store(worker.finished(), Ordering::Relaxed);
         self.status.on_worker(worker);
@@ -373,7 +379,7 @@ async fn next_of<T>(events: &mut Option<mpsc::UnboundedReceiver<T>>) -> Option<T
 
 fn worker_session(session: AgentSession) -> WorkerSession {
     WorkerSession {
-        rules: Rules::of(session.dialect, &session.features),
+        capabilities: session.capabilities,
         agent: session.agent,
         output_window: session.output_window,
         stopped: session.stopped,
@@ -397,18 +403,7 @@ fn profile(options: &AgentOptions, dir: &StateDir, instance: &str) -> AgentProfi
         host: sysinfo::System::host_name().unwrap_or_else(|_| "unknown".to_owned()),
         key: dir.key(),
         instance: InstanceId::new(instance),
-        features: vec![
-            Feature::Heartbeats,
-            Feature::OutputBytes,
-            Feature::OutputBinary,
-            Feature::OutputSpool,
-            Feature::CommandReports,
-            Feature::CommandJournal,
-            Feature::StopLatch,
-            Feature::Terminal,
-            Feature::OpenEnds,
-            Feature::EndOrders,
-        ],
+        features: AGENT_FEATURES.to_vec(),
         probe: false,
         open_commands: Vec::new(),
         journal: None,

@@ -63,7 +63,9 @@ impl ExecutionEvents {
     }
 
     /// For a process, which says these things itself.
-    pub(super) fn into_parts(mut self) -> (CommandId, Option<mpsc::Sender<ProcessEvent<CommandId>>>) {
+    pub(super) fn into_parts(
+        mut self,
+    ) -> (CommandId, Option<mpsc::Sender<ProcessEvent<CommandId>>>) {
         (self.command.clone(), self.entry.take())
     }
 }

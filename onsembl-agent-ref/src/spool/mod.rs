@@ -74,7 +74,11 @@ impl Spool {
         let thread = thread::Builder::new()
             .name("onsembl-spool".to_owned())
             .spawn(move || keeper.keep(&inbox))?;
-        Ok((Self { refused: false, waiting, requests: Some(requests), thread: Some(thread) }, outbox, left))
+        Ok((
+            Self { refused: false, waiting, requests: Some(requests), thread: Some(thread) },
+            outbox,
+            left,
+        ))
     }
 
     /// Asks for something. Gives it back if the thread is gone, or so far behind that it takes no more

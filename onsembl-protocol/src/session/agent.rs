@@ -7,12 +7,13 @@
 
 use super::agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
-    Dialect, EndOrder, HelloRefusal, SessionTerms,
+    EndOrder, HelloRefusal, SessionTerms,
 };
 use super::dial::DialFailure;
 use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
 use crate::id::{BeatSequence, Epoch, LinkId};
 use crate::liveness::{Backoff, BeatLedger, HeartbeatMonitor, Impairment, Liveness};
+use crate::model::Dialect;
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now, Timestamp};
 use core::time::Duration;

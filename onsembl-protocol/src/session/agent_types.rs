@@ -4,6 +4,7 @@ use super::dial::DialFailure;
 use crate::close::{CloseCause, CloseReason};
 use crate::id::{BeatSequence, Epoch, LinkId};
 use crate::liveness::{BackoffPolicy, HeartbeatTiming, Impairment, Seen};
+use crate::model::Dialect;
 use crate::time::{Human, Timestamp};
 use core::fmt;
 use core::time::Duration;
@@ -34,15 +35,6 @@ impl Default for AgentConfig {
     fn default() -> Self {
         Self::DEFAULT
     }
-}
-
-/// Which protocol the peer of a session speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Dialect {
-    /// The existing TypeScript system's, and nothing beyond it.
-    Legacy,
-    /// With the extensions.
-    Extended,
 }
 
 /// What the answer to the hello settled.

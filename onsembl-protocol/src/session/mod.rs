@@ -9,10 +9,11 @@ mod greeting;
 mod server;
 mod server_types;
 
+pub use crate::model::Dialect;
 pub use agent::{AgentConnection, AgentSnapshot};
 pub use agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
-    Dialect, EchoBits, EndOrder, HelloRefusal, ServerBeat, SessionTerms,
+    EchoBits, EndOrder, HelloRefusal, ServerBeat, SessionTerms,
 };
 pub use dashboard::{DashboardAction, DashboardConnection, DashboardEvent};
 pub use dial::DialFailure;

@@ -1,9 +1,10 @@
 //! What goes into the server's machine of one agent and what comes out of it.
 
-use super::agent_types::{Dialect, EndOrder};
+use super::agent_types::EndOrder;
 use crate::close::{CloseCause, CloseReason};
 use crate::id::{BeatSequence, Epoch, InstanceId, LinkId, PresenceVersion};
 use crate::liveness::{HeartbeatTiming, Impairment, Seen};
+use crate::model::Dialect;
 use crate::time::{Human, WallTime};
 use core::fmt;
 use core::time::Duration;

@@ -1,6 +1,6 @@
 //! Readers for values that arrive in more than one shape (wire reference, section 4).
 
-use super::text::Text;
+use crate::model::Text;
 use crate::time::WallTime;
 use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;

@@ -6,7 +6,6 @@
 mod binary;
 mod bounds;
 mod careful;
-mod code;
 mod envelope;
 mod error;
 mod in_place;
@@ -16,8 +15,8 @@ mod message;
 mod one_pass;
 pub mod payload;
 mod scan;
-mod text;
 
+pub use crate::model::Text;
 pub use binary::OutputFrame;
 pub use bounds::{Bounded, TooLong};
 #[doc(hidden)]
@@ -27,4 +26,3 @@ pub use error::{DecodeCause, DecodeError};
 pub use in_place::{AgentFrame, decode_in_place};
 pub use lenient::NextBeat;
 pub use message::{AgentToServer, DashboardToServer, MessageSet, ServerToAgent, ServerToDashboard};
-pub use text::Text;

@@ -6,7 +6,9 @@ use super::event::{Journalling, Pausing, Task, WorkerAction, WorkerEnd};
 use super::note::WorkerNote;
 use super::report::{MOST_WITHHELD, StoppedBy, reason};
 use super::{JournalState, Work, Worker, terminal};
-use crate::command::{Awaited, CancelDecision, Decision, Exit, Fate, JournalEntry, ProcessIdentity};
+use crate::command::{
+    Awaited, CancelDecision, Decision, Exit, Fate, JournalEntry, ProcessIdentity,
+};
 use crate::id::{CommandId, Incarnation};
 use crate::output::{Run, Stream};
 use crate::time::Now;
@@ -106,7 +108,11 @@ impl Worker {
         match self.commands.book.may_start(id) {
             Ok(()) => {}
             Err(_) if terminal_size.is_some() => {
-                return self.terminal_not_started(id, "it was cancelled before it was started", now);
+                return self.terminal_not_started(
+                    id,
+                    "it was cancelled before it was started",
+                    now,
+                );
             }
             Err(report) => return self.todo.extend(report.map(Work::Over)),
         }

@@ -2,8 +2,8 @@
 //! must be stored before an end is reported.
 
 use super::outbound::Outbound;
-use super::rules::Rules;
 use crate::id::{ByteOffset, CommandId, Incarnation};
+use crate::model::Capabilities;
 use crate::output::{
     LeftRun, OpenEnds, Outbox, Run, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy,
     SpoolRequest, Stream,
@@ -118,9 +118,9 @@ impl Delivery {
     }
 
     /// A session began. What is held is to be said to a server that goes on where it is.
-    pub(super) fn on_session(&mut self, window: u64, rules: Rules, now: Timestamp) {
+    pub(super) fn on_session(&mut self, window: u64, capabilities: Capabilities, now: Timestamp) {
         self.left.on_session();
-        if rules.output_resumes {
+        if capabilities.output_resumes() {
             self.server = Server::Resumes;
             self.outbox.resume(window, now);
         } else {
@@ -154,16 +154,16 @@ impl Delivery {
     }
 
     /// The server has stored a stream up to here.
-    pub(super) fn on_ack(&mut self, ack: &OutputAck, rules: Option<Rules>) {
+    pub(super) fn on_ack(&mut self, ack: &OutputAck, agreed: Option<Capabilities>) {
         let (id, stream) = (&ack.command_id, ack.stream_type.stream());
         let reaches_end = self.outbox.written(id, stream).is_some_and(|end| ack.offset >= end);
         // A server that cannot say that it stored an open end is believed when it has all before it.
-        let by_place = rules.is_some_and(|rules| !rules.open_ends_are_stored) && reaches_end;
+        let by_place = agreed.is_some_and(|agreed| !agreed.open_ends_are_stored()) && reaches_end;
         if ack.open_gap || by_place {
             self.left.on_stored(id, ack.incarnation, stream);
         }
         self.outbox.on_stored(id, ack.incarnation, stream, ack.offset);
-        if rules.is_some_and(|rules| !rules.output_resumes) {
+        if agreed.is_some_and(|agreed| !agreed.output_resumes()) {
             self.outbox.pass_gaps(id);
         }
     }

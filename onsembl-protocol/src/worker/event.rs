@@ -1,9 +1,9 @@
 //! What a worker is told, and what it asks for. Plain values; nothing is decided here.
 
 use super::note::WorkerNote;
-use super::rules::Rules;
 use crate::command::{Awaited, Cleared, CommandJournal, Exit, Fate, JournalEntry, ProcessIdentity};
 use crate::id::{AgentId, CommandId, RunMark, StopId};
+use crate::model::Capabilities;
 use crate::output::{LeftRun, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream};
 use crate::session::{AgentCause, EndOrder};
 use crate::terminal::{LineMode, TerminalSize, Typed, Typing};
@@ -82,7 +82,7 @@ pub struct WorkerSession {
     /// The id by which the server knows this agent.
     pub agent: Option<AgentId>,
     /// What the server of the session understands.
-    pub rules: Rules,
+    pub capabilities: Capabilities,
     /// How many bytes of output may be unacknowledged.
     pub output_window: u64,
     /// The stop that is in force for this agent.

@@ -2,8 +2,8 @@
 
 use super::event::{WorkerMessage, WorkerSession};
 use super::outbound::Due;
-use super::rules::Rules;
 use crate::id::{ChunkSequence, CommandId, Incarnation};
+use crate::model::Capabilities;
 use crate::output::{GapCause, Outgoing, Record, RecordBody, Run, gap_notice};
 use crate::wire::payload::{
     CommandAck, CommandPhase, OutputContent, OutputGap, StopReceipt, TerminalOutput,
@@ -18,7 +18,7 @@ impl WorkerSession {
     /// The form of it; `None` if this server has none, and then it counts as said.
     pub(super) fn form(&self, due: &Due) -> Option<WorkerMessage> {
         if let Due::Wrote(sent) = due
-            && self.rules.output_is_binary
+            && self.capabilities.output_is_binary()
             && let Some(message) = binary(sent)
         {
             return Some(WorkerMessage::Binary(message));
@@ -27,14 +27,14 @@ impl WorkerSession {
     }
 
     fn text(&self, due: &Due) -> Option<AgentToServer> {
-        let (agent_id, rules) = (self.agent.clone(), self.rules);
-        let is_unknown = |id: &CommandId| id.is_terminal() && !rules.knows_terminals;
+        let (agent_id, capabilities) = (self.agent.clone(), self.capabilities);
+        let is_unknown = |id: &CommandId| id.is_terminal() && !capabilities.knows_terminals();
         Some(match due {
             Due::Receipt(stop_id, stage) => AgentToServer::StopReceipt(StopReceipt {
                 stop_id: stop_id.clone(),
                 stage: stage.clone(),
             }),
-            Due::Opened(opened) if rules.knows_terminals => {
+            Due::Opened(opened) if capabilities.knows_terminals() => {
                 AgentToServer::TerminalOpened(opened.clone())
             }
             Due::Opened(_) => return None,
@@ -62,19 +62,22 @@ impl WorkerSession {
             Due::Over(report) => {
                 let mut report = report.clone();
                 report.agent_id = agent_id;
-                report.status = phase(report.status, rules);
+                report.status = phase(report.status, capabilities);
                 AgentToServer::CommandComplete(report)
             }
             Due::Wrote(Outgoing { run, record }) => match &record.body {
-                RecordBody::Chunk(bytes) if rules.output_is_stored => {
+                RecordBody::Chunk(bytes) if capabilities.output_is_stored() => {
                     let content = OutputContent::from_bytes(bytes);
-                    AgentToServer::Output(TerminalOutput { agent_id, ..output(run, record, content) })
+                    AgentToServer::Output(TerminalOutput {
+                        agent_id,
+                        ..output(run, record, content)
+                    })
                 }
                 RecordBody::Chunk(bytes) => {
                     let text = String::from_utf8_lossy(bytes).into_owned();
                     AgentToServer::Output(self.legacy(run, record, text))
                 }
-                RecordBody::Gap { length, because } if rules.output_resumes => {
+                RecordBody::Gap { length, because } if capabilities.output_resumes() => {
                     AgentToServer::OutputGap(OutputGap {
                         command_id: run.command.clone(),
                         agent_id,
@@ -88,7 +91,7 @@ impl WorkerSession {
                     })
                 }
                 // It sees the gap by the next offset.
-                RecordBody::Gap { .. } if rules.output_is_stored => return None,
+                RecordBody::Gap { .. } if capabilities.output_is_stored() => return None,
                 RecordBody::Gap { length, because } => {
                     let text = format!("\n{}\n", gap_notice(Some(*length), *because));
                     AgentToServer::Output(self.legacy(run, record, text))
@@ -131,10 +134,12 @@ fn binary(Outgoing { run, record }: &Outgoing) -> Option<Bytes> {
 }
 
 /// An end in the words that the server knows.
-fn phase(phase: CommandPhase, rules: Rules) -> CommandPhase {
+fn phase(phase: CommandPhase, capabilities: Capabilities) -> CommandPhase {
     match phase {
-        CommandPhase::Lost if rules.knows_journals => CommandPhase::Lost,
-        CommandPhase::Lost | CommandPhase::OutcomeUnknown if rules.reports_are_confirmed => {
+        CommandPhase::Lost if capabilities.keeps_journals() => CommandPhase::Lost,
+        CommandPhase::Lost | CommandPhase::OutcomeUnknown
+            if capabilities.reports_are_confirmed() =>
+        {
             CommandPhase::OutcomeUnknown
         }
         // A legacy server knows three ends. The text says what this one is.

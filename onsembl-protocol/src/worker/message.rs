@@ -4,8 +4,8 @@
 use super::commands::Force;
 use super::event::Pausing;
 use super::note::WorkerNote;
-use super::rules::Rules;
 use crate::id::{CommandId, StopId};
+use crate::model::Capabilities;
 use crate::session::EndOrder;
 use crate::terminal::TerminalSize;
 use crate::wire::ServerToAgent;
@@ -56,14 +56,17 @@ pub(super) enum Instruction {
 }
 
 /// A complaint about a request of the server. It can go on with this agent.
-pub(super) fn complaint(error_type: AgentErrorType, message: impl Into<String>) -> AgentErrorReport {
+pub(super) fn complaint(
+    error_type: AgentErrorType,
+    message: impl Into<String>,
+) -> AgentErrorReport {
     AgentErrorReport { error_type, message: message.into(), recoverable: true, details: None }
 }
 
-/// Reads a message under the rules of its session. What is to be logged goes to `note`.
+/// Reads a message under what its session agreed on. What is to be logged goes to `note`.
 pub(super) fn read(
     message: ServerToAgent,
-    rules: Option<Rules>,
+    agreed: Option<Capabilities>,
     mut note: impl FnMut(WorkerNote),
 ) -> Instruction {
     match message {
@@ -78,7 +81,7 @@ pub(super) fn read(
         // Such a server cancels all that it does not know, and does not know terminals.
         ServerToAgent::CommandCancel(cancel)
             if cancel.command_id.is_terminal()
-                && rules.is_some_and(|rules| !rules.knows_terminals) =>
+                && agreed.is_some_and(|agreed| !agreed.knows_terminals()) =>
         {
             Instruction::Ignore
         }
@@ -95,7 +98,7 @@ pub(super) fn read(
         ServerToAgent::Error(error) => read_error(error, &mut note),
         ServerToAgent::Control(control) => read_control(control, &mut note),
         ServerToAgent::EmergencyStop(EmergencyStop { stop_id: Some(stop), .. })
-            if rules.is_some_and(|rules| rules.latches_stops) =>
+            if agreed.is_some_and(Capabilities::latches_stops) =>
         {
             Instruction::Stop(stop)
         }

@@ -41,7 +41,6 @@ mod message;
 mod note;
 mod outbound;
 mod report;
-mod rules;
 mod shutdown;
 mod terminal;
 mod typing;
@@ -52,7 +51,6 @@ pub use event::{
     WorkerSession,
 };
 pub use note::{Severity, WorkerNote};
-pub use rules::Rules;
 
 use crate::command::{Cleared, Fate, JournalEntry};
 use crate::id::{CommandId, StopId};
@@ -204,10 +202,10 @@ impl Worker {
                 self.end(WorkerEnd::Refused(cause), Force::Grace, now);
             }
             WorkerEvent::Message(message) => {
-                let rules = self.session.as_ref().map(|session| session.rules);
+                let agreed = self.session.as_ref().map(|session| session.capabilities);
                 let (actions, message) = (&mut self.actions, *message);
                 let note = |note| actions.push_back(WorkerAction::Note(note));
-                let instruction = message::read(message, rules, note);
+                let instruction = message::read(message, agreed, note);
                 self.on_instruction(instruction, now);
             }
             WorkerEvent::Sent => {
@@ -325,12 +323,12 @@ impl Worker {
     // --- sessions
 
     fn on_joined(&mut self, session: WorkerSession, now: Now) {
-        let rules = session.rules;
+        let capabilities = session.capabilities;
         self.pending = None;
         self.outbound.clear();
         self.reports.on_session();
-        self.delivery.on_session(session.output_window, rules, now.monotonic);
-        if rules.output_resumes {
+        self.delivery.on_session(session.output_window, capabilities, now.monotonic);
+        if capabilities.output_resumes() {
             self.delivery.say_what_is_held(None, &mut self.outbound);
         }
         for id in self.commands.book.open().into_iter().filter(CommandId::is_terminal) {
@@ -347,7 +345,7 @@ impl Worker {
         self.repeat_reports();
         let stopped = session.stopped.clone();
         self.session = Some(session);
-        if rules.latches_stops {
+        if capabilities.latches_stops() {
             if let Some(released) = self.emergency.on_welcome(stopped.as_ref()) {
                 self.on_released(released);
             }
@@ -374,16 +372,16 @@ impl Worker {
     /// The link took it.
     fn on_sent(&mut self, due: &Due, now: Now) {
         self.on_said(due, now);
-        let Some(WorkerSession { rules, .. }) = &self.session else { return };
-        if !rules.reports_are_confirmed || !rules.output_is_stored {
+        let Some(WorkerSession { capabilities, .. }) = &self.session else { return };
+        if !capabilities.reports_are_confirmed() || !capabilities.output_is_stored() {
             self.sent_unconfirmed_at = Some(now.monotonic);
         }
     }
 
     /// It counts as said: what the server will confirm is awaited, and all else is over with that.
     fn on_said(&mut self, due: &Due, now: Now) {
-        let Some(WorkerSession { rules, .. }) = &self.session else { return };
-        let rules = *rules;
+        let Some(WorkerSession { capabilities, .. }) = &self.session else { return };
+        let capabilities = *capabilities;
         match due {
             Due::Receipt(..)
             | Due::Opened(_)
@@ -392,16 +390,16 @@ impl Worker {
             | Due::OpenEnd(..) => {}
             Due::Over(report) => {
                 let id = &report.command_id;
-                let is_known = rules.knows_terminals || !id.is_terminal();
-                if rules.reports_are_confirmed && is_known {
+                let is_known = capabilities.knows_terminals() || !id.is_terminal();
+                if capabilities.reports_are_confirmed() && is_known {
                     self.reports.on_said(id, now.monotonic);
                 } else {
                     self.confirm(id);
                 }
             }
-            Due::Wrote(_) if rules.output_resumes => {}
+            Due::Wrote(_) if capabilities.output_resumes() => {}
             Due::Wrote(sent) => {
-                if rules.output_is_stored {
+                if capabilities.output_is_stored() {
                     self.delivery.outbox_mut().pass_gaps(&sent.run.command);
                 } else {
                     self.delivery.outbox_mut().on_sent_to_legacy(sent);
@@ -419,8 +417,8 @@ impl Worker {
             Instruction::Run(id, request) => self.on_request(id, *request),
             Instruction::Cancel(id, force) => self.cancel(&id, force),
             Instruction::Stored(ack) => {
-                let rules = self.session.as_ref().map(|session| session.rules);
-                self.delivery.on_ack(&ack, rules);
+                let agreed = self.session.as_ref().map(|session| session.capabilities);
+                self.delivery.on_ack(&ack, agreed);
                 self.todo.push_back(Work::Settle(ack.command_id));
             }
             Instruction::Resume(resume) => {

@@ -5,8 +5,8 @@ use super::event::{Screen, TerminalConfig, WorkerEnd};
 use crate::command::Exit;
 use crate::id::CommandId;
 use crate::terminal::{
-    AfterEnd, Desk, DeskAction, LineMode, Modes, TerminalKeeper, TerminalSize, Typed,
-    Typing, Untypeable,
+    AfterEnd, Desk, DeskAction, LineMode, Modes, TerminalKeeper, TerminalSize, Typed, Typing,
+    Untypeable,
 };
 use crate::time::{Deadline, Now, Timestamp, WallTime};
 use crate::wire::payload::{CommandInput, CommandRequest, TerminalOpened};
@@ -123,7 +123,12 @@ impl Terminal {
 
     /// The next thing to do, until there is none. `stopped`: an emergency stop is in force. `full`: too many
     /// ends wait for the server.
-    pub(super) fn poll(&mut self, stopped: bool, full: bool, now: Timestamp) -> Option<TerminalTask> {
+    pub(super) fn poll(
+        &mut self,
+        stopped: bool,
+        full: bool,
+        now: Timestamp,
+    ) -> Option<TerminalTask> {
         self.keeper.hold(stopped);
         let shown = if stopped { Shown::Stopped } else { Shown::Released };
         if self.screen == Screen::Attached && self.shown != shown {
@@ -266,7 +271,9 @@ impl Terminal {
                 "the program of this agent's terminal, {program}, cannot be started"
             ));
         }
-        if !request.args.is_empty() || !request.env.is_empty() || request.working_directory.is_some()
+        if !request.args.is_empty()
+            || !request.env.is_empty()
+            || request.working_directory.is_some()
         {
             return Err("this agent types commands into a terminal: it takes a text, and no arguments, variables or directory".to_owned());
         }
@@ -281,7 +288,9 @@ impl Terminal {
     /// Why nothing is.
     pub(super) fn typing(&self, id: &CommandId) -> Result<(Typing, Option<LineMode>), String> {
         if !self.keeper.is_up() {
-            return Err("the program in the terminal has ended; ask again under a new id".to_owned());
+            return Err(
+                "the program in the terminal has ended; ask again under a new id".to_owned()
+            );
         }
         let request = self.asked.get(id).ok_or_else(|| {
             "the agent has lost what was to be typed; ask again under a new id".to_owned()

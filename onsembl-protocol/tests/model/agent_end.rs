@@ -1,8 +1,8 @@
 //! An agent's own end.
 
 use super::world::*;
-use onsembl_protocol::sim::fact::*;
-use onsembl_protocol::sim::model::Invariant as I;
+use onsembl_protocol::lab::fact::*;
+use onsembl_protocol::lab::model::Invariant as I;
 
 /// The first dial ended so.
 fn dialled(outcome: DialOutcome) -> World {

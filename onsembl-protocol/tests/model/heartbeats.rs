@@ -1,8 +1,8 @@
 //! Heartbeats and their recording.
 
 use super::world::*;
-use onsembl_protocol::sim::fact::*;
-use onsembl_protocol::sim::model::Invariant as I;
+use onsembl_protocol::lab::fact::*;
+use onsembl_protocol::lab::model::Invariant as I;
 
 /// The agent's second beat has come to the server and is not recorded.
 fn unrecorded() -> World {

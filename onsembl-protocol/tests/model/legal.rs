@@ -1,8 +1,8 @@
 //! Stories that are legal, some of them only just.
 
 use super::world::*;
-use onsembl_protocol::sim::fact::*;
-use onsembl_protocol::sim::model::Invariant;
+use onsembl_protocol::lab::fact::*;
+use onsembl_protocol::lab::model::Invariant;
 
 #[test]
 fn a_long_ordinary_life() {

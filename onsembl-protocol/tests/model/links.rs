@@ -1,8 +1,8 @@
 //! Sessions and links, the server's end.
 
 use super::world::*;
-use onsembl_protocol::sim::fact::*;
-use onsembl_protocol::sim::model::Invariant as I;
+use onsembl_protocol::lab::fact::*;
+use onsembl_protocol::lab::model::Invariant as I;
 
 /// In session over the first wire, and the hello of `process` over a second one.
 fn challenged(process: Process) -> World {

@@ -1,8 +1,8 @@
 //! What is shown of an agent.
 
 use super::world::*;
-use onsembl_protocol::sim::fact::*;
-use onsembl_protocol::sim::model::Invariant as I;
+use onsembl_protocol::lab::fact::*;
+use onsembl_protocol::lab::model::Invariant as I;
 
 #[test]
 fn versions_grow() {

@@ -1,8 +1,8 @@
 //! Who is called silent, and when.
 
 use super::world::*;
-use onsembl_protocol::sim::fact::*;
-use onsembl_protocol::sim::model::Invariant as I;
+use onsembl_protocol::lab::fact::*;
+use onsembl_protocol::lab::model::Invariant as I;
 
 fn stale_after(nanos: u64) -> World {
     let mut w = World::in_session();

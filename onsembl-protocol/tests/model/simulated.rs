@@ -1,6 +1,6 @@
 //! The model over the simulator: fleets in all weathers, and nothing that it demands is broken.
 
-use onsembl_protocol::sim::{Scenario, watch};
+use onsembl_protocol::lab::{sim::Scenario, watch};
 
 #[test]
 fn fleets_in_all_weathers_break_no_demand() {

@@ -1,8 +1,8 @@
 //! Deadlines, drivers, and the end of the world.
 
 use super::world::*;
-use onsembl_protocol::sim::fact::*;
-use onsembl_protocol::sim::model::Invariant as I;
+use onsembl_protocol::lab::fact::*;
+use onsembl_protocol::lab::model::Invariant as I;
 
 #[test]
 fn deadline_ahead() {

@@ -1,11 +1,11 @@
 //! One server, one agent, and the facts of an ordinary life, so that a story only has to tell what
 //! is not ordinary in it.
 
-use onsembl_protocol::sim::fact::{
+use onsembl_protocol::lab::fact::{
     Agent, AgentStatus, DialOutcome, Down, End, EndedBy, Fact, Installed, Presence, Process,
     Status, Up, When, Why, Wire, Witness,
 };
-use onsembl_protocol::sim::model::{Invariant, Model, Rules};
+use onsembl_protocol::lab::model::{Invariant, Model, Rules};
 
 pub const MS: u64 = 1_000_000;
 pub const S: u64 = 1_000 * MS;

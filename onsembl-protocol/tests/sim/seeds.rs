@@ -6,10 +6,11 @@
 #![allow(clippy::disallowed_methods, reason = "a run may last as long as told, in real time")]
 
 use crate::watch;
-use onsembl_protocol::sim::fact::{Fact, When, Witness};
-use onsembl_protocol::sim::model::Model;
-use onsembl_protocol::sim::{
-    AGENT_EDGES, Coverage, FaultKind, SERVER_EDGES, Scenario, Trace, World, rules, shrink,
+use onsembl_protocol::lab::fact::{Fact, When, Witness};
+use onsembl_protocol::lab::model::Model;
+use onsembl_protocol::lab::rules;
+use onsembl_protocol::lab::sim::{
+    AGENT_EDGES, Coverage, FaultKind, SERVER_EDGES, Scenario, Trace, World, shrink,
 };
 use std::time::{Duration, Instant};
 

@@ -2,8 +2,8 @@
 //! world shrinks to what it needs.
 
 use crate::watch;
-use onsembl_protocol::sim::fact::{Fact, When, Witness};
-use onsembl_protocol::sim::{
+use onsembl_protocol::lab::fact::{Fact, When, Witness};
+use onsembl_protocol::lab::sim::{
     Digest, Failure, Fault, FaultKind, Faults, Outcome, Planned, Planted, Scenario, World, shrink,
 };
 

@@ -2,7 +2,7 @@
 
 use super::complain;
 use clap::Args;
-use onsembl_protocol::record::{self, MAX_LINE, ReplayError, Replayed};
+use onsembl_protocol::replay::{self, MAX_LINE, ReplayError, Replayed};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ fn replay(file: &Path) -> Result<Replayed, Failure> {
 
 /// Never holds more than the longest line there may be.
 fn replay_lines(mut from: impl BufRead) -> Result<Replayed, Failure> {
-    let mut replay = record::Replay::new();
+    let mut replay = replay::Replay::new();
     let mut line = Vec::new();
     loop {
         line.clear();

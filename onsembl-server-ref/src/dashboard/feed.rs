@@ -11,6 +11,7 @@ use onsembl_protocol::command::{watches_agent, watches_command, watches_output};
 use onsembl_protocol::id::{
     AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId, StopId,
 };
+use onsembl_protocol::model::DASHBOARD_FEATURES;
 use onsembl_protocol::output::{Fetch, LogRecord, OutputLog};
 use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::time::WallTime;
@@ -391,12 +392,7 @@ impl Feed {
         now: WallTime,
     ) -> ServerToDashboard {
         let extensions = self.extended.then(|| DashboardExtensions {
-            features: vec![
-                Feature::OutputBytes,
-                Feature::OutputSpool,
-                Feature::OutputReplay,
-                Feature::StopLatch,
-            ],
+            features: DASHBOARD_FEATURES.to_vec(),
             server_instance: Some(self.server.clone()),
         });
         ServerToDashboard::Connected(DashboardConnected {

@@ -15,7 +15,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use futures::stream;
 use onsembl_protocol::id::AgentId;
-use onsembl_protocol::record::Lines;
+use onsembl_protocol::replay::Lines;
 use onsembl_transport::counters::Counters;
 use std::convert::Infallible;
 use std::time::Duration;

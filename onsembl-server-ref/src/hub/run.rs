@@ -19,15 +19,14 @@ use onsembl_protocol::id::{
     PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::limits::Limits;
+use onsembl_protocol::model::SERVER_FEATURES;
 use onsembl_protocol::output::Outbox;
 use onsembl_protocol::record::Retired;
 use onsembl_protocol::session::{Dialect, ServerConfig, StoreTrouble};
 use onsembl_protocol::step::Actions;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::{Deadline, Now, WallTime};
-use onsembl_protocol::wire::payload::{
-    AgentConnect, CommandRequest, ErrorReply, Feature, OutputState,
-};
+use onsembl_protocol::wire::payload::{AgentConnect, CommandRequest, ErrorReply, OutputState};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::server::{SessionRules, Shard, ShardEvent};
@@ -225,18 +224,7 @@ impl Hub {
             parts;
         let rules = SessionRules {
             server_instance: instance,
-            features: vec![
-                Feature::Heartbeats,
-                Feature::OutputBytes,
-                Feature::OutputBinary,
-                Feature::OutputSpool,
-                Feature::CommandReports,
-                Feature::CommandJournal,
-                Feature::StopLatch,
-                Feature::Terminal,
-                Feature::OpenEnds,
-                Feature::EndOrders,
-            ],
+            features: SERVER_FEATURES.to_vec(),
             output_window: Outbox::DEFAULT_WINDOW,
         };
         let shard =
@@ -365,7 +353,7 @@ impl Hub {
         match event {
             ShardEvent::Hello(claim) => self.on_hello(claim),
             ShardEvent::Admit { key, link } => self.on_admit(key, link),
-            ShardEvent::Welcomed { key, link, dialect } => self.on_welcomed(key, link, dialect),
+            ShardEvent::Welcomed { key, link, dialect, .. } => self.on_welcomed(key, link, dialect),
             ShardEvent::Record { key, epoch, sequence, at, metrics } => {
                 self.on_beat(key, epoch, sequence, at, metrics);
             }

@@ -7,7 +7,7 @@ use crate::frames::{
     Chunk, beat, command_ack, command_complete, extended_dashboard_hello, page_command,
 };
 use crate::peer::Peer;
-use onsembl_protocol::record::{FrameNote, Head, Recordable, Script, ServerOrigin, replay};
+use onsembl_protocol::replay::{FrameNote, Head, Recordable, Script, ServerOrigin, replay};
 use onsembl_protocol::session::{
     ServerAction, ServerConfig, ServerConnection, ServerEvent, ServerSnapshot,
 };

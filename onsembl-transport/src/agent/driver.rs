@@ -11,15 +11,15 @@ use bytes::Bytes;
 use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::id::{AgentId, BeatSequence, LinkId, MessageId};
 use onsembl_protocol::liveness::{HeartbeatTiming, Seen};
+use onsembl_protocol::model::{Capabilities, Dialect};
 use onsembl_protocol::output::Outbox;
 use onsembl_protocol::session::{
-    AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, DialFailure, Dialect,
-    EndOrder, HelloRefusal, ServerBeat, SessionTerms,
+    AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, DialFailure, EndOrder,
+    HelloRefusal, ServerBeat, SessionTerms,
 };
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{
-    Ack, AgentHeartbeat, CommandComplete, CommandPhase, ErrorCode, Feature, HealthMetrics, Pong,
-    SeenBeat,
+    Ack, AgentHeartbeat, CommandComplete, CommandPhase, ErrorCode, HealthMetrics, Pong, SeenBeat,
 };
 use onsembl_protocol::wire::{self, AgentToServer, DecodeCause, DecodeError, ServerToAgent};
 use std::collections::VecDeque;
@@ -518,6 +518,11 @@ impl AgentDriver {
                 });
                 let session = AgentSession {
                     dialect: Dialect::Extended,
+                    capabilities: Capabilities::negotiate(
+                        &self.profile.features,
+                        &welcome.features,
+                        Dialect::Extended,
+                    ),
                     agent: self.agent_id.clone(),
                     session: Some(welcome.session_id),
                     epoch: welcome.epoch,
@@ -530,6 +535,7 @@ impl AgentDriver {
             None => {
                 let session = AgentSession {
                     dialect: Dialect::Legacy,
+                    capabilities: Capabilities::LEGACY,
                     agent: self.agent_id.clone(),
                     session: None,
                     epoch: Default::default(),
@@ -545,7 +551,7 @@ impl AgentDriver {
             dialect: session.dialect,
             epoch: session.epoch,
             timing,
-            end_orders: session.features.contains(&Feature::EndOrders),
+            end_orders: session.capabilities.end_orders(),
         };
         self.session = Some(session.clone());
         self.feed(AgentEvent::Received(link, AgentInbound::HelloAccepted(terms)));

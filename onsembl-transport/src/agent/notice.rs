@@ -2,7 +2,8 @@
 
 use onsembl_protocol::id::{AgentId, BeatSequence, Epoch, SessionId, StopId};
 use onsembl_protocol::liveness::Impairment;
-use onsembl_protocol::session::{AgentReport, Dialect};
+use onsembl_protocol::model::{Capabilities, Dialect};
+use onsembl_protocol::session::AgentReport;
 use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::{Feature, RecordedBeat, RecordingLag};
 use thiserror::Error;
@@ -46,8 +47,10 @@ pub struct AgentSession {
     pub session: Option<SessionId>,
     /// Its epoch; zero from a legacy server.
     pub epoch: Epoch,
-    /// Features in force.
+    /// Features that the server named.
     pub features: Vec<Feature>,
+    /// What this session may rely on.
+    pub capabilities: Capabilities,
     /// How many bytes of output may be unacknowledged.
     pub output_window: u64,
     /// The stop that is in force for this agent.

@@ -4,8 +4,9 @@ use onsembl_protocol::close::CloseReason;
 use onsembl_protocol::id::{
     AgentId, BeatSequence, Epoch, LinkId, ServerInstanceId, SessionId, StopId,
 };
-use onsembl_protocol::record::Retired;
-use onsembl_protocol::session::{Dialect, Presence};
+use onsembl_protocol::model::{Capabilities, Dialect};
+use onsembl_protocol::replay::Retired;
+use onsembl_protocol::session::Presence;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::{Now, WallTime};
 use onsembl_protocol::wire::AgentToServer;
@@ -73,6 +74,8 @@ pub enum ShardEvent<A> {
         link: LinkId,
         /// What the agent speaks.
         dialect: Dialect,
+        /// What the session may rely on.
+        capabilities: Capabilities,
     },
     /// A heartbeat is to be written. Answer with [`Shard::recorded`](super::Shard::recorded).
     Record {

@@ -4,9 +4,10 @@ use crate::messages::Envelopes;
 use crate::pump::LinkHandle;
 use onsembl_protocol::id::{AgentId, MessageId, SessionId};
 use onsembl_protocol::liveness::HeartbeatMonitor;
-use onsembl_protocol::session::{Dialect, Greeting, UndecodableQuota};
+use onsembl_protocol::model::Capabilities;
+use onsembl_protocol::session::{Greeting, UndecodableQuota};
 use onsembl_protocol::supervisor::Key;
-use onsembl_protocol::wire::payload::{Feature, HealthMetrics};
+use onsembl_protocol::wire::payload::HealthMetrics;
 
 /// A link that somebody accepted for a shard, with what was established about it.
 #[derive(Debug)]
@@ -39,10 +40,9 @@ pub(super) struct LinkEntry<A> {
     pub(super) envelopes: Envelopes,
     pub(super) peer: String,
     pub(super) stage: Stage<A>,
-    pub(super) dialect: Dialect,
+    /// What this link may rely on, once its hello came.
+    pub(super) capabilities: Capabilities,
     pub(super) hello: Option<MessageId>,
-    /// What the agent says it can do.
-    pub(super) features: Vec<Feature>,
     pub(super) agent: Option<AgentId>,
     pub(super) quota: UndecodableQuota,
     /// Frames that were on their way when reading was paused.

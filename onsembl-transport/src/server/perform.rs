@@ -7,7 +7,7 @@ use crate::link::Received;
 use crate::pump::{LinkEvent, LinkInput};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{Epoch, LinkId};
-use onsembl_protocol::session::{BeatOut, Dialect, ServerAction};
+use onsembl_protocol::session::{BeatOut, ServerAction};
 use onsembl_protocol::step::Actions;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::WallTime;
@@ -61,11 +61,16 @@ impl<A> Shard<A> {
         let Some(entry) = self.links.get_mut(&link) else { return };
         entry.stage = Stage::Live { key, session: admission.session.clone() };
         entry.agent = Some(admission.agent.clone());
-        let dialect = entry.dialect;
+        let capabilities = entry.capabilities;
         let held = std::mem::take(&mut entry.held);
         entry.handle.resume();
         self.send_welcome(link, &admission);
-        self.events.push_back(ShardEvent::Welcomed { key, link, dialect });
+        self.events.push_back(ShardEvent::Welcomed {
+            key,
+            link,
+            dialect: capabilities.dialect(),
+            capabilities,
+        });
         for text in held {
             self.inbox_again(link, text);
         }
@@ -79,14 +84,8 @@ impl<A> Shard<A> {
 
     pub(super) fn send_welcome(&mut self, link: LinkId, admission: &Admission) {
         let Some(entry) = self.links.get(&link) else { return };
-        let extensions = (entry.dialect == Dialect::Extended).then(|| Welcome {
-            features: self
-                .rules
-                .features
-                .iter()
-                .filter(|f| entry.features.contains(f))
-                .cloned()
-                .collect(),
+        let extensions = entry.capabilities.is_extended().then(|| Welcome {
+            features: entry.capabilities.features(),
             session_id: admission.session.clone(),
             epoch: admission.epoch,
             server_instance: self.rules.server_instance.clone(),

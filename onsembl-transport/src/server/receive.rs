@@ -8,11 +8,10 @@ use crate::pump::{LinkEvent, LinkInput};
 use bytes::Bytes;
 use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::id::{LinkId, MessageId, SessionId};
-use onsembl_protocol::record::FrameNote;
-use onsembl_protocol::session::{
-    Dialect, GreetingEvent, GreetingVerdict, ServerEvent, ServerInbound,
-};
-use onsembl_protocol::wire::payload::{Ack, AgentHeartbeat, ErrorCode, ErrorReply, Feature, Pong};
+use onsembl_protocol::model::{Capabilities, Dialect};
+use onsembl_protocol::replay::FrameNote;
+use onsembl_protocol::session::{GreetingEvent, GreetingVerdict, ServerEvent, ServerInbound};
+use onsembl_protocol::wire::payload::{Ack, AgentHeartbeat, ErrorCode, ErrorReply, Pong};
 use onsembl_protocol::wire::{
     self, AgentFrame, AgentToServer, DecodeError, OutputFrame, ServerToAgent,
 };
@@ -95,10 +94,8 @@ impl<A> Shard<A> {
     /// Output of an agent in session that agreed on this form; nobody else may send binary messages.
     fn on_binary(&mut self, link: LinkId, message: Bytes) {
         let Some(entry) = self.links.get(&link) else { return };
-        let agreed = |f: &[Feature]| f.contains(&Feature::OutputBinary);
-        let in_force = matches!(entry.stage, Stage::Live { .. })
-            && agreed(&entry.features)
-            && agreed(&self.rules.features);
+        let in_force =
+            matches!(entry.stage, Stage::Live { .. }) && entry.capabilities.output_is_binary();
         let length = message.len();
         if !in_force {
             self.counters.count("binary_frames");
@@ -145,13 +142,9 @@ impl<A> Shard<A> {
         let _ = self.greeting.remove(&link);
         let Some(entry) = self.links.get_mut(&link) else { return };
         entry.handle.pause();
-        entry.dialect = match &hello.extensions {
-            Some(extensions) => {
-                entry.features = extensions.features.clone();
-                Dialect::Extended
-            }
-            None => Dialect::Legacy,
-        };
+        let theirs = hello.extensions.as_ref().map_or(&[][..], |e| &e.features);
+        let dialect = Dialect::of(hello.extensions.as_ref());
+        entry.capabilities = Capabilities::negotiate(&self.rules.features, theirs, dialect);
         let stage = std::mem::replace(&mut entry.stage, Stage::Claimed);
         let peer = entry.peer.clone();
         if let Stage::Greeting { auth, .. } = stage {

@@ -11,10 +11,11 @@ use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::liveness::{HeartbeatMonitor, Liveness};
-use onsembl_protocol::record::{Excerpt, FrameNote, Handled, Recorder, Retired, ServerOrigin};
+use onsembl_protocol::model::Capabilities;
+use onsembl_protocol::replay::{Excerpt, FrameNote, Handled, Recorder, Retired, ServerOrigin};
 use onsembl_protocol::session::{
-    Claimant, Dialect, Greeting, GreetingEvent, ServerAction, ServerConfig, ServerConnection,
-    ServerEvent, ServerView, StoreTrouble, UndecodableQuota,
+    Claimant, Greeting, GreetingEvent, ServerAction, ServerConfig, ServerConnection, ServerEvent,
+    ServerView, StoreTrouble, UndecodableQuota,
 };
 use onsembl_protocol::step::Actions;
 use onsembl_protocol::supervisor::{Key, Supervisor};
@@ -116,9 +117,8 @@ impl<A> Shard<A> {
             envelopes: Envelopes::new(format!("msg-{}", self.rules.server_instance)),
             peer,
             stage: Stage::Greeting { greeting, auth: ticket.auth },
-            dialect: Dialect::Legacy,
+            capabilities: Capabilities::LEGACY,
             hello: None,
-            features: Vec::new(),
             agent: None,
             quota: UndecodableQuota::new(),
             held: Vec::new(),
@@ -196,7 +196,7 @@ impl<A> Shard<A> {
     pub fn join(&mut self, link: LinkId, key: Key, claimant: Claimant) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         entry.stage = Stage::Joining(key);
-        let dialect = entry.dialect;
+        let dialect = entry.capabilities.dialect();
         self.feed(key, ServerEvent::Joined { link, dialect, claimant });
     }
 

@@ -1,12 +1,13 @@
 //! What happens to links: hellos, admissions, refusals, ends.
 
-use super::super::agent_types::{Dialect, EndOrder};
+use super::super::agent_types::EndOrder;
 use super::super::server_types::{Claimant, PresenceCause, ServerAction};
 use super::session::{Notes, Session};
 use super::state::{Away, Joining, State};
 use super::turn::Turn;
 use crate::close::{CloseCause, CloseReason, Initiator};
 use crate::id::{Epoch, LinkId};
+use crate::model::Dialect;
 
 impl Turn<'_> {
     pub(super) fn joined(&mut self, joining: Joining) {

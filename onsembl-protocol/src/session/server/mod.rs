@@ -16,9 +16,9 @@ mod turn;
 pub use state::{ServerCold, ServerHot, ServerSnapshot, ServerView};
 pub(crate) use turn::{armed, handle};
 
-use super::agent_types::Dialect;
 use super::server_types::{Presence, PresenceCause, ServerAction, ServerConfig, ServerEvent};
 use crate::id::{Epoch, LinkId, PresenceVersion};
+use crate::model::Dialect;
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now};
 

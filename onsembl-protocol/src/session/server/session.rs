@@ -3,7 +3,6 @@
 //! [`Session`] is what hearing a frame touches; [`Notes`] is what else a session keeps. Times that
 //! must be equal are stored once. Nothing is published here.
 
-use super::super::agent_types::Dialect;
 use super::super::server_types::{
     BeatOut, PresenceStatus, ServerAction, ServerInbound, StoreTrouble,
 };
@@ -12,6 +11,7 @@ use crate::id::{BeatSequence, Epoch, LinkId};
 use crate::liveness::{
     HeartbeatTiming, Impairment, Liveness, Seen, Silence, confirmation_due, next_on_schedule,
 };
+use crate::model::Dialect;
 use crate::time::{Deadline, Timestamp, WallTime};
 use core::time::Duration;
 use serde::{Deserialize, Serialize};

@@ -4,12 +4,12 @@
 //! is all that hearing a frame reads or writes, and it is small; [`ServerCold`] is what is needed
 //! to speak, to publish and to change hands. No decision is made here.
 
-use super::super::agent_types::Dialect;
 use super::super::server_types::{
     Because, Claimant, Presence, PresenceCause, PresenceStatus, StoreTrouble,
 };
 use super::session::{Notes, Session};
 use crate::id::{Epoch, LinkId, PresenceVersion};
+use crate::model::Dialect;
 use crate::time::{Now, Timestamp};
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! What else an agent reports: faults of its own, traces, reports.
 
-use super::super::code::wire_enum;
+use crate::model::wire_enum;
 use alloc::string::String;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

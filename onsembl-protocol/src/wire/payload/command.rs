@@ -1,9 +1,9 @@
 //! A command's way there and its reports' way back.
 
-use super::super::code::wire_enum;
 use super::super::lenient::{self, Scalar};
 use super::terminal::CommandInput;
 use crate::id::{AgentId, ByteOffset, CommandId, Incarnation, UserId};
+use crate::model::wire_enum;
 use crate::output::Stream;
 use crate::time::WallTime;
 use alloc::collections::BTreeMap;

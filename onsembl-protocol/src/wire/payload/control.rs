@@ -1,8 +1,8 @@
 //! Orders to an agent that are no commands, and tokens in transit.
 
-use super::super::code::wire_enum;
 use super::super::lenient;
 use crate::id::{AgentId, StopId};
+use crate::model::wire_enum;
 use crate::stop::StopScope;
 use crate::terminal::TerminalSize;
 use crate::time::WallTime;

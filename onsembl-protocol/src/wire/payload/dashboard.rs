@@ -1,12 +1,13 @@
 //! What dashboards say and what they are told about agents.
 
-use super::super::code::wire_enum;
 use super::super::lenient::{self};
 use super::control::AgentStopped;
 use super::heartbeat::HealthMetrics;
-use super::hello::{AgentType, Capabilities, Feature};
+use super::hello::{AgentType, LegacyCapabilities};
 use super::output::StreamType;
 use crate::id::{AgentId, ByteOffset, Incarnation, PresenceVersion, ServerInstanceId, UserId};
+use crate::model::Feature;
+use crate::model::wire_enum;
 use crate::time::WallTime;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -286,7 +287,7 @@ impl Subscription {
 
 /// Existing servers send words here, and there the object that the agent sent them.
 fn capability_words<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
-    Capabilities::deserialize(d).map(|capabilities| capabilities.to_words())
+    LegacyCapabilities::deserialize(d).map(|capabilities| capabilities.to_words())
 }
 
 /// One agent as dashboards list it.

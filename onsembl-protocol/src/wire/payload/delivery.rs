@@ -2,9 +2,9 @@
 
 use super::output::StreamType;
 use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation};
+use crate::model::Text;
 use crate::output::GapCause;
 use crate::time::WallTime;
-use crate::wire::Text;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,11 +1,11 @@
 //! The hello of an agent and the welcome it gets.
 
-use super::super::code::wire_enum;
 use super::super::lenient;
 use crate::id::{
     AgentKey, CommandId, Epoch, InstanceId, JournalId, ServerInstanceId, SessionId, StopId,
 };
 use crate::liveness::WireTiming;
+use crate::model::{Feature, wire_enum};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -22,37 +22,6 @@ wire_enum! {
         Codex = "CODEX",
         /// Anything else (the legacy mock says this too).
         Custom = "CUSTOM" | "MOCK",
-    }
-}
-
-wire_enum! {
-    /// An ability of a peer, said in `extensions.features`. A feature is in force when both said it.
-    pub enum Feature {
-        /// `AGENT_HEARTBEAT` and `SERVER_HEARTBEAT` with sequence, seen and recorded.
-        Heartbeats = "heartbeats",
-        /// Output with encoding, offset and incarnation, acknowledged by `OUTPUT_ACK` once stored.
-        OutputBytes = "output-bytes",
-        /// With `output-bytes`: an agent may send its chunks in binary messages.
-        OutputBinary = "output-binary",
-        /// Gaps are declared by `OUTPUT_GAP`, and a session goes on where the server says that its
-        /// streams are committed.
-        OutputSpool = "output-spool",
-        /// A dashboard may ask for stored output, by `replay` in `DASHBOARD_SUBSCRIBE`.
-        OutputReplay = "output-replay",
-        /// `COMMAND_ACK` and `COMMAND_COMPLETE` are sent, repeated until acknowledged, and a command
-        /// id that was seen before is not run again.
-        CommandReports = "command-reports",
-        /// The agent writes down what it starts and how it ends, and says of which journal it knows
-        /// that; `LOST` is an end.
-        CommandJournal = "command-journal",
-        /// A stop holds until it is released: the agent keeps it, and gives receipts.
-        StopLatch = "stop-latch",
-        /// `OUTPUT_ACK` says with `openGap` that an end of unknown place is stored.
-        OpenEnds = "open-ends",
-        /// The agent closes with a code of its own when an order from afar ends it, 4107 or 4108.
-        EndOrders = "end-orders",
-        /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
-        Terminal = "terminal",
     }
 }
 
@@ -77,7 +46,7 @@ pub struct AgentConnect {
     pub host_machine: Option<String>,
     /// What it can do.
     #[serde(default)]
-    pub capabilities: Capabilities,
+    pub capabilities: LegacyCapabilities,
     /// Present if it speaks the extensions; a peer without them is legacy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extensions: Option<AgentExtensions>,
@@ -141,7 +110,7 @@ pub struct Welcome {
 /// What an agent says it can do: an object on the wire of agents, a list of words elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Capabilities {
+pub struct LegacyCapabilities {
     /// Token limit of the model; the legacy wrapper says 0.
     pub max_tokens: u64,
     /// Whether a running command can be interrupted.
@@ -153,7 +122,7 @@ pub struct Capabilities {
     pub words: Vec<String>,
 }
 
-impl Capabilities {
+impl LegacyCapabilities {
     /// The capabilities as words, as dashboards and the store want them.
     pub fn to_words(&self) -> Vec<String> {
         let mut words = self.words.clone();
@@ -167,7 +136,7 @@ impl Capabilities {
     }
 }
 
-impl<'de> Deserialize<'de> for Capabilities {
+impl<'de> Deserialize<'de> for LegacyCapabilities {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         #[derive(Deserialize, Default)]
         #[serde(rename_all = "camelCase", default)]
@@ -179,26 +148,26 @@ impl<'de> Deserialize<'de> for Capabilities {
         }
         struct V;
         impl<'de> Visitor<'de> for V {
-            type Value = Capabilities;
+            type Value = LegacyCapabilities;
             fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 f.write_str("capabilities as an object or a list of words")
             }
-            fn visit_unit<E>(self) -> Result<Capabilities, E> {
-                Ok(Capabilities::default())
+            fn visit_unit<E>(self) -> Result<LegacyCapabilities, E> {
+                Ok(LegacyCapabilities::default())
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, a: A) -> Result<Capabilities, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, a: A) -> Result<LegacyCapabilities, A::Error> {
                 let words = lenient::texts(serde::de::value::SeqAccessDeserializer::new(a))?;
                 let has = |w: &str| words.iter().any(|x| x.eq_ignore_ascii_case(w));
-                Ok(Capabilities {
+                Ok(LegacyCapabilities {
                     max_tokens: 0,
                     supports_interrupt: has("interrupt"),
                     supports_trace: has("trace"),
                     words,
                 })
             }
-            fn visit_map<A: MapAccess<'de>>(self, a: A) -> Result<Capabilities, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, a: A) -> Result<LegacyCapabilities, A::Error> {
                 let o = Object::deserialize(serde::de::value::MapAccessDeserializer::new(a))?;
-                Ok(Capabilities {
+                Ok(LegacyCapabilities {
                     max_tokens: o.max_tokens.unwrap_or(0),
                     supports_interrupt: o.supports_interrupt,
                     supports_trace: o.supports_trace,

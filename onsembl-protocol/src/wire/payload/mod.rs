@@ -15,6 +15,7 @@ mod output;
 mod reply;
 mod terminal;
 
+pub use crate::model::Feature;
 pub use agent::{AgentErrorReport, AgentErrorType, Opaque};
 pub use command::{
     CommandAck, CommandAckStatus, CommandCancel, CommandComplete, CommandPhase, CommandRequest,
@@ -34,7 +35,10 @@ pub use heartbeat::{
     AgentHeartbeat, HealthMetrics, Ping, Pong, RecordedBeat, RecordingLag, SeenBeat,
     ServerHeartbeat,
 };
-pub use hello::{AgentConnect, AgentExtensions, AgentType, Capabilities, Feature, Welcome};
+pub use hello::{
+    AgentConnect, AgentExtensions, AgentType, LegacyCapabilities,
+    LegacyCapabilities as Capabilities, Welcome,
+};
 pub use output::{
     OutputAck, OutputContent, StreamContent, StreamType, TerminalOutput, TerminalStream,
 };

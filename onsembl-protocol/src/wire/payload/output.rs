@@ -1,9 +1,9 @@
 //! Output: chunks from agents, streams to dashboards, and what is known to be stored.
 
-use super::super::code::wire_enum;
 use super::super::lenient;
-use super::super::text::Text;
 use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation};
+use crate::model::Text;
+use crate::model::wire_enum;
 use crate::output::Stream;
 use crate::time::WallTime;
 use alloc::borrow::Cow;

@@ -1,8 +1,8 @@
 //! What is said of terminals: that one was opened, how large it is to be, and how a command reaches it.
 
-use super::super::code::wire_enum;
 use super::super::lenient;
 use crate::id::CommandId;
+use crate::model::wire_enum;
 use crate::terminal::TerminalSize;
 use crate::time::WallTime;
 use alloc::string::String;

@@ -4,7 +4,7 @@ use crate::support::{awake_and_asleep, secs};
 use onsembl_protocol::close::{Breakage, CloseReason};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId};
 use onsembl_protocol::liveness::HeartbeatTiming;
-use onsembl_protocol::record::{AgentOrigin, Head, ReplayError, Script, replay};
+use onsembl_protocol::replay::{AgentOrigin, Head, ReplayError, Script, replay};
 use onsembl_protocol::session::{
     AgentAction, AgentConfig, AgentConnection, AgentEvent, AgentInbound, DialFailure, Dialect,
     EchoBits, ServerBeat, SessionTerms,

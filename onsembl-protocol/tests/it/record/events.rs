@@ -2,7 +2,7 @@
 
 use onsembl_protocol::close::{Breakage, CloseCause, CloseCode, CloseReason, Initiator};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
-use onsembl_protocol::record::{FrameNote, Handled, Recorder, ServerOrigin, replay};
+use onsembl_protocol::replay::{FrameNote, Handled, Recorder, ServerOrigin, replay};
 use onsembl_protocol::session::{
     Claimant, Dialect, ServerConfig, ServerConnection, ServerEvent, ServerInbound, StoreTrouble,
 };

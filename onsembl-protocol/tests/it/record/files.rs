@@ -7,7 +7,7 @@ use crate::support::{ms, secs};
 use onsembl_protocol::close::{Breakage, CloseReason};
 use onsembl_protocol::id::{Epoch, PresenceVersion};
 use onsembl_protocol::liveness::HeartbeatTiming;
-use onsembl_protocol::record::{ServerOrigin, replay};
+use onsembl_protocol::replay::{ServerOrigin, replay};
 use onsembl_protocol::session::{Claimant, ServerConfig, ServerEvent, StoreTrouble};
 use std::path::PathBuf;
 

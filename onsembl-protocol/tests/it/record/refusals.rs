@@ -3,7 +3,7 @@
 use super::story::Story;
 use crate::support::secs;
 use onsembl_protocol::close::{Breakage, CloseReason};
-use onsembl_protocol::record::{MAX_LINE, ReplayError, replay};
+use onsembl_protocol::replay::{MAX_LINE, ReplayError, replay};
 use onsembl_protocol::session::{Claimant, ServerEvent};
 use proptest::prelude::*;
 

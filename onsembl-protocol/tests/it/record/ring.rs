@@ -4,7 +4,7 @@ use super::events::event;
 use crate::support::{now, secs};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
-use onsembl_protocol::record::{Handled, Recorder, ReplayError, Retired, ServerOrigin, replay};
+use onsembl_protocol::replay::{Handled, Recorder, ReplayError, Retired, ServerOrigin, replay};
 use onsembl_protocol::session::{
     Claimant, Dialect, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
 };

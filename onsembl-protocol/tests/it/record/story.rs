@@ -2,7 +2,7 @@
 
 use crate::support::{EPOCH_MS, ms, secs, stamp};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
-use onsembl_protocol::record::{FrameNote, Head, Script, ServerOrigin};
+use onsembl_protocol::replay::{FrameNote, Head, Script, ServerOrigin};
 use onsembl_protocol::session::{
     Claimant, Dialect, ServerAction, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
 };

@@ -1,0 +1,117 @@
+//! What the agent did, held against what it owes.
+
+use super::super::subject::Observation;
+use super::Judge;
+use super::life::Life;
+use super::owed::{Expected, Owed};
+use crate::close::{CloseCause, CloseCode};
+use crate::id::LinkId;
+use crate::lab::kit::call::Call;
+use crate::lab::kit::invariant::{Invariant, Violation};
+use std::format;
+
+impl Judge {
+    /// What was done is owed or allowed, and what is owed was done.
+    pub(super) fn performs(
+        &mut self,
+        call: &Call<'_>,
+        seen: &[Observation],
+        expected: &Expected,
+    ) -> Result<(), Violation> {
+        let owes = |owed: Owed| expected.owed.iter().any(|(o, _)| *o == owed);
+        for observation in seen {
+            match *observation {
+                Observation::Dialled(link) => {
+                    if !self.held.is_empty() {
+                        let holds = format!("dials {link} while it holds {:?}", self.held);
+                        call.blame(Invariant::OneLinkAtATime, "one link at a time", holds)?;
+                    }
+                    if link <= self.newest {
+                        let wanted = format!("a number above {}", self.newest);
+                        call.blame(Invariant::EachDialANewLink, wanted, call.did())?;
+                    }
+                    self.newest = link;
+                    self.held.push(link);
+                }
+                Observation::Closed(link, cause) => {
+                    self.held.retain(|held| *held != link);
+                    let code = cause.code();
+                    if [CloseCode::NORMAL, CloseCode::NO_STATUS, CloseCode::ABNORMAL]
+                        .contains(&code)
+                    {
+                        let wanted = "a code that an agent may send";
+                        call.blame(Invariant::CloseHasACause, wanted, format!("code {code}"))?;
+                    }
+                }
+                Observation::SentHello(link) if !owes(Owed::Hello(link)) => {
+                    call.blame(Invariant::HelloGoesFirst, "no hello here", call.did())?;
+                }
+                Observation::SentPong(link, echo) if !owes(Owed::Pong(link, echo)) => {
+                    call.blame(Invariant::PingIsAnswered, "no such pong", call.did())?;
+                }
+                Observation::SentHello(_) | Observation::SentPong(..) => {}
+                Observation::SentBeat(link, number) => match &mut self.life {
+                    Life::Session(s) if s.link == link => {
+                        if expected.news {
+                            s.beats.hurry(call.at);
+                        }
+                        s.news = false;
+                        s.beats.no_burst(call)?;
+                        s.beats.sent(call.at);
+                        if let Some(number) = number {
+                            s.beats.number(number, call)?;
+                        }
+                    }
+                    Life::Joining { .. } => {
+                        call.blame(Invariant::HelloGoesFirst, "no beat before", call.did())?;
+                    }
+                    Life::Idle
+                    | Life::Dialling { .. }
+                    | Life::Session(_)
+                    | Life::Waiting { .. }
+                    | Life::Closed => {
+                        let wanted = "beats only over the link of the session";
+                        call.blame(Invariant::BeatsEveryInterval, wanted, call.did())?;
+                    }
+                },
+                Observation::Shown(_) | Observation::Noted => {}
+            }
+        }
+        for (owed, name) in &expected.owed {
+            let closed = |link| seen.iter().find_map(|o| closes(*o, link));
+            let paid = match *owed {
+                Owed::Dial => matches!(self.life, Life::Dialling { .. }),
+                Owed::Hello(link) => seen.contains(&Observation::SentHello(link)),
+                Owed::Beat(link) => {
+                    seen.iter().any(|o| matches!(o, Observation::SentBeat(l, _) if *l == link))
+                }
+                Owed::Pong(link, echo) => seen.contains(&Observation::SentPong(link, echo)),
+                Owed::Close(link, cause) => {
+                    if let (Some(wanted), Some(given)) = (cause, closed(link))
+                        && wanted != given
+                    {
+                        let (wanted, given) = (format!("{wanted}"), format!("{given}"));
+                        call.blame(Invariant::CloseHasACause, wanted, given)?;
+                    }
+                    closed(link).is_some()
+                }
+            };
+            if !paid {
+                call.blame(*name, format!("{owed:?}"), call.did())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn closes(observation: Observation, link: LinkId) -> Option<CloseCause> {
+    match observation {
+        Observation::Closed(closed, cause) => (closed == link).then_some(cause),
+        Observation::Dialled(_)
+        | Observation::SentHello(_)
+        | Observation::SentBeat(..)
+        | Observation::SentPong(..)
+        | Observation::Shown(_)
+        | Observation::Noted => None,
+    }
+}

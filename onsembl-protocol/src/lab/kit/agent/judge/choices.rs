@@ -1,0 +1,64 @@
+//! What the agent decides by itself within a range, and what must not be put off beyond it.
+
+use super::super::subject::Observation;
+use super::Judge;
+use super::life::Life;
+use super::owed::{Expected, Owed};
+use crate::close::CloseCause;
+use crate::lab::kit::call::Call;
+use crate::lab::kit::invariant::{Invariant, Violation};
+use crate::session::AgentStatusKind;
+use std::format;
+
+impl Judge {
+    /// What the agent may decide by itself within a range: when to dial, and what to say of a
+    /// silence.
+    pub(super) fn chooses(
+        &mut self,
+        call: &Call<'_>,
+        seen: &[Observation],
+        e: &mut Expected,
+    ) -> Result<(), Violation> {
+        let shows = |phase| seen.contains(&Observation::Shown(phase));
+        let dials = seen.iter().find_map(Observation::dialled);
+        if let Some(link) = dials {
+            let by = call.at.saturating_add(self.rules.dial_timeout);
+            match self.life {
+                Life::Idle if e.owed.iter().any(|(owed, _)| *owed == Owed::Dial) => {}
+                Life::Waiting { window, .. } => {
+                    if call.at < window.from {
+                        let wait = window.from.saturating_since(call.at);
+                        let expected = format!("no dial for another {wait:?}");
+                        call.blame(Invariant::RedialsByBackoff, expected, call.did())?;
+                    }
+                }
+                Life::Closed => {
+                    return call.blame(e.change, "no dial any more", call.did());
+                }
+                Life::Idle | Life::Dialling { .. } | Life::Joining { .. } | Life::Session(_) => {
+                    return call.blame(Invariant::OneLinkAtATime, "no dial", call.did());
+                }
+            }
+            self.life = Life::Dialling { link, by };
+            e.change = Invariant::ComesBack;
+        }
+        let Life::Session(s) = &mut self.life else { return Ok(()) };
+        if shows(AgentStatusKind::Stale) && !s.silence.is_stale() {
+            s.silence.goes_stale(call)?;
+        } else if shows(AgentStatusKind::TimedOut) {
+            s.silence.times_out(call)?;
+            let owed = Owed::Close(s.link, Some(CloseCause::Silent));
+            e.owe(owed, Invariant::OneLinkAtATime);
+            self.back_off(call.at, true, Invariant::SilentPeerTimesOutExactly, e);
+        } else if call.is_overdue(s.silence.due()) {
+            call.blame(s.silence.name(), s.silence.next_word(), call.did())?;
+        }
+        if let Life::Session(s) = &mut self.life {
+            e.news = s.news && s.beats.all_seen(s.seen);
+            if e.news || call.is_overdue(s.beats.due()) {
+                e.owe(Owed::Beat(s.link), Invariant::BeatsEveryInterval);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! When the agent asks to be woken.
+
+use super::life::Life;
+use super::owed::Expected;
+use super::{Judge, SLEPT};
+use crate::lab::kit::call::Call;
+use crate::lab::kit::invariant::{Invariant, Violation};
+use crate::time::Deadline;
+use std::format;
+
+impl Judge {
+    /// The deadline comes no later than whatever is due next.
+    pub(super) fn wakes_in_time(
+        &mut self,
+        call: &Call<'_>,
+        expected: &Expected,
+    ) -> Result<(), Violation> {
+        if !matches!(self.life, Life::Idle | Life::Closed) && call.deadline == Deadline::Never {
+            let wanted = format!("a deadline while {}", self.life.phase());
+            call.blame(Invariant::EveryWaitHasADeadline, wanted, "asks for no wake-up")?;
+        }
+        match &mut self.life {
+            Life::Idle | Life::Closed => Ok(()),
+            Life::Dialling { by, .. } => {
+                call.wakes_by(*by, Invariant::GivesUpInTime, "the dial is given up")
+            }
+            Life::Joining { by, .. } => {
+                call.wakes_by(*by, Invariant::GivesUpInTime, "the hello is given up")
+            }
+            Life::Waiting { window, .. } => {
+                let slept = expected.change == Invariant::SleepIsNoticed;
+                let name = if slept { Invariant::SleepIsNoticed } else { Invariant::ComesBack };
+                call.wakes_by(window.by, name, "the next dial is due")
+            }
+            Life::Session(s) => {
+                if s.silence.was_attended(call.at) {
+                    s.silence.armed(call.deadline);
+                }
+                call.wakes_by(s.silence.due(), s.silence.name(), s.silence.next_word())?;
+                let name = if call.slept >= SLEPT {
+                    Invariant::SleepIsNoticed
+                } else {
+                    Invariant::BeatsEveryInterval
+                };
+                call.wakes_by(s.beats.due(), name, "a beat is due")
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What an event leads to: where the agent must be after it, and what it owes. Nothing is judged here.
+
+use super::super::rules::Window;
+use super::Judge;
+use super::life::{Life, Session};
+use super::owed::{Expected, Owed};
+use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
+use crate::id::{BeatSequence, LinkId};
+use crate::lab::kit::beats::Beats;
+use crate::lab::kit::call::{Call, SLACK};
+use crate::lab::kit::invariant::Invariant;
+use crate::lab::kit::silence::Silence;
+use crate::session::{AgentEvent, AgentInbound, Dialect, EndOrder, HelloRefusal, SessionTerms};
+use crate::time::Timestamp;
+
+impl Judge {
+    pub(super) fn sleeps(&mut self, call: &Call<'_>, expected: &mut Expected) {
+        let at_once = Window { from: call.at, by: call.at };
+        match &mut self.life {
+            Life::Session(s) if call.slept >= s.silence.timing().timeout_after() => {
+                expected
+                    .owe(Owed::Close(s.link, Some(CloseCause::Silent)), Invariant::SleepIsNoticed);
+                self.windows.begin_anew();
+                self.wait(at_once, false, false, Invariant::SleepIsNoticed, expected);
+            }
+            Life::Session(s) => s.beats.hurry(call.at),
+            Life::Waiting { window, at_servers_wish: true, .. } => {
+                window.from = window.from.saturating_sub(call.slept).max(call.at);
+                window.by = window.by.saturating_sub(call.slept).max(call.at);
+            }
+            Life::Waiting { window, at_servers_wish: false, .. } => {
+                *window = at_once;
+                self.windows.begin_anew();
+                expected.change = Invariant::SleepIsNoticed;
+            }
+            Life::Idle | Life::Dialling { .. } | Life::Joining { .. } | Life::Closed => {}
+        }
+    }
+
+    fn wait(
+        &mut self,
+        window: Window,
+        at_servers_wish: bool,
+        timed_out: bool,
+        why: Invariant,
+        expected: &mut Expected,
+    ) {
+        self.life = Life::Waiting { window, at_servers_wish, timed_out };
+        expected.change = why;
+    }
+
+    /// A session that lasted makes the windows begin anew.
+    fn notes_stability(&mut self, at: Timestamp) {
+        if let Life::Session(s) = &self.life
+            && s.opened_at.saturating_add(self.rules.stable_after) <= at
+        {
+            self.windows.begin_anew();
+        }
+    }
+
+    pub(super) fn back_off(
+        &mut self,
+        at: Timestamp,
+        timed_out: bool,
+        why: Invariant,
+        e: &mut Expected,
+    ) {
+        self.notes_stability(at);
+        let window = self.windows.next(at);
+        self.wait(window, false, timed_out, why, e);
+    }
+
+    fn ends(&mut self, why: Invariant, expected: &mut Expected) {
+        self.life = Life::Closed;
+        expected.change = why;
+    }
+
+    /// What the event leads to.
+    pub(super) fn expect(&mut self, event: AgentEvent, at: Timestamp, e: &mut Expected) {
+        match event {
+            AgentEvent::Start => {
+                if matches!(self.life, Life::Idle) {
+                    e.owe(Owed::Dial, Invariant::ComesBack);
+                }
+            }
+            AgentEvent::LinkUp(link) => match self.life {
+                Life::Dialling { link: current, .. } if current == link => {
+                    let by = at.saturating_add(self.rules.hello_timeout);
+                    self.life = Life::Joining { link, by };
+                    e.owe(Owed::Hello(link), Invariant::HelloGoesFirst);
+                    e.change = Invariant::HelloGoesFirst;
+                }
+                Life::Idle
+                | Life::Dialling { .. }
+                | Life::Joining { .. }
+                | Life::Session(_)
+                | Life::Waiting { .. }
+                | Life::Closed => {
+                    if self.life.link() != Some(link) {
+                        e.owe(Owed::Close(link, None), Invariant::OneLinkAtATime);
+                    }
+                }
+            },
+            AgentEvent::DialFailed(link, failure) => {
+                if let Life::Dialling { link: current, .. } = self.life
+                    && current == link
+                {
+                    match self.windows.after(failure, at) {
+                        Some((w, wish)) => self.wait(w, wish, false, Invariant::ComesBack, e),
+                        None => self.ends(Invariant::NoDialAfterRefusal, e),
+                    }
+                }
+            }
+            AgentEvent::Received(link, frame) if self.life.link() == Some(link) => {
+                self.hears(link, frame, at, e);
+            }
+            AgentEvent::Received(..) => {}
+            AgentEvent::LinkDown(link, reason) if self.life.link() == Some(link) => {
+                self.loses(reason, at, e);
+            }
+            AgentEvent::LinkDown(..) => {}
+            AgentEvent::Wake => self.wakes(at, e),
+            AgentEvent::News => {
+                if let Life::Session(s) = &mut self.life {
+                    s.silence.woken(at);
+                    s.news = s.extended;
+                }
+            }
+            AgentEvent::Stop => self.stops(CloseCause::AgentStopped, e),
+            AgentEvent::EndOrdered(order) => {
+                let told = matches!(self.life, Life::Session(s) if s.end_orders);
+                let cause = match order {
+                    EndOrder::Stop if told => CloseCause::ToldToStop,
+                    EndOrder::Restart if told => CloseCause::ToldToRestart,
+                    EndOrder::Stop | EndOrder::Restart => CloseCause::AgentStopped,
+                };
+                self.stops(cause, e);
+            }
+        }
+    }
+
+    fn stops(&mut self, cause: CloseCause, e: &mut Expected) {
+        if let Some(link) = self.life.link() {
+            e.owe(Owed::Close(link, Some(cause)), Invariant::StopIsObeyed);
+        }
+        self.ends(Invariant::StopIsObeyed, e);
+    }
+
+    fn hears(&mut self, link: LinkId, frame: AgentInbound, at: Timestamp, e: &mut Expected) {
+        match &mut self.life {
+            Life::Joining { .. } => match frame {
+                AgentInbound::HelloAccepted(terms) => self.joins(link, terms, at, e),
+                AgentInbound::HelloRefused(refusal) => {
+                    e.owe(Owed::Close(link, None), Invariant::OneLinkAtATime);
+                    match refusal {
+                        HelloRefusal::Forbidden => self.ends(Invariant::NoDialAfterRefusal, e),
+                        HelloRefusal::Unauthorized => {
+                            let window = self.windows.with_new_token(at);
+                            self.wait(window, false, false, Invariant::ComesBack, e);
+                        }
+                        HelloRefusal::Other => self.back_off(at, false, Invariant::ComesBack, e),
+                    }
+                }
+                AgentInbound::Ping { echo } => {
+                    e.owe(Owed::Pong(link, echo), Invariant::PingIsAnswered);
+                }
+                AgentInbound::Heartbeat(_) | AgentInbound::Other => {}
+            },
+            Life::Session(s) => {
+                if s.silence.heard(at) {
+                    e.change = Invariant::AnyFrameProvesLife;
+                }
+                match frame {
+                    AgentInbound::Ping { echo } => {
+                        e.owe(Owed::Pong(link, echo), Invariant::PingIsAnswered);
+                    }
+                    AgentInbound::Heartbeat(beat) => {
+                        s.seen = s.seen.max(beat.seen.unwrap_or_default());
+                    }
+                    AgentInbound::HelloAccepted(_)
+                    | AgentInbound::HelloRefused(_)
+                    | AgentInbound::Other => {}
+                }
+            }
+            Life::Idle | Life::Dialling { .. } | Life::Waiting { .. } | Life::Closed => {}
+        }
+    }
+
+    fn joins(&mut self, link: LinkId, terms: SessionTerms, at: Timestamp, e: &mut Expected) {
+        let silence = Silence::new(terms.timing, at);
+        let beats = Beats::new(terms.timing.interval(), at);
+        self.life = Life::Session(Session {
+            link,
+            opened_at: at,
+            silence,
+            beats,
+            end_orders: terms.end_orders,
+            extended: terms.dialect == Dialect::Extended,
+            seen: BeatSequence(0),
+            news: false,
+        });
+        e.owe(Owed::Beat(link), Invariant::BeatsEveryInterval);
+        e.change = Invariant::AcceptedIsConnected;
+    }
+
+    fn loses(&mut self, reason: CloseReason, at: Timestamp, e: &mut Expected) {
+        let come_back = match reason.initiator {
+            Initiator::Peer => reason.cause.come_back(),
+            Initiator::Local | Initiator::Link => ComeBack::Backoff,
+        };
+        match come_back {
+            ComeBack::Never => self.ends(Invariant::NoDialAfterRefusal, e),
+            ComeBack::Backoff => self.back_off(at, false, Invariant::ComesBack, e),
+            ComeBack::WithNewToken => {
+                self.notes_stability(at);
+                let window = self.windows.with_new_token(at);
+                self.wait(window, false, false, Invariant::ComesBack, e);
+            }
+        }
+    }
+
+    fn wakes(&mut self, at: Timestamp, e: &mut Expected) {
+        match &mut self.life {
+            Life::Dialling { link, by } | Life::Joining { link, by } if *by <= at => {
+                let link = *link;
+                e.owe(Owed::Close(link, Some(CloseCause::NoAnswer)), Invariant::GivesUpInTime);
+                self.back_off(at, false, Invariant::GivesUpInTime, e);
+            }
+            Life::Waiting { window, .. } if window.by.saturating_add(SLACK) <= at => {
+                e.owe(Owed::Dial, Invariant::ComesBack);
+            }
+            Life::Session(s) => s.silence.woken(at),
+            Life::Idle
+            | Life::Dialling { .. }
+            | Life::Joining { .. }
+            | Life::Waiting { .. }
+            | Life::Closed => {}
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Where the agent must be, as the judge has it.
+
+use super::super::rules::Window;
+use crate::id::{BeatSequence, LinkId};
+use crate::lab::kit::beats::Beats;
+use crate::lab::kit::silence::Silence;
+use crate::session::AgentStatusKind;
+use crate::time::Timestamp;
+
+/// Where the agent must be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Life {
+    Idle,
+    Dialling { link: LinkId, by: Timestamp },
+    Joining { link: LinkId, by: Timestamp },
+    Session(Session),
+    Waiting { window: Window, at_servers_wish: bool, timed_out: bool },
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Session {
+    pub(super) link: LinkId,
+    pub(super) opened_at: Timestamp,
+    pub(super) silence: Silence,
+    pub(super) beats: Beats,
+    pub(super) end_orders: bool,
+    pub(super) extended: bool,
+    /// The latest own beat that the server saw.
+    pub(super) seen: BeatSequence,
+    /// The next beat is not to wait for its time.
+    pub(super) news: bool,
+}
+
+impl Life {
+    pub(super) const fn phase(&self) -> AgentStatusKind {
+        match self {
+            Self::Idle => AgentStatusKind::Idle,
+            Self::Dialling { .. } => AgentStatusKind::Connecting,
+            Self::Joining { .. } => AgentStatusKind::Joining,
+            Self::Session(s) if s.silence.is_stale() => AgentStatusKind::Stale,
+            Self::Session(_) => AgentStatusKind::Connected,
+            Self::Waiting { timed_out: true, .. } => AgentStatusKind::TimedOut,
+            Self::Waiting { timed_out: false, .. } => AgentStatusKind::Reconnecting,
+            Self::Closed => AgentStatusKind::Closed,
+        }
+    }
+
+    pub(super) const fn link(&self) -> Option<LinkId> {
+        match self {
+            Self::Dialling { link, .. } | Self::Joining { link, .. } => Some(*link),
+            Self::Session(s) => Some(s.link),
+            Self::Idle | Self::Waiting { .. } | Self::Closed => None,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Calls of which nothing may come: after the end, too early, or of another link.
+
+use super::super::subject::Observation;
+use super::life::Life;
+use super::{Judge, SLEPT};
+use crate::lab::kit::call::{Call, SLACK};
+use crate::lab::kit::invariant::{Invariant, Violation};
+use crate::session::AgentEvent;
+use crate::time::Deadline;
+
+impl Judge {
+    /// Calls of which nothing may come.
+    pub(super) fn silent_calls(
+        &self,
+        event: AgentEvent,
+        call: &Call<'_>,
+        seen: &[Observation],
+    ) -> Result<(), Violation> {
+        let orphan = match event {
+            AgentEvent::LinkUp(link) => Some(link),
+            AgentEvent::Start
+            | AgentEvent::DialFailed(..)
+            | AgentEvent::Received(..)
+            | AgentEvent::LinkDown(..)
+            | AgentEvent::Wake
+            | AgentEvent::News
+            | AgentEvent::Stop
+            | AgentEvent::EndOrdered(_) => None,
+        };
+        let drops = |o: &Observation| matches!(o, Observation::Closed(l, _) if Some(*l) == orphan);
+        if matches!(self.life, Life::Closed) {
+            if !seen.iter().all(drops) || call.deadline != Deadline::Never {
+                call.blame(Invariant::TerminalIsFinal, "nothing, and no wake-up", call.did())?;
+            }
+            return Ok(());
+        }
+        if call.slept >= SLEPT {
+            return Ok(());
+        }
+        if call.is_early() {
+            let watched = matches!(self.life, Life::Session(s) if s.silence.is_stale());
+            call.must_be_silent(Invariant::EarlyWakeIsSilent, !watched)?;
+        }
+        let named = match event {
+            AgentEvent::LinkUp(link)
+            | AgentEvent::DialFailed(link, _)
+            | AgentEvent::Received(link, _)
+            | AgentEvent::LinkDown(link, _) => Some(link),
+            AgentEvent::Start
+            | AgentEvent::Wake
+            | AgentEvent::News
+            | AgentEvent::Stop
+            | AgentEvent::EndOrdered(_) => None,
+        };
+        if named.is_some() && named != self.life.link() {
+            let name = Invariant::OldLinkChangesNothing;
+            if !seen.iter().all(drops) {
+                call.must_be_silent(name, true)?;
+            }
+            let overdue = call.asked.is_due(call.at.saturating_add(SLACK));
+            if call.deadline != call.asked && !overdue {
+                call.blame(name, "the deadline stays", call.did())?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! Where the agent must be in the eyes of the server, as the judge has it.
+
+use crate::id::LinkId;
+use crate::lab::kit::beats::Beats;
+use crate::lab::kit::silence::Silence;
+use crate::session::{Dialect, PresenceStatus};
+use crate::time::Timestamp;
+
+/// Where the agent must be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Life {
+    New,
+    Joining(Joining, Option<Away>),
+    Session(Session, Option<Joining>),
+    Away(Away),
+    Gone,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joining {
+    pub(super) link: LinkId,
+    pub(super) dialect: Dialect,
+    pub(super) by: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Away {
+    pub(super) timed_out: bool,
+    pub(super) until: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Session {
+    pub(super) link: LinkId,
+    pub(super) dialect: Dialect,
+    pub(super) silence: Silence,
+    pub(super) beats: Beats,
+    pub(super) faulted: bool,
+    pub(super) answer_by: Option<Timestamp>,
+}
+
+impl Life {
+    pub(super) const fn status(&self) -> PresenceStatus {
+        match self {
+            Self::New | Self::Gone => PresenceStatus::Offline,
+            Self::Joining(..) => PresenceStatus::Connecting,
+            Self::Session(s, _) if s.silence.is_stale() => PresenceStatus::Stale,
+            Self::Session(s, _) if s.faulted => PresenceStatus::Error,
+            Self::Session(..) => PresenceStatus::Online,
+            Self::Away(Away { timed_out: true, .. }) => PresenceStatus::TimedOut,
+            Self::Away(Away { timed_out: false, .. }) => PresenceStatus::Reconnecting,
+        }
+    }
+
+    pub(super) fn knows(&self, link: LinkId) -> bool {
+        match self {
+            Self::Joining(j, _) => j.link == link,
+            Self::Session(s, other) => s.link == link || other.is_some_and(|j| j.link == link),
+            Self::New | Self::Away(_) | Self::Gone => false,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The judge of the server's end: it follows what happens to one agent and says after each call what
+//! did not hold.
+//!
+//! Here live the judge and the order in which it looks at a call:
+//!
+//! | file | what is judged there |
+//! | --- | --- |
+//! | `quiet` | calls of which nothing may come |
+//! | `events` | nothing: what the event leads to, and so what is owed |
+//! | `choices` | what is said of a silence within a range |
+//! | `report` | what the world is told |
+//! | `actions` | that what was done is allowed, and that what is owed was done |
+//! | `deadline` | that the server asks to be woken in time |
+//!
+//! They share `life`, where the agent must be, and `owed`, what one call must bring.
+
+mod actions;
+mod choices;
+mod deadline;
+mod events;
+mod life;
+mod owed;
+mod quiet;
+mod report;
+
+use crate::lab::kit::call::{Bench, Call};
+use crate::lab::kit::invariant::{Invariant, Violation};
+use crate::lab::kit::reaction::Reaction;
+use crate::session::{Presence, PresenceStatus, ServerAction, ServerConfig, ServerEvent};
+use crate::time::{Deadline, Now};
+use life::Life;
+use owed::Expected;
+use std::format;
+use std::vec::Vec;
+
+/// Judges the server's end of one agent, call by call.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    config: ServerConfig,
+    bench: Bench,
+    presence: Presence,
+    life: Life,
+}
+
+impl Judge {
+    /// A judge of a server's end that is told of no hello yet, and that shows this.
+    pub fn new(config: ServerConfig, presence: Presence) -> Self {
+        Self { config, bench: Bench::default(), presence, life: Life::New }
+    }
+
+    /// Without these invariants.
+    #[must_use]
+    pub fn waiving(mut self, invariants: &[Invariant]) -> Self {
+        self.bench.waive(invariants);
+        self
+    }
+
+    pub(super) const fn deadline(&self) -> Deadline {
+        self.bench.deadline()
+    }
+
+    /// Judges one call: what came in, when, what was done, and what the world is told after it.
+    /// After a violation the judge has lost the thread; begin with a new one.
+    pub fn saw(
+        &mut self,
+        event: ServerEvent,
+        now: Now,
+        reaction: &Reaction<ServerAction>,
+        presence: Presence,
+    ) -> Result<(), Violation> {
+        let mut bench = core::mem::take(&mut self.bench);
+        let size = (reaction.actions.len(), reaction.deadline);
+        let verdict = bench
+            .open(&event, event == ServerEvent::Wake, now, &reaction.actions, size)
+            .and_then(|call| self.judge(event, now, &call, &reaction.actions, presence));
+        self.bench = bench;
+        verdict
+    }
+
+    fn judge(
+        &mut self,
+        event: ServerEvent,
+        now: Now,
+        call: &Call<'_>,
+        did: &[ServerAction],
+        presence: Presence,
+    ) -> Result<(), Violation> {
+        self.silent_calls(event, call)?;
+        if matches!(self.life, Life::Gone) {
+            return Ok(());
+        }
+        if call.is_late() {
+            self.forgive(call);
+        }
+        let change = match self.life {
+            Life::Away(_) => Invariant::ResumeWindowIsKept,
+            Life::New | Life::Joining(..) | Life::Session(..) | Life::Gone => {
+                Invariant::NoChangeWithoutReason
+            }
+        };
+        let mut expected = Expected { owed: Vec::new(), change, may_send_normal: false };
+        self.expect(event, call.at, &mut expected);
+        self.chooses(call, did, &mut expected)?;
+        self.one_report(now, call, did, presence)?;
+        if self.life.status() != self.presence.status {
+            let wanted = format!("{:?}, not {:?}", self.life.status(), self.presence.status);
+            let online = |s| {
+                matches!(s, PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error)
+            };
+            let session = matches!(self.life, Life::Session(..));
+            let name = if online(self.presence.status) && !session {
+                Invariant::OnlineNeedsASession
+            } else {
+                expected.change
+            };
+            call.blame(name, wanted, call.did())?;
+        }
+        self.performs(call, did, &expected)?;
+        self.wakes_in_time(call)
+    }
+}

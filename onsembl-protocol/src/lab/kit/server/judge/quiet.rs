@@ -1,0 +1,51 @@
+//! Calls of which nothing may come: after the end, too early, or of a link that is not known.
+
+use super::Judge;
+use super::life::Life;
+use crate::lab::kit::call::Call;
+use crate::lab::kit::invariant::{Invariant, Violation};
+use crate::session::ServerEvent;
+use crate::time::Deadline;
+
+impl Judge {
+    pub(super) fn silent_calls(
+        &self,
+        event: ServerEvent,
+        call: &Call<'_>,
+    ) -> Result<(), Violation> {
+        if matches!(self.life, Life::Gone) {
+            if call.actions > 0 || call.deadline != Deadline::Never {
+                call.blame(Invariant::TerminalIsFinal, "nothing, and no wake-up", call.did())?;
+            }
+            return Ok(());
+        }
+        if call.is_late() {
+            return Ok(());
+        }
+        if call.is_early() {
+            let watched = matches!(self.life, Life::Session(s, _) if s.silence.is_stale());
+            call.must_be_silent(Invariant::EarlyWakeIsSilent, !watched)?;
+        }
+        match event {
+            ServerEvent::Admitted { link, .. }
+            | ServerEvent::Rejected { link, .. }
+            | ServerEvent::Received(link, _)
+            | ServerEvent::Faulted(link)
+            | ServerEvent::LinkDown(link, _)
+                if !self.life.knows(link) =>
+            {
+                call.must_be_silent(Invariant::OldLinkChangesNothing, true)
+            }
+            ServerEvent::Joined { .. }
+            | ServerEvent::Admitted { .. }
+            | ServerEvent::Rejected { .. }
+            | ServerEvent::Received(..)
+            | ServerEvent::Recorded { .. }
+            | ServerEvent::Store(_)
+            | ServerEvent::Faulted(_)
+            | ServerEvent::LinkDown(..)
+            | ServerEvent::Evict(_)
+            | ServerEvent::Wake => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! What the model keeps of the server's end of one agent, and the steps of that end: each step
+//! begins with what the machine is told, and at its end nothing may be owed.
+
+use super::host::Host;
+use super::invariant::Invariant;
+use super::recording::Open;
+use super::rules::Rules;
+use super::silence::Silence;
+use super::violation::{Checked, demand};
+use crate::lab::fact::{
+    Code, End, Epoch, Installed, LocalNanos, Presence, Process, Sequence, Status, When, Why, Wire,
+};
+use alloc::format;
+
+/// A session, as an observer with true knowledge sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Session {
+    pub(super) wire: Wire,
+    pub(super) process: Process,
+    pub(super) epoch: Epoch,
+    pub(super) silence: Silence,
+    pub(super) faulted: bool,
+    /// The agent sent a heartbeat of its own: it is not legacy.
+    pub(super) extended: bool,
+    /// The agent's beats that the store was not said to hold.
+    pub(super) unrecorded: Open,
+    pub(super) heard: Sequence,
+    /// What the store holds, whether or not the machine was told.
+    pub(super) committed: Sequence,
+    pub(super) recorded: Sequence,
+    pub(super) sent: Sequence,
+    pub(super) sent_at: LocalNanos,
+    /// The agent's latest word on our beats.
+    pub(super) seen: Sequence,
+    /// The oldest heartbeat that is not answered.
+    pub(super) unanswered: Option<LocalNanos>,
+    /// The oldest probe that is not answered.
+    pub(super) probed: Option<LocalNanos>,
+}
+
+/// A hello that waits for its session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hello {
+    pub(super) wire: Wire,
+    pub(super) process: Process,
+    pub(super) since: LocalNanos,
+    /// `since`, later by the absences that cannot have gone unnoticed.
+    pub(super) counted_from: LocalNanos,
+}
+
+/// An agent whose return is awaited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Awaited {
+    pub(super) timed_out: bool,
+    pub(super) since: LocalNanos,
+    /// `since`, later by the absences that cannot have gone unnoticed.
+    pub(super) counted_from: LocalNanos,
+}
+
+/// What the machine was told in this step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    Nothing,
+    /// Of a wire that is neither current nor joining.
+    Foreign,
+    Install,
+    Hello,
+    Frame,
+    Pong,
+    Beat(Sequence),
+    Lost(End),
+    Opened,
+    TakenOver,
+    Replaced,
+    Denied,
+    Evicted,
+    Faulted,
+    Store,
+}
+
+/// Which codes may close a wire that must be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owed {
+    Superseded,
+    Replaced { legacy: bool },
+    Any,
+}
+
+/// The step that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) came: Came,
+    pub(super) shown: bool,
+    pub(super) close: [Option<(Wire, Owed)>; 2],
+    pub(super) ask: Option<Wire>,
+    pub(super) welcome: bool,
+    pub(super) record: Option<Sequence>,
+    /// A hello was given up in this step, or its wire ended.
+    pub(super) hello_ended: bool,
+    pub(super) gave_up: bool,
+    /// A wire was closed as superseded upon a take-over.
+    pub(super) superseded: bool,
+    pub(super) was_stale: bool,
+}
+
+impl Step {
+    const NONE: Self = Self {
+        came: Came::Nothing,
+        shown: false,
+        close: [None; 2],
+        ask: None,
+        welcome: false,
+        record: None,
+        hello_ended: false,
+        gave_up: false,
+        superseded: false,
+        was_stale: false,
+    };
+}
+
+/// The server's end of one agent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seat {
+    pub(super) installed: bool,
+    pub(super) gone: bool,
+    /// It was sent away: if it is deleted, what comes later is another agent to the store.
+    pub(super) sent_away: bool,
+    /// Put in for an agent of an earlier run, and nothing shown yet.
+    pub(super) recovering: bool,
+    pub(super) shown: Presence,
+    pub(super) last_version: u64,
+    pub(super) committed: Option<(Epoch, Process)>,
+    pub(super) session: Option<Session>,
+    pub(super) hello: Option<Hello>,
+    pub(super) awaited: Option<Awaited>,
+    pub(super) step: Step,
+    pub(super) deadline: Option<LocalNanos>,
+}
+
+impl Seat {
+    pub(super) const EMPTY: Self = Self {
+        installed: false,
+        gone: false,
+        sent_away: false,
+        recovering: false,
+        shown: Presence {
+            status: Status::Offline,
+            since: 0,
+            why: Why::Hello,
+            ailment: None,
+            version: 0,
+            epoch: 0,
+        },
+        last_version: 0,
+        committed: None,
+        session: None,
+        hello: None,
+        awaited: None,
+        step: Step::NONE,
+        deadline: None,
+    };
+
+    pub(super) fn install(&mut self, how: Installed, when: When) -> Checked {
+        let (version, epoch, recovered) = match how {
+            Installed::Fresh { version, epoch } => (version, epoch, false),
+            Installed::Recovered { version, epoch } => (version, epoch, true),
+        };
+        let versions_lost = core::mem::take(&mut self.sent_away) && version < self.last_version;
+        if versions_lost {
+            (self.last_version, self.committed) = (0, None);
+        }
+        demand(
+            version >= self.last_version,
+            Invariant::VersionsGrow,
+            "the greatest version that was ever shown",
+            || format!("{version} after {}", self.last_version),
+        )?;
+        // One that was committed and never heard of was never in force.
+        demand(
+            epoch >= self.shown.epoch || versions_lost,
+            Invariant::EpochsGrow,
+            "the greatest epoch that was ever in force",
+            || format!("{epoch} after {}", self.shown.epoch),
+        )?;
+        let was_in_session = self.shown_in_session();
+        demand(
+            recovered || self.installed || !was_in_session,
+            Invariant::RestartIsHonest,
+            "an agent that was in session to be awaited after a restart",
+            || {
+                let Presence { status, epoch: shown, .. } = self.shown;
+                format!("a fresh start at epoch {epoch} after {status:?} under epoch {shown}")
+            },
+        )?;
+        let now = when.local;
+        *self = Self {
+            installed: true,
+            recovering: recovered,
+            shown: Presence {
+                status: Status::Offline,
+                since: when.wall,
+                why: Why::Hello,
+                ailment: None,
+                version,
+                epoch,
+            },
+            last_version: self.last_version,
+            committed: self.committed,
+            awaited: recovered.then_some(Awaited {
+                timed_out: false,
+                since: now,
+                counted_from: now,
+            }),
+            ..Self::EMPTY
+        };
+        self.step.came = Came::Install;
+        Ok(())
+    }
+
+    /// The server's memory is gone.
+    pub(super) fn forget_all(&mut self, versions_too: bool) {
+        *self = Self {
+            shown: self.shown,
+            last_version: if versions_too { 0 } else { self.last_version },
+            committed: self.committed,
+            sent_away: self.sent_away,
+            ..Self::EMPTY
+        };
+    }
+
+    pub(super) fn shown_in_session(&self) -> bool {
+        match self.shown.status {
+            Status::Online | Status::Stale | Status::Error => true,
+            Status::Connecting | Status::TimedOut | Status::Reconnecting | Status::Offline => false,
+        }
+    }
+
+    /// The machine is told something.
+    #[inline]
+    pub(super) fn told(&mut self, came: Came) -> Checked {
+        self.step.came = came;
+        Ok(())
+    }
+
+    /// The machine does something.
+    #[inline]
+    pub(super) fn does(&self) -> Checked {
+        demand(
+            self.installed && !self.gone,
+            Invariant::EndIsTheEnd,
+            "nothing from a machine that is done",
+            || format!("an action after {:?}", self.shown.status),
+        )?;
+        demand(
+            self.step.came != Came::Foreign,
+            Invariant::OldWireChangesNothing,
+            "no action upon a wire that is neither current nor joining",
+            || "an action".into(),
+        )
+    }
+
+    pub(super) fn owe_close(&mut self, wire: Wire, owed: Owed) {
+        let [first, second] = &mut self.step.close;
+        if first.is_none() {
+            *first = Some((wire, owed));
+        } else {
+            *second = Some((wire, owed));
+        }
+    }
+
+    /// Takes a close that is owed.
+    pub(super) fn pay_close(&mut self, wire: Wire) -> Option<Owed> {
+        let place = self.step.close.iter_mut().find(|owed| owed.is_some_and(|(w, _)| w == wire))?;
+        place.take().map(|(_, owed)| owed)
+    }
+
+    /// The step is over.
+    #[inline]
+    pub(super) fn served(
+        &mut self,
+        deadline: Option<LocalNanos>,
+        now: LocalNanos,
+        host: &Host,
+        rules: &Rules,
+    ) -> Checked {
+        self.nothing_owed()?;
+        self.status_is_true()?;
+        self.in_time(now, host, rules)?;
+        if let Some(asked) = self.deadline {
+            demand(
+                now <= asked.max(host.back) + rules.tolerance,
+                Invariant::ServedInTime,
+                "a step at the deadline",
+                || format!("one {} ns after it", now - asked),
+            )?;
+        }
+        let due = self.due(host, rules);
+        demand(
+            deadline.is_some() == due.is_some(),
+            Invariant::DeadlinePresent,
+            "a deadline unless new or gone",
+            || format!("{deadline:?}, due {due:?}"),
+        )?;
+        if let (Some(deadline), Some(due)) = (deadline, due) {
+            demand(
+                deadline + rules.wobble > now,
+                Invariant::DeadlineAhead,
+                "a later deadline",
+                || format!("{deadline} at {now}"),
+            )?;
+            demand(
+                deadline <= due.max(now + 1) + rules.wobble,
+                Invariant::DeadlineSoonEnough,
+                "a deadline not later than the next duty",
+                || format!("{deadline}, due {due}, at {now}, {:?}", self.shown.status),
+            )?;
+        }
+        self.deadline = deadline;
+        self.step = Step::NONE;
+        Ok(())
+    }
+
+    #[inline]
+    fn nothing_owed(&self) -> Checked {
+        let step = &self.step;
+        demand(
+            step.close == [None; 2],
+            if step.came == Came::Evicted {
+                Invariant::EvictionIsObeyed
+            } else {
+                Invariant::GivenUpIsClosed
+            },
+            "every wire that is given up closed in the same step",
+            || format!("{:?} left open upon {:?}", step.close, step.came),
+        )?;
+        demand(
+            step.ask.is_none(),
+            Invariant::HelloIsServed,
+            "a session asked for in the step of the hello",
+            || format!("{:?} not asked for", step.ask),
+        )?;
+        demand(
+            !step.welcome,
+            Invariant::HelloIsServed,
+            "the hello accepted in the step in which its session is open",
+            || "no welcome".into(),
+        )?;
+        demand(
+            step.record.is_none(),
+            Invariant::HeardIsRecorded,
+            "a heartbeat to be recorded in the step in which it came",
+            || format!("{:?} not asked for", step.record),
+        )
+    }
+
+    /// When something must be done at the latest.
+    #[inline]
+    fn due(&self, host: &Host, rules: &Rules) -> Option<LocalNanos> {
+        if !self.installed || self.gone {
+            return None;
+        }
+        let hello = self.hello.map(|h| host.latest(h.since, rules.admission_timeout));
+        if let Some(s) = &self.session {
+            let beat = host.latest(s.sent_at, rules.interval);
+            let answer = s.unanswered.map_or(beat, |at| host.latest(at, rules.interval / 2));
+            let due = s.silence.due(host, rules).min(beat).min(answer);
+            return Some(hello.map_or(due, |hello| due.min(hello)));
+        }
+        hello.or(self.awaited.map(|a| host.latest(a.since, rules.resume_window)))
+    }
+
+    /// The server was away.
+    pub(super) fn absent(
+        &mut self,
+        absence: super::host::Absence,
+        before: LocalNanos,
+        rules: &Rules,
+    ) {
+        let noticed = |since: LocalNanos, counted_from: LocalNanos, wait: u64| {
+            [counted_from + wait, since.max(before) + wait].iter().all(|due| {
+                absence.from < *due && due + rules.absence + rules.tolerance < absence.to
+            })
+        };
+        // While a hello waits, nobody wants to be woken for the window: what is late is the hello.
+        let late = match (&self.hello, &self.awaited) {
+            (Some(h), _) => noticed(h.since, h.counted_from, rules.admission_timeout),
+            (None, Some(a)) => noticed(a.since, a.counted_from, rules.resume_window),
+            (None, None) => false,
+        };
+        if late {
+            if let Some(hello) = &mut self.hello {
+                hello.counted_from += absence.length();
+            }
+            if let Some(awaited) = &mut self.awaited {
+                awaited.counted_from += absence.length();
+            }
+        }
+        if let Some(session) = &mut self.session {
+            session.silence.absent(absence, before, rules);
+        }
+    }
+
+    pub(super) fn code_text(code: Code) -> alloc::string::String {
+        format!("code {code}")
+    }
+}

@@ -1,0 +1,41 @@
+//! Agents, server, network, store and the sleep of hosts in one seeded simulation.
+//!
+//! A [`World`] is the thinnest possible driver of the machines of both ends: it sleeps exactly to
+//! the deadline that a machine gave, samples the clocks of the host, hands over what has arrived
+//! before a deadline that has come, and performs what the machine answers. Everything else in it is
+//! weather: a network, a store, clocks and processes that fail in the ways of [`FaultKind`].
+//!
+//! A [`Scenario`] is a world in a few numbers; its seed decides the rest. Whatever happens is told
+//! to a [`Witness`](crate::lab::fact::Witness) as [`Fact`](crate::lab::fact::Fact)s. [`shrink()`] cuts a failing scenario down to the faults
+//! that it needs. Nothing here reads an environment, a clock or a file.
+#![allow(clippy::indexing_slicing, reason = "all indices are the world's own numbers")]
+
+mod agents;
+mod codec;
+mod coverage;
+mod fault;
+mod host;
+mod perform;
+mod queue;
+mod random;
+mod scenario;
+mod server;
+mod shrink;
+mod store;
+mod trace;
+mod translate;
+mod weather;
+mod wire;
+mod world;
+
+pub use coverage::{AGENT_EDGES, Coverage, SERVER_EDGES};
+pub use fault::{Fault, FaultKind, Planned};
+pub use scenario::{Faults, Planted, Scenario};
+pub use shrink::shrink;
+pub use trace::{Digest, Trace};
+pub use world::{Failure, Outcome, World};
+
+/// A millisecond of true time.
+const MILLI: u64 = 1_000_000;
+/// A second of true time.
+const SECOND: u64 = 1_000_000_000;

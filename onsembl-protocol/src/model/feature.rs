@@ -1,0 +1,57 @@
+//! Features: what a peer can do beyond the legacy protocol, and which of them each kind of peer of
+//! ours has.
+
+use super::wire_enum;
+
+wire_enum! {
+    /// An ability of a peer, said in `extensions.features`. A feature is in force when both said it;
+    /// what that means for a session is asked of [`Capabilities`](super::Capabilities).
+    pub enum Feature {
+        /// `AGENT_HEARTBEAT` and `SERVER_HEARTBEAT` with sequence, seen and recorded.
+        Heartbeats = "heartbeats",
+        /// Output with encoding, offset and incarnation, acknowledged by `OUTPUT_ACK` once stored.
+        OutputBytes = "output-bytes",
+        /// With `output-bytes`: an agent may send its chunks in binary messages.
+        OutputBinary = "output-binary",
+        /// Gaps are declared by `OUTPUT_GAP`, and a session goes on where the server says that its
+        /// streams are committed.
+        OutputSpool = "output-spool",
+        /// A dashboard may ask for stored output, by `replay` in `DASHBOARD_SUBSCRIBE`.
+        OutputReplay = "output-replay",
+        /// `COMMAND_ACK` and `COMMAND_COMPLETE` are sent, repeated until acknowledged, and a command
+        /// id that was seen before is not run again.
+        CommandReports = "command-reports",
+        /// The agent writes down what it starts and how it ends, and says of which journal it knows
+        /// that; `LOST` is an end.
+        CommandJournal = "command-journal",
+        /// A stop holds until it is released: the agent keeps it, and gives receipts.
+        StopLatch = "stop-latch",
+        /// `OUTPUT_ACK` says with `openGap` that an end of unknown place is stored.
+        OpenEnds = "open-ends",
+        /// The agent closes with a code of its own when an order from afar ends it, 4107 or 4108.
+        EndOrders = "end-orders",
+        /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
+        Terminal = "terminal",
+    }
+}
+
+/// What this version's server offers an agent in the welcome.
+pub const SERVER_FEATURES: &[Feature] = &[
+    Feature::Heartbeats,
+    Feature::OutputBytes,
+    Feature::OutputBinary,
+    Feature::OutputSpool,
+    Feature::CommandReports,
+    Feature::CommandJournal,
+    Feature::StopLatch,
+    Feature::Terminal,
+    Feature::OpenEnds,
+    Feature::EndOrders,
+];
+
+/// What this version's agent offers a server in its hello: all that a server offers it.
+pub const AGENT_FEATURES: &[Feature] = SERVER_FEATURES;
+
+/// What this version's server offers a dashboard.
+pub const DASHBOARD_FEATURES: &[Feature] =
+    &[Feature::OutputBytes, Feature::OutputSpool, Feature::OutputReplay, Feature::StopLatch];
