@@ -617,3 +617,6 @@ impl Worker {
         self.reports.withholds(command)
     }
 }
+
+#[cfg(test)]
+mod tests;
