@@ -160,6 +160,7 @@ pub mod supervisor;
 pub mod terminal;
 pub mod time;
 pub mod wire;
+pub mod worker;
 
 /// The old name of [`replay`].
 #[doc(hidden)]

@@ -13,6 +13,8 @@
 
 #[path = "delivery/agent.rs"]
 mod agent;
+#[path = "delivery/border.rs"]
+mod border;
 #[path = "delivery/course.rs"]
 mod course;
 #[path = "delivery/database.rs"]
@@ -44,8 +46,4 @@ fn now(elapsed: Duration) -> Now {
     let stamp = Timestamp::from_origin(elapsed);
     let wall = WallTime::from_unix_millis(1_762_041_600_000 + elapsed.as_millis() as i64);
     Now { monotonic: stamp, boot: stamp, wall }
-}
-
-fn stamp(elapsed: Duration) -> Timestamp {
-    now(elapsed).monotonic
 }

@@ -9,7 +9,9 @@ mod queue;
 mod routing;
 
 pub use book::{CancelDecision, CommandBook, Decision, Fate, MOST_WAITING};
-pub use journal::{CommandJournal, JournalEntry, ProcessIdentity, Standing};
+pub use journal::{
+    Awaited, Cleared, CommandJournal, JournalEntry, LeftBehind, ProcessIdentity, Standing,
+};
 pub use life::{
     CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandTerms,
     CommandView, Origin, Returned,

@@ -23,7 +23,9 @@ pub use open_ends::OpenEnds;
 pub use outbox::{CHUNK_BYTES, Outbox, Outgoing, StreamState};
 pub use record::{GapCause, Record, RecordBody, Run, gap_notice};
 pub use retention::{StreamCut, cursor_before};
-pub use spool::{RECORD_COST, SpoolAction, SpoolBounds, SpoolPolicy};
+pub use spool::{
+    LeftRun, RECORD_COST, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest,
+};
 pub use stored::{Admitted, Cursor, StoredBody, StoredPlace, StreamSums};
 pub use stream::{PerStream, Stream};
 pub use tail::{Fetch, OutputTail};

@@ -23,7 +23,7 @@ impl World {
     pub(super) fn wait(&mut self, by: Duration) {
         self.at += by;
         self.agent.on_time(self.at);
-        self.keep_terminal();
+        self.start_and_end();
     }
 
     pub(super) fn step(&mut self) {
@@ -41,7 +41,8 @@ impl World {
                     self.exit(n);
                 }
             }
-            78..92 => self.work_on_disk(),
+            78..84 => self.work_on_disk(),
+            84..92 => self.sync(),
             92..104 => self.hear_of_disk(),
             104..122 => self.speak(),
             122..140 => self.hear(),
@@ -57,6 +58,7 @@ impl World {
             }
             _ => self.fault(),
         }
+        self.start_and_end();
         self.check();
     }
 
@@ -92,6 +94,8 @@ impl World {
                 self.read(n);
             }
             self.work_on_disk();
+            self.sync();
+            self.start_and_end();
             self.hear_of_disk();
             self.speak();
             self.hear();
@@ -103,15 +107,15 @@ impl World {
             self.wait(Duration::from_millis(50));
             let over = !self.processes.iter().any(Process::is_alive);
             let is_quiet = self.agent.is_at_rest() && self.up.is_empty() && self.down.is_empty();
-            if round > 20 && over && is_quiet && self.server.is_idle() {
+            if round > 20 && over && is_quiet && self.server.is_idle() && self.is_all_over() {
                 break;
             }
         }
         self.tell(|_| "it comes to rest".into());
-        let left: Vec<_> = self.agent.outbox.states().collect();
-        assert!(left.is_empty(), "unsent for ever: {left:?}, {:?}", self.agent.outbox);
+        let left: Vec<_> = self.agent.outbox().states().collect();
+        assert!(left.is_empty(), "unsent for ever: {left:?}, {:?}", self.agent.outbox());
         assert!(self.disk.is_empty(), "left on the disk: {:?}", self.disk);
-        assert_eq!((self.agent.outbox.held(), self.agent.outbox.in_memory()), (0, 0));
+        assert_eq!((self.agent.outbox().held(), self.agent.outbox().in_memory()), (0, 0));
         let most = self.unit as usize * 256;
         for viewer in &mut self.viewers {
             let process = &self.processes[viewer.n];

@@ -1,16 +1,16 @@
 //! What goes wrong, and how: who is killed, what a successor finds, which disk or database fails, what
 //! is cut and forgotten.
 
-use super::agent::Agent;
+use super::agent::{Agent, is_written};
+use super::now;
 use super::server::Server;
 use super::story::show_held;
 use super::truth::Life;
 use super::viewer::Viewer;
 use super::world::{World, commands};
-use super::{now, stamp};
-use onsembl_protocol::output::{GapCause, SpoolPolicy, Written};
-use onsembl_protocol::terminal::{AfterEnd, TerminalKeeper};
+use onsembl_protocol::output::{GapCause, SpoolPolicy};
 use onsembl_protocol::time::WallTime;
+use onsembl_protocol::worker::WorkerEvent;
 use std::collections::BTreeSet;
 
 /// What happens in a world at all.
@@ -100,22 +100,18 @@ impl World {
         for process in self.processes.iter_mut().filter(|p| p.is_alive()) {
             process.life = Life::Orphaned;
         }
-        for process in &self.processes {
-            let id = &process.run.command;
-            if self.agent.holds_report(id) && self.random.bool() {
-                // Its end was not written down yet.
-                self.agent.journal.insert(id.clone(), Written::Unknown);
-                self.faults.broken.insert(id.clone());
-            }
-        }
+        self.agent.die(&mut self.journal, &mut self.random);
         self.start_agent();
     }
 
     /// It is told to end, and whoever it runs is ended first.
     pub(super) fn stop_agent(&mut self) {
         self.tell(|_| "the agent is stopped".into());
-        self.agent.outbox.wind_up();
-        self.agent.perform(self.at);
+        self.agent.feed(WorkerEvent::ShutDown, self.at);
+        // What it was about to start does not run yet.
+        while !self.agent.to_start.is_empty() {
+            self.start_and_end();
+        }
         for n in 0..self.processes.len() {
             if self.processes[n].is_alive() {
                 self.faults.wound_up.insert(self.processes[n].run.command.clone());
@@ -126,6 +122,7 @@ impl World {
             }
         }
         for _ in 0..self.random.u8(0..20) {
+            self.sync();
             self.speak();
             self.hear();
             self.commit();
@@ -135,6 +132,7 @@ impl World {
         while !self.agent.thread.requests.is_empty() {
             self.agent.thread.perform(&mut self.disk);
         }
+        self.agent.close(&mut self.journal);
         self.note_agent();
         self.cut();
         self.start_agent();
@@ -142,30 +140,17 @@ impl World {
 
     pub(super) fn start_agent(&mut self) {
         self.tell(|w| format!("the disk has {}", w.disk.show()));
-        let confirmed = std::mem::take(&mut self.agent.confirmed);
-        let mut journal = std::mem::take(&mut self.agent.journal);
-        for process in &self.processes {
-            let id = &process.run.command;
-            match process.life {
-                Life::Orphaned if !confirmed.contains(id) => {
-                    journal.entry(id.clone()).or_insert(Written::Unknown);
-                }
-                Life::Orphaned | Life::Runs | Life::Exited | Life::Done => {}
+        for process in self.processes.iter().filter(|p| p.life == Life::Done) {
+            if !is_written(&self.journal, &process.run.command) {
+                self.faults.broken.insert(process.run.command.clone());
             }
         }
-        let keeper = self.keeper();
-        self.agent = Agent::start(self.bounds, self.most_waiting, &mut self.disk, journal, keeper);
-        self.agent.confirmed = confirmed;
+        self.agents += 1;
+        self.agent = Agent::start(self.make, self.agents, &mut self.disk, &self.journal, self.at);
         self.faults.on_found(&self.agent);
-        self.agent.perform(self.at);
         self.tell(|w| {
-            format!("it starts with {}", show_held(&w.agent.outbox.states().collect::<Vec<_>>()))
+            format!("it starts with {}", show_held(&w.agent.outbox().states().collect::<Vec<_>>()))
         });
-    }
-
-    pub(super) fn keeper(&self) -> Option<TerminalKeeper> {
-        let has_one = self.weather.terminal.is_some();
-        has_one.then(|| TerminalKeeper::new(AfterEnd::Restart, stamp(self.at)))
     }
 
     pub(super) fn kill_server(&mut self) {
@@ -186,7 +171,7 @@ impl World {
         self.tell(|_| "an older database is put back".into());
         self.database = backup;
         self.faults.restored = true;
-        let held: BTreeSet<_> = self.agent.outbox.states().map(|s| s.run.command).collect();
+        let held: BTreeSet<_> = self.agent.outbox().states().map(|s| s.run.command).collect();
         for process in &self.processes {
             if !held.contains(&process.run.command) {
                 self.faults.closed_before.insert(process.run.command.clone());

@@ -1,19 +1,26 @@
 //! Both ends of output in one virtual world, and what can happen in it while nothing goes wrong. What goes
 //! wrong is in `weather`, the course of things in `course`.
 
-use super::agent::Agent;
+use super::agent::{Agent, Make};
+use super::border;
 use super::database::Database;
 use super::disk::Disk;
 use super::judge::Faults;
-use super::server::{Down, Server, Up};
+use super::now;
+use super::server::{Down, Server};
 use super::story::{Story, show, show_answer, show_record};
 use super::truth::{Life, Process};
 use super::viewer::{Source, Viewer};
 use super::weather::Weather;
-use super::{now, stamp};
+use onsembl_protocol::command::CommandJournal;
+use onsembl_protocol::id::AgentId;
 use onsembl_protocol::id::{CommandId, Incarnation};
-use onsembl_protocol::output::{SpoolBounds, SpoolPolicy};
-use std::collections::{BTreeMap, VecDeque};
+use onsembl_protocol::model::{AGENT_FEATURES, Capabilities, Dialect, Feature, SERVER_FEATURES};
+use onsembl_protocol::output::{Run, SpoolBounds, SpoolPolicy};
+use onsembl_protocol::wire::payload::CommandRequest;
+use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
+use onsembl_protocol::worker::{Task, WorkerEvent};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Commands of users that run at a time.
@@ -36,10 +43,15 @@ pub(super) struct World {
     /// All sizes are multiples of it.
     pub(super) unit: u64,
     pub(super) bounds: SpoolBounds,
-    /// Every command has it, if there is one.
-    policy: Option<SpoolPolicy>,
-    /// What may wait for the disk before it counts as failed.
-    pub(super) most_waiting: u64,
+    pub(super) make: Make,
+    /// What the sessions agree on.
+    capabilities: Capabilities,
+    /// What outlives an agent of what it wrote down.
+    pub(super) journal: CommandJournal,
+    /// How many agents there were.
+    pub(super) agents: u64,
+    /// Commands that users asked for.
+    asked: usize,
     pub(super) processes: Vec<Process>,
     pub(super) agent: Agent,
     pub(super) disk: Disk,
@@ -51,8 +63,8 @@ pub(super) struct World {
     pub(super) linked: bool,
     /// Nothing arrives any more, and nobody has noticed.
     pub(super) swallows: bool,
-    pub(super) up: VecDeque<Up>,
-    pub(super) down: VecDeque<Down>,
+    pub(super) up: VecDeque<AgentToServer>,
+    pub(super) down: VecDeque<ServerToAgent>,
     pub(super) faults: Faults,
     /// It comes to its end: no terminal is opened any more.
     pub(super) over: bool,
@@ -68,10 +80,24 @@ impl World {
         let disk = if has_no_disk { 0 } else { memory * random.u64(2..=6) };
         let bounds = SpoolBounds { memory, disk };
         let weather = Weather::draw(&mut random, !has_no_disk);
-        let policy = random.bool().then(|| SpoolPolicy::ALL[random.usize(0..3)]);
+        let policy = (random.u8(0..3) > 0).then(|| SpoolPolicy::ALL[random.usize(0..3)]);
         let mut disk = Disk::new(memory.max(1024) / 2);
         let most_waiting = unit * if random.u8(0..3) == 0 { 512 } else { 4096 };
-        let agent = Agent::start(bounds, most_waiting, &mut disk, BTreeMap::new(), None);
+        let make = Make {
+            slots: PLACES,
+            bounds,
+            policy: weather.terminal.map_or(policy, Some),
+            most_waiting,
+            has_terminal: weather.terminal.is_some(),
+        };
+        let journal = CommandJournal::default();
+        let agent = Agent::start(make, 0, &mut disk, &journal, Duration::ZERO);
+        let is_binary = random.u8(0..4) > 0;
+        let theirs: Vec<Feature> = SERVER_FEATURES
+            .iter()
+            .filter(|feature| is_binary || **feature != Feature::OutputBinary)
+            .cloned()
+            .collect();
         let mut world = Self {
             random,
             story,
@@ -79,8 +105,11 @@ impl World {
             weather,
             unit,
             bounds,
-            policy,
-            most_waiting,
+            make,
+            capabilities: Capabilities::negotiate(AGENT_FEATURES, &theirs, Dialect::Extended),
+            journal,
+            agents: 0,
+            asked: 0,
             server: Server::default(),
             processes: Vec::new(),
             agent,
@@ -96,7 +125,6 @@ impl World {
             faults: Faults::default(),
             over: false,
         };
-        world.agent.keeper = world.keeper();
         world.tell(|w| format!("{:?}, {:?}, unit {}", w.weather, w.bounds, w.unit));
         world.link();
         world
@@ -111,41 +139,67 @@ impl World {
 
     // --- processes
 
-    /// A user's command starts. It is committed before it is sent.
+    /// A user's command. It is committed before it is sent.
     pub(super) fn begin(&mut self) {
-        let commands = self.processes.iter().filter(|p| !p.run.command.is_terminal());
-        let (all, alive) = (commands.clone().count(), commands.filter(|p| p.is_alive()).count());
-        if all >= COMMANDS || alive >= PLACES {
+        if self.asked >= COMMANDS || self.over {
             return;
         }
-        let n = self.processes.len();
-        let policy = self.policy.unwrap_or(SpoolPolicy::ALL[self.random.usize(0..3)]);
-        let process = Process::command(n, self.incarnation(), policy);
-        self.database.commands.insert(process.run.command.clone());
-        self.server.accept(&process.run.command);
-        self.start(process);
+        let id = command(self.asked);
+        self.asked += 1;
+        self.tell(|_| format!("somebody asks for {id}"));
+        self.database.commands.insert(id.clone());
+        self.server.accept(&id);
+        self.request(id);
     }
 
-    /// The program of the terminal starts, if it is time to, server or not.
-    pub(super) fn keep_terminal(&mut self) {
-        let terminals = self.processes.iter().filter(|p| p.run.command.is_terminal()).count();
-        let Some(policy) = self.weather.terminal else { return };
-        let (at, is_enough) = (self.at, self.over || terminals >= TERMINALS);
-        let Some(keeper) = self.agent.keeper.as_mut().filter(|_| !is_enough) else { return };
-        if keeper.take_start(stamp(at)) {
-            let process = Process::terminal(self.processes.len(), self.incarnation(), policy);
-            self.start(process);
+    fn request(&mut self, id: CommandId) {
+        if self.linked && !self.swallows {
+            let request = CommandRequest::new(id, AgentId::new("a"), "something");
+            self.down.push_back(ServerToAgent::CommandRequest(request));
         }
+    }
+
+    /// Whether every command came to an end that the database has.
+    pub(super) fn is_all_over(&self) -> bool {
+        let is_over = |id: &CommandId| {
+            self.database.ended.contains(id) || !self.database.commands.contains(id)
+        };
+        (0..self.asked).all(|n| is_over(&command(n)))
+    }
+
+    /// Starts one thing that the agent asks for, and ends all that it does.
+    pub(super) fn start_and_end(&mut self) {
+        if self.random.bool()
+            && let Some((id, task)) = self.agent.to_start.pop_front()
+        {
+            self.start(id, &task);
+        }
+        self.agent.types(self.at);
+        for id in std::mem::take(&mut self.agent.to_end) {
+            if let Some(n) = self.processes.iter().position(|p| p.run.command == id) {
+                self.exit(n);
+            }
+        }
+    }
+
+    fn start(&mut self, id: CommandId, task: &Task) {
+        let is_again = self.processes.iter().any(|p| p.run.command == id);
+        assert!(!is_again, "{id} is started twice");
+        let terminals = self.processes.iter().filter(|p| p.run.command.is_terminal()).count();
+        if matches!(task, Task::Terminal(_)) && (self.over || terminals >= TERMINALS) {
+            let why = "there were enough of them".to_owned();
+            return self.agent.feed(WorkerEvent::NotStarted { command: id, why }, self.at);
+        }
+        let by_kind = if id.is_terminal() { SpoolPolicy::DropOldest } else { SpoolPolicy::Block };
+        let policy = self.make.policy.unwrap_or(by_kind);
+        let run = Run { command: id.clone(), incarnation: self.incarnation() };
+        self.tell(|_| format!("{id} starts, {policy}"));
+        self.processes.push(Process::new(self.processes.len(), run, policy));
+        self.agent.started(id, self.at);
     }
 
     fn incarnation(&self) -> Incarnation {
         Incarnation(now(self.at).wall.unix_millis() as u64)
-    }
-
-    fn start(&mut self, process: Process) {
-        self.agent.run(&process, self.at);
-        self.tell(|_| format!("{} starts, {}", process.run.command, process.policy));
-        self.processes.push(process);
     }
 
     /// Any process that is alive.
@@ -201,10 +255,10 @@ impl World {
 
     pub(super) fn speak(&mut self) {
         while self.linked && self.up.len() < ON_THE_WIRE {
-            let Some(word) = self.agent.next_word() else { return };
-            self.tell(|_| format!("agent says {}", show(&word)));
+            let Some(message) = self.agent.next_message(self.at) else { return };
+            self.tell(|_| format!("agent says {}", show(&message)));
             if !self.swallows {
-                self.up.push_back(word);
+                self.up.push_back(message);
             }
             if self.random.bool() {
                 return;
@@ -213,14 +267,15 @@ impl World {
     }
 
     pub(super) fn listen(&mut self) {
-        let Some(word) = self.down.pop_front() else { return };
-        self.tell(|_| format!("agent hears {}", show_answer(&word)));
-        if let Down::Cancel(id) = &word
-            && let Some(n) = self.processes.iter().position(|p| p.run.command == *id)
-        {
-            self.exit(n);
+        let Some(message) = self.down.pop_front() else { return };
+        self.tell(|_| format!("agent hears {}", show_answer(&message)));
+        self.agent.listen(message, self.at);
+    }
+
+    pub(super) fn sync(&mut self) {
+        for _ in 0..self.random.u8(1..4) {
+            self.agent.sync(&mut self.journal, self.at);
         }
-        self.agent.listen(word, self.at);
     }
 
     pub(super) fn work_on_disk(&mut self) {
@@ -248,7 +303,7 @@ impl World {
         if self.server.holds_back(self.unit as usize * 16 * 1024) {
             return;
         }
-        let Some(word) = self.up.pop_front() else { return };
+        let Some(word) = self.up.pop_front().and_then(border::up) else { return };
         let answer = self.server.hear(word, now(self.at).wall, OPEN_TERMINALS);
         self.faults.given_up.extend(self.server.given_up.iter().cloned());
         self.say(answer);
@@ -276,7 +331,7 @@ impl World {
                 Down::Resume(_) | Down::Cancel(_) => {}
             }
             if self.linked && !self.swallows {
-                self.down.push_back(word);
+                self.down.push_back(border::down(word));
             }
         }
     }
@@ -288,9 +343,12 @@ impl World {
         self.note_agent();
         let most = self.random.usize(1..20);
         for (command, record) in self.server.commit(&mut self.database, most) {
-            let process = self.processes.iter().find(|p| p.run.command == command).unwrap();
             self.tell(|_| format!("committed of {command}: {}", show_record(&record)));
-            self.faults.on_commit(process, &record);
+            match self.processes.iter().find(|p| p.run.command == command) {
+                Some(process) => self.faults.on_commit(process, &record),
+                // Its agent died before it was started, and nothing says that it was not.
+                None => assert!(record.body.is_open(), "{command} never ran: {record:?}"),
+            }
         }
     }
 
@@ -357,6 +415,7 @@ impl World {
             self.up.clear();
             self.down.clear();
             self.server.on_link_lost();
+            self.agent.on_cut(self.at);
         }
     }
 
@@ -365,9 +424,20 @@ impl World {
             self.tell(|_| "a new link".into());
             self.linked = true;
             self.server.on_session();
-            self.agent.on_session(self.unit * 2048, self.at);
+            self.agent.on_session(self.capabilities, self.unit * 2048, self.at);
+            // What the server knows to be open it asks for again, whatever came of it.
+            for n in 0..self.asked {
+                let id = command(n);
+                if self.database.commands.contains(&id) && !self.database.ended.contains(&id) {
+                    self.request(id);
+                }
+            }
         }
     }
+}
+
+fn command(n: usize) -> CommandId {
+    CommandId::new(format!("c-{n:02}"))
 }
 
 pub(super) fn commands(processes: &[Process]) -> impl Iterator<Item = CommandId> {

@@ -13,7 +13,7 @@ const PATH: &str = "/ws/agent";
 
 /// What changes between two dials. All clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Papers {
+pub(super) struct Credentials {
     token: Token,
     agent: Arc<Mutex<Option<AgentId>>>,
 }
@@ -24,7 +24,7 @@ enum Token {
     File(TokenFile),
 }
 
-impl Papers {
+impl Credentials {
     pub(super) fn new(token: &TokenSourceKind) -> Self {
         let token = match token {
             TokenSourceKind::Literal(token) => Token::Literal(Arc::new(Mutex::new(token.clone()))),
@@ -33,7 +33,7 @@ impl Papers {
         Self { token, agent: Arc::default() }
     }
 
-    /// A dialer that shows these papers.
+    /// A dialer that shows them.
     pub(super) fn dialer(&self, options: &AgentOptions) -> Result<WebSocketDialer, DialerError> {
         let roots = options.tls_ca.clone().map_or(TlsRoots::Native, TlsRoots::Pem);
         let (bearer, claimant) = (self.clone(), self.clone());
@@ -91,19 +91,19 @@ mod tests {
     #[test]
     fn a_newer_token_replaces_a_literal_one_and_never_a_file() {
         let literal = TokenSourceKind::Literal(Secret::new("old"));
-        let papers = Papers::new(&literal);
-        papers.renew(" ");
-        assert_eq!(papers.token().unwrap().expose(), "old");
-        papers.renew("new");
-        assert_eq!(papers.token().unwrap().expose(), "new");
-        assert!(!format!("{papers:?}").contains("new"));
+        let credentials = Credentials::new(&literal);
+        credentials.renew(" ");
+        assert_eq!(credentials.token().unwrap().expose(), "old");
+        credentials.renew("new");
+        assert_eq!(credentials.token().unwrap().expose(), "new");
+        assert!(!format!("{credentials:?}").contains("new"));
 
         let dir = tempfile::tempdir().unwrap();
         let file = TokenSourceKind::File(dir.path().join("token"));
-        let papers = Papers::new(&file);
-        assert!(papers.token().is_err());
+        let credentials = Credentials::new(&file);
+        assert!(credentials.token().is_err());
         std::fs::write(dir.path().join("token"), "from the file\n").unwrap();
-        papers.renew("new");
-        assert_eq!(papers.token().unwrap().expose(), "from the file");
+        credentials.renew("new");
+        assert_eq!(credentials.token().unwrap().expose(), "from the file");
     }
 }
