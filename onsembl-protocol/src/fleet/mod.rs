@@ -191,6 +191,7 @@ impl Fleet {
         let is_awaited = known.is_some_and(|known| known.seat.is_some());
         let journals = known.is_some_and(|known| known.journal.is_some());
         self.state.commands.insert(id.clone(), Command::opened(agent, log, open));
+        self.state.show_command(&id);
         output::show_log(&mut self.state, &id);
         dispatch::line_up(&mut self.state, &id, now);
         if !is_awaited {

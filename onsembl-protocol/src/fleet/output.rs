@@ -81,7 +81,12 @@ pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece
     if !state.is_of(agent, id) {
         return;
     }
-    if state.commands.get(id).is_none() && !find_room(state, agent, id, &piece) {
+    let is_known = state.commands.get(id).is_some();
+    if !is_known && state.roster.session(agent).is_some_and(|(_, s)| s.told_unknown.contains(id)) {
+        // The agent is about to drop the rest. A part of it would stand where the end is declared.
+        return;
+    }
+    if !is_known && !find_room(state, agent, id, &piece) {
         return state
             .out
             .note(FleetNote::LooseOutputDropped { agent: agent.clone(), command: id.clone() });
@@ -250,14 +255,14 @@ pub(super) fn on_place(state: &mut State, id: &CommandId, place: Result<LogPlace
     }
 }
 
-/// Shows a command, and that its output begins anew behind what the store has.
+/// Shows that the output of a command begins anew behind what the store has, if the command is shown.
 pub(super) fn show_log(state: &mut State, id: &CommandId) {
-    state.show_command(id);
     let Some(command) = state.commands.get_mut(id).filter(|command| command.is_shown(id)) else {
         return;
     };
+    let agent = command.agent.clone();
     if let Some(log) = command.log.known() {
-        state.out.show(Change::Log(id.clone(), log.end()));
+        state.out.show(Change::Log { command: id.clone(), agent, end: log.end() });
     }
 }
 

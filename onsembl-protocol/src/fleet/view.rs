@@ -137,6 +137,12 @@ pub struct CommandEntry {
 }
 
 impl CommandEntry {
+    /// One of which nothing is known but where it runs.
+    fn new(agent: AgentId, revision: Revision) -> Self {
+        let tail = OutputTail::default();
+        Self { agent, view: None, detail: None, tail, revision, changed: 0 }
+    }
+
     /// Why the command is where it is, in the words of the server and of its agent.
     pub fn because(&self, view: &CommandView) -> String {
         reason(self.detail.as_deref(), view)
@@ -182,8 +188,16 @@ pub enum Change {
     },
     /// What is known of a command besides its view changed.
     CommandAgain(CommandId),
-    /// Output of a command goes on behind this record, which only the store has.
-    Log(CommandId, Cursor),
+    /// Output of a command goes on behind this record, which only the store has. The command is shown from
+    /// now on if it was not.
+    Log {
+        /// Which.
+        command: CommandId,
+        /// Where it runs.
+        agent: AgentId,
+        /// The record.
+        end: Cursor,
+    },
     /// A command wrote this.
     Output(CommandId, LogRecord),
     /// The store has this record of a command. No reader is woken.
@@ -235,14 +249,8 @@ impl View {
                 return Noticed::Later;
             }
             Change::Command { command, agent, view, detail } => {
-                let entry = self.commands.entry(command.clone()).or_insert_with(|| CommandEntry {
-                    agent,
-                    view: None,
-                    detail: None,
-                    tail: OutputTail::default(),
-                    revision,
-                    changed: 0,
-                });
+                let new = || CommandEntry::new(agent, revision);
+                let entry = self.commands.entry(command.clone()).or_insert_with(new);
                 let was_open = entry.is_open(&command);
                 (entry.view, entry.detail, entry.revision) = (view, detail, revision);
                 let (is_open, agent) = (entry.is_open(&command), entry.agent.clone());
@@ -255,11 +263,11 @@ impl View {
                 }
                 self.touch(&id, revision);
             }
-            Change::Log(id, end) => {
-                if let Some(entry) = self.commands.get_mut(&id) {
-                    entry.tail = OutputTail::behind(end);
-                }
-                self.touch(&id, revision);
+            Change::Log { command, agent, end } => {
+                let new = || CommandEntry::new(agent, revision);
+                let entry = self.commands.entry(command.clone()).or_insert_with(new);
+                entry.tail = OutputTail::behind(end);
+                self.touch(&command, revision);
             }
             Change::Output(id, record) => {
                 if let Some(entry) = self.commands.get_mut(&id) {
