@@ -4,7 +4,7 @@
 //! told. Where the entries are kept, and how, is not decided here.
 
 use crate::id::{CommandId, RunMark, StopId};
-use crate::wire::payload::CommandComplete;
+use crate::model::CommandComplete;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use serde::{Deserialize, Serialize};

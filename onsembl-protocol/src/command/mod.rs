@@ -4,17 +4,17 @@
 mod book;
 mod journal;
 mod life;
-mod outcome;
 mod queue;
 mod routing;
 
+#[doc(no_inline)]
+pub use crate::model::Exit;
 pub use book::{CancelDecision, CommandBook, Decision, Fate, MOST_WAITING};
 pub use journal::{CommandJournal, JournalEntry, ProcessIdentity, Standing};
 pub use life::{
     CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandTerms,
     CommandView, Origin, Returned,
 };
-pub use outcome::Exit;
 pub use queue::{AGEING, CommandQueue, DEFAULT_PLACES};
 pub use routing::{
     Candidate, Unroutable, choose_agent, watches_agent, watches_command, watches_output,

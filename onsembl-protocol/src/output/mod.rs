@@ -11,8 +11,9 @@ mod record;
 mod retention;
 mod spool;
 mod stored;
-mod stream;
 
+#[doc(no_inline)]
+pub use crate::model::{GapCause, PerStream, Stream, gap_notice};
 pub use account::{Account, CommittedState};
 pub use backlog::RecoveredRun;
 pub use cut::Utf8Cutter;
@@ -20,8 +21,7 @@ pub use follower::{OutputFollower, OutputPlace};
 pub use log::{Fetch, LogRecord, OutputLog, Taken, Written};
 pub use open_ends::OpenEnds;
 pub use outbox::{CHUNK_BYTES, Outbox, Outgoing, StreamState};
-pub use record::{GapCause, Record, RecordBody, Run, gap_notice};
+pub use record::{Record, RecordBody, Run};
 pub use retention::{StreamCut, cursor_before};
 pub use spool::{RECORD_COST, SpoolAction, SpoolBounds, SpoolPolicy};
 pub use stored::{Admitted, Cursor, StoredBody, StoredPlace, StreamSums};
-pub use stream::{PerStream, Stream};
