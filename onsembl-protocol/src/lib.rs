@@ -158,6 +158,7 @@ pub mod step;
 pub mod stop;
 pub mod supervisor;
 pub mod terminal;
+mod text;
 pub mod time;
 pub mod wire;
 pub mod worker;

@@ -4,11 +4,11 @@
 //! anew; an end is reported until the server confirmed it (field defects 7 and 24).
 
 use super::journal::{CommandJournal, Standing};
-use super::outcome::Exit;
 use super::queue::DEFAULT_PLACES;
 use crate::id::CommandId;
+use crate::model::Exit;
+use crate::model::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals};
 use crate::time::{Deadline, Human, Timestamp, WallTime};
-use crate::wire::payload::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};

@@ -5,7 +5,7 @@
 
 use super::book::Fate;
 use crate::id::{CommandId, RunMark, StopId};
-use crate::wire::payload::CommandComplete;
+use crate::model::CommandComplete;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -4,12 +4,10 @@
 //! Records are numbered upwards here whatever their sender says, so that a cursor never passes one that
 //! it has not seen. The records themselves are in an [`OutputTail`](super::OutputTail), for readers.
 
-use super::record::GapCause;
 use super::stored::{Cursor, StoredBody, StoredPlace};
-use super::stream::{PerStream, Stream};
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
+use crate::model::{CommandComplete, CommandPhase, GapCause, OutputTotals, PerStream, Stream};
 use crate::time::WallTime;
-use crate::wire::payload::{CommandComplete, CommandPhase, OutputTotals};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 

@@ -133,7 +133,7 @@ impl OutputTail {
 #[cfg(test)]
 mod tests {
     use super::super::stored::StoredBody;
-    use super::super::stream::Stream;
+    use crate::model::Stream;
     use super::*;
     use crate::id::ByteOffset;
     use crate::time::WallTime;

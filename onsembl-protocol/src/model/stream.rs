@@ -1,7 +1,8 @@
-//! The streams of a command and positions in them.
+//! The streams of a command, and how much was written to each.
 
-use crate::id::CommandId;
+use crate::id::{ByteOffset, CommandId, Incarnation};
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// A stream that a process writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,4 +74,34 @@ impl<T> PerStream<T> {
             Stream::Terminal => &mut self.terminal,
         }
     }
+}
+
+/// How much a process wrote, as the agent that read it counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OutputTotals {
+    /// The process.
+    pub incarnation: Incarnation,
+    /// Bytes of standard output.
+    pub stdout_bytes: ByteOffset,
+    /// Bytes of standard error.
+    pub stderr_bytes: ByteOffset,
+    /// Bytes of its terminal.
+    #[serde(skip_serializing_if = "is_none_written")]
+    pub terminal_bytes: ByteOffset,
+}
+
+impl OutputTotals {
+    /// Bytes of this stream.
+    pub const fn of(&self, stream: Stream) -> ByteOffset {
+        match stream {
+            Stream::Stdout => self.stdout_bytes,
+            Stream::Stderr => self.stderr_bytes,
+            Stream::Terminal => self.terminal_bytes,
+        }
+    }
+}
+
+fn is_none_written(bytes: &ByteOffset) -> bool {
+    bytes.0 == 0
 }

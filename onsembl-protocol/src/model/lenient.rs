@@ -1,6 +1,6 @@
 //! Readers for values that arrive in more than one shape (wire reference, section 4).
 
-use crate::model::Text;
+use crate::text::Text;
 use crate::time::WallTime;
 use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serializer};
 const SECONDS_BELOW: f64 = 1e11;
 
 /// Any JSON scalar, or the fact that it was something else.
-pub(super) enum Scalar<'a> {
+pub(crate) enum Scalar<'a> {
     Null,
     Bool(bool),
     Number(f64),
@@ -108,7 +108,7 @@ fn scalar<'de, D: Deserializer<'de>, T>(
 
 /// A time: milliseconds, seconds, or RFC 3339. Anything else counts as absent, and so does a time
 /// before March 1973, which no clock shows and which could not be told from seconds.
-pub(super) fn time<'de, D: Deserializer<'de>>(d: D) -> Result<Option<WallTime>, D::Error> {
+pub(crate) fn time<'de, D: Deserializer<'de>>(d: D) -> Result<Option<WallTime>, D::Error> {
     let shown = |t: &WallTime| t.unix_millis() as f64 >= SECONDS_BELOW;
     let number = |n: f64| {
         let millis = if n.abs() < SECONDS_BELOW { n * 1000.0 } else { n };
@@ -118,7 +118,7 @@ pub(super) fn time<'de, D: Deserializer<'de>>(d: D) -> Result<Option<WallTime>, 
 }
 
 /// A time or a distance from now, as `nextPingExpected` has it: milliseconds either way.
-pub(super) fn time_or_delta<'de, D: Deserializer<'de>>(d: D) -> Result<Option<NextBeat>, D::Error> {
+pub(crate) fn time_or_delta<'de, D: Deserializer<'de>>(d: D) -> Result<Option<NextBeat>, D::Error> {
     let number = |n: f64| {
         Some(if n.abs() < SECONDS_BELOW {
             NextBeat::In(whole(n))
@@ -139,24 +139,24 @@ pub enum NextBeat {
 }
 
 /// A whole, non-negative number, also when it came as text or with a fraction.
-pub(super) fn count<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn count<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
     scalar(d, |n| (n >= 0.0).then(|| whole(n)), |text| text.trim().parse().ok())
 }
 
 /// Any finite number, also when it came as text.
-pub(super) fn number<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+pub(crate) fn number<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
     let finite = |n: f64| n.is_finite().then_some(n);
     scalar(d, finite, |text| text.trim().parse().ok().and_then(finite))
 }
 
 /// A lifetime: seconds by the rule, but one existing peer sends milliseconds. Nothing of ours lives
 /// ten days' worth of seconds, so what is above that is read as milliseconds.
-pub(super) fn lifetime_seconds<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn lifetime_seconds<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
     Ok(count(d)?.map(|n| if n > 86_400 * 10 { n / 1000 } else { n }))
 }
 
 /// A list, also when it is null, missing or not a list at all.
-pub(super) fn texts<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
+pub(crate) fn texts<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
     struct V;
     impl<'de> Visitor<'de> for V {
         type Value = Vec<String>;
@@ -202,7 +202,7 @@ pub(super) fn texts<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::E
 }
 
 /// A value that may also be null, which means the same as being absent.
-pub(super) fn or_default<'de, D, T>(d: D) -> Result<T, D::Error>
+pub(crate) fn or_default<'de, D, T>(d: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
@@ -220,7 +220,7 @@ fn whole(n: f64) -> u64 {
 }
 
 /// Writes a time as milliseconds since the epoch.
-pub(super) fn write_millis<S: Serializer>(t: &Option<WallTime>, s: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn write_millis<S: Serializer>(t: &Option<WallTime>, s: S) -> Result<S::Ok, S::Error> {
     match t {
         Some(t) => s.serialize_i64(t.unix_millis()),
         None => s.serialize_none(),
@@ -228,7 +228,7 @@ pub(super) fn write_millis<S: Serializer>(t: &Option<WallTime>, s: S) -> Result<
 }
 
 /// Writes a time as RFC 3339, and an absent one as `null`.
-pub(super) fn write_rfc3339<S: Serializer>(t: &Option<WallTime>, s: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn write_rfc3339<S: Serializer>(t: &Option<WallTime>, s: S) -> Result<S::Ok, S::Error> {
     match t {
         Some(t) => s.collect_str(t),
         None => s.serialize_none(),
@@ -236,7 +236,7 @@ pub(super) fn write_rfc3339<S: Serializer>(t: &Option<WallTime>, s: S) -> Result
 }
 
 /// Writes a number, a whole one without a fraction: echoes must look as they came.
-pub(super) fn write_number<S: Serializer>(n: &Option<f64>, s: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn write_number<S: Serializer>(n: &Option<f64>, s: S) -> Result<S::Ok, S::Error> {
     match n {
         Some(n) if *n as i64 as f64 == *n => s.serialize_i64(*n as i64),
         Some(n) => s.serialize_f64(*n),

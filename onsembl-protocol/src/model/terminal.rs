@@ -1,6 +1,30 @@
-//! How large a terminal is.
+//! Terminals: their ids, and how large they are.
 
+use crate::id::{AgentId, CommandId};
+use alloc::format;
 use core::fmt;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// How the id of a terminal begins. Ids that begin so are minted by agents; nobody else may ask for
+/// a command under one.
+pub const TERMINAL_PREFIX: &str = "terminal-";
+
+impl CommandId {
+    /// The id of a terminal. `unique` tells it from every other of its user.
+    pub fn of_terminal(unique: impl fmt::Display) -> Self {
+        Self::new(format!("{TERMINAL_PREFIX}{unique}"))
+    }
+
+    /// Where legacy dashboards show what an agent writes beside its commands (wire reference, 3.4).
+    pub fn of_session(agent: &AgentId) -> Self {
+        Self::new(format!("agent-session-{agent}"))
+    }
+
+    /// Whether it names a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.as_str().starts_with(TERMINAL_PREFIX)
+    }
+}
 
 /// Columns and rows of a terminal, each from 1 to [`MOST`](Self::MOST).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +68,27 @@ impl TerminalSize {
 impl fmt::Display for TerminalSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.columns, self.rows)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Raw {
+    columns: u64,
+    rows: u64,
+}
+
+impl Serialize for TerminalSize {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        Raw { columns: self.columns().into(), rows: self.rows().into() }.serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for TerminalSize {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let Raw { columns, rows } = Raw::deserialize(d)?;
+        Self::new(columns, rows).ok_or_else(|| {
+            serde::de::Error::custom("a terminal has from 1 to 1000 columns and rows")
+        })
     }
 }
 
