@@ -410,6 +410,11 @@ impl Server {
         self.logs.get(command)
     }
 
+    /// Whether this command is not over for it.
+    pub(super) fn is_open(&self, command: &CommandId) -> bool {
+        self.open.get(command).is_some_and(|open| !open.over)
+    }
+
     /// Whether it knows where every stream of this command goes on.
     pub(super) fn follows(&self, command: &CommandId) -> bool {
         self.open.get(command).is_some_and(|open| open.stored)

@@ -428,7 +428,7 @@ impl World {
             // What the server knows to be open it asks for again, whatever came of it.
             for n in 0..self.asked {
                 let id = command(n);
-                if self.database.commands.contains(&id) && !self.database.ended.contains(&id) {
+                if self.server.is_open(&id) {
                     self.request(id);
                 }
             }
