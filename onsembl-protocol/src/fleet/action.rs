@@ -1,9 +1,8 @@
 //! What a fleet wants done. Plain values; one file of a server performs them.
 
-use super::audit::AuditReport;
 use super::note::FleetNote;
+use super::report::{AuditReport, ReleaseReport, StopReport};
 use super::row::{CommandRecord, CommandUpdate, NewSession, PresenceRecord};
-use super::stop::{ReleaseReport, StopReport};
 use super::view::Change;
 use crate::close::CloseCause;
 use crate::id::{AgentId, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId};

@@ -3,8 +3,8 @@
 
 use super::action::{Flow, SeatId};
 use super::limits::FleetLimits;
+use super::report::StopState;
 use super::row::{AgentRecord, OpenedSession};
-use super::stop::StopState;
 use super::view::{AgentView, ShownPresence};
 use crate::command::{CommandQueue, DEFAULT_PLACES};
 use crate::id::{

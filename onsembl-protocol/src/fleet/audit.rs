@@ -5,6 +5,7 @@
 use super::action::{Answer, Question, Token};
 use super::event::StoreFault;
 use super::note::FleetNote;
+use super::report::{AuditReport, AuditedStream};
 use super::row::StreamPosition;
 use super::state::State;
 use crate::id::AgentId;
@@ -18,48 +19,11 @@ use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
-use serde::{Deserialize, Serialize};
 
 /// How long an agent may take to say what it holds.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Streams of one audit: the newest that are stored, and so many that the agent holds.
 const STREAMS: usize = 4096;
-
-/// Where the bytes of an agent's streams are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditReport {
-    /// Whether the agent said what it holds; else what is not stored is not known.
-    pub agent_heard: bool,
-    /// Why it was not heard.
-    pub because: Option<String>,
-    /// Whether every byte is somewhere, as far as is known.
-    pub balanced: bool,
-    /// The streams.
-    pub streams: Vec<AuditedStream>,
-}
-
-/// The balance of one stream, in bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditedStream {
-    /// The command.
-    pub command_id: String,
-    /// The process.
-    pub incarnation: u64,
-    /// The stream.
-    pub stream: String,
-    /// What the process wrote, as far as it was read.
-    pub produced: u64,
-    /// What is stored.
-    pub delivered: u64,
-    /// What the agent holds.
-    pub spooled: u64,
-    /// What is declared to be lost.
-    pub gaps: u64,
-    /// What is in none of these: 0, or something is broken.
-    pub unaccounted: u64,
-    /// Why the stream ends with a gap of unknown length.
-    pub open_gap: Option<String>,
-}
 
 /// Audits under way.
 #[derive(Debug, Default)]

@@ -22,7 +22,6 @@ use crate::wire::ServerToAgent;
 use crate::wire::payload::{
     CommandCancel, CommandComplete, CommandPhase, CommandRequest, ErrorCode, ErrorReply,
 };
-use alloc::borrow::ToOwned;
 use alloc::string::ToString;
 
 /// Slots of an agent without a queue: what comes goes out at once.
@@ -109,7 +108,7 @@ fn may_be_sent(state: &mut State, id: &CommandId) -> bool {
     let Some((_, session)) = state.roster.session(&command.agent) else { return true };
     match misread(session.capabilities.dialect(), Some(session), open.request.input.as_ref()) {
         Some(why) => {
-            end_because(state, id, CommandPhase::Failed, why);
+            state.end_because(id, CommandPhase::Failed, why);
             false
         }
         None => true,
@@ -143,14 +142,6 @@ fn as_text(request: &mut CommandRequest) {
         request.text.push(' ');
         request.text.push_str(&argument);
     }
-}
-
-/// Ends a command for a reason of this server's.
-pub(super) fn end_because(state: &mut State, id: &CommandId, phase: CommandPhase, why: &str) {
-    if let Some(command) = state.commands.get_mut(id) {
-        command.detail = Some(why.to_owned());
-    }
-    state.work.feed(id, CommandEvent::Completed { phase, exit: None });
 }
 
 /// Shows and stores where a command is.

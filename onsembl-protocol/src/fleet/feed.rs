@@ -5,7 +5,7 @@
 //! its dashboard has room. How output is put into words (bytes, or lines for a legacy dashboard) is not
 //! decided here.
 
-use super::stop::StopState;
+use super::report::StopState;
 use super::view::{AgentView, CommandEntry, Revision, View};
 use super::words;
 use crate::command::{CommandView, watches_agent, watches_command, watches_output};

@@ -34,6 +34,7 @@ mod limits;
 mod note;
 mod out;
 mod output;
+mod report;
 mod resume;
 mod roster;
 mod row;
@@ -47,7 +48,6 @@ mod work;
 pub use action::{
     Admission, Answer, FleetAction, Flow, Question, SeatId, SeatOrigin, Token, Write,
 };
-pub use audit::{AuditReport, AuditedStream};
 pub use event::{
     FleetEvent, Inserted, LogPlace, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
     StoreFault,
@@ -55,11 +55,11 @@ pub use event::{
 pub use feed::{Feed, Seek, Tell};
 pub use limits::FleetLimits;
 pub use note::FleetNote;
+pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};
 pub use row::{
     AgentRecord, CommandRecord, CommandUpdate, NewSession, OpenedSession, PresenceRecord,
     StreamPosition,
 };
-pub use stop::{ReleaseReport, StopReport, StopState, StoppedAgent};
 pub use view::{
     AgentStop, AgentView, Change, CommandEntry, Noticed, Revision, ShownPresence, View,
 };
@@ -261,7 +261,10 @@ impl Fleet {
     fn on_message(&mut self, seat: SeatId, agent: &AgentId, message: AgentToServer, now: Now) {
         let state = &mut self.state;
         match message {
-            AgentToServer::Output(output) => output::on_output(state, agent, output, now),
+            AgentToServer::Output(mut output) => {
+                output.command_id = terminal::command_of(state, agent, output.command_id, now);
+                output::on_output(state, agent, output, now);
+            }
             AgentToServer::OutputGap(gap) => output::on_gap(state, agent, &gap, now),
             AgentToServer::OutputState(held) if held.query.is_some() => {
                 self.audits.on_answer(state, agent, held);

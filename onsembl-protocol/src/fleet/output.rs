@@ -3,11 +3,9 @@
 
 use super::action::{Question, Write};
 use super::command::{Command, Course, Deferred, Heard, Log, Piece, Position, Row, Then};
-use super::dispatch::end_because;
 use super::event::{LogPlace, Receipt, RecordOutcome, StoreFault};
 use super::note::FleetNote;
 use super::state::State;
-use super::terminal::terminal_of_wrapper;
 use super::view::Change;
 use super::work::Todo;
 use crate::command::CommandEvent;
@@ -31,18 +29,12 @@ pub(super) fn on_output(state: &mut State, agent: &AgentId, output: TerminalOutp
     if bytes.is_empty() {
         return;
     }
-    let command = command_of(state, agent, output.command_id, now);
     let numbers = output.offset.zip(output.incarnation).zip(output.sequence);
     let position =
         numbers.map(|((offset, incarnation), sequence)| Position { incarnation, sequence, offset });
     let stream = output.stream.stream();
-    on_piece(
-        state,
-        agent,
-        &command,
-        Piece { stream, position, body: StoredBody::Chunk(bytes) },
-        now,
-    );
+    let piece = Piece { stream, position, body: StoredBody::Chunk(bytes) };
+    on_piece(state, agent, &output.command_id, piece, now);
 }
 
 /// An agent declared that output is missing.
@@ -63,17 +55,6 @@ pub(super) fn on_gap(state: &mut State, agent: &AgentId, gap: &OutputGap, now: N
     let position = Some(Position { incarnation, sequence, offset });
     let body = StoredBody::Gap { length, because };
     on_piece(state, agent, &gap.command_id, Piece { stream, position, body }, now);
-}
-
-/// A legacy wrapper that runs no command sends its output under its own id, in whichever form it knows
-/// itself.
-fn command_of(state: &mut State, agent: &AgentId, named: CommandId, now: Now) -> CommandId {
-    let known = state.roster.agent(agent);
-    let is_own = named.as_str() == agent.as_str()
-        || known.is_some_and(|known| {
-            known.shown.aliases.iter().any(|alias| alias.as_str() == named.as_str())
-        });
-    if is_own { terminal_of_wrapper(state, agent, now) } else { named }
 }
 
 /// Takes a piece, or keeps it until it is known where it goes.
@@ -344,7 +325,7 @@ fn on_output_of_nothing(state: &mut State, id: &CommandId) {
     drop_log(state, id);
     state.tell_unknown(&agent, id);
     if is_stored {
-        end_because(state, id, CommandPhase::Lost, "the database does not have it any more");
+        state.end_because(id, CommandPhase::Lost, "the database does not have it any more");
     }
 }
 

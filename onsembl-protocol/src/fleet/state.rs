@@ -2,22 +2,23 @@
 //! stands in the files beside it, one for each kind of decision.
 
 use super::action::{FleetAction, Flow, SeatId, Token};
-use super::agent::Session;
+use super::agent::{Health, Listing, Session};
 use super::command::Command;
 use super::commands::Commands;
 use super::ids::Ids;
 use super::limits::FleetLimits;
 use super::note::FleetNote;
 use super::out::Out;
+use super::report::StopState;
 use super::roster::Roster;
-use super::stop::StopState;
 use super::view::{AgentStop, Change};
 use super::work::WorkList;
+use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, StopId, UserId};
 use crate::model::Dialect;
 use crate::stop::{StopLatch, StopOrder};
 use crate::wire::ServerToAgent;
-use crate::wire::payload::{Ack, CommandCancel, ErrorCode, ErrorReply};
+use crate::wire::payload::{Ack, CommandCancel, CommandPhase, ErrorCode, ErrorReply};
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -58,8 +59,8 @@ impl State {
     pub(super) fn working_session(&self, agent: &AgentId) -> Option<(SeatId, &Session)> {
         let (seat, session) = self.roster.session(agent)?;
         match session.health {
-            super::agent::Health::Well => Some((seat, session)),
-            super::agent::Health::Faulted => None,
+            Health::Well => Some((seat, session)),
+            Health::Faulted => None,
         }
     }
 
@@ -90,7 +91,7 @@ impl State {
     /// An agent of this user that is listed has this id.
     pub(super) fn is_listed(&self, agent: &AgentId) -> bool {
         let listing = self.roster.agent(agent).map(|known| known.listing);
-        listing == Some(super::agent::Listing::Listed)
+        listing == Some(Listing::Listed)
     }
 
     /// So much more output of an agent waits for the store.
@@ -218,6 +219,14 @@ impl State {
             view: command.view(),
             detail: command.detail.clone(),
         });
+    }
+
+    /// Ends a command for a reason of this server's.
+    pub(super) fn end_because(&mut self, id: &CommandId, phase: CommandPhase, why: &str) {
+        if let Some(command) = self.commands.get_mut(id) {
+            command.detail = Some(why.to_owned());
+        }
+        self.work.feed(id, CommandEvent::Completed { phase, exit: None });
     }
 
     /// Refuses a request about a command.

@@ -4,6 +4,7 @@
 use super::action::{Answer, Question, SeatId, Token};
 use super::event::StoreFault;
 use super::note::FleetNote;
+use super::report::{ReleaseReport, StopReport, StopState, StoppedAgent};
 use super::state::State;
 use super::work::Todo;
 use crate::command::CommandEvent;
@@ -12,9 +13,7 @@ use crate::limits::Limits;
 use crate::stop::{StopOrder, StopScope};
 use crate::time::{Deadline, Now, Timestamp};
 use crate::wire::ServerToAgent;
-use crate::wire::payload::{
-    EmergencyStop, ErrorCode, ErrorReply, StopProgress, StopReceipt, StopRelease, StopStage,
-};
+use crate::wire::payload::{EmergencyStop, ErrorCode, ErrorReply, StopReceipt, StopRelease};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -22,90 +21,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
-use serde::{Deserialize, Serialize};
 
 /// How often agents are told again that they are stopped, until they say that nothing runs.
 const REPEAT: Duration = Duration::from_secs(2);
 /// How long the sender of a stop waits for the agents' receipts.
 const RECEIPTS_WITHIN: Duration = Duration::from_secs(3);
-
-/// What came of a stop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StopReport {
-    /// The order in force: this one, or an older one of the same scope.
-    pub stop_id: String,
-    /// The agents it is for.
-    pub agents: Vec<StoppedAgent>,
-    /// Open commands that are being killed.
-    pub commands: usize,
-}
-
-/// How far an agent is with a stop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoppedAgent {
-    /// Its id.
-    pub agent_id: String,
-    /// Its name.
-    pub name: String,
-    /// How far it is.
-    pub state: StopState,
-}
-
-/// How far an agent is with a stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StopState {
-    /// It is away, and starts nothing when it returns.
-    Away,
-    /// It was told, and cannot say what it did: a legacy wrapper.
-    NotConfirmed,
-    /// It was told.
-    Told,
-    /// It has written it down: nothing starts.
-    Received,
-    /// It has killed everything.
-    Acted,
-    /// It has seen that nothing lives.
-    Verified,
-}
-
-impl StopState {
-    fn of(stage: &StopStage) -> Self {
-        match stage {
-            StopStage::Received => Self::Received,
-            StopStage::Acted => Self::Acted,
-            StopStage::Verified => Self::Verified,
-            StopStage::Unknown(_) => Self::Told,
-        }
-    }
-
-    /// The word of the wire for it.
-    pub const fn progress(self) -> StopProgress {
-        match self {
-            Self::Away => StopProgress::Away,
-            Self::NotConfirmed => StopProgress::NotConfirmed,
-            Self::Told => StopProgress::Told,
-            Self::Received => StopProgress::Received,
-            Self::Acted => StopProgress::Acted,
-            Self::Verified => StopProgress::Verified,
-        }
-    }
-
-    /// Whether more is to be heard of it soon.
-    const fn is_pending(self) -> bool {
-        match self {
-            Self::Told | Self::Received | Self::Acted => true,
-            Self::Away | Self::NotConfirmed | Self::Verified => false,
-        }
-    }
-}
-
-/// What came of a release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReleaseReport {
-    /// How many orders are not in force any more.
-    pub released: usize,
-}
 
 /// Stops and releases that are not answered yet.
 #[derive(Debug, Default)]

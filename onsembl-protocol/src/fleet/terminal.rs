@@ -3,7 +3,6 @@
 
 use super::action::Write;
 use super::command::{AfterEnd, Command, Log, Open, Row, Then};
-use super::dispatch::end_because;
 use super::note::FleetNote;
 use super::output;
 use super::row::CommandRecord;
@@ -62,9 +61,25 @@ pub(super) fn on_opened(state: &mut State, agent: &AgentId, opened: TerminalOpen
     }
 }
 
+/// A legacy wrapper that runs no command sends its output under its own id, in whichever form it knows
+/// itself.
+pub(super) fn command_of(
+    state: &mut State,
+    agent: &AgentId,
+    named: CommandId,
+    now: Now,
+) -> CommandId {
+    let known = state.roster.agent(agent);
+    let is_own = named.as_str() == agent.as_str()
+        || known.is_some_and(|known| {
+            known.shown.aliases.iter().any(|alias| alias.as_str() == named.as_str())
+        });
+    if is_own { terminal_of_wrapper(state, agent, now) } else { named }
+}
+
 /// What a legacy wrapper writes beside its commands belongs to a terminal that it does not know of: here it
 /// is one as long as the wrapper is there.
-pub(super) fn terminal_of_wrapper(state: &mut State, agent: &AgentId, now: Now) -> CommandId {
+fn terminal_of_wrapper(state: &mut State, agent: &AgentId, now: Now) -> CommandId {
     let own = state.commands.terminals_of(agent).find(|(_, command)| command.is_going_on());
     if let Some((id, _)) = own {
         return id.clone();
@@ -179,7 +194,7 @@ pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
     state.out.note(FleetNote::TerminalGivenUp { agent, command: id.clone() });
     output::give_up(state, id, now);
     let why = "too many terminals of its agent were open, and it was the oldest";
-    end_because(state, id, CommandPhase::Lost, why);
+    state.end_because(id, CommandPhase::Lost, why);
 }
 
 /// It is known where the output of a terminal goes on that was to be given up.

@@ -4,7 +4,7 @@
 //! A reader does not get a queue of events but looks at what changed since it last looked. So a slow reader
 //! misses intermediate states and nothing else, and costs no memory.
 
-use super::stop::StopState;
+use super::report::StopState;
 use crate::command::{CommandStage, CommandView};
 use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation, PresenceVersion};
 use crate::output::{Cursor, LogRecord, OutputTail};

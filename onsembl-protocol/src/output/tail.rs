@@ -133,9 +133,9 @@ impl OutputTail {
 #[cfg(test)]
 mod tests {
     use super::super::stored::StoredBody;
-    use crate::model::Stream;
     use super::*;
     use crate::id::ByteOffset;
+    use crate::model::Stream;
     use crate::time::WallTime;
     use bytes::Bytes;
 

@@ -126,7 +126,7 @@ impl Database {
     }
 
     /// Where a command is, unless it is over.
-    pub(super) fn update(&mut self, command: &CommandId, update: CommandUpdate) {
+    pub(super) fn update(&mut self, command: &CommandId, update: &CommandUpdate) {
         let Some(record) = self.commands.get_mut(command) else { return };
         if record.ended_at.is_none() {
             record.stage = update.stage;

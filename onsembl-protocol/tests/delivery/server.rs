@@ -148,6 +148,8 @@ impl Server {
         at: Duration,
     ) {
         self.links += 1;
+        // An agent that died before it had dropped a terminal may have all of it, and sends all of it.
+        self.gone.clear();
         let (link, peer) = (LinkId(self.links), "somewhere".to_owned());
         self.feed(FleetEvent::Hello { link, hello: Box::new(hello), peer }, at);
         let newcomer = self.newcomers.pop_first().map(|(_, seat)| seat);
@@ -213,10 +215,6 @@ impl Server {
     }
 
     pub(super) fn hear(&mut self, agent: &AgentId, message: AgentToServer, at: Duration) {
-        if let AgentToServer::TerminalOpened(opened) = &message {
-            // Its agent did not hear that it was given up, and has all of it.
-            self.gone.remove(&opened.command_id);
-        }
         if let Some(held) = self.seats.get(agent) {
             let event = FleetEvent::Message { seat: held.id, message: Box::new(message) };
             self.feed(event, at);
@@ -296,7 +294,7 @@ impl Server {
                     if is_end && self.given_up.contains(&command) {
                         self.gone.insert(command.clone());
                     }
-                    database.update(&command, update);
+                    database.update(&command, &update);
                     if is_end {
                         let answer = StoreAnswer::EndStored { command, stored: Ok(()) };
                         self.settled.push_back(FleetEvent::Store(answer));

@@ -122,7 +122,8 @@ pub(crate) fn is_passing(message: &Value) -> bool {
     let (status, stage) = (&message["payload"]["status"], &message["payload"]["stage"]);
     match message["type"].as_str() {
         Some("COMMAND_STATUS") => {
-            ["pending", "queued", "delivered"].iter().any(|passing| status == passing)
+            let passing = ["pending", "queued", "delivered", "running", "cancelling"];
+            passing.iter().any(|passing| status == passing)
         }
         // Changes of agents are gathered for 100 ms, within which more or less may happen (P-124).
         Some("AGENT_STATUS") => {
