@@ -307,7 +307,7 @@ impl Worker {
     }
 
     /// Its end is told once it is written down, and the server has its output.
-    fn over(&mut self, report: CommandComplete) {
+    pub(super) fn over(&mut self, report: CommandComplete) {
         let id = report.command_id.clone();
         // Its slot is free.
         self.todo.push_back(Work::Advance);

@@ -165,7 +165,7 @@ impl Worker {
             Fate::Unknown => self.emergency.on_rest(),
         }
         let report = self.commands.book.lose(&command, fate, reason(&text));
-        self.todo.push_back(Work::Over(report));
+        self.over(report);
     }
 
     /// Output of a run is in the spool.
@@ -177,15 +177,22 @@ impl Worker {
         // A process that saw the end counted what was written, even if the spool did not hear of that end.
         let counted = known.as_ref().and_then(|report| report.output);
         let is_counted = counted.is_some_and(|all| all.incarnation == name.incarnation);
+        let has_ended = run.ended;
         self.delivery.recover(run, is_counted);
-        let output = counted.or(self.delivery.outbox().totals(&id));
-        match known {
-            Some(report) => self.reports.withhold(CommandComplete { output, ..report }),
+        let found = self.delivery.outbox().totals(&id);
+        let report = match known {
+            Some(report) => report,
             None => {
-                let report = self.commands.book.lose(&id, Fate::Unknown, why.to_owned());
-                self.todo.push_back(Work::Over(CommandComplete { output, ..report }));
+                let lost = self.commands.book.lose(&id, Fate::Unknown, why.to_owned());
+                // What is found of a run that did not end is no count: written down it would be taken for
+                // one by the next process, which then said nothing of the end that is not known.
+                let output = found.filter(|_| has_ended);
+                self.over(CommandComplete { output, ..lost.clone() });
+                lost
             }
-        }
+        };
+        let output = counted.or(found);
+        self.reports.withhold(CommandComplete { output, ..report });
     }
 
     /// Takes an event. Actions may follow.

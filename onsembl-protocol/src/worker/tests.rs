@@ -235,6 +235,47 @@ fn a_successor_that_knows_less_than_the_server_still_ends_the_command() {
     assert!(why.contains("the agent's process ended while this command ran"), "{why}");
 }
 
+/// The first successor has a journal of its own, and dies too.
+#[test]
+fn what_was_found_of_a_run_that_did_not_end_is_no_count_for_the_next_process() {
+    let mut journal = CommandJournal::default();
+    for _ in 0..2 {
+        let (_, left) = left_behind(false);
+        let recovered =
+            Recovered { journal: journal.clone(), cleared: Vec::new(), runs: vec![left] };
+        let config = WorkerConfig { journal: Journalling::Kept, ..config() };
+        let mut worker = Worker::new(config, recovered, at(0));
+        for action in actions(&mut worker) {
+            if let WorkerAction::Journal(entry) = action {
+                let awaited = entry.awaited();
+                journal.apply(entry);
+                awaited.into_iter().for_each(|a| journalled(&mut worker, a, Ok(())));
+            }
+        }
+        worker.handle(WorkerEvent::Joined(session()), at(0));
+        let said = said(&mut worker, at(0));
+        let gaps = said.iter().filter(|m| matches!(m, AgentToServer::OutputGap(_))).count();
+        assert_eq!(gaps, 2, "{said:?}");
+    }
+}
+
+/// A run that ended whole is lost with its count, which nobody but the spool has.
+#[test]
+fn the_count_of_a_run_that_ended_is_told_though_its_agent_died_before_it_wrote_that_down() {
+    let (run, left) = left_behind(true);
+    let (command, mark) = (run.command, RunMark::new("m"));
+    let mut journal = CommandJournal::default();
+    journal.apply(JournalEntry::Starting { command: command.clone(), mark });
+    let cleared = vec![Cleared { command, fate: Fate::Gone, why: "gone".into() }];
+    let recovered = Recovered { journal, cleared, runs: vec![left] };
+    let mut worker = Worker::new(config(), recovered, at(0));
+    worker.handle(WorkerEvent::Joined(session()), at(0));
+    let said = said(&mut worker, at(0));
+    let Some(AgentToServer::CommandComplete(report)) = said.last() else { panic!("{said:?}") };
+    assert_eq!(report.status, CommandPhase::Lost);
+    assert!(report.output.is_some_and(|all| all.incarnation == run.incarnation), "{report:?}");
+}
+
 #[test]
 fn nothing_starts_before_it_is_written_down_and_nothing_is_reported_before_it_is() {
     let mut worker = worker(WorkerConfig { journal: Journalling::Kept, ..config() });
