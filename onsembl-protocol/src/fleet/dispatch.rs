@@ -366,7 +366,9 @@ pub(super) fn on_complete(state: &mut State, agent: &AgentId, report: CommandCom
     }
     let is_open = state.commands.get(&id).is_some_and(|command| command.open().is_some());
     if !is_open {
-        // It is over here already; the agent only wants to hear that.
+        // It is over here already, and the agent only wants to hear that. What it has lost of the output is
+        // declared all the same: nobody else knows.
+        output::finish(state, &id, Written::of(&report), now);
         return state.confirm(agent, &id);
     }
     output::finish(state, &id, Written::of(&report), now);
