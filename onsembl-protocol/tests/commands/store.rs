@@ -117,6 +117,9 @@ impl Store {
         known.key = new.key.clone();
         known.epoch = known.epoch.next();
         known.instance = new.instance.clone();
+        if new.instance.is_none() {
+            known.journal = None;
+        }
         known.presence_version = known.presence_version.max(new.presence_floor);
         let (epoch, presence_version) = (known.epoch, known.presence_version);
         Ok(OpenedSession { agent, epoch, presence_version })
