@@ -3,7 +3,7 @@
 //! Ids that travel are opaque strings, because existing peers mint them in many shapes
 //! (`cmd-<ms>-<rand>`, `claude-<base36>`, UUIDs). Numbers are counters of ours.
 
-use crate::model::Text;
+use crate::text::Text;
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::sync::Arc;

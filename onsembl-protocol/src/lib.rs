@@ -144,6 +144,7 @@ extern crate std;
 
 pub mod close;
 pub mod command;
+pub mod fleet;
 pub mod id;
 #[cfg(any(feature = "sim", feature = "testing"))]
 pub mod lab;
@@ -157,6 +158,7 @@ pub mod step;
 pub mod stop;
 pub mod supervisor;
 pub mod terminal;
+mod text;
 pub mod time;
 pub mod wire;
 pub mod worker;

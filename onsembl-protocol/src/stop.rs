@@ -5,38 +5,13 @@
 //! for those that come later. Who keeps it must keep it durably; nothing here touches a store.
 
 use crate::id::{AgentId, StopId, UserId};
+#[doc(no_inline)]
+pub use crate::model::StopScope;
+use crate::model::StopStage;
 use crate::time::WallTime;
-use crate::wire::payload::StopStage;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// For whom a stop is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum StopScope {
-    /// Every agent of the user, also those that come later.
-    All,
-    /// One agent.
-    Agent(AgentId),
-}
-
-impl StopScope {
-    /// The agent, if it is for one only.
-    pub const fn agent(&self) -> Option<&AgentId> {
-        match self {
-            Self::All => None,
-            Self::Agent(agent) => Some(agent),
-        }
-    }
-
-    /// Whether it is for this agent too.
-    pub fn covers(&self, agent: &AgentId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Agent(only) => only == agent,
-        }
-    }
-}
 
 /// An order to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]

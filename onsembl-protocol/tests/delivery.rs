@@ -13,8 +13,6 @@
 
 #[path = "delivery/agent.rs"]
 mod agent;
-#[path = "delivery/border.rs"]
-mod border;
 #[path = "delivery/course.rs"]
 mod course;
 #[path = "delivery/database.rs"]

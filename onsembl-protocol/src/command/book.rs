@@ -3,12 +3,13 @@
 //! A command id is run at most once, however often it arrives and however often the agent starts
 //! anew; an end is reported until the server confirmed it (field defects 7 and 24).
 
+use super::fate::Fate;
 use super::journal::{CommandJournal, Standing};
-use super::outcome::Exit;
 use super::queue::DEFAULT_PLACES;
 use crate::id::CommandId;
+use crate::model::Exit;
+use crate::model::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals};
 use crate::time::{Deadline, Human, Timestamp, WallTime};
-use crate::wire::payload::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -86,15 +87,6 @@ pub enum CancelDecision {
     Report(CommandComplete),
     /// It never ran here; say so.
     NeverRan(CommandComplete),
-}
-
-/// What became of the processes of a command whose agent died.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// They are confirmed gone.
-    Gone,
-    /// Nobody can say.
-    Unknown,
 }
 
 impl CommandBook {

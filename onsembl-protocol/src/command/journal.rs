@@ -3,9 +3,9 @@
 //! The order is the proof: *starting* is durable before a process starts, *ended* before the end is
 //! told. Where the entries are kept, and how, is not decided here.
 
-use super::book::Fate;
+use super::fate::Fate;
 use crate::id::{CommandId, RunMark, StopId};
-use crate::wire::payload::CommandComplete;
+use crate::model::CommandComplete;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;

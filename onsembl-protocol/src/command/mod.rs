@@ -2,13 +2,16 @@
 //! how they end.
 
 mod book;
+mod fate;
 mod journal;
 mod life;
-mod outcome;
 mod queue;
 mod routing;
 
-pub use book::{CancelDecision, CommandBook, Decision, Fate, MOST_WAITING};
+#[doc(no_inline)]
+pub use crate::model::Exit;
+pub use book::{CancelDecision, CommandBook, Decision, MOST_WAITING};
+pub use fate::Fate;
 pub use journal::{
     Awaited, Cleared, CommandJournal, JournalEntry, LeftBehind, ProcessIdentity, Standing,
 };
@@ -16,7 +19,6 @@ pub use life::{
     CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandTerms,
     CommandView, Origin, Returned,
 };
-pub use outcome::Exit;
 pub use queue::{AGEING, CommandQueue, DEFAULT_PLACES};
 pub use routing::{
     Candidate, Unroutable, choose_agent, watches_agent, watches_command, watches_output,

@@ -3,8 +3,8 @@
 //! Knows neither links nor stores. An agent has so many places; what holds one is with the agent or
 //! on its way there.
 
+use crate::model::Priority;
 use crate::time::Timestamp;
-use crate::wire::payload::Priority;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 

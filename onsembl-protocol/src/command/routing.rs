@@ -4,7 +4,7 @@
 //! decides where it goes (field defect 4).
 
 use crate::id::{AgentId, CommandId};
-use crate::wire::payload::Subscriptions;
+use crate::model::Subscriptions;
 use alloc::vec::Vec;
 use thiserror::Error;
 

@@ -3,8 +3,8 @@
 //! [`BeatLedger`] serves both ends. It is what tells "the link is silent" from "they hear nothing
 //! of us" and from "they hear us, but nothing is recorded" (the three faults of the seed document).
 
-use super::timing::HeartbeatTiming;
 use crate::id::BeatSequence;
+use crate::model::HeartbeatTiming;
 use crate::time::{Deadline, Timestamp};
 use core::fmt;
 use core::time::Duration;

@@ -4,11 +4,12 @@ mod backoff;
 mod beats;
 mod monitor;
 mod silence;
-mod timing;
 
+#[doc(no_inline)]
+pub use crate::model::{HeartbeatTiming, InvalidTiming, WireTiming};
 pub use backoff::{Backoff, BackoffPolicy, InvalidBackoff};
 pub use beats::{BeatLedger, Impairment, Seen};
 pub(crate) use beats::{confirmation_due, next_on_schedule};
-pub use monitor::{HeartbeatMonitor, Liveness, OVERSLEEP_TOLERANCE, Observation, STALE_CHECK};
+pub use monitor::{HeartbeatMonitor, Observation};
+pub use silence::{Liveness, OVERSLEEP_TOLERANCE, STALE_CHECK};
 pub(crate) use silence::{Silence, overslept};
-pub use timing::{HeartbeatTiming, InvalidTiming, WireTiming};

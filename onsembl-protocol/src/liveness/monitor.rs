@@ -4,31 +4,11 @@
 //! server, by the server for its agents and for its dashboards. It sends nothing and closes
 //! nothing: it reports, and the session machine that holds it acts.
 
-use super::silence::Silence;
-use super::timing::HeartbeatTiming;
+use super::silence::{Liveness, Silence};
+use crate::model::HeartbeatTiming;
 use crate::time::{Deadline, Timestamp};
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
-
-/// A wake-up later than this means that the observer itself was away (stopped, starved, paused),
-/// and its absence is not counted as silence of the peer. Ordinary timers are late by a few
-/// milliseconds, on a starved machine by tens; half a second is neither.
-pub const OVERSLEEP_TOLERANCE: Duration = Duration::from_millis(500);
-
-/// While a peer is stale the monitor looks at least this often, so that time-out follows only a
-/// stale phase that was really watched.
-pub const STALE_CHECK: Duration = Duration::from_secs(1);
-
-/// What is known of the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Liveness {
-    /// Heard of within `stale-after`.
-    Live,
-    /// Silent for `stale-after`; still connected, may speak again.
-    Stale,
-    /// Silent for `timeout-after`; final for this monitor.
-    TimedOut,
-}
 
 /// What one observation brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -108,6 +88,7 @@ impl HeartbeatMonitor {
 
 #[cfg(test)]
 mod tests {
+    use super::super::silence::OVERSLEEP_TOLERANCE;
     use super::*;
     use std::vec::Vec;
 

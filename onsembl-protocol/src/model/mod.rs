@@ -4,13 +4,31 @@
 //! the floor that both stand on.
 
 mod capabilities;
+mod command;
 mod dialect;
+mod exit;
 mod feature;
+mod gap;
+pub(crate) mod lenient;
+mod report;
 mod spelling;
-mod text;
+mod stop;
+mod stream;
+mod subscription;
+mod terminal;
+mod timing;
 
+pub use crate::text::Text;
 pub use capabilities::{Capabilities, OutputFormat};
+pub use command::{CommandAckStatus, CommandInput, CommandPhase, OfflinePolicy, Priority};
 pub use dialect::Dialect;
+pub use exit::Exit;
 pub use feature::{AGENT_FEATURES, DASHBOARD_FEATURES, Feature, SERVER_FEATURES};
+pub use gap::{GapCause, gap_notice};
+pub use report::CommandComplete;
 pub(crate) use spelling::wire_enum;
-pub use text::Text;
+pub use stop::{StopProgress, StopScope, StopStage};
+pub use stream::{OutputTotals, PerStream, Stream};
+pub use subscription::{Selection, Subscriptions};
+pub use terminal::{TERMINAL_PREFIX, TerminalSize};
+pub use timing::{HeartbeatTiming, InvalidTiming, WireTiming};

@@ -54,7 +54,7 @@ macro_rules! wire_enum {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                crate::model::Text::deserialize(d).map(|text| Self::parse(&text))
+                crate::text::Text::deserialize(d).map(|text| Self::parse(&text))
             }
         }
     };

@@ -61,9 +61,9 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::super::record::Run;
-    use super::super::stream::Stream;
     use super::*;
     use crate::id::{CommandId, Incarnation};
+    use crate::model::Stream;
     use proptest::prelude::*;
 
     fn held(produced: u64, stored: u64, gaps: u64) -> StreamState {

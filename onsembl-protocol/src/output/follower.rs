@@ -2,8 +2,8 @@
 //! again. Links and what is done with the bytes are effects.
 
 use super::stored::StoredBody;
-use super::stream::{PerStream, Stream};
 use crate::id::{ByteOffset, Incarnation};
+use crate::model::{PerStream, Stream};
 
 /// A place in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@
 
 use super::outbox::Outbox;
 use super::record::Run;
-use super::stream::Stream;
 use crate::id::{ByteOffset, CommandId, Incarnation};
+use crate::model::Stream;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -102,8 +102,8 @@ impl OpenEnds {
 mod tests {
     use super::super::backlog::RecoveredRun;
     use super::super::spool::{SpoolBounds, SpoolPolicy};
-    use super::super::stream::PerStream;
     use super::*;
+    use crate::model::PerStream;
 
     #[test]
     fn an_end_is_said_once_a_session_until_the_server_of_that_session_has_stored_it() {

@@ -6,12 +6,11 @@
 //! run's policy decides. What is kept where is decided in `backlog`, and done by who owns the disk.
 
 use super::backlog::{Backlog, RecoveredRun};
-use super::record::{GapCause, Record, Run};
+use super::record::{Record, Run};
 use super::spool::{SpoolAction, SpoolBounds, SpoolPolicy};
-use super::stream::Stream;
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
+use crate::model::{GapCause, OutputTotals, Stream};
 use crate::time::{Deadline, Timestamp};
-use crate::wire::payload::OutputTotals;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;

@@ -2,9 +2,9 @@
 //!
 //! Sums of a stream stay what they are. Which stream has the oldest chunk, and deleting it, is an effect.
 
-use super::record::GapCause;
 use super::stored::{Cursor, StoredBody};
 use crate::id::{ByteOffset, ChunkSequence, Incarnation};
+use crate::model::GapCause;
 use crate::time::WallTime;
 
 /// What one transaction cuts of the beginning of one stream.

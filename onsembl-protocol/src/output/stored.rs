@@ -3,9 +3,9 @@
 //! What is stored of a stream is always whole: here it is decided what of a record is new, where a
 //! hole is declared, and when an open end is open no more. The database is an effect.
 
-use super::record::{GapCause, RecordBody};
-use super::stream::Stream;
+use super::record::RecordBody;
 use crate::id::{ByteOffset, ChunkSequence, Incarnation};
+use crate::model::{GapCause, Stream};
 use bytes::Bytes;
 
 /// Where a reader is: the last record it has.

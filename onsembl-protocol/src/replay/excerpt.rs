@@ -5,11 +5,11 @@
 
 use super::check;
 use super::compact::{CompactError, Reader};
+use super::entry::{Kind, read_link, read_now};
 use super::frame::FrameNote;
-use super::line::{Start, Tape, What, WhatOf};
+use super::line::{Head, Start, Tape, What, WhatOf};
 use super::machine::Recordable as _;
-use super::recorder::{Kind, read_link, read_now};
-use super::script::{self, Head};
+use super::script;
 use crate::session::{ServerConfig, ServerConnection};
 use crate::time::Now;
 use alloc::string::{String, ToString as _};

@@ -7,9 +7,9 @@
 
 use super::check;
 use super::machine::Recordable;
-use super::script::Head;
 use crate::step::Actions;
 use crate::time::{Deadline, Now, Timestamp, WallTime};
+use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -26,6 +26,19 @@ pub const MAX_LINE: usize = 64 * 1024;
 const CHECK: &[u8] = b",\"check\":\"";
 const CHECK_DIGITS: usize = 8;
 const CHECK_END: &[u8] = b"\"}";
+
+/// What the first line of a recording says.
+#[derive(Clone, Debug)]
+pub struct Head<M: Recordable> {
+    /// The agent.
+    pub agent: String,
+    /// The values the machine lives by.
+    pub config: M::Config,
+    /// Its seeds: one for an agent's machine, none for a server's.
+    pub seeds: Vec<u64>,
+    /// Entries before the first one of the recording that are not in it.
+    pub dropped: u64,
+}
 
 /// How an entry begins a machine.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

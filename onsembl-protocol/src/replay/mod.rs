@@ -16,6 +16,7 @@
 
 mod check;
 mod compact;
+mod entry;
 mod error;
 mod excerpt;
 mod frame;
@@ -30,8 +31,8 @@ mod script;
 pub use error::{Difference, ReplayError};
 pub use excerpt::{Excerpt, Lines};
 pub use frame::FrameNote;
-pub use line::{FORMAT, MAX_LINE, VERSION};
+pub use line::{FORMAT, Head, MAX_LINE, VERSION};
 pub use machine::{AgentOrigin, Recordable, ServerOrigin};
 pub use recorder::{CHECKPOINT_EVENTS, CHECKPOINTS_PER_RING, Handled, Recorder, Retired};
 pub use replayer::{Replay, Replayed, replay};
-pub use script::{Head, Script};
+pub use script::Script;

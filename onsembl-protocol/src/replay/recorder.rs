@@ -7,6 +7,7 @@
 
 use super::check;
 use super::compact::{CompactError, Reader, Writer};
+use super::entry::{Kind, read_link, wall_origin, write_now};
 use super::excerpt::Excerpt;
 use super::frame::FrameNote;
 use super::machine::ServerOrigin;
@@ -14,9 +15,8 @@ use super::ring::{Position, Ring};
 use crate::session::{ServerAction, ServerConfig, ServerEvent, ServerSnapshot};
 use crate::step::Actions;
 use crate::supervisor::Key;
-use crate::time::{Deadline, Now, Timestamp, WallTime};
+use crate::time::{Deadline, Now};
 use alloc::vec::Vec;
-use core::time::Duration;
 
 /// In each such part of the ring, an agent that has events has a checkpoint: what is lost with a
 /// checkpoint that was overwritten is at most this part of the ring.
@@ -26,8 +26,6 @@ pub const CHECKPOINTS_PER_RING: usize = 4;
 /// size of four events, stay the smaller part of the ring. With more agents than the ring has
 /// room for so many events each, some have no checkpoint in it, and cannot be replayed.
 pub const CHECKPOINT_EVENTS: u32 = 16;
-
-const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// Records the machines of a shard. See the [module](super).
 #[derive(Debug)]
@@ -70,15 +68,6 @@ struct Track {
 
 impl Track {
     const NONE: Self = Self { key: None, last: 0, checkpoint: 0, since_checkpoint: 0, count: 0 };
-}
-
-/// What an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Origin,
-    Checkpoint,
-    Event,
-    EventWithFrame,
 }
 
 impl Recorder {
@@ -264,45 +253,4 @@ impl Recorder {
 fn link(bytes: &[u8]) -> Result<(u64, Kind), CompactError> {
     let mut reader = Reader::new(bytes);
     read_link(&mut reader)
-}
-
-pub(super) fn read_link(reader: &mut Reader<'_>) -> Result<(u64, Kind), CompactError> {
-    let back = reader.varint()?;
-    let kind = match reader.byte()? {
-        0 => Kind::Origin,
-        1 => Kind::Checkpoint,
-        2 => Kind::Event,
-        3 => Kind::EventWithFrame,
-        _ => return Err(CompactError::Refused),
-    };
-    Ok((back, kind))
-}
-
-const fn nanos(at: Timestamp) -> u64 {
-    at.since_origin().as_nanos() as u64
-}
-
-const fn wall_origin(now: Now) -> i64 {
-    now.wall.unix_millis().wrapping_sub((nanos(now.monotonic) / NANOS_PER_MILLI) as i64)
-}
-
-/// The boot clock and the wall run beside the monotonic clock, so only how far they are off is kept.
-fn write_now(writer: &mut Writer<'_>, wall_origin: i64, now: Now) -> Result<(), CompactError> {
-    let monotonic = nanos(now.monotonic);
-    writer.varint(monotonic)?;
-    writer.signed(nanos(now.boot).wrapping_sub(monotonic) as i64)?;
-    let expected = wall_origin.wrapping_add((monotonic / NANOS_PER_MILLI) as i64);
-    writer.signed(now.wall.unix_millis().wrapping_sub(expected))
-}
-
-pub(super) fn read_now(reader: &mut Reader<'_>, wall_origin: i64) -> Result<Now, CompactError> {
-    let monotonic = reader.varint()?;
-    let boot = monotonic.wrapping_add(reader.signed()? as u64);
-    let expected = wall_origin.wrapping_add((monotonic / NANOS_PER_MILLI) as i64);
-    let stamp = |nanos| Timestamp::from_origin(Duration::from_nanos(nanos));
-    Ok(Now {
-        monotonic: stamp(monotonic),
-        boot: stamp(boot),
-        wall: WallTime::from_unix_millis(expected.wrapping_add(reader.signed()?)),
-    })
 }

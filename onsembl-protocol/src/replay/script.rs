@@ -1,25 +1,11 @@
 //! A machine that writes down what happens to it, line by line.
 
 use super::frame::FrameNote;
-use super::line::{Start, Tape, What, WhatOf};
+use super::line::{Head, Start, Tape, What, WhatOf};
 use super::machine::Recordable;
 use crate::step::{Actions, Step};
 use crate::time::Now;
-use alloc::string::String;
 use alloc::vec::Vec;
-
-/// What the first line of a recording says.
-#[derive(Clone, Debug)]
-pub struct Head<M: Recordable> {
-    /// The agent.
-    pub agent: String,
-    /// The values the machine lives by.
-    pub config: M::Config,
-    /// Its seeds: one for an agent's machine, none for a server's.
-    pub seeds: Vec<u64>,
-    /// Entries before the first one of the recording that are not in it.
-    pub dropped: u64,
-}
 
 /// A machine and its recording. Use it in place of the machine.
 #[derive(Clone, Debug)]

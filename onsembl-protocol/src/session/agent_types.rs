@@ -3,8 +3,8 @@
 use super::dial::DialFailure;
 use crate::close::{CloseCause, CloseReason};
 use crate::id::{BeatSequence, Epoch, LinkId};
-use crate::liveness::{BackoffPolicy, HeartbeatTiming, Impairment, Seen};
-use crate::model::Dialect;
+use crate::liveness::{BackoffPolicy, Impairment, Seen};
+use crate::model::{Dialect, HeartbeatTiming};
 use crate::time::{Human, Timestamp};
 use core::fmt;
 use core::time::Duration;

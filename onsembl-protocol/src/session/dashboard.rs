@@ -2,7 +2,8 @@
 //! the end of a silent one. It has no session: a dashboard that comes back starts anew.
 
 use crate::close::CloseCause;
-use crate::liveness::{HeartbeatMonitor, HeartbeatTiming, Liveness};
+use crate::liveness::{HeartbeatMonitor, Liveness};
+use crate::model::HeartbeatTiming;
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now, Timestamp};
 use core::time::Duration;

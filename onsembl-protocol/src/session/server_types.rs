@@ -3,8 +3,8 @@
 use super::agent_types::EndOrder;
 use crate::close::{CloseCause, CloseReason};
 use crate::id::{BeatSequence, Epoch, InstanceId, LinkId, PresenceVersion};
-use crate::liveness::{HeartbeatTiming, Impairment, Seen};
-use crate::model::Dialect;
+use crate::liveness::{Impairment, Seen};
+use crate::model::{Dialect, HeartbeatTiming};
 use crate::time::{Human, WallTime};
 use core::fmt;
 use core::time::Duration;

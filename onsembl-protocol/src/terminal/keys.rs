@@ -1,12 +1,9 @@
 //! Names of keys, and the bytes that a terminal sends for them.
 
 use super::modes::Modes;
-use super::submission::Untypeable;
+use super::refusal::{MOST_KEYS, Untypeable};
 use alloc::string::ToString;
 use alloc::vec::Vec;
-
-/// Most keys of one command.
-pub const MOST_KEYS: usize = 256;
 
 /// The bytes of keys that are named one after another, with spaces between them.
 pub(super) fn bytes_of(text: &str, modes: &Modes) -> Result<Vec<u8>, Untypeable> {

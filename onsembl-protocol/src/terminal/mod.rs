@@ -11,37 +11,13 @@ mod keeper;
 mod keys;
 mod line;
 mod modes;
-mod size;
+mod refusal;
 mod submission;
 
+#[doc(no_inline)]
+pub use crate::model::{TERMINAL_PREFIX, TerminalSize};
 pub use desk::{Desk, DeskAction, Typed};
 pub use keeper::{AfterEnd, TerminalKeeper};
-pub use keys::MOST_KEYS;
 pub use modes::Modes;
-pub use size::TerminalSize;
-pub use submission::{LINE_BYTES, LineMode, Typing, Untypeable};
-
-use crate::id::{AgentId, CommandId};
-use alloc::format;
-use core::fmt;
-
-/// How the id of a terminal begins. Ids that begin so are minted by agents; nobody else may ask for
-/// a command under one.
-pub const TERMINAL_PREFIX: &str = "terminal-";
-
-impl CommandId {
-    /// The id of a terminal. `unique` tells it from every other of its user.
-    pub fn of_terminal(unique: impl fmt::Display) -> Self {
-        Self::new(format!("{TERMINAL_PREFIX}{unique}"))
-    }
-
-    /// Where legacy dashboards show what an agent writes beside its commands (wire reference, 3.4).
-    pub fn of_session(agent: &AgentId) -> Self {
-        Self::new(format!("agent-session-{agent}"))
-    }
-
-    /// Whether it names a terminal.
-    pub fn is_terminal(&self) -> bool {
-        self.as_str().starts_with(TERMINAL_PREFIX)
-    }
-}
+pub use refusal::{LINE_BYTES, MOST_KEYS, Untypeable};
+pub use submission::{LineMode, Typing};

@@ -2,14 +2,9 @@
 
 use super::keys;
 use super::modes::Modes;
-use alloc::string::String;
+use super::refusal::{LINE_BYTES, Untypeable};
 use alloc::vec::Vec;
 use core::time::Duration;
-use thiserror::Error;
-
-/// Longest line that a terminal takes which gathers lines itself: the kernel keeps 4,096 bytes with
-/// the line's end, and throws away what is more without a word (termios(3), canonical mode).
-pub const LINE_BYTES: usize = 4095;
 
 /// Who gathers the characters of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,42 +24,6 @@ pub struct Typing {
     pub enter: Vec<u8>,
     /// The program must have read all of it in this time.
     pub within: Duration,
-}
-
-/// Why a command is not typed. Nothing of it was.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Untypeable {
-    /// It is empty.
-    #[error("there is nothing to type")]
-    Nothing,
-    /// It holds a character that would act in place of being typed.
-    #[error(
-        "the text holds the control character U+{:04X}, which a terminal would act on; leave it away, or send it as a key", u32::from(*.0)
-    )]
-    Control(char),
-    /// It has several lines, or tabs, and the program has not said that it takes them as one piece.
-    #[error(
-        "the text has line ends or tabs, and the program in this terminal does not take pasted text as one piece; each line would be a submission of its own, so send a text of one line"
-    )]
-    NotPastable,
-    /// It is longer than a line of this terminal.
-    #[error(
-        "the text has {0} bytes; the program reads lines from its terminal, which takes {LINE_BYTES} and would throw away the rest"
-    )]
-    TooLong(usize),
-    /// A part of an earlier text stands in the line.
-    #[error(
-        "a part of an earlier text stands in this terminal, and this one would be typed behind it; look at the terminal, and send keys (ctrl-u, ctrl-c or enter) first"
-    )]
-    Spoiled,
-    /// No key has this name.
-    #[error(
-        "no key is called {0:?}; keys are named like enter, escape, up, f1, ctrl-c, alt-x or y"
-    )]
-    UnknownKey(String),
-    /// More keys than one command may press.
-    #[error("more than {} keys; send them in several commands", keys::MOST_KEYS)]
-    TooManyKeys,
 }
 
 impl Typing {
@@ -128,6 +87,7 @@ impl Typing {
 mod tests {
     use super::*;
     use alloc::format;
+    use alloc::string::String;
     use proptest::prelude::*;
 
     fn pasting() -> Modes {

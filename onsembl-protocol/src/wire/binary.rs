@@ -10,7 +10,7 @@ use super::error::{DecodeCause, DecodeError};
 use super::payload::{OutputContent, TerminalOutput};
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
 use crate::limits::Limits;
-use crate::output::Stream;
+use crate::model::Stream;
 use alloc::vec::Vec;
 use bytes::Bytes;
 

@@ -5,11 +5,11 @@
 use super::bounds::{Bounded, TooLong, within};
 use super::envelope::Envelope;
 use super::error::{DecodeCause, DecodeError, unquoted};
-use super::lenient::{self, Scalar};
 use super::message::MessageSet;
 use super::scan::deeper_than;
 use crate::id::{CommandId, MessageId};
 use crate::limits::Limits;
+use crate::model::lenient::{self, Scalar};
 use crate::time::WallTime;
 use alloc::borrow::Cow;
 use serde::Deserialize;

@@ -1,13 +1,8 @@
 //! The envelope around every message: `type`, `id`, `timestamp`, `payload`.
 
-use super::bounds::Bounded;
-use super::careful::decode_carefully;
-use super::error::DecodeError;
 use super::json;
 use super::message::MessageSet;
-use super::one_pass;
 use crate::id::MessageId;
-use crate::limits::Limits;
 use crate::time::WallTime;
 use alloc::string::String;
 use serde::{Serialize, Serializer};
@@ -21,24 +16,6 @@ pub struct Envelope<M, I = MessageId> {
     pub timestamp: Option<WallTime>,
     /// What it says.
     pub message: M,
-}
-
-/// Reads one text message of a direction.
-///
-/// Types the direction does not have, fields nobody knows and enumeration values nobody knows
-/// survive; only what cannot be understood is an error, and the error names what could still be
-/// read of it.
-///
-/// # Errors
-/// [`DecodeError`]: the peer sent no message.
-pub fn decode<M: MessageSet + Bounded>(
-    text: &str,
-    limits: &Limits,
-) -> Result<Envelope<M>, DecodeError> {
-    if let Some(envelope) = one_pass::read(text, limits) {
-        return Ok(envelope);
-    }
-    decode_carefully(text, limits)
 }
 
 /// Writes one text message in the canonical form.

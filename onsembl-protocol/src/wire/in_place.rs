@@ -9,7 +9,7 @@ use super::one_pass;
 use super::payload::{AgentHeartbeat, Pong};
 use crate::id::MessageId;
 use crate::limits::Limits;
-use crate::model::Text;
+use crate::text::Text;
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use serde::{Deserialize, Deserializer};

@@ -6,12 +6,13 @@
 
 use super::payload::{
     Ack, AgentConnect, AgentConnected, AgentControl, AgentDisconnect, AgentErrorReport,
-    AgentHeartbeat, AgentStatus, CommandAck, CommandCancel, CommandComplete, CommandRequest,
-    CommandStatus, DashboardConnected, DashboardInit, EmergencyStop, ErrorReply, Opaque, OutputAck,
-    OutputGap, OutputQuery, OutputResume, OutputState, Ping, Pong, ReleaseRequest, ServerHeartbeat,
+    AgentHeartbeat, AgentStatus, CommandAck, CommandCancel, CommandRequest, CommandStatus,
+    DashboardConnected, DashboardInit, EmergencyStop, ErrorReply, Opaque, OutputAck, OutputGap,
+    OutputQuery, OutputResume, OutputState, Ping, Pong, ReleaseRequest, ServerHeartbeat,
     StopReceipt, StopRelease, Subscription, TerminalOpened, TerminalOutput, TerminalStream,
     TokenRefresh,
 };
+use crate::model::CommandComplete;
 use alloc::boxed::Box;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

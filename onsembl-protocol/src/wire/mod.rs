@@ -6,23 +6,24 @@
 mod binary;
 mod bounds;
 mod careful;
+mod decode;
 mod envelope;
 mod error;
 mod in_place;
 mod json;
-mod lenient;
 mod message;
 mod one_pass;
 pub mod payload;
 mod scan;
 
 pub use crate::model::Text;
+pub use crate::model::lenient::NextBeat;
 pub use binary::OutputFrame;
 pub use bounds::{Bounded, TooLong};
 #[doc(hidden)]
 pub use careful::decode_carefully;
-pub use envelope::{Envelope, decode, encode, encode_into};
+pub use decode::decode;
+pub use envelope::{Envelope, encode, encode_into};
 pub use error::{DecodeCause, DecodeError};
 pub use in_place::{AgentFrame, decode_in_place};
-pub use lenient::NextBeat;
 pub use message::{AgentToServer, DashboardToServer, MessageSet, ServerToAgent, ServerToDashboard};

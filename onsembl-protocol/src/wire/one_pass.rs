@@ -7,8 +7,9 @@
 use super::bounds::{Bounded, within};
 use super::envelope::Envelope;
 use super::message::ReadPayload;
-use super::{lenient, scan};
+use super::scan;
 use crate::limits::Limits;
+use crate::model::lenient;
 use crate::time::WallTime;
 use core::fmt;
 use serde::Deserialize;

@@ -2,7 +2,8 @@
 
 use super::commands::{Force, Output};
 use super::delivery::Readiness;
-use super::event::{Journalling, Pausing, Task, WorkerAction, WorkerEnd};
+use super::end::WorkerEnd;
+use super::event::{Journalling, Pausing, Task, WorkerAction};
 use super::note::WorkerNote;
 use super::report::{MOST_WITHHELD, StoppedBy, reason};
 use super::{JournalState, Work, Worker, terminal};

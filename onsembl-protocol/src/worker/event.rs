@@ -1,11 +1,12 @@
 //! What a worker is told, and what it asks for. Plain values; nothing is decided here.
 
+use super::end::WorkerEnd;
 use super::note::WorkerNote;
 use crate::command::{Awaited, Cleared, CommandJournal, Exit, Fate, JournalEntry, ProcessIdentity};
 use crate::id::{AgentId, CommandId, RunMark, StopId};
 use crate::model::Capabilities;
 use crate::output::{LeftRun, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream};
-use crate::session::{AgentCause, EndOrder};
+use crate::session::AgentCause;
 use crate::terminal::{LineMode, TerminalSize, Typed, Typing};
 use crate::wire::payload::{AgentErrorReport, CommandRequest, Secret};
 use crate::wire::{AgentToServer, ServerToAgent};
@@ -288,34 +289,6 @@ pub enum ScreenAction {
     LeaveBehind,
     /// It has caught up: say how much was not shown.
     CaughtUp,
-}
-
-/// Why an agent ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WorkerEnd {
-    /// Its machine says so.
-    Shutdown,
-    /// The server orders it.
-    Ordered(EndOrder),
-    /// The program that it was attached to ended.
-    ProgramEnded(Exit),
-    /// The program that it was to be attached to cannot be started, for this reason.
-    ProgramCannotStart(String),
-    /// The server refuses it for good.
-    Refused(AgentCause),
-}
-
-impl WorkerEnd {
-    /// The order from afar that is obeyed, if one is.
-    pub const fn order(&self) -> Option<EndOrder> {
-        match self {
-            Self::Ordered(order) => Some(*order),
-            Self::Shutdown
-            | Self::ProgramEnded(_)
-            | Self::ProgramCannotStart(_)
-            | Self::Refused(_) => None,
-        }
-    }
 }
 
 /// A message to the server, in the form that the server of the session understands.

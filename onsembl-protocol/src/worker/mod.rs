@@ -35,6 +35,7 @@ mod commands;
 mod course;
 mod delivery;
 mod emergency;
+mod end;
 mod event;
 mod form;
 mod message;
@@ -45,10 +46,10 @@ mod shutdown;
 mod terminal;
 mod typing;
 
+pub use end::WorkerEnd;
 pub use event::{
     Journalling, Pausing, Recovered, Screen, ScreenAction, ScreenEvent, Task, TerminalConfig,
-    TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEnd, WorkerEvent, WorkerMessage,
-    WorkerSession,
+    TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
 };
 pub use note::{Severity, WorkerNote};
 

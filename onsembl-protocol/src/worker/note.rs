@@ -1,7 +1,7 @@
 //! What an agent's log and counters are told of its work. Facts with a text, a counter and a severity; who
 //! logs and counts is the edge.
 
-use super::event::WorkerEnd;
+use super::end::WorkerEnd;
 use crate::command::{Exit, Fate};
 use crate::id::{CommandId, StopId};
 use crate::terminal::TerminalSize;

@@ -1,6 +1,6 @@
 //! The way out: what is awaited before an agent ends, and how long.
 
-use super::event::WorkerEnd;
+use super::end::WorkerEnd;
 use crate::time::{Deadline, Timestamp};
 use core::time::Duration;
 

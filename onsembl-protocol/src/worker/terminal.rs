@@ -1,7 +1,8 @@
 //! The terminal of a worker: its program is a command that the agent began itself; the commands of users are
 //! typed into it. When it starts and whose turn it is to type, `terminal::{TerminalKeeper, Desk}` decide.
 
-use super::event::{Screen, TerminalConfig, WorkerEnd};
+use super::end::WorkerEnd;
+use super::event::{Screen, TerminalConfig};
 use crate::command::Exit;
 use crate::id::CommandId;
 use crate::terminal::{

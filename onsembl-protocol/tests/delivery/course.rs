@@ -23,6 +23,8 @@ impl World {
     pub(super) fn wait(&mut self, by: Duration) {
         self.at += by;
         self.agent.on_time(self.at);
+        self.server.on_time(self.at);
+        self.say();
         self.start_and_end();
     }
 
@@ -125,7 +127,9 @@ impl World {
             assert!(looks < 10_000, "a viewer never comes to an end");
         }
         // Nobody shows what is forgotten.
-        let is_shown = |v: &Viewer| self.server.log(&self.processes[v.n].run.command).is_some();
+        let is_shown = |v: &Viewer| {
+            self.server.view().commands().contains_key(&self.processes[v.n].run.command)
+        };
         self.viewers.retain(|v| !v.is_dashboard() || is_shown(v));
         judge::check_end(&self.processes, &self.database, &self.faults, &self.viewers);
     }

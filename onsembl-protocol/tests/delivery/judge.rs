@@ -257,11 +257,11 @@ fn check_stream(process: &Process, stream: Stream, database: &Database, faults: 
         return;
     }
     let open_gap = database.open_gap(id, stream);
-    if !database.commands.contains(id) {
+    if !database.commands.contains_key(id) {
         assert!(faults.restored || faults.given_up.contains(id), "{context}");
         return;
     }
-    assert!(database.ended.contains(id), "{context}");
+    assert!(database.is_over(id), "{context}");
     if faults.given_up.contains(id) {
         // Its agent was told to drop the rest, or was not, and sent it.
         assert!(open_gap.is_some() || at == wrote, "{context}");

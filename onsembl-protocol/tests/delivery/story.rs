@@ -1,7 +1,5 @@
 //! What is told of a world that fails, one line for each thing that happened.
 
-use super::border;
-use super::server::Up;
 use onsembl_protocol::output::{LogRecord, StoredBody, StreamState};
 use onsembl_protocol::wire::payload::StreamPlace;
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
@@ -11,20 +9,26 @@ use std::rc::Rc;
 pub(super) type Story = Rc<RefCell<Vec<String>>>;
 
 pub(super) fn show(message: &AgentToServer) -> String {
-    let Some(word) = border::up(message.clone()) else { return format!("{message:?}") };
-    match word {
-        Up::Opened(command) => format!("it opened {command}"),
-        Up::Holds(held) => format!("it holds {}", show_held(&held)),
-        Up::Wrote(sent) => {
-            let r = &sent.record;
-            let (n, stream, offset, length) = (r.sequence, r.stream, r.offset, r.length());
-            let kind = if r.bytes_held() == 0 { "a gap" } else { "bytes" };
-            format!("{} {n}: {kind} of {stream} {offset} + {length}", sent.run.command)
+    match message {
+        AgentToServer::TerminalOpened(opened) => format!("it opened {}", opened.command_id),
+        AgentToServer::OutputState(state) => format!("it holds {} streams", state.streams.len()),
+        AgentToServer::Output(output) => {
+            let (id, stream) = (&output.command_id, output.stream.stream());
+            let (n, offset) = (output.sequence, output.offset);
+            let length = output.content.as_bytes().len();
+            format!("{id} {n:?}: {length} bytes of {stream} from {offset:?}")
         }
-        Up::Over(command, wrote) => format!("{command} is over, and wrote {wrote:?}"),
-        Up::BrokeOff(run, stream, offset) => {
-            format!("{stream} of {} broke off at {offset}", run.command)
+        AgentToServer::OutputGap(gap) => {
+            let (id, stream, offset) = (&gap.command_id, &gap.stream_type, gap.offset);
+            format!("{id}: a gap of {stream} from {offset}, {:?}, {}", gap.length, gap.because)
         }
+        AgentToServer::CommandComplete(report) => {
+            format!(
+                "{} is over ({}), and wrote {:?}",
+                report.command_id, report.status, report.output
+            )
+        }
+        other => format!("{other:?}"),
     }
 }
 

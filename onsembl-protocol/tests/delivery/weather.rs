@@ -7,7 +7,8 @@ use super::server::Server;
 use super::story::show_held;
 use super::truth::Life;
 use super::viewer::Viewer;
-use super::world::{World, commands};
+use super::world::{World, agent, commands};
+use onsembl_protocol::id::CommandId;
 use onsembl_protocol::output::{GapCause, SpoolPolicy};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::worker::WorkerEvent;
@@ -87,7 +88,10 @@ impl World {
                 self.backup = Some(self.database.clone());
             }
             18 if weather.restored => self.restore(),
-            19 if weather.forgets => self.forget(),
+            19 if weather.cuts && !self.linked => {
+                self.tell(|_| "the agent is not awaited any more".into());
+                self.server.forget_agent(&agent(), self.at);
+            }
             20..23 if weather.retention => self.cut_history(),
             _ => {}
         }
@@ -160,7 +164,9 @@ impl World {
         let forgets = self.weather.forgets;
         let forgotten: BTreeSet<_> =
             commands(&self.processes).filter(|_| forgets && self.random.bool()).collect();
-        self.server = Server::start(&self.database, |id| !forgotten.contains(id));
+        let seed = self.random.u64(..);
+        let remembers = |id: &CommandId| !forgotten.contains(id);
+        self.server = Server::start(&self.database, self.limits, seed, remembers, self.at);
         for viewer in &mut self.viewers {
             viewer.resume(&self.database);
         }
@@ -182,20 +188,10 @@ impl World {
         // What has no row any more is shown until that is found out, and shows nothing for sure.
         let has_row = |v: &Viewer| {
             let id = &self.processes[v.n].run.command;
-            id.is_terminal() || self.database.commands.contains(id)
+            id.is_terminal() || self.database.commands.contains_key(id)
         };
         self.viewers.retain(has_row);
         self.kill_server();
-    }
-
-    /// The server forgets something that is over.
-    fn forget(&mut self) {
-        if let Some(process) = self.random.choice(&self.processes) {
-            let id = process.run.command.clone();
-            if self.server.forget(&id) {
-                self.tell(|_| format!("the server forgets {id}"));
-            }
-        }
     }
 
     /// History is cut, by its age or because it is too much.

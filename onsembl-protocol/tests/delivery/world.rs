@@ -2,22 +2,23 @@
 //! wrong is in `weather`, the course of things in `course`.
 
 use super::agent::{Agent, Make};
-use super::border;
 use super::database::Database;
 use super::disk::Disk;
 use super::judge::Faults;
 use super::now;
-use super::server::{Down, Server};
+use super::server::Server;
 use super::story::{Story, show, show_answer, show_record};
 use super::truth::{Life, Process};
 use super::viewer::{Source, Viewer};
 use super::weather::Weather;
 use onsembl_protocol::command::CommandJournal;
+use onsembl_protocol::fleet::FleetLimits;
 use onsembl_protocol::id::AgentId;
-use onsembl_protocol::id::{CommandId, Incarnation};
+use onsembl_protocol::id::{AgentKey, CommandId, Incarnation, InstanceId, JournalId};
+use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{AGENT_FEATURES, Capabilities, Dialect, Feature, SERVER_FEATURES};
 use onsembl_protocol::output::{Run, SpoolBounds, SpoolPolicy};
-use onsembl_protocol::wire::payload::CommandRequest;
+use onsembl_protocol::wire::payload::{AgentConnect, AgentExtensions, AgentType, CommandRequest};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use onsembl_protocol::worker::{Task, WorkerEvent};
 use std::collections::VecDeque;
@@ -56,6 +57,7 @@ pub(super) struct World {
     pub(super) agent: Agent,
     pub(super) disk: Disk,
     pub(super) server: Server,
+    pub(super) limits: FleetLimits,
     pub(super) database: Database,
     pub(super) backup: Option<Database>,
     pub(super) database_busy: bool,
@@ -98,6 +100,12 @@ impl World {
             .filter(|feature| is_binary || **feature != Feature::OutputBinary)
             .cloned()
             .collect();
+        let mut limits = FleetLimits::DEFAULT;
+        limits.terminals_of_agent = OPEN_TERMINALS;
+        limits.unstored_output = unit as usize * 16 * 1024;
+        if weather.forgets {
+            limits.ended_commands = random.usize(0..3);
+        }
         let mut world = Self {
             random,
             story,
@@ -110,7 +118,8 @@ impl World {
             journal,
             agents: 0,
             asked: 0,
-            server: Server::default(),
+            server: Server::start(&Database::default(), limits, seed, |_| true, Duration::ZERO),
+            limits,
             processes: Vec::new(),
             agent,
             disk,
@@ -146,24 +155,15 @@ impl World {
         }
         let id = command(self.asked);
         self.asked += 1;
-        self.tell(|_| format!("somebody asks for {id}"));
-        self.database.commands.insert(id.clone());
-        self.server.accept(&id);
-        self.request(id);
-    }
-
-    fn request(&mut self, id: CommandId) {
-        if self.linked && !self.swallows {
-            let request = CommandRequest::new(id, AgentId::new("a"), "something");
-            self.down.push_back(ServerToAgent::CommandRequest(request));
-        }
+        self.tell(|_| format!("{id} is asked for"));
+        self.server.request(CommandRequest::new(id, agent(), "something"), self.at);
+        self.say();
     }
 
     /// Whether every command came to an end that the database has.
     pub(super) fn is_all_over(&self) -> bool {
-        let is_over = |id: &CommandId| {
-            self.database.ended.contains(id) || !self.database.commands.contains(id)
-        };
+        let is_over =
+            |id: &CommandId| self.database.is_over(id) || !self.database.commands.contains_key(id);
         (0..self.asked).all(|n| is_over(&command(n)))
     }
 
@@ -300,39 +300,53 @@ impl World {
     // --- the server
 
     pub(super) fn hear(&mut self) {
-        if self.server.holds_back(self.unit as usize * 16 * 1024) {
+        if self.server.holds_back(&agent()) {
             return;
         }
-        let Some(word) = self.up.pop_front().and_then(border::up) else { return };
-        let answer = self.server.hear(word, now(self.at).wall, OPEN_TERMINALS);
-        self.faults.given_up.extend(self.server.given_up.iter().cloned());
-        self.say(answer);
+        let Some(message) = self.up.pop_front() else { return };
+        self.server.hear(&agent(), message, self.at);
+        self.say();
     }
 
-    pub(super) fn say(&mut self, words: impl IntoIterator<Item = Down>) {
-        for word in words {
-            match &word {
-                Down::Ack(run, stream, offset, open) => {
-                    let sums = self.database.sums(run, *stream);
-                    let is_open = sums.open_gap.is_some();
-                    assert!(*offset <= sums.next && *open <= is_open, "{word:?}, and {sums:?}");
-                }
-                Down::Confirm(id) => {
-                    let is_known = self.database.commands.contains(id);
-                    assert!(self.database.ended.contains(id) || !is_known, "{word:?}");
-                }
-                Down::Unknown(id) => {
-                    let is_known = self.database.commands.contains(id);
-                    // One that is over may be older than all for which there is room.
-                    let is_over = self.database.ended.contains(id);
-                    assert!(!is_known || is_over || self.faults.given_up.contains(id), "{word:?}");
-                    self.faults.dropped.insert(id.clone());
-                }
-                Down::Resume(_) | Down::Cancel(_) => {}
-            }
+    /// What the server said goes onto the wire, and must be true.
+    pub(super) fn say(&mut self) {
+        self.faults.given_up.extend(self.server.given_up.iter().cloned());
+        for (_, message) in self.server.take_said() {
+            self.check_said(&message);
             if self.linked && !self.swallows {
-                self.down.push_back(border::down(word));
+                self.down.push_back(message);
             }
+        }
+    }
+
+    fn check_said(&mut self, message: &ServerToAgent) {
+        match message {
+            ServerToAgent::OutputAck(ack) => {
+                let run = Run { command: ack.command_id.clone(), incarnation: ack.incarnation };
+                let sums = self.database.sums(&run, ack.stream_type.stream());
+                let is_open = sums.open_gap.is_some();
+                assert!(
+                    ack.offset <= sums.next && ack.open_gap <= is_open,
+                    "{message:?}, and {sums:?}"
+                );
+            }
+            ServerToAgent::Ack(ack) => {
+                let id = ack.command_id.as_ref().unwrap();
+                let is_known = self.database.commands.contains_key(id);
+                assert!(self.database.is_over(id) || !is_known, "{message:?}");
+            }
+            ServerToAgent::Error(error) => {
+                let id = error.context.command_id.as_ref().unwrap();
+                let is_known = self.database.commands.contains_key(id);
+                // One that is over may be older than all for which there is room.
+                let is_over = self.database.is_over(id);
+                assert!(!is_known || is_over || self.faults.given_up.contains(id), "{message:?}");
+                self.faults.dropped.insert(id.clone());
+            }
+            ServerToAgent::OutputResume(_)
+            | ServerToAgent::CommandCancel(_)
+            | ServerToAgent::CommandRequest(_) => {}
+            other => panic!("in no world of output: {other:?}"),
         }
     }
 
@@ -353,17 +367,16 @@ impl World {
     }
 
     pub(super) fn receive(&mut self) {
-        let words = self.server.take_receipts();
-        self.say(words);
+        self.server.take_receipts(self.at);
+        self.say();
     }
 
     pub(super) fn answer(&mut self) {
         if self.database_busy && self.random.u8(0..20) == 0 {
-            self.server.fail_to_answer();
+            self.server.fail_to_answer(self.at);
         }
-        let answer = self.server.answer(&self.database, now(self.at).wall, OPEN_TERMINALS);
-        self.faults.given_up.extend(self.server.given_up.iter().cloned());
-        self.say(answer);
+        self.server.answer(&mut self.database, self.at);
+        self.say();
     }
 
     // --- viewers
@@ -389,7 +402,7 @@ impl World {
     fn new_viewer(&mut self) -> Option<Viewer> {
         let process = self.random.choice(&self.processes)?;
         let id = &process.run.command;
-        if !id.is_terminal() && !self.database.commands.contains(id) {
+        if !id.is_terminal() && !self.database.commands.contains_key(id) {
             return None;
         }
         let streams = process.streams();
@@ -414,7 +427,8 @@ impl World {
             self.tell(|_| "the link is cut".into());
             self.up.clear();
             self.down.clear();
-            self.server.on_link_lost();
+            let epoch = self.database.epoch(&agent());
+            self.server.on_link_lost(&agent(), epoch, self.at);
             self.agent.on_cut(self.at);
         }
     }
@@ -423,17 +437,38 @@ impl World {
         if !self.linked {
             self.tell(|_| "a new link".into());
             self.linked = true;
-            self.server.on_session();
-            self.agent.on_session(self.capabilities, self.unit * 2048, self.at);
-            // What the server knows to be open it asks for again, whatever came of it.
-            for n in 0..self.asked {
-                let id = command(n);
-                if self.server.is_open(&id) {
-                    self.request(id);
-                }
-            }
+            let hello = self.hello();
+            let capabilities = self.capabilities;
+            self.server.on_session(&agent(), hello, capabilities, &mut self.database, self.at);
+            self.agent.on_session(capabilities, self.unit * 2048, self.at);
+            self.say();
         }
     }
+
+    fn hello(&self) -> AgentConnect {
+        AgentConnect {
+            agent_id: agent().to_string(),
+            name: Some("ada".to_owned()),
+            agent_type: AgentType::Custom,
+            version: None,
+            host_machine: None,
+            capabilities: onsembl_protocol::wire::payload::Capabilities::default(),
+            extensions: Some(AgentExtensions {
+                features: AGENT_FEATURES.to_vec(),
+                agent_key: AgentKey::new("key"),
+                instance: InstanceId::new(self.agents.to_string()),
+                probe: false,
+                commands: self.agent.worker.open_commands(Limits::DEFAULT.list_entries),
+                journal: Some(JournalId::new("journal")),
+                max_parallel: Some(PLACES as u64),
+            }),
+        }
+    }
+}
+
+/// The agent.
+pub(super) fn agent() -> AgentId {
+    AgentId::new("a")
 }
 
 fn command(n: usize) -> CommandId {

@@ -43,7 +43,7 @@ impl<A> Shard<A> {
                     None
                 }
             };
-            self.events.push_back(ShardEvent::LinkEnded { key, session, reason });
+            self.events.push_back(ShardEvent::LinkEnded { key, link, session, reason });
             self.feed(key, ServerEvent::LinkDown(link, reason));
         }
     }

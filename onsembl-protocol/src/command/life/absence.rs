@@ -2,7 +2,7 @@
 //! sent again.
 
 use super::{Cancel, CommandAction, CommandCause, CommandLife, CommandStage, Did, Phase, Returned};
-use crate::session::Dialect;
+use crate::model::Dialect;
 use crate::time::Now;
 
 impl CommandLife {

@@ -9,11 +9,9 @@ mod view;
 
 pub use view::{CommandCause, CommandStage, CommandView};
 
-use super::outcome::Exit;
-use crate::session::Dialect;
+use crate::model::{CommandAckStatus, CommandPhase, Dialect, Exit};
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now, Timestamp};
-use crate::wire::payload::{CommandAckStatus, CommandPhase};
 use core::time::Duration;
 
 /// How long the store may take to accept a command.

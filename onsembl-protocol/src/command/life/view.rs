@@ -1,8 +1,8 @@
 //! What people see of a command: its stage, why it is there, and since when.
 
-use super::super::outcome::Exit;
+use crate::model::CommandPhase;
+use crate::model::Exit;
 use crate::time::{Human, WallTime};
-use crate::wire::payload::CommandPhase;
 use core::fmt;
 use core::time::Duration;
 

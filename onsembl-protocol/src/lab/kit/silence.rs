@@ -3,7 +3,8 @@
 
 use super::call::Call;
 use super::invariant::{Invariant, Violation};
-use crate::liveness::{HeartbeatTiming, OVERSLEEP_TOLERANCE, STALE_CHECK};
+use crate::liveness::{OVERSLEEP_TOLERANCE, STALE_CHECK};
+use crate::model::HeartbeatTiming;
 use crate::time::{Deadline, Timestamp};
 use core::time::Duration;
 

@@ -4,10 +4,10 @@
 
 use crate::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use crate::id::{BeatSequence, Epoch};
-use crate::liveness::HeartbeatTiming;
+use crate::model::{Dialect, HeartbeatTiming};
 use crate::session::{
-    AgentInbound, Claimant, DialFailure, Dialect, HelloRefusal, ServerBeat, ServerInbound,
-    SessionTerms, StoreTrouble,
+    AgentInbound, Claimant, DialFailure, HelloRefusal, ServerBeat, ServerInbound, SessionTerms,
+    StoreTrouble,
 };
 use crate::time::{Now, Timestamp, WallTime};
 use core::time::Duration;

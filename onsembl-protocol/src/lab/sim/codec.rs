@@ -6,12 +6,12 @@ use crate::id::{
 };
 use crate::lab::fact::{Down, Up};
 use crate::limits::Limits;
-use crate::liveness::HeartbeatTiming;
+use crate::model::{Feature, HeartbeatTiming};
 use crate::session::ServerConfig;
 use crate::time::WallTime;
 use crate::wire::payload::{
-    Ack, AgentConnect, AgentExtensions, AgentHeartbeat, AgentType, Capabilities, Feature,
-    HealthMetrics, Ping, Pong, RecordedBeat, RecordingLag, SeenBeat, ServerHeartbeat, Welcome,
+    Ack, AgentConnect, AgentExtensions, AgentHeartbeat, AgentType, Capabilities, HealthMetrics,
+    Ping, Pong, RecordedBeat, RecordingLag, SeenBeat, ServerHeartbeat, Welcome,
 };
 use crate::wire::{AgentToServer, NextBeat, ServerToAgent, decode, encode};
 use alloc::string::ToString;

@@ -9,8 +9,9 @@ use super::world::{Failure, World};
 use crate::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use crate::id::{Epoch, LinkId, PresenceVersion};
 use crate::lab::fact::{Agent, Fact, HowEnded, Installed, Process, Up, Witness};
+use crate::model::Dialect;
 use crate::session::{
-    Claimant, Dialect, Greeting, GreetingEvent, GreetingVerdict, ServerAction, ServerConfig,
+    Claimant, Greeting, GreetingEvent, GreetingVerdict, ServerAction, ServerConfig,
     ServerConnection, ServerEvent,
 };
 use crate::step::Actions;

@@ -7,8 +7,9 @@ use crate::close::{CloseCause, CloseReason, Initiator};
 use crate::id::{BeatSequence, Epoch};
 use crate::lab::fact::{self, Ailment, DialOutcome, Down, End, EndedBy, Order, Up, Why};
 use crate::liveness::Impairment;
+use crate::model::Dialect;
 use crate::session::{
-    AgentInbound, AgentStatus, BeatOut, DialFailure, Dialect, EndOrder, HelloRefusal, Presence,
+    AgentInbound, AgentStatus, BeatOut, DialFailure, EndOrder, HelloRefusal, Presence,
     PresenceCause, PresenceStatus, ServerBeat, ServerConfig, ServerInbound, SessionTerms,
 };
 

@@ -1,9 +1,9 @@
 //! What is only on disk, described in pieces that are read back at once.
 
 use super::super::record::{Record, RecordBody};
-use super::super::stream::PerStream;
 use super::cost;
 use crate::id::{ByteOffset, ChunkSequence};
+use crate::model::PerStream;
 use alloc::collections::VecDeque;
 
 /// A block takes records until it holds so much.

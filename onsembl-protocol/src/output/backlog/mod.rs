@@ -9,10 +9,10 @@ mod recovered;
 
 pub use recovered::RecoveredRun;
 
-use super::record::{GapCause, Record, RecordBody, Run};
+use super::record::{Record, RecordBody, Run};
 use super::spool::{RECORD_COST, SpoolPolicy};
-use super::stream::{PerStream, Stream};
 use crate::id::{ByteOffset, ChunkSequence};
+use crate::model::{GapCause, PerStream, Stream};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use block::Block;

@@ -1,10 +1,10 @@
 //! What leaves a backlog: to the wire, by an acknowledgement, or because there is no room.
 
-use super::super::record::{GapCause, Record, RecordBody};
-use super::super::stream::{PerStream, Stream};
+use super::super::record::{Record, RecordBody};
 use super::block::Block;
 use super::{Backlog, Ready, cost};
 use crate::id::{ByteOffset, ChunkSequence};
+use crate::model::{GapCause, PerStream, Stream};
 use alloc::vec::Vec;
 
 /// Acknowledged bytes after which the spool is told what it need not keep.

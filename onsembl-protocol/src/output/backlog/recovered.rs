@@ -1,10 +1,10 @@
 //! A backlog that is made anew from what a spool holds, after the agent itself was restarted.
 
-use super::super::record::{GapCause, Record, RecordBody, Run};
+use super::super::record::{Record, RecordBody, Run};
 use super::super::spool::SpoolPolicy;
-use super::super::stream::{PerStream, Stream};
 use super::{Backlog, Block, cost};
 use crate::id::ByteOffset;
+use crate::model::{GapCause, PerStream, Stream};
 
 /// A run whose records are in a spool, and whose process is gone. Hand it to
 /// [`Outbox::recover`](super::super::Outbox::recover).

@@ -1,5 +1,6 @@
 use super::*;
-use crate::output::{PerStream, RECORD_COST, RecordBody};
+use crate::model::PerStream;
+use crate::output::{RECORD_COST, RecordBody};
 use proptest::prelude::*;
 use std::vec::Vec;
 

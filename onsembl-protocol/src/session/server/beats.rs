@@ -1,7 +1,8 @@
 //! What frames, records and time do to a live session.
 
 use super::super::server_types::{PresenceCause, ServerAction, ServerInbound};
-use super::state::{Joining, State};
+use super::session::Joining;
+use super::state::State;
 use super::turn::Turn;
 use crate::close::CloseCause;
 use crate::id::{BeatSequence, Epoch, LinkId};

@@ -2,8 +2,8 @@
 
 use super::super::agent_types::EndOrder;
 use super::super::server_types::{Claimant, PresenceCause, ServerAction};
-use super::session::{Notes, Session};
-use super::state::{Away, Joining, State};
+use super::session::{Joining, Notes, Session};
+use super::state::{Away, State};
 use super::turn::Turn;
 use crate::close::{CloseCause, CloseReason, Initiator};
 use crate::id::{Epoch, LinkId};

@@ -4,14 +4,11 @@
 //! must be equal are stored once. Nothing is published here.
 
 use super::super::server_types::{
-    BeatOut, PresenceStatus, ServerAction, ServerInbound, StoreTrouble,
+    BeatOut, Claimant, PresenceStatus, ServerAction, ServerInbound, StoreTrouble,
 };
-use super::state::Joining;
 use crate::id::{BeatSequence, Epoch, LinkId};
-use crate::liveness::{
-    HeartbeatTiming, Impairment, Liveness, Seen, Silence, confirmation_due, next_on_schedule,
-};
-use crate::model::Dialect;
+use crate::liveness::{Impairment, Liveness, Seen, Silence, confirmation_due, next_on_schedule};
+use crate::model::{Dialect, HeartbeatTiming};
 use crate::time::{Deadline, Timestamp, WallTime};
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
@@ -76,6 +73,15 @@ impl Notes {
             faulted: false,
         }
     }
+}
+
+/// A link whose session is being opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Joining {
+    pub(super) link: LinkId,
+    pub(super) dialect: Dialect,
+    pub(super) claimant: Claimant,
+    pub(super) give_up_at: Timestamp,
 }
 
 impl Session {

@@ -4,10 +4,8 @@
 //! is all that hearing a frame reads or writes, and it is small; [`ServerCold`] is what is needed
 //! to speak, to publish and to change hands. No decision is made here.
 
-use super::super::server_types::{
-    Because, Claimant, Presence, PresenceCause, PresenceStatus, StoreTrouble,
-};
-use super::session::{Notes, Session};
+use super::super::server_types::{Because, Presence, PresenceCause, PresenceStatus, StoreTrouble};
+use super::session::{Joining, Notes, Session};
 use crate::id::{Epoch, LinkId, PresenceVersion};
 use crate::model::Dialect;
 use crate::time::{Now, Timestamp};
@@ -40,14 +38,6 @@ pub(super) enum State {
     Live(Session),
     Away(Away),
     Gone,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Joining {
-    pub(super) link: LinkId,
-    pub(super) dialect: Dialect,
-    pub(super) claimant: Claimant,
-    pub(super) give_up_at: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

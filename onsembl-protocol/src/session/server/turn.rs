@@ -4,10 +4,11 @@ use super::super::server_types::{
     Because, Presence, PresenceCause, PresenceStatus, ServerAction, ServerConfig, ServerEvent,
     StoreTrouble,
 };
-use super::session::Session;
-use super::state::{Away, Joining, ServerCold, ServerHot, State};
+use super::session::{Joining, Session};
+use super::state::{Away, ServerCold, ServerHot, State};
 use crate::id::LinkId;
-use crate::liveness::{HeartbeatTiming, Impairment, overslept};
+use crate::liveness::{Impairment, overslept};
+use crate::model::HeartbeatTiming;
 use crate::step::Actions;
 use crate::time::{Deadline, Now, Timestamp, WallTime};
 use core::time::Duration;

@@ -1,86 +1,13 @@
 //! A command's way there and its reports' way back.
 
-use super::super::lenient::{self, Scalar};
-use super::terminal::CommandInput;
-use crate::id::{AgentId, ByteOffset, CommandId, Incarnation, UserId};
-use crate::model::wire_enum;
-use crate::output::Stream;
+use crate::id::{AgentId, CommandId, UserId};
+use crate::model::lenient::{self, Scalar};
+use crate::model::{CommandAckStatus, CommandInput, CommandPhase, OfflinePolicy, Priority};
 use crate::time::WallTime;
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-/// How urgent a command is.
-///
-/// Existing peers use five scales, two of them upside down (wire reference, divergence 11). Which
-/// one a number is on follows from the shape of the request; inside there is only this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Priority {
-    /// When nothing else waits.
-    Low,
-    /// The usual.
-    #[default]
-    Normal,
-    /// Before the usual.
-    High,
-    /// Before all else.
-    Emergency,
-}
-
-impl Priority {
-    /// Reads a priority by the sender's scale.
-    ///
-    /// With `low_is_urgent`, 0, 5 and 10 are on the scale of the page that sends `command`, where 0
-    /// is urgent; any other number up to 10 is on one where 10 is, and above 10 the scale of the
-    /// first specification applies (90, 70, 50, 20).
-    fn read(value: &Scalar<'_>, low_is_urgent: bool) -> Self {
-        match value {
-            Scalar::Text(text) => match text.to_ascii_lowercase().as_str() {
-                "low" => Self::Low,
-                "high" => Self::High,
-                "emergency" | "urgent" | "critical" => Self::Emergency,
-                _ => Self::Normal,
-            },
-            Scalar::Number(n) if *n > 10.0 => match *n {
-                n if n >= 80.0 => Self::Emergency,
-                n if n >= 60.0 => Self::High,
-                n if n >= 35.0 => Self::Normal,
-                _ => Self::Low,
-            },
-            Scalar::Number(n) => {
-                let upside_down = low_is_urgent && [0.0, 5.0, 10.0].contains(n);
-                match if upside_down { 10.0 - n } else { *n } {
-                    n if n >= 8.0 => Self::High,
-                    n if n <= 2.0 => Self::Low,
-                    _ => Self::Normal,
-                }
-            }
-            Scalar::Null | Scalar::Bool(_) | Scalar::Compound => Self::Normal,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Normal => "normal",
-            Self::High => "high",
-            Self::Emergency => "emergency",
-        }
-    }
-}
-
-impl Serialize for Priority {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(self.name())
-    }
-}
-
-impl<'de> Deserialize<'de> for Priority {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Scalar::deserialize(d).map(|value| Self::read(&value, false))
-    }
-}
 
 /// Limits of one execution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,16 +19,6 @@ pub struct ExecutionConstraints {
     /// Retries. A command is never run twice, so this is read and not obeyed.
     #[serde(deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<u64>,
-}
-
-wire_enum! {
-    /// What is to become of a command whose agent is away.
-    pub enum OfflinePolicy {
-        /// It waits until the agent is back, or its time to start is over.
-        Queue = "queue",
-        /// It is refused at once.
-        Refuse = "refuse",
-    }
 }
 
 /// `COMMAND_REQUEST`, from a dashboard to the server and from the server to an agent.
@@ -293,18 +210,6 @@ pub struct CommandCancel {
     pub force: bool,
 }
 
-wire_enum! {
-    /// What a `COMMAND_ACK` says.
-    pub enum CommandAckStatus {
-        /// It arrived.
-        Received = "RECEIVED" | "ACKNOWLEDGED",
-        /// It waits for others.
-        Queued = "QUEUED",
-        /// Its process runs.
-        Executing = "EXECUTING" | "RUNNING" | "PROCESSING",
-    }
-}
-
 /// `COMMAND_ACK`: an agent took a command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -319,181 +224,6 @@ pub struct CommandAck {
     /// How many are before it.
     #[serde(default, deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
     pub queue_position: Option<u64>,
-}
-
-wire_enum! {
-    /// Where a command is in its life, in the words of the wire.
-    pub enum CommandPhase {
-        /// Not stored yet.
-        Pending = "pending",
-        /// Stored; waits for its agent, or for its turn.
-        Queued = "queued" | "acknowledged" | "received",
-        /// The agent has it.
-        Delivered = "delivered",
-        /// Its process runs.
-        Running = "running" | "executing" | "processing",
-        /// Somebody wants it gone, and nobody has confirmed that it is.
-        Cancelling = "cancelling" | "canceling",
-        /// Exit code 0.
-        Completed = "completed",
-        /// Any other end.
-        Failed = "failed",
-        /// Cancelled, and confirmed to be gone.
-        Cancelled = "cancelled" | "canceled" | "interrupted",
-        /// Its agent died while it ran; its processes are confirmed gone.
-        Lost = "lost",
-        /// It is over for this server, and nobody can say how it ended.
-        OutcomeUnknown = "unknown",
-    }
-}
-
-/// How much a process wrote, as the agent that read it counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct OutputTotals {
-    /// The process.
-    pub incarnation: Incarnation,
-    /// Bytes of standard output.
-    pub stdout_bytes: ByteOffset,
-    /// Bytes of standard error.
-    pub stderr_bytes: ByteOffset,
-    /// Bytes of its terminal.
-    #[serde(skip_serializing_if = "is_none_written")]
-    pub terminal_bytes: ByteOffset,
-}
-
-impl OutputTotals {
-    /// Bytes of this stream.
-    pub const fn of(&self, stream: Stream) -> ByteOffset {
-        match stream {
-            Stream::Stdout => self.stdout_bytes,
-            Stream::Stderr => self.stderr_bytes,
-            Stream::Terminal => self.terminal_bytes,
-        }
-    }
-}
-
-fn is_none_written(bytes: &ByteOffset) -> bool {
-    bytes.0 == 0
-}
-
-/// `COMMAND_COMPLETE`: a command's process is gone, or never was.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CommandComplete {
-    /// Which command.
-    pub command_id: CommandId,
-    /// The sender's own claim.
-    pub agent_id: Option<AgentId>,
-    /// `Completed`, `Failed` or `Cancelled`.
-    pub status: CommandPhase,
-    /// Exit code, if it exited.
-    pub exit_code: Option<i32>,
-    /// Signal, if one ended it. Extension: a legacy wrapper reports a killed process as code 0.
-    pub signal: Option<i32>,
-    /// Run time in milliseconds. Sent as `executionTime` and as `duration`.
-    pub duration_ms: Option<u64>,
-    /// Tokens, if something counted them.
-    pub tokens_used: u64,
-    /// What went wrong, for people.
-    pub error: Option<String>,
-    /// When it ended, by the agent's clock.
-    pub timestamp: Option<WallTime>,
-    /// How much it wrote. Extension.
-    pub output: Option<OutputTotals>,
-}
-
-impl Serialize for CommandComplete {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Out<'a> {
-            command_id: &'a CommandId,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            agent_id: &'a Option<AgentId>,
-            status: String,
-            exit_code: Option<i32>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            signal: Option<i32>,
-            execution_time: u64,
-            duration: u64,
-            tokens_used: u64,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            error: &'a Option<String>,
-            #[serde(
-                serialize_with = "lenient::write_millis",
-                skip_serializing_if = "Option::is_none"
-            )]
-            timestamp: Option<WallTime>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            output: Option<OutputTotals>,
-        }
-        let duration = self.duration_ms.unwrap_or(0);
-        Out {
-            command_id: &self.command_id,
-            agent_id: &self.agent_id,
-            status: self.status.as_str().to_ascii_uppercase(),
-            exit_code: self.exit_code,
-            signal: self.signal,
-            execution_time: duration,
-            duration,
-            tokens_used: self.tokens_used,
-            error: &self.error,
-            timestamp: self.timestamp,
-            output: self.output,
-        }
-        .serialize(s)
-    }
-}
-
-impl<'de> Deserialize<'de> for CommandComplete {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct In<'a> {
-            command_id: CommandId,
-            #[serde(default)]
-            agent_id: Option<AgentId>,
-            #[serde(default)]
-            status: Option<CommandPhase>,
-            #[serde(default, deserialize_with = "lenient::number")]
-            exit_code: Option<f64>,
-            #[serde(default, deserialize_with = "lenient::number")]
-            signal: Option<f64>,
-            #[serde(default, deserialize_with = "lenient::count")]
-            execution_time: Option<u64>,
-            #[serde(default, deserialize_with = "lenient::count")]
-            duration: Option<u64>,
-            #[serde(default, deserialize_with = "lenient::count")]
-            tokens_used: Option<u64>,
-            #[serde(borrow, default)]
-            error: Option<Scalar<'a>>,
-            #[serde(default, deserialize_with = "lenient::time")]
-            timestamp: Option<WallTime>,
-            #[serde(default)]
-            output: Option<OutputTotals>,
-        }
-        let raw = In::deserialize(d)?;
-        let exit_code = raw.exit_code.map(|n| n as i32);
-        Ok(Self {
-            command_id: raw.command_id,
-            agent_id: raw.agent_id,
-            status: raw.status.unwrap_or(match exit_code {
-                Some(0) => CommandPhase::Completed,
-                Some(_) | None => CommandPhase::Failed,
-            }),
-            exit_code,
-            signal: raw.signal.map(|n| n as i32),
-            duration_ms: raw.execution_time.or(raw.duration),
-            tokens_used: raw.tokens_used.unwrap_or(0),
-            error: match raw.error {
-                Some(Scalar::Text(text)) => Some(text.into_owned()),
-                Some(Scalar::Compound) => Some("an error in a shape of its own".to_string()),
-                Some(Scalar::Null | Scalar::Bool(_) | Scalar::Number(_)) | None => None,
-            },
-            timestamp: raw.timestamp,
-            output: raw.output,
-        })
-    }
 }
 
 /// `COMMAND_STATUS`, to dashboards. Status in lower case: existing ones compare it so.

@@ -1,10 +1,8 @@
 //! Orders to an agent that are no commands, and tokens in transit.
 
-use super::super::lenient;
 use crate::id::{AgentId, StopId};
-use crate::model::wire_enum;
-use crate::stop::StopScope;
-use crate::terminal::TerminalSize;
+use crate::model::lenient;
+use crate::model::{StopProgress, StopScope, StopStage, TerminalSize, wire_enum};
 use crate::time::WallTime;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -83,18 +81,6 @@ pub struct EmergencyStop {
     pub affected_agents: Vec<String>,
 }
 
-wire_enum! {
-    /// How far an agent is with a stop.
-    pub enum StopStage {
-        /// It is written down: nothing starts any more, also not after a restart.
-        Received = "RECEIVED",
-        /// Every process group was killed.
-        Acted = "ACTED",
-        /// Every process group was seen empty.
-        Verified = "VERIFIED",
-    }
-}
-
 /// `STOP_RECEIPT`: how far an agent is with a stop. Extension.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -133,24 +119,6 @@ impl ReleaseRequest {
             (None, true) => Some(StopScope::All),
             (Some(_), true) | (None, false) => None,
         }
-    }
-}
-
-wire_enum! {
-    /// How far an agent is with a stop, as dashboards are told.
-    pub enum StopProgress {
-        /// It is away, and starts nothing when it returns.
-        Away = "away",
-        /// It was told, and cannot say what it did: a legacy wrapper.
-        NotConfirmed = "not-confirmed",
-        /// It was told.
-        Told = "told",
-        /// It has written it down: nothing starts.
-        Received = "received",
-        /// It has killed everything.
-        Acted = "acted",
-        /// It has seen that nothing lives.
-        Verified = "verified",
     }
 }
 

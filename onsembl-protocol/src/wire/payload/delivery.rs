@@ -2,14 +2,13 @@
 
 use super::output::StreamType;
 use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation};
-use crate::model::Text;
-use crate::output::GapCause;
+use crate::model::GapCause;
 use crate::time::WallTime;
 use alloc::string::String;
 use alloc::vec::Vec;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::super::lenient;
+use crate::model::lenient;
 
 /// `OUTPUT_GAP`: bytes of a stream that nobody has, from an agent or on its way to a dashboard.
 /// Extension.
@@ -42,18 +41,6 @@ pub struct OutputGap {
         serialize_with = "lenient::write_millis"
     )]
     pub timestamp: Option<WallTime>,
-}
-
-impl Serialize for GapCause {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for GapCause {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Text::deserialize(d).map(|word| Self::parse(&word).unwrap_or(Self::NeverCame))
-    }
 }
 
 /// `OUTPUT_STATE`: what an agent holds of which streams, after a welcome or because it was asked.

@@ -1,7 +1,7 @@
 //! Heartbeats of both directions, and the JSON probes of legacy peers.
 
-use super::super::lenient::{self, NextBeat};
 use crate::id::{AgentId, BeatSequence};
+use crate::model::lenient::{self, NextBeat};
 use crate::time::WallTime;
 use alloc::string::String;
 use serde::{Deserialize, Serialize, Serializer};

@@ -1,11 +1,10 @@
 //! The hello of an agent and the welcome it gets.
 
-use super::super::lenient;
 use crate::id::{
     AgentKey, CommandId, Epoch, InstanceId, JournalId, ServerInstanceId, SessionId, StopId,
 };
-use crate::liveness::WireTiming;
-use crate::model::{Feature, wire_enum};
+use crate::model::lenient;
+use crate::model::{Feature, WireTiming, wire_enum};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};

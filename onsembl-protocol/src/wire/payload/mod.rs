@@ -15,20 +15,21 @@ mod output;
 mod reply;
 mod terminal;
 
-pub use crate::model::Feature;
-pub use agent::{AgentErrorReport, AgentErrorType, Opaque};
-pub use command::{
-    CommandAck, CommandAckStatus, CommandCancel, CommandComplete, CommandPhase, CommandRequest,
-    CommandStatus, ExecutionConstraints, OfflinePolicy, OutputTotals, Priority,
+/// Words of the shared vocabulary, under their old path.
+#[doc(no_inline)]
+pub use crate::model::{
+    CommandAckStatus, CommandComplete, CommandInput, CommandPhase, Feature, OfflinePolicy,
+    OutputTotals, Priority, Selection, StopProgress, StopStage, Subscriptions,
 };
+pub use agent::{AgentErrorReport, AgentErrorType, Opaque};
+pub use command::{CommandAck, CommandCancel, CommandRequest, CommandStatus, ExecutionConstraints};
 pub use control::{
-    AgentControl, AgentStopped, ControlAction, EmergencyStop, ReleaseRequest, Secret, StopProgress,
-    StopReceipt, StopRelease, StopStage, TokenRefresh,
+    AgentControl, AgentStopped, ControlAction, EmergencyStop, ReleaseRequest, Secret, StopReceipt,
+    StopRelease, TokenRefresh,
 };
 pub use dashboard::{
     AgentConnected, AgentDisconnect, AgentStatus, AgentSummary, DashboardConnected,
-    DashboardExtensions, DashboardInit, Replay, Selection, Subscription, SubscriptionKind,
-    Subscriptions,
+    DashboardExtensions, DashboardInit, Replay, Subscription, SubscriptionKind,
 };
 pub use delivery::{HeldStream, OutputGap, OutputQuery, OutputResume, OutputState, StreamPlace};
 pub use heartbeat::{
@@ -43,4 +44,4 @@ pub use output::{
     OutputAck, OutputContent, StreamContent, StreamType, TerminalOutput, TerminalStream,
 };
 pub use reply::{Ack, ErrorCode, ErrorContext, ErrorReply};
-pub use terminal::{CommandInput, TerminalOpened};
+pub use terminal::TerminalOpened;

@@ -1,10 +1,10 @@
 //! Output: chunks from agents, streams to dashboards, and what is known to be stored.
 
-use super::super::lenient;
 use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation};
+use crate::model::Stream;
 use crate::model::Text;
+use crate::model::lenient;
 use crate::model::wire_enum;
-use crate::output::Stream;
 use crate::time::WallTime;
 use alloc::borrow::Cow;
 use alloc::format;

@@ -1,10 +1,8 @@
 //! `ACK` and `ERROR`: the answers both kinds of peer get.
 
-use super::super::lenient;
-use super::dashboard::Subscriptions;
 use super::hello::Welcome;
 use crate::id::{AgentId, CommandId, MessageId};
-use crate::model::wire_enum;
+use crate::model::{Subscriptions, lenient, wire_enum};
 use alloc::string::String;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

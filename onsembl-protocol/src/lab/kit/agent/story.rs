@@ -4,7 +4,7 @@ use super::super::script::{self, Script};
 use super::super::strategies;
 use super::Rules;
 use crate::close::CloseReason;
-use crate::liveness::HeartbeatTiming;
+use crate::model::HeartbeatTiming;
 use crate::session::{AgentInbound, DialFailure, EndOrder, HelloRefusal, SessionTerms};
 use core::fmt;
 use core::time::Duration;

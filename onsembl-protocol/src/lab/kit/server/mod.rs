@@ -13,8 +13,9 @@ use super::plan::{Plan, Verdict, hunt};
 use super::reaction::{Log, Reaction, Subject};
 use super::script::Script;
 use crate::id::{BeatSequence, Epoch, LinkId};
+use crate::model::Dialect;
 use crate::session::{
-    Claimant, Dialect, Presence, ServerAction, ServerConfig, ServerConnection, ServerEvent,
+    Claimant, Presence, ServerAction, ServerConfig, ServerConnection, ServerEvent,
 };
 use crate::time::{Deadline, Now, WallTime};
 use core::time::Duration;

@@ -3,7 +3,8 @@
 use super::super::script::{self, Script};
 use super::super::strategies;
 use crate::close::{CloseCause, CloseReason};
-use crate::session::{Claimant, Dialect, ServerConfig, ServerInbound, StoreTrouble};
+use crate::model::Dialect;
+use crate::session::{Claimant, ServerConfig, ServerInbound, StoreTrouble};
 use core::fmt;
 use core::time::Duration;
 use proptest::prelude::*;

@@ -10,7 +10,8 @@ use crate::lab::kit::beats::Beats;
 use crate::lab::kit::call::{Call, SLACK};
 use crate::lab::kit::invariant::Invariant;
 use crate::lab::kit::silence::Silence;
-use crate::session::{AgentEvent, AgentInbound, Dialect, EndOrder, HelloRefusal, SessionTerms};
+use crate::model::Dialect;
+use crate::session::{AgentEvent, AgentInbound, EndOrder, HelloRefusal, SessionTerms};
 use crate::time::Timestamp;
 
 impl Judge {

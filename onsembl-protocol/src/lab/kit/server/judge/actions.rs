@@ -6,7 +6,8 @@ use super::owed::{Expected, Owed};
 use crate::close::CloseCode;
 use crate::lab::kit::call::Call;
 use crate::lab::kit::invariant::{Invariant, Violation};
-use crate::session::{Dialect, ServerAction};
+use crate::model::Dialect;
+use crate::session::ServerAction;
 use std::format;
 
 impl Judge {

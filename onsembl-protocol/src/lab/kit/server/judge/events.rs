@@ -9,7 +9,8 @@ use crate::lab::kit::beats::Beats;
 use crate::lab::kit::call::Call;
 use crate::lab::kit::invariant::Invariant;
 use crate::lab::kit::silence::Silence;
-use crate::session::{Dialect, ServerEvent, ServerInbound};
+use crate::model::Dialect;
+use crate::session::{ServerEvent, ServerInbound};
 use crate::time::Timestamp;
 
 impl Judge {

@@ -3,7 +3,8 @@
 use crate::id::LinkId;
 use crate::lab::kit::beats::Beats;
 use crate::lab::kit::silence::Silence;
-use crate::session::{Dialect, PresenceStatus};
+use crate::model::Dialect;
+use crate::session::PresenceStatus;
 use crate::time::Timestamp;
 
 /// Where the agent must be.

@@ -1,0 +1,134 @@
+//! Words about a command: how urgent it is, what its text is, and where it is in its life.
+
+use super::lenient::Scalar;
+use super::wire_enum;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// How urgent a command is.
+///
+/// Existing peers use five scales, two of them upside down (wire reference, divergence 11). Which
+/// one a number is on follows from the shape of the request; inside there is only this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Priority {
+    /// When nothing else waits.
+    Low,
+    /// The usual.
+    #[default]
+    Normal,
+    /// Before the usual.
+    High,
+    /// Before all else.
+    Emergency,
+}
+
+impl Priority {
+    /// Reads a priority by the sender's scale.
+    ///
+    /// With `low_is_urgent`, 0, 5 and 10 are on the scale of the page that sends `command`, where 0
+    /// is urgent; any other number up to 10 is on one where 10 is, and above 10 the scale of the
+    /// first specification applies (90, 70, 50, 20).
+    pub(crate) fn read(value: &Scalar<'_>, low_is_urgent: bool) -> Self {
+        match value {
+            Scalar::Text(text) => match text.to_ascii_lowercase().as_str() {
+                "low" => Self::Low,
+                "high" => Self::High,
+                "emergency" | "urgent" | "critical" => Self::Emergency,
+                _ => Self::Normal,
+            },
+            Scalar::Number(n) if *n > 10.0 => match *n {
+                n if n >= 80.0 => Self::Emergency,
+                n if n >= 60.0 => Self::High,
+                n if n >= 35.0 => Self::Normal,
+                _ => Self::Low,
+            },
+            Scalar::Number(n) => {
+                let upside_down = low_is_urgent && [0.0, 5.0, 10.0].contains(n);
+                match if upside_down { 10.0 - n } else { *n } {
+                    n if n >= 8.0 => Self::High,
+                    n if n <= 2.0 => Self::Low,
+                    _ => Self::Normal,
+                }
+            }
+            Scalar::Null | Scalar::Bool(_) | Scalar::Compound => Self::Normal,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+            Self::Emergency => "emergency",
+        }
+    }
+}
+
+impl Serialize for Priority {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Priority {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Scalar::deserialize(d).map(|value| Self::read(&value, false))
+    }
+}
+
+wire_enum! {
+    /// What is to become of a command whose agent is away.
+    pub enum OfflinePolicy {
+        /// It waits until the agent is back, or its time to start is over.
+        Queue = "queue",
+        /// It is refused at once.
+        Refuse = "refuse",
+    }
+}
+
+wire_enum! {
+    /// What the text of a command is.
+    pub enum CommandInput {
+        /// A text: what is run, or typed as one submission.
+        Text = "text",
+        /// Names of keys of a terminal, with spaces between them.
+        Keys = "keys",
+    }
+}
+
+wire_enum! {
+    /// What a `COMMAND_ACK` says.
+    pub enum CommandAckStatus {
+        /// It arrived.
+        Received = "RECEIVED" | "ACKNOWLEDGED",
+        /// It waits for others.
+        Queued = "QUEUED",
+        /// Its process runs.
+        Executing = "EXECUTING" | "RUNNING" | "PROCESSING",
+    }
+}
+
+wire_enum! {
+    /// Where a command is in its life, in the words of the wire.
+    pub enum CommandPhase {
+        /// Not stored yet.
+        Pending = "pending",
+        /// Stored; waits for its agent, or for its turn.
+        Queued = "queued" | "acknowledged" | "received",
+        /// The agent has it.
+        Delivered = "delivered",
+        /// Its process runs.
+        Running = "running" | "executing" | "processing",
+        /// Somebody wants it gone, and nobody has confirmed that it is.
+        Cancelling = "cancelling" | "canceling",
+        /// Exit code 0.
+        Completed = "completed",
+        /// Any other end.
+        Failed = "failed",
+        /// Cancelled, and confirmed to be gone.
+        Cancelled = "cancelled" | "canceled" | "interrupted",
+        /// Its agent died while it ran; its processes are confirmed gone.
+        Lost = "lost",
+        /// It is over for this server, and nobody can say how it ended.
+        OutcomeUnknown = "unknown",
+    }
+}

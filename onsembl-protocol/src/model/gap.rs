@@ -1,0 +1,83 @@
+//! Why bytes of a stream are missing.
+
+use crate::text::Text;
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Why bytes are in nobody's hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GapCause {
+    /// The agent's spool was at its bound, and its policy drops.
+    SpoolFull,
+    /// The agent's disk took nothing and its memory was full, or its spool was damaged.
+    SpoolFailed,
+    /// The agent's process ended before it had read or kept them.
+    AgentDied,
+    /// The agent was told to end, and nobody took the rest in time.
+    Stopped,
+    /// A chunk came from behind a hole that nobody had declared.
+    NeverCame,
+    /// The database refuses them for good.
+    NotStorable,
+    /// History was cut.
+    Retention,
+}
+
+impl GapCause {
+    /// All causes.
+    pub const ALL: [Self; 7] = [
+        Self::SpoolFull,
+        Self::SpoolFailed,
+        Self::AgentDied,
+        Self::Stopped,
+        Self::NeverCame,
+        Self::NotStorable,
+        Self::Retention,
+    ];
+
+    /// Its word on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SpoolFull => "spool-full",
+            Self::SpoolFailed => "spool-failed",
+            Self::AgentDied => "agent-died",
+            Self::Stopped => "stopped",
+            Self::NeverCame => "never-came",
+            Self::NotStorable => "not-storable",
+            Self::Retention => "retention",
+        }
+    }
+
+    /// The cause of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == word)
+    }
+}
+
+/// What a reader of text is told in the place of a gap, on a line of its own.
+pub fn gap_notice(length: Option<u64>, because: GapCause) -> String {
+    match length {
+        Some(length) => format!("[{length} bytes of output are missing here: {because}]"),
+        None => format!("[the rest of the output is missing: {because}]"),
+    }
+}
+
+impl fmt::Display for GapCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for GapCause {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for GapCause {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Text::deserialize(d).map(|word| Self::parse(&word).unwrap_or(Self::NeverCame))
+    }
+}

@@ -1,0 +1,61 @@
+//! Words about emergency stops: for whom one is, and how far an agent is with it.
+
+use super::wire_enum;
+use crate::id::AgentId;
+
+/// For whom a stop is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopScope {
+    /// Every agent of the user, also those that come later.
+    All,
+    /// One agent.
+    Agent(AgentId),
+}
+
+impl StopScope {
+    /// The agent, if it is for one only.
+    pub const fn agent(&self) -> Option<&AgentId> {
+        match self {
+            Self::All => None,
+            Self::Agent(agent) => Some(agent),
+        }
+    }
+
+    /// Whether it is for this agent too.
+    pub fn covers(&self, agent: &AgentId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Agent(only) => only == agent,
+        }
+    }
+}
+
+wire_enum! {
+    /// How far an agent is with a stop.
+    pub enum StopStage {
+        /// It is written down: nothing starts any more, also not after a restart.
+        Received = "RECEIVED",
+        /// Every process group was killed.
+        Acted = "ACTED",
+        /// Every process group was seen empty.
+        Verified = "VERIFIED",
+    }
+}
+
+wire_enum! {
+    /// How far an agent is with a stop, as dashboards are told.
+    pub enum StopProgress {
+        /// It is away, and starts nothing when it returns.
+        Away = "away",
+        /// It was told, and cannot say what it did: a legacy wrapper.
+        NotConfirmed = "not-confirmed",
+        /// It was told.
+        Told = "told",
+        /// It has written it down: nothing starts.
+        Received = "received",
+        /// It has killed everything.
+        Acted = "acted",
+        /// It has seen that nothing lives.
+        Verified = "verified",
+    }
+}

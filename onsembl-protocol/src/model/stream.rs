@@ -1,0 +1,107 @@
+//! The streams of a command, and how much was written to each.
+
+use crate::id::{ByteOffset, CommandId, Incarnation};
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// A stream that a process writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A terminal, where both are one.
+    Terminal,
+}
+
+impl Stream {
+    /// All streams.
+    pub const ALL: [Self; 3] = [Self::Stdout, Self::Stderr, Self::Terminal];
+
+    /// Those that a run of this command can have.
+    pub fn of(command: &CommandId) -> &'static [Self] {
+        if command.is_terminal() { &[Self::Terminal] } else { &[Self::Stdout, Self::Stderr] }
+    }
+
+    /// Its word in options and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Terminal => "terminal",
+        }
+    }
+
+    /// The stream of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stream| stream.as_str() == word)
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One of something for each stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PerStream<T> {
+    /// For standard output.
+    pub stdout: T,
+    /// For standard error.
+    pub stderr: T,
+    /// For the terminal.
+    pub terminal: T,
+}
+
+impl<T> PerStream<T> {
+    /// The one of this stream.
+    pub const fn get(&self, stream: Stream) -> &T {
+        match stream {
+            Stream::Stdout => &self.stdout,
+            Stream::Stderr => &self.stderr,
+            Stream::Terminal => &self.terminal,
+        }
+    }
+
+    /// The one of this stream, to change.
+    pub const fn get_mut(&mut self, stream: Stream) -> &mut T {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+            Stream::Terminal => &mut self.terminal,
+        }
+    }
+}
+
+/// How much a process wrote, as the agent that read it counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OutputTotals {
+    /// The process.
+    pub incarnation: Incarnation,
+    /// Bytes of standard output.
+    pub stdout_bytes: ByteOffset,
+    /// Bytes of standard error.
+    pub stderr_bytes: ByteOffset,
+    /// Bytes of its terminal.
+    #[serde(skip_serializing_if = "is_none_written")]
+    pub terminal_bytes: ByteOffset,
+}
+
+impl OutputTotals {
+    /// Bytes of this stream.
+    pub const fn of(&self, stream: Stream) -> ByteOffset {
+        match stream {
+            Stream::Stdout => self.stdout_bytes,
+            Stream::Stderr => self.stderr_bytes,
+            Stream::Terminal => self.terminal_bytes,
+        }
+    }
+}
+
+fn is_none_written(bytes: &ByteOffset) -> bool {
+    bytes.0 == 0
+}
