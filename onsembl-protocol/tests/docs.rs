@@ -24,7 +24,14 @@ const MADE: &[&str] = &["mine.jsonl"];
 
 /// Names in backticks that are not ours, or that are a placeholder.
 const FOREIGN: &[&str] = &[
-    "Authorization", "Upgrade", "Connection", "Retry", "TypeName", "FIONREAD", "SIGTERM", "SIGKILL",
+    "Authorization",
+    "Upgrade",
+    "Connection",
+    "Retry",
+    "TypeName",
+    "FIONREAD",
+    "SIGTERM",
+    "SIGKILL",
 ];
 
 /// Where files perform what the core decided. Each of them is to have its line in the table of effects.
@@ -93,7 +100,8 @@ impl Workspace {
         }
         let path = path.trim_end_matches('/');
         let path = path.strip_prefix("./").or_else(|| path.strip_prefix("../")).unwrap_or(path);
-        let short = SHORT.iter().find_map(|(s, full)| Some(format!("{full}{}", path.strip_prefix(s)?)));
+        let short =
+            SHORT.iter().find_map(|(s, full)| Some(format!("{full}{}", path.strip_prefix(s)?)));
         let beside = Path::new(document).with_file_name(path).to_str().unwrap().to_owned();
         let ends = format!("/{path}");
         self.paths.contains(path)
@@ -129,19 +137,45 @@ fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_owned)
 }
 
-/// What stands in backticks outside of blocks of code, with its line.
+/// What a line of a document is part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Text,
+    /// A drawing: a block of code without a language.
+    Drawing,
+    /// A block of code in some language.
+    Code,
+}
+
+/// What stands in backticks outside of blocks of code, and every name of a type in drawings, with their lines.
 fn spans(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
-    let mut in_block = false;
+    let mut part = Part::Text;
     for (number, line) in text.lines().enumerate() {
-        if line.trim_start().starts_with("```") {
-            in_block = !in_block;
-        } else if !in_block {
-            let parts = line.split('`').skip(1).step_by(2);
-            found.extend(parts.map(|span| (number + 1, span.to_owned())));
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            part = match (part, language) {
+                (Part::Text, "") => Part::Drawing,
+                (Part::Text, _) => Part::Code,
+                (Part::Drawing | Part::Code, _) => Part::Text,
+            };
+            continue;
         }
+        let parts: Vec<String> = match part {
+            Part::Text => line.split('`').skip(1).step_by(2).map(str::to_owned).collect(),
+            Part::Drawing => words(line).filter(|word| is_type(word)).collect(),
+            Part::Code => Vec::new(),
+        };
+        found.extend(parts.into_iter().map(|span| (number + 1, span)));
     }
     found
+}
+
+/// `FleetLimits`, and not `Fleet` or `SIGTERM`: what can only be a name of ours.
+fn is_type(word: &str) -> bool {
+    let capitals = word.chars().filter(char::is_ascii_uppercase).count();
+    word.starts_with(|c: char| c.is_ascii_uppercase())
+        && capitals > 1
+        && word.chars().any(|c| c.is_ascii_lowercase())
 }
 
 /// Targets of links to files of ours, with their lines.
@@ -258,13 +292,20 @@ fn nothing_cites_lists_that_readers_do_not_have() {
             let line = line.to_lowercase();
             let is_cite = |list: &&&str| {
                 let needs_number = list.ends_with(' ');
-                let behind = |rest: &str| !needs_number || rest.starts_with(|c: char| c.is_ascii_digit());
+                let behind =
+                    |rest: &str| !needs_number || rest.starts_with(|c: char| c.is_ascii_digit());
                 line.split(**list).skip(1).any(behind)
             };
-            cited.extend(LISTS.iter().filter(is_cite).map(|_| format!("{path}:{}: {line}", number + 1)));
+            cited.extend(
+                LISTS.iter().filter(is_cite).map(|_| format!("{path}:{}: {line}", number + 1)),
+            );
         }
     }
-    assert!(cited.is_empty(), "cite a rule of PROTOCOL.md, or carry the fact:\n{}", cited.join("\n"));
+    assert!(
+        cited.is_empty(),
+        "cite a rule of PROTOCOL.md, or carry the fact:\n{}",
+        cited.join("\n")
+    );
 }
 
 #[test]
@@ -280,7 +321,10 @@ fn each_file_at_the_edge_says_which_effect_it_performs() {
         let short = path.replace("onsembl-server-ref/src/", "server/");
         let short = short.replace("onsembl-agent-ref/src/", "agent/");
         let row = format!("| `{short}` | ");
-        assert!(architecture.contains(&row), "docs/ARCHITECTURE.md lacks a line that begins: {row}");
+        assert!(
+            architecture.contains(&row),
+            "docs/ARCHITECTURE.md lacks a line that begins: {row}"
+        );
     }
     assert!(count > 10, "the edges are not where this test looks");
     for line in architecture.lines().filter(|line| line.starts_with("| `")) {
@@ -308,5 +352,6 @@ fn the_readers_of_this_test_see_what_is_rotten() {
     assert_eq!(as_names("Deadline::after"), ["Deadline", "after"]);
     assert_eq!(as_names("cancelled"), Vec::<&str>::new());
     assert_eq!(rules("(P-12, XP-13; P-9999)").collect::<Vec<_>>(), [12, 9999]);
-    assert_eq!(spans("a `b` c\n```\n`d`\n```\n`e`"), [(1, "b".to_owned()), (5, "e".to_owned())]);
+    let found = spans("a `b` c\n```\n─▶ StreamLedger ─▶ x\n```\n`e`\n```sh\nMyName\n```");
+    assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 3, 5]);
 }
