@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import random
-import re
 import shutil
 import statistics
 import subprocess
@@ -15,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import valgrind
 from peer import Peer
 
 HERE = Path(__file__).resolve().parent
@@ -35,17 +35,19 @@ class Server:
     """A server of one version, with a user, over a folder of its own."""
 
     def __init__(self, binaries, callgrind):
-        self.binaries, self.callgrind = binaries, callgrind
+        self.binaries = binaries
         self.folder = Path(tempfile.mkdtemp(prefix="onsembl-compare-", dir=FOLDER))
-        words, env = [], ENV
+        self.counts = self.folder / "callgrind.out"
+        words, env, first = [], ENV, None
         if callgrind:
-            out = self.folder / "callgrind.out"
-            words = ["valgrind", "--tool=callgrind", "--quiet", f"--callgrind-out-file={out}"]
+            words, first = [*valgrind.WORDS, f"--callgrind-out-file={self.counts}"], valgrind.without_auxv
             # Threads that wait for each other spin a little, and how long is chance.
             env = {**ENV, "TOKIO_WORKER_THREADS": "1"}
         words += [binaries / "onsembl-server", "serve", "--listen", "127.0.0.1:0", "--data", self.folder / "data"]
         self.errors = open(self.folder / "stderr", "w")
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=self.errors, env=env, text=True)
+        self.process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=self.errors, env=env, text=True, preexec_fn=first
+        )
         host, port = self.process.stdout.readline().strip().rsplit(":", 1)
         self.url, self.target = f"http://{host}:{port}", (host, int(port))
         self.tokens = {kind: self.token(kind) for kind in ("agent", "dashboard")}
@@ -62,21 +64,6 @@ class Server:
 
     def spent(self):
         return cpu_seconds(self.process.pid)
-
-    def zero(self):
-        control("--zero", self.process.pid)
-
-    def instructions(self, keep=None):
-        """Since `zero`."""
-        control("--dump", self.process.pid)
-        newest = max(self.folder.glob("callgrind.out.*"), key=lambda path: int(path.suffix[1:]))
-        if keep:
-            shutil.copy(newest, keep)
-        return int(re.search(r"^(?:totals|summary): (\d+)", newest.read_text(), re.M)[1])
-
-
-def control(what, pid):
-    subprocess.run(["callgrind_control", what, str(pid)], check=True, capture_output=True)
 
 
 def cpu_seconds(pid):
@@ -230,10 +217,11 @@ def instructions(version, name, seed, keep):
     began = time.monotonic()
     with running(version, operation, seed, callgrind=True) as server:
         operation.run(32)
-        server.zero()
+        valgrind.zero(server.process.pid)
         done = operation.run(count)
-        kept = f"{keep}/{name}-{version['commit']}.callgrind" if keep else None
-        total = server.instructions(kept)
+        total, where = valgrind.dump(server.process.pid, server.counts)
+        if keep:
+            shutil.copy(where, f"{keep}/{name}-{version['commit']}.callgrind")
     record(version, seed, began, f"{name}/instructions", total / done)
     return total / done
 
