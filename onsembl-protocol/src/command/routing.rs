@@ -1,7 +1,7 @@
 //! Who may command whom, and who gets to see what.
 //!
 //! A user reaches only agents of that user; nothing else about a request, and nothing in its text,
-//! decides where it goes (field defect 4).
+//! decides where it goes (P-90).
 
 use crate::id::{AgentId, CommandId};
 use crate::model::Subscriptions;
