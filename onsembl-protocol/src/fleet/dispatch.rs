@@ -247,8 +247,7 @@ fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
     let Some(command) = state.commands.get_mut(id) else { return };
     let agent = command.agent.clone();
     let Some(open) = command.open_mut() else { return };
-    let (waiters, view) = (core::mem::take(&mut open.waiters), open.life.view());
-    for token in waiters {
+    for token in core::mem::take(&mut open.waiters) {
         state.refuse(token, ErrorCode::StorageUnavailable, why.clone(), id);
     }
     leave_queue(state, &agent, id);
@@ -261,12 +260,9 @@ fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
         }
         return;
     }
-    // Readers who were shown that it failed go on seeing that; others never saw it.
-    if view.status.is_final() {
-        state.commands.close(id, view, &mut state.out);
-    } else {
-        let _ = state.commands.remove(id);
-    }
+    // No reader saw it. Its sender was told to ask again, and then it must not be taken for one that is
+    // over, which would be answered as accepted.
+    let _ = state.commands.remove(id);
 }
 
 /// The end of a command is stored: its agent may forget it.

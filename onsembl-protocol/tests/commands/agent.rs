@@ -2,9 +2,7 @@
 //! nothing. What processes really did is kept by the world.
 
 use super::now;
-use onsembl_protocol::command::{
-    Cleared, CommandJournal, Exit, Fate, JournalEntry, LeftBehind,
-};
+use onsembl_protocol::command::{Cleared, CommandJournal, Exit, Fate, JournalEntry, LeftBehind};
 use onsembl_protocol::id::{AgentId, CommandId, StopId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::Capabilities;

@@ -17,7 +17,8 @@ fn given(seed: u64, has_neighbour: bool) -> Vec<String> {
         let user = (UserId::new(name), SeatId(seat));
         World::new(seed, weather, random, user, counts.clone(), None)
     };
-    let weather = Weather { server_dies: false, ..Weather::draw(&mut fastrand::Rng::with_seed(seed)) };
+    let weather =
+        Weather { server_dies: false, ..Weather::draw(&mut fastrand::Rng::with_seed(seed)) };
     let mut own = begin("u", 1, seed, weather);
     own.transcript = Some(Vec::new());
     let mut other =

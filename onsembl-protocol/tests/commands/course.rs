@@ -188,8 +188,7 @@ impl World {
         self.wanted.clear();
         let seed = self.random.u64(..);
         let user = self.user.clone();
-        self.server =
-            Server::start(&self.store, user, self.limits, self.config, seed, self.at);
+        self.server = Server::start(&self.store, user, self.limits, self.config, seed, self.at);
         self.look();
     }
 

@@ -2,16 +2,16 @@
 
 use super::agent::{Agent, Make};
 use onsembl_protocol::command::CommandJournal;
+use onsembl_protocol::id::StopId;
 use onsembl_protocol::id::{AgentId, AgentKey, CommandId, InstanceId, JournalId, LinkId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::AGENT_FEATURES;
+use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{
     AgentConnect, AgentExtensions, AgentType, CommandAck, CommandAckStatus, CommandComplete,
     CommandPhase, LegacyCapabilities, OutputContent, StopReceipt, StopStage, TerminalOpened,
     TerminalOutput,
 };
-use onsembl_protocol::id::StopId;
-use onsembl_protocol::wire::AgentToServer;
 
 /// What a machine usually runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 use super::now;
 use super::store::{Health, Store};
 use onsembl_protocol::close::{CloseCause, CloseReason};
+use onsembl_protocol::command::CommandStage;
 use onsembl_protocol::fleet::{
     Admission, Answer, Change, Fleet, FleetAction, FleetEvent, FleetLimits, Flow, Question,
     Request, SeatId, SeatOrigin, Token, View, Write,
@@ -17,7 +18,6 @@ use onsembl_protocol::step::Actions;
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::AgentConnect;
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
-use onsembl_protocol::command::CommandStage;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -64,8 +64,9 @@ pub(super) struct Server {
     /// What the machines have for the fleet.
     events: VecDeque<FleetEvent>,
     pub(super) said: Vec<Said>,
-    /// The final stages that were published, which must not change.
-    ended: BTreeMap<CommandId, CommandStage>,
+    /// The final stages that were shown, and those that were written, which must not change.
+    shown: BTreeMap<CommandId, CommandStage>,
+    written: BTreeMap<CommandId, CommandStage>,
 }
 
 impl Server {
@@ -90,7 +91,8 @@ impl Server {
             settled: VecDeque::new(),
             events: VecDeque::new(),
             said: Vec::new(),
-            ended: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            written: BTreeMap::new(),
         };
         for order in store.stops.values() {
             server.fleet.recover_stop(order.clone(), now(at));
@@ -169,7 +171,7 @@ impl Server {
                 FleetAction::Ask(question) => self.questions.push(question),
                 FleetAction::Write(write) => {
                     if let Write::Command { command, update } = &write {
-                        self.check_stage(command, update.stage);
+                        check_stage(&mut self.written, command, update.stage);
                     }
                     self.said.push(Said::Write(write.clone()));
                     self.writes.push_back(write);
@@ -181,22 +183,14 @@ impl Server {
         }
     }
 
-    /// A stage that is published or written. One that is final never changes.
-    fn check_stage(&mut self, command: &CommandId, stage: CommandStage) {
-        match self.ended.get(command) {
-            Some(ended) => assert_eq!(*ended, stage, "{command} had ended"),
-            None if stage.is_final() => drop(self.ended.insert(command.clone(), stage)),
-            None => {}
-        }
-    }
-
     fn check_change(&mut self, change: &Change) {
         match change {
-            Change::Command { command, view: Some(view), .. } => {
-                self.check_stage(command, view.status);
+            // A terminal that its agent still has is opened once more until the store says that it is over.
+            Change::Command { command, view: Some(view), .. } if !command.is_terminal() => {
+                check_stage(&mut self.shown, command, view.status);
             }
             // It may be shown again, as the store has it.
-            Change::CommandGone(command) => drop(self.ended.remove(command)),
+            Change::CommandGone(command) => drop(self.shown.remove(command)),
             _ => {}
         }
     }
@@ -252,7 +246,9 @@ impl Server {
 
     fn welcome(&mut self, seat: SeatId, link: LinkId) {
         let Some(entry) = self.links.get_mut(&link) else { return };
-        let Some(Admission { agent, session, stopped, .. }) = entry.admission.take() else { return };
+        let Some(Admission { agent, session, stopped, .. }) = entry.admission.take() else {
+            return;
+        };
         entry.session = Some(session);
         let capabilities = entry.capabilities;
         self.paused.remove(&seat);
@@ -271,9 +267,7 @@ impl Server {
     pub(super) fn on_hello(&mut self, link: LinkId, hello: AgentConnect, at: Duration) {
         let theirs = hello.extensions.as_ref().map(|extensions| extensions.features.clone());
         let capabilities = match theirs {
-            Some(theirs) => {
-                Capabilities::negotiate(SERVER_FEATURES, &theirs, Dialect::Extended)
-            }
+            Some(theirs) => Capabilities::negotiate(SERVER_FEATURES, &theirs, Dialect::Extended),
             None => Capabilities::LEGACY,
         };
         let entry = Link { seat: None, capabilities, admission: None, session: None };
@@ -410,9 +404,25 @@ impl Server {
     /// Which agent is at the other end of this link.
     pub(super) fn agent_of(&self, link: LinkId) -> Option<AgentId> {
         let seat = self.links.get(&link)?.seat?;
-        let of = |id: &&AgentId| self.fleet.recording(id).flatten().is_some_and(|place| {
-            place == onsembl_protocol::fleet::RecordingPlace::Seat(seat)
-        });
+        let of = |id: &&AgentId| {
+            self.fleet
+                .recording(id)
+                .flatten()
+                .is_some_and(|place| place == onsembl_protocol::fleet::RecordingPlace::Seat(seat))
+        };
         self.view.agents().keys().find(of).cloned()
+    }
+}
+
+/// One that is final never changes.
+fn check_stage(
+    ended: &mut BTreeMap<CommandId, CommandStage>,
+    command: &CommandId,
+    stage: CommandStage,
+) {
+    match ended.get(command) {
+        Some(ended) => assert_eq!(*ended, stage, "{command} had ended"),
+        None if stage.is_final() => drop(ended.insert(command.clone(), stage)),
+        None => {}
     }
 }

@@ -64,8 +64,9 @@ impl Weather {
 
     /// Whether each end is seen by somebody who can tell of it.
     pub(super) const fn hides_nothing(&self) -> bool {
-        let Self { freezes, forgets, deletes, has_wrapper, masks, leaves_rest, .. } = *self;
-        !(freezes || forgets || deletes || has_wrapper || masks || leaves_rest)
+        let Self { freezes, server_dies, forgets, deletes, has_wrapper, masks, .. } = *self;
+        let blind = freezes || server_dies || forgets || self.leaves_rest;
+        !(blind || deletes || has_wrapper || masks || self.is_hostile)
     }
 }
 

@@ -10,12 +10,10 @@ use super::store::{Health, Store};
 use super::weather::{Weather, limits};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason, Initiator};
 use onsembl_protocol::command::{CommandStage, Exit, Fate};
-use onsembl_protocol::fleet::{FleetLimits, SeatId, Token};
+use onsembl_protocol::fleet::{FleetLimits, PresenceRecord, SeatId, Token, Write};
 use onsembl_protocol::id::{AgentId, CommandId, LinkId, UserId};
 use onsembl_protocol::session::ServerConfig;
-use onsembl_protocol::wire::payload::{
-    AgentConnect, CommandComplete, CommandPhase,
-};
+use onsembl_protocol::wire::payload::{AgentConnect, CommandComplete, CommandInput, CommandPhase};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use onsembl_protocol::worker::TypingOutcome;
 use std::cell::{Cell, RefCell};
@@ -109,8 +107,7 @@ impl World {
         let config =
             ServerConfig { resume_window: Duration::from_secs(60), ..ServerConfig::DEFAULT };
         let store = Store::default();
-        let server =
-            Server::start(&store, user.clone(), limits, config, seed, Duration::ZERO);
+        let server = Server::start(&store, user.clone(), limits, config, seed, Duration::ZERO);
         let mut kinds = vec![Kind::Extended, Kind::Extended];
         if weather.has_wrapper {
             kinds.push(Kind::Wrapper);
@@ -211,7 +208,9 @@ impl World {
     }
 
     pub(super) fn truth_of(&mut self, id: &CommandId, host: usize) -> &mut Truth {
-        self.truth.entry(id.clone()).or_insert_with(|| Truth::on(host))
+        let truth = self.truth.entry(id.clone()).or_insert_with(|| Truth::on(host));
+        truth.host = host;
+        truth
     }
 
     /// Does the next thing that an agent asks of its machine.
@@ -405,10 +404,13 @@ impl World {
     pub(super) fn look(&mut self) {
         for said in std::mem::take(&mut self.server.said) {
             if let Some(transcript) = &mut self.transcript {
+                // Several users share what counts links and requests.
                 transcript.push(match &said {
-                    // Several users share what counts these.
                     Said::Reply(_, answer) => format!("{answer:?}"),
                     Said::Down(_, down) => format!("{down:?}"),
+                    Said::Write(Write::Presence(record)) => {
+                        format!("{:?}", PresenceRecord { link: None, ..record.clone() })
+                    }
                     Said::Write(_) | Said::Change(_) => format!("{said:?}"),
                 });
             }
@@ -468,9 +470,10 @@ impl World {
             Program::Wrapper(commands) => match message {
                 ServerToAgent::CommandRequest(request) => {
                     let id = request.command_id.unwrap();
+                    let is_text = matches!(request.input, None | Some(CommandInput::Text));
+                    assert!(is_text, "a wrapper would type the names of the keys of {id}");
                     commands.push(id.clone());
                     let truth = self.truth_of(&id, n);
-                    truth.host = n;
                     truth.runs += 1;
                     truth.is_alive = true;
                 }
@@ -544,5 +547,4 @@ impl World {
     pub(super) fn agent_of(&self, n: usize) -> Option<AgentId> {
         self.hosts[n].taught.clone()
     }
-
 }

@@ -2,7 +2,10 @@
 //! sent again.
 
 use super::{
-    Cancel, CommandAction, CommandCause, CommandLife, CommandStage, Did, Phase, Returned, Sending,
+use super::{
+    Cancel, CommandAction, CommandCause, CommandLife, CommandStage, Did, LEGACY_IDLE, Origin,
+    Phase, Returned, Sending,
+};
 };
 use crate::model::Dialect;
 use crate::time::Now;
@@ -39,7 +42,9 @@ impl CommandLife {
             (Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. }, _) if proves => {
                 return self.never_came(now, did);
             }
-            (Phase::Delivered { .. } | Phase::Running { .. }, true) if legacy => return,
+            (Phase::Delivered { .. } | Phase::Running { .. }, true) if legacy => {
+                return self.watch_silence(now);
+            }
             (Phase::Delivered { .. } | Phase::Running { .. }, true) => CommandCause::Forgotten,
             (
                 Phase::Queued { .. }
@@ -50,6 +55,14 @@ impl CommandLife {
             ) => CommandCause::AgentRestarted,
         };
         self.end(CommandStage::Unknown, unknown, None, now, did);
+    }
+
+    /// A legacy wrapper is back and will report no end. What an earlier run of this server left is not
+    /// watched for silence yet, and would be open for ever.
+    fn watch_silence(&mut self, now: Now) {
+        if let (Phase::Running { idle_at, .. }, Origin::User) = (&mut self.phase, self.origin) {
+            let _ = idle_at.get_or_insert(now.monotonic.saturating_add(LEGACY_IDLE));
+        }
     }
 
     /// The agent is back and has it.
