@@ -2,10 +2,8 @@
 //! sent again.
 
 use super::{
-use super::{
     Cancel, CommandAction, CommandCause, CommandLife, CommandStage, Did, LEGACY_IDLE, Origin,
     Phase, Returned, Sending,
-};
 };
 use crate::model::Dialect;
 use crate::time::Now;
