@@ -37,6 +37,8 @@ pub(super) enum Program {
 pub(super) struct Host {
     pub(super) n: usize,
     pub(super) kind: Kind,
+    /// Something that lies ran on it.
+    pub(super) lies: bool,
     pub(super) make: Make,
     pub(super) journal: CommandJournal,
     pub(super) journals: u32,
@@ -57,6 +59,7 @@ impl Host {
         Self {
             n,
             kind,
+            lies: kind == Kind::Hostile,
             make,
             journal: CommandJournal::default(),
             journals: 1,

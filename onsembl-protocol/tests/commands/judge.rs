@@ -22,8 +22,6 @@ pub(super) struct Truth {
     pub(super) is_orphaned: bool,
     /// The user was told that it is taken.
     pub(super) is_accepted: bool,
-    /// It went to an agent that says anything.
-    pub(super) is_lied_about: bool,
 }
 
 impl Truth {
@@ -36,7 +34,6 @@ impl Truth {
             is_typed: false,
             is_orphaned: false,
             is_accepted: false,
-            is_lied_about: false,
         }
     }
 }
@@ -134,7 +131,10 @@ impl World {
                 continue;
             };
             let context = format!("{id}: {:?} ({:?}), {truth:?}", row.stage, row.exit);
-            if truth.is_lied_about || id.is_terminal() {
+            let liars = self.hosts.iter().filter(|host| host.lies);
+            let is_lied_about =
+                liars.into_iter().any(|host| host.taught.as_ref() == Some(&row.agent));
+            if is_lied_about || id.is_terminal() {
                 // A terminal may be given up, or its row may come too late, while it lives.
                 continue;
             }

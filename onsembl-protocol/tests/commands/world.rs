@@ -484,12 +484,7 @@ impl World {
                 }
                 _ => {}
             },
-            Program::Hostile => {
-                if let ServerToAgent::CommandRequest(request) = message {
-                    self.truth_of(&request.command_id.unwrap(), n).is_lied_about = true;
-                }
-            }
-            Program::Dead => {}
+            Program::Hostile | Program::Dead => {}
         }
     }
 

@@ -181,6 +181,9 @@ impl World {
         }
         let Some(known) = &self.wrapper else { return };
         let is_cut = self.weather.retention;
+        // What a wrapper writes for a command that is over and forgotten belongs to nothing that could be
+        // stored: it is shown, and that is all.
+        let is_forgotten = self.weather.forgets;
         let mut all = BTreeSet::new();
         let rows = self.database.commands.iter().filter(|(_, row)| row.agent == wrapper());
         for (id, _) in rows {
@@ -197,14 +200,13 @@ impl World {
                 assert!(all.insert(*n), "{n} is stored twice, also in {id}");
             }
             if let Some((_, seen)) = known.seen.get(id)
-                && !is_cut
-                && !self.faults.restored
+                && !(is_cut || is_forgotten || self.faults.restored)
                 && self.server.view().commands().contains_key(id)
             {
                 assert_eq!(*seen, stored, "a reader of {id}");
             }
         }
-        if !known.has_lost && !is_cut {
+        if !(known.has_lost || is_cut || is_forgotten) {
             assert_eq!(all, known.heard, "what was heard is stored");
         }
     }
