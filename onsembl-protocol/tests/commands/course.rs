@@ -130,11 +130,9 @@ impl World {
             }
             // Who notices is the agent.
             6..9 if weather.freezes => self.drop_frozen(n),
-            9..11 if weather.agent_dies => {
-                if !self.hosts[n].is_banned {
-                    self.kill(n);
-                    self.start(n);
-                }
+            9..11 if weather.agent_dies && !self.hosts[n].is_banned => {
+                self.kill(n);
+                self.start(n);
             }
             11 if weather.server_dies => self.kill_server(),
             12 if weather.forgets && self.random.bool() => self.lose_journal(n),

@@ -232,7 +232,7 @@ impl Server {
                     self.events.push_back(FleetEvent::Presence { seat, presence });
                 }
                 ServerAction::Forget => {
-                    drop(self.machines.remove(&seat));
+                    self.machines.remove(&seat);
                     self.paused.remove(&seat);
                     self.events.push_back(FleetEvent::Forgotten { seat, history: None });
                 }
