@@ -168,8 +168,7 @@ impl User {
 
     fn starts(&mut self, id: CommandId, agent: &AgentId, seat: SeatId) {
         let _ = self.feed(asks_for(&id, agent));
-        let inserted =
-            StoreAnswer::Inserted { command: id.clone(), inserted: Ok(Inserted::New) };
+        let inserted = StoreAnswer::Inserted { command: id.clone(), inserted: Ok(Inserted::New) };
         let _ = self.feed(FleetEvent::Store(inserted));
         let running = Running { id, agent: agent.clone(), seat, written: 0 };
         let _ = self.feed(acknowledges(&running));
@@ -337,7 +336,12 @@ fn comes(place: &mut Place) -> f64 {
 }
 
 /// One line: the figure of each place, and its ratio to the first.
-fn compare(what: &str, places: &mut [Place], limit: Option<f64>, round: impl Fn(&mut Place) -> f64) {
+fn compare(
+    what: &str,
+    places: &mut [Place],
+    limit: Option<f64>,
+    round: impl Fn(&mut Place) -> f64,
+) {
     let mut figures = vec![Vec::new(); places.len()];
     for _ in 0..ROUNDS {
         for (place, figures) in places.iter_mut().zip(&mut figures) {
