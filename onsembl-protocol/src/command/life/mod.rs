@@ -266,6 +266,11 @@ impl CommandLife {
         matches!(self.phase, Phase::Sent { .. })
     }
 
+    /// Whether it was handed to its agent before, and is handed to it once more because nothing came back.
+    pub const fn is_sent_again(&self) -> bool {
+        matches!(self.phase, Phase::Sent { times: 2.., .. })
+    }
+
     /// When to call with [`CommandEvent::Wake`].
     pub fn deadline(&self) -> Deadline {
         let at = |t: Option<Timestamp>| t.map_or(Deadline::Never, Deadline::At);
