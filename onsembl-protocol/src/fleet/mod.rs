@@ -29,7 +29,6 @@ mod commands;
 mod dispatch;
 mod event;
 mod feed;
-mod ids;
 mod limits;
 mod note;
 mod out;

@@ -5,7 +5,6 @@ use super::action::{FleetAction, Flow, SeatId, Token};
 use super::agent::{Health, Listing, Session};
 use super::command::Command;
 use super::commands::Commands;
-use super::ids::Ids;
 use super::limits::FleetLimits;
 use super::note::FleetNote;
 use super::out::Out;
@@ -15,7 +14,7 @@ use super::view::{AgentStop, Change};
 use super::work::WorkList;
 use crate::command::CommandEvent;
 use crate::id::{AgentId, CommandId, StopId, UserId};
-use crate::model::Dialect;
+use crate::model::{Dialect, IdMint};
 use crate::stop::{StopLatch, StopOrder};
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{Ack, CommandCancel, CommandPhase, ErrorCode, ErrorReply};
@@ -33,7 +32,7 @@ pub(super) struct State {
     pub(super) commands: Commands,
     /// The emergency stops in force: a rule of the user, not of one agent.
     pub(super) latch: StopLatch,
-    pub(super) ids: Ids,
+    pub(super) ids: IdMint,
     pub(super) work: WorkList,
     /// Agents in whose queue something changed.
     pub(super) queues_changed: BTreeSet<AgentId>,
@@ -48,7 +47,7 @@ impl State {
             roster: Roster::new(first_seat, limits),
             commands: Commands::new(&limits),
             latch: StopLatch::default(),
-            ids: Ids::new(seed),
+            ids: IdMint::new(seed),
             work: WorkList::default(),
             queues_changed: BTreeSet::new(),
             out: Out::default(),

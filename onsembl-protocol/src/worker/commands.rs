@@ -3,6 +3,7 @@
 use super::event::Task;
 use crate::command::CommandBook;
 use crate::id::{CommandId, RunMark};
+use crate::model::IdMint;
 use crate::output::{PerStream, Utf8Cutter};
 use crate::time::WallTime;
 use crate::wire::payload::CommandRequest;
@@ -24,6 +25,7 @@ pub(super) struct Commands {
     starting: BTreeMap<CommandId, Starting>,
     running: BTreeMap<CommandId, Running>,
     unique: String,
+    ids: IdMint,
     minted: u64,
 }
 
@@ -75,6 +77,7 @@ impl Commands {
             marks: BTreeMap::new(),
             starting: BTreeMap::new(),
             running: BTreeMap::new(),
+            ids: IdMint::of_text(&unique),
             unique,
             minted: 0,
         }
@@ -92,13 +95,9 @@ impl Commands {
         Some((id, mark))
     }
 
-    /// The agent begins its terminal. Its id sorts behind those of all terminals that were opened before,
-    /// as a UUID of version 7 does.
+    /// The agent begins its terminal. Its id sorts behind those of all terminals that were opened before.
     pub(super) fn begin_terminal(&mut self, at: WallTime) -> (CommandId, RunMark) {
-        let ms = u64::try_from(at.unix_millis()).unwrap_or_default();
-        let (high, low, n) = (ms >> 16 & 0xffff_ffff, ms & 0xffff, self.minted & 0xffff);
-        let unique = &self.unique;
-        let id = CommandId::of_terminal(format_args!("{high:08x}-{low:04x}-{n:04x}-{unique}"));
+        let id = self.ids.terminal(at);
         self.book.begin_own(&id);
         let mark = self.mark(&id);
         (id, mark)

@@ -43,7 +43,7 @@ pub(crate) fn health(app: App) -> Router {
 }
 
 /// The API and the WebSocket paths, which include the older ones that existing peers may be
-/// configured with (wire reference, divergence 19).
+/// configured with.
 pub(crate) fn router(app: App) -> Router {
     Router::new()
         .route("/api/agents", get(agents))

@@ -3,7 +3,7 @@
 
 use super::{
     Cancel, CommandAction, CommandCause, CommandLife, CommandStage, Did, LEGACY_IDLE, Origin,
-    Phase, Returned,
+    Phase, Returned, Sending,
 };
 use crate::model::Dialect;
 use crate::time::Now;
@@ -22,7 +22,12 @@ impl CommandLife {
         }
         let legacy = dialect == Dialect::Legacy;
         let unknown = match (self.phase, same_process) {
-            (Phase::Pending { .. } | Phase::Queued { maybe_sent: false, .. } | Phase::Ended, _) => {
+            (
+                Phase::Pending { .. }
+                | Phase::Queued { sending: Sending::Never, .. }
+                | Phase::Ended,
+                _,
+            ) => {
                 return;
             }
             // A legacy wrapper runs whatever comes, however often. If this server is not sure that
@@ -60,8 +65,9 @@ impl CommandLife {
 
     /// The agent is back and has it.
     fn known(&mut self, now: Now, did: &mut Did) {
-        if let Phase::Pending { .. } | Phase::Queued { maybe_sent: false, .. } | Phase::Ended =
-            self.phase
+        if let Phase::Pending { .. }
+        | Phase::Queued { sending: Sending::Never, .. }
+        | Phase::Ended = self.phase
         {
             return;
         }
@@ -89,7 +95,7 @@ impl CommandLife {
         match self.phase {
             // It keeps its place in the line.
             Phase::Queued { start_by, .. } => {
-                self.phase = Phase::Queued { start_by, maybe_sent: false };
+                self.phase = Phase::Queued { start_by, sending: Sending::Never };
             }
             Phase::Pending { .. }
             | Phase::Sent { .. }
@@ -105,12 +111,14 @@ impl CommandLife {
     pub(super) fn agent_gone(&mut self, journals: bool, now: Now, did: &mut Did) {
         self.linked = false;
         match self.phase {
-            Phase::Pending { .. } | Phase::Queued { maybe_sent: false, .. }
+            Phase::Pending { .. } | Phase::Queued { sending: Sending::Never, .. }
                 if self.dialect == Dialect::Legacy =>
             {
                 self.end(CommandStage::Failed, CommandCause::NeverSent, None, now, did);
             }
-            Phase::Pending { .. } | Phase::Queued { maybe_sent: false, .. } | Phase::Ended => {}
+            Phase::Pending { .. }
+            | Phase::Queued { sending: Sending::Never, .. }
+            | Phase::Ended => {}
             Phase::Queued { .. }
             | Phase::Sent { .. }
             | Phase::Delivered { .. }

@@ -1,4 +1,5 @@
-//! The names of the demands, each with its sentence and the field defects that it excludes. Where
+//! The names of the demands, each with its sentence and the defects that it excludes, by
+//! their numbers in `docs/INVARIANTS.md`. Where
 //! a demand is checked is told by the file that uses its name.
 
 macro_rules! invariants {
@@ -23,7 +24,7 @@ macro_rules! invariants {
                 match self { $(Self::$name => $sentence,)* }
             }
 
-            /// The numbers of the field defects that cannot be where it holds.
+            /// The defects that cannot be where it holds, as numbered in `docs/INVARIANTS.md`.
             pub const fn defects(self) -> &'static [u8] {
                 match self { $(Self::$name => &[$($defect),*],)* }
             }

@@ -1,4 +1,4 @@
-//! Ids that a fleet mints: UUIDs of version 7, from the wall clock of the event and a seeded generator.
+//! Ids that the core mints: UUIDs of version 7, from the wall clock of an event and a seeded generator.
 
 use crate::id::{CommandId, SessionId, StopId};
 use crate::time::WallTime;
@@ -7,30 +7,37 @@ use alloc::string::String;
 
 /// Mints ids. Two with different seeds mint different ids; one mints ids that grow.
 #[derive(Clone, Debug)]
-pub(super) struct Ids {
+pub(crate) struct IdMint {
     state: u64,
     millis: u64,
     count: u16,
 }
 
-impl Ids {
-    pub(super) const fn new(seed: u64) -> Self {
+impl IdMint {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self { state: seed, millis: 0, count: 0 }
     }
 
-    pub(super) fn session(&mut self, at: WallTime) -> SessionId {
+    /// One that differs from every other whose text differs.
+    pub(crate) fn of_text(text: &str) -> Self {
+        // FNV-1a: the texts are unique already, and only have to be told apart.
+        let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        Self::new(text.bytes().fold(0xcbf2_9ce4_8422_2325, hash))
+    }
+
+    pub(crate) fn session(&mut self, at: WallTime) -> SessionId {
         SessionId::new(self.uuid(at))
     }
 
-    pub(super) fn stop(&mut self, at: WallTime) -> StopId {
+    pub(crate) fn stop(&mut self, at: WallTime) -> StopId {
         StopId::new(self.uuid(at))
     }
 
-    pub(super) fn terminal(&mut self, at: WallTime) -> CommandId {
+    pub(crate) fn terminal(&mut self, at: WallTime) -> CommandId {
         CommandId::of_terminal(self.uuid(at))
     }
 
-    pub(super) fn query(&mut self, at: WallTime) -> String {
+    pub(crate) fn query(&mut self, at: WallTime) -> String {
         self.uuid(at)
     }
 
@@ -72,7 +79,7 @@ mod tests {
 
     #[test]
     fn ids_are_uuids_that_grow_whatever_the_clock_does() {
-        let mut ids = Ids::new(7);
+        let mut ids = IdMint::new(7);
         let mut last = String::new();
         for millis in [1_762_041_600_000, 1_762_041_600_000, 1_762_041_599_000, 1_762_041_600_001] {
             for _ in 0..5000 {
