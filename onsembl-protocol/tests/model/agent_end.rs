@@ -81,13 +81,13 @@ fn never_gives_up() {
 #[test]
 fn stays_away() {
     let mut w = waiting(DialOutcome::Forbidden, S);
-    caught(I::StaysAway, &w);
+    caught(I::NoDialAfterRefusal, &w);
     for code in [4200, 4201, 4202] {
         w = World::in_session();
         w.fact(Fact::AgentLost(P, W, closed_there(code)));
         w.fact(Fact::AgentShows(P, AgentStatus::Reconnecting));
         w.agent_waits(S);
-        caught(I::StaysAway, &w);
+        caught(I::NoDialAfterRefusal, &w);
         w = World::in_session();
         w.fact(Fact::AgentLost(P, W, closed_there(code)));
         w.fact(Fact::AgentShows(P, AgentStatus::Closed));
@@ -125,19 +125,19 @@ fn stop_is_obeyed() {
 fn hello_first() {
     let mut w = dialled(DialOutcome::Up);
     w.fact(Fact::AgentSaid(P, W, Up::Other));
-    caught(I::HelloFirst, &w);
+    caught(I::HelloGoesFirst, &w);
     let mut w = dialled(DialOutcome::Up);
     w.fact(Fact::AgentShows(P, AgentStatus::Joining));
     w.agent_waits(S);
-    caught(I::HelloFirst, &w);
+    caught(I::HelloGoesFirst, &w);
     let mut w = World::new();
     w.dial(W);
     w.link_up();
     w.agent_beats(0);
-    caught(I::HelloFirst, &w);
+    caught(I::HelloGoesFirst, &w);
     let mut w = World::in_session();
     w.fact(Fact::AgentSaid(P, W, Up::Hello));
-    caught(I::HelloFirst, &w);
+    caught(I::HelloGoesFirst, &w);
     // A probe is answered even before.
     let mut w = World::new();
     w.dial(W);
@@ -153,7 +153,7 @@ fn ping_answered() {
     let mut w = World::in_session();
     w.agent_hears(Down::Ping);
     w.agent_done();
-    caught(I::PingAnswered, &w);
+    caught(I::PingIsAnswered, &w);
 }
 
 #[test]
@@ -170,12 +170,12 @@ fn dial_not_early() {
         w.fact(Fact::Dialled(P, Wire(3)));
         w
     };
-    caught(I::DialNotEarly, &second(700 * MS - 1));
+    caught(I::RedialsByBackoff, &second(700 * MS - 1));
     legal(&second(700 * MS));
     let mut w = waiting(DialOutcome::Unauthorised, 40 * S);
     w.after(29 * S);
     w.fact(Fact::Dialled(P, Wire(2)));
-    caught(I::DialNotEarly, &w);
+    caught(I::RedialsByBackoff, &w);
     // A token that ran out in session is as one that was refused.
     let mut w = World::in_session();
     w.fact(Fact::AgentLost(P, W, closed_there(4105)));
@@ -183,7 +183,7 @@ fn dial_not_early() {
     w.agent_waits(40 * S);
     w.after(29 * S);
     w.fact(Fact::Dialled(P, Wire(2)));
-    caught(I::DialNotEarly, &w);
+    caught(I::RedialsByBackoff, &w);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn ten_minutes_of_rejection() {
     legal(&w);
     w.after(2 * S + 101 * MS);
     w.fact(Fact::Dialled(P, Wire(3)));
-    caught(I::DialInTime, &w);
+    caught(I::ComesBack, &w);
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn dial_in_time() {
     let mut w = waiting(DialOutcome::Failed, S);
     w.after(S + 101 * MS);
     w.fact(Fact::Dialled(P, Wire(2)));
-    caught(I::DialInTime, &w);
+    caught(I::ComesBack, &w);
     // An absence excuses it.
     let mut w = waiting(DialOutcome::Failed, S);
     w.fact(Fact::ProcessAway(P));

@@ -20,14 +20,14 @@ fn heard_is_recorded() {
     w.agent_beats_alone();
     w.server_hears(Up::Beat { sequence: 2, seen: 2 });
     w.server_owes_answer();
-    caught(I::HeardIsRecorded, &w);
+    caught(I::BeatIsRecorded, &w);
     let mut w = World::in_session();
     w.fact(Fact::BeatAsked(A, 1, 2));
-    caught(I::HeardIsRecorded, &w);
+    caught(I::BeatIsRecorded, &w);
     let mut w = World::in_session();
     w.server_hears(Up::Beat { sequence: 2, seen: 2 });
     w.fact(Fact::BeatAsked(A, 7, 2));
-    caught(I::HeardIsRecorded, &w);
+    caught(I::BeatIsRecorded, &w);
 }
 
 #[test]
@@ -59,12 +59,12 @@ fn beats_are_counted() {
     let mut w = World::in_session();
     w.server_sequence += 1;
     w.server_beats(1);
-    caught(I::BeatsAreCounted, &w);
+    caught(I::BeatsAreNumbered, &w);
     let mut w = World::in_session();
     w.after(30 * S);
     w.agent_sequence = 0;
     w.agent_beats(2);
-    caught(I::BeatsAreCounted, &w);
+    caught(I::BeatsAreNumbered, &w);
 }
 
 #[test]
@@ -76,11 +76,11 @@ fn beats_each_interval() {
     legal(&w);
     w.after(30 * S + 101 * MS);
     w.agent_beats(2);
-    caught(I::BeatsEachInterval, &w);
+    caught(I::BeatsEveryInterval, &w);
     let mut w = World::in_session();
     w.after(30 * S + 101 * MS);
     w.server_beats(1);
-    caught(I::BeatsEachInterval, &w);
+    caught(I::BeatsEveryInterval, &w);
     // The first one leaves at once.
     let mut w = World::in_session();
     w.agent_loses();
@@ -90,7 +90,7 @@ fn beats_each_interval() {
     w.fact(Fact::AgentHeard(P, Wire(2), Down::Welcome(2)));
     w.fact(Fact::AgentShows(P, AgentStatus::Connected));
     w.agent_waits(S);
-    caught(I::BeatsEachInterval, &w);
+    caught(I::BeatsEveryInterval, &w);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn no_burst() {
     }
     legal(&w);
     w.agent_beats(2);
-    caught(I::NoBurst, &w);
+    caught(I::BeatsEveryInterval, &w);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn answered_in_time() {
     w.server_owes_answer();
     w.after(15 * S + 101 * MS);
     w.server_beats(2);
-    caught(I::AnsweredInTime, &w);
+    caught(I::BeatIsAnswered, &w);
 }
 
 #[test]

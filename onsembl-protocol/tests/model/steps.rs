@@ -9,10 +9,10 @@ fn deadline_ahead() {
     let mut w = World::in_session();
     w.server_hears(Up::Other);
     w.fact(Fact::ServerServed(A, Some(w.now)));
-    caught(I::DeadlineAhead, &w);
+    caught(I::DeadlineAfterNow, &w);
     let mut w = World::in_session();
     w.fact(Fact::AgentServed(P, Some(w.now)));
-    caught(I::DeadlineAhead, &w);
+    caught(I::DeadlineAfterNow, &w);
 }
 
 #[test]
@@ -20,13 +20,13 @@ fn deadline_present() {
     let mut w = World::in_session();
     w.server_hears(Up::Other);
     w.fact(Fact::ServerServed(A, None));
-    caught(I::DeadlinePresent, &w);
+    caught(I::EveryWaitHasADeadline, &w);
     // Field defect 10: a waiting agent without a timer.
     let mut w = World::in_session();
     w.fact(Fact::AgentLost(P, W, BROKEN));
     w.fact(Fact::AgentShows(P, AgentStatus::Reconnecting));
     w.fact(Fact::AgentServed(P, None));
-    caught(I::DeadlinePresent, &w);
+    caught(I::EveryWaitHasADeadline, &w);
 }
 
 #[test]

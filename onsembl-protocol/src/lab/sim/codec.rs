@@ -6,16 +6,21 @@ use crate::id::{
 };
 use crate::lab::fact::{Down, Up};
 use crate::limits::Limits;
-use crate::model::{Feature, HeartbeatTiming};
-use crate::session::ServerConfig;
+use crate::liveness::Seen;
+use crate::model::{AGENT_FEATURES, Capabilities, Dialect, HeartbeatTiming, SERVER_FEATURES};
+use crate::session::frames::{self, Admission, AgentProfile, SessionRules};
+use crate::session::{BeatOut, Reading, ServerBeat, ServerConfig, ServerInbound, StoreTrouble};
 use crate::time::WallTime;
 use crate::wire::payload::{
-    Ack, AgentConnect, AgentExtensions, AgentHeartbeat, AgentType, Capabilities, HealthMetrics,
-    Ping, Pong, RecordedBeat, RecordingLag, SeenBeat, ServerHeartbeat, Welcome,
+    Ack, AgentConnect, AgentHeartbeat, AgentType, HealthMetrics, Pong, SeenBeat,
 };
-use crate::wire::{AgentToServer, NextBeat, ServerToAgent, decode, encode};
+use crate::wire::{AgentToServer, ServerToAgent, decode, decode_in_place, encode};
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::time::Duration;
+
+/// How old the beats are that are said to be seen.
+const AGE_MS: u64 = 12;
 
 /// What all messages of a world have in common.
 #[derive(Debug)]
@@ -51,7 +56,8 @@ impl Codec {
                     ..HealthMetrics::default()
                 }),
                 sequence: Some(BeatSequence(sequence)),
-                seen: seen_beat(seen),
+                seen: (seen > 0)
+                    .then_some(SeenBeat { sequence: BeatSequence(seen), age_ms: AGE_MS }),
                 paused: false,
             }),
             Up::Pong => AgentToServer::Pong(Pong {
@@ -61,29 +67,23 @@ impl Codec {
             Up::Other => return Some(frame),
         };
         let text = encode(&self.message, wall, &message);
-        let read = decode::<AgentToServer>(&text, &Limits::DEFAULT).ok()?;
-        if read.message != message {
+        let read = decode_in_place(&text, &Limits::DEFAULT).ok()?.message;
+        let reading = frames::reading(&read, SERVER_FEATURES);
+        if read.into_owned() != message {
             return None;
         }
-        Some(match read.message {
-            AgentToServer::Connect(_) => Up::Hello,
-            AgentToServer::Heartbeat(beat) => Up::Beat {
-                sequence: beat.sequence.unwrap_or_default().0,
-                seen: beat.seen.map_or(0, |seen| seen.sequence.0),
-            },
-            AgentToServer::Pong(_) => Up::Pong,
-            AgentToServer::Fault(_)
-            | AgentToServer::CommandAck(_)
-            | AgentToServer::CommandComplete(_)
-            | AgentToServer::Output(_)
-            | AgentToServer::OutputGap(_)
-            | AgentToServer::OutputState(_)
-            | AgentToServer::StopReceipt(_)
-            | AgentToServer::TerminalOpened(_)
-            | AgentToServer::Trace(_)
-            | AgentToServer::Report(_)
-            | AgentToServer::Ping(_)
-            | AgentToServer::Unknown(_) => Up::Other,
+        Some(match reading {
+            Reading::Hello(_) => Up::Hello,
+            Reading::Beat(ServerInbound::Heartbeat { sequence, seen }) => {
+                let number = |sequence: Option<BeatSequence>| sequence.unwrap_or_default().0;
+                Up::Beat { sequence: number(sequence), seen: number(seen) }
+            }
+            Reading::Beat(ServerInbound::Pong) => Up::Pong,
+            Reading::Beat(ServerInbound::Other)
+            | Reading::Ping
+            | Reading::Message
+            | Reading::Unknown
+            | Reading::Undecodable => Up::Other,
         })
     }
 
@@ -92,23 +92,16 @@ impl Codec {
         let message = match frame {
             Down::Welcome(epoch) => ServerToAgent::Ack(self.welcome(epoch, legacy)),
             Down::Beat { sequence, seen, recorded, lagging } => {
-                ServerToAgent::Heartbeat(ServerHeartbeat {
-                    server_time: Some(wall),
-                    next_ping_expected: Some(NextBeat::At(wall)),
-                    sequence: Some(BeatSequence(sequence)),
-                    seen: seen_beat(seen),
-                    recorded: (recorded > 0).then_some(RecordedBeat {
-                        sequence: BeatSequence(recorded),
-                        at: Some(wall),
-                    }),
-                    recording_lag: lagging
-                        .then(|| RecordingLag { age_ms: 16_000, why: "database slow".to_string() }),
-                })
+                let age = Duration::from_millis(AGE_MS);
+                let beat = BeatOut {
+                    sequence: BeatSequence(sequence),
+                    seen: (seen > 0).then_some(Seen { sequence: BeatSequence(seen), age }),
+                    recorded: (recorded > 0).then_some((BeatSequence(recorded), wall)),
+                    lag: lagging.then_some((Duration::from_secs(16), StoreTrouble::Slow)),
+                };
+                ServerToAgent::Heartbeat(frames::heartbeat(&beat, self.rules.timing, wall))
             }
-            Down::Ping => ServerToAgent::Ping(Ping {
-                timestamp: Some(wall.unix_millis() as f64),
-                sequence: None,
-            }),
+            Down::Ping => ServerToAgent::Ping(frames::probe(wall)),
             Down::Refused | Down::Other => return Some(frame),
         };
         let text = encode(&self.message, wall, &message);
@@ -125,12 +118,12 @@ impl Codec {
                 }
                 (None, _) => frame,
             },
-            ServerToAgent::Heartbeat(beat) => Down::Beat {
-                sequence: beat.sequence.unwrap_or_default().0,
-                seen: beat.seen.map_or(0, |seen| seen.sequence.0),
-                recorded: beat.recorded.map_or(0, |recorded| recorded.sequence.0),
-                lagging: beat.recording_lag.is_some(),
-            },
+            ServerToAgent::Heartbeat(beat) => {
+                let ServerBeat { sequence, seen, recorded, lagging } = ServerBeat::of(&beat);
+                let number = |sequence: Option<BeatSequence>| sequence.unwrap_or_default().0;
+                let (sequence, seen, recorded) = (number(sequence), number(seen), number(recorded));
+                Down::Beat { sequence, seen, recorded, lagging }
+            }
             ServerToAgent::Ping(_) => Down::Ping,
             ServerToAgent::Error(_)
             | ServerToAgent::Pong(_)
@@ -148,46 +141,37 @@ impl Codec {
     }
 
     fn hello(&self, legacy: bool, instance: &InstanceId) -> AgentConnect {
-        AgentConnect {
-            agent_id: self.agent.as_str().to_string(),
-            name: Some("simulated".to_string()),
+        let profile = AgentProfile {
+            name: "simulated".to_string(),
             agent_type: AgentType::Claude,
-            version: Some("0.1.0".to_string()),
-            host_machine: Some("simulated-host".to_string()),
-            capabilities: Capabilities { supports_interrupt: true, ..Capabilities::default() },
-            extensions: (!legacy).then(|| AgentExtensions {
-                features: Vec::from([Feature::Heartbeats, Feature::OutputBytes]),
-                agent_key: AgentKey::new("key"),
-                instance: instance.clone(),
-                probe: false,
-                commands: Vec::new(),
-                journal: None,
-                max_parallel: None,
-            }),
-        }
+            version: "0.1.0".to_string(),
+            host: "simulated-host".to_string(),
+            key: AgentKey::new("key"),
+            instance: instance.clone(),
+            features: AGENT_FEATURES.to_vec(),
+            probe: false,
+            open_commands: Vec::new(),
+            journal: None,
+            max_parallel: None,
+        };
+        let hello = profile.hello(Some(&self.agent));
+        AgentConnect { extensions: hello.extensions.filter(|_| !legacy), ..hello }
     }
 
     fn welcome(&self, epoch: u64, legacy: bool) -> Ack {
-        Ack {
-            message_id: Some(self.message.clone()),
-            success: true,
-            agent_id: Some(self.agent.clone()),
-            authenticated: Some(true),
-            extensions: (!legacy).then(|| Welcome {
-                features: Vec::from([Feature::Heartbeats]),
-                session_id: SessionId::new("session"),
-                epoch: Epoch(epoch),
-                server_instance: ServerInstanceId::new("server"),
-                timing: self.rules.timing.into(),
-                resume_window_ms: self.rules.resume_window.as_millis() as u64,
-                output_window_bytes: 1 << 20,
-                stopped: None,
-            }),
-            ..Ack::default()
-        }
+        let dialect = if legacy { Dialect::Legacy } else { Dialect::Extended };
+        let admission = Admission {
+            agent: self.agent.clone(),
+            session: SessionId::new("session"),
+            epoch: Epoch(epoch),
+            stopped: None,
+        };
+        let rules = SessionRules {
+            server_instance: ServerInstanceId::new("server"),
+            features: SERVER_FEATURES.to_vec(),
+            output_window: 1 << 20,
+        };
+        let agreed = Capabilities::negotiate(SERVER_FEATURES, AGENT_FEATURES, dialect);
+        frames::welcome(Some(self.message.clone()), agreed, &admission, &rules, &self.rules)
     }
-}
-
-fn seen_beat(sequence: u64) -> Option<SeenBeat> {
-    (sequence > 0).then_some(SeenBeat { sequence: BeatSequence(sequence), age_ms: 12 })
 }
