@@ -408,7 +408,7 @@ fn our_frames_and_our_agent_keep_every_invariant() {
 fn each_bug_in_the_reading_of_texts_is_found_by_the_invariant_of_its_name() {
     use Invariant as I;
     let expected: [(TextBug, &[Invariant]); 3] = [
-        (TextBug::RemembersTheSession, &[I::AcceptedIsConnected]),
+        (TextBug::RemembersTheSession, &[I::AcceptedIsConnected, I::BeatsEveryInterval]),
         (TextBug::InventsATypeForPongs, &[I::SentCanBeRead]),
         (TextBug::DropsWhatItDoesNotKnow, &[I::AnyFrameProvesLife, I::SilentPeerGoesStaleExactly]),
     ];
@@ -421,7 +421,8 @@ fn each_bug_in_the_reading_of_texts_is_found_by_the_invariant_of_its_name() {
             let failure = found.expect_err(&format!("{bug:?} was not found"));
             let name = failure.violation.invariant;
             assert!(names.contains(&name), "{bug:?} was found as\n{failure}");
-            assert!(failure.script.steps.len() <= 6, "{failure}");
+            // Each kind of frame has its turn, so it may take a few until the one that matters.
+            assert!(failure.script.steps.len() <= 9, "{failure}");
             cases += failure.cases;
             steps += failure.script.steps.len();
         }

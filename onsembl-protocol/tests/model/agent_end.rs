@@ -79,7 +79,7 @@ fn never_gives_up() {
 }
 
 #[test]
-fn stays_away() {
+fn no_dial_after_refusal() {
     let mut w = waiting(DialOutcome::Forbidden, S);
     caught(I::NoDialAfterRefusal, &w);
     for code in [4200, 4201, 4202] {
@@ -122,7 +122,7 @@ fn stop_is_obeyed() {
 }
 
 #[test]
-fn hello_first() {
+fn hello_goes_first() {
     let mut w = dialled(DialOutcome::Up);
     w.fact(Fact::AgentSaid(P, W, Up::Other));
     caught(I::HelloGoesFirst, &w);
@@ -149,7 +149,7 @@ fn hello_first() {
 }
 
 #[test]
-fn ping_answered() {
+fn ping_is_answered() {
     let mut w = World::in_session();
     w.agent_hears(Down::Ping);
     w.agent_done();
@@ -157,7 +157,7 @@ fn ping_answered() {
 }
 
 #[test]
-fn dial_not_early() {
+fn redials_by_backoff() {
     // The second window begins where the first one ends.
     let second = |nanos: u64| {
         let mut w = waiting(DialOutcome::Failed, S);
@@ -223,7 +223,7 @@ fn retry_after_obeyed() {
 }
 
 #[test]
-fn dial_in_time() {
+fn comes_back() {
     let mut w = waiting(DialOutcome::Failed, S);
     w.after(S + 101 * MS);
     w.fact(Fact::Dialled(P, Wire(2)));

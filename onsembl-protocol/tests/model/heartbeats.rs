@@ -15,7 +15,7 @@ fn unrecorded() -> World {
 }
 
 #[test]
-fn heard_is_recorded() {
+fn beat_is_recorded() {
     let mut w = World::in_session();
     w.agent_beats_alone();
     w.server_hears(Up::Beat { sequence: 2, seen: 2 });
@@ -55,7 +55,7 @@ fn seen_is_heard() {
 }
 
 #[test]
-fn beats_are_counted() {
+fn beats_are_numbered() {
     let mut w = World::in_session();
     w.server_sequence += 1;
     w.server_beats(1);
@@ -68,7 +68,7 @@ fn beats_are_counted() {
 }
 
 #[test]
-fn beats_each_interval() {
+fn beats_every_interval() {
     let mut w = World::in_session();
     w.after(30 * S + 100 * MS);
     w.agent_beats(2);
@@ -108,7 +108,7 @@ fn no_burst() {
 }
 
 #[test]
-fn answered_in_time() {
+fn beat_is_answered() {
     let mut w = World::in_session();
     w.after(5 * S);
     w.server_hears(Up::Beat { sequence: 2, seen: 2 });

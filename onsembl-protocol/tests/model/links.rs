@@ -60,7 +60,7 @@ fn welcome_is_committed() {
 }
 
 #[test]
-fn hello_is_served() {
+fn hello_is_answered() {
     let mut w = World::in_session();
     w.fact(Fact::Joined(A, Wire(2), P));
     w.server_waits(S);
@@ -85,7 +85,7 @@ fn takeover_is_told() {
 }
 
 #[test]
-fn own_close_code() {
+fn close_has_a_cause() {
     for code in [0, 999, 1004, 1005, 1006, 1015, 3000, 4000, 4109, 4203] {
         let mut w = told(P);
         w.fact(Fact::ServerClosed(A, W, code));
@@ -127,7 +127,7 @@ fn a_legacy_agent_that_was_replaced_gets_1000() {
 }
 
 #[test]
-fn given_up_is_closed() {
+fn dead_link_is_closed() {
     // Taken over, and the old wire left open (field defects 13 and 14).
     let mut w = told(P);
     w.fact(Fact::ServerSaid(A, Wire(2), Down::Welcome(2)));
@@ -186,7 +186,7 @@ fn given_up_for_a_reason() {
 }
 
 #[test]
-fn old_wire_changes_nothing() {
+fn old_link_changes_nothing() {
     let mut w = World::in_session();
     w.fact(Fact::ServerLost(A, Wire(9), BROKEN));
     w.shows(Status::Reconnecting, Why::LinkEnded(BROKEN));
@@ -246,7 +246,7 @@ fn eviction_is_obeyed() {
 }
 
 #[test]
-fn end_is_the_end() {
+fn terminal_is_final() {
     let gone = || {
         let mut w = World::in_session();
         w.fact(Fact::EvictionAsked(A));
@@ -278,7 +278,7 @@ fn end_is_the_end() {
 }
 
 #[test]
-fn waits_have_an_end() {
+fn gives_up_in_time() {
     let mut w = challenged(P);
     w.after(25 * S + 101 * MS);
     w.server_done();

@@ -5,7 +5,7 @@ use onsembl_protocol::lab::fact::*;
 use onsembl_protocol::lab::model::Invariant as I;
 
 #[test]
-fn versions_grow() {
+fn version_grows_by_one() {
     let mut w = World::in_session();
     w.after(45 * S);
     let next = w.next(Status::Stale, Why::Silence(45 * S));
@@ -20,7 +20,7 @@ fn versions_grow() {
 }
 
 #[test]
-fn since_moves_with_status() {
+fn since_moves_only_with_status() {
     let mut w = World::in_session();
     w.server_beats_alone();
     w.after(15 * S);
@@ -61,7 +61,7 @@ fn status_is_true() {
 }
 
 #[test]
-fn any_frame_is_life() {
+fn any_frame_proves_life() {
     let mut w = World::in_session();
     w.goes_stale();
     w.after(S);
@@ -105,7 +105,7 @@ fn reason_is_true() {
 }
 
 #[test]
-fn one_report_a_step() {
+fn one_report_per_step() {
     let mut w = World::in_session();
     w.fact(Fact::ServerLost(A, W, BROKEN));
     w.shows(Status::Reconnecting, Why::LinkEnded(BROKEN));
@@ -166,7 +166,7 @@ fn fault_is_shown() {
 }
 
 #[test]
-fn resume_window_kept() {
+fn resume_window_is_kept() {
     let offline_after = |nanos: u64| {
         let mut w = World::in_session();
         w.server_loses();

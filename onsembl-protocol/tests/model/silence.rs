@@ -13,7 +13,7 @@ fn stale_after(nanos: u64) -> World {
 }
 
 #[test]
-fn silence_not_early() {
+fn silent_peer_goes_stale_exactly() {
     caught(I::SilentPeerGoesStaleExactly, &stale_after(45 * S - 1));
     legal(&stale_after(45 * S));
     // On the agent's end.
@@ -22,12 +22,9 @@ fn silence_not_early() {
     w.after(15 * S - 1);
     w.fact(Fact::AgentShows(P, AgentStatus::Stale));
     caught(I::SilentPeerGoesStaleExactly, &w);
-}
-
-#[test]
-fn silence_in_time() {
+    // Not later than the tolerance.
     legal(&stale_after(45 * S + 100 * MS));
-    caught(I::SilentPeerTimesOutExactly, &stale_after(45 * S + 101 * MS));
+    caught(I::SilentPeerGoesStaleExactly, &stale_after(45 * S + 101 * MS));
     // Nothing said at all.
     let mut w = World::in_session();
     w.server_beats_alone();
@@ -38,6 +35,19 @@ fn silence_in_time() {
     w.after(MS);
     w.fact(Fact::StoreTold(A, false));
     w.fact(Fact::ServerServed(A, Some(w.now + S)));
+    caught(I::SilentPeerGoesStaleExactly, &w);
+}
+
+#[test]
+fn silent_peer_times_out_exactly() {
+    // The link is given up too early.
+    let mut w = World::in_session();
+    w.goes_stale();
+    w.after(15 * S);
+    w.server_beats(1);
+    w.server_done();
+    w.after(30 * S - 1);
+    w.fact(Fact::ServerClosed(A, W, 4100));
     caught(I::SilentPeerTimesOutExactly, &w);
     // The link is not given up.
     let mut w = World::in_session();
@@ -55,7 +65,7 @@ fn silence_in_time() {
 }
 
 #[test]
-fn absence_condemns_nobody() {
+fn absence_is_not_silence() {
     let stale_at_return = |away: u64| {
         let mut w = World::in_session();
         w.server_beats_alone();
@@ -73,7 +83,7 @@ fn absence_condemns_nobody() {
 }
 
 #[test]
-fn timed_out_was_watched() {
+fn timed_out_only_after_observed_stale() {
     // Not stale at all before.
     let mut w = World::in_session();
     w.server_beats_alone();

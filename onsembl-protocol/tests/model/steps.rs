@@ -5,7 +5,7 @@ use onsembl_protocol::lab::fact::*;
 use onsembl_protocol::lab::model::Invariant as I;
 
 #[test]
-fn deadline_ahead() {
+fn deadline_after_now() {
     let mut w = World::in_session();
     w.server_hears(Up::Other);
     w.fact(Fact::ServerServed(A, Some(w.now)));
@@ -16,7 +16,7 @@ fn deadline_ahead() {
 }
 
 #[test]
-fn deadline_present() {
+fn every_wait_has_a_deadline() {
     let mut w = World::in_session();
     w.server_hears(Up::Other);
     w.fact(Fact::ServerServed(A, None));

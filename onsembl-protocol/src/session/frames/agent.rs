@@ -5,7 +5,6 @@
 //! welcome for what it is.
 
 use super::profile::AgentProfile;
-use super::server::hello_refusal;
 use crate::id::{AgentId, Epoch, LinkId, MessageId, SessionId, StopId};
 use crate::limits::Limits;
 use crate::liveness::Seen;
@@ -13,10 +12,12 @@ use crate::model::{
     Capabilities, CommandComplete, CommandPhase, Dialect, Feature, HeartbeatTiming, InvalidTiming,
 };
 use crate::output::Outbox;
-use crate::session::{AgentAction, AgentInbound, AgentStatus, ServerBeat, SessionTerms};
+use crate::session::{
+    AgentAction, AgentInbound, AgentStatus, HelloRefusal, ServerBeat, SessionTerms,
+};
 use crate::time::WallTime;
 use crate::wire::payload::{
-    Ack, AgentHeartbeat, ErrorReply, HealthMetrics, Pong, SeenBeat, ServerHeartbeat,
+    Ack, AgentHeartbeat, ErrorCode, ErrorReply, HealthMetrics, Pong, SeenBeat, ServerHeartbeat,
 };
 use crate::wire::{AgentToServer, DecodeCause, DecodeError, Envelopes, ServerToAgent, decode};
 use alloc::boxed::Box;
@@ -336,4 +337,26 @@ impl ServerBeat {
 /// What a heartbeat says of the other direction, as it travels.
 pub(super) fn seen_beat(seen: Seen) -> SeenBeat {
     SeenBeat { sequence: seen.sequence, age_ms: seen.age.as_millis() as u64 }
+}
+
+/// What an error in answer to a hello means to an agent.
+pub const fn hello_refusal(code: &ErrorCode) -> HelloRefusal {
+    match code {
+        ErrorCode::Unauthorized | ErrorCode::AuthTimeout => HelloRefusal::Unauthorized,
+        ErrorCode::Forbidden => HelloRefusal::Forbidden,
+        ErrorCode::InvalidMessage
+        | ErrorCode::InvalidMessageType
+        | ErrorCode::UnknownMessageType
+        | ErrorCode::Internal
+        | ErrorCode::AgentOffline
+        | ErrorCode::AgentStopped
+        | ErrorCode::AgentNotFound
+        | ErrorCode::AgentAmbiguous
+        | ErrorCode::CommandNotFound
+        | ErrorCode::QueueFull
+        | ErrorCode::NotSupported
+        | ErrorCode::StorageUnavailable
+        | ErrorCode::ConnectionFailed
+        | ErrorCode::Unknown(_) => HelloRefusal::Other,
+    }
 }

@@ -9,9 +9,9 @@ mod agent;
 mod profile;
 mod server;
 
-pub use agent::{AgentFrames, AgentRead, AgentSession, FromServer};
+pub use agent::{AgentFrames, AgentRead, AgentSession, FromServer, hello_refusal};
 pub use profile::AgentProfile;
 pub use server::{
-    Admission, SessionRules, answer_to, binary_refused, heartbeat, hello_missing, hello_refusal,
-    not_admitted, probe, reading, undecodable, welcome, welcome_again,
+    Admission, SessionRules, answer_to, binary_refused, heartbeat, hello_missing, not_admitted,
+    probe, reading, undecodable, welcome, welcome_again,
 };

@@ -5,7 +5,7 @@ use super::agent::seen_beat;
 use crate::close::CloseCause;
 use crate::id::{AgentId, Epoch, MessageId, ServerInstanceId, SessionId, StopId};
 use crate::model::{Capabilities, Dialect, Feature, HeartbeatTiming};
-use crate::session::{BeatOut, HelloRefusal, Reading, ServerConfig, ServerInbound};
+use crate::session::{BeatOut, Reading, ServerConfig, ServerInbound};
 use crate::time::WallTime;
 use crate::wire::payload::{
     Ack, AgentConnect, AgentHeartbeat, ErrorCode, ErrorReply, Ping, Pong, RecordedBeat,
@@ -141,28 +141,6 @@ pub const fn probe(wall: WallTime) -> Ping {
 /// The answer to a probe.
 pub const fn answer_to(ping: &Ping) -> Pong {
     Pong { timestamp: ping.timestamp, latency: None, sequence: ping.sequence }
-}
-
-/// What an error in answer to a hello means to an agent.
-pub const fn hello_refusal(code: &ErrorCode) -> HelloRefusal {
-    match code {
-        ErrorCode::Unauthorized | ErrorCode::AuthTimeout => HelloRefusal::Unauthorized,
-        ErrorCode::Forbidden => HelloRefusal::Forbidden,
-        ErrorCode::InvalidMessage
-        | ErrorCode::InvalidMessageType
-        | ErrorCode::UnknownMessageType
-        | ErrorCode::Internal
-        | ErrorCode::AgentOffline
-        | ErrorCode::AgentStopped
-        | ErrorCode::AgentNotFound
-        | ErrorCode::AgentAmbiguous
-        | ErrorCode::CommandNotFound
-        | ErrorCode::QueueFull
-        | ErrorCode::NotSupported
-        | ErrorCode::StorageUnavailable
-        | ErrorCode::ConnectionFailed
-        | ErrorCode::Unknown(_) => HelloRefusal::Other,
-    }
 }
 
 /// The error for a session that is not opened, for this cause.
