@@ -10,12 +10,11 @@ use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
-use onsembl_server_ref::auth::TokenKind;
+use onsembl_server_ref::auth::{TokenKind, Tokens};
 use onsembl_server_ref::client::{Followed, RemoteCommand};
-use onsembl_server_ref::server::{BeatHop, BeatSeen, Server, ServerOptions};
+use onsembl_server_ref::server::{BeatHop, BeatObserver, BeatSeen, Server, ServerOptions};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::secret::Secret;
-use onsembl_transport::server::RECORDING;
 use onsembl_transport::tls::TlsRoots;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -42,28 +41,25 @@ async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
     let (observed_in, mut observed) = mpsc::unbounded_channel();
     let second = Duration::from_secs(1);
     let timing = HeartbeatTiming::new(second, second * 5 / 2, second * 5)?;
-    let server = Server::start(ServerOptions {
-        listen: ([127, 0, 0, 1], 0).into(),
-        data: folder.join("server"),
-        agents: ServerConfig { timing, ..ServerConfig::DEFAULT },
-        tls: None,
-        recording: RECORDING,
-        retention: onsembl_server_ref::retention::Retention::DEFAULT,
-        observer: Some(seen_in),
-    })
-    .await?;
+    let mut server_options = ServerOptions::new(folder.join("server"));
+    server_options.agents = ServerConfig { timing, ..ServerConfig::DEFAULT };
+    server_options.observer = Some(BeatObserver::new(move |beat| {
+        // Heartbeats that come while the demo ends are not shown.
+        let _ = seen_in.send(beat);
+    }));
+    let mut server = Server::start(server_options).await?;
+    let url = server.listen(([127, 0, 0, 1], 0).into(), None).await?.url();
     say(&format!(
-        "server     {} with the database {}",
-        server.url(),
+        "server     {url} with the database {}",
         folder.join("server/onsembl.db").display()
     ))?;
 
     let now = SystemClock::new().now().wall;
     let user = UserId::new("demo");
-    let token =
-        |kind| server.tokens().issue(&user, kind, second * 3600, now).map(|(t, _)| Secret::new(t));
+    let tokens = Tokens::open(&folder.join("server"))?;
+    let token = |kind| tokens.issue(&user, kind, second * 3600, now).map(|(t, _)| Secret::new(t));
     let mut options =
-        AgentOptions::new(server.url(), TokenSourceKind::Literal(token(TokenKind::Agent)?), AGENT);
+        AgentOptions::new(&url, TokenSourceKind::Literal(token(TokenKind::Agent)?), AGENT);
     options.state_dir = Some(folder.join("agent"));
     options.observer = Some(observed_in);
     let (stop, mut stopped) = watch::channel(false);
@@ -82,7 +78,7 @@ async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
 
     say(&format!("command    {COMMAND}"))?;
     let command = RemoteCommand {
-        server: server.url(),
+        server: url,
         token: token(TokenKind::Dashboard)?,
         roots: TlsRoots::Native,
         agent: AGENT.to_owned(),

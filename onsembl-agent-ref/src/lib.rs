@@ -1,12 +1,14 @@
 //! The reference agent of Onsembl: runs commands on this machine for a control server.
 //!
-//! [`engine::run`] is the agent; [`cli`] is its command line. The decisions are in
+//! [`engine::run`] is the agent; [`cli`] is its command line. A capability of your own plugs in as an
+//! [`executor::Executor`]. The decisions are in
 //! [`onsembl_protocol`], the links in [`onsembl_transport`].
 
 #![deny(missing_docs)]
 
 pub mod cli;
 pub mod engine;
+pub mod executor;
 mod journal;
 mod local_terminal;
 pub mod process;

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use onsembl_protocol::terminal::{Modes, TerminalSize};
+use onsembl_protocol::worker::ScreenEvent;
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 use std::fmt;
@@ -25,17 +26,6 @@ const CAUGHT_UP: usize = 64 * 1024;
 
 /// How long the last of it may take to be shown when the agent ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// What happens at it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LocalEvent {
-    /// Somebody typed this.
-    Typed(Bytes),
-    /// It was made so large.
-    Resized(TerminalSize),
-    /// It shows again what it is given.
-    CaughtUp,
-}
 
 /// Why a terminal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +68,7 @@ impl LocalTerminal {
     /// There is none, or it cannot be used.
     pub(crate) fn open<E: Send + 'static>(
         events: mpsc::Sender<E>,
-        event: fn(LocalEvent) -> E,
+        event: fn(ScreenEvent) -> E,
     ) -> Result<Self, LocalTerminalError> {
         if !isatty(stdin()) || !isatty(stdout()) {
             return Err(LocalTerminalError::None);
@@ -101,20 +91,20 @@ impl LocalTerminal {
                 let before = behind.fetch_sub(bytes.len(), Ordering::AcqRel);
                 if before > CAUGHT_UP && before - bytes.len() <= CAUGHT_UP {
                     // Who waits has a deadline besides.
-                    let _no_room = caught_up.try_send(event(LocalEvent::CaughtUp));
+                    let _no_room = caught_up.try_send(event(ScreenEvent::CaughtUp));
                 }
             }
-            let _no_room = caught_up.try_send(event(LocalEvent::CaughtUp));
+            let _no_room = caught_up.try_send(event(ScreenEvent::CaughtUp));
             let _nobody_waits = done.send(());
         })?;
         let typed = events.clone();
         thread::Builder::new().name("local keyboard".to_owned()).spawn(move || {
-            read_keys(|bytes| typed.blocking_send(event(LocalEvent::Typed(bytes))).is_ok());
+            read_keys(|bytes| typed.blocking_send(event(ScreenEvent::Keys(bytes))).is_ok());
         })?;
         let sizes = tokio::spawn(async move {
             while resized.recv().await.is_some() {
                 if let Some(size) = size()
-                    && events.send(event(LocalEvent::Resized(size))).await.is_err()
+                    && events.send(event(ScreenEvent::Resized(size))).await.is_err()
                 {
                     break;
                 }
@@ -128,7 +118,7 @@ impl LocalTerminal {
     }
 
     /// Shows what the program wrote. Whether the program is to wait until
-    /// [`CaughtUp`](LocalEvent::CaughtUp).
+    /// [`CaughtUp`](ScreenEvent::CaughtUp).
     pub(crate) fn show(&mut self, bytes: &Bytes) -> bool {
         self.modes.read(bytes);
         if self.waiting.load(Ordering::Acquire) > MOST {

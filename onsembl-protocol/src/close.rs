@@ -164,7 +164,7 @@ macro_rules! causes {
 
 causes! {
     /// Normal closure. From a peer of ours it is not expected; from a legacy wrapper it means that
-    /// its user stopped it. Local intent alone decides whether an agent returns (field defect 27).
+    /// its user stopped it. Local intent alone decides whether an agent returns (P-65).
     Normal = NORMAL, Backoff, "normal closure";
     /// The server process is going away.
     GoingAway = GOING_AWAY, Backoff, "the server is shutting down; come back";

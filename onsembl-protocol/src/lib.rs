@@ -146,6 +146,7 @@ extern crate std;
 
 pub mod close;
 pub mod command;
+pub mod fleet;
 pub mod id;
 #[cfg(any(feature = "sim", feature = "testing"))]
 pub mod lab;
@@ -162,6 +163,7 @@ pub mod terminal;
 mod text;
 pub mod time;
 pub mod wire;
+pub mod worker;
 
 /// The old name of [`replay`].
 #[doc(hidden)]

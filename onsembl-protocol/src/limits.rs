@@ -6,7 +6,7 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest text message in bytes. 1 MiB: what legacy wrappers send in one frame and what the
-    /// existing server accepts (wire reference, 1.4).
+    /// existing server accepts.
     pub message_bytes: usize,
     /// Deepest nesting of arrays and objects. The deepest real message has 6.
     pub depth: usize,

@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 /// Milliseconds since the Unix epoch by some host's wall clock.
 ///
 /// Only ever a label: no decision of this crate compares wall times, because they jump and because
-/// two hosts disagree (field defect 45).
+/// two hosts disagree (P-21).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct WallTime(i64);
 

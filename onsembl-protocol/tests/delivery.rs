@@ -21,6 +21,8 @@ mod database;
 mod disk;
 #[path = "delivery/judge.rs"]
 mod judge;
+#[path = "delivery/legacy_server.rs"]
+mod legacy_server;
 #[path = "delivery/seeds.rs"]
 mod seeds;
 #[path = "delivery/server.rs"]
@@ -35,6 +37,8 @@ mod viewer;
 mod weather;
 #[path = "delivery/world.rs"]
 mod world;
+#[path = "delivery/wrapper.rs"]
+mod wrapper;
 
 use onsembl_protocol::time::{Now, Timestamp, WallTime};
 use std::time::Duration;
@@ -44,8 +48,4 @@ fn now(elapsed: Duration) -> Now {
     let stamp = Timestamp::from_origin(elapsed);
     let wall = WallTime::from_unix_millis(1_762_041_600_000 + elapsed.as_millis() as i64);
     Now { monotonic: stamp, boot: stamp, wall }
-}
-
-fn stamp(elapsed: Duration) -> Timestamp {
-    now(elapsed).monotonic
 }

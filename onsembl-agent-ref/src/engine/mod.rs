@@ -1,8 +1,9 @@
 //! The agent itself: one loop that performs what the machines of the core decide.
 //!
-//! Who is alive, when to dial, whether a command runs and how much output may be on its way is
-//! decided in [`onsembl_protocol`] (`AgentConnection`, `CommandBook`, `Outbox`). Here are the
-//! effects: processes, the link's driver, the status file.
+//! Who is alive and when to dial decides [`onsembl_protocol`]'s `AgentConnection`; what is run, kept, said
+//! and awaited, its [`Worker`](onsembl_protocol::worker::Worker). Here are the effects: the run loop (`run`),
+//! the actions (`perform`), the token (`credentials`), the status file (`status`). What carries out commands is an
+//! [`Executor`].
 //!
 //! # What is promised
 //!
@@ -13,18 +14,15 @@
 //! - An explicit, permanent refusal ends the agent, with an error that says why and what to do.
 //!   Nothing else that a server or a network does ends it.
 
-mod agent;
-mod commands;
-mod dial;
-mod due;
+mod credentials;
 mod error;
-mod notes;
 mod options;
-mod speak;
+mod perform;
+mod run;
 mod status;
-mod stopping;
 mod vitals;
 
+use crate::executor::Executor;
 pub use error::AgentError;
 pub use options::{AgentEnd, AgentObservation, AgentOptions, TokenSourceKind};
 
@@ -45,7 +43,21 @@ pub async fn run(
     options: AgentOptions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<AgentEnd, AgentError> {
-    let agent = agent::Agent::new(options).await?;
+    let executor = options.runner.clone().executor();
+    run_with(options, executor, shutdown).await
+}
+
+/// As [`run`], with commands carried out by `executor` in place of the options' runner.
+///
+/// # Errors
+///
+/// The agent cannot start with these options, or the server refuses it for good.
+pub async fn run_with(
+    options: AgentOptions,
+    executor: Box<dyn Executor>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<AgentEnd, AgentError> {
+    let agent = run::Agent::new(options, executor).await?;
     // On the heap: the loop holds the state of every wait at once.
     Box::pin(agent.run(shutdown)).await
 }

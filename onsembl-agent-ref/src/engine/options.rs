@@ -5,9 +5,10 @@ use onsembl_protocol::command::{DEFAULT_PLACES, Exit};
 use onsembl_protocol::id::BeatSequence;
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::output::{SpoolBounds, SpoolPolicy};
-use onsembl_protocol::session::{AgentCause, AgentStatus};
+use onsembl_protocol::session::{AgentCause, AgentStatus, EndOrder};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentType, RecordedBeat, RecordingLag};
+use onsembl_protocol::worker::WorkerEnd;
 use onsembl_transport::secret::Secret;
 use onsembl_transport::websocket::DialerError;
 use std::path::PathBuf;
@@ -78,13 +79,10 @@ impl AgentOptions {
         }
     }
 
-    /// How many commands run at once.
-    pub(super) fn places(&self) -> usize {
-        let by_runner = match self.runner {
-            Runner::Shell | Runner::Program { .. } => DEFAULT_PLACES,
-            Runner::Terminal { .. } => 1,
-        };
-        self.max_parallel.unwrap_or(by_runner).max(1)
+    /// How many commands run at once, with a terminal into which they are typed or without.
+    pub(super) fn slots(&self, has_terminal: bool) -> usize {
+        let usual = if has_terminal { 1 } else { DEFAULT_PLACES };
+        self.max_parallel.unwrap_or(usual).max(1)
     }
 
     /// What no server would take is refused here, where somebody reads the error.
@@ -148,6 +146,19 @@ pub enum AgentEnd {
     /// The server ordered it to start anew. The program does so in place of this process; who
     /// embeds the engine runs it again.
     RestartedByServer,
+}
+
+impl AgentEnd {
+    pub(super) fn of(end: WorkerEnd) -> Result<Self, AgentError> {
+        match end {
+            WorkerEnd::Shutdown => Ok(Self::Shutdown),
+            WorkerEnd::ProgramEnded(exit) => Ok(Self::ProgramEnded(exit)),
+            WorkerEnd::ProgramCannotStart(why) => Err(AgentError::Program(why)),
+            WorkerEnd::Ordered(EndOrder::Stop) => Ok(Self::StoppedByServer),
+            WorkerEnd::Ordered(EndOrder::Restart) => Ok(Self::RestartedByServer),
+            WorkerEnd::Refused(cause) => Err(AgentError::Refused { cause }),
+        }
+    }
 }
 
 /// The dialer's errors stay out of the public interface; their texts say what to do.

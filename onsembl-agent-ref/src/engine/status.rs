@@ -8,6 +8,7 @@ use onsembl_protocol::liveness::Impairment;
 use onsembl_protocol::session::{AgentReport, AgentStatus};
 use onsembl_protocol::time::{Deadline, Timestamp, WallTime};
 use onsembl_protocol::wire::payload::{RecordedBeat, RecordingLag};
+use onsembl_protocol::worker::{Pausing, Worker};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use std::sync::Arc;
@@ -136,39 +137,22 @@ impl StatusKeeper {
         self.observe(AgentObservation::BeatAnswered { seen, recorded, lag, at });
     }
 
-    pub(super) fn on_running(&mut self, commands: usize) {
-        let commands = u32::try_from(commands).unwrap_or(u32::MAX);
-        if self.content.running_commands != commands {
-            self.content.running_commands = commands;
-            self.changed = true;
+    /// What the worker shows of itself.
+    pub(super) fn on_worker(&mut self, worker: &Worker) {
+        let running = u32::try_from(worker.running()).unwrap_or(u32::MAX);
+        self.changed |= self.content.running_commands != running;
+        self.content.running_commands = running;
+        for (shown, is) in [
+            (&mut self.content.spool_failed, worker.spool_has_failed()),
+            (&mut self.content.journal_failed, worker.journal_has_failed()),
+            (&mut self.content.paused, worker.pausing() == Pausing::Paused),
+        ] {
+            self.changed |= *shown != is;
+            *shown = is;
         }
-    }
-
-    pub(super) fn on_spool(&mut self, failed: bool) {
-        if self.content.spool_failed != failed {
-            self.content.spool_failed = failed;
-            self.changed = true;
-        }
-    }
-
-    pub(super) fn on_journal(&mut self, failed: bool) {
-        if self.content.journal_failed != failed {
-            self.content.journal_failed = failed;
-            self.changed = true;
-        }
-    }
-
-    pub(super) fn on_stopped(&mut self, stop: Option<&StopId>) {
-        let stop = stop.map(StopId::as_str);
+        let stop = worker.stop_in_force().map(StopId::as_str);
         if self.content.stopped.as_deref() != stop {
             self.content.stopped = stop.map(str::to_owned);
-            self.changed = true;
-        }
-    }
-
-    pub(super) fn on_paused(&mut self, paused: bool) {
-        if self.content.paused != paused {
-            self.content.paused = paused;
             self.changed = true;
         }
     }

@@ -7,8 +7,8 @@
 mod file;
 
 use file::JournalFile;
-use onsembl_protocol::command::{CommandJournal, JournalEntry};
-use onsembl_protocol::id::{CommandId, JournalId, StopId};
+use onsembl_protocol::command::{Awaited, CommandJournal, JournalEntry};
+use onsembl_protocol::id::JournalId;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc as std_mpsc;
@@ -18,24 +18,13 @@ use tokio::sync::mpsc;
 /// Entries that are written and synced together.
 const BATCH: usize = 256;
 
-/// What waits for an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Awaited {
-    /// The process of a command that is to be started.
-    Start(CommandId),
-    /// The end of a command that is to be told.
-    End(CommandId),
-    /// The receipt of a stop.
-    Stop(StopId),
-}
-
 /// An entry that something waits for is durable, or could not be written.
 #[derive(Debug)]
 pub(crate) struct JournalEvent {
     /// What waits.
     pub(crate) awaited: Awaited,
     /// Why it is not written, if it is not.
-    pub(crate) failed: Option<String>,
+    pub(crate) outcome: Result<(), String>,
 }
 
 /// What an earlier process of this agent wrote down.
@@ -99,31 +88,17 @@ fn keep(
     while let Ok(first) = inbox.recv() {
         let batch: Vec<JournalEntry> =
             [first].into_iter().chain(inbox.try_iter()).take(BATCH).collect();
-        let awaited: Vec<Awaited> = batch.iter().filter_map(Awaited::by).collect();
-        let failed = file.append(batch).err().map(|error| error.to_string());
-        if let Some(error) = &failed {
+        let awaited: Vec<Awaited> = batch.iter().filter_map(JournalEntry::awaited).collect();
+        let outcome = file.append(batch).map_err(|error| error.to_string());
+        if let Err(error) = &outcome {
             tracing::error!(%error, path = %file.path().display(), "the journal cannot be written");
         }
         for awaited in awaited {
             // Nobody listens any more when the agent ends.
-            let _ = events.send(JournalEvent { awaited, failed: failed.clone() });
+            let _ = events.send(JournalEvent { awaited, outcome: outcome.clone() });
         }
         if let Err(error) = file.compact_if_due() {
             tracing::warn!(%error, path = %file.path().display(), "the journal could not be written anew; it goes on growing");
-        }
-    }
-}
-
-impl Awaited {
-    /// What waits for this entry.
-    pub(crate) fn by(entry: &JournalEntry) -> Option<Self> {
-        match entry {
-            JournalEntry::Starting { command, .. } => Some(Self::Start(command.clone())),
-            JournalEntry::Ended { report } => Some(Self::End(report.command_id.clone())),
-            JournalEntry::Stopped { stop } => Some(Self::Stop(stop.clone())),
-            JournalEntry::Started { .. }
-            | JournalEntry::Confirmed { .. }
-            | JournalEntry::Released { .. } => None,
         }
     }
 }

@@ -44,10 +44,10 @@ mod stopping;
 mod survivors;
 
 pub use handle::ProcessHandle;
-pub use pty::{Keyboard, TypingError};
+pub use pty::{Keyboard, Stroking, TypingError};
 use spec::Started;
 pub use spec::{ProcessSpec, Runner, SpawnError, TextOn};
-pub(crate) use survivors::{Cleared, LeftBehind, clear, identify};
+pub(crate) use survivors::{clear, identify};
 
 use bytes::Bytes;
 use drive::Process;

@@ -148,27 +148,13 @@ impl Keyboard {
         Self { terminal, strokes }
     }
 
-    /// Types for a command, and tells `events` how it went.
+    /// A place among what waits to be typed.
     ///
     /// # Errors
     ///
-    /// Nothing is typed: too much waits before it, or the program is gone.
-    pub fn type_command<E: Send + 'static>(
-        &self,
-        typing: Typing,
-        events: mpsc::Sender<E>,
-        event: impl FnOnce(Result<(), TypingError>) -> E + Send + 'static,
-    ) -> Result<(), TypingError> {
-        let tell = move |typed| -> Told {
-            let told = event(typed);
-            Box::pin(async move {
-                if events.send(told).await.is_err() {
-                    tracing::debug!("nobody waits for what was typed any more");
-                }
-            })
-        };
-        let stroke = Stroke::Command(typing, Box::new(tell));
-        self.strokes.try_send(stroke).map_err(|_| TypingError::Busy)
+    /// Too much waits already, or the program is gone.
+    pub fn reserve(&self) -> Result<Stroking<'_>, TypingError> {
+        self.strokes.try_reserve().map(Stroking).map_err(|_| TypingError::Busy)
     }
 
     /// Types what a person typed at another terminal. Whether there was room.
@@ -197,6 +183,23 @@ impl Keyboard {
                 LineMode::Terminal
             }
         }
+    }
+}
+
+/// A place among what waits to be typed.
+#[derive(Debug)]
+pub struct Stroking<'a>(mpsc::Permit<'a, Stroke>);
+
+impl Stroking<'_> {
+    /// Types this for a command, and says then how it went.
+    pub fn type_command<F>(
+        self,
+        typing: Typing,
+        tell: impl FnOnce(Result<(), TypingError>) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.0.send(Stroke::Command(typing, Box::new(move |typed| Box::pin(tell(typed)))));
     }
 }
 

@@ -5,8 +5,8 @@
 //! group bears the mark. Everything else is a stranger and not touched.
 
 use super::census::{Line, processes};
-use onsembl_protocol::command::{Fate, ProcessIdentity};
-use onsembl_protocol::id::{CommandId, RunMark};
+use onsembl_protocol::command::{Cleared, Fate, LeftBehind, ProcessIdentity};
+use onsembl_protocol::id::RunMark;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use std::collections::BTreeSet;
@@ -23,28 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the processes of the machine are looked through. Twice nobody means that nobody is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// A run whose end nobody saw.
-#[derive(Clone, Debug)]
-pub(crate) struct LeftBehind {
-    /// The command.
-    pub(crate) command: CommandId,
-    /// What its processes bear.
-    pub(crate) mark: RunMark,
-    /// Its leader, if it was written down.
-    pub(crate) leader: Option<ProcessIdentity>,
-}
-
-/// What became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Cleared {
-    /// The command.
-    pub(crate) command: CommandId,
-    /// Whether its processes are confirmed gone.
-    pub(crate) fate: Fate,
-    /// For people.
-    pub(crate) why: String,
-}
 
 /// The value of the variable for a run: behind the one that this process bears itself.
 pub(super) fn mark_to_bear(mark: &RunMark) -> String {
@@ -73,22 +51,22 @@ fn namespace() -> Option<String> {
 /// Kills what these runs left and waits until it is gone, at most five seconds in all. Blocks.
 pub(crate) fn clear(runs: Vec<LeftBehind>) -> Vec<Cleared> {
     let (boot, namespace) = (boot(), namespace());
-    let mut cleared = Vec::new();
+    let mut known = Vec::new();
     let mut searched = Vec::new();
     for run in runs {
         match (&run.leader, &boot, &namespace) {
             (Some(leader), Some(boot), _) if leader.boot != *boot => {
                 let why = "the machine was started anew since; nothing of it can be left";
-                cleared.push(run.cleared(Fate::Gone, why));
+                known.push(cleared(run, Fate::Gone, why));
             }
             (Some(leader), _, Some(namespace)) if leader.namespace != *namespace => {
                 let why = "it ran in another container, into which this one cannot see";
-                cleared.push(run.cleared(Fate::Unknown, why));
+                known.push(cleared(run, Fate::Unknown, why));
             }
             (_, Some(_), Some(_)) => searched.push(Search::new(run)),
             (_, _, _) => {
                 let why = "this system does not show which processes there are";
-                cleared.push(run.cleared(Fate::Unknown, why));
+                known.push(cleared(run, Fate::Unknown, why));
             }
         }
     }
@@ -99,15 +77,13 @@ pub(crate) fn clear(runs: Vec<LeftBehind>) -> Vec<Cleared> {
         }
         sleep(LOOK_AGAIN);
     }
-    cleared.extend(searched.into_iter().map(Search::verdict));
-    cleared
+    known.extend(searched.into_iter().map(Search::verdict));
+    known
 }
 
-impl LeftBehind {
-    fn cleared(self, fate: Fate, why: &str) -> Cleared {
-        let started = if self.leader.is_some() { "" } else { "; whether it started is not known" };
-        Cleared { command: self.command, fate, why: format!("{why}{started}") }
-    }
+fn cleared(run: LeftBehind, fate: Fate, why: &str) -> Cleared {
+    let started = if run.leader.is_some() { "" } else { "; whether it started is not known" };
+    Cleared { command: run.command, fate, why: format!("{why}{started}") }
 }
 
 #[derive(Debug)]
@@ -196,21 +172,21 @@ impl Search {
         };
         if self.seen_empty < 2 {
             let why = format!("its processes could not be killed: {}", list(&self.alive));
-            return self.run.cleared(Fate::Unknown, &why);
+            return cleared(self.run, Fate::Unknown, &why);
         }
         if !self.strangers.is_empty() {
             let why = format!(
                 "processes of its group live, and nothing tells whether they are its own: {}",
                 list(&self.strangers)
             );
-            return self.run.cleared(Fate::Unknown, &why);
+            return cleared(self.run, Fate::Unknown, &why);
         }
         let why = match killed {
             0 => "nothing of it was left".to_owned(),
             1 => "one process of it was left and was killed".to_owned(),
             n => format!("{n} processes of it were left and were killed"),
         };
-        self.run.cleared(Fate::Gone, &why)
+        cleared(self.run, Fate::Gone, &why)
     }
 }
 
@@ -242,6 +218,7 @@ pub(super) fn signal_process(_: i32, _: u64, _: Signal) -> rustix::io::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use onsembl_protocol::id::CommandId;
     use std::os::unix::process::CommandExt as _;
     use std::process::{Child, Command, Stdio};
 

@@ -8,14 +8,13 @@ mod folder;
 mod segment;
 
 use folder::{Found, RunFolder};
-use onsembl_protocol::id::ChunkSequence;
-use onsembl_protocol::output::{RECORD_COST, Record, RecoveredRun, Run, SpoolPolicy};
+use onsembl_protocol::output::{LeftRun, Record, Run, SpoolEvent, SpoolPolicy, SpoolRequest};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::{self, JoinHandle};
 use tokio::sync::mpsc;
@@ -23,71 +22,16 @@ use tokio::sync::mpsc;
 /// Requests that are carried out together, so that a run of appends is answered once.
 const BATCH: usize = 256;
 
-/// What the spool is asked to do.
-#[derive(Debug)]
-pub(crate) enum SpoolRequest {
-    /// A run begins.
-    Open(Run, SpoolPolicy),
-    /// Keep this.
-    Append(Run, Record),
-    /// After a failure: what follows is to be tried again. Until then nothing is kept, since it would
-    /// stand behind something that is missing.
-    Retry,
-    /// Read these back.
-    Read(Run, ChunkSequence, ChunkSequence),
-    /// These are not needed any more.
-    Forget(Run, ChunkSequence, ChunkSequence),
-    /// The process ended, and all that it wrote was handed in.
-    End(Run),
-    /// Nothing of this run is needed any more.
-    Close(Run),
-}
-
-impl SpoolRequest {
-    /// What it holds while it waits.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Append(_, record) => {
-                usize::try_from(record.bytes_held().saturating_add(RECORD_COST)).unwrap_or(WAITING)
-            }
-            Self::Open(..)
-            | Self::Retry
-            | Self::Read(..)
-            | Self::Forget(..)
-            | Self::End(_)
-            | Self::Close(_) => 0,
-        }
-    }
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub(crate) enum SpoolEvent {
-    /// Everything of the run up to this is kept.
-    Appended(Run, ChunkSequence),
-    /// A record could not be kept.
-    Failed(String),
-    /// What could be read of a page that begins here.
-    Page(Run, ChunkSequence, Vec<Record>),
-}
-
-/// A run that an earlier process of this agent left.
-#[derive(Debug)]
-pub(crate) struct LeftRun {
-    /// What is there of it.
-    pub(crate) recovered: RecoveredRun,
-    /// Its process had ended, and all that it wrote is there.
-    pub(crate) ended: bool,
-}
-
 /// Bytes that may wait for the disk. Beyond it the disk counts as failed: the server may take output
 /// faster than a slow disk, and what it acknowledged waits here all the same.
-const WAITING: usize = 8 << 20;
+const WAITING: u64 = 8 << 20;
 
 /// The way to the spool's thread.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    waiting: Arc<AtomicUsize>,
+    /// A record was refused, and what follows is not to be tried yet.
+    refused: bool,
+    waiting: Arc<AtomicU64>,
     requests: Option<std_mpsc::Sender<SpoolRequest>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -123,22 +67,38 @@ impl Spool {
         }
         let (requests, inbox) = std_mpsc::channel();
         let (events, outbox) = mpsc::unbounded_channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&waiting);
         let keeper =
             Keeper { dir: dir.to_owned(), folders, events, waiting: counted, failed: false };
         let thread = thread::Builder::new()
             .name("onsembl-spool".to_owned())
             .spawn(move || keeper.keep(&inbox))?;
-        Ok((Self { waiting, requests: Some(requests), thread: Some(thread) }, outbox, left))
+        Ok((
+            Self { refused: false, waiting, requests: Some(requests), thread: Some(thread) },
+            outbox,
+            left,
+        ))
     }
 
     /// Asks for something. Gives it back if the thread is gone, or so far behind that it takes no more
     /// records.
-    pub(crate) fn ask(&self, request: SpoolRequest) -> Result<(), SpoolRequest> {
+    pub(crate) fn ask(&mut self, request: SpoolRequest) -> Result<(), SpoolRequest> {
         let bytes = request.bytes();
+        match request {
+            SpoolRequest::Retry => self.refused = false,
+            // It would stand behind what was refused, as if that were there.
+            SpoolRequest::Append(..) | SpoolRequest::End(_) if self.refused => return Ok(()),
+            SpoolRequest::Open(..)
+            | SpoolRequest::Append(..)
+            | SpoolRequest::Read(..)
+            | SpoolRequest::Forget(..)
+            | SpoolRequest::End(_)
+            | SpoolRequest::Close(_) => {}
+        }
         if bytes > 0 && self.waiting.fetch_add(bytes, Ordering::Relaxed) >= WAITING {
             self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            self.refused = true;
             return Err(request);
         }
         match &self.requests {
@@ -162,7 +122,7 @@ struct Keeper {
     dir: PathBuf,
     folders: BTreeMap<Run, RunFolder>,
     events: mpsc::UnboundedSender<SpoolEvent>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<AtomicU64>,
     /// Something could not be kept, and nobody has said yet that it is to be tried again.
     failed: bool,
 }
@@ -257,14 +217,19 @@ impl Keeper {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation};
+    use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
     use onsembl_protocol::output::{RecordBody, Stream};
 
     #[test]
     fn a_disk_that_is_too_slow_is_not_waited_for_without_end() {
         // Nobody takes anything out: a disk that hangs.
         let (requests, _inbox) = std_mpsc::channel();
-        let spool = Spool { waiting: Arc::default(), requests: Some(requests), thread: None };
+        let mut spool = Spool {
+            refused: false,
+            waiting: Arc::default(),
+            requests: Some(requests),
+            thread: None,
+        };
         let run = Run { command: CommandId::new("c"), incarnation: Incarnation(1) };
         let record = Record {
             sequence: ChunkSequence(1),
@@ -272,9 +237,11 @@ mod tests {
             offset: ByteOffset(0),
             body: RecordBody::Chunk(Bytes::from(vec![0; 32 * 1024])),
         };
-        let append = || spool.ask(SpoolRequest::Append(run.clone(), record.clone()));
-        let taken = (0..10_000).take_while(|_| append().is_ok()).count();
+        let append = SpoolRequest::Append(run, record);
+        let taken = (0..10_000).take_while(|_| spool.ask(append.clone()).is_ok()).count();
         assert!((200..=256).contains(&taken), "{taken}");
+        assert!(spool.ask(append.clone()).is_ok(), "it is thrown away until the retry");
         assert!(spool.ask(SpoolRequest::Retry).is_ok(), "what holds nothing is always taken");
+        assert!(spool.ask(append).is_err());
     }
 }

@@ -9,6 +9,7 @@
 
 mod binary;
 mod commands;
+mod compat;
 mod ending;
 mod legacy;
 mod orders;

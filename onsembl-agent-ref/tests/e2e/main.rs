@@ -21,6 +21,7 @@ mod fleet;
 mod freezes;
 mod kills;
 mod outcomes;
+mod own_capability;
 mod random_runs;
 mod relay;
 mod secrets;

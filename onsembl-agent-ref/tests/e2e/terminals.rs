@@ -222,7 +222,8 @@ async fn types(handle: &ProcessHandle, text: &str) {
     let (done, mut typed) = mpsc::channel(1);
     let bytes = text.as_bytes().to_vec();
     let typing = Typing { bytes, enter: Vec::new(), within: Typing::TAKEN_WITHIN };
-    handle.keyboard().unwrap().type_command(typing, done, |typed| typed).unwrap();
+    let place = handle.keyboard().unwrap().reserve().unwrap();
+    place.type_command(typing, |typed| async move { done.send(typed).await.unwrap() });
     timeout(PATIENCE, typed.recv()).await.unwrap().unwrap().unwrap();
 }
 

@@ -53,7 +53,8 @@ impl Shown {
 
     async fn types(&self, typing: Typing) -> Result<(), TypingError> {
         let (done, mut typed) = mpsc::channel(1);
-        self.handle.keyboard().unwrap().type_command(typing, done, |typed| typed).unwrap();
+        let place = self.handle.keyboard().unwrap().reserve().unwrap();
+        place.type_command(typing, |typed| async move { done.send(typed).await.unwrap() });
         soon("the typing", typed.recv()).await.unwrap()
     }
 }

@@ -1,8 +1,9 @@
 //! What an agent knows of its commands: which wait, which run, which ended, which it has seen before.
 //!
 //! A command id is run at most once, however often it arrives and however often the agent starts
-//! anew; an end is reported until the server confirmed it (field defects 7 and 24).
+//! anew; an end is reported until the server confirmed it (P-99, P-101).
 
+use super::fate::Fate;
 use super::journal::{CommandJournal, Standing};
 use super::queue::DEFAULT_PLACES;
 use crate::id::CommandId;
@@ -28,6 +29,12 @@ pub struct CommandBook {
     places: usize,
     paused: bool,
     entries: BTreeMap<CommandId, Entry>,
+    /// Those that have not ended: what is asked of them does not grow with what ended.
+    unfinished: BTreeSet<CommandId>,
+    /// Those that ended without a confirmation.
+    unconfirmed: BTreeSet<CommandId>,
+    /// When which runs over its limit, unless it was stopped before.
+    limits: BTreeSet<(Timestamp, CommandId)>,
     line: VecDeque<CommandId>,
     /// Begun by the agent itself: they take no place.
     own: BTreeSet<CommandId>,
@@ -82,15 +89,6 @@ pub enum CancelDecision {
     NeverRan(CommandComplete),
 }
 
-/// What became of the processes of a command whose agent died.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// They are confirmed gone.
-    Gone,
-    /// Nobody can say.
-    Unknown,
-}
-
 impl CommandBook {
     /// A book of an agent that runs so many commands at once, one at least.
     pub fn new(places: usize) -> Self {
@@ -98,6 +96,9 @@ impl CommandBook {
             places: places.max(1),
             paused: false,
             entries: BTreeMap::new(),
+            unfinished: BTreeSet::new(),
+            unconfirmed: BTreeSet::new(),
+            limits: BTreeSet::new(),
             line: VecDeque::new(),
             own: BTreeSet::new(),
             ended: VecDeque::new(),
@@ -135,6 +136,7 @@ impl CommandBook {
             }
             None => {
                 let _ = self.entries.insert(id.clone(), Entry::Waiting);
+                let _ = self.unfinished.insert(id.clone());
                 self.line.push_back(id.clone());
                 Decision::Keep
             }
@@ -145,6 +147,7 @@ impl CommandBook {
     /// of the places and waits for nothing. Write down that it is being started.
     pub fn begin_own(&mut self, id: &CommandId) {
         let _ = self.entries.insert(id.clone(), Entry::Starting { cancelled: false });
+        let _ = self.unfinished.insert(id.clone());
         let _ = self.own.insert(id.clone());
     }
 
@@ -191,11 +194,24 @@ impl CommandBook {
         }
     }
 
-    /// Its process started.
-    pub fn on_started(&mut self, id: &CommandId, limit: Option<Duration>, now: Timestamp) {
+    /// Its process started. Whether it was cancelled since [`may_start`](Self::may_start): end it then.
+    pub fn on_started(&mut self, id: &CommandId, limit: Option<Duration>, now: Timestamp) -> bool {
         let limit = limit.map(|d| (now.saturating_add(d), d));
-        if let Some(entry @ Entry::Starting { .. }) = self.entries.get_mut(id) {
-            *entry = Entry::Running { limit, stopped: None, started: now };
+        let Some(entry @ Entry::Starting { .. }) = self.entries.get_mut(id) else { return false };
+        let cancelled = matches!(entry, Entry::Starting { cancelled: true });
+        let stopped = cancelled.then_some(Stopped::Cancelled);
+        *entry = Entry::Running { limit, stopped, started: now };
+        if let (Some((at, _)), false) = (limit, cancelled) {
+            let _ = self.limits.insert((at, id.clone()));
+        }
+        cancelled
+    }
+
+    /// Whether it left the line and has not ended: a start of it may be written down.
+    pub fn has_begun(&self, id: &CommandId) -> bool {
+        match self.entries.get(id) {
+            Some(Entry::Starting { .. } | Entry::Running { .. }) => true,
+            Some(Entry::Waiting | Entry::Ended { .. }) | None => false,
         }
     }
 
@@ -283,8 +299,11 @@ impl CommandBook {
     /// Its user wants it gone.
     pub fn on_cancel(&mut self, id: &CommandId) -> CancelDecision {
         match self.entries.get_mut(id) {
-            Some(Entry::Running { stopped, .. }) => {
+            Some(Entry::Running { stopped, limit, .. }) => {
                 *stopped = Some(stopped.unwrap_or(Stopped::Cancelled));
+                if let Some((at, _)) = limit {
+                    let _ = self.limits.remove(&(*at, id.clone()));
+                }
                 CancelDecision::Kill
             }
             Some(Entry::Starting { cancelled }) => {
@@ -304,18 +323,21 @@ impl CommandBook {
     pub fn on_confirmed(&mut self, id: &CommandId) {
         if let Some(Entry::Ended { confirmed, .. }) = self.entries.get_mut(id) {
             *confirmed = true;
+            let _ = self.unconfirmed.remove(id);
         }
     }
 
     /// Commands that ran over their limit: end their process groups. Each is named once.
     pub fn take_expired(&mut self, now: Timestamp) -> Vec<CommandId> {
         let mut expired = Vec::new();
-        for (id, entry) in &mut self.entries {
-            if let Entry::Running { limit: Some((at, d)), stopped: stopped @ None, .. } = entry
-                && *at <= now
+        while self.limits.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, id)) = self.limits.pop_first()
+        {
+            if let Some(Entry::Running { limit: Some((_, limit)), stopped, .. }) =
+                self.entries.get_mut(&id)
             {
-                *stopped = Some(Stopped::OverLimit(*d));
-                expired.push(id.clone());
+                *stopped = Some(Stopped::OverLimit(*limit));
+                expired.push(id);
             }
         }
         expired
@@ -323,25 +345,18 @@ impl CommandBook {
 
     /// When the next command runs over its limit.
     pub fn deadline(&self) -> Deadline {
-        let mut next = Deadline::Never;
-        for entry in self.entries.values() {
-            if let Entry::Running { limit: Some((at, _)), stopped: None, .. } = entry {
-                next = next.min(Deadline::At(*at));
-            }
-        }
-        next
+        self.limits.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at))
     }
 
     /// Commands that run.
     pub fn running(&self) -> Vec<CommandId> {
-        let runs = |e: &Entry| matches!(e, Entry::Running { .. });
-        self.entries.iter().filter(|(_, e)| runs(e)).map(|(id, _)| id.clone()).collect()
+        let runs = |id: &&CommandId| matches!(self.entries.get(*id), Some(Entry::Running { .. }));
+        self.unfinished.iter().filter(runs).cloned().collect()
     }
 
     /// Commands that have not ended.
     pub fn unfinished(&self) -> Vec<CommandId> {
-        let over = |e: &Entry| matches!(e, Entry::Ended { .. });
-        self.entries.iter().filter(|(_, e)| !over(e)).map(|(id, _)| id.clone()).collect()
+        self.unfinished.iter().cloned().collect()
     }
 
     /// The report of a command that ended, if it is remembered.
@@ -354,20 +369,12 @@ impl CommandBook {
 
     /// Reports that the server has not confirmed: to be sent again in a new session.
     pub fn unconfirmed(&self) -> Vec<CommandComplete> {
-        let open = |e: &Entry| match e {
-            Entry::Ended { report, confirmed: false } => Some(report.clone()),
-            Entry::Ended { confirmed: true, .. }
-            | Entry::Waiting
-            | Entry::Starting { .. }
-            | Entry::Running { .. } => None,
-        };
-        self.entries.values().filter_map(open).collect()
+        self.unconfirmed.iter().filter_map(|id| self.report(id).cloned()).collect()
     }
 
     /// Commands that have not ended or whose end is not confirmed: what a hello says.
     pub fn open(&self) -> Vec<CommandId> {
-        let open = |e: &Entry| !matches!(e, Entry::Ended { confirmed: true, .. });
-        self.entries.iter().filter(|(_, e)| open(e)).map(|(id, _)| id.clone()).collect()
+        self.unfinished.union(&self.unconfirmed).cloned().collect()
     }
 
     /// Commands that ran to their end.
@@ -382,6 +389,11 @@ impl CommandBook {
             return;
         }
         let ended = Entry::Ended { report, confirmed: false };
+        let _ = self.unfinished.remove(id);
+        let _ = self.unconfirmed.insert(id.clone());
+        if let Some(Entry::Running { limit: Some((at, _)), .. }) = self.entries.get(id) {
+            let _ = self.limits.remove(&(*at, id.clone()));
+        }
         match self.entries.insert(id.clone(), ended) {
             Some(Entry::Starting { .. } | Entry::Running { .. }) => {
                 if !self.own.remove(id) {
@@ -398,6 +410,7 @@ impl CommandBook {
             };
             let oldest = self.ended.iter().position(confirmed).unwrap_or(0);
             if let Some(id) = self.ended.remove(oldest) {
+                let _ = self.unconfirmed.remove(&id);
                 let _ = self.entries.remove(&id);
             }
         }

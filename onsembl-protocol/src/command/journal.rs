@@ -3,10 +3,12 @@
 //! The order is the proof: *starting* is durable before a process starts, *ended* before the end is
 //! told. Where the entries are kept, and how, is not decided here.
 
+use super::fate::Fate;
 use crate::id::{CommandId, RunMark, StopId};
 use crate::model::CommandComplete;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// Ended commands that a journal remembers, so that a late repetition is known as one.
@@ -29,17 +31,16 @@ pub struct ProcessIdentity {
 /// One thing that is written down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "entry")]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum JournalEntry {
     /// It is about to be started. Durable before it is.
     Starting {
-        /// Which command.
         command: CommandId,
         /// What its processes bear.
         mark: RunMark,
     },
     /// Its process runs.
     Started {
-        /// Which command.
         command: CommandId,
         /// Its leader.
         process: ProcessIdentity,
@@ -50,32 +51,66 @@ pub enum JournalEntry {
         report: CommandComplete,
     },
     /// The server has heard of its end.
-    Confirmed {
-        /// Which command.
-        command: CommandId,
-    },
+    Confirmed { command: CommandId },
     /// An emergency stop: nothing starts until it is released.
-    Stopped {
-        /// The order.
-        stop: StopId,
-    },
+    Stopped { stop: StopId },
     /// It is released.
-    Released {
-        /// The order.
-        stop: StopId,
-    },
+    Released { stop: StopId },
+}
+
+/// What waits until an entry is durable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Awaited {
+    /// The start of this command.
+    Start(CommandId),
+    /// The report of this command's end.
+    End(CommandId),
+    /// The receipt of this stop.
+    Stop(StopId),
 }
 
 impl JournalEntry {
+    /// What waits until it is durable, if anything does.
+    pub fn awaited(&self) -> Option<Awaited> {
+        match self {
+            Self::Starting { command, .. } => Some(Awaited::Start(command.clone())),
+            Self::Ended { report } => Some(Awaited::End(report.command_id.clone())),
+            Self::Stopped { stop } => Some(Awaited::Stop(stop.clone())),
+            // Without it a successor goes by the mark, and a report is said once more.
+            // A stop that comes back after a crash is released by the next session.
+            Self::Started { .. } | Self::Confirmed { .. } | Self::Released { .. } => None,
+        }
+    }
+
     /// Whether something waits until it is durable.
     pub const fn must_last(&self) -> bool {
         match self {
             Self::Starting { .. } | Self::Ended { .. } | Self::Stopped { .. } => true,
-            // Without it a successor goes by the mark, and a report is said once more.
-            // A stop that comes back after a crash is released by the next session.
             Self::Started { .. } | Self::Confirmed { .. } | Self::Released { .. } => false,
         }
     }
+}
+
+/// A run whose end is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct LeftBehind {
+    pub command: CommandId,
+    /// What its processes bear.
+    pub mark: RunMark,
+    /// Its leader, if it was written down.
+    pub leader: Option<ProcessIdentity>,
+}
+
+/// What became of a run that was left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct Cleared {
+    pub command: CommandId,
+    /// Whether its processes are confirmed gone.
+    pub fate: Fate,
+    /// What was found, for people.
+    pub why: String,
 }
 
 /// How far a command is by its entries.
@@ -147,6 +182,20 @@ impl CommandJournal {
     /// Every command in it, and how far it is.
     pub fn standings(&self) -> impl Iterator<Item = (&CommandId, &Standing)> {
         self.standings.iter()
+    }
+
+    /// Runs whose ends are not in it: an earlier process of the agent died while they ran, or were about
+    /// to. Whatever is left of them is to be ended before anything else starts.
+    pub fn left_behind(&self) -> Vec<LeftBehind> {
+        let left = |(id, standing): (&CommandId, &Standing)| {
+            let (mark, leader) = match standing {
+                Standing::Starting { mark } => (mark.clone(), None),
+                Standing::Started { mark, process } => (mark.clone(), Some(process.clone())),
+                Standing::Ended { .. } => return None,
+            };
+            Some(LeftBehind { command: id.clone(), mark, leader })
+        };
+        self.standings().filter_map(left).collect()
     }
 
     /// The stop that is in force.

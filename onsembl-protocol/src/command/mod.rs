@@ -2,6 +2,7 @@
 //! how they end.
 
 mod book;
+mod fate;
 mod journal;
 mod life;
 mod queue;
@@ -9,8 +10,11 @@ mod routing;
 
 #[doc(no_inline)]
 pub use crate::model::Exit;
-pub use book::{CancelDecision, CommandBook, Decision, Fate, MOST_WAITING};
-pub use journal::{CommandJournal, JournalEntry, ProcessIdentity, Standing};
+pub use book::{CancelDecision, CommandBook, Decision, MOST_WAITING};
+pub use fate::Fate;
+pub use journal::{
+    Awaited, Cleared, CommandJournal, JournalEntry, LeftBehind, ProcessIdentity, Standing,
+};
 pub use life::{
     CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandTerms,
     CommandView, Origin, Returned,

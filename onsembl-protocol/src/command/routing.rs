@@ -1,7 +1,7 @@
 //! Who may command whom, and who gets to see what.
 //!
 //! A user reaches only agents of that user; nothing else about a request, and nothing in its text,
-//! decides where it goes (field defect 4).
+//! decides where it goes (P-90).
 
 use crate::id::{AgentId, CommandId};
 use crate::model::Subscriptions;
@@ -10,10 +10,9 @@ use thiserror::Error;
 
 /// An agent of the user who asks.
 #[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Candidate<'a> {
-    /// Its id.
     pub id: &'a AgentId,
-    /// Its name.
     pub name: &'a str,
     /// Ids it went by before a server taught it this one.
     pub aliases: &'a [AgentId],

@@ -3,8 +3,6 @@
 //! The reference model judges them by what it is told of a whole world, the test kit by the calls of one
 //! machine; both name what they found by these names. Nothing here judges.
 
-use alloc::format;
-use alloc::string::String;
 use core::fmt;
 
 /// Who judges an invariant.
@@ -47,13 +45,13 @@ macro_rules! invariants {
                 match self { $(Self::$name => JudgedBy::$judges,)* }
             }
 
-            /// The rules that it follows from: "P-" of `docs/PROTOCOL.md`, "study" of section 4.4 of the
-            /// design study. May be empty.
+            /// What it follows from: "P-" is a rule of `docs/PROTOCOL.md`, "contract" the contract of
+            /// every machine ([`step`](crate::step), [`time`](crate::time)).
             pub const fn rules(self) -> &'static str {
                 match self { $(Self::$name => $rules,)* }
             }
 
-            /// The numbers of the field defects that cannot be where it holds.
+            /// The defects that cannot be where it holds, as numbered in `docs/INVARIANTS.md`.
             pub const fn defects(self) -> &'static [u8] {
                 match self { $(Self::$name => &[$($defect),*],)* }
             }
@@ -71,21 +69,6 @@ impl Invariant {
     pub fn of_kit() -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied().filter(|invariant| invariant.judged_by() != JudgedBy::Model)
     }
-
-    /// Where it comes from, in words: its rules and its defects.
-    pub fn source(self) -> String {
-        let mut source = String::from(self.rules());
-        for (n, defect) in self.defects().iter().enumerate() {
-            let word = match (n, self.defects().len()) {
-                (0, 1) => "defect ",
-                (0, _) => "defects ",
-                _ => "",
-            };
-            let comma = if source.is_empty() { "" } else { ", " };
-            source += &format!("{comma}{word}{defect}");
-        }
-        source
-    }
 }
 
 impl fmt::Display for Invariant {
@@ -97,43 +80,43 @@ impl fmt::Display for Invariant {
 invariants! {
     DeadlineAfterNow = "deadline-after-now", Both,
         "A returned deadline is later than the moment it was returned at.",
-        "study 1", [40];
+        "contract", [40];
     EveryWaitHasADeadline = "every-wait-has-a-deadline", Both,
         "There is always a deadline, except before the start and after the end.",
-        "", [10, 33, 66];
+        "contract", [10, 33];
     NoSpinning = "no-spinning", Kit,
         "Wake-ups that bring nothing are not asked for again and again at one moment.",
-        "study 1", [];
+        "contract", [];
     EarlyWakeIsSilent = "early-wake-is-silent", Kit,
         "A wake-up before the deadline does nothing and leaves the deadline.",
-        "study 2", [];
+        "contract", [];
     BackwardsTimeStandsStill = "backwards-time-stands-still", Kit,
         "A moment before the last one is taken for the last one.",
-        "study 3", [45];
+        "contract", [45];
     OneReportPerStep = "one-report-per-step-along-edges", Both,
         "A step shows at most one status, it is the true one, and the graph has the edge.",
-        "study 4", [31, 40];
+        "contract", [31, 40];
     TimedOutOnlyAfterObservedStale = "timed-out-only-after-observed-stale", Both,
         "A peer is timed out only after a stale phase that was watched.",
-        "study 5, P-77", [36, 37];
+        "P-77", [36, 37];
     TerminalIsFinal = "terminal-is-final", Both,
         "After the end there is no action and no deadline, whatever happens.",
-        "study 6", [28];
+        "contract", [28];
     OldLinkChangesNothing = "old-link-changes-nothing", Both,
         "An event of another link than the current one changes nothing.",
-        "study 7", [5, 13, 44];
+        "P-57", [5, 13, 44];
     SameInputsSameOutputs = "same-inputs-same-outputs", Kit,
         "The same inputs lead to the same outputs.",
-        "study 8", [];
+        "contract", [];
     AtMostFourActions = "at-most-four-actions", Kit,
         "One input causes at most four actions.",
-        "study 9", [];
+        "contract", [];
     SilentPeerGoesStaleExactly = "silent-peer-goes-stale-exactly", Both,
         "A peer is stale when it was silent for stale-after: not before, not later.",
         "P-50", [3, 31, 34, 36, 37, 45];
     SilentPeerTimesOutExactly = "silent-peer-times-out-exactly", Both,
         "A peer is timed out when it was silent for timeout-after: not before, not later.",
-        "study 11", [3, 32, 33, 34, 36, 56];
+        "P-50, P-78", [3, 32, 33, 34, 36, 56];
     AnyFrameProvesLife = "any-frame-proves-life", Both,
         "Any frame over the link of the session ends a stale phase.",
         "P-50", [3, 35, 36];
@@ -142,7 +125,7 @@ invariants! {
         "P-77", [31, 37];
     NoChangeWithoutReason = "no-change-without-reason", Kit,
         "The status changes only for a reason that the rules name.",
-        "", [31, 60];
+        "P-62", [31, 60];
     CloseHasACause = "close-has-a-cause", Both,
         "Each close has a code that may be sent and that says what happened.",
         "P-80", [60];
@@ -154,10 +137,10 @@ invariants! {
         "P-72", [35, 36];
     OneLinkAtATime = "one-link-at-a-time", Both,
         "An agent holds at most one link; a new one is dialled after the old one is gone.",
-        "", [11, 14];
+        "P-185", [11, 14];
     EachDialANewLink = "each-dial-a-new-link", Kit,
         "Each dial has a link number that is greater than all before.",
-        "", [13];
+        "contract", [13];
     HelloGoesFirst = "hello-goes-first", Both,
         "The hello is sent at once, once, and nothing else but pongs before it is accepted.",
         "P-51", [44];
@@ -166,7 +149,7 @@ invariants! {
         "P-54", [];
     GivesUpInTime = "gives-up-in-time", Both,
         "A dial, a hello or a session without an answer is given up in time, and its link closed.",
-        "P-55, P-65", [10, 14, 44, 56, 66];
+        "P-55, P-65", [10, 14, 44, 56];
     ComesBack = "comes-back", Both,
         "After any end but a permanent refusal the agent dials again in its window.",
         "P-64, P-65", [10, 11, 27];
@@ -178,7 +161,7 @@ invariants! {
         "P-65, P-82", [12, 27];
     StopIsObeyed = "stop-is-obeyed", Both,
         "Stop closes the link with the code of who ended it, and ends the agent at once.",
-        "P-84, P-230", [27, 57, 60];
+        "P-84, P-230", [27, 60];
     SleepIsNoticed = "sleep-is-noticed", Kit,
         "After the host slept, waits are over, and a session beats at once or is begun anew.",
         "P-66", [];
@@ -193,7 +176,7 @@ invariants! {
         "P-60", [3, 33];
     OneSessionAtATime = "one-session-at-a-time", Kit,
         "A new session closes the link of the old one in the same step.",
-        "P-57", [7, 13];
+        "P-57", [13];
     NewestHelloCounts = "newest-hello-counts", Kit,
         "Of several hellos that wait the last counts, and the others are closed.",
         "P-58", [];
@@ -223,94 +206,94 @@ invariants! {
         "P-62", [31, 32, 45];
     ForgetIsLast = "forget-is-last", Kit,
         "Forget follows the report of offline, as the last action of all.",
-        "study 6", [];
+        "contract", [];
     StatusEdges = "status-edges", Model,
         "A status of an agent changes only along the published edges.",
-        "", [3, 31, 38];
+        "contract", [3, 31, 38];
     StatusIsTrue = "status-is-true", Model,
         "After each step the status shown is the one that the links and sessions of the agent amount to.",
-        "", [3, 13, 32, 33, 38, 39];
+        "P-60, P-62", [3, 13, 32, 33, 38, 39];
     ReasonIsTrue = "reason-is-true", Model,
         "The reason shown is what happened.",
-        "", [32, 60];
+        "P-62", [32, 60];
     NoEmptyReport = "no-empty-report", Model,
         "A report differs from the one before it.",
-        "", [31, 40];
+        "P-62", [31, 40];
     RestartIsHonest = "restart-is-honest", Model,
         "After a restart of the server an agent that had a session is awaited, because the server was restarted, before anything else is said of it.",
-        "", [33];
+        "P-60", [33];
     EpochsGrow = "epochs-grow", Model,
         "Epochs of an agent strictly grow, and a presence never goes back to an older one.",
-        "", [13, 39];
+        "P-53", [13, 39];
     IdentityHolds = "identity-holds", Model,
         "A session belongs to the agent and the process that said hello.",
-        "", [42];
+        "P-52", [42];
     WelcomeIsCommitted = "welcome-is-committed", Model,
         "A hello is accepted only under an epoch that the store holds for it, before anything else is said over its wire.",
-        "", [42, 44, 59];
+        "P-53", [42, 44, 59];
     BothEndsAgree = "both-ends-agree", Model,
         "Agent and server name the same epoch while both are in session over one wire.",
-        "", [42, 44];
+        "P-53, P-54", [42, 44];
     TakeoverIsTold = "takeover-is-told", Model,
         "The same process takes over its own wire, another one replaces it; the loser is told which, and a replaced one stays away.",
-        "", [13, 27, 60];
+        "P-57", [13, 27, 60];
     NormalOnlyToLegacy = "normal-only-to-legacy", Model,
         "1000 goes to a legacy agent that was replaced, and to nobody else.",
-        "", [27];
+        "P-57, P-80", [27];
     GivenUpForAReason = "given-up-for-a-reason", Model,
         "A wire is given up for a reason, with the code of that reason.",
-        "", [3, 28, 31, 37, 60];
+        "P-80, P-81", [3, 28, 31, 37, 60];
     SpeaksOverCurrentWire = "speaks-over-current-wire", Model,
         "An end speaks only over its current wire.",
-        "", [5, 13, 42];
+        "P-57", [5, 13, 42];
     RecordedIsCommitted = "recorded-is-committed", Model,
         "A heartbeat is called recorded only if the store holds it.",
-        "", [32, 59];
+        "P-74", [32, 59];
     SeenIsHeard = "seen-is-heard", Model,
         "A heartbeat names as seen the latest one heard in this session.",
-        "", [32, 36];
+        "P-73", [32, 36];
     LagNamedInTime = "lag-named-in-time", Model,
         "A heartbeat that is not recorded is named on both ends within two intervals.",
-        "", [59];
+        "P-75", [59];
     LagIsTrue = "lag-is-true", Model,
         "Recording is said to lag only if a heartbeat has waited too long.",
-        "", [59];
+        "P-75", [59];
     LagHeals = "lag-heals", Model,
         "When everything is recorded nobody says that recording lags.",
-        "", [59];
+        "P-75, P-76", [59];
     AilmentOnlyInSession = "ailment-only-in-session", Model,
         "Only a session ails.",
-        "", [31];
+        "P-76", [31];
     FaultIsShown = "fault-is-shown", Model,
         "An agent that reports that it cannot go on is shown so.",
-        "", [38, 59];
+        "P-62", [38, 59];
     EvictionIsObeyed = "eviction-is-obeyed", Model,
         "An agent that must go is gone, and its wires are closed, in the same step.",
-        "", [28, 56];
+        "P-18, P-81", [28, 56];
     AgentStatusEdges = "agent-status-edges", Model,
         "A status of an agent's own end changes only along the published edges.",
-        "", [38];
+        "contract", [38];
     AgentStatusIsTrue = "agent-status-is-true", Model,
         "After each step an agent's own status is the one that its dials, links and sessions amount to.",
-        "", [10, 32, 38];
+        "contract", [10, 32, 38];
     NeverGivesUp = "never-gives-up", Model,
         "An agent closes for good only when it is stopped or told to stay away.",
-        "", [10, 27];
+        "P-65", [10, 27];
     RetryAfterObeyed = "retry-after-obeyed", Model,
         "An agent does not dial before the time that the server asked for.",
-        "", [12];
+        "P-13, P-66", [12];
     DeadlineSoonEnough = "deadline-soon-enough", Model,
         "A deadline is not later than the next thing that must be done.",
-        "", [3, 10, 33, 56];
+        "contract", [3, 10, 33, 56];
     ServedInTime = "served-in-time", Model,
         "A present driver serves a deadline in time.",
-        "", [34, 56];
+        "contract", [34, 56];
     AbsenceIsReal = "absence-is-real", Model,
         "Only who was away says so.",
-        "", [59];
+        "P-77", [59];
     ConnectedInTheEnd = "connected-in-the-end", Model,
         "When everything is healed, both ends are in session, over one wire.",
-        "", [3, 10, 13, 31, 33, 39];
+        "P-65, P-76", [3, 10, 13, 31, 33, 39];
 }
 
 #[cfg(test)]
@@ -319,23 +302,16 @@ mod tests {
     use alloc::vec::Vec;
 
     #[test]
-    fn every_invariant_has_a_name_of_its_own_a_sentence_and_a_source() {
+    fn every_invariant_has_a_name_of_its_own_a_sentence_and_a_rule() {
         let mut names: Vec<_> = Invariant::ALL.iter().map(|i| i.name()).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Invariant::ALL.len());
         for invariant in Invariant::ALL {
             assert!(
-                invariant.says().ends_with('.') && !invariant.source().is_empty(),
+                invariant.says().ends_with('.') && !invariant.rules().is_empty(),
                 "{invariant}"
             );
         }
-    }
-
-    #[test]
-    fn a_source_names_rules_and_then_defects() {
-        let many = Invariant::HelloGoesFirst.source();
-        assert_eq!(many, "P-51, defect 44");
-        assert!(Invariant::StatusEdges.source().starts_with("defects 3, "));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Attempt *k* falls at a uniformly random point of window *k*, and the rest of the window is
 //! waited out before window *k*+1 begins. So the arrivals of a fleet that lost its server together
-//! stay uniform, instead of bunching behind the shortest sleepers (systems study, 1b).
+//! stay uniform, instead of bunching behind the shortest sleepers (P-64).
 
 use crate::time::Timestamp;
 use core::time::Duration;
@@ -24,8 +24,8 @@ pub struct BackoffPolicy {
 pub struct InvalidBackoff;
 
 impl BackoffPolicy {
-    /// First window 1 s, doubling up to 30 s (the existing wrapper's base and cap, wire reference
-    /// 5.1); a session is stable after 10 s; a refused token is tried again each 30 to 60 s.
+    /// First window 1 s, doubling up to 30 s (base and cap of the existing wrappers); a
+    /// session is stable after 10 s; a refused token is tried again each 30 to 60 s.
     pub const DEFAULT: Self = Self {
         first: Duration::from_secs(1),
         cap: Duration::from_secs(30),

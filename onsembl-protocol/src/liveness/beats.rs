@@ -1,7 +1,7 @@
 //! Heartbeats as numbers: what was sent, what the peer says it saw, what was recorded.
 //!
 //! [`BeatLedger`] serves both ends. It is what tells "the link is silent" from "they hear nothing
-//! of us" and from "they hear us, but nothing is recorded" (the three faults of the seed document).
+//! of us" and from "they hear us, but nothing is recorded" (P-73 to P-75).
 
 use crate::id::BeatSequence;
 use crate::model::HeartbeatTiming;

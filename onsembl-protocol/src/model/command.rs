@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How urgent a command is.
 ///
-/// Existing peers use five scales, two of them upside down (wire reference, divergence 11). Which
-/// one a number is on follows from the shape of the request; inside there is only this.
+/// Existing peers use five scales, two of them upside down. Which one a number is on follows from the
+/// shape of the request (P-30); inside there is only this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Priority {
     /// When nothing else waits.

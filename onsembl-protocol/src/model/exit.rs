@@ -12,7 +12,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Whether it succeeded: code 0 and nothing else (field defect 24).
+    /// Whether it succeeded: code 0 and nothing else (P-97).
     pub const fn success(self) -> bool {
         matches!(self, Self::Code(0))
     }

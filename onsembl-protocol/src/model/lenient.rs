@@ -1,4 +1,4 @@
-//! Readers for values that arrive in more than one shape (wire reference, section 4).
+//! Readers for values that arrive in more than one shape (P-24 to P-36).
 
 use crate::text::Text;
 use crate::time::WallTime;

@@ -15,7 +15,7 @@ impl CommandId {
         Self::new(format!("{TERMINAL_PREFIX}{unique}"))
     }
 
-    /// Where legacy dashboards show what an agent writes beside its commands (wire reference, 3.4).
+    /// Where legacy dashboards show what an agent writes beside its commands (P-168).
     pub fn of_session(agent: &AgentId) -> Self {
         Self::new(format!("agent-session-{agent}"))
     }

@@ -35,8 +35,8 @@ pub enum InvalidTiming {
 }
 
 impl HeartbeatTiming {
-    /// 30 s, 45 s and 90 s: the interval and time-out of the existing system (wire reference, 5.1
-    /// and 5.2), and one and a half intervals until a silence is worth showing.
+    /// 30 s, 45 s and 90 s: the interval and time-out of the existing wrappers and their
+    /// server, and one and a half intervals until a silence is worth showing.
     pub const DEFAULT: Self =
         Self { interval_ms: 30_000, stale_after_ms: 45_000, timeout_after_ms: 90_000 };
     /// Below this, timers and schedulers are the larger part of any measured silence.

@@ -1,8 +1,8 @@
-//! The end of a command's output, in memory: what is not stored yet, and a little of what is.
+//! What a server takes of a command's output: which part of a record is new, where a hole is declared,
+//! what is stored, and where each stream ends.
 //!
-//! A reader is a cursor. Where it stands within this end it reads here; where it is further back
-//! it reads from the store. Records are numbered upwards here whatever their sender says, so that a
-//! cursor never passes one that it has not seen.
+//! Records are numbered upwards here whatever their sender says, so that a cursor never passes one that
+//! it has not seen. The records themselves are in an [`OutputTail`](super::OutputTail), for readers.
 
 use super::stored::{Cursor, StoredBody, StoredPlace};
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
@@ -11,23 +11,17 @@ use crate::time::WallTime;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// Stored bytes that are kept for readers that follow closely.
-const KEPT_BYTES: usize = 256 * 1024;
 /// What an unstored record counts besides its bytes.
 const RECORD_COST: usize = 256;
-/// Stored records that are kept for them.
-const KEPT_RECORDS: usize = 4096;
 /// The beginning of a stream of which nothing is stored.
 const START: Option<ByteOffset> = Some(ByteOffset(0));
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct LogRecord {
-    /// Which process.
     pub incarnation: Incarnation,
-    /// Its number.
     pub sequence: ChunkSequence,
-    /// Its stream.
     pub stream: Stream,
     /// Where in its stream it begins.
     pub offset: ByteOffset,
@@ -52,17 +46,6 @@ impl LogRecord {
     pub fn end(&self) -> ByteOffset {
         ByteOffset(self.offset.0.saturating_add(self.body.length()))
     }
-}
-
-/// What a reader gets.
-#[derive(Debug)]
-pub enum Fetch {
-    /// Nothing new.
-    UpToDate,
-    /// The next records.
-    Records(Vec<LogRecord>),
-    /// The next records are in the store.
-    InStore,
 }
 
 /// What an agent says at the end of a command of how much it wrote.
@@ -116,14 +99,13 @@ pub enum Taken {
     GivenUp,
 }
 
-/// The end of the output of one command.
+/// The numbers of the output of one command: what came, and what of it is stored.
 #[derive(Debug, Default)]
 pub struct OutputLog {
-    records: VecDeque<(LogRecord, bool)>,
-    bytes: usize,
-    unstored: usize,
-    /// The last record that is in the store and not here any more.
-    dropped: Cursor,
+    /// Records that are not stored yet, by position.
+    unstored: VecDeque<Unstored>,
+    /// What they cost together.
+    waiting: usize,
     incarnation: Incarnation,
     /// Where each stream goes on; unknown until its first record, if nobody asked the store.
     next: PerStream<Option<ByteOffset>>,
@@ -133,6 +115,14 @@ pub struct OutputLog {
     last: Cursor,
     resumed: bool,
     given_up: bool,
+}
+
+/// A record that is not stored yet.
+#[derive(Clone, Copy, Debug)]
+struct Unstored {
+    position: (Incarnation, ChunkSequence),
+    cost: usize,
+    is_open: bool,
 }
 
 /// What is known of an end that nobody knows.
@@ -148,13 +138,13 @@ impl OutputLog {
     /// A log whose beginning may be in the store.
     pub fn resumed() -> Self {
         let before_all = Some((Incarnation(0), ChunkSequence(0)));
-        Self { dropped: before_all, last: before_all, resumed: true, ..Self::default() }
+        Self { last: before_all, resumed: true, ..Self::default() }
     }
 
     /// A log that goes on behind what the store has of it.
     pub fn behind(end: Cursor, places: impl IntoIterator<Item = StoredPlace>) -> Self {
         let Some((incarnation, _)) = end else { return Self::default() };
-        let mut log = Self { dropped: end, last: end, incarnation, ..Self::default() };
+        let mut log = Self { last: end, incarnation, ..Self::default() };
         log.next = PerStream { stdout: START, stderr: START, terminal: START };
         for place in places {
             if place.incarnation == incarnation {
@@ -230,7 +220,7 @@ impl OutputLog {
         let least = hole.as_ref().map_or(least, |hole| hole.sequence.next());
         record.sequence = record.sequence.max(least);
         *self.next.get_mut(stream) = Some(end.max(next));
-        hole.iter().chain([&record]).for_each(|r| self.keep(r.clone()));
+        hole.iter().chain([&record]).for_each(|r| self.keep(r));
         Taken::New { hole, record }
     }
 
@@ -308,11 +298,11 @@ impl OutputLog {
         }
     }
 
-    fn keep(&mut self, record: LogRecord) {
-        self.bytes += record.body.held();
-        self.unstored += record.body.held();
-        self.last = Some(record.position());
-        self.records.push_back((record, false));
+    fn keep(&mut self, record: &LogRecord) {
+        let (position, cost) = (record.position(), record.cost());
+        self.waiting = self.waiting.saturating_add(cost);
+        self.last = Some(position);
+        self.unstored.push_back(Unstored { position, cost, is_open: record.body.is_open() });
     }
 
     /// The store has this record. Returns how much less waits, by [`LogRecord::cost`].
@@ -323,76 +313,30 @@ impl OutputLog {
         stream: Stream,
         end: ByteOffset,
     ) -> usize {
-        let mut freed = 0;
         if incarnation == self.incarnation {
             let stored = self.stored.get_mut(stream);
             *stored = (*stored).max(end);
         }
-        for (record, is_stored) in &mut self.records {
-            if record.position() == (incarnation, sequence) && !*is_stored {
-                *is_stored = true;
-                let open = self.open.get_mut(stream);
-                if record.body.is_open() && *open == OpenEnd::Came {
-                    *open = OpenEnd::Stored;
-                }
-                freed = record.cost();
-                self.unstored -= record.body.held();
-                break;
-            }
+        // Receipts come in the order of the records, so this is the first one nearly always.
+        let is_it = |waiting: &Unstored| waiting.position == (incarnation, sequence);
+        let Some(at) = self.unstored.iter().position(is_it) else { return 0 };
+        let Some(Unstored { cost, is_open, .. }) = self.unstored.remove(at) else { return 0 };
+        let open = self.open.get_mut(stream);
+        if is_open && *open == OpenEnd::Came {
+            *open = OpenEnd::Stored;
         }
-        while (self.bytes > KEPT_BYTES || self.records.len() > KEPT_RECORDS)
-            && let Some((record, true)) = self.records.front()
-        {
-            self.bytes -= record.body.held();
-            self.dropped = Some(record.position());
-            let _ = self.records.pop_front();
-        }
-        freed
+        self.waiting = self.waiting.saturating_sub(cost);
+        cost
     }
 
-    /// At most about `limit` bytes behind the cursor.
-    pub fn after(&self, cursor: Cursor, limit: usize) -> Fetch {
-        if cursor >= self.last {
-            return Fetch::UpToDate;
-        }
-        if cursor < self.dropped {
-            return Fetch::InStore;
-        }
-        let begin = self.records.partition_point(|(r, _)| Some(r.position()) <= cursor);
-        let mut taken = 0;
-        let records: Vec<LogRecord> = self
-            .records
-            .range(begin..)
-            .take_while(|(r, _)| {
-                let fits = taken == 0 || taken + r.body.held() <= limit;
-                taken += r.body.held().max(1);
-                fits
-            })
-            .map(|(r, _)| r.clone())
-            .collect();
-        Fetch::Records(records)
-    }
-
-    /// The last record there is.
+    /// The last record that came.
     pub fn end(&self) -> Cursor {
         self.last
     }
 
-    /// The last record that only the store has. A reader that found nothing more there goes on
-    /// behind it.
-    pub fn begin(&self) -> Cursor {
-        self.dropped
-    }
-
-    /// Bytes that the store does not have yet.
-    pub fn unstored(&self) -> usize {
-        self.unstored
-    }
-
     /// What waits to be stored, by [`LogRecord::cost`]: so much less waits when this log is given up.
-    pub fn waiting(&self) -> usize {
-        let waiting = self.records.iter().filter(|(_, stored)| !stored);
-        waiting.fold(0, |sum, (record, _)| sum.saturating_add(record.cost()))
+    pub const fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// Where a stream goes on.
@@ -482,21 +426,6 @@ mod tests {
         let mut log = OutputLog::behind(Some((Incarnation(1), ChunkSequence(9))), [place]);
         assert_eq!(log.push(record(1, 0, b"ab")), Taken::Repeated(Some(ByteOffset(2))));
         assert_eq!(log.push(record(2, 1, b"bc")), new(record(10, 2, b"c")));
-    }
-
-    #[test]
-    fn what_is_not_stored_stays_and_the_rest_goes() {
-        let mut log = OutputLog::default();
-        (1..=20).for_each(|n| assert_eq!(log.push(piece(n)), new(piece(n))));
-        assert_eq!(log.unstored(), 20 * PIECE);
-        (1..=20).for_each(|n| store(&mut log, n));
-        assert_eq!(log.unstored(), 0);
-        assert!(matches!(log.after(None, 1), Fetch::InStore));
-        let at = |n| Some((Incarnation(1), ChunkSequence(n)));
-        assert!(matches!(log.after(at(20), 1), Fetch::UpToDate));
-        let Fetch::Records(next) = log.after(at(15), 2 * PIECE) else { panic!("expected records") };
-        let numbers: Vec<u64> = next.iter().map(|c| c.sequence.0).collect();
-        assert_eq!(numbers, [16, 17]);
     }
 
     fn open_end(offset: u64) -> LogRecord {

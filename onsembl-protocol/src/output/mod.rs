@@ -11,6 +11,7 @@ mod record;
 mod retention;
 mod spool;
 mod stored;
+mod tail;
 
 #[doc(no_inline)]
 pub use crate::model::{GapCause, PerStream, Stream, gap_notice};
@@ -18,10 +19,13 @@ pub use account::{Account, CommittedState};
 pub use backlog::RecoveredRun;
 pub use cut::Utf8Cutter;
 pub use follower::{OutputFollower, OutputPlace};
-pub use log::{Fetch, LogRecord, OutputLog, Taken, Written};
+pub use log::{LogRecord, OutputLog, Taken, Written};
 pub use open_ends::OpenEnds;
 pub use outbox::{CHUNK_BYTES, Outbox, Outgoing, StreamState};
 pub use record::{Record, RecordBody, Run};
 pub use retention::{StreamCut, cursor_before};
-pub use spool::{RECORD_COST, SpoolAction, SpoolBounds, SpoolPolicy};
+pub use spool::{
+    LeftRun, RECORD_COST, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest,
+};
 pub use stored::{Admitted, Cursor, StoredBody, StoredPlace, StreamSums};
+pub use tail::{Fetch, OutputTail};

@@ -1,8 +1,11 @@
 //! The words between the outbox and what keeps its records: bounds, policies, and what is to be done.
 //! Nothing here touches a disk.
 
+use super::backlog::RecoveredRun;
 use super::record::{Record, Run};
 use crate::id::{ChunkSequence, CommandId};
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// What happens to the output of a command when the spool is at its bound.
@@ -66,49 +69,85 @@ pub const RECORD_COST: u64 = 64;
 
 /// What the owner of an [`Outbox`](super::Outbox) has to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum SpoolAction {
     /// Append the record to the spool of its run, then say
     /// [`on_appended`](super::Outbox::on_appended) or
     /// [`on_append_failed`](super::Outbox::on_append_failed). Gaps may come with lower numbers than
     /// what was appended before them.
-    Append {
-        /// Whose.
-        run: Run,
-        /// What.
-        record: Record,
-    },
+    Append { run: Run, record: Record },
     /// Read these records back and hand them to [`on_page`](super::Outbox::on_page); what cannot be
     /// read is left out.
-    Read {
-        /// Whose.
-        run: Run,
-        /// The first.
-        from: ChunkSequence,
-        /// The last.
-        through: ChunkSequence,
-    },
+    Read { run: Run, from: ChunkSequence, through: ChunkSequence },
     /// These records are not needed any more.
     Forget {
-        /// Whose.
         run: Run,
-        /// The first.
         from: ChunkSequence,
         /// The first that is needed again.
         before: ChunkSequence,
     },
     /// Its process ended, and everything of it that is not stored was handed over to be appended: say so
     /// behind it. Without that a successor of this agent does not know how much there was.
-    End {
-        /// Whose.
-        run: Run,
-    },
+    End { run: Run },
     /// Nothing of this run is needed any more.
-    Close {
-        /// Whose.
-        run: Run,
-    },
+    Close { run: Run },
     /// Read nothing from the process of this command.
     PauseReading(CommandId),
     /// Read from it again.
     ResumeReading(CommandId),
+}
+
+/// What a spool is asked to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpoolRequest {
+    /// A run begins.
+    Open(Run, SpoolPolicy),
+    /// Keep this.
+    Append(Run, Record),
+    /// After a failure: what follows is to be tried again. Until then no record may be kept, since it
+    /// would stand behind one that is missing.
+    Retry,
+    /// Read these records back, the first and the last.
+    Read(Run, ChunkSequence, ChunkSequence),
+    /// These are not needed any more: from the first, up to the first that is needed again.
+    Forget(Run, ChunkSequence, ChunkSequence),
+    /// The process ended, and all that it wrote was handed in.
+    End(Run),
+    /// Nothing of this run is needed any more.
+    Close(Run),
+}
+
+impl SpoolRequest {
+    /// What it holds while it waits, in bytes.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Append(_, record) => record.bytes_held().saturating_add(RECORD_COST),
+            Self::Open(..)
+            | Self::Retry
+            | Self::Read(..)
+            | Self::Forget(..)
+            | Self::End(_)
+            | Self::Close(_) => 0,
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpoolEvent {
+    /// Everything of the run up to this is kept.
+    Appended(Run, ChunkSequence),
+    /// A record could not be kept, for this reason. No other is kept before [`SpoolRequest::Retry`].
+    Failed(String),
+    /// What could be read of a page that begins here.
+    Page(Run, ChunkSequence, Vec<Record>),
+}
+
+/// A run that an earlier process of the agent left in the spool.
+#[derive(Debug)]
+pub struct LeftRun {
+    /// What is there of it.
+    pub recovered: RecoveredRun,
+    /// Whether its process had ended, and all that it wrote is there.
+    pub ended: bool,
 }

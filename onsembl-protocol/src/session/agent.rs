@@ -237,8 +237,8 @@ impl AgentConnection {
             State::Joining(Joining { link: current, .. })
             | State::Live(Session { link: current, .. })
                 if current == link => {}
-            // A dial that was given up may still succeed; its socket must not live on as an orphan
-            // (field defect 14).
+            // A dial that was given up may still succeed; its socket must not live on as an orphan,
+            // which its server would take for a second copy of the agent.
             State::Idle
             | State::Connecting(_)
             | State::Joining(_)

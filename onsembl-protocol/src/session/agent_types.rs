@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// What an agent brings along; the liveness times are the server's to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentConfig {
-    /// Longest wait for one dial attempt: 10 s, as the existing wrapper (wire reference, 5.1).
+    /// Longest wait for one dial attempt: 10 s, as the existing wrappers have it (P-65).
     pub dial_timeout: Duration,
     /// Longest wait for the answer to the hello: 30 s, so that a server whose database is held for
     /// ten seconds can still answer.

@@ -8,11 +8,11 @@ use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now, Timestamp};
 use core::time::Duration;
 
-/// A legacy dashboard closes a link on which it got no JSON message for 30 s (wire reference, 5.3).
+/// A legacy dashboard closes a link on which it got no JSON message for 30 s (P-126).
 const PING_EVERY: Duration = Duration::from_secs(20);
 
-/// A legacy dashboard turns an agent offline whose status is older than 120 s; the wire reference
-/// asks for a repetition each 30 s.
+/// A legacy dashboard turns an agent offline whose status is older than 120 s; four
+/// repetitions fit into that (P-125).
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
 
 /// One dashboard link after its hello. A [reducer](crate::step#two-contracts).

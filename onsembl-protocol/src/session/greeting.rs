@@ -1,7 +1,7 @@
 //! The time between an open link and its hello, and the patience with nonsense.
 //!
 //! Before the hello a peer is nobody: nothing it sends is obeyed, answered in kind or forwarded,
-//! and it has a deadline (field defect 5).
+//! and it has a deadline (P-16, P-17).
 
 use crate::close::CloseCause;
 use crate::limits::Limits;

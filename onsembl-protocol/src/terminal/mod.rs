@@ -1,7 +1,7 @@
 //! A long-lived program under a terminal: when it is started, who may type, and what reaches it.
 //!
 //! A command for such an agent is one submission: exactly its text is typed, followed by Enter, or
-//! it is refused (field defect 9). What the program writes belongs to no command but to the terminal
+//! it is refused (P-222, P-223). What the program writes belongs to no command but to the terminal
 //! itself, which is a command that the agent opened: its id begins with [`TERMINAL_PREFIX`].
 //!
 //! Here are decisions only: nothing opens a terminal, and nothing draws one.

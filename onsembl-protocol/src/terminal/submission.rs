@@ -134,7 +134,7 @@ mod tests {
     }
 
     proptest! {
-        /// Field defect 9: for any text, exactly it is one submission, or it is refused, and no byte
+        /// P-222 and P-223: any text is one submission exactly as it is, or is refused, and no byte
         /// that acts reaches the program but the Enter and the brackets of a paste.
         #[test]
         fn exactly_the_text_or_nothing(

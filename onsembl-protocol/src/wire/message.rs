@@ -2,7 +2,7 @@
 //!
 //! One enum a direction, used by the writer and by the reader alike, and matched without wildcard
 //! arms. So a type that one side can send is a type that the other one handles, or the program does
-//! not compile (field defect 35).
+//! not compile.
 
 use super::payload::{
     Ack, AgentConnect, AgentConnected, AgentControl, AgentDisconnect, AgentErrorReport,

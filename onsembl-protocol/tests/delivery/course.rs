@@ -23,11 +23,16 @@ impl World {
     pub(super) fn wait(&mut self, by: Duration) {
         self.at += by;
         self.agent.on_time(self.at);
-        self.keep_terminal();
+        self.server.on_time(self.at);
+        self.say();
+        self.start_and_end();
     }
 
     pub(super) fn step(&mut self) {
         self.at += Duration::from_millis(self.random.u64(0..4));
+        if self.wrapper.is_some() && self.random.u8(0..6) == 0 {
+            self.wrap();
+        }
         match self.random.u32(0..200) {
             0..6 => self.begin(),
             6..50 => self.write(),
@@ -41,7 +46,8 @@ impl World {
                     self.exit(n);
                 }
             }
-            78..92 => self.work_on_disk(),
+            78..84 => self.work_on_disk(),
+            84..92 => self.sync(),
             92..104 => self.hear_of_disk(),
             104..122 => self.speak(),
             122..140 => self.hear(),
@@ -57,6 +63,7 @@ impl World {
             }
             _ => self.fault(),
         }
+        self.start_and_end();
         self.check();
     }
 
@@ -81,6 +88,8 @@ impl World {
         }
         for round in 0..600 {
             self.link();
+            self.link_wrapper();
+            while self.hear_wrapper() {}
             if round < 20 {
                 self.write();
             }
@@ -92,6 +101,8 @@ impl World {
                 self.read(n);
             }
             self.work_on_disk();
+            self.sync();
+            self.start_and_end();
             self.hear_of_disk();
             self.speak();
             self.hear();
@@ -102,16 +113,20 @@ impl World {
             self.check();
             self.wait(Duration::from_millis(50));
             let over = !self.processes.iter().any(Process::is_alive);
-            let is_quiet = self.agent.is_at_rest() && self.up.is_empty() && self.down.is_empty();
-            if round > 20 && over && is_quiet && self.server.is_idle() {
+            let is_quiet = self.agent.is_at_rest()
+                && self.wrapper_is_quiet()
+                && self.up.is_empty()
+                && self.down.is_empty();
+            if round > 20 && over && is_quiet && self.server.is_idle() && self.is_all_over() {
                 break;
             }
         }
         self.tell(|_| "it comes to rest".into());
-        let left: Vec<_> = self.agent.outbox.states().collect();
-        assert!(left.is_empty(), "unsent for ever: {left:?}, {:?}", self.agent.outbox);
+        let left: Vec<_> = self.agent.outbox().states().collect();
+        assert!(left.is_empty(), "unsent for ever: {left:?}, {:?}", self.agent.outbox());
         assert!(self.disk.is_empty(), "left on the disk: {:?}", self.disk);
-        assert_eq!((self.agent.outbox.held(), self.agent.outbox.in_memory()), (0, 0));
+        assert_eq!((self.agent.outbox().held(), self.agent.outbox().in_memory()), (0, 0));
+        self.check_wrapper();
         let most = self.unit as usize * 256;
         for viewer in &mut self.viewers {
             let process = &self.processes[viewer.n];
@@ -121,7 +136,9 @@ impl World {
             assert!(looks < 10_000, "a viewer never comes to an end");
         }
         // Nobody shows what is forgotten.
-        let is_shown = |v: &Viewer| self.server.log(&self.processes[v.n].run.command).is_some();
+        let is_shown = |v: &Viewer| {
+            self.server.view().commands().contains_key(&self.processes[v.n].run.command)
+        };
         self.viewers.retain(|v| !v.is_dashboard() || is_shown(v));
         judge::check_end(&self.processes, &self.database, &self.faults, &self.viewers);
     }

@@ -1,13 +1,15 @@
 //! What is committed, and outlives the server: rows of commands, records of output, what they add up to.
 //! What of a record is stored, and what is cut, the core decides; here it is done as the store does it.
 
-use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation};
+use onsembl_protocol::fleet::{
+    AgentRecord, CommandRecord, CommandUpdate, LogPlace, StreamPosition,
+};
+use onsembl_protocol::id::{AgentId, ByteOffset, CommandId, Incarnation};
 use onsembl_protocol::output::{
-    Cursor, GapCause, LogRecord, Run, StoredBody, StoredPlace, Stream, StreamCut, StreamSums,
-    cursor_before,
+    Cursor, GapCause, LogRecord, Run, StoredBody, Stream, StreamCut, StreamSums, cursor_before,
 };
 use onsembl_protocol::time::WallTime;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 type Key = (CommandId, Incarnation, Stream);
 
@@ -16,9 +18,8 @@ pub(super) struct Database {
     pub(super) records: BTreeMap<CommandId, Vec<LogRecord>>,
     pub(super) streams: BTreeMap<Key, StreamSums>,
     /// Commands and terminals that it knows.
-    pub(super) commands: BTreeSet<CommandId>,
-    /// Those that are over.
-    pub(super) ended: BTreeSet<CommandId>,
+    pub(super) commands: BTreeMap<CommandId, CommandRecord>,
+    pub(super) agents: BTreeMap<AgentId, AgentRecord>,
     /// The end of what was cut of streams.
     pub(super) cut: BTreeMap<Key, u64>,
 }
@@ -119,17 +120,40 @@ impl Database {
         cut
     }
 
-    /// The last record of a command, and how far its streams are: where a log goes on.
-    pub(super) fn place(&self, command: &CommandId) -> (Cursor, Vec<StoredPlace>) {
-        let end = self.records.get(command).and_then(|rows| rows.last()).map(LogRecord::position);
+    /// Whether a command is over.
+    pub(super) fn is_over(&self, command: &CommandId) -> bool {
+        self.commands.get(command).is_some_and(|record| record.ended_at.is_some())
+    }
+
+    /// Where a command is, unless it is over.
+    pub(super) fn update(&mut self, command: &CommandId, update: &CommandUpdate) {
+        let Some(record) = self.commands.get_mut(command) else { return };
+        if record.ended_at.is_none() {
+            record.stage = update.stage;
+            record.exit = update.exit;
+            record.ended_at = update.stage.is_final().then_some(update.at);
+        }
+    }
+
+    /// How far the streams of a command are stored.
+    pub(super) fn positions(&self, command: &CommandId) -> Vec<StreamPosition> {
         let of = self.streams.iter().filter(|((c, ..), _)| c == command);
-        let places = of.map(|((_, incarnation, stream), sums)| StoredPlace {
+        of.map(|((command, incarnation, stream), sums)| StreamPosition {
+            command: command.clone(),
             incarnation: *incarnation,
             stream: *stream,
             committed: sums.next,
-            open_gap: sums.open_gap.is_some(),
-        });
-        (end, places.collect())
+            delivered: sums.delivered,
+            gaps: sums.gaps,
+            open_gap: sums.open_gap,
+        })
+        .collect()
+    }
+
+    /// The last record of a command, and how far its streams are: where a log goes on.
+    pub(super) fn log_place(&self, command: &CommandId) -> LogPlace {
+        let end = self.records.get(command).and_then(|rows| rows.last()).map(LogRecord::position);
+        (end, self.positions(command))
     }
 
     /// A page behind the cursor, of one stream if it is named; records of one number stay together.

@@ -2,7 +2,9 @@
 //! in which they fail. And the thread that works on them, which dies with the agent.
 
 use onsembl_protocol::id::{ByteOffset, ChunkSequence};
-use onsembl_protocol::output::{PerStream, RECORD_COST, Record, RecoveredRun, Run, SpoolPolicy};
+use onsembl_protocol::output::{
+    PerStream, RECORD_COST, Record, RecoveredRun, Run, SpoolEvent, SpoolPolicy, SpoolRequest,
+};
 use std::collections::{BTreeMap, VecDeque};
 
 #[derive(Clone, Debug)]
@@ -203,53 +205,34 @@ impl Folder {
     }
 }
 
-#[derive(Debug)]
-pub(super) enum Request {
-    Open(Run, SpoolPolicy),
-    Append(Run, Record),
-    Retry,
-    Read(Run, ChunkSequence, ChunkSequence),
-    Forget(Run, ChunkSequence, ChunkSequence),
-    End(Run),
-    Close(Run),
-}
-
-impl Request {
-    fn bytes(&self) -> u64 {
-        match self {
-            Self::Append(_, record) => record.bytes_held() + RECORD_COST,
-            _ => 0,
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(super) enum Event {
-    Appended(Run, ChunkSequence),
-    Failed,
-    Page(Run, ChunkSequence, Vec<Record>),
-}
-
 /// The thread of the spool.
 #[derive(Debug)]
 pub(super) struct Thread {
-    pub(super) requests: VecDeque<Request>,
-    pub(super) events: VecDeque<Event>,
+    pub(super) requests: VecDeque<SpoolRequest>,
+    pub(super) events: VecDeque<SpoolEvent>,
     waiting: u64,
     most_waiting: u64,
     failed: bool,
+    /// A record was not taken, and what follows is not to be tried yet.
+    refused: bool,
 }
 
 impl Thread {
     pub(super) fn new(most_waiting: u64) -> Self {
         let (requests, events) = (VecDeque::new(), VecDeque::new());
-        Self { requests, events, waiting: 0, most_waiting, failed: false }
+        Self { requests, events, waiting: 0, most_waiting, failed: false, refused: false }
     }
 
     /// Asks for something; what is too much for a slow disk is not taken.
-    pub(super) fn ask(&mut self, request: Request) -> bool {
+    pub(super) fn ask(&mut self, request: SpoolRequest) -> bool {
         let bytes = request.bytes();
+        match &request {
+            SpoolRequest::Retry => self.refused = false,
+            SpoolRequest::Append(..) | SpoolRequest::End(_) if self.refused => return true,
+            _ => {}
+        }
         if bytes > 0 && self.waiting >= self.most_waiting {
+            self.refused = true;
             return false;
         }
         self.waiting += bytes;
@@ -262,32 +245,32 @@ impl Thread {
         let Some(request) = self.requests.pop_front() else { return };
         self.waiting -= request.bytes();
         match request {
-            Request::Open(run, policy) => {
+            SpoolRequest::Open(run, policy) => {
                 let folder = disk.folder(&run, policy);
                 folder.policy = policy;
             }
-            Request::Append(..) if self.failed => {}
-            Request::Append(run, record) => {
+            SpoolRequest::Append(..) if self.failed => {}
+            SpoolRequest::Append(run, record) => {
                 let through = record.sequence;
                 if disk.append(&run, Entry::Record(record)) {
-                    self.events.push_back(Event::Appended(run, through));
+                    self.events.push_back(SpoolEvent::Appended(run, through));
                 } else {
                     self.failed = true;
-                    self.events.push_back(Event::Failed);
+                    self.events.push_back(SpoolEvent::Failed("it is full".to_owned()));
                 }
             }
-            Request::Retry => self.failed = false,
-            Request::Read(run, from, through) => {
+            SpoolRequest::Retry => self.failed = false,
+            SpoolRequest::Read(run, from, through) => {
                 let records = disk.read(&run, from, through);
-                self.events.push_back(Event::Page(run, from, records));
+                self.events.push_back(SpoolEvent::Page(run, from, records));
             }
-            Request::Forget(run, from, before) => disk.forget(&run, from, before),
-            Request::End(run) => {
+            SpoolRequest::Forget(run, from, before) => disk.forget(&run, from, before),
+            SpoolRequest::End(run) => {
                 if !self.failed {
                     disk.append(&run, Entry::Ended);
                 }
             }
-            Request::Close(run) => drop(disk.folders.remove(&run)),
+            SpoolRequest::Close(run) => drop(disk.folders.remove(&run)),
         }
     }
 }

@@ -46,11 +46,11 @@ impl Faults {
     /// A new agent has found this on the disk.
     pub(super) fn on_found(&mut self, agent: &Agent) {
         self.ended = true;
-        for state in agent.outbox.states() {
+        for state in agent.outbox().states() {
             self.kept.insert((state.run.command, state.stream), state.produced);
         }
-        for id in agent.ends.commands() {
-            if agent.ends.is_open(&id) {
+        for id in agent.left_runs().commands() {
+            if agent.left_runs().is_open(&id) {
                 self.broken.insert(id);
             }
         }
@@ -104,7 +104,7 @@ pub(super) fn check_step(
     bounds: SpoolBounds,
     most_read: u64,
 ) {
-    for state in agent.outbox.states() {
+    for state in agent.outbox().states() {
         let process = processes.iter().find(|p| p.run == state.run).unwrap();
         let id = &state.run.command;
         let sums = database.sums(&state.run, state.stream);
@@ -121,11 +121,11 @@ pub(super) fn check_step(
             "{account:?}: {state:?}, {sums:?}"
         );
         let (read, produced) = (*process.read.get(state.stream), state.produced.0);
-        if agent.muted.contains(id) {
-            // Nobody counts what nobody takes.
-        } else if agent.is_open(id) {
+        if agent.worker.is_muted(id) || faults.dropped.contains(id) && process.life == Life::Done {
+            // What is thrown away is not counted.
+        } else if agent.worker.is_running(id) {
             assert!((read.saturating_sub(3)..=read).contains(&produced), "{state:?}, read {read}");
-        } else if process.life == Life::Done && !agent.ends.has(id) {
+        } else if process.life == Life::Done && !agent.left_runs().has(id) {
             assert_eq!(read, produced, "{state:?}");
         }
         assert!(produced <= read && state.stored.0 <= produced, "{state:?}, read {read}");
@@ -133,7 +133,7 @@ pub(super) fn check_step(
     // One push of each process, with the gap that ends before it, may come when all is full.
     let late = agent.runs() * (most_read + 6 * RECORD_COST);
     let pages: u64 = agent.pages.values().sum();
-    let (memory, held) = (agent.outbox.in_memory(), agent.outbox.held());
+    let (memory, held) = (agent.outbox().in_memory(), agent.outbox().held());
     // What was dropped of a run is a record in memory, however many runs there are.
     let dropped = agent.runs() * 3 * RECORD_COST;
     assert!(
@@ -257,11 +257,11 @@ fn check_stream(process: &Process, stream: Stream, database: &Database, faults: 
         return;
     }
     let open_gap = database.open_gap(id, stream);
-    if !database.commands.contains(id) {
+    if !database.commands.contains_key(id) {
         assert!(faults.restored || faults.given_up.contains(id), "{context}");
         return;
     }
-    assert!(database.ended.contains(id), "{context}");
+    assert!(database.is_over(id), "{context}");
     if faults.given_up.contains(id) {
         // Its agent was told to drop the rest, or was not, and sent it.
         assert!(open_gap.is_some() || at == wrote, "{context}");

@@ -1,418 +1,365 @@
-//! The server's edge around its logs: what comes is taken, handed to the database in order, and
-//! acknowledged when it is committed. It does what the hub of the reference server does.
+//! The server's edge around the real [`Fleet`] of one user: it hands in what happens, keeps what is to be
+//! written in order, and applies what is to be shown. It decides nothing.
 
 use super::database::Database;
-use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId};
-use onsembl_protocol::output::{
-    Cursor, Fetch, GapCause, LogRecord, Outgoing, OutputLog, Run, StoredBody, Stream, StreamState,
-    Taken, Written,
+use super::now;
+use super::story::show_record;
+use onsembl_protocol::close::{Breakage, CloseReason};
+use onsembl_protocol::fleet::{
+    AgentRecord, CommandRecord, Fleet, FleetAction, FleetEvent, FleetLimits, FleetNote, Flow,
+    Inserted, OpenedSession, Question, Receipt, RecordOutcome, Request, SeatId, StoreAnswer,
+    StoreFault, StreamPosition, Token, View, Write,
 };
-use onsembl_protocol::time::WallTime;
+use onsembl_protocol::id::{
+    AgentId, AgentKey, CommandId, Epoch, LinkId, PresenceVersion, SessionId, UserId,
+};
+use onsembl_protocol::model::Capabilities;
+use onsembl_protocol::output::{Cursor, Fetch, LogRecord};
+use onsembl_protocol::session::{Because, Presence, PresenceCause, PresenceStatus};
+use onsembl_protocol::wire::payload::{AgentConnect, CommandRequest};
+use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
-/// From the agent.
-#[derive(Clone, Debug)]
-pub(super) enum Up {
-    Opened(CommandId),
-    Holds(Vec<StreamState>),
-    Wrote(Outgoing),
-    BrokeOff(Run, Stream, ByteOffset),
-    Over(CommandId, Written),
-}
-
-/// To the agent.
-#[derive(Clone, Debug)]
-pub(super) enum Down {
-    Resume(Vec<(Run, Stream, ByteOffset)>),
-    Ack(Run, Stream, ByteOffset, bool),
-    Confirm(CommandId),
-    /// It knows no such command.
-    Unknown(CommandId),
-    /// It is over here, so it must be over there.
-    Cancel(CommandId),
-}
-
-/// What is to be written.
-#[derive(Clone, Debug)]
-enum Entry {
-    Output(LogRecord),
-    Terminal,
-    End,
-    /// It was given up.
-    Gone,
-}
-
-/// What came of it.
-#[derive(Clone, Debug)]
-enum Receipt {
-    Stored(LogRecord),
-    /// The database has no such command.
-    OfNothing,
-    Inserted,
-    Existing,
-    Ended,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Unplaced {
-    said: Vec<Up>,
-    /// It is to be given up then.
-    given_up: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Question {
-    Positions(Vec<StreamState>),
-    Place(CommandId),
-}
-
-/// A command of which the end is not committed.
-#[derive(Debug, Default)]
-struct Open {
-    stored: bool,
-    over: bool,
+/// What a process of the server holds of one agent's connection.
+#[derive(Debug)]
+struct Seat {
+    id: SeatId,
+    version: PresenceVersion,
+    session: Option<(LinkId, SessionId)>,
+    flow: Flow,
 }
 
 /// A process of the server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Server {
-    logs: BTreeMap<CommandId, OutputLog>,
-    ledger: VecDeque<(CommandId, Entry)>,
-    receipts: VecDeque<(CommandId, Receipt)>,
-    /// What is being looked up.
+    fleet: Fleet,
+    view: View,
+    writes: VecDeque<Write>,
     questions: VecDeque<Question>,
-    /// What was said of commands of which it is being looked up where their logs go on.
-    unplaced: BTreeMap<CommandId, Unplaced>,
-    waiting: usize,
-    open: BTreeMap<CommandId, Open>,
-    /// What the agent of this session was told that nobody knows.
-    told: BTreeSet<CommandId>,
+    /// What became of writes.
+    settled: VecDeque<FleetEvent>,
+    seats: BTreeMap<AgentId, Seat>,
+    /// Machines whose agent the store has not named yet.
+    newcomers: BTreeMap<SeatId, Seat>,
+    said: Vec<(AgentId, ServerToAgent)>,
+    links: u64,
+    requests: u64,
     /// Terminals that were given up, because too many were open.
     pub(super) given_up: BTreeSet<CommandId>,
-    /// Those of which the end is committed.
+    /// Those of them of which the end is committed.
     gone: BTreeSet<CommandId>,
 }
 
 impl Server {
-    /// A new process. Of what the database has it knows the commands that are not over, and of those
-    /// that are it `remembers` some.
-    pub(super) fn start(database: &Database, remembers: impl Fn(&CommandId) -> bool) -> Self {
-        let mut server = Self::default();
-        for command in &database.commands {
-            let is_over = database.ended.contains(command);
-            if !is_over {
-                let open = Open { stored: true, ..Open::default() };
-                server.open.insert(command.clone(), open);
-            }
-            if !is_over || remembers(command) {
-                let (end, places) = database.place(command);
-                server.logs.insert(command.clone(), OutputLog::behind(end, places));
+    /// A new process. Of what the database has it knows the commands that are not over, and of those that are
+    /// it `remembers` some.
+    pub(super) fn start(
+        database: &Database,
+        limits: FleetLimits,
+        seed: u64,
+        remembers: impl Fn(&CommandId) -> bool,
+        at: Duration,
+    ) -> Self {
+        let mut server = Self {
+            fleet: Fleet::new(UserId::new("u"), SeatId(1), seed, limits),
+            view: View::default(),
+            writes: VecDeque::new(),
+            questions: VecDeque::new(),
+            settled: VecDeque::new(),
+            seats: BTreeMap::new(),
+            newcomers: BTreeMap::new(),
+            said: Vec::new(),
+            links: 0,
+            requests: 0,
+            given_up: BTreeSet::new(),
+            gone: BTreeSet::new(),
+        };
+        for agent in database.agents.values() {
+            let record = AgentRecord {
+                presence_version: agent.presence_version.after_restart(),
+                ..agent.clone()
+            };
+            server.fleet.recover_agent(record, now(at));
+            server.perform_for(Some(&agent.agent));
+        }
+        for (id, record) in &database.commands {
+            if record.ended_at.is_none() || remembers(id) {
+                server.fleet.recover_command(record.clone(), &database.log_place(id), now(at));
+                server.perform();
             }
         }
         server
     }
 
-    /// A command is committed, and nothing of it came yet.
-    pub(super) fn accept(&mut self, command: &CommandId) {
-        self.open.insert(command.clone(), Open { stored: true, ..Open::default() });
-        self.logs.insert(command.clone(), OutputLog::default());
+    fn feed(&mut self, event: FleetEvent, at: Duration) {
+        self.fleet.handle(event, now(at));
+        self.perform();
     }
 
-    /// Commands that ended are not remembered for ever.
-    pub(super) fn forget(&mut self, command: &CommandId) -> bool {
-        let is_over = !self.open.contains_key(command) && !self.unplaced.contains_key(command);
-        let is_stored = self.logs.get(command).is_some_and(|log| log.waiting() == 0);
-        is_over && is_stored && self.logs.remove(command).is_some()
+    fn perform(&mut self) {
+        self.perform_for(None);
     }
 
-    /// Whether so much is unstored that the agent is not read.
-    pub(super) fn holds_back(&self, most: usize) -> bool {
-        self.waiting >= most
+    fn perform_for(&mut self, recovered: Option<&AgentId>) {
+        while let Some(action) = self.fleet.poll_action() {
+            match action {
+                FleetAction::Show(changes) => drop(self.view.apply(changes)),
+                FleetAction::Install { seat, .. } => {
+                    let version = PresenceVersion(1 << 30);
+                    let new = Seat { id: seat, version, session: None, flow: Flow::Resumed };
+                    match recovered {
+                        Some(agent) => drop(self.seats.insert(agent.clone(), new)),
+                        None => drop(self.newcomers.insert(seat, new)),
+                    }
+                }
+                FleetAction::Join { .. } | FleetAction::Admit { .. } => {}
+                FleetAction::Send { seat, message } => {
+                    let of = |(_, held): &(&AgentId, &Seat)| held.id == seat;
+                    if let Some((agent, _)) = self.seats.iter().find(of) {
+                        self.said.push((agent.clone(), *message));
+                    }
+                }
+                FleetAction::Throttle { seat, flow } => {
+                    if let Some(held) = self.seats.values_mut().find(|held| held.id == seat) {
+                        held.flow = flow;
+                    }
+                }
+                FleetAction::Ask(question) => self.questions.push_back(question),
+                FleetAction::Write(write) => self.writes.push_back(write),
+                FleetAction::Note(FleetNote::TerminalGivenUp { command, .. }) => {
+                    self.given_up.insert(command);
+                }
+                FleetAction::Note(_) | FleetAction::Reply { .. } | FleetAction::Faulted(_) => {}
+                other => panic!("in no world of output: {other:?}"),
+            }
+        }
     }
+
+    // --- links
+
+    /// An agent says hello, and its session is opened at once.
+    pub(super) fn on_session(
+        &mut self,
+        agent: &AgentId,
+        hello: AgentConnect,
+        capabilities: Capabilities,
+        database: &mut Database,
+        at: Duration,
+    ) {
+        self.links += 1;
+        // An agent that died before it had dropped a terminal may have all of it, and sends all of it.
+        if hello.extensions.is_some() {
+            self.gone.clear();
+        }
+        let (link, peer) = (LinkId(self.links), "somewhere".to_owned());
+        self.feed(FleetEvent::Hello { link, hello: Box::new(hello), peer }, at);
+        let newcomer = self.newcomers.pop_first().map(|(_, seat)| seat);
+        if let Some(newcomer) = newcomer {
+            self.seats.insert(agent.clone(), newcomer);
+        }
+        let seat = self.seats[agent].id;
+        self.feed(FleetEvent::Admit { seat, link }, at);
+        let Some(Question::Session { new, .. }) = self.questions.pop_back() else {
+            panic!("no session is asked for")
+        };
+        let session = new.session.clone();
+        let opened = database.open_session(agent, *new);
+        let epoch = opened.epoch;
+        let answer =
+            StoreAnswer::Session { seat, link, session: session.clone(), opened: Ok(opened) };
+        self.feed(FleetEvent::Store(answer), at);
+        if let Some(held) = self.seats.get_mut(agent) {
+            (held.session, held.flow) = (Some((link, session)), Flow::Resumed);
+        }
+        self.feed(FleetEvent::Welcomed { seat, link, capabilities }, at);
+        self.present(agent, PresenceStatus::Online, PresenceCause::SessionOpened, epoch, at);
+    }
+
+    fn present(
+        &mut self,
+        agent: &AgentId,
+        status: PresenceStatus,
+        cause: PresenceCause,
+        epoch: Epoch,
+        at: Duration,
+    ) {
+        let Some(held) = self.seats.get_mut(agent) else { return };
+        held.version = held.version.next();
+        let (seat, version) = (held.id, held.version);
+        let because = Because { cause, impairment: None, trouble: None };
+        let presence = Presence { status, since: now(at).wall, because, version, epoch };
+        self.feed(FleetEvent::Presence { seat, presence }, at);
+    }
+
+    pub(super) fn on_link_lost(&mut self, agent: &AgentId, epoch: Epoch, at: Duration) {
+        let Some(held) = self.seats.get_mut(agent) else { return };
+        let Some((link, session)) = held.session.take() else { return };
+        let (seat, reason) = (held.id, CloseReason::broken(Breakage::Reset));
+        self.said.retain(|(to, _)| to != agent);
+        self.feed(FleetEvent::LinkEnded { seat, link, session: Some(session), reason }, at);
+        let cause = PresenceCause::LinkEnded(reason);
+        self.present(agent, PresenceStatus::Reconnecting, cause, epoch, at);
+    }
+
+    /// An agent was not back in time.
+    pub(super) fn forget_agent(&mut self, agent: &AgentId, at: Duration) {
+        if self.seats.get(agent).is_some_and(|held| held.session.is_none())
+            && let Some(held) = self.seats.remove(agent)
+        {
+            self.feed(FleetEvent::Forgotten { seat: held.id, history: None }, at);
+        }
+    }
+
+    /// Whether an agent's link is not read, because too much of what came is not stored.
+    pub(super) fn holds_back(&self, agent: &AgentId) -> bool {
+        self.seats.get(agent).is_none_or(|held| held.flow == Flow::Paused)
+    }
+
+    pub(super) fn hear(&mut self, agent: &AgentId, message: AgentToServer, at: Duration) {
+        if let Some(held) = self.seats.get(agent) {
+            let event = FleetEvent::Message { seat: held.id, message: Box::new(message) };
+            self.feed(event, at);
+        }
+    }
+
+    /// What is said to agents in session.
+    pub(super) fn take_said(&mut self) -> Vec<(AgentId, ServerToAgent)> {
+        std::mem::take(&mut self.said)
+    }
+
+    // --- its user
+
+    pub(super) fn request(&mut self, request: CommandRequest, at: Duration) {
+        self.requests += 1;
+        let (token, request) = (Token(self.requests), Request::Command(Box::new(request)));
+        self.feed(FleetEvent::Request { token, request }, at);
+    }
+
+    pub(super) fn on_time(&mut self, at: Duration) {
+        if self.fleet.deadline().is_due(now(at).monotonic) {
+            self.feed(FleetEvent::Wake, at);
+            let deadline = self.fleet.deadline();
+            assert!(
+                !deadline.is_due(now(at).monotonic),
+                "woken at {at:?}, it asks for {deadline:?}"
+            );
+        }
+    }
+
+    // --- the database
 
     pub(super) fn is_idle(&self) -> bool {
-        self.ledger.is_empty() && self.receipts.is_empty() && self.questions.is_empty()
+        self.writes.is_empty() && self.settled.is_empty() && self.questions.is_empty()
     }
 
-    /// Takes a word; what is to be said at once comes back.
-    pub(super) fn hear(&mut self, word: Up, at: WallTime, most_open: usize) -> Vec<Down> {
-        if let Some(id) = self.unplaced_of(&word) {
-            self.unplaced.entry(id).or_default().said.push(word);
-            return Vec::new();
-        }
-        let (run, record) = match word {
-            Up::Opened(id) => return self.on_opened(id, at, most_open),
-            Up::Holds(held) => {
-                self.questions.push_back(Question::Positions(held));
-                return Vec::new();
-            }
-            Up::Over(command, wrote) => return self.on_over(command, wrote, at),
-            Up::Wrote(Outgoing { run, record }) => {
-                let body = StoredBody::from(record.body);
-                (run, (record.sequence, record.stream, record.offset, body))
-            }
-            Up::BrokeOff(run, stream, offset) => {
-                let body = StoredBody::Gap { length: None, because: GapCause::AgentDied };
-                (run, (ChunkSequence(0), stream, offset, body))
-            }
-        };
-        let (sequence, stream, offset, body) = record;
-        let incarnation = run.incarnation;
-        let record = LogRecord { incarnation, sequence, stream, offset, body, at };
-        let log = self.logs.get_mut(&run.command).unwrap();
-        match log.push(record) {
-            Taken::Repeated(stored) => {
-                let open = log.is_open_stored(stream);
-                stored.map(|stored| Down::Ack(run, stream, stored, open)).into_iter().collect()
-            }
-            Taken::New { hole, record } => {
-                for record in hole.into_iter().chain([record]) {
-                    self.keep(&run.command, record);
-                }
-                Vec::new()
-            }
-            Taken::GivenUp if self.open.contains_key(&run.command) => Vec::new(),
-            Taken::GivenUp => self.tell_unknown(&run.command).into_iter().collect(),
-        }
-    }
-
-    /// Whose place must be known before this is taken.
-    fn unplaced_of(&mut self, word: &Up) -> Option<CommandId> {
-        let (id, is_output) = match word {
-            Up::Opened(_) | Up::Holds(_) => return None,
-            Up::Wrote(Outgoing { run, .. }) | Up::BrokeOff(run, ..) => (&run.command, true),
-            Up::Over(id, _) => (id, false),
-        };
-        if is_output && !self.logs.contains_key(id) {
-            self.ask_place(id);
-        }
-        self.unplaced.contains_key(id).then(|| id.clone())
-    }
-
-    fn ask_place(&mut self, id: &CommandId) {
-        if !self.unplaced.contains_key(id) {
-            self.unplaced.insert(id.clone(), Unplaced::default());
-            self.questions.push_back(Question::Place(id.clone()));
-        }
-    }
-
-    fn keep(&mut self, command: &CommandId, record: LogRecord) {
-        self.waiting += record.cost();
-        self.ledger.push_back((command.clone(), Entry::Output(record)));
-    }
-
-    fn on_opened(&mut self, id: CommandId, at: WallTime, most_open: usize) -> Vec<Down> {
-        if self.open.contains_key(&id) {
-            return Vec::new();
-        }
-        let mut said = Vec::new();
-        let is_going = |id: &CommandId| self.unplaced.get(id).is_some_and(|u| u.given_up);
-        let is_open =
-            |(id, open): &(&CommandId, &Open)| id.is_terminal() && !open.over && !is_going(id);
-        let open: Vec<_> = self.open.iter().filter(is_open).map(|(id, _)| id).collect();
-        if open.len() >= most_open {
-            let oldest = open[0].clone();
-            if oldest > id {
-                said.extend(self.tell_unknown(&id));
-                return said;
-            }
-            self.given_up.insert(oldest.clone());
-            match self.unplaced.get_mut(&oldest) {
-                Some(unplaced) => unplaced.given_up = true,
-                None => self.give_up(&oldest, at),
-            }
-        }
-        if !self.logs.contains_key(&id) {
-            self.ask_place(&id);
-        }
-        self.open.insert(id.clone(), Open::default());
-        self.ledger.push_back((id, Entry::Terminal));
-        said
-    }
-
-    fn give_up(&mut self, id: &CommandId, at: WallTime) {
-        let ends = self.logs.get_mut(id).map(|log| log.give_up(id, at));
-        ends.into_iter().flatten().for_each(|record| self.keep(id, record));
-        self.end(id, Entry::Gone);
-    }
-
-    fn tell_unknown(&mut self, command: &CommandId) -> Option<Down> {
-        self.told.insert(command.clone()).then(|| Down::Unknown(command.clone()))
-    }
-
-    fn on_over(&mut self, command: CommandId, wrote: Written, at: WallTime) -> Vec<Down> {
-        if !self.open.contains_key(&command) {
-            return vec![Down::Confirm(command)];
-        }
-        self.finish(&command, wrote, at);
-        self.end(&command, Entry::End);
-        Vec::new()
-    }
-
-    fn finish(&mut self, command: &CommandId, wrote: Written, at: WallTime) {
-        let missing = self
-            .logs
-            .get_mut(command)
-            .map(|log| log.finish(command, wrote, at))
-            .unwrap_or_default();
-        for record in missing {
-            self.keep(command, record);
-        }
-    }
-
-    fn end(&mut self, command: &CommandId, how: Entry) {
-        if let Some(open) = self.open.get_mut(command)
-            && !std::mem::replace(&mut open.over, true)
-        {
-            self.ledger.push_back((command.clone(), how));
-        }
-    }
-
-    /// One transaction of at most so many records. What is new in the database comes back.
+    /// One transaction of at most so many writes. What is new in the database comes back.
     pub(super) fn commit(
         &mut self,
         database: &mut Database,
         most: usize,
     ) -> Vec<(CommandId, LogRecord)> {
         let mut new = Vec::new();
-        for (command, entry) in self.ledger.drain(..most.min(self.ledger.len())) {
-            let is_known = database.commands.contains(&command);
-            let receipt = match &entry {
-                Entry::Output(_) if !is_known => Receipt::OfNothing,
-                Entry::Output(record) => {
-                    let is_gone = self.gone.contains(&command);
-                    assert!(!is_gone, "{command} was given up, and then {record:?} is stored");
-                    let rows = database.write(&command, record);
-                    new.extend(rows.into_iter().map(|row| (command.clone(), row)));
-                    Receipt::Stored(record.clone())
+        for write in self.writes.drain(..most.min(self.writes.len())).collect::<Vec<_>>() {
+            match write {
+                Write::Output { command, record } => {
+                    let is_known = database.commands.contains_key(&command);
+                    let outcome = match is_known {
+                        true => RecordOutcome::Stored,
+                        false => RecordOutcome::NoSuchCommand,
+                    };
+                    if is_known {
+                        let is_gone = self.gone.contains(&command);
+                        let shown = show_record(&record);
+                        assert!(!is_gone, "{command} was given up, and then {shown} is stored");
+                        let rows = database.write(&command, &record);
+                        new.extend(rows.into_iter().map(|row| (command.clone(), row)));
+                    }
+                    let LogRecord { incarnation, sequence, stream, offset, .. } = record;
+                    let end = record.end();
+                    self.settled.push_back(FleetEvent::Receipts(vec![Receipt {
+                        command,
+                        incarnation,
+                        sequence,
+                        stream,
+                        offset,
+                        end,
+                        outcome,
+                    }]));
                 }
-                Entry::Terminal if is_known => Receipt::Existing,
-                Entry::Terminal => {
-                    database.commands.insert(command.clone());
-                    Receipt::Inserted
+                Write::Terminal(record) => {
+                    let answer = inserted(database, *record);
+                    self.settled.push_back(FleetEvent::Store(answer));
                 }
-                Entry::End | Entry::Gone => {
-                    if matches!(entry, Entry::Gone) {
+                Write::Command { command, update } => {
+                    let is_end = update.stage.is_final();
+                    if is_end && self.given_up.contains(&command) {
                         self.gone.insert(command.clone());
                     }
-                    if is_known {
-                        database.ended.insert(command.clone());
+                    database.update(&command, &update);
+                    if is_end {
+                        let answer = StoreAnswer::EndStored { command, stored: Ok(()) };
+                        self.settled.push_back(FleetEvent::Store(answer));
                     }
-                    Receipt::Ended
                 }
-            };
-            self.receipts.push_back((command, receipt));
+                Write::Journal { agent, journal } => {
+                    if let Some(known) = database.agents.get_mut(&agent) {
+                        known.journal = journal;
+                    }
+                }
+                Write::Presence(record) => {
+                    if let Some(known) = database.agents.get_mut(&record.agent) {
+                        known.status = record.presence.status;
+                        known.presence_version = record.presence.version;
+                    }
+                }
+                Write::SessionEnd { .. } => {}
+            }
         }
         new
     }
 
-    /// What was committed is acknowledged.
-    pub(super) fn take_receipts(&mut self) -> Vec<Down> {
-        let (mut stored, mut said) = (BTreeMap::new(), Vec::new());
-        for (command, receipt) in std::mem::take(&mut self.receipts) {
-            match receipt {
-                Receipt::Stored(record) => {
-                    let LogRecord { incarnation, sequence, stream, .. } = record;
-                    let Some(log) = self.logs.get_mut(&command) else { continue };
-                    self.waiting -= log.on_stored(incarnation, sequence, stream, record.end());
-                    let end = (log.stored(stream), log.is_open_stored(stream));
-                    let _ = stored.insert((command, incarnation, stream), end);
-                }
-                Receipt::OfNothing => {
-                    self.drop_output(&command);
-                    said.extend(self.tell_unknown(&command));
-                    if self.open.get(&command).is_some_and(|open| open.stored) {
-                        self.end(&command, Entry::End);
-                    }
-                }
-                Receipt::Inserted => {
-                    if let Some(open) = self.open.get_mut(&command) {
-                        open.stored = true;
-                        if open.over {
-                            self.ledger.push_back((command, Entry::End));
-                        }
-                    }
-                }
-                Receipt::Existing => {
-                    if self.open.remove(&command).is_some() {
-                        said.push(Down::Cancel(command));
-                    }
-                }
-                Receipt::Ended if self.open.remove(&command).is_none() => {}
-                // What its agent still has of it is not wanted.
-                Receipt::Ended if self.given_up.contains(&command) => {
-                    said.extend(self.tell_unknown(&command));
-                }
-                Receipt::Ended => said.push(Down::Confirm(command)),
-            }
-        }
-        let ack = |((command, incarnation, stream), (offset, open))| {
-            Down::Ack(Run { command, incarnation }, stream, offset, open)
-        };
-        stored.into_iter().map(ack).chain(said).collect()
-    }
-
-    /// Forgets the output of a command that cannot be stored.
-    fn drop_output(&mut self, command: &CommandId) {
-        let log = if self.open.contains_key(command) {
-            self.logs.get_mut(command).map(std::mem::take)
-        } else {
-            self.logs.remove(command)
-        };
-        self.waiting -= log.map_or(0, |log| log.waiting());
-    }
-
-    /// Takes the answer to the oldest question. What is to be said then comes back.
-    pub(super) fn answer(&mut self, database: &Database, at: WallTime, most: usize) -> Vec<Down> {
-        match self.questions.pop_front() {
-            None => Vec::new(),
-            Some(Question::Positions(held)) => {
-                let place = |s: StreamState| {
-                    let committed = database.sums(&s.run, s.stream).next;
-                    (s.run, s.stream, committed)
-                };
-                vec![Down::Resume(held.into_iter().map(place).collect())]
-            }
-            Some(Question::Place(id)) => {
-                let (end, places) = database.place(&id);
-                self.logs.insert(id.clone(), OutputLog::behind(end, places));
-                let Unplaced { said, given_up } = self.unplaced.remove(&id).unwrap_or_default();
-                let hear = |word| self.hear(word, at, most);
-                let answers = said.into_iter().flat_map(hear).collect();
-                if given_up && self.open.get(&id).is_some_and(|open| open.over) {
-                    // Its agent has said how it ended.
-                    self.given_up.remove(&id);
-                } else if given_up {
-                    self.give_up(&id, at);
-                }
-                answers
-            }
+    /// Hears what became of writes.
+    pub(super) fn take_receipts(&mut self, at: Duration) {
+        for event in std::mem::take(&mut self.settled) {
+            self.feed(event, at);
         }
     }
 
-    /// The positions could not be read, and the agent waits in vain.
-    pub(super) fn fail_to_answer(&mut self) {
-        self.questions.retain(|q| matches!(q, Question::Place(_)));
+    /// Hears the answer to the oldest question.
+    pub(super) fn answer(&mut self, database: &mut Database, at: Duration) {
+        let Some(question) = self.questions.pop_front() else { return };
+        let answer = match question {
+            Question::Insert(record) => inserted(database, *record),
+            Question::Place(command) => {
+                let place = Ok(database.log_place(&command));
+                StoreAnswer::Place { command, place }
+            }
+            Question::Positions { ticket, commands } => {
+                let of = |id: &CommandId| database.positions(id);
+                let positions: Vec<StreamPosition> = commands.iter().flat_map(of).collect();
+                StoreAnswer::Positions { ticket, positions: Ok(positions) }
+            }
+            other => panic!("in no world of output: {other:?}"),
+        };
+        self.feed(FleetEvent::Store(answer), at);
     }
 
-    /// The agent is gone: nobody waits for answers.
-    pub(super) fn on_link_lost(&mut self) {
-        self.fail_to_answer();
+    /// The database cannot be read: agents wait for positions in vain.
+    pub(super) fn fail_to_answer(&mut self, at: Duration) {
+        let fails = |q: &Question| matches!(q, Question::Positions { .. });
+        let Some(n) = self.questions.iter().position(fails) else { return };
+        if let Some(Question::Positions { ticket, .. }) = self.questions.remove(n) {
+            let positions = Err(StoreFault::Unavailable("it is busy".to_owned()));
+            self.feed(FleetEvent::Store(StoreAnswer::Positions { ticket, positions }), at);
+        }
     }
 
-    /// An agent that was told nothing yet.
-    pub(super) fn on_session(&mut self) {
-        self.told.clear();
-    }
+    // --- readers
 
-    /// The end of a command's output, if it is remembered.
-    pub(super) fn log(&self, command: &CommandId) -> Option<&OutputLog> {
-        self.logs.get(command)
-    }
-
-    /// Whether it knows where every stream of this command goes on.
-    pub(super) fn follows(&self, command: &CommandId) -> bool {
-        self.open.get(command).is_some_and(|open| open.stored)
+    /// What readers see.
+    pub(super) const fn view(&self) -> &View {
+        &self.view
     }
 
     /// The next records for a viewer, and where it is then.
@@ -423,15 +370,66 @@ impl Server {
         cursor: Cursor,
         most: usize,
     ) -> (Cursor, Vec<LogRecord>) {
-        let Some(log) = self.logs.get(command) else { return (cursor, Vec::new()) };
-        let records = match log.after(cursor, most) {
+        let Some(entry) = self.view.commands().get(command) else { return (cursor, Vec::new()) };
+        let records = match entry.tail.after(cursor, most) {
             Fetch::UpToDate => return (cursor, Vec::new()),
             Fetch::Records(records) => records,
             Fetch::InStore => database.page(command, None, cursor, most),
         };
         match records.last() {
             Some(last) => (Some(last.position()), records),
-            None => (cursor.max(log.begin()), records),
+            None => (cursor.max(entry.tail.begin()), records),
         }
+    }
+}
+
+fn inserted(database: &mut Database, record: CommandRecord) -> StoreAnswer {
+    let command = record.command.clone();
+    let inserted = match database.commands.get(&command) {
+        Some(existing) => Inserted::Existing(Box::new(existing.clone())),
+        None => {
+            database.commands.insert(command.clone(), record);
+            Inserted::New
+        }
+    };
+    StoreAnswer::Inserted { command, inserted: Ok(inserted) }
+}
+
+impl Database {
+    /// The next session of an agent.
+    fn open_session(
+        &mut self,
+        agent: &AgentId,
+        new: onsembl_protocol::fleet::NewSession,
+    ) -> OpenedSession {
+        let known = self.agents.entry(agent.clone()).or_insert_with(|| AgentRecord {
+            agent: agent.clone(),
+            key: AgentKey::new(new.key.as_str()),
+            name: new.name.clone(),
+            agent_type: new.agent_type.clone(),
+            version: String::new(),
+            host: String::new(),
+            capabilities: Vec::new(),
+            epoch: Epoch(0),
+            instance: None,
+            status: PresenceStatus::Connecting,
+            since: new.at,
+            because: String::new(),
+            presence_version: PresenceVersion(0),
+            last_heard: None,
+            metrics: None,
+            journal: None,
+        });
+        known.epoch = known.epoch.next();
+        known.instance = new.instance;
+        OpenedSession {
+            agent: agent.clone(),
+            epoch: known.epoch,
+            presence_version: known.presence_version,
+        }
+    }
+
+    pub(super) fn epoch(&self, agent: &AgentId) -> Epoch {
+        self.agents.get(agent).map_or(Epoch(0), |known| known.epoch)
     }
 }

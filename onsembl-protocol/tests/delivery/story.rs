@@ -1,27 +1,34 @@
 //! What is told of a world that fails, one line for each thing that happened.
 
-use super::server::{Down, Up};
-use onsembl_protocol::id::ByteOffset;
-use onsembl_protocol::output::{LogRecord, Run, StoredBody, Stream, StreamState};
+use onsembl_protocol::output::{LogRecord, StoredBody, StreamState};
+use onsembl_protocol::wire::payload::StreamPlace;
+use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use std::cell::RefCell;
 use std::rc::Rc;
 
 pub(super) type Story = Rc<RefCell<Vec<String>>>;
 
-pub(super) fn show(word: &Up) -> String {
-    match word {
-        Up::Opened(command) => format!("it opened {command}"),
-        Up::Holds(held) => format!("it holds {}", show_held(held)),
-        Up::Wrote(sent) => {
-            let r = &sent.record;
-            let (n, stream, offset, length) = (r.sequence, r.stream, r.offset, r.length());
-            let kind = if r.bytes_held() == 0 { "a gap" } else { "bytes" };
-            format!("{} {n}: {kind} of {stream} {offset} + {length}", sent.run.command)
+pub(super) fn show(message: &AgentToServer) -> String {
+    match message {
+        AgentToServer::TerminalOpened(opened) => format!("it opened {}", opened.command_id),
+        AgentToServer::OutputState(state) => format!("it holds {} streams", state.streams.len()),
+        AgentToServer::Output(output) => {
+            let (id, stream) = (&output.command_id, output.stream.stream());
+            let (n, offset) = (output.sequence, output.offset);
+            let length = output.content.as_bytes().len();
+            format!("{id} {n:?}: {length} bytes of {stream} from {offset:?}")
         }
-        Up::Over(command, wrote) => format!("{command} is over, and wrote {wrote:?}"),
-        Up::BrokeOff(run, stream, offset) => {
-            format!("{stream} of {} broke off at {offset}", run.command)
+        AgentToServer::OutputGap(gap) => {
+            let (id, stream, offset) = (&gap.command_id, &gap.stream_type, gap.offset);
+            format!("{id}: a gap of {stream} from {offset}, {:?}, {}", gap.length, gap.because)
         }
+        AgentToServer::CommandComplete(report) => {
+            format!(
+                "{} is over ({}), and wrote {:?}",
+                report.command_id, report.status, report.output
+            )
+        }
+        other => format!("{other:?}"),
     }
 }
 
@@ -34,21 +41,27 @@ pub(super) fn show_held(held: &[StreamState]) -> String {
     written.map(show).collect()
 }
 
-pub(super) fn show_answer(word: &Down) -> String {
-    let show = |(run, stream, offset): &(Run, Stream, ByteOffset)| {
-        if offset.0 == 0 { String::new() } else { format!("[{} {stream} {offset}]", run.command) }
-    };
-    match word {
-        Down::Ack(run, stream, offset, open) => {
-            let how = if *open { " where it breaks off" } else { "" };
-            format!("that {stream} of {} is stored up to {offset}{how}", run.command)
+pub(super) fn show_answer(message: &ServerToAgent) -> String {
+    match message {
+        ServerToAgent::OutputAck(ack) => {
+            let (stream, id, offset) = (ack.stream_type.stream(), &ack.command_id, ack.offset);
+            let how = if ack.open_gap { " where it breaks off" } else { "" };
+            format!("that {stream} of {id} is stored up to {offset}{how}")
         }
-        Down::Confirm(command) => format!("that the end of {command} is stored"),
-        Down::Unknown(command) => format!("that nobody knows {command}"),
-        Down::Cancel(command) => format!("that {command} is to be ended"),
-        Down::Resume(places) => {
-            format!("where to resume: {}", places.iter().map(show).collect::<String>())
+        ServerToAgent::OutputResume(resume) => {
+            let begun = resume.streams.iter().filter(|place| place.offset.0 > 0);
+            let show = |p: &StreamPlace| {
+                format!("[{} {} {}]", p.command_id, p.stream_type.stream(), p.offset)
+            };
+            format!("where to resume: {}", begun.map(show).collect::<String>())
         }
+        ServerToAgent::Ack(ack) => format!("that the end of {:?} is stored", ack.command_id),
+        ServerToAgent::Error(error) => format!("{}: {:?}", error.code, error.context.command_id),
+        ServerToAgent::CommandCancel(cancel) => {
+            format!("that {} is to be ended", cancel.command_id)
+        }
+        ServerToAgent::CommandRequest(request) => format!("a request for {:?}", request.command_id),
+        other => format!("{other:?}"),
     }
 }
 

@@ -2,7 +2,6 @@
 //! stream and its place.
 
 use bytes::Bytes;
-use onsembl_protocol::id::{CommandId, Incarnation};
 use onsembl_protocol::output::{PerStream, Run, SpoolPolicy, Stream};
 use std::sync::OnceLock;
 
@@ -35,22 +34,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// A command of a user, the `n`th process of this world.
-    pub(super) fn command(n: usize, incarnation: Incarnation, policy: SpoolPolicy) -> Self {
-        let run = Run { command: CommandId::new(format!("c-{n:02}")), incarnation };
-        Self::new(n, run, policy, false)
-    }
-
-    /// The program of a terminal. Their ids sort in the order in which they were opened.
-    pub(super) fn terminal(n: usize, incarnation: Incarnation, policy: SpoolPolicy) -> Self {
-        let run = Run { command: CommandId::of_terminal(format!("{n:02}")), incarnation };
-        Self::new(n, run, policy, true)
-    }
-
-    fn new(n: usize, run: Run, policy: SpoolPolicy, is_terminal: bool) -> Self {
+    /// The `n`th process of this world.
+    pub(super) fn new(n: usize, run: Run, policy: SpoolPolicy) -> Self {
         Self {
             n,
-            is_terminal,
+            is_terminal: run.command.as_str().starts_with("terminal-"),
             run,
             policy,
             life: Life::Runs,

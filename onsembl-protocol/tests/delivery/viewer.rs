@@ -5,7 +5,8 @@ use super::database::Database;
 use super::server::Server;
 use super::truth::Process;
 use onsembl_protocol::output::{
-    Cursor, GapCause, LogRecord, OutputFollower, OutputPlace, PerStream, Run, StoredBody, Stream,
+    Cursor, Fetch, GapCause, LogRecord, OutputFollower, OutputPlace, PerStream, Run, StoredBody,
+    Stream,
 };
 
 /// What is at a place, as far as a viewer was told.
@@ -109,14 +110,15 @@ impl Viewer {
 
     /// A dashboard that wants what comes next. Nothing, if the server does not show this command.
     pub(super) fn live(process: &Process, server: &Server) -> Option<Self> {
-        let log = server.log(&process.run.command)?;
+        let entry = server.view().commands().get(&process.run.command)?;
         let mut viewer = Self::new(process, Source::Board);
         viewer.views = PerStream::default();
-        viewer.cursor = log.end();
+        viewer.cursor = entry.tail.end();
         viewer.came_late = true;
-        if server.follows(&process.run.command) {
-            for stream in Stream::ALL {
-                viewer.views.get_mut(stream).begin(log.next(stream).0);
+        // What is shown last of a stream is what is behind it next.
+        if let Fetch::Records(shown) = entry.tail.after(entry.tail.begin(), usize::MAX) {
+            for record in shown.iter().filter(|r| r.incarnation == process.run.incarnation) {
+                viewer.views.get_mut(record.stream).begin(record.end().0);
             }
         }
         Some(viewer)
@@ -177,7 +179,7 @@ impl Viewer {
     ) -> bool {
         let command = &self.run.command;
         let (cursor, records) = match self.source {
-            Source::Board if server.log(command).is_none() => {
+            Source::Board if !server.view().commands().contains_key(command) => {
                 // The server has forgotten what it told, too.
                 self.resume(database);
                 self.cursor = None;

@@ -1,16 +1,17 @@
 //! What goes wrong, and how: who is killed, what a successor finds, which disk or database fails, what
 //! is cut and forgotten.
 
-use super::agent::Agent;
+use super::agent::{Agent, is_written};
+use super::now;
 use super::server::Server;
 use super::story::show_held;
 use super::truth::Life;
 use super::viewer::Viewer;
-use super::world::{World, commands};
-use super::{now, stamp};
-use onsembl_protocol::output::{GapCause, SpoolPolicy, Written};
-use onsembl_protocol::terminal::{AfterEnd, TerminalKeeper};
+use super::world::{World, agent, commands};
+use onsembl_protocol::id::CommandId;
+use onsembl_protocol::output::{GapCause, SpoolPolicy};
 use onsembl_protocol::time::WallTime;
+use onsembl_protocol::worker::WorkerEvent;
 use std::collections::BTreeSet;
 
 /// What happens in a world at all.
@@ -30,6 +31,8 @@ pub(super) struct Weather {
     pub(super) retention: bool,
     /// The agent keeps a terminal, whose output has this policy.
     pub(super) terminal: Option<SpoolPolicy>,
+    /// A legacy wrapper works beside the agent.
+    pub(super) has_wrapper: bool,
 }
 
 impl Weather {
@@ -47,6 +50,7 @@ impl Weather {
             forgets: often(4),
             retention: often(3),
             terminal: often(2).then_some(SpoolPolicy::DropOldest),
+            has_wrapper: often(3),
         };
         if weather.terminal.is_some() && random.u8(0..4) == 0 {
             weather.terminal = Some(SpoolPolicy::ALL[random.usize(0..3)]);
@@ -87,7 +91,10 @@ impl World {
                 self.backup = Some(self.database.clone());
             }
             18 if weather.restored => self.restore(),
-            19 if weather.forgets => self.forget(),
+            19 if weather.cuts && !self.linked => {
+                self.tell(|_| "the agent is not awaited any more".into());
+                self.server.forget_agent(&agent(), self.at);
+            }
             20..23 if weather.retention => self.cut_history(),
             _ => {}
         }
@@ -100,22 +107,18 @@ impl World {
         for process in self.processes.iter_mut().filter(|p| p.is_alive()) {
             process.life = Life::Orphaned;
         }
-        for process in &self.processes {
-            let id = &process.run.command;
-            if self.agent.holds_report(id) && self.random.bool() {
-                // Its end was not written down yet.
-                self.agent.journal.insert(id.clone(), Written::Unknown);
-                self.faults.broken.insert(id.clone());
-            }
-        }
+        self.agent.die(&mut self.journal, &mut self.random);
         self.start_agent();
     }
 
     /// It is told to end, and whoever it runs is ended first.
     pub(super) fn stop_agent(&mut self) {
         self.tell(|_| "the agent is stopped".into());
-        self.agent.outbox.wind_up();
-        self.agent.perform(self.at);
+        self.agent.feed(WorkerEvent::ShutDown, self.at);
+        // What it was about to start does not run yet.
+        while !self.agent.to_start.is_empty() {
+            self.start_and_end();
+        }
         for n in 0..self.processes.len() {
             if self.processes[n].is_alive() {
                 self.faults.wound_up.insert(self.processes[n].run.command.clone());
@@ -126,6 +129,7 @@ impl World {
             }
         }
         for _ in 0..self.random.u8(0..20) {
+            self.sync();
             self.speak();
             self.hear();
             self.commit();
@@ -135,6 +139,7 @@ impl World {
         while !self.agent.thread.requests.is_empty() {
             self.agent.thread.perform(&mut self.disk);
         }
+        self.agent.close(&mut self.journal);
         self.note_agent();
         self.cut();
         self.start_agent();
@@ -142,40 +147,30 @@ impl World {
 
     pub(super) fn start_agent(&mut self) {
         self.tell(|w| format!("the disk has {}", w.disk.show()));
-        let confirmed = std::mem::take(&mut self.agent.confirmed);
-        let mut journal = std::mem::take(&mut self.agent.journal);
-        for process in &self.processes {
-            let id = &process.run.command;
-            match process.life {
-                Life::Orphaned if !confirmed.contains(id) => {
-                    journal.entry(id.clone()).or_insert(Written::Unknown);
-                }
-                Life::Orphaned | Life::Runs | Life::Exited | Life::Done => {}
+        for process in self.processes.iter().filter(|p| p.life == Life::Done) {
+            if !is_written(&self.journal, &process.run.command) {
+                self.faults.broken.insert(process.run.command.clone());
             }
         }
-        let keeper = self.keeper();
-        self.agent = Agent::start(self.bounds, self.most_waiting, &mut self.disk, journal, keeper);
-        self.agent.confirmed = confirmed;
+        self.agents += 1;
+        self.agent = Agent::start(self.make, self.agents, &mut self.disk, &self.journal, self.at);
         self.faults.on_found(&self.agent);
-        self.agent.perform(self.at);
         self.tell(|w| {
-            format!("it starts with {}", show_held(&w.agent.outbox.states().collect::<Vec<_>>()))
+            format!("it starts with {}", show_held(&w.agent.outbox().states().collect::<Vec<_>>()))
         });
-    }
-
-    pub(super) fn keeper(&self) -> Option<TerminalKeeper> {
-        let has_one = self.weather.terminal.is_some();
-        has_one.then(|| TerminalKeeper::new(AfterEnd::Restart, stamp(self.at)))
     }
 
     pub(super) fn kill_server(&mut self) {
         self.tell(|_| "the server is killed".into());
         self.cut();
+        self.on_server_died();
         self.faults.server_died = true;
         let forgets = self.weather.forgets;
         let forgotten: BTreeSet<_> =
             commands(&self.processes).filter(|_| forgets && self.random.bool()).collect();
-        self.server = Server::start(&self.database, |id| !forgotten.contains(id));
+        let seed = self.random.u64(..);
+        let remembers = |id: &CommandId| !forgotten.contains(id);
+        self.server = Server::start(&self.database, self.limits, seed, remembers, self.at);
         for viewer in &mut self.viewers {
             viewer.resume(&self.database);
         }
@@ -186,7 +181,7 @@ impl World {
         self.tell(|_| "an older database is put back".into());
         self.database = backup;
         self.faults.restored = true;
-        let held: BTreeSet<_> = self.agent.outbox.states().map(|s| s.run.command).collect();
+        let held: BTreeSet<_> = self.agent.outbox().states().map(|s| s.run.command).collect();
         for process in &self.processes {
             if !held.contains(&process.run.command) {
                 self.faults.closed_before.insert(process.run.command.clone());
@@ -197,20 +192,10 @@ impl World {
         // What has no row any more is shown until that is found out, and shows nothing for sure.
         let has_row = |v: &Viewer| {
             let id = &self.processes[v.n].run.command;
-            id.is_terminal() || self.database.commands.contains(id)
+            id.is_terminal() || self.database.commands.contains_key(id)
         };
         self.viewers.retain(has_row);
         self.kill_server();
-    }
-
-    /// The server forgets something that is over.
-    fn forget(&mut self) {
-        if let Some(process) = self.random.choice(&self.processes) {
-            let id = process.run.command.clone();
-            if self.server.forget(&id) {
-                self.tell(|_| format!("the server forgets {id}"));
-            }
-        }
     }
 
     /// History is cut, by its age or because it is too much.

@@ -1,19 +1,28 @@
 //! Both ends of output in one virtual world, and what can happen in it while nothing goes wrong. What goes
 //! wrong is in `weather`, the course of things in `course`.
 
-use super::agent::Agent;
+use super::agent::{Agent, Make};
 use super::database::Database;
 use super::disk::Disk;
 use super::judge::Faults;
-use super::server::{Down, Server, Up};
+use super::now;
+use super::server::Server;
 use super::story::{Story, show, show_answer, show_record};
 use super::truth::{Life, Process};
 use super::viewer::{Source, Viewer};
 use super::weather::Weather;
-use super::{now, stamp};
-use onsembl_protocol::id::{CommandId, Incarnation};
-use onsembl_protocol::output::{SpoolBounds, SpoolPolicy};
-use std::collections::{BTreeMap, VecDeque};
+use super::wrapper::{Wrapper, wrapper};
+use onsembl_protocol::command::CommandJournal;
+use onsembl_protocol::fleet::FleetLimits;
+use onsembl_protocol::id::AgentId;
+use onsembl_protocol::id::{AgentKey, CommandId, Incarnation, InstanceId, JournalId};
+use onsembl_protocol::limits::Limits;
+use onsembl_protocol::model::{AGENT_FEATURES, Capabilities, Dialect, Feature, SERVER_FEATURES};
+use onsembl_protocol::output::{Run, SpoolBounds, SpoolPolicy};
+use onsembl_protocol::wire::payload::{AgentConnect, AgentExtensions, AgentType, CommandRequest};
+use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
+use onsembl_protocol::worker::{Task, WorkerEvent};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Commands of users that run at a time.
@@ -36,14 +45,20 @@ pub(super) struct World {
     /// All sizes are multiples of it.
     pub(super) unit: u64,
     pub(super) bounds: SpoolBounds,
-    /// Every command has it, if there is one.
-    policy: Option<SpoolPolicy>,
-    /// What may wait for the disk before it counts as failed.
-    pub(super) most_waiting: u64,
+    pub(super) make: Make,
+    /// What the sessions agree on.
+    capabilities: Capabilities,
+    /// What outlives an agent of what it wrote down.
+    pub(super) journal: CommandJournal,
+    /// How many agents there were.
+    pub(super) agents: u64,
+    /// Commands that users asked for.
+    asked: usize,
     pub(super) processes: Vec<Process>,
     pub(super) agent: Agent,
     pub(super) disk: Disk,
     pub(super) server: Server,
+    pub(super) limits: FleetLimits,
     pub(super) database: Database,
     pub(super) backup: Option<Database>,
     pub(super) database_busy: bool,
@@ -51,11 +66,12 @@ pub(super) struct World {
     pub(super) linked: bool,
     /// Nothing arrives any more, and nobody has noticed.
     pub(super) swallows: bool,
-    pub(super) up: VecDeque<Up>,
-    pub(super) down: VecDeque<Down>,
+    pub(super) up: VecDeque<AgentToServer>,
+    pub(super) down: VecDeque<ServerToAgent>,
     pub(super) faults: Faults,
     /// It comes to its end: no terminal is opened any more.
     pub(super) over: bool,
+    pub(super) wrapper: Option<Wrapper>,
 }
 
 impl World {
@@ -68,10 +84,30 @@ impl World {
         let disk = if has_no_disk { 0 } else { memory * random.u64(2..=6) };
         let bounds = SpoolBounds { memory, disk };
         let weather = Weather::draw(&mut random, !has_no_disk);
-        let policy = random.bool().then(|| SpoolPolicy::ALL[random.usize(0..3)]);
+        let policy = (random.u8(0..3) > 0).then(|| SpoolPolicy::ALL[random.usize(0..3)]);
         let mut disk = Disk::new(memory.max(1024) / 2);
         let most_waiting = unit * if random.u8(0..3) == 0 { 512 } else { 4096 };
-        let agent = Agent::start(bounds, most_waiting, &mut disk, BTreeMap::new(), None);
+        let make = Make {
+            slots: PLACES,
+            bounds,
+            policy: weather.terminal.map_or(policy, Some),
+            most_waiting,
+            has_terminal: weather.terminal.is_some(),
+        };
+        let journal = CommandJournal::default();
+        let agent = Agent::start(make, 0, &mut disk, &journal, Duration::ZERO);
+        let is_binary = random.u8(0..4) > 0;
+        let theirs: Vec<Feature> = SERVER_FEATURES
+            .iter()
+            .filter(|feature| is_binary || **feature != Feature::OutputBinary)
+            .cloned()
+            .collect();
+        let mut limits = FleetLimits::DEFAULT;
+        limits.terminals_of_agent = OPEN_TERMINALS;
+        limits.unstored_output = unit as usize * 16 * 1024;
+        if weather.forgets {
+            limits.ended_commands = random.usize(0..3);
+        }
         let mut world = Self {
             random,
             story,
@@ -79,9 +115,13 @@ impl World {
             weather,
             unit,
             bounds,
-            policy,
-            most_waiting,
-            server: Server::default(),
+            make,
+            capabilities: Capabilities::negotiate(AGENT_FEATURES, &theirs, Dialect::Extended),
+            journal,
+            agents: 0,
+            asked: 0,
+            server: Server::start(&Database::default(), limits, seed, |_| true, Duration::ZERO),
+            limits,
             processes: Vec::new(),
             agent,
             disk,
@@ -95,8 +135,8 @@ impl World {
             down: VecDeque::new(),
             faults: Faults::default(),
             over: false,
+            wrapper: weather.has_wrapper.then(Wrapper::default),
         };
-        world.agent.keeper = world.keeper();
         world.tell(|w| format!("{:?}, {:?}, unit {}", w.weather, w.bounds, w.unit));
         world.link();
         world
@@ -111,41 +151,58 @@ impl World {
 
     // --- processes
 
-    /// A user's command starts. It is committed before it is sent.
+    /// A user's command. It is committed before it is sent.
     pub(super) fn begin(&mut self) {
-        let commands = self.processes.iter().filter(|p| !p.run.command.is_terminal());
-        let (all, alive) = (commands.clone().count(), commands.filter(|p| p.is_alive()).count());
-        if all >= COMMANDS || alive >= PLACES {
+        if self.asked >= COMMANDS || self.over {
             return;
         }
-        let n = self.processes.len();
-        let policy = self.policy.unwrap_or(SpoolPolicy::ALL[self.random.usize(0..3)]);
-        let process = Process::command(n, self.incarnation(), policy);
-        self.database.commands.insert(process.run.command.clone());
-        self.server.accept(&process.run.command);
-        self.start(process);
+        let id = command(self.asked);
+        self.asked += 1;
+        self.tell(|_| format!("{id} is asked for"));
+        self.server.request(CommandRequest::new(id, agent(), "something"), self.at);
+        self.say();
     }
 
-    /// The program of the terminal starts, if it is time to, server or not.
-    pub(super) fn keep_terminal(&mut self) {
-        let terminals = self.processes.iter().filter(|p| p.run.command.is_terminal()).count();
-        let Some(policy) = self.weather.terminal else { return };
-        let (at, is_enough) = (self.at, self.over || terminals >= TERMINALS);
-        let Some(keeper) = self.agent.keeper.as_mut().filter(|_| !is_enough) else { return };
-        if keeper.take_start(stamp(at)) {
-            let process = Process::terminal(self.processes.len(), self.incarnation(), policy);
-            self.start(process);
+    /// Whether every command came to an end that the database has.
+    pub(super) fn is_all_over(&self) -> bool {
+        let is_over =
+            |id: &CommandId| self.database.is_over(id) || !self.database.commands.contains_key(id);
+        (0..self.asked).all(|n| is_over(&command(n)))
+    }
+
+    /// Starts one thing that the agent asks for, and ends all that it does.
+    pub(super) fn start_and_end(&mut self) {
+        if self.random.bool()
+            && let Some((id, task)) = self.agent.to_start.pop_front()
+        {
+            self.start(id, &task);
         }
+        self.agent.types(self.at);
+        for id in std::mem::take(&mut self.agent.to_end) {
+            if let Some(n) = self.processes.iter().position(|p| p.run.command == id) {
+                self.exit(n);
+            }
+        }
+    }
+
+    fn start(&mut self, id: CommandId, task: &Task) {
+        let is_again = self.processes.iter().any(|p| p.run.command == id);
+        assert!(!is_again, "{id} is started twice");
+        let terminals = self.processes.iter().filter(|p| p.run.command.is_terminal()).count();
+        if matches!(task, Task::Terminal(_)) && (self.over || terminals >= TERMINALS) {
+            let why = "there were enough of them".to_owned();
+            return self.agent.feed(WorkerEvent::NotStarted { command: id, why }, self.at);
+        }
+        let by_kind = if id.is_terminal() { SpoolPolicy::DropOldest } else { SpoolPolicy::Block };
+        let policy = self.make.policy.unwrap_or(by_kind);
+        let run = Run { command: id.clone(), incarnation: self.incarnation() };
+        self.tell(|_| format!("{id} starts, {policy}"));
+        self.processes.push(Process::new(self.processes.len(), run, policy));
+        self.agent.started(id, self.at);
     }
 
     fn incarnation(&self) -> Incarnation {
         Incarnation(now(self.at).wall.unix_millis() as u64)
-    }
-
-    fn start(&mut self, process: Process) {
-        self.agent.run(&process, self.at);
-        self.tell(|_| format!("{} starts, {}", process.run.command, process.policy));
-        self.processes.push(process);
     }
 
     /// Any process that is alive.
@@ -201,10 +258,10 @@ impl World {
 
     pub(super) fn speak(&mut self) {
         while self.linked && self.up.len() < ON_THE_WIRE {
-            let Some(word) = self.agent.next_word() else { return };
-            self.tell(|_| format!("agent says {}", show(&word)));
+            let Some(message) = self.agent.next_message(self.at) else { return };
+            self.tell(|_| format!("agent says {}", show(&message)));
             if !self.swallows {
-                self.up.push_back(word);
+                self.up.push_back(message);
             }
             if self.random.bool() {
                 return;
@@ -213,14 +270,15 @@ impl World {
     }
 
     pub(super) fn listen(&mut self) {
-        let Some(word) = self.down.pop_front() else { return };
-        self.tell(|_| format!("agent hears {}", show_answer(&word)));
-        if let Down::Cancel(id) = &word
-            && let Some(n) = self.processes.iter().position(|p| p.run.command == *id)
-        {
-            self.exit(n);
+        let Some(message) = self.down.pop_front() else { return };
+        self.tell(|_| format!("agent hears {}", show_answer(&message)));
+        self.agent.listen(message, self.at);
+    }
+
+    pub(super) fn sync(&mut self) {
+        for _ in 0..self.random.u8(1..4) {
+            self.agent.sync(&mut self.journal, self.at);
         }
-        self.agent.listen(word, self.at);
     }
 
     pub(super) fn work_on_disk(&mut self) {
@@ -245,39 +303,57 @@ impl World {
     // --- the server
 
     pub(super) fn hear(&mut self) {
-        if self.server.holds_back(self.unit as usize * 16 * 1024) {
+        if self.server.holds_back(&agent()) {
             return;
         }
-        let Some(word) = self.up.pop_front() else { return };
-        let answer = self.server.hear(word, now(self.at).wall, OPEN_TERMINALS);
-        self.faults.given_up.extend(self.server.given_up.iter().cloned());
-        self.say(answer);
+        let Some(message) = self.up.pop_front() else { return };
+        self.server.hear(&agent(), message, self.at);
+        self.say();
     }
 
-    pub(super) fn say(&mut self, words: impl IntoIterator<Item = Down>) {
-        for word in words {
-            match &word {
-                Down::Ack(run, stream, offset, open) => {
-                    let sums = self.database.sums(run, *stream);
-                    let is_open = sums.open_gap.is_some();
-                    assert!(*offset <= sums.next && *open <= is_open, "{word:?}, and {sums:?}");
-                }
-                Down::Confirm(id) => {
-                    let is_known = self.database.commands.contains(id);
-                    assert!(self.database.ended.contains(id) || !is_known, "{word:?}");
-                }
-                Down::Unknown(id) => {
-                    let is_known = self.database.commands.contains(id);
-                    // One that is over may be older than all for which there is room.
-                    let is_over = self.database.ended.contains(id);
-                    assert!(!is_known || is_over || self.faults.given_up.contains(id), "{word:?}");
-                    self.faults.dropped.insert(id.clone());
-                }
-                Down::Resume(_) | Down::Cancel(_) => {}
+    /// What the server said goes onto the wire, and must be true.
+    pub(super) fn say(&mut self) {
+        self.faults.given_up.extend(self.server.given_up.iter().cloned());
+        for (agent, message) in self.server.take_said() {
+            self.check_said(&message);
+            if agent == wrapper() {
+                self.on_said_to_wrapper(message);
+                continue;
             }
             if self.linked && !self.swallows {
-                self.down.push_back(word);
+                self.down.push_back(message);
             }
+        }
+    }
+
+    fn check_said(&mut self, message: &ServerToAgent) {
+        match message {
+            ServerToAgent::OutputAck(ack) => {
+                let run = Run { command: ack.command_id.clone(), incarnation: ack.incarnation };
+                let sums = self.database.sums(&run, ack.stream_type.stream());
+                let is_open = sums.open_gap.is_some();
+                assert!(
+                    ack.offset <= sums.next && ack.open_gap <= is_open,
+                    "{message:?}, and {sums:?}"
+                );
+            }
+            ServerToAgent::Ack(ack) => {
+                let id = ack.command_id.as_ref().unwrap();
+                let is_known = self.database.commands.contains_key(id);
+                assert!(self.database.is_over(id) || !is_known, "{message:?}");
+            }
+            ServerToAgent::Error(error) => {
+                let id = error.context.command_id.as_ref().unwrap();
+                let is_known = self.database.commands.contains_key(id);
+                // One that is over may be older than all for which there is room.
+                let is_over = self.database.is_over(id);
+                assert!(!is_known || is_over || self.faults.given_up.contains(id), "{message:?}");
+                self.faults.dropped.insert(id.clone());
+            }
+            ServerToAgent::OutputResume(_)
+            | ServerToAgent::CommandCancel(_)
+            | ServerToAgent::CommandRequest(_) => {}
+            other => panic!("in no world of output: {other:?}"),
         }
     }
 
@@ -288,24 +364,31 @@ impl World {
         self.note_agent();
         let most = self.random.usize(1..20);
         for (command, record) in self.server.commit(&mut self.database, most) {
-            let process = self.processes.iter().find(|p| p.run.command == command).unwrap();
             self.tell(|_| format!("committed of {command}: {}", show_record(&record)));
-            self.faults.on_commit(process, &record);
+            match self.processes.iter().find(|p| p.run.command == command) {
+                Some(process) => self.faults.on_commit(process, &record),
+                None if self.is_of_wrapper(&command) => {}
+                // Its agent died before it was started, and nothing says that it was not.
+                None => assert!(record.body.is_open(), "{command} never ran: {record:?}"),
+            }
         }
     }
 
+    fn is_of_wrapper(&self, command: &CommandId) -> bool {
+        self.database.commands.get(command).is_some_and(|row| row.agent == wrapper())
+    }
+
     pub(super) fn receive(&mut self) {
-        let words = self.server.take_receipts();
-        self.say(words);
+        self.server.take_receipts(self.at);
+        self.say();
     }
 
     pub(super) fn answer(&mut self) {
         if self.database_busy && self.random.u8(0..20) == 0 {
-            self.server.fail_to_answer();
+            self.server.fail_to_answer(self.at);
         }
-        let answer = self.server.answer(&self.database, now(self.at).wall, OPEN_TERMINALS);
-        self.faults.given_up.extend(self.server.given_up.iter().cloned());
-        self.say(answer);
+        self.server.answer(&mut self.database, self.at);
+        self.say();
     }
 
     // --- viewers
@@ -331,7 +414,7 @@ impl World {
     fn new_viewer(&mut self) -> Option<Viewer> {
         let process = self.random.choice(&self.processes)?;
         let id = &process.run.command;
-        if !id.is_terminal() && !self.database.commands.contains(id) {
+        if !id.is_terminal() && !self.database.commands.contains_key(id) {
             return None;
         }
         let streams = process.streams();
@@ -356,7 +439,9 @@ impl World {
             self.tell(|_| "the link is cut".into());
             self.up.clear();
             self.down.clear();
-            self.server.on_link_lost();
+            let epoch = self.database.epoch(&agent());
+            self.server.on_link_lost(&agent(), epoch, self.at);
+            self.agent.on_cut(self.at);
         }
     }
 
@@ -364,10 +449,42 @@ impl World {
         if !self.linked {
             self.tell(|_| "a new link".into());
             self.linked = true;
-            self.server.on_session();
-            self.agent.on_session(self.unit * 2048, self.at);
+            let hello = self.hello();
+            let capabilities = self.capabilities;
+            self.server.on_session(&agent(), hello, capabilities, &mut self.database, self.at);
+            self.agent.on_session(capabilities, self.unit * 2048, self.at);
+            self.say();
         }
     }
+
+    fn hello(&self) -> AgentConnect {
+        AgentConnect {
+            agent_id: agent().to_string(),
+            name: Some("ada".to_owned()),
+            agent_type: AgentType::Custom,
+            version: None,
+            host_machine: None,
+            capabilities: onsembl_protocol::wire::payload::Capabilities::default(),
+            extensions: Some(AgentExtensions {
+                features: AGENT_FEATURES.to_vec(),
+                agent_key: AgentKey::new("key"),
+                instance: InstanceId::new(self.agents.to_string()),
+                probe: false,
+                commands: self.agent.worker.open_commands(Limits::DEFAULT.list_entries),
+                journal: Some(JournalId::new("journal")),
+                max_parallel: Some(PLACES as u64),
+            }),
+        }
+    }
+}
+
+/// The agent.
+pub(super) fn agent() -> AgentId {
+    AgentId::new("a")
+}
+
+fn command(n: usize) -> CommandId {
+    CommandId::new(format!("c-{n:02}"))
 }
 
 pub(super) fn commands(processes: &[Process]) -> impl Iterator<Item = CommandId> {

@@ -196,16 +196,31 @@ fn a_violation_stays_and_says_what_it_is() {
     assert!(text.starts_with("never-gives-up: process 0 at 1000."), "{text}");
 }
 
+const DOCUMENT: &str = include_str!("../../../docs/INVARIANTS.md");
+
 #[test]
 fn the_document_lists_every_demand() {
-    let document = include_str!("../../../docs/INVARIANTS.md");
-    let (demands, _) = document.split_once("The model and the test kit").expect("the next section");
+    let (demands, _) = DOCUMENT.split_once("### Former names").expect("the next section");
     for invariant in Invariant::of_model() {
-        let (name, says, source) = (invariant.name(), invariant.says(), invariant.source());
+        let (name, says) = (invariant.name(), invariant.says());
         let row = demands.lines().find(|line| line.starts_with(&format!("| `{name}` | {says} |")));
         let row = row.unwrap_or_else(|| panic!("docs/INVARIANTS.md lacks {name}: {says}"));
-        assert!(row.ends_with(&format!(" | {source} |")), "{row} does not name {source}");
+        let defects: Vec<_> = invariant.defects().iter().map(ToString::to_string).collect();
+        let (rules, defects) = (invariant.rules(), defects.join(", "));
+        assert!(row.ends_with(&format!(" | {rules} | {defects} |")), "{row}: {rules}; {defects}");
     }
     let rows = demands.lines().filter(|line| line.starts_with("| `")).count();
     assert_eq!(rows, Invariant::of_model().count(), "docs/INVARIANTS.md lists what nobody demands");
+}
+
+#[test]
+fn every_defect_of_the_catalogue_is_in_the_document() {
+    let (_, rest) = DOCUMENT.split_once("## Defects of the earlier system").expect("a section");
+    let (defects, _) = rest.split_once("\n## ").expect("the next section");
+    for invariant in Invariant::ALL {
+        for defect in invariant.defects() {
+            let row = format!("\n| {defect} ");
+            assert!(defects.contains(&row), "docs/INVARIANTS.md lacks defect {defect}: {invariant}");
+        }
+    }
 }

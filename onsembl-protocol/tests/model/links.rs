@@ -128,7 +128,7 @@ fn a_legacy_agent_that_was_replaced_gets_1000() {
 
 #[test]
 fn dead_link_is_closed() {
-    // Taken over, and the old wire left open (field defects 13 and 14).
+    // Taken over, and the old wire left open.
     let mut w = told(P);
     w.fact(Fact::ServerSaid(A, Wire(2), Down::Welcome(2)));
     w.shown.epoch = 2;
@@ -159,7 +159,7 @@ fn dead_link_is_closed() {
 
 #[test]
 fn given_up_for_a_reason() {
-    // Field defect 3: a healthy agent cut by a timer.
+    // A healthy agent cut by a timer.
     let mut w = World::in_session();
     w.after(S);
     w.fact(Fact::ServerClosed(A, W, 1011));
@@ -256,7 +256,7 @@ fn terminal_is_final() {
         w.fact(Fact::ServerServed(A, None));
         w
     };
-    // Field defect 28: a timer of a deleted agent.
+    // A timer of a deleted agent.
     let mut w = gone();
     w.after(90 * S);
     w.shows(Status::TimedOut, Why::Silence(90 * S));

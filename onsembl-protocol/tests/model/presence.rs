@@ -47,12 +47,12 @@ fn status_edges() {
 
 #[test]
 fn status_is_true() {
-    // Field defect 13: the late end of an old wire.
+    // The late end of an old wire.
     let mut w = World::in_session();
     w.fact(Fact::ServerLost(A, W, BROKEN));
     w.server_waits(S);
     caught(I::StatusIsTrue, &w);
-    // Field defect 33: online without a session.
+    // Online without a session.
     let mut w = World::in_session();
     w.server_loses();
     w.after(S);

@@ -21,7 +21,7 @@ fn every_wait_has_a_deadline() {
     w.server_hears(Up::Other);
     w.fact(Fact::ServerServed(A, None));
     caught(I::EveryWaitHasADeadline, &w);
-    // Field defect 10: a waiting agent without a timer.
+    // A waiting agent without a timer.
     let mut w = World::in_session();
     w.fact(Fact::AgentLost(P, W, BROKEN));
     w.fact(Fact::AgentShows(P, AgentStatus::Reconnecting));

@@ -2,9 +2,9 @@
 
 use super::remote::{PATIENCE, Remote};
 use super::stop::told;
-use crate::hub::StopState;
 use anyhow::Context as _;
 use clap::Args;
+use onsembl_protocol::fleet::StopState;
 use serde::Deserialize;
 
 #[derive(Debug, Args)]

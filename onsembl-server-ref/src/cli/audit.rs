@@ -2,9 +2,9 @@
 
 use super::remote::{PATIENCE, Remote};
 use super::table::table;
-use crate::hub::AuditReport;
 use anyhow::{Context as _, bail};
 use clap::Args;
+use onsembl_protocol::fleet::AuditReport;
 
 #[derive(Debug, Args)]
 pub(super) struct Audit {

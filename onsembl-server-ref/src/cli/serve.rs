@@ -7,6 +7,7 @@ use clap::Args;
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_transport::server::RECORDING;
+use onsembl_transport::tls::ServerTls;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,20 +61,25 @@ impl Serve {
         }
         let agents =
             ServerConfig { timing, resume_window: self.resume_window, ..ServerConfig::DEFAULT };
-        let tls = self.tls_cert.zip(self.tls_key);
-        let options = ServerOptions {
-            listen: self.listen,
-            data: self.data,
-            agents,
-            tls,
-            recording: self.recording,
-            retention: Retention { keep_for: self.keep_for, keep_bytes: self.keep_bytes },
-            observer: None,
+        let tls = match self.tls_cert.zip(self.tls_key) {
+            Some((certificate, key)) => Some(ServerTls::from_pem_files(&certificate, &key)?),
+            None => None,
         };
+        let mut options = ServerOptions::new(self.data);
+        options.agents = agents;
+        options.recording = self.recording;
+        options.retention = Retention { keep_for: self.keep_for, keep_bytes: self.keep_bytes };
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let server = Server::start(options).await?;
-        say(&server.address().to_string())?;
+        let mut server = Server::start(options).await?;
+        let listening = match server.listen(self.listen, tls).await {
+            Ok(listening) => listening,
+            Err(error) => {
+                server.stop().await;
+                return Err(error.into());
+            }
+        };
+        say(&listening.address().to_string())?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -2,9 +2,9 @@
 
 use super::remote::Remote;
 use crate::http::Order;
-use crate::hub::{ReleaseReport, StopReport, StopState};
 use anyhow::Context as _;
 use clap::Args;
+use onsembl_protocol::fleet::{ReleaseReport, StopReport, StopState};
 use std::time::Duration;
 
 /// The server answers when it is durable, which a held database delays.

@@ -3,13 +3,31 @@
 use crate::auth::{TokenKind, Tokens};
 use crate::store::Store;
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use onsembl_protocol::id::UserId;
 use onsembl_transport::clock::SystemClock;
 use std::path::PathBuf;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// [`TokenKind`] as it is written on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// A dashboard, a script, a person.
+    Dashboard,
+    /// An agent.
+    Agent,
+}
+
+impl From<Kind> for TokenKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Dashboard => Self::Dashboard,
+            Kind::Agent => Self::Agent,
+        }
+    }
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Token {
@@ -21,7 +39,7 @@ pub(super) struct Token {
     user: String,
     /// What its bearer may be.
     #[arg(long, env = "ONSEMBL_KIND", value_enum, default_value = "dashboard")]
-    kind: TokenKind,
+    kind: Kind,
     /// How long it is valid: 365 days for agents and 24 hours for dashboards, if not said.
     #[arg(long, env = "ONSEMBL_TTL", value_parser = humantime::parse_duration, value_name = "TIME")]
     ttl: Option<Duration>,
@@ -31,13 +49,14 @@ impl Token {
     #[expect(clippy::print_stdout, reason = "the token is this command's output")]
     pub(super) fn run(self) -> anyhow::Result<()> {
         let tokens = Tokens::open(&self.data)?;
-        let ttl = self.ttl.unwrap_or(match self.kind {
+        let kind = TokenKind::from(self.kind);
+        let ttl = self.ttl.unwrap_or(match kind {
             TokenKind::Agent => DAY * 365,
             TokenKind::Dashboard => DAY,
         });
         let now = SystemClock::new().now().wall;
         let user = UserId::new(self.user);
-        let (token, _) = tokens.issue(&user, self.kind, ttl, now).context("cannot sign a token")?;
+        let (token, _) = tokens.issue(&user, kind, ttl, now)?;
         println!("{token}");
         Ok(())
     }

@@ -87,6 +87,28 @@ pub enum Canceller {
 }
 
 impl RemoteCommand {
+    /// A shell command of normal priority for an agent that is there, by a server whose certificate
+    /// the system trusts.
+    pub fn new(
+        server: impl Into<String>,
+        token: Secret,
+        agent: impl Into<String>,
+        text: impl Into<String>,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            server: server.into(),
+            token,
+            roots: TlsRoots::Native,
+            agent: agent.into(),
+            text: text.into(),
+            timeout,
+            offline: OfflinePolicy::Refuse,
+            priority: Priority::Normal,
+            input: CommandInput::Text,
+        }
+    }
+
     /// Runs it. What it writes goes to `stdout` and `stderr`, byte for byte, and what there is to know
     /// of the ways to it goes to `stderr` too. When `interrupted` gives a signal, the command is
     /// cancelled.

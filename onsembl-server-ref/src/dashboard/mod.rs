@@ -3,11 +3,10 @@
 //! A dashboard holds no queue of events that others fill: it looks at the board when it has room to
 //! say more. So a slow one hurts only itself.
 
-mod feed;
 mod lines;
+mod refresh;
 mod seeking;
 mod session;
 mod telling;
-mod words;
 
 pub use session::{Dashboard, serve};

@@ -1,7 +1,7 @@
 //! Where in the stored output a dashboard begins.
 
-use super::feed::Seek;
 use crate::store::{Cursor, Store, StoreError};
+use onsembl_protocol::fleet::Seek;
 use onsembl_protocol::id::{ByteOffset, CommandId, UserId};
 use onsembl_protocol::output::Stream;
 use onsembl_protocol::wire::payload::StreamType;

@@ -1,14 +1,16 @@
 //! One dashboard link: its hello, its requests, and the loop that feeds it.
 
-use super::feed::{Feed, Next};
+use super::refresh::{CheckedToken, Refreshes};
 use super::seeking::look_up;
-use crate::auth::{Identity, TokenKind, Tokens};
+use super::telling::{Next, Telling};
+use crate::auth::{Authenticator, Identity, LookupError};
 use crate::board::Boards;
-use crate::hub::{HubHandle, Request};
+use crate::hub::HubHandle;
 use crate::store::{Cursor, Store, StoreError, StoredRecord};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::fleet::{Answer, Request};
 use onsembl_protocol::id::{CommandId, LinkId, MessageId, ServerInstanceId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::output::LogRecord;
@@ -28,7 +30,7 @@ use onsembl_transport::messages::Envelopes;
 use onsembl_transport::pump::{self, LinkHandle, LinkInput, PumpConfig, TryDataError};
 use onsembl_transport::{Link, Received};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -54,8 +56,8 @@ pub struct Dashboard {
     pub boards: Boards,
     /// For output that is not in memory any more.
     pub store: Store,
-    /// For a token that is refreshed.
-    pub tokens: Tokens,
+    /// For a token that is refreshed, or revoked.
+    pub auth: Authenticator,
     /// Where to count.
     pub counters: Counters,
     /// This server process.
@@ -78,6 +80,7 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
         dashboard,
         peer,
         quota: UndecodableQuota::new(),
+        refreshes: Refreshes::default(),
         pending: FuturesUnordered::new(),
         ended: false,
     };
@@ -89,7 +92,8 @@ enum Outcome {
     Say(Box<ServerToDashboard>),
     Output(CommandId, Result<Vec<LogRecord>, StoreError>),
     Found(CommandId, Result<Cursor, StoreError>),
-    Revoked(Result<bool, StoreError>),
+    Revoked(Result<bool, LookupError>),
+    Refreshed(CheckedToken),
 }
 
 struct Session {
@@ -101,6 +105,7 @@ struct Session {
     handle: LinkHandle,
     inbox: mpsc::Receiver<pump::LinkEvent>,
     quota: UndecodableQuota,
+    refreshes: Refreshes,
     pending: FuturesUnordered<BoxFuture<'static, Outcome>>,
     ended: bool,
 }
@@ -196,7 +201,7 @@ impl Session {
         let instance = self.dashboard.instance.clone();
         let extensions = init.extensions.as_ref();
         let now = self.clock.now().wall;
-        let mut feed = Feed::new(board, instance, init.subscriptions, extensions, now);
+        let mut feed = Telling::new(board, instance, init.subscriptions, extensions, now);
         feed.greet(hello, self.clock.now().wall);
         let mut machine = DashboardConnection::new(self.clock.now());
         let mut deadline = machine.deadline();
@@ -261,7 +266,7 @@ impl Session {
     }
 
     /// Says what there is to say while the link has room. Whether it was the room that ended it.
-    fn feed_link(&mut self, feed: &mut Feed, reading: &mut bool) -> bool {
+    fn feed_link(&mut self, feed: &mut Telling, reading: &mut bool) -> bool {
         loop {
             if !self.handle.has_room() {
                 return true;
@@ -295,7 +300,6 @@ impl Session {
                     }
                     return false;
                 }
-                Next::More => continue,
                 Next::Nothing => return false,
             };
             let (_, frame) = self.envelopes.frame(&message, self.clock.now().wall);
@@ -309,7 +313,7 @@ impl Session {
         }
     }
 
-    fn perform(&mut self, action: DashboardAction, feed: &mut Feed) {
+    fn perform(&mut self, action: DashboardAction, feed: &mut Telling) {
         match action {
             DashboardAction::SendPing => {
                 let timestamp = Some(self.clock.now().wall.unix_millis() as f64);
@@ -328,17 +332,16 @@ impl Session {
     }
 
     fn check_token(&mut self) {
-        if self.identity.expires <= self.clock.now().wall {
+        if self.identity.has_expired(self.clock.now().wall) {
             self.dashboard.counters.count("tokens_expired_in_session");
             return self.handle.close(CloseCause::TokenExpired);
         }
-        let store = self.dashboard.store.clone();
+        let auth = self.dashboard.auth.clone();
         let token = self.identity.token_id.clone();
-        self.pending
-            .push(Box::pin(async move { Outcome::Revoked(store.is_revoked(&token).await) }));
+        self.pending.push(Box::pin(async move { Outcome::Revoked(auth.is_revoked(&token).await) }));
     }
 
-    fn on_outcome(&mut self, outcome: Outcome, feed: &mut Feed, reading: &mut bool) {
+    fn on_outcome(&mut self, outcome: Outcome, feed: &mut Telling, reading: &mut bool) {
         match outcome {
             Outcome::Say(message) => self.say(&message),
             Outcome::Output(command, Ok(records)) => {
@@ -354,6 +357,10 @@ impl Session {
                 warn!(%command, %error, "stored output cannot be read; closing, so that the dashboard starts anew");
                 self.handle.close(CloseCause::TryLater);
             }
+            Outcome::Refreshed(token) => {
+                let answer = self.refreshes.conclude(token, &mut self.identity);
+                self.say(&answer);
+            }
             Outcome::Revoked(Ok(true)) => self.handle.close(CloseCause::Revoked),
             Outcome::Revoked(Ok(false)) => {}
             Outcome::Revoked(Err(error)) => {
@@ -362,7 +369,12 @@ impl Session {
         }
     }
 
-    fn on_message(&mut self, id: Option<MessageId>, message: DashboardToServer, feed: &mut Feed) {
+    fn on_message(
+        &mut self,
+        id: Option<MessageId>,
+        message: DashboardToServer,
+        feed: &mut Telling,
+    ) {
         match message {
             DashboardToServer::Init(init) => {
                 feed.watch(init.subscriptions);
@@ -392,37 +404,32 @@ impl Session {
                 self.acknowledge(id, feed);
             }
             DashboardToServer::CommandRequest(mut request) => {
-                if !feed.is_extended() {
+                if !feed.capabilities().is_extended() {
                     // It has no way to ask, and shows what waits as if it ran.
                     request.offline = Some(OfflinePolicy::Refuse);
                 }
                 let command = request.command_id.clone();
-                let user = self.identity.user.clone();
-                self.ask(id, command, |reply| Request::Command {
-                    user,
-                    request: Box::new(request),
-                    reply,
-                });
+                self.ask(id, command, Request::Command(Box::new(request)));
             }
             DashboardToServer::CommandCancel(cancel) => {
                 let command = Some(cancel.command_id.clone());
-                let user = self.identity.user.clone();
-                self.ask(id, command, |reply| Request::Cancel { user, cancel, reply });
+                self.ask(id, command, Request::Cancel(cancel));
             }
             DashboardToServer::Control(control) => {
-                let user = self.identity.user.clone();
-                self.ask(id, None, |reply| Request::Control { user, control, reply });
+                self.ask(id, None, Request::Control(control));
             }
             DashboardToServer::EmergencyStop(stop) => {
-                let user = self.identity.user.clone();
-                // Who could not release it gets a stop of the moment.
-                let holds = feed.latches_stops();
-                self.ask(id, None, |reply| Request::EmergencyStop { user, stop, holds, reply });
+                // A dashboard that could not release it gets a momentary stop.
+                let request = match feed.capabilities().latches_stops() {
+                    true => Request::StopHeld(stop),
+                    false => Request::StopOnce(stop),
+                };
+                self.ask(id, None, request);
             }
             DashboardToServer::StopRelease(release) => self.on_release(id, release, feed),
             DashboardToServer::Ping(ping) => self.pong(ping),
             DashboardToServer::Pong(_) => {}
-            DashboardToServer::TokenRefresh(refresh) => self.on_refresh(id, &refresh),
+            DashboardToServer::TokenRefresh(refresh) => self.on_refresh(id, refresh),
             DashboardToServer::Unknown(kind) => {
                 self.dashboard.counters.count("unknown_types");
                 debug!(%kind, "a dashboard sent a type that this version does not know");
@@ -430,11 +437,11 @@ impl Session {
         }
     }
 
-    fn on_release(&mut self, id: Option<MessageId>, release: ReleaseRequest, feed: &Feed) {
+    fn on_release(&mut self, id: Option<MessageId>, release: ReleaseRequest, feed: &Telling) {
         let agent = release.agent_id.clone();
         let scope = release.scope();
         let error = match scope {
-            _ if !feed.latches_stops() => {
+            _ if !feed.capabilities().latches_stops() => {
                 let why =
                     "this dashboard did not say `stop-latch` in its hello; nothing is released";
                 ErrorReply::new(ErrorCode::NotSupported, why)
@@ -444,52 +451,37 @@ impl Session {
                 ErrorReply::new(ErrorCode::InvalidMessage, why)
             }
             Some(scope) => {
-                let user = self.identity.user.clone();
-                return self.ask(id, None, |reply| Request::Release { user, scope, reply });
+                return self.ask(id, None, Request::Release(scope));
             }
         };
         self.say(&ServerToDashboard::Error(error.about(id).for_agent(agent)));
     }
 
-    fn on_refresh(&mut self, id: Option<MessageId>, refresh: &TokenRefresh) {
-        let token = refresh.access_token.reveal();
-        let answer = match self.dashboard.tokens.verify(Some(token), TokenKind::Dashboard) {
-            Ok(identity) if identity.user == self.identity.user => {
-                self.identity = identity;
-                ServerToDashboard::Ack(Ack { message_id: id, success: true, ..Ack::default() })
-            }
-            Ok(_) => {
-                let why = "the new token is another user's; the old one stays";
-                ServerToDashboard::Error(ErrorReply::new(ErrorCode::Unauthorized, why).about(id))
-            }
-            Err(error) => {
-                let why = format!("{error}; the old token stays");
-                ServerToDashboard::Error(ErrorReply::new(ErrorCode::Unauthorized, why).about(id))
-            }
-        };
-        self.say(&answer);
+    fn on_refresh(&mut self, id: Option<MessageId>, refresh: TokenRefresh) {
+        if self.pending.len() >= MOST_PENDING {
+            return self.too_many(id, None);
+        }
+        let check = self.refreshes.check(self.dashboard.auth.clone(), id, refresh);
+        self.pending.push(Box::pin(async move { Outcome::Refreshed(check.await) }));
     }
 
-    /// Asks the hub and says what it answers, whenever that is.
-    fn ask<T: Send + 'static>(
-        &mut self,
-        id: Option<MessageId>,
-        command: Option<CommandId>,
-        request: impl FnOnce(oneshot::Sender<Result<T, ErrorReply>>) -> Request,
-    ) {
+    fn too_many(&mut self, id: Option<MessageId>, command: Option<CommandId>) {
+        let why = "too many requests are under way; wait for their answers";
+        let error = ErrorReply::new(ErrorCode::QueueFull, why).about(id).for_command(command);
+        self.say(&ServerToDashboard::Error(error));
+    }
+
+    /// Asks the fleet and says what it answers, whenever that is.
+    fn ask(&mut self, id: Option<MessageId>, command: Option<CommandId>, request: Request) {
         if self.pending.len() >= MOST_PENDING {
-            let why = "too many requests are under way; wait for their answers";
-            let error = ErrorReply::new(ErrorCode::QueueFull, why).about(id).for_command(command);
-            return self.say(&ServerToDashboard::Error(error));
+            return self.too_many(id, command);
         }
-        let (reply, answer) = oneshot::channel();
-        let request = request(reply);
-        let hub = self.dashboard.hub.clone();
+        let (hub, user) = (self.dashboard.hub.clone(), self.identity.user.clone());
         self.pending.push(Box::pin(async move {
-            let ended = || Err(ErrorReply::new(ErrorCode::Internal, "the server is ending"));
-            let answer = if hub.ask(request).await { answer.await } else { Ok(ended()) };
-            Outcome::Say(Box::new(match answer.unwrap_or_else(|_| ended()) {
-                Ok(_) => ServerToDashboard::Ack(Ack {
+            let ended = || ErrorReply::new(ErrorCode::Internal, "the server is ending");
+            let answer = hub.ask_fleet(user, request).await;
+            Outcome::Say(Box::new(match answer.map_or_else(|| Err(ended()), Answer::done) {
+                Ok(()) => ServerToDashboard::Ack(Ack {
                     message_id: id,
                     success: true,
                     command_id: command,
@@ -500,7 +492,7 @@ impl Session {
         }));
     }
 
-    fn acknowledge(&mut self, id: Option<MessageId>, feed: &Feed) {
+    fn acknowledge(&mut self, id: Option<MessageId>, feed: &Telling) {
         self.say(&ServerToDashboard::Ack(feed.acknowledgement(id)));
     }
 

@@ -1,128 +1,207 @@
-//! What a command wrote and how it ended, in the form that a dashboard takes. What it was told
-//! already, and when it is told more, is not decided here.
+//! Puts into frames what the feed of a dashboard gives: bytes as they are, or lines for a legacy one. What is
+//! told, and when, is decided by the feed ([`onsembl_protocol::fleet::Feed`]).
 
 use super::lines::LineAssembler;
-use super::words;
-use crate::board::CommandEntry;
-
-use onsembl_protocol::id::{AgentId, CommandId};
+use crate::board::Board;
+use crate::store::Cursor;
+use onsembl_protocol::fleet::{Feed, Seek, Tell};
+use onsembl_protocol::id::{AgentId, CommandId, MessageId, ServerInstanceId};
+use onsembl_protocol::model::{Capabilities, OutputFormat};
 use onsembl_protocol::output::{LogRecord, StoredBody, gap_notice};
+use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::ServerToDashboard;
 use onsembl_protocol::wire::payload::{
-    DashboardExtensions, Feature, OutputContent, OutputGap, StreamContent, TerminalStream,
+    Ack, DashboardExtensions, OutputContent, OutputGap, Replay, StreamContent, Subscriptions,
+    TerminalStream,
 };
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-/// How a dashboard takes output.
-#[derive(Clone, Copy)]
-pub(super) enum Taste {
-    /// Whole lines, and a gap is a line too.
-    Lines,
-    /// Bytes; a gap it sees by the next offset.
-    Bytes,
-    /// Bytes and gaps.
-    Records,
+/// The feed of one dashboard over the board of its user.
+pub(super) struct Telling {
+    board: Arc<Board>,
+    feed: Feed,
+    format: OutputFormat,
+    /// What is begun of lines, for a dashboard that takes lines. Of a command whose output began anew it is
+    /// of before.
+    lines: BTreeMap<CommandId, (u32, LineAssembler)>,
+    ready: VecDeque<ServerToDashboard>,
 }
 
-impl Taste {
-    /// What it asked for in its hello.
-    pub(super) fn of(extensions: Option<&DashboardExtensions>) -> Self {
-        let has = |feature| extensions.is_some_and(|e| e.features.contains(&feature));
-        match (has(Feature::OutputBytes), has(Feature::OutputSpool)) {
-            (true, true) => Self::Records,
-            (true, false) => Self::Bytes,
-            (false, _) => Self::Lines,
+/// What comes next.
+pub(super) enum Next {
+    /// Say this.
+    Say(Box<ServerToDashboard>),
+    /// Read on in the store, and hand it to [`Telling::stored`].
+    Read(CommandId, Cursor),
+    /// Look up where to begin, and hand it to [`Telling::sought`].
+    Seek(CommandId, Seek),
+    /// Nothing new.
+    Nothing,
+}
+
+impl Telling {
+    pub(super) fn new(
+        board: Arc<Board>,
+        server: ServerInstanceId,
+        subscriptions: Subscriptions,
+        extensions: Option<&DashboardExtensions>,
+        now: WallTime,
+    ) -> Self {
+        let feed = Feed::new(&board.look(), server, subscriptions, extensions, now);
+        let format = feed.capabilities().output_format();
+        Self { board, feed, format, lines: BTreeMap::new(), ready: VecDeque::new() }
+    }
+
+    pub(super) fn greet(&mut self, hello: Option<MessageId>, now: WallTime) {
+        self.feed.greet(&self.board.look(), hello, now);
+    }
+
+    pub(super) fn watch(&mut self, subscriptions: Subscriptions) {
+        self.feed.watch(&self.board.look(), subscriptions);
+    }
+
+    pub(super) fn scan_agents(&mut self, now: WallTime) {
+        let view = self.board.look();
+        self.feed.scan_agents(&view, now);
+        self.lines.retain(|command, _| view.commands().contains_key(command));
+    }
+
+    pub(super) fn refresh(&mut self) {
+        self.feed.refresh();
+    }
+
+    pub(super) fn replay(&mut self, command: &CommandId, from: Replay) -> bool {
+        self.feed.replay(&self.board.look(), command, from)
+    }
+
+    pub(super) fn sought(&mut self, command: &CommandId, cursor: Cursor) {
+        self.feed.sought(command, cursor);
+    }
+
+    pub(super) fn stored(&mut self, command: &CommandId, records: Vec<LogRecord>) {
+        self.feed.stored(&self.board.look(), command, records);
+    }
+
+    pub(super) fn acknowledgement(&self, message_id: Option<MessageId>) -> Ack {
+        self.feed.acknowledgement(message_id)
+    }
+
+    pub(super) const fn subscriptions(&self) -> &Subscriptions {
+        self.feed.subscriptions()
+    }
+
+    pub(super) const fn capabilities(&self) -> Capabilities {
+        self.feed.capabilities()
+    }
+
+    pub(super) fn next(&mut self) -> Next {
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                return Next::Say(Box::new(message));
+            }
+            let tell = self.feed.next(&self.board.look());
+            match tell {
+                Tell::Say(message) => return Next::Say(message),
+                Tell::Output { command, shown, agent, record, generation } => {
+                    // Of a short piece there may be no whole line yet.
+                    let said = self.output(command, shown, agent, record, generation);
+                    self.ready.extend(said);
+                }
+                Tell::Over { command, shown, agent, generation, end } => {
+                    self.finish(&command, &shown, &agent, generation);
+                    self.ready.extend(end);
+                }
+                Tell::Read(command, cursor) => return Next::Read(command, cursor),
+                Tell::Seek(command, seek) => return Next::Seek(command, seek),
+                Tell::Nothing => return Next::Nothing,
+            }
         }
     }
-}
 
-/// A record in words, if it gives any.
-pub(super) fn output(
-    lines: &mut LineAssembler,
-    command_id: CommandId,
-    agent: AgentId,
-    record: LogRecord,
-    taste: Taste,
-) -> Option<ServerToDashboard> {
-    let LogRecord { incarnation, sequence, stream, offset, body, at } = record;
-    let said = match (body, taste) {
-        (StoredBody::Gap { .. }, Taste::Bytes) => return None,
-        (StoredBody::Gap { length, because }, Taste::Records) => {
-            return Some(ServerToDashboard::OutputGap(OutputGap {
-                command_id,
-                agent_id: Some(agent),
-                incarnation,
-                stream_type: stream.into(),
-                sequence,
-                offset,
-                length,
-                because,
-                timestamp: Some(at),
-            }));
-        }
-        (StoredBody::Chunk(bytes), Taste::Bytes | Taste::Records) => {
-            return Some(ServerToDashboard::TerminalStream(TerminalStream {
+    /// A record in the form that the dashboard takes, if it gives any.
+    fn output(
+        &mut self,
+        command: CommandId,
+        command_id: CommandId,
+        agent: AgentId,
+        record: LogRecord,
+        generation: u32,
+    ) -> Option<ServerToDashboard> {
+        let LogRecord { incarnation, sequence, stream, offset, body, at } = record;
+        let said = match (body, self.format) {
+            (StoredBody::Gap { .. }, OutputFormat::Bytes) => return None,
+            (StoredBody::Gap { length, because }, OutputFormat::Records) => {
+                return Some(ServerToDashboard::OutputGap(OutputGap {
+                    command_id,
+                    agent_id: Some(agent),
+                    incarnation,
+                    stream_type: stream.into(),
+                    sequence,
+                    offset,
+                    length,
+                    because,
+                    timestamp: Some(at),
+                }));
+            }
+            (StoredBody::Chunk(bytes), OutputFormat::Bytes | OutputFormat::Records) => {
+                return Some(ServerToDashboard::TerminalStream(TerminalStream {
+                    command_id,
+                    agent_id: Some(agent),
+                    stream: stream.into(),
+                    content: StreamContent::Bytes(OutputContent::from_bytes(&bytes)),
+                    timestamp: Some(at),
+                    sequence: Some(sequence),
+                    offset: Some(offset),
+                    incarnation: Some(incarnation),
+                }));
+            }
+            (StoredBody::Chunk(bytes), OutputFormat::Lines) => {
+                self.lines_of(command, generation).push(stream, &bytes)
+            }
+            (StoredBody::Gap { length, because }, OutputFormat::Lines) => {
+                let mut said = self.lines_of(command, generation).push(stream, b"\n");
+                said.retain(|line| !line.is_empty());
+                said.push(gap_notice(length, because));
+                said
+            }
+        };
+        (!said.is_empty()).then(|| {
+            ServerToDashboard::TerminalStream(TerminalStream {
                 command_id,
                 agent_id: Some(agent),
                 stream: stream.into(),
-                content: StreamContent::Bytes(OutputContent::from_bytes(&bytes)),
+                content: StreamContent::Lines(said),
                 timestamp: Some(at),
                 sequence: Some(sequence),
-                offset: Some(offset),
-                incarnation: Some(incarnation),
+                offset: None,
+                incarnation: None,
+            })
+        })
+    }
+
+    fn lines_of(&mut self, command: CommandId, generation: u32) -> &mut LineAssembler {
+        let (begun, lines) = self.lines.entry(command).or_default();
+        if *begun != generation {
+            (*begun, *lines) = (generation, LineAssembler::default());
+        }
+        lines
+    }
+
+    /// What is left of the lines of a command that is over.
+    fn finish(&mut self, command: &CommandId, shown: &CommandId, agent: &AgentId, generation: u32) {
+        let left = self.lines.remove(command).filter(|(begun, _)| *begun == generation);
+        for (stream, line) in left.map(|(_, mut lines)| lines.finish()).unwrap_or_default() {
+            self.ready.push_back(ServerToDashboard::TerminalStream(TerminalStream {
+                command_id: shown.clone(),
+                agent_id: Some(agent.clone()),
+                stream: stream.into(),
+                content: StreamContent::Lines(vec![line]),
+                timestamp: None,
+                sequence: None,
+                offset: None,
+                incarnation: None,
             }));
         }
-        (StoredBody::Chunk(bytes), Taste::Lines) => lines.push(stream, &bytes),
-        (StoredBody::Gap { length, because }, Taste::Lines) => {
-            let mut said = lines.push(stream, b"\n");
-            said.retain(|line| !line.is_empty());
-            said.push(gap_notice(length, because));
-            said
-        }
-    };
-    (!said.is_empty()).then(|| {
-        ServerToDashboard::TerminalStream(TerminalStream {
-            command_id,
-            agent_id: Some(agent),
-            stream: stream.into(),
-            content: StreamContent::Lines(said),
-            timestamp: Some(at),
-            sequence: Some(sequence),
-            offset: None,
-            incarnation: None,
-        })
-    })
-}
-
-/// The end of a command: what is left of its lines, and how it ended.
-pub(super) fn end(
-    lines: &mut LineAssembler,
-    id: &CommandId,
-    entry: &CommandEntry,
-    extended: bool,
-) -> Vec<ServerToDashboard> {
-    let mut said = Vec::new();
-    for (stream, line) in lines.finish() {
-        said.push(ServerToDashboard::TerminalStream(TerminalStream {
-            command_id: id.clone(),
-            agent_id: Some(entry.agent.clone()),
-            stream: stream.into(),
-            content: StreamContent::Lines(vec![line]),
-            timestamp: None,
-            sequence: None,
-            offset: None,
-            incarnation: None,
-        }));
     }
-    if let Some(view) = &entry.view
-        && (extended || *id != CommandId::of_session(&entry.agent))
-    {
-        said.push(ServerToDashboard::CommandStatus(words::command(
-            id, entry, view, None, extended,
-        )));
-        if !extended {
-            let complete = words::complete(id, entry, view);
-            said.push(ServerToDashboard::CommandComplete(complete));
-        }
-    }
-    said
 }

@@ -1,8 +1,8 @@
 //! Takes connections in: bounded in number, in time and in bytes until they are somebody.
 
-use super::Peer;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -126,7 +126,7 @@ async fn http<S>(
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        let _ = request.extensions_mut().insert(Peer(peer));
+        let _ = request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().oneshot(request)
     });
     let served = hyper::server::conn::http1::Builder::new()

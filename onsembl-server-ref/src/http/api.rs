@@ -2,7 +2,7 @@
 //! commands are beside this.
 
 use super::App;
-use super::ask::{ask, refused, too_late};
+use super::ask::{ask, ask_fleet, refused, too_late};
 use super::audit::audit;
 use super::commands;
 use super::control::{cancel, control};
@@ -12,14 +12,16 @@ use super::signed_in::SignedIn;
 use super::stops;
 use super::upgrade::{self, plain};
 use crate::auth::Identity;
-use crate::hub::{HubStats, Request as HubRequest, StopState};
+use crate::hub::{HubStats, Request as HubRequest};
 use crate::store::StoreHealth;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{Response, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use onsembl_protocol::fleet::{self, AgentStop, Answer, StopState};
 use onsembl_protocol::id::AgentId;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -30,12 +32,20 @@ use tracing::warn;
 /// How long a page may wait for the hub.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// All routes. The WebSocket paths include the older ones that existing peers may be configured
-/// with (wire reference, divergence 19).
+/// Every route of a server that has its listeners to itself.
+pub(crate) fn standalone(app: App) -> Router {
+    router(app.clone()).merge(health(app)).fallback(not_found)
+}
+
+/// Whether the server lives. Apart from [`router`], because another service has such pages itself.
+pub(crate) fn health(app: App) -> Router {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(app)
+}
+
+/// The API and the WebSocket paths, which include the older ones that existing peers may be
+/// configured with.
 pub(crate) fn router(app: App) -> Router {
     Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
         .route("/api/agents", get(agents))
         .route("/api/agents/{id}", get(agent).delete(delete_agent))
         .route("/api/agents/{id}/recording", get(recording))
@@ -53,8 +63,17 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/ws/agent/{id}", get(upgrade::agent))
         .route("/ws/dashboard", get(upgrade::dashboard))
         .route("/v1/ws/dashboard", get(upgrade::dashboard))
-        .fallback(not_found)
+        .route_layer(middleware::from_fn_with_state(app.clone(), unless_stopping))
         .with_state(app)
+}
+
+/// Refuses everything from the moment the server stops: the listener of another service may still
+/// be open then, and a link that came now would end without a close code.
+async fn unless_stopping(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
+    if app.dashboard.stop.is_cancelled() {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping; come back later\n");
+    }
+    next.run(request).await
 }
 
 /// One agent, as the API shows it.
@@ -153,9 +172,8 @@ async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
     };
     let mut beats: HashMap<AgentId, _> = beats.into_iter().map(|b| (b.agent.clone(), b)).collect();
     let board = app.boards.of(&identity.user);
-    let content = board.look();
-    content
-        .agents
+    let view = board.look();
+    view.agents()
         .iter()
         .map(|(id, agent)| {
             let beat = beats.remove(id);
@@ -172,12 +190,12 @@ async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
                 last_heartbeat: at.map(|at| at.to_string()),
                 last_metrics: metrics,
                 paused: agent.paused,
-                stopped: content.stop_of(id).map(|(order, state)| StoppedView {
+                stopped: agent.stopped.as_ref().map(|AgentStop { order, state }| StoppedView {
                     stop_id: order.id.to_string(),
                     by: order.by.to_string(),
                     at: order.at.to_string(),
                     reason: order.reason.clone(),
-                    state,
+                    state: *state,
                 }),
             }
         })
@@ -189,10 +207,10 @@ async fn delete_agent(
     Path(id): Path<String>,
     SignedIn(identity): SignedIn,
 ) -> Response<Body> {
-    let (user, agent) = (identity.user, AgentId::new(id));
+    let request = fleet::Request::DeleteAgent(AgentId::new(id));
     // Long enough for a database that is held for a while; the deletion goes on in any case.
     let patience = Duration::from_secs(30);
-    match ask(&app, patience, |reply| HubRequest::DeleteAgent { user, agent, reply }).await {
+    match ask_fleet(&app, patience, identity.user, request).await.map(Answer::done) {
         Some(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Some(Err(error)) => refused(&error),
         None => too_late(),

@@ -6,6 +6,8 @@ use crate::hub::Request;
 use crate::store::StoreError;
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
+use onsembl_protocol::fleet::{self, Answer};
+use onsembl_protocol::id::UserId;
 use onsembl_protocol::wire::payload::{ErrorCode, ErrorReply};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -19,6 +21,17 @@ pub(super) async fn ask<T>(
 ) -> Option<T> {
     let (reply, answer) = oneshot::channel();
     let asked = async { if app.hub.ask(request(reply)).await { answer.await.ok() } else { None } };
+    tokio::time::timeout(patience, asked).await.ok().flatten()
+}
+
+/// What the fleet of a user answers; `None` if it does not in time. What was asked for may still be done.
+pub(super) async fn ask_fleet(
+    app: &App,
+    patience: Duration,
+    user: UserId,
+    request: fleet::Request,
+) -> Option<Answer> {
+    let asked = app.hub.ask_fleet(user, request);
     tokio::time::timeout(patience, asked).await.ok().flatten()
 }
 

@@ -61,10 +61,10 @@ fn shown(
     rows: impl IntoIterator<Item = CommandRow>,
 ) -> Vec<CommandSummary> {
     let board = app.boards.of(user);
-    let content = board.look();
+    let view = board.look();
     let shown = |row: CommandRow| {
         let stage = CommandStage::of(&CommandPhase::parse(&row.status));
-        let held_up = content.agents.get(&row.agent).and_then(|agent| agent.holds_up(stage));
+        let held_up = view.agents().get(&row.agent).and_then(|agent| agent.holds_up(stage));
         let cause = match (held_up, row.cause) {
             (Some(held_up), Some(cause)) => Some(format!("{held_up}; {cause}")),
             (held_up, cause) => held_up.or(cause),

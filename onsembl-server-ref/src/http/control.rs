@@ -3,15 +3,15 @@
 
 use super::App;
 use super::api::problem;
-use super::ask::{ask, refused, too_late};
+use super::ask::{ask_fleet, refused, too_late};
 use super::order_body::OrderBody;
 use super::signed_in::SignedIn;
-use crate::hub::Request as HubRequest;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
+use onsembl_protocol::fleet::{Answer, Request};
 use onsembl_protocol::id::{AgentId, CommandId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::terminal::TerminalSize;
@@ -54,7 +54,7 @@ pub(super) async fn control(
         timeout: None,
         size: order.size,
     };
-    match ask(&app, PATIENCE, |reply| HubRequest::Control { user, control, reply }).await {
+    match ask_fleet(&app, PATIENCE, user, Request::Control(control)).await.map(Answer::done) {
         Some(Ok(())) => Json(serde_json::json!({ "sent": true })).into_response(),
         Some(Err(error)) => refused(&error),
         None => too_late(),
@@ -85,7 +85,7 @@ pub(super) async fn cancel(
         reason: Some("cancelled".to_owned()),
         force,
     };
-    match ask(&app, PATIENCE, |reply| HubRequest::Cancel { user, cancel, reply }).await {
+    match ask_fleet(&app, PATIENCE, user, Request::Cancel(cancel)).await.map(Answer::done) {
         Some(Ok(())) => Json(serde_json::json!({ "sent": true })).into_response(),
         Some(Err(error)) => refused(&error),
         None => too_late(),

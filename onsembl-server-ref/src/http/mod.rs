@@ -14,20 +14,19 @@ mod stops;
 mod upgrade;
 
 pub(crate) use accept::{AcceptLimits, accept};
-pub(crate) use api::router;
+pub(crate) use api::{health, router, standalone};
 pub(crate) use commands::{CommandDetail, CommandSummary};
 pub(crate) use control::Control;
 pub(crate) use output::{OutputLine, READERS};
 pub(crate) use recording::EXPORTS;
 pub(crate) use stops::Order;
 
-use crate::auth::Tokens;
+use crate::auth::Authenticator;
 use crate::board::Boards;
 use crate::dashboard::Dashboard;
 use crate::hub::HubHandle;
 use crate::store::Store;
 use onsembl_transport::counters::Counters;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -35,7 +34,7 @@ use tokio_util::task::TaskTracker;
 /// What every request handler may use.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
-    pub(crate) tokens: Tokens,
+    pub(crate) auth: Authenticator,
     pub(crate) boards: Boards,
     pub(crate) store: Store,
     pub(crate) hub: HubHandle,
@@ -48,7 +47,3 @@ pub(crate) struct App {
     /// Upgraded links outlive their request; the server waits for them when it ends.
     pub(crate) links: TaskTracker,
 }
-
-/// The other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) SocketAddr);

@@ -3,14 +3,14 @@
 
 use super::App;
 use super::upgrade::plain;
-use crate::auth::{Identity, TokenError, TokenKind};
+use crate::auth::{Credentials, Identity, Refusal, TokenKind};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse;
 use serde::Deserialize;
-use tracing::{debug, warn};
+use tracing::debug;
 
 /// The bearer of a dashboard token. A handler that takes this runs for nobody else, and takes it before
 /// the body: of somebody who is not known, no body is read.
@@ -24,10 +24,7 @@ impl FromRequestParts<App> for SignedIn {
         let Query(query) = Query::<TokenQuery>::from_request_parts(parts, app)
             .await
             .map_err(IntoResponse::into_response)?;
-        identify(app, &parts.headers, &query, TokenKind::Dashboard)
-            .await
-            .map(Self)
-            .map_err(|refusal| refusal.response(app))
+        admit(app, TokenKind::Dashboard, &parts.headers, &parts.extensions, &query).await.map(Self)
     }
 }
 
@@ -42,51 +39,28 @@ pub(super) struct TokenQuery {
     pub(super) agent_id: Option<String>,
 }
 
-/// Who asks: 401 if that is not known, 403 if they must stay away.
-pub(super) async fn identify(
+/// Who asks, or the page that refuses.
+pub(super) async fn admit(
     app: &App,
-    headers: &HeaderMap,
-    query: &TokenQuery,
     kind: TokenKind,
-) -> Result<Identity, Refusal> {
-    let bearer = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .map(str::trim);
-    let token = bearer.or(query.token.as_deref());
-    let identity = app.tokens.verify(token, kind).map_err(|error: TokenError| Refusal {
-        status: StatusCode::UNAUTHORIZED,
-        why: error.to_string(),
-    })?;
-    match app.store.is_revoked(&identity.token_id).await {
-        Ok(false) => Ok(identity),
-        Ok(true) => Err(Refusal {
-            status: StatusCode::FORBIDDEN,
-            why: "the token was revoked; stay away".to_owned(),
-        }),
-        Err(error) => {
-            // Whether it was revoked is not known, so nobody is let in; but nobody is sent away
-            // for good either.
-            warn!(%error, "cannot look up revoked tokens");
-            Err(Refusal {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                why: "the database cannot be read now; come back later".to_owned(),
-            })
-        }
-    }
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    query: &TokenQuery,
+) -> Result<Identity, Response<Body>> {
+    let in_query = query.token.as_deref();
+    let credentials = Credentials::of_request(kind, headers, extensions, in_query);
+    app.auth.admit(&credentials).await.map_err(|refusal| refused(app, &refusal))
 }
 
-/// Why somebody is not let in.
-pub(super) struct Refusal {
-    pub(super) status: StatusCode,
-    pub(super) why: String,
-}
-
-impl Refusal {
-    pub(super) fn response(&self, app: &App) -> Response<Body> {
-        app.counters.count("refused_tokens");
-        debug!(status = %self.status, why = self.why, "refused");
-        plain(self.status, &self.why)
-    }
+/// The page that refuses a peer: 401 if it is not known, 403 if it must stay away, 503 if that
+/// cannot be said now.
+pub(super) fn refused(app: &App, refusal: &Refusal) -> Response<Body> {
+    let status = match refusal {
+        Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+        Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
+        Refusal::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    app.counters.count("refused_tokens");
+    debug!(%status, why = %refusal, "refused");
+    plain(status, &refusal.to_string())
 }

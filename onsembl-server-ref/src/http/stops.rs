@@ -2,27 +2,24 @@
 
 use super::App;
 use super::api::problem;
-use super::ask::{ask, refused, too_late};
+use super::ask::{ask_fleet, refused, too_late};
 use super::order_body::OrderBody;
 use super::signed_in::SignedIn;
-use crate::hub::Request as HubRequest;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
+use onsembl_protocol::fleet::{Answer, Request};
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::stop::StopScope;
 use onsembl_protocol::wire::payload::ErrorReply;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// Long enough for a database that is held for a while; the order is carried out in any case.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-type Reply<T> = oneshot::Sender<Result<T, ErrorReply>>;
 
 /// For whom, and why.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -57,13 +54,8 @@ pub(super) async fn stop(
     SignedIn(identity): SignedIn,
     OrderBody(body): OrderBody,
 ) -> Response<Body> {
-    order(&app, identity.user, &body, |user, scope, reason, reply| HubRequest::Stop {
-        user,
-        scope,
-        reason,
-        reply,
-    })
-    .await
+    let request = |scope, reason| Request::Stop { scope, reason };
+    order(&app, identity.user, &body, request, Answer::stopped).await
 }
 
 pub(super) async fn release(
@@ -71,25 +63,22 @@ pub(super) async fn release(
     SignedIn(identity): SignedIn,
     OrderBody(body): OrderBody,
 ) -> Response<Body> {
-    order(&app, identity.user, &body, |user, scope, _, reply| HubRequest::Release {
-        user,
-        scope,
-        reply,
-    })
-    .await
+    let request = |scope, _| Request::Release(scope);
+    order(&app, identity.user, &body, request, Answer::released).await
 }
 
 async fn order<T: Serialize>(
     app: &App,
     user: UserId,
     body: &[u8],
-    request: impl FnOnce(UserId, StopScope, String, Reply<T>) -> HubRequest,
+    request: impl FnOnce(StopScope, String) -> Request,
+    read: impl FnOnce(Answer) -> Result<T, ErrorReply>,
 ) -> Response<Body> {
     let (scope, reason) = match Order::read(body) {
         Ok(order) => order,
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),
     };
-    match ask(app, PATIENCE, |reply| request(user, scope, reason, reply)).await {
+    match ask_fleet(app, PATIENCE, user, request(scope, reason)).await.map(read) {
         Some(Ok(done)) => Json(done).into_response(),
         Some(Err(error)) => refused(&error),
         None => too_late(),

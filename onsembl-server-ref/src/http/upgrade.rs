@@ -1,33 +1,36 @@
 //! From an HTTP request to a link: who asks is settled before the upgrade.
 
-use super::signed_in::{Refusal, SignedIn, TokenQuery, identify};
-use super::{App, Peer};
-use crate::auth::TokenKind;
+use super::App;
+use super::signed_in::{SignedIn, TokenQuery, admit, refused};
+use crate::auth::{Refusal, TokenKind};
 use crate::dashboard;
 use crate::hub::Request as HubRequest;
 use axum::body::Body;
-use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use onsembl_protocol::id::AgentId;
 use onsembl_transport::server::LinkTicket;
 use onsembl_transport::{BufferSizes, Link, LinkLimits, websocket};
-use tracing::{debug, info};
+use std::net::SocketAddr;
+use tracing::{debug, info, warn};
 
 pub(super) async fn agent(
     State(app): State<App>,
     Query(query): Query<TokenQuery>,
     request: Request,
 ) -> Response<Body> {
-    let identity = match identify(&app, request.headers(), &query, TokenKind::Agent).await {
+    let (headers, extensions) = (request.headers(), request.extensions());
+    let identity = match admit(&app, TokenKind::Agent, headers, extensions, &query).await {
         Ok(identity) => identity,
-        Err(refusal) => return refusal.response(&app),
+        Err(page) => return page,
     };
     if let Some(agent) = query.agent_id.as_deref().map(AgentId::new) {
         // An error is no answer; what the store says when the session is opened counts.
         if let Ok(true) = app.store.is_deleted(&identity.user, &agent).await {
             let why = "the agent was deleted; stay away".to_owned();
-            return Refusal { status: StatusCode::FORBIDDEN, why }.response(&app);
+            return refused(&app, &Refusal::Forbidden(why));
         }
     }
     let limits = LinkLimits::DEFAULT;
@@ -54,11 +57,19 @@ where
     F: FnOnce(Link) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send,
 {
-    let peer = request.extensions().get::<Peer>().map_or_else(String::new, |p| p.0.to_string());
+    let peer = peer(request.extensions());
     let accept = match websocket_key(request.headers()) {
         Ok(key) => websocket::accept_key(key),
         Err(why) => return plain(StatusCode::BAD_REQUEST, why),
     };
+    if request.extensions().get::<OnUpgrade>().is_none() {
+        // The peer did nothing wrong: this is another service's way of serving the connection.
+        app.counters.count("upgrades_impossible");
+        warn!(peer, "the listener does not upgrade connections; serve them `with_upgrades`");
+        let why =
+            "this service does not pass WebSocket upgrades on; its operator must enable them\n";
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, why);
+    }
     let upgraded = hyper::upgrade::on(&mut request);
     let links = app.links.clone();
     links.spawn(async move {
@@ -87,6 +98,14 @@ where
         let _ = headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     }
     response
+}
+
+/// The other end of a connection, for logs and the database.
+fn peer(extensions: &Extensions) -> String {
+    match extensions.get::<ConnectInfo<SocketAddr>>() {
+        Some(ConnectInfo(address)) => address.to_string(),
+        None => "unknown".to_owned(),
+    }
 }
 
 /// The key of a correct upgrade request (RFC 6455, section 4.2.1), or what is wrong with it.

@@ -1,24 +1,15 @@
-//! Where agents, commands, the store and the boards meet: one task, nothing to lock.
-//!
-//! The hub owns the shard of agents and the life of every open command. It writes the boards that
-//! dashboards and the API read, hands everything durable to the [`Ledger`], and tells agents what
-//! the store has. It waits for nothing but events.
+//! The edge of the fleets: one task that hands every event to the fleet of its user
+//! ([`onsembl_protocol::fleet`]) and performs what it decides. Nothing is decided here.
 
-mod agents;
-mod audit;
-mod commands;
-mod control;
-mod ledger;
-mod output;
-mod placing;
-mod queue;
+mod bearers;
+mod notes;
+mod perform;
 mod recovery;
 mod request;
+mod rows;
 mod run;
-mod stops;
-mod terminals;
+mod seats;
+mod write_queue;
 
-pub use audit::AuditReport;
 pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
 pub use run::{Hub, HubParts};
-pub use stops::{ReleaseReport, StopReport, StopState};

@@ -1,114 +1,26 @@
 //! What others ask of the hub.
 
-use super::audit::AuditReply;
-use super::stops::{ReleaseReply, StopReply};
 use crate::auth::Identity;
+use onsembl_protocol::fleet::{self, Answer};
 use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
-use onsembl_protocol::record::Excerpt;
-use onsembl_protocol::stop::StopScope;
+use onsembl_protocol::replay::Excerpt;
 use onsembl_protocol::time::WallTime;
-use onsembl_protocol::wire::payload::{
-    AgentControl, CommandCancel, CommandRequest, EmergencyStop, ErrorReply,
-};
 use onsembl_transport::server::LinkTicket;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-/// The answer to a request of a dashboard: done, or why not.
-pub type Reply = oneshot::Sender<Result<(), ErrorReply>>;
-
 /// What can be asked of the hub.
+#[allow(missing_docs)] // fields: their names say all
 #[derive(Debug)]
 pub enum Request {
     /// An agent's link was accepted.
     AgentLink(LinkTicket<Identity>),
-    /// A user wants a command run.
-    Command {
-        /// Who.
-        user: UserId,
-        /// What.
-        request: Box<CommandRequest>,
-        /// Answered once it is durably stored.
-        reply: Reply,
-    },
-    /// A user wants a command gone.
-    Cancel {
-        /// Who.
-        user: UserId,
-        /// What.
-        cancel: CommandCancel,
-        /// Answered once it is on its way.
-        reply: Reply,
-    },
-    /// A user has an order for an agent.
-    Control {
-        /// Who.
-        user: UserId,
-        /// What.
-        control: AgentControl,
-        /// Answered once it is on its way.
-        reply: Reply,
-    },
-    /// A user wants everything stopped.
-    EmergencyStop {
-        /// Who.
-        user: UserId,
-        /// What.
-        stop: EmergencyStop,
-        /// Whether it holds until it is released, or is of the moment.
-        holds: bool,
-        /// Answered once it is on its way, and durable if it holds.
-        reply: Reply,
-    },
-    /// A user stops agents until the stop is released.
-    Stop {
-        /// Who.
-        user: UserId,
-        /// Which.
-        scope: StopScope,
-        /// Why.
-        reason: String,
-        /// Answered once it is durable.
-        reply: StopReply,
-    },
-    /// A user releases stops.
-    Release {
-        /// Who.
-        user: UserId,
-        /// For whom.
-        scope: StopScope,
-        /// Answered once it is durable.
-        reply: ReleaseReply,
-    },
-    /// A user deletes an agent.
-    DeleteAgent {
-        /// Who.
-        user: UserId,
-        /// Which.
-        agent: AgentId,
-        /// Answered once it is durable.
-        reply: Reply,
-    },
+    /// A user wants something of the user's fleet.
+    User { user: UserId, request: fleet::Request, reply: oneshot::Sender<Answer> },
     /// A user wants what is recorded of an agent.
-    Recording {
-        /// Who.
-        user: UserId,
-        /// Which.
-        agent: AgentId,
-        /// A copy of it, or why there is none.
-        reply: oneshot::Sender<Result<Excerpt, NoRecording>>,
-    },
-    /// A user wants to know where every byte of an agent's commands is.
-    Audit {
-        /// Who.
-        user: UserId,
-        /// Which.
-        agent: AgentId,
-        /// The balance, or why there is none.
-        reply: AuditReply,
-    },
-    /// Somebody wants figures.
+    Recording { user: UserId, agent: AgentId, reply: oneshot::Sender<Result<Excerpt, NoRecording>> },
+    /// Figures are wanted.
     Stats(oneshot::Sender<HubStats>),
     /// The server ends: say so to every agent, and stop.
     Shutdown(oneshot::Sender<()>),
@@ -128,7 +40,7 @@ pub enum NoRecording {
     Nothing,
 }
 
-/// One hop of a heartbeat, for whoever wants to watch.
+/// One hop of a heartbeat, for observers.
 #[derive(Clone, Debug)]
 pub struct BeatSeen {
     /// The agent.
@@ -175,5 +87,14 @@ impl HubHandle {
     /// Asks; waits for room. `false` if the hub has ended.
     pub async fn ask(&self, request: Request) -> bool {
         self.0.send(request).await.is_ok()
+    }
+
+    /// Asks for something of a user's fleet, and waits for the answer; `None` if the hub has ended.
+    pub async fn ask_fleet(&self, user: UserId, request: fleet::Request) -> Option<Answer> {
+        let (reply, answer) = oneshot::channel();
+        if !self.ask(Request::User { user, request, reply }).await {
+            return None;
+        }
+        answer.await.ok()
     }
 }

@@ -1,42 +1,38 @@
-//! The hub's loop: what it holds, and where each kind of event goes.
+//! The hub's loop: which fleet gets which event.
 
-use super::audit::PendingAudit;
-use super::ledger::{Done, Ledger};
-use super::output::Sender;
-use super::placing::{LogPlace, Unplaced};
-use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
-use super::stops::{REPEAT, ReleaseReply, ReleaseReport, StopAnswer, StopState, StopWait};
-use crate::auth::Identity;
-use crate::board::Boards;
+use super::bearers::Bearers;
+use super::perform::{Edge, Outcome};
+use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Request};
+use super::rows;
+use super::seats::Seats;
+use super::write_queue::{Done, WriteQueue};
+use crate::auth::{Authenticator, Identity};
+use crate::board::{Board, Boards};
 use crate::store::{
-    Inserted, OpenError, OpenedSession, Receipts, Store, StoreError, StoreHealth,
-    StoreTrouble as Trouble, StreamPosition,
+    HeartbeatRow, OutputReceipt, Receipts, Recorded, Store, StoreError, StoreHealth,
+    StoreTrouble as Trouble,
 };
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::command::{CommandAction, CommandLife, CommandQueue};
-use onsembl_protocol::id::{
-    AgentId, AgentKey, BeatSequence, CommandId, Epoch, InstanceId, JournalId, LinkId,
-    PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
+use onsembl_protocol::fleet::{
+    Fleet, FleetEvent, FleetLimits, Receipt, RecordingPlace, SeatId, Token,
 };
+use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::SERVER_FEATURES;
 use onsembl_protocol::output::Outbox;
-use onsembl_protocol::record::Retired;
-use onsembl_protocol::session::{Dialect, ServerConfig, StoreTrouble};
-use onsembl_protocol::step::Actions;
+use onsembl_protocol::replay::Excerpt;
+use onsembl_protocol::session::{ServerConfig, StoreTrouble};
 use onsembl_protocol::supervisor::Key;
-use onsembl_protocol::time::{Deadline, Now, WallTime};
-use onsembl_protocol::wire::payload::{AgentConnect, CommandRequest, ErrorReply, OutputState};
+use onsembl_protocol::time::{Deadline, Now, Timestamp};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::server::{SessionRules, Shard, ShardEvent};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
-
-use super::request::Reply;
 
 /// Requests that may wait for the hub; then the asker waits.
 const INBOX: usize = 256;
@@ -45,152 +41,34 @@ const INBOX: usize = 256;
 const LAST_WRITES: Duration = Duration::from_secs(3);
 /// How often live links are held against the expiry and revocation of their tokens.
 const TOKEN_CHECK: Duration = Duration::from_secs(10);
-
-/// One command that is not over, or whose end is not stored yet.
-#[derive(Debug)]
-pub(super) struct OpenCommand {
-    pub(super) life: CommandLife,
-    pub(super) deadline: Deadline,
-    pub(super) agent: AgentId,
-    pub(super) dialect: Dialect,
-    pub(super) request: Box<CommandRequest>,
-    pub(super) stored: bool,
-    /// It is a terminal that was given up: its agent is to drop it when that is stored.
-    pub(super) given_up: bool,
-    pub(super) replies: Vec<Reply>,
-}
-
-/// What the hub knows of an agent, with or without a machine.
-#[derive(Debug)]
-pub(super) struct Known {
-    pub(super) user: UserId,
-    pub(super) version: PresenceVersion,
-    pub(super) epoch: Epoch,
-    pub(super) machine: Option<Key>,
-    /// The journal that it kept in its last session.
-    pub(super) journal: Option<JournalId>,
-    /// How many commands it runs at once.
-    pub(super) places: usize,
-    /// Where its recording is while it has no machine.
-    pub(super) history: Option<Retired>,
-}
-
-/// An agent that has a machine.
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) user: UserId,
-    pub(super) key: AgentKey,
-    /// Unknown until the store has said it.
-    pub(super) agent: Option<AgentId>,
-    /// The presence version that its machine began with while the agent was not known.
-    pub(super) floor: PresenceVersion,
-    pub(super) instance: Option<InstanceId>,
-    pub(super) claimed_id: String,
-    pub(super) identity: Option<Identity>,
-    /// It keeps stops and says how far it is.
-    pub(super) latches_stops: bool,
-    /// It knows terminals: it does not take the names of keys for a text.
-    pub(super) knows_terminals: bool,
-    /// Its terminal that somebody sits before, whose size is not for others to say.
-    pub(super) attached: Option<CommandId>,
-    /// Commands of which it was told in this session that nobody here knows them.
-    pub(super) told_unknown: BTreeSet<CommandId>,
-    pub(super) stop_receipt: Option<(StopId, StopState)>,
-    pub(super) output_waiting: usize,
-    pub(super) held_back: bool,
-}
-
-/// A hello whose session is being opened.
-#[derive(Debug)]
-pub(super) struct Joining {
-    pub(super) hello: Box<AgentConnect>,
-    pub(super) identity: Identity,
-    pub(super) session: SessionId,
-    pub(super) peer: String,
-}
-
-/// What came of something the hub asked the store.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Session {
-        key: Key,
-        link: LinkId,
-        opened: Result<OpenedSession, OpenError>,
-    },
-    Inserted {
-        user: UserId,
-        command: CommandId,
-        inserted: Result<Inserted, StoreError>,
-    },
-    Deleted {
-        user: UserId,
-        agent: AgentId,
-        reply: Reply,
-        deleted: Result<bool, StoreError>,
-    },
-    Positions {
-        from: Sender,
-        state: OutputState,
-        positions: Result<Vec<StreamPosition>, StoreError>,
-    },
-    Place {
-        key: (UserId, CommandId),
-        place: Result<LogPlace, StoreError>,
-    },
-    DashboardStop {
-        reply: Reply,
-        result: Result<(), ErrorReply>,
-    },
-    Stopped {
-        stop: StopId,
-        stored: Result<(), StoreError>,
-    },
-    Released {
-        reply: ReleaseReply,
-        result: Result<ReleaseReport, ErrorReply>,
-    },
-    AuditOverdue {
-        query: String,
-    },
-    Revoked {
-        token_id: String,
-    },
-    Nothing,
-}
+/// Machines that one fleet may number, so that the numbers of two fleets never meet.
+const SEATS_OF_USER: u64 = 1 << 32;
 
 /// The hub. See the [module](super).
 #[derive(Debug)]
 pub struct Hub {
-    pub(super) shard: Shard<Identity>,
-    pub(super) clock: SystemClock,
-    pub(super) store: Store,
-    pub(super) boards: Boards,
-    pub(super) ledger: Ledger,
-    pub(super) counters: Counters,
-    pub(super) known: BTreeMap<AgentId, Known>,
-    pub(super) by_key: HashMap<(UserId, AgentKey), AgentId>,
-    /// No presence of any agent of the user has a greater version.
-    pub(super) newest: HashMap<UserId, PresenceVersion>,
-    /// Keys of machines whose agent has no id yet.
-    pub(super) newcomers: HashMap<(UserId, AgentKey), Key>,
-    pub(super) live: BTreeMap<Key, Live>,
-    pub(super) joining: BTreeMap<LinkId, Joining>,
-    pub(super) commands: BTreeMap<(UserId, CommandId), OpenCommand>,
-    /// Those of which it is being looked up where their logs go on.
-    pub(super) unplaced: BTreeMap<(UserId, CommandId), Unplaced>,
-    pub(super) queues: BTreeMap<AgentId, CommandQueue<(UserId, CommandId)>>,
-    /// Agents in whose line something changed.
-    pub(super) lines_changed: BTreeSet<AgentId>,
-    pub(super) stop_waits: Vec<StopWait>,
-    next_stop_repeat: tokio::time::Instant,
-    pub(super) audits: BTreeMap<String, PendingAudit>,
-    pub(super) answers: JoinSet<Answer>,
+    pub(super) edge: Edge,
+    clock: SystemClock,
+    auth: Authenticator,
+    boards: Boards,
+    users: BTreeMap<UserId, User>,
+    /// When which fleet is to be woken.
+    wakes: BTreeSet<(Timestamp, UserId)>,
+    bearers: Bearers,
+    next_token: u64,
     inbox: mpsc::Receiver<Request>,
     done: mpsc::UnboundedReceiver<Done>,
     receipts: Receipts,
-    observer: Option<mpsc::UnboundedSender<BeatSeen>>,
     health: watch::Receiver<StoreHealth>,
-    pub(super) next_token_check: tokio::time::Instant,
+    next_token_check: tokio::time::Instant,
+}
+
+/// The fleet of one user, and what that user sees of it.
+#[derive(Debug)]
+struct User {
+    fleet: Fleet,
+    board: Arc<Board>,
+    deadline: Deadline,
 }
 
 /// What a hub is made of.
@@ -200,6 +78,8 @@ pub struct HubParts {
     pub store: Store,
     /// What comes out of it.
     pub receipts: Receipts,
+    /// Says which tokens were revoked.
+    pub auth: Authenticator,
     /// The boards to write.
     pub boards: Boards,
     /// Where to count.
@@ -220,55 +100,53 @@ impl Hub {
     /// # Errors
     /// The database cannot be read.
     pub async fn open(parts: HubParts) -> Result<(Self, HubHandle), StoreError> {
-        let HubParts { store, receipts, boards, counters, config, instance, recording, observer } =
-            parts;
+        let HubParts { store, receipts, auth, boards, counters, .. } = parts;
         let rules = SessionRules {
-            server_instance: instance,
+            server_instance: parts.instance,
             features: SERVER_FEATURES.to_vec(),
             output_window: Outbox::DEFAULT_WINDOW,
         };
-        let shard =
-            Shard::new(rules, config, Limits::DEFAULT, counters.clone()).with_recording(recording);
+        let shard = Shard::new(rules, parts.config, Limits::DEFAULT, counters.clone())
+            .with_recording(parts.recording);
         let (requests, inbox) = mpsc::channel(INBOX);
         let (done_in, done) = mpsc::unbounded_channel();
         let mut hub = Self {
             clock: shard.clock(),
-            shard,
-            ledger: Ledger::start(store.clone(), counters.clone(), done_in),
             health: store.health(),
-            store,
+            edge: Edge {
+                shard,
+                writes: WriteQueue::start(store.clone(), counters.clone(), done_in),
+                store,
+                counters,
+                seats: Seats::default(),
+                waiters: BTreeMap::new(),
+                outcomes: JoinSet::new(),
+                observer: parts.observer,
+            },
+            auth,
             boards,
-            counters,
-            known: BTreeMap::new(),
-            by_key: HashMap::new(),
-            newest: HashMap::new(),
-            newcomers: HashMap::new(),
-            live: BTreeMap::new(),
-            joining: BTreeMap::new(),
-            commands: BTreeMap::new(),
-            unplaced: BTreeMap::new(),
-            queues: BTreeMap::new(),
-            lines_changed: BTreeSet::new(),
-            stop_waits: Vec::new(),
-            next_stop_repeat: tokio::time::Instant::now() + REPEAT,
-            audits: BTreeMap::new(),
-            answers: JoinSet::new(),
+            users: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            bearers: Bearers::default(),
+            next_token: 0,
             inbox,
             done,
             receipts,
-            observer,
             next_token_check: tokio::time::Instant::now() + TOKEN_CHECK,
         };
         hub.recover().await?;
         Ok((hub, HubHandle(requests)))
     }
 
-    /// Runs until somebody asks for a shutdown.
+    /// Runs until a shutdown is asked for.
     pub async fn run(mut self) {
         loop {
-            self.place_commands();
-            let command_deadline = self.command_deadline();
-            let stop_deadline = self.stop_deadline();
+            // What the shard has decided already comes before everything else: no request is judged by a
+            // session that is over.
+            while let Some(event) = self.edge.shard.take_event() {
+                self.on_shard(event);
+            }
+            let wake = self.wakes.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at));
             tokio::select! {
                 biased;
                 request = self.inbox.recv() => match request {
@@ -276,136 +154,229 @@ impl Hub {
                     Some(request) => self.on_request(request),
                     None => return,
                 },
-                event = self.shard.next() => self.on_shard(event),
+                event = self.edge.shard.next() => self.on_shard(event),
                 Some(recorded) = self.receipts.recorded.recv() => self.on_recorded(recorded),
                 Some(stored) = self.receipts.output.recv() => self.on_stored(stored),
-                Some(done) = self.done.recv() => self.on_done(done),
-                Some(answer) = self.answers.join_next(), if !self.answers.is_empty() => {
-                    match answer {
-                        Ok(answer) => self.on_answer(answer),
+                Some((user, answer)) = self.done.recv() => self.feed(&user, FleetEvent::Store(answer)),
+                Some(outcome) = self.edge.outcomes.join_next(), if !self.edge.outcomes.is_empty() => {
+                    match outcome {
+                        Ok(outcome) => self.on_outcome(outcome),
                         Err(error) => {
-                            self.counters.count("tasks_lost");
+                            self.edge.counters.count("tasks_lost");
                             warn!(%error, "a request to the database was lost");
                         }
                     }
                 }
                 Ok(()) = self.health.changed() => self.on_health(),
-                () = self.clock.sleep_until(command_deadline) => self.wake_commands(),
-                () = sleep_until(stop_deadline) => self.answer_stops(),
-                () = tokio::time::sleep_until(self.next_stop_repeat) => {
-                    self.next_stop_repeat = tokio::time::Instant::now() + REPEAT;
-                    self.repeat_stops();
-                }
-                () = tokio::time::sleep_until(self.next_token_check) => {
-                    self.next_token_check = tokio::time::Instant::now() + TOKEN_CHECK;
-                    self.check_tokens();
-                }
+                () = self.clock.sleep_until(wake) => self.wake(),
+                () = tokio::time::sleep_until(self.next_token_check) => self.check_tokens(),
             }
         }
     }
 
-    pub(super) fn now(&self) -> Now {
-        self.clock.now()
+    /// Hands an event to the fleet of a user, and performs what it decides.
+    pub(super) fn feed(&mut self, user: &UserId, event: FleetEvent) {
+        self.with_fleet(user, |fleet, now| fleet.handle(event, now));
+    }
+
+    pub(super) fn with_fleet(&mut self, user: &UserId, change: impl FnOnce(&mut Fleet, Now)) {
+        if !self.users.contains_key(user) {
+            let first = SeatId(self.users.len() as u64 * SEATS_OF_USER);
+            let seed = fastrand::u64(..);
+            let fleet = Fleet::new(user.clone(), first, seed, FleetLimits::DEFAULT);
+            let known = User { fleet, board: self.boards.of(user), deadline: Deadline::Never };
+            let _ = self.users.insert(user.clone(), known);
+        }
+        let Some(User { fleet, board, deadline }) = self.users.get_mut(user) else { return };
+        change(fleet, self.clock.now());
+        while let Some(action) = fleet.poll_action() {
+            self.edge.perform(user, board, action);
+        }
+        let before = std::mem::replace(deadline, fleet.deadline());
+        if before != *deadline {
+            if let Deadline::At(at) = before {
+                let _ = self.wakes.remove(&(at, user.clone()));
+            }
+            if let Deadline::At(at) = *deadline {
+                let _ = self.wakes.insert((at, user.clone()));
+            }
+        }
+    }
+
+    fn wake(&mut self) {
+        let now = self.clock.now().monotonic;
+        let due: Vec<UserId> = self
+            .wakes
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .map(|(_, user)| user.clone())
+            .collect();
+        for user in due {
+            self.feed(&user, FleetEvent::Wake);
+        }
     }
 
     fn on_request(&mut self, request: Request) {
         match request {
             Request::AgentLink(ticket) => {
-                let _ = self.shard.accept(ticket);
+                let _ = self.edge.shard.accept(ticket);
             }
-            Request::Command { user, request, reply } => self.on_command(user, request, reply),
-            Request::Cancel { user, cancel, reply } => self.on_cancel(&user, &cancel, reply),
-            Request::Control { user, control, reply } => self.on_control(&user, control, reply),
-            Request::EmergencyStop { user, stop, holds: true, reply } => {
-                self.on_dashboard_stop(&user, stop, reply);
+            Request::User { user, request, reply } => {
+                let token = Token(self.next_token);
+                self.next_token += 1;
+                let _ = self.edge.waiters.insert(token, reply);
+                self.feed(&user, FleetEvent::Request { token, request });
             }
-            Request::EmergencyStop { user, stop, holds: false, reply } => {
-                self.on_emergency_stop(&user, stop, reply);
-            }
-            Request::Stop { user, scope, reason, reply } => {
-                self.on_stop(user, scope, reason, StopAnswer::Verified, reply);
-            }
-            Request::Release { user, scope, reply } => self.on_release(user, &scope, reply),
-            Request::DeleteAgent { user, agent, reply } => self.on_delete(user, agent, reply),
             Request::Recording { user, agent, reply } => {
                 if reply.send(self.recording(&user, &agent)).is_err() {
-                    self.counters.count("answers_nobody_took");
+                    self.edge.counters.count("answers_nobody_took");
                 }
             }
-            Request::Audit { user, agent, reply } => self.on_audit(user, agent, reply),
             Request::Stats(reply) => {
-                let stats = HubStats {
-                    links: self.shard.link_count(),
-                    greeting: self.shard.greeting_count(),
-                    sessions: self.live.len(),
-                    open_commands: self.commands.len(),
-                    unwritten: self.ledger.waiting(),
-                };
-                if reply.send(stats).is_err() {
-                    self.counters.count("answers_nobody_took");
+                if reply.send(self.stats()).is_err() {
+                    self.edge.counters.count("answers_nobody_took");
                 }
             }
             Request::Shutdown(done) => drop(done),
         }
     }
 
+    fn stats(&self) -> HubStats {
+        let sizes = self.users.values().map(|user| user.fleet.size());
+        let (sessions, open_commands) = sizes
+            .fold((0, 0), |(seats, open), size| (seats + size.seats, open + size.open_commands));
+        HubStats {
+            links: self.edge.shard.link_count(),
+            greeting: self.edge.shard.greeting_count(),
+            sessions,
+            open_commands,
+            unwritten: self.edge.writes.waiting(),
+        }
+    }
+
+    fn recording(&self, user: &UserId, agent: &AgentId) -> Result<Excerpt, NoRecording> {
+        let place = self.users.get(user).and_then(|user| user.fleet.recording(agent));
+        let excerpt = match place.ok_or(NoRecording::NoAgent)? {
+            Some(RecordingPlace::Seat(seat)) => {
+                self.edge.seats.key(seat).and_then(|key| self.edge.shard.recording(key))
+            }
+            Some(RecordingPlace::Retired(history)) => self.edge.shard.recording_of(history),
+            None => None,
+        };
+        excerpt.ok_or(NoRecording::Nothing)
+    }
+
     fn on_shard(&mut self, event: ShardEvent<Identity>) {
         match event {
-            ShardEvent::Hello(claim) => self.on_hello(claim),
-            ShardEvent::Admit { key, link } => self.on_admit(key, link),
-            ShardEvent::Welcomed { key, link, dialect, .. } => self.on_welcomed(key, link, dialect),
+            ShardEvent::Hello(claim) => {
+                let user = claim.auth.user.clone();
+                self.bearers.hello(claim.link, claim.auth);
+                let (link, hello, peer) = (claim.link, claim.hello, claim.peer);
+                self.feed(&user, FleetEvent::Hello { link, hello, peer });
+            }
+            ShardEvent::Admit { key, link } => {
+                self.feed_seat(key, |seat| FleetEvent::Admit { seat, link });
+            }
+            ShardEvent::Welcomed { key, link, capabilities, dialect: _ } => {
+                self.bearers.welcomed(link, key);
+                self.feed_seat(key, |seat| FleetEvent::Welcomed { seat, link, capabilities });
+            }
             ShardEvent::Record { key, epoch, sequence, at, metrics } => {
-                self.on_beat(key, epoch, sequence, at, metrics);
+                if let Some(metrics) = metrics {
+                    self.feed_seat(key, |seat| FleetEvent::Metrics { seat, metrics });
+                }
+                let Some(agent) = self.edge.seats.of(key).and_then(|s| s.agent.clone()) else {
+                    return;
+                };
+                self.edge.observe(&agent, sequence, BeatHop::Received, at);
+                let metrics = metrics.and_then(|m| serde_json::to_value(m).ok());
+                let row = HeartbeatRow { agent, epoch, sequence, at, metrics };
+                self.edge.store.record_heartbeat(row);
             }
-            ShardEvent::Paused { key, paused } => self.on_paused(key, paused),
-            ShardEvent::Presence { key, presence } => self.on_presence(key, presence),
-            ShardEvent::Message { key, message, now } => self.on_message(key, *message, now),
-            ShardEvent::Heard { key, at } => self.on_heard(key, at),
-            ShardEvent::LinkEnded { key, session, reason } => {
-                self.on_link_ended(key, session, reason);
+            ShardEvent::Paused { key, paused } => {
+                self.feed_seat(key, |seat| FleetEvent::Paused { seat, paused });
             }
-            ShardEvent::Forgotten { key, history } => self.on_forgotten(key, history),
+            ShardEvent::Presence { key, presence } => {
+                self.feed_seat(key, |seat| FleetEvent::Presence { seat, presence });
+            }
+            ShardEvent::Message { key, message, now: _ } => {
+                self.feed_seat(key, |seat| FleetEvent::Message { seat, message });
+            }
+            ShardEvent::Heard { key, at } => {
+                self.feed_seat(key, |seat| FleetEvent::Heard { seat, at });
+            }
+            ShardEvent::LinkEnded { key, link, session, reason } => {
+                self.bearers.link_ended(link);
+                let event = |seat| FleetEvent::LinkEnded { seat, link, session, reason };
+                self.feed_seat(key, event);
+            }
+            ShardEvent::Forgotten { key, history } => {
+                self.bearers.forgotten(key);
+                if let Some(seated) = self.edge.seats.remove(key) {
+                    let event = FleetEvent::Forgotten { seat: seated.seat, history };
+                    self.feed(&seated.user, event);
+                }
+            }
             ShardEvent::Overslept(late) => {
+                let late_ms = late.as_millis() as u64;
                 warn!(
-                    late_ms = late.as_millis() as u64,
-                    "this server was away; no agent is blamed for it"
+                    late_ms,
+                    "this process was suspended; that time counts as no agent's silence"
                 );
             }
             ShardEvent::Answered { key, sequence } => {
-                if let Some((_, agent)) = self.who(key) {
-                    self.observe(&agent, sequence, BeatHop::Answered, self.now().wall);
+                if let Some(agent) = self.edge.seats.of(key).and_then(|s| s.agent.as_ref()) {
+                    let at = self.clock.now().wall;
+                    self.edge.observe(agent, sequence, BeatHop::Answered, at);
                 }
             }
             other => {
-                self.counters.count("unhandled_shard_events");
+                self.edge.counters.count("unhandled_shard_events");
                 warn!(?other, "an event of the shard that this version does not handle");
             }
         }
     }
 
-    fn on_answer(&mut self, answer: Answer) {
-        match answer {
-            Answer::Session { key, link, opened } => self.on_session(key, link, opened),
-            Answer::Inserted { user, command, inserted } => {
-                self.on_inserted(user, command, inserted);
+    fn feed_seat(&mut self, key: Key, event: impl FnOnce(SeatId) -> FleetEvent) {
+        match self.edge.seats.of(key) {
+            Some(seated) => {
+                let (user, seat) = (seated.user.clone(), seated.seat);
+                self.feed(&user, event(seat));
             }
-            Answer::Deleted { user, agent, reply, deleted } => {
-                self.on_deleted(&user, &agent, reply, deleted);
+            None => self.edge.counters.count("events_of_forgotten_agents"),
+        }
+    }
+
+    fn on_recorded(&mut self, recorded: Vec<Recorded>) {
+        for beat in recorded {
+            let at = beat.committed_at;
+            self.edge.observe(&beat.agent, beat.sequence, BeatHop::Recorded, at);
+            if let Some(key) = self.edge.seats.machine_of(&beat.agent) {
+                self.edge.shard.recorded(key, beat.epoch, beat.sequence, beat.at);
             }
-            Answer::Positions { from, state, positions } => {
-                self.on_positions(&from, &state, positions);
-            }
-            Answer::Place { key, place } => self.on_place(&key, place),
-            Answer::DashboardStop { reply, result } => self.answer(reply, result),
-            Answer::Stopped { stop, stored } => self.on_stopped(&stop, stored),
-            Answer::Released { reply, result } => {
-                if reply.send(result).is_err() {
-                    self.counters.count("answers_nobody_took");
+        }
+    }
+
+    fn on_stored(&mut self, stored: Vec<OutputReceipt>) {
+        let mut by_user: BTreeMap<UserId, Vec<Receipt>> = BTreeMap::new();
+        for (user, receipt) in stored.into_iter().map(rows::receipt) {
+            by_user.entry(user).or_default().push(receipt);
+        }
+        for (user, receipts) in by_user {
+            self.feed(&user, FleetEvent::Receipts(receipts));
+        }
+    }
+
+    fn on_outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Store(user, answer) => self.feed(&user, FleetEvent::Store(answer)),
+            Outcome::Revoked { token_id } => {
+                for key in self.bearers.of_token(&token_id) {
+                    self.edge.counters.count("tokens_revoked_in_session");
+                    self.edge.shard.evict(key, CloseCause::Revoked);
                 }
             }
-            Answer::AuditOverdue { query } => self.on_audit_overdue(&query),
-            Answer::Revoked { token_id } => self.on_revoked(&token_id),
-            Answer::Nothing => {}
+            Outcome::Nothing => {}
         }
     }
 
@@ -417,7 +388,7 @@ impl Hub {
                 None
             }
             StoreHealth::Troubled { trouble, .. } => {
-                self.counters.count("store_troubles");
+                self.edge.counters.count("store_troubles");
                 warn!(%trouble, "the database does not take writes; agents stay connected");
                 Some(match trouble {
                     Trouble::Busy => StoreTrouble::Busy,
@@ -426,57 +397,44 @@ impl Hub {
                 })
             }
         };
-        self.shard.store_health(trouble);
+        self.edge.shard.store_health(trouble);
+    }
+
+    /// Ends sessions whose token has expired, and asks which tokens were revoked.
+    fn check_tokens(&mut self) {
+        self.next_token_check = tokio::time::Instant::now() + TOKEN_CHECK;
+        let (expired, tokens) = self.bearers.check(self.clock.now().wall);
+        for key in expired {
+            self.edge.counters.count("tokens_expired_in_session");
+            self.edge.shard.close_session(key, CloseCause::TokenExpired);
+        }
+        for token_id in tokens {
+            let auth = self.auth.clone();
+            self.edge.outcomes.spawn(async move {
+                match auth.is_revoked(&token_id).await {
+                    Ok(true) => Outcome::Revoked { token_id },
+                    Ok(false) => Outcome::Nothing,
+                    Err(error) => {
+                        warn!(%error, "cannot look up revoked tokens; trying again later");
+                        Outcome::Nothing
+                    }
+                }
+            });
+        }
     }
 
     /// Says goodbye on every link and waits a little for it to arrive.
     async fn shut_down(mut self, done: oneshot::Sender<()>) {
-        self.shard.close_all(CloseCause::GoingAway);
+        self.edge.shard.close_all(CloseCause::GoingAway);
         let patience = tokio::time::sleep(Duration::from_secs(3));
         tokio::pin!(patience);
-        while !self.shard.is_done() {
+        while !self.edge.shard.is_done() {
             tokio::select! {
-                event = self.shard.next() => self.on_shard(event),
+                event = self.edge.shard.next() => self.on_shard(event),
                 () = &mut patience => break,
             }
         }
         drop(done);
-        self.ledger.finish(LAST_WRITES).await;
-    }
-
-    pub(super) fn observe(
-        &self,
-        agent: &AgentId,
-        sequence: BeatSequence,
-        hop: BeatHop,
-        at: WallTime,
-    ) {
-        if let Some(observer) = &self.observer {
-            // Whoever stopped watching is not to disturb the hub.
-            let _ = observer.send(BeatSeen { agent: agent.clone(), sequence, hop, at });
-        }
-    }
-
-    pub(super) fn answer(&self, reply: Reply, answer: Result<(), ErrorReply>) {
-        if reply.send(answer).is_err() {
-            self.counters.count("answers_nobody_took");
-        }
-    }
-
-    pub(super) fn perform_all(
-        &mut self,
-        key: &(UserId, CommandId),
-        actions: Actions<CommandAction>,
-    ) {
-        for action in actions {
-            self.perform_command(key, action);
-        }
-    }
-}
-
-async fn sleep_until(deadline: Option<tokio::time::Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
+        self.edge.writes.finish(LAST_WRITES).await;
     }
 }

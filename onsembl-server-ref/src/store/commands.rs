@@ -52,7 +52,7 @@ pub struct CommandUpdate {
     pub signal: Option<i32>,
     /// When.
     pub at: WallTime,
-    /// Whether that is its end. `false` makes an ended command open again.
+    /// Whether that is its end.
     pub ended: bool,
 }
 
@@ -87,9 +87,9 @@ impl Store {
         self.submit(Lane::Data, "insert terminal", bytes, move |db| insert(db, &new, &spec)).await
     }
 
-    /// Sets the state of a command. Takes its turn behind the output that was handed in before, so
+    /// Sets the state of a command that is not over; of one that is nothing changes. Takes its turn behind the output that was handed in before, so
     /// whoever sees the end of a command stored finds its output stored too. Returns whether there
-    /// is such a command.
+    /// is such a command that was not over.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
@@ -117,7 +117,7 @@ impl Store {
                     "UPDATE commands
                      SET status = ?3, cause = ?4, exit_code = ?5, signal = ?6, updated_at = ?7,
                          ended_at = ?8
-                     WHERE user_id = ?1 AND command_id = ?2",
+                     WHERE user_id = ?1 AND command_id = ?2 AND ended_at IS NULL",
                 )?
                 .execute(params![
                     user.as_str(),

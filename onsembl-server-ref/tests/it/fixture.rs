@@ -5,10 +5,9 @@ use onsembl_protocol::id::UserId;
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::time::WallTime;
-use onsembl_server_ref::auth::TokenKind;
-use onsembl_server_ref::server::{Server, ServerOptions};
+use onsembl_server_ref::auth::{TokenKind, Tokens};
+use onsembl_server_ref::server::{Listening, Server, ServerOptions};
 use onsembl_server_ref::store::FILE_NAME;
-use onsembl_transport::server::RECORDING;
 use rusqlite::Connection;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -39,6 +38,7 @@ pub(crate) struct World {
     dir: TempDir,
     rules: ServerConfig,
     server: Option<Server>,
+    listening: Option<Listening>,
 }
 
 impl World {
@@ -48,22 +48,27 @@ impl World {
     }
 
     pub(crate) async fn with(rules: ServerConfig) -> Self {
-        let mut world = Self { dir: tempfile::tempdir().unwrap(), rules, server: None };
+        Self::boot_over(tempfile::tempdir().unwrap(), rules).await
+    }
+
+    /// A server over what this folder has.
+    pub(crate) async fn over(dir: TempDir) -> Self {
+        Self::boot_over(dir, ServerConfig::DEFAULT).await
+    }
+
+    async fn boot_over(dir: TempDir, rules: ServerConfig) -> Self {
+        let mut world = Self { dir, rules, server: None, listening: None };
         world.boot().await;
         world
     }
 
     async fn boot(&mut self) {
-        let options = ServerOptions {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            data: self.dir.path().to_owned(),
-            agents: self.rules,
-            tls: None,
-            recording: RECORDING,
-            retention: onsembl_server_ref::retention::Retention::DEFAULT,
-            observer: None,
-        };
-        self.server = Some(Server::start(options).await.unwrap());
+        let mut options = ServerOptions::new(self.dir.path());
+        options.agents = self.rules;
+        let mut server = Server::start(options).await.unwrap();
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.listening = Some(server.listen(anywhere, None).await.unwrap());
+        self.server = Some(server);
     }
 
     /// Ends the server in order and starts another on the same data.
@@ -82,12 +87,8 @@ impl World {
         self.server.take().unwrap().stop().await;
     }
 
-    fn server(&self) -> &Server {
-        self.server.as_ref().unwrap()
-    }
-
     pub(crate) fn address(&self) -> SocketAddr {
-        self.server().address()
+        self.listening.unwrap().address()
     }
 
     pub(crate) fn token(&self, user: &str, kind: TokenKind) -> String {
@@ -96,7 +97,7 @@ impl World {
 
     /// A token issued at that time, and its id.
     pub(crate) fn token_from(&self, user: &str, kind: TokenKind, at: WallTime) -> (String, String) {
-        self.server().tokens().issue(&UserId::new(user), kind, DAY, at).unwrap()
+        Tokens::open(self.dir.path()).unwrap().issue(&UserId::new(user), kind, DAY, at).unwrap()
     }
 
     /// A link of an agent that has not said hello.

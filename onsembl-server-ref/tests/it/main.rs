@@ -13,10 +13,13 @@
 
 mod binary_output;
 mod bursts;
+mod compat;
 mod dashboard_stops;
 mod database_held;
 mod delivery;
+mod embedded;
 mod exec;
+mod existing_service;
 mod extended;
 mod extended_work;
 mod fixture;

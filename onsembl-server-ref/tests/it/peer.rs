@@ -172,7 +172,10 @@ impl Peer {
 }
 
 /// A plain HTTP request over a TCP connection of its own.
-pub(crate) struct Request(String);
+pub(crate) struct Request {
+    head: String,
+    body: String,
+}
 
 /// The answer to it.
 pub(crate) struct Http {
@@ -186,21 +189,24 @@ impl Request {
     }
 
     pub(crate) fn new(method: &str, path: &str) -> Self {
-        Self(format!("{method} {path} HTTP/1.1\r\nHost: onsembl.test\r\nConnection: close\r\n"))
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: onsembl.test\r\nConnection: close\r\n");
+        Self { head, body: String::new() }
     }
 
     /// An upgrade request, and nothing of a WebSocket behind it.
     pub(crate) fn upgrade(path: &str) -> Self {
-        Self(format!(
+        let head = format!(
             "GET {path} HTTP/1.1\r\nHost: onsembl.test\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        ))
+        );
+        Self { head, body: String::new() }
     }
 
     pub(crate) fn header(mut self, line: &str) -> Self {
-        self.0.push_str(line);
-        self.0.push_str("\r\n");
+        self.head.push_str(line);
+        self.head.push_str("\r\n");
         self
     }
 
@@ -211,9 +217,14 @@ impl Request {
         }
     }
 
+    pub(crate) fn body(mut self, body: &str) -> Self {
+        self.body.push_str(body);
+        self.header(&format!("Content-Length: {}", body.len()))
+    }
+
     pub(crate) async fn send(self, to: SocketAddr) -> Http {
         let mut stream = TcpStream::connect(to).await.unwrap();
-        stream.write_all(format!("{}\r\n", self.0).as_bytes()).await.unwrap();
+        stream.write_all(format!("{}\r\n{}", self.head, self.body).as_bytes()).await.unwrap();
         Http::read(&mut stream).await
     }
 }
@@ -239,6 +250,10 @@ impl Http {
                 assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "cut within a body");
             }
             let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+            if text.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+                while stream.read_buf(&mut bytes).await.unwrap() > 0 {}
+                return Self { status, body: unchunked(&bytes[head..]) };
+            }
             let body = String::from_utf8(bytes[head..head + length].to_vec()).unwrap();
             Self { status, body }
         };
@@ -247,5 +262,21 @@ impl Http {
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// A body that came in chunks, to its end.
+fn unchunked(mut bytes: &[u8]) -> String {
+    let mut body = Vec::new();
+    loop {
+        let end = bytes.windows(2).position(|w| w == b"\r\n").expect("the size of a chunk");
+        let size = std::str::from_utf8(&bytes[..end]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let (begin, end) = (end + 2, end + 2 + size);
+        body.extend_from_slice(&bytes[begin..end]);
+        bytes = &bytes[end + 2..];
+        if size == 0 {
+            return String::from_utf8(body).unwrap();
+        }
     }
 }

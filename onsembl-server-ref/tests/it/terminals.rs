@@ -7,6 +7,7 @@ use crate::frames::{
     Chunk, command_complete, extended_dashboard_hello, extended_hello, page_command,
 };
 use crate::peer::Peer;
+use onsembl_server_ref::auth::TokenKind;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -149,6 +150,37 @@ async fn keys_that_waited_for_an_agent_that_comes_back_without_terminals_are_not
     assert!(failed["because"].as_str().unwrap().contains("knows no terminals"), "{failed}");
     let sent = link.all_until_pong().await;
     assert!(sent.iter().all(|message| message["type"] != "COMMAND_REQUEST"), "{sent:?}");
+}
+
+/// It is taught its id as the extended agent of before: what waited for that one fails, once and for
+/// good, and the database says so too.
+#[tokio::test]
+async fn keys_that_waited_for_an_agent_that_comes_back_as_a_legacy_wrapper_fail_and_stay_failed() {
+    let world = World::start().await;
+    let mut dashboard = world.dashboard_link("ann").await;
+    dashboard.send(extended_dashboard_hello()).await;
+    let _ = dashboard.expect("ACK").await;
+    let features = ["command-reports", "command-journal", "terminal"];
+    let (link, id) = with_features(&world, &features).await;
+    link.close(Some(1000)).await;
+    let _ = world.agent_when("ann", |agent| agent["status"] != "online").await;
+    let mut request: Value =
+        serde_json::from_str(&page_command("c-1", &id, "ctrl-c", &[])).unwrap();
+    request["payload"]["input"] = json!("keys");
+    dashboard.send(request.to_string()).await;
+    let _ = dashboard.expect_that("COMMAND_STATUS", |s| s["status"] == "queued").await;
+    let (mut link, taught) = crate::legacy_agent::wrapper(&world, "ann", &id).await;
+    assert_eq!(taught, id);
+    let failed = dashboard.expect_that("COMMAND_STATUS", |s| s["status"] == "failed").await;
+    assert!(failed["because"].as_str().unwrap().contains("legacy wrapper"), "{failed}");
+    let sent = link.all_until_pong().await;
+    assert!(sent.iter().all(|message| message["type"] != "COMMAND_REQUEST"), "{sent:?}");
+    world.stored_when("SELECT status FROM commands WHERE ended_at IS NOT NULL", "failed").await;
+    let token = world.token("ann", TokenKind::Dashboard);
+    let command = world.get("/api/commands/c-1", Some(&token)).await.json();
+    assert_eq!(command["status"], "failed", "{command}");
+    let history = command["history"].as_array().unwrap();
+    assert!(history.iter().all(|step| step["status"] != "running"), "{command}");
 }
 
 /// More of them than the database's queue has room for, so that most wait for it while their output comes.

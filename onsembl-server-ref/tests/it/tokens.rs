@@ -115,6 +115,26 @@ async fn a_token_that_is_revoked_ends_its_session() {
     assert_eq!(asked(&world, "/ws/agent", Some(&token)).await.0, 403);
 }
 
+#[tokio::test]
+async fn a_revoked_token_does_not_take_the_place_of_a_good_one() {
+    let world = World::start().await;
+    let (revoked, id) = world.token_from("ann", Dashboard, now());
+    revoke(&world, &id);
+    let mut dashboard = world.dashboard_link("ann").await;
+    dashboard.send(extended_dashboard_hello()).await;
+    let _ = dashboard.expect("ACK").await;
+    let good = world.token("ann", Dashboard);
+    for (token, kind, about) in
+        [(revoked, "ERROR", "originalMessageId"), (good, "ACK", "messageId")]
+    {
+        dashboard.send(format!(
+            r#"{{"type":"TOKEN_REFRESH","id":"t","timestamp":1,"payload":{{"accessToken":"{token}"}}}}"#
+        ))
+        .await;
+        let _ = dashboard.expect_that(kind, |answer| answer[about] == "t").await;
+    }
+}
+
 /// Everything that was logged in this process, at every level.
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);

@@ -106,6 +106,8 @@ pub enum ShardEvent<A> {
     LinkEnded {
         /// The agent's machine.
         key: Key,
+        /// The link.
+        link: LinkId,
         /// The session that ended with it, if it had one.
         session: Option<SessionId>,
         /// Who ended it and why.

@@ -70,7 +70,7 @@ impl<A> Shard<A> {
         info!(%link, peer = %entry.peer, because = %reason, detail, "link ended");
         if let Some(key) = entry.key {
             let session = entry.session;
-            self.events.push_back(ShardEvent::LinkEnded { key, session, reason });
+            self.events.push_back(ShardEvent::LinkEnded { key, link, session, reason });
             self.feed(key, ServerEvent::LinkDown(link, reason));
         }
     }

@@ -134,6 +134,12 @@ impl<A> Shard<A> {
         id
     }
 
+    /// An event that is there already. What happened goes before what is asked for: look here before a
+    /// decision is made that depends on sessions.
+    pub fn take_event(&mut self) -> Option<ShardEvent<A>> {
+        self.events.pop_front()
+    }
+
     /// What happens next. Cancel-safe; links and machines live only while this is awaited.
     pub async fn next(&mut self) -> ShardEvent<A> {
         loop {

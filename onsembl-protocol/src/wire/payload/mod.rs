@@ -1,8 +1,8 @@
-//! What each message carries: one struct per payload, with the fields of the wire reference and
-//! the extensions of ours.
+//! What each message carries: one struct per payload, with the fields that existing peers send
+//! and our extensions (PROTOCOL.md, section 14).
 //!
 //! A payload reads every variant that existing peers send and writes one canonical form. Ids inside
-//! payloads are claims: after the hello only the session's own agent id counts (field defect 42).
+//! payloads are claims: after the hello only the session's own agent id counts (P-37).
 
 mod agent;
 mod command;

@@ -119,7 +119,7 @@ fn network_failures_never_end_the_attempts() {
 
 #[test]
 fn ten_minutes_of_rejection_cost_less_than_thirty_attempts() {
-    // Also when each link opens and is closed before the hello is answered (field defect 12).
+    // Also when each link opens and is closed before the hello is answered.
     for seed in 0..50 {
         let mut agent = dialling(seed);
         while agent.at < secs(600) {

@@ -1,5 +1,5 @@
-//! Several links of one agent: the newest session wins, and what an old link does late is nobody's
-//! (field defect 13).
+//! Several links of one agent: the newest session wins, and what an old link does late changes
+//! nothing (P-57).
 
 use super::solo::{Server, agent_beat};
 use crate::support::{ms, secs};

@@ -29,6 +29,19 @@ fn every_recording_is_reproduced_to_the_byte() {
     assert!(replayed >= 5, "{replayed}");
 }
 
+/// One that was exported from how its agent began, and one whose beginning was overwritten.
+#[test]
+fn what_an_earlier_server_exported_begins_in_both_ways() {
+    for (name, begins) in [
+        ("server-from-origin", r#""start":{"origin":{"New""#),
+        ("server-from-checkpoint", r#""start":{"checkpoint":"#),
+    ] {
+        let text = std::fs::read_to_string(folder().join(format!("{name}.jsonl"))).unwrap();
+        assert!(text.lines().nth(1).unwrap().contains(begins), "{name}");
+        assert!(replay(&text).unwrap().entries > 50, "{name}");
+    }
+}
+
 /// A beat each ten minutes, for a day.
 fn quiet_day() -> String {
     let timing = HeartbeatTiming::new(secs(600), secs(900), secs(1800)).unwrap();

@@ -1,6 +1,6 @@
-//! The divergence table of the wire reference (section 4), row by row: each shape that some peer
-//! sends is read as what that peer means. Rows 18 and 28 to 35 are about behaviour or policy, 19
-//! and 20 about HTTP; they are proved elsewhere.
+//! Where existing peers differ, case by case: each shape that some peer sends is read as what that peer
+//! means (PROTOCOL.md, P-24 to P-36). Numbers that are not here are about behaviour or about HTTP; they
+//! are proved elsewhere.
 
 use super::{frame, message, read, refused};
 use onsembl_protocol::id::{AgentId, CommandId, MessageId};

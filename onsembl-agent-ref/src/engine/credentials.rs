@@ -1,0 +1,109 @@
+//! What the agent shows when it dials: its token and the id that a server taught it.
+
+use super::options::{AgentOptions, TokenSourceKind};
+use onsembl_protocol::id::AgentId;
+use onsembl_transport::secret::{Secret, TokenFile, TokenSource};
+use onsembl_transport::tls::TlsRoots;
+use onsembl_transport::websocket::{DialerError, WebSocketDialer};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Where agents dial unless their server's URL names a path.
+const PATH: &str = "/ws/agent";
+
+/// What changes between two dials. All clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Credentials {
+    token: Token,
+    agent: Arc<Mutex<Option<AgentId>>>,
+}
+
+#[derive(Clone, Debug)]
+enum Token {
+    Literal(Arc<Mutex<Secret>>),
+    File(TokenFile),
+}
+
+impl Credentials {
+    pub(super) fn new(token: &TokenSourceKind) -> Self {
+        let token = match token {
+            TokenSourceKind::Literal(token) => Token::Literal(Arc::new(Mutex::new(token.clone()))),
+            TokenSourceKind::File(path) => Token::File(TokenFile(path.clone())),
+        };
+        Self { token, agent: Arc::default() }
+    }
+
+    /// A dialer that shows them.
+    pub(super) fn dialer(&self, options: &AgentOptions) -> Result<WebSocketDialer, DialerError> {
+        let roots = options.tls_ca.clone().map_or(TlsRoots::Native, TlsRoots::Pem);
+        let (bearer, claimant) = (self.clone(), self.clone());
+        Ok(WebSocketDialer::new(&options.server, PATH, &roots)?
+            .with_token(move || bearer.token())
+            // Existing servers find a returning agent by it.
+            .with_query("agentId", move || {
+                lock(&claimant.agent).as_ref().map(|id| id.as_str().to_owned())
+            }))
+    }
+
+    /// A failure is counted by whoever dials, as a failed dial.
+    fn token(&self) -> io::Result<Secret> {
+        match &self.token {
+            Token::Literal(token) => Ok(lock(token).clone()),
+            Token::File(file) => file.token().inspect_err(|error| {
+                tracing::warn!(%error, "there is no token to show; the next dial tries again");
+            }),
+        }
+    }
+
+    /// The server offers a newer token for the next dial.
+    pub(super) fn renew(&self, newer: &str) {
+        match &self.token {
+            _ if newer.trim().is_empty() => {
+                tracing::warn!("the server offered an empty token; keeping the one in use");
+            }
+            Token::Literal(token) => {
+                *lock(token) = Secret::new(newer);
+                tracing::info!("the server gave a newer token; the next dial shows it");
+            }
+            Token::File(TokenFile(path)) => {
+                tracing::info!(file = %path.display(), "the server offered a newer token; the token file stays the authority");
+            }
+        }
+    }
+
+    /// A server taught this agent its id.
+    pub(super) fn learn(&self, agent: Option<&AgentId>) {
+        if let Some(agent) = agent {
+            *lock(&self.agent) = Some(agent.clone());
+        }
+    }
+}
+
+/// Nothing that holds these locks can panic between two writes.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_token_replaces_a_literal_one_and_never_a_file() {
+        let literal = TokenSourceKind::Literal(Secret::new("old"));
+        let credentials = Credentials::new(&literal);
+        credentials.renew(" ");
+        assert_eq!(credentials.token().unwrap().expose(), "old");
+        credentials.renew("new");
+        assert_eq!(credentials.token().unwrap().expose(), "new");
+        assert!(!format!("{credentials:?}").contains("new"));
+
+        let dir = tempfile::tempdir().unwrap();
+        let file = TokenSourceKind::File(dir.path().join("token"));
+        let credentials = Credentials::new(&file);
+        assert!(credentials.token().is_err());
+        std::fs::write(dir.path().join("token"), "from the file\n").unwrap();
+        credentials.renew("new");
+        assert_eq!(credentials.token().unwrap().expose(), "from the file");
+    }
+}

@@ -1,0 +1,248 @@
+//! Performs the actions of the worker: the one place of an agent in which commands are started and given
+//! orders, and in which the journal, the spool and the local terminal are written. Decides nothing.
+
+use super::credentials::Credentials;
+use crate::executor::{Execution, ExecutionEvents, Executor, Job, Started, TypingReply};
+use crate::journal::Journal;
+use crate::local_terminal::LocalTerminal;
+use crate::process::ProcessEvent;
+use crate::spool::Spool;
+use onsembl_protocol::command::{Fate, JournalEntry};
+use onsembl_protocol::id::{CommandId, RunMark};
+use onsembl_protocol::output::{SpoolEvent, SpoolRequest};
+use onsembl_protocol::terminal::{LineMode, Typing};
+use onsembl_protocol::wire::AgentToServer;
+use onsembl_protocol::wire::payload::AgentErrorReport;
+use onsembl_protocol::worker::{
+    ScreenAction, ScreenEvent, Severity, Task, TypingOutcome, Waiting, WorkerAction, WorkerEvent,
+    WorkerNote,
+};
+use onsembl_transport::agent::AgentDriver;
+use onsembl_transport::counters::Counters;
+use std::collections::BTreeMap;
+use tokio::sync::mpsc;
+
+/// What actions are performed on.
+pub(super) struct Effects {
+    executor: Box<dyn Executor>,
+    running: BTreeMap<CommandId, Box<dyn Execution>>,
+    /// Which of them is the terminal.
+    terminal: Option<CommandId>,
+    pub(super) journal: Option<Journal>,
+    pub(super) spool: Option<Spool>,
+    pub(super) screen: Option<LocalTerminal>,
+    events: mpsc::Sender<ProcessEvent<CommandId>>,
+    terminal_events: mpsc::Sender<WorkerEvent>,
+    pub(super) credentials: Credentials,
+    counters: Counters,
+}
+
+impl Drop for Effects {
+    /// Nothing is running here unless the future of the agent was dropped, or the kernel holds it: nobody
+    /// could end it later.
+    fn drop(&mut self) {
+        self.running.values_mut().for_each(|execution| execution.kill());
+    }
+}
+
+impl Effects {
+    pub(super) fn new(
+        executor: Box<dyn Executor>,
+        events: mpsc::Sender<ProcessEvent<CommandId>>,
+        terminal_events: mpsc::Sender<WorkerEvent>,
+        credentials: Credentials,
+        counters: Counters,
+    ) -> Self {
+        Self {
+            executor,
+            running: BTreeMap::new(),
+            terminal: None,
+            journal: None,
+            spool: None,
+            screen: None,
+            events,
+            terminal_events,
+            credentials,
+            counters,
+        }
+    }
+
+    /// What an execution says, for the worker.
+    pub(super) fn event(&mut self, event: ProcessEvent<CommandId>) -> WorkerEvent {
+        match event {
+            ProcessEvent::Output { key, stream, bytes } => {
+                WorkerEvent::Output { command: key, stream, bytes }
+            }
+            ProcessEvent::Ended { key, exit, group_empty } => {
+                self.running.remove(&key);
+                self.terminal.take_if(|run| *run == key);
+                let rest = if group_empty { Fate::Gone } else { Fate::Unknown };
+                WorkerEvent::Ended { command: key, exit, rest }
+            }
+        }
+    }
+
+    /// Performs an action. What comes of it at once comes back.
+    pub(super) fn perform(&mut self, action: WorkerAction) -> Option<WorkerEvent> {
+        match action {
+            WorkerAction::Start { command, mark, task } => {
+                return Some(self.start(command, mark, task));
+            }
+            WorkerAction::Cancel { command, grace } => {
+                self.order(&command, |execution| execution.cancel(grace));
+            }
+            WorkerAction::Kill(command) => self.order(&command, |execution| execution.kill()),
+            WorkerAction::PauseReading(command) => {
+                tracing::debug!(%command, "the outbox is full; the command waits");
+                self.order(&command, |execution| execution.pause_reading(true));
+            }
+            WorkerAction::ResumeReading(command) => {
+                tracing::debug!(%command, "reading from the command again");
+                self.order(&command, |execution| execution.pause_reading(false));
+            }
+            WorkerAction::Journal(entry) => return self.write(entry),
+            WorkerAction::Spool(request) => return self.ask_spool(request),
+            WorkerAction::Type { command, typing, only_in } => {
+                return self.type_in(command, typing, only_in);
+            }
+            WorkerAction::TypeKeys(keys) => {
+                let taken = self.of_terminal(|execution| execution.type_keys(keys));
+                if taken != Some(true) {
+                    self.counters.count("local_keys_dropped");
+                    tracing::warn!("the program does not read what is typed here; it is dropped");
+                }
+            }
+            WorkerAction::Resize(size) => {
+                if let Some(Err(error)) = self.of_terminal(|execution| execution.resize(size)) {
+                    tracing::warn!(%error, %size, "the terminal cannot be resized");
+                }
+            }
+            WorkerAction::WaitForScreen(waiting) => {
+                let waits = waiting == Waiting::Waits;
+                let _ = self.of_terminal(|execution| execution.wait_for_screen(waits));
+            }
+            WorkerAction::Screen(action) => return self.show(action),
+            WorkerAction::RenewToken(token) => self.credentials.renew(token.reveal()),
+            WorkerAction::Note(note) => self.note(&note),
+            // The loop has the link, and its own end.
+            WorkerAction::Complain(_) | WorkerAction::SayPaused(_) | WorkerAction::End(_) => {}
+        }
+        None
+    }
+
+    fn start(&mut self, command: CommandId, mark: RunMark, task: Task) -> WorkerEvent {
+        let is_terminal = matches!(task, Task::Terminal(_));
+        let events = ExecutionEvents::new(command.clone(), self.events.clone());
+        let job = Job { command: command.clone(), mark, task };
+        match self.executor.start(job, events) {
+            Ok(Started { execution, process }) => {
+                let pid = process.as_ref().map(|process| process.pid);
+                tracing::info!(%command, pid, "command started");
+                self.running.insert(command.clone(), execution);
+                if is_terminal {
+                    self.terminal = Some(command.clone());
+                }
+                WorkerEvent::Started { command, process }
+            }
+            Err(why) => WorkerEvent::NotStarted { command, why },
+        }
+    }
+
+    /// One that has ended meanwhile needs no order.
+    fn order(&mut self, command: &CommandId, order: impl FnOnce(&mut dyn Execution)) {
+        if let Some(execution) = self.running.get_mut(command) {
+            order(execution.as_mut());
+        }
+    }
+
+    fn of_terminal<R>(&mut self, act: impl FnOnce(&mut dyn Execution) -> R) -> Option<R> {
+        let execution = self.running.get_mut(self.terminal.as_ref()?)?;
+        Some(act(execution.as_mut()))
+    }
+
+    fn type_in(
+        &mut self,
+        command: CommandId,
+        typing: Typing,
+        only_in: Option<LineMode>,
+    ) -> Option<WorkerEvent> {
+        let reply = TypingReply::new(command.clone(), self.terminal_events.clone());
+        let asked = self.of_terminal(|execution| execution.type_in(typing, only_in, reply));
+        let why = "the program in the terminal has ended; ask again under a new id".to_owned();
+        let refused = || WorkerEvent::Typed { command, outcome: TypingOutcome::Refused(why) };
+        asked.is_none().then(refused)
+    }
+
+    fn write(&mut self, entry: JournalEntry) -> Option<WorkerEvent> {
+        let awaited = entry.awaited();
+        if self.journal.as_ref().is_some_and(|journal| journal.write(entry)) {
+            return None;
+        }
+        let outcome = Err("the thread of the journal has ended".to_owned());
+        awaited.map(|awaited| WorkerEvent::Journalled { awaited, outcome })
+    }
+
+    fn ask_spool(&mut self, request: SpoolRequest) -> Option<WorkerEvent> {
+        let refused = self.spool.as_mut()?.ask(request).err()?;
+        Some(WorkerEvent::Spool(match refused {
+            // Nothing of it can be read, so all of it is missing.
+            SpoolRequest::Read(run, from, _) => SpoolEvent::Page(run, from, Vec::new()),
+            SpoolRequest::Open(..)
+            | SpoolRequest::Append(..)
+            | SpoolRequest::Retry
+            | SpoolRequest::Forget(..)
+            | SpoolRequest::End(_)
+            | SpoolRequest::Close(_) => {
+                SpoolEvent::Failed("it has ended, or its disk does not keep up".to_owned())
+            }
+        }))
+    }
+
+    fn show(&mut self, action: ScreenAction) -> Option<WorkerEvent> {
+        let screen = self.screen.as_mut()?;
+        match action {
+            ScreenAction::Show(bytes) => {
+                return screen.show(&bytes).then_some(WorkerEvent::Screen(ScreenEvent::Behind));
+            }
+            ScreenAction::Notice(text) => screen.notice(text),
+            ScreenAction::LeaveBehind => screen.leave_behind(),
+            ScreenAction::CaughtUp => screen.on_caught_up(),
+        }
+        None
+    }
+
+    /// Tells the server, before everything that waits, that it asked for what cannot be done.
+    pub(super) fn complain(&self, report: AgentErrorReport, driver: &mut AgentDriver) {
+        tracing::warn!("{}", report.message);
+        if let Err(error) = driver.send(&AgentToServer::Fault(report)) {
+            self.counters.count("faults_not_sent");
+            tracing::warn!(%error, "the server was not told");
+        }
+    }
+
+    fn note(&self, note: &WorkerNote) {
+        if let Some(counter) = note.counter() {
+            self.counters.count(counter);
+        }
+        let command = note.command().map(tracing::field::display);
+        match note.severity() {
+            Severity::Debug => tracing::debug!(command, "{note}"),
+            Severity::Info => tracing::info!(command, "{note}"),
+            Severity::Warn => tracing::warn!(command, "{note}"),
+            Severity::Error => tracing::error!(command, "{note}"),
+        }
+    }
+
+    /// Waits until everything that is to be kept is on disk. Blocks; ends what still runs.
+    pub(super) fn into_disk(mut self) -> impl FnOnce() + Send + 'static {
+        let (journal, spool) = (self.journal.take(), self.spool.take());
+        move || {
+            if let Some(journal) = journal {
+                journal.finish();
+            }
+            if let Some(spool) = spool {
+                spool.finish();
+            }
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! The run loop of an agent: waits for what happens, tells the worker, has its actions performed and its
+//! messages sent.
+
+use super::credentials::Credentials;
+use super::error::AgentError;
+use super::options::{AgentEnd, AgentOptions};
+use super::perform::Effects;
+use super::status::StatusKeeper;
+use super::vitals::{self, Load};
+use crate::executor::{Executor, TerminalProgram};
+use crate::journal::{Journal, JournalEvent};
+use crate::local_terminal::{self, LocalTerminal};
+use crate::process::{self, ProcessEvent};
+use crate::spool::Spool;
+use crate::state_dir::StateDir;
+use crate::status_file::public_server;
+use onsembl_protocol::id::{CommandId, InstanceId};
+use onsembl_protocol::limits::Limits;
+use onsembl_protocol::model::AGENT_FEATURES;
+use onsembl_protocol::output::{SpoolBounds, SpoolEvent};
+use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus};
+use onsembl_protocol::worker::{
+    Journalling, Pausing, Recovered, Screen, TerminalConfig, Worker, WorkerAction, WorkerConfig,
+    WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
+};
+use onsembl_transport::agent::{
+    AgentDriver, AgentNotice, AgentProfile, AgentSession, DriverConfig, SendError,
+};
+use onsembl_transport::clock::SystemClock;
+use onsembl_transport::counters::Counters;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// How long the last link may take to close. Above the link's own close timeout.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Events of executions that may wait for the engine, of up to 16 KiB each; then the processes feel it.
+/// With the one that each of 64 processes may hold, the outbox can be overrun by 1.25 MiB.
+const EVENTS: usize = 16;
+
+/// Events of typing and of the local terminal that may wait for the engine; then keys wait in the system.
+const TERMINAL_EVENTS: usize = 16;
+
+/// The folder of the spool in the state directory.
+const SPOOL: &str = "spool";
+
+/// One running agent.
+pub(super) struct Agent {
+    driver: AgentDriver,
+    worker: Worker,
+    effects: Effects,
+    events: mpsc::Receiver<ProcessEvent<CommandId>>,
+    spool_events: Option<mpsc::UnboundedReceiver<SpoolEvent>>,
+    journal_events: Option<mpsc::UnboundedReceiver<JournalEvent>>,
+    terminal_events: mpsc::Receiver<WorkerEvent>,
+    status: StatusKeeper,
+    load: Arc<Load>,
+    clock: SystemClock,
+    counters: Counters,
+    /// The worker has nothing left to wait for.
+    ended: Option<WorkerEnd>,
+}
+
+/// What the loop was woken by.
+enum Event {
+    Notice(AgentNotice),
+    Worker(WorkerEvent),
+    /// The status file was looked after.
+    Status,
+}
+
+impl Agent {
+    pub(super) async fn new(
+        options: AgentOptions,
+        executor: Box<dyn Executor>,
+    ) -> Result<Self, AgentError> {
+        options.check()?;
+        let credentials = Credentials::new(&options.token);
+        let opened = {
+            let (options, credentials) = (options.clone(), credentials.clone());
+            tokio::task::spawn_blocking(move || {
+                let dir = StateDir::open(options.state_dir.clone(), &options.name)?;
+                let dialer = credentials.dialer(&options)?;
+                let journal = Journal::open(dir.path()).map(|(journal, events, recovered)| {
+                    let cleared = process::clear(recovered.journal.left_behind());
+                    (journal, events, recovered, cleared)
+                });
+                let spool = (options.spool_bytes > 0).then(|| Spool::open(&dir.path().join(SPOOL)));
+                Ok::<_, AgentError>((dir, dialer, journal, spool))
+            })
+        };
+        let (dir, dialer, journal, spool) =
+            opened.await.map_err(|error| AgentError::Internal(error.to_string()))??;
+        let load = Arc::new(Load::default());
+        let instance = Uuid::new_v4().to_string();
+        let driver = AgentDriver::with_config(
+            dialer,
+            profile(&options, &dir, &instance),
+            DriverConfig::default(),
+            fastrand::u64(..),
+        );
+        let (clock, counters) = (driver.clock(), driver.counters().clone());
+        let mut driver = driver.with_vitals(vitals::source(Arc::clone(&load), &counters));
+        let terminal = executor.terminal();
+        let slots = options.slots(terminal.is_some());
+        driver.profile_mut().max_parallel = Some(slots);
+
+        let (events_entry, events) = mpsc::channel(EVENTS);
+        let (terminal_entry, terminal_events) = mpsc::channel(TERMINAL_EVENTS);
+        let mut effects = Effects::new(
+            executor,
+            events_entry,
+            terminal_entry.clone(),
+            credentials,
+            counters.clone(),
+        );
+        let mut recovered = Recovered::default();
+        let mut journal_events = None;
+        let journalling = match journal {
+            Ok((journal, events, found, cleared)) => {
+                journal_events = Some(events);
+                driver.profile_mut().journal = Some(found.id);
+                (recovered.journal, recovered.cleared) = (found.journal, cleared);
+                effects.journal = Some(journal);
+                Journalling::Kept
+            }
+            Err(error) => {
+                counters.count("journal_failures");
+                tracing::error!(%error, path = %dir.path().display(), "no journal can be kept here; every command is refused until the agent is started with a state directory that works");
+                Journalling::Failed(error.to_string())
+            }
+        };
+        let mut spool_events = None;
+        let mut bounds = SpoolBounds::MEMORY_ONLY;
+        match spool {
+            Some(Ok((spool, events, left))) => {
+                spool_events = Some(events);
+                recovered.runs = left;
+                effects.spool = Some(spool);
+                bounds = SpoolBounds { disk: options.spool_bytes, ..SpoolBounds::DEFAULT };
+            }
+            Some(Err(error)) => {
+                counters.count("spool_failures");
+                tracing::error!(%error, path = %dir.path().join(SPOOL).display(), "the spool cannot be used; output is kept in memory only, and is lost if the agent dies");
+            }
+            None => {}
+        }
+        if options.attach {
+            effects.screen = Some(LocalTerminal::open(terminal_entry, WorkerEvent::Screen)?);
+        }
+        let config = WorkerConfig {
+            slots,
+            spool: bounds,
+            policy: options.spool_policy,
+            journal: journalling,
+            terminal: terminal.map(|terminal| terminal_config(terminal, options.attach)),
+            unique: instance,
+        };
+        let worker = Worker::new(config, recovered, clock.now());
+        // The first hello is said before the loop begins.
+        driver.profile_mut().open_commands = worker.open_commands(Limits::DEFAULT.list_entries);
+        let server = public_server(&options.server);
+        tracing::info!(name = %options.name, %server, state = %dir.path().display(), "agent started");
+        let (observer, name) = (options.observer, options.name);
+        let status = StatusKeeper::new(dir, name, server, clock, counters.clone(), observer);
+        Ok(Self {
+            driver,
+            worker,
+            effects,
+            events,
+            spool_events,
+            journal_events,
+            terminal_events,
+            status,
+            load,
+            clock,
+            counters,
+            ended: None,
+        })
+    }
+
+    pub(super) async fn run(
+        mut self,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<AgentEnd, AgentError> {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut is_told_to_end = false;
+        self.driver.start();
+        self.feed(WorkerEvent::Wake);
+        self.show();
+        let end = loop {
+            self.speak();
+            if let Some(end) = self.ended.take() {
+                break end;
+            }
+            let event = tokio::select! {
+                notice = self.driver.next() => Event::Notice(notice),
+                Some(event) = next_of(&mut self.journal_events) => {
+                    let JournalEvent { awaited, outcome } = event;
+                    Event::Worker(WorkerEvent::Journalled { awaited, outcome })
+                }
+                Some(event) = next_of(&mut self.spool_events) => {
+                    Event::Worker(WorkerEvent::Spool(event))
+                }
+                Some(event) = self.terminal_events.recv() => Event::Worker(event),
+                Some(event) = self.events.recv() => Event::Worker(self.effects.event(event)),
+                () = self.clock.sleep_until(self.worker.deadline()) => {
+                    Event::Worker(WorkerEvent::Wake)
+                }
+                () = &mut shutdown, if !is_told_to_end => {
+                    is_told_to_end = true;
+                    Event::Worker(WorkerEvent::ShutDown)
+                }
+                () = self.status.keep() => Event::Status,
+            };
+            match event {
+                // The one event of which there are many, and which changes nothing that others look at.
+                Event::Worker(event @ WorkerEvent::Output { .. }) => self.feed(event),
+                Event::Worker(event) => {
+                    self.feed(event);
+                    self.show();
+                }
+                Event::Notice(notice) => {
+                    self.on_notice(notice);
+                    self.show();
+                }
+                Event::Status => {}
+            }
+        };
+        self.farewell(&end).await;
+        AgentEnd::of(end)
+    }
+
+    /// Tells the worker what happened and performs what it asks for.
+    fn feed(&mut self, event: WorkerEvent) {
+        self.worker.handle(event, self.clock.now());
+        self.perform();
+    }
+
+    /// Performs until nothing is left to do. What comes of an action at once is handed in behind all actions
+    /// that wait: no machine is fed while its own actions are being performed.
+    fn perform(&mut self) {
+        let mut outcomes = VecDeque::new();
+        loop {
+            while let Some(action) = self.worker.poll_action() {
+                outcomes.extend(self.perform_one(action));
+            }
+            let Some(event) = outcomes.pop_front() else { return };
+            self.worker.handle(event, self.clock.now());
+        }
+    }
+
+    fn perform_one(&mut self, action: WorkerAction) -> Option<WorkerEvent> {
+        match action {
+            WorkerAction::End(end) => {
+                self.ended = Some(end);
+                None
+            }
+            WorkerAction::SayPaused(pausing) => {
+                self.driver.say_paused(pausing == Pausing::Paused);
+                None
+            }
+            WorkerAction::Complain(report) => {
+                self.effects.complain(report, &mut self.driver);
+                None
+            }
+            action => self.effects.perform(action),
+        }
+    }
+
+    /// Sends what the worker has to say, as far as the link has room.
+    fn speak(&mut self) {
+        while self.driver.session().is_some() {
+            if !self.driver.has_room() {
+                if self.worker.has_messages() {
+                    self.driver.want_room();
+                }
+                return;
+            }
+            let message = self.worker.next_message(self.clock.now());
+            self.perform();
+            let Some(message) = message else { return };
+            // All by the queue that makes senders wait: after a long absence there may be more messages
+            // than the other one holds, and it keeps their order.
+            let sent = match message {
+                WorkerMessage::Text(message) => self.driver.send_output(&message),
+                WorkerMessage::Binary(message) => self.driver.send_binary(message),
+            };
+            match sent {
+                Ok(()) => self.feed(WorkerEvent::Sent),
+                Err(error @ (SendError::NoSession | SendError::Full)) => {
+                    tracing::debug!(%error, "the session is over; what is unconfirmed waits for the next");
+                    return self.feed(WorkerEvent::SessionEnded);
+                }
+            }
+        }
+    }
+
+    /// Copies what others look at.
+    fn show(&mut self) {
+        let worker = &self.worker;
+        self.driver.profile_mut().open_commands =
+            worker.open_commands(Limits::DEFAULT.list_entries);
+        self.load.running.store(worker.running() as u64, Ordering::Relaxed);
+        self.load.finished.store(worker.finished(), Ordering::Relaxed);
+        self.status.on_worker(worker);
+    }
+
+    fn on_notice(&mut self, notice: AgentNotice) {
+        match notice {
+            AgentNotice::Reported(report) => self.on_report(&report),
+            AgentNotice::Impaired(impairment) => self.status.on_impaired(impairment),
+            AgentNotice::Joined(session) => {
+                self.effects.credentials.learn(session.agent.as_ref());
+                self.status.on_joined(session.agent.as_ref());
+                self.feed(WorkerEvent::Joined(worker_session(session)));
+            }
+            AgentNotice::BeatSent(sequence) => self.status.on_beat_sent(sequence),
+            AgentNotice::BeatAnswered { seen, recorded, lag } => {
+                self.status.on_beat_answered(seen, recorded, lag);
+            }
+            AgentNotice::Message(message) => self.feed(WorkerEvent::Message(message)),
+            // It was to wake the loop, and did. Kinds of a later driver are for its later owners.
+            AgentNotice::Room | _ => {}
+        }
+    }
+
+    fn on_report(&mut self, report: &AgentReport) {
+        self.status.on_report(report);
+        match report.status {
+            AgentStatus::Connected { .. } | AgentStatus::Stale { .. } => {}
+            AgentStatus::Idle
+            | AgentStatus::Connecting { .. }
+            | AgentStatus::Joining
+            | AgentStatus::TimedOut { .. }
+            | AgentStatus::Reconnecting { .. } => self.feed(WorkerEvent::SessionEnded),
+            AgentStatus::Closed => match report.cause {
+                AgentCause::Stopped | AgentCause::EndOrdered(_) => {
+                    self.feed(WorkerEvent::SessionEnded);
+                }
+                cause => self.feed(WorkerEvent::Refused(cause)),
+            },
+        }
+    }
+
+    /// Closes the link and waits until the close is out.
+    async fn farewell(mut self, end: &WorkerEnd) {
+        let closed_before = self.driver.status() == AgentStatus::Closed;
+        match end.order() {
+            Some(order) => self.driver.obey(order),
+            None => self.driver.stop(),
+        }
+        let closing = async {
+            let mut closed = closed_before;
+            while !closed {
+                if let AgentNotice::Reported(report) = self.driver.next().await {
+                    self.status.on_report(&report);
+                    closed = report.status == AgentStatus::Closed;
+                }
+            }
+            self.driver.gone().await;
+        };
+        if timeout(FAREWELL, closing).await.is_err() {
+            self.counters.count("farewells_unfinished");
+            tracing::warn!("the link did not close in time");
+        }
+        let kept = tokio::task::spawn_blocking(self.effects.into_disk());
+        if timeout(FAREWELL, kept).await.is_err() {
+            self.counters.count("farewells_unfinished");
+            tracing::error!("the disk does not answer; what was not written to it is lost");
+        }
+        tracing::info!(counters = ?self.counters.snapshot(), "agent ended");
+        self.status.finish().await;
+    }
+}
+
+async fn next_of<T>(events: &mut Option<mpsc::UnboundedReceiver<T>>) -> Option<T> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn worker_session(session: AgentSession) -> WorkerSession {
+    WorkerSession {
+        capabilities: session.capabilities,
+        agent: session.agent,
+        output_window: session.output_window,
+        stopped: session.stopped,
+    }
+}
+
+fn terminal_config(terminal: TerminalProgram, attach: bool) -> TerminalConfig {
+    let TerminalProgram { program, size } = terminal;
+    let (screen, local_size) = match attach {
+        true => (Screen::Attached, local_terminal::size()),
+        false => (Screen::Detached, None),
+    };
+    TerminalConfig { program, size: local_size.unwrap_or(size), screen }
+}
+
+fn profile(options: &AgentOptions, dir: &StateDir, instance: &str) -> AgentProfile {
+    AgentProfile {
+        name: options.name.clone(),
+        agent_type: options.agent_type.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: sysinfo::System::host_name().unwrap_or_else(|_| "unknown".to_owned()),
+        key: dir.key(),
+        instance: InstanceId::new(instance),
+        features: AGENT_FEATURES.to_vec(),
+        probe: false,
+        open_commands: Vec::new(),
+        journal: None,
+        max_parallel: None,
+    }
+}

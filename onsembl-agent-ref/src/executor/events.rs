@@ -1,0 +1,149 @@
+//! What an execution says: what it writes, how it ends, and how a typing went.
+
+use crate::process::{ProcessEvent, TypingError};
+use bytes::Bytes;
+use onsembl_protocol::command::Exit;
+use onsembl_protocol::id::CommandId;
+use onsembl_protocol::output::Stream;
+use onsembl_protocol::worker::{TypingOutcome, WorkerEvent};
+use tokio::sync::mpsc;
+
+/// The exit of a command of which nobody said how it ended. No real exit code is negative.
+const NOT_SAID: Exit = Exit::Code(-1);
+
+/// Where one execution says what it does. Dropped without [`ended`](Self::ended) it says that the command
+/// failed, and that something of it may still run.
+#[derive(Debug)]
+pub struct ExecutionEvents {
+    command: CommandId,
+    /// `None` once the end was said.
+    entry: Option<mpsc::Sender<ProcessEvent<CommandId>>>,
+}
+
+impl ExecutionEvents {
+    pub(crate) fn new(command: CommandId, entry: mpsc::Sender<ProcessEvent<CommandId>>) -> Self {
+        Self { command, entry: Some(entry) }
+    }
+
+    /// The command.
+    pub fn command(&self) -> &CommandId {
+        &self.command
+    }
+
+    /// It wrote this. Waits while the agent takes nothing; pieces of some 16 KiB suit. Cancel-safe: then
+    /// nothing was said.
+    pub async fn output(&self, stream: Stream, bytes: impl Into<Bytes> + Send) {
+        let (key, bytes) = (self.command.clone(), bytes.into());
+        self.say(ProcessEvent::Output { key, stream, bytes }).await;
+    }
+
+    /// It ended, and nothing that it started is left.
+    pub async fn ended(self, exit: Exit) {
+        self.end(exit, true).await;
+    }
+
+    /// It ended, and something that it started may still run. Its report says so, and no emergency stop is
+    /// called verified.
+    pub async fn ended_with_a_rest(self, exit: Exit) {
+        self.end(exit, false).await;
+    }
+
+    async fn end(mut self, exit: Exit, group_empty: bool) {
+        let key = self.command.clone();
+        self.say(ProcessEvent::Ended { key, exit, group_empty }).await;
+        self.entry = None;
+    }
+
+    async fn say(&self, event: ProcessEvent<CommandId>) {
+        if let Some(entry) = &self.entry
+            && entry.send(event).await.is_err()
+        {
+            tracing::debug!(command = %self.command, "the agent that started this has ended");
+        }
+    }
+
+    /// For a process, which says these things itself.
+    pub(super) fn into_parts(
+        mut self,
+    ) -> (CommandId, Option<mpsc::Sender<ProcessEvent<CommandId>>>) {
+        (self.command.clone(), self.entry.take())
+    }
+}
+
+impl Drop for ExecutionEvents {
+    fn drop(&mut self) {
+        let Some(entry) = self.entry.take() else { return };
+        let (key, exit) = (self.command.clone(), NOT_SAID);
+        let end = ProcessEvent::Ended { key, exit, group_empty: false };
+        if let Err(mpsc::error::TrySendError::Full(end)) = entry.try_send(end) {
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(async move { entry.send(end).await })),
+                Err(error) => {
+                    tracing::error!(command = %self.command, %error, "the end of a command cannot be said outside of the agent's runtime");
+                }
+            }
+        }
+    }
+}
+
+/// Where it is said how one typing went. Dropped, it says that nothing was typed.
+#[derive(Debug)]
+pub struct TypingReply {
+    command: CommandId,
+    entry: Option<mpsc::Sender<WorkerEvent>>,
+}
+
+impl TypingReply {
+    pub(crate) fn new(command: CommandId, entry: mpsc::Sender<WorkerEvent>) -> Self {
+        Self { command, entry: Some(entry) }
+    }
+
+    /// It is over, and went so.
+    pub async fn done(mut self, outcome: TypingOutcome) {
+        let command = self.command.clone();
+        if let Some(entry) = self.entry.take()
+            && entry.send(WorkerEvent::Typed { command, outcome }).await.is_err()
+        {
+            tracing::debug!("the agent that asked for this to be typed has ended");
+        }
+    }
+
+    pub(crate) async fn typed(self, typed: Result<(), TypingError>) {
+        self.done(match typed {
+            Ok(()) => TypingOutcome::Typed,
+            Err(error) => TypingOutcome::Broken { much: error.typed(), why: error.to_string() },
+        })
+        .await;
+    }
+
+    /// Nothing is typed, for this reason.
+    pub fn refuse(mut self, why: &str) {
+        self.say(TypingOutcome::Refused(why.to_owned()));
+    }
+
+    /// Nothing is typed, because the terminal is in the other mode.
+    pub fn other_mode(mut self) {
+        self.say(TypingOutcome::OtherMode);
+    }
+
+    fn say(&mut self, outcome: TypingOutcome) {
+        let Some(entry) = self.entry.take() else { return };
+        let event = WorkerEvent::Typed { command: self.command.clone(), outcome };
+        if let Err(mpsc::error::TrySendError::Full(event)) = entry.try_send(event) {
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(async move { entry.send(event).await })),
+                Err(error) => {
+                    tracing::error!(command = %self.command, %error, "how a typing went cannot be said outside of the agent's runtime");
+                }
+            }
+        }
+    }
+}
+
+impl Drop for TypingReply {
+    fn drop(&mut self) {
+        self.say(TypingOutcome::Refused(
+            "the program in the terminal has ended; ask again under a new id".to_owned(),
+        ));
+    }
+}

@@ -1,0 +1,182 @@
+//! What carries out commands: the seam at which a capability of your own plugs into an agent.
+//!
+//! An [`Executor`] starts commands and says what they write and how they end. Everything around that is the
+//! agent's, whatever the executor: a command starts at most once, its start and its end are written
+//! down first, its output is spooled, numbered and sent until it is stored, its report is said until it is
+//! confirmed, time limits, cancellation, pause and emergency stops hold, and audits are answered. Hand one to
+//! [`engine::run_with`](crate::engine::run_with).
+//!
+//! [`Shell`], [`Program`] and [`Terminal`] are the ones of this crate; they run processes.
+
+mod events;
+mod program;
+mod shell;
+mod terminal;
+
+pub use events::{ExecutionEvents, TypingReply};
+pub use program::Program;
+pub use shell::Shell;
+pub use terminal::Terminal;
+
+use crate::process::{ProcessHandle, Runner};
+use bytes::Bytes;
+use onsembl_protocol::command::ProcessIdentity;
+use onsembl_protocol::id::{CommandId, RunMark};
+use onsembl_protocol::terminal::{LineMode, TerminalSize, Typing};
+use onsembl_protocol::worker::Task;
+use std::io;
+use std::time::Duration;
+
+/// Starts commands.
+pub trait Executor: Send {
+    /// Starts a command; what it does is said to `events`. Called within the agent's runtime, and must not
+    /// block. Called at most once for a command, in all processes of the agent.
+    ///
+    /// # Errors
+    /// Why it cannot be started, and what its user can do. Nothing runs then.
+    fn start(&mut self, job: Job, events: ExecutionEvents) -> Result<Started, String>;
+
+    /// The terminal that this executor keeps, if commands are typed into one and not run by themselves.
+    /// Asked once, before everything else.
+    fn terminal(&self) -> Option<TerminalProgram> {
+        None
+    }
+}
+
+/// What is to be started.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Under which id.
+    pub command: CommandId,
+    /// What its processes are to bear, if it has any that may outlive the agent.
+    pub mark: RunMark,
+    /// What.
+    pub task: Task,
+}
+
+/// The program of a terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TerminalProgram {
+    /// Its name, for people.
+    pub program: String,
+    /// How large the terminal is at first.
+    pub size: TerminalSize,
+}
+
+/// A command that runs.
+pub struct Started {
+    /// What gives it orders.
+    pub execution: Box<dyn Execution>,
+    /// Its process, if it is one that a successor of this agent can find.
+    pub process: Option<ProcessIdentity>,
+}
+
+impl std::fmt::Debug for Started {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Started").field("process", &self.process).finish_non_exhaustive()
+    }
+}
+
+impl Started {
+    /// A command without a process of its own.
+    pub fn new(execution: impl Execution + 'static) -> Self {
+        Self { execution: Box::new(execution), process: None }
+    }
+}
+
+/// Orders to a command that runs. None may block. After each the end is said to its
+/// [`ExecutionEvents`] once it has come. Dropping it changes nothing.
+pub trait Execution: Send {
+    /// End, and be ended after `grace`.
+    fn cancel(&mut self, grace: Duration);
+
+    /// End at once.
+    fn kill(&mut self);
+
+    /// Write nothing for now, or write again. One that goes on is held by its
+    /// [`ExecutionEvents`], which takes no more than a few pieces.
+    fn pause_reading(&mut self, paused: bool) {
+        let _ = paused;
+    }
+
+    /// As [`pause_reading`](Self::pause_reading), for a screen at the agent's machine that is behind.
+    fn wait_for_screen(&mut self, waits: bool) {
+        let _ = waits;
+    }
+
+    /// Types this, if the terminal is in the mode `only_in` or that does not matter.
+    fn type_in(&mut self, typing: Typing, only_in: Option<LineMode>, reply: TypingReply) {
+        let _ = (typing, only_in);
+        reply.refuse("this has no terminal to type into");
+    }
+
+    /// Types what was pressed at the agent's machine. Whether there was room.
+    fn type_keys(&mut self, keys: Bytes) -> bool {
+        let _ = keys;
+        false
+    }
+
+    /// Makes the terminal so large.
+    ///
+    /// # Errors
+    /// The system refuses.
+    fn resize(&mut self, size: TerminalSize) -> io::Result<()> {
+        let _ = size;
+        Ok(())
+    }
+}
+
+impl Runner {
+    /// What runs commands in this way.
+    pub fn executor(self) -> Box<dyn Executor> {
+        match self {
+            Self::Shell => Box::new(Shell),
+            Self::Program { program, arguments, text_on } => {
+                Box::new(Program { program, arguments, text_on })
+            }
+            Self::Terminal { program, arguments, size } => {
+                Box::new(Terminal { program, arguments, size })
+            }
+        }
+    }
+}
+
+/// A process, with a keyboard if it is under a terminal.
+impl Execution for ProcessHandle {
+    fn cancel(&mut self, grace: Duration) {
+        Self::cancel(self, grace);
+    }
+
+    fn kill(&mut self) {
+        Self::kill(self);
+    }
+
+    fn pause_reading(&mut self, paused: bool) {
+        if paused { Self::pause_reading(self) } else { self.resume_reading() }
+    }
+
+    fn wait_for_screen(&mut self, waits: bool) {
+        self.wait_for_watcher(waits);
+    }
+
+    fn type_in(&mut self, typing: Typing, only_in: Option<LineMode>, reply: TypingReply) {
+        let Some(keyboard) = self.keyboard() else {
+            return reply.refuse("this process has no terminal to type into");
+        };
+        if only_in.is_some_and(|mode| mode != keyboard.line_mode()) {
+            return reply.other_mode();
+        }
+        match keyboard.reserve() {
+            Ok(place) => place.type_command(typing, |typed| reply.typed(typed)),
+            Err(error) => reply.refuse(&error.to_string()),
+        }
+    }
+
+    fn type_keys(&mut self, keys: Bytes) -> bool {
+        self.keyboard().is_some_and(|keyboard| keyboard.type_local(keys))
+    }
+
+    fn resize(&mut self, size: TerminalSize) -> io::Result<()> {
+        self.keyboard().map_or(Ok(()), |keyboard| keyboard.resize(size))
+    }
+}

@@ -1,0 +1,37 @@
+//! Runs each command in a shell of its own.
+
+use super::{ExecutionEvents, Executor, Job, Started};
+use crate::process::{self, ProcessSpec, Runner};
+use onsembl_protocol::worker::Task;
+
+/// `/bin/sh -c TEXT` for each command.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shell;
+
+impl Executor for Shell {
+    fn start(&mut self, job: Job, events: ExecutionEvents) -> Result<Started, String> {
+        run(Runner::Shell, job, events)
+    }
+}
+
+/// Starts a process of a runner for a job.
+pub(super) fn run(runner: Runner, job: Job, events: ExecutionEvents) -> Result<Started, String> {
+    let Job { mark, task, .. } = job;
+    let mut spec = ProcessSpec { runner, mark: Some(mark), ..ProcessSpec::default() };
+    match task {
+        Task::Command(request) => {
+            spec.text = request.text;
+            spec.working_directory = request.working_directory.map(Into::into);
+            spec.environment = request.env.into_iter().collect();
+            spec.arguments = request.args;
+        }
+        // The runner says all of it.
+        Task::Terminal(_) => {}
+    }
+    let (command, Some(entry)) = events.into_parts() else {
+        return Err("the agent does not listen to what this would do".to_owned());
+    };
+    let handle = process::spawn(&spec, command, entry).map_err(|error| error.to_string())?;
+    let process = process::identify(handle.pid());
+    Ok(Started { execution: Box::new(handle), process })
+}

@@ -1,0 +1,10 @@
+//! What became of processes whose agent died.
+
+/// What became of the processes of a command whose agent died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// They are confirmed gone.
+    Gone,
+    /// Whether they are gone is not known.
+    Unknown,
+}

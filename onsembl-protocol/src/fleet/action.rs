@@ -1,0 +1,334 @@
+//! What a fleet wants done. Plain values; one file of a server performs them.
+
+use super::note::FleetNote;
+use super::report::{AuditReport, ReleaseReport, StopReport};
+use super::row::{CommandRecord, CommandUpdate, NewSession, PresenceRecord};
+use super::view::Change;
+use crate::close::CloseCause;
+use crate::id::{AgentId, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId};
+use crate::output::LogRecord;
+use crate::replay::Retired;
+use crate::session::Claimant;
+use crate::stop::StopOrder;
+use crate::time::WallTime;
+use crate::wire::ServerToAgent;
+use crate::wire::payload::{ErrorCode, ErrorReply};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// The number of a machine (a [`ServerConnection`](crate::session::ServerConnection)) of an agent, given
+/// by the fleet. Unique among all fleets of a server whose ranges do not overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeatId(pub u64);
+
+/// The number of a request, given by the edge: where its answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// One thing to do. Perform them in order; none of them may be left out.
+#[derive(Clone, Debug)]
+pub enum FleetAction {
+    /// Apply these to the user's [`View`](super::View).
+    Show(Vec<Change>),
+    /// Put a machine in.
+    Install {
+        /// Its number from now on.
+        seat: SeatId,
+        /// What it begins with.
+        origin: SeatOrigin,
+    },
+    /// The hello of this link is of the agent of this machine.
+    Join {
+        /// The link.
+        link: LinkId,
+        /// The machine.
+        seat: SeatId,
+        /// Whose link the machine's present one is.
+        claimant: Claimant,
+    },
+    /// The hello of this link is refused.
+    RefuseHello {
+        /// The link.
+        link: LinkId,
+        /// What the agent is told.
+        error: ErrorReply,
+        /// How the link is closed.
+        cause: CloseCause,
+    },
+    /// The hello of this link is of a diagnosis connection: welcome it, list it nowhere.
+    WelcomeProbe {
+        /// The link.
+        link: LinkId,
+        /// What the welcome says; it is no session.
+        admission: Admission,
+    },
+    /// The store opened a session for this link.
+    Admit {
+        /// The machine.
+        seat: SeatId,
+        /// The link.
+        link: LinkId,
+        /// What the welcome says.
+        admission: Admission,
+    },
+    /// No session can be opened for this link.
+    Reject {
+        /// The machine.
+        seat: SeatId,
+        /// The link.
+        link: LinkId,
+        /// How the link is closed.
+        cause: CloseCause,
+        /// What the agent is told.
+        why: String,
+    },
+    /// Send this in the agent's session.
+    Send {
+        /// The machine.
+        seat: SeatId,
+        /// What.
+        message: Box<ServerToAgent>,
+    },
+    /// Read from the agent's link, or do not.
+    Throttle {
+        /// The machine.
+        seat: SeatId,
+        /// Which.
+        flow: Flow,
+    },
+    /// The agent must go.
+    Evict {
+        /// The machine.
+        seat: SeatId,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// The agent reported that it cannot go on.
+    Faulted(SeatId),
+    /// Ask the store, and hand the answer in as an event.
+    Ask(Question),
+    /// Store this, behind everything that was to be stored before.
+    Write(Write),
+    /// Answer a request.
+    Reply {
+        /// Which.
+        token: Token,
+        /// What.
+        answer: Answer,
+    },
+    /// Log and count this.
+    Note(FleetNote),
+}
+
+/// What a machine begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeatOrigin {
+    /// The agent comes now.
+    New {
+        /// The latest presence version of the agent.
+        version: PresenceVersion,
+        /// Its latest epoch.
+        epoch: Epoch,
+        /// The recording of its last machine.
+        history: Option<Retired>,
+    },
+    /// The agent had a session with an earlier run of this server.
+    Recovered {
+        /// The latest presence version of the agent.
+        version: PresenceVersion,
+        /// Its latest epoch.
+        epoch: Epoch,
+    },
+}
+
+/// The session that an agent is welcomed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The agent.
+    pub agent: AgentId,
+    /// The session.
+    pub session: SessionId,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The stop in force for this agent.
+    pub stopped: Option<StopId>,
+}
+
+/// Whether an agent's link is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// It is not: too much of its output is not stored yet.
+    Paused,
+    /// It is.
+    Resumed,
+}
+
+/// What a fleet asks of the store.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Question {
+    /// Find out which agent this is, and open its next session. Answered by
+    /// [`StoreAnswer::Session`](super::StoreAnswer::Session).
+    Session {
+        /// The machine that waits.
+        seat: SeatId,
+        /// The link that waits.
+        link: LinkId,
+        /// What is known of the peer.
+        new: Box<NewSession>,
+    },
+    /// Store a command unless the user has one of this id. Answered by
+    /// [`StoreAnswer::Inserted`](super::StoreAnswer::Inserted).
+    Insert(Box<CommandRecord>),
+    /// How far the streams of these commands are stored. Answered by
+    /// [`StoreAnswer::Positions`](super::StoreAnswer::Positions).
+    Positions {
+        /// To be given back.
+        ticket: u64,
+        /// The commands.
+        commands: Vec<CommandId>,
+    },
+    /// Where the output of this command goes on. Answered by
+    /// [`StoreAnswer::Place`](super::StoreAnswer::Place).
+    Place(CommandId),
+    /// How far the streams of an agent are stored, and those of these commands. Answered by
+    /// [`StoreAnswer::Balance`](super::StoreAnswer::Balance).
+    Balance {
+        /// To be given back.
+        query: String,
+        /// The agent.
+        agent: AgentId,
+        /// Commands that the agent says it holds output of.
+        held: Vec<CommandId>,
+        /// Streams to read of the agent at most, the newest first.
+        limit: usize,
+    },
+    /// Delete an agent. Answered by [`StoreAnswer::Deleted`](super::StoreAnswer::Deleted).
+    DeleteAgent {
+        /// To be given back.
+        token: Token,
+        /// The agent.
+        agent: AgentId,
+    },
+    /// Store a stop. Answered by [`StoreAnswer::Stopped`](super::StoreAnswer::Stopped).
+    Stop(StopOrder),
+    /// Store that these stops are released. Answered by
+    /// [`StoreAnswer::Released`](super::StoreAnswer::Released).
+    Release {
+        /// To be given back.
+        token: Token,
+        /// The orders.
+        orders: Vec<StopOrder>,
+    },
+}
+
+/// A durable fact that nobody waits for. The order of writes is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// A presence.
+    Presence(PresenceRecord),
+    /// A terminal that an agent opened, in front of its output. Answered by
+    /// [`StoreAnswer::Inserted`](super::StoreAnswer::Inserted).
+    Terminal(Box<CommandRecord>),
+    /// Where a command is. An end is answered by
+    /// [`StoreAnswer::EndStored`](super::StoreAnswer::EndStored).
+    Command {
+        /// Which.
+        command: CommandId,
+        /// Where it is.
+        update: CommandUpdate,
+    },
+    /// A record of output. Answered by a [`Receipt`](super::Receipt).
+    Output {
+        /// Whose.
+        command: CommandId,
+        /// The record.
+        record: LogRecord,
+    },
+    /// A session is over.
+    SessionEnd {
+        /// Which.
+        session: SessionId,
+        /// When.
+        at: WallTime,
+        /// Why, for people.
+        because: String,
+    },
+    /// The journal that an agent keeps.
+    Journal {
+        /// The agent.
+        agent: AgentId,
+        /// Its journal.
+        journal: Option<JournalId>,
+    },
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It is done, or durably on its way.
+    Done,
+    /// It is not done.
+    Refused(ErrorReply),
+    /// What came of a stop.
+    Stopped(StopReport),
+    /// What came of a release.
+    Released(ReleaseReport),
+    /// The balance of an agent's output.
+    Audited(AuditReport),
+}
+
+impl Answer {
+    /// Of a request that is only done or refused.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub fn done(self) -> Result<(), ErrorReply> {
+        match self {
+            Self::Done | Self::Stopped(_) | Self::Released(_) | Self::Audited(_) => Ok(()),
+            Self::Refused(error) => Err(error),
+        }
+    }
+
+    /// Of [`Request::Stop`](super::Request::Stop).
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub fn stopped(self) -> Result<StopReport, ErrorReply> {
+        match self {
+            Self::Stopped(report) => Ok(report),
+            Self::Refused(error) => Err(error),
+            Self::Done | Self::Released(_) | Self::Audited(_) => Err(of_another_request()),
+        }
+    }
+
+    /// Of [`Request::Release`](super::Request::Release).
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub fn released(self) -> Result<ReleaseReport, ErrorReply> {
+        match self {
+            Self::Released(report) => Ok(report),
+            Self::Refused(error) => Err(error),
+            Self::Done | Self::Stopped(_) | Self::Audited(_) => Err(of_another_request()),
+        }
+    }
+
+    /// Of [`Request::Audit`](super::Request::Audit).
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub fn audited(self) -> Result<AuditReport, ErrorReply> {
+        match self {
+            Self::Audited(report) => Ok(report),
+            Self::Refused(error) => Err(error),
+            Self::Done | Self::Stopped(_) | Self::Released(_) => Err(of_another_request()),
+        }
+    }
+}
+
+fn of_another_request() -> ErrorReply {
+    let why =
+        "the server took the answer of another request for that of this one; report this fault";
+    ErrorReply::new(ErrorCode::Internal, why)
+}

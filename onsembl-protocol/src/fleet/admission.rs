@@ -1,0 +1,271 @@
+//! May this be done? The refusals of commands and orders, in the order in which they are found, before
+//! anything is changed.
+
+use super::action::{Question, Token};
+use super::command::{AfterEnd, Command, Course, Log, Open, Row, misread, terms};
+use super::event::StoreFault;
+use super::note::FleetNote;
+use super::row::CommandRecord;
+use super::state::State;
+use super::stop::stopped;
+use super::terminal::keeps_its_size;
+use crate::command::{Candidate, CommandEvent, CommandLife, Unroutable, choose_agent};
+use crate::id::{AgentId, CommandId};
+use crate::model::Dialect;
+use crate::output::OutputLog;
+use crate::terminal::TERMINAL_PREFIX;
+use crate::time::Now;
+use crate::wire::ServerToAgent;
+use crate::wire::payload::{
+    AgentControl, CommandRequest, ControlAction, ErrorCode, ErrorReply, OfflinePolicy,
+};
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// A user wants a command run: it is refused, or put on its way to the store.
+pub(super) fn on_command(
+    state: &mut State,
+    token: Token,
+    mut request: Box<CommandRequest>,
+    now: Now,
+) {
+    let Some(id) = request.command_id.clone() else {
+        let why =
+            "the request has no `commandId`; without one it cannot be told from its repetition";
+        let error = ErrorReply::new(ErrorCode::InvalidMessage, why);
+        return state.out.reply(token, Err(error));
+    };
+    if id.is_terminal() {
+        let why = format!(
+            "ids that begin with {TERMINAL_PREFIX:?} are of terminals, which agents open by themselves; name the command otherwise"
+        );
+        return state.out.reply(token, Err(ErrorReply::new(ErrorCode::InvalidMessage, why)));
+    }
+    if is_repetition(state, token, &id) {
+        return;
+    }
+    let (agent, dialect, linked) = match admit(state, &id, &request) {
+        Ok(admitted) => admitted,
+        Err(error) => return state.out.reply(token, Err(error.for_command(Some(id)))),
+    };
+    request.agent_id = Some(agent.clone());
+    request.user_id = Some(state.user.clone());
+    let life = CommandLife::new(dialect, terms(&request), linked, now);
+    let record = CommandRecord {
+        request: request.clone(),
+        command: id.clone(),
+        agent: agent.clone(),
+        stage: life.view().status,
+        cause: Some(life.view().because.to_string()),
+        exit: None,
+        created_at: now.wall,
+        updated_at: now.wall,
+        ended_at: None,
+    };
+    state.out.note(FleetNote::CommandTaken { command: id.clone(), agent: agent.clone() });
+    let open = Open {
+        deadline: life.deadline(),
+        life,
+        request,
+        row: Row::Asked,
+        waiters: alloc::vec![token],
+        after_end: AfterEnd::Confirm,
+    };
+    // The store has nothing of a command that is new; if it is not, its answer says so. Only what its agent
+    // wrote under this id already is known.
+    let loose = state.commands.remove(&id).map(|loose| loose.log);
+    let log = loose.unwrap_or_else(|| Log::Known(OutputLog::default()));
+    state.commands.insert(id, Command::opened(agent, log, open));
+    state.out.ask(Question::Insert(Box::new(record)));
+}
+
+/// Whether this command was asked for before and is remembered; then it is answered as that one.
+fn is_repetition(state: &mut State, token: Token, id: &CommandId) -> bool {
+    let most = state.limits.repetitions;
+    let waits = match state.commands.get_mut(id).map(|command| &mut command.course) {
+        None | Some(Course::Loose) => return false,
+        // Whether its agent would take another one now says nothing of this one.
+        Some(Course::Over(_)) => None,
+        Some(Course::Open(open)) => match open.row {
+            Row::Stored => None,
+            // One that could not be stored in time has ended, and will never be run. Whether the store takes
+            // it all the same is not known yet.
+            Row::Asked if open.life.view().status.is_final() => {
+                let why = open.life.view().because.to_string();
+                state.refuse(token, ErrorCode::StorageUnavailable, why, id);
+                return true;
+            }
+            Row::Asked => Some(open),
+        },
+    };
+    state.out.note(FleetNote::CommandRepeated { command: id.clone() });
+    match waits {
+        None => state.out.reply(token, Ok(())),
+        Some(open) if open.waiters.len() < most => open.waiters.push(token),
+        Some(_) => {
+            let why = "this command is being stored, and too many requests wait for that; wait for their answers";
+            state.refuse(token, ErrorCode::QueueFull, why, id);
+        }
+    }
+    true
+}
+
+/// The agent that is to run a command, what it speaks, and whether it is in session; or why it is refused.
+fn admit(
+    state: &State,
+    id: &CommandId,
+    request: &CommandRequest,
+) -> Result<(AgentId, Dialect, bool), ErrorReply> {
+    let agent = choose(state, request.agent_id.as_ref())?;
+    let most = state.limits.open_commands;
+    if state.commands.open_by_user() >= most {
+        let why = format!("{most} commands of yours are open; wait for some to end");
+        return Err(ErrorReply::new(ErrorCode::QueueFull, why));
+    }
+    if let Some(order) = state.stop_of(&agent) {
+        return Err(stopped(order, &agent));
+    }
+    let session = state.working_session(&agent).map(|(_, session)| session);
+    let waits = match &request.offline {
+        Some(OfflinePolicy::Refuse) => false,
+        // Only an agent with a journal can be asked again without risk.
+        Some(OfflinePolicy::Queue | OfflinePolicy::Unknown(_)) | None => {
+            state.roster.agent(&agent).is_some_and(|known| known.journal.is_some())
+        }
+    };
+    // What an agent that is away speaks it says when it is back; only extended ones keep a journal.
+    let dialect = session
+        .map(|session| session.capabilities.dialect())
+        .or(waits.then_some(Dialect::Extended));
+    let Some(dialect) = dialect else { return Err(state.offline(&agent)) };
+    // One that waits is looked at again when it is sent: its agent may come back as another.
+    if session.is_some()
+        && let Some(why) = misread(dialect, session, request.input.as_ref())
+    {
+        return Err(ErrorReply::new(ErrorCode::NotSupported, why));
+    }
+    if dialect == Dialect::Legacy
+        && (request.working_directory.is_some() || !request.env.is_empty())
+    {
+        let why = "this agent is a legacy wrapper, which obeys neither `workingDirectory` nor `env`; \
+                   put them into the command itself";
+        return Err(ErrorReply::new(ErrorCode::NotSupported, why));
+    }
+    // An agent may have written under this id before; what it wrote is not output of this command.
+    if state.commands.get(id).is_some_and(|loose| loose.agent != agent) {
+        let why = "an agent of yours writes output under this id; name the command otherwise";
+        return Err(ErrorReply::new(ErrorCode::InvalidMessage, why));
+    }
+    Ok((agent, dialect, session.is_some()))
+}
+
+/// The agent that a request means.
+fn choose(state: &State, wanted: Option<&AgentId>) -> Result<AgentId, ErrorReply> {
+    // By far the most requests name an agent by its id: those need not look at all agents.
+    if let Some(id) = wanted.filter(|id| state.is_listed(id)) {
+        return Ok(id.clone());
+    }
+    let candidates: Vec<Candidate<'_>> = state
+        .roster
+        .agents()
+        .iter()
+        .filter(|(id, _)| state.is_listed(id))
+        .map(|(id, agent)| Candidate {
+            id,
+            name: &agent.shown.name,
+            aliases: &agent.shown.aliases,
+            available: state.working_session(id).is_some(),
+        })
+        .collect();
+    choose_agent(wanted, &candidates).cloned().map_err(|error| {
+        let code = match &error {
+            Unroutable::NotFound(_) => ErrorCode::AgentNotFound,
+            Unroutable::Ambiguous { .. } | Unroutable::Unnamed(_) => ErrorCode::AgentAmbiguous,
+        };
+        ErrorReply::new(code, error.to_string()).for_agent(wanted.cloned())
+    })
+}
+
+/// A user has an order for an agent: it is sent, or refused.
+pub(super) fn on_control(state: &mut State, token: Token, control: AgentControl) {
+    let Some(agent) = control.agent_id.clone() else {
+        let error = ErrorReply::new(ErrorCode::InvalidMessage, "the order names no agent");
+        return state.out.reply(token, Err(error));
+    };
+    if let Err(error) = obeyed(state, &agent, &control) {
+        return state.out.reply(token, Err(error.for_agent(Some(agent))));
+    }
+    state.out.note(FleetNote::Order { agent: agent.clone(), action: control.action.clone() });
+    let result = match state.send(&agent, ServerToAgent::Control(control)) {
+        true => Ok(()),
+        false => Err(state.offline(&agent)),
+    };
+    state.out.reply(token, result);
+}
+
+/// Whether an agent would obey this order now.
+///
+/// # Errors
+/// Why not.
+fn obeyed(state: &State, agent: &AgentId, control: &AgentControl) -> Result<(), ErrorReply> {
+    if state.roster.agent(agent).is_none() {
+        let why = "no agent of yours has this id";
+        return Err(ErrorReply::new(ErrorCode::AgentNotFound, why));
+    }
+    let Some((_, session)) = state.roster.session(agent) else {
+        return Err(state.offline(agent));
+    };
+    let unsupported = |why: String| Err(ErrorReply::new(ErrorCode::NotSupported, why));
+    match (&control.action, session.capabilities.dialect()) {
+        (ControlAction::Start, _) => {
+            unsupported("an agent in session has started already; nothing was done".to_owned())
+        }
+        (ControlAction::Unknown(action), _) => {
+            unsupported(format!("{action:?} is no order that this version knows"))
+        }
+        (_, Dialect::Legacy) => unsupported(
+            "this agent is a legacy wrapper, which ignores orders; nothing was done".to_owned(),
+        ),
+        (ControlAction::Resize, Dialect::Extended) if control.size.is_none() => {
+            let why = "RESIZE needs a `size` with `columns` and `rows`";
+            Err(ErrorReply::new(ErrorCode::InvalidMessage, why))
+        }
+        (ControlAction::Resize, Dialect::Extended) => {
+            keeps_its_size(state, agent).map_or(Ok(()), |why| unsupported(why.to_owned()))
+        }
+        (
+            ControlAction::Stop
+            | ControlAction::Restart
+            | ControlAction::Pause
+            | ControlAction::Resume,
+            Dialect::Extended,
+        ) => Ok(()),
+    }
+}
+
+/// The store deleted an agent, or did not.
+pub(super) fn on_deleted(
+    state: &mut State,
+    token: Token,
+    agent: &AgentId,
+    deleted: Result<bool, StoreFault>,
+) {
+    let result = match deleted {
+        Ok(true) => {
+            state.out.note(FleetNote::AgentDeleted { agent: agent.clone() });
+            for command in state.commands.open_of(agent) {
+                state.work.feed(&command, CommandEvent::AgentDeleted);
+            }
+            state.roster.delete(agent, &mut state.out);
+            Ok(())
+        }
+        Ok(false) => {
+            Err(ErrorReply::new(ErrorCode::AgentNotFound, "no agent of yours has this id"))
+        }
+        Err(fault) => Err(ErrorReply::new(ErrorCode::StorageUnavailable, fault.to_string())),
+    };
+    state.out.reply(token, result);
+}

@@ -1,0 +1,211 @@
+//! Audits: what an agent says that it holds against what is stored.
+//!
+//! The agent is asked first, so that what moves on meanwhile only moves towards the store.
+
+use super::action::{Answer, Question, Token};
+use super::event::StoreFault;
+use super::note::FleetNote;
+use super::report::{AuditReport, AuditedStream};
+use super::row::StreamPosition;
+use super::state::State;
+use crate::id::AgentId;
+use crate::model::Dialect;
+use crate::output::{Account, GapCause, Run, Stream, StreamState};
+use crate::time::{Deadline, Now, Timestamp};
+use crate::wire::ServerToAgent;
+use crate::wire::payload::{ErrorCode, ErrorReply, HeldStream, OutputQuery, OutputState};
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// How long an agent may take to say what it holds.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Streams of one audit: the newest that are stored, and so many that the agent holds.
+const STREAMS: usize = 4096;
+
+/// Audits under way.
+#[derive(Debug, Default)]
+pub(super) struct Audits {
+    pending: BTreeMap<String, Audit>,
+}
+
+#[derive(Debug)]
+struct Audit {
+    token: Token,
+    agent: AgentId,
+    held: Vec<HeldStream>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The agent is asked.
+    Asked { until: Timestamp },
+    /// The store is asked. Why the agent was not heard, if it was not.
+    Reading { unheard: Option<&'static str> },
+}
+
+impl Audits {
+    pub(super) fn deadline(&self) -> Deadline {
+        let until = self.pending.values().filter_map(|audit| match audit.stage {
+            Stage::Asked { until } => Some(Deadline::At(until)),
+            Stage::Reading { .. } => None,
+        });
+        until.fold(Deadline::Never, Deadline::min)
+    }
+
+    /// A user wants an audit.
+    pub(super) fn on_request(&mut self, state: &mut State, token: Token, agent: AgentId, now: Now) {
+        if state.roster.agent(&agent).is_none() {
+            return refuse(state, token, ErrorCode::AgentNotFound, "no agent of yours has this id");
+        }
+        if self.pending.len() >= state.limits.audits {
+            let why = "too many audits are under way; come back later";
+            return refuse(state, token, ErrorCode::QueueFull, why);
+        }
+        let query = state.ids.query(now.wall);
+        let session = state.roster.session(&agent);
+        let seat =
+            session.filter(|(_, session)| session.capabilities.dialect() == Dialect::Extended);
+        let stage = match seat.map(|(seat, _)| seat) {
+            Some(seat) => {
+                let ask = OutputQuery { query: query.clone() };
+                state.out.send(seat, ServerToAgent::OutputQuery(ask));
+                Stage::Asked { until: now.monotonic.saturating_add(PATIENCE) }
+            }
+            None => {
+                Stage::Reading { unheard: Some("the agent is not connected, or is a legacy one") }
+            }
+        };
+        let reads = matches!(stage, Stage::Reading { .. });
+        let audit = Audit { token, agent, held: Vec::new(), stage };
+        let _ = self.pending.insert(query.clone(), audit);
+        if reads {
+            self.read(state, &query);
+        }
+    }
+
+    /// An agent says what it holds, because it was asked.
+    pub(super) fn on_answer(&mut self, state: &mut State, agent: &AgentId, held: OutputState) {
+        let Some(query) = held.query else { return };
+        let audit = self.pending.get_mut(&query).filter(|audit| audit.agent == *agent);
+        let Some(audit) = audit.filter(|audit| matches!(audit.stage, Stage::Asked { .. })) else {
+            return state.out.note(FleetNote::AuditAnsweredLate { agent: agent.clone() });
+        };
+        let room = STREAMS.saturating_sub(audit.held.len());
+        audit.held.extend(held.streams.into_iter().take(room));
+        if !held.more {
+            audit.stage = Stage::Reading { unheard: None };
+            self.read(state, &query);
+        }
+    }
+
+    pub(super) fn on_time(&mut self, state: &mut State, now: Now) {
+        let is_late = |audit: &Audit| match audit.stage {
+            Stage::Asked { until } => until <= now.monotonic,
+            Stage::Reading { .. } => false,
+        };
+        let late: Vec<String> =
+            self.pending.iter().filter(|(_, a)| is_late(a)).map(|(q, _)| q.clone()).collect();
+        for query in late {
+            let Some(audit) = self.pending.get_mut(&query) else { continue };
+            let why = "the agent did not answer within 5 s; it may be of an earlier version";
+            audit.stage = Stage::Reading { unheard: Some(why) };
+            state.out.note(FleetNote::AuditUnanswered { agent: audit.agent.clone() });
+            self.read(state, &query);
+        }
+    }
+
+    fn read(&self, state: &mut State, query: &str) {
+        let Some(audit) = self.pending.get(query) else { return };
+        let mut held: Vec<_> = audit.held.iter().map(|held| held.command_id.clone()).collect();
+        held.dedup();
+        state.out.ask(Question::Balance {
+            query: query.to_owned(),
+            agent: audit.agent.clone(),
+            held,
+            limit: STREAMS,
+        });
+    }
+
+    /// The store has looked.
+    pub(super) fn on_positions(
+        &mut self,
+        state: &mut State,
+        query: &str,
+        positions: Result<Vec<StreamPosition>, StoreFault>,
+    ) {
+        let Some(Audit { token, held, stage, .. }) = self.pending.remove(query) else { return };
+        let unheard = match stage {
+            Stage::Reading { unheard } => unheard,
+            Stage::Asked { .. } => None,
+        };
+        match positions {
+            Ok(positions) => {
+                let report = balance(&held, positions, unheard);
+                state.out.answer(token, Answer::Audited(report));
+            }
+            Err(fault) => {
+                refuse(state, token, ErrorCode::StorageUnavailable, &fault.to_string());
+            }
+        }
+    }
+}
+
+fn refuse(state: &mut State, token: Token, code: ErrorCode, why: &str) {
+    state.out.reply(token, Err(ErrorReply::new(code, why)));
+}
+
+fn balance(
+    held: &[HeldStream],
+    stored: Vec<StreamPosition>,
+    unheard: Option<&'static str>,
+) -> AuditReport {
+    type Ends = (Option<StreamState>, Option<StreamPosition>);
+    let mut all: BTreeMap<(Run, Stream), Ends> = BTreeMap::new();
+    for position in stored {
+        let run = Run { command: position.command.clone(), incarnation: position.incarnation };
+        let stream = position.stream;
+        all.entry((run, stream)).or_default().1 = Some(position);
+    }
+    for held in held {
+        let run = Run { command: held.command_id.clone(), incarnation: held.incarnation };
+        let stream = held.stream_type.stream();
+        let state = StreamState {
+            run: run.clone(),
+            stream,
+            produced: held.produced,
+            stored: held.stored,
+            gaps: held.gaps,
+        };
+        all.entry((run, stream)).or_default().0 = Some(state);
+    }
+    let streams: Vec<AuditedStream> = all
+        .into_iter()
+        .map(|((run, stream), (held, stored))| {
+            let account = Account::of(held.as_ref(), stored.as_ref().map(StreamPosition::state));
+            AuditedStream {
+                command_id: run.command.to_string(),
+                incarnation: run.incarnation.0,
+                stream: stream.as_str().to_owned(),
+                produced: account.produced,
+                delivered: account.delivered,
+                spooled: account.spooled,
+                gaps: account.gaps,
+                unaccounted: account.unaccounted,
+                open_gap: stored
+                    .and_then(|position| position.open_gap)
+                    .map(GapCause::as_str)
+                    .map(ToOwned::to_owned),
+            }
+        })
+        .collect();
+    AuditReport {
+        agent_heard: unheard.is_none(),
+        because: unheard.map(ToOwned::to_owned),
+        balanced: streams.iter().all(|s| s.unaccounted == 0),
+        streams,
+    }
+}

@@ -1,0 +1,249 @@
+//! One command of a user as one value: its life, its output, what was asked for, and who waits for it.
+
+use super::action::Token;
+use super::agent::Session;
+use super::event::LogPlace;
+use crate::command::{CommandCause, CommandLife, CommandTerms, CommandView};
+use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation};
+use crate::model::Dialect;
+use crate::output::{OutputLog, StoredBody, Stream};
+use crate::time::Deadline;
+use crate::wire::payload::{CommandComplete, CommandInput, CommandRequest};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// What a piece of output counts besides its bytes while it waits: one without any must count too.
+const PIECE_COST: usize = 256;
+/// What a report counts while it waits: an agent that says nothing else must be held back too.
+const REPORT_COST: usize = 1024;
+
+/// A command, or output of an agent that belongs to none.
+#[derive(Debug)]
+pub(super) struct Command {
+    /// The agent that runs it.
+    pub(super) agent: AgentId,
+    pub(super) log: Log,
+    /// What its agent says about its end.
+    pub(super) detail: Option<String>,
+    pub(super) course: Course,
+}
+
+/// Where a command is for its fleet.
+#[derive(Debug)]
+pub(super) enum Course {
+    /// It is not over, or its end is not stored yet.
+    Open(Box<Open>),
+    /// Its end is stored. It is kept a while for readers that come late.
+    Over(CommandView),
+    /// No command that this server knows: what an agent writes under this id is kept for readers.
+    Loose,
+}
+
+/// A command that is not over, or whose end is not stored yet.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) life: CommandLife,
+    pub(super) deadline: Deadline,
+    pub(super) request: Box<CommandRequest>,
+    pub(super) row: Row,
+    /// Requests that are answered when it is stored.
+    pub(super) waiters: Vec<Token>,
+    pub(super) after_end: AfterEnd,
+}
+
+/// Whether the store has a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Row {
+    /// It was asked to take it.
+    Asked,
+    Stored,
+}
+
+/// What an agent is told when the end of a command is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterEnd {
+    /// That its report is stored: it forgets the command.
+    Confirm,
+    /// That the command is not known here: it was given up, and the agent may still have it.
+    Drop,
+}
+
+/// The numbers of a command's output.
+#[derive(Debug)]
+pub(super) enum Log {
+    /// The store is being asked where it goes on. A log that guesses would number what comes in front of
+    /// what is stored, and no reader would find it there.
+    Deferred(Deferred),
+    /// It goes on here.
+    Known(OutputLog),
+}
+
+/// What came of a command before it was known where its output goes on.
+#[derive(Debug, Default)]
+pub(super) struct Deferred {
+    heard: VecDeque<Heard>,
+    cost: usize,
+    pub(super) then: Then,
+}
+
+/// What happens to a command once it is known where its output goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Then {
+    #[default]
+    GoOn,
+    /// It is a terminal that is to be given up.
+    GiveUp,
+}
+
+/// One thing that an agent said of a command.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Piece(Piece),
+    Complete(CommandComplete),
+}
+
+impl Heard {
+    fn cost(&self) -> usize {
+        match self {
+            Self::Piece(piece) => piece.body.held().saturating_add(PIECE_COST),
+            Self::Complete(_) => REPORT_COST,
+        }
+    }
+}
+
+/// A piece of a stream, as it came.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) stream: Stream,
+    /// Where it belongs; a legacy wrapper does not say.
+    pub(super) position: Option<Position>,
+    pub(super) body: StoredBody,
+}
+
+/// Where a piece belongs, as its agent numbers it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Position {
+    pub(super) incarnation: Incarnation,
+    pub(super) sequence: ChunkSequence,
+    pub(super) offset: ByteOffset,
+}
+
+impl Deferred {
+    /// Keeps this until it is known where it goes. What it costs meanwhile.
+    pub(super) fn defer(&mut self, heard: Heard) -> usize {
+        let cost = heard.cost();
+        self.cost = self.cost.saturating_add(cost);
+        self.heard.push_back(heard);
+        cost
+    }
+
+    /// What waited, and what it cost.
+    pub(super) fn into_heard(self) -> (VecDeque<Heard>, usize) {
+        (self.heard, self.cost)
+    }
+}
+
+impl Log {
+    /// The log behind what the store has.
+    pub(super) fn behind((end, positions): &LogPlace) -> OutputLog {
+        OutputLog::behind(*end, positions.iter().map(super::row::StreamPosition::place))
+    }
+
+    pub(super) const fn known(&mut self) -> Option<&mut OutputLog> {
+        match self {
+            Self::Known(log) => Some(log),
+            Self::Deferred(_) => None,
+        }
+    }
+}
+
+impl Command {
+    /// One that is not over.
+    pub(super) fn opened(agent: AgentId, log: Log, open: Open) -> Self {
+        Self { agent, log, detail: None, course: Course::Open(Box::new(open)) }
+    }
+
+    pub(super) fn open(&self) -> Option<&Open> {
+        match &self.course {
+            Course::Open(open) => Some(open),
+            Course::Over(_) | Course::Loose => None,
+        }
+    }
+
+    pub(super) fn open_mut(&mut self) -> Option<&mut Open> {
+        match &mut self.course {
+            Course::Open(open) => Some(open),
+            Course::Over(_) | Course::Loose => None,
+        }
+    }
+
+    /// Whether it is over and its agent did not say so.
+    pub(super) const fn was_given_up(&self) -> bool {
+        match &self.course {
+            Course::Over(view) => !matches!(view.because, CommandCause::AgentReported(_)),
+            Course::Open(_) | Course::Loose => false,
+        }
+    }
+
+    /// Where readers see it; `None` if it belongs to no command.
+    pub(super) fn view(&self) -> Option<CommandView> {
+        match &self.course {
+            Course::Open(open) => Some(open.life.view()),
+            Course::Over(view) => Some(*view),
+            Course::Loose => None,
+        }
+    }
+
+    /// Whether readers see it: a command of a user not before the store has it, since until then nothing
+    /// says that it was taken; loose output not before it is known where it goes.
+    pub(super) fn is_shown(&self, id: &CommandId) -> bool {
+        match &self.course {
+            Course::Open(open) => open.row == Row::Stored || id.is_terminal(),
+            Course::Over(_) => true,
+            Course::Loose => matches!(self.log, Log::Known(_)),
+        }
+    }
+
+    /// Whether it is a terminal that lives, as far as is known.
+    pub(super) fn is_going_on(&self) -> bool {
+        let gives_up = matches!(&self.log, Log::Deferred(Deferred { then: Then::GiveUp, .. }));
+        !gives_up && self.open().is_some_and(|open| !open.life.view().status.is_final())
+    }
+}
+
+/// What the sender of a command asked for.
+pub(super) fn terms(request: &CommandRequest) -> CommandTerms {
+    let start_within = request.start_within_ms.map(Duration::from_millis);
+    CommandTerms {
+        time_limit: request.constraints.time_limit_ms.map(Duration::from_millis),
+        start_within: start_within
+            .map_or(CommandTerms::START_WITHIN, |asked| asked.min(CommandTerms::START_WITHIN)),
+    }
+}
+
+/// Why an agent is not to get what is typed so: it would take it for a text.
+pub(super) fn misread(
+    dialect: Dialect,
+    session: Option<&Session>,
+    input: Option<&CommandInput>,
+) -> Option<&'static str> {
+    match input {
+        None | Some(CommandInput::Text) => None,
+        Some(CommandInput::Keys | CommandInput::Unknown(_)) => match dialect {
+            Dialect::Legacy => Some(
+                "this agent is a legacy wrapper, which takes a text only and would type the names of keys; nothing was done",
+            ),
+            Dialect::Extended
+                if session.is_some_and(|session| session.capabilities.knows_terminals()) =>
+            {
+                None
+            }
+            Dialect::Extended => Some(
+                "this agent knows no terminals and would take the names of keys for a text; nothing was done",
+            ),
+        },
+    }
+}

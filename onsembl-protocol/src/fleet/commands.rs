@@ -1,0 +1,259 @@
+//! All commands of a user: one map, and the indexes that keep the work of one event independent of how
+//! many there are. What happens to a command is decided elsewhere.
+
+use super::command::{Command, Course, Log};
+use super::limits::FleetLimits;
+use super::out::Out;
+use super::view::Change;
+use crate::command::{CommandAction, CommandEvent, CommandView};
+use crate::id::{AgentId, CommandId};
+use crate::step::Actions;
+use crate::terminal::TERMINAL_PREFIX;
+use crate::time::{Deadline, Now, Timestamp};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// How soon an end that the store did not take is written again.
+const END_AGAIN: Duration = Duration::from_secs(10);
+
+/// The commands of a user.
+#[derive(Debug)]
+pub(super) struct Commands {
+    all: BTreeMap<CommandId, Command>,
+    /// Those that are open, by agent.
+    open_of: BTreeMap<AgentId, BTreeSet<CommandId>>,
+    deadlines: BTreeSet<(Timestamp, CommandId)>,
+    /// Those whose end is to be written again.
+    ends_again: BTreeSet<(Timestamp, CommandId)>,
+    /// Those that are over, the oldest first.
+    ended: VecDeque<CommandId>,
+    /// Those that are output only, the oldest first.
+    loose: VecDeque<CommandId>,
+    open_by_user: usize,
+    open_terminals: usize,
+    most_ended: usize,
+    most_loose: usize,
+}
+
+impl Commands {
+    pub(super) const fn new(limits: &FleetLimits) -> Self {
+        Self {
+            all: BTreeMap::new(),
+            open_of: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            ends_again: BTreeSet::new(),
+            ended: VecDeque::new(),
+            loose: VecDeque::new(),
+            open_by_user: 0,
+            open_terminals: 0,
+            most_ended: limits.ended_commands,
+            most_loose: limits.loose_outputs,
+        }
+    }
+
+    pub(super) fn get(&self, id: &CommandId) -> Option<&Command> {
+        self.all.get(id)
+    }
+
+    /// Its course is to be changed by [`close`](Self::close) only, which keeps the indexes.
+    pub(super) fn get_mut(&mut self, id: &CommandId) -> Option<&mut Command> {
+        self.all.get_mut(id)
+    }
+
+    /// Open commands that users asked for.
+    pub(super) const fn open_by_user(&self) -> usize {
+        self.open_by_user
+    }
+
+    /// Open terminals, those included whose end is not stored yet.
+    pub(super) const fn open_terminals(&self) -> usize {
+        self.open_terminals
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open_by_user.saturating_add(self.open_terminals)
+    }
+
+    /// The open commands of an agent.
+    pub(super) fn open_of(&self, agent: &AgentId) -> Vec<CommandId> {
+        self.open_of.get(agent).into_iter().flatten().cloned().collect()
+    }
+
+    /// The open commands of an agent that users asked for, but for this one.
+    pub(super) fn others_of(&self, agent: &AgentId, than: &CommandId) -> Vec<CommandId> {
+        let all = self.open_of.get(agent).into_iter().flatten();
+        all.filter(|id| !id.is_terminal() && *id != than).cloned().collect()
+    }
+
+    /// The open terminals of an agent. Their ids grow with the time (UUID version 7), so the oldest is first.
+    pub(super) fn terminals_of(
+        &self,
+        agent: &AgentId,
+    ) -> impl Iterator<Item = (&CommandId, &Command)> {
+        let first = CommandId::new(TERMINAL_PREFIX);
+        let ids = self.open_of.get(agent).map(|ids| ids.range(first..));
+        let ids = ids.into_iter().flatten().take_while(|id| id.is_terminal());
+        ids.filter_map(|id| Some((id, self.all.get(id)?)))
+    }
+
+    /// Puts a command in. One of the same id makes room for it.
+    pub(super) fn insert(&mut self, id: CommandId, command: Command) {
+        let _ = self.remove(&id);
+        match &command.course {
+            Course::Open(open) => {
+                let _ = self.open_of.entry(command.agent.clone()).or_default().insert(id.clone());
+                *self.open_count(&id) += 1;
+                if let Deadline::At(at) = open.deadline {
+                    let _ = self.deadlines.insert((at, id.clone()));
+                }
+            }
+            Course::Over(_) => self.ended.push_back(id.clone()),
+            Course::Loose => self.loose.push_back(id.clone()),
+        }
+        let _ = self.all.insert(id, command);
+    }
+
+    /// Takes a command out.
+    pub(super) fn remove(&mut self, id: &CommandId) -> Option<Command> {
+        let command = self.all.remove(id)?;
+        match &command.course {
+            Course::Open(open) => {
+                self.unlist(id, &command.agent, open.deadline);
+            }
+            // Its place in the order of those that are over is passed over when it comes up.
+            Course::Over(_) => {}
+            Course::Loose => self.loose.retain(|loose| loose != id),
+        }
+        Some(command)
+    }
+
+    /// The end of an open command is stored: it stays for readers, and the oldest of those makes room.
+    pub(super) fn close(&mut self, id: &CommandId, view: CommandView, out: &mut Out) {
+        let Some(command) = self.all.get_mut(id) else { return };
+        let before = core::mem::replace(&mut command.course, Course::Over(view));
+        let agent = command.agent.clone();
+        if let Course::Open(open) = before {
+            self.unlist(id, &agent, open.deadline);
+        }
+        self.keep_ended(id.clone(), out);
+    }
+
+    /// A command that is over takes its place among those that are kept.
+    pub(super) fn keep_ended(&mut self, id: CommandId, out: &mut Out) {
+        if !self.ended.contains(&id) {
+            self.ended.push_back(id);
+        }
+        let mut looked_at = self.ended.len();
+        while self.ended.len() > self.most_ended
+            && looked_at > 0
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            looked_at -= 1;
+            match self.all.get(&oldest) {
+                // Late output of it is not stored yet, and only here.
+                Some(Command { course: Course::Over(_), log: Log::Known(log), .. })
+                    if log.waiting() > 0 =>
+                {
+                    self.ended.push_back(oldest);
+                }
+                Some(Command { course: Course::Over(_), log: Log::Deferred(_), .. }) => {
+                    self.ended.push_back(oldest);
+                }
+                Some(Command { course: Course::Over(_), .. }) => {
+                    let _ = self.all.remove(&oldest);
+                    out.show(Change::CommandGone(oldest));
+                }
+                // It is another command of that id by now, or gone.
+                Some(Command { course: Course::Open(_) | Course::Loose, .. }) | None => {}
+            }
+        }
+    }
+
+    /// Makes room for output of one more id that belongs to no command: the oldest goes of which nothing
+    /// waits for the store. Whether there is room.
+    pub(super) fn make_room_for_loose(&mut self, out: &mut Out) -> bool {
+        if self.loose.len() < self.most_loose {
+            return true;
+        }
+        let waits = |id: &CommandId| match self.all.get(id).map(|command| &command.log) {
+            Some(Log::Known(log)) => log.waiting() > 0,
+            Some(Log::Deferred(_)) => true,
+            None => false,
+        };
+        let Some(at) = self.loose.iter().position(|id| !waits(id)) else { return false };
+        if let Some(id) = self.loose.remove(at) {
+            let _ = self.all.remove(&id);
+            out.show(Change::CommandGone(id));
+        }
+        true
+    }
+
+    /// Feeds the life of an open command. What it wants done.
+    pub(super) fn feed(
+        &mut self,
+        id: &CommandId,
+        event: CommandEvent,
+        now: Now,
+    ) -> Actions<CommandAction> {
+        let open = self.all.get_mut(id).and_then(Command::open_mut);
+        let Some(open) = open else { return Actions::none() };
+        let step = open.life.handle(event, now);
+        let before = core::mem::replace(&mut open.deadline, step.deadline);
+        if before != step.deadline {
+            if let Deadline::At(at) = before {
+                let _ = self.deadlines.remove(&(at, id.clone()));
+            }
+            if let Deadline::At(at) = step.deadline {
+                let _ = self.deadlines.insert((at, id.clone()));
+            }
+        }
+        step.actions
+    }
+
+    /// When a command is due next.
+    pub(super) fn deadline(&self) -> Deadline {
+        let first = |set: &BTreeSet<(Timestamp, CommandId)>| {
+            set.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at))
+        };
+        first(&self.deadlines).min(first(&self.ends_again))
+    }
+
+    /// The store did not take the end of a command: it is to be written again.
+    pub(super) fn write_end_later(&mut self, id: &CommandId, now: Timestamp) {
+        let _ = self.ends_again.insert((now.saturating_add(END_AGAIN), id.clone()));
+    }
+
+    /// Commands whose end is to be written again now.
+    pub(super) fn take_ends_again(&mut self, now: Timestamp) -> Vec<CommandId> {
+        let mut due = Vec::new();
+        while self.ends_again.first().is_some_and(|(at, _)| *at <= now) {
+            due.extend(self.ends_again.pop_first().map(|(_, id)| id));
+        }
+        due
+    }
+
+    /// The commands that are due.
+    pub(super) fn due(&self, now: Timestamp) -> Vec<CommandId> {
+        let due = self.deadlines.iter().take_while(|(at, _)| *at <= now);
+        due.map(|(_, id)| id.clone()).collect()
+    }
+
+    fn unlist(&mut self, id: &CommandId, agent: &AgentId, deadline: Deadline) {
+        if let Deadline::At(at) = deadline {
+            let _ = self.deadlines.remove(&(at, id.clone()));
+        }
+        if let Some(ids) = self.open_of.get_mut(agent) {
+            let _ = ids.remove(id);
+            if ids.is_empty() {
+                let _ = self.open_of.remove(agent);
+            }
+        }
+        let count = self.open_count(id);
+        *count = count.saturating_sub(1);
+    }
+
+    fn open_count(&mut self, id: &CommandId) -> &mut usize {
+        if id.is_terminal() { &mut self.open_terminals } else { &mut self.open_by_user }
+    }
+}

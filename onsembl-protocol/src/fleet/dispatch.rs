@@ -1,0 +1,396 @@
+//! The way of a command to its agent and back: whose turn it is, what is sent and what is not, what the
+//! return of an agent means, and what is published and stored of where a command is.
+
+use super::action::{Token, Write};
+use super::command::{AfterEnd, Command, Course, Heard, Log, Open, Row, misread};
+use super::event::{Inserted, StoreFault};
+use super::note::FleetNote;
+use super::output;
+use super::roster::{Began, Gone, Lost};
+use super::row::{CommandRecord, CommandUpdate};
+use super::state::State;
+use super::view::{self, Change};
+use super::work::Todo;
+use crate::command::{
+    CommandAction, CommandCause, CommandEvent, CommandStage, CommandView, Exit, Returned,
+};
+use crate::id::{AgentId, CommandId};
+use crate::model::Dialect;
+use crate::output::Written;
+use crate::time::Now;
+use crate::wire::ServerToAgent;
+use crate::wire::payload::{
+    CommandCancel, CommandComplete, CommandPhase, CommandRequest, ErrorCode, ErrorReply,
+};
+use alloc::string::ToString;
+
+/// Slots of an agent without a queue: what comes goes out at once.
+const NO_QUEUE: usize = usize::MAX;
+
+/// Feeds the life of a command, and has its step performed.
+pub(super) fn feed(state: &mut State, id: &CommandId, event: CommandEvent, now: Now) {
+    let actions = state.commands.feed(id, event, now);
+    state.work.perform(id, actions);
+    line_up(state, id, now);
+}
+
+/// Performs one action of a step.
+pub(super) fn perform(state: &mut State, id: &CommandId, action: CommandAction, now: Now) {
+    match action {
+        CommandAction::Send => send(state, id),
+        CommandAction::SendCancel { force } => {
+            if let Some(agent) = state.commands.get(id).map(|command| command.agent.clone()) {
+                state.cancel_at(&agent, id, force);
+            }
+        }
+        CommandAction::Publish(view) => publish(state, id, view, now),
+    }
+}
+
+/// Where a command stands in the queue of its agent follows from where it is in its life.
+pub(super) fn line_up(state: &mut State, id: &CommandId, now: Now) {
+    let Some(command) = state.commands.get(id) else { return };
+    let Some(open) = command.open().filter(|_| !id.is_terminal()) else { return };
+    let (stage, priority) = (open.life.view().status, open.request.priority);
+    let name = command.agent.clone();
+    let Some(agent) = state.roster.agent_mut(&name) else { return };
+    match stage {
+        CommandStage::Pending => return,
+        CommandStage::Queued => agent.queue.join(id.clone(), priority, now.monotonic),
+        CommandStage::Delivered | CommandStage::Running | CommandStage::Cancelling => {
+            agent.queue.hold(id);
+        }
+        CommandStage::Completed
+        | CommandStage::Failed
+        | CommandStage::Cancelled
+        | CommandStage::Lost
+        | CommandStage::Unknown => agent.queue.leave(id),
+    }
+    let _ = state.queues_changed.insert(name);
+}
+
+/// A command is over for this server: its slot is free.
+fn leave_queue(state: &mut State, agent: &AgentId, id: &CommandId) {
+    if let Some(known) = state.roster.agent_mut(agent) {
+        known.queue.leave(id);
+        let _ = state.queues_changed.insert(agent.clone());
+    }
+}
+
+/// Gives the next free slot of an agent to the command whose turn it is. Whether there was one of each.
+pub(super) fn place(state: &mut State, agent: &AgentId, now: Now) -> bool {
+    let Some((_, session)) = state.roster.session(agent) else { return false };
+    let dialect = session.capabilities.dialect();
+    let Some(known) = state.roster.agent_mut(agent) else { return false };
+    known.queue.set_places(match dialect {
+        Dialect::Extended => known.slots,
+        Dialect::Legacy => NO_QUEUE,
+    });
+    let Some(id) = known.queue.take_next(now.monotonic) else { return false };
+    // It may have waited for an agent that came back as another, or was stopped meanwhile. Refused before
+    // its life takes the slot for a start, it is never shown as running.
+    if may_be_sent(state, &id) {
+        state.work.feed(&id, CommandEvent::Place);
+    }
+    true
+}
+
+/// Whether a command may go to its agent now. If not, it ends.
+fn may_be_sent(state: &mut State, id: &CommandId) -> bool {
+    let Some(command) = state.commands.get(id) else { return false };
+    let Some(open) = command.open() else { return false };
+    if state.stop_of(&command.agent).is_some() {
+        let phase = CommandPhase::Cancelled;
+        state.work.feed(id, CommandEvent::Completed { phase, exit: None });
+        return false;
+    }
+    // Without a session there is nothing to hold it against, and it is not sent either.
+    let Some((_, session)) = state.roster.session(&command.agent) else { return true };
+    match misread(session.capabilities.dialect(), Some(session), open.request.input.as_ref()) {
+        Some(why) => {
+            state.end_because(id, CommandPhase::Failed, why);
+            false
+        }
+        None => true,
+    }
+}
+
+fn send(state: &mut State, id: &CommandId) {
+    let is_again = |open: &Open| open.life.is_sent_again();
+    let command = state.commands.get(id);
+    if let Some(command) = command.filter(|command| command.open().is_some_and(is_again))
+        && state.stop_of(&command.agent).is_some()
+    {
+        // Its agent may have it, and says what became of it: that it never started is not known.
+        return;
+    }
+    if !may_be_sent(state, id) {
+        return;
+    }
+    let Some(command) = state.commands.get(id) else { return };
+    let (agent, Some(open)) = (command.agent.clone(), command.open()) else { return };
+    let mut request = (*open.request).clone();
+    let Some((seat, session)) = state.roster.session(&agent) else {
+        return state.no_session(&agent, id);
+    };
+    if session.capabilities.dialect() == Dialect::Legacy {
+        as_text(&mut request);
+        // A legacy wrapper reports no ends: that it gets the next one is all that is known of the others.
+        for other in state.commands.others_of(&agent, id) {
+            state.work.feed(&other, CommandEvent::NextCommand);
+        }
+    }
+    state.out.send(seat, ServerToAgent::CommandRequest(request));
+    state.out.note(FleetNote::CommandSent { command: id.clone(), agent });
+}
+
+/// A legacy wrapper types the text and uses nothing else.
+fn as_text(request: &mut CommandRequest) {
+    for argument in core::mem::take(&mut request.args) {
+        request.text.push(' ');
+        request.text.push_str(&argument);
+    }
+}
+
+/// Shows and stores where a command is.
+fn publish(state: &mut State, id: &CommandId, view: CommandView, now: Now) {
+    state.out.note(FleetNote::Command { command: id.clone(), view });
+    let Some(command) = state.commands.get_mut(id) else { return };
+    let cause = view::reason(command.detail.as_deref(), &view);
+    let Some(open) = command.open_mut() else { return };
+    let (row, waiters) = match view.status.is_final() {
+        true => (open.row, core::mem::take(&mut open.waiters)),
+        false => (open.row, alloc::vec::Vec::new()),
+    };
+    for token in waiters {
+        state.refuse(token, ErrorCode::StorageUnavailable, view.because.to_string(), id);
+    }
+    state.show_command(id);
+    // While its row is not there: if that never comes, neither must an update; if it comes late, what is
+    // decided by then is written behind it.
+    if row == Row::Stored {
+        let update = CommandUpdate::new(&view, cause, now.wall);
+        state.out.write(Write::Command { command: id.clone(), update });
+    }
+}
+
+/// The store took a command, has one of this id, or refused it.
+pub(super) fn inserted(
+    state: &mut State,
+    id: &CommandId,
+    inserted: Result<Inserted, StoreFault>,
+    now: Now,
+) {
+    match inserted {
+        Ok(Inserted::New) => taken(state, id, now),
+        Ok(Inserted::Existing(record)) => existed(state, id, &record),
+        Err(fault) => not_taken(state, id, &fault),
+    }
+}
+
+fn taken(state: &mut State, id: &CommandId, now: Now) {
+    let Some(open) = state.commands.get_mut(id).and_then(Command::open_mut) else { return };
+    open.row = Row::Stored;
+    let view = open.life.view();
+    if view.status.is_final() {
+        // It ended while the database did not take it. Its row must say so, or it would be run after the
+        // next start.
+        return publish(state, id, view, now);
+    }
+    let waiters = core::mem::take(&mut open.waiters);
+    state.show_command(id);
+    for token in waiters {
+        state.out.reply(token, Ok(()));
+    }
+    state.work.feed(id, CommandEvent::Stored);
+}
+
+fn existed(state: &mut State, id: &CommandId, record: &CommandRecord) {
+    state.out.note(FleetNote::CommandRepeated { command: id.clone() });
+    let Some(command) = state.commands.remove(id) else { return };
+    let Command { agent, log, course, .. } = command;
+    leave_queue(state, &agent, id);
+    if let Course::Open(open) = course {
+        for token in open.waiters {
+            state.out.reply(token, Ok(()));
+        }
+    }
+    if id.is_terminal() {
+        // It is over here, so it must not go on there.
+        state.cancel_at(&agent, id, true);
+    }
+    // A terminal writes at once, and was placed when it was opened; of any other command it is not known
+    // here yet where its output goes on.
+    let log = match id.is_terminal() {
+        true => log,
+        false => output::ask_place(state, id),
+    };
+    show_ended(state, id, record, log);
+}
+
+/// Shows a command that ended earlier, as the store has it, to those who ask for it again.
+pub(super) fn show_ended(state: &mut State, id: &CommandId, record: &CommandRecord, log: Log) {
+    // If nothing was stored of how it ended, this server does not know.
+    let status = match record.stage.is_final() {
+        true => record.stage,
+        false => CommandStage::Unknown,
+    };
+    let view = CommandView {
+        status,
+        because: CommandCause::AgentReported(record.exit),
+        exit: record.exit,
+        started_at: Some(record.created_at),
+        ended_at: record.ended_at,
+    };
+    let command =
+        Command { agent: record.agent.clone(), log, detail: None, course: Course::Over(view) };
+    state.commands.insert(id.clone(), command);
+    state.show_command(id);
+    state.commands.keep_ended(id.clone(), &mut state.out);
+}
+
+fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
+    let why = fault.to_string();
+    state.out.note(FleetNote::CommandNotStored { command: id.clone(), why: why.clone() });
+    let Some(command) = state.commands.get_mut(id) else { return };
+    let agent = command.agent.clone();
+    let Some(open) = command.open_mut() else { return };
+    for token in core::mem::take(&mut open.waiters) {
+        state.refuse(token, ErrorCode::StorageUnavailable, why.clone(), id);
+    }
+    leave_queue(state, &agent, id);
+    if id.is_terminal() {
+        output::drop_log(state, id);
+        if state.commands.remove(id).is_some() {
+            state.out.show(Change::CommandGone(id.clone()));
+        }
+        match fault {
+            StoreFault::Refused(_) => state.tell_unknown(&agent, id),
+            StoreFault::Unavailable(_) => {}
+        }
+        return;
+    }
+    // No reader saw it. Its sender was told to ask again, and then it must not be taken for one that is
+    // over, which would be answered as accepted.
+    let _ = state.commands.remove(id);
+}
+
+/// The end of a command is stored: its agent may forget it.
+pub(super) fn end_stored(
+    state: &mut State,
+    id: &CommandId,
+    stored: Result<(), StoreFault>,
+    now: Now,
+) {
+    let Some(command) = state.commands.get(id) else { return };
+    let agent = command.agent.clone();
+    let Some(open) = command.open() else { return };
+    let (view, after_end) = (open.life.view(), open.after_end);
+    if let Err(fault) = stored {
+        let why = fault.to_string();
+        state.out.note(FleetNote::EndNotStored { command: id.clone(), why });
+        return state.commands.write_end_later(id, now.monotonic);
+    }
+    leave_queue(state, &agent, id);
+    state.commands.close(id, view, &mut state.out);
+    match after_end {
+        AfterEnd::Confirm => state.confirm(&agent, id),
+        AfterEnd::Drop => state.tell_unknown(&agent, id),
+    }
+}
+
+/// Writes an end again that could not be stored.
+pub(super) fn write_end_again(state: &mut State, id: &CommandId, now: Now) {
+    let Some(command) = state.commands.get(id) else { return };
+    let Some(view) = command.open().map(|open| open.life.view()) else { return };
+    let cause = view::reason(command.detail.as_deref(), &view);
+    let update = CommandUpdate::new(&view, cause, now.wall);
+    state.out.write(Write::Command { command: id.clone(), update });
+}
+
+/// An agent is in session: both sides say what they know of its commands.
+pub(super) fn reconcile(state: &mut State, began: Began) {
+    let Began { agent, returned, commands, journal } = began;
+    for id in state.commands.open_of(&agent) {
+        let returned = Returned { known: commands.contains(&id), ..returned };
+        state.work.feed(&id, CommandEvent::LinkBack(returned));
+    }
+    if returned.dialect == Dialect::Extended {
+        for id in commands {
+            let is_open = state.commands.get(&id).is_some_and(|command| command.open().is_some());
+            // Terminals are opened anew in each session, and judged then.
+            if !is_open && !id.is_terminal() {
+                // It is over here, so it must not go on there.
+                state.cancel_at(&agent, &id, true);
+            }
+        }
+    }
+    state.work.add(Todo::Journal(agent.clone(), journal));
+    let _ = state.queues_changed.insert(agent);
+}
+
+/// An agent is in session no more.
+pub(super) fn lost(state: &mut State, Lost(agent): Lost) {
+    for id in state.commands.open_of(&agent) {
+        state.work.feed(&id, CommandEvent::LinkLost);
+    }
+    state.show_paused(&agent, false);
+    state.show_stop(&agent);
+}
+
+/// An agent is not awaited any more.
+pub(super) fn gone(state: &mut State, Gone { agent, journals }: Gone) {
+    state.show_paused(&agent, false);
+    for id in state.commands.open_of(&agent) {
+        state.work.feed(&id, CommandEvent::AgentGone { journals });
+    }
+}
+
+/// A user wants a command gone.
+pub(super) fn on_cancel(state: &mut State, token: Token, cancel: &CommandCancel) {
+    let id = &cancel.command_id;
+    let result = match state.commands.get(id).map(|command| &command.course) {
+        Some(Course::Open(_)) => {
+            state.work.feed(id, CommandEvent::Cancel { force: cancel.force });
+            Ok(())
+        }
+        Some(Course::Over(_)) => Ok(()),
+        Some(Course::Loose) | None => {
+            let why = "no open command of yours has this id";
+            Err(ErrorReply::new(ErrorCode::CommandNotFound, why).for_command(Some(id.clone())))
+        }
+    };
+    state.out.reply(token, result);
+}
+
+/// An agent reports that a command is over.
+pub(super) fn on_complete(state: &mut State, agent: &AgentId, report: CommandComplete, now: Now) {
+    let id = report.command_id.clone();
+    if !state.is_of(agent, &id) {
+        return;
+    }
+    let Some(report) = output::defer(state, agent, &id, Heard::Complete(report)) else { return };
+    let Heard::Complete(report) = report else { return };
+    if let Some(text) = &report.error {
+        state.out.note(FleetNote::AgentSays { command: id.clone(), text: text.clone() });
+    }
+    let is_open = state.commands.get(&id).is_some_and(|command| command.open().is_some());
+    if !is_open {
+        // It is over here already, and the agent only wants to hear that. If this server gave it up by
+        // itself, what is missing of its output is declared now: nobody else knows.
+        if state.commands.get(&id).is_some_and(Command::was_given_up) {
+            output::finish(state, &id, Written::of(&report), now);
+        }
+        return state.confirm(agent, &id);
+    }
+    output::finish(state, &id, Written::of(&report), now);
+    if let Some(command) = state.commands.get_mut(&id) {
+        command.detail.clone_from(&report.error);
+    }
+    let exit = match (report.exit_code, report.signal) {
+        (_, Some(signal)) => Some(Exit::Signal(signal)),
+        (Some(code), None) => Some(Exit::Code(code)),
+        (None, None) => None,
+    };
+    state.work.feed(&id, CommandEvent::Completed { phase: report.status, exit });
+}

@@ -1,0 +1,289 @@
+//! What happens to a fleet: links, messages and times of its agents; requests of its user; what the store
+//! says.
+
+use super::action::{SeatId, Token};
+use super::row::{CommandRecord, OpenedSession, StreamPosition};
+use crate::close::CloseReason;
+use crate::id::{
+    AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, LinkId, SessionId, StopId,
+};
+use crate::model::Capabilities;
+use crate::output::{Cursor, Stream};
+use crate::replay::Retired;
+use crate::session::Presence;
+use crate::stop::StopScope;
+use crate::time::WallTime;
+use crate::wire::AgentToServer;
+use crate::wire::payload::{
+    AgentConnect, AgentControl, CommandCancel, CommandRequest, EmergencyStop, HealthMetrics,
+};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use thiserror::Error;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum FleetEvent {
+    /// An agent of this user said hello.
+    Hello {
+        /// The link it came over.
+        link: LinkId,
+        /// What it says.
+        hello: Box<AgentConnect>,
+        /// Its address, for people.
+        peer: String,
+    },
+    /// A machine wants a session for a link.
+    Admit {
+        /// The machine.
+        seat: SeatId,
+        /// The link.
+        link: LinkId,
+    },
+    /// A session began; its welcome is sent.
+    Welcomed {
+        /// The machine.
+        seat: SeatId,
+        /// The link.
+        link: LinkId,
+        /// What both ends may rely on.
+        capabilities: Capabilities,
+    },
+    /// The presence of an agent changed.
+    Presence {
+        /// The machine.
+        seat: SeatId,
+        /// The presence.
+        presence: Presence,
+    },
+    /// A frame of an agent in session came.
+    Heard {
+        /// The machine.
+        seat: SeatId,
+        /// When.
+        at: WallTime,
+    },
+    /// A heartbeat of an agent brought figures.
+    Metrics {
+        /// The machine.
+        seat: SeatId,
+        /// The figures.
+        metrics: HealthMetrics,
+    },
+    /// A heartbeat says that the agent starts nothing, by order, or that it does again.
+    Paused {
+        /// The machine.
+        seat: SeatId,
+        /// Whether it is paused.
+        paused: bool,
+    },
+    /// An agent said something that is not about its connection.
+    Message {
+        /// The machine.
+        seat: SeatId,
+        /// What.
+        message: Box<AgentToServer>,
+    },
+    /// A link of an agent ended.
+    LinkEnded {
+        /// The machine.
+        seat: SeatId,
+        /// The link.
+        link: LinkId,
+        /// The session that ended with it.
+        session: Option<SessionId>,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A machine is done and was taken out.
+    Forgotten {
+        /// The machine.
+        seat: SeatId,
+        /// Where its recording is.
+        history: Option<Retired>,
+    },
+    /// The user wants something.
+    Request {
+        /// Where the answer goes.
+        token: Token,
+        /// What.
+        request: Request,
+    },
+    /// The store answers a [`Question`](super::Question), or says what became of a
+    /// [`Write`](super::Write).
+    Store(StoreAnswer),
+    /// What became of records of output, in the order in which they were written.
+    Receipts(Vec<Receipt>),
+    /// The deadline came; harmless at any other time.
+    Wake,
+}
+
+/// What a user wants.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Run a command. Answered once it is stored.
+    Command(Box<CommandRequest>),
+    /// End a command. Answered once the order is on its way.
+    Cancel(CommandCancel),
+    /// An order for an agent. Answered once it is on its way.
+    Control(AgentControl),
+    /// Stop everything that runs, and hold nothing back afterwards.
+    StopOnce(EmergencyStop),
+    /// Stop agents until that is released. Answered once it is stored.
+    StopHeld(EmergencyStop),
+    /// Stop agents until that is released. Answered once it is stored and the agents have said how far
+    /// they are, or 3 s later.
+    Stop {
+        /// Which.
+        scope: StopScope,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Release stops. Answered once that is stored.
+    Release(StopScope),
+    /// Delete an agent. Answered once that is stored.
+    DeleteAgent(AgentId),
+    /// Where every byte of an agent's output is. Answered within 5 s, and the time of a read.
+    Audit(AgentId),
+}
+
+/// Why the store did not do what it was asked. The text is the store's own reason, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StoreFault {
+    /// It breaks a rule of the store, and would again.
+    #[error("{0}")]
+    Refused(String),
+    /// It cannot be done now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Why no session was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum OpenFault {
+    /// The user deleted this agent. The text says so.
+    #[error("{0}")]
+    Deleted(String),
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+}
+
+/// What came of inserting a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Inserted {
+    /// It is new.
+    New,
+    /// The user has one of this id, which is unchanged.
+    Existing(Box<CommandRecord>),
+}
+
+/// Where the output of a command goes on: behind its last record, and in each stream.
+pub type LogPlace = (Cursor, Vec<StreamPosition>);
+
+/// What the store says.
+#[derive(Clone, Debug)]
+pub enum StoreAnswer {
+    /// To [`Question::Session`](super::Question::Session).
+    Session {
+        /// The machine.
+        seat: SeatId,
+        /// The link.
+        link: LinkId,
+        /// The session that was asked for.
+        session: SessionId,
+        /// What came of it.
+        opened: Result<OpenedSession, OpenFault>,
+    },
+    /// To [`Question::Insert`](super::Question::Insert) and [`Write::Terminal`](super::Write::Terminal).
+    Inserted {
+        /// The command.
+        command: CommandId,
+        /// What came of it.
+        inserted: Result<Inserted, StoreFault>,
+    },
+    /// The end of a command was to be stored, by [`Write::Command`](super::Write::Command).
+    EndStored {
+        /// The command.
+        command: CommandId,
+        /// What came of it.
+        stored: Result<(), StoreFault>,
+    },
+    /// To [`Question::Positions`](super::Question::Positions).
+    Positions {
+        /// From the question.
+        ticket: u64,
+        /// The positions.
+        positions: Result<Vec<StreamPosition>, StoreFault>,
+    },
+    /// To [`Question::Place`](super::Question::Place).
+    Place {
+        /// The command.
+        command: CommandId,
+        /// Where it goes on.
+        place: Result<LogPlace, StoreFault>,
+    },
+    /// To [`Question::Balance`](super::Question::Balance).
+    Balance {
+        /// From the question.
+        query: String,
+        /// The positions.
+        positions: Result<Vec<StreamPosition>, StoreFault>,
+    },
+    /// To [`Question::DeleteAgent`](super::Question::DeleteAgent).
+    Deleted {
+        /// From the question.
+        token: Token,
+        /// The agent.
+        agent: AgentId,
+        /// Whether there was such an agent.
+        deleted: Result<bool, StoreFault>,
+    },
+    /// To [`Question::Stop`](super::Question::Stop).
+    Stopped {
+        /// The order.
+        stop: StopId,
+        /// What came of it.
+        stored: Result<(), StoreFault>,
+    },
+    /// To [`Question::Release`](super::Question::Release).
+    Released {
+        /// From the question.
+        token: Token,
+        /// What came of it.
+        stored: Result<(), StoreFault>,
+    },
+}
+
+/// What became of one record of output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The command.
+    pub command: CommandId,
+    /// The process that produced it.
+    pub incarnation: Incarnation,
+    /// Its number.
+    pub sequence: ChunkSequence,
+    /// Its stream.
+    pub stream: Stream,
+    /// Where in the stream it begins.
+    pub offset: ByteOffset,
+    /// Where in the stream it ends.
+    pub end: ByteOffset,
+    /// What became of it.
+    pub outcome: RecordOutcome,
+}
+
+/// What became of one record of output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordOutcome {
+    /// It is committed, and everything of its stream before its end.
+    Stored,
+    /// The store knows no such command; nothing of it will ever be stored.
+    NoSuchCommand,
+    /// The store will never take these bytes. The text is its reason.
+    RefusedChunk(String),
+    /// The store will never take this gap. The text is its reason.
+    RefusedGap(String),
+}

@@ -1,0 +1,650 @@
+//! What one dashboard has not been told yet: the difference between the [`View`] of its user and what it was
+//! sent; and the order in which it is told.
+//!
+//! A feed holds no lock and no queue of events: it is asked for the next thing to tell whenever the link of
+//! its dashboard has room. How output is put into words (bytes, or lines for a legacy dashboard) is not
+//! decided here.
+
+use super::report::StopState;
+use super::view::{AgentView, CommandEntry, Revision, View};
+use super::words;
+use crate::command::{CommandView, watches_agent, watches_command, watches_output};
+use crate::id::{AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId, StopId};
+use crate::model::{Capabilities, DASHBOARD_FEATURES, Dialect};
+use crate::output::{Cursor, Fetch, LogRecord, OutputTail};
+use crate::session::PresenceStatus;
+use crate::time::WallTime;
+use crate::wire::ServerToDashboard;
+use crate::wire::payload::{
+    Ack, AgentStatus, AgentSummary, DashboardConnected, DashboardExtensions, Replay, Subscriptions,
+};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+/// Output that is taken from a tail at once.
+const BATCH_BYTES: usize = 64 * 1024;
+/// A legacy dashboard that comes late gets so much of what an open command wrote.
+const LEGACY_REPLAY: usize = 1 << 20;
+/// So long after its end a command is told to dashboards that come.
+const TOLD_AFTER_END_MS: i64 = 10 * 60 * 1000;
+
+/// What one dashboard was told, and how it is to be told.
+#[derive(Debug)]
+pub struct Feed {
+    server: ServerInstanceId,
+    subscriptions: Subscriptions,
+    capabilities: Capabilities,
+    ready: VecDeque<ServerToDashboard>,
+    /// Output that comes behind it, taken from a tail. Put into words one by one: for a legacy dashboard a
+    /// short line costs thirty times its bytes.
+    taken: VecDeque<(CommandId, AgentId, LogRecord)>,
+    agents: BTreeMap<AgentId, Shown>,
+    commands: BTreeMap<CommandId, Told>,
+    /// Commands that may have moved on.
+    moved: BTreeSet<CommandId>,
+    /// Commands that may have written.
+    wrote: BTreeSet<CommandId>,
+    /// The command whose output came last: the others' comes next.
+    served: Option<CommandId>,
+    seen: Revision,
+}
+
+/// What was told of one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shown {
+    version: PresenceVersion,
+    status: PresenceStatus,
+    stopped: Option<(StopId, StopState)>,
+    paused: bool,
+}
+
+/// What was told of one command.
+#[derive(Debug, Default)]
+struct Told {
+    revision: Revision,
+    end: End,
+    cursor: Cursor,
+    /// Where to begin, if that is to be looked up first.
+    seek: Option<Seek>,
+    /// How often its output began anew.
+    generation: u32,
+}
+
+/// Whether the end of a command was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum End {
+    #[default]
+    Untold,
+    Told,
+}
+
+impl Told {
+    fn has_all_of(&self, tail: &OutputTail) -> bool {
+        self.seek.is_none() && self.cursor >= tail.end()
+    }
+}
+
+/// Where in the stored output to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seek {
+    /// So many bytes before its end.
+    Tail(usize),
+    /// At a place.
+    Place(Replay),
+}
+
+/// What comes next for a dashboard.
+#[derive(Debug)]
+pub enum Tell {
+    /// Say this.
+    Say(Box<ServerToDashboard>),
+    /// Say that a command wrote this.
+    Output {
+        /// Which.
+        command: CommandId,
+        /// The id that the dashboard knows it by.
+        shown: CommandId,
+        /// Where it runs.
+        agent: AgentId,
+        /// What it wrote.
+        record: LogRecord,
+        /// Grows when its output begins anew for this dashboard: what is left of a line is of before.
+        generation: u32,
+    },
+    /// All that a command wrote is told. Say what is left of its last lines, then this.
+    Over {
+        /// Which.
+        command: CommandId,
+        /// The id that the dashboard knows it by.
+        shown: CommandId,
+        /// Where it ran.
+        agent: AgentId,
+        /// As in [`Tell::Output`].
+        generation: u32,
+        /// How it ended.
+        end: Vec<ServerToDashboard>,
+    },
+    /// Read on in the store, and hand it to [`Feed::stored`].
+    Read(CommandId, Cursor),
+    /// Look up where to begin, and hand it to [`Feed::sought`].
+    Seek(CommandId, Seek),
+    /// Nothing new.
+    Nothing,
+}
+
+impl Shown {
+    fn of(agent: &AgentView, capabilities: Capabilities) -> Self {
+        let stopped = agent.stopped.as_ref().filter(|_| capabilities.latches_stops());
+        Self {
+            version: agent.presence.version,
+            status: agent.presence.status,
+            stopped: stopped.map(|stop| (stop.order.id.clone(), stop.state)),
+            paused: agent.paused,
+        }
+    }
+}
+
+impl Feed {
+    /// A dashboard that was accepted now. Of commands that ended lately it is told how. Output that is there
+    /// already comes only if it asks; to a legacy one, which cannot, the end of what open commands wrote.
+    pub fn new(
+        view: &View,
+        server: ServerInstanceId,
+        subscriptions: Subscriptions,
+        extensions: Option<&DashboardExtensions>,
+        now: WallTime,
+    ) -> Self {
+        let capabilities = extensions.map_or(Capabilities::LEGACY, |theirs| {
+            Capabilities::negotiate(DASHBOARD_FEATURES, &theirs.features, Dialect::Extended)
+        });
+        let age = |at: WallTime| now.unix_millis() - at.unix_millis();
+        // Both maps are in the order of the ids, so that this costs no search for each of them.
+        let commands = view.commands().iter().map(|(id, entry)| {
+            let ended = entry.view.filter(|view| view.status.is_final());
+            let is_old = ended
+                .is_some_and(|view| age(view.ended_at.unwrap_or_default()) > TOLD_AFTER_END_MS);
+            let told = Told {
+                revision: if is_old { entry.revision } else { 0 },
+                end: if is_old { End::Told } else { End::Untold },
+                cursor: entry.tail.end(),
+                seek: match capabilities.dialect() {
+                    Dialect::Extended => None,
+                    Dialect::Legacy => tail_of(entry),
+                },
+                generation: 0,
+            };
+            (id.clone(), told)
+        });
+        let mut feed = Self {
+            server,
+            subscriptions,
+            capabilities,
+            ready: VecDeque::new(),
+            taken: VecDeque::new(),
+            agents: BTreeMap::new(),
+            commands: commands.collect(),
+            moved: BTreeSet::new(),
+            wrote: BTreeSet::new(),
+            served: None,
+            seen: view.revision(),
+        };
+        feed.look_at_all(view);
+        feed
+    }
+
+    /// The answer to the hello: the agents there are, then how each is, then its acknowledgement.
+    pub fn greet(&mut self, view: &View, hello: Option<MessageId>, now: WallTime) {
+        let watched: Vec<_> =
+            view.agents().iter().filter(|(id, _)| watches_agent(&self.subscriptions, id)).collect();
+        let agents =
+            watched.iter().map(|(id, a)| words::summary(id, a, self.is_extended())).collect();
+        self.ready.push_back(self.list(agents, now));
+        for (id, agent) in watched {
+            self.ready.push_back(self.status(id, agent, view));
+            let _ = self.agents.insert(id.clone(), Shown::of(agent, self.capabilities));
+        }
+        self.ready.push_back(ServerToDashboard::Ack(self.acknowledgement(hello)));
+    }
+
+    /// Takes what it wants to see from now on. To a legacy dashboard, of open commands that it did not see
+    /// the end of what they wrote.
+    pub fn watch(&mut self, view: &View, subscriptions: Subscriptions) {
+        let before = core::mem::replace(&mut self.subscriptions, subscriptions);
+        match self.capabilities.dialect() {
+            Dialect::Extended => {}
+            Dialect::Legacy => {
+                for (id, entry) in view.commands() {
+                    if watches_output(&before, &entry.agent, id)
+                        || !watches_output(&self.subscriptions, &entry.agent, id)
+                    {
+                        continue;
+                    }
+                    let told = self.commands.entry(id.clone()).or_default();
+                    told.cursor = entry.tail.end();
+                    told.seek = tail_of(entry);
+                    told.generation = told.generation.wrapping_add(1);
+                }
+            }
+        }
+        self.look_at_all(view);
+    }
+
+    /// Says what is subscribed now.
+    pub fn acknowledgement(&self, message_id: Option<MessageId>) -> Ack {
+        let subscriptions = Some(self.subscriptions.clone());
+        Ack { message_id, success: true, subscriptions, ..Ack::default() }
+    }
+
+    /// Says the status of each watched agent again.
+    pub fn refresh(&mut self) {
+        self.agents.values_mut().for_each(|shown| shown.version = PresenceVersion(0));
+    }
+
+    /// Looks at what changed about agents.
+    pub fn scan_agents(&mut self, view: &View, now: WallTime) {
+        let mut new = Vec::new();
+        let mut after = Vec::new();
+        for (id, agent) in view.agents() {
+            if !watches_agent(&self.subscriptions, id) {
+                continue;
+            }
+            let shown = Shown::of(agent, self.capabilities);
+            let status = shown.status;
+            let told = self.agents.insert(id.clone(), shown.clone());
+            match told {
+                Some(told)
+                    if told.version >= shown.version
+                        && (&told.stopped, told.paused) == (&shown.stopped, shown.paused) =>
+                {
+                    let _ =
+                        self.agents.insert(id.clone(), Shown { version: told.version, ..shown });
+                    continue;
+                }
+                Some(told)
+                    if status == PresenceStatus::Offline
+                        && told.status != PresenceStatus::Offline =>
+                {
+                    let went = words::went(id, agent, now);
+                    after.push(ServerToDashboard::AgentDisconnect(went));
+                }
+                Some(told)
+                    if told.status == PresenceStatus::Offline
+                        && status != PresenceStatus::Offline =>
+                {
+                    let came = words::came(id, agent, now);
+                    after.push(ServerToDashboard::AgentConnected(came));
+                }
+                Some(_) => {}
+                None => {
+                    new.push(words::summary(id, agent, self.is_extended()));
+                    let came = words::came(id, agent, now);
+                    after.push(ServerToDashboard::AgentConnected(came));
+                }
+            }
+            after.push(self.status(id, agent, view));
+        }
+        if !new.is_empty() {
+            self.ready.push_back(self.list(new, now));
+        }
+        self.ready.extend(after);
+        self.agents.retain(|id, _| view.agents().contains_key(id));
+    }
+
+    /// The next thing to tell. Output goes before the end of its command.
+    pub fn next(&mut self, view: &View) -> Tell {
+        if let Some(message) = self.ready.pop_front() {
+            return Tell::Say(Box::new(message));
+        }
+        if let Some((id, agent, record)) = self.taken.pop_front() {
+            let generation = self.commands.get(&id).map_or(0, |told| told.generation);
+            let shown = self.shown(&id, &agent);
+            return Tell::Output { command: id, shown, agent, record, generation };
+        }
+        self.look(view);
+        // How commands are, before what they write: output may have no end. But the end of a command comes
+        // behind its own.
+        while let Some(id) = self.moved.pop_first() {
+            if let Some(tell) = self.next_of(view, &id) {
+                return tell;
+            }
+        }
+        while let Some(id) = self.next_to_serve() {
+            if let Some(tell) = self.next_output(view, &id) {
+                return tell;
+            }
+        }
+        Tell::Nothing
+    }
+
+    /// Notes which commands changed since it last looked.
+    fn look(&mut self, view: &View) {
+        if view.revision() == self.seen {
+            return;
+        }
+        for id in view.changed_since(self.seen) {
+            let Some(entry) = view.commands().get(id) else { continue };
+            if watches_command(&self.subscriptions, &entry.agent, id) {
+                let _ = self.moved.insert(id.clone());
+            }
+            if watches_output(&self.subscriptions, &entry.agent, id) {
+                let _ = self.wrote.insert(id.clone());
+            }
+        }
+        self.seen = view.revision();
+        // Those that are gone from the view are forgotten, though not one by one.
+        if self.commands.len() > 2 * view.commands().len() + 64 {
+            self.commands.retain(|id, _| view.commands().contains_key(id));
+        }
+    }
+
+    /// Looks at all commands that it watches, but for those of which it was told all. Whoever comes for one
+    /// command (`exec`) does not pay for what others left behind.
+    fn look_at_all(&mut self, view: &View) {
+        let Self { subscriptions, commands, moved, wrote, .. } = self;
+        for (id, entry) in view.commands() {
+            if commands.get(id).is_some_and(|told| told.end == End::Told) {
+                continue;
+            }
+            if watches_command(subscriptions, &entry.agent, id) {
+                let _ = moved.insert(id.clone());
+            }
+            if watches_output(subscriptions, &entry.agent, id) {
+                let _ = wrote.insert(id.clone());
+            }
+        }
+    }
+
+    /// Where a command is, if that is to be told now.
+    fn next_of(&mut self, view: &View, id: &CommandId) -> Option<Tell> {
+        let entry = view.commands().get(id)?;
+        if !watches_command(&self.subscriptions, &entry.agent, id) {
+            return None;
+        }
+        let told = self.commands.entry(id.clone()).or_default();
+        let shown = match told.end {
+            End::Untold => entry.view?,
+            End::Told => return None,
+        };
+        if shown.status.is_final() {
+            let writes = watches_output(&self.subscriptions, &entry.agent, id);
+            // Else it comes behind the last of its output.
+            return (!writes || told.has_all_of(&entry.tail)).then(|| self.over(id, entry, &shown));
+        }
+        if told.revision >= entry.revision {
+            return None;
+        }
+        told.revision = entry.revision;
+        if !self.is_extended() && id.is_terminal() {
+            return None;
+        }
+        let agent = view.agents().get(&entry.agent);
+        let held_up = agent.and_then(|agent| agent.holds_up(shown.status));
+        let status = words::command(id, entry, &shown, held_up, self.is_extended());
+        Some(Tell::Say(Box::new(ServerToDashboard::CommandStatus(status))))
+    }
+
+    fn over(&mut self, id: &CommandId, entry: &CommandEntry, view: &CommandView) -> Tell {
+        let told = self.commands.entry(id.clone()).or_default();
+        told.end = End::Told;
+        let generation = told.generation;
+        let shown = self.shown(id, &entry.agent);
+        let mut end = Vec::new();
+        // To a legacy dashboard a terminal is what its agent writes beside its commands, which does not end.
+        if self.is_extended() || !id.is_terminal() {
+            let status = words::command(&shown, entry, view, None, self.is_extended());
+            end.push(ServerToDashboard::CommandStatus(status));
+            if !self.is_extended() {
+                let complete = words::complete(&shown, entry, view);
+                end.push(ServerToDashboard::CommandComplete(complete));
+            }
+        }
+        let (command, agent) = (id.clone(), entry.agent.clone());
+        Tell::Over { command, shown, agent, generation, end }
+    }
+
+    /// The first command behind the one that was served last of which there may be output.
+    fn next_to_serve(&self) -> Option<CommandId> {
+        let after = self.served.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.wrote.range::<CommandId, _>((after, Bound::Unbounded)).next();
+        behind.or_else(|| self.wrote.first()).cloned()
+    }
+
+    /// Output of a command, if there is any to be told now; its end, if that was all.
+    fn next_output(&mut self, view: &View, id: &CommandId) -> Option<Tell> {
+        let entry = view.commands().get(id);
+        let entry = entry.filter(|entry| watches_output(&self.subscriptions, &entry.agent, id));
+        let told = self.commands.entry(id.clone()).or_default();
+        let Some(entry) = entry.filter(|_| told.end == End::Untold) else {
+            let _ = self.wrote.remove(id);
+            return None;
+        };
+        if let Some(seek) = &told.seek {
+            return Some(Tell::Seek(id.clone(), seek.clone()));
+        }
+        match entry.tail.after(told.cursor, BATCH_BYTES) {
+            Fetch::InStore => {
+                self.served = Some(id.clone());
+                Some(Tell::Read(id.clone(), told.cursor))
+            }
+            Fetch::Records(records) => {
+                self.served = Some(id.clone());
+                self.take(id, &entry.agent, records);
+                let (id, agent, record) = self.taken.pop_front()?;
+                let generation = self.commands.get(&id).map_or(0, |told| told.generation);
+                let shown = self.shown(&id, &agent);
+                Some(Tell::Output { command: id, shown, agent, record, generation })
+            }
+            Fetch::UpToDate => {
+                let _ = self.wrote.remove(id);
+                let ended = entry.view.filter(|view| view.status.is_final())?;
+                Some(self.over(id, entry, &ended))
+            }
+        }
+    }
+
+    /// Takes records that are told next.
+    fn take(&mut self, id: &CommandId, agent: &AgentId, records: Vec<LogRecord>) {
+        let told = self.commands.entry(id.clone()).or_default();
+        for record in records {
+            told.cursor = Some((record.incarnation, record.sequence));
+            self.taken.push_back((id.clone(), agent.clone(), record));
+        }
+    }
+
+    /// What it wants to see.
+    pub const fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
+    /// What its dashboard and this server may rely on.
+    pub const fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    const fn is_extended(&self) -> bool {
+        self.capabilities.is_extended()
+    }
+
+    /// Shows the stored output of a command from there on. Whether there is such a command.
+    pub fn replay(&mut self, view: &View, id: &CommandId, from: Replay) -> bool {
+        if !view.commands().contains_key(id) {
+            return false;
+        }
+        let told = self.commands.entry(id.clone()).or_default();
+        told.seek = Some(Seek::Place(from));
+        told.end = End::Untold;
+        let _ = self.wrote.insert(id.clone());
+        let _ = self.moved.insert(id.clone());
+        true
+    }
+
+    /// Where the store has what was sought.
+    pub fn sought(&mut self, id: &CommandId, cursor: Cursor) {
+        if let Some(told) = self.commands.get_mut(id) {
+            told.seek = None;
+            told.cursor = cursor;
+            told.generation = told.generation.wrapping_add(1);
+            let _ = self.wrote.insert(id.clone());
+        }
+    }
+
+    /// What the store had behind a cursor; nothing if it has nothing there any more.
+    pub fn stored(&mut self, view: &View, id: &CommandId, records: Vec<LogRecord>) {
+        let Some(entry) = view.commands().get(id) else { return };
+        if records.is_empty() {
+            let told = self.commands.entry(id.clone()).or_default();
+            told.cursor = told.cursor.max(entry.tail.begin());
+        } else {
+            self.take(id, &entry.agent, records);
+        }
+    }
+
+    /// Under which id a command is shown. Legacy dashboards have one place for what an agent writes beside
+    /// its commands, and would call a terminal an unknown command.
+    fn shown(&self, id: &CommandId, agent: &AgentId) -> CommandId {
+        match self.capabilities.dialect() {
+            Dialect::Legacy if id.is_terminal() => CommandId::of_session(agent),
+            Dialect::Legacy | Dialect::Extended => id.clone(),
+        }
+    }
+
+    fn status(&self, id: &AgentId, agent: &AgentView, view: &View) -> ServerToDashboard {
+        let status = words::status(id, agent, view.is_busy(id), self.is_extended());
+        let stopped = agent.stopped.as_ref().filter(|_| self.capabilities.latches_stops());
+        let stopped = stopped.map(words::stopped);
+        ServerToDashboard::AgentStatus(AgentStatus { stopped, ..status })
+    }
+
+    fn list(&self, agents: Vec<AgentSummary>, now: WallTime) -> ServerToDashboard {
+        let extensions = self.is_extended().then(|| DashboardExtensions {
+            features: DASHBOARD_FEATURES.to_vec(),
+            server_instance: Some(self.server.clone()),
+        });
+        ServerToDashboard::Connected(DashboardConnected {
+            agents,
+            timestamp: Some(now),
+            extensions,
+        })
+    }
+}
+
+/// Where a legacy dashboard begins that did not see this command: nowhere if it is over.
+fn tail_of(entry: &CommandEntry) -> Option<Seek> {
+    let ended = entry.view.is_some_and(|view| view.status.is_final());
+    let tail = LEGACY_REPLAY.saturating_sub(entry.tail.unstored());
+    (!ended).then_some(Seek::Tail(tail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::Change;
+    use super::*;
+    use crate::command::{CommandCause, CommandStage};
+    use crate::id::{ByteOffset, ChunkSequence, Incarnation};
+    use crate::output::{StoredBody, Stream};
+    use crate::wire::payload::Selection;
+    use bytes::Bytes;
+
+    fn moves(view: &mut View, id: &str, status: CommandStage) {
+        let shown = CommandView {
+            status,
+            because: CommandCause::Started,
+            exit: None,
+            started_at: None,
+            ended_at: None,
+        };
+        let _ = view.apply(alloc::vec![Change::Command {
+            command: CommandId::new(id),
+            agent: AgentId::new("ada"),
+            view: Some(shown),
+            detail: None,
+        }]);
+    }
+
+    /// A dashboard that watches everything, and two commands that run.
+    fn feed() -> (View, Feed) {
+        let mut view = View::default();
+        moves(&mut view, "a", CommandStage::Running);
+        moves(&mut view, "b", CommandStage::Running);
+        let all = Subscriptions {
+            agents: Selection::All,
+            commands: Selection::All,
+            terminals: true,
+            traces: false,
+        };
+        let features = alloc::vec![crate::model::Feature::OutputBytes];
+        let extended = DashboardExtensions { features, server_instance: None };
+        let server = ServerInstanceId::new("s");
+        let now = WallTime::default();
+        let feed = Feed::new(&view, server, all, Some(&extended), now);
+        (view, feed)
+    }
+
+    fn write(view: &mut View, id: &str, sequence: u64) {
+        let _ = view.apply(alloc::vec![Change::Output(
+            CommandId::new(id),
+            LogRecord {
+                incarnation: Incarnation(1),
+                sequence: ChunkSequence(sequence),
+                stream: Stream::Stdout,
+                offset: ByteOffset((sequence - 1) * 32 * 1024),
+                body: StoredBody::Chunk(Bytes::from_static(&[b'x'; 32 * 1024])),
+                at: WallTime::default(),
+            },
+        )]);
+    }
+
+    /// What is told while the first command writes as fast as it is read.
+    fn told_beside_a_flood(view: &mut View, feed: &mut Feed, from: u64) -> Vec<Tell> {
+        let mut told = Vec::new();
+        for sequence in from..from + 19 {
+            write(view, "a", sequence);
+            told.push(feed.next(view));
+        }
+        told
+    }
+
+    #[test]
+    fn output_without_end_holds_up_neither_other_output_nor_how_commands_are() {
+        let (mut view, mut feed) = feed();
+        write(&mut view, "b", 1);
+        let told = told_beside_a_flood(&mut view, &mut feed, 1);
+        let wrote = |of: &str| {
+            let of = CommandId::new(of);
+            told.iter().any(|t| matches!(t, Tell::Output { shown, .. } if *shown == of))
+        };
+        assert!(wrote("a") && wrote("b"));
+        moves(&mut view, "b", CommandStage::Cancelling);
+        let told = told_beside_a_flood(&mut view, &mut feed, 20);
+        let moved = |t: &Tell| match t {
+            Tell::Say(message) => {
+                matches!(&**message, ServerToDashboard::CommandStatus(s) if s.command_id.as_str() == "b")
+            }
+            _ => false,
+        };
+        assert!(told.iter().any(moved));
+    }
+
+    #[test]
+    fn the_end_of_a_command_comes_behind_all_that_it_wrote_and_once() {
+        let (mut view, mut feed) = feed();
+        write(&mut view, "a", 1);
+        write(&mut view, "a", 2);
+        moves(&mut view, "a", CommandStage::Completed);
+        let mut story = Vec::new();
+        loop {
+            match feed.next(&view) {
+                Tell::Output { .. } => story.push("output"),
+                Tell::Over { .. } => story.push("over"),
+                Tell::Say(_) => {}
+                Tell::Nothing => break,
+                Tell::Read(..) | Tell::Seek(..) => panic!("nothing is in the store only"),
+            }
+        }
+        assert_eq!(story, ["output", "output", "over"]);
+        moves(&mut view, "a", CommandStage::Completed);
+        assert!(matches!(feed.next(&view), Tell::Nothing), "told once");
+    }
+}

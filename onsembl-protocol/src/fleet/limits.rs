@@ -1,0 +1,66 @@
+//! The bounds of a fleet: how much of each thing one user may have, and what happens at the bound.
+
+/// Bounds per user, and per agent where it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FleetLimits {
+    /// Agents, those included whose first session is being opened: 65,536, more than a server can keep in
+    /// session. An agent that is not known yet is refused at it; known ones go on.
+    pub agents: usize,
+    /// Open commands of users: 1,024. A request is refused at it with `QUEUE_FULL`.
+    pub open_commands: usize,
+    /// Repetitions of one request that may wait for the store: 64. Further ones are refused with `QUEUE_FULL`.
+    pub repetitions: usize,
+    /// Open terminals of one agent: 1,024, the one that it has and those of which it could not report the end
+    /// yet. An agent that crashes all the time without a server opens one every 30 s, so that these are more
+    /// than eight hours of it. At it the oldest is given up.
+    pub terminals_of_agent: usize,
+    /// Terminals of one agent besides them whose end is not stored yet: 1,024. At it a terminal is refused.
+    pub terminals_ending: usize,
+    /// Terminals of all agents: 4,096, a large fleet with one each. At it a terminal is refused.
+    pub terminals: usize,
+    /// Unstored output of one agent, by the cost of its records: 2 MiB. At it the agent's link is not read
+    /// until half of that is stored. An agent of ours never gets here, because its window is smaller; a legacy
+    /// wrapper knows no window.
+    pub unstored_output: usize,
+    /// Ids of output that belongs to no command: 256. At it the oldest makes room; what comes under one more
+    /// while all of it still waits for the store is dropped.
+    pub loose_outputs: usize,
+    /// Commands that are over and kept for readers that come a little late: 256. The oldest makes room.
+    pub ended_commands: usize,
+    /// Pages of held streams that may wait for the store, of one agent: 64. One more is dropped; its agent says
+    /// everything again when it has waited long enough.
+    pub pages_of_agent: usize,
+    /// Such pages of all agents: 4,096.
+    pub pages: usize,
+    /// Audits under way: 64. One more is refused with `QUEUE_FULL`.
+    pub audits: usize,
+    /// Stops, and releases, that wait for the store or for receipts: 256 each. One more is carried out all the
+    /// same, and answered at once that it is not known to be durable.
+    pub waiting_stops: usize,
+}
+
+impl FleetLimits {
+    /// The values above.
+    pub const DEFAULT: Self = Self {
+        agents: 1 << 16,
+        open_commands: 1024,
+        repetitions: 64,
+        terminals_of_agent: 1024,
+        terminals_ending: 1024,
+        terminals: 4096,
+        unstored_output: 2 << 20,
+        loose_outputs: 256,
+        ended_commands: 256,
+        pages_of_agent: 64,
+        pages: 4096,
+        audits: 64,
+        waiting_stops: 256,
+    };
+}
+
+impl Default for FleetLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}

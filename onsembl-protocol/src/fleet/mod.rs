@@ -1,0 +1,416 @@
+//! A fleet: all agents of one user on a server, as one machine.
+//!
+//! It holds what an agent is, which requests are admitted, the commands and their output, stops, terminals,
+//! audits, and what dashboards are shown. It is a *queue machine*: [`Fleet::handle`] takes an event,
+//! [`Fleet::poll_action`] gives what is to be done until there is nothing more, [`Fleet::deadline`] says when
+//! to wake it. Sockets, stores, clocks, tokens and logs are at the edge.
+//!
+//! # Rules
+//!
+//! - No machine inside is fed while its own actions are being performed; the work list sees to that.
+//! - One fleet serves one user, so that no decision can reach what is another user's.
+//! - Readers see a [`View`], a copy that is made of the fleet's changes, and never its memory.
+//! - The work of an event does not grow with how many commands are open.
+//! - All that a peer can grow has a bound: [`FleetLimits`].
+//!
+//! # Several servers
+//!
+//! All state of one agent is built from the store by [`Fleet::recover_agent`] and
+//! [`Fleet::recover_command`], one agent at a time, so that a fleet may hold only those agents of its user
+//! that are in session on this server. What is the user's and no agent's is apart: the bound on open
+//! commands and terminals, the stops for all agents, and the names by which agents are found.
+
+mod action;
+mod admission;
+mod agent;
+mod audit;
+mod command;
+mod commands;
+mod dispatch;
+mod event;
+mod feed;
+mod limits;
+mod note;
+mod out;
+mod output;
+mod report;
+mod resume;
+mod roster;
+mod row;
+mod state;
+mod stop;
+mod terminal;
+mod view;
+mod words;
+mod work;
+
+pub use action::{
+    Admission, Answer, FleetAction, Flow, Question, SeatId, SeatOrigin, Token, Write,
+};
+pub use event::{
+    FleetEvent, Inserted, LogPlace, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
+    StoreFault,
+};
+pub use feed::{Feed, Seek, Tell};
+pub use limits::FleetLimits;
+pub use note::FleetNote;
+pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};
+pub use row::{
+    AgentRecord, CommandRecord, CommandUpdate, NewSession, OpenedSession, PresenceRecord,
+    StreamPosition,
+};
+pub use view::{
+    AgentStop, AgentView, Change, CommandEntry, Noticed, Revision, ShownPresence, View,
+};
+
+use crate::command::{CommandEvent, CommandLife, CommandTerms, Origin};
+use crate::id::{AgentId, UserId};
+use crate::replay::Retired;
+use crate::stop::StopOrder;
+use crate::time::{Deadline, Now};
+use crate::wire::AgentToServer;
+use agent::Listing;
+use audit::Audits;
+use command::{AfterEnd, Command, Log, Open, Row};
+use core::time::Duration;
+use resume::Resumes;
+use state::State;
+use stop::Stops;
+use work::{Next, Todo};
+
+/// All agents of one user on a server. See the [module](self).
+#[derive(Debug)]
+pub struct Fleet {
+    state: State,
+    stops: Stops,
+    audits: Audits,
+    resumes: Resumes,
+}
+
+/// Where the recording of an agent's connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordingPlace {
+    /// With the agent's machine.
+    Seat(SeatId),
+    /// Where the last machine left it.
+    Retired(Retired),
+}
+
+/// How much a fleet holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FleetSize {
+    /// Machines: agents in session, joining, or awaited.
+    pub seats: usize,
+    /// Commands that are not over, or whose end is not stored.
+    pub open_commands: usize,
+}
+
+impl Fleet {
+    /// The fleet of a user of whom nothing is known yet. It numbers its machines from `first_seat` on;
+    /// fleets of one server need ranges that do not overlap. `seed` tells its ids from any other's.
+    pub fn new(user: UserId, first_seat: SeatId, seed: u64, limits: FleetLimits) -> Self {
+        Self {
+            state: State::new(user, first_seat, seed, limits),
+            stops: Stops::default(),
+            audits: Audits::default(),
+            resumes: Resumes::default(),
+        }
+    }
+
+    /// Takes one event. What follows from it waits in [`poll_action`](Self::poll_action).
+    pub fn handle(&mut self, event: FleetEvent, now: Now) {
+        self.decide(event, now);
+        self.settle(now);
+    }
+
+    /// The next thing to do. To be called until there is nothing more, after each event.
+    #[must_use = "an action that is not performed leaves the fleet waiting for its outcome"]
+    pub fn poll_action(&mut self) -> Option<FleetAction> {
+        self.state.out.poll()
+    }
+
+    /// When to hand in [`FleetEvent::Wake`], if nothing else comes first.
+    pub fn deadline(&self) -> Deadline {
+        self.state.commands.deadline().min(self.stops.deadline()).min(self.audits.deadline())
+    }
+
+    /// How much it holds.
+    pub fn size(&self) -> FleetSize {
+        FleetSize { seats: self.state.roster.seats(), open_commands: self.state.commands.open() }
+    }
+
+    /// Where the recording of an agent is that the user may see; `None` if there is no such agent, and no
+    /// place if there is nothing of it.
+    pub fn recording(&self, agent: &AgentId) -> Option<Option<RecordingPlace>> {
+        let known = self.state.roster.agent(agent).filter(|a| a.listing == Listing::Listed)?;
+        let retired = known.history.map(RecordingPlace::Retired);
+        Some(known.seat.map(RecordingPlace::Seat).or(retired))
+    }
+
+    /// An agent as an earlier run of this server, or another server, left it. Its commands come behind it.
+    pub fn recover_agent(&mut self, record: AgentRecord, now: Now) {
+        let id = record.agent.clone();
+        self.state.roster.recover(record, &mut self.state.out);
+        self.state.show_stop(&id);
+        self.settle(now);
+    }
+
+    /// A stop that is in force. Stops come in front of the agents.
+    pub fn recover_stop(&mut self, order: StopOrder, now: Now) {
+        self.stops.recover(&mut self.state, order, now);
+    }
+
+    /// A command as it is stored, and where its output goes on: an open one, or one that ended lately. It
+    /// comes behind its agent.
+    pub fn recover_command(&mut self, record: CommandRecord, place: &LogPlace, now: Now) {
+        let id = record.command.clone();
+        let log = Log::Known(Log::behind(place));
+        if record.ended_at.is_some() {
+            dispatch::show_ended(&mut self.state, &id, &record, log);
+            output::show_log(&mut self.state, &id);
+            return self.settle(now);
+        }
+        let waited = now.wall.unix_millis().saturating_sub(record.created_at.unix_millis());
+        let waited = Duration::from_millis(u64::try_from(waited).unwrap_or(0));
+        let asked = command::terms(&record.request);
+        let start_within = asked.start_within.saturating_sub(waited);
+        let origin = if id.is_terminal() { Origin::Agent } else { Origin::User };
+        let terms = CommandTerms { start_within, ..asked };
+        let life = CommandLife::recovered(origin, terms, record.stage, now);
+        let open = Open {
+            deadline: life.deadline(),
+            life,
+            request: record.request,
+            row: Row::Stored,
+            waiters: alloc::vec::Vec::new(),
+            after_end: AfterEnd::Confirm,
+        };
+        let agent = record.agent;
+        let known = self.state.roster.agent(&agent);
+        let is_awaited = known.is_some_and(|known| known.seat.is_some());
+        let journals = known.is_some_and(|known| known.journal.is_some());
+        self.state.commands.insert(id.clone(), Command::opened(agent, log, open));
+        self.state.show_command(&id);
+        output::show_log(&mut self.state, &id);
+        dispatch::line_up(&mut self.state, &id, now);
+        if !is_awaited {
+            self.state.work.feed(&id, CommandEvent::AgentGone { journals });
+        }
+        self.settle(now);
+    }
+
+    fn decide(&mut self, event: FleetEvent, now: Now) {
+        let state = &mut self.state;
+        match event {
+            FleetEvent::Hello { link, hello, peer } => {
+                let session = state.ids.session(now.wall);
+                state.roster.hello(link, hello, peer, session, &mut state.out);
+            }
+            FleetEvent::Admit { seat, link } => {
+                state.roster.admit(seat, link, now.wall, &mut state.out);
+            }
+            FleetEvent::Welcomed { seat, link, capabilities } => {
+                let began = state.roster.welcomed(seat, link, capabilities, &mut state.out);
+                if let Some(began) = began {
+                    // Until this session says so.
+                    state.show_paused(&began.agent, false);
+                    stop::repeat_to(state, &began.agent, seat);
+                    dispatch::reconcile(state, began);
+                }
+            }
+            FleetEvent::Presence { seat, presence } => {
+                if let Some(lost) = state.roster.presence(seat, presence, now, &mut state.out) {
+                    dispatch::lost(state, lost);
+                }
+            }
+            FleetEvent::Heard { seat, at } => state.roster.heard(seat, at, &mut state.out),
+            FleetEvent::Metrics { seat, metrics } => {
+                state.roster.measured(seat, metrics, &mut state.out);
+            }
+            FleetEvent::Paused { seat, paused } => {
+                if let Some(agent) = state.roster.who(seat) {
+                    state.out.note(FleetNote::Paused { agent: agent.clone(), paused });
+                    state.show_paused(&agent, paused);
+                }
+            }
+            FleetEvent::Message { seat, message } => {
+                if let Some(agent) = self.state.roster.who(seat) {
+                    self.on_message(seat, &agent, *message, now);
+                }
+            }
+            FleetEvent::LinkEnded { seat, link, session, reason } => {
+                let State { roster, out, .. } = state;
+                let ended = roster.link_ended((seat, link), session, &reason, now.wall, out);
+                if let Some(lost) = ended {
+                    dispatch::lost(state, lost);
+                }
+            }
+            FleetEvent::Forgotten { seat, history } => {
+                if let Some(gone) = state.roster.forgotten(seat, history) {
+                    dispatch::gone(state, gone);
+                }
+            }
+            FleetEvent::Request { token, request } => self.on_request(token, request, now),
+            FleetEvent::Store(answer) => self.on_store(answer, now),
+            FleetEvent::Receipts(receipts) => output::on_receipts(state, receipts, now),
+            FleetEvent::Wake => self.on_wake(now),
+        }
+    }
+
+    fn on_message(&mut self, seat: SeatId, agent: &AgentId, message: AgentToServer, now: Now) {
+        let state = &mut self.state;
+        match message {
+            AgentToServer::Output(mut output) => {
+                output.command_id = terminal::command_of(state, agent, output.command_id, now);
+                output::on_output(state, agent, output, now);
+            }
+            AgentToServer::OutputGap(gap) => output::on_gap(state, agent, &gap, now),
+            AgentToServer::OutputState(held) if held.query.is_some() => {
+                self.audits.on_answer(state, agent, held);
+            }
+            AgentToServer::OutputState(held) => self.resumes.on_state(state, agent, held),
+            AgentToServer::StopReceipt(receipt) => {
+                self.stops.on_receipt(state, agent, &receipt, now);
+            }
+            AgentToServer::TerminalOpened(opened) => {
+                terminal::on_opened(state, agent, opened, now);
+            }
+            AgentToServer::CommandAck(ack) => {
+                if state.is_of(agent, &ack.command_id) {
+                    state.work.feed(&ack.command_id, CommandEvent::Acknowledged(ack.status));
+                }
+            }
+            AgentToServer::CommandComplete(report) => {
+                dispatch::on_complete(state, agent, report, now);
+            }
+            AgentToServer::Fault(fault) => {
+                let recoverable = fault.recoverable;
+                state.out.note(FleetNote::AgentFault {
+                    agent: agent.clone(),
+                    kind: alloc::string::ToString::to_string(&fault.error_type),
+                    recoverable,
+                    text: fault.message,
+                });
+                if !recoverable {
+                    state.out.act(FleetAction::Faulted(seat));
+                }
+            }
+            AgentToServer::Trace(_) | AgentToServer::Report(_) => {
+                state.out.note(FleetNote::TraceNotKept { agent: agent.clone() });
+            }
+            // These are about the connection, and its machine has them.
+            AgentToServer::Connect(_)
+            | AgentToServer::Heartbeat(_)
+            | AgentToServer::Ping(_)
+            | AgentToServer::Pong(_)
+            | AgentToServer::Unknown(_) => {}
+        }
+    }
+
+    fn on_request(&mut self, token: Token, request: Request, now: Now) {
+        let state = &mut self.state;
+        match request {
+            Request::Command(request) => admission::on_command(state, token, request, now),
+            Request::Cancel(cancel) => dispatch::on_cancel(state, token, &cancel),
+            Request::Control(control) => admission::on_control(state, token, control),
+            Request::StopOnce(stop) => stop::on_stop_once(state, token, stop, now),
+            Request::StopHeld(stop) => self.stops.on_held_stop(state, token, stop, now),
+            Request::Stop { scope, reason } => {
+                self.stops.on_stop(state, token, scope, reason, now);
+            }
+            Request::Release(scope) => self.stops.on_release(state, token, &scope),
+            Request::DeleteAgent(agent) => state.out.ask(Question::DeleteAgent { token, agent }),
+            Request::Audit(agent) => self.audits.on_request(state, token, agent, now),
+        }
+    }
+
+    fn on_store(&mut self, answer: StoreAnswer, now: Now) {
+        let state = &mut self.state;
+        match answer {
+            StoreAnswer::Session { seat, link, session, opened } => {
+                let State { roster, latch, out, .. } = state;
+                let stop_of = |agent: &AgentId| latch.in_force(agent).map(|order| order.id.clone());
+                let other = roster.opened((seat, link), session, opened, stop_of, now, out);
+                if let Some(agent) = state.roster.who(seat) {
+                    state.show_stop(&agent);
+                }
+                if let Some(lost) = other {
+                    dispatch::lost(state, lost);
+                }
+            }
+            StoreAnswer::Inserted { command, inserted } => {
+                dispatch::inserted(state, &command, inserted, now);
+            }
+            StoreAnswer::EndStored { command, stored } => {
+                dispatch::end_stored(state, &command, stored, now);
+            }
+            StoreAnswer::Positions { ticket, positions } => {
+                self.resumes.on_positions(state, ticket, positions);
+            }
+            StoreAnswer::Place { command, place } => output::on_place(state, &command, place),
+            StoreAnswer::Balance { query, positions } => {
+                self.audits.on_positions(state, &query, positions);
+            }
+            StoreAnswer::Deleted { token, agent, deleted } => {
+                admission::on_deleted(state, token, &agent, deleted);
+            }
+            StoreAnswer::Stopped { stop, stored } => {
+                self.stops.on_stored(state, &stop, stored.err().as_ref(), now);
+            }
+            StoreAnswer::Released { token, stored } => {
+                self.stops.on_released(state, token, stored);
+            }
+        }
+    }
+
+    fn on_wake(&mut self, now: Now) {
+        for id in self.state.commands.due(now.monotonic) {
+            self.state.work.feed(&id, CommandEvent::Wake);
+        }
+        for id in self.state.commands.take_ends_again(now.monotonic) {
+            dispatch::write_end_again(&mut self.state, &id, now);
+        }
+        self.stops.on_time(&mut self.state, now);
+        self.audits.on_time(&mut self.state, now);
+    }
+
+    /// Does all that is still to be done, and then gives free slots to the commands whose turn it is.
+    fn settle(&mut self, now: Now) {
+        let state = &mut self.state;
+        loop {
+            match state.work.pop() {
+                Some(Next::Perform(id, action)) => dispatch::perform(state, &id, action, now),
+                Some(Next::Do(todo)) => Self::work(state, todo, now),
+                None => match state.queues_changed.pop_first() {
+                    Some(agent) if dispatch::place(state, &agent, now) => {
+                        // There may be a slot for one more.
+                        let _ = state.queues_changed.insert(agent);
+                    }
+                    Some(_) => {}
+                    None => break,
+                },
+            }
+        }
+        self.stops.answer(state, now);
+    }
+
+    fn work(state: &mut State, todo: Todo, now: Now) {
+        match todo {
+            Todo::Feed(id, event) => dispatch::feed(state, &id, event, now),
+            Todo::Hear(id, agent, command::Heard::Piece(piece)) => {
+                output::on_piece(state, &agent, &id, piece, now);
+            }
+            Todo::Hear(_, agent, command::Heard::Complete(report)) => {
+                dispatch::on_complete(state, &agent, report, now);
+            }
+            Todo::Send(agent, message) => {
+                // An agent that is away runs nothing new.
+                let _ = state.send(&agent, *message);
+            }
+            Todo::GiveUp(id) => terminal::give_up_now(state, &id, now),
+            Todo::Journal(agent, journal) => {
+                state.roster.note_journal(&agent, journal, &mut state.out);
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Output on its way from agents to readers and the store: where each piece goes, what is missing, what an
+//! agent is told of it, and what waits until it is known where the output of a command goes on.
+
+use super::action::{Question, Write};
+use super::command::{Command, Course, Deferred, Heard, Log, Piece, Position, Row, Then};
+use super::event::{LogPlace, Receipt, RecordOutcome, StoreFault};
+use super::note::FleetNote;
+use super::state::State;
+use super::view::Change;
+use super::work::Todo;
+use crate::command::CommandEvent;
+use crate::id::{AgentId, ByteOffset, CommandId, Incarnation};
+use crate::model::Dialect;
+use crate::output::{GapCause, LogRecord, OutputLog, StoredBody, Stream, Taken, Written};
+use crate::time::Now;
+use crate::wire::ServerToAgent;
+use crate::wire::payload::{CommandPhase, OutputAck, OutputContent, OutputGap, TerminalOutput};
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// An agent sent output.
+pub(super) fn on_output(state: &mut State, agent: &AgentId, output: TerminalOutput, now: Now) {
+    let bytes = match output.content {
+        OutputContent::Text(text) => Bytes::from(text),
+        OutputContent::Bytes(bytes) => bytes,
+    };
+    if bytes.is_empty() {
+        return;
+    }
+    let numbers = output.offset.zip(output.incarnation).zip(output.sequence);
+    let position =
+        numbers.map(|((offset, incarnation), sequence)| Position { incarnation, sequence, offset });
+    let stream = output.stream.stream();
+    let piece = Piece { stream, position, body: StoredBody::Chunk(bytes) };
+    on_piece(state, agent, &output.command_id, piece, now);
+}
+
+/// An agent declared that output is missing.
+pub(super) fn on_gap(state: &mut State, agent: &AgentId, gap: &OutputGap, now: Now) {
+    let OutputGap { length, because, offset, incarnation, sequence, .. } = *gap;
+    let stream = gap.stream_type.stream();
+    state.out.note(FleetNote::GapDeclared {
+        agent: agent.clone(),
+        command: gap.command_id.clone(),
+        stream,
+        offset,
+        length,
+        because,
+    });
+    if length == Some(0) {
+        return;
+    }
+    let position = Some(Position { incarnation, sequence, offset });
+    let body = StoredBody::Gap { length, because };
+    on_piece(state, agent, &gap.command_id, Piece { stream, position, body }, now);
+}
+
+/// Takes a piece, or keeps it until it is known where it goes.
+pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: Now) {
+    if !state.is_of(agent, id) {
+        return;
+    }
+    let is_known = state.commands.get(id).is_some();
+    if !is_known && state.roster.session(agent).is_some_and(|(_, s)| s.told_unknown.contains(id)) {
+        // The agent is about to drop the rest. A part of it would stand where the end is declared.
+        return;
+    }
+    if !is_known && !find_room(state, agent, id, &piece) {
+        return state
+            .out
+            .note(FleetNote::LooseOutputDropped { agent: agent.clone(), command: id.clone() });
+    }
+    if let Some(Heard::Piece(piece)) = defer(state, agent, id, Heard::Piece(piece)) {
+        take(state, agent, id, piece, now);
+    }
+}
+
+/// Makes an entry for output under an id that is not known here. Whether there is room for it.
+fn find_room(state: &mut State, agent: &AgentId, id: &CommandId, piece: &Piece) -> bool {
+    if !state.commands.make_room_for_loose(&mut state.out) {
+        return false;
+    }
+    // The store may have more of what has numbers: the command may be one of an earlier run of this server.
+    // What a legacy wrapper writes has none, and is not stored.
+    let log = match piece.position {
+        Some(_) => ask_place(state, id),
+        None => Log::Known(OutputLog::resumed()),
+    };
+    let entry = Command { agent: agent.clone(), log, detail: None, course: Course::Loose };
+    state.commands.insert(id.clone(), entry);
+    show_log(state, id);
+    true
+}
+
+/// Asks the store where the output of this command goes on. What comes of it waits for the answer.
+pub(super) fn ask_place(state: &mut State, id: &CommandId) -> Log {
+    state.out.ask(Question::Place(id.clone()));
+    Log::Deferred(Deferred::default())
+}
+
+/// Keeps this until it is known where the command's output goes on, if it is not. Else gives it back.
+pub(super) fn defer(
+    state: &mut State,
+    agent: &AgentId,
+    id: &CommandId,
+    heard: Heard,
+) -> Option<Heard> {
+    let log = state.commands.get_mut(id).map(|command| &mut command.log);
+    let Some(Log::Deferred(deferred)) = log else { return Some(heard) };
+    let cost = deferred.defer(heard);
+    state.hold_back(agent, cost);
+    None
+}
+
+fn take(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: Now) {
+    let Piece { stream, position, body } = piece;
+    let Some(command) = state.commands.get_mut(id) else { return };
+    // What a legacy wrapper writes under an id of no command belongs to nothing that could be stored.
+    let is_kept = !matches!(command.course, Course::Loose) || position.is_some();
+    let Some(log) = command.log.known() else { return };
+    let (incarnation, sequence, offset) = match position {
+        Some(Position { incarnation, sequence, offset }) => (incarnation, sequence, offset),
+        None => log.number(stream, now.wall),
+    };
+    let at = now.wall;
+    let taken = log.push(LogRecord { incarnation, sequence, stream, offset, body, at });
+    let (hole, record) = match taken {
+        Taken::Repeated(Some(stored)) => {
+            let is_open = log.is_open_stored(stream);
+            return acknowledge(state, agent, id, incarnation, stream, (stored, is_open));
+        }
+        // Its agent is told when that is stored.
+        Taken::Repeated(None) => return,
+        // Its agent is told when the end is stored, and once more if it did not hear it.
+        Taken::GivenUp => {
+            let is_open = state.commands.get(id).is_some_and(|command| command.open().is_some());
+            if !is_open {
+                state.tell_unknown(agent, id);
+            }
+            return;
+        }
+        Taken::New { hole, record } => (hole, record),
+    };
+    if let Some(hole) = &hole {
+        state.out.note(FleetNote::HoleFound {
+            agent: agent.clone(),
+            command: id.clone(),
+            stream,
+            offset: hole.offset,
+            length: hole.body.length(),
+        });
+    }
+    state.work.feed(id, CommandEvent::Output);
+    for record in hole.into_iter().chain([record]) {
+        match is_kept {
+            true => keep(state, agent, id, record),
+            false => pass_on(state, id, record),
+        }
+    }
+}
+
+/// Shows a record and has it stored. Its agent is held back for it.
+fn keep(state: &mut State, agent: &AgentId, id: &CommandId, record: LogRecord) {
+    state.hold_back(agent, record.cost());
+    state.out.show(Change::Output(id.clone(), record.clone()));
+    state.out.write(Write::Output { command: id.clone(), record });
+}
+
+/// Shows a record that is not stored: it counts as stored, so that it makes room for others.
+fn pass_on(state: &mut State, id: &CommandId, record: LogRecord) {
+    let position = record.position();
+    if let Some(log) = state.commands.get_mut(id).and_then(|command| command.log.known()) {
+        let LogRecord { incarnation, sequence, stream, .. } = record;
+        let _ = log.on_stored(incarnation, sequence, stream, record.end());
+    }
+    state.out.show(Change::Output(id.clone(), record));
+    state.out.show(Change::Stored(id.clone(), position));
+}
+
+/// A command is reported to be over: what is missing of its output is declared, in front of its end.
+pub(super) fn finish(state: &mut State, id: &CommandId, wrote: Written, now: Now) {
+    let log = state.commands.get_mut(id).and_then(|command| command.log.known());
+    let missing = log.map(|log| log.finish(id, wrote, now.wall)).unwrap_or_default();
+    declare(state, id, missing);
+}
+
+/// The rest of a command is not awaited any more: its streams end, with gaps of unknown length.
+pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
+    let log = state.commands.get_mut(id).and_then(|command| command.log.known());
+    let ends = log.map(|log| log.give_up(id, now.wall)).unwrap_or_default();
+    declare(state, id, ends);
+}
+
+fn declare(state: &mut State, id: &CommandId, missing: Vec<LogRecord>) {
+    let Some(agent) = state.commands.get(id).map(|command| command.agent.clone()) else { return };
+    for record in missing {
+        let length = match record.body {
+            StoredBody::Gap { length, .. } => length,
+            StoredBody::Chunk(_) => None,
+        };
+        let (stream, offset) = (record.stream, record.offset);
+        state.out.note(FleetNote::OutputMissing { command: id.clone(), stream, offset, length });
+        keep(state, &agent, id, record);
+    }
+}
+
+/// The store says where the output of a command goes on: what waited is taken.
+pub(super) fn on_place(state: &mut State, id: &CommandId, place: Result<LogPlace, StoreFault>) {
+    let Some(command) = state.commands.get_mut(id) else { return };
+    let Log::Deferred(_) = command.log else { return };
+    let log = match &place {
+        Ok(place) => Log::behind(place),
+        Err(_) => OutputLog::resumed(),
+    };
+    let Log::Deferred(deferred) = core::mem::replace(&mut command.log, Log::Known(log)) else {
+        return;
+    };
+    let agent = command.agent.clone();
+    if let Err(fault) = place {
+        // Readers may miss some; the alternative is to keep the agent waiting for a database that fails.
+        let why = fault.to_string();
+        state.out.note(FleetNote::PlaceNotRead { command: id.clone(), why });
+    }
+    show_log(state, id);
+    let then = deferred.then;
+    let (heard, cost) = deferred.into_heard();
+    state.release(&agent, cost);
+    for heard in heard {
+        state.work.add(Todo::Hear(id.clone(), agent.clone(), heard));
+    }
+    match then {
+        Then::GoOn => {}
+        Then::GiveUp => state.work.add(Todo::GiveUp(id.clone())),
+    }
+}
+
+/// Shows that the output of a command begins anew behind what the store has, if the command is shown.
+pub(super) fn show_log(state: &mut State, id: &CommandId) {
+    let Some(command) = state.commands.get_mut(id).filter(|command| command.is_shown(id)) else {
+        return;
+    };
+    let agent = command.agent.clone();
+    if let Some(log) = command.log.known() {
+        state.out.show(Change::Log { command: id.clone(), agent, end: log.end() });
+    }
+}
+
+/// Whose stream is stored how far, and whether it ends with a gap of unknown length.
+type StreamEnds = BTreeMap<(CommandId, Incarnation, Stream), (AgentId, (ByteOffset, bool))>;
+
+/// What became of records. Agents are told how far their streams are stored, once for each stream.
+pub(super) fn on_receipts(state: &mut State, receipts: Vec<Receipt>, now: Now) {
+    let mut ends = StreamEnds::new();
+    for receipt in receipts {
+        let Receipt { command, incarnation, sequence, stream, offset, end, outcome } = receipt;
+        match outcome {
+            RecordOutcome::Stored | RecordOutcome::RefusedGap(_) => {
+                // A gap that is refused is declared nowhere, but nothing of it could be sent again either.
+                if let RecordOutcome::RefusedGap(why) = outcome {
+                    state.out.note(FleetNote::RecordRefused { command: command.clone(), why });
+                }
+                let Some(known) = state.commands.get_mut(&command) else { continue };
+                let agent = known.agent.clone();
+                let Some(log) = known.log.known() else { continue };
+                let freed = log.on_stored(incarnation, sequence, stream, end);
+                let stored = (log.stored(stream), log.is_open_stored(stream));
+                state.out.show(Change::Stored(command.clone(), (incarnation, sequence)));
+                state.release(&agent, freed);
+                let _ = ends.insert((command, incarnation, stream), (agent, stored));
+            }
+            RecordOutcome::NoSuchCommand => {
+                let why = "the database knows no such command".to_string();
+                state.out.note(FleetNote::RecordRefused { command: command.clone(), why });
+                on_output_of_nothing(state, &command);
+            }
+            RecordOutcome::RefusedChunk(why) => {
+                state.out.note(FleetNote::RecordRefused { command: command.clone(), why });
+                // It will never be taken, so it must be neither kept nor sent again.
+                let length = Some(end.0.saturating_sub(offset.0));
+                let body = StoredBody::Gap { length, because: GapCause::NotStorable };
+                let at = now.wall;
+                let record = LogRecord { incarnation, sequence, stream, offset, body, at };
+                state.out.write(Write::Output { command, record });
+            }
+        }
+    }
+    for ((command, incarnation, stream), (agent, stored)) in ends {
+        acknowledge(state, &agent, &command, incarnation, stream, stored);
+    }
+}
+
+/// Tells an agent how far a stream is stored. It is told again when it repeats what is stored.
+fn acknowledge(
+    state: &mut State,
+    agent: &AgentId,
+    id: &CommandId,
+    incarnation: Incarnation,
+    stream: Stream,
+    (offset, open_gap): (ByteOffset, bool),
+) {
+    let Some((seat, session)) = state.roster.session(agent) else { return };
+    match session.capabilities.dialect() {
+        Dialect::Legacy => {}
+        Dialect::Extended => {
+            let ack = OutputAck {
+                command_id: id.clone(),
+                incarnation,
+                stream_type: stream.into(),
+                offset,
+                open_gap,
+            };
+            state.out.send(seat, ServerToAgent::OutputAck(ack));
+        }
+    }
+}
+
+/// The store refuses output because it knows no such command. Nothing of it will ever be stored, so nothing
+/// of it is acknowledged.
+fn on_output_of_nothing(state: &mut State, id: &CommandId) {
+    let Some(command) = state.commands.get(id) else { return };
+    let agent = command.agent.clone();
+    let is_stored = command.open().is_some_and(|open| open.row == Row::Stored);
+    drop_log(state, id);
+    state.tell_unknown(&agent, id);
+    if is_stored {
+        state.end_because(id, CommandPhase::Lost, "the database does not have it any more");
+    }
+}
+
+/// Forgets the output of a command that cannot be stored, and the entry if it is there for output only.
+pub(super) fn drop_log(state: &mut State, id: &CommandId) {
+    let Some(command) = state.commands.get_mut(id) else { return };
+    let agent = command.agent.clone();
+    let log = core::mem::replace(&mut command.log, Log::Known(OutputLog::resumed()));
+    let cost = match log {
+        Log::Known(log) => log.waiting(),
+        Log::Deferred(deferred) => deferred.into_heard().1,
+    };
+    let is_open = command.open().is_some();
+    state.release(&agent, cost);
+    if is_open {
+        show_log(state, id);
+    } else {
+        let _ = state.commands.remove(id);
+        state.out.show(Change::CommandGone(id.clone()));
+    }
+}

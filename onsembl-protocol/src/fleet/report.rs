@@ -1,0 +1,120 @@
+//! What a fleet answers to a stop, a release and an audit: plain values, as they stand in JSON.
+
+use crate::wire::payload::{StopProgress, StopStage};
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// What came of a stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopReport {
+    /// The order in force: this one, or an older one of the same scope.
+    pub stop_id: String,
+    /// The agents it is for.
+    pub agents: Vec<StoppedAgent>,
+    /// Open commands that are being killed.
+    pub commands: usize,
+}
+
+/// How far an agent is with a stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppedAgent {
+    /// Its id.
+    pub agent_id: String,
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub state: StopState,
+}
+
+/// How far an agent is with a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopState {
+    /// It is away, and starts nothing when it returns.
+    Away,
+    /// It was told, and cannot say what it did: a legacy wrapper.
+    NotConfirmed,
+    /// It was told.
+    Told,
+    /// It has written it down: nothing starts.
+    Received,
+    /// It has killed everything.
+    Acted,
+    /// It has seen that nothing lives.
+    Verified,
+}
+
+impl StopState {
+    pub(super) fn of(stage: &StopStage) -> Self {
+        match stage {
+            StopStage::Received => Self::Received,
+            StopStage::Acted => Self::Acted,
+            StopStage::Verified => Self::Verified,
+            StopStage::Unknown(_) => Self::Told,
+        }
+    }
+
+    /// The word of the wire for it.
+    pub const fn progress(self) -> StopProgress {
+        match self {
+            Self::Away => StopProgress::Away,
+            Self::NotConfirmed => StopProgress::NotConfirmed,
+            Self::Told => StopProgress::Told,
+            Self::Received => StopProgress::Received,
+            Self::Acted => StopProgress::Acted,
+            Self::Verified => StopProgress::Verified,
+        }
+    }
+
+    /// Whether more is to be heard of it soon.
+    pub(super) const fn is_pending(self) -> bool {
+        match self {
+            Self::Told | Self::Received | Self::Acted => true,
+            Self::Away | Self::NotConfirmed | Self::Verified => false,
+        }
+    }
+}
+
+/// What came of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseReport {
+    /// How many orders are not in force any more.
+    pub released: usize,
+}
+
+/// Where the bytes of an agent's streams are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditReport {
+    /// Whether the agent said what it holds; else what is not stored is not known.
+    pub agent_heard: bool,
+    /// Why it was not heard.
+    pub because: Option<String>,
+    /// Whether every byte is somewhere, as far as is known.
+    pub balanced: bool,
+    /// The streams.
+    pub streams: Vec<AuditedStream>,
+}
+
+/// The balance of one stream, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditedStream {
+    /// The command.
+    pub command_id: String,
+    /// The process.
+    pub incarnation: u64,
+    /// The stream.
+    pub stream: String,
+    /// What the process wrote, as far as it was read.
+    pub produced: u64,
+    /// What is stored.
+    pub delivered: u64,
+    /// What the agent holds.
+    pub spooled: u64,
+    /// What is declared to be lost.
+    pub gaps: u64,
+    /// What is in none of these: 0, or something is broken.
+    pub unaccounted: u64,
+    /// Why the stream ends with a gap of unknown length.
+    pub open_gap: Option<String>,
+}

@@ -1,0 +1,534 @@
+//! Who the agents of a user are: which key, id or name is which agent, which machine speaks for it, and
+//! what a session of it means. Commands are not known here.
+//!
+//! A legacy wrapper has no key: the id that a server taught it stands in for one, then its name, then the
+//! id that it made for itself.
+
+use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
+use super::agent::{Agent, Health, Joining, Listing, Seat, Session, name_of};
+use super::event::OpenFault;
+use super::limits::FleetLimits;
+use super::note::FleetNote;
+use super::out::Out;
+use super::row::{AgentRecord, NewSession, OpenedSession, PresenceRecord};
+use super::view::{Change, ShownPresence};
+use crate::close::{CloseCause, CloseReason};
+use crate::command::{DEFAULT_PLACES, Returned};
+use crate::id::{
+    AgentId, AgentKey, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId,
+};
+use crate::model::Capabilities;
+use crate::replay::Retired;
+use crate::session::{Claimant, Presence, PresenceStatus};
+use crate::time::{Now, WallTime};
+use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply, HealthMetrics};
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// The agents of a user, by everything that names them.
+#[derive(Debug)]
+pub(super) struct Roster {
+    agents: BTreeMap<AgentId, Agent>,
+    seats: BTreeMap<SeatId, Seat>,
+    by_key: BTreeMap<AgentKey, AgentId>,
+    /// Machines whose agent has no id yet.
+    newcomers: BTreeMap<AgentKey, SeatId>,
+    /// No presence of any agent of the user has a greater version.
+    newest: PresenceVersion,
+    next_seat: SeatId,
+    limits: FleetLimits,
+}
+
+/// An agent is in session.
+#[derive(Debug)]
+pub(super) struct Began {
+    pub(super) agent: AgentId,
+    /// What it shows of its past.
+    pub(super) returned: Returned,
+    /// The commands that it knows.
+    pub(super) commands: Vec<CommandId>,
+    /// The journal that it keeps.
+    pub(super) journal: Option<JournalId>,
+}
+
+/// An agent is in session no more.
+#[derive(Debug)]
+pub(super) struct Lost(pub(super) AgentId);
+
+/// An agent has no machine any more.
+#[derive(Debug)]
+pub(super) struct Gone {
+    pub(super) agent: AgentId,
+    /// It keeps a journal, and can say what became of its commands whenever it is back.
+    pub(super) journals: bool,
+}
+
+impl Roster {
+    pub(super) const fn new(first_seat: SeatId, limits: FleetLimits) -> Self {
+        Self {
+            agents: BTreeMap::new(),
+            seats: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            newcomers: BTreeMap::new(),
+            newest: PresenceVersion(0),
+            next_seat: first_seat,
+            limits,
+        }
+    }
+
+    pub(super) const fn agents(&self) -> &BTreeMap<AgentId, Agent> {
+        &self.agents
+    }
+
+    pub(super) fn agent(&self, id: &AgentId) -> Option<&Agent> {
+        self.agents.get(id)
+    }
+
+    pub(super) fn agent_mut(&mut self, id: &AgentId) -> Option<&mut Agent> {
+        self.agents.get_mut(id)
+    }
+
+    /// The agent of a machine, if the store has said.
+    pub(super) fn who(&self, seat: SeatId) -> Option<AgentId> {
+        self.seats.get(&seat)?.agent.clone()
+    }
+
+    pub(super) fn session(&self, agent: &AgentId) -> Option<(SeatId, &Session)> {
+        let seat = self.agents.get(agent)?.seat?;
+        Some((seat, self.seats.get(&seat)?.session.as_ref()?))
+    }
+
+    pub(super) fn session_mut(&mut self, agent: &AgentId) -> Option<(SeatId, &mut Session)> {
+        let seat = self.agents.get(agent)?.seat?;
+        Some((seat, self.seats.get_mut(&seat)?.session.as_mut()?))
+    }
+
+    /// Machines, with and without a session.
+    pub(super) fn seats(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// An agent as an earlier run of this server left it. It is awaited if it was not offline.
+    pub(super) fn recover(&mut self, record: AgentRecord, out: &mut Out) {
+        let id = record.agent.clone();
+        let (key, instance) = (record.key.clone(), record.instance.clone());
+        self.newest = self.newest.max(record.presence_version);
+        let mut agent = Agent::recovered(record, &self.limits);
+        let is_awaited = match agent.shown.presence.status {
+            PresenceStatus::Offline => false,
+            PresenceStatus::Connecting
+            | PresenceStatus::Online
+            | PresenceStatus::Stale
+            | PresenceStatus::TimedOut
+            | PresenceStatus::Reconnecting
+            | PresenceStatus::Error => true,
+        };
+        if is_awaited {
+            let seat = self.mint_seat();
+            let mut held = Seat::new(key.clone(), Some(id.clone()), PresenceVersion(0));
+            held.instance = instance;
+            let _ = self.seats.insert(seat, held);
+            agent.seat = Some(seat);
+            let origin = SeatOrigin::Recovered { version: agent.version, epoch: agent.epoch };
+            out.act(FleetAction::Install { seat, origin });
+        }
+        out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
+        let _ = self.by_key.insert(key, id.clone());
+        let _ = self.agents.insert(id, agent);
+    }
+
+    /// An agent says hello: which machine it is for, and whose link this is.
+    pub(super) fn hello(
+        &mut self,
+        link: LinkId,
+        hello: Box<AgentConnect>,
+        peer: String,
+        session: SessionId,
+        out: &mut Out,
+    ) {
+        if hello.extensions.as_ref().is_some_and(|extensions| extensions.probe) {
+            out.note(FleetNote::Probe { link });
+            let agent = AgentId::new("probe");
+            let admission = Admission { agent, session, epoch: Epoch(0), stopped: None };
+            return out.act(FleetAction::WelcomeProbe { link, admission });
+        }
+        let key = self.key_of(&hello);
+        let instance = hello.extensions.as_ref().map(|extensions| &extensions.instance);
+        let (seat, claimant) = match self.seat_of(&key) {
+            Some(seat) => {
+                let claimant = self.seats.get(&seat).map_or(Claimant::OtherProcess, |held| {
+                    let same_id = held.goes_by(&hello.agent_id);
+                    Claimant::judge(held.instance.as_ref(), instance, same_id)
+                });
+                (seat, claimant)
+            }
+            None if self.is_full(&key) => {
+                out.note(FleetNote::TooManyAgents { link });
+                let why = format!(
+                    "this user has {} agents, which is the most; delete some, or use the state directory of one of them",
+                    self.limits.agents
+                );
+                let error = ErrorReply::new(ErrorCode::QueueFull, why);
+                return out.act(FleetAction::RefuseHello {
+                    link,
+                    error,
+                    cause: CloseCause::TryLater,
+                });
+            }
+            None => (self.seat_down(&key, out), Claimant::SameProcess),
+        };
+        out.note(FleetNote::Hello { link, name: hello.name.clone(), peer: peer.clone() });
+        if let Some(held) = self.seats.get_mut(&seat) {
+            let _ = held.joining.insert(link, Joining { hello, session, peer });
+        }
+        out.act(FleetAction::Join { link, seat, claimant });
+    }
+
+    fn key_of(&self, hello: &AgentConnect) -> AgentKey {
+        if let Some(extensions) = &hello.extensions {
+            return extensions.agent_key.clone();
+        }
+        if let Some(taught) = self.agents.get(&AgentId::new(&hello.agent_id)) {
+            return taught.key.clone();
+        }
+        match hello.name.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => AgentKey::new(format!("name:{name}")),
+            None => AgentKey::new(format!("id:{}", hello.agent_id)),
+        }
+    }
+
+    fn seat_of(&self, key: &AgentKey) -> Option<SeatId> {
+        let known = self.by_key.get(key).and_then(|agent| self.agents.get(agent)?.seat);
+        known.or_else(|| self.newcomers.get(key).copied())
+    }
+
+    fn is_full(&self, key: &AgentKey) -> bool {
+        !self.by_key.contains_key(key)
+            && self.agents.len().saturating_add(self.newcomers.len()) >= self.limits.agents
+    }
+
+    fn mint_seat(&mut self) -> SeatId {
+        let seat = self.next_seat;
+        self.next_seat = SeatId(seat.0.saturating_add(1));
+        seat
+    }
+
+    /// Puts a machine in for an agent that has none.
+    fn seat_down(&mut self, key: &AgentKey, out: &mut Out) -> SeatId {
+        let seat = self.mint_seat();
+        let id = self.by_key.get(key).cloned();
+        let known = id.as_ref().and_then(|id| self.agents.get_mut(id));
+        let (floor, origin) = match known {
+            Some(agent) => {
+                agent.seat = Some(seat);
+                let history = agent.history.take();
+                let (version, epoch) = (agent.version, agent.epoch);
+                (PresenceVersion(0), SeatOrigin::New { version, epoch, history })
+            }
+            None => {
+                // The store may find that this is an agent which is known by another key. Whichever it is,
+                // no reader may go back (P-62).
+                self.newest = self.newest.after_restart();
+                let _ = self.newcomers.insert(key.clone(), seat);
+                let (version, epoch) = (self.newest, Epoch(0));
+                (version, SeatOrigin::New { version, epoch, history: None })
+            }
+        };
+        let _ = self.seats.insert(seat, Seat::new(key.clone(), id, floor));
+        out.act(FleetAction::Install { seat, origin });
+        seat
+    }
+
+    /// A machine wants a session for a link.
+    pub(super) fn admit(&self, seat: SeatId, link: LinkId, at: WallTime, out: &mut Out) {
+        let held = self.seats.get(&seat);
+        let Some((held, joining)) = held.and_then(|held| Some((held, held.joining.get(&link)?)))
+        else {
+            return out.note(FleetNote::AdmissionWithoutHello { link });
+        };
+        let hello = &joining.hello;
+        let is_legacy = hello.extensions.is_none();
+        // Of an agent that was deleted only the store remembers which id it was taught.
+        let claimed = is_legacy.then(|| AgentId::new(&hello.agent_id));
+        let new = NewSession {
+            key: held.key.clone(),
+            candidate: held.agent.clone().or(claimed),
+            alias: is_legacy.then(|| hello.agent_id.clone()),
+            name: name_of(hello),
+            agent_type: hello.agent_type.as_str().to_ascii_lowercase(),
+            version: hello.version.clone(),
+            host: hello.host_machine.clone(),
+            capabilities: hello.capabilities.to_words(),
+            instance: hello.extensions.as_ref().map(|e| e.instance.clone()),
+            peer: joining.peer.clone(),
+            session: joining.session.clone(),
+            at,
+            presence_floor: held.floor,
+        };
+        out.ask(Question::Session { seat, link, new: Box::new(new) });
+    }
+
+    /// The store opened a session, or did not. An agent whose other machine had a session is in session no
+    /// more.
+    pub(super) fn opened(
+        &mut self,
+        (seat, link): (SeatId, LinkId),
+        session: SessionId,
+        opened: Result<OpenedSession, OpenFault>,
+        stop_of: impl Fn(&AgentId) -> Option<StopId>,
+        now: Now,
+        out: &mut Out,
+    ) -> Option<Lost> {
+        let waits = self.seats.get(&seat).is_some_and(|held| held.joining.contains_key(&link));
+        match opened {
+            Ok(opened) if waits => {
+                let lost = self.bind(seat, link, &opened, now.wall, out);
+                let OpenedSession { agent, epoch, .. } = opened;
+                let stopped = stop_of(&agent);
+                let admission = Admission { agent, session, epoch, stopped };
+                out.act(FleetAction::Admit { seat, link, admission });
+                lost
+            }
+            Ok(_) => {
+                // The link ended while the store opened its session, so nothing else will end that.
+                out.note(FleetNote::SessionWithoutLink { link });
+                let because = "the link ended before its session was opened".to_owned();
+                out.write(Write::SessionEnd { session, at: now.wall, because });
+                None
+            }
+            Err(fault) => {
+                let why = fault.to_string();
+                out.note(FleetNote::SessionRefused { link, why: why.clone() });
+                if let Some(held) = self.seats.get_mut(&seat) {
+                    let _ = held.joining.remove(&link);
+                }
+                let cause = match fault {
+                    OpenFault::Deleted(_) => CloseCause::Deleted,
+                    OpenFault::Store(_) => CloseCause::TryLater,
+                };
+                out.act(FleetAction::Reject { seat, link, cause, why });
+                None
+            }
+        }
+    }
+
+    /// The store said which agent this machine is of.
+    fn bind(
+        &mut self,
+        seat: SeatId,
+        link: LinkId,
+        opened: &OpenedSession,
+        at: WallTime,
+        out: &mut Out,
+    ) -> Option<Lost> {
+        let held = self.seats.get_mut(&seat)?;
+        let id = opened.agent.clone();
+        held.agent = Some(id.clone());
+        let _ = self.newcomers.remove(&held.key);
+        let _ = self.by_key.insert(held.key.clone(), id.clone());
+        let new = || Agent::new(held.key.clone(), opened, at, &self.limits);
+        let agent = self.agents.entry(id.clone()).or_insert_with(new);
+        agent.key = held.key.clone();
+        agent.listing = Listing::Listed;
+        if let Some(joining) = held.joining.get(&link) {
+            agent.introduce(&joining.hello, opened, at);
+        }
+        out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
+        let other = agent.seat.replace(seat).filter(|other| *other != seat)?;
+        // Two keys turned out to be one agent: the machine of the other one is superseded.
+        out.act(FleetAction::Evict { seat: other, cause: CloseCause::Superseded });
+        let had_session = self.seats.get_mut(&other).is_some_and(|o| o.session.take().is_some());
+        had_session.then_some(Lost(id))
+    }
+
+    /// A session began.
+    pub(super) fn welcomed(
+        &mut self,
+        seat: SeatId,
+        link: LinkId,
+        capabilities: Capabilities,
+        out: &mut Out,
+    ) -> Option<Began> {
+        let held = self.seats.get_mut(&seat)?;
+        let joining = held.joining.remove(&link)?;
+        let instance = joining.hello.extensions.as_ref().map(|e| e.instance.clone());
+        let same_id = held.goes_by(&joining.hello.agent_id);
+        let claimant = Claimant::judge(held.instance.as_ref(), instance.as_ref(), same_id);
+        held.instance = instance;
+        held.claimed.clone_from(&joining.hello.agent_id);
+        held.session = Some(Session::new(link, capabilities, &joining));
+        let id = held.agent.clone()?;
+        let agent = self.agents.get_mut(&id)?;
+        let (commands, journal, slots) = match joining.hello.extensions {
+            Some(e) => (e.commands, e.journal, e.max_parallel),
+            None => (Vec::new(), None, None),
+        };
+        let remembers = journal.is_some() && agent.journal == journal;
+        // That it is the process of the last session does not say that it is the one of the session before:
+        // what was decided when it came may have died with the server that decided it. Which journal it
+        // keeps was stored behind those decisions.
+        let same_process = claimant == Claimant::SameProcess && (journal.is_none() || remembers);
+        agent.slots =
+            slots.map_or(DEFAULT_PLACES, |slots| usize::try_from(slots).unwrap_or(usize::MAX));
+        if let Some(flow) = agent.throttle.begin() {
+            out.act(FleetAction::Throttle { seat, flow });
+        }
+        let dialect = capabilities.dialect();
+        let returned = Returned { dialect, same_process, remembers, known: false };
+        Some(Began { agent: id, returned, commands, journal })
+    }
+
+    /// Which journal the agent keeps. To be called behind what its return decided: once this is stored, a
+    /// later run of the server takes those decisions for stored too.
+    pub(super) fn note_journal(&mut self, id: &AgentId, journal: Option<JournalId>, out: &mut Out) {
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        if agent.journal != journal {
+            agent.journal.clone_from(&journal);
+            out.write(Write::Journal { agent: id.clone(), journal });
+        }
+    }
+
+    /// The presence of an agent changed.
+    pub(super) fn presence(
+        &mut self,
+        seat: SeatId,
+        presence: Presence,
+        now: Now,
+        out: &mut Out,
+    ) -> Option<Lost> {
+        let held = self.seats.get_mut(&seat)?;
+        let id = held.agent.clone()?;
+        let agent = self.agents.get_mut(&id)?;
+        out.note(FleetNote::Presence {
+            agent: id.clone(),
+            status: presence.status,
+            because: presence.because.to_string(),
+            epoch: presence.epoch,
+            version: presence.version,
+        });
+        self.newest = self.newest.max(presence.version);
+        // A machine that is superseded says so after the newer one was put in.
+        agent.version = agent.version.max(presence.version);
+        agent.epoch = agent.epoch.max(presence.epoch);
+        // The database takes the time of a change of status for `since`.
+        let changed = agent.shown.presence.status != presence.status;
+        let at = if changed { presence.since } else { now.wall };
+        out.write(Write::Presence(PresenceRecord {
+            agent: id.clone(),
+            presence,
+            last_heard: agent.shown.last_heard,
+            link: held.session.as_ref().map(|session| session.link),
+            at,
+        }));
+        let is_listed = agent.listing == Listing::Listed;
+        if agent.shown.presence.version < presence.version {
+            agent.shown.presence = ShownPresence::from(presence);
+            if is_listed {
+                out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
+            }
+        }
+        let health = match presence.status {
+            PresenceStatus::Online | PresenceStatus::Stale => Health::Well,
+            PresenceStatus::Error => Health::Faulted,
+            // A session that is being opened beside this one changes nothing about this one.
+            PresenceStatus::Connecting => return None,
+            PresenceStatus::TimedOut | PresenceStatus::Reconnecting | PresenceStatus::Offline => {
+                let had_session = held.session.take().is_some();
+                let is_current = agent.seat == Some(seat);
+                return (had_session && is_current).then_some(Lost(id));
+            }
+        };
+        if let Some(session) = &mut held.session {
+            session.health = health;
+        }
+        None
+    }
+
+    /// A link ended, and with it perhaps a session.
+    pub(super) fn link_ended(
+        &mut self,
+        (seat, link): (SeatId, LinkId),
+        session: Option<SessionId>,
+        reason: &CloseReason,
+        at: WallTime,
+        out: &mut Out,
+    ) -> Option<Lost> {
+        let held = self.seats.get_mut(&seat);
+        let is_current = held.as_ref().is_some_and(|held| {
+            // The end of a link that was taken over says nothing of the session that took it over.
+            held.session.as_ref().is_some_and(|current| Some(&current.id) == session.as_ref())
+        });
+        if let Some(session) = session {
+            out.write(Write::SessionEnd { session, at, because: reason.to_string() });
+        }
+        let held = held?;
+        let _ = held.joining.remove(&link);
+        if !is_current {
+            return None;
+        }
+        held.session = None;
+        let id = held.agent.clone()?;
+        let speaks = self.agents.get(&id).is_some_and(|agent| agent.seat == Some(seat));
+        speaks.then_some(Lost(id))
+    }
+
+    /// A machine is gone.
+    pub(super) fn forgotten(&mut self, seat: SeatId, history: Option<Retired>) -> Option<Gone> {
+        let held = self.seats.remove(&seat)?;
+        if self.newcomers.get(&held.key) == Some(&seat) {
+            let _ = self.newcomers.remove(&held.key);
+        }
+        let id = held.agent?;
+        let agent = self.agents.get_mut(&id).filter(|agent| agent.seat == Some(seat))?;
+        agent.seat = None;
+        agent.history = history;
+        let journals = agent.journal.is_some();
+        if agent.listing == Listing::Deleted {
+            // The store knows that it was deleted, and says so if it comes back.
+            self.by_key.retain(|_, agent| *agent != id);
+            let _ = self.agents.remove(&id);
+        }
+        Some(Gone { agent: id, journals })
+    }
+
+    /// A frame of an agent in session came.
+    pub(super) fn heard(&mut self, seat: SeatId, at: WallTime, out: &mut Out) {
+        let Some(id) = self.seats.get(&seat).and_then(|held| held.agent.as_ref()) else { return };
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        agent.shown.last_heard = agent.shown.last_heard.max(Some(at));
+        out.show(Change::Heard(id.clone(), at));
+    }
+
+    /// A heartbeat brought figures.
+    pub(super) fn measured(&mut self, seat: SeatId, metrics: HealthMetrics, out: &mut Out) {
+        let Some(id) = self.seats.get(&seat).and_then(|held| held.agent.as_ref()) else { return };
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        agent.shown.metrics = Some(metrics);
+        out.show(Change::Metrics(id.clone(), metrics));
+    }
+
+    /// Shows an agent as it is now, if it is shown.
+    pub(super) fn show(&self, id: &AgentId, out: &mut Out) {
+        if let Some(agent) = self.agents.get(id).filter(|a| a.listing == Listing::Listed) {
+            out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
+        }
+    }
+
+    /// The user deleted an agent: it is not shown any more, and must go.
+    pub(super) fn delete(&mut self, id: &AgentId, out: &mut Out) {
+        out.show(Change::AgentGone(id.clone()));
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        agent.listing = Listing::Deleted;
+        match agent.seat {
+            Some(seat) => out.act(FleetAction::Evict { seat, cause: CloseCause::Deleted }),
+            None => {
+                self.by_key.retain(|_, agent| agent != id);
+                let _ = self.agents.remove(id);
+            }
+        }
+    }
+}

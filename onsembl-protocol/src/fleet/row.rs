@@ -1,0 +1,187 @@
+//! What a store keeps for a fleet, as plain values. How it keeps them is not decided here.
+
+use crate::command::{CommandStage, CommandView, Exit};
+use crate::id::{
+    AgentId, AgentKey, ByteOffset, CommandId, Epoch, Incarnation, InstanceId, JournalId, LinkId,
+    PresenceVersion, SessionId,
+};
+use crate::output::{CommittedState, GapCause, StoredPlace, Stream};
+use crate::session::{Presence, PresenceStatus};
+use crate::time::WallTime;
+use crate::wire::payload::{CommandRequest, HealthMetrics};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What is known of a peer whose hello is to be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSession {
+    /// Its key, or what stands in for one.
+    pub key: AgentKey,
+    /// The agent that it is, if that is known.
+    pub candidate: Option<AgentId>,
+    /// The id of its own making, of a legacy wrapper.
+    pub alias: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its type, in lower case.
+    pub agent_type: String,
+    /// The version of its program.
+    pub version: Option<String>,
+    /// The name of its machine.
+    pub host: Option<String>,
+    /// What it can do.
+    pub capabilities: Vec<String>,
+    /// Its process. A legacy wrapper names none; then the store forgets with this session which journal
+    /// the agent kept, since what the wrapper does stands in none.
+    pub instance: Option<InstanceId>,
+    /// Its address.
+    pub peer: String,
+    /// The session.
+    pub session: SessionId,
+    /// When it was asked for.
+    pub at: WallTime,
+    /// The presence version that the fleet goes on from, if it does not know which agent this is; else 0.
+    /// The store holds no less from then on.
+    pub presence_floor: PresenceVersion,
+}
+
+/// A session that is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedSession {
+    /// Which agent it is.
+    pub agent: AgentId,
+    /// The epoch of the session, greater than that of every earlier one of the agent.
+    pub epoch: Epoch,
+    /// The version to go on from.
+    pub presence_version: PresenceVersion,
+}
+
+/// A presence that is to be stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PresenceRecord {
+    /// The agent.
+    pub agent: AgentId,
+    /// The presence.
+    pub presence: Presence,
+    /// When a frame of the agent last came.
+    pub last_heard: Option<WallTime>,
+    /// The link of its session.
+    pub link: Option<LinkId>,
+    /// When it was published. Of a change of the status, since when that holds.
+    pub at: WallTime,
+}
+
+/// A command that is stored or to be stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandRecord {
+    /// What was asked for, with its id.
+    pub request: Box<CommandRequest>,
+    /// Which.
+    pub command: CommandId,
+    /// The agent that is to run it.
+    pub agent: AgentId,
+    /// Where it is.
+    pub stage: CommandStage,
+    /// Why, for people.
+    pub cause: Option<String>,
+    /// How its process ended.
+    pub exit: Option<Exit>,
+    /// When it was asked for, or opened.
+    pub created_at: WallTime,
+    /// When its stage was set.
+    pub updated_at: WallTime,
+    /// When it ended.
+    pub ended_at: Option<WallTime>,
+}
+
+/// Where a command is, to be stored in the place of where it was. Of one that ended nothing changes any
+/// more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandUpdate {
+    /// Where it is.
+    pub stage: CommandStage,
+    /// Why, for people.
+    pub cause: String,
+    /// How its process ended.
+    pub exit: Option<Exit>,
+    /// When.
+    pub at: WallTime,
+}
+
+impl CommandUpdate {
+    pub(super) fn new(view: &CommandView, cause: String, at: WallTime) -> Self {
+        Self { stage: view.status, cause, exit: view.exit, at }
+    }
+}
+
+/// How far a stream is stored. Always `committed = delivered + gaps`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamPosition {
+    /// The command.
+    pub command: CommandId,
+    /// The process.
+    pub incarnation: Incarnation,
+    /// The stream.
+    pub stream: Stream,
+    /// Everything before it is committed, as bytes or as a gap.
+    pub committed: ByteOffset,
+    /// Bytes that were committed, also those that retention has cut since.
+    pub delivered: u64,
+    /// Bytes in declared gaps, without those of retention.
+    pub gaps: u64,
+    /// Why the stream ends with a gap of unknown length, if it does.
+    pub open_gap: Option<GapCause>,
+}
+
+impl StreamPosition {
+    pub(super) const fn place(&self) -> StoredPlace {
+        StoredPlace {
+            incarnation: self.incarnation,
+            stream: self.stream,
+            committed: self.committed,
+            open_gap: self.open_gap.is_some(),
+        }
+    }
+
+    pub(super) const fn state(&self) -> CommittedState {
+        CommittedState { committed: self.committed, delivered: self.delivered, gaps: self.gaps }
+    }
+}
+
+/// An agent as the store has it, at the start of a server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentRecord {
+    /// Its id.
+    pub agent: AgentId,
+    /// Its key.
+    pub key: AgentKey,
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub agent_type: String,
+    /// The version of its program.
+    pub version: String,
+    /// The name of its machine.
+    pub host: String,
+    /// What it can do.
+    pub capabilities: Vec<String>,
+    /// The epoch of its latest session.
+    pub epoch: Epoch,
+    /// The process of its latest session.
+    pub instance: Option<InstanceId>,
+    /// Its latest status.
+    pub status: PresenceStatus,
+    /// Since when.
+    pub since: WallTime,
+    /// Why.
+    pub because: String,
+    /// The version of its latest presence.
+    pub presence_version: PresenceVersion,
+    /// When its latest recorded heartbeat came.
+    pub last_heard: Option<WallTime>,
+    /// The latest figures it sent.
+    pub metrics: Option<HealthMetrics>,
+    /// The journal that it kept in its last session.
+    pub journal: Option<JournalId>,
+}

@@ -1,0 +1,242 @@
+//! What every decision of a fleet reads and changes, and the steps that all of them share. What is decided
+//! stands in the files beside it, one for each kind of decision.
+
+use super::action::{FleetAction, Flow, SeatId, Token};
+use super::agent::{Health, Listing, Session};
+use super::command::Command;
+use super::commands::Commands;
+use super::limits::FleetLimits;
+use super::note::FleetNote;
+use super::out::Out;
+use super::report::StopState;
+use super::roster::Roster;
+use super::view::{AgentStop, Change};
+use super::work::WorkList;
+use crate::command::CommandEvent;
+use crate::id::{AgentId, CommandId, StopId, UserId};
+use crate::model::{Dialect, IdMint};
+use crate::stop::{StopLatch, StopOrder};
+use crate::wire::ServerToAgent;
+use crate::wire::payload::{Ack, CommandCancel, CommandPhase, ErrorCode, ErrorReply};
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+
+/// The memory of a fleet.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) user: UserId,
+    pub(super) limits: FleetLimits,
+    pub(super) roster: Roster,
+    pub(super) commands: Commands,
+    /// The emergency stops in force: a rule of the user, not of one agent.
+    pub(super) latch: StopLatch,
+    pub(super) ids: IdMint,
+    pub(super) work: WorkList,
+    /// Agents in whose queue something changed.
+    pub(super) queues_changed: BTreeSet<AgentId>,
+    pub(super) out: Out,
+}
+
+impl State {
+    pub(super) fn new(user: UserId, first_seat: SeatId, seed: u64, limits: FleetLimits) -> Self {
+        Self {
+            user,
+            limits,
+            roster: Roster::new(first_seat, limits),
+            commands: Commands::new(&limits),
+            latch: StopLatch::default(),
+            ids: IdMint::new(seed),
+            work: WorkList::default(),
+            queues_changed: BTreeSet::new(),
+            out: Out::default(),
+        }
+    }
+
+    /// The session of an agent that takes commands now.
+    pub(super) fn working_session(&self, agent: &AgentId) -> Option<(SeatId, &Session)> {
+        let (seat, session) = self.roster.session(agent)?;
+        match session.health {
+            Health::Well => Some((seat, session)),
+            Health::Faulted => None,
+        }
+    }
+
+    /// Sends this to an agent in session. Whether it is in session.
+    pub(super) fn send(&mut self, agent: &AgentId, message: ServerToAgent) -> bool {
+        match self.roster.session(agent) {
+            Some((seat, _)) => {
+                self.out.send(seat, message);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Why an agent cannot be reached.
+    pub(super) fn offline(&self, agent: &AgentId) -> ErrorReply {
+        let why = match self.roster.agent(agent) {
+            Some(known) => {
+                let presence = &known.shown.presence;
+                format!("the agent is {} ({})", presence.status.as_str(), presence.because)
+            }
+            None => "the agent is not known".to_owned(),
+        };
+        let why = format!("{why}; try again when it is online");
+        ErrorReply::new(ErrorCode::AgentOffline, why).for_agent(Some(agent.clone()))
+    }
+
+    /// An agent of this user that is listed has this id.
+    pub(super) fn is_listed(&self, agent: &AgentId) -> bool {
+        let listing = self.roster.agent(agent).map(|known| known.listing);
+        listing == Some(Listing::Listed)
+    }
+
+    /// So much more output of an agent waits for the store.
+    pub(super) fn hold_back(&mut self, agent: &AgentId, cost: usize) {
+        let Some(known) = self.roster.agent_mut(agent) else { return };
+        if let Some(flow) = known.throttle.add(cost) {
+            self.out.note(FleetNote::HeldBack { agent: agent.clone() });
+            self.throttle(agent, flow);
+        }
+    }
+
+    /// So much less does.
+    pub(super) fn release(&mut self, agent: &AgentId, cost: usize) {
+        let Some(known) = self.roster.agent_mut(agent) else { return };
+        if let Some(flow) = known.throttle.free(cost) {
+            self.throttle(agent, flow);
+        }
+    }
+
+    fn throttle(&mut self, agent: &AgentId, flow: Flow) {
+        if let Some((seat, _)) = self.roster.session(agent) {
+            self.out.act(FleetAction::Throttle { seat, flow });
+        }
+    }
+
+    /// Whether this agent may speak of this command: not if it is another agent's.
+    pub(super) fn is_of(&mut self, agent: &AgentId, command: &CommandId) -> bool {
+        let own = self.commands.get(command).is_none_or(|known| known.agent == *agent);
+        if !own {
+            let (agent, command) = (agent.clone(), command.clone());
+            self.out.note(FleetNote::ForeignCommand { agent, command });
+        }
+        own
+    }
+
+    /// The agent's report of an end is stored: it may forget the command.
+    pub(super) fn confirm(&mut self, agent: &AgentId, command: &CommandId) {
+        let ack = Ack { command_id: Some(command.clone()), success: true, ..Ack::default() };
+        if !self.send(agent, ServerToAgent::Ack(ack)) {
+            self.no_session(agent, command);
+        }
+    }
+
+    pub(super) fn cancel_at(&mut self, agent: &AgentId, command: &CommandId, force: bool) {
+        let cancel = CommandCancel {
+            command_id: command.clone(),
+            agent_id: None,
+            reason: Some("cancelled".to_owned()),
+            force,
+        };
+        if !self.send(agent, ServerToAgent::CommandCancel(cancel)) {
+            self.no_session(agent, command);
+        }
+    }
+
+    /// What is to be said of a command is said again when its agent has a session.
+    pub(super) fn no_session(&mut self, agent: &AgentId, command: &CommandId) {
+        let (agent, command) = (agent.clone(), command.clone());
+        self.out.note(FleetNote::NoSession { agent, command });
+    }
+
+    /// Tells an agent, once in a session, that this command is not known here: what it keeps of it would be
+    /// sent for ever.
+    pub(super) fn tell_unknown(&mut self, agent: &AgentId, command: &CommandId) {
+        let Some((seat, session)) = self.roster.session_mut(agent) else { return };
+        if session.capabilities.dialect() == Dialect::Legacy || !session.tell_unknown(command) {
+            return;
+        }
+        let why = "this server does not have this command and will not take its output; drop both";
+        let error = ErrorReply::new(ErrorCode::CommandNotFound, why);
+        let error = error.for_command(Some(command.clone()));
+        self.out.send(seat, ServerToAgent::Error(error));
+        let (agent, command) = (agent.clone(), command.clone());
+        self.out.note(FleetNote::UnknownCommandTold { agent, command });
+    }
+
+    /// The stop that keeps this agent from starting anything.
+    pub(super) fn stop_of(&self, agent: &AgentId) -> Option<&StopOrder> {
+        self.latch.in_force(agent)
+    }
+
+    /// How far an agent is with a stop.
+    pub(super) fn stop_state(&self, agent: &AgentId, stop: &StopId) -> StopState {
+        let session = self.roster.session(agent);
+        session.map_or(StopState::Away, |(_, session)| session.stop_state(stop))
+    }
+
+    /// Shows how far an agent is with the stop that is in force for it, if one is.
+    pub(super) fn show_stop(&mut self, agent: &AgentId) {
+        let stopped = self.stop_of(agent).map(|order| AgentStop {
+            state: self.stop_state(agent, &order.id),
+            order: order.clone(),
+        });
+        let Some(known) = self.roster.agent_mut(agent) else { return };
+        if known.shown.stopped != stopped {
+            known.shown.stopped = stopped;
+            self.roster.show(agent, &mut self.out);
+        }
+    }
+
+    /// Shows whether an agent is paused, and with it why those of its commands wait that it could start.
+    pub(super) fn show_paused(&mut self, agent: &AgentId, paused: bool) {
+        let Some(known) = self.roster.agent_mut(agent) else { return };
+        if known.shown.paused == paused {
+            return;
+        }
+        known.shown.paused = paused;
+        self.roster.show(agent, &mut self.out);
+        for command in self.commands.open_of(agent) {
+            let view = self.commands.get(&command).and_then(Command::view);
+            if view.is_some_and(|view| super::view::awaits_agent(view.status)) {
+                self.out.show(Change::CommandAgain(command));
+            }
+        }
+    }
+
+    /// Shows a command as it is now, if it is shown.
+    pub(super) fn show_command(&mut self, id: &CommandId) {
+        let Some(command) = self.commands.get(id).filter(|command| command.is_shown(id)) else {
+            return;
+        };
+        self.out.show(Change::Command {
+            command: id.clone(),
+            agent: command.agent.clone(),
+            view: command.view(),
+            detail: command.detail.clone(),
+        });
+    }
+
+    /// Ends a command for a reason of this server's.
+    pub(super) fn end_because(&mut self, id: &CommandId, phase: CommandPhase, why: &str) {
+        if let Some(command) = self.commands.get_mut(id) {
+            command.detail = Some(why.to_owned());
+        }
+        self.work.feed(id, CommandEvent::Completed { phase, exit: None });
+    }
+
+    /// Refuses a request about a command.
+    pub(super) fn refuse(
+        &mut self,
+        token: Token,
+        code: ErrorCode,
+        why: impl Into<String>,
+        id: &CommandId,
+    ) {
+        let error = ErrorReply::new(code, why).for_command(Some(id.clone()));
+        self.out.reply(token, Err(error));
+    }
+}

@@ -1,0 +1,453 @@
+//! Emergency stops: acted on at once, answered when they are durable, repeated until the agents say that
+//! nothing runs, and the first thing that an agent hears when it comes back.
+
+use super::action::{Answer, Question, SeatId, Token};
+use super::event::StoreFault;
+use super::note::FleetNote;
+use super::report::{ReleaseReport, StopReport, StopState, StoppedAgent};
+use super::state::State;
+use super::work::Todo;
+use crate::command::CommandEvent;
+use crate::id::{AgentId, StopId};
+use crate::limits::Limits;
+use crate::stop::{StopOrder, StopScope};
+use crate::time::{Deadline, Now, Timestamp};
+use crate::wire::ServerToAgent;
+use crate::wire::payload::{EmergencyStop, ErrorCode, ErrorReply, StopReceipt, StopRelease};
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// How often agents are told again that they are stopped, until they say that nothing runs.
+const REPEAT: Duration = Duration::from_secs(2);
+/// How long the sender of a stop waits for the agents' receipts.
+const RECEIPTS_WITHIN: Duration = Duration::from_secs(3);
+
+/// Stops and releases that are not answered yet.
+#[derive(Debug, Default)]
+pub(super) struct Stops {
+    waits: Vec<Wait>,
+    releases: Vec<Releasing>,
+    repeat_at: Deadline,
+}
+
+/// A stop that is not answered yet.
+#[derive(Debug)]
+struct Wait {
+    token: Token,
+    /// The orders in force for it, of which the first is reported.
+    orders: Vec<StopOrder>,
+    /// Those of them that the store has not taken.
+    unstored: BTreeSet<StopId>,
+    fault: Option<StoreFault>,
+    commands: usize,
+    until: Timestamp,
+    report: Report,
+}
+
+/// What is told of a stop.
+#[derive(Debug)]
+enum Report {
+    /// That it is durable. A dashboard is shown how far its agents are.
+    Stored,
+    /// How far these agents are, once they have said all that they will.
+    Receipts(Vec<AgentId>),
+}
+
+/// A release that is not answered yet.
+#[derive(Debug)]
+struct Releasing {
+    token: Token,
+    count: usize,
+    /// What keeps the agent stopped all the same.
+    still: Option<ErrorReply>,
+}
+
+impl Stops {
+    /// When [`on_time`](Self::on_time) is to be called at the latest.
+    pub(super) fn deadline(&self) -> Deadline {
+        let waits = self.waits.iter().map(|wait| Deadline::At(wait.until));
+        waits.fold(self.repeat_at, Deadline::min)
+    }
+
+    pub(super) fn on_time(&mut self, state: &mut State, now: Now) {
+        if self.repeat_at.is_due(now.monotonic) {
+            self.repeat(state, now);
+        }
+        self.answer(state, now);
+    }
+
+    /// A stop for one scope, which is answered with what the agents say.
+    pub(super) fn on_stop(
+        &mut self,
+        state: &mut State,
+        token: Token,
+        scope: StopScope,
+        reason: String,
+        now: Now,
+    ) {
+        if let Some(error) = unknown_agent(state, &scope) {
+            return state.out.reply(token, Err(error));
+        }
+        let (order, agents, commands) = carry_out(state, scope, reason, now);
+        let wait = Wait {
+            token,
+            unstored: BTreeSet::from([order.id.clone()]),
+            orders: alloc::vec![order],
+            fault: None,
+            commands,
+            until: now.monotonic.saturating_add(RECEIPTS_WITHIN),
+            report: Report::Receipts(agents),
+        };
+        self.wait(state, wait, now);
+    }
+
+    /// A stop of a dashboard that can release it.
+    pub(super) fn on_held_stop(
+        &mut self,
+        state: &mut State,
+        token: Token,
+        stop: EmergencyStop,
+        now: Now,
+    ) {
+        let mut reason = stop.reason.unwrap_or_else(|| "no reason given".to_owned());
+        reason.truncate(reason.floor_char_boundary(Limits::DEFAULT.name_bytes));
+        let only: BTreeSet<AgentId> = stop.affected_agents.into_iter().map(AgentId::new).collect();
+        let scopes: Vec<StopScope> = match only.is_empty() {
+            true => alloc::vec![StopScope::All],
+            false => only.into_iter().map(StopScope::Agent).collect(),
+        };
+        let mut unknown = None;
+        let (mut orders, mut commands) = (Vec::new(), 0);
+        for scope in scopes {
+            match unknown_agent(state, &scope) {
+                Some(error) => unknown = unknown.or(Some(error)),
+                None => {
+                    let (order, _, of_order) = carry_out(state, scope, reason.clone(), now);
+                    commands += of_order;
+                    orders.push(order);
+                }
+            }
+        }
+        if let Some(error) = unknown {
+            // Those that are known are stopped all the same.
+            orders.into_iter().for_each(|order| state.out.ask(Question::Stop(order)));
+            return state.out.reply(token, Err(error));
+        }
+        let wait = Wait {
+            token,
+            unstored: orders.iter().map(|order| order.id.clone()).collect(),
+            orders,
+            fault: None,
+            commands,
+            until: now.monotonic.saturating_add(RECEIPTS_WITHIN),
+            report: Report::Stored,
+        };
+        self.wait(state, wait, now);
+    }
+
+    fn wait(&mut self, state: &mut State, wait: Wait, now: Now) {
+        for order in &wait.orders {
+            state.out.ask(Question::Stop(order.clone()));
+        }
+        if self.repeat_at == Deadline::Never {
+            self.repeat_at = Deadline::At(now.monotonic.saturating_add(REPEAT));
+        }
+        if self.waits.len() >= state.limits.waiting_stops {
+            let why = "the stop is carried out, but too many stops wait for the database to know whether it is durable";
+            return state.out.reply(wait.token, Err(ErrorReply::new(ErrorCode::QueueFull, why)));
+        }
+        self.waits.push(wait);
+    }
+
+    /// The store took an order, or did not.
+    pub(super) fn on_stored(
+        &mut self,
+        state: &mut State,
+        stop: &StopId,
+        fault: Option<&StoreFault>,
+        now: Now,
+    ) {
+        // Of two requests at one moment, both are answered with what became of the first.
+        for wait in &mut self.waits {
+            if wait.unstored.remove(stop) && wait.fault.is_none() {
+                wait.fault = fault.cloned();
+            }
+        }
+        self.answer(state, now);
+    }
+
+    /// An agent says how far it is.
+    pub(super) fn on_receipt(
+        &mut self,
+        state: &mut State,
+        agent: &AgentId,
+        receipt: &StopReceipt,
+        now: Now,
+    ) {
+        let (stop, stage) = (receipt.stop_id.clone(), receipt.stage.clone());
+        if let Some((_, session)) = state.roster.session_mut(agent) {
+            session.stop_receipt = Some((stop.clone(), StopState::of(&stage)));
+        }
+        state.out.note(FleetNote::StopReceipt { agent: agent.clone(), stop, stage });
+        state.show_stop(agent);
+        self.answer(state, now);
+    }
+
+    /// Answers stops that are durable, and seen through or waited for long enough.
+    pub(super) fn answer(&mut self, state: &mut State, now: Now) {
+        for mut wait in core::mem::take(&mut self.waits) {
+            let pending = match (&wait.report, wait.orders.first()) {
+                (Report::Receipts(agents), Some(order)) => {
+                    agents.iter().any(|agent| state.stop_state(agent, &order.id).is_pending())
+                }
+                (Report::Receipts(_), None) | (Report::Stored, _) => false,
+            };
+            if !wait.unstored.is_empty() {
+                // The database decides when; then there is nothing more to wait for.
+                let again = now.monotonic.saturating_add(RECEIPTS_WITHIN);
+                if wait.until <= now.monotonic {
+                    wait.until = again;
+                }
+                self.waits.push(wait);
+            } else if pending && now.monotonic < wait.until {
+                self.waits.push(wait);
+            } else {
+                answer(state, wait);
+            }
+        }
+    }
+
+    /// Tells agents again that have not said that nothing runs.
+    fn repeat(&mut self, state: &mut State, now: Now) {
+        if state.latch.orders().next().is_none() {
+            self.repeat_at = Deadline::Never;
+            return;
+        }
+        self.repeat_at = Deadline::At(now.monotonic.saturating_add(REPEAT));
+        let told: Vec<(AgentId, SeatId, StopOrder)> = state
+            .roster
+            .agents()
+            .keys()
+            .filter_map(|agent| {
+                let (seat, session) = state.roster.session(agent)?;
+                let order = state.stop_of(agent)?;
+                let pending = session.capabilities.latches_stops()
+                    && session.stop_state(&order.id).is_pending();
+                pending.then(|| (agent.clone(), seat, order.clone()))
+            })
+            .collect();
+        for (agent, seat, order) in told {
+            tell(state, seat, &order);
+            state.out.note(FleetNote::StopRepeated { agent, stop: order.id });
+        }
+    }
+
+    /// An order that an earlier run of this server left in force.
+    pub(super) fn recover(&mut self, state: &mut State, order: StopOrder, now: Now) {
+        let (stop, reason) = (order.id.clone(), order.reason.clone());
+        state.out.note(FleetNote::StopRecovered { stop, reason });
+        let _ = state.latch.set(order);
+        self.repeat_at = Deadline::At(now.monotonic.saturating_add(REPEAT));
+    }
+
+    /// A user releases stops.
+    pub(super) fn on_release(&mut self, state: &mut State, token: Token, scope: &StopScope) {
+        let released = state.latch.release(scope);
+        let still = match scope {
+            StopScope::All => None,
+            StopScope::Agent(agent) => unknown_agent(state, scope)
+                .or_else(|| state.stop_of(agent).map(|order| stopped(order, agent))),
+        };
+        for order in &released {
+            state.out.note(FleetNote::StopReleased { stop: order.id.clone() });
+            tell_release(state, order);
+        }
+        let agents: Vec<AgentId> = state.roster.agents().keys().cloned().collect();
+        agents.iter().for_each(|agent| state.show_stop(agent));
+        let count = released.len();
+        state.out.ask(Question::Release { token, orders: released });
+        if self.releases.len() >= state.limits.waiting_stops {
+            let why = "released, but too many releases wait for the database to know whether that is durable";
+            return state.out.reply(token, Err(ErrorReply::new(ErrorCode::QueueFull, why)));
+        }
+        self.releases.push(Releasing { token, count, still });
+    }
+
+    /// The store took a release, or did not.
+    pub(super) fn on_released(
+        &mut self,
+        state: &mut State,
+        token: Token,
+        stored: Result<(), StoreFault>,
+    ) {
+        let Some(at) = self.releases.iter().position(|releasing| releasing.token == token) else {
+            return;
+        };
+        let Releasing { count, still, .. } = self.releases.swap_remove(at);
+        let answer = match (stored, still) {
+            (Err(why), _) => Answer::Refused(ErrorReply::new(
+                ErrorCode::StorageUnavailable,
+                format!("released, but a restart of the server would bring it back: {why}"),
+            )),
+            (Ok(()), Some(error)) => Answer::Refused(error),
+            (Ok(()), None) => Answer::Released(ReleaseReport { released: count }),
+        };
+        state.out.answer(token, answer);
+    }
+}
+
+fn answer(state: &mut State, wait: Wait) {
+    let Wait { token, orders, fault, commands, report, .. } = wait;
+    if let Some(fault) = fault {
+        let why = fault.to_string();
+        let text =
+            format!("the stop is in force, but would not survive a restart of the server: {why}");
+        for order in &orders {
+            let why = why.clone();
+            state.out.note(FleetNote::StopNotStored { stop: order.id.clone(), why });
+        }
+        let error = ErrorReply::new(ErrorCode::StorageUnavailable, text);
+        return state.out.reply(token, Err(error));
+    }
+    match (report, orders.first()) {
+        (Report::Receipts(agents), Some(order)) => {
+            let agents = agents.into_iter().map(|agent| StoppedAgent {
+                name: state
+                    .roster
+                    .agent(&agent)
+                    .map_or_else(|| agent.to_string(), |known| known.shown.name.clone()),
+                state: state.stop_state(&agent, &order.id),
+                agent_id: agent.to_string(),
+            });
+            let report =
+                StopReport { stop_id: order.id.to_string(), agents: agents.collect(), commands };
+            state.out.answer(token, Answer::Stopped(report));
+        }
+        (Report::Stored, _) | (Report::Receipts(_), None) => state.out.reply(token, Ok(())),
+    }
+}
+
+/// Puts an order in force, and kills what runs. The order, the agents it is for, and how many commands.
+fn carry_out(
+    state: &mut State,
+    scope: StopScope,
+    reason: String,
+    now: Now,
+) -> (StopOrder, Vec<AgentId>, usize) {
+    let id = state.ids.stop(now.wall);
+    let order = StopOrder { id, scope, reason, by: state.user.clone(), at: now.wall };
+    let order = state.latch.set(order).clone();
+    let covered = |agent: &&AgentId| order.scope.covers(agent);
+    let agents: Vec<AgentId> = state.roster.agents().keys().filter(covered).cloned().collect();
+    // First the word to the agents: everything else can wait.
+    for agent in &agents {
+        if let Some((seat, _)) = state.roster.session(agent) {
+            tell(state, seat, &order);
+        }
+    }
+    let mut commands = 0;
+    for agent in &agents {
+        for command in state.commands.open_of(agent) {
+            commands += 1;
+            state.work.feed(&command, CommandEvent::Cancel { force: true });
+        }
+        state.show_stop(agent);
+    }
+    state.out.note(FleetNote::Stop {
+        stop: Some(order.id.clone()),
+        reason: order.reason.clone(),
+        agents: agents.len(),
+        commands,
+    });
+    (order, agents, commands)
+}
+
+/// Cancels every open command without grace, and tells the agents to stop all that they run. Nothing is held
+/// back afterwards.
+pub(super) fn on_stop_once(state: &mut State, token: Token, mut stop: EmergencyStop, now: Now) {
+    let only: BTreeSet<AgentId> = stop.affected_agents.iter().map(AgentId::new).collect();
+    let meant = |agent: &&AgentId| only.is_empty() || only.contains(*agent);
+    let agents: Vec<AgentId> = state.roster.agents().keys().filter(meant).cloned().collect();
+    stop.triggered_by = Some(state.user.to_string());
+    stop.timestamp = Some(now.wall);
+    let mut commands = 0;
+    for agent in &agents {
+        for command in state.commands.open_of(agent) {
+            commands += 1;
+            state.work.feed(&command, CommandEvent::Cancel { force: true });
+        }
+        // Legacy wrappers stop for good at it, so that the cancellations come first.
+        let message = Box::new(ServerToAgent::EmergencyStop(stop.clone()));
+        state.work.add(Todo::Send(agent.clone(), message));
+    }
+    let reason = stop.reason.unwrap_or_default();
+    state.out.note(FleetNote::Stop { stop: None, reason, agents: agents.len(), commands });
+    state.out.reply(token, Ok(()));
+}
+
+/// An agent came back: before anything else it hears that it is stopped.
+pub(super) fn repeat_to(state: &mut State, agent: &AgentId, seat: SeatId) {
+    if let Some(order) = state.stop_of(agent).cloned() {
+        tell(state, seat, &order);
+        state.out.note(FleetNote::StopAwaitedAgent { agent: agent.clone(), stop: order.id });
+    }
+    state.show_stop(agent);
+}
+
+/// Why a command for this agent is refused.
+pub(super) fn stopped(order: &StopOrder, agent: &AgentId) -> ErrorReply {
+    let (by, at, reason) = (&order.by, order.at, &order.reason);
+    let how = match &order.scope {
+        StopScope::All => "release --all".to_owned(),
+        StopScope::Agent(agent) => format!("release {agent}"),
+    };
+    let why = format!(
+        "an emergency stop by {by} at {at} is in force ({reason}); `onsembl-server {how}` ends it"
+    );
+    ErrorReply::new(ErrorCode::AgentStopped, why).for_agent(Some(agent.clone()))
+}
+
+fn unknown_agent(state: &State, scope: &StopScope) -> Option<ErrorReply> {
+    let agent = scope.agent()?;
+    let error = ErrorReply::new(ErrorCode::AgentNotFound, "no agent of yours has this id");
+    state.roster.agent(agent).is_none().then(|| error.for_agent(Some(agent.clone())))
+}
+
+/// Says to an agent in session that it is stopped.
+fn tell(state: &mut State, seat: SeatId, order: &StopOrder) {
+    let stop = EmergencyStop {
+        reason: Some(order.reason.clone()),
+        triggered_by: Some(order.by.to_string()),
+        timestamp: Some(order.at),
+        stop_id: Some(order.id.clone()),
+        ..EmergencyStop::default()
+    };
+    state.out.send(seat, ServerToAgent::EmergencyStop(stop));
+}
+
+/// Tells the agents that were stopped by this order. Those for whom another one is in force now hear of that;
+/// those that are away are told by the next welcome.
+fn tell_release(state: &mut State, order: &StopOrder) {
+    let covered: Vec<(AgentId, SeatId)> = state
+        .roster
+        .agents()
+        .keys()
+        .filter(|agent| order.scope.covers(agent))
+        .filter_map(|agent| {
+            let (seat, session) = state.roster.session(agent)?;
+            session.capabilities.latches_stops().then(|| (agent.clone(), seat))
+        })
+        .collect();
+    for (agent, seat) in covered {
+        let release = StopRelease { stop_id: order.id.clone() };
+        state.out.send(seat, ServerToAgent::StopRelease(release));
+        if let Some(other) = state.stop_of(&agent).cloned() {
+            tell(state, seat, &other);
+        }
+    }
+}

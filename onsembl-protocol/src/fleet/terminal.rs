@@ -1,0 +1,210 @@
+//! Terminals that agents open: commands that no user sent. How many may be open, which one makes room, and
+//! what becomes of it.
+
+use super::action::Write;
+use super::command::{AfterEnd, Command, Log, Open, Row, Then};
+use super::note::FleetNote;
+use super::output;
+use super::row::CommandRecord;
+use super::state::State;
+use crate::command::{CommandLife, CommandStage};
+use crate::id::{AgentId, CommandId};
+use crate::model::Dialect;
+use crate::output::OutputLog;
+use crate::time::{Now, WallTime};
+use crate::wire::payload::{CommandPhase, CommandRequest, TerminalOpened};
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// Why the terminal of this agent cannot be resized from here, if it cannot.
+pub(super) fn keeps_its_size(state: &State, agent: &AgentId) -> Option<&'static str> {
+    let session = state.roster.session(agent).map(|(_, session)| session);
+    let Some(session) = session.filter(|session| session.capabilities.knows_terminals()) else {
+        return Some("this agent knows no terminals, so it has none to resize; nothing was done");
+    };
+    let runs = |command: &Command| {
+        command.open().is_some_and(|open| open.life.view().status == CommandStage::Running)
+    };
+    let running: Vec<&CommandId> =
+        state.commands.terminals_of(agent).filter(|(_, c)| runs(c)).map(|(id, _)| id).collect();
+    if running.is_empty() {
+        Some("this agent has no terminal to resize now; nothing was done")
+    } else if running.iter().any(|id| session.attached.as_ref() == Some(*id)) {
+        Some(
+            "this agent is attached to a terminal of its own machine, which decides the size; nothing was done",
+        )
+    } else {
+        None
+    }
+}
+
+/// An agent has a terminal, as it says in each session until the end of it is acknowledged.
+pub(super) fn on_opened(state: &mut State, agent: &AgentId, opened: TerminalOpened, now: Now) {
+    let id = opened.command_id;
+    if !id.is_terminal() {
+        let (agent, command) = (agent.clone(), id);
+        return state.out.note(FleetNote::TerminalMisnamed { agent, command });
+    }
+    if opened.attached
+        && let Some((_, session)) = state.roster.session_mut(agent)
+    {
+        session.attached = Some(id.clone());
+    }
+    let is_open = |state: &State| state.commands.get(&id).is_some_and(|c| c.open().is_some());
+    if state.is_of(agent, &id) && !is_open(state) {
+        let at = opened.opened_at.unwrap_or(now.wall);
+        if !open(state, &id, agent, Dialect::Extended, opened.program, at, now) {
+            state.tell_unknown(agent, &id);
+        }
+    }
+}
+
+/// A legacy wrapper that runs no command sends its output under its own id, in whichever form it knows
+/// itself.
+pub(super) fn command_of(
+    state: &mut State,
+    agent: &AgentId,
+    named: CommandId,
+    now: Now,
+) -> CommandId {
+    let known = state.roster.agent(agent);
+    let is_own = named.as_str() == agent.as_str()
+        || known.is_some_and(|known| {
+            known.shown.aliases.iter().any(|alias| alias.as_str() == named.as_str())
+        });
+    if is_own { terminal_of_wrapper(state, agent, now) } else { named }
+}
+
+/// What a legacy wrapper writes beside its commands belongs to a terminal that it does not know of: here it
+/// is one as long as the wrapper is there.
+fn terminal_of_wrapper(state: &mut State, agent: &AgentId, now: Now) -> CommandId {
+    let own = state.commands.terminals_of(agent).find(|(_, command)| command.is_going_on());
+    if let Some((id, _)) = own {
+        return id.clone();
+    }
+    let id = state.ids.terminal(now.wall);
+    let program = "a legacy wrapper".to_owned();
+    match open(state, &id, agent, Dialect::Legacy, program, now.wall, now) {
+        true => id,
+        false => CommandId::of_session(agent),
+    }
+}
+
+/// Takes a terminal in. Whether there is room for it.
+fn open(
+    state: &mut State,
+    id: &CommandId,
+    agent: &AgentId,
+    dialect: Dialect,
+    program: String,
+    opened_at: WallTime,
+    now: Now,
+) -> bool {
+    if !make_room(state, id, agent, now) {
+        let (agent, command) = (agent.clone(), id.clone());
+        state.out.note(FleetNote::TerminalRefused { agent, command });
+        return false;
+    }
+    let life = CommandLife::opened(dialect, now);
+    let request = Box::new(CommandRequest {
+        user_id: Some(state.user.clone()),
+        ..CommandRequest::new(id.clone(), agent.clone(), program)
+    });
+    let record = CommandRecord {
+        request: request.clone(),
+        command: id.clone(),
+        agent: agent.clone(),
+        stage: life.view().status,
+        cause: Some(life.view().because.to_string()),
+        exit: None,
+        created_at: opened_at.min(now.wall),
+        updated_at: now.wall,
+        ended_at: None,
+    };
+    state.out.note(FleetNote::TerminalOpened { agent: agent.clone(), command: id.clone() });
+    let open = Open {
+        deadline: life.deadline(),
+        life,
+        request,
+        row: Row::Asked,
+        waiters: Vec::new(),
+        after_end: AfterEnd::Confirm,
+    };
+    // One that is not remembered may be in the store all the same: its agent did not hear of its end. What
+    // a wrapper writes goes into a terminal that is new.
+    let log = match (state.commands.remove(id), dialect) {
+        (Some(known), _) => known.log,
+        (None, Dialect::Extended) => output::ask_place(state, id),
+        (None, Dialect::Legacy) => Log::Known(OutputLog::default()),
+    };
+    state.commands.insert(id.clone(), Command::opened(agent.clone(), log, open));
+    state.show_command(id);
+    // It writes at once, and what it writes takes the same way behind it.
+    state.out.write(Write::Terminal(Box::new(record)));
+    true
+}
+
+/// Whether this agent may open one more terminal. If too many are open, the oldest is given up: an agent says
+/// what it has oldest first, and the last of them is the one that lives.
+fn make_room(state: &mut State, new: &CommandId, agent: &AgentId, now: Now) -> bool {
+    let (mut ending, mut open, mut oldest) = (0, 0, None);
+    for (id, command) in state.commands.terminals_of(agent) {
+        match command.is_going_on() {
+            true => {
+                open += 1;
+                let _ = oldest.get_or_insert(id);
+            }
+            false => ending += 1,
+        }
+    }
+    let limits = state.limits;
+    if state.commands.open_terminals() >= limits.terminals || ending >= limits.terminals_ending {
+        return false;
+    }
+    let is_full = open >= limits.terminals_of_agent;
+    match oldest.cloned() {
+        // Of those that it names in order the new one would be the next to be given up.
+        Some(oldest) if is_full && oldest > *new => false,
+        Some(oldest) if is_full => {
+            give_up(state, &oldest, now);
+            true
+        }
+        Some(_) | None => true,
+    }
+}
+
+/// Ends a terminal that its agent may still have. The agent is told to drop it when the end is stored: what is
+/// stored of its output would else end where nothing says that it does.
+pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
+    let Some(command) = state.commands.get_mut(id) else { return };
+    let agent = command.agent.clone();
+    match &mut command.log {
+        // How far its output is stored decides where its streams end.
+        Log::Deferred(deferred) => {
+            deferred.then = Then::GiveUp;
+            return;
+        }
+        Log::Known(_) => {}
+    }
+    if let Some(open) = command.open_mut() {
+        open.after_end = AfterEnd::Drop;
+    }
+    state.out.note(FleetNote::TerminalGivenUp { agent, command: id.clone() });
+    output::give_up(state, id, now);
+    let why = "too many terminals of its agent were open, and it was the oldest";
+    state.end_because(id, CommandPhase::Lost, why);
+}
+
+/// It is known where the output of a terminal goes on that was to be given up.
+pub(super) fn give_up_now(state: &mut State, id: &CommandId, now: Now) {
+    let is_over = state
+        .commands
+        .get(id)
+        .and_then(Command::open)
+        .is_none_or(|open| open.life.view().status.is_final());
+    if !is_over {
+        give_up(state, id, now);
+    }
+}

@@ -1,0 +1,343 @@
+//! What a fleet publishes of itself: a copy for readers (dashboards, the API), made of [`Change`]s. It is
+//! never the fleet's own memory, so that a slow reader cannot hold up a decision.
+//!
+//! A reader does not get a queue of events but looks at what changed since it last looked. So a slow reader
+//! misses intermediate states and nothing else, and costs no memory.
+
+use super::report::StopState;
+use crate::command::{CommandStage, CommandView};
+use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation, PresenceVersion};
+use crate::output::{Cursor, LogRecord, OutputTail};
+use crate::session::{Presence, PresenceStatus};
+use crate::stop::StopOrder;
+use crate::time::WallTime;
+use crate::wire::payload::HealthMetrics;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// Grows with each change that readers are to notice. Zero is before all changes.
+pub type Revision = u64;
+
+/// What one user may see.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    revision: Revision,
+    agents: BTreeMap<AgentId, AgentView>,
+    commands: BTreeMap<CommandId, CommandEntry>,
+    /// Open commands of users, by agent: an agent with any is busy.
+    open: BTreeMap<AgentId, usize>,
+    /// Each command by its latest change, so that a reader need not look at all of them.
+    latest: BTreeSet<(Revision, CommandId)>,
+}
+
+/// One agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentView {
+    /// Its name.
+    pub name: String,
+    /// What runs behind it.
+    pub agent_type: String,
+    /// The version of its program.
+    pub version: String,
+    /// The name of its machine.
+    pub host: String,
+    /// What it can do.
+    pub capabilities: Vec<String>,
+    /// Ids that it went by before it learned its own.
+    pub aliases: Vec<AgentId>,
+    /// Its presence.
+    pub presence: ShownPresence,
+    /// When a frame of it last came.
+    pub last_heard: Option<WallTime>,
+    /// Its latest figures.
+    pub metrics: Option<HealthMetrics>,
+    /// Whether it says, in its present session, that it starts nothing, by order.
+    pub paused: bool,
+    /// The emergency stop in force for it, and how far it is with that.
+    pub stopped: Option<AgentStop>,
+}
+
+/// An emergency stop that keeps an agent from starting anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentStop {
+    /// The order.
+    pub order: StopOrder,
+    /// How far the agent is.
+    pub state: StopState,
+}
+
+/// A presence as it is shown: of a live machine, or from the store for an agent that has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownPresence {
+    /// The status.
+    pub status: PresenceStatus,
+    /// Since when it holds.
+    pub since: WallTime,
+    /// Why.
+    pub because: String,
+    /// Its version.
+    pub version: PresenceVersion,
+}
+
+impl From<Presence> for ShownPresence {
+    fn from(presence: Presence) -> Self {
+        Self {
+            status: presence.status,
+            since: presence.since,
+            because: presence.because.to_string(),
+            version: presence.version,
+        }
+    }
+}
+
+impl AgentView {
+    /// What keeps a command of this stage from being started, besides what its life says.
+    pub fn holds_up(&self, stage: CommandStage) -> Option<String> {
+        if !self.paused || !awaits_agent(stage) {
+            return None;
+        }
+        let name = &self.name;
+        Some(format!("its agent is paused, and starts nothing until `control {name} resume`"))
+    }
+}
+
+/// Whether a command of this stage is one that its agent could start.
+pub(super) const fn awaits_agent(stage: CommandStage) -> bool {
+    match stage {
+        CommandStage::Queued | CommandStage::Delivered => true,
+        CommandStage::Pending
+        | CommandStage::Running
+        | CommandStage::Cancelling
+        | CommandStage::Completed
+        | CommandStage::Failed
+        | CommandStage::Cancelled
+        | CommandStage::Lost
+        | CommandStage::Unknown => false,
+    }
+}
+
+/// One command.
+#[derive(Clone, Debug)]
+pub struct CommandEntry {
+    /// Where it runs.
+    pub agent: AgentId,
+    /// Where it is in its life; `None` for output of an agent that belongs to no command.
+    pub view: Option<CommandView>,
+    /// What its agent says about its end.
+    pub detail: Option<String>,
+    /// What it wrote lately.
+    pub tail: OutputTail,
+    /// When its view last changed.
+    pub revision: Revision,
+    /// When its view last changed, or it last wrote.
+    changed: Revision,
+}
+
+impl CommandEntry {
+    /// One of which nothing is known but where it runs.
+    fn new(agent: AgentId, revision: Revision) -> Self {
+        let tail = OutputTail::default();
+        Self { agent, view: None, detail: None, tail, revision, changed: 0 }
+    }
+
+    /// Why the command is where it is, in the words of the server and of its agent.
+    pub fn because(&self, view: &CommandView) -> String {
+        reason(self.detail.as_deref(), view)
+    }
+
+    fn is_open(&self, id: &CommandId) -> bool {
+        !id.is_terminal() && self.view.is_some_and(|view| !view.status.is_final())
+    }
+}
+
+/// Why a command is where it is, in the words of the server and of its agent.
+pub(super) fn reason(detail: Option<&str>, view: &CommandView) -> String {
+    match (detail, view.exit) {
+        (Some(detail), None) if view.status.is_final() => detail.into(),
+        (Some(detail), Some(exit)) if *detail != exit.to_string() => {
+            format!("{}: {detail}", view.because)
+        }
+        (Some(_) | None, _) => view.because.to_string(),
+    }
+}
+
+/// One difference between a [`View`] and its fleet.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// An agent is so now.
+    Agent(AgentId, Box<AgentView>),
+    /// An agent is not shown any more.
+    AgentGone(AgentId),
+    /// A frame of an agent came. No reader is woken.
+    Heard(AgentId, WallTime),
+    /// An agent sent figures. No reader is woken.
+    Metrics(AgentId, HealthMetrics),
+    /// A command is so now.
+    Command {
+        /// Which.
+        command: CommandId,
+        /// Where it runs.
+        agent: AgentId,
+        /// Where it is.
+        view: Option<CommandView>,
+        /// What its agent says about its end.
+        detail: Option<String>,
+    },
+    /// What is known of a command besides its view changed.
+    CommandAgain(CommandId),
+    /// Output of a command goes on behind this record, which only the store has. The command is shown from
+    /// now on if it was not.
+    Log {
+        /// Which.
+        command: CommandId,
+        /// Where it runs.
+        agent: AgentId,
+        /// The record.
+        end: Cursor,
+    },
+    /// A command wrote this.
+    Output(CommandId, LogRecord),
+    /// The store has this record of a command. No reader is woken.
+    Stored(CommandId, (Incarnation, ChunkSequence)),
+    /// A command is not shown any more.
+    CommandGone(CommandId),
+}
+
+/// Whether readers are to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "readers that are not woken show what was"]
+pub enum Noticed {
+    /// Something changed that they are to notice now.
+    Now,
+    /// They notice it whenever they look for another reason.
+    Later,
+}
+
+impl View {
+    /// Applies changes in their order.
+    pub fn apply(&mut self, changes: Vec<Change>) -> Noticed {
+        let revision = self.revision + 1;
+        let mut noticed = Noticed::Later;
+        for change in changes {
+            if self.apply_one(change, revision) == Noticed::Now {
+                noticed = Noticed::Now;
+            }
+        }
+        if noticed == Noticed::Now {
+            self.revision = revision;
+        }
+        noticed
+    }
+
+    fn apply_one(&mut self, change: Change, revision: Revision) -> Noticed {
+        match change {
+            Change::Agent(id, agent) => drop(self.agents.insert(id, *agent)),
+            Change::AgentGone(id) => drop(self.agents.remove(&id)),
+            Change::Heard(id, at) => {
+                if let Some(agent) = self.agents.get_mut(&id) {
+                    agent.last_heard = agent.last_heard.max(Some(at));
+                }
+                return Noticed::Later;
+            }
+            Change::Metrics(id, metrics) => {
+                if let Some(agent) = self.agents.get_mut(&id) {
+                    agent.metrics = Some(metrics);
+                }
+                return Noticed::Later;
+            }
+            Change::Command { command, agent, view, detail } => {
+                let new = || CommandEntry::new(agent, revision);
+                let entry = self.commands.entry(command.clone()).or_insert_with(new);
+                let was_open = entry.is_open(&command);
+                (entry.view, entry.detail, entry.revision) = (view, detail, revision);
+                let (is_open, agent) = (entry.is_open(&command), entry.agent.clone());
+                self.count(&agent, was_open, is_open);
+                self.touch(&command, revision);
+            }
+            Change::CommandAgain(id) => {
+                if let Some(entry) = self.commands.get_mut(&id) {
+                    entry.revision = revision;
+                }
+                self.touch(&id, revision);
+            }
+            Change::Log { command, agent, end } => {
+                let new = || CommandEntry::new(agent, revision);
+                let entry = self.commands.entry(command.clone()).or_insert_with(new);
+                entry.tail = OutputTail::behind(end);
+                self.touch(&command, revision);
+            }
+            Change::Output(id, record) => {
+                if let Some(entry) = self.commands.get_mut(&id) {
+                    entry.tail.push(record);
+                }
+                self.touch(&id, revision);
+            }
+            Change::Stored(id, position) => {
+                if let Some(entry) = self.commands.get_mut(&id) {
+                    entry.tail.on_stored(position);
+                }
+                return Noticed::Later;
+            }
+            Change::CommandGone(id) => {
+                if let Some(entry) = self.commands.remove(&id) {
+                    self.count(&entry.agent, entry.is_open(&id), false);
+                    let _ = self.latest.remove(&(entry.changed, id));
+                }
+            }
+        }
+        Noticed::Now
+    }
+
+    fn touch(&mut self, id: &CommandId, revision: Revision) {
+        let Some(entry) = self.commands.get_mut(id) else { return };
+        let before = core::mem::replace(&mut entry.changed, revision);
+        if before != revision {
+            let _ = self.latest.remove(&(before, id.clone()));
+            let _ = self.latest.insert((revision, id.clone()));
+        }
+    }
+
+    fn count(&mut self, agent: &AgentId, was_open: bool, is_open: bool) {
+        match (was_open, is_open) {
+            (false, true) => *self.open.entry(agent.clone()).or_default() += 1,
+            (true, false) => {
+                let left = self.open.get(agent).map_or(0, |open| open.saturating_sub(1));
+                if left == 0 {
+                    let _ = self.open.remove(agent);
+                } else {
+                    let _ = self.open.insert(agent.clone(), left);
+                }
+            }
+            (false, false) | (true, true) => {}
+        }
+    }
+
+    /// How often something changed that readers notice.
+    pub const fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The agents.
+    pub const fn agents(&self) -> &BTreeMap<AgentId, AgentView> {
+        &self.agents
+    }
+
+    /// Open commands, and those that ended lately.
+    pub const fn commands(&self) -> &BTreeMap<CommandId, CommandEntry> {
+        &self.commands
+    }
+
+    /// The commands that changed, or wrote, after this revision.
+    pub fn changed_since(&self, revision: Revision) -> impl Iterator<Item = &CommandId> {
+        let after = (revision.saturating_add(1), CommandId::new(""));
+        self.latest.range(after..).map(|(_, id)| id)
+    }
+
+    /// Whether a command of the user is open on this agent.
+    pub fn is_busy(&self, agent: &AgentId) -> bool {
+        self.open.contains_key(agent)
+    }
+}

@@ -1,0 +1,183 @@
+//! What a view shows, in the words that a dashboard understands.
+
+use super::view::{AgentStop, AgentView, CommandEntry};
+use crate::command::{CommandStage, CommandView, Exit};
+use crate::id::{AgentId, CommandId};
+use crate::session::PresenceStatus;
+use crate::time::WallTime;
+use crate::wire::payload::{
+    AgentConnected, AgentDisconnect, AgentStatus, AgentStopped, AgentSummary, AgentType,
+    CommandComplete, CommandPhase, CommandStatus,
+};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+
+/// The word for a status: the API's for a dashboard with extensions, the nearest that it knows for
+/// a legacy one.
+fn word(status: PresenceStatus, extended: bool) -> &'static str {
+    if extended { status.as_str() } else { status.legacy() }
+}
+
+/// The word for a status in a list of agents, where legacy dashboards expect the database's.
+fn listed(status: PresenceStatus) -> &'static str {
+    match status {
+        PresenceStatus::Online | PresenceStatus::Stale => "CONNECTED",
+        PresenceStatus::Connecting | PresenceStatus::TimedOut | PresenceStatus::Reconnecting => {
+            "CONNECTING"
+        }
+        PresenceStatus::Offline => "DISCONNECTED",
+        PresenceStatus::Error => "ERROR",
+    }
+}
+
+pub(super) fn summary(id: &AgentId, agent: &AgentView, extended: bool) -> AgentSummary {
+    let status = agent.presence.status;
+    AgentSummary {
+        agent_id: id.clone(),
+        name: agent.name.clone(),
+        agent_type: AgentType::parse(&agent.agent_type),
+        status: if extended { status.as_str() } else { listed(status) }.to_owned(),
+        version: agent.version.clone(),
+        capabilities: agent.capabilities.clone(),
+        last_heartbeat: agent.last_heard,
+        metrics: agent.metrics,
+    }
+}
+
+pub(super) fn status(id: &AgentId, agent: &AgentView, busy: bool, extended: bool) -> AgentStatus {
+    let presence = &agent.presence;
+    AgentStatus {
+        agent_id: id.clone(),
+        status: word(presence.status, extended).to_owned(),
+        activity_state: if busy { "PROCESSING" } else { "IDLE" }.to_owned(),
+        queued_commands: 0,
+        last_ping: agent.last_heard,
+        since: Some(presence.since),
+        because: Some(presence.because.clone()),
+        presence_version: Some(presence.version),
+        health_metrics: agent.metrics,
+        stopped: None,
+        paused: extended && agent.paused,
+    }
+}
+
+pub(super) fn stopped(stop: &AgentStop) -> AgentStopped {
+    let AgentStop { order, state } = stop;
+    AgentStopped {
+        stop_id: order.id.clone(),
+        all: order.scope.agent().is_none(),
+        by: order.by.to_string(),
+        at: Some(order.at),
+        reason: order.reason.clone(),
+        state: state.progress(),
+    }
+}
+
+pub(super) fn came(id: &AgentId, agent: &AgentView, now: WallTime) -> AgentConnected {
+    AgentConnected {
+        agent_id: id.clone(),
+        agent_name: Some(agent.name.clone()),
+        agent_type: AgentType::parse(&agent.agent_type),
+        version: agent.version.clone(),
+        host_machine: agent.host.clone(),
+        capabilities: agent.capabilities.clone(),
+        timestamp: Some(now),
+    }
+}
+
+pub(super) fn went(id: &AgentId, agent: &AgentView, now: WallTime) -> AgentDisconnect {
+    AgentDisconnect {
+        agent_id: id.clone(),
+        reason: agent.presence.because.clone(),
+        timestamp: Some(now),
+    }
+}
+
+/// The word for a stage. A legacy dashboard compares with those that it knows, and shows a command
+/// whose word it does not know as running for ever.
+fn phase(stage: CommandStage, extended: bool) -> CommandPhase {
+    match stage {
+        CommandStage::Delivered if !extended => CommandPhase::Queued,
+        CommandStage::Cancelling if !extended => CommandPhase::Running,
+        CommandStage::Lost | CommandStage::Unknown if !extended => CommandPhase::Failed,
+        CommandStage::Pending
+        | CommandStage::Queued
+        | CommandStage::Delivered
+        | CommandStage::Running
+        | CommandStage::Cancelling
+        | CommandStage::Completed
+        | CommandStage::Failed
+        | CommandStage::Cancelled
+        | CommandStage::Lost
+        | CommandStage::Unknown => stage.phase(),
+    }
+}
+
+pub(super) fn command(
+    id: &CommandId,
+    entry: &CommandEntry,
+    view: &CommandView,
+    held_up: Option<String>,
+    extended: bool,
+) -> CommandStatus {
+    let phase = phase(view.status, extended);
+    let mut because = entry.because(view);
+    if let Some(held_up) = held_up {
+        because = format!("{held_up}; {because}");
+    }
+    let failed = match view.status {
+        CommandStage::Failed | CommandStage::Lost | CommandStage::Unknown => true,
+        CommandStage::Pending
+        | CommandStage::Queued
+        | CommandStage::Delivered
+        | CommandStage::Running
+        | CommandStage::Cancelling
+        | CommandStage::Completed
+        | CommandStage::Cancelled => false,
+    };
+    let (exit_code, signal) = exit_numbers(view.exit);
+    CommandStatus {
+        command_id: id.clone(),
+        agent_id: Some(entry.agent.clone()),
+        status: phase,
+        error: failed.then(|| because.clone()),
+        because: Some(because),
+        exit_code,
+        signal,
+        started_at: view.started_at,
+        completed_at: view.ended_at,
+    }
+}
+
+/// The end of a command, for the terminal tab of a legacy dashboard.
+pub(super) fn complete(
+    id: &CommandId,
+    entry: &CommandEntry,
+    view: &CommandView,
+) -> CommandComplete {
+    let (exit_code, signal) = exit_numbers(view.exit);
+    let took = view.started_at.zip(view.ended_at).map(|(from, to)| {
+        u64::try_from(to.unix_millis().saturating_sub(from.unix_millis())).unwrap_or(0)
+    });
+    CommandComplete {
+        command_id: id.clone(),
+        agent_id: Some(entry.agent.clone()),
+        status: phase(view.status, false),
+        exit_code: exit_code.or(signal.map(|s| 128 + s)),
+        signal,
+        duration_ms: took,
+        tokens_used: 0,
+        error: None,
+        timestamp: view.ended_at,
+        output: None,
+    }
+}
+
+fn exit_numbers(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
+    match exit {
+        Some(Exit::Code(code)) => (Some(code), None),
+        Some(Exit::Signal(signal)) => (None, Some(signal)),
+        None => (None, None),
+    }
+}

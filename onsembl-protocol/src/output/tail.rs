@@ -1,0 +1,169 @@
+//! The end of a command's output as readers see it: every record that is not stored yet, and a little of
+//! what is. Nothing is decided here; the numbers are given by an [`OutputLog`](super::OutputLog).
+//!
+//! A reader is a cursor. Where it stands within this end it reads here; where it is further back it reads
+//! from the store.
+
+use super::log::LogRecord;
+use super::stored::Cursor;
+use crate::id::{ChunkSequence, Incarnation};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// Stored bytes that are kept for readers that follow closely.
+const KEPT_BYTES: usize = 256 * 1024;
+/// Stored records that are kept for them.
+const KEPT_RECORDS: usize = 4096;
+
+/// What a reader gets.
+#[derive(Debug)]
+pub enum Fetch {
+    /// Nothing new.
+    UpToDate,
+    /// The next records.
+    Records(Vec<LogRecord>),
+    /// The next records are in the store.
+    InStore,
+}
+
+/// The last records of one command.
+#[derive(Clone, Debug, Default)]
+pub struct OutputTail {
+    records: VecDeque<Kept>,
+    bytes: usize,
+    unstored: usize,
+    /// The last record that only the store has.
+    dropped: Cursor,
+    last: Cursor,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    record: LogRecord,
+    durability: Durability,
+}
+
+/// Where a record is besides here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durability {
+    /// On its way to the store, which cannot serve it yet: it must stay.
+    Waiting,
+    Stored,
+}
+
+impl OutputTail {
+    /// A tail whose records up to `end` only the store has.
+    pub fn behind(end: Cursor) -> Self {
+        Self { dropped: end, last: end, ..Self::default() }
+    }
+
+    /// A record came; its position is behind all others.
+    pub fn push(&mut self, record: LogRecord) {
+        self.bytes += record.body.held();
+        self.unstored += record.body.held();
+        self.last = Some(record.position());
+        self.records.push_back(Kept { record, durability: Durability::Waiting });
+    }
+
+    /// The store has the record of this position.
+    pub fn on_stored(&mut self, position: (Incarnation, ChunkSequence)) {
+        let is_it = |kept: &Kept| kept.record.position() == position;
+        // A process that is older than the last one may still be heard of; then they are not in order.
+        let found = self
+            .records
+            .binary_search_by_key(&position, |kept| kept.record.position())
+            .ok()
+            .or_else(|| self.records.iter().position(is_it));
+        if let Some(at) = found
+            && let Some(kept) = self.records.get_mut(at)
+            && kept.durability == Durability::Waiting
+        {
+            kept.durability = Durability::Stored;
+            self.unstored -= kept.record.body.held();
+        }
+        while (self.bytes > KEPT_BYTES || self.records.len() > KEPT_RECORDS)
+            && let Some(Kept { record, durability: Durability::Stored }) = self.records.front()
+        {
+            self.bytes -= record.body.held();
+            self.dropped = Some(record.position());
+            let _ = self.records.pop_front();
+        }
+    }
+
+    /// At most about `limit` bytes behind the cursor.
+    pub fn after(&self, cursor: Cursor, limit: usize) -> Fetch {
+        if cursor >= self.last {
+            return Fetch::UpToDate;
+        }
+        if cursor < self.dropped {
+            return Fetch::InStore;
+        }
+        let begin = self.records.partition_point(|kept| Some(kept.record.position()) <= cursor);
+        let mut taken = 0;
+        let records: Vec<LogRecord> = self
+            .records
+            .range(begin..)
+            .map(|kept| &kept.record)
+            .take_while(|record| {
+                let fits = taken == 0 || taken + record.body.held() <= limit;
+                taken += record.body.held().max(1);
+                fits
+            })
+            .cloned()
+            .collect();
+        Fetch::Records(records)
+    }
+
+    /// The last record there is.
+    pub const fn end(&self) -> Cursor {
+        self.last
+    }
+
+    /// The last record that only the store has. A reader that found nothing more there goes on behind it.
+    pub const fn begin(&self) -> Cursor {
+        self.dropped
+    }
+
+    /// Bytes that the store does not have yet.
+    pub const fn unstored(&self) -> usize {
+        self.unstored
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stored::StoredBody;
+    use super::*;
+    use crate::id::ByteOffset;
+    use crate::model::Stream;
+    use crate::time::WallTime;
+    use bytes::Bytes;
+
+    const PIECE: usize = 32 * 1024;
+
+    fn piece(n: u64) -> LogRecord {
+        LogRecord {
+            incarnation: Incarnation(1),
+            sequence: ChunkSequence(n),
+            stream: Stream::Stdout,
+            offset: ByteOffset((n - 1) * PIECE as u64),
+            body: StoredBody::Chunk(Bytes::from_static(&[0; PIECE])),
+            at: WallTime::default(),
+        }
+    }
+
+    #[test]
+    fn unstored_records_stay_and_of_the_others_only_the_last() {
+        let mut tail = OutputTail::default();
+        (1..=20).for_each(|n| tail.push(piece(n)));
+        assert_eq!(tail.unstored(), 20 * PIECE);
+        (1..=20).for_each(|n| tail.on_stored((Incarnation(1), ChunkSequence(n))));
+        assert_eq!(tail.unstored(), 0);
+        assert!(matches!(tail.after(None, 1), Fetch::InStore));
+        let at = |n| Some((Incarnation(1), ChunkSequence(n)));
+        assert!(matches!(tail.after(at(20), 1), Fetch::UpToDate));
+        let Fetch::Records(next) = tail.after(at(15), 2 * PIECE) else { panic!("no records") };
+        let numbers: Vec<u64> = next.iter().map(|record| record.sequence.0).collect();
+        assert_eq!(numbers, [16, 17]);
+    }
+}

@@ -1,0 +1,426 @@
+//! The course of a command on its agent: asked for, started, cancelled, ended, reported.
+
+use super::commands::{Force, Output};
+use super::delivery::Readiness;
+use super::end::WorkerEnd;
+use super::event::{Journalling, Pausing, Task, WorkerAction};
+use super::note::WorkerNote;
+use super::report::{MOST_WITHHELD, StoppedBy, reason};
+use super::{JournalState, Work, Worker, terminal};
+use crate::command::{
+    Awaited, CancelDecision, Decision, Exit, Fate, JournalEntry, ProcessIdentity,
+};
+use crate::id::{CommandId, Incarnation};
+use crate::output::{Run, Stream};
+use crate::time::Now;
+use crate::wire::payload::{CommandAckStatus, CommandComplete, CommandInput, CommandRequest};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use bytes::Bytes;
+use core::time::Duration;
+
+/// How long a process group may take to end after it was asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Worker {
+    pub(super) fn work(&mut self, work: Work, now: Now) {
+        match work {
+            Work::Advance => self.advance(),
+            Work::Start(id) => self.start(&id, now),
+            Work::Over(report) => self.over(report),
+            Work::Settle(id) => self.settle(&id),
+            Work::Acknowledge(id) => {
+                // One that is being started is acknowledged when it runs.
+                if self.commands.book.status(&id) == CommandAckStatus::Queued {
+                    self.outbound.acknowledge(id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_request(&mut self, id: CommandId, request: CommandRequest) {
+        match self.commands.book.on_request(&id) {
+            Decision::Keep if self.emergency.is_held() => {
+                self.refuse(&id, "an emergency stop is in force; nothing starts on this agent until it is released");
+            }
+            Decision::Keep if self.shutdown.is_some() => {
+                self.refuse(&id, "the agent is being stopped and starts no commands");
+            }
+            Decision::Keep if self.reports.is_full() => {
+                let why = format!(
+                    "{MOST_WITHHELD} commands ended on this agent whose output the server has not stored; try again later"
+                );
+                self.refuse(&id, &why);
+            }
+            Decision::Keep => {
+                self.commands.keep(&id, request);
+                self.todo.push_back(Work::Advance);
+                self.todo.push_back(Work::Acknowledge(id));
+            }
+            Decision::Acknowledge(_) => {
+                self.note(WorkerNote::AskedAgain(id.clone()));
+                self.outbound.acknowledge(id);
+            }
+            // Its report waits for what an earlier process wrote, and comes by itself.
+            Decision::Report(_) if self.delivery.left().has(&id) => {
+                self.note(WorkerNote::AskedAgain(id));
+            }
+            // Its report must not overtake its output: it is only said that the command is here.
+            Decision::Report(_) if self.reports.withholds(&id) => self.outbound.acknowledge(id),
+            Decision::Report(report) => {
+                self.note(WorkerNote::AskedAgain(id));
+                self.outbound.report(report);
+            }
+            Decision::Refuse(report) => {
+                let why = report.error.clone().unwrap_or_default();
+                self.note(WorkerNote::Refused(id, why));
+                self.outbound.report(report);
+            }
+        }
+    }
+
+    /// Takes the next from the line, as long as there is a slot.
+    fn advance(&mut self) {
+        let is_awaited = self.terminal.as_ref().is_some_and(terminal::Terminal::is_awaited);
+        let is_paused = self.pausing == Pausing::Paused;
+        self.commands.book.pause(is_paused || self.shutdown.is_some() || is_awaited);
+        while let Some((id, mark)) = self.commands.take_next() {
+            match &self.journal {
+                Journalling::Off => self.todo.push_back(Work::Start(id)),
+                Journalling::Failed(why) => {
+                    let why = format!("the agent cannot write down that it starts this: {why}");
+                    self.refuse(&id, &why);
+                }
+                Journalling::Kept => {
+                    self.reports.write(&id);
+                    self.write(JournalEntry::Starting { command: id, mark });
+                }
+            }
+        }
+    }
+
+    /// That it is being started is written down: now it may be.
+    fn start(&mut self, id: &CommandId, now: Now) {
+        let request = self.commands.take_request(id);
+        let mark = self.commands.take_mark(id);
+        let terminal = self.terminal.as_ref().filter(|terminal| terminal.is_run(id));
+        let terminal_size = terminal.map(terminal::Terminal::size);
+        match self.commands.book.may_start(id) {
+            Ok(()) => {}
+            Err(_) if terminal_size.is_some() => {
+                return self.terminal_not_started(
+                    id,
+                    "it was cancelled before it was started",
+                    now,
+                );
+            }
+            Err(report) => return self.todo.extend(report.map(Work::Over)),
+        }
+        let task = match (terminal_size, request) {
+            (Some(size), _) => Task::Terminal(size),
+            (None, Some(request)) if self.terminal.is_some() => {
+                return self.ask_desk(id, request, now);
+            }
+            (None, Some(request)) => match &request.input {
+                None | Some(CommandInput::Text) => Task::Command(Box::new(request)),
+                Some(CommandInput::Keys) => {
+                    return self.refuse(id, "this agent has no terminal in which keys could be pressed; it runs each command by itself");
+                }
+                Some(CommandInput::Unknown(word)) => {
+                    let why = terminal::unknown_input(word);
+                    return self.refuse(id, &why);
+                }
+            },
+            (None, None) => return self.refuse(id, LOST_REQUEST),
+        };
+        let Some(mark) = mark else { return self.refuse(id, LOST_REQUEST) };
+        self.commands.starts(id, &task);
+        self.actions.push_back(WorkerAction::Start { command: id.clone(), mark, task });
+    }
+
+    pub(super) fn on_started(
+        &mut self,
+        id: &CommandId,
+        process: Option<ProcessIdentity>,
+        now: Now,
+    ) {
+        let Some(starting) = self.commands.take_start(id) else {
+            // It must not run under nobody's eyes.
+            self.note(WorkerNote::Unexpected(id.clone()));
+            return self.actions.push_back(WorkerAction::Kill(id.clone()));
+        };
+        let is_cancelled = self.commands.book.on_started(id, starting.limit, now.monotonic);
+        if let Some(process) = process {
+            self.write(JournalEntry::Started { command: id.clone(), process });
+        }
+        // A clock before 1970 gives 0: the number is a label that tells two runs of one id apart.
+        let started = u64::try_from(now.wall.unix_millis()).unwrap_or_default();
+        let run = Run { command: id.clone(), incarnation: Incarnation(started) };
+        let open = self.delivery.open(run);
+        self.actions.push_back(WorkerAction::Spool(open));
+        self.commands.runs(id);
+        if self.is_terminal_run(id) {
+            self.terminal_started(id, now);
+        } else {
+            self.outbound.acknowledge(id.clone());
+        }
+        if is_cancelled {
+            self.stop_process(id, starting.force);
+        }
+    }
+
+    pub(super) fn on_not_started(&mut self, id: &CommandId, why: &str, now: Now) {
+        if self.commands.take_start(id).is_none() {
+            return self.note(WorkerNote::Unexpected(id.clone()));
+        }
+        if self.is_terminal_run(id) {
+            return self.terminal_not_started(id, why, now);
+        }
+        match self.commands.book.may_start(id) {
+            Ok(()) | Err(None) => self.refuse(id, why),
+            // It was cancelled meanwhile, and that is what its user is told.
+            Err(Some(report)) => self.todo.push_back(Work::Over(report)),
+        }
+    }
+
+    /// It cannot be run, or is not to be.
+    pub(super) fn refuse(&mut self, id: &CommandId, why: &str) {
+        self.note(WorkerNote::Refused(id.clone(), why.into()));
+        let has_begun = self.commands.book.has_begun(id);
+        self.commands.forget(id);
+        let report = self.commands.book.refuse(id, reason(why));
+        if has_begun {
+            self.todo.push_back(Work::Over(report));
+        } else {
+            self.report_never_ran(report);
+        }
+    }
+
+    /// One that never left the line needs no entry to be known as never started. That it was taken is not
+    /// said any more: of one that is over that would mean that it runs.
+    fn report_never_ran(&mut self, report: CommandComplete) {
+        self.outbound.unacknowledge(&report.command_id);
+        self.outbound.report(report);
+    }
+
+    pub(super) fn cancel(&mut self, id: &CommandId, force: Force) {
+        match self.commands.book.on_cancel(id) {
+            CancelDecision::Kill => {
+                self.note(WorkerNote::Cancelling(id.clone()));
+                // What is being typed is typed to its end.
+                if self.commands.is_running(id) {
+                    self.stop_process(id, force);
+                }
+            }
+            CancelDecision::Withheld => {
+                self.note(WorkerNote::CancelledInTime(id.clone()));
+                if !self.commands.cancel_start(id, force) {
+                    self.withdraw(id);
+                }
+            }
+            CancelDecision::Report(_) if self.reports.withholds(id) => {
+                self.note(WorkerNote::CancelledTooLate(id.clone()));
+            }
+            CancelDecision::Report(report) => self.outbound.report(report),
+            CancelDecision::NeverRan(report) => {
+                self.commands.forget(id);
+                self.report_never_ran(report);
+            }
+        }
+    }
+
+    fn stop_process(&mut self, id: &CommandId, force: Force) {
+        self.actions.push_back(match force {
+            Force::Grace => WorkerAction::Cancel { command: id.clone(), grace: GRACE },
+            Force::AtOnce => WorkerAction::Kill(id.clone()),
+        });
+    }
+
+    /// Ends everything that has not ended.
+    pub(super) fn stop_all(&mut self, by: StoppedBy, force: Force) {
+        for id in self.commands.book.unfinished() {
+            let _ = self.reports.remark(&id).stopped_by.get_or_insert(by);
+            self.cancel(&id, force);
+        }
+    }
+
+    /// Ends commands that ran over their limits.
+    pub(super) fn end_expired(&mut self, now: Now) {
+        for id in self.commands.book.take_expired(now.monotonic) {
+            self.note(WorkerNote::OverLimit(id.clone()));
+            if self.commands.is_running(&id) {
+                self.stop_process(&id, Force::Grace);
+            }
+        }
+    }
+
+    pub(super) fn on_output(&mut self, id: &CommandId, stream: Stream, bytes: Bytes) {
+        if self.is_terminal_run(id) {
+            self.watch_terminal(&bytes);
+        }
+        let Some(running) = self.commands.running(id) else {
+            return self.note(WorkerNote::Unexpected(id.clone()));
+        };
+        match running.output {
+            Output::Taken => {}
+            Output::Muted => return,
+        }
+        let whole = running.cutters.get_mut(stream).push(bytes);
+        if self.shutdown.is_some()
+            && self.delivery.outbox().is_full()
+            && !core::mem::replace(&mut self.reports.remark(id).output_cut, true)
+        {
+            self.note(WorkerNote::OutputCut(id.clone()));
+        }
+        self.delivery.push(id, stream, whole);
+    }
+
+    pub(super) fn on_ended(&mut self, id: &CommandId, exit: Exit, rest: Fate, now: Now) {
+        let Some(mut running) = self.commands.ended(id) else {
+            return self.note(WorkerNote::Unexpected(id.clone()));
+        };
+        match running.output {
+            Output::Taken => {
+                for stream in Stream::ALL {
+                    let last = running.cutters.get_mut(stream).finish();
+                    self.delivery.push(id, stream, last);
+                }
+            }
+            Output::Muted => {}
+        }
+        self.delivery.end(id);
+        match rest {
+            Fate::Gone => {}
+            Fate::Unknown => {
+                self.note(WorkerNote::RestMayLive(id.clone()));
+                self.reports.remark(id).rest_may_live = true;
+                self.emergency.on_rest();
+            }
+        }
+        let totals = self.delivery.outbox().totals(id);
+        match self.commands.book.on_ended(id, exit, totals, now.monotonic, now.wall) {
+            Some(report) => {
+                let (command, phase, ms) = (id.clone(), report.status.clone(), report.duration_ms);
+                self.note(WorkerNote::Ended { command, exit, phase, ms });
+                if self.is_terminal_run(id) {
+                    self.terminal_ended(exit, now);
+                }
+                self.todo.push_back(Work::Over(report));
+            }
+            None => self.note(WorkerNote::Unexpected(id.clone())),
+        }
+    }
+
+    /// Its end is told once it is written down, and the server has its output.
+    pub(super) fn over(&mut self, report: CommandComplete) {
+        let id = report.command_id.clone();
+        // Its slot is free.
+        self.todo.push_back(Work::Advance);
+        self.reports.withhold(report.clone());
+        match self.journal {
+            Journalling::Off | Journalling::Failed(_) => self.todo.push_back(Work::Settle(id)),
+            Journalling::Kept => {
+                self.reports.write(&id);
+                let report = self.reports.amend(report);
+                self.write(JournalEntry::Ended { report });
+            }
+        }
+    }
+
+    /// The report goes out once nothing is before it.
+    fn settle(&mut self, id: &CommandId) {
+        if self.reports.is_unwritten(id) {
+            return;
+        }
+        match self.delivery.readiness(id) {
+            Readiness::Waits => {}
+            Readiness::OpenEnds(ends) => self.outbound.open_ends(ends),
+            Readiness::Ready => {
+                if let Some(report) = self.reports.release(id) {
+                    self.delivery.close(id);
+                    self.outbound.report(report);
+                }
+            }
+        }
+    }
+
+    /// The server has its report, or will never ask for it.
+    pub(super) fn confirm(&mut self, id: &CommandId) {
+        self.commands.book.on_confirmed(id);
+        self.reports.forget(id);
+        self.write(JournalEntry::Confirmed { command: id.clone() });
+    }
+
+    /// The server says that it knows no such command: what is kept for it would be sent for ever.
+    pub(super) fn on_unknown_to_server(&mut self, id: &CommandId) {
+        self.note(WorkerNote::UnknownToServer(id.clone()));
+        if let Some(running) = self.commands.running(id) {
+            running.output = Output::Muted;
+        }
+        self.delivery.give_up(id);
+        self.settle(id);
+        self.outbound.forget(id);
+        self.confirm(id);
+    }
+
+    /// Something is written down, or cannot be.
+    pub(super) fn on_journalled(&mut self, awaited: Awaited, outcome: Result<(), String>) {
+        self.journal_state = match &outcome {
+            Ok(()) => JournalState::Works,
+            Err(error) => {
+                self.note(WorkerNote::JournalFailed(error.clone()));
+                JournalState::Failed
+            }
+        };
+        match awaited {
+            Awaited::Start(id) => {
+                self.reports.written(&id);
+                match outcome {
+                    Ok(()) => self.todo.push_back(Work::Start(id)),
+                    // Nobody asked for it, so nobody was promised that it runs once.
+                    Err(error) if self.is_terminal_run(&id) => {
+                        self.note(WorkerNote::TerminalNotWritten(id.clone(), error));
+                        self.todo.push_back(Work::Start(id));
+                    }
+                    Err(error) => {
+                        let why = format!(
+                            "never started: the agent cannot write down that it starts this ({error}); free space on its disk and ask again under a new id"
+                        );
+                        self.refuse(&id, &why);
+                    }
+                }
+            }
+            Awaited::End(id) => {
+                self.reports.written(&id);
+                if outcome.is_err() {
+                    self.note(WorkerNote::EndNotWritten(id.clone()));
+                }
+                self.todo.push_back(Work::Settle(id));
+            }
+            Awaited::Stop(stop) => {
+                match outcome {
+                    Ok(()) => self.emergency.on_durable(&stop),
+                    Err(error) => self.note(WorkerNote::StopNotDurable(stop, error)),
+                }
+                self.say_receipt();
+            }
+        }
+    }
+
+    /// The agent is to end because of its terminal, unless it does already.
+    pub(super) fn end_by_terminal(&mut self, now: Now) -> bool {
+        let finished = self.terminal.as_mut().and_then(terminal::Terminal::take_finished);
+        match finished {
+            Some(why) if self.shutdown.is_none() => {
+                self.end(why, Force::Grace, now);
+                true
+            }
+            Some(WorkerEnd::Shutdown | WorkerEnd::Ordered(_) | WorkerEnd::ProgramEnded(_))
+            | Some(WorkerEnd::ProgramCannotStart(_) | WorkerEnd::Refused(_))
+            | None => false,
+        }
+    }
+}
+
+const LOST_REQUEST: &str = "the agent has lost what was to be run; ask again under a new id";

@@ -1,0 +1,251 @@
+//! What processes wrote on its way to the server: the outbox, the runs that an earlier process left, and what
+//! must be stored before an end is reported.
+
+use super::outbound::Outbound;
+use crate::id::{ByteOffset, CommandId, Incarnation};
+use crate::model::Capabilities;
+use crate::output::{
+    LeftRun, OpenEnds, Outbox, Run, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy,
+    SpoolRequest, Stream,
+};
+use crate::time::{Deadline, Timestamp};
+use crate::wire::payload::{HeldStream, OutputAck, OutputResume};
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// Output, and how far it is stored.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    outbox: Outbox,
+    /// Runs of an earlier process that are not reported yet.
+    left: OpenEnds,
+    policy: Option<SpoolPolicy>,
+    disk: Disk,
+    server: Server,
+}
+
+/// Whether the disk takes output, as far as was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disk {
+    Works,
+    Failed,
+}
+
+/// What is known of the latest server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    /// There was none: whether it knows gaps cannot be said.
+    Unknown,
+    /// It knows gaps, and says how far it is.
+    Resumes,
+    /// It does not.
+    Simple,
+}
+
+/// Whether the end of a command may be reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// Something before it is not stored.
+    Waits,
+    /// The server is to be told first that these streams end with gaps of unknown length.
+    OpenEnds(Vec<(Run, Stream, ByteOffset)>),
+    /// It may.
+    Ready,
+}
+
+/// What a failed write means for what is to be logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// It changed something.
+    Changed,
+    /// It was known.
+    Known,
+}
+
+impl Delivery {
+    pub(super) fn new(bounds: SpoolBounds, policy: Option<SpoolPolicy>) -> Self {
+        Self {
+            outbox: Outbox::new(bounds),
+            left: OpenEnds::default(),
+            policy,
+            disk: Disk::Works,
+            server: Server::Unknown,
+        }
+    }
+
+    /// Takes up what an earlier process left of a run. `counted`: it is known how much its process wrote.
+    pub(super) fn recover(&mut self, run: LeftRun, counted: bool) {
+        let name = run.recovered.run().clone();
+        self.outbox.recover(run.recovered);
+        self.left.leave(name, run.ended || counted);
+    }
+
+    /// A process runs; what it writes is numbered from here.
+    pub(super) fn open(&mut self, run: Run) -> SpoolRequest {
+        let by_kind =
+            if run.command.is_terminal() { SpoolPolicy::DropOldest } else { SpoolPolicy::Block };
+        let policy = self.policy.unwrap_or(by_kind);
+        self.outbox.open(run.clone(), policy);
+        SpoolRequest::Open(run, policy)
+    }
+
+    pub(super) fn push(&mut self, id: &CommandId, stream: Stream, bytes: Bytes) {
+        self.outbox.push(id, stream, bytes);
+    }
+
+    pub(super) fn end(&mut self, id: &CommandId) {
+        self.outbox.end(id);
+    }
+
+    /// The outbox, to look at.
+    pub(super) const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The outbox, to send from.
+    pub(super) fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// The runs of earlier processes, to look at.
+    pub(super) const fn left(&self) -> &OpenEnds {
+        &self.left
+    }
+
+    pub(super) fn poll_action(&mut self) -> Option<SpoolAction> {
+        self.outbox.poll_action()
+    }
+
+    /// A session began. What is held is to be said to a server that goes on where it is.
+    pub(super) fn on_session(&mut self, window: u64, capabilities: Capabilities, now: Timestamp) {
+        self.left.on_session();
+        if capabilities.output_resumes() {
+            self.server = Server::Resumes;
+            self.outbox.resume(window, now);
+        } else {
+            self.server = Server::Simple;
+            self.outbox.restart(window);
+        }
+    }
+
+    /// Whether there was a session.
+    pub(super) fn had_session(&self) -> bool {
+        self.server != Server::Unknown
+    }
+
+    /// Says what is held of which streams: to go on where the server is, or because it asks.
+    pub(super) fn say_what_is_held(&self, query: Option<String>, outbound: &mut Outbound) {
+        let is_said = |produced: ByteOffset| produced > ByteOffset(0) || query.is_none();
+        let states = self.outbox.states().filter(|state| is_said(state.produced));
+        let streams: Vec<HeldStream> = states
+            .map(|state| HeldStream {
+                command_id: state.run.command,
+                incarnation: state.run.incarnation,
+                stream_type: state.stream.into(),
+                produced: state.produced,
+                stored: state.stored,
+                gaps: state.gaps,
+            })
+            .collect();
+        if !streams.is_empty() || query.is_some() {
+            outbound.hold(&streams, query);
+        }
+    }
+
+    /// The server has stored a stream up to here.
+    pub(super) fn on_ack(&mut self, ack: &OutputAck, agreed: Option<Capabilities>) {
+        let (id, stream) = (&ack.command_id, ack.stream_type.stream());
+        let reaches_end = self.outbox.written(id, stream).is_some_and(|end| ack.offset >= end);
+        // A server that cannot say that it stored an open end is believed when it has all before it.
+        let by_place = agreed.is_some_and(|agreed| !agreed.open_ends_are_stored()) && reaches_end;
+        if ack.open_gap || by_place {
+            self.left.on_stored(id, ack.incarnation, stream);
+        }
+        self.outbox.on_stored(id, ack.incarnation, stream, ack.offset);
+        if agreed.is_some_and(|agreed| !agreed.output_resumes()) {
+            self.outbox.pass_gaps(id);
+        }
+    }
+
+    /// The server says how far it is with these streams.
+    pub(super) fn on_resume(&mut self, resume: &OutputResume) {
+        for place in &resume.streams {
+            let stream = place.stream_type.stream();
+            self.outbox.on_stored(&place.command_id, place.incarnation, stream, place.offset);
+        }
+        if !resume.more {
+            self.outbox.on_resume();
+        }
+    }
+
+    /// The server knows no such command: what is kept for it would be sent for ever.
+    pub(super) fn give_up(&mut self, id: &CommandId) {
+        if let Some(Incarnation(incarnation)) = self.outbox.totals(id).map(|all| all.incarnation) {
+            for stream in Stream::ALL {
+                let all = ByteOffset(u64::MAX);
+                self.outbox.on_stored(id, Incarnation(incarnation), stream, all);
+            }
+        }
+        self.left.give_up(id);
+    }
+
+    /// Whether the end of this command may be reported. Open ends are given once a session.
+    pub(super) fn readiness(&mut self, id: &CommandId) -> Readiness {
+        if !self.outbox.is_settled(id) {
+            return Readiness::Waits;
+        }
+        match self.server {
+            // The next server may know gaps, and then it must hear of them before the report.
+            Server::Unknown if self.left.has(id) => Readiness::Waits,
+            Server::Resumes if self.left.is_open(id) => {
+                Readiness::OpenEnds(self.left.tell(id, &self.outbox))
+            }
+            Server::Unknown | Server::Resumes | Server::Simple => Readiness::Ready,
+        }
+    }
+
+    /// Its end is reported, and nothing of its output is needed any more.
+    pub(super) fn close(&mut self, id: &CommandId) {
+        self.left.close(id);
+        self.outbox.close(id);
+    }
+
+    pub(super) fn on_spool(&mut self, event: SpoolEvent, now: Timestamp) -> News {
+        match event {
+            SpoolEvent::Appended(run, through) => self.outbox.on_appended(&run, through),
+            SpoolEvent::Page(run, from, records) => self.outbox.on_page(&run, from, records),
+            SpoolEvent::Failed(_) => {
+                self.outbox.on_append_failed(now);
+                if core::mem::replace(&mut self.disk, Disk::Failed) == Disk::Works {
+                    return News::Changed;
+                }
+            }
+        }
+        News::Known
+    }
+
+    /// Time has passed. Whether the disk is to be tried again.
+    pub(super) fn on_time(&mut self, now: Timestamp) -> Option<SpoolRequest> {
+        self.outbox.on_time(now);
+        let retries = self.disk == Disk::Failed && self.outbox.disk_works();
+        retries.then(|| {
+            self.disk = Disk::Works;
+            SpoolRequest::Retry
+        })
+    }
+
+    /// Whether the disk takes no output.
+    pub(super) fn disk_has_failed(&self) -> bool {
+        self.disk == Disk::Failed
+    }
+
+    /// The agent is ending: what does not fit becomes a gap.
+    pub(super) fn wind_up(&mut self) {
+        self.outbox.wind_up();
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        self.outbox.deadline()
+    }
+}

@@ -1,0 +1,301 @@
+//! What a worker is told, and what it asks for. Plain values; nothing is decided here.
+
+use super::end::WorkerEnd;
+use super::note::WorkerNote;
+use crate::command::{Awaited, Cleared, CommandJournal, Exit, Fate, JournalEntry, ProcessIdentity};
+use crate::id::{AgentId, CommandId, RunMark, StopId};
+use crate::model::Capabilities;
+use crate::output::{LeftRun, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream};
+use crate::session::AgentCause;
+use crate::terminal::{LineMode, TerminalSize, Typed, Typing};
+use crate::wire::payload::{AgentErrorReport, CommandRequest, Secret};
+use crate::wire::{AgentToServer, ServerToAgent};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+
+/// What a worker is from its start to its end.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// How many commands run at once, at least one; the others wait.
+    pub slots: usize,
+    /// How much output may be held until the server has stored it.
+    pub spool: SpoolBounds,
+    /// What happens to output at that bound. If not given, commands wait and a terminal drops its oldest.
+    pub policy: Option<SpoolPolicy>,
+    /// Where starts and ends are written down.
+    pub journal: Journalling,
+    /// The terminal into which commands are typed; without one each command is run by itself.
+    pub terminal: Option<TerminalConfig>,
+    /// Tells this process of the agent from every other of all time, as an
+    /// [`InstanceId`](crate::id::InstanceId) does; without `:`. The marks of runs and the ids of
+    /// terminals are made of it, so draw it anew for each process.
+    pub unique: String,
+}
+
+/// Where starts and ends of commands are written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Journalling {
+    /// In a journal: [`WorkerAction::Journal`] is answered by [`WorkerEvent::Journalled`].
+    Kept,
+    /// They cannot be, for this reason; so nothing is started.
+    Failed(String),
+    /// Nowhere: the agent does not promise to run a command at most once over its own restarts.
+    Off,
+}
+
+/// The terminal of a worker, and the program in it.
+#[derive(Clone, Debug)]
+pub struct TerminalConfig {
+    /// What runs in it, for people.
+    pub program: String,
+    /// How large it is at first.
+    pub size: TerminalSize,
+    /// Whether it is shown at a terminal of the agent's machine.
+    pub screen: Screen,
+}
+
+/// Where a terminal is shown besides the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screen {
+    /// Nowhere. The program is started again whenever it ends.
+    Detached,
+    /// At the terminal from which the agent was started. The agent ends with the program.
+    Attached,
+}
+
+/// What an earlier process of the agent left.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Its journal, if it has one.
+    pub journal: CommandJournal,
+    /// What became of [what it left running](CommandJournal::left_behind).
+    pub cleared: Vec<Cleared>,
+    /// Its spool.
+    pub runs: Vec<LeftRun>,
+}
+
+/// A session, as the answer to the hello settled it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerSession {
+    /// The id by which the server knows this agent.
+    pub agent: Option<AgentId>,
+    /// What the server of the session understands.
+    pub capabilities: Capabilities,
+    /// How many bytes of output may be unacknowledged.
+    pub output_window: u64,
+    /// The stop that is in force for this agent.
+    pub stopped: Option<StopId>,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum WorkerEvent {
+    /// Time has passed.
+    Wake,
+    /// A session began.
+    Joined(WorkerSession),
+    /// The session is over.
+    SessionEnded,
+    /// The server refuses this agent for good.
+    Refused(AgentCause),
+    /// The server said something.
+    Message(Box<ServerToAgent>),
+    /// What [`next_message`](super::Worker::next_message) gave last was handed to the link.
+    Sent,
+    /// What was asked for by [`WorkerAction::Start`] runs.
+    Started {
+        /// Which.
+        command: CommandId,
+        /// Its leader, if it is a process and the system tells.
+        process: Option<ProcessIdentity>,
+    },
+    /// It cannot be started.
+    NotStarted {
+        /// Which.
+        command: CommandId,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// It wrote. Nothing comes for a command before its [`Started`](Self::Started).
+    Output {
+        /// Which.
+        command: CommandId,
+        /// Where.
+        stream: Stream,
+        /// What.
+        bytes: Bytes,
+    },
+    /// It ended, and all that it wrote was handed in.
+    Ended {
+        /// Which.
+        command: CommandId,
+        /// How.
+        exit: Exit,
+        /// Whether everything that it started is confirmed gone.
+        rest: Fate,
+    },
+    /// A journal entry that something waits for is durable, or cannot be written.
+    Journalled {
+        /// What waits.
+        awaited: Awaited,
+        /// Why it is not written, if it is not.
+        outcome: Result<(), String>,
+    },
+    /// The spool did something.
+    Spool(SpoolEvent),
+    /// A command was typed, or was not.
+    Typed {
+        /// Which.
+        command: CommandId,
+        /// How it went.
+        outcome: TypingOutcome,
+    },
+    /// Something happened at the terminal of the agent's machine.
+    Screen(ScreenEvent),
+    /// The agent is to end, because its machine says so.
+    ShutDown,
+}
+
+/// How a typing went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TypingOutcome {
+    /// All of it was typed.
+    Typed,
+    /// Not all of it.
+    Broken {
+        /// How much.
+        much: Typed,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// It was not begun, for this reason.
+    Refused(String),
+    /// It was not begun, because the terminal is not in the mode that it needs.
+    OtherMode,
+}
+
+/// What happens at the terminal from which an agent was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScreenEvent {
+    /// Keys were pressed.
+    Keys(Bytes),
+    /// It has another size.
+    Resized(TerminalSize),
+    /// It is far behind with what the program writes.
+    Behind,
+    /// It shows again what it is given.
+    CaughtUp,
+}
+
+/// Something to do. Perform the actions in this order, and report what comes of each as an event.
+#[derive(Debug)]
+pub enum WorkerAction {
+    /// Start it, then say [`Started`](WorkerEvent::Started) or [`NotStarted`](WorkerEvent::NotStarted).
+    Start {
+        /// The command.
+        command: CommandId,
+        /// What its processes are to bear, so that a successor of this agent finds them.
+        mark: RunMark,
+        /// What to run.
+        task: Task,
+    },
+    /// Ask it to end, and kill what is left of it after the grace.
+    Cancel {
+        /// Which.
+        command: CommandId,
+        /// How long it may take.
+        grace: Duration,
+    },
+    /// End it at once.
+    Kill(CommandId),
+    /// Read nothing of what it writes.
+    PauseReading(CommandId),
+    /// Read again.
+    ResumeReading(CommandId),
+    /// Write this down. If [something waits for it](JournalEntry::awaited), say
+    /// [`Journalled`](WorkerEvent::Journalled) once it is durable.
+    Journal(JournalEntry),
+    /// Ask this of the spool.
+    Spool(SpoolRequest),
+    /// Type this into the terminal, then say [`Typed`](WorkerEvent::Typed).
+    Type {
+        /// For which command.
+        command: CommandId,
+        /// What.
+        typing: Typing,
+        /// The mode in which the terminal must be, if that matters; else say
+        /// [`TypingOutcome::OtherMode`].
+        only_in: Option<LineMode>,
+    },
+    /// Type what was pressed at the terminal of the agent's machine.
+    TypeKeys(Bytes),
+    /// The terminal has this size from now on.
+    Resize(TerminalSize),
+    /// Stop reading from the program of the terminal, or read on, for the one who looks on at the
+    /// agent's machine.
+    WaitForScreen(Waiting),
+    /// Do this at the terminal of the agent's machine.
+    Screen(ScreenAction),
+    /// Tell the server, before everything else, that it asked for what cannot be done.
+    Complain(AgentErrorReport),
+    /// The server offers a newer token.
+    RenewToken(Secret),
+    /// Say in heartbeats whether this agent is paused.
+    SayPaused(Pausing),
+    /// Nothing is left to wait for: close the link and end. Comes once, and last.
+    End(WorkerEnd),
+    /// Log and count this.
+    Note(WorkerNote),
+}
+
+/// What is started.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    /// A command of a user.
+    Command(Box<CommandRequest>),
+    /// The program of the terminal, which has this size.
+    Terminal(TerminalSize),
+}
+
+/// Whether the program of the terminal is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Not until the screen has caught up.
+    Waits,
+    /// It is.
+    GoesOn,
+}
+
+/// Whether an agent starts commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pausing {
+    /// None, by order; what comes waits.
+    Paused,
+    /// It does.
+    Running,
+}
+
+/// What is done at the terminal of the agent's machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScreenAction {
+    /// Show this, and say [`Behind`](ScreenEvent::Behind) if too much waits to be shown.
+    Show(Bytes),
+    /// Say this to the one who sits before it.
+    Notice(&'static str),
+    /// Show nothing more until it has caught up.
+    LeaveBehind,
+    /// It has caught up: say how much was not shown.
+    CaughtUp,
+}
+
+/// A message to the server, in the form that the server of the session understands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WorkerMessage {
+    /// As a text.
+    Text(Box<AgentToServer>),
+    /// Output as a binary message.
+    Binary(Bytes),
+}

@@ -1,0 +1,194 @@
+//! In which form a session's server is told of things, and what it has no form for.
+
+use super::event::{WorkerMessage, WorkerSession};
+use super::outbound::Due;
+use crate::id::{ChunkSequence, CommandId, Incarnation};
+use crate::model::Capabilities;
+use crate::output::{GapCause, Outgoing, Record, RecordBody, Run, gap_notice};
+use crate::wire::payload::{
+    CommandAck, CommandPhase, OutputContent, OutputGap, StopReceipt, TerminalOutput,
+};
+use crate::wire::{AgentToServer, OutputFrame};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use bytes::Bytes;
+
+impl WorkerSession {
+    /// The form of it; `None` if this server has none, and then it counts as said.
+    pub(super) fn form(&self, due: &Due) -> Option<WorkerMessage> {
+        if let Due::Wrote(sent) = due
+            && self.capabilities.output_is_binary()
+            && let Some(message) = binary(sent)
+        {
+            return Some(WorkerMessage::Binary(message));
+        }
+        self.text(due).map(|message| WorkerMessage::Text(Box::new(message)))
+    }
+
+    fn text(&self, due: &Due) -> Option<AgentToServer> {
+        let (agent_id, capabilities) = (self.agent.clone(), self.capabilities);
+        let is_unknown = |id: &CommandId| id.is_terminal() && !capabilities.knows_terminals();
+        Some(match due {
+            Due::Receipt(stop_id, stage) => AgentToServer::StopReceipt(StopReceipt {
+                stop_id: stop_id.clone(),
+                stage: stage.clone(),
+            }),
+            Due::Opened(opened) if capabilities.knows_terminals() => {
+                AgentToServer::TerminalOpened(opened.clone())
+            }
+            Due::Opened(_) => return None,
+            Due::Acknowledged(id, _) if is_unknown(id) => return None,
+            Due::Over(report) if is_unknown(&report.command_id) => return None,
+            Due::Held(state) => AgentToServer::OutputState(state.clone()),
+            Due::OpenEnd(run, stream, at) => AgentToServer::OutputGap(OutputGap {
+                command_id: run.command.clone(),
+                agent_id,
+                incarnation: run.incarnation,
+                stream_type: (*stream).into(),
+                // The server numbers it behind what it has.
+                sequence: ChunkSequence(0),
+                offset: *at,
+                length: None,
+                because: GapCause::AgentDied,
+                timestamp: None,
+            }),
+            Due::Acknowledged(id, status) => AgentToServer::CommandAck(CommandAck {
+                command_id: id.clone(),
+                agent_id,
+                status: status.clone(),
+                queue_position: None,
+            }),
+            Due::Over(report) => {
+                let mut report = report.clone();
+                report.agent_id = agent_id;
+                report.status = phase(report.status, capabilities);
+                AgentToServer::CommandComplete(report)
+            }
+            Due::Wrote(Outgoing { run, record }) => match &record.body {
+                RecordBody::Chunk(bytes) if capabilities.output_is_stored() => {
+                    let content = OutputContent::from_bytes(bytes);
+                    AgentToServer::Output(TerminalOutput {
+                        agent_id,
+                        ..output(run, record, content)
+                    })
+                }
+                RecordBody::Chunk(bytes) => {
+                    let text = String::from_utf8_lossy(bytes).into_owned();
+                    AgentToServer::Output(self.legacy(run, record, text))
+                }
+                RecordBody::Gap { length, because } if capabilities.output_resumes() => {
+                    AgentToServer::OutputGap(OutputGap {
+                        command_id: run.command.clone(),
+                        agent_id,
+                        incarnation: run.incarnation,
+                        stream_type: record.stream.into(),
+                        sequence: record.sequence,
+                        offset: record.offset,
+                        length: Some(*length),
+                        because: *because,
+                        timestamp: None,
+                    })
+                }
+                // It sees the gap by the next offset.
+                RecordBody::Gap { .. } if capabilities.output_is_stored() => return None,
+                RecordBody::Gap { length, because } => {
+                    let text = format!("\n{}\n", gap_notice(Some(*length), *because));
+                    AgentToServer::Output(self.legacy(run, record, text))
+                }
+            },
+        })
+    }
+
+    /// Output for a server that knows only text. What a terminal writes belongs to no command there,
+    /// but to the agent itself.
+    fn legacy(&self, run: &Run, record: &Record, text: String) -> TerminalOutput {
+        let command_id = match &self.agent {
+            Some(agent) if run.command.is_terminal() => CommandId::new(agent),
+            Some(_) | None => run.command.clone(),
+        };
+        let number = legacy_sequence(run.incarnation, record.sequence.0);
+        TerminalOutput {
+            agent_id: self.agent.clone(),
+            command_id,
+            sequence: Some(ChunkSequence(number)),
+            offset: None,
+            incarnation: None,
+            ..output(run, record, OutputContent::Text(text))
+        }
+    }
+}
+
+/// A chunk as a binary message; `None` if it is none.
+fn binary(Outgoing { run, record }: &Outgoing) -> Option<Bytes> {
+    let RecordBody::Chunk(bytes) = &record.body else { return None };
+    let frame = OutputFrame {
+        command_id: run.command.clone(),
+        incarnation: run.incarnation,
+        stream: record.stream,
+        sequence: record.sequence,
+        offset: record.offset,
+        bytes: bytes.clone(),
+    };
+    frame.encode()
+}
+
+/// An end in the words that the server knows.
+fn phase(phase: CommandPhase, capabilities: Capabilities) -> CommandPhase {
+    match phase {
+        CommandPhase::Lost if capabilities.keeps_journals() => CommandPhase::Lost,
+        CommandPhase::Lost | CommandPhase::OutcomeUnknown
+            if capabilities.reports_are_confirmed() =>
+        {
+            CommandPhase::OutcomeUnknown
+        }
+        // A legacy server knows three ends. The text says what this one is.
+        CommandPhase::Lost | CommandPhase::OutcomeUnknown => CommandPhase::Failed,
+        phase @ (CommandPhase::Pending
+        | CommandPhase::Queued
+        | CommandPhase::Delivered
+        | CommandPhase::Running
+        | CommandPhase::Cancelling
+        | CommandPhase::Completed
+        | CommandPhase::Failed
+        | CommandPhase::Cancelled
+        | CommandPhase::Unknown(_)) => phase,
+    }
+}
+
+/// Output for a server that stores bytes.
+fn output(run: &Run, record: &Record, content: OutputContent) -> TerminalOutput {
+    TerminalOutput {
+        command_id: run.command.clone(),
+        agent_id: None,
+        stream: record.stream.into(),
+        content,
+        sequence: Some(record.sequence),
+        offset: Some(record.offset),
+        incarnation: Some(run.incarnation),
+    }
+}
+
+/// The number of a chunk for a server that tells chunks by nothing else: unique over all runs of a
+/// command, for as long as the server lives, and within the 31 bits that existing databases take.
+/// The start in seconds, which repeats after 4.5 hours, and 65,536 numbers for each.
+fn legacy_sequence(incarnation: Incarnation, sequence: u64) -> u64 {
+    let second = (incarnation.0 / 1000) % (1 << 14);
+    (second << 16) + (sequence & 0x3fff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_legacy_servers_differ_between_runs_and_fit_their_databases() {
+        let number = |ms, n| legacy_sequence(Incarnation(ms), n);
+        let start = 1_764_000_000_000;
+        assert!(number(start, 1) < number(start, 2));
+        assert!(number(start, 65_535) < number(start + 1000, 1));
+        for ms in [0, start, u64::MAX] {
+            assert!(number(ms, u64::MAX) < 1 << 31);
+        }
+    }
+}

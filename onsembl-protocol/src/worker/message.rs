@@ -1,0 +1,153 @@
+//! What a message of the server means for a worker. The one translation from frames to instructions; nothing
+//! is carried out here.
+
+use super::commands::Force;
+use super::event::Pausing;
+use super::note::WorkerNote;
+use crate::id::{CommandId, StopId};
+use crate::model::Capabilities;
+use crate::session::EndOrder;
+use crate::terminal::TerminalSize;
+use crate::wire::ServerToAgent;
+use crate::wire::payload::{
+    AgentControl, AgentErrorReport, AgentErrorType, CommandRequest, ControlAction, EmergencyStop,
+    ErrorCode, ErrorReply, OutputAck, OutputResume, Secret,
+};
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+
+/// What is to be done because the server said so.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Instruction {
+    /// Nothing.
+    Ignore,
+    /// Run this.
+    Run(CommandId, Box<CommandRequest>),
+    /// Do not run this any more; at once, or with a grace.
+    Cancel(CommandId, Force),
+    /// A stream is stored up to here.
+    Stored(OutputAck),
+    /// So far are these streams.
+    Resume(OutputResume),
+    /// Say what is held, in answer to this question.
+    SayHeld(String),
+    /// A report is confirmed.
+    Confirmed(CommandId),
+    /// The server does not know this command.
+    UnknownCommand(CommandId),
+    /// End the agent.
+    End(EndOrder, Force),
+    /// Start nothing, or start again.
+    Pause(Pausing),
+    /// Make the terminal so large.
+    Resize(TerminalSize),
+    /// An emergency stop that holds.
+    Stop(StopId),
+    /// It is released.
+    Release(StopId),
+    /// An emergency stop of the moment: kill everything.
+    KillAll,
+    /// A newer token.
+    RenewToken(Secret),
+    /// Tell the server that this cannot be done.
+    Complain(AgentErrorReport),
+}
+
+/// A complaint about a request of the server. It can go on with this agent.
+pub(super) fn complaint(
+    error_type: AgentErrorType,
+    message: impl Into<String>,
+) -> AgentErrorReport {
+    AgentErrorReport { error_type, message: message.into(), recoverable: true, details: None }
+}
+
+/// Reads a message under what its session agreed on. What is to be logged goes to `note`.
+pub(super) fn read(
+    message: ServerToAgent,
+    agreed: Option<Capabilities>,
+    mut note: impl FnMut(WorkerNote),
+) -> Instruction {
+    match message {
+        ServerToAgent::CommandRequest(request) => match request.command_id.clone() {
+            Some(id) => Instruction::Run(id, Box::new(request)),
+            None => {
+                note(WorkerNote::RequestWithoutId);
+                let text = "a COMMAND_REQUEST without a commandId is not run: it could not be told from its repetition";
+                Instruction::Complain(complaint(AgentErrorType::Execution, text))
+            }
+        },
+        // Such a server cancels all that it does not know, and does not know terminals.
+        ServerToAgent::CommandCancel(cancel)
+            if cancel.command_id.is_terminal()
+                && agreed.is_some_and(|agreed| !agreed.knows_terminals()) =>
+        {
+            Instruction::Ignore
+        }
+        ServerToAgent::CommandCancel(cancel) => {
+            Instruction::Cancel(cancel.command_id, Force::of(cancel.force))
+        }
+        ServerToAgent::OutputAck(ack) => Instruction::Stored(ack),
+        ServerToAgent::OutputResume(resume) => Instruction::Resume(resume),
+        ServerToAgent::OutputQuery(question) => Instruction::SayHeld(question.query),
+        ServerToAgent::Ack(ack) => match ack.command_id.filter(|_| ack.success) {
+            Some(id) => Instruction::Confirmed(id),
+            None => Instruction::Ignore,
+        },
+        ServerToAgent::Error(error) => read_error(error, &mut note),
+        ServerToAgent::Control(control) => read_control(control, &mut note),
+        ServerToAgent::EmergencyStop(EmergencyStop { stop_id: Some(stop), .. })
+            if agreed.is_some_and(Capabilities::latches_stops) =>
+        {
+            Instruction::Stop(stop)
+        }
+        ServerToAgent::EmergencyStop(order) => {
+            note(WorkerNote::StopOfTheMoment { reason: order.reason, by: order.triggered_by });
+            Instruction::KillAll
+        }
+        ServerToAgent::StopRelease(release) => Instruction::Release(release.stop_id),
+        ServerToAgent::TokenRefresh(refresh) => Instruction::RenewToken(refresh.access_token),
+        // The connection acts on these itself.
+        ServerToAgent::Heartbeat(_)
+        | ServerToAgent::Ping(_)
+        | ServerToAgent::Pong(_)
+        | ServerToAgent::Unknown(_) => Instruction::Ignore,
+    }
+}
+
+fn read_error(error: ErrorReply, note: &mut impl FnMut(WorkerNote)) -> Instruction {
+    let command = error.context.command_id;
+    let is_unknown = error.code == ErrorCode::CommandNotFound;
+    let (code, text) = (error.code, error.message);
+    note(WorkerNote::ErrorOfServer { code, text, command: command.clone() });
+    match command.filter(|_| is_unknown) {
+        Some(id) => Instruction::UnknownCommand(id),
+        None => Instruction::Ignore,
+    }
+}
+
+fn read_control(control: AgentControl, note: &mut impl FnMut(WorkerNote)) -> Instruction {
+    note(WorkerNote::Ordered(control.action.clone(), control.reason));
+    let force = Force::of(control.graceful_shutdown == Some(false));
+    match control.action {
+        ControlAction::Stop => Instruction::End(EndOrder::Stop, force),
+        ControlAction::Restart => Instruction::End(EndOrder::Restart, force),
+        ControlAction::Pause => Instruction::Pause(Pausing::Paused),
+        ControlAction::Resume => Instruction::Pause(Pausing::Running),
+        ControlAction::Resize => match control.size {
+            Some(size) => Instruction::Resize(size),
+            None => {
+                let text = "RESIZE came without a size".to_owned();
+                Instruction::Complain(complaint(AgentErrorType::Unspecified, text))
+            }
+        },
+        action @ (ControlAction::Start | ControlAction::Unknown(_)) => {
+            let text = format!(
+                "this agent cannot {action}; it knows STOP, RESTART, PAUSE and RESUME, and whoever runs it on its machine can start it again"
+            );
+            note(WorkerNote::OrderNotSupported(action));
+            Instruction::Complain(complaint(AgentErrorType::Unspecified, text))
+        }
+    }
+}

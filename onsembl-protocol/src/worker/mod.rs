@@ -1,0 +1,637 @@
+//! The work of one agent as one machine: which commands run, what is written down before they do, what of
+//! their output is kept, what the server is told and told again, what is awaited before the agent may end.
+//!
+//! A [`Worker`] is a *queue machine*: its outputs own bytes, so they wait inside it until they are taken.
+//!
+//! 1. [`handle`](Worker::handle) each event, with the time.
+//! 2. Take and perform actions until [`poll_action`](Worker::poll_action) gives none. What comes of one is an
+//!    event.
+//! 3. While the link has room, take [`next_message`](Worker::next_message), hand it to the link and say
+//!    [`WorkerEvent::Sent`]; then go on with 2.
+//! 4. Wait for whichever comes first: something happened, or the [`deadline`](Worker::deadline) has come,
+//!    which is the event [`Wake`](WorkerEvent::Wake).
+//!
+//! It opens no process, no file and no link, and draws no randomness: what makes ids unique comes with its
+//! [`WorkerConfig`]. No machine in it is fed while its own outputs are being acted upon: what one event
+//! brings about is put on a list, which is worked off one by one.
+//!
+//! # What is promised
+//!
+//! - A command starts at most once under one journal: its start is durable before
+//!   [`WorkerAction::Start`].
+//! - An end is reported after it is durable, after all output before it is stored, and until the server
+//!   has confirmed it. A new session is told everything again that is not confirmed.
+//! - While an emergency stop holds nothing starts, also not in a successor of this process; the server is told so
+//!   only once that is durable, and that everything is gone only once it is.
+//!
+//! # Bounds
+//!
+//! A server can make a worker hold: 64 commands that wait ([`MOST_WAITING`](crate::command::MOST_WAITING); one
+//! more is refused), 4,096 ended commands (the oldest confirmed one is forgotten first), 4,096 ends whose
+//! output is not stored (then commands are refused, and the program of a terminal is not started), 64 pages
+//! of answers to its questions (the oldest go). Output is bounded by [`SpoolBounds`](crate::output::SpoolBounds).
+
+mod commands;
+mod course;
+mod delivery;
+mod emergency;
+mod end;
+mod event;
+mod form;
+mod message;
+mod note;
+mod outbound;
+mod report;
+mod shutdown;
+mod terminal;
+mod typing;
+
+pub use end::WorkerEnd;
+pub use event::{
+    Journalling, Pausing, Recovered, Screen, ScreenAction, ScreenEvent, Task, TerminalConfig,
+    TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
+};
+pub use note::{Severity, WorkerNote};
+
+use crate::command::{Cleared, Fate, JournalEntry};
+use crate::id::{CommandId, StopId};
+use crate::output::{LeftRun, OpenEnds, Outbox, SpoolAction, SpoolEvent, SpoolRequest};
+use crate::time::{Deadline, Now, Timestamp};
+use crate::wire::payload::{CommandAckStatus, CommandComplete};
+use alloc::borrow::ToOwned;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::vec::Vec;
+use commands::{Commands, Force};
+use delivery::{Delivery, News};
+use emergency::EmergencyStop;
+use message::Instruction;
+use outbound::{Due, Outbound};
+use report::{Reports, StoppedBy, reason};
+use shutdown::{Left, Shutdown};
+use terminal::Terminal;
+
+/// What is said of a command whose agent died while it ran.
+const LOST: &str =
+    "the agent's process ended while this command ran; what became of it is not known";
+/// And of one that had ended.
+const ENDED_UNREPORTED: &str =
+    "it ended, but the agent's process ended too before it could report how";
+
+/// The work of one agent. See the [module](self).
+#[derive(Debug)]
+pub struct Worker {
+    commands: Commands,
+    delivery: Delivery,
+    reports: Reports,
+    outbound: Outbound,
+    emergency: EmergencyStop,
+    terminal: Option<Terminal>,
+    journal: Journalling,
+    journal_state: JournalState,
+    pausing: Pausing,
+    session: Option<WorkerSession>,
+    /// Taken to be handed to the link.
+    pending: Option<Due>,
+    /// When something was last handed to a link whose server confirms nothing.
+    sent_unconfirmed_at: Option<Timestamp>,
+    shutdown: Option<Shutdown>,
+    todo: VecDeque<Work>,
+    actions: VecDeque<WorkerAction>,
+}
+
+/// Whether the journal took what was to be written last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JournalState {
+    Works,
+    Failed,
+}
+
+/// What an event brings about, one thing after another.
+#[derive(Clone, Debug)]
+enum Work {
+    /// Take commands from the line, as far as there are slots.
+    Advance,
+    /// The start of a command is written down, or need not be: start it.
+    Start(CommandId),
+    /// A command is over.
+    Over(CommandComplete),
+    /// Something that the report of this command waits for has happened.
+    Settle(CommandId),
+    /// A command was taken: say so if it waits.
+    Acknowledge(CommandId),
+}
+
+impl Worker {
+    /// A worker that takes up what an earlier process of the agent left. It has actions at once.
+    pub fn new(config: WorkerConfig, recovered: Recovered, now: Now) -> Self {
+        let WorkerConfig { slots, spool, policy, journal, terminal, unique } = config;
+        let Recovered { journal: before, cleared, runs } = recovered;
+        let mut worker = Self {
+            commands: Commands::new(slots, unique),
+            delivery: Delivery::new(spool, policy),
+            reports: Reports::default(),
+            outbound: Outbound::default(),
+            emergency: EmergencyStop::recovered(before.stop().cloned()),
+            terminal: terminal.map(|config| Terminal::new(config, now.monotonic)),
+            journal,
+            journal_state: JournalState::Works,
+            pausing: Pausing::Running,
+            session: None,
+            pending: None,
+            sent_unconfirmed_at: None,
+            shutdown: None,
+            todo: VecDeque::new(),
+            actions: VecDeque::new(),
+        };
+        worker.commands.book.recover(&before);
+        if worker.emergency.is_held() {
+            worker.note(WorkerNote::StopFound);
+        }
+        cleared.into_iter().for_each(|cleared| worker.recover_command(cleared));
+        runs.into_iter().for_each(|run| worker.recover_run(run));
+        worker.work_off(now);
+        worker
+    }
+
+    /// A command ran when the earlier process died.
+    fn recover_command(&mut self, cleared: Cleared) {
+        let Cleared { command, fate, why } = cleared;
+        let text = format!("the agent's process died while this command ran; {why}");
+        self.note(WorkerNote::RunLeft(command.clone(), fate, why));
+        match fate {
+            Fate::Gone => {}
+            // A stop that was in force must not be called verified.
+            Fate::Unknown => self.emergency.on_rest(),
+        }
+        let report = self.commands.book.lose(&command, fate, reason(&text));
+        self.over(report);
+    }
+
+    /// Output of a run is in the spool.
+    fn recover_run(&mut self, run: LeftRun) {
+        let name = run.recovered.run().clone();
+        let (id, why) = (name.command.clone(), if run.ended { ENDED_UNREPORTED } else { LOST });
+        self.note(WorkerNote::OutputLeft(id.clone()));
+        let known = self.commands.book.report(&id).cloned();
+        // A process that saw the end counted what was written, even if the spool did not hear of that end.
+        let counted = known.as_ref().and_then(|report| report.output);
+        let is_counted = counted.is_some_and(|all| all.incarnation == name.incarnation);
+        let has_ended = run.ended;
+        self.delivery.recover(run, is_counted);
+        let found = self.delivery.outbox().totals(&id);
+        let report = match known {
+            Some(report) => report,
+            None => {
+                let lost = self.commands.book.lose(&id, Fate::Unknown, why.to_owned());
+                // What is found of a run that did not end is no count: written down it would be taken for
+                // one by the next process, which then said nothing of the end that is not known.
+                let output = found.filter(|_| has_ended);
+                self.over(CommandComplete { output, ..lost.clone() });
+                lost
+            }
+        };
+        let output = counted.or(found);
+        self.reports.withhold(CommandComplete { output, ..report });
+    }
+
+    /// Takes an event. Actions may follow.
+    pub fn handle(&mut self, event: WorkerEvent, now: Now) {
+        match event {
+            WorkerEvent::Output { command, stream, bytes } => {
+                // The one event of which there are many, and which changes nothing else.
+                return self.on_output(&command, stream, bytes);
+            }
+            WorkerEvent::Wake => self.on_time(now),
+            WorkerEvent::Joined(session) => self.on_joined(session, now),
+            WorkerEvent::SessionEnded => self.on_session_ended(),
+            WorkerEvent::Refused(cause) => {
+                self.on_session_ended();
+                self.end(WorkerEnd::Refused(cause), Force::Grace, now);
+            }
+            WorkerEvent::Message(message) => {
+                let agreed = self.session.as_ref().map(|session| session.capabilities);
+                let (actions, message) = (&mut self.actions, *message);
+                let note = |note| actions.push_back(WorkerAction::Note(note));
+                let instruction = message::read(message, agreed, note);
+                self.on_instruction(instruction, now);
+            }
+            WorkerEvent::Sent => {
+                if let Some(due) = self.pending.take() {
+                    self.on_sent(&due, now);
+                }
+            }
+            WorkerEvent::Started { command, process } => self.on_started(&command, process, now),
+            WorkerEvent::NotStarted { command, why } => self.on_not_started(&command, &why, now),
+            WorkerEvent::Ended { command, exit, rest } => {
+                self.on_ended(&command, exit, rest, now);
+            }
+            WorkerEvent::Journalled { awaited, outcome } => self.on_journalled(awaited, outcome),
+            WorkerEvent::Spool(event) => self.on_spool(event, now),
+            WorkerEvent::Typed { command, outcome } => self.on_typed(&command, outcome, now),
+            WorkerEvent::Screen(event) => self.on_screen(event, now),
+            WorkerEvent::ShutDown => {
+                if self.shutdown.is_none() {
+                    self.end(WorkerEnd::Shutdown, Force::Grace, now);
+                }
+            }
+        }
+        self.work_off(now);
+    }
+
+    /// Works off what is on the list, until nothing is to be done.
+    fn work_off(&mut self, now: Now) {
+        loop {
+            if let Some(work) = self.todo.pop_front() {
+                self.work(work, now);
+            } else if !self.serve_terminal(now) {
+                break;
+            }
+        }
+        // What is asked to end may still start what it was about to.
+        if self.commands.are_none() && self.emergency.on_nothing_runs() {
+            self.say_receipt();
+        }
+        let unsaid = self.session.is_some() && self.has_messages();
+        let left = Left {
+            running: !self.commands.are_none() || self.is_typing(),
+            unsaid,
+            unconfirmed: self.session.is_some() && self.reports.awaits_confirmation(),
+            sent_unconfirmed_at: self.sent_unconfirmed_at.filter(|_| self.session.is_some()),
+        };
+        if let Some(end) = self.shutdown.as_mut().and_then(|s| s.look(left, now.monotonic)) {
+            let running = self.commands.count();
+            if running > 0 {
+                self.note(WorkerNote::LeftRunning(running));
+            }
+            self.actions.push_back(WorkerAction::End(end));
+        }
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_action(&mut self) -> Option<WorkerAction> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        // Asked for one by one, since a disk that fails at one takes back those behind it.
+        self.delivery.poll_action().map(|action| match action {
+            SpoolAction::Append { run, record } => {
+                WorkerAction::Spool(SpoolRequest::Append(run, record))
+            }
+            SpoolAction::Read { run, from, through } => {
+                WorkerAction::Spool(SpoolRequest::Read(run, from, through))
+            }
+            SpoolAction::Forget { run, from, before } => {
+                WorkerAction::Spool(SpoolRequest::Forget(run, from, before))
+            }
+            SpoolAction::End { run } => WorkerAction::Spool(SpoolRequest::End(run)),
+            SpoolAction::Close { run } => WorkerAction::Spool(SpoolRequest::Close(run)),
+            SpoolAction::PauseReading(id) => WorkerAction::PauseReading(id),
+            SpoolAction::ResumeReading(id) => WorkerAction::ResumeReading(id),
+        })
+    }
+
+    /// What is to be handed to the link next, if there is a session and something to say. The same comes
+    /// again until [`WorkerEvent::Sent`] says that the link took it, or the session is over. Hand all of
+    /// them to one queue that keeps their order: it keeps a report behind its output where nothing is
+    /// acknowledged. May leave actions.
+    pub fn next_message(&mut self, now: Now) -> Option<WorkerMessage> {
+        loop {
+            let session = self.session.as_ref()?;
+            let due = match self.pending.take() {
+                Some(due) => due,
+                None => {
+                    let book = &self.commands.book;
+                    let due = self.outbound.next(|id| book.status(id));
+                    match due {
+                        Some(Due::Over(report)) => Due::Over(self.reports.amend(report)),
+                        Some(due) => due,
+                        None => Due::Wrote(self.delivery.outbox_mut().next_to_send()?),
+                    }
+                }
+            };
+            if let Some(message) = session.form(&due) {
+                self.pending = Some(due);
+                return Some(message);
+            }
+            // The server has no form for it, so nothing more can be done.
+            self.on_said(&due, now);
+            self.work_off(now);
+        }
+    }
+
+    /// When to say [`WorkerEvent::Wake`], if nothing else happens first.
+    pub fn deadline(&self) -> Deadline {
+        let terminal = self.terminal.as_ref().map_or(Deadline::Never, Terminal::deadline);
+        let shutdown = self.shutdown.as_ref().map_or(Deadline::Never, Shutdown::deadline);
+        let work = self.commands.book.deadline().min(self.delivery.deadline());
+        work.min(self.reports.deadline()).min(terminal).min(shutdown)
+    }
+
+    // --- sessions
+
+    fn on_joined(&mut self, session: WorkerSession, now: Now) {
+        let capabilities = session.capabilities;
+        self.pending = None;
+        self.outbound.clear();
+        self.reports.on_session();
+        self.delivery.on_session(session.output_window, capabilities, now.monotonic);
+        if capabilities.output_resumes() {
+            self.delivery.say_what_is_held(None, &mut self.outbound);
+        }
+        // A terminal that is being started is said when it runs. It may never, and then nobody would say
+        // that it is over.
+        let book = &self.commands.book;
+        let is_there =
+            |id: &CommandId| !id.is_terminal() || book.status(id) != CommandAckStatus::Received;
+        let terminals = book.open().into_iter().filter(|id| id.is_terminal() && is_there(id));
+        let terminals: Vec<CommandId> = terminals.collect();
+        for id in book.unfinished().into_iter().filter(is_there) {
+            self.outbound.acknowledge(id);
+        }
+        for id in terminals {
+            let opened = self.opened(id);
+            self.outbound.open(opened);
+        }
+        for id in self.reports.withheld().filter(|id| !self.delivery.left().has(id)) {
+            self.outbound.acknowledge(id.clone());
+        }
+        self.todo.extend(self.delivery.left().commands().into_iter().map(Work::Settle));
+        self.repeat_reports();
+        let stopped = session.stopped.clone();
+        self.session = Some(session);
+        if capabilities.latches_stops() {
+            if let Some(released) = self.emergency.on_welcome(stopped.as_ref()) {
+                self.on_released(released);
+            }
+            if let Some(stop) = stopped {
+                self.on_stop_order(stop);
+            }
+        }
+    }
+
+    fn on_session_ended(&mut self) {
+        self.session = None;
+        self.pending = None;
+    }
+
+    /// Says every report again that the server has not confirmed and that may be said.
+    fn repeat_reports(&mut self) {
+        for report in self.commands.book.unconfirmed() {
+            if !self.reports.withholds(&report.command_id) {
+                self.outbound.report(report);
+            }
+        }
+    }
+
+    /// The link took it.
+    fn on_sent(&mut self, due: &Due, now: Now) {
+        self.on_said(due, now);
+        let Some(WorkerSession { capabilities, .. }) = &self.session else { return };
+        if !capabilities.reports_are_confirmed() || !capabilities.output_is_stored() {
+            self.sent_unconfirmed_at = Some(now.monotonic);
+        }
+    }
+
+    /// It counts as said: what the server will confirm is awaited, and all else is over with that.
+    fn on_said(&mut self, due: &Due, now: Now) {
+        let Some(WorkerSession { capabilities, .. }) = &self.session else { return };
+        let capabilities = *capabilities;
+        match due {
+            Due::Receipt(..)
+            | Due::Opened(_)
+            | Due::Acknowledged(..)
+            | Due::Held(_)
+            | Due::OpenEnd(..) => {}
+            Due::Over(report) => {
+                let id = &report.command_id;
+                let is_known = capabilities.knows_terminals() || !id.is_terminal();
+                if capabilities.reports_are_confirmed() && is_known {
+                    self.reports.on_said(id, now.monotonic);
+                } else {
+                    self.confirm(id);
+                }
+            }
+            Due::Wrote(_) if capabilities.output_resumes() => {}
+            Due::Wrote(sent) => {
+                if capabilities.output_is_stored() {
+                    self.delivery.outbox_mut().pass_gaps(&sent.run.command);
+                } else {
+                    self.delivery.outbox_mut().on_sent_to_legacy(sent);
+                }
+                self.todo.push_back(Work::Settle(sent.run.command.clone()));
+            }
+        }
+    }
+
+    // --- what the server asks for
+
+    fn on_instruction(&mut self, instruction: Instruction, now: Now) {
+        match instruction {
+            Instruction::Ignore => {}
+            Instruction::Run(id, request) => self.on_request(id, *request),
+            Instruction::Cancel(id, force) => self.cancel(&id, force),
+            Instruction::Stored(ack) => {
+                let agreed = self.session.as_ref().map(|session| session.capabilities);
+                self.delivery.on_ack(&ack, agreed);
+                self.todo.push_back(Work::Settle(ack.command_id));
+            }
+            Instruction::Resume(resume) => {
+                self.delivery.on_resume(&resume);
+                let stored = resume.streams.into_iter().map(|place| Work::Settle(place.command_id));
+                self.todo.extend(stored);
+            }
+            Instruction::SayHeld(query) => {
+                self.delivery.say_what_is_held(Some(query), &mut self.outbound);
+            }
+            Instruction::Confirmed(id) => {
+                // An acknowledgement of another session is none of this report.
+                if self.reports.on_confirmed(&id) {
+                    self.confirm(&id);
+                }
+            }
+            Instruction::UnknownCommand(id) => self.on_unknown_to_server(&id),
+            Instruction::End(order, force) => self.end(WorkerEnd::Ordered(order), force, now),
+            Instruction::Pause(pausing) => {
+                self.pausing = pausing;
+                self.actions.push_back(WorkerAction::SayPaused(pausing));
+                self.todo.push_back(Work::Advance);
+            }
+            Instruction::Resize(size) => self.on_resize(size),
+            Instruction::Stop(stop) => self.on_stop_order(stop),
+            Instruction::Release(stop) => {
+                if let Some(released) = self.emergency.on_release(&stop) {
+                    self.on_released(released);
+                }
+            }
+            Instruction::KillAll => self.stop_all(StoppedBy::Emergency, Force::AtOnce),
+            Instruction::RenewToken(token) => {
+                self.actions.push_back(WorkerAction::RenewToken(token));
+            }
+            Instruction::Complain(report) => {
+                self.actions.push_back(WorkerAction::Complain(report));
+            }
+        }
+    }
+
+    /// An emergency stop; perhaps again, because the server has not heard that it is carried out.
+    fn on_stop_order(&mut self, stop: StopId) {
+        if self.emergency.on_order(stop.clone()) {
+            self.note(WorkerNote::StopOrdered(stop.clone()));
+            // Killing does not wait for the disk.
+            self.stop_all(StoppedBy::Emergency, Force::AtOnce);
+            self.write(JournalEntry::Stopped { stop });
+        }
+        self.say_receipt();
+    }
+
+    fn on_released(&mut self, stop: StopId) {
+        self.note(WorkerNote::StopReleased(stop.clone()));
+        self.write(JournalEntry::Released { stop });
+    }
+
+    /// Before the first session nothing is known of what a server takes.
+    fn say_receipt(&mut self) {
+        if let Some((stop, stage)) = self.emergency.receipt()
+            && self.delivery.had_session()
+        {
+            self.outbound.receipt(stop, stage);
+        }
+    }
+
+    // --- time, the disk and the end
+
+    fn on_time(&mut self, now: Now) {
+        if let Some(retry) = self.delivery.on_time(now.monotonic) {
+            self.note(WorkerNote::SpoolRetried);
+            self.actions.push_back(WorkerAction::Spool(retry));
+        }
+        self.end_expired(now);
+        if self.reports.take_repeat(now.monotonic) {
+            self.note(WorkerNote::ReportsRepeated);
+            self.repeat_reports();
+        }
+    }
+
+    fn on_spool(&mut self, event: SpoolEvent, now: Now) {
+        let failed = match &event {
+            SpoolEvent::Failed(why) => Some(why.clone()),
+            SpoolEvent::Appended(..) | SpoolEvent::Page(..) => None,
+        };
+        let news = self.delivery.on_spool(event, now.monotonic);
+        if let (News::Changed, Some(why)) = (news, failed) {
+            self.note(WorkerNote::SpoolFailed(why));
+        }
+    }
+
+    /// The agent is to end: nothing starts any more, and what runs is ended. Reading goes on, since the end
+    /// of a process is told only when its output was read.
+    fn end(&mut self, why: WorkerEnd, force: Force, now: Now) {
+        self.note(WorkerNote::Ending(why.clone()));
+        match &mut self.shutdown {
+            Some(shutdown) => match why {
+                WorkerEnd::Refused(_) => shutdown.on_refused(why),
+                WorkerEnd::Shutdown
+                | WorkerEnd::Ordered(_)
+                | WorkerEnd::ProgramEnded(_)
+                | WorkerEnd::ProgramCannotStart(_) => {}
+            },
+            None => self.shutdown = Some(Shutdown::new(why, now.monotonic)),
+        }
+        if let Some(terminal) = &mut self.terminal {
+            terminal.finish();
+        }
+        self.commands.book.pause(true);
+        self.stop_all(StoppedBy::Agent, force);
+        self.delivery.wind_up();
+    }
+
+    /// Asks for an entry, if entries are written at all.
+    fn write(&mut self, entry: JournalEntry) {
+        match self.journal {
+            Journalling::Kept => self.actions.push_back(WorkerAction::Journal(entry)),
+            Journalling::Failed(_) | Journalling::Off => {}
+        }
+    }
+
+    fn note(&mut self, note: WorkerNote) {
+        self.actions.push_back(WorkerAction::Note(note));
+    }
+
+    // --- to look at
+
+    /// Whether something waits to be said, now or once the server stores what it has.
+    pub fn has_messages(&self) -> bool {
+        self.pending.is_some()
+            || !self.outbound.is_empty()
+            || !self.delivery.outbox().is_empty()
+            || self.reports.has_unwritten()
+    }
+
+    /// Commands that have not ended, then those whose ends are not confirmed, at most so many: what a hello
+    /// says.
+    pub fn open_commands(&self, most: usize) -> Vec<CommandId> {
+        self.commands.open(most)
+    }
+
+    /// How many commands run.
+    pub fn running(&self) -> usize {
+        self.commands.count()
+    }
+
+    /// How many ran to their end.
+    pub const fn finished(&self) -> u64 {
+        self.commands.book.finished()
+    }
+
+    /// The emergency stop in force.
+    pub const fn stop_in_force(&self) -> Option<&StopId> {
+        self.emergency.order()
+    }
+
+    /// Whether commands are started, as far as orders go.
+    pub const fn pausing(&self) -> Pausing {
+        self.pausing
+    }
+
+    /// Whether the disk takes no output.
+    pub fn spool_has_failed(&self) -> bool {
+        self.delivery.disk_has_failed()
+    }
+
+    /// Whether the journal takes nothing.
+    pub fn journal_has_failed(&self) -> bool {
+        match self.journal {
+            Journalling::Failed(_) => true,
+            Journalling::Kept | Journalling::Off => self.journal_state == JournalState::Failed,
+        }
+    }
+
+    /// What is held of output.
+    pub const fn outbox(&self) -> &Outbox {
+        self.delivery.outbox()
+    }
+
+    /// Runs that an earlier process left and that are not reported yet.
+    pub const fn left_runs(&self) -> &OpenEnds {
+        self.delivery.left()
+    }
+
+    /// Whether what this command writes is thrown away, because the server does not know it.
+    pub fn is_muted(&self, command: &CommandId) -> bool {
+        self.commands.is_muted(command)
+    }
+
+    /// Whether this command runs.
+    pub fn is_running(&self, command: &CommandId) -> bool {
+        self.commands.is_running(command)
+    }
+
+    /// Whether the end of this command is withheld until something before it is durable.
+    pub fn withholds(&self, command: &CommandId) -> bool {
+        self.reports.withholds(command)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,351 @@
+//! What an agent's log and counters are told of its work. Facts with a text, a counter and a severity; who
+//! logs and counts is the edge.
+
+use super::end::WorkerEnd;
+use crate::command::{Exit, Fate};
+use crate::id::{CommandId, StopId};
+use crate::terminal::TerminalSize;
+use crate::time::Human;
+use crate::wire::payload::{CommandPhase, ControlAction, ErrorCode};
+use alloc::string::String;
+use core::fmt;
+use core::time::Duration;
+
+/// How much a note matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// For one who follows a command step by step.
+    Debug,
+    /// The course of things.
+    Info,
+    /// Somebody may have to act, or asked for what cannot be done.
+    Warn,
+    /// Something is lost, or a promise cannot be kept.
+    Error,
+}
+
+/// One thing to log and to count.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum WorkerNote {
+    /// An emergency stop is in force from before the start of this process.
+    StopFound,
+    /// An earlier process left this run.
+    RunLeft(CommandId, Fate, String),
+    /// An earlier process left output of this run that may not be stored.
+    OutputLeft(CommandId),
+    /// A request is repeated.
+    AskedAgain(CommandId),
+    /// A command is refused.
+    Refused(CommandId, String),
+    /// A command is being cancelled.
+    Cancelling(CommandId),
+    /// A command was cancelled before it was started.
+    CancelledInTime(CommandId),
+    /// A command was cancelled after its end.
+    CancelledTooLate(CommandId),
+    /// A command ran over its limit of time.
+    OverLimit(CommandId),
+    /// A command ended.
+    Ended {
+        /// Which.
+        command: CommandId,
+        /// How.
+        exit: Exit,
+        /// What is reported.
+        phase: CommandPhase,
+        /// How long it ran, in milliseconds.
+        ms: Option<u64>,
+    },
+    /// A start or an end came for a command that does not run.
+    Unexpected(CommandId),
+    /// A command ended, and something that it started may still run.
+    RestMayLive(CommandId),
+    /// The agent ends, and what the server does not take becomes a gap.
+    OutputCut(CommandId),
+    /// The server does not know this command; its output and its report are dropped.
+    UnknownToServer(CommandId),
+    /// A report was not confirmed, and is said again.
+    ReportsRepeated,
+    /// An emergency stop came that holds until it is released.
+    StopOrdered(StopId),
+    /// An emergency stop came that is over when everything is killed.
+    StopOfTheMoment {
+        /// Why, if it says so.
+        reason: Option<String>,
+        /// Who gave it, if it says so.
+        by: Option<String>,
+    },
+    /// An emergency stop cannot be written down.
+    StopNotDurable(StopId, String),
+    /// An emergency stop is released.
+    StopReleased(StopId),
+    /// The journal took nothing.
+    JournalFailed(String),
+    /// The start of the terminal is not written down.
+    TerminalNotWritten(CommandId, String),
+    /// The end of a command is not written down.
+    EndNotWritten(CommandId),
+    /// The spool takes no output.
+    SpoolFailed(String),
+    /// The spool is tried again.
+    SpoolRetried,
+    /// The program of the terminal cannot be started.
+    TerminalCannotStart {
+        /// The program.
+        program: String,
+        /// Why.
+        why: String,
+    },
+    /// The program of the terminal ended.
+    TerminalEnded {
+        /// The program.
+        program: String,
+        /// How.
+        exit: Exit,
+    },
+    /// Too many ends wait until their output is stored; the program of the terminal is not started.
+    TerminalWaits,
+    /// A command waits for its turn to be typed.
+    ToBeTyped(CommandId),
+    /// A command is typed.
+    Typing(CommandId),
+    /// A command was not typed to its end.
+    NotTyped(CommandId, String),
+    /// Keys of the agent's own terminal are for no program.
+    KeysDropped,
+    /// The agent's own terminal does not show what the program writes.
+    ScreenLeftBehind,
+    /// The terminal has another size.
+    Resized(TerminalSize),
+    /// A request came without an id.
+    RequestWithoutId,
+    /// The server orders something.
+    Ordered(ControlAction, Option<String>),
+    /// The server orders what this agent does not do.
+    OrderNotSupported(ControlAction),
+    /// The server reports an error.
+    ErrorOfServer {
+        /// What it is about.
+        code: ErrorCode,
+        /// What the server says of it.
+        text: String,
+        /// The command, if it is about one.
+        command: Option<CommandId>,
+    },
+    /// The agent begins to end.
+    Ending(WorkerEnd),
+    /// The agent ends while something still runs.
+    LeftRunning(usize),
+}
+
+impl WorkerNote {
+    /// The counter that it adds one to, if it is counted.
+    pub const fn counter(&self) -> Option<&'static str> {
+        match self {
+            Self::RunLeft(..) => Some("runs_left_behind"),
+            Self::OutputLeft(_) => Some("spooled_runs_left_behind"),
+            Self::Refused(..) => Some("commands_refused"),
+            Self::OverLimit(_) => Some("commands_over_limit"),
+            Self::Unexpected(_) => Some("ends_without_command"),
+            Self::RestMayLive(_) => Some("groups_not_confirmed_empty"),
+            Self::OutputCut(_) => Some("output_cut"),
+            Self::UnknownToServer(_) => Some("commands_unknown_to_server"),
+            Self::ReportsRepeated => Some("reports_repeated"),
+            Self::StopOrdered(_) | Self::StopOfTheMoment { .. } => Some("emergency_stops"),
+            Self::JournalFailed(_) => Some("journal_failures"),
+            Self::SpoolFailed(_) => Some("spool_failures"),
+            Self::TerminalCannotStart { .. } => Some("terminal_start_failures"),
+            Self::TerminalWaits => Some("terminal_starts_put_off"),
+            Self::NotTyped(..) => Some("commands_not_typed"),
+            Self::KeysDropped => Some("local_keys_dropped"),
+            Self::ScreenLeftBehind => Some("local_screen_left_behind"),
+            Self::RequestWithoutId => Some("requests_without_id"),
+            Self::OrderNotSupported(_) => Some("orders_not_supported"),
+            Self::ErrorOfServer { .. } => Some("errors_from_server"),
+            Self::Ending(WorkerEnd::Refused(_)) => Some("refused_for_good"),
+            Self::LeftRunning(_) => Some("processes_left_behind"),
+            Self::StopFound
+            | Self::AskedAgain(_)
+            | Self::Cancelling(_)
+            | Self::CancelledInTime(_)
+            | Self::CancelledTooLate(_)
+            | Self::Ended { .. }
+            | Self::StopNotDurable(..)
+            | Self::StopReleased(_)
+            | Self::TerminalNotWritten(..)
+            | Self::EndNotWritten(_)
+            | Self::SpoolRetried
+            | Self::TerminalEnded { .. }
+            | Self::ToBeTyped(_)
+            | Self::Typing(_)
+            | Self::Resized(_)
+            | Self::Ordered(..)
+            | Self::Ending(_) => None,
+        }
+    }
+
+    /// How much it matters.
+    pub const fn severity(&self) -> Severity {
+        match self {
+            // Whoever writes the journal knows which file it is, and says so.
+            Self::JournalFailed(_)
+            | Self::AskedAgain(_)
+            | Self::CancelledTooLate(_)
+            | Self::ToBeTyped(_)
+            | Self::Resized(_) => Severity::Debug,
+            Self::Cancelling(_)
+            | Self::CancelledInTime(_)
+            | Self::Ended { .. }
+            | Self::StopReleased(_)
+            | Self::SpoolRetried
+            | Self::TerminalEnded { .. }
+            | Self::Typing(_)
+            | Self::Ordered(..) => Severity::Info,
+            Self::StopFound
+            | Self::RunLeft(..)
+            | Self::OutputLeft(_)
+            | Self::Refused(..)
+            | Self::OverLimit(_)
+            | Self::RestMayLive(_)
+            | Self::OutputCut(_)
+            | Self::UnknownToServer(_)
+            | Self::ReportsRepeated
+            | Self::StopOrdered(_)
+            | Self::StopOfTheMoment { .. }
+            | Self::TerminalNotWritten(..)
+            | Self::EndNotWritten(_)
+            | Self::TerminalWaits
+            | Self::NotTyped(..)
+            | Self::KeysDropped
+            | Self::ScreenLeftBehind
+            | Self::RequestWithoutId
+            | Self::OrderNotSupported(_)
+            | Self::ErrorOfServer { .. } => Severity::Warn,
+            Self::Unexpected(_)
+            | Self::StopNotDurable(..)
+            | Self::SpoolFailed(_)
+            | Self::TerminalCannotStart { .. }
+            | Self::LeftRunning(_) => Severity::Error,
+            Self::Ending(end) => match end {
+                WorkerEnd::Refused(_) => Severity::Error,
+                WorkerEnd::Shutdown
+                | WorkerEnd::Ordered(_)
+                | WorkerEnd::ProgramEnded(_)
+                | WorkerEnd::ProgramCannotStart(_) => Severity::Info,
+            },
+        }
+    }
+
+    /// The command that it is about, if it is about one.
+    pub const fn command(&self) -> Option<&CommandId> {
+        match self {
+            Self::RunLeft(id, ..)
+            | Self::OutputLeft(id)
+            | Self::AskedAgain(id)
+            | Self::Refused(id, _)
+            | Self::Cancelling(id)
+            | Self::CancelledInTime(id)
+            | Self::CancelledTooLate(id)
+            | Self::OverLimit(id)
+            | Self::Ended { command: id, .. }
+            | Self::Unexpected(id)
+            | Self::RestMayLive(id)
+            | Self::OutputCut(id)
+            | Self::UnknownToServer(id)
+            | Self::TerminalNotWritten(id, _)
+            | Self::EndNotWritten(id)
+            | Self::ToBeTyped(id)
+            | Self::Typing(id)
+            | Self::NotTyped(id, _) => Some(id),
+            Self::ErrorOfServer { command, .. } => command.as_ref(),
+            Self::StopFound
+            | Self::ReportsRepeated
+            | Self::StopOrdered(_)
+            | Self::StopOfTheMoment { .. }
+            | Self::StopNotDurable(..)
+            | Self::StopReleased(_)
+            | Self::JournalFailed(_)
+            | Self::SpoolFailed(_)
+            | Self::SpoolRetried
+            | Self::TerminalCannotStart { .. }
+            | Self::TerminalEnded { .. }
+            | Self::TerminalWaits
+            | Self::KeysDropped
+            | Self::ScreenLeftBehind
+            | Self::Resized(_)
+            | Self::RequestWithoutId
+            | Self::Ordered(..)
+            | Self::OrderNotSupported(_)
+            | Self::Ending(_)
+            | Self::LeftRunning(_) => None,
+        }
+    }
+}
+
+/// For people. The command is not in it; see [`WorkerNote::command`].
+impl fmt::Display for WorkerNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StopFound => f.write_str("an emergency stop is in force; nothing starts until a server says that it is released"),
+            Self::RunLeft(_, _, why) => write!(f, "an earlier process of this agent left this command: {why}"),
+            Self::OutputLeft(_) => f.write_str("an earlier process of this agent left output of this command that the server may not have"),
+            Self::AskedAgain(_) => f.write_str("asked again for a command that is known"),
+            Self::Refused(_, why) => write!(f, "command refused: {why}"),
+            Self::Cancelling(_) => f.write_str("cancelling a command"),
+            Self::CancelledInTime(_) => f.write_str("cancelled before it was started"),
+            Self::CancelledTooLate(_) => f.write_str("cancelled too late; its report waits for its output"),
+            Self::OverLimit(_) => f.write_str("a command ran over its time limit; ending it"),
+            Self::Ended { exit, phase, ms, .. } => {
+                write!(f, "command ended: {exit}, {phase}")?;
+                match ms {
+                    Some(ms) => write!(f, ", after {}", Human(Duration::from_millis(*ms))),
+                    None => Ok(()),
+                }
+            }
+            Self::Unexpected(_) => f.write_str("a start or an end came for a command that does not run"),
+            Self::RestMayLive(_) => f.write_str("a command ended, but its process group could not be confirmed empty"),
+            Self::OutputCut(_) => f.write_str("stopping, and the server takes no output; what does not fit becomes a gap"),
+            Self::UnknownToServer(_) => f.write_str("the server does not know this command; dropping its output and its report"),
+            Self::ReportsRepeated => f.write_str("the server has not confirmed a report; saying it again"),
+            Self::StopOrdered(stop) => write!(f, "emergency stop {stop}: killing all commands; nothing starts until it is released"),
+            Self::StopOfTheMoment { reason, by } => write!(
+                f,
+                "emergency stop of {} ({}): killing all commands",
+                by.as_deref().unwrap_or("an unknown user").escape_debug(),
+                reason.as_deref().unwrap_or("no reason given").escape_debug(),
+            ),
+            Self::StopNotDurable(stop, error) => write!(f, "the emergency stop {stop} holds, but would not survive the end of this process ({error}); the server is not told that it does"),
+            Self::StopReleased(stop) => write!(f, "the emergency stop {stop} is released"),
+            Self::JournalFailed(error) => write!(f, "the journal cannot be written: {error}"),
+            Self::TerminalNotWritten(_, error) => write!(f, "the start of the terminal is not written down ({error}); if this agent is killed, its processes are not found"),
+            Self::EndNotWritten(_) => f.write_str("the end of a command is not written down; a successor of this agent would call it lost"),
+            Self::SpoolFailed(error) => write!(f, "the spool takes no output ({error}); it stays in memory, and the disk is tried again every second"),
+            Self::SpoolRetried => f.write_str("trying the spool again"),
+            Self::TerminalCannotStart { program, why } => write!(f, "the program of this agent's terminal, {program}, cannot be started ({why}); trying again soon"),
+            Self::TerminalEnded { program, exit } => write!(f, "the program of this agent's terminal, {program}, ended: {exit}"),
+            Self::TerminalWaits => f.write_str("too many ends wait until the server has stored their output; the program of the terminal is not started before that"),
+            Self::ToBeTyped(_) => f.write_str("a command is to be typed"),
+            Self::Typing(_) => f.write_str("typing a command into the terminal"),
+            Self::NotTyped(_, error) => write!(f, "a command was not typed to its end: {error}"),
+            Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),
+            Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not show what the program writes; going on without it"),
+            Self::Resized(size) => write!(f, "the terminal is {size} now"),
+            Self::RequestWithoutId => f.write_str("a COMMAND_REQUEST without a commandId is not run: it could not be told from its repetition"),
+            Self::Ordered(action, reason) => match reason {
+                Some(reason) => write!(f, "order from the server: {action} ({})", reason.escape_debug()),
+                None => write!(f, "order from the server: {action}"),
+            },
+            Self::OrderNotSupported(action) => write!(f, "the server orders {action}, which this agent does not do"),
+            Self::ErrorOfServer { code, text, .. } => write!(f, "the server reports an error: {code}, {}", text.escape_debug()),
+            Self::Ending(end) => match end {
+                WorkerEnd::Shutdown => f.write_str("stopping"),
+                WorkerEnd::Ordered(_) => f.write_str("stopping by order of the server"),
+                WorkerEnd::ProgramEnded(exit) => write!(f, "the terminal that this agent was attached to is over ({exit}); stopping"),
+                WorkerEnd::ProgramCannotStart(why) => write!(f, "the program to attach to cannot be started ({why}); stopping"),
+                WorkerEnd::Refused(cause) => write!(f, "the server refuses this agent for good ({cause}); stopping"),
+            },
+            Self::LeftRunning(commands) => write!(f, "the kernel holds processes of {commands} commands that cannot be killed; leaving them"),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Reports of ends: what is added to them, which are withheld until the output before them is stored, and
+//! which the server has not confirmed.
+
+use crate::id::CommandId;
+use crate::time::{Deadline, Timestamp};
+use crate::wire::payload::{CommandComplete, CommandPhase};
+use alloc::borrow::ToOwned;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Longest reason in a report, in bytes. It may quote what the asker sent, which may be as long as
+/// a command's text; with words of ours around it no server would take it.
+const REASON_BYTES: usize = 4096;
+
+/// Most commands with remarks, and most reports that count as said: as many ends as the book remembers.
+const REMEMBERED: usize = 4096;
+
+/// Most ends that wait until the server has stored their output. Beyond it nothing new is taken: a run
+/// with a few bytes costs more here than the bounds of the spool count.
+pub(super) const MOST_WITHHELD: usize = 4096;
+
+/// How long a report may go unconfirmed within a session before it is said again.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
+
+/// What is known of ends that are not confirmed, beyond what the book has.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    /// Ended, but something before the report is not stored or not written down.
+    withheld: BTreeMap<CommandId, CommandComplete>,
+    /// A start or an end of these is being written down.
+    unwritten: BTreeSet<CommandId>,
+    remarks: BTreeMap<CommandId, Remarks>,
+    /// Whose reports went out in this session; an acknowledgement means nothing for others.
+    said: BTreeSet<CommandId>,
+    repeat_at: Deadline,
+}
+
+impl Reports {
+    /// Remarks on a command, to change. Beyond the bound those of the smallest id are forgotten: their
+    /// reports lack them.
+    pub(super) fn remark(&mut self, id: &CommandId) -> &mut Remarks {
+        while self.remarks.len() >= REMEMBERED && !self.remarks.contains_key(id) {
+            let _ = self.remarks.pop_first();
+        }
+        self.remarks.entry(id.clone()).or_default()
+    }
+
+    /// The report with the remarks on its command.
+    pub(super) fn amend(&self, report: CommandComplete) -> CommandComplete {
+        self.remarks.get(&report.command_id).copied().unwrap_or_default().amend(report)
+    }
+
+    /// This end may not be reported yet.
+    pub(super) fn withhold(&mut self, report: CommandComplete) {
+        let _ = self.withheld.insert(report.command_id.clone(), report);
+    }
+
+    /// Nothing is before it any more.
+    pub(super) fn release(&mut self, id: &CommandId) -> Option<CommandComplete> {
+        self.withheld.remove(id)
+    }
+
+    pub(super) fn withholds(&self, id: &CommandId) -> bool {
+        self.withheld.contains_key(id)
+    }
+
+    pub(super) fn withheld(&self) -> impl Iterator<Item = &CommandId> {
+        self.withheld.keys()
+    }
+
+    /// Whether so many ends wait that nothing more may be begun.
+    pub(super) fn is_full(&self) -> bool {
+        self.withheld.len() >= MOST_WITHHELD
+    }
+
+    /// A start or an end is to be written down.
+    pub(super) fn write(&mut self, id: &CommandId) {
+        let _ = self.unwritten.insert(id.clone());
+    }
+
+    /// It is, or cannot be.
+    pub(super) fn written(&mut self, id: &CommandId) {
+        let _ = self.unwritten.remove(id);
+    }
+
+    pub(super) fn is_unwritten(&self, id: &CommandId) -> bool {
+        self.unwritten.contains(id)
+    }
+
+    pub(super) fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
+    /// A report went out to a server that will confirm it. Beyond the bound the smallest id is forgotten:
+    /// its confirmation is taken when the report was said again.
+    pub(super) fn on_said(&mut self, id: &CommandId, now: Timestamp) {
+        while self.said.len() >= REMEMBERED && !self.said.contains(id) {
+            let _ = self.said.pop_first();
+        }
+        let _ = self.said.insert(id.clone());
+        self.repeat_at = Deadline::At(now.saturating_add(CONFIRM_WITHIN));
+    }
+
+    /// The server confirmed a report. Whether it was said in this session.
+    pub(super) fn on_confirmed(&mut self, id: &CommandId) -> bool {
+        self.said.remove(id)
+    }
+
+    /// Nobody asks for this command any more.
+    pub(super) fn forget(&mut self, id: &CommandId) {
+        let _ = self.remarks.remove(id);
+        let _ = self.said.remove(id);
+    }
+
+    /// Whether a report that was said in this session is not confirmed.
+    pub(super) fn awaits_confirmation(&self) -> bool {
+        !self.said.is_empty()
+    }
+
+    pub(super) fn on_session(&mut self) {
+        self.said.clear();
+        self.repeat_at = Deadline::Never;
+    }
+
+    pub(super) const fn deadline(&self) -> Deadline {
+        self.repeat_at
+    }
+
+    /// Whether reports are to be said again now.
+    pub(super) fn take_repeat(&mut self, now: Timestamp) -> bool {
+        let is_due = self.repeat_at.is_due(now);
+        if is_due {
+            self.repeat_at = Deadline::Never;
+        }
+        is_due && self.awaits_confirmation()
+    }
+}
+
+/// What is known of a command's end beyond its exit, so that its report says only what is true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Remarks {
+    /// Who ended it, when it was not its user.
+    pub(super) stopped_by: Option<StoppedBy>,
+    /// Something that it started was not seen to be gone.
+    pub(super) rest_may_live: bool,
+    /// Output was thrown away after what was sent.
+    pub(super) output_cut: bool,
+}
+
+/// Who ended a command, when it was not its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoppedBy {
+    /// The agent itself was stopped.
+    Agent,
+    /// An emergency stop.
+    Emergency,
+}
+
+impl Remarks {
+    fn amend(self, mut report: CommandComplete) -> CommandComplete {
+        let mut reasons: Vec<String> = report.error.take().into_iter().collect();
+        match self.stopped_by {
+            Some(StoppedBy::Agent) => reasons.push("the agent was stopped".to_owned()),
+            Some(StoppedBy::Emergency) => reasons.push("emergency stop".to_owned()),
+            None => {}
+        }
+        if self.rest_may_live {
+            reasons.push(
+                "its process group could not be confirmed empty: a process of it may still run"
+                    .to_owned(),
+            );
+            // "Cancelled" promises that it is gone.
+            if report.status == CommandPhase::Cancelled {
+                report.status = CommandPhase::Failed;
+            }
+        }
+        if self.output_cut {
+            reasons.push("the end of its output was thrown away".to_owned());
+        }
+        report.error = (!reasons.is_empty()).then(|| reason(&reasons.join("; ")));
+        report
+    }
+}
+
+/// `text` cut to a length that every server takes.
+pub(super) fn reason(text: &str) -> String {
+    text.get(..text.floor_char_boundary(REASON_BYTES)).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{CancelDecision, CommandBook};
+    use alloc::format;
+
+    fn cancelled() -> CommandComplete {
+        match CommandBook::default().on_cancel(&CommandId::new("c")) {
+            CancelDecision::NeverRan(report) => report,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_remarks_a_report_stays_as_it_is() {
+        assert_eq!(Remarks::default().amend(cancelled()), cancelled());
+    }
+
+    #[test]
+    fn what_may_still_run_is_not_called_cancelled() {
+        let remarks = Remarks { rest_may_live: true, ..Remarks::default() };
+        let report = remarks.amend(cancelled());
+        assert_eq!(report.status, CommandPhase::Failed);
+        assert!(report.error.unwrap().contains("could not be confirmed empty"));
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        assert_eq!(reason("short"), "short");
+        let long = format!("x{}", "\u{e9}".repeat(REASON_BYTES));
+        assert_eq!(reason(&long).len(), REASON_BYTES - 1);
+    }
+}

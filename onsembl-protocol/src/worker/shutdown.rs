@@ -1,0 +1,145 @@
+//! The way out: what is awaited before an agent ends, and how long.
+
+use super::end::WorkerEnd;
+use crate::time::{Deadline, Timestamp};
+use core::time::Duration;
+
+/// Longest wait for processes: the grace, the confirmation after `SIGKILL`, and a second for a busy
+/// machine.
+const FOR_PROCESSES: Duration = Duration::from_secs(8);
+
+/// Longest wait for the server to confirm what is left, once no process is.
+const FOR_CONFIRMATIONS: Duration = Duration::from_secs(1);
+
+/// A server that confirms nothing gets this long to take what was handed to the link last: a close
+/// drops what is still queued.
+const FOR_THE_QUEUE: Duration = Duration::from_millis(500);
+
+/// What is left to do before the link is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Something runs.
+    pub(super) running: bool,
+    /// Something is to be said, in a session that can take it.
+    pub(super) unsaid: bool,
+    /// Something said in this session is to be confirmed.
+    pub(super) unconfirmed: bool,
+    /// When something was last handed to a link whose server confirms nothing.
+    pub(super) sent_unconfirmed_at: Option<Timestamp>,
+}
+
+/// An agent on its way out.
+#[derive(Clone, Debug)]
+pub(super) struct Shutdown {
+    why: WorkerEnd,
+    give_up_at: Timestamp,
+    /// Since when nothing runs.
+    alone_since: Option<Timestamp>,
+    until: Until,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    Waits(Timestamp),
+    Over,
+}
+
+impl Shutdown {
+    pub(super) fn new(why: WorkerEnd, now: Timestamp) -> Self {
+        let give_up_at = now.saturating_add(FOR_PROCESSES);
+        Self { why, give_up_at, alone_since: None, until: Until::Waits(give_up_at) }
+    }
+
+    /// A refusal is what is said in the end, whatever was first.
+    pub(super) fn on_refused(&mut self, why: WorkerEnd) {
+        self.why = why;
+    }
+
+    /// Looks at what is left; gives why the agent ends, once, when there is nothing left to wait for.
+    pub(super) fn look(&mut self, left: Left, now: Timestamp) -> Option<WorkerEnd> {
+        if self.until == Until::Over {
+            return None;
+        }
+        let until = if left.running {
+            self.alone_since = None;
+            Some(self.give_up_at)
+        } else {
+            let alone_since = *self.alone_since.get_or_insert(now);
+            if left.unsaid || left.unconfirmed {
+                Some(alone_since.saturating_add(FOR_CONFIRMATIONS))
+            } else {
+                left.sent_unconfirmed_at.map(|at| at.saturating_add(FOR_THE_QUEUE))
+            }
+        };
+        match until.map(|at| at.min(self.give_up_at)).filter(|at| *at > now) {
+            Some(at) => {
+                self.until = Until::Waits(at);
+                None
+            }
+            None => {
+                self.until = Until::Over;
+                Some(self.why.clone())
+            }
+        }
+    }
+
+    /// When to look again.
+    pub(super) const fn deadline(&self) -> Deadline {
+        match self.until {
+            Until::Waits(at) => Deadline::At(at),
+            Until::Over => Deadline::Never,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::EndOrder;
+
+    const NOTHING: Left =
+        Left { running: false, unsaid: false, unconfirmed: false, sent_unconfirmed_at: None };
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_origin(Duration::from_millis(ms))
+    }
+
+    fn wait(shutdown: &mut Shutdown, left: Left, ms: u64) -> Option<u64> {
+        match shutdown.look(left, at(ms)) {
+            Some(_) => None,
+            None => match shutdown.deadline() {
+                Deadline::At(at) => Some(at.since_origin().as_millis() as u64),
+                Deadline::Never => panic!("it waits for nothing and does not end"),
+            },
+        }
+    }
+
+    #[test]
+    fn with_nothing_left_nothing_is_awaited_and_the_end_comes_once() {
+        let mut shutdown = Shutdown::new(WorkerEnd::Shutdown, at(0));
+        assert_eq!(shutdown.look(NOTHING, at(0)), Some(WorkerEnd::Shutdown));
+        assert_eq!(shutdown.look(NOTHING, at(1)), None);
+        assert_eq!(shutdown.deadline(), Deadline::Never);
+    }
+
+    #[test]
+    fn processes_get_eight_seconds_and_what_is_left_to_say_one_more() {
+        let mut shutdown = Shutdown::new(WorkerEnd::Shutdown, at(0));
+        let running = Left { running: true, unsaid: true, ..NOTHING };
+        assert_eq!(wait(&mut shutdown, running, 10), Some(8000));
+        let unsaid = Left { unsaid: true, ..NOTHING };
+        assert_eq!(wait(&mut shutdown, unsaid, 100), Some(1100));
+        let said = Left { unconfirmed: true, ..NOTHING };
+        assert_eq!(wait(&mut shutdown, said, 200), Some(1100));
+        assert_eq!(wait(&mut shutdown.clone(), said, 1100), None);
+        assert_eq!(wait(&mut shutdown, running, 8000), None);
+    }
+
+    #[test]
+    fn what_is_not_confirmed_gets_time_to_leave_the_queue() {
+        let mut shutdown = Shutdown::new(WorkerEnd::Ordered(EndOrder::Stop), at(0));
+        let legacy = Left { sent_unconfirmed_at: Some(at(300)), ..NOTHING };
+        assert_eq!(wait(&mut shutdown, legacy, 400), Some(800));
+        assert_eq!(wait(&mut shutdown, legacy, 800), None);
+    }
+}

@@ -1,0 +1,264 @@
+//! The worker and its terminal: the program is started and ends as a command does, and commands of users are
+//! typed into it.
+
+use super::event::{ScreenAction, ScreenEvent, TypingOutcome, Waiting, WorkerAction};
+use super::message::complaint;
+use super::note::WorkerNote;
+use super::terminal::{Gone, Keys, TerminalTask};
+use super::{Journalling, Work, Worker};
+use crate::command::{Exit, JournalEntry};
+use crate::id::CommandId;
+use crate::terminal::{AfterEnd, TerminalSize, Typed};
+use crate::time::Now;
+use crate::wire::payload::{AgentErrorType, CommandRequest, TerminalOpened};
+use alloc::string::{String, ToString};
+use bytes::Bytes;
+
+impl Worker {
+    /// Does the next thing that is due for the terminal. Whether there was one.
+    pub(super) fn serve_terminal(&mut self, now: Now) -> bool {
+        if self.end_by_terminal(now) {
+            return true;
+        }
+        let (stopped, full) = (self.emergency.is_held(), self.reports.is_full());
+        let Some(terminal) = &mut self.terminal else { return false };
+        let Some(task) = terminal.poll(stopped, full, now.monotonic) else { return false };
+        match task {
+            TerminalTask::Show(text) => {
+                self.actions.push_back(WorkerAction::Screen(ScreenAction::Notice(text)));
+            }
+            TerminalTask::PutOff => self.note(WorkerNote::TerminalWaits),
+            TerminalTask::Begin => self.begin_terminal(now),
+            TerminalTask::LeaveScreen => {
+                self.note(WorkerNote::ScreenLeftBehind);
+                self.actions.push_back(WorkerAction::Screen(ScreenAction::LeaveBehind));
+                self.go_on_without_screen();
+            }
+            TerminalTask::Type(id) => self.type_in(&id, now),
+            TerminalTask::GiveUp(id) => {
+                if let Some(terminal) = &mut self.terminal {
+                    terminal.forget(&id);
+                }
+                self.refuse(&id, "somebody has been typing at the agent's own terminal for 30s; nothing was typed, ask again under a new id");
+            }
+        }
+        true
+    }
+
+    /// Whether this is what runs in the terminal, or is about to.
+    pub(super) fn is_terminal_run(&self, id: &CommandId) -> bool {
+        self.terminal.as_ref().is_some_and(|terminal| terminal.is_run(id))
+    }
+
+    /// Whether a command is being typed.
+    pub(super) fn is_typing(&self) -> bool {
+        self.terminal.as_ref().is_some_and(super::terminal::Terminal::is_typing)
+    }
+
+    fn begin_terminal(&mut self, now: Now) {
+        let (id, mark) = self.commands.begin_terminal(now.wall);
+        if let Some(terminal) = &mut self.terminal {
+            terminal.begin(id.clone(), now.wall);
+        }
+        match self.journal {
+            Journalling::Kept => {
+                self.reports.write(&id);
+                self.write(JournalEntry::Starting { command: id, mark });
+            }
+            Journalling::Off | Journalling::Failed(_) => self.todo.push_back(Work::Start(id)),
+        }
+    }
+
+    pub(super) fn terminal_started(&mut self, id: &CommandId, now: Now) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.on_started(now.monotonic);
+        }
+        let opened = self.opened(id.clone());
+        self.outbound.open(opened);
+        self.todo.push_back(Work::Advance);
+    }
+
+    /// Nothing of it ever was, so only the log is told.
+    pub(super) fn terminal_not_started(&mut self, id: &CommandId, why: &str, now: Now) {
+        let Some(terminal) = &mut self.terminal else { return };
+        terminal.on_not_started(why, now.monotonic);
+        let program = terminal.program().to_string();
+        self.note(WorkerNote::TerminalCannotStart { program, why: why.to_string() });
+        self.commands.forget(id);
+        let report = self.commands.book.refuse(id, why.to_string());
+        self.write(JournalEntry::Ended { report });
+        self.confirm(id);
+        self.todo.push_back(Work::Advance);
+    }
+
+    pub(super) fn terminal_ended(&mut self, exit: Exit, now: Now) {
+        let Some(terminal) = &mut self.terminal else { return };
+        let program = terminal.program().to_string();
+        let Gone { typing, waiting, after } = terminal.on_ended(exit, now.monotonic);
+        match after {
+            AfterEnd::Finish => {}
+            AfterEnd::Restart => self.note(WorkerNote::TerminalEnded { program, exit }),
+        }
+        if let Some(id) = typing {
+            let why = "the program in the terminal ended while this was typed; whether it took it is not known";
+            self.on_typing_over(&id, Err(why.to_string()), now);
+        }
+        // It was meant for that program, and is not typed into another.
+        for id in waiting {
+            self.refuse(
+                &id,
+                "the program in the terminal ended before this was typed; ask again under a new id",
+            );
+        }
+    }
+
+    /// What is said of a terminal to a server.
+    pub(super) fn opened(&self, id: CommandId) -> TerminalOpened {
+        match &self.terminal {
+            Some(terminal) => terminal.opened(id),
+            // An earlier process of the agent had it.
+            None => TerminalOpened {
+                command_id: id,
+                program: String::new(),
+                opened_at: None,
+                attached: false,
+            },
+        }
+    }
+
+    // --- typing
+
+    /// A command whose start is written down goes to the desk.
+    pub(super) fn ask_desk(&mut self, id: &CommandId, request: CommandRequest, now: Now) {
+        let Some(terminal) = &mut self.terminal else { return };
+        match terminal.ask(id, request, now.monotonic) {
+            Ok(()) => self.note(WorkerNote::ToBeTyped(id.clone())),
+            Err(why) => self.refuse(id, &why),
+        }
+    }
+
+    fn type_in(&mut self, id: &CommandId, now: Now) {
+        let Some(terminal) = &mut self.terminal else { return };
+        if let Err(report) = self.commands.book.may_start(id) {
+            // It was cancelled while it waited for its turn.
+            terminal.skip(id);
+            return self.todo.extend(report.map(Work::Over));
+        }
+        match terminal.typing(id) {
+            Ok((typing, only_in)) => {
+                let _ = self.commands.book.on_started(id, None, now.monotonic);
+                self.outbound.acknowledge(id.clone());
+                self.note(WorkerNote::Typing(id.clone()));
+                let command = id.clone();
+                self.actions.push_back(WorkerAction::Type { command, typing, only_in });
+            }
+            Err(why) => {
+                terminal.skip(id);
+                self.refuse(id, &why);
+            }
+        }
+    }
+
+    pub(super) fn on_typed(&mut self, id: &CommandId, outcome: TypingOutcome, now: Now) {
+        let Some(terminal) = &mut self.terminal else { return };
+        let (much, result) = match outcome {
+            TypingOutcome::Typed => (Typed::Whole, Ok(())),
+            TypingOutcome::Broken { much, why } => (much, Err(why)),
+            TypingOutcome::Refused(why) => return self.on_not_typed(id, &why),
+            TypingOutcome::OtherMode => {
+                let why = terminal.too_long(id);
+                return self.on_not_typed(id, &why);
+            }
+        };
+        if terminal.on_typed(id, much) {
+            self.on_typing_over(id, result, now);
+        }
+    }
+
+    /// It was not begun, so it did not start.
+    fn on_not_typed(&mut self, id: &CommandId, why: &str) {
+        let Some(terminal) = &mut self.terminal else { return };
+        if terminal.on_typed(id, Typed::Nothing) {
+            self.outbound.unacknowledge(id);
+            self.refuse(id, why);
+        }
+    }
+
+    fn on_typing_over(&mut self, id: &CommandId, typed: Result<(), String>, now: Now) {
+        if let Err(error) = &typed {
+            self.note(WorkerNote::NotTyped(id.clone(), error.clone()));
+        }
+        let report = self.commands.book.on_typed(id, typed, now.monotonic, now.wall);
+        self.todo.extend(report.map(Work::Over));
+    }
+
+    /// It is not to be typed any more, if it is not being typed.
+    pub(super) fn withdraw(&mut self, id: &CommandId) {
+        let Some(terminal) = &mut self.terminal else { return };
+        if terminal.withdraw(id)
+            && let Err(Some(report)) = self.commands.book.may_start(id)
+        {
+            self.todo.push_back(Work::Over(report));
+        }
+    }
+
+    // --- the screen and the size
+
+    pub(super) fn on_screen(&mut self, event: ScreenEvent, now: Now) {
+        let Some(terminal) = &mut self.terminal else { return };
+        match event {
+            ScreenEvent::Keys(bytes) => match terminal.on_keys(&bytes) {
+                Keys::ForProgram => self.actions.push_back(WorkerAction::TypeKeys(bytes)),
+                Keys::ForNobody => self.note(WorkerNote::KeysDropped),
+                Keys::EndAgent => {}
+            },
+            ScreenEvent::Resized(size) => self.resize(size),
+            ScreenEvent::Behind => {
+                terminal.on_behind(now);
+                self.actions.push_back(WorkerAction::WaitForScreen(Waiting::Waits));
+            }
+            ScreenEvent::CaughtUp => {
+                self.actions.push_back(WorkerAction::Screen(ScreenAction::CaughtUp));
+                self.go_on_without_screen();
+            }
+        }
+    }
+
+    fn go_on_without_screen(&mut self) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.on_caught_up();
+            self.actions.push_back(WorkerAction::WaitForScreen(Waiting::GoesOn));
+        }
+    }
+
+    /// Somebody far away wants the terminal to be as large as this.
+    pub(super) fn on_resize(&mut self, size: TerminalSize) {
+        let why = match &self.terminal {
+            None => "this agent has no terminal to resize",
+            Some(terminal) if terminal.is_attached() => {
+                "this agent's terminal is shown on its own machine, and is as large as there"
+            }
+            Some(_) => return self.resize(size),
+        };
+        let report = complaint(AgentErrorType::Unspecified, why);
+        self.actions.push_back(WorkerAction::Complain(report));
+    }
+
+    fn resize(&mut self, size: TerminalSize) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.resize(size);
+            self.note(WorkerNote::Resized(size));
+            self.actions.push_back(WorkerAction::Resize(size));
+        }
+    }
+
+    /// Looks at what the program wrote, and has it shown at the screen.
+    pub(super) fn watch_terminal(&mut self, bytes: &Bytes) {
+        let Some(terminal) = &mut self.terminal else { return };
+        terminal.on_output(bytes);
+        if terminal.is_attached() {
+            let show = ScreenAction::Show(bytes.clone());
+            self.actions.push_back(WorkerAction::Screen(show));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What a peer shows of itself.
+
+use super::TokenKind;
+use axum::extract::ConnectInfo;
+use axum::http::{Extensions, HeaderMap, header};
+use std::fmt;
+use std::net::SocketAddr;
+
+/// What a peer shows to be admitted.
+#[derive(Clone, Copy)]
+pub struct Credentials<'a> {
+    kind: TokenKind,
+    token: Option<&'a str>,
+    request: Option<RequestParts<'a>>,
+}
+
+/// What is looked at of an HTTP request.
+#[derive(Clone, Copy)]
+struct RequestParts<'a> {
+    headers: &'a HeaderMap,
+    extensions: &'a Extensions,
+}
+
+impl<'a> Credentials<'a> {
+    /// A token alone, as in a dashboard's `TOKEN_REFRESH`.
+    #[must_use]
+    pub fn of_token(kind: TokenKind, token: &'a str) -> Self {
+        Self { kind, token: Some(token), request: None }
+    }
+
+    /// Those of a request. `in_query` is the token in its URL: browsers cannot set headers on a
+    /// WebSocket. A bearer token goes before it.
+    pub(crate) fn of_request(
+        kind: TokenKind,
+        headers: &'a HeaderMap,
+        extensions: &'a Extensions,
+        in_query: Option<&'a str>,
+    ) -> Self {
+        let token = bearer(headers).or(in_query);
+        Self { kind, token, request: Some(RequestParts { headers, extensions }) }
+    }
+
+    /// What the peer connects as.
+    #[must_use]
+    pub fn kind(&self) -> TokenKind {
+        self.kind
+    }
+
+    /// The bearer token, or else the one in the query parameter `token`.
+    #[must_use]
+    pub fn token(&self) -> Option<&'a str> {
+        self.token
+    }
+
+    /// The first header of this name, if it is text. `None` in a `TOKEN_REFRESH`, which has none.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.request?.headers.get(name)?.to_str().ok()
+    }
+
+    /// What a middleware of the service put into the request's extensions, for example the user of
+    /// a login session. `None` in a `TOKEN_REFRESH`.
+    #[must_use]
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
+        self.request?.extensions.get()
+    }
+
+    /// The other end of the connection, which may be a proxy. Behind a service's own listener it is
+    /// known if that was made with `into_make_service_with_connect_info::<SocketAddr>()`.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.extension().map(|ConnectInfo(address)| *address)
+    }
+}
+
+impl fmt::Debug for Credentials<'_> {
+    /// Says what is there, never a token or a header.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("kind", &self.kind)
+            .field("token", &self.token.map(|_| "…"))
+            .field("peer", &self.peer())
+            .finish_non_exhaustive()
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    value.strip_prefix("Bearer ").map(str::trim)
+}

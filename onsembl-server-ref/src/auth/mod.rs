@@ -1,0 +1,70 @@
+//! Who is admitted: the trait [`Auth`], by which a service brings its own accounts, and the signed
+//! tokens that are the default.
+//!
+//! Nothing here knows HTTP statuses, links or sessions.
+
+mod authenticator;
+mod credentials;
+mod identity;
+mod refusal;
+mod signed;
+mod tokens;
+
+pub(crate) use authenticator::Authenticator;
+pub use credentials::Credentials;
+pub use identity::{Identity, TokenKind};
+pub use refusal::{LookupError, Refusal};
+pub(crate) use signed::SignedTokens;
+pub use tokens::{IssueError, SecretError, TokenError, Tokens};
+
+/// Knows the accounts of a service.
+///
+/// The server asks [`identify`](Self::identify) at each connection and each HTTP request, and when
+/// a dashboard refreshes its token. It asks [`is_revoked`](Self::is_revoked) right after that, and
+/// every 10 s for each token of an agent in session, every 30 s for each dashboard. A call that has not answered
+/// after 5 s is abandoned, and its peer is told to come back later; so both may wait for a database
+/// or for another server.
+///
+/// ```
+/// use onsembl_protocol::id::UserId;
+/// use onsembl_server_ref::auth::{Auth, Credentials, Identity, LookupError, Refusal};
+///
+/// /// One key for everything.
+/// struct OneKey;
+///
+/// impl Auth for OneKey {
+///     async fn identify(&self, credentials: &Credentials<'_>) -> Result<Identity, Refusal> {
+///         match credentials.header("x-api-key").or(credentials.token()) {
+///             Some("secret") => {
+///                 Ok(Identity::new(UserId::new("ann"), credentials.kind(), "the-one-key"))
+///             }
+///             Some(_) => Err(Refusal::Unauthorized("unknown API key; ask the operator".into())),
+///             None => Err(Refusal::Unauthorized("no API key; send X-Api-Key".into())),
+///         }
+///     }
+///
+///     async fn is_revoked(&self, _token_id: &str) -> Result<bool, LookupError> {
+///         Ok(false)
+///     }
+/// }
+/// ```
+pub trait Auth: Send + Sync + 'static {
+    /// Whose credentials these are.
+    ///
+    /// [`Credentials::kind`] says what the peer connects as. An identity of another kind is refused
+    /// by the server, and so is one that has expired.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the peer is not admitted, and is told this.
+    fn identify(
+        &self,
+        credentials: &Credentials<'_>,
+    ) -> impl Future<Output = Result<Identity, Refusal>> + Send;
+
+    /// Whether the token with this [`Identity::token_id`] is no longer accepted. Sessions that it
+    /// opened are closed then, and their agents do not come back by themselves.
+    ///
+    /// # Errors
+    /// [`LookupError`]: not known now. Sessions continue, new connections are told to come back.
+    fn is_revoked(&self, token_id: &str) -> impl Future<Output = Result<bool, LookupError>> + Send;
+}

@@ -1,0 +1,43 @@
+//! Why a peer is not admitted, and why that is not known.
+
+use super::TokenError;
+use std::fmt;
+use thiserror::Error;
+
+/// Why a peer is not admitted.
+///
+/// Each holds a sentence that is sent to the peer: what failed, and what to do. Agents write it to
+/// their log, so it must not repeat the credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The credentials are missing or not valid: HTTP 401. An agent dials again after 30 to 60 s,
+    /// with whatever its token source has by then.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// The peer is known and is to stay away: HTTP 403. An agent stops for good.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Not known now: HTTP 503. A peer comes back after 5 s.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        Self::Unauthorized(error.to_string())
+    }
+}
+
+/// Why it is not known whether a token was revoked. For the log of the server; peers do not see it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct LookupError(String);
+
+impl LookupError {
+    /// The cause, usually the error of a database.
+    #[must_use]
+    pub fn new(cause: impl fmt::Display) -> Self {
+        Self(cause.to_string())
+    }
+}

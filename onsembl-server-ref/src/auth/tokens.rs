@@ -1,0 +1,254 @@
+//! Tokens: who somebody is, and what kind of peer they may be.
+//!
+//! HS256 JSON Web Tokens, signed with a secret that this server made itself on its first start.
+//! Nothing here knows connections; whether a token was revoked is the store's to say.
+
+use super::{Identity, TokenKind};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use onsembl_protocol::id::UserId;
+use onsembl_protocol::time::WallTime;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
+
+/// Name of the file that holds the signing secret.
+const SECRET_FILE: &str = "token.secret";
+/// Bytes of a new secret: as many as the hash has, as RFC 7518, section 3.2, asks.
+const SECRET_BYTES: usize = 32;
+
+/// Why a token is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TokenError {
+    /// None was sent.
+    #[error("no token was sent; use the header `Authorization: Bearer …`")]
+    Missing,
+    /// It ran out.
+    #[error("the token has expired; make a new one with `onsembl-server token`")]
+    Expired,
+    /// It is for another kind of peer.
+    #[error(
+        "the token is for {0}s, and this address takes another kind; see `onsembl-server token --kind`"
+    )]
+    WrongKind(TokenKind),
+    /// Its signature is not by this server's secret.
+    #[error(
+        "the token is not one of this server: it is from another data directory, or from before the secret in this one was replaced, or a part of it is missing; `onsembl-server token` makes one"
+    )]
+    Foreign,
+    /// It is none.
+    #[error("this is no token of an onsembl-server; was all of it copied?")]
+    Malformed,
+}
+
+/// Why the signing secret cannot be had.
+#[derive(Debug, Error)]
+pub enum SecretError {
+    /// The file cannot be read or written.
+    #[error("cannot use the signing secret {path}: {error}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// The file holds something else.
+    #[error(
+        "{path} does not hold a signing secret of at least 32 bytes; restore it, or remove it and issue all tokens anew"
+    )]
+    TooShort {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Why a token cannot be signed.
+#[derive(Debug, Error)]
+#[error("cannot sign a token")]
+pub struct IssueError(#[source] jsonwebtoken::errors::Error);
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    kind: TokenKind,
+    jti: String,
+    iat: i64,
+    exp: i64,
+}
+
+/// Makes and checks tokens.
+#[derive(Clone)]
+pub struct Tokens {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens(secret)")
+    }
+}
+
+impl Tokens {
+    /// The secret of the server in `dir`; made on first use, with mode 0600.
+    ///
+    /// # Errors
+    /// The file cannot be read or made, or is no secret.
+    pub fn open(dir: &Path) -> Result<Self, SecretError> {
+        let path = dir.join(SECRET_FILE);
+        let io = |error| SecretError::Io { path: path.clone(), error };
+        fs::create_dir_all(dir).map_err(io)?;
+        let secret = match fs::read(&path) {
+            Ok(secret) => secret,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_secret(&path).map_err(io)?
+            }
+            Err(error) => return Err(io(error)),
+        };
+        if secret.len() < SECRET_BYTES {
+            return Err(SecretError::TooShort { path });
+        }
+        Ok(Self {
+            encoding: EncodingKey::from_secret(&secret),
+            decoding: DecodingKey::from_secret(&secret),
+        })
+    }
+
+    /// A new token, and its id.
+    ///
+    /// # Errors
+    /// The library could not sign, which with a good secret it always can.
+    pub fn issue(
+        &self,
+        user: &UserId,
+        kind: TokenKind,
+        ttl: Duration,
+        now: WallTime,
+    ) -> Result<(String, String), IssueError> {
+        let iat = now.unix_millis() / 1000;
+        let jti = uuid::Uuid::new_v4().to_string();
+        let ttl = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
+        let claims = Claims {
+            sub: user.to_string(),
+            kind,
+            jti: jti.clone(),
+            iat,
+            exp: iat.saturating_add(ttl),
+        };
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+            .map_err(IssueError)?;
+        Ok((token, jti))
+    }
+
+    /// Who bears this token.
+    ///
+    /// # Errors
+    /// It is missing, bad or has expired, or is of another kind.
+    pub fn verify(&self, token: Option<&str>, kind: TokenKind) -> Result<Identity, TokenError> {
+        let token = token.ok_or(TokenError::Missing)?;
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = 0;
+        validation.set_required_spec_claims(&["exp", "sub"]);
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation)
+            .map_err(|error| match error.kind() {
+                ErrorKind::ExpiredSignature => TokenError::Expired,
+                ErrorKind::InvalidSignature => TokenError::Foreign,
+                _ => TokenError::Malformed,
+            })?
+            .claims;
+        if claims.kind != kind {
+            return Err(TokenError::WrongKind(claims.kind));
+        }
+        let expires = WallTime::from_unix_millis(claims.exp.saturating_mul(1000));
+        Ok(Identity::new(UserId::new(claims.sub), kind, claims.jti).expiring_at(expires))
+    }
+
+    /// The id of a token of this server, also when it has expired: for revoking it.
+    pub fn id_of(&self, token: &str) -> Option<String> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.validate_exp = false;
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).ok()?;
+        Some(claims.claims.jti)
+    }
+}
+
+/// Writes a new secret beside the name and links it into place, so that of two servers that start
+/// at once both end with the same one.
+fn make_secret(path: &Path) -> io::Result<Vec<u8>> {
+    let mut secret = Vec::with_capacity(SECRET_BYTES);
+    while secret.len() < SECRET_BYTES {
+        secret.extend_from_slice(uuid::Uuid::new_v4().as_bytes());
+    }
+    // Two UUIDs hold 244 random bits; a third pads for the version and variant bits.
+    secret.extend_from_slice(uuid::Uuid::new_v4().as_bytes());
+    let temporary = path.with_extension(format!("new-{}", std::process::id()));
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(&secret)?;
+    file.sync_all()?;
+    let linked = fs::hard_link(&temporary, path);
+    fs::remove_file(&temporary)?;
+    match linked {
+        Ok(()) => Ok(secret),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::read(path),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: WallTime = WallTime::from_unix_millis(4_000_000_000_000);
+
+    fn tokens() -> (tempfile::TempDir, Tokens) {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(dir.path()).unwrap();
+        (dir, tokens)
+    }
+
+    #[test]
+    fn a_token_says_who_and_what_kind() {
+        let (_dir, tokens) = tokens();
+        let user = UserId::new("ann");
+        let hour = Duration::from_secs(3600);
+        let (token, id) = tokens.issue(&user, TokenKind::Agent, hour, NOW).unwrap();
+        let who = tokens.verify(Some(&token), TokenKind::Agent).unwrap();
+        assert_eq!((who.user, who.token_id), (user, id));
+        let wrong = tokens.verify(Some(&token), TokenKind::Dashboard);
+        assert_eq!(wrong, Err(TokenError::WrongKind(TokenKind::Agent)));
+    }
+
+    #[test]
+    fn expired_foreign_and_unsigned_tokens_are_refused() {
+        let (_dir, ours) = tokens();
+        let (_dir2, theirs) = tokens();
+        let user = UserId::new("ann");
+        let long_ago = WallTime::from_unix_millis(1_000_000_000_000);
+        let second = Duration::from_secs(1);
+        let old = ours.issue(&user, TokenKind::Agent, second, long_ago).unwrap().0;
+        let foreign = theirs.issue(&user, TokenKind::Agent, second, NOW).unwrap().0;
+        let none = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4iLCJraW5kIjoiYWdlbnQiLCJqdGkiOiJ4IiwiaWF0IjowLCJleHAiOjQxMDI0NDQ4MDB9.";
+        let verify = |t: &str| ours.verify(Some(t), TokenKind::Agent);
+        assert_eq!(verify(&old), Err(TokenError::Expired));
+        assert_eq!(verify(&foreign), Err(TokenError::Foreign));
+        assert_eq!(verify(none), Err(TokenError::Malformed));
+        assert_eq!(verify(&foreign[1..]), Err(TokenError::Malformed));
+        assert_eq!(ours.verify(None, TokenKind::Agent), Err(TokenError::Missing));
+    }
+
+    #[test]
+    fn the_secret_is_private_and_stays() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (dir, first) = tokens();
+        let mode = fs::metadata(dir.path().join(SECRET_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let second = Tokens::open(dir.path()).unwrap();
+        let user = UserId::new("ann");
+        let token = first.issue(&user, TokenKind::Agent, Duration::from_secs(9), NOW).unwrap().0;
+        assert!(second.verify(Some(&token), TokenKind::Agent).is_ok());
+    }
+}

@@ -1,0 +1,165 @@
+//! The facts of a fleet as log lines and counters.
+
+use onsembl_protocol::fleet::FleetNote;
+use onsembl_protocol::id::UserId;
+use onsembl_transport::counters::Counters;
+use tracing::{debug, error, info, warn};
+
+/// Logs and counts a fact of this user's fleet.
+pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
+    if let Some(counter) = counter(&note) {
+        counters.count(counter);
+    }
+    match note {
+        FleetNote::Hello { link, name, peer } => {
+            info!(%link, %user, name = name.as_deref().unwrap_or("-"), %peer, "an agent says hello");
+        }
+        FleetNote::Probe { link } => debug!(%link, %user, "a diagnosis connection"),
+        FleetNote::AdmissionWithoutHello { link } => {
+            debug!(%link, "a session was asked for of a hello whose link is gone");
+        }
+        FleetNote::SessionWithoutLink { link } => {
+            debug!(%link, "the link of a session ended before the session was opened");
+        }
+        FleetNote::SessionRefused { link, why } => warn!(%link, %why, "no session for an agent"),
+        FleetNote::TooManyAgents { link } => {
+            warn!(%link, %user, "this user has too many agents; one more is refused");
+        }
+        FleetNote::Presence { agent, status, because, epoch, version } => {
+            info!(%agent, status = status.as_str(), because, %epoch, %version, "presence");
+        }
+        FleetNote::Paused { agent, paused } => {
+            info!(%agent, paused, "the agent says whether it is paused");
+        }
+        FleetNote::AgentDeleted { agent } => info!(%agent, %user, "agent deleted"),
+        FleetNote::AgentFault { agent, kind, recoverable, text } => {
+            warn!(%agent, kind, recoverable, ?text, "an agent reports a fault");
+        }
+        FleetNote::TraceNotKept { agent } => debug!(%agent, "a trace or report, which is not kept"),
+        FleetNote::CommandTaken { command, agent } => {
+            info!(%command, %agent, %user, "command accepted, being stored");
+        }
+        FleetNote::CommandRepeated { command } => {
+            debug!(%command, "a command that is known was asked for again");
+        }
+        FleetNote::Command { command, view } => {
+            info!(%command, status = view.status.phase().as_str(), because = %view.because, "command");
+        }
+        FleetNote::CommandSent { command, agent } => info!(%command, %agent, "command sent"),
+        FleetNote::NoSession { command, agent } => {
+            debug!(%command, %agent, "no session to speak of a command in; it is said again in the next");
+        }
+        FleetNote::CommandNotStored { command, why } => {
+            warn!(%command, %why, "a command could not be stored");
+        }
+        FleetNote::EndNotStored { command, why } => {
+            error!(%command, %why, "the end of a command could not be stored; trying again in 10 s");
+        }
+        FleetNote::AgentSays { command, text } => debug!(%command, ?text, "the agent says why"),
+        FleetNote::ForeignCommand { agent, command } => {
+            warn!(%agent, %command, "an agent speaks of a command of another agent; it is not heard");
+        }
+        FleetNote::UnknownCommandTold { agent, command } => {
+            debug!(%agent, %command, "an agent is told to drop a command that is not known here");
+        }
+        FleetNote::GapDeclared { agent, command, stream, offset, length, because } => {
+            warn!(%agent, %command, %stream, %offset, length, %because, "an agent declares that output is missing");
+        }
+        FleetNote::HoleFound { agent, command, stream, offset, length } => {
+            warn!(%agent, %command, %stream, %offset, length, "output before this never came");
+        }
+        FleetNote::OutputMissing { command, stream, offset, length } => {
+            warn!(%command, %stream, %offset, length, "a command is over, and its agent does not have all of its output");
+        }
+        FleetNote::LooseOutputDropped { agent, command } => {
+            warn!(%agent, %command, "too much output that belongs to no command; it is dropped");
+        }
+        FleetNote::RecordRefused { command, why } => {
+            warn!(%command, %why, "the database refuses a record of output");
+        }
+        FleetNote::PlaceNotRead { command, why } => {
+            warn!(%command, %why, "cannot say where the output of a command goes on; readers may miss some");
+        }
+        FleetNote::PositionsNotRead { agent, why } => {
+            warn!(%agent, %why, "cannot say how far output is stored");
+        }
+        FleetNote::StatesDropped { agent } => {
+            warn!(%agent, "an agent says what it holds faster than the database answers; a page is dropped");
+        }
+        FleetNote::HeldBack { agent } => {
+            debug!(%agent, "not reading from an agent until its output is stored");
+        }
+        FleetNote::TerminalOpened { agent, command } => {
+            info!(%command, %agent, "an agent has a terminal");
+        }
+        FleetNote::TerminalMisnamed { agent, command } => {
+            warn!(%agent, %command, "an agent opened a terminal under an id that no terminal has; it is not taken");
+        }
+        FleetNote::TerminalRefused { agent, command } => {
+            warn!(%agent, %command, "too many terminals are open; one of this agent is not taken");
+        }
+        FleetNote::TerminalGivenUp { agent, command } => {
+            warn!(%agent, %command, "too many terminals of this agent are open; the oldest is given up");
+        }
+        FleetNote::Order { agent, action } => info!(%agent, %action, "an order for an agent"),
+        FleetNote::Stop { stop, reason, agents, commands } => {
+            let stop = stop.as_ref().map_or("-", |stop| stop.as_str());
+            warn!(%user, stop, agents, commands, ?reason, "emergency stop");
+        }
+        FleetNote::StopRecovered { stop, reason } => {
+            warn!(%user, %stop, ?reason, "an emergency stop is in force");
+        }
+        FleetNote::StopReceipt { agent, stop, stage } => {
+            info!(%agent, %stop, %stage, "receipt of an emergency stop");
+        }
+        FleetNote::StopRepeated { agent, stop } => {
+            debug!(%agent, %stop, "an agent is told again that it is stopped");
+        }
+        FleetNote::StopAwaitedAgent { agent, stop } => {
+            info!(%agent, %stop, "an agent comes back to an emergency stop");
+        }
+        FleetNote::StopNotStored { stop, why } => {
+            error!(%stop, %why, "an emergency stop was carried out, but is not stored");
+        }
+        FleetNote::StopReleased { stop } => info!(%user, %stop, "an emergency stop is released"),
+        FleetNote::AuditAnsweredLate { agent } => {
+            debug!(%agent, "an agent answers an audit that is over");
+        }
+        FleetNote::AuditUnanswered { agent } => {
+            debug!(%agent, "an agent did not answer an audit in time");
+        }
+        other => warn!(?other, "a fact of the fleet that this version does not word"),
+    }
+}
+
+/// What a fact counts as.
+const fn counter(note: &FleetNote) -> Option<&'static str> {
+    Some(match note {
+        FleetNote::AdmissionWithoutHello { .. } => "admissions_without_hello",
+        FleetNote::SessionWithoutLink { .. } => "sessions_nobody_waits_for",
+        FleetNote::SessionRefused { .. } => "sessions_refused",
+        FleetNote::TooManyAgents { .. } => "agents_refused",
+        FleetNote::AgentFault { .. } => "agent_faults",
+        FleetNote::TraceNotKept { .. } => "traces_not_kept",
+        FleetNote::CommandNotStored { .. } => "commands_not_stored",
+        FleetNote::EndNotStored { .. } => "ends_not_stored",
+        FleetNote::ForeignCommand { .. } => "reports_on_foreign_commands",
+        FleetNote::UnknownCommandTold { .. } => "unknown_commands_told",
+        FleetNote::GapDeclared { .. }
+        | FleetNote::HoleFound { .. }
+        | FleetNote::OutputMissing { .. } => "output_gaps",
+        FleetNote::LooseOutputDropped { .. } => "loose_output_dropped",
+        FleetNote::RecordRefused { .. } => "output_refused",
+        FleetNote::PlaceNotRead { .. } => "places_not_read",
+        FleetNote::PositionsNotRead { .. } => "positions_not_read",
+        FleetNote::StatesDropped { .. } => "states_dropped",
+        FleetNote::HeldBack { .. } => "agents_held_back",
+        FleetNote::TerminalMisnamed { .. } => "terminals_under_foreign_ids",
+        FleetNote::TerminalRefused { .. } => "terminals_refused",
+        FleetNote::TerminalGivenUp { .. } => "terminals_given_up",
+        FleetNote::StopRepeated { .. } => "stops_repeated",
+        FleetNote::StopNotStored { .. } => "stops_not_stored",
+        FleetNote::AuditUnanswered { .. } => "audits_unanswered",
+        _ => return None,
+    })
+}

@@ -1,0 +1,219 @@
+//! Performs what fleets decide: the one file of the hub with effects on links and on the store.
+
+use super::notes;
+use super::request::{BeatHop, BeatSeen};
+use super::rows;
+use super::seats::Seats;
+use super::write_queue::WriteQueue;
+use crate::auth::Identity;
+use crate::board::Board;
+use crate::store::{Store, StoreError};
+use onsembl_protocol::fleet::{
+    self, Answer, FleetAction, Flow, LogPlace, Question, SeatId, SeatOrigin, StoreAnswer, Token,
+};
+use onsembl_protocol::id::{AgentId, BeatSequence, CommandId, UserId};
+use onsembl_protocol::supervisor::Key;
+use onsembl_protocol::time::WallTime;
+use onsembl_transport::counters::Counters;
+use onsembl_transport::server::{Admission, Shard};
+use std::collections::BTreeMap;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tracing::debug;
+
+/// What came of something that was asked of the store or of the tokens' keeper.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Store(UserId, StoreAnswer),
+    Revoked { token_id: String },
+    Nothing,
+}
+
+/// Everything that effects need.
+#[derive(Debug)]
+pub(super) struct Edge {
+    pub(super) shard: Shard<Identity>,
+    pub(super) store: Store,
+    pub(super) writes: WriteQueue,
+    pub(super) counters: Counters,
+    pub(super) seats: Seats,
+    /// Requests that are not answered yet.
+    pub(super) waiters: BTreeMap<Token, oneshot::Sender<Answer>>,
+    /// What was asked and is not answered yet.
+    pub(super) outcomes: JoinSet<Outcome>,
+    pub(super) observer: Option<mpsc::UnboundedSender<BeatSeen>>,
+}
+
+impl Edge {
+    pub(super) fn perform(&mut self, user: &UserId, board: &Board, action: FleetAction) {
+        match action {
+            FleetAction::Show(changes) => board.apply(changes),
+            FleetAction::Install { seat, origin } => self.install(user, seat, origin),
+            FleetAction::Join { link, seat, claimant } => {
+                self.at(seat, |shard, key| shard.join(link, key, claimant));
+            }
+            FleetAction::RefuseHello { link, error, cause } => {
+                self.shard.refuse(link, error, cause);
+            }
+            FleetAction::WelcomeProbe { link, admission } => {
+                self.shard.welcome_probe(link, &of_fleet(admission));
+            }
+            FleetAction::Admit { seat, link, admission } => {
+                if let Some(key) = self.seats.key(seat) {
+                    self.seats.bind(key, &admission.agent);
+                }
+                self.at(seat, |shard, key| shard.admitted(key, link, of_fleet(admission)));
+            }
+            FleetAction::Reject { seat, link, cause, why } => {
+                self.at(seat, |shard, key| shard.rejected(key, link, cause, &why));
+            }
+            FleetAction::Send { seat, message } => {
+                self.at(seat, |shard, key| {
+                    if !shard.send(key, &message) {
+                        // The link has ended, and the event that says so is on its way to the fleet.
+                        debug!(?key, "a message for a session that is over");
+                    }
+                });
+            }
+            FleetAction::Throttle { seat, flow } => self.at(seat, |shard, key| match flow {
+                Flow::Paused => shard.pause(key),
+                Flow::Resumed => shard.resume(key),
+            }),
+            FleetAction::Evict { seat, cause } => {
+                self.at(seat, |shard, key| shard.evict(key, cause));
+            }
+            FleetAction::Faulted(seat) => self.at(seat, Shard::faulted),
+            FleetAction::Ask(question) => self.ask(user, question),
+            FleetAction::Write(write) => self.writes.write(user, write),
+            FleetAction::Reply { token, answer } => self.reply(token, answer),
+            FleetAction::Note(note) => notes::note(user, note, &self.counters),
+        }
+    }
+
+    fn at(&mut self, seat: SeatId, does: impl FnOnce(&mut Shard<Identity>, Key)) {
+        match self.seats.key(seat) {
+            Some(key) => does(&mut self.shard, key),
+            // It was forgotten while the fleet decided, which is on its way to the fleet.
+            None => self.counters.count("actions_of_forgotten_agents"),
+        }
+    }
+
+    fn install(&mut self, user: &UserId, seat: SeatId, origin: SeatOrigin) {
+        let key = match origin {
+            SeatOrigin::New { version, epoch, history } => {
+                self.shard.insert(version, epoch, history)
+            }
+            SeatOrigin::Recovered { version, epoch } => self.shard.recover(version, epoch),
+        };
+        self.seats.insert(key, user.clone(), seat);
+    }
+
+    fn reply(&mut self, token: Token, answer: Answer) {
+        let waiter = self.waiters.remove(&token);
+        if waiter.is_none_or(|waiter| waiter.send(answer).is_err()) {
+            self.counters.count("answers_nobody_took");
+        }
+    }
+
+    fn ask(&mut self, user: &UserId, question: Question) {
+        let (store, user, counters) = (self.store.clone(), user.clone(), self.counters.clone());
+        let at = self.shard.clock().now().wall;
+        self.outcomes.spawn(async move {
+            let answer = answer(&store, &user, question, at, &counters).await;
+            Outcome::Store(user, answer)
+        });
+    }
+
+    /// Tells the observer of one hop of a heartbeat.
+    pub(super) fn observe(
+        &self,
+        agent: &AgentId,
+        sequence: BeatSequence,
+        hop: BeatHop,
+        at: WallTime,
+    ) {
+        if let Some(observer) = &self.observer {
+            // An observer that is gone must not disturb the hub.
+            let _ = observer.send(BeatSeen { agent: agent.clone(), sequence, hop, at });
+        }
+    }
+}
+
+fn of_fleet(admission: fleet::Admission) -> Admission {
+    let fleet::Admission { agent, session, epoch, stopped } = admission;
+    Admission { agent, session, epoch, stopped }
+}
+
+async fn answer(
+    store: &Store,
+    user: &UserId,
+    question: Question,
+    at: WallTime,
+    counters: &Counters,
+) -> StoreAnswer {
+    match question {
+        Question::Session { seat, link, new } => {
+            let session = new.session.clone();
+            let opened = store.open_session(rows::new_session(user.clone(), *new)).await;
+            let opened = opened.map(rows::opened_session).map_err(|e| rows::open_fault(&e));
+            StoreAnswer::Session { seat, link, session, opened }
+        }
+        Question::Insert(record) => {
+            let command = record.command.clone();
+            let inserted = store.insert_command(rows::command_row(user.clone(), *record)).await;
+            let inserted = inserted.map(|inserted| rows::inserted(inserted, counters));
+            StoreAnswer::Inserted { command, inserted: inserted.map_err(|e| rows::fault(&e)) }
+        }
+        Question::Positions { ticket, commands } => {
+            let positions = store.output_positions(user, commands).await.map(rows::positions);
+            StoreAnswer::Positions { ticket, positions: positions.map_err(|e| rows::fault(&e)) }
+        }
+        Question::Place(command) => {
+            let place = place(store, user, &command).await.map_err(|e| rows::fault(&e));
+            StoreAnswer::Place { command, place }
+        }
+        Question::Balance { query, agent, held, limit } => {
+            let positions = balance(store, user, &agent, held, limit).await.map(rows::positions);
+            StoreAnswer::Balance { query, positions: positions.map_err(|e| rows::fault(&e)) }
+        }
+        Question::DeleteAgent { token, agent } => {
+            let deleted = store.delete_agent(user, &agent, at).await.map_err(|e| rows::fault(&e));
+            StoreAnswer::Deleted { token, agent, deleted }
+        }
+        Question::Stop(order) => {
+            let stop = order.id.clone();
+            let stored = store.insert_stop(user, order).await.map_err(|e| rows::fault(&e));
+            StoreAnswer::Stopped { stop, stored }
+        }
+        Question::Release { token, orders } => {
+            let stored = store.release_stops(user, orders, user, at).await;
+            StoreAnswer::Released { token, stored: stored.map_err(|e| rows::fault(&e)) }
+        }
+    }
+}
+
+/// Where the output of a command goes on.
+pub(super) async fn place(
+    store: &Store,
+    user: &UserId,
+    command: &CommandId,
+) -> Result<LogPlace, StoreError> {
+    // The positions first: what is stored in between is behind the end then, and is taken once more.
+    let positions = store.output_positions(user, vec![command.clone()]).await?;
+    let end = store.output_end(user, command).await?;
+    Ok((end, rows::positions(positions)))
+}
+
+async fn balance(
+    store: &Store,
+    user: &UserId,
+    agent: &AgentId,
+    held: Vec<CommandId>,
+    limit: usize,
+) -> Result<Vec<crate::store::StreamPosition>, StoreError> {
+    let mut stored = store.output_positions_of_agent(user, agent, limit).await?;
+    let mut others = held;
+    others.retain(|command| stored.iter().all(|position| position.command != *command));
+    stored.extend(store.output_positions(user, others).await?);
+    Ok(stored)
+}

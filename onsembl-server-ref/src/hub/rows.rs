@@ -1,0 +1,214 @@
+//! The fleet's plain values as rows of the store, and back.
+
+use crate::store::{self, AgentRow, CommandRow, OpenError, OutputReceipt, PresenceRow, StoreError};
+use onsembl_protocol::command::{CommandStage, Exit};
+use onsembl_protocol::fleet::{
+    AgentRecord, CommandRecord, CommandUpdate, Inserted, NewSession, OpenFault, OpenedSession,
+    PresenceRecord, Receipt, RecordOutcome, StoreFault, StreamPosition,
+};
+use onsembl_protocol::id::UserId;
+use onsembl_protocol::session::PresenceStatus;
+use onsembl_protocol::time::WallTime;
+use onsembl_protocol::wire::payload::{CommandPhase, CommandRequest};
+use onsembl_transport::counters::Counters;
+use serde_json::{Value, json};
+use tracing::warn;
+
+pub(super) fn new_session(user: UserId, new: NewSession) -> store::NewSession {
+    store::NewSession {
+        user,
+        key: new.key,
+        candidates: new.candidate.into_iter().collect(),
+        aliases: new.alias.into_iter().collect(),
+        name: new.name,
+        agent_type: new.agent_type,
+        version: new.version,
+        host: new.host,
+        capabilities: new.capabilities,
+        instance: new.instance,
+        peer: new.peer,
+        session: new.session,
+        at: new.at,
+        presence_floor: new.presence_floor,
+    }
+}
+
+pub(super) fn opened_session(opened: store::OpenedSession) -> OpenedSession {
+    let store::OpenedSession { agent, epoch, presence_version, created: _ } = opened;
+    OpenedSession { agent, epoch, presence_version }
+}
+
+pub(super) fn open_fault(error: &OpenError) -> OpenFault {
+    match error {
+        OpenError::Deleted(_) => OpenFault::Deleted(error.to_string()),
+        OpenError::Store(error) => OpenFault::Store(fault(error)),
+    }
+}
+
+pub(super) fn fault(error: &StoreError) -> StoreFault {
+    match error {
+        StoreError::Refused(_) => StoreFault::Refused(error.to_string()),
+        StoreError::Directory { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Migration { .. }
+        | StoreError::NoWal { .. }
+        | StoreError::Thread(_)
+        | StoreError::Unwritten { .. }
+        | StoreError::Hanging
+        | StoreError::Trouble { .. }
+        | StoreError::Unreadable(_)
+        | StoreError::Closed => StoreFault::Unavailable(error.to_string()),
+    }
+}
+
+/// The request as it is read back after a restart. The numbers of the wire do not tell an emergency from
+/// what is merely urgent, so the priority is a word here.
+fn spec(request: &CommandRequest) -> Value {
+    let mut spec = serde_json::to_value(request).unwrap_or_default();
+    if let (Some(fields), Ok(word)) = (spec.as_object_mut(), serde_json::to_value(request.priority))
+    {
+        let _ = fields.insert("priority".to_owned(), word);
+    }
+    spec
+}
+
+const fn exit_numbers(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
+    match exit {
+        Some(Exit::Code(code)) => (Some(code), None),
+        Some(Exit::Signal(signal)) => (None, Some(signal)),
+        None => (None, None),
+    }
+}
+
+pub(super) fn command_row(user: UserId, record: CommandRecord) -> CommandRow {
+    let (exit_code, signal) = exit_numbers(record.exit);
+    CommandRow {
+        user,
+        command: record.command,
+        agent: record.agent,
+        text: record.request.text.clone(),
+        spec: spec(&record.request),
+        status: record.stage.phase().as_str().to_owned(),
+        cause: record.cause,
+        exit_code,
+        signal,
+        created_at: record.created_at,
+        updated_at: record.updated_at,
+        ended_at: record.ended_at,
+    }
+}
+
+/// What was stored of a command. A request that another version wrote and this one cannot read is run as its
+/// text only.
+pub(super) fn command_record(row: CommandRow, counters: &Counters) -> (UserId, CommandRecord) {
+    let request = serde_json::from_value::<CommandRequest>(row.spec).unwrap_or_else(|error| {
+        counters.count("unreadable_stored_commands");
+        warn!(command = %row.command, %error, "a stored request cannot be read; only its text is taken");
+        CommandRequest::new(row.command.clone(), row.agent.clone(), row.text)
+    });
+    let record = CommandRecord {
+        request: Box::new(request),
+        command: row.command,
+        agent: row.agent,
+        stage: CommandStage::of(&CommandPhase::parse(&row.status)),
+        cause: row.cause,
+        exit: row.signal.map(Exit::Signal).or(row.exit_code.map(Exit::Code)),
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        ended_at: row.ended_at,
+    };
+    (row.user, record)
+}
+
+pub(super) fn inserted(inserted: store::Inserted, counters: &Counters) -> Inserted {
+    match inserted {
+        store::Inserted::New => Inserted::New,
+        store::Inserted::Existing(row) => {
+            Inserted::Existing(Box::new(command_record(row, counters).1))
+        }
+    }
+}
+
+pub(super) fn command_update(update: CommandUpdate) -> store::CommandUpdate {
+    let (exit_code, signal) = exit_numbers(update.exit);
+    store::CommandUpdate {
+        status: update.stage.phase().as_str().to_owned(),
+        cause: Some(update.cause),
+        exit_code,
+        signal,
+        at: update.at,
+        ended: update.stage.is_final(),
+    }
+}
+
+pub(super) fn presence_row(record: PresenceRecord) -> PresenceRow {
+    let PresenceRecord { agent, presence, last_heard, link, at } = record;
+    let evidence = json!({
+        "since": presence.since.unix_millis(),
+        "last_heard": last_heard.map(WallTime::unix_millis),
+        "impairment": presence.because.impairment.map(|i| i.to_string()),
+        "store": presence.because.trouble.map(|t| t.to_string()),
+        "link": link.map(|l| l.0),
+    });
+    PresenceRow {
+        agent,
+        version: presence.version,
+        epoch: presence.epoch,
+        status: presence.status.as_str().to_owned(),
+        because: presence.because.to_string(),
+        evidence,
+        at,
+    }
+}
+
+pub(super) fn positions(rows: Vec<store::StreamPosition>) -> Vec<StreamPosition> {
+    rows.into_iter()
+        .map(|row| StreamPosition {
+            command: row.command,
+            incarnation: row.incarnation,
+            stream: row.stream,
+            committed: row.committed,
+            delivered: row.delivered,
+            gaps: row.gaps,
+            open_gap: row.open_gap,
+        })
+        .collect()
+}
+
+pub(super) fn receipt(receipt: OutputReceipt) -> (UserId, Receipt) {
+    let outcome = match &receipt.outcome {
+        Ok(()) => RecordOutcome::Stored,
+        Err(error) if error.is_of_nothing() => RecordOutcome::NoSuchCommand,
+        Err(error) if receipt.is_gap => RecordOutcome::RefusedGap(error.to_string()),
+        Err(error) => RecordOutcome::RefusedChunk(error.to_string()),
+    };
+    let OutputReceipt { user, command, incarnation, sequence, stream, offset, end, .. } = receipt;
+    (user, Receipt { command, incarnation, sequence, stream, offset, end, outcome })
+}
+
+pub(super) fn agent_record(row: AgentRow, counters: &Counters) -> (UserId, AgentRecord) {
+    let status = PresenceStatus::parse(&row.status).unwrap_or_else(|| {
+        counters.count("unknown_stored_statuses");
+        warn!(agent = %row.agent, status = row.status, "a stored status that this version does not know");
+        PresenceStatus::Offline
+    });
+    let record = AgentRecord {
+        agent: row.agent,
+        key: row.key,
+        name: row.name,
+        agent_type: row.agent_type,
+        version: row.version.unwrap_or_default(),
+        host: row.host.unwrap_or_default(),
+        capabilities: row.capabilities,
+        epoch: row.epoch,
+        instance: row.instance,
+        status,
+        since: row.since,
+        because: row.because,
+        presence_version: row.presence_version,
+        last_heard: row.last_heartbeat,
+        metrics: row.last_metrics.and_then(|metrics| serde_json::from_value(metrics).ok()),
+        journal: row.journal,
+    };
+    (row.user, record)
+}

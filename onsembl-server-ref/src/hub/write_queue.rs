@@ -1,0 +1,364 @@
+//! Everything durable that nothing waits for, in the order in which it was decided.
+//!
+//! The hub must not wait for the database, and two writes about one thing must not change places. So they
+//! go through one queue into the store's, and what comes of them comes back as an event.
+
+use super::rows;
+use crate::store::{Inserted, Store, StoreError, StoredRecord, Submitted};
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use onsembl_protocol::fleet::{StoreAnswer, StoreFault, Write};
+use onsembl_protocol::id::{CommandId, UserId};
+use onsembl_transport::counters::Counters;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::{error, warn};
+
+/// Writes besides output that may wait here while the database does not take them. Beyond it a write
+/// is dropped, counted and logged, and the end of a command is decided anew later. Output does not count: each
+/// of its senders is held back, and what is dropped of it would never be asked for again. Nor do terminals,
+/// which the fleet bounds, and without which their output would be of nothing.
+const BOUND: usize = 16 * 1024;
+
+/// One durable fact of a user.
+#[derive(Debug)]
+struct Entry {
+    user: UserId,
+    write: Write,
+}
+
+/// What became of a write, for the fleet of its user.
+pub(super) type Done = (UserId, StoreAnswer);
+
+/// Whether so few of these come that none is ever dropped here.
+const fn is_bounded_elsewhere(write: &Write) -> bool {
+    match write {
+        Write::Output { .. } | Write::Terminal(_) => true,
+        Write::Presence(_)
+        | Write::Command { .. }
+        | Write::SessionEnd { .. }
+        | Write::Journal { .. } => false,
+    }
+}
+
+/// The command whose end a write stores; its fleet waits for the answer.
+fn ends(write: &Write) -> Option<CommandId> {
+    match write {
+        Write::Command { command, update } if update.stage.is_final() => Some(command.clone()),
+        Write::Command { .. }
+        | Write::Presence(_)
+        | Write::Terminal(_)
+        | Write::Output { .. }
+        | Write::SessionEnd { .. }
+        | Write::Journal { .. } => None,
+    }
+}
+
+/// The way into the queue.
+#[derive(Debug)]
+pub(super) struct WriteQueue {
+    entries: mpsc::UnboundedSender<Entry>,
+    done: mpsc::UnboundedSender<Done>,
+    waiting: Arc<AtomicUsize>,
+    /// Those of them that do not count.
+    uncounted: Arc<AtomicUsize>,
+    counters: Counters,
+    task: JoinHandle<()>,
+}
+
+impl WriteQueue {
+    /// Starts the task that hands writes to `store`; what some of them are answered with goes to `done`.
+    pub(super) fn start(
+        store: Store,
+        counters: Counters,
+        done: mpsc::UnboundedSender<Done>,
+    ) -> Self {
+        let (entries, inbox) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let uncounted = Arc::new(AtomicUsize::new(0));
+        let counts = (Arc::clone(&waiting), Arc::clone(&uncounted));
+        let keep = keep(store, inbox, counts, counters.clone(), done.clone());
+        Self { entries, done, waiting, uncounted, counters, task: tokio::spawn(keep) }
+    }
+
+    pub(super) fn write(&self, user: &UserId, write: Write) {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let others = waiting.saturating_sub(self.uncounted.load(Ordering::Relaxed));
+        let is_bounded = is_bounded_elsewhere(&write);
+        if others >= BOUND && !is_bounded {
+            self.counters.count("writes_dropped");
+            error!(%user, ?write, "the database has not taken writes for too long; this one is dropped");
+            if let Some(command) = ends(&write) {
+                let why = "too many writes wait for the database".to_owned();
+                let stored = Err(StoreFault::Unavailable(why));
+                self.tell((user.clone(), StoreAnswer::EndStored { command, stored }));
+            }
+            return;
+        }
+        if is_bounded {
+            self.uncounted.fetch_add(1, Ordering::Relaxed);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        if self.entries.send(Entry { user: user.clone(), write }).is_err() {
+            self.counters.count("writes_dropped");
+        }
+    }
+
+    fn tell(&self, done: Done) {
+        if self.done.send(done).is_err() {
+            self.counters.count("events_after_the_end");
+        }
+    }
+
+    /// Takes nothing more and waits until all is written, or until `patience` is over.
+    pub(super) async fn finish(self, patience: Duration) {
+        drop(self.entries);
+        if tokio::time::timeout(patience, self.task).await.is_err() {
+            warn!(
+                waiting = self.waiting.load(Ordering::Relaxed),
+                "the database does not take the last writes"
+            );
+        }
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+async fn keep(
+    store: Store,
+    mut inbox: mpsc::UnboundedReceiver<Entry>,
+    (waiting, uncounted): (Arc<AtomicUsize>, Arc<AtomicUsize>),
+    counters: Counters,
+    done: mpsc::UnboundedSender<Done>,
+) {
+    let mut writes = FuturesUnordered::new();
+    let mut handing = None;
+    loop {
+        tokio::select! {
+            biased;
+            // One after the other: two that wait for room at once would change places.
+            handed = next(&mut handing), if handing.is_some() => {
+                handing = None;
+                writes.push(committed(handed, counters.clone()));
+            }
+            entry = inbox.recv(), if handing.is_none() => match entry {
+                Some(entry) => {
+                    handing = Some(Box::pin(hand_in(store.clone(), entry, Arc::clone(&uncounted))));
+                }
+                None => break,
+            },
+            Some(settled) = writes.next(), if !writes.is_empty() => {
+                settle(&waiting, &counters, &done, settled);
+            }
+        }
+    }
+    while let Some(settled) = writes.next().await {
+        settle(&waiting, &counters, &done, settled);
+    }
+}
+
+async fn next<F: Future + Unpin>(handing: &mut Option<F>) -> F::Output {
+    match handing {
+        Some(handing) => handing.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What became of a write.
+type Settled = (Result<(), StoreError>, Option<Done>);
+
+fn settle(
+    waiting: &AtomicUsize,
+    counters: &Counters,
+    done: &mpsc::UnboundedSender<Done>,
+    (result, then): Settled,
+) {
+    waiting.fetch_sub(1, Ordering::Relaxed);
+    if let Err(error) = result {
+        counters.count("write_failures");
+        error!(%error, "a write failed and is not tried again");
+    }
+    if let Some(then) = then
+        && done.send(then).is_err()
+    {
+        counters.count("events_after_the_end");
+    }
+}
+
+/// A write that is in the store's queue, and what its fleet waits for.
+#[derive(Debug)]
+struct Handed {
+    user: UserId,
+    write: Result<InStore, StoreError>,
+    ends: Option<CommandId>,
+}
+
+/// What is still to be waited for.
+#[derive(Debug)]
+enum InStore {
+    Told(Submitted<()>),
+    Changed(Submitted<bool>),
+    Updated(Submitted<bool>),
+    Inserted {
+        command: CommandId,
+        submitted: Submitted<Inserted>,
+    },
+    /// Its receipt comes another way.
+    Output,
+}
+
+async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Handed {
+    let Entry { user, write } = entry;
+    let ends = ends(&write);
+    let write = match write {
+        Write::Presence(record) => {
+            store.submit_presence(rows::presence_row(record)).await.map(InStore::Told)
+        }
+        Write::Command { command, update } => {
+            let update = rows::command_update(update);
+            store.submit_command_update(&user, &command, update).await.map(InStore::Updated)
+        }
+        Write::Terminal(record) => {
+            let command = record.command.clone();
+            let submitted = store.submit_terminal(rows::command_row(user.clone(), *record)).await;
+            uncounted.fetch_sub(1, Ordering::Relaxed);
+            submitted.map(|submitted| InStore::Inserted { command, submitted })
+        }
+        Write::Output { command, record } => {
+            let record = StoredRecord::of_log(user.clone(), command, record);
+            let handed_in = store.append_output(record).await;
+            uncounted.fetch_sub(1, Ordering::Relaxed);
+            handed_in.map(|()| InStore::Output)
+        }
+        Write::Journal { agent, journal } => {
+            store.submit_journal(&agent, journal).await.map(InStore::Told)
+        }
+        Write::SessionEnd { session, at, because } => {
+            store.submit_session_end(&session, at, &because).await.map(InStore::Changed)
+        }
+    };
+    Handed { user, write, ends }
+}
+
+async fn committed(handed: Handed, counters: Counters) -> Settled {
+    let Handed { user, write, ends } = handed;
+    let result = match write {
+        Ok(InStore::Told(submitted)) => submitted.committed().await,
+        Ok(InStore::Changed(submitted)) => submitted.committed().await.map(drop),
+        Ok(InStore::Updated(submitted)) => submitted.committed().await.map(|updated| {
+            if !updated {
+                counters.count("updates_of_ended_commands");
+                warn!(%user, "a command that is over, or was never stored, is not changed any more");
+            }
+        }),
+        Ok(InStore::Inserted { command, submitted }) => {
+            let inserted = submitted.committed().await;
+            let inserted = inserted.map(|inserted| rows::inserted(inserted, &counters));
+            let inserted = inserted.map_err(|error| rows::fault(&error));
+            return (Ok(()), Some((user, StoreAnswer::Inserted { command, inserted })));
+        }
+        Ok(InStore::Output) => Ok(()),
+        Err(error) => Err(error),
+    };
+    let then = ends.map(|command| {
+        let stored = match &result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(rows::fault(error)),
+        };
+        (user, StoreAnswer::EndStored { command, stored })
+    });
+    (result, then)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{CommandRow, StoredBody};
+    use bytes::Bytes;
+    use onsembl_protocol::command::CommandStage;
+    use onsembl_protocol::fleet::CommandUpdate;
+    use onsembl_protocol::id::{
+        AgentKey, ByteOffset, ChunkSequence, Incarnation, PresenceVersion, SessionId,
+    };
+    use onsembl_protocol::output::{LogRecord, Stream};
+    use onsembl_protocol::time::WallTime;
+
+    /// Far more than the store's queue has room for, and than a task is given to do at once.
+    #[tokio::test]
+    async fn nothing_changes_places_however_much_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = WallTime::from_unix_millis(1_700_000_000_000);
+        let (store, mut receipts) = Store::open(dir.path(), at).await.unwrap();
+        let user = UserId::new("u");
+        let opened = store
+            .open_session(crate::store::NewSession {
+                user: user.clone(),
+                key: AgentKey::new("k"),
+                candidates: Vec::new(),
+                aliases: Vec::new(),
+                name: "n".into(),
+                agent_type: "custom".into(),
+                version: None,
+                host: None,
+                capabilities: Vec::new(),
+                instance: None,
+                peer: "p".into(),
+                session: SessionId::new("s"),
+                at,
+                presence_floor: PresenceVersion(0),
+            })
+            .await
+            .unwrap();
+        let command = CommandId::new("c");
+        let row = CommandRow {
+            user: user.clone(),
+            command: command.clone(),
+            agent: opened.agent,
+            text: "t".into(),
+            spec: serde_json::Value::Null,
+            status: "queued".into(),
+            cause: None,
+            exit_code: None,
+            signal: None,
+            created_at: at,
+            updated_at: at,
+            ended_at: None,
+        };
+        store.insert_command(row).await.unwrap();
+        let (done, _dones) = mpsc::unbounded_channel();
+        let queue = WriteQueue::start(store.clone(), Counters::default(), done);
+        let other = rusqlite::Connection::open(dir.path().join(crate::store::FILE_NAME)).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        const CHUNKS: u64 = 2000;
+        const CHUNK: u64 = 16 * 1024;
+        for n in 0..CHUNKS {
+            let record = LogRecord {
+                incarnation: Incarnation(1),
+                sequence: ChunkSequence(n + 1),
+                stream: Stream::Stdout,
+                offset: ByteOffset(n * CHUNK),
+                body: StoredBody::Chunk(Bytes::from(vec![b'x'; CHUNK as usize])),
+                at,
+            };
+            queue.write(&user, Write::Output { command: command.clone(), record });
+            let (stage, cause) = (CommandStage::Running, n.to_string());
+            let update = CommandUpdate { stage, cause, exit: None, at };
+            queue.write(&user, Write::Command { command: command.clone(), update });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        other.execute_batch("ROLLBACK").unwrap();
+        queue.finish(Duration::from_secs(60)).await;
+        while let Ok(batch) = receipts.output.try_recv() {
+            assert!(batch.iter().all(|receipt| !receipt.is_gap));
+        }
+        let end = store.output_positions(&user, vec![command.clone()]).await.unwrap();
+        let end = end.first().unwrap();
+        assert_eq!((end.delivered, end.gaps), (CHUNKS * CHUNK, 0));
+        let row = store.command(&user, &command).await.unwrap().unwrap();
+        assert_eq!(row.cause, Some((CHUNKS - 1).to_string()));
+    }
+}

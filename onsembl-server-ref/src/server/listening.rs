@@ -1,0 +1,54 @@
+//! Where a server listens by itself.
+
+use onsembl_transport::tls::ServerTls;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use thiserror::Error;
+
+/// An address at which a server takes connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    address: SocketAddr,
+    scheme: &'static str,
+}
+
+impl Listening {
+    pub(super) fn new(address: SocketAddr, tls: Option<&ServerTls>) -> Self {
+        Self { address, scheme: if tls.is_some() { "https" } else { "http" } }
+    }
+
+    /// The address, with the port that port 0 became.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL to reach it by.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.address)
+    }
+}
+
+/// Why a server cannot listen. It runs on without.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {error}; name another address with --listen")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// The listener is not usable.
+    #[error("cannot find out the address of a listener: {0}")]
+    Address(#[source] io::Error),
+}

@@ -1,0 +1,283 @@
+//! A whole server as one value: to run by itself, or inside another axum service.
+//!
+//! By itself it listens, with bounds on connections that are not known yet:
+//!
+//! ```no_run
+//! use onsembl_server_ref::server::{Server, ServerOptions};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut server = Server::start(ServerOptions::new("/var/lib/onsembl")).await?;
+//! let listening = server.listen("127.0.0.1:8080".parse()?, None).await?;
+//! println!("{listening}");
+//! tokio::signal::ctrl_c().await?;
+//! server.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Inside another service it gives a router, to merge or to nest, and asks that service's [`Auth`]
+//! who connects:
+//!
+//! ```no_run
+//! use onsembl_server_ref::auth::Auth;
+//! use onsembl_server_ref::server::{Server, ServerOptions};
+//!
+//! # async fn run(accounts: impl Auth, listener: tokio::net::TcpListener)
+//! #     -> Result<(), Box<dyn std::error::Error>> {
+//! let options = ServerOptions::new("/var/lib/my-service/onsembl");
+//! let server = Server::start_with_auth(options, accounts).await?;
+//! let app = axum::Router::new().nest("/onsembl", server.router());
+//! axum::serve(listener, app).with_graceful_shutdown(async { /* until it is to end */ }).await?;
+//! server.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/existing_service.rs` is a whole service. What belongs to its listener then: TLS, the
+//! longest wait for a request head, the number of connections, `TCP_NODELAY`, and HTTP/1.1 (a
+//! WebSocket over HTTP/2 is refused).
+//!
+//! Two foreign types are in this interface, because they are where both services meet: axum's
+//! `Router` (0.8) and tokio's `TcpListener` (1).
+
+mod data_lock;
+mod listening;
+mod options;
+
+pub use listening::{ListenError, Listening};
+pub use options::{BeatHop, BeatObserver, BeatSeen, ServerOptions, StartError};
+
+use crate::auth::{Auth, Authenticator, SignedTokens, Tokens};
+use crate::board::Boards;
+use crate::dashboard::Dashboard;
+use crate::http::{self, AcceptLimits, App};
+use crate::hub::{Hub, HubParts, Request};
+use crate::retention;
+use crate::store::{Receipts, Store};
+use axum::Router;
+use data_lock::DataLock;
+use onsembl_protocol::id::ServerInstanceId;
+use onsembl_transport::clock::SystemClock;
+use onsembl_transport::counters::Counters;
+use onsembl_transport::tls::ServerTls;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// How long links may take to end when the server does.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// A server that runs. End it with [`stop`](Self::stop): one that is dropped instead keeps its data
+/// folder, and goes on, as long as a listener or a router of it is there.
+#[derive(Debug)]
+#[must_use = "it runs until it is stopped"]
+pub struct Server {
+    app: App,
+    stop: CancellationToken,
+    hub_task: JoinHandle<()>,
+    accept_tasks: Vec<JoinHandle<()>>,
+    lock: DataLock,
+}
+
+impl Server {
+    /// Opens the database and recovers what an earlier run left. Peers show tokens that are signed
+    /// with the secret in the data folder; [`Tokens`] makes them.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing runs then.
+    pub async fn start(options: ServerOptions) -> Result<Self, StartError> {
+        let tokens = Tokens::open(&options.data)?;
+        let data = Data::open(&options).await?;
+        let auth = SignedTokens { tokens, store: data.store.clone() };
+        Self::run(options, data, Authenticator::new(auth)).await
+    }
+
+    /// The same, with the accounts of another service.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing runs then.
+    pub async fn start_with_auth(
+        options: ServerOptions,
+        auth: impl Auth,
+    ) -> Result<Self, StartError> {
+        let data = Data::open(&options).await?;
+        Self::run(options, data, Authenticator::new(auth)).await
+    }
+
+    async fn run(
+        options: ServerOptions,
+        data: Data,
+        auth: Authenticator,
+    ) -> Result<Self, StartError> {
+        let Data { lock, store, receipts } = data;
+        let stop = CancellationToken::new();
+        let instance = ServerInstanceId::new(uuid::Uuid::now_v7().to_string());
+        let counters = Counters::default();
+        let boards = Boards::default();
+        let parts = HubParts {
+            store: store.clone(),
+            receipts,
+            auth: auth.clone(),
+            boards: boards.clone(),
+            counters: counters.clone(),
+            config: options.agents,
+            instance: instance.clone(),
+            recording: options.recording,
+            observer: options.observer.map(observe),
+        };
+        let (hub_loop, hub) = Hub::open(parts).await?;
+        let dashboard = Dashboard {
+            hub: hub.clone(),
+            boards: boards.clone(),
+            store: store.clone(),
+            auth: auth.clone(),
+            counters: counters.clone(),
+            instance,
+            stop: stop.clone(),
+        };
+        let app = App {
+            auth,
+            boards,
+            store,
+            hub,
+            counters,
+            dashboard: Arc::new(dashboard),
+            exports: Arc::new(Semaphore::new(http::EXPORTS)),
+            readers: Arc::new(Semaphore::new(http::READERS)),
+            links: TaskTracker::new(),
+        };
+        let keep = retention::keep(app.store.clone(), options.retention, stop.clone());
+        drop(app.links.spawn(keep));
+        // The hub writes as long as it runs, also when the server was dropped without a stop.
+        let (locked, ended) = (lock.clone(), stop.clone());
+        let hub_task = tokio::spawn(async move {
+            hub_loop.run().await;
+            ended.cancel();
+            drop(locked);
+        });
+        info!(data = %options.data.display(), "started");
+        Ok(Self { app, stop, hub_task, accept_tasks: Vec::new(), lock })
+    }
+
+    /// Takes connections at this address, with TLS or without; port 0 takes a free one. A server may
+    /// listen at several addresses.
+    ///
+    /// # Errors
+    /// The address cannot be had. The server runs on.
+    pub async fn listen(
+        &mut self,
+        address: SocketAddr,
+        tls: Option<ServerTls>,
+    ) -> Result<Listening, ListenError> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| ListenError::Bind { address, error })?;
+        self.serve(listener, tls)
+    }
+
+    /// Takes connections from a listener that exists already.
+    ///
+    /// # Errors
+    /// The listener does not know its address. The server runs on.
+    pub fn serve(
+        &mut self,
+        listener: TcpListener,
+        tls: Option<ServerTls>,
+    ) -> Result<Listening, ListenError> {
+        let address = listener.local_addr().map_err(ListenError::Address)?;
+        let with_tls = tls.is_some();
+        let listening = Listening::new(address, tls.as_ref());
+        let accept = http::accept(
+            listener,
+            tls,
+            http::standalone(self.app.clone()),
+            AcceptLimits::DEFAULT,
+            self.app.counters.clone(),
+            self.stop.clone(),
+        );
+        self.accept_tasks.push(tokio::spawn(accept));
+        info!(%address, tls = with_tls, "listening");
+        Ok(listening)
+    }
+
+    /// The API (`/api/…`) and the WebSocket paths (`/ws/agent`, `/ws/dashboard` and older ones), for
+    /// the listener of another service. It has no fallback. Once the server stops, it answers
+    /// everything with 503.
+    pub fn router(&self) -> Router {
+        http::router(self.app.clone())
+    }
+
+    /// `/healthz` and `/readyz`, for a service that has no such pages. They ask nobody who they are,
+    /// and show counters.
+    pub fn health_router(&self) -> Router {
+        http::health(self.app.clone())
+    }
+
+    /// What went wrong or was tolerated.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.app.counters
+    }
+
+    /// Takes no more connections, says goodbye to every peer with a code that asks to come back,
+    /// writes what is open, and ends. Takes 5 s for each of these at most.
+    ///
+    /// Another service should end its own listener before: peers come back at once, and would get a
+    /// 503 until it is gone.
+    pub async fn stop(self) {
+        info!("stopping");
+        self.stop.cancel();
+        let (done, finished) = oneshot::channel();
+        if self.app.hub.ask(Request::Shutdown(done)).await {
+            // An error means that the hub ended first, which is what is waited for.
+            let _ = tokio::time::timeout(GOODBYE, finished).await;
+        }
+        self.app.links.close();
+        if tokio::time::timeout(GOODBYE, self.app.links.wait()).await.is_err() {
+            warn!("some links did not end in time");
+        }
+        let accepting = self.accept_tasks.into_iter().map(|task| ("accept loop", task));
+        for (what, task) in std::iter::once(("hub", self.hub_task)).chain(accepting) {
+            if tokio::time::timeout(GOODBYE, task).await.is_err() {
+                warn!(what, "did not end in time");
+            }
+        }
+        if let Err(error) = self.app.store.close(GOODBYE).await {
+            warn!(%error, "the database was not closed in order");
+        }
+        drop(self.lock);
+    }
+}
+
+/// An open data folder.
+struct Data {
+    lock: DataLock,
+    store: Store,
+    receipts: Receipts,
+}
+
+impl Data {
+    async fn open(options: &ServerOptions) -> Result<Self, StartError> {
+        let lock = DataLock::take(&options.data)?;
+        let now = SystemClock::new().now().wall;
+        let (store, receipts) = Store::open(&options.data, now).await?;
+        Ok(Self { lock, store, receipts })
+    }
+}
+
+/// The way of heartbeats to an observer. The hub must not run foreign code: it would wait for it.
+fn observe(observer: BeatObserver) -> mpsc::UnboundedSender<BeatSeen> {
+    let (see, mut seen) = mpsc::unbounded_channel();
+    drop(tokio::spawn(async move {
+        while let Some(beat) = seen.recv().await {
+            observer.see(beat);
+        }
+    }));
+    see
+}

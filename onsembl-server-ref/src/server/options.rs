@@ -1,0 +1,90 @@
+//! What a server needs to know, and why it cannot start.
+
+use crate::auth::SecretError;
+pub use crate::hub::{BeatHop, BeatSeen};
+use crate::retention::Retention;
+use crate::store::StoreError;
+use onsembl_protocol::session::ServerConfig;
+use onsembl_transport::server::RECORDING;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What a server needs to know. Where it listens is not in it: see
+/// [`Server::listen`](super::Server::listen) and [`Server::router`](super::Server::router).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    /// The folder with the database; made if it is missing. One server at a time uses it.
+    pub data: PathBuf,
+    /// The rules for agents; [`ServerConfig::DEFAULT`] unless set.
+    pub agents: ServerConfig,
+    /// Bytes in which the inputs of all connections are kept for `export`; none with zero. 8 MiB
+    /// ([`RECORDING`]) unless set.
+    pub recording: usize,
+    /// How much stored output is kept; [`Retention::DEFAULT`] unless set.
+    pub retention: Retention,
+    /// Is called with each hop of each heartbeat; nothing unless set.
+    pub observer: Option<BeatObserver>,
+}
+
+impl ServerOptions {
+    /// The defaults, with the database in this folder.
+    #[must_use]
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            agents: ServerConfig::DEFAULT,
+            recording: RECORDING,
+            retention: Retention::DEFAULT,
+            observer: None,
+        }
+    }
+}
+
+/// Watches heartbeats. It is called from a task of its own, for one hop at a time. What waits for it
+/// is not bounded, so it must return at once.
+#[derive(Clone)]
+pub struct BeatObserver(Arc<dyn Fn(BeatSeen) + Send + Sync>);
+
+impl BeatObserver {
+    /// Calls this function.
+    pub fn new(see: impl Fn(BeatSeen) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(see))
+    }
+
+    pub(super) fn see(&self, beat: BeatSeen) {
+        (self.0)(beat);
+    }
+}
+
+impl fmt::Debug for BeatObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BeatObserver")
+    }
+}
+
+/// Why a server cannot start. Nothing runs then.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The signing secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another server uses the data folder.
+    #[error("another onsembl-server runs on {0}; stop it, or name another folder with --data")]
+    InUse(PathBuf),
+    /// The lock file of the data folder cannot be used.
+    #[error("cannot lock {path}: {error}")]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        error: io::Error,
+    },
+}

@@ -1,0 +1,81 @@
+//! Databases of this and of earlier schemas, filled by an earlier version, opened by this server.
+//!
+//! Their times are moved so that they are as old as they were when they were asked: rules go by age.
+
+use super::answers::Answers;
+use super::conversation::data;
+use super::likeness::{Likeness, Times};
+use crate::fixture::{World, now};
+use onsembl_server_ref::store::FILE_NAME;
+use rusqlite::Connection;
+
+/// Every column that holds a time, of all schemas.
+const TIMES: &[(&str, &[&str])] = &[
+    ("agents", &["since", "last_heartbeat", "created_at", "deleted_at"]),
+    ("presence_events", &["at"]),
+    ("sessions", &["opened_at", "closed_at"]),
+    ("commands", &["created_at", "updated_at", "ended_at"]),
+    ("command_events", &["at"]),
+    ("output_chunks", &["at"]),
+    ("output_records", &["at"]),
+    ("output_streams", &["oldest_at"]),
+    ("stops", &["at", "released_at"]),
+    ("revoked_tokens", &["revoked_at"]),
+];
+
+fn move_times(db: &Connection, by: i64) {
+    for (table, columns) in TIMES {
+        let exists = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?1";
+        let exists: i64 = db.query_row(exists, [table], |row| row.get(0)).unwrap();
+        if exists == 1 {
+            let set: Vec<String> = columns.iter().map(|c| format!("{c} = {c} + {by}")).collect();
+            let moved = db.execute(&format!("UPDATE {table} SET {}", set.join(", ")), []).unwrap();
+            assert!(moved > 0, "nothing is in {table}");
+        }
+    }
+}
+
+async fn open(version: &str) {
+    let answers = Answers::read(version);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(FILE_NAME);
+    let sql = data().join(format!("databases/{version}.sql"));
+    if sql.exists() {
+        let db = Connection::open(&file).unwrap();
+        db.execute_batch(&std::fs::read_to_string(sql).unwrap()).unwrap();
+    } else {
+        let _ = std::fs::copy(data().join(format!("databases/{version}.db")), &file).unwrap();
+    }
+    // By whole seconds, since some times are shown without their fractions.
+    let by = (now().unix_millis() - answers.recorded_at).div_euclid(1_000) * 1_000;
+    let db = Connection::open(&file).unwrap();
+    let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(found, version.parse::<i64>().unwrap());
+    move_times(&db, by);
+    drop(db);
+
+    let mut world = World::over(dir).await;
+    let like = Likeness::new(Times::Moved { by, recorded_at: answers.recorded_at });
+    answers.compare(&world, like).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_first_schema_is_read_as_before() {
+    open("0001").await;
+}
+
+#[tokio::test]
+async fn the_second_schema_is_read_as_before() {
+    open("0002").await;
+}
+
+#[tokio::test]
+async fn the_third_schema_is_read_as_before() {
+    open("0003").await;
+}
+
+#[tokio::test]
+async fn the_fourth_schema_is_read_as_before() {
+    open("0004").await;
+}
