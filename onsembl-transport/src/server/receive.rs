@@ -9,22 +9,18 @@ use bytes::Bytes;
 use onsembl_protocol::close::CloseReason;
 use onsembl_protocol::id::{LinkId, MessageId};
 use onsembl_protocol::replay::FrameNote;
-use onsembl_protocol::session::frames;
+use onsembl_protocol::session::frames::{self, FromAgent, ServerRead};
 use onsembl_protocol::session::{
-    AcceptedAction, AcceptedEvent, Complaint, Discarded, FrameForm, Reading, ServerEvent,
-    ServerInbound,
+    AcceptedAction, AcceptedEvent, Complaint, Discarded, FrameForm, ServerEvent, ServerInbound,
 };
 use onsembl_protocol::time::Deadline;
-use onsembl_protocol::wire::payload::{AgentConnect, AgentHeartbeat};
-use onsembl_protocol::wire::{
-    self, AgentFrame, AgentToServer, DecodeError, OutputFrame, ServerToAgent,
-};
+use onsembl_protocol::wire::payload::AgentHeartbeat;
+use onsembl_protocol::wire::{AgentFrame, AgentToServer, DecodeError, ServerToAgent};
 use tracing::{debug, error, info, warn};
 
 /// What an event of a link is about, for the actions that need more than the machine was told.
 enum About<'a> {
     Nothing,
-    Control,
     Text(String),
     Binary(Bytes),
     /// A heartbeat or a pong.
@@ -33,11 +29,18 @@ enum About<'a> {
     Undecodable(&'a DecodeError, FrameNote),
 }
 
-/// What is still to be done when the actions of a step are.
-enum Then {
-    Nothing,
-    ReadText(String),
-    ReadBinary(Bytes),
+impl About<'_> {
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, About::Nothing)
+    }
+
+    /// What is noted of the frame that was heard.
+    fn note(&self) -> FrameNote {
+        match self {
+            About::Beat(note) | About::Message(.., note) | About::Undecodable(_, note) => *note,
+            About::Nothing | About::Text(_) | About::Binary(_) => FrameNote::control(),
+        }
+    }
 }
 
 impl<A> Shard<A> {
@@ -50,7 +53,7 @@ impl<A> Shard<A> {
                 self.at_link_with(link, arrived(FrameForm::Binary), About::Binary(message));
             }
             LinkInput::Received(Received::Control) => {
-                self.at_link_with(link, arrived(FrameForm::Control), About::Control);
+                self.at_link(link, arrived(FrameForm::Control));
             }
             LinkInput::Received(Received::Text(text)) => {
                 self.at_link_with(link, arrived(FrameForm::Text), About::Text(text));
@@ -93,78 +96,73 @@ impl<A> Shard<A> {
             self.counters.count("actions_lost");
             error!(%link, ?event, "a link asked for more than a step can hold; a part is not done");
         }
-        let mut then = Then::Nothing;
+        let mut to_read = None;
         for action in step.actions {
             match action {
-                AcceptedAction::Read => {
-                    then = match std::mem::replace(&mut about, About::Nothing) {
-                        About::Text(text) => Then::ReadText(text),
-                        About::Binary(message) => Then::ReadBinary(message),
-                        _ => Then::Nothing,
-                    };
-                }
-                AcceptedAction::Hold => {
-                    if let (Some(entry), About::Text(text)) =
-                        (self.links.get_mut(&link), std::mem::replace(&mut about, About::Nothing))
-                    {
-                        entry.held.push(text);
-                    }
-                }
-                AcceptedAction::Release => {
-                    if let Some(entry) = self.links.get_mut(&link) {
-                        entry.handle.resume();
-                        let held = std::mem::take(&mut entry.held);
-                        self.released.extend(held.into_iter().map(|text| (link, text)));
-                    }
-                }
+                AcceptedAction::Read => to_read = Some(about.take()),
+                AcceptedAction::Hold => self.hold(link, about.take()),
+                AcceptedAction::Release => self.release(link),
                 AcceptedAction::Discard(why) => self.counters.count(match why {
                     Discarded::BeforeHello => "messages_before_hello",
                     Discarded::BeforeSession => "frames_dropped_before_session",
                     Discarded::Closing => "frames_on_closing_links",
                 }),
-                AcceptedAction::Identify => {
-                    if let About::Message(id, message, _) =
-                        std::mem::replace(&mut about, About::Nothing)
-                        && let AgentToServer::Connect(hello) = *message
-                    {
-                        self.on_hello(link, id, hello);
-                    }
-                }
-                AcceptedAction::Hear(inbound) => self.hear(link, inbound, note_of(&about)),
-                AcceptedAction::Deliver => {
-                    if let About::Message(_, message, _) =
-                        std::mem::replace(&mut about, About::Nothing)
-                        && let Some(key) = self.links.get(&link).and_then(|entry| entry.key)
-                    {
-                        let now = self.clock.now();
-                        self.events.push_back(ShardEvent::Message { key, message, now });
-                    }
-                }
-                AcceptedAction::Pong => {
-                    if let About::Message(_, message, _) = &about
-                        && let AgentToServer::Ping(ping) = &**message
-                    {
-                        let pong = frames::answer_to(ping);
-                        self.send_to(link, &ServerToAgent::Pong(pong));
-                    }
-                }
-                AcceptedAction::WelcomeAgain => {
-                    let agent = self.links.get(&link).and_then(|entry| entry.agent.clone());
-                    let id = match &about {
-                        About::Message(id, ..) => id.clone(),
-                        _ => None,
-                    };
-                    let ack = frames::welcome_again(id, agent);
-                    self.send_to(link, &ServerToAgent::Ack(ack));
-                }
+                AcceptedAction::Identify => self.on_hello(link, about.take()),
+                AcceptedAction::Hear(inbound) => self.hear(link, inbound, about.note()),
+                AcceptedAction::Deliver => self.deliver(link, about.take()),
+                AcceptedAction::Pong => self.answer_probe(link, &about),
+                AcceptedAction::WelcomeAgain => self.welcome_again(link, &about),
                 AcceptedAction::Complain(complaint) => self.complain(link, complaint, &about),
                 AcceptedAction::Close(cause) => self.close(link, cause),
             }
         }
-        match then {
-            Then::Nothing => {}
-            Then::ReadText(text) => self.read_text(link, &text),
-            Then::ReadBinary(message) => self.read_binary(link, message),
+        // Behind the actions: what is read is the next event of the same machine.
+        match to_read {
+            Some(About::Text(text)) => self.read_text(link, &text),
+            Some(About::Binary(message)) => self.read_binary(link, message),
+            Some(
+                About::Nothing | About::Beat(_) | About::Message(..) | About::Undecodable(..),
+            )
+            | None => {}
+        }
+    }
+
+    fn hold(&mut self, link: LinkId, about: About<'_>) {
+        if let (Some(entry), About::Text(text)) = (self.links.get_mut(&link), about) {
+            entry.held.push(text);
+        }
+    }
+
+    fn release(&mut self, link: LinkId) {
+        if let Some(entry) = self.links.get_mut(&link) {
+            entry.handle.resume();
+            let held = std::mem::take(&mut entry.held);
+            self.released.extend(held.into_iter().map(|text| (link, text)));
+        }
+    }
+
+    fn deliver(&mut self, link: LinkId, about: About<'_>) {
+        let key = self.links.get(&link).and_then(|entry| entry.key);
+        if let (Some(key), About::Message(_, message, _)) = (key, about) {
+            let now = self.clock.now();
+            self.events.push_back(ShardEvent::Message { key, message, now });
+        }
+    }
+
+    fn answer_probe(&mut self, link: LinkId, about: &About<'_>) {
+        if let About::Message(_, message, _) = about
+            && let AgentToServer::Ping(ping) = &**message
+        {
+            let pong = frames::answer_to(ping);
+            self.send_to(link, &ServerToAgent::Pong(pong));
+        }
+    }
+
+    fn welcome_again(&mut self, link: LinkId, about: &About<'_>) {
+        if let About::Message(id, ..) = about {
+            let agent = self.links.get(&link).and_then(|entry| entry.agent.clone());
+            let ack = frames::welcome_again(id.clone(), agent);
+            self.send_to(link, &ServerToAgent::Ack(ack));
         }
     }
 
@@ -197,59 +195,48 @@ impl<A> Shard<A> {
     }
 
     fn read_text(&mut self, link: LinkId, text: &str) {
-        let bytes = text.len();
-        match wire::decode_in_place(text, &self.limits) {
-            Ok(envelope) => {
-                let reading = frames::reading(&envelope.message, &self.rules.features);
-                let event = AcceptedEvent::Read(reading);
-                match envelope.message {
-                    AgentFrame::Heartbeat(beat) => self.on_beat(link, event, &beat, bytes),
-                    AgentFrame::Pong(_) => {
-                        let note = FrameNote::of_type("PONG", bytes);
-                        self.at_link_with(link, event, About::Beat(note));
-                    }
-                    AgentFrame::Other(message) => {
-                        let note = FrameNote::message(&*message, bytes);
-                        let id = envelope.id.map(MessageId::new);
-                        if let AgentToServer::Unknown(kind) = &*message
-                            && !self.links.get(&link).is_some_and(LinkEntry::owes_hello)
-                        {
-                            self.counters.count("unknown_types");
-                            debug!(%link, %kind, "an agent sent a type that this version does not know");
-                        }
-                        self.at_link_with(link, event, About::Message(id, message, note));
-                    }
-                }
-            }
-            Err(error) => self.on_undecodable(link, &error, FrameNote::undecodable(bytes)),
-        }
+        let read = frames::read(text, &self.limits, &self.rules.features);
+        self.on_read(link, read, text.len());
     }
 
     fn read_binary(&mut self, link: LinkId, message: Bytes) {
         let length = message.len();
-        match OutputFrame::decode(message, &self.limits) {
-            Ok(mut output) => {
-                // What was read is a piece of the buffer that the link reads into, which the largest
-                // message so far made as large as that (1 MiB at most). A log that kept such pieces
-                // would keep a buffer alive with each, however few bytes of it are counted.
-                output.bytes = Bytes::copy_from_slice(&output.bytes);
-                let message = Box::new(AgentToServer::Output(output.into()));
-                let note = FrameNote::message(&*message, length);
-                let event = AcceptedEvent::Read(Reading::Message);
-                self.at_link_with(link, event, About::Message(None, message, note));
+        let read = frames::read_binary(message, &self.limits);
+        self.on_read(link, read, length);
+    }
+
+    fn on_read(&mut self, link: LinkId, read: ServerRead<'_>, bytes: usize) {
+        let event = AcceptedEvent::Read(read.reading);
+        match read.content {
+            FromAgent::Message(_, AgentFrame::Heartbeat(beat)) => {
+                self.on_beat(link, event, &beat, bytes);
             }
-            Err(error) => self.on_undecodable(link, &error, FrameNote::undecodable(length)),
+            FromAgent::Message(_, AgentFrame::Pong(_)) => {
+                let note = FrameNote::of_type("PONG", bytes);
+                self.at_link_with(link, event, About::Beat(note));
+            }
+            FromAgent::Message(id, AgentFrame::Other(message)) => {
+                let note = FrameNote::message(&*message, bytes);
+                if let AgentToServer::Unknown(kind) = &*message
+                    && !self.links.get(&link).is_some_and(LinkEntry::owes_hello)
+                {
+                    self.counters.count("unknown_types");
+                    debug!(%link, %kind, "an agent sent a type that this version does not know");
+                }
+                self.at_link_with(link, event, About::Message(id, message, note));
+            }
+            FromAgent::Undecodable(error) => {
+                self.counters.count("undecodable");
+                warn!(%link, %error, message = ?error.message_id, "an agent sent what cannot be decoded");
+                let about = About::Undecodable(&error, FrameNote::undecodable(bytes));
+                self.at_link_with(link, event, about);
+            }
         }
     }
 
-    fn on_undecodable(&mut self, link: LinkId, error: &DecodeError, note: FrameNote) {
-        self.counters.count("undecodable");
-        warn!(%link, %error, message = ?error.message_id, "an agent sent what cannot be decoded");
-        let event = AcceptedEvent::Read(Reading::Undecodable);
-        self.at_link_with(link, event, About::Undecodable(error, note));
-    }
-
-    fn on_hello(&mut self, link: LinkId, id: Option<MessageId>, hello: AgentConnect) {
+    fn on_hello(&mut self, link: LinkId, about: About<'_>) {
+        let About::Message(id, message, _) = about else { return };
+        let AgentToServer::Connect(hello) = *message else { return };
         let Some(entry) = self.links.get_mut(&link) else { return };
         entry.handle.pause();
         entry.hello = id;
@@ -307,13 +294,5 @@ impl<A> Shard<A> {
         if let Some(key) = key.filter(|key| changed && self.link_of(*key) == Some(link)) {
             self.events.push_back(ShardEvent::Paused { key, paused: beat.paused });
         }
-    }
-}
-
-/// What is noted of the frame that was heard.
-fn note_of(about: &About<'_>) -> FrameNote {
-    match about {
-        About::Beat(note) | About::Message(.., note) | About::Undecodable(_, note) => *note,
-        About::Nothing | About::Control | About::Text(_) | About::Binary(_) => FrameNote::control(),
     }
 }

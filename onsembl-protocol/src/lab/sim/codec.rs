@@ -2,25 +2,29 @@
 //! read.
 
 use crate::id::{
-    AgentId, AgentKey, BeatSequence, Epoch, InstanceId, MessageId, ServerInstanceId, SessionId,
+    AgentId, AgentKey, BeatSequence, Epoch, InstanceId, LinkId, MessageId, ServerInstanceId,
+    SessionId,
 };
 use crate::lab::fact::{Down, Up};
 use crate::limits::Limits;
 use crate::liveness::Seen;
-use crate::model::{AGENT_FEATURES, Capabilities, Dialect, HeartbeatTiming, SERVER_FEATURES};
-use crate::session::frames::{self, Admission, AgentProfile, SessionRules};
-use crate::session::{BeatOut, Reading, ServerBeat, ServerConfig, ServerInbound, StoreTrouble};
-use crate::time::WallTime;
-use crate::wire::payload::{
-    Ack, AgentConnect, AgentHeartbeat, AgentType, HealthMetrics, Pong, SeenBeat,
+use crate::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES};
+use crate::session::frames::{
+    self, Admission, AgentFrames, AgentProfile, FromAgent, ServerRead, SessionRules,
 };
-use crate::wire::{AgentToServer, ServerToAgent, decode, decode_in_place, encode};
+use crate::session::{
+    AgentAction, AgentInbound, BeatOut, Reading, ServerBeat, ServerConfig, ServerInbound,
+    StoreTrouble,
+};
+use crate::time::WallTime;
+use crate::wire::payload::{Ack, AgentConnect, AgentType, HealthMetrics};
+use crate::wire::{AgentToServer, ServerToAgent, decode, encode};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 /// How old the beats are that are said to be seen.
-const AGE_MS: u64 = 12;
+const AGE: Duration = Duration::from_millis(12);
 
 /// What all messages of a world have in common.
 #[derive(Debug)]
@@ -46,36 +50,31 @@ impl Codec {
     ) -> Option<Up> {
         let message = match frame {
             Up::Hello => AgentToServer::Connect(self.hello(legacy, instance)),
-            Up::Beat { sequence, seen } => AgentToServer::Heartbeat(AgentHeartbeat {
-                agent_id: Some(self.agent.clone()),
-                health_metrics: Some(HealthMetrics {
+            Up::Beat { sequence, seen } => {
+                let vitals = HealthMetrics {
                     cpu_usage: Some(12.5),
                     memory_usage: Some(48.0),
                     uptime: Some(86_400.0),
                     commands_processed: Some(17),
                     ..HealthMetrics::default()
-                }),
-                sequence: Some(BeatSequence(sequence)),
-                seen: (seen > 0)
-                    .then_some(SeenBeat { sequence: BeatSequence(seen), age_ms: AGE_MS }),
-                paused: false,
-            }),
-            Up::Pong => AgentToServer::Pong(Pong {
-                timestamp: Some(wall.unix_millis() as f64),
-                ..Pong::default()
-            }),
+                };
+                let (agent, sequence) = (Some(self.agent.clone()), BeatSequence(sequence));
+                let beat = frames::agent_heartbeat(agent, sequence, seen_beat(seen), vitals);
+                AgentToServer::Heartbeat(beat)
+            }
+            Up::Pong => AgentToServer::Pong(frames::agent_pong(None, wall)),
             Up::Other => return Some(frame),
         };
         let text = encode(&self.message, wall, &message);
-        let read = decode_in_place(&text, &Limits::DEFAULT).ok()?.message;
-        let reading = frames::reading(&read, SERVER_FEATURES);
+        let ServerRead { reading, content } =
+            frames::read(&text, &Limits::DEFAULT, SERVER_FEATURES);
+        let FromAgent::Message(_, read) = content else { return None };
         if read.into_owned() != message {
             return None;
         }
         Some(match reading {
             Reading::Hello(_) => Up::Hello,
             Reading::Beat(ServerInbound::Heartbeat { sequence, seen }) => {
-                let number = |sequence: Option<BeatSequence>| sequence.unwrap_or_default().0;
                 Up::Beat { sequence: number(sequence), seen: number(seen) }
             }
             Reading::Beat(ServerInbound::Pong) => Up::Pong,
@@ -92,10 +91,9 @@ impl Codec {
         let message = match frame {
             Down::Welcome(epoch) => ServerToAgent::Ack(self.welcome(epoch, legacy)),
             Down::Beat { sequence, seen, recorded, lagging } => {
-                let age = Duration::from_millis(AGE_MS);
                 let beat = BeatOut {
                     sequence: BeatSequence(sequence),
-                    seen: (seen > 0).then_some(Seen { sequence: BeatSequence(seen), age }),
+                    seen: seen_beat(seen),
                     recorded: (recorded > 0).then_some((BeatSequence(recorded), wall)),
                     lag: lagging.then_some((Duration::from_secs(16), StoreTrouble::Slow)),
                 };
@@ -105,56 +103,29 @@ impl Codec {
             Down::Refused | Down::Other => return Some(frame),
         };
         let text = encode(&self.message, wall, &message);
-        let read = decode::<ServerToAgent>(&text, &Limits::DEFAULT).ok()?;
-        if read.message != message {
+        if decode::<ServerToAgent>(&text, &Limits::DEFAULT).ok()?.message != message {
             return None;
         }
-        Some(match read.message {
-            ServerToAgent::Ack(ack) => match (ack.extensions, frame) {
-                (Some(welcome), _) => {
-                    let timing = HeartbeatTiming::try_from(welcome.timing).ok()?;
-                    let same = timing == self.rules.timing;
-                    same.then_some(Down::Welcome(welcome.epoch.0))?
+        Some(match agent_read(frame, &text, wall) {
+            AgentInbound::HelloAccepted(terms) => match terms.dialect {
+                // A legacy server names no epoch.
+                Dialect::Legacy => frame,
+                Dialect::Extended => {
+                    (terms.timing == self.rules.timing).then_some(Down::Welcome(terms.epoch.0))?
                 }
-                (None, _) => frame,
             },
-            ServerToAgent::Heartbeat(beat) => {
-                let ServerBeat { sequence, seen, recorded, lagging } = ServerBeat::of(&beat);
-                let number = |sequence: Option<BeatSequence>| sequence.unwrap_or_default().0;
+            AgentInbound::Heartbeat(ServerBeat { sequence, seen, recorded, lagging }) => {
                 let (sequence, seen, recorded) = (number(sequence), number(seen), number(recorded));
                 Down::Beat { sequence, seen, recorded, lagging }
             }
-            ServerToAgent::Ping(_) => Down::Ping,
-            ServerToAgent::Error(_)
-            | ServerToAgent::Pong(_)
-            | ServerToAgent::CommandRequest(_)
-            | ServerToAgent::CommandCancel(_)
-            | ServerToAgent::OutputAck(_)
-            | ServerToAgent::OutputResume(_)
-            | ServerToAgent::OutputQuery(_)
-            | ServerToAgent::Control(_)
-            | ServerToAgent::EmergencyStop(_)
-            | ServerToAgent::StopRelease(_)
-            | ServerToAgent::TokenRefresh(_)
-            | ServerToAgent::Unknown(_) => Down::Other,
+            AgentInbound::Ping { .. } => Down::Ping,
+            AgentInbound::HelloRefused(_) => Down::Refused,
+            AgentInbound::Other => Down::Other,
         })
     }
 
     fn hello(&self, legacy: bool, instance: &InstanceId) -> AgentConnect {
-        let profile = AgentProfile {
-            name: "simulated".to_string(),
-            agent_type: AgentType::Claude,
-            version: "0.1.0".to_string(),
-            host: "simulated-host".to_string(),
-            key: AgentKey::new("key"),
-            instance: instance.clone(),
-            features: AGENT_FEATURES.to_vec(),
-            probe: false,
-            open_commands: Vec::new(),
-            journal: None,
-            max_parallel: None,
-        };
-        let hello = profile.hello(Some(&self.agent));
+        let hello = profile(instance.clone()).hello(Some(&self.agent));
         AgentConnect { extensions: hello.extensions.filter(|_| !legacy), ..hello }
     }
 
@@ -174,4 +145,39 @@ impl Codec {
         let agreed = Capabilities::negotiate(SERVER_FEATURES, AGENT_FEATURES, dialect);
         frames::welcome(Some(self.message.clone()), agreed, &admission, &rules, &self.rules)
     }
+}
+
+/// What a text is to an agent: to one that waits for its welcome, if the text is to be that.
+fn agent_read(frame: Down, text: &str, wall: WallTime) -> AgentInbound {
+    let instance = InstanceId::new("run");
+    let (link, mut agent) = (LinkId(1), AgentFrames::new(profile(instance), Limits::DEFAULT));
+    if let Down::Welcome(_) = frame {
+        let hello = AgentAction::SendHello(link);
+        let _its_text_goes_nowhere = agent.outgoing(&hello, wall, HealthMetrics::default);
+    }
+    agent.read(link, text, wall).inbound
+}
+
+fn profile(instance: InstanceId) -> AgentProfile {
+    AgentProfile {
+        name: "simulated".to_string(),
+        agent_type: AgentType::Claude,
+        version: "0.1.0".to_string(),
+        host: "simulated-host".to_string(),
+        key: AgentKey::new("key"),
+        instance,
+        features: AGENT_FEATURES.to_vec(),
+        probe: false,
+        open_commands: Vec::new(),
+        journal: None,
+        max_parallel: None,
+    }
+}
+
+fn seen_beat(sequence: u64) -> Option<Seen> {
+    (sequence > 0).then_some(Seen { sequence: BeatSequence(sequence), age: AGE })
+}
+
+fn number(sequence: Option<BeatSequence>) -> u64 {
+    sequence.unwrap_or_default().0
 }

@@ -5,7 +5,7 @@
 //! welcome for what it is.
 
 use super::profile::AgentProfile;
-use crate::id::{AgentId, Epoch, LinkId, MessageId, SessionId, StopId};
+use crate::id::{AgentId, BeatSequence, Epoch, LinkId, MessageId, SessionId, StopId};
 use crate::limits::Limits;
 use crate::liveness::Seen;
 use crate::model::{
@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::output::Outbox;
 use crate::session::{
-    AgentAction, AgentInbound, AgentStatus, HelloRefusal, ServerBeat, SessionTerms,
+    AgentAction, AgentInbound, AgentStatus, EchoBits, HelloRefusal, ServerBeat, SessionTerms,
 };
 use crate::time::WallTime;
 use crate::wire::payload::{
@@ -147,18 +147,12 @@ impl AgentFrames {
                 (link, AgentToServer::Connect(hello))
             }
             AgentAction::SendBeat { link, sequence, seen } => {
-                let beat = AgentHeartbeat {
-                    agent_id: self.agent_id.clone(),
-                    health_metrics: Some(vitals()),
-                    sequence: Some(sequence),
-                    seen: seen.map(seen_beat),
-                    paused: self.paused,
-                };
-                (link, AgentToServer::Heartbeat(beat))
+                let agent = self.agent_id.clone();
+                let beat = agent_heartbeat(agent, sequence, seen, vitals());
+                (link, AgentToServer::Heartbeat(AgentHeartbeat { paused: self.paused, ..beat }))
             }
             AgentAction::SendPong { link, echo } => {
-                let timestamp = echo.map(f64::from).or(Some(wall.unix_millis() as f64));
-                (link, AgentToServer::Pong(Pong { timestamp, latency: None, sequence: None }))
+                (link, AgentToServer::Pong(agent_pong(echo, wall)))
             }
             AgentAction::Report(report) => {
                 match report.status {
@@ -332,6 +326,28 @@ impl ServerBeat {
             lagging: beat.recording_lag.is_some(),
         }
     }
+}
+
+/// The heartbeat that the machine of an agent wants said, by one that is not paused.
+pub fn agent_heartbeat(
+    agent: Option<AgentId>,
+    sequence: BeatSequence,
+    seen: Option<Seen>,
+    vitals: HealthMetrics,
+) -> AgentHeartbeat {
+    AgentHeartbeat {
+        agent_id: agent,
+        health_metrics: Some(vitals),
+        sequence: Some(sequence),
+        seen: seen.map(seen_beat),
+        paused: false,
+    }
+}
+
+/// The answer of an agent to a probe that named this time, or none.
+pub fn agent_pong(echo: Option<EchoBits>, wall: WallTime) -> Pong {
+    let timestamp = echo.map(f64::from).or(Some(wall.unix_millis() as f64));
+    Pong { timestamp, latency: None, sequence: None }
 }
 
 /// What a heartbeat says of the other direction, as it travels.

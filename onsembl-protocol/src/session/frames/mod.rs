@@ -9,9 +9,11 @@ mod agent;
 mod profile;
 mod server;
 
-pub use agent::{AgentFrames, AgentRead, AgentSession, FromServer, hello_refusal};
+pub use agent::{
+    AgentFrames, AgentRead, AgentSession, FromServer, agent_heartbeat, agent_pong, hello_refusal,
+};
 pub use profile::AgentProfile;
 pub use server::{
-    Admission, SessionRules, answer_to, binary_refused, heartbeat, hello_missing, not_admitted,
-    probe, reading, undecodable, welcome, welcome_again,
+    Admission, FromAgent, ServerRead, SessionRules, answer_to, binary_refused, heartbeat,
+    hello_missing, not_admitted, probe, read, read_binary, undecodable, welcome, welcome_again,
 };

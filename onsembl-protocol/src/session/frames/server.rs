@@ -4,6 +4,7 @@
 use super::agent::seen_beat;
 use crate::close::CloseCause;
 use crate::id::{AgentId, Epoch, MessageId, ServerInstanceId, SessionId, StopId};
+use crate::limits::Limits;
 use crate::model::{Capabilities, Dialect, Feature, HeartbeatTiming};
 use crate::session::{BeatOut, Reading, ServerConfig, ServerInbound};
 use crate::time::WallTime;
@@ -11,10 +12,14 @@ use crate::wire::payload::{
     Ack, AgentConnect, AgentHeartbeat, ErrorCode, ErrorReply, Ping, Pong, RecordedBeat,
     RecordingLag, ServerHeartbeat, Welcome,
 };
-use crate::wire::{AgentFrame, AgentToServer, DecodeError, NextBeat};
+use crate::wire::{
+    AgentFrame, AgentToServer, DecodeError, Envelope, NextBeat, OutputFrame, decode_in_place,
+};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use bytes::Bytes;
 
 /// What all sessions of a server have in common.
 #[derive(Clone, Debug)]
@@ -40,8 +45,58 @@ pub struct Admission {
     pub stopped: Option<StopId>,
 }
 
+/// What came of a text or of a binary message of an agent.
+#[derive(Debug)]
+#[must_use = "a frame that the link does not hear of is silence to it"]
+pub struct ServerRead<'t> {
+    /// What the link is to be told, first.
+    pub reading: Reading,
+    /// What was read.
+    pub content: FromAgent<'t>,
+}
+
+/// What a frame of an agent holds.
+#[derive(Debug)]
+pub enum FromAgent<'t> {
+    /// A message, and its id. A heartbeat lies in the text that it was read from.
+    Message(Option<MessageId>, AgentFrame<'t>),
+    /// No message.
+    Undecodable(DecodeError),
+}
+
+/// Reads a text of an agent, for a server that offers these features.
+pub fn read<'t>(text: &'t str, limits: &Limits, offered: &[Feature]) -> ServerRead<'t> {
+    match decode_in_place(text, limits) {
+        Ok(Envelope { id, message, .. }) => ServerRead {
+            reading: reading(&message, offered),
+            content: FromAgent::Message(id.map(MessageId::new), message),
+        },
+        Err(error) => unreadable(error),
+    }
+}
+
+/// Reads a binary message of an agent on a link that takes them. The output in it is copied.
+pub fn read_binary(message: Bytes, limits: &Limits) -> ServerRead<'static> {
+    match OutputFrame::decode(message, limits) {
+        Ok(mut output) => {
+            // A message is a piece of the buffer that its link reads into, which the largest one so far
+            // made as large as that (1 MiB at most). A log that kept such pieces would keep a buffer
+            // alive with each, however few bytes of it are counted.
+            output.bytes = Bytes::copy_from_slice(&output.bytes);
+            let message = Box::new(AgentToServer::Output(output.into()));
+            let content = FromAgent::Message(None, AgentFrame::Other(message));
+            ServerRead { reading: Reading::Message, content }
+        }
+        Err(error) => unreadable(error),
+    }
+}
+
+const fn unreadable(error: DecodeError) -> ServerRead<'static> {
+    ServerRead { reading: Reading::Undecodable, content: FromAgent::Undecodable(error) }
+}
+
 /// What a message of an agent is to the link it came over, for a server that offers these features.
-pub fn reading(frame: &AgentFrame<'_>, offered: &[Feature]) -> Reading {
+fn reading(frame: &AgentFrame<'_>, offered: &[Feature]) -> Reading {
     match frame {
         AgentFrame::Heartbeat(beat) => Reading::Beat(ServerInbound::of(beat)),
         AgentFrame::Pong(_) => Reading::Beat(ServerInbound::Pong),

@@ -2,20 +2,55 @@
 
 use super::agent::{profile, rules};
 use crate::support::{now, secs};
+use bytes::Bytes;
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::id::{AgentId, BeatSequence, Epoch, MessageId, SessionId};
+use onsembl_protocol::id::{
+    AgentId, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation, MessageId,
+    SessionId,
+};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::liveness::Seen;
-use onsembl_protocol::model::{Capabilities, Dialect, SERVER_FEATURES};
-use onsembl_protocol::session::frames::{self, Admission};
+use onsembl_protocol::model::{Capabilities, Dialect, SERVER_FEATURES, Stream};
+use onsembl_protocol::session::frames::{self, Admission, FromAgent};
 use onsembl_protocol::session::{BeatOut, Reading, ServerConfig, ServerInbound, StoreTrouble};
 use onsembl_protocol::wire::payload::ErrorCode;
-use onsembl_protocol::wire::{AgentToServer, MessageSet, NextBeat, decode_in_place, encode};
+use onsembl_protocol::wire::{
+    AgentFrame, AgentToServer, MessageSet, NextBeat, OutputFrame, encode,
+};
 use std::time::Duration;
 
 fn reading(text: &str) -> Reading {
-    let frame = decode_in_place(text, &Limits::DEFAULT).unwrap().message;
-    frames::reading(&frame, SERVER_FEATURES)
+    frames::read(text, &Limits::DEFAULT, SERVER_FEATURES).reading
+}
+
+#[test]
+fn what_is_no_message_is_said_to_be_none() {
+    let read = frames::read("no message", &Limits::DEFAULT, SERVER_FEATURES);
+    assert_eq!(read.reading, Reading::Undecodable);
+    let FromAgent::Undecodable(error) = read.content else { panic!("{:?}", read.content) };
+    assert_eq!(frames::undecodable(&error).code, ErrorCode::InvalidMessage);
+    let read = frames::read_binary(Bytes::from_static(b"\x09"), &Limits::DEFAULT);
+    assert_eq!(read.reading, Reading::Undecodable);
+}
+
+#[test]
+fn binary_output_is_a_message_like_any_other() {
+    let output = OutputFrame {
+        command_id: CommandId::new("c"),
+        incarnation: Incarnation(7),
+        stream: Stream::Stdout,
+        sequence: ChunkSequence(1),
+        offset: ByteOffset(0),
+        bytes: Bytes::from_static(b"hi"),
+    };
+    let written = output.encode().unwrap();
+    let read = frames::read_binary(written.clone(), &Limits::DEFAULT);
+    assert_eq!(read.reading, Reading::Message);
+    let FromAgent::Message(None, AgentFrame::Other(message)) = read.content else {
+        panic!("{:?}", read.content)
+    };
+    let AgentToServer::Output(read) = *message else { panic!("{message:?}") };
+    assert_eq!(read, output.into());
 }
 
 #[test]
