@@ -278,7 +278,7 @@ fn the_guide_lists_every_invariant_of_the_kit() {
     let (_, listed) = guide.split_once("## What is judged").unwrap();
     let (listed, _) = listed.split_once("## How soon").unwrap();
     for i in Invariant::of_kit() {
-        let row = format!("| `{}` | {} | {} |", i.name(), i.says(), i.rules());
+        let row = format!("| `{}` | {} | {} |", i.name(), i.says(), i.source());
         assert!(listed.contains(&row), "docs/TESTING.md lacks this row:\n{row}");
     }
     let rows = listed.lines().filter(|line| line.starts_with("| `")).count();

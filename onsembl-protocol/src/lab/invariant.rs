@@ -18,7 +18,7 @@ pub enum JudgedBy {
 
 macro_rules! invariants {
     ($($name:ident = $word:literal, $judges:ident,
-        $says:literal, $rules:literal, [$($defect:literal),*];)*) => {
+        $says:literal, $source:literal, [$($defect:literal),*];)*) => {
         /// What must always hold. The names are stable: a test may be written against them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
@@ -45,10 +45,10 @@ macro_rules! invariants {
                 match self { $(Self::$name => JudgedBy::$judges,)* }
             }
 
-            /// What it follows from: "P-" is a rule of `docs/PROTOCOL.md`, "contract" the contract of
+            /// Where it comes from: "P-" is a rule of `docs/PROTOCOL.md`, "contract" the contract of
             /// every machine ([`step`](crate::step), [`time`](crate::time)).
-            pub const fn rules(self) -> &'static str {
-                match self { $(Self::$name => $rules,)* }
+            pub const fn source(self) -> &'static str {
+                match self { $(Self::$name => $source,)* }
             }
 
             /// The defects that cannot be where it holds, as numbered in `docs/INVARIANTS.md`.
@@ -302,14 +302,14 @@ mod tests {
     use alloc::vec::Vec;
 
     #[test]
-    fn every_invariant_has_a_name_of_its_own_a_sentence_and_a_rule() {
+    fn every_invariant_has_a_name_of_its_own_a_sentence_and_a_source() {
         let mut names: Vec<_> = Invariant::ALL.iter().map(|i| i.name()).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Invariant::ALL.len());
         for invariant in Invariant::ALL {
             assert!(
-                invariant.says().ends_with('.') && !invariant.rules().is_empty(),
+                invariant.says().ends_with('.') && !invariant.source().is_empty(),
                 "{invariant}"
             );
         }

@@ -206,8 +206,8 @@ fn the_document_lists_every_demand() {
         let row = demands.lines().find(|line| line.starts_with(&format!("| `{name}` | {says} |")));
         let row = row.unwrap_or_else(|| panic!("docs/INVARIANTS.md lacks {name}: {says}"));
         let defects: Vec<_> = invariant.defects().iter().map(ToString::to_string).collect();
-        let (rules, defects) = (invariant.rules(), defects.join(", "));
-        assert!(row.ends_with(&format!(" | {rules} | {defects} |")), "{row}: {rules}; {defects}");
+        let (source, defects) = (invariant.source(), defects.join(", "));
+        assert!(row.ends_with(&format!(" | {source} | {defects} |")), "{row}: {source}; {defects}");
     }
     let rows = demands.lines().filter(|line| line.starts_with("| `")).count();
     assert_eq!(rows, Invariant::of_model().count(), "docs/INVARIANTS.md lists what nobody demands");
@@ -220,7 +220,10 @@ fn every_defect_of_the_catalogue_is_in_the_document() {
     for invariant in Invariant::ALL {
         for defect in invariant.defects() {
             let row = format!("\n| {defect} ");
-            assert!(defects.contains(&row), "docs/INVARIANTS.md lacks defect {defect}: {invariant}");
+            assert!(
+                defects.contains(&row),
+                "docs/INVARIANTS.md lacks defect {defect}: {invariant}"
+            );
         }
     }
 }

@@ -120,9 +120,7 @@ impl<A> Shard<A> {
         match to_read {
             Some(About::Text(text)) => self.read_text(link, &text),
             Some(About::Binary(message)) => self.read_binary(link, message),
-            Some(
-                About::Nothing | About::Beat(_) | About::Message(..) | About::Undecodable(..),
-            )
+            Some(About::Nothing | About::Beat(_) | About::Message(..) | About::Undecodable(..))
             | None => {}
         }
     }

@@ -22,7 +22,7 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {} ({})", self.invariant, self.invariant.says(), self.invariant.rules())?;
+        writeln!(f, "{}: {} ({})", self.invariant, self.invariant.says(), self.invariant.source())?;
         writeln!(f, "  at:       {}, {}", Elapsed(self.at), self.input)?;
         writeln!(f, "  expected: {}", self.expected)?;
         write!(f, "  happened: {}", self.happened)
