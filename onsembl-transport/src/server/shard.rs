@@ -137,6 +137,7 @@ impl<A> Shard<A> {
     /// An event that is there already. What happened goes before what is asked for: look here before a
     /// decision is made that depends on sessions.
     pub fn take_event(&mut self) -> Option<ShardEvent<A>> {
+        self.read_released();
         self.events.pop_front()
     }
 
