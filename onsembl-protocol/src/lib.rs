@@ -17,8 +17,9 @@
 //!   dashboard's link.
 //! - [`supervisor`]: many machines behind one timer.
 //!
-//! **2. An agent's work and a server's fleet**, which build on the connection: [`command`], [`output`],
-//! [`terminal`] and [`stop`] hold the machines of both ends.
+//! **2. An agent's work and a server's fleet**, which build on the connection. [`worker`] is all that one
+//! agent does in its sessions, [`fleet`] all agents of one user on a server, each as one machine. They are
+//! composed of the machines in [`command`], [`output`], [`terminal`] and [`stop`].
 //!
 //! **3. Evidence.** [`replay`]: what went into a machine, kept, exported, and replayed to the byte.
 //!
