@@ -41,9 +41,8 @@ fn start(store: &Store, limits: FleetLimits, at: Duration) -> Server {
 impl Bench {
     pub(super) fn new(limits: FleetLimits) -> Self {
         let store = Store::default();
-        let user = (UserId::new("u"), SeatId(1));
-        let server = Server::start(&store, user, limits, ServerConfig::DEFAULT, 1, Duration::ZERO);
-        Self { server, store, at: Duration::ZERO, links: 0, tokens: 0 }
+        let server = start(&store, limits, Duration::ZERO);
+        Self { server, store, at: Duration::ZERO, limits, links: 0, tokens: 0 }
     }
 
     /// An agent, always the same one, comes over a new link and is welcomed.

@@ -7,7 +7,7 @@ use super::seats::Seats;
 use super::write_queue::WriteQueue;
 use crate::auth::Identity;
 use crate::board::Board;
-use crate::store::{Store, StoreError};
+use crate::store::{NewSession, Store, StoreError};
 use onsembl_protocol::fleet::{
     self, Answer, FleetAction, Flow, LogPlace, Question, SeatId, SeatOrigin, StoreAnswer, Token,
 };
@@ -154,7 +154,7 @@ async fn answer(
     match question {
         Question::Session { seat, link, new } => {
             let session = new.session.clone();
-            let opened = store.open_session(rows::new_session(user.clone(), *new)).await;
+            let opened = store.open_session(NewSession { user: user.clone(), known: *new }).await;
             let opened = opened.map(rows::opened_session).map_err(|e| rows::open_fault(&e));
             StoreAnswer::Session { seat, link, session, opened }
         }

@@ -3,8 +3,8 @@
 use crate::store::{self, AgentRow, CommandRow, OpenError, OutputReceipt, PresenceRow, StoreError};
 use onsembl_protocol::command::{CommandStage, Exit};
 use onsembl_protocol::fleet::{
-    AgentRecord, CommandRecord, CommandUpdate, Inserted, NewSession, OpenFault, OpenedSession,
-    PresenceRecord, Receipt, RecordOutcome, StoreFault, StreamPosition,
+    AgentRecord, CommandRecord, CommandUpdate, Inserted, OpenFault, OpenedSession, PresenceRecord,
+    Receipt, RecordOutcome, StoreFault, StreamPosition,
 };
 use onsembl_protocol::id::UserId;
 use onsembl_protocol::session::PresenceStatus;
@@ -13,25 +13,6 @@ use onsembl_protocol::wire::payload::{CommandPhase, CommandRequest};
 use onsembl_transport::counters::Counters;
 use serde_json::{Value, json};
 use tracing::warn;
-
-pub(super) fn new_session(user: UserId, new: NewSession) -> store::NewSession {
-    store::NewSession {
-        user,
-        key: new.key,
-        candidates: new.candidate.into_iter().collect(),
-        aliases: new.alias.into_iter().collect(),
-        name: new.name,
-        agent_type: new.agent_type,
-        version: new.version,
-        host: new.host,
-        capabilities: new.capabilities,
-        instance: new.instance,
-        peer: new.peer,
-        session: new.session,
-        at: new.at,
-        presence_floor: new.presence_floor,
-    }
-}
 
 pub(super) fn opened_session(opened: store::OpenedSession) -> OpenedSession {
     let store::OpenedSession { agent, epoch, presence_version, created: _ } = opened;

@@ -280,7 +280,7 @@ mod tests {
     use crate::store::{CommandRow, StoredBody};
     use bytes::Bytes;
     use onsembl_protocol::command::CommandStage;
-    use onsembl_protocol::fleet::CommandUpdate;
+    use onsembl_protocol::fleet::{CommandUpdate, NewSession};
     use onsembl_protocol::id::{
         AgentKey, ByteOffset, ChunkSequence, Incarnation, PresenceVersion, SessionId,
     };
@@ -297,19 +297,21 @@ mod tests {
         let opened = store
             .open_session(crate::store::NewSession {
                 user: user.clone(),
-                key: AgentKey::new("k"),
-                candidates: Vec::new(),
-                aliases: Vec::new(),
-                name: "n".into(),
-                agent_type: "custom".into(),
-                version: None,
-                host: None,
-                capabilities: Vec::new(),
-                instance: None,
-                peer: "p".into(),
-                session: SessionId::new("s"),
-                at,
-                presence_floor: PresenceVersion(0),
+                known: NewSession {
+                    key: AgentKey::new("k"),
+                    candidate: None,
+                    alias: None,
+                    name: "n".into(),
+                    agent_type: "custom".into(),
+                    version: None,
+                    host: None,
+                    capabilities: Vec::new(),
+                    instance: None,
+                    peer: "p".into(),
+                    session: SessionId::new("s"),
+                    at,
+                    presence_floor: PresenceVersion(0),
+                },
             })
             .await
             .unwrap();

@@ -4,49 +4,25 @@ use super::columns::{int, number};
 use super::error::{OpenError, StoreError};
 use super::queue::Lane;
 use super::{Store, Submitted};
-use onsembl_protocol::id::{
-    AgentId, AgentKey, Epoch, InstanceId, PresenceVersion, SessionId, UserId,
-};
+use onsembl_protocol::fleet;
+use onsembl_protocol::id::{AgentId, Epoch, InstanceId, PresenceVersion, SessionId, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-/// What is known of a peer when its hello was accepted.
+/// The session that is to be opened for a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say all")]
 pub struct NewSession {
     /// The `sub` of its token. Nothing of another user is ever looked at.
     pub user: UserId,
-    /// Its key, or what stands in for one.
-    pub key: AgentKey,
-    /// Ids of ours that it claims to have been given.
-    pub candidates: Vec<AgentId>,
-    /// Ids of its own making. They are remembered for the agent.
-    pub aliases: Vec<String>,
-    pub name: String,
-    pub agent_type: String,
-    /// Its version, if it said one.
-    pub version: Option<String>,
-    /// Its host, if it said one.
-    pub host: Option<String>,
-    pub capabilities: Vec<String>,
-    /// Its process, if it said one.
-    pub instance: Option<InstanceId>,
-    /// Its address, for people.
-    pub peer: String,
-    /// The session, minted by the caller.
-    pub session: SessionId,
-    /// When the hello was accepted.
-    pub at: WallTime,
-    /// The presence version that the caller goes on from, if it does not know which agent this is; 0
-    /// if it does. The store holds no less from then on.
-    pub presence_floor: PresenceVersion,
+    /// What is known of the peer. An alias is remembered for the agent.
+    pub known: fleet::NewSession,
 }
 
 impl NewSession {
     fn bytes(&self) -> usize {
-        let texts = self.aliases.iter().chain(&self.capabilities);
-        texts.map(String::len).sum::<usize>() + self.name.len() + self.peer.len()
+        let texts = self.known.alias.iter().chain(&self.known.capabilities);
+        texts.map(String::len).sum::<usize>() + self.known.name.len() + self.known.peer.len()
     }
 }
 
@@ -164,7 +140,7 @@ fn open(
         Some(Found { agent, deleted: false }) => refresh(db, new, agent)?,
         None => create(db, new, minted)?,
     };
-    for alias in &new.aliases {
+    if let Some(alias) = &new.known.alias {
         db.prepare_cached(
             "INSERT INTO agent_aliases (user_id, alias, agent_id) VALUES (?1, ?2, ?3)
              ON CONFLICT (user_id, alias) DO NOTHING",
@@ -176,12 +152,12 @@ fn open(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute(params![
-        new.session.as_str(),
+        new.known.session.as_str(),
         opened.agent.as_str(),
         int(opened.epoch.0)?,
-        new.instance.as_ref().map(InstanceId::as_str),
-        new.peer,
-        new.at.unix_millis(),
+        new.known.instance.as_ref().map(InstanceId::as_str),
+        new.known.peer,
+        new.known.at.unix_millis(),
     ])?;
     Ok(Ok(OpenedSession { created, ..opened }))
 }
@@ -199,10 +175,10 @@ fn find(db: &Connection, new: &NewSession) -> rusqlite::Result<Option<Found>> {
     const BY_ALIAS: &str = "SELECT agent_id, deleted_at IS NOT NULL
                             FROM agent_aliases JOIN agents USING (agent_id)
                             WHERE agent_aliases.user_id = ?1 AND alias = ?2";
-    let key = [(BY_KEY, new.key.as_str())];
-    let ids = new.candidates.iter().map(|id| (BY_ID, id.as_str()));
-    let aliases = new.aliases.iter().map(String::as_str);
-    let aliases = aliases.chain(new.candidates.iter().map(AgentId::as_str));
+    let key = [(BY_KEY, new.known.key.as_str())];
+    let claimed = new.known.candidate.as_ref().map(AgentId::as_str);
+    let ids = claimed.map(|id| (BY_ID, id));
+    let aliases = new.known.alias.as_deref().into_iter().chain(claimed);
     for (query, value) in key.into_iter().chain(ids).chain(aliases.map(|a| (BY_ALIAS, a))) {
         let found = db
             .prepare_cached(query)?
@@ -228,16 +204,16 @@ fn refresh(db: &Connection, new: &NewSession, agent: AgentId) -> rusqlite::Resul
     )?;
     let mut rows = update.query(params![
         agent.as_str(),
-        new.key.as_str(),
-        new.name,
-        new.agent_type,
-        new.version,
-        new.host,
+        new.known.key.as_str(),
+        new.known.name,
+        new.known.agent_type,
+        new.known.version,
+        new.known.host,
         capabilities(new)?,
-        int(new.presence_floor.0)?,
+        int(new.known.presence_floor.0)?,
         // What a legacy wrapper does stands in no journal, so none proves any more what was not begun. A
         // server that dies before it has said so must not believe the one of the session before.
-        new.instance.is_some(),
+        new.known.instance.is_some(),
     ])?;
     let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     opened(row, agent)
@@ -263,25 +239,25 @@ fn create(db: &Connection, new: &NewSession, minted: &AgentId) -> rusqlite::Resu
     .execute(params![
         minted.as_str(),
         new.user.as_str(),
-        new.key.as_str(),
-        new.name,
-        new.agent_type,
-        new.version,
-        new.host,
+        new.known.key.as_str(),
+        new.known.name,
+        new.known.agent_type,
+        new.known.version,
+        new.known.host,
         capabilities(new)?,
         int(first.0)?,
-        new.at.unix_millis(),
-        int(new.presence_floor.0)?,
+        new.known.at.unix_millis(),
+        int(new.known.presence_floor.0)?,
     ])?;
     Ok(OpenedSession {
         agent: minted.clone(),
         epoch: first,
-        presence_version: new.presence_floor,
+        presence_version: new.known.presence_floor,
         created: true,
     })
 }
 
 fn capabilities(new: &NewSession) -> rusqlite::Result<String> {
-    serde_json::to_string(&new.capabilities)
+    serde_json::to_string(&new.known.capabilities)
         .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
 }

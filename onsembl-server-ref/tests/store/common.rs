@@ -1,5 +1,6 @@
 //! What the tests of the store share: an open store, rows to write, and a foreign write lock.
 
+use onsembl_protocol::fleet;
 use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation,
     InstanceId, PresenceVersion, SessionId, UserId,
@@ -59,11 +60,10 @@ pub(crate) fn user(name: &str) -> UserId {
 }
 
 pub(crate) fn hello(user: &str, key: &str, session: &str) -> NewSession {
-    NewSession {
-        user: UserId::new(user),
+    let known = fleet::NewSession {
         key: AgentKey::new(key),
-        candidates: Vec::new(),
-        aliases: Vec::new(),
+        candidate: None,
+        alias: None,
         name: format!("name of {key}"),
         agent_type: "custom".to_owned(),
         version: Some("1.0".to_owned()),
@@ -74,7 +74,8 @@ pub(crate) fn hello(user: &str, key: &str, session: &str) -> NewSession {
         session: SessionId::new(session),
         at: at(1),
         presence_floor: PresenceVersion(0),
-    }
+    };
+    NewSession { user: UserId::new(user), known }
 }
 
 pub(crate) async fn one_agent(store: &Store) -> OpenedSession {

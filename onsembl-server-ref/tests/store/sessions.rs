@@ -2,9 +2,7 @@
 
 use crate::common::{at, beat, beside, command, fresh, hello, one_agent, user};
 use onsembl_protocol::id::{AgentId, BeatSequence, CommandId, Epoch, PresenceVersion, SessionId};
-use onsembl_server_ref::store::{
-    CommandUpdate, Inserted, NewSession, OpenError, PresenceRow, StoreError,
-};
+use onsembl_server_ref::store::{CommandUpdate, Inserted, OpenError, PresenceRow, StoreError};
 use serde_json::json;
 
 #[tokio::test]
@@ -12,7 +10,8 @@ async fn whoever_opens_a_session_without_knowing_the_agent_goes_on_from_no_lower
     let (_dir, store, _receipts) = fresh().await;
     for (floor, wanted) in [(20, 20), (0, 20), (7, 20), (31, 31)] {
         let floor = PresenceVersion(floor);
-        let new = NewSession { presence_floor: floor, ..hello("u", "k", &format!("s{floor}")) };
+        let mut new = hello("u", "k", &format!("s{floor}"));
+        new.known.presence_floor = floor;
         let opened = store.open_session(new).await.unwrap();
         assert_eq!(opened.presence_version, PresenceVersion(wanted), "{floor}");
         let stored = store.agents(None).await.unwrap().remove(0).presence_version;
@@ -40,23 +39,23 @@ async fn an_agent_is_its_key_within_its_user() {
 async fn a_claimed_id_or_an_alias_finds_the_agent_of_the_same_user_only() {
     let (_dir, store, _receipts) = fresh().await;
     let mut legacy = hello("u", "legacy", "s1");
-    legacy.aliases = vec!["claude-1abc".to_owned()];
+    legacy.known.alias = Some("claude-1abc".to_owned());
     let agent = store.open_session(legacy).await.unwrap().agent;
 
     let mut by_id = hello("u", "new key", "s2");
-    by_id.candidates = vec![AgentId::new("no such id"), agent.clone()];
+    by_id.known.candidate = Some(agent.clone());
     assert_eq!(store.open_session(by_id).await.unwrap().agent, agent);
     let by_new_key = store.open_session(hello("u", "new key", "s3")).await.unwrap();
     assert_eq!(by_new_key.agent, agent, "the key moved with the agent");
 
     let mut by_alias = hello("u", "third key", "s4");
-    by_alias.candidates = vec![AgentId::new("claude-1abc")];
+    by_alias.known.candidate = Some(AgentId::new("claude-1abc"));
     let found = store.open_session(by_alias).await.unwrap();
     assert_eq!((found.agent.clone(), found.epoch), (agent.clone(), Epoch(4)));
 
     let mut foreign = hello("v", "their key", "s5");
-    foreign.candidates = vec![agent.clone()];
-    foreign.aliases = vec!["claude-1abc".to_owned()];
+    foreign.known.candidate = Some(agent.clone());
+    foreign.known.alias = Some("claude-1abc".to_owned());
     let foreign = store.open_session(foreign).await.unwrap();
     assert!(foreign.created);
     assert_ne!(foreign.agent, agent);
@@ -67,10 +66,10 @@ async fn what_an_agent_says_of_itself_is_renewed() {
     let (_dir, store, _receipts) = fresh().await;
     one_agent(&store).await;
     let mut next = hello("u", "k", "s2");
-    next.name = "other name".to_owned();
-    next.capabilities = vec!["a".to_owned(), "b".to_owned()];
-    next.version = None;
-    next.host = Some("box".to_owned());
+    next.known.name = "other name".to_owned();
+    next.known.capabilities = vec!["a".to_owned(), "b".to_owned()];
+    next.known.version = None;
+    next.known.host = Some("box".to_owned());
     store.open_session(next).await.unwrap();
     let row = store.agents(None).await.unwrap().remove(0);
     assert_eq!(row.name, "other name");
@@ -88,7 +87,7 @@ async fn a_deleted_agent_stays_away() {
     assert!(store.agents(None).await.unwrap().is_empty());
 
     let mut by_id = hello("u", "new key", "s3");
-    by_id.candidates = vec![agent.clone()];
+    by_id.known.candidate = Some(agent.clone());
     for hello in [hello("u", "k", "s2"), by_id] {
         let error = store.open_session(hello).await.unwrap_err();
         assert!(matches!(error, OpenError::Deleted(ref id) if *id == agent), "{error:?}");
