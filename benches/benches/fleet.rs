@@ -1,0 +1,407 @@
+//! What an event costs the fleet of a user, and a piece of output its readers, with few and with many
+//! commands open.
+//!
+//! Run with `cargo bench --package onsembl-benches --bench fleet`. Every figure is the median of several
+//! rounds. A round goes over all fleets that are compared in turn, so that whatever else the machine does
+//! meets all of them; ratios are of figures of the same run.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
+
+use bytes::Bytes;
+use onsembl_protocol::fleet::{
+    Feed, Fleet, FleetAction, FleetEvent, FleetLimits, Inserted, OpenedSession, Question, Receipt,
+    RecordOutcome, Request, SeatId, StoreAnswer, Tell, Token, View, Write,
+};
+use onsembl_protocol::id::{
+    AgentId, AgentKey, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation, InstanceId,
+    JournalId, LinkId, PresenceVersion, ServerInstanceId, UserId,
+};
+use onsembl_protocol::model::{
+    AGENT_FEATURES, Capabilities, CommandAckStatus, DASHBOARD_FEATURES, Dialect, SERVER_FEATURES,
+    Selection, Stream, Subscriptions,
+};
+use onsembl_protocol::output::LogRecord;
+use onsembl_protocol::session::{Because, Presence, PresenceCause, PresenceStatus};
+use onsembl_protocol::time::{Now, WallTime};
+use onsembl_protocol::wire::AgentToServer;
+use onsembl_protocol::wire::payload::{
+    AgentConnect, AgentExtensions, AgentType, CommandAck, CommandRequest, DashboardExtensions,
+    LegacyCapabilities, OutputContent, StreamType, TerminalOutput,
+};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const ROUNDS: usize = 15;
+const EVENTS: usize = 4000;
+const CHUNK: &[u8] = &[b'x'; 100];
+const LIMIT: f64 = 1.3;
+/// An agent that runs all that it is asked to.
+const MANY: u64 = 1 << 20;
+
+fn now() -> Now {
+    Now::from_origin(Duration::from_secs(60))
+}
+
+/// The random order, the same for every figure: Vigna's SplitMix64.
+fn random(n: u64) -> u64 {
+    let z = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A UUID, as ids of commands are.
+fn uuid(n: u64) -> String {
+    let (a, b) = (random(2 * n), random(2 * n + 1));
+    format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+        a >> 32,
+        a >> 16 & 0xffff,
+        a & 0xfff,
+        b >> 52,
+        b & 0xffff_ffff_ffff
+    )
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// A running command.
+struct Running {
+    id: CommandId,
+    agent: AgentId,
+    seat: SeatId,
+    written: u64,
+}
+
+/// A fleet, what is shown of it, and the commands that run in it.
+struct User {
+    fleet: Fleet,
+    view: View,
+    running: Vec<Running>,
+}
+
+impl User {
+    /// With so many commands, spread over its agents, of which each runs so many at once.
+    fn new(number: u64, agents: u64, open: u64, parallel: u64) -> Self {
+        let user = UserId::new(format!("user-{number}"));
+        let first = SeatId(number << 32);
+        let mut new = Self {
+            fleet: Fleet::new(user, first, number, FleetLimits::DEFAULT),
+            view: View::default(),
+            running: Vec::new(),
+        };
+        let seats: Vec<_> = (0..agents).map(|n| new.joins(number * 1000 + n, parallel)).collect();
+        for n in 0..open {
+            let (agent, seat) = &seats[(n % agents) as usize];
+            let runs = n / agents < parallel;
+            new.asks(CommandId::new(uuid(number << 32 | n)), agent, *seat, runs);
+        }
+        assert_eq!(new.fleet.size().open_commands, open as usize);
+        new
+    }
+
+    /// Takes an event, and gives what is to be done besides showing it.
+    fn feed(&mut self, event: FleetEvent) -> Vec<FleetAction> {
+        self.fleet.handle(event, now());
+        let mut actions = Vec::new();
+        while let Some(action) = self.fleet.poll_action() {
+            match action {
+                FleetAction::Show(changes) => drop(self.view.apply(changes)),
+                action => actions.push(action),
+            }
+        }
+        actions
+    }
+
+    fn joins(&mut self, number: u64, parallel: u64) -> (AgentId, SeatId) {
+        let (link, agent) = (LinkId(number), AgentId::new(uuid(u64::MAX - number)));
+        let hello = AgentConnect {
+            agent_id: format!("agent-{number}"),
+            name: Some(format!("agent-{number}")),
+            agent_type: AgentType::Custom,
+            version: None,
+            host_machine: None,
+            capabilities: LegacyCapabilities::default(),
+            extensions: Some(AgentExtensions {
+                features: AGENT_FEATURES.to_vec(),
+                agent_key: AgentKey::new(format!("key-{number}")),
+                instance: InstanceId::new(format!("instance-{number}")),
+                probe: false,
+                commands: Vec::new(),
+                journal: Some(JournalId::new(format!("journal-{number}"))),
+                max_parallel: Some(parallel),
+            }),
+        };
+        let hello = FleetEvent::Hello { link, hello: Box::new(hello), peer: String::new() };
+        let seat = self.feed(hello).into_iter().find_map(|action| match action {
+            FleetAction::Join { seat, .. } => Some(seat),
+            _ => None,
+        });
+        let seat = seat.unwrap();
+        let asked = self.feed(FleetEvent::Admit { seat, link });
+        let session = asked.into_iter().find_map(|action| match action {
+            FleetAction::Ask(Question::Session { new, .. }) => Some(new.session),
+            _ => None,
+        });
+        let opened = OpenedSession {
+            agent: agent.clone(),
+            epoch: Epoch(1),
+            presence_version: PresenceVersion(1),
+        };
+        let session = session.unwrap();
+        let answer = StoreAnswer::Session { seat, link, session, opened: Ok(opened) };
+        let _ = self.feed(FleetEvent::Store(answer));
+        let capabilities =
+            Capabilities::negotiate(SERVER_FEATURES, AGENT_FEATURES, Dialect::Extended);
+        let _ = self.feed(FleetEvent::Welcomed { seat, link, capabilities });
+        let because =
+            Because { cause: PresenceCause::SessionOpened, impairment: None, trouble: None };
+        let presence = Presence {
+            status: PresenceStatus::Online,
+            since: now().wall,
+            because,
+            version: PresenceVersion(2),
+            epoch: Epoch(1),
+        };
+        let _ = self.feed(FleetEvent::Presence { seat, presence });
+        (agent, seat)
+    }
+
+    fn asks(&mut self, id: CommandId, agent: &AgentId, seat: SeatId, runs: bool) {
+        let _ = self.feed(asks_for(&id, agent));
+        let inserted = StoreAnswer::Inserted { command: id.clone(), inserted: Ok(Inserted::New) };
+        let _ = self.feed(FleetEvent::Store(inserted));
+        if !runs {
+            return;
+        }
+        let running = Running { id, agent: agent.clone(), seat, written: 0 };
+        let _ = self.feed(acknowledges(&running));
+        self.running.push(running);
+    }
+}
+
+fn asks_for(id: &CommandId, agent: &AgentId) -> FleetEvent {
+    let request = CommandRequest::new(id.clone(), agent.clone(), "true");
+    FleetEvent::Request { token: Token(0), request: Request::Command(Box::new(request)) }
+}
+
+fn acknowledges(running: &Running) -> FleetEvent {
+    let ack = CommandAck {
+        command_id: running.id.clone(),
+        agent_id: None,
+        status: CommandAckStatus::Executing,
+        queue_position: None,
+    };
+    let message = Box::new(AgentToServer::CommandAck(ack));
+    FleetEvent::Message { seat: running.seat, message }
+}
+
+fn writes(running: &mut Running) -> FleetEvent {
+    running.written += 1;
+    let output = TerminalOutput {
+        command_id: running.id.clone(),
+        agent_id: None,
+        stream: StreamType::Stdout,
+        content: OutputContent::Bytes(Bytes::from_static(CHUNK)),
+        sequence: Some(ChunkSequence(running.written)),
+        offset: Some(ByteOffset((running.written - 1) * CHUNK.len() as u64)),
+        incarnation: Some(Incarnation(1)),
+    };
+    let message = Box::new(AgentToServer::Output(output));
+    FleetEvent::Message { seat: running.seat, message }
+}
+
+fn heard(running: &Running) -> FleetEvent {
+    FleetEvent::Heard { seat: running.seat, at: now().wall }
+}
+
+/// What the store says of a record that it was given.
+fn stored(command: CommandId, record: &LogRecord) -> Receipt {
+    Receipt {
+        command,
+        incarnation: record.incarnation,
+        sequence: record.sequence,
+        stream: Stream::Stdout,
+        offset: record.offset,
+        end: ByteOffset(record.offset.0 + CHUNK.len() as u64),
+        outcome: RecordOutcome::Stored,
+    }
+}
+
+/// Users that are measured together.
+struct Place {
+    name: &'static str,
+    users: Vec<User>,
+    events: u64,
+}
+
+impl Place {
+    fn new(name: &'static str, users: u64, agents: u64, open: u64, parallel: u64) -> Self {
+        let users = (0..users).map(|number| User::new(number, agents, open, parallel)).collect();
+        Self { name, users, events: 0 }
+    }
+
+    /// A round of such events, of commands at random; nanoseconds each, with all that follows from it.
+    fn round(&mut self, event: impl Fn(&mut Running) -> FleetEvent) -> f64 {
+        // Made beforehand: what a decoder does is no part of the figure.
+        let events: Vec<_> = (0..EVENTS)
+            .map(|_| {
+                self.events += 1;
+                let which = random(self.events);
+                let user = (which >> 32) as usize % self.users.len();
+                let running = &mut self.users[user].running;
+                let command = which as u32 as usize % running.len();
+                (user, event(&mut running[command]))
+            })
+            .collect();
+        let mut receipts = Vec::new();
+        let start = Instant::now();
+        for (user, event) in events {
+            let User { fleet, view, .. } = &mut self.users[user];
+            take(fleet, view, event, &mut receipts);
+            if let Some(receipt) = receipts.pop() {
+                take(fleet, view, FleetEvent::Receipts(vec![receipt]), &mut receipts);
+            }
+        }
+        start.elapsed().as_nanos() as f64 / EVENTS as f64
+    }
+}
+
+fn take(fleet: &mut Fleet, view: &mut View, event: FleetEvent, receipts: &mut Vec<Receipt>) {
+    fleet.handle(event, now());
+    while let Some(action) = fleet.poll_action() {
+        match action {
+            FleetAction::Show(changes) => drop(view.apply(changes)),
+            FleetAction::Write(Write::Output { command, record }) => {
+                receipts.push(stored(command, &record));
+            }
+            action => drop(black_box(action)),
+        }
+    }
+    let _ = black_box(fleet.deadline());
+}
+
+/// What a dashboard that watches everything is told of a piece of output, without the fleet's part.
+fn told(place: &mut Place) -> f64 {
+    let all = Subscriptions {
+        agents: Selection::All,
+        commands: Selection::All,
+        terminals: true,
+        traces: false,
+    };
+    let user = &mut place.users[0];
+    let server = ServerInstanceId::new("server");
+    let features = DASHBOARD_FEATURES.to_vec();
+    let extensions = DashboardExtensions { features, server_instance: None };
+    let mut feed = Feed::new(&user.view, server, all, Some(&extensions), WallTime::default());
+    while !matches!(feed.next(&user.view), Tell::Nothing) {}
+    let mut receipts = Vec::new();
+    let mut figure = 0;
+    for n in 0..EVENTS {
+        let command = random(n as u64) as usize % user.running.len();
+        let event = writes(&mut user.running[command]);
+        take(&mut user.fleet, &mut user.view, event, &mut receipts);
+        let start = Instant::now();
+        let mut pieces = 0;
+        loop {
+            match feed.next(&user.view) {
+                Tell::Nothing => break,
+                tell => pieces += usize::from(matches!(black_box(tell), Tell::Output { .. })),
+            }
+        }
+        figure += start.elapsed().as_nanos();
+        assert_eq!(pieces, 1);
+        let receipt = receipts.pop().unwrap();
+        take(&mut user.fleet, &mut user.view, FleetEvent::Receipts(vec![receipt]), &mut receipts);
+    }
+    figure as f64 / EVENTS as f64
+}
+
+/// What it costs to come: a dashboard for one new command, among all that are shown.
+fn comes(place: &mut Place) -> f64 {
+    const TIMES: usize = 50;
+    let user = &place.users[0];
+    let server = ServerInstanceId::new("server");
+    let none = Subscriptions {
+        agents: Selection::None,
+        commands: Selection::None,
+        terminals: true,
+        traces: false,
+    };
+    let features = DASHBOARD_FEATURES.to_vec();
+    let extensions = DashboardExtensions { features, server_instance: None };
+    let start = Instant::now();
+    for _ in 0..TIMES {
+        let (server, none) = (server.clone(), none.clone());
+        let mut feed = Feed::new(&user.view, server, none, Some(&extensions), WallTime::default());
+        assert!(matches!(feed.next(&user.view), Tell::Nothing));
+    }
+    start.elapsed().as_nanos() as f64 / TIMES as f64
+}
+
+/// One line: the figure of each place, and its ratio to the first.
+fn compare(
+    what: &str,
+    places: &mut [Place],
+    limit: Option<f64>,
+    round: impl Fn(&mut Place) -> f64,
+) {
+    let mut figures = vec![Vec::new(); places.len()];
+    for _ in 0..ROUNDS {
+        for (place, figures) in places.iter_mut().zip(&mut figures) {
+            figures.push(round(place));
+        }
+    }
+    let figures: Vec<_> = figures.into_iter().map(median).collect();
+    for (place, figure) in places.iter().zip(&figures) {
+        let ratio = figure / figures[0];
+        let goal = match limit {
+            Some(limit) if ratio > limit => format!("goal <= {limit}, MISSED"),
+            Some(limit) => format!("goal <= {limit}"),
+            None => String::new(),
+        };
+        println!("{what:<24} {:<28} {figure:>10.0} ns {ratio:>6.2}  {goal}", place.name);
+    }
+}
+
+/// All events, at each of these places.
+fn events(places: &mut [Place]) {
+    let limit = Some(LIMIT);
+    compare("output and its receipt", places, limit, |p| p.round(writes));
+    compare("acknowledgement", places, limit, |p| p.round(|r| acknowledges(r)));
+    compare("wake that is not due", places, limit, |p| p.round(|_| FleetEvent::Wake));
+    compare("repetition refused", places, limit, |p| {
+        p.round(|running| asks_for(&running.id, &running.agent))
+    });
+    compare("frame heard", places, limit, |p| p.round(|r| heard(r)));
+}
+
+fn main() {
+    println!("All run, and each event is of another one:");
+    let mut places = [
+        Place::new("10 open, 1 agent", 1, 1, 10, MANY),
+        Place::new("100 open, 1 agent", 1, 1, 100, MANY),
+        Place::new("1 000 open, 1 agent", 1, 1, 1000, MANY),
+        Place::new("10 000 open, 20 users", 20, 1, 500, MANY),
+    ];
+    events(&mut places);
+    compare("told of a piece", &mut places[..3], Some(LIMIT), told);
+    // Where each of them is has to be noted, so this one grows with them.
+    compare("dashboard comes", &mut places[..3], None, comes);
+    println!("The same over ten agents:");
+    events(&mut [
+        Place::new("10 open, 10 agents", 1, 10, 10, MANY),
+        Place::new("100 open, 10 agents", 1, 10, 100, MANY),
+        Place::new("1 000 open, 10 agents", 1, 10, 1000, MANY),
+    ]);
+    println!("Four run, and the others wait for their turn:");
+    events(&mut [
+        Place::new("10 open, 1 agent", 1, 1, 10, 4),
+        Place::new("100 open, 1 agent", 1, 1, 100, 4),
+        Place::new("1 000 open, 1 agent", 1, 1, 1000, 4),
+        Place::new("10 000 open, 20 users", 20, 1, 500, 4),
+    ]);
+}
