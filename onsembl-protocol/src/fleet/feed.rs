@@ -159,22 +159,10 @@ impl Feed {
         let capabilities = extensions.map_or(Capabilities::LEGACY, |theirs| {
             Capabilities::negotiate(DASHBOARD_FEATURES, &theirs.features, Dialect::Extended)
         });
-        let mut feed = Self {
-            server,
-            subscriptions,
-            capabilities,
-            ready: VecDeque::new(),
-            taken: VecDeque::new(),
-            agents: BTreeMap::new(),
-            commands: BTreeMap::new(),
-            moved: BTreeSet::new(),
-            wrote: BTreeSet::new(),
-            served: None,
-            seen: view.revision(),
-        };
-        for (id, entry) in view.commands() {
+        let age = |at: WallTime| now.unix_millis() - at.unix_millis();
+        // Both maps are in the order of the ids, so that this costs no search for each of them.
+        let commands = view.commands().iter().map(|(id, entry)| {
             let ended = entry.view.filter(|view| view.status.is_final());
-            let age = |at: WallTime| now.unix_millis() - at.unix_millis();
             let is_old = ended
                 .is_some_and(|view| age(view.ended_at.unwrap_or_default()) > TOLD_AFTER_END_MS);
             let told = Told {
@@ -187,8 +175,21 @@ impl Feed {
                 },
                 generation: 0,
             };
-            let _ = feed.commands.insert(id.clone(), told);
-        }
+            (id.clone(), told)
+        });
+        let mut feed = Self {
+            server,
+            subscriptions,
+            capabilities,
+            ready: VecDeque::new(),
+            taken: VecDeque::new(),
+            agents: BTreeMap::new(),
+            commands: commands.collect(),
+            moved: BTreeSet::new(),
+            wrote: BTreeSet::new(),
+            served: None,
+            seen: view.revision(),
+        };
         feed.look_at_all(view);
         feed
     }
@@ -323,8 +324,16 @@ impl Feed {
             return;
         }
         for id in view.changed_since(self.seen) {
-            let _ = self.moved.insert(id.clone());
-            let _ = self.wrote.insert(id.clone());
+            let Some(entry) = view.commands().get(id) else { continue };
+            if !watches_command(&self.subscriptions, &entry.agent, id) {
+                continue;
+            }
+            if entry.revision > self.seen {
+                let _ = self.moved.insert(id.clone());
+            }
+            if self.subscriptions.terminals {
+                let _ = self.wrote.insert(id.clone());
+            }
         }
         self.seen = view.revision();
         // Those that are gone from the view are forgotten, though not one by one.
@@ -333,9 +342,21 @@ impl Feed {
         }
     }
 
+    /// Looks at all commands that it watches, but for those of which it was told all. Whoever comes for one
+    /// command (`exec`) does not pay for what others left behind.
     fn look_at_all(&mut self, view: &View) {
-        self.moved.extend(view.commands().keys().cloned());
-        self.wrote.extend(view.commands().keys().cloned());
+        let Self { subscriptions, commands, moved, wrote, .. } = self;
+        for (id, entry) in view.commands() {
+            if commands.get(id).is_some_and(|told| told.end == End::Told) {
+                continue;
+            }
+            if watches_command(subscriptions, &entry.agent, id) {
+                let _ = moved.insert(id.clone());
+            }
+            if watches_output(subscriptions, &entry.agent, id) {
+                let _ = wrote.insert(id.clone());
+            }
+        }
     }
 
     /// Where a command is, if that is to be told now.
@@ -412,11 +433,16 @@ impl Feed {
             }
             Fetch::Records(records) => {
                 self.served = Some(id.clone());
-                self.take(id, &entry.agent, records);
-                let (id, agent, record) = self.taken.pop_front()?;
-                let generation = self.commands.get(&id).map_or(0, |told| told.generation);
-                let shown = self.shown(&id, &agent);
-                Some(Tell::Output { command: id, shown, agent, record, generation })
+                let generation = told.generation;
+                let mut records = records.into_iter();
+                let record = records.next()?;
+                told.cursor = Some(record.position());
+                if records.len() > 0 {
+                    self.take(id, &entry.agent, records);
+                }
+                let (command, agent) = (id.clone(), entry.agent.clone());
+                let shown = self.shown(id, &agent);
+                Some(Tell::Output { command, shown, agent, record, generation })
             }
             Fetch::UpToDate => {
                 let _ = self.wrote.remove(id);
@@ -427,10 +453,15 @@ impl Feed {
     }
 
     /// Takes records that are told next.
-    fn take(&mut self, id: &CommandId, agent: &AgentId, records: Vec<LogRecord>) {
+    fn take(
+        &mut self,
+        id: &CommandId,
+        agent: &AgentId,
+        records: impl IntoIterator<Item = LogRecord>,
+    ) {
         let told = self.commands.entry(id.clone()).or_default();
         for record in records {
-            told.cursor = Some((record.incarnation, record.sequence));
+            told.cursor = Some(record.position());
             self.taken.push_back((id.clone(), agent.clone(), record));
         }
     }
