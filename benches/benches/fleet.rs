@@ -35,8 +35,6 @@ const ROUNDS: usize = 15;
 const EVENTS: usize = 4000;
 const CHUNK: &[u8] = &[b'x'; 100];
 const LIMIT: f64 = 1.3;
-/// An agent that runs all that it is asked to.
-const MANY: u64 = 1 << 20;
 
 fn now() -> Now {
     Now::from_origin(Duration::from_secs(60))
@@ -84,8 +82,7 @@ struct User {
 }
 
 impl User {
-    /// With so many commands, spread over its agents, of which each runs so many at once.
-    fn new(number: u64, agents: u64, open: u64, parallel: u64) -> Self {
+    fn new(number: u64, agents: u64, open: u64) -> Self {
         let user = UserId::new(format!("user-{number}"));
         let first = SeatId(number << 32);
         let mut new = Self {
@@ -93,11 +90,10 @@ impl User {
             view: View::default(),
             running: Vec::new(),
         };
-        let seats: Vec<_> = (0..agents).map(|n| new.joins(number * 1000 + n, parallel)).collect();
+        let seats: Vec<_> = (0..agents).map(|n| new.joins(number * 1000 + n)).collect();
         for n in 0..open {
             let (agent, seat) = &seats[(n % agents) as usize];
-            let runs = n / agents < parallel;
-            new.asks(CommandId::new(uuid(number << 32 | n)), agent, *seat, runs);
+            new.starts(CommandId::new(uuid(number << 32 | n)), agent, *seat);
         }
         assert_eq!(new.fleet.size().open_commands, open as usize);
         new
@@ -116,7 +112,7 @@ impl User {
         actions
     }
 
-    fn joins(&mut self, number: u64, parallel: u64) -> (AgentId, SeatId) {
+    fn joins(&mut self, number: u64) -> (AgentId, SeatId) {
         let (link, agent) = (LinkId(number), AgentId::new(uuid(u64::MAX - number)));
         let hello = AgentConnect {
             agent_id: format!("agent-{number}"),
@@ -132,7 +128,7 @@ impl User {
                 probe: false,
                 commands: Vec::new(),
                 journal: Some(JournalId::new(format!("journal-{number}"))),
-                max_parallel: Some(parallel),
+                max_parallel: Some(1 << 20),
             }),
         };
         let hello = FleetEvent::Hello { link, hello: Box::new(hello), peer: String::new() };
@@ -170,13 +166,10 @@ impl User {
         (agent, seat)
     }
 
-    fn asks(&mut self, id: CommandId, agent: &AgentId, seat: SeatId, runs: bool) {
+    fn starts(&mut self, id: CommandId, agent: &AgentId, seat: SeatId) {
         let _ = self.feed(asks_for(&id, agent));
         let inserted = StoreAnswer::Inserted { command: id.clone(), inserted: Ok(Inserted::New) };
         let _ = self.feed(FleetEvent::Store(inserted));
-        if !runs {
-            return;
-        }
         let running = Running { id, agent: agent.clone(), seat, written: 0 };
         let _ = self.feed(acknowledges(&running));
         self.running.push(running);
@@ -239,8 +232,8 @@ struct Place {
 }
 
 impl Place {
-    fn new(name: &'static str, users: u64, agents: u64, open: u64, parallel: u64) -> Self {
-        let users = (0..users).map(|number| User::new(number, agents, open, parallel)).collect();
+    fn new(name: &'static str, users: u64, agents: u64, open: u64) -> Self {
+        let users = (0..users).map(|number| User::new(number, agents, open)).collect();
         Self { name, users, events: 0 }
     }
 
@@ -367,41 +360,31 @@ fn compare(
     }
 }
 
-/// All events, at each of these places.
-fn events(places: &mut [Place]) {
-    let limit = Some(LIMIT);
-    compare("output and its receipt", places, limit, |p| p.round(writes));
-    compare("acknowledgement", places, limit, |p| p.round(|r| acknowledges(r)));
-    compare("wake that is not due", places, limit, |p| p.round(|_| FleetEvent::Wake));
-    compare("repetition refused", places, limit, |p| {
-        p.round(|running| asks_for(&running.id, &running.agent))
-    });
-    compare("frame heard", places, limit, |p| p.round(|r| heard(r)));
-}
-
 fn main() {
-    println!("All run, and each event is of another one:");
-    let mut places = [
-        Place::new("10 open, 1 agent", 1, 1, 10, MANY),
-        Place::new("100 open, 1 agent", 1, 1, 100, MANY),
-        Place::new("1 000 open, 1 agent", 1, 1, 1000, MANY),
-        Place::new("10 000 open, 20 users", 20, 1, 500, MANY),
-    ];
-    events(&mut places);
-    compare("told of a piece", &mut places[..3], Some(LIMIT), told);
-    // Where each of them is has to be noted, so this one grows with them.
-    compare("dashboard comes", &mut places[..3], None, comes);
-    println!("The same over ten agents:");
-    events(&mut [
-        Place::new("10 open, 10 agents", 1, 10, 10, MANY),
-        Place::new("100 open, 10 agents", 1, 10, 100, MANY),
-        Place::new("1 000 open, 10 agents", 1, 10, 1000, MANY),
-    ]);
-    println!("Four run, and the others wait for their turn:");
-    events(&mut [
-        Place::new("10 open, 1 agent", 1, 1, 10, 4),
-        Place::new("100 open, 1 agent", 1, 1, 100, 4),
-        Place::new("1 000 open, 1 agent", 1, 1, 1000, 4),
-        Place::new("10 000 open, 20 users", 20, 1, 500, 4),
-    ]);
+    for agents in [1, 10] {
+        let mut places = match agents {
+            1 => vec![
+                Place::new("10 open, 1 agent", 1, 1, 10),
+                Place::new("100 open, 1 agent", 1, 1, 100),
+                Place::new("1 000 open, 1 agent", 1, 1, 1000),
+                Place::new("10 000 open, 20 users", 20, 1, 500),
+            ],
+            _ => vec![
+                Place::new("10 open, 10 agents", 1, 10, 10),
+                Place::new("100 open, 10 agents", 1, 10, 100),
+                Place::new("1 000 open, 10 agents", 1, 10, 1000),
+            ],
+        };
+        let limit = Some(LIMIT);
+        compare("output and its receipt", &mut places, limit, |p| p.round(writes));
+        compare("acknowledgement", &mut places, limit, |p| p.round(|r| acknowledges(r)));
+        compare("wake that is not due", &mut places, limit, |p| p.round(|_| FleetEvent::Wake));
+        compare("repetition refused", &mut places, limit, |p| {
+            p.round(|running| asks_for(&running.id, &running.agent))
+        });
+        compare("frame heard", &mut places, limit, |p| p.round(|r| heard(r)));
+        compare("told of a piece", &mut places[..3], limit, told);
+        // Its answer says where each of them is, so this one grows with them.
+        compare("dashboard comes", &mut places[..3], None, comes);
+    }
 }

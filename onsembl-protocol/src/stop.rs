@@ -15,8 +15,8 @@ use alloc::vec::Vec;
 
 /// An order to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct StopOrder {
-    /// Which.
     pub id: StopId,
     /// For whom.
     pub scope: StopScope,
@@ -24,7 +24,6 @@ pub struct StopOrder {
     pub reason: String,
     /// Who gave it.
     pub by: UserId,
-    /// When.
     pub at: WallTime,
 }
 

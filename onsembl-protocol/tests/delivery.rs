@@ -21,6 +21,8 @@ mod database;
 mod disk;
 #[path = "delivery/judge.rs"]
 mod judge;
+#[path = "delivery/legacy_server.rs"]
+mod legacy_server;
 #[path = "delivery/seeds.rs"]
 mod seeds;
 #[path = "delivery/server.rs"]
@@ -35,6 +37,8 @@ mod viewer;
 mod weather;
 #[path = "delivery/world.rs"]
 mod world;
+#[path = "delivery/wrapper.rs"]
+mod wrapper;
 
 use onsembl_protocol::time::{Now, Timestamp, WallTime};
 use std::time::Duration;

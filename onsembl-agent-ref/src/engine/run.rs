@@ -28,6 +28,7 @@ use onsembl_transport::agent::{
 };
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -241,26 +242,34 @@ impl Agent {
         self.perform();
     }
 
+    /// Performs until nothing is left to do. What comes of an action at once is handed in behind all actions
+    /// that wait: no machine is fed while its own actions are being performed.
     fn perform(&mut self) {
-        while let Some(action) = self.worker.poll_action() {
-            let outcome = match action {
-                WorkerAction::End(end) => {
-                    self.ended = Some(end);
-                    None
-                }
-                WorkerAction::SayPaused(pausing) => {
-                    self.driver.say_paused(pausing == Pausing::Paused);
-                    None
-                }
-                WorkerAction::Complain(report) => {
-                    self.effects.complain(report, &mut self.driver);
-                    None
-                }
-                action => self.effects.perform(action),
-            };
-            if let Some(event) = outcome {
-                self.worker.handle(event, self.clock.now());
+        let mut outcomes = VecDeque::new();
+        loop {
+            while let Some(action) = self.worker.poll_action() {
+                outcomes.extend(self.perform_one(action));
             }
+            let Some(event) = outcomes.pop_front() else { return };
+            self.worker.handle(event, self.clock.now());
+        }
+    }
+
+    fn perform_one(&mut self, action: WorkerAction) -> Option<WorkerEvent> {
+        match action {
+            WorkerAction::End(end) => {
+                self.ended = Some(end);
+                None
+            }
+            WorkerAction::SayPaused(pausing) => {
+                self.driver.say_paused(pausing == Pausing::Paused);
+                None
+            }
+            WorkerAction::Complain(report) => {
+                self.effects.complain(report, &mut self.driver);
+                None
+            }
+            action => self.effects.perform(action),
         }
     }
 

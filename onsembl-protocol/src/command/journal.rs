@@ -31,17 +31,16 @@ pub struct ProcessIdentity {
 /// One thing that is written down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "entry")]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum JournalEntry {
     /// It is about to be started. Durable before it is.
     Starting {
-        /// Which command.
         command: CommandId,
         /// What its processes bear.
         mark: RunMark,
     },
     /// Its process runs.
     Started {
-        /// Which command.
         command: CommandId,
         /// Its leader.
         process: ProcessIdentity,
@@ -52,20 +51,11 @@ pub enum JournalEntry {
         report: CommandComplete,
     },
     /// The server has heard of its end.
-    Confirmed {
-        /// Which command.
-        command: CommandId,
-    },
+    Confirmed { command: CommandId },
     /// An emergency stop: nothing starts until it is released.
-    Stopped {
-        /// The order.
-        stop: StopId,
-    },
+    Stopped { stop: StopId },
     /// It is released.
-    Released {
-        /// The order.
-        stop: StopId,
-    },
+    Released { stop: StopId },
 }
 
 /// What waits until an entry is durable.
@@ -103,8 +93,8 @@ impl JournalEntry {
 
 /// A run whose end is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct LeftBehind {
-    /// The command.
     pub command: CommandId,
     /// What its processes bear.
     pub mark: RunMark,
@@ -114,8 +104,8 @@ pub struct LeftBehind {
 
 /// What became of a run that was left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Cleared {
-    /// The command.
     pub command: CommandId,
     /// Whether its processes are confirmed gone.
     pub fate: Fate,

@@ -10,10 +10,9 @@ use thiserror::Error;
 
 /// An agent of the user who asks.
 #[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Candidate<'a> {
-    /// Its id.
     pub id: &'a AgentId,
-    /// Its name.
     pub name: &'a str,
     /// Ids it went by before a server taught it this one.
     pub aliases: &'a [AgentId],

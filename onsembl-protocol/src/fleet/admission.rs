@@ -91,8 +91,13 @@ fn is_repetition(state: &mut State, token: Token, id: &CommandId) -> bool {
         Some(Course::Over(_)) => None,
         Some(Course::Open(open)) => match open.row {
             Row::Stored => None,
-            // One that could not be stored in time has ended, and will never be run.
-            Row::Asked if open.life.view().status.is_final() => None,
+            // One that could not be stored in time has ended, and will never be run. Whether the store takes
+            // it all the same is not known yet.
+            Row::Asked if open.life.view().status.is_final() => {
+                let why = open.life.view().because.to_string();
+                state.refuse(token, ErrorCode::StorageUnavailable, why, id);
+                return true;
+            }
             Row::Asked => Some(open),
         },
     };

@@ -3,7 +3,7 @@
 use super::action::Token;
 use super::agent::Session;
 use super::event::LogPlace;
-use crate::command::{CommandLife, CommandTerms, CommandView};
+use crate::command::{CommandCause, CommandLife, CommandTerms, CommandView};
 use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation};
 use crate::model::Dialect;
 use crate::output::{OutputLog, StoredBody, Stream};
@@ -177,6 +177,14 @@ impl Command {
         match &mut self.course {
             Course::Open(open) => Some(open),
             Course::Over(_) | Course::Loose => None,
+        }
+    }
+
+    /// Whether it is over and its agent did not say so.
+    pub(super) const fn was_given_up(&self) -> bool {
+        match &self.course {
+            Course::Over(view) => !matches!(view.because, CommandCause::AgentReported(_)),
+            Course::Open(_) | Course::Loose => false,
         }
     }
 

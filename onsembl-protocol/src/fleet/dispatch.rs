@@ -2,14 +2,14 @@
 //! return of an agent means, and what is published and stored of where a command is.
 
 use super::action::{Token, Write};
-use super::command::{AfterEnd, Command, Course, Heard, Log, Row, misread};
+use super::command::{AfterEnd, Command, Course, Heard, Log, Open, Row, misread};
 use super::event::{Inserted, StoreFault};
 use super::note::FleetNote;
 use super::output;
 use super::roster::{Began, Gone, Lost};
 use super::row::{CommandRecord, CommandUpdate};
 use super::state::State;
-use super::view;
+use super::view::{self, Change};
 use super::work::Todo;
 use crate::command::{
     CommandAction, CommandCause, CommandEvent, CommandStage, CommandView, Exit, Returned,
@@ -29,12 +29,9 @@ const NO_QUEUE: usize = usize::MAX;
 
 /// Feeds the life of a command, and has its step performed.
 pub(super) fn feed(state: &mut State, id: &CommandId, event: CommandEvent, now: Now) {
-    let (actions, reached) = state.commands.feed(id, event, now);
+    let actions = state.commands.feed(id, event, now);
     state.work.perform(id, actions);
-    // Most events (output, repeated acknowledgements) leave a command where it is, and its queue as it was.
-    if reached.is_some() {
-        line_up(state, id, now);
-    }
+    line_up(state, id, now);
 }
 
 /// Performs one action of a step.
@@ -119,6 +116,14 @@ fn may_be_sent(state: &mut State, id: &CommandId) -> bool {
 }
 
 fn send(state: &mut State, id: &CommandId) {
+    let is_again = |open: &Open| open.life.is_sent_again();
+    let command = state.commands.get(id);
+    if let Some(command) = command.filter(|command| command.open().is_some_and(is_again))
+        && state.stop_of(&command.agent).is_some()
+    {
+        // Its agent may have it, and says what became of it: that it never started is not known.
+        return;
+    }
     if !may_be_sent(state, id) {
         return;
     }
@@ -250,26 +255,24 @@ fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
     let Some(command) = state.commands.get_mut(id) else { return };
     let agent = command.agent.clone();
     let Some(open) = command.open_mut() else { return };
-    let (waiters, view) = (core::mem::take(&mut open.waiters), open.life.view());
-    for token in waiters {
+    for token in core::mem::take(&mut open.waiters) {
         state.refuse(token, ErrorCode::StorageUnavailable, why.clone(), id);
     }
     leave_queue(state, &agent, id);
     if id.is_terminal() {
         output::drop_log(state, id);
-        let _ = state.commands.remove(id);
+        if state.commands.remove(id).is_some() {
+            state.out.show(Change::CommandGone(id.clone()));
+        }
         match fault {
             StoreFault::Refused(_) => state.tell_unknown(&agent, id),
             StoreFault::Unavailable(_) => {}
         }
         return;
     }
-    // Readers who were shown that it failed go on seeing that; others never saw it.
-    if view.status.is_final() {
-        state.commands.close(id, view, &mut state.out);
-    } else {
-        let _ = state.commands.remove(id);
-    }
+    // No reader saw it. Its sender was told to ask again, and then it must not be taken for one that is
+    // over, which would be answered as accepted.
+    let _ = state.commands.remove(id);
 }
 
 /// The end of a command is stored: its agent may forget it.
@@ -373,7 +376,11 @@ pub(super) fn on_complete(state: &mut State, agent: &AgentId, report: CommandCom
     }
     let is_open = state.commands.get(&id).is_some_and(|command| command.open().is_some());
     if !is_open {
-        // It is over here already; the agent only wants to hear that.
+        // It is over here already, and the agent only wants to hear that. If this server gave it up by
+        // itself, what is missing of its output is declared now: nobody else knows.
+        if state.commands.get(&id).is_some_and(Command::was_given_up) {
+            output::finish(state, &id, Written::of(&report), now);
+        }
         return state.confirm(agent, &id);
     }
     output::finish(state, &id, Written::of(&report), now);

@@ -32,7 +32,8 @@ pub struct NewSession {
     pub host: Option<String>,
     /// What it can do.
     pub capabilities: Vec<String>,
-    /// Its process.
+    /// Its process. A legacy wrapper names none; then the store forgets with this session which journal
+    /// the agent kept, since what the wrapper does stands in none.
     pub instance: Option<InstanceId>,
     /// Its address.
     pub peer: String,

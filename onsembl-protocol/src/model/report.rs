@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// `COMMAND_COMPLETE`: a command's process is gone, or never was.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandComplete {
-    /// Which command.
     pub command_id: CommandId,
     /// The sender's own claim.
     pub agent_id: Option<AgentId>,

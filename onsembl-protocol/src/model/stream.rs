@@ -79,8 +79,8 @@ impl<T> PerStream<T> {
 /// How much a process wrote, as the agent that read it counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct OutputTotals {
-    /// The process.
     pub incarnation: Incarnation,
     /// Bytes of standard output.
     pub stdout_bytes: ByteOffset,

@@ -123,6 +123,7 @@ impl<'de> Deserialize<'de> for Selection {
 /// empty list has always meant everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Subscriptions {
     /// Agents and their status.
     #[serde(alias = "agent", skip_serializing_if = "Selection::is_none")]
@@ -130,10 +131,8 @@ pub struct Subscriptions {
     /// Commands and their status.
     #[serde(alias = "command", skip_serializing_if = "Selection::is_none")]
     pub commands: Selection,
-    /// Output.
     #[serde(alias = "terminal", deserialize_with = "flag")]
     pub terminals: bool,
-    /// Traces.
     #[serde(alias = "trace", deserialize_with = "flag")]
     pub traces: bool,
 }

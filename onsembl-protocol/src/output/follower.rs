@@ -7,10 +7,9 @@ use crate::model::{PerStream, Stream};
 
 /// A place in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct OutputPlace {
-    /// The process.
     pub incarnation: Incarnation,
-    /// Its stream.
     pub stream: Stream,
     /// Where in it.
     pub offset: ByteOffset,

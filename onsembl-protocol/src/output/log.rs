@@ -18,12 +18,10 @@ const START: Option<ByteOffset> = Some(ByteOffset(0));
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct LogRecord {
-    /// Which process.
     pub incarnation: Incarnation,
-    /// Its number.
     pub sequence: ChunkSequence,
-    /// Its stream.
     pub stream: Stream,
     /// Where in its stream it begins.
     pub offset: ByteOffset,

@@ -31,19 +31,17 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// A record on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Outgoing {
-    /// Whose.
     pub run: Run,
-    /// What.
     pub record: Record,
 }
 
 /// What an agent holds of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct StreamState {
-    /// Whose.
     pub run: Run,
-    /// The stream.
     pub stream: Stream,
     /// How much its process wrote, as far as it was read.
     pub produced: ByteOffset,

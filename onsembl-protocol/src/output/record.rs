@@ -6,19 +6,18 @@ use bytes::Bytes;
 
 /// One run of one process: the owner of streams.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Run {
-    /// The command.
     pub command: CommandId,
-    /// The process.
     pub incarnation: Incarnation,
 }
 
 /// One record of a run. The records of one stream follow one another without hole or overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Record {
     /// Its number over all streams of the run, from 1.
     pub sequence: ChunkSequence,
-    /// Its stream.
     pub stream: Stream,
     /// Where in its stream it begins.
     pub offset: ByteOffset,
@@ -28,16 +27,12 @@ pub struct Record {
 
 /// What a record holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum RecordBody {
     /// What the process wrote.
     Chunk(Bytes),
     /// So many bytes that nobody has.
-    Gap {
-        /// How many.
-        length: u64,
-        /// Why.
-        because: GapCause,
-    },
+    Gap { length: u64, because: GapCause },
 }
 
 impl Record {

@@ -69,47 +69,28 @@ pub const RECORD_COST: u64 = 64;
 
 /// What the owner of an [`Outbox`](super::Outbox) has to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum SpoolAction {
     /// Append the record to the spool of its run, then say
     /// [`on_appended`](super::Outbox::on_appended) or
     /// [`on_append_failed`](super::Outbox::on_append_failed). Gaps may come with lower numbers than
     /// what was appended before them.
-    Append {
-        /// Whose.
-        run: Run,
-        /// What.
-        record: Record,
-    },
+    Append { run: Run, record: Record },
     /// Read these records back and hand them to [`on_page`](super::Outbox::on_page); what cannot be
     /// read is left out.
-    Read {
-        /// Whose.
-        run: Run,
-        /// The first.
-        from: ChunkSequence,
-        /// The last.
-        through: ChunkSequence,
-    },
+    Read { run: Run, from: ChunkSequence, through: ChunkSequence },
     /// These records are not needed any more.
     Forget {
-        /// Whose.
         run: Run,
-        /// The first.
         from: ChunkSequence,
         /// The first that is needed again.
         before: ChunkSequence,
     },
     /// Its process ended, and everything of it that is not stored was handed over to be appended: say so
     /// behind it. Without that a successor of this agent does not know how much there was.
-    End {
-        /// Whose.
-        run: Run,
-    },
+    End { run: Run },
     /// Nothing of this run is needed any more.
-    Close {
-        /// Whose.
-        run: Run,
-    },
+    Close { run: Run },
     /// Read nothing from the process of this command.
     PauseReading(CommandId),
     /// Read from it again.

@@ -13,6 +13,7 @@ pub type Cursor = Option<(Incarnation, ChunkSequence)>;
 
 /// What a record holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum StoredBody {
     /// Bytes, as they were produced.
     Chunk(Bytes),
@@ -20,7 +21,6 @@ pub enum StoredBody {
     Gap {
         /// How many; `None` if nobody knows, and then it is the last record of its stream.
         length: Option<u64>,
-        /// Why.
         because: GapCause,
     },
 }
@@ -73,10 +73,9 @@ impl From<RecordBody> for StoredBody {
 
 /// Where a stream goes on behind what is stored of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct StoredPlace {
-    /// The process.
     pub incarnation: Incarnation,
-    /// The stream.
     pub stream: Stream,
     /// Everything before it is stored, as bytes or as a gap.
     pub committed: ByteOffset,

@@ -8,6 +8,7 @@ use thiserror::Error;
 /// What a replay found. Lines count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum ReplayError {
     /// There is nothing.
     #[error("the file is empty; a recording has at least a first line and an end mark")]
@@ -24,7 +25,6 @@ pub enum ReplayError {
          of it"
     )]
     Newer {
-        /// Its version.
         found: u64,
         /// The latest one known here.
         known: u64,
@@ -32,7 +32,6 @@ pub enum ReplayError {
     /// A line is not what was written.
     #[error("line {line}: {why}; the file was changed, damaged or cut after it was written")]
     Corrupt {
-        /// The line.
         line: u64,
         /// What is wrong with it.
         why: String,
@@ -40,7 +39,6 @@ pub enum ReplayError {
     /// A line is as it was written, but does not make sense here.
     #[error("line {line}: {why}; the recording was made by core {core}, this is {}", env!("CARGO_PKG_VERSION"))]
     Unreadable {
-        /// The line.
         line: u64,
         /// What is wrong with it.
         why: String,
@@ -61,14 +59,7 @@ pub enum ReplayError {
         "line {line}: the server could not reproduce entry {n} when it wrote the recording: {why}; \
          this is a fault of that server, please report it"
     )]
-    Unproven {
-        /// The line.
-        line: u64,
-        /// The entry.
-        n: u64,
-        /// Why.
-        why: String,
-    },
+    Unproven { line: u64, n: u64, why: String },
     /// The core does something else now.
     #[error("{0}")]
     Differs(Box<Difference>),
@@ -76,10 +67,9 @@ pub enum ReplayError {
 
 /// The first line where the core does something else than it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Difference {
-    /// The line.
     pub line: u64,
-    /// The entry.
     pub n: u64,
     /// When it happened, and what.
     pub event: String,

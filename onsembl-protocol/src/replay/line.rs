@@ -29,8 +29,8 @@ const CHECK_END: &[u8] = b"\"}";
 
 /// What the first line of a recording says.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Head<M: Recordable> {
-    /// The agent.
     pub agent: String,
     /// The values the machine lives by.
     pub config: M::Config,

@@ -40,10 +40,9 @@ pub struct Recorder {
 
 /// An event that a machine has handled.
 #[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Handled {
-    /// The event.
     pub event: ServerEvent,
-    /// When.
     pub now: Now,
     /// What the frame was, if it was one.
     pub frame: Option<FrameNote>,

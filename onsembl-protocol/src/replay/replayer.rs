@@ -30,10 +30,10 @@ pub struct Replay {
 
 /// A recording that the core still reproduces.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Replayed {
     /// Which machine: `server` or `agent`.
     pub machine: &'static str,
-    /// The agent.
     pub agent: String,
     /// The core that made the recording.
     pub core: String,

@@ -21,12 +21,10 @@ const HEAD: usize = 1 + 1 + 2 + 8 + 8 + 8;
 
 /// One chunk of output.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct OutputFrame {
-    /// The command.
     pub command_id: CommandId,
-    /// The process.
     pub incarnation: Incarnation,
-    /// Its stream.
     pub stream: Stream,
     /// Number of the chunk.
     pub sequence: ChunkSequence,

@@ -21,11 +21,11 @@ pub struct DecodeError {
 /// What is wrong with a text.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum DecodeCause {
     /// Larger than the limit.
     #[error("the message has {bytes} bytes, the limit is {limit}")]
     TooLarge {
-        /// Its size.
         bytes: usize,
         /// See [`Limits::message_bytes`](crate::limits::Limits::message_bytes).
         limit: usize,
@@ -55,7 +55,6 @@ pub enum DecodeCause {
     TooLong {
         /// The message type.
         kind: Box<str>,
-        /// The field.
         field: &'static str,
         /// The limit, in bytes or entries.
         limit: usize,

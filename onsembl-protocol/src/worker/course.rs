@@ -193,9 +193,15 @@ impl Worker {
         if has_begun {
             self.todo.push_back(Work::Over(report));
         } else {
-            // One that never left the line needs no entry to be known as never started.
-            self.outbound.report(report);
+            self.report_never_ran(report);
         }
+    }
+
+    /// One that never left the line needs no entry to be known as never started. That it was taken is not
+    /// said any more: of one that is over that would mean that it runs.
+    fn report_never_ran(&mut self, report: CommandComplete) {
+        self.outbound.unacknowledge(&report.command_id);
+        self.outbound.report(report);
     }
 
     pub(super) fn cancel(&mut self, id: &CommandId, force: Force) {
@@ -219,7 +225,7 @@ impl Worker {
             CancelDecision::Report(report) => self.outbound.report(report),
             CancelDecision::NeverRan(report) => {
                 self.commands.forget(id);
-                self.outbound.report(report);
+                self.report_never_ran(report);
             }
         }
     }

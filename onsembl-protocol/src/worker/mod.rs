@@ -57,7 +57,7 @@ use crate::command::{Cleared, Fate, JournalEntry};
 use crate::id::{CommandId, StopId};
 use crate::output::{LeftRun, OpenEnds, Outbox, SpoolAction, SpoolEvent, SpoolRequest};
 use crate::time::{Deadline, Now, Timestamp};
-use crate::wire::payload::CommandComplete;
+use crate::wire::payload::{CommandAckStatus, CommandComplete};
 use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -339,12 +339,19 @@ impl Worker {
         if capabilities.output_resumes() {
             self.delivery.say_what_is_held(None, &mut self.outbound);
         }
-        for id in self.commands.book.open().into_iter().filter(CommandId::is_terminal) {
+        // A terminal that is being started is said when it runs. It may never, and then nobody would say
+        // that it is over.
+        let book = &self.commands.book;
+        let is_there =
+            |id: &CommandId| !id.is_terminal() || book.status(id) != CommandAckStatus::Received;
+        let terminals = book.open().into_iter().filter(|id| id.is_terminal() && is_there(id));
+        let terminals: Vec<CommandId> = terminals.collect();
+        for id in book.unfinished().into_iter().filter(is_there) {
+            self.outbound.acknowledge(id);
+        }
+        for id in terminals {
             let opened = self.opened(id);
             self.outbound.open(opened);
-        }
-        for id in self.commands.book.unfinished() {
-            self.outbound.acknowledge(id);
         }
         for id in self.reports.withheld().filter(|id| !self.delivery.left().has(id)) {
             self.outbound.acknowledge(id.clone());

@@ -111,6 +111,15 @@ impl Agent {
     }
 
     fn perform(&mut self, at: Duration) {
+        let mut outcomes = VecDeque::new();
+        loop {
+            self.perform_all(&mut outcomes);
+            let Some(event) = outcomes.pop_front() else { return };
+            self.worker.handle(event, now(at));
+        }
+    }
+
+    fn perform_all(&mut self, outcomes: &mut VecDeque<WorkerEvent>) {
         while let Some(action) = self.worker.poll_action() {
             match action {
                 WorkerAction::Start { command, task, .. } => {
@@ -123,9 +132,7 @@ impl Agent {
                 WorkerAction::ResumeReading(id) => drop(self.paused.remove(&id)),
                 WorkerAction::Journal(entry) => self.unsynced.push_back(entry),
                 WorkerAction::Spool(request) => {
-                    if let Some(event) = self.ask(request) {
-                        self.worker.handle(WorkerEvent::Spool(event), now(at));
-                    }
+                    outcomes.extend(self.ask(request).map(WorkerEvent::Spool));
                 }
                 WorkerAction::Type { command, .. } => self.typing.push_back(command),
                 WorkerAction::End(_) | WorkerAction::Note(_) => {}

@@ -30,6 +30,9 @@ impl World {
 
     pub(super) fn step(&mut self) {
         self.at += Duration::from_millis(self.random.u64(0..4));
+        if self.wrapper.is_some() && self.random.u8(0..6) == 0 {
+            self.wrap();
+        }
         match self.random.u32(0..200) {
             0..6 => self.begin(),
             6..50 => self.write(),
@@ -85,6 +88,8 @@ impl World {
         }
         for round in 0..600 {
             self.link();
+            self.link_wrapper();
+            while self.hear_wrapper() {}
             if round < 20 {
                 self.write();
             }
@@ -108,7 +113,10 @@ impl World {
             self.check();
             self.wait(Duration::from_millis(50));
             let over = !self.processes.iter().any(Process::is_alive);
-            let is_quiet = self.agent.is_at_rest() && self.up.is_empty() && self.down.is_empty();
+            let is_quiet = self.agent.is_at_rest()
+                && self.wrapper_is_quiet()
+                && self.up.is_empty()
+                && self.down.is_empty();
             if round > 20 && over && is_quiet && self.server.is_idle() && self.is_all_over() {
                 break;
             }
@@ -118,6 +126,7 @@ impl World {
         assert!(left.is_empty(), "unsent for ever: {left:?}, {:?}", self.agent.outbox());
         assert!(self.disk.is_empty(), "left on the disk: {:?}", self.disk);
         assert_eq!((self.agent.outbox().held(), self.agent.outbox().in_memory()), (0, 0));
+        self.check_wrapper();
         let most = self.unit as usize * 256;
         for viewer in &mut self.viewers {
             let process = &self.processes[viewer.n];

@@ -149,7 +149,9 @@ impl Server {
     ) {
         self.links += 1;
         // An agent that died before it had dropped a terminal may have all of it, and sends all of it.
-        self.gone.clear();
+        if hello.extensions.is_some() {
+            self.gone.clear();
+        }
         let (link, peer) = (LinkId(self.links), "somewhere".to_owned());
         self.feed(FleetEvent::Hello { link, hello: Box::new(hello), peer }, at);
         let newcomer = self.newcomers.pop_first().map(|(_, seat)| seat);

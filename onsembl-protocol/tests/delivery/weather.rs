@@ -31,6 +31,8 @@ pub(super) struct Weather {
     pub(super) retention: bool,
     /// The agent keeps a terminal, whose output has this policy.
     pub(super) terminal: Option<SpoolPolicy>,
+    /// A legacy wrapper works beside the agent.
+    pub(super) has_wrapper: bool,
 }
 
 impl Weather {
@@ -48,6 +50,7 @@ impl Weather {
             forgets: often(4),
             retention: often(3),
             terminal: often(2).then_some(SpoolPolicy::DropOldest),
+            has_wrapper: often(3),
         };
         if weather.terminal.is_some() && random.u8(0..4) == 0 {
             weather.terminal = Some(SpoolPolicy::ALL[random.usize(0..3)]);
@@ -160,6 +163,7 @@ impl World {
     pub(super) fn kill_server(&mut self) {
         self.tell(|_| "the server is killed".into());
         self.cut();
+        self.on_server_died();
         self.faults.server_died = true;
         let forgets = self.weather.forgets;
         let forgotten: BTreeSet<_> =

@@ -11,6 +11,7 @@ use super::story::{Story, show, show_answer, show_record};
 use super::truth::{Life, Process};
 use super::viewer::{Source, Viewer};
 use super::weather::Weather;
+use super::wrapper::{Wrapper, wrapper};
 use onsembl_protocol::command::CommandJournal;
 use onsembl_protocol::fleet::FleetLimits;
 use onsembl_protocol::id::AgentId;
@@ -70,6 +71,7 @@ pub(super) struct World {
     pub(super) faults: Faults,
     /// It comes to its end: no terminal is opened any more.
     pub(super) over: bool,
+    pub(super) wrapper: Option<Wrapper>,
 }
 
 impl World {
@@ -133,6 +135,7 @@ impl World {
             down: VecDeque::new(),
             faults: Faults::default(),
             over: false,
+            wrapper: weather.has_wrapper.then(Wrapper::default),
         };
         world.tell(|w| format!("{:?}, {:?}, unit {}", w.weather, w.bounds, w.unit));
         world.link();
@@ -311,8 +314,12 @@ impl World {
     /// What the server said goes onto the wire, and must be true.
     pub(super) fn say(&mut self) {
         self.faults.given_up.extend(self.server.given_up.iter().cloned());
-        for (_, message) in self.server.take_said() {
+        for (agent, message) in self.server.take_said() {
             self.check_said(&message);
+            if agent == wrapper() {
+                self.on_said_to_wrapper(message);
+                continue;
+            }
             if self.linked && !self.swallows {
                 self.down.push_back(message);
             }
@@ -360,10 +367,15 @@ impl World {
             self.tell(|_| format!("committed of {command}: {}", show_record(&record)));
             match self.processes.iter().find(|p| p.run.command == command) {
                 Some(process) => self.faults.on_commit(process, &record),
+                None if self.is_of_wrapper(&command) => {}
                 // Its agent died before it was started, and nothing says that it was not.
                 None => assert!(record.body.is_open(), "{command} never ran: {record:?}"),
             }
         }
+    }
+
+    fn is_of_wrapper(&self, command: &CommandId) -> bool {
+        self.database.commands.get(command).is_some_and(|row| row.agent == wrapper())
     }
 
     pub(super) fn receive(&mut self) {

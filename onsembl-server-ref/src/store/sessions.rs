@@ -223,7 +223,8 @@ fn refresh(db: &Connection, new: &NewSession, agent: AgentId) -> rusqlite::Resul
     let mut update = db.prepare_cached(
         "UPDATE agents
          SET epoch = epoch + 1, agent_key = ?2, name = ?3, agent_type = ?4, version = ?5,
-             host = ?6, capabilities = ?7, presence_version = MAX(presence_version, ?8)
+             host = ?6, capabilities = ?7, presence_version = MAX(presence_version, ?8),
+             journal = CASE WHEN ?9 THEN journal END
          WHERE agent_id = ?1
          RETURNING epoch, presence_version",
     )?;
@@ -236,6 +237,9 @@ fn refresh(db: &Connection, new: &NewSession, agent: AgentId) -> rusqlite::Resul
         new.host,
         capabilities(new)?,
         int(new.presence_floor.0)?,
+        // What a legacy wrapper does stands in no journal, so none proves any more what was not begun. A
+        // server that dies before it has said so must not believe the one of the session before.
+        new.instance.is_some(),
     ])?;
     let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     opened(row, agent)

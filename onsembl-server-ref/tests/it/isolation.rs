@@ -166,6 +166,8 @@ async fn course_of(world: &World, user: &str) -> Vec<Value> {
     let _ = step.until(&mut link, "AGENT_STATUS", |s| s["status"] == "offline").await;
     link.send(page_command("cmd-2", "dev", "work", &[])).await;
     let _ = step.until(&mut link, "ERROR", |_| true).await;
+    // What is stored of it is the same too.
+    got.extend(world.agents(user).await);
     got
 }
 
@@ -241,6 +243,9 @@ async fn noise(world: &World, commands: &str) {
     let (mut link, ack) = agent(world, "uwe", "key-1", "run-1").await;
     let id = ack["agentId"].as_str().unwrap().to_owned();
     let mut watching = dashboard(world, "uwe").await;
+    let mut stopping = world.dashboard_link("uwe").await;
+    let features = r#"["output-bytes","stop-latch"]"#;
+    stopping.send(extended_dashboard_hello().replace(r#"["output-bytes"]"#, features)).await;
     for n in 1..=20 {
         let command = format!("{commands}-{n}");
         watching.send(page_command(&command, &id, "noise", &[])).await;
@@ -269,6 +274,31 @@ async fn noise(world: &World, commands: &str) {
         legacy.send(named_wrapper_hello(&format!("mock-{n}"), "dev")).await;
         let _ = legacy.expect("ACK").await;
         watching.send(r#"{"type":"EMERGENCY_STOP","id":"m","timestamp":1,"payload":{}}"#).await;
+        flood(&mut link, n).await;
+        stopping.send(r#"{"type":"EMERGENCY_STOP","id":"held","timestamp":1,"payload":{}}"#).await;
+        stopping
+            .send(r#"{"type":"STOP_RELEASE","id":"free","timestamp":1,"payload":{"all":true}}"#)
+            .await;
+        let _ = stopping.expect_that("ACK", |a| a["messageId"] == "free").await;
+    }
+}
+
+/// Terminals without end, output of nothing, and reports of what another user runs.
+async fn flood(link: &mut Peer, round: usize) {
+    for n in 0..40 {
+        let id = format!("terminal-{round:04}-{n:04}");
+        let payload = json!({"commandId": id, "openedAt": 1_762_080_000_000_u64, "program": "cat"});
+        let opened =
+            json!({"type": "TERMINAL_OPENED", "id": "t", "timestamp": 1, "payload": payload});
+        link.send(opened.to_string()).await;
+        let nothing = format!("nothing-{round}-{n}");
+        for command in [id.as_str(), nothing.as_str(), "cmd-1"] {
+            let content = "flood\n";
+            let (stream, encoding) = ("STDOUT", "utf-8");
+            let chunk = Chunk { command, stream, sequence: 1, offset: 0, encoding, content };
+            link.send(chunk.text()).await;
+        }
+        link.send(command_complete("cmd-1", "FAILED", 1)).await;
     }
 }
 

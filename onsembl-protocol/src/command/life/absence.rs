@@ -1,7 +1,10 @@
 //! What the absence of an agent, and its return, mean for a command. What cannot be proven is not
 //! sent again.
 
-use super::{Cancel, CommandAction, CommandCause, CommandLife, CommandStage, Did, Phase, Returned};
+use super::{
+    Cancel, CommandAction, CommandCause, CommandLife, CommandStage, Did, LEGACY_IDLE, Origin,
+    Phase, Returned, Sending,
+};
 use crate::model::Dialect;
 use crate::time::Now;
 
@@ -19,7 +22,12 @@ impl CommandLife {
         }
         let legacy = dialect == Dialect::Legacy;
         let unknown = match (self.phase, same_process) {
-            (Phase::Pending { .. } | Phase::Queued { maybe_sent: false, .. } | Phase::Ended, _) => {
+            (
+                Phase::Pending { .. }
+                | Phase::Queued { sending: Sending::Never, .. }
+                | Phase::Ended,
+                _,
+            ) => {
                 return;
             }
             // A legacy wrapper runs whatever comes, however often. If this server is not sure that
@@ -32,7 +40,9 @@ impl CommandLife {
             (Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. }, _) if proves => {
                 return self.never_came(now, did);
             }
-            (Phase::Delivered { .. } | Phase::Running { .. }, true) if legacy => return,
+            (Phase::Delivered { .. } | Phase::Running { .. }, true) if legacy => {
+                return self.watch_silence(now);
+            }
             (Phase::Delivered { .. } | Phase::Running { .. }, true) => CommandCause::Forgotten,
             (
                 Phase::Queued { .. }
@@ -45,10 +55,19 @@ impl CommandLife {
         self.end(CommandStage::Unknown, unknown, None, now, did);
     }
 
+    /// A legacy wrapper is back and will report no end. What an earlier run of this server left is not
+    /// watched for silence yet, and would be open for ever.
+    fn watch_silence(&mut self, now: Now) {
+        if let (Phase::Running { idle_at, .. }, Origin::User) = (&mut self.phase, self.origin) {
+            let _ = idle_at.get_or_insert(now.monotonic.saturating_add(LEGACY_IDLE));
+        }
+    }
+
     /// The agent is back and has it.
     fn known(&mut self, now: Now, did: &mut Did) {
-        if let Phase::Pending { .. } | Phase::Queued { maybe_sent: false, .. } | Phase::Ended =
-            self.phase
+        if let Phase::Pending { .. }
+        | Phase::Queued { sending: Sending::Never, .. }
+        | Phase::Ended = self.phase
         {
             return;
         }
@@ -76,7 +95,7 @@ impl CommandLife {
         match self.phase {
             // It keeps its place in the line.
             Phase::Queued { start_by, .. } => {
-                self.phase = Phase::Queued { start_by, maybe_sent: false };
+                self.phase = Phase::Queued { start_by, sending: Sending::Never };
             }
             Phase::Pending { .. }
             | Phase::Sent { .. }
@@ -92,12 +111,14 @@ impl CommandLife {
     pub(super) fn agent_gone(&mut self, journals: bool, now: Now, did: &mut Did) {
         self.linked = false;
         match self.phase {
-            Phase::Pending { .. } | Phase::Queued { maybe_sent: false, .. }
+            Phase::Pending { .. } | Phase::Queued { sending: Sending::Never, .. }
                 if self.dialect == Dialect::Legacy =>
             {
                 self.end(CommandStage::Failed, CommandCause::NeverSent, None, now, did);
             }
-            Phase::Pending { .. } | Phase::Queued { maybe_sent: false, .. } | Phase::Ended => {}
+            Phase::Pending { .. }
+            | Phase::Queued { sending: Sending::Never, .. }
+            | Phase::Ended => {}
             Phase::Queued { .. }
             | Phase::Sent { .. }
             | Phase::Delivered { .. }

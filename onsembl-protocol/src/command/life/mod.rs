@@ -83,26 +83,21 @@ pub struct CommandLife {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Pending {
-        store_by: Timestamp,
-    },
-    /// `maybe_sent` by an earlier run of this server.
-    Queued {
-        start_by: Timestamp,
-        maybe_sent: bool,
-    },
-    Sent {
-        times: u8,
-        again_at: Timestamp,
-    },
-    Delivered {
-        until: Timestamp,
-    },
-    Running {
-        limit_at: Option<Timestamp>,
-        idle_at: Option<Timestamp>,
-    },
+    Pending { store_by: Timestamp },
+    Queued { start_by: Timestamp, sending: Sending },
+    Sent { times: u8, again_at: Timestamp },
+    Delivered { until: Timestamp },
+    Running { limit_at: Option<Timestamp>, idle_at: Option<Timestamp> },
     Ended,
+}
+
+/// Whether a command that waits may have been sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// It was not, so it can be sent without risk.
+    Never,
+    /// An earlier run of this server may have sent it.
+    Maybe,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,9 +225,10 @@ impl CommandLife {
         };
         let at = now.monotonic;
         life.phase = match stage {
-            CommandStage::Pending | CommandStage::Queued => {
-                Phase::Queued { start_by: at.saturating_add(terms.start_within), maybe_sent: true }
-            }
+            CommandStage::Pending | CommandStage::Queued => Phase::Queued {
+                start_by: at.saturating_add(terms.start_within),
+                sending: Sending::Maybe,
+            },
             CommandStage::Delivered => Phase::Delivered { until: at.saturating_add(QUEUED_FOR) },
             CommandStage::Running => Phase::Running { limit_at: None, idle_at: None },
             CommandStage::Cancelling => {
@@ -270,14 +266,9 @@ impl CommandLife {
         matches!(self.phase, Phase::Sent { .. })
     }
 
-    /// Whether [`CommandEvent::Output`] says anything new: not of an agent that reports what it runs, once
-    /// that runs.
-    pub const fn heeds_output(&self) -> bool {
-        match self.phase {
-            Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. } => true,
-            Phase::Running { idle_at, .. } => idle_at.is_some(),
-            Phase::Pending { .. } | Phase::Ended => false,
-        }
+    /// Whether it was handed to its agent before, and is handed to it once more because nothing came back.
+    pub const fn is_sent_again(&self) -> bool {
+        matches!(self.phase, Phase::Sent { times: 2.., .. })
     }
 
     /// When to call with [`CommandEvent::Wake`].
@@ -326,7 +317,7 @@ impl CommandLife {
             CommandEvent::AgentGone { journals } => self.agent_gone(journals, now, did),
             CommandEvent::AgentDeleted => {
                 let (stage, cause) = match self.phase {
-                    Phase::Queued { maybe_sent: false, .. } => {
+                    Phase::Queued { sending: Sending::Never, .. } => {
                         (CommandStage::Failed, CommandCause::AgentDeleted)
                     }
                     Phase::Pending { .. }
@@ -373,7 +364,7 @@ impl CommandLife {
             return self.end(CommandStage::Cancelled, cause, None, now, did);
         }
         let start_by = now.monotonic.saturating_add(self.terms.start_within);
-        self.phase = Phase::Queued { start_by, maybe_sent: false };
+        self.phase = Phase::Queued { start_by, sending: Sending::Never };
         self.view.status = CommandStage::Queued;
         self.publish(CommandCause::Waits, did);
     }
@@ -481,7 +472,7 @@ impl CommandLife {
     }
 
     fn cancel(&mut self, force: bool, cause: CommandCause, now: Now, did: &mut Did) {
-        if let Phase::Queued { maybe_sent: false, .. } = self.phase {
+        if let Phase::Queued { sending: Sending::Never, .. } = self.phase {
             let cause = CommandCause::CancelledBeforeSent;
             return self.end(CommandStage::Cancelled, cause, None, now, did);
         }
@@ -510,12 +501,13 @@ impl CommandLife {
                 let cause = CommandCause::NotStored;
                 return self.end(CommandStage::Failed, cause, None, now, did);
             }
-            Phase::Queued { start_by, maybe_sent } if start_by <= at => {
-                let (stage, cause) = if maybe_sent {
-                    (CommandStage::Unknown, CommandCause::NeverAcknowledged)
-                } else {
-                    let waited = self.terms.start_within;
-                    (CommandStage::Failed, CommandCause::NotStartedInTime(waited))
+            Phase::Queued { start_by, sending } if start_by <= at => {
+                let (stage, cause) = match sending {
+                    Sending::Maybe => (CommandStage::Unknown, CommandCause::NeverAcknowledged),
+                    Sending::Never => {
+                        let waited = self.terms.start_within;
+                        (CommandStage::Failed, CommandCause::NotStartedInTime(waited))
+                    }
                 };
                 return self.end(stage, cause, None, now, did);
             }

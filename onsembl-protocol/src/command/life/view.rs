@@ -8,10 +8,10 @@ use core::time::Duration;
 
 /// Where a command is, as people see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandView {
     /// Where it is in its life.
     pub status: CommandStage,
-    /// Why.
     pub because: CommandCause,
     /// How its process ended.
     pub exit: Option<Exit>,

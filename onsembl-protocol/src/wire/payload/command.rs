@@ -23,6 +23,7 @@ pub struct ExecutionConstraints {
 
 /// `COMMAND_REQUEST`, from a dashboard to the server and from the server to an agent.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandRequest {
     /// Minted by the dashboard. A request without one cannot be told apart from its repetition.
     pub command_id: Option<CommandId>,
@@ -30,15 +31,12 @@ pub struct CommandRequest {
     pub agent_id: Option<AgentId>,
     /// What to run. Sent as `command` and as `content`, read from either.
     pub text: String,
-    /// Arguments.
     pub args: Vec<String>,
     /// Environment on top of the agent's.
     pub env: BTreeMap<String, String>,
     /// Where to run.
     pub working_directory: Option<String>,
-    /// How urgent.
     pub priority: Priority,
-    /// Limits.
     pub constraints: ExecutionConstraints,
     /// After so many milliseconds without a start it is not started any more; a day if absent.
     /// Extension.
@@ -196,8 +194,8 @@ impl<'de> Deserialize<'de> for CommandRequest {
 /// `COMMAND_CANCEL`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandCancel {
-    /// Which command.
     pub command_id: CommandId,
     /// The agent, if the sender knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -213,8 +211,8 @@ pub struct CommandCancel {
 /// `COMMAND_ACK`: an agent took a command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandAck {
-    /// Which command.
     pub command_id: CommandId,
     /// The sender's own claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -229,8 +227,8 @@ pub struct CommandAck {
 /// `COMMAND_STATUS`, to dashboards. Status in lower case: existing ones compare it so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandStatus {
-    /// Which command.
     pub command_id: CommandId,
     /// Where it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]

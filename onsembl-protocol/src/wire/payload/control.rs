@@ -84,18 +84,17 @@ pub struct EmergencyStop {
 /// `STOP_RECEIPT`: how far an agent is with a stop. Extension.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct StopReceipt {
-    /// The order.
     pub stop_id: StopId,
-    /// How far.
     pub stage: StopStage,
 }
 
 /// `STOP_RELEASE`: a stop is not in force any more. Extension.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct StopRelease {
-    /// The order.
     pub stop_id: StopId,
 }
 
@@ -125,8 +124,8 @@ impl ReleaseRequest {
 /// The emergency stop in force for an agent, and how far the agent is with it. Extension.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentStopped {
-    /// The order.
     pub stop_id: StopId,
     /// Whether it is for all agents of the user; then only releasing all ends it.
     #[serde(default, deserialize_with = "lenient::or_default")]

@@ -131,10 +131,9 @@ fn capability_words<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::E
 /// One agent as dashboards list it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentSummary {
-    /// Its id.
     pub agent_id: AgentId,
-    /// Its name.
     pub name: String,
     /// What runs behind it.
     #[serde(rename = "type")]
@@ -176,10 +175,9 @@ pub struct DashboardConnected {
 /// `AGENT_CONNECTED`: lets a legacy dashboard make its terminal tab.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentConnected {
-    /// The agent.
     pub agent_id: AgentId,
-    /// Its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_name: Option<String>,
     /// What runs behind it.
@@ -201,8 +199,8 @@ pub struct AgentConnected {
 /// `AGENT_STATUS`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentStatus {
-    /// The agent.
     pub agent_id: AgentId,
     /// Its status, in the words this dashboard understands.
     pub status: String,
@@ -252,10 +250,9 @@ pub struct AgentStatus {
 /// `AGENT_DISCONNECT`, with the real reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentDisconnect {
-    /// The agent.
     pub agent_id: AgentId,
-    /// Why.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub reason: String,
     /// The server's clock.

@@ -14,15 +14,13 @@ use crate::model::lenient;
 /// Extension.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct OutputGap {
-    /// The command.
     pub command_id: CommandId,
     /// The agent; for its server a mere claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
-    /// The process.
     pub incarnation: Incarnation,
-    /// Its stream.
     pub stream_type: StreamType,
     /// Its number among the records of the process.
     pub sequence: ChunkSequence,
@@ -66,12 +64,10 @@ impl OutputState {
 /// One stream, as its agent knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct HeldStream {
-    /// The command.
     pub command_id: CommandId,
-    /// The process.
     pub incarnation: Incarnation,
-    /// Its stream.
     pub stream_type: StreamType,
     /// How much the process wrote, as far as it was read.
     pub produced: ByteOffset,
@@ -96,12 +92,10 @@ pub struct OutputResume {
 /// How far one stream is committed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct StreamPlace {
-    /// The command.
     pub command_id: CommandId,
-    /// The process.
     pub incarnation: Incarnation,
-    /// Its stream.
     pub stream_type: StreamType,
     /// Everything before it is committed; the agent goes on here.
     pub offset: ByteOffset,

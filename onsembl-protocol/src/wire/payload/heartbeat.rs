@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize, Serializer};
 /// The latest heartbeat of the other direction that the sender saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct SeenBeat {
-    /// Its number.
     pub sequence: BeatSequence,
     /// How long ago it came.
     pub age_ms: u64,
@@ -128,8 +128,8 @@ fn write_next<S: Serializer>(next: &Option<NextBeat>, s: S) -> Result<S::Ok, S::
 /// A heartbeat that is committed to the database.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct RecordedBeat {
-    /// Its number.
     pub sequence: BeatSequence,
     /// When it was received, by the server's clock.
     #[serde(default, deserialize_with = "lenient::time", serialize_with = "lenient::write_millis")]

@@ -136,12 +136,12 @@ impl fmt::Debug for OutputContent {
 
 /// `TERMINAL_OUTPUT`: what a process wrote.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct TerminalOutput {
     /// The command; from a legacy wrapper without one, its own id ("monitoring").
     pub command_id: CommandId,
     /// The sender's own claim.
     pub agent_id: Option<AgentId>,
-    /// Which stream.
     pub stream: StreamType,
     /// What was written. From a legacy wrapper the raw text if it could be told, else the text
     /// without its escape sequences.
@@ -287,12 +287,10 @@ fn is_unstripped(raw: &str, content: &str) -> bool {
 /// `OUTPUT_ACK`: everything of one stream before an offset is committed to the database. Extension.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct OutputAck {
-    /// The command.
     pub command_id: CommandId,
-    /// The process.
     pub incarnation: Incarnation,
-    /// Its stream.
     pub stream_type: StreamType,
     /// Bytes before it need not be kept any more.
     pub offset: ByteOffset,
@@ -303,12 +301,10 @@ pub struct OutputAck {
 
 /// `TERMINAL_STREAM`: output on its way to a dashboard.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct TerminalStream {
-    /// The command.
     pub command_id: CommandId,
-    /// The agent.
     pub agent_id: Option<AgentId>,
-    /// Which stream.
     pub stream: StreamType,
     /// The bytes, or whole lines for a legacy dashboard.
     pub content: StreamContent,

@@ -3,4 +3,3 @@
 mod book;
 mod life;
 mod life_properties;
-mod world;

@@ -1,0 +1,169 @@
+//! What must hold: at each step, with each thing that the server says, and at the end.
+
+use super::host::{Kind, Program};
+use super::server::Down;
+use super::world::World;
+use onsembl_protocol::command::{CommandStage, Exit};
+use onsembl_protocol::fleet::StopState;
+use onsembl_protocol::id::{CommandId, LinkId};
+use onsembl_protocol::wire::ServerToAgent;
+
+/// What happened to a command, as nobody inside the world knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Truth {
+    /// Where it was begun.
+    pub(super) host: usize,
+    pub(super) runs: u32,
+    pub(super) is_alive: bool,
+    pub(super) exit: Option<Exit>,
+    /// It was typed into a terminal, whole.
+    pub(super) is_typed: bool,
+    /// Its agent ended while it ran, or was about to.
+    pub(super) is_orphaned: bool,
+    /// The user was told that it is taken.
+    pub(super) is_accepted: bool,
+}
+
+impl Truth {
+    pub(super) const fn on(host: usize) -> Self {
+        Self {
+            host,
+            runs: 0,
+            is_alive: false,
+            exit: None,
+            is_typed: false,
+            is_orphaned: false,
+            is_accepted: false,
+        }
+    }
+}
+
+impl World {
+    /// What goes down to an agent is true.
+    pub(super) fn check_down(&self, link: LinkId, down: &Down) {
+        let Down::Message(message) = down else { return };
+        match &**message {
+            ServerToAgent::CommandRequest(request) => {
+                let id = request.command_id.as_ref().unwrap();
+                let row = self.store.commands.get(id);
+                assert!(row.is_some(), "{id} is sent, and not stored");
+                let Some(agent) = self.server.agent_of(link) else { return };
+                let stopped = self.server.view().agents()[&agent].stopped.as_ref();
+                assert!(stopped.is_none(), "{id} is sent to {agent}, which is stopped");
+            }
+            ServerToAgent::Ack(ack) => {
+                let id = ack.command_id.as_ref().unwrap();
+                let row = self.store.commands.get(id);
+                let is_over = row.is_none_or(|row| row.ended_at.is_some());
+                assert!(is_over, "the end of {id} is confirmed, and not stored");
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn check(&self) {
+        for (id, truth) in &self.truth {
+            assert!(truth.runs <= 1, "{id} ran {} times: {truth:?}", truth.runs);
+        }
+        for host in &self.hosts {
+            let runs = |(id, truth): &(&CommandId, &Truth)| {
+                truth.host == host.n && truth.is_alive && !truth.is_orphaned && !id.is_terminal()
+            };
+            let running: Vec<_> = self.truth.iter().filter(runs).map(|(id, _)| id).collect();
+            if let Program::Worker(_) = host.program {
+                let slots = host.make.slots;
+                assert!(running.len() <= slots, "{running:?} run in {slots} slots");
+                self.check_stopped(host.n);
+            }
+        }
+        self.check_bounds();
+    }
+
+    /// While an agent is shown to have nothing that lives, nothing does.
+    fn check_stopped(&self, n: usize) {
+        let Some(agent) = self.agent_of(n) else { return };
+        let shown = self.server.view().agents().get(&agent);
+        let stopped = shown.and_then(|shown| shown.stopped.as_ref());
+        let is_verified = stopped.is_some_and(|stop| stop.state == StopState::Verified);
+        if !is_verified || self.weather.forgets || self.hosts[n].kind == Kind::Hostile {
+            return;
+        }
+        for (id, truth) in self.truth.iter().filter(|(_, truth)| truth.host == n) {
+            assert!(!truth.is_alive || truth.is_orphaned, "{id} lives on {agent}: {truth:?}");
+        }
+    }
+
+    /// What a user can make grow stays within its bounds.
+    fn check_bounds(&self) {
+        let (limits, size) = (self.limits, self.server.fleet.size());
+        let view = self.server.view();
+        // A server that starts anew takes up what an earlier one had.
+        let is_user = |id: &&CommandId| !id.is_terminal();
+        let rows = self.store.commands.iter().filter(|(_, row)| row.ended_at.is_none());
+        let open_rows = rows.filter(|(id, _)| is_user(id)).count();
+        assert!(open_rows <= limits.open_commands, "{open_rows} commands are open");
+        let most = limits.open_commands + limits.terminals;
+        assert!(size.open_commands <= most, "{size:?} of at most {most}");
+        let most = most + limits.ended_commands + limits.loose_outputs;
+        let shown = view.commands().len();
+        assert!(shown <= most, "{shown} commands are shown, of at most {most}");
+        assert!(view.agents().len() <= limits.agents, "{:?}", view.agents().keys());
+        // One that is not bound to its agent yet, beside the one that is.
+        assert!(size.seats <= 2 * limits.agents, "{size:?}");
+    }
+
+    /// Everything is healed and has come to rest.
+    pub(super) fn check_end(&mut self) {
+        assert!(self.wanted.is_empty(), "not answered: {:?}", self.wanted);
+        for (id, row) in &self.store.commands {
+            assert!(row.stage.is_final() && row.ended_at.is_some(), "open: {row:?}");
+            self.met.insert(row.stage);
+            if let Some(entry) = self.server.view().commands().get(id)
+                && let Some(view) = entry.view
+            {
+                assert_eq!(view.status, row.stage, "{id} is shown otherwise than it is stored");
+            }
+        }
+        let hides_nothing = self.weather.hides_nothing();
+        for (id, truth) in &self.truth {
+            let Some(row) = self.store.commands.get(id) else {
+                assert!(!truth.is_accepted, "{id} was forgotten");
+                continue;
+            };
+            let context = format!("{id}: {:?} ({:?}), {truth:?}", row.stage, row.exit);
+            let liars = self.hosts.iter().filter(|host| host.lies);
+            let is_lied_about =
+                liars.into_iter().any(|host| host.taught.as_ref() == Some(&row.agent));
+            if is_lied_about || id.is_terminal() {
+                // A terminal may be given up, or its row may come too late, while it lives.
+                continue;
+            }
+            let request = &row.request;
+            // What it started was not seen to be gone.
+            let may_live = self.weather.leaves_rest;
+            let has_limit = request.constraints.time_limit_ms.is_some();
+            match row.stage {
+                CommandStage::Completed => {
+                    let ended = truth.is_typed || truth.exit == Some(Exit::Code(0));
+                    assert!(truth.runs == 1 && ended, "{context}");
+                }
+                CommandStage::Failed => {
+                    let failed = truth.exit.is_some_and(|exit| !exit.success());
+                    // One that was ended at its limit may still exit with 0.
+                    assert!(truth.runs == 0 || failed || has_limit || may_live, "{context}");
+                }
+                CommandStage::Cancelled => assert!(!truth.is_alive, "{context}"),
+                CommandStage::Lost => assert!(truth.is_orphaned && !truth.is_alive, "{context}"),
+                // Whether an earlier server sent one that was not to start so late is not known.
+                CommandStage::Unknown => {
+                    assert!(!hides_nothing || request.start_within_ms.is_some(), "{context}");
+                }
+                CommandStage::Pending
+                | CommandStage::Queued
+                | CommandStage::Delivered
+                | CommandStage::Running
+                | CommandStage::Cancelling => panic!("open: {context}"),
+            }
+        }
+    }
+}
