@@ -59,22 +59,23 @@ pub(super) fn on_gap(state: &mut State, agent: &AgentId, gap: &OutputGap, now: N
 
 /// Takes a piece, or keeps it until it is known where it goes.
 pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: Now) {
-    if !state.is_of(agent, id) {
-        return;
-    }
-    let is_known = state.commands.get(id).is_some();
-    if !is_known && state.roster.session(agent).is_some_and(|(_, s)| s.told_unknown.contains(id)) {
+    let is_own = state.commands.get(id).map(|known| known.agent == *agent);
+    match is_own {
+        Some(true) => {}
+        Some(false) => return state.note_foreign(agent, id),
         // The agent is about to drop the rest. A part of it would stand where the end is declared.
-        return;
+        None if was_told_unknown(state, agent, id) => return,
+        None if find_room(state, agent, id, &piece) => {}
+        None => {
+            let (agent, command) = (agent.clone(), id.clone());
+            return state.out.note(FleetNote::LooseOutputDropped { agent, command });
+        }
     }
-    if !is_known && !find_room(state, agent, id, &piece) {
-        return state
-            .out
-            .note(FleetNote::LooseOutputDropped { agent: agent.clone(), command: id.clone() });
-    }
-    if let Some(Heard::Piece(piece)) = defer(state, agent, id, Heard::Piece(piece)) {
-        take(state, agent, id, piece, now);
-    }
+    take(state, agent, id, piece, now);
+}
+
+fn was_told_unknown(state: &State, agent: &AgentId, id: &CommandId) -> bool {
+    state.roster.session(agent).is_some_and(|(_, session)| session.told_unknown.contains(id))
 }
 
 /// Makes an entry for output under an id that is not known here. Whether there is room for it.
@@ -115,11 +116,21 @@ pub(super) fn defer(
 }
 
 fn take(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: Now) {
-    let Piece { stream, position, body } = piece;
     let Some(command) = state.commands.get_mut(id) else { return };
+    let log = match &mut command.log {
+        Log::Known(log) => log,
+        Log::Deferred(deferred) => {
+            let cost = deferred.defer(Heard::Piece(piece));
+            return state.hold_back(agent, cost);
+        }
+    };
+    let Piece { stream, position, body } = piece;
     // What a legacy wrapper writes under an id of no command belongs to nothing that could be stored.
     let is_kept = !matches!(command.course, Course::Loose) || position.is_some();
-    let Some(log) = command.log.known() else { return };
+    let is_news = match &command.course {
+        Course::Open(open) => open.life.heeds_output(),
+        Course::Over(_) | Course::Loose => false,
+    };
     let (incarnation, sequence, offset) = match position {
         Some(Position { incarnation, sequence, offset }) => (incarnation, sequence, offset),
         None => log.number(stream, now.wall),
@@ -152,7 +163,9 @@ fn take(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: N
             length: hole.body.length(),
         });
     }
-    state.work.feed(id, CommandEvent::Output);
+    if is_news {
+        state.work.feed(id, CommandEvent::Output);
+    }
     for record in hole.into_iter().chain([record]) {
         match is_kept {
             true => keep(state, agent, id, record),
