@@ -5,7 +5,7 @@ use super::command::{Command, Course, Log};
 use super::limits::FleetLimits;
 use super::out::Out;
 use super::view::Change;
-use crate::command::{CommandAction, CommandEvent, CommandView};
+use crate::command::{CommandAction, CommandEvent, CommandStage, CommandView};
 use crate::id::{AgentId, CommandId};
 use crate::step::Actions;
 use crate::terminal::TERMINAL_PREFIX;
@@ -189,16 +189,19 @@ impl Commands {
         true
     }
 
-    /// Feeds the life of an open command. What it wants done.
+    /// Feeds the life of an open command. What it wants done, and the stage that it reached, if that is
+    /// another one.
     pub(super) fn feed(
         &mut self,
         id: &CommandId,
         event: CommandEvent,
         now: Now,
-    ) -> Actions<CommandAction> {
+    ) -> (Actions<CommandAction>, Option<CommandStage>) {
         let open = self.all.get_mut(id).and_then(Command::open_mut);
-        let Some(open) = open else { return Actions::none() };
+        let Some(open) = open else { return (Actions::none(), None) };
+        let stage = open.life.view().status;
         let step = open.life.handle(event, now);
+        let reached = Some(open.life.view().status).filter(|reached| *reached != stage);
         let before = core::mem::replace(&mut open.deadline, step.deadline);
         if before != step.deadline {
             if let Deadline::At(at) = before {
@@ -208,7 +211,7 @@ impl Commands {
                 let _ = self.deadlines.insert((at, id.clone()));
             }
         }
-        step.actions
+        (step.actions, reached)
     }
 
     /// When a command is due next.

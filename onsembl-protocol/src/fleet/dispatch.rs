@@ -29,9 +29,12 @@ const NO_QUEUE: usize = usize::MAX;
 
 /// Feeds the life of a command, and has its step performed.
 pub(super) fn feed(state: &mut State, id: &CommandId, event: CommandEvent, now: Now) {
-    let actions = state.commands.feed(id, event, now);
+    let (actions, reached) = state.commands.feed(id, event, now);
     state.work.perform(id, actions);
-    line_up(state, id, now);
+    // Most events (output, repeated acknowledgements) leave a command where it is, and its queue as it was.
+    if reached.is_some() {
+        line_up(state, id, now);
+    }
 }
 
 /// Performs one action of a step.
