@@ -153,6 +153,23 @@ impl CommandEntry {
     }
 }
 
+/// Notes that a command changed now.
+fn touch(
+    latest: &mut BTreeSet<(Revision, CommandId)>,
+    entry: &mut CommandEntry,
+    id: &CommandId,
+    revision: Revision,
+) {
+    let before = core::mem::replace(&mut entry.changed, revision);
+    if before != revision {
+        // The one value serves both look-ups, so that the id is counted once.
+        let mut place = (before, id.clone());
+        let _ = latest.remove(&place);
+        place.0 = revision;
+        let _ = latest.insert(place);
+    }
+}
+
 /// Why a command is where it is, in the words of the server and of its agent.
 pub(super) fn reason(detail: Option<&str>, view: &CommandView) -> String {
     match (detail, view.exit) {
@@ -253,27 +270,27 @@ impl View {
                 let entry = self.commands.entry(command.clone()).or_insert_with(new);
                 let was_open = entry.is_open(&command);
                 (entry.view, entry.detail, entry.revision) = (view, detail, revision);
+                touch(&mut self.latest, entry, &command, revision);
                 let (is_open, agent) = (entry.is_open(&command), entry.agent.clone());
                 self.count(&agent, was_open, is_open);
-                self.touch(&command, revision);
             }
             Change::CommandAgain(id) => {
                 if let Some(entry) = self.commands.get_mut(&id) {
                     entry.revision = revision;
+                    touch(&mut self.latest, entry, &id, revision);
                 }
-                self.touch(&id, revision);
             }
             Change::Log { command, agent, end } => {
                 let new = || CommandEntry::new(agent, revision);
                 let entry = self.commands.entry(command.clone()).or_insert_with(new);
                 entry.tail = OutputTail::behind(end);
-                self.touch(&command, revision);
+                touch(&mut self.latest, entry, &command, revision);
             }
             Change::Output(id, record) => {
                 if let Some(entry) = self.commands.get_mut(&id) {
                     entry.tail.push(record);
+                    touch(&mut self.latest, entry, &id, revision);
                 }
-                self.touch(&id, revision);
             }
             Change::Stored(id, position) => {
                 if let Some(entry) = self.commands.get_mut(&id) {
@@ -289,15 +306,6 @@ impl View {
             }
         }
         Noticed::Now
-    }
-
-    fn touch(&mut self, id: &CommandId, revision: Revision) {
-        let Some(entry) = self.commands.get_mut(id) else { return };
-        let before = core::mem::replace(&mut entry.changed, revision);
-        if before != revision {
-            let _ = self.latest.remove(&(before, id.clone()));
-            let _ = self.latest.insert((revision, id.clone()));
-        }
     }
 
     fn count(&mut self, agent: &AgentId, was_open: bool, is_open: bool) {
