@@ -40,6 +40,8 @@ pub(super) struct Agent {
     pub(super) history: Option<Retired>,
     /// The journal that it kept in its last session.
     pub(super) journal: Option<JournalId>,
+    /// The one that the store has of it, or was given.
+    pub(super) stored_journal: Option<JournalId>,
     /// How many commands it runs at once.
     pub(super) slots: usize,
     pub(super) queue: CommandQueue<CommandId>,
@@ -77,6 +79,7 @@ impl Agent {
             seat: None,
             history: None,
             journal: None,
+            stored_journal: None,
             slots: DEFAULT_PLACES,
             queue: CommandQueue::default(),
             throttle: Throttle::new(limits.unstored_output),
@@ -111,6 +114,7 @@ impl Agent {
             epoch: record.epoch,
             seat: None,
             history: None,
+            stored_journal: record.journal.clone(),
             journal: record.journal,
             slots: DEFAULT_PLACES,
             queue: CommandQueue::default(),

@@ -80,6 +80,13 @@ impl Commands {
         self.open_of.get(agent).into_iter().flatten().cloned().collect()
     }
 
+    /// Whether a command of an agent is over and its end is not stored.
+    pub(super) fn has_unstored_end(&self, agent: &AgentId) -> bool {
+        let open = self.open_of.get(agent).into_iter().flatten();
+        let mut views = open.filter_map(|id| self.all.get(id)?.view());
+        views.any(|view| view.status.is_final())
+    }
+
     /// The open commands of an agent that users asked for, but for this one.
     pub(super) fn others_of(&self, agent: &AgentId, than: &CommandId) -> Vec<CommandId> {
         let all = self.open_of.get(agent).into_iter().flatten();

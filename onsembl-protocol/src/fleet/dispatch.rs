@@ -229,6 +229,7 @@ fn existed(state: &mut State, id: &CommandId, record: &CommandRecord) {
         false => output::ask_place(state, id),
     };
     show_ended(state, id, record, log);
+    state.store_journal(&agent);
 }
 
 /// Shows a command that ended earlier, as the store has it, to those who ask for it again.
@@ -271,11 +272,12 @@ fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
             StoreFault::Refused(_) => state.tell_unknown(&agent, id),
             StoreFault::Unavailable(_) => {}
         }
-        return;
+    } else {
+        // No reader saw it. Its sender was told to ask again, and then it must not be taken for one that is
+        // over, which would be answered as accepted.
+        let _ = state.commands.remove(id);
     }
-    // No reader saw it. Its sender was told to ask again, and then it must not be taken for one that is
-    // over, which would be answered as accepted.
-    let _ = state.commands.remove(id);
+    state.store_journal(&agent);
 }
 
 /// The end of a command is stored: its agent may forget it.
@@ -296,6 +298,7 @@ pub(super) fn end_stored(
     }
     leave_queue(state, &agent, id);
     state.commands.close(id, view, &mut state.out);
+    state.store_journal(&agent);
     match after_end {
         AfterEnd::Confirm => state.confirm(&agent, id),
         AfterEnd::Drop => state.tell_unknown(&agent, id),

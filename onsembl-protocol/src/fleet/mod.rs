@@ -409,7 +409,7 @@ impl Fleet {
             }
             Todo::GiveUp(id) => terminal::give_up_now(state, &id, now),
             Todo::Journal(agent, journal) => {
-                state.roster.note_journal(&agent, journal, &mut state.out);
+                state.note_journal(&agent, journal);
             }
         }
     }

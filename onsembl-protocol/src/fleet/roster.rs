@@ -382,16 +382,6 @@ impl Roster {
         Some(Began { agent: id, returned, commands, journal })
     }
 
-    /// Which journal the agent keeps. To be called behind what its return decided: once this is stored, a
-    /// later run of the server takes those decisions for stored too.
-    pub(super) fn note_journal(&mut self, id: &AgentId, journal: Option<JournalId>, out: &mut Out) {
-        let Some(agent) = self.agents.get_mut(id) else { return };
-        if agent.journal != journal {
-            agent.journal.clone_from(&journal);
-            out.write(Write::Journal { agent: id.clone(), journal });
-        }
-    }
-
     /// The presence of an agent changed.
     pub(super) fn presence(
         &mut self,

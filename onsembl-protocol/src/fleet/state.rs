@@ -1,7 +1,7 @@
 //! What every decision of a fleet reads and changes, and the steps that all of them share. What is decided
 //! stands in the files beside it, one for each kind of decision.
 
-use super::action::{FleetAction, Flow, SeatId, Token};
+use super::action::{FleetAction, Flow, SeatId, Token, Write};
 use super::agent::{Health, Listing, Session};
 use super::command::Command;
 use super::commands::Commands;
@@ -13,7 +13,7 @@ use super::roster::Roster;
 use super::view::{AgentStop, Change};
 use super::work::WorkList;
 use crate::command::CommandEvent;
-use crate::id::{AgentId, CommandId, StopId, UserId};
+use crate::id::{AgentId, CommandId, JournalId, StopId, UserId};
 use crate::model::{Dialect, IdMint};
 use crate::stop::{StopLatch, StopOrder};
 use crate::wire::ServerToAgent;
@@ -210,6 +210,29 @@ impl State {
                 self.out.show(Change::CommandAgain(command));
             }
         }
+    }
+
+    /// Which journal an agent keeps in its present session.
+    pub(super) fn note_journal(&mut self, agent: &AgentId, journal: Option<JournalId>) {
+        if let Some(known) = self.roster.agent_mut(agent) {
+            known.journal = journal;
+        }
+        self.store_journal(agent);
+    }
+
+    /// Stores which journal an agent keeps, once every end that its return decided is stored: a later run of
+    /// the server takes those decisions for stored when it finds the journal. That it keeps none proves
+    /// nothing, and is stored at once.
+    pub(super) fn store_journal(&mut self, agent: &AgentId) {
+        let Some(known) = self.roster.agent_mut(agent) else { return };
+        let journal = known.journal.clone();
+        if known.stored_journal == journal
+            || journal.is_some() && self.commands.has_unstored_end(agent)
+        {
+            return;
+        }
+        known.stored_journal.clone_from(&journal);
+        self.out.write(Write::Journal { agent: agent.clone(), journal });
     }
 
     /// Shows a command as it is now, if it is shown.

@@ -22,14 +22,9 @@ impl CommandLife {
         }
         let legacy = dialect == Dialect::Legacy;
         let unknown = match (self.phase, same_process) {
-            (
-                Phase::Pending { .. }
-                | Phase::Queued { sending: Sending::Never, .. }
-                | Phase::Ended,
-                _,
-            ) => {
-                return;
-            }
+            (Phase::Queued { sending: Sending::Never, .. } | Phase::Ended, _) => return,
+            // A command of a user waits for its row; a terminal is there while its row is not.
+            (Phase::Pending { .. }, _) if self.origin == Origin::User => return,
             // A legacy wrapper runs whatever comes, however often. If this server is not sure that
             // it never sent it, it must not send it.
             (Phase::Queued { .. } | Phase::Sent { .. }, true) if legacy => {
@@ -40,12 +35,17 @@ impl CommandLife {
             (Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. }, _) if proves => {
                 return self.never_came(now, did);
             }
-            (Phase::Delivered { .. } | Phase::Running { .. }, true) if legacy => {
+            (Phase::Pending { .. } | Phase::Delivered { .. } | Phase::Running { .. }, true)
+                if legacy =>
+            {
                 return self.watch_silence(now);
             }
-            (Phase::Delivered { .. } | Phase::Running { .. }, true) => CommandCause::Forgotten,
+            (Phase::Pending { .. } | Phase::Delivered { .. } | Phase::Running { .. }, true) => {
+                CommandCause::Forgotten
+            }
             (
-                Phase::Queued { .. }
+                Phase::Pending { .. }
+                | Phase::Queued { .. }
                 | Phase::Sent { .. }
                 | Phase::Delivered { .. }
                 | Phase::Running { .. },

@@ -1,0 +1,40 @@
+//! Short scenarios of the composed machines, one a test: orders of events that random worlds meet too
+//! seldom to rely on. Each scenario has at least one mutant that only it is sure to catch.
+//!
+//! The fleet is the real one, behind the edge and the store of the world of commands.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm
+)]
+
+#[path = "scenarios/bench.rs"]
+mod bench;
+#[path = "scenarios/journals.rs"]
+mod journals;
+#[path = "scenarios/outputs.rs"]
+mod outputs;
+#[path = "commands/server.rs"]
+#[allow(dead_code, reason = "the world of commands uses more of it")]
+mod server;
+#[path = "scenarios/spool.rs"]
+mod spool;
+#[path = "scenarios/stops.rs"]
+mod stops;
+#[path = "commands/store.rs"]
+mod store;
+#[path = "scenarios/terminals.rs"]
+mod terminals;
+
+use onsembl_protocol::time::{Now, Timestamp, WallTime};
+use std::time::Duration;
+
+/// All clocks, so long after their origin.
+fn now(elapsed: Duration) -> Now {
+    let stamp = Timestamp::from_origin(elapsed);
+    let wall = WallTime::from_unix_millis(1_762_041_600_000 + elapsed.as_millis() as i64);
+    Now { monotonic: stamp, boot: stamp, wall }
+}

@@ -1,0 +1,198 @@
+//! A server of one user under one hand: a scenario says what happens and when the store answers.
+
+use super::server::{Down, Said, Server};
+use super::store::{Health, Store};
+use onsembl_protocol::close::{Breakage, CloseReason};
+use onsembl_protocol::command::CommandStage;
+use onsembl_protocol::fleet::{Change, FleetLimits, Request, SeatId, Token, Write};
+use onsembl_protocol::id::{
+    AgentId, AgentKey, ByteOffset, ChunkSequence, CommandId, Incarnation, InstanceId, JournalId,
+    LinkId, UserId,
+};
+use onsembl_protocol::model::{AGENT_FEATURES, OutputTotals};
+use onsembl_protocol::session::ServerConfig;
+use onsembl_protocol::wire::payload::{
+    AgentConnect, AgentExtensions, AgentType, CommandComplete, CommandPhase, CommandRequest,
+    LegacyCapabilities, OutputContent, TerminalOutput,
+};
+use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
+use std::time::Duration;
+
+/// Whether an agent of a scenario keeps a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keeps {
+    Journal,
+    Nothing,
+}
+
+pub(super) struct Bench {
+    pub(super) server: Server,
+    pub(super) store: Store,
+    pub(super) at: Duration,
+    links: u64,
+    tokens: u64,
+}
+
+impl Bench {
+    pub(super) fn new(limits: FleetLimits) -> Self {
+        let store = Store::default();
+        let user = (UserId::new("u"), SeatId(1));
+        let server = Server::start(&store, user, limits, ServerConfig::DEFAULT, 1, Duration::ZERO);
+        Self { server, store, at: Duration::ZERO, links: 0, tokens: 0 }
+    }
+
+    /// An agent, always the same one, comes over a new link and is welcomed.
+    pub(super) fn join(&mut self, process: &str, keeps: Keeps, commands: &[CommandId]) -> LinkId {
+        let link = self.hello(process, keeps, commands);
+        self.calm();
+        let is_welcome =
+            |said: &Said| matches!(said, Said::Down(to, Down::Welcome { .. }) if *to == link);
+        assert!(self.take_said().iter().any(is_welcome), "it has no session");
+        link
+    }
+
+    /// An agent, always the same one, says hello over a new link.
+    pub(super) fn hello(&mut self, process: &str, keeps: Keeps, commands: &[CommandId]) -> LinkId {
+        self.links += 1;
+        let link = LinkId(self.links);
+        let journal = match keeps {
+            Keeps::Journal => Some(JournalId::new("its journal")),
+            Keeps::Nothing => None,
+        };
+        let hello = AgentConnect {
+            agent_id: "mock".to_owned(),
+            name: Some("host".to_owned()),
+            agent_type: AgentType::Custom,
+            version: None,
+            host_machine: None,
+            capabilities: LegacyCapabilities::default(),
+            extensions: Some(AgentExtensions {
+                features: AGENT_FEATURES.to_vec(),
+                agent_key: AgentKey::new("its key"),
+                instance: InstanceId::new(process),
+                probe: false,
+                commands: commands.to_vec(),
+                journal,
+                max_parallel: Some(2),
+            }),
+        };
+        self.server.on_hello(link, hello, self.at);
+        link
+    }
+
+    pub(super) fn agent(&self) -> AgentId {
+        self.server.view().agents().keys().next().expect("an agent came").clone()
+    }
+
+    /// Its link ends without a word.
+    pub(super) fn cut(&mut self, link: LinkId) {
+        let reason = CloseReason::broken(Breakage::Reset);
+        self.server.on_link_end(link, reason, self.at);
+    }
+
+    pub(super) fn hear(&mut self, link: LinkId, message: AgentToServer) {
+        self.server.on_message(link, message, self.at);
+    }
+
+    pub(super) fn request(&mut self, request: Request) {
+        self.tokens += 1;
+        self.server.request(Token(self.tokens), request, self.at);
+    }
+
+    /// A command of the user is on its way to the agent.
+    pub(super) fn command(&mut self, id: &CommandId) {
+        let request = CommandRequest::new(id.clone(), self.agent(), "work");
+        self.request(Request::Command(Box::new(request)));
+        self.calm();
+    }
+
+    /// The store answers and writes until there is nothing more.
+    pub(super) fn calm(&mut self) {
+        self.store_all(Health::Works);
+    }
+
+    pub(super) fn store_all(&mut self, health: Health) {
+        while !self.server.is_idle() {
+            self.server.answer(0, &mut self.store, health, self.at);
+            self.server.commit(&mut self.store, health);
+            self.server.settle(self.at);
+            self.server.reap(self.at);
+        }
+    }
+
+    /// Time passes second by second, and the store works.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let until = self.at + time;
+        while self.at < until {
+            self.at += Duration::from_secs(1);
+            self.server.on_time(self.at);
+            self.calm();
+        }
+    }
+
+    pub(super) fn take_said(&mut self) -> Vec<Said> {
+        std::mem::take(&mut self.server.said)
+    }
+
+    /// What was written of output since somebody last looked.
+    pub(super) fn taken_output(&mut self) -> Vec<onsembl_protocol::output::LogRecord> {
+        let of_output = |said: Said| match said {
+            Said::Write(Write::Output { record, .. }) => Some(record),
+            _ => None,
+        };
+        self.take_said().into_iter().filter_map(of_output).collect()
+    }
+
+    pub(super) fn stage(&self, id: &CommandId) -> Option<CommandStage> {
+        Some(self.server.view().commands().get(id)?.view?.status)
+    }
+}
+
+/// Whether the server sent this command to its agent.
+pub(super) fn is_sent(said: &[Said], id: &CommandId) -> bool {
+    said.iter().any(|said| match said {
+        Said::Down(_, Down::Message(message)) => {
+            matches!(&**message, ServerToAgent::CommandRequest(r) if r.command_id.as_ref() == Some(id))
+        }
+        _ => false,
+    })
+}
+
+/// Whether it was said that this command is not shown any more.
+pub(super) fn is_taken_away(said: &[Said], id: &CommandId) -> bool {
+    said.iter().any(|said| matches!(said, Said::Change(Change::CommandGone(gone)) if gone == id))
+}
+
+/// The chunk of this number, of those that are all as long.
+pub(super) fn written(id: &CommandId, sequence: u64, length: usize) -> AgentToServer {
+    AgentToServer::Output(TerminalOutput {
+        command_id: id.clone(),
+        agent_id: None,
+        stream: onsembl_protocol::output::Stream::Stdout.into(),
+        content: OutputContent::Text("x".repeat(length)),
+        sequence: Some(ChunkSequence(sequence)),
+        offset: Some(ByteOffset((sequence - 1) * length as u64)),
+        incarnation: Some(Incarnation(7)),
+    })
+}
+
+/// The end of a command, which wrote so much.
+pub(super) fn ended(id: &CommandId, wrote: u64) -> AgentToServer {
+    AgentToServer::CommandComplete(CommandComplete {
+        command_id: id.clone(),
+        agent_id: None,
+        status: CommandPhase::Completed,
+        exit_code: Some(0),
+        signal: None,
+        duration_ms: None,
+        tokens_used: 0,
+        error: None,
+        timestamp: None,
+        output: Some(OutputTotals {
+            incarnation: Incarnation(7),
+            stdout_bytes: ByteOffset(wrote),
+            stderr_bytes: ByteOffset(0),
+            terminal_bytes: ByteOffset(0),
+        }),
+    })
+}
