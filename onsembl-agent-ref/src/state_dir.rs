@@ -27,6 +27,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// Why a state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum StateDirError {
     /// Neither given nor to be derived.
     #[error(
@@ -41,7 +42,6 @@ pub enum StateDirError {
     /// Another process of this agent runs.
     #[error("{} is in use by another onsembl-agent{}; stop that one, or give this one a name or --state-dir of its own", dir.display(), pid_text(*pid))]
     InUse {
-        /// The directory.
         dir: PathBuf,
         /// The process that uses it; `None` if it has not written its number yet.
         pid: Option<u32>,

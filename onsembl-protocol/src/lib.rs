@@ -17,8 +17,9 @@
 //!   dashboard's link.
 //! - [`supervisor`]: many machines behind one timer.
 //!
-//! **2. An agent's work and a server's fleet**, which build on the connection: [`command`], [`output`],
-//! [`terminal`] and [`stop`] hold the machines of both ends.
+//! **2. An agent's work and a server's fleet**, which build on the connection. [`worker`] is all that one
+//! agent does in its sessions, [`fleet`] all agents of one user on a server, each as one machine. They are
+//! composed of the machines in [`command`], [`output`], [`terminal`] and [`stop`].
 //!
 //! **3. Evidence.** [`replay`]: what went into a machine, kept, exported, and replayed to the byte.
 //!
@@ -42,9 +43,11 @@
 //! 5. Arm the deadline of the [`Step`] in place of the old one. It is always later than `now`.
 //! 6. Begin again. What has arrived is handed over before a deadline that has come.
 //!
-//! Nothing is queued inside a machine, so nothing has to be drained, and the order of calls cannot
-//! be got wrong. Each link has a [`LinkId`] of its own; an event that names an old one changes
-//! nothing.
+//! That is the loop of a *reducer*, which the machines of connections and commands are: nothing is queued
+//! inside, so nothing has to be drained, and the order of calls cannot be got wrong. A *queue machine*,
+//! whose outputs own bytes, is drained by `poll_action` in the place of step 4. [`step`] states both
+//! contracts, and each machine says which it keeps. Each link has a [`LinkId`] of its own; an event that
+//! names an old one changes nothing.
 //!
 //! # The states of an agent
 //!

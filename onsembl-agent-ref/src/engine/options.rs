@@ -104,6 +104,7 @@ impl AgentOptions {
 
 /// Something that a watcher may want to show.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum AgentObservation {
     /// The connection changed its status.
     Status {
@@ -111,14 +112,12 @@ pub enum AgentObservation {
         status: AgentStatus,
         /// What brought it.
         cause: AgentCause,
-        /// When.
         at: WallTime,
     },
     /// A heartbeat was handed to the link.
     BeatSent {
         /// Its number in the session.
         sequence: BeatSequence,
-        /// When.
         at: WallTime,
     },
     /// A heartbeat of the server came.

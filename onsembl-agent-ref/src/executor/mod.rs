@@ -45,12 +45,12 @@ pub trait Executor: Send {
 
 /// What is to be started.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Job {
     /// Under which id.
     pub command: CommandId,
     /// What its processes are to bear, if it has any that may outlive the agent.
     pub mark: RunMark,
-    /// What.
     pub task: Task,
 }
 

@@ -40,11 +40,7 @@ pub enum JournalEntry {
         mark: RunMark,
     },
     /// Its process runs.
-    Started {
-        command: CommandId,
-        /// Its leader.
-        process: ProcessIdentity,
-    },
+    Started { command: CommandId, process: ProcessIdentity },
     /// It is over. Durable before that is told.
     Ended {
         /// What is told.
@@ -115,6 +111,7 @@ pub struct Cleared {
 
 /// How far a command is by its entries.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Standing {
     /// It was to be started; whether it was is not known.
     Starting {
@@ -125,7 +122,6 @@ pub enum Standing {
     Started {
         /// What its processes bear.
         mark: RunMark,
-        /// Its leader.
         process: ProcessIdentity,
     },
     /// It ended so.

@@ -28,6 +28,7 @@ pub struct Token(pub u64);
 
 /// One thing to do. Perform them in order; none of them may be left out.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum FleetAction {
     /// Apply these to the user's [`View`](super::View).
     Show(Vec<Change>),
@@ -40,16 +41,13 @@ pub enum FleetAction {
     },
     /// The hello of this link is of the agent of this machine.
     Join {
-        /// The link.
         link: LinkId,
-        /// The machine.
         seat: SeatId,
         /// Whose link the machine's present one is.
         claimant: Claimant,
     },
     /// The hello of this link is refused.
     RefuseHello {
-        /// The link.
         link: LinkId,
         /// What the agent is told.
         error: ErrorReply,
@@ -58,25 +56,20 @@ pub enum FleetAction {
     },
     /// The hello of this link is of a diagnosis connection: welcome it, list it nowhere.
     WelcomeProbe {
-        /// The link.
         link: LinkId,
         /// What the welcome says; it is no session.
         admission: Admission,
     },
     /// The store opened a session for this link.
     Admit {
-        /// The machine.
         seat: SeatId,
-        /// The link.
         link: LinkId,
         /// What the welcome says.
         admission: Admission,
     },
     /// No session can be opened for this link.
     Reject {
-        /// The machine.
         seat: SeatId,
-        /// The link.
         link: LinkId,
         /// How the link is closed.
         cause: CloseCause,
@@ -84,26 +77,11 @@ pub enum FleetAction {
         why: String,
     },
     /// Send this in the agent's session.
-    Send {
-        /// The machine.
-        seat: SeatId,
-        /// What.
-        message: Box<ServerToAgent>,
-    },
+    Send { seat: SeatId, message: Box<ServerToAgent> },
     /// Read from the agent's link, or do not.
-    Throttle {
-        /// The machine.
-        seat: SeatId,
-        /// Which.
-        flow: Flow,
-    },
+    Throttle { seat: SeatId, flow: Flow },
     /// The agent must go.
-    Evict {
-        /// The machine.
-        seat: SeatId,
-        /// Why.
-        cause: CloseCause,
-    },
+    Evict { seat: SeatId, cause: CloseCause },
     /// The agent reported that it cannot go on.
     Faulted(SeatId),
     /// Ask the store, and hand the answer in as an event.
@@ -111,12 +89,7 @@ pub enum FleetAction {
     /// Store this, behind everything that was to be stored before.
     Write(Write),
     /// Answer a request.
-    Reply {
-        /// Which.
-        token: Token,
-        /// What.
-        answer: Answer,
-    },
+    Reply { token: Token, answer: Answer },
     /// Log and count this.
     Note(FleetNote),
 }
@@ -144,12 +117,10 @@ pub enum SeatOrigin {
 
 /// The session that an agent is welcomed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Admission {
-    /// The agent.
     pub agent: AgentId,
-    /// The session.
     pub session: SessionId,
-    /// Its epoch.
     pub epoch: Epoch,
     /// The stop in force for this agent.
     pub stopped: Option<StopId>,
@@ -166,6 +137,7 @@ pub enum Flow {
 
 /// What a fleet asks of the store.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Question {
     /// Find out which agent this is, and open its next session. Answered by
     /// [`StoreAnswer::Session`](super::StoreAnswer::Session).
@@ -185,7 +157,6 @@ pub enum Question {
     Positions {
         /// To be given back.
         ticket: u64,
-        /// The commands.
         commands: Vec<CommandId>,
     },
     /// Where the output of this command goes on. Answered by
@@ -196,7 +167,6 @@ pub enum Question {
     Balance {
         /// To be given back.
         query: String,
-        /// The agent.
         agent: AgentId,
         /// Commands that the agent says it holds output of.
         held: Vec<CommandId>,
@@ -207,7 +177,6 @@ pub enum Question {
     DeleteAgent {
         /// To be given back.
         token: Token,
-        /// The agent.
         agent: AgentId,
     },
     /// Store a stop. Answered by [`StoreAnswer::Stopped`](super::StoreAnswer::Stopped).
@@ -217,13 +186,13 @@ pub enum Question {
     Release {
         /// To be given back.
         token: Token,
-        /// The orders.
         orders: Vec<StopOrder>,
     },
 }
 
 /// A durable fact that nobody waits for. The order of writes is kept.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Write {
     /// A presence.
     Presence(PresenceRecord),
@@ -233,34 +202,21 @@ pub enum Write {
     /// Where a command is. An end is answered by
     /// [`StoreAnswer::EndStored`](super::StoreAnswer::EndStored).
     Command {
-        /// Which.
         command: CommandId,
         /// Where it is.
         update: CommandUpdate,
     },
     /// A record of output. Answered by a [`Receipt`](super::Receipt).
-    Output {
-        /// Whose.
-        command: CommandId,
-        /// The record.
-        record: LogRecord,
-    },
+    Output { command: CommandId, record: LogRecord },
     /// A session is over.
     SessionEnd {
-        /// Which.
         session: SessionId,
-        /// When.
         at: WallTime,
         /// Why, for people.
         because: String,
     },
     /// The journal that an agent keeps.
-    Journal {
-        /// The agent.
-        agent: AgentId,
-        /// Its journal.
-        journal: Option<JournalId>,
-    },
+    Journal { agent: AgentId, journal: Option<JournalId> },
 }
 
 /// The answer to a request.

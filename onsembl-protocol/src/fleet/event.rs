@@ -24,6 +24,7 @@ use thiserror::Error;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum FleetEvent {
     /// An agent of this user said hello.
     Hello {
@@ -35,70 +36,38 @@ pub enum FleetEvent {
         peer: String,
     },
     /// A machine wants a session for a link.
-    Admit {
-        /// The machine.
-        seat: SeatId,
-        /// The link.
-        link: LinkId,
-    },
+    Admit { seat: SeatId, link: LinkId },
     /// A session began; its welcome is sent.
     Welcomed {
-        /// The machine.
         seat: SeatId,
-        /// The link.
         link: LinkId,
         /// What both ends may rely on.
         capabilities: Capabilities,
     },
     /// The presence of an agent changed.
-    Presence {
-        /// The machine.
-        seat: SeatId,
-        /// The presence.
-        presence: Presence,
-    },
+    Presence { seat: SeatId, presence: Presence },
     /// A frame of an agent in session came.
-    Heard {
-        /// The machine.
-        seat: SeatId,
-        /// When.
-        at: WallTime,
-    },
+    Heard { seat: SeatId, at: WallTime },
     /// A heartbeat of an agent brought figures.
-    Metrics {
-        /// The machine.
-        seat: SeatId,
-        /// The figures.
-        metrics: HealthMetrics,
-    },
+    Metrics { seat: SeatId, metrics: HealthMetrics },
     /// A heartbeat says that the agent starts nothing, by order, or that it does again.
     Paused {
-        /// The machine.
         seat: SeatId,
         /// Whether it is paused.
         paused: bool,
     },
     /// An agent said something that is not about its connection.
-    Message {
-        /// The machine.
-        seat: SeatId,
-        /// What.
-        message: Box<AgentToServer>,
-    },
+    Message { seat: SeatId, message: Box<AgentToServer> },
     /// A link of an agent ended.
     LinkEnded {
-        /// The machine.
         seat: SeatId,
-        /// The link.
         link: LinkId,
         /// The session that ended with it.
         session: Option<SessionId>,
-        /// Why.
         reason: CloseReason,
     },
     /// A machine is done and was taken out.
     Forgotten {
-        /// The machine.
         seat: SeatId,
         /// Where its recording is.
         history: Option<Retired>,
@@ -107,7 +76,6 @@ pub enum FleetEvent {
     Request {
         /// Where the answer goes.
         token: Token,
-        /// What.
         request: Request,
     },
     /// The store answers a [`Question`](super::Question), or says what became of a
@@ -121,6 +89,7 @@ pub enum FleetEvent {
 
 /// What a user wants.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Request {
     /// Run a command. Answered once it is stored.
     Command(Box<CommandRequest>),
@@ -135,7 +104,6 @@ pub enum Request {
     /// Stop agents until that is released. Answered once it is stored and the agents have said how far
     /// they are, or 3 s later.
     Stop {
-        /// Which.
         scope: StopScope,
         /// Why, for people.
         reason: String,
@@ -184,12 +152,11 @@ pub type LogPlace = (Cursor, Vec<StreamPosition>);
 
 /// What the store says.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum StoreAnswer {
     /// To [`Question::Session`](super::Question::Session).
     Session {
-        /// The machine.
         seat: SeatId,
-        /// The link.
         link: LinkId,
         /// The session that was asked for.
         session: SessionId,
@@ -198,14 +165,12 @@ pub enum StoreAnswer {
     },
     /// To [`Question::Insert`](super::Question::Insert) and [`Write::Terminal`](super::Write::Terminal).
     Inserted {
-        /// The command.
         command: CommandId,
         /// What came of it.
         inserted: Result<Inserted, StoreFault>,
     },
     /// The end of a command was to be stored, by [`Write::Command`](super::Write::Command).
     EndStored {
-        /// The command.
         command: CommandId,
         /// What came of it.
         stored: Result<(), StoreFault>,
@@ -214,12 +179,10 @@ pub enum StoreAnswer {
     Positions {
         /// From the question.
         ticket: u64,
-        /// The positions.
         positions: Result<Vec<StreamPosition>, StoreFault>,
     },
     /// To [`Question::Place`](super::Question::Place).
     Place {
-        /// The command.
         command: CommandId,
         /// Where it goes on.
         place: Result<LogPlace, StoreFault>,
@@ -228,21 +191,18 @@ pub enum StoreAnswer {
     Balance {
         /// From the question.
         query: String,
-        /// The positions.
         positions: Result<Vec<StreamPosition>, StoreFault>,
     },
     /// To [`Question::DeleteAgent`](super::Question::DeleteAgent).
     Deleted {
         /// From the question.
         token: Token,
-        /// The agent.
         agent: AgentId,
         /// Whether there was such an agent.
         deleted: Result<bool, StoreFault>,
     },
     /// To [`Question::Stop`](super::Question::Stop).
     Stopped {
-        /// The order.
         stop: StopId,
         /// What came of it.
         stored: Result<(), StoreFault>,
@@ -258,14 +218,12 @@ pub enum StoreAnswer {
 
 /// What became of one record of output.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Receipt {
-    /// The command.
     pub command: CommandId,
     /// The process that produced it.
     pub incarnation: Incarnation,
-    /// Its number.
     pub sequence: ChunkSequence,
-    /// Its stream.
     pub stream: Stream,
     /// Where in the stream it begins.
     pub offset: ByteOffset,

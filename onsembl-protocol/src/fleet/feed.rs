@@ -97,12 +97,12 @@ pub enum Seek {
 
 /// What comes next for a dashboard.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Tell {
     /// Say this.
     Say(Box<ServerToDashboard>),
     /// Say that a command wrote this.
     Output {
-        /// Which.
         command: CommandId,
         /// The id that the dashboard knows it by.
         shown: CommandId,
@@ -115,7 +115,6 @@ pub enum Tell {
     },
     /// All that a command wrote is told. Say what is left of its last lines, then this.
     Over {
-        /// Which.
         command: CommandId,
         /// The id that the dashboard knows it by.
         shown: CommandId,

@@ -18,10 +18,9 @@ pub struct StopReport {
 
 /// How far an agent is with a stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct StoppedAgent {
-    /// Its id.
     pub agent_id: String,
-    /// Its name.
     pub name: String,
     /// How far it is.
     pub state: StopState,
@@ -85,6 +84,7 @@ pub struct ReleaseReport {
 
 /// Where the bytes of an agent's streams are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AuditReport {
     /// Whether the agent said what it holds; else what is not stored is not known.
     pub agent_heard: bool,
@@ -92,18 +92,15 @@ pub struct AuditReport {
     pub because: Option<String>,
     /// Whether every byte is somewhere, as far as is known.
     pub balanced: bool,
-    /// The streams.
     pub streams: Vec<AuditedStream>,
 }
 
 /// The balance of one stream, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AuditedStream {
-    /// The command.
     pub command_id: String,
-    /// The process.
     pub incarnation: u64,
-    /// The stream.
     pub stream: String,
     /// What the process wrote, as far as it was read.
     pub produced: u64,

@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 
 /// What is known of a peer whose hello is to be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct NewSession {
     /// Its key, or what stands in for one.
     pub key: AgentKey,
@@ -22,7 +23,6 @@ pub struct NewSession {
     pub candidate: Option<AgentId>,
     /// The id of its own making, of a legacy wrapper.
     pub alias: Option<String>,
-    /// Its name.
     pub name: String,
     /// Its type, in lower case.
     pub agent_type: String,
@@ -35,9 +35,7 @@ pub struct NewSession {
     /// Its process. A legacy wrapper names none; then the store forgets with this session which journal
     /// the agent kept, since what the wrapper does stands in none.
     pub instance: Option<InstanceId>,
-    /// Its address.
     pub peer: String,
-    /// The session.
     pub session: SessionId,
     /// When it was asked for.
     pub at: WallTime,
@@ -59,10 +57,9 @@ pub struct OpenedSession {
 
 /// A presence that is to be stored.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct PresenceRecord {
-    /// The agent.
     pub agent: AgentId,
-    /// The presence.
     pub presence: Presence,
     /// When a frame of the agent last came.
     pub last_heard: Option<WallTime>,
@@ -74,10 +71,10 @@ pub struct PresenceRecord {
 
 /// A command that is stored or to be stored.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandRecord {
     /// What was asked for, with its id.
     pub request: Box<CommandRequest>,
-    /// Which.
     pub command: CommandId,
     /// The agent that is to run it.
     pub agent: AgentId,
@@ -98,6 +95,7 @@ pub struct CommandRecord {
 /// Where a command is, to be stored in the place of where it was. Of one that ended nothing changes any
 /// more.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandUpdate {
     /// Where it is.
     pub stage: CommandStage,
@@ -105,7 +103,6 @@ pub struct CommandUpdate {
     pub cause: String,
     /// How its process ended.
     pub exit: Option<Exit>,
-    /// When.
     pub at: WallTime,
 }
 
@@ -117,12 +114,10 @@ impl CommandUpdate {
 
 /// How far a stream is stored. Always `committed = delivered + gaps`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct StreamPosition {
-    /// The command.
     pub command: CommandId,
-    /// The process.
     pub incarnation: Incarnation,
-    /// The stream.
     pub stream: Stream,
     /// Everything before it is committed, as bytes or as a gap.
     pub committed: ByteOffset,
@@ -151,14 +146,11 @@ impl StreamPosition {
 
 /// An agent as the store has it, at the start of a server.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentRecord {
-    /// Its id.
     pub agent: AgentId,
-    /// Its key.
     pub key: AgentKey,
-    /// Its name.
     pub name: String,
-    /// Its type.
     pub agent_type: String,
     /// The version of its program.
     pub version: String,
@@ -174,7 +166,6 @@ pub struct AgentRecord {
     pub status: PresenceStatus,
     /// Since when.
     pub since: WallTime,
-    /// Why.
     pub because: String,
     /// The version of its latest presence.
     pub presence_version: PresenceVersion,

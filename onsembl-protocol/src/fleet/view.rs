@@ -35,8 +35,8 @@ pub struct View {
 
 /// One agent.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentView {
-    /// Its name.
     pub name: String,
     /// What runs behind it.
     pub agent_type: String,
@@ -48,7 +48,6 @@ pub struct AgentView {
     pub capabilities: Vec<String>,
     /// Ids that it went by before it learned its own.
     pub aliases: Vec<AgentId>,
-    /// Its presence.
     pub presence: ShownPresence,
     /// When a frame of it last came.
     pub last_heard: Option<WallTime>,
@@ -62,8 +61,8 @@ pub struct AgentView {
 
 /// An emergency stop that keeps an agent from starting anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentStop {
-    /// The order.
     pub order: StopOrder,
     /// How far the agent is.
     pub state: StopState,
@@ -71,14 +70,12 @@ pub struct AgentStop {
 
 /// A presence as it is shown: of a live machine, or from the store for an agent that has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct ShownPresence {
-    /// The status.
     pub status: PresenceStatus,
     /// Since when it holds.
     pub since: WallTime,
-    /// Why.
     pub because: String,
-    /// Its version.
     pub version: PresenceVersion,
 }
 
@@ -183,6 +180,7 @@ pub(super) fn reason(detail: Option<&str>, view: &CommandView) -> String {
 
 /// One difference between a [`View`] and its fleet.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Change {
     /// An agent is so now.
     Agent(AgentId, Box<AgentView>),
@@ -194,7 +192,6 @@ pub enum Change {
     Metrics(AgentId, HealthMetrics),
     /// A command is so now.
     Command {
-        /// Which.
         command: CommandId,
         /// Where it runs.
         agent: AgentId,
@@ -208,11 +205,9 @@ pub enum Change {
     /// Output of a command goes on behind this record, which only the store has. The command is shown from
     /// now on if it was not.
     Log {
-        /// Which.
         command: CommandId,
         /// Where it runs.
         agent: AgentId,
-        /// The record.
         end: Cursor,
     },
     /// A command wrote this.

@@ -214,12 +214,12 @@ pub enum EndedBy {
 
 /// A frame from an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Up {
     /// The hello.
     Hello,
     /// A heartbeat, and the latest of the server's heartbeats it has seen (0: none).
     Beat {
-        /// Its number.
         sequence: Sequence,
         /// The latest seen.
         seen: Sequence,
@@ -232,12 +232,12 @@ pub enum Up {
 
 /// A frame from the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Down {
     /// The hello was accepted, under this epoch.
     Welcome(Epoch),
     /// A heartbeat.
     Beat {
-        /// Its number.
         sequence: Sequence,
         /// The agent's latest heartbeat that the server saw (0: none).
         seen: Sequence,
@@ -296,18 +296,16 @@ pub enum Status {
 
 /// What the server shows of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Presence {
-    /// The status.
     pub status: Status,
     /// Since when, by the server's wall clock.
     pub since: WallMillis,
-    /// Why.
     pub why: Why,
     /// What ails the session.
     pub ailment: Option<Ailment>,
     /// Grows with each presence of an agent.
     pub version: u64,
-    /// The session.
     pub epoch: Epoch,
 }
 

@@ -68,12 +68,12 @@ pub enum Screen {
 
 /// What an earlier process of the agent left.
 #[derive(Debug, Default)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Recovered {
     /// Its journal, if it has one.
     pub journal: CommandJournal,
     /// What became of [what it left running](CommandJournal::left_behind).
     pub cleared: Vec<Cleared>,
-    /// Its spool.
     pub runs: Vec<LeftRun>,
 }
 
@@ -92,6 +92,7 @@ pub struct WorkerSession {
 
 /// Something that happened.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum WorkerEvent {
     /// Time has passed.
     Wake,
@@ -107,32 +108,21 @@ pub enum WorkerEvent {
     Sent,
     /// What was asked for by [`WorkerAction::Start`] runs.
     Started {
-        /// Which.
         command: CommandId,
         /// Its leader, if it is a process and the system tells.
         process: Option<ProcessIdentity>,
     },
     /// It cannot be started.
     NotStarted {
-        /// Which.
         command: CommandId,
         /// Why, and what to do.
         why: String,
     },
     /// It wrote. Nothing comes for a command before its [`Started`](Self::Started).
-    Output {
-        /// Which.
-        command: CommandId,
-        /// Where.
-        stream: Stream,
-        /// What.
-        bytes: Bytes,
-    },
+    Output { command: CommandId, stream: Stream, bytes: Bytes },
     /// It ended, and all that it wrote was handed in.
     Ended {
-        /// Which.
         command: CommandId,
-        /// How.
         exit: Exit,
         /// Whether everything that it started is confirmed gone.
         rest: Fate,
@@ -148,7 +138,6 @@ pub enum WorkerEvent {
     Spool(SpoolEvent),
     /// A command was typed, or was not.
     Typed {
-        /// Which.
         command: CommandId,
         /// How it went.
         outcome: TypingOutcome,
@@ -192,10 +181,10 @@ pub enum ScreenEvent {
 
 /// Something to do. Perform the actions in this order, and report what comes of each as an event.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum WorkerAction {
     /// Start it, then say [`Started`](WorkerEvent::Started) or [`NotStarted`](WorkerEvent::NotStarted).
     Start {
-        /// The command.
         command: CommandId,
         /// What its processes are to bear, so that a successor of this agent finds them.
         mark: RunMark,
@@ -204,7 +193,6 @@ pub enum WorkerAction {
     },
     /// Ask it to end, and kill what is left of it after the grace.
     Cancel {
-        /// Which.
         command: CommandId,
         /// How long it may take.
         grace: Duration,
@@ -224,7 +212,6 @@ pub enum WorkerAction {
     Type {
         /// For which command.
         command: CommandId,
-        /// What.
         typing: Typing,
         /// The mode in which the terminal must be, if that matters; else say
         /// [`TypingOutcome::OtherMode`].

@@ -27,6 +27,7 @@ pub enum Severity {
 /// One thing to log and to count.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum WorkerNote {
     /// An emergency stop is in force from before the start of this process.
     StopFound,
@@ -48,9 +49,7 @@ pub enum WorkerNote {
     OverLimit(CommandId),
     /// A command ended.
     Ended {
-        /// Which.
         command: CommandId,
-        /// How.
         exit: Exit,
         /// What is reported.
         phase: CommandPhase,
@@ -91,19 +90,9 @@ pub enum WorkerNote {
     /// The spool is tried again.
     SpoolRetried,
     /// The program of the terminal cannot be started.
-    TerminalCannotStart {
-        /// The program.
-        program: String,
-        /// Why.
-        why: String,
-    },
+    TerminalCannotStart { program: String, why: String },
     /// The program of the terminal ended.
-    TerminalEnded {
-        /// The program.
-        program: String,
-        /// How.
-        exit: Exit,
-    },
+    TerminalEnded { program: String, exit: Exit },
     /// Too many ends wait until their output is stored; the program of the terminal is not started.
     TerminalWaits,
     /// A command waits for its turn to be typed.

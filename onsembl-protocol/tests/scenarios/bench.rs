@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Whether an agent of a scenario keeps a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keeps {
-    Journal,
+    Journal(&'static str),
     Nothing,
 }
 
@@ -29,8 +29,13 @@ pub(super) struct Bench {
     pub(super) server: Server,
     pub(super) store: Store,
     pub(super) at: Duration,
+    limits: FleetLimits,
     links: u64,
     tokens: u64,
+}
+
+fn start(store: &Store, limits: FleetLimits, at: Duration) -> Server {
+    Server::start(store, (UserId::new("u"), SeatId(1)), limits, ServerConfig::DEFAULT, 1, at)
 }
 
 impl Bench {
@@ -56,7 +61,7 @@ impl Bench {
         self.links += 1;
         let link = LinkId(self.links);
         let journal = match keeps {
-            Keeps::Journal => Some(JournalId::new("its journal")),
+            Keeps::Journal(name) => Some(JournalId::new(name)),
             Keeps::Nothing => None,
         };
         let hello = AgentConnect {
@@ -78,6 +83,11 @@ impl Bench {
         };
         self.server.on_hello(link, hello, self.at);
         link
+    }
+
+    /// The server dies, with everything that is not stored, and another one takes up what is.
+    pub(super) fn restart(&mut self) {
+        self.server = start(&self.store, self.limits, self.at);
     }
 
     pub(super) fn agent(&self) -> AgentId {

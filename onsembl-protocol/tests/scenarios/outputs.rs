@@ -23,7 +23,7 @@ fn an_agent_that_was_held_back_is_read_again_once_its_output_is_stored() {
     let mut limits = FleetLimits::DEFAULT;
     limits.unstored_output = 4096;
     let mut bench = Bench::new(limits);
-    let link = bench.join("first", Keeps::Journal, &[]);
+    let link = bench.join("first", Keeps::Journal("its journal"), &[]);
     let id = CommandId::new("c-00");
     bench.command(&id);
     bench.hear(link, started(&id));

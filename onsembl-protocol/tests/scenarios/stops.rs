@@ -9,7 +9,7 @@ use std::time::Duration;
 #[test]
 fn what_may_have_reached_a_stopped_agent_is_not_said_never_to_have_started() {
     let mut bench = Bench::new(FleetLimits::DEFAULT);
-    let _link = bench.join("first", Keeps::Journal, &[]);
+    let _link = bench.join("first", Keeps::Journal("its journal"), &[]);
     let id = CommandId::new("c-00");
     bench.command(&id);
     assert!(is_sent(&bench.take_said(), &id));

@@ -10,7 +10,7 @@ use onsembl_protocol::wire::payload::TerminalOpened;
 #[test]
 fn a_terminal_that_the_store_does_not_take_is_shown_no_longer() {
     let mut bench = Bench::new(FleetLimits::DEFAULT);
-    let link = bench.join("first", Keeps::Journal, &[]);
+    let link = bench.join("first", Keeps::Journal("its journal"), &[]);
     let id = CommandId::of_terminal("0-0");
     let opened = TerminalOpened {
         command_id: id.clone(),

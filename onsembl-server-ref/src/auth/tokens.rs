@@ -47,11 +47,11 @@ pub enum TokenError {
 
 /// Why the signing secret cannot be had.
 #[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum SecretError {
     /// The file cannot be read or written.
     #[error("cannot use the signing secret {path}: {error}")]
     Io {
-        /// The file.
         path: PathBuf,
         /// What the operating system says.
         error: io::Error,
@@ -60,10 +60,7 @@ pub enum SecretError {
     #[error(
         "{path} does not hold a signing secret of at least 32 bytes; restore it, or remove it and issue all tokens anew"
     )]
-    TooShort {
-        /// The file.
-        path: PathBuf,
-    },
+    TooShort { path: PathBuf },
 }
 
 /// Why a token cannot be signed.

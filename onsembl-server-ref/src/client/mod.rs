@@ -65,12 +65,12 @@ const SIGPIPE: i32 = 13;
 
 /// How following a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Followed {
     /// The command ended.
     Exited(Exit),
     /// It ended because it was cancelled from here, or its end was awaited in vain after that.
     Cancelled {
-        /// Why.
         by: Canceller,
         /// Whether its end was confirmed.
         confirmed: bool,

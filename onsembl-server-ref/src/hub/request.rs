@@ -42,14 +42,13 @@ pub enum NoRecording {
 
 /// One hop of a heartbeat, for observers.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct BeatSeen {
-    /// The agent.
     pub agent: AgentId,
     /// The beat's number; of our own beat for [`BeatHop::Answered`].
     pub sequence: BeatSequence,
     /// Which hop.
     pub hop: BeatHop,
-    /// When.
     pub at: WallTime,
 }
 

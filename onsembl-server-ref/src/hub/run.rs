@@ -73,8 +73,8 @@ struct User {
 
 /// What a hub is made of.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct HubParts {
-    /// The database.
     pub store: Store,
     /// What comes out of it.
     pub receipts: Receipts,

@@ -39,11 +39,11 @@ impl fmt::Display for Listening {
 
 /// Why a server cannot listen. It runs on without.
 #[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum ListenError {
     /// The address cannot be had.
     #[error("cannot listen on {address}: {error}; name another address with --listen")]
     Bind {
-        /// The address.
         address: SocketAddr,
         /// What the operating system says.
         error: io::Error,

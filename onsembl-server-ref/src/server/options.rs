@@ -69,6 +69,7 @@ impl fmt::Debug for BeatObserver {
 /// Why a server cannot start. Nothing runs then.
 #[derive(Debug, Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum StartError {
     /// The signing secret.
     #[error(transparent)]
@@ -82,7 +83,6 @@ pub enum StartError {
     /// The lock file of the data folder cannot be used.
     #[error("cannot lock {path}: {error}")]
     Lock {
-        /// The file.
         path: PathBuf,
         /// What the operating system says.
         error: io::Error,

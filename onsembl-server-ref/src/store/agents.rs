@@ -13,10 +13,9 @@ use serde_json::Value;
 
 /// An agent.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentRow {
-    /// Its id.
     pub agent: AgentId,
-    /// Its owner.
     pub user: UserId,
     /// What makes it the same agent in every session.
     pub key: AgentKey,
@@ -38,7 +37,6 @@ pub struct AgentRow {
     pub status: String,
     /// Since when it has that status.
     pub since: WallTime,
-    /// Why.
     pub because: String,
     /// The version of the latest presence event; 0 if there was none.
     pub presence_version: PresenceVersion,
@@ -54,8 +52,8 @@ pub struct AgentRow {
 
 /// The recorded heartbeat of an agent.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentHeartbeat {
-    /// The agent.
     pub agent: AgentId,
     /// When the latest recorded heartbeat was received.
     pub at: Option<WallTime>,

@@ -13,8 +13,8 @@ use std::collections::hash_map::Entry;
 
 /// A heartbeat to record.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct HeartbeatRow {
-    /// The agent.
     pub agent: AgentId,
     /// The epoch of the session it came in; a beat of an older session is not recorded.
     pub epoch: Epoch,
@@ -28,8 +28,8 @@ pub struct HeartbeatRow {
 
 /// A heartbeat that is in the database to stay, and with it all earlier ones of its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Recorded {
-    /// The agent.
     pub agent: AgentId,
     /// The epoch of the session it came in.
     pub epoch: Epoch,

@@ -41,6 +41,7 @@ pub struct CommandRow {
 
 /// The new state of a command; all of it replaces the old one.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandUpdate {
     /// How far it is.
     pub status: String,
@@ -50,7 +51,6 @@ pub struct CommandUpdate {
     pub exit_code: Option<i32>,
     /// The signal that ended its process.
     pub signal: Option<i32>,
-    /// When.
     pub at: WallTime,
     /// Whether that is its end.
     pub ended: bool,

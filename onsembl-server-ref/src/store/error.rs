@@ -57,6 +57,7 @@ impl fmt::Display for StoreHealth {
 
 /// Why a request to the store failed. None of these means "not found".
 #[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum StoreError {
     /// The data directory or the file in it cannot be created.
     #[error("cannot use {}: {source}; name a directory that this user may write", path.display())]
@@ -72,9 +73,7 @@ pub enum StoreError {
          program or name another data directory", path.display()
     )]
     Newer {
-        /// The database.
         path: PathBuf,
-        /// Its schema.
         found: i64,
         /// The newest schema of this program.
         known: i64,
@@ -82,7 +81,6 @@ pub enum StoreError {
     /// The schema could not be brought up to date; nothing of the failed step was kept.
     #[error("the schema of {} could not be brought up to date: {source}", path.display())]
     Migration {
-        /// The database.
         path: PathBuf,
         /// The failed step.
         source: Box<rusqlite_migration::Error>,
@@ -93,7 +91,6 @@ pub enum StoreError {
         path.display()
     )]
     NoWal {
-        /// The database.
         path: PathBuf,
         /// The mode SQLite chose instead.
         mode: String,
@@ -104,7 +101,6 @@ pub enum StoreError {
     /// A read, or opening, failed by trouble of the database. Try again later.
     #[error("{trouble}: {source}")]
     Trouble {
-        /// The kind.
         trouble: StoreTrouble,
         /// What SQLite said.
         source: rusqlite::Error,

@@ -14,12 +14,11 @@ const KEPT: i64 = 256;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandChange {
-    /// When.
     pub at: WallTime,
     /// What it was from then on.
     pub status: String,
-    /// Why.
     pub cause: Option<String>,
 }
 

@@ -14,6 +14,7 @@ use rusqlite::{Connection, params};
 
 /// A record of the output of one process: bytes, or a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct StoredRecord {
     /// The owner of the command.
     pub user: UserId,
@@ -24,7 +25,6 @@ pub struct StoredRecord {
     /// Its number among the records of all streams. A gap that the store filled in has the number of
     /// the record behind it.
     pub sequence: ChunkSequence,
-    /// The stream.
     pub stream: Stream,
     /// Where in the stream it begins.
     pub offset: ByteOffset,
@@ -62,16 +62,15 @@ impl StoredRecord {
 
 /// What became of one record. Receipts of one command come in the order of its records.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct OutputReceipt {
     /// The owner of the command.
     pub user: UserId,
-    /// The command.
     pub command: CommandId,
     /// The process that produced the record.
     pub incarnation: Incarnation,
     /// The number of the record.
     pub sequence: ChunkSequence,
-    /// Its stream.
     pub stream: Stream,
     /// Where in the stream the record begins.
     pub offset: ByteOffset,

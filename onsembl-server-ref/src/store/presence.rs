@@ -12,8 +12,8 @@ use serde_json::Value;
 
 /// One presence event.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct PresenceRow {
-    /// The agent.
     pub agent: AgentId,
     /// Its number among the events of this agent.
     pub version: PresenceVersion,
@@ -25,7 +25,6 @@ pub struct PresenceRow {
     pub because: String,
     /// What the decision was made from.
     pub evidence: Value,
-    /// When.
     pub at: WallTime,
 }
 

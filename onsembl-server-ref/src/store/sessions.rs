@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 /// What is known of a peer when its hello was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct NewSession {
     /// The `sub` of its token. Nothing of another user is ever looked at.
     pub user: UserId,
@@ -22,15 +23,12 @@ pub struct NewSession {
     pub candidates: Vec<AgentId>,
     /// Ids of its own making. They are remembered for the agent.
     pub aliases: Vec<String>,
-    /// Its name.
     pub name: String,
-    /// Its type.
     pub agent_type: String,
     /// Its version, if it said one.
     pub version: Option<String>,
     /// Its host, if it said one.
     pub host: Option<String>,
-    /// Its capabilities.
     pub capabilities: Vec<String>,
     /// Its process, if it said one.
     pub instance: Option<InstanceId>,

@@ -13,12 +13,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// How far a stream is stored. `committed = delivered + gaps`, always.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct StreamPosition {
-    /// The command.
     pub command: CommandId,
-    /// The process.
     pub incarnation: Incarnation,
-    /// The stream.
     pub stream: Stream,
     /// Everything before it is committed, as bytes or as a gap.
     pub committed: ByteOffset,

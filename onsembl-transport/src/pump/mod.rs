@@ -48,10 +48,10 @@ impl Default for PumpConfig {
 
 /// Something happened on a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct LinkEvent {
     /// Which link.
     pub link: LinkId,
-    /// What.
     pub what: LinkInput,
 }
 
