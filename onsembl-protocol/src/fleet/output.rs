@@ -59,64 +59,12 @@ pub(super) fn on_gap(state: &mut State, agent: &AgentId, gap: &OutputGap, now: N
 
 /// Takes a piece, or keeps it until it is known where it goes.
 pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: Now) {
-    let is_own = state.commands.get(id).map(|known| known.agent == *agent);
-    match is_own {
-        Some(true) => {}
-        Some(false) => return state.note_foreign(agent, id),
-        // The agent is about to drop the rest. A part of it would stand where the end is declared.
-        None if was_told_unknown(state, agent, id) => return,
-        None if find_room(state, agent, id, &piece) => {}
-        None => {
-            let (agent, command) = (agent.clone(), id.clone());
-            return state.out.note(FleetNote::LooseOutputDropped { agent, command });
-        }
-    }
-    take(state, agent, id, piece, now);
-}
-
-fn was_told_unknown(state: &State, agent: &AgentId, id: &CommandId) -> bool {
-    state.roster.session(agent).is_some_and(|(_, session)| session.told_unknown.contains(id))
-}
-
-/// Makes an entry for output under an id that is not known here. Whether there is room for it.
-fn find_room(state: &mut State, agent: &AgentId, id: &CommandId, piece: &Piece) -> bool {
-    if !state.commands.make_room_for_loose(&mut state.out) {
-        return false;
-    }
-    // The store may have more of what has numbers: the command may be one of an earlier run of this server.
-    // What a legacy wrapper writes has none, and is not stored.
-    let log = match piece.position {
-        Some(_) => ask_place(state, id),
-        None => Log::Known(OutputLog::resumed()),
+    let Some(command) = state.commands.get_mut(id) else {
+        return on_loose_piece(state, agent, id, piece, now);
     };
-    let entry = Command { agent: agent.clone(), log, detail: None, course: Course::Loose };
-    state.commands.insert(id.clone(), entry);
-    show_log(state, id);
-    true
-}
-
-/// Asks the store where the output of this command goes on. What comes of it waits for the answer.
-pub(super) fn ask_place(state: &mut State, id: &CommandId) -> Log {
-    state.out.ask(Question::Place(id.clone()));
-    Log::Deferred(Deferred::default())
-}
-
-/// Keeps this until it is known where the command's output goes on, if it is not. Else gives it back.
-pub(super) fn defer(
-    state: &mut State,
-    agent: &AgentId,
-    id: &CommandId,
-    heard: Heard,
-) -> Option<Heard> {
-    let log = state.commands.get_mut(id).map(|command| &mut command.log);
-    let Some(Log::Deferred(deferred)) = log else { return Some(heard) };
-    let cost = deferred.defer(heard);
-    state.hold_back(agent, cost);
-    None
-}
-
-fn take(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: Now) {
-    let Some(command) = state.commands.get_mut(id) else { return };
+    if command.agent != *agent {
+        return state.note_foreign(agent, id);
+    }
     let log = match &mut command.log {
         Log::Known(log) => log,
         Log::Deferred(deferred) => {
@@ -172,6 +120,60 @@ fn take(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: N
             false => pass_on(state, id, record),
         }
     }
+}
+
+/// A piece of a command that is not known here: it is kept, if there is room, under an entry for output only.
+fn on_loose_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: Now) {
+    // The agent is about to drop the rest. A part of it would stand where the end is declared.
+    if was_told_unknown(state, agent, id) {
+        return;
+    }
+    if !find_room(state, agent, id, &piece) {
+        let (agent, command) = (agent.clone(), id.clone());
+        return state.out.note(FleetNote::LooseOutputDropped { agent, command });
+    }
+    on_piece(state, agent, id, piece, now);
+}
+
+fn was_told_unknown(state: &State, agent: &AgentId, id: &CommandId) -> bool {
+    state.roster.session(agent).is_some_and(|(_, session)| session.told_unknown.contains(id))
+}
+
+/// Makes an entry for output under an id that is not known here. Whether there is room for it.
+fn find_room(state: &mut State, agent: &AgentId, id: &CommandId, piece: &Piece) -> bool {
+    if !state.commands.make_room_for_loose(&mut state.out) {
+        return false;
+    }
+    // The store may have more of what has numbers: the command may be one of an earlier run of this server.
+    // What a legacy wrapper writes has none, and is not stored.
+    let log = match piece.position {
+        Some(_) => ask_place(state, id),
+        None => Log::Known(OutputLog::resumed()),
+    };
+    let entry = Command { agent: agent.clone(), log, detail: None, course: Course::Loose };
+    state.commands.insert(id.clone(), entry);
+    show_log(state, id);
+    true
+}
+
+/// Asks the store where the output of this command goes on. What comes of it waits for the answer.
+pub(super) fn ask_place(state: &mut State, id: &CommandId) -> Log {
+    state.out.ask(Question::Place(id.clone()));
+    Log::Deferred(Deferred::default())
+}
+
+/// Keeps this until it is known where the command's output goes on, if it is not. Else gives it back.
+pub(super) fn defer(
+    state: &mut State,
+    agent: &AgentId,
+    id: &CommandId,
+    heard: Heard,
+) -> Option<Heard> {
+    let log = state.commands.get_mut(id).map(|command| &mut command.log);
+    let Some(Log::Deferred(deferred)) = log else { return Some(heard) };
+    let cost = deferred.defer(heard);
+    state.hold_back(agent, cost);
+    None
 }
 
 /// Shows a record and has it stored. Its agent is held back for it.
