@@ -1,7 +1,8 @@
 //! What an event costs the fleet of a user, and a piece of output its readers, with few and with many
 //! commands open.
 //!
-//! Run with `cargo bench --package onsembl-benches --bench fleet`. Every figure is the median of several
+//! Run with `cargo bench --package onsembl-benches --bench fleet`, or `compare/fleet.py` for instructions in
+//! the place of times. Every figure is the median of several
 //! rounds. A round goes over all fleets that are compared in turn, so that whatever else the machine does
 //! meets all of them; ratios are of figures of the same run.
 
@@ -35,6 +36,8 @@ const ROUNDS: usize = 15;
 const EVENTS: usize = 4000;
 const CHUNK: &[u8] = &[b'x'; 100];
 const LIMIT: f64 = 1.3;
+/// An agent that runs all that it is asked to.
+const MANY: u64 = 1 << 20;
 
 fn now() -> Now {
     Now::from_origin(Duration::from_secs(60))
@@ -82,7 +85,8 @@ struct User {
 }
 
 impl User {
-    fn new(number: u64, agents: u64, open: u64) -> Self {
+    /// With so many commands, spread over its agents, of which each runs so many at once.
+    fn new(number: u64, agents: u64, open: u64, parallel: u64) -> Self {
         let user = UserId::new(format!("user-{number}"));
         let first = SeatId(number << 32);
         let mut new = Self {
@@ -90,10 +94,11 @@ impl User {
             view: View::default(),
             running: Vec::new(),
         };
-        let seats: Vec<_> = (0..agents).map(|n| new.joins(number * 1000 + n)).collect();
+        let seats: Vec<_> = (0..agents).map(|n| new.joins(number * 1000 + n, parallel)).collect();
         for n in 0..open {
             let (agent, seat) = &seats[(n % agents) as usize];
-            new.starts(CommandId::new(uuid(number << 32 | n)), agent, *seat);
+            let runs = n / agents < parallel;
+            new.asks(CommandId::new(uuid(number << 32 | n)), agent, *seat, runs);
         }
         assert_eq!(new.fleet.size().open_commands, open as usize);
         new
@@ -112,7 +117,7 @@ impl User {
         actions
     }
 
-    fn joins(&mut self, number: u64) -> (AgentId, SeatId) {
+    fn joins(&mut self, number: u64, parallel: u64) -> (AgentId, SeatId) {
         let (link, agent) = (LinkId(number), AgentId::new(uuid(u64::MAX - number)));
         let hello = AgentConnect {
             agent_id: format!("agent-{number}"),
@@ -128,7 +133,7 @@ impl User {
                 probe: false,
                 commands: Vec::new(),
                 journal: Some(JournalId::new(format!("journal-{number}"))),
-                max_parallel: Some(1 << 20),
+                max_parallel: Some(parallel),
             }),
         };
         let hello = FleetEvent::Hello { link, hello: Box::new(hello), peer: String::new() };
@@ -166,10 +171,13 @@ impl User {
         (agent, seat)
     }
 
-    fn starts(&mut self, id: CommandId, agent: &AgentId, seat: SeatId) {
+    fn asks(&mut self, id: CommandId, agent: &AgentId, seat: SeatId, runs: bool) {
         let _ = self.feed(asks_for(&id, agent));
         let inserted = StoreAnswer::Inserted { command: id.clone(), inserted: Ok(Inserted::New) };
         let _ = self.feed(FleetEvent::Store(inserted));
+        if !runs {
+            return;
+        }
         let running = Running { id, agent: agent.clone(), seat, written: 0 };
         let _ = self.feed(acknowledges(&running));
         self.running.push(running);
@@ -232,15 +240,22 @@ struct Place {
 }
 
 impl Place {
-    fn new(name: &'static str, users: u64, agents: u64, open: u64) -> Self {
-        let users = (0..users).map(|number| User::new(number, agents, open)).collect();
+    fn new(name: &'static str, users: u64, agents: u64, open: u64, parallel: u64) -> Self {
+        let users = (0..users).map(|number| User::new(number, agents, open, parallel)).collect();
         Self { name, users, events: 0 }
     }
 
     /// A round of such events, of commands at random; nanoseconds each, with all that follows from it.
     fn round(&mut self, event: impl Fn(&mut Running) -> FleetEvent) -> f64 {
-        // Made beforehand: what a decoder does is no part of the figure.
-        let events: Vec<_> = (0..EVENTS)
+        let events = self.events(event);
+        let start = Instant::now();
+        self.take(events);
+        start.elapsed().as_nanos() as f64 / EVENTS as f64
+    }
+
+    /// Made beforehand: what a decoder does is no part of the figure.
+    fn events(&mut self, event: impl Fn(&mut Running) -> FleetEvent) -> Vec<(usize, FleetEvent)> {
+        (0..EVENTS)
             .map(|_| {
                 self.events += 1;
                 let which = random(self.events);
@@ -249,9 +264,11 @@ impl Place {
                 let command = which as u32 as usize % running.len();
                 (user, event(&mut running[command]))
             })
-            .collect();
+            .collect()
+    }
+
+    fn take(&mut self, events: Vec<(usize, FleetEvent)>) {
         let mut receipts = Vec::new();
-        let start = Instant::now();
         for (user, event) in events {
             let User { fleet, view, .. } = &mut self.users[user];
             take(fleet, view, event, &mut receipts);
@@ -259,7 +276,6 @@ impl Place {
                 take(fleet, view, FleetEvent::Receipts(vec![receipt]), &mut receipts);
             }
         }
-        start.elapsed().as_nanos() as f64 / EVENTS as f64
     }
 }
 
@@ -298,19 +314,25 @@ fn told(place: &mut Place) -> f64 {
         let event = writes(&mut user.running[command]);
         take(&mut user.fleet, &mut user.view, event, &mut receipts);
         let start = Instant::now();
-        let mut pieces = 0;
-        loop {
-            match feed.next(&user.view) {
-                Tell::Nothing => break,
-                tell => pieces += usize::from(matches!(black_box(tell), Tell::Output { .. })),
-            }
-        }
+        let pieces = tell(&mut feed, &user.view);
         figure += start.elapsed().as_nanos();
         assert_eq!(pieces, 1);
         let receipt = receipts.pop().unwrap();
         take(&mut user.fleet, &mut user.view, FleetEvent::Receipts(vec![receipt]), &mut receipts);
     }
     figure as f64 / EVENTS as f64
+}
+
+/// Tells all there is. How many pieces of output were in it.
+#[inline(never)]
+fn tell(feed: &mut Feed, view: &View) -> usize {
+    let mut pieces = 0;
+    loop {
+        match feed.next(view) {
+            Tell::Nothing => return pieces,
+            tell => pieces += usize::from(matches!(black_box(tell), Tell::Output { .. })),
+        }
+    }
 }
 
 /// What it costs to come: a dashboard for one new command, among all that are shown.
@@ -360,31 +382,79 @@ fn compare(
     }
 }
 
-fn main() {
-    for agents in [1, 10] {
-        let mut places = match agents {
-            1 => vec![
-                Place::new("10 open, 1 agent", 1, 1, 10),
-                Place::new("100 open, 1 agent", 1, 1, 100),
-                Place::new("1 000 open, 1 agent", 1, 1, 1000),
-                Place::new("10 000 open, 20 users", 20, 1, 500),
-            ],
-            _ => vec![
-                Place::new("10 open, 10 agents", 1, 10, 10),
-                Place::new("100 open, 10 agents", 1, 10, 100),
-                Place::new("1 000 open, 10 agents", 1, 10, 1000),
-            ],
-        };
-        let limit = Some(LIMIT);
-        compare("output and its receipt", &mut places, limit, |p| p.round(writes));
-        compare("acknowledgement", &mut places, limit, |p| p.round(|r| acknowledges(r)));
-        compare("wake that is not due", &mut places, limit, |p| p.round(|_| FleetEvent::Wake));
-        compare("repetition refused", &mut places, limit, |p| {
-            p.round(|running| asks_for(&running.id, &running.agent))
-        });
-        compare("frame heard", &mut places, limit, |p| p.round(|r| heard(r)));
-        compare("told of a piece", &mut places[..3], limit, told);
-        // Its answer says where each of them is, so this one grows with them.
-        compare("dashboard comes", &mut places[..3], None, comes);
+/// All events, at each of these places.
+fn events(places: &mut [Place]) {
+    let limit = Some(LIMIT);
+    compare("output and its receipt", places, limit, |p| p.round(writes));
+    compare("acknowledgement", places, limit, |p| p.round(|r| acknowledges(r)));
+    compare("wake that is not due", places, limit, |p| p.round(|_| FleetEvent::Wake));
+    compare("repetition refused", places, limit, |p| {
+        p.round(|running| asks_for(&running.id, &running.agent))
+    });
+    compare("frame heard", places, limit, |p| p.round(|r| heard(r)));
+}
+
+/// One kind of event at one place, for `compare/fleet.py`: callgrind counts what `counted` and [`tell`] do.
+/// Unlike times, the counts do not depend on what else the machine does, nor on its caches.
+fn count(what: &str, users: u64, agents: u64, open: u64, parallel: u64) {
+    let mut place = Place::new("", users, agents, open, parallel);
+    let event = match what {
+        "output" => writes,
+        "acknowledgement" => |running: &mut Running| acknowledges(running),
+        "wake" => |_: &mut Running| FleetEvent::Wake,
+        "repetition" => |running: &mut Running| asks_for(&running.id, &running.agent),
+        "heard" => |running: &mut Running| heard(running),
+        "told" => {
+            let _ = told(&mut place);
+            return println!("{EVENTS}");
+        }
+        other => panic!("no event is called {other}"),
+    };
+    // As in a time that is measured, rings and maps have their sizes.
+    for _ in 0..4 {
+        let _ = place.round(event);
     }
+    let events = place.events(event);
+    counted(&mut place, events);
+    println!("{EVENTS}");
+}
+
+#[inline(never)]
+fn counted(place: &mut Place, events: Vec<(usize, FleetEvent)>) {
+    place.take(events);
+}
+
+fn main() {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    if let [count_it, what, numbers @ ..] = words.as_slice()
+        && count_it == "--count"
+    {
+        let numbers: Vec<u64> = numbers.iter().map(|number| number.parse().unwrap()).collect();
+        let [users, agents, open, parallel] = numbers.try_into().unwrap();
+        return count(what, users, agents, open, parallel);
+    }
+    println!("All run, and each event is of another one:");
+    let mut places = [
+        Place::new("10 open, 1 agent", 1, 1, 10, MANY),
+        Place::new("100 open, 1 agent", 1, 1, 100, MANY),
+        Place::new("1 000 open, 1 agent", 1, 1, 1000, MANY),
+        Place::new("10 000 open, 20 users", 20, 1, 500, MANY),
+    ];
+    events(&mut places);
+    compare("told of a piece", &mut places[..3], Some(LIMIT), told);
+    // Where each of them is has to be noted, so this one grows with them.
+    compare("dashboard comes", &mut places[..3], None, comes);
+    println!("The same over ten agents:");
+    events(&mut [
+        Place::new("10 open, 10 agents", 1, 10, 10, MANY),
+        Place::new("100 open, 10 agents", 1, 10, 100, MANY),
+        Place::new("1 000 open, 10 agents", 1, 10, 1000, MANY),
+    ]);
+    println!("Four run, and the others wait for their turn:");
+    events(&mut [
+        Place::new("10 open, 1 agent", 1, 1, 10, 4),
+        Place::new("100 open, 1 agent", 1, 1, 100, 4),
+        Place::new("1 000 open, 1 agent", 1, 1, 1000, 4),
+        Place::new("10 000 open, 20 users", 20, 1, 500, 4),
+    ]);
 }

@@ -6,6 +6,7 @@
 use crate::model::Priority;
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
+use core::cmp::Reverse;
 use core::time::Duration;
 
 /// For each so long that a command waits it counts as one priority more, up to the highest. So the
@@ -20,15 +21,19 @@ pub const DEFAULT_PLACES: usize = 4;
 pub struct CommandQueue<K> {
     places: usize,
     holders: BTreeSet<K>,
-    /// By order of arrival.
-    waiting: BTreeMap<u64, Waiting<K>>,
-    arrivals: u64,
+    /// By priority, and then in the order of arrival.
+    waiting: BTreeMap<(Priority, Arrival), Waiting<K>>,
+    /// Where each of them stands.
+    places_in_line: BTreeMap<K, (Priority, Arrival)>,
+    arrivals: Arrival,
 }
+
+/// The number of an arrival.
+type Arrival = u64;
 
 #[derive(Clone, Debug)]
 struct Waiting<K> {
     key: K,
-    priority: Priority,
     since: Timestamp,
 }
 
@@ -38,6 +43,7 @@ impl<K> Default for CommandQueue<K> {
             places: DEFAULT_PLACES,
             holders: BTreeSet::new(),
             waiting: BTreeMap::new(),
+            places_in_line: BTreeMap::new(),
             arrivals: 0,
         }
     }
@@ -53,26 +59,24 @@ impl<K: Ord + Clone> CommandQueue<K> {
     /// A command takes its place at the end of the line. One that waits or holds a place already
     /// stays where it is.
     pub fn join(&mut self, key: K, priority: Priority, now: Timestamp) {
-        if self.holders.contains(&key) || self.arrival_of(&key).is_some() {
+        if self.holders.contains(&key) || self.places_in_line.contains_key(&key) {
             return;
         }
-        let _ = self.waiting.insert(self.arrivals, Waiting { key, priority, since: now });
+        let at = (priority, self.arrivals);
+        let _ = self.places_in_line.insert(key.clone(), at);
+        let _ = self.waiting.insert(at, Waiting { key, since: now });
         self.arrivals = self.arrivals.saturating_add(1);
     }
 
     /// The agent has this command, however it came there.
     pub fn hold(&mut self, key: &K) {
-        if let Some(arrival) = self.arrival_of(key) {
-            let _ = self.waiting.remove(&arrival);
-        }
+        self.step_out(key);
         let _ = self.holders.insert(key.clone());
     }
 
     /// It is over, or its user does not want it any more: its place is free.
     pub fn leave(&mut self, key: &K) {
-        if let Some(arrival) = self.arrival_of(key) {
-            let _ = self.waiting.remove(&arrival);
-        }
+        self.step_out(key);
         let _ = self.holders.remove(key);
     }
 
@@ -82,12 +86,17 @@ impl<K: Ord + Clone> CommandQueue<K> {
         if self.holders.len() >= self.places {
             return None;
         }
-        // Of equals the last is the largest for `max_by_key`, hence the reversed order.
-        let (arrival, _) =
-            self.waiting.iter().rev().max_by_key(|(_, waiting)| waiting.rank(now))?;
-        let waiting = self.waiting.remove(&arrival.clone())?;
-        let _ = self.holders.insert(waiting.key.clone());
-        Some(waiting.key)
+        // Within a priority nobody overtakes, so that the first of each is all there is to look at.
+        let first_of = |priority| {
+            let (at, waiting) =
+                self.waiting.range((priority, 0)..=(priority, Arrival::MAX)).next()?;
+            Some((rank(priority, waiting.since, now), Reverse(at.1), *at))
+        };
+        let (_, _, at) = PRIORITIES.into_iter().filter_map(first_of).max()?;
+        let Waiting { key, .. } = self.waiting.remove(&at)?;
+        let _ = self.places_in_line.remove(&key);
+        let _ = self.holders.insert(key.clone());
+        Some(key)
     }
 
     /// How many wait.
@@ -100,22 +109,25 @@ impl<K: Ord + Clone> CommandQueue<K> {
         self.holders.len()
     }
 
-    fn arrival_of(&self, key: &K) -> Option<u64> {
-        self.waiting.iter().find(|(_, w)| w.key == *key).map(|(arrival, _)| *arrival)
+    fn step_out(&mut self, key: &K) {
+        if let Some(at) = self.places_in_line.remove(key) {
+            let _ = self.waiting.remove(&at);
+        }
     }
 }
 
-impl<K> Waiting<K> {
-    fn rank(&self, now: Timestamp) -> u64 {
-        let base = match self.priority {
-            Priority::Low => 0,
-            Priority::Normal => 1,
-            Priority::High => 2,
-            Priority::Emergency => HIGHEST,
-        };
-        let aged = now.saturating_since(self.since).as_secs() / AGEING.as_secs();
-        base.saturating_add(aged).min(HIGHEST)
-    }
+const PRIORITIES: [Priority; 4] =
+    [Priority::Low, Priority::Normal, Priority::High, Priority::Emergency];
+
+fn rank(priority: Priority, since: Timestamp, now: Timestamp) -> u64 {
+    let base = match priority {
+        Priority::Low => 0,
+        Priority::Normal => 1,
+        Priority::High => 2,
+        Priority::Emergency => HIGHEST,
+    };
+    let aged = now.saturating_since(since).as_secs() / AGEING.as_secs();
+    base.saturating_add(aged).min(HIGHEST)
 }
 
 /// The rank of an emergency.

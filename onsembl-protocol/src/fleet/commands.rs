@@ -1,11 +1,11 @@
 //! All commands of a user: one map, and the indexes that keep the work of one event independent of how
 //! many there are. What happens to a command is decided elsewhere.
 
-use super::command::{Command, Course, Log};
+use super::command::{Command, Course, Log, Open};
 use super::limits::FleetLimits;
 use super::out::Out;
 use super::view::Change;
-use crate::command::{CommandAction, CommandEvent, CommandView};
+use crate::command::{CommandAction, CommandEvent, CommandStage, CommandView};
 use crate::id::{AgentId, CommandId};
 use crate::step::Actions;
 use crate::terminal::TERMINAL_PREFIX;
@@ -16,6 +16,21 @@ use core::time::Duration;
 
 /// How soon an end that the store did not take is written again.
 const END_AGAIN: Duration = Duration::from_secs(10);
+
+/// What came of an event for the life of a command.
+#[derive(Debug)]
+pub(super) struct Fed {
+    /// What it wants done.
+    pub(super) actions: Actions<CommandAction>,
+    /// The stage that it reached, if that is another one.
+    pub(super) reached: Option<CommandStage>,
+}
+
+impl Default for Fed {
+    fn default() -> Self {
+        Self { actions: Actions::none(), reached: None }
+    }
+}
 
 /// The commands of a user.
 #[derive(Debug)]
@@ -196,26 +211,30 @@ impl Commands {
         true
     }
 
-    /// Feeds the life of an open command. What it wants done.
-    pub(super) fn feed(
+    /// Feeds the life of an open command.
+    pub(super) fn feed(&mut self, id: &CommandId, event: CommandEvent, now: Now) -> Fed {
+        match self.all.get_mut(id).and_then(Command::open_mut) {
+            Some(open) => step(&mut self.deadlines, id, open, event, now),
+            None => Fed::default(),
+        }
+    }
+
+    /// Feeds the life of an open command that an agent speaks of; `None` if that is another agent's.
+    pub(super) fn feed_of(
         &mut self,
+        agent: &AgentId,
         id: &CommandId,
         event: CommandEvent,
         now: Now,
-    ) -> Actions<CommandAction> {
-        let open = self.all.get_mut(id).and_then(Command::open_mut);
-        let Some(open) = open else { return Actions::none() };
-        let step = open.life.handle(event, now);
-        let before = core::mem::replace(&mut open.deadline, step.deadline);
-        if before != step.deadline {
-            if let Deadline::At(at) = before {
-                let _ = self.deadlines.remove(&(at, id.clone()));
-            }
-            if let Deadline::At(at) = step.deadline {
-                let _ = self.deadlines.insert((at, id.clone()));
-            }
+    ) -> Option<Fed> {
+        let Some(command) = self.all.get_mut(id) else { return Some(Fed::default()) };
+        if command.agent != *agent {
+            return None;
         }
-        step.actions
+        Some(match command.open_mut() {
+            Some(open) => step(&mut self.deadlines, id, open, event, now),
+            None => Fed::default(),
+        })
     }
 
     /// When a command is due next.
@@ -263,4 +282,27 @@ impl Commands {
     fn open_count(&mut self, id: &CommandId) -> &mut usize {
         if id.is_terminal() { &mut self.open_terminals } else { &mut self.open_by_user }
     }
+}
+
+/// Feeds one life, and keeps its place among the deadlines.
+fn step(
+    deadlines: &mut BTreeSet<(Timestamp, CommandId)>,
+    id: &CommandId,
+    open: &mut Open,
+    event: CommandEvent,
+    now: Now,
+) -> Fed {
+    let stage = open.life.view().status;
+    let step = open.life.handle(event, now);
+    let reached = Some(open.life.view().status).filter(|reached| *reached != stage);
+    let before = core::mem::replace(&mut open.deadline, step.deadline);
+    if before != step.deadline {
+        if let Deadline::At(at) = before {
+            let _ = deadlines.remove(&(at, id.clone()));
+        }
+        if let Deadline::At(at) = step.deadline {
+            let _ = deadlines.insert((at, id.clone()));
+        }
+    }
+    Fed { actions: step.actions, reached }
 }

@@ -3,6 +3,7 @@
 
 use super::action::{Token, Write};
 use super::command::{AfterEnd, Command, Course, Heard, Log, Open, Row, misread};
+use super::commands::Fed;
 use super::event::{Inserted, StoreFault};
 use super::note::FleetNote;
 use super::output;
@@ -15,7 +16,7 @@ use crate::command::{
     CommandAction, CommandCause, CommandEvent, CommandStage, CommandView, Exit, Returned,
 };
 use crate::id::{AgentId, CommandId};
-use crate::model::Dialect;
+use crate::model::{CommandAckStatus, Dialect};
 use crate::output::Written;
 use crate::time::Now;
 use crate::wire::ServerToAgent;
@@ -29,9 +30,32 @@ const NO_QUEUE: usize = usize::MAX;
 
 /// Feeds the life of a command, and has its step performed.
 pub(super) fn feed(state: &mut State, id: &CommandId, event: CommandEvent, now: Now) {
-    let actions = state.commands.feed(id, event, now);
+    let fed = state.commands.feed(id, event, now);
+    follow(state, id, fed, now);
+}
+
+fn follow(state: &mut State, id: &CommandId, fed: Fed, now: Now) {
+    let Fed { actions, reached } = fed;
     state.work.perform(id, actions);
-    line_up(state, id, now);
+    // Most events (output, repeated acknowledgements) leave a command where it is, and its queue as it was.
+    if reached.is_some() {
+        line_up(state, id, now);
+    }
+}
+
+/// An agent acknowledged a command. Nothing else is being worked on, so its life is fed at once.
+pub(super) fn on_acknowledged(
+    state: &mut State,
+    agent: &AgentId,
+    id: &CommandId,
+    status: CommandAckStatus,
+    now: Now,
+) {
+    let event = CommandEvent::Acknowledged(status);
+    match state.commands.feed_of(agent, id, event, now) {
+        Some(fed) => follow(state, id, fed, now),
+        None => state.note_foreign(agent, id),
+    }
 }
 
 /// Performs one action of a step.

@@ -324,10 +324,13 @@ impl Feed {
         }
         for id in view.changed_since(self.seen) {
             let Some(entry) = view.commands().get(id) else { continue };
-            if watches_command(&self.subscriptions, &entry.agent, id) {
+            if !watches_command(&self.subscriptions, &entry.agent, id) {
+                continue;
+            }
+            if entry.revision > self.seen {
                 let _ = self.moved.insert(id.clone());
             }
-            if watches_output(&self.subscriptions, &entry.agent, id) {
+            if self.subscriptions.terminals {
                 let _ = self.wrote.insert(id.clone());
             }
         }
@@ -429,11 +432,16 @@ impl Feed {
             }
             Fetch::Records(records) => {
                 self.served = Some(id.clone());
-                self.take(id, &entry.agent, records);
-                let (id, agent, record) = self.taken.pop_front()?;
-                let generation = self.commands.get(&id).map_or(0, |told| told.generation);
-                let shown = self.shown(&id, &agent);
-                Some(Tell::Output { command: id, shown, agent, record, generation })
+                let generation = told.generation;
+                let mut records = records.into_iter();
+                let record = records.next()?;
+                told.cursor = Some(record.position());
+                if records.len() > 0 {
+                    self.take(id, &entry.agent, records);
+                }
+                let (command, agent) = (id.clone(), entry.agent.clone());
+                let shown = self.shown(id, &agent);
+                Some(Tell::Output { command, shown, agent, record, generation })
             }
             Fetch::UpToDate => {
                 let _ = self.wrote.remove(id);
@@ -444,10 +452,15 @@ impl Feed {
     }
 
     /// Takes records that are told next.
-    fn take(&mut self, id: &CommandId, agent: &AgentId, records: Vec<LogRecord>) {
+    fn take(
+        &mut self,
+        id: &CommandId,
+        agent: &AgentId,
+        records: impl IntoIterator<Item = LogRecord>,
+    ) {
         let told = self.commands.entry(id.clone()).or_default();
         for record in records {
-            told.cursor = Some((record.incarnation, record.sequence));
+            told.cursor = Some(record.position());
             self.taken.push_back((id.clone(), agent.clone(), record));
         }
     }

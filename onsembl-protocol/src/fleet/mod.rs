@@ -276,9 +276,7 @@ impl Fleet {
                 terminal::on_opened(state, agent, opened, now);
             }
             AgentToServer::CommandAck(ack) => {
-                if state.is_of(agent, &ack.command_id) {
-                    state.work.feed(&ack.command_id, CommandEvent::Acknowledged(ack.status));
-                }
+                dispatch::on_acknowledged(state, agent, &ack.command_id, ack.status, now);
             }
             AgentToServer::CommandComplete(report) => {
                 dispatch::on_complete(state, agent, report, now);

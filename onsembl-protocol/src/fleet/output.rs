@@ -59,22 +59,84 @@ pub(super) fn on_gap(state: &mut State, agent: &AgentId, gap: &OutputGap, now: N
 
 /// Takes a piece, or keeps it until it is known where it goes.
 pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: Now) {
-    if !state.is_of(agent, id) {
+    let Some(command) = state.commands.get_mut(id) else {
+        return on_loose_piece(state, agent, id, piece, now);
+    };
+    if command.agent != *agent {
+        return state.note_foreign(agent, id);
+    }
+    let log = match &mut command.log {
+        Log::Known(log) => log,
+        Log::Deferred(deferred) => {
+            let cost = deferred.defer(Heard::Piece(piece));
+            return state.hold_back(agent, cost);
+        }
+    };
+    let Piece { stream, position, body } = piece;
+    // What a legacy wrapper writes under an id of no command belongs to nothing that could be stored.
+    let is_kept = !matches!(command.course, Course::Loose) || position.is_some();
+    let is_news = match &command.course {
+        Course::Open(open) => open.life.heeds_output(),
+        Course::Over(_) | Course::Loose => false,
+    };
+    let (incarnation, sequence, offset) = match position {
+        Some(Position { incarnation, sequence, offset }) => (incarnation, sequence, offset),
+        None => log.number(stream, now.wall),
+    };
+    let at = now.wall;
+    let taken = log.push(LogRecord { incarnation, sequence, stream, offset, body, at });
+    let (hole, record) = match taken {
+        Taken::Repeated(Some(stored)) => {
+            let is_open = log.is_open_stored(stream);
+            return acknowledge(state, agent, id, incarnation, stream, (stored, is_open));
+        }
+        // Its agent is told when that is stored.
+        Taken::Repeated(None) => return,
+        // Its agent is told when the end is stored, and once more if it did not hear it.
+        Taken::GivenUp => {
+            let is_open = state.commands.get(id).is_some_and(|command| command.open().is_some());
+            if !is_open {
+                state.tell_unknown(agent, id);
+            }
+            return;
+        }
+        Taken::New { hole, record } => (hole, record),
+    };
+    if let Some(hole) = &hole {
+        state.out.note(FleetNote::HoleFound {
+            agent: agent.clone(),
+            command: id.clone(),
+            stream,
+            offset: hole.offset,
+            length: hole.body.length(),
+        });
+    }
+    if is_news {
+        state.work.feed(id, CommandEvent::Output);
+    }
+    for record in hole.into_iter().chain([record]) {
+        match is_kept {
+            true => keep(state, agent, id, record),
+            false => pass_on(state, id, record),
+        }
+    }
+}
+
+/// A piece of a command that is not known here: it is kept, if there is room, under an entry for output only.
+fn on_loose_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: Now) {
+    // The agent is about to drop the rest. A part of it would stand where the end is declared.
+    if was_told_unknown(state, agent, id) {
         return;
     }
-    let is_known = state.commands.get(id).is_some();
-    if !is_known && state.roster.session(agent).is_some_and(|(_, s)| s.told_unknown.contains(id)) {
-        // The agent is about to drop the rest. A part of it would stand where the end is declared.
-        return;
+    if !find_room(state, agent, id, &piece) {
+        let (agent, command) = (agent.clone(), id.clone());
+        return state.out.note(FleetNote::LooseOutputDropped { agent, command });
     }
-    if !is_known && !find_room(state, agent, id, &piece) {
-        return state
-            .out
-            .note(FleetNote::LooseOutputDropped { agent: agent.clone(), command: id.clone() });
-    }
-    if let Some(Heard::Piece(piece)) = defer(state, agent, id, Heard::Piece(piece)) {
-        take(state, agent, id, piece, now);
-    }
+    on_piece(state, agent, id, piece, now);
+}
+
+fn was_told_unknown(state: &State, agent: &AgentId, id: &CommandId) -> bool {
+    state.roster.session(agent).is_some_and(|(_, session)| session.told_unknown.contains(id))
 }
 
 /// Makes an entry for output under an id that is not known here. Whether there is room for it.
@@ -112,53 +174,6 @@ pub(super) fn defer(
     let cost = deferred.defer(heard);
     state.hold_back(agent, cost);
     None
-}
-
-fn take(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: Now) {
-    let Piece { stream, position, body } = piece;
-    let Some(command) = state.commands.get_mut(id) else { return };
-    // What a legacy wrapper writes under an id of no command belongs to nothing that could be stored.
-    let is_kept = !matches!(command.course, Course::Loose) || position.is_some();
-    let Some(log) = command.log.known() else { return };
-    let (incarnation, sequence, offset) = match position {
-        Some(Position { incarnation, sequence, offset }) => (incarnation, sequence, offset),
-        None => log.number(stream, now.wall),
-    };
-    let at = now.wall;
-    let taken = log.push(LogRecord { incarnation, sequence, stream, offset, body, at });
-    let (hole, record) = match taken {
-        Taken::Repeated(Some(stored)) => {
-            let is_open = log.is_open_stored(stream);
-            return acknowledge(state, agent, id, incarnation, stream, (stored, is_open));
-        }
-        // Its agent is told when that is stored.
-        Taken::Repeated(None) => return,
-        // Its agent is told when the end is stored, and once more if it did not hear it.
-        Taken::GivenUp => {
-            let is_open = state.commands.get(id).is_some_and(|command| command.open().is_some());
-            if !is_open {
-                state.tell_unknown(agent, id);
-            }
-            return;
-        }
-        Taken::New { hole, record } => (hole, record),
-    };
-    if let Some(hole) = &hole {
-        state.out.note(FleetNote::HoleFound {
-            agent: agent.clone(),
-            command: id.clone(),
-            stream,
-            offset: hole.offset,
-            length: hole.body.length(),
-        });
-    }
-    state.work.feed(id, CommandEvent::Output);
-    for record in hole.into_iter().chain([record]) {
-        match is_kept {
-            true => keep(state, agent, id, record),
-            false => pass_on(state, id, record),
-        }
-    }
 }
 
 /// Shows a record and has it stored. Its agent is held back for it.

@@ -120,10 +120,15 @@ impl State {
     pub(super) fn is_of(&mut self, agent: &AgentId, command: &CommandId) -> bool {
         let own = self.commands.get(command).is_none_or(|known| known.agent == *agent);
         if !own {
-            let (agent, command) = (agent.clone(), command.clone());
-            self.out.note(FleetNote::ForeignCommand { agent, command });
+            self.note_foreign(agent, command);
         }
         own
+    }
+
+    /// An agent spoke of a command of another agent.
+    pub(super) fn note_foreign(&mut self, agent: &AgentId, command: &CommandId) {
+        let (agent, command) = (agent.clone(), command.clone());
+        self.out.note(FleetNote::ForeignCommand { agent, command });
     }
 
     /// The agent's report of an end is stored: it may forget the command.

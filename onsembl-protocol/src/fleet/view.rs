@@ -13,7 +13,7 @@ use crate::stop::StopOrder;
 use crate::time::WallTime;
 use crate::wire::payload::HealthMetrics;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -30,7 +30,7 @@ pub struct View {
     /// Open commands of users, by agent: an agent with any is busy.
     open: BTreeMap<AgentId, usize>,
     /// Each command by its latest change, so that a reader need not look at all of them.
-    latest: BTreeSet<(Revision, CommandId)>,
+    latest: Latest,
 }
 
 /// One agent.
@@ -131,13 +131,72 @@ pub struct CommandEntry {
     pub revision: Revision,
     /// When its view last changed, or it last wrote.
     changed: Revision,
+    /// Its place in [`Latest`].
+    place: Option<u64>,
+}
+
+/// Commands in the order of their latest changes. A change costs the same however many there are: it leaves
+/// a gap where the command stood before, and gaps are closed when there are many of them.
+#[derive(Clone, Debug, Default)]
+struct Latest {
+    line: VecDeque<Option<(Revision, CommandId)>>,
+    /// The number of the first place in the line.
+    first: u64,
+}
+
+/// So many places for each command may be in the line before its gaps are closed.
+const PLACES_EACH: usize = 8;
+/// So many places may be in it however few commands there are.
+const PLACES: usize = 64;
+
+impl Latest {
+    /// A command changed now.
+    fn touch(&mut self, id: &CommandId, entry: &mut CommandEntry, revision: Revision) {
+        let before = core::mem::replace(&mut entry.changed, revision);
+        if before == revision {
+            return;
+        }
+        let id = self.leave(entry).unwrap_or_else(|| id.clone());
+        entry.place = Some(self.first.saturating_add(self.line.len() as u64));
+        self.line.push_back(Some((revision, id)));
+    }
+
+    /// A command gives its place up.
+    fn leave(&mut self, entry: &mut CommandEntry) -> Option<CommandId> {
+        let at = entry.place.take()?.checked_sub(self.first)?;
+        let (_, id) = self.line.get_mut(usize::try_from(at).ok()?)?.take()?;
+        while let Some(None) = self.line.front() {
+            let _ = self.line.pop_front();
+            self.first = self.first.saturating_add(1);
+        }
+        Some(id)
+    }
+
+    /// Closes the gaps, if there are many.
+    fn close(&mut self, commands: &mut BTreeMap<CommandId, CommandEntry>) {
+        if self.line.len() <= PLACES_EACH.saturating_mul(commands.len()).saturating_add(PLACES) {
+            return;
+        }
+        self.line.retain(Option::is_some);
+        for (place, (_, id)) in (self.first..).zip(self.line.iter().flatten()) {
+            if let Some(entry) = commands.get_mut(id) {
+                entry.place = Some(place);
+            }
+        }
+    }
+
+    /// Those that changed after this revision, the latest first.
+    fn since(&self, revision: Revision) -> impl Iterator<Item = &CommandId> {
+        let changed = self.line.iter().rev().flatten();
+        changed.take_while(move |(at, _)| *at > revision).map(|(_, id)| id)
+    }
 }
 
 impl CommandEntry {
     /// One of which nothing is known but where it runs.
     fn new(agent: AgentId, revision: Revision) -> Self {
         let tail = OutputTail::default();
-        Self { agent, view: None, detail: None, tail, revision, changed: 0 }
+        Self { agent, view: None, detail: None, tail, revision, changed: 0, place: None }
     }
 
     /// Why the command is where it is, in the words of the server and of its agent.
@@ -224,6 +283,7 @@ impl View {
         if noticed == Noticed::Now {
             self.revision = revision;
         }
+        self.latest.close(&mut self.commands);
         noticed
     }
 
@@ -248,27 +308,27 @@ impl View {
                 let entry = self.commands.entry(command.clone()).or_insert_with(new);
                 let was_open = entry.is_open(&command);
                 (entry.view, entry.detail, entry.revision) = (view, detail, revision);
+                self.latest.touch(&command, entry, revision);
                 let (is_open, agent) = (entry.is_open(&command), entry.agent.clone());
                 self.count(&agent, was_open, is_open);
-                self.touch(&command, revision);
             }
             Change::CommandAgain(id) => {
                 if let Some(entry) = self.commands.get_mut(&id) {
                     entry.revision = revision;
+                    self.latest.touch(&id, entry, revision);
                 }
-                self.touch(&id, revision);
             }
             Change::Log { command, agent, end } => {
                 let new = || CommandEntry::new(agent, revision);
                 let entry = self.commands.entry(command.clone()).or_insert_with(new);
                 entry.tail = OutputTail::behind(end);
-                self.touch(&command, revision);
+                self.latest.touch(&command, entry, revision);
             }
             Change::Output(id, record) => {
                 if let Some(entry) = self.commands.get_mut(&id) {
                     entry.tail.push(record);
+                    self.latest.touch(&id, entry, revision);
                 }
-                self.touch(&id, revision);
             }
             Change::Stored(id, position) => {
                 if let Some(entry) = self.commands.get_mut(&id) {
@@ -277,22 +337,13 @@ impl View {
                 return Noticed::Later;
             }
             Change::CommandGone(id) => {
-                if let Some(entry) = self.commands.remove(&id) {
+                if let Some(mut entry) = self.commands.remove(&id) {
                     self.count(&entry.agent, entry.is_open(&id), false);
-                    let _ = self.latest.remove(&(entry.changed, id));
+                    let _ = self.latest.leave(&mut entry);
                 }
             }
         }
         Noticed::Now
-    }
-
-    fn touch(&mut self, id: &CommandId, revision: Revision) {
-        let Some(entry) = self.commands.get_mut(id) else { return };
-        let before = core::mem::replace(&mut entry.changed, revision);
-        if before != revision {
-            let _ = self.latest.remove(&(before, id.clone()));
-            let _ = self.latest.insert((revision, id.clone()));
-        }
     }
 
     fn count(&mut self, agent: &AgentId, was_open: bool, is_open: bool) {
@@ -327,8 +378,7 @@ impl View {
 
     /// The commands that changed, or wrote, after this revision.
     pub fn changed_since(&self, revision: Revision) -> impl Iterator<Item = &CommandId> {
-        let after = (revision.saturating_add(1), CommandId::new(""));
-        self.latest.range(after..).map(|(_, id)| id)
+        self.latest.since(revision)
     }
 
     /// Whether a command of the user is open on this agent.

@@ -271,6 +271,16 @@ impl CommandLife {
         matches!(self.phase, Phase::Sent { times: 2.., .. })
     }
 
+    /// Whether [`CommandEvent::Output`] says anything new: not of an agent that reports what it runs, once
+    /// that runs.
+    pub const fn heeds_output(&self) -> bool {
+        match self.phase {
+            Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. } => true,
+            Phase::Running { idle_at, .. } => idle_at.is_some(),
+            Phase::Pending { .. } | Phase::Ended => false,
+        }
+    }
+
     /// When to call with [`CommandEvent::Wake`].
     pub fn deadline(&self) -> Deadline {
         let at = |t: Option<Timestamp>| t.map_or(Deadline::Never, Deadline::At);
