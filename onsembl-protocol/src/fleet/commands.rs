@@ -18,7 +18,7 @@ use core::time::Duration;
 const END_AGAIN: Duration = Duration::from_secs(10);
 
 /// What came of an event for the life of a command.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Fed {
     /// What it wants done.
     pub(super) actions: Actions<CommandAction>,
