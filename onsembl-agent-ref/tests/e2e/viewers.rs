@@ -246,6 +246,6 @@ fn dashboards_that_never_read_cost_no_more_than_is_declared_and_hurt_nobody() {
         assert!(most < BOUND, "{} MiB of {}", most / MIB, BOUND / MIB);
         assert!(reads.slowest < Duration::from_secs(5), "{:?}", reads.slowest);
         assert!(killed < Duration::from_secs(5), "{killed:?}");
-        assert!(reads.slowest_pong < Duration::from_secs(2), "{:?}", reads.slowest_pong);
+        assert!(reads.slowest_pong < Duration::from_secs(5), "{:?}", reads.slowest_pong);
     });
 }

@@ -96,6 +96,8 @@ pub(super) enum Then {
     GoOn,
     /// It is a terminal that is to be given up.
     GiveUp,
+    /// It is a terminal that was given up before: nothing more of it is taken.
+    Close,
 }
 
 /// One thing that an agent said of a command.

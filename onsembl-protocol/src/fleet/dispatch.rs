@@ -250,6 +250,11 @@ fn existed(state: &mut State, id: &CommandId, record: &CommandRecord) {
         false => output::ask_place(state, id),
     };
     show_ended(state, id, record, log);
+    // Such an end may be one that this server declared for want of room, as its agent has not heard yet.
+    if id.is_terminal() && matches!(record.stage, CommandStage::Lost | CommandStage::Unknown) {
+        output::close(state, id);
+        state.tell_unknown(&agent, id);
+    }
     state.store_journal(&agent);
 }
 

@@ -208,6 +208,16 @@ pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
     declare(state, id, ends);
 }
 
+/// The store has the end of a command that was given up, which is forgotten here: what its agent still has
+/// of it would stand behind an end that readers have seen.
+pub(super) fn close(state: &mut State, id: &CommandId) {
+    match state.commands.get_mut(id).map(|command| &mut command.log) {
+        Some(Log::Deferred(deferred)) => deferred.then = Then::Close,
+        Some(Log::Known(log)) => log.close(),
+        None => {}
+    }
+}
+
 fn declare(state: &mut State, id: &CommandId, missing: Vec<LogRecord>) {
     let Some(agent) = state.commands.get(id).map(|command| command.agent.clone()) else { return };
     for record in missing {
@@ -247,6 +257,7 @@ pub(super) fn on_place(state: &mut State, id: &CommandId, place: Result<LogPlace
     }
     match then {
         Then::GoOn => {}
+        Then::Close => close(state, id),
         Then::GiveUp => state.work.add(Todo::GiveUp(id.clone())),
     }
 }

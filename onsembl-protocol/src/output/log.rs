@@ -252,6 +252,12 @@ impl OutputLog {
         ends
     }
 
+    /// The store has an end of this command that nobody waited for, and with it where its streams end:
+    /// nothing more of it is taken.
+    pub fn close(&mut self) {
+        self.given_up = true;
+    }
+
     fn missing(
         &mut self,
         stream: Stream,
