@@ -42,9 +42,11 @@
 //! 5. Arm the deadline of the [`Step`] in place of the old one. It is always later than `now`.
 //! 6. Begin again. What has arrived is handed over before a deadline that has come.
 //!
-//! Nothing is queued inside a machine, so nothing has to be drained, and the order of calls cannot
-//! be got wrong. Each link has a [`LinkId`] of its own; an event that names an old one changes
-//! nothing.
+//! That is the loop of a *reducer*, which the machines of connections and commands are: nothing is queued
+//! inside, so nothing has to be drained, and the order of calls cannot be got wrong. A *queue machine*,
+//! whose outputs own bytes, is drained by `poll_action` in the place of step 4. [`step`] states both
+//! contracts, and each machine says which it keeps. Each link has a [`LinkId`] of its own; an event that
+//! names an old one changes nothing.
 //!
 //! # The states of an agent
 //!

@@ -1,7 +1,21 @@
-//! What every input of a machine returns: a few actions and the next deadline.
+//! What a machine is given and what comes out of it.
 //!
-//! Nothing stays queued inside a machine, so nothing can be forgotten there and no order of calls
-//! can be got wrong. Actions are small and `Copy`; bytes never pass through a machine.
+//! # Two contracts
+//!
+//! **A reducer** has outputs that are few and small. `handle(event, now)` returns a [`Step`]: what is to
+//! be done, in order, and when to wake. Nothing stays queued inside, so nothing can be forgotten there
+//! and no order of calls can be got wrong. Actions are `Copy`; bytes never pass through a reducer.
+//!
+//! **A queue machine** has outputs that own bytes, or as many as there is work. It takes what happened
+//! (`handle`, or one `on_…` method for each kind of event), gives what is to be done one by one
+//! (`poll_action`, until there is none), and says when to wake (`deadline`). Actions come in the order in
+//! which they were caused; take all of them after each input, before the deadline is armed.
+//!
+//! For both: time comes with each input, and a wake-up too early is harmless. **No machine is fed while
+//! an action of its own is being performed**: what an action brings at once is handed over behind the
+//! others, or the rest of them would be performed against a state that is over. Each machine says in its
+//! documentation which contract it keeps. What has neither actions nor a deadline is a value, and part of
+//! the machine that holds it.
 
 use crate::time::Deadline;
 use serde::{Serialize, Serializer};
@@ -13,21 +27,30 @@ pub const MAX_ACTIONS: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Actions<A: Copy> {
     slots: [Option<A>; MAX_ACTIONS],
+    lost: u8,
 }
 
 impl<A: Copy> Actions<A> {
     /// No actions.
     pub const fn none() -> Self {
-        Self { slots: [None; MAX_ACTIONS] }
+        Self { slots: [None; MAX_ACTIONS], lost: 0 }
     }
 
     /// Adds an action behind the others.
     pub(crate) fn push(&mut self, action: A) {
-        let free = self.slots.iter_mut().find(|slot| slot.is_none());
-        debug_assert!(free.is_some(), "a transition caused more than MAX_ACTIONS actions");
-        if let Some(slot) = free {
-            *slot = Some(action);
+        match self.slots.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => *slot = Some(action),
+            None => {
+                debug_assert!(false, "a transition caused more than MAX_ACTIONS actions");
+                self.lost = self.lost.saturating_add(1);
+            }
         }
+    }
+
+    /// Actions that did not fit and cannot be performed: a defect of the machine, whose driver counts and
+    /// logs it. Zero of every machine of this crate.
+    pub const fn lost(&self) -> u8 {
+        self.lost
     }
 
     /// The actions, in order.
@@ -71,5 +94,24 @@ impl<A: Copy> Step<A> {
     pub fn perform(self, each: impl FnMut(A)) -> Deadline {
         self.actions.into_iter().for_each(each);
         self.deadline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn five() -> Actions<u8> {
+        let mut actions = Actions::none();
+        (0..5).for_each(|n| actions.push(n));
+        actions
+    }
+
+    #[test]
+    #[cfg_attr(debug_assertions, should_panic(expected = "more than MAX_ACTIONS"))]
+    fn an_action_too_many_is_seen_and_the_others_are_kept() {
+        let actions = five();
+        assert_eq!(actions.lost(), 1);
+        assert!(actions.iter().eq(0..4));
     }
 }

@@ -266,6 +266,30 @@ fn no_two_files_import_each_other() {
     assert_eq!(circle(&files), None, "files import each other");
 }
 
+/// A machine is what takes events or has actions to be taken.
+#[test]
+fn every_machine_says_which_contract_it_keeps() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let machines = modules().into_iter().filter(|module| {
+        let is_machine = |entry: &str| module.text.contains(entry);
+        !["lab", "replay", "supervisor"].contains(&module.room())
+            && (is_machine("pub fn handle(") || is_machine("pub fn poll_action("))
+    });
+    let mut seen = 0;
+    for module in machines {
+        let file = match module.facade {
+            true => src.join(module.name()).join("mod.rs"),
+            false => src.join(module.name()).with_extension("rs"),
+        };
+        let text = fs::read_to_string(file).unwrap();
+        let says =
+            ["[reducer](crate::step#two-contracts)", "[queue machine](crate::step#two-contracts)"];
+        assert!(says.iter().any(|says| text.contains(says)), "{} does not say", module.name());
+        seen += 1;
+    }
+    assert!(seen >= 7, "only {seen} machines");
+}
+
 fn by_name_has(modules: &[Module], room: &str) -> bool {
     modules.iter().any(|m| m.room() == room)
 }

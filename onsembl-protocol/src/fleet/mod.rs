@@ -1,9 +1,9 @@
 //! A fleet: all agents of one user on a server, as one machine.
 //!
 //! It holds what an agent is, which requests are admitted, the commands and their output, stops, terminals,
-//! audits, and what dashboards are shown. It is a *queue machine*: [`Fleet::handle`] takes an event,
-//! [`Fleet::poll_action`] gives what is to be done until there is nothing more, [`Fleet::deadline`] says when
-//! to wake it. Sockets, stores, clocks, tokens and logs are at the edge.
+//! audits, and what dashboards are shown. It is a [queue machine](crate::step#two-contracts):
+//! [`Fleet::handle`] takes an event, [`Fleet::poll_action`] gives what is to be done until there is nothing
+//! more, [`Fleet::deadline`] says when to wake it. Sockets, stores, clocks, tokens and logs are at the edge.
 //!
 //! # Rules
 //!

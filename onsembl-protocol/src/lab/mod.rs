@@ -11,6 +11,7 @@
 
 #[cfg(feature = "sim")]
 pub mod fact;
+mod invariant;
 #[cfg(feature = "testing")]
 pub mod kit;
 #[cfg(feature = "sim")]
@@ -20,5 +21,6 @@ pub mod sim;
 #[cfg(feature = "sim")]
 mod watched;
 
+pub use invariant::{Invariant, JudgedBy};
 #[cfg(feature = "sim")]
 pub use watched::{Watched, rules, watch};

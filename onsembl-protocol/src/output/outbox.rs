@@ -65,7 +65,7 @@ enum Flow {
     Resuming(Timestamp),
 }
 
-/// Records of all runs that are not known to be stored.
+/// Records of all runs that are not known to be stored. A [queue machine](crate::step#two-contracts).
 #[derive(Debug)]
 pub struct Outbox {
     bounds: SpoolBounds,

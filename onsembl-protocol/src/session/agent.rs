@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 /// A gap between the boot clock and the monotonic clock from which the host counts as having slept.
 const SLEPT: Duration = Duration::from_secs(1);
 
-/// The agent's end of its connection, over all its links.
+/// The agent's end of its connection, over all its links. A [reducer](crate::step#two-contracts).
 #[derive(Clone, Debug)]
 pub struct AgentConnection {
     config: AgentConfig,

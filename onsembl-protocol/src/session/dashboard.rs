@@ -15,7 +15,7 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// repetitions fit into that (P-125).
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
 
-/// One dashboard link after its hello.
+/// One dashboard link after its hello. A [reducer](crate::step#two-contracts).
 #[derive(Clone, Copy, Debug)]
 pub struct DashboardConnection {
     monitor: HeartbeatMonitor,

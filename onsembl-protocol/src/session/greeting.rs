@@ -16,7 +16,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// older messages first.
 const FRAMES_BEFORE_HELLO: u32 = 64;
 
-/// A link that waits for its hello.
+/// A link that waits for its hello. A [reducer](crate::step#two-contracts) with one output: a verdict.
 #[derive(Clone, Copy, Debug)]
 pub struct Greeting {
     give_up_at: Timestamp,

@@ -1,15 +1,20 @@
 //! Sessions: the machines that hold a link, judge it, give it up and get it back.
 
+mod accepted;
 mod agent;
 mod agent_types;
 mod dashboard;
 mod dial;
 mod edges;
+pub mod frames;
 mod greeting;
 mod server;
 mod server_types;
 
 pub use crate::model::Dialect;
+pub use accepted::{
+    AcceptedAction, AcceptedEvent, AcceptedLink, Complaint, Discarded, FrameForm, Reading,
+};
 pub use agent::{AgentConnection, AgentSnapshot};
 pub use agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
@@ -18,8 +23,8 @@ pub use agent_types::{
 pub use dashboard::{DashboardAction, DashboardConnection, DashboardEvent};
 pub use dial::DialFailure;
 pub use edges::{
-    AGENT_EDGES, AgentCauseKind, AgentEdge, AgentStatusKind, Edge, PRESENCE_EDGES,
-    PresenceCauseKind, PresenceEdge,
+    ACCEPTED_EDGES, AGENT_EDGES, AcceptedCause, AcceptedEdge, AcceptedStatus, AgentCauseKind,
+    AgentEdge, AgentStatusKind, Edge, PRESENCE_EDGES, PresenceCauseKind, PresenceEdge,
 };
 pub use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
 pub use server::{ServerCold, ServerConnection, ServerHot, ServerSnapshot, ServerView};

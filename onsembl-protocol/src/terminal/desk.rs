@@ -8,7 +8,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// The place before a keyboard that several share.
+/// The place before a keyboard that several share. A [queue machine](crate::step#two-contracts).
 #[derive(Debug, Default)]
 pub struct Desk {
     line: LocalLine,

@@ -1,7 +1,7 @@
 //! The work of one agent as one machine: which commands run, what is written down before they do, what of
 //! their output is kept, what the server is told and told again, what is awaited before the agent may end.
 //!
-//! A [`Worker`] is a *queue machine*: its outputs own bytes, so they wait inside it until they are taken.
+//! A [`Worker`] is a [queue machine](crate::step#two-contracts): its outputs own bytes, so they wait inside it until they are taken.
 //!
 //! 1. [`handle`](Worker::handle) each event, with the time.
 //! 2. Take and perform actions until [`poll_action`](Worker::poll_action) gives none. What comes of one is an

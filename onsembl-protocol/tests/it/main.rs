@@ -12,6 +12,7 @@
 )]
 
 mod commands;
+mod frames;
 mod lifecycle;
 mod machines;
 mod properties;

@@ -79,15 +79,15 @@ fn never_gives_up() {
 }
 
 #[test]
-fn stays_away() {
+fn no_dial_after_refusal() {
     let mut w = waiting(DialOutcome::Forbidden, S);
-    caught(I::StaysAway, &w);
+    caught(I::NoDialAfterRefusal, &w);
     for code in [4200, 4201, 4202] {
         w = World::in_session();
         w.fact(Fact::AgentLost(P, W, closed_there(code)));
         w.fact(Fact::AgentShows(P, AgentStatus::Reconnecting));
         w.agent_waits(S);
-        caught(I::StaysAway, &w);
+        caught(I::NoDialAfterRefusal, &w);
         w = World::in_session();
         w.fact(Fact::AgentLost(P, W, closed_there(code)));
         w.fact(Fact::AgentShows(P, AgentStatus::Closed));
@@ -122,22 +122,22 @@ fn stop_is_obeyed() {
 }
 
 #[test]
-fn hello_first() {
+fn hello_goes_first() {
     let mut w = dialled(DialOutcome::Up);
     w.fact(Fact::AgentSaid(P, W, Up::Other));
-    caught(I::HelloFirst, &w);
+    caught(I::HelloGoesFirst, &w);
     let mut w = dialled(DialOutcome::Up);
     w.fact(Fact::AgentShows(P, AgentStatus::Joining));
     w.agent_waits(S);
-    caught(I::HelloFirst, &w);
+    caught(I::HelloGoesFirst, &w);
     let mut w = World::new();
     w.dial(W);
     w.link_up();
     w.agent_beats(0);
-    caught(I::HelloFirst, &w);
+    caught(I::HelloGoesFirst, &w);
     let mut w = World::in_session();
     w.fact(Fact::AgentSaid(P, W, Up::Hello));
-    caught(I::HelloFirst, &w);
+    caught(I::HelloGoesFirst, &w);
     // A probe is answered even before.
     let mut w = World::new();
     w.dial(W);
@@ -149,15 +149,15 @@ fn hello_first() {
 }
 
 #[test]
-fn ping_answered() {
+fn ping_is_answered() {
     let mut w = World::in_session();
     w.agent_hears(Down::Ping);
     w.agent_done();
-    caught(I::PingAnswered, &w);
+    caught(I::PingIsAnswered, &w);
 }
 
 #[test]
-fn dial_not_early() {
+fn redials_by_backoff() {
     // The second window begins where the first one ends.
     let second = |nanos: u64| {
         let mut w = waiting(DialOutcome::Failed, S);
@@ -170,12 +170,12 @@ fn dial_not_early() {
         w.fact(Fact::Dialled(P, Wire(3)));
         w
     };
-    caught(I::DialNotEarly, &second(700 * MS - 1));
+    caught(I::RedialsByBackoff, &second(700 * MS - 1));
     legal(&second(700 * MS));
     let mut w = waiting(DialOutcome::Unauthorised, 40 * S);
     w.after(29 * S);
     w.fact(Fact::Dialled(P, Wire(2)));
-    caught(I::DialNotEarly, &w);
+    caught(I::RedialsByBackoff, &w);
     // A token that ran out in session is as one that was refused.
     let mut w = World::in_session();
     w.fact(Fact::AgentLost(P, W, closed_there(4105)));
@@ -183,7 +183,7 @@ fn dial_not_early() {
     w.agent_waits(40 * S);
     w.after(29 * S);
     w.fact(Fact::Dialled(P, Wire(2)));
-    caught(I::DialNotEarly, &w);
+    caught(I::RedialsByBackoff, &w);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn ten_minutes_of_rejection() {
     legal(&w);
     w.after(2 * S + 101 * MS);
     w.fact(Fact::Dialled(P, Wire(3)));
-    caught(I::DialInTime, &w);
+    caught(I::ComesBack, &w);
 }
 
 #[test]
@@ -223,11 +223,11 @@ fn retry_after_obeyed() {
 }
 
 #[test]
-fn dial_in_time() {
+fn comes_back() {
     let mut w = waiting(DialOutcome::Failed, S);
     w.after(S + 101 * MS);
     w.fact(Fact::Dialled(P, Wire(2)));
-    caught(I::DialInTime, &w);
+    caught(I::ComesBack, &w);
     // An absence excuses it.
     let mut w = waiting(DialOutcome::Failed, S);
     w.fact(Fact::ProcessAway(P));

@@ -15,19 +15,19 @@ fn unrecorded() -> World {
 }
 
 #[test]
-fn heard_is_recorded() {
+fn beat_is_recorded() {
     let mut w = World::in_session();
     w.agent_beats_alone();
     w.server_hears(Up::Beat { sequence: 2, seen: 2 });
     w.server_owes_answer();
-    caught(I::HeardIsRecorded, &w);
+    caught(I::BeatIsRecorded, &w);
     let mut w = World::in_session();
     w.fact(Fact::BeatAsked(A, 1, 2));
-    caught(I::HeardIsRecorded, &w);
+    caught(I::BeatIsRecorded, &w);
     let mut w = World::in_session();
     w.server_hears(Up::Beat { sequence: 2, seen: 2 });
     w.fact(Fact::BeatAsked(A, 7, 2));
-    caught(I::HeardIsRecorded, &w);
+    caught(I::BeatIsRecorded, &w);
 }
 
 #[test]
@@ -55,20 +55,20 @@ fn seen_is_heard() {
 }
 
 #[test]
-fn beats_are_counted() {
+fn beats_are_numbered() {
     let mut w = World::in_session();
     w.server_sequence += 1;
     w.server_beats(1);
-    caught(I::BeatsAreCounted, &w);
+    caught(I::BeatsAreNumbered, &w);
     let mut w = World::in_session();
     w.after(30 * S);
     w.agent_sequence = 0;
     w.agent_beats(2);
-    caught(I::BeatsAreCounted, &w);
+    caught(I::BeatsAreNumbered, &w);
 }
 
 #[test]
-fn beats_each_interval() {
+fn beats_every_interval() {
     let mut w = World::in_session();
     w.after(30 * S + 100 * MS);
     w.agent_beats(2);
@@ -76,11 +76,11 @@ fn beats_each_interval() {
     legal(&w);
     w.after(30 * S + 101 * MS);
     w.agent_beats(2);
-    caught(I::BeatsEachInterval, &w);
+    caught(I::BeatsEveryInterval, &w);
     let mut w = World::in_session();
     w.after(30 * S + 101 * MS);
     w.server_beats(1);
-    caught(I::BeatsEachInterval, &w);
+    caught(I::BeatsEveryInterval, &w);
     // The first one leaves at once.
     let mut w = World::in_session();
     w.agent_loses();
@@ -90,7 +90,7 @@ fn beats_each_interval() {
     w.fact(Fact::AgentHeard(P, Wire(2), Down::Welcome(2)));
     w.fact(Fact::AgentShows(P, AgentStatus::Connected));
     w.agent_waits(S);
-    caught(I::BeatsEachInterval, &w);
+    caught(I::BeatsEveryInterval, &w);
 }
 
 #[test]
@@ -104,11 +104,11 @@ fn no_burst() {
     }
     legal(&w);
     w.agent_beats(2);
-    caught(I::NoBurst, &w);
+    caught(I::BeatsEveryInterval, &w);
 }
 
 #[test]
-fn answered_in_time() {
+fn beat_is_answered() {
     let mut w = World::in_session();
     w.after(5 * S);
     w.server_hears(Up::Beat { sequence: 2, seen: 2 });
@@ -116,7 +116,7 @@ fn answered_in_time() {
     w.server_owes_answer();
     w.after(15 * S + 101 * MS);
     w.server_beats(2);
-    caught(I::AnsweredInTime, &w);
+    caught(I::BeatIsAnswered, &w);
 }
 
 #[test]

@@ -60,15 +60,15 @@ fn welcome_is_committed() {
 }
 
 #[test]
-fn hello_is_served() {
+fn hello_is_answered() {
     let mut w = World::in_session();
     w.fact(Fact::Joined(A, Wire(2), P));
     w.server_waits(S);
-    caught(I::HelloIsServed, &w);
+    caught(I::HelloIsAnswered, &w);
     let mut w = told(P);
     w.fact(Fact::ServerClosed(A, W, 4101));
     w.server_waits(S);
-    caught(I::HelloIsServed, &w);
+    caught(I::HelloIsAnswered, &w);
 }
 
 #[test]
@@ -85,14 +85,14 @@ fn takeover_is_told() {
 }
 
 #[test]
-fn own_close_code() {
+fn close_has_a_cause() {
     for code in [0, 999, 1004, 1005, 1006, 1015, 3000, 4000, 4109, 4203] {
         let mut w = told(P);
         w.fact(Fact::ServerClosed(A, W, code));
-        caught(I::OwnCloseCode, &w);
+        caught(I::CloseHasACause, &w);
         let mut w = World::in_session();
         w.fact(Fact::AgentClosed(P, W, code));
-        caught(I::OwnCloseCode, &w);
+        caught(I::CloseHasACause, &w);
     }
 }
 
@@ -127,19 +127,19 @@ fn a_legacy_agent_that_was_replaced_gets_1000() {
 }
 
 #[test]
-fn given_up_is_closed() {
+fn dead_link_is_closed() {
     // Taken over, and the old wire left open.
     let mut w = told(P);
     w.fact(Fact::ServerSaid(A, Wire(2), Down::Welcome(2)));
     w.shown.epoch = 2;
     w.shows(Status::Online, Why::TakenOver);
     w.server_done();
-    caught(I::GivenUpIsClosed, &w);
+    caught(I::DeadLinkIsClosed, &w);
     // A hello that was denied.
     let mut w = challenged(P);
     w.fact(Fact::SessionDenied(A, Wire(2)));
     w.server_done();
-    caught(I::GivenUpIsClosed, &w);
+    caught(I::DeadLinkIsClosed, &w);
     let mut w = challenged(P);
     w.fact(Fact::SessionDenied(A, Wire(2)));
     w.fact(Fact::ServerClosed(A, Wire(2), 1013));
@@ -154,7 +154,7 @@ fn given_up_is_closed() {
     w.agent_waits(S);
     w.fact(Fact::DialEnded(P, W, DialOutcome::Up));
     w.agent_waits(S);
-    caught(I::GivenUpIsClosed, &w);
+    caught(I::DeadLinkIsClosed, &w);
 }
 
 #[test]
@@ -186,21 +186,21 @@ fn given_up_for_a_reason() {
 }
 
 #[test]
-fn old_wire_changes_nothing() {
+fn old_link_changes_nothing() {
     let mut w = World::in_session();
     w.fact(Fact::ServerLost(A, Wire(9), BROKEN));
     w.shows(Status::Reconnecting, Why::LinkEnded(BROKEN));
-    caught(I::OldWireChangesNothing, &w);
+    caught(I::OldLinkChangesNothing, &w);
     let mut w = World::in_session();
     w.fact(Fact::AgentLost(P, Wire(9), BROKEN));
     w.fact(Fact::AgentShows(P, AgentStatus::Reconnecting));
-    caught(I::OldWireChangesNothing, &w);
+    caught(I::OldLinkChangesNothing, &w);
     // A session for a hello that is not wanted any more.
     let mut w = challenged(P);
     w.fact(Fact::SessionCommitted(A, 2, P));
     w.fact(Fact::SessionTold(A, Wire(7), 2));
     w.fact(Fact::ServerSaid(A, Wire(7), Down::Welcome(2)));
-    caught(I::OldWireChangesNothing, &w);
+    caught(I::OldLinkChangesNothing, &w);
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn eviction_is_obeyed() {
 }
 
 #[test]
-fn end_is_the_end() {
+fn terminal_is_final() {
     let gone = || {
         let mut w = World::in_session();
         w.fact(Fact::EvictionAsked(A));
@@ -260,13 +260,13 @@ fn end_is_the_end() {
     let mut w = gone();
     w.after(90 * S);
     w.shows(Status::TimedOut, Why::Silence(90 * S));
-    caught(I::EndIsTheEnd, &w);
+    caught(I::TerminalIsFinal, &w);
     // Offline, and kept.
     let mut w = World::in_session();
     w.fact(Fact::ServerLost(A, W, closed_there(4103)));
     w.shows(Status::Offline, Why::Stopped);
     w.fact(Fact::ServerServed(A, None));
-    caught(I::EndIsTheEnd, &w);
+    caught(I::TerminalIsFinal, &w);
     let mut w = World::in_session();
     w.fact(Fact::AgentToldToStop(P, None));
     w.fact(Fact::AgentClosed(P, W, 4103));
@@ -274,18 +274,18 @@ fn end_is_the_end() {
     w.fact(Fact::AgentServed(P, None));
     legal(&w);
     w.fact(Fact::Dialled(P, Wire(2)));
-    caught(I::EndIsTheEnd, &w);
+    caught(I::TerminalIsFinal, &w);
 }
 
 #[test]
-fn waits_have_an_end() {
+fn gives_up_in_time() {
     let mut w = challenged(P);
     w.after(25 * S + 101 * MS);
     w.server_done();
-    caught(I::WaitsHaveAnEnd, &w);
+    caught(I::GivesUpInTime, &w);
     let mut w = World::new();
     w.dial(W);
     w.after(10 * S + 101 * MS);
     w.agent_waits(S);
-    caught(I::WaitsHaveAnEnd, &w);
+    caught(I::GivesUpInTime, &w);
 }

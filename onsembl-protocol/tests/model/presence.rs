@@ -5,35 +5,35 @@ use onsembl_protocol::lab::fact::*;
 use onsembl_protocol::lab::model::Invariant as I;
 
 #[test]
-fn versions_grow() {
+fn version_grows_by_one() {
     let mut w = World::in_session();
     w.after(45 * S);
     let next = w.next(Status::Stale, Why::Silence(45 * S));
     w.publish(Presence { version: next.version + 1, ..next });
-    caught(I::VersionsGrow, &w);
+    caught(I::VersionGrowsByOne, &w);
     // After a restart too.
     let mut w = World::in_session();
     w.fact(Fact::ServerEnded(HowEnded::Killed));
     w.fact(Fact::ServerStarted);
     w.fact(Fact::Installed(A, Installed::Recovered { version: 1, epoch: 1 }));
-    caught(I::VersionsGrow, &w);
+    caught(I::VersionGrowsByOne, &w);
 }
 
 #[test]
-fn since_moves_with_status() {
+fn since_moves_only_with_status() {
     let mut w = World::in_session();
     w.server_beats_alone();
     w.after(15 * S);
     let next = w.next(Status::Stale, Why::Silence(45 * S));
     w.publish(Presence { since: w.shown.since, ..next });
-    caught(I::SinceMovesWithStatus, &w);
+    caught(I::SinceMovesOnlyWithStatus, &w);
     let mut w = World::in_session();
     w.goes_stale();
     w.after(S);
     w.server_hears(Up::Other);
     let next = w.next(Status::Online, Why::HeardAgain);
     w.publish(Presence { since: 0, ..next });
-    caught(I::SinceMovesWithStatus, &w);
+    caught(I::SinceMovesOnlyWithStatus, &w);
 }
 
 #[test]
@@ -61,13 +61,13 @@ fn status_is_true() {
 }
 
 #[test]
-fn any_frame_is_life() {
+fn any_frame_proves_life() {
     let mut w = World::in_session();
     w.goes_stale();
     w.after(S);
     w.server_hears(Up::Pong);
     w.server_done();
-    caught(I::AnyFrameIsLife, &w);
+    caught(I::AnyFrameProvesLife, &w);
     let mut w = World::in_session();
     w.goes_stale();
     w.after(S);
@@ -105,12 +105,12 @@ fn reason_is_true() {
 }
 
 #[test]
-fn one_report_a_step() {
+fn one_report_per_step() {
     let mut w = World::in_session();
     w.fact(Fact::ServerLost(A, W, BROKEN));
     w.shows(Status::Reconnecting, Why::LinkEnded(BROKEN));
     w.shows(Status::Connecting, Why::Hello);
-    caught(I::OneReportAStep, &w);
+    caught(I::OneReportPerStep, &w);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn fault_is_shown() {
 }
 
 #[test]
-fn resume_window_kept() {
+fn resume_window_is_kept() {
     let offline_after = |nanos: u64| {
         let mut w = World::in_session();
         w.server_loses();
@@ -176,10 +176,10 @@ fn resume_window_kept() {
         w.fact(Fact::ServerServed(A, None));
         w
     };
-    caught(I::ResumeWindowKept, &offline_after(300 * S - 1));
+    caught(I::ResumeWindowIsKept, &offline_after(300 * S - 1));
     legal(&offline_after(300 * S));
     legal(&offline_after(300 * S + 100 * MS));
-    caught(I::ResumeWindowKept, &offline_after(300 * S + 101 * MS));
+    caught(I::ResumeWindowIsKept, &offline_after(300 * S + 101 * MS));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_servers_absence_does_not_count_for_the_window() {
         w.shows(Status::Offline, Why::WindowOver);
         w
     };
-    caught(I::ResumeWindowKept, &offline(0));
-    caught(I::ResumeWindowKept, &offline(100 * S - 1));
+    caught(I::ResumeWindowIsKept, &offline(0));
+    caught(I::ResumeWindowIsKept, &offline(100 * S - 1));
     legal(&offline(100 * S));
 }

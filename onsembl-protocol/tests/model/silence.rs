@@ -13,21 +13,18 @@ fn stale_after(nanos: u64) -> World {
 }
 
 #[test]
-fn silence_not_early() {
-    caught(I::SilenceNotEarly, &stale_after(45 * S - 1));
+fn silent_peer_goes_stale_exactly() {
+    caught(I::SilentPeerGoesStaleExactly, &stale_after(45 * S - 1));
     legal(&stale_after(45 * S));
     // On the agent's end.
     let mut w = World::in_session();
     w.agent_beats_alone();
     w.after(15 * S - 1);
     w.fact(Fact::AgentShows(P, AgentStatus::Stale));
-    caught(I::SilenceNotEarly, &w);
-}
-
-#[test]
-fn silence_in_time() {
+    caught(I::SilentPeerGoesStaleExactly, &w);
+    // Not later than the tolerance.
     legal(&stale_after(45 * S + 100 * MS));
-    caught(I::SilenceInTime, &stale_after(45 * S + 101 * MS));
+    caught(I::SilentPeerGoesStaleExactly, &stale_after(45 * S + 101 * MS));
     // Nothing said at all.
     let mut w = World::in_session();
     w.server_beats_alone();
@@ -38,7 +35,20 @@ fn silence_in_time() {
     w.after(MS);
     w.fact(Fact::StoreTold(A, false));
     w.fact(Fact::ServerServed(A, Some(w.now + S)));
-    caught(I::SilenceInTime, &w);
+    caught(I::SilentPeerGoesStaleExactly, &w);
+}
+
+#[test]
+fn silent_peer_times_out_exactly() {
+    // The link is given up too early.
+    let mut w = World::in_session();
+    w.goes_stale();
+    w.after(15 * S);
+    w.server_beats(1);
+    w.server_done();
+    w.after(30 * S - 1);
+    w.fact(Fact::ServerClosed(A, W, 4100));
+    caught(I::SilentPeerTimesOutExactly, &w);
     // The link is not given up.
     let mut w = World::in_session();
     w.goes_stale();
@@ -51,11 +61,11 @@ fn silence_in_time() {
     legal(&w);
     w.after(101 * MS);
     w.server_done();
-    caught(I::SilenceInTime, &w);
+    caught(I::SilentPeerTimesOutExactly, &w);
 }
 
 #[test]
-fn absence_condemns_nobody() {
+fn absence_is_not_silence() {
     let stale_at_return = |away: u64| {
         let mut w = World::in_session();
         w.server_beats_alone();
@@ -66,20 +76,20 @@ fn absence_condemns_nobody() {
         w.shows(Status::Stale, Why::Silence(45 * S));
         w
     };
-    caught(I::AbsenceCondemnsNobody, &stale_at_return(3600 * S));
-    caught(I::AbsenceCondemnsNobody, &stale_at_return(2 * S));
+    caught(I::AbsenceIsNotSilence, &stale_at_return(3600 * S));
+    caught(I::AbsenceIsNotSilence, &stale_at_return(2 * S));
     // So short that nobody can tell it from a late timer.
     legal(&stale_at_return(S + 400 * MS));
 }
 
 #[test]
-fn timed_out_was_watched() {
+fn timed_out_only_after_observed_stale() {
     // Not stale at all before.
     let mut w = World::in_session();
     w.server_beats_alone();
     w.after(60 * S);
     w.fact(Fact::ServerClosed(A, W, 4100));
-    caught(I::TimedOutWasWatched, &w);
+    caught(I::TimedOutOnlyAfterObservedStale, &w);
     // Shown stale so late that the phase was short.
     let mut w = World::in_session();
     w.server_beats_alone();
@@ -94,7 +104,7 @@ fn timed_out_was_watched() {
     w.server_done();
     w.after(15 * S);
     w.fact(Fact::ServerClosed(A, W, 4100));
-    caught(I::TimedOutWasWatched, &w);
+    caught(I::TimedOutOnlyAfterObservedStale, &w);
 }
 
 #[test]
@@ -111,6 +121,6 @@ fn a_stale_phase_is_not_shortened_by_an_absence() {
         w.fact(Fact::ServerClosed(A, W, 4100));
         w
     };
-    caught(I::AbsenceCondemnsNobody, &given_up(S));
-    caught(I::AbsenceCondemnsNobody, &given_up(30 * S));
+    caught(I::AbsenceIsNotSilence, &given_up(S));
+    caught(I::AbsenceIsNotSilence, &given_up(30 * S));
 }

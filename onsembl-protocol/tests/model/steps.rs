@@ -5,28 +5,28 @@ use onsembl_protocol::lab::fact::*;
 use onsembl_protocol::lab::model::Invariant as I;
 
 #[test]
-fn deadline_ahead() {
+fn deadline_after_now() {
     let mut w = World::in_session();
     w.server_hears(Up::Other);
     w.fact(Fact::ServerServed(A, Some(w.now)));
-    caught(I::DeadlineAhead, &w);
+    caught(I::DeadlineAfterNow, &w);
     let mut w = World::in_session();
     w.fact(Fact::AgentServed(P, Some(w.now)));
-    caught(I::DeadlineAhead, &w);
+    caught(I::DeadlineAfterNow, &w);
 }
 
 #[test]
-fn deadline_present() {
+fn every_wait_has_a_deadline() {
     let mut w = World::in_session();
     w.server_hears(Up::Other);
     w.fact(Fact::ServerServed(A, None));
-    caught(I::DeadlinePresent, &w);
+    caught(I::EveryWaitHasADeadline, &w);
     // A waiting agent without a timer.
     let mut w = World::in_session();
     w.fact(Fact::AgentLost(P, W, BROKEN));
     w.fact(Fact::AgentShows(P, AgentStatus::Reconnecting));
     w.fact(Fact::AgentServed(P, None));
-    caught(I::DeadlinePresent, &w);
+    caught(I::EveryWaitHasADeadline, &w);
 }
 
 #[test]

@@ -1,33 +1,29 @@
 //! Performs the decisions of the agent's machine: dials, sends, closes, wakes. Decides nothing.
 
-use super::notice::{AgentNotice, AgentSession, SendError};
-use super::profile::{AgentProfile, DriverConfig};
+use super::notice::{AgentNotice, SendError};
+use super::profile::DriverConfig;
 use crate::clock::SystemClock;
 use crate::counters::Counters;
 use crate::link::{DialError, Dialer, Frame, Link, Received};
-use crate::messages::Envelopes;
 use crate::pump::{self, LinkEvent, LinkHandle, LinkInput, TryDataError};
 use bytes::Bytes;
 use onsembl_protocol::close::{CloseCause, CloseReason};
-use onsembl_protocol::id::{AgentId, BeatSequence, LinkId, MessageId};
-use onsembl_protocol::liveness::{HeartbeatTiming, Seen};
-use onsembl_protocol::model::{Capabilities, Dialect};
-use onsembl_protocol::output::Outbox;
+use onsembl_protocol::id::{AgentId, LinkId};
+use onsembl_protocol::session::frames::{
+    AgentFrames, AgentProfile, AgentRead, AgentSession, FromServer,
+};
 use onsembl_protocol::session::{
     AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, DialFailure, EndOrder,
-    HelloRefusal, ServerBeat, SessionTerms,
 };
 use onsembl_protocol::time::Deadline;
-use onsembl_protocol::wire::payload::{
-    Ack, AgentHeartbeat, CommandComplete, CommandPhase, ErrorCode, HealthMetrics, Pong, SeenBeat,
-};
-use onsembl_protocol::wire::{self, AgentToServer, DecodeCause, DecodeError, ServerToAgent};
+use onsembl_protocol::wire::AgentToServer;
+use onsembl_protocol::wire::payload::{HealthMetrics, ServerHeartbeat};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// Frames that may wait for the owner of the driver; then the link feels it.
 const INBOX: usize = 64;
@@ -39,17 +35,12 @@ pub struct AgentDriver {
     clock: SystemClock,
     counters: Counters,
     dialer: Arc<dyn Dialer>,
-    profile: AgentProfile,
+    frames: AgentFrames,
     vitals: Box<dyn FnMut() -> HealthMetrics + Send>,
-    paused: bool,
-    envelopes: Envelopes,
     inbox: mpsc::Receiver<LinkEvent>,
     inbox_entry: mpsc::Sender<LinkEvent>,
     dial: Option<(LinkId, JoinHandle<Result<Link, DialError>>)>,
     link: Option<LinkHandle>,
-    hello: Option<MessageId>,
-    agent_id: Option<AgentId>,
-    session: Option<AgentSession>,
     deadline: Deadline,
     notices: VecDeque<AgentNotice>,
     room_wanted: bool,
@@ -80,21 +71,16 @@ impl AgentDriver {
         let (inbox_entry, inbox) = mpsc::channel(INBOX);
         Self {
             machine: AgentConnection::new(config.agent, seed),
-            envelopes: Envelopes::new(profile.instance.as_str()),
+            frames: AgentFrames::new(profile, config.limits),
             config,
             clock: SystemClock::new(),
             counters: Counters::default(),
             dialer: Arc::new(dialer),
-            profile,
             vitals: Box::new(HealthMetrics::default),
-            paused: false,
             inbox,
             inbox_entry,
             dial: None,
             link: None,
-            hello: None,
-            agent_id: None,
-            session: None,
             deadline: Deadline::Never,
             notices: VecDeque::new(),
             room_wanted: false,
@@ -163,7 +149,7 @@ impl AgentDriver {
     /// # Errors
     /// There is no session.
     pub fn send(&mut self, message: &AgentToServer) -> Result<(), SendError> {
-        let frame = self.envelopes.frame(message, self.clock.now().wall).1;
+        let frame = self.frame(message);
         let link = self.in_session()?;
         link.control(frame).map_err(|_| SendError::Full)
     }
@@ -173,7 +159,7 @@ impl AgentDriver {
     /// # Errors
     /// There is no session, or no room.
     pub fn send_output(&mut self, message: &AgentToServer) -> Result<(), SendError> {
-        let frame = self.envelopes.frame(message, self.clock.now().wall).1;
+        let frame = self.frame(message);
         self.send_data(frame)
     }
 
@@ -209,14 +195,14 @@ impl AgentDriver {
     /// Whether this agent starts nothing, by order. Each heartbeat says it, and the next one is not to
     /// wait for its time if it changes.
     pub fn say_paused(&mut self, paused: bool) {
-        if std::mem::replace(&mut self.paused, paused) != paused {
+        if self.frames.set_paused(paused) {
             self.feed(AgentEvent::News);
         }
     }
 
     /// What the next hello says. Owners keep the open commands in it up to date.
     pub fn profile_mut(&mut self) -> &mut AgentProfile {
-        &mut self.profile
+        self.frames.profile_mut()
     }
 
     /// Where the connection is.
@@ -226,12 +212,12 @@ impl AgentDriver {
 
     /// The session, while there is one.
     pub fn session(&self) -> Option<&AgentSession> {
-        self.session.as_ref()
+        self.frames.session()
     }
 
     /// The id that a server taught this agent.
     pub fn agent_id(&self) -> Option<&AgentId> {
-        self.agent_id.as_ref()
+        self.frames.agent_id()
     }
 
     /// What went wrong or was borne.
@@ -245,57 +231,52 @@ impl AgentDriver {
     }
 
     fn in_session(&self) -> Result<&LinkHandle, SendError> {
-        match (&self.session, &self.link) {
+        match (self.frames.session(), &self.link) {
             (Some(_), Some(link)) => Ok(link),
             _ => Err(SendError::NoSession),
         }
     }
 
+    fn frame(&mut self, message: &AgentToServer) -> Frame {
+        Frame::Text(self.frames.write(message, self.clock.now().wall).to_owned())
+    }
+
     fn feed(&mut self, event: AgentEvent) {
         let step = self.machine.handle(event, self.clock.now());
         self.deadline = step.deadline;
+        if step.actions.lost() > 0 {
+            self.counters.count("actions_lost");
+            error!(?event, "the machine asked for more than a step can hold; a part is not done");
+        }
         for action in step.actions {
             self.perform(action);
         }
     }
 
     fn perform(&mut self, action: AgentAction) {
+        let wall = self.clock.now().wall;
+        let text = self.frames.outgoing(&action, wall, || (self.vitals)());
+        if let Some((link, text)) = text {
+            let frame = Frame::Text(text.to_owned());
+            self.control(link, frame);
+        }
         match action {
             AgentAction::Dial(link) => {
                 let dialer = Arc::clone(&self.dialer);
                 self.dial = Some((link, tokio::spawn(async move { dialer.dial().await })));
             }
-            AgentAction::SendHello(link) => {
-                let hello = AgentToServer::Connect(self.profile.hello(self.agent_id.as_ref()));
-                self.hello = Some(self.control(link, &hello));
+            AgentAction::SendHello(_) | AgentAction::SendPong { .. } => {}
+            AgentAction::SendBeat { sequence, .. } => {
+                debug!(%sequence, "heartbeat sent");
+                self.notices.push_back(AgentNotice::BeatSent(sequence));
             }
-            AgentAction::SendBeat { link, sequence, seen } => self.beat(link, sequence, seen),
             AgentAction::Probe(link) => {
                 debug!(%link, "heartbeat sent as a native ping");
-                if let Some(l) = self.link.as_ref().filter(|l| l.id() == link)
-                    && l.control(Frame::Ping).is_err()
-                {
-                    self.counters.count("control_queue_full");
-                }
-            }
-            AgentAction::SendPong { link, echo } => {
-                let wall = self.clock.now().wall;
-                let timestamp = echo.map(f64::from).or(Some(wall.unix_millis() as f64));
-                let pong = Pong { timestamp, latency: None, sequence: None };
-                let _ = self.control(link, &AgentToServer::Pong(pong));
+                self.control(link, Frame::Ping);
             }
             AgentAction::Close(link, cause) => self.close(link, cause),
             AgentAction::Report(report) => {
                 info!(status = report.status.name(), because = %report.cause, "connection");
-                match report.status {
-                    AgentStatus::Connected { .. } | AgentStatus::Stale { .. } => {}
-                    AgentStatus::Idle
-                    | AgentStatus::Connecting { .. }
-                    | AgentStatus::Joining
-                    | AgentStatus::TimedOut { .. }
-                    | AgentStatus::Reconnecting { .. }
-                    | AgentStatus::Closed => self.session = None,
-                }
                 self.notices.push_back(AgentNotice::Reported(report));
             }
             AgentAction::Impaired(impairment) => {
@@ -318,28 +299,13 @@ impl AgentDriver {
         }
     }
 
-    fn beat(&mut self, link: LinkId, sequence: BeatSequence, seen: Option<Seen>) {
-        let beat = AgentHeartbeat {
-            agent_id: self.agent_id.clone(),
-            health_metrics: Some((self.vitals)()),
-            sequence: Some(sequence),
-            seen: seen.map(|s| SeenBeat { sequence: s.sequence, age_ms: s.age.as_millis() as u64 }),
-            paused: self.paused,
-        };
-        let _ = self.control(link, &AgentToServer::Heartbeat(beat));
-        debug!(%sequence, "heartbeat sent");
-        self.notices.push_back(AgentNotice::BeatSent(sequence));
-    }
-
-    fn control(&mut self, link: LinkId, message: &AgentToServer) -> MessageId {
-        let (id, frame) = self.envelopes.frame(message, self.clock.now().wall);
+    fn control(&mut self, link: LinkId, frame: Frame) {
         if let Some(l) = self.link.as_ref().filter(|l| l.id() == link)
             && l.control(frame).is_err()
         {
             self.counters.count("control_queue_full");
             warn!(%link, "the server does not read; the link is being ended");
         }
-        id
     }
 
     fn close(&mut self, link: LinkId, cause: CloseCause) {
@@ -401,161 +367,51 @@ impl AgentDriver {
     }
 
     fn on_text(&mut self, link: LinkId, text: &str) {
-        match wire::decode::<ServerToAgent>(text, &self.config.limits) {
-            Ok(envelope) => self.on_message(link, envelope.message),
-            Err(error) => {
-                self.feed(AgentEvent::Received(link, AgentInbound::Other));
-                self.on_undecodable(&error);
-            }
+        let AgentRead { inbound, content } = self.frames.read(link, text, self.clock.now().wall);
+        if let FromServer::Refused(error) = &content {
+            self.counters.count("hello_refused");
+            warn!(code = %error.code, text = %error.message, "the server refused the hello");
         }
-    }
-
-    /// Exactly one negative reply where the protocol has one: a command that cannot be read failed.
-    fn on_undecodable(&mut self, error: &DecodeError) {
-        self.counters.count("undecodable");
-        warn!(%error, message = ?error.message_id, "the server sent what cannot be decoded");
-        let about_a_request = match &error.cause {
-            DecodeCause::BadPayload { kind, .. } | DecodeCause::TooLong { kind, .. } => {
-                kind.as_ref() == "COMMAND_REQUEST"
-            }
-            _ => false,
-        };
-        if let (true, Some(command)) = (about_a_request, &error.command_id) {
-            let report = AgentToServer::CommandComplete(CommandComplete {
-                command_id: command.clone(),
-                agent_id: self.agent_id.clone(),
-                status: CommandPhase::Failed,
-                exit_code: None,
-                signal: None,
-                duration_ms: None,
-                tokens_used: 0,
-                error: Some(error.to_string()),
-                timestamp: Some(self.clock.now().wall),
-                output: None,
-            });
-            if self.send(&report).is_err() {
-                self.counters.count("replies_without_session");
-            }
-        }
-    }
-
-    fn on_message(&mut self, link: LinkId, message: ServerToAgent) {
-        match message {
-            ServerToAgent::Ack(ack) if self.session.is_none() => self.on_welcome(link, ack),
-            ServerToAgent::Error(error) if self.session.is_none() => {
-                self.counters.count("hello_refused");
-                warn!(code = %error.code, text = %error.message, "the server refused the hello");
-                let refusal = match error.code {
-                    ErrorCode::Unauthorized | ErrorCode::AuthTimeout => HelloRefusal::Unauthorized,
-                    ErrorCode::Forbidden => HelloRefusal::Forbidden,
-                    _ => HelloRefusal::Other,
-                };
-                self.feed(AgentEvent::Received(link, AgentInbound::HelloRefused(refusal)));
-            }
-            ServerToAgent::Ping(ping) => {
-                let echo = ping.timestamp.map(Into::into);
-                self.feed(AgentEvent::Received(link, AgentInbound::Ping { echo }));
-            }
-            ServerToAgent::Heartbeat(beat) => {
-                let inbound = ServerBeat {
-                    sequence: beat.sequence,
-                    seen: beat.seen.map(|s| s.sequence),
-                    recorded: beat.recorded.map(|r| r.sequence),
-                    lagging: beat.recording_lag.is_some(),
-                };
-                debug!(sequence = ?beat.sequence, seen = ?inbound.seen, recorded = ?inbound.recorded, "heartbeat of the server received");
-                if let Some(lag) = &beat.recording_lag {
-                    debug!(why = %lag.why, age_ms = lag.age_ms, "the server does not record heartbeats");
-                }
-                self.feed(AgentEvent::Received(link, AgentInbound::Heartbeat(inbound)));
-                self.notices.push_back(AgentNotice::BeatAnswered {
-                    seen: inbound.seen,
-                    recorded: beat.recorded,
-                    lag: beat.recording_lag,
-                });
-            }
-            ServerToAgent::Pong(_) => {
-                self.feed(AgentEvent::Received(link, AgentInbound::Other));
-            }
-            ServerToAgent::Unknown(kind) => {
-                self.counters.count("unknown_types");
-                debug!(%kind, "the server sent a type that this version does not know");
-                self.feed(AgentEvent::Received(link, AgentInbound::Other));
-            }
-            message @ (ServerToAgent::Ack(_)
-            | ServerToAgent::Error(_)
-            | ServerToAgent::CommandRequest(_)
-            | ServerToAgent::CommandCancel(_)
-            | ServerToAgent::OutputAck(_)
-            | ServerToAgent::OutputResume(_)
-            | ServerToAgent::OutputQuery(_)
-            | ServerToAgent::Control(_)
-            | ServerToAgent::EmergencyStop(_)
-            | ServerToAgent::StopRelease(_)
-            | ServerToAgent::TokenRefresh(_)) => {
-                self.feed(AgentEvent::Received(link, AgentInbound::Other));
-                if self.session.is_some() {
-                    self.notices.push_back(AgentNotice::Message(Box::new(message)));
-                } else {
-                    self.counters.count("messages_before_session");
-                }
-            }
-        }
-    }
-
-    fn on_welcome(&mut self, link: LinkId, ack: Ack) {
-        let answers_hello = ack.agent_id.is_some() || ack.message_id == self.hello;
-        if !answers_hello || !ack.success {
-            return self.feed(AgentEvent::Received(link, AgentInbound::Other));
-        }
-        self.agent_id = ack.agent_id.or(self.agent_id.take());
-        let session = match ack.extensions {
-            Some(welcome) => {
-                let timing = HeartbeatTiming::try_from(welcome.timing).unwrap_or_else(|error| {
+        self.feed(AgentEvent::Received(link, inbound));
+        match content {
+            FromServer::Joined(session, wrong_times) => {
+                if let Some(error) = wrong_times {
                     self.counters.count("bad_timings");
                     warn!(%error, "the server named times that cannot be; using the defaults");
-                    HeartbeatTiming::DEFAULT
-                });
-                let session = AgentSession {
-                    dialect: Dialect::Extended,
-                    capabilities: Capabilities::negotiate(
-                        &self.profile.features,
-                        &welcome.features,
-                        Dialect::Extended,
-                    ),
-                    agent: self.agent_id.clone(),
-                    session: Some(welcome.session_id),
-                    epoch: welcome.epoch,
-                    features: welcome.features,
-                    output_window: welcome.output_window_bytes,
-                    stopped: welcome.stopped,
-                };
-                (session, timing)
+                }
+                self.notices.push_back(AgentNotice::Joined(*session));
             }
-            None => {
-                let session = AgentSession {
-                    dialect: Dialect::Legacy,
-                    capabilities: Capabilities::LEGACY,
-                    agent: self.agent_id.clone(),
-                    session: None,
-                    epoch: Default::default(),
-                    features: Vec::new(),
-                    output_window: Outbox::DEFAULT_WINDOW,
-                    stopped: None,
-                };
-                (session, HeartbeatTiming::DEFAULT)
+            FromServer::Heartbeat(beat) => self.on_beat(*beat),
+            FromServer::Message(message) => self.notices.push_back(AgentNotice::Message(message)),
+            FromServer::BeforeSession => self.counters.count("messages_before_session"),
+            FromServer::Unknown(kind) => {
+                self.counters.count("unknown_types");
+                debug!(%kind, "the server sent a type that this version does not know");
             }
-        };
-        let (session, timing) = session;
-        let terms = SessionTerms {
-            dialect: session.dialect,
-            epoch: session.epoch,
-            timing,
-            end_orders: session.capabilities.end_orders(),
-        };
-        self.session = Some(session.clone());
-        self.feed(AgentEvent::Received(link, AgentInbound::HelloAccepted(terms)));
-        self.notices.push_back(AgentNotice::Joined(session));
+            FromServer::Undecodable(error, reply) => {
+                self.counters.count("undecodable");
+                warn!(%error, message = ?error.message_id, "the server sent what cannot be decoded");
+                if let Some(reply) = reply
+                    && self.send(&reply).is_err()
+                {
+                    self.counters.count("replies_without_session");
+                }
+            }
+            FromServer::Nothing | FromServer::Refused(_) => {}
+        }
+    }
+
+    fn on_beat(&mut self, beat: ServerHeartbeat) {
+        let seen = beat.seen.map(|seen| seen.sequence);
+        debug!(sequence = ?beat.sequence, ?seen, recorded = ?beat.recorded, "heartbeat of the server received");
+        if let Some(lag) = &beat.recording_lag {
+            debug!(why = %lag.why, age_ms = lag.age_ms, "the server does not record heartbeats");
+        }
+        self.notices.push_back(AgentNotice::BeatAnswered {
+            seen,
+            recorded: beat.recorded,
+            lag: beat.recording_lag,
+        });
     }
 }
 

@@ -23,5 +23,7 @@ mod notice;
 mod profile;
 
 pub use driver::AgentDriver;
-pub use notice::{AgentNotice, AgentSession, SendError};
-pub use profile::{AgentProfile, DriverConfig};
+pub use notice::{AgentNotice, SendError};
+#[doc(no_inline)]
+pub use onsembl_protocol::session::frames::{AgentProfile, AgentSession};
+pub use profile::DriverConfig;

@@ -1,11 +1,11 @@
 //! What the agent's driver tells its owner.
 
-use onsembl_protocol::id::{AgentId, BeatSequence, Epoch, SessionId, StopId};
+use onsembl_protocol::id::BeatSequence;
 use onsembl_protocol::liveness::Impairment;
-use onsembl_protocol::model::{Capabilities, Dialect};
 use onsembl_protocol::session::AgentReport;
+use onsembl_protocol::session::frames::AgentSession;
 use onsembl_protocol::wire::ServerToAgent;
-use onsembl_protocol::wire::payload::{Feature, RecordedBeat, RecordingLag};
+use onsembl_protocol::wire::payload::{RecordedBeat, RecordingLag};
 use thiserror::Error;
 
 /// Something the owner of an agent's driver may want to act on.
@@ -34,27 +34,6 @@ pub enum AgentNotice {
         /// Whether recording lags.
         lag: Option<RecordingLag>,
     },
-}
-
-/// A session, as the answer to the hello settled it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AgentSession {
-    /// What the server speaks.
-    pub dialect: Dialect,
-    /// The id the server knows this agent by.
-    pub agent: Option<AgentId>,
-    /// The session; none from a legacy server.
-    pub session: Option<SessionId>,
-    /// Its epoch; zero from a legacy server.
-    pub epoch: Epoch,
-    /// Features that the server named.
-    pub features: Vec<Feature>,
-    /// What this session may rely on.
-    pub capabilities: Capabilities,
-    /// How many bytes of output may be unacknowledged.
-    pub output_window: u64,
-    /// The stop that is in force for this agent.
-    pub stopped: Option<StopId>,
 }
 
 /// A message could not be sent now.

@@ -1,28 +1,15 @@
 //! What a shard tells its owner, and what the owner answers.
 
 use onsembl_protocol::close::CloseReason;
-use onsembl_protocol::id::{
-    AgentId, BeatSequence, Epoch, LinkId, ServerInstanceId, SessionId, StopId,
-};
+use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, SessionId};
 use onsembl_protocol::model::{Capabilities, Dialect};
 use onsembl_protocol::replay::Retired;
 use onsembl_protocol::session::Presence;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::{Now, WallTime};
 use onsembl_protocol::wire::AgentToServer;
-use onsembl_protocol::wire::payload::{AgentConnect, Feature, HealthMetrics};
+use onsembl_protocol::wire::payload::{AgentConnect, HealthMetrics};
 use std::time::Duration;
-
-/// What all sessions of a shard have in common.
-#[derive(Clone, Debug)]
-pub struct SessionRules {
-    /// This server process.
-    pub server_instance: ServerInstanceId,
-    /// Features this server offers.
-    pub features: Vec<Feature>,
-    /// How many bytes of output an agent may have unacknowledged.
-    pub output_window: u64,
-}
 
 /// A hello that waits for its owner to say whose it is.
 #[derive(Clone, Debug)]
@@ -36,19 +23,6 @@ pub struct HelloClaim<A> {
     pub hello: Box<AgentConnect>,
     /// Its address, for logs.
     pub peer: String,
-}
-
-/// The store opened a session.
-#[derive(Clone, Debug)]
-pub struct Admission {
-    /// The agent.
-    pub agent: AgentId,
-    /// The session.
-    pub session: SessionId,
-    /// Its epoch.
-    pub epoch: Epoch,
-    /// The stop that is in force for this agent; the first thing it hears.
-    pub stopped: Option<StopId>,
 }
 
 /// Something a shard cannot do by itself, or that its owner wants to know.

@@ -1,12 +1,11 @@
-//! One link of a shard: its pump, and how far it has come.
+//! One link of a shard: its pump, its machine, and what is known of who is at its other end.
 
 use crate::messages::Envelopes;
 use crate::pump::LinkHandle;
 use onsembl_protocol::id::{AgentId, MessageId, SessionId};
-use onsembl_protocol::liveness::HeartbeatMonitor;
-use onsembl_protocol::model::Capabilities;
-use onsembl_protocol::session::{Greeting, UndecodableQuota};
+use onsembl_protocol::session::{AcceptedLink, AcceptedStatus};
 use onsembl_protocol::supervisor::Key;
+use onsembl_protocol::time::Timestamp;
 use onsembl_protocol::wire::payload::HealthMetrics;
 
 /// A link that somebody accepted for a shard, with what was established about it.
@@ -18,34 +17,24 @@ pub struct LinkTicket<A> {
     pub auth: A,
 }
 
-/// How far a link has come.
-#[derive(Debug)]
-pub(super) enum Stage<A> {
-    /// Waits for its hello.
-    Greeting { greeting: Greeting, auth: A },
-    /// The owner finds out who it is. What it sends meanwhile waits in its socket.
-    Claimed,
-    /// Its agent is known, its session is being opened.
-    Joining(Key),
-    /// In session.
-    Live { key: Key, session: SessionId },
-    /// A diagnosis connection: answered, never listed, and over when it is silent for too long.
-    Probe(HeartbeatMonitor),
-}
-
 #[derive(Debug)]
 pub(super) struct LinkEntry<A> {
     pub(super) handle: LinkHandle,
     /// Numbers what is sent here, so that no peer can count what others are sent.
     pub(super) envelopes: Envelopes,
     pub(super) peer: String,
-    pub(super) stage: Stage<A>,
-    /// What this link may rely on, once its hello came.
-    pub(super) capabilities: Capabilities,
+    pub(super) machine: AcceptedLink,
+    /// When the machine is to be woken, as it stands in the shard's order.
+    pub(super) due: Option<Timestamp>,
+    /// Goes to the owner with the hello.
+    pub(super) auth: Option<A>,
+    /// The agent's machine, once the owner knows whose link it is.
+    pub(super) key: Option<Key>,
+    /// The session over this link, once it began.
+    pub(super) session: Option<SessionId>,
     pub(super) hello: Option<MessageId>,
     pub(super) agent: Option<AgentId>,
-    pub(super) quota: UndecodableQuota,
-    /// Frames that were on their way when reading was paused.
+    /// Texts that were on their way when reading was paused.
     pub(super) held: Vec<String>,
     pub(super) metrics: Option<HealthMetrics>,
     /// What its latest heartbeat said.
@@ -53,10 +42,7 @@ pub(super) struct LinkEntry<A> {
 }
 
 impl<A> LinkEntry<A> {
-    pub(super) fn key(&self) -> Option<Key> {
-        match &self.stage {
-            Stage::Joining(key) | Stage::Live { key, .. } => Some(*key),
-            Stage::Greeting { .. } | Stage::Claimed | Stage::Probe(_) => None,
-        }
+    pub(super) fn owes_hello(&self) -> bool {
+        self.machine.status() == AcceptedStatus::Greeting
     }
 }

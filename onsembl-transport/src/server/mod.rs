@@ -13,6 +13,8 @@ mod perform;
 mod receive;
 mod shard;
 
-pub use events::{Admission, HelloClaim, SessionRules, ShardEvent};
+pub use events::{HelloClaim, ShardEvent};
 pub use link::LinkTicket;
+#[doc(no_inline)]
+pub use onsembl_protocol::session::frames::{Admission, SessionRules};
 pub use shard::{RECORDING, Shard};

@@ -1,293 +1,296 @@
 //! What comes over the links of a shard, until it is an event of a machine or of the owner.
 
 use super::events::{HelloClaim, ShardEvent};
-use super::link::Stage;
-use super::shard::{HELD, Shard};
+use super::link::LinkEntry;
+use super::shard::Shard;
 use crate::link::Received;
 use crate::pump::{LinkEvent, LinkInput};
 use bytes::Bytes;
-use onsembl_protocol::close::{CloseCause, CloseReason};
-use onsembl_protocol::id::{LinkId, MessageId, SessionId};
-use onsembl_protocol::model::{Capabilities, Dialect};
+use onsembl_protocol::close::CloseReason;
+use onsembl_protocol::id::{LinkId, MessageId};
 use onsembl_protocol::replay::FrameNote;
-use onsembl_protocol::session::{GreetingEvent, GreetingVerdict, ServerEvent, ServerInbound};
-use onsembl_protocol::wire::payload::{Ack, AgentHeartbeat, ErrorCode, ErrorReply, Pong};
-use onsembl_protocol::wire::{
-    self, AgentFrame, AgentToServer, DecodeError, OutputFrame, ServerToAgent,
+use onsembl_protocol::session::frames::{self, FromAgent, ServerRead};
+use onsembl_protocol::session::{
+    AcceptedAction, AcceptedEvent, Complaint, Discarded, FrameForm, ServerEvent, ServerInbound,
 };
-use tracing::{debug, info, warn};
+use onsembl_protocol::time::Deadline;
+use onsembl_protocol::wire::payload::AgentHeartbeat;
+use onsembl_protocol::wire::{AgentFrame, AgentToServer, DecodeError, ServerToAgent};
+use tracing::{debug, error, info, warn};
+
+/// What an event of a link is about, for the actions that need more than the machine was told.
+enum About<'a> {
+    Nothing,
+    Text(String),
+    Binary(Bytes),
+    /// A heartbeat or a pong.
+    Beat(FrameNote),
+    Message(Option<MessageId>, Box<AgentToServer>, FrameNote),
+    Undecodable(&'a DecodeError, FrameNote),
+}
+
+impl About<'_> {
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, About::Nothing)
+    }
+
+    /// What is noted of the frame that was heard.
+    fn note(&self) -> FrameNote {
+        match self {
+            About::Beat(note) | About::Message(.., note) | About::Undecodable(_, note) => *note,
+            About::Nothing | About::Text(_) | About::Binary(_) => FrameNote::control(),
+        }
+    }
+}
 
 impl<A> Shard<A> {
     pub(super) fn on_link_event(&mut self, event: LinkEvent) {
         let link = event.link;
+        let arrived = AcceptedEvent::Arrived;
         match event.what {
             LinkInput::Ended(end) => self.on_ended(link, end.reason, &end.detail),
-            LinkInput::Received(Received::Binary(message)) => self.on_binary(link, message),
-            LinkInput::Received(Received::Control) => {
-                self.heard(link, ServerInbound::Other, FrameNote::control());
+            LinkInput::Received(Received::Binary(message)) => {
+                self.at_link_with(link, arrived(FrameForm::Binary), About::Binary(message));
             }
-            LinkInput::Received(Received::Text(text)) => self.on_text(link, text),
+            LinkInput::Received(Received::Control) => {
+                self.at_link(link, arrived(FrameForm::Control));
+            }
+            LinkInput::Received(Received::Text(text)) => {
+                self.at_link_with(link, arrived(FrameForm::Text), About::Text(text));
+            }
         }
     }
 
-    pub(super) fn on_ended(&mut self, link: LinkId, reason: CloseReason, detail: &str) {
-        let _ = self.greeting.remove(&link);
-        let _ = self.probes.remove(&link);
+    fn on_ended(&mut self, link: LinkId, reason: CloseReason, detail: &str) {
         let Some(entry) = self.links.remove(&link) else { return };
+        if let Some(at) = entry.due {
+            let _ = self.due.remove(&(at, link));
+        }
+        if entry.owes_hello() {
+            self.greeting = self.greeting.saturating_sub(1);
+        }
         self.counters.count("links_ended");
         info!(%link, peer = %entry.peer, because = %reason, detail, "link ended");
-        if let Some(key) = entry.key() {
-            let session: Option<SessionId> = match entry.stage {
-                Stage::Live { session, .. } => Some(session),
-                Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Probe(_) => {
-                    None
-                }
-            };
+        if let Some(key) = entry.key {
+            let session = entry.session;
             self.events.push_back(ShardEvent::LinkEnded { key, link, session, reason });
             self.feed(key, ServerEvent::LinkDown(link, reason));
         }
     }
 
-    pub(super) fn on_text(&mut self, link: LinkId, text: String) {
-        let Some(entry) = self.links.get_mut(&link) else { return };
-        match &entry.stage {
-            Stage::Claimed | Stage::Joining(_) => {
-                if entry.held.len() < HELD {
-                    entry.held.push(text);
-                } else {
-                    self.counters.count("frames_dropped_before_session");
-                }
-                return;
-            }
-            Stage::Greeting { .. } | Stage::Live { .. } | Stage::Probe(_) => {}
-        }
-        match wire::decode_in_place(&text, &self.limits) {
-            Ok(envelope) => {
-                if matches!(entry.stage, Stage::Greeting { .. }) {
-                    if let AgentToServer::Connect(hello) = envelope.message.into_owned() {
-                        entry.hello = envelope.id.map(MessageId::new);
-                        self.on_hello(link, hello);
-                    } else {
-                        self.counters.count("messages_before_hello");
-                        self.greet(link, GreetingEvent::Other);
-                    }
-                } else {
-                    let bytes = text.len();
-                    match envelope.message {
-                        AgentFrame::Heartbeat(beat) => self.on_beat(link, &beat, bytes),
-                        AgentFrame::Pong(_) => {
-                            let frame = FrameNote::of_type("PONG", bytes);
-                            self.heard(link, ServerInbound::Pong, frame);
-                        }
-                        AgentFrame::Other(message) => {
-                            let frame = FrameNote::message(&*message, bytes);
-                            let id = envelope.id.map(MessageId::new);
-                            self.on_message(link, id, *message, frame);
-                        }
-                    }
-                }
-            }
-            Err(error) => self.on_undecodable(link, &error, FrameNote::undecodable(text.len())),
-        }
+    /// Hands an event to the machine of a link, and does what it says.
+    pub(super) fn at_link(&mut self, link: LinkId, event: AcceptedEvent) {
+        self.at_link_with(link, event, About::Nothing);
     }
 
-    /// Output of an agent in session that agreed on this form; nobody else may send binary messages.
-    fn on_binary(&mut self, link: LinkId, message: Bytes) {
-        let Some(entry) = self.links.get(&link) else { return };
-        let in_force =
-            matches!(entry.stage, Stage::Live { .. }) && entry.capabilities.output_is_binary();
-        let length = message.len();
-        if !in_force {
-            self.counters.count("binary_frames");
-            let why = format!("binary frames ({length} bytes) are not accepted");
-            self.say_undecodable(link, why);
-            return self.close(link, CloseCause::UnsupportedData);
-        }
-        match OutputFrame::decode(message, &self.limits) {
-            Ok(mut output) => {
-                // What was read is a piece of the buffer that the link reads into, which the largest
-                // message so far made as large as that (1 MiB at most). A log that kept such pieces
-                // would keep a buffer alive with each, however few bytes of it are counted.
-                output.bytes = Bytes::copy_from_slice(&output.bytes);
-                let message = AgentToServer::Output(output.into());
-                let frame = FrameNote::message(&message, length);
-                self.on_message(link, None, message, frame);
-            }
-            Err(error) => self.on_undecodable(link, &error, FrameNote::undecodable(length)),
-        }
-    }
-
-    pub(super) fn greet(&mut self, link: LinkId, event: GreetingEvent) {
+    fn at_link_with(&mut self, link: LinkId, event: AcceptedEvent, mut about: About<'_>) {
         let now = self.clock.now();
-        let Some(entry) = self.links.get_mut(&link) else {
-            let _ = self.greeting.remove(&link);
-            return;
+        let Some(entry) = self.links.get_mut(&link) else { return };
+        let owed_hello = entry.owes_hello();
+        let step = entry.machine.handle(event, now);
+        if owed_hello && !entry.owes_hello() {
+            self.greeting = self.greeting.saturating_sub(1);
+        }
+        self.arm(link, step.deadline);
+        if step.actions.lost() > 0 {
+            self.counters.count("actions_lost");
+            error!(%link, ?event, "a link asked for more than a step can hold; a part is not done");
+        }
+        let mut to_read = None;
+        for action in step.actions {
+            match action {
+                AcceptedAction::Read => to_read = Some(about.take()),
+                AcceptedAction::Hold => self.hold(link, about.take()),
+                AcceptedAction::Release => self.release(link),
+                AcceptedAction::Discard(why) => self.counters.count(match why {
+                    Discarded::BeforeHello => "messages_before_hello",
+                    Discarded::BeforeSession => "frames_dropped_before_session",
+                    Discarded::Closing => "frames_on_closing_links",
+                }),
+                AcceptedAction::Identify => self.on_hello(link, about.take()),
+                AcceptedAction::Hear(inbound) => self.hear(link, inbound, about.note()),
+                AcceptedAction::Deliver => self.deliver(link, about.take()),
+                AcceptedAction::Pong => self.answer_probe(link, &about),
+                AcceptedAction::WelcomeAgain => self.welcome_again(link, &about),
+                AcceptedAction::Complain(complaint) => self.complain(link, complaint, &about),
+                AcceptedAction::Close(cause) => self.close(link, cause),
+            }
+        }
+        // Behind the actions: what is read is the next event of the same machine.
+        match to_read {
+            Some(About::Text(text)) => self.read_text(link, &text),
+            Some(About::Binary(message)) => self.read_binary(link, message),
+            Some(About::Nothing | About::Beat(_) | About::Message(..) | About::Undecodable(..))
+            | None => {}
+        }
+    }
+
+    fn hold(&mut self, link: LinkId, about: About<'_>) {
+        if let (Some(entry), About::Text(text)) = (self.links.get_mut(&link), about) {
+            entry.held.push(text);
+        }
+    }
+
+    fn release(&mut self, link: LinkId) {
+        if let Some(entry) = self.links.get_mut(&link) {
+            entry.handle.resume();
+            let held = std::mem::take(&mut entry.held);
+            self.released.extend(held.into_iter().map(|text| (link, text)));
+        }
+    }
+
+    fn deliver(&mut self, link: LinkId, about: About<'_>) {
+        let key = self.links.get(&link).and_then(|entry| entry.key);
+        if let (Some(key), About::Message(_, message, _)) = (key, about) {
+            let now = self.clock.now();
+            self.events.push_back(ShardEvent::Message { key, message, now });
+        }
+    }
+
+    fn answer_probe(&mut self, link: LinkId, about: &About<'_>) {
+        if let About::Message(_, message, _) = about
+            && let AgentToServer::Ping(ping) = &**message
+        {
+            let pong = frames::answer_to(ping);
+            self.send_to(link, &ServerToAgent::Pong(pong));
+        }
+    }
+
+    fn welcome_again(&mut self, link: LinkId, about: &About<'_>) {
+        if let About::Message(id, ..) = about {
+            let agent = self.links.get(&link).and_then(|entry| entry.agent.clone());
+            let ack = frames::welcome_again(id.clone(), agent);
+            self.send_to(link, &ServerToAgent::Ack(ack));
+        }
+    }
+
+    /// Reads what was held for links whose session began meanwhile. Not while that beginning is still
+    /// being performed: the machine that it belongs to must not be fed then.
+    pub(super) fn read_released(&mut self) {
+        while let Some((link, text)) = self.released.pop_front() {
+            let arrived = AcceptedEvent::Arrived(FrameForm::Text);
+            self.at_link_with(link, arrived, About::Text(text));
+        }
+    }
+
+    /// Puts the deadline of a link in its order.
+    pub(super) fn arm(&mut self, link: LinkId, deadline: Deadline) {
+        let Some(entry) = self.links.get_mut(&link) else { return };
+        let due = match deadline {
+            Deadline::At(at) => Some(at),
+            Deadline::Never => None,
         };
-        let Stage::Greeting { greeting, .. } = &mut entry.stage else { return };
-        match greeting.handle(event, now) {
-            GreetingVerdict::Wait | GreetingVerdict::Identify => {}
-            GreetingVerdict::Close(cause) => {
-                self.counters.count("no_hello");
-                let error = ErrorReply::new(
-                    ErrorCode::AuthTimeout,
-                    "no AGENT_CONNECT came in time; send it first",
-                );
-                self.send_to(link, &ServerToAgent::Error(error));
-                self.close(link, cause);
+        if entry.due == due {
+            return;
+        }
+        if let Some(at) = entry.due {
+            let _ = self.due.remove(&(at, link));
+        }
+        entry.due = due;
+        if let Some(at) = due {
+            let _ = self.due.insert((at, link));
+        }
+    }
+
+    fn read_text(&mut self, link: LinkId, text: &str) {
+        let read = frames::read(text, &self.limits, &self.rules.features);
+        self.on_read(link, read, text.len());
+    }
+
+    fn read_binary(&mut self, link: LinkId, message: Bytes) {
+        let length = message.len();
+        let read = frames::read_binary(message, &self.limits);
+        self.on_read(link, read, length);
+    }
+
+    fn on_read(&mut self, link: LinkId, read: ServerRead<'_>, bytes: usize) {
+        let event = AcceptedEvent::Read(read.reading);
+        match read.content {
+            FromAgent::Message(_, AgentFrame::Heartbeat(beat)) => {
+                self.on_beat(link, event, &beat, bytes);
+            }
+            FromAgent::Message(_, AgentFrame::Pong(_)) => {
+                let note = FrameNote::of_type("PONG", bytes);
+                self.at_link_with(link, event, About::Beat(note));
+            }
+            FromAgent::Message(id, AgentFrame::Other(message)) => {
+                let note = FrameNote::message(&*message, bytes);
+                if let AgentToServer::Unknown(kind) = &*message
+                    && !self.links.get(&link).is_some_and(LinkEntry::owes_hello)
+                {
+                    self.counters.count("unknown_types");
+                    debug!(%link, %kind, "an agent sent a type that this version does not know");
+                }
+                self.at_link_with(link, event, About::Message(id, message, note));
+            }
+            FromAgent::Undecodable(error) => {
+                self.counters.count("undecodable");
+                warn!(%link, %error, message = ?error.message_id, "an agent sent what cannot be decoded");
+                let about = About::Undecodable(&error, FrameNote::undecodable(bytes));
+                self.at_link_with(link, event, about);
             }
         }
     }
 
-    pub(super) fn on_hello(&mut self, link: LinkId, hello: wire::payload::AgentConnect) {
-        let _ = self.greeting.remove(&link);
+    fn on_hello(&mut self, link: LinkId, about: About<'_>) {
+        let About::Message(id, message, _) = about else { return };
+        let AgentToServer::Connect(hello) = *message else { return };
         let Some(entry) = self.links.get_mut(&link) else { return };
         entry.handle.pause();
-        let theirs = hello.extensions.as_ref().map_or(&[][..], |e| &e.features);
-        let dialect = Dialect::of(hello.extensions.as_ref());
-        entry.capabilities = Capabilities::negotiate(&self.rules.features, theirs, dialect);
-        let stage = std::mem::replace(&mut entry.stage, Stage::Claimed);
+        entry.hello = id;
         let peer = entry.peer.clone();
-        if let Stage::Greeting { auth, .. } = stage {
+        if let Some(auth) = entry.auth.take() {
             let hello = Box::new(hello);
             self.events.push_back(ShardEvent::Hello(HelloClaim { link, auth, hello, peer }));
         }
     }
 
-    pub(super) fn on_undecodable(&mut self, link: LinkId, error: &DecodeError, frame: FrameNote) {
-        self.counters.count("undecodable");
-        warn!(%link, %error, message = ?error.message_id, "an agent sent what cannot be decoded");
-        let now = self.clock.now().monotonic;
-        let Some(entry) = self.links.get_mut(&link) else { return };
-        let in_greeting = matches!(entry.stage, Stage::Greeting { .. });
-        let allowed = entry.quota.allow(&self.limits, now);
-        if !allowed {
-            return self.close(link, CloseCause::TooManyUndecodable);
-        }
-        let reply = ErrorReply::new(ErrorCode::InvalidMessage, error.to_string())
-            .about(error.message_id.clone())
-            .for_command(error.command_id.clone());
-        self.send_to(link, &ServerToAgent::Error(reply));
-        if in_greeting {
-            self.greet(link, GreetingEvent::Other);
-        } else {
-            self.heard(link, ServerInbound::Other, frame);
-        }
+    fn complain(&mut self, link: LinkId, complaint: Complaint, about: &About<'_>) {
+        let error = match (complaint, about) {
+            (Complaint::NoHello, _) => {
+                self.counters.count("no_hello");
+                frames::hello_missing()
+            }
+            (Complaint::Undecodable, About::Undecodable(error, _)) => frames::undecodable(error),
+            (Complaint::Binary, About::Binary(message)) => {
+                self.counters.count("binary_frames");
+                warn!(%link, bytes = message.len(), "an agent sent a binary frame, which was not agreed on");
+                frames::binary_refused(message.len())
+            }
+            (Complaint::Undecodable | Complaint::Binary, _) => return,
+        };
+        self.send_to(link, &ServerToAgent::Error(error));
     }
 
-    pub(super) fn say_undecodable(&mut self, link: LinkId, why: String) {
-        warn!(%link, why, "an agent sent what cannot be read");
-        self.send_to(link, &ServerToAgent::Error(ErrorReply::new(ErrorCode::InvalidMessage, why)));
-    }
-
-    pub(super) fn heard(&mut self, link: LinkId, what: ServerInbound, frame: FrameNote) {
+    fn hear(&mut self, link: LinkId, what: ServerInbound, note: FrameNote) {
         let now = self.clock.now();
-        let Some(entry) = self.links.get_mut(&link) else { return };
-        match &mut entry.stage {
-            Stage::Live { key, .. } => {
-                let key = *key;
-                self.events.push_back(ShardEvent::Heard { key, at: now.wall });
-                self.feed_at(key, ServerEvent::Received(link, what), now, Some(frame));
-            }
-            Stage::Probe(monitor) => {
-                let _only_silence_ends_a_probe = monitor.on_received(now.monotonic);
-            }
-            Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) => {}
+        if let Some(key) = self.links.get(&link).and_then(|entry| entry.key) {
+            self.events.push_back(ShardEvent::Heard { key, at: now.wall });
+            self.feed_at(key, ServerEvent::Received(link, what), now, Some(note));
         }
     }
 
     /// A heartbeat as it lies in its text; nothing of it is copied.
-    fn on_beat<Id>(&mut self, link: LinkId, beat: &AgentHeartbeat<Id>, bytes: usize) {
+    fn on_beat<Id>(
+        &mut self,
+        link: LinkId,
+        event: AcceptedEvent,
+        beat: &AgentHeartbeat<Id>,
+        bytes: usize,
+    ) {
         let Some(entry) = self.links.get_mut(&link) else { return };
-        entry.metrics = beat.health_metrics;
-        let changed = std::mem::replace(&mut entry.paused, beat.paused) != beat.paused;
-        let key = entry.key();
-        let seen = beat.seen.map(|s| s.sequence);
-        let frame = FrameNote::of_type("AGENT_HEARTBEAT", bytes);
-        self.heard(link, ServerInbound::Heartbeat { sequence: beat.sequence, seen }, frame);
+        let key = entry.key;
+        let mut changed = false;
+        // Before the hello, and of a diagnosis connection, it says nothing of an agent.
+        if key.is_some() {
+            entry.metrics = beat.health_metrics;
+            changed = std::mem::replace(&mut entry.paused, beat.paused) != beat.paused;
+        }
+        let note = FrameNote::of_type("AGENT_HEARTBEAT", bytes);
+        self.at_link_with(link, event, About::Beat(note));
         // A late word on a link that was taken over says nothing of the agent.
         if let Some(key) = key.filter(|key| changed && self.link_of(*key) == Some(link)) {
             self.events.push_back(ShardEvent::Paused { key, paused: beat.paused });
         }
-    }
-
-    pub(super) fn on_message(
-        &mut self,
-        link: LinkId,
-        id: Option<MessageId>,
-        message: AgentToServer,
-        frame: FrameNote,
-    ) {
-        let Some(entry) = self.links.get_mut(&link) else { return };
-        let key = match &entry.stage {
-            Stage::Live { key, .. } => Some(*key),
-            Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Probe(_) => None,
-        };
-        let inbound = match &message {
-            AgentToServer::Heartbeat(beat) => {
-                return self.on_beat(link, beat, frame.bytes() as usize);
-            }
-            AgentToServer::Pong(_) => ServerInbound::Pong,
-            AgentToServer::Ping(ping) => {
-                let pong =
-                    Pong { timestamp: ping.timestamp, latency: None, sequence: ping.sequence };
-                self.send_to(link, &ServerToAgent::Pong(pong));
-                ServerInbound::Other
-            }
-            AgentToServer::Connect(_) => {
-                self.answer_repeated_hello(link, id);
-                ServerInbound::Other
-            }
-            AgentToServer::Unknown(kind) => {
-                self.counters.count("unknown_types");
-                debug!(%link, %kind, "an agent sent a type that this version does not know");
-                ServerInbound::Other
-            }
-            AgentToServer::Fault(_)
-            | AgentToServer::CommandAck(_)
-            | AgentToServer::CommandComplete(_)
-            | AgentToServer::Output(_)
-            | AgentToServer::OutputGap(_)
-            | AgentToServer::OutputState(_)
-            | AgentToServer::StopReceipt(_)
-            | AgentToServer::TerminalOpened(_)
-            | AgentToServer::Trace(_)
-            | AgentToServer::Report(_) => ServerInbound::Other,
-        };
-        self.heard(link, inbound, frame);
-        let Some(key) = key else { return };
-        match message {
-            AgentToServer::Fault(_)
-            | AgentToServer::CommandAck(_)
-            | AgentToServer::CommandComplete(_)
-            | AgentToServer::Output(_)
-            | AgentToServer::OutputGap(_)
-            | AgentToServer::OutputState(_)
-            | AgentToServer::StopReceipt(_)
-            | AgentToServer::TerminalOpened(_)
-            | AgentToServer::Trace(_)
-            | AgentToServer::Report(_) => {
-                let now = self.clock.now();
-                let message = Box::new(message);
-                self.events.push_back(ShardEvent::Message { key, message, now });
-            }
-            AgentToServer::Connect(_)
-            | AgentToServer::Heartbeat(_)
-            | AgentToServer::Ping(_)
-            | AgentToServer::Pong(_)
-            | AgentToServer::Unknown(_) => {}
-        }
-    }
-
-    /// A legacy wrapper may say hello twice on one link; it is told its id again.
-    pub(super) fn answer_repeated_hello(&mut self, link: LinkId, id: Option<MessageId>) {
-        let Some(entry) = self.links.get(&link) else { return };
-        let ack = Ack {
-            message_id: id,
-            success: true,
-            agent_id: entry.agent.clone(),
-            authenticated: Some(true),
-            ..Ack::default()
-        };
-        self.send_to(link, &ServerToAgent::Ack(ack));
     }
 }

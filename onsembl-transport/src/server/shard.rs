@@ -1,8 +1,8 @@
 //! A shard: what it holds, what its owner may ask of it, and its loop: one inbox, one timer, many
 //! links.
 
-use super::events::{Admission, SessionRules, ShardEvent};
-use super::link::{LinkEntry, LinkTicket, Stage};
+use super::events::ShardEvent;
+use super::link::{LinkEntry, LinkTicket};
 use crate::clock::SystemClock;
 use crate::counters::Counters;
 use crate::messages::Envelopes;
@@ -10,18 +10,17 @@ use crate::pump::{self, LinkEvent, PumpConfig};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::liveness::{HeartbeatMonitor, Liveness};
-use onsembl_protocol::model::Capabilities;
 use onsembl_protocol::replay::{Excerpt, FrameNote, Handled, Recorder, Retired, ServerOrigin};
+use onsembl_protocol::session::frames::{self, Admission, SessionRules};
 use onsembl_protocol::session::{
-    Claimant, Greeting, GreetingEvent, ServerAction, ServerConfig, ServerConnection, ServerEvent,
-    ServerView, StoreTrouble, UndecodableQuota,
+    AcceptedEvent, AcceptedLink, Claimant, ServerAction, ServerConfig, ServerConnection,
+    ServerEvent, ServerView, StoreTrouble,
 };
 use onsembl_protocol::step::Actions;
 use onsembl_protocol::supervisor::{Key, Supervisor};
-use onsembl_protocol::time::{Deadline, Now, WallTime};
+use onsembl_protocol::time::{Deadline, Now, Timestamp, WallTime};
 use onsembl_protocol::wire::ServerToAgent;
-use onsembl_protocol::wire::payload::{ErrorCode, ErrorReply};
+use onsembl_protocol::wire::payload::ErrorReply;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -34,9 +33,6 @@ const INBOX: usize = 256;
 const PUMP: PumpConfig = PumpConfig { control_queue: 2048, ..PumpConfig::DEFAULT };
 /// Machines woken in one go before input is looked at again.
 const SWEEP: usize = 256;
-/// Frames that are held for a link between its hello and its session. Reading is paused as soon as
-/// the hello is seen, so only what was on its way can arrive.
-pub(super) const HELD: usize = INBOX;
 
 /// Bytes in which the inputs of all machines of a shard are kept: a month of one agent, three quarters
 /// of an hour of a thousand.
@@ -58,8 +54,12 @@ pub struct Shard<A> {
     /// What the store said last.
     store_trouble: Option<StoreTrouble>,
     pub(super) links: BTreeMap<LinkId, LinkEntry<A>>,
-    pub(super) greeting: BTreeMap<LinkId, Deadline>,
-    pub(super) probes: BTreeSet<LinkId>,
+    /// When which link is to be woken.
+    pub(super) due: BTreeSet<(Timestamp, LinkId)>,
+    /// Links that owe a hello.
+    pub(super) greeting: usize,
+    /// Texts that were held until a session began, and are to be read before any other.
+    pub(super) released: VecDeque<(LinkId, String)>,
     pub(super) admissions: BTreeMap<LinkId, Admission>,
     pub(super) next_link: LinkId,
     pub(super) inbox: mpsc::Receiver<LinkEvent>,
@@ -86,8 +86,9 @@ impl<A> Shard<A> {
             recorder: Recorder::new(RECORDING, config),
             store_trouble: None,
             links: BTreeMap::new(),
-            greeting: BTreeMap::new(),
-            probes: BTreeSet::new(),
+            due: BTreeSet::new(),
+            greeting: 0,
+            released: VecDeque::new(),
             admissions: BTreeMap::new(),
             next_link: LinkId(1),
             inbox,
@@ -110,34 +111,40 @@ impl<A> Shard<A> {
         let peer = ticket.link.peer.clone();
         debug!(link = %id, %peer, "link accepted, waiting for its hello");
         let handle = pump::spawn(ticket.link, id, self.pump, self.inbox_entry.clone());
-        let greeting = Greeting::new(self.clock.now());
-        let _ = self.greeting.insert(id, greeting.deadline());
+        let machine = AcceptedLink::new(self.limits, self.clock.now());
+        let deadline = machine.deadline();
         let entry = LinkEntry {
             handle,
             envelopes: Envelopes::new(format!("msg-{}", self.rules.server_instance)),
             peer,
-            stage: Stage::Greeting { greeting, auth: ticket.auth },
-            capabilities: Capabilities::LEGACY,
+            machine,
+            due: None,
+            auth: Some(ticket.auth),
+            key: None,
+            session: None,
             hello: None,
             agent: None,
-            quota: UndecodableQuota::new(),
             held: Vec::new(),
             metrics: None,
             paused: false,
         };
         let _ = self.links.insert(id, entry);
+        self.greeting += 1;
+        self.arm(id, deadline);
         id
     }
 
     /// An event that is there already. What happened goes before what is asked for: look here before a
     /// decision is made that depends on sessions.
     pub fn take_event(&mut self) -> Option<ShardEvent<A>> {
+        self.read_released();
         self.events.pop_front()
     }
 
     /// What happens next. Cancel-safe; links and machines live only while this is awaited.
     pub async fn next(&mut self) -> ShardEvent<A> {
         loop {
+            self.read_released();
             if let Some(event) = self.events.pop_front() {
                 return event;
             }
@@ -201,8 +208,9 @@ impl<A> Shard<A> {
     /// The hello that came over `link` is of the agent behind `key`.
     pub fn join(&mut self, link: LinkId, key: Key, claimant: Claimant) {
         let Some(entry) = self.links.get_mut(&link) else { return };
-        entry.stage = Stage::Joining(key);
-        let dialect = entry.capabilities.dialect();
+        entry.key = Some(key);
+        let dialect = entry.machine.capabilities().dialect();
+        self.at_link(link, AcceptedEvent::Identified);
         self.feed(key, ServerEvent::Joined { link, dialect, claimant });
     }
 
@@ -213,19 +221,14 @@ impl<A> Shard<A> {
             self.send_to(link, &ServerToAgent::Error(error));
         }
         self.counters.count("hellos_refused");
-        self.close(link, cause);
+        self.at_link(link, AcceptedEvent::Refused(cause));
     }
 
     /// The hello that came over `link` is of a diagnosis connection: it is welcomed, but is no
     /// session of anybody.
     pub fn welcome_probe(&mut self, link: LinkId, admission: &Admission) {
-        if let Some(entry) = self.links.get_mut(&link) {
-            let now = self.clock.now().monotonic;
-            entry.stage = Stage::Probe(HeartbeatMonitor::new(self.supervisor.rules().timing, now));
-            let _ = self.probes.insert(link);
-            entry.handle.resume();
-        }
         self.send_welcome(link, admission);
+        self.at_link(link, AcceptedEvent::Probing(self.supervisor.rules().timing));
     }
 
     /// The store opened a session for `link`.
@@ -238,11 +241,7 @@ impl<A> Shard<A> {
 
     /// No session can be opened for `link`.
     pub fn rejected(&mut self, key: Key, link: LinkId, cause: CloseCause, why: &str) {
-        let code = match cause {
-            CloseCause::Deleted | CloseCause::Revoked => ErrorCode::Forbidden,
-            _ => ErrorCode::StorageUnavailable,
-        };
-        self.send_to(link, &ServerToAgent::Error(ErrorReply::new(code, why)));
+        self.send_to(link, &ServerToAgent::Error(frames::not_admitted(cause, why)));
         self.feed(key, ServerEvent::Rejected { link, cause });
     }
 
@@ -340,7 +339,7 @@ impl<A> Shard<A> {
 
     /// Links that owe a hello.
     pub fn greeting_count(&self) -> usize {
-        self.greeting.len()
+        self.greeting
     }
 
     /// The clock the machines live by.
@@ -349,21 +348,8 @@ impl<A> Shard<A> {
     }
 
     pub(super) fn next_wake(&self) -> Deadline {
-        let greeting = self.greeting.values().next().copied().unwrap_or_default();
-        self.probes
-            .iter()
-            .filter_map(|link| self.probe(*link))
-            .map(HeartbeatMonitor::deadline)
-            .fold(self.supervisor.next_wake().min(greeting), Deadline::min)
-    }
-
-    pub(super) fn probe(&self, link: LinkId) -> Option<&HeartbeatMonitor> {
-        match &self.links.get(&link)?.stage {
-            Stage::Probe(monitor) => Some(monitor),
-            Stage::Greeting { .. } | Stage::Claimed | Stage::Joining(_) | Stage::Live { .. } => {
-                None
-            }
-        }
+        let links = self.due.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at));
+        self.supervisor.next_wake().min(links)
     }
 
     pub(super) fn link_of(&self, key: Key) -> Option<LinkId> {
@@ -382,21 +368,14 @@ impl<A> Shard<A> {
         for (key, actions) in woken {
             self.perform(key, actions);
         }
-        while let Some((&link, due)) = self.greeting.first_key_value()
-            && due.is_due(now.monotonic)
-        {
-            self.greet(link, GreetingEvent::Wake);
-        }
-        let mut silent = Vec::new();
-        for link in &self.probes {
-            if let Some(LinkEntry { stage: Stage::Probe(monitor), .. }) = self.links.get_mut(link)
-                && monitor.on_wake(now.monotonic).changed == Some(Liveness::TimedOut)
-            {
-                silent.push(*link);
-            }
-        }
-        for link in silent {
-            self.close(link, CloseCause::Silent);
+        let due: Vec<LinkId> = self
+            .due
+            .iter()
+            .take_while(|(at, _)| *at <= now.monotonic)
+            .map(|(_, link)| *link)
+            .collect();
+        for link in due {
+            self.at_link(link, AcceptedEvent::Wake);
         }
     }
 

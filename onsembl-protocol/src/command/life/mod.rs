@@ -68,7 +68,7 @@ pub enum Origin {
     Agent,
 }
 
-/// One command, from its acceptance to its end.
+/// One command, from its acceptance to its end. A [reducer](crate::step#two-contracts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommandLife {
     dialect: Dialect,

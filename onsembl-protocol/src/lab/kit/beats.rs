@@ -1,8 +1,9 @@
 //! When beats of one session are due, and how they are numbered.
 
 use super::call::Call;
-use super::invariant::{Invariant, Violation};
+use super::violation::Violation;
 use crate::id::BeatSequence;
+use crate::lab::Invariant;
 use crate::time::Timestamp;
 use core::time::Duration;
 use std::format;

@@ -1,6 +1,7 @@
 //! One call of the thing under test as a judge sees it, with the checks that hold for every machine.
 
-use super::invariant::{Elapsed, Invariant, Violation};
+use super::violation::{Elapsed, Violation};
+use crate::lab::Invariant;
 use crate::liveness::OVERSLEEP_TOLERANCE;
 use crate::time::{Deadline, Now, Timestamp};
 use core::fmt::Debug;

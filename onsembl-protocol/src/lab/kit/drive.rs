@@ -1,7 +1,7 @@
 //! The driver: it tells a script to a stage in virtual time and keeps every deadline by its habit.
 
-use super::invariant::Violation;
 use super::script::{Habit, Moment, Script, What};
+use super::violation::Violation;
 use crate::time::{Deadline, Now, Timestamp, WallTime};
 use core::time::Duration;
 use std::vec::Vec;

@@ -9,7 +9,8 @@
 //!
 //! - [`agent::check`] tests a machine with the types of
 //!   [`AgentConnection`](crate::session::AgentConnection), [`agent::check_wrapper`] any wrapper that
-//!   can tell what it dialled, sent, closed and showed.
+//!   can tell what it dialled, sent, closed and showed, and [`agent::check_text_wrapper`] one that reads
+//!   and writes the texts itself.
 //! - [`server::check`] tests a policy around [`ServerConnection`](crate::session::ServerConnection).
 //! - [`strategies`] has single values, [`agent::scripts`] and [`server::scripts`] whole stories, for
 //!   tests of your own; [`agent::Judge`] and [`server::Judge`] judge calls that you made yourself.
@@ -28,15 +29,16 @@ pub mod agent;
 mod beats;
 mod call;
 mod drive;
-mod invariant;
 mod plan;
 mod reaction;
 mod script;
 pub mod server;
 mod silence;
 pub mod strategies;
+mod violation;
 
-pub use invariant::{Invariant, Violation};
+pub use crate::lab::Invariant;
 pub use plan::{Failure, Passed, Plan, Verdict};
 pub use reaction::Reaction;
 pub use script::{Habit, Moment, Script, What, delays};
+pub use violation::Violation;

@@ -1,8 +1,9 @@
 //! How many scripts are told, from which seed; and what comes back: that all was well, or the
 //! shortest script that shows the fault.
 
-use super::invariant::{Invariant, Violation};
 use super::script::Script;
+use super::violation::Violation;
+use crate::lab::Invariant;
 use core::fmt;
 use core::time::Duration;
 use proptest::strategy::{Strategy, ValueTree};

@@ -1,6 +1,7 @@
 //! What the thing under test answers, and the log of a run, from which twins are run again.
 
-use super::invariant::{Invariant, Violation};
+use super::violation::Violation;
+use crate::lab::Invariant;
 use crate::step::Step;
 use crate::time::{Deadline, Now};
 use core::fmt::Debug;

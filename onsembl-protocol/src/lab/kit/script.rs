@@ -4,7 +4,7 @@
 //! Links are named by their part in the story and not by number, so a script keeps its meaning
 //! when steps are taken out of it.
 
-use super::invariant::Elapsed;
+use super::violation::Elapsed;
 use core::fmt;
 use core::time::Duration;
 use proptest::collection::vec;

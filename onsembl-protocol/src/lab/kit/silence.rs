@@ -2,7 +2,8 @@
 //! fell asleep is unknown. While nobody was away, the range is one instant.
 
 use super::call::Call;
-use super::invariant::{Invariant, Violation};
+use super::violation::Violation;
+use crate::lab::Invariant;
 use crate::liveness::{OVERSLEEP_TOLERANCE, STALE_CHECK};
 use crate::model::HeartbeatTiming;
 use crate::time::{Deadline, Timestamp};

@@ -4,7 +4,6 @@
 
 use super::dialling::Wait;
 use super::host::Host;
-use super::invariant::Invariant;
 use super::links::{
     AGENT_STOPPED, NO_ANSWER, NORMAL, SILENT, TOKEN_EXPIRED, TOLD_TO_RESTART, TOLD_TO_STOP,
     keeps_away, own_code,
@@ -14,6 +13,7 @@ use super::rules::Rules;
 use super::runner::{Joined, Phase, Runner};
 use super::silence::Silence;
 use super::violation::{Checked, demand};
+use crate::lab::Invariant;
 use crate::lab::fact::{
     AgentStatus, Code, DialOutcome, Down, End, EndedBy, Epoch, LocalNanos, Order, Up, Wire,
 };
@@ -184,7 +184,7 @@ impl Runner {
         let in_session = matches!(self.phase, Phase::InSession(..));
         demand(
             if frame == Up::Hello { hello } else { in_session },
-            Invariant::HelloFirst,
+            Invariant::HelloGoesFirst,
             "one hello, and nothing else before it is accepted",
             || format!("{frame:?}"),
         )?;
@@ -199,16 +199,19 @@ impl Runner {
             }
             return Ok(());
         };
-        demand(sequence == s.sent + 1, Invariant::BeatsAreCounted, "the next number", || {
+        demand(sequence == s.sent + 1, Invariant::BeatsAreNumbered, "the next number", || {
             format!("{sequence} after {}", s.sent)
         })?;
         demand(seen == s.heard, Invariant::SeenIsHeard, "the latest beat heard", || {
             format!("{seen} instead of {}", s.heard)
         })?;
         let allowed = 1 + (now + rules.wobble - s.since) / rules.interval.max(1) + s.hurried;
-        demand(sequence <= allowed, Invariant::NoBurst, "one heartbeat an interval", || {
-            format!("{sequence} where {allowed} are due")
-        })?;
+        demand(
+            sequence <= allowed,
+            Invariant::BeatsEveryInterval,
+            "one heartbeat an interval",
+            || format!("{sequence} where {allowed} are due"),
+        )?;
         super::heartbeats::beats(s.sent_at, now, &self.host, rules)?;
         s.sent = sequence;
         s.sent_at = now;
@@ -340,7 +343,7 @@ impl Runner {
     pub(super) fn shows(&mut self, next: AgentStatus, now: LocalNanos, rules: &Rules) -> Checked {
         self.does()?;
         let before = self.shown;
-        demand(!self.step.shown, Invariant::OneReportAStep, "one report a step", || {
+        demand(!self.step.shown, Invariant::OneReportPerStep, "one report a step", || {
             format!("{next:?} after {before:?}")
         })?;
         demand(next != before, Invariant::NoEmptyReport, "another status", || {

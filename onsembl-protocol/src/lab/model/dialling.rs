@@ -3,9 +3,9 @@
 //! gets it; a refused token waits long; and no wait is without end.
 
 use super::host::Host;
-use super::invariant::Invariant;
 use super::rules::Rules;
 use super::violation::{Checked, demand};
+use crate::lab::Invariant;
 use crate::lab::fact::LocalNanos;
 use alloc::format;
 
@@ -114,7 +114,7 @@ impl Wait {
         }
         demand(
             now + rules.wobble >= self.earliest,
-            Invariant::DialNotEarly,
+            Invariant::RedialsByBackoff,
             "no dial before its window",
             || format!("one {} ns before it", self.earliest - now),
         )?;
@@ -125,7 +125,7 @@ impl Wait {
     pub(super) fn goes_on(&self, now: LocalNanos, host: &Host, rules: &Rules) -> Checked {
         demand(
             now <= self.due(host) + rules.tolerance,
-            Invariant::DialInTime,
+            Invariant::ComesBack,
             "a dial by the end of its window",
             || format!("none {} ns after it", now - self.latest),
         )

@@ -3,10 +3,10 @@
 //! a lag of the store is named in time, only if there is one, and no longer than it lasts.
 
 use super::host::Host;
-use super::invariant::Invariant;
 use super::rules::Rules;
 use super::seat::{Came, Seat};
 use super::violation::{Checked, demand};
+use crate::lab::Invariant;
 use crate::lab::fact::{Ailment, Down, Epoch, LocalNanos, Presence, Sequence, Status, Up, Wire};
 use alloc::format;
 
@@ -67,7 +67,7 @@ impl Seat {
             Down::Beat { sequence, seen, recorded, lagging } => {
                 demand(
                     sequence == s.sent + 1,
-                    Invariant::BeatsAreCounted,
+                    Invariant::BeatsAreNumbered,
                     "the next number",
                     || format!("{sequence} after {}", s.sent),
                 )?;
@@ -110,7 +110,7 @@ impl Seat {
     ) -> Checked {
         self.does()?;
         let Some(s) = self.session.as_mut() else {
-            return demand(false, Invariant::HeardIsRecorded, "nothing without a session", || {
+            return demand(false, Invariant::BeatIsRecorded, "nothing without a session", || {
                 format!("beat {sequence}")
             });
         };
@@ -124,7 +124,7 @@ impl Seat {
         let heard = self.step.record.take() == Some(sequence) && epoch == s.epoch;
         demand(
             heard,
-            Invariant::HeardIsRecorded,
+            Invariant::BeatIsRecorded,
             "the heartbeat of this step under its number and epoch, once",
             || format!("{sequence} under {epoch} upon {came:?}"),
         )
@@ -220,7 +220,7 @@ impl Seat {
         if let Some(hello) = &self.hello {
             demand(
                 now <= host.latest(hello.since, rules.admission_timeout) + rules.tolerance,
-                Invariant::WaitsHaveAnEnd,
+                Invariant::GivesUpInTime,
                 "a hello answered or closed in time",
                 || format!("{} ns after it", now - hello.since),
             )?;
@@ -229,7 +229,7 @@ impl Seat {
         {
             demand(
                 now <= host.latest(awaited.since, rules.resume_window) + rules.tolerance,
-                Invariant::ResumeWindowKept,
+                Invariant::ResumeWindowIsKept,
                 "offline when the resume window is over",
                 || format!("awaited for {} ns", now - awaited.since),
             )?;
@@ -243,7 +243,7 @@ impl Seat {
 pub(super) fn beats(sent_at: LocalNanos, now: LocalNanos, host: &Host, rules: &Rules) -> Checked {
     demand(
         now <= host.latest(sent_at, rules.interval) + rules.tolerance,
-        Invariant::BeatsEachInterval,
+        Invariant::BeatsEveryInterval,
         "a heartbeat each interval",
         || format!("none for {} ns", now - sent_at),
     )
@@ -254,7 +254,7 @@ fn answered(asked: Option<LocalNanos>, now: LocalNanos, host: &Host, rules: &Rul
     let Some(asked) = asked else { return Ok(()) };
     demand(
         now <= host.latest(asked, rules.interval / 2) + rules.tolerance,
-        Invariant::AnsweredInTime,
+        Invariant::BeatIsAnswered,
         "an answer within half an interval",
         || format!("none for {} ns", now - asked),
     )

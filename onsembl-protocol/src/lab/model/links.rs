@@ -3,10 +3,10 @@
 //! that may travel; who must go is gone.
 
 use super::host::Host;
-use super::invariant::Invariant;
 use super::rules::Rules;
 use super::seat::{Awaited, Came, Owed, Seat};
 use super::violation::{Checked, demand};
+use crate::lab::Invariant;
 use crate::lab::fact::{Code, End, EndedBy, LocalNanos, Wire};
 use alloc::format;
 
@@ -30,7 +30,7 @@ pub(super) const fn keeps_away(code: Code) -> bool {
 pub(super) fn own_code(code: Code) -> Checked {
     demand(
         matches!(code, 1000..=1003 | 1008 | 1009 | 1011 | 1013 | 4100..=4108 | 4200..=4202),
-        Invariant::OwnCloseCode,
+        Invariant::CloseHasACause,
         "a close code of the table",
         || Seat::code_text(code),
     )

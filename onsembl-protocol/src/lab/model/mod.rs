@@ -9,7 +9,6 @@ mod agent_end;
 mod dialling;
 mod heartbeats;
 mod host;
-mod invariant;
 mod links;
 mod presence;
 mod recording;
@@ -20,7 +19,7 @@ mod sessions;
 mod silence;
 mod violation;
 
-pub use invariant::Invariant;
+pub use crate::lab::Invariant;
 pub use rules::Rules;
 pub use violation::{Subject, Violation};
 

@@ -3,11 +3,11 @@
 //! happened; nothing is reported twice.
 
 use super::host::Host;
-use super::invariant::Invariant;
 use super::links::{AGENT_STOPPED, NORMAL, TOLD_TO_RESTART, TOLD_TO_STOP};
 use super::rules::Rules;
 use super::seat::{Came, Seat};
 use super::violation::{Checked, demand};
+use crate::lab::Invariant;
 use crate::lab::fact::{Ailment, End, EndedBy, LocalNanos, Order, Presence, Status, When, Why};
 use alloc::format;
 
@@ -52,12 +52,12 @@ impl Seat {
     ) -> Checked {
         self.does()?;
         let before = self.shown;
-        demand(!self.step.shown, Invariant::OneReportAStep, "one report a step", || {
+        demand(!self.step.shown, Invariant::OneReportPerStep, "one report a step", || {
             format!("{:?} after {:?}", next.status, before.status)
         })?;
         demand(
             next.version == before.version + 1 && next.version > self.last_version,
-            Invariant::VersionsGrow,
+            Invariant::VersionGrowsByOne,
             "the next version",
             || format!("{} after {}", next.version, before.version.max(self.last_version)),
         )?;
@@ -67,7 +67,7 @@ impl Seat {
         let since = if next.status == before.status { before.since } else { when.wall };
         demand(
             next.since == since,
-            Invariant::SinceMovesWithStatus,
+            Invariant::SinceMovesOnlyWithStatus,
             "since now if the status changes, else as it was",
             || format!("{} instead of {since}", next.since),
         )?;
@@ -159,14 +159,14 @@ impl Seat {
         let Some(awaited) = self.awaited else { return Ok(()) };
         demand(
             now + rules.wobble >= awaited.counted_from + rules.resume_window,
-            Invariant::ResumeWindowKept,
+            Invariant::ResumeWindowIsKept,
             "an agent awaited for the whole of the resume window",
             || format!("offline after {} ns", now - awaited.since),
         )?;
         let latest = host.latest(awaited.since, rules.resume_window) + rules.tolerance;
         demand(
             why != Why::WindowOver || now <= latest,
-            Invariant::ResumeWindowKept,
+            Invariant::ResumeWindowIsKept,
             "offline when the resume window is over",
             || format!("offline after {} ns", now - awaited.since),
         )?;
@@ -188,7 +188,7 @@ impl Seat {
                     (false, false) => Status::Online,
                 };
                 let invariant = match (self.step.was_stale, s.faulted) {
-                    (true, _) => Invariant::AnyFrameIsLife,
+                    (true, _) => Invariant::AnyFrameProvesLife,
                     (false, true) => Invariant::FaultIsShown,
                     (false, false) => Invariant::StatusIsTrue,
                 };
@@ -214,7 +214,7 @@ impl Seat {
         )?;
         demand(
             self.gone || is != Status::Offline || !self.step.shown,
-            Invariant::EndIsTheEnd,
+            Invariant::TerminalIsFinal,
             "an agent that is offline to be forgotten",
             || "its machine is kept".into(),
         )

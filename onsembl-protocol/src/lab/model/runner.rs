@@ -3,11 +3,11 @@
 use super::dialling::{Wait, Windows};
 use super::heartbeats;
 use super::host::Host;
-use super::invariant::Invariant;
 use super::recording::Open;
 use super::rules::Rules;
 use super::silence::Silence;
 use super::violation::{Checked, demand};
+use crate::lab::Invariant;
 use crate::lab::fact::{Agent, AgentStatus, Ailment, Code, Epoch, LocalNanos, Sequence, Wire};
 use alloc::format;
 
@@ -158,14 +158,14 @@ impl Runner {
         let due = self.due(rules);
         demand(
             deadline.is_some() == due.is_some(),
-            Invariant::DeadlinePresent,
+            Invariant::EveryWaitHasADeadline,
             "a deadline unless idle or closed",
             || format!("{deadline:?}, due {due:?}"),
         )?;
         if let (Some(deadline), Some(due)) = (deadline, due) {
             demand(
                 deadline + rules.wobble > now,
-                Invariant::DeadlineAhead,
+                Invariant::DeadlineAfterNow,
                 "a later deadline",
                 || format!("{deadline} at {now}"),
             )?;
@@ -195,7 +195,7 @@ impl Runner {
             if step.stopped.is_some() {
                 Invariant::StopIsObeyed
             } else {
-                Invariant::GivenUpIsClosed
+                Invariant::DeadLinkIsClosed
             },
             "a wire that is given up closed in the same step",
             || {
@@ -203,15 +203,21 @@ impl Runner {
                 format!("{wire:?} left open while {:?}, asleep before: {slept:?} ns", self.shown)
             },
         )?;
-        demand(!step.hello, Invariant::HelloFirst, "the hello as soon as the wire is up", || {
-            "none".into()
-        })?;
-        demand(!step.pong, Invariant::PingAnswered, "an answer in the step of the probe", || {
-            "none".into()
-        })?;
+        demand(
+            !step.hello,
+            Invariant::HelloGoesFirst,
+            "the hello as soon as the wire is up",
+            || "none".into(),
+        )?;
+        demand(
+            !step.pong,
+            Invariant::PingIsAnswered,
+            "an answer in the step of the probe",
+            || "none".into(),
+        )?;
         demand(
             !step.beat,
-            Invariant::BeatsEachInterval,
+            Invariant::BeatsEveryInterval,
             "a heartbeat as soon as the hello is accepted",
             || "none".into(),
         )
@@ -227,7 +233,7 @@ impl Runner {
                 (AgentStatus::Stale, Invariant::AgentStatusIsTrue)
             }
             Phase::InSession(..) if self.step.was_stale => {
-                (AgentStatus::Connected, Invariant::AnyFrameIsLife)
+                (AgentStatus::Connected, Invariant::AnyFrameProvesLife)
             }
             Phase::InSession(..) => (AgentStatus::Connected, Invariant::AgentStatusIsTrue),
             Phase::Waiting(w) if w.timed_out => {
@@ -237,7 +243,7 @@ impl Runner {
             Phase::Leaving { .. } if self.step.stopped.is_some() => {
                 (AgentStatus::Closed, Invariant::StopIsObeyed)
             }
-            Phase::Leaving { .. } => (AgentStatus::Closed, Invariant::StaysAway),
+            Phase::Leaving { .. } => (AgentStatus::Closed, Invariant::NoDialAfterRefusal),
             Phase::Closed => (AgentStatus::Closed, Invariant::AgentStatusIsTrue),
         };
         demand(self.shown == is, invariant, "the status that it amounts to", || {
@@ -336,13 +342,13 @@ impl Runner {
     pub(super) fn does(&self) -> Checked {
         demand(
             !matches!(self.phase, Phase::Closed),
-            Invariant::EndIsTheEnd,
+            Invariant::TerminalIsFinal,
             "nothing from a machine that is closed",
             || "an action".into(),
         )?;
         demand(
             !self.step.foreign || self.step.slept.is_some(),
-            Invariant::OldWireChangesNothing,
+            Invariant::OldLinkChangesNothing,
             "no action upon a wire that is not the current one",
             || "an action".into(),
         )
@@ -356,7 +362,7 @@ fn waited(open: &Open, now: LocalNanos, rules: &Rules) -> bool {
 fn waits(since: LocalNanos, wait: u64, now: LocalNanos, host: &Host, rules: &Rules) -> Checked {
     demand(
         now <= host.latest(since, wait) + rules.tolerance,
-        Invariant::WaitsHaveAnEnd,
+        Invariant::GivesUpInTime,
         "a dial or a hello without an answer given up in time",
         || format!("a wait of {} ns", now - since),
     )

@@ -2,11 +2,11 @@
 //! begins with what the machine is told, and at its end nothing may be owed.
 
 use super::host::Host;
-use super::invariant::Invariant;
 use super::recording::Open;
 use super::rules::Rules;
 use super::silence::Silence;
 use super::violation::{Checked, demand};
+use crate::lab::Invariant;
 use crate::lab::fact::{
     Code, End, Epoch, Installed, LocalNanos, Presence, Process, Sequence, Status, When, Why, Wire,
 };
@@ -171,7 +171,7 @@ impl Seat {
         }
         demand(
             version >= self.last_version,
-            Invariant::VersionsGrow,
+            Invariant::VersionGrowsByOne,
             "the greatest version that was ever shown",
             || format!("{version} after {}", self.last_version),
         )?;
@@ -247,13 +247,13 @@ impl Seat {
     pub(super) fn does(&self) -> Checked {
         demand(
             self.installed && !self.gone,
-            Invariant::EndIsTheEnd,
+            Invariant::TerminalIsFinal,
             "nothing from a machine that is done",
             || format!("an action after {:?}", self.shown.status),
         )?;
         demand(
             self.step.came != Came::Foreign,
-            Invariant::OldWireChangesNothing,
+            Invariant::OldLinkChangesNothing,
             "no action upon a wire that is neither current nor joining",
             || "an action".into(),
         )
@@ -297,14 +297,14 @@ impl Seat {
         let due = self.due(host, rules);
         demand(
             deadline.is_some() == due.is_some(),
-            Invariant::DeadlinePresent,
+            Invariant::EveryWaitHasADeadline,
             "a deadline unless new or gone",
             || format!("{deadline:?}, due {due:?}"),
         )?;
         if let (Some(deadline), Some(due)) = (deadline, due) {
             demand(
                 deadline + rules.wobble > now,
-                Invariant::DeadlineAhead,
+                Invariant::DeadlineAfterNow,
                 "a later deadline",
                 || format!("{deadline} at {now}"),
             )?;
@@ -328,26 +328,26 @@ impl Seat {
             if step.came == Came::Evicted {
                 Invariant::EvictionIsObeyed
             } else {
-                Invariant::GivenUpIsClosed
+                Invariant::DeadLinkIsClosed
             },
             "every wire that is given up closed in the same step",
             || format!("{:?} left open upon {:?}", step.close, step.came),
         )?;
         demand(
             step.ask.is_none(),
-            Invariant::HelloIsServed,
+            Invariant::HelloIsAnswered,
             "a session asked for in the step of the hello",
             || format!("{:?} not asked for", step.ask),
         )?;
         demand(
             !step.welcome,
-            Invariant::HelloIsServed,
+            Invariant::HelloIsAnswered,
             "the hello accepted in the step in which its session is open",
             || "no welcome".into(),
         )?;
         demand(
             step.record.is_none(),
-            Invariant::HeardIsRecorded,
+            Invariant::BeatIsRecorded,
             "a heartbeat to be recorded in the step in which it came",
             || format!("{:?} not asked for", step.record),
         )

@@ -2,10 +2,10 @@
 //! hello opened it; the latest hello counts, and of two wires of an agent one is current, the other
 //! is told which of the two reasons ended it.
 
-use super::invariant::Invariant;
 use super::seat::{Came, Hello, Owed, Seat, Session};
 use super::silence::Silence;
 use super::violation::{Checked, demand};
+use crate::lab::Invariant;
 use crate::lab::fact::{Epoch, LocalNanos, Process, Wire};
 use alloc::format;
 
@@ -24,7 +24,7 @@ impl Seat {
         self.does()?;
         demand(
             self.step.ask == Some(wire),
-            Invariant::HelloIsServed,
+            Invariant::HelloIsAnswered,
             "a session asked for once, for the wire of the hello",
             || format!("{wire:?} asked for, {:?} open", self.step.ask),
         )?;

@@ -6,11 +6,14 @@
 //! the time until its return.
 
 use super::host::{Absence, Host};
-use super::invariant::Invariant;
 use super::rules::Rules;
 use super::violation::{Checked, demand};
+use crate::lab::Invariant;
 use crate::lab::fact::LocalNanos;
 use alloc::format;
+
+const STALE: Invariant = Invariant::SilentPeerGoesStaleExactly;
+const TIMED_OUT: Invariant = Invariant::SilentPeerTimesOutExactly;
 
 /// What one end must think of the silence of the other.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,30 +59,31 @@ impl Silence {
 
     /// The peer is called stale now.
     pub(super) fn called_stale(&mut self, now: LocalNanos, host: &Host, rules: &Rules) -> Checked {
-        self.not_before(rules.stale_after, now, rules)?;
-        self.not_after(rules.stale_after, now, host, rules)?;
+        self.not_before(STALE, rules.stale_after, now, rules)?;
+        self.not_after(STALE, rules.stale_after, now, host, rules)?;
         self.watched_from = Some(now);
         Ok(())
     }
 
     /// The silent link is given up now.
     pub(super) fn called_dead(&self, now: LocalNanos, host: &Host, rules: &Rules) -> Checked {
-        self.not_before(rules.timeout_after, now, rules)?;
+        self.not_before(TIMED_OUT, rules.timeout_after, now, rules)?;
         let phase = rules.timeout_after - rules.stale_after;
         let watched = self.watched_from.map(|from| now.saturating_sub(from));
         demand(
             watched.is_some_and(|w| w + rules.absence + rules.tolerance >= phase),
-            Invariant::TimedOutWasWatched,
+            Invariant::TimedOutOnlyAfterObservedStale,
             "a stale phase of timeout-after less stale-after, watched to its end",
             || format!("{watched:?} ns of it watched"),
         )?;
-        self.not_after(rules.timeout_after, now, host, rules)
+        self.not_after(TIMED_OUT, rules.timeout_after, now, host, rules)
     }
 
     /// Nothing was said of the silence until now.
     #[inline]
     pub(super) fn unnamed(&self, now: LocalNanos, host: &Host, rules: &Rules) -> Checked {
-        self.not_after(self.patience(rules), now, host, rules)
+        let verdict = if self.is_stale() { TIMED_OUT } else { STALE };
+        self.not_after(verdict, self.patience(rules), now, host, rules)
     }
 
     /// When the next verdict is due at the latest.
@@ -93,27 +97,40 @@ impl Silence {
         if self.is_stale() { rules.timeout_after } else { rules.stale_after }
     }
 
-    fn not_before(&self, patience: u64, now: LocalNanos, rules: &Rules) -> Checked {
+    fn not_before(
+        &self,
+        verdict: Invariant,
+        patience: u64,
+        now: LocalNanos,
+        rules: &Rules,
+    ) -> Checked {
         let latest = now + rules.wobble;
         demand(
             latest >= self.heard + patience,
-            Invariant::SilenceNotEarly,
+            verdict,
             "silence for the whole of stale-after or timeout-after",
             || format!("{} ns of {patience}", now.saturating_sub(self.heard)),
         )?;
         demand(
             latest >= self.counted_from + patience,
-            Invariant::AbsenceCondemnsNobody,
+            Invariant::AbsenceIsNotSilence,
             "own absence not counted as silence of the peer",
             || format!("{} ns of {patience}", now.saturating_sub(self.counted_from)),
         )
     }
 
     #[inline]
-    fn not_after(&self, patience: u64, now: LocalNanos, host: &Host, rules: &Rules) -> Checked {
+    fn not_after(
+        &self,
+        verdict: Invariant,
+        patience: u64,
+        now: LocalNanos,
+        host: &Host,
+        rules: &Rules,
+    ) -> Checked {
         demand(
             now <= host.latest(self.heard, patience) + rules.tolerance,
-            Invariant::SilenceInTime,
+            verdict,
             "a verdict on the silence at stale-after and at timeout-after",
             || format!("silence for {} ns, patience {patience}", now.saturating_sub(self.heard)),
         )

@@ -1,6 +1,6 @@
 //! A demand that was not met: which, when, of whom, what was expected and what was found.
 
-use super::invariant::Invariant;
+use crate::lab::Invariant;
 use crate::lab::fact::{Agent, Process, When};
 use alloc::boxed::Box;
 use alloc::string::String;

@@ -2,20 +2,29 @@
 //! read.
 
 use crate::id::{
-    AgentId, AgentKey, BeatSequence, Epoch, InstanceId, MessageId, ServerInstanceId, SessionId,
+    AgentId, AgentKey, BeatSequence, Epoch, InstanceId, LinkId, MessageId, ServerInstanceId,
+    SessionId,
 };
 use crate::lab::fact::{Down, Up};
 use crate::limits::Limits;
-use crate::model::{Feature, HeartbeatTiming};
-use crate::session::ServerConfig;
-use crate::time::WallTime;
-use crate::wire::payload::{
-    Ack, AgentConnect, AgentExtensions, AgentHeartbeat, AgentType, Capabilities, HealthMetrics,
-    Ping, Pong, RecordedBeat, RecordingLag, SeenBeat, ServerHeartbeat, Welcome,
+use crate::liveness::Seen;
+use crate::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES};
+use crate::session::frames::{
+    self, Admission, AgentFrames, AgentProfile, FromAgent, ServerRead, SessionRules,
 };
-use crate::wire::{AgentToServer, NextBeat, ServerToAgent, decode, encode};
+use crate::session::{
+    AgentAction, AgentInbound, BeatOut, Reading, ServerBeat, ServerConfig, ServerInbound,
+    StoreTrouble,
+};
+use crate::time::WallTime;
+use crate::wire::payload::{Ack, AgentConnect, AgentType, HealthMetrics};
+use crate::wire::{AgentToServer, ServerToAgent, decode, encode};
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::time::Duration;
+
+/// How old the beats are that are said to be seen.
+const AGE: Duration = Duration::from_millis(12);
 
 /// What all messages of a world have in common.
 #[derive(Debug)]
@@ -41,49 +50,39 @@ impl Codec {
     ) -> Option<Up> {
         let message = match frame {
             Up::Hello => AgentToServer::Connect(self.hello(legacy, instance)),
-            Up::Beat { sequence, seen } => AgentToServer::Heartbeat(AgentHeartbeat {
-                agent_id: Some(self.agent.clone()),
-                health_metrics: Some(HealthMetrics {
+            Up::Beat { sequence, seen } => {
+                let vitals = HealthMetrics {
                     cpu_usage: Some(12.5),
                     memory_usage: Some(48.0),
                     uptime: Some(86_400.0),
                     commands_processed: Some(17),
                     ..HealthMetrics::default()
-                }),
-                sequence: Some(BeatSequence(sequence)),
-                seen: seen_beat(seen),
-                paused: false,
-            }),
-            Up::Pong => AgentToServer::Pong(Pong {
-                timestamp: Some(wall.unix_millis() as f64),
-                ..Pong::default()
-            }),
+                };
+                let (agent, sequence) = (Some(self.agent.clone()), BeatSequence(sequence));
+                let beat = frames::agent_heartbeat(agent, sequence, seen_beat(seen), vitals);
+                AgentToServer::Heartbeat(beat)
+            }
+            Up::Pong => AgentToServer::Pong(frames::agent_pong(None, wall)),
             Up::Other => return Some(frame),
         };
         let text = encode(&self.message, wall, &message);
-        let read = decode::<AgentToServer>(&text, &Limits::DEFAULT).ok()?;
-        if read.message != message {
+        let ServerRead { reading, content } =
+            frames::read(&text, &Limits::DEFAULT, SERVER_FEATURES);
+        let FromAgent::Message(_, read) = content else { return None };
+        if read.into_owned() != message {
             return None;
         }
-        Some(match read.message {
-            AgentToServer::Connect(_) => Up::Hello,
-            AgentToServer::Heartbeat(beat) => Up::Beat {
-                sequence: beat.sequence.unwrap_or_default().0,
-                seen: beat.seen.map_or(0, |seen| seen.sequence.0),
-            },
-            AgentToServer::Pong(_) => Up::Pong,
-            AgentToServer::Fault(_)
-            | AgentToServer::CommandAck(_)
-            | AgentToServer::CommandComplete(_)
-            | AgentToServer::Output(_)
-            | AgentToServer::OutputGap(_)
-            | AgentToServer::OutputState(_)
-            | AgentToServer::StopReceipt(_)
-            | AgentToServer::TerminalOpened(_)
-            | AgentToServer::Trace(_)
-            | AgentToServer::Report(_)
-            | AgentToServer::Ping(_)
-            | AgentToServer::Unknown(_) => Up::Other,
+        Some(match reading {
+            Reading::Hello(_) => Up::Hello,
+            Reading::Beat(ServerInbound::Heartbeat { sequence, seen }) => {
+                Up::Beat { sequence: number(sequence), seen: number(seen) }
+            }
+            Reading::Beat(ServerInbound::Pong) => Up::Pong,
+            Reading::Beat(ServerInbound::Other)
+            | Reading::Ping
+            | Reading::Message
+            | Reading::Unknown
+            | Reading::Undecodable => Up::Other,
         })
     }
 
@@ -92,102 +91,93 @@ impl Codec {
         let message = match frame {
             Down::Welcome(epoch) => ServerToAgent::Ack(self.welcome(epoch, legacy)),
             Down::Beat { sequence, seen, recorded, lagging } => {
-                ServerToAgent::Heartbeat(ServerHeartbeat {
-                    server_time: Some(wall),
-                    next_ping_expected: Some(NextBeat::At(wall)),
-                    sequence: Some(BeatSequence(sequence)),
+                let beat = BeatOut {
+                    sequence: BeatSequence(sequence),
                     seen: seen_beat(seen),
-                    recorded: (recorded > 0).then_some(RecordedBeat {
-                        sequence: BeatSequence(recorded),
-                        at: Some(wall),
-                    }),
-                    recording_lag: lagging
-                        .then(|| RecordingLag { age_ms: 16_000, why: "database slow".to_string() }),
-                })
+                    recorded: (recorded > 0).then_some((BeatSequence(recorded), wall)),
+                    lag: lagging.then_some((Duration::from_secs(16), StoreTrouble::Slow)),
+                };
+                ServerToAgent::Heartbeat(frames::heartbeat(&beat, self.rules.timing, wall))
             }
-            Down::Ping => ServerToAgent::Ping(Ping {
-                timestamp: Some(wall.unix_millis() as f64),
-                sequence: None,
-            }),
+            Down::Ping => ServerToAgent::Ping(frames::probe(wall)),
             Down::Refused | Down::Other => return Some(frame),
         };
         let text = encode(&self.message, wall, &message);
-        let read = decode::<ServerToAgent>(&text, &Limits::DEFAULT).ok()?;
-        if read.message != message {
+        if decode::<ServerToAgent>(&text, &Limits::DEFAULT).ok()?.message != message {
             return None;
         }
-        Some(match read.message {
-            ServerToAgent::Ack(ack) => match (ack.extensions, frame) {
-                (Some(welcome), _) => {
-                    let timing = HeartbeatTiming::try_from(welcome.timing).ok()?;
-                    let same = timing == self.rules.timing;
-                    same.then_some(Down::Welcome(welcome.epoch.0))?
+        Some(match agent_read(frame, &text, wall) {
+            AgentInbound::HelloAccepted(terms) => match terms.dialect {
+                // A legacy server names no epoch.
+                Dialect::Legacy => frame,
+                Dialect::Extended => {
+                    (terms.timing == self.rules.timing).then_some(Down::Welcome(terms.epoch.0))?
                 }
-                (None, _) => frame,
             },
-            ServerToAgent::Heartbeat(beat) => Down::Beat {
-                sequence: beat.sequence.unwrap_or_default().0,
-                seen: beat.seen.map_or(0, |seen| seen.sequence.0),
-                recorded: beat.recorded.map_or(0, |recorded| recorded.sequence.0),
-                lagging: beat.recording_lag.is_some(),
-            },
-            ServerToAgent::Ping(_) => Down::Ping,
-            ServerToAgent::Error(_)
-            | ServerToAgent::Pong(_)
-            | ServerToAgent::CommandRequest(_)
-            | ServerToAgent::CommandCancel(_)
-            | ServerToAgent::OutputAck(_)
-            | ServerToAgent::OutputResume(_)
-            | ServerToAgent::OutputQuery(_)
-            | ServerToAgent::Control(_)
-            | ServerToAgent::EmergencyStop(_)
-            | ServerToAgent::StopRelease(_)
-            | ServerToAgent::TokenRefresh(_)
-            | ServerToAgent::Unknown(_) => Down::Other,
+            AgentInbound::Heartbeat(ServerBeat { sequence, seen, recorded, lagging }) => {
+                let (sequence, seen, recorded) = (number(sequence), number(seen), number(recorded));
+                Down::Beat { sequence, seen, recorded, lagging }
+            }
+            AgentInbound::Ping { .. } => Down::Ping,
+            AgentInbound::HelloRefused(_) => Down::Refused,
+            AgentInbound::Other => Down::Other,
         })
     }
 
     fn hello(&self, legacy: bool, instance: &InstanceId) -> AgentConnect {
-        AgentConnect {
-            agent_id: self.agent.as_str().to_string(),
-            name: Some("simulated".to_string()),
-            agent_type: AgentType::Claude,
-            version: Some("0.1.0".to_string()),
-            host_machine: Some("simulated-host".to_string()),
-            capabilities: Capabilities { supports_interrupt: true, ..Capabilities::default() },
-            extensions: (!legacy).then(|| AgentExtensions {
-                features: Vec::from([Feature::Heartbeats, Feature::OutputBytes]),
-                agent_key: AgentKey::new("key"),
-                instance: instance.clone(),
-                probe: false,
-                commands: Vec::new(),
-                journal: None,
-                max_parallel: None,
-            }),
-        }
+        let hello = profile(instance.clone()).hello(Some(&self.agent));
+        AgentConnect { extensions: hello.extensions.filter(|_| !legacy), ..hello }
     }
 
     fn welcome(&self, epoch: u64, legacy: bool) -> Ack {
-        Ack {
-            message_id: Some(self.message.clone()),
-            success: true,
-            agent_id: Some(self.agent.clone()),
-            authenticated: Some(true),
-            extensions: (!legacy).then(|| Welcome {
-                features: Vec::from([Feature::Heartbeats]),
-                session_id: SessionId::new("session"),
-                epoch: Epoch(epoch),
-                server_instance: ServerInstanceId::new("server"),
-                timing: self.rules.timing.into(),
-                resume_window_ms: self.rules.resume_window.as_millis() as u64,
-                output_window_bytes: 1 << 20,
-                stopped: None,
-            }),
-            ..Ack::default()
-        }
+        let dialect = if legacy { Dialect::Legacy } else { Dialect::Extended };
+        let admission = Admission {
+            agent: self.agent.clone(),
+            session: SessionId::new("session"),
+            epoch: Epoch(epoch),
+            stopped: None,
+        };
+        let rules = SessionRules {
+            server_instance: ServerInstanceId::new("server"),
+            features: SERVER_FEATURES.to_vec(),
+            output_window: 1 << 20,
+        };
+        let agreed = Capabilities::negotiate(SERVER_FEATURES, AGENT_FEATURES, dialect);
+        frames::welcome(Some(self.message.clone()), agreed, &admission, &rules, &self.rules)
     }
 }
 
-fn seen_beat(sequence: u64) -> Option<SeenBeat> {
-    (sequence > 0).then_some(SeenBeat { sequence: BeatSequence(sequence), age_ms: 12 })
+/// What a text is to an agent: to one that waits for its welcome, if the text is to be that.
+fn agent_read(frame: Down, text: &str, wall: WallTime) -> AgentInbound {
+    let instance = InstanceId::new("run");
+    let (link, mut agent) = (LinkId(1), AgentFrames::new(profile(instance), Limits::DEFAULT));
+    if let Down::Welcome(_) = frame {
+        let hello = AgentAction::SendHello(link);
+        let _its_text_goes_nowhere = agent.outgoing(&hello, wall, HealthMetrics::default);
+    }
+    agent.read(link, text, wall).inbound
+}
+
+fn profile(instance: InstanceId) -> AgentProfile {
+    AgentProfile {
+        name: "simulated".to_string(),
+        agent_type: AgentType::Claude,
+        version: "0.1.0".to_string(),
+        host: "simulated-host".to_string(),
+        key: AgentKey::new("key"),
+        instance,
+        features: AGENT_FEATURES.to_vec(),
+        probe: false,
+        open_commands: Vec::new(),
+        journal: None,
+        max_parallel: None,
+    }
+}
+
+fn seen_beat(sequence: u64) -> Option<Seen> {
+    (sequence > 0).then_some(Seen { sequence: BeatSequence(sequence), age: AGE })
+}
+
+fn number(sequence: Option<BeatSequence>) -> u64 {
+    sequence.unwrap_or_default().0
 }

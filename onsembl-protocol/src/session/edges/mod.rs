@@ -1,12 +1,14 @@
-//! The published graphs of the two machines, as data: from which status which cause leads where.
+//! The published graphs of the machines, as data: from which status which cause leads where.
 //!
-//! [`AGENT_EDGES`] and [`PRESENCE_EDGES`] hold every edge there is and no other. A test explores the
+//! [`AGENT_EDGES`], [`PRESENCE_EDGES`] and [`ACCEPTED_EDGES`] hold every edge there is and no other. A test explores the
 //! machines and compares; the diagrams of the documents are written from the same data. Nothing
 //! here decides anything: the machines never read it.
 
+mod accepted;
 mod agent;
 mod presence;
 
+pub use accepted::{ACCEPTED_EDGES, AcceptedCause, AcceptedEdge, AcceptedStatus};
 pub use agent::{AGENT_EDGES, AgentCauseKind, AgentEdge, AgentStatusKind};
 pub use presence::{PRESENCE_EDGES, PresenceCauseKind, PresenceEdge};
 

@@ -22,7 +22,7 @@ use crate::model::Dialect;
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now};
 
-/// The server's end of one agent, over all its links.
+/// The server's end of one agent, over all its links. A [reducer](crate::step#two-contracts).
 #[derive(Clone, Debug)]
 pub struct ServerConnection {
     config: ServerConfig,

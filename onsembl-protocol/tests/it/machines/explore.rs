@@ -44,11 +44,11 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    fn now(self) -> Now {
+    pub(super) fn now(self) -> Now {
         awake_and_asleep(self.awake, self.asleep)
     }
 
-    fn go_to(&mut self, deadline: Deadline) {
+    pub(super) fn go_to(&mut self, deadline: Deadline) {
         if let Deadline::At(at) = deadline {
             self.awake = self.awake.max(at.since_origin());
         }

@@ -4,11 +4,12 @@
 
 use super::explore::{self, explore};
 use super::render::{self, Graph};
-use super::{agent, server};
+use super::{accepted, agent, server};
 use onsembl_protocol::id::{Epoch, PresenceVersion};
 use onsembl_protocol::session::{
-    AGENT_EDGES, AgentCauseKind, AgentConfig, AgentConnection, AgentStatusKind, PRESENCE_EDGES,
-    Presence, PresenceCauseKind, PresenceStatus, ServerAction, ServerConfig, ServerConnection,
+    ACCEPTED_EDGES, AGENT_EDGES, AcceptedCause, AcceptedStatus, AgentCauseKind, AgentConfig,
+    AgentConnection, AgentStatusKind, PRESENCE_EDGES, Presence, PresenceCauseKind, PresenceStatus,
+    ServerAction, ServerConfig, ServerConnection,
 };
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -61,6 +62,29 @@ fn the_published_edges_of_a_presence_are_those_there_are() {
     assert_eq!(used, PresenceCauseKind::ALL.iter().copied().collect(), "a cause brings nothing");
 }
 
+#[test]
+fn the_published_edges_of_an_accepted_link_are_those_there_are() {
+    let starts = accepted::states().into_iter().map(|(_, link)| accepted::Accepted::new(link));
+    same(ACCEPTED_EDGES, &explore(starts), "ACCEPTED_EDGES");
+    let used: BTreeSet<_> = ACCEPTED_EDGES.iter().map(|edge| edge.cause).collect();
+    assert_eq!(used, AcceptedCause::ALL.iter().copied().collect(), "a cause brings nothing");
+    let shown: BTreeSet<_> = accepted::states().iter().map(|(_, link)| link.status()).collect();
+    assert_eq!(shown, AcceptedStatus::ALL.iter().copied().collect(), "a status without a state");
+}
+
+fn accepted_graph() -> Graph {
+    Graph {
+        begins: AcceptedStatus::Greeting.as_str(),
+        ends: AcceptedStatus::Closing.as_str(),
+        statuses: AcceptedStatus::ALL.iter().map(|s| s.as_str()).collect(),
+        causes: AcceptedCause::ALL.iter().map(|c| (c.as_str(), c.text())).collect(),
+        edges: ACCEPTED_EDGES
+            .iter()
+            .map(|e| [e.from.as_str(), e.cause.as_str(), e.to.as_str()])
+            .collect(),
+    }
+}
+
 fn agent_graph() -> Graph {
     Graph {
         begins: AgentStatusKind::Idle.as_str(),
@@ -106,8 +130,10 @@ fn shown(path: &str, should: impl Fn(&str) -> String) {
 
 #[test]
 fn the_documents_show_the_published_edges() {
-    let (agent, presence) = (agent_graph(), presence_graph());
-    shown("../docs/STATES.md", |_| render::document(&agent, &presence));
+    let (agent, presence, accepted) = (agent_graph(), presence_graph(), accepted_graph());
+    let counts = accepted::table();
+    let states = render::document(&agent, &presence, &accepted, &counts);
+    shown("../docs/STATES.md", |_| states.clone());
     shown("src/session/edges/agent.md", |_| render::text(&agent));
     shown("src/session/edges/presence.md", |_| render::text(&presence));
     shown("../README.md", |readme| render::between_marks(readme, &render::diagram(&agent)));

@@ -2,6 +2,7 @@
 //! people to read, and the graph that follows from them. A change of behaviour shows as a changed
 //! line.
 
+mod accepted;
 mod agent;
 mod explore;
 mod graph;

@@ -86,21 +86,21 @@ pub(super) fn text(graph: &Graph) -> String {
     out
 }
 
-pub(super) fn document(agent: &Graph, presence: &Graph) -> String {
+pub(super) fn document(agent: &Graph, presence: &Graph, accepted: &Graph, counts: &str) -> String {
     format!(
         "\
 # States
 
-The states of the two machines of a connection, and every way from one to another. This file is written
-by a test, which sends every event and every wake-up into both machines in every state they can reach,
+The states of the machines of a connection, and every way from one to another. This file is written by
+a test, which sends every event and every wake-up into each machine in every state it can reach,
 and fails when an edge is missing here or when none of the machines goes along one. After a change:
 
 ```sh
 ONSEMBL_BLESS=1 cargo test -p onsembl-protocol --test it machines::graph
 ```
 
-Programs have the same edges as `onsembl_protocol::session::AGENT_EDGES` and `PRESENCE_EDGES`. What each
-event does in each state, with actions and deadlines, is in the snapshots in
+Programs have the same edges as `onsembl_protocol::session::AGENT_EDGES`, `PRESENCE_EDGES` and
+`ACCEPTED_EDGES`. What each event does in each state, with actions and deadlines, is in the snapshots in
 `onsembl-protocol/tests/it/machines/snapshots/`. The times are in [DEFAULTS.md](DEFAULTS.md).
 
 ## The agent
@@ -117,11 +117,24 @@ does nothing more.
 gets a new one. An edge from a status to itself is a presence published again with a greater version.
 
 {}
-{}",
+{}
+## A link that a server accepted
+
+`AcceptedLink`. It begins before anybody knows whose link it is, and says what each frame on it counts as. A
+link may be over in every status. A close that the agent's machine or the owner of the server orders is not
+shown: what has arrived before it still counts.
+
+{}
+{}
+What each frame counts as:
+
+{counts}",
         diagram(agent),
         tables(agent),
         diagram(presence),
         tables(presence),
+        diagram(accepted),
+        tables(accepted),
     )
 }
 

@@ -4,23 +4,26 @@ mod judge;
 mod rules;
 mod story;
 mod subject;
+mod text;
 
 pub use judge::Judge;
 pub use rules::Rules;
 pub use story::{Happening, Link, scripts};
 pub use subject::{AgentUnderTest, Observation, WrapperUnderTest};
+pub use text::{TextEvent, TextObservation, TextWrapperUnderTest};
 
 use super::drive::{Stage, tell};
-use super::invariant::Violation;
 use super::plan::{Plan, Verdict, hunt};
 use super::reaction::{Log, Reaction};
 use super::script::Script;
+use super::violation::Violation;
 use crate::id::LinkId;
 use crate::session::{AgentEvent, AgentInbound, AgentStatusKind, SessionTerms};
 use crate::time::{Deadline, Now};
 use core::time::Duration;
 use std::vec::Vec;
 use subject::{AgentSubject, Machine, Wrapper};
+use text::Texts;
 
 /// Time that runs on behind the last step of a script, so that what was forgotten shows.
 const TAIL: Duration = Duration::from_secs(200);
@@ -69,6 +72,30 @@ pub fn check_wrapper_with<W: WrapperUnderTest>(
     hunt_with(plan, rules, || Wrapper(make()))
 }
 
+/// Tells the scripts of [`Plan::default`] to a wrapper that reads and writes texts and keeps to
+/// [`Rules::DEFAULT`].
+///
+/// # Panics
+///
+/// If an invariant does not hold, with the shortest script that shows it.
+#[track_caller]
+#[allow(clippy::panic, reason = "how a test fails")]
+pub fn check_text_wrapper<W: TextWrapperUnderTest>(make: impl Fn() -> W) {
+    if let Err(failure) = check_text_wrapper_with(&Plan::default(), Rules::DEFAULT, make) {
+        panic!("{failure}");
+    }
+}
+
+/// Tells the scripts of a plan to a wrapper that reads and writes texts and keeps to these rules.
+/// `make` is called for each.
+pub fn check_text_wrapper_with<W: TextWrapperUnderTest>(
+    plan: &Plan,
+    rules: Rules,
+    make: impl Fn() -> W,
+) -> Verdict<Happening> {
+    hunt_with(plan, rules, || Texts::new(make()))
+}
+
 fn hunt_with<S: AgentSubject>(
     plan: &Plan,
     rules: Rules,
@@ -96,6 +123,7 @@ struct AgentStage<S: AgentSubject> {
 
 impl<S: AgentSubject> AgentStage<S> {
     fn feed(&mut self, event: AgentEvent, now: Now) -> Result<Deadline, Violation> {
+        let event = S::as_told(event);
         let reaction = self.subject.handle(event, now);
         let deadline = reaction.deadline;
         let actions: Vec<Observation> = reaction.actions.iter().map(S::observe).collect();

@@ -48,6 +48,8 @@ pub enum Observation {
     SentBeat(LinkId, Option<BeatSequence>),
     /// It answered a ping.
     SentPong(LinkId, Option<EchoBits>),
+    /// It sent a text that no server can read, or whose type none knows.
+    SentUnreadable(LinkId),
     /// It closed this link, or gave up its dial.
     Closed(LinkId, CloseCause),
     /// It shows this status from now on.
@@ -64,6 +66,7 @@ impl Observation {
             Self::SentHello(_)
             | Self::SentBeat(..)
             | Self::SentPong(..)
+            | Self::SentUnreadable(_)
             | Self::Closed(..)
             | Self::Shown(_)
             | Self::Noted => None,
@@ -90,6 +93,11 @@ impl From<AgentAction> for Observation {
 pub(super) trait AgentSubject: Subject<Event = AgentEvent> {
     fn observe(output: &Self::Output) -> Observation;
     fn phase(&self) -> Option<AgentStatusKind>;
+
+    /// The event as the subject can know of it.
+    fn as_told(event: AgentEvent) -> AgentEvent {
+        event
+    }
 }
 
 pub(super) struct Machine<A>(pub(super) A);

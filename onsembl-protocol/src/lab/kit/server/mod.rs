@@ -8,10 +8,10 @@ pub use judge::Judge;
 pub use story::{Happening, Link, scripts};
 
 use super::drive::{Stage, tell};
-use super::invariant::Violation;
 use super::plan::{Plan, Verdict, hunt};
 use super::reaction::{Log, Reaction, Subject};
 use super::script::Script;
+use super::violation::Violation;
 use crate::id::{BeatSequence, Epoch, LinkId};
 use crate::model::Dialect;
 use crate::session::{

@@ -6,8 +6,9 @@ use super::life::Life;
 use super::owed::{Expected, Owed};
 use crate::close::{CloseCause, CloseCode};
 use crate::id::LinkId;
+use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
-use crate::lab::kit::invariant::{Invariant, Violation};
+use crate::lab::kit::violation::Violation;
 use std::format;
 
 impl Judge {
@@ -74,6 +75,10 @@ impl Judge {
                         call.blame(Invariant::BeatsEveryInterval, wanted, call.did())?;
                     }
                 },
+                Observation::SentUnreadable(link) => {
+                    let what = format!("what was sent over {link} cannot be read");
+                    call.blame(Invariant::SentCanBeRead, "a message of the protocol", what)?;
+                }
                 Observation::Shown(_) | Observation::Noted => {}
             }
         }
@@ -111,6 +116,7 @@ fn closes(observation: Observation, link: LinkId) -> Option<CloseCause> {
         | Observation::SentHello(_)
         | Observation::SentBeat(..)
         | Observation::SentPong(..)
+        | Observation::SentUnreadable(_)
         | Observation::Shown(_)
         | Observation::Noted => None,
     }

@@ -5,8 +5,9 @@ use super::Judge;
 use super::life::Life;
 use super::owed::{Expected, Owed};
 use crate::close::CloseCause;
+use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
-use crate::lab::kit::invariant::{Invariant, Violation};
+use crate::lab::kit::violation::Violation;
 use crate::session::AgentStatusKind;
 use std::format;
 

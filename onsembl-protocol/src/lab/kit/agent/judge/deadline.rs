@@ -3,8 +3,9 @@
 use super::life::Life;
 use super::owed::Expected;
 use super::{Judge, SLEPT};
+use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
-use crate::lab::kit::invariant::{Invariant, Violation};
+use crate::lab::kit::violation::Violation;
 use crate::time::Deadline;
 use std::format;
 

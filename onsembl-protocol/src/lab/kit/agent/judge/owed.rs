@@ -2,7 +2,7 @@
 
 use crate::close::CloseCause;
 use crate::id::LinkId;
-use crate::lab::kit::invariant::Invariant;
+use crate::lab::Invariant;
 use crate::session::EchoBits;
 use std::vec::Vec;
 

@@ -3,8 +3,9 @@
 use super::super::subject::Observation;
 use super::life::Life;
 use super::{Judge, SLEPT};
+use crate::lab::Invariant;
 use crate::lab::kit::call::{Call, SLACK};
-use crate::lab::kit::invariant::{Invariant, Violation};
+use crate::lab::kit::violation::Violation;
 use crate::session::AgentEvent;
 use crate::time::Deadline;
 

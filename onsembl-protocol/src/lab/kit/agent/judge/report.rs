@@ -2,8 +2,9 @@
 
 use super::super::subject::Observation;
 use super::Judge;
+use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
-use crate::lab::kit::invariant::{Invariant, Violation};
+use crate::lab::kit::violation::Violation;
 use crate::session::{AGENT_EDGES, AgentStatusKind};
 use std::format;
 

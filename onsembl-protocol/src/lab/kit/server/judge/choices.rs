@@ -4,8 +4,9 @@ use super::Judge;
 use super::life::{Away, Life};
 use super::owed::{Expected, Owed};
 use super::report::report;
+use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
-use crate::lab::kit::invariant::{Invariant, Violation};
+use crate::lab::kit::violation::Violation;
 use crate::session::{PresenceStatus, ServerAction};
 
 impl Judge {

@@ -23,9 +23,10 @@ mod owed;
 mod quiet;
 mod report;
 
+use crate::lab::Invariant;
 use crate::lab::kit::call::{Bench, Call};
-use crate::lab::kit::invariant::{Invariant, Violation};
 use crate::lab::kit::reaction::Reaction;
+use crate::lab::kit::violation::Violation;
 use crate::session::{Presence, PresenceStatus, ServerAction, ServerConfig, ServerEvent};
 use crate::time::{Deadline, Now};
 use life::Life;

@@ -1,7 +1,7 @@
 //! What one call must bring: `events` fills it in, `actions` holds what was done against it.
 
 use crate::id::LinkId;
-use crate::lab::kit::invariant::Invariant;
+use crate::lab::Invariant;
 use std::vec::Vec;
 
 /// What one call must bring.

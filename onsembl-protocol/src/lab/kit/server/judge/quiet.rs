@@ -2,8 +2,9 @@
 
 use super::Judge;
 use super::life::Life;
+use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
-use crate::lab::kit::invariant::{Invariant, Violation};
+use crate::lab::kit::violation::Violation;
 use crate::session::ServerEvent;
 use crate::time::Deadline;
 

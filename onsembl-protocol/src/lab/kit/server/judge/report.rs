@@ -1,8 +1,9 @@
 //! What the world is told: at most one status a step, along the published graph, and the true one.
 
 use super::Judge;
+use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
-use crate::lab::kit::invariant::{Invariant, Violation};
+use crate::lab::kit::violation::Violation;
 use crate::session::{PRESENCE_EDGES, Presence, ServerAction};
 use crate::time::Now;
 use std::format;

@@ -1,0 +1,362 @@
+//! A link that a server accepted, from its hello to its end: what each frame on it counts as.
+//!
+//! [`AcceptedLink`] belongs to a link, not to an agent: it is there before anybody knows whose link it
+//! is. It decides what is read, held or dropped, what the agent's machine hears, and when the link
+//! itself has to go. A close that the agent's machine or the owner orders is theirs: what has arrived
+//! before it still counts, until the link has ended.
+
+use super::edges::AcceptedStatus;
+use super::greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
+use super::server_types::ServerInbound;
+use crate::close::CloseCause;
+use crate::limits::Limits;
+use crate::liveness::{HeartbeatMonitor, Liveness};
+use crate::model::{Capabilities, HeartbeatTiming};
+use crate::step::{Actions, Step};
+use crate::time::{Deadline, Now};
+
+/// Texts that are held for a link between its hello and its session. Reading is paused as soon as the
+/// hello is seen, so only what was on its way can arrive: the inbox of a shard has room for as many.
+const MOST_HELD: u32 = 256;
+
+/// One accepted link. It begins when it is accepted, and owes a hello. A
+/// [reducer](crate::step#two-contracts).
+#[derive(Clone, Copy, Debug)]
+pub struct AcceptedLink {
+    state: State,
+    limits: Limits,
+    undecodable: UndecodableQuota,
+    capabilities: Capabilities,
+}
+
+/// What is valid in each state, and nothing else.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Greeting(Greeting),
+    Claimed { held: u32 },
+    Joining { held: u32 },
+    Live,
+    Probe(HeartbeatMonitor),
+    Closing,
+}
+
+/// The form of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FrameForm {
+    /// A text message.
+    Text,
+    /// A binary message.
+    Binary,
+    /// A control frame of the link itself.
+    Control,
+}
+
+/// What a message is, once it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// A hello, and what a session with its sender may rely on.
+    Hello(Capabilities),
+    /// A heartbeat or a pong: only the agent's machine has use for it.
+    Beat(ServerInbound),
+    /// A probe.
+    Ping,
+    /// Something for the owner of the agent.
+    Message,
+    /// A type that this version does not know.
+    Unknown,
+    /// It could not be decoded.
+    Undecodable,
+}
+
+/// What happens to an accepted link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptedEvent {
+    /// A frame came.
+    Arrived(FrameForm),
+    /// The frame that was to be read was this.
+    Read(Reading),
+    /// The owner knows whose link it is; a session is being opened.
+    Identified,
+    /// The owner takes it for a diagnosis connection, to be judged by these times.
+    Probing(HeartbeatTiming),
+    /// The session began; its welcome was sent.
+    Welcomed,
+    /// The owner refuses the hello, for this cause. What is to be said was said.
+    Refused(CloseCause),
+    /// The deadline came; harmless at any other time.
+    Wake,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptedAction {
+    /// Decode the frame, and say what it was by [`AcceptedEvent::Read`].
+    Read,
+    /// Keep the text until [`Release`](Self::Release).
+    Hold,
+    /// It has no effect; count it.
+    Discard(Discarded),
+    /// Stop reading, and ask the owner whose hello it is.
+    Identify,
+    /// Go on reading. What was held comes first.
+    Release,
+    /// Tell the agent's machine what was heard.
+    Hear(ServerInbound),
+    /// Give the message to the owner of the agent.
+    Deliver,
+    /// Answer the probe.
+    Pong,
+    /// Acknowledge the hello again.
+    WelcomeAgain,
+    /// Say what was wrong.
+    Complain(Complaint),
+    /// Close the link.
+    Close(CloseCause),
+}
+
+/// Why a frame has no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Discarded {
+    /// It is no hello, and there was none.
+    BeforeHello,
+    /// Too many came between the hello and the session.
+    BeforeSession,
+    /// The link is being closed.
+    Closing,
+}
+
+/// What a peer is told before nothing more comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Complaint {
+    /// No hello came in time.
+    NoHello,
+    /// The message cannot be decoded.
+    Undecodable,
+    /// No binary messages are taken here.
+    Binary,
+}
+
+impl AcceptedLink {
+    /// A link that was accepted now.
+    pub fn new(limits: Limits, now: Now) -> Self {
+        Self {
+            state: State::Greeting(Greeting::new(now)),
+            limits,
+            undecodable: UndecodableQuota::new(),
+            capabilities: Capabilities::LEGACY,
+        }
+    }
+
+    /// Takes one event.
+    pub fn handle(&mut self, event: AcceptedEvent, now: Now) -> Step<AcceptedAction> {
+        let mut out = Actions::none();
+        match event {
+            AcceptedEvent::Arrived(FrameForm::Text) => self.on_text(&mut out),
+            AcceptedEvent::Arrived(FrameForm::Binary) => self.on_binary(&mut out),
+            // No message: before the session it proves nothing that matters.
+            AcceptedEvent::Arrived(FrameForm::Control) => {
+                self.heard(ServerInbound::Other, now, &mut out);
+            }
+            AcceptedEvent::Read(reading) => self.on_reading(reading, now, &mut out),
+            AcceptedEvent::Identified => {
+                if let State::Claimed { held } = self.state {
+                    self.state = State::Joining { held };
+                }
+            }
+            AcceptedEvent::Probing(timing) => {
+                if let State::Claimed { .. } = self.state {
+                    self.state = State::Probe(HeartbeatMonitor::new(timing, now.monotonic));
+                    out.push(AcceptedAction::Release);
+                }
+            }
+            AcceptedEvent::Welcomed => {
+                if let State::Joining { .. } = self.state {
+                    self.state = State::Live;
+                    out.push(AcceptedAction::Release);
+                }
+            }
+            AcceptedEvent::Refused(cause) => match self.state {
+                State::Claimed { .. } => self.close(cause, &mut out),
+                // Whoever was welcomed is not refused any more, and a closing link is closed once.
+                State::Greeting(_)
+                | State::Joining { .. }
+                | State::Live
+                | State::Probe(_)
+                | State::Closing => {}
+            },
+            AcceptedEvent::Wake => self.on_wake(now, &mut out),
+        }
+        Step { actions: out, deadline: self.deadline() }
+    }
+
+    fn on_text(&mut self, out: &mut Actions<AcceptedAction>) {
+        out.push(match &mut self.state {
+            State::Greeting(_) | State::Live | State::Probe(_) => AcceptedAction::Read,
+            // Whose it is decides what it means, and that is not known yet.
+            State::Claimed { held } | State::Joining { held } if *held < MOST_HELD => {
+                *held += 1;
+                AcceptedAction::Hold
+            }
+            State::Claimed { .. } | State::Joining { .. } => {
+                AcceptedAction::Discard(Discarded::BeforeSession)
+            }
+            State::Closing => AcceptedAction::Discard(Discarded::Closing),
+        });
+    }
+
+    fn on_binary(&mut self, out: &mut Actions<AcceptedAction>) {
+        match self.state {
+            State::Live if self.capabilities.output_is_binary() => out.push(AcceptedAction::Read),
+            State::Closing => out.push(AcceptedAction::Discard(Discarded::Closing)),
+            State::Greeting(_)
+            | State::Claimed { .. }
+            | State::Joining { .. }
+            | State::Live
+            | State::Probe(_) => {
+                out.push(AcceptedAction::Complain(Complaint::Binary));
+                self.close(CloseCause::UnsupportedData, out);
+            }
+        }
+    }
+
+    fn on_reading(&mut self, reading: Reading, now: Now, out: &mut Actions<AcceptedAction>) {
+        if reading == Reading::Undecodable {
+            return self.on_undecodable(now, out);
+        }
+        match &mut self.state {
+            State::Greeting(greeting) => match reading {
+                Reading::Hello(capabilities) => match greeting.handle(GreetingEvent::Hello, now) {
+                    GreetingVerdict::Wait | GreetingVerdict::Identify => {
+                        self.capabilities = capabilities;
+                        self.state = State::Claimed { held: 0 };
+                        out.push(AcceptedAction::Identify);
+                    }
+                    GreetingVerdict::Close(cause) => self.close(cause, out),
+                },
+                Reading::Beat(_)
+                | Reading::Ping
+                | Reading::Message
+                | Reading::Unknown
+                | Reading::Undecodable => {
+                    out.push(AcceptedAction::Discard(Discarded::BeforeHello));
+                    self.greet(GreetingEvent::Other, now, out);
+                }
+            },
+            State::Live | State::Probe(_) => match reading {
+                Reading::Hello(_) => {
+                    out.push(AcceptedAction::WelcomeAgain);
+                    self.heard(ServerInbound::Other, now, out);
+                }
+                Reading::Ping => {
+                    out.push(AcceptedAction::Pong);
+                    self.heard(ServerInbound::Other, now, out);
+                }
+                Reading::Beat(inbound) => self.heard(inbound, now, out),
+                Reading::Unknown | Reading::Undecodable => {
+                    self.heard(ServerInbound::Other, now, out);
+                }
+                Reading::Message => {
+                    self.heard(ServerInbound::Other, now, out);
+                    // A diagnosis connection has no agent for which it could say something.
+                    if let State::Live = self.state {
+                        out.push(AcceptedAction::Deliver);
+                    }
+                }
+            },
+            // Nothing is read in these states.
+            State::Claimed { .. } | State::Joining { .. } => {
+                out.push(AcceptedAction::Discard(Discarded::BeforeSession));
+            }
+            State::Closing => out.push(AcceptedAction::Discard(Discarded::Closing)),
+        }
+    }
+
+    fn on_undecodable(&mut self, now: Now, out: &mut Actions<AcceptedAction>) {
+        match self.state {
+            State::Greeting(_) | State::Live | State::Probe(_) => {}
+            State::Claimed { .. } | State::Joining { .. } => {
+                return out.push(AcceptedAction::Discard(Discarded::BeforeSession));
+            }
+            State::Closing => return out.push(AcceptedAction::Discard(Discarded::Closing)),
+        }
+        if !self.undecodable.allow(&self.limits, now.monotonic) {
+            return self.close(CloseCause::TooManyUndecodable, out);
+        }
+        out.push(AcceptedAction::Complain(Complaint::Undecodable));
+        match self.state {
+            State::Greeting(_) => self.greet(GreetingEvent::Other, now, out),
+            // Nonsense is not silence.
+            State::Live | State::Probe(_) => self.heard(ServerInbound::Other, now, out),
+            State::Claimed { .. } | State::Joining { .. } | State::Closing => {}
+        }
+    }
+
+    fn on_wake(&mut self, now: Now, out: &mut Actions<AcceptedAction>) {
+        match &mut self.state {
+            State::Greeting(_) => self.greet(GreetingEvent::Wake, now, out),
+            State::Probe(monitor) => {
+                if monitor.on_wake(now.monotonic).changed == Some(Liveness::TimedOut) {
+                    self.close(CloseCause::Silent, out);
+                }
+            }
+            State::Claimed { .. } | State::Joining { .. } | State::Live | State::Closing => {}
+        }
+    }
+
+    fn greet(&mut self, event: GreetingEvent, now: Now, out: &mut Actions<AcceptedAction>) {
+        let State::Greeting(greeting) = &mut self.state else { return };
+        match greeting.handle(event, now) {
+            GreetingVerdict::Wait | GreetingVerdict::Identify => {}
+            GreetingVerdict::Close(cause) => {
+                out.push(AcceptedAction::Complain(Complaint::NoHello));
+                self.close(cause, out);
+            }
+        }
+    }
+
+    /// A sign of life, for whatever judges it.
+    fn heard(&mut self, inbound: ServerInbound, now: Now, out: &mut Actions<AcceptedAction>) {
+        match &mut self.state {
+            State::Live => out.push(AcceptedAction::Hear(inbound)),
+            State::Probe(monitor) => {
+                let _only_silence_ends_a_probe = monitor.on_received(now.monotonic);
+            }
+            State::Greeting(_) | State::Claimed { .. } | State::Joining { .. } | State::Closing => {
+            }
+        }
+    }
+
+    fn close(&mut self, cause: CloseCause, out: &mut Actions<AcceptedAction>) {
+        self.state = State::Closing;
+        out.push(AcceptedAction::Close(cause));
+    }
+
+    /// Where the link is.
+    pub const fn status(&self) -> AcceptedStatus {
+        match self.state {
+            State::Greeting(_) => AcceptedStatus::Greeting,
+            State::Claimed { .. } => AcceptedStatus::Claimed,
+            State::Joining { .. } => AcceptedStatus::Joining,
+            State::Live => AcceptedStatus::Live,
+            State::Probe(_) => AcceptedStatus::Probe,
+            State::Closing => AcceptedStatus::Closing,
+        }
+    }
+
+    /// What a session over this link may rely on; a legacy peer's until a hello said more.
+    pub const fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// When to call with [`AcceptedEvent::Wake`].
+    pub fn deadline(&self) -> Deadline {
+        match &self.state {
+            State::Greeting(greeting) => greeting.deadline(),
+            State::Probe(monitor) => monitor.deadline(),
+            // The agent's machine and the owner have deadlines of their own.
+            State::Claimed { .. } | State::Joining { .. } | State::Live | State::Closing => {
+                Deadline::Never
+            }
+        }
+    }
+}

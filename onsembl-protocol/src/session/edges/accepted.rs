@@ -1,0 +1,50 @@
+//! The graph of an accepted link.
+
+use super::{Edge, edges, words};
+use core::fmt;
+
+words! {
+    /// Where an accepted link is.
+    pub enum AcceptedStatus {
+        Greeting = "greeting", "it owes a hello";
+        Claimed = "claimed", "its hello came; the owner finds out whose link it is";
+        Joining = "joining", "the agent is known; its session is being opened";
+        Live = "live", "in session";
+        Probe = "probe", "a diagnosis connection: answered, and the session of no agent";
+        Closing = "closing", "it was closed, and is over when the peer has answered";
+    }
+}
+
+words! {
+    /// What takes an accepted link from one status to another.
+    pub enum AcceptedCause {
+        Hello = "hello", "the hello came";
+        Identified = "identified", "the owner knows whose link it is";
+        Probing = "probing", "the owner takes it for a diagnosis connection";
+        Refused = "refused", "the owner refuses the hello";
+        Welcomed = "welcomed", "the session was opened";
+        NoHello = "no-hello", "no hello came in time, or too much else came before it";
+        TooManyUndecodable = "too-many-undecodable", "more that cannot be decoded than is borne";
+        Binary = "binary", "a binary message came, and none was agreed on";
+        Silence = "silence", "nothing was heard for timeout-after";
+    }
+}
+
+/// An edge of an accepted link.
+pub type AcceptedEdge = Edge<AcceptedStatus, AcceptedCause>;
+
+edges! {
+    /// Every edge of an accepted link: a way along any other is a defect. A link may end in every
+    /// status.
+    pub const ACCEPTED_EDGES: [AcceptedEdge] = AcceptedStatus by AcceptedCause {
+        [Greeting] Hello => Claimed;
+        [Claimed] Identified => Joining;
+        [Claimed] Probing => Probe;
+        [Joining] Welcomed => Live;
+        [Greeting] NoHello => Closing;
+        [Claimed] Refused => Closing;
+        [Greeting | Live | Probe] TooManyUndecodable => Closing;
+        [Greeting | Claimed | Joining | Live | Probe] Binary => Closing;
+        [Probe] Silence => Closing;
+    }
+}

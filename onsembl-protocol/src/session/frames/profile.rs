@@ -1,0 +1,82 @@
+//! What an agent says of itself.
+
+use crate::id::{AgentId, AgentKey, CommandId, InstanceId, JournalId};
+use crate::model::Feature;
+use crate::wire::payload::{AgentConnect, AgentExtensions, AgentType, LegacyCapabilities};
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What an agent says of itself in its hello.
+#[derive(Clone, Debug)]
+pub struct AgentProfile {
+    /// The name people know it by.
+    pub name: String,
+    /// What runs behind it.
+    pub agent_type: AgentType,
+    /// Version of the agent program.
+    pub version: String,
+    /// Name of its machine.
+    pub host: String,
+    /// The stable key of this agent.
+    pub key: AgentKey,
+    /// This process.
+    pub instance: InstanceId,
+    /// What it can do beyond the legacy protocol.
+    pub features: Vec<Feature>,
+    /// Whether it only wants to look whether a connection is possible.
+    pub probe: bool,
+    /// Commands it has not finished, or whose end nobody confirmed. Keep it up to date: every hello
+    /// says it.
+    pub open_commands: Vec<CommandId>,
+    /// Its journal, if it keeps one.
+    pub journal: Option<JournalId>,
+    /// How many commands it runs at once, if it says so.
+    pub max_parallel: Option<usize>,
+}
+
+impl AgentProfile {
+    /// An agent that keeps connected and offers nothing else: set what it can do beside that.
+    pub fn new(name: impl Into<String>, key: AgentKey, instance: InstanceId) -> Self {
+        Self {
+            name: name.into(),
+            agent_type: AgentType::Custom,
+            version: String::new(),
+            host: String::new(),
+            key,
+            instance,
+            features: Vec::from([Feature::Heartbeats]),
+            probe: false,
+            open_commands: Vec::new(),
+            journal: None,
+            max_parallel: None,
+        }
+    }
+
+    /// The hello. `agent_id` is the id that a server taught this agent; before that it goes by its key.
+    pub fn hello(&self, agent_id: Option<&AgentId>) -> AgentConnect {
+        let id = agent_id.map_or(self.key.as_str(), AgentId::as_str);
+        AgentConnect {
+            agent_id: id.to_owned(),
+            name: Some(self.name.clone()),
+            agent_type: self.agent_type.clone(),
+            version: Some(self.version.clone()),
+            host_machine: Some(self.host.clone()),
+            capabilities: LegacyCapabilities {
+                max_tokens: 0,
+                supports_interrupt: true,
+                supports_trace: false,
+                words: Vec::new(),
+            },
+            extensions: Some(AgentExtensions {
+                features: self.features.clone(),
+                agent_key: self.key.clone(),
+                instance: self.instance.clone(),
+                probe: self.probe,
+                commands: self.open_commands.clone(),
+                journal: self.journal.clone(),
+                max_parallel: self.max_parallel.map(|slots| slots as u64),
+            }),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The server's end: what a message of an agent is to its link and to its machine, and what is said
+//! for what they decide.
+
+use super::agent::seen_beat;
+use crate::close::CloseCause;
+use crate::id::{AgentId, Epoch, MessageId, ServerInstanceId, SessionId, StopId};
+use crate::limits::Limits;
+use crate::model::{Capabilities, Dialect, Feature, HeartbeatTiming};
+use crate::session::{BeatOut, Reading, ServerConfig, ServerInbound};
+use crate::time::WallTime;
+use crate::wire::payload::{
+    Ack, AgentConnect, AgentHeartbeat, ErrorCode, ErrorReply, Ping, Pong, RecordedBeat,
+    RecordingLag, ServerHeartbeat, Welcome,
+};
+use crate::wire::{
+    AgentFrame, AgentToServer, DecodeError, Envelope, NextBeat, OutputFrame, decode_in_place,
+};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// What all sessions of a server have in common.
+#[derive(Clone, Debug)]
+pub struct SessionRules {
+    /// This server process.
+    pub server_instance: ServerInstanceId,
+    /// Features this server offers.
+    pub features: Vec<Feature>,
+    /// How many bytes of output an agent may have unacknowledged.
+    pub output_window: u64,
+}
+
+/// The store opened a session.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// The agent.
+    pub agent: AgentId,
+    /// The session.
+    pub session: SessionId,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The stop that is in force for this agent; the first thing it hears.
+    pub stopped: Option<StopId>,
+}
+
+/// What came of a text or of a binary message of an agent.
+#[derive(Debug)]
+#[must_use = "a frame that the link does not hear of is silence to it"]
+pub struct ServerRead<'t> {
+    /// What the link is to be told, first.
+    pub reading: Reading,
+    /// What was read.
+    pub content: FromAgent<'t>,
+}
+
+/// What a frame of an agent holds.
+#[derive(Debug)]
+pub enum FromAgent<'t> {
+    /// A message, and its id. A heartbeat lies in the text that it was read from.
+    Message(Option<MessageId>, AgentFrame<'t>),
+    /// No message.
+    Undecodable(DecodeError),
+}
+
+/// Reads a text of an agent, for a server that offers these features.
+pub fn read<'t>(text: &'t str, limits: &Limits, offered: &[Feature]) -> ServerRead<'t> {
+    match decode_in_place(text, limits) {
+        Ok(Envelope { id, message, .. }) => ServerRead {
+            reading: reading(&message, offered),
+            content: FromAgent::Message(id.map(MessageId::new), message),
+        },
+        Err(error) => unreadable(error),
+    }
+}
+
+/// Reads a binary message of an agent on a link that takes them. The output in it is copied.
+pub fn read_binary(message: Bytes, limits: &Limits) -> ServerRead<'static> {
+    match OutputFrame::decode(message, limits) {
+        Ok(mut output) => {
+            // A message is a piece of the buffer that its link reads into, which the largest one so far
+            // made as large as that (1 MiB at most). A log that kept such pieces would keep a buffer
+            // alive with each, however few bytes of it are counted.
+            output.bytes = Bytes::copy_from_slice(&output.bytes);
+            let message = Box::new(AgentToServer::Output(output.into()));
+            let content = FromAgent::Message(None, AgentFrame::Other(message));
+            ServerRead { reading: Reading::Message, content }
+        }
+        Err(error) => unreadable(error),
+    }
+}
+
+const fn unreadable(error: DecodeError) -> ServerRead<'static> {
+    ServerRead { reading: Reading::Undecodable, content: FromAgent::Undecodable(error) }
+}
+
+/// What a message of an agent is to the link it came over, for a server that offers these features.
+fn reading(frame: &AgentFrame<'_>, offered: &[Feature]) -> Reading {
+    match frame {
+        AgentFrame::Heartbeat(beat) => Reading::Beat(ServerInbound::of(beat)),
+        AgentFrame::Pong(_) => Reading::Beat(ServerInbound::Pong),
+        AgentFrame::Other(message) => match &**message {
+            AgentToServer::Connect(hello) => Reading::Hello(capabilities(hello, offered)),
+            AgentToServer::Heartbeat(beat) => Reading::Beat(ServerInbound::of(beat)),
+            AgentToServer::Pong(_) => Reading::Beat(ServerInbound::Pong),
+            AgentToServer::Ping(_) => Reading::Ping,
+            AgentToServer::Unknown(_) => Reading::Unknown,
+            AgentToServer::Fault(_)
+            | AgentToServer::CommandAck(_)
+            | AgentToServer::CommandComplete(_)
+            | AgentToServer::Output(_)
+            | AgentToServer::OutputGap(_)
+            | AgentToServer::OutputState(_)
+            | AgentToServer::StopReceipt(_)
+            | AgentToServer::TerminalOpened(_)
+            | AgentToServer::Trace(_)
+            | AgentToServer::Report(_) => Reading::Message,
+        },
+    }
+}
+
+impl ServerInbound {
+    /// What a heartbeat of an agent says to the machine of its server.
+    pub fn of<Id>(beat: &AgentHeartbeat<Id>) -> Self {
+        Self::Heartbeat { sequence: beat.sequence, seen: beat.seen.map(|seen| seen.sequence) }
+    }
+}
+
+/// What a session with the sender of this hello may rely on.
+fn capabilities(hello: &AgentConnect, offered: &[Feature]) -> Capabilities {
+    match &hello.extensions {
+        Some(theirs) => Capabilities::negotiate(offered, &theirs.features, Dialect::Extended),
+        None => Capabilities::LEGACY,
+    }
+}
+
+/// The answer to a hello that was accepted. `hello` is its message id.
+pub fn welcome(
+    hello: Option<MessageId>,
+    capabilities: Capabilities,
+    admission: &Admission,
+    rules: &SessionRules,
+    config: &ServerConfig,
+) -> Ack {
+    let extensions = capabilities.is_extended().then(|| Welcome {
+        features: capabilities.features(),
+        session_id: admission.session.clone(),
+        epoch: admission.epoch,
+        server_instance: rules.server_instance.clone(),
+        timing: config.timing.into(),
+        resume_window_ms: config.resume_window.as_millis() as u64,
+        output_window_bytes: rules.output_window,
+        stopped: admission.stopped.clone(),
+    });
+    Ack {
+        connection_id: Some(format!("agent-{}", admission.session)),
+        extensions,
+        ..welcome_again(hello, Some(admission.agent.clone()))
+    }
+}
+
+/// The answer to a hello on a link that had one: a legacy wrapper may say it twice, and is told its id
+/// again.
+pub fn welcome_again(hello: Option<MessageId>, agent: Option<AgentId>) -> Ack {
+    Ack {
+        message_id: hello,
+        success: true,
+        agent_id: agent,
+        authenticated: Some(true),
+        ..Ack::default()
+    }
+}
+
+/// The heartbeat that a machine wants said at this wall time.
+pub fn heartbeat(beat: &BeatOut, timing: HeartbeatTiming, wall: WallTime) -> ServerHeartbeat {
+    let next = wall.unix_millis().saturating_add(timing.interval().as_millis() as i64);
+    ServerHeartbeat {
+        server_time: Some(wall),
+        next_ping_expected: Some(NextBeat::At(WallTime::from_unix_millis(next))),
+        sequence: Some(beat.sequence),
+        seen: beat.seen.map(seen_beat),
+        recorded: beat.recorded.map(|(sequence, at)| RecordedBeat { sequence, at: Some(at) }),
+        recording_lag: beat.lag.map(|(age, why)| RecordingLag {
+            age_ms: age.as_millis() as u64,
+            why: why.to_string(),
+        }),
+    }
+}
+
+/// The probe by which a legacy agent is asked whether it hears.
+pub const fn probe(wall: WallTime) -> Ping {
+    Ping { timestamp: Some(wall.unix_millis() as f64), sequence: None }
+}
+
+/// The answer to a probe.
+pub const fn answer_to(ping: &Ping) -> Pong {
+    Pong { timestamp: ping.timestamp, latency: None, sequence: ping.sequence }
+}
+
+/// The error for a session that is not opened, for this cause.
+pub fn not_admitted(cause: CloseCause, why: impl Into<String>) -> ErrorReply {
+    // Only what is for good is forbidden: an agent that hears it never comes back by itself.
+    let for_good = matches!(cause, CloseCause::Deleted | CloseCause::Revoked);
+    let code = if for_good { ErrorCode::Forbidden } else { ErrorCode::StorageUnavailable };
+    ErrorReply::new(code, why)
+}
+
+/// The error for a link without a hello.
+pub fn hello_missing() -> ErrorReply {
+    ErrorReply::new(ErrorCode::AuthTimeout, "no AGENT_CONNECT came in time; send it first")
+}
+
+/// The error for what cannot be decoded, naming what could be read of it.
+pub fn undecodable(error: &DecodeError) -> ErrorReply {
+    ErrorReply::new(ErrorCode::InvalidMessage, error.to_string())
+        .about(error.message_id.clone())
+        .for_command(error.command_id.clone())
+}
+
+/// The error for a binary message of so many bytes on a link that takes none.
+pub fn binary_refused(bytes: usize) -> ErrorReply {
+    let why = format!("binary frames ({bytes} bytes) are not accepted");
+    ErrorReply::new(ErrorCode::InvalidMessage, why)
+}

@@ -1,0 +1,304 @@
+//! The accepted link: what each frame counts as in each status, and its edges.
+
+use super::explore::{Clocks, Explored};
+use crate::support::{now, secs};
+use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::limits::Limits;
+use onsembl_protocol::model::{AGENT_FEATURES, Capabilities, Dialect, HeartbeatTiming};
+use onsembl_protocol::session::{
+    AcceptedAction, AcceptedCause, AcceptedEdge, AcceptedEvent, AcceptedLink, AcceptedStatus,
+    Complaint, Discarded, Edge, FrameForm, Reading, ServerInbound,
+};
+use onsembl_protocol::time::Deadline;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const TEXT: AcceptedEvent = AcceptedEvent::Arrived(FrameForm::Text);
+const BINARY: AcceptedEvent = AcceptedEvent::Arrived(FrameForm::Binary);
+const OTHER: AcceptedEvent = AcceptedEvent::Read(Reading::Message);
+const UNDECODABLE: AcceptedEvent = AcceptedEvent::Read(Reading::Undecodable);
+
+fn hello(capabilities: Capabilities) -> AcceptedEvent {
+    AcceptedEvent::Read(Reading::Hello(capabilities))
+}
+
+fn extended() -> Capabilities {
+    Capabilities::negotiate(AGENT_FEATURES, AGENT_FEATURES, Dialect::Extended)
+}
+
+/// A link after these events, each of them so many times, a second after it was accepted.
+fn after(events: &[(AcceptedEvent, u32)]) -> AcceptedLink {
+    let mut link = AcceptedLink::new(Limits::DEFAULT, now(Duration::ZERO));
+    for (event, times) in events {
+        for _ in 0..*times {
+            let _ = link.handle(*event, now(secs(1)));
+        }
+    }
+    link
+}
+
+const CLAIMED: (AcceptedEvent, u32) =
+    (AcceptedEvent::Read(Reading::Hello(Capabilities::LEGACY)), 1);
+const IDENTIFIED: (AcceptedEvent, u32) = (AcceptedEvent::Identified, 1);
+const WELCOMED: (AcceptedEvent, u32) = (AcceptedEvent::Welcomed, 1);
+const PROBING: (AcceptedEvent, u32) = (AcceptedEvent::Probing(HeartbeatTiming::DEFAULT), 1);
+
+/// Each status as a link of a legacy peer, and the links on which a bound is reached.
+pub(super) fn states() -> Vec<(&'static str, AcceptedLink)> {
+    vec![
+        ("greeting", after(&[])),
+        ("greeting, after 64 other messages", after(&[(OTHER, 64)])),
+        ("greeting, after 20 undecodable", after(&[(UNDECODABLE, 20)])),
+        ("claimed", after(&[CLAIMED])),
+        ("claimed, with 256 held", after(&[CLAIMED, (TEXT, 256)])),
+        ("joining", after(&[CLAIMED, IDENTIFIED])),
+        ("joining, with 256 held", after(&[CLAIMED, (TEXT, 256), IDENTIFIED])),
+        ("live", after(&[CLAIMED, IDENTIFIED, WELCOMED])),
+        ("live, binary output agreed", after(&[(hello(extended()), 1), IDENTIFIED, WELCOMED])),
+        ("live, after 20 undecodable", after(&[CLAIMED, IDENTIFIED, WELCOMED, (UNDECODABLE, 20)])),
+        ("probe", after(&[CLAIMED, PROBING])),
+        ("probe, after 20 undecodable", after(&[CLAIMED, PROBING, (UNDECODABLE, 20)])),
+        ("closing", after(&[CLAIMED, (AcceptedEvent::Refused(CloseCause::Revoked), 1)])),
+    ]
+}
+
+/// Everything that can come over a link. A text is read first, if it is read at all.
+fn frames() -> Vec<(&'static str, Frame)> {
+    vec![
+        ("a hello", Frame::Text(Reading::Hello(Capabilities::LEGACY))),
+        (
+            "a heartbeat",
+            Frame::Text(Reading::Beat(ServerInbound::Heartbeat { sequence: None, seen: None })),
+        ),
+        ("a pong", Frame::Text(Reading::Beat(ServerInbound::Pong))),
+        ("a probe", Frame::Text(Reading::Ping)),
+        ("a report, output, …", Frame::Text(Reading::Message)),
+        ("an unknown type", Frame::Text(Reading::Unknown)),
+        ("what cannot be decoded", Frame::Text(Reading::Undecodable)),
+        ("a binary message", Frame::Binary),
+        ("a control frame", Frame::Control),
+    ]
+}
+
+#[derive(Clone, Copy)]
+enum Frame {
+    Text(Reading),
+    Binary,
+    Control,
+}
+
+/// What a driver does with the frame, until nothing more is to be read of it.
+fn take(link: &mut AcceptedLink, frame: Frame) -> Vec<AcceptedAction> {
+    let at = now(secs(1));
+    let (arrived, reading) = match frame {
+        Frame::Text(reading) => (TEXT, reading),
+        Frame::Binary => (BINARY, Reading::Message),
+        Frame::Control => {
+            return link
+                .handle(AcceptedEvent::Arrived(FrameForm::Control), at)
+                .actions
+                .into_iter()
+                .collect();
+        }
+    };
+    let first: Vec<_> = link.handle(arrived, at).actions.into_iter().collect();
+    if first != [AcceptedAction::Read] {
+        return first;
+    }
+    link.handle(AcceptedEvent::Read(reading), at).actions.into_iter().collect()
+}
+
+fn word(action: AcceptedAction) -> String {
+    match action {
+        AcceptedAction::Read => "read".into(),
+        AcceptedAction::Hold => "held until the session".into(),
+        AcceptedAction::Release => "read what was held".into(),
+        AcceptedAction::Discard(Discarded::BeforeHello) => "dropped: no hello yet".into(),
+        AcceptedAction::Discard(Discarded::BeforeSession) => "dropped: too many".into(),
+        AcceptedAction::Discard(Discarded::Closing) => "dropped".into(),
+        AcceptedAction::Identify => "whose is it?".into(),
+        AcceptedAction::Hear(ServerInbound::Heartbeat { .. }) => "heartbeat".into(),
+        AcceptedAction::Hear(ServerInbound::Pong) => "heartbeat (legacy)".into(),
+        AcceptedAction::Hear(ServerInbound::Other) => "sign of life".into(),
+        AcceptedAction::Deliver => "to the owner".into(),
+        AcceptedAction::Pong => "answer".into(),
+        AcceptedAction::WelcomeAgain => "welcome again".into(),
+        AcceptedAction::Complain(Complaint::NoHello) => "`AUTH_TIMEOUT`".into(),
+        AcceptedAction::Complain(Complaint::Undecodable | Complaint::Binary) => {
+            "`INVALID_MESSAGE`".into()
+        }
+        AcceptedAction::Close(cause) => format!("close {}", cause.code()),
+    }
+}
+
+/// The table of the document: what counts alike stands in one row. Where a bound is reached, only what
+/// counts otherwise than before is shown.
+pub(super) fn table() -> String {
+    let mut out =
+        String::from("| status | frame | what it counts as | then |\n| --- | --- | --- | --- |\n");
+    let mut plain: BTreeMap<(AcceptedStatus, &str), String> = BTreeMap::new();
+    for (state, link) in states() {
+        let status = link.status();
+        let bound = state.split_once(", ").map(|(_, bound)| bound);
+        let mut rows: Vec<(String, Vec<&str>)> = Vec::new();
+        for (frame, what) in frames() {
+            let mut link = link;
+            let mut did: Vec<String> = take(&mut link, what).into_iter().map(word).collect();
+            if did.is_empty() {
+                let lives = status == AcceptedStatus::Probe;
+                did.push(if lives { "sign of life" } else { "nothing" }.into());
+            }
+            let counts = format!("{} | `{}`", did.join(", "), link.status());
+            let before = plain.get(&(status, frame));
+            if bound.is_some() && before == Some(&counts) {
+                continue;
+            }
+            if bound.is_none() {
+                plain.insert((status, frame), counts.clone());
+            }
+            match rows.iter_mut().find(|(like, _)| *like == counts) {
+                Some((_, frames)) => frames.push(frame),
+                None => rows.push((counts, vec![frame])),
+            }
+        }
+        let mut name = format!("`{status}`");
+        if let Some(bound) = bound {
+            name += &format!(", {bound}");
+        }
+        for (counts, frames) in rows {
+            out += &format!("| {name} | {} | {counts} |\n", frames.join("; "));
+            name = String::new();
+        }
+    }
+    out
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Accepted {
+    machine: AcceptedLink,
+    clocks: Clocks,
+}
+
+impl Accepted {
+    pub(super) fn new(machine: AcceptedLink) -> Self {
+        let mut clocks = Clocks::default();
+        clocks.go_to(Deadline::At(now(secs(1)).monotonic));
+        Self { machine, clocks }
+    }
+}
+
+impl Explored for Accepted {
+    type Event = AcceptedEvent;
+    type Edge = AcceptedEdge;
+
+    /// With what the next frame brings, because a bound that is reached shows only in a number.
+    fn text(&self) -> String {
+        let next = [TEXT, OTHER, UNDECODABLE].map(|event| {
+            let mut machine = self.machine;
+            machine.handle(event, self.clocks.now()).actions
+        });
+        format!("{:?} {next:?}", self.machine)
+    }
+
+    fn clocks(&mut self) -> &mut Clocks {
+        &mut self.clocks
+    }
+
+    fn deadline(&self) -> Deadline {
+        self.machine.deadline()
+    }
+
+    fn wake() -> AcceptedEvent {
+        AcceptedEvent::Wake
+    }
+
+    fn events(&self) -> Vec<AcceptedEvent> {
+        let mut events = vec![
+            TEXT,
+            BINARY,
+            AcceptedEvent::Arrived(FrameForm::Control),
+            hello(extended()),
+            AcceptedEvent::Identified,
+            AcceptedEvent::Probing(HeartbeatTiming::DEFAULT),
+            AcceptedEvent::Welcomed,
+            AcceptedEvent::Refused(CloseCause::Revoked),
+            AcceptedEvent::Wake,
+        ];
+        events.extend(frames().into_iter().filter_map(|(_, frame)| match frame {
+            Frame::Text(reading) => Some(AcceptedEvent::Read(reading)),
+            Frame::Binary | Frame::Control => None,
+        }));
+        events
+    }
+
+    fn feed(&mut self, event: AcceptedEvent) -> Option<AcceptedEdge> {
+        let from = self.machine.status();
+        let step = self.machine.handle(event, self.clocks.now());
+        let to = self.machine.status();
+        let closed = step.actions.into_iter().find_map(|action| match action {
+            AcceptedAction::Close(cause) => Some(cause),
+            _ => None,
+        });
+        assert_eq!(closed.is_some(), from != to && to == AcceptedStatus::Closing, "{event:?}");
+        (from != to).then(|| Edge { from, cause: cause(event, closed), to })
+    }
+}
+
+fn cause(event: AcceptedEvent, closed: Option<CloseCause>) -> AcceptedCause {
+    match (event, closed) {
+        (AcceptedEvent::Refused(_), _) => AcceptedCause::Refused,
+        (_, Some(CloseCause::HelloTimeout)) => AcceptedCause::NoHello,
+        (_, Some(CloseCause::TooManyUndecodable)) => AcceptedCause::TooManyUndecodable,
+        (_, Some(CloseCause::UnsupportedData)) => AcceptedCause::Binary,
+        (_, Some(CloseCause::Silent)) => AcceptedCause::Silence,
+        (_, Some(other)) => panic!("{event:?} closed with {other:?}"),
+        (AcceptedEvent::Read(_), None) => AcceptedCause::Hello,
+        (AcceptedEvent::Identified, None) => AcceptedCause::Identified,
+        (AcceptedEvent::Probing(_), None) => AcceptedCause::Probing,
+        (AcceptedEvent::Welcomed, None) => AcceptedCause::Welcomed,
+        (AcceptedEvent::Arrived(_) | AcceptedEvent::Wake, None) => panic!("{event:?}"),
+    }
+}
+
+#[test]
+fn a_diagnosis_connection_is_closed_only_by_its_silence() {
+    let mut link = after(&[CLAIMED, PROBING]);
+    let step = link.handle(AcceptedEvent::Arrived(FrameForm::Control), now(secs(60)));
+    assert!(step.actions.is_empty());
+    for at in [105, 150] {
+        assert_eq!(link.deadline(), Deadline::At(now(secs(at)).monotonic));
+        while link.deadline() == Deadline::At(now(secs(at)).monotonic) {
+            let _ = link.handle(AcceptedEvent::Wake, now(secs(at)));
+        }
+        if at == 105 {
+            // Stale, and looked at each second from here on.
+            for second in 106..150 {
+                assert!(link.handle(AcceptedEvent::Wake, now(secs(second))).actions.is_empty());
+            }
+        }
+    }
+    assert_eq!(link.status(), AcceptedStatus::Closing);
+}
+
+#[test]
+fn what_was_held_is_released_once() {
+    let mut link = after(&[CLAIMED, IDENTIFIED, (TEXT, 3)]);
+    let release = |link: &mut AcceptedLink| -> Vec<_> {
+        link.handle(AcceptedEvent::Welcomed, now(secs(2))).actions.into_iter().collect()
+    };
+    assert_eq!(release(&mut link), [AcceptedAction::Release]);
+    assert_eq!(release(&mut link), []);
+    assert_eq!(take(&mut link, Frame::Text(Reading::Message)).len(), 2);
+}
+
+#[test]
+fn an_accepted_link_answers_at_most_twenty_undecodable_messages_a_minute() {
+    let mut link = after(&[CLAIMED, IDENTIFIED, WELCOMED, (UNDECODABLE, 20)]);
+    let mut later = link;
+    let spent = link.handle(UNDECODABLE, now(secs(59)));
+    assert!(
+        spent.actions.iter().any(|a| a == AcceptedAction::Close(CloseCause::TooManyUndecodable))
+    );
+    let fresh = later.handle(UNDECODABLE, now(secs(61)));
+    assert!(fresh.actions.iter().any(|a| a == AcceptedAction::Hear(ServerInbound::Other)));
+}
