@@ -13,7 +13,8 @@ use super::store::Store;
 use super::wire::Wire;
 use super::{MILLI, SECOND};
 use crate::lab::fact::{self, Agent, AgentStatus, Fact, Process, Status, When, Witness};
-use crate::session::{AgentConfig, ServerConfig, ServerView};
+use crate::id::PresenceVersion;
+use crate::session::{AgentConfig, PresenceStatus, ServerConfig, ServerView};
 use alloc::vec::Vec;
 use thiserror::Error;
 
@@ -61,6 +62,48 @@ pub enum Failure {
         /// The epoch of the server.
         server_epoch: u64,
     },
+    /// The fleet named a seat of which it was told that its machine is gone.
+    #[error("seat-gone: the fleet still names a machine that is gone")]
+    SeatGone,
+    /// The fleet put a machine in for an agent that has one.
+    #[error("two-seats: the fleet put a second machine in for agent {agent}")]
+    TwoSeats {
+        /// The agent.
+        agent: u32,
+    },
+    /// The fleet took what is one agent's for another's.
+    #[error("other-agent: the fleet took agent {agent} for another one, or another one for it")]
+    OtherAgent {
+        /// The agent.
+        agent: u32,
+    },
+    /// The fleet refused a hello, and there is room for each agent.
+    #[error("refused: the fleet has no room for agent {agent}, which is one of those it has room for")]
+    Refused {
+        /// The agent.
+        agent: u32,
+    },
+    /// The fleet called a session over whose link is open.
+    #[error("ended-while-open: the fleet ended a session of agent {agent} whose link is open")]
+    EndedWhileOpen {
+        /// The agent.
+        agent: u32,
+    },
+    /// The fleet showed an older presence than before.
+    #[error("readers-went-back: readers were shown an older presence of agent {agent} than before")]
+    ReadersWentBack {
+        /// The agent.
+        agent: u32,
+    },
+    /// Everything healed and readers are not shown what is so, or the store does not have it.
+    #[error("not-shown: readers or the store have another presence or session of agent {agent}")]
+    NotShown {
+        /// The agent.
+        agent: u32,
+    },
+    /// The fleet wanted something done that nothing in this world can be a reason for.
+    #[error("unasked: the fleet did what nobody had asked for")]
+    Unasked,
     /// More happened in one simulated second than can.
     #[error("spinning: something happens without end at one moment")]
     Spinning,
@@ -115,6 +158,8 @@ pub struct World<W> {
     pub(super) store: Store,
     /// The latest status of each agent that the server showed.
     pub(super) shown: Vec<Status>,
+    /// What readers of the fleet's view were shown last of each agent.
+    pub(super) readers: Vec<Option<(PresenceVersion, PresenceStatus)>>,
     pub(super) coverage: Coverage,
     pub(super) beats: u64,
     pub(super) steps: u64,
@@ -144,8 +189,8 @@ impl<W: Witness> World<W> {
             let (processes, weather) = (Vec::new(), Default::default());
             agents.push(AgentHost { host, legacy, processes, weather, random });
         }
-        let mut random = Random::of(scenario.seed, 2);
         let count = agents.len();
+        let host = Host::new(&mut Random::of(scenario.seed, 2));
         Self {
             witness,
             now: 0,
@@ -159,9 +204,10 @@ impl<W: Witness> World<W> {
             agents,
             processes: Vec::new(),
             wires: Vec::new(),
-            server: Server::new(scenario.server, Host::new(&mut random), count),
+            server: Server::new(scenario.server, host, count, Random::of(scenario.seed, 4)),
             store: Store::new(count, Random::of(scenario.seed, 3)),
             shown: alloc::vec![Status::Offline; count],
+            readers: alloc::vec![None; count],
             coverage: Coverage::default(),
             beats: 0,
             steps: 0,
@@ -186,6 +232,7 @@ impl<W: Witness> World<W> {
                 self.fail(Failure::Spinning);
             }
             self.happen(due.what);
+            self.drain_events();
         }
         if self.failure.is_none() {
             self.look_at_the_end();
@@ -242,9 +289,8 @@ impl<W: Witness> World<W> {
     fn look_at_the_end(&mut self) {
         for agent in 0..self.agents.len() as u32 {
             let host = &self.agents[agent as usize];
-            let machine = self.server.live[agent as usize]
-                .key
-                .and_then(|key| self.server.supervisor.get(key));
+            let key = self.server.machine_of(agent);
+            let machine = key.and_then(|key| self.server.supervisor.get(key));
             let link = machine.and_then(ServerView::link);
             let server_epoch = machine.map_or(0, |machine| machine.presence().epoch.0);
             let mut at_agent = None;
@@ -269,6 +315,16 @@ impl<W: Witness> World<W> {
                     agent_epoch,
                     server_epoch,
                 });
+            }
+            let is = machine.map(|machine| machine.presence()).map(|is| (is.version, is.status));
+            let session = link.and_then(|link| {
+                let link = self.server.links.get(&super::server::number(link))?;
+                link.session.as_ref()
+            });
+            let row = self.store.rows.of_agent(agent);
+            let is_stored = row.zip(session).is_some_and(|(row, session)| row.open.contains(session));
+            if self.readers[agent as usize] != is || !is_stored {
+                return self.fail(Failure::NotShown { agent });
             }
         }
     }
