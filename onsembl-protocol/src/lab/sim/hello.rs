@@ -25,11 +25,7 @@ impl<W> World<W> {
             host: "simulated-host".to_string(),
             features: AGENT_FEATURES.to_vec(),
             journal: Some(JournalId::new(format!("journal-{agent}"))),
-            ..AgentProfile::new(
-                format!("agent-{agent}"),
-                AgentKey::new(key),
-                instance_of(process),
-            )
+            ..AgentProfile::new(format!("agent-{agent}"), AgentKey::new(key), instance_of(process))
         };
         // It is what the welcome said: an admission under another id is a failure of the world.
         let taught = self.store.id_of(agent).filter(|_| running.taught);

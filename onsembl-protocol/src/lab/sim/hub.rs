@@ -4,11 +4,13 @@
 //! It also holds what the fleet says against the truth of the world: which agent each wire, machine and
 //! row is of.
 
-use super::server::{link, number};
 use super::seats::Seated;
+use super::server::{link, number};
 use super::wire::Packet;
 use super::world::{Failure, World};
-use crate::fleet::{Admission, Change, FleetAction, FleetEvent, Question, SeatId, SeatOrigin, Write};
+use crate::fleet::{
+    Admission, Change, FleetAction, FleetEvent, Question, SeatId, SeatOrigin, Write,
+};
 use crate::id::{LinkId, SessionId};
 use crate::lab::fact::{Agent, Fact, Installed, Process, Status, Witness};
 use crate::model::Capabilities;
@@ -38,6 +40,10 @@ impl<W: Witness> World<W> {
 
     /// Hands to the fleet what has happened, until nothing more has.
     pub(super) fn drain_events(&mut self) {
+        if self.server.events.is_empty() {
+            return;
+        }
+        let now = self.server.host.sample(self.now);
         while let Some(event) = self.server.events.pop_front() {
             let mut newcomer = None;
             if let FleetEvent::Hello { link, .. } = &event {
@@ -46,11 +52,11 @@ impl<W: Witness> World<W> {
             if let FleetEvent::Forgotten { seat, .. } = &event {
                 self.server.seats.remove(*seat);
             }
-            let now = self.server.host.sample(self.now);
             self.server.fleet.handle(event, now);
             self.perform_fleet(newcomer);
         }
-        if self.server.fleet.deadline() != Deadline::Never {
+        self.server.fleet_wake = self.server.fleet.deadline();
+        if self.server.fleet_wake != Deadline::Never {
             self.arm_server();
         }
     }
@@ -71,7 +77,9 @@ impl<W: Witness> World<W> {
                 }
                 FleetAction::Admit { seat, link, admission } => self.admit(seat, link, admission),
                 FleetAction::Reject { seat, link, cause, .. } => {
-                    let Some(Seated { key, agent, .. }) = self.seated(seat) else { return };
+                    // Its machine may have given the hello up by itself, and be gone since.
+                    let seated = self.server.seats.of_seat(seat);
+                    let Some(Seated { key, agent, .. }) = seated else { continue };
                     let wire = number(link);
                     self.send_down(wire, Packet::Refused(HelloRefusal::Other));
                     self.say_server(&Fact::SessionDenied(Agent(agent), self.wire_id(wire)));
@@ -139,8 +147,10 @@ impl<W: Witness> World<W> {
                 let key = self.server.seat(agent, seat, machine);
                 let installed = Installed::Recovered { version: version.0, epoch: epoch.0 };
                 self.say_server(&Fact::Installed(Agent(agent), installed));
-                self.perform(key, step.actions);
-                self.served(key);
+                if let Some(seated) = self.server.seats.of_key(key) {
+                    self.perform(seated, step.actions);
+                    self.served(seated);
+                }
                 key
             }
         };
@@ -225,7 +235,8 @@ impl<W: Witness> World<W> {
     fn ask_write(&mut self, write: Write) {
         if let Write::SessionEnd { session, .. } = &write {
             let goes_on = |(_, link): (&u32, &Link)| link.session.as_ref() == Some(session);
-            if let Some((wire, _)) = self.server.links.iter().find(|(wire, link)| goes_on((wire, link)))
+            if let Some((wire, _)) =
+                self.server.links.iter().find(|(wire, link)| goes_on((wire, link)))
             {
                 let agent = self.wires[*wire as usize].agent;
                 self.fail(Failure::EndedWhileOpen { agent });

@@ -11,11 +11,10 @@ use crate::fleet::FleetEvent;
 use crate::lab::fact::{Agent, Down, Fact, Witness};
 use crate::session::ServerAction;
 use crate::step::Actions;
-use crate::supervisor::Key;
 
 impl<W: Witness> World<W> {
-    pub(super) fn perform(&mut self, key: Key, actions: Actions<ServerAction>) {
-        let Some(Seated { seat, agent, bound, .. }) = self.server.seats.of_key(key) else { return };
+    pub(super) fn perform(&mut self, seated: Seated, actions: Actions<ServerAction>) {
+        let Seated { key, seat, agent, bound } = seated;
         let id = Agent(agent);
         for action in actions {
             match action {

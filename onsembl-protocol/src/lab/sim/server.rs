@@ -15,8 +15,8 @@ use crate::id::{LinkId, UserId};
 use crate::lab::fact::{Agent, Fact, HowEnded, Up, Witness};
 use crate::model::{Capabilities, Dialect, SERVER_FEATURES};
 use crate::session::{
-    Greeting, GreetingEvent, GreetingVerdict, ServerAction, ServerConfig, ServerConnection,
-    PresenceStatus, ServerEvent,
+    Greeting, GreetingEvent, GreetingVerdict, PresenceStatus, ServerAction, ServerConfig,
+    ServerConnection, ServerEvent,
 };
 use crate::step::Actions;
 use crate::supervisor::{Key, Supervisor};
@@ -39,6 +39,8 @@ pub(super) struct Server {
     pub(super) stalls: u32,
     pub(super) supervisor: Supervisor<ServerConnection>,
     pub(super) fleet: Fleet,
+    /// When it is to be woken.
+    pub(super) fleet_wake: Deadline,
     /// What the fleet is to hear, in the order in which it happened.
     pub(super) events: VecDeque<FleetEvent>,
     pub(super) seats: Seats,
@@ -61,6 +63,7 @@ impl Server {
             stalls: 0,
             supervisor: Supervisor::new(rules),
             fleet: new_fleet(agents, &mut random),
+            fleet_wake: Deadline::Never,
             events: VecDeque::new(),
             seats: Seats::new(agents),
             links: BTreeMap::new(),
@@ -83,7 +86,7 @@ impl Server {
 
     fn next_wake(&self) -> Deadline {
         let greeting = self.greeting.first().map_or(Deadline::Never, |(_, g)| g.deadline());
-        self.supervisor.next_wake().min(greeting).min(self.fleet.deadline())
+        self.supervisor.next_wake().min(greeting).min(self.fleet_wake)
     }
 
     /// The machine of an agent.
@@ -102,6 +105,7 @@ impl Server {
     fn forget_all(&mut self, rules: ServerConfig) {
         self.supervisor = Supervisor::new(rules);
         self.fleet = new_fleet(self.agents, &mut self.random);
+        self.fleet_wake = Deadline::Never;
         self.events.clear();
         self.seats = Seats::new(self.agents);
         self.links.clear();
@@ -246,11 +250,11 @@ impl<W: Witness> World<W> {
     fn heard_at_server(&mut self, wire: u32, stage: ServerEnd, up: Up) {
         match stage {
             ServerEnd::Live => {
-                let Some(Seated { key, seat, agent, .. }) = self.hearer_of(wire) else { return };
-                self.say_server(&Fact::ServerHeard(Agent(agent), self.wire_id(wire), up));
-                let at = self.server.host.wall(self.now);
+                let Some(seated) = self.hearer_of(wire) else { return };
+                self.say_server(&Fact::ServerHeard(Agent(seated.agent), self.wire_id(wire), up));
+                let (seat, at) = (seated.seat, self.server.host.wall(self.now));
                 self.server.events.push_back(FleetEvent::Heard { seat, at });
-                self.feed_server(key, ServerEvent::Received(link(wire), translate::inbound(up)));
+                self.feed_seated(seated, ServerEvent::Received(link(wire), translate::inbound(up)));
             }
             ServerEnd::Greeting => {
                 let now = self.server.host.sample(self.now);
@@ -325,24 +329,27 @@ impl<W: Witness> World<W> {
     }
 
     pub(super) fn feed_server(&mut self, key: Key, event: ServerEvent) {
+        if let Some(seated) = self.server.seats.of_key(key) {
+            self.feed_seated(seated, event);
+        }
+    }
+
+    fn feed_seated(&mut self, seated: Seated, event: ServerEvent) {
         let now = self.server.host.sample(self.now);
-        let Some(actions) = self.server.supervisor.handle(key, event, now) else { return };
-        self.perform(key, actions);
-        self.served(key);
+        let Some(actions) = self.server.supervisor.handle(seated.key, event, now) else { return };
+        self.perform(seated, actions);
+        self.served(seated);
     }
 
     /// The end of a step of an agent's machine: what it waits for, and that it waits for something.
-    pub(super) fn served(&mut self, key: Key) {
+    pub(super) fn served(&mut self, seated: Seated) {
         self.steps += 1;
-        let seated = self.server.seats.of_key(key);
-        let machine = self.server.supervisor.get(key).zip(self.server.supervisor.deadline(key));
-        if let (Some(Seated { agent, .. }), Some((machine, deadline))) = (seated, machine) {
+        let Seated { key, agent, .. } = seated;
+        if let Some(deadline) = self.server.supervisor.deadline(key) {
             // What is due already is due at once: the supervisor holds it so.
             let deadline = deadline.after(self.server.host.latest());
-            let is_new = machine.presence().status == PresenceStatus::Offline;
             match (host::nanos(deadline), host::nanos(self.server.supervisor.next_wake())) {
-                // One that was put in for a hello which it has not got yet.
-                (None, _) if is_new => {}
+                (None, _) if self.awaits_hello(key) => {}
                 (None, _) => self.fail(Failure::ServerWithoutDeadline { agent }),
                 (Some(at), Some(wake)) if wake <= at => {}
                 (Some(_), Some(_) | None) => self.fail(Failure::SupervisorLate { agent }),
@@ -350,6 +357,12 @@ impl<W: Witness> World<W> {
             self.say_server(&Fact::ServerServed(Agent(agent), host::nanos(deadline)));
         }
         self.arm_server();
+    }
+
+    /// Whether a machine was put in for a hello that it has not been given yet.
+    fn awaits_hello(&self, key: Key) -> bool {
+        let machine = self.server.supervisor.get(key);
+        machine.is_some_and(|machine| machine.presence().status == PresenceStatus::Offline)
     }
 
     pub(super) fn arm_server(&mut self) {
@@ -381,8 +394,10 @@ impl<W: Witness> World<W> {
         let _more_is_due_and_the_next_wake_says_so =
             self.server.supervisor.sweep(now, SWEEP, |key, actions| woken.push((key, actions)));
         for (key, actions) in woken.drain(..) {
-            self.perform(key, actions);
-            self.served(key);
+            if let Some(seated) = self.server.seats.of_key(key) {
+                self.perform(seated, actions);
+                self.served(seated);
+            }
         }
         self.server.woken = woken;
         while let Some(&(wire, ref greeting)) = self.server.greeting.first()
@@ -390,7 +405,7 @@ impl<W: Witness> World<W> {
         {
             self.greet(wire, GreetingEvent::Wake, now);
         }
-        if self.server.fleet.deadline().is_due(now.monotonic) {
+        if self.server.fleet_wake.is_due(now.monotonic) {
             self.feed_fleet(FleetEvent::Wake);
         }
     }

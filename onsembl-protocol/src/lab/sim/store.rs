@@ -31,7 +31,7 @@ enum Task {
         agent: u32,
     },
     /// What the fleet wants stored.
-    Write(Write),
+    Write(Box<Write>),
 }
 
 /// How the store is.
@@ -105,7 +105,7 @@ impl<W: Witness> World<W> {
     }
 
     pub(super) fn ask_store(&mut self, write: Write) {
-        let at = self.store.push(self.now, Task::Write(write));
+        let at = self.store.push(self.now, Task::Write(Box::new(write)));
         self.queue.push(at, What::Store);
     }
 

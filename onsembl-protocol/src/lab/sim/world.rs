@@ -12,8 +12,8 @@ use super::server::Server;
 use super::store::Store;
 use super::wire::Wire;
 use super::{MILLI, SECOND};
-use crate::lab::fact::{self, Agent, AgentStatus, Fact, Process, Status, When, Witness};
 use crate::id::PresenceVersion;
+use crate::lab::fact::{self, Agent, AgentStatus, Fact, Process, Status, When, Witness};
 use crate::session::{AgentConfig, PresenceStatus, ServerConfig, ServerView};
 use alloc::vec::Vec;
 use thiserror::Error;
@@ -78,7 +78,9 @@ pub enum Failure {
         agent: u32,
     },
     /// The fleet refused a hello, and there is room for each agent.
-    #[error("refused: the fleet has no room for agent {agent}, which is one of those it has room for")]
+    #[error(
+        "refused: the fleet has no room for agent {agent}, which is one of those it has room for"
+    )]
     Refused {
         /// The agent.
         agent: u32,
@@ -322,7 +324,8 @@ impl<W: Witness> World<W> {
                 link.session.as_ref()
             });
             let row = self.store.rows.of_agent(agent);
-            let is_stored = row.zip(session).is_some_and(|(row, session)| row.open.contains(session));
+            let is_stored =
+                row.zip(session).is_some_and(|(row, session)| row.open.contains(session));
             if self.readers[agent as usize] != is || !is_stored {
                 return self.fail(Failure::NotShown { agent });
             }
