@@ -1,5 +1,6 @@
 //! The agents' processes: what comes over their wires, their timers, their start and their end.
 
+use super::failure::Failure;
 use super::host::{self, Host};
 use super::queue::What;
 use super::random::Random;
@@ -8,7 +9,7 @@ use super::server::code_of;
 use super::translate;
 use super::weather::Weather;
 use super::wire::{AgentEnd, Packet, ServerEnd, Wire};
-use super::world::{Failure, World};
+use super::world::World;
 use super::{MILLI, SECOND};
 use crate::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use crate::id::LinkId;

@@ -4,10 +4,11 @@
 //! It also holds what the fleet says against the truth of the world: which agent each wire, machine and
 //! row is of.
 
+use super::failure::Failure;
 use super::seats::Seated;
 use super::server::{link, number};
 use super::wire::Packet;
-use super::world::{Failure, World};
+use super::world::World;
 use crate::fleet::{
     Admission, Change, FleetAction, FleetEvent, Question, SeatId, SeatOrigin, Write,
 };

@@ -1,6 +1,7 @@
 //! The server's process: what comes over its wires, its timer, its start and its end.
 
 use super::agents::Running;
+use super::failure::Failure;
 use super::host::{self, Host};
 use super::hub::Link;
 use super::queue::What;
@@ -8,7 +9,7 @@ use super::random::Random;
 use super::seats::{Seated, Seats};
 use super::translate;
 use super::wire::{Packet, ServerEnd};
-use super::world::{Failure, World};
+use super::world::World;
 use crate::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use crate::fleet::{Fleet, FleetEvent, FleetLimits, SeatId};
 use crate::id::{LinkId, UserId};
