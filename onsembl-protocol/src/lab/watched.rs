@@ -2,7 +2,7 @@
 //! wrong. The model is told its rules as plain numbers; this is where they are taken from.
 
 use super::model::{Model, Rules};
-use super::sim::{Outcome, Scenario, World};
+use super::sim::{Failure, Outcome, Scenario, World};
 use alloc::string::{String, ToString};
 use core::time::Duration;
 
@@ -24,7 +24,10 @@ pub fn watch(scenario: &Scenario) -> Watched {
     let mut world = World::new(scenario, Model::new(rules(scenario)));
     let outcome = world.run();
     let (mut model, when) = world.into_witness();
-    model.finish(when);
+    // A world that broke off came to no end that could be looked at.
+    if matches!(outcome.failure, None | Some(Failure::NotBack { .. })) {
+        model.finish(when);
+    }
     let wrong = match (model.violation(), &outcome.failure) {
         (Some(violation), _) => {
             Some((violation.invariant.name().to_string(), violation.to_string()))

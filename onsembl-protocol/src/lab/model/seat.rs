@@ -130,6 +130,8 @@ pub(super) struct Seat {
     pub(super) shown: Presence,
     pub(super) last_version: u64,
     pub(super) committed: Option<(Epoch, Process)>,
+    /// The server was told whose sessions these are: before that nobody is shown anything.
+    pub(super) known: bool,
     pub(super) session: Option<Session>,
     pub(super) hello: Option<Hello>,
     pub(super) awaited: Option<Awaited>,
@@ -153,6 +155,7 @@ impl Seat {
         },
         last_version: 0,
         committed: None,
+        known: false,
         session: None,
         hello: None,
         awaited: None,
@@ -206,6 +209,7 @@ impl Seat {
             },
             last_version: self.last_version,
             committed: self.committed,
+            known: self.known,
             awaited: recovered.then_some(Awaited {
                 timed_out: false,
                 since: now,
@@ -221,8 +225,9 @@ impl Seat {
     pub(super) fn forget_all(&mut self, versions_too: bool) {
         *self = Self {
             shown: self.shown,
-            last_version: if versions_too { 0 } else { self.last_version },
+            last_version: if versions_too || !self.known { 0 } else { self.last_version },
             committed: self.committed,
+            known: self.known,
             sent_away: self.sent_away,
             ..Self::EMPTY
         };

@@ -44,6 +44,7 @@ impl Seat {
     }
 
     pub(super) fn session_told(&mut self, wire: Wire, epoch: Epoch, now: LocalNanos) -> Checked {
+        self.known = true;
         let Some(hello) = self.hello.filter(|h| h.wire == wire) else {
             return self.told(Came::Foreign);
         };

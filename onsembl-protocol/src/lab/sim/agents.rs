@@ -1,5 +1,6 @@
 //! The agents' processes: what comes over their wires, their timers, their start and their end.
 
+use super::failure::Failure;
 use super::host::{self, Host};
 use super::queue::What;
 use super::random::Random;
@@ -8,17 +9,16 @@ use super::server::code_of;
 use super::translate;
 use super::weather::Weather;
 use super::wire::{AgentEnd, Packet, ServerEnd, Wire};
-use super::world::{Failure, World};
+use super::world::World;
 use super::{MILLI, SECOND};
 use crate::close::{Breakage, CloseCause, CloseCode, CloseReason};
-use crate::id::{InstanceId, LinkId};
+use crate::id::LinkId;
 use crate::lab::fact::{self, Agent, Down, Fact, HowEnded, Process, Up, Witness};
 use crate::session::{
     AgentAction, AgentConnection, AgentEvent, AgentInbound, DialFailure, EndOrder,
 };
 use crate::step::Step;
 use crate::time::{Deadline, Now};
-use alloc::format;
 use alloc::vec::Vec;
 
 /// One agent: its host, its network, its living processes.
@@ -49,7 +49,6 @@ pub(super) struct Running {
     pub(super) stalls: u32,
     /// A server told it its id.
     pub(super) taught: bool,
-    pub(super) instance: InstanceId,
     pub(super) machine: AgentConnection,
     pub(super) epoch: u64,
     wires: Vec<u32>,
@@ -87,7 +86,6 @@ impl<W: Witness> World<W> {
             alive: true,
             stalls: 0,
             taught: false,
-            instance: InstanceId::new(format!("process-{number}")),
             machine,
             epoch: 0,
             wires: Vec::new(),
@@ -301,7 +299,6 @@ impl<W: Witness> World<W> {
             to_server: Default::default(),
             cut: false,
             late: false,
-            joined: false,
         });
         self.say_agent(process, &Fact::Dialled(Process(process), self.wire_id(wire)));
         self.queue.push(self.now + latency, What::DialArrives(wire));

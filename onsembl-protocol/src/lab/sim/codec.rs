@@ -17,10 +17,8 @@ use crate::session::{
     StoreTrouble,
 };
 use crate::time::WallTime;
-use crate::wire::payload::{Ack, AgentConnect, AgentType, HealthMetrics};
+use crate::wire::payload::{Ack, AgentConnect, HealthMetrics};
 use crate::wire::{AgentToServer, ServerToAgent, decode, encode};
-use alloc::string::ToString;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 /// How old the beats are that are said to be seen.
@@ -44,12 +42,11 @@ impl Codec {
     pub(super) fn up(
         &self,
         frame: Up,
-        legacy: bool,
-        instance: &InstanceId,
+        hello: impl FnOnce() -> AgentConnect,
         wall: WallTime,
     ) -> Option<Up> {
         let message = match frame {
-            Up::Hello => AgentToServer::Connect(self.hello(legacy, instance)),
+            Up::Hello => AgentToServer::Connect(hello()),
             Up::Beat { sequence, seen } => {
                 let vitals = HealthMetrics {
                     cpu_usage: Some(12.5),
@@ -124,11 +121,6 @@ impl Codec {
         })
     }
 
-    fn hello(&self, legacy: bool, instance: &InstanceId) -> AgentConnect {
-        let hello = profile(instance.clone()).hello(Some(&self.agent));
-        AgentConnect { extensions: hello.extensions.filter(|_| !legacy), ..hello }
-    }
-
     fn welcome(&self, epoch: u64, legacy: bool) -> Ack {
         let dialect = if legacy { Dialect::Legacy } else { Dialect::Extended };
         let admission = Admission {
@@ -149,29 +141,16 @@ impl Codec {
 
 /// What a text is to an agent: to one that waits for its welcome, if the text is to be that.
 fn agent_read(frame: Down, text: &str, wall: WallTime) -> AgentInbound {
-    let instance = InstanceId::new("run");
-    let (link, mut agent) = (LinkId(1), AgentFrames::new(profile(instance), Limits::DEFAULT));
+    let profile = AgentProfile {
+        features: AGENT_FEATURES.to_vec(),
+        ..AgentProfile::new("simulated", AgentKey::new("key"), InstanceId::new("run"))
+    };
+    let (link, mut agent) = (LinkId(1), AgentFrames::new(profile, Limits::DEFAULT));
     if let Down::Welcome(_) = frame {
         let hello = AgentAction::SendHello(link);
         let _its_text_goes_nowhere = agent.outgoing(&hello, wall, HealthMetrics::default);
     }
     agent.read(link, text, wall).inbound
-}
-
-fn profile(instance: InstanceId) -> AgentProfile {
-    AgentProfile {
-        name: "simulated".to_string(),
-        agent_type: AgentType::Claude,
-        version: "0.1.0".to_string(),
-        host: "simulated-host".to_string(),
-        key: AgentKey::new("key"),
-        instance,
-        features: AGENT_FEATURES.to_vec(),
-        probe: false,
-        open_commands: Vec::new(),
-        journal: None,
-        max_parallel: None,
-    }
 }
 
 fn seen_beat(sequence: u64) -> Option<Seen> {

@@ -2,7 +2,8 @@
 //!
 //! A [`World`] is the thinnest possible driver of the machines of both ends: it sleeps exactly to
 //! the deadline that a machine gave, samples the clocks of the host, hands over what has arrived
-//! before a deadline that has come, and performs what the machine answers. Everything else in it is
+//! before a deadline that has come, and performs what the machine answers. The server's process holds the
+//! [`Fleet`](crate::fleet::Fleet) of one user, which decides whose a hello is. Everything else is
 //! weather: a network, a store, clocks and processes that fail in the ways of [`FaultKind`].
 //!
 //! A [`Scenario`] is a world in a few numbers; its seed decides the rest. Whatever happens is told
@@ -13,12 +14,17 @@
 mod agents;
 mod codec;
 mod coverage;
+mod failure;
 mod fault;
+mod hello;
 mod host;
+mod hub;
 mod perform;
 mod queue;
 mod random;
+mod rows;
 mod scenario;
+mod seats;
 mod server;
 mod shrink;
 mod store;
@@ -29,11 +35,12 @@ mod wire;
 mod world;
 
 pub use coverage::{AGENT_EDGES, Coverage, SERVER_EDGES};
+pub use failure::Failure;
 pub use fault::{Fault, FaultKind, Planned};
 pub use scenario::{Faults, Planted, Scenario};
 pub use shrink::shrink;
 pub use trace::{Digest, Trace};
-pub use world::{Failure, Outcome, World};
+pub use world::{Outcome, World};
 
 /// A millisecond of true time.
 const MILLI: u64 = 1_000_000;

@@ -1,34 +1,39 @@
 //! What the server's machines ask for, done.
 
 use super::queue::What;
-use super::store::is_offline;
+use super::seats::Seated;
+use super::server::number;
 use super::translate;
 use super::wire::{AgentEnd, Packet, ServerEnd};
 use super::world::World;
 use crate::close::CloseCause;
-use crate::id::LinkId;
+use crate::fleet::FleetEvent;
 use crate::lab::fact::{Agent, Down, Fact, Witness};
 use crate::session::ServerAction;
 use crate::step::Actions;
 
 impl<W: Witness> World<W> {
-    pub(super) fn perform(&mut self, agent: u32, actions: Actions<ServerAction>) {
+    pub(super) fn perform(&mut self, seated: Seated, actions: Actions<ServerAction>) {
+        let Seated { key, seat, agent, bound } = seated;
         let id = Agent(agent);
         for action in actions {
             match action {
                 ServerAction::Admit(link) => {
-                    let wire = number(link);
-                    self.say_server(&Fact::SessionAsked(id, self.wire_id(wire)));
-                    self.ask_session(agent, wire);
+                    self.say_server(&Fact::SessionAsked(id, self.wire_id(number(link))));
+                    self.server.events.push_back(FleetEvent::Admit { seat, link });
                 }
                 ServerAction::Welcome { link, epoch } => {
                     let wire = number(link);
-                    self.welcome(agent, wire);
+                    let entry = &mut self.wires[wire as usize];
+                    if entry.server_end == ServerEnd::Joining {
+                        entry.server_end = ServerEnd::Live;
+                    }
+                    self.began(seat, wire);
                     self.say_down(agent, wire, Down::Welcome(epoch.0));
                 }
                 ServerAction::Record { epoch, sequence } => {
                     self.say_server(&Fact::BeatAsked(id, epoch.0, sequence.0));
-                    if self.server.live[agent as usize].bound {
+                    if bound {
                         self.ask_beat(agent, epoch, sequence);
                     }
                 }
@@ -49,34 +54,16 @@ impl<W: Witness> World<W> {
                     if before != shown.status {
                         self.coverage.server_went(before, shown.status);
                     }
-                    let live = &mut self.server.live[agent as usize];
-                    live.version = shown.version;
-                    live.epoch = shown.epoch;
-                    if live.bound {
-                        self.ask_presence(agent, shown.version, is_offline(shown.status));
-                    }
+                    self.server.events.push_back(FleetEvent::Presence { seat, presence });
                 }
                 ServerAction::Overslept(_) => self.say_server(&Fact::ServerOverslept(id)),
                 ServerAction::Forget => {
-                    self.server.unseat(agent);
+                    let _ = self.server.supervisor.remove(key);
+                    self.server.events.push_back(FleetEvent::Forgotten { seat, history: None });
                     self.say_server(&Fact::Forgotten(id));
                 }
             }
         }
-    }
-
-    /// The session is on this wire now, and its process is the one that holds it.
-    fn welcome(&mut self, agent: u32, wire: u32) {
-        let entry = &mut self.wires[wire as usize];
-        if entry.server_end == ServerEnd::Joining {
-            entry.server_end = ServerEnd::Live;
-        }
-        let process = entry.process;
-        let claim = self.claim_of(process);
-        let legacy = self.processes[process as usize].legacy;
-        let live = &mut self.server.live[agent as usize];
-        live.instance = (!legacy).then_some(process);
-        live.claimed = Some(claim);
     }
 
     fn say_down(&mut self, agent: u32, wire: u32, frame: Down) {
@@ -128,9 +115,4 @@ impl<W: Witness> World<W> {
         let at = entry.to_server.push(self.now + latency, packet);
         self.queue.push(at, What::ToServer(wire));
     }
-}
-
-/// The wire by the server's number of it.
-fn number(link: LinkId) -> u32 {
-    (link.0 - 1) as u32
 }

@@ -1,48 +1,36 @@
 //! The server's process: what comes over its wires, its timer, its start and its end.
 
 use super::agents::Running;
+use super::failure::Failure;
 use super::host::{self, Host};
+use super::hub::Link;
 use super::queue::What;
+use super::random::Random;
+use super::seats::{Seated, Seats};
 use super::translate;
 use super::wire::{Packet, ServerEnd};
-use super::world::{Failure, World};
+use super::world::World;
 use crate::close::{Breakage, CloseCause, CloseCode, CloseReason};
-use crate::id::{Epoch, LinkId, PresenceVersion};
-use crate::lab::fact::{Agent, Fact, HowEnded, Installed, Process, Up, Witness};
-use crate::model::Dialect;
+use crate::fleet::{Fleet, FleetEvent, FleetLimits, SeatId};
+use crate::id::{LinkId, UserId};
+use crate::lab::fact::{Agent, Fact, HowEnded, Up, Witness};
+use crate::model::{Capabilities, Dialect, SERVER_FEATURES};
 use crate::session::{
-    Claimant, Greeting, GreetingEvent, GreetingVerdict, ServerAction, ServerConfig,
+    Greeting, GreetingEvent, GreetingVerdict, PresenceStatus, ServerAction, ServerConfig,
     ServerConnection, ServerEvent,
 };
 use crate::step::Actions;
 use crate::supervisor::{Key, Supervisor};
 use crate::time::{Deadline, Now};
+use crate::wire::AgentToServer;
+use crate::wire::payload::{AgentErrorReport, AgentErrorType};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// Machines woken in one go; small, so that sweeps with more due happen.
 const SWEEP: usize = 4;
-
-/// What the server's process holds of one agent.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Live {
-    pub(super) key: Option<Key>,
-    /// The store has said which agent it is.
-    pub(super) bound: bool,
-    /// The process of the session, unless it is a legacy one.
-    pub(super) instance: Option<u32>,
-    pub(super) claimed: Option<Claim>,
-    pub(super) version: u64,
-    pub(super) epoch: u64,
-}
-
-/// The id that a hello claims.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
-    /// What the server taught.
-    Taught,
-    /// What this process made up.
-    Own(u32),
-}
 
 /// The server's process and host.
 #[derive(Debug)]
@@ -51,28 +39,41 @@ pub(super) struct Server {
     pub(super) running: bool,
     pub(super) stalls: u32,
     pub(super) supervisor: Supervisor<ServerConnection>,
-    pub(super) live: Vec<Live>,
+    pub(super) fleet: Fleet,
+    /// When it is to be woken.
+    pub(super) fleet_wake: Deadline,
+    /// What the fleet is to hear, in the order in which it happened.
+    pub(super) events: VecDeque<FleetEvent>,
+    pub(super) seats: Seats,
+    /// Links whose hello was read and which have not ended, by wire.
+    pub(super) links: BTreeMap<u32, Link>,
     pub(super) waiting_dials: Vec<u32>,
-    /// By key.
-    agents: Vec<(Key, u32)>,
     greeting: Vec<(u32, Greeting)>,
     armed: u64,
     woken: Vec<(Key, Actions<ServerAction>)>,
+    /// How many agents there are.
+    agents: usize,
+    random: Random,
 }
 
 impl Server {
-    pub(super) fn new(rules: ServerConfig, host: Host, agents: usize) -> Self {
+    pub(super) fn new(rules: ServerConfig, host: Host, agents: usize, mut random: Random) -> Self {
         Self {
             host,
             running: false,
             stalls: 0,
             supervisor: Supervisor::new(rules),
-            live: alloc::vec![Live::default(); agents],
+            fleet: new_fleet(agents, &mut random),
+            fleet_wake: Deadline::Never,
+            events: VecDeque::new(),
+            seats: Seats::new(agents),
+            links: BTreeMap::new(),
             waiting_dials: Vec::new(),
-            agents: Vec::new(),
             greeting: Vec::new(),
             armed: u64::MAX,
             woken: Vec::new(),
+            agents,
+            random,
         }
     }
 
@@ -84,35 +85,40 @@ impl Server {
         self.running && !self.is_away()
     }
 
-    fn deadline_of(&self, key: Key) -> Deadline {
-        self.supervisor.deadline(key).unwrap_or_default()
-    }
-
     fn next_wake(&self) -> Deadline {
         let greeting = self.greeting.first().map_or(Deadline::Never, |(_, g)| g.deadline());
-        self.supervisor.next_wake().min(greeting)
+        self.supervisor.next_wake().min(greeting).min(self.fleet_wake)
     }
 
-    fn agent_of(&self, key: Key) -> Option<u32> {
-        let at = self.agents.binary_search_by_key(&key, |(key, _)| *key).ok()?;
-        Some(self.agents[at].1)
+    /// The machine of an agent.
+    pub(super) fn machine_of(&self, agent: u32) -> Option<Key> {
+        let key = self.seats.of_agent(agent)?.key;
+        self.supervisor.get(key).map(|_| key)
     }
 
-    pub(super) fn seat(&mut self, agent: u32, machine: ServerConnection) {
+    pub(super) fn seat(&mut self, agent: u32, seat: SeatId, machine: ServerConnection) -> Key {
         let key = self.supervisor.insert(machine);
-        let at = self.agents.partition_point(|(other, _)| *other < key);
-        self.agents.insert(at, (key, agent));
-        self.live[agent as usize].key = Some(key);
+        self.seats.insert(Seated { key, seat, agent, bound: false });
+        key
     }
 
-    pub(super) fn unseat(&mut self, agent: u32) {
-        let live = &mut self.live[agent as usize];
-        let Some(key) = live.key.take() else { return };
-        let Live { version, epoch, bound, .. } = *live;
-        *live = Live { version, epoch, bound, ..Live::default() };
-        let _ = self.supervisor.remove(key);
-        self.agents.retain(|(other, _)| *other != key);
+    /// All that the process knew.
+    fn forget_all(&mut self, rules: ServerConfig) {
+        self.supervisor = Supervisor::new(rules);
+        self.fleet = new_fleet(self.agents, &mut self.random);
+        self.fleet_wake = Deadline::Never;
+        self.events.clear();
+        self.seats = Seats::new(self.agents);
+        self.links.clear();
+        self.greeting.clear();
+        self.armed = u64::MAX;
     }
+}
+
+/// The fleet of the only user, with room for the agents that there are and for no other.
+fn new_fleet(agents: usize, random: &mut Random) -> Fleet {
+    let limits = FleetLimits { agents, ..FleetLimits::DEFAULT };
+    Fleet::new(UserId::new("user"), SeatId(0), random.next(), limits)
 }
 
 impl<W: Witness> World<W> {
@@ -122,32 +128,10 @@ impl<W: Witness> World<W> {
         }
         self.server.running = true;
         self.say_server(&Fact::ServerStarted);
-        for agent in 0..self.agents.len() as u32 {
-            let row = self.store.rows[agent as usize];
-            let live = &mut self.server.live[agent as usize];
-            let version = PresenceVersion(row.version).after_restart();
-            live.version = version.0;
-            self.store.rows[agent as usize].version = version.0;
-            live.epoch = row.epoch;
-            live.bound = row.known;
-            if !row.known || row.offline {
-                continue;
-            }
-            live.instance = row.process.filter(|p| !self.processes[*p as usize].legacy);
+        for (agent, record) in self.store.rows.recover() {
             let now = self.server.host.sample(self.now);
-            let epoch = Epoch(row.epoch);
-            let (machine, step) =
-                ServerConnection::recovered(self.server_rules, version, epoch, now);
-            self.server.seat(agent, machine);
-            self.shown[agent as usize] = crate::lab::fact::Status::Offline;
-            let installed = Installed::Recovered { version: version.0, epoch: row.epoch };
-            self.say_server(&Fact::Installed(Agent(agent), installed));
-            self.perform(agent, step.actions);
-            self.served(agent);
-            if self.store.trouble.is_some() {
-                self.say_server(&Fact::StoreTold(Agent(agent), true));
-                self.feed_server(agent, ServerEvent::Store(self.store.trouble));
-            }
+            self.server.fleet.recover_agent(record, now);
+            self.perform_fleet(Some(agent));
         }
     }
 
@@ -161,8 +145,7 @@ impl<W: Witness> World<W> {
         for wire in open {
             if in_order {
                 self.close_at_server(wire, CloseCause::GoingAway);
-                let agent = self.wires[wire as usize].agent;
-                self.lose_at_server(agent, wire, CloseReason::local(CloseCause::GoingAway));
+                self.lose_at_server(wire, CloseReason::local(CloseCause::GoingAway));
             } else if told {
                 self.send_down(wire, Packet::Broken);
             }
@@ -171,18 +154,16 @@ impl<W: Witness> World<W> {
             wire.cut |= !in_order;
             wire.to_server.clear();
         }
+        if in_order {
+            self.drain_events();
+        }
         self.drop_writes(in_order);
         for wire in core::mem::take(&mut self.server.waiting_dials) {
             self.send_down(wire, Packet::DialFailed(crate::session::DialFailure::Unreachable));
         }
         self.say_server(&Fact::ServerEnded(if in_order { how } else { HowEnded::Killed }));
-        let server = &mut self.server;
-        server.running = false;
-        server.supervisor = Supervisor::new(self.server_rules);
-        server.live.fill(Live::default());
-        server.agents.clear();
-        server.greeting.clear();
-        server.armed = u64::MAX;
+        self.server.running = false;
+        self.server.forget_all(self.server_rules);
     }
 
     pub(super) fn open_wires(&self) -> Vec<u32> {
@@ -228,31 +209,22 @@ impl<W: Witness> World<W> {
         };
         match packet {
             Packet::Up(Up::Hello) if stage == ServerEnd::Greeting => self.hello(wire),
-            Packet::Up(up) => self.heard_at_server(agent, wire, stage, up),
+            Packet::Up(up) => self.heard_at_server(wire, stage, up),
             Packet::Probe => {
-                self.heard_at_server(agent, wire, stage, Up::Other);
+                self.heard_at_server(wire, stage, Up::Other);
                 self.send_down(wire, Packet::Down(crate::lab::fact::Down::Other));
             }
             Packet::Fault => {
-                self.heard_at_server(agent, wire, stage, Up::Other);
+                self.heard_at_server(wire, stage, Up::Other);
                 if stage == ServerEnd::Live {
-                    self.say_server(&Fact::FaultReported(
-                        Agent(agent),
-                        crate::lab::fact::Wire(wire.into()),
-                    ));
-                    self.feed_server(agent, ServerEvent::Faulted(link(wire)));
+                    self.deliver_fault(wire);
                 }
             }
-            Packet::Close(code) => {
-                let reason = CloseReason::peer(code_of(code));
-                self.lose_at_server(agent, wire, reason);
-            }
-            Packet::Broken => {
-                self.lose_at_server(agent, wire, CloseReason::broken(Breakage::Reset));
-            }
+            Packet::Close(code) => self.lose_at_server(wire, CloseReason::peer(code_of(code))),
+            Packet::Broken => self.lose_at_server(wire, CloseReason::broken(Breakage::Reset)),
             Packet::Ended(code) => {
                 let cause = CloseCause::from_code(CloseCode(code));
-                self.lose_at_server(agent, wire, CloseReason::local(cause));
+                self.lose_at_server(wire, CloseReason::local(cause));
             }
             Packet::Down(_) | Packet::Refused(_) | Packet::Opened | Packet::DialFailed(_) => {
                 self.fail(Failure::Confused { process });
@@ -263,23 +235,27 @@ impl<W: Witness> World<W> {
     fn read_at_server(&self, process: u32, packet: Packet) -> Option<Packet> {
         match (&self.codec, packet) {
             (Some(codec), Packet::Up(frame)) => {
-                let Running { agent, legacy, instance, .. } = &self.processes[process as usize];
-                let wall = self.agents[*agent as usize].host.wall(self.now);
-                codec.up(frame, *legacy, instance, wall).map(Packet::Up)
+                let Running { agent, .. } = self.processes[process as usize];
+                let wall = self.agents[agent as usize].host.wall(self.now);
+                codec.up(frame, || self.hello_of(process), wall).map(Packet::Up)
             }
             (_, packet) => Some(packet),
         }
     }
 
-    fn heard_at_server(&mut self, agent: u32, wire: u32, stage: ServerEnd, up: Up) {
+    /// The seat whose machine hears of this wire.
+    fn hearer_of(&self, wire: u32) -> Option<Seated> {
+        self.server.seats.of_key(self.server.links.get(&wire)?.key?)
+    }
+
+    fn heard_at_server(&mut self, wire: u32, stage: ServerEnd, up: Up) {
         match stage {
             ServerEnd::Live => {
-                self.say_server(&Fact::ServerHeard(
-                    Agent(agent),
-                    crate::lab::fact::Wire(wire.into()),
-                    up,
-                ));
-                self.feed_server(agent, ServerEvent::Received(link(wire), translate::inbound(up)));
+                let Some(seated) = self.hearer_of(wire) else { return };
+                self.say_server(&Fact::ServerHeard(Agent(seated.agent), self.wire_id(wire), up));
+                let (seat, at) = (seated.seat, self.server.host.wall(self.now));
+                self.server.events.push_back(FleetEvent::Heard { seat, at });
+                self.feed_seated(seated, ServerEvent::Received(link(wire), translate::inbound(up)));
             }
             ServerEnd::Greeting => {
                 let now = self.server.host.sample(self.now);
@@ -306,89 +282,75 @@ impl<W: Witness> World<W> {
         }
     }
 
-    /// A hello: which machine it is for, and whose link this is.
+    /// A hello: the fleet is to say whose it is.
     fn hello(&mut self, wire: u32) {
         self.server.greeting.retain(|(w, _)| *w != wire);
         self.wires[wire as usize].server_end = ServerEnd::Joining;
-        let Wire { agent, process, .. } = self.look(wire);
-        let dialect = match self.processes[process as usize].legacy {
-            true => Dialect::Legacy,
-            false => Dialect::Extended,
+        let hello = Box::new(self.hello_of(self.wires[wire as usize].process));
+        let capabilities = match &hello.extensions {
+            Some(theirs) => {
+                Capabilities::negotiate(SERVER_FEATURES, &theirs.features, Dialect::Extended)
+            }
+            None => Capabilities::LEGACY,
         };
-        let claimant = if self.server.live[agent as usize].key.is_some() {
-            self.judge(agent, process)
-        } else {
-            let now = self.server.host.sample(self.now);
-            let live = &self.server.live[agent as usize];
-            let (version, epoch) = (live.version, live.epoch);
-            let machine = ServerConnection::new(
-                self.server_rules,
-                PresenceVersion(version),
-                Epoch(epoch),
-                now,
-            );
-            self.server.seat(agent, machine);
-            self.shown[agent as usize] = crate::lab::fact::Status::Offline;
-            let installed = Installed::Fresh { version, epoch };
-            self.say_server(&Fact::Installed(Agent(agent), installed));
-            Claimant::SameProcess
+        let entry = Link { capabilities, key: None, admission: None, session: None };
+        let _ = self.server.links.insert(wire, entry);
+        let event = FleetEvent::Hello { link: link(wire), hello, peer: String::new() };
+        self.server.events.push_back(event);
+    }
+
+    fn deliver_fault(&mut self, wire: u32) {
+        let Some(Seated { seat, .. }) = self.hearer_of(wire) else { return };
+        let report = AgentErrorReport {
+            error_type: AgentErrorType::Resource,
+            message: String::new(),
+            recoverable: false,
+            details: None,
         };
-        let fact =
-            Fact::Joined(Agent(agent), crate::lab::fact::Wire(wire.into()), Process(process));
-        self.say_server(&fact);
-        self.feed_server(agent, ServerEvent::Joined { link: link(wire), dialect, claimant });
+        let message = Box::new(AgentToServer::Fault(report));
+        self.server.events.push_back(FleetEvent::Message { seat, message });
     }
 
-    fn judge(&self, agent: u32, process: u32) -> Claimant {
-        let live = &self.server.live[agent as usize];
-        let claims = &self.processes[process as usize];
-        let held = live.instance.map(|p| &self.processes[p as usize].instance);
-        let claimed = (!claims.legacy).then_some(&claims.instance);
-        let claim = self.claim_of(process);
-        let same_id = live.claimed == Some(claim) || (live.bound && claim == Claim::Taught);
-        Claimant::judge(held, claimed, same_id)
-    }
-
-    pub(super) fn claim_of(&self, process: u32) -> Claim {
-        if self.processes[process as usize].taught { Claim::Taught } else { Claim::Own(process) }
-    }
-
-    pub(super) fn lose_at_server(&mut self, agent: u32, wire: u32, reason: CloseReason) {
+    pub(super) fn lose_at_server(&mut self, wire: u32, reason: CloseReason) {
         self.server.greeting.retain(|(w, _)| *w != wire);
         let entry = &mut self.wires[wire as usize];
-        let had_machine = entry.joined;
-        entry.joined = false;
         entry.server_end = ServerEnd::Closed;
         entry.to_server.clear();
-        if had_machine && self.server.live[agent as usize].key.is_some() {
+        let Some(Link { key: Some(key), session, .. }) = self.server.links.remove(&wire) else {
+            return;
+        };
+        let Some(Seated { seat, agent, .. }) = self.server.seats.of_key(key) else { return };
+        let event = FleetEvent::LinkEnded { seat, link: link(wire), session, reason };
+        self.server.events.push_back(event);
+        if self.server.supervisor.get(key).is_some() {
             let end = translate::end(reason);
-            self.say_server(&Fact::ServerLost(
-                Agent(agent),
-                crate::lab::fact::Wire(wire.into()),
-                end,
-            ));
-            self.feed_server(agent, ServerEvent::LinkDown(link(wire), reason));
+            self.say_server(&Fact::ServerLost(Agent(agent), self.wire_id(wire), end));
+            self.feed_server(key, ServerEvent::LinkDown(link(wire), reason));
         }
     }
 
-    pub(super) fn feed_server(&mut self, agent: u32, event: ServerEvent) {
-        let Some(key) = self.server.live[agent as usize].key else { return };
-        let now = self.server.host.sample(self.now);
-        if let ServerEvent::Joined { link, .. } = event {
-            self.wires[link.0 as usize - 1].joined = true;
+    pub(super) fn feed_server(&mut self, key: Key, event: ServerEvent) {
+        if let Some(seated) = self.server.seats.of_key(key) {
+            self.feed_seated(seated, event);
         }
-        let Some(actions) = self.server.supervisor.handle(key, event, now) else { return };
-        self.perform(agent, actions);
-        self.served(agent);
+    }
+
+    fn feed_seated(&mut self, seated: Seated, event: ServerEvent) {
+        let now = self.server.host.sample(self.now);
+        let Some(actions) = self.server.supervisor.handle(seated.key, event, now) else { return };
+        self.perform(seated, actions);
+        self.served(seated);
     }
 
     /// The end of a step of an agent's machine: what it waits for, and that it waits for something.
-    fn served(&mut self, agent: u32) {
+    pub(super) fn served(&mut self, seated: Seated) {
         self.steps += 1;
-        if let Some(key) = self.server.live[agent as usize].key {
+        let Seated { key, agent, .. } = seated;
+        if let Some(deadline) = self.server.supervisor.deadline(key) {
             // What is due already is due at once: the supervisor holds it so.
-            let deadline = self.server.deadline_of(key).after(self.server.host.latest());
+            let deadline = deadline.after(self.server.host.latest());
             match (host::nanos(deadline), host::nanos(self.server.supervisor.next_wake())) {
+                (None, _) if self.awaits_hello(key) => {}
                 (None, _) => self.fail(Failure::ServerWithoutDeadline { agent }),
                 (Some(at), Some(wake)) if wake <= at => {}
                 (Some(_), Some(_) | None) => self.fail(Failure::SupervisorLate { agent }),
@@ -396,6 +358,12 @@ impl<W: Witness> World<W> {
             self.say_server(&Fact::ServerServed(Agent(agent), host::nanos(deadline)));
         }
         self.arm_server();
+    }
+
+    /// Whether a machine was put in for a hello that it has not been given yet.
+    fn awaits_hello(&self, key: Key) -> bool {
+        let machine = self.server.supervisor.get(key);
+        machine.is_some_and(|machine| machine.presence().status == PresenceStatus::Offline)
     }
 
     pub(super) fn arm_server(&mut self) {
@@ -427,9 +395,9 @@ impl<W: Witness> World<W> {
         let _more_is_due_and_the_next_wake_says_so =
             self.server.supervisor.sweep(now, SWEEP, |key, actions| woken.push((key, actions)));
         for (key, actions) in woken.drain(..) {
-            if let Some(agent) = self.server.agent_of(key) {
-                self.perform(agent, actions);
-                self.served(agent);
+            if let Some(seated) = self.server.seats.of_key(key) {
+                self.perform(seated, actions);
+                self.served(seated);
             }
         }
         self.server.woken = woken;
@@ -437,6 +405,9 @@ impl<W: Witness> World<W> {
             && greeting.deadline().is_due(now.monotonic)
         {
             self.greet(wire, GreetingEvent::Wake, now);
+        }
+        if self.server.fleet_wake.is_due(now.monotonic) {
+            self.feed_fleet(FleetEvent::Wake);
         }
     }
 
@@ -472,6 +443,11 @@ struct Wire {
 /// The server's number of a wire.
 pub(super) const fn link(wire: u32) -> LinkId {
     LinkId(wire as u64 + 1)
+}
+
+/// The wire by that number.
+pub(super) const fn number(link: LinkId) -> u32 {
+    (link.0 - 1) as u32
 }
 
 pub(super) fn code_of(code: u16) -> Option<CloseCode> {

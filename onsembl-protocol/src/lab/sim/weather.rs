@@ -186,11 +186,11 @@ impl<W: Witness> World<W> {
                 None
             }
             K::Evict => {
-                if !self.server.is_executed() || self.server.live[agent as usize].key.is_none() {
-                    return false;
-                }
+                let key = self.server.machine_of(agent).filter(|_| self.server.is_executed());
+                let Some(key) = key else { return false };
+                // A token that is revoked concerns its link, and no fleet.
                 self.say_server(&Fact::EvictionAsked(Agent(agent)));
-                self.feed_server(agent, ServerEvent::Evict(CloseCause::Revoked));
+                self.feed_server(key, ServerEvent::Evict(CloseCause::Revoked));
                 None
             }
             K::StoreSlow => {

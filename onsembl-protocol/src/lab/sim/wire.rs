@@ -113,8 +113,6 @@ pub(super) struct Wire {
     pub(super) cut: bool,
     /// The dial succeeds even after the agent gave it up.
     pub(super) late: bool,
-    /// A machine of the server knows of it.
-    pub(super) joined: bool,
 }
 
 impl Wire {

@@ -3,6 +3,7 @@
 use super::agents::{AgentHost, Running};
 use super::codec::Codec;
 use super::coverage::Coverage;
+use super::failure::Failure;
 use super::fault::Planned;
 use super::host::{Host, span};
 use super::queue::{Queue, What};
@@ -12,71 +13,10 @@ use super::server::Server;
 use super::store::Store;
 use super::wire::Wire;
 use super::{MILLI, SECOND};
+use crate::id::PresenceVersion;
 use crate::lab::fact::{self, Agent, AgentStatus, Fact, Process, Status, When, Witness};
-use crate::session::{AgentConfig, ServerConfig, ServerView};
+use crate::session::{AgentConfig, PresenceStatus, ServerConfig, ServerView};
 use alloc::vec::Vec;
-use thiserror::Error;
-
-/// What the simulator itself found wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Failure {
-    /// A live agent's machine waits for nothing.
-    #[error("agent-without-deadline: process {process} has no deadline and is not closed")]
-    AgentWithoutDeadline {
-        /// The process.
-        process: u32,
-    },
-    /// An agent's machine wants to be woken in the past: a driver would spin.
-    #[error("agent-deadline-not-later: process {process} wants to be woken in the past")]
-    AgentDeadlineNotLater {
-        /// The process.
-        process: u32,
-    },
-    /// A server's machine waits for nothing.
-    #[error("server-without-deadline: the machine of agent {agent} has no deadline")]
-    ServerWithoutDeadline {
-        /// The agent.
-        agent: u32,
-    },
-    /// The supervisor's next wake is later than the deadline of a machine it owns.
-    #[error("supervisor-late: the next wake is later than the deadline of agent {agent}")]
-    SupervisorLate {
-        /// The agent.
-        agent: u32,
-    },
-    /// Everything healed and an agent is not connected at both ends, under one epoch.
-    #[error(
-        "not-back: agent {agent} is {at_agent:?} (epoch {agent_epoch}) at its end and \
-         {at_server:?} (epoch {server_epoch}) at the server's, long after everything healed"
-    )]
-    NotBack {
-        /// The agent.
-        agent: u32,
-        /// Its status at its own end; `None` if no process runs.
-        at_agent: Option<AgentStatus>,
-        /// Its status at the server; `None` if there is no machine.
-        at_server: Option<Status>,
-        /// The epoch that it was told.
-        agent_epoch: u64,
-        /// The epoch of the server.
-        server_epoch: u64,
-    },
-    /// More happened in one simulated second than can.
-    #[error("spinning: something happens without end at one moment")]
-    Spinning,
-    /// A packet came to the wrong end: a defect of the simulator.
-    #[error("confused: a packet of process {process} came to the wrong end")]
-    Confused {
-        /// The process.
-        process: u32,
-    },
-    /// A message was read otherwise than it was written.
-    #[error("codec-mismatch: a message of agent {agent} was read otherwise than written")]
-    CodecMismatch {
-        /// The agent.
-        agent: u32,
-    },
-}
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -115,6 +55,8 @@ pub struct World<W> {
     pub(super) store: Store,
     /// The latest status of each agent that the server showed.
     pub(super) shown: Vec<Status>,
+    /// What readers of the fleet's view were shown last of each agent.
+    pub(super) readers: Vec<Option<(PresenceVersion, PresenceStatus)>>,
     pub(super) coverage: Coverage,
     pub(super) beats: u64,
     pub(super) steps: u64,
@@ -144,8 +86,8 @@ impl<W: Witness> World<W> {
             let (processes, weather) = (Vec::new(), Default::default());
             agents.push(AgentHost { host, legacy, processes, weather, random });
         }
-        let mut random = Random::of(scenario.seed, 2);
         let count = agents.len();
+        let host = Host::new(&mut Random::of(scenario.seed, 2));
         Self {
             witness,
             now: 0,
@@ -159,9 +101,10 @@ impl<W: Witness> World<W> {
             agents,
             processes: Vec::new(),
             wires: Vec::new(),
-            server: Server::new(scenario.server, Host::new(&mut random), count),
+            server: Server::new(scenario.server, host, count, Random::of(scenario.seed, 4)),
             store: Store::new(count, Random::of(scenario.seed, 3)),
             shown: alloc::vec![Status::Offline; count],
+            readers: alloc::vec![None; count],
             coverage: Coverage::default(),
             beats: 0,
             steps: 0,
@@ -186,6 +129,7 @@ impl<W: Witness> World<W> {
                 self.fail(Failure::Spinning);
             }
             self.happen(due.what);
+            self.drain_events();
         }
         if self.failure.is_none() {
             self.look_at_the_end();
@@ -242,9 +186,8 @@ impl<W: Witness> World<W> {
     fn look_at_the_end(&mut self) {
         for agent in 0..self.agents.len() as u32 {
             let host = &self.agents[agent as usize];
-            let machine = self.server.live[agent as usize]
-                .key
-                .and_then(|key| self.server.supervisor.get(key));
+            let key = self.server.machine_of(agent);
+            let machine = key.and_then(|key| self.server.supervisor.get(key));
             let link = machine.and_then(ServerView::link);
             let server_epoch = machine.map_or(0, |machine| machine.presence().epoch.0);
             let mut at_agent = None;
@@ -269,6 +212,17 @@ impl<W: Witness> World<W> {
                     agent_epoch,
                     server_epoch,
                 });
+            }
+            let is = machine.map(|machine| machine.presence()).map(|is| (is.version, is.status));
+            let session = link.and_then(|link| {
+                let link = self.server.links.get(&super::server::number(link))?;
+                link.session.as_ref()
+            });
+            let row = self.store.rows.of_agent(agent);
+            let is_stored =
+                row.zip(session).is_some_and(|(row, session)| row.open.contains(session));
+            if self.readers[agent as usize] != is || !is_stored {
+                return self.fail(Failure::NotShown { agent });
             }
         }
     }

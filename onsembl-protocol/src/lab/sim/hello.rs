@@ -1,0 +1,39 @@
+//! What the agents say of themselves, which is all that a fleet can tell them by.
+
+use super::world::World;
+use crate::id::{AgentKey, InstanceId, JournalId};
+use crate::model::AGENT_FEATURES;
+use crate::session::frames::AgentProfile;
+use crate::wire::payload::{AgentConnect, AgentType};
+use alloc::format;
+use alloc::string::ToString;
+
+impl<W> World<W> {
+    /// The hello of a process. An agent of ours shows the key and the journal of its state directory, and
+    /// which process it is. A legacy wrapper shows its name, and an id: of its own making, until a server
+    /// has taught it another one.
+    pub(super) fn hello_of(&self, process: u32) -> AgentConnect {
+        let running = &self.processes[process as usize];
+        let (agent, legacy) = (running.agent, running.legacy);
+        let key = match legacy {
+            true => format!("process-{process}"),
+            false => format!("key-{agent}"),
+        };
+        let profile = AgentProfile {
+            agent_type: AgentType::Claude,
+            version: "0.1.0".to_string(),
+            host: "simulated-host".to_string(),
+            features: AGENT_FEATURES.to_vec(),
+            journal: Some(JournalId::new(format!("journal-{agent}"))),
+            ..AgentProfile::new(format!("agent-{agent}"), AgentKey::new(key), instance_of(process))
+        };
+        // It is what the welcome said: an admission under another id is a failure of the world.
+        let taught = self.store.id_of(agent).filter(|_| running.taught);
+        let hello = profile.hello(taught);
+        AgentConnect { extensions: hello.extensions.filter(|_| !legacy), ..hello }
+    }
+}
+
+fn instance_of(process: u32) -> InstanceId {
+    InstanceId::new(format!("process-{process}"))
+}

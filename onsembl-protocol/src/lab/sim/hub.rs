@@ -1,0 +1,248 @@
+//! The hub of the server: hands to the fleet what happened, and performs what it decides onto the
+//! machines and the store. It decides nothing.
+//!
+//! It also holds what the fleet says against the truth of the world: which agent each wire, machine and
+//! row is of.
+
+use super::failure::Failure;
+use super::seats::Seated;
+use super::server::{link, number};
+use super::wire::Packet;
+use super::world::World;
+use crate::fleet::{
+    Admission, Change, FleetAction, FleetEvent, Question, SeatId, SeatOrigin, Write,
+};
+use crate::id::{LinkId, SessionId};
+use crate::lab::fact::{Agent, Fact, Installed, Process, Status, Witness};
+use crate::model::Capabilities;
+use crate::session::{Claimant, HelloRefusal, ServerConnection, ServerEvent, ServerView};
+use crate::supervisor::Key;
+use crate::time::Deadline;
+use alloc::vec::Vec;
+
+/// A link whose hello was read, as the server's process knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) capabilities: Capabilities,
+    /// Once the fleet has said whose it is.
+    pub(super) key: Option<Key>,
+    /// What its welcome is to say.
+    pub(super) admission: Option<Admission>,
+    /// Once it began.
+    pub(super) session: Option<SessionId>,
+}
+
+impl<W: Witness> World<W> {
+    /// Hands an event to the fleet, behind those that happened before it.
+    pub(super) fn feed_fleet(&mut self, event: FleetEvent) {
+        self.server.events.push_back(event);
+        self.drain_events();
+    }
+
+    /// Hands to the fleet what has happened, until nothing more has.
+    pub(super) fn drain_events(&mut self) {
+        if self.server.events.is_empty() {
+            return;
+        }
+        let now = self.server.host.sample(self.now);
+        while let Some(event) = self.server.events.pop_front() {
+            let mut newcomer = None;
+            if let FleetEvent::Hello { link, .. } = &event {
+                newcomer = Some(self.wires[number(*link) as usize].agent);
+            }
+            if let FleetEvent::Forgotten { seat, .. } = &event {
+                self.server.seats.remove(*seat);
+            }
+            self.server.fleet.handle(event, now);
+            self.perform_fleet(newcomer);
+        }
+        self.server.fleet_wake = self.server.fleet.deadline();
+        if self.server.fleet_wake != Deadline::Never {
+            self.arm_server();
+        }
+    }
+
+    /// Performs what the fleet decided; a machine that it puts in is for this agent.
+    pub(super) fn perform_fleet(&mut self, newcomer: Option<u32>) {
+        while let Some(action) = self.server.fleet.poll_action() {
+            match action {
+                FleetAction::Show(changes) => self.show(changes),
+                FleetAction::Install { seat, origin } => match newcomer {
+                    Some(agent) => self.install(agent, seat, origin),
+                    None => self.fail(Failure::Unasked),
+                },
+                FleetAction::Join { link, seat, claimant } => self.join(link, seat, claimant),
+                FleetAction::RefuseHello { link, .. } => {
+                    let agent = self.wires[number(link) as usize].agent;
+                    self.fail(Failure::Refused { agent });
+                }
+                FleetAction::Admit { seat, link, admission } => self.admit(seat, link, admission),
+                FleetAction::Reject { seat, link, cause, .. } => {
+                    // Its machine may have given the hello up by itself, and be gone since.
+                    let seated = self.server.seats.of_seat(seat);
+                    let Some(Seated { key, agent, .. }) = seated else { continue };
+                    let wire = number(link);
+                    self.send_down(wire, Packet::Refused(HelloRefusal::Other));
+                    self.say_server(&Fact::SessionDenied(Agent(agent), self.wire_id(wire)));
+                    self.feed_server(key, ServerEvent::Rejected { link, cause });
+                }
+                FleetAction::Faulted(seat) => {
+                    let Some(Seated { key, agent, .. }) = self.seated(seat) else { return };
+                    let current = self.server.supervisor.get(key).and_then(ServerView::link);
+                    if let Some(link) = current {
+                        let wire = self.wire_id(number(link));
+                        self.say_server(&Fact::FaultReported(Agent(agent), wire));
+                        self.feed_server(key, ServerEvent::Faulted(link));
+                    }
+                }
+                FleetAction::Ask(Question::Session { seat, link, new }) => {
+                    self.ask_session(seat, link, new);
+                }
+                FleetAction::Write(write) => self.ask_write(write),
+                FleetAction::Note(_) => {}
+                // Without commands, stops and a user who asks for something nothing leads to these.
+                FleetAction::WelcomeProbe { .. }
+                | FleetAction::Send { .. }
+                | FleetAction::Throttle { .. }
+                | FleetAction::Evict { .. }
+                | FleetAction::Ask(
+                    Question::Insert(_)
+                    | Question::Positions { .. }
+                    | Question::Place(_)
+                    | Question::Balance { .. }
+                    | Question::DeleteAgent { .. }
+                    | Question::Stop(_)
+                    | Question::Release { .. },
+                )
+                | FleetAction::Reply { .. } => self.fail(Failure::Unasked),
+            }
+        }
+    }
+
+    /// The machine of a seat. The fleet names none of which it was told that it is gone.
+    fn seated(&mut self, seat: SeatId) -> Option<Seated> {
+        let seated = self.server.seats.of_seat(seat);
+        if seated.is_none() {
+            self.fail(Failure::SeatGone);
+        }
+        seated
+    }
+
+    fn install(&mut self, agent: u32, seat: SeatId, origin: SeatOrigin) {
+        if self.server.seats.of_agent(agent).is_some() {
+            self.fail(Failure::TwoSeats { agent });
+        }
+        let now = self.server.host.sample(self.now);
+        self.shown[agent as usize] = Status::Offline;
+        let key = match origin {
+            SeatOrigin::New { version, epoch, history: _ } => {
+                let machine = ServerConnection::new(self.server_rules, version, epoch, now);
+                let key = self.server.seat(agent, seat, machine);
+                let installed = Installed::Fresh { version: version.0, epoch: epoch.0 };
+                self.say_server(&Fact::Installed(Agent(agent), installed));
+                key
+            }
+            SeatOrigin::Recovered { version, epoch } => {
+                let (machine, step) =
+                    ServerConnection::recovered(self.server_rules, version, epoch, now);
+                let key = self.server.seat(agent, seat, machine);
+                let installed = Installed::Recovered { version: version.0, epoch: epoch.0 };
+                self.say_server(&Fact::Installed(Agent(agent), installed));
+                if let Some(seated) = self.server.seats.of_key(key) {
+                    self.perform(seated, step.actions);
+                    self.served(seated);
+                }
+                key
+            }
+        };
+        // It was not there when the store said so.
+        if self.store.trouble.is_some() {
+            self.tell_trouble_to(key);
+        }
+    }
+
+    fn join(&mut self, link: LinkId, seat: SeatId, claimant: Claimant) {
+        let Some(Seated { key, agent, .. }) = self.seated(seat) else { return };
+        let wire = number(link);
+        // It may have ended while its hello waited for the fleet.
+        let Some(entry) = self.server.links.get_mut(&wire) else { return };
+        entry.key = Some(key);
+        let dialect = entry.capabilities.dialect();
+        if self.server.supervisor.get(key).is_none() {
+            return;
+        }
+        let process = self.wires[wire as usize].process;
+        self.say_server(&Fact::Joined(Agent(agent), self.wire_id(wire), Process(process)));
+        if self.wires[wire as usize].agent != agent {
+            self.fail(Failure::OtherAgent { agent });
+        }
+        self.feed_server(key, ServerEvent::Joined { link, dialect, claimant });
+    }
+
+    fn admit(&mut self, seat: SeatId, link: LinkId, admission: Admission) {
+        let Some(Seated { key, agent, .. }) = self.seated(seat) else { return };
+        if self.store.id_of(agent) != Some(&admission.agent) {
+            self.fail(Failure::OtherAgent { agent });
+        }
+        self.server.seats.bind(key);
+        let (wire, epoch) = (number(link), admission.epoch);
+        if let Some(entry) = self.server.links.get_mut(&wire) {
+            entry.admission = Some(admission);
+        }
+        self.say_server(&Fact::SessionTold(Agent(agent), self.wire_id(wire), epoch.0));
+        self.feed_server(key, ServerEvent::Admitted { link, epoch });
+        if let Some(entry) = self.server.links.get_mut(&wire) {
+            entry.admission = None;
+        }
+    }
+
+    /// The machine began the session over this wire, and its welcome goes out.
+    pub(super) fn began(&mut self, seat: SeatId, wire: u32) {
+        let Some(entry) = self.server.links.get_mut(&wire) else { return };
+        let Some(Admission { session, .. }) = entry.admission.take() else { return };
+        entry.session = Some(session);
+        let capabilities = entry.capabilities;
+        let event = FleetEvent::Welcomed { seat, link: link(wire), capabilities };
+        self.server.events.push_back(event);
+    }
+
+    /// What readers of the fleet's view are shown. None may go back (P-62).
+    fn show(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Agent(id, agent) => {
+                    let Some(of) = self.store.agent_of(&id) else {
+                        return self.fail(Failure::Unasked);
+                    };
+                    let presence = &agent.presence;
+                    let next = (presence.version, presence.status);
+                    let before = self.readers[of as usize].replace(next);
+                    if before.is_some_and(|(version, _)| version > next.0) {
+                        self.fail(Failure::ReadersWentBack { agent: of });
+                    }
+                }
+                Change::Heard(..) | Change::Metrics(..) => {}
+                Change::AgentGone(_)
+                | Change::Command { .. }
+                | Change::CommandAgain(_)
+                | Change::Log { .. }
+                | Change::Output(..)
+                | Change::Stored(..)
+                | Change::CommandGone(_) => self.fail(Failure::Unasked),
+            }
+        }
+    }
+
+    fn ask_write(&mut self, write: Write) {
+        if let Write::SessionEnd { session, .. } = &write {
+            let goes_on = |(_, link): (&u32, &Link)| link.session.as_ref() == Some(session);
+            if let Some((wire, _)) =
+                self.server.links.iter().find(|(wire, link)| goes_on((wire, link)))
+            {
+                let agent = self.wires[*wire as usize].agent;
+                self.fail(Failure::EndedWhileOpen { agent });
+            }
+        }
+        self.ask_store(write);
+    }
+}
