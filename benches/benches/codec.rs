@@ -307,7 +307,7 @@ fn collected(side: &str, rounds: u32) -> f64 {
         .args(["side", side, &rounds.to_string()])
         .output()
         .unwrap_or_else(|error| panic!("valgrind cannot be started: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    let count = said.lines().find_map(|line| line.split_once("Collected : "));
-    count.unwrap_or_else(|| panic!("valgrind counted nothing: {said}")).1.trim().parse().unwrap()
+    let text = String::from_utf8_lossy(&output.stderr);
+    let count = text.lines().find_map(|line| line.split_once("Collected : "));
+    count.unwrap_or_else(|| panic!("valgrind counted nothing: {text}")).1.trim().parse().unwrap()
 }

@@ -10,8 +10,8 @@
 
 use bytes::Bytes;
 use onsembl_protocol::fleet::{
-    Feed, Fleet, FleetAction, FleetEvent, FleetLimits, Inserted, OpenedSession, Question, Receipt,
-    RecordOutcome, Request, SeatId, StoreAnswer, Tell, Token, View, Write,
+    DashboardFeed, FeedItem, Fleet, FleetAction, FleetEvent, FleetLimits, Inserted, OpenedSession,
+    Question, Receipt, RecordOutcome, Request, SeatId, StoreAnswer, Token, View, Write,
 };
 use onsembl_protocol::id::{
     AgentId, AgentKey, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation, InstanceId,
@@ -22,7 +22,7 @@ use onsembl_protocol::model::{
     Selection, Stream, Subscriptions,
 };
 use onsembl_protocol::output::LogRecord;
-use onsembl_protocol::session::{Because, Presence, PresenceCause, PresenceStatus};
+use onsembl_protocol::session::{Presence, PresenceCause, PresenceStatus, StatusCause};
 use onsembl_protocol::time::{Now, WallTime};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{
@@ -64,9 +64,9 @@ fn uuid(n: u64) -> String {
     )
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+fn median(mut metrics: Vec<f64>) -> f64 {
+    metrics.sort_by(f64::total_cmp);
+    metrics[metrics.len() / 2]
 }
 
 /// A running command.
@@ -159,7 +159,7 @@ impl User {
             Capabilities::negotiate(SERVER_FEATURES, AGENT_FEATURES, Dialect::Extended);
         let _ = self.feed(FleetEvent::Welcomed { seat, link, capabilities });
         let because =
-            Because { cause: PresenceCause::SessionOpened, impairment: None, trouble: None };
+            StatusCause { cause: PresenceCause::SessionOpened, impairment: None, trouble: None };
         let presence = Presence {
             status: PresenceStatus::Online,
             since: now().wall,
@@ -233,13 +233,13 @@ fn stored(command: CommandId, record: &LogRecord) -> Receipt {
 }
 
 /// Users that are measured together.
-struct Place {
+struct Scenario {
     name: &'static str,
     users: Vec<User>,
     events: u64,
 }
 
-impl Place {
+impl Scenario {
     fn new(name: &'static str, users: u64, agents: u64, open: u64, parallel: u64) -> Self {
         let users = (0..users).map(|number| User::new(number, agents, open, parallel)).collect();
         Self { name, users, events: 0 }
@@ -294,51 +294,52 @@ fn take(fleet: &mut Fleet, view: &mut View, event: FleetEvent, receipts: &mut Ve
 }
 
 /// What a dashboard that watches everything is told of a piece of output, without the fleet's part.
-fn told(place: &mut Place) -> f64 {
+fn sends_output(scenario: &mut Scenario) -> f64 {
     let all = Subscriptions {
         agents: Selection::All,
         commands: Selection::All,
         terminals: true,
         traces: false,
     };
-    let user = &mut place.users[0];
+    let user = &mut scenario.users[0];
     let server = ServerInstanceId::new("server");
     let features = DASHBOARD_FEATURES.to_vec();
     let extensions = DashboardExtensions { features, server_instance: None };
-    let mut feed = Feed::new(&user.view, server, all, Some(&extensions), WallTime::default());
-    while !matches!(feed.next(&user.view), Tell::Nothing) {}
+    let mut feed =
+        DashboardFeed::new(&user.view, server, all, Some(&extensions), WallTime::default());
+    while !matches!(feed.next(&user.view), FeedItem::Nothing) {}
     let mut receipts = Vec::new();
-    let mut figure = 0;
+    let mut metric = 0;
     for n in 0..EVENTS {
         let command = random(n as u64) as usize % user.running.len();
         let event = writes(&mut user.running[command]);
         take(&mut user.fleet, &mut user.view, event, &mut receipts);
         let start = Instant::now();
-        let pieces = tell(&mut feed, &user.view);
-        figure += start.elapsed().as_nanos();
+        let pieces = item(&mut feed, &user.view);
+        metric += start.elapsed().as_nanos();
         assert_eq!(pieces, 1);
         let receipt = receipts.pop().unwrap();
         take(&mut user.fleet, &mut user.view, FleetEvent::Receipts(vec![receipt]), &mut receipts);
     }
-    figure as f64 / EVENTS as f64
+    metric as f64 / EVENTS as f64
 }
 
 /// Tells all there is. How many pieces of output were in it.
 #[inline(never)]
-fn tell(feed: &mut Feed, view: &View) -> usize {
+fn item(feed: &mut DashboardFeed, view: &View) -> usize {
     let mut pieces = 0;
     loop {
         match feed.next(view) {
-            Tell::Nothing => return pieces,
-            tell => pieces += usize::from(matches!(black_box(tell), Tell::Output { .. })),
+            FeedItem::Nothing => return pieces,
+            item => pieces += usize::from(matches!(black_box(item), FeedItem::Output { .. })),
         }
     }
 }
 
 /// What it costs to come: a dashboard for one new command, among all that are shown.
-fn comes(place: &mut Place) -> f64 {
+fn connects(scenario: &mut Scenario) -> f64 {
     const TIMES: usize = 50;
-    let user = &place.users[0];
+    let user = &scenario.users[0];
     let server = ServerInstanceId::new("server");
     let none = Subscriptions {
         agents: Selection::None,
@@ -351,8 +352,9 @@ fn comes(place: &mut Place) -> f64 {
     let start = Instant::now();
     for _ in 0..TIMES {
         let (server, none) = (server.clone(), none.clone());
-        let mut feed = Feed::new(&user.view, server, none, Some(&extensions), WallTime::default());
-        assert!(matches!(feed.next(&user.view), Tell::Nothing));
+        let mut feed =
+            DashboardFeed::new(&user.view, server, none, Some(&extensions), WallTime::default());
+        assert!(matches!(feed.next(&user.view), FeedItem::Nothing));
     }
     start.elapsed().as_nanos() as f64 / TIMES as f64
 }
@@ -360,44 +362,44 @@ fn comes(place: &mut Place) -> f64 {
 /// One line: the figure of each place, and its ratio to the first.
 fn compare(
     what: &str,
-    places: &mut [Place],
+    scenarios: &mut [Scenario],
     limit: Option<f64>,
-    round: impl Fn(&mut Place) -> f64,
+    round: impl Fn(&mut Scenario) -> f64,
 ) {
-    let mut figures = vec![Vec::new(); places.len()];
+    let mut metrics = vec![Vec::new(); scenarios.len()];
     for _ in 0..ROUNDS {
-        for (place, figures) in places.iter_mut().zip(&mut figures) {
-            figures.push(round(place));
+        for (scenario, metrics) in scenarios.iter_mut().zip(&mut metrics) {
+            metrics.push(round(scenario));
         }
     }
-    let figures: Vec<_> = figures.into_iter().map(median).collect();
-    for (place, figure) in places.iter().zip(&figures) {
-        let ratio = figure / figures[0];
+    let metrics: Vec<_> = metrics.into_iter().map(median).collect();
+    for (scenario, metric) in scenarios.iter().zip(&metrics) {
+        let ratio = metric / metrics[0];
         let goal = match limit {
             Some(limit) if ratio > limit => format!("goal <= {limit}, MISSED"),
             Some(limit) => format!("goal <= {limit}"),
             None => String::new(),
         };
-        println!("{what:<24} {:<28} {figure:>10.0} ns {ratio:>6.2}  {goal}", place.name);
+        println!("{what:<24} {:<28} {metric:>10.0} ns {ratio:>6.2}  {goal}", scenario.name);
     }
 }
 
 /// All events, at each of these places.
-fn events(places: &mut [Place]) {
+fn events(scenarios: &mut [Scenario]) {
     let limit = Some(LIMIT);
-    compare("output and its receipt", places, limit, |p| p.round(writes));
-    compare("acknowledgement", places, limit, |p| p.round(|r| acknowledges(r)));
-    compare("wake that is not due", places, limit, |p| p.round(|_| FleetEvent::Wake));
-    compare("repetition refused", places, limit, |p| {
+    compare("output and its receipt", scenarios, limit, |p| p.round(writes));
+    compare("acknowledgement", scenarios, limit, |p| p.round(|r| acknowledges(r)));
+    compare("wake that is not due", scenarios, limit, |p| p.round(|_| FleetEvent::Wake));
+    compare("repetition refused", scenarios, limit, |p| {
         p.round(|running| asks_for(&running.id, &running.agent))
     });
-    compare("frame heard", places, limit, |p| p.round(|r| heard(r)));
+    compare("frame heard", scenarios, limit, |p| p.round(|r| heard(r)));
 }
 
-/// One kind of event at one place, for `compare/fleet.py`: callgrind counts what `counted` and [`tell`] do.
+/// One kind of event at one place, for `compare/fleet.py`: callgrind counts what `counted` and [`item`] do.
 /// Unlike times, the counts do not depend on what else the machine does, nor on its caches.
 fn count(what: &str, users: u64, agents: u64, open: u64, parallel: u64) {
-    let mut place = Place::new("", users, agents, open, parallel);
+    let mut scenario = Scenario::new("", users, agents, open, parallel);
     let event = match what {
         "output" => writes,
         "acknowledgement" => |running: &mut Running| acknowledges(running),
@@ -405,23 +407,23 @@ fn count(what: &str, users: u64, agents: u64, open: u64, parallel: u64) {
         "repetition" => |running: &mut Running| asks_for(&running.id, &running.agent),
         "heard" => |running: &mut Running| heard(running),
         "told" => {
-            let _ = told(&mut place);
+            let _ = sends_output(&mut scenario);
             return println!("{EVENTS}");
         }
         other => panic!("no event is called {other}"),
     };
     // As in a time that is measured, rings and maps have their sizes.
     for _ in 0..4 {
-        let _ = place.round(event);
+        let _ = scenario.round(event);
     }
-    let events = place.events(event);
-    counted(&mut place, events);
+    let events = scenario.events(event);
+    counted(&mut scenario, events);
     println!("{EVENTS}");
 }
 
 #[inline(never)]
-fn counted(place: &mut Place, events: Vec<(usize, FleetEvent)>) {
-    place.take(events);
+fn counted(scenario: &mut Scenario, events: Vec<(usize, FleetEvent)>) {
+    scenario.take(events);
 }
 
 fn main() {
@@ -434,27 +436,27 @@ fn main() {
         return count(what, users, agents, open, parallel);
     }
     println!("All run, and each event is of another one:");
-    let mut places = [
-        Place::new("10 open, 1 agent", 1, 1, 10, MANY),
-        Place::new("100 open, 1 agent", 1, 1, 100, MANY),
-        Place::new("1 000 open, 1 agent", 1, 1, 1000, MANY),
-        Place::new("10 000 open, 20 users", 20, 1, 500, MANY),
+    let mut scenarios = [
+        Scenario::new("10 open, 1 agent", 1, 1, 10, MANY),
+        Scenario::new("100 open, 1 agent", 1, 1, 100, MANY),
+        Scenario::new("1 000 open, 1 agent", 1, 1, 1000, MANY),
+        Scenario::new("10 000 open, 20 users", 20, 1, 500, MANY),
     ];
-    events(&mut places);
-    compare("told of a piece", &mut places[..3], Some(LIMIT), told);
+    events(&mut scenarios);
+    compare("told of a piece", &mut scenarios[..3], Some(LIMIT), sends_output);
     // Where each of them is has to be noted, so this one grows with them.
-    compare("dashboard comes", &mut places[..3], None, comes);
+    compare("dashboard comes", &mut scenarios[..3], None, connects);
     println!("The same over ten agents:");
     events(&mut [
-        Place::new("10 open, 10 agents", 1, 10, 10, MANY),
-        Place::new("100 open, 10 agents", 1, 10, 100, MANY),
-        Place::new("1 000 open, 10 agents", 1, 10, 1000, MANY),
+        Scenario::new("10 open, 10 agents", 1, 10, 10, MANY),
+        Scenario::new("100 open, 10 agents", 1, 10, 100, MANY),
+        Scenario::new("1 000 open, 10 agents", 1, 10, 1000, MANY),
     ]);
     println!("Four run, and the others wait for their turn:");
     events(&mut [
-        Place::new("10 open, 1 agent", 1, 1, 10, 4),
-        Place::new("100 open, 1 agent", 1, 1, 100, 4),
-        Place::new("1 000 open, 1 agent", 1, 1, 1000, 4),
-        Place::new("10 000 open, 20 users", 20, 1, 500, 4),
+        Scenario::new("10 open, 1 agent", 1, 1, 10, 4),
+        Scenario::new("100 open, 1 agent", 1, 1, 100, 4),
+        Scenario::new("1 000 open, 1 agent", 1, 1, 1000, 4),
+        Scenario::new("10 000 open, 20 users", 20, 1, 500, 4),
     ]);
 }

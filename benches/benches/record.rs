@@ -75,9 +75,9 @@ impl Shard {
         let agents = self.keys.len();
         for n in 1..=count {
             let start = Duration::from_secs(1) + INTERVAL * n as u32;
-            for place in 0..agents {
-                let key = self.keys[place];
-                let at = start + Duration::from_micros(place as u64);
+            for index in 0..agents {
+                let key = self.keys[index];
+                let at = start + Duration::from_micros(index as u64);
                 let sequence = Some(BeatSequence(n));
                 each(self, key, ServerEvent::Wake, at);
                 let heartbeat = ServerInbound::Heartbeat { sequence, seen: sequence };

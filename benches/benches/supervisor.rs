@@ -81,9 +81,9 @@ fn pick(n: u64, count: usize) -> usize {
     ((u128::from(random(n)) * count as u128) >> 64) as usize
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+fn median(mut metrics: Vec<f64>) -> f64 {
+    metrics.sort_by(f64::total_cmp);
+    metrics[metrics.len() / 2]
 }
 
 fn nanos_each(events: u64, mut run: impl FnMut()) -> f64 {
@@ -113,35 +113,35 @@ fn beats(count: usize) -> Beats {
     let mut allocations = 0;
     let mut received = |supervisor: &mut Fleet| {
         let region = Region::new(ALLOCATOR);
-        let figure = nanos_each(EVENTS, || {
+        let metric = nanos_each(EVENTS, || {
             for key in &order {
                 n += 1;
                 black_box(&supervisor.handle(*key, beat(n), clock(n)));
             }
         });
         allocations += region.change().allocations;
-        figure
+        metric
     };
-    let received_figures = (0..ROUNDS).map(|_| received(&mut supervisor)).collect();
+    let received_metrics = (0..ROUNDS).map(|_| received(&mut supervisor)).collect();
     let mut batch = Vec::with_capacity(BATCH);
     let mut batched = |supervisor: &mut Fleet| {
         let region = Region::new(ALLOCATOR);
-        let figure = nanos_each(EVENTS, || {
+        let metric = nanos_each(EVENTS, || {
             for keys in order.chunks(BATCH) {
                 batch.clear();
                 batch.extend(keys.iter().map(|key| {
                     n += 1;
                     (*key, beat(n))
                 }));
-                supervisor.handle_batch(&batch, clock(n), |_, did| {
-                    let _ = black_box(did);
+                supervisor.handle_batch(&batch, clock(n), |_, out| {
+                    let _ = black_box(out);
                 });
             }
         });
         allocations += region.change().allocations;
-        figure
+        metric
     };
-    let batched_figures = (0..ROUNDS).map(|_| batched(&mut supervisor)).collect();
+    let batched_metrics = (0..ROUNDS).map(|_| batched(&mut supervisor)).collect();
     let mut round = |supervisor: &mut Fleet| {
         nanos_each(EVENTS, || {
             for key in &order {
@@ -152,11 +152,11 @@ fn beats(count: usize) -> Beats {
             }
         })
     };
-    let round_figures = (0..ROUNDS).map(|_| round(&mut supervisor)).collect();
+    let round_metrics = (0..ROUNDS).map(|_| round(&mut supervisor)).collect();
     Beats {
-        received: median(received_figures),
-        batched: median(batched_figures),
-        round: median(round_figures),
+        received: median(received_metrics),
+        batched: median(batched_metrics),
+        round: median(round_metrics),
         allocations,
     }
 }
@@ -317,10 +317,10 @@ fn main() {
     let alone = alone();
     println!("beat, machine alone        {alone:>8.1} ns");
     let one = beats(1);
-    for (name, figure) in [("1", &one), ("1 000", &beats(1_000))] {
-        println!("beat of {name:<18} {:>8.1} ns", figure.received);
-        println!("  in batches of {BATCH}         {:>8.1} ns", figure.batched);
-        println!("  full round               {:>8.1} ns", figure.round);
+    for (name, metric) in [("1", &one), ("1 000", &beats(1_000))] {
+        println!("beat of {name:<18} {:>8.1} ns", metric.received);
+        println!("  in batches of {BATCH}         {:>8.1} ns", metric.batched);
+        println!("  full round               {:>8.1} ns", metric.round);
     }
     let million = beats(MILLION);
     let (independent, dependent) = cache_miss(MILLION);

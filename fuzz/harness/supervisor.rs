@@ -17,7 +17,7 @@ pub fn supervisor(bytes: &[u8]) {
     let mut node = Node {
         owner: Supervisor::new(ServerConfig::DEFAULT),
         list: Vec::new(),
-        gone: None,
+        removed: None,
         at: Duration::ZERO,
     };
     for _ in 0..MOST_EVENTS {
@@ -40,7 +40,7 @@ struct Listed {
 struct Node {
     owner: Supervisor<ServerConnection>,
     list: Vec<Listed>,
-    gone: Option<Key>,
+    removed: Option<Key>,
     at: Duration,
 }
 
@@ -52,11 +52,11 @@ impl Node {
     fn step(&mut self, bytes: &mut Bytes<'_>) {
         self.pass(bytes);
         let kind = bytes.byte();
-        let place = usize::from(bytes.byte()) % self.list.len().max(1);
+        let index = usize::from(bytes.byte()) % self.list.len().max(1);
         match kind % 8 {
             0 | 1 if self.list.len() < MOST_MACHINES => self.insert(kind > 127),
-            2 if !self.list.is_empty() => self.remove(place),
-            3..6 if !self.list.is_empty() => self.handle(place, bytes),
+            2 if !self.list.is_empty() => self.remove(index),
+            3..6 if !self.list.is_empty() => self.handle(index, bytes),
             _ => self.sweep(bytes),
         }
     }
@@ -84,26 +84,29 @@ impl Node {
         };
         let key = self.owner.insert(machine.clone());
         assert!(self.list.iter().all(|listed| listed.key != key), "a key twice");
-        assert_ne!(self.gone, Some(key), "a key again");
+        assert_ne!(self.removed, Some(key), "a key again");
         let deadline = machine.deadline();
         self.list.push(Listed { key, machine, deadline, joined: LinkId(10) });
     }
 
-    fn remove(&mut self, place: usize) {
-        let listed = self.list.swap_remove(place);
+    fn remove(&mut self, index: usize) {
+        let listed = self.list.swap_remove(index);
         let removed = self.owner.remove(listed.key);
         assert!(removed.is_some(), "a machine was lost");
         assert_eq!(removed.map(|m| m.presence()), Some(listed.machine.presence()));
         assert!(self.owner.remove(listed.key).is_none(), "removed twice");
-        self.gone = Some(listed.key);
+        self.removed = Some(listed.key);
     }
 
-    fn handle(&mut self, place: usize, bytes: &mut Bytes<'_>) {
+    fn handle(&mut self, index: usize, bytes: &mut Bytes<'_>) {
         let now = self.now();
-        if let Some(gone) = self.gone {
-            assert!(self.owner.handle(gone, ServerEvent::Wake, now).is_none(), "an old key acts");
+        if let Some(removed) = self.removed {
+            assert!(
+                self.owner.handle(removed, ServerEvent::Wake, now).is_none(),
+                "an old key acts"
+            );
         }
-        let Some(listed) = self.list.get_mut(place) else { return };
+        let Some(listed) = self.list.get_mut(index) else { return };
         let event = event(bytes, &listed.machine, listed.joined);
         if let ServerEvent::Joined { link, .. } = event {
             listed.joined = link;
@@ -154,8 +157,8 @@ impl Node {
             assert_eq!(owned.map(ServerView::link), Some(listed.machine.link()));
             earliest = earliest.min(listed.deadline);
         }
-        if let Some(gone) = self.gone {
-            assert!(self.owner.get(gone).is_none(), "an old key names something");
+        if let Some(removed) = self.removed {
+            assert!(self.owner.get(removed).is_none(), "an old key names something");
         }
         // The next wake may be early, never late.
         assert_eq!(self.owner.next_wake().min(earliest), self.owner.next_wake(), "{earliest:?}");

@@ -64,7 +64,7 @@ async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
     options.observer = Some(observed_in);
     let (stop, mut stopped) = watch::channel(false);
     let agent = tokio::spawn(engine::run(options, async move {
-        // An error means that nobody is left to stop it, which is a reason to stop.
+        // An error means that the sender was dropped and it can no longer be stopped, which is a reason to stop.
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
     while let Some(observation) = observed.recv().await {

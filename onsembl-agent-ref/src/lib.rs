@@ -9,10 +9,10 @@
 pub mod cli;
 pub mod engine;
 pub mod executor;
+pub mod host_metrics;
 mod journal;
 mod local_terminal;
 pub mod process;
 mod spool;
 pub mod state_dir;
 pub mod status_file;
-pub mod vitals;

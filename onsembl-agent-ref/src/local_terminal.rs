@@ -1,4 +1,4 @@
-//! The terminal of whoever started the agent, while its program is attached to it: what is typed there
+//! The terminal from which the agent was started, while its program is attached to it: what is typed there
 //! goes to the program, what the program writes is shown there, and afterwards it is as it was before.
 
 use bytes::Bytes;
@@ -25,7 +25,7 @@ const MOST: usize = 1024 * 1024;
 const CAUGHT_UP: usize = 64 * 1024;
 
 /// How long the last of it may take to be shown when the agent ends.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_WRITE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a terminal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub(crate) struct LocalTerminal {
     modes: Modes,
     shown: Option<blocking::Sender<Bytes>>,
     waiting: Arc<AtomicUsize>,
-    /// It was behind for so long that nobody waits for it; so much was not shown since.
+    /// It was behind for so long that output no longer waits for it; so much was not shown since.
     left_out: Option<u64>,
     written: blocking::Receiver<()>,
     sizes: JoinHandle<()>,
@@ -130,13 +130,13 @@ impl LocalTerminal {
         }
         let Some(shown) = &self.shown else { return false };
         let before = self.waiting.fetch_add(bytes.len(), Ordering::AcqRel);
-        // Nobody shows it if the terminal is gone; nobody waits for it then.
+        // It is not shown if the terminal is closed; nothing waits for it then.
         shown.send(bytes.clone()).is_ok() && before + bytes.len() > BEHIND
     }
 }
 
 impl LocalTerminal {
-    /// Says something to whoever sits before it.
+    /// Shows a message on it.
     pub(crate) fn notice(&mut self, text: &str) {
         let _waits_for_nobody = self.show(&Bytes::from(format!("\r\n[onsembl: {text}]\r\n")));
     }
@@ -166,7 +166,7 @@ impl Drop for LocalTerminal {
         if let Some(shown) = self.shown.take() {
             let _it_may_be_gone = shown.send(Bytes::from(self.modes.restoring()));
         }
-        if self.written.recv_timeout(LAST_WORDS).is_err() {
+        if self.written.recv_timeout(LAST_WRITE_WITHIN).is_err() {
             tracing::warn!("the agent's own terminal did not show everything in time");
         }
         if let Err(errno) = tcsetattr(stdin(), OptionalActions::Now, &self.before)

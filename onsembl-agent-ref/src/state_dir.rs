@@ -246,7 +246,7 @@ fn read_key(dir: &Path) -> Result<Option<AgentKey>, StateDirError> {
     }
 }
 
-/// Called with the lock held, so nobody else creates one.
+/// Called with the lock held, so no other process creates one.
 fn create_key(dir: &Path) -> Result<AgentKey, StateDirError> {
     let path = dir.join(KEY_FILE);
     let key = Uuid::new_v4().to_string();

@@ -1,4 +1,4 @@
-//! `status.json`: what a running agent says of itself to whoever asks on the same machine.
+//! `status.json`: what a running agent reports of itself to other processes on the same machine.
 //!
 //! Holds no token. Whether it is current, [`is_live`] tells: a file outlives its writer.
 

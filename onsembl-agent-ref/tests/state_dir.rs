@@ -160,11 +160,11 @@ fn a_killed_process_leaves_no_lock_behind() {
 #[test]
 fn the_same_process_cannot_open_it_twice_either() {
     let dir = tempfile::tempdir().unwrap();
-    let held = open(dir.path()).unwrap();
+    let locked = open(dir.path()).unwrap();
     let error = open(dir.path()).unwrap_err();
     let own = std::process::id();
     assert!(matches!(error, StateDirError::InUse { pid: Some(p), .. } if p == own), "{error:?}");
-    drop(held);
+    drop(locked);
     open(dir.path()).unwrap();
 }
 

@@ -27,24 +27,24 @@ impl Wrapper {
         }
     }
 
-    /// Everything that happens ends up here. What it does to the world goes into `did`.
-    fn on(&mut self, event: AgentEvent, now: Now, did: &mut Vec<Observation>) {
+    /// Everything that happens ends up here. What it does to the world goes into `out`.
+    fn on(&mut self, event: AgentEvent, now: Now, out: &mut Vec<Observation>) {
         let step = self.machine.handle(event, now);
         let mut beat = false;
         for action in step.actions {
             match action {
-                AgentAction::Dial(link) => did.push(Observation::Dialled(link)),
-                AgentAction::SendHello(link) => did.push(Observation::SentHello(link)),
+                AgentAction::Dial(link) => out.push(Observation::Dialled(link)),
+                AgentAction::SendHello(link) => out.push(Observation::SentHello(link)),
                 AgentAction::SendBeat { link, sequence, .. } => {
                     beat = true;
-                    did.push(Observation::SentBeat(link, Some(sequence)));
+                    out.push(Observation::SentBeat(link, Some(sequence)));
                 }
-                AgentAction::Probe(link) => did.push(Observation::SentBeat(link, None)),
-                AgentAction::SendPong { link, echo } => did.push(Observation::SentPong(link, echo)),
-                AgentAction::Close(link, cause) => did.push(Observation::Closed(link, cause)),
+                AgentAction::Probe(link) => out.push(Observation::SentBeat(link, None)),
+                AgentAction::SendPong { link, echo } => out.push(Observation::SentPong(link, echo)),
+                AgentAction::Close(link, cause) => out.push(Observation::Closed(link, cause)),
                 AgentAction::Report(report) => {
                     self.status_line = report.status.name();
-                    did.push(Observation::Shown(report.status.kind()));
+                    out.push(Observation::Shown(report.status.kind()));
                 }
                 AgentAction::Impaired(_) | AgentAction::Overslept(_) => {}
             }

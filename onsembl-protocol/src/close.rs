@@ -208,7 +208,7 @@ causes! {
 
 macro_rules! breakages {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
-        /// How a link broke when nobody closed it.
+        /// How a link broke when neither end closed it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum Breakage {

@@ -63,7 +63,7 @@
 //!
 #![doc = include_str!("session/edges/presence.md")]
 //!
-//! # The life of a connection
+//! # The lifecycle of a connection
 //!
 //! ```
 //! use onsembl_protocol::id::{BeatSequence, Epoch, LinkId};

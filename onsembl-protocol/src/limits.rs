@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-/// Bounds on what is decoded and on how much nonsense is borne.
+/// Bounds on what is decoded and on how much nonsense is tolerated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest text message in bytes. 1 MiB: what legacy wrappers send in one frame and what the

@@ -1,7 +1,7 @@
 //! Emergency stops: what is in force for whom ([`StopLatch`], the server's end), and how far an agent is
 //! with one ([`StopGuard`]).
 //!
-//! A stop is a latch. It holds until somebody releases it, for one agent or for all of the user, also
+//! A stop is a latch. It holds until it is released, for one agent or for all of the user, also
 //! for those that come later. Who keeps it must keep it durably; nothing here touches a store.
 
 use crate::id::{AgentId, StopId, UserId};
@@ -62,14 +62,14 @@ impl StopLatch {
     }
 }
 
-/// The agent's end of a stop: while it holds one, nothing starts. Whoever keeps it must keep it durably.
+/// The agent's end of a stop: while it has one, nothing starts. It must be kept durably.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StopGuard {
-    held: Option<HeldStop>,
+    latched: Option<LatchedStop>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct HeldStop {
+struct LatchedStop {
     id: StopId,
     is_durable: bool,
     is_empty: bool,
@@ -78,51 +78,51 @@ struct HeldStop {
 impl StopGuard {
     /// A guard that an earlier process wrote down, if one was.
     pub fn recovered(id: Option<StopId>) -> Self {
-        Self { held: id.map(|id| HeldStop { id, is_durable: true, is_empty: false }) }
+        Self { latched: id.map(|id| LatchedStop { id, is_durable: true, is_empty: false }) }
     }
 
     /// An order came. Whether it is new: then everything is to be killed at once, and the order
     /// written down.
     #[must_use = "a new order must be carried out and written down"]
     pub fn on_order(&mut self, id: StopId) -> bool {
-        let is_new = self.held.as_ref().is_none_or(|held| held.id != id);
+        let is_new = self.latched.as_ref().is_none_or(|latched| latched.id != id);
         if is_new {
-            self.held = Some(HeldStop { id, is_durable: false, is_empty: false });
+            self.latched = Some(LatchedStop { id, is_durable: false, is_empty: false });
         }
         is_new
     }
 
     /// An order is written down. Whether that is the one that is held.
     pub fn on_durable(&mut self, id: &StopId) -> bool {
-        let held = self.held.as_mut().filter(|held| held.id == *id);
-        held.map(|held| held.is_durable = true).is_some()
+        let latched = self.latched.as_mut().filter(|latched| latched.id == *id);
+        latched.map(|latched| latched.is_durable = true).is_some()
     }
 
     /// Nothing runs any more, and every group was seen empty. Whether that is news.
     pub fn on_empty(&mut self) -> bool {
-        let held = self.held.as_mut().filter(|held| !held.is_empty);
-        held.map(|held| held.is_empty = true).is_some()
+        let latched = self.latched.as_mut().filter(|latched| !latched.is_empty);
+        latched.map(|latched| latched.is_empty = true).is_some()
     }
 
     /// An order is released. Gives what was held, which is to be struck out; another one stays.
     pub fn on_release(&mut self, id: &StopId) -> Option<StopId> {
-        self.held.take_if(|held| held.id == *id).map(|held| held.id)
+        self.latched.take_if(|latched| latched.id == *id).map(|latched| latched.id)
     }
 
     /// A session says which stop is in force. Whatever else is held is released, and given back.
     pub fn on_welcome(&mut self, in_force: Option<&StopId>) -> Option<StopId> {
-        self.held.take_if(|held| Some(&held.id) != in_force).map(|held| held.id)
+        self.latched.take_if(|latched| Some(&latched.id) != in_force).map(|latched| latched.id)
     }
 
     /// Whether nothing may start.
-    pub const fn is_held(&self) -> bool {
-        self.held.is_some()
+    pub const fn is_latched(&self) -> bool {
+        self.latched.is_some()
     }
 
     /// The order that is held.
     pub const fn order(&self) -> Option<&StopId> {
-        match &self.held {
-            Some(held) => Some(&held.id),
+        match &self.latched {
+            Some(latched) => Some(&latched.id),
             None => None,
         }
     }
@@ -130,9 +130,9 @@ impl StopGuard {
     /// What is to be said: nothing before it is durable, since only then it holds whatever happens.
     /// Killing does not wait for that.
     pub fn receipt(&self) -> Option<(StopId, StopStage)> {
-        let held = self.held.as_ref().filter(|held| held.is_durable)?;
-        let stage = if held.is_empty { StopStage::Verified } else { StopStage::Acted };
-        Some((held.id.clone(), stage))
+        let latched = self.latched.as_ref().filter(|latched| latched.is_durable)?;
+        let stage = if latched.is_empty { StopStage::Verified } else { StopStage::Acted };
+        Some((latched.id.clone(), stage))
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
     fn an_agent_holds_a_stop_until_just_that_one_is_released() {
         let id = |n: &str| StopId::new(n);
         let mut guard = StopGuard::default();
-        assert_eq!((guard.is_held(), guard.receipt(), guard.on_empty()), (false, None, false));
+        assert_eq!((guard.is_latched(), guard.receipt(), guard.on_empty()), (false, None, false));
         assert!(guard.on_order(id("1")));
         assert!(!guard.on_order(id("1")), "again is nothing new");
         assert_eq!(guard.receipt(), None, "it would not survive a crash yet");
@@ -191,12 +191,12 @@ mod tests {
         assert_eq!(guard.receipt(), Some((id("1"), StopStage::Verified)));
         assert_eq!(guard.on_release(&id("0")), None);
         assert_eq!(guard.on_welcome(Some(&id("1"))), None);
-        assert!(guard.is_held());
+        assert!(guard.is_latched());
         assert_eq!(guard.on_release(&id("1")), Some(id("1")));
         let mut successor = StopGuard::recovered(Some(id("1")));
-        assert!(successor.is_held());
+        assert!(successor.is_latched());
         assert!(successor.on_order(id("2")), "another one takes its place");
         assert_eq!(successor.on_welcome(None), Some(id("2")));
-        assert!(!successor.is_held());
+        assert!(!successor.is_latched());
     }
 }

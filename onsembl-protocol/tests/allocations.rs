@@ -47,7 +47,7 @@ fn beats_records_sweeps_and_time_outs_of_a_fleet_allocate_nothing() {
 
     let counted = Region::new(ALLOCATOR);
     let mut known = 0;
-    fleet.handle_batch(&batch, at(0), |_, did| known += usize::from(did.is_some()));
+    fleet.handle_batch(&batch, at(0), |_, out| known += usize::from(out.is_some()));
     assert_eq!(known, batch.len());
     for n in 1..=100_000u64 {
         let (key, now) = (keys[(n * 7_919 % 5_000) as usize], at(n / 4));
@@ -58,14 +58,15 @@ fn beats_records_sweeps_and_time_outs_of_a_fleet_allocate_nothing() {
         let recorded = ServerEvent::Recorded { epoch: Epoch(1), sequence, at: now.wall };
         assert!(fleet.handle(key, recorded, now).is_some());
     }
-    let mut said = 0;
-    fleet.handle_all(ServerEvent::Store(Some(StoreTrouble::Full)), at(25_000), |_, _| said += 1);
+    let mut informed = 0;
+    fleet
+        .handle_all(ServerEvent::Store(Some(StoreTrouble::Full)), at(25_000), |_, _| informed += 1);
     // Everybody falls silent: own beats, stale, every look of the stale phase, time-out, gone.
-    let mut gone = 0;
+    let mut removed = 0;
     while let Deadline::At(due) = fleet.next_wake() {
         let now = Now::from_origin(due.since_origin());
-        let swept = fleet.sweep(now, 256, |_, did| {
-            gone += did
+        let swept = fleet.sweep(now, 256, |_, out| {
+            removed += out
                 .iter()
                 .filter(|a| *a == onsembl_protocol::session::ServerAction::Forget)
                 .count();
@@ -73,5 +74,5 @@ fn beats_records_sweeps_and_time_outs_of_a_fleet_allocate_nothing() {
         assert!(swept.woken + swept.in_vain > 0);
     }
     assert_eq!((counted.change().allocations, counted.change().reallocations), (0, 0));
-    assert_eq!((said, gone), (0, 5_000));
+    assert_eq!((informed, removed), (0, 5_000));
 }

@@ -38,7 +38,7 @@ const FOREIGN: &[&str] = &[
 const EDGES: &[&str] = &[
     "onsembl-server-ref/src/hub",
     "onsembl-server-ref/src/dashboard",
-    "onsembl-server-ref/src/board.rs",
+    "onsembl-server-ref/src/fleet_view.rs",
     "onsembl-agent-ref/src/engine",
 ];
 
@@ -343,7 +343,7 @@ fn the_readers_of_this_test_see_what_is_rotten() {
     assert!(workspace.has("protocol/fleet/mod.rs", here));
     assert!(workspace.has("PROTOCOL.md", here));
     assert!(!workspace.has("protocol/session/server.rs", here));
-    assert!(!workspace.has("protocol/command/life.rs", here));
+    assert!(!workspace.has("protocol/command/lifecycle.rs", here));
     assert!(!workspace.has("protocol/supervisor.rs", here));
     assert!(!workspace.words.contains("StreamLedger"));
     assert_eq!(as_path("protocol/supervisor.rs"), Some("protocol/supervisor.rs"));

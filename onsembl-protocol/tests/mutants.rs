@@ -64,10 +64,10 @@ fn every_mutant_still_applies() {
         for hunk in hunks {
             let source = fs::read_to_string(workspace.join(&hunk.file)).unwrap();
             let lines: Vec<&str> = source.lines().collect();
-            let places = lines.windows(hunk.before.len()).filter(|w| *w == hunk.before).count();
+            let positions = lines.windows(hunk.before.len()).filter(|w| *w == hunk.before).count();
             let file = hunk.file.display();
             assert_eq!(
-                places,
+                positions,
                 1,
                 "{name} does not fit {file}; it expects\n{}",
                 hunk.before.join("\n")

@@ -239,7 +239,7 @@ fn only_where_they_meet_does_a_machine_of_a_session_read_messages() {
     let by_name = modules.iter().map(|m| (m.name(), m)).collect();
     for module in modules.iter().filter(|m| m.room() == "session" || m.room() == "supervisor") {
         let name = module.name();
-        if MEETS_THE_WIRE.iter().any(|place| name.starts_with(place)) {
+        if MEETS_THE_WIRE.iter().any(|prefix| name.starts_with(prefix)) {
             continue;
         }
         for path in imports(module) {

@@ -6,10 +6,10 @@
 //! [`server::Server`] embeds the whole in another process.
 
 pub mod auth;
-mod board;
 pub mod cli;
 pub mod client;
 mod dashboard;
+mod fleet_view;
 mod http;
 mod hub;
 pub mod retention;

@@ -1,4 +1,4 @@
-//! Counters of things that went wrong or were borne: no failure without one.
+//! Counters of things that went wrong or were tolerated: no failure without one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -50,7 +50,7 @@ pub enum Received {
 pub trait LinkReader: Send {
     /// The next frame of the peer.
     ///
-    /// Cancel-safe: a dropped call loses nothing, and the next one goes on where it was. A link
+    /// Cancel-safe: a dropped call loses nothing, and the next one resumes where it was. A link
     /// that ends because of what the peer sent (a message over the limit, broken framing) says so
     /// to the peer before this returns.
     ///

@@ -120,13 +120,13 @@ fn an_agent_in_a_plain_thread_is_back_after_each_restart_of_its_server() {
     let bind = |address: SocketAddr| runtime.block_on(TcpListener::bind(address)).unwrap();
     let mut listener = bind(([127, 0, 0, 1], 0).into());
     let address = listener.local_addr().unwrap();
-    let (tell, statuses) = mpsc::channel();
+    let (sender, statuses) = mpsc::channel();
     let agent = std::thread::spawn(move || {
         let profile = AgentProfile::new("plain", AgentKey::new("plain"), InstanceId::new("run-1"));
         let mut sessions = 0;
         plain_thread::run(&address.to_string(), profile, |status| {
             sessions += u32::from(matches!(status, AgentStatus::Connected { .. }));
-            tell.send(status).is_ok() && sessions < 3
+            sender.send(status).is_ok() && sessions < 3
         });
     });
     for restart in 0..3 {

@@ -298,8 +298,8 @@ async fn an_abort_is_over_in_a_moment_even_if_nothing_can_be_written_and_overrul
         b.cable.thaw();
         let seen = end(&mut b.far).await;
         let broken = CloseReason::broken(Breakage::EndOfStream);
-        let told = CloseReason::peer(Some(CloseCause::Silent.code()));
-        assert_eq!(seen.reason, if stuck { broken } else { told });
+        let shown = CloseReason::peer(Some(CloseCause::Silent.code()));
+        assert_eq!(seen.reason, if stuck { broken } else { shown });
     }
 }
 

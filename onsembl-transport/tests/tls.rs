@@ -145,7 +145,7 @@ fn unusable_files_are_named() {
         "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n",
     )
     .unwrap();
-    for (told, name) in [
+    for (shown, name) in [
         (server(files.path("missing.pem"), key.clone()), "missing.pem"),
         (server(files.path("empty.pem"), key.clone()), "empty.pem holds no certificate"),
         (server(files.path("garbled.pem"), key.clone()), "garbled.pem"),
@@ -153,12 +153,12 @@ fn unusable_files_are_named() {
         (server(cert.clone(), cert.clone()), "cert.pem holds no private key"),
         (server(cert.clone(), other.path("key.pem")), "key.pem"),
     ] {
-        assert!(told.contains(name), "{told:?} does not contain {name:?}");
+        assert!(shown.contains(name), "{shown:?} does not contain {name:?}");
     }
     for name in ["missing.pem", "empty.pem", "garbled.pem"] {
         let roots = TlsRoots::Pem(files.path(name));
-        let told = WebSocketDialer::new("wss://localhost", "/", &roots).unwrap_err().to_string();
-        assert!(told.contains(name), "{told}");
+        let shown = WebSocketDialer::new("wss://localhost", "/", &roots).unwrap_err().to_string();
+        assert!(shown.contains(name), "{shown}");
         WebSocketDialer::new("ws://localhost", "/", &roots).expect("no TLS, no roots");
     }
 }

@@ -68,7 +68,7 @@ struct RunArgs {
     spool_policy: Option<SpoolPolicy>,
     /// How many commands to run at once; the others wait, on the server if it keeps a queue [default:
     /// 4, and 1 with --runner terminal].
-    #[arg(long, env = "ONSEMBL_MAX_PARALLEL", value_name = "COUNT", value_parser = places)]
+    #[arg(long, env = "ONSEMBL_MAX_PARALLEL", value_name = "COUNT", value_parser = slots)]
     max_parallel: Option<usize>,
     /// What runs a command: shell (`/bin/sh -c TEXT`); program, a fresh PROGRAM for each command, with
     /// its text as the last argument: `--runner program -- claude -p`; or terminal, one PROGRAM that
@@ -132,9 +132,9 @@ fn text_on(word: &str) -> Result<TextOn, &'static str> {
     TextOn::parse(word).ok_or("it is argument or stdin")
 }
 
-fn places(text: &str) -> Result<usize, String> {
+fn slots(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(places @ 1..=1024) => Ok(places),
+        Ok(slots @ 1..=1024) => Ok(slots),
         Ok(_) | Err(_) => Err("it is a number from 1 to 1024".to_owned()),
     }
 }
@@ -159,7 +159,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::status(&args),
     };
     ExitCode::from(done.unwrap_or_else(|error| {
-        // If stderr is gone there is nobody to tell.
+        // If stderr is closed there is nowhere to report to.
         let _ = writeln!(std::io::stderr(), "onsembl-agent: {error:#}");
         FAILED
     }))

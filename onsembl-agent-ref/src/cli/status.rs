@@ -18,7 +18,7 @@ struct Found {
     live: bool,
     state_dir: PathBuf,
     #[serde(flatten)]
-    said: AgentStatusFile,
+    file: AgentStatusFile,
 }
 
 pub(super) fn status(args: &StatusArgs) -> Result<u8> {
@@ -27,7 +27,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<u8> {
         (None, Some(name)) => Some(locate(None, name)?),
         (None, None) => None,
     };
-    let (found, place) = match named {
+    let (found, folder) = match named {
         Some(dir) => (look(&dir)?.into_iter().collect(), dir),
         None => {
             let base = default_base()?;
@@ -38,7 +38,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<u8> {
     let text = match found.as_slice() {
         [] => {
             let _ =
-                writeln!(io::stderr(), "no agent has run with its state in {}", place.display());
+                writeln!(io::stderr(), "no agent has run with its state in {}", folder.display());
             return Ok(NOT_RUNNING);
         }
         [one] if args.json => json(one)?,
@@ -52,8 +52,8 @@ pub(super) fn status(args: &StatusArgs) -> Result<u8> {
 
 /// The file is read first: if the agent ends in between, what it says is called stale, not live.
 fn look(dir: &Path) -> Result<Option<Found>, StateDirError> {
-    let Some(said) = AgentStatusFile::read(dir)? else { return Ok(None) };
-    Ok(Some(Found { live: is_live(dir)?, state_dir: dir.to_owned(), said }))
+    let Some(file) = AgentStatusFile::read(dir)? else { return Ok(None) };
+    Ok(Some(Found { live: is_live(dir)?, state_dir: dir.to_owned(), file }))
 }
 
 fn look_under(base: &Path) -> Result<Vec<Found>> {
@@ -91,47 +91,47 @@ fn json(value: &impl Serialize) -> Result<String> {
 
 fn state(agent: &Found) -> String {
     match agent.live {
-        true => agent.said.state.clone(),
-        false => format!("not running (last known: {})", agent.said.state),
+        true => agent.file.state.clone(),
+        false => format!("not running (last known: {})", agent.file.state),
     }
 }
 
 fn table(agent: &Found, now: WallTime) -> String {
-    let said = &agent.said;
+    let file = &agent.file;
     let since = |time: &Option<String>| match time {
         Some(time) => with_age(time, now),
         None => "-".to_owned(),
     };
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let mut rows = vec![
-        ("agent", said.name.clone()),
+        ("agent", file.name.clone()),
         ("state", state(agent)),
-        ("since", with_age(&said.since, now)),
-        ("because", said.because.clone()),
-        ("server", said.server.clone()),
-        ("agent id", or_none(said.agent_id.clone())),
-        ("epoch", or_none(said.epoch.map(|epoch| epoch.to_string()))),
-        ("heartbeat sent", since(&said.last_heartbeat_sent)),
-        ("heartbeat answered", since(&said.last_heartbeat_answered)),
-        ("running commands", said.running_commands.to_string()),
-        ("process", said.pid.to_string()),
+        ("since", with_age(&file.since, now)),
+        ("because", file.because.clone()),
+        ("server", file.server.clone()),
+        ("agent id", or_none(file.agent_id.clone())),
+        ("epoch", or_none(file.epoch.map(|epoch| epoch.to_string()))),
+        ("heartbeat sent", since(&file.last_heartbeat_sent)),
+        ("heartbeat answered", since(&file.last_heartbeat_answered)),
+        ("running commands", file.running_commands.to_string()),
+        ("process", file.pid.to_string()),
     ];
-    if said.spool_failed {
+    if file.spool_failed {
         let text = "its disk takes nothing; output is kept in memory only, up to its bound";
         rows.push(("spool", text.to_owned()));
     }
-    if said.journal_failed {
+    if file.journal_failed {
         let text = "its disk takes nothing; commands are refused, since none starts unrecorded";
         rows.push(("journal", text.to_owned()));
     }
-    if let Some(stop) = &said.stopped {
+    if let Some(stop) = &file.stopped {
         rows.push((
             "stopped",
             format!("emergency stop {stop}; nothing starts until it is released"),
         ));
     }
-    if said.paused {
-        let text = format!("starts nothing until `onsembl-server control {} resume`", said.name);
+    if file.paused {
+        let text = format!("starts nothing until `onsembl-server control {} resume`", file.name);
         rows.push(("paused", text));
     }
     let rows: Vec<_> = rows.into_iter().map(|(label, value)| [label.to_owned(), value]).collect();
@@ -142,7 +142,7 @@ fn list(agents: &[Found]) -> String {
     let heads = ["AGENT", "STATE", "SERVER", "STATE DIRECTORY"].map(str::to_owned);
     let rows = agents.iter().map(|agent| {
         let dir = agent.state_dir.display().to_string();
-        [agent.said.name.clone(), state(agent), agent.said.server.clone(), dir]
+        [agent.file.name.clone(), state(agent), agent.file.server.clone(), dir]
     });
     aligned(&std::iter::once(heads).chain(rows).collect::<Vec<_>>())
 }
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     fn agent(name: &str, live: bool) -> Found {
-        let said = AgentStatusFile {
+        let file = AgentStatusFile {
             pid: 7,
             name: name.to_owned(),
             server: "wss://host/ws/agent".to_owned(),
@@ -201,7 +201,7 @@ mod tests {
             paused: false,
             updated_at: "2026-01-02T03:05:05.000Z".to_owned(),
         };
-        Found { live, state_dir: PathBuf::from("/state").join(name), said }
+        Found { live, state_dir: PathBuf::from("/state").join(name), file }
     }
 
     #[test]
@@ -226,10 +226,10 @@ process             7
     #[test]
     fn what_keeps_an_agent_from_working_is_said() {
         let mut found = agent("builder", true);
-        found.said.spool_failed = true;
-        found.said.journal_failed = true;
-        found.said.stopped = Some("s-1".to_owned());
-        found.said.paused = true;
+        found.file.spool_failed = true;
+        found.file.journal_failed = true;
+        found.file.stopped = Some("s-1".to_owned());
+        found.file.paused = true;
         let text = table(&found, WallTime::default());
         for line in ["spool", "journal", "stopped             emergency stop s-1;", "paused"] {
             assert!(text.lines().any(|l| l.starts_with(line)), "{text}");

@@ -45,7 +45,7 @@ impl Credentials {
             }))
     }
 
-    /// A failure is counted by whoever dials, as a failed dial.
+    /// A failure is counted by the dialer, as a failed dial.
     fn token(&self) -> io::Result<Secret> {
         match &self.token {
             Token::Literal(token) => Ok(lock(token).clone()),

@@ -16,11 +16,11 @@
 
 mod credentials;
 mod error;
+mod metrics;
 mod options;
 mod perform;
 mod run;
 mod status;
-mod vitals;
 
 use crate::executor::Executor;
 pub use error::AgentError;

@@ -1,7 +1,7 @@
 //! What an agent is told at its start, what it lets others watch, and how it ends. Plain values.
 
 use crate::process::Runner;
-use onsembl_protocol::command::{DEFAULT_PLACES, Exit};
+use onsembl_protocol::command::{DEFAULT_SLOTS, Exit};
 use onsembl_protocol::id::BeatSequence;
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::output::{SpoolBounds, SpoolPolicy};
@@ -56,12 +56,12 @@ pub struct AgentOptions {
     /// How many commands run at once, at least one; the others wait. If not given, 4, and 1 with a
     /// terminal.
     pub max_parallel: Option<usize>,
-    /// Who watches. Not bounded: whoever asks to watch must read.
+    /// The observer. Not bounded: an observer must read.
     pub observer: Option<mpsc::UnboundedSender<AgentObservation>>,
 }
 
 impl AgentOptions {
-    /// Options of a custom agent that nobody watches, with everything else at its default.
+    /// Options of a custom agent without an observer, with everything else at its default.
     pub fn new(server: impl Into<String>, token: TokenSourceKind, name: impl Into<String>) -> Self {
         Self {
             server: server.into(),
@@ -81,11 +81,11 @@ impl AgentOptions {
 
     /// How many commands run at once, with a terminal into which they are typed or without.
     pub(super) fn slots(&self, has_terminal: bool) -> usize {
-        let usual = if has_terminal { 1 } else { DEFAULT_PLACES };
+        let usual = if has_terminal { 1 } else { DEFAULT_SLOTS };
         self.max_parallel.unwrap_or(usual).max(1)
     }
 
-    /// What no server would take is refused here, where somebody reads the error.
+    /// What no server would accept is refused here, where the error is seen.
     pub(super) fn check(&self) -> Result<(), AgentError> {
         let most = Limits::DEFAULT.name_bytes;
         for (what, text) in [("name", self.name.as_str()), ("type", self.agent_type.as_str())] {

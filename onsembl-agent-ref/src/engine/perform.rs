@@ -76,7 +76,7 @@ impl Effects {
             ProcessEvent::Ended { key, exit, group_empty } => {
                 self.running.remove(&key);
                 self.terminal.take_if(|run| *run == key);
-                let rest = if group_empty { Fate::Gone } else { Fate::Unknown };
+                let rest = if group_empty { Fate::Ended } else { Fate::Unknown };
                 WorkerEvent::Ended { command: key, exit, rest }
             }
         }

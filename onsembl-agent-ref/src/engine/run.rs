@@ -3,10 +3,10 @@
 
 use super::credentials::Credentials;
 use super::error::AgentError;
+use super::metrics::{self, Load};
 use super::options::{AgentEnd, AgentOptions};
 use super::perform::Effects;
-use super::status::StatusKeeper;
-use super::vitals::{self, Load};
+use super::status::StatusWriter;
 use crate::executor::{Executor, TerminalProgram};
 use crate::journal::{Journal, JournalEvent};
 use crate::local_terminal::{self, LocalTerminal};
@@ -58,7 +58,7 @@ pub(super) struct Agent {
     spool_events: Option<mpsc::UnboundedReceiver<SpoolEvent>>,
     journal_events: Option<mpsc::UnboundedReceiver<JournalEvent>>,
     terminal_events: mpsc::Receiver<WorkerEvent>,
-    status: StatusKeeper,
+    status: StatusWriter,
     load: Arc<Load>,
     clock: SystemClock,
     counters: Counters,
@@ -105,7 +105,7 @@ impl Agent {
             fastrand::u64(..),
         );
         let (clock, counters) = (driver.clock(), driver.counters().clone());
-        let mut driver = driver.with_vitals(vitals::source(Arc::clone(&load), &counters));
+        let mut driver = driver.with_metrics(metrics::source(Arc::clone(&load), &counters));
         let terminal = executor.terminal();
         let slots = options.slots(terminal.is_some());
         driver.profile_mut().max_parallel = Some(slots);
@@ -167,7 +167,7 @@ impl Agent {
         let server = public_server(&options.server);
         tracing::info!(name = %options.name, %server, state = %dir.path().display(), "agent started");
         let (observer, name) = (options.observer, options.name);
-        let status = StatusKeeper::new(dir, name, server, clock, counters.clone(), observer);
+        let status = StatusWriter::new(dir, name, server, clock, counters.clone(), observer);
         Ok(Self {
             driver,
             worker,
@@ -363,7 +363,7 @@ impl Agent {
                     closed = report.status == AgentStatus::Closed;
                 }
             }
-            self.driver.gone().await;
+            self.driver.closed().await;
         };
         if timeout(FAREWELL, closing).await.is_err() {
             self.counters.count("farewells_unfinished");

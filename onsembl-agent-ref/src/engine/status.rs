@@ -1,4 +1,4 @@
-//! What the agent says of itself: into its status file, and to whoever watches.
+//! What the agent says of itself: into its status file, and to its observer.
 
 use super::options::AgentObservation;
 use crate::state_dir::{StateDir, StateDirError};
@@ -24,7 +24,7 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// Keeps the status file and tells the watcher.
 #[derive(Debug)]
-pub(super) struct StatusKeeper {
+pub(super) struct StatusWriter {
     dir: Arc<StateDir>,
     clock: SystemClock,
     counters: Counters,
@@ -37,7 +37,7 @@ pub(super) struct StatusKeeper {
     writing: Option<JoinHandle<Result<(), StateDirError>>>,
 }
 
-impl StatusKeeper {
+impl StatusWriter {
     pub(super) fn new(
         dir: StateDir,
         name: String,
@@ -161,7 +161,7 @@ impl StatusKeeper {
         if let Some(observer) = &self.observer
             && observer.send(observation).is_err()
         {
-            tracing::debug!("nobody watches any more");
+            tracing::debug!("the observer was dropped");
             self.observer = None;
         }
     }

@@ -8,7 +8,7 @@ use onsembl_protocol::output::Stream;
 use onsembl_protocol::worker::{TypingOutcome, WorkerEvent};
 use tokio::sync::mpsc;
 
-/// The exit of a command of which nobody said how it ended. No real exit code is negative.
+/// The exit of a command whose end was not reported. No real exit code is negative.
 const NOT_SAID: Exit = Exit::Code(-1);
 
 /// Where one execution says what it does. Dropped without [`ended`](Self::ended) it says that the command

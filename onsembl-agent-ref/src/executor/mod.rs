@@ -167,7 +167,7 @@ impl Execution for ProcessHandle {
             return reply.other_mode();
         }
         match keyboard.reserve() {
-            Ok(place) => place.type_command(typing, |typed| reply.typed(typed)),
+            Ok(permit) => permit.type_command(typing, |typed| reply.typed(typed)),
             Err(error) => reply.refuse(&error.to_string()),
         }
     }

@@ -199,7 +199,7 @@ fn read(path: &Path) -> io::Result<Option<Found>> {
     };
     let mut found = Found::default();
     for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        // The end of a write that was cut short. Nobody was told that it was written.
+        // The end of a write that was cut short. It was never confirmed as written.
         let Some(line) = line.strip_suffix(b"\n") else { break };
         let length = line.len() as u64 + 1;
         match content(line) {

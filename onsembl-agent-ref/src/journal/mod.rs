@@ -2,7 +2,7 @@
 //! that a successor of this process knows. One file, one thread that writes it.
 //!
 //! Nothing is decided here: what an entry proves says the core's `CommandJournal`. What must last is
-//! synced before anybody hears that it is written.
+//! synced before it is reported as written.
 
 mod file;
 
@@ -64,7 +64,7 @@ impl Journal {
     }
 
     /// Asks for an entry to be written. Whether the thread still lives to do it.
-    #[must_use = "without the thread nothing is written, and nobody says so"]
+    #[must_use = "without the thread nothing is written, and no error says so"]
     pub(crate) fn write(&self, entry: JournalEntry) -> bool {
         self.requests.as_ref().is_some_and(|requests| requests.send(entry).is_ok())
     }

@@ -28,7 +28,7 @@ impl Scope {
 }
 
 /// Whether no process of the group or session `id` is alive any more, as far as `/proc` shows. Where
-/// there is no `/proc`, nobody is known to be dead, and this is `false`.
+/// there is no `/proc`, no process is known to be dead, and this is `false`.
 pub(super) fn all_dead(scope: Scope, id: Pid) -> bool {
     // Twice, because a process can be born behind the reading position and its parent die before it.
     (0..2).all(|_| nobody_seen(scope, id).unwrap_or(false))

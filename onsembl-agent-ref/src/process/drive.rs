@@ -47,7 +47,7 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
     let mut owned = true;
     let mut paused = false;
     let mut taken = true;
-    let mut held: Option<(Stream, Bytes)> = None;
+    let mut pending: Option<(Stream, Bytes)> = None;
     let mut silent_since = Instant::now();
 
     loop {
@@ -60,11 +60,11 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
             outputs.finish();
             finishing = true;
         }
-        let delivered = held.is_none() && outputs.are_closed();
+        let delivered = pending.is_none() && outputs.are_closed();
         if exited && delivered && (stopping.is_settled() || !stopping.is_wanted()) {
             break;
         }
-        let listens_for_silence = exited && !stopping.is_wanted() && held.is_none() && !paused;
+        let listens_for_silence = exited && !stopping.is_wanted() && pending.is_none() && !paused;
         let silent_at = silent_since + SILENCE_AFTER_EXIT;
         if listens_for_silence && silent_at <= now {
             if outputs.waiting_bytes() == 0 {
@@ -79,19 +79,19 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
             .min();
 
         tokio::select! {
-            chunk = outputs.next(), if held.is_none() && !paused && !outputs.are_closed() => {
+            chunk = outputs.next(), if pending.is_none() && !paused && !outputs.are_closed() => {
                 silent_since = Instant::now();
-                held = chunk.filter(|_| taken);
+                pending = chunk.filter(|_| taken);
             }
-            permit = events.reserve(), if held.is_some() => {
+            permit = events.reserve(), if pending.is_some() => {
                 silent_since = Instant::now();
-                match (permit, held.take()) {
+                match (permit, pending.take()) {
                     (Ok(permit), Some((stream, bytes))) => {
                         permit.send(ProcessEvent::Output { key: key.clone(), stream, bytes });
                     }
                     (Ok(_), None) => {}
                     (Err(_), _) => {
-                        tracing::warn!(pid = %group.leader(), "nobody takes the output of a process; throwing it away");
+                        tracing::warn!(pid = %group.leader(), "the receiver of a process's output was dropped; discarding the output");
                         taken = false;
                     }
                 }
@@ -109,7 +109,7 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
                 if let Some(stop) = standing.stop {
                     stopping.order(stop, &mut group, Instant::now());
                 }
-                // Whoever looks on does not keep it from ending.
+                // An observer of the screen does not keep it from ending.
                 let watched_slowly = standing.watched_slowly && !stopping.is_wanted();
                 paused = owned && (standing.paused || watched_slowly);
             }
@@ -128,7 +128,7 @@ pub(super) async fn drive<K: Clone>(process: Process<K>) {
     }
     tracing::debug!(pid = %group.leader(), %exit, group_empty, "process ended");
     if events.send(ProcessEvent::Ended { key, exit, group_empty }).await.is_err() {
-        tracing::warn!(pid = %group.leader(), %exit, "nobody takes the end of a process");
+        tracing::warn!(pid = %group.leader(), %exit, "the receiver of a process's end was dropped");
     }
 }
 

@@ -3,12 +3,12 @@
 //!
 //! # The rule
 //!
-//! A number of a process or group is given out again once nobody bears it, so a signal sent late
+//! A number of a process or group is reused once nothing has it any more, so a signal sent late
 //! can hit a stranger. We signal a group only
 //!
 //! - while its leader has not been reaped: even dead, it keeps the number; or
 //! - after that, while the group has living members: they keep the number too. That is asked right
-//!   before each signal, and the first answer "nobody" is final, whatever a later one would say.
+//!   before each signal, and the first answer "empty" is final, whatever a later one would say.
 //!
 //! A number is kept by the groups of its session too, so the same holds for a session. Its members are
 //! signalled one by one, each by a handle of the process that was seen.
@@ -87,7 +87,7 @@ impl Group {
     }
 
     /// Where the agent is process 1 of a container (or a subreaper), orphans of the group become
-    /// its children, and nobody else would ever reap them. Elsewhere there are none.
+    /// its children, and no other process would ever reap them. Elsewhere there are none.
     fn reap_orphans(&self) {
         let dead = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         while let Ok(Some(_)) = waitid(WaitId::Pgid(Some(self.id)), dead) {}
@@ -156,12 +156,12 @@ mod tests {
     #[test]
     fn a_group_once_seen_empty_stays_empty_even_if_the_number_lives_again() {
         let mut alive = leader();
-        let mut gone = Group::led_by(alive.id()).unwrap();
-        gone.leader_reaped = true;
-        gone.seen_empty = true;
-        assert!(gone.is_empty());
-        gone.signal(Signal::KILL);
-        kill_process_group(gone.id, Signal::TERM).unwrap();
+        let mut ended = Group::led_by(alive.id()).unwrap();
+        ended.leader_reaped = true;
+        ended.seen_empty = true;
+        assert!(ended.is_empty());
+        ended.signal(Signal::KILL);
+        kill_process_group(ended.id, Signal::TERM).unwrap();
         let ended = alive.wait().unwrap().signal();
         assert_eq!(ended, Some(Signal::TERM.as_raw()), "the first signal must not be sent");
     }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Orders {
     pub(super) paused: bool,
-    /// Somebody who looks on does not keep up.
+    /// The reader of the screen does not keep up.
     pub(super) watched_slowly: bool,
     pub(super) stop: Option<Stop>,
 }
@@ -24,7 +24,7 @@ pub(super) enum Stop {
     Kill,
 }
 
-/// A started process. Dropping it changes nothing but that a pause ends: nobody could end it later.
+/// A started process. Dropping it only ends a pause, which could not be ended later.
 #[derive(Debug)]
 pub struct ProcessHandle {
     pid: Pid,
@@ -81,7 +81,7 @@ impl ProcessHandle {
         self.orders.send_modify(|orders| orders.paused = true);
     }
 
-    /// Stops reading, or reads on, for somebody who looks on at the agent's own terminal. Independent
+    /// Stops reading, or reads on, for the reader of the agent's own terminal. Independent
     /// of [`pause_reading`](Self::pause_reading).
     pub fn wait_for_watcher(&self, waits: bool) {
         self.orders.send_modify(|orders| orders.watched_slowly = waits);

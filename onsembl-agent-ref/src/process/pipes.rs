@@ -109,7 +109,7 @@ impl Outputs {
         self.sources.iter().map(Source::waiting_bytes).fold(0, u64::saturating_add)
     }
 
-    /// Reads what lies in them now and then closes them, whoever may still hold the other end.
+    /// Reads what lies in them now and then closes them, even if another process still has the other end open.
     pub(super) fn finish(&mut self) {
         self.sources.iter_mut().for_each(Source::finish);
     }

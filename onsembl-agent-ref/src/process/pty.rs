@@ -78,7 +78,7 @@ impl Screen {
                 Poll::Ready(Ok(())) if buffer.filled().len() == before => break,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                // What Linux says in place of an end, once nobody holds the other side.
+                // What Linux reports instead of an end, once the other side is closed.
                 Poll::Ready(Err(error))
                     if error.raw_os_error() == Some(Errno::IO.raw_os_error()) =>
                 {
@@ -112,7 +112,7 @@ pub enum TypingError {
     Busy,
     /// The program is gone.
     #[error("the program in the terminal ended before everything was typed: {0}")]
-    Gone(#[source] io::Error),
+    Closed(#[source] io::Error),
 }
 
 impl TypingError {
@@ -120,18 +120,18 @@ impl TypingError {
     pub const fn typed(&self) -> Typed {
         match self {
             Self::NotRead { taken: 0, .. } | Self::Busy => Typed::Nothing,
-            Self::NotRead { .. } | Self::Gone(_) => Typed::Part,
+            Self::NotRead { .. } | Self::Closed(_) => Typed::Part,
         }
     }
 }
 
 enum Stroke {
-    Command(Typing, Box<dyn FnOnce(Result<(), TypingError>) -> Told + Send>),
+    Command(Typing, Box<dyn FnOnce(Result<(), TypingError>) -> Reply + Send>),
     Local(Bytes),
 }
 
 /// What telling of an end takes.
-type Told = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Reply = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The keyboard of a terminal. What is typed goes in as one piece each, in the order of asking. It
 /// ends with the program's end or when it is dropped.
@@ -195,11 +195,11 @@ impl Stroking<'_> {
     pub fn type_command<F>(
         self,
         typing: Typing,
-        tell: impl FnOnce(Result<(), TypingError>) -> F + Send + 'static,
+        reply: impl FnOnce(Result<(), TypingError>) -> F + Send + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.0.send(Stroke::Command(typing, Box::new(move |typed| Box::pin(tell(typed)))));
+        self.0.send(Stroke::Command(typing, Box::new(move |typed| Box::pin(reply(typed)))));
     }
 }
 
@@ -213,7 +213,7 @@ async fn type_all(mut keys: OwnedWritePty, mut strokes: mpsc::Receiver<Stroke>) 
                     tracing::warn!(%error, "what was typed at the agent's own terminal is lost");
                 }
             }
-            Stroke::Command(typing, tell) => tell(type_one(&mut keys, typing).await).await,
+            Stroke::Command(typing, reply) => reply(type_one(&mut keys, typing).await).await,
         }
     }
 }
@@ -230,7 +230,7 @@ async fn type_one(keys: &mut OwnedWritePty, typing: Typing) -> Result<(), Typing
         TypingError::NotRead { taken, all, within } => {
             TypingError::NotRead { taken: taken + bytes.len(), all: all + bytes.len(), within }
         }
-        other @ (TypingError::Busy | TypingError::Gone(_)) => other,
+        other @ (TypingError::Busy | TypingError::Closed(_)) => other,
     })
 }
 
@@ -246,7 +246,7 @@ async fn press(
         match timeout_at(give_up, keys.write(rest)).await {
             Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(Ok(n)) => taken += n,
-            Ok(Err(error)) => return Err(TypingError::Gone(error)),
+            Ok(Err(error)) => return Err(TypingError::Closed(error)),
             Err(_) => return Err(TypingError::NotRead { taken, all: bytes.len(), within }),
         }
     }

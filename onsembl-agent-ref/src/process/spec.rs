@@ -201,7 +201,7 @@ impl ProcessSpec {
         let mut child = command.spawn().map_err(|error| self.explain(error))?;
         if let (Some(mut stdin), Some(text)) = (child.stdin.take(), self.feeds()) {
             let text = text.to_owned();
-            // It ends when all is taken, or when nobody can take it any more.
+            // It ends when all is taken, or when the reader is closed.
             tokio::spawn(async move {
                 if let Err(error) = stdin.write_all(text.as_bytes()).await {
                     tracing::debug!(%error, "a program did not read its text to the end");

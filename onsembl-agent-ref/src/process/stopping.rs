@@ -12,7 +12,7 @@ pub(super) const ASK_AGAIN: Duration = Duration::from_millis(10);
 const ASK_AT_MOST_EVERY: Duration = Duration::from_millis(200);
 
 /// How often a group that outlives `SIGKILL` is killed again and asked whether it is empty. Only the
-/// kernel can hold it so long, and nobody knows for how long.
+/// kernel can keep it, for an unknown time.
 pub(super) const LINGERING_ASKED_EVERY: Duration = Duration::from_secs(2);
 
 /// Beyond this a grace is as good as endless, and a clock can still add it.
@@ -31,7 +31,7 @@ pub(super) trait Members {
         self.signal(Signal::TERM);
         self.signal(Signal::CONT);
     }
-    /// Whether nobody of it is left alive. While its leader is not reaped that is not asked.
+    /// Whether none of its processes is alive. While its leader is not reaped that is not asked.
     fn is_empty(&mut self) -> bool;
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Stopping {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nobody wants it to stop.
+    /// It is not asked to stop.
     Unwanted,
     /// `SIGTERM` was sent; `SIGKILL` follows.
     Asked { kill_at: Instant },
@@ -106,7 +106,7 @@ impl Stopping {
                 return;
             }
             match self.phase {
-                // Somebody was born while the others were killed.
+                // A process was started while the others were killed.
                 Phase::Killed { .. } => group.signal(Signal::KILL),
                 Phase::Lingering => {
                     group.signal(Signal::KILL);
@@ -156,14 +156,14 @@ mod tests {
     use super::*;
 
     /// A group as the kernel shows it, at a time that the test gives.
-    struct Held {
+    struct FakeGroup {
         reaped: bool,
         alive: bool,
         kills: usize,
         asked: usize,
     }
 
-    impl Members for Held {
+    impl Members for FakeGroup {
         fn leader(&self) -> Pid {
             rustix::process::getpid()
         }
@@ -183,7 +183,12 @@ mod tests {
     }
 
     /// Wakes it when it wants to be woken, as its task does, until it is settled or that long passed.
-    fn run(stopping: &mut Stopping, group: &mut Held, from: Instant, length: Duration) -> Instant {
+    fn run(
+        stopping: &mut Stopping,
+        group: &mut FakeGroup,
+        from: Instant,
+        length: Duration,
+    ) -> Instant {
         let until = from + length;
         let mut now = from;
         loop {
@@ -198,7 +203,7 @@ mod tests {
     #[test]
     fn a_group_that_outlives_its_killing_is_not_over_before_it_is_empty() {
         let start = Instant::now();
-        let mut group = Held { reaped: true, alive: true, kills: 0, asked: 0 };
+        let mut group = FakeGroup { reaped: true, alive: true, kills: 0, asked: 0 };
         let mut stopping = Stopping::unwanted(start);
         stopping.order(Stop::Kill, &mut group, start);
         let hour = Duration::from_secs(3600);
@@ -215,7 +220,7 @@ mod tests {
     #[test]
     fn a_leader_that_the_kernel_holds_is_waited_for_and_then_its_group_is_killed_again() {
         let start = Instant::now();
-        let mut group = Held { reaped: false, alive: true, kills: 0, asked: 0 };
+        let mut group = FakeGroup { reaped: false, alive: true, kills: 0, asked: 0 };
         let mut stopping = Stopping::unwanted(start);
         stopping.order(Stop::Terminate(Duration::from_secs(5)), &mut group, start);
         let now = run(&mut stopping, &mut group, start, Duration::from_secs(60));

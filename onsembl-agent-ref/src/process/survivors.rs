@@ -21,7 +21,7 @@ pub(crate) const MARK: &str = "ONSEMBL_RUN";
 /// How long the killed may take to vanish.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often the processes of the machine are looked through. Twice nobody means that nobody is there.
+/// How often the processes of the machine are looked through. Two empty results mean that none is left.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The value of the variable for a run: behind the one that this process bears itself.
@@ -57,7 +57,7 @@ pub(crate) fn clear(runs: Vec<LeftBehind>) -> Vec<Cleared> {
         match (&run.leader, &boot, &namespace) {
             (Some(leader), Some(boot), _) if leader.boot != *boot => {
                 let why = "the machine was started anew since; nothing of it can be left";
-                known.push(cleared(run, Fate::Gone, why));
+                known.push(cleared(run, Fate::Ended, why));
             }
             (Some(leader), _, Some(namespace)) if leader.namespace != *namespace => {
                 let why = "it ran in another container, into which this one cannot see";
@@ -148,7 +148,7 @@ impl Search {
         let ours = |s: &&Seen| bears(s) || (self.group_is_ours && in_group(s));
         let found: BTreeSet<(i32, u64)> =
             seen.iter().filter(ours).map(|s| (s.pid, s.line.started)).collect();
-        // A number that lives on under another leader was given out again: nobody of the run had it.
+        // A number that lives on under another leader was reused: no process of the run had it.
         let another = seen.iter().any(|s| leader.is_some_and(|l| l.0 == s.pid) && !is_leader(s));
         self.strangers =
             seen.iter().filter(|s| !another && in_group(s) && !ours(s)).map(|s| s.pid).collect();
@@ -186,7 +186,7 @@ impl Search {
             1 => "one process of it was left and was killed".to_owned(),
             n => format!("{n} processes of it were left and were killed"),
         };
-        cleared(self.run, Fate::Gone, &why)
+        cleared(self.run, Fate::Ended, &why)
     }
 }
 
@@ -247,7 +247,7 @@ mod tests {
         sleep(Duration::from_millis(100));
         let reaper = std::thread::spawn(move || ours.wait().unwrap());
         let cleared = clear(vec![left(&mark, leader)]);
-        assert_eq!(cleared.first().map(|c| c.fate), Some(Fate::Gone), "{cleared:?}");
+        assert_eq!(cleared.first().map(|c| c.fate), Some(Fate::Ended), "{cleared:?}");
         assert!(cleared.first().is_some_and(|c| c.why.contains("3 processes")), "{cleared:?}");
         assert!(!reaper.join().unwrap().success());
         assert_eq!(stranger.try_wait().unwrap(), None);
@@ -262,7 +262,7 @@ mod tests {
         sleep(Duration::from_millis(100));
         let leader = identify(ours.id());
         let reaper = std::thread::spawn(move || ours.wait().unwrap());
-        assert_eq!(clear(vec![left(&mark, leader)]).first().map(|c| c.fate), Some(Fate::Gone));
+        assert_eq!(clear(vec![left(&mark, leader)]).first().map(|c| c.fate), Some(Fate::Ended));
         assert!(!reaper.join().unwrap().success());
     }
 
@@ -272,7 +272,7 @@ mod tests {
         let mut leader = identify(stranger.id()).unwrap();
         leader.started += 1;
         let cleared = clear(vec![left(&fresh(), Some(leader.clone()))]);
-        assert_eq!(cleared.first().map(|c| c.fate), Some(Fate::Gone), "{cleared:?}");
+        assert_eq!(cleared.first().map(|c| c.fate), Some(Fate::Ended), "{cleared:?}");
         leader.boot = "another".to_owned();
         let cleared = clear(vec![left(&fresh(), Some(leader.clone()))]);
         assert!(cleared.first().is_some_and(|c| c.why.contains("started anew")), "{cleared:?}");

@@ -254,7 +254,7 @@ impl RunFolder {
     }
 
     fn begin(&mut self, first: ChunkSequence, header: &mut Vec<u8>) -> io::Result<()> {
-        // Whoever counted the segment by a record that never got into it finds the name taken.
+        // A count that included a record that never got into the segment finds the name taken.
         let path = self.dir.join(format!("{:020}.{SUFFIX}", first.0));
         let path = if path.exists() {
             let last =
@@ -323,7 +323,7 @@ impl RunFolder {
     }
 }
 
-/// Numbers that nobody needs any more, as ranges that do not touch.
+/// Numbers that are no longer needed, as ranges that do not touch.
 #[derive(Debug, Default)]
 struct Dead(BTreeMap<u64, u64>);
 

@@ -69,11 +69,11 @@ impl Spool {
         let (events, outbox) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&waiting);
-        let keeper =
-            Keeper { dir: dir.to_owned(), folders, events, waiting: counted, failed: false };
+        let writer =
+            SpoolWriter { dir: dir.to_owned(), folders, events, waiting: counted, failed: false };
         let thread = thread::Builder::new()
             .name("onsembl-spool".to_owned())
-            .spawn(move || keeper.keep(&inbox))?;
+            .spawn(move || writer.run(&inbox))?;
         Ok((
             Self { refused: false, waiting, requests: Some(requests), thread: Some(thread) },
             outbox,
@@ -118,17 +118,17 @@ impl Spool {
     }
 }
 
-struct Keeper {
+struct SpoolWriter {
     dir: PathBuf,
     folders: BTreeMap<Run, RunFolder>,
     events: mpsc::UnboundedSender<SpoolEvent>,
     waiting: Arc<AtomicU64>,
-    /// Something could not be kept, and nobody has said yet that it is to be tried again.
+    /// A write failed, and no retry has been requested yet.
     failed: bool,
 }
 
-impl Keeper {
-    fn keep(mut self, inbox: &std_mpsc::Receiver<SpoolRequest>) {
+impl SpoolWriter {
+    fn run(mut self, inbox: &std_mpsc::Receiver<SpoolRequest>) {
         while let Ok(first) = inbox.recv() {
             let mut appends: Vec<(Run, Vec<Record>)> = Vec::new();
             for request in [first].into_iter().chain(inbox.try_iter()).take(BATCH) {
@@ -198,11 +198,11 @@ impl Keeper {
         use std::collections::btree_map::Entry;
         match self.folders.entry(run.clone()) {
             Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(place) => {
+            Entry::Vacant(entry) => {
                 let free = (0..).map(|n| self.dir.join(format!("{}-{n}", run.incarnation.0)));
                 let dir = free.into_iter().find(|dir| !dir.exists());
                 let dir = dir.ok_or_else(|| io::Error::other("no name is free"))?;
-                Ok(place.insert(RunFolder::create(dir, run.clone(), policy)?))
+                Ok(entry.insert(RunFolder::create(dir, run.clone(), policy)?))
             }
         }
     }
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_is_too_slow_is_not_waited_for_without_end() {
-        // Nobody takes anything out: a disk that hangs.
+        // Nothing is taken out: a disk that hangs.
         let (requests, _inbox) = std_mpsc::channel();
         let mut spool = Spool {
             refused: false,

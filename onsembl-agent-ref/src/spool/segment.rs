@@ -94,14 +94,14 @@ impl Entry {
                     RecordBody::Chunk(_) => 0,
                     RecordBody::Gap { .. } => 1,
                 });
-                body.push(place_of(&Stream::ALL, &record.stream));
+                body.push(index_of(&Stream::ALL, &record.stream));
                 body.extend_from_slice(&record.sequence.0.to_le_bytes());
                 body.extend_from_slice(&record.offset.0.to_le_bytes());
                 match &record.body {
                     RecordBody::Chunk(bytes) => body.extend_from_slice(bytes),
                     RecordBody::Gap { length, because } => {
                         body.extend_from_slice(&length.to_le_bytes());
-                        body.push(place_of(&GapCause::ALL, because));
+                        body.push(index_of(&GapCause::ALL, because));
                     }
                 }
             }
@@ -176,7 +176,7 @@ impl Iterator for Entries<'_> {
     }
 }
 
-fn place_of<T: PartialEq>(all: &[T], one: &T) -> u8 {
+fn index_of<T: PartialEq>(all: &[T], one: &T) -> u8 {
     all.iter().position(|each| each == one).and_then(|n| u8::try_from(n).ok()).unwrap_or(0)
 }
 

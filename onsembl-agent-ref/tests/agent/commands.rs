@@ -7,7 +7,7 @@ use onsembl_protocol::id::{ByteOffset, CommandId};
 use onsembl_protocol::wire::payload::{
     CommandAckStatus, CommandPhase, ErrorCode, ErrorReply, Ping, TerminalOutput,
 };
-use onsembl_protocol::wire::payload::{OutputQuery, OutputResume, StreamPlace, StreamType};
+use onsembl_protocol::wire::payload::{OutputQuery, OutputResume, ResumePosition, StreamType};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use std::collections::BTreeMap;
 
@@ -241,11 +241,11 @@ async fn what_the_server_does_not_know_is_dropped_and_holds_up_nothing() {
         .for_command(Some(CommandId::new("lost")));
     peer.send(ServerToAgent::Error(unknown)).await;
     peer.run("c", "echo on").await;
-    let mut said = Vec::new();
+    let mut written = Vec::new();
     loop {
         match peer.next().await {
             AgentToServer::Output(output) => {
-                said.extend_from_slice(output.content.as_bytes());
+                written.extend_from_slice(output.content.as_bytes());
                 peer.store(&output).await;
             }
             AgentToServer::CommandComplete(report) if report.command_id.as_str() == "c" => break,
@@ -253,7 +253,7 @@ async fn what_the_server_does_not_know_is_dropped_and_holds_up_nothing() {
             other => panic!("not expected: {other:?}"),
         }
     }
-    assert_eq!(said, b"on\n");
+    assert_eq!(written, b"on\n");
     agent.leave(&mut peer).await;
 }
 
@@ -274,16 +274,16 @@ async fn in_a_new_session_output_goes_on_where_the_server_says_that_it_is_stored
     peer.welcome_resuming(256 * 1024).await;
     let AgentToServer::OutputState(state) = peer.next().await else { panic!("no state") };
     assert!(!state.more && state.query.is_none());
-    let held = state.streams.iter().find(|s| s.stream_type == StreamType::Stdout).unwrap();
-    assert_eq!((held.produced, held.stored), (ByteOffset(8), ByteOffset(0)));
+    let reported = state.streams.iter().find(|s| s.stream_type == StreamType::Stdout).unwrap();
+    assert_eq!((reported.produced, reported.stored), (ByteOffset(8), ByteOffset(0)));
     peer.acknowledged().await;
-    let place = StreamPlace {
-        command_id: held.command_id.clone(),
-        incarnation: held.incarnation,
+    let position = ResumePosition {
+        command_id: reported.command_id.clone(),
+        incarnation: reported.incarnation,
         stream_type: StreamType::Stdout,
         offset: ByteOffset(6),
     };
-    let resume = OutputResume { streams: vec![place], more: false };
+    let resume = OutputResume { streams: vec![position], more: false };
     peer.send(ServerToAgent::OutputResume(resume)).await;
     let rest = peer.output().await;
     assert_eq!((rest.content.as_bytes(), rest.offset), (&b"o\n"[..], Some(ByteOffset(6))));
@@ -291,8 +291,8 @@ async fn in_a_new_session_output_goes_on_where_the_server_says_that_it_is_stored
     peer.send(ServerToAgent::OutputQuery(OutputQuery { query: "q".into() })).await;
     let AgentToServer::OutputState(state) = peer.next().await else { panic!("no answer") };
     assert_eq!(state.query.as_deref(), Some("q"));
-    let held = state.streams.iter().find(|s| s.stream_type == StreamType::Stdout).unwrap();
-    assert_eq!((held.produced, held.stored), (ByteOffset(8), ByteOffset(6)));
+    let reported = state.streams.iter().find(|s| s.stream_type == StreamType::Stdout).unwrap();
+    assert_eq!((reported.produced, reported.stored), (ByteOffset(8), ByteOffset(6)));
     agent.leave(&mut peer).await;
 }
 

@@ -25,13 +25,13 @@ async fn the_hello_says_who_the_agent_is() {
     assert_eq!(hello.version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
     assert!(!hello.host_machine.unwrap().is_empty());
     assert!(hello.capabilities.supports_interrupt && !hello.capabilities.supports_trace);
-    let said = hello.extensions.unwrap();
+    let extensions = hello.extensions.unwrap();
     let key = std::fs::read_to_string(agent.path("state/agent.key")).unwrap();
-    assert_eq!(said.agent_key.as_str(), key.trim());
+    assert_eq!(extensions.agent_key.as_str(), key.trim());
     assert_eq!(hello.agent_id, key.trim());
-    assert!(!said.probe && said.commands.is_empty());
+    assert!(!extensions.probe && extensions.commands.is_empty());
     for feature in [Feature::Heartbeats, Feature::OutputBytes, Feature::CommandReports] {
-        assert!(said.features.contains(&feature), "{feature}");
+        assert!(extensions.features.contains(&feature), "{feature}");
     }
     peer.welcome(256 * 1024).await;
     agent.leave(&mut peer).await;
@@ -71,10 +71,10 @@ async fn heartbeats_carry_real_figures_and_the_status_file_follows() {
     peer.acknowledged().await;
     peer.line().await;
     let beat = peer.beats.first().expect("the first beat goes at once").clone();
-    let figures = beat.health_metrics.unwrap();
-    assert!((0.0..=100.0).contains(&figures.cpu_usage.unwrap()));
-    assert!(figures.memory_usage.unwrap() > 0.0);
-    assert!(figures.uptime.unwrap() >= 0.0);
+    let metrics = beat.health_metrics.unwrap();
+    assert!((0.0..=100.0).contains(&metrics.cpu_usage.unwrap()));
+    assert!(metrics.memory_usage.unwrap() > 0.0);
+    assert!(metrics.uptime.unwrap() >= 0.0);
     let answer = ServerHeartbeat {
         seen: Some(SeenBeat { sequence: beat.sequence.unwrap(), age_ms: 0 }),
         ..ServerHeartbeat::default()

@@ -70,8 +70,8 @@ fn a_command_whose_reader_is_gone_ends_and_one_that_is_cancelled_by_its_id_says_
     let id = running["command_id"].as_str().expect("an id");
     assert!(bench.ask(&["cancel", id]).status.success());
     let ended = exec.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(said.contains("the command was cancelled"), "{said}");
+    let printed = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(printed.contains("the command was cancelled"), "{printed}");
     assert!(!runs("sleep 8362"));
     assert_eq!(bench.ask(&["cancel", "no-such-command"]).status.code(), Some(1));
 }
@@ -123,15 +123,15 @@ fn whoever_waits_for_a_command_misses_nothing_when_the_link_is_cut_or_the_server
     assert_eq!(exec.wait().code(), Some(7));
     let lines = |stream: &str| (1..=150).map(|n| format!("{stream} {n}\n")).collect::<String>();
     assert_eq!(std::fs::read_to_string(&out).unwrap(), lines("out"));
-    let said = std::fs::read_to_string(&err).unwrap();
+    let printed = std::fs::read_to_string(&err).unwrap();
     let (ours, theirs): (Vec<_>, Vec<_>) =
-        said.lines().partition(|line| line.starts_with("onsembl-server: "));
+        printed.lines().partition(|line| line.starts_with("onsembl-server: "));
     assert_eq!(theirs.join("\n") + "\n", lines("err"));
     let count = |what: &str| ours.iter().filter(|line| line.contains(what)).count();
     assert_eq!(
         (count("no link to the server"), count("link to the server is back")),
         (2, 2),
-        "{said}"
+        "{printed}"
     );
 }
 
@@ -189,15 +189,15 @@ fn whoever_waits_is_told_why_nothing_comes() {
     eventually("it runs", || runs(&text));
     relay.refuse(true);
     relay.cut();
-    let said = || std::fs::read_to_string(&err).unwrap_or_default();
+    let printed = || std::fs::read_to_string(&err).unwrap_or_default();
     eventually("its agent is said to be away", || {
-        said().contains("onsembl-server: running: the link to the agent is lost")
+        printed().contains("onsembl-server: running: the link to the agent is lost")
     });
     relay.refuse(false);
     let _ = bench.await_status("dev", "online");
     std::fs::write(&go, "").unwrap();
     assert!(exec.wait().success());
-    assert_eq!(said().matches("is lost").count(), 1, "{}", said());
+    assert_eq!(printed().matches("is lost").count(), 1, "{}", printed());
 }
 
 #[test]

@@ -13,12 +13,12 @@ fn an_agent_that_an_order_ended_is_not_shown_as_stopped_on_its_machine() {
     let bench = Bench::start();
     let mut agent = bench.agent("ada");
     let id = bench.await_status("ada", "online")["agent_id"].as_str().unwrap().to_owned();
-    let told = |order: &str| {
+    let report = |order: &str| {
         let history = bench.history(&id);
         history.into_iter().any(|(status, why)| status == "offline" && why.contains(order))
     };
     order(&bench, &["restart"]);
-    eventually("it went by that order", || told("start anew by an order (control restart)"));
+    eventually("it went by that order", || report("start anew by an order (control restart)"));
     eventually("it is back", || {
         bench.history(&id).last().is_some_and(|(status, _)| status == "online")
     });

@@ -145,7 +145,7 @@ fn a_stop_of_all_is_verified_by_who_is_there_and_kept_for_who_is_not() {
     eventually("everything is written", || {
         (tenth..2 * tenth).all(|n| {
             let folder = fleet.bench.folder.path().join(format!("a{n}/spool"));
-            held(&folder) >= spooled.saturating_sub(300_000) as u64
+            size_of(&folder) >= spooled.saturating_sub(300_000) as u64
         })
     });
     db.execute_batch("ROLLBACK").unwrap();
@@ -182,10 +182,10 @@ fn a_stop_of_all_is_verified_by_who_is_there_and_kept_for_who_is_not() {
 }
 
 /// Bytes of the files in a folder and those below.
-fn held(folder: &std::path::Path) -> u64 {
+fn size_of(folder: &std::path::Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
     let size = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(data) if data.is_dir() => held(&entry.path()),
+        Ok(data) if data.is_dir() => size_of(&entry.path()),
         Ok(data) => data.len(),
         Err(_) => 0,
     };

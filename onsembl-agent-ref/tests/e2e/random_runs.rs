@@ -85,7 +85,7 @@ impl Scene {
         self.bench.address = server;
     }
 
-    fn did(&self, fault: Fault) -> bool {
+    fn happened(&self, fault: Fault) -> bool {
         self.faults.contains_key(&fault)
     }
 
@@ -289,8 +289,10 @@ impl Scene {
                 None => {
                     let because: String = row.get(3).unwrap();
                     let for_a_reason = match because.as_str() {
-                        "agent-died" => self.did(Fault::KillAgent),
-                        "spool-failed" => self.did(Fault::KillAgent) && self.did(Fault::FullDisk),
+                        "agent-died" => self.happened(Fault::KillAgent),
+                        "spool-failed" => {
+                            self.happened(Fault::KillAgent) && self.happened(Fault::FullDisk)
+                        }
                         _ => false,
                     };
                     assert!(for_a_reason, "{id}: a gap because {because}");
@@ -313,10 +315,10 @@ impl Scene {
         // Whoever asked for it saw the same, however often the link was lost.
         let seen = self.bench.log(&format!("seen-{number}"));
         if command["status"] == "completed" {
-            let said = self.bench.log(&format!("said-{number}"));
+            let printed = self.bench.log(&format!("said-{number}"));
             assert!(
                 seen == whole,
-                "{id}: {} of {} bytes were seen; {said}",
+                "{id}: {} of {} bytes were seen; {printed}",
                 seen.len(),
                 whole.len()
             );

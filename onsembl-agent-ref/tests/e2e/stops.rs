@@ -3,7 +3,7 @@
 use crate::bench::{Bench, eventually, runs};
 use std::process::Output;
 
-fn said(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -19,10 +19,10 @@ fn a_stop_kills_at_once_and_nothing_starts_until_it_is_released() {
     let mut exec = bench.exec_command("ada", &[], text).spawn().unwrap();
     eventually("the command runs", || runs("sleep 1234.5"));
     drop(bob);
-    let told = said(&bench.ask(&["stop", "--all", "--reason", "the model went wild"]));
-    assert!(told.contains("everything killed, and seen to be gone: ada"), "{told}");
+    let report = printed(&bench.ask(&["stop", "--all", "--reason", "the model went wild"]));
+    assert!(report.contains("everything killed, and seen to be gone: ada"), "{report}");
     assert!(!runs("sleep 1234.5"), "verified means verified");
-    assert!(told.contains("bob"), "{told}");
+    assert!(report.contains("bob"), "{report}");
     eventually("it is killed", || !runs("sleep 1234.5"));
     assert!(!exec.wait().unwrap().success());
 
@@ -42,8 +42,8 @@ fn a_stop_kills_at_once_and_nothing_starts_until_it_is_released() {
     let one = bench.ask(&["release", "bob"]);
     assert!(!one.status.success(), "an order for all holds for each");
 
-    assert_eq!(said(&bench.ask(&["release", "--all"])), "released\n");
-    assert_eq!(said(&bench.ask(&["release", "--all"])), "no stop was in force\n");
+    assert_eq!(printed(&bench.ask(&["release", "--all"])), "released\n");
+    assert_eq!(printed(&bench.ask(&["release", "--all"])), "no stop was in force\n");
     bench.await_status("ada", "online");
     for agent in ["ada", "bob"] {
         assert_eq!(bench.exec(agent, "echo on").stdout, b"on\n");
@@ -57,11 +57,11 @@ fn a_stop_of_one_agent_leaves_the_others() {
     let _bob = bench.agent("bob");
     bench.await_status("ada", "online");
     bench.await_status("bob", "online");
-    let told = said(&bench.ask(&["stop", "ada"]));
-    assert!(told.contains("ada") && !told.contains("bob"), "{told}");
+    let report = printed(&bench.ask(&["stop", "ada"]));
+    assert!(report.contains("ada") && !report.contains("bob"), "{report}");
     assert_eq!(bench.exec("bob", "echo on").stdout, b"on\n");
     assert_eq!(bench.exec("ada", "true").status.code(), Some(125));
-    assert_eq!(said(&bench.ask(&["release", "ada"])), "released\n");
+    assert_eq!(printed(&bench.ask(&["release", "ada"])), "released\n");
     assert_eq!(bench.exec("ada", "echo on").stdout, b"on\n");
     let nobody = bench.ask(&["stop", "eve"]);
     assert_eq!(nobody.status.code(), Some(1));

@@ -107,8 +107,11 @@ fn what_a_killed_agent_had_read_is_delivered_by_its_successor_and_the_rest_decla
     let count = lines.lines().count();
     let expected: String = (0..count).map(|n| format!("line {n}\n")).collect();
     assert!(count > 50 && lines == expected, "{count} lines");
-    let said = String::from_utf8(shown.stderr).unwrap();
-    assert!(said.contains("stdout: [the rest of the output is missing: agent-died]"), "{said}");
+    let printed = String::from_utf8(shown.stderr).unwrap();
+    assert!(
+        printed.contains("stdout: [the rest of the output is missing: agent-died]"),
+        "{printed}"
+    );
     let balance = done(ask(&bench, &["audit", "ada"]));
     let balance = String::from_utf8(balance.stdout).unwrap();
     assert!(balance.contains("balanced: ") && balance.contains("end unknown"), "{balance}");
@@ -124,8 +127,8 @@ fn history_that_is_cut_begins_with_a_gap_and_stays_balanced() {
     let id = listed(&bench)[0]["command_id"].as_str().unwrap().to_owned();
     eventually("the beginning is cut", || {
         let shown = done(ask(&bench, &["output", &id]));
-        let said = String::from_utf8(shown.stderr).unwrap();
-        said.contains("retention")
+        let printed = String::from_utf8(shown.stderr).unwrap();
+        printed.contains("retention")
             && ran.stdout.ends_with(&shown.stdout)
             && shown.stdout.len() <= 65536
     });

@@ -129,8 +129,8 @@ fn a_stop_ends_it_and_it_comes_back_with_the_release() {
     bench.await_status("ada", "online");
     let first = runs_in_terminal(&bench);
     eventually("it runs", || runs(&name));
-    let told = bench.ask(&["stop", "ada"]);
-    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    let report = bench.ask(&["stop", "ada"]);
+    let text = String::from_utf8_lossy(&report.stdout).into_owned();
     assert!(text.contains("everything killed, and seen to be gone: ada"), "{text}");
     assert!(!runs(&name));
     std::thread::sleep(Duration::from_millis(1500));
@@ -222,8 +222,8 @@ async fn types(handle: &ProcessHandle, text: &str) {
     let (done, mut typed) = mpsc::channel(1);
     let bytes = text.as_bytes().to_vec();
     let typing = Typing { bytes, enter: Vec::new(), within: Typing::TAKEN_WITHIN };
-    let place = handle.keyboard().unwrap().reserve().unwrap();
-    place.type_command(typing, |typed| async move { done.send(typed).await.unwrap() });
+    let permit = handle.keyboard().unwrap().reserve().unwrap();
+    permit.type_command(typing, |typed| async move { done.send(typed).await.unwrap() });
     timeout(PATIENCE, typed.recv()).await.unwrap().unwrap().unwrap();
 }
 

@@ -53,8 +53,8 @@ impl Shown {
 
     async fn types(&self, typing: Typing) -> Result<(), TypingError> {
         let (done, mut typed) = mpsc::channel(1);
-        let place = self.handle.keyboard().unwrap().reserve().unwrap();
-        place.type_command(typing, |typed| async move { done.send(typed).await.unwrap() });
+        let permit = self.handle.keyboard().unwrap().reserve().unwrap();
+        permit.type_command(typing, |typed| async move { done.send(typed).await.unwrap() });
         soon("the typing", typed.recv()).await.unwrap()
     }
 }

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// They are confirmed gone.
-    Gone,
+    Ended,
     /// Whether they are gone is not known.
     Unknown,
 }

@@ -171,7 +171,7 @@ impl CommandJournal {
                 }
             }
             JournalEntry::Stopped { stop } => self.stop = Some(stop),
-            JournalEntry::Released { stop } => drop(self.stop.take_if(|held| *held == stop)),
+            JournalEntry::Released { stop } => drop(self.stop.take_if(|latched| *latched == stop)),
         }
     }
 

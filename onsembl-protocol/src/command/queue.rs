@@ -1,6 +1,6 @@
-//! Which command of an agent is next: by priority, then in order of arrival, and nobody starves.
+//! Which command of an agent is next: by priority, then in order of arrival, without starvation.
 //!
-//! Knows neither links nor stores. An agent has so many places; what holds one is with the agent or
+//! Knows neither links nor stores. An agent has so many slots; what holds one is with the agent or
 //! on its way there.
 
 use crate::model::Priority;
@@ -13,14 +13,14 @@ use core::time::Duration;
 /// lowest is served like an emergency after three minutes.
 pub const AGEING: Duration = Duration::from_secs(60);
 
-/// Places of an agent that does not say how many it has.
-pub const DEFAULT_PLACES: usize = 4;
+/// Slots of an agent that does not say how many it has.
+pub const DEFAULT_SLOTS: usize = 4;
 
 /// The line of one agent.
 #[derive(Clone, Debug)]
 pub struct CommandQueue<K> {
-    places: usize,
-    holders: BTreeSet<K>,
+    slots: usize,
+    occupants: BTreeSet<K>,
     /// By priority, and then in the order of arrival.
     waiting: BTreeMap<(Priority, Arrival), Waiting<K>>,
     /// Where each of them stands.
@@ -40,8 +40,8 @@ struct Waiting<K> {
 impl<K> Default for CommandQueue<K> {
     fn default() -> Self {
         Self {
-            places: DEFAULT_PLACES,
-            holders: BTreeSet::new(),
+            slots: DEFAULT_SLOTS,
+            occupants: BTreeSet::new(),
             waiting: BTreeMap::new(),
             places_in_line: BTreeMap::new(),
             arrivals: 0,
@@ -50,16 +50,16 @@ impl<K> Default for CommandQueue<K> {
 }
 
 impl<K: Ord + Clone> CommandQueue<K> {
-    /// The agent says how many commands it runs at once; it has one place at least. Who holds a
-    /// place keeps it.
-    pub fn set_places(&mut self, places: usize) {
-        self.places = places.max(1);
+    /// The agent says how many commands it runs at once; it has one slot at least. Whoever occupies a
+    /// slot keeps it.
+    pub fn set_slots(&mut self, slots: usize) {
+        self.slots = slots.max(1);
     }
 
-    /// A command takes its place at the end of the line. One that waits or holds a place already
+    /// A command takes its place at the end of the line. One that waits or occupies a slot already
     /// stays where it is.
     pub fn join(&mut self, key: K, priority: Priority, now: Timestamp) {
-        if self.holders.contains(&key) || self.places_in_line.contains_key(&key) {
+        if self.occupants.contains(&key) || self.places_in_line.contains_key(&key) {
             return;
         }
         let at = (priority, self.arrivals);
@@ -69,21 +69,21 @@ impl<K: Ord + Clone> CommandQueue<K> {
     }
 
     /// The agent has this command, however it came there.
-    pub fn hold(&mut self, key: &K) {
+    pub fn occupy(&mut self, key: &K) {
         self.step_out(key);
-        let _ = self.holders.insert(key.clone());
+        let _ = self.occupants.insert(key.clone());
     }
 
-    /// It is over, or its user does not want it any more: its place is free.
+    /// It is over, or its user does not want it any more: its slot is free.
     pub fn leave(&mut self, key: &K) {
         self.step_out(key);
-        let _ = self.holders.remove(key);
+        let _ = self.occupants.remove(key);
     }
 
-    /// Gives a free place to the one whose turn it is.
-    #[must_use = "the command holds the place and would never be sent"]
+    /// Gives a free slot to the one whose turn it is.
+    #[must_use = "the command occupies the slot and would never be sent"]
     pub fn take_next(&mut self, now: Timestamp) -> Option<K> {
-        if self.holders.len() >= self.places {
+        if self.occupants.len() >= self.slots {
             return None;
         }
         // Within a priority nobody overtakes, so that the first of each is all there is to look at.
@@ -95,7 +95,7 @@ impl<K: Ord + Clone> CommandQueue<K> {
         let (_, _, at) = PRIORITIES.into_iter().filter_map(first_of).max()?;
         let Waiting { key, .. } = self.waiting.remove(&at)?;
         let _ = self.places_in_line.remove(&key);
-        let _ = self.holders.insert(key.clone());
+        let _ = self.occupants.insert(key.clone());
         Some(key)
     }
 
@@ -104,9 +104,9 @@ impl<K: Ord + Clone> CommandQueue<K> {
         self.waiting.len()
     }
 
-    /// How many hold a place.
-    pub fn held(&self) -> usize {
-        self.holders.len()
+    /// How many occupy a slot.
+    pub fn occupied(&self) -> usize {
+        self.occupants.len()
     }
 
     fn step_out(&mut self, key: &K) {
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn who_waits_rises_and_nobody_starves() {
         let mut queue = CommandQueue::default();
-        queue.set_places(1);
+        queue.set_slots(1);
         queue.join(0, Priority::Low, at(0));
         let mut served_at = None;
         // Something more urgent each second, one served each second.
@@ -187,17 +187,17 @@ mod tests {
             queue.join(key, Priority::Normal, at(0));
             queue.join(key, Priority::Emergency, at(0));
         }
-        let placed: Vec<u32> = core::iter::from_fn(|| queue.take_next(at(0))).collect();
-        assert_eq!(placed, [0, 1, 2, 3]);
-        assert_eq!((queue.waiting(), queue.held()), (2, 4));
-        queue.set_places(0);
+        let occupied: Vec<u32> = core::iter::from_fn(|| queue.take_next(at(0))).collect();
+        assert_eq!(occupied, [0, 1, 2, 3]);
+        assert_eq!((queue.waiting(), queue.occupied()), (2, 4));
+        queue.set_slots(0);
         for key in 0..4 {
             assert_eq!(queue.take_next(at(0)), None);
             queue.leave(&key);
         }
         assert_eq!((queue.take_next(at(0)), queue.take_next(at(0))), (Some(4), None));
-        // One of an earlier run of the server takes its place without asking.
-        queue.hold(&9);
+        // One of an earlier run of the server takes its slot without asking.
+        queue.occupy(&9);
         queue.leave(&4);
         assert_eq!(queue.take_next(at(0)), None);
         queue.leave(&9);

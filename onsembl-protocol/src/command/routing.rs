@@ -81,7 +81,7 @@ pub fn watches_agent(subscriptions: &Subscriptions, agent: &AgentId) -> bool {
     subscriptions.agents.contains(agent.as_str())
 }
 
-/// Whether it is told where this command is in its life: those who watch the command or its agent
+/// Whether it is told where this command is in its lifecycle: those who watch the command or its agent
 /// are.
 pub fn watches_command(
     subscriptions: &Subscriptions,

@@ -160,8 +160,8 @@ pub enum Question {
         commands: Vec<CommandId>,
     },
     /// Where the output of this command goes on. Answered by
-    /// [`StoreAnswer::Place`](super::StoreAnswer::Place).
-    Place(CommandId),
+    /// [`StoreAnswer::LogPosition`](super::StoreAnswer::LogPosition).
+    LogPosition(CommandId),
     /// How far the streams of an agent are stored, and those of these commands. Answered by
     /// [`StoreAnswer::Balance`](super::StoreAnswer::Balance).
     Balance {
@@ -169,7 +169,7 @@ pub enum Question {
         query: String,
         agent: AgentId,
         /// Commands that the agent says it holds output of.
-        held: Vec<CommandId>,
+        reported: Vec<CommandId>,
         /// Streams to read of the agent at most, the newest first.
         limit: usize,
     },
@@ -190,7 +190,7 @@ pub enum Question {
     },
 }
 
-/// A durable fact that nobody waits for. The order of writes is kept.
+/// A durable fact whose commit nothing waits for. The order of writes is kept.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Write {

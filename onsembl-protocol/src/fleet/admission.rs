@@ -9,7 +9,7 @@ use super::row::CommandRecord;
 use super::state::State;
 use super::stop::stopped;
 use super::terminal::keeps_its_size;
-use crate::command::{Candidate, CommandEvent, CommandLife, Unroutable, choose_agent};
+use crate::command::{Candidate, CommandEvent, CommandLifecycle, Unroutable, choose_agent};
 use crate::id::{AgentId, CommandId};
 use crate::model::Dialect;
 use crate::output::OutputLog;
@@ -53,13 +53,13 @@ pub(super) fn on_command(
     };
     request.agent_id = Some(agent.clone());
     request.user_id = Some(state.user.clone());
-    let life = CommandLife::new(dialect, terms(&request), linked, now);
+    let lifecycle = CommandLifecycle::new(dialect, terms(&request), linked, now);
     let record = CommandRecord {
         request: request.clone(),
         command: id.clone(),
         agent: agent.clone(),
-        stage: life.view().status,
-        cause: Some(life.view().because.to_string()),
+        stage: lifecycle.view().status,
+        cause: Some(lifecycle.view().because.to_string()),
         exit: None,
         created_at: now.wall,
         updated_at: now.wall,
@@ -67,8 +67,8 @@ pub(super) fn on_command(
     };
     state.out.note(FleetNote::CommandTaken { command: id.clone(), agent: agent.clone() });
     let open = Open {
-        deadline: life.deadline(),
-        life,
+        deadline: lifecycle.deadline(),
+        lifecycle,
         request,
         row: Row::Asked,
         waiters: alloc::vec![token],
@@ -93,8 +93,8 @@ fn is_repetition(state: &mut State, token: Token, id: &CommandId) -> bool {
             Row::Stored => None,
             // One that could not be stored in time has ended, and will never be run. Whether the store takes
             // it all the same is not known yet.
-            Row::Asked if open.life.view().status.is_final() => {
-                let why = open.life.view().because.to_string();
+            Row::Asked if open.lifecycle.view().status.is_final() => {
+                let why = open.lifecycle.view().because.to_string();
                 state.refuse(token, ErrorCode::StorageUnavailable, why, id);
                 return true;
             }

@@ -6,7 +6,7 @@ use super::limits::FleetLimits;
 use super::report::StopState;
 use super::row::{AgentRecord, OpenedSession};
 use super::view::{AgentView, ShownPresence};
-use crate::command::{CommandQueue, DEFAULT_PLACES};
+use crate::command::{CommandQueue, DEFAULT_SLOTS};
 use crate::id::{
     AgentId, AgentKey, CommandId, Epoch, InstanceId, JournalId, LinkId, PresenceVersion, SessionId,
     StopId,
@@ -22,7 +22,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 /// Unknown commands that an agent is told of once only in a session. With more it may be told twice.
-const TOLD: usize = 1024;
+const MOST_REPORTED: usize = 1024;
 /// Ids of its own making that are remembered of a legacy wrapper, which makes itself one at each start.
 const ALIASES: usize = 8;
 
@@ -80,7 +80,7 @@ impl Agent {
             history: None,
             journal: None,
             stored_journal: None,
-            slots: DEFAULT_PLACES,
+            slots: DEFAULT_SLOTS,
             queue: CommandQueue::default(),
             throttle: Throttle::new(limits.unstored_output),
             listing: Listing::Listed,
@@ -116,7 +116,7 @@ impl Agent {
             history: None,
             stored_journal: record.journal.clone(),
             journal: record.journal,
-            slots: DEFAULT_PLACES,
+            slots: DEFAULT_SLOTS,
             queue: CommandQueue::default(),
             throttle: Throttle::new(limits.unstored_output),
             listing: Listing::Listed,
@@ -218,7 +218,7 @@ pub(super) struct Session {
     /// Its terminal that is shown on its own machine, whose size is not for others to say.
     pub(super) attached: Option<CommandId>,
     /// Commands that it was told in this session are not known here.
-    pub(super) told_unknown: BTreeSet<CommandId>,
+    pub(super) reported_unknown: BTreeSet<CommandId>,
     pub(super) stop_receipt: Option<(StopId, StopState)>,
 }
 
@@ -238,20 +238,20 @@ impl Session {
             capabilities,
             health: Health::Well,
             attached: None,
-            told_unknown: BTreeSet::new(),
+            reported_unknown: BTreeSet::new(),
             stop_receipt: None,
         }
     }
 
     /// Notes that the agent is told that this command is not known here. Whether it was not told before.
-    pub(super) fn tell_unknown(&mut self, command: &CommandId) -> bool {
-        if self.told_unknown.contains(command) {
+    pub(super) fn report_unknown(&mut self, command: &CommandId) -> bool {
+        if self.reported_unknown.contains(command) {
             return false;
         }
-        if self.told_unknown.len() >= TOLD {
-            self.told_unknown.clear();
+        if self.reported_unknown.len() >= MOST_REPORTED {
+            self.reported_unknown.clear();
         }
-        self.told_unknown.insert(command.clone())
+        self.reported_unknown.insert(command.clone())
     }
 
     /// How far the agent is with this stop.
@@ -320,13 +320,13 @@ mod tests {
 
     #[test]
     fn a_throttle_pauses_at_the_bound_and_resumes_at_half_of_it() {
-        const HOLD_BACK: usize = 1000;
-        let mut throttle = Throttle::new(HOLD_BACK);
-        assert_eq!(throttle.add(HOLD_BACK - 1), None);
+        const THROTTLE_AT: usize = 1000;
+        let mut throttle = Throttle::new(THROTTLE_AT);
+        assert_eq!(throttle.add(THROTTLE_AT - 1), None);
         assert_eq!(throttle.add(1), Some(Flow::Paused));
         assert_eq!(throttle.add(1), None);
         assert_eq!(throttle.begin(), Some(Flow::Paused), "a new link is paused at once");
-        assert_eq!(throttle.free(HOLD_BACK / 2), None);
+        assert_eq!(throttle.free(THROTTLE_AT / 2), None);
         assert_eq!(throttle.free(2), Some(Flow::Resumed));
         assert_eq!(throttle.begin(), None);
     }

@@ -13,7 +13,7 @@ use crate::model::Dialect;
 use crate::output::{Account, GapCause, Run, Stream, StreamState};
 use crate::time::{Deadline, Now, Timestamp};
 use crate::wire::ServerToAgent;
-use crate::wire::payload::{ErrorCode, ErrorReply, HeldStream, OutputQuery, OutputState};
+use crate::wire::payload::{ErrorCode, ErrorReply, OutputQuery, OutputState, ReportedStream};
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -35,7 +35,7 @@ pub(super) struct Audits {
 struct Audit {
     token: Token,
     agent: AgentId,
-    held: Vec<HeldStream>,
+    reported: Vec<ReportedStream>,
     stage: Stage,
 }
 
@@ -80,7 +80,7 @@ impl Audits {
             }
         };
         let reads = matches!(stage, Stage::Reading { .. });
-        let audit = Audit { token, agent, held: Vec::new(), stage };
+        let audit = Audit { token, agent, reported: Vec::new(), stage };
         let _ = self.pending.insert(query.clone(), audit);
         if reads {
             self.read(state, &query);
@@ -88,15 +88,15 @@ impl Audits {
     }
 
     /// An agent says what it holds, because it was asked.
-    pub(super) fn on_answer(&mut self, state: &mut State, agent: &AgentId, held: OutputState) {
-        let Some(query) = held.query else { return };
+    pub(super) fn on_answer(&mut self, state: &mut State, agent: &AgentId, reported: OutputState) {
+        let Some(query) = reported.query else { return };
         let audit = self.pending.get_mut(&query).filter(|audit| audit.agent == *agent);
         let Some(audit) = audit.filter(|audit| matches!(audit.stage, Stage::Asked { .. })) else {
             return state.out.note(FleetNote::AuditAnsweredLate { agent: agent.clone() });
         };
-        let room = STREAMS.saturating_sub(audit.held.len());
-        audit.held.extend(held.streams.into_iter().take(room));
-        if !held.more {
+        let room = STREAMS.saturating_sub(audit.reported.len());
+        audit.reported.extend(reported.streams.into_iter().take(room));
+        if !reported.more {
             audit.stage = Stage::Reading { unheard: None };
             self.read(state, &query);
         }
@@ -120,12 +120,13 @@ impl Audits {
 
     fn read(&self, state: &mut State, query: &str) {
         let Some(audit) = self.pending.get(query) else { return };
-        let mut held: Vec<_> = audit.held.iter().map(|held| held.command_id.clone()).collect();
-        held.dedup();
+        let mut reported: Vec<_> =
+            audit.reported.iter().map(|reported| reported.command_id.clone()).collect();
+        reported.dedup();
         state.out.ask(Question::Balance {
             query: query.to_owned(),
             agent: audit.agent.clone(),
-            held,
+            reported,
             limit: STREAMS,
         });
     }
@@ -137,14 +138,14 @@ impl Audits {
         query: &str,
         positions: Result<Vec<StreamPosition>, StoreFault>,
     ) {
-        let Some(Audit { token, held, stage, .. }) = self.pending.remove(query) else { return };
+        let Some(Audit { token, reported, stage, .. }) = self.pending.remove(query) else { return };
         let unheard = match stage {
             Stage::Reading { unheard } => unheard,
             Stage::Asked { .. } => None,
         };
         match positions {
             Ok(positions) => {
-                let report = balance(&held, positions, unheard);
+                let report = balance(&reported, positions, unheard);
                 state.out.answer(token, Answer::Audited(report));
             }
             Err(fault) => {
@@ -159,7 +160,7 @@ fn refuse(state: &mut State, token: Token, code: ErrorCode, why: &str) {
 }
 
 fn balance(
-    held: &[HeldStream],
+    reported: &[ReportedStream],
     stored: Vec<StreamPosition>,
     unheard: Option<&'static str>,
 ) -> AuditReport {
@@ -170,22 +171,23 @@ fn balance(
         let stream = position.stream;
         all.entry((run, stream)).or_default().1 = Some(position);
     }
-    for held in held {
-        let run = Run { command: held.command_id.clone(), incarnation: held.incarnation };
-        let stream = held.stream_type.stream();
+    for reported in reported {
+        let run = Run { command: reported.command_id.clone(), incarnation: reported.incarnation };
+        let stream = reported.stream_type.stream();
         let state = StreamState {
             run: run.clone(),
             stream,
-            produced: held.produced,
-            stored: held.stored,
-            gaps: held.gaps,
+            produced: reported.produced,
+            stored: reported.stored,
+            gaps: reported.gaps,
         };
         all.entry((run, stream)).or_default().0 = Some(state);
     }
     let streams: Vec<AuditedStream> = all
         .into_iter()
-        .map(|((run, stream), (held, stored))| {
-            let account = Account::of(held.as_ref(), stored.as_ref().map(StreamPosition::state));
+        .map(|((run, stream), (reported, stored))| {
+            let account =
+                Account::of(reported.as_ref(), stored.as_ref().map(StreamPosition::state));
             AuditedStream {
                 command_id: run.command.to_string(),
                 incarnation: run.incarnation.0,

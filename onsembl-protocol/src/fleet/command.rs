@@ -1,9 +1,9 @@
-//! One command of a user as one value: its life, its output, what was asked for, and who waits for it.
+//! One command of a user as one value: its lifecycle, its output, what was asked for, and who waits for it.
 
 use super::action::Token;
 use super::agent::Session;
-use super::event::LogPlace;
-use crate::command::{CommandCause, CommandLife, CommandTerms, CommandView};
+use super::event::LogPosition;
+use crate::command::{CommandCause, CommandLifecycle, CommandTerms, CommandView};
 use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation};
 use crate::model::Dialect;
 use crate::output::{OutputLog, StoredBody, Stream};
@@ -45,7 +45,7 @@ pub(super) enum Course {
 /// A command that is not over, or whose end is not stored yet.
 #[derive(Debug)]
 pub(super) struct Open {
-    pub(super) life: CommandLife,
+    pub(super) lifecycle: CommandLifecycle,
     pub(super) deadline: Deadline,
     pub(super) request: Box<CommandRequest>,
     pub(super) row: Row,
@@ -110,7 +110,7 @@ pub(super) enum Heard {
 impl Heard {
     fn cost(&self) -> usize {
         match self {
-            Self::Piece(piece) => piece.body.held().saturating_add(PIECE_COST),
+            Self::Piece(piece) => piece.body.byte_count().saturating_add(PIECE_COST),
             Self::Complete(_) => REPORT_COST,
         }
     }
@@ -150,8 +150,8 @@ impl Deferred {
 
 impl Log {
     /// The log behind what the store has.
-    pub(super) fn behind((end, positions): &LogPlace) -> OutputLog {
-        OutputLog::behind(*end, positions.iter().map(super::row::StreamPosition::place))
+    pub(super) fn behind((end, positions): &LogPosition) -> OutputLog {
+        OutputLog::behind(*end, positions.iter().map(super::row::StreamPosition::stored))
     }
 
     pub(super) const fn known(&mut self) -> Option<&mut OutputLog> {
@@ -193,7 +193,7 @@ impl Command {
     /// Where readers see it; `None` if it belongs to no command.
     pub(super) fn view(&self) -> Option<CommandView> {
         match &self.course {
-            Course::Open(open) => Some(open.life.view()),
+            Course::Open(open) => Some(open.lifecycle.view()),
             Course::Over(view) => Some(*view),
             Course::Loose => None,
         }
@@ -212,7 +212,7 @@ impl Command {
     /// Whether it is a terminal that lives, as far as is known.
     pub(super) fn is_going_on(&self) -> bool {
         let gives_up = matches!(&self.log, Log::Deferred(Deferred { then: Then::GiveUp, .. }));
-        !gives_up && self.open().is_some_and(|open| !open.life.view().status.is_final())
+        !gives_up && self.open().is_some_and(|open| !open.lifecycle.view().status.is_final())
     }
 }
 

@@ -17,7 +17,7 @@ use core::time::Duration;
 /// How soon an end that the store did not take is written again.
 const END_AGAIN: Duration = Duration::from_secs(10);
 
-/// What came of an event for the life of a command.
+/// What came of an event for the lifecycle of a command.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fed {
     /// What it wants done.
@@ -184,7 +184,7 @@ impl Commands {
                 }
                 Some(Command { course: Course::Over(_), .. }) => {
                     let _ = self.all.remove(&oldest);
-                    out.show(Change::CommandGone(oldest));
+                    out.show(Change::CommandRemoved(oldest));
                 }
                 // It is another command of that id by now, or gone.
                 Some(Command { course: Course::Open(_) | Course::Loose, .. }) | None => {}
@@ -206,12 +206,12 @@ impl Commands {
         let Some(at) = self.loose.iter().position(|id| !waits(id)) else { return false };
         if let Some(id) = self.loose.remove(at) {
             let _ = self.all.remove(&id);
-            out.show(Change::CommandGone(id));
+            out.show(Change::CommandRemoved(id));
         }
         true
     }
 
-    /// Feeds the life of an open command.
+    /// Feeds the lifecycle of an open command.
     pub(super) fn feed(&mut self, id: &CommandId, event: CommandEvent, now: Now) -> Fed {
         match self.all.get_mut(id).and_then(Command::open_mut) {
             Some(open) => step(&mut self.deadlines, id, open, event, now),
@@ -219,7 +219,7 @@ impl Commands {
         }
     }
 
-    /// Feeds the life of an open command that an agent speaks of; `None` if that is another agent's.
+    /// Feeds the lifecycle of an open command that an agent speaks of; `None` if that is another agent's.
     pub(super) fn feed_of(
         &mut self,
         agent: &AgentId,
@@ -284,7 +284,7 @@ impl Commands {
     }
 }
 
-/// Feeds one life, and keeps its place among the deadlines.
+/// Feeds one lifecycle, and keeps its place among the deadlines.
 fn step(
     deadlines: &mut BTreeSet<(Timestamp, CommandId)>,
     id: &CommandId,
@@ -292,9 +292,9 @@ fn step(
     event: CommandEvent,
     now: Now,
 ) -> Fed {
-    let stage = open.life.view().status;
-    let step = open.life.handle(event, now);
-    let reached = Some(open.life.view().status).filter(|reached| *reached != stage);
+    let stage = open.lifecycle.view().status;
+    let step = open.lifecycle.handle(event, now);
+    let reached = Some(open.lifecycle.view().status).filter(|reached| *reached != stage);
     let before = core::mem::replace(&mut open.deadline, step.deadline);
     if before != step.deadline {
         if let Deadline::At(at) = before {

@@ -7,7 +7,7 @@ use super::commands::Fed;
 use super::event::{Inserted, StoreFault};
 use super::note::FleetNote;
 use super::output;
-use super::roster::{Began, Gone, Lost};
+use super::roster::{Began, Lost, LostAgent};
 use super::row::{CommandRecord, CommandUpdate};
 use super::state::State;
 use super::view::{self, Change};
@@ -28,7 +28,7 @@ use alloc::string::ToString;
 /// Slots of an agent without a queue: what comes goes out at once.
 const NO_QUEUE: usize = usize::MAX;
 
-/// Feeds the life of a command, and has its step performed.
+/// Feeds the lifecycle of a command, and has its step performed.
 pub(super) fn feed(state: &mut State, id: &CommandId, event: CommandEvent, now: Now) {
     let fed = state.commands.feed(id, event, now);
     follow(state, id, fed, now);
@@ -43,7 +43,7 @@ fn follow(state: &mut State, id: &CommandId, fed: Fed, now: Now) {
     }
 }
 
-/// An agent acknowledged a command. Nothing else is being worked on, so its life is fed at once.
+/// An agent acknowledged a command. Nothing else is being worked on, so its lifecycle is fed at once.
 pub(super) fn on_acknowledged(
     state: &mut State,
     agent: &AgentId,
@@ -71,18 +71,18 @@ pub(super) fn perform(state: &mut State, id: &CommandId, action: CommandAction, 
     }
 }
 
-/// Where a command stands in the queue of its agent follows from where it is in its life.
+/// Where a command stands in the queue of its agent follows from where it is in its lifecycle.
 pub(super) fn line_up(state: &mut State, id: &CommandId, now: Now) {
     let Some(command) = state.commands.get(id) else { return };
     let Some(open) = command.open().filter(|_| !id.is_terminal()) else { return };
-    let (stage, priority) = (open.life.view().status, open.request.priority);
+    let (stage, priority) = (open.lifecycle.view().status, open.request.priority);
     let name = command.agent.clone();
     let Some(agent) = state.roster.agent_mut(&name) else { return };
     match stage {
         CommandStage::Pending => return,
         CommandStage::Queued => agent.queue.join(id.clone(), priority, now.monotonic),
         CommandStage::Delivered | CommandStage::Running | CommandStage::Cancelling => {
-            agent.queue.hold(id);
+            agent.queue.occupy(id);
         }
         CommandStage::Completed
         | CommandStage::Failed
@@ -102,19 +102,19 @@ fn leave_queue(state: &mut State, agent: &AgentId, id: &CommandId) {
 }
 
 /// Gives the next free slot of an agent to the command whose turn it is. Whether there was one of each.
-pub(super) fn place(state: &mut State, agent: &AgentId, now: Now) -> bool {
+pub(super) fn fill_slots(state: &mut State, agent: &AgentId, now: Now) -> bool {
     let Some((_, session)) = state.roster.session(agent) else { return false };
     let dialect = session.capabilities.dialect();
     let Some(known) = state.roster.agent_mut(agent) else { return false };
-    known.queue.set_places(match dialect {
+    known.queue.set_slots(match dialect {
         Dialect::Extended => known.slots,
         Dialect::Legacy => NO_QUEUE,
     });
     let Some(id) = known.queue.take_next(now.monotonic) else { return false };
     // It may have waited for an agent that came back as another, or was stopped meanwhile. Refused before
-    // its life takes the slot for a start, it is never shown as running.
+    // its lifecycle takes the slot for a start, it is never shown as running.
     if may_be_sent(state, &id) {
-        state.work.feed(&id, CommandEvent::Place);
+        state.work.feed(&id, CommandEvent::SlotGranted);
     }
     true
 }
@@ -140,7 +140,7 @@ fn may_be_sent(state: &mut State, id: &CommandId) -> bool {
 }
 
 fn send(state: &mut State, id: &CommandId) {
-    let is_again = |open: &Open| open.life.is_sent_again();
+    let is_again = |open: &Open| open.lifecycle.is_sent_again();
     let command = state.commands.get(id);
     if let Some(command) = command.filter(|command| command.open().is_some_and(is_again))
         && state.stop_of(&command.agent).is_some()
@@ -215,7 +215,7 @@ pub(super) fn inserted(
 fn taken(state: &mut State, id: &CommandId, now: Now) {
     let Some(open) = state.commands.get_mut(id).and_then(Command::open_mut) else { return };
     open.row = Row::Stored;
-    let view = open.life.view();
+    let view = open.lifecycle.view();
     if view.status.is_final() {
         // It ended while the database did not take it. Its row must say so, or it would be run after the
         // next start.
@@ -247,13 +247,13 @@ fn existed(state: &mut State, id: &CommandId, record: &CommandRecord) {
     // here yet where its output goes on.
     let log = match id.is_terminal() {
         true => log,
-        false => output::ask_place(state, id),
+        false => output::ask_log_position(state, id),
     };
     show_ended(state, id, record, log);
     // Such an end may be one that this server declared for want of room, as its agent has not heard yet.
     if id.is_terminal() && matches!(record.stage, CommandStage::Lost | CommandStage::Unknown) {
         output::close(state, id);
-        state.tell_unknown(&agent, id);
+        state.report_unknown(&agent, id);
     }
     state.store_journal(&agent);
 }
@@ -292,10 +292,10 @@ fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
     if id.is_terminal() {
         output::drop_log(state, id);
         if state.commands.remove(id).is_some() {
-            state.out.show(Change::CommandGone(id.clone()));
+            state.out.show(Change::CommandRemoved(id.clone()));
         }
         match fault {
-            StoreFault::Refused(_) => state.tell_unknown(&agent, id),
+            StoreFault::Refused(_) => state.report_unknown(&agent, id),
             StoreFault::Unavailable(_) => {}
         }
     } else {
@@ -316,7 +316,7 @@ pub(super) fn end_stored(
     let Some(command) = state.commands.get(id) else { return };
     let agent = command.agent.clone();
     let Some(open) = command.open() else { return };
-    let (view, after_end) = (open.life.view(), open.after_end);
+    let (view, after_end) = (open.lifecycle.view(), open.after_end);
     if let Err(fault) = stored {
         let why = fault.to_string();
         state.out.note(FleetNote::EndNotStored { command: id.clone(), why });
@@ -327,14 +327,14 @@ pub(super) fn end_stored(
     state.store_journal(&agent);
     match after_end {
         AfterEnd::Confirm => state.confirm(&agent, id),
-        AfterEnd::Drop => state.tell_unknown(&agent, id),
+        AfterEnd::Drop => state.report_unknown(&agent, id),
     }
 }
 
 /// Writes an end again that could not be stored.
 pub(super) fn write_end_again(state: &mut State, id: &CommandId, now: Now) {
     let Some(command) = state.commands.get(id) else { return };
-    let Some(view) = command.open().map(|open| open.life.view()) else { return };
+    let Some(view) = command.open().map(|open| open.lifecycle.view()) else { return };
     let cause = view::reason(command.detail.as_deref(), &view);
     let update = CommandUpdate::new(&view, cause, now.wall);
     state.out.write(Write::Command { command: id.clone(), update });
@@ -371,10 +371,10 @@ pub(super) fn lost(state: &mut State, Lost(agent): Lost) {
 }
 
 /// An agent is not awaited any more.
-pub(super) fn gone(state: &mut State, Gone { agent, journals }: Gone) {
+pub(super) fn agent_lost(state: &mut State, LostAgent { agent, journals }: LostAgent) {
     state.show_paused(&agent, false);
     for id in state.commands.open_of(&agent) {
-        state.work.feed(&id, CommandEvent::AgentGone { journals });
+        state.work.feed(&id, CommandEvent::AgentLost { journals });
     }
 }
 
@@ -409,7 +409,7 @@ pub(super) fn on_complete(state: &mut State, agent: &AgentId, report: CommandCom
     let is_open = state.commands.get(&id).is_some_and(|command| command.open().is_some());
     if !is_open {
         // It is over here already, and the agent only wants to hear that. If this server gave it up by
-        // itself, what is missing of its output is declared now: nobody else knows.
+        // itself, what is missing of its output is declared now: only this server knows.
         if state.commands.get(&id).is_some_and(Command::was_given_up) {
             output::finish(state, &id, Written::of(&report), now);
         }

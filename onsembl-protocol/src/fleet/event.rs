@@ -100,7 +100,7 @@ pub enum Request {
     /// Stop everything that runs, and hold nothing back afterwards.
     StopOnce(EmergencyStop),
     /// Stop agents until that is released. Answered once it is stored.
-    StopHeld(EmergencyStop),
+    LatchStop(EmergencyStop),
     /// Stop agents until that is released. Answered once it is stored and the agents have said how far
     /// they are, or 3 s later.
     Stop {
@@ -148,7 +148,7 @@ pub enum Inserted {
 }
 
 /// Where the output of a command goes on: behind its last record, and in each stream.
-pub type LogPlace = (Cursor, Vec<StreamPosition>);
+pub type LogPosition = (Cursor, Vec<StreamPosition>);
 
 /// What the store says.
 #[derive(Clone, Debug)]
@@ -181,11 +181,11 @@ pub enum StoreAnswer {
         ticket: u64,
         positions: Result<Vec<StreamPosition>, StoreFault>,
     },
-    /// To [`Question::Place`](super::Question::Place).
-    Place {
+    /// To [`Question::LogPosition`](super::Question::LogPosition).
+    LogPosition {
         command: CommandId,
         /// Where it goes on.
-        place: Result<LogPlace, StoreFault>,
+        position: Result<LogPosition, StoreFault>,
     },
     /// To [`Question::Balance`](super::Question::Balance).
     Balance {

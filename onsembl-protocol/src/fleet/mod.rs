@@ -26,9 +26,10 @@ mod agent;
 mod audit;
 mod command;
 mod commands;
+mod dashboard_feed;
 mod dispatch;
+mod encode;
 mod event;
-mod feed;
 mod limits;
 mod note;
 mod out;
@@ -41,17 +42,16 @@ mod state;
 mod stop;
 mod terminal;
 mod view;
-mod words;
 mod work;
 
 pub use action::{
     Admission, Answer, FleetAction, Flow, Question, SeatId, SeatOrigin, Token, Write,
 };
+pub use dashboard_feed::{DashboardFeed, FeedItem, Seek};
 pub use event::{
-    FleetEvent, Inserted, LogPlace, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
+    FleetEvent, Inserted, LogPosition, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
     StoreFault,
 };
-pub use feed::{Feed, Seek, Tell};
 pub use limits::FleetLimits;
 pub use note::FleetNote;
 pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};
@@ -63,7 +63,7 @@ pub use view::{
     AgentStop, AgentView, Change, CommandEntry, Noticed, Revision, ShownPresence, View,
 };
 
-use crate::command::{CommandEvent, CommandLife, CommandTerms, Origin};
+use crate::command::{CommandEvent, CommandLifecycle, CommandTerms, Origin};
 use crate::id::{AgentId, UserId};
 use crate::replay::Retired;
 use crate::stop::StopOrder;
@@ -89,7 +89,7 @@ pub struct Fleet {
 
 /// Where the recording of an agent's connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordingPlace {
+pub enum RecordingSource {
     /// With the agent's machine.
     Seat(SeatId),
     /// Where the last machine left it.
@@ -141,10 +141,10 @@ impl Fleet {
 
     /// Where the recording of an agent is that the user may see; `None` if there is no such agent, and no
     /// place if there is nothing of it.
-    pub fn recording(&self, agent: &AgentId) -> Option<Option<RecordingPlace>> {
+    pub fn recording(&self, agent: &AgentId) -> Option<Option<RecordingSource>> {
         let known = self.state.roster.agent(agent).filter(|a| a.listing == Listing::Listed)?;
-        let retired = known.history.map(RecordingPlace::Retired);
-        Some(known.seat.map(RecordingPlace::Seat).or(retired))
+        let retired = known.history.map(RecordingSource::Retired);
+        Some(known.seat.map(RecordingSource::Seat).or(retired))
     }
 
     /// An agent as an earlier run of this server, or another server, left it. Its commands come behind it.
@@ -162,9 +162,9 @@ impl Fleet {
 
     /// A command as it is stored, and where its output goes on: an open one, or one that ended lately. It
     /// comes behind its agent.
-    pub fn recover_command(&mut self, record: CommandRecord, place: &LogPlace, now: Now) {
+    pub fn recover_command(&mut self, record: CommandRecord, position: &LogPosition, now: Now) {
         let id = record.command.clone();
-        let log = Log::Known(Log::behind(place));
+        let log = Log::Known(Log::behind(position));
         if record.ended_at.is_some() {
             dispatch::show_ended(&mut self.state, &id, &record, log);
             output::show_log(&mut self.state, &id);
@@ -176,10 +176,10 @@ impl Fleet {
         let start_within = asked.start_within.saturating_sub(waited);
         let origin = if id.is_terminal() { Origin::Agent } else { Origin::User };
         let terms = CommandTerms { start_within, ..asked };
-        let life = CommandLife::recovered(origin, terms, record.stage, now);
+        let lifecycle = CommandLifecycle::recovered(origin, terms, record.stage, now);
         let open = Open {
-            deadline: life.deadline(),
-            life,
+            deadline: lifecycle.deadline(),
+            lifecycle,
             request: record.request,
             row: Row::Stored,
             waiters: alloc::vec::Vec::new(),
@@ -194,7 +194,7 @@ impl Fleet {
         output::show_log(&mut self.state, &id);
         dispatch::line_up(&mut self.state, &id, now);
         if !is_awaited {
-            self.state.work.feed(&id, CommandEvent::AgentGone { journals });
+            self.state.work.feed(&id, CommandEvent::AgentLost { journals });
         }
         self.settle(now);
     }
@@ -246,8 +246,8 @@ impl Fleet {
                 }
             }
             FleetEvent::Forgotten { seat, history } => {
-                if let Some(gone) = state.roster.forgotten(seat, history) {
-                    dispatch::gone(state, gone);
+                if let Some(lost) = state.roster.forgotten(seat, history) {
+                    dispatch::agent_lost(state, lost);
                 }
             }
             FleetEvent::Request { token, request } => self.on_request(token, request, now),
@@ -265,10 +265,10 @@ impl Fleet {
                 output::on_output(state, agent, output, now);
             }
             AgentToServer::OutputGap(gap) => output::on_gap(state, agent, &gap, now),
-            AgentToServer::OutputState(held) if held.query.is_some() => {
-                self.audits.on_answer(state, agent, held);
+            AgentToServer::OutputState(reported) if reported.query.is_some() => {
+                self.audits.on_answer(state, agent, reported);
             }
-            AgentToServer::OutputState(held) => self.resumes.on_state(state, agent, held),
+            AgentToServer::OutputState(reported) => self.resumes.on_state(state, agent, reported),
             AgentToServer::StopReceipt(receipt) => {
                 self.stops.on_receipt(state, agent, &receipt, now);
             }
@@ -312,7 +312,7 @@ impl Fleet {
             Request::Cancel(cancel) => dispatch::on_cancel(state, token, &cancel),
             Request::Control(control) => admission::on_control(state, token, control),
             Request::StopOnce(stop) => stop::on_stop_once(state, token, stop, now),
-            Request::StopHeld(stop) => self.stops.on_held_stop(state, token, stop, now),
+            Request::LatchStop(stop) => self.stops.on_latch_stop(state, token, stop, now),
             Request::Stop { scope, reason } => {
                 self.stops.on_stop(state, token, scope, reason, now);
             }
@@ -345,7 +345,9 @@ impl Fleet {
             StoreAnswer::Positions { ticket, positions } => {
                 self.resumes.on_positions(state, ticket, positions);
             }
-            StoreAnswer::Place { command, place } => output::on_place(state, &command, place),
+            StoreAnswer::LogPosition { command, position } => {
+                output::on_log_position(state, &command, position);
+            }
             StoreAnswer::Balance { query, positions } => {
                 self.audits.on_positions(state, &query, positions);
             }
@@ -380,7 +382,7 @@ impl Fleet {
                 Some(Next::Perform(id, action)) => dispatch::perform(state, &id, action, now),
                 Some(Next::Do(todo)) => Self::work(state, todo, now),
                 None => match state.queues_changed.pop_first() {
-                    Some(agent) if dispatch::place(state, &agent, now) => {
+                    Some(agent) if dispatch::fill_slots(state, &agent, now) => {
                         // There may be a slot for one more.
                         let _ = state.queues_changed.insert(agent);
                     }

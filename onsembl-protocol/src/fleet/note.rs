@@ -59,7 +59,7 @@ pub enum FleetNote {
     /// An agent spoke of a command of another agent; it is not heard.
     ForeignCommand { agent: AgentId, command: CommandId },
     /// An agent was told that this server does not know a command.
-    UnknownCommandTold { agent: AgentId, command: CommandId },
+    UnknownCommandReported { agent: AgentId, command: CommandId },
     /// An agent declares that output is missing.
     GapDeclared {
         agent: AgentId,
@@ -84,13 +84,13 @@ pub enum FleetNote {
     /// The store refuses a record of output.
     RecordRefused { command: CommandId, why: String },
     /// It cannot be said where the output of a command goes on.
-    PlaceNotRead { command: CommandId, why: String },
+    LogPositionNotRead { command: CommandId, why: String },
     /// It cannot be said how far the output of an agent is stored.
     PositionsNotRead { agent: AgentId, why: String },
     /// An agent says what it holds more often than it is answered; this page is dropped.
     StatesDropped { agent: AgentId },
     /// An agent's link is not read until its output is stored.
-    HeldBack { agent: AgentId },
+    Throttled { agent: AgentId },
     /// An agent has a terminal.
     TerminalOpened { agent: AgentId, command: CommandId },
     /// An agent opened a terminal under an id that no terminal has.

@@ -3,7 +3,7 @@
 
 use super::action::{Question, Write};
 use super::command::{Command, Course, Deferred, Heard, Log, Piece, Position, Row, Then};
-use super::event::{LogPlace, Receipt, RecordOutcome, StoreFault};
+use super::event::{LogPosition, Receipt, RecordOutcome, StoreFault};
 use super::note::FleetNote;
 use super::state::State;
 use super::view::Change;
@@ -69,14 +69,14 @@ pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece
         Log::Known(log) => log,
         Log::Deferred(deferred) => {
             let cost = deferred.defer(Heard::Piece(piece));
-            return state.hold_back(agent, cost);
+            return state.throttle_by(agent, cost);
         }
     };
     let Piece { stream, position, body } = piece;
     // What a legacy wrapper writes under an id of no command belongs to nothing that could be stored.
     let is_kept = !matches!(command.course, Course::Loose) || position.is_some();
     let is_news = match &command.course {
-        Course::Open(open) => open.life.heeds_output(),
+        Course::Open(open) => open.lifecycle.heeds_output(),
         Course::Over(_) | Course::Loose => false,
     };
     let (incarnation, sequence, offset) = match position {
@@ -96,7 +96,7 @@ pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece
         Taken::GivenUp => {
             let is_open = state.commands.get(id).is_some_and(|command| command.open().is_some());
             if !is_open {
-                state.tell_unknown(agent, id);
+                state.report_unknown(agent, id);
             }
             return;
         }
@@ -136,7 +136,7 @@ fn on_loose_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece: Pie
 }
 
 fn was_told_unknown(state: &State, agent: &AgentId, id: &CommandId) -> bool {
-    state.roster.session(agent).is_some_and(|(_, session)| session.told_unknown.contains(id))
+    state.roster.session(agent).is_some_and(|(_, session)| session.reported_unknown.contains(id))
 }
 
 /// Makes an entry for output under an id that is not known here. Whether there is room for it.
@@ -147,7 +147,7 @@ fn find_room(state: &mut State, agent: &AgentId, id: &CommandId, piece: &Piece) 
     // The store may have more of what has numbers: the command may be one of an earlier run of this server.
     // What a legacy wrapper writes has none, and is not stored.
     let log = match piece.position {
-        Some(_) => ask_place(state, id),
+        Some(_) => ask_log_position(state, id),
         None => Log::Known(OutputLog::resumed()),
     };
     let entry = Command { agent: agent.clone(), log, detail: None, course: Course::Loose };
@@ -157,8 +157,8 @@ fn find_room(state: &mut State, agent: &AgentId, id: &CommandId, piece: &Piece) 
 }
 
 /// Asks the store where the output of this command goes on. What comes of it waits for the answer.
-pub(super) fn ask_place(state: &mut State, id: &CommandId) -> Log {
-    state.out.ask(Question::Place(id.clone()));
+pub(super) fn ask_log_position(state: &mut State, id: &CommandId) -> Log {
+    state.out.ask(Question::LogPosition(id.clone()));
     Log::Deferred(Deferred::default())
 }
 
@@ -172,13 +172,13 @@ pub(super) fn defer(
     let log = state.commands.get_mut(id).map(|command| &mut command.log);
     let Some(Log::Deferred(deferred)) = log else { return Some(heard) };
     let cost = deferred.defer(heard);
-    state.hold_back(agent, cost);
+    state.throttle_by(agent, cost);
     None
 }
 
 /// Shows a record and has it stored. Its agent is held back for it.
 fn keep(state: &mut State, agent: &AgentId, id: &CommandId, record: LogRecord) {
-    state.hold_back(agent, record.cost());
+    state.throttle_by(agent, record.cost());
     state.out.show(Change::Output(id.clone(), record.clone()));
     state.out.write(Write::Output { command: id.clone(), record });
 }
@@ -232,21 +232,25 @@ fn declare(state: &mut State, id: &CommandId, missing: Vec<LogRecord>) {
 }
 
 /// The store says where the output of a command goes on: what waited is taken.
-pub(super) fn on_place(state: &mut State, id: &CommandId, place: Result<LogPlace, StoreFault>) {
+pub(super) fn on_log_position(
+    state: &mut State,
+    id: &CommandId,
+    position: Result<LogPosition, StoreFault>,
+) {
     let Some(command) = state.commands.get_mut(id) else { return };
     let Log::Deferred(_) = command.log else { return };
-    let log = match &place {
-        Ok(place) => Log::behind(place),
+    let log = match &position {
+        Ok(position) => Log::behind(position),
         Err(_) => OutputLog::resumed(),
     };
     let Log::Deferred(deferred) = core::mem::replace(&mut command.log, Log::Known(log)) else {
         return;
     };
     let agent = command.agent.clone();
-    if let Err(fault) = place {
+    if let Err(fault) = position {
         // Readers may miss some; the alternative is to keep the agent waiting for a database that fails.
         let why = fault.to_string();
-        state.out.note(FleetNote::PlaceNotRead { command: id.clone(), why });
+        state.out.note(FleetNote::LogPositionNotRead { command: id.clone(), why });
     }
     show_log(state, id);
     let then = deferred.then;
@@ -349,7 +353,7 @@ fn on_output_of_nothing(state: &mut State, id: &CommandId) {
     let agent = command.agent.clone();
     let is_stored = command.open().is_some_and(|open| open.row == Row::Stored);
     drop_log(state, id);
-    state.tell_unknown(&agent, id);
+    state.report_unknown(&agent, id);
     if is_stored {
         state.end_because(id, CommandPhase::Lost, "the database does not have it any more");
     }
@@ -370,6 +374,6 @@ pub(super) fn drop_log(state: &mut State, id: &CommandId) {
         show_log(state, id);
     } else {
         let _ = state.commands.remove(id);
-        state.out.show(Change::CommandGone(id.clone()));
+        state.out.show(Change::CommandRemoved(id.clone()));
     }
 }

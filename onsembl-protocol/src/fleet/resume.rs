@@ -7,7 +7,7 @@ use super::row::StreamPosition;
 use super::state::State;
 use crate::id::AgentId;
 use crate::wire::ServerToAgent;
-use crate::wire::payload::{OutputResume, OutputState, StreamPlace};
+use crate::wire::payload::{OutputResume, OutputState, ResumePosition};
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -22,16 +22,16 @@ pub(super) struct Resumes {
 
 impl Resumes {
     /// An agent says what it holds.
-    pub(super) fn on_state(&mut self, state: &mut State, agent: &AgentId, held: OutputState) {
+    pub(super) fn on_state(&mut self, state: &mut State, agent: &AgentId, reported: OutputState) {
         let own = self.of_agent.get(agent).copied().unwrap_or(0);
         let limits = state.limits;
         if own >= limits.pages_of_agent || self.waiting.len() >= limits.pages {
             return state.out.note(FleetNote::StatesDropped { agent: agent.clone() });
         }
-        let mut commands: Vec<_> = held.streams.iter().map(|s| s.command_id.clone()).collect();
+        let mut commands: Vec<_> = reported.streams.iter().map(|s| s.command_id.clone()).collect();
         commands.dedup();
         self.next = self.next.wrapping_add(1);
-        let _ = self.waiting.insert(self.next, (agent.clone(), held));
+        let _ = self.waiting.insert(self.next, (agent.clone(), reported));
         let _ = self.of_agent.insert(agent.clone(), own + 1);
         state.out.ask(Question::Positions { ticket: self.next, commands });
     }
@@ -43,7 +43,7 @@ impl Resumes {
         ticket: u64,
         positions: Result<Vec<StreamPosition>, StoreFault>,
     ) {
-        let Some((agent, held)) = self.waiting.remove(&ticket) else { return };
+        let Some((agent, reported)) = self.waiting.remove(&ticket) else { return };
         let left = self.of_agent.get(&agent).map_or(0, |pages| pages.saturating_sub(1));
         match left {
             0 => drop(self.of_agent.remove(&agent)),
@@ -57,21 +57,21 @@ impl Resumes {
                 return state.out.note(FleetNote::PositionsNotRead { agent, why });
             }
         };
-        let streams = held.streams.iter().map(|held| {
-            let stream = held.stream_type.stream();
+        let streams = reported.streams.iter().map(|reported| {
+            let stream = reported.stream_type.stream();
             let same = |position: &&StreamPosition| {
-                position.command == held.command_id
-                    && position.incarnation == held.incarnation
+                position.command == reported.command_id
+                    && position.incarnation == reported.incarnation
                     && position.stream == stream
             };
-            StreamPlace {
-                command_id: held.command_id.clone(),
-                incarnation: held.incarnation,
+            ResumePosition {
+                command_id: reported.command_id.clone(),
+                incarnation: reported.incarnation,
                 stream_type: stream.into(),
                 offset: positions.iter().find(same).map(|p| p.committed).unwrap_or_default(),
             }
         });
-        let resume = OutputResume { streams: streams.collect(), more: held.more };
+        let resume = OutputResume { streams: streams.collect(), more: reported.more };
         // Without a session it has asked in vain, and asks again in the next one.
         let _ = state.send(&agent, ServerToAgent::OutputResume(resume));
     }

@@ -13,7 +13,7 @@ use super::out::Out;
 use super::row::{AgentRecord, NewSession, OpenedSession, PresenceRecord};
 use super::view::{Change, ShownPresence};
 use crate::close::{CloseCause, CloseReason};
-use crate::command::{DEFAULT_PLACES, Returned};
+use crate::command::{DEFAULT_SLOTS, Returned};
 use crate::id::{
     AgentId, AgentKey, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId,
 };
@@ -61,7 +61,7 @@ pub(super) struct Lost(pub(super) AgentId);
 
 /// An agent has no machine any more.
 #[derive(Debug)]
-pub(super) struct Gone {
+pub(super) struct LostAgent {
     pub(super) agent: AgentId,
     /// It keeps a journal, and can say what became of its commands whenever it is back.
     pub(super) journals: bool,
@@ -129,9 +129,9 @@ impl Roster {
         };
         if is_awaited {
             let seat = self.mint_seat();
-            let mut held = Seat::new(key.clone(), Some(id.clone()), PresenceVersion(0));
-            held.instance = instance;
-            let _ = self.seats.insert(seat, held);
+            let mut entry = Seat::new(key.clone(), Some(id.clone()), PresenceVersion(0));
+            entry.instance = instance;
+            let _ = self.seats.insert(seat, entry);
             agent.seat = Some(seat);
             let origin = SeatOrigin::Recovered { version: agent.version, epoch: agent.epoch };
             out.act(FleetAction::Install { seat, origin });
@@ -160,9 +160,9 @@ impl Roster {
         let instance = hello.extensions.as_ref().map(|extensions| &extensions.instance);
         let (seat, claimant) = match self.seat_of(&key) {
             Some(seat) => {
-                let claimant = self.seats.get(&seat).map_or(Claimant::OtherProcess, |held| {
-                    let same_id = held.goes_by(&hello.agent_id);
-                    Claimant::judge(held.instance.as_ref(), instance, same_id)
+                let claimant = self.seats.get(&seat).map_or(Claimant::OtherProcess, |entry| {
+                    let same_id = entry.goes_by(&hello.agent_id);
+                    Claimant::judge(entry.instance.as_ref(), instance, same_id)
                 });
                 (seat, claimant)
             }
@@ -182,8 +182,8 @@ impl Roster {
             None => (self.seat_down(&key, out), Claimant::SameProcess),
         };
         out.note(FleetNote::Hello { link, name: hello.name.clone(), peer: peer.clone() });
-        if let Some(held) = self.seats.get_mut(&seat) {
-            let _ = held.joining.insert(link, Joining { hello, session, peer });
+        if let Some(entry) = self.seats.get_mut(&seat) {
+            let _ = entry.joining.insert(link, Joining { hello, session, peer });
         }
         out.act(FleetAction::Join { link, seat, claimant });
     }
@@ -245,8 +245,9 @@ impl Roster {
 
     /// A machine wants a session for a link.
     pub(super) fn admit(&self, seat: SeatId, link: LinkId, at: WallTime, out: &mut Out) {
-        let held = self.seats.get(&seat);
-        let Some((held, joining)) = held.and_then(|held| Some((held, held.joining.get(&link)?)))
+        let entry = self.seats.get(&seat);
+        let Some((entry, joining)) =
+            entry.and_then(|entry| Some((entry, entry.joining.get(&link)?)))
         else {
             return out.note(FleetNote::AdmissionWithoutHello { link });
         };
@@ -255,8 +256,8 @@ impl Roster {
         // Of an agent that was deleted only the store remembers which id it was taught.
         let claimed = is_legacy.then(|| AgentId::new(&hello.agent_id));
         let new = NewSession {
-            key: held.key.clone(),
-            candidate: held.agent.clone().or(claimed),
+            key: entry.key.clone(),
+            candidate: entry.agent.clone().or(claimed),
             alias: is_legacy.then(|| hello.agent_id.clone()),
             name: name_of(hello),
             agent_type: hello.agent_type.as_str().to_ascii_lowercase(),
@@ -267,7 +268,7 @@ impl Roster {
             peer: joining.peer.clone(),
             session: joining.session.clone(),
             at,
-            presence_floor: held.floor,
+            presence_floor: entry.floor,
         };
         out.ask(Question::Session { seat, link, new: Box::new(new) });
     }
@@ -283,7 +284,7 @@ impl Roster {
         now: Now,
         out: &mut Out,
     ) -> Option<Lost> {
-        let waits = self.seats.get(&seat).is_some_and(|held| held.joining.contains_key(&link));
+        let waits = self.seats.get(&seat).is_some_and(|entry| entry.joining.contains_key(&link));
         match opened {
             Ok(opened) if waits => {
                 let lost = self.bind(seat, link, &opened, now.wall, out);
@@ -303,8 +304,8 @@ impl Roster {
             Err(fault) => {
                 let why = fault.to_string();
                 out.note(FleetNote::SessionRefused { link, why: why.clone() });
-                if let Some(held) = self.seats.get_mut(&seat) {
-                    let _ = held.joining.remove(&link);
+                if let Some(entry) = self.seats.get_mut(&seat) {
+                    let _ = entry.joining.remove(&link);
                 }
                 let cause = match fault {
                     OpenFault::Deleted(_) => CloseCause::Deleted,
@@ -325,16 +326,16 @@ impl Roster {
         at: WallTime,
         out: &mut Out,
     ) -> Option<Lost> {
-        let held = self.seats.get_mut(&seat)?;
+        let entry = self.seats.get_mut(&seat)?;
         let id = opened.agent.clone();
-        held.agent = Some(id.clone());
-        let _ = self.newcomers.remove(&held.key);
-        let _ = self.by_key.insert(held.key.clone(), id.clone());
-        let new = || Agent::new(held.key.clone(), opened, at, &self.limits);
+        entry.agent = Some(id.clone());
+        let _ = self.newcomers.remove(&entry.key);
+        let _ = self.by_key.insert(entry.key.clone(), id.clone());
+        let new = || Agent::new(entry.key.clone(), opened, at, &self.limits);
         let agent = self.agents.entry(id.clone()).or_insert_with(new);
-        agent.key = held.key.clone();
+        agent.key = entry.key.clone();
         agent.listing = Listing::Listed;
-        if let Some(joining) = held.joining.get(&link) {
+        if let Some(joining) = entry.joining.get(&link) {
             agent.introduce(&joining.hello, opened, at);
         }
         out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
@@ -353,15 +354,15 @@ impl Roster {
         capabilities: Capabilities,
         out: &mut Out,
     ) -> Option<Began> {
-        let held = self.seats.get_mut(&seat)?;
-        let joining = held.joining.remove(&link)?;
+        let entry = self.seats.get_mut(&seat)?;
+        let joining = entry.joining.remove(&link)?;
         let instance = joining.hello.extensions.as_ref().map(|e| e.instance.clone());
-        let same_id = held.goes_by(&joining.hello.agent_id);
-        let claimant = Claimant::judge(held.instance.as_ref(), instance.as_ref(), same_id);
-        held.instance = instance;
-        held.claimed.clone_from(&joining.hello.agent_id);
-        held.session = Some(Session::new(link, capabilities, &joining));
-        let id = held.agent.clone()?;
+        let same_id = entry.goes_by(&joining.hello.agent_id);
+        let claimant = Claimant::judge(entry.instance.as_ref(), instance.as_ref(), same_id);
+        entry.instance = instance;
+        entry.claimed.clone_from(&joining.hello.agent_id);
+        entry.session = Some(Session::new(link, capabilities, &joining));
+        let id = entry.agent.clone()?;
         let agent = self.agents.get_mut(&id)?;
         let (commands, journal, slots) = match joining.hello.extensions {
             Some(e) => (e.commands, e.journal, e.max_parallel),
@@ -373,7 +374,7 @@ impl Roster {
         // keeps was stored behind those decisions.
         let same_process = claimant == Claimant::SameProcess && (journal.is_none() || remembers);
         agent.slots =
-            slots.map_or(DEFAULT_PLACES, |slots| usize::try_from(slots).unwrap_or(usize::MAX));
+            slots.map_or(DEFAULT_SLOTS, |slots| usize::try_from(slots).unwrap_or(usize::MAX));
         if let Some(flow) = agent.throttle.begin() {
             out.act(FleetAction::Throttle { seat, flow });
         }
@@ -390,8 +391,8 @@ impl Roster {
         now: Now,
         out: &mut Out,
     ) -> Option<Lost> {
-        let held = self.seats.get_mut(&seat)?;
-        let id = held.agent.clone()?;
+        let entry = self.seats.get_mut(&seat)?;
+        let id = entry.agent.clone()?;
         let agent = self.agents.get_mut(&id)?;
         out.note(FleetNote::Presence {
             agent: id.clone(),
@@ -411,7 +412,7 @@ impl Roster {
             agent: id.clone(),
             presence,
             last_heard: agent.shown.last_heard,
-            link: held.session.as_ref().map(|session| session.link),
+            link: entry.session.as_ref().map(|session| session.link),
             at,
         }));
         let is_listed = agent.listing == Listing::Listed;
@@ -427,12 +428,12 @@ impl Roster {
             // A session that is being opened beside this one changes nothing about this one.
             PresenceStatus::Connecting => return None,
             PresenceStatus::TimedOut | PresenceStatus::Reconnecting | PresenceStatus::Offline => {
-                let had_session = held.session.take().is_some();
+                let had_session = entry.session.take().is_some();
                 let is_current = agent.seat == Some(seat);
                 return (had_session && is_current).then_some(Lost(id));
             }
         };
-        if let Some(session) = &mut held.session {
+        if let Some(session) = &mut entry.session {
             session.health = health;
         }
         None
@@ -447,32 +448,36 @@ impl Roster {
         at: WallTime,
         out: &mut Out,
     ) -> Option<Lost> {
-        let held = self.seats.get_mut(&seat);
-        let is_current = held.as_ref().is_some_and(|held| {
+        let entry = self.seats.get_mut(&seat);
+        let is_current = entry.as_ref().is_some_and(|entry| {
             // The end of a link that was taken over says nothing of the session that took it over.
-            held.session.as_ref().is_some_and(|current| Some(&current.id) == session.as_ref())
+            entry.session.as_ref().is_some_and(|current| Some(&current.id) == session.as_ref())
         });
         if let Some(session) = session {
             out.write(Write::SessionEnd { session, at, because: reason.to_string() });
         }
-        let held = held?;
-        let _ = held.joining.remove(&link);
+        let entry = entry?;
+        let _ = entry.joining.remove(&link);
         if !is_current {
             return None;
         }
-        held.session = None;
-        let id = held.agent.clone()?;
+        entry.session = None;
+        let id = entry.agent.clone()?;
         let speaks = self.agents.get(&id).is_some_and(|agent| agent.seat == Some(seat));
         speaks.then_some(Lost(id))
     }
 
     /// A machine is gone.
-    pub(super) fn forgotten(&mut self, seat: SeatId, history: Option<Retired>) -> Option<Gone> {
-        let held = self.seats.remove(&seat)?;
-        if self.newcomers.get(&held.key) == Some(&seat) {
-            let _ = self.newcomers.remove(&held.key);
+    pub(super) fn forgotten(
+        &mut self,
+        seat: SeatId,
+        history: Option<Retired>,
+    ) -> Option<LostAgent> {
+        let entry = self.seats.remove(&seat)?;
+        if self.newcomers.get(&entry.key) == Some(&seat) {
+            let _ = self.newcomers.remove(&entry.key);
         }
-        let id = held.agent?;
+        let id = entry.agent?;
         let agent = self.agents.get_mut(&id).filter(|agent| agent.seat == Some(seat))?;
         agent.seat = None;
         agent.history = history;
@@ -482,12 +487,12 @@ impl Roster {
             self.by_key.retain(|_, agent| *agent != id);
             let _ = self.agents.remove(&id);
         }
-        Some(Gone { agent: id, journals })
+        Some(LostAgent { agent: id, journals })
     }
 
     /// A frame of an agent in session came.
     pub(super) fn heard(&mut self, seat: SeatId, at: WallTime, out: &mut Out) {
-        let Some(id) = self.seats.get(&seat).and_then(|held| held.agent.as_ref()) else { return };
+        let Some(id) = self.seats.get(&seat).and_then(|entry| entry.agent.as_ref()) else { return };
         let Some(agent) = self.agents.get_mut(id) else { return };
         agent.shown.last_heard = agent.shown.last_heard.max(Some(at));
         out.show(Change::Heard(id.clone(), at));
@@ -495,7 +500,7 @@ impl Roster {
 
     /// A heartbeat brought figures.
     pub(super) fn measured(&mut self, seat: SeatId, metrics: HealthMetrics, out: &mut Out) {
-        let Some(id) = self.seats.get(&seat).and_then(|held| held.agent.as_ref()) else { return };
+        let Some(id) = self.seats.get(&seat).and_then(|entry| entry.agent.as_ref()) else { return };
         let Some(agent) = self.agents.get_mut(id) else { return };
         agent.shown.metrics = Some(metrics);
         out.show(Change::Metrics(id.clone(), metrics));
@@ -510,7 +515,7 @@ impl Roster {
 
     /// The user deleted an agent: it is not shown any more, and must go.
     pub(super) fn delete(&mut self, id: &AgentId, out: &mut Out) {
-        out.show(Change::AgentGone(id.clone()));
+        out.show(Change::AgentRemoved(id.clone()));
         let Some(agent) = self.agents.get_mut(id) else { return };
         agent.listing = Listing::Deleted;
         match agent.seat {

@@ -5,7 +5,7 @@ use crate::id::{
     AgentId, AgentKey, ByteOffset, CommandId, Epoch, Incarnation, InstanceId, JournalId, LinkId,
     PresenceVersion, SessionId,
 };
-use crate::output::{CommittedState, GapCause, StoredPlace, Stream};
+use crate::output::{CommittedState, GapCause, StoredPosition, Stream};
 use crate::session::{Presence, PresenceStatus};
 use crate::time::WallTime;
 use crate::wire::payload::{CommandRequest, HealthMetrics};
@@ -130,8 +130,8 @@ pub struct StreamPosition {
 }
 
 impl StreamPosition {
-    pub(super) const fn place(&self) -> StoredPlace {
-        StoredPlace {
+    pub(super) const fn stored(&self) -> StoredPosition {
+        StoredPosition {
             incarnation: self.incarnation,
             stream: self.stream,
             committed: self.committed,

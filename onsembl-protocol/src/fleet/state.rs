@@ -94,10 +94,10 @@ impl State {
     }
 
     /// So much more output of an agent waits for the store.
-    pub(super) fn hold_back(&mut self, agent: &AgentId, cost: usize) {
+    pub(super) fn throttle_by(&mut self, agent: &AgentId, cost: usize) {
         let Some(known) = self.roster.agent_mut(agent) else { return };
         if let Some(flow) = known.throttle.add(cost) {
-            self.out.note(FleetNote::HeldBack { agent: agent.clone() });
+            self.out.note(FleetNote::Throttled { agent: agent.clone() });
             self.throttle(agent, flow);
         }
     }
@@ -159,9 +159,9 @@ impl State {
 
     /// Tells an agent, once in a session, that this command is not known here: what it keeps of it would be
     /// sent for ever.
-    pub(super) fn tell_unknown(&mut self, agent: &AgentId, command: &CommandId) {
+    pub(super) fn report_unknown(&mut self, agent: &AgentId, command: &CommandId) {
         let Some((seat, session)) = self.roster.session_mut(agent) else { return };
-        if session.capabilities.dialect() == Dialect::Legacy || !session.tell_unknown(command) {
+        if session.capabilities.dialect() == Dialect::Legacy || !session.report_unknown(command) {
             return;
         }
         let why = "this server does not have this command and will not take its output; drop both";
@@ -169,7 +169,7 @@ impl State {
         let error = error.for_command(Some(command.clone()));
         self.out.send(seat, ServerToAgent::Error(error));
         let (agent, command) = (agent.clone(), command.clone());
-        self.out.note(FleetNote::UnknownCommandTold { agent, command });
+        self.out.note(FleetNote::UnknownCommandReported { agent, command });
     }
 
     /// The stop that keeps this agent from starting anything.

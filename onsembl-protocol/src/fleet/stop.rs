@@ -107,7 +107,7 @@ impl Stops {
     }
 
     /// A stop of a dashboard that can release it.
-    pub(super) fn on_held_stop(
+    pub(super) fn on_latch_stop(
         &mut self,
         state: &mut State,
         token: Token,
@@ -229,7 +229,7 @@ impl Stops {
             return;
         }
         self.repeat_at = Deadline::At(now.monotonic.saturating_add(REPEAT));
-        let told: Vec<(AgentId, SeatId, StopOrder)> = state
+        let orders: Vec<(AgentId, SeatId, StopOrder)> = state
             .roster
             .agents()
             .keys()
@@ -241,8 +241,8 @@ impl Stops {
                 pending.then(|| (agent.clone(), seat, order.clone()))
             })
             .collect();
-        for (agent, seat, order) in told {
-            tell(state, seat, &order);
+        for (agent, seat, order) in orders {
+            send_order(state, seat, &order);
             state.out.note(FleetNote::StopRepeated { agent, stop: order.id });
         }
     }
@@ -347,7 +347,7 @@ fn carry_out(
     // First the word to the agents: everything else can wait.
     for agent in &agents {
         if let Some((seat, _)) = state.roster.session(agent) {
-            tell(state, seat, &order);
+            send_order(state, seat, &order);
         }
     }
     let mut commands = 0;
@@ -393,7 +393,7 @@ pub(super) fn on_stop_once(state: &mut State, token: Token, mut stop: EmergencyS
 /// An agent came back: before anything else it hears that it is stopped.
 pub(super) fn repeat_to(state: &mut State, agent: &AgentId, seat: SeatId) {
     if let Some(order) = state.stop_of(agent).cloned() {
-        tell(state, seat, &order);
+        send_order(state, seat, &order);
         state.out.note(FleetNote::StopAwaitedAgent { agent: agent.clone(), stop: order.id });
     }
     state.show_stop(agent);
@@ -419,7 +419,7 @@ fn unknown_agent(state: &State, scope: &StopScope) -> Option<ErrorReply> {
 }
 
 /// Says to an agent in session that it is stopped.
-fn tell(state: &mut State, seat: SeatId, order: &StopOrder) {
+fn send_order(state: &mut State, seat: SeatId, order: &StopOrder) {
     let stop = EmergencyStop {
         reason: Some(order.reason.clone()),
         triggered_by: Some(order.by.to_string()),
@@ -447,7 +447,7 @@ fn tell_release(state: &mut State, order: &StopOrder) {
         let release = StopRelease { stop_id: order.id.clone() };
         state.out.send(seat, ServerToAgent::StopRelease(release));
         if let Some(other) = state.stop_of(&agent).cloned() {
-            tell(state, seat, &other);
+            send_order(state, seat, &other);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::note::FleetNote;
 use super::output;
 use super::row::CommandRecord;
 use super::state::State;
-use crate::command::{CommandLife, CommandStage};
+use crate::command::{CommandLifecycle, CommandStage};
 use crate::id::{AgentId, CommandId};
 use crate::model::Dialect;
 use crate::output::OutputLog;
@@ -25,7 +25,7 @@ pub(super) fn keeps_its_size(state: &State, agent: &AgentId) -> Option<&'static 
         return Some("this agent knows no terminals, so it has none to resize; nothing was done");
     };
     let runs = |command: &Command| {
-        command.open().is_some_and(|open| open.life.view().status == CommandStage::Running)
+        command.open().is_some_and(|open| open.lifecycle.view().status == CommandStage::Running)
     };
     let running: Vec<&CommandId> =
         state.commands.terminals_of(agent).filter(|(_, c)| runs(c)).map(|(id, _)| id).collect();
@@ -56,7 +56,7 @@ pub(super) fn on_opened(state: &mut State, agent: &AgentId, opened: TerminalOpen
     if state.is_of(agent, &id) && !is_open(state) {
         let at = opened.opened_at.unwrap_or(now.wall);
         if !open(state, &id, agent, Dialect::Extended, opened.program, at, now) {
-            state.tell_unknown(agent, &id);
+            state.report_unknown(agent, &id);
         }
     }
 }
@@ -107,7 +107,7 @@ fn open(
         state.out.note(FleetNote::TerminalRefused { agent, command });
         return false;
     }
-    let life = CommandLife::opened(dialect, now);
+    let lifecycle = CommandLifecycle::opened(dialect, now);
     let request = Box::new(CommandRequest {
         user_id: Some(state.user.clone()),
         ..CommandRequest::new(id.clone(), agent.clone(), program)
@@ -116,8 +116,8 @@ fn open(
         request: request.clone(),
         command: id.clone(),
         agent: agent.clone(),
-        stage: life.view().status,
-        cause: Some(life.view().because.to_string()),
+        stage: lifecycle.view().status,
+        cause: Some(lifecycle.view().because.to_string()),
         exit: None,
         created_at: opened_at.min(now.wall),
         updated_at: now.wall,
@@ -125,8 +125,8 @@ fn open(
     };
     state.out.note(FleetNote::TerminalOpened { agent: agent.clone(), command: id.clone() });
     let open = Open {
-        deadline: life.deadline(),
-        life,
+        deadline: lifecycle.deadline(),
+        lifecycle,
         request,
         row: Row::Asked,
         waiters: Vec::new(),
@@ -136,7 +136,7 @@ fn open(
     // a wrapper writes goes into a terminal that is new.
     let log = match (state.commands.remove(id), dialect) {
         (Some(known), _) => known.log,
-        (None, Dialect::Extended) => output::ask_place(state, id),
+        (None, Dialect::Extended) => output::ask_log_position(state, id),
         (None, Dialect::Legacy) => Log::Known(OutputLog::default()),
     };
     state.commands.insert(id.clone(), Command::opened(agent.clone(), log, open));
@@ -203,7 +203,7 @@ pub(super) fn give_up_now(state: &mut State, id: &CommandId, now: Now) {
         .commands
         .get(id)
         .and_then(Command::open)
-        .is_none_or(|open| open.life.view().status.is_final());
+        .is_none_or(|open| open.lifecycle.view().status.is_final());
     if !is_over {
         give_up(state, id, now);
     }

@@ -91,8 +91,8 @@ impl From<Presence> for ShownPresence {
 }
 
 impl AgentView {
-    /// What keeps a command of this stage from being started, besides what its life says.
-    pub fn holds_up(&self, stage: CommandStage) -> Option<String> {
+    /// What keeps a command of this stage from being started, besides what its lifecycle says.
+    pub fn blocked_by(&self, stage: CommandStage) -> Option<String> {
         if !self.paused || !awaits_agent(stage) {
             return None;
         }
@@ -121,7 +121,7 @@ pub(super) const fn awaits_agent(stage: CommandStage) -> bool {
 pub struct CommandEntry {
     /// Where it runs.
     pub agent: AgentId,
-    /// Where it is in its life; `None` for output of an agent that belongs to no command.
+    /// Where it is in its lifecycle; `None` for output of an agent that belongs to no command.
     pub view: Option<CommandView>,
     /// What its agent says about its end.
     pub detail: Option<String>,
@@ -132,7 +132,7 @@ pub struct CommandEntry {
     /// When its view last changed, or it last wrote.
     changed: Revision,
     /// Its place in [`Latest`].
-    place: Option<u64>,
+    position: Option<u64>,
 }
 
 /// Commands in the order of their latest changes. A change costs the same however many there are: it leaves
@@ -157,13 +157,13 @@ impl Latest {
             return;
         }
         let id = self.leave(entry).unwrap_or_else(|| id.clone());
-        entry.place = Some(self.first.saturating_add(self.line.len() as u64));
+        entry.position = Some(self.first.saturating_add(self.line.len() as u64));
         self.line.push_back(Some((revision, id)));
     }
 
     /// A command gives its place up.
     fn leave(&mut self, entry: &mut CommandEntry) -> Option<CommandId> {
-        let at = entry.place.take()?.checked_sub(self.first)?;
+        let at = entry.position.take()?.checked_sub(self.first)?;
         let (_, id) = self.line.get_mut(usize::try_from(at).ok()?)?.take()?;
         while let Some(None) = self.line.front() {
             let _ = self.line.pop_front();
@@ -178,9 +178,9 @@ impl Latest {
             return;
         }
         self.line.retain(Option::is_some);
-        for (place, (_, id)) in (self.first..).zip(self.line.iter().flatten()) {
+        for (position, (_, id)) in (self.first..).zip(self.line.iter().flatten()) {
             if let Some(entry) = commands.get_mut(id) {
-                entry.place = Some(place);
+                entry.position = Some(position);
             }
         }
     }
@@ -196,7 +196,7 @@ impl CommandEntry {
     /// One of which nothing is known but where it runs.
     fn new(agent: AgentId, revision: Revision) -> Self {
         let tail = OutputTail::default();
-        Self { agent, view: None, detail: None, tail, revision, changed: 0, place: None }
+        Self { agent, view: None, detail: None, tail, revision, changed: 0, position: None }
     }
 
     /// Why the command is where it is, in the words of the server and of its agent.
@@ -227,7 +227,7 @@ pub enum Change {
     /// An agent is so now.
     Agent(AgentId, Box<AgentView>),
     /// An agent is not shown any more.
-    AgentGone(AgentId),
+    AgentRemoved(AgentId),
     /// A frame of an agent came. No reader is woken.
     Heard(AgentId, WallTime),
     /// An agent sent figures. No reader is woken.
@@ -257,7 +257,7 @@ pub enum Change {
     /// The store has this record of a command. No reader is woken.
     Stored(CommandId, (Incarnation, ChunkSequence)),
     /// A command is not shown any more.
-    CommandGone(CommandId),
+    CommandRemoved(CommandId),
 }
 
 /// Whether readers are to look again.
@@ -290,7 +290,7 @@ impl View {
     fn apply_one(&mut self, change: Change, revision: Revision) -> Noticed {
         match change {
             Change::Agent(id, agent) => drop(self.agents.insert(id, *agent)),
-            Change::AgentGone(id) => drop(self.agents.remove(&id)),
+            Change::AgentRemoved(id) => drop(self.agents.remove(&id)),
             Change::Heard(id, at) => {
                 if let Some(agent) = self.agents.get_mut(&id) {
                     agent.last_heard = agent.last_heard.max(Some(at));
@@ -336,7 +336,7 @@ impl View {
                 }
                 return Noticed::Later;
             }
-            Change::CommandGone(id) => {
+            Change::CommandRemoved(id) => {
                 if let Some(mut entry) = self.commands.remove(&id) {
                     self.count(&entry.agent, entry.is_open(&id), false);
                     let _ = self.latest.leave(&mut entry);

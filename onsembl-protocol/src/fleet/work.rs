@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 /// One thing that is still to be done.
 #[derive(Debug)]
 pub(super) enum Todo {
-    /// Feed the life of a command.
+    /// Feed the lifecycle of a command.
     Feed(CommandId, CommandEvent),
     /// Take what an agent said of a command while it was not known where its output goes on.
     Hear(CommandId, AgentId, Heard),
@@ -54,7 +54,7 @@ impl WorkList {
         self.add(Todo::Feed(command.clone(), event));
     }
 
-    /// The actions of a step of this command's life.
+    /// The actions of a step of this command's lifecycle.
     pub(super) fn perform(&mut self, command: &CommandId, actions: Actions<CommandAction>) {
         self.actions.extend(actions.into_iter().map(|action| (command.clone(), action)));
     }
@@ -81,8 +81,8 @@ mod tests {
     #[test]
     fn a_step_is_performed_whole_before_its_consequences_and_those_before_the_rest() {
         let mut work = WorkList::default();
-        work.feed(&id("a"), CommandEvent::Place);
-        work.feed(&id("b"), CommandEvent::Place);
+        work.feed(&id("a"), CommandEvent::SlotGranted);
+        work.feed(&id("b"), CommandEvent::SlotGranted);
         assert!(matches!(work.pop(), Some(Next::Do(Todo::Feed(a, _))) if a == id("a")));
         let mut step = Actions::none();
         step.push(CommandAction::Send);

@@ -55,7 +55,7 @@ pub enum Fact {
     /// It is executed again.
     ServerBack,
     /// Nothing travels over this wire any more, in one or both directions, until it is healed.
-    WireHeld(Wire),
+    WireStalled(Wire),
     /// What was held travels on.
     WireHealed(Wire),
     /// The wire is gone; both ends are told when the news gets through.
@@ -69,7 +69,7 @@ pub enum Fact {
     /// Its machine was given a frame.
     AgentHeard(Process, Wire, Down),
     /// Its machine asked to send a frame.
-    AgentSaid(Process, Wire, Up),
+    AgentSent(Process, Wire, Up),
     /// Its program sent a frame of its own over the wire of the session; the machine is not asked.
     AgentForwarded(Process, Wire),
     /// Its machine asked to close a wire.
@@ -77,7 +77,7 @@ pub enum Fact {
     /// Its machine was told that a wire ended.
     AgentLost(Process, Wire, End),
     /// Its machine was told to stop for good: on the spot, or by an order from afar.
-    AgentToldToStop(Process, Option<Order>),
+    AgentOrderedToStop(Process, Option<Order>),
     /// Its machine reported a status.
     AgentShows(Process, AgentStatus),
     /// Its machine named what ails the session, or that it is over.
@@ -96,7 +96,7 @@ pub enum Fact {
     /// The agent's machine was given a frame.
     ServerHeard(Agent, Wire, Up),
     /// The agent's machine asked to send a frame.
-    ServerSaid(Agent, Wire, Down),
+    ServerSent(Agent, Wire, Down),
     /// The agent's machine asked to close a wire.
     ServerClosed(Agent, Wire, Code),
     /// The agent's machine was told that a wire ended.
@@ -120,7 +120,7 @@ pub enum Fact {
     /// The store holds a new session, whether or not the server was told.
     SessionCommitted(Agent, Epoch, Process),
     /// The agent's machine was told that its session is open.
-    SessionTold(Agent, Wire, Epoch),
+    SessionAnswered(Agent, Wire, Epoch),
     /// The agent's machine was told that there is no session.
     SessionDenied(Agent, Wire),
     /// The agent's machine asked for a heartbeat to be recorded.
@@ -128,9 +128,9 @@ pub enum Fact {
     /// The store holds it, whether or not the server was told.
     BeatCommitted(Agent, Epoch, Sequence),
     /// The agent's machine was told so.
-    BeatTold(Agent, Epoch, Sequence),
+    BeatAnswered(Agent, Epoch, Sequence),
     /// The agent's machine was told that the store is in trouble, or well again.
-    StoreTold(Agent, bool),
+    StoreReported(Agent, bool),
 }
 
 /// The number of a session.

@@ -1,6 +1,6 @@
 //! Heartbeats as numbers: what was sent, what the peer says it saw, what was recorded.
 //!
-//! [`BeatLedger`] serves both ends. It is what tells "the link is silent" from "they hear nothing
+//! [`HeartbeatTracker`] serves both ends. It is what tells "the link is silent" from "they hear nothing
 //! of us" and from "they hear us, but nothing is recorded" (P-73 to P-75).
 
 use crate::id::BeatSequence;
@@ -20,7 +20,7 @@ pub struct Seen {
     pub age: Duration,
 }
 
-/// A fault that does not end the session, named so that nobody has to guess.
+/// A fault that does not end the session, with its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Impairment {
@@ -48,7 +48,7 @@ const REMEMBERED: usize = 8;
 
 /// The heartbeats of one session, seen from one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BeatLedger {
+pub struct HeartbeatTracker {
     interval: Duration,
     next_due: Timestamp,
     sent: BeatSequence,
@@ -57,8 +57,8 @@ pub struct BeatLedger {
     heard: Option<(BeatSequence, Timestamp)>,
 }
 
-impl BeatLedger {
-    /// A ledger whose first beat is due at once.
+impl HeartbeatTracker {
+    /// A tracker whose first beat is due at once.
     pub fn new(timing: HeartbeatTiming, now: Timestamp) -> Self {
         Self {
             interval: timing.interval(),
@@ -115,8 +115,8 @@ impl BeatLedger {
         else {
             return Deadline::Never;
         };
-        let place = usize::try_from(behind).unwrap_or(usize::MAX).min(REMEMBERED - 1);
-        match self.left_at.get(place) {
+        let index = usize::try_from(behind).unwrap_or(usize::MAX).min(REMEMBERED - 1);
+        match self.left_at.get(index) {
             Some(left) => Deadline::At(left.saturating_add(patience)),
             None => Deadline::Never,
         }
@@ -133,8 +133,8 @@ pub(crate) fn next_on_schedule(due: Timestamp, interval: Duration, now: Timestam
     if on_schedule > now { on_schedule } else { now.saturating_add(interval) }
 }
 
-/// [`BeatLedger::confirmation_due`] for who knows only when the latest beat left, and judges by the
-/// schedule.
+/// [`HeartbeatTracker::confirmation_due`] for callers that know only when the latest beat was sent, and judges
+/// by the schedule.
 pub(crate) fn confirmation_due(
     sent: BeatSequence,
     sent_at: Timestamp,
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn beats_keep_their_schedule_and_do_not_burst_after_an_absence() {
-        let mut b = BeatLedger::new(HeartbeatTiming::DEFAULT, at(0));
+        let mut b = HeartbeatTracker::new(HeartbeatTiming::DEFAULT, at(0));
         assert_eq!(b.send(at(5)), BeatSequence(1));
         assert_eq!(b.due(), Deadline::At(at(30_000)));
         assert_eq!(b.send(at(30_040)), BeatSequence(2));
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_first_unconfirmed_beat_sets_the_date() {
-        let mut b = BeatLedger::new(HeartbeatTiming::DEFAULT, at(0));
+        let mut b = HeartbeatTracker::new(HeartbeatTiming::DEFAULT, at(0));
         for n in 0..3 {
             let _ = b.send(at(n * 30_000));
         }
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_beat_that_left_late_is_judged_by_when_it_left() {
-        let mut b = BeatLedger::new(HeartbeatTiming::DEFAULT, at(0));
+        let mut b = HeartbeatTracker::new(HeartbeatTiming::DEFAULT, at(0));
         let _ = b.send(at(0));
         let _ = b.send(at(100_000));
         let _ = b.send(at(100_500));

@@ -8,7 +8,7 @@ mod silence;
 #[doc(no_inline)]
 pub use crate::model::{HeartbeatTiming, InvalidTiming, WireTiming};
 pub use backoff::{Backoff, BackoffPolicy, InvalidBackoff};
-pub use beats::{BeatLedger, Impairment, Seen};
+pub use beats::{HeartbeatTracker, Impairment, Seen};
 pub(crate) use beats::{confirmation_due, next_on_schedule};
 pub use monitor::{HeartbeatMonitor, Observation};
 pub use silence::{Liveness, OVERSLEEP_TOLERANCE, STALE_CHECK};

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// What one observation brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[must_use = "a change that is not acted on is a verdict nobody hears"]
+#[must_use = "a change that is not acted on is a verdict that is lost"]
 pub struct Observation {
     /// The liveness changed to this.
     pub changed: Option<Liveness>,
@@ -77,7 +77,7 @@ impl HeartbeatMonitor {
         self.silence.due(self.timing, || self.observed_at).after(self.observed_at)
     }
 
-    /// Takes note that somebody is here at `now`, which stands still if the clock steps back.
+    /// Notes that this process runs at `now`, which stands still if the clock steps back.
     fn attend(&mut self, now: Timestamp) -> (Timestamp, Option<Duration>) {
         let now = now.max(self.observed_at);
         let (due, last) = (self.deadline(), self.observed_at);

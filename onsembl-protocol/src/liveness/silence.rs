@@ -1,6 +1,6 @@
 //! The judgement on a silence, as a pure function of four times.
 //!
-//! Whoever watches a peer keeps the times where it suits him: [`HeartbeatMonitor`] all of them in
+//! An observer keeps the times where it suits it: [`HeartbeatMonitor`] all of them in
 //! one place, the session of a supervised agent only those that it does not keep already. That is
 //! why the time of the last look is asked for, and only when it matters.
 //!
@@ -35,7 +35,7 @@ pub enum Liveness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Silence {
     pub(crate) liveness: Liveness,
-    /// When the peer was last heard, moved later by all the time in which nobody was here to
+    /// When the peer was last heard, moved later by all the time in which this process did not run to
     /// listen. Never later than the last look.
     pub(crate) from: Timestamp,
 }
@@ -64,7 +64,7 @@ impl Silence {
         }
     }
 
-    /// Takes note that somebody is here at `now`. If he is far behind the time that was `due`, the
+    /// Notes that this process runs at `now`. If it is far behind the time that was `due`, the
     /// peer is forgiven all the time since the last look, because where in it the observer fell
     /// asleep is unknown; then the answer is how late he is.
     pub(crate) fn attend(

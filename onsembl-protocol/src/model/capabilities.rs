@@ -96,7 +96,7 @@ impl Capabilities {
         self.has(&Feature::CommandJournal)
     }
 
-    /// The server says when an end of unknown place is stored. Else everything before it must do.
+    /// The server says when an end of unknown position is stored. Else everything before it must do.
     pub fn open_ends_are_stored(self) -> bool {
         self.has(&Feature::OpenEnds)
     }

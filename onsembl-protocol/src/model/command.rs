@@ -118,7 +118,7 @@ wire_enum! {
         Delivered = "delivered",
         /// Its process runs.
         Running = "running" | "executing" | "processing",
-        /// Somebody wants it gone, and nobody has confirmed that it is.
+        /// Its cancellation was requested and is not confirmed.
         Cancelling = "cancelling" | "canceling",
         /// Exit code 0.
         Completed = "completed",
@@ -128,7 +128,7 @@ wire_enum! {
         Cancelled = "cancelled" | "canceled" | "interrupted",
         /// Its agent died while it ran; its processes are confirmed gone.
         Lost = "lost",
-        /// It is over for this server, and nobody can say how it ended.
+        /// It is over for this server; how it ended is unknown.
         OutcomeUnknown = "unknown",
     }
 }

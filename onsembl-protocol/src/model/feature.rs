@@ -13,7 +13,7 @@ wire_enum! {
         OutputBytes = "output-bytes",
         /// With `output-bytes`: an agent may send its chunks in binary messages.
         OutputBinary = "output-binary",
-        /// Gaps are declared by `OUTPUT_GAP`, and a session goes on where the server says that its
+        /// Gaps are declared by `OUTPUT_GAP`, and a session continues where the server says that its
         /// streams are committed.
         OutputSpool = "output-spool",
         /// A dashboard may ask for stored output, by `replay` in `DASHBOARD_SUBSCRIBE`.
@@ -26,7 +26,7 @@ wire_enum! {
         CommandJournal = "command-journal",
         /// A stop holds until it is released: the agent keeps it, and gives receipts.
         StopLatch = "stop-latch",
-        /// `OUTPUT_ACK` says with `openGap` that an end of unknown place is stored.
+        /// `OUTPUT_ACK` says with `openGap` that an end of unknown position is stored.
         OpenEnds = "open-ends",
         /// The agent closes with a code of its own when an order from afar ends it, 4107 or 4108.
         EndOrders = "end-orders",

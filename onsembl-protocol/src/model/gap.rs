@@ -6,7 +6,7 @@ use alloc::string::String;
 use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Why bytes are in nobody's hands.
+/// Why bytes are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GapCause {
     /// The agent's spool was at its bound, and its policy drops.
@@ -15,9 +15,9 @@ pub enum GapCause {
     SpoolFailed,
     /// The agent's process ended before it had read or kept them.
     AgentDied,
-    /// The agent was told to end, and nobody took the rest in time.
+    /// The agent was told to end, and the rest was not taken in time.
     Stopped,
-    /// A chunk came from behind a hole that nobody had declared.
+    /// A chunk came from behind an undeclared hole.
     NeverCame,
     /// The database refuses them for good.
     NotStorable,

@@ -5,7 +5,7 @@ use alloc::format;
 use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How the id of a terminal begins. Ids that begin so are minted by agents; nobody else may ask for
+/// How the id of a terminal begins. Ids that begin so are minted by agents; no one else may ask for
 /// a command under one.
 pub const TERMINAL_PREFIX: &str = "terminal-";
 

@@ -25,26 +25,28 @@ pub struct Account {
     pub spooled: u64,
     /// Bytes that are declared to be lost.
     pub gaps: u64,
-    /// Bytes of which nobody knows anything. 0, or something is broken.
+    /// Bytes that are unaccounted for. 0, or something is broken.
     pub unaccounted: u64,
 }
 
 impl Account {
     /// The balance of what both ends say. The agent is to be asked first: what moves on meanwhile
     /// then only moves towards the server. `None`: that end has nothing of the stream.
-    pub fn of(held: Option<&StreamState>, stored: Option<CommittedState>) -> Self {
+    pub fn of(reported: Option<&StreamState>, stored: Option<CommittedState>) -> Self {
         let CommittedState { committed, delivered, gaps } = stored.unwrap_or_default();
         let known = delivered.saturating_add(gaps);
-        let (produced, from) = match held {
-            Some(held) => (held.produced.max(committed).0, held.stored.max(committed).0),
+        let (produced, from) = match reported {
+            Some(reported) => {
+                (reported.produced.max(committed).0, reported.stored.max(committed).0)
+            }
             None => (committed.0, committed.0),
         };
-        let held_bytes = produced.saturating_sub(from);
-        let pending = held.map_or(0, |held| held.gaps).min(held_bytes);
+        let unstored = produced.saturating_sub(from);
+        let pending = reported.map_or(0, |reported| reported.gaps).min(unstored);
         Self {
             produced,
             delivered,
-            spooled: held_bytes - pending,
+            spooled: unstored - pending,
             gaps: gaps.saturating_add(pending),
             unaccounted: from.saturating_sub(known),
         }
@@ -66,7 +68,7 @@ mod tests {
     use crate::model::Stream;
     use proptest::prelude::*;
 
-    fn held(produced: u64, stored: u64, gaps: u64) -> StreamState {
+    fn reported(produced: u64, stored: u64, gaps: u64) -> StreamState {
         let run = Run { command: CommandId::new("c"), incarnation: Incarnation(1) };
         let (produced, stored) = (ByteOffset(produced), ByteOffset(stored));
         StreamState { run, stream: Stream::Stdout, produced, stored, gaps }
@@ -78,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_neither_end_has_is_unaccounted() {
-        let thrown_away_too_early = Account::of(Some(&held(100, 60, 10)), stored(40, 0));
+        let thrown_away_too_early = Account::of(Some(&reported(100, 60, 10)), stored(40, 0));
         assert_eq!((thrown_away_too_early.spooled, thrown_away_too_early.gaps), (30, 10));
         assert_eq!(thrown_away_too_early.unaccounted, 20);
         assert!(!thrown_away_too_early.is_balanced());
@@ -94,7 +96,7 @@ mod tests {
         ) {
             let committed = delivered + gaps;
             let agent_knows = committed.saturating_sub(behind);
-            let state = held(agent_knows + more, agent_knows, pending.min(more));
+            let state = reported(agent_knows + more, agent_knows, pending.min(more));
             let account = Account::of(Some(&state), stored(delivered, gaps));
             prop_assert!(account.is_balanced(), "{account:?}");
             prop_assert_eq!(account.produced, committed.max(agent_knows + more));

@@ -5,10 +5,10 @@ use super::stored::StoredBody;
 use crate::id::{ByteOffset, Incarnation};
 use crate::model::{PerStream, Stream};
 
-/// A place in a stream.
+/// A position in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
-pub struct OutputPlace {
+pub struct OutputPosition {
     pub incarnation: Incarnation,
     pub stream: Stream,
     /// Where in it.
@@ -22,7 +22,7 @@ pub struct OutputPlace {
 /// of what was had; [`OutputFollower::take`] tells them apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputFollower {
-    latest: Option<OutputPlace>,
+    latest: Option<OutputPosition>,
     had: PerStream<Had>,
 }
 
@@ -41,7 +41,7 @@ impl OutputFollower {
 
     /// What is new of a record; `None` if all of it was had.
     #[must_use = "what is new is to be shown; it does not come again"]
-    pub fn take(&mut self, at: OutputPlace, body: StoredBody) -> Option<StoredBody> {
+    pub fn take(&mut self, at: OutputPosition, body: StoredBody) -> Option<StoredBody> {
         let current = self.latest.map(|latest| latest.incarnation);
         if current.is_some_and(|current| at.incarnation < current) {
             return None;
@@ -65,7 +65,7 @@ impl OutputFollower {
     }
 
     /// The place from which a replay leaves nothing out; `None` is the beginning.
-    pub const fn resume(&self) -> Option<OutputPlace> {
+    pub const fn resume(&self) -> Option<OutputPosition> {
         self.latest
     }
 }
@@ -78,7 +78,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    type Log = Vec<(OutputPlace, StoredBody)>;
+    type Log = Vec<(OutputPosition, StoredBody)>;
 
     /// Records of two streams of up to three processes, as a server stores them.
     fn logs() -> impl Strategy<Value = Log> {
@@ -91,7 +91,7 @@ mod tests {
                 for (out, length, what) in records {
                     let stream = if out { Stream::Stdout } else { Stream::Stderr };
                     let end = ends.get_mut(stream);
-                    let at = OutputPlace {
+                    let at = OutputPosition {
                         incarnation: Incarnation(run),
                         stream,
                         offset: ByteOffset(*end),
@@ -110,7 +110,7 @@ mod tests {
                     };
                     log.push((at, body));
                 }
-                let at = OutputPlace {
+                let at = OutputPosition {
                     incarnation: Incarnation(run),
                     stream: Stream::Stdout,
                     offset: ByteOffset(ends.stdout),
@@ -121,30 +121,30 @@ mod tests {
         })
     }
 
-    /// Where a server begins: in front of the last record of the stream that begins at the place or
+    /// Where a server begins: in front of the last record of the stream that begins at the position or
     /// before it, or with the first of its process.
-    fn cursor(log: &Log, place: Option<OutputPlace>) -> usize {
-        let Some(place) = place else { return 0 };
-        let of_run = |at: &OutputPlace| at.incarnation == place.incarnation;
+    fn cursor(log: &Log, position: Option<OutputPosition>) -> usize {
+        let Some(position) = position else { return 0 };
+        let of_run = |at: &OutputPosition| at.incarnation == position.incarnation;
         log.iter()
             .rposition(|(at, _)| {
-                of_run(at) && at.stream == place.stream && at.offset <= place.offset
+                of_run(at) && at.stream == position.stream && at.offset <= position.offset
             })
             .or_else(|| log.iter().position(|(at, _)| of_run(at)))
             .unwrap_or(0)
     }
 
     /// Bytes and lengths, however they were cut.
-    fn flat(log: &Log) -> Vec<(OutputPlace, Option<u8>)> {
+    fn flat(log: &Log) -> Vec<(OutputPosition, Option<u8>)> {
         let mut all = Vec::new();
         for (at, body) in log {
-            let place = |n: u64| OutputPlace { offset: ByteOffset(at.offset.0 + n), ..*at };
+            let position = |n: u64| OutputPosition { offset: ByteOffset(at.offset.0 + n), ..*at };
             match body {
                 StoredBody::Chunk(bytes) => {
-                    all.extend((0..).zip(bytes).map(|(n, byte)| (place(n), Some(*byte))));
+                    all.extend((0..).zip(bytes).map(|(n, byte)| (position(n), Some(*byte))));
                 }
                 StoredBody::Gap { length: Some(length), .. } => {
-                    all.extend((0..*length).map(|n| (place(n), None)));
+                    all.extend((0..*length).map(|n| (position(n), None)));
                 }
                 StoredBody::Gap { length: None, .. } => all.push((*at, None)),
             }
@@ -168,7 +168,7 @@ mod tests {
                     if let Some(new) = follower.take(*at, body.clone()) {
                         let skipped = length - new.length();
                         let offset = ByteOffset(at.offset.0 + skipped);
-                        shown.push((OutputPlace { offset, ..*at }, new));
+                        shown.push((OutputPosition { offset, ..*at }, new));
                     }
                 }
             }
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_record_that_was_cut_anew_is_new_behind_what_was_had() {
-        let at = |offset| OutputPlace {
+        let at = |offset| OutputPosition {
             incarnation: Incarnation(7),
             stream: Stream::Stdout,
             offset: ByteOffset(offset),

@@ -4,7 +4,7 @@
 //! Records are numbered upwards here whatever their sender says, so that a cursor never passes one that
 //! it has not seen. The records themselves are in an [`OutputTail`](super::OutputTail), for readers.
 
-use super::stored::{Cursor, StoredBody, StoredPlace};
+use super::stored::{Cursor, StoredBody, StoredPosition};
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
 use crate::model::{CommandComplete, CommandPhase, GapCause, OutputTotals, PerStream, Stream};
 use crate::time::WallTime;
@@ -39,7 +39,7 @@ impl LogRecord {
 
     /// What it counts while it is not stored: one without bytes must count too.
     pub fn cost(&self) -> usize {
-        self.body.held().saturating_add(RECORD_COST)
+        self.body.byte_count().saturating_add(RECORD_COST)
     }
 
     /// Where the next record of its stream begins.
@@ -107,7 +107,7 @@ pub struct OutputLog {
     /// What they cost together.
     waiting: usize,
     incarnation: Incarnation,
-    /// Where each stream goes on; unknown until its first record, if nobody asked the store.
+    /// Where each stream goes on; unknown until its first record, if the store was not asked.
     next: PerStream<Option<ByteOffset>>,
     stored: PerStream<ByteOffset>,
     /// Whether each stream ends with a gap of unknown length.
@@ -125,7 +125,7 @@ struct Unstored {
     is_open: bool,
 }
 
-/// What is known of an end that nobody knows.
+/// What is known of an end of unknown position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum OpenEnd {
     #[default]
@@ -142,16 +142,16 @@ impl OutputLog {
     }
 
     /// A log that goes on behind what the store has of it.
-    pub fn behind(end: Cursor, places: impl IntoIterator<Item = StoredPlace>) -> Self {
+    pub fn behind(end: Cursor, positions: impl IntoIterator<Item = StoredPosition>) -> Self {
         let Some((incarnation, _)) = end else { return Self::default() };
         let mut log = Self { last: end, incarnation, ..Self::default() };
         log.next = PerStream { stdout: START, stderr: START, terminal: START };
-        for place in places {
-            if place.incarnation == incarnation {
-                *log.next.get_mut(place.stream) = Some(place.committed);
-                *log.stored.get_mut(place.stream) = place.committed;
-                if place.open_gap {
-                    *log.open.get_mut(place.stream) = OpenEnd::Stored;
+        for position in positions {
+            if position.incarnation == incarnation {
+                *log.next.get_mut(position.stream) = Some(position.committed);
+                *log.stored.get_mut(position.stream) = position.committed;
+                if position.open_gap {
+                    *log.open.get_mut(position.stream) = OpenEnd::Stored;
                 }
             }
         }
@@ -225,8 +225,8 @@ impl OutputLog {
     }
 
     /// The agent reports the end of this command, whose log this is, behind all of its output. What is missing of it is
-    /// declared here, since nobody else will: up to what the agent says that the process wrote; or,
-    /// if it died and has found nothing to say that with, with ends that nobody knows. What is to be
+    /// declared here, since no other party will: up to what the agent says that the process wrote; or,
+    /// if it died and has found nothing to say that with, with open ends. What is to be
     /// stored comes back.
     pub fn finish(&mut self, command: &CommandId, wrote: Written, at: WallTime) -> Vec<LogRecord> {
         match wrote {
@@ -242,8 +242,8 @@ impl OutputLog {
         }
     }
 
-    /// Nobody waits for the rest of this command any more, whose log this is: its streams end here, with
-    /// ends that nobody knows. What its agent has sent meanwhile is not taken: it would end them
+    /// The rest of this log's command is not awaited any more: its streams end here, with
+    /// open ends. What its agent has sent meanwhile is not taken: it would end them
     /// somewhere else, and the agent is about to drop what comes after that. What is to be stored comes
     /// back.
     pub fn give_up(&mut self, command: &CommandId, at: WallTime) -> Vec<LogRecord> {
@@ -423,13 +423,13 @@ mod tests {
 
     #[test]
     fn behind_a_restart_of_the_server_nothing_is_taken_twice() {
-        let place = StoredPlace {
+        let position = StoredPosition {
             incarnation: Incarnation(1),
             stream: Stream::Stdout,
             committed: ByteOffset(2),
             open_gap: false,
         };
-        let mut log = OutputLog::behind(Some((Incarnation(1), ChunkSequence(9))), [place]);
+        let mut log = OutputLog::behind(Some((Incarnation(1), ChunkSequence(9))), [position]);
         assert_eq!(log.push(record(1, 0, b"ab")), Taken::Repeated(Some(ByteOffset(2))));
         assert_eq!(log.push(record(2, 1, b"bc")), new(record(10, 2, b"c")));
     }
@@ -465,9 +465,9 @@ mod tests {
         let _ = log.push(record(1, 0, b"abc"));
         assert!(log.finish(&CommandId::new("c"), Written::Unsaid, WallTime::default()).is_empty());
         let missing = log.finish(&CommandId::new("c"), Written::Known(totals), WallTime::default());
-        let places: Vec<_> =
+        let positions: Vec<_> =
             missing.iter().map(|r| (r.stream, r.offset.0, r.body.length())).collect();
-        assert_eq!(places, [(Stream::Stdout, 3, 7), (Stream::Stderr, 0, 2)]);
+        assert_eq!(positions, [(Stream::Stdout, 3, 7), (Stream::Stderr, 0, 2)]);
         assert!(
             log.finish(&CommandId::new("c"), Written::Known(totals), WallTime::default())
                 .is_empty()

@@ -18,7 +18,7 @@ pub use crate::model::{GapCause, PerStream, Stream, gap_notice};
 pub use account::{Account, CommittedState};
 pub use backlog::RecoveredRun;
 pub use cut::Utf8Cutter;
-pub use follower::{OutputFollower, OutputPlace};
+pub use follower::{OutputFollower, OutputPosition};
 pub use log::{LogRecord, OutputLog, Taken, Written};
 pub use open_ends::OpenEnds;
 pub use outbox::{CHUNK_BYTES, Outbox, Outgoing, StreamState};
@@ -27,5 +27,5 @@ pub use retention::{StreamCut, cursor_before};
 pub use spool::{
     LeftRun, RECORD_COST, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest,
 };
-pub use stored::{Admitted, Cursor, StoredBody, StoredPlace, StreamSums};
+pub use stored::{Admitted, Cursor, StoredBody, StoredPosition, StreamSums};
 pub use tail::{Fetch, OutputTail};

@@ -1,5 +1,5 @@
 //! Runs that an earlier process of an agent left behind: their streams end with a gap of unknown
-//! length, because nobody knows what their processes wrote after it had died.
+//! length, because it is unknown what their processes wrote after it had died.
 //!
 //! Such an end is said once all that is known of the run is stored, once a session, until the server
 //! has stored it too.
@@ -20,12 +20,12 @@ pub struct OpenEnds {
 #[derive(Debug)]
 struct Left {
     run: Run,
-    /// Its streams whose ends nobody knows.
+    /// Its streams with open ends.
     ends: BTreeSet<Stream>,
     /// Those that the server of this session has not said it has stored as such.
     open: BTreeSet<Stream>,
     /// The server of this session was told.
-    told: bool,
+    declared: bool,
 }
 
 impl OpenEnds {
@@ -34,7 +34,7 @@ impl OpenEnds {
     pub fn leave(&mut self, run: Run, ended: bool) {
         let unknown: &[Stream] = if ended { &[] } else { Stream::of(&run.command) };
         let ends: BTreeSet<Stream> = unknown.iter().copied().collect();
-        let left = Left { open: ends.clone(), ends, run, told: false };
+        let left = Left { open: ends.clone(), ends, run, declared: false };
         let _ = self.runs.insert(left.run.command.clone(), left);
     }
 
@@ -52,19 +52,23 @@ impl OpenEnds {
     /// older database was put back.
     pub fn on_session(&mut self) {
         for left in self.runs.values_mut() {
-            left.told = false;
+            left.declared = false;
             left.open.clone_from(&left.ends);
         }
     }
 
     /// The ends that are to be said now. Nothing while `outbox` has output of the run that is not
     /// stored, and nothing twice in a session.
-    pub fn tell(&mut self, command: &CommandId, outbox: &Outbox) -> Vec<(Run, Stream, ByteOffset)> {
+    pub fn declare(
+        &mut self,
+        command: &CommandId,
+        outbox: &Outbox,
+    ) -> Vec<(Run, Stream, ByteOffset)> {
         let Some(left) = self.runs.get_mut(command) else { return Vec::new() };
-        if left.told || !outbox.is_settled(command) {
+        if left.declared || !outbox.is_settled(command) {
             return Vec::new();
         }
-        left.told = true;
+        left.declared = true;
         let end = |stream| outbox.written(command, stream).unwrap_or_default();
         left.open.iter().map(|stream| (left.run.clone(), *stream, end(*stream))).collect()
     }
@@ -84,7 +88,7 @@ impl OpenEnds {
         self.runs.get(command).is_some_and(|left| !left.open.is_empty())
     }
 
-    /// The server knows no such command: nobody is to be told.
+    /// The server knows no such command: there is nothing to report.
     pub fn give_up(&mut self, command: &CommandId) {
         if let Some(left) = self.runs.get_mut(command) {
             left.open.clear();
@@ -114,8 +118,8 @@ mod tests {
         outbox.recover(RecoveredRun::new(run.clone(), SpoolPolicy::Block, starts));
         let mut ends = OpenEnds::default();
         ends.leave(run, false);
-        assert_eq!(ends.tell(&id, &outbox).len(), 2);
-        assert!(ends.tell(&id, &outbox).is_empty());
+        assert_eq!(ends.declare(&id, &outbox).len(), 2);
+        assert!(ends.declare(&id, &outbox).is_empty());
         for stream in [Stream::Stdout, Stream::Stderr] {
             assert!(ends.is_open(&id));
             ends.on_stored(&id, Incarnation(2), stream);

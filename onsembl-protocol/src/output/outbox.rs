@@ -1,4 +1,4 @@
-//! What an agent has read from its processes and nobody has stored yet.
+//! What an agent has read from its processes and is not stored by the server yet.
 //!
 //! A record stays here until the server said that it is committed; after a new link everything that
 //! is here is sent again, from where the server says it is. Here are the bounds, over all runs: so
@@ -78,7 +78,7 @@ pub struct Outbox {
     memory: u64,
     total: u64,
     turn: Option<CommandId>,
-    /// Nobody waits for room any more: what does not fit is a gap.
+    /// Waiting for room is over: what does not fit is a gap.
     winding_up: bool,
     actions: VecDeque<SpoolAction>,
 }
@@ -200,7 +200,7 @@ impl Outbox {
     fn make_room(&mut self, command: &CommandId) -> bool {
         let because = self.cause(SpoolPolicy::DropOldest);
         while self.is_full() {
-            // Where only memory is short, giving up what is on disk would help nobody.
+            // Where only memory is short, giving up what is on disk would not help.
             let helps = match self.disk {
                 Disk::Works => self.total >= self.bounds.disk,
                 Disk::None => true,
@@ -396,7 +396,7 @@ impl Outbox {
             self.append(&command, gaps.unwrap_or_default());
         }
         let record = self.change(&command, |b| b.send(most)).flatten()?;
-        self.in_flight = self.in_flight.saturating_add(record.bytes_held());
+        self.in_flight = self.in_flight.saturating_add(record.byte_count());
         self.in_flight_records += 1;
         let run = self.runs.get(&command)?.run.clone();
         self.turn = Some(command);
@@ -527,7 +527,7 @@ impl Outbox {
 
     /// What is held, in memory and on disk, in bytes and [`RECORD_COST`](super::RECORD_COST) for each
     /// record.
-    pub const fn held(&self) -> u64 {
+    pub const fn unstored(&self) -> u64 {
         self.total
     }
 

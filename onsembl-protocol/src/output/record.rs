@@ -1,4 +1,4 @@
-//! What streams are made of: numbered chunks of bytes, and gaps that say what nobody has.
+//! What streams are made of: numbered chunks of bytes, and gaps that say what is missing.
 
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
 use crate::model::{GapCause, Stream};
@@ -31,7 +31,7 @@ pub struct Record {
 pub enum RecordBody {
     /// What the process wrote.
     Chunk(Bytes),
-    /// So many bytes that nobody has.
+    /// So many bytes that are missing.
     Gap { length: u64, because: GapCause },
 }
 
@@ -50,7 +50,7 @@ impl Record {
     }
 
     /// How many bytes of output it really holds.
-    pub fn bytes_held(&self) -> u64 {
+    pub fn byte_count(&self) -> u64 {
         match &self.body {
             RecordBody::Chunk(bytes) => bytes.len() as u64,
             RecordBody::Gap { .. } => 0,

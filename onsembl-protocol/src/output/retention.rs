@@ -85,7 +85,7 @@ impl StreamCut {
     }
 }
 
-/// The cursor of a reader that is to begin with the record that holds some place of a stream, or with the
+/// The cursor of a reader that is to begin with the record that holds some position of a stream, or with the
 /// last one before it: its number and body, if there is one. Records of other streams may come first.
 ///
 /// The gap that stands for what was cut has the number of the last chunk that it stands for. What other

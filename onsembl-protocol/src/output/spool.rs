@@ -121,7 +121,7 @@ impl SpoolRequest {
     /// What it holds while it waits, in bytes.
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Append(_, record) => record.bytes_held().saturating_add(RECORD_COST),
+            Self::Append(_, record) => record.byte_count().saturating_add(RECORD_COST),
             Self::Open(..)
             | Self::Retry
             | Self::Read(..)

@@ -17,9 +17,9 @@ pub type Cursor = Option<(Incarnation, ChunkSequence)>;
 pub enum StoredBody {
     /// Bytes, as they were produced.
     Chunk(Bytes),
-    /// Bytes that nobody has.
+    /// Bytes that are missing.
     Gap {
-        /// How many; `None` if nobody knows, and then it is the last record of its stream.
+        /// How many; `None` if unknown, and then it is the last record of its stream.
         length: Option<u64>,
         because: GapCause,
     },
@@ -35,14 +35,14 @@ impl StoredBody {
     }
 
     /// Bytes that it really holds.
-    pub fn held(&self) -> usize {
+    pub fn byte_count(&self) -> usize {
         match self {
             Self::Chunk(bytes) => bytes.len(),
             Self::Gap { .. } => 0,
         }
     }
 
-    /// Whether it ends its stream at an unknown place.
+    /// Whether it ends its stream at an unknown position.
     pub const fn is_open(&self) -> bool {
         matches!(self, Self::Gap { length: None, .. })
     }
@@ -74,7 +74,7 @@ impl From<RecordBody> for StoredBody {
 /// Where a stream goes on behind what is stored of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
-pub struct StoredPlace {
+pub struct StoredPosition {
     pub incarnation: Incarnation,
     pub stream: Stream,
     /// Everything before it is stored, as bytes or as a gap.
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(sums.admit(ByteOffset(0), open.clone()), None);
         assert!(sums.admit(ByteOffset(0), chunk(b"more")).unwrap().reopens);
         assert_eq!(sums.open_gap, None);
-        let at_an_old_place = sums.admit(ByteOffset(1), open.clone()).unwrap();
-        assert_eq!(at_an_old_place.new, (ByteOffset(4), open));
+        let at_an_old_position = sums.admit(ByteOffset(1), open.clone()).unwrap();
+        assert_eq!(at_an_old_position.new, (ByteOffset(4), open));
     }
 }

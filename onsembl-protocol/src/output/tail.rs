@@ -59,8 +59,8 @@ impl OutputTail {
 
     /// A record came; its position is behind all others.
     pub fn push(&mut self, record: LogRecord) {
-        self.bytes += record.body.held();
-        self.unstored += record.body.held();
+        self.bytes += record.body.byte_count();
+        self.unstored += record.body.byte_count();
         self.last = Some(record.position());
         self.records.push_back(Kept { record, durability: Durability::Waiting });
     }
@@ -79,12 +79,12 @@ impl OutputTail {
             && kept.durability == Durability::Waiting
         {
             kept.durability = Durability::Stored;
-            self.unstored -= kept.record.body.held();
+            self.unstored -= kept.record.body.byte_count();
         }
         while (self.bytes > KEPT_BYTES || self.records.len() > KEPT_RECORDS)
             && let Some(Kept { record, durability: Durability::Stored }) = self.records.front()
         {
-            self.bytes -= record.body.held();
+            self.bytes -= record.body.byte_count();
             self.dropped = Some(record.position());
             let _ = self.records.pop_front();
         }
@@ -105,8 +105,8 @@ impl OutputTail {
             .range(begin..)
             .map(|kept| &kept.record)
             .take_while(|record| {
-                let fits = taken == 0 || taken + record.body.held() <= limit;
-                taken += record.body.held().max(1);
+                let fits = taken == 0 || taken + record.body.byte_count() <= limit;
+                taken += record.body.byte_count().max(1);
                 fits
             })
             .cloned()

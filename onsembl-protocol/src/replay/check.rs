@@ -104,11 +104,11 @@ mod tests {
         let check = of_line(1, text);
         assert_ne!(check, of_line(2, text));
         assert_ne!(check, of_line(1, b"seventeen bytes..\0"));
-        for place in 0..text.len() {
+        for index in 0..text.len() {
             for bit in 0..8 {
                 let mut other = *text;
-                other[place] ^= 1 << bit;
-                assert_ne!(check, of_line(1, &other), "{place} {bit}");
+                other[index] ^= 1 << bit;
+                assert_ne!(check, of_line(1, &other), "{index} {bit}");
             }
         }
     }

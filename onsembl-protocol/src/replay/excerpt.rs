@@ -179,8 +179,8 @@ impl Lines {
         }
         let status = machine.status();
         Self::head_first(&mut self.tape, &self.head, now, out);
-        let did = (&step.actions, step.deadline, status);
-        self.tape.entry::<ServerConnection, _>(&what, now, frame.as_ref(), did, out);
+        let done = (&step.actions, step.deadline, status);
+        self.tape.entry::<ServerConnection, _>(&what, now, frame.as_ref(), done, out);
         Ok(())
     }
 

@@ -81,7 +81,7 @@ fn read_any<M: Recordable>(line: &[u8]) -> Result<Inputs<'_, M>, serde_json::Err
     let mut inputs = Inputs::NONE;
     let mut json = serde_json::Deserializer::from_slice(line);
     let read = Fill { inputs: &mut inputs }.deserialize(&mut json);
-    // Whoever stops in the middle of an object is told so; it was on purpose.
+    // Stopping in the middle of an object is reported; it was on purpose.
     if !inputs.whole {
         read?;
     }

@@ -171,7 +171,7 @@ impl Tape {
         what: &WhatOf<M>,
         now: Now,
         frame: Option<&F>,
-        did: Did<'_, M::Action>,
+        done: Done<'_, M::Action>,
         out: &mut Vec<u8>,
     ) {
         self.n = self.n.saturating_add(1);
@@ -183,7 +183,7 @@ impl Tape {
         let from = out.len();
         json(&inputs, out);
         let _brace = out.pop();
-        outcome(did, out);
+        outcome(done, out);
         self.seal(from, out);
     }
 
@@ -214,11 +214,11 @@ impl Tape {
 }
 
 /// What a step did: its actions, its deadline, and the status it left.
-pub(super) type Did<'a, A> = (&'a Actions<A>, Deadline, &'static str);
+pub(super) type Done<'a, A> = (&'a Actions<A>, Deadline, &'static str);
 
 /// The second part of an entry: what came out.
 pub(super) fn outcome<A: Copy + Serialize>(
-    (actions, deadline, status): Did<'_, A>,
+    (actions, deadline, status): Done<'_, A>,
     out: &mut Vec<u8>,
 ) {
     out.extend_from_slice(b",\"actions\":");
@@ -238,15 +238,15 @@ pub(super) fn outcome<A: Copy + Serialize>(
 }
 
 /// These are structs of texts, numbers and lists, which cannot fail to be written. If one did, the line
-/// would be broken, and whoever reads it says so.
+/// would be broken, and its reader says so.
 fn json<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     out.extend_from_slice(&serde_json::to_vec(value).unwrap_or_default());
 }
 
 fn digits(check: u32) -> [u8; CHECK_DIGITS] {
     let mut digits = [0; CHECK_DIGITS];
-    for (place, digit) in digits.iter_mut().rev().enumerate() {
-        let nibble = (check >> (4 * place)) as u8 & 0xf;
+    for (index, digit) in digits.iter_mut().rev().enumerate() {
+        let nibble = (check >> (4 * index)) as u8 & 0xf;
         *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
     }
     digits

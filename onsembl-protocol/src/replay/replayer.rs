@@ -304,14 +304,14 @@ fn parts(line: &str) -> Option<Shown<'_>> {
 fn differs(line: u64, n: u64, was: &[u8], outcome: &[u8], about: &Replayed) -> ReplayError {
     let text = |bytes| core::str::from_utf8(bytes).unwrap_or_default();
     let now = format!("{{\"time\":\"\"{}}}", text(outcome));
-    let did = |line: &str| match parts(line) {
+    let done = |line: &str| match parts(line) {
         Some(s) => format!("{}, actions {}, deadline {}", s.status, s.actions, s.deadline),
         None => line.into(),
     };
     let event = parts(text(was)).map_or_else(String::new, |s| {
         format!("{} {}", s.time, s.event.or(s.start).map_or("", RawValue::get))
     });
-    let (was, now) = (did(text(was)), did(&now));
+    let (was, now) = (done(text(was)), done(&now));
     let core = about.core.clone();
     ReplayError::Differs(Box::new(Difference { line, n, event, was, now, core }))
 }

@@ -82,8 +82,9 @@ impl Ring {
 
     /// The entry at this position, unless it was overwritten.
     pub(super) fn get(&self, at: Position) -> Option<&[u8]> {
-        let gone = at == 0 || at >= self.end || at + (self.bytes.len() as Position) < self.end;
-        if gone {
+        let overwritten =
+            at == 0 || at >= self.end || at + (self.bytes.len() as Position) < self.end;
+        if overwritten {
             return None;
         }
         let (length, rest) = self.bytes.get(self.offset(at)..)?.split_first_chunk::<LENGTH>()?;

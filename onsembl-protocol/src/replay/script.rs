@@ -27,8 +27,8 @@ impl<M: Recordable> Script<M> {
         let (machine, step) = M::begin(head.config, &head.seeds, origin, now)?;
         let mut tape = Tape::new();
         tape.head(head, now, out);
-        let did = (&step.actions, step.deadline, machine.status());
-        tape.entry::<M, FrameNote>(&what, now, None, did, out);
+        let done = (&step.actions, step.deadline, machine.status());
+        tape.entry::<M, FrameNote>(&what, now, None, done, out);
         Some((Self { machine, tape }, step))
     }
 
@@ -41,8 +41,8 @@ impl<M: Recordable> Script<M> {
         out: &mut Vec<u8>,
     ) -> Step<M::Action> {
         let step = self.machine.handle(event, now);
-        let did = (&step.actions, step.deadline, self.machine.status());
-        self.tape.entry::<M, _>(&What::Event(event), now, frame.as_ref(), did, out);
+        let done = (&step.actions, step.deadline, self.machine.status());
+        self.tape.entry::<M, _>(&What::Event(event), now, frame.as_ref(), done, out);
         step
     }
 

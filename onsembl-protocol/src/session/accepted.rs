@@ -1,7 +1,7 @@
 //! A link that a server accepted, from its hello to its end: what each frame on it counts as.
 //!
 //! [`AcceptedLink`] belongs to a link, not to an agent: it is there before anybody knows whose link it
-//! is. It decides what is read, held or dropped, what the agent's machine hears, and when the link
+//! is. It decides what is read, deferred or dropped, what the agent's machine hears, and when the link
 //! itself has to go. A close that the agent's machine or the owner orders is theirs: what has arrived
 //! before it still counts, until the link has ended.
 
@@ -15,9 +15,9 @@ use crate::model::{Capabilities, HeartbeatTiming};
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now};
 
-/// Texts that are held for a link between its hello and its session. Reading is paused as soon as the
+/// Texts that are deferred for a link between its hello and its session. Reading is paused as soon as the
 /// hello is seen, so only what was on its way can arrive: the inbox of a shard has room for as many.
-const MOST_HELD: u32 = 256;
+const MOST_DEFERRED: u32 = 256;
 
 /// One accepted link. It begins when it is accepted, and owes a hello. A
 /// [reducer](crate::step#two-contracts).
@@ -33,8 +33,8 @@ pub struct AcceptedLink {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Greeting(Greeting),
-    Claimed { held: u32 },
-    Joining { held: u32 },
+    Claimed { deferred: u32 },
+    Joining { deferred: u32 },
     Live,
     Probe(HeartbeatMonitor),
     Closing,
@@ -93,12 +93,12 @@ pub enum AcceptedAction {
     /// Decode the frame, and say what it was by [`AcceptedEvent::Read`].
     Read,
     /// Keep the text until [`Release`](Self::Release).
-    Hold,
+    Defer,
     /// It has no effect; count it.
     Discard(Discarded),
     /// Stop reading, and ask the owner whose hello it is.
     Identify,
-    /// Go on reading. What was held comes first.
+    /// Go on reading. What was deferred comes first.
     Release,
     /// Tell the agent's machine what was heard.
     Hear(ServerInbound),
@@ -159,8 +159,8 @@ impl AcceptedLink {
             }
             AcceptedEvent::Read(reading) => self.on_reading(reading, now, &mut out),
             AcceptedEvent::Identified => {
-                if let State::Claimed { held } = self.state {
-                    self.state = State::Joining { held };
+                if let State::Claimed { deferred } = self.state {
+                    self.state = State::Joining { deferred };
                 }
             }
             AcceptedEvent::Probing(timing) => {
@@ -193,9 +193,11 @@ impl AcceptedLink {
         out.push(match &mut self.state {
             State::Greeting(_) | State::Live | State::Probe(_) => AcceptedAction::Read,
             // Whose it is decides what it means, and that is not known yet.
-            State::Claimed { held } | State::Joining { held } if *held < MOST_HELD => {
-                *held += 1;
-                AcceptedAction::Hold
+            State::Claimed { deferred } | State::Joining { deferred }
+                if *deferred < MOST_DEFERRED =>
+            {
+                *deferred += 1;
+                AcceptedAction::Defer
             }
             State::Claimed { .. } | State::Joining { .. } => {
                 AcceptedAction::Discard(Discarded::BeforeSession)
@@ -228,7 +230,7 @@ impl AcceptedLink {
                 Reading::Hello(capabilities) => match greeting.handle(GreetingEvent::Hello, now) {
                     GreetingVerdict::Wait | GreetingVerdict::Identify => {
                         self.capabilities = capabilities;
-                        self.state = State::Claimed { held: 0 };
+                        self.state = State::Claimed { deferred: 0 };
                         out.push(AcceptedAction::Identify);
                     }
                     GreetingVerdict::Close(cause) => self.close(cause, out),

@@ -12,7 +12,7 @@ use super::agent_types::{
 use super::dial::DialFailure;
 use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
 use crate::id::{BeatSequence, Epoch, LinkId};
-use crate::liveness::{Backoff, BeatLedger, HeartbeatMonitor, Impairment, Liveness};
+use crate::liveness::{Backoff, HeartbeatMonitor, HeartbeatTracker, Impairment, Liveness};
 use crate::model::Dialect;
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now, Timestamp};
@@ -39,8 +39,10 @@ enum State {
     Idle,
     Connecting(Connecting),
     Joining(Joining),
-    Live(Session),
-    Waiting(Waiting),
+    #[serde(rename = "Live")]
+    Connected(Session),
+    #[serde(rename = "Waiting")]
+    Reconnecting(Waiting),
     Closed,
 }
 
@@ -68,7 +70,7 @@ struct Session {
     #[serde(default)]
     news: bool,
     monitor: HeartbeatMonitor,
-    beats: BeatLedger,
+    beats: HeartbeatTracker,
     seen_by_server: BeatSequence,
     recorded: BeatSequence,
     lag_reported: bool,
@@ -79,13 +81,14 @@ struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Waiting {
     timed_out: bool,
-    at_servers_wish: bool,
+    #[serde(rename = "at_servers_wish")]
+    server_asked: bool,
     dial_at: Timestamp,
 }
 
 impl Waiting {
     const fn until(dial_at: Timestamp) -> Self {
-        Self { timed_out: false, at_servers_wish: false, dial_at }
+        Self { timed_out: false, server_asked: false, dial_at }
     }
 }
 
@@ -100,7 +103,7 @@ pub struct AgentSnapshot {
     state: State,
 }
 
-type Did = Actions<AgentAction>;
+type Out = Actions<AgentAction>;
 
 impl AgentConnection {
     /// An idle connection. `seed` makes the dial times of this agent differ from any other's.
@@ -120,26 +123,26 @@ impl AgentConnection {
     /// Total: every event is allowed in every state. An event that names a link which is not the
     /// current one changes nothing.
     pub fn handle(&mut self, event: AgentEvent, now: Now) -> Step<AgentAction> {
-        let mut did = Did::none();
+        let mut out = Out::none();
         let before = self.seen_at.unwrap_or(now);
         let now = now.not_before(&before);
         let at = now.monotonic;
         self.seen_at = Some(now);
         if !matches!(event, AgentEvent::Stop | AgentEvent::EndOrdered(_)) {
-            self.notice_sleep(now.suspended_since(&before), at, &mut did);
+            self.notice_sleep(now.suspended_since(&before), at, &mut out);
         }
         match event {
-            AgentEvent::Start => self.start(at, &mut did),
-            AgentEvent::LinkUp(link) => self.link_up(link, at, &mut did),
-            AgentEvent::DialFailed(link, failure) => self.dial_failed(link, failure, at, &mut did),
-            AgentEvent::Received(link, frame) => self.received(link, frame, at, &mut did),
-            AgentEvent::LinkDown(link, reason) => self.link_down(link, reason, at, &mut did),
-            AgentEvent::News => self.news(at, &mut did),
-            AgentEvent::Stop => self.stop(None, &mut did),
-            AgentEvent::EndOrdered(order) => self.stop(Some(order), &mut did),
-            AgentEvent::Wake => self.wake(at, &mut did),
+            AgentEvent::Start => self.start(at, &mut out),
+            AgentEvent::LinkUp(link) => self.link_up(link, at, &mut out),
+            AgentEvent::DialFailed(link, failure) => self.dial_failed(link, failure, at, &mut out),
+            AgentEvent::Received(link, frame) => self.received(link, frame, at, &mut out),
+            AgentEvent::LinkDown(link, reason) => self.link_down(link, reason, at, &mut out),
+            AgentEvent::News => self.news(at, &mut out),
+            AgentEvent::Stop => self.stop(None, &mut out),
+            AgentEvent::EndOrdered(order) => self.stop(Some(order), &mut out),
+            AgentEvent::Wake => self.wake(at, &mut out),
         }
-        Step { actions: did, deadline: self.deadline().after(at) }
+        Step { actions: out, deadline: self.deadline().after(at) }
     }
 
     /// The machine as it is, without its configuration.
@@ -165,14 +168,14 @@ impl AgentConnection {
             State::Idle => AgentStatus::Idle,
             State::Connecting(s) => AgentStatus::Connecting { attempt: s.attempt },
             State::Joining(_) => AgentStatus::Joining,
-            State::Live(s) => match s.monitor.liveness() {
+            State::Connected(s) => match s.monitor.liveness() {
                 Liveness::Live => AgentStatus::Connected { epoch: s.epoch },
                 Liveness::Stale | Liveness::TimedOut => AgentStatus::Stale { epoch: s.epoch },
             },
-            State::Waiting(Waiting { timed_out: true, dial_at, .. }) => {
+            State::Reconnecting(Waiting { timed_out: true, dial_at, .. }) => {
                 AgentStatus::TimedOut { retry_at: dial_at }
             }
-            State::Waiting(Waiting { timed_out: false, dial_at, .. }) => {
+            State::Reconnecting(Waiting { timed_out: false, dial_at, .. }) => {
                 AgentStatus::Reconnecting { retry_at: dial_at }
             }
             State::Closed => AgentStatus::Closed,
@@ -186,34 +189,34 @@ impl AgentConnection {
             State::Idle | State::Closed => Deadline::Never,
             State::Connecting(s) => Deadline::At(s.give_up_at),
             State::Joining(s) => Deadline::At(s.give_up_at),
-            State::Waiting(s) => Deadline::At(s.dial_at),
-            State::Live(s) => s.deadline(),
+            State::Reconnecting(s) => Deadline::At(s.dial_at),
+            State::Connected(s) => s.deadline(),
         }
     }
 
     /// The fault that the live session has, if it has one.
     pub fn impairment(&self) -> Option<Impairment> {
         match &self.state {
-            State::Live(s) => s.impairment,
+            State::Connected(s) => s.impairment,
             State::Idle
             | State::Connecting(_)
             | State::Joining(_)
-            | State::Waiting(_)
+            | State::Reconnecting(_)
             | State::Closed => None,
         }
     }
 
-    fn report(&self, cause: AgentCause, did: &mut Did) {
-        did.push(AgentAction::Report(AgentReport { status: self.status(), cause }));
+    fn report(&self, cause: AgentCause, out: &mut Out) {
+        out.push(AgentAction::Report(AgentReport { status: self.status(), cause }));
     }
 
-    fn start(&mut self, at: Timestamp, did: &mut Did) {
+    fn start(&mut self, at: Timestamp, out: &mut Out) {
         if self.state == State::Idle {
-            self.dial(AgentCause::Started, at, did);
+            self.dial(AgentCause::Started, at, out);
         }
     }
 
-    fn dial(&mut self, cause: AgentCause, at: Timestamp, did: &mut Did) {
+    fn dial(&mut self, cause: AgentCause, at: Timestamp, out: &mut Out) {
         let link = self.next_link;
         self.next_link = link.next();
         self.attempts = self.attempts.saturating_add(1);
@@ -222,76 +225,76 @@ impl AgentConnection {
             attempt: self.attempts,
             give_up_at: at.saturating_add(self.config.dial_timeout),
         });
-        did.push(AgentAction::Dial(link));
-        self.report(cause, did);
+        out.push(AgentAction::Dial(link));
+        self.report(cause, out);
     }
 
-    fn link_up(&mut self, link: LinkId, at: Timestamp, did: &mut Did) {
+    fn link_up(&mut self, link: LinkId, at: Timestamp, out: &mut Out) {
         match self.state {
             State::Connecting(s) if s.link == link => {
                 let give_up_at = at.saturating_add(self.config.hello_timeout);
                 self.state = State::Joining(Joining { link, give_up_at });
-                did.push(AgentAction::SendHello(link));
-                self.report(AgentCause::LinkOpened, did);
+                out.push(AgentAction::SendHello(link));
+                self.report(AgentCause::LinkOpened, out);
             }
             State::Joining(Joining { link: current, .. })
-            | State::Live(Session { link: current, .. })
+            | State::Connected(Session { link: current, .. })
                 if current == link => {}
             // A dial that was given up may still succeed; its socket must not live on as an orphan,
             // which its server would take for a second copy of the agent.
             State::Idle
             | State::Connecting(_)
             | State::Joining(_)
-            | State::Live(_)
-            | State::Waiting(_)
-            | State::Closed => did.push(AgentAction::Close(link, CloseCause::Superseded)),
+            | State::Connected(_)
+            | State::Reconnecting(_)
+            | State::Closed => out.push(AgentAction::Close(link, CloseCause::Superseded)),
         }
     }
 
-    fn dial_failed(&mut self, link: LinkId, failure: DialFailure, at: Timestamp, did: &mut Did) {
+    fn dial_failed(&mut self, link: LinkId, failure: DialFailure, at: Timestamp, out: &mut Out) {
         let State::Connecting(s) = self.state else { return };
         if s.link != link {
             return;
         }
         let cause = AgentCause::DialFailed(failure);
         match failure {
-            DialFailure::Forbidden => self.close_for_good(cause, did),
+            DialFailure::Forbidden => self.close_for_good(cause, out),
             DialFailure::Unauthorized => {
                 let dial_at = self.backoff.next_attempt_unauthorized(at);
-                self.wait(Waiting::until(dial_at), cause, did);
+                self.wait(Waiting::until(dial_at), cause, out);
             }
             DialFailure::Busy { retry_after: Some(wait) } => {
                 let dial_at = self.backoff.next_attempt_after(at, wait);
-                let waiting = Waiting { at_servers_wish: true, ..Waiting::until(dial_at) };
-                self.wait(waiting, cause, did);
+                let waiting = Waiting { server_asked: true, ..Waiting::until(dial_at) };
+                self.wait(waiting, cause, out);
             }
             DialFailure::Busy { retry_after: None }
             | DialFailure::Unreachable
             | DialFailure::TimedOut
             | DialFailure::Tls
-            | DialFailure::NotAServer(_) => self.wait_by_backoff(false, at, cause, did),
+            | DialFailure::NotAServer(_) => self.wait_by_backoff(false, at, cause, out),
         }
     }
 
-    fn received(&mut self, link: LinkId, frame: AgentInbound, at: Timestamp, did: &mut Did) {
+    fn received(&mut self, link: LinkId, frame: AgentInbound, at: Timestamp, out: &mut Out) {
         match self.state {
-            State::Joining(s) if s.link == link => self.received_joining(link, frame, at, did),
-            State::Live(mut s) if s.link == link => {
-                s.received(frame, at, did);
-                let revived = s.observe_frame(at, did);
-                self.state = State::Live(s);
+            State::Joining(s) if s.link == link => self.received_joining(link, frame, at, out),
+            State::Connected(mut s) if s.link == link => {
+                s.received(frame, at, out);
+                let revived = s.observe_frame(at, out);
+                self.state = State::Connected(s);
                 if revived {
-                    self.report(AgentCause::HeardAgain, did);
+                    self.report(AgentCause::HeardAgain, out);
                 }
                 if matches!(frame, AgentInbound::Heartbeat(_)) {
-                    self.review(at, did);
+                    self.review(at, out);
                 }
             }
             State::Idle
             | State::Connecting(_)
             | State::Joining(_)
-            | State::Live(_)
-            | State::Waiting(_)
+            | State::Connected(_)
+            | State::Reconnecting(_)
             | State::Closed => {}
         }
     }
@@ -301,32 +304,32 @@ impl AgentConnection {
         link: LinkId,
         frame: AgentInbound,
         at: Timestamp,
-        did: &mut Did,
+        out: &mut Out,
     ) {
         match frame {
             AgentInbound::HelloAccepted(terms) => {
-                self.state = State::Live(Session::new(link, terms, &self.config, at));
-                self.report(AgentCause::HelloAccepted, did);
-                self.wake_session(at, did);
+                self.state = State::Connected(Session::new(link, terms, &self.config, at));
+                self.report(AgentCause::HelloAccepted, out);
+                self.wake_session(at, out);
             }
             AgentInbound::HelloRefused(refusal) => {
-                did.push(AgentAction::Close(link, CloseCause::NoAnswer));
+                out.push(AgentAction::Close(link, CloseCause::NoAnswer));
                 let cause = AgentCause::HelloRefused(refusal);
                 match refusal {
                     HelloRefusal::Unauthorized => {
                         let dial_at = self.backoff.next_attempt_unauthorized(at);
-                        self.wait(Waiting::until(dial_at), cause, did);
+                        self.wait(Waiting::until(dial_at), cause, out);
                     }
-                    HelloRefusal::Forbidden => self.close_for_good(cause, did),
-                    HelloRefusal::Other => self.wait_by_backoff(false, at, cause, did),
+                    HelloRefusal::Forbidden => self.close_for_good(cause, out),
+                    HelloRefusal::Other => self.wait_by_backoff(false, at, cause, out),
                 }
             }
-            AgentInbound::Ping { echo } => did.push(AgentAction::SendPong { link, echo }),
+            AgentInbound::Ping { echo } => out.push(AgentAction::SendPong { link, echo }),
             AgentInbound::Heartbeat(_) | AgentInbound::Other => {}
         }
     }
 
-    fn link_down(&mut self, link: LinkId, reason: CloseReason, at: Timestamp, did: &mut Did) {
+    fn link_down(&mut self, link: LinkId, reason: CloseReason, at: Timestamp, out: &mut Out) {
         if self.current_link() != Some(link) {
             return;
         }
@@ -337,118 +340,118 @@ impl AgentConnection {
             Initiator::Local | Initiator::Link => ComeBack::Backoff,
         };
         match by_peer {
-            ComeBack::Never => self.close_for_good(cause, did),
+            ComeBack::Never => self.close_for_good(cause, out),
             ComeBack::WithNewToken => {
                 let dial_at = self.backoff.next_attempt_unauthorized(at);
-                self.wait(Waiting::until(dial_at), cause, did);
+                self.wait(Waiting::until(dial_at), cause, out);
             }
-            ComeBack::Backoff => self.wait_by_backoff(false, at, cause, did),
+            ComeBack::Backoff => self.wait_by_backoff(false, at, cause, out),
         }
     }
 
-    fn stop(&mut self, order: Option<EndOrder>, did: &mut Did) {
+    fn stop(&mut self, order: Option<EndOrder>, out: &mut Out) {
         if self.state == State::Closed {
             return;
         }
         if let Some(link) = self.current_link() {
-            let told = order.filter(|_| self.can_tell_orders()).map(EndOrder::close_cause);
-            did.push(AgentAction::Close(link, told.unwrap_or(CloseCause::AgentStopped)));
+            let ordered = order.filter(|_| self.can_tell_orders()).map(EndOrder::close_cause);
+            out.push(AgentAction::Close(link, ordered.unwrap_or(CloseCause::AgentStopped)));
         }
         let cause = order.map_or(AgentCause::Stopped, AgentCause::EndOrdered);
-        self.close_for_good(cause, did);
+        self.close_for_good(cause, out);
     }
 
     /// Whether the server said that it knows the close codes of orders: one that does not would await
     /// an agent that closes with them.
     const fn can_tell_orders(&self) -> bool {
         match &self.state {
-            State::Live(s) => s.end_orders,
+            State::Connected(s) => s.end_orders,
             State::Idle
             | State::Connecting(_)
             | State::Joining(_)
-            | State::Waiting(_)
+            | State::Reconnecting(_)
             | State::Closed => false,
         }
     }
 
-    fn wake(&mut self, at: Timestamp, did: &mut Did) {
+    fn wake(&mut self, at: Timestamp, out: &mut Out) {
         match self.state {
             State::Connecting(s) if s.give_up_at <= at => {
-                did.push(AgentAction::Close(s.link, CloseCause::NoAnswer));
-                self.wait_by_backoff(false, at, AgentCause::DialUnanswered, did);
+                out.push(AgentAction::Close(s.link, CloseCause::NoAnswer));
+                self.wait_by_backoff(false, at, AgentCause::DialUnanswered, out);
             }
             State::Joining(s) if s.give_up_at <= at => {
-                did.push(AgentAction::Close(s.link, CloseCause::NoAnswer));
-                self.wait_by_backoff(false, at, AgentCause::HelloUnanswered, did);
+                out.push(AgentAction::Close(s.link, CloseCause::NoAnswer));
+                self.wait_by_backoff(false, at, AgentCause::HelloUnanswered, out);
             }
-            State::Waiting(s) if s.dial_at <= at => self.dial(AgentCause::RetryDue, at, did),
-            State::Live(_) => self.wake_session(at, did),
+            State::Reconnecting(s) if s.dial_at <= at => self.dial(AgentCause::RetryDue, at, out),
+            State::Connected(_) => self.wake_session(at, out),
             State::Idle
             | State::Connecting(_)
             | State::Joining(_)
-            | State::Waiting(_)
+            | State::Reconnecting(_)
             | State::Closed => {}
         }
     }
 
-    fn news(&mut self, at: Timestamp, did: &mut Did) {
-        if let State::Live(s) = &mut self.state {
+    fn news(&mut self, at: Timestamp, out: &mut Out) {
+        if let State::Connected(s) = &mut self.state {
             s.news = s.dialect == Dialect::Extended;
-            self.wake_session(at, did);
+            self.wake_session(at, out);
         }
     }
 
-    fn wake_session(&mut self, at: Timestamp, did: &mut Did) {
+    fn wake_session(&mut self, at: Timestamp, out: &mut Out) {
         self.note_stability(at);
-        let State::Live(mut s) = self.state else { return };
+        let State::Connected(mut s) = self.state else { return };
         let observed = s.monitor.on_wake(at);
         if let Some(late) = observed.overslept {
-            did.push(AgentAction::Overslept(late));
+            out.push(AgentAction::Overslept(late));
         }
         let silence = s.monitor.timing();
         if observed.changed == Some(Liveness::TimedOut) {
-            did.push(AgentAction::Close(s.link, CloseCause::Silent));
+            out.push(AgentAction::Close(s.link, CloseCause::Silent));
             let cause = AgentCause::Silence(silence.timeout_after());
-            return self.wait_by_backoff(true, at, cause, did);
+            return self.wait_by_backoff(true, at, cause, out);
         }
         if s.beats.due().is_due(at) || s.may_tell_news() {
-            did.push(s.beat(at));
+            out.push(s.beat(at));
         }
-        self.state = State::Live(s);
+        self.state = State::Connected(s);
         if observed.changed == Some(Liveness::Stale) {
-            self.report(AgentCause::Silence(silence.stale_after()), did);
+            self.report(AgentCause::Silence(silence.stale_after()), out);
         }
     }
 
     /// Names what ails the session, or that it is over; the status stays.
-    fn review(&mut self, at: Timestamp, did: &mut Did) {
-        let State::Live(s) = &mut self.state else { return };
+    fn review(&mut self, at: Timestamp, out: &mut Out) {
+        let State::Connected(s) = &mut self.state else { return };
         let found = s.diagnose(at);
         if found != s.impairment {
             s.impairment = found;
-            did.push(AgentAction::Impaired(found));
+            out.push(AgentAction::Impaired(found));
         }
     }
 
     /// After sleep a silent link tells nothing about the peer: a short nap is answered with a beat
     /// at once, after a long one the server has given the link up, and every wait is over.
-    fn notice_sleep(&mut self, slept: Duration, at: Timestamp, did: &mut Did) {
+    fn notice_sleep(&mut self, slept: Duration, at: Timestamp, out: &mut Out) {
         if slept < SLEPT {
             return;
         }
         match &mut self.state {
-            State::Live(s) if slept >= s.monitor.timing().timeout_after() => {
-                did.push(AgentAction::Close(s.link, CloseCause::Silent));
+            State::Connected(s) if slept >= s.monitor.timing().timeout_after() => {
+                out.push(AgentAction::Close(s.link, CloseCause::Silent));
                 self.begin_anew();
-                self.wait(Waiting::until(soon(at)), AgentCause::Slept(slept), did);
+                self.wait(Waiting::until(soon(at)), AgentCause::Slept(slept), out);
             }
-            State::Live(s) => s.beats.hurry(at),
+            State::Connected(s) => s.beats.hurry(at),
             // The server asked for peace; the time asleep counts as waiting.
-            State::Waiting(s) if s.at_servers_wish => {
+            State::Reconnecting(s) if s.server_asked => {
                 let shortened = s.dial_at.saturating_sub(slept).max(soon(at));
                 s.dial_at = s.dial_at.min(shortened);
             }
-            State::Waiting(s) => {
+            State::Reconnecting(s) => {
                 s.dial_at = s.dial_at.min(soon(at));
                 self.begin_anew();
             }
@@ -457,7 +460,7 @@ impl AgentConnection {
     }
 
     fn note_stability(&mut self, at: Timestamp) {
-        if let State::Live(s) = &mut self.state
+        if let State::Connected(s) = &mut self.state
             && s.stable_at.is_some_and(|stable| stable <= at)
         {
             s.stable_at = None;
@@ -475,28 +478,28 @@ impl AgentConnection {
         timed_out: bool,
         at: Timestamp,
         cause: AgentCause,
-        did: &mut Did,
+        out: &mut Out,
     ) {
         let dial_at = self.backoff.next_attempt(at);
-        self.wait(Waiting { timed_out, ..Waiting::until(dial_at) }, cause, did);
+        self.wait(Waiting { timed_out, ..Waiting::until(dial_at) }, cause, out);
     }
 
-    fn wait(&mut self, waiting: Waiting, cause: AgentCause, did: &mut Did) {
-        self.state = State::Waiting(waiting);
-        self.report(cause, did);
+    fn wait(&mut self, waiting: Waiting, cause: AgentCause, out: &mut Out) {
+        self.state = State::Reconnecting(waiting);
+        self.report(cause, out);
     }
 
-    fn close_for_good(&mut self, cause: AgentCause, did: &mut Did) {
+    fn close_for_good(&mut self, cause: AgentCause, out: &mut Out) {
         self.state = State::Closed;
-        self.report(cause, did);
+        self.report(cause, out);
     }
 
     fn current_link(&self) -> Option<LinkId> {
         match &self.state {
             State::Connecting(s) => Some(s.link),
             State::Joining(s) => Some(s.link),
-            State::Live(s) => Some(s.link),
-            State::Idle | State::Waiting(_) | State::Closed => None,
+            State::Connected(s) => Some(s.link),
+            State::Idle | State::Reconnecting(_) | State::Closed => None,
         }
     }
 }
@@ -510,7 +513,7 @@ impl Session {
             end_orders: terms.end_orders,
             news: false,
             monitor: HeartbeatMonitor::new(terms.timing, at),
-            beats: BeatLedger::new(terms.timing, at),
+            beats: HeartbeatTracker::new(terms.timing, at),
             seen_by_server: BeatSequence(0),
             recorded: BeatSequence(0),
             lag_reported: false,
@@ -538,10 +541,10 @@ impl Session {
         self.news && self.seen_by_server >= self.beats.sent()
     }
 
-    fn received(&mut self, frame: AgentInbound, at: Timestamp, did: &mut Did) {
+    fn received(&mut self, frame: AgentInbound, at: Timestamp, out: &mut Out) {
         match frame {
             AgentInbound::Ping { echo } => {
-                did.push(AgentAction::SendPong { link: self.link, echo });
+                out.push(AgentAction::SendPong { link: self.link, echo });
             }
             AgentInbound::Heartbeat(beat) => {
                 if let Some(sequence) = beat.sequence {
@@ -551,7 +554,7 @@ impl Session {
                 self.recorded = self.recorded.max(beat.recorded.unwrap_or_default());
                 self.lag_reported = beat.lagging;
                 if self.may_tell_news() {
-                    did.push(self.beat(at));
+                    out.push(self.beat(at));
                 }
             }
             AgentInbound::HelloAccepted(_)
@@ -560,10 +563,10 @@ impl Session {
         }
     }
 
-    fn observe_frame(&mut self, at: Timestamp, did: &mut Did) -> bool {
+    fn observe_frame(&mut self, at: Timestamp, out: &mut Out) -> bool {
         let observed = self.monitor.on_received(at);
         if let Some(late) = observed.overslept {
-            did.push(AgentAction::Overslept(late));
+            out.push(AgentAction::Overslept(late));
         }
         observed.changed == Some(Liveness::Live)
     }

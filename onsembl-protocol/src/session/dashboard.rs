@@ -59,10 +59,10 @@ impl DashboardConnection {
 
     /// Takes one event at one moment.
     pub fn handle(&mut self, event: DashboardEvent, now: Now) -> Step<DashboardAction> {
-        let mut did = Actions::none();
+        let mut out = Actions::none();
         let at = now.monotonic;
         if self.closed {
-            return Step { actions: did, deadline: Deadline::Never };
+            return Step { actions: out, deadline: Deadline::Never };
         }
         let observed = match event {
             DashboardEvent::Received => self.monitor.on_received(at),
@@ -70,18 +70,18 @@ impl DashboardConnection {
         };
         if observed.changed == Some(Liveness::TimedOut) {
             self.closed = true;
-            did.push(DashboardAction::Close(CloseCause::Silent));
-            return Step { actions: did, deadline: Deadline::Never };
+            out.push(DashboardAction::Close(CloseCause::Silent));
+            return Step { actions: out, deadline: Deadline::Never };
         }
         if self.ping_at <= at {
             self.ping_at = at.saturating_add(PING_EVERY);
-            did.push(DashboardAction::SendPing);
+            out.push(DashboardAction::SendPing);
         }
         if self.refresh_at <= at {
             self.refresh_at = at.saturating_add(REFRESH_EVERY);
-            did.push(DashboardAction::Refresh);
+            out.push(DashboardAction::Refresh);
         }
-        Step { actions: did, deadline: self.deadline().after(at) }
+        Step { actions: out, deadline: self.deadline().after(at) }
     }
 
     /// When to call with [`DashboardEvent::Wake`]. `Never` only when closed.

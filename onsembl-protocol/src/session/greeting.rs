@@ -1,6 +1,6 @@
 //! The time between an open link and its hello, and the patience with nonsense.
 //!
-//! Before the hello a peer is nobody: nothing it sends is obeyed, answered in kind or forwarded,
+//! Before the hello a peer is unknown: nothing it sends is obeyed, answered in kind or forwarded,
 //! and it has a deadline (P-16, P-17).
 
 use crate::close::CloseCause;
@@ -9,7 +9,7 @@ use crate::time::{Deadline, Now, Timestamp};
 use core::time::Duration;
 
 /// Longest wait for a hello. Existing wrappers and dashboards send theirs at once; their server
-/// waits 30 s, which lets anybody hold a socket that long.
+/// waits 30 s, which lets any caller keep a socket that long.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many frames other than a hello a peer may send before it. A legacy wrapper may flush a few

@@ -30,6 +30,6 @@ pub use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
 pub use server::{ServerCold, ServerConnection, ServerHot, ServerSnapshot, ServerView};
 pub(crate) use server::{armed as server_deadline, handle as handle_server};
 pub use server_types::{
-    BeatOut, Because, Claimant, Presence, PresenceCause, PresenceStatus, ServerAction,
-    ServerConfig, ServerEvent, ServerInbound, StoreTrouble,
+    BeatOut, Claimant, Presence, PresenceCause, PresenceStatus, ServerAction, ServerConfig,
+    ServerEvent, ServerInbound, StatusCause, StoreTrouble,
 };

@@ -51,11 +51,11 @@ impl Claimant {
     /// Compares the instances of two hellos. Two peers that name no instance are told apart by the
     /// agent id they claim.
     pub fn judge(
-        held_by: Option<&InstanceId>,
+        owned_by: Option<&InstanceId>,
         claimed_by: Option<&InstanceId>,
         same_id: bool,
     ) -> Self {
-        let same = match (held_by, claimed_by) {
+        let same = match (owned_by, claimed_by) {
             (Some(a), Some(b)) => a == b,
             (None, None) => same_id,
             (Some(_), None) | (None, Some(_)) => false,
@@ -69,7 +69,7 @@ impl Claimant {
 pub enum StoreTrouble {
     /// It has not answered yet, and said nothing.
     Slow,
-    /// Somebody else holds the database.
+    /// Another process has locked the database.
     Busy,
     /// The disk is full.
     Full,
@@ -147,7 +147,7 @@ pub enum ServerEvent {
     Faulted(LinkId),
     /// This link ended.
     LinkDown(LinkId, CloseReason),
-    /// Somebody decided that the agent must go: deleted, token revoked.
+    /// The agent must go: deleted, token revoked.
     Evict(CloseCause),
     /// The deadline came; harmless at any other time.
     Wake,
@@ -291,7 +291,7 @@ pub struct Presence {
     /// Since when it holds; moves only when the status changes.
     pub since: WallTime,
     /// Why.
-    pub because: Because,
+    pub because: StatusCause,
     /// Of two presences of an agent the one with the greater version holds.
     pub version: PresenceVersion,
     /// The session's epoch.
@@ -300,7 +300,7 @@ pub struct Presence {
 
 /// Why a presence is what it is: what brought the status, and what ails it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
-pub struct Because {
+pub struct StatusCause {
     /// What brought the status.
     pub cause: PresenceCause,
     /// A fault that does not change the status.
@@ -309,7 +309,7 @@ pub struct Because {
     pub trouble: Option<StoreTrouble>,
 }
 
-impl fmt::Display for Because {
+impl fmt::Display for StatusCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.impairment, self.trouble) {
             (None, _) => fmt::Display::fmt(&self.cause, f),
@@ -346,7 +346,7 @@ pub enum PresenceCause {
     ResumeWindowOver(Duration),
     /// The server process is a new one.
     ServerRestarted,
-    /// Somebody decided that it must go.
+    /// It was evicted.
     Evicted(CloseCause),
     /// It reported that it cannot go on.
     Faulted,

@@ -37,14 +37,14 @@ pub trait Machine: Sized {
     /// Looks at the parts.
     fn view<'a>(hot: &'a Self::Hot, cold: &'a Self::Cold) -> Self::View<'a>;
 
-    /// Takes one event at one moment, adds what is to be done to `did`, and says when to wake.
+    /// Takes one event at one moment, adds what is to be done to `out`, and says when to wake.
     fn handle_parts(
         rules: &Self::Rules,
         hot: &mut Self::Hot,
         cold: &mut Self::Cold,
         event: Self::Event,
         now: Now,
-        did: &mut Actions<Self::Action>,
+        out: &mut Actions<Self::Action>,
     ) -> Deadline;
 
     /// The deadline that the latest event left it with.
@@ -80,9 +80,9 @@ impl Machine for ServerConnection {
         cold: &mut ServerCold,
         event: ServerEvent,
         now: Now,
-        did: &mut Actions<ServerAction>,
+        out: &mut Actions<ServerAction>,
     ) -> Deadline {
-        handle_server(rules, hot, cold, event, now, did)
+        handle_server(rules, hot, cold, event, now, out)
     }
 
     #[inline]
@@ -119,10 +119,10 @@ impl Machine for DashboardConnection {
         (): &mut (),
         event: DashboardEvent,
         now: Now,
-        did: &mut Actions<DashboardAction>,
+        out: &mut Actions<DashboardAction>,
     ) -> Deadline {
         let step = hot.handle(event, now);
-        *did = step.actions;
+        *out = step.actions;
         step.deadline
     }
 

@@ -97,11 +97,11 @@ impl<M: Machine> Supervisor<M> {
     #[must_use = "perform the actions in order"]
     pub fn handle(&mut self, key: Key, event: M::Event, now: Now) -> Option<Actions<M::Action>> {
         // Filled where the caller will find it, because it is large to copy.
-        let mut did = Some(Actions::none());
-        if !did.as_mut().is_some_and(|did| self.turn(key, event, now, did)) {
-            did = None;
+        let mut out = Some(Actions::none());
+        if !out.as_mut().is_some_and(|out| self.turn(key, event, now, out)) {
+            out = None;
         }
-        did
+        out
     }
 
     /// [`handle`](Self::handle) for many events of one moment, in their order; `each` is told what it
@@ -121,9 +121,9 @@ impl<M: Machine> Supervisor<M> {
                 self.minima.read_ahead(key.slot());
             }
             for (key, event) in events {
-                let mut did = Actions::none();
-                let known = self.turn(*key, *event, now, &mut did);
-                each(*key, known.then_some(&did));
+                let mut out = Actions::none();
+                let known = self.turn(*key, *event, now, &mut out);
+                each(*key, known.then_some(&out));
             }
         }
     }
@@ -137,11 +137,11 @@ impl<M: Machine> Supervisor<M> {
         mut each: impl FnMut(Key, Actions<M::Action>),
     ) {
         for (key, hot, cold) in self.slots.iter_mut() {
-            let mut did = Actions::none();
-            let deadline = M::handle_parts(&self.rules, hot, cold, event, now, &mut did);
+            let mut out = Actions::none();
+            let deadline = M::handle_parts(&self.rules, hot, cold, event, now, &mut out);
             self.minima.lower(key.slot(), deadline);
-            if !did.is_empty() {
-                each(key, did);
+            if !out.is_empty() {
+                each(key, out);
             }
         }
     }
@@ -203,10 +203,10 @@ impl<M: Machine> Supervisor<M> {
             let mut deadline = M::deadline_of_parts(&self.rules, hot, cold);
             if key.slot() >= from && deadline.is_due(now.monotonic) {
                 if woken < budget {
-                    let mut did = Actions::none();
-                    deadline = M::handle_parts(&self.rules, hot, cold, M::WAKE, now, &mut did);
+                    let mut out = Actions::none();
+                    deadline = M::handle_parts(&self.rules, hot, cold, M::WAKE, now, &mut out);
                     woken += 1;
-                    each(key, did);
+                    each(key, out);
                 } else {
                     next = next.min(key.slot());
                 }
@@ -234,9 +234,9 @@ impl<M: Machine> Supervisor<M> {
 
     /// Whether the key names a machine; then it took the event, and its deadline is armed.
     #[inline]
-    fn turn(&mut self, key: Key, event: M::Event, now: Now, did: &mut Actions<M::Action>) -> bool {
+    fn turn(&mut self, key: Key, event: M::Event, now: Now, out: &mut Actions<M::Action>) -> bool {
         let Some((hot, cold)) = self.slots.get_mut(key) else { return false };
-        let deadline = M::handle_parts(&self.rules, hot, cold, event, now, did);
+        let deadline = M::handle_parts(&self.rules, hot, cold, event, now, out);
         self.minima.lower(key.slot(), deadline);
         true
     }

@@ -56,7 +56,7 @@ impl<H: Copy, C: Copy> Slots<H, C> {
 
     pub(super) fn insert(&mut self, hot: H, cold: C) -> Key {
         let slot = self.free.pop().unwrap_or(self.cold.len() as u32);
-        let (block, within) = place(slot as usize);
+        let (block, within) = locate(slot as usize);
         match self.cold.get_mut(slot as usize) {
             Some(left_over) => *left_over = cold,
             None => self.cold.push(cold),
@@ -76,7 +76,7 @@ impl<H: Copy, C: Copy> Slots<H, C> {
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<(H, C)> {
-        let (block, within) = place(key.slot());
+        let (block, within) = locate(key.slot());
         let block = self.blocks.get_mut(block)?;
         let generation = block.generations.get_mut(within).filter(|g| **g == key.generation)?;
         let hot = block.hot.get_mut(within)?.take()?;
@@ -86,7 +86,7 @@ impl<H: Copy, C: Copy> Slots<H, C> {
     }
 
     pub(super) fn get(&self, key: Key) -> Option<(&H, &C)> {
-        let (block, within) = place(key.slot());
+        let (block, within) = locate(key.slot());
         let block = self.blocks.get(block)?;
         let _ = block.generations.get(within).filter(|g| **g == key.generation)?;
         Some((block.hot.get(within)?.as_ref()?, self.cold.get(key.slot())?))
@@ -94,7 +94,7 @@ impl<H: Copy, C: Copy> Slots<H, C> {
 
     #[inline]
     pub(super) fn get_mut(&mut self, key: Key) -> Option<(&mut H, &mut C)> {
-        let (block, within) = place(key.slot());
+        let (block, within) = locate(key.slot());
         let block = self.blocks.get_mut(block)?;
         let _ = block.generations.get(within).filter(|g| **g == key.generation)?;
         Some((block.hot.get_mut(within)?.as_mut()?, self.cold.get_mut(key.slot())?))
@@ -104,7 +104,7 @@ impl<H: Copy, C: Copy> Slots<H, C> {
     /// on its way, for as many keys at once as this is called for in a row.
     #[inline]
     pub(super) fn read_ahead(&self, key: Key) {
-        let (block, within) = place(key.slot());
+        let (block, within) = locate(key.slot());
         if let Some(block) = self.blocks.get(block) {
             let _ =
                 black_box((block.generations.get(within).copied(), block.hot.get(within).copied()));
@@ -153,6 +153,6 @@ impl<H: Copy, C: Copy> Slots<H, C> {
     }
 }
 
-const fn place(slot: usize) -> (usize, usize) {
+const fn locate(slot: usize) -> (usize, usize) {
     (slot / FAN_OUT, slot % FAN_OUT)
 }

@@ -1,4 +1,4 @@
-//! Whether somebody has begun a line at the agent's own terminal, as far as what they type tells. In doubt
+//! Whether a line has been begun at the agent's own terminal, as far as what they type tells. In doubt
 //! it is begun: then a command from far away waits, and is told why.
 
 /// Numbers of one sequence that are read.

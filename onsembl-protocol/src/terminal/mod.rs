@@ -6,18 +6,18 @@
 //!
 //! Here are decisions only: nothing opens a terminal, and nothing draws one.
 
-mod desk;
-mod keeper;
 mod keys;
 mod line;
 mod modes;
 mod refusal;
 mod submission;
+mod supervisor;
+mod typing_queue;
 
 #[doc(no_inline)]
 pub use crate::model::{TERMINAL_PREFIX, TerminalSize};
-pub use desk::{Desk, DeskAction, Typed};
-pub use keeper::{AfterEnd, TerminalKeeper};
 pub use modes::Modes;
 pub use refusal::{LINE_BYTES, MOST_KEYS, Untypeable};
 pub use submission::{LineMode, Typing};
+pub use supervisor::{AfterEnd, TerminalSupervisor};
+pub use typing_queue::{Typed, TypingAction, TypingQueue};

@@ -69,7 +69,7 @@ impl OutputFrame {
             return Err(wrong("it is shorter than its head"));
         };
         if kind != OUTPUT {
-            return Err(wrong("it is of a kind that nobody knows"));
+            return Err(wrong("it is of an unknown kind"));
         }
         let id = rest.get(..length).ok_or(wrong("it is shorter than the id of its command"))?;
         let id = core::str::from_utf8(id).map_err(|_| wrong("the id of its command is no text"))?;
@@ -79,7 +79,7 @@ impl OutputFrame {
         })?;
         let command_id = CommandId::new(id);
         let Some(stream) = stream_of(stream) else {
-            let cause = DecodeCause::NotOutput("it is of a stream that nobody knows");
+            let cause = DecodeCause::NotOutput("it is of an unknown stream");
             return Err(DecodeError { cause, message_id: None, command_id: Some(command_id) });
         };
         let bytes = message.split_off(HEAD + length);

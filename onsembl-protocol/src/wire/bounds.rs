@@ -1,4 +1,4 @@
-//! The length of everything in a message that somebody will keep or show.
+//! The length of everything in a message that will be kept or shown.
 //!
 //! The size of the whole message is bounded already; these bounds keep one field from being all of
 //! it. Output content is bounded by the message alone.
@@ -20,7 +20,7 @@ pub struct TooLong {
 
 /// Messages whose fields can be held against [`Limits`].
 pub trait Bounded {
-    /// Checks each field that somebody will keep.
+    /// Checks each field that will be kept.
     #[doc(hidden)]
     fn check(&self, limits: &Limits) -> Result<(), TooLong>;
 }

@@ -10,7 +10,7 @@ use crate::limits::Limits;
 
 /// Reads one text message of a direction.
 ///
-/// Types the direction does not have, fields nobody knows and enumeration values nobody knows
+/// Types the direction does not have, unknown fields and unknown enumeration values
 /// survive; only what cannot be understood is an error, and the error names what could still be
 /// read of it.
 ///

@@ -65,13 +65,13 @@ pub enum DecodeCause {
 /// as long as the peer likes.
 pub(super) fn unquoted(error: &serde_json::Error) -> String {
     const LONGEST: usize = 32;
-    let said = error.to_string();
-    match (said.find('"'), said.rfind('"')) {
+    let text = error.to_string();
+    match (text.find('"'), text.rfind('"')) {
         (Some(from), Some(to)) if to - from > LONGEST => {
-            let (before, rest) = said.split_at(from);
+            let (before, rest) = text.split_at(from);
             let after = rest.get(to - from..).unwrap_or_default();
             format!("{before}\"...{after}")
         }
-        _ => said,
+        _ => text,
     }
 }

@@ -118,7 +118,7 @@ message_set! {
         CommandComplete(CommandComplete) = "COMMAND_COMPLETE",
         /// A process wrote something.
         Output(TerminalOutput) = "TERMINAL_OUTPUT",
-        /// Bytes that nobody has. Extension.
+        /// Bytes that are missing. Extension.
         OutputGap(OutputGap) = "OUTPUT_GAP",
         /// What it holds of which streams. Extension.
         OutputState(OutputState) = "OUTPUT_STATE",
@@ -216,13 +216,13 @@ message_set! {
         CommandComplete(CommandComplete) = "COMMAND_COMPLETE",
         /// Output.
         TerminalStream(TerminalStream) = "TERMINAL_STREAM",
-        /// Output that nobody has. Extension.
+        /// Output that is missing. Extension.
         OutputGap(OutputGap) = "OUTPUT_GAP",
         /// A trace.
         Trace(Opaque) = "TRACE_STREAM" | "TRACE_UPDATE",
-        /// What waits for an agent. Nobody sends it yet.
+        /// What waits for an agent. Not sent yet.
         QueueUpdate(Opaque) = "QUEUE_UPDATE",
-        /// Somebody stopped everything.
+        /// Everything was stopped.
         EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",
         /// Something was accepted.
         Ack(Ack) = "ACK",

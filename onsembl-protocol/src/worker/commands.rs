@@ -1,7 +1,7 @@
-//! What is to be run and what runs: the book, and what is kept of each command beside it.
+//! What is to be run and what runs: all commands, and what is kept of each command beside it.
 
 use super::event::Task;
-use crate::command::CommandBook;
+use crate::command::AgentCommands;
 use crate::id::{CommandId, RunMark};
 use crate::model::IdMint;
 use crate::output::{PerStream, Utf8Cutter};
@@ -13,10 +13,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// The commands of this process. All maps are bounded by the slots and the line of the book.
+/// The commands of this process. All maps are bounded by the slots and the bound of what waits.
 #[derive(Debug)]
 pub(super) struct Commands {
-    pub(super) book: CommandBook,
+    pub(super) all: AgentCommands,
     /// What was asked for and has not left the line, or whose start is being written down.
     requests: BTreeMap<CommandId, CommandRequest>,
     /// What the processes of those will bear whose start is being written down.
@@ -72,7 +72,7 @@ pub(super) enum Output {
 impl Commands {
     pub(super) fn new(slots: usize, unique: String) -> Self {
         Self {
-            book: CommandBook::new(slots),
+            all: AgentCommands::new(slots),
             requests: BTreeMap::new(),
             marks: BTreeMap::new(),
             starting: BTreeMap::new(),
@@ -90,7 +90,7 @@ impl Commands {
 
     /// The command whose turn it is, and what its processes will bear.
     pub(super) fn take_next(&mut self) -> Option<(CommandId, RunMark)> {
-        let id = self.book.take_next()?;
+        let id = self.all.take_next()?;
         let mark = self.mark(&id);
         Some((id, mark))
     }
@@ -98,7 +98,7 @@ impl Commands {
     /// The agent begins its terminal. Its id sorts behind those of all terminals that were opened before.
     pub(super) fn begin_terminal(&mut self, at: WallTime) -> (CommandId, RunMark) {
         let id = self.ids.terminal(at);
-        self.book.begin_own(&id);
+        self.all.begin_own(&id);
         let mark = self.mark(&id);
         (id, mark)
     }
@@ -182,8 +182,8 @@ impl Commands {
 
     /// Those that have not ended, then those whose ends are not confirmed, at most so many.
     pub(super) fn open(&self, most: usize) -> Vec<CommandId> {
-        let (running, open) = (self.book.unfinished(), self.book.open());
-        let ended = open.into_iter().filter(|id| self.book.report(id).is_some());
+        let (running, open) = (self.all.unfinished(), self.all.open());
+        let ended = open.into_iter().filter(|id| self.all.report(id).is_some());
         running.into_iter().chain(ended).take(most).collect()
     }
 }

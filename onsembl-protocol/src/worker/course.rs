@@ -32,7 +32,7 @@ impl Worker {
             Work::Settle(id) => self.settle(&id),
             Work::Acknowledge(id) => {
                 // One that is being started is acknowledged when it runs.
-                if self.commands.book.status(&id) == CommandAckStatus::Queued {
+                if self.commands.all.status(&id) == CommandAckStatus::Queued {
                     self.outbound.acknowledge(id);
                 }
             }
@@ -40,8 +40,8 @@ impl Worker {
     }
 
     pub(super) fn on_request(&mut self, id: CommandId, request: CommandRequest) {
-        match self.commands.book.on_request(&id) {
-            Decision::Keep if self.emergency.is_held() => {
+        match self.commands.all.on_request(&id) {
+            Decision::Keep if self.emergency.is_latched() => {
                 self.refuse(&id, "an emergency stop is in force; nothing starts on this agent until it is released");
             }
             Decision::Keep if self.shutdown.is_some() => {
@@ -84,7 +84,7 @@ impl Worker {
     fn advance(&mut self) {
         let is_awaited = self.terminal.as_ref().is_some_and(terminal::Terminal::is_awaited);
         let is_paused = self.pausing == Pausing::Paused;
-        self.commands.book.pause(is_paused || self.shutdown.is_some() || is_awaited);
+        self.commands.all.pause(is_paused || self.shutdown.is_some() || is_awaited);
         while let Some((id, mark)) = self.commands.take_next() {
             match &self.journal {
                 Journalling::Off => self.todo.push_back(Work::Start(id)),
@@ -106,7 +106,7 @@ impl Worker {
         let mark = self.commands.take_mark(id);
         let terminal = self.terminal.as_ref().filter(|terminal| terminal.is_run(id));
         let terminal_size = terminal.map(terminal::Terminal::size);
-        match self.commands.book.may_start(id) {
+        match self.commands.all.may_start(id) {
             Ok(()) => {}
             Err(_) if terminal_size.is_some() => {
                 return self.terminal_not_started(
@@ -120,7 +120,7 @@ impl Worker {
         let task = match (terminal_size, request) {
             (Some(size), _) => Task::Terminal(size),
             (None, Some(request)) if self.terminal.is_some() => {
-                return self.ask_desk(id, request, now);
+                return self.ask_typing_queue(id, request, now);
             }
             (None, Some(request)) => match &request.input {
                 None | Some(CommandInput::Text) => Task::Command(Box::new(request)),
@@ -146,11 +146,11 @@ impl Worker {
         now: Now,
     ) {
         let Some(starting) = self.commands.take_start(id) else {
-            // It must not run under nobody's eyes.
+            // It must not run unobserved.
             self.note(WorkerNote::Unexpected(id.clone()));
             return self.actions.push_back(WorkerAction::Kill(id.clone()));
         };
-        let is_cancelled = self.commands.book.on_started(id, starting.limit, now.monotonic);
+        let is_cancelled = self.commands.all.on_started(id, starting.limit, now.monotonic);
         if let Some(process) = process {
             self.write(JournalEntry::Started { command: id.clone(), process });
         }
@@ -177,7 +177,7 @@ impl Worker {
         if self.is_terminal_run(id) {
             return self.terminal_not_started(id, why, now);
         }
-        match self.commands.book.may_start(id) {
+        match self.commands.all.may_start(id) {
             Ok(()) | Err(None) => self.refuse(id, why),
             // It was cancelled meanwhile, and that is what its user is told.
             Err(Some(report)) => self.todo.push_back(Work::Over(report)),
@@ -187,9 +187,9 @@ impl Worker {
     /// It cannot be run, or is not to be.
     pub(super) fn refuse(&mut self, id: &CommandId, why: &str) {
         self.note(WorkerNote::Refused(id.clone(), why.into()));
-        let has_begun = self.commands.book.has_begun(id);
+        let has_begun = self.commands.all.has_begun(id);
         self.commands.forget(id);
-        let report = self.commands.book.refuse(id, reason(why));
+        let report = self.commands.all.refuse(id, reason(why));
         if has_begun {
             self.todo.push_back(Work::Over(report));
         } else {
@@ -205,7 +205,7 @@ impl Worker {
     }
 
     pub(super) fn cancel(&mut self, id: &CommandId, force: Force) {
-        match self.commands.book.on_cancel(id) {
+        match self.commands.all.on_cancel(id) {
             CancelDecision::Kill => {
                 self.note(WorkerNote::Cancelling(id.clone()));
                 // What is being typed is typed to its end.
@@ -239,7 +239,7 @@ impl Worker {
 
     /// Ends everything that has not ended.
     pub(super) fn stop_all(&mut self, by: StoppedBy, force: Force) {
-        for id in self.commands.book.unfinished() {
+        for id in self.commands.all.unfinished() {
             let _ = self.reports.remark(&id).stopped_by.get_or_insert(by);
             self.cancel(&id, force);
         }
@@ -247,7 +247,7 @@ impl Worker {
 
     /// Ends commands that ran over their limits.
     pub(super) fn end_expired(&mut self, now: Now) {
-        for id in self.commands.book.take_expired(now.monotonic) {
+        for id in self.commands.all.take_expired(now.monotonic) {
             self.note(WorkerNote::OverLimit(id.clone()));
             if self.commands.is_running(&id) {
                 self.stop_process(&id, Force::Grace);
@@ -291,7 +291,7 @@ impl Worker {
         }
         self.delivery.end(id);
         match rest {
-            Fate::Gone => {}
+            Fate::Ended => {}
             Fate::Unknown => {
                 self.note(WorkerNote::RestMayLive(id.clone()));
                 self.reports.remark(id).rest_may_live = true;
@@ -299,7 +299,7 @@ impl Worker {
             }
         }
         let totals = self.delivery.outbox().totals(id);
-        match self.commands.book.on_ended(id, exit, totals, now.monotonic, now.wall) {
+        match self.commands.all.on_ended(id, exit, totals, now.monotonic, now.wall) {
             Some(report) => {
                 let (command, phase, ms) = (id.clone(), report.status.clone(), report.duration_ms);
                 self.note(WorkerNote::Ended { command, exit, phase, ms });
@@ -347,7 +347,7 @@ impl Worker {
 
     /// The server has its report, or will never ask for it.
     pub(super) fn confirm(&mut self, id: &CommandId) {
-        self.commands.book.on_confirmed(id);
+        self.commands.all.on_confirmed(id);
         self.reports.forget(id);
         self.write(JournalEntry::Confirmed { command: id.clone() });
     }
@@ -378,7 +378,7 @@ impl Worker {
                 self.reports.written(&id);
                 match outcome {
                     Ok(()) => self.todo.push_back(Work::Start(id)),
-                    // Nobody asked for it, so nobody was promised that it runs once.
+                    // It was not asked for, so it was not promised to run once.
                     Err(error) if self.is_terminal_run(&id) => {
                         self.note(WorkerNote::TerminalNotWritten(id.clone(), error));
                         self.todo.push_back(Work::Start(id));

@@ -1,7 +1,7 @@
 //! What processes wrote on its way to the server: the outbox, the runs that an earlier process left, and what
 //! must be stored before an end is reported.
 
-use super::outbound::Outbound;
+use super::outbound::OutboundQueue;
 use crate::id::{ByteOffset, CommandId, Incarnation};
 use crate::model::Capabilities;
 use crate::output::{
@@ -9,7 +9,7 @@ use crate::output::{
     SpoolRequest, Stream,
 };
 use crate::time::{Deadline, Timestamp};
-use crate::wire::payload::{HeldStream, OutputAck, OutputResume};
+use crate::wire::payload::{OutputAck, OutputResume, ReportedStream};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -117,7 +117,7 @@ impl Delivery {
         self.outbox.poll_action()
     }
 
-    /// A session began. What is held is to be said to a server that goes on where it is.
+    /// A session began. What is unstored is reported to a server that resumes there.
     pub(super) fn on_session(&mut self, window: u64, capabilities: Capabilities, now: Timestamp) {
         self.left.on_session();
         if capabilities.output_resumes() {
@@ -135,11 +135,11 @@ impl Delivery {
     }
 
     /// Says what is held of which streams: to go on where the server is, or because it asks.
-    pub(super) fn say_what_is_held(&self, query: Option<String>, outbound: &mut Outbound) {
-        let is_said = |produced: ByteOffset| produced > ByteOffset(0) || query.is_none();
-        let states = self.outbox.states().filter(|state| is_said(state.produced));
-        let streams: Vec<HeldStream> = states
-            .map(|state| HeldStream {
+    pub(super) fn report_output_state(&self, query: Option<String>, outbound: &mut OutboundQueue) {
+        let is_reported = |produced: ByteOffset| produced > ByteOffset(0) || query.is_none();
+        let states = self.outbox.states().filter(|state| is_reported(state.produced));
+        let streams: Vec<ReportedStream> = states
+            .map(|state| ReportedStream {
                 command_id: state.run.command,
                 incarnation: state.run.incarnation,
                 stream_type: state.stream.into(),
@@ -149,7 +149,7 @@ impl Delivery {
             })
             .collect();
         if !streams.is_empty() || query.is_some() {
-            outbound.hold(&streams, query);
+            outbound.output_state(&streams, query);
         }
     }
 
@@ -158,8 +158,9 @@ impl Delivery {
         let (id, stream) = (&ack.command_id, ack.stream_type.stream());
         let reaches_end = self.outbox.written(id, stream).is_some_and(|end| ack.offset >= end);
         // A server that cannot say that it stored an open end is believed when it has all before it.
-        let by_place = agreed.is_some_and(|agreed| !agreed.open_ends_are_stored()) && reaches_end;
-        if ack.open_gap || by_place {
+        let by_position =
+            agreed.is_some_and(|agreed| !agreed.open_ends_are_stored()) && reaches_end;
+        if ack.open_gap || by_position {
             self.left.on_stored(id, ack.incarnation, stream);
         }
         self.outbox.on_stored(id, ack.incarnation, stream, ack.offset);
@@ -170,9 +171,14 @@ impl Delivery {
 
     /// The server says how far it is with these streams.
     pub(super) fn on_resume(&mut self, resume: &OutputResume) {
-        for place in &resume.streams {
-            let stream = place.stream_type.stream();
-            self.outbox.on_stored(&place.command_id, place.incarnation, stream, place.offset);
+        for position in &resume.streams {
+            let stream = position.stream_type.stream();
+            self.outbox.on_stored(
+                &position.command_id,
+                position.incarnation,
+                stream,
+                position.offset,
+            );
         }
         if !resume.more {
             self.outbox.on_resume();
@@ -199,7 +205,7 @@ impl Delivery {
             // The next server may know gaps, and then it must hear of them before the report.
             Server::Unknown if self.left.has(id) => Readiness::Waits,
             Server::Resumes if self.left.is_open(id) => {
-                Readiness::OpenEnds(self.left.tell(id, &self.outbox))
+                Readiness::OpenEnds(self.left.declare(id, &self.outbox))
             }
             Server::Unknown | Server::Resumes | Server::Simple => Readiness::Ready,
         }

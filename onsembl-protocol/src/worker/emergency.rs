@@ -16,14 +16,14 @@ pub(super) struct EmergencyStop {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Rest {
     #[default]
-    Gone,
+    Ended,
     MayLive,
 }
 
 impl EmergencyStop {
     /// What an earlier process wrote down.
     pub(super) fn recovered(stop: Option<StopId>) -> Self {
-        Self { guard: StopGuard::recovered(stop), rest: Rest::Gone }
+        Self { guard: StopGuard::recovered(stop), rest: Rest::Ended }
     }
 
     /// An order came, perhaps again. Whether it is new: then everything is to be killed at once, and the
@@ -51,7 +51,7 @@ impl EmergencyStop {
 
     fn released(&mut self, released: Option<StopId>) -> Option<StopId> {
         if released.is_some() {
-            self.rest = Rest::Gone;
+            self.rest = Rest::Ended;
         }
         released
     }
@@ -63,7 +63,7 @@ impl EmergencyStop {
 
     /// Nothing runs. Whether that is news for the server.
     pub(super) fn on_nothing_runs(&mut self) -> bool {
-        self.rest == Rest::Gone && self.guard.on_empty()
+        self.rest == Rest::Ended && self.guard.on_empty()
     }
 
     /// What is to be said.
@@ -71,8 +71,8 @@ impl EmergencyStop {
         self.guard.receipt()
     }
 
-    pub(super) const fn is_held(&self) -> bool {
-        self.guard.is_held()
+    pub(super) const fn is_latched(&self) -> bool {
+        self.guard.is_latched()
     }
 
     pub(super) const fn order(&self) -> Option<&StopId> {

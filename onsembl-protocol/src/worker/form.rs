@@ -1,7 +1,7 @@
 //! In which form a session's server is told of things, and what it has no form for.
 
 use super::event::{WorkerMessage, WorkerSession};
-use super::outbound::Due;
+use super::outbound::Outbound;
 use crate::id::{ChunkSequence, CommandId, Incarnation};
 use crate::model::Capabilities;
 use crate::output::{GapCause, Outgoing, Record, RecordBody, Run, gap_notice};
@@ -16,32 +16,32 @@ use bytes::Bytes;
 
 impl WorkerSession {
     /// The form of it; `None` if this server has none, and then it counts as said.
-    pub(super) fn form(&self, due: &Due) -> Option<WorkerMessage> {
-        if let Due::Wrote(sent) = due
+    pub(super) fn form(&self, item: &Outbound) -> Option<WorkerMessage> {
+        if let Outbound::Output(sent) = item
             && self.capabilities.output_is_binary()
             && let Some(message) = binary(sent)
         {
             return Some(WorkerMessage::Binary(message));
         }
-        self.text(due).map(|message| WorkerMessage::Text(Box::new(message)))
+        self.text(item).map(|message| WorkerMessage::Text(Box::new(message)))
     }
 
-    fn text(&self, due: &Due) -> Option<AgentToServer> {
+    fn text(&self, item: &Outbound) -> Option<AgentToServer> {
         let (agent_id, capabilities) = (self.agent.clone(), self.capabilities);
         let is_unknown = |id: &CommandId| id.is_terminal() && !capabilities.knows_terminals();
-        Some(match due {
-            Due::Receipt(stop_id, stage) => AgentToServer::StopReceipt(StopReceipt {
+        Some(match item {
+            Outbound::Receipt(stop_id, stage) => AgentToServer::StopReceipt(StopReceipt {
                 stop_id: stop_id.clone(),
                 stage: stage.clone(),
             }),
-            Due::Opened(opened) if capabilities.knows_terminals() => {
+            Outbound::Opened(opened) if capabilities.knows_terminals() => {
                 AgentToServer::TerminalOpened(opened.clone())
             }
-            Due::Opened(_) => return None,
-            Due::Acknowledged(id, _) if is_unknown(id) => return None,
-            Due::Over(report) if is_unknown(&report.command_id) => return None,
-            Due::Held(state) => AgentToServer::OutputState(state.clone()),
-            Due::OpenEnd(run, stream, at) => AgentToServer::OutputGap(OutputGap {
+            Outbound::Opened(_) => return None,
+            Outbound::Acknowledgement(id, _) if is_unknown(id) => return None,
+            Outbound::Complete(report) if is_unknown(&report.command_id) => return None,
+            Outbound::OutputState(state) => AgentToServer::OutputState(state.clone()),
+            Outbound::OpenEnd(run, stream, at) => AgentToServer::OutputGap(OutputGap {
                 command_id: run.command.clone(),
                 agent_id,
                 incarnation: run.incarnation,
@@ -53,19 +53,19 @@ impl WorkerSession {
                 because: GapCause::AgentDied,
                 timestamp: None,
             }),
-            Due::Acknowledged(id, status) => AgentToServer::CommandAck(CommandAck {
+            Outbound::Acknowledgement(id, status) => AgentToServer::CommandAck(CommandAck {
                 command_id: id.clone(),
                 agent_id,
                 status: status.clone(),
                 queue_position: None,
             }),
-            Due::Over(report) => {
+            Outbound::Complete(report) => {
                 let mut report = report.clone();
                 report.agent_id = agent_id;
                 report.status = phase(report.status, capabilities);
                 AgentToServer::CommandComplete(report)
             }
-            Due::Wrote(Outgoing { run, record }) => match &record.body {
+            Outbound::Output(Outgoing { run, record }) => match &record.body {
                 RecordBody::Chunk(bytes) if capabilities.output_is_stored() => {
                     let content = OutputContent::from_bytes(bytes);
                     AgentToServer::Output(TerminalOutput {

@@ -32,7 +32,7 @@ pub(super) enum Instruction {
     /// So far are these streams.
     Resume(OutputResume),
     /// Say what is held, in answer to this question.
-    SayHeld(String),
+    ReportOutputState(String),
     /// A report is confirmed.
     Confirmed(CommandId),
     /// The server does not know this command.
@@ -47,7 +47,7 @@ pub(super) enum Instruction {
     Stop(StopId),
     /// It is released.
     Release(StopId),
-    /// An emergency stop of the moment: kill everything.
+    /// A momentary emergency stop: kill everything.
     KillAll,
     /// A newer token.
     RenewToken(Secret),
@@ -90,7 +90,7 @@ pub(super) fn read(
         }
         ServerToAgent::OutputAck(ack) => Instruction::Stored(ack),
         ServerToAgent::OutputResume(resume) => Instruction::Resume(resume),
-        ServerToAgent::OutputQuery(question) => Instruction::SayHeld(question.query),
+        ServerToAgent::OutputQuery(question) => Instruction::ReportOutputState(question.query),
         ServerToAgent::Ack(ack) => match ack.command_id.filter(|_| ack.success) {
             Some(id) => Instruction::Confirmed(id),
             None => Instruction::Ignore,

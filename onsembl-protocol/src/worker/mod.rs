@@ -66,7 +66,7 @@ use commands::{Commands, Force};
 use delivery::{Delivery, News};
 use emergency::EmergencyStop;
 use message::Instruction;
-use outbound::{Due, Outbound};
+use outbound::{Outbound, OutboundQueue};
 use report::{Reports, StoppedBy, reason};
 use shutdown::{Left, Shutdown};
 use terminal::Terminal;
@@ -84,7 +84,7 @@ pub struct Worker {
     commands: Commands,
     delivery: Delivery,
     reports: Reports,
-    outbound: Outbound,
+    outbound: OutboundQueue,
     emergency: EmergencyStop,
     terminal: Option<Terminal>,
     journal: Journalling,
@@ -92,7 +92,7 @@ pub struct Worker {
     pausing: Pausing,
     session: Option<WorkerSession>,
     /// Taken to be handed to the link.
-    pending: Option<Due>,
+    pending: Option<Outbound>,
     /// When something was last handed to a link whose server confirms nothing.
     sent_unconfirmed_at: Option<Timestamp>,
     shutdown: Option<Shutdown>,
@@ -131,7 +131,7 @@ impl Worker {
             commands: Commands::new(slots, unique),
             delivery: Delivery::new(spool, policy),
             reports: Reports::default(),
-            outbound: Outbound::default(),
+            outbound: OutboundQueue::default(),
             emergency: EmergencyStop::recovered(before.stop().cloned()),
             terminal: terminal.map(|config| Terminal::new(config, now.monotonic)),
             journal,
@@ -144,8 +144,8 @@ impl Worker {
             todo: VecDeque::new(),
             actions: VecDeque::new(),
         };
-        worker.commands.book.recover(&before);
-        if worker.emergency.is_held() {
+        worker.commands.all.recover(&before);
+        if worker.emergency.is_latched() {
             worker.note(WorkerNote::StopFound);
         }
         cleared.into_iter().for_each(|cleared| worker.recover_command(cleared));
@@ -160,11 +160,11 @@ impl Worker {
         let text = format!("the agent's process died while this command ran; {why}");
         self.note(WorkerNote::RunLeft(command.clone(), fate, why));
         match fate {
-            Fate::Gone => {}
+            Fate::Ended => {}
             // A stop that was in force must not be called verified.
             Fate::Unknown => self.emergency.on_rest(),
         }
-        let report = self.commands.book.lose(&command, fate, reason(&text));
+        let report = self.commands.all.lose(&command, fate, reason(&text));
         self.over(report);
     }
 
@@ -173,7 +173,7 @@ impl Worker {
         let name = run.recovered.run().clone();
         let (id, why) = (name.command.clone(), if run.ended { ENDED_UNREPORTED } else { LOST });
         self.note(WorkerNote::OutputLeft(id.clone()));
-        let known = self.commands.book.report(&id).cloned();
+        let known = self.commands.all.report(&id).cloned();
         // A process that saw the end counted what was written, even if the spool did not hear of that end.
         let counted = known.as_ref().and_then(|report| report.output);
         let is_counted = counted.is_some_and(|all| all.incarnation == name.incarnation);
@@ -183,7 +183,7 @@ impl Worker {
         let report = match known {
             Some(report) => report,
             None => {
-                let lost = self.commands.book.lose(&id, Fate::Unknown, why.to_owned());
+                let lost = self.commands.all.lose(&id, Fate::Unknown, why.to_owned());
                 // What is found of a run that did not end is no count: written down it would be taken for
                 // one by the next process, which then said nothing of the end that is not known.
                 let output = found.filter(|_| has_ended);
@@ -217,8 +217,8 @@ impl Worker {
                 self.on_instruction(instruction, now);
             }
             WorkerEvent::Sent => {
-                if let Some(due) = self.pending.take() {
-                    self.on_sent(&due, now);
+                if let Some(item) = self.pending.take() {
+                    self.on_sent(&item, now);
                 }
             }
             WorkerEvent::Started { command, process } => self.on_started(&command, process, now),
@@ -252,10 +252,10 @@ impl Worker {
         if self.commands.are_none() && self.emergency.on_nothing_runs() {
             self.say_receipt();
         }
-        let unsaid = self.session.is_some() && self.has_messages();
+        let unsent = self.session.is_some() && self.has_messages();
         let left = Left {
             running: !self.commands.are_none() || self.is_typing(),
-            unsaid,
+            unsent,
             unconfirmed: self.session.is_some() && self.reports.awaits_confirmation(),
             sent_unconfirmed_at: self.sent_unconfirmed_at.filter(|_| self.session.is_some()),
         };
@@ -298,24 +298,26 @@ impl Worker {
     pub fn next_message(&mut self, now: Now) -> Option<WorkerMessage> {
         loop {
             let session = self.session.as_ref()?;
-            let due = match self.pending.take() {
-                Some(due) => due,
+            let item = match self.pending.take() {
+                Some(item) => item,
                 None => {
-                    let book = &self.commands.book;
-                    let due = self.outbound.next(|id| book.status(id));
-                    match due {
-                        Some(Due::Over(report)) => Due::Over(self.reports.amend(report)),
-                        Some(due) => due,
-                        None => Due::Wrote(self.delivery.outbox_mut().next_to_send()?),
+                    let all = &self.commands.all;
+                    let item = self.outbound.next(|id| all.status(id));
+                    match item {
+                        Some(Outbound::Complete(report)) => {
+                            Outbound::Complete(self.reports.amend(report))
+                        }
+                        Some(item) => item,
+                        None => Outbound::Output(self.delivery.outbox_mut().next_to_send()?),
                     }
                 }
             };
-            if let Some(message) = session.form(&due) {
-                self.pending = Some(due);
+            if let Some(message) = session.form(&item) {
+                self.pending = Some(item);
                 return Some(message);
             }
             // The server has no form for it, so nothing more can be done.
-            self.on_said(&due, now);
+            self.mark_sent(&item, now);
             self.work_off(now);
         }
     }
@@ -324,7 +326,7 @@ impl Worker {
     pub fn deadline(&self) -> Deadline {
         let terminal = self.terminal.as_ref().map_or(Deadline::Never, Terminal::deadline);
         let shutdown = self.shutdown.as_ref().map_or(Deadline::Never, Shutdown::deadline);
-        let work = self.commands.book.deadline().min(self.delivery.deadline());
+        let work = self.commands.all.deadline().min(self.delivery.deadline());
         work.min(self.reports.deadline()).min(terminal).min(shutdown)
     }
 
@@ -337,16 +339,16 @@ impl Worker {
         self.reports.on_session();
         self.delivery.on_session(session.output_window, capabilities, now.monotonic);
         if capabilities.output_resumes() {
-            self.delivery.say_what_is_held(None, &mut self.outbound);
+            self.delivery.report_output_state(None, &mut self.outbound);
         }
-        // A terminal that is being started is said when it runs. It may never, and then nobody would say
+        // A terminal that is being started is said when it runs. It may never, and then no message would say
         // that it is over.
-        let book = &self.commands.book;
+        let all = &self.commands.all;
         let is_there =
-            |id: &CommandId| !id.is_terminal() || book.status(id) != CommandAckStatus::Received;
-        let terminals = book.open().into_iter().filter(|id| id.is_terminal() && is_there(id));
+            |id: &CommandId| !id.is_terminal() || all.status(id) != CommandAckStatus::Received;
+        let terminals = all.open().into_iter().filter(|id| id.is_terminal() && is_there(id));
         let terminals: Vec<CommandId> = terminals.collect();
-        for id in book.unfinished().into_iter().filter(is_there) {
+        for id in all.unfinished().into_iter().filter(is_there) {
             self.outbound.acknowledge(id);
         }
         for id in terminals {
@@ -377,7 +379,7 @@ impl Worker {
 
     /// Says every report again that the server has not confirmed and that may be said.
     fn repeat_reports(&mut self) {
-        for report in self.commands.book.unconfirmed() {
+        for report in self.commands.all.unconfirmed() {
             if !self.reports.withholds(&report.command_id) {
                 self.outbound.report(report);
             }
@@ -385,8 +387,8 @@ impl Worker {
     }
 
     /// The link took it.
-    fn on_sent(&mut self, due: &Due, now: Now) {
-        self.on_said(due, now);
+    fn on_sent(&mut self, item: &Outbound, now: Now) {
+        self.mark_sent(item, now);
         let Some(WorkerSession { capabilities, .. }) = &self.session else { return };
         if !capabilities.reports_are_confirmed() || !capabilities.output_is_stored() {
             self.sent_unconfirmed_at = Some(now.monotonic);
@@ -394,26 +396,26 @@ impl Worker {
     }
 
     /// It counts as said: what the server will confirm is awaited, and all else is over with that.
-    fn on_said(&mut self, due: &Due, now: Now) {
+    fn mark_sent(&mut self, item: &Outbound, now: Now) {
         let Some(WorkerSession { capabilities, .. }) = &self.session else { return };
         let capabilities = *capabilities;
-        match due {
-            Due::Receipt(..)
-            | Due::Opened(_)
-            | Due::Acknowledged(..)
-            | Due::Held(_)
-            | Due::OpenEnd(..) => {}
-            Due::Over(report) => {
+        match item {
+            Outbound::Receipt(..)
+            | Outbound::Opened(_)
+            | Outbound::Acknowledgement(..)
+            | Outbound::OutputState(_)
+            | Outbound::OpenEnd(..) => {}
+            Outbound::Complete(report) => {
                 let id = &report.command_id;
                 let is_known = capabilities.knows_terminals() || !id.is_terminal();
                 if capabilities.reports_are_confirmed() && is_known {
-                    self.reports.on_said(id, now.monotonic);
+                    self.reports.on_sent(id, now.monotonic);
                 } else {
                     self.confirm(id);
                 }
             }
-            Due::Wrote(_) if capabilities.output_resumes() => {}
-            Due::Wrote(sent) => {
+            Outbound::Output(_) if capabilities.output_resumes() => {}
+            Outbound::Output(sent) => {
                 if capabilities.output_is_stored() {
                     self.delivery.outbox_mut().pass_gaps(&sent.run.command);
                 } else {
@@ -438,11 +440,12 @@ impl Worker {
             }
             Instruction::Resume(resume) => {
                 self.delivery.on_resume(&resume);
-                let stored = resume.streams.into_iter().map(|place| Work::Settle(place.command_id));
+                let stored =
+                    resume.streams.into_iter().map(|position| Work::Settle(position.command_id));
                 self.todo.extend(stored);
             }
-            Instruction::SayHeld(query) => {
-                self.delivery.say_what_is_held(Some(query), &mut self.outbound);
+            Instruction::ReportOutputState(query) => {
+                self.delivery.report_output_state(Some(query), &mut self.outbound);
             }
             Instruction::Confirmed(id) => {
                 // An acknowledgement of another session is none of this report.
@@ -541,7 +544,7 @@ impl Worker {
         if let Some(terminal) = &mut self.terminal {
             terminal.finish();
         }
-        self.commands.book.pause(true);
+        self.commands.all.pause(true);
         self.stop_all(StoppedBy::Agent, force);
         self.delivery.wind_up();
     }
@@ -581,7 +584,7 @@ impl Worker {
 
     /// How many ran to their end.
     pub const fn finished(&self) -> u64 {
-        self.commands.book.finished()
+        self.commands.all.finished()
     }
 
     /// The emergency stop in force.

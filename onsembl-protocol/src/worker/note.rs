@@ -18,7 +18,7 @@ pub enum Severity {
     Debug,
     /// The course of things.
     Info,
-    /// Somebody may have to act, or asked for what cannot be done.
+    /// A person may have to act, or asked for what cannot be done.
     Warn,
     /// Something is lost, or a promise cannot be kept.
     Error,
@@ -177,7 +177,7 @@ impl WorkerNote {
     /// How much it matters.
     pub const fn severity(&self) -> Severity {
         match self {
-            // Whoever writes the journal knows which file it is, and says so.
+            // The writer of the journal knows which file it is, and says so.
             Self::JournalFailed(_)
             | Self::AskedAgain(_)
             | Self::CancelledTooLate(_)

@@ -3,7 +3,7 @@
 use crate::id::{ByteOffset, CommandId, StopId};
 use crate::output::{Outgoing, Run, Stream};
 use crate::wire::payload::{
-    CommandAckStatus, CommandComplete, HeldStream, OutputState, StopStage, TerminalOpened,
+    CommandAckStatus, CommandComplete, OutputState, ReportedStream, StopStage, TerminalOpened,
 };
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -11,44 +11,44 @@ use alloc::vec::Vec;
 
 /// One thing to say.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Due {
+pub(super) enum Outbound {
     /// How far this agent is with a stop.
     Receipt(StopId, StopStage),
     /// It opened this terminal.
     Opened(TerminalOpened),
     /// What is held of these streams.
-    Held(OutputState),
+    OutputState(OutputState),
     /// It has a command, and is so far with it.
-    Acknowledged(CommandId, CommandAckStatus),
+    Acknowledgement(CommandId, CommandAckStatus),
     /// The stream ends here with a gap of unknown length.
     OpenEnd(Run, Stream, ByteOffset),
     /// A command ended.
-    Over(CommandComplete),
+    Complete(CommandComplete),
     /// A process wrote this.
-    Wrote(Outgoing),
+    Output(Outgoing),
 }
 
 /// Pages of what is held that may wait; then the answers to the oldest questions are dropped.
 const MOST_PAGES: usize = 64;
 
-/// Reports that may wait, as many as the book remembers. Beyond it those of the smallest ids are dropped; they
-/// are unconfirmed in the book and said again with the next repetition.
+/// Reports that may wait, as many as [`AgentCommands`](crate::command::AgentCommands) remembers. Beyond it
+/// those of the smallest ids are dropped; they are unconfirmed there and sent again with the next repetition.
 const MOST_REPORTS: usize = 4096;
 
 /// What waits to be said. Each command stands in each list at most once.
 #[derive(Debug, Default)]
-pub(super) struct Outbound {
+pub(super) struct OutboundQueue {
     /// Before everything else: how far a stop is, and only the last of it.
     receipt: Option<(StopId, StopStage)>,
     /// Before everything that is said of the terminal.
     opened: BTreeMap<CommandId, TerminalOpened>,
-    held: VecDeque<OutputState>,
+    output_states: VecDeque<OutputState>,
     acknowledgements: BTreeSet<CommandId>,
     open_ends: BTreeMap<(Run, Stream), ByteOffset>,
     reports: BTreeMap<CommandId, CommandComplete>,
 }
 
-impl Outbound {
+impl OutboundQueue {
     pub(super) fn receipt(&mut self, stop: StopId, stage: StopStage) {
         self.receipt = Some((stop, stage));
     }
@@ -78,8 +78,8 @@ impl Outbound {
     }
 
     /// What is held, page by page, in place of what was to be said before in answer to the same question.
-    pub(super) fn hold(&mut self, streams: &[HeldStream], query: Option<String>) {
-        self.held.retain(|page| page.query != query);
+    pub(super) fn output_state(&mut self, streams: &[ReportedStream], query: Option<String>) {
+        self.output_states.retain(|page| page.query != query);
         let chunks = streams.chunks(OutputState::STREAMS_A_PAGE);
         let mut pages: Vec<OutputState> = chunks
             .map(|page| OutputState { streams: page.to_vec(), more: true, query: query.clone() })
@@ -89,10 +89,10 @@ impl Outbound {
             // A question is answered also when nothing is held.
             None => pages.push(OutputState { streams: Vec::new(), more: false, query }),
         }
-        while self.held.len() > MOST_PAGES {
-            let _ = self.held.pop_front();
+        while self.output_states.len() > MOST_PAGES {
+            let _ = self.output_states.pop_front();
         }
-        self.held.extend(pages);
+        self.output_states.extend(pages);
     }
 
     pub(super) fn forget(&mut self, command: &CommandId) {
@@ -106,31 +106,31 @@ impl Outbound {
     pub(super) fn next(
         &mut self,
         status: impl FnOnce(&CommandId) -> CommandAckStatus,
-    ) -> Option<Due> {
+    ) -> Option<Outbound> {
         if let Some((stop, stage)) = self.receipt.take() {
-            return Some(Due::Receipt(stop, stage));
+            return Some(Outbound::Receipt(stop, stage));
         }
         if let Some((_, opened)) = self.opened.pop_first() {
-            return Some(Due::Opened(opened));
+            return Some(Outbound::Opened(opened));
         }
-        if let Some(page) = self.held.pop_front() {
-            return Some(Due::Held(page));
+        if let Some(page) = self.output_states.pop_front() {
+            return Some(Outbound::OutputState(page));
         }
         if let Some(command) = self.acknowledgements.pop_first() {
             let status = status(&command);
-            return Some(Due::Acknowledged(command, status));
+            return Some(Outbound::Acknowledgement(command, status));
         }
         if let Some(((run, stream), at)) = self.open_ends.pop_first() {
-            return Some(Due::OpenEnd(run, stream, at));
+            return Some(Outbound::OpenEnd(run, stream, at));
         }
-        self.reports.pop_first().map(|(_, report)| Due::Over(report))
+        self.reports.pop_first().map(|(_, report)| Outbound::Complete(report))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        let Self { receipt, opened, held, acknowledgements, open_ends, reports } = self;
+        let Self { receipt, opened, output_states, acknowledgements, open_ends, reports } = self;
         receipt.is_none()
             && opened.is_empty()
-            && held.is_empty()
+            && output_states.is_empty()
             && acknowledgements.is_empty()
             && open_ends.is_empty()
             && reports.is_empty()

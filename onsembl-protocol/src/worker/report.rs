@@ -14,7 +14,8 @@ use core::time::Duration;
 /// a command's text; with words of ours around it no server would take it.
 const REASON_BYTES: usize = 4096;
 
-/// Most commands with remarks, and most reports that count as said: as many ends as the book remembers.
+/// Most commands with remarks, and most reports that count as sent: as many ends as
+/// [`AgentCommands`](crate::command::AgentCommands) remembers.
 const REMEMBERED: usize = 4096;
 
 /// Most ends that wait until the server has stored their output. Beyond it nothing new is taken: a run
@@ -24,7 +25,7 @@ pub(super) const MOST_WITHHELD: usize = 4096;
 /// How long a report may go unconfirmed within a session before it is said again.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
 
-/// What is known of ends that are not confirmed, beyond what the book has.
+/// What is known of ends that are not confirmed, beyond what the list of commands has.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     /// Ended, but something before the report is not stored or not written down.
@@ -33,7 +34,7 @@ pub(super) struct Reports {
     unwritten: BTreeSet<CommandId>,
     remarks: BTreeMap<CommandId, Remarks>,
     /// Whose reports went out in this session; an acknowledgement means nothing for others.
-    said: BTreeSet<CommandId>,
+    sent: BTreeSet<CommandId>,
     repeat_at: Deadline,
 }
 
@@ -95,32 +96,32 @@ impl Reports {
 
     /// A report went out to a server that will confirm it. Beyond the bound the smallest id is forgotten:
     /// its confirmation is taken when the report was said again.
-    pub(super) fn on_said(&mut self, id: &CommandId, now: Timestamp) {
-        while self.said.len() >= REMEMBERED && !self.said.contains(id) {
-            let _ = self.said.pop_first();
+    pub(super) fn on_sent(&mut self, id: &CommandId, now: Timestamp) {
+        while self.sent.len() >= REMEMBERED && !self.sent.contains(id) {
+            let _ = self.sent.pop_first();
         }
-        let _ = self.said.insert(id.clone());
+        let _ = self.sent.insert(id.clone());
         self.repeat_at = Deadline::At(now.saturating_add(CONFIRM_WITHIN));
     }
 
     /// The server confirmed a report. Whether it was said in this session.
     pub(super) fn on_confirmed(&mut self, id: &CommandId) -> bool {
-        self.said.remove(id)
+        self.sent.remove(id)
     }
 
-    /// Nobody asks for this command any more.
+    /// This command is not asked for any more.
     pub(super) fn forget(&mut self, id: &CommandId) {
         let _ = self.remarks.remove(id);
-        let _ = self.said.remove(id);
+        let _ = self.sent.remove(id);
     }
 
     /// Whether a report that was said in this session is not confirmed.
     pub(super) fn awaits_confirmation(&self) -> bool {
-        !self.said.is_empty()
+        !self.sent.is_empty()
     }
 
     pub(super) fn on_session(&mut self) {
-        self.said.clear();
+        self.sent.clear();
         self.repeat_at = Deadline::Never;
     }
 
@@ -192,11 +193,11 @@ pub(super) fn reason(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{CancelDecision, CommandBook};
+    use crate::command::{AgentCommands, CancelDecision};
     use alloc::format;
 
     fn cancelled() -> CommandComplete {
-        match CommandBook::default().on_cancel(&CommandId::new("c")) {
+        match AgentCommands::default().on_cancel(&CommandId::new("c")) {
             CancelDecision::NeverRan(report) => report,
             other => panic!("{other:?}"),
         }

@@ -21,7 +21,7 @@ pub(super) struct Left {
     /// Something runs.
     pub(super) running: bool,
     /// Something is to be said, in a session that can take it.
-    pub(super) unsaid: bool,
+    pub(super) unsent: bool,
     /// Something said in this session is to be confirmed.
     pub(super) unconfirmed: bool,
     /// When something was last handed to a link whose server confirms nothing.
@@ -65,7 +65,7 @@ impl Shutdown {
             Some(self.give_up_at)
         } else {
             let alone_since = *self.alone_since.get_or_insert(now);
-            if left.unsaid || left.unconfirmed {
+            if left.unsent || left.unconfirmed {
                 Some(alone_since.saturating_add(FOR_CONFIRMATIONS))
             } else {
                 left.sent_unconfirmed_at.map(|at| at.saturating_add(FOR_THE_QUEUE))
@@ -98,7 +98,7 @@ mod tests {
     use crate::session::EndOrder;
 
     const NOTHING: Left =
-        Left { running: false, unsaid: false, unconfirmed: false, sent_unconfirmed_at: None };
+        Left { running: false, unsent: false, unconfirmed: false, sent_unconfirmed_at: None };
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_origin(Duration::from_millis(ms))
@@ -125,13 +125,13 @@ mod tests {
     #[test]
     fn processes_get_eight_seconds_and_what_is_left_to_say_one_more() {
         let mut shutdown = Shutdown::new(WorkerEnd::Shutdown, at(0));
-        let running = Left { running: true, unsaid: true, ..NOTHING };
+        let running = Left { running: true, unsent: true, ..NOTHING };
         assert_eq!(wait(&mut shutdown, running, 10), Some(8000));
-        let unsaid = Left { unsaid: true, ..NOTHING };
-        assert_eq!(wait(&mut shutdown, unsaid, 100), Some(1100));
-        let said = Left { unconfirmed: true, ..NOTHING };
-        assert_eq!(wait(&mut shutdown, said, 200), Some(1100));
-        assert_eq!(wait(&mut shutdown.clone(), said, 1100), None);
+        let unsent = Left { unsent: true, ..NOTHING };
+        assert_eq!(wait(&mut shutdown, unsent, 100), Some(1100));
+        let unreported = Left { unconfirmed: true, ..NOTHING };
+        assert_eq!(wait(&mut shutdown, unreported, 200), Some(1100));
+        assert_eq!(wait(&mut shutdown.clone(), unreported, 1100), None);
         assert_eq!(wait(&mut shutdown, running, 8000), None);
     }
 

@@ -1,13 +1,13 @@
 //! The terminal of a worker: its program is a command that the agent began itself; the commands of users are
-//! typed into it. When it starts and whose turn it is to type, `terminal::{TerminalKeeper, Desk}` decide.
+//! typed into it. When it starts and whose turn it is to type, `terminal::{TerminalSupervisor, TypingQueue}` decide.
 
 use super::end::WorkerEnd;
 use super::event::{Screen, TerminalConfig};
 use crate::command::Exit;
 use crate::id::CommandId;
 use crate::terminal::{
-    AfterEnd, Desk, DeskAction, LineMode, Modes, TerminalKeeper, TerminalSize, Typed, Typing,
-    Untypeable,
+    AfterEnd, LineMode, Modes, TerminalSize, TerminalSupervisor, Typed, Typing, TypingAction,
+    TypingQueue, Untypeable,
 };
 use crate::time::{Deadline, Now, Timestamp, WallTime};
 use crate::wire::payload::{CommandInput, CommandRequest, TerminalOpened};
@@ -29,8 +29,8 @@ const WATCHED_FOR: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Terminal {
     program: String,
-    keeper: TerminalKeeper,
-    desk: Desk,
+    supervisor: TerminalSupervisor,
+    typing_queue: TypingQueue,
     modes: Modes,
     size: TerminalSize,
     run: Option<(CommandId, WallTime)>,
@@ -79,7 +79,7 @@ pub(super) enum TerminalTask {
 
 /// What a program that is gone leaves.
 #[derive(Debug)]
-pub(super) struct Gone {
+pub(super) struct ProgramEnd {
     /// This was being typed.
     pub(super) typing: Option<CommandId>,
     /// These waited to be typed.
@@ -92,11 +92,11 @@ pub(super) struct Gone {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keys {
     /// The program gets them.
-    ForProgram,
+    ToProgram,
     /// They end the agent.
     EndAgent,
     /// No program runs.
-    ForNobody,
+    Ignored,
 }
 
 impl Terminal {
@@ -108,8 +108,8 @@ impl Terminal {
         };
         Self {
             program,
-            keeper: TerminalKeeper::new(after_end, now),
-            desk: Desk::default(),
+            supervisor: TerminalSupervisor::new(after_end, now),
+            typing_queue: TypingQueue::default(),
             modes: Modes::default(),
             size,
             run: None,
@@ -130,7 +130,7 @@ impl Terminal {
         full: bool,
         now: Timestamp,
     ) -> Option<TerminalTask> {
-        self.keeper.hold(stopped);
+        self.supervisor.set_stopped(stopped);
         let shown = if stopped { Shown::Stopped } else { Shown::Released };
         if self.screen == Screen::Attached && self.shown != shown {
             self.shown = shown;
@@ -145,31 +145,31 @@ impl Terminal {
         if core::mem::replace(&mut self.start, start) == Start::Allowed && full {
             return Some(TerminalTask::PutOff);
         }
-        if !full && self.keeper.take_start(now) {
+        if !full && self.supervisor.take_start(now) {
             return Some(TerminalTask::Begin);
         }
         if self.watched_until.is_some_and(|until| until <= now) {
             return Some(TerminalTask::LeaveScreen);
         }
-        self.desk.poll(now).map(|action| match action {
-            DeskAction::Type(id) => TerminalTask::Type(id),
-            DeskAction::GiveUp(id) => TerminalTask::GiveUp(id),
+        self.typing_queue.poll(now).map(|action| match action {
+            TypingAction::Type(id) => TerminalTask::Type(id),
+            TypingAction::GiveUp(id) => TerminalTask::GiveUp(id),
         })
     }
 
     pub(super) fn deadline(&self) -> Deadline {
         let watched = self.watched_until.map_or(Deadline::Never, Deadline::At);
         let start = match self.start {
-            Start::Allowed => self.keeper.deadline(),
+            Start::Allowed => self.supervisor.deadline(),
             // The end that makes room is an event of its own.
             Start::PutOff => Deadline::Never,
         };
-        start.min(self.desk.deadline()).min(watched)
+        start.min(self.typing_queue.deadline()).min(watched)
     }
 
     /// Whether commands are to wait, because the program will run soon.
     pub(super) fn is_awaited(&self) -> bool {
-        !self.keeper.is_up() && !self.keeper.cannot_start()
+        !self.supervisor.is_up() && !self.supervisor.cannot_start()
     }
 
     /// Whether this is the run that the terminal has now.
@@ -199,33 +199,33 @@ impl Terminal {
     }
 
     pub(super) fn on_started(&mut self, now: Timestamp) {
-        self.keeper.on_started(now);
+        self.supervisor.on_started(now);
         self.modes = Modes::default();
     }
 
     pub(super) fn on_not_started(&mut self, why: &str, now: Timestamp) {
         self.run = None;
-        self.keeper.on_failed(now);
+        self.supervisor.on_failed(now);
         if self.is_attached() {
             let _ = self.finished.get_or_insert(WorkerEnd::ProgramCannotStart(why.to_owned()));
         }
     }
 
-    pub(super) fn on_ended(&mut self, exit: Exit, now: Timestamp) -> Gone {
+    pub(super) fn on_ended(&mut self, exit: Exit, now: Timestamp) -> ProgramEnd {
         self.run = None;
         self.watched_until = None;
-        let after = self.keeper.on_ended(now);
+        let after = self.supervisor.on_ended(now);
         match after {
             AfterEnd::Finish => {
                 let _ = self.finished.get_or_insert(WorkerEnd::ProgramEnded(exit));
             }
             AfterEnd::Restart => {}
         }
-        let (typing, waiting) = self.desk.on_program_gone();
+        let (typing, waiting) = self.typing_queue.on_program_ended();
         for id in typing.iter().chain(&waiting) {
             let _ = self.asked.remove(id);
         }
-        Gone { typing, waiting, after }
+        ProgramEnd { typing, waiting, after }
     }
 
     /// Why the agent is to end, once.
@@ -235,7 +235,7 @@ impl Terminal {
 
     /// The agent ends: the program is not started any more.
     pub(super) fn finish(&mut self) {
-        self.keeper.finish();
+        self.supervisor.finish();
     }
 
     /// What is said of a terminal to a server; little of one that an earlier process of the agent had.
@@ -266,7 +266,7 @@ impl Terminal {
         request: CommandRequest,
         now: Timestamp,
     ) -> Result<(), String> {
-        if self.keeper.cannot_start() {
+        if self.supervisor.cannot_start() {
             let program = &self.program;
             return Err(format!(
                 "the program of this agent's terminal, {program}, cannot be started"
@@ -279,7 +279,7 @@ impl Terminal {
             return Err("this agent types commands into a terminal: it takes a text, and no arguments, variables or directory".to_owned());
         }
         let _ = self.asked.insert(id.clone(), request);
-        self.desk.ask(id.clone(), now);
+        self.typing_queue.ask(id.clone(), now);
         Ok(())
     }
 
@@ -288,7 +288,7 @@ impl Terminal {
     /// # Errors
     /// Why nothing is.
     pub(super) fn typing(&self, id: &CommandId) -> Result<(Typing, Option<LineMode>), String> {
-        if !self.keeper.is_up() {
+        if !self.supervisor.is_up() {
             return Err(
                 "the program in the terminal has ended; ask again under a new id".to_owned()
             );
@@ -299,7 +299,7 @@ impl Terminal {
         let (text, modes) = (&request.text, &self.modes);
         let (typing, only_in) = match &request.input {
             Some(CommandInput::Keys) => (Typing::keys(text, modes), None),
-            Some(CommandInput::Text) | None if self.desk.is_spoiled() => {
+            Some(CommandInput::Text) | None if self.typing_queue.is_spoiled() => {
                 (Err(Untypeable::Spoiled), None)
             }
             Some(CommandInput::Text) | None => {
@@ -327,16 +327,16 @@ impl Terminal {
     /// Nothing is typed for this command.
     pub(super) fn skip(&mut self, id: &CommandId) {
         let _ = self.asked.remove(id);
-        let _ = self.desk.on_typed(id, Typed::Nothing);
+        let _ = self.typing_queue.on_typed(id, Typed::Nothing);
     }
 
     /// So much of it was typed. Whether that was still awaited.
     pub(super) fn on_typed(&mut self, id: &CommandId, much: Typed) -> bool {
         let request = self.asked.remove(id);
-        let awaited = self.desk.on_typed(id, much);
+        let awaited = self.typing_queue.on_typed(id, much);
         let were_keys = request.is_some_and(|r| r.input == Some(CommandInput::Keys));
         if awaited && were_keys && much == Typed::Whole {
-            self.desk.on_keys();
+            self.typing_queue.on_keys();
         }
         awaited
     }
@@ -344,7 +344,7 @@ impl Terminal {
     /// It is not to be typed any more. Whether it still waited; one that is being typed is typed to its
     /// end.
     pub(super) fn withdraw(&mut self, id: &CommandId) -> bool {
-        let waited = self.desk.withdraw(id);
+        let waited = self.typing_queue.withdraw(id);
         if waited {
             let _ = self.asked.remove(id);
         }
@@ -358,22 +358,22 @@ impl Terminal {
 
     /// Whether a command is being typed, so that its outcome is near.
     pub(super) const fn is_typing(&self) -> bool {
-        self.desk.is_typing()
+        self.typing_queue.is_typing()
     }
 
     // --- the screen
 
     /// Keys were pressed at the screen.
     pub(super) fn on_keys(&mut self, bytes: &[u8]) -> Keys {
-        self.desk.on_local(bytes);
-        if self.keeper.is_up() {
-            return Keys::ForProgram;
+        self.typing_queue.on_local(bytes);
+        if self.supervisor.is_up() {
+            return Keys::ToProgram;
         }
         if bytes.contains(&CTRL_C) {
             let _ = self.finished.get_or_insert(WorkerEnd::Shutdown);
             return Keys::EndAgent;
         }
-        Keys::ForNobody
+        Keys::Ignored
     }
 
     /// The screen is behind: the program waits for it, but not for ever.

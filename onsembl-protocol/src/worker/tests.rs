@@ -1,7 +1,7 @@
 //! The worker alone, with an edge that does what it is told at once.
 
 use super::*;
-use crate::command::{Awaited, CommandBook, CommandJournal, Exit};
+use crate::command::{AgentCommands, Awaited, CommandJournal, Exit};
 use crate::id::{AgentId, ByteOffset, Incarnation, RunMark};
 use crate::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES};
 use crate::output::{PerStream, StreamState};
@@ -85,15 +85,15 @@ fn actions(worker: &mut Worker) -> Vec<WorkerAction> {
 }
 
 /// All that is said, handed to the link.
-fn said(worker: &mut Worker, now: Now) -> Vec<AgentToServer> {
-    let mut said = Vec::new();
+fn sent(worker: &mut Worker, now: Now) -> Vec<AgentToServer> {
+    let mut sent = Vec::new();
     while let Some(message) = worker.next_message(now) {
         if let WorkerMessage::Text(message) = message {
-            said.push(*message);
+            sent.push(*message);
         }
         worker.handle(WorkerEvent::Sent, now);
     }
-    said
+    sent
 }
 
 fn started(worker: &mut Worker, name: &str, now: Now) {
@@ -101,7 +101,7 @@ fn started(worker: &mut Worker, name: &str, now: Now) {
 }
 
 fn ended(worker: &mut Worker, name: &str, exit: Exit, now: Now) {
-    let rest = Fate::Gone;
+    let rest = Fate::Ended;
     worker.handle(WorkerEvent::Ended { command: id(name), exit, rest }, now);
 }
 
@@ -122,8 +122,8 @@ fn flooded() -> (Worker, CommandId) {
     while !worker.outbox().is_full() {
         write(&mut worker);
     }
-    let held = actions(&mut worker);
-    assert!(held.iter().any(|a| matches!(a, WorkerAction::PauseReading(_))), "{held:?}");
+    let deferred = actions(&mut worker);
+    assert!(deferred.iter().any(|a| matches!(a, WorkerAction::PauseReading(_))), "{deferred:?}");
     (worker, id("c"))
 }
 
@@ -143,16 +143,16 @@ fn a_stop_takes_no_more_than_the_outbox_holds_and_the_report_says_what_is_missin
     ended(&mut worker, "c", Exit::Signal(15), at(2));
     // The bound, and the chunk that reached it.
     let bound = SpoolBounds::MEMORY_ONLY.memory + CHUNK as u64 + RECORD_COST;
-    assert!(worker.outbox().held() <= bound);
+    assert!(worker.outbox().unstored() <= bound);
     let totals = worker.outbox().totals(&id).unwrap();
     let is_stdout = |s: &StreamState| s.stream == Stream::Stdout;
     let missing = worker.outbox().states().find(is_stdout).unwrap().gaps;
-    assert!(missing > 0 && totals.stdout_bytes.0 - missing < worker.outbox().held());
+    assert!(missing > 0 && totals.stdout_bytes.0 - missing < worker.outbox().unstored());
     worker.handle(WorkerEvent::Joined(session()), at(2));
     let end = totals.stdout_bytes;
     worker.handle(stored(&id, totals.incarnation, Stream::Stdout, end), at(2));
-    let said = said(&mut worker, at(2));
-    let Some(AgentToServer::CommandComplete(report)) = said.last() else { panic!("{said:?}") };
+    let sent = sent(&mut worker, at(2));
+    let Some(AgentToServer::CommandComplete(report)) = sent.last() else { panic!("{sent:?}") };
     assert_eq!(report.output, Some(totals));
     let why = report.error.clone().unwrap();
     assert!(why.contains("the agent was stopped") && why.contains("thrown away"), "{why}");
@@ -176,8 +176,8 @@ fn a_cancel_is_obeyed_while_reading_waits_and_loses_nothing_that_was_written() {
     assert_eq!(all.stdout_bytes.0, totals.stdout_bytes.0 + CHUNK as u64);
     worker.handle(WorkerEvent::Joined(session()), at(1));
     worker.handle(stored(&id, all.incarnation, Stream::Stdout, all.stdout_bytes), at(1));
-    let said = said(&mut worker, at(1));
-    let Some(AgentToServer::CommandComplete(report)) = said.last() else { panic!("{said:?}") };
+    let sent = sent(&mut worker, at(1));
+    let Some(AgentToServer::CommandComplete(report)) = sent.last() else { panic!("{sent:?}") };
     assert_eq!((report.output, report.error.as_deref()), (Some(all), Some("cancelled")));
 }
 
@@ -191,7 +191,7 @@ fn left_behind(ended: bool) -> (Run, LeftRun) {
 #[test]
 fn the_end_of_a_run_whose_report_counts_its_output_is_not_open() {
     let (run, left) = left_behind(false);
-    let mut report = CommandBook::default().lose(&run.command, Fate::Gone, String::new());
+    let mut report = AgentCommands::default().lose(&run.command, Fate::Ended, String::new());
     report.status = CommandPhase::Completed;
     report.output = Some(OutputTotals { incarnation: run.incarnation, ..OutputTotals::default() });
     let mut journal = CommandJournal::default();
@@ -201,10 +201,10 @@ fn the_end_of_a_run_whose_report_counts_its_output_is_not_open() {
     let recovered = Recovered { journal, cleared: Vec::new(), runs: vec![left] };
     let mut worker = Worker::new(config(), recovered, at(0));
     worker.handle(WorkerEvent::Joined(session()), at(0));
-    let said = said(&mut worker, at(0));
-    assert!(!said.iter().any(|m| matches!(m, AgentToServer::OutputGap(_))), "{said:?}");
+    let sent = sent(&mut worker, at(0));
+    assert!(!sent.iter().any(|m| matches!(m, AgentToServer::OutputGap(_))), "{sent:?}");
     report.agent_id = Some(AgentId::new("a"));
-    assert!(said.contains(&AgentToServer::CommandComplete(report)), "{said:?}");
+    assert!(sent.contains(&AgentToServer::CommandComplete(report)), "{sent:?}");
 }
 
 /// What the disk did not take may have reached the server all the same.
@@ -215,7 +215,7 @@ fn a_successor_that_knows_less_than_the_server_still_ends_the_command() {
     let mut worker = Worker::new(config(), recovered, at(0));
     worker.handle(WorkerEvent::Joined(session()), at(0));
     assert_eq!(worker.open_commands(9), core::slice::from_ref(&run.command));
-    let first = said(&mut worker, at(0));
+    let first = sent(&mut worker, at(0));
     let kinds: Vec<_> = first.iter().map(crate::wire::MessageSet::kind).collect();
     assert_eq!(kinds, ["OUTPUT_STATE", "OUTPUT_GAP", "OUTPUT_GAP"]);
     for stream in [Stream::Stdout, Stream::Stderr] {
@@ -228,8 +228,8 @@ fn a_successor_that_knows_less_than_the_server_still_ends_the_command() {
         };
         worker.handle(message(ServerToAgent::OutputAck(ack)), at(0));
     }
-    let said = said(&mut worker, at(0));
-    let [AgentToServer::CommandComplete(report)] = said.as_slice() else { panic!("{said:?}") };
+    let sent = sent(&mut worker, at(0));
+    let [AgentToServer::CommandComplete(report)] = sent.as_slice() else { panic!("{sent:?}") };
     assert_eq!(report.status, CommandPhase::OutcomeUnknown);
     let why = report.error.as_deref().unwrap();
     assert!(why.contains("the agent's process ended while this command ran"), "{why}");
@@ -253,25 +253,25 @@ fn what_was_found_of_a_run_that_did_not_end_is_no_count_for_the_next_process() {
             }
         }
         worker.handle(WorkerEvent::Joined(session()), at(0));
-        let said = said(&mut worker, at(0));
-        let gaps = said.iter().filter(|m| matches!(m, AgentToServer::OutputGap(_))).count();
-        assert_eq!(gaps, 2, "{said:?}");
+        let sent = sent(&mut worker, at(0));
+        let gaps = sent.iter().filter(|m| matches!(m, AgentToServer::OutputGap(_))).count();
+        assert_eq!(gaps, 2, "{sent:?}");
     }
 }
 
-/// A run that ended whole is lost with its count, which nobody but the spool has.
+/// A run that ended whole is lost with its count, which only the spool has.
 #[test]
 fn the_count_of_a_run_that_ended_is_told_though_its_agent_died_before_it_wrote_that_down() {
     let (run, left) = left_behind(true);
     let (command, mark) = (run.command, RunMark::new("m"));
     let mut journal = CommandJournal::default();
     journal.apply(JournalEntry::Starting { command: command.clone(), mark });
-    let cleared = vec![Cleared { command, fate: Fate::Gone, why: "gone".into() }];
+    let cleared = vec![Cleared { command, fate: Fate::Ended, why: "gone".into() }];
     let recovered = Recovered { journal, cleared, runs: vec![left] };
     let mut worker = Worker::new(config(), recovered, at(0));
     worker.handle(WorkerEvent::Joined(session()), at(0));
-    let said = said(&mut worker, at(0));
-    let Some(AgentToServer::CommandComplete(report)) = said.last() else { panic!("{said:?}") };
+    let sent = sent(&mut worker, at(0));
+    let Some(AgentToServer::CommandComplete(report)) = sent.last() else { panic!("{sent:?}") };
     assert_eq!(report.status, CommandPhase::Lost);
     assert!(report.output.is_some_and(|all| all.incarnation == run.incarnation), "{report:?}");
 }
@@ -290,9 +290,9 @@ fn nothing_starts_before_it_is_written_down_and_nothing_is_reported_before_it_is
     started(&mut worker, "c", at(0));
     ended(&mut worker, "c", Exit::Code(0), at(1));
     let is_report = |m: &AgentToServer| matches!(m, AgentToServer::CommandComplete(_));
-    assert!(!said(&mut worker, at(1)).iter().any(is_report));
+    assert!(!sent(&mut worker, at(1)).iter().any(is_report));
     journalled(&mut worker, Awaited::End(id("c")), Ok(()));
-    assert!(said(&mut worker, at(1)).iter().any(is_report));
+    assert!(sent(&mut worker, at(1)).iter().any(is_report));
 }
 
 #[test]
@@ -322,8 +322,8 @@ fn what_is_cancelled_while_it_is_being_started_is_ended_as_soon_as_it_runs() {
     assert!(asked.iter().any(|a| matches!(a, WorkerAction::Cancel { .. })), "{asked:?}");
     worker.handle(WorkerEvent::Joined(session()), at(1));
     ended(&mut worker, "c", Exit::Signal(15), at(2));
-    let said = said(&mut worker, at(2));
-    let Some(AgentToServer::CommandComplete(report)) = said.last() else { panic!("{said:?}") };
+    let sent = sent(&mut worker, at(2));
+    let Some(AgentToServer::CommandComplete(report)) = sent.last() else { panic!("{sent:?}") };
     assert_eq!(report.status, CommandPhase::Cancelled);
 }
 
@@ -332,12 +332,12 @@ fn stop(name: &str) -> WorkerEvent {
     message(ServerToAgent::EmergencyStop(EmergencyStop { stop_id, ..EmergencyStop::default() }))
 }
 
-fn receipts(said: &[AgentToServer]) -> Vec<StopStage> {
+fn receipts(sent: &[AgentToServer]) -> Vec<StopStage> {
     let stage = |m: &AgentToServer| match m {
         AgentToServer::StopReceipt(receipt) => Some(receipt.stage.clone()),
         _ => None,
     };
-    said.iter().filter_map(stage).collect()
+    sent.iter().filter_map(stage).collect()
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn a_stop_kills_at_once_holds_until_it_is_released_and_is_verified_only_when_not
     worker.handle(request("c"), at(0));
     journalled(&mut worker, Awaited::Start(id("c")), Ok(()));
     started(&mut worker, "c", at(0));
-    let _ = (actions(&mut worker), said(&mut worker, at(0)));
+    let _ = (actions(&mut worker), sent(&mut worker, at(0)));
     worker.handle(stop("s"), at(1));
     let asked = actions(&mut worker);
     let [WorkerAction::Kill(_), WorkerAction::Journal(JournalEntry::Stopped { .. })] =
@@ -355,13 +355,13 @@ fn a_stop_kills_at_once_holds_until_it_is_released_and_is_verified_only_when_not
     else {
         panic!("{asked:?}")
     };
-    assert_eq!(receipts(&said(&mut worker, at(1))), [], "it would not survive a crash yet");
+    assert_eq!(receipts(&sent(&mut worker, at(1))), [], "it would not survive a crash yet");
     journalled(&mut worker, Awaited::Stop(StopId::new("s")), Ok(()));
-    assert_eq!(receipts(&said(&mut worker, at(1))), [StopStage::Acted]);
+    assert_eq!(receipts(&sent(&mut worker, at(1))), [StopStage::Acted]);
     worker.handle(request("d"), at(1));
     assert!(!actions(&mut worker).iter().any(is_start));
     ended(&mut worker, "c", Exit::Signal(9), at(2));
-    assert_eq!(receipts(&said(&mut worker, at(2))), [StopStage::Verified]);
+    assert_eq!(receipts(&sent(&mut worker, at(2))), [StopStage::Verified]);
     let release = StopRelease { stop_id: StopId::new("s") };
     worker.handle(message(ServerToAgent::StopRelease(release)), at(3));
     worker.handle(request("e"), at(3));
@@ -386,7 +386,7 @@ fn a_stop_is_not_verified_over_what_an_earlier_process_left_and_nobody_found() {
     let mut worker = Worker::new(config, recovered, at(0));
     let session = WorkerSession { stopped: Some(StopId::new("s")), ..session() };
     worker.handle(WorkerEvent::Joined(session), at(0));
-    assert_eq!(receipts(&said(&mut worker, at(0))), [StopStage::Acted]);
+    assert_eq!(receipts(&sent(&mut worker, at(0))), [StopStage::Acted]);
 }
 
 #[test]
@@ -403,7 +403,7 @@ fn what_a_link_did_not_take_is_offered_again_and_all_of_it_in_the_next_session()
     worker.handle(WorkerEvent::SessionEnded, at(1));
     assert_eq!(worker.next_message(at(1)), None);
     worker.handle(WorkerEvent::Joined(session()), at(2));
-    let again = said(&mut worker, at(2));
+    let again = sent(&mut worker, at(2));
     assert!(again.contains(&AgentToServer::CommandAck(ack.clone())), "{again:?}");
 }
 
@@ -473,7 +473,7 @@ fn what_is_cancelled_while_it_waits_to_be_typed_is_never_typed() {
 fn a_text_that_is_not_begun_is_refused_without_a_word_that_it_ran() {
     let (mut worker, _) = with_terminal();
     worker.handle(WorkerEvent::Joined(session()), at(0));
-    let _ = said(&mut worker, at(0));
+    let _ = sent(&mut worker, at(0));
     let mut long = CommandRequest::new(id("c"), AgentId::new("a"), "x".repeat(5000));
     long.priority = crate::wire::payload::Priority::High;
     worker.handle(message(ServerToAgent::CommandRequest(long)), at(0));
@@ -482,8 +482,8 @@ fn a_text_that_is_not_begun_is_refused_without_a_word_that_it_ran() {
     assert!(asked.iter().any(needs), "{asked:?}");
     let outcome = TypingOutcome::OtherMode;
     worker.handle(WorkerEvent::Typed { command: id("c"), outcome }, at(0));
-    let said = said(&mut worker, at(0));
-    let [AgentToServer::CommandComplete(report)] = said.as_slice() else { panic!("{said:?}") };
+    let sent = sent(&mut worker, at(0));
+    let [AgentToServer::CommandComplete(report)] = sent.as_slice() else { panic!("{sent:?}") };
     assert!(report.error.as_deref().unwrap().contains("5000 bytes"), "{report:?}");
 }
 
@@ -492,7 +492,7 @@ fn terminals_have_ids_in_the_order_in_which_they_were_opened() {
     let (mut worker, first) = with_terminal();
     assert!(first.is_terminal());
     worker.handle(
-        WorkerEvent::Ended { command: first.clone(), exit: Exit::Code(0), rest: Fate::Gone },
+        WorkerEvent::Ended { command: first.clone(), exit: Exit::Code(0), rest: Fate::Ended },
         at(1),
     );
     worker.handle(WorkerEvent::Wake, at(60));

@@ -4,7 +4,7 @@
 use super::event::{ScreenAction, ScreenEvent, TypingOutcome, Waiting, WorkerAction};
 use super::message::complaint;
 use super::note::WorkerNote;
-use super::terminal::{Gone, Keys, TerminalTask};
+use super::terminal::{Keys, ProgramEnd, TerminalTask};
 use super::{Journalling, Work, Worker};
 use crate::command::{Exit, JournalEntry};
 use crate::id::CommandId;
@@ -20,7 +20,7 @@ impl Worker {
         if self.end_by_terminal(now) {
             return true;
         }
-        let (stopped, full) = (self.emergency.is_held(), self.reports.is_full());
+        let (stopped, full) = (self.emergency.is_latched(), self.reports.is_full());
         let Some(terminal) = &mut self.terminal else { return false };
         let Some(task) = terminal.poll(stopped, full, now.monotonic) else { return false };
         match task {
@@ -85,7 +85,7 @@ impl Worker {
         let program = terminal.program().to_string();
         self.note(WorkerNote::TerminalCannotStart { program, why: why.to_string() });
         self.commands.forget(id);
-        let report = self.commands.book.refuse(id, why.to_string());
+        let report = self.commands.all.refuse(id, why.to_string());
         self.write(JournalEntry::Ended { report });
         self.confirm(id);
         self.todo.push_back(Work::Advance);
@@ -94,7 +94,7 @@ impl Worker {
     pub(super) fn terminal_ended(&mut self, exit: Exit, now: Now) {
         let Some(terminal) = &mut self.terminal else { return };
         let program = terminal.program().to_string();
-        let Gone { typing, waiting, after } = terminal.on_ended(exit, now.monotonic);
+        let ProgramEnd { typing, waiting, after } = terminal.on_ended(exit, now.monotonic);
         match after {
             AfterEnd::Finish => {}
             AfterEnd::Restart => self.note(WorkerNote::TerminalEnded { program, exit }),
@@ -128,8 +128,8 @@ impl Worker {
 
     // --- typing
 
-    /// A command whose start is written down goes to the desk.
-    pub(super) fn ask_desk(&mut self, id: &CommandId, request: CommandRequest, now: Now) {
+    /// A command whose start is written down goes to the typing queue.
+    pub(super) fn ask_typing_queue(&mut self, id: &CommandId, request: CommandRequest, now: Now) {
         let Some(terminal) = &mut self.terminal else { return };
         match terminal.ask(id, request, now.monotonic) {
             Ok(()) => self.note(WorkerNote::ToBeTyped(id.clone())),
@@ -139,14 +139,14 @@ impl Worker {
 
     fn type_in(&mut self, id: &CommandId, now: Now) {
         let Some(terminal) = &mut self.terminal else { return };
-        if let Err(report) = self.commands.book.may_start(id) {
+        if let Err(report) = self.commands.all.may_start(id) {
             // It was cancelled while it waited for its turn.
             terminal.skip(id);
             return self.todo.extend(report.map(Work::Over));
         }
         match terminal.typing(id) {
             Ok((typing, only_in)) => {
-                let _ = self.commands.book.on_started(id, None, now.monotonic);
+                let _ = self.commands.all.on_started(id, None, now.monotonic);
                 self.outbound.acknowledge(id.clone());
                 self.note(WorkerNote::Typing(id.clone()));
                 let command = id.clone();
@@ -188,7 +188,7 @@ impl Worker {
         if let Err(error) = &typed {
             self.note(WorkerNote::NotTyped(id.clone(), error.clone()));
         }
-        let report = self.commands.book.on_typed(id, typed, now.monotonic, now.wall);
+        let report = self.commands.all.on_typed(id, typed, now.monotonic, now.wall);
         self.todo.extend(report.map(Work::Over));
     }
 
@@ -196,7 +196,7 @@ impl Worker {
     pub(super) fn withdraw(&mut self, id: &CommandId) {
         let Some(terminal) = &mut self.terminal else { return };
         if terminal.withdraw(id)
-            && let Err(Some(report)) = self.commands.book.may_start(id)
+            && let Err(Some(report)) = self.commands.all.may_start(id)
         {
             self.todo.push_back(Work::Over(report));
         }
@@ -208,8 +208,8 @@ impl Worker {
         let Some(terminal) = &mut self.terminal else { return };
         match event {
             ScreenEvent::Keys(bytes) => match terminal.on_keys(&bytes) {
-                Keys::ForProgram => self.actions.push_back(WorkerAction::TypeKeys(bytes)),
-                Keys::ForNobody => self.note(WorkerNote::KeysDropped),
+                Keys::ToProgram => self.actions.push_back(WorkerAction::TypeKeys(bytes)),
+                Keys::Ignored => self.note(WorkerNote::KeysDropped),
                 Keys::EndAgent => {}
             },
             ScreenEvent::Resized(size) => self.resize(size),
@@ -231,7 +231,7 @@ impl Worker {
         }
     }
 
-    /// Somebody far away wants the terminal to be as large as this.
+    /// A remote user wants the terminal to be as large as this.
     pub(super) fn on_resize(&mut self, size: TerminalSize) {
         let why = match &self.terminal {
             None => "this agent has no terminal to resize",

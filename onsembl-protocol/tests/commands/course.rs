@@ -126,7 +126,7 @@ impl World {
                     wire.up.clear();
                     wire.down.clear();
                 }
-                self.tell(|| "a link swallows everything".to_owned());
+                self.log(|| "a link swallows everything".to_owned());
             }
             // Who notices is the agent.
             6..9 if weather.freezes => self.drop_frozen(n),
@@ -143,7 +143,7 @@ impl World {
                     Health::Works => Health::Fails,
                     Health::Fails => Health::Works,
                 };
-                self.tell(|| "the store changes its mind".to_owned());
+                self.log(|| "the store changes its mind".to_owned());
             }
             18 if weather.orders => {
                 self.with_agent_shut_down(n);
@@ -177,7 +177,7 @@ impl World {
     }
 
     fn kill_server(&mut self) {
-        self.tell(|| "the server dies".to_owned());
+        self.log(|| "the server dies".to_owned());
         for n in 0..self.hosts.len() {
             self.cut(n, CloseReason::broken(Breakage::Reset));
         }
@@ -199,7 +199,7 @@ impl World {
         let host = &mut self.hosts[n];
         host.journal = CommandJournal::default();
         host.journals += 1;
-        self.tell(|| format!("host {n} has lost its journal"));
+        self.log(|| format!("host {n} has lost its journal"));
         self.start(n);
     }
 
@@ -223,7 +223,7 @@ impl World {
 
     /// Nothing goes wrong any more: everything must come to rest.
     pub(super) fn rest(&mut self) {
-        self.tell(|| "all heals".to_owned());
+        self.log(|| "all heals".to_owned());
         self.health = Health::Works;
         for n in 0..self.hosts.len() {
             self.drop_frozen(n);
@@ -307,14 +307,14 @@ impl World {
     /// Everything that can happen now happens.
     fn drain(&mut self) {
         for _ in 0..2000 {
-            let mut did = false;
+            let mut out = false;
             while self.server.questions() > 0 {
-                did = true;
+                out = true;
                 self.server.answer(0, &mut self.store, Health::Works, self.at);
                 self.look();
             }
             while !self.server.is_idle() {
-                did = true;
+                out = true;
                 self.server.commit(&mut self.store, Health::Works);
                 self.server.settle(self.at);
                 self.server.reap(self.at);
@@ -326,26 +326,26 @@ impl World {
             }
             for link in self.wires.keys().copied().collect::<Vec<_>>() {
                 while self.hear(link) {
-                    did = true;
+                    out = true;
                 }
                 while self.listen(link) {
-                    did = true;
+                    out = true;
                 }
             }
             for n in 0..self.hosts.len() {
                 let is_worker = matches!(self.hosts[n].program, Program::Worker(_));
                 while is_worker && self.speak(n) {
-                    did = true;
+                    out = true;
                 }
                 if self.hosts[n].worker().is_some_and(|agent| !agent.is_at_rest()) {
                     self.sync(n);
                     self.act(n);
-                    did |= self.hosts[n].in_session;
+                    out |= self.hosts[n].in_session;
                 }
                 self.finish(n);
             }
             self.check();
-            if !did {
+            if !out {
                 return;
             }
         }

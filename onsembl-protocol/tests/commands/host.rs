@@ -156,7 +156,7 @@ pub(super) fn nonsense(random: &mut fastrand::Rng, commands: usize) -> AgentToSe
     }
 }
 
-/// What a legacy wrapper writes: without a place.
+/// What a legacy wrapper writes: without a position.
 pub(super) fn written(id: CommandId, text: &str) -> TerminalOutput {
     TerminalOutput {
         command_id: id,

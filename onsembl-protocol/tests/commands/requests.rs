@@ -24,7 +24,7 @@ pub(super) fn command(n: usize) -> CommandId {
 impl World {
     pub(super) fn request(&mut self, wanted: Wanted, request: Request) {
         let token = self.counts.token();
-        self.tell(|| format!("request {}: {request:?}", token.0));
+        self.log(|| format!("request {}: {request:?}", token.0));
         self.wanted.insert(token, wanted);
         self.server.request(token, request, self.at);
         self.look();
@@ -85,7 +85,7 @@ impl World {
                 let scope = self.some_scope();
                 Request::Stop { scope, reason: "enough".to_owned() }
             }
-            1 => Request::StopHeld(EmergencyStop::default()),
+            1 => Request::LatchStop(EmergencyStop::default()),
             2 => Request::StopOnce(EmergencyStop::default()),
             3..6 => Request::Release(self.some_scope()),
             6 => {
@@ -114,7 +114,7 @@ impl World {
 
     /// Each request is answered once, and one that is accepted is stored.
     pub(super) fn check_reply(&mut self, token: Token, answer: Answer) {
-        self.tell(|| format!("answer to {}: {answer:?}", token.0));
+        self.log(|| format!("answer to {}: {answer:?}", token.0));
         let wanted = self.wanted.remove(&token);
         let wanted = wanted.unwrap_or_else(|| panic!("{token:?} is answered again: {answer:?}"));
         match (wanted, answer.done()) {

@@ -22,7 +22,7 @@ fn world(seed: u64, story: Option<Story>) -> World {
     let weather = Weather::draw(&mut random);
     let user = (UserId::new("u"), SeatId(1));
     let world = World::new(seed, weather, random, user, Counts::default(), story);
-    world.tell(|| format!("{weather:?}, {:?}", world.limits));
+    world.log(|| format!("{weather:?}, {:?}", world.limits));
     world
 }
 
@@ -39,8 +39,8 @@ fn run(seed: u64) -> BTreeSet<CommandStage> {
         let begin = story.len().saturating_sub(number("ONSEMBL_SIM_STORY", 60) as usize);
         let count = seed - number("ONSEMBL_SIM_FROM", 0) + 1;
         let briefly = what.lines().next().unwrap_or_default();
-        let told = story[begin..].join("\n");
-        panic!("caught after {count} seeds: {briefly}\nseed {seed}: {what}\n{told}");
+        let tail = story[begin..].join("\n");
+        panic!("caught after {count} seeds: {briefly}\nseed {seed}: {what}\n{tail}");
     })
 }
 

@@ -39,7 +39,7 @@ struct Link {
 
 /// What the fleet said to the world, to be judged.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum Sent {
     /// To the agent at the other end of this link.
     Down(LinkId, Down),
     Reply(Token, Answer),
@@ -63,7 +63,7 @@ pub(super) struct Server {
     settled: VecDeque<FleetEvent>,
     /// What the machines have for the fleet.
     events: VecDeque<FleetEvent>,
-    pub(super) said: Vec<Said>,
+    pub(super) sent: Vec<Sent>,
     /// The final stages that were shown, and those that were written, which must not change.
     shown: BTreeMap<CommandId, CommandStage>,
     written: BTreeMap<CommandId, CommandStage>,
@@ -90,7 +90,7 @@ impl Server {
             questions: Vec::new(),
             settled: VecDeque::new(),
             events: VecDeque::new(),
-            said: Vec::new(),
+            sent: Vec::new(),
             shown: BTreeMap::new(),
             written: BTreeMap::new(),
         };
@@ -129,7 +129,7 @@ impl Server {
             match action {
                 FleetAction::Show(changes) => {
                     changes.iter().for_each(|change| self.check_change(change));
-                    self.said.extend(changes.iter().cloned().map(Said::Change));
+                    self.sent.extend(changes.iter().cloned().map(Sent::Change));
                     let _ = self.view.apply(changes);
                 }
                 FleetAction::Install { seat, origin } => self.install(seat, origin, at),
@@ -153,7 +153,7 @@ impl Server {
                 FleetAction::Send { seat, message } => {
                     let link = self.machines.get(&seat).and_then(ServerConnection::link);
                     if let Some(link) = link {
-                        self.said.push(Said::Down(link, Down::Message(message)));
+                        self.sent.push(Sent::Down(link, Down::Message(message)));
                     }
                 }
                 FleetAction::Throttle { seat, flow } => match flow {
@@ -173,10 +173,10 @@ impl Server {
                     if let Write::Command { command, update } = &write {
                         check_stage(&mut self.written, command, update.stage);
                     }
-                    self.said.push(Said::Write(write.clone()));
+                    self.sent.push(Sent::Write(write.clone()));
                     self.writes.push_back(write);
                 }
-                FleetAction::Reply { token, answer } => self.said.push(Said::Reply(token, answer)),
+                FleetAction::Reply { token, answer } => self.sent.push(Sent::Reply(token, answer)),
                 FleetAction::Note(_) => {}
                 other => panic!("in no world of commands: {other:?}"),
             }
@@ -190,7 +190,7 @@ impl Server {
                 check_stage(&mut self.shown, command, view.status);
             }
             // It may be shown again, as the store has it.
-            Change::CommandGone(command) => drop(self.shown.remove(command)),
+            Change::CommandRemoved(command) => drop(self.shown.remove(command)),
             _ => {}
         }
     }
@@ -253,13 +253,13 @@ impl Server {
         let capabilities = entry.capabilities;
         self.paused.remove(&seat);
         let welcome = Down::Welcome { agent, capabilities, stopped };
-        self.said.push(Said::Down(link, welcome));
+        self.sent.push(Sent::Down(link, welcome));
         self.events.push_back(FleetEvent::Welcomed { seat, link, capabilities });
     }
 
     fn close(&mut self, link: LinkId, cause: CloseCause) {
         if self.links.contains_key(&link) {
-            self.said.push(Said::Down(link, Down::Closed(cause)));
+            self.sent.push(Sent::Down(link, Down::Closed(cause)));
             self.closing.push_back((link, CloseReason::local(cause)));
         }
     }
@@ -405,10 +405,9 @@ impl Server {
     pub(super) fn agent_of(&self, link: LinkId) -> Option<AgentId> {
         let seat = self.links.get(&link)?.seat?;
         let of = |id: &&AgentId| {
-            self.fleet
-                .recording(id)
-                .flatten()
-                .is_some_and(|place| place == onsembl_protocol::fleet::RecordingPlace::Seat(seat))
+            self.fleet.recording(id).flatten().is_some_and(|source| {
+                source == onsembl_protocol::fleet::RecordingSource::Seat(seat)
+            })
         };
         self.view.agents().keys().find(of).cloned()
     }

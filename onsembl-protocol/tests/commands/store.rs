@@ -50,8 +50,8 @@ impl Store {
             Question::Positions { ticket, .. } => {
                 StoreAnswer::Positions { ticket, positions: works.map(|()| Vec::new()) }
             }
-            Question::Place(command) => {
-                StoreAnswer::Place { command, place: works.map(|()| (None, Vec::new())) }
+            Question::LogPosition(command) => {
+                StoreAnswer::LogPosition { command, position: works.map(|()| (None, Vec::new())) }
             }
             Question::Balance { query, .. } => {
                 StoreAnswer::Balance { query, positions: works.map(|()| Vec::new()) }

@@ -5,7 +5,7 @@ use super::agent::{Agent, Asked, Make};
 use super::host::{Host, Kind, Program, nonsense, written};
 use super::judge::Truth;
 use super::requests::Wanted;
-use super::server::{Down, Said, Server};
+use super::server::{Down, Sent, Server};
 use super::store::{Health, Store};
 use super::weather::{Weather, limits};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason, Initiator};
@@ -148,7 +148,7 @@ impl World {
         world
     }
 
-    pub(super) fn tell(&self, what: impl FnOnce() -> String) {
+    pub(super) fn log(&self, what: impl FnOnce() -> String) {
         if let Some(story) = &self.story {
             let line = format!("{:>9.3} {}", self.at.as_secs_f64(), what());
             story.borrow_mut().push(line);
@@ -180,19 +180,19 @@ impl World {
                     if let Some(truth) = truth.get_mut(id) {
                         truth.is_alive = false;
                     }
-                    Fate::Gone
+                    Fate::Ended
                 };
                 let unique = host.unique();
                 let agent = Agent::start(host.make, unique, &host.journal, fate, self.at);
                 Program::Worker(Box::new(agent))
             }
         };
-        self.tell(|| format!("host {n} starts as {kind:?}"));
+        self.log(|| format!("host {n} starts as {kind:?}"));
     }
 
     /// It dies, and what it ran goes on without it.
     pub(super) fn kill(&mut self, n: usize) {
-        self.tell(|| format!("host {n} dies"));
+        self.log(|| format!("host {n} dies"));
         self.cut(n, CloseReason::broken(Breakage::Reset));
         let host = &mut self.hosts[n];
         if let Program::Worker(agent) = std::mem::replace(&mut host.program, Program::Dead) {
@@ -219,7 +219,7 @@ impl World {
         let Some(asked) = self.hosts[n].worker().and_then(|agent| agent.asked.pop_front()) else {
             return;
         };
-        self.tell(|| format!("host {n}: {asked:?}"));
+        self.log(|| format!("host {n}: {asked:?}"));
         let fails = self.random.u8(0..20) == 0;
         match asked {
             Asked::Start(id) => {
@@ -262,8 +262,8 @@ impl World {
         let n = truth.host;
         (truth.is_alive, truth.exit) = (false, Some(exit));
         let leaves = self.weather.leaves_rest && self.random.u8(0..6) == 0;
-        let rest = if leaves { Fate::Unknown } else { Fate::Gone };
-        self.tell(|| format!("{id} ends: {exit:?}"));
+        let rest = if leaves { Fate::Unknown } else { Fate::Ended };
+        self.log(|| format!("{id} ends: {exit:?}"));
         let (id, at) = (id.clone(), self.at);
         let reports = self.random.bool();
         match &mut self.hosts[n].program {
@@ -314,7 +314,7 @@ impl World {
         host.link = Some(link);
         let up = VecDeque::from([Up::Hello(Box::new(hello))]);
         self.wires.insert(link, Wire { host: n, up, down: VecDeque::new(), is_frozen: false });
-        self.tell(|| format!("host {n} dials {link}"));
+        self.log(|| format!("host {n} dials {link}"));
     }
 
     /// A machine gives its link up.
@@ -326,7 +326,7 @@ impl World {
             agent.feed(onsembl_protocol::worker::WorkerEvent::SessionEnded, self.at);
         }
         let host = n;
-        self.tell(|| format!("host {host} gives {link} up: {reason}"));
+        self.log(|| format!("host {host} gives {link} up: {reason}"));
         if let Some(wire) = self.wires.get_mut(&link)
             && !wire.is_frozen
         {
@@ -373,7 +373,7 @@ impl World {
             Program::Dead => None,
         };
         let Some(message) = message else { return false };
-        self.tell(|| format!("host {n} says {message:?}"));
+        self.log(|| format!("host {n} says {message:?}"));
         self.send_up(n, message);
         true
     }
@@ -402,29 +402,29 @@ impl World {
 
     /// What the server said is judged, and goes onto the wire.
     pub(super) fn look(&mut self) {
-        for said in std::mem::take(&mut self.server.said) {
+        for sent in std::mem::take(&mut self.server.sent) {
             if let Some(transcript) = &mut self.transcript {
                 // Several users share what counts links and requests.
-                transcript.push(match &said {
-                    Said::Reply(_, answer) => format!("{answer:?}"),
-                    Said::Down(_, down) => format!("{down:?}"),
-                    Said::Write(Write::Presence(record)) => {
+                transcript.push(match &sent {
+                    Sent::Reply(_, answer) => format!("{answer:?}"),
+                    Sent::Down(_, down) => format!("{down:?}"),
+                    Sent::Write(Write::Presence(record)) => {
                         format!("{:?}", PresenceRecord { link: None, ..record.clone() })
                     }
-                    Said::Write(_) | Said::Change(_) => format!("{said:?}"),
+                    Sent::Write(_) | Sent::Change(_) => format!("{sent:?}"),
                 });
             }
-            match said {
-                Said::Down(link, down) => {
+            match sent {
+                Sent::Down(link, down) => {
                     self.check_down(link, &down);
-                    self.tell(|| format!("server says over {link}: {down:?}"));
+                    self.log(|| format!("server says over {link}: {down:?}"));
                     if let Some(wire) = self.wires.get_mut(&link).filter(|wire| !wire.is_frozen) {
                         wire.down.push_back(down);
                     }
                 }
-                Said::Reply(token, answer) => self.check_reply(token, answer),
-                Said::Write(write) => self.tell(|| format!("to be written: {write:?}")),
-                Said::Change(change) => self.tell(|| format!("shown: {change:?}")),
+                Sent::Reply(token, answer) => self.check_reply(token, answer),
+                Sent::Write(write) => self.log(|| format!("to be written: {write:?}")),
+                Sent::Change(change) => self.log(|| format!("shown: {change:?}")),
             }
         }
     }
@@ -490,7 +490,7 @@ impl World {
 
     /// Its user deleted this agent: the program ends, and stays away.
     fn banish(&mut self, n: usize) {
-        self.tell(|| format!("host {n} stays away"));
+        self.log(|| format!("host {n} stays away"));
         self.kill(n);
         self.hosts[n].is_banned = true;
         for truth in self.truth.values_mut().filter(|truth| truth.host == n) {

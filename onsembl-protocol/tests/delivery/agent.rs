@@ -3,7 +3,7 @@
 
 use super::disk::{Disk, Thread};
 use super::now;
-use super::truth::{Life, Process};
+use super::truth::{Process, ProcessState};
 use onsembl_protocol::command::{
     Cleared, CommandJournal, Exit, Fate, JournalEntry, LeftBehind, Standing,
 };
@@ -64,14 +64,14 @@ impl Agent {
         journal: &CommandJournal,
         at: Duration,
     ) -> Self {
-        let gone = |left: LeftBehind| Cleared {
+        let cleared = |left: LeftBehind| Cleared {
             command: left.command,
-            fate: Fate::Gone,
+            fate: Fate::Ended,
             why: "it was killed".to_owned(),
         };
         let runs = disk.find().into_iter();
         let recovered = Recovered {
-            cleared: journal.left_behind().into_iter().map(gone).collect(),
+            cleared: journal.left_behind().into_iter().map(cleared).collect(),
             journal: journal.clone(),
             runs: runs.map(|(recovered, ended)| LeftRun { recovered, ended }).collect(),
         };
@@ -172,9 +172,9 @@ impl Agent {
 
     /// A process ended, and its pipes are empty.
     pub(super) fn on_ended(&mut self, process: &mut Process, at: Duration) {
-        process.life = Life::Done;
+        process.state = ProcessState::Done;
         let command = process.run.command.clone();
-        self.feed(WorkerEvent::Ended { command, exit: Exit::Code(0), rest: Fate::Gone }, at);
+        self.feed(WorkerEvent::Ended { command, exit: Exit::Code(0), rest: Fate::Ended }, at);
         self.was_full |= self.outbox().is_full();
     }
 
@@ -206,7 +206,7 @@ impl Agent {
         match &event {
             SpoolEvent::Appended(..) => {}
             SpoolEvent::Page(run, _, records) => {
-                let cost = records.iter().map(|r| r.bytes_held() + 64).sum();
+                let cost = records.iter().map(|r| r.byte_count() + 64).sum();
                 self.pages.insert(run.command.clone(), cost);
             }
             SpoolEvent::Failed(_) => self.disk_failed = true,

@@ -81,7 +81,7 @@ impl World {
 
     /// Nothing goes wrong any more: everything must come to rest.
     pub(super) fn settle(&mut self) {
-        self.tell(|_| "all heals".into());
+        self.log(|_| "all heals".into());
         (self.disk.is_full, self.disk.is_unreadable, self.database_busy) = (false, false, false);
         if self.swallows {
             self.cut();
@@ -121,11 +121,11 @@ impl World {
                 break;
             }
         }
-        self.tell(|_| "it comes to rest".into());
+        self.log(|_| "it comes to rest".into());
         let left: Vec<_> = self.agent.outbox().states().collect();
         assert!(left.is_empty(), "unsent for ever: {left:?}, {:?}", self.agent.outbox());
         assert!(self.disk.is_empty(), "left on the disk: {:?}", self.disk);
-        assert_eq!((self.agent.outbox().held(), self.agent.outbox().in_memory()), (0, 0));
+        assert_eq!((self.agent.outbox().unstored(), self.agent.outbox().in_memory()), (0, 0));
         self.check_wrapper();
         let most = self.unit as usize * 256;
         for viewer in &mut self.viewers {

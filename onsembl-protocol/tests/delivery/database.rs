@@ -2,7 +2,7 @@
 //! What of a record is stored, and what is cut, the core decides; here it is done as the store does it.
 
 use onsembl_protocol::fleet::{
-    AgentRecord, CommandRecord, CommandUpdate, LogPlace, StreamPosition,
+    AgentRecord, CommandRecord, CommandUpdate, LogPosition, StreamPosition,
 };
 use onsembl_protocol::id::{AgentId, ByteOffset, CommandId, Incarnation};
 use onsembl_protocol::output::{
@@ -73,7 +73,7 @@ impl Database {
     /// Cuts history: what came before a time, and the oldest of what is more than `most` bytes. Each
     /// transaction cuts at most so many chunks. The streams that lost something come back.
     pub(super) fn cut(&mut self, before: WallTime, most: u64, batch: usize) -> Vec<(Run, Stream)> {
-        let bytes = |r: &LogRecord| r.body.held() as u64;
+        let bytes = |r: &LogRecord| r.body.byte_count() as u64;
         let kept: u64 = self.records.values().flatten().map(bytes).sum();
         let (mut over, mut chunks, mut all) = (kept.saturating_sub(most), 0, Vec::new());
         while chunks < batch {
@@ -103,7 +103,7 @@ impl Database {
         let (command, incarnation, stream) = key;
         let rows = self.records.get_mut(command).unwrap();
         let is_of = |r: &LogRecord| r.incarnation == *incarnation && r.stream == *stream;
-        let mut of: Vec<_> = rows.iter().filter(|r| is_of(r) && r.body.held() > 0).collect();
+        let mut of: Vec<_> = rows.iter().filter(|r| is_of(r) && r.body.byte_count() > 0).collect();
         of.sort_by_key(|r| r.offset);
         for row in of {
             if !cut.look(row.sequence, row.offset, row.body.length(), row.at) {
@@ -151,7 +151,7 @@ impl Database {
     }
 
     /// The last record of a command, and how far its streams are: where a log goes on.
-    pub(super) fn log_place(&self, command: &CommandId) -> LogPlace {
+    pub(super) fn log_position(&self, command: &CommandId) -> LogPosition {
         let end = self.records.get(command).and_then(|rows| rows.last()).map(LogRecord::position);
         (end, self.positions(command))
     }
@@ -168,8 +168,8 @@ impl Database {
         let begin = rows.partition_point(|r| Some(r.position()) <= after);
         let mut page: Vec<LogRecord> = Vec::new();
         for row in rows[begin..].iter().filter(|r| only.is_none_or(|only| r.stream == only)) {
-            let held: usize = page.iter().map(|r| r.body.held()).sum();
-            let is_full = held + row.body.held() > most;
+            let byte_count: usize = page.iter().map(|r| r.body.byte_count()).sum();
+            let is_full = byte_count + row.body.byte_count() > most;
             if is_full && page.last().is_some_and(|last| last.position() != row.position()) {
                 break;
             }
@@ -178,14 +178,14 @@ impl Database {
         page
     }
 
-    /// The cursor in front of the record that holds this place.
+    /// The cursor in front of the record that holds this position.
     pub(super) fn cursor(&self, run: &Run, stream: Stream, offset: u64) -> Cursor {
         let rows = self.records.get(&run.command).map_or(&[][..], Vec::as_slice);
         let before = rows.iter().filter(|r| {
             r.incarnation == run.incarnation && r.stream == stream && r.offset.0 <= offset
         });
-        let holds = before.max_by_key(|r| r.offset);
-        cursor_before(run.incarnation, holds.map(|r| (r.sequence, &r.body)))
+        let containing = before.max_by_key(|r| r.offset);
+        cursor_before(run.incarnation, containing.map(|r| (r.sequence, &r.body)))
     }
 }
 

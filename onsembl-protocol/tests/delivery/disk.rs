@@ -71,7 +71,7 @@ impl Disk {
             let n = record.sequence.0;
             let (low, high) = segment.range.unwrap_or((n, n));
             segment.range = Some((low.min(n), high.max(n)));
-            segment.bytes += record.bytes_held() + RECORD_COST;
+            segment.bytes += record.byte_count() + RECORD_COST;
             let end = folder.ends.get_mut(record.stream);
             *end = (*end).max(record.end());
         }
@@ -178,7 +178,7 @@ impl Disk {
                         all += " end";
                         continue;
                     };
-                    let kind = if r.bytes_held() > 0 { "" } else { "gap " };
+                    let kind = if r.byte_count() > 0 { "" } else { "gap " };
                     all +=
                         &format!(" {kind}{} {} {}+{}", r.sequence, r.stream, r.offset, r.length());
                 }

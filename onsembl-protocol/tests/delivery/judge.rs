@@ -3,7 +3,7 @@
 
 use super::agent::Agent;
 use super::database::Database;
-use super::truth::{Life, Process};
+use super::truth::{Process, ProcessState};
 use super::viewer::{Seen, Source, View, Viewer, stored};
 use onsembl_protocol::id::{ByteOffset, CommandId};
 use onsembl_protocol::output::{
@@ -74,7 +74,8 @@ impl Faults {
                     GapCause::SpoolFull => process.policy != SpoolPolicy::Block && self.full,
                     GapCause::SpoolFailed => self.disk || self.damage,
                     GapCause::AgentDied => {
-                        let died = process.life == Life::Orphaned || self.broken.contains(id);
+                        let died =
+                            process.state == ProcessState::Orphaned || self.broken.contains(id);
                         (died || self.given_up.contains(id)) && length.is_none()
                     }
                     GapCause::Stopped => self.wound_up.contains(id),
@@ -121,11 +122,13 @@ pub(super) fn check_step(
             "{account:?}: {state:?}, {sums:?}"
         );
         let (read, produced) = (*process.read.get(state.stream), state.produced.0);
-        if agent.worker.is_muted(id) || faults.dropped.contains(id) && process.life == Life::Done {
+        if agent.worker.is_muted(id)
+            || faults.dropped.contains(id) && process.state == ProcessState::Done
+        {
             // What is thrown away is not counted.
         } else if agent.worker.is_running(id) {
             assert!((read.saturating_sub(3)..=read).contains(&produced), "{state:?}, read {read}");
-        } else if process.life == Life::Done && !agent.left_runs().has(id) {
+        } else if process.state == ProcessState::Done && !agent.left_runs().has(id) {
             assert_eq!(read, produced, "{state:?}");
         }
         assert!(produced <= read && state.stored.0 <= produced, "{state:?}, read {read}");
@@ -133,7 +136,7 @@ pub(super) fn check_step(
     // One push of each process, with the gap that ends before it, may come when all is full.
     let late = agent.runs() * (most_read + 6 * RECORD_COST);
     let pages: u64 = agent.pages.values().sum();
-    let (memory, held) = (agent.outbox().in_memory(), agent.outbox().held());
+    let (memory, unstored) = (agent.outbox().in_memory(), agent.outbox().unstored());
     // What was dropped of a run is a record in memory, however many runs there are.
     let dropped = agent.runs() * 3 * RECORD_COST;
     assert!(
@@ -145,8 +148,8 @@ pub(super) fn check_step(
     let found = if faults.ended { agent.runs() * bounds.memory } else { 0 };
     let by_failure = if faults.disk || bounds.disk == 0 { bounds.memory + pages } else { 0 };
     assert!(
-        held <= bounds.disk + late + found + by_failure,
-        "{held} bytes held, more than {} and {late} and {by_failure}",
+        unstored <= bounds.disk + late + found + by_failure,
+        "{unstored} bytes held, more than {} and {late} and {by_failure}",
         bounds.disk
     );
 }
@@ -168,7 +171,7 @@ pub(super) fn check_end(
         for stream in process.streams() {
             let view = viewer.views.get(*stream);
             let is_seen = match viewer.source {
-                Source::Board => true,
+                Source::FleetView => true,
                 Source::Store(only) => only.is_none_or(|only| only == *stream),
             };
             if is_seen && !faults.closed_before.contains(&process.run.command) {
@@ -207,7 +210,7 @@ fn check_view(
     let cut = database.cut_of(&process.run, stream).max(from);
     let all = stored(database, &process.run, stream, cut);
     let seen = behind(&view.seen, cut - from);
-    if faults.server_died && source == Source::Board {
+    if faults.server_died && source == Source::FleetView {
         // It may have seen what its server had not stored when it died.
         let found = faults.ended || faults.restored;
         assert!(covers(&seen, &all, found), "{seen:?} for {all:?}, {context}");
@@ -220,12 +223,12 @@ fn check_view(
 fn behind(seen: &[Seen], mut skip: u64) -> Vec<Seen> {
     let mut rest = Vec::new();
     for piece in seen {
-        let gone = piece.length().min(skip);
-        skip -= gone;
+        let skipped = piece.length().min(skip);
+        skip -= skipped;
         match piece {
-            piece if piece.length() == gone => {}
-            Seen::Bytes(length) => rest.push(Seen::Bytes(length - gone)),
-            Seen::Gap(length, because) => rest.push(Seen::Gap(length - gone, *because)),
+            piece if piece.length() == skipped => {}
+            Seen::Bytes(length) => rest.push(Seen::Bytes(length - skipped)),
+            Seen::Gap(length, because) => rest.push(Seen::Gap(length - skipped, *because)),
         }
     }
     rest
@@ -235,7 +238,7 @@ fn check_stream(process: &Process, stream: Stream, database: &Database, faults: 
     let id = &process.run.command;
     let sums = database.sums(&process.run, stream);
     let wrote = *process.wrote.get(stream);
-    let context = format!("{stream} of {id}: wrote {wrote}, {sums:?}, {:?}", process.life);
+    let context = format!("{stream} of {id}: wrote {wrote}, {sums:?}, {:?}", process.state);
     let rows = database.records.get(id).map_or(&[][..], Vec::as_slice);
     let mut at = 0;
     for row in rows.iter().filter(|r| r.stream == stream) {
@@ -267,11 +270,11 @@ fn check_stream(process: &Process, stream: Stream, database: &Database, faults: 
         assert!(open_gap.is_some() || at == wrote, "{context}");
         return;
     }
-    match process.life {
-        Life::Done if open_gap.is_none() => assert_eq!(at, wrote, "{context}"),
-        Life::Done => assert!(faults.broken.contains(id), "{context}"),
-        Life::Orphaned => assert_eq!(open_gap, Some(GapCause::AgentDied), "{context}"),
-        Life::Runs | Life::Exited => panic!("not over: {context}"),
+    match process.state {
+        ProcessState::Done if open_gap.is_none() => assert_eq!(at, wrote, "{context}"),
+        ProcessState::Done => assert!(faults.broken.contains(id), "{context}"),
+        ProcessState::Orphaned => assert_eq!(open_gap, Some(GapCause::AgentDied), "{context}"),
+        ProcessState::Runs | ProcessState::Exited => panic!("not over: {context}"),
     }
     if let Some(kept) = faults.kept.get(&(id.clone(), stream)) {
         assert!(at >= kept.0 || faults.damage, "{kept:?} was on the disk: {context}");

@@ -1,4 +1,4 @@
-//! The worker at a legacy server, which takes texts without a place and confirms nothing: what it hears of a
+//! The worker at a legacy server, which takes texts without a position and confirms nothing: what it hears of a
 //! command is what the command wrote, in order and once, and the report comes behind it.
 
 use super::agent::{Agent, Make};
@@ -124,7 +124,7 @@ impl World {
         let ready = self.commands.iter_mut().find(|(_, known)| over(known));
         if let Some((id, known)) = ready {
             known.runs = false;
-            let (command, exit, rest) = (id.clone(), Exit::Code(0), Fate::Gone);
+            let (command, exit, rest) = (id.clone(), Exit::Code(0), Fate::Ended);
             self.agent.feed(WorkerEvent::Ended { command, exit, rest }, self.at);
         }
     }
@@ -149,8 +149,8 @@ impl World {
         }
         match self.agent.next_message(self.at) {
             Some(AgentToServer::Output(output)) => {
-                let has_place = output.offset.is_some() || output.incarnation.is_some();
-                assert!(!has_place && output.sequence.is_some(), "{output:?}");
+                let has_position = output.offset.is_some() || output.incarnation.is_some();
+                assert!(!has_position && output.sequence.is_some(), "{output:?}");
                 let OutputContent::Text(text) = output.content else { panic!("not a text") };
                 let known = self.commands.get_mut(&output.command_id).unwrap();
                 assert_eq!(known.reports, 0, "{} wrote behind its report", output.command_id);

@@ -28,8 +28,8 @@ fn run(seed: u64) -> BTreeSet<GapCause> {
         let begin = story.len().saturating_sub(number("ONSEMBL_SIM_STORY", 80) as usize);
         let count = seed - number("ONSEMBL_SIM_FROM", 0) + 1;
         let briefly = what.lines().next().unwrap_or_default();
-        let told = story[begin..].join("\n");
-        panic!("caught after {count} seeds: {briefly}\nseed {seed}: {what}\n{}\n{told}", story[0]);
+        let tail = story[begin..].join("\n");
+        panic!("caught after {count} seeds: {briefly}\nseed {seed}: {what}\n{}\n{tail}", story[0]);
     })
 }
 

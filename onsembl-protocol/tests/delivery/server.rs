@@ -15,7 +15,7 @@ use onsembl_protocol::id::{
 };
 use onsembl_protocol::model::Capabilities;
 use onsembl_protocol::output::{Cursor, Fetch, LogRecord};
-use onsembl_protocol::session::{Because, Presence, PresenceCause, PresenceStatus};
+use onsembl_protocol::session::{Presence, PresenceCause, PresenceStatus, StatusCause};
 use onsembl_protocol::wire::payload::{AgentConnect, CommandRequest};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,13 +42,13 @@ pub(super) struct Server {
     seats: BTreeMap<AgentId, Seat>,
     /// Machines whose agent the store has not named yet.
     newcomers: BTreeMap<SeatId, Seat>,
-    said: Vec<(AgentId, ServerToAgent)>,
+    sent: Vec<(AgentId, ServerToAgent)>,
     links: u64,
     requests: u64,
     /// Terminals that were given up, because too many were open.
     pub(super) given_up: BTreeSet<CommandId>,
     /// Those of them of which the end is committed.
-    gone: BTreeSet<CommandId>,
+    closed: BTreeSet<CommandId>,
 }
 
 impl Server {
@@ -69,11 +69,11 @@ impl Server {
             settled: VecDeque::new(),
             seats: BTreeMap::new(),
             newcomers: BTreeMap::new(),
-            said: Vec::new(),
+            sent: Vec::new(),
             links: 0,
             requests: 0,
             given_up: BTreeSet::new(),
-            gone: BTreeSet::new(),
+            closed: BTreeSet::new(),
         };
         for agent in database.agents.values() {
             let record = AgentRecord {
@@ -85,7 +85,7 @@ impl Server {
         }
         for (id, record) in &database.commands {
             if record.ended_at.is_none() || remembers(id) {
-                server.fleet.recover_command(record.clone(), &database.log_place(id), now(at));
+                server.fleet.recover_command(record.clone(), &database.log_position(id), now(at));
                 server.perform();
             }
         }
@@ -115,14 +115,14 @@ impl Server {
                 }
                 FleetAction::Join { .. } | FleetAction::Admit { .. } => {}
                 FleetAction::Send { seat, message } => {
-                    let of = |(_, held): &(&AgentId, &Seat)| held.id == seat;
+                    let of = |(_, entry): &(&AgentId, &Seat)| entry.id == seat;
                     if let Some((agent, _)) = self.seats.iter().find(of) {
-                        self.said.push((agent.clone(), *message));
+                        self.sent.push((agent.clone(), *message));
                     }
                 }
                 FleetAction::Throttle { seat, flow } => {
-                    if let Some(held) = self.seats.values_mut().find(|held| held.id == seat) {
-                        held.flow = flow;
+                    if let Some(entry) = self.seats.values_mut().find(|entry| entry.id == seat) {
+                        entry.flow = flow;
                     }
                 }
                 FleetAction::Ask(question) => self.questions.push_back(question),
@@ -150,7 +150,7 @@ impl Server {
         self.links += 1;
         // An agent that died before it had dropped a terminal may have all of it, and sends all of it.
         if hello.extensions.is_some() {
-            self.gone.clear();
+            self.closed.clear();
         }
         let (link, peer) = (LinkId(self.links), "somewhere".to_owned());
         self.feed(FleetEvent::Hello { link, hello: Box::new(hello), peer }, at);
@@ -169,8 +169,8 @@ impl Server {
         let answer =
             StoreAnswer::Session { seat, link, session: session.clone(), opened: Ok(opened) };
         self.feed(FleetEvent::Store(answer), at);
-        if let Some(held) = self.seats.get_mut(agent) {
-            (held.session, held.flow) = (Some((link, session)), Flow::Resumed);
+        if let Some(entry) = self.seats.get_mut(agent) {
+            (entry.session, entry.flow) = (Some((link, session)), Flow::Resumed);
         }
         self.feed(FleetEvent::Welcomed { seat, link, capabilities }, at);
         self.present(agent, PresenceStatus::Online, PresenceCause::SessionOpened, epoch, at);
@@ -184,19 +184,19 @@ impl Server {
         epoch: Epoch,
         at: Duration,
     ) {
-        let Some(held) = self.seats.get_mut(agent) else { return };
-        held.version = held.version.next();
-        let (seat, version) = (held.id, held.version);
-        let because = Because { cause, impairment: None, trouble: None };
+        let Some(entry) = self.seats.get_mut(agent) else { return };
+        entry.version = entry.version.next();
+        let (seat, version) = (entry.id, entry.version);
+        let because = StatusCause { cause, impairment: None, trouble: None };
         let presence = Presence { status, since: now(at).wall, because, version, epoch };
         self.feed(FleetEvent::Presence { seat, presence }, at);
     }
 
     pub(super) fn on_link_lost(&mut self, agent: &AgentId, epoch: Epoch, at: Duration) {
-        let Some(held) = self.seats.get_mut(agent) else { return };
-        let Some((link, session)) = held.session.take() else { return };
-        let (seat, reason) = (held.id, CloseReason::broken(Breakage::Reset));
-        self.said.retain(|(to, _)| to != agent);
+        let Some(entry) = self.seats.get_mut(agent) else { return };
+        let Some((link, session)) = entry.session.take() else { return };
+        let (seat, reason) = (entry.id, CloseReason::broken(Breakage::Reset));
+        self.sent.retain(|(to, _)| to != agent);
         self.feed(FleetEvent::LinkEnded { seat, link, session: Some(session), reason }, at);
         let cause = PresenceCause::LinkEnded(reason);
         self.present(agent, PresenceStatus::Reconnecting, cause, epoch, at);
@@ -204,28 +204,28 @@ impl Server {
 
     /// An agent was not back in time.
     pub(super) fn forget_agent(&mut self, agent: &AgentId, at: Duration) {
-        if self.seats.get(agent).is_some_and(|held| held.session.is_none())
-            && let Some(held) = self.seats.remove(agent)
+        if self.seats.get(agent).is_some_and(|entry| entry.session.is_none())
+            && let Some(entry) = self.seats.remove(agent)
         {
-            self.feed(FleetEvent::Forgotten { seat: held.id, history: None }, at);
+            self.feed(FleetEvent::Forgotten { seat: entry.id, history: None }, at);
         }
     }
 
     /// Whether an agent's link is not read, because too much of what came is not stored.
-    pub(super) fn holds_back(&self, agent: &AgentId) -> bool {
-        self.seats.get(agent).is_none_or(|held| held.flow == Flow::Paused)
+    pub(super) fn throttles(&self, agent: &AgentId) -> bool {
+        self.seats.get(agent).is_none_or(|entry| entry.flow == Flow::Paused)
     }
 
     pub(super) fn hear(&mut self, agent: &AgentId, message: AgentToServer, at: Duration) {
-        if let Some(held) = self.seats.get(agent) {
-            let event = FleetEvent::Message { seat: held.id, message: Box::new(message) };
+        if let Some(entry) = self.seats.get(agent) {
+            let event = FleetEvent::Message { seat: entry.id, message: Box::new(message) };
             self.feed(event, at);
         }
     }
 
     /// What is said to agents in session.
-    pub(super) fn take_said(&mut self) -> Vec<(AgentId, ServerToAgent)> {
-        std::mem::take(&mut self.said)
+    pub(super) fn take_sent(&mut self) -> Vec<(AgentId, ServerToAgent)> {
+        std::mem::take(&mut self.sent)
     }
 
     // --- its user
@@ -269,9 +269,9 @@ impl Server {
                         false => RecordOutcome::NoSuchCommand,
                     };
                     if is_known {
-                        let is_gone = self.gone.contains(&command);
+                        let is_closed = self.closed.contains(&command);
                         let shown = show_record(&record);
-                        assert!(!is_gone, "{command} was given up, and then {shown} is stored");
+                        assert!(!is_closed, "{command} was given up, and then {shown} is stored");
                         let rows = database.write(&command, &record);
                         new.extend(rows.into_iter().map(|row| (command.clone(), row)));
                     }
@@ -294,7 +294,7 @@ impl Server {
                 Write::Command { command, update } => {
                     let is_end = update.stage.is_final();
                     if is_end && self.given_up.contains(&command) {
-                        self.gone.insert(command.clone());
+                        self.closed.insert(command.clone());
                     }
                     database.update(&command, &update);
                     if is_end {
@@ -331,9 +331,9 @@ impl Server {
         let Some(question) = self.questions.pop_front() else { return };
         let answer = match question {
             Question::Insert(record) => inserted(database, *record),
-            Question::Place(command) => {
-                let place = Ok(database.log_place(&command));
-                StoreAnswer::Place { command, place }
+            Question::LogPosition(command) => {
+                let position = Ok(database.log_position(&command));
+                StoreAnswer::LogPosition { command, position }
             }
             Question::Positions { ticket, commands } => {
                 let of = |id: &CommandId| database.positions(id);

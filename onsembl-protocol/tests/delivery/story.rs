@@ -1,7 +1,7 @@
 //! What is told of a world that fails, one line for each thing that happened.
 
 use onsembl_protocol::output::{LogRecord, StoredBody, StreamState};
-use onsembl_protocol::wire::payload::StreamPlace;
+use onsembl_protocol::wire::payload::ResumePosition;
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -32,8 +32,8 @@ pub(super) fn show(message: &AgentToServer) -> String {
     }
 }
 
-pub(super) fn show_held(held: &[StreamState]) -> String {
-    let written = held.iter().filter(|s| s.produced.0 > 0);
+pub(super) fn show_states(states: &[StreamState]) -> String {
+    let written = states.iter().filter(|s| s.produced.0 > 0);
     let show = |s: &StreamState| {
         let (command, stream) = (&s.run.command, s.stream);
         format!("[{command} {stream} {}..{}, {} in gaps]", s.stored, s.produced, s.gaps)
@@ -49,8 +49,8 @@ pub(super) fn show_answer(message: &ServerToAgent) -> String {
             format!("that {stream} of {id} is stored up to {offset}{how}")
         }
         ServerToAgent::OutputResume(resume) => {
-            let begun = resume.streams.iter().filter(|place| place.offset.0 > 0);
-            let show = |p: &StreamPlace| {
+            let begun = resume.streams.iter().filter(|position| position.offset.0 > 0);
+            let show = |p: &ResumePosition| {
                 format!("[{} {} {}]", p.command_id, p.stream_type.stream(), p.offset)
             };
             format!("where to resume: {}", begun.map(show).collect::<String>())

@@ -1,5 +1,5 @@
 //! What processes really did, as nobody inside the world knows it: each byte tells its command, its
-//! stream and its place.
+//! stream and its position.
 
 use bytes::Bytes;
 use onsembl_protocol::output::{PerStream, Run, SpoolPolicy, Stream};
@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 const PERIOD: usize = 65_521;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
+pub(super) enum ProcessState {
     Runs,
     /// It ended, and its agent does not know yet.
     Exited,
@@ -26,7 +26,7 @@ pub(super) struct Process {
     is_terminal: bool,
     pub(super) run: Run,
     pub(super) policy: SpoolPolicy,
-    pub(super) life: Life,
+    pub(super) state: ProcessState,
     /// What it wrote into its pipes.
     pub(super) wrote: PerStream<u64>,
     /// What its agent took out of them.
@@ -41,14 +41,14 @@ impl Process {
             is_terminal: run.command.as_str().starts_with("terminal-"),
             run,
             policy,
-            life: Life::Runs,
+            state: ProcessState::Runs,
             wrote: PerStream::default(),
             read: PerStream::default(),
         }
     }
 
     pub(super) fn is_alive(&self) -> bool {
-        matches!(self.life, Life::Runs | Life::Exited)
+        matches!(self.state, ProcessState::Runs | ProcessState::Exited)
     }
 
     /// What it writes, whatever the core thinks.
@@ -60,10 +60,10 @@ impl Process {
         self.wrote.get(stream) - self.read.get(stream)
     }
 
-    /// What it wrote, or will write, at a place.
+    /// What it wrote, or will write, at a position.
     pub(super) fn content(&self, stream: Stream, from: u64, length: u64) -> Bytes {
         let mut all = Vec::with_capacity(length as usize);
-        let mut at = self.place(stream, from);
+        let mut at = self.position(stream, from);
         while all.len() < length as usize {
             let piece = (length as usize - all.len()).min(PERIOD - at);
             all.extend_from_slice(&table()[at..at + piece]);
@@ -72,9 +72,9 @@ impl Process {
         Bytes::from(all)
     }
 
-    /// Whether it wrote these bytes at this place.
+    /// Whether it wrote these bytes at this position.
     pub(super) fn wrote_there(&self, stream: Stream, from: u64, bytes: &[u8]) -> bool {
-        let (mut at, mut rest) = (self.place(stream, from), bytes);
+        let (mut at, mut rest) = (self.position(stream, from), bytes);
         while !rest.is_empty() {
             let (piece, more) = rest.split_at(rest.len().min(PERIOD - at));
             if table()[at..at + piece.len()] != *piece {
@@ -85,7 +85,7 @@ impl Process {
         from + bytes.len() as u64 <= *self.wrote.get(stream)
     }
 
-    fn place(&self, stream: Stream, from: u64) -> usize {
+    fn position(&self, stream: Stream, from: u64) -> usize {
         let salt = self.n * 9_973 + stream as usize * 31_337;
         (from as usize + salt) % PERIOD
     }

@@ -1,15 +1,15 @@
-//! Viewers of a command: they begin at its beginning, at some place, or with what comes next; are slow,
+//! Viewers of a command: they begin at its beginning, at some position, or with what comes next; are slow,
 //! lose their links and go on where they were. Each sees every byte of every stream once.
 
 use super::database::Database;
 use super::server::Server;
 use super::truth::Process;
 use onsembl_protocol::output::{
-    Cursor, Fetch, GapCause, LogRecord, OutputFollower, OutputPlace, PerStream, Run, StoredBody,
+    Cursor, Fetch, GapCause, LogRecord, OutputFollower, OutputPosition, PerStream, Run, StoredBody,
     Stream,
 };
 
-/// What is at a place, as far as a viewer was told.
+/// What is at a position, as far as a viewer was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     Bytes(u64),
@@ -39,7 +39,7 @@ impl Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// A dashboard: what is stored, then what comes.
-    Board,
+    FleetView,
     /// Who reads over HTTP: only what is stored, of one stream perhaps.
     Store(Option<Stream>),
 }
@@ -91,14 +91,14 @@ impl Viewer {
         }
     }
 
-    /// A dashboard that asks for a stream from a place on. What comes of others tells its place.
-    pub(super) fn from_place(
+    /// A dashboard that asks for a stream from a position on. What comes of others tells its position.
+    pub(super) fn from_position(
         process: &Process,
         stream: Stream,
         from: u64,
         database: &Database,
     ) -> Self {
-        let mut viewer = Self::new(process, Source::Board);
+        let mut viewer = Self::new(process, Source::FleetView);
         if from > 0 {
             viewer.views = PerStream::default();
             viewer.views.get_mut(stream).begin(from);
@@ -111,7 +111,7 @@ impl Viewer {
     /// A dashboard that wants what comes next. Nothing, if the server does not show this command.
     pub(super) fn live(process: &Process, server: &Server) -> Option<Self> {
         let entry = server.view().commands().get(&process.run.command)?;
-        let mut viewer = Self::new(process, Source::Board);
+        let mut viewer = Self::new(process, Source::FleetView);
         viewer.views = PerStream::default();
         viewer.cursor = entry.tail.end();
         viewer.came_late = true;
@@ -125,7 +125,7 @@ impl Viewer {
     }
 
     pub(super) fn is_dashboard(&self) -> bool {
-        self.source == Source::Board
+        self.source == Source::FleetView
     }
 
     /// It has lost its link, and comes back.
@@ -141,30 +141,31 @@ impl Viewer {
                 }
             }
             // Some ask once, as the core says; others for each stream that they watch, from its last byte.
-            (Source::Board, Some(_)) if self.n.is_multiple_of(2) => {
-                let place = self.follower.resume();
-                self.cursor = place.and_then(|p| database.cursor(&self.run, p.stream, p.offset.0));
+            (Source::FleetView, Some(_)) if self.n.is_multiple_of(2) => {
+                let position = self.follower.resume();
+                self.cursor =
+                    position.and_then(|p| database.cursor(&self.run, p.stream, p.offset.0));
             }
-            (Source::Board, Some(_)) => {
+            (Source::FleetView, Some(_)) => {
                 let watched = self.streams.iter().filter(|s| self.views.get(**s).from.is_some());
-                let place = |s: &Stream| {
+                let position = |s: &Stream| {
                     let byte = self.views.get(*s).at.checked_sub(1)?;
                     database.cursor(&self.run, *s, byte)
                 };
-                self.cursor = watched.map(place).min().flatten();
+                self.cursor = watched.map(position).min().flatten();
             }
             // Who waited for what comes next, and saw nothing, has nowhere to go on.
-            (Source::Board, None) if self.came_late => {
+            (Source::FleetView, None) if self.came_late => {
                 let view = View { from: Some(0), ..View::default() };
                 self.views =
                     PerStream { stdout: view.clone(), stderr: view.clone(), terminal: view };
                 (self.cursor, self.came_late) = (None, false);
             }
             // Who has seen nothing knows of no run.
-            (Source::Board, None) => {
+            (Source::FleetView, None) => {
                 let asked = Stream::ALL.into_iter().find(|s| self.views.get(*s).from.is_some());
-                let place = asked.map(|s| (s, self.views.get(s).at)).filter(|(_, at)| *at > 0);
-                self.cursor = place.and_then(|(s, at)| database.cursor(&self.run, s, at));
+                let position = asked.map(|s| (s, self.views.get(s).at)).filter(|(_, at)| *at > 0);
+                self.cursor = position.and_then(|(s, at)| database.cursor(&self.run, s, at));
             }
         }
     }
@@ -179,13 +180,13 @@ impl Viewer {
     ) -> bool {
         let command = &self.run.command;
         let (cursor, records) = match self.source {
-            Source::Board if !server.view().commands().contains_key(command) => {
+            Source::FleetView if !server.view().commands().contains_key(command) => {
                 // The server has forgotten what it told, too.
                 self.resume(database);
                 self.cursor = None;
                 return false;
             }
-            Source::Board => server.show(database, command, self.cursor, most),
+            Source::FleetView => server.show(database, command, self.cursor, most),
             Source::Store(only) => {
                 let page = database.page(command, only, self.cursor, most);
                 (page.last().map_or(self.cursor, |last| Some(last.position())), page)
@@ -208,30 +209,30 @@ impl Viewer {
     fn see(&mut self, record: LogRecord, process: &Process) {
         let stream = record.stream;
         let view = self.views.get_mut(stream);
-        let (place, end) = (record.offset.0, record.end().0);
+        let (position, end) = (record.offset.0, record.end().0);
         let (incarnation, offset) = (record.incarnation, record.offset);
-        let at = OutputPlace { incarnation, stream, offset };
+        let at = OutputPosition { incarnation, stream, offset };
         let news = self.follower.take(at, record.body.clone()).map(|body| body.length());
         if view.from.is_none() {
-            view.begin(place);
+            view.begin(position);
         }
         // What stands in the place of what was cut begins at the beginning of its stream.
         let is_cut = matches!(
             record.body,
-            StoredBody::Gap { because: GapCause::Retention, .. } if place == 0
+            StoredBody::Gap { because: GapCause::Retention, .. } if position == 0
         );
         if end <= view.at && !record.body.is_open() {
             assert!(view.may_repeat || is_cut, "repeated: {record:?}, and {view:?}");
             return;
         }
-        let continues = place == view.at || place < view.at && (view.may_repeat || is_cut);
+        let continues = position == view.at || position < view.at && (view.may_repeat || is_cut);
         let who = (&self.source, &self.run.command);
         assert!(continues, "a viewer {who:?} sees {record:?}, and has {view:?}");
         let at = view.at;
         if view.from == Some(0) && !record.body.is_open() {
             assert_eq!(news, Some(end - at), "what is new of {record:?} for {view:?}");
         }
-        match record.body.without_first(at.saturating_sub(place)) {
+        match record.body.without_first(at.saturating_sub(position)) {
             StoredBody::Chunk(bytes) => {
                 assert!(process.wrote_there(stream, at, &bytes), "false bytes at {at}");
                 view.open = None;
@@ -263,7 +264,7 @@ impl View {
     }
 }
 
-/// The same of what is stored, from a place on.
+/// The same of what is stored, from a position on.
 pub(super) fn stored(database: &Database, run: &Run, stream: Stream, from: u64) -> Vec<Seen> {
     let mut all: Vec<Seen> = Vec::new();
     let rows = database.records.get(&run.command).map_or(&[][..], Vec::as_slice);

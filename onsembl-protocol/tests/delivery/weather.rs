@@ -4,8 +4,8 @@
 use super::agent::{Agent, is_written};
 use super::now;
 use super::server::Server;
-use super::story::show_held;
-use super::truth::Life;
+use super::story::show_states;
+use super::truth::ProcessState;
 use super::viewer::Viewer;
 use super::world::{World, agent, commands};
 use onsembl_protocol::id::CommandId;
@@ -65,7 +65,7 @@ impl World {
         match self.random.u8(0..24) {
             0..4 if weather.cuts => self.cut(),
             4..6 if weather.cuts && self.linked => {
-                self.tell(|_| "the link swallows everything".into());
+                self.log(|_| "the link swallows everything".into());
                 self.swallows = true;
             }
             6 if weather.agent_dies => self.kill_agent(),
@@ -73,26 +73,26 @@ impl World {
             8 if weather.server_dies => self.kill_server(),
             9..11 if weather.disk_fails => {
                 self.disk.is_full = !self.disk.is_full;
-                self.tell(|w| format!("the disk is full: {}", w.disk.is_full));
+                self.log(|w| format!("the disk is full: {}", w.disk.is_full));
             }
             11 if weather.disk_fails => {
                 self.disk.is_unreadable = !self.disk.is_unreadable;
-                self.tell(|w| format!("the disk is unreadable: {}", w.disk.is_unreadable));
+                self.log(|w| format!("the disk is unreadable: {}", w.disk.is_unreadable));
             }
             12 if weather.rots && self.disk.damage(&mut self.random) => {
                 self.faults.damage = true;
-                self.tell(|_| "something on the disk is damaged".into());
+                self.log(|_| "something on the disk is damaged".into());
             }
             13..17 if weather.database_busy => {
                 self.database_busy = !self.database_busy;
-                self.tell(|w| format!("the database is busy: {}", w.database_busy));
+                self.log(|w| format!("the database is busy: {}", w.database_busy));
             }
             17 if weather.restored && self.backup.is_none() => {
                 self.backup = Some(self.database.clone());
             }
             18 if weather.restored => self.restore(),
             19 if weather.cuts && !self.linked => {
-                self.tell(|_| "the agent is not awaited any more".into());
+                self.log(|_| "the agent is not awaited any more".into());
                 self.server.forget_agent(&agent(), self.at);
             }
             20..23 if weather.retention => self.cut_history(),
@@ -101,11 +101,11 @@ impl World {
     }
 
     pub(super) fn kill_agent(&mut self) {
-        self.tell(|_| "the agent is killed".into());
+        self.log(|_| "the agent is killed".into());
         self.note_agent();
         self.cut();
         for process in self.processes.iter_mut().filter(|p| p.is_alive()) {
-            process.life = Life::Orphaned;
+            process.state = ProcessState::Orphaned;
         }
         self.agent.die(&mut self.journal, &mut self.random);
         self.start_agent();
@@ -113,7 +113,7 @@ impl World {
 
     /// It is told to end, and whoever it runs is ended first.
     pub(super) fn stop_agent(&mut self) {
-        self.tell(|_| "the agent is stopped".into());
+        self.log(|_| "the agent is stopped".into());
         self.agent.feed(WorkerEvent::ShutDown, self.at);
         // What it was about to start does not run yet.
         while !self.agent.to_start.is_empty() {
@@ -146,8 +146,8 @@ impl World {
     }
 
     pub(super) fn start_agent(&mut self) {
-        self.tell(|w| format!("the disk has {}", w.disk.show()));
-        for process in self.processes.iter().filter(|p| p.life == Life::Done) {
+        self.log(|w| format!("the disk has {}", w.disk.show()));
+        for process in self.processes.iter().filter(|p| p.state == ProcessState::Done) {
             if !is_written(&self.journal, &process.run.command) {
                 self.faults.broken.insert(process.run.command.clone());
             }
@@ -155,13 +155,16 @@ impl World {
         self.agents += 1;
         self.agent = Agent::start(self.make, self.agents, &mut self.disk, &self.journal, self.at);
         self.faults.on_found(&self.agent);
-        self.tell(|w| {
-            format!("it starts with {}", show_held(&w.agent.outbox().states().collect::<Vec<_>>()))
+        self.log(|w| {
+            format!(
+                "it starts with {}",
+                show_states(&w.agent.outbox().states().collect::<Vec<_>>())
+            )
         });
     }
 
     pub(super) fn kill_server(&mut self) {
-        self.tell(|_| "the server is killed".into());
+        self.log(|_| "the server is killed".into());
         self.cut();
         self.on_server_died();
         self.faults.server_died = true;
@@ -178,12 +181,12 @@ impl World {
 
     pub(super) fn restore(&mut self) {
         let Some(backup) = self.backup.clone() else { return };
-        self.tell(|_| "an older database is put back".into());
+        self.log(|_| "an older database is put back".into());
         self.database = backup;
         self.faults.restored = true;
-        let held: BTreeSet<_> = self.agent.outbox().states().map(|s| s.run.command).collect();
+        let states: BTreeSet<_> = self.agent.outbox().states().map(|s| s.run.command).collect();
         for process in &self.processes {
-            if !held.contains(&process.run.command) {
+            if !states.contains(&process.run.command) {
                 self.faults.closed_before.insert(process.run.command.clone());
             }
         }
@@ -211,7 +214,7 @@ impl World {
         let cut = self.database.cut(WallTime::from_unix_millis(before), most, batch);
         for (run, stream) in cut {
             self.faults.met.insert(GapCause::Retention);
-            self.tell(|w| {
+            self.log(|w| {
                 let end = w.database.cut_of(&run, stream);
                 format!("{stream} of {} is cut up to {end}", run.command)
             });

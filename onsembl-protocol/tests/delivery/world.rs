@@ -8,7 +8,7 @@ use super::judge::Faults;
 use super::now;
 use super::server::Server;
 use super::story::{Story, show, show_answer, show_record};
-use super::truth::{Life, Process};
+use super::truth::{Process, ProcessState};
 use super::viewer::{Source, Viewer};
 use super::weather::Weather;
 use super::wrapper::{Wrapper, wrapper};
@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Commands of users that run at a time.
-const PLACES: usize = 3;
+const SLOTS: usize = 3;
 /// Commands of users in all.
 const COMMANDS: usize = 8;
 /// Terminals in all.
@@ -88,7 +88,7 @@ impl World {
         let mut disk = Disk::new(memory.max(1024) / 2);
         let most_waiting = unit * if random.u8(0..3) == 0 { 512 } else { 4096 };
         let make = Make {
-            slots: PLACES,
+            slots: SLOTS,
             bounds,
             policy: weather.terminal.map_or(policy, Some),
             most_waiting,
@@ -137,12 +137,12 @@ impl World {
             over: false,
             wrapper: weather.has_wrapper.then(Wrapper::default),
         };
-        world.tell(|w| format!("{:?}, {:?}, unit {}", w.weather, w.bounds, w.unit));
+        world.log(|w| format!("{:?}, {:?}, unit {}", w.weather, w.bounds, w.unit));
         world.link();
         world
     }
 
-    pub(super) fn tell(&self, what: impl FnOnce(&Self) -> String) {
+    pub(super) fn log(&self, what: impl FnOnce(&Self) -> String) {
         if let Some(story) = &self.story {
             let line = format!("{:>9.3} {}", self.at.as_secs_f64(), what(self));
             story.borrow_mut().push(line);
@@ -158,7 +158,7 @@ impl World {
         }
         let id = command(self.asked);
         self.asked += 1;
-        self.tell(|_| format!("{id} is asked for"));
+        self.log(|_| format!("{id} is asked for"));
         self.server.request(CommandRequest::new(id, agent(), "something"), self.at);
         self.say();
     }
@@ -196,7 +196,7 @@ impl World {
         let by_kind = if id.is_terminal() { SpoolPolicy::DropOldest } else { SpoolPolicy::Block };
         let policy = self.make.policy.unwrap_or(by_kind);
         let run = Run { command: id.clone(), incarnation: self.incarnation() };
-        self.tell(|_| format!("{id} starts, {policy}"));
+        self.log(|_| format!("{id} starts, {policy}"));
         self.processes.push(Process::new(self.processes.len(), run, policy));
         self.agent.started(id, self.at);
     }
@@ -221,9 +221,9 @@ impl World {
         let process = &mut self.processes[n];
         let room = (self.unit * 512).saturating_sub(process.in_pipe(stream));
         let length = length.min(room);
-        if process.life == Life::Runs && length > 0 {
+        if process.state == ProcessState::Runs && length > 0 {
             *process.wrote.get_mut(stream) += length;
-            self.tell(|w| {
+            self.log(|w| {
                 let p = &w.processes[n];
                 format!("{} writes {stream} up to {}", p.run.command, p.wrote.get(stream))
             });
@@ -237,9 +237,9 @@ impl World {
         }
         let process = &mut self.processes[n];
         let is_read = process.streams().iter().all(|s| process.in_pipe(*s) == 0);
-        if process.life == Life::Exited && is_read {
+        if process.state == ProcessState::Exited && is_read {
             self.agent.on_ended(process, self.at);
-            self.tell(|w| format!("the end of {} is known", w.processes[n].run.command));
+            self.log(|w| format!("the end of {} is known", w.processes[n].run.command));
         }
     }
 
@@ -248,9 +248,9 @@ impl World {
     }
 
     pub(super) fn exit(&mut self, n: usize) {
-        if self.processes[n].life == Life::Runs {
-            self.processes[n].life = Life::Exited;
-            self.tell(|w| format!("{} exits", w.processes[n].run.command));
+        if self.processes[n].state == ProcessState::Runs {
+            self.processes[n].state = ProcessState::Exited;
+            self.log(|w| format!("{} exits", w.processes[n].run.command));
         }
     }
 
@@ -259,7 +259,7 @@ impl World {
     pub(super) fn speak(&mut self) {
         while self.linked && self.up.len() < ON_THE_WIRE {
             let Some(message) = self.agent.next_message(self.at) else { return };
-            self.tell(|_| format!("agent says {}", show(&message)));
+            self.log(|_| format!("agent says {}", show(&message)));
             if !self.swallows {
                 self.up.push_back(message);
             }
@@ -271,7 +271,7 @@ impl World {
 
     pub(super) fn listen(&mut self) {
         let Some(message) = self.down.pop_front() else { return };
-        self.tell(|_| format!("agent hears {}", show_answer(&message)));
+        self.log(|_| format!("agent hears {}", show_answer(&message)));
         self.agent.listen(message, self.at);
     }
 
@@ -303,7 +303,7 @@ impl World {
     // --- the server
 
     pub(super) fn hear(&mut self) {
-        if self.server.holds_back(&agent()) {
+        if self.server.throttles(&agent()) {
             return;
         }
         let Some(message) = self.up.pop_front() else { return };
@@ -314,8 +314,8 @@ impl World {
     /// What the server said goes onto the wire, and must be true.
     pub(super) fn say(&mut self) {
         self.faults.given_up.extend(self.server.given_up.iter().cloned());
-        for (agent, message) in self.server.take_said() {
-            self.check_said(&message);
+        for (agent, message) in self.server.take_sent() {
+            self.check_sent(&message);
             if agent == wrapper() {
                 self.on_said_to_wrapper(message);
                 continue;
@@ -326,7 +326,7 @@ impl World {
         }
     }
 
-    fn check_said(&mut self, message: &ServerToAgent) {
+    fn check_sent(&mut self, message: &ServerToAgent) {
         match message {
             ServerToAgent::OutputAck(ack) => {
                 let run = Run { command: ack.command_id.clone(), incarnation: ack.incarnation };
@@ -364,7 +364,7 @@ impl World {
         self.note_agent();
         let most = self.random.usize(1..20);
         for (command, record) in self.server.commit(&mut self.database, most) {
-            self.tell(|_| format!("committed of {command}: {}", show_record(&record)));
+            self.log(|_| format!("committed of {command}: {}", show_record(&record)));
             match self.processes.iter().find(|p| p.run.command == command) {
                 Some(process) => self.faults.on_commit(process, &record),
                 None if self.is_of_wrapper(&command) => {}
@@ -420,13 +420,13 @@ impl World {
         let streams = process.streams();
         let stream = streams[self.random.usize(0..streams.len())];
         match self.random.u8(0..6) {
-            0 => Some(Viewer::new(process, Source::Board)),
+            0 => Some(Viewer::new(process, Source::FleetView)),
             1 => Some(Viewer::new(process, Source::Store(None))),
             2 => Some(Viewer::new(process, Source::Store(Some(stream)))),
             3 => Viewer::live(process, &self.server),
             _ => {
                 let from = self.random.u64(0..=*process.wrote.get(stream));
-                Some(Viewer::from_place(process, stream, from, &self.database))
+                Some(Viewer::from_position(process, stream, from, &self.database))
             }
         }
     }
@@ -436,7 +436,7 @@ impl World {
     pub(super) fn cut(&mut self) {
         self.swallows = false;
         if std::mem::take(&mut self.linked) {
-            self.tell(|_| "the link is cut".into());
+            self.log(|_| "the link is cut".into());
             self.up.clear();
             self.down.clear();
             let epoch = self.database.epoch(&agent());
@@ -447,7 +447,7 @@ impl World {
 
     pub(super) fn link(&mut self) {
         if !self.linked {
-            self.tell(|_| "a new link".into());
+            self.log(|_| "a new link".into());
             self.linked = true;
             let hello = self.hello();
             let capabilities = self.capabilities;
@@ -472,7 +472,7 @@ impl World {
                 probe: false,
                 commands: self.agent.worker.open_commands(Limits::DEFAULT.list_entries),
                 journal: Some(JournalId::new("journal")),
-                max_parallel: Some(PLACES as u64),
+                max_parallel: Some(SLOTS as u64),
             }),
         }
     }

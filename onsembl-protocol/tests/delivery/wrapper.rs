@@ -1,4 +1,4 @@
-//! A legacy wrapper beside the agent, in the same fleet: what it writes has no place, and what it writes
+//! A legacy wrapper beside the agent, in the same fleet: what it writes has no position, and what it writes
 //! under its own id belongs to no command of a user. Each piece tells its number, so that one that is lost,
 //! doubled or moved is seen.
 
@@ -88,7 +88,7 @@ impl World {
     pub(super) fn link_wrapper(&mut self) {
         let Some(known) = self.wrapper.as_mut().filter(|wrapper| !wrapper.linked) else { return };
         known.linked = true;
-        self.tell(|_| "the wrapper dials".into());
+        self.log(|_| "the wrapper dials".into());
         let (agent, legacy) = (wrapper(), Capabilities::LEGACY);
         self.server.on_session(&agent, hello(), legacy, &mut self.database, self.at);
         self.say();
@@ -98,7 +98,7 @@ impl World {
         let Some(known) = self.wrapper.as_mut().filter(|wrapper| wrapper.linked) else { return };
         known.linked = false;
         known.up.clear();
-        self.tell(|_| "the wrapper's link is cut".into());
+        self.log(|_| "the wrapper's link is cut".into());
         let epoch = self.database.epoch(&wrapper());
         self.server.on_link_lost(&wrapper(), epoch, self.at);
         if self.random.bool() {
@@ -125,7 +125,7 @@ impl World {
 
     /// The server hears the next piece. Whether there was one that it reads.
     pub(super) fn hear_wrapper(&mut self) -> bool {
-        if self.server.holds_back(&wrapper()) {
+        if self.server.throttles(&wrapper()) {
             return false;
         }
         let Some(known) = &mut self.wrapper else { return false };
@@ -133,7 +133,7 @@ impl World {
         let OutputContent::Text(text) = &piece.content else { panic!("a wrapper writes text") };
         let n = text.trim().parse().unwrap();
         known.heard.insert(n);
-        self.tell(|_| format!("the wrapper's piece {n} for {}", piece.command_id));
+        self.log(|_| format!("the wrapper's piece {n} for {}", piece.command_id));
         self.server.hear(&wrapper(), AgentToServer::Output(piece), self.at);
         self.say();
         true

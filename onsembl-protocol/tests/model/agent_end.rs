@@ -99,24 +99,25 @@ fn no_dial_after_refusal() {
 #[test]
 fn stop_is_obeyed() {
     let mut w = World::in_session();
-    w.fact(Fact::AgentToldToStop(P, None));
+    w.fact(Fact::AgentOrderedToStop(P, None));
     w.fact(Fact::AgentClosed(P, W, 4100));
     caught(I::StopIsObeyed, &w);
     let mut w = World::in_session();
-    w.fact(Fact::AgentToldToStop(P, None));
+    w.fact(Fact::AgentOrderedToStop(P, None));
     w.agent_done();
     caught(I::StopIsObeyed, &w);
     // The code says which order ended it, and none if none did.
-    for (order, told) in [(None, 4103), (Some(Order::Stop), 4107), (Some(Order::Restart), 4108)] {
+    for (order, expected) in [(None, 4103), (Some(Order::Stop), 4107), (Some(Order::Restart), 4108)]
+    {
         for code in [4103, 4107, 4108] {
             let mut w = World::in_session();
-            w.fact(Fact::AgentToldToStop(P, order));
+            w.fact(Fact::AgentOrderedToStop(P, order));
             w.fact(Fact::AgentClosed(P, W, code));
-            if code == told { legal(&w) } else { caught(I::StopIsObeyed, &w) }
+            if code == expected { legal(&w) } else { caught(I::StopIsObeyed, &w) }
         }
     }
     let mut w = waiting(DialOutcome::Failed, S);
-    w.fact(Fact::AgentToldToStop(P, None));
+    w.fact(Fact::AgentOrderedToStop(P, None));
     w.agent_waits(S);
     caught(I::StopIsObeyed, &w);
 }
@@ -124,7 +125,7 @@ fn stop_is_obeyed() {
 #[test]
 fn hello_goes_first() {
     let mut w = dialled(DialOutcome::Up);
-    w.fact(Fact::AgentSaid(P, W, Up::Other));
+    w.fact(Fact::AgentSent(P, W, Up::Other));
     caught(I::HelloGoesFirst, &w);
     let mut w = dialled(DialOutcome::Up);
     w.fact(Fact::AgentShows(P, AgentStatus::Joining));
@@ -136,14 +137,14 @@ fn hello_goes_first() {
     w.agent_beats(0);
     caught(I::HelloGoesFirst, &w);
     let mut w = World::in_session();
-    w.fact(Fact::AgentSaid(P, W, Up::Hello));
+    w.fact(Fact::AgentSent(P, W, Up::Hello));
     caught(I::HelloGoesFirst, &w);
     // A probe is answered even before.
     let mut w = World::new();
     w.dial(W);
     w.link_up();
     w.fact(Fact::AgentHeard(P, W, Down::Ping));
-    w.fact(Fact::AgentSaid(P, W, Up::Pong));
+    w.fact(Fact::AgentSent(P, W, Up::Pong));
     w.agent_waits(S);
     legal(&w);
 }

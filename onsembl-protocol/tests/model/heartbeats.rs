@@ -34,12 +34,12 @@ fn beat_is_recorded() {
 fn recorded_is_committed() {
     let mut w = unrecorded();
     let beat = Down::Beat { sequence: 4, seen: 2, recorded: 2, lagging: false };
-    w.fact(Fact::ServerSaid(A, W, beat));
+    w.fact(Fact::ServerSent(A, W, beat));
     caught(I::RecordedIsCommitted, &w);
     // Committed, even if nobody was told.
     let mut w = unrecorded();
     w.fact(Fact::BeatCommitted(A, 1, 2));
-    w.fact(Fact::ServerSaid(A, W, beat));
+    w.fact(Fact::ServerSent(A, W, beat));
     legal(&w);
 }
 
@@ -161,7 +161,7 @@ fn lag_is_true() {
     caught(I::LagIsTrue, &w);
     let mut w = World::in_session();
     let beat = Down::Beat { sequence: 3, seen: 1, recorded: 1, lagging: true };
-    w.fact(Fact::ServerSaid(A, W, beat));
+    w.fact(Fact::ServerSent(A, W, beat));
     caught(I::LagIsTrue, &w);
 }
 
@@ -169,7 +169,7 @@ fn lag_is_true() {
 fn a_probe_that_was_answered_is_not_called_unanswered() {
     let named = |wait, answered| {
         let mut w = World::in_session();
-        w.fact(Fact::ServerSaid(A, W, Down::Ping));
+        w.fact(Fact::ServerSent(A, W, Down::Ping));
         if answered {
             w.fact(Fact::ServerHeard(A, W, Up::Pong));
         }

@@ -58,10 +58,10 @@ fn the_same_process_takes_its_link_over() {
     w.fact(Fact::SessionAsked(A, w.wire));
     w.server_waits(25 * S);
     w.fact(Fact::SessionCommitted(A, 2, P));
-    w.fact(Fact::SessionTold(A, w.wire, 2));
+    w.fact(Fact::SessionAnswered(A, w.wire, 2));
     w.fact(Fact::ServerClosed(A, old, 4101));
     w.shown.epoch = 2;
-    w.fact(Fact::ServerSaid(A, w.wire, Down::Welcome(2)));
+    w.fact(Fact::ServerSent(A, w.wire, Down::Welcome(2)));
     w.shows(Status::Online, Why::TakenOver);
     w.server_sequence = 0;
     w.recorded = 0;
@@ -128,13 +128,13 @@ fn a_held_store_is_named_and_heals() {
     w.server_hears_beat();
     w.server_owes_answer();
     w.after(15 * S);
-    let held = w.recorded;
+    let confirmed = w.recorded;
     let ailing =
         Presence { ailment: Some(Ailment::NotRecorded), ..w.next(Status::Online, w.shown.why) };
     w.publish(ailing);
     let sequence = w.server_sequence + 1;
-    let beat = Down::Beat { sequence, seen: 2, recorded: held, lagging: true };
-    w.fact(Fact::ServerSaid(A, W, beat));
+    let beat = Down::Beat { sequence, seen: 2, recorded: confirmed, lagging: true };
+    w.fact(Fact::ServerSent(A, W, beat));
     w.server_sequence = sequence;
     w.server_sent_at = w.now;
     w.server_done();

@@ -15,10 +15,10 @@ fn challenged(process: Process) -> World {
     w
 }
 
-fn told(process: Process) -> World {
+fn answered(process: Process) -> World {
     let mut w = challenged(process);
     w.fact(Fact::SessionCommitted(A, 2, process));
-    w.fact(Fact::SessionTold(A, Wire(2), 2));
+    w.fact(Fact::SessionAnswered(A, Wire(2), 2));
     w
 }
 
@@ -39,23 +39,23 @@ fn identity_holds() {
 #[test]
 fn welcome_is_committed() {
     let mut w = challenged(P);
-    w.fact(Fact::SessionTold(A, Wire(2), 2));
+    w.fact(Fact::SessionAnswered(A, Wire(2), 2));
     caught(I::WelcomeIsCommitted, &w);
     let mut w = challenged(P);
     w.fact(Fact::ServerClosed(A, W, 4101));
     caught(I::GivenUpForAReason, &w);
-    let mut w = told(P);
+    let mut w = answered(P);
     w.fact(Fact::ServerClosed(A, W, 4101));
-    w.fact(Fact::ServerSaid(A, Wire(2), Down::Welcome(3)));
+    w.fact(Fact::ServerSent(A, Wire(2), Down::Welcome(3)));
     caught(I::WelcomeIsCommitted, &w);
-    let mut w = told(P);
+    let mut w = answered(P);
     w.fact(Fact::ServerClosed(A, W, 4101));
     w.server_beats(0);
     caught(I::WelcomeIsCommitted, &w);
     // Committed for another process.
     let mut w = challenged(P);
     w.fact(Fact::SessionCommitted(A, 2, Q));
-    w.fact(Fact::SessionTold(A, Wire(2), 2));
+    w.fact(Fact::SessionAnswered(A, Wire(2), 2));
     caught(I::WelcomeIsCommitted, &w);
 }
 
@@ -65,7 +65,7 @@ fn hello_is_answered() {
     w.fact(Fact::Joined(A, Wire(2), P));
     w.server_waits(S);
     caught(I::HelloIsAnswered, &w);
-    let mut w = told(P);
+    let mut w = answered(P);
     w.fact(Fact::ServerClosed(A, W, 4101));
     w.server_waits(S);
     caught(I::HelloIsAnswered, &w);
@@ -73,13 +73,13 @@ fn hello_is_answered() {
 
 #[test]
 fn takeover_is_told() {
-    let mut w = told(P);
+    let mut w = answered(P);
     w.fact(Fact::ServerClosed(A, W, 4200));
     caught(I::TakeoverIsTold, &w);
-    let mut w = told(Q);
+    let mut w = answered(Q);
     w.fact(Fact::ServerClosed(A, W, 4101));
     caught(I::TakeoverIsTold, &w);
-    let mut w = told(Q);
+    let mut w = answered(Q);
     w.fact(Fact::ServerClosed(A, W, 4200));
     legal(&w);
 }
@@ -87,7 +87,7 @@ fn takeover_is_told() {
 #[test]
 fn close_has_a_cause() {
     for code in [0, 999, 1004, 1005, 1006, 1015, 3000, 4000, 4109, 4203] {
-        let mut w = told(P);
+        let mut w = answered(P);
         w.fact(Fact::ServerClosed(A, W, code));
         caught(I::CloseHasACause, &w);
         let mut w = World::in_session();
@@ -99,7 +99,7 @@ fn close_has_a_cause() {
 #[test]
 fn normal_only_to_legacy() {
     // It sent a heartbeat of its own, so it is not legacy.
-    let mut w = told(Q);
+    let mut w = answered(Q);
     w.fact(Fact::ServerClosed(A, W, 1000));
     caught(I::NormalOnlyToLegacy, &w);
     let mut w = World::in_session();
@@ -121,7 +121,7 @@ fn a_legacy_agent_that_was_replaced_gets_1000() {
     w.fact(Fact::SessionAsked(A, Wire(2)));
     w.server_waits(25 * S);
     w.fact(Fact::SessionCommitted(A, 2, Q));
-    w.fact(Fact::SessionTold(A, Wire(2), 2));
+    w.fact(Fact::SessionAnswered(A, Wire(2), 2));
     w.fact(Fact::ServerClosed(A, W, 1000));
     legal(&w);
 }
@@ -129,8 +129,8 @@ fn a_legacy_agent_that_was_replaced_gets_1000() {
 #[test]
 fn dead_link_is_closed() {
     // Taken over, and the old wire left open.
-    let mut w = told(P);
-    w.fact(Fact::ServerSaid(A, Wire(2), Down::Welcome(2)));
+    let mut w = answered(P);
+    w.fact(Fact::ServerSent(A, Wire(2), Down::Welcome(2)));
     w.shown.epoch = 2;
     w.shows(Status::Online, Why::TakenOver);
     w.server_done();
@@ -170,7 +170,7 @@ fn given_up_for_a_reason() {
     w.fact(Fact::ServerClosed(A, Wire(2), 1013));
     caught(I::GivenUpForAReason, &w);
     // A wire closed twice.
-    let mut w = told(P);
+    let mut w = answered(P);
     w.fact(Fact::ServerClosed(A, W, 4101));
     w.fact(Fact::ServerClosed(A, W, 4101));
     caught(I::GivenUpForAReason, &w);
@@ -198,8 +198,8 @@ fn old_link_changes_nothing() {
     // A session for a hello that is not wanted any more.
     let mut w = challenged(P);
     w.fact(Fact::SessionCommitted(A, 2, P));
-    w.fact(Fact::SessionTold(A, Wire(7), 2));
-    w.fact(Fact::ServerSaid(A, Wire(7), Down::Welcome(2)));
+    w.fact(Fact::SessionAnswered(A, Wire(7), 2));
+    w.fact(Fact::ServerSent(A, Wire(7), Down::Welcome(2)));
     caught(I::OldLinkChangesNothing, &w);
 }
 
@@ -207,10 +207,10 @@ fn old_link_changes_nothing() {
 fn speaks_over_current_wire() {
     let mut w = challenged(P);
     let beat = w.down(1);
-    w.fact(Fact::ServerSaid(A, Wire(2), beat));
+    w.fact(Fact::ServerSent(A, Wire(2), beat));
     caught(I::SpeaksOverCurrentWire, &w);
     let mut w = World::in_session();
-    w.fact(Fact::AgentSaid(P, Wire(9), Up::Other));
+    w.fact(Fact::AgentSent(P, Wire(9), Up::Other));
     caught(I::SpeaksOverCurrentWire, &w);
     let mut w = World::in_session();
     w.fact(Fact::AgentForwarded(P, Wire(9)));
@@ -247,7 +247,7 @@ fn eviction_is_obeyed() {
 
 #[test]
 fn terminal_is_final() {
-    let gone = || {
+    let evicted = || {
         let mut w = World::in_session();
         w.fact(Fact::EvictionAsked(A));
         w.fact(Fact::ServerClosed(A, W, 4202));
@@ -257,7 +257,7 @@ fn terminal_is_final() {
         w
     };
     // A timer of a deleted agent.
-    let mut w = gone();
+    let mut w = evicted();
     w.after(90 * S);
     w.shows(Status::TimedOut, Why::Silence(90 * S));
     caught(I::TerminalIsFinal, &w);
@@ -268,7 +268,7 @@ fn terminal_is_final() {
     w.fact(Fact::ServerServed(A, None));
     caught(I::TerminalIsFinal, &w);
     let mut w = World::in_session();
-    w.fact(Fact::AgentToldToStop(P, None));
+    w.fact(Fact::AgentOrderedToStop(P, None));
     w.fact(Fact::AgentClosed(P, W, 4103));
     w.fact(Fact::AgentShows(P, AgentStatus::Closed));
     w.fact(Fact::AgentServed(P, None));

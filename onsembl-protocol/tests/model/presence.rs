@@ -89,11 +89,11 @@ fn reason_is_true() {
     caught(I::ReasonIsTrue, &w);
     let whys = [Why::Stopped, Why::Ordered(Order::Stop), Why::Ordered(Order::Restart)];
     for (code, why) in [4103, 4107, 4108].into_iter().zip(whys) {
-        for said in whys {
+        for claimed in whys {
             let mut w = World::in_session();
             w.fact(Fact::ServerLost(A, W, closed_there(code)));
-            w.shows(Status::Offline, said);
-            if said != why {
+            w.shows(Status::Offline, claimed);
+            if claimed != why {
                 caught(I::ReasonIsTrue, &w);
                 continue;
             }

@@ -33,7 +33,7 @@ fn silent_peer_goes_stale_exactly() {
     w.fact(Fact::ServerServed(A, Some(w.now + 1)));
     legal(&w);
     w.after(MS);
-    w.fact(Fact::StoreTold(A, false));
+    w.fact(Fact::StoreReported(A, false));
     w.fact(Fact::ServerServed(A, Some(w.now + S)));
     caught(I::SilentPeerGoesStaleExactly, &w);
 }

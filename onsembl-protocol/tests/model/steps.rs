@@ -88,7 +88,7 @@ fn connected_in_the_end() {
     caught(I::ConnectedInTheEnd, &w);
     // An agent that was stopped need not be.
     let mut w = World::in_session();
-    w.fact(Fact::AgentToldToStop(P, None));
+    w.fact(Fact::AgentOrderedToStop(P, None));
     w.fact(Fact::AgentClosed(P, W, 4103));
     w.fact(Fact::AgentShows(P, AgentStatus::Closed));
     w.fact(Fact::AgentServed(P, None));

@@ -106,7 +106,7 @@ impl World {
 
     pub fn link_up(&mut self) {
         self.fact(Fact::DialEnded(P, self.wire, DialOutcome::Up));
-        self.fact(Fact::AgentSaid(P, self.wire, Up::Hello));
+        self.fact(Fact::AgentSent(P, self.wire, Up::Hello));
         self.fact(Fact::AgentShows(P, AgentStatus::Joining));
         self.agent_waits(30 * S);
     }
@@ -123,7 +123,7 @@ impl World {
         self.agent_sequence += 1;
         self.agent_sent_at = self.now;
         let beat = Up::Beat { sequence: self.agent_sequence, seen };
-        self.fact(Fact::AgentSaid(P, self.wire, beat));
+        self.fact(Fact::AgentSent(P, self.wire, beat));
     }
 
     pub fn agent_hears(&mut self, frame: Down) {
@@ -156,9 +156,9 @@ impl World {
     pub fn open(&mut self, process: Process, why: Why) {
         let epoch = self.shown.epoch + 1;
         self.fact(Fact::SessionCommitted(A, epoch, process));
-        self.fact(Fact::SessionTold(A, self.wire, epoch));
+        self.fact(Fact::SessionAnswered(A, self.wire, epoch));
         self.shown.epoch = epoch;
-        self.fact(Fact::ServerSaid(A, self.wire, Down::Welcome(epoch)));
+        self.fact(Fact::ServerSent(A, self.wire, Down::Welcome(epoch)));
         self.shows(Status::Online, why);
         (self.server_sequence, self.recorded, self.server_heard_at) = (0, 0, self.now);
         self.server_beats(0);
@@ -192,7 +192,7 @@ impl World {
         let beat = self.down(seen);
         self.server_sequence += 1;
         self.server_sent_at = self.now;
-        self.fact(Fact::ServerSaid(A, self.wire, beat));
+        self.fact(Fact::ServerSent(A, self.wire, beat));
     }
 
     pub fn server_hears(&mut self, frame: Up) {
@@ -226,7 +226,7 @@ impl World {
 
     pub fn store_tells(&mut self, sequence: u64) {
         self.fact(Fact::BeatCommitted(A, self.shown.epoch, sequence));
-        self.fact(Fact::BeatTold(A, self.shown.epoch, sequence));
+        self.fact(Fact::BeatAnswered(A, self.shown.epoch, sequence));
         self.recorded = sequence;
     }
 

@@ -1,6 +1,6 @@
 //! A server of one user under one hand: a scenario says what happens and when the store answers.
 
-use super::server::{Down, Said, Server};
+use super::server::{Down, Sent, Server};
 use super::store::{Health, Store};
 use onsembl_protocol::close::{Breakage, CloseReason};
 use onsembl_protocol::command::CommandStage;
@@ -50,8 +50,8 @@ impl Bench {
         let link = self.hello(process, keeps, commands);
         self.calm();
         let is_welcome =
-            |said: &Said| matches!(said, Said::Down(to, Down::Welcome { .. }) if *to == link);
-        assert!(self.take_said().iter().any(is_welcome), "it has no session");
+            |sent: &Sent| matches!(sent, Sent::Down(to, Down::Welcome { .. }) if *to == link);
+        assert!(self.take_sent().iter().any(is_welcome), "it has no session");
         link
     }
 
@@ -139,17 +139,17 @@ impl Bench {
         }
     }
 
-    pub(super) fn take_said(&mut self) -> Vec<Said> {
-        std::mem::take(&mut self.server.said)
+    pub(super) fn take_sent(&mut self) -> Vec<Sent> {
+        std::mem::take(&mut self.server.sent)
     }
 
     /// What was written of output since somebody last looked.
     pub(super) fn taken_output(&mut self) -> Vec<onsembl_protocol::output::LogRecord> {
-        let of_output = |said: Said| match said {
-            Said::Write(Write::Output { record, .. }) => Some(record),
+        let of_output = |sent: Sent| match sent {
+            Sent::Write(Write::Output { record, .. }) => Some(record),
             _ => None,
         };
-        self.take_said().into_iter().filter_map(of_output).collect()
+        self.take_sent().into_iter().filter_map(of_output).collect()
     }
 
     pub(super) fn stage(&self, id: &CommandId) -> Option<CommandStage> {
@@ -158,9 +158,9 @@ impl Bench {
 }
 
 /// Whether the server sent this command to its agent.
-pub(super) fn is_sent(said: &[Said], id: &CommandId) -> bool {
-    said.iter().any(|said| match said {
-        Said::Down(_, Down::Message(message)) => {
+pub(super) fn is_sent(sent: &[Sent], id: &CommandId) -> bool {
+    sent.iter().any(|sent| match sent {
+        Sent::Down(_, Down::Message(message)) => {
             matches!(&**message, ServerToAgent::CommandRequest(r) if r.command_id.as_ref() == Some(id))
         }
         _ => false,
@@ -168,8 +168,9 @@ pub(super) fn is_sent(said: &[Said], id: &CommandId) -> bool {
 }
 
 /// Whether it was said that this command is not shown any more.
-pub(super) fn is_taken_away(said: &[Said], id: &CommandId) -> bool {
-    said.iter().any(|said| matches!(said, Said::Change(Change::CommandGone(gone)) if gone == id))
+pub(super) fn is_taken_away(sent: &[Sent], id: &CommandId) -> bool {
+    sent.iter()
+        .any(|sent| matches!(sent, Sent::Change(Change::CommandRemoved(removed)) if removed == id))
 }
 
 /// The chunk of this number, of those that are all as long.

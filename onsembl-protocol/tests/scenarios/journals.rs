@@ -33,7 +33,7 @@ fn the_process_of_the_last_session_does_not_prove_what_the_session_before_decide
     let link = bench.join("first", Keeps::Journal("the first"), &[]);
     let id = CommandId::new("c-00");
     bench.command(&id);
-    assert!(is_sent(&bench.take_said(), &id));
+    assert!(is_sent(&bench.take_sent(), &id));
     bench.cut(link);
     bench.calm();
     // The journal is lost, and with it what the first process did. The server dies before it stores that.
@@ -44,5 +44,5 @@ fn the_process_of_the_last_session_does_not_prove_what_the_session_before_decide
     let _ = bench.hello("second", Keeps::Journal("the second"), &[]);
     bench.calm();
     assert_eq!(bench.stage(&id), Some(CommandStage::Unknown));
-    assert!(!is_sent(&bench.take_said(), &id), "it may have run");
+    assert!(!is_sent(&bench.take_sent(), &id), "it may have run");
 }

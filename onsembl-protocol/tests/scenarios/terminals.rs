@@ -21,6 +21,6 @@ fn a_terminal_that_the_store_does_not_take_is_shown_no_longer() {
     bench.hear(link, AgentToServer::TerminalOpened(opened));
     assert!(bench.stage(&id).is_some(), "it is shown while the store is asked");
     bench.store_all(Health::Fails);
-    assert!(is_taken_away(&bench.take_said(), &id));
+    assert!(is_taken_away(&bench.take_sent(), &id));
     assert_eq!(bench.stage(&id), None);
 }

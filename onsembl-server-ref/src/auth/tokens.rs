@@ -1,4 +1,4 @@
-//! Tokens: who somebody is, and what kind of peer they may be.
+//! Tokens: who a caller is, and what kind of peer it may be.
 //!
 //! HS256 JSON Web Tokens, signed with a secret that this server made itself on its first start.
 //! Nothing here knows connections; whether a token was revoked is the store's to say.

@@ -1,7 +1,7 @@
 //! `onsembl-server agents`.
 
 use super::remote::{PATIENCE, Remote};
-use super::stop::told;
+use super::stop::describe;
 use anyhow::Context as _;
 use clap::Args;
 use onsembl_protocol::fleet::StopState;
@@ -58,7 +58,7 @@ impl Agent {
         let Some(Stopped { by, at, reason, state }) = &self.stopped else {
             return because;
         };
-        let state = told(*state);
+        let state = describe(*state);
         format!("emergency stop by {by} at {at} ({reason}): {state}; {because}")
     }
 }

@@ -37,9 +37,7 @@ impl Audit {
         }
         let lost: u64 = report.streams.iter().map(|s| s.unaccounted).sum();
         if lost > 0 {
-            bail!(
-                "{lost} bytes are in nobody's hands, and nobody declared them lost; please report this"
-            );
+            bail!("{lost} bytes are neither stored, spooled nor declared lost; please report this");
         }
         if let Some(why) = report.because {
             bail!("{why}, so only what is stored could be counted; ask again when it is online");

@@ -55,7 +55,7 @@ impl Commands {
         if one {
             let detail: CommandDetail = serde_json::from_str(&body)
                 .context("what answers there is no onsembl-server, or another version of it")?;
-            print!("{}", told(&detail, &names));
+            print!("{}", describe(&detail, &names));
             return Ok(());
         }
         let listing: Listing = serde_json::from_str(&body)
@@ -89,7 +89,7 @@ impl Commands {
 }
 
 /// One command and its history.
-fn told(detail: &CommandDetail, names: &Names) -> String {
+fn describe(detail: &CommandDetail, names: &Names) -> String {
     let rows = detail.history.iter().map(|step| {
         let cause = step.cause.clone().unwrap_or_else(|| "-".to_owned());
         [step.at.clone(), step.status.clone(), cause]

@@ -32,7 +32,7 @@ enum Action {
     Resume,
     /// End with all its commands, and start anew.
     Restart,
-    /// End with all its commands. Only whoever runs it on its machine can start it again.
+    /// End with all its commands. Only a person on its machine can start it again.
     Stop,
     /// Make its terminal as large as --size.
     Resize,

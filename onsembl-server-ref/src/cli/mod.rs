@@ -105,7 +105,7 @@ pub fn main() -> ExitCode {
             Command::Replay(replay) => replay.run(),
         }
     });
-    // A read of standard input or a name look-up may still hold a thread; nobody waits for it.
+    // A read of standard input or a name look-up may still block a thread; that is not waited for.
     runtime.shutdown_background();
     code
 }

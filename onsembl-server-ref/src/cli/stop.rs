@@ -29,7 +29,7 @@ pub(super) struct Stop {
     /// Print what the server answers, as JSON.
     #[arg(long, env = "ONSEMBL_JSON")]
     json: bool,
-    /// Why, for people; shown to whoever is refused.
+    /// Why, for people; shown to callers that are refused.
     #[arg(long, env = "ONSEMBL_REASON", value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -95,7 +95,7 @@ impl Release {
 }
 
 /// How far an agent is with a stop.
-pub(super) const fn told(state: StopState) -> &'static str {
+pub(super) const fn describe(state: StopState) -> &'static str {
     match state {
         StopState::Verified => "everything killed, and seen to be gone",
         StopState::Acted => "everything killed, but something is still seen; asked again every 2s",
@@ -119,7 +119,7 @@ fn shown(report: &StopReport) -> String {
         let names = report.agents.iter().filter(|a| a.state == state);
         let names: Vec<&str> = names.map(|a| a.name.as_str()).collect();
         if !names.is_empty() {
-            text.push_str(&format!("{}: {}\n", told(state), names.join(", ")));
+            text.push_str(&format!("{}: {}\n", describe(state), names.join(", ")));
         }
     }
     text.push_str(&format!(

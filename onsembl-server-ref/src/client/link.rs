@@ -18,7 +18,7 @@ use onsembl_transport::{DialError, Dialer as _, Received};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Between attempts to come back. Somebody waits for the command, so the longest window is short.
+/// Between attempts to come back. A user waits for the command, so the longest window is short.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// A link that held so long was well: the next is dialled as soon as the first was.

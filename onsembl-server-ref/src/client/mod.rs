@@ -1,5 +1,5 @@
 //! Runs one command on an agent and follows it to its end, as a dashboard that watches nothing else. A lost
-//! link is dialled again, and everything goes on where it was.
+//! link is dialled again, and everything resumes where it was.
 
 mod link;
 mod notices;
@@ -10,7 +10,7 @@ use link::{Heard, ServerLink};
 use notices::Notices;
 use onsembl_protocol::command::Exit;
 use onsembl_protocol::id::{AgentId, CommandId, MessageId};
-use onsembl_protocol::output::{OutputFollower, OutputPlace, StoredBody, Stream, gap_notice};
+use onsembl_protocol::output::{OutputFollower, OutputPosition, StoredBody, Stream, gap_notice};
 use onsembl_protocol::wire::payload::{
     CommandCancel, CommandInput, CommandPhase, CommandRequest, CommandStatus, DashboardExtensions,
     DashboardInit, ErrorCode, ErrorReply, Feature, OfflinePolicy, OutputGap, Pong, Priority,
@@ -21,7 +21,7 @@ use onsembl_protocol::wire::{DashboardToServer, ServerToDashboard};
 use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::websocket::WebSocketDialer;
-use screen::{ReaderGone, Screen};
+use screen::{ReaderClosed, Screen};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
@@ -32,9 +32,9 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(12);
 const LIMIT_MARGIN: Duration = Duration::from_secs(10);
 
 /// For what still waits to be shown when there is nothing else to wait for.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WRITE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Longer than anybody waits.
+/// Longer than any caller waits.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A command that is to be run.
@@ -82,7 +82,7 @@ pub enum Followed {
 pub enum Canceller {
     /// Its time was over.
     Timeout,
-    /// This process was asked to end, by this signal; or nobody takes the output, which is `SIGPIPE`.
+    /// This process was asked to end, by this signal; or its output is closed, which is `SIGPIPE`.
     Signal(i32),
 }
 
@@ -114,7 +114,7 @@ impl RemoteCommand {
     /// cancelled.
     ///
     /// The first link must come about at once. One that is lost later is dialled again until the
-    /// command's time is over; the command is not asked for twice, and its output goes on where it was.
+    /// command's time is over; the command is not asked for twice, and its output resumes where it was.
     ///
     /// # Errors
     /// It could not be run, or how it ended is not known; the text says why.
@@ -131,7 +131,7 @@ impl RemoteCommand {
         let link = tokio::select! {
             biased;
             signal = &mut interrupted => {
-                // Nobody was asked for anything yet.
+                // Nothing was asked for yet.
                 let by = Canceller::Signal(signal);
                 return Ok(Followed::Cancelled { by, confirmed: true });
             }
@@ -156,8 +156,8 @@ impl RemoteCommand {
         // One that no clock can count to is as good as none.
         let by = now.checked_add(self.timeout).unwrap_or(now + NEVER);
         let followed = run.follow(by, interrupted).await;
-        if tokio::time::timeout(LAST_WORDS, run.screen.write_out()).await.is_err() {
-            tracing::info!("whoever reads the output does not; the rest of it is not shown");
+        if tokio::time::timeout(LAST_WRITE_WITHIN, run.screen.write_out()).await.is_err() {
+            tracing::info!("the output is not being read; the rest of it is not shown");
         }
         run.link.say_goodbye().await;
         followed
@@ -202,7 +202,7 @@ struct Run<O, E> {
 }
 
 impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
-    /// Says over a new link what this is about. The request goes out again, under its id, if nobody
+    /// Says over a new link what this is about. The request goes out again, under its id, if no reply
     /// knows whether it was taken, and it is still wanted.
     async fn greet(&mut self) {
         self.links = self.links.saturating_add(1);
@@ -221,7 +221,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         };
         self.link.send(&DashboardToServer::Init(init)).await;
         if self.links > 1 {
-            // Also if nobody has said yet that it was taken: what it writes now must not come before
+            // Also if it is not known yet that it was taken: what it writes now must not come before
             // what it wrote meanwhile.
             self.ask_again().await;
         } else {
@@ -241,10 +241,10 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
 
     /// From where on output is missing here.
     fn missing(&self) -> Replay {
-        self.follower.resume().map_or_else(Replay::default, |place| Replay {
-            incarnation: Some(place.incarnation),
-            stream_type: Some(place.stream.into()),
-            offset: place.offset,
+        self.follower.resume().map_or_else(Replay::default, |position| Replay {
+            incarnation: Some(position.incarnation),
+            stream_type: Some(position.stream.into()),
+            offset: position.offset,
         })
     }
 
@@ -265,7 +265,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
     ) -> anyhow::Result<Followed> {
         let mut interrupted = std::pin::pin!(interrupted);
         loop {
-            // Whoever wants it to end does not wait for a reader either.
+            // A request to end it does not wait for a reader either.
             if let Some(exit) = self.ended
                 && (self.screen.is_idle() || self.cancelled.is_some())
             {
@@ -299,8 +299,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                     }
                 }
                 written = self.screen.write_out(), if !self.screen.is_idle() => {
-                    if let Err(gone) = written {
-                        self.on_reader_gone(&gone).await;
+                    if let Err(closed) = written {
+                        self.on_reader_closed(&closed).await;
                     }
                 }
                 heard = self.link.next(), if self.ended.is_none() && self.screen.has_room() => {
@@ -399,7 +399,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                 let body = StoredBody::Chunk(content.into_bytes());
                 let new = match (output.incarnation, output.offset) {
                     (Some(incarnation), Some(offset)) => {
-                        self.follower.take(OutputPlace { incarnation, stream, offset }, body)
+                        self.follower.take(OutputPosition { incarnation, stream, offset }, body)
                     }
                     (None, _) | (_, None) => Some(body),
                 };
@@ -415,8 +415,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
 
     fn on_gap(&mut self, gap: &OutputGap) {
         let &OutputGap { incarnation, offset, length, because, .. } = gap;
-        let place = OutputPlace { incarnation, stream: gap.stream_type.stream(), offset };
-        let new = self.follower.take(place, StoredBody::Gap { length, because });
+        let position = OutputPosition { incarnation, stream: gap.stream_type.stream(), offset };
+        let new = self.follower.take(position, StoredBody::Gap { length, because });
         if let Some(StoredBody::Gap { length, because }) = new {
             let notice = format!("{}\n", gap_notice(length, because));
             self.show(Stream::Stderr, Bytes::from(notice));
@@ -478,8 +478,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
     }
 
     /// The command ends as a local one would, which writes into a closed pipe.
-    async fn on_reader_gone(&mut self, gone: &ReaderGone) {
-        tracing::info!(stream = %gone.stream, error = %gone.error, "nobody takes the output; ending the command");
+    async fn on_reader_closed(&mut self, closed: &ReaderClosed) {
+        tracing::info!(stream = %closed.stream, error = %closed.error, "the reader of the output is closed; ending the command");
         self.screen.drop_output();
         if self.ended.is_none() && !self.has_lost_its_reader() {
             self.cancel(Canceller::Signal(SIGPIPE)).await;

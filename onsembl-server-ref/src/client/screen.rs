@@ -1,4 +1,4 @@
-//! Where a command is shown: what it wrote, and what there is to say, on its way to whoever reads. Nothing
+//! Where a command is shown: what it wrote, and what there is to say, on its way to the reader. Nothing
 //! here waits for a reader unless it is asked to, so that one who does not read holds nothing else up.
 
 use bytes::{Buf as _, Bytes};
@@ -6,9 +6,9 @@ use onsembl_protocol::output::Stream;
 use std::collections::VecDeque;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-/// Nobody takes what the command writes any more.
+/// What the command writes is not read any more.
 #[derive(Debug)]
-pub(super) struct ReaderGone {
+pub(super) struct ReaderClosed {
     pub(super) stream: Stream,
     pub(super) error: std::io::Error,
 }
@@ -71,7 +71,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Screen<O, E> {
         self.add(Piece::new(stream, bytes, true));
     }
 
-    /// Tells whoever waits. It is no loss if nobody reads it.
+    /// Tells the caller. It is no loss if this is not read.
     pub(super) fn say(&mut self, text: &str) {
         let bytes = Bytes::from(format!("onsembl-server: {text}\n"));
         self.add(Piece::new(Stream::Stderr, bytes, false));
@@ -102,8 +102,8 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Screen<O, E> {
     /// Writes until everything is out. A dropped call loses nothing.
     ///
     /// # Errors
-    /// Nobody takes output of the command. What could not be written is dropped.
-    pub(super) async fn write_out(&mut self) -> Result<(), ReaderGone> {
+    /// The reader of the output is closed. What could not be written is dropped.
+    pub(super) async fn write_out(&mut self) -> Result<(), ReaderClosed> {
         while let Some(Piece { stream, bytes, output, cost }) = self.waiting.front_mut() {
             let (stream, output) = (*stream, *output);
             let what = if output { Unflushed::Output } else { Unflushed::Words };
@@ -126,7 +126,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Screen<O, E> {
             self.cost -= *cost;
             let _done = self.waiting.pop_front();
             if let Some(error) = failed.filter(|_| output) {
-                return Err(ReaderGone { stream, error });
+                return Err(ReaderClosed { stream, error });
             }
         }
         // A system's own streams say only now what became of a write.
@@ -141,13 +141,13 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Screen<O, E> {
         Ok(())
     }
 
-    fn settle(&mut self, stream: Stream, flushed: std::io::Result<()>) -> Result<(), ReaderGone> {
+    fn settle(&mut self, stream: Stream, flushed: std::io::Result<()>) -> Result<(), ReaderClosed> {
         let unflushed = match stream {
             Stream::Stdout | Stream::Terminal => &mut self.unflushed.stdout,
             Stream::Stderr => &mut self.unflushed.stderr,
         };
         match (flushed, std::mem::take(unflushed)) {
-            (Err(error), Unflushed::Output) => Err(ReaderGone { stream, error }),
+            (Err(error), Unflushed::Output) => Err(ReaderClosed { stream, error }),
             (Err(_), Unflushed::Words | Unflushed::Nothing) | (Ok(()), _) => Ok(()),
         }
     }
@@ -186,8 +186,8 @@ mod tests {
         screen.say("nobody reads this");
         assert!(screen.write_out().await.is_ok());
         screen.output(Stream::Stderr, Bytes::from_static(b"nor this"));
-        let gone = screen.write_out().await.unwrap_err();
-        assert_eq!(gone.stream, Stream::Stderr);
+        let closed = screen.write_out().await.unwrap_err();
+        assert_eq!(closed.stream, Stream::Stderr);
         assert!(screen.waiting.is_empty() && screen.cost == 0);
     }
 }

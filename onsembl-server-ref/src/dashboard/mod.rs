@@ -1,12 +1,12 @@
-//! Dashboards: one task each, a cursor over its user's board.
+//! Dashboards: one task each, a cursor over its user's fleet view.
 //!
-//! A dashboard holds no queue of events that others fill: it looks at the board when it has room to
+//! A dashboard holds no queue of events that others fill: it looks at the fleet view when it has room to
 //! say more. So a slow one hurts only itself.
 
-mod lines;
+mod encode;
+mod line_assembler;
+mod locate;
 mod refresh;
-mod seeking;
 mod session;
-mod telling;
 
 pub use session::{Dashboard, serve};

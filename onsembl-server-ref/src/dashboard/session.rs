@@ -1,10 +1,10 @@
 //! One dashboard link: its hello, its requests, and the loop that feeds it.
 
+use super::encode::{FeedEncoder, Next};
+use super::locate::locate;
 use super::refresh::{CheckedToken, Refreshes};
-use super::seeking::look_up;
-use super::telling::{Next, Telling};
 use crate::auth::{Authenticator, Identity, LookupError};
-use crate::board::Boards;
+use crate::fleet_view::FleetViews;
 use crate::hub::HubHandle;
 use crate::store::{Cursor, Store, StoreError, StoredRecord};
 use futures::future::BoxFuture;
@@ -52,8 +52,8 @@ const READ_BYTES: usize = 256 * 1024;
 pub struct Dashboard {
     /// The way to the hub.
     pub hub: HubHandle,
-    /// All boards; it reads its user's.
-    pub boards: Boards,
+    /// All fleet views; it reads its user's.
+    pub fleet_views: FleetViews,
     /// For output that is not in memory any more.
     pub store: Store,
     /// For a token that is refreshed, or revoked.
@@ -196,12 +196,12 @@ impl Session {
     }
 
     async fn serve(&mut self, init: DashboardInit, hello: Option<MessageId>) {
-        let board = self.dashboard.boards.of(&self.identity.user);
-        let mut changes = board.changes();
+        let fleet_view = self.dashboard.fleet_views.of(&self.identity.user);
+        let mut changes = fleet_view.changes();
         let instance = self.dashboard.instance.clone();
         let extensions = init.extensions.as_ref();
         let now = self.clock.now().wall;
-        let mut feed = Telling::new(board, instance, init.subscriptions, extensions, now);
+        let mut feed = FeedEncoder::new(fleet_view, instance, init.subscriptions, extensions, now);
         feed.greet(hello, self.clock.now().wall);
         let mut machine = DashboardConnection::new(self.clock.now());
         let mut deadline = machine.deadline();
@@ -266,13 +266,13 @@ impl Session {
     }
 
     /// Says what there is to say while the link has room. Whether it was the room that ended it.
-    fn feed_link(&mut self, feed: &mut Telling, reading: &mut bool) -> bool {
+    fn feed_link(&mut self, feed: &mut FeedEncoder, reading: &mut bool) -> bool {
         loop {
             if !self.handle.has_room() {
                 return true;
             }
             let message = match feed.next() {
-                Next::Say(message) => *message,
+                Next::Message(message) => *message,
                 Next::Read(command, cursor) => {
                     if !*reading {
                         *reading = true;
@@ -294,7 +294,7 @@ impl Session {
                         let store = self.dashboard.store.clone();
                         let user = self.identity.user.clone();
                         self.pending.push(Box::pin(async move {
-                            let found = look_up(&store, &user, &command, &seek).await;
+                            let found = locate(&store, &user, &command, &seek).await;
                             Outcome::Found(command, found)
                         }));
                     }
@@ -313,7 +313,7 @@ impl Session {
         }
     }
 
-    fn perform(&mut self, action: DashboardAction, feed: &mut Telling) {
+    fn perform(&mut self, action: DashboardAction, feed: &mut FeedEncoder) {
         match action {
             DashboardAction::SendPing => {
                 let timestamp = Some(self.clock.now().wall.unix_millis() as f64);
@@ -341,7 +341,7 @@ impl Session {
         self.pending.push(Box::pin(async move { Outcome::Revoked(auth.is_revoked(&token).await) }));
     }
 
-    fn on_outcome(&mut self, outcome: Outcome, feed: &mut Telling, reading: &mut bool) {
+    fn on_outcome(&mut self, outcome: Outcome, feed: &mut FeedEncoder, reading: &mut bool) {
         match outcome {
             Outcome::Say(message) => self.say(&message),
             Outcome::Output(command, Ok(records)) => {
@@ -350,7 +350,7 @@ impl Session {
             }
             Outcome::Found(command, Ok(cursor)) => {
                 *reading = false;
-                feed.sought(&command, cursor);
+                feed.located(&command, cursor);
             }
             Outcome::Output(command, Err(error)) | Outcome::Found(command, Err(error)) => {
                 self.dashboard.counters.count("output_not_read");
@@ -373,7 +373,7 @@ impl Session {
         &mut self,
         id: Option<MessageId>,
         message: DashboardToServer,
-        feed: &mut Telling,
+        feed: &mut FeedEncoder,
     ) {
         match message {
             DashboardToServer::Init(init) => {
@@ -421,7 +421,7 @@ impl Session {
             DashboardToServer::EmergencyStop(stop) => {
                 // A dashboard that could not release it gets a momentary stop.
                 let request = match feed.capabilities().latches_stops() {
-                    true => Request::StopHeld(stop),
+                    true => Request::LatchStop(stop),
                     false => Request::StopOnce(stop),
                 };
                 self.ask(id, None, request);
@@ -437,7 +437,7 @@ impl Session {
         }
     }
 
-    fn on_release(&mut self, id: Option<MessageId>, release: ReleaseRequest, feed: &Telling) {
+    fn on_release(&mut self, id: Option<MessageId>, release: ReleaseRequest, feed: &FeedEncoder) {
         let agent = release.agent_id.clone();
         let scope = release.scope();
         let error = match scope {
@@ -492,7 +492,7 @@ impl Session {
         }));
     }
 
-    fn acknowledge(&mut self, id: Option<MessageId>, feed: &Telling) {
+    fn acknowledge(&mut self, id: Option<MessageId>, feed: &FeedEncoder) {
         self.say(&ServerToDashboard::Ack(feed.acknowledgement(id)));
     }
 

@@ -1,4 +1,4 @@
-//! Takes connections in: bounded in number, in time and in bytes until they are somebody.
+//! Takes connections in: bounded in number, in time and in bytes until they are authenticated.
 
 use axum::Router;
 use axum::body::Body;

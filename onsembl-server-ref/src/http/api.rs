@@ -113,7 +113,7 @@ async fn not_found() -> Response<Body> {
     )
 }
 
-/// The process lives: its hub answers. Counters of everything that went wrong or was borne.
+/// The process lives: its hub answers. Counters of everything that went wrong or was tolerated.
 async fn healthz(State(app): State<App>) -> Response<Body> {
     match stats(&app).await {
         Some(stats) => {
@@ -171,8 +171,8 @@ async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
         }
     };
     let mut beats: HashMap<AgentId, _> = beats.into_iter().map(|b| (b.agent.clone(), b)).collect();
-    let board = app.boards.of(&identity.user);
-    let view = board.look();
+    let fleet_view = app.fleet_views.of(&identity.user);
+    let view = fleet_view.look();
     view.agents()
         .iter()
         .map(|(id, agent)| {

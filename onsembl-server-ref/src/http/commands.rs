@@ -60,14 +60,14 @@ fn shown(
     user: &UserId,
     rows: impl IntoIterator<Item = CommandRow>,
 ) -> Vec<CommandSummary> {
-    let board = app.boards.of(user);
-    let view = board.look();
+    let fleet_view = app.fleet_views.of(user);
+    let view = fleet_view.look();
     let shown = |row: CommandRow| {
         let stage = CommandStage::of(&CommandPhase::parse(&row.status));
-        let held_up = view.agents().get(&row.agent).and_then(|agent| agent.holds_up(stage));
-        let cause = match (held_up, row.cause) {
-            (Some(held_up), Some(cause)) => Some(format!("{held_up}; {cause}")),
-            (held_up, cause) => held_up.or(cause),
+        let blocked_by = view.agents().get(&row.agent).and_then(|agent| agent.blocked_by(stage));
+        let cause = match (blocked_by, row.cause) {
+            (Some(blocked_by), Some(cause)) => Some(format!("{blocked_by}; {cause}")),
+            (blocked_by, cause) => blocked_by.or(cause),
         };
         CommandSummary::from(CommandRow { cause, ..row })
     };

@@ -22,8 +22,8 @@ pub(crate) use recording::EXPORTS;
 pub(crate) use stops::Order;
 
 use crate::auth::Authenticator;
-use crate::board::Boards;
 use crate::dashboard::Dashboard;
+use crate::fleet_view::FleetViews;
 use crate::hub::HubHandle;
 use crate::store::Store;
 use onsembl_transport::counters::Counters;
@@ -35,7 +35,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) auth: Authenticator,
-    pub(crate) boards: Boards,
+    pub(crate) fleet_views: FleetViews,
     pub(crate) store: Store,
     pub(crate) hub: HubHandle,
     pub(crate) counters: Counters,

@@ -40,7 +40,7 @@ const GATHER: Duration = Duration::from_millis(20);
 pub(crate) enum OutputLine {
     /// Bytes.
     Output(TerminalStream),
-    /// Bytes that nobody has.
+    /// Bytes that are missing.
     Gap(OutputGap),
     /// All that there is was said. An answer without it broke off.
     End(CommandSummary),
@@ -62,8 +62,8 @@ pub(super) async fn output(
     SignedIn(identity): SignedIn,
     Query(query): Query<OutputQuery>,
 ) -> Response<Body> {
-    let (only, cursor) = match query.places() {
-        Ok(places) => places,
+    let (only, cursor) = match query.positions() {
+        Ok(positions) => positions,
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),
     };
     let Ok(slot) = app.readers.clone().try_acquire_owned() else {
@@ -101,19 +101,19 @@ pub(super) async fn output(
 }
 
 impl OutputQuery {
-    fn places(&self) -> Result<(Option<Stream>, Cursor), &'static str> {
+    fn positions(&self) -> Result<(Option<Stream>, Cursor), &'static str> {
         let only = match self.stream.as_deref() {
             Some(word) => {
                 Some(Stream::parse(word).ok_or("`stream` is stdout, stderr or terminal")?)
             }
             None => None,
         };
-        let place = |text: &str| {
+        let position = |text: &str| {
             let (incarnation, sequence) = text.split_once('.')?;
             Some((Incarnation(incarnation.parse().ok()?), ChunkSequence(sequence.parse().ok()?)))
         };
         let cursor = match self.after.as_deref() {
-            Some(text) => Some(place(text).ok_or("`after` is incarnation.sequence")?),
+            Some(text) => Some(position(text).ok_or("`after` is incarnation.sequence")?),
             None => None,
         };
         Ok((only, cursor))
@@ -134,13 +134,13 @@ struct Reader {
 }
 
 impl Reader {
-    /// Gives pages as fast as they are taken. Whoever takes none for too long must come again, or a few
+    /// Gives pages as fast as they are taken. A reader that takes none for too long must come again, or a few
     /// that sleep would keep all others out.
     async fn give(mut self, pages: mpsc::Sender<Bytes>) {
         while let Some(page) = self.next().await {
             if !matches!(tokio::time::timeout(STALLED, pages.send(page)).await, Ok(Ok(()))) {
                 self.app.counters.count("readers_broken_off");
-                debug!(command = %self.command, "nobody takes the output any more");
+                debug!(command = %self.command, "the reader of the output is closed");
                 return;
             }
         }

@@ -62,7 +62,7 @@ pub(super) async fn recording(
     }
 }
 
-/// Makes the lines. If nobody takes them, it ends; the end mark is missing then, and whoever reads the
+/// Makes the lines. If they are not taken, it ends; the end mark is missing then, and a reader of the
 /// file notices.
 async fn write(
     mut lines: Lines,
@@ -82,7 +82,7 @@ async fn write(
         }
         if !matches!(tokio::time::timeout(STALLED, chunks.send(chunk.into())).await, Ok(Ok(()))) {
             counters.count("exports_broken_off");
-            debug!("nobody takes a recording any more");
+            debug!("the reader of a recording is closed");
             break;
         }
     }

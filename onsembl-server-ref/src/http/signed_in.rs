@@ -12,8 +12,8 @@ use axum::response::IntoResponse;
 use serde::Deserialize;
 use tracing::debug;
 
-/// The bearer of a dashboard token. A handler that takes this runs for nobody else, and takes it before
-/// the body: of somebody who is not known, no body is read.
+/// The bearer of a dashboard token. A handler that takes this runs for no other caller, and takes it before
+/// the body: of an unknown caller no body is read.
 #[derive(Debug)]
 pub(super) struct SignedIn(pub(super) Identity);
 

@@ -59,7 +59,7 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
         FleetNote::ForeignCommand { agent, command } => {
             warn!(%agent, %command, "an agent speaks of a command of another agent; it is not heard");
         }
-        FleetNote::UnknownCommandTold { agent, command } => {
+        FleetNote::UnknownCommandReported { agent, command } => {
             debug!(%agent, %command, "an agent is told to drop a command that is not known here");
         }
         FleetNote::GapDeclared { agent, command, stream, offset, length, because } => {
@@ -77,7 +77,7 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
         FleetNote::RecordRefused { command, why } => {
             warn!(%command, %why, "the database refuses a record of output");
         }
-        FleetNote::PlaceNotRead { command, why } => {
+        FleetNote::LogPositionNotRead { command, why } => {
             warn!(%command, %why, "cannot say where the output of a command goes on; readers may miss some");
         }
         FleetNote::PositionsNotRead { agent, why } => {
@@ -86,7 +86,7 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
         FleetNote::StatesDropped { agent } => {
             warn!(%agent, "an agent says what it holds faster than the database answers; a page is dropped");
         }
-        FleetNote::HeldBack { agent } => {
+        FleetNote::Throttled { agent } => {
             debug!(%agent, "not reading from an agent until its output is stored");
         }
         FleetNote::TerminalOpened { agent, command } => {
@@ -144,16 +144,16 @@ const fn counter(note: &FleetNote) -> Option<&'static str> {
         FleetNote::CommandNotStored { .. } => "commands_not_stored",
         FleetNote::EndNotStored { .. } => "ends_not_stored",
         FleetNote::ForeignCommand { .. } => "reports_on_foreign_commands",
-        FleetNote::UnknownCommandTold { .. } => "unknown_commands_told",
+        FleetNote::UnknownCommandReported { .. } => "unknown_commands_told",
         FleetNote::GapDeclared { .. }
         | FleetNote::HoleFound { .. }
         | FleetNote::OutputMissing { .. } => "output_gaps",
         FleetNote::LooseOutputDropped { .. } => "loose_output_dropped",
         FleetNote::RecordRefused { .. } => "output_refused",
-        FleetNote::PlaceNotRead { .. } => "places_not_read",
+        FleetNote::LogPositionNotRead { .. } => "places_not_read",
         FleetNote::PositionsNotRead { .. } => "positions_not_read",
         FleetNote::StatesDropped { .. } => "states_dropped",
-        FleetNote::HeldBack { .. } => "agents_held_back",
+        FleetNote::Throttled { .. } => "agents_held_back",
         FleetNote::TerminalMisnamed { .. } => "terminals_under_foreign_ids",
         FleetNote::TerminalRefused { .. } => "terminals_refused",
         FleetNote::TerminalGivenUp { .. } => "terminals_given_up",

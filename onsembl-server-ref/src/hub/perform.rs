@@ -6,10 +6,10 @@ use super::rows;
 use super::seats::Seats;
 use super::write_queue::WriteQueue;
 use crate::auth::Identity;
-use crate::board::Board;
+use crate::fleet_view::FleetView;
 use crate::store::{NewSession, Store, StoreError};
 use onsembl_protocol::fleet::{
-    self, Answer, FleetAction, Flow, LogPlace, Question, SeatId, SeatOrigin, StoreAnswer, Token,
+    self, Answer, FleetAction, Flow, LogPosition, Question, SeatId, SeatOrigin, StoreAnswer, Token,
 };
 use onsembl_protocol::id::{AgentId, BeatSequence, CommandId, UserId};
 use onsembl_protocol::supervisor::Key;
@@ -45,9 +45,9 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    pub(super) fn perform(&mut self, user: &UserId, board: &Board, action: FleetAction) {
+    pub(super) fn perform(&mut self, user: &UserId, fleet_view: &FleetView, action: FleetAction) {
         match action {
-            FleetAction::Show(changes) => board.apply(changes),
+            FleetAction::Show(changes) => fleet_view.apply(changes),
             FleetAction::Install { seat, origin } => self.install(user, seat, origin),
             FleetAction::Join { link, seat, claimant } => {
                 self.at(seat, |shard, key| shard.join(link, key, claimant));
@@ -168,12 +168,13 @@ async fn answer(
             let positions = store.output_positions(user, commands).await.map(rows::positions);
             StoreAnswer::Positions { ticket, positions: positions.map_err(|e| rows::fault(&e)) }
         }
-        Question::Place(command) => {
-            let place = place(store, user, &command).await.map_err(|e| rows::fault(&e));
-            StoreAnswer::Place { command, place }
+        Question::LogPosition(command) => {
+            let position = log_position(store, user, &command).await.map_err(|e| rows::fault(&e));
+            StoreAnswer::LogPosition { command, position }
         }
-        Question::Balance { query, agent, held, limit } => {
-            let positions = balance(store, user, &agent, held, limit).await.map(rows::positions);
+        Question::Balance { query, agent, reported, limit } => {
+            let positions =
+                balance(store, user, &agent, reported, limit).await.map(rows::positions);
             StoreAnswer::Balance { query, positions: positions.map_err(|e| rows::fault(&e)) }
         }
         Question::DeleteAgent { token, agent } => {
@@ -193,11 +194,11 @@ async fn answer(
 }
 
 /// Where the output of a command goes on.
-pub(super) async fn place(
+pub(super) async fn log_position(
     store: &Store,
     user: &UserId,
     command: &CommandId,
-) -> Result<LogPlace, StoreError> {
+) -> Result<LogPosition, StoreError> {
     // The positions first: what is stored in between is behind the end then, and is taken once more.
     let positions = store.output_positions(user, vec![command.clone()]).await?;
     let end = store.output_end(user, command).await?;
@@ -208,11 +209,11 @@ async fn balance(
     store: &Store,
     user: &UserId,
     agent: &AgentId,
-    held: Vec<CommandId>,
+    reported: Vec<CommandId>,
     limit: usize,
 ) -> Result<Vec<crate::store::StreamPosition>, StoreError> {
     let mut stored = store.output_positions_of_agent(user, agent, limit).await?;
-    let mut others = held;
+    let mut others = reported;
     others.retain(|command| stored.iter().all(|position| position.command != *command));
     stored.extend(store.output_positions(user, others).await?);
     Ok(stored)

@@ -1,7 +1,7 @@
 //! Reads what an earlier run of this server left behind, and hands it to the fleets: stops in force, agents,
 //! commands that were not over or ended lately.
 
-use super::perform::place;
+use super::perform::log_position;
 use super::rows;
 use super::run::Hub;
 use crate::store::{CommandRow, StoreError};
@@ -40,9 +40,9 @@ impl Hub {
     }
 
     async fn recover_command(&mut self, row: CommandRow) -> Result<(), StoreError> {
-        let place = place(&self.edge.store, &row.user, &row.command).await?;
+        let position = log_position(&self.edge.store, &row.user, &row.command).await?;
         let (user, record) = rows::command_record(row, &self.edge.counters);
-        self.with_fleet(&user, |fleet, now| fleet.recover_command(record, &place, now));
+        self.with_fleet(&user, |fleet, now| fleet.recover_command(record, &position, now));
         Ok(())
     }
 }

@@ -7,14 +7,14 @@ use super::rows;
 use super::seats::Seats;
 use super::write_queue::{Done, WriteQueue};
 use crate::auth::{Authenticator, Identity};
-use crate::board::{Board, Boards};
+use crate::fleet_view::{FleetView, FleetViews};
 use crate::store::{
     HeartbeatRow, OutputReceipt, Receipts, Recorded, Store, StoreError, StoreHealth,
     StoreTrouble as Trouble,
 };
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::fleet::{
-    Fleet, FleetEvent, FleetLimits, Receipt, RecordingPlace, SeatId, Token,
+    Fleet, FleetEvent, FleetLimits, Receipt, RecordingSource, SeatId, Token,
 };
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
@@ -50,7 +50,7 @@ pub struct Hub {
     pub(super) edge: Edge,
     clock: SystemClock,
     auth: Authenticator,
-    boards: Boards,
+    fleet_views: FleetViews,
     users: BTreeMap<UserId, User>,
     /// When which fleet is to be woken.
     wakes: BTreeSet<(Timestamp, UserId)>,
@@ -67,7 +67,7 @@ pub struct Hub {
 #[derive(Debug)]
 struct User {
     fleet: Fleet,
-    board: Arc<Board>,
+    fleet_view: Arc<FleetView>,
     deadline: Deadline,
 }
 
@@ -80,8 +80,8 @@ pub struct HubParts {
     pub receipts: Receipts,
     /// Says which tokens were revoked.
     pub auth: Authenticator,
-    /// The boards to write.
-    pub boards: Boards,
+    /// The fleet views to write.
+    pub fleet_views: FleetViews,
     /// Where to count.
     pub counters: Counters,
     /// The rules for agents.
@@ -100,7 +100,7 @@ impl Hub {
     /// # Errors
     /// The database cannot be read.
     pub async fn open(parts: HubParts) -> Result<(Self, HubHandle), StoreError> {
-        let HubParts { store, receipts, auth, boards, counters, .. } = parts;
+        let HubParts { store, receipts, auth, fleet_views, counters, .. } = parts;
         let rules = SessionRules {
             server_instance: parts.instance,
             features: SERVER_FEATURES.to_vec(),
@@ -124,7 +124,7 @@ impl Hub {
                 observer: parts.observer,
             },
             auth,
-            boards,
+            fleet_views,
             users: BTreeMap::new(),
             wakes: BTreeSet::new(),
             bearers: Bearers::default(),
@@ -184,13 +184,14 @@ impl Hub {
             let first = SeatId(self.users.len() as u64 * SEATS_OF_USER);
             let seed = fastrand::u64(..);
             let fleet = Fleet::new(user.clone(), first, seed, FleetLimits::DEFAULT);
-            let known = User { fleet, board: self.boards.of(user), deadline: Deadline::Never };
+            let known =
+                User { fleet, fleet_view: self.fleet_views.of(user), deadline: Deadline::Never };
             let _ = self.users.insert(user.clone(), known);
         }
-        let Some(User { fleet, board, deadline }) = self.users.get_mut(user) else { return };
+        let Some(User { fleet, fleet_view, deadline }) = self.users.get_mut(user) else { return };
         change(fleet, self.clock.now());
         while let Some(action) = fleet.poll_action() {
-            self.edge.perform(user, board, action);
+            self.edge.perform(user, fleet_view, action);
         }
         let before = std::mem::replace(deadline, fleet.deadline());
         if before != *deadline {
@@ -255,12 +256,12 @@ impl Hub {
     }
 
     fn recording(&self, user: &UserId, agent: &AgentId) -> Result<Excerpt, NoRecording> {
-        let place = self.users.get(user).and_then(|user| user.fleet.recording(agent));
-        let excerpt = match place.ok_or(NoRecording::NoAgent)? {
-            Some(RecordingPlace::Seat(seat)) => {
+        let source = self.users.get(user).and_then(|user| user.fleet.recording(agent));
+        let excerpt = match source.ok_or(NoRecording::NoAgent)? {
+            Some(RecordingSource::Seat(seat)) => {
                 self.edge.seats.key(seat).and_then(|key| self.edge.shard.recording(key))
             }
-            Some(RecordingPlace::Retired(history)) => self.edge.shard.recording_of(history),
+            Some(RecordingSource::Retired(history)) => self.edge.shard.recording_of(history),
             None => None,
         };
         excerpt.ok_or(NoRecording::Nothing)

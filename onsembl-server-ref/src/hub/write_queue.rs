@@ -93,7 +93,7 @@ impl WriteQueue {
             if let Some(command) = ends(&write) {
                 let why = "too many writes wait for the database".to_owned();
                 let stored = Err(StoreFault::Unavailable(why));
-                self.tell((user.clone(), StoreAnswer::EndStored { command, stored }));
+                self.answer((user.clone(), StoreAnswer::EndStored { command, stored }));
             }
             return;
         }
@@ -106,7 +106,7 @@ impl WriteQueue {
         }
     }
 
-    fn tell(&self, done: Done) {
+    fn answer(&self, done: Done) {
         if self.done.send(done).is_err() {
             self.counters.count("events_after_the_end");
         }
@@ -200,7 +200,7 @@ struct Handed {
 /// What is still to be waited for.
 #[derive(Debug)]
 enum InStore {
-    Told(Submitted<()>),
+    Submitted(Submitted<()>),
     Changed(Submitted<bool>),
     Updated(Submitted<bool>),
     Inserted {
@@ -216,7 +216,7 @@ async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Han
     let ends = ends(&write);
     let write = match write {
         Write::Presence(record) => {
-            store.submit_presence(rows::presence_row(record)).await.map(InStore::Told)
+            store.submit_presence(rows::presence_row(record)).await.map(InStore::Submitted)
         }
         Write::Command { command, update } => {
             let update = rows::command_update(update);
@@ -235,7 +235,7 @@ async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Han
             handed_in.map(|()| InStore::Output)
         }
         Write::Journal { agent, journal } => {
-            store.submit_journal(&agent, journal).await.map(InStore::Told)
+            store.submit_journal(&agent, journal).await.map(InStore::Submitted)
         }
         Write::SessionEnd { session, at, because } => {
             store.submit_session_end(&session, at, &because).await.map(InStore::Changed)
@@ -247,7 +247,7 @@ async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Han
 async fn committed(handed: Handed, counters: Counters) -> Settled {
     let Handed { user, write, ends } = handed;
     let result = match write {
-        Ok(InStore::Told(submitted)) => submitted.committed().await,
+        Ok(InStore::Submitted(submitted)) => submitted.committed().await,
         Ok(InStore::Changed(submitted)) => submitted.committed().await.map(drop),
         Ok(InStore::Updated(submitted)) => submitted.committed().await.map(|updated| {
             if !updated {

@@ -48,8 +48,8 @@ pub use listening::{ListenError, Listening};
 pub use options::{BeatHop, BeatObserver, BeatSeen, ServerOptions, StartError};
 
 use crate::auth::{Auth, Authenticator, SignedTokens, Tokens};
-use crate::board::Boards;
 use crate::dashboard::Dashboard;
+use crate::fleet_view::FleetViews;
 use crate::http::{self, AcceptLimits, App};
 use crate::hub::{Hub, HubParts, Request};
 use crate::retention;
@@ -119,12 +119,12 @@ impl Server {
         let stop = CancellationToken::new();
         let instance = ServerInstanceId::new(uuid::Uuid::now_v7().to_string());
         let counters = Counters::default();
-        let boards = Boards::default();
+        let fleet_views = FleetViews::default();
         let parts = HubParts {
             store: store.clone(),
             receipts,
             auth: auth.clone(),
-            boards: boards.clone(),
+            fleet_views: fleet_views.clone(),
             counters: counters.clone(),
             config: options.agents,
             instance: instance.clone(),
@@ -134,7 +134,7 @@ impl Server {
         let (hub_loop, hub) = Hub::open(parts).await?;
         let dashboard = Dashboard {
             hub: hub.clone(),
-            boards: boards.clone(),
+            fleet_views: fleet_views.clone(),
             store: store.clone(),
             auth: auth.clone(),
             counters: counters.clone(),
@@ -143,7 +143,7 @@ impl Server {
         };
         let app = App {
             auth,
-            boards,
+            fleet_views,
             store,
             hub,
             counters,
@@ -213,7 +213,7 @@ impl Server {
         http::router(self.app.clone())
     }
 
-    /// `/healthz` and `/readyz`, for a service that has no such pages. They ask nobody who they are,
+    /// `/healthz` and `/readyz`, for a service that has no such pages. They ask for no identity,
     /// and show counters.
     pub fn health_router(&self) -> Router {
         http::health(self.app.clone())

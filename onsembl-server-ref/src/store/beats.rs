@@ -22,7 +22,7 @@ pub struct HeartbeatRow {
     pub sequence: BeatSequence,
     /// When it was received; becomes `last_heartbeat`.
     pub at: WallTime,
-    /// The figures it carried; the stored ones stay if it carried none.
+    /// The metrics it carried; the stored ones stay if it carried none.
     pub metrics: Option<Value>,
 }
 
@@ -57,7 +57,7 @@ impl Store {
 #[derive(Debug, Default)]
 pub(super) struct Beats(HashMap<AgentId, HeartbeatRow>);
 
-/// Which beat: a row without its figures.
+/// Which beat: a row without its metrics.
 #[derive(Clone, Debug)]
 pub(super) struct BeatLabel {
     pub(super) agent: AgentId,
@@ -93,18 +93,18 @@ impl Beats {
     }
 
     /// Keeps the newer of `beat` and what waits for the same agent. Figures of an earlier beat of
-    /// the session outlive a later beat without figures.
+    /// the session outlive a later beat without metrics.
     pub(super) fn absorb(&mut self, beat: HeartbeatRow) {
         match self.0.entry(beat.agent.clone()) {
             Entry::Vacant(slot) => {
                 slot.insert(beat);
             }
             Entry::Occupied(mut slot) => {
-                let held = slot.get_mut();
-                if (beat.epoch, beat.sequence) >= (held.epoch, held.sequence) {
-                    let older = std::mem::replace(held, beat);
-                    if held.metrics.is_none() && held.epoch == older.epoch {
-                        held.metrics = older.metrics;
+                let entry = slot.get_mut();
+                if (beat.epoch, beat.sequence) >= (entry.epoch, entry.sequence) {
+                    let older = std::mem::replace(entry, beat);
+                    if entry.metrics.is_none() && entry.epoch == older.epoch {
+                        entry.metrics = older.metrics;
                     }
                 }
             }

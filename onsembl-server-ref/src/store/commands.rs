@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// Sets the state of a command that is not over; of one that is nothing changes. Takes its turn behind the output that was handed in before, so
-    /// whoever sees the end of a command stored finds its output stored too. Returns whether there
+    /// a reader that sees the end of a command stored finds its output stored too. Returns whether there
     /// is such a command that was not over.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why the database cannot take writes now. It is nobody's request that is at fault.
+/// Why the database cannot take writes now. No request is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StoreTrouble {
     /// Another connection holds a lock on the database.

@@ -79,7 +79,7 @@ struct Inner {
     counters: Arc<Counters>,
 }
 
-/// What was committed of the writes that nobody waits for, one list per commit.
+/// What was committed of the writes that nothing waits for, one list per commit.
 ///
 /// Reading them must not wait for the store, or both wait for each other. A receiver that is not
 /// wanted should be dropped, because what is not read is kept.
@@ -197,8 +197,8 @@ impl Store {
         T: Send + 'static,
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let place = self.queue().room(Lane::Control, bytes).await?;
-        let (request, answer) = Asked::request(what, place, work);
+        let permit = self.queue().room(Lane::Control, bytes).await?;
+        let (request, answer) = Asked::request(what, permit, work);
         self.queue().push(lane, request)?;
         Ok(Submitted(answer))
     }

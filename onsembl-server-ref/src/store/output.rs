@@ -114,8 +114,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`] only.
     pub async fn append_output(&self, record: StoredRecord) -> Result<(), StoreError> {
-        let place = self.queue().room(Lane::Data, record.body.held()).await?;
-        self.queue().push(Lane::Data, Request::Output(QueuedRecord::new(record, place)))
+        let permit = self.queue().room(Lane::Data, record.body.byte_count()).await?;
+        self.queue().push(Lane::Data, Request::Output(QueuedRecord::new(record, permit)))
     }
 }
 

@@ -211,7 +211,7 @@ mod tests {
     use onsembl_protocol::time::WallTime;
 
     async fn put_chunk(queue: &Queue, length: usize) {
-        let place = queue.room(Lane::Data, length).await.unwrap();
+        let permit = queue.room(Lane::Data, length).await.unwrap();
         let chunk = StoredRecord {
             user: UserId::new("u"),
             command: CommandId::new("c"),
@@ -222,12 +222,12 @@ mod tests {
             body: StoredBody::Chunk(Bytes::from(vec![0; length])),
             at: WallTime::default(),
         };
-        queue.push(Lane::Data, Request::Output(QueuedRecord::new(chunk, place))).unwrap();
+        queue.push(Lane::Data, Request::Output(QueuedRecord::new(chunk, permit))).unwrap();
     }
 
     async fn put_call(queue: &Queue, lane: Lane) {
-        let place = queue.room(Lane::Control, 0).await.unwrap();
-        let (request, _) = Asked::request("nothing", place, |_: &rusqlite::Connection| Ok(()));
+        let permit = queue.room(Lane::Control, 0).await.unwrap();
+        let (request, _) = Asked::request("nothing", permit, |_: &rusqlite::Connection| Ok(()));
         queue.push(lane, request).unwrap();
     }
 
@@ -272,9 +272,9 @@ mod tests {
     async fn a_closed_queue_gives_out_what_it_has_and_takes_nothing() {
         let queue = Queue::new();
         put_call(&queue, Lane::Data).await;
-        let place = queue.room(Lane::Control, 0).await.unwrap();
+        let permit = queue.room(Lane::Control, 0).await.unwrap();
         queue.close(Instant::now() + Duration::from_secs(60));
-        let (late, _) = Asked::request("late", place, |_: &rusqlite::Connection| Ok(()));
+        let (late, _) = Asked::request("late", permit, |_: &rusqlite::Connection| Ok(()));
         assert!(matches!(queue.push(Lane::Control, late), Err(StoreError::Closed)));
         assert!(matches!(queue.room(Lane::Data, 1).await, Err(StoreError::Closed)));
         assert_eq!(queue.next_batch().unwrap().len(), 1);

@@ -38,8 +38,8 @@ impl Store {
         self.read(move |db| read(db, &user, &command, only, after, max_bytes)).await
     }
 
-    /// The cursor in front of the record that holds this place of a stream, or that would; records
-    /// of other streams, and the first bytes of that one, may come before the place.
+    /// The cursor in front of the record that holds this position of a stream, or that would; records
+    /// of other streams, and the first bytes of that one, may come before the position.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
@@ -61,13 +61,13 @@ impl Store {
                  ORDER BY offset DESC LIMIT 1",
             )?;
             let key = (user.as_str(), command.as_str());
-            let place = (int(incarnation.0)?, stream.as_str(), int(offset.0)?);
-            let holds = query
-                .query_row(params![key.0, key.1, place.0, place.1, place.2], |row| {
+            let position = (int(incarnation.0)?, stream.as_str(), int(offset.0)?);
+            let containing = query
+                .query_row(params![key.0, key.1, position.0, position.1, position.2], |row| {
                     from_row(row, &user, &command)
                 })
                 .optional()?;
-            Ok(cursor_before(incarnation, holds.as_ref().map(|r| (r.sequence, &r.body))))
+            Ok(cursor_before(incarnation, containing.as_ref().map(|r| (r.sequence, &r.body))))
         })
         .await
     }
@@ -108,15 +108,15 @@ impl Store {
         let (user, command) = (user.clone(), command.clone());
         self.read(move |db| {
             let mut query = db.prepare_cached(
-                "SELECT incarnation, sequence, length(bytes) AS held FROM output_records
+                "SELECT incarnation, sequence, length(bytes) AS length FROM output_records
                  WHERE user_id = ?1 AND command_id = ?2
                  ORDER BY incarnation DESC, sequence DESC",
             )?;
             let mut rows = query.query([user.as_str(), command.as_str()])?;
             let (mut total, mut count) = (0_usize, 0_usize);
             while let Some(row) = rows.next()? {
-                let held: Option<i64> = row.get("held")?;
-                total = total.saturating_add(usize::try_from(held.unwrap_or(0)).unwrap_or(0));
+                let length: Option<i64> = row.get("length")?;
+                total = total.saturating_add(usize::try_from(length.unwrap_or(0)).unwrap_or(0));
                 count += 1;
                 if total > max_bytes || count > READ_RECORDS {
                     return position(row).map(Some);
@@ -157,7 +157,7 @@ fn read(
     let (mut records, mut total) = (Vec::<StoredRecord>::new(), 0_usize);
     while let Some(row) = rows.next()? {
         let record = from_row(row, user, command)?;
-        total = total.saturating_add(record.body.held());
+        total = total.saturating_add(record.body.byte_count());
         let is_full = total > max_bytes || records.len() >= READ_RECORDS;
         if let Some(last) = records.last()
             && is_full

@@ -17,7 +17,7 @@ impl Request {
     pub(super) fn output_len(&self) -> usize {
         match self {
             Self::Call(_) => 0,
-            Self::Output(queued) => queued.record.body.held(),
+            Self::Output(queued) => queued.record.body.byte_count(),
         }
     }
 
@@ -106,7 +106,7 @@ pub(super) struct Asked<T, F> {
     work: F,
     outcome: Option<rusqlite::Result<T>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl<T, F> Asked<T, F>
@@ -117,11 +117,11 @@ where
     /// A request named `what` in the log, and where its answer will be.
     pub(super) fn request(
         what: &'static str,
-        place: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
         work: F,
     ) -> (Request, oneshot::Receiver<Result<T, StoreError>>) {
         let (reply, answer) = oneshot::channel();
-        let asked = Self { what, work, outcome: None, reply, _place: place };
+        let asked = Self { what, work, outcome: None, reply, _permit: permit };
         (Request::Call(Box::new(asked)), answer)
     }
 }
@@ -148,7 +148,7 @@ where
             tracing::warn!(request = self.what, %error, "the store refused a request");
         }
         if self.reply.send(outcome.map_err(StoreError::from)).is_err() {
-            tracing::debug!(request = self.what, "nobody waits for this answer any more");
+            tracing::debug!(request = self.what, "the caller of this request was dropped");
         }
     }
 }
@@ -177,12 +177,12 @@ fn in_savepoint<T>(
 pub(super) struct QueuedRecord {
     record: StoredRecord,
     refused: Option<rusqlite::Error>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl QueuedRecord {
-    pub(super) fn new(record: StoredRecord, place: OwnedSemaphorePermit) -> Self {
-        Self { record, refused: None, _place: place }
+    pub(super) fn new(record: StoredRecord, permit: OwnedSemaphorePermit) -> Self {
+        Self { record, refused: None, _permit: permit }
     }
 
     fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {

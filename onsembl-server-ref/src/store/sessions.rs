@@ -117,8 +117,8 @@ impl Store {
     /// from, before anything is published under it (PROTOCOL.md, P-62).
     pub async fn raise_presence_versions(&self) -> Result<(), StoreError> {
         self.write(Lane::Control, "raise presence versions", 0, move |db| {
-            let held = PresenceVersion(0);
-            let by = held.after_restart().0 - held.0;
+            let floor = PresenceVersion(0);
+            let by = floor.after_restart().0 - floor.0;
             db.prepare_cached("UPDATE agents SET presence_version = presence_version + ?1")?
                 .execute(params![i64::try_from(by).unwrap_or(i64::MAX)])
         })

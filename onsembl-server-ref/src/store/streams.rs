@@ -6,7 +6,7 @@ use super::columns::{int, number, unreadable};
 use super::error::StoreError;
 use super::output::StoredRecord;
 use onsembl_protocol::id::{AgentId, ByteOffset, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{GapCause, StoredBody, StoredPlace, Stream, StreamSums};
+use onsembl_protocol::output::{GapCause, StoredBody, StoredPosition, Stream, StreamSums};
 use onsembl_protocol::time::WallTime;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -32,8 +32,8 @@ pub struct StreamPosition {
 
 impl StreamPosition {
     /// Where a log of the output goes on.
-    pub fn place(&self) -> StoredPlace {
-        StoredPlace {
+    pub fn stored(&self) -> StoredPosition {
+        StoredPosition {
             incarnation: self.incarnation,
             stream: self.stream,
             committed: self.committed,

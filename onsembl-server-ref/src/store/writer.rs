@@ -75,7 +75,7 @@ impl fmt::Debug for Outlets {
 /// Starts the thread. It ends when the queue is closed.
 pub(super) fn start(db: Connection, queue: Arc<Queue>, outlets: Outlets) -> Result<(), StoreError> {
     let run = move || {
-        // Made first, so that it is dropped last: whoever sees the end finds the file closed.
+        // Made first, so that it is dropped last: a caller that sees the end finds the file closed.
         let mut ending = Ending { queue: &queue, outlets: &outlets, unwritten: 0 };
         let writer = Writer { db, queue: &queue, outlets: &outlets };
         ending.unwritten = writer.run();
@@ -87,7 +87,7 @@ pub(super) fn start(db: Connection, queue: Arc<Queue>, outlets: Outlets) -> Resu
         .map_err(StoreError::Thread)
 }
 
-/// Leaves nobody waiting, however the thread ends.
+/// Leaves no caller waiting, however the thread ends.
 struct Ending<'a> {
     queue: &'a Queue,
     outlets: &'a Outlets,
@@ -213,10 +213,10 @@ impl Writer<'_> {
             beats.recorded.into_iter().map(|beat| beat.recorded(committed_at)).collect();
         // A receiver that was dropped does not want to know.
         if !recorded.is_empty() && self.outlets.recorded.send(recorded).is_err() {
-            tracing::trace!("nobody reads which heartbeats were recorded");
+            tracing::trace!("the receiver of recorded heartbeats was dropped");
         }
         if !receipts.is_empty() && self.outlets.output.send(receipts).is_err() {
-            tracing::trace!("nobody reads which output was stored");
+            tracing::trace!("the receiver of stored output was dropped");
         }
     }
 }
@@ -264,8 +264,8 @@ mod tests {
     type Answer = oneshot::Receiver<Result<usize, StoreError>>;
 
     async fn note(queue: &Queue, key: &'static str, length: usize) -> (Request, Answer) {
-        let place = queue.room(Lane::Control, length).await.unwrap();
-        Asked::request("note", place, move |db: &Connection| {
+        let permit = queue.room(Lane::Control, length).await.unwrap();
+        Asked::request("note", permit, move |db: &Connection| {
             let value = "x".repeat(length);
             db.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", [key, &value])
         })
@@ -353,9 +353,9 @@ mod tests {
             finished: watch::channel(None).0,
             counters: Arc::default(),
         };
-        let place = queue.room(Lane::Control, 0).await.unwrap();
+        let permit = queue.room(Lane::Control, 0).await.unwrap();
         let (bad, bad_answer) =
-            Asked::request("bad", place, |_: &Connection| -> rusqlite::Result<()> {
+            Asked::request("bad", permit, |_: &Connection| -> rusqlite::Result<()> {
                 panic!("planted")
             });
         let (mate, mate_answer) = note(&queue, "note", 1).await;

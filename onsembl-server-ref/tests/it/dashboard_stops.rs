@@ -42,8 +42,8 @@ async fn latching(world: &World, key: &str) -> (Peer, String, Value) {
 
 async fn receipt(link: &mut Peer, stop: &Value, stage: &str) {
     let payload = json!({"stopId": stop, "stage": stage});
-    let said = json!({"type": "STOP_RECEIPT", "id": "r", "timestamp": 1, "payload": payload});
-    link.send(said.to_string()).await;
+    let heard = json!({"type": "STOP_RECEIPT", "id": "r", "timestamp": 1, "payload": payload});
+    link.send(heard.to_string()).await;
 }
 
 /// The status of this agent once it shows this state of a stop.
@@ -70,9 +70,9 @@ async fn a_stop_over_the_link_holds_shows_how_far_it_is_and_is_released_over_the
     let stop_id = order["stopId"].clone();
     assert_eq!((&order["reason"], &order["triggeredBy"]), (&json!("it went wild"), &json!("ann")));
     acknowledged(&mut ordering, "stop").await;
-    let told = shown(&mut watching, &id, "told").await;
-    assert_eq!((&told["stopId"], &told["all"]), (&stop_id, &json!(true)));
-    assert_eq!((&told["by"], &told["reason"]), (&json!("ann"), &json!("it went wild")));
+    let report = shown(&mut watching, &id, "told").await;
+    assert_eq!((&report["stopId"], &report["all"]), (&stop_id, &json!(true)));
+    assert_eq!((&report["by"], &report["reason"]), (&json!("ann"), &json!("it went wild")));
     for (stage, state) in [("RECEIVED", "received"), ("ACTED", "acted"), ("VERIFIED", "verified")] {
         receipt(&mut link, &stop_id, stage).await;
         let _ = shown(&mut watching, &id, state).await;

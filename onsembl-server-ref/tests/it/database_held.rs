@@ -21,12 +21,13 @@ async fn world() -> World {
 
 /// Beats each interval, and gives back what the server said meanwhile.
 async fn beat_for(link: &mut Peer, from: u64, times: u64) -> Vec<Value> {
-    let mut said = Vec::new();
+    let mut heard = Vec::new();
     for n in from..from + times {
         link.send(beat(n, 1_000_000)).await;
-        said.extend(link.all_within(INTERVAL).await);
+        heard.extend(link.all_within(INTERVAL).await);
     }
-    said.into_iter()
+    heard
+        .into_iter()
         .filter(|m| m["type"] == "SERVER_HEARTBEAT")
         .map(|m| m["payload"].clone())
         .collect()
@@ -44,11 +45,14 @@ async fn both_sides_name_it_within_two_intervals_nobody_is_cut_and_it_heals() {
     let held = world.hold_database();
     link.send(beat(4, 1_000_000)).await;
     let began = Instant::now();
-    let told = link.expect_that("SERVER_HEARTBEAT", |b| b.get("recordingLag").is_some()).await;
+    let report = link.expect_that("SERVER_HEARTBEAT", |b| b.get("recordingLag").is_some()).await;
     assert!(began.elapsed() <= 2 * INTERVAL, "the agent is told after {:?}", began.elapsed());
-    assert!(told["recordingLag"]["ageMs"].as_u64().unwrap() >= 200, "{told}");
-    assert!(told["recordingLag"]["why"].as_str().unwrap().starts_with("database "), "{told}");
-    assert_eq!((&told["seen"]["sequence"], &told["recorded"]["sequence"]), (&json!(4), &json!(3)));
+    assert!(report["recordingLag"]["ageMs"].as_u64().unwrap() >= 200, "{report}");
+    assert!(report["recordingLag"]["why"].as_str().unwrap().starts_with("database "), "{report}");
+    assert_eq!(
+        (&report["seen"]["sequence"], &report["recorded"]["sequence"]),
+        (&json!(4), &json!(3))
+    );
     let named = world.agent("ann").await;
     assert!(began.elapsed() <= 2 * INTERVAL + Duration::from_millis(1500));
     assert!(named["because"].as_str().unwrap().starts_with(UNRECORDED), "{named}");
@@ -140,14 +144,17 @@ async fn a_command_meanwhile_is_sent_once_it_is_stored_and_output_is_acknowledge
     .await;
     assert_eq!(watching.expect("TERMINAL_STREAM").await["content"], "live\n", "relayed at once");
     link.send(command_complete("cmd-1", "COMPLETED", 0)).await;
-    let said = link.all_within(2 * INTERVAL).await;
-    assert!(said.iter().all(|m| m["type"] == "SERVER_HEARTBEAT"), "nothing is promised: {said:#?}");
+    let heard = link.all_within(2 * INTERVAL).await;
+    assert!(
+        heard.iter().all(|m| m["type"] == "SERVER_HEARTBEAT"),
+        "nothing is promised: {heard:#?}"
+    );
     held.release();
     let (mut output, mut end) = (false, false);
     while !(output && end) {
-        let said = link.next().await;
-        output |= said["type"] == "OUTPUT_ACK" && said["payload"]["offset"] == 5;
-        end |= said["type"] == "ACK" && said["payload"]["commandId"] == "cmd-1";
+        let heard = link.next().await;
+        output |= heard["type"] == "OUTPUT_ACK" && heard["payload"]["offset"] == 5;
+        end |= heard["type"] == "ACK" && heard["payload"]["commandId"] == "cmd-1";
     }
     let _ = watching.expect_that("ACK", |a| a["commandId"] == "cmd-2").await;
     world.stored_when("SELECT status FROM commands WHERE command_id = 'cmd-1'", "completed").await;
@@ -175,6 +182,6 @@ async fn a_command_that_ended_before_it_could_be_stored_is_not_run_later() {
     world.stored_when("SELECT status FROM commands WHERE command_id = 'cmd-1'", "failed").await;
     world.restart_heard_by(&mut [&mut watching]).await;
     let (mut link, _) = wrapper(&world, "ann", "mock-1").await;
-    let said = link.all_within(Duration::from_millis(300)).await;
-    assert!(said.iter().all(|m| m["type"] != "COMMAND_REQUEST"), "{said:#?}");
+    let heard = link.all_within(Duration::from_millis(300)).await;
+    assert!(heard.iter().all(|m| m["type"] != "COMMAND_REQUEST"), "{heard:#?}");
 }

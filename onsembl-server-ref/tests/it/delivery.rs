@@ -123,8 +123,8 @@ async fn a_late_legacy_dashboard_sees_what_open_commands_wrote_and_how_others_en
     let mut later = world.dashboard_link("ann").await;
     later.send(dashboard_hello("ann")).await;
     let _ = later.expect_that("COMMAND_STATUS", |s| s["status"] == "completed").await;
-    let said = later.all_until_pong().await;
-    assert!(said.iter().all(|m| m["type"] != "TERMINAL_STREAM"), "{said:?}");
+    let heard = later.all_until_pong().await;
+    assert!(heard.iter().all(|m| m["type"] != "TERMINAL_STREAM"), "{heard:?}");
 
     world.restart_heard_by(&mut [&mut link, &mut watching, &mut late, &mut later]).await;
     let mut latest = world.dashboard_link("ann").await;
@@ -147,8 +147,8 @@ async fn a_legacy_dashboard_that_begins_to_watch_gets_a_megabyte_at_most() {
         link.send(chunk(n + 1, n * size, &piece)).await;
     }
     let _ = link.expect_that("OUTPUT_ACK", |a| a["offset"] == 96 * size).await;
-    let said = early.all_until_pong().await;
-    assert!(said.iter().all(|m| m["type"] != "TERMINAL_STREAM"), "it watches nothing");
+    let heard = early.all_until_pong().await;
+    assert!(heard.iter().all(|m| m["type"] != "TERMINAL_STREAM"), "it watches nothing");
     let watch = r#"{"type":"DASHBOARD_SUBSCRIBE","id":"s","timestamp":1,"payload":{"type":"command","all":true}}"#;
     early.send(watch).await;
     let mut got = 0;
@@ -172,8 +172,8 @@ async fn an_extended_dashboard_gets_stored_output_when_it_asks_and_from_where_it
     let _ = link.expect_that("OUTPUT_ACK", |a| a["offset"] == 8).await;
     let mut late = world.dashboard_link("ann").await;
     late.send(extended_dashboard_hello()).await;
-    let said = late.all_until_pong().await;
-    assert!(said.iter().all(|m| m["type"] != "TERMINAL_STREAM"), "{said:?}");
+    let heard = late.all_until_pong().await;
+    assert!(heard.iter().all(|m| m["type"] != "TERMINAL_STREAM"), "{heard:?}");
     let ask = |id: &str, from: Value| {
         json!({"type": "DASHBOARD_SUBSCRIBE", "id": "s", "timestamp": 1,
                "payload": {"type": "command", "id": id, "replay": from}})
@@ -207,10 +207,10 @@ async fn an_audit_asks_the_agent_and_balances_and_never_shows_another_users() {
     let token = world.token("ann", onsembl_server_ref::auth::TokenKind::Dashboard);
     let answer = async {
         let query = link.expect("OUTPUT_QUERY").await["query"].clone();
-        let mut said: Value = serde_json::from_str(&state(150, 90)).unwrap();
-        said["payload"]["query"] = query;
-        said["payload"]["streams"][0]["gaps"] = json!(20);
-        link.send(said.to_string()).await;
+        let mut heard: Value = serde_json::from_str(&state(150, 90)).unwrap();
+        heard["payload"]["query"] = query;
+        heard["payload"]["streams"][0]["gaps"] = json!(20);
+        link.send(heard.to_string()).await;
     };
     let (report, ()) = tokio::join!(world.get(&path, Some(&token)), answer);
     let report = report.json();

@@ -46,7 +46,7 @@ async fn its_welcome_names_the_session_and_its_rules() {
     let (_link, ack) = agent(&world, "ann", "key-1", "run-1").await;
     assert_eq!((&ack["success"], &ack["authenticated"]), (&json!(true), &json!(true)));
     assert_eq!(ack["messageId"], "hello-run-1");
-    let said = ack["extensions"].as_object().unwrap();
+    let agreed = ack["extensions"].as_object().unwrap();
     let numbers = [
         ("heartbeatIntervalMs", 2000),
         ("staleAfterMs", 3000),
@@ -55,14 +55,14 @@ async fn its_welcome_names_the_session_and_its_rules() {
         ("epoch", 1),
     ];
     for (name, value) in numbers {
-        assert_eq!(said[name], value, "{name}");
+        assert_eq!(agreed[name], value, "{name}");
     }
-    let window = said["outputWindowBytes"].as_u64().unwrap();
+    let window = agreed["outputWindowBytes"].as_u64().unwrap();
     assert!(window > 0 && window <= 1 << 20, "{window}");
     for name in ["sessionId", "serverInstance"] {
-        assert!(said[name].as_str().is_some_and(|s| !s.is_empty()), "{name}");
+        assert!(agreed[name].as_str().is_some_and(|s| !s.is_empty()), "{name}");
     }
-    assert_eq!(said["features"], json!(["heartbeats", "output-bytes", "command-reports"]));
+    assert_eq!(agreed["features"], json!(["heartbeats", "output-bytes", "command-reports"]));
     let shown = world.agent_is("ann", "online").await;
     assert_eq!(shown["agent_id"], ack["agentId"]);
     assert_eq!(shown["name"], "name of key-1");
@@ -215,8 +215,8 @@ async fn a_probe_is_welcomed_but_never_listed_stored_or_taken_for_a_second_proce
     let shown = world.agent("ann").await;
     assert_eq!((&shown["status"], &shown["because"]), (&json!("online"), &json!("session opened")));
     assert_eq!(shown["last_heartbeat"], Value::Null);
-    let told = watching.all_within(Duration::from_millis(300)).await;
-    assert!(told.is_empty(), "{told:#?}");
+    let report = watching.all_within(Duration::from_millis(300)).await;
+    assert!(report.is_empty(), "{report:#?}");
     let (agents, sessions): (i64, i64) = world
         .database()
         .query_row(

@@ -154,14 +154,14 @@ impl World {
     }
 
     /// Asks until a figure of the hub is as wanted.
-    pub(crate) async fn hub_when(&self, figure: &str, wanted: u64) {
+    pub(crate) async fn hub_when(&self, counter: &str, wanted: u64) {
         let begin = Instant::now();
         loop {
             let hub = self.get("/healthz", None).await.json()["hub"].clone();
-            if hub[figure] == wanted {
+            if hub[counter] == wanted {
                 return;
             }
-            assert!(begin.elapsed() < PATIENCE, "{figure} is never {wanted}: {hub}");
+            assert!(begin.elapsed() < PATIENCE, "{counter} is never {wanted}: {hub}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

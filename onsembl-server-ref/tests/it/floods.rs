@@ -100,14 +100,14 @@ async fn never_say_hello(world: &World) {
                 peer.send(r#"{"type":"PONG","id":"x","timestamp":1,"payload":{}}"#).await;
             }
             let opened = Instant::now();
-            let (ended, said) = peer.ended_by(Duration::from_secs(20)).await;
-            (ended, said, opened.elapsed())
+            let (ended, heard) = peer.ended_by(Duration::from_secs(20)).await;
+            (ended, heard, opened.elapsed())
         }
     });
     let all = futures::future::join_all(open).await;
-    for (ended, said, after) in &all {
-        assert_eq!(ended.code(), 4102, "{said:?}");
-        let last = said.last().unwrap();
+    for (ended, heard, after) in &all {
+        assert_eq!(ended.code(), 4102, "{heard:?}");
+        let last = heard.last().unwrap();
         assert_eq!(
             (&last["type"], &last["payload"]["code"]),
             (&json!("ERROR"), &json!("AUTH_TIMEOUT"))

@@ -120,8 +120,8 @@ async fn unknown_types_and_values_are_borne_in_silence() {
     ] {
         link.send(text).await;
     }
-    let said = link.all_until_pong().await;
-    assert!(said.iter().all(|m| m["type"] == "SERVER_HEARTBEAT"), "{said:#?}");
+    let heard = link.all_until_pong().await;
+    assert!(heard.iter().all(|m| m["type"] == "SERVER_HEARTBEAT"), "{heard:#?}");
 }
 
 #[tokio::test]

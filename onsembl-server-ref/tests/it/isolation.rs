@@ -105,8 +105,8 @@ async fn a_user_sees_and_steers_only_what_is_theirs() {
         .await;
     of_ann.send(command_complete("cmd-1", "COMPLETED", 0)).await;
     let _ = ann.expect_that("COMMAND_STATUS", |s| s["status"] == "completed").await;
-    let told = bob.all_within(Duration::from_millis(300)).await;
-    assert!(told.is_empty(), "{told:#?}");
+    let report = bob.all_within(Duration::from_millis(300)).await;
+    assert!(report.is_empty(), "{report:#?}");
 }
 
 #[tokio::test]

@@ -92,8 +92,8 @@ async fn the_id_it_was_taught_makes_it_the_same_agent_on_its_next_link() {
     let (link, id) = wrapper(&world, "ann", OWN_ID).await;
     let _online = world.agent_is("ann", "online").await;
     link.close(Some(4000)).await;
-    let gone = world.agent_is("ann", "reconnecting").await;
-    assert!(gone["because"].as_str().unwrap().contains("4000"), "{gone}");
+    let lost = world.agent_is("ann", "reconnecting").await;
+    assert!(lost["because"].as_str().unwrap().contains("4000"), "{lost}");
 
     let (_link, again) = wrapper(&world, "ann", &id).await;
     assert_eq!(again, id);
@@ -253,7 +253,7 @@ async fn one_that_was_renamed_is_shown_as_it_is() {
         let (link, id) = wrapper(&world, user, OWN_ID).await;
         let _online = world.agent_is(user, "online").await;
         link.close(Some(1000)).await;
-        let _gone = world.agent_is(user, "offline").await;
+        let _lost = world.agent_is(user, "offline").await;
         if restarts {
             world.restart().await;
         }

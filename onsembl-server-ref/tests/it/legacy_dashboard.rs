@@ -109,9 +109,9 @@ async fn an_agent_that_goes_and_one_that_comes_back_are_told() {
     let online = |s: &Value| s["status"] == "online";
     let _ = link.expect_that("AGENT_STATUS", online).await;
     agent.close(Some(1000)).await;
-    let gone = link.expect("AGENT_DISCONNECT").await;
-    assert_eq!(gone["agentId"], id);
-    assert_eq!(gone["reason"], "the agent was stopped on its machine");
+    let disconnect = link.expect("AGENT_DISCONNECT").await;
+    assert_eq!(disconnect["agentId"], id);
+    assert_eq!(disconnect["reason"], "the agent was stopped on its machine");
     assert_eq!(link.expect("AGENT_STATUS").await["status"], "offline");
     let (_agent, same) = wrapper(&world, "ann", &id).await;
     assert_eq!(same, id);
@@ -164,7 +164,7 @@ fn something_comes_at_least_each_25_seconds_and_statuses_each_30() {
         wall: WallTime::from_unix_millis(0),
     };
     let mut machine = DashboardConnection::new(now(0));
-    let (mut said, mut refreshed) = (0, 0);
+    let (mut pinged, mut refreshed) = (0, 0);
     for second in 1..=600 {
         let mut actions = Vec::new();
         actions.extend(machine.handle(DashboardEvent::Received, now(second)).actions);
@@ -175,12 +175,12 @@ fn something_comes_at_least_each_25_seconds_and_statuses_each_30() {
         }
         for action in actions {
             match action {
-                DashboardAction::SendPing => said = second,
+                DashboardAction::SendPing => pinged = second,
                 DashboardAction::Refresh => refreshed = second,
                 DashboardAction::Close(cause) => panic!("closed: {cause}"),
             }
         }
-        assert!(second - said <= 25, "nothing said from {said} to {second}");
+        assert!(second - pinged <= 25, "nothing said from {pinged} to {second}");
         assert!(second - refreshed <= 30, "no status from {refreshed} to {second}");
     }
 }

@@ -209,9 +209,9 @@ fn base64(bytes: &[u8]) -> String {
     let mut text = String::new();
     for three in bytes.chunks(3) {
         let n = three.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - three.len()));
-        for place in 0..4 {
-            let digit = DIGITS[(n >> (18 - 6 * place)) as usize & 63];
-            text.push(if place <= three.len() { digit as char } else { '=' });
+        for index in 0..4 {
+            let digit = DIGITS[(n >> (18 - 6 * index)) as usize & 63];
+            text.push(if index <= three.len() { digit as char } else { '=' });
         }
     }
     text

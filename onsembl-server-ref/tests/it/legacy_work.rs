@@ -126,9 +126,9 @@ async fn output_of_a_command_of_no_command_and_of_an_unknown_one_is_shown_where_
     late.send(dashboard_hello("ann")).await;
     let mut shown = Vec::new();
     while shown.len() < 2 {
-        let said = late.expect("TERMINAL_STREAM").await;
-        if said["commandId"] == own_tab.as_str() {
-            shown.extend(said["content"].as_array().unwrap().clone());
+        let heard = late.expect("TERMINAL_STREAM").await;
+        if heard["commandId"] == own_tab.as_str() {
+            shown.extend(heard["content"].as_array().unwrap().clone());
         }
     }
     assert_eq!(shown, ["under its first id", "under the id it was taught"]);

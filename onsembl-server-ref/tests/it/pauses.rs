@@ -34,13 +34,13 @@ async fn a_pause_is_shown_to_who_looks_and_to_who_watches_and_explains_what_wait
     dashboard.send(page_command("cmd-1", &id, "work", &[])).await;
     let _ = agent.expect("COMMAND_REQUEST").await;
     agent.send(command_ack("cmd-1", "QUEUED")).await;
-    let told = dashboard.expect_that("COMMAND_STATUS", |s| s["status"] == "delivered").await;
-    assert_eq!(told["because"], "acknowledged by the agent");
+    let report = dashboard.expect_that("COMMAND_STATUS", |s| s["status"] == "delivered").await;
+    assert_eq!(report["because"], "acknowledged by the agent");
     assert_eq!(world.agent("ann").await["paused"], false);
 
     agent.send(paused_beat(1, true)).await;
     // Changes of agents are gathered, so that of the command comes first.
-    let told = dashboard.expect_that("COMMAND_STATUS", status("cmd-1", "paused")).await;
+    let report = dashboard.expect_that("COMMAND_STATUS", status("cmd-1", "paused")).await;
     let shown = dashboard.expect_that("AGENT_STATUS", |s| s["paused"] == true).await;
     assert_eq!((&shown["agentId"], &shown["status"]), (&json!(id), &json!("online")));
     assert_eq!(world.agent("ann").await["paused"], true);
@@ -49,7 +49,7 @@ async fn a_pause_is_shown_to_who_looks_and_to_who_watches_and_explains_what_wait
     let why = format!(
         "its agent is paused, and starts nothing until `control {name} resume`; acknowledged by the agent"
     );
-    assert_eq!((&told["because"], &told["status"]), (&json!(why), &json!("delivered")));
+    assert_eq!((&report["because"], &report["status"]), (&json!(why), &json!("delivered")));
     assert_eq!(listed(&world, "cmd-1").await["cause"], why);
     dashboard.send(page_command("cmd-2", &id, "more", &[])).await;
     let _ = dashboard.expect_that("COMMAND_STATUS", status("cmd-2", "paused")).await;
@@ -60,8 +60,8 @@ async fn a_pause_is_shown_to_who_looks_and_to_who_watches_and_explains_what_wait
     // Beats that say the same change nothing, and one that does not say it ends it.
     agent.send(paused_beat(2, true)).await;
     agent.send(beat(3, 0)).await;
-    let told = dashboard.expect_that("COMMAND_STATUS", |s| s["commandId"] == "cmd-1").await;
-    assert_eq!(told["because"], "acknowledged by the agent");
+    let report = dashboard.expect_that("COMMAND_STATUS", |s| s["commandId"] == "cmd-1").await;
+    assert_eq!(report["because"], "acknowledged by the agent");
     let shown = dashboard.expect_that("AGENT_STATUS", |s| s["paused"] != true).await;
     assert_eq!(shown["paused"], Value::Null);
     assert_eq!(world.agent("ann").await["paused"], false);

@@ -167,14 +167,14 @@ async fn an_agent_that_went_can_be_looked_at_and_its_return_follows() {
     drop(link);
     let _ = world.agent_is("ann", "offline").await;
     let text = exported(&world, "ann", &id).await;
-    let gone = replay(&text).unwrap();
+    let excerpt = replay(&text).unwrap();
     let last = text.lines().nth_back(1).unwrap();
     assert!(last.contains(r#""Forget""#) && last.contains(r#""status":"offline""#), "{last}");
 
     let (mut link, _) = agent(&world, "ann", "key-1", "run-2").await;
     beat_up_to(&mut link, 1).await;
     let text = exported(&world, "ann", &id).await;
-    assert!(replay(&text).unwrap().entries > gone.entries);
+    assert!(replay(&text).unwrap().entries > excerpt.entries);
     assert_eq!(text.matches(r#""start":{"origin":{"New""#).count(), 2);
     assert!(text.contains(r#""ResumeWindowOver""#), "{text}");
 }

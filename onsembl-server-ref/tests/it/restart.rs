@@ -59,13 +59,13 @@ async fn who_does_not_come_back_is_offline_after_the_resume_window_and_stays_so(
     world.restart_heard_by(&mut [&mut link]).await;
     let restarted = Instant::now();
     assert_eq!(world.agent("ann").await["status"], "reconnecting");
-    let gone = world.agent_is("ann", "offline").await;
+    let lost = world.agent_is("ann", "offline").await;
     assert!(restarted.elapsed() > Duration::from_millis(500), "{:?}", restarted.elapsed());
-    assert_eq!(gone["because"], "not back within the resume window of 700ms");
+    assert_eq!(lost["because"], "not back within the resume window of 700ms");
     world.restart().await;
     let still = world.agent("ann").await;
-    assert_eq!((&still["status"], &still["since"]), (&gone["status"], &gone["since"]));
-    assert_eq!(still["because"], gone["because"]);
+    assert_eq!((&still["status"], &still["since"]), (&lost["status"], &lost["since"]));
+    assert_eq!(still["because"], lost["because"]);
 }
 
 #[tokio::test]
@@ -138,15 +138,15 @@ async fn everybody_is_told_within_a_second_that_it_goes() {
     let address = world.address();
     let peers =
         [&mut extended, &mut legacy, &mut nobody_yet, &mut nobody_yet_either, &mut old, &mut new];
-    let told = async {
-        let said = async |peer: &mut Peer| {
+    let report = async {
+        let heard = async |peer: &mut Peer| {
             let (ended, _) = peer.ended_by(Duration::from_secs(1)).await;
             assert_eq!(ended, Ended::With(1001, GOING.to_owned()));
         };
-        let _ = futures::future::join_all(peers.into_iter().map(said)).await;
+        let _ = futures::future::join_all(peers.into_iter().map(heard)).await;
     };
     let began = Instant::now();
-    let (_, ()) = tokio::join!(world.stop(), told);
+    let (_, ()) = tokio::join!(world.stop(), report);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens");
 }

@@ -42,7 +42,7 @@ async fn receipts_come_in_order_and_reading_pages_through() {
         let id = CommandId::new("c");
         let page = store.read_output(&user("u"), &id, None, cursor, 4000).await.unwrap();
         let Some(last) = page.last() else { break };
-        assert!(page.iter().map(|c| c.body.held()).sum::<usize>() <= 4000);
+        assert!(page.iter().map(|c| c.body.byte_count()).sum::<usize>() <= 4000);
         cursor = Some((last.incarnation, last.sequence));
         read.extend(page);
     }
@@ -132,7 +132,7 @@ async fn the_end_of_a_command_is_stored_behind_its_output() {
 #[tokio::test]
 async fn what_is_stored_of_a_stream_is_whole_whatever_comes() {
     let (_dir, store, mut receipts) = with_command().await;
-    let place = |offset, sequence, body| StoredRecord {
+    let record_at = |offset, sequence, body| StoredRecord {
         offset: ByteOffset(offset),
         body,
         ..chunk("c", 1, sequence, b"")
@@ -140,28 +140,28 @@ async fn what_is_stored_of_a_stream_is_whole_whatever_comes() {
     let bytes = |b: &'static [u8]| StoredBody::Chunk(b.into());
     let open = StoredBody::Gap { length: None, because: GapCause::AgentDied };
     for record in [
-        place(0, 1, bytes(b"abc")),
-        place(1, 2, bytes(b"bcde")),
-        place(5, 3, open.clone()),
-        place(5, 4, open.clone()),
+        record_at(0, 1, bytes(b"abc")),
+        record_at(1, 2, bytes(b"bcde")),
+        record_at(5, 3, open.clone()),
+        record_at(5, 4, open.clone()),
     ] {
         store.append_output(record).await.unwrap();
     }
     take(&mut receipts, 4).await;
     let id = CommandId::new("c");
     let read = store.read_output(&user("u"), &id, None, None, 100).await.unwrap();
-    let overlap = place(3, 2, bytes(b"de"));
-    assert_eq!(read, [place(0, 1, bytes(b"abc")), overlap, place(5, 3, open)]);
+    let overlap = record_at(3, 2, bytes(b"de"));
+    assert_eq!(read, [record_at(0, 1, bytes(b"abc")), overlap, record_at(5, 3, open)]);
     let position = store.output_positions(&user("u"), vec![id.clone()]).await.unwrap().remove(0);
     assert_eq!((position.committed, position.delivered), (ByteOffset(5), 5));
     assert_eq!(position.open_gap, Some(GapCause::AgentDied));
 
-    // It goes on all the same: nothing was missing at that place.
-    store.append_output(place(5, 5, bytes(b"f"))).await.unwrap();
+    // It goes on all the same: nothing was missing at that position.
+    store.append_output(record_at(5, 5, bytes(b"f"))).await.unwrap();
     take(&mut receipts, 1).await;
     let read = store.read_output(&user("u"), &id, None, None, 100).await.unwrap();
     assert_eq!(read.len(), 3);
-    assert_eq!(read[2], place(5, 5, bytes(b"f")));
+    assert_eq!(read[2], record_at(5, 5, bytes(b"f")));
     let position = store.output_positions(&user("u"), vec![id.clone()]).await.unwrap().remove(0);
     assert_eq!((position.committed, position.open_gap), (ByteOffset(6), None));
 
@@ -169,8 +169,9 @@ async fn what_is_stored_of_a_stream_is_whole_whatever_comes() {
     assert_eq!(end, Some((Incarnation(1), ChunkSequence(5))));
     let tail = store.output_tail(&user("u"), &id, 3).await.unwrap();
     assert_eq!(tail, Some((Incarnation(1), ChunkSequence(1))));
-    let (owner, place) = (user("u"), ByteOffset(4));
-    let at = store.output_cursor(&owner, &id, Incarnation(1), Stream::Stdout, place).await.unwrap();
+    let (owner, record_at) = (user("u"), ByteOffset(4));
+    let at =
+        store.output_cursor(&owner, &id, Incarnation(1), Stream::Stdout, record_at).await.unwrap();
     assert_eq!(at, Some((Incarnation(1), ChunkSequence(1))));
 }
 
@@ -208,12 +209,12 @@ async fn of_neighbours_in_one_transaction_each_has_an_outcome_of_its_own() {
     sums.sort();
     assert_eq!(sums, [(Stream::Stdout, 5, 4, 1), (Stream::Stderr, 2, 2, 0)]);
     let read = store.read_output(&user("u"), &CommandId::new("c"), None, None, 99).await.unwrap();
-    let held: Vec<u8> = read
+    let kept: Vec<u8> = read
         .iter()
         .filter_map(|r| match &r.body {
             StoredBody::Chunk(bytes) => bytes.first().copied(),
             StoredBody::Gap { .. } => None,
         })
         .collect();
-    assert_eq!(held, b"abdefg");
+    assert_eq!(kept, b"abdefg");
 }

@@ -36,7 +36,7 @@ pub struct AgentDriver {
     counters: Counters,
     dialer: Arc<dyn Dialer>,
     frames: AgentFrames,
-    vitals: Box<dyn FnMut() -> HealthMetrics + Send>,
+    metrics: Box<dyn FnMut() -> HealthMetrics + Send>,
     inbox: mpsc::Receiver<LinkEvent>,
     inbox_entry: mpsc::Sender<LinkEvent>,
     dial: Option<(LinkId, JoinHandle<Result<Link, DialError>>)>,
@@ -76,7 +76,7 @@ impl AgentDriver {
             clock: SystemClock::new(),
             counters: Counters::default(),
             dialer: Arc::new(dialer),
-            vitals: Box::new(HealthMetrics::default),
+            metrics: Box::new(HealthMetrics::default),
             inbox,
             inbox_entry,
             dial: None,
@@ -88,10 +88,10 @@ impl AgentDriver {
         }
     }
 
-    /// Where the figures of each heartbeat come from. Called once a beat; must not block.
+    /// Where the metrics of each heartbeat come from. Called once a beat; must not block.
     #[must_use]
-    pub fn with_vitals(mut self, vitals: impl FnMut() -> HealthMetrics + Send + 'static) -> Self {
-        self.vitals = Box::new(vitals);
+    pub fn with_metrics(mut self, metrics: impl FnMut() -> HealthMetrics + Send + 'static) -> Self {
+        self.metrics = Box::new(metrics);
         self
     }
 
@@ -101,7 +101,7 @@ impl AgentDriver {
     }
 
     /// Ends the connection for good. Go on calling [`next`](Self::next) until it has reported
-    /// `closed`, await [`gone`](Self::gone), and drop the driver then.
+    /// `closed`, await [`closed`](Self::closed), and drop the driver then.
     pub fn stop(&mut self) {
         self.feed(AgentEvent::Stop);
     }
@@ -113,7 +113,7 @@ impl AgentDriver {
 
     /// After a [`stop`](Self::stop): returns when no link is left, so that the close frame is out or
     /// never will be. The close timeout of the link bounds it. Cancel-safe.
-    pub async fn gone(&mut self) {
+    pub async fn closed(&mut self) {
         while self.links_open > 0 {
             if let Some(event) = self.inbox.recv().await {
                 self.on_link_event(event);
@@ -220,7 +220,7 @@ impl AgentDriver {
         self.frames.agent_id()
     }
 
-    /// What went wrong or was borne.
+    /// What went wrong or was tolerated.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -255,7 +255,7 @@ impl AgentDriver {
 
     fn perform(&mut self, action: AgentAction) {
         let wall = self.clock.now().wall;
-        let text = self.frames.outgoing(&action, wall, || (self.vitals)());
+        let text = self.frames.outgoing(&action, wall, || (self.metrics)());
         if let Some((link, text)) = text {
             let frame = Frame::Text(text.to_owned());
             self.control(link, frame);
@@ -293,7 +293,7 @@ impl AgentDriver {
                 self.counters.count("overslept");
                 warn!(
                     late_ms = late.as_millis() as u64,
-                    "this process was away; nobody is blamed for it"
+                    "this process was away; no peer is timed out for it"
                 );
             }
         }
@@ -422,7 +422,7 @@ async fn dialled(
     let link = *link;
     let outcome = match task.await {
         Ok(outcome) => outcome,
-        Err(gone) => Err(DialError::new(DialFailure::Unreachable, gone.to_string())),
+        Err(closed) => Err(DialError::new(DialFailure::Unreachable, closed.to_string())),
     };
     *dial = None;
     (link, outcome)

@@ -260,8 +260,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Reader<R, W> {
         };
         match timeout_at(by, farewell).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "could not take leave of the peer"),
-            Err(_) => tracing::debug!("the peer did not let us take leave in time"),
+            Ok(Err(error)) => tracing::debug!(%error, "could not close the link cleanly"),
+            Err(_) => tracing::debug!("the peer did not complete the close in time"),
         }
     }
 }

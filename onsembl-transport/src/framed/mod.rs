@@ -12,7 +12,7 @@
 //!
 //! The kinds are the opcodes of WebSocket (RFC 6455, section 11.8), and so are the rules: a ping is
 //! answered with a pong, a close with a close, broken framing with code 1002, a message over the
-//! limit with 1009. Nothing is encrypted here, and nobody is asked who they are.
+//! limit with 1009. Nothing is encrypted here, and no peer is authenticated.
 
 mod codec;
 mod halves;

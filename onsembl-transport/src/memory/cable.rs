@@ -49,9 +49,9 @@ pub(super) struct Lane {
     /// The sending end has closed, with this.
     pub(super) closed: Option<CloseCause>,
     /// The sending end is gone; what is queued still arrives.
-    sender_gone: bool,
-    /// The receiving end is gone; nobody will ever read.
-    receiver_gone: bool,
+    sender_closed: bool,
+    /// The receiving end is closed; nothing will ever be read.
+    receiver_closed: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -105,7 +105,7 @@ impl State {
                 }
                 return Poll::Ready(Ok(wire));
             }
-            if lane.sender_gone {
+            if lane.sender_closed {
                 return Poll::Ready(Err(LinkEnd::broken(Breakage::EndOfStream, "")));
             }
         }
@@ -131,7 +131,7 @@ impl State {
                 detail: String::new(),
             }));
         }
-        if lane.receiver_gone {
+        if lane.receiver_closed {
             return Poll::Ready(Err(LinkEnd::broken(Breakage::Reset, "the other end is gone")));
         }
         if lane.queue.len() >= capacity {
@@ -170,10 +170,10 @@ impl State {
     /// The end that sends by `direction` is gone.
     pub(super) fn hang_up(&mut self, direction: Direction) {
         let sending = self.lane(direction);
-        sending.sender_gone = true;
+        sending.sender_closed = true;
         sending.wake();
         let receiving = self.lane(direction.back());
-        receiving.receiver_gone = true;
+        receiving.receiver_closed = true;
         receiving.wake();
     }
 }
@@ -229,7 +229,7 @@ impl Cable {
     /// Whether both ends are still there and the cable is not cut.
     pub fn is_whole(&self) -> bool {
         let state = self.lock();
-        !state.cut && !state.there.sender_gone && !state.back.sender_gone
+        !state.cut && !state.there.sender_closed && !state.back.sender_closed
     }
 
     /// Frames on the way by `direction`.

@@ -79,7 +79,7 @@ impl Listener for MemoryListener {
     /// # Errors
     /// Every dialer is gone; no link can come any more.
     async fn accept(&mut self) -> io::Result<Link> {
-        let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "every dialer is gone");
-        self.accepted.recv().await.ok_or_else(gone)
+        let closed = || io::Error::new(io::ErrorKind::BrokenPipe, "every dialer is gone");
+        self.accepted.recv().await.ok_or_else(closed)
     }
 }

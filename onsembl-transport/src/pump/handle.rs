@@ -43,14 +43,14 @@ pub(super) enum Ending {
 /// overrules a close.
 pub(super) type EndingCell = Arc<watch::Sender<Option<Ending>>>;
 
-pub(super) fn tell(cell: &EndingCell, ending: Ending) {
-    cell.send_if_modified(|told| {
-        let news = match (&told, ending) {
+pub(super) fn set_ending(cell: &EndingCell, ending: Ending) {
+    cell.send_if_modified(|current| {
+        let news = match (&current, ending) {
             (None, _) | (Some(Ending::Close(_)), Ending::Abort(_)) => true,
             (Some(Ending::Close(_)), Ending::Close(_)) | (Some(Ending::Abort(_)), _) => false,
         };
         if news {
-            *told = Some(ending);
+            *current = Some(ending);
         }
         news
     });
@@ -151,13 +151,13 @@ impl LinkHandle {
     ///
     /// On a link that is closing or has ended it does nothing.
     pub fn close(&self, cause: CloseCause) {
-        tell(&self.ending, Ending::Close(cause));
+        set_ending(&self.ending, Ending::Close(cause));
     }
 
     /// Ends the link at once: one attempt to get the close frame out, within 250 ms, and the
     /// connection is dropped. For peers that are silent. Overrules a close that is under way.
     pub fn abort(&self, cause: CloseCause) {
-        tell(&self.ending, Ending::Abort(cause));
+        set_ending(&self.ending, Ending::Abort(cause));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The task behind a [`LinkHandle`](super::LinkHandle): a reading and a writing future side by
 //! side, and the verdict on how the link ended.
 
-use super::handle::{Ending, EndingCell, Queues, tell};
+use super::handle::{Ending, EndingCell, Queues, set_ending};
 use super::{LinkEvent, LinkInput, PumpConfig};
 use crate::link::{Link, LinkEnd, LinkReader, LinkWriter, Received};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason, Initiator};
@@ -31,7 +31,7 @@ pub(super) async fn run(
     let last = undelivered.map(LinkInput::Received).into_iter().chain([LinkInput::Ended(end)]);
     for what in last {
         if events.send(LinkEvent { link: id, what }).await.is_err() {
-            tracing::debug!(link = %id, "nobody is left to hear of the end");
+            tracing::debug!(link = %id, "the receiver of the end was dropped");
             return;
         }
     }
@@ -116,7 +116,7 @@ async fn judge(
                 Some(Ending::Abort(cause)) => return Verdict::Abort(cause),
             },
             () = events.closed(), if closing.is_none() => {
-                tell(cell, Ending::Close(CloseCause::GoingAway));
+                set_ending(cell, Ending::Close(CloseCause::GoingAway));
                 closing = Some(CloseCause::GoingAway);
                 give_up = Some(Instant::now() + close_timeout);
             }
@@ -199,8 +199,8 @@ async fn send(
     let mut ending = ending.subscribe();
     let mut unflushed = false;
     let cause = loop {
-        let told = *ending.borrow_and_update();
-        if let Some(Ending::Close(cause) | Ending::Abort(cause)) = told {
+        let current = *ending.borrow_and_update();
+        if let Some(Ending::Close(cause) | Ending::Abort(cause)) = current {
             break cause;
         }
         if let Ok(frame) = control.try_recv().or_else(|_| data.try_recv()) {

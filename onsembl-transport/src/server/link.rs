@@ -8,7 +8,7 @@ use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::Timestamp;
 use onsembl_protocol::wire::payload::HealthMetrics;
 
-/// A link that somebody accepted for a shard, with what was established about it.
+/// A link that was accepted for a shard, with what was established about it.
 #[derive(Debug)]
 pub struct LinkTicket<A> {
     /// The link.
@@ -35,7 +35,7 @@ pub(super) struct LinkEntry<A> {
     pub(super) hello: Option<MessageId>,
     pub(super) agent: Option<AgentId>,
     /// Texts that were on their way when reading was paused.
-    pub(super) held: Vec<String>,
+    pub(super) deferred: Vec<String>,
     pub(super) metrics: Option<HealthMetrics>,
     /// What its latest heartbeat said.
     pub(super) paused: bool,

@@ -5,7 +5,7 @@
 //! what was said. The owner answers by calling back; both live in one task, so there is nothing to
 //! lock.
 //!
-//! Before the hello a link is nobody's: it has a deadline, and nothing it says has any effect.
+//! Before the hello a link belongs to no agent: it has a deadline, and nothing it says has any effect.
 
 mod events;
 mod link;

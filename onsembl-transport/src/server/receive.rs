@@ -100,7 +100,7 @@ impl<A> Shard<A> {
         for action in step.actions {
             match action {
                 AcceptedAction::Read => to_read = Some(about.take()),
-                AcceptedAction::Hold => self.hold(link, about.take()),
+                AcceptedAction::Defer => self.defer(link, about.take()),
                 AcceptedAction::Release => self.release(link),
                 AcceptedAction::Discard(why) => self.counters.count(match why {
                     Discarded::BeforeHello => "messages_before_hello",
@@ -125,17 +125,17 @@ impl<A> Shard<A> {
         }
     }
 
-    fn hold(&mut self, link: LinkId, about: About<'_>) {
+    fn defer(&mut self, link: LinkId, about: About<'_>) {
         if let (Some(entry), About::Text(text)) = (self.links.get_mut(&link), about) {
-            entry.held.push(text);
+            entry.deferred.push(text);
         }
     }
 
     fn release(&mut self, link: LinkId) {
         if let Some(entry) = self.links.get_mut(&link) {
             entry.handle.resume();
-            let held = std::mem::take(&mut entry.held);
-            self.released.extend(held.into_iter().map(|text| (link, text)));
+            let deferred = std::mem::take(&mut entry.deferred);
+            self.released.extend(deferred.into_iter().map(|text| (link, text)));
         }
     }
 
@@ -164,7 +164,7 @@ impl<A> Shard<A> {
         }
     }
 
-    /// Reads what was held for links whose session began meanwhile. Not while that beginning is still
+    /// Reads what was deferred for links whose session began meanwhile. Not while that beginning is still
     /// being performed: the machine that it belongs to must not be fed then.
     pub(super) fn read_released(&mut self) {
         while let Some((link, text)) = self.released.pop_front() {

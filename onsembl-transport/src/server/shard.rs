@@ -58,7 +58,7 @@ pub struct Shard<A> {
     pub(super) due: BTreeSet<(Timestamp, LinkId)>,
     /// Links that owe a hello.
     pub(super) greeting: usize,
-    /// Texts that were held until a session began, and are to be read before any other.
+    /// Texts that were deferred until a session began, and are to be read before any other.
     pub(super) released: VecDeque<(LinkId, String)>,
     pub(super) admissions: BTreeMap<LinkId, Admission>,
     pub(super) next_link: LinkId,
@@ -124,7 +124,7 @@ impl<A> Shard<A> {
             session: None,
             hello: None,
             agent: None,
-            held: Vec::new(),
+            deferred: Vec::new(),
             metrics: None,
             paused: false,
         };

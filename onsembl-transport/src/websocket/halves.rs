@@ -235,8 +235,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<S> {
         });
         match timeout_at(by, farewell).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "could not take leave of the peer"),
-            Err(_) => tracing::debug!("the peer did not let us take leave in time"),
+            Ok(Err(error)) => tracing::debug!(%error, "could not close the link cleanly"),
+            Err(_) => tracing::debug!("the peer did not complete the close in time"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! WebSocket links over tokio-tungstenite: client, server, and streams that somebody else upgraded.
+//! WebSocket links over tokio-tungstenite: client, server, and streams that were upgraded elsewhere.
 //!
 //! The library's types stay inside this folder. Limits and buffers are ours ([`LinkLimits`]): the
 //! library's defaults cost 135 KiB a link and bound neither the write buffer nor a message as the

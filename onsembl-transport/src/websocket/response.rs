@@ -160,8 +160,8 @@ mod tests {
         for status in [200, 301, 400, 404, 426, 500, 502] {
             assert_eq!(failure(&with(&status.to_string())).await, DialFailure::NotAServer(status));
         }
-        let told = answer("HTTP/1.1 403 Forbidden\r\n\r\n{\"error\":\r\n\"revoked\"}").await;
-        assert_eq!(told.unwrap_err().detail, "HTTP 403 Forbidden - {\"error\":  \"revoked\"}");
+        let shown = answer("HTTP/1.1 403 Forbidden\r\n\r\n{\"error\":\r\n\"revoked\"}").await;
+        assert_eq!(shown.unwrap_err().detail, "HTTP 403 Forbidden - {\"error\":  \"revoked\"}");
     }
 
     #[tokio::test]

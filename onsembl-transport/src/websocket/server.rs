@@ -86,7 +86,7 @@ async fn refuse(stream: &mut (impl AsyncWrite + Unpin), why: &str) -> io::Result
 }
 
 /// A TCP port that takes WebSocket links in, with or without TLS. Handshakes go on side by side,
-/// so that a slow caller keeps nobody waiting.
+/// so that a slow caller delays no other.
 #[derive(Debug)]
 pub struct WebSocketListener {
     tcp: TcpListener,

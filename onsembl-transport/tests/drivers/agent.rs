@@ -59,7 +59,7 @@ impl Agent {
                         );
                         log.lock().unwrap().push((began.elapsed(), notice));
                         if closed {
-                            return driver.gone().await;
+                            return driver.closed().await;
                         }
                     }
                     Some(order) = taken.recv() => match order {

@@ -30,7 +30,7 @@ async fn dial(server: &Server) -> Raw<ServerToAgent> {
 }
 
 /// Output that the owner was told of, by number; and when the session began, among it all.
-fn told(server: &Server) -> Vec<String> {
+fn shown(server: &Server) -> Vec<String> {
     server
         .events()
         .into_iter()
@@ -102,7 +102,7 @@ async fn frames_between_hello_and_admission_are_handled_after_it_in_order() {
         peer.say(&output(n)).await;
     }
     sleep(secs(5)).await;
-    assert_eq!(told(&server), [""; 0]);
+    assert_eq!(shown(&server), [""; 0]);
     assert_eq!(server.words(secs(0)), ["connecting"]);
     server.order(Order::Admit(true));
     peer.expect("ACK").await;
@@ -110,7 +110,7 @@ async fn frames_between_hello_and_admission_are_handled_after_it_in_order() {
     sleep(secs(1)).await;
     let mut expected = vec!["welcomed".to_string()];
     expected.extend((1..=41).map(|n: u64| n.to_string()));
-    assert_eq!(told(&server), expected);
+    assert_eq!(shown(&server), expected);
 }
 
 #[tokio::test(start_paused = true)]

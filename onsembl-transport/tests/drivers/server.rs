@@ -173,14 +173,14 @@ impl Owner {
         match event {
             ShardEvent::Hello(claim) => {
                 let instance = claim.hello.extensions.map(|e| e.instance);
-                let held_by = self.agent.as_ref().and_then(|(_, instance)| instance.clone());
+                let owned_by = self.agent.as_ref().and_then(|(_, instance)| instance.clone());
                 let (version, epoch) = self.known;
                 let key = match &self.agent {
                     Some((key, _)) => *key,
                     None => self.shard.insert(version, epoch, None),
                 };
-                let claimant = Claimant::judge(held_by.as_ref(), instance.as_ref(), true);
-                self.agent = Some((key, held_by));
+                let claimant = Claimant::judge(owned_by.as_ref(), instance.as_ref(), true);
+                self.agent = Some((key, owned_by));
                 self.claimed = instance;
                 self.shard.join(claim.link, key, claimant);
             }

@@ -43,7 +43,7 @@ pub(super) struct Call<'a> {
     /// How many actions it caused.
     pub(super) actions: usize,
     input: &'a dyn Debug,
-    did: &'a dyn Debug,
+    output: &'a dyn Debug,
     waived: &'a [Invariant],
 }
 
@@ -62,7 +62,7 @@ impl Bench {
         input: &'a dyn Debug,
         wake: bool,
         now: Now,
-        did: &'a dyn Debug,
+        output: &'a dyn Debug,
         (actions, deadline): (usize, Deadline),
     ) -> Result<Call<'a>, Violation> {
         let last = self.last.unwrap_or(now);
@@ -78,7 +78,7 @@ impl Bench {
         let idle_wakes = self.idle_wakes;
         let waived = &self.waived;
         let call =
-            Call { origin, at, slept, gap, wake, asked, deadline, actions, input, did, waived };
+            Call { origin, at, slept, gap, wake, asked, deadline, actions, input, output, waived };
         if deadline.is_due(at) {
             let asks = format!("asks for {}", call.deadline_text());
             call.blame(Invariant::DeadlineAfterNow, "a deadline later than now", asks)?;
@@ -96,7 +96,7 @@ impl Bench {
 }
 
 impl Call<'_> {
-    /// A wake-up that nobody asked for yet.
+    /// A wake-up before the deadline.
     pub(super) fn is_early(&self) -> bool {
         self.wake && !self.asked.is_due(self.at.saturating_add(SLACK))
     }
@@ -109,7 +109,7 @@ impl Call<'_> {
     /// Nothing may come of this call.
     pub(super) fn must_be_silent(&self, name: Invariant, same_wake: bool) -> Result<(), Violation> {
         if self.actions > 0 {
-            self.blame(name, "nothing", format!("{:?}", self.did))?;
+            self.blame(name, "nothing", format!("{:?}", self.output))?;
         }
         let overdue = self.asked.is_due(self.at.saturating_add(SLACK));
         if same_wake && !overdue && self.deadline != self.asked {
@@ -141,11 +141,11 @@ impl Call<'_> {
     }
 
     /// What was done, or that nothing was.
-    pub(super) fn did(&self) -> String {
+    pub(super) fn output(&self) -> String {
         if self.actions == 0 {
             format!("nothing; asks for {}", self.deadline_text())
         } else {
-            format!("{:?}; asks for {}", self.did, self.deadline_text())
+            format!("{:?}; asks for {}", self.output, self.deadline_text())
         }
     }
 

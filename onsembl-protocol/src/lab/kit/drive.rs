@@ -37,7 +37,7 @@ struct Host {
 }
 
 /// Tells the script, and lets time run on for `tail` behind its last step.
-pub(super) fn tell<S: Stage>(
+pub(super) fn play<S: Stage>(
     stage: &mut S,
     script: &Script<S::Happening>,
     begin: Option<S::Happening>,

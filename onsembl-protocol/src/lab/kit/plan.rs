@@ -115,16 +115,16 @@ pub type Verdict<H> = Result<Passed, Box<Failure<H>>>;
 pub(super) fn hunt<H: Copy + fmt::Debug + fmt::Display>(
     plan: &Plan,
     strategy: &impl Strategy<Value = Script<H>>,
-    tell: impl Fn(&Script<H>) -> Result<(), (usize, Violation)>,
+    play: impl Fn(&Script<H>) -> Result<(), (usize, Violation)>,
 ) -> Verdict<H> {
     for case in 0..plan.cases {
         let seed = if case == 0 { plan.seed } else { mix(plan.seed, case) };
         let Ok(mut tree) = strategy.new_tree(&mut runner(seed)) else { continue };
         let script = tree.current();
-        let Err(first) = tell(&script) else { continue };
+        let Err(first) = play(&script) else { continue };
         let name = first.1.invariant;
         let mut best = Best { script, found: first };
-        let fails = |script: &Script<H>| tell(script).err().filter(|(_, v)| v.invariant == name);
+        let fails = |script: &Script<H>| play(script).err().filter(|(_, v)| v.invariant == name);
         best.shrink(&mut tree, &fails);
         best.polish(&fails);
         let Best { script, found: (step, violation) } = best;

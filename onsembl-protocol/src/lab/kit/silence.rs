@@ -1,5 +1,5 @@
 //! What may be said of a peer's silence, and when: a range, because where in an absence the process
-//! fell asleep is unknown. While nobody was away, the range is one instant.
+//! fell asleep is unknown. Without an absence the range is one instant.
 
 use super::call::Call;
 use super::violation::Violation;

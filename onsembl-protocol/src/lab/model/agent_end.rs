@@ -246,7 +246,7 @@ impl Runner {
         if self.step.close == Some(wire) {
             self.step.close = None;
             return demand(
-                self.step.stopped.is_none_or(|told| code == told),
+                self.step.stopped.is_none_or(|ordered| code == ordered),
                 Invariant::StopIsObeyed,
                 "the code that says who stopped it",
                 || format!("{code} instead of {:?}", self.step.stopped),
@@ -324,13 +324,13 @@ impl Runner {
         };
     }
 
-    pub(super) fn told_to_stop(&mut self, order: Option<Order>) {
+    pub(super) fn ordered_to_stop(&mut self, order: Option<Order>) {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
         // Only in session, and from a server of ours, does it know that orders may be named.
-        let told = matches!(self.phase, Phase::InSession(..)) && !self.legacy;
-        self.step.stopped = Some(match order.filter(|_| told) {
+        let ordered = matches!(self.phase, Phase::InSession(..)) && !self.legacy;
+        self.step.stopped = Some(match order.filter(|_| ordered) {
             None => AGENT_STOPPED,
             Some(Order::Stop) => TOLD_TO_STOP,
             Some(Order::Restart) => TOLD_TO_RESTART,

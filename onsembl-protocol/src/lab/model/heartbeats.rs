@@ -15,7 +15,7 @@ impl Seat {
     #[inline]
     pub(super) fn heard(&mut self, wire: Wire, frame: Up, now: LocalNanos) -> Checked {
         let Some(session) = self.session.as_mut().filter(|s| s.wire == wire) else {
-            return self.told(Came::Foreign);
+            return self.informed(Came::Foreign);
         };
         self.step.was_stale = session.silence.is_stale();
         session.silence.heard(now);
@@ -139,20 +139,20 @@ impl Seat {
     }
 
     #[inline]
-    pub(super) fn beat_told(&mut self, epoch: Epoch, sequence: Sequence) -> Checked {
+    pub(super) fn beat_answered(&mut self, epoch: Epoch, sequence: Sequence) -> Checked {
         if let Some(s) = self.session.as_mut().filter(|s| s.epoch == epoch) {
             s.unrecorded.confirmed(sequence);
         }
-        self.told(Came::Store)
+        self.informed(Came::Store)
     }
 
     pub(super) fn fault_reported(&mut self, wire: Wire) -> Checked {
         match self.session.as_mut().filter(|s| s.wire == wire) {
             Some(session) => {
                 session.faulted = true;
-                self.told(Came::Faulted)
+                self.informed(Came::Faulted)
             }
-            None => self.told(Came::Foreign),
+            None => self.informed(Came::Foreign),
         }
     }
 

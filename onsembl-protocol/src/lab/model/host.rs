@@ -61,13 +61,13 @@ impl Host {
         (slept >= rules.slept.saturating_sub(rules.tolerance)).then_some(slept)
     }
 
-    /// Whoever is told to stop cares for no sleep.
+    /// A sleep does not delay a stop.
     pub(super) fn forget_sleep(&mut self) {
         self.slept = 0;
     }
 
     /// The latest time at which something due after `wait` from `since` may be done: own absence
-    /// is nobody's fault, so it is counted from the return at the latest.
+    /// is not a fault, so it is counted from the return at the latest.
     #[inline]
     pub(super) fn latest(&self, since: LocalNanos, wait: u64) -> LocalNanos {
         since.max(self.back).saturating_add(wait)

@@ -50,19 +50,19 @@ impl Seat {
                 let awaited = Awaited { timed_out: false, since: now, counted_from: now };
                 self.awaited = Some(awaited);
             }
-            return self.told(Came::Lost(end));
+            return self.informed(Came::Lost(end));
         }
         if self.hello.is_some_and(|h| h.wire == wire) {
             self.hello = None;
             self.step.hello_ended = true;
-            return self.told(Came::Lost(end));
+            return self.informed(Came::Lost(end));
         }
-        self.told(Came::Foreign)
+        self.informed(Came::Foreign)
     }
 
     /// The machine is told that the agent must go.
     pub(super) fn evicted(&mut self) -> Checked {
-        if self.gone {
+        if self.evicted {
             return Ok(());
         }
         if let Some(session) = self.session.take() {
@@ -73,7 +73,7 @@ impl Seat {
         }
         self.awaited = None;
         self.sent_away = true;
-        self.told(Came::Evicted)
+        self.informed(Came::Evicted)
     }
 
     /// The machine asks to close a wire.
@@ -111,7 +111,7 @@ impl Seat {
         }
     }
 
-    /// Nobody said that this wire must be closed: it takes a time that is over.
+    /// It was not required that this wire be closed: it takes a time that is over.
     fn gives_up(
         &mut self,
         wire: Wire,

@@ -110,7 +110,7 @@ impl Model {
     }
 
     fn seat(&mut self, agent: Agent) -> &mut Seat {
-        place(&mut self.seats, agent.0, || Seat::EMPTY)
+        entry(&mut self.seats, agent.0, || Seat::EMPTY)
     }
 
     #[cold]
@@ -149,7 +149,7 @@ impl Model {
         when: When,
         check: impl FnOnce(&mut Seat, &Host, &Rules) -> Checked,
     ) {
-        let seat = place(&mut self.seats, agent.0, || Seat::EMPTY);
+        let seat = entry(&mut self.seats, agent.0, || Seat::EMPTY);
         if let Err(broken) = check(seat, &self.server, &self.rules) {
             self.breaks(when, Subject::Server(agent), *broken);
         }
@@ -157,15 +157,15 @@ impl Model {
 
     fn process_started(&mut self, process: Process, agent: Agent, when: When) {
         let runner = Runner::new(agent, Host::started(when));
-        *place(&mut self.runners, process.0, || None) = Some(runner);
-        *place(&mut self.latest, agent.0, || None) = Some(process);
+        *entry(&mut self.runners, process.0, || None) = Some(runner);
+        *entry(&mut self.latest, agent.0, || None) = Some(process);
         let _ = self.seat(agent);
     }
 
     fn process_ended(&mut self, process: Process) {
         // What is over needs no room: long worlds start many processes.
-        if let Some(place) = self.runners.get_mut(index(process.0)) {
-            *place = None;
+        if let Some(entry) = self.runners.get_mut(index(process.0)) {
+            *entry = None;
         }
     }
 
@@ -210,12 +210,12 @@ fn index(number: u32) -> usize {
 }
 
 #[allow(clippy::indexing_slicing, reason = "the list was made long enough just before")]
-fn place<T>(places: &mut Vec<T>, number: u32, empty: fn() -> T) -> &mut T {
+fn entry<T>(entries: &mut Vec<T>, number: u32, empty: fn() -> T) -> &mut T {
     let at = index(number);
-    if at >= places.len() {
-        places.resize_with(at + 1, empty);
+    if at >= entries.len() {
+        entries.resize_with(at + 1, empty);
     }
-    &mut places[at]
+    &mut entries[at]
 }
 
 fn overslept(host: &Host, now: LocalNanos, rules: &Rules) -> Checked {
@@ -253,7 +253,7 @@ impl Witness for Model {
             }
             Fact::ServerAway => self.server.leaves(when),
             Fact::ServerBack => self.server_back(when),
-            Fact::WireHeld(_) | Fact::WireHealed(_) | Fact::WireCut(_) => {}
+            Fact::WireStalled(_) | Fact::WireHealed(_) | Fact::WireCut(_) => {}
 
             Fact::Dialled(p, wire) => {
                 self.at_end(true, p, when, |r, rules, _| r.dials(wire, now, rules));
@@ -266,7 +266,7 @@ impl Witness for Model {
                 let session = seat.and_then(|s| s.session.as_ref()).filter(|s| s.wire == wire);
                 r.hears(wire, frame, session.map(|s| s.epoch), now, rules)
             }),
-            Fact::AgentSaid(p, wire, frame) => {
+            Fact::AgentSent(p, wire, frame) => {
                 self.at_end(true, p, when, |r, rules, _| r.says(wire, frame, now, rules));
             }
             // No step of the machine: a sleep that it could not notice yet is none to it.
@@ -280,8 +280,8 @@ impl Witness for Model {
                 r.loses(wire, end, now, rules);
                 Ok(())
             }),
-            Fact::AgentToldToStop(p, order) => self.at_end(false, p, when, |r, _, _| {
-                r.told_to_stop(order);
+            Fact::AgentOrderedToStop(p, order) => self.at_end(false, p, when, |r, _, _| {
+                r.ordered_to_stop(order);
                 Ok(())
             }),
             Fact::AgentShows(p, status) => {
@@ -302,7 +302,7 @@ impl Witness for Model {
             Fact::ServerHeard(a, wire, frame) => {
                 self.at_server(a, when, |s, _, _| s.heard(wire, frame, now));
             }
-            Fact::ServerSaid(a, wire, frame) => {
+            Fact::ServerSent(a, wire, frame) => {
                 self.at_server(a, when, |s, host, rules| s.says(wire, frame, now, host, rules));
             }
             Fact::ServerClosed(a, wire, code) => {
@@ -330,8 +330,8 @@ impl Witness for Model {
             Fact::SessionCommitted(a, epoch, process) => {
                 self.at_server(a, when, |s, _, _| s.session_committed(epoch, process));
             }
-            Fact::SessionTold(a, wire, epoch) => {
-                self.at_server(a, when, |s, _, _| s.session_told(wire, epoch, now));
+            Fact::SessionAnswered(a, wire, epoch) => {
+                self.at_server(a, when, |s, _, _| s.session_answered(wire, epoch, now));
             }
             Fact::SessionDenied(a, wire) => {
                 self.at_server(a, when, |s, _, _| s.session_denied(wire));
@@ -342,10 +342,10 @@ impl Witness for Model {
             Fact::BeatCommitted(a, epoch, sequence) => {
                 self.at_server(a, when, |s, _, _| s.beat_committed(epoch, sequence));
             }
-            Fact::BeatTold(a, epoch, sequence) => {
-                self.at_server(a, when, |s, _, _| s.beat_told(epoch, sequence));
+            Fact::BeatAnswered(a, epoch, sequence) => {
+                self.at_server(a, when, |s, _, _| s.beat_answered(epoch, sequence));
             }
-            Fact::StoreTold(a, _) => self.at_server(a, when, |s, _, _| s.told(Came::Store)),
+            Fact::StoreReported(a, _) => self.at_server(a, when, |s, _, _| s.informed(Came::Store)),
         }
     }
 }

@@ -213,7 +213,7 @@ impl Seat {
             || format!("{} instead of {epoch}", self.shown.epoch),
         )?;
         demand(
-            self.gone || is != Status::Offline || !self.step.shown,
+            self.evicted || is != Status::Offline || !self.step.shown,
             Invariant::TerminalIsFinal,
             "an agent that is offline to be forgotten",
             || "its machine is kept".into(),
@@ -227,7 +227,7 @@ impl Seat {
         demand(over, Invariant::StatusIsTrue, "nothing forgotten that is not over", || {
             format!("forgotten while {:?}", self.shown.status)
         })?;
-        self.gone = true;
+        self.evicted = true;
         Ok(())
     }
 }

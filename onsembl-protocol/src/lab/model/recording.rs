@@ -6,12 +6,12 @@
 
 use crate::lab::fact::{LocalNanos, Sequence};
 
-const PLACES: usize = 8;
+const SLOTS: usize = 8;
 
 /// The beats of one session that are not confirmed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Open {
-    places: [(Sequence, LocalNanos); PLACES],
+    slots: [(Sequence, LocalNanos); SLOTS],
     taken: usize,
     latest: (Sequence, LocalNanos),
     confirmed: Sequence,
@@ -29,8 +29,8 @@ impl Open {
             self.none_before = now;
         }
         self.latest = (sequence, now);
-        if let Some(place) = self.places.get_mut(self.taken) {
-            *place = self.latest;
+        if let Some(slot) = self.slots.get_mut(self.taken) {
+            *slot = self.latest;
             self.taken += 1;
         }
     }
@@ -41,11 +41,11 @@ impl Open {
             return;
         }
         self.confirmed = upto.min(self.latest.0);
-        let done = self.places.iter().take(self.taken).take_while(|p| p.0 <= upto).count();
-        if let Some((_, at)) = done.checked_sub(1).and_then(|last| self.places.get(last)) {
+        let done = self.slots.iter().take(self.taken).take_while(|p| p.0 <= upto).count();
+        if let Some((_, at)) = done.checked_sub(1).and_then(|last| self.slots.get(last)) {
             self.none_before = *at;
         }
-        self.places.copy_within(done..self.taken, 0);
+        self.slots.copy_within(done..self.taken, 0);
         self.taken -= done;
     }
 
@@ -57,7 +57,7 @@ impl Open {
     /// The oldest open beat happened then, or before.
     #[inline]
     pub(super) fn oldest_at_latest(&self) -> Option<LocalNanos> {
-        (!self.none()).then(|| match (self.taken, self.places.first()) {
+        (!self.none()).then(|| match (self.taken, self.slots.first()) {
             (1.., Some((_, at))) => *at,
             _ => self.latest.1,
         })
@@ -65,7 +65,7 @@ impl Open {
 
     /// The oldest open beat happened then, or later.
     pub(super) fn oldest_at_earliest(&self) -> Option<LocalNanos> {
-        (!self.none()).then(|| match (self.taken, self.places.first()) {
+        (!self.none()).then(|| match (self.taken, self.slots.first()) {
             (1.., Some((first, at))) if *first == self.confirmed + 1 => *at,
             _ => self.none_before,
         })

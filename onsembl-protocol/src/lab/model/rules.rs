@@ -1,5 +1,5 @@
 //! The numbers that a world goes by, as plain nanoseconds, so that the model needs no type of the
-//! machines. Whoever simulates fills them in from the configuration that the machines were given.
+//! machines. The simulation fills them in from the configuration that the machines were given.
 
 /// The times of a world, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

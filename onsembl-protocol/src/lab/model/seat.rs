@@ -122,7 +122,7 @@ impl Step {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seat {
     pub(super) installed: bool,
-    pub(super) gone: bool,
+    pub(super) evicted: bool,
     /// It was sent away: if it is deleted, what comes later is another agent to the store.
     pub(super) sent_away: bool,
     /// Put in for an agent of an earlier run, and nothing shown yet.
@@ -142,7 +142,7 @@ pub(super) struct Seat {
 impl Seat {
     pub(super) const EMPTY: Self = Self {
         installed: false,
-        gone: false,
+        evicted: false,
         sent_away: false,
         recovering: false,
         shown: Presence {
@@ -242,7 +242,7 @@ impl Seat {
 
     /// The machine is told something.
     #[inline]
-    pub(super) fn told(&mut self, came: Came) -> Checked {
+    pub(super) fn informed(&mut self, came: Came) -> Checked {
         self.step.came = came;
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Seat {
     #[inline]
     pub(super) fn does(&self) -> Checked {
         demand(
-            self.installed && !self.gone,
+            self.installed && !self.evicted,
             Invariant::TerminalIsFinal,
             "nothing from a machine that is done",
             || format!("an action after {:?}", self.shown.status),
@@ -275,8 +275,8 @@ impl Seat {
 
     /// Takes a close that is owed.
     pub(super) fn pay_close(&mut self, wire: Wire) -> Option<Owed> {
-        let place = self.step.close.iter_mut().find(|owed| owed.is_some_and(|(w, _)| w == wire))?;
-        place.take().map(|(_, owed)| owed)
+        let slot = self.step.close.iter_mut().find(|owed| owed.is_some_and(|(w, _)| w == wire))?;
+        slot.take().map(|(_, owed)| owed)
     }
 
     /// The step is over.
@@ -361,7 +361,7 @@ impl Seat {
     /// When something must be done at the latest.
     #[inline]
     fn due(&self, host: &Host, rules: &Rules) -> Option<LocalNanos> {
-        if !self.installed || self.gone {
+        if !self.installed || self.evicted {
             return None;
         }
         let hello = self.hello.map(|h| host.latest(h.since, rules.admission_timeout));
@@ -386,7 +386,7 @@ impl Seat {
                 absence.from < *due && due + rules.absence + rules.tolerance < absence.to
             })
         };
-        // While a hello waits, nobody wants to be woken for the window: what is late is the hello.
+        // While a hello waits, no wake-up is needed for the window: what is late is the hello.
         let late = match (&self.hello, &self.awaited) {
             (Some(h), _) => noticed(h.since, h.counted_from, rules.admission_timeout),
             (None, Some(a)) => noticed(a.since, a.counted_from, rules.resume_window),

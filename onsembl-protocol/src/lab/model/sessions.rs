@@ -11,7 +11,7 @@ use alloc::format;
 
 impl Seat {
     pub(super) fn joined(&mut self, wire: Wire, process: Process, now: LocalNanos) -> Checked {
-        self.told(Came::Hello)?;
+        self.informed(Came::Hello)?;
         if let Some(earlier) = self.hello {
             self.owe_close(earlier.wire, Owed::Superseded);
         }
@@ -43,16 +43,21 @@ impl Seat {
         Ok(())
     }
 
-    pub(super) fn session_told(&mut self, wire: Wire, epoch: Epoch, now: LocalNanos) -> Checked {
+    pub(super) fn session_answered(
+        &mut self,
+        wire: Wire,
+        epoch: Epoch,
+        now: LocalNanos,
+    ) -> Checked {
         self.known = true;
         let Some(hello) = self.hello.filter(|h| h.wire == wire) else {
-            return self.told(Came::Foreign);
+            return self.informed(Came::Foreign);
         };
-        let held = self
+        let committed = self
             .committed
             .is_some_and(|(latest, by)| epoch < latest || (epoch == latest && by == hello.process));
         demand(
-            held,
+            committed,
             Invariant::WelcomeIsCommitted,
             "a session that the store holds for this process",
             || format!("epoch {epoch} for {:?}, held: {:?}", hello.process, self.committed),
@@ -90,17 +95,17 @@ impl Seat {
         self.hello = None;
         self.awaited = None;
         self.step.welcome = true;
-        self.told(came)
+        self.informed(came)
     }
 
     pub(super) fn session_denied(&mut self, wire: Wire) -> Checked {
         if self.hello.is_none_or(|h| h.wire != wire) {
-            return self.told(Came::Foreign);
+            return self.informed(Came::Foreign);
         }
         self.hello = None;
         self.step.hello_ended = true;
         self.owe_close(wire, Owed::Any);
-        self.told(Came::Denied)
+        self.informed(Came::Denied)
     }
 
     pub(super) fn welcomes(&mut self, wire: Wire, epoch: Epoch) -> Checked {

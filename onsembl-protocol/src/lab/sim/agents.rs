@@ -111,7 +111,7 @@ impl<W: Witness> World<W> {
                 1 => (Some(fact::Order::Stop), AgentEvent::EndOrdered(EndOrder::Stop)),
                 _ => (Some(fact::Order::Restart), AgentEvent::EndOrdered(EndOrder::Restart)),
             };
-            self.say_agent(process, &Fact::AgentToldToStop(Process(process), order));
+            self.say_agent(process, &Fact::AgentOrderedToStop(Process(process), order));
             self.feed_agent(process, event);
             if !self.processes[process as usize].alive {
                 return;
@@ -173,7 +173,7 @@ impl<W: Witness> World<W> {
                 AgentAction::Probe(link) => {
                     self.beats += 1;
                     let wire = self.processes[process as usize].wire(link);
-                    self.say_agent(process, &Fact::AgentSaid(id, self.wire_id(wire), Up::Other));
+                    self.say_agent(process, &Fact::AgentSent(id, self.wire_id(wire), Up::Other));
                     self.send_up(wire, Packet::Probe);
                 }
                 AgentAction::SendPong { link, echo: _ } => {
@@ -183,7 +183,7 @@ impl<W: Witness> World<W> {
                         self.say_up(process, link, Up::Pong);
                     } else {
                         let wire = self.wire_id(self.processes[process as usize].wire(link));
-                        self.say_agent(process, &Fact::AgentSaid(id, wire, Up::Pong));
+                        self.say_agent(process, &Fact::AgentSent(id, wire, Up::Pong));
                     }
                 }
                 AgentAction::Close(link, cause) => {
@@ -306,7 +306,7 @@ impl<W: Witness> World<W> {
 
     fn say_up(&mut self, process: u32, link: LinkId, frame: Up) {
         let wire = self.processes[process as usize].wire(link);
-        self.say_agent(process, &Fact::AgentSaid(Process(process), self.wire_id(wire), frame));
+        self.say_agent(process, &Fact::AgentSent(Process(process), self.wire_id(wire), frame));
         if self.wires[wire as usize].server_end == ServerEnd::Stub {
             self.answer_from_stub(wire, frame);
         } else {
@@ -386,7 +386,7 @@ impl<W: Witness> World<W> {
             }
             Packet::Close(code) => {
                 self.lose_at_agent(process, wire, CloseReason::peer(code_of(code)));
-                // An existing wrapper takes this for good, whoever says it.
+                // An existing wrapper takes this for final, from any peer.
                 if self.processes[process as usize].legacy && code == CloseCode::NORMAL.0 {
                     self.end_process(process, HowEnded::InOrder);
                 }

@@ -48,7 +48,7 @@ impl Codec {
         let message = match frame {
             Up::Hello => AgentToServer::Connect(hello()),
             Up::Beat { sequence, seen } => {
-                let vitals = HealthMetrics {
+                let metrics = HealthMetrics {
                     cpu_usage: Some(12.5),
                     memory_usage: Some(48.0),
                     uptime: Some(86_400.0),
@@ -56,7 +56,7 @@ impl Codec {
                     ..HealthMetrics::default()
                 };
                 let (agent, sequence) = (Some(self.agent.clone()), BeatSequence(sequence));
-                let beat = frames::agent_heartbeat(agent, sequence, seen_beat(seen), vitals);
+                let beat = frames::agent_heartbeat(agent, sequence, seen_beat(seen), metrics);
                 AgentToServer::Heartbeat(beat)
             }
             Up::Pong => AgentToServer::Pong(frames::agent_pong(None, wall)),

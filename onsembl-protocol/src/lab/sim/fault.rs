@@ -43,7 +43,7 @@ kinds! {
     CutAgentLater = "cut, the agent learns late";
     /// The wire is cut, the server learns when the time is over.
     CutServerLater = "cut, the server learns late";
-    /// The wire is cut, nobody is told.
+    /// The wire is cut, and neither end is notified.
     CutUnnoticed = "cut, nobody learns";
     /// Dials fail: no way there.
     DialUnreachable = "dials: unreachable";
@@ -121,7 +121,7 @@ kinds! {
     Evict = "evicted";
     /// The store takes long.
     StoreSlow = "store slow";
-    /// The store is held by somebody else and says so.
+    /// The store is locked by another process and says so.
     StoreBusy = "store busy";
     /// The store does nothing and says nothing.
     StoreStuck = "store stuck";

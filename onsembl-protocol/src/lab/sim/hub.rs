@@ -108,7 +108,7 @@ impl<W: Witness> World<W> {
                 | FleetAction::Ask(
                     Question::Insert(_)
                     | Question::Positions { .. }
-                    | Question::Place(_)
+                    | Question::LogPosition(_)
                     | Question::Balance { .. }
                     | Question::DeleteAgent { .. }
                     | Question::Stop(_)
@@ -189,7 +189,7 @@ impl<W: Witness> World<W> {
         if let Some(entry) = self.server.links.get_mut(&wire) {
             entry.admission = Some(admission);
         }
-        self.say_server(&Fact::SessionTold(Agent(agent), self.wire_id(wire), epoch.0));
+        self.say_server(&Fact::SessionAnswered(Agent(agent), self.wire_id(wire), epoch.0));
         self.feed_server(key, ServerEvent::Admitted { link, epoch });
         if let Some(entry) = self.server.links.get_mut(&wire) {
             entry.admission = None;
@@ -222,13 +222,13 @@ impl<W: Witness> World<W> {
                     }
                 }
                 Change::Heard(..) | Change::Metrics(..) => {}
-                Change::AgentGone(_)
+                Change::AgentRemoved(_)
                 | Change::Command { .. }
                 | Change::CommandAgain(_)
                 | Change::Log { .. }
                 | Change::Output(..)
                 | Change::Stored(..)
-                | Change::CommandGone(_) => self.fail(Failure::Unasked),
+                | Change::CommandRemoved(_) => self.fail(Failure::Unasked),
             }
         }
     }

@@ -34,7 +34,7 @@ pub(super) enum What {
 
 /// One entry of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Due {
+pub(super) struct Scheduled {
     pub(super) at: u64,
     order: u64,
     pub(super) what: What,
@@ -44,13 +44,13 @@ pub(super) struct Due {
 /// deadline that has come.
 const TIMER: u64 = 1 << 63;
 
-impl Ord for Due {
+impl Ord for Scheduled {
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.order).cmp(&(self.at, self.order))
     }
 }
 
-impl PartialOrd for Due {
+impl PartialOrd for Scheduled {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -69,18 +69,18 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct Queue {
     heads: Vec<u32>,
-    held: [u64; WORDS],
+    occupied: [u64; WORDS],
     nodes: Vec<Node>,
     free: u32,
     /// The bucket of the latest entry taken, counted from the beginning of time.
     bucket: u64,
-    far: BinaryHeap<Due>,
+    far: BinaryHeap<Scheduled>,
     count: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    due: Due,
+    due: Scheduled,
     next: u32,
 }
 
@@ -88,7 +88,7 @@ impl Default for Queue {
     fn default() -> Self {
         Self {
             heads: alloc::vec![NONE; BUCKETS],
-            held: [0; WORDS],
+            occupied: [0; WORDS],
             nodes: Vec::new(),
             free: NONE,
             bucket: 0,
@@ -114,12 +114,12 @@ impl Queue {
             | What::StartServer
             | What::Calm => self.count,
         };
-        let due = Due { at, order, what };
+        let due = Scheduled { at, order, what };
         if self.is_near(at) { self.put(due) } else { self.far.push(due) }
     }
 
     /// Takes the earliest entry.
-    pub(super) fn pop(&mut self) -> Option<Due> {
+    pub(super) fn pop(&mut self) -> Option<Scheduled> {
         loop {
             while let Some(far) = self.far.peek()
                 && self.is_near(far.at)
@@ -141,7 +141,7 @@ impl Queue {
         at >> WIDTH < self.bucket + BUCKETS as u64
     }
 
-    fn put(&mut self, due: Due) {
+    fn put(&mut self, due: Scheduled) {
         let slot = (due.at >> WIDTH).max(self.bucket) as usize % BUCKETS;
         let node = Node { due, next: self.heads[slot] };
         let index = self.free;
@@ -153,13 +153,13 @@ impl Queue {
             self.nodes[index as usize] = node;
             self.heads[slot] = index;
         }
-        self.held[slot / 64] |= 1 << (slot % 64);
+        self.occupied[slot / 64] |= 1 << (slot % 64);
     }
 
     /// The first bucket from the present one on that holds anything.
     fn next_bucket(&self) -> Option<u64> {
         let from = self.bucket as usize % BUCKETS;
-        let mut word = self.held[from / 64] & (u64::MAX << (from % 64));
+        let mut word = self.occupied[from / 64] & (u64::MAX << (from % 64));
         let mut index = from / 64;
         for _ in 0..=WORDS {
             if word != 0 {
@@ -168,13 +168,13 @@ impl Queue {
                 return Some(self.bucket + ahead as u64);
             }
             index = (index + 1) % WORDS;
-            word = self.held[index];
+            word = self.occupied[index];
         }
         None
     }
 
     /// Takes the earliest entry of a bucket that holds one.
-    fn take(&mut self, slot: usize) -> Due {
+    fn take(&mut self, slot: usize) -> Scheduled {
         let first = self.heads[slot];
         let (mut best, mut before_best) = (first, NONE);
         let mut before = first;
@@ -192,7 +192,7 @@ impl Queue {
             before => self.nodes[before as usize].next = next,
         }
         if self.heads[slot] == NONE {
-            self.held[slot / 64] &= !(1 << (slot % 64));
+            self.occupied[slot / 64] &= !(1 << (slot % 64));
         }
         self.nodes[best as usize].next = self.free;
         self.free = best;
@@ -217,7 +217,7 @@ mod tests {
                 let what = random.pick([What::ServerTimer, What::Store, What::ToAgent(7)]);
                 queue.push(at, what);
                 let timer = if what == What::ServerTimer { TIMER } else { 0 };
-                model.push(Due { at, order: queue.count | timer, what });
+                model.push(Scheduled { at, order: queue.count | timer, what });
             } else {
                 let due = queue.pop();
                 assert_eq!(due, model.pop());

@@ -136,7 +136,7 @@ impl<W: Witness> World<W> {
     }
 
     /// The process ends; its links end with it, as far as the agents are told.
-    pub(super) fn end_server(&mut self, how: HowEnded, told: bool) {
+    pub(super) fn end_server(&mut self, how: HowEnded, orderly: bool) {
         if !self.server.running {
             return;
         }
@@ -146,7 +146,7 @@ impl<W: Witness> World<W> {
             if in_order {
                 self.close_at_server(wire, CloseCause::GoingAway);
                 self.lose_at_server(wire, CloseReason::local(CloseCause::GoingAway));
-            } else if told {
+            } else if orderly {
                 self.send_down(wire, Packet::Broken);
             }
             let wire = &mut self.wires[wire as usize];

@@ -147,7 +147,7 @@ impl<W: Witness> World<W> {
         }
     }
 
-    /// The server's process ended: writes that are under way may be committed or not, nobody hears.
+    /// The server's process ended: writes that are under way may be committed or not; their outcome is lost.
     pub(super) fn drop_writes(&mut self, in_order: bool) {
         let able = self.store.condition.stuck == 0 && self.store.condition.fails == 0;
         while let Some((_, task)) = self.store.tasks.pop_front() {
@@ -209,7 +209,7 @@ impl<W: Witness> World<W> {
 
     fn tell_beat(&mut self, agent: u32, epoch: u64, sequence: u64) {
         let Some(key) = self.server.machine_of(agent) else { return };
-        self.say_server(&Fact::BeatTold(Agent(agent), epoch, sequence));
+        self.say_server(&Fact::BeatAnswered(Agent(agent), epoch, sequence));
         let at = self.server.host.wall(self.now);
         let (epoch, sequence) = (Epoch(epoch), BeatSequence(sequence));
         self.feed_server(key, ServerEvent::Recorded { epoch, sequence, at });
@@ -231,7 +231,7 @@ impl<W: Witness> World<W> {
     pub(super) fn tell_trouble_to(&mut self, key: Key) {
         let Some(seated) = self.server.seats.of_key(key) else { return };
         let trouble = self.store.trouble;
-        self.say_server(&Fact::StoreTold(Agent(seated.agent), trouble.is_some()));
+        self.say_server(&Fact::StoreReported(Agent(seated.agent), trouble.is_some()));
         self.feed_server(key, ServerEvent::Store(trouble));
     }
 }

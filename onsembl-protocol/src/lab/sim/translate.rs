@@ -126,7 +126,7 @@ pub(super) fn to_agent(down: Down, legacy: bool, rules: &ServerConfig) -> AgentI
         Down::Welcome(_) if legacy => AgentInbound::HelloAccepted(SessionTerms {
             dialect: Dialect::Legacy,
             epoch: Epoch(0),
-            // Its own, but whoever runs both sets them alike.
+            // Its own, but both are configured alike.
             timing: rules.timing,
             end_orders: false,
         }),

@@ -42,7 +42,7 @@ impl<W: Witness> World<W> {
         let struck = match kind {
             K::HoldUp | K::HoldDown | K::Freeze => {
                 let Some(wire) = wire else { return false };
-                self.hold(wire, kind);
+                self.stall(wire, kind);
                 Some(wire)
             }
             K::Cut | K::CutAgentLater | K::CutServerLater | K::CutUnnoticed => {
@@ -53,7 +53,7 @@ impl<W: Witness> World<W> {
             K::Partition => {
                 weather.partitions += 1;
                 if let Some(wire) = wire {
-                    self.hold(wire, K::Freeze);
+                    self.stall(wire, K::Freeze);
                 }
                 // A wire that is dialled before the partition is over is not held by it.
                 return self.note(number, wire.or(Some(u32::MAX)));
@@ -134,9 +134,9 @@ impl<W: Witness> World<W> {
             K::AgentFault | K::Chatter => {
                 let Some(wire) = self.connected(agent) else { return false };
                 let process = self.wires[wire as usize].process;
-                let said = Fact::AgentForwarded(fact::Process(process), self.wire_id(wire));
+                let fact = Fact::AgentForwarded(fact::Process(process), self.wire_id(wire));
                 for _ in 0..if kind == K::Chatter { 20 } else { 1 } {
-                    self.say_agent(process, &said);
+                    self.say_agent(process, &fact);
                     let chatter = kind == K::Chatter;
                     self.send_up(wire, if chatter { Packet::Up(Up::Other) } else { Packet::Fault });
                 }
@@ -356,22 +356,22 @@ impl<W: Witness> World<W> {
         wire.filter(|_| status == fact::AgentStatus::Connected)
     }
 
-    fn hold(&mut self, wire: u32, kind: FaultKind) {
+    fn stall(&mut self, wire: u32, kind: FaultKind) {
         let entry = &mut self.wires[wire as usize];
-        entry.to_server.holds += u32::from(kind != FaultKind::HoldDown);
-        entry.to_agent.holds += u32::from(kind != FaultKind::HoldUp);
-        self.say_world(&Fact::WireHeld(self.wire_id(wire)));
+        entry.to_server.stalls += u32::from(kind != FaultKind::HoldDown);
+        entry.to_agent.stalls += u32::from(kind != FaultKind::HoldUp);
+        self.say_world(&Fact::WireStalled(self.wire_id(wire)));
     }
 
     fn release(&mut self, wire: u32, kind: FaultKind) {
         let entry = &mut self.wires[wire as usize];
-        for (inbox, held) in [
+        for (inbox, stalled) in [
             (&mut entry.to_server, kind != FaultKind::HoldDown),
             (&mut entry.to_agent, kind != FaultKind::HoldUp),
         ] {
-            inbox.holds = inbox.holds.saturating_sub(u32::from(held));
+            inbox.stalls = inbox.stalls.saturating_sub(u32::from(stalled));
         }
-        if entry.to_server.holds + entry.to_agent.holds == 0 {
+        if entry.to_server.stalls + entry.to_agent.stalls == 0 {
             self.say_world(&Fact::WireHealed(self.wire_id(wire)));
         }
         self.on_to_server(wire);
@@ -397,14 +397,14 @@ impl<W: Witness> World<W> {
         let now = self.now;
         let entry = &mut self.wires[wire as usize];
         if agent && entry.agent_end != AgentEnd::Closed {
-            entry.to_agent.holds = 0;
+            entry.to_agent.stalls = 0;
             let _ = entry.to_agent.push_here(now, Packet::Broken);
             self.queue.push(now, What::ToAgent(wire));
         }
         let open =
             matches!(entry.server_end, ServerEnd::Greeting | ServerEnd::Joining | ServerEnd::Live);
         if server && open {
-            entry.to_server.holds = 0;
+            entry.to_server.stalls = 0;
             let _ = entry.to_server.push_here(now, Packet::Broken);
             self.queue.push(now, What::ToServer(wire));
         }

@@ -62,7 +62,7 @@ pub(super) struct Inbox {
     packets: VecDeque<(u64, Packet)>,
     latest: u64,
     /// Faults that hold this direction.
-    pub(super) holds: u32,
+    pub(super) stalls: u32,
 }
 
 impl Inbox {
@@ -81,9 +81,9 @@ impl Inbox {
 
     /// What has arrived by `now`.
     pub(super) fn pop(&mut self, now: u64) -> Option<Packet> {
-        let holds = self.holds;
+        let stalls = self.stalls;
         let (_, packet) = self.packets.pop_front_if(|(at, packet)| {
-            *at <= now && (holds == 0 || matches!(packet, Packet::Ended(_)))
+            *at <= now && (stalls == 0 || matches!(packet, Packet::Ended(_)))
         })?;
         Some(packet)
     }

@@ -267,7 +267,7 @@ impl<W: Witness> World<W> {
     }
 }
 
-/// How long it may take until everybody is back: a silence that nobody was told of, a dial and a
+/// How long it may take until every agent is back: an unannounced silence, a dial and a
 /// hello that are not answered, the longest waits between them, a start after a refusal for good.
 fn settling(scenario: &Scenario) -> u64 {
     let timing = scenario.server.timing;

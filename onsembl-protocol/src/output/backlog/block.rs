@@ -59,7 +59,7 @@ impl Block {
         block.through = record.sequence;
         *block.ends.get_mut(record.stream) = record.end();
         let gaps = block.gaps.get_mut(record.stream);
-        *gaps = gaps.saturating_add(record.length() - record.bytes_held());
+        *gaps = gaps.saturating_add(record.length() - record.byte_count());
         block.cost = block.cost.saturating_add(cost(record));
         block.bytes = block.bytes.saturating_add(length);
         block.records += 1;

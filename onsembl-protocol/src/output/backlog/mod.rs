@@ -23,7 +23,7 @@ const JOINED: usize = 4 * 1024;
 
 /// What a record counts against the bounds.
 pub(super) fn cost(record: &Record) -> u64 {
-    record.bytes_held().saturating_add(RECORD_COST)
+    record.byte_count().saturating_add(RECORD_COST)
 }
 
 /// A record that goes out next, or is on the wire.
@@ -51,7 +51,7 @@ struct Growing {
     because: GapCause,
 }
 
-/// The records of one run that nobody has acknowledged.
+/// The unacknowledged records of one run.
 #[derive(Debug)]
 pub(super) struct Backlog {
     pub(super) run: Run,
@@ -130,7 +130,7 @@ impl Backlog {
         let in_memory: u64 = records
             .chain(&self.writing)
             .filter(|r| r.stream == stream)
-            .map(|r| r.length() - r.bytes_held())
+            .map(|r| r.length() - r.byte_count())
             .sum();
         let on_disk: u64 = self.cold.iter().map(|b| *b.gaps.get(stream)).sum();
         let growing = self.growing.get(stream).map_or(0, |g| g.length);

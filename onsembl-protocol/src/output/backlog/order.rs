@@ -25,7 +25,7 @@ impl Backlog {
         let gap = Stream::ALL.into_iter().find_map(|s| self.dropped.get_mut(s).take());
         let ready = match gap {
             Some(record) => Ready { from: record.sequence, record, fixed: false },
-            None => self.ready.pop_front_if(|r| r.record.bytes_held() <= most)?,
+            None => self.ready.pop_front_if(|r| r.record.byte_count() <= most)?,
         };
         let record = ready.record.clone();
         self.sent.get_mut(record.stream).push_back(ready);
@@ -52,7 +52,7 @@ impl Backlog {
         let (mut landed, mut records) = (0_u64, 0);
         let sent = self.sent.get_mut(stream);
         while let Some(Ready { record, .. }) = sent.pop_front_if(|r| r.record.end() <= offset) {
-            landed = landed.saturating_add(record.bytes_held());
+            landed = landed.saturating_add(record.byte_count());
             records += 1;
             self.memory = self.memory.saturating_sub(cost(&record));
         }
@@ -223,16 +223,16 @@ impl Backlog {
     fn declare(&mut self, gaps: Vec<Record>, dead: (ChunkSequence, ChunkSequence)) -> Dropped {
         let (mut whole, mut dead) = (Vec::with_capacity(gaps.len()), alloc::vec![dead]);
         for gap in gaps {
-            let place = self.dropped.get_mut(gap.stream);
-            if let Some(Record { sequence, body: RecordBody::Gap { length, .. }, .. }) = place {
+            let slot = self.dropped.get_mut(gap.stream);
+            if let Some(Record { sequence, body: RecordBody::Gap { length, .. }, .. }) = slot {
                 dead.push((*sequence, sequence.next()));
                 *length = length.saturating_add(gap.length());
                 *sequence = gap.sequence;
             } else {
                 self.memory = self.memory.saturating_add(cost(&gap));
-                *place = Some(gap);
+                *slot = Some(gap);
             }
-            whole.extend(place.clone());
+            whole.extend(slot.clone());
         }
         let needed = self.gap_numbers();
         let dead = dead.into_iter().flat_map(|range| without(range, &needed)).collect();

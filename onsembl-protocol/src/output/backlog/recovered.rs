@@ -99,12 +99,12 @@ impl Backlog {
                 *offset = (*offset).min(gap.offset);
                 *length = end.0.saturating_sub(offset.0);
             }
-            place => {
+            slot => {
                 let RecordBody::Gap { because, .. } = gap.body else { return };
                 let body = RecordBody::Gap { length: end.0.saturating_sub(gap.offset.0), because };
                 let gap = Record { body, ..gap.clone() };
                 self.memory = self.memory.saturating_add(cost(&gap));
-                *place = Some(gap);
+                *slot = Some(gap);
             }
         }
     }

@@ -99,7 +99,7 @@ fn an_acknowledgement_of_one_stream_leaves_the_other() {
     outbox.push(&id(), Stream::Stderr, Bytes::from_static(b"oops"));
     let _ = send_all(&mut outbox);
     outbox.on_stored(&id(), Incarnation(1), Stream::Stdout, ByteOffset(10));
-    assert_eq!(outbox.held(), 4 + RECORD_COST);
+    assert_eq!(outbox.unstored(), 4 + RECORD_COST);
     assert!(!outbox.is_settled(&id()));
 }
 
@@ -125,7 +125,7 @@ fn an_agent_that_ends_declares_what_did_not_fit() {
     }
     let body = RecordBody::Gap { length: 1000, because: GapCause::Stopped };
     assert_eq!(last.map(|r| r.body), Some(body));
-    assert!(outbox.is_settled(&id()) && outbox.held() == 0);
+    assert!(outbox.is_settled(&id()) && outbox.unstored() == 0);
 }
 
 /// A disk, a server and a process, each of which may misbehave.
@@ -263,7 +263,9 @@ fn play(bounds: SpoolBounds, policy: SpoolPolicy, steps: Vec<Step>) {
             }
         }
         assert!(outbox.in_memory() <= bounds.memory + 2 * (90_000 + 3 * RECORD_COST) + 300_000);
-        assert!(outbox.held() <= bounds.disk.max(bounds.memory) + 2 * (90_000 + 3 * RECORD_COST));
+        assert!(
+            outbox.unstored() <= bounds.disk.max(bounds.memory) + 2 * (90_000 + 3 * RECORD_COST)
+        );
         let recounted: (u64, u64) = outbox
             .runs
             .values()
@@ -283,7 +285,7 @@ fn play(bounds: SpoolBounds, policy: SpoolPolicy, steps: Vec<Step>) {
         }
     }
     assert!(outbox.is_settled(&id()), "it never drains: {outbox:?}");
-    assert_eq!(outbox.held(), 0, "{outbox:?}");
+    assert_eq!(outbox.unstored(), 0, "{outbox:?}");
     world.perform(&mut outbox, usize::MAX, true, now);
     assert!(!world.paused, "it is never read again");
     for (wrote, got) in world.wrote.iter().zip(&world.got) {
@@ -379,7 +381,7 @@ fn what_was_dropped_at_the_oldest_end_is_still_declared_after_a_restart() {
     assert_eq!(sent[0], gap(2, 40, 30));
     assert_eq!((sent[1].offset, sent[1].length(), sent.len()), (ByteOffset(70), 3, 2));
     assert!(outbox.is_settled(&id()));
-    assert_eq!(outbox.held(), 0);
+    assert_eq!(outbox.unstored(), 0);
 }
 
 proptest! {
@@ -416,9 +418,9 @@ proptest! {
         outbox.resume(Outbox::DEFAULT_WINDOW, at(1));
         for stream in [Stream::Stdout, Stream::Stderr] {
             let end = kept(stream).unwrap_or_default();
-            let place = ByteOffset((end.0 as f64 * acknowledged) as u64);
-            outbox.on_stored(&id(), Incarnation(1), stream, place);
-            *from.get_mut(stream) = place;
+            let position = ByteOffset((end.0 as f64 * acknowledged) as u64);
+            outbox.on_stored(&id(), Incarnation(1), stream, position);
+            *from.get_mut(stream) = position;
         }
         outbox.on_resume();
         for record in drain(&mut outbox, &disk) {
@@ -427,10 +429,10 @@ proptest! {
             *reached = record.end();
             if let RecordBody::Chunk(bytes) = &record.body {
                 for (at, byte) in (record.offset.0..).zip(bytes) {
-                    let holds = |r: &&Record| {
+                    let contains = |r: &&Record| {
                         r.stream == record.stream && (r.offset.0..r.end().0).contains(&at)
                     };
-                    let wrote = whole.iter().find(holds).unwrap();
+                    let wrote = whole.iter().find(contains).unwrap();
                     prop_assert_eq!(u64::from(*byte), wrote.sequence.0 % 251);
                 }
             } else {
@@ -442,7 +444,7 @@ proptest! {
             prop_assert_eq!(*from.get(stream), kept(stream).unwrap_or_default());
         }
         prop_assert!(outbox.is_settled(&id()));
-        prop_assert_eq!((outbox.held(), outbox.in_memory()), (0, 0));
+        prop_assert_eq!((outbox.unstored(), outbox.in_memory()), (0, 0));
     }
 }
 
@@ -500,7 +502,7 @@ fn a_successor_finds_all_that_was_dropped_and_the_spool_keeps_no_pieces_of_it() 
     }
     let is_gap = |r: &&Record| matches!(r.body, RecordBody::Gap { .. });
     assert!(disk.iter().filter(is_gap).count() <= 3, "{disk:?}");
-    assert!(disk.iter().map(Record::bytes_held).sum::<u64>() < 2 * bounds.disk);
+    assert!(disk.iter().map(Record::byte_count).sum::<u64>() < 2 * bounds.disk);
     let oldest = |stream| {
         let chunks = disk.iter().filter(|r| r.stream == stream && !is_gap(r));
         chunks.map(|r| r.offset).min().unwrap()

@@ -133,13 +133,13 @@ impl AgentFrames {
         }
     }
 
-    /// The link to send over and the text, if this action asks for one. `vitals` is asked when a
+    /// The link to send over and the text, if this action asks for one. `metrics` is asked when a
     /// heartbeat is written. Pass every action: also those without a text say how far the link is.
     pub fn outgoing(
         &mut self,
         action: &AgentAction,
         wall: WallTime,
-        vitals: impl FnOnce() -> HealthMetrics,
+        metrics: impl FnOnce() -> HealthMetrics,
     ) -> Option<(LinkId, &str)> {
         let (link, message) = match *action {
             AgentAction::SendHello(link) => {
@@ -148,7 +148,7 @@ impl AgentFrames {
             }
             AgentAction::SendBeat { link, sequence, seen } => {
                 let agent = self.agent_id.clone();
-                let beat = agent_heartbeat(agent, sequence, seen, vitals());
+                let beat = agent_heartbeat(agent, sequence, seen, metrics());
                 (link, AgentToServer::Heartbeat(AgentHeartbeat { paused: self.paused, ..beat }))
             }
             AgentAction::SendPong { link, echo } => {
@@ -333,11 +333,11 @@ pub fn agent_heartbeat(
     agent: Option<AgentId>,
     sequence: BeatSequence,
     seen: Option<Seen>,
-    vitals: HealthMetrics,
+    metrics: HealthMetrics,
 ) -> AgentHeartbeat {
     AgentHeartbeat {
         agent_id: agent,
-        health_metrics: Some(vitals),
+        health_metrics: Some(metrics),
         sequence: Some(sequence),
         seen: seen.map(seen_beat),
         paused: false,

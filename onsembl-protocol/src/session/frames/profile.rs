@@ -26,7 +26,7 @@ pub struct AgentProfile {
     pub features: Vec<Feature>,
     /// Whether it only wants to look whether a connection is possible.
     pub probe: bool,
-    /// Commands it has not finished, or whose end nobody confirmed. Keep it up to date: every hello
+    /// Commands it has not finished, or whose end is not confirmed. Keep it up to date: every hello
     /// says it.
     pub open_commands: Vec<CommandId>,
     /// Its journal, if it keeps one.

@@ -2,7 +2,7 @@
 
 use super::super::agent_types::EndOrder;
 use super::super::server_types::{Claimant, PresenceCause, ServerAction};
-use super::session::{Joining, Notes, Session};
+use super::session::{Joining, Session, SessionCold};
 use super::state::{Away, State};
 use super::turn::Turn;
 use crate::close::{CloseCause, CloseReason, Initiator};
@@ -11,27 +11,27 @@ use crate::model::Dialect;
 
 impl Turn<'_> {
     pub(super) fn joined(&mut self, joining: Joining) {
-        if self.hot.state == State::Gone {
+        if self.hot.state == State::Closed {
             return;
         }
-        self.did.push(ServerAction::Admit(joining.link));
+        self.out.push(ServerAction::Admit(joining.link));
         match self.hot.state {
-            State::Live(session) => {
+            State::Online(session) => {
                 if let Some(earlier) = self.cold.challenger_of(&session) {
-                    self.did.push(ServerAction::Close(earlier.link, CloseCause::Superseded));
+                    self.out.push(ServerAction::Close(earlier.link, CloseCause::Superseded));
                 }
                 self.challenge(session, Some(joining));
             }
-            State::Joining(earlier, away) => {
-                self.did.push(ServerAction::Close(earlier.link, CloseCause::Superseded));
-                self.hot.state = State::Joining(joining, away);
+            State::Connecting(earlier, away) => {
+                self.out.push(ServerAction::Close(earlier.link, CloseCause::Superseded));
+                self.hot.state = State::Connecting(joining, away);
             }
-            State::Away(away) => {
-                self.hot.state = State::Joining(joining, Some(away));
+            State::Reconnecting(away) => {
+                self.hot.state = State::Connecting(joining, Some(away));
                 self.publish(PresenceCause::HelloReceived);
             }
-            State::New | State::Gone => {
-                self.hot.state = State::Joining(joining, None);
+            State::Offline | State::Closed => {
+                self.hot.state = State::Connecting(joining, None);
                 self.publish(PresenceCause::HelloReceived);
             }
         }
@@ -39,27 +39,29 @@ impl Turn<'_> {
 
     pub(super) fn admitted(&mut self, link: LinkId, epoch: Epoch) {
         let (joining, cause) = match self.hot.state {
-            State::Joining(joining, _) if joining.link == link => {
+            State::Connecting(joining, _) if joining.link == link => {
                 (joining, PresenceCause::SessionOpened)
             }
-            State::Live(old) => match self.challenger_over(&old, link) {
+            State::Online(old) => match self.challenger_over(&old, link) {
                 Some(joining) => (joining, self.replace(old, joining.claimant)),
                 None => return,
             },
             // The session was opened for a link that is not wanted any more; its epoch is spent,
             // and the next one is greater.
-            State::New | State::Joining(..) | State::Away(_) | State::Gone => return,
+            State::Offline | State::Connecting(..) | State::Reconnecting(_) | State::Closed => {
+                return;
+            }
         };
         let (timing, at) = (self.timing(), self.at());
         let mut session = Session::new(joining, epoch, at);
-        self.did.push(ServerAction::Welcome { link, epoch });
-        self.cold.notes = Notes::new(at);
-        let probe = session.beat(timing, at, &mut self.cold.notes, self.cold.store);
+        self.out.push(ServerAction::Welcome { link, epoch });
+        self.cold.session = SessionCold::new(at);
+        let probe = session.beat(timing, at, &mut self.cold.session, self.cold.store);
         self.challenge(session, None);
         self.looked = true;
         self.cold.published.epoch = epoch;
         self.publish(cause);
-        self.did.push(probe);
+        self.out.push(probe);
     }
 
     /// Closes the link of a session that a newer link takes over, and says whose that one is.
@@ -74,28 +76,32 @@ impl Turn<'_> {
                 (PresenceCause::ReplacedOther, CloseCause::Normal)
             }
         };
-        self.did.push(ServerAction::Close(old.link, close));
+        self.out.push(ServerAction::Close(old.link, close));
         cause
     }
 
     pub(super) fn rejected(&mut self, link: LinkId, cause: CloseCause) {
         match self.hot.state {
-            State::Joining(joining, away) if joining.link == link => {
-                self.did.push(ServerAction::Close(link, cause));
+            State::Connecting(joining, away) if joining.link == link => {
+                self.out.push(ServerAction::Close(link, cause));
                 self.end_joining(away, PresenceCause::NotAdmitted(cause));
             }
-            State::Live(session) if self.challenger_over(&session, link).is_some() => {
-                self.did.push(ServerAction::Close(link, cause));
+            State::Online(session) if self.challenger_over(&session, link).is_some() => {
+                self.out.push(ServerAction::Close(link, cause));
                 self.challenge(session, None);
             }
-            State::New | State::Joining(..) | State::Live(_) | State::Away(_) | State::Gone => {}
+            State::Offline
+            | State::Connecting(..)
+            | State::Online(_)
+            | State::Reconnecting(_)
+            | State::Closed => {}
         }
     }
 
     pub(super) fn end_joining(&mut self, away: Option<Away>, cause: PresenceCause) {
         match away {
             Some(away) if away.until > self.at() => {
-                self.hot.state = State::Away(away);
+                self.hot.state = State::Reconnecting(away);
                 self.publish(cause);
             }
             Some(_) | None => self.go(cause),
@@ -104,42 +110,46 @@ impl Turn<'_> {
 
     pub(super) fn link_down(&mut self, link: LinkId, reason: CloseReason) {
         match self.hot.state {
-            State::Live(session) if session.link == link => {
+            State::Online(session) if session.link == link => {
                 match (self.cold.challenger_of(&session), ended_for_good(reason)) {
                     (Some(challenger), _) => {
-                        self.hot.state = State::Joining(challenger, Some(self.away(false)));
+                        self.hot.state = State::Connecting(challenger, Some(self.away(false)));
                         self.publish(PresenceCause::HelloReceived);
                     }
                     (None, Some(cause)) => self.go(cause),
                     (None, None) => {
-                        self.hot.state = State::Away(self.away(false));
+                        self.hot.state = State::Reconnecting(self.away(false));
                         self.publish(PresenceCause::LinkEnded(reason));
                     }
                 }
             }
-            State::Live(session) if self.challenger_over(&session, link).is_some() => {
+            State::Online(session) if self.challenger_over(&session, link).is_some() => {
                 self.challenge(session, None);
             }
-            State::Joining(joining, away) if joining.link == link => {
+            State::Connecting(joining, away) if joining.link == link => {
                 self.end_joining(away, PresenceCause::LinkEnded(reason));
             }
-            State::New | State::Joining(..) | State::Live(_) | State::Away(_) | State::Gone => {}
+            State::Offline
+            | State::Connecting(..)
+            | State::Online(_)
+            | State::Reconnecting(_)
+            | State::Closed => {}
         }
     }
 
     pub(super) fn evict(&mut self, cause: CloseCause) {
         match self.hot.state {
-            State::Joining(joining, _) => {
-                self.did.push(ServerAction::Close(joining.link, cause));
+            State::Connecting(joining, _) => {
+                self.out.push(ServerAction::Close(joining.link, cause));
             }
-            State::Live(session) => {
-                self.did.push(ServerAction::Close(session.link, cause));
+            State::Online(session) => {
+                self.out.push(ServerAction::Close(session.link, cause));
                 if let Some(challenger) = self.cold.challenger_of(&session) {
-                    self.did.push(ServerAction::Close(challenger.link, cause));
+                    self.out.push(ServerAction::Close(challenger.link, cause));
                 }
             }
-            State::New | State::Away(_) => {}
-            State::Gone => return,
+            State::Offline | State::Reconnecting(_) => {}
+            State::Closed => return,
         }
         self.go(PresenceCause::Evicted(cause));
     }
@@ -147,7 +157,7 @@ impl Turn<'_> {
     /// The session goes on, and beside it waits this link or none.
     pub(super) fn challenge(&mut self, mut session: Session, challenger: Option<Joining>) {
         self.cold.set_challenger(&mut session, challenger);
-        self.hot.state = State::Live(session);
+        self.hot.state = State::Online(session);
     }
 
     fn challenger_over(&self, session: &Session, link: LinkId) -> Option<Joining> {

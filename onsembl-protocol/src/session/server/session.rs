@@ -1,6 +1,6 @@
 //! A live session: what was heard, what was said, and the judgement on both.
 //!
-//! [`Session`] is what hearing a frame touches; [`Notes`] is what else a session keeps. Times that
+//! [`Session`] is what hearing a frame touches; [`SessionCold`] is what else a session keeps. Times that
 //! must be equal are stored once. Nothing is published here.
 
 use super::super::server_types::{
@@ -23,7 +23,7 @@ pub(super) struct Session {
     /// With `liveness` the monitor of the link: see [`Silence`].
     silent_from: Timestamp,
     /// Whether the latest event of the machine was also a look at the link. If it was not, the
-    /// time of the last look is in the notes.
+    /// time of the last look is in [`SessionCold`].
     pub(super) looked: bool,
     /// Whether a newer link waits beside this session.
     pub(super) challenged: bool,
@@ -32,7 +32,7 @@ pub(super) struct Session {
     heard: BeatSequence,
     /// When its latest heartbeat came.
     latest_at: Option<Timestamp>,
-    /// Whether the latest heartbeat had a number below the greatest; then that is in the notes.
+    /// Whether the latest heartbeat had a number below the greatest; then that is in [`SessionCold`].
     out_of_order: bool,
     pub(super) unrecorded_since: Option<Timestamp>,
 
@@ -52,7 +52,7 @@ pub(super) struct Session {
 
 /// What else a session keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Notes {
+pub(super) struct SessionCold {
     /// When the next own beat of the schedule is due.
     next_due: Timestamp,
     pub(super) recorded: Option<(BeatSequence, WallTime)>,
@@ -63,7 +63,7 @@ pub(super) struct Notes {
     pub(super) faulted: bool,
 }
 
-impl Notes {
+impl SessionCold {
     pub(super) const fn new(at: Timestamp) -> Self {
         Self {
             next_due: at,
@@ -109,8 +109,8 @@ impl Session {
         }
     }
 
-    pub(super) const fn status(&self, notes: &Notes) -> PresenceStatus {
-        match (self.liveness, notes.faulted) {
+    pub(super) const fn status(&self, cold: &SessionCold) -> PresenceStatus {
+        match (self.liveness, cold.faulted) {
             (Liveness::Live, false) => PresenceStatus::Online,
             (Liveness::Live, true) => PresenceStatus::Error,
             (Liveness::Stale | Liveness::TimedOut, _) => PresenceStatus::Stale,
@@ -133,9 +133,9 @@ impl Session {
         timing: HeartbeatTiming,
         at: Timestamp,
         seen_at: Timestamp,
-        notes: &Notes,
+        cold: &SessionCold,
     ) -> Option<Duration> {
-        let last = last_look(self.looked, seen_at, notes);
+        let last = last_look(self.looked, seen_at, cold);
         let mut silence = self.silence();
         let late = silence.attend(silence.due(timing, last), at, last);
         self.set_silence(silence);
@@ -165,7 +165,7 @@ impl Session {
         frame: ServerInbound,
         timing: HeartbeatTiming,
         at: Timestamp,
-        notes: &mut Notes,
+        cold: &mut SessionCold,
     ) -> Option<BeatSequence> {
         let sequence = match frame {
             ServerInbound::Other => return None,
@@ -188,7 +188,7 @@ impl Session {
         };
         self.out_of_order = sequence < self.heard;
         if self.out_of_order {
-            notes.latest = sequence;
+            cold.latest = sequence;
         } else {
             self.heard = sequence;
         }
@@ -216,7 +216,7 @@ impl Session {
         }
     }
 
-    /// Nobody was here for so long: what waits for the store or an answer may wait longer.
+    /// This process did not run for so long: what waits for the store or an answer may wait longer.
     pub(super) fn forgive(&mut self, absence: Duration) {
         let later = |since: Timestamp| since.saturating_add(absence);
         self.unrecorded_since = self.unrecorded_since.map(later);
@@ -260,12 +260,12 @@ impl Session {
         &mut self,
         timing: HeartbeatTiming,
         at: Timestamp,
-        notes: &mut Notes,
+        cold: &mut SessionCold,
         store: Option<StoreTrouble>,
     ) -> ServerAction {
         let answering = core::mem::take(&mut self.answering);
-        notes.next_due = next_on_schedule(notes.next_due, timing.interval(), at);
-        self.beat_at = notes.next_due;
+        cold.next_due = next_on_schedule(cold.next_due, timing.interval(), at);
+        self.beat_at = cold.next_due;
         self.sent = self.sent.next();
         match self.dialect {
             Dialect::Legacy if !answering => {
@@ -277,15 +277,15 @@ impl Session {
         }
         let beat = BeatOut {
             sequence: self.sent,
-            seen: self.seen(at, notes),
-            recorded: notes.recorded,
+            seen: self.seen(at, cold),
+            recorded: cold.recorded,
             lag: self.lag(timing, at).map(|age| (age, store.unwrap_or(StoreTrouble::Slow))),
         };
         ServerAction::SendBeat { link: self.link, beat }
     }
 
-    fn seen(&self, at: Timestamp, notes: &Notes) -> Option<Seen> {
-        let sequence = if self.out_of_order { notes.latest } else { self.heard };
+    fn seen(&self, at: Timestamp, cold: &SessionCold) -> Option<Seen> {
+        let sequence = if self.out_of_order { cold.latest } else { self.heard };
         self.latest_at.map(|latest| Seen { sequence, age: at.saturating_since(latest) })
     }
 
@@ -316,9 +316,9 @@ impl Session {
         &self,
         timing: HeartbeatTiming,
         seen_at: Timestamp,
-        notes: &Notes,
+        cold: &SessionCold,
     ) -> Deadline {
-        let look = self.silence().due(timing, last_look(self.looked, seen_at, notes));
+        let look = self.silence().due(timing, last_look(self.looked, seen_at, cold));
         let mut next = look.min(Deadline::At(self.beat_at));
         if let Some(since) = self.unrecorded_since
             && self.shown != Some(Impairment::NotRecorded)
@@ -335,9 +335,13 @@ impl Session {
     }
 }
 
-/// Finds the time of the last look at the link: that of the latest event, or else in the notes.
-fn last_look(looked: bool, seen_at: Timestamp, notes: &Notes) -> impl Fn() -> Timestamp + Copy {
-    move || if looked { seen_at } else { notes.looked_at }
+/// Finds the time of the last look at the link: that of the latest event, or else in [`SessionCold`].
+fn last_look(
+    looked: bool,
+    seen_at: Timestamp,
+    cold: &SessionCold,
+) -> impl Fn() -> Timestamp + Copy {
+    move || if looked { seen_at } else { cold.looked_at }
 }
 
 /// The agent confirms our beats with its own next one, up to an interval later; half of one more

@@ -4,8 +4,10 @@
 //! is all that hearing a frame reads or writes, and it is small; [`ServerCold`] is what is needed
 //! to speak, to publish and to change hands. No decision is made here.
 
-use super::super::server_types::{Because, Presence, PresenceCause, PresenceStatus, StoreTrouble};
-use super::session::{Joining, Notes, Session};
+use super::super::server_types::{
+    Presence, PresenceCause, PresenceStatus, StatusCause, StoreTrouble,
+};
+use super::session::{Joining, Session, SessionCold};
 use crate::id::{Epoch, LinkId, PresenceVersion};
 use crate::model::Dialect;
 use crate::time::{Now, Timestamp};
@@ -28,16 +30,22 @@ pub struct ServerCold {
     /// The newer link that waits beside a session; the session says whether there is one.
     challenger: Option<Joining>,
     /// Of the present session, or left over from the last one.
-    pub(super) notes: Notes,
+    #[serde(rename = "notes")]
+    pub(super) session: SessionCold,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum State {
-    New,
-    Joining(Joining, Option<Away>),
-    Live(Session),
-    Away(Away),
-    Gone,
+    #[serde(rename = "New")]
+    Offline,
+    #[serde(rename = "Joining")]
+    Connecting(Joining, Option<Away>),
+    #[serde(rename = "Live")]
+    Online(Session),
+    #[serde(rename = "Away")]
+    Reconnecting(Away),
+    #[serde(rename = "Gone")]
+    Closed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,12 +56,13 @@ pub(super) struct Away {
 
 /// An agent of which only the store has heard.
 pub(super) fn unknown(version: PresenceVersion, epoch: Epoch, now: Now) -> (ServerHot, ServerCold) {
-    let because = Because { cause: PresenceCause::HelloReceived, impairment: None, trouble: None };
+    let because =
+        StatusCause { cause: PresenceCause::HelloReceived, impairment: None, trouble: None };
     let published =
         Presence { status: PresenceStatus::Offline, since: now.wall, because, version, epoch };
-    let notes = Notes::new(now.monotonic);
-    let cold = ServerCold { published, store: None, challenger: None, notes };
-    (ServerHot { seen_at: now.monotonic, state: State::New }, cold)
+    let session = SessionCold::new(now.monotonic);
+    let cold = ServerCold { published, store: None, challenger: None, session };
+    (ServerHot { seen_at: now.monotonic, state: State::Offline }, cold)
 }
 
 impl ServerCold {
@@ -115,8 +124,8 @@ impl<'a> ServerView<'a> {
 
     fn session(self) -> Option<&'a Session> {
         match &self.hot.state {
-            State::Live(session) => Some(session),
-            State::New | State::Joining(..) | State::Away(_) | State::Gone => None,
+            State::Online(session) => Some(session),
+            State::Offline | State::Connecting(..) | State::Reconnecting(_) | State::Closed => None,
         }
     }
 }

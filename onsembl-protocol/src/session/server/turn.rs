@@ -1,7 +1,7 @@
 //! One event at one moment: who takes it, what is published of it, and when to wake next.
 
 use super::super::server_types::{
-    Because, Presence, PresenceCause, PresenceStatus, ServerAction, ServerConfig, ServerEvent,
+    Presence, PresenceCause, PresenceStatus, ServerAction, ServerConfig, ServerEvent, StatusCause,
     StoreTrouble,
 };
 use super::session::{Joining, Session};
@@ -24,10 +24,10 @@ pub(super) struct Turn<'a> {
     pub(super) wall: WallTime,
     /// Whether this event was a look at the link of the session.
     pub(super) looked: bool,
-    pub(super) did: &'a mut Actions<ServerAction>,
+    pub(super) out: &'a mut Actions<ServerAction>,
 }
 
-/// Takes an event, adds what is to be done to `did`, and says when to wake the machine.
+/// Takes an event, adds what is to be done to `out`, and says when to wake the machine.
 #[inline]
 pub(crate) fn handle(
     config: &ServerConfig,
@@ -35,10 +35,10 @@ pub(crate) fn handle(
     cold: &mut ServerCold,
     event: ServerEvent,
     now: Now,
-    did: &mut Actions<ServerAction>,
+    out: &mut Actions<ServerAction>,
 ) -> Deadline {
     let at = now.monotonic.max(hot.seen_at);
-    let mut turn = Turn { config, hot, cold, at, wall: now.wall, looked: false, did };
+    let mut turn = Turn { config, hot, cold, at, wall: now.wall, looked: false, out };
     turn.forgive_absence();
     turn.take(event);
     turn.settle();
@@ -49,16 +49,16 @@ pub(crate) fn handle(
 #[inline]
 pub(super) fn deadline(config: &ServerConfig, hot: &ServerHot, cold: &ServerCold) -> Deadline {
     match &hot.state {
-        State::Joining(joining, _) => Deadline::At(joining.give_up_at),
-        State::Live(session) => {
-            let own = session.deadline(config.timing, hot.seen_at, &cold.notes);
+        State::Connecting(joining, _) => Deadline::At(joining.give_up_at),
+        State::Online(session) => {
+            let own = session.deadline(config.timing, hot.seen_at, &cold.session);
             match cold.challenger_of(session) {
                 Some(challenger) => own.min(Deadline::At(challenger.give_up_at)),
                 None => own,
             }
         }
-        State::Away(away) => Deadline::At(away.until),
-        State::New | State::Gone => Deadline::Never,
+        State::Reconnecting(away) => Deadline::At(away.until),
+        State::Offline | State::Closed => Deadline::Never,
     }
 }
 
@@ -75,11 +75,11 @@ pub(super) fn await_return(
     cold: &mut ServerCold,
     cause: PresenceCause,
     now: Now,
-    did: &mut Actions<ServerAction>,
+    out: &mut Actions<ServerAction>,
 ) {
     let (at, wall) = (now.monotonic, now.wall);
-    let mut turn = Turn { config, hot, cold, at, wall, looked: false, did };
-    turn.hot.state = State::Away(turn.away(false));
+    let mut turn = Turn { config, hot, cold, at, wall, looked: false, out };
+    turn.hot.state = State::Reconnecting(turn.away(false));
     turn.publish(cause);
 }
 
@@ -111,7 +111,7 @@ impl Turn<'_> {
         self.config.timing
     }
 
-    /// Time in which nobody was here is nobody's delay: it is added to every wait. (In a session the
+    /// Time in which this process did not run is no peer's delay: it is added to every wait. (In a session the
     /// monitor does so, and says so.)
     #[inline]
     fn forgive_absence(&mut self) {
@@ -126,24 +126,24 @@ impl Turn<'_> {
         let absence = self.at().saturating_since(self.hot.seen_at);
         let lengthen = |until: &mut Timestamp| *until = until.saturating_add(absence);
         match &mut self.hot.state {
-            State::Joining(joining, away) => {
+            State::Connecting(joining, away) => {
                 lengthen(&mut joining.give_up_at);
                 if let Some(away) = away {
                     lengthen(&mut away.until);
                 }
-                self.did.push(ServerAction::Overslept(late));
+                self.out.push(ServerAction::Overslept(late));
             }
-            State::Away(away) => {
+            State::Reconnecting(away) => {
                 lengthen(&mut away.until);
-                self.did.push(ServerAction::Overslept(late));
+                self.out.push(ServerAction::Overslept(late));
             }
-            State::Live(session) => {
+            State::Online(session) => {
                 session.forgive(absence);
                 if let Some(challenger) = self.cold.challenger_of_mut(session) {
                     lengthen(&mut challenger.give_up_at);
                 }
             }
-            State::New | State::Gone => {}
+            State::Offline | State::Closed => {}
         }
     }
 
@@ -152,20 +152,20 @@ impl Turn<'_> {
     #[inline]
     fn settle(&mut self) {
         let at = self.at();
-        if let State::Live(session) = &mut self.hot.state
+        if let State::Online(session) = &mut self.hot.state
             && session.looked
             && !self.looked
             && at > self.hot.seen_at
         {
             session.looked = false;
-            self.cold.notes.looked_at = self.hot.seen_at;
+            self.cold.session.looked_at = self.hot.seen_at;
         }
         self.hot.seen_at = at;
     }
 
     fn store(&mut self, trouble: Option<StoreTrouble>) {
         self.cold.store = trouble;
-        let State::Live(session) = &self.hot.state else { return };
+        let State::Online(session) = &self.hot.state else { return };
         let impairment = session.diagnose(self.timing(), self.at());
         let shown = &self.cold.published.because;
         if (shown.impairment, shown.trouble) != (impairment, self.trouble(impairment)) {
@@ -177,7 +177,7 @@ impl Turn<'_> {
     /// not record is compared where the store says so.)
     #[inline]
     pub(super) fn review(&mut self) {
-        let State::Live(session) = &self.hot.state else { return };
+        let State::Online(session) = &self.hot.state else { return };
         if session.diagnose(self.timing(), self.at()) != session.shown {
             self.publish(self.cold.published.because.cause);
         }
@@ -195,39 +195,45 @@ impl Turn<'_> {
     }
 
     pub(super) fn go(&mut self, cause: PresenceCause) {
-        self.hot.state = State::Gone;
+        self.hot.state = State::Closed;
         self.publish(cause);
-        self.did.push(ServerAction::Forget);
+        self.out.push(ServerAction::Forget);
     }
 
     #[inline(never)]
     pub(super) fn publish(&mut self, cause: PresenceCause) {
         let (timing, at) = (self.timing(), self.at());
         let (status, impairment) = match &mut self.hot.state {
-            State::Joining(..) => (PresenceStatus::Connecting, None),
-            State::Live(session) => {
+            State::Connecting(..) => (PresenceStatus::Connecting, None),
+            State::Online(session) => {
                 session.shown = session.diagnose(timing, at);
-                (session.status(&self.cold.notes), session.shown)
+                (session.status(&self.cold.session), session.shown)
             }
-            State::Away(Away { timed_out: true, .. }) => (PresenceStatus::TimedOut, None),
-            State::Away(Away { timed_out: false, .. }) => (PresenceStatus::Reconnecting, None),
-            State::New | State::Gone => (PresenceStatus::Offline, None),
+            State::Reconnecting(Away { timed_out: true, .. }) => (PresenceStatus::TimedOut, None),
+            State::Reconnecting(Away { timed_out: false, .. }) => {
+                (PresenceStatus::Reconnecting, None)
+            }
+            State::Offline | State::Closed => (PresenceStatus::Offline, None),
         };
         let trouble = self.trouble(impairment);
         let old = &self.cold.published;
         let since = if status == old.status { old.since } else { self.wall };
-        let because = Because { cause, impairment, trouble };
+        let because = StatusCause { cause, impairment, trouble };
         let version = old.version.next();
         self.cold.published = Presence { status, since, because, version, epoch: old.epoch };
-        self.did.push(ServerAction::Report(self.cold.published));
+        self.out.push(ServerAction::Report(self.cold.published));
     }
 
     /// The session, if this link is its own.
     #[inline]
     pub(super) fn session_over(&mut self, link: LinkId) -> Option<&mut Session> {
         match &mut self.hot.state {
-            State::Live(session) if session.link == link => Some(session),
-            State::New | State::Joining(..) | State::Live(_) | State::Away(_) | State::Gone => None,
+            State::Online(session) if session.link == link => Some(session),
+            State::Offline
+            | State::Connecting(..)
+            | State::Online(_)
+            | State::Reconnecting(_)
+            | State::Closed => None,
         }
     }
 }

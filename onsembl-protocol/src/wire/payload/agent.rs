@@ -46,7 +46,7 @@ fn yes() -> bool {
 }
 
 /// A payload that passes through unread: traces and reports, whose shapes differ between existing
-/// peers and which nobody consumes yet.
+/// peers and which are not used yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Opaque(pub Value);

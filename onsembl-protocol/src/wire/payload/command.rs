@@ -70,7 +70,7 @@ impl CommandRequest {
 }
 
 impl CommandRequest {
-    /// Whether nobody asked for it: it stands for a terminal that its agent opened.
+    /// Whether it was not asked for: it stands for a terminal that its agent opened.
     pub fn is_of_terminal(&self) -> bool {
         self.command_id.as_ref().is_some_and(CommandId::is_terminal)
     }

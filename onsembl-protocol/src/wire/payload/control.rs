@@ -73,7 +73,7 @@ pub struct EmergencyStop {
     /// Confirmed cancellations.
     #[serde(deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
     pub commands_cancelled: Option<u64>,
-    /// The order that holds until it is released; without one it is a stop of the moment. Extension.
+    /// The order that holds until it is released; without one it is momentary. Extension.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_id: Option<StopId>,
     /// Which agents; all if empty.

@@ -71,7 +71,7 @@ pub struct Subscription {
 }
 
 /// From where stored output is wanted. Records of other streams, and bytes before the offset, may
-/// come with it; their places tell.
+/// come with it; their positions tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Replay {

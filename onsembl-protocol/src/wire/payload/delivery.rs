@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::lenient;
 
-/// `OUTPUT_GAP`: bytes of a stream that nobody has, from an agent or on its way to a dashboard.
+/// `OUTPUT_GAP`: missing bytes of a stream, from an agent or on its way to a dashboard.
 /// Extension.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,7 +26,7 @@ pub struct OutputGap {
     pub sequence: ChunkSequence,
     /// Where it begins.
     pub offset: ByteOffset,
-    /// How many bytes; without it nobody knows, and nothing comes behind.
+    /// How many bytes; without it that is unknown, and nothing comes behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
     /// Why. A word that this version does not know counts as [`GapCause::NeverCame`].
@@ -47,7 +47,7 @@ pub struct OutputGap {
 #[serde(rename_all = "camelCase")]
 pub struct OutputState {
     /// The streams, at most [`STREAMS_A_PAGE`](Self::STREAMS_A_PAGE).
-    pub streams: Vec<HeldStream>,
+    pub streams: Vec<ReportedStream>,
     /// Another page follows.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub more: bool,
@@ -65,7 +65,7 @@ impl OutputState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "the names say all")]
-pub struct HeldStream {
+pub struct ReportedStream {
     pub command_id: CommandId,
     pub incarnation: Incarnation,
     pub stream_type: StreamType,
@@ -83,7 +83,7 @@ pub struct HeldStream {
 #[serde(rename_all = "camelCase")]
 pub struct OutputResume {
     /// The streams of that page.
-    pub streams: Vec<StreamPlace>,
+    pub streams: Vec<ResumePosition>,
     /// Another page follows, so the agent waits on.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub more: bool,
@@ -93,7 +93,7 @@ pub struct OutputResume {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "the names say all")]
-pub struct StreamPlace {
+pub struct ResumePosition {
     pub command_id: CommandId,
     pub incarnation: Incarnation,
     pub stream_type: StreamType,

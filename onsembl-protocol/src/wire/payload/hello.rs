@@ -69,7 +69,7 @@ pub struct AgentExtensions {
     /// A diagnosis connection: never listed, stored, or taken for a second instance.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub probe: bool,
-    /// Commands this process has not finished, or whose end nobody acknowledged yet.
+    /// Commands this process has not finished, or whose end is not acknowledged yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<CommandId>,
     /// Its journal. A command that was sent while it had the same one, and that is not among

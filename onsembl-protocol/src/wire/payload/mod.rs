@@ -31,7 +31,9 @@ pub use dashboard::{
     AgentConnected, AgentDisconnect, AgentStatus, AgentSummary, DashboardConnected,
     DashboardExtensions, DashboardInit, Replay, Subscription, SubscriptionKind,
 };
-pub use delivery::{HeldStream, OutputGap, OutputQuery, OutputResume, OutputState, StreamPlace};
+pub use delivery::{
+    OutputGap, OutputQuery, OutputResume, OutputState, ReportedStream, ResumePosition,
+};
 pub use heartbeat::{
     AgentHeartbeat, HealthMetrics, Ping, Pong, RecordedBeat, RecordingLag, SeenBeat,
     ServerHeartbeat,

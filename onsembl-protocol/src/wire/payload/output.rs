@@ -27,7 +27,7 @@ wire_enum! {
         Stderr = "STDERR",
         /// A terminal. Extension.
         Terminal = "TERMINAL",
-        /// A word of the existing database; nobody sends it.
+        /// A word of the existing database; never sent.
         System = "SYSTEM",
     }
 }

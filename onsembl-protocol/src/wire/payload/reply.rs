@@ -60,7 +60,7 @@ wire_enum! {
         InvalidMessage = "INVALID_MESSAGE",
         /// A type that this direction does not have.
         InvalidMessageType = "INVALID_MESSAGE_TYPE",
-        /// A type that nobody knows.
+        /// An unknown type.
         UnknownMessageType = "UNKNOWN_MESSAGE_TYPE",
         /// A fault of the server.
         Internal = "INTERNAL_ERROR",

@@ -1,5 +1,5 @@
 //! Commands: run at most once, ended exactly once, cancelled only when that is confirmed.
 
-mod book;
-mod life;
-mod life_properties;
+mod agent_commands;
+mod lifecycle;
+mod lifecycle_properties;

@@ -136,7 +136,7 @@ impl Agent {
         self.machine.status().name()
     }
 
-    fn said(&self) -> Vec<AgentToServer> {
+    fn messages(&self) -> Vec<AgentToServer> {
         let read = |text: &String| decode(text, &Limits::DEFAULT).unwrap().message;
         self.sent.iter().map(read).collect()
     }
@@ -156,7 +156,7 @@ fn an_agent_whose_server_was_restarted_takes_the_next_welcome_for_what_it_is() {
         assert!(matches!(content, FromServer::Joined(..)), "{content:?}");
         assert_eq!(agent.status(), "connected");
     }
-    let hellos = agent.said().into_iter().filter_map(|message| match message {
+    let hellos = agent.messages().into_iter().filter_map(|message| match message {
         AgentToServer::Connect(hello) => Some(hello.agent_id),
         _ => None,
     });
@@ -257,7 +257,7 @@ fn a_heartbeat_says_what_was_seen_and_whether_the_agent_is_paused() {
     assert_eq!(content, FromServer::Heartbeat(Box::new(beat)));
     assert!(agent.frames.set_paused(true) && !agent.frames.set_paused(true));
     agent.feed(AgentEvent::News);
-    let Some(AgentToServer::Heartbeat(last)) = agent.said().pop() else { panic!("no beat") };
+    let Some(AgentToServer::Heartbeat(last)) = agent.messages().pop() else { panic!("no beat") };
     assert_eq!(last.seen.map(|seen| seen.sequence), Some(BeatSequence(7)));
     assert!(last.paused && last.sequence == Some(BeatSequence(2)), "{last:?}");
     assert_eq!(last.agent_id, Some(AgentId::new("taught")));

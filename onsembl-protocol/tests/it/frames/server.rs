@@ -132,11 +132,11 @@ fn a_heartbeat_says_what_its_machine_wants_said() {
         recorded: Some((BeatSequence(1), wall)),
         lag: Some((secs(16), StoreTrouble::Full)),
     };
-    let said = frames::heartbeat(&beat, ServerConfig::DEFAULT.timing, wall);
-    assert_eq!(said.seen.map(|s| (s.sequence.0, s.age_ms)), Some((2, 40)));
-    assert_eq!(said.recorded.map(|r| (r.sequence.0, r.at)), Some((1, Some(wall))));
-    assert_eq!(said.next_ping_expected, Some(NextBeat::At(now(secs(35)).wall)));
-    let lag = said.recording_lag.expect("it lags");
+    let messages = frames::heartbeat(&beat, ServerConfig::DEFAULT.timing, wall);
+    assert_eq!(messages.seen.map(|s| (s.sequence.0, s.age_ms)), Some((2, 40)));
+    assert_eq!(messages.recorded.map(|r| (r.sequence.0, r.at)), Some((1, Some(wall))));
+    assert_eq!(messages.next_ping_expected, Some(NextBeat::At(now(secs(35)).wall)));
+    let lag = messages.recording_lag.expect("it lags");
     assert_eq!((lag.age_ms, lag.why.as_str()), (16_000, "disk full"));
 }
 

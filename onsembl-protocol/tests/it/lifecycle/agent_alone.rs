@@ -313,8 +313,8 @@ fn a_stop_ends_every_state_and_says_so_to_the_server() {
         let mut agent = state();
         assert_eq!(agent.status(), name);
         let close = AgentAction::Close(agent.link(), CloseCause::AgentStopped);
-        let did = agent.feed(AgentEvent::Stop);
-        assert_eq!(did.contains(&close), has_link, "{name}");
+        let out = agent.feed(AgentEvent::Stop);
+        assert_eq!(out.contains(&close), has_link, "{name}");
         assert_eq!((agent.status(), agent.deadline), ("closed", Deadline::Never), "{name}");
         for event in [AgentEvent::Start, AgentEvent::Wake, AgentEvent::Stop] {
             assert_eq!(agent.feed(event), [], "{name}");
@@ -336,11 +336,11 @@ fn an_agent_that_an_order_ended_says_so_to_a_server_that_knows_the_word() {
     ] {
         let mut agent = Agent::in_session(terms);
         let link = agent.link();
-        let did = agent.feed(AgentEvent::EndOrdered(order));
+        let out = agent.feed(AgentEvent::EndOrdered(order));
         let closes = |a: &AgentAction| matches!(a, AgentAction::Close(l, cause) if (*l, cause.code().0) == (link, code));
-        assert!(did.iter().any(closes), "{terms:?}, {order:?}: {did:?}");
+        assert!(out.iter().any(closes), "{terms:?}, {order:?}: {out:?}");
         let because = |a: &AgentAction| matches!(a, AgentAction::Report(r) if r.cause == AgentCause::EndOrdered(order));
-        assert!(did.iter().any(because), "{terms:?}, {order:?}: {did:?}");
+        assert!(out.iter().any(because), "{terms:?}, {order:?}: {out:?}");
         assert_eq!((agent.status(), agent.deadline), ("closed", Deadline::Never));
     }
     // Whether a server that has not answered the hello yet knows the word, nobody can say.
@@ -348,14 +348,14 @@ fn an_agent_that_an_order_ended_says_so_to_a_server_that_knows_the_word() {
     joining.feed(AgentEvent::Start);
     let link = joining.link();
     joining.feed(AgentEvent::LinkUp(link));
-    let did = joining.feed(AgentEvent::EndOrdered(EndOrder::Stop));
-    assert!(did.contains(&AgentAction::Close(link, CloseCause::AgentStopped)), "{did:?}");
+    let out = joining.feed(AgentEvent::EndOrdered(EndOrder::Stop));
+    assert!(out.contains(&AgentAction::Close(link, CloseCause::AgentStopped)), "{out:?}");
 }
 
 #[test]
 fn news_is_told_at_once_and_in_quick_succession_once_a_round_trip() {
-    let beats = |did: &[AgentAction]| {
-        did.iter().filter(|a| matches!(a, AgentAction::SendBeat { .. })).count()
+    let beats = |out: &[AgentAction]| {
+        out.iter().filter(|a| matches!(a, AgentAction::SendBeat { .. })).count()
     };
     let mut agent = Agent::in_session(TERMS);
     // The first beat of the session is not answered yet: the news waits for that, and goes with it.
@@ -393,8 +393,8 @@ fn a_legacy_server_gets_pings_and_pongs_and_no_heartbeat() {
     for n in 1..100 {
         agent.run_until(secs(30 * n));
         let echo = Some(f64::from(7 + n as u32).into());
-        let did = agent.hear(AgentInbound::Ping { echo });
-        assert_eq!(did, [AgentAction::SendPong { link: LinkId(1), echo }]);
+        let out = agent.hear(AgentInbound::Ping { echo });
+        assert_eq!(out, [AgentAction::SendPong { link: LinkId(1), echo }]);
     }
     assert_eq!(agent.count(|a| matches!(a, AgentAction::SendBeat { .. })), 0);
     assert_eq!(agent.count(|a| matches!(a, AgentAction::Probe(_))), 100);

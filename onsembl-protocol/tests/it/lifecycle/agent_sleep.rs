@@ -15,8 +15,8 @@ fn after_a_nap_a_beat_goes_at_once() {
     let mut agent = Agent::in_session(TERMS);
     agent.run_until(secs(10));
     agent.asleep += secs(60);
-    let did = agent.feed(AgentEvent::Wake);
-    assert_eq!(beats(&did), 1);
+    let out = agent.feed(AgentEvent::Wake);
+    assert_eq!(beats(&out), 1);
     assert_eq!(agent.status(), "connected");
 }
 
@@ -36,9 +36,9 @@ fn after_a_long_sleep_the_link_is_dialled_anew_at_once() {
     let old = agent.link();
     agent.run_until(secs(10));
     agent.asleep += secs(8 * 3600);
-    let did = agent.feed(AgentEvent::Wake);
-    assert_eq!(did[0], AgentAction::Close(old, CloseCause::Silent));
-    let AgentAction::Report(report) = did[1] else { panic!("{did:?}") };
+    let out = agent.feed(AgentEvent::Wake);
+    assert_eq!(out[0], AgentAction::Close(old, CloseCause::Silent));
+    let AgentAction::Report(report) = out[1] else { panic!("{out:?}") };
     assert_eq!(report.cause, AgentCause::Slept(secs(8 * 3600)));
     agent.run_until(ms(10_001));
     assert_eq!(agent.status(), "connecting");
@@ -107,10 +107,10 @@ fn a_stop_right_after_sleep_is_one_report_and_closes_the_link() {
         let link = agent.link();
         agent.run_until(secs(10));
         agent.asleep += asleep;
-        let did = agent.feed(AgentEvent::Stop);
-        let reports = did.iter().filter(|a| matches!(a, AgentAction::Report(_))).count();
-        assert_eq!(reports, 1, "{did:?}");
-        assert!(did.contains(&AgentAction::Close(link, CloseCause::AgentStopped)), "{did:?}");
+        let out = agent.feed(AgentEvent::Stop);
+        let reports = out.iter().filter(|a| matches!(a, AgentAction::Report(_))).count();
+        assert_eq!(reports, 1, "{out:?}");
+        assert!(out.contains(&AgentAction::Close(link, CloseCause::AgentStopped)), "{out:?}");
         assert_eq!(agent.status(), "closed");
     }
 }
@@ -121,8 +121,8 @@ fn a_process_that_stalled_blames_nobody() {
         let mut agent = Agent::in_session(TERMS);
         agent.run_until(secs(44));
         agent.stall_until(secs(45 + stall));
-        let did = agent.feed(AgentEvent::Wake);
-        assert!(matches!(did[0], AgentAction::Overslept(_)), "{did:?}");
+        let out = agent.feed(AgentEvent::Wake);
+        assert!(matches!(out[0], AgentAction::Overslept(_)), "{out:?}");
         assert_eq!(agent.status(), "connected", "after {stall}s");
         // From here on the silence counts.
         let from = agent.at;

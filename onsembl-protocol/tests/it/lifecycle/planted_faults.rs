@@ -101,8 +101,8 @@ fn fault_3_forgotten_timer_of_the_server_condemns_nobody_and_is_told() {
 
     // And now the agent is silent, too, and the old timer fires at last.
     server.stall_until(secs(900));
-    let did = server.feed(ServerEvent::Wake);
-    let late = did.iter().find_map(|a| match a {
+    let out = server.feed(ServerEvent::Wake);
+    let late = out.iter().find_map(|a| match a {
         ServerAction::Overslept(late) => Some(*late),
         _ => None,
     });
@@ -114,8 +114,8 @@ fn fault_3_forgotten_timer_of_the_server_condemns_nobody_and_is_told() {
 fn fault_3_forgotten_timer_of_the_agent_condemns_nobody_and_is_told() {
     let mut agent = Agent::in_session(TERMS);
     agent.stall_until(secs(900));
-    let did = agent.feed(AgentEvent::Wake);
-    let late = did.iter().find_map(|a| match a {
+    let out = agent.feed(AgentEvent::Wake);
+    let late = out.iter().find_map(|a| match a {
         AgentAction::Overslept(late) => Some(*late),
         _ => None,
     });

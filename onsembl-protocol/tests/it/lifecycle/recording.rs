@@ -89,8 +89,8 @@ fn a_beat_is_answered_as_soon_as_it_is_recorded_and_after_half_an_interval_anywa
     server.at = secs(4);
     let recorded =
         ServerEvent::Recorded { epoch: Epoch(1), sequence: BeatSequence(1), at: server.now().wall };
-    let did = server.feed(recorded);
-    let ServerAction::SendBeat { beat, .. } = did[0] else { panic!("{did:?}") };
+    let out = server.feed(recorded);
+    let ServerAction::SendBeat { beat, .. } = out[0] else { panic!("{out:?}") };
     assert_eq!(beat.recorded.map(|(sequence, _)| sequence), Some(BeatSequence(1)));
     assert_eq!((beat.seen.unwrap().sequence, beat.lag), (BeatSequence(1), None));
 

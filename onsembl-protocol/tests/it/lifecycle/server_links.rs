@@ -98,10 +98,10 @@ fn a_challenger_that_is_not_admitted_leaves_the_session_alone() {
         server.run_beating_until(1, secs(5), secs(26));
     });
     assert_eq!(slow.closes(), [(LinkId(2), CloseCause::TryLater)]);
-    let gone = quarrel(|server| {
+    let closed = quarrel(|server| {
         server.feed(ServerEvent::LinkDown(LinkId(2), lost()));
     });
-    assert_eq!(gone.closes(), []);
+    assert_eq!(closed.closes(), []);
 }
 
 #[test]

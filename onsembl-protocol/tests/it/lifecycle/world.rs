@@ -40,7 +40,7 @@ pub(super) struct Service {
     mailbox: Option<Vec<Happening>>,
     links: BTreeMap<LinkId, (usize, LinkId)>,
     next_link: LinkId,
-    held_by: Option<usize>,
+    owned_by: Option<usize>,
     known: Option<(PresenceVersion, Epoch)>,
     epochs: u64,
     hung: Option<Vec<Happening>>,
@@ -87,7 +87,7 @@ pub(super) struct World {
     pub(super) server: Service,
     queue: BTreeMap<(Duration, u64), Happening>,
     count: u64,
-    held: Option<Vec<Happening>>,
+    deferred: Option<Vec<Happening>>,
 }
 
 impl World {
@@ -117,7 +117,7 @@ impl World {
                 mailbox: None,
                 links: BTreeMap::new(),
                 next_link: LinkId(1000),
-                held_by: None,
+                owned_by: None,
                 known: None,
                 epochs: 0,
                 hung: None,
@@ -126,7 +126,7 @@ impl World {
             },
             queue: BTreeMap::new(),
             count: 0,
-            held: None,
+            deferred: None,
         }
     }
 
@@ -201,11 +201,11 @@ impl World {
 
     /// The network holds everything back, until [`heal`](Self::heal).
     pub(super) fn partition(&mut self) {
-        let _ = self.held.get_or_insert_default();
+        let _ = self.deferred.get_or_insert_default();
     }
 
     pub(super) fn heal(&mut self) {
-        for what in self.held.take().unwrap_or_default() {
+        for what in self.deferred.take().unwrap_or_default() {
             self.put(self.delay, what);
         }
     }
@@ -263,7 +263,7 @@ impl World {
         self.server.machine = None;
         self.server.deadline = Deadline::Never;
         self.server.up = false;
-        self.server.held_by = None;
+        self.server.owned_by = None;
         self.server.mailbox = None;
         self.queue.retain(|_, what| {
             !matches!(what, Happening::Up(..) | Happening::Opened(_) | Happening::Recorded(..))
@@ -341,8 +341,8 @@ impl World {
 
     fn happen(&mut self, what: Happening) {
         let crosses = !matches!(what, Happening::Opened(_) | Happening::Recorded(..));
-        if crosses && let Some(held) = &mut self.held {
-            return held.push(what);
+        if crosses && let Some(deferred) = &mut self.deferred {
+            return deferred.push(what);
         }
         if !crosses && let Some(hung) = &mut self.server.hung {
             return hung.push(what);
@@ -377,7 +377,7 @@ impl World {
             Happening::Down(host, link, what) => self.reach_agent(host, link, what),
             Happening::Opened(link) => {
                 self.server.epochs += 1;
-                self.server.held_by = self.server.links.get(&link).map(|(host, _)| *host);
+                self.server.owned_by = self.server.links.get(&link).map(|(host, _)| *host);
                 let epoch = Epoch(self.server.epochs);
                 self.feed_server(ServerEvent::Admitted { link, epoch });
             }
@@ -401,7 +401,7 @@ impl World {
         match what {
             Up::Hello => {
                 let Some((host, _)) = self.server.links.get(&link).copied() else { return };
-                let claimant = if self.server.held_by == Some(host) {
+                let claimant = if self.server.owned_by == Some(host) {
                     Claimant::SameProcess
                 } else {
                     Claimant::OtherProcess
@@ -537,7 +537,7 @@ impl World {
             ServerAction::Forget => {
                 self.server.machine = None;
                 self.server.deadline = Deadline::Never;
-                self.server.held_by = None;
+                self.server.owned_by = None;
             }
         }
     }

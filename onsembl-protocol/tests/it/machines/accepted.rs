@@ -111,7 +111,7 @@ fn take(link: &mut AcceptedLink, frame: Frame) -> Vec<AcceptedAction> {
 fn word(action: AcceptedAction) -> String {
     match action {
         AcceptedAction::Read => "read".into(),
-        AcceptedAction::Hold => "held until the session".into(),
+        AcceptedAction::Defer => "held until the session".into(),
         AcceptedAction::Release => "read what was held".into(),
         AcceptedAction::Discard(Discarded::BeforeHello) => "dropped: no hello yet".into(),
         AcceptedAction::Discard(Discarded::BeforeSession) => "dropped: too many".into(),
@@ -143,12 +143,12 @@ pub(super) fn table() -> String {
         let mut rows: Vec<(String, Vec<&str>)> = Vec::new();
         for (frame, what) in frames() {
             let mut link = link;
-            let mut did: Vec<String> = take(&mut link, what).into_iter().map(word).collect();
-            if did.is_empty() {
+            let mut output: Vec<String> = take(&mut link, what).into_iter().map(word).collect();
+            if output.is_empty() {
                 let lives = status == AcceptedStatus::Probe;
-                did.push(if lives { "sign of life" } else { "nothing" }.into());
+                output.push(if lives { "sign of life" } else { "nothing" }.into());
             }
-            let counts = format!("{} | `{}`", did.join(", "), link.status());
+            let counts = format!("{} | `{}`", output.join(", "), link.status());
             let before = plain.get(&(status, frame));
             if bound.is_some() && before == Some(&counts) {
                 continue;

@@ -102,10 +102,10 @@ fn the_table_of_the_agent() {
             let mut machine = agent.machine.clone();
             let step = machine.handle(event, now);
             let at = now.monotonic;
-            let did: Vec<String> =
+            let output: Vec<String> =
                 step.actions.into_iter().map(|action| agent_action(action, at)).collect();
             let after = agent_status(machine.status(), at);
-            table += &line(state, &name, &after, &did, &deadline(step.deadline, at));
+            table += &line(state, &name, &after, &output, &deadline(step.deadline, at));
         }
         table += "\n";
     }

@@ -27,12 +27,13 @@ impl Graph {
 
     /// The causes of each arrow.
     fn arrows(&self) -> BTreeMap<(usize, usize), Vec<&'static str>> {
-        let place = |word: &str| self.statuses.iter().position(|s| *s == word).expect("a status");
+        let position =
+            |word: &str| self.statuses.iter().position(|s| *s == word).expect("a status");
         let left_out: BTreeSet<_> = self.everywhere().into_iter().collect();
         let mut arrows: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for [from, cause, to] in &self.edges {
             if !left_out.contains(&(*cause, *to)) {
-                arrows.entry((place(from), place(to))).or_default().push(*cause);
+                arrows.entry((position(from), position(to))).or_default().push(*cause);
             }
         }
         arrows

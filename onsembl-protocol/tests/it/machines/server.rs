@@ -48,8 +48,8 @@ pub(super) fn states() -> Vec<(&'static str, Server)> {
     }
     let mut faulted = after(5, Dialect::Extended);
     faulted.feed(ServerEvent::Faulted(LinkId(1)));
-    let mut gone = after(5, Dialect::Extended);
-    gone.feed(ServerEvent::Evict(CloseCause::Deleted));
+    let mut closed = after(5, Dialect::Extended);
+    closed.feed(ServerEvent::Evict(CloseCause::Deleted));
     let mut states = vec![
         ("new", Server::new()),
         ("connecting", joining),
@@ -65,7 +65,7 @@ pub(super) fn states() -> Vec<(&'static str, Server)> {
         ("timed-out", after(90, Dialect::Extended)),
         ("reconnecting", away()),
         ("recovered", Server::recovered()),
-        ("gone", gone),
+        ("gone", closed),
     ];
     for (_, server) in &mut states {
         server.admits = false;
@@ -116,10 +116,10 @@ fn the_table_of_the_server() {
             let mut machine = server.machine.clone();
             let step = machine.handle(event, now);
             let at = now.monotonic;
-            let did: Vec<String> =
+            let output: Vec<String> =
                 step.actions.into_iter().map(|action| server_action(action, at)).collect();
             let after = presence(machine.presence());
-            table += &line(state, &name, &after, &did, &deadline(step.deadline, at));
+            table += &line(state, &name, &after, &output, &deadline(step.deadline, at));
         }
         table += "\n";
     }

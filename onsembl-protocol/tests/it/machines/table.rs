@@ -102,6 +102,6 @@ pub(super) fn line(
     actions: &[String],
     wake: &str,
 ) -> String {
-    let did = if actions.is_empty() { "-".into() } else { actions.join("; ") };
-    format!("{state:<22} | {event:<44} -> {after:<24} | {did} | wake {wake}\n")
+    let output = if actions.is_empty() { "-".into() } else { actions.join("; ") };
+    format!("{state:<22} | {event:<44} -> {after:<24} | {output} | wake {wake}\n")
 }

@@ -105,7 +105,7 @@ struct Observer {
     heard_at: Timestamp,
     stale_at: Option<Timestamp>,
     absent: std::time::Duration,
-    gone: bool,
+    evicted: bool,
     transcript: Vec<String>,
 }
 
@@ -132,7 +132,7 @@ impl Observer {
             heard_at: now.monotonic,
             stale_at: None,
             absent: ms(0),
-            gone: false,
+            evicted: false,
             transcript: Vec::new(),
         }
     }
@@ -231,11 +231,11 @@ impl Observer {
         self.liveness(event, &actions, at, before.status, reports.first(), &context)?;
 
         // 6.
-        if self.gone {
+        if self.evicted {
             prop_assert!(actions.is_empty(), "{}", context);
             prop_assert_eq!(outcome.deadline, Deadline::Never);
         }
-        self.gone |= actions.contains(&ServerAction::Forget);
+        self.evicted |= actions.contains(&ServerAction::Forget);
         self.last = Now { monotonic: at, boot: self.last.boot.max(now.boot), wall: now.wall };
         self.no_spinning()
     }

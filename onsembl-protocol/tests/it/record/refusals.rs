@@ -125,13 +125,13 @@ proptest! {
     #[test]
     fn any_change_of_any_line_is_noticed_and_named(
         line in any::<prop::sample::Index>(),
-        place in any::<prop::sample::Index>(),
+        position in any::<prop::sample::Index>(),
         to in "[ -~é]",
     ) {
         let mut lines = lines();
         let number = line.index(lines.len());
         let line = &mut lines[number];
-        let at = place.index(line.len());
+        let at = position.index(line.len());
         if line[at..=at] == to {
             return Ok(());
         }
@@ -145,7 +145,7 @@ proptest! {
     #[test]
     fn no_number_in_a_recording_makes_the_core_panic(
         line in any::<prop::sample::Index>(),
-        place in any::<prop::sample::Index>(),
+        position in any::<prop::sample::Index>(),
         to in prop::sample::select(vec!["0", "1", "18446744073709551615", "9223372036854775807", "null"]),
     ) {
         let mut lines = lines();
@@ -156,7 +156,7 @@ proptest! {
             .map(|(at, _)| at)
             .filter(|at| !content.as_bytes()[at - 1].is_ascii_digit() && *at + 20 < content.len())
             .collect();
-        let from = numbers[place.index(numbers.len())];
+        let from = numbers[position.index(numbers.len())];
         let len = content[from..].find(|c: char| !c.is_ascii_digit()).unwrap();
         lines[number].replace_range(from..from + len, to);
         seal(&mut lines);

@@ -26,8 +26,8 @@ fn ten_thousand_that_are_due_at_once_are_woken_in_bounded_sweeps_and_each_once()
     let mut sweeps = 0;
     loop {
         let before = woken.len();
-        let swept = fleet.sweep(now(secs(30)), 256, |key, did| {
-            assert!(did.iter().any(|a| matches!(a, ServerAction::SendBeat { .. })));
+        let swept = fleet.sweep(now(secs(30)), 256, |key, out| {
+            assert!(out.iter().any(|a| matches!(a, ServerAction::SendBeat { .. })));
             woken.push(key);
         });
         sweeps += 1;
@@ -97,10 +97,10 @@ fn the_health_of_the_store_reaches_everybody_and_only_who_shows_it_has_something
     let keys: Vec<_> = (0..100).map(|_| join(&mut fleet, secs(0))).collect();
     let _ = fleet.handle(keys[7], beat(1), now(secs(1))).unwrap();
     while fleet.sweep(now(secs(16)), 256, |_, _| {}).more_due {}
-    let mut said = Vec::new();
+    let mut outputs = Vec::new();
     let full = ServerEvent::Store(Some(StoreTrouble::Full));
-    fleet.handle_all(full, now(secs(17)), |key, did| said.push((key, did)));
-    assert_eq!(said.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [keys[7]]);
+    fleet.handle_all(full, now(secs(17)), |key, out| outputs.push((key, out)));
+    assert_eq!(outputs.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [keys[7]]);
     // The others name it when they have cause to.
     let _ = fleet.handle(keys[8], beat(1), now(secs(18))).unwrap();
     for at in [30, 33] {

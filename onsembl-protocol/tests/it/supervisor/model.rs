@@ -182,8 +182,8 @@ impl Pair {
     fn event(&mut self, of: usize, event: Event) -> Outcome {
         let (event, now) = (self.of(event, of), self.now());
         let alone = &mut self.naive[of];
-        let did = alone.handle(event, now);
-        prop_assert_eq!(self.fleet.handle(alone.key, event, now), Some(did), "{:?}", event);
+        let out = alone.handle(event, now);
+        prop_assert_eq!(self.fleet.handle(alone.key, event, now), Some(out), "{:?}", event);
         Ok(())
     }
 
@@ -202,26 +202,26 @@ impl Pair {
             events.push((alone.key, event));
             expected.push((alone.key, Some(alone.handle(event, now))));
         }
-        let mut did = Vec::new();
-        self.fleet.handle_batch(&events, now, |key, actions| did.push((key, actions.copied())));
-        prop_assert_eq!(did, expected);
+        let mut out = Vec::new();
+        self.fleet.handle_batch(&events, now, |key, actions| out.push((key, actions.copied())));
+        prop_assert_eq!(out, expected);
         Ok(())
     }
 
     fn event_all(&mut self, trouble: Option<StoreTrouble>) -> Outcome {
         let (event, now) = (ServerEvent::Store(trouble), self.now());
-        let mut said = Vec::new();
-        self.fleet.handle_all(event, now, |key, did| said.push((key, did)));
+        let mut outputs = Vec::new();
+        self.fleet.handle_all(event, now, |key, out| outputs.push((key, out)));
         let mut expected = Vec::new();
         for alone in &mut self.naive {
-            let did = alone.handle(event, now);
-            if !did.is_empty() {
-                expected.push((alone.key, did));
+            let out = alone.handle(event, now);
+            if !out.is_empty() {
+                expected.push((alone.key, out));
             }
         }
-        said.sort_by_key(|(key, _)| *key);
+        outputs.sort_by_key(|(key, _)| *key);
         expected.sort_by_key(|(key, _)| *key);
-        prop_assert_eq!(said, expected);
+        prop_assert_eq!(outputs, expected);
         Ok(())
     }
 
@@ -230,18 +230,18 @@ impl Pair {
         let now = self.now();
         let was_due = self.fleet.next_wake().is_due(now.monotonic);
         let mut woken = Vec::new();
-        let swept = self.fleet.sweep(now, budget, |key, did| woken.push((key, did)));
+        let swept = self.fleet.sweep(now, budget, |key, out| woken.push((key, out)));
         prop_assert_eq!(swept.woken, woken.len());
         prop_assert!(swept.woken + swept.in_vain <= budget);
         let worked = swept.woken + swept.in_vain > 0;
         prop_assert_eq!(worked, was_due && budget > 0, "no progress, or work for nothing");
-        for (n, (key, did)) in woken.iter().enumerate() {
+        for (n, (key, out)) in woken.iter().enumerate() {
             prop_assert!(woken[..n].iter().all(|(k, _)| k != key), "woken twice");
             let Some(alone) = self.naive.iter_mut().find(|alone| alone.key == *key) else {
                 return Err(TestCaseError::fail("woke a machine that is not there"));
             };
             prop_assert!(alone.armed.is_due(now.monotonic), "woken too early");
-            prop_assert_eq!(alone.handle(ServerEvent::Wake, now), *did);
+            prop_assert_eq!(alone.handle(ServerEvent::Wake, now), *out);
         }
         let due = self.naive.iter().any(|alone| alone.armed.is_due(now.monotonic));
         prop_assert!(swept.more_due || !due, "somebody was left");

@@ -12,8 +12,8 @@ const AGENTS: u64 = 1_000;
 /// Wakes all that is due at this moment, in bounded sweeps.
 fn sweep(fleet: &mut Fleet, at: Duration, log: &mut Vec<(Key, ServerAction)>) {
     loop {
-        let swept = fleet.sweep(now(at), 256, |key, did| {
-            log.extend(did.iter().map(|action| (key, action)));
+        let swept = fleet.sweep(now(at), 256, |key, out| {
+            log.extend(out.iter().map(|action| (key, action)));
         });
         assert!(swept.woken + swept.in_vain <= 256);
         if !swept.more_due {

@@ -112,12 +112,12 @@ proptest! {
     ) {
         let mut text = frame;
         for (at, cut, piece) in changes {
-            let places: Vec<usize> = text
+            let positions: Vec<usize> = text
                 .char_indices()
                 .filter(|(_, c)| !after_brackets || *c == '{' || *c == ',')
                 .map(|(at, c)| if after_brackets { at + c.len_utf8() } else { at })
                 .collect();
-            let Some(from) = places.get(at.index(places.len().max(1))).copied() else { break };
+            let Some(from) = positions.get(at.index(positions.len().max(1))).copied() else { break };
             let cut = if after_brackets { 0 } else { cut };
             let to = text[from..].char_indices().nth(cut).map_or(text.len(), |(n, _)| from + n);
             text.replace_range(from..to, piece);
@@ -151,12 +151,12 @@ proptest! {
 
     #[test]
     fn any_payload_is_written_as_serde_json_writes_it(
-        agent in from_agent(), server in to_agent(), asked in from_dashboard(), told in to_dashboard(),
+        agent in from_agent(), server in to_agent(), asked in from_dashboard(), shown in to_dashboard(),
     ) {
         as_serde_json(&agent);
         as_serde_json(&server);
         as_serde_json(&asked);
-        as_serde_json(&told);
+        as_serde_json(&shown);
     }
 
     #[test]

@@ -148,8 +148,8 @@ proptest! {
         plausible in any::<bool>(),
     ) {
         if plausible {
-            for (place, value) in bytes.iter_mut().zip([1, 2, 0, 3]) {
-                *place = value;
+            for (byte, value) in bytes.iter_mut().zip([1, 2, 0, 3]) {
+                *byte = value;
             }
         }
         match read(&bytes) {

@@ -198,9 +198,12 @@ fn a_gap_says_where_how_much_and_why_also_in_words_of_a_later_version() {
 fn what_is_held_is_read_page_by_page() {
     let OutputState(state) = read::<AgentToServer>(OURS[8]).message else { panic!() };
     assert!(state.more && state.query.is_none());
-    let held = &state.streams[0];
-    assert_eq!(held.stream_type.stream(), Stream::Terminal);
-    assert_eq!((held.produced, held.stored, held.gaps), (ByteOffset(900), ByteOffset(300), 200));
+    let reported = &state.streams[0];
+    assert_eq!(reported.stream_type.stream(), Stream::Terminal);
+    assert_eq!(
+        (reported.produced, reported.stored, reported.gaps),
+        (ByteOffset(900), ByteOffset(300), 200)
+    );
 }
 
 #[test]

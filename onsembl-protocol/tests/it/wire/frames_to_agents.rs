@@ -188,7 +188,7 @@ fn an_agent_is_told_where_to_go_on_and_asked_what_it_holds() {
 fn a_stop_holds_under_its_id_until_that_is_released() {
     let StopRelease(release) = read::<ServerToAgent>(OURS[5]).message else { panic!() };
     assert_eq!(release.stop_id.as_str(), "s-1");
-    let held = r#"{"reason":"smoke","stopId":"s-1"}"#;
-    let EmergencyStop(stop) = message("EMERGENCY_STOP", held) else { panic!() };
+    let latching = r#"{"reason":"smoke","stopId":"s-1"}"#;
+    let EmergencyStop(stop) = message("EMERGENCY_STOP", latching) else { panic!() };
     assert_eq!(stop.stop_id, Some(release.stop_id));
 }

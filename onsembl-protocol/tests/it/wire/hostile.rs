@@ -25,9 +25,9 @@ fn golden() -> Vec<&'static str> {
 
 fn outcome<M: MessageSet + Bounded>(text: &str) -> Result<(), String> {
     decode::<M>(text, &Limits::DEFAULT).map(drop).map_err(|error| {
-        let said = error.to_string();
-        assert!(!said.is_empty() && said.len() < 1000, "{} bytes", said.len());
-        said
+        let text = error.to_string();
+        assert!(!text.is_empty() && text.len() < 1000, "{} bytes", text.len());
+        text
     })
 }
 

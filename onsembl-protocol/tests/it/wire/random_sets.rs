@@ -23,11 +23,11 @@ pub(super) fn unknown_kind() -> impl Strategy<Value = Box<str>> {
 }
 
 fn gap() -> impl Strategy<Value = OutputGap> {
-    let place = (number(), stream_type(), number(), number(), of(number()));
+    let position = (number(), stream_type(), number(), number(), of(number()));
     let because = proptest::sample::select(GapCause::ALL.to_vec());
-    (id(), of(id::<AgentId>()), place, because, of(time())).prop_map(
-        |(command_id, agent_id, place, because, timestamp)| {
-            let (incarnation, stream_type, sequence, offset, length) = place;
+    (id(), of(id::<AgentId>()), position, because, of(time())).prop_map(
+        |(command_id, agent_id, position, because, timestamp)| {
+            let (incarnation, stream_type, sequence, offset, length) = position;
             OutputGap {
                 command_id,
                 agent_id,
@@ -44,8 +44,8 @@ fn gap() -> impl Strategy<Value = OutputGap> {
 }
 
 fn output_state() -> impl Strategy<Value = OutputState> {
-    let held = (id(), number(), stream_type(), number(), number(), number()).prop_map(
-        |(command_id, incarnation, stream_type, produced, stored, gaps)| HeldStream {
+    let reported = (id(), number(), stream_type(), number(), number(), number()).prop_map(
+        |(command_id, incarnation, stream_type, produced, stored, gaps)| ReportedStream {
             command_id,
             incarnation: Incarnation(incarnation),
             stream_type,
@@ -54,11 +54,8 @@ fn output_state() -> impl Strategy<Value = OutputState> {
             gaps,
         },
     );
-    (vec(held, 0..3), any::<bool>(), of(text())).prop_map(|(streams, more, query)| OutputState {
-        streams,
-        more,
-        query,
-    })
+    (vec(reported, 0..3), any::<bool>(), of(text()))
+        .prop_map(|(streams, more, query)| OutputState { streams, more, query })
 }
 
 pub(super) fn from_agent() -> impl Strategy<Value = AgentToServer> {
@@ -162,8 +159,8 @@ pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
             offset: ByteOffset(offset),
         },
     );
-    let place = (id(), number(), stream_type(), number()).prop_map(
-        |(command_id, incarnation, stream_type, offset)| StreamPlace {
+    let position = (id(), number(), stream_type(), number()).prop_map(
+        |(command_id, incarnation, stream_type, offset)| ResumePosition {
             command_id,
             incarnation: Incarnation(incarnation),
             stream_type,
@@ -179,9 +176,9 @@ pub(super) fn to_agent() -> impl Strategy<Value = ServerToAgent> {
         request().prop_map(ServerToAgent::CommandRequest),
         cancel().prop_map(ServerToAgent::CommandCancel),
         output_ack.prop_map(ServerToAgent::OutputAck),
-        (vec(place, 0..3), any::<bool>()).prop_map(|(streams, more)| ServerToAgent::OutputResume(
-            OutputResume { streams, more }
-        )),
+        (vec(position, 0..3), any::<bool>()).prop_map(|(streams, more)| {
+            ServerToAgent::OutputResume(OutputResume { streams, more })
+        }),
         text().prop_map(|query| ServerToAgent::OutputQuery(OutputQuery { query })),
         control().prop_map(ServerToAgent::Control),
         stop().prop_map(ServerToAgent::EmergencyStop),

@@ -255,7 +255,7 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
         }),
         AgentToServer::OutputGap(OutputGap { timestamp: None, ..gap() }),
         AgentToServer::OutputState(OutputState {
-            streams: vec![HeldStream {
+            streams: vec![ReportedStream {
                 command_id: command(),
                 incarnation: Incarnation(5),
                 stream_type: StreamType::Terminal,
@@ -309,7 +309,7 @@ pub(super) fn to_agents() -> Vec<ServerToAgent> {
             open_gap: true,
         }),
         ServerToAgent::OutputResume(OutputResume {
-            streams: vec![StreamPlace {
+            streams: vec![ResumePosition {
                 command_id: command(),
                 incarnation: Incarnation(5),
                 stream_type: StreamType::Stdout,

@@ -45,7 +45,7 @@ pub(super) fn number() -> impl Strategy<Value = u64> {
 }
 
 /// Eighths: exact in binary and in the digits that JSON writes.
-pub(super) fn figure() -> impl Strategy<Value = f64> {
+pub(super) fn float() -> impl Strategy<Value = f64> {
     (-(1i64 << 40)..1 << 40).prop_map(|eighths| eighths as f64 / 8.0)
 }
 
@@ -160,7 +160,7 @@ pub(super) fn subscriptions() -> impl Strategy<Value = Subscriptions> {
 }
 
 pub(super) fn metrics() -> impl Strategy<Value = HealthMetrics> {
-    (of(figure()), of(figure()), of(figure()), of(number()), of(number()), of(figure())).prop_map(
+    (of(float()), of(float()), of(float()), of(number()), of(number()), of(float())).prop_map(
         |(cpu_usage, memory_usage, uptime, commands_processed, active_commands, answer)| {
             HealthMetrics {
                 cpu_usage,
@@ -461,11 +461,11 @@ pub(super) fn error() -> impl Strategy<Value = ErrorReply> {
 }
 
 pub(super) fn ping() -> impl Strategy<Value = Ping> {
-    (of(figure()), of(number())).prop_map(|(timestamp, sequence)| Ping { timestamp, sequence })
+    (of(float()), of(number())).prop_map(|(timestamp, sequence)| Ping { timestamp, sequence })
 }
 
 pub(super) fn pong() -> impl Strategy<Value = Pong> {
-    (of(figure()), of(figure()), of(number())).prop_map(|(timestamp, latency, sequence)| Pong {
+    (of(float()), of(float()), of(number())).prop_map(|(timestamp, latency, sequence)| Pong {
         timestamp,
         latency,
         sequence,

@@ -30,11 +30,11 @@ impl Answers {
         assert!(self.lines.len() > 40, "{}", self.lines.len());
         for line in &self.lines {
             let token = world.token(line["user"].as_str().unwrap(), TokenKind::Dashboard);
-            let told = match line["path"].as_str() {
+            let mismatch = match line["path"].as_str() {
                 Some(path) => page(world, path, &token, line, &mut like).await,
                 None => command_line(world, &token, line, &mut like).await,
             };
-            if let Err(why) = told {
+            if let Err(why) = mismatch {
                 panic!("{} {}: {why}\nwas {line}", line["path"], line["words"]);
             }
         }
@@ -52,13 +52,13 @@ async fn page(
     let by = Instant::now() + PATIENCE;
     loop {
         let answer = Request::get(path).bearer(Some(token)).send(world.address()).await;
-        let told = match like.texts(line["body"].as_str().unwrap(), &answer.body) {
+        let mismatch = match like.texts(line["body"].as_str().unwrap(), &answer.body) {
             _ if line["status"] != answer.status => format!("status {}", answer.status),
             Ok(()) => return Ok(()),
             Err(why) => why,
         };
         if Instant::now() >= by {
-            return Err(format!("{told}\nis  {}", answer.body));
+            return Err(format!("{mismatch}\nis  {}", answer.body));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -27,6 +27,6 @@ async fn exec_says_to_an_earlier_server_what_it_said_before() {
     let mut exec = Running(exec.spawn().unwrap());
     host.play("agent-life", "exec").await;
     assert_eq!(exec.0.wait().unwrap().code(), Some(7));
-    let said = [out, err].map(|path| std::fs::read_to_string(path).unwrap());
-    assert_eq!(said, ["to stdout\n", "to stderr\n"]);
+    let sent = [out, err].map(|path| std::fs::read_to_string(path).unwrap());
+    assert_eq!(sent, ["to stdout\n", "to stderr\n"]);
 }

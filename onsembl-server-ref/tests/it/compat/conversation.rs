@@ -27,7 +27,7 @@ pub(crate) enum What {
         user: String,
         token_in_query: bool,
     },
-    Said {
+    Sent {
         by: Side,
         frame: Frame,
     },
@@ -100,7 +100,7 @@ impl Entry {
                 (None, Some(hex)) => Frame::Binary(bytes(hex)),
                 other => panic!("not understood: {other:?}: {line}"),
             };
-            What::Said { by: side(&line["from"]), frame }
+            What::Sent { by: side(&line["from"]), frame }
         };
         Self { link, what }
     }

@@ -24,7 +24,7 @@ pub(crate) struct Host {
     link: Option<WebSocketStream<TcpStream>>,
     /// What came that nothing recorded is like yet.
     heard: Vec<Value>,
-    due: Vec<What>,
+    awaited: Vec<What>,
 }
 
 impl Host {
@@ -32,7 +32,7 @@ impl Host {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let like = Likeness::new(Times::Any);
-        Self { listener, url, like, link: None, heard: Vec::new(), due: Vec::new() }
+        Self { listener, url, like, link: None, heard: Vec::new(), awaited: Vec::new() }
     }
 
     /// Plays all links of that client, one after the other.
@@ -41,9 +41,9 @@ impl Host {
         let mut compared = 0;
         for entry in conversation(name).into_iter().filter(of_client) {
             match entry.what {
-                What::Said { by: Side::Client, .. } | What::Closed { by: Side::Client, .. } => {
+                What::Sent { by: Side::Client, .. } | What::Closed { by: Side::Client, .. } => {
                     compared += 1;
-                    self.due.push(entry.what);
+                    self.awaited.push(entry.what);
                 }
                 act => {
                     self.catch_up().await;
@@ -78,7 +78,7 @@ impl Host {
                 };
                 self.link = Some(timeout(PATIENCE, opened).await.expect("a link"));
             }
-            What::Said { frame: Frame::Text(text), .. } => {
+            What::Sent { frame: Frame::Text(text), .. } => {
                 let text = self.like.message(&text);
                 self.link.as_mut().unwrap().send(Message::text(text)).await.unwrap();
             }
@@ -94,14 +94,14 @@ impl Host {
     }
 
     async fn catch_up(&mut self) {
-        let due = std::mem::take(&mut self.due);
-        let said: Vec<Value> = due.iter().map(message).collect();
-        for (n, due) in due.into_iter().enumerate() {
-            match due {
-                What::Said { .. } => {
+        let awaited = std::mem::take(&mut self.awaited);
+        let sent: Vec<Value> = awaited.iter().map(message).collect();
+        for (n, awaited) in awaited.into_iter().enumerate() {
+            match awaited {
+                What::Sent { .. } => {
                     // One that is left out costs nothing; one that comes is passed over.
-                    if !is_overtaken(&said[n], said.iter().skip(n + 1)) {
-                        self.hear(&said[n]).await;
+                    if !is_overtaken(&sent[n], sent.iter().skip(n + 1)) {
+                        self.hear(&sent[n]).await;
                     }
                 }
                 What::Closed { code, reason, .. } => {
@@ -135,14 +135,14 @@ impl Host {
 
     /// The first message that is like this one.
     async fn hear(&mut self, recorded: &Value) {
-        let mut told = Vec::new();
+        let mut mismatch = Vec::new();
         for (n, now) in self.heard.iter().enumerate() {
             match self.like.values(recorded, now) {
                 Ok(()) => {
                     let _ = self.heard.remove(n);
                     return;
                 }
-                Err(why) => told.push(why),
+                Err(why) => mismatch.push(why),
             }
         }
         loop {
@@ -151,12 +151,12 @@ impl Host {
                 Ok(Some(Ok(Message::Text(text)))) => Frame::Text(text.as_str().to_owned()).value(),
                 Ok(Some(Ok(Message::Binary(bytes)))) => Frame::Binary(bytes.to_vec()).value(),
                 Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
-                other => panic!("{other:?} instead of {recorded}\ninstead came {told:#?}"),
+                other => panic!("{other:?} instead of {recorded}\ninstead came {mismatch:#?}"),
             };
             match self.like.values(recorded, &now) {
                 Ok(()) => return,
                 Err(why) => {
-                    told.push(format!("{}: {why}", now["type"]));
+                    mismatch.push(format!("{}: {why}", now["type"]));
                     self.heard.push(now);
                 }
             }
@@ -167,7 +167,7 @@ impl Host {
 /// What it says; nothing if it is no message.
 fn message(what: &What) -> Value {
     match what {
-        What::Said { frame, .. } => frame.value(),
+        What::Sent { frame, .. } => frame.value(),
         What::Opened { .. } | What::Closed { .. } | What::Asked { .. } | What::Answered { .. } => {
             Value::Null
         }

@@ -331,8 +331,8 @@ fn what_differs_is_named_and_what_is_made_anew_corresponds() {
         (message(A, r#","n":1"#), message(B, r#","m":1"#)),
         (message(A, r#","n":"1""#), message(B, r#","n":1"#)),
     ] {
-        let told = like.texts(&then, &now);
-        assert!(told.as_ref().is_err_and(|why| why.contains(".payload")), "{told:?}");
+        let mismatch = like.texts(&then, &now);
+        assert!(mismatch.as_ref().is_err_and(|why| why.contains(".payload")), "{mismatch:?}");
     }
     assert_eq!(millis("1970-01-01T00:00:01Z"), 1_000);
     assert_eq!(millis("2026-11-29T05:18:32.679Z"), 1_795_929_512_679);

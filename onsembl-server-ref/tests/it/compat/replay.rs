@@ -20,7 +20,7 @@ struct Line {
 }
 
 /// What the server said in the recording and has not said yet.
-struct Due {
+struct Awaited {
     link: String,
     what: What,
 }
@@ -33,11 +33,11 @@ struct Page {
     answer: JoinHandle<Http>,
 }
 
-impl Due {
+impl Awaited {
     /// Its link and what it says; nothing if it is no message.
     fn message(&self) -> (String, Value) {
         match &self.what {
-            What::Said { frame, .. } => (self.link.clone(), frame.value()),
+            What::Sent { frame, .. } => (self.link.clone(), frame.value()),
             What::Opened { .. }
             | What::Closed { .. }
             | What::Asked { .. }
@@ -51,7 +51,7 @@ struct Stage {
     like: Likeness,
     lines: BTreeMap<String, Line>,
     pages: BTreeMap<String, Page>,
-    due: Vec<Due>,
+    awaited: Vec<Awaited>,
 }
 
 async fn replay(name: &str) {
@@ -60,7 +60,7 @@ async fn replay(name: &str) {
         like: Likeness::new(Times::Any),
         lines: BTreeMap::new(),
         pages: BTreeMap::new(),
-        due: Vec::new(),
+        awaited: Vec::new(),
     };
     let mut compared = 0;
     for entry in conversation(name) {
@@ -86,13 +86,13 @@ impl Stage {
     async fn step(&mut self, entry: Entry) -> usize {
         let Entry { link, what } = entry;
         match what {
-            What::Said { by: Side::Server, .. }
+            What::Sent { by: Side::Server, .. }
             | What::Closed { by: Side::Server, .. }
             | What::Answered { .. } => {
-                self.due.push(Due { link, what });
+                self.awaited.push(Awaited { link, what });
                 return 0;
             }
-            What::Opened { .. } | What::Said { .. } | What::Closed { .. } | What::Asked { .. } => {}
+            What::Opened { .. } | What::Sent { .. } | What::Closed { .. } | What::Asked { .. } => {}
         }
         let compared = self.catch_up().await;
         match what {
@@ -101,7 +101,7 @@ impl Stage {
                 let before = self.lines.insert(link, Line { peer, heard: Vec::new() });
                 assert!(before.is_none());
             }
-            What::Said { frame, .. } => {
+            What::Sent { frame, .. } => {
                 let line = self.lines.get_mut(&link).unwrap();
                 match frame {
                     Frame::Text(text) => line.peer.send(self.like.message(&text)).await,
@@ -146,16 +146,16 @@ impl Stage {
 
     /// Waits for everything that the server owes.
     async fn catch_up(&mut self) -> usize {
-        let due = std::mem::take(&mut self.due);
-        let compared = due.len();
-        let said: Vec<(String, Value)> = due.iter().map(Due::message).collect();
+        let awaited = std::mem::take(&mut self.awaited);
+        let compared = awaited.len();
+        let sent: Vec<(String, Value)> = awaited.iter().map(Awaited::message).collect();
         let mut passing = Vec::new();
-        for (n, Due { link, what }) in due.into_iter().enumerate() {
+        for (n, Awaited { link, what }) in awaited.into_iter().enumerate() {
             match what {
                 What::Answered { status, body } => self.answered(&link, status, &body).await,
-                What::Said { frame, .. } => {
+                What::Sent { frame, .. } => {
                     let recorded = frame.value();
-                    let later = said.iter().skip(n + 1).filter(|(other, _)| *other == link);
+                    let later = sent.iter().skip(n + 1).filter(|(other, _)| *other == link);
                     if is_overtaken(&recorded, later.map(|(_, message)| message)) {
                         passing.push((link, recorded));
                     } else {
@@ -192,13 +192,13 @@ impl Stage {
         let mut answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
         let by = Instant::now() + PATIENCE;
         loop {
-            let told = match self.like.texts(body, &answer.body) {
+            let mismatch = match self.like.texts(body, &answer.body) {
                 _ if answer.status != status => format!("status {}", answer.status),
                 Ok(()) => return,
                 Err(why) => why,
             };
             let again = method == "GET" && Instant::now() < by;
-            assert!(again, "{link}: {told}\nwas {body}\nis  {}", answer.body);
+            assert!(again, "{link}: {mismatch}\nwas {body}\nis  {}", answer.body);
             tokio::time::sleep(Duration::from_millis(20)).await;
             answer = Request::get(&path).bearer(Some(&token)).send(self.world.address()).await;
         }
@@ -208,14 +208,14 @@ impl Stage {
     /// and what is not there is no order (P-5).
     async fn hear(&mut self, link: &str, recorded: &Value) {
         let line = self.lines.get_mut(link).unwrap_or_else(|| panic!("{link} is closed"));
-        let mut told = Vec::new();
+        let mut mismatch = Vec::new();
         for (n, now) in line.heard.iter().enumerate() {
             match self.like.values(recorded, now) {
                 Ok(()) => {
                     let _ = line.heard.remove(n);
                     return;
                 }
-                Err(why) => told.push((now["type"].clone(), why)),
+                Err(why) => mismatch.push((now["type"].clone(), why)),
             }
         }
         let by = Instant::now() + PATIENCE;
@@ -224,12 +224,12 @@ impl Stage {
                 Some(Ok(now)) => match self.like.values(recorded, &now) {
                     Ok(()) => return,
                     Err(why) => {
-                        told.push((now["type"].clone(), why));
+                        mismatch.push((now["type"].clone(), why));
                         line.heard.push(now);
                     }
                 },
                 other => {
-                    let near = told.iter().filter(|(kind, _)| *kind == recorded["type"]);
+                    let near = mismatch.iter().filter(|(kind, _)| *kind == recorded["type"]);
                     let near: Vec<_> = near.collect();
                     panic!("{link}: {other:?} instead of {recorded}\nlike it: {near:#?}");
                 }

@@ -12,7 +12,7 @@ pub use story::{Happening, Link, scripts};
 pub use subject::{AgentUnderTest, Observation, WrapperUnderTest};
 pub use text::{TextEvent, TextObservation, TextWrapperUnderTest};
 
-use super::drive::{Stage, tell};
+use super::drive::{Stage, play};
 use super::plan::{Plan, Verdict, hunt};
 use super::reaction::{Log, Reaction};
 use super::script::Script;
@@ -108,9 +108,9 @@ fn hunt_with<S: AgentSubject>(
             log: Log::new(),
             dialled: Vec::new(),
         };
-        let told = tell(&mut stage, script, Some(Happening::Start), TAIL);
+        let outcome = play(&mut stage, script, Some(Happening::Start), TAIL);
         stage.log.twins_agree(&make, plan.waived())?;
-        told
+        outcome
     })
 }
 

@@ -187,7 +187,7 @@ impl<W: TextWrapperUnderTest> Subject for Texts<W> {
 
     fn handle(&mut self, event: AgentEvent, now: Now) -> Reaction<Observation> {
         let text;
-        let told = match event {
+        let text_event = match event {
             AgentEvent::Start => TextEvent::Start,
             AgentEvent::LinkUp(link) => TextEvent::LinkUp(link),
             AgentEvent::DialFailed(link, why) => TextEvent::DialFailed(link, why),
@@ -204,7 +204,7 @@ impl<W: TextWrapperUnderTest> Subject for Texts<W> {
             AgentEvent::Stop => TextEvent::Stop,
             AgentEvent::EndOrdered(order) => TextEvent::EndOrdered(order),
         };
-        let Reaction { actions, deadline } = self.wrapper.handle(told, now);
+        let Reaction { actions, deadline } = self.wrapper.handle(text_event, now);
         let observe = |seen: &TextObservation| match seen {
             TextObservation::Dialled(link) => Observation::Dialled(*link),
             TextObservation::Sent(link, text) => self.observe(*link, text),

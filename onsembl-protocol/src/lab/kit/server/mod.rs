@@ -7,7 +7,7 @@ mod story;
 pub use judge::Judge;
 pub use story::{Happening, Link, scripts};
 
-use super::drive::{Stage, tell};
+use super::drive::{Stage, play};
 use super::plan::{Plan, Verdict, hunt};
 use super::reaction::{Log, Reaction, Subject};
 use super::script::Script;
@@ -71,9 +71,9 @@ pub fn check_with<S: ServerUnderTest>(
             record: None,
             epoch: Epoch(0),
         };
-        let told = tell(&mut stage, script, None, tail);
+        let outcome = play(&mut stage, script, None, tail);
         stage.log.twins_agree(make, plan.waived())?;
-        told
+        outcome
     })
 }
 

@@ -2,8 +2,8 @@
 
 use super::super::subject::Observation;
 use super::Judge;
-use super::life::Life;
 use super::owed::{Expected, Owed};
+use super::state::State;
 use crate::close::{CloseCause, CloseCode};
 use crate::id::LinkId;
 use crate::lab::Invariant;
@@ -23,19 +23,19 @@ impl Judge {
         for observation in seen {
             match *observation {
                 Observation::Dialled(link) => {
-                    if !self.held.is_empty() {
-                        let holds = format!("dials {link} while it holds {:?}", self.held);
-                        call.blame(Invariant::OneLinkAtATime, "one link at a time", holds)?;
+                    if !self.open.is_empty() {
+                        let open = format!("dials {link} while it holds {:?}", self.open);
+                        call.blame(Invariant::OneLinkAtATime, "one link at a time", open)?;
                     }
                     if link <= self.newest {
                         let wanted = format!("a number above {}", self.newest);
-                        call.blame(Invariant::EachDialANewLink, wanted, call.did())?;
+                        call.blame(Invariant::EachDialANewLink, wanted, call.output())?;
                     }
                     self.newest = link;
-                    self.held.push(link);
+                    self.open.push(link);
                 }
                 Observation::Closed(link, cause) => {
-                    self.held.retain(|held| *held != link);
+                    self.open.retain(|open| *open != link);
                     let code = cause.code();
                     if [CloseCode::NORMAL, CloseCode::NO_STATUS, CloseCode::ABNORMAL]
                         .contains(&code)
@@ -45,14 +45,14 @@ impl Judge {
                     }
                 }
                 Observation::SentHello(link) if !owes(Owed::Hello(link)) => {
-                    call.blame(Invariant::HelloGoesFirst, "no hello here", call.did())?;
+                    call.blame(Invariant::HelloGoesFirst, "no hello here", call.output())?;
                 }
                 Observation::SentPong(link, echo) if !owes(Owed::Pong(link, echo)) => {
-                    call.blame(Invariant::PingIsAnswered, "no such pong", call.did())?;
+                    call.blame(Invariant::PingIsAnswered, "no such pong", call.output())?;
                 }
                 Observation::SentHello(_) | Observation::SentPong(..) => {}
-                Observation::SentBeat(link, number) => match &mut self.life {
-                    Life::Session(s) if s.link == link => {
+                Observation::SentBeat(link, number) => match &mut self.state {
+                    State::Connected(s) if s.link == link => {
                         if expected.news {
                             s.beats.hurry(call.at);
                         }
@@ -63,16 +63,16 @@ impl Judge {
                             s.beats.number(number, call)?;
                         }
                     }
-                    Life::Joining { .. } => {
-                        call.blame(Invariant::HelloGoesFirst, "no beat before", call.did())?;
+                    State::Joining { .. } => {
+                        call.blame(Invariant::HelloGoesFirst, "no beat before", call.output())?;
                     }
-                    Life::Idle
-                    | Life::Dialling { .. }
-                    | Life::Session(_)
-                    | Life::Waiting { .. }
-                    | Life::Closed => {
+                    State::Idle
+                    | State::Connecting { .. }
+                    | State::Connected(_)
+                    | State::Reconnecting { .. }
+                    | State::Closed => {
                         let wanted = "beats only over the link of the session";
-                        call.blame(Invariant::BeatsEveryInterval, wanted, call.did())?;
+                        call.blame(Invariant::BeatsEveryInterval, wanted, call.output())?;
                     }
                 },
                 Observation::SentUnreadable(link) => {
@@ -85,7 +85,7 @@ impl Judge {
         for (owed, name) in &expected.owed {
             let closed = |link| seen.iter().find_map(|o| closes(*o, link));
             let paid = match *owed {
-                Owed::Dial => matches!(self.life, Life::Dialling { .. }),
+                Owed::Dial => matches!(self.state, State::Connecting { .. }),
                 Owed::Hello(link) => seen.contains(&Observation::SentHello(link)),
                 Owed::Beat(link) => {
                     seen.iter().any(|o| matches!(o, Observation::SentBeat(l, _) if *l == link))
@@ -102,7 +102,7 @@ impl Judge {
                 }
             };
             if !paid {
-                call.blame(*name, format!("{owed:?}"), call.did())?;
+                call.blame(*name, format!("{owed:?}"), call.output())?;
             }
         }
         Ok(())

@@ -2,8 +2,8 @@
 
 use super::super::subject::Observation;
 use super::Judge;
-use super::life::Life;
 use super::owed::{Expected, Owed};
+use super::state::State;
 use crate::close::CloseCause;
 use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
@@ -24,26 +24,29 @@ impl Judge {
         let dials = seen.iter().find_map(Observation::dialled);
         if let Some(link) = dials {
             let by = call.at.saturating_add(self.rules.dial_timeout);
-            match self.life {
-                Life::Idle if e.owed.iter().any(|(owed, _)| *owed == Owed::Dial) => {}
-                Life::Waiting { window, .. } => {
+            match self.state {
+                State::Idle if e.owed.iter().any(|(owed, _)| *owed == Owed::Dial) => {}
+                State::Reconnecting { window, .. } => {
                     if call.at < window.from {
                         let wait = window.from.saturating_since(call.at);
                         let expected = format!("no dial for another {wait:?}");
-                        call.blame(Invariant::RedialsByBackoff, expected, call.did())?;
+                        call.blame(Invariant::RedialsByBackoff, expected, call.output())?;
                     }
                 }
-                Life::Closed => {
-                    return call.blame(e.change, "no dial any more", call.did());
+                State::Closed => {
+                    return call.blame(e.change, "no dial any more", call.output());
                 }
-                Life::Idle | Life::Dialling { .. } | Life::Joining { .. } | Life::Session(_) => {
-                    return call.blame(Invariant::OneLinkAtATime, "no dial", call.did());
+                State::Idle
+                | State::Connecting { .. }
+                | State::Joining { .. }
+                | State::Connected(_) => {
+                    return call.blame(Invariant::OneLinkAtATime, "no dial", call.output());
                 }
             }
-            self.life = Life::Dialling { link, by };
+            self.state = State::Connecting { link, by };
             e.change = Invariant::ComesBack;
         }
-        let Life::Session(s) = &mut self.life else { return Ok(()) };
+        let State::Connected(s) = &mut self.state else { return Ok(()) };
         if shows(AgentStatusKind::Stale) && !s.silence.is_stale() {
             s.silence.goes_stale(call)?;
         } else if shows(AgentStatusKind::TimedOut) {
@@ -52,9 +55,9 @@ impl Judge {
             e.owe(owed, Invariant::OneLinkAtATime);
             self.back_off(call.at, true, Invariant::SilentPeerTimesOutExactly, e);
         } else if call.is_overdue(s.silence.due()) {
-            call.blame(s.silence.name(), s.silence.next_word(), call.did())?;
+            call.blame(s.silence.name(), s.silence.next_word(), call.output())?;
         }
-        if let Life::Session(s) = &mut self.life {
+        if let State::Connected(s) = &mut self.state {
             e.news = s.news && s.beats.all_seen(s.seen);
             if e.news || call.is_overdue(s.beats.due()) {
                 e.owe(Owed::Beat(s.link), Invariant::BeatsEveryInterval);

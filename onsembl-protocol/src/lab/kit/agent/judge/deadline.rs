@@ -1,7 +1,7 @@
 //! When the agent asks to be woken.
 
-use super::life::Life;
 use super::owed::Expected;
+use super::state::State;
 use super::{Judge, SLEPT};
 use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
@@ -16,24 +16,24 @@ impl Judge {
         call: &Call<'_>,
         expected: &Expected,
     ) -> Result<(), Violation> {
-        if !matches!(self.life, Life::Idle | Life::Closed) && call.deadline == Deadline::Never {
-            let wanted = format!("a deadline while {}", self.life.phase());
+        if !matches!(self.state, State::Idle | State::Closed) && call.deadline == Deadline::Never {
+            let wanted = format!("a deadline while {}", self.state.phase());
             call.blame(Invariant::EveryWaitHasADeadline, wanted, "asks for no wake-up")?;
         }
-        match &mut self.life {
-            Life::Idle | Life::Closed => Ok(()),
-            Life::Dialling { by, .. } => {
+        match &mut self.state {
+            State::Idle | State::Closed => Ok(()),
+            State::Connecting { by, .. } => {
                 call.wakes_by(*by, Invariant::GivesUpInTime, "the dial is given up")
             }
-            Life::Joining { by, .. } => {
+            State::Joining { by, .. } => {
                 call.wakes_by(*by, Invariant::GivesUpInTime, "the hello is given up")
             }
-            Life::Waiting { window, .. } => {
+            State::Reconnecting { window, .. } => {
                 let slept = expected.change == Invariant::SleepIsNoticed;
                 let name = if slept { Invariant::SleepIsNoticed } else { Invariant::ComesBack };
                 call.wakes_by(window.by, name, "the next dial is due")
             }
-            Life::Session(s) => {
+            State::Connected(s) => {
                 if s.silence.was_attended(call.at) {
                     s.silence.armed(call.deadline);
                 }

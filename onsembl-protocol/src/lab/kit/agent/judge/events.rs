@@ -2,8 +2,8 @@
 
 use super::super::rules::Window;
 use super::Judge;
-use super::life::{Life, Session};
 use super::owed::{Expected, Owed};
+use super::state::{Session, State};
 use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
 use crate::id::{BeatSequence, LinkId};
 use crate::lab::Invariant;
@@ -17,42 +17,42 @@ use crate::time::Timestamp;
 impl Judge {
     pub(super) fn sleeps(&mut self, call: &Call<'_>, expected: &mut Expected) {
         let at_once = Window { from: call.at, by: call.at };
-        match &mut self.life {
-            Life::Session(s) if call.slept >= s.silence.timing().timeout_after() => {
+        match &mut self.state {
+            State::Connected(s) if call.slept >= s.silence.timing().timeout_after() => {
                 expected
                     .owe(Owed::Close(s.link, Some(CloseCause::Silent)), Invariant::SleepIsNoticed);
                 self.windows.begin_anew();
                 self.wait(at_once, false, false, Invariant::SleepIsNoticed, expected);
             }
-            Life::Session(s) => s.beats.hurry(call.at),
-            Life::Waiting { window, at_servers_wish: true, .. } => {
+            State::Connected(s) => s.beats.hurry(call.at),
+            State::Reconnecting { window, server_asked: true, .. } => {
                 window.from = window.from.saturating_sub(call.slept).max(call.at);
                 window.by = window.by.saturating_sub(call.slept).max(call.at);
             }
-            Life::Waiting { window, at_servers_wish: false, .. } => {
+            State::Reconnecting { window, server_asked: false, .. } => {
                 *window = at_once;
                 self.windows.begin_anew();
                 expected.change = Invariant::SleepIsNoticed;
             }
-            Life::Idle | Life::Dialling { .. } | Life::Joining { .. } | Life::Closed => {}
+            State::Idle | State::Connecting { .. } | State::Joining { .. } | State::Closed => {}
         }
     }
 
     fn wait(
         &mut self,
         window: Window,
-        at_servers_wish: bool,
+        server_asked: bool,
         timed_out: bool,
         why: Invariant,
         expected: &mut Expected,
     ) {
-        self.life = Life::Waiting { window, at_servers_wish, timed_out };
+        self.state = State::Reconnecting { window, server_asked, timed_out };
         expected.change = why;
     }
 
     /// A session that lasted makes the windows begin anew.
     fn notes_stability(&mut self, at: Timestamp) {
-        if let Life::Session(s) = &self.life
+        if let State::Connected(s) = &self.state
             && s.opened_at.saturating_add(self.rules.stable_after) <= at
         {
             self.windows.begin_anew();
@@ -72,7 +72,7 @@ impl Judge {
     }
 
     fn ends(&mut self, why: Invariant, expected: &mut Expected) {
-        self.life = Life::Closed;
+        self.state = State::Closed;
         expected.change = why;
     }
 
@@ -80,30 +80,30 @@ impl Judge {
     pub(super) fn expect(&mut self, event: AgentEvent, at: Timestamp, e: &mut Expected) {
         match event {
             AgentEvent::Start => {
-                if matches!(self.life, Life::Idle) {
+                if matches!(self.state, State::Idle) {
                     e.owe(Owed::Dial, Invariant::ComesBack);
                 }
             }
-            AgentEvent::LinkUp(link) => match self.life {
-                Life::Dialling { link: current, .. } if current == link => {
+            AgentEvent::LinkUp(link) => match self.state {
+                State::Connecting { link: current, .. } if current == link => {
                     let by = at.saturating_add(self.rules.hello_timeout);
-                    self.life = Life::Joining { link, by };
+                    self.state = State::Joining { link, by };
                     e.owe(Owed::Hello(link), Invariant::HelloGoesFirst);
                     e.change = Invariant::HelloGoesFirst;
                 }
-                Life::Idle
-                | Life::Dialling { .. }
-                | Life::Joining { .. }
-                | Life::Session(_)
-                | Life::Waiting { .. }
-                | Life::Closed => {
-                    if self.life.link() != Some(link) {
+                State::Idle
+                | State::Connecting { .. }
+                | State::Joining { .. }
+                | State::Connected(_)
+                | State::Reconnecting { .. }
+                | State::Closed => {
+                    if self.state.link() != Some(link) {
                         e.owe(Owed::Close(link, None), Invariant::OneLinkAtATime);
                     }
                 }
             },
             AgentEvent::DialFailed(link, failure) => {
-                if let Life::Dialling { link: current, .. } = self.life
+                if let State::Connecting { link: current, .. } = self.state
                     && current == link
                 {
                     match self.windows.after(failure, at) {
@@ -112,27 +112,27 @@ impl Judge {
                     }
                 }
             }
-            AgentEvent::Received(link, frame) if self.life.link() == Some(link) => {
+            AgentEvent::Received(link, frame) if self.state.link() == Some(link) => {
                 self.hears(link, frame, at, e);
             }
             AgentEvent::Received(..) => {}
-            AgentEvent::LinkDown(link, reason) if self.life.link() == Some(link) => {
+            AgentEvent::LinkDown(link, reason) if self.state.link() == Some(link) => {
                 self.loses(reason, at, e);
             }
             AgentEvent::LinkDown(..) => {}
             AgentEvent::Wake => self.wakes(at, e),
             AgentEvent::News => {
-                if let Life::Session(s) = &mut self.life {
+                if let State::Connected(s) = &mut self.state {
                     s.silence.woken(at);
                     s.news = s.extended;
                 }
             }
             AgentEvent::Stop => self.stops(CloseCause::AgentStopped, e),
             AgentEvent::EndOrdered(order) => {
-                let told = matches!(self.life, Life::Session(s) if s.end_orders);
+                let tells = matches!(self.state, State::Connected(s) if s.end_orders);
                 let cause = match order {
-                    EndOrder::Stop if told => CloseCause::ToldToStop,
-                    EndOrder::Restart if told => CloseCause::ToldToRestart,
+                    EndOrder::Stop if tells => CloseCause::ToldToStop,
+                    EndOrder::Restart if tells => CloseCause::ToldToRestart,
                     EndOrder::Stop | EndOrder::Restart => CloseCause::AgentStopped,
                 };
                 self.stops(cause, e);
@@ -141,15 +141,15 @@ impl Judge {
     }
 
     fn stops(&mut self, cause: CloseCause, e: &mut Expected) {
-        if let Some(link) = self.life.link() {
+        if let Some(link) = self.state.link() {
             e.owe(Owed::Close(link, Some(cause)), Invariant::StopIsObeyed);
         }
         self.ends(Invariant::StopIsObeyed, e);
     }
 
     fn hears(&mut self, link: LinkId, frame: AgentInbound, at: Timestamp, e: &mut Expected) {
-        match &mut self.life {
-            Life::Joining { .. } => match frame {
+        match &mut self.state {
+            State::Joining { .. } => match frame {
                 AgentInbound::HelloAccepted(terms) => self.joins(link, terms, at, e),
                 AgentInbound::HelloRefused(refusal) => {
                     e.owe(Owed::Close(link, None), Invariant::OneLinkAtATime);
@@ -167,7 +167,7 @@ impl Judge {
                 }
                 AgentInbound::Heartbeat(_) | AgentInbound::Other => {}
             },
-            Life::Session(s) => {
+            State::Connected(s) => {
                 if s.silence.heard(at) {
                     e.change = Invariant::AnyFrameProvesLife;
                 }
@@ -183,14 +183,15 @@ impl Judge {
                     | AgentInbound::Other => {}
                 }
             }
-            Life::Idle | Life::Dialling { .. } | Life::Waiting { .. } | Life::Closed => {}
+            State::Idle | State::Connecting { .. } | State::Reconnecting { .. } | State::Closed => {
+            }
         }
     }
 
     fn joins(&mut self, link: LinkId, terms: SessionTerms, at: Timestamp, e: &mut Expected) {
         let silence = Silence::new(terms.timing, at);
         let beats = Beats::new(terms.timing.interval(), at);
-        self.life = Life::Session(Session {
+        self.state = State::Connected(Session {
             link,
             opened_at: at,
             silence,
@@ -221,21 +222,21 @@ impl Judge {
     }
 
     fn wakes(&mut self, at: Timestamp, e: &mut Expected) {
-        match &mut self.life {
-            Life::Dialling { link, by } | Life::Joining { link, by } if *by <= at => {
+        match &mut self.state {
+            State::Connecting { link, by } | State::Joining { link, by } if *by <= at => {
                 let link = *link;
                 e.owe(Owed::Close(link, Some(CloseCause::NoAnswer)), Invariant::GivesUpInTime);
                 self.back_off(at, false, Invariant::GivesUpInTime, e);
             }
-            Life::Waiting { window, .. } if window.by.saturating_add(SLACK) <= at => {
+            State::Reconnecting { window, .. } if window.by.saturating_add(SLACK) <= at => {
                 e.owe(Owed::Dial, Invariant::ComesBack);
             }
-            Life::Session(s) => s.silence.woken(at),
-            Life::Idle
-            | Life::Dialling { .. }
-            | Life::Joining { .. }
-            | Life::Waiting { .. }
-            | Life::Closed => {}
+            State::Connected(s) => s.silence.woken(at),
+            State::Idle
+            | State::Connecting { .. }
+            | State::Joining { .. }
+            | State::Reconnecting { .. }
+            | State::Closed => {}
         }
     }
 }

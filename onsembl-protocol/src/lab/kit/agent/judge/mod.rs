@@ -13,16 +13,16 @@
 //! | `actions` | that what was done is allowed, and that what is owed was done |
 //! | `deadline` | that the agent asks to be woken in time |
 //!
-//! They share `life`, where the agent must be, and `owed`, what one call must bring.
+//! They share `state`, where the agent must be, and `owed`, what one call must bring.
 
 mod actions;
 mod choices;
 mod deadline;
 mod events;
-mod life;
 mod owed;
 mod quiet;
 mod report;
+mod state;
 
 use super::rules::{Rules, Windows};
 use super::subject::Observation;
@@ -34,8 +34,8 @@ use crate::lab::kit::violation::Violation;
 use crate::session::{AgentEvent, AgentStatusKind};
 use crate::time::{Deadline, Now};
 use core::time::Duration;
-use life::Life;
 use owed::Expected;
+use state::State;
 use std::format;
 use std::vec::Vec;
 
@@ -49,8 +49,8 @@ pub struct Judge {
     bench: Bench,
     windows: Windows,
     shown: AgentStatusKind,
-    life: Life,
-    held: Vec<LinkId>,
+    state: State,
+    open: Vec<LinkId>,
     newest: LinkId,
 }
 
@@ -62,8 +62,8 @@ impl Judge {
             bench: Bench::default(),
             windows: Windows::new(rules),
             shown: AgentStatusKind::Idle,
-            life: Life::Idle,
-            held: Vec::new(),
+            state: State::Idle,
+            open: Vec::new(),
             newest: LinkId(0),
         }
     }
@@ -77,7 +77,7 @@ impl Judge {
 
     /// Where the agent must be now.
     pub const fn phase(&self) -> AgentStatusKind {
-        self.life.phase()
+        self.state.phase()
     }
 
     pub(super) const fn deadline(&self) -> Deadline {
@@ -126,9 +126,9 @@ impl Judge {
             self.sleeps(call, &mut expected);
         }
         match event {
-            AgentEvent::LinkUp(link) if !self.held.contains(&link) => self.held.push(link),
+            AgentEvent::LinkUp(link) if !self.open.contains(&link) => self.open.push(link),
             AgentEvent::DialFailed(link, _) | AgentEvent::LinkDown(link, _) => {
-                self.held.retain(|held| *held != link);
+                self.open.retain(|open| *open != link);
             }
             AgentEvent::Start
             | AgentEvent::LinkUp(_)
@@ -142,13 +142,13 @@ impl Judge {
         self.chooses(call, seen, &mut expected)?;
         self.one_report(call, seen, status)?;
         self.performs(call, seen, &expected)?;
-        if self.life.phase() != self.shown {
-            let wanted = format!("{}, not {}", self.life.phase(), self.shown);
-            call.blame(expected.change, wanted, call.did())?;
+        if self.state.phase() != self.shown {
+            let wanted = format!("{}, not {}", self.state.phase(), self.shown);
+            call.blame(expected.change, wanted, call.output())?;
         }
-        if self.life.link().is_none() && !self.held.is_empty() {
-            let wanted = format!("no link while {}", self.life.phase());
-            call.blame(Invariant::OneLinkAtATime, wanted, format!("still holds {:?}", self.held))?;
+        if self.state.link().is_none() && !self.open.is_empty() {
+            let wanted = format!("no link while {}", self.state.phase());
+            call.blame(Invariant::OneLinkAtATime, wanted, format!("still holds {:?}", self.open))?;
         }
         self.wakes_in_time(call, &expected)
     }

@@ -1,7 +1,7 @@
 //! Calls of which nothing may come: after the end, too early, or of another link.
 
 use super::super::subject::Observation;
-use super::life::Life;
+use super::state::State;
 use super::{Judge, SLEPT};
 use crate::lab::Invariant;
 use crate::lab::kit::call::{Call, SLACK};
@@ -29,9 +29,9 @@ impl Judge {
             | AgentEvent::EndOrdered(_) => None,
         };
         let drops = |o: &Observation| matches!(o, Observation::Closed(l, _) if Some(*l) == orphan);
-        if matches!(self.life, Life::Closed) {
+        if matches!(self.state, State::Closed) {
             if !seen.iter().all(drops) || call.deadline != Deadline::Never {
-                call.blame(Invariant::TerminalIsFinal, "nothing, and no wake-up", call.did())?;
+                call.blame(Invariant::TerminalIsFinal, "nothing, and no wake-up", call.output())?;
             }
             return Ok(());
         }
@@ -39,7 +39,7 @@ impl Judge {
             return Ok(());
         }
         if call.is_early() {
-            let watched = matches!(self.life, Life::Session(s) if s.silence.is_stale());
+            let watched = matches!(self.state, State::Connected(s) if s.silence.is_stale());
             call.must_be_silent(Invariant::EarlyWakeIsSilent, !watched)?;
         }
         let named = match event {
@@ -53,14 +53,14 @@ impl Judge {
             | AgentEvent::Stop
             | AgentEvent::EndOrdered(_) => None,
         };
-        if named.is_some() && named != self.life.link() {
+        if named.is_some() && named != self.state.link() {
             let name = Invariant::OldLinkChangesNothing;
             if !seen.iter().all(drops) {
                 call.must_be_silent(name, true)?;
             }
             let overdue = call.asked.is_due(call.at.saturating_add(SLACK));
             if call.deadline != call.asked && !overdue {
-                call.blame(name, "the deadline stays", call.did())?;
+                call.blame(name, "the deadline stays", call.output())?;
             }
         }
         Ok(())

@@ -21,7 +21,7 @@ impl Judge {
             let Observation::Shown(phase) = observation else { continue };
             reports += 1;
             if reports > 1 {
-                call.blame(name, "at most one status a step", call.did())?;
+                call.blame(name, "at most one status a step", call.output())?;
             }
             if !AGENT_EDGES.iter().any(|edge| edge.from == self.shown && edge.to == *phase) {
                 let edge = format!("from {} to {phase}", self.shown);

@@ -1,8 +1,8 @@
 //! What was done, held against what is owed.
 
 use super::Judge;
-use super::life::Life;
 use super::owed::{Expected, Owed};
+use super::state::State;
 use crate::close::CloseCode;
 use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
@@ -15,20 +15,20 @@ impl Judge {
     pub(super) fn performs(
         &mut self,
         call: &Call<'_>,
-        did: &[ServerAction],
+        output: &[ServerAction],
         expected: &Expected,
     ) -> Result<(), Violation> {
-        for action in did {
+        for action in output {
             match *action {
                 ServerAction::SendBeat { link, .. } | ServerAction::SendPing(link) => {
-                    let Life::Session(s, _) = &mut self.life else {
+                    let State::Online(s, _) = &mut self.state else {
                         let wanted = "beats only in a session";
-                        call.blame(Invariant::BeatsEveryInterval, wanted, call.did())?;
+                        call.blame(Invariant::BeatsEveryInterval, wanted, call.output())?;
                         continue;
                     };
                     if s.link != link {
                         let wanted = format!("beats over link {}", s.link);
-                        call.blame(Invariant::BeatsEveryInterval, wanted, call.did())?;
+                        call.blame(Invariant::BeatsEveryInterval, wanted, call.output())?;
                     }
                     s.beats.sent(call.at);
                     if let ServerAction::SendBeat { beat, .. } = action {
@@ -54,35 +54,35 @@ impl Judge {
                 | ServerAction::Forget => {}
             }
         }
-        let forgets = did.contains(&ServerAction::Forget);
-        if forgets && !matches!(self.life, Life::Gone) {
-            call.blame(Invariant::ForgetIsLast, "no Forget while it may return", call.did())?;
+        let forgets = output.contains(&ServerAction::Forget);
+        if forgets && !matches!(self.state, State::Closed) {
+            call.blame(Invariant::ForgetIsLast, "no Forget while it may return", call.output())?;
         }
         for (owed, name) in &expected.owed {
-            if !paid(*owed, did) {
-                call.blame(*name, format!("{owed:?}"), call.did())?;
+            if !paid(*owed, output) {
+                call.blame(*name, format!("{owed:?}"), call.output())?;
             }
         }
         Ok(())
     }
 }
 
-fn paid(owed: Owed, did: &[ServerAction]) -> bool {
+fn paid(owed: Owed, output: &[ServerAction]) -> bool {
     match owed {
-        Owed::Forget => did.last() == Some(&ServerAction::Forget),
-        Owed::Admit(link) => did.contains(&ServerAction::Admit(link)),
+        Owed::Forget => output.last() == Some(&ServerAction::Forget),
+        Owed::Admit(link) => output.contains(&ServerAction::Admit(link)),
         Owed::Welcome(link) => {
-            did.iter().any(|a| matches!(a, ServerAction::Welcome { link: l, .. } if *l == link))
+            output.iter().any(|a| matches!(a, ServerAction::Welcome { link: l, .. } if *l == link))
         }
-        Owed::Beat(link) => did.iter().any(|a| {
+        Owed::Beat(link) => output.iter().any(|a| {
             matches!(a, ServerAction::SendBeat { link: l, .. } | ServerAction::SendPing(l) if *l == link)
         }),
         Owed::Answer(link) => {
-            did.iter().any(|a| matches!(a, ServerAction::SendBeat { link: l, .. } if *l == link))
+            output.iter().any(|a| matches!(a, ServerAction::SendBeat { link: l, .. } if *l == link))
         }
-        Owed::Record => did.iter().any(|a| matches!(a, ServerAction::Record { .. })),
+        Owed::Record => output.iter().any(|a| matches!(a, ServerAction::Record { .. })),
         Owed::Close(link) => {
-            did.iter().any(|a| matches!(a, ServerAction::Close(l, _) if *l == link))
+            output.iter().any(|a| matches!(a, ServerAction::Close(l, _) if *l == link))
         }
     }
 }

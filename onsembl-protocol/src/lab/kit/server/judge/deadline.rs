@@ -1,7 +1,7 @@
 //! When the server asks to be woken.
 
 use super::Judge;
-use super::life::Life;
+use super::state::State;
 use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
 use crate::lab::kit::violation::Violation;
@@ -9,22 +9,22 @@ use crate::time::Deadline;
 
 impl Judge {
     pub(super) fn wakes_in_time(&mut self, call: &Call<'_>) -> Result<(), Violation> {
-        let over = matches!(self.life, Life::New | Life::Gone);
+        let over = matches!(self.state, State::Offline | State::Closed);
         if !over && call.deadline == Deadline::Never {
             let name = Invariant::EveryWaitHasADeadline;
             call.blame(name, "a deadline until the end", "asks for no wake-up")?;
         }
-        match &mut self.life {
-            Life::New => Ok(()),
-            Life::Gone if call.deadline == Deadline::Never => Ok(()),
-            Life::Gone => call.blame(Invariant::TerminalIsFinal, "no wake-up", call.did()),
-            Life::Joining(j, _) => {
+        match &mut self.state {
+            State::Offline => Ok(()),
+            State::Closed if call.deadline == Deadline::Never => Ok(()),
+            State::Closed => call.blame(Invariant::TerminalIsFinal, "no wake-up", call.output()),
+            State::Connecting(j, _) => {
                 call.wakes_by(j.by, Invariant::HelloIsAnswered, "the hello is given up")
             }
-            Life::Away(away) => {
+            State::Reconnecting(away) => {
                 call.wakes_by(away.until, Invariant::ResumeWindowIsKept, "the window is over")
             }
-            Life::Session(s, other) => {
+            State::Online(s, other) => {
                 if s.silence.was_attended(call.at) {
                     s.silence.armed(call.deadline);
                 }

@@ -1,8 +1,8 @@
 //! What an event leads to: where the agent must be after it, and what is owed. Nothing is judged here.
 
 use super::Judge;
-use super::life::{Away, Joining, Life, Session};
 use super::owed::{Expected, Owed};
+use super::state::{Away, Joining, Session, State};
 use crate::close::{CloseCause, CloseReason, Initiator};
 use crate::id::LinkId;
 use crate::lab::Invariant;
@@ -17,16 +17,16 @@ impl Judge {
     /// An absence of the server lengthens what it awaits.
     pub(super) fn forgive(&mut self, call: &Call<'_>) {
         let lengthen = |until: &mut Timestamp| *until = until.saturating_add(call.gap);
-        match &mut self.life {
-            Life::Joining(joining, away) => {
+        match &mut self.state {
+            State::Connecting(joining, away) => {
                 lengthen(&mut joining.by);
                 if let Some(away) = away {
                     lengthen(&mut away.until);
                 }
             }
-            Life::Away(away) => lengthen(&mut away.until),
-            Life::Session(_, Some(challenger)) => lengthen(&mut challenger.by),
-            Life::Session(_, None) | Life::New | Life::Gone => {}
+            State::Reconnecting(away) => lengthen(&mut away.until),
+            State::Online(_, Some(challenger)) => lengthen(&mut challenger.by),
+            State::Online(_, None) | State::Offline | State::Closed => {}
         }
     }
 
@@ -37,26 +37,26 @@ impl Judge {
                 let joining = Joining { link, dialect, by };
                 e.owe(Owed::Admit(link), Invariant::HelloIsAnswered);
                 e.change = Invariant::HelloIsAnswered;
-                self.life = match self.life {
-                    Life::Session(s, earlier) => {
+                self.state = match self.state {
+                    State::Online(s, earlier) => {
                         if let Some(earlier) = earlier {
                             e.owe(Owed::Close(earlier.link), Invariant::NewestHelloCounts);
                         }
-                        Life::Session(s, Some(joining))
+                        State::Online(s, Some(joining))
                     }
-                    Life::Joining(earlier, away) => {
+                    State::Connecting(earlier, away) => {
                         e.owe(Owed::Close(earlier.link), Invariant::NewestHelloCounts);
-                        Life::Joining(joining, away)
+                        State::Connecting(joining, away)
                     }
-                    Life::Away(away) => Life::Joining(joining, Some(away)),
-                    Life::New | Life::Gone => Life::Joining(joining, None),
+                    State::Reconnecting(away) => State::Connecting(joining, Some(away)),
+                    State::Offline | State::Closed => State::Connecting(joining, None),
                 };
             }
             ServerEvent::Admitted { link, .. } => self.admitted(link, at, e),
             ServerEvent::Rejected { link, .. } => self.turned_away(link, at, e),
             ServerEvent::Received(link, frame) => self.hears(link, frame, at, e),
             ServerEvent::Faulted(link) => {
-                if let Life::Session(s, _) = &mut self.life
+                if let State::Online(s, _) = &mut self.state
                     && s.link == link
                 {
                     s.faulted = true;
@@ -64,15 +64,17 @@ impl Judge {
             }
             ServerEvent::LinkDown(link, reason) => self.loses(link, reason, at, e),
             ServerEvent::Evict(_) => {
-                match self.life {
-                    Life::Joining(j, _) => e.owe(Owed::Close(j.link), Invariant::DeadLinkIsClosed),
-                    Life::Session(s, other) => {
+                match self.state {
+                    State::Connecting(j, _) => {
+                        e.owe(Owed::Close(j.link), Invariant::DeadLinkIsClosed);
+                    }
+                    State::Online(s, other) => {
                         e.owe(Owed::Close(s.link), Invariant::DeadLinkIsClosed);
                         if let Some(j) = other {
                             e.owe(Owed::Close(j.link), Invariant::DeadLinkIsClosed);
                         }
                     }
-                    Life::New | Life::Away(_) | Life::Gone => {}
+                    State::Offline | State::Reconnecting(_) | State::Closed => {}
                 }
                 self.goes(Invariant::StoppedIsOffline, e);
             }
@@ -82,14 +84,18 @@ impl Judge {
     }
 
     fn admitted(&mut self, link: LinkId, at: Timestamp, e: &mut Expected) {
-        let joining = match self.life {
-            Life::Joining(j, _) if j.link == link => j,
-            Life::Session(old, Some(j)) if j.link == link => {
+        let joining = match self.state {
+            State::Connecting(j, _) if j.link == link => j,
+            State::Online(old, Some(j)) if j.link == link => {
                 e.owe(Owed::Close(old.link), Invariant::OneSessionAtATime);
                 e.may_send_normal = old.dialect == Dialect::Legacy;
                 j
             }
-            Life::New | Life::Joining(..) | Life::Session(..) | Life::Away(_) | Life::Gone => {
+            State::Offline
+            | State::Connecting(..)
+            | State::Online(..)
+            | State::Reconnecting(_)
+            | State::Closed => {
                 return;
             }
         };
@@ -102,30 +108,34 @@ impl Judge {
             faulted: false,
             answer_by: None,
         };
-        self.life = Life::Session(session, None);
+        self.state = State::Online(session, None);
         e.owe(Owed::Welcome(link), Invariant::HelloIsAnswered);
         e.owe(Owed::Beat(link), Invariant::BeatsEveryInterval);
         e.change = Invariant::OnlineNeedsASession;
     }
 
     fn turned_away(&mut self, link: LinkId, at: Timestamp, e: &mut Expected) {
-        match self.life {
-            Life::Joining(j, away) if j.link == link => {
+        match self.state {
+            State::Connecting(j, away) if j.link == link => {
                 e.owe(Owed::Close(link), Invariant::HelloIsAnswered);
                 self.ends_joining(away, at, e);
             }
-            Life::Session(s, Some(j)) if j.link == link => {
+            State::Online(s, Some(j)) if j.link == link => {
                 e.owe(Owed::Close(link), Invariant::HelloIsAnswered);
-                self.life = Life::Session(s, None);
+                self.state = State::Online(s, None);
             }
-            Life::New | Life::Joining(..) | Life::Session(..) | Life::Away(_) | Life::Gone => {}
+            State::Offline
+            | State::Connecting(..)
+            | State::Online(..)
+            | State::Reconnecting(_)
+            | State::Closed => {}
         }
     }
 
     fn ends_joining(&mut self, away: Option<Away>, at: Timestamp, e: &mut Expected) {
         match away {
             Some(away) if away.until > at => {
-                self.life = Life::Away(away);
+                self.state = State::Reconnecting(away);
                 e.change = Invariant::ResumeWindowIsKept;
             }
             Some(_) | None => self.goes(Invariant::ResumeWindowIsKept, e),
@@ -133,7 +143,7 @@ impl Judge {
     }
 
     fn hears(&mut self, link: LinkId, frame: ServerInbound, at: Timestamp, e: &mut Expected) {
-        let Life::Session(s, _) = &mut self.life else { return };
+        let State::Online(s, _) = &mut self.state else { return };
         if s.link != link {
             return;
         }
@@ -156,8 +166,8 @@ impl Judge {
     fn loses(&mut self, link: LinkId, reason: CloseReason, at: Timestamp, e: &mut Expected) {
         let until = at.saturating_add(self.config.resume_window);
         let away = Away { timed_out: false, until };
-        match self.life {
-            Life::Session(s, other) if s.link == link => {
+        match self.state {
+            State::Online(s, other) if s.link == link => {
                 let stopped = reason.initiator == Initiator::Peer
                     && matches!(
                         reason.cause,
@@ -167,38 +177,48 @@ impl Judge {
                             | CloseCause::ToldToRestart
                     );
                 match other {
-                    Some(j) => self.life = Life::Joining(j, Some(away)),
+                    Some(j) => self.state = State::Connecting(j, Some(away)),
                     None if stopped => return self.goes(Invariant::StoppedIsOffline, e),
-                    None => self.life = Life::Away(away),
+                    None => self.state = State::Reconnecting(away),
                 }
                 e.change = Invariant::ResumeWindowIsKept;
             }
-            Life::Session(s, Some(j)) if j.link == link => self.life = Life::Session(s, None),
-            Life::Joining(j, away) if j.link == link => self.ends_joining(away, at, e),
-            Life::New | Life::Joining(..) | Life::Session(..) | Life::Away(_) | Life::Gone => {}
+            State::Online(s, Some(j)) if j.link == link => self.state = State::Online(s, None),
+            State::Connecting(j, away) if j.link == link => self.ends_joining(away, at, e),
+            State::Offline
+            | State::Connecting(..)
+            | State::Online(..)
+            | State::Reconnecting(_)
+            | State::Closed => {}
         }
     }
 
     fn wakes(&mut self, at: Timestamp, e: &mut Expected) {
-        match self.life {
-            Life::Joining(Joining { link, by, .. }, _) if by <= at => {
+        match self.state {
+            State::Connecting(Joining { link, by, .. }, _) if by <= at => {
                 self.turned_away(link, at, e);
             }
-            Life::Session(_, Some(Joining { link, by, .. })) if by <= at => {
+            State::Online(_, Some(Joining { link, by, .. })) if by <= at => {
                 self.turned_away(link, at, e);
             }
-            Life::Away(away) if away.until <= at => self.goes(Invariant::ResumeWindowIsKept, e),
-            Life::Session(..) | Life::New | Life::Joining(..) | Life::Away(_) | Life::Gone => {}
+            State::Reconnecting(away) if away.until <= at => {
+                self.goes(Invariant::ResumeWindowIsKept, e);
+            }
+            State::Online(..)
+            | State::Offline
+            | State::Connecting(..)
+            | State::Reconnecting(_)
+            | State::Closed => {}
         }
         // Also when a challenger is given up, the session is looked at.
-        match &mut self.life {
-            Life::Session(s, _) => s.silence.woken(at),
-            Life::New | Life::Joining(..) | Life::Away(_) | Life::Gone => {}
+        match &mut self.state {
+            State::Online(s, _) => s.silence.woken(at),
+            State::Offline | State::Connecting(..) | State::Reconnecting(_) | State::Closed => {}
         }
     }
 
     fn goes(&mut self, why: Invariant, e: &mut Expected) {
-        self.life = Life::Gone;
+        self.state = State::Closed;
         e.owe(Owed::Forget, Invariant::ForgetIsLast);
         e.change = why;
     }

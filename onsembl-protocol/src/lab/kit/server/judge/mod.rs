@@ -12,16 +12,16 @@
 //! | `actions` | that what was done is allowed, and that what is owed was done |
 //! | `deadline` | that the server asks to be woken in time |
 //!
-//! They share `life`, where the agent must be, and `owed`, what one call must bring.
+//! They share `state`, where the agent must be, and `owed`, what one call must bring.
 
 mod actions;
 mod choices;
 mod deadline;
 mod events;
-mod life;
 mod owed;
 mod quiet;
 mod report;
+mod state;
 
 use crate::lab::Invariant;
 use crate::lab::kit::call::{Bench, Call};
@@ -29,8 +29,8 @@ use crate::lab::kit::reaction::Reaction;
 use crate::lab::kit::violation::Violation;
 use crate::session::{Presence, PresenceStatus, ServerAction, ServerConfig, ServerEvent};
 use crate::time::{Deadline, Now};
-use life::Life;
 use owed::Expected;
+use state::State;
 use std::format;
 use std::vec::Vec;
 
@@ -40,13 +40,13 @@ pub struct Judge {
     config: ServerConfig,
     bench: Bench,
     presence: Presence,
-    life: Life,
+    state: State,
 }
 
 impl Judge {
     /// A judge of a server's end that is told of no hello yet, and that shows this.
     pub fn new(config: ServerConfig, presence: Presence) -> Self {
-        Self { config, bench: Bench::default(), presence, life: Life::New }
+        Self { config, bench: Bench::default(), presence, state: State::Offline }
     }
 
     /// Without these invariants.
@@ -83,40 +83,40 @@ impl Judge {
         event: ServerEvent,
         now: Now,
         call: &Call<'_>,
-        did: &[ServerAction],
+        output: &[ServerAction],
         presence: Presence,
     ) -> Result<(), Violation> {
         self.silent_calls(event, call)?;
-        if matches!(self.life, Life::Gone) {
+        if matches!(self.state, State::Closed) {
             return Ok(());
         }
         if call.is_late() {
             self.forgive(call);
         }
-        let change = match self.life {
-            Life::Away(_) => Invariant::ResumeWindowIsKept,
-            Life::New | Life::Joining(..) | Life::Session(..) | Life::Gone => {
+        let change = match self.state {
+            State::Reconnecting(_) => Invariant::ResumeWindowIsKept,
+            State::Offline | State::Connecting(..) | State::Online(..) | State::Closed => {
                 Invariant::NoChangeWithoutReason
             }
         };
         let mut expected = Expected { owed: Vec::new(), change, may_send_normal: false };
         self.expect(event, call.at, &mut expected);
-        self.chooses(call, did, &mut expected)?;
-        self.one_report(now, call, did, presence)?;
-        if self.life.status() != self.presence.status {
-            let wanted = format!("{:?}, not {:?}", self.life.status(), self.presence.status);
+        self.chooses(call, output, &mut expected)?;
+        self.one_report(now, call, output, presence)?;
+        if self.state.status() != self.presence.status {
+            let wanted = format!("{:?}, not {:?}", self.state.status(), self.presence.status);
             let online = |s| {
                 matches!(s, PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error)
             };
-            let session = matches!(self.life, Life::Session(..));
+            let session = matches!(self.state, State::Online(..));
             let name = if online(self.presence.status) && !session {
                 Invariant::OnlineNeedsASession
             } else {
                 expected.change
             };
-            call.blame(name, wanted, call.did())?;
+            call.blame(name, wanted, call.output())?;
         }
-        self.performs(call, did, &expected)?;
+        self.performs(call, output, &expected)?;
         self.wakes_in_time(call)
     }
 }

@@ -1,7 +1,7 @@
 //! Calls of which nothing may come: after the end, too early, or of a link that is not known.
 
 use super::Judge;
-use super::life::Life;
+use super::state::State;
 use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
 use crate::lab::kit::violation::Violation;
@@ -14,9 +14,9 @@ impl Judge {
         event: ServerEvent,
         call: &Call<'_>,
     ) -> Result<(), Violation> {
-        if matches!(self.life, Life::Gone) {
+        if matches!(self.state, State::Closed) {
             if call.actions > 0 || call.deadline != Deadline::Never {
-                call.blame(Invariant::TerminalIsFinal, "nothing, and no wake-up", call.did())?;
+                call.blame(Invariant::TerminalIsFinal, "nothing, and no wake-up", call.output())?;
             }
             return Ok(());
         }
@@ -24,7 +24,7 @@ impl Judge {
             return Ok(());
         }
         if call.is_early() {
-            let watched = matches!(self.life, Life::Session(s, _) if s.silence.is_stale());
+            let watched = matches!(self.state, State::Online(s, _) if s.silence.is_stale());
             call.must_be_silent(Invariant::EarlyWakeIsSilent, !watched)?;
         }
         match event {
@@ -33,7 +33,7 @@ impl Judge {
             | ServerEvent::Received(link, _)
             | ServerEvent::Faulted(link)
             | ServerEvent::LinkDown(link, _)
-                if !self.life.knows(link) =>
+                if !self.state.knows(link) =>
             {
                 call.must_be_silent(Invariant::OldLinkChangesNothing, true)
             }

@@ -13,14 +13,14 @@ impl Judge {
         &mut self,
         now: Now,
         call: &Call<'_>,
-        did: &[ServerAction],
+        output: &[ServerAction],
         presence: Presence,
     ) -> Result<(), Violation> {
         let name = Invariant::OneReportPerStep;
-        for (n, next) in did.iter().filter_map(|action| report(*action)).enumerate() {
+        for (n, next) in output.iter().filter_map(|action| report(*action)).enumerate() {
             let before = core::mem::replace(&mut self.presence, next);
             if n > 0 {
-                call.blame(name, "at most one status a step", call.did())?;
+                call.blame(name, "at most one status a step", call.output())?;
             }
             let edge = next.edge_from(&before);
             if !PRESENCE_EDGES.contains(&edge) {

@@ -1,8 +1,8 @@
-//! What always holds of a command's life, for random events.
+//! What always holds of a command's lifecycle, for random events.
 
 use crate::support::{ms, now};
 use onsembl_protocol::command::{
-    CommandAction, CommandEvent, CommandLife, CommandStage, CommandTerms, CommandView, Exit,
+    CommandAction, CommandEvent, CommandLifecycle, CommandStage, CommandTerms, CommandView, Exit,
     Origin, Returned,
 };
 use onsembl_protocol::session::Dialect;
@@ -37,8 +37,8 @@ fn event(dialect: Dialect) -> impl Strategy<Value = CommandEvent> {
             let known = known && dialect == Dialect::Extended;
             CommandEvent::LinkBack(Returned { dialect, same_process, remembers, known })
         }),
-        12 => Just(CommandEvent::Place),
-        1 => any::<bool>().prop_map(|journals| CommandEvent::AgentGone { journals }),
+        12 => Just(CommandEvent::SlotGranted),
+        1 => any::<bool>().prop_map(|journals| CommandEvent::AgentLost { journals }),
         1 => Just(CommandEvent::AgentDeleted),
         2 => Just(CommandEvent::NextCommand),
         16 => Just(CommandEvent::Wake),
@@ -62,24 +62,24 @@ fn rank(stage: CommandStage) -> u8 {
 }
 
 fn walk(
-    life: &mut CommandLife,
+    lifecycle: &mut CommandLifecycle,
     dialect: Dialect,
     moves: Vec<(u64, bool, CommandEvent)>,
 ) -> Result<(), TestCaseError> {
     let (mut at, mut sent, mut stored, mut asked, mut confirmed) = (0u64, 0, false, false, false);
-    let fresh = life.view().status == CommandStage::Pending;
+    let fresh = lifecycle.view().status == CommandStage::Pending;
     for (gap, to_deadline, event) in moves {
-        at = match life.deadline() {
+        at = match lifecycle.deadline() {
             Deadline::At(due) if to_deadline => at.max(due.since_origin().as_millis() as u64 + 1),
             Deadline::At(_) | Deadline::Never => at + gap,
         };
-        let before: CommandView = life.view();
+        let before: CommandView = lifecycle.view();
         stored |= event == CommandEvent::Stored;
         asked |= matches!(event, CommandEvent::Cancel { .. });
         confirmed |=
             matches!(event, CommandEvent::Completed { phase: CommandPhase::Cancelled, .. });
-        let step = life.handle(event.clone(), now(ms(at)));
-        let after = life.view();
+        let step = lifecycle.handle(event.clone(), now(ms(at)));
+        let after = lifecycle.view();
         let context = format!("{event:?} at {at}: {before:?} -> {after:?} {:?}", step.actions);
 
         prop_assert!(rank(after.status) >= rank(before.status), "backwards: {}", context);
@@ -140,9 +140,9 @@ proptest! {
         (of_ours, of_legacy) in (moves(Dialect::Extended), moves(Dialect::Legacy)),
     ) {
         let terms = CommandTerms { time_limit: limit.map(ms), ..CommandTerms::default() };
-        let mut life = CommandLife::new(dialect, terms, linked, now(ms(0)));
+        let mut lifecycle = CommandLifecycle::new(dialect, terms, linked, now(ms(0)));
         let moves = if dialect == Dialect::Extended { of_ours } else { of_legacy };
-        walk(&mut life, dialect, moves)?;
+        walk(&mut lifecycle, dialect, moves)?;
     }
 
     #[test]
@@ -156,8 +156,8 @@ proptest! {
         ]),
         (of_ours, of_legacy) in (moves(Dialect::Extended), moves(Dialect::Legacy)),
     ) {
-        let mut life = CommandLife::recovered(Origin::User, CommandTerms::default(), stage, now(ms(0)));
+        let mut lifecycle = CommandLifecycle::recovered(Origin::User, CommandTerms::default(), stage, now(ms(0)));
         let moves = if dialect == Dialect::Extended { of_ours } else { of_legacy };
-        walk(&mut life, dialect, moves)?;
+        walk(&mut lifecycle, dialect, moves)?;
     }
 }

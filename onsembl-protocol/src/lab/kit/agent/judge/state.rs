@@ -9,12 +9,12 @@ use crate::time::Timestamp;
 
 /// Where the agent must be.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Life {
+pub(super) enum State {
     Idle,
-    Dialling { link: LinkId, by: Timestamp },
+    Connecting { link: LinkId, by: Timestamp },
     Joining { link: LinkId, by: Timestamp },
-    Session(Session),
-    Waiting { window: Window, at_servers_wish: bool, timed_out: bool },
+    Connected(Session),
+    Reconnecting { window: Window, server_asked: bool, timed_out: bool },
     Closed,
 }
 
@@ -32,25 +32,25 @@ pub(super) struct Session {
     pub(super) news: bool,
 }
 
-impl Life {
+impl State {
     pub(super) const fn phase(&self) -> AgentStatusKind {
         match self {
             Self::Idle => AgentStatusKind::Idle,
-            Self::Dialling { .. } => AgentStatusKind::Connecting,
+            Self::Connecting { .. } => AgentStatusKind::Connecting,
             Self::Joining { .. } => AgentStatusKind::Joining,
-            Self::Session(s) if s.silence.is_stale() => AgentStatusKind::Stale,
-            Self::Session(_) => AgentStatusKind::Connected,
-            Self::Waiting { timed_out: true, .. } => AgentStatusKind::TimedOut,
-            Self::Waiting { timed_out: false, .. } => AgentStatusKind::Reconnecting,
+            Self::Connected(s) if s.silence.is_stale() => AgentStatusKind::Stale,
+            Self::Connected(_) => AgentStatusKind::Connected,
+            Self::Reconnecting { timed_out: true, .. } => AgentStatusKind::TimedOut,
+            Self::Reconnecting { timed_out: false, .. } => AgentStatusKind::Reconnecting,
             Self::Closed => AgentStatusKind::Closed,
         }
     }
 
     pub(super) const fn link(&self) -> Option<LinkId> {
         match self {
-            Self::Dialling { link, .. } | Self::Joining { link, .. } => Some(*link),
-            Self::Session(s) => Some(s.link),
-            Self::Idle | Self::Waiting { .. } | Self::Closed => None,
+            Self::Connecting { link, .. } | Self::Joining { link, .. } => Some(*link),
+            Self::Connected(s) => Some(s.link),
+            Self::Idle | Self::Reconnecting { .. } | Self::Closed => None,
         }
     }
 }

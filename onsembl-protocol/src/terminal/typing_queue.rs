@@ -1,4 +1,4 @@
-//! Whose turn it is to type. One submission at a time, and none into a line that somebody has begun: at
+//! Whose turn it is to type. One submission at a time, and none into a line that has been begun: at
 //! the agent's own terminal, or by a text of which a program took only a part.
 
 use super::line::LocalLine;
@@ -8,9 +8,9 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// The place before a keyboard that several share. A [queue machine](crate::step#two-contracts).
+/// The queue for a keyboard that several share. A [queue machine](crate::step#two-contracts).
 #[derive(Debug, Default)]
-pub struct Desk {
+pub struct TypingQueue {
     line: LocalLine,
     typing: Option<CommandId>,
     waiting: VecDeque<Waiting>,
@@ -26,10 +26,10 @@ struct Waiting {
 
 /// What to do for a command that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeskAction {
-    /// Type it now, and say how that went with [`Desk::on_typed`].
+pub enum TypingAction {
+    /// Type it now, and say how that went with [`TypingQueue::on_typed`].
     Type(CommandId),
-    /// Refuse it: somebody has been typing all the time.
+    /// Refuse it: a line has been open all the time.
     GiveUp(CommandId),
 }
 
@@ -44,8 +44,8 @@ pub enum Typed {
     Nothing,
 }
 
-impl Desk {
-    /// How long a command waits for somebody to finish a line at the agent's own terminal: 30 s. Who
+impl TypingQueue {
+    /// How long a command waits for a line at the agent's own terminal to be finished: 30 s. Who
     /// asked should hear of it while still looking.
     pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -73,7 +73,7 @@ impl Desk {
         true
     }
 
-    /// Keys were typed: whoever sends them sees what stands in the line, and answers for it.
+    /// Keys were typed: their sender sees what stands in the line, and is responsible for it.
     pub const fn on_keys(&mut self) {
         self.spoiled = false;
     }
@@ -90,10 +90,10 @@ impl Desk {
         self.waiting.len() < before
     }
 
-    /// The program is gone, and with it the line that somebody has begun. Gives what was being typed,
+    /// The program is gone, and with it the line that was begun. Gives what was being typed,
     /// and what waited: it was meant for that program, and is not typed into another.
     #[must_use = "what waited must be refused, or it would wait for ever"]
-    pub fn on_program_gone(&mut self) -> (Option<CommandId>, Vec<CommandId>) {
+    pub fn on_program_ended(&mut self) -> (Option<CommandId>, Vec<CommandId>) {
         self.line = LocalLine::default();
         self.spoiled = false;
         (self.typing.take(), self.waiting.drain(..).map(|w| w.command).collect())
@@ -105,17 +105,17 @@ impl Desk {
     }
 
     /// The next thing to do, until there is none.
-    pub fn poll(&mut self, now: Timestamp) -> Option<DeskAction> {
+    pub fn poll(&mut self, now: Timestamp) -> Option<TypingAction> {
         let begun = self.line.is_begun();
         if begun && self.waiting.front().is_some_and(|w| w.give_up_at <= now) {
-            return self.waiting.pop_front().map(|w| DeskAction::GiveUp(w.command));
+            return self.waiting.pop_front().map(|w| TypingAction::GiveUp(w.command));
         }
         if self.typing.is_some() || begun {
             return None;
         }
         let next = self.waiting.pop_front()?.command;
         self.typing = Some(next.clone());
-        Some(DeskAction::Type(next))
+        Some(TypingAction::Type(next))
     }
 
     /// When [`poll`](Self::poll) has something to do though nothing happened.
@@ -141,81 +141,81 @@ mod tests {
 
     #[test]
     fn one_after_another_in_order_of_arrival() {
-        let mut desk = Desk::default();
-        desk.ask(id("a"), at(0));
-        desk.ask(id("b"), at(0));
-        assert_eq!(desk.poll(at(0)), Some(DeskAction::Type(id("a"))));
-        assert_eq!(desk.poll(at(0)), None);
-        assert!(!desk.on_typed(&id("b"), Typed::Whole), "that is not being typed");
-        assert!(desk.on_typed(&id("a"), Typed::Whole));
-        assert_eq!(desk.poll(at(1)), Some(DeskAction::Type(id("b"))));
-        assert!(desk.on_typed(&id("b"), Typed::Nothing));
-        assert_eq!(desk.poll(at(1)), None);
-        assert_eq!(desk.deadline(), Deadline::Never);
+        let mut queue = TypingQueue::default();
+        queue.ask(id("a"), at(0));
+        queue.ask(id("b"), at(0));
+        assert_eq!(queue.poll(at(0)), Some(TypingAction::Type(id("a"))));
+        assert_eq!(queue.poll(at(0)), None);
+        assert!(!queue.on_typed(&id("b"), Typed::Whole), "that is not being typed");
+        assert!(queue.on_typed(&id("a"), Typed::Whole));
+        assert_eq!(queue.poll(at(1)), Some(TypingAction::Type(id("b"))));
+        assert!(queue.on_typed(&id("b"), Typed::Nothing));
+        assert_eq!(queue.poll(at(1)), None);
+        assert_eq!(queue.deadline(), Deadline::Never);
     }
 
     #[test]
     fn nothing_is_typed_into_a_line_that_somebody_has_begun() {
-        let mut desk = Desk::default();
-        desk.on_local(b"git com");
-        desk.ask(id("a"), at(0));
-        assert_eq!(desk.poll(at(0)), None);
-        desk.on_local(b"mit\r");
-        assert_eq!(desk.poll(at(1)), Some(DeskAction::Type(id("a"))));
-        assert!(desk.on_typed(&id("a"), Typed::Whole));
+        let mut queue = TypingQueue::default();
+        queue.on_local(b"git com");
+        queue.ask(id("a"), at(0));
+        assert_eq!(queue.poll(at(0)), None);
+        queue.on_local(b"mit\r");
+        assert_eq!(queue.poll(at(1)), Some(TypingAction::Type(id("a"))));
+        assert!(queue.on_typed(&id("a"), Typed::Whole));
 
-        desk.on_local(b"x");
-        desk.ask(id("b"), at(2));
-        desk.ask(id("c"), at(3));
-        assert_eq!(desk.deadline(), Deadline::At(at(32)));
-        assert_eq!(desk.poll(at(31)), None);
-        assert_eq!(desk.poll(at(32)), Some(DeskAction::GiveUp(id("b"))));
-        assert_eq!(desk.poll(at(32)), None);
-        desk.on_local(b"\x03");
-        assert_eq!(desk.poll(at(32)), Some(DeskAction::Type(id("c"))));
+        queue.on_local(b"x");
+        queue.ask(id("b"), at(2));
+        queue.ask(id("c"), at(3));
+        assert_eq!(queue.deadline(), Deadline::At(at(32)));
+        assert_eq!(queue.poll(at(31)), None);
+        assert_eq!(queue.poll(at(32)), Some(TypingAction::GiveUp(id("b"))));
+        assert_eq!(queue.poll(at(32)), None);
+        queue.on_local(b"\x03");
+        assert_eq!(queue.poll(at(32)), Some(TypingAction::Type(id("c"))));
     }
 
     #[test]
     fn what_is_withdrawn_is_not_typed() {
-        let mut desk = Desk::default();
-        desk.ask(id("a"), at(0));
-        desk.ask(id("b"), at(0));
-        assert!(desk.withdraw(&id("a")));
-        assert!(!desk.withdraw(&id("a")));
-        assert_eq!(desk.poll(at(0)), Some(DeskAction::Type(id("b"))));
-        assert!(!desk.withdraw(&id("b")), "it is being typed");
+        let mut queue = TypingQueue::default();
+        queue.ask(id("a"), at(0));
+        queue.ask(id("b"), at(0));
+        assert!(queue.withdraw(&id("a")));
+        assert!(!queue.withdraw(&id("a")));
+        assert_eq!(queue.poll(at(0)), Some(TypingAction::Type(id("b"))));
+        assert!(!queue.withdraw(&id("b")), "it is being typed");
     }
 
     #[test]
     fn what_was_meant_for_a_program_is_not_typed_into_the_next() {
-        let mut desk = Desk::default();
-        desk.ask(id("a"), at(0));
-        assert_eq!(desk.poll(at(0)), Some(DeskAction::Type(id("a"))));
-        desk.on_local(b"half a li");
-        desk.ask(id("b"), at(0));
-        assert_eq!(desk.on_program_gone(), (Some(id("a")), [id("b")].into()));
-        desk.ask(id("c"), at(1));
-        assert_eq!(desk.poll(at(1)), Some(DeskAction::Type(id("c"))));
-        assert!(!desk.on_typed(&id("a"), Typed::Whole), "it was over when its program was");
-        assert!(desk.is_typing());
+        let mut queue = TypingQueue::default();
+        queue.ask(id("a"), at(0));
+        assert_eq!(queue.poll(at(0)), Some(TypingAction::Type(id("a"))));
+        queue.on_local(b"half a li");
+        queue.ask(id("b"), at(0));
+        assert_eq!(queue.on_program_ended(), (Some(id("a")), [id("b")].into()));
+        queue.ask(id("c"), at(1));
+        assert_eq!(queue.poll(at(1)), Some(TypingAction::Type(id("c"))));
+        assert!(!queue.on_typed(&id("a"), Typed::Whole), "it was over when its program was");
+        assert!(queue.is_typing());
     }
 
     #[test]
     fn a_text_that_was_typed_in_part_spoils_the_line_until_somebody_sees_to_it() {
         for mended in [
-            Desk::on_keys,
-            |desk: &mut Desk| desk.on_local(b"\x03"),
-            |desk: &mut Desk| {
-                drop(desk.on_program_gone());
+            TypingQueue::on_keys,
+            |queue: &mut TypingQueue| queue.on_local(b"\x03"),
+            |queue: &mut TypingQueue| {
+                drop(queue.on_program_ended());
             },
         ] {
-            let mut desk = Desk::default();
-            desk.ask(id("a"), at(0));
-            assert!(desk.poll(at(0)).is_some());
-            assert!(desk.on_typed(&id("a"), Typed::Part));
-            assert!(desk.is_spoiled());
-            mended(&mut desk);
-            assert!(!desk.is_spoiled());
+            let mut queue = TypingQueue::default();
+            queue.ask(id("a"), at(0));
+            assert!(queue.poll(at(0)).is_some());
+            assert!(queue.on_typed(&id("a"), Typed::Part));
+            assert!(queue.is_spoiled());
+            mended(&mut queue);
+            assert!(!queue.is_spoiled());
         }
     }
 }

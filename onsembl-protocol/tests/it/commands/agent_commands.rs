@@ -2,8 +2,8 @@
 
 use crate::support::{now, secs, stamp};
 use onsembl_protocol::command::{
-    CancelDecision, CommandBook, CommandJournal, Decision, Exit, Fate, JournalEntry, MOST_WAITING,
-    ProcessIdentity,
+    AgentCommands, CancelDecision, CommandJournal, Decision, Exit, Fate, JournalEntry,
+    MOST_WAITING, ProcessIdentity,
 };
 use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation, RunMark};
 use onsembl_protocol::time::Deadline;
@@ -19,34 +19,34 @@ fn id(n: impl std::fmt::Display) -> CommandId {
     CommandId::new(format!("c-{n}"))
 }
 
-fn start(book: &mut CommandBook, id: &CommandId, limit: Option<Duration>) {
-    assert_eq!(book.on_request(id), Decision::Keep);
-    assert_eq!(book.take_next().as_ref(), Some(id));
-    assert_eq!(book.may_start(id), Ok(()));
-    book.on_started(id, limit, stamp(secs(1)));
+fn start(commands: &mut AgentCommands, id: &CommandId, limit: Option<Duration>) {
+    assert_eq!(commands.on_request(id), Decision::Keep);
+    assert_eq!(commands.take_next().as_ref(), Some(id));
+    assert_eq!(commands.may_start(id), Ok(()));
+    commands.on_started(id, limit, stamp(secs(1)));
 }
 
-fn end(book: &mut CommandBook, id: &CommandId, exit: Exit) -> Option<CommandComplete> {
-    book.on_ended(id, exit, None, stamp(secs(3)), now(secs(3)).wall)
+fn end(commands: &mut AgentCommands, id: &CommandId, exit: Exit) -> Option<CommandComplete> {
+    commands.on_ended(id, exit, None, stamp(secs(3)), now(secs(3)).wall)
 }
 
 #[test]
 fn a_command_is_run_once_however_often_it_arrives() {
-    let mut book = CommandBook::default();
+    let mut commands = AgentCommands::default();
     let c = id(1);
-    start(&mut book, &c, None);
+    start(&mut commands, &c, None);
     for _ in 0..3 {
         let again = Decision::Acknowledge(CommandAckStatus::Executing);
-        assert_eq!(book.on_request(&c), again);
+        assert_eq!(commands.on_request(&c), again);
     }
-    let report = end(&mut book, &c, Exit::Code(0)).unwrap();
+    let report = end(&mut commands, &c, Exit::Code(0)).unwrap();
     assert_eq!((report.status.clone(), report.exit_code), (CommandPhase::Completed, Some(0)));
     assert_eq!(report.duration_ms, Some(2000));
     for _ in 0..3 {
-        assert_eq!(book.on_request(&c), Decision::Report(report.clone()));
+        assert_eq!(commands.on_request(&c), Decision::Report(report.clone()));
     }
-    assert_eq!(end(&mut book, &c, Exit::Code(1)), None, "an end is final");
-    assert_eq!((book.finished(), book.running().len()), (1, 0));
+    assert_eq!(end(&mut commands, &c, Exit::Code(1)), None, "an end is final");
+    assert_eq!((commands.finished(), commands.running().len()), (1, 0));
 }
 
 #[test]
@@ -56,8 +56,8 @@ fn ends_say_how() {
         (Exit::Code(2), CommandPhase::Failed, Some(2), None, Some("exit code 2")),
         (Exit::Signal(9), CommandPhase::Failed, None, Some(9), Some("ended by signal 9")),
     ] {
-        let mut book = CommandBook::default();
-        start(&mut book, &id(1), None);
+        let mut commands = AgentCommands::default();
+        start(&mut commands, &id(1), None);
         let totals = OutputTotals {
             incarnation: Incarnation(1),
             stdout_bytes: ByteOffset(5),
@@ -65,7 +65,7 @@ fn ends_say_how() {
             terminal_bytes: ByteOffset(0),
         };
         let wall = now(secs(3)).wall;
-        let report = book.on_ended(&id(1), exit, Some(totals), stamp(secs(3)), wall).unwrap();
+        let report = commands.on_ended(&id(1), exit, Some(totals), stamp(secs(3)), wall).unwrap();
         assert_eq!((report.status, report.exit_code, report.signal), (phase, code, signal));
         assert_eq!(report.error.as_deref(), error);
         assert_eq!((report.timestamp, report.output), (Some(wall), Some(totals)));
@@ -75,84 +75,88 @@ fn ends_say_how() {
 #[test]
 fn a_cancelled_command_is_cancelled_whatever_its_process_says() {
     for exit in [Exit::Code(0), Exit::Code(1), Exit::Signal(15)] {
-        let mut book = CommandBook::default();
-        start(&mut book, &id(1), None);
-        assert_eq!(book.on_cancel(&id(1)), CancelDecision::Kill);
-        assert_eq!(book.on_cancel(&id(1)), CancelDecision::Kill, "again, if asked again");
-        assert_eq!(book.running(), [id(1)], "until its process is gone");
-        let report = end(&mut book, &id(1), exit).unwrap();
+        let mut commands = AgentCommands::default();
+        start(&mut commands, &id(1), None);
+        assert_eq!(commands.on_cancel(&id(1)), CancelDecision::Kill);
+        assert_eq!(commands.on_cancel(&id(1)), CancelDecision::Kill, "again, if asked again");
+        assert_eq!(commands.running(), [id(1)], "until its process is gone");
+        let report = end(&mut commands, &id(1), exit).unwrap();
         assert_eq!(report.status, CommandPhase::Cancelled);
-        assert_eq!(book.on_cancel(&id(1)), CancelDecision::Report(report));
+        assert_eq!(commands.on_cancel(&id(1)), CancelDecision::Report(report));
     }
 }
 
 #[test]
 fn a_cancel_that_overtakes_its_request_prevents_it() {
-    let mut book = CommandBook::default();
-    let CancelDecision::NeverRan(report) = book.on_cancel(&id(1)) else { panic!() };
+    let mut commands = AgentCommands::default();
+    let CancelDecision::NeverRan(report) = commands.on_cancel(&id(1)) else { panic!() };
     assert_eq!(report.status, CommandPhase::Cancelled);
-    assert_eq!(book.on_request(&id(1)), Decision::Report(report));
+    assert_eq!(commands.on_request(&id(1)), Decision::Report(report));
 }
 
 #[test]
 fn a_command_over_its_limit_is_named_once_and_fails() {
-    let mut book = CommandBook::default();
-    start(&mut book, &id(1), Some(secs(10)));
-    start(&mut book, &id(2), Some(secs(20)));
-    start(&mut book, &id(3), None);
-    assert_eq!(book.deadline(), Deadline::At(stamp(secs(11))));
-    assert_eq!(book.take_expired(stamp(secs(10))), []);
-    assert_eq!(book.take_expired(stamp(secs(11))), [id(1)]);
-    assert_eq!(book.take_expired(stamp(secs(12))), []);
-    assert_eq!(book.deadline(), Deadline::At(stamp(secs(21))));
-    let report = end(&mut book, &id(1), Exit::Code(0)).unwrap();
+    let mut commands = AgentCommands::default();
+    start(&mut commands, &id(1), Some(secs(10)));
+    start(&mut commands, &id(2), Some(secs(20)));
+    start(&mut commands, &id(3), None);
+    assert_eq!(commands.deadline(), Deadline::At(stamp(secs(11))));
+    assert_eq!(commands.take_expired(stamp(secs(10))), []);
+    assert_eq!(commands.take_expired(stamp(secs(11))), [id(1)]);
+    assert_eq!(commands.take_expired(stamp(secs(12))), []);
+    assert_eq!(commands.deadline(), Deadline::At(stamp(secs(21))));
+    let report = end(&mut commands, &id(1), Exit::Code(0)).unwrap();
     assert_eq!(report.status, CommandPhase::Failed);
     assert_eq!(report.error.as_deref(), Some("it ran longer than its limit of 10s"));
-    end(&mut book, &id(2), Exit::Code(0)).unwrap();
-    assert_eq!(book.deadline(), Deadline::Never);
+    end(&mut commands, &id(2), Exit::Code(0)).unwrap();
+    assert_eq!(commands.deadline(), Deadline::Never);
 }
 
 #[test]
 fn so_many_run_at_once_and_the_others_wait_up_to_a_bound() {
-    let mut book = CommandBook::new(2);
+    let mut commands = AgentCommands::new(2);
     for n in 0..MOST_WAITING + 2 {
-        assert_eq!(book.on_request(&id(n)), Decision::Keep);
+        assert_eq!(commands.on_request(&id(n)), Decision::Keep);
         if n < 2 {
-            assert_eq!(book.take_next(), Some(id(n)));
-            assert_eq!(book.status(&id(n)), CommandAckStatus::Received);
-            assert_eq!(book.may_start(&id(n)), Ok(()));
-            book.on_started(&id(n), None, stamp(secs(1)));
+            assert_eq!(commands.take_next(), Some(id(n)));
+            assert_eq!(commands.status(&id(n)), CommandAckStatus::Received);
+            assert_eq!(commands.may_start(&id(n)), Ok(()));
+            commands.on_started(&id(n), None, stamp(secs(1)));
         } else {
-            assert_eq!(book.take_next(), None);
-            assert_eq!(book.status(&id(n)), CommandAckStatus::Queued);
+            assert_eq!(commands.take_next(), None);
+            assert_eq!(commands.status(&id(n)), CommandAckStatus::Queued);
         }
     }
-    let Decision::Refuse(report) = book.on_request(&id("more")) else { panic!() };
+    let Decision::Refuse(report) = commands.on_request(&id("more")) else { panic!() };
     assert_eq!(report.status, CommandPhase::Failed);
     assert!(report.error.as_deref().is_some_and(|e| e.contains("64 commands")));
-    end(&mut book, &id(0), Exit::Code(0)).unwrap();
-    book.pause(true);
-    assert_eq!(book.take_next(), None);
-    book.pause(false);
-    assert_eq!((book.take_next(), book.take_next()), (Some(id(2)), None));
-    assert_eq!(book.on_request(&id("next")), Decision::Keep);
-    assert_eq!(book.on_request(&id("more")), Decision::Report(report), "a refusal is an end, too");
+    end(&mut commands, &id(0), Exit::Code(0)).unwrap();
+    commands.pause(true);
+    assert_eq!(commands.take_next(), None);
+    commands.pause(false);
+    assert_eq!((commands.take_next(), commands.take_next()), (Some(id(2)), None));
+    assert_eq!(commands.on_request(&id("next")), Decision::Keep);
+    assert_eq!(
+        commands.on_request(&id("more")),
+        Decision::Report(report),
+        "a refusal is an end, too"
+    );
 }
 
 #[test]
 fn what_is_cancelled_before_it_starts_never_starts() {
-    let mut book = CommandBook::new(1);
+    let mut commands = AgentCommands::new(1);
     for n in 0..3 {
-        assert_eq!(book.on_request(&id(n)), Decision::Keep);
+        assert_eq!(commands.on_request(&id(n)), Decision::Keep);
     }
-    assert_eq!(book.take_next(), Some(id(0)));
-    assert_eq!(book.on_cancel(&id(0)), CancelDecision::Withheld);
-    let CancelDecision::NeverRan(_) = book.on_cancel(&id(1)) else { panic!() };
-    let report = book.may_start(&id(0)).unwrap_err().unwrap();
+    assert_eq!(commands.take_next(), Some(id(0)));
+    assert_eq!(commands.on_cancel(&id(0)), CancelDecision::Withheld);
+    let CancelDecision::NeverRan(_) = commands.on_cancel(&id(1)) else { panic!() };
+    let report = commands.may_start(&id(0)).unwrap_err().unwrap();
     assert_eq!(report.status, CommandPhase::Cancelled);
-    assert_eq!(book.may_start(&id(0)), Err(None));
-    assert_eq!(book.take_next(), Some(id(2)), "its place is free, and the second left the line");
-    assert_eq!(book.unfinished(), [id(2)]);
+    assert_eq!(commands.may_start(&id(0)), Err(None));
+    assert_eq!(commands.take_next(), Some(id(2)), "its slot is free, and the second left the line");
+    assert_eq!(commands.unfinished(), [id(2)]);
 }
 
 #[test]
@@ -160,9 +164,9 @@ fn a_journal_tells_a_successor_what_became_of_every_command() {
     let mark = |n: &str| RunMark::new(n);
     let process = ProcessIdentity { pid: 7, started: 9, boot: "b".into(), namespace: "n".into() };
     let starting = |n: &str| JournalEntry::Starting { command: id(n), mark: mark(n) };
-    let mut book = CommandBook::default();
-    start(&mut book, &id("done"), None);
-    let report = end(&mut book, &id("done"), Exit::Code(0)).unwrap();
+    let mut commands = AgentCommands::default();
+    start(&mut commands, &id("done"), None);
+    let report = end(&mut commands, &id("done"), Exit::Code(0)).unwrap();
     let mut heard = report.clone();
     heard.command_id = id("heard");
     let mut journal = CommandJournal::default();
@@ -185,13 +189,13 @@ fn a_journal_tells_a_successor_what_became_of_every_command() {
     journal.entries().for_each(|entry| again.apply(entry));
     assert_eq!(again, journal, "what is written anew says the same");
 
-    let mut successor = CommandBook::default();
+    let mut successor = AgentCommands::default();
     successor.recover(&journal);
     assert_eq!(successor.unconfirmed(), [report]);
     assert_eq!(successor.on_request(&id("heard")), Decision::Report(heard));
     for (command, fate, phase) in [
         ("begun", Fate::Unknown, CommandPhase::OutcomeUnknown),
-        ("ran", Fate::Gone, CommandPhase::Lost),
+        ("ran", Fate::Ended, CommandPhase::Lost),
     ] {
         let report = successor.lose(&id(command), fate, "why".into());
         assert_eq!(report.status, phase);
@@ -202,35 +206,35 @@ fn a_journal_tells_a_successor_what_became_of_every_command() {
 
 #[test]
 fn an_end_is_open_until_the_server_confirmed_it() {
-    let mut book = CommandBook::default();
-    start(&mut book, &id(1), None);
-    start(&mut book, &id(2), None);
-    let report = end(&mut book, &id(1), Exit::Code(0)).unwrap();
-    assert_eq!(book.unconfirmed(), [report]);
-    assert_eq!(book.open(), [id(1), id(2)]);
-    book.on_confirmed(&id(1));
-    book.on_confirmed(&id(2));
-    assert_eq!(book.unconfirmed(), []);
-    assert_eq!(book.open(), [id(2)], "a running command cannot be confirmed as ended");
+    let mut commands = AgentCommands::default();
+    start(&mut commands, &id(1), None);
+    start(&mut commands, &id(2), None);
+    let report = end(&mut commands, &id(1), Exit::Code(0)).unwrap();
+    assert_eq!(commands.unconfirmed(), [report]);
+    assert_eq!(commands.open(), [id(1), id(2)]);
+    commands.on_confirmed(&id(1));
+    commands.on_confirmed(&id(2));
+    assert_eq!(commands.unconfirmed(), []);
+    assert_eq!(commands.open(), [id(2)], "a running command cannot be confirmed as ended");
 }
 
 #[test]
 fn memory_is_bounded_and_what_is_confirmed_goes_first() {
-    let mut book = CommandBook::default();
-    start(&mut book, &id("kept"), None);
-    end(&mut book, &id("kept"), Exit::Code(0)).unwrap();
+    let mut commands = AgentCommands::default();
+    start(&mut commands, &id("kept"), None);
+    end(&mut commands, &id("kept"), Exit::Code(0)).unwrap();
     for n in 0..10_000 {
-        start(&mut book, &id(n), None);
-        end(&mut book, &id(n), Exit::Code(0)).unwrap();
-        book.on_confirmed(&id(n));
+        start(&mut commands, &id(n), None);
+        end(&mut commands, &id(n), Exit::Code(0)).unwrap();
+        commands.on_confirmed(&id(n));
     }
-    assert!(matches!(book.on_request(&id("kept")), Decision::Report(_)), "nobody has it yet");
-    assert!(matches!(book.on_request(&id(9_999)), Decision::Report(_)));
-    assert_eq!(book.on_request(&id(0)), Decision::Keep, "forgotten");
+    assert!(matches!(commands.on_request(&id("kept")), Decision::Report(_)), "nobody has it yet");
+    assert!(matches!(commands.on_request(&id(9_999)), Decision::Report(_)));
+    assert_eq!(commands.on_request(&id(0)), Decision::Keep, "forgotten");
     for n in 10_000..14_500 {
-        let _ = book.refuse(&id(n), "no".into());
+        let _ = commands.refuse(&id(n), "no".into());
     }
-    assert!(book.unconfirmed().len() <= 4096);
+    assert!(commands.unconfirmed().len() <= 4096);
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -257,19 +261,19 @@ proptest! {
 
     #[test]
     fn at_most_one_run_and_exactly_one_end(ops in vec(op(), 1..200)) {
-        let mut book = CommandBook::new(8);
+        let mut commands = AgentCommands::new(8);
         let mut runs: BTreeMap<u8, u32> = BTreeMap::new();
         let mut running: BTreeSet<u8> = BTreeSet::new();
         let mut ends: BTreeMap<u8, CommandComplete> = BTreeMap::new();
         for op in ops {
             match op {
-                Op::Request(n) => match book.on_request(&id(n)) {
+                Op::Request(n) => match commands.on_request(&id(n)) {
                     Decision::Keep => {
                         prop_assert!(!ends.contains_key(&n) && !running.contains(&n));
                         *runs.entry(n).or_default() += 1;
-                        prop_assert_eq!(book.take_next(), Some(id(n)));
-                        prop_assert_eq!(book.may_start(&id(n)), Ok(()));
-                        book.on_started(&id(n), Some(secs(50)), stamp(secs(1)));
+                        prop_assert_eq!(commands.take_next(), Some(id(n)));
+                        prop_assert_eq!(commands.may_start(&id(n)), Ok(()));
+                        commands.on_started(&id(n), Some(secs(50)), stamp(secs(1)));
                         running.insert(n);
                     }
                     Decision::Acknowledge(_) => prop_assert!(running.contains(&n)),
@@ -278,13 +282,13 @@ proptest! {
                 },
                 Op::End(n, ok) => {
                     let exit = if ok { Exit::Code(0) } else { Exit::Signal(15) };
-                    let report = end(&mut book, &id(n), exit);
+                    let report = end(&mut commands, &id(n), exit);
                     prop_assert_eq!(report.is_some(), running.remove(&n));
                     if let Some(report) = report {
                         prop_assert!(ends.insert(n, report).is_none(), "ended twice");
                     }
                 }
-                Op::Cancel(n) => match book.on_cancel(&id(n)) {
+                Op::Cancel(n) => match commands.on_cancel(&id(n)) {
                     CancelDecision::Kill => prop_assert!(running.contains(&n)),
                     CancelDecision::Withheld => prop_assert!(false, "started at once"),
                     CancelDecision::Report(report) => prop_assert_eq!(ends.get(&n), Some(&report)),
@@ -293,16 +297,16 @@ proptest! {
                         prop_assert!(ends.insert(n, report).is_none());
                     }
                 },
-                Op::Confirm(n) => book.on_confirmed(&id(n)),
+                Op::Confirm(n) => commands.on_confirmed(&id(n)),
                 Op::Expire(at) => {
-                    for c in book.take_expired(stamp(secs(at))) {
+                    for c in commands.take_expired(stamp(secs(at))) {
                         prop_assert!(running.iter().any(|n| id(n) == c));
                     }
                 }
             }
             prop_assert!(runs.values().all(|n| *n <= 1));
             let names: Vec<CommandId> = running.iter().map(id).collect();
-            prop_assert_eq!(book.running(), names);
+            prop_assert_eq!(commands.running(), names);
         }
     }
 }

@@ -15,17 +15,17 @@ const WAS_WELL: Duration = Duration::from_secs(10);
 pub enum AfterEnd {
     /// It is started again.
     Restart,
-    /// The agent ends too: somebody at its own terminal ended the program.
+    /// The agent ends too: the program was ended at its own terminal.
     Finish,
 }
 
 /// Keeps one program running.
 #[derive(Debug)]
-pub struct TerminalKeeper {
+pub struct TerminalSupervisor {
     after_end: AfterEnd,
     state: State,
     /// An emergency stop is in force.
-    held: bool,
+    stopped: bool,
     pause: Duration,
 }
 
@@ -44,11 +44,11 @@ enum Down {
     CannotStart,
 }
 
-impl TerminalKeeper {
+impl TerminalSupervisor {
     /// A program that is to be started now.
     pub const fn new(after_end: AfterEnd, now: Timestamp) -> Self {
         let state = State::Down { start_at: now, why: Down::NotYet };
-        Self { after_end, state, held: false, pause: FIRST_PAUSE }
+        Self { after_end, state, stopped: false, pause: FIRST_PAUSE }
     }
 
     /// Whether to start it now. After a yes say how it went: [`on_started`](Self::on_started) or
@@ -56,10 +56,10 @@ impl TerminalKeeper {
     #[must_use = "the program is taken for being started, and would never be"]
     pub fn take_start(&mut self, now: Timestamp) -> bool {
         let due = matches!(self.state, State::Down { start_at, .. } if start_at <= now);
-        if due && !self.held {
+        if due && !self.stopped {
             self.state = State::Starting;
         }
-        due && !self.held
+        due && !self.stopped
     }
 
     /// It runs.
@@ -83,7 +83,7 @@ impl TerminalKeeper {
                 self.pause = FIRST_PAUSE;
             }
             // Who ended it under an emergency stop is not who sits before it.
-            let after_end = if self.held { AfterEnd::Restart } else { self.after_end };
+            let after_end = if self.stopped { AfterEnd::Restart } else { self.after_end };
             match after_end {
                 AfterEnd::Restart => self.down(Down::Ended, now),
                 AfterEnd::Finish => self.state = State::Over,
@@ -99,8 +99,8 @@ impl TerminalKeeper {
     }
 
     /// Nothing may start, or may again.
-    pub const fn hold(&mut self, held: bool) {
-        self.held = held;
+    pub const fn set_stopped(&mut self, stopped: bool) {
+        self.stopped = stopped;
     }
 
     /// The agent ends: nothing is started any more.
@@ -121,7 +121,7 @@ impl TerminalKeeper {
     /// When it is to be started.
     pub const fn deadline(&self) -> Deadline {
         match self.state {
-            State::Down { start_at, .. } if !self.held => Deadline::At(start_at),
+            State::Down { start_at, .. } if !self.stopped => Deadline::At(start_at),
             State::Down { .. } | State::Starting | State::Up { .. } | State::Over => {
                 Deadline::Never
             }
@@ -139,63 +139,63 @@ mod tests {
 
     #[test]
     fn a_program_that_ends_at_once_is_started_ever_more_slowly_and_one_that_was_well_at_once() {
-        let mut keeper = TerminalKeeper::new(AfterEnd::Restart, at(0));
+        let mut supervisor = TerminalSupervisor::new(AfterEnd::Restart, at(0));
         let mut now = 0;
         for pause in [1, 2, 4, 8, 16, 30, 30] {
-            assert!(keeper.take_start(at(now)));
-            keeper.on_started(at(now));
-            assert!(keeper.is_up());
-            assert_eq!(keeper.on_ended(at(now)), AfterEnd::Restart);
-            assert_eq!(keeper.deadline(), Deadline::At(at(now + pause)));
-            assert!(!keeper.take_start(at(now + pause - 1)));
+            assert!(supervisor.take_start(at(now)));
+            supervisor.on_started(at(now));
+            assert!(supervisor.is_up());
+            assert_eq!(supervisor.on_ended(at(now)), AfterEnd::Restart);
+            assert_eq!(supervisor.deadline(), Deadline::At(at(now + pause)));
+            assert!(!supervisor.take_start(at(now + pause - 1)));
             now += pause;
         }
-        assert!(keeper.take_start(at(now)));
-        keeper.on_started(at(now));
-        let _ = keeper.on_ended(at(now + 10));
-        assert_eq!(keeper.deadline(), Deadline::At(at(now + 11)));
+        assert!(supervisor.take_start(at(now)));
+        supervisor.on_started(at(now));
+        let _ = supervisor.on_ended(at(now + 10));
+        assert_eq!(supervisor.deadline(), Deadline::At(at(now + 11)));
     }
 
     #[test]
     fn what_cannot_start_is_tried_again_and_said_to_be_so() {
-        let mut keeper = TerminalKeeper::new(AfterEnd::Finish, at(0));
-        assert!(keeper.take_start(at(0)));
-        assert!(!keeper.take_start(at(0)));
-        keeper.on_failed(at(0));
-        assert!(keeper.cannot_start());
-        assert!(keeper.take_start(at(1)));
-        keeper.on_started(at(1));
-        assert!(!keeper.cannot_start());
-        assert_eq!(keeper.on_ended(at(5)), AfterEnd::Finish);
-        assert_eq!(keeper.deadline(), Deadline::Never);
-        assert!(!keeper.take_start(at(99)));
+        let mut supervisor = TerminalSupervisor::new(AfterEnd::Finish, at(0));
+        assert!(supervisor.take_start(at(0)));
+        assert!(!supervisor.take_start(at(0)));
+        supervisor.on_failed(at(0));
+        assert!(supervisor.cannot_start());
+        assert!(supervisor.take_start(at(1)));
+        supervisor.on_started(at(1));
+        assert!(!supervisor.cannot_start());
+        assert_eq!(supervisor.on_ended(at(5)), AfterEnd::Finish);
+        assert_eq!(supervisor.deadline(), Deadline::Never);
+        assert!(!supervisor.take_start(at(99)));
     }
 
     #[test]
     fn a_program_that_a_stop_ended_comes_back_when_it_is_released() {
-        let mut keeper = TerminalKeeper::new(AfterEnd::Finish, at(0));
-        assert!(keeper.take_start(at(0)));
-        keeper.on_started(at(0));
-        keeper.hold(true);
-        assert_eq!(keeper.on_ended(at(5)), AfterEnd::Restart);
-        assert_eq!(keeper.deadline(), Deadline::Never);
-        keeper.hold(false);
-        assert!(keeper.take_start(at(9)));
+        let mut supervisor = TerminalSupervisor::new(AfterEnd::Finish, at(0));
+        assert!(supervisor.take_start(at(0)));
+        supervisor.on_started(at(0));
+        supervisor.set_stopped(true);
+        assert_eq!(supervisor.on_ended(at(5)), AfterEnd::Restart);
+        assert_eq!(supervisor.deadline(), Deadline::Never);
+        supervisor.set_stopped(false);
+        assert!(supervisor.take_start(at(9)));
     }
 
     #[test]
     fn nothing_starts_while_a_stop_is_in_force_or_after_the_end() {
-        let mut keeper = TerminalKeeper::new(AfterEnd::Restart, at(0));
-        keeper.hold(true);
-        assert!(!keeper.take_start(at(5)));
-        assert_eq!(keeper.deadline(), Deadline::Never);
-        keeper.hold(false);
-        assert_eq!(keeper.deadline(), Deadline::At(at(0)));
-        assert!(keeper.take_start(at(5)));
-        keeper.on_started(at(5));
-        keeper.finish();
-        let _ = keeper.on_ended(at(6));
-        assert_eq!(keeper.deadline(), Deadline::Never);
-        assert!(!keeper.take_start(at(99)));
+        let mut supervisor = TerminalSupervisor::new(AfterEnd::Restart, at(0));
+        supervisor.set_stopped(true);
+        assert!(!supervisor.take_start(at(5)));
+        assert_eq!(supervisor.deadline(), Deadline::Never);
+        supervisor.set_stopped(false);
+        assert_eq!(supervisor.deadline(), Deadline::At(at(0)));
+        assert!(supervisor.take_start(at(5)));
+        supervisor.on_started(at(5));
+        supervisor.finish();
+        let _ = supervisor.on_ended(at(6));
+        assert_eq!(supervisor.deadline(), Deadline::Never);
+        assert!(!supervisor.take_start(at(99)));
     }
 }

@@ -7,7 +7,7 @@ use onsembl_protocol::output::Stream;
 use onsembl_protocol::wire::payload::StreamType;
 
 /// The cursor in front of what is sought; `None` is the beginning.
-pub(super) async fn look_up(
+pub(super) async fn locate(
     store: &Store,
     user: &UserId,
     command: &CommandId,
@@ -15,7 +15,7 @@ pub(super) async fn look_up(
 ) -> Result<Cursor, StoreError> {
     match seek {
         Seek::Tail(bytes) => store.output_tail(user, command, *bytes).await,
-        Seek::Place(from) => {
+        Seek::Position(from) => {
             let stream = from.stream_type.as_ref().map_or(Stream::Stdout, StreamType::stream);
             match from.incarnation {
                 Some(incarnation) => {

@@ -7,33 +7,33 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// The boards of all users.
+/// The fleet views of all users.
 #[derive(Clone, Debug, Default)]
-pub struct Boards(Arc<Mutex<HashMap<UserId, Arc<Board>>>>);
+pub struct FleetViews(Arc<Mutex<HashMap<UserId, Arc<FleetView>>>>);
 
-impl Boards {
-    /// The board of a user; made on first use.
-    pub fn of(&self, user: &UserId) -> Arc<Board> {
-        let mut boards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(boards.entry(user.clone()).or_default())
+impl FleetViews {
+    /// The fleet view of a user; made on first use.
+    pub fn of(&self, user: &UserId) -> Arc<FleetView> {
+        let mut fleet_views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(fleet_views.entry(user.clone()).or_default())
     }
 }
 
 /// What one user may see.
 #[derive(Debug)]
-pub struct Board {
+pub struct FleetView {
     view: Mutex<View>,
     changed: watch::Sender<Revision>,
 }
 
-impl Default for Board {
+impl Default for FleetView {
     fn default() -> Self {
         Self { view: Mutex::default(), changed: watch::Sender::new(0) }
     }
 }
 
-impl Board {
-    /// A look at the board. Not to be held across anything slow.
+impl FleetView {
+    /// A look at the fleet view. Not to be held across anything slow.
     pub fn look(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,7 +50,7 @@ impl Board {
         let _ = self.changed.send_replace(revision);
     }
 
-    /// Wakes when the board changed.
+    /// Wakes when the fleet view changed.
     pub fn changes(&self) -> watch::Receiver<Revision> {
         self.changed.subscribe()
     }

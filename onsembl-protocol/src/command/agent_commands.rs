@@ -5,7 +5,7 @@
 
 use super::fate::Fate;
 use super::journal::{CommandJournal, Standing};
-use super::queue::DEFAULT_PLACES;
+use super::queue::DEFAULT_SLOTS;
 use crate::id::CommandId;
 use crate::model::Exit;
 use crate::model::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals};
@@ -16,7 +16,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// Most commands that wait for a place on the agent; one more is refused. A server that keeps a
+/// Most commands that wait for a slot on the agent; one more is refused. A server that keeps a
 /// queue sends none too many; this is for one that does not, and for a pause.
 pub const MOST_WAITING: usize = 64;
 
@@ -25,8 +25,8 @@ const REMEMBERED: usize = 4096;
 
 /// The commands of one agent.
 #[derive(Debug)]
-pub struct CommandBook {
-    places: usize,
+pub struct AgentCommands {
+    slots: usize,
     paused: bool,
     entries: BTreeMap<CommandId, Entry>,
     /// Those that have not ended: what is asked of them does not grow with what ended.
@@ -36,16 +36,16 @@ pub struct CommandBook {
     /// When which runs over its limit, unless it was stopped before.
     limits: BTreeSet<(Timestamp, CommandId)>,
     line: VecDeque<CommandId>,
-    /// Begun by the agent itself: they take no place.
+    /// Begun by the agent itself: they take no slot.
     own: BTreeSet<CommandId>,
     ended: VecDeque<CommandId>,
-    placed: usize,
+    occupied: usize,
     finished: u64,
 }
 
-impl Default for CommandBook {
+impl Default for AgentCommands {
     fn default() -> Self {
-        Self::new(DEFAULT_PLACES)
+        Self::new(DEFAULT_SLOTS)
     }
 }
 
@@ -66,7 +66,7 @@ enum Stopped {
 /// What to do about a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// Keep it until [`CommandBook::take_next`] names it.
+    /// Keep it until [`AgentCommands::take_next`] names it.
     Keep,
     /// It is here already: acknowledge again.
     Acknowledge(CommandAckStatus),
@@ -81,7 +81,7 @@ pub enum Decision {
 pub enum CancelDecision {
     /// End its process group.
     Kill,
-    /// It is being written down; [`CommandBook::may_start`] will say no.
+    /// It is being written down; [`AgentCommands::may_start`] will say no.
     Withheld,
     /// It ended already: report again.
     Report(CommandComplete),
@@ -89,11 +89,11 @@ pub enum CancelDecision {
     NeverRan(CommandComplete),
 }
 
-impl CommandBook {
-    /// A book of an agent that runs so many commands at once, one at least.
-    pub fn new(places: usize) -> Self {
+impl AgentCommands {
+    /// The commands of an agent that runs so many commands at once, one at least.
+    pub fn new(slots: usize) -> Self {
         Self {
-            places: places.max(1),
+            slots: slots.max(1),
             paused: false,
             entries: BTreeMap::new(),
             unfinished: BTreeSet::new(),
@@ -102,7 +102,7 @@ impl CommandBook {
             line: VecDeque::new(),
             own: BTreeSet::new(),
             ended: VecDeque::new(),
-            placed: 0,
+            occupied: 0,
             finished: 0,
         }
     }
@@ -143,8 +143,8 @@ impl CommandBook {
         }
     }
 
-    /// The agent itself begins a command, under an id that nobody used: its terminal. It takes none
-    /// of the places and waits for nothing. Write down that it is being started.
+    /// The agent itself begins a command, under an unused id: its terminal. It takes none
+    /// of the slots and waits for nothing. Write down that it is being started.
     pub fn begin_own(&mut self, id: &CommandId) {
         let _ = self.entries.insert(id.clone(), Entry::Starting { cancelled: false });
         let _ = self.unfinished.insert(id.clone());
@@ -165,15 +165,15 @@ impl CommandBook {
         self.paused = paused;
     }
 
-    /// The command whose turn it is, if there is a place: write down that it is being started.
-    #[must_use = "the command holds the place and would never start"]
+    /// The command whose turn it is, if there is a slot: write down that it is being started.
+    #[must_use = "the command occupies the slot and would never start"]
     pub fn take_next(&mut self) -> Option<CommandId> {
-        if self.paused || self.placed >= self.places {
+        if self.paused || self.occupied >= self.slots {
             return None;
         }
         let id = self.line.pop_front()?;
         let _ = self.entries.insert(id.clone(), Entry::Starting { cancelled: false });
-        self.placed += 1;
+        self.occupied += 1;
         Some(id)
     }
 
@@ -223,10 +223,10 @@ impl CommandBook {
         report
     }
 
-    /// It ran under an earlier process of this agent, and nobody saw how it ended.
+    /// It ran under an earlier process of this agent, and its end was not seen.
     pub fn lose(&mut self, id: &CommandId, fate: Fate, why: String) -> CommandComplete {
         let phase = match fate {
-            Fate::Gone => CommandPhase::Lost,
+            Fate::Ended => CommandPhase::Lost,
             Fate::Unknown => CommandPhase::OutcomeUnknown,
         };
         let mut report = blank(id, phase);
@@ -275,7 +275,7 @@ impl CommandBook {
     }
 
     /// It was typed into the agent's terminal, or could not be, whole or at all: remembers and gives
-    /// the report. Nobody can see when a program is done with what was typed.
+    /// the report. It is not visible when a program is done with what was typed.
     pub fn on_typed(
         &mut self,
         id: &CommandId,
@@ -397,7 +397,7 @@ impl CommandBook {
         match self.entries.insert(id.clone(), ended) {
             Some(Entry::Starting { .. } | Entry::Running { .. }) => {
                 if !self.own.remove(id) {
-                    self.placed = self.placed.saturating_sub(1);
+                    self.occupied = self.occupied.saturating_sub(1);
                 }
             }
             Some(Entry::Waiting) => self.line.retain(|waiting| waiting != id),

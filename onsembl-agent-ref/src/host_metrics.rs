@@ -1,4 +1,4 @@
-//! How this host and this process fare: the figures that heartbeats carry. Reads, judges nothing.
+//! How this host and this process fare: the metrics that heartbeats carry. Reads, judges nothing.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -7,14 +7,14 @@ use sysinfo::{
     System,
 };
 
-/// This platform gives no figures.
+/// This platform gives no metrics.
 #[derive(Debug, thiserror::Error)]
-#[error("the vitals of this host cannot be read: {0}")]
-pub struct VitalsError(#[from] sysinfo::Error);
+#[error("the metrics of this host cannot be read: {0}")]
+pub struct HostMetricsError(#[from] sysinfo::Error);
 
-/// The figures of one moment. `None` is a figure that the host does not give.
+/// The metrics of one moment. `None` is a figure that the host does not give.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct VitalsSample {
+pub struct HostMetricsSample {
     /// Use of all processors of the host since the previous sample, 0 to 100. Samples less than
     /// 200 ms apart repeat the figure; the first one may cover the time since the host's start.
     pub cpu_percent: f32,
@@ -22,30 +22,30 @@ pub struct VitalsSample {
     pub memory_mib: Option<u64>,
     /// Memory of the host in use (not available to new processes), 0 to 100.
     pub host_memory_used_percent: Option<f32>,
-    /// Time since [`Vitals::new`], which a process calls at its start. Excludes suspend.
+    /// Time since [`HostMetrics::new`], which a process calls at its start. Excludes suspend.
     pub uptime: Duration,
     /// Runnable tasks, averaged over a minute.
     pub load_average_1m: Option<f64>,
 }
 
-/// The source of [`VitalsSample`]s. A sample takes well under a millisecond and never waits.
-pub struct Vitals {
+/// The source of [`HostMetricsSample`]s. A sample takes well under a millisecond and never waits.
+pub struct HostMetrics {
     system: System,
     own: Pid,
     started: Instant,
 }
 
-impl Vitals {
+impl HostMetrics {
     /// Takes the first reading of the processors, to which the first sample compares.
     ///
     /// # Errors
     ///
     /// When the platform is not supported.
-    pub fn new() -> Result<Self, VitalsError> {
+    pub fn new() -> Result<Self, HostMetricsError> {
         let own = Pid::from_u32(std::process::id());
-        let mut vitals = Self { system: System::new()?, own, started: Instant::now() };
-        vitals.refresh();
-        Ok(vitals)
+        let mut metrics = Self { system: System::new()?, own, started: Instant::now() };
+        metrics.refresh();
+        Ok(metrics)
     }
 
     fn refresh(&mut self) {
@@ -62,12 +62,12 @@ impl Vitals {
         );
     }
 
-    /// The figures now.
-    pub fn sample(&mut self) -> VitalsSample {
+    /// The metrics now.
+    pub fn sample(&mut self) -> HostMetricsSample {
         self.refresh();
         let total = self.system.total_memory();
         let cpu = self.system.global_cpu_usage();
-        VitalsSample {
+        HostMetricsSample {
             cpu_percent: if cpu.is_finite() { cpu.clamp(0.0, 100.0) } else { 0.0 },
             memory_mib: self.system.process(self.own).map(|own| own.memory() >> 20),
             host_memory_used_percent: (total > 0)
@@ -78,9 +78,9 @@ impl Vitals {
     }
 }
 
-impl fmt::Debug for Vitals {
+impl fmt::Debug for HostMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vitals").field("started", &self.started).finish_non_exhaustive()
+        f.debug_struct("HostMetrics").field("started", &self.started).finish_non_exhaustive()
     }
 }
 
@@ -104,9 +104,9 @@ mod tests {
 
     #[test]
     fn figures_are_real() {
-        let mut vitals = Vitals::new().unwrap();
+        let mut metrics = HostMetrics::new().unwrap();
         burn(Duration::from_millis(400));
-        let busy = vitals.sample();
+        let busy = metrics.sample();
         let share = 100.0 / std::thread::available_parallelism().unwrap().get() as f32;
         assert!(busy.cpu_percent >= share / 4.0, "one busy processor shows: {busy:?}");
         assert!(busy.cpu_percent <= 100.0, "{busy:?}");
@@ -120,25 +120,25 @@ mod tests {
 
     #[test]
     fn memory_follows_what_the_process_holds() {
-        let mut vitals = Vitals::new().unwrap();
-        let before = vitals.sample().memory_mib.unwrap();
-        let held = vec![1_u8; 200 << 20];
-        let during = vitals.sample().memory_mib.unwrap();
+        let mut metrics = HostMetrics::new().unwrap();
+        let before = metrics.sample().memory_mib.unwrap();
+        let allocated = vec![1_u8; 200 << 20];
+        let during = metrics.sample().memory_mib.unwrap();
         assert!(during >= before + 150, "{before} MiB, then {during} MiB");
-        drop(held);
+        drop(allocated);
     }
 
     #[test]
     fn a_sample_is_cheap_and_does_not_wait() {
-        let mut vitals = Vitals::new().unwrap();
+        let mut metrics = HostMetrics::new().unwrap();
         let started = Instant::now();
         for _ in 0..100 {
-            vitals.sample();
+            metrics.sample();
         }
         // Measured: about 30 ms for a hundred.
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
         sleep(Duration::from_millis(1));
-        assert!(vitals.sample().uptime > Duration::ZERO);
+        assert!(metrics.sample().uptime > Duration::ZERO);
     }
 
     #[test]

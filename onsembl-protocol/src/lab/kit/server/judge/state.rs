@@ -9,12 +9,12 @@ use crate::time::Timestamp;
 
 /// Where the agent must be.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Life {
-    New,
-    Joining(Joining, Option<Away>),
-    Session(Session, Option<Joining>),
-    Away(Away),
-    Gone,
+pub(super) enum State {
+    Offline,
+    Connecting(Joining, Option<Away>),
+    Online(Session, Option<Joining>),
+    Reconnecting(Away),
+    Closed,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,24 +40,24 @@ pub(super) struct Session {
     pub(super) answer_by: Option<Timestamp>,
 }
 
-impl Life {
+impl State {
     pub(super) const fn status(&self) -> PresenceStatus {
         match self {
-            Self::New | Self::Gone => PresenceStatus::Offline,
-            Self::Joining(..) => PresenceStatus::Connecting,
-            Self::Session(s, _) if s.silence.is_stale() => PresenceStatus::Stale,
-            Self::Session(s, _) if s.faulted => PresenceStatus::Error,
-            Self::Session(..) => PresenceStatus::Online,
-            Self::Away(Away { timed_out: true, .. }) => PresenceStatus::TimedOut,
-            Self::Away(Away { timed_out: false, .. }) => PresenceStatus::Reconnecting,
+            Self::Offline | Self::Closed => PresenceStatus::Offline,
+            Self::Connecting(..) => PresenceStatus::Connecting,
+            Self::Online(s, _) if s.silence.is_stale() => PresenceStatus::Stale,
+            Self::Online(s, _) if s.faulted => PresenceStatus::Error,
+            Self::Online(..) => PresenceStatus::Online,
+            Self::Reconnecting(Away { timed_out: true, .. }) => PresenceStatus::TimedOut,
+            Self::Reconnecting(Away { timed_out: false, .. }) => PresenceStatus::Reconnecting,
         }
     }
 
     pub(super) fn knows(&self, link: LinkId) -> bool {
         match self {
-            Self::Joining(j, _) => j.link == link,
-            Self::Session(s, other) => s.link == link || other.is_some_and(|j| j.link == link),
-            Self::New | Self::Away(_) | Self::Gone => false,
+            Self::Connecting(j, _) => j.link == link,
+            Self::Online(s, other) => s.link == link || other.is_some_and(|j| j.link == link),
+            Self::Offline | Self::Reconnecting(_) | Self::Closed => false,
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The figures of a heartbeat: those of the host, and how many commands there are.
+//! The metrics of a heartbeat: those of the host, and how many commands there are.
 
-use crate::vitals::Vitals;
+use crate::host_metrics::HostMetrics;
 use onsembl_protocol::wire::payload::HealthMetrics;
 use onsembl_transport::counters::Counters;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ pub(super) struct Load {
     pub(super) finished: AtomicU64,
 }
 
-/// Where heartbeats get their figures from. On a platform that gives none they go without.
+/// Where heartbeats get their metrics from. On a platform that gives none they go without.
 pub(super) fn source(
     load: Arc<Load>,
     counters: &Counters,
 ) -> impl FnMut() -> HealthMetrics + Send + use<> {
-    let mut vitals = Vitals::new()
+    let mut metrics = HostMetrics::new()
         .inspect_err(|error| {
             counters.count("vitals_failures");
-            tracing::warn!(%error, "heartbeats go without figures of this host");
+            tracing::warn!(%error, "heartbeats go without metrics of this host");
         })
         .ok();
     move || {
-        let sample = vitals.as_mut().map(Vitals::sample);
+        let sample = metrics.as_mut().map(HostMetrics::sample);
         HealthMetrics {
             cpu_usage: sample.map(|s| s.cpu_percent.into()),
             memory_usage: sample.and_then(|s| s.memory_mib).map(|mib| mib as f64),

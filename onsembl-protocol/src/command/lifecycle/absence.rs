@@ -2,14 +2,14 @@
 //! sent again.
 
 use super::{
-    Cancel, CommandAction, CommandCause, CommandLife, CommandStage, Did, LEGACY_IDLE, Origin,
+    Cancel, CommandAction, CommandCause, CommandLifecycle, CommandStage, LEGACY_IDLE, Origin, Out,
     Phase, Returned, Sending,
 };
 use crate::model::Dialect;
 use crate::time::Now;
 
-impl CommandLife {
-    pub(super) fn link_back(&mut self, returned: Returned, now: Now, did: &mut Did) {
+impl CommandLifecycle {
+    pub(super) fn link_back(&mut self, returned: Returned, now: Now, out: &mut Out) {
         let Returned { dialect, same_process, remembers, known } = returned;
         self.linked = true;
         self.dialect = dialect;
@@ -18,7 +18,7 @@ impl CommandLife {
         let known = known && dialect == Dialect::Extended;
         let proves = dialect == Dialect::Extended && remembers;
         if known {
-            return self.known(now, did);
+            return self.known(now, out);
         }
         let legacy = dialect == Dialect::Legacy;
         let unknown = match (self.phase, same_process) {
@@ -30,10 +30,10 @@ impl CommandLife {
             (Phase::Queued { .. } | Phase::Sent { .. }, true) if legacy => {
                 CommandCause::NeverAcknowledged
             }
-            (Phase::Queued { .. } | Phase::Sent { .. }, true) => return self.never_came(now, did),
+            (Phase::Queued { .. } | Phase::Sent { .. }, true) => return self.never_came(now, out),
             // Also of one that the agent had acknowledged, died with, and was sent again.
             (Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. }, _) if proves => {
-                return self.never_came(now, did);
+                return self.never_came(now, out);
             }
             (Phase::Pending { .. } | Phase::Delivered { .. } | Phase::Running { .. }, true)
                 if legacy =>
@@ -52,7 +52,7 @@ impl CommandLife {
                 false,
             ) => CommandCause::AgentRestarted,
         };
-        self.end(CommandStage::Unknown, unknown, None, now, did);
+        self.end(CommandStage::Unknown, unknown, None, now, out);
     }
 
     /// A legacy wrapper is back and will report no end. What an earlier run of this server left is not
@@ -64,7 +64,7 @@ impl CommandLife {
     }
 
     /// The agent is back and has it.
-    fn known(&mut self, now: Now, did: &mut Did) {
+    fn known(&mut self, now: Now, out: &mut Out) {
         if let Phase::Pending { .. }
         | Phase::Queued { sending: Sending::Never, .. }
         | Phase::Ended = self.phase
@@ -75,22 +75,22 @@ impl CommandLife {
             *c = Cancel::due(c.force, now.monotonic);
         }
         if let Phase::Queued { .. } | Phase::Sent { .. } = self.phase {
-            return self.deliver(CommandCause::LinkBack, now, did);
+            return self.deliver(CommandCause::LinkBack, now, out);
         }
         let was_away = matches!(
             self.view.because,
             CommandCause::LinkLost | CommandCause::ServerRestarted | CommandCause::AgentAway
         );
         if was_away {
-            self.publish(CommandCause::LinkBack, did);
+            self.publish(CommandCause::LinkBack, out);
         }
     }
 
     /// The agent is back and proves that it never began with it.
-    fn never_came(&mut self, now: Now, did: &mut Did) {
+    fn never_came(&mut self, now: Now, out: &mut Out) {
         if self.cancel.is_some() {
             let cause = CommandCause::CancelledBeforeStart;
-            return self.end(CommandStage::Cancelled, cause, None, now, did);
+            return self.end(CommandStage::Cancelled, cause, None, now, out);
         }
         match self.phase {
             // It keeps its place in the line.
@@ -102,19 +102,19 @@ impl CommandLife {
             | Phase::Delivered { .. }
             | Phase::Running { .. }
             | Phase::Ended => {
-                did.push(CommandAction::Send);
+                out.push(CommandAction::Send);
                 self.sent(1, now);
             }
         }
     }
 
-    pub(super) fn agent_gone(&mut self, journals: bool, now: Now, did: &mut Did) {
+    pub(super) fn agent_lost(&mut self, journals: bool, now: Now, out: &mut Out) {
         self.linked = false;
         match self.phase {
             Phase::Pending { .. } | Phase::Queued { sending: Sending::Never, .. }
                 if self.dialect == Dialect::Legacy =>
             {
-                self.end(CommandStage::Failed, CommandCause::NeverSent, None, now, did);
+                self.end(CommandStage::Failed, CommandCause::NeverSent, None, now, out);
             }
             Phase::Pending { .. }
             | Phase::Queued { sending: Sending::Never, .. }
@@ -126,13 +126,13 @@ impl CommandLife {
                 if journals && self.dialect == Dialect::Extended =>
             {
                 self.away_until = Some(now.monotonic.saturating_add(self.away_for()));
-                self.publish(CommandCause::AgentAway, did);
+                self.publish(CommandCause::AgentAway, out);
             }
             Phase::Queued { .. }
             | Phase::Sent { .. }
             | Phase::Delivered { .. }
             | Phase::Running { .. } => {
-                self.end(CommandStage::Unknown, CommandCause::AgentGone, None, now, did);
+                self.end(CommandStage::Unknown, CommandCause::AgentLost, None, now, out);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The life of a command on the server: pending, queued, delivered, running, cancelling, ended.
+//! The lifecycle of a command on the server: pending, queued, delivered, running, cancelling, ended.
 //!
 //! It only goes forward, ends once, and ends for a reason that it names. A lost link ends nothing:
 //! the process may well go on, and the agent will say so. When its turn comes is decided by the
@@ -20,12 +20,12 @@ const STORE_WITHIN: Duration = Duration::from_secs(30);
 /// command may wait for its start.
 const AWAY_FOR: Duration = CommandTerms::START_WITHIN;
 /// How long an agent with a terminal may be away before its terminal is given up, and ended when it is
-/// back: as long as output is kept. Somebody may work in it all the while.
+/// back: as long as output is kept. A user may work in it all the while.
 const TERMINAL_AWAY_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long to wait for an acknowledgement before sending again. The agent knows repetitions.
 const RESEND_AFTER: Duration = Duration::from_secs(10);
 /// How long an agent may say that a command waits for others. Ours starts at once; a day is longer
-/// than any queue that somebody still wants.
+/// than any useful queue.
 const QUEUED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// How often a request is sent before an agent that lives but never answers is given up.
 const SENDINGS: u8 = 6;
@@ -33,7 +33,7 @@ const SENDINGS: u8 = 6;
 const LIMIT_GRACE: Duration = Duration::from_secs(5);
 /// How often a cancel is repeated until the agent says that the process is gone.
 const CANCEL_EVERY: Duration = Duration::from_secs(5);
-/// So long after a cancel it is shown that nobody confirmed it: the agent's grace of 5 s, 2 s for the
+/// So long after a cancel it is shown as unconfirmed: the agent's grace of 5 s, 2 s for the
 /// kernel, and the ways.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 /// After so long without output the end of a legacy command is unknown: its wrapper reports none.
@@ -49,7 +49,7 @@ pub struct CommandTerms {
 }
 
 impl CommandTerms {
-    /// A day: longer than any wait that somebody still wants to see the end of.
+    /// A day: longer than any wait whose end still matters.
     pub const START_WITHIN: Duration = Duration::from_secs(24 * 3600);
 }
 
@@ -70,7 +70,7 @@ pub enum Origin {
 
 /// One command, from its acceptance to its end. A [reducer](crate::step#two-contracts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CommandLife {
+pub struct CommandLifecycle {
     dialect: Dialect,
     origin: Origin,
     terms: CommandTerms,
@@ -104,7 +104,7 @@ enum Sending {
 struct Cancel {
     force: bool,
     again_at: Timestamp,
-    /// When it is to be shown that nobody confirmed it; `None` once it is.
+    /// When it is to be shown as unconfirmed; `None` once it is.
     overdue_at: Option<Timestamp>,
 }
 
@@ -135,8 +135,8 @@ pub enum CommandEvent {
     Stored,
     /// The store refused it.
     StoreRefused,
-    /// There is a place for it on its agent: its turn has come.
-    Place,
+    /// There is a slot for it on its agent: its turn has come.
+    SlotGranted,
     /// The agent acknowledged it.
     Acknowledged(CommandAckStatus),
     /// Output of it came.
@@ -157,8 +157,8 @@ pub enum CommandEvent {
     LinkLost,
     /// The agent has a session again.
     LinkBack(Returned),
-    /// The agent is gone, and nobody waits for it any more.
-    AgentGone {
+    /// The agent is lost, and is not awaited any more.
+    AgentLost {
         /// It keeps a journal, and can say what became of its commands whenever it is back.
         journals: bool,
     },
@@ -184,9 +184,9 @@ pub enum CommandAction {
     Publish(CommandView),
 }
 
-type Did = Actions<CommandAction>;
+type Out = Actions<CommandAction>;
 
-impl CommandLife {
+impl CommandLifecycle {
     /// A command that the server took now, for an agent of this dialect that has a session or is
     /// away.
     pub fn new(dialect: Dialect, terms: CommandTerms, linked: bool, now: Now) -> Self {
@@ -218,13 +218,13 @@ impl CommandLife {
     /// What remains of its wait is in the terms.
     pub fn recovered(origin: Origin, terms: CommandTerms, stage: CommandStage, now: Now) -> Self {
         // What it speaks it says when it is back.
-        let mut life = Self { origin, ..Self::new(Dialect::Extended, terms, false, now) };
+        let mut lifecycle = Self { origin, ..Self::new(Dialect::Extended, terms, false, now) };
         let stage = match origin {
             Origin::User => stage,
             Origin::Agent => stage.max(CommandStage::Running),
         };
         let at = now.monotonic;
-        life.phase = match stage {
+        lifecycle.phase = match stage {
             CommandStage::Pending | CommandStage::Queued => Phase::Queued {
                 start_by: at.saturating_add(terms.start_within),
                 sending: Sending::Maybe,
@@ -232,7 +232,7 @@ impl CommandLife {
             CommandStage::Delivered => Phase::Delivered { until: at.saturating_add(QUEUED_FOR) },
             CommandStage::Running => Phase::Running { limit_at: None, idle_at: None },
             CommandStage::Cancelling => {
-                life.cancel = Some(Cancel::due(false, at));
+                lifecycle.cancel = Some(Cancel::due(false, at));
                 Phase::Running { limit_at: None, idle_at: None }
             }
             CommandStage::Completed
@@ -241,19 +241,19 @@ impl CommandLife {
             | CommandStage::Lost
             | CommandStage::Unknown => Phase::Ended,
         };
-        // It is stored, or nobody would know of it.
-        life.view.status = stage.max(CommandStage::Queued);
-        life.view.because = CommandCause::ServerRestarted;
-        life
+        // It is stored, or it would not be known.
+        lifecycle.view.status = stage.max(CommandStage::Queued);
+        lifecycle.view.because = CommandCause::ServerRestarted;
+        lifecycle
     }
 
     /// Takes one event at one moment. Total; after the end nothing changes any more.
     pub fn handle(&mut self, event: CommandEvent, now: Now) -> Step<CommandAction> {
-        let mut did = Did::none();
+        let mut out = Out::none();
         if self.phase != Phase::Ended {
-            self.live(event, now, &mut did);
+            self.live(event, now, &mut out);
         }
-        Step { actions: did, deadline: self.deadline().after(now.monotonic) }
+        Step { actions: out, deadline: self.deadline().after(now.monotonic) }
     }
 
     /// Where it is.
@@ -300,31 +300,31 @@ impl CommandLife {
         phase.min(cancel).min(at(self.away_until))
     }
 
-    fn live(&mut self, event: CommandEvent, now: Now, did: &mut Did) {
+    fn live(&mut self, event: CommandEvent, now: Now, out: &mut Out) {
         match event {
-            CommandEvent::Stored => self.stored(now, did),
+            CommandEvent::Stored => self.stored(now, out),
             CommandEvent::StoreRefused => {
-                self.end(CommandStage::Failed, CommandCause::NotStored, None, now, did);
+                self.end(CommandStage::Failed, CommandCause::NotStored, None, now, out);
             }
-            CommandEvent::Place => self.place(now, did),
-            CommandEvent::Acknowledged(status) => self.acknowledged(&status, now, did),
-            CommandEvent::Output => self.output(now, did),
-            CommandEvent::Completed { phase, exit } => self.completed(&phase, exit, now, did),
+            CommandEvent::SlotGranted => self.grant_slot(now, out),
+            CommandEvent::Acknowledged(status) => self.acknowledged(&status, now, out),
+            CommandEvent::Output => self.output(now, out),
+            CommandEvent::Completed { phase, exit } => self.completed(&phase, exit, now, out),
             CommandEvent::Cancel { force } => {
                 let cause = match self.dialect {
                     Dialect::Extended => CommandCause::CancelSent,
                     Dialect::Legacy => CommandCause::CancelNotConfirmable,
                 };
-                self.cancel(force, cause, now, did);
+                self.cancel(force, cause, now, out);
             }
             CommandEvent::LinkLost => {
                 self.linked = false;
-                if self.view.status.holds_place() {
-                    self.publish(CommandCause::LinkLost, did);
+                if self.view.status.occupies_slot() {
+                    self.publish(CommandCause::LinkLost, out);
                 }
             }
-            CommandEvent::LinkBack(returned) => self.link_back(returned, now, did),
-            CommandEvent::AgentGone { journals } => self.agent_gone(journals, now, did),
+            CommandEvent::LinkBack(returned) => self.link_back(returned, now, out),
+            CommandEvent::AgentLost { journals } => self.agent_lost(journals, now, out),
             CommandEvent::AgentDeleted => {
                 let (stage, cause) = match self.phase {
                     Phase::Queued { sending: Sending::Never, .. } => {
@@ -335,18 +335,18 @@ impl CommandLife {
                     | Phase::Sent { .. }
                     | Phase::Delivered { .. }
                     | Phase::Running { .. }
-                    | Phase::Ended => (CommandStage::Unknown, CommandCause::AgentGone),
+                    | Phase::Ended => (CommandStage::Unknown, CommandCause::AgentLost),
                 };
-                self.end(stage, cause, None, now, did);
+                self.end(stage, cause, None, now, out);
             }
             CommandEvent::NextCommand => {
                 let may_be_it = self.dialect == Dialect::Legacy && self.origin == Origin::User;
                 if may_be_it && matches!(self.phase, Phase::Running { .. }) {
                     let cause = CommandCause::LegacyMovedOn;
-                    self.end(CommandStage::Unknown, cause, None, now, did);
+                    self.end(CommandStage::Unknown, cause, None, now, out);
                 }
             }
-            CommandEvent::Wake => self.wake(now, did),
+            CommandEvent::Wake => self.wake(now, out),
         }
     }
 
@@ -357,36 +357,36 @@ impl CommandLife {
         }
     }
 
-    fn stored(&mut self, now: Now, did: &mut Did) {
+    fn stored(&mut self, now: Now, out: &mut Out) {
         let Phase::Pending { .. } = self.phase else { return };
         if self.origin == Origin::Agent {
             if !self.linked {
                 self.away_until = Some(now.monotonic.saturating_add(self.away_for()));
             }
-            self.run(CommandCause::OpenedByAgent, now, did);
+            self.run(CommandCause::OpenedByAgent, now, out);
             if let Some(Cancel { force, .. }) = self.cancel {
-                self.cancel(force, CommandCause::CancelSent, now, did);
+                self.cancel(force, CommandCause::CancelSent, now, out);
             }
             return;
         }
         if self.cancel.is_some() {
             let cause = CommandCause::CancelledBeforeSent;
-            return self.end(CommandStage::Cancelled, cause, None, now, did);
+            return self.end(CommandStage::Cancelled, cause, None, now, out);
         }
         let start_by = now.monotonic.saturating_add(self.terms.start_within);
         self.phase = Phase::Queued { start_by, sending: Sending::Never };
         self.view.status = CommandStage::Queued;
-        self.publish(CommandCause::Waits, did);
+        self.publish(CommandCause::Waits, out);
     }
 
-    fn place(&mut self, now: Now, did: &mut Did) {
+    fn grant_slot(&mut self, now: Now, out: &mut Out) {
         let Phase::Queued { .. } = self.phase else { return };
         if !self.linked {
             return;
         }
-        did.push(CommandAction::Send);
+        out.push(CommandAction::Send);
         match self.dialect {
-            Dialect::Legacy => self.run(CommandCause::SentToLegacy, now, did),
+            Dialect::Legacy => self.run(CommandCause::SentToLegacy, now, out),
             Dialect::Extended => self.sent(1, now),
         }
     }
@@ -395,18 +395,18 @@ impl CommandLife {
         self.phase = Phase::Sent { times, again_at: now.monotonic.saturating_add(RESEND_AFTER) };
     }
 
-    fn acknowledged(&mut self, status: &CommandAckStatus, now: Now, did: &mut Did) {
+    fn acknowledged(&mut self, status: &CommandAckStatus, now: Now, out: &mut Out) {
         match (status, self.phase) {
             (
                 CommandAckStatus::Executing,
                 Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. },
-            ) => self.run(CommandCause::Started, now, did),
+            ) => self.run(CommandCause::Started, now, out),
             (
                 CommandAckStatus::Received
                 | CommandAckStatus::Queued
                 | CommandAckStatus::Unknown(_),
                 Phase::Queued { .. } | Phase::Sent { .. },
-            ) => self.deliver(CommandCause::AgentHasIt, now, did),
+            ) => self.deliver(CommandCause::AgentHasIt, now, out),
             (
                 CommandAckStatus::Executing
                 | CommandAckStatus::Received
@@ -420,15 +420,15 @@ impl CommandLife {
         }
     }
 
-    fn deliver(&mut self, cause: CommandCause, now: Now, did: &mut Did) {
+    fn deliver(&mut self, cause: CommandCause, now: Now, out: &mut Out) {
         self.phase = Phase::Delivered { until: now.monotonic.saturating_add(QUEUED_FOR) };
-        self.reach(CommandStage::Delivered, cause, did);
+        self.reach(CommandStage::Delivered, cause, out);
     }
 
-    fn output(&mut self, now: Now, did: &mut Did) {
+    fn output(&mut self, now: Now, out: &mut Out) {
         match &mut self.phase {
             Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. } => {
-                self.run(CommandCause::Started, now, did);
+                self.run(CommandCause::Started, now, out);
             }
             Phase::Running { idle_at, .. } => {
                 if let Some(idle_at) = idle_at {
@@ -439,28 +439,28 @@ impl CommandLife {
         }
     }
 
-    fn run(&mut self, cause: CommandCause, now: Now, did: &mut Did) {
+    fn run(&mut self, cause: CommandCause, now: Now, out: &mut Out) {
         let at = now.monotonic;
-        // A terminal is silent for as long as nobody works in it.
+        // A terminal is silent for as long as it is not used.
         let tires = self.dialect == Dialect::Legacy && self.origin == Origin::User;
         let idle = tires.then(|| at.saturating_add(LEGACY_IDLE));
         let limit = self.terms.time_limit.map(|d| at.saturating_add(d).saturating_add(LIMIT_GRACE));
         self.phase = Phase::Running { limit_at: limit, idle_at: idle };
         self.view.started_at = Some(now.wall);
-        self.reach(CommandStage::Running, cause, did);
+        self.reach(CommandStage::Running, cause, out);
     }
 
-    /// A stage that came; but whoever wants it gone goes on seeing that.
-    fn reach(&mut self, stage: CommandStage, cause: CommandCause, did: &mut Did) {
+    /// A stage that was reached; a cancelled command stays shown as cancelling.
+    fn reach(&mut self, stage: CommandStage, cause: CommandCause, out: &mut Out) {
         if self.view.status < stage {
             self.view.status = stage;
-            self.publish(cause, did);
+            self.publish(cause, out);
         } else {
-            self.publish(self.view.because, did);
+            self.publish(self.view.because, out);
         }
     }
 
-    fn completed(&mut self, phase: &CommandPhase, exit: Option<Exit>, now: Now, did: &mut Did) {
+    fn completed(&mut self, phase: &CommandPhase, exit: Option<Exit>, now: Now, out: &mut Out) {
         let reported = CommandCause::AgentReported(exit);
         let (stage, cause) = match (phase, exit) {
             (CommandPhase::Cancelled, None) if self.dialect == Dialect::Extended => {
@@ -478,38 +478,38 @@ impl CommandLife {
             (_, Some(exit)) if exit.success() => (CommandStage::Completed, reported),
             (_, Some(_) | None) => (CommandStage::Failed, reported),
         };
-        self.end(stage, cause, exit, now, did);
+        self.end(stage, cause, exit, now, out);
     }
 
-    fn cancel(&mut self, force: bool, cause: CommandCause, now: Now, did: &mut Did) {
+    fn cancel(&mut self, force: bool, cause: CommandCause, now: Now, out: &mut Out) {
         if let Phase::Queued { sending: Sending::Never, .. } = self.phase {
             let cause = CommandCause::CancelledBeforeSent;
-            return self.end(CommandStage::Cancelled, cause, None, now, did);
+            return self.end(CommandStage::Cancelled, cause, None, now, out);
         }
         let at = now.monotonic;
         let force = force || self.cancel.is_some_and(|c| c.force);
         let again_at = at.saturating_add(CANCEL_EVERY);
         self.cancel = Some(Cancel { again_at, ..Cancel::due(force, at) });
         if let Phase::Pending { .. } = self.phase {
-            return self.publish(cause, did);
+            return self.publish(cause, out);
         }
         if self.linked {
-            did.push(CommandAction::SendCancel { force });
+            out.push(CommandAction::SendCancel { force });
         }
         self.view.status = CommandStage::Cancelling;
-        self.publish(cause, did);
+        self.publish(cause, out);
     }
 
-    fn wake(&mut self, now: Now, did: &mut Did) {
+    fn wake(&mut self, now: Now, out: &mut Out) {
         let at = now.monotonic;
         if self.away_until.is_some_and(|until| until <= at) {
             let cause = CommandCause::NeverCameBack(self.away_for());
-            return self.end(CommandStage::Unknown, cause, None, now, did);
+            return self.end(CommandStage::Unknown, cause, None, now, out);
         }
         match self.phase {
             Phase::Pending { store_by } if store_by <= at => {
                 let cause = CommandCause::NotStored;
-                return self.end(CommandStage::Failed, cause, None, now, did);
+                return self.end(CommandStage::Failed, cause, None, now, out);
             }
             Phase::Queued { start_by, sending } if start_by <= at => {
                 let (stage, cause) = match sending {
@@ -519,28 +519,28 @@ impl CommandLife {
                         (CommandStage::Failed, CommandCause::NotStartedInTime(waited))
                     }
                 };
-                return self.end(stage, cause, None, now, did);
+                return self.end(stage, cause, None, now, out);
             }
             Phase::Sent { times, again_at } if again_at <= at && self.linked => {
                 if times >= SENDINGS {
                     let cause = CommandCause::NeverAcknowledged;
-                    return self.end(CommandStage::Unknown, cause, None, now, did);
+                    return self.end(CommandStage::Unknown, cause, None, now, out);
                 }
                 self.sent(times + 1, now);
-                did.push(CommandAction::Send);
+                out.push(CommandAction::Send);
             }
             Phase::Delivered { until } if until <= at => {
                 let cause = CommandCause::NeverStarted;
-                return self.end(CommandStage::Unknown, cause, None, now, did);
+                return self.end(CommandStage::Unknown, cause, None, now, out);
             }
             Phase::Running { idle_at: Some(idle_at), .. } if idle_at <= at => {
                 let cause = CommandCause::LegacyIdle;
-                return self.end(CommandStage::Unknown, cause, None, now, did);
+                return self.end(CommandStage::Unknown, cause, None, now, out);
             }
             Phase::Running { limit_at: Some(limit_at), idle_at } if limit_at <= at => {
                 self.phase = Phase::Running { limit_at: None, idle_at };
                 let limit = self.terms.time_limit.unwrap_or_default();
-                self.cancel(true, CommandCause::TimeLimit(limit), now, did);
+                self.cancel(true, CommandCause::TimeLimit(limit), now, out);
                 return;
             }
             Phase::Pending { .. }
@@ -556,17 +556,17 @@ impl CommandLife {
             && self.dialect == Dialect::Extended
         {
             cancel.again_at = at.saturating_add(CANCEL_EVERY);
-            did.push(CommandAction::SendCancel { force: cancel.force });
+            out.push(CommandAction::SendCancel { force: cancel.force });
             let is_overdue = cancel.overdue_at.take_if(|overdue_at| *overdue_at <= at).is_some();
             if is_overdue && self.view.status == CommandStage::Cancelling {
-                self.publish(CommandCause::CancelUnconfirmed, did);
+                self.publish(CommandCause::CancelUnconfirmed, out);
             }
         }
     }
 
-    fn publish(&mut self, because: CommandCause, did: &mut Did) {
+    fn publish(&mut self, because: CommandCause, out: &mut Out) {
         self.view.because = because;
-        did.push(CommandAction::Publish(self.view));
+        out.push(CommandAction::Publish(self.view));
     }
 
     fn end(
@@ -575,12 +575,12 @@ impl CommandLife {
         cause: CommandCause,
         exit: Option<Exit>,
         now: Now,
-        did: &mut Did,
+        out: &mut Out,
     ) {
         self.phase = Phase::Ended;
         self.view.status = stage;
         self.view.exit = exit;
         self.view.ended_at = Some(now.wall);
-        self.publish(cause, did);
+        self.publish(cause, out);
     }
 }

@@ -1,8 +1,8 @@
-//! The life of a command on the server.
+//! The lifecycle of a command on the server.
 
 use crate::support::{now, secs};
 use onsembl_protocol::command::{
-    CommandAction, CommandCause, CommandEvent, CommandLife, CommandStage, CommandTerms,
+    CommandAction, CommandCause, CommandEvent, CommandLifecycle, CommandStage, CommandTerms,
     CommandView, Exit, Origin, Returned,
 };
 use onsembl_protocol::session::Dialect;
@@ -10,33 +10,33 @@ use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::payload::{CommandAckStatus, CommandPhase};
 use std::time::Duration;
 
-struct Life {
-    machine: CommandLife,
+struct Lifecycle {
+    machine: CommandLifecycle,
     at: Duration,
     log: Vec<CommandAction>,
 }
 
-impl Life {
+impl Lifecycle {
     fn new(dialect: Dialect) -> Self {
         let terms = CommandTerms { time_limit: Some(secs(60)), ..CommandTerms::default() };
-        Self::of(CommandLife::new(dialect, terms, true, now(Duration::ZERO)))
+        Self::of(CommandLifecycle::new(dialect, terms, true, now(Duration::ZERO)))
     }
 
-    fn of(machine: CommandLife) -> Self {
+    fn of(machine: CommandLifecycle) -> Self {
         Self { machine, at: Duration::ZERO, log: Vec::new() }
     }
 
     fn sent(dialect: Dialect) -> Self {
-        let mut life = Self::new(dialect);
-        life.feed(CommandEvent::Stored);
-        life.feed(CommandEvent::Place);
-        life
+        let mut lifecycle = Self::new(dialect);
+        lifecycle.feed(CommandEvent::Stored);
+        lifecycle.feed(CommandEvent::SlotGranted);
+        lifecycle
     }
 
     fn running() -> Self {
-        let mut life = Self::sent(Dialect::Extended);
-        life.feed(CommandEvent::Acknowledged(CommandAckStatus::Executing));
-        life
+        let mut lifecycle = Self::sent(Dialect::Extended);
+        lifecycle.feed(CommandEvent::Acknowledged(CommandAckStatus::Executing));
+        lifecycle
     }
 
     fn feed(&mut self, event: CommandEvent) -> Vec<CommandAction> {
@@ -97,35 +97,38 @@ impl Life {
 
 #[test]
 fn a_command_is_stored_sent_acknowledged_run_and_ended() {
-    let mut life = Life::new(Dialect::Extended);
-    assert_eq!(life.stage(), CommandStage::Pending);
-    assert!(matches!(life.feed(CommandEvent::Stored)[..], [CommandAction::Publish(_)]));
-    assert_eq!((life.stage(), life.view().because), (CommandStage::Queued, CommandCause::Waits));
-    assert_eq!(life.feed(CommandEvent::Place), [CommandAction::Send]);
-    assert!(life.machine.is_on_its_way());
-    life.feed(CommandEvent::Acknowledged(CommandAckStatus::Received));
-    assert_eq!(life.stage(), CommandStage::Delivered);
-    life.at = secs(2);
-    life.feed(CommandEvent::Acknowledged(CommandAckStatus::Executing));
+    let mut lifecycle = Lifecycle::new(Dialect::Extended);
+    assert_eq!(lifecycle.stage(), CommandStage::Pending);
+    assert!(matches!(lifecycle.feed(CommandEvent::Stored)[..], [CommandAction::Publish(_)]));
     assert_eq!(
-        (life.stage(), life.view().started_at),
+        (lifecycle.stage(), lifecycle.view().because),
+        (CommandStage::Queued, CommandCause::Waits)
+    );
+    assert_eq!(lifecycle.feed(CommandEvent::SlotGranted), [CommandAction::Send]);
+    assert!(lifecycle.machine.is_on_its_way());
+    lifecycle.feed(CommandEvent::Acknowledged(CommandAckStatus::Received));
+    assert_eq!(lifecycle.stage(), CommandStage::Delivered);
+    lifecycle.at = secs(2);
+    lifecycle.feed(CommandEvent::Acknowledged(CommandAckStatus::Executing));
+    assert_eq!(
+        (lifecycle.stage(), lifecycle.view().started_at),
         (CommandStage::Running, Some(now(secs(2)).wall))
     );
-    life.at = secs(5);
-    life.complete(CommandPhase::Completed, Some(Exit::Code(0)));
+    lifecycle.at = secs(5);
+    lifecycle.complete(CommandPhase::Completed, Some(Exit::Code(0)));
     assert_eq!(
-        (life.stage(), life.view().ended_at),
+        (lifecycle.stage(), lifecycle.view().ended_at),
         (CommandStage::Completed, Some(now(secs(5)).wall))
     );
-    assert_eq!(life.machine.deadline(), Deadline::Never);
+    assert_eq!(lifecycle.machine.deadline(), Deadline::Never);
 }
 
 #[test]
 fn what_the_store_does_not_take_never_goes_out() {
-    let mut life = Life::new(Dialect::Extended);
-    life.feed(CommandEvent::StoreRefused);
-    assert_eq!((life.stage(), life.sendings()), (CommandStage::Failed, 0));
-    let mut slow = Life::new(Dialect::Extended);
+    let mut lifecycle = Lifecycle::new(Dialect::Extended);
+    lifecycle.feed(CommandEvent::StoreRefused);
+    assert_eq!((lifecycle.stage(), lifecycle.sendings()), (CommandStage::Failed, 0));
+    let mut slow = Lifecycle::new(Dialect::Extended);
     slow.run_until(secs(30));
     assert_eq!(
         (slow.stage(), slow.view().because),
@@ -136,14 +139,14 @@ fn what_the_store_does_not_take_never_goes_out() {
 
 #[test]
 fn a_command_that_is_not_acknowledged_is_sent_again_and_given_up_in_the_end() {
-    let mut life = Life::sent(Dialect::Extended);
-    life.run_until(secs(600));
-    assert_eq!(life.sendings(), 6);
+    let mut lifecycle = Lifecycle::sent(Dialect::Extended);
+    lifecycle.run_until(secs(600));
+    assert_eq!(lifecycle.sendings(), 6);
     assert_eq!(
-        (life.stage(), life.view().because),
+        (lifecycle.stage(), lifecycle.view().because),
         (CommandStage::Unknown, CommandCause::NeverAcknowledged)
     );
-    let mut acknowledged = Life::sent(Dialect::Extended);
+    let mut acknowledged = Lifecycle::sent(Dialect::Extended);
     acknowledged.run_until(secs(15));
     acknowledged.feed(CommandEvent::Acknowledged(CommandAckStatus::Queued));
     acknowledged.run_until(secs(600));
@@ -167,17 +170,17 @@ fn ends_are_what_the_process_did() {
         (CommandPhase::Unknown("DONE".into()), Some(Exit::Code(0)), CommandStage::Completed),
         (CommandPhase::Unknown("DONE".into()), None, CommandStage::Failed),
     ] {
-        let mut life = Life::running();
-        life.complete(phase.clone(), exit);
-        assert_eq!((life.stage(), life.view().exit), (stage, exit), "{phase:?} {exit:?}");
+        let mut lifecycle = Lifecycle::running();
+        lifecycle.complete(phase.clone(), exit);
+        assert_eq!((lifecycle.stage(), lifecycle.view().exit), (stage, exit), "{phase:?} {exit:?}");
     }
 }
 
 #[test]
 fn an_end_is_final() {
-    let mut life = Life::running();
-    life.complete(CommandPhase::Failed, Some(Exit::Code(1)));
-    let before = life.view();
+    let mut lifecycle = Lifecycle::running();
+    lifecycle.complete(CommandPhase::Failed, Some(Exit::Code(1)));
+    let before = lifecycle.view();
     for event in [
         CommandEvent::Stored,
         CommandEvent::Acknowledged(CommandAckStatus::Executing),
@@ -185,127 +188,131 @@ fn an_end_is_final() {
         CommandEvent::Completed { phase: CommandPhase::Completed, exit: Some(Exit::Code(0)) },
         CommandEvent::Cancel { force: true },
         CommandEvent::LinkLost,
-        CommandEvent::Place,
+        CommandEvent::SlotGranted,
         CommandEvent::LinkBack(Returned {
             dialect: Dialect::Extended,
             same_process: true,
             remembers: true,
             known: false,
         }),
-        CommandEvent::AgentGone { journals: true },
+        CommandEvent::AgentLost { journals: true },
         CommandEvent::AgentDeleted,
         CommandEvent::Wake,
     ] {
-        assert_eq!(life.feed(event.clone()), [], "{event:?}");
-        assert_eq!(life.view(), before, "{event:?}");
+        assert_eq!(lifecycle.feed(event.clone()), [], "{event:?}");
+        assert_eq!(lifecycle.view(), before, "{event:?}");
     }
 }
 
 #[test]
 fn a_cancel_is_repeated_until_the_agent_says_that_the_process_is_gone() {
-    let mut life = Life::running();
-    life.feed(CommandEvent::Cancel { force: false });
+    let mut lifecycle = Lifecycle::running();
+    lifecycle.feed(CommandEvent::Cancel { force: false });
     assert_eq!(
-        (life.stage(), life.view().because),
+        (lifecycle.stage(), lifecycle.view().because),
         (CommandStage::Cancelling, CommandCause::CancelSent)
     );
-    life.run_until(secs(21));
-    assert_eq!(life.cancels(), 5, "at once and each five seconds");
-    life.complete(CommandPhase::Cancelled, Some(Exit::Signal(15)));
-    assert_eq!(life.stage(), CommandStage::Cancelled);
-    life.run_until(secs(100));
-    assert_eq!(life.cancels(), 5);
+    lifecycle.run_until(secs(21));
+    assert_eq!(lifecycle.cancels(), 5, "at once and each five seconds");
+    lifecycle.complete(CommandPhase::Cancelled, Some(Exit::Signal(15)));
+    assert_eq!(lifecycle.stage(), CommandStage::Cancelled);
+    lifecycle.run_until(secs(100));
+    assert_eq!(lifecycle.cancels(), 5);
 }
 
 #[test]
 fn a_cancel_that_nobody_confirms_stays_cancelling_and_says_so() {
     let terms = CommandTerms::default();
-    let mut life = Life::of(CommandLife::new(Dialect::Extended, terms, true, now(Duration::ZERO)));
+    let mut lifecycle =
+        Lifecycle::of(CommandLifecycle::new(Dialect::Extended, terms, true, now(Duration::ZERO)));
     for event in [
         CommandEvent::Stored,
-        CommandEvent::Place,
+        CommandEvent::SlotGranted,
         CommandEvent::Acknowledged(CommandAckStatus::Executing),
         CommandEvent::Cancel { force: false },
     ] {
-        life.feed(event);
+        lifecycle.feed(event);
     }
-    life.run_until(secs(9));
-    assert_eq!(life.view().because, CommandCause::CancelSent);
-    life.run_until(secs(3600));
+    lifecycle.run_until(secs(9));
+    assert_eq!(lifecycle.view().because, CommandCause::CancelSent);
+    lifecycle.run_until(secs(3600));
     let unconfirmed = (CommandStage::Cancelling, CommandCause::CancelUnconfirmed);
-    assert_eq!((life.stage(), life.view().because), unconfirmed);
-    assert!(life.stage().holds_place(), "what may run is counted");
-    let shown = |life: &Life| {
+    assert_eq!((lifecycle.stage(), lifecycle.view().because), unconfirmed);
+    assert!(lifecycle.stage().occupies_slot(), "what may run is counted");
+    let shown = |lifecycle: &Lifecycle| {
         let says = |a: &&CommandAction| matches!(a, CommandAction::Publish(v) if v.because == CommandCause::CancelUnconfirmed);
-        life.log.iter().filter(says).count()
+        lifecycle.log.iter().filter(says).count()
     };
-    assert_eq!(shown(&life), 1, "it is told once, not with each repetition");
+    assert_eq!(shown(&lifecycle), 1, "it is told once, not with each repetition");
     // A link that comes back begins anew.
-    life.feed(CommandEvent::LinkLost);
-    life.back(true, true);
+    lifecycle.feed(CommandEvent::LinkLost);
+    lifecycle.back(true, true);
     assert_eq!(
-        (life.stage(), life.view().because),
+        (lifecycle.stage(), lifecycle.view().because),
         (CommandStage::Cancelling, CommandCause::LinkBack)
     );
-    life.run_until(secs(3620));
+    lifecycle.run_until(secs(3620));
     assert_eq!(
-        (life.stage(), life.view().because, shown(&life)),
+        (lifecycle.stage(), lifecycle.view().because, shown(&lifecycle)),
         (unconfirmed.0, unconfirmed.1, 2)
     );
-    life.complete(CommandPhase::Cancelled, Some(Exit::Signal(9)));
-    assert_eq!(life.stage(), CommandStage::Cancelled);
+    lifecycle.complete(CommandPhase::Cancelled, Some(Exit::Signal(9)));
+    assert_eq!(lifecycle.stage(), CommandStage::Cancelled);
 }
 
 #[test]
 fn a_cancel_waits_for_a_lost_link() {
-    let mut life = Life::running();
-    life.feed(CommandEvent::LinkLost);
-    life.feed(CommandEvent::Cancel { force: true });
-    life.run_until(secs(30));
-    assert_eq!(life.cancels(), 0);
-    life.back(true, true);
-    life.run_until(secs(30));
-    assert_eq!(life.log.last(), Some(&CommandAction::SendCancel { force: true }));
+    let mut lifecycle = Lifecycle::running();
+    lifecycle.feed(CommandEvent::LinkLost);
+    lifecycle.feed(CommandEvent::Cancel { force: true });
+    lifecycle.run_until(secs(30));
+    assert_eq!(lifecycle.cancels(), 0);
+    lifecycle.back(true, true);
+    lifecycle.run_until(secs(30));
+    assert_eq!(lifecycle.log.last(), Some(&CommandAction::SendCancel { force: true }));
 }
 
 #[test]
 fn a_command_that_is_cancelled_before_it_is_sent_never_runs() {
-    let mut life = Life::new(Dialect::Extended);
-    life.feed(CommandEvent::Cancel { force: false });
-    life.feed(CommandEvent::Stored);
-    assert_eq!((life.stage(), life.sendings(), life.cancels()), (CommandStage::Cancelled, 0, 0));
-    assert_eq!(life.view().because, CommandCause::CancelledBeforeSent);
+    let mut lifecycle = Lifecycle::new(Dialect::Extended);
+    lifecycle.feed(CommandEvent::Cancel { force: false });
+    lifecycle.feed(CommandEvent::Stored);
+    assert_eq!(
+        (lifecycle.stage(), lifecycle.sendings(), lifecycle.cancels()),
+        (CommandStage::Cancelled, 0, 0)
+    );
+    assert_eq!(lifecycle.view().because, CommandCause::CancelledBeforeSent);
 }
 
 #[test]
 fn a_time_limit_that_the_agent_overruns_is_cancelled_by_force() {
-    let mut life = Life::running();
-    life.run_until(secs(64));
-    assert_eq!(life.cancels(), 0, "the agent itself ends it at 60 s");
-    life.run_until(secs(65));
+    let mut lifecycle = Lifecycle::running();
+    lifecycle.run_until(secs(64));
+    assert_eq!(lifecycle.cancels(), 0, "the agent itself ends it at 60 s");
+    lifecycle.run_until(secs(65));
     assert_eq!(
-        life.log.iter().filter(|a| **a == CommandAction::SendCancel { force: true }).count(),
+        lifecycle.log.iter().filter(|a| **a == CommandAction::SendCancel { force: true }).count(),
         1
     );
-    assert_eq!(life.stage(), CommandStage::Cancelling, "until the agent confirms");
+    assert_eq!(lifecycle.stage(), CommandStage::Cancelling, "until the agent confirms");
 }
 
 #[test]
 fn a_lost_link_ends_nothing() {
-    let mut life = Life::running();
-    life.feed(CommandEvent::LinkLost);
+    let mut lifecycle = Lifecycle::running();
+    lifecycle.feed(CommandEvent::LinkLost);
     assert_eq!(
-        (life.stage(), life.view().because),
+        (lifecycle.stage(), lifecycle.view().because),
         (CommandStage::Running, CommandCause::LinkLost)
     );
-    life.run_until(secs(40));
-    life.back(true, true);
+    lifecycle.run_until(secs(40));
+    lifecycle.back(true, true);
     assert_eq!(
-        (life.stage(), life.view().because),
+        (lifecycle.stage(), lifecycle.view().because),
         (CommandStage::Running, CommandCause::LinkBack)
     );
-    life.complete(CommandPhase::Completed, Some(Exit::Code(0)));
-    assert_eq!(life.stage(), CommandStage::Completed);
+    lifecycle.complete(CommandPhase::Completed, Some(Exit::Code(0)));
+    assert_eq!(lifecycle.stage(), CommandStage::Completed);
 }
 
 #[test]
@@ -313,47 +320,47 @@ fn an_agent_that_does_not_know_a_command_any_more_leaves_its_end_unknown() {
     for (same_process, cause) in
         [(true, CommandCause::Forgotten), (false, CommandCause::AgentRestarted)]
     {
-        let mut life = Life::running();
-        life.feed(CommandEvent::LinkLost);
-        life.back(same_process, false);
-        assert_eq!((life.stage(), life.view().because), (CommandStage::Unknown, cause));
+        let mut lifecycle = Lifecycle::running();
+        lifecycle.feed(CommandEvent::LinkLost);
+        lifecycle.back(same_process, false);
+        assert_eq!((lifecycle.stage(), lifecycle.view().because), (CommandStage::Unknown, cause));
     }
-    let mut gone = Life::running();
-    gone.feed(CommandEvent::LinkLost);
-    gone.feed(CommandEvent::AgentGone { journals: false });
-    assert_eq!(gone.stage(), CommandStage::Unknown);
+    let mut lost = Lifecycle::running();
+    lost.feed(CommandEvent::LinkLost);
+    lost.feed(CommandEvent::AgentLost { journals: false });
+    assert_eq!(lost.stage(), CommandStage::Unknown);
 }
 
 #[test]
 fn a_request_that_the_same_process_never_got_is_sent_again() {
-    let mut life = Life::sent(Dialect::Extended);
-    life.feed(CommandEvent::LinkLost);
-    life.run_until(secs(100));
-    assert_eq!(life.sendings(), 1, "nothing is sent into a lost link");
-    life.back(true, false);
-    assert_eq!(life.sendings(), 2);
+    let mut lifecycle = Lifecycle::sent(Dialect::Extended);
+    lifecycle.feed(CommandEvent::LinkLost);
+    lifecycle.run_until(secs(100));
+    assert_eq!(lifecycle.sendings(), 1, "nothing is sent into a lost link");
+    lifecycle.back(true, false);
+    assert_eq!(lifecycle.sendings(), 2);
 }
 
 #[test]
 fn a_legacy_agent_gets_a_command_exactly_once() {
-    let mut life = Life::sent(Dialect::Legacy);
+    let mut lifecycle = Lifecycle::sent(Dialect::Legacy);
     assert_eq!(
-        (life.stage(), life.view().because),
+        (lifecycle.stage(), lifecycle.view().because),
         (CommandStage::Running, CommandCause::SentToLegacy)
     );
-    life.feed(CommandEvent::LinkLost);
-    life.legacy_back();
-    life.run_until(secs(60));
-    assert_eq!((life.sendings(), life.stage()), (1, CommandStage::Running));
+    lifecycle.feed(CommandEvent::LinkLost);
+    lifecycle.legacy_back();
+    lifecycle.run_until(secs(60));
+    assert_eq!((lifecycle.sendings(), lifecycle.stage()), (1, CommandStage::Running));
 
     // Stored while the link was lost: sent when it is back, and not each ten seconds.
-    let mut late = Life::new(Dialect::Legacy);
+    let mut late = Lifecycle::new(Dialect::Legacy);
     late.feed(CommandEvent::LinkLost);
     late.feed(CommandEvent::Stored);
     assert_eq!(late.sendings(), 0);
-    late.feed(CommandEvent::Place);
+    late.feed(CommandEvent::SlotGranted);
     late.legacy_back();
-    late.feed(CommandEvent::Place);
+    late.feed(CommandEvent::SlotGranted);
     late.run_until(secs(60));
     assert_eq!(late.sendings(), 1);
     assert_eq!(late.stage(), CommandStage::Running);
@@ -363,25 +370,26 @@ fn a_legacy_agent_gets_a_command_exactly_once() {
 fn a_legacy_command_whose_server_crashed_is_not_sent_again() {
     for stage in [CommandStage::Pending, CommandStage::Queued] {
         let terms = CommandTerms::default();
-        let mut life = Life::of(CommandLife::recovered(Origin::User, terms, stage, now(secs(0))));
-        life.legacy_back();
-        life.run_until(secs(120));
-        assert_eq!((life.sendings(), life.stage()), (0, CommandStage::Unknown));
+        let mut lifecycle =
+            Lifecycle::of(CommandLifecycle::recovered(Origin::User, terms, stage, now(secs(0))));
+        lifecycle.legacy_back();
+        lifecycle.run_until(secs(120));
+        assert_eq!((lifecycle.sendings(), lifecycle.stage()), (0, CommandStage::Unknown));
     }
 }
 
 #[test]
 fn the_end_of_a_legacy_command_is_unknown_when_it_moves_on_or_falls_silent() {
-    let mut next = Life::sent(Dialect::Legacy);
+    let mut next = Lifecycle::sent(Dialect::Legacy);
     next.feed(CommandEvent::NextCommand);
     assert_eq!(
         (next.stage(), next.view().because),
         (CommandStage::Unknown, CommandCause::LegacyMovedOn)
     );
     let terms = CommandTerms::default();
-    let mut idle = Life::of(CommandLife::new(Dialect::Legacy, terms, true, now(secs(0))));
+    let mut idle = Lifecycle::of(CommandLifecycle::new(Dialect::Legacy, terms, true, now(secs(0))));
     idle.feed(CommandEvent::Stored);
-    idle.feed(CommandEvent::Place);
+    idle.feed(CommandEvent::SlotGranted);
     idle.run_until(secs(300));
     idle.feed(CommandEvent::Output);
     idle.run_until(secs(899));
@@ -391,24 +399,29 @@ fn the_end_of_a_legacy_command_is_unknown_when_it_moves_on_or_falls_silent() {
         (idle.stage(), idle.view().because),
         (CommandStage::Unknown, CommandCause::LegacyIdle)
     );
-    let mut ours = Life::running();
+    let mut ours = Lifecycle::running();
     ours.feed(CommandEvent::NextCommand);
     assert_eq!(ours.stage(), CommandStage::Running);
 }
 
 #[test]
 fn a_cancel_of_a_legacy_command_is_never_shown_as_cancelled() {
-    let mut life = Life::sent(Dialect::Legacy);
-    life.feed(CommandEvent::Cancel { force: false });
-    assert_eq!(life.view().because, CommandCause::CancelNotConfirmable);
-    life.run_until(secs(30));
-    assert_eq!((life.stage(), life.cancels()), (CommandStage::Cancelling, 1));
+    let mut lifecycle = Lifecycle::sent(Dialect::Legacy);
+    lifecycle.feed(CommandEvent::Cancel { force: false });
+    assert_eq!(lifecycle.view().because, CommandCause::CancelNotConfirmable);
+    lifecycle.run_until(secs(30));
+    assert_eq!((lifecycle.stage(), lifecycle.cancels()), (CommandStage::Cancelling, 1));
 }
 
 #[test]
 fn commands_survive_a_restart_of_the_server() {
     let recovered = |stage| {
-        Life::of(CommandLife::recovered(Origin::User, CommandTerms::default(), stage, now(secs(0))))
+        Lifecycle::of(CommandLifecycle::recovered(
+            Origin::User,
+            CommandTerms::default(),
+            stage,
+            now(secs(0)),
+        ))
     };
     for stage in [
         CommandStage::Queued,
@@ -416,23 +429,23 @@ fn commands_survive_a_restart_of_the_server() {
         CommandStage::Running,
         CommandStage::Cancelling,
     ] {
-        let mut life = recovered(stage);
-        assert_eq!(life.view().because, CommandCause::ServerRestarted);
-        life.run_until(secs(100));
-        assert_eq!((life.stage(), life.sendings()), (stage, 0), "its agent is away");
-        life.back(true, true);
-        assert_eq!(life.stage(), stage.max(CommandStage::Delivered));
-        life.complete(CommandPhase::Completed, Some(Exit::Code(0)));
-        assert_eq!(life.stage(), CommandStage::Completed);
+        let mut lifecycle = recovered(stage);
+        assert_eq!(lifecycle.view().because, CommandCause::ServerRestarted);
+        lifecycle.run_until(secs(100));
+        assert_eq!((lifecycle.stage(), lifecycle.sendings()), (stage, 0), "its agent is away");
+        lifecycle.back(true, true);
+        assert_eq!(lifecycle.stage(), stage.max(CommandStage::Delivered));
+        lifecycle.complete(CommandPhase::Completed, Some(Exit::Code(0)));
+        assert_eq!(lifecycle.stage(), CommandStage::Completed);
         let mut never = recovered(stage);
-        never.feed(CommandEvent::AgentGone { journals: false });
+        never.feed(CommandEvent::AgentLost { journals: false });
         assert_eq!(never.stage(), CommandStage::Unknown);
     }
     assert_eq!(recovered(CommandStage::Pending).stage(), CommandStage::Queued, "it is stored");
     let mut queued = recovered(CommandStage::Queued);
     queued.back(true, false);
     assert_eq!((queued.stage(), queued.sendings()), (CommandStage::Queued, 0), "in the line again");
-    queued.feed(CommandEvent::Place);
+    queued.feed(CommandEvent::SlotGranted);
     assert_eq!(queued.sendings(), 1, "the agent tells repetitions");
     for stage in [
         CommandStage::Completed,
@@ -442,7 +455,7 @@ fn commands_survive_a_restart_of_the_server() {
         CommandStage::Unknown,
     ] {
         let mut ended = recovered(stage);
-        ended.feed(CommandEvent::AgentGone { journals: false });
+        ended.feed(CommandEvent::AgentLost { journals: false });
         assert_eq!(ended.stage(), stage);
     }
 }
@@ -450,19 +463,19 @@ fn commands_survive_a_restart_of_the_server() {
 #[test]
 fn a_journal_proves_what_never_started_and_only_that_is_sent_again() {
     for stage in [CommandStage::Queued, CommandStage::Delivered] {
-        let mut life = Life::sent(Dialect::Extended);
+        let mut lifecycle = Lifecycle::sent(Dialect::Extended);
         if stage == CommandStage::Delivered {
-            life.feed(CommandEvent::Acknowledged(CommandAckStatus::Queued));
+            lifecycle.feed(CommandEvent::Acknowledged(CommandAckStatus::Queued));
         }
-        life.feed(CommandEvent::LinkLost);
-        life.remembers(false);
-        assert_eq!((life.stage(), life.sendings()), (stage, 2));
-        let mut other = Life::sent(Dialect::Extended);
+        lifecycle.feed(CommandEvent::LinkLost);
+        lifecycle.remembers(false);
+        assert_eq!((lifecycle.stage(), lifecycle.sendings()), (stage, 2));
+        let mut other = Lifecycle::sent(Dialect::Extended);
         other.feed(CommandEvent::LinkLost);
         other.back(false, false);
         assert_eq!((other.stage(), other.sendings()), (CommandStage::Unknown, 1));
     }
-    let mut cancelled = Life::sent(Dialect::Extended);
+    let mut cancelled = Lifecycle::sent(Dialect::Extended);
     cancelled.feed(CommandEvent::LinkLost);
     cancelled.feed(CommandEvent::Cancel { force: false });
     cancelled.remembers(false);
@@ -470,11 +483,11 @@ fn a_journal_proves_what_never_started_and_only_that_is_sent_again() {
         (cancelled.stage(), cancelled.view().because),
         (CommandStage::Cancelled, CommandCause::CancelledBeforeStart)
     );
-    let mut ran = Life::running();
+    let mut ran = Lifecycle::running();
     ran.feed(CommandEvent::LinkLost);
     ran.remembers(false);
     assert_eq!((ran.stage(), ran.sendings()), (CommandStage::Unknown, 1));
-    let mut lost = Life::running();
+    let mut lost = Lifecycle::running();
     lost.feed(CommandEvent::LinkLost);
     lost.remembers(true);
     lost.complete(CommandPhase::Lost, None);
@@ -483,40 +496,41 @@ fn a_journal_proves_what_never_started_and_only_that_is_sent_again() {
 
 #[test]
 fn an_agent_with_a_journal_may_be_away_for_a_day() {
-    let mut life = Life::running();
-    life.feed(CommandEvent::LinkLost);
-    life.feed(CommandEvent::AgentGone { journals: true });
+    let mut lifecycle = Lifecycle::running();
+    lifecycle.feed(CommandEvent::LinkLost);
+    lifecycle.feed(CommandEvent::AgentLost { journals: true });
     assert_eq!(
-        (life.stage(), life.view().because),
+        (lifecycle.stage(), lifecycle.view().because),
         (CommandStage::Running, CommandCause::AgentAway)
     );
-    life.run_until(secs(23 * 3600));
-    let mut back = Life::of(life.machine);
-    back.at = life.at;
+    lifecycle.run_until(secs(23 * 3600));
+    let mut back = Lifecycle::of(lifecycle.machine);
+    back.at = lifecycle.at;
     back.back(true, true);
     back.complete(CommandPhase::Completed, Some(Exit::Code(0)));
     assert_eq!(back.stage(), CommandStage::Completed);
-    life.run_until(secs(24 * 3600));
-    assert_eq!(life.stage(), CommandStage::Unknown);
+    lifecycle.run_until(secs(24 * 3600));
+    assert_eq!(lifecycle.stage(), CommandStage::Unknown);
 }
 
 #[test]
 fn a_command_that_waits_too_long_never_starts() {
     let terms = CommandTerms { start_within: secs(60), ..CommandTerms::default() };
-    let mut life = Life::of(CommandLife::new(Dialect::Extended, terms, false, now(secs(0))));
-    life.feed(CommandEvent::Stored);
-    assert_eq!(life.feed(CommandEvent::Place), [], "its agent is away");
-    life.feed(CommandEvent::AgentGone { journals: false });
-    assert_eq!(life.stage(), CommandStage::Queued, "it was never sent, so it waits on");
-    life.run_until(secs(59));
-    assert_eq!(life.stage(), CommandStage::Queued);
-    life.run_until(secs(60));
+    let mut lifecycle =
+        Lifecycle::of(CommandLifecycle::new(Dialect::Extended, terms, false, now(secs(0))));
+    lifecycle.feed(CommandEvent::Stored);
+    assert_eq!(lifecycle.feed(CommandEvent::SlotGranted), [], "its agent is away");
+    lifecycle.feed(CommandEvent::AgentLost { journals: false });
+    assert_eq!(lifecycle.stage(), CommandStage::Queued, "it was never sent, so it waits on");
+    lifecycle.run_until(secs(59));
+    assert_eq!(lifecycle.stage(), CommandStage::Queued);
+    lifecycle.run_until(secs(60));
     assert_eq!(
-        (life.stage(), life.view().because),
+        (lifecycle.stage(), lifecycle.view().because),
         (CommandStage::Failed, CommandCause::NotStartedInTime(secs(60)))
     );
-    assert_eq!(life.sendings(), 0);
-    let mut deleted = Life::new(Dialect::Extended);
+    assert_eq!(lifecycle.sendings(), 0);
+    let mut deleted = Lifecycle::new(Dialect::Extended);
     deleted.feed(CommandEvent::Stored);
     deleted.feed(CommandEvent::AgentDeleted);
     assert_eq!(deleted.stage(), CommandStage::Failed);
@@ -524,17 +538,17 @@ fn a_command_that_waits_too_long_never_starts() {
 
 #[test]
 fn who_cancels_sees_that_until_the_end() {
-    let mut life = Life::sent(Dialect::Extended);
-    life.feed(CommandEvent::Cancel { force: false });
-    life.feed(CommandEvent::Acknowledged(CommandAckStatus::Received));
-    life.feed(CommandEvent::Acknowledged(CommandAckStatus::Executing));
+    let mut lifecycle = Lifecycle::sent(Dialect::Extended);
+    lifecycle.feed(CommandEvent::Cancel { force: false });
+    lifecycle.feed(CommandEvent::Acknowledged(CommandAckStatus::Received));
+    lifecycle.feed(CommandEvent::Acknowledged(CommandAckStatus::Executing));
     assert_eq!(
-        (life.stage(), life.view().because),
+        (lifecycle.stage(), lifecycle.view().because),
         (CommandStage::Cancelling, CommandCause::CancelSent)
     );
-    life.complete(CommandPhase::Cancelled, Some(Exit::Signal(15)));
-    assert_eq!(life.stage(), CommandStage::Cancelled);
-    let mut waiting = Life::new(Dialect::Extended);
+    lifecycle.complete(CommandPhase::Cancelled, Some(Exit::Signal(15)));
+    assert_eq!(lifecycle.stage(), CommandStage::Cancelled);
+    let mut waiting = Lifecycle::new(Dialect::Extended);
     waiting.feed(CommandEvent::Stored);
     waiting.feed(CommandEvent::Cancel { force: false });
     assert_eq!((waiting.stage(), waiting.cancels()), (CommandStage::Cancelled, 0));
@@ -542,8 +556,11 @@ fn who_cancels_sees_that_until_the_end() {
 
 #[test]
 fn output_proves_that_a_command_runs() {
-    let mut life = Life::sent(Dialect::Extended);
-    life.feed(CommandEvent::Output);
-    assert_eq!((life.stage(), life.view().because), (CommandStage::Running, CommandCause::Started));
-    assert_eq!(life.feed(CommandEvent::Output), []);
+    let mut lifecycle = Lifecycle::sent(Dialect::Extended);
+    lifecycle.feed(CommandEvent::Output);
+    assert_eq!(
+        (lifecycle.stage(), lifecycle.view().because),
+        (CommandStage::Running, CommandCause::Started)
+    );
+    assert_eq!(lifecycle.feed(CommandEvent::Output), []);
 }

@@ -10,7 +10,7 @@ use core::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct CommandView {
-    /// Where it is in its life.
+    /// Where it is in its lifecycle.
     pub status: CommandStage,
     pub because: CommandCause,
     /// How its process ended.
@@ -25,15 +25,15 @@ pub struct CommandView {
 /// changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CommandStage {
-    /// Taken, not yet in the database: nobody was told that it was accepted.
+    /// Taken, not yet in the database: it was not acknowledged as accepted.
     Pending,
-    /// In the database; waits for its agent or for a free place on it.
+    /// In the database; waits for its agent or for a free slot on it.
     Queued,
     /// The agent has it.
     Delivered,
     /// Its process runs.
     Running,
-    /// Somebody wants it gone, and nobody has confirmed that it is.
+    /// Its cancellation was requested and is not confirmed.
     Cancelling,
     /// Exit code 0.
     Completed,
@@ -41,9 +41,9 @@ pub enum CommandStage {
     Failed,
     /// Cancelled, and confirmed to be gone.
     Cancelled,
-    /// It had started, its end was seen by nobody, and its processes are confirmed gone.
+    /// It had started, its end was not seen, and its processes are confirmed to have ended.
     Lost,
-    /// Nobody can say whether it ran or runs.
+    /// Whether it ran or runs is unknown.
     Unknown,
 }
 
@@ -90,8 +90,8 @@ impl CommandStage {
         }
     }
 
-    /// Whether it holds one of the places of its agent.
-    pub const fn holds_place(self) -> bool {
+    /// Whether it occupies one of the slots of its agent.
+    pub const fn occupies_slot(self) -> bool {
         match self {
             Self::Delivered | Self::Running | Self::Cancelling => true,
             Self::Pending
@@ -110,7 +110,7 @@ impl CommandStage {
 pub enum CommandCause {
     /// The server took it.
     Accepted,
-    /// It is stored, and waits for its agent or for a free place.
+    /// It is stored, and waits for its agent or for a free slot.
     Waits,
     /// The agent acknowledged it.
     AgentHasIt,
@@ -154,7 +154,7 @@ pub enum CommandCause {
     AgentDeleted,
     /// The agent's process died while it ran; what it left is confirmed gone.
     AgentDied,
-    /// The agent says that nobody saw its end.
+    /// The agent says that its end was not seen.
     EndNotSeen,
     /// The agent is away; its journal will say how it ended.
     AgentAway,
@@ -163,7 +163,7 @@ pub enum CommandCause {
     /// The agent process that had it is gone.
     AgentRestarted,
     /// The agent is gone: stopped, sent away, or not back in time.
-    AgentGone,
+    AgentLost,
     /// The agent is back and does not know it.
     Forgotten,
     /// A legacy agent reports no end; it got its next command.
@@ -229,7 +229,7 @@ impl fmt::Display for CommandCause {
             Self::AgentRestarted => {
                 f.write_str("the agent process that had it is gone; how it ended is unknown")
             }
-            Self::AgentGone => f.write_str("the agent is gone; how it ended is unknown"),
+            Self::AgentLost => f.write_str("the agent is gone; how it ended is unknown"),
             Self::Forgotten => f.write_str("the agent is back and does not know it any more"),
             Self::LegacyMovedOn => {
                 f.write_str("a legacy agent got its next command; how this one ended is unknown")

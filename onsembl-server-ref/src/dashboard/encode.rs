@@ -1,10 +1,10 @@
 //! Puts into frames what the feed of a dashboard gives: bytes as they are, or lines for a legacy one. What is
-//! told, and when, is decided by the feed ([`onsembl_protocol::fleet::Feed`]).
+//! told, and when, is decided by the feed ([`onsembl_protocol::fleet::DashboardFeed`]).
 
-use super::lines::LineAssembler;
-use crate::board::Board;
+use super::line_assembler::LineAssembler;
+use crate::fleet_view::FleetView;
 use crate::store::Cursor;
-use onsembl_protocol::fleet::{Feed, Seek, Tell};
+use onsembl_protocol::fleet::{DashboardFeed, FeedItem, Seek};
 use onsembl_protocol::id::{AgentId, CommandId, MessageId, ServerInstanceId};
 use onsembl_protocol::model::{Capabilities, OutputFormat};
 use onsembl_protocol::output::{LogRecord, StoredBody, gap_notice};
@@ -17,10 +17,10 @@ use onsembl_protocol::wire::payload::{
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// The feed of one dashboard over the board of its user.
-pub(super) struct Telling {
-    board: Arc<Board>,
-    feed: Feed,
+/// The feed of one dashboard over the fleet view of its user.
+pub(super) struct FeedEncoder {
+    fleet_view: Arc<FleetView>,
+    feed: DashboardFeed,
     format: OutputFormat,
     /// What is begun of lines, for a dashboard that takes lines. Of a command whose output began anew it is
     /// of before.
@@ -31,38 +31,38 @@ pub(super) struct Telling {
 /// What comes next.
 pub(super) enum Next {
     /// Say this.
-    Say(Box<ServerToDashboard>),
-    /// Read on in the store, and hand it to [`Telling::stored`].
+    Message(Box<ServerToDashboard>),
+    /// Read on in the store, and hand it to [`FeedEncoder::stored`].
     Read(CommandId, Cursor),
-    /// Look up where to begin, and hand it to [`Telling::sought`].
+    /// Look up where to begin, and hand it to [`FeedEncoder::located`].
     Seek(CommandId, Seek),
     /// Nothing new.
     Nothing,
 }
 
-impl Telling {
+impl FeedEncoder {
     pub(super) fn new(
-        board: Arc<Board>,
+        fleet_view: Arc<FleetView>,
         server: ServerInstanceId,
         subscriptions: Subscriptions,
         extensions: Option<&DashboardExtensions>,
         now: WallTime,
     ) -> Self {
-        let feed = Feed::new(&board.look(), server, subscriptions, extensions, now);
+        let feed = DashboardFeed::new(&fleet_view.look(), server, subscriptions, extensions, now);
         let format = feed.capabilities().output_format();
-        Self { board, feed, format, lines: BTreeMap::new(), ready: VecDeque::new() }
+        Self { fleet_view, feed, format, lines: BTreeMap::new(), ready: VecDeque::new() }
     }
 
     pub(super) fn greet(&mut self, hello: Option<MessageId>, now: WallTime) {
-        self.feed.greet(&self.board.look(), hello, now);
+        self.feed.greet(&self.fleet_view.look(), hello, now);
     }
 
     pub(super) fn watch(&mut self, subscriptions: Subscriptions) {
-        self.feed.watch(&self.board.look(), subscriptions);
+        self.feed.watch(&self.fleet_view.look(), subscriptions);
     }
 
     pub(super) fn scan_agents(&mut self, now: WallTime) {
-        let view = self.board.look();
+        let view = self.fleet_view.look();
         self.feed.scan_agents(&view, now);
         self.lines.retain(|command, _| view.commands().contains_key(command));
     }
@@ -72,15 +72,15 @@ impl Telling {
     }
 
     pub(super) fn replay(&mut self, command: &CommandId, from: Replay) -> bool {
-        self.feed.replay(&self.board.look(), command, from)
+        self.feed.replay(&self.fleet_view.look(), command, from)
     }
 
-    pub(super) fn sought(&mut self, command: &CommandId, cursor: Cursor) {
-        self.feed.sought(command, cursor);
+    pub(super) fn located(&mut self, command: &CommandId, cursor: Cursor) {
+        self.feed.located(command, cursor);
     }
 
     pub(super) fn stored(&mut self, command: &CommandId, records: Vec<LogRecord>) {
-        self.feed.stored(&self.board.look(), command, records);
+        self.feed.stored(&self.fleet_view.look(), command, records);
     }
 
     pub(super) fn acknowledgement(&self, message_id: Option<MessageId>) -> Ack {
@@ -98,23 +98,23 @@ impl Telling {
     pub(super) fn next(&mut self) -> Next {
         loop {
             if let Some(message) = self.ready.pop_front() {
-                return Next::Say(Box::new(message));
+                return Next::Message(Box::new(message));
             }
-            let tell = self.feed.next(&self.board.look());
-            match tell {
-                Tell::Say(message) => return Next::Say(message),
-                Tell::Output { command, shown, agent, record, generation } => {
+            let item = self.feed.next(&self.fleet_view.look());
+            match item {
+                FeedItem::Message(message) => return Next::Message(message),
+                FeedItem::Output { command, shown, agent, record, generation } => {
                     // Of a short piece there may be no whole line yet.
-                    let said = self.output(command, shown, agent, record, generation);
-                    self.ready.extend(said);
+                    let text = self.output(command, shown, agent, record, generation);
+                    self.ready.extend(text);
                 }
-                Tell::Over { command, shown, agent, generation, end } => {
+                FeedItem::Ended { command, shown, agent, generation, end } => {
                     self.finish(&command, &shown, &agent, generation);
                     self.ready.extend(end);
                 }
-                Tell::Read(command, cursor) => return Next::Read(command, cursor),
-                Tell::Seek(command, seek) => return Next::Seek(command, seek),
-                Tell::Nothing => return Next::Nothing,
+                FeedItem::Read(command, cursor) => return Next::Read(command, cursor),
+                FeedItem::Seek(command, seek) => return Next::Seek(command, seek),
+                FeedItem::Nothing => return Next::Nothing,
             }
         }
     }
@@ -129,7 +129,7 @@ impl Telling {
         generation: u32,
     ) -> Option<ServerToDashboard> {
         let LogRecord { incarnation, sequence, stream, offset, body, at } = record;
-        let said = match (body, self.format) {
+        let text = match (body, self.format) {
             (StoredBody::Gap { .. }, OutputFormat::Bytes) => return None,
             (StoredBody::Gap { length, because }, OutputFormat::Records) => {
                 return Some(ServerToDashboard::OutputGap(OutputGap {
@@ -160,18 +160,18 @@ impl Telling {
                 self.lines_of(command, generation).push(stream, &bytes)
             }
             (StoredBody::Gap { length, because }, OutputFormat::Lines) => {
-                let mut said = self.lines_of(command, generation).push(stream, b"\n");
-                said.retain(|line| !line.is_empty());
-                said.push(gap_notice(length, because));
-                said
+                let mut text = self.lines_of(command, generation).push(stream, b"\n");
+                text.retain(|line| !line.is_empty());
+                text.push(gap_notice(length, because));
+                text
             }
         };
-        (!said.is_empty()).then(|| {
+        (!text.is_empty()).then(|| {
             ServerToDashboard::TerminalStream(TerminalStream {
                 command_id,
                 agent_id: Some(agent),
                 stream: stream.into(),
-                content: StreamContent::Lines(said),
+                content: StreamContent::Lines(text),
                 timestamp: Some(at),
                 sequence: Some(sequence),
                 offset: None,

@@ -15,7 +15,7 @@ use alloc::string::{String, ToString};
 
 /// The word for a status: the API's for a dashboard with extensions, the nearest that it knows for
 /// a legacy one.
-fn word(status: PresenceStatus, extended: bool) -> &'static str {
+fn status_name(status: PresenceStatus, extended: bool) -> &'static str {
     if extended { status.as_str() } else { status.legacy() }
 }
 
@@ -49,7 +49,7 @@ pub(super) fn status(id: &AgentId, agent: &AgentView, busy: bool, extended: bool
     let presence = &agent.presence;
     AgentStatus {
         agent_id: id.clone(),
-        status: word(presence.status, extended).to_owned(),
+        status: status_name(presence.status, extended).to_owned(),
         activity_state: if busy { "PROCESSING" } else { "IDLE" }.to_owned(),
         queued_commands: 0,
         last_ping: agent.last_heard,
@@ -74,7 +74,7 @@ pub(super) fn stopped(stop: &AgentStop) -> AgentStopped {
     }
 }
 
-pub(super) fn came(id: &AgentId, agent: &AgentView, now: WallTime) -> AgentConnected {
+pub(super) fn connected(id: &AgentId, agent: &AgentView, now: WallTime) -> AgentConnected {
     AgentConnected {
         agent_id: id.clone(),
         agent_name: Some(agent.name.clone()),
@@ -86,7 +86,7 @@ pub(super) fn came(id: &AgentId, agent: &AgentView, now: WallTime) -> AgentConne
     }
 }
 
-pub(super) fn went(id: &AgentId, agent: &AgentView, now: WallTime) -> AgentDisconnect {
+pub(super) fn disconnected(id: &AgentId, agent: &AgentView, now: WallTime) -> AgentDisconnect {
     AgentDisconnect {
         agent_id: id.clone(),
         reason: agent.presence.because.clone(),
@@ -118,13 +118,13 @@ pub(super) fn command(
     id: &CommandId,
     entry: &CommandEntry,
     view: &CommandView,
-    held_up: Option<String>,
+    blocked_by: Option<String>,
     extended: bool,
 ) -> CommandStatus {
     let phase = phase(view.status, extended);
     let mut because = entry.because(view);
-    if let Some(held_up) = held_up {
-        because = format!("{held_up}; {because}");
+    if let Some(blocked_by) = blocked_by {
+        because = format!("{blocked_by}; {because}");
     }
     let failed = match view.status {
         CommandStage::Failed | CommandStage::Lost | CommandStage::Unknown => true,

@@ -5,9 +5,9 @@
 //! its dashboard has room. How output is put into words (bytes, or lines for a legacy dashboard) is not
 //! decided here.
 
+use super::encode;
 use super::report::StopState;
 use super::view::{AgentView, CommandEntry, Revision, View};
-use super::words;
 use crate::command::{CommandView, watches_agent, watches_command, watches_output};
 use crate::id::{AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId, StopId};
 use crate::model::{Capabilities, DASHBOARD_FEATURES, Dialect};
@@ -32,7 +32,7 @@ const TOLD_AFTER_END_MS: i64 = 10 * 60 * 1000;
 
 /// What one dashboard was told, and how it is to be told.
 #[derive(Debug)]
-pub struct Feed {
+pub struct DashboardFeed {
     server: ServerInstanceId,
     subscriptions: Subscriptions,
     capabilities: Capabilities,
@@ -41,7 +41,7 @@ pub struct Feed {
     /// short line costs thirty times its bytes.
     taken: VecDeque<(CommandId, AgentId, LogRecord)>,
     agents: BTreeMap<AgentId, Shown>,
-    commands: BTreeMap<CommandId, Told>,
+    commands: BTreeMap<CommandId, Sent>,
     /// Commands that may have moved on.
     moved: BTreeSet<CommandId>,
     /// Commands that may have written.
@@ -62,7 +62,7 @@ struct Shown {
 
 /// What was told of one command.
 #[derive(Debug, Default)]
-struct Told {
+struct Sent {
     revision: Revision,
     end: End,
     cursor: Cursor,
@@ -76,11 +76,11 @@ struct Told {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum End {
     #[default]
-    Untold,
-    Told,
+    Unsent,
+    Sent,
 }
 
-impl Told {
+impl Sent {
     fn has_all_of(&self, tail: &OutputTail) -> bool {
         self.seek.is_none() && self.cursor >= tail.end()
     }
@@ -91,16 +91,16 @@ impl Told {
 pub enum Seek {
     /// So many bytes before its end.
     Tail(usize),
-    /// At a place.
-    Place(Replay),
+    /// At a position.
+    Position(Replay),
 }
 
 /// What comes next for a dashboard.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the names say all")]
-pub enum Tell {
+pub enum FeedItem {
     /// Say this.
-    Say(Box<ServerToDashboard>),
+    Message(Box<ServerToDashboard>),
     /// Say that a command wrote this.
     Output {
         command: CommandId,
@@ -114,20 +114,20 @@ pub enum Tell {
         generation: u32,
     },
     /// All that a command wrote is told. Say what is left of its last lines, then this.
-    Over {
+    Ended {
         command: CommandId,
         /// The id that the dashboard knows it by.
         shown: CommandId,
         /// Where it ran.
         agent: AgentId,
-        /// As in [`Tell::Output`].
+        /// As in [`FeedItem::Output`].
         generation: u32,
         /// How it ended.
         end: Vec<ServerToDashboard>,
     },
-    /// Read on in the store, and hand it to [`Feed::stored`].
+    /// Read on in the store, and hand it to [`DashboardFeed::stored`].
     Read(CommandId, Cursor),
-    /// Look up where to begin, and hand it to [`Feed::sought`].
+    /// Look up where to begin, and hand it to [`DashboardFeed::located`].
     Seek(CommandId, Seek),
     /// Nothing new.
     Nothing,
@@ -145,7 +145,7 @@ impl Shown {
     }
 }
 
-impl Feed {
+impl DashboardFeed {
     /// A dashboard that was accepted now. Of commands that ended lately it is told how. Output that is there
     /// already comes only if it asks; to a legacy one, which cannot, the end of what open commands wrote.
     pub fn new(
@@ -164,9 +164,9 @@ impl Feed {
             let ended = entry.view.filter(|view| view.status.is_final());
             let is_old = ended
                 .is_some_and(|view| age(view.ended_at.unwrap_or_default()) > TOLD_AFTER_END_MS);
-            let told = Told {
+            let sent = Sent {
                 revision: if is_old { entry.revision } else { 0 },
-                end: if is_old { End::Told } else { End::Untold },
+                end: if is_old { End::Sent } else { End::Unsent },
                 cursor: entry.tail.end(),
                 seek: match capabilities.dialect() {
                     Dialect::Extended => None,
@@ -174,7 +174,7 @@ impl Feed {
                 },
                 generation: 0,
             };
-            (id.clone(), told)
+            (id.clone(), sent)
         });
         let mut feed = Self {
             server,
@@ -198,7 +198,7 @@ impl Feed {
         let watched: Vec<_> =
             view.agents().iter().filter(|(id, _)| watches_agent(&self.subscriptions, id)).collect();
         let agents =
-            watched.iter().map(|(id, a)| words::summary(id, a, self.is_extended())).collect();
+            watched.iter().map(|(id, a)| encode::summary(id, a, self.is_extended())).collect();
         self.ready.push_back(self.list(agents, now));
         for (id, agent) in watched {
             self.ready.push_back(self.status(id, agent, view));
@@ -220,10 +220,10 @@ impl Feed {
                     {
                         continue;
                     }
-                    let told = self.commands.entry(id.clone()).or_default();
-                    told.cursor = entry.tail.end();
-                    told.seek = tail_of(entry);
-                    told.generation = told.generation.wrapping_add(1);
+                    let sent = self.commands.entry(id.clone()).or_default();
+                    sent.cursor = entry.tail.end();
+                    sent.seek = tail_of(entry);
+                    sent.generation = sent.generation.wrapping_add(1);
                 }
             }
         }
@@ -251,35 +251,35 @@ impl Feed {
             }
             let shown = Shown::of(agent, self.capabilities);
             let status = shown.status;
-            let told = self.agents.insert(id.clone(), shown.clone());
-            match told {
-                Some(told)
-                    if told.version >= shown.version
-                        && (&told.stopped, told.paused) == (&shown.stopped, shown.paused) =>
+            let sent = self.agents.insert(id.clone(), shown.clone());
+            match sent {
+                Some(sent)
+                    if sent.version >= shown.version
+                        && (&sent.stopped, sent.paused) == (&shown.stopped, shown.paused) =>
                 {
                     let _ =
-                        self.agents.insert(id.clone(), Shown { version: told.version, ..shown });
+                        self.agents.insert(id.clone(), Shown { version: sent.version, ..shown });
                     continue;
                 }
-                Some(told)
+                Some(sent)
                     if status == PresenceStatus::Offline
-                        && told.status != PresenceStatus::Offline =>
+                        && sent.status != PresenceStatus::Offline =>
                 {
-                    let went = words::went(id, agent, now);
-                    after.push(ServerToDashboard::AgentDisconnect(went));
+                    let disconnected = encode::disconnected(id, agent, now);
+                    after.push(ServerToDashboard::AgentDisconnect(disconnected));
                 }
-                Some(told)
-                    if told.status == PresenceStatus::Offline
+                Some(sent)
+                    if sent.status == PresenceStatus::Offline
                         && status != PresenceStatus::Offline =>
                 {
-                    let came = words::came(id, agent, now);
-                    after.push(ServerToDashboard::AgentConnected(came));
+                    let connected = encode::connected(id, agent, now);
+                    after.push(ServerToDashboard::AgentConnected(connected));
                 }
                 Some(_) => {}
                 None => {
-                    new.push(words::summary(id, agent, self.is_extended()));
-                    let came = words::came(id, agent, now);
-                    after.push(ServerToDashboard::AgentConnected(came));
+                    new.push(encode::summary(id, agent, self.is_extended()));
+                    let connected = encode::connected(id, agent, now);
+                    after.push(ServerToDashboard::AgentConnected(connected));
                 }
             }
             after.push(self.status(id, agent, view));
@@ -292,29 +292,29 @@ impl Feed {
     }
 
     /// The next thing to tell. Output goes before the end of its command.
-    pub fn next(&mut self, view: &View) -> Tell {
+    pub fn next(&mut self, view: &View) -> FeedItem {
         if let Some(message) = self.ready.pop_front() {
-            return Tell::Say(Box::new(message));
+            return FeedItem::Message(Box::new(message));
         }
         if let Some((id, agent, record)) = self.taken.pop_front() {
-            let generation = self.commands.get(&id).map_or(0, |told| told.generation);
+            let generation = self.commands.get(&id).map_or(0, |sent| sent.generation);
             let shown = self.shown(&id, &agent);
-            return Tell::Output { command: id, shown, agent, record, generation };
+            return FeedItem::Output { command: id, shown, agent, record, generation };
         }
         self.look(view);
         // How commands are, before what they write: output may have no end. But the end of a command comes
         // behind its own.
         while let Some(id) = self.moved.pop_first() {
-            if let Some(tell) = self.next_of(view, &id) {
-                return tell;
+            if let Some(item) = self.next_of(view, &id) {
+                return item;
             }
         }
         while let Some(id) = self.next_to_serve() {
-            if let Some(tell) = self.next_output(view, &id) {
-                return tell;
+            if let Some(item) = self.next_output(view, &id) {
+                return item;
             }
         }
-        Tell::Nothing
+        FeedItem::Nothing
     }
 
     /// Notes which commands changed since it last looked.
@@ -346,7 +346,7 @@ impl Feed {
     fn look_at_all(&mut self, view: &View) {
         let Self { subscriptions, commands, moved, wrote, .. } = self;
         for (id, entry) in view.commands() {
-            if commands.get(id).is_some_and(|told| told.end == End::Told) {
+            if commands.get(id).is_some_and(|sent| sent.end == End::Sent) {
                 continue;
             }
             if watches_command(subscriptions, &entry.agent, id) {
@@ -359,51 +359,51 @@ impl Feed {
     }
 
     /// Where a command is, if that is to be told now.
-    fn next_of(&mut self, view: &View, id: &CommandId) -> Option<Tell> {
+    fn next_of(&mut self, view: &View, id: &CommandId) -> Option<FeedItem> {
         let entry = view.commands().get(id)?;
         if !watches_command(&self.subscriptions, &entry.agent, id) {
             return None;
         }
-        let told = self.commands.entry(id.clone()).or_default();
-        let shown = match told.end {
-            End::Untold => entry.view?,
-            End::Told => return None,
+        let sent = self.commands.entry(id.clone()).or_default();
+        let shown = match sent.end {
+            End::Unsent => entry.view?,
+            End::Sent => return None,
         };
         if shown.status.is_final() {
             let writes = watches_output(&self.subscriptions, &entry.agent, id);
             // Else it comes behind the last of its output.
-            return (!writes || told.has_all_of(&entry.tail)).then(|| self.over(id, entry, &shown));
+            return (!writes || sent.has_all_of(&entry.tail)).then(|| self.over(id, entry, &shown));
         }
-        if told.revision >= entry.revision {
+        if sent.revision >= entry.revision {
             return None;
         }
-        told.revision = entry.revision;
+        sent.revision = entry.revision;
         if !self.is_extended() && id.is_terminal() {
             return None;
         }
         let agent = view.agents().get(&entry.agent);
-        let held_up = agent.and_then(|agent| agent.holds_up(shown.status));
-        let status = words::command(id, entry, &shown, held_up, self.is_extended());
-        Some(Tell::Say(Box::new(ServerToDashboard::CommandStatus(status))))
+        let blocked_by = agent.and_then(|agent| agent.blocked_by(shown.status));
+        let status = encode::command(id, entry, &shown, blocked_by, self.is_extended());
+        Some(FeedItem::Message(Box::new(ServerToDashboard::CommandStatus(status))))
     }
 
-    fn over(&mut self, id: &CommandId, entry: &CommandEntry, view: &CommandView) -> Tell {
-        let told = self.commands.entry(id.clone()).or_default();
-        told.end = End::Told;
-        let generation = told.generation;
+    fn over(&mut self, id: &CommandId, entry: &CommandEntry, view: &CommandView) -> FeedItem {
+        let sent = self.commands.entry(id.clone()).or_default();
+        sent.end = End::Sent;
+        let generation = sent.generation;
         let shown = self.shown(id, &entry.agent);
         let mut end = Vec::new();
         // To a legacy dashboard a terminal is what its agent writes beside its commands, which does not end.
         if self.is_extended() || !id.is_terminal() {
-            let status = words::command(&shown, entry, view, None, self.is_extended());
+            let status = encode::command(&shown, entry, view, None, self.is_extended());
             end.push(ServerToDashboard::CommandStatus(status));
             if !self.is_extended() {
-                let complete = words::complete(&shown, entry, view);
+                let complete = encode::complete(&shown, entry, view);
                 end.push(ServerToDashboard::CommandComplete(complete));
             }
         }
         let (command, agent) = (id.clone(), entry.agent.clone());
-        Tell::Over { command, shown, agent, generation, end }
+        FeedItem::Ended { command, shown, agent, generation, end }
     }
 
     /// The first command behind the one that was served last of which there may be output.
@@ -414,34 +414,34 @@ impl Feed {
     }
 
     /// Output of a command, if there is any to be told now; its end, if that was all.
-    fn next_output(&mut self, view: &View, id: &CommandId) -> Option<Tell> {
+    fn next_output(&mut self, view: &View, id: &CommandId) -> Option<FeedItem> {
         let entry = view.commands().get(id);
         let entry = entry.filter(|entry| watches_output(&self.subscriptions, &entry.agent, id));
-        let told = self.commands.entry(id.clone()).or_default();
-        let Some(entry) = entry.filter(|_| told.end == End::Untold) else {
+        let sent = self.commands.entry(id.clone()).or_default();
+        let Some(entry) = entry.filter(|_| sent.end == End::Unsent) else {
             let _ = self.wrote.remove(id);
             return None;
         };
-        if let Some(seek) = &told.seek {
-            return Some(Tell::Seek(id.clone(), seek.clone()));
+        if let Some(seek) = &sent.seek {
+            return Some(FeedItem::Seek(id.clone(), seek.clone()));
         }
-        match entry.tail.after(told.cursor, BATCH_BYTES) {
+        match entry.tail.after(sent.cursor, BATCH_BYTES) {
             Fetch::InStore => {
                 self.served = Some(id.clone());
-                Some(Tell::Read(id.clone(), told.cursor))
+                Some(FeedItem::Read(id.clone(), sent.cursor))
             }
             Fetch::Records(records) => {
                 self.served = Some(id.clone());
-                let generation = told.generation;
+                let generation = sent.generation;
                 let mut records = records.into_iter();
                 let record = records.next()?;
-                told.cursor = Some(record.position());
+                sent.cursor = Some(record.position());
                 if records.len() > 0 {
                     self.take(id, &entry.agent, records);
                 }
                 let (command, agent) = (id.clone(), entry.agent.clone());
                 let shown = self.shown(id, &agent);
-                Some(Tell::Output { command, shown, agent, record, generation })
+                Some(FeedItem::Output { command, shown, agent, record, generation })
             }
             Fetch::UpToDate => {
                 let _ = self.wrote.remove(id);
@@ -458,9 +458,9 @@ impl Feed {
         agent: &AgentId,
         records: impl IntoIterator<Item = LogRecord>,
     ) {
-        let told = self.commands.entry(id.clone()).or_default();
+        let sent = self.commands.entry(id.clone()).or_default();
         for record in records {
-            told.cursor = Some(record.position());
+            sent.cursor = Some(record.position());
             self.taken.push_back((id.clone(), agent.clone(), record));
         }
     }
@@ -484,20 +484,20 @@ impl Feed {
         if !view.commands().contains_key(id) {
             return false;
         }
-        let told = self.commands.entry(id.clone()).or_default();
-        told.seek = Some(Seek::Place(from));
-        told.end = End::Untold;
+        let sent = self.commands.entry(id.clone()).or_default();
+        sent.seek = Some(Seek::Position(from));
+        sent.end = End::Unsent;
         let _ = self.wrote.insert(id.clone());
         let _ = self.moved.insert(id.clone());
         true
     }
 
     /// Where the store has what was sought.
-    pub fn sought(&mut self, id: &CommandId, cursor: Cursor) {
-        if let Some(told) = self.commands.get_mut(id) {
-            told.seek = None;
-            told.cursor = cursor;
-            told.generation = told.generation.wrapping_add(1);
+    pub fn located(&mut self, id: &CommandId, cursor: Cursor) {
+        if let Some(sent) = self.commands.get_mut(id) {
+            sent.seek = None;
+            sent.cursor = cursor;
+            sent.generation = sent.generation.wrapping_add(1);
             let _ = self.wrote.insert(id.clone());
         }
     }
@@ -506,8 +506,8 @@ impl Feed {
     pub fn stored(&mut self, view: &View, id: &CommandId, records: Vec<LogRecord>) {
         let Some(entry) = view.commands().get(id) else { return };
         if records.is_empty() {
-            let told = self.commands.entry(id.clone()).or_default();
-            told.cursor = told.cursor.max(entry.tail.begin());
+            let sent = self.commands.entry(id.clone()).or_default();
+            sent.cursor = sent.cursor.max(entry.tail.begin());
         } else {
             self.take(id, &entry.agent, records);
         }
@@ -523,9 +523,9 @@ impl Feed {
     }
 
     fn status(&self, id: &AgentId, agent: &AgentView, view: &View) -> ServerToDashboard {
-        let status = words::status(id, agent, view.is_busy(id), self.is_extended());
+        let status = encode::status(id, agent, view.is_busy(id), self.is_extended());
         let stopped = agent.stopped.as_ref().filter(|_| self.capabilities.latches_stops());
-        let stopped = stopped.map(words::stopped);
+        let stopped = stopped.map(encode::stopped);
         ServerToDashboard::AgentStatus(AgentStatus { stopped, ..status })
     }
 
@@ -576,7 +576,7 @@ mod tests {
     }
 
     /// A dashboard that watches everything, and two commands that run.
-    fn feed() -> (View, Feed) {
+    fn feed() -> (View, DashboardFeed) {
         let mut view = View::default();
         moves(&mut view, "a", CommandStage::Running);
         moves(&mut view, "b", CommandStage::Running);
@@ -590,7 +590,7 @@ mod tests {
         let extended = DashboardExtensions { features, server_instance: None };
         let server = ServerInstanceId::new("s");
         let now = WallTime::default();
-        let feed = Feed::new(&view, server, all, Some(&extended), now);
+        let feed = DashboardFeed::new(&view, server, all, Some(&extended), now);
         (view, feed)
     }
 
@@ -609,34 +609,34 @@ mod tests {
     }
 
     /// What is told while the first command writes as fast as it is read.
-    fn told_beside_a_flood(view: &mut View, feed: &mut Feed, from: u64) -> Vec<Tell> {
-        let mut told = Vec::new();
+    fn sent_beside_a_flood(view: &mut View, feed: &mut DashboardFeed, from: u64) -> Vec<FeedItem> {
+        let mut sent = Vec::new();
         for sequence in from..from + 19 {
             write(view, "a", sequence);
-            told.push(feed.next(view));
+            sent.push(feed.next(view));
         }
-        told
+        sent
     }
 
     #[test]
     fn output_without_end_holds_up_neither_other_output_nor_how_commands_are() {
         let (mut view, mut feed) = feed();
         write(&mut view, "b", 1);
-        let told = told_beside_a_flood(&mut view, &mut feed, 1);
+        let sent = sent_beside_a_flood(&mut view, &mut feed, 1);
         let wrote = |of: &str| {
             let of = CommandId::new(of);
-            told.iter().any(|t| matches!(t, Tell::Output { shown, .. } if *shown == of))
+            sent.iter().any(|t| matches!(t, FeedItem::Output { shown, .. } if *shown == of))
         };
         assert!(wrote("a") && wrote("b"));
         moves(&mut view, "b", CommandStage::Cancelling);
-        let told = told_beside_a_flood(&mut view, &mut feed, 20);
-        let moved = |t: &Tell| match t {
-            Tell::Say(message) => {
+        let sent = sent_beside_a_flood(&mut view, &mut feed, 20);
+        let moved = |t: &FeedItem| match t {
+            FeedItem::Message(message) => {
                 matches!(&**message, ServerToDashboard::CommandStatus(s) if s.command_id.as_str() == "b")
             }
             _ => false,
         };
-        assert!(told.iter().any(moved));
+        assert!(sent.iter().any(moved));
     }
 
     #[test]
@@ -648,15 +648,15 @@ mod tests {
         let mut story = Vec::new();
         loop {
             match feed.next(&view) {
-                Tell::Output { .. } => story.push("output"),
-                Tell::Over { .. } => story.push("over"),
-                Tell::Say(_) => {}
-                Tell::Nothing => break,
-                Tell::Read(..) | Tell::Seek(..) => panic!("nothing is in the store only"),
+                FeedItem::Output { .. } => story.push("output"),
+                FeedItem::Ended { .. } => story.push("over"),
+                FeedItem::Message(_) => {}
+                FeedItem::Nothing => break,
+                FeedItem::Read(..) | FeedItem::Seek(..) => panic!("nothing is in the store only"),
             }
         }
         assert_eq!(story, ["output", "output", "over"]);
         moves(&mut view, "a", CommandStage::Completed);
-        assert!(matches!(feed.next(&view), Tell::Nothing), "told once");
+        assert!(matches!(feed.next(&view), FeedItem::Nothing), "told once");
     }
 }
