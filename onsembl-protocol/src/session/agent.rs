@@ -79,16 +79,49 @@ struct Session {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RecordedWaiting", into = "RecordedWaiting")]
 struct Waiting {
-    timed_out: bool,
-    #[serde(rename = "at_servers_wish")]
-    server_asked: bool,
+    why: Wait,
     dial_at: Timestamp,
 }
 
-impl Waiting {
-    const fn until(dial_at: Timestamp) -> Self {
-        Self { timed_out: false, server_asked: false, dial_at }
+/// Why the next dial is not made at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// The attempt before failed, or the link ended.
+    Backoff,
+    /// The link was silent, and was given up.
+    TimedOut,
+    /// The server asked for so much time.
+    ServerAsked,
+}
+
+/// [`Waiting`] as recordings have it.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct RecordedWaiting {
+    timed_out: bool,
+    at_servers_wish: bool,
+    dial_at: Timestamp,
+}
+
+impl From<RecordedWaiting> for Waiting {
+    fn from(recorded: RecordedWaiting) -> Self {
+        let why = match (recorded.timed_out, recorded.at_servers_wish) {
+            (true, _) => Wait::TimedOut,
+            (false, true) => Wait::ServerAsked,
+            (false, false) => Wait::Backoff,
+        };
+        Self { why, dial_at: recorded.dial_at }
+    }
+}
+
+impl From<Waiting> for RecordedWaiting {
+    fn from(waiting: Waiting) -> Self {
+        Self {
+            timed_out: waiting.why == Wait::TimedOut,
+            at_servers_wish: waiting.why == Wait::ServerAsked,
+            dial_at: waiting.dial_at,
+        }
     }
 }
 
@@ -172,10 +205,10 @@ impl AgentConnection {
                 Liveness::Live => AgentStatus::Connected { epoch: s.epoch },
                 Liveness::Stale | Liveness::TimedOut => AgentStatus::Stale { epoch: s.epoch },
             },
-            State::Reconnecting(Waiting { timed_out: true, dial_at, .. }) => {
+            State::Reconnecting(Waiting { why: Wait::TimedOut, dial_at }) => {
                 AgentStatus::TimedOut { retry_at: dial_at }
             }
-            State::Reconnecting(Waiting { timed_out: false, dial_at, .. }) => {
+            State::Reconnecting(Waiting { why: Wait::Backoff | Wait::ServerAsked, dial_at }) => {
                 AgentStatus::Reconnecting { retry_at: dial_at }
             }
             State::Closed => AgentStatus::Closed,
@@ -261,18 +294,17 @@ impl AgentConnection {
             DialFailure::Forbidden => self.close_for_good(cause, out),
             DialFailure::Unauthorized => {
                 let dial_at = self.backoff.next_attempt_unauthorized(at);
-                self.wait(Waiting::until(dial_at), cause, out);
+                self.wait(Wait::Backoff, dial_at, cause, out);
             }
             DialFailure::Busy { retry_after: Some(wait) } => {
                 let dial_at = self.backoff.next_attempt_after(at, wait);
-                let waiting = Waiting { server_asked: true, ..Waiting::until(dial_at) };
-                self.wait(waiting, cause, out);
+                self.wait(Wait::ServerAsked, dial_at, cause, out);
             }
             DialFailure::Busy { retry_after: None }
             | DialFailure::Unreachable
             | DialFailure::TimedOut
             | DialFailure::Tls
-            | DialFailure::NotAServer(_) => self.wait_by_backoff(false, at, cause, out),
+            | DialFailure::NotAServer(_) => self.wait_by_backoff(Wait::Backoff, at, cause, out),
         }
     }
 
@@ -318,10 +350,10 @@ impl AgentConnection {
                 match refusal {
                     HelloRefusal::Unauthorized => {
                         let dial_at = self.backoff.next_attempt_unauthorized(at);
-                        self.wait(Waiting::until(dial_at), cause, out);
+                        self.wait(Wait::Backoff, dial_at, cause, out);
                     }
                     HelloRefusal::Forbidden => self.close_for_good(cause, out),
-                    HelloRefusal::Other => self.wait_by_backoff(false, at, cause, out),
+                    HelloRefusal::Other => self.wait_by_backoff(Wait::Backoff, at, cause, out),
                 }
             }
             AgentInbound::Ping { echo } => out.push(AgentAction::SendPong { link, echo }),
@@ -343,9 +375,9 @@ impl AgentConnection {
             ComeBack::Never => self.close_for_good(cause, out),
             ComeBack::WithNewToken => {
                 let dial_at = self.backoff.next_attempt_unauthorized(at);
-                self.wait(Waiting::until(dial_at), cause, out);
+                self.wait(Wait::Backoff, dial_at, cause, out);
             }
-            ComeBack::Backoff => self.wait_by_backoff(false, at, cause, out),
+            ComeBack::Backoff => self.wait_by_backoff(Wait::Backoff, at, cause, out),
         }
     }
 
@@ -378,11 +410,11 @@ impl AgentConnection {
         match self.state {
             State::Connecting(s) if s.give_up_at <= at => {
                 out.push(AgentAction::Close(s.link, CloseCause::NoAnswer));
-                self.wait_by_backoff(false, at, AgentCause::DialUnanswered, out);
+                self.wait_by_backoff(Wait::Backoff, at, AgentCause::DialUnanswered, out);
             }
             State::Joining(s) if s.give_up_at <= at => {
                 out.push(AgentAction::Close(s.link, CloseCause::NoAnswer));
-                self.wait_by_backoff(false, at, AgentCause::HelloUnanswered, out);
+                self.wait_by_backoff(Wait::Backoff, at, AgentCause::HelloUnanswered, out);
             }
             State::Reconnecting(s) if s.dial_at <= at => self.dial(AgentCause::RetryDue, at, out),
             State::Connected(_) => self.wake_session(at, out),
@@ -412,7 +444,7 @@ impl AgentConnection {
         if observed.changed == Some(Liveness::TimedOut) {
             out.push(AgentAction::Close(s.link, CloseCause::Silent));
             let cause = AgentCause::Silence(silence.timeout_after());
-            return self.wait_by_backoff(true, at, cause, out);
+            return self.wait_by_backoff(Wait::TimedOut, at, cause, out);
         }
         if s.beats.due().is_due(at) || s.may_tell_news() {
             out.push(s.beat(at));
@@ -443,11 +475,11 @@ impl AgentConnection {
             State::Connected(s) if slept >= s.monitor.timing().timeout_after() => {
                 out.push(AgentAction::Close(s.link, CloseCause::Silent));
                 self.begin_anew();
-                self.wait(Waiting::until(soon(at)), AgentCause::Slept(slept), out);
+                self.wait(Wait::Backoff, soon(at), AgentCause::Slept(slept), out);
             }
             State::Connected(s) => s.beats.hurry(at),
-            // The server asked for peace; the time asleep counts as waiting.
-            State::Reconnecting(s) if s.server_asked => {
+            // The server asked for time; the time asleep counts as waiting.
+            State::Reconnecting(s) if s.why == Wait::ServerAsked => {
                 let shortened = s.dial_at.saturating_sub(slept).max(soon(at));
                 s.dial_at = s.dial_at.min(shortened);
             }
@@ -473,19 +505,13 @@ impl AgentConnection {
         self.attempts = 0;
     }
 
-    fn wait_by_backoff(
-        &mut self,
-        timed_out: bool,
-        at: Timestamp,
-        cause: AgentCause,
-        out: &mut Out,
-    ) {
+    fn wait_by_backoff(&mut self, why: Wait, at: Timestamp, cause: AgentCause, out: &mut Out) {
         let dial_at = self.backoff.next_attempt(at);
-        self.wait(Waiting { timed_out, ..Waiting::until(dial_at) }, cause, out);
+        self.wait(why, dial_at, cause, out);
     }
 
-    fn wait(&mut self, waiting: Waiting, cause: AgentCause, out: &mut Out) {
-        self.state = State::Reconnecting(waiting);
+    fn wait(&mut self, why: Wait, dial_at: Timestamp, cause: AgentCause, out: &mut Out) {
+        self.state = State::Reconnecting(Waiting { why, dial_at });
         self.report(cause, out);
     }
 

@@ -21,7 +21,13 @@ pub struct DashboardConnection {
     monitor: HeartbeatMonitor,
     ping_at: Timestamp,
     refresh_at: Timestamp,
-    closed: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Closed,
 }
 
 /// What happens to a dashboard link.
@@ -53,7 +59,7 @@ impl DashboardConnection {
             monitor: HeartbeatMonitor::new(HeartbeatTiming::DEFAULT, at),
             ping_at: at.saturating_add(PING_EVERY),
             refresh_at: at.saturating_add(REFRESH_EVERY),
-            closed: false,
+            state: State::Open,
         }
     }
 
@@ -61,7 +67,7 @@ impl DashboardConnection {
     pub fn handle(&mut self, event: DashboardEvent, now: Now) -> Step<DashboardAction> {
         let mut out = Actions::none();
         let at = now.monotonic;
-        if self.closed {
+        if self.state == State::Closed {
             return Step { actions: out, deadline: Deadline::Never };
         }
         let observed = match event {
@@ -69,7 +75,7 @@ impl DashboardConnection {
             DashboardEvent::Wake => self.monitor.on_wake(at),
         };
         if observed.changed == Some(Liveness::TimedOut) {
-            self.closed = true;
+            self.state = State::Closed;
             out.push(DashboardAction::Close(CloseCause::Silent));
             return Step { actions: out, deadline: Deadline::Never };
         }
@@ -86,7 +92,7 @@ impl DashboardConnection {
 
     /// When to call with [`DashboardEvent::Wake`]. `Never` only when closed.
     pub fn deadline(&self) -> Deadline {
-        if self.closed {
+        if self.state == State::Closed {
             return Deadline::Never;
         }
         self.monitor.deadline().min(Deadline::At(self.ping_at)).min(Deadline::At(self.refresh_at))

@@ -2,8 +2,8 @@
 //! sent again.
 
 use super::{
-    Cancel, CommandAction, CommandCause, CommandLifecycle, CommandStage, LEGACY_IDLE, Origin, Out,
-    Phase, Returned, Sending,
+    Cancel, CommandAction, CommandCause, CommandLifecycle, CommandStage, LEGACY_IDLE, Link, Origin,
+    Out, Phase, Returned, Sending,
 };
 use crate::model::Dialect;
 use crate::time::Now;
@@ -11,9 +11,8 @@ use crate::time::Now;
 impl CommandLifecycle {
     pub(super) fn link_back(&mut self, returned: Returned, now: Now, out: &mut Out) {
         let Returned { dialect, same_process, remembers, known } = returned;
-        self.linked = true;
+        self.link = Link::Up;
         self.dialect = dialect;
-        self.away_until = None;
         // A legacy wrapper never says what it knows, and proves nothing.
         let known = known && dialect == Dialect::Extended;
         let proves = dialect == Dialect::Extended && remembers;
@@ -108,8 +107,20 @@ impl CommandLifecycle {
         }
     }
 
+    pub(super) fn link_lost(&mut self) {
+        self.link = match self.link {
+            Link::Up => Link::Down,
+            Link::Down | Link::Awaited { .. } => self.link,
+        };
+    }
+
+    /// From now on its agent is awaited, but not for ever.
+    pub(super) fn await_agent(&mut self, now: Now) {
+        self.link = Link::Awaited { until: now.monotonic.saturating_add(self.away_for()) };
+    }
+
     pub(super) fn agent_lost(&mut self, journals: bool, now: Now, out: &mut Out) {
-        self.linked = false;
+        self.link_lost();
         match self.phase {
             Phase::Pending { .. } | Phase::Queued { sending: Sending::Never, .. }
                 if self.dialect == Dialect::Legacy =>
@@ -125,7 +136,7 @@ impl CommandLifecycle {
             | Phase::Running { .. }
                 if journals && self.dialect == Dialect::Extended =>
             {
-                self.away_until = Some(now.monotonic.saturating_add(self.away_for()));
+                self.await_agent(now);
                 self.publish(CommandCause::AgentAway, out);
             }
             Phase::Queued { .. }

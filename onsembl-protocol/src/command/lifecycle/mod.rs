@@ -75,8 +75,7 @@ pub struct CommandLifecycle {
     origin: Origin,
     terms: CommandTerms,
     phase: Phase,
-    linked: bool,
-    away_until: Option<Timestamp>,
+    link: Link,
     cancel: Option<Cancel>,
     view: CommandView,
 }
@@ -89,6 +88,17 @@ enum Phase {
     Delivered { until: Timestamp },
     Running { limit_at: Option<Timestamp>, idle_at: Option<Timestamp> },
     Ended,
+}
+
+/// The link to the agent of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Up,
+    Down,
+    /// Its agent may come back until then, and say what became of the command.
+    Awaited {
+        until: Timestamp,
+    },
 }
 
 /// Whether a command that waits may have been sent before.
@@ -195,8 +205,7 @@ impl CommandLifecycle {
             origin: Origin::User,
             terms,
             phase: Phase::Pending { store_by: now.monotonic.saturating_add(STORE_WITHIN) },
-            linked,
-            away_until: None,
+            link: if linked { Link::Up } else { Link::Down },
             cancel: None,
             view: CommandView {
                 status: CommandStage::Pending,
@@ -285,19 +294,25 @@ impl CommandLifecycle {
     pub fn deadline(&self) -> Deadline {
         let at = |t: Option<Timestamp>| t.map_or(Deadline::Never, Deadline::At);
         let cancel = match self.cancel {
-            Some(c) if self.linked && self.dialect == Dialect::Extended => Deadline::At(c.again_at),
+            Some(c) if self.link == Link::Up && self.dialect == Dialect::Extended => {
+                Deadline::At(c.again_at)
+            }
             Some(_) | None => Deadline::Never,
         };
         let phase = match self.phase {
             Phase::Pending { store_by } => return Deadline::At(store_by),
             Phase::Queued { start_by, .. } => Deadline::At(start_by),
-            Phase::Sent { again_at, .. } if self.linked => Deadline::At(again_at),
+            Phase::Sent { again_at, .. } if self.link == Link::Up => Deadline::At(again_at),
             Phase::Sent { .. } => Deadline::Never,
             Phase::Delivered { until } => Deadline::At(until),
             Phase::Running { limit_at, idle_at } => at(limit_at).min(at(idle_at)),
             Phase::Ended => return Deadline::Never,
         };
-        phase.min(cancel).min(at(self.away_until))
+        let awaited = match self.link {
+            Link::Awaited { until } => Deadline::At(until),
+            Link::Up | Link::Down => Deadline::Never,
+        };
+        phase.min(cancel).min(awaited)
     }
 
     fn live(&mut self, event: CommandEvent, now: Now, out: &mut Out) {
@@ -318,7 +333,7 @@ impl CommandLifecycle {
                 self.cancel(force, cause, now, out);
             }
             CommandEvent::LinkLost => {
-                self.linked = false;
+                self.link_lost();
                 if self.view.status.occupies_slot() {
                     self.publish(CommandCause::LinkLost, out);
                 }
@@ -360,8 +375,8 @@ impl CommandLifecycle {
     fn stored(&mut self, now: Now, out: &mut Out) {
         let Phase::Pending { .. } = self.phase else { return };
         if self.origin == Origin::Agent {
-            if !self.linked {
-                self.away_until = Some(now.monotonic.saturating_add(self.away_for()));
+            if self.link != Link::Up {
+                self.await_agent(now);
             }
             self.run(CommandCause::OpenedByAgent, now, out);
             if let Some(Cancel { force, .. }) = self.cancel {
@@ -381,7 +396,7 @@ impl CommandLifecycle {
 
     fn grant_slot(&mut self, now: Now, out: &mut Out) {
         let Phase::Queued { .. } = self.phase else { return };
-        if !self.linked {
+        if self.link != Link::Up {
             return;
         }
         out.push(CommandAction::Send);
@@ -493,7 +508,7 @@ impl CommandLifecycle {
         if let Phase::Pending { .. } = self.phase {
             return self.publish(cause, out);
         }
-        if self.linked {
+        if self.link == Link::Up {
             out.push(CommandAction::SendCancel { force });
         }
         self.view.status = CommandStage::Cancelling;
@@ -502,7 +517,9 @@ impl CommandLifecycle {
 
     fn wake(&mut self, now: Now, out: &mut Out) {
         let at = now.monotonic;
-        if self.away_until.is_some_and(|until| until <= at) {
+        if let Link::Awaited { until } = self.link
+            && until <= at
+        {
             let cause = CommandCause::NeverCameBack(self.away_for());
             return self.end(CommandStage::Unknown, cause, None, now, out);
         }
@@ -521,7 +538,7 @@ impl CommandLifecycle {
                 };
                 return self.end(stage, cause, None, now, out);
             }
-            Phase::Sent { times, again_at } if again_at <= at && self.linked => {
+            Phase::Sent { times, again_at } if again_at <= at && self.link == Link::Up => {
                 if times >= SENDINGS {
                     let cause = CommandCause::NeverAcknowledged;
                     return self.end(CommandStage::Unknown, cause, None, now, out);
@@ -552,7 +569,7 @@ impl CommandLifecycle {
         }
         if let Some(cancel) = &mut self.cancel
             && cancel.again_at <= at
-            && self.linked
+            && self.link == Link::Up
             && self.dialect == Dialect::Extended
         {
             cancel.again_at = at.saturating_add(CANCEL_EVERY);

@@ -18,10 +18,17 @@ pub(super) struct Windows {
     vague: bool,
 }
 
+/// How a link was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    LinkEnded,
+    Silence,
+}
+
 /// A wait for the next attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
-    pub(super) timed_out: bool,
+    pub(super) after: Loss,
     earliest: LocalNanos,
     /// The server asked for peace until then.
     peace: Option<LocalNanos>,
@@ -42,9 +49,9 @@ impl Windows {
         self.ends = start + window;
         if self.vague {
             let latest = now + 2 * (rules.longest_window + rules.refused_wait);
-            return Wait { timed_out: false, earliest: now, peace: None, latest };
+            return Wait { after: Loss::LinkEnded, earliest: now, peace: None, latest };
         }
-        Wait { timed_out: false, earliest: start, peace: None, latest: self.ends }
+        Wait { after: Loss::LinkEnded, earliest: start, peace: None, latest: self.ends }
     }
 
     /// The next attempt after the server asked for so much time.
@@ -59,7 +66,7 @@ impl Windows {
     pub(super) fn refused(&mut self, now: LocalNanos, rules: &Rules) -> Wait {
         let least = rules.refused_wait;
         self.ends = now + least;
-        Wait { timed_out: false, earliest: now + least, peace: None, latest: now + 2 * least }
+        Wait { after: Loss::LinkEnded, earliest: now + least, peace: None, latest: now + 2 * least }
     }
 
     /// The next attempt after a refused hello: as after a refused token, or as after any failure.
@@ -71,14 +78,14 @@ impl Windows {
     /// The host slept, and the server has given the link up: at once.
     pub(super) fn at_once(&mut self, now: LocalNanos, rules: &Rules) -> Wait {
         self.reset();
-        Wait { timed_out: false, earliest: now, peace: None, latest: now + rules.tolerance }
+        Wait { after: Loss::LinkEnded, earliest: now, peace: None, latest: now + rules.tolerance }
     }
 }
 
 impl Wait {
     /// This wait, after a link that was silent.
     pub(super) fn after_silence(self) -> Self {
-        Self { timed_out: true, ..self }
+        Self { after: Loss::Silence, ..self }
     }
 
     /// The host slept: a wait is over, but one that the server asked for is only shortened.

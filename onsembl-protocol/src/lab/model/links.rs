@@ -2,6 +2,7 @@
 //! reason, and closed in the same step; ends of old wires change nothing; every close has a code
 //! that may travel; who must go is gone.
 
+use super::dialling::Loss;
 use super::host::Host;
 use super::rules::Rules;
 use super::seat::{Awaited, Came, Owed, Seat};
@@ -47,7 +48,7 @@ impl Seat {
                     Some(NORMAL | AGENT_STOPPED | TOLD_TO_STOP | TOLD_TO_RESTART)
                 );
             if self.hello.is_some() || !stopped {
-                let awaited = Awaited { timed_out: false, since: now, counted_from: now };
+                let awaited = Awaited { after: Loss::LinkEnded, since: now, counted_from: now };
                 self.awaited = Some(awaited);
             }
             return self.informed(Came::Lost(end));
@@ -125,7 +126,7 @@ impl Seat {
             session.silence.called_dead(now, host, rules)?;
             self.session = None;
             self.step.gave_up = true;
-            self.awaited = Some(Awaited { timed_out: true, since: now, counted_from: now });
+            self.awaited = Some(Awaited { after: Loss::Silence, since: now, counted_from: now });
             return Ok(());
         }
         if let Some(hello) = self.hello.filter(|h| h.wire == wire) {

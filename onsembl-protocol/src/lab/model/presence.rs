@@ -2,6 +2,7 @@
 //! along the published edges, is what links and sessions amount to, and the reason is what
 //! happened; nothing is reported twice.
 
+use super::dialling::Loss;
 use super::host::Host;
 use super::links::{AGENT_STOPPED, NORMAL, TOLD_TO_RESTART, TOLD_TO_STOP};
 use super::rules::Rules;
@@ -195,7 +196,9 @@ impl Seat {
                 (is, invariant)
             }
             (None, Some(_), _) => (Status::Connecting, Invariant::StatusIsTrue),
-            (None, None, Some(a)) if a.timed_out => (Status::TimedOut, Invariant::StatusIsTrue),
+            (None, None, Some(a)) if a.after == Loss::Silence => {
+                (Status::TimedOut, Invariant::StatusIsTrue)
+            }
             (None, None, Some(_)) => (Status::Reconnecting, Invariant::StatusIsTrue),
             (None, None, None) if self.step.came == Came::Evicted => {
                 (Status::Offline, Invariant::EvictionIsObeyed)

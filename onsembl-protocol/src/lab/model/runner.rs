@@ -1,6 +1,6 @@
 //! What the model keeps of an agent's own end, one process of it, and the steps of that end.
 
-use super::dialling::{Wait, Windows};
+use super::dialling::{Loss, Wait, Windows};
 use super::heartbeats;
 use super::host::Host;
 use super::recording::Open;
@@ -236,7 +236,7 @@ impl Runner {
                 (AgentStatus::Connected, Invariant::AnyFrameProvesLife)
             }
             Phase::InSession(..) => (AgentStatus::Connected, Invariant::AgentStatusIsTrue),
-            Phase::Waiting(w) if w.timed_out => {
+            Phase::Waiting(w) if w.after == Loss::Silence => {
                 (AgentStatus::TimedOut, Invariant::AgentStatusIsTrue)
             }
             Phase::Waiting(_) => (AgentStatus::Reconnecting, Invariant::AgentStatusIsTrue),

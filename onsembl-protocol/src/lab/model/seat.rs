@@ -1,6 +1,7 @@
 //! What the model keeps of the server's end of one agent, and the steps of that end: each step
 //! begins with what the machine is told, and at its end nothing may be owed.
 
+use super::dialling::Loss;
 use super::host::Host;
 use super::recording::Open;
 use super::rules::Rules;
@@ -51,7 +52,7 @@ pub(super) struct Hello {
 /// An agent whose return is awaited.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Awaited {
-    pub(super) timed_out: bool,
+    pub(super) after: Loss,
     pub(super) since: LocalNanos,
     /// `since`, later by the absences that cannot have gone unnoticed.
     pub(super) counted_from: LocalNanos,
@@ -211,7 +212,7 @@ impl Seat {
             committed: self.committed,
             known: self.known,
             awaited: recovered.then_some(Awaited {
-                timed_out: false,
+                after: Loss::LinkEnded,
                 since: now,
                 counted_from: now,
             }),

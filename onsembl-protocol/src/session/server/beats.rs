@@ -2,7 +2,7 @@
 
 use super::super::server_types::{PresenceCause, ServerAction, ServerInbound};
 use super::session::Joining;
-use super::state::State;
+use super::state::{Absence, State};
 use super::turn::Turn;
 use crate::close::CloseCause;
 use crate::id::{BeatSequence, Epoch, LinkId};
@@ -109,7 +109,7 @@ impl Turn<'_> {
 
     fn time_out(&mut self, link: LinkId, challenger: Option<Joining>) {
         self.out.push(ServerAction::Close(link, CloseCause::Silent));
-        let away = self.away(true);
+        let away = self.away(Absence::TimedOut);
         self.hot.state = match challenger {
             Some(challenger) => State::Connecting(challenger, Some(away)),
             None => State::Reconnecting(away),

@@ -3,7 +3,7 @@
 use super::super::agent_types::EndOrder;
 use super::super::server_types::{Claimant, PresenceCause, ServerAction};
 use super::session::{Joining, Session, SessionCold};
-use super::state::{Away, State};
+use super::state::{Absence, Away, State};
 use super::turn::Turn;
 use crate::close::{CloseCause, CloseReason, Initiator};
 use crate::id::{Epoch, LinkId};
@@ -113,12 +113,13 @@ impl Turn<'_> {
             State::Online(session) if session.link == link => {
                 match (self.cold.challenger_of(&session), ended_for_good(reason)) {
                     (Some(challenger), _) => {
-                        self.hot.state = State::Connecting(challenger, Some(self.away(false)));
+                        self.hot.state =
+                            State::Connecting(challenger, Some(self.away(Absence::LinkEnded)));
                         self.publish(PresenceCause::HelloReceived);
                     }
                     (None, Some(cause)) => self.go(cause),
                     (None, None) => {
-                        self.hot.state = State::Reconnecting(self.away(false));
+                        self.hot.state = State::Reconnecting(self.away(Absence::LinkEnded));
                         self.publish(PresenceCause::LinkEnded(reason));
                     }
                 }

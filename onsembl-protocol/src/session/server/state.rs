@@ -50,8 +50,29 @@ pub(super) enum State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Away {
-    pub(super) timed_out: bool,
+    #[serde(rename = "timed_out")]
+    pub(super) why: Absence,
     pub(super) until: Timestamp,
+}
+
+/// Why an agent is away; recordings say whether it timed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "bool", into = "bool")]
+pub(super) enum Absence {
+    LinkEnded,
+    TimedOut,
+}
+
+impl From<bool> for Absence {
+    fn from(timed_out: bool) -> Self {
+        if timed_out { Self::TimedOut } else { Self::LinkEnded }
+    }
+}
+
+impl From<Absence> for bool {
+    fn from(absence: Absence) -> Self {
+        absence == Absence::TimedOut
+    }
 }
 
 /// An agent of which only the store has heard.

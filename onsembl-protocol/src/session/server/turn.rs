@@ -5,7 +5,7 @@ use super::super::server_types::{
     StoreTrouble,
 };
 use super::session::{Joining, Session};
-use super::state::{Away, ServerCold, ServerHot, State};
+use super::state::{Absence, Away, ServerCold, ServerHot, State};
 use crate::id::LinkId;
 use crate::liveness::{Impairment, overslept};
 use crate::model::HeartbeatTiming;
@@ -79,7 +79,7 @@ pub(super) fn await_return(
 ) {
     let (at, wall) = (now.monotonic, now.wall);
     let mut turn = Turn { config, hot, cold, at, wall, looked: false, out };
-    turn.hot.state = State::Reconnecting(turn.away(false));
+    turn.hot.state = State::Reconnecting(turn.away(Absence::LinkEnded));
     turn.publish(cause);
 }
 
@@ -190,8 +190,8 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn away(&self, timed_out: bool) -> Away {
-        Away { timed_out, until: self.at().saturating_add(self.config.resume_window) }
+    pub(super) fn away(&self, why: Absence) -> Away {
+        Away { why, until: self.at().saturating_add(self.config.resume_window) }
     }
 
     pub(super) fn go(&mut self, cause: PresenceCause) {
@@ -209,8 +209,10 @@ impl Turn<'_> {
                 session.shown = session.diagnose(timing, at);
                 (session.status(&self.cold.session), session.shown)
             }
-            State::Reconnecting(Away { timed_out: true, .. }) => (PresenceStatus::TimedOut, None),
-            State::Reconnecting(Away { timed_out: false, .. }) => {
+            State::Reconnecting(Away { why: Absence::TimedOut, .. }) => {
+                (PresenceStatus::TimedOut, None)
+            }
+            State::Reconnecting(Away { why: Absence::LinkEnded, .. }) => {
                 (PresenceStatus::Reconnecting, None)
             }
             State::Offline | State::Closed => (PresenceStatus::Offline, None),

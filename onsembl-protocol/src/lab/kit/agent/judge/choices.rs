@@ -3,7 +3,7 @@
 use super::super::subject::Observation;
 use super::Judge;
 use super::owed::{Expected, Owed};
-use super::state::State;
+use super::state::{State, Wait};
 use crate::close::CloseCause;
 use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
@@ -53,7 +53,7 @@ impl Judge {
             s.silence.times_out(call)?;
             let owed = Owed::Close(s.link, Some(CloseCause::Silent));
             e.owe(owed, Invariant::OneLinkAtATime);
-            self.back_off(call.at, true, Invariant::SilentPeerTimesOutExactly, e);
+            self.back_off(call.at, Wait::TimedOut, Invariant::SilentPeerTimesOutExactly, e);
         } else if call.is_overdue(s.silence.due()) {
             call.blame(s.silence.name(), s.silence.next_word(), call.output())?;
         }

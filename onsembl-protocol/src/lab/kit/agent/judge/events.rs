@@ -3,7 +3,7 @@
 use super::super::rules::Window;
 use super::Judge;
 use super::owed::{Expected, Owed};
-use super::state::{Session, State};
+use super::state::{Session, State, Wait};
 use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
 use crate::id::{BeatSequence, LinkId};
 use crate::lab::Invariant;
@@ -22,14 +22,14 @@ impl Judge {
                 expected
                     .owe(Owed::Close(s.link, Some(CloseCause::Silent)), Invariant::SleepIsNoticed);
                 self.windows.begin_anew();
-                self.wait(at_once, false, false, Invariant::SleepIsNoticed, expected);
+                self.wait(at_once, Wait::Backoff, Invariant::SleepIsNoticed, expected);
             }
             State::Connected(s) => s.beats.hurry(call.at),
-            State::Reconnecting { window, server_asked: true, .. } => {
+            State::Reconnecting { window, why: Wait::ServerAsked } => {
                 window.from = window.from.saturating_sub(call.slept).max(call.at);
                 window.by = window.by.saturating_sub(call.slept).max(call.at);
             }
-            State::Reconnecting { window, server_asked: false, .. } => {
+            State::Reconnecting { window, why: Wait::Backoff | Wait::TimedOut } => {
                 *window = at_once;
                 self.windows.begin_anew();
                 expected.change = Invariant::SleepIsNoticed;
@@ -38,16 +38,9 @@ impl Judge {
         }
     }
 
-    fn wait(
-        &mut self,
-        window: Window,
-        server_asked: bool,
-        timed_out: bool,
-        why: Invariant,
-        expected: &mut Expected,
-    ) {
-        self.state = State::Reconnecting { window, server_asked, timed_out };
-        expected.change = why;
+    fn wait(&mut self, window: Window, why: Wait, change: Invariant, expected: &mut Expected) {
+        self.state = State::Reconnecting { window, why };
+        expected.change = change;
     }
 
     /// A session that lasted makes the windows begin anew.
@@ -62,13 +55,13 @@ impl Judge {
     pub(super) fn back_off(
         &mut self,
         at: Timestamp,
-        timed_out: bool,
-        why: Invariant,
+        why: Wait,
+        change: Invariant,
         e: &mut Expected,
     ) {
         self.notes_stability(at);
         let window = self.windows.next(at);
-        self.wait(window, false, timed_out, why, e);
+        self.wait(window, why, change, e);
     }
 
     fn ends(&mut self, why: Invariant, expected: &mut Expected) {
@@ -107,7 +100,10 @@ impl Judge {
                     && current == link
                 {
                     match self.windows.after(failure, at) {
-                        Some((w, wish)) => self.wait(w, wish, false, Invariant::ComesBack, e),
+                        Some((window, is_asked)) => {
+                            let why = if is_asked { Wait::ServerAsked } else { Wait::Backoff };
+                            self.wait(window, why, Invariant::ComesBack, e);
+                        }
                         None => self.ends(Invariant::NoDialAfterRefusal, e),
                     }
                 }
@@ -157,9 +153,11 @@ impl Judge {
                         HelloRefusal::Forbidden => self.ends(Invariant::NoDialAfterRefusal, e),
                         HelloRefusal::Unauthorized => {
                             let window = self.windows.with_new_token(at);
-                            self.wait(window, false, false, Invariant::ComesBack, e);
+                            self.wait(window, Wait::Backoff, Invariant::ComesBack, e);
                         }
-                        HelloRefusal::Other => self.back_off(at, false, Invariant::ComesBack, e),
+                        HelloRefusal::Other => {
+                            self.back_off(at, Wait::Backoff, Invariant::ComesBack, e);
+                        }
                     }
                 }
                 AgentInbound::Ping { echo } => {
@@ -212,11 +210,11 @@ impl Judge {
         };
         match come_back {
             ComeBack::Never => self.ends(Invariant::NoDialAfterRefusal, e),
-            ComeBack::Backoff => self.back_off(at, false, Invariant::ComesBack, e),
+            ComeBack::Backoff => self.back_off(at, Wait::Backoff, Invariant::ComesBack, e),
             ComeBack::WithNewToken => {
                 self.notes_stability(at);
                 let window = self.windows.with_new_token(at);
-                self.wait(window, false, false, Invariant::ComesBack, e);
+                self.wait(window, Wait::Backoff, Invariant::ComesBack, e);
             }
         }
     }
@@ -226,7 +224,7 @@ impl Judge {
             State::Connecting { link, by } | State::Joining { link, by } if *by <= at => {
                 let link = *link;
                 e.owe(Owed::Close(link, Some(CloseCause::NoAnswer)), Invariant::GivesUpInTime);
-                self.back_off(at, false, Invariant::GivesUpInTime, e);
+                self.back_off(at, Wait::Backoff, Invariant::GivesUpInTime, e);
             }
             State::Reconnecting { window, .. } if window.by.saturating_add(SLACK) <= at => {
                 e.owe(Owed::Dial, Invariant::ComesBack);

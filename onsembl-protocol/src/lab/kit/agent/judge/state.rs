@@ -14,7 +14,7 @@ pub(super) enum State {
     Connecting { link: LinkId, by: Timestamp },
     Joining { link: LinkId, by: Timestamp },
     Connected(Session),
-    Reconnecting { window: Window, server_asked: bool, timed_out: bool },
+    Reconnecting { window: Window, why: Wait },
     Closed,
 }
 
@@ -32,6 +32,14 @@ pub(super) struct Session {
     pub(super) news: bool,
 }
 
+/// Why the agent waits for its next dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    Backoff,
+    TimedOut,
+    ServerAsked,
+}
+
 impl State {
     pub(super) const fn phase(&self) -> AgentStatusKind {
         match self {
@@ -40,8 +48,10 @@ impl State {
             Self::Joining { .. } => AgentStatusKind::Joining,
             Self::Connected(s) if s.silence.is_stale() => AgentStatusKind::Stale,
             Self::Connected(_) => AgentStatusKind::Connected,
-            Self::Reconnecting { timed_out: true, .. } => AgentStatusKind::TimedOut,
-            Self::Reconnecting { timed_out: false, .. } => AgentStatusKind::Reconnecting,
+            Self::Reconnecting { why: Wait::TimedOut, .. } => AgentStatusKind::TimedOut,
+            Self::Reconnecting { why: Wait::Backoff | Wait::ServerAsked, .. } => {
+                AgentStatusKind::Reconnecting
+            }
             Self::Closed => AgentStatusKind::Closed,
         }
     }

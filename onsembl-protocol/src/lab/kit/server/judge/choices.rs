@@ -3,7 +3,7 @@
 use super::Judge;
 use super::owed::{Expected, Owed};
 use super::report::report;
-use super::state::{Away, State};
+use super::state::{Absence, Away, State};
 use crate::lab::Invariant;
 use crate::lab::kit::call::Call;
 use crate::lab::kit::violation::Violation;
@@ -32,7 +32,7 @@ impl Judge {
             e.owe(Owed::Close(s.link), Invariant::DeadLinkIsClosed);
             e.change = Invariant::SilentPeerTimesOutExactly;
             let until = call.at.saturating_add(self.config.resume_window);
-            let away = Away { timed_out: true, until };
+            let away = Away { why: Absence::TimedOut, until };
             self.state = match other {
                 Some(j) => State::Connecting(j, Some(away)),
                 None => State::Reconnecting(away),

@@ -2,7 +2,7 @@
 
 use super::Judge;
 use super::owed::{Expected, Owed};
-use super::state::{Away, Joining, Session, State};
+use super::state::{Absence, Away, Joining, Session, State};
 use crate::close::{CloseCause, CloseReason, Initiator};
 use crate::id::LinkId;
 use crate::lab::Invariant;
@@ -165,7 +165,7 @@ impl Judge {
 
     fn loses(&mut self, link: LinkId, reason: CloseReason, at: Timestamp, e: &mut Expected) {
         let until = at.saturating_add(self.config.resume_window);
-        let away = Away { timed_out: false, until };
+        let away = Away { why: Absence::LinkEnded, until };
         match self.state {
             State::Online(s, other) if s.link == link => {
                 let stopped = reason.initiator == Initiator::Peer

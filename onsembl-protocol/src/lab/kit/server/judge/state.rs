@@ -26,7 +26,7 @@ pub(super) struct Joining {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Away {
-    pub(super) timed_out: bool,
+    pub(super) why: Absence,
     pub(super) until: Timestamp,
 }
 
@@ -40,6 +40,13 @@ pub(super) struct Session {
     pub(super) answer_by: Option<Timestamp>,
 }
 
+/// Why an agent is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    LinkEnded,
+    TimedOut,
+}
+
 impl State {
     pub(super) const fn status(&self) -> PresenceStatus {
         match self {
@@ -48,8 +55,10 @@ impl State {
             Self::Online(s, _) if s.silence.is_stale() => PresenceStatus::Stale,
             Self::Online(s, _) if s.faulted => PresenceStatus::Error,
             Self::Online(..) => PresenceStatus::Online,
-            Self::Reconnecting(Away { timed_out: true, .. }) => PresenceStatus::TimedOut,
-            Self::Reconnecting(Away { timed_out: false, .. }) => PresenceStatus::Reconnecting,
+            Self::Reconnecting(Away { why: Absence::TimedOut, .. }) => PresenceStatus::TimedOut,
+            Self::Reconnecting(Away { why: Absence::LinkEnded, .. }) => {
+                PresenceStatus::Reconnecting
+            }
         }
     }
 
