@@ -213,7 +213,7 @@ impl<W: Witness> World<W> {
                     server_epoch,
                 });
             }
-            let is = machine.map(|machine| machine.presence()).map(|is| (is.version, is.status));
+            let is = machine.map(|machine| (machine.presence().version, machine.presence().status));
             let session = link.and_then(|link| {
                 let link = self.server.links.get(&super::server::number(link))?;
                 link.session.as_ref()
