@@ -6,7 +6,13 @@
 //! rounds. A round goes over all fleets that are compared in turn, so that whatever else the machine does
 //! meets all of them; ratios are of figures of the same run.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
 use bytes::Bytes;
 use onsembl_protocol::fleet::{
