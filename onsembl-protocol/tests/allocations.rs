@@ -35,8 +35,8 @@ fn join(fleet: &mut Supervisor<ServerConnection>) -> Key {
     key
 }
 
-#[test]
-fn beats_records_sweeps_and_time_outs_of_a_fleet_allocate_nothing() {
+/// What a fleet allocates and reallocates from its first frame to the end of its last machine.
+fn allocated() -> (usize, usize) {
     let counted = Region::new(ALLOCATOR);
     let mut fleet = Supervisor::new(ServerConfig::DEFAULT);
     let keys: Vec<Key> = (0..5_000).map(|_| join(&mut fleet)).collect();
@@ -73,6 +73,15 @@ fn beats_records_sweeps_and_time_outs_of_a_fleet_allocate_nothing() {
         });
         assert!(swept.woken + swept.in_vain > 0);
     }
-    assert_eq!((counted.change().allocations, counted.change().reallocations), (0, 0));
+    let change = counted.change();
     assert_eq!((informed, removed), (0, 5_000));
+    (change.allocations, change.reallocations)
+}
+
+#[test]
+fn beats_records_sweeps_and_time_outs_of_a_fleet_allocate_nothing() {
+    // The thread that waits for this test may allocate meanwhile. What a machine allocates, it allocates in
+    // every round.
+    let least = (0..5).map(|_| allocated()).min();
+    assert_eq!(least, Some((0, 0)));
 }

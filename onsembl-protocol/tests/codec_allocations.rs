@@ -25,6 +25,11 @@ fn allocated(mut f: impl FnMut()) -> usize {
     change.allocations + change.reallocations
 }
 
+/// The same of the best of some rounds: the thread that waits for this test may allocate meanwhile.
+fn always_allocated(mut f: impl FnMut()) -> usize {
+    (0..5).map(|_| allocated(&mut f)).min().unwrap_or_default()
+}
+
 fn output(content: OutputContent) -> AgentToServer {
     AgentToServer::Output(TerminalOutput {
         command_id: CommandId::new("cmd-0192f7a0"),
@@ -49,7 +54,7 @@ fn heartbeats_read_in_place_and_output_written_into_a_kept_buffer_allocate_nothi
         let envelope = decode_in_place(PONG, &limits).unwrap();
         assert!(matches!(envelope.message, AgentFrame::Pong(_)));
     };
-    assert_eq!((allocated(beat), allocated(pong)), (0, 0));
+    assert_eq!((always_allocated(beat), always_allocated(pong)), (0, 0));
 
     let (id, at) = (MessageId::new("0192-32"), WallTime::from_unix_millis(1_762_100_000_000));
     let coloured = "\u{1b}[32mok\u{1b}[0m \"name\"\u{1}\r\n".repeat(40);
@@ -65,7 +70,7 @@ fn heartbeats_read_in_place_and_output_written_into_a_kept_buffer_allocate_nothi
             encode_into(&mut buffer, &id, at, &message);
         };
         assert!(allocated(&mut write) > 0, "the count counts: the buffer grew");
-        assert_eq!(allocated(&mut write), 0);
+        assert_eq!(always_allocated(&mut write), 0);
         assert!(buffer.len() > 300);
     }
 }
