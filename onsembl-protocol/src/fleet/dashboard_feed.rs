@@ -433,6 +433,12 @@ impl DashboardFeed {
             Fetch::Records(records) => {
                 self.served = Some(id.clone());
                 let generation = sent.generation;
+                // Nothing of it is left to be told but its end, which comes behind all output.
+                if records.last().map(LogRecord::position) == entry.tail.end()
+                    && entry.view.is_none_or(|view| !view.status.is_final())
+                {
+                    let _ = self.wrote.remove(id);
+                }
                 let mut records = records.into_iter();
                 let record = records.next()?;
                 sent.cursor = Some(record.position());
