@@ -163,9 +163,9 @@ impl AgentDriver {
         self.send_data(frame)
     }
 
-    /// Sends a chunk in a binary message, as [`OutputFrame::encode`](wire::OutputFrame::encode) wrote
+    /// Sends a chunk in a binary message, as [`OutputFrame::encode`](onsembl_protocol::wire::OutputFrame::encode) wrote
     /// it, if the link has room. For sessions with
-    /// [`Feature::OutputBinary`](wire::payload::Feature::OutputBinary).
+    /// [`Feature::OutputBinary`](onsembl_protocol::model::Feature::OutputBinary).
     ///
     /// # Errors
     /// There is no session, or no room.
