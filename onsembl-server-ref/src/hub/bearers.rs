@@ -34,6 +34,11 @@ impl Bearers {
         let _ = self.sessions.remove(&key);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.joining.is_empty() && self.sessions.is_empty()
+    }
+
     /// Sessions whose token has expired, and the tokens of all others.
     pub(super) fn check(&self, at: WallTime) -> (Vec<Key>, BTreeSet<String>) {
         let (expired, valid): (Vec<_>, Vec<_>) =

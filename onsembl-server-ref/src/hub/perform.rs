@@ -1,5 +1,6 @@
 //! Performs what fleets decide: the one file of the hub with effects on links and on the store.
 
+use super::bearers::Bearers;
 use super::notes;
 use super::request::{BeatHop, BeatSeen};
 use super::rows;
@@ -41,6 +42,7 @@ pub(super) struct Edge {
     pub(super) waiters: BTreeMap<Token, oneshot::Sender<Answer>>,
     /// What was asked and is not answered yet.
     pub(super) outcomes: JoinSet<Outcome>,
+    pub(super) bearers: Bearers,
     pub(super) observer: Option<mpsc::UnboundedSender<BeatSeen>>,
 }
 
@@ -52,10 +54,13 @@ impl Edge {
             FleetAction::Join { link, seat, claimant } => {
                 self.at(seat, |shard, key| shard.join(link, key, claimant));
             }
+            // The shard reports the end of a link only if it joined a machine.
             FleetAction::RefuseHello { link, error, cause } => {
+                self.bearers.link_ended(link);
                 self.shard.refuse(link, error, cause);
             }
             FleetAction::WelcomeProbe { link, admission } => {
+                self.bearers.link_ended(link);
                 self.shard.welcome_probe(link, &of_fleet(admission));
             }
             FleetAction::Admit { seat, link, admission } => {

@@ -54,7 +54,6 @@ pub struct Hub {
     users: BTreeMap<UserId, User>,
     /// When which fleet is to be woken.
     wakes: BTreeSet<(Timestamp, UserId)>,
-    bearers: Bearers,
     next_token: u64,
     inbox: mpsc::Receiver<Request>,
     done: mpsc::UnboundedReceiver<Done>,
@@ -121,13 +120,13 @@ impl Hub {
                 seats: Seats::default(),
                 waiters: BTreeMap::new(),
                 outcomes: JoinSet::new(),
+                bearers: Bearers::default(),
                 observer: parts.observer,
             },
             auth,
             fleet_views,
             users: BTreeMap::new(),
             wakes: BTreeSet::new(),
-            bearers: Bearers::default(),
             next_token: 0,
             inbox,
             done,
@@ -271,7 +270,7 @@ impl Hub {
         match event {
             ShardEvent::Hello(claim) => {
                 let user = claim.auth.user.clone();
-                self.bearers.hello(claim.link, claim.auth);
+                self.edge.bearers.hello(claim.link, claim.auth);
                 let (link, hello, peer) = (claim.link, claim.hello, claim.peer);
                 self.feed(&user, FleetEvent::Hello { link, hello, peer });
             }
@@ -279,7 +278,7 @@ impl Hub {
                 self.feed_seat(key, |seat| FleetEvent::Admit { seat, link });
             }
             ShardEvent::Welcomed { key, link, capabilities, dialect: _ } => {
-                self.bearers.welcomed(link, key);
+                self.edge.bearers.welcomed(link, key);
                 self.feed_seat(key, |seat| FleetEvent::Welcomed { seat, link, capabilities });
             }
             ShardEvent::Record { key, epoch, sequence, at, metrics } => {
@@ -307,12 +306,12 @@ impl Hub {
                 self.feed_seat(key, |seat| FleetEvent::Heard { seat, at });
             }
             ShardEvent::LinkEnded { key, link, session, reason } => {
-                self.bearers.link_ended(link);
+                self.edge.bearers.link_ended(link);
                 let event = |seat| FleetEvent::LinkEnded { seat, link, session, reason };
                 self.feed_seat(key, event);
             }
             ShardEvent::Forgotten { key, history } => {
-                self.bearers.forgotten(key);
+                self.edge.bearers.forgotten(key);
                 if let Some(seated) = self.edge.seats.remove(key) {
                     let event = FleetEvent::Forgotten { seat: seated.seat, history };
                     self.feed(&seated.user, event);
@@ -372,7 +371,7 @@ impl Hub {
         match outcome {
             Outcome::Store(user, answer) => self.feed(&user, FleetEvent::Store(answer)),
             Outcome::Revoked { token_id } => {
-                for key in self.bearers.of_token(&token_id) {
+                for key in self.edge.bearers.of_token(&token_id) {
                     self.edge.counters.count("tokens_revoked_in_session");
                     self.edge.shard.evict(key, CloseCause::Revoked);
                 }
@@ -404,7 +403,7 @@ impl Hub {
     /// Ends sessions whose token has expired, and asks which tokens were revoked.
     fn check_tokens(&mut self) {
         self.next_token_check = tokio::time::Instant::now() + TOKEN_CHECK;
-        let (expired, tokens) = self.bearers.check(self.clock.now().wall);
+        let (expired, tokens) = self.edge.bearers.check(self.clock.now().wall);
         for key in expired {
             self.edge.counters.count("tokens_expired_in_session");
             self.edge.shard.close_session(key, CloseCause::TokenExpired);
@@ -437,5 +436,75 @@ impl Hub {
         }
         drop(done);
         self.edge.writes.finish(LAST_WRITES).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Auth, Credentials, LookupError, Refusal, TokenKind};
+    use onsembl_protocol::id::{AgentKey, InstanceId, LinkId};
+    use onsembl_protocol::model::AGENT_FEATURES;
+    use onsembl_protocol::time::WallTime;
+    use onsembl_protocol::wire::payload::{
+        AgentConnect, AgentExtensions, AgentType, LegacyCapabilities,
+    };
+    use onsembl_transport::server::HelloClaim;
+
+    struct Anybody;
+
+    impl Auth for Anybody {
+        async fn identify(&self, of: &Credentials<'_>) -> Result<Identity, Refusal> {
+            Ok(Identity::new(UserId::new("u"), of.kind(), "t"))
+        }
+
+        async fn is_revoked(&self, _: &str) -> Result<bool, LookupError> {
+            Ok(false)
+        }
+    }
+
+    /// Nobody tells the hub how such a link ends.
+    #[tokio::test]
+    async fn nothing_is_kept_of_a_diagnosis_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = WallTime::from_unix_millis(1_700_000_000_000);
+        let (store, receipts) = Store::open(dir.path(), at).await.unwrap();
+        let parts = HubParts {
+            store,
+            receipts,
+            auth: Authenticator::new(Anybody),
+            fleet_views: FleetViews::default(),
+            counters: Counters::default(),
+            config: ServerConfig::DEFAULT,
+            instance: ServerInstanceId::new("s"),
+            recording: 0,
+            observer: None,
+        };
+        let (mut hub, _handle) = Hub::open(parts).await.unwrap();
+        let extensions = AgentExtensions {
+            features: AGENT_FEATURES.to_vec(),
+            agent_key: AgentKey::new("k"),
+            instance: InstanceId::new("i"),
+            probe: true,
+            commands: Vec::new(),
+            journal: None,
+            max_parallel: None,
+        };
+        let hello = AgentConnect {
+            agent_id: "k".to_owned(),
+            name: None,
+            agent_type: AgentType::Custom,
+            version: None,
+            host_machine: None,
+            capabilities: LegacyCapabilities::default(),
+            extensions: Some(extensions),
+        };
+        hub.on_shard(ShardEvent::Hello(HelloClaim {
+            link: LinkId(1),
+            auth: Identity::new(UserId::new("u"), TokenKind::Agent, "t"),
+            hello: Box::new(hello),
+            peer: "somewhere".to_owned(),
+        }));
+        assert!(hub.edge.bearers.is_empty());
     }
 }

@@ -71,10 +71,17 @@ impl<A> Shard<A> {
         }
         self.counters.count("links_ended");
         info!(%link, peer = %entry.peer, because = %reason, detail, "link ended");
-        if let Some(key) = entry.key {
-            let session = entry.session;
-            self.events.push_back(ShardEvent::LinkEnded { key, link, session, reason });
-            self.feed(key, ServerEvent::LinkDown(link, reason));
+        match entry.key {
+            Some(key) => {
+                let session = entry.session;
+                self.events.push_back(ShardEvent::LinkEnded { key, link, session, reason });
+                self.feed(key, ServerEvent::LinkDown(link, reason));
+            }
+            // Its hello may still wait for the owner. Answered with a machine for a link that is not there, it
+            // would leave that machine without an end.
+            None => self
+                .events
+                .retain(|event| !matches!(event, ShardEvent::Hello(claim) if claim.link == link)),
         }
     }
 

@@ -205,7 +205,8 @@ impl<A> Shard<A> {
         }
     }
 
-    /// The hello that came over `link` is of the agent behind `key`.
+    /// The hello that came over `link` is of the agent behind `key`. To be called before
+    /// [`next`](Self::next) is awaited again: of a link that ended meanwhile the machine would never hear.
     pub fn join(&mut self, link: LinkId, key: Key, claimant: Claimant) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         entry.key = Some(key);

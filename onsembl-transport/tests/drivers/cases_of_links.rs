@@ -5,15 +5,17 @@ use super::raw::{self, Raw, types};
 use super::server::{BINARY, Order, Server, with_binary};
 use async_trait::async_trait;
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::id::{CommandId, MessageId};
+use onsembl_protocol::id::{CommandId, MessageId, ServerInstanceId};
+use onsembl_protocol::limits::Limits;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::wire::payload::{CommandPhase, ErrorCode};
 use onsembl_protocol::wire::{AgentToServer, MessageSet, ServerToAgent};
+use onsembl_transport::counters::Counters;
 use onsembl_transport::memory::MemoryDialer;
-use onsembl_transport::server::ShardEvent;
+use onsembl_transport::server::{LinkTicket, SessionRules, Shard, ShardEvent};
 use onsembl_transport::{DialError, Dialer, Link, Listener, memory};
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -262,4 +264,31 @@ async fn a_hello_that_is_never_answered_is_said_again_on_a_new_link() {
     let (_, ended) = server.gather(secs(31)).await;
     assert_eq!(ended.unwrap().cause, CloseCause::NoAnswer);
     assert_eq!(agent.story(secs(0)), ["connecting", "joining", "reconnecting"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hello_whose_link_ended_before_anybody_looked_is_not_handed_over() {
+    let (dialer, mut listener) = memory::network(1);
+    let rules = SessionRules {
+        server_instance: ServerInstanceId::new("srv"),
+        features: Vec::new(),
+        output_window: 0,
+    };
+    let mut shard = Shard::new(rules, ServerConfig::DEFAULT, Limits::DEFAULT, Counters::default());
+    for said_more in [true, false] {
+        let mut peer = raw::agent(dialer.dial().await.unwrap());
+        let link = listener.accept().await.unwrap();
+        shard.accept(LinkTicket { link, auth: () });
+        peer.hello("i").await;
+        if said_more {
+            peer.say(&output(1)).await;
+        }
+        drop(peer);
+        // The owner of the shard is busy; all of it waits in the inbox.
+        sleep(secs(1)).await;
+        // An owner that was told would put in a machine, which nothing would ever take out again.
+        let told = timeout(secs(60), shard.next()).await;
+        assert!(told.is_err(), "{told:?}");
+        assert!(shard.is_done());
+    }
 }
