@@ -16,8 +16,9 @@
 
 use bytes::Bytes;
 use onsembl_protocol::fleet::{
-    DashboardFeed, FeedItem, Fleet, FleetAction, FleetEvent, FleetLimits, Inserted, OpenedSession,
-    Question, Receipt, RecordOutcome, Request, SeatId, StoreAnswer, Token, View, Write,
+    DashboardFeed, FeedItem, Fleet, FleetAction, FleetEvent, FleetLimits, Inserted, LogRecord,
+    OpenedSession, Question, Receipt, RecordOutcome, Request, SeatId, StoreAnswer, Token, View,
+    Write,
 };
 use onsembl_protocol::id::{
     AgentId, AgentKey, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation, InstanceId,
@@ -27,7 +28,6 @@ use onsembl_protocol::model::{
     AGENT_FEATURES, Capabilities, CommandAckStatus, DASHBOARD_FEATURES, Dialect, SERVER_FEATURES,
     Selection, Stream, Subscriptions,
 };
-use onsembl_protocol::output::LogRecord;
 use onsembl_protocol::session::{Presence, PresenceCause, PresenceStatus, StatusCause};
 use onsembl_protocol::time::{Now, WallTime};
 use onsembl_protocol::wire::AgentToServer;

@@ -7,7 +7,7 @@ use onsembl_protocol::id::{
     AgentId, BeatSequence, ByteOffset, ChunkSequence, CommandId, Incarnation, MessageId,
 };
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::model::Stream;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{
     AgentHeartbeat, CommandCancel, OutputAck, OutputContent, SeenBeat, StreamType, TerminalOutput,

@@ -7,8 +7,7 @@
 use anyhow::Context as _;
 use onsembl_agent_ref::engine::{self, AgentEnd, AgentOptions, TokenSourceKind};
 use onsembl_agent_ref::executor::{Execution, ExecutionEvents, Executor, Job, Started};
-use onsembl_protocol::command::Exit;
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::model::{Exit, Stream};
 use onsembl_protocol::worker::Task;
 use onsembl_transport::secret::Secret;
 use std::time::Duration;

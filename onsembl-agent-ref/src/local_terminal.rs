@@ -2,8 +2,8 @@
 //! goes to the program, what the program writes is shown there, and afterwards it is as it was before.
 
 use bytes::Bytes;
-use onsembl_protocol::terminal::{Modes, TerminalSize};
-use onsembl_protocol::worker::ScreenEvent;
+use onsembl_protocol::model::TerminalSize;
+use onsembl_protocol::worker::{Modes, ScreenEvent};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 use std::fmt;

@@ -19,7 +19,8 @@
 //!
 //! **2. An agent's work and a server's fleet**, which build on the connection. [`worker`] is all that one
 //! agent does in its sessions, [`fleet`] all agents of one user on a server, each as one machine. They are
-//! composed of the machines in [`command`], [`output`], [`terminal`] and [`stop`].
+//! composed of smaller machines (of a command, of output, of a terminal, of a stop), which are not public;
+//! what of them an edge has to store, to show or to perform is in the module of the machine it performs.
 //!
 //! **3. Evidence.** [`replay`]: what went into a machine, kept, exported, and replayed to the byte.
 //!
@@ -139,6 +140,8 @@
 //! [`Step`]: step::Step
 #![no_std]
 #![deny(missing_docs)]
+// With all features on, what is `pub` can be named by a user of the crate.
+#![cfg_attr(all(feature = "sim", feature = "testing"), warn(unreachable_pub))]
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 extern crate alloc;
@@ -146,7 +149,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod close;
-pub mod command;
+mod command;
 pub mod fleet;
 pub mod id;
 #[cfg(any(feature = "sim", feature = "testing"))]
@@ -154,13 +157,13 @@ pub mod lab;
 pub mod limits;
 pub mod liveness;
 pub mod model;
-pub mod output;
+mod output;
 pub mod replay;
 pub mod session;
 pub mod step;
-pub mod stop;
+mod stop;
 pub mod supervisor;
-pub mod terminal;
+mod terminal;
 mod text;
 pub mod time;
 pub mod wire;

@@ -2,6 +2,9 @@
 
 use core::time::Duration;
 
+/// Most unacknowledged bytes of output on the wire, of one agent, until its server says otherwise: 1 MiB.
+pub const OUTPUT_WINDOW: u64 = 1 << 20;
+
 /// Bounds on what is decoded and on how much nonsense is tolerated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -6,8 +6,8 @@ mod status;
 
 use crate::process::TextOn;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use onsembl_protocol::output::{SpoolBounds, SpoolPolicy};
-use onsembl_protocol::terminal::TerminalSize;
+use onsembl_protocol::model::TerminalSize;
+use onsembl_protocol::worker::{SpoolBounds, SpoolPolicy};
 use onsembl_transport::secret::Secret;
 use std::convert::Infallible;
 use std::io::Write;

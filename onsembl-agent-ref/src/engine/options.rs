@@ -1,14 +1,13 @@
 //! What an agent is told at its start, what it lets others watch, and how it ends. Plain values.
 
 use crate::process::Runner;
-use onsembl_protocol::command::{DEFAULT_SLOTS, Exit};
 use onsembl_protocol::id::BeatSequence;
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::output::{SpoolBounds, SpoolPolicy};
+use onsembl_protocol::model::Exit;
 use onsembl_protocol::session::{AgentCause, AgentStatus, EndOrder};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentType, RecordedBeat, RecordingLag};
-use onsembl_protocol::worker::WorkerEnd;
+use onsembl_protocol::worker::{DEFAULT_SLOTS, SpoolBounds, SpoolPolicy, WorkerEnd};
 use onsembl_transport::secret::Secret;
 use onsembl_transport::websocket::DialerError;
 use std::path::PathBuf;

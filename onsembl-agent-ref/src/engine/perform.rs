@@ -7,15 +7,12 @@ use crate::journal::Journal;
 use crate::local_terminal::LocalTerminal;
 use crate::process::ProcessEvent;
 use crate::spool::Spool;
-use onsembl_protocol::command::{Fate, JournalEntry};
 use onsembl_protocol::id::{CommandId, RunMark};
-use onsembl_protocol::output::{SpoolEvent, SpoolRequest};
-use onsembl_protocol::terminal::{LineMode, Typing};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::AgentErrorReport;
 use onsembl_protocol::worker::{
-    ScreenAction, ScreenEvent, Severity, Task, TypingOutcome, Waiting, WorkerAction, WorkerEvent,
-    WorkerNote,
+    Fate, JournalEntry, LineMode, ScreenAction, ScreenEvent, Severity, SpoolEvent, SpoolRequest,
+    Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEvent, WorkerNote,
 };
 use onsembl_transport::agent::AgentDriver;
 use onsembl_transport::counters::Counters;

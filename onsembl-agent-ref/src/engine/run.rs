@@ -17,11 +17,10 @@ use crate::status_file::public_server;
 use onsembl_protocol::id::{CommandId, InstanceId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::AGENT_FEATURES;
-use onsembl_protocol::output::{SpoolBounds, SpoolEvent};
 use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus};
 use onsembl_protocol::worker::{
-    Journalling, Pausing, Recovered, Screen, TerminalConfig, Worker, WorkerAction, WorkerConfig,
-    WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
+    Journalling, Pausing, Recovered, Screen, SpoolBounds, SpoolEvent, TerminalConfig, Worker,
+    WorkerAction, WorkerConfig, WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
 };
 use onsembl_transport::agent::{
     AgentDriver, AgentNotice, AgentProfile, AgentSession, DriverConfig, SendError,

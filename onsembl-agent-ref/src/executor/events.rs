@@ -2,9 +2,8 @@
 
 use crate::process::{ProcessEvent, TypingError};
 use bytes::Bytes;
-use onsembl_protocol::command::Exit;
 use onsembl_protocol::id::CommandId;
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::model::{Exit, Stream};
 use onsembl_protocol::worker::{TypingOutcome, WorkerEvent};
 use tokio::sync::mpsc;
 

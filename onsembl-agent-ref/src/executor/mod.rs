@@ -20,10 +20,9 @@ pub use terminal::Terminal;
 
 use crate::process::{ProcessHandle, Runner};
 use bytes::Bytes;
-use onsembl_protocol::command::ProcessIdentity;
 use onsembl_protocol::id::{CommandId, RunMark};
-use onsembl_protocol::terminal::{LineMode, TerminalSize, Typing};
-use onsembl_protocol::worker::Task;
+use onsembl_protocol::model::TerminalSize;
+use onsembl_protocol::worker::{LineMode, ProcessIdentity, Task, Typing};
 use std::io;
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use super::shell::run;
 use super::{ExecutionEvents, Executor, Job, Started, TerminalProgram};
 use crate::process::Runner;
-use onsembl_protocol::terminal::TerminalSize;
+use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::worker::Task;
 
 /// One long-lived `PROGRAM ARGUMENTS…` under a terminal.

@@ -1,8 +1,8 @@
 //! The file of the journal: one entry a line, as JSON behind its checksum, so that people can read it
 //! too. The first line names the journal.
 
-use onsembl_protocol::command::{CommandJournal, JournalEntry};
 use onsembl_protocol::id::JournalId;
+use onsembl_protocol::worker::{CommandJournal, JournalEntry};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};

@@ -7,8 +7,8 @@
 mod file;
 
 use file::JournalFile;
-use onsembl_protocol::command::{Awaited, CommandJournal, JournalEntry};
 use onsembl_protocol::id::JournalId;
+use onsembl_protocol::worker::{Awaited, CommandJournal, JournalEntry};
 use std::io;
 use std::path::Path;
 use std::sync::mpsc as std_mpsc;

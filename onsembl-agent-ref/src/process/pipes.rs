@@ -4,7 +4,7 @@
 use super::CHUNK_BYTES;
 use super::pty::Screen;
 use bytes::Bytes;
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::model::Stream;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -2,7 +2,8 @@
 //! nothing of what is typed, or why.
 
 use bytes::Bytes;
-use onsembl_protocol::terminal::{LineMode, TerminalSize, Typed, Typing};
+use onsembl_protocol::model::TerminalSize;
+use onsembl_protocol::worker::{LineMode, Typed, Typing};
 use pty_process::{OwnedReadPty, OwnedWritePty, Pts, Size};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};

@@ -5,7 +5,7 @@ use super::pipes::Outputs;
 use super::pty::{self, Keyboard};
 use super::survivors::{MARK, mark_to_bear};
 use onsembl_protocol::id::RunMark;
-use onsembl_protocol::terminal::TerminalSize;
+use onsembl_protocol::model::TerminalSize;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

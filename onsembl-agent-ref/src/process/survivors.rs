@@ -5,8 +5,8 @@
 //! group bears the mark. Everything else is a stranger and not touched.
 
 use super::census::{Line, processes};
-use onsembl_protocol::command::{Cleared, Fate, LeftBehind, ProcessIdentity};
 use onsembl_protocol::id::RunMark;
+use onsembl_protocol::worker::{Cleared, Fate, LeftBehind, ProcessIdentity};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use std::collections::BTreeSet;

@@ -2,7 +2,8 @@
 
 use super::segment::{Entries, Entry, Header};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence};
-use onsembl_protocol::output::{PerStream, Record, RecoveredRun, Run, SpoolPolicy};
+use onsembl_protocol::model::PerStream;
+use onsembl_protocol::worker::{Record, RecoveredRun, Run, SpoolPolicy};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -348,7 +349,8 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use onsembl_protocol::id::{CommandId, Incarnation};
-    use onsembl_protocol::output::{RecordBody, Stream};
+    use onsembl_protocol::model::Stream;
+    use onsembl_protocol::worker::RecordBody;
 
     fn run() -> Run {
         Run { command: CommandId::new("c"), incarnation: Incarnation(7) }

@@ -8,7 +8,7 @@ mod folder;
 mod segment;
 
 use folder::{Found, RunFolder};
-use onsembl_protocol::output::{LeftRun, Record, Run, SpoolEvent, SpoolPolicy, SpoolRequest};
+use onsembl_protocol::worker::{LeftRun, Record, Run, SpoolEvent, SpoolPolicy, SpoolRequest};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -218,7 +218,8 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
-    use onsembl_protocol::output::{RecordBody, Stream};
+    use onsembl_protocol::model::Stream;
+    use onsembl_protocol::worker::RecordBody;
 
     #[test]
     fn a_disk_that_is_too_slow_is_not_waited_for_without_end() {

@@ -6,9 +6,8 @@
 
 use bytes::Bytes;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
-use onsembl_protocol::output::{
-    CHUNK_BYTES, GapCause, PerStream, Record, RecordBody, Run, SpoolPolicy, Stream,
-};
+use onsembl_protocol::model::{GapCause, PerStream, Stream};
+use onsembl_protocol::worker::{CHUNK_BYTES, Record, RecordBody, Run, SpoolPolicy};
 use serde::{Deserialize, Serialize};
 
 /// The first bytes of each segment.

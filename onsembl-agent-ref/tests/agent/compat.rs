@@ -13,7 +13,7 @@ use super::{soon, until};
 use host::Host;
 use onsembl_agent_ref::engine::{self, AgentEnd, AgentOptions, TokenSourceKind};
 use onsembl_agent_ref::process::Runner;
-use onsembl_protocol::terminal::TerminalSize;
+use onsembl_protocol::model::TerminalSize;
 use onsembl_transport::secret::Secret;
 use std::path::Path;
 

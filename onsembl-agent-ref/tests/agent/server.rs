@@ -6,7 +6,7 @@ use onsembl_protocol::id::{
 };
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::liveness::HeartbeatTiming;
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::model::Stream;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{
     Ack, AgentConnect, AgentHeartbeat, CommandAck, CommandCancel, CommandComplete, CommandRequest,

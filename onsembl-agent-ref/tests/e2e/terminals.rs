@@ -2,8 +2,8 @@
 
 use crate::bench::{Bench, PATIENCE, Running, eventually, runs};
 use onsembl_agent_ref::process::{ProcessEvent, ProcessHandle, ProcessSpec, Runner, spawn};
-use onsembl_protocol::command::Exit;
-use onsembl_protocol::terminal::{TerminalSize, Typing};
+use onsembl_protocol::model::{Exit, TerminalSize};
+use onsembl_protocol::worker::Typing;
 use serde_json::Value;
 use std::process::Command;
 use std::time::Duration;

@@ -14,9 +14,8 @@ mod starting;
 mod terminal;
 
 use onsembl_agent_ref::process::{ProcessEvent, ProcessHandle, ProcessSpec, spawn};
-use onsembl_protocol::command::Exit;
 use onsembl_protocol::id::CommandId;
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::model::{Exit, Stream};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::future::Future;

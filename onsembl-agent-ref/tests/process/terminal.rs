@@ -2,7 +2,8 @@
 
 use super::*;
 use onsembl_agent_ref::process::{Runner, TypingError};
-use onsembl_protocol::terminal::{LineMode, Modes, TerminalSize, Typing};
+use onsembl_protocol::model::TerminalSize;
+use onsembl_protocol::worker::{LineMode, Modes, Typing};
 
 /// What a program under a terminal shows, as it comes.
 struct Shown {

@@ -349,6 +349,7 @@ impl AgentCommands {
     }
 
     /// Commands that run.
+    #[cfg(test)]
     pub fn running(&self) -> Vec<CommandId> {
         let runs = |id: &&CommandId| matches!(self.entries.get(*id), Some(Entry::Running { .. }));
         self.unfinished.iter().filter(runs).cloned().collect()

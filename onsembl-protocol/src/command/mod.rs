@@ -10,7 +10,7 @@ mod routing;
 
 #[doc(no_inline)]
 pub use crate::model::Exit;
-pub use agent_commands::{AgentCommands, CancelDecision, Decision, MOST_WAITING};
+pub use agent_commands::{AgentCommands, CancelDecision, Decision};
 pub use fate::Fate;
 pub use journal::{
     Awaited, Cleared, CommandJournal, JournalEntry, LeftBehind, ProcessIdentity, Standing,
@@ -19,7 +19,10 @@ pub use lifecycle::{
     CommandAction, CommandCause, CommandEvent, CommandLifecycle, CommandStage, CommandTerms,
     CommandView, Origin, Returned,
 };
-pub use queue::{AGEING, CommandQueue, DEFAULT_SLOTS};
+pub use queue::{CommandQueue, DEFAULT_SLOTS};
 pub use routing::{
     Candidate, Unroutable, choose_agent, watches_agent, watches_command, watches_output,
 };
+
+#[cfg(test)]
+mod tests;

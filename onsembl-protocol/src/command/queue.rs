@@ -100,11 +100,13 @@ impl<K: Ord + Clone> CommandQueue<K> {
     }
 
     /// How many wait.
+    #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
     /// How many occupy a slot.
+    #[cfg(test)]
     pub fn occupied(&self) -> usize {
         self.occupants.len()
     }

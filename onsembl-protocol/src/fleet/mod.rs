@@ -44,6 +44,14 @@ mod terminal;
 mod view;
 mod work;
 
+pub use crate::command::{
+    Candidate, CommandCause, CommandStage, CommandView, Unroutable, choose_agent,
+};
+pub use crate::output::{
+    Cursor, Fetch, LogRecord, OutputFollower, OutputPosition, OutputTail, StoredBody,
+    StoredPosition, StreamCut, StreamSums, cursor_before,
+};
+pub use crate::stop::StopOrder;
 pub use action::{
     Admission, Answer, FleetAction, Flow, Question, SeatId, SeatOrigin, Token, Write,
 };
@@ -66,7 +74,6 @@ pub use view::{
 use crate::command::{CommandEvent, CommandLifecycle, CommandTerms, Origin};
 use crate::id::{AgentId, UserId};
 use crate::replay::Retired;
-use crate::stop::StopOrder;
 use crate::time::{Deadline, Now};
 use crate::wire::AgentToServer;
 use agent::Listing;

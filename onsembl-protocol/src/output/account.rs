@@ -53,6 +53,7 @@ impl Account {
     }
 
     /// Whether every byte is somewhere.
+    #[cfg(test)]
     pub const fn is_balanced(&self) -> bool {
         self.unaccounted == 0
             && self.produced

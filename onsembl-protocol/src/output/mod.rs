@@ -27,5 +27,5 @@ pub use retention::{StreamCut, cursor_before};
 pub use spool::{
     LeftRun, RECORD_COST, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest,
 };
-pub use stored::{Admitted, Cursor, StoredBody, StoredPosition, StreamSums};
+pub use stored::{Cursor, StoredBody, StoredPosition, StreamSums};
 pub use tail::{Fetch, OutputTail};

@@ -8,6 +8,7 @@
 use super::backlog::{Backlog, RecoveredRun};
 use super::record::{Record, Run};
 use super::spool::{SpoolAction, SpoolBounds, SpoolPolicy};
+use crate::limits::OUTPUT_WINDOW;
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
 use crate::model::{GapCause, OutputTotals, Stream};
 use crate::time::{Deadline, Timestamp};
@@ -84,8 +85,6 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Most unacknowledged bytes on the wire until a server says otherwise: 1 MiB.
-    pub const DEFAULT_WINDOW: u64 = 1 << 20;
     /// How long a server may take to say how far it is: 10 s. Then the oldest goes out first.
     pub const RESUME_WITHIN: Duration = Duration::from_secs(10);
 
@@ -95,7 +94,7 @@ impl Outbox {
             disk: if bounds.disk == 0 { Disk::None } else { Disk::Works },
             bounds,
             flow: Flow::Open,
-            window: Self::DEFAULT_WINDOW,
+            window: OUTPUT_WINDOW,
             in_flight: 0,
             in_flight_records: 0,
             runs: BTreeMap::new(),
@@ -448,7 +447,7 @@ impl Outbox {
     /// A new session with a server that does not say how far it is: all that is not known to be
     /// stored is sent again, under this window.
     pub fn restart(&mut self, window: u64) {
-        self.window = window.clamp(CHUNK_BYTES as u64, Self::DEFAULT_WINDOW);
+        self.window = window.clamp(CHUNK_BYTES as u64, OUTPUT_WINDOW);
         self.in_flight = 0;
         self.in_flight_records = 0;
         self.flow = Flow::Open;

@@ -17,7 +17,7 @@ mod typing_queue;
 #[doc(no_inline)]
 pub use crate::model::{TERMINAL_PREFIX, TerminalSize};
 pub use modes::Modes;
-pub use refusal::{LINE_BYTES, MOST_KEYS, Untypeable};
+pub use refusal::Untypeable;
 pub use submission::{LineMode, Typing};
 pub use supervisor::{AfterEnd, TerminalSupervisor};
 pub use typing_queue::{Typed, TypingAction, TypingQueue};

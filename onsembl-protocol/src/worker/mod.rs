@@ -26,10 +26,10 @@
 //!
 //! # Bounds
 //!
-//! A server can make a worker hold: 64 commands that wait ([`MOST_WAITING`](crate::command::MOST_WAITING); one
+//! A server can make a worker hold: 64 commands that wait (one
 //! more is refused), 4,096 ended commands (the oldest confirmed one is forgotten first), 4,096 ends whose
 //! output is not stored (then commands are refused, and the program of a terminal is not started), 64 pages
-//! of answers to its questions (the oldest go). Output is bounded by [`SpoolBounds`](crate::output::SpoolBounds).
+//! of answers to its questions (the oldest go). Output is bounded by [`SpoolBounds`].
 
 mod commands;
 mod course;
@@ -38,6 +38,8 @@ mod emergency;
 mod end;
 mod event;
 mod form;
+#[cfg(any(feature = "sim", feature = "testing"))]
+mod held;
 mod message;
 mod note;
 mod outbound;
@@ -46,16 +48,26 @@ mod shutdown;
 mod terminal;
 mod typing;
 
+pub use crate::command::{
+    Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Fate, JournalEntry, LeftBehind,
+    ProcessIdentity, Standing,
+};
+pub use crate::output::{
+    CHUNK_BYTES, LeftRun, RECORD_COST, Record, RecordBody, RecoveredRun, Run, SpoolBounds,
+    SpoolEvent, SpoolPolicy, SpoolRequest, StreamState,
+};
+pub use crate::terminal::{LineMode, Modes, Typed, Typing};
 pub use end::WorkerEnd;
 pub use event::{
     Journalling, Pausing, Recovered, Screen, ScreenAction, ScreenEvent, Task, TerminalConfig,
     TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
 };
+#[cfg(any(feature = "sim", feature = "testing"))]
+pub use held::{HeldOutput, HeldRun};
 pub use note::{Severity, WorkerNote};
 
-use crate::command::{Cleared, Fate, JournalEntry};
 use crate::id::{CommandId, StopId};
-use crate::output::{LeftRun, OpenEnds, Outbox, SpoolAction, SpoolEvent, SpoolRequest};
+use crate::output::SpoolAction;
 use crate::time::{Deadline, Now, Timestamp};
 use crate::wire::payload::{CommandAckStatus, CommandComplete};
 use alloc::borrow::ToOwned;
@@ -608,31 +620,6 @@ impl Worker {
             Journalling::Failed(_) => true,
             Journalling::Kept | Journalling::Off => self.journal_state == JournalState::Failed,
         }
-    }
-
-    /// What is held of output.
-    pub const fn outbox(&self) -> &Outbox {
-        self.delivery.outbox()
-    }
-
-    /// Runs that an earlier process left and that are not reported yet.
-    pub const fn left_runs(&self) -> &OpenEnds {
-        self.delivery.left()
-    }
-
-    /// Whether what this command writes is thrown away, because the server does not know it.
-    pub fn is_muted(&self, command: &CommandId) -> bool {
-        self.commands.is_muted(command)
-    }
-
-    /// Whether this command runs.
-    pub fn is_running(&self, command: &CommandId) -> bool {
-        self.commands.is_running(command)
-    }
-
-    /// Whether the end of this command is withheld until something before it is durable.
-    pub fn withholds(&self, command: &CommandId) -> bool {
-        self.reports.withholds(command)
     }
 }
 

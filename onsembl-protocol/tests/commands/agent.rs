@@ -2,17 +2,15 @@
 //! nothing. What processes really did is kept by the world.
 
 use super::now;
-use onsembl_protocol::command::{Cleared, CommandJournal, Exit, Fate, JournalEntry, LeftBehind};
 use onsembl_protocol::id::{AgentId, CommandId, StopId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::model::Capabilities;
-use onsembl_protocol::output::SpoolBounds;
-use onsembl_protocol::terminal::TerminalSize;
+use onsembl_protocol::model::{Capabilities, Exit, TerminalSize};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
-    Journalling, Pausing, Recovered, Screen, Task, TerminalConfig, TypingOutcome, Worker,
-    WorkerAction, WorkerConfig, WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
+    Cleared, CommandJournal, Fate, JournalEntry, Journalling, LeftBehind, Pausing, Recovered,
+    Screen, SpoolBounds, Task, TerminalConfig, TypingOutcome, Worker, WorkerAction, WorkerConfig,
+    WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
 };
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -7,12 +7,11 @@ use super::server::Server;
 use super::store::Health;
 use super::world::World;
 use onsembl_protocol::close::{Breakage, CloseReason};
-use onsembl_protocol::command::{CommandJournal, CommandStage, Exit};
-use onsembl_protocol::fleet::Request;
+use onsembl_protocol::fleet::{CommandStage, Request};
 use onsembl_protocol::id::LinkId;
-use onsembl_protocol::stop::StopScope;
+use onsembl_protocol::model::{Exit, StopScope};
 use onsembl_protocol::wire::payload::ControlAction;
-use onsembl_protocol::worker::WorkerEvent;
+use onsembl_protocol::worker::{CommandJournal, WorkerEvent};
 use std::collections::BTreeSet;
 use std::time::Duration;
 

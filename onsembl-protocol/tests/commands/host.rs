@@ -1,9 +1,7 @@
 //! A machine of an agent: what runs on it as the agent, and what outlives that.
 
 use super::agent::{Agent, Make};
-use onsembl_protocol::command::CommandJournal;
-use onsembl_protocol::id::StopId;
-use onsembl_protocol::id::{AgentId, AgentKey, CommandId, InstanceId, JournalId, LinkId};
+use onsembl_protocol::id::{AgentId, AgentKey, CommandId, InstanceId, JournalId, LinkId, StopId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::AGENT_FEATURES;
 use onsembl_protocol::wire::AgentToServer;
@@ -12,6 +10,7 @@ use onsembl_protocol::wire::payload::{
     CommandPhase, LegacyCapabilities, OutputContent, StopReceipt, StopStage, TerminalOpened,
     TerminalOutput,
 };
+use onsembl_protocol::worker::CommandJournal;
 
 /// What a machine usually runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +160,7 @@ pub(super) fn written(id: CommandId, text: &str) -> TerminalOutput {
     TerminalOutput {
         command_id: id,
         agent_id: None,
-        stream: onsembl_protocol::output::Stream::Stdout.into(),
+        stream: onsembl_protocol::model::Stream::Stdout.into(),
         content: OutputContent::Text(text.to_owned()),
         sequence: None,
         offset: None,

@@ -3,9 +3,9 @@
 use super::host::{Kind, Program};
 use super::server::Down;
 use super::world::World;
-use onsembl_protocol::command::{CommandStage, Exit};
-use onsembl_protocol::fleet::StopState;
+use onsembl_protocol::fleet::{CommandStage, StopState};
 use onsembl_protocol::id::{CommandId, LinkId};
+use onsembl_protocol::model::Exit;
 use onsembl_protocol::wire::ServerToAgent;
 
 /// What happened to a command, as nobody inside the world knows it.

@@ -4,7 +4,7 @@ use super::judge::Truth;
 use super::world::{COMMANDS, World};
 use onsembl_protocol::fleet::{Answer, Request, Token};
 use onsembl_protocol::id::{AgentId, CommandId};
-use onsembl_protocol::stop::StopScope;
+use onsembl_protocol::model::StopScope;
 use onsembl_protocol::wire::payload::{
     AgentControl, CommandCancel, CommandInput, CommandRequest, ControlAction, EmergencyStop,
     OfflinePolicy, Priority,

@@ -3,8 +3,7 @@
 
 use super::weather::Weather;
 use super::world::{Counts, Story, World};
-use onsembl_protocol::command::CommandStage;
-use onsembl_protocol::fleet::SeatId;
+use onsembl_protocol::fleet::{CommandStage, SeatId};
 use onsembl_protocol::id::UserId;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;

@@ -4,10 +4,9 @@
 use super::now;
 use super::store::{Health, Store};
 use onsembl_protocol::close::{CloseCause, CloseReason};
-use onsembl_protocol::command::CommandStage;
 use onsembl_protocol::fleet::{
-    Admission, Answer, Change, Fleet, FleetAction, FleetEvent, FleetLimits, Flow, Question,
-    Request, SeatId, SeatOrigin, Token, View, Write,
+    Admission, Answer, Change, CommandStage, Fleet, FleetAction, FleetEvent, FleetLimits, Flow,
+    Question, Request, SeatId, SeatOrigin, Token, View, Write,
 };
 use onsembl_protocol::id::{AgentId, CommandId, LinkId, SessionId, StopId, UserId};
 use onsembl_protocol::model::{Capabilities, Dialect, SERVER_FEATURES};

@@ -1,14 +1,12 @@
 //! What is durable on the server's side: rows of agents, commands and stops. What is asked and written is
 //! answered here as the server's store does it.
 
-use onsembl_protocol::fleet::FleetEvent;
 use onsembl_protocol::fleet::{
-    AgentRecord, CommandRecord, Inserted, NewSession, OpenFault, OpenedSession, Question, Receipt,
-    RecordOutcome, StoreAnswer, StoreFault, Write,
+    AgentRecord, CommandRecord, FleetEvent, Inserted, NewSession, OpenFault, OpenedSession,
+    Question, Receipt, RecordOutcome, StopOrder, StoreAnswer, StoreFault, Write,
 };
 use onsembl_protocol::id::{AgentId, CommandId, Epoch, PresenceVersion, StopId};
 use onsembl_protocol::session::PresenceStatus;
-use onsembl_protocol::stop::StopOrder;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether the store takes what comes.

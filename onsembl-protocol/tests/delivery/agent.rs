@@ -4,20 +4,16 @@
 use super::disk::{Disk, Thread};
 use super::now;
 use super::truth::{Process, ProcessState};
-use onsembl_protocol::command::{
-    Cleared, CommandJournal, Exit, Fate, JournalEntry, LeftBehind, Standing,
-};
 use onsembl_protocol::id::{AgentId, CommandId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::model::Capabilities;
-use onsembl_protocol::output::{LeftRun, OpenEnds, Outbox, SpoolBounds, SpoolPolicy, Stream};
-use onsembl_protocol::output::{SpoolEvent, SpoolRequest};
-use onsembl_protocol::terminal::TerminalSize;
+use onsembl_protocol::model::{Capabilities, Exit, Stream, TerminalSize};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
-    Journalling, Recovered, Screen, Task, TerminalConfig, TypingOutcome, Worker, WorkerAction,
-    WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
+    Cleared, CommandJournal, Fate, HeldOutput, JournalEntry, Journalling, LeftBehind, LeftRun,
+    Recovered, Screen, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Standing, Task,
+    TerminalConfig, TypingOutcome, Worker, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage,
+    WorkerSession,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -165,9 +161,9 @@ impl Agent {
         }
         let bytes = process.content(stream, *process.read.get(stream), length);
         *process.read.get_mut(stream) += length;
-        self.was_full |= self.outbox().is_full();
+        self.was_full |= self.worker.output_is_full();
         self.feed(WorkerEvent::Output { command: id, stream, bytes }, at);
-        self.was_full |= self.outbox().is_full();
+        self.was_full |= self.worker.output_is_full();
     }
 
     /// A process ended, and its pipes are empty.
@@ -175,7 +171,7 @@ impl Agent {
         process.state = ProcessState::Done;
         let command = process.run.command.clone();
         self.feed(WorkerEvent::Ended { command, exit: Exit::Code(0), rest: Fate::Ended }, at);
-        self.was_full |= self.outbox().is_full();
+        self.was_full |= self.worker.output_is_full();
     }
 
     // --- the disk
@@ -267,24 +263,20 @@ impl Agent {
 
     // --- to look at
 
-    pub(super) fn outbox(&self) -> &Outbox {
-        self.worker.outbox()
-    }
-
-    pub(super) fn left_runs(&self) -> &OpenEnds {
-        self.worker.left_runs()
+    pub(super) fn held(&self) -> HeldOutput {
+        self.worker.held_output()
     }
 
     /// Whether it waits for nothing any more.
     pub(super) fn is_at_rest(&self) -> bool {
         let disk = self.thread.requests.is_empty() && self.unsynced.is_empty();
         let open = !self.to_start.is_empty() || !self.worker.open_commands(1).is_empty();
-        self.outbox().states().next().is_none() && disk && !open
+        self.held().streams.is_empty() && disk && !open
     }
 
     /// How many runs it holds anything of.
     pub(super) fn runs(&self) -> u64 {
-        self.outbox().states().count() as u64 / Stream::ALL.len() as u64
+        self.held().streams.len() as u64 / Stream::ALL.len() as u64
     }
 }
 

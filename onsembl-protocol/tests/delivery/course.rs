@@ -6,7 +6,7 @@ use super::judge;
 use super::truth::Process;
 use super::viewer::Viewer;
 use super::world::World;
-use onsembl_protocol::output::GapCause;
+use onsembl_protocol::model::GapCause;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -122,10 +122,10 @@ impl World {
             }
         }
         self.log(|_| "it comes to rest".into());
-        let left: Vec<_> = self.agent.outbox().states().collect();
-        assert!(left.is_empty(), "unsent for ever: {left:?}, {:?}", self.agent.outbox());
+        let held = self.agent.held();
+        assert!(held.streams.is_empty(), "unsent for ever: {held:?}");
         assert!(self.disk.is_empty(), "left on the disk: {:?}", self.disk);
-        assert_eq!((self.agent.outbox().unstored(), self.agent.outbox().in_memory()), (0, 0));
+        assert_eq!((held.unstored, held.memory), (0, 0));
         self.check_wrapper();
         let most = self.unit as usize * 256;
         for viewer in &mut self.viewers {

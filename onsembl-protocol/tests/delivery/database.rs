@@ -2,13 +2,13 @@
 //! What of a record is stored, and what is cut, the core decides; here it is done as the store does it.
 
 use onsembl_protocol::fleet::{
-    AgentRecord, CommandRecord, CommandUpdate, LogPosition, StreamPosition,
+    AgentRecord, CommandRecord, CommandUpdate, Cursor, LogPosition, LogRecord, StoredBody,
+    StreamCut, StreamPosition, StreamSums, cursor_before,
 };
 use onsembl_protocol::id::{AgentId, ByteOffset, CommandId, Incarnation};
-use onsembl_protocol::output::{
-    Cursor, GapCause, LogRecord, Run, StoredBody, Stream, StreamCut, StreamSums, cursor_before,
-};
+use onsembl_protocol::model::{GapCause, Stream};
 use onsembl_protocol::time::WallTime;
+use onsembl_protocol::worker::Run;
 use std::collections::BTreeMap;
 
 type Key = (CommandId, Incarnation, Stream);

@@ -2,8 +2,9 @@
 //! in which they fail. And the thread that works on them, which dies with the agent.
 
 use onsembl_protocol::id::{ByteOffset, ChunkSequence};
-use onsembl_protocol::output::{
-    PerStream, RECORD_COST, Record, RecoveredRun, Run, SpoolEvent, SpoolPolicy, SpoolRequest,
+use onsembl_protocol::model::PerStream;
+use onsembl_protocol::worker::{
+    RECORD_COST, Record, RecoveredRun, Run, SpoolEvent, SpoolPolicy, SpoolRequest,
 };
 use std::collections::{BTreeMap, VecDeque};
 

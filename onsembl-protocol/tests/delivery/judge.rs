@@ -5,11 +5,10 @@ use super::agent::Agent;
 use super::database::Database;
 use super::truth::{Process, ProcessState};
 use super::viewer::{Seen, Source, View, Viewer, stored};
+use onsembl_protocol::fleet::{LogRecord, StoredBody};
 use onsembl_protocol::id::{ByteOffset, CommandId};
-use onsembl_protocol::output::{
-    Account, CommittedState, GapCause, LogRecord, RECORD_COST, SpoolBounds, SpoolPolicy,
-    StoredBody, Stream,
-};
+use onsembl_protocol::model::{GapCause, Stream};
+use onsembl_protocol::worker::{HeldRun, RECORD_COST, SpoolBounds, SpoolPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What really went wrong.
@@ -46,13 +45,11 @@ impl Faults {
     /// A new agent has found this on the disk.
     pub(super) fn on_found(&mut self, agent: &Agent) {
         self.ended = true;
-        for state in agent.outbox().states() {
-            self.kept.insert((state.run.command, state.stream), state.produced);
-        }
-        for id in agent.left_runs().commands() {
-            if agent.left_runs().is_open(&id) {
-                self.broken.insert(id);
+        for (state, run) in agent.held().streams {
+            if run == HeldRun::LeftOpen {
+                self.broken.insert(state.run.command.clone());
             }
+            self.kept.insert((state.run.command, state.stream), state.produced);
         }
     }
 
@@ -105,30 +102,28 @@ pub(super) fn check_step(
     bounds: SpoolBounds,
     most_read: u64,
 ) {
-    for state in agent.outbox().states() {
+    let held = agent.held();
+    for (state, run) in &held.streams {
         let process = processes.iter().find(|p| p.run == state.run).unwrap();
         let id = &state.run.command;
         let sums = database.sums(&state.run, state.stream);
         assert_eq!(sums.next.0, sums.delivered + sums.gaps, "{state:?}");
-        let committed =
-            CommittedState { committed: sums.next, delivered: sums.delivered, gaps: sums.gaps };
-        let account = Account::of(Some(&state), Some(committed));
         assert!(
-            account.is_balanced()
+            state.stored <= sums.next
                 || faults.restored
                 || faults.damage
                 || faults.dropped.contains(id)
                 || faults.disk && faults.ended,
-            "{account:?}: {state:?}, {sums:?}"
+            "the agent threw away what is not stored: {state:?}, {sums:?}"
         );
         let (read, produced) = (*process.read.get(state.stream), state.produced.0);
-        if agent.worker.is_muted(id)
+        if *run == HeldRun::Muted
             || faults.dropped.contains(id) && process.state == ProcessState::Done
         {
             // What is thrown away is not counted.
-        } else if agent.worker.is_running(id) {
+        } else if *run == HeldRun::Running {
             assert!((read.saturating_sub(3)..=read).contains(&produced), "{state:?}, read {read}");
-        } else if process.state == ProcessState::Done && !agent.left_runs().has(id) {
+        } else if process.state == ProcessState::Done && *run == HeldRun::Ended {
             assert_eq!(read, produced, "{state:?}");
         }
         assert!(produced <= read && state.stored.0 <= produced, "{state:?}, read {read}");
@@ -136,7 +131,7 @@ pub(super) fn check_step(
     // One push of each process, with the gap that ends before it, may come when all is full.
     let late = agent.runs() * (most_read + 6 * RECORD_COST);
     let pages: u64 = agent.pages.values().sum();
-    let (memory, unstored) = (agent.outbox().in_memory(), agent.outbox().unstored());
+    let (memory, unstored) = (held.memory, held.unstored);
     // What was dropped of a run is a record in memory, however many runs there are.
     let dropped = agent.runs() * 3 * RECORD_COST;
     assert!(
@@ -251,11 +246,7 @@ fn check_stream(process: &Process, stream: Stream, database: &Database, faults: 
         at = row.end().0;
     }
     assert_eq!(at, sums.next.0, "{context}");
-    let account = Account::of(
-        None,
-        Some(CommittedState { committed: sums.next, delivered: sums.delivered, gaps: sums.gaps }),
-    );
-    assert!(account.is_balanced(), "{account:?}: {context}");
+    assert_eq!(sums.next.0, sums.delivered + sums.gaps, "{context}");
     if faults.closed_before.contains(id) {
         return;
     }

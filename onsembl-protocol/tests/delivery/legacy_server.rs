@@ -3,13 +3,11 @@
 
 use super::agent::{Agent, Make};
 use super::disk::Disk;
-use onsembl_protocol::command::{CommandJournal, Exit, Fate};
 use onsembl_protocol::id::{AgentId, CommandId};
-use onsembl_protocol::model::Capabilities;
-use onsembl_protocol::output::{SpoolBounds, SpoolPolicy, Stream};
+use onsembl_protocol::model::{Capabilities, Exit, Stream};
 use onsembl_protocol::wire::payload::{CommandRequest, OutputContent};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
-use onsembl_protocol::worker::WorkerEvent;
+use onsembl_protocol::worker::{CommandJournal, Fate, SpoolBounds, SpoolPolicy, WorkerEvent};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 
 use super::story::Story;
 use super::world::World;
-use onsembl_protocol::output::GapCause;
+use onsembl_protocol::model::GapCause;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;

@@ -6,15 +6,14 @@ use super::now;
 use super::story::show_record;
 use onsembl_protocol::close::{Breakage, CloseReason};
 use onsembl_protocol::fleet::{
-    AgentRecord, CommandRecord, Fleet, FleetAction, FleetEvent, FleetLimits, FleetNote, Flow,
-    Inserted, OpenedSession, Question, Receipt, RecordOutcome, Request, SeatId, StoreAnswer,
-    StoreFault, StreamPosition, Token, View, Write,
+    AgentRecord, CommandRecord, Cursor, Fetch, Fleet, FleetAction, FleetEvent, FleetLimits,
+    FleetNote, Flow, Inserted, LogRecord, OpenedSession, Question, Receipt, RecordOutcome, Request,
+    SeatId, StoreAnswer, StoreFault, StreamPosition, Token, View, Write,
 };
 use onsembl_protocol::id::{
     AgentId, AgentKey, CommandId, Epoch, LinkId, PresenceVersion, SessionId, UserId,
 };
 use onsembl_protocol::model::Capabilities;
-use onsembl_protocol::output::{Cursor, Fetch, LogRecord};
 use onsembl_protocol::session::{Presence, PresenceCause, PresenceStatus, StatusCause};
 use onsembl_protocol::wire::payload::{AgentConnect, CommandRequest};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};

@@ -1,8 +1,9 @@
 //! What is told of a world that fails, one line for each thing that happened.
 
-use onsembl_protocol::output::{LogRecord, StoredBody, StreamState};
+use onsembl_protocol::fleet::{LogRecord, StoredBody};
 use onsembl_protocol::wire::payload::ResumePosition;
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
+use onsembl_protocol::worker::{HeldRun, StreamState};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -32,9 +33,9 @@ pub(super) fn show(message: &AgentToServer) -> String {
     }
 }
 
-pub(super) fn show_states(states: &[StreamState]) -> String {
-    let written = states.iter().filter(|s| s.produced.0 > 0);
-    let show = |s: &StreamState| {
+pub(super) fn show_states(states: &[(StreamState, HeldRun)]) -> String {
+    let written = states.iter().filter(|(s, _)| s.produced.0 > 0);
+    let show = |(s, _): &(StreamState, HeldRun)| {
         let (command, stream) = (&s.run.command, s.stream);
         format!("[{command} {stream} {}..{}, {} in gaps]", s.stored, s.produced, s.gaps)
     };

@@ -2,7 +2,8 @@
 //! stream and its position.
 
 use bytes::Bytes;
-use onsembl_protocol::output::{PerStream, Run, SpoolPolicy, Stream};
+use onsembl_protocol::model::{PerStream, Stream};
+use onsembl_protocol::worker::{Run, SpoolPolicy};
 use std::sync::OnceLock;
 
 /// A prime, so that a piece that is moved by any usual length does not fit.

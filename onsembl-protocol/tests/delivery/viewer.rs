@@ -4,10 +4,11 @@
 use super::database::Database;
 use super::server::Server;
 use super::truth::Process;
-use onsembl_protocol::output::{
-    Cursor, Fetch, GapCause, LogRecord, OutputFollower, OutputPosition, PerStream, Run, StoredBody,
-    Stream,
+use onsembl_protocol::fleet::{
+    Cursor, Fetch, LogRecord, OutputFollower, OutputPosition, StoredBody,
 };
+use onsembl_protocol::model::{GapCause, PerStream, Stream};
+use onsembl_protocol::worker::Run;
 
 /// What is at a position, as far as a viewer was told.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use super::truth::ProcessState;
 use super::viewer::Viewer;
 use super::world::{World, agent, commands};
 use onsembl_protocol::id::CommandId;
-use onsembl_protocol::output::{GapCause, SpoolPolicy};
+use onsembl_protocol::model::GapCause;
 use onsembl_protocol::time::WallTime;
-use onsembl_protocol::worker::WorkerEvent;
+use onsembl_protocol::worker::{SpoolPolicy, WorkerEvent};
 use std::collections::BTreeSet;
 
 /// What happens in a world at all.
@@ -155,12 +155,7 @@ impl World {
         self.agents += 1;
         self.agent = Agent::start(self.make, self.agents, &mut self.disk, &self.journal, self.at);
         self.faults.on_found(&self.agent);
-        self.log(|w| {
-            format!(
-                "it starts with {}",
-                show_states(&w.agent.outbox().states().collect::<Vec<_>>())
-            )
-        });
+        self.log(|w| format!("it starts with {}", show_states(&w.agent.held().streams)));
     }
 
     pub(super) fn kill_server(&mut self) {
@@ -184,7 +179,8 @@ impl World {
         self.log(|_| "an older database is put back".into());
         self.database = backup;
         self.faults.restored = true;
-        let states: BTreeSet<_> = self.agent.outbox().states().map(|s| s.run.command).collect();
+        let states: BTreeSet<_> =
+            self.agent.held().streams.into_iter().map(|(state, _)| state.run.command).collect();
         for process in &self.processes {
             if !states.contains(&process.run.command) {
                 self.faults.closed_before.insert(process.run.command.clone());

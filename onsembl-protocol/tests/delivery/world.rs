@@ -12,16 +12,13 @@ use super::truth::{Process, ProcessState};
 use super::viewer::{Source, Viewer};
 use super::weather::Weather;
 use super::wrapper::{Wrapper, wrapper};
-use onsembl_protocol::command::CommandJournal;
 use onsembl_protocol::fleet::FleetLimits;
-use onsembl_protocol::id::AgentId;
-use onsembl_protocol::id::{AgentKey, CommandId, Incarnation, InstanceId, JournalId};
+use onsembl_protocol::id::{AgentId, AgentKey, CommandId, Incarnation, InstanceId, JournalId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{AGENT_FEATURES, Capabilities, Dialect, Feature, SERVER_FEATURES};
-use onsembl_protocol::output::{Run, SpoolBounds, SpoolPolicy};
 use onsembl_protocol::wire::payload::{AgentConnect, AgentExtensions, AgentType, CommandRequest};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
-use onsembl_protocol::worker::{Task, WorkerEvent};
+use onsembl_protocol::worker::{CommandJournal, Run, SpoolBounds, SpoolPolicy, Task, WorkerEvent};
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -3,14 +3,13 @@
 //! doubled or moved is seen.
 
 use super::world::World;
+use onsembl_protocol::fleet::{Cursor, LogRecord, StoredBody};
 use onsembl_protocol::id::{AgentId, ByteOffset, CommandId};
-use onsembl_protocol::model::Capabilities;
-use onsembl_protocol::output::{Cursor, LogRecord, StoredBody, Stream};
-use onsembl_protocol::wire::AgentToServer;
-use onsembl_protocol::wire::ServerToAgent;
+use onsembl_protocol::model::{Capabilities, Stream};
 use onsembl_protocol::wire::payload::{
     AgentConnect, AgentType, CommandRequest, LegacyCapabilities, OutputContent, TerminalOutput,
 };
+use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Commands that users ask of it.

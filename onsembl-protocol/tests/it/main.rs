@@ -11,7 +11,6 @@
     clippy::type_complexity
 )]
 
-mod commands;
 mod frames;
 mod lifecycle;
 mod machines;

@@ -3,8 +3,7 @@
 use super::server::{Down, Sent, Server};
 use super::store::{Health, Store};
 use onsembl_protocol::close::{Breakage, CloseReason};
-use onsembl_protocol::command::CommandStage;
-use onsembl_protocol::fleet::{Change, FleetLimits, Request, SeatId, Token, Write};
+use onsembl_protocol::fleet::{Change, CommandStage, FleetLimits, Request, SeatId, Token, Write};
 use onsembl_protocol::id::{
     AgentId, AgentKey, ByteOffset, ChunkSequence, CommandId, Incarnation, InstanceId, JournalId,
     LinkId, UserId,
@@ -144,7 +143,7 @@ impl Bench {
     }
 
     /// What was written of output since somebody last looked.
-    pub(super) fn taken_output(&mut self) -> Vec<onsembl_protocol::output::LogRecord> {
+    pub(super) fn taken_output(&mut self) -> Vec<onsembl_protocol::fleet::LogRecord> {
         let of_output = |sent: Sent| match sent {
             Sent::Write(Write::Output { record, .. }) => Some(record),
             _ => None,
@@ -178,7 +177,7 @@ pub(super) fn written(id: &CommandId, sequence: u64, length: usize) -> AgentToSe
     AgentToServer::Output(TerminalOutput {
         command_id: id.clone(),
         agent_id: None,
-        stream: onsembl_protocol::output::Stream::Stdout.into(),
+        stream: onsembl_protocol::model::Stream::Stdout.into(),
         content: OutputContent::Text("x".repeat(length)),
         sequence: Some(ChunkSequence(sequence)),
         offset: Some(ByteOffset((sequence - 1) * length as u64)),

@@ -2,8 +2,7 @@
 
 use super::bench::{Bench, Keeps, is_sent};
 use super::store::Health;
-use onsembl_protocol::command::CommandStage;
-use onsembl_protocol::fleet::FleetLimits;
+use onsembl_protocol::fleet::{CommandStage, FleetLimits};
 use onsembl_protocol::id::CommandId;
 use std::time::Duration;
 

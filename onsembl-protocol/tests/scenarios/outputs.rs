@@ -1,10 +1,8 @@
 //! Output that comes too fast, and output that a late report proves to be lost.
 
 use super::bench::{Bench, Keeps, ended, written};
-use onsembl_protocol::command::CommandStage;
-use onsembl_protocol::fleet::FleetLimits;
+use onsembl_protocol::fleet::{CommandStage, FleetLimits, StoredBody};
 use onsembl_protocol::id::CommandId;
-use onsembl_protocol::output::StoredBody;
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::{CommandAck, CommandAckStatus};
 use std::time::Duration;

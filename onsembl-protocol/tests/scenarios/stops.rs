@@ -3,7 +3,7 @@
 use super::bench::{Bench, Keeps, is_sent};
 use onsembl_protocol::fleet::{FleetLimits, Request};
 use onsembl_protocol::id::CommandId;
-use onsembl_protocol::stop::StopScope;
+use onsembl_protocol::model::StopScope;
 use std::time::Duration;
 
 #[test]

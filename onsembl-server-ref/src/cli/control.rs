@@ -3,7 +3,7 @@
 use super::remote::{PATIENCE, Remote, escape};
 use crate::http::Control as Order;
 use clap::{Args, ValueEnum};
-use onsembl_protocol::terminal::TerminalSize;
+use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::wire::payload::ControlAction;
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use crate::http::OutputLine;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, Incarnation};
-use onsembl_protocol::output::{Stream, gap_notice};
+use onsembl_protocol::model::{Stream, gap_notice};
 use onsembl_protocol::wire::payload::StreamContent;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write};

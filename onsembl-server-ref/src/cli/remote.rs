@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use onsembl_protocol::command::{Candidate, choose_agent};
+use onsembl_protocol::fleet::{Candidate, choose_agent};
 use onsembl_protocol::id::AgentId;
 use onsembl_transport::tls::TlsRoots;
 use serde::Deserialize;

@@ -8,9 +8,9 @@ mod screen;
 use bytes::Bytes;
 use link::{Heard, ServerLink};
 use notices::Notices;
-use onsembl_protocol::command::Exit;
+use onsembl_protocol::fleet::{OutputFollower, OutputPosition, StoredBody};
 use onsembl_protocol::id::{AgentId, CommandId, MessageId};
-use onsembl_protocol::output::{OutputFollower, OutputPosition, StoredBody, Stream, gap_notice};
+use onsembl_protocol::model::{Exit, Stream, gap_notice};
 use onsembl_protocol::wire::payload::{
     CommandCancel, CommandInput, CommandPhase, CommandRequest, CommandStatus, DashboardExtensions,
     DashboardInit, ErrorCode, ErrorReply, Feature, OfflinePolicy, OutputGap, Pong, Priority,

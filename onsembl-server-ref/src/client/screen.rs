@@ -2,7 +2,7 @@
 //! here waits for a reader unless it is asked to, so that one who does not read holds nothing else up.
 
 use bytes::{Buf as _, Bytes};
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::model::Stream;
 use std::collections::VecDeque;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 

@@ -4,10 +4,9 @@
 use super::line_assembler::LineAssembler;
 use crate::fleet_view::FleetView;
 use crate::store::Cursor;
-use onsembl_protocol::fleet::{DashboardFeed, FeedItem, Seek};
+use onsembl_protocol::fleet::{DashboardFeed, FeedItem, LogRecord, Seek, StoredBody};
 use onsembl_protocol::id::{AgentId, CommandId, MessageId, ServerInstanceId};
-use onsembl_protocol::model::{Capabilities, OutputFormat};
-use onsembl_protocol::output::{LogRecord, StoredBody, gap_notice};
+use onsembl_protocol::model::{Capabilities, OutputFormat, gap_notice};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::ServerToDashboard;
 use onsembl_protocol::wire::payload::{

@@ -1,7 +1,7 @@
 //! Whole lines for legacy dashboards, which put a line break behind every piece of text they get
 //! and cannot read most escape sequences.
 
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::model::Stream;
 use std::collections::BTreeMap;
 use vte::{Parser, Perform};
 

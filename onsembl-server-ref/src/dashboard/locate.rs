@@ -3,7 +3,7 @@
 use crate::store::{Cursor, Store, StoreError};
 use onsembl_protocol::fleet::Seek;
 use onsembl_protocol::id::{ByteOffset, CommandId, UserId};
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::model::Stream;
 use onsembl_protocol::wire::payload::StreamType;
 
 /// The cursor in front of what is sought; `None` is the beginning.

@@ -14,7 +14,7 @@ use axum::response::IntoResponse as _;
 use onsembl_protocol::fleet::{Answer, Request};
 use onsembl_protocol::id::{AgentId, CommandId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::terminal::TerminalSize;
+use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::wire::payload::{AgentControl, CommandCancel, ControlAction};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

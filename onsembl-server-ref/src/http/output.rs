@@ -15,7 +15,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use futures::stream;
 use onsembl_protocol::id::{ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::model::Stream;
 use onsembl_protocol::wire::payload::{OutputContent, OutputGap, StreamContent, TerminalStream};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;

@@ -13,7 +13,7 @@ use axum::response::IntoResponse as _;
 use onsembl_protocol::fleet::{Answer, Request};
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::stop::StopScope;
+use onsembl_protocol::model::StopScope;
 use onsembl_protocol::wire::payload::ErrorReply;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

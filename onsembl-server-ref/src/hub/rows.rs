@@ -1,12 +1,12 @@
 //! The fleet's plain values as rows of the store, and back.
 
 use crate::store::{self, AgentRow, CommandRow, OpenError, OutputReceipt, PresenceRow, StoreError};
-use onsembl_protocol::command::{CommandStage, Exit};
 use onsembl_protocol::fleet::{
-    AgentRecord, CommandRecord, CommandUpdate, Inserted, OpenFault, OpenedSession, PresenceRecord,
-    Receipt, RecordOutcome, StoreFault, StreamPosition,
+    AgentRecord, CommandRecord, CommandStage, CommandUpdate, Inserted, OpenFault, OpenedSession,
+    PresenceRecord, Receipt, RecordOutcome, StoreFault, StreamPosition,
 };
 use onsembl_protocol::id::UserId;
+use onsembl_protocol::model::Exit;
 use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{CommandPhase, CommandRequest};

@@ -17,9 +17,8 @@ use onsembl_protocol::fleet::{
     Fleet, FleetEvent, FleetLimits, Receipt, RecordingSource, SeatId, Token,
 };
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
-use onsembl_protocol::limits::Limits;
+use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
 use onsembl_protocol::model::SERVER_FEATURES;
-use onsembl_protocol::output::Outbox;
 use onsembl_protocol::replay::Excerpt;
 use onsembl_protocol::session::{ServerConfig, StoreTrouble};
 use onsembl_protocol::supervisor::Key;
@@ -103,7 +102,7 @@ impl Hub {
         let rules = SessionRules {
             server_instance: parts.instance,
             features: SERVER_FEATURES.to_vec(),
-            output_window: Outbox::DEFAULT_WINDOW,
+            output_window: OUTPUT_WINDOW,
         };
         let shard = Shard::new(rules, parts.config, Limits::DEFAULT, counters.clone())
             .with_recording(parts.recording);

@@ -279,12 +279,11 @@ mod tests {
     use super::*;
     use crate::store::{CommandRow, StoredBody};
     use bytes::Bytes;
-    use onsembl_protocol::command::CommandStage;
-    use onsembl_protocol::fleet::{CommandUpdate, NewSession};
+    use onsembl_protocol::fleet::{CommandStage, CommandUpdate, LogRecord, NewSession};
     use onsembl_protocol::id::{
         AgentKey, ByteOffset, ChunkSequence, Incarnation, PresenceVersion, SessionId,
     };
-    use onsembl_protocol::output::{LogRecord, Stream};
+    use onsembl_protocol::model::Stream;
     use onsembl_protocol::time::WallTime;
 
     /// Far more than the store's queue has room for, and than a task is given to do at once.

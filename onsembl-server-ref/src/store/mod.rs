@@ -39,7 +39,7 @@ pub use beats::{HeartbeatRow, Recorded};
 pub use commands::{CommandRow, CommandUpdate, Inserted};
 pub use error::{OpenError, StoreError, StoreHealth, StoreTrouble};
 pub use history::CommandChange;
-pub use onsembl_protocol::output::{Cursor, StoredBody};
+pub use onsembl_protocol::fleet::{Cursor, StoredBody};
 pub use output::{OutputReceipt, StoredRecord};
 pub use presence::PresenceRow;
 pub use retention::Cut;

@@ -7,9 +7,11 @@ use super::error::StoreError;
 use super::queue::Lane;
 use super::request::{QueuedRecord, Request};
 use super::streams::StreamRow;
+use onsembl_protocol::fleet::{LogRecord, StoredBody};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{LogRecord, Record, Run, StoredBody, Stream};
+use onsembl_protocol::model::Stream;
 use onsembl_protocol::time::WallTime;
+use onsembl_protocol::worker::{Record, Run};
 use rusqlite::{Connection, params};
 
 /// A record of the output of one process: bytes, or a gap.

@@ -206,8 +206,9 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use futures::FutureExt;
+    use onsembl_protocol::fleet::StoredBody;
     use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-    use onsembl_protocol::output::{StoredBody, Stream};
+    use onsembl_protocol::model::Stream;
     use onsembl_protocol::time::WallTime;
 
     async fn put_chunk(queue: &Queue, length: usize) {

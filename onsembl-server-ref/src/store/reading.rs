@@ -9,8 +9,9 @@ use super::error::StoreError;
 use super::output::StoredRecord;
 use super::streams::{gap_cause, stream};
 use bytes::Bytes;
+use onsembl_protocol::fleet::{Cursor, StoredBody, cursor_before};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{Cursor, StoredBody, Stream, cursor_before};
+use onsembl_protocol::model::Stream;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Records that one read returns at most, but for those of the last number.

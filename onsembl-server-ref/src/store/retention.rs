@@ -7,8 +7,9 @@ use super::error::StoreError;
 use super::output::StoredRecord;
 use super::queue::Lane;
 use super::streams::stream;
+use onsembl_protocol::fleet::StreamCut;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{Stream, StreamCut};
+use onsembl_protocol::model::Stream;
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, params};
 

@@ -4,8 +4,9 @@ use super::Store;
 use super::columns::time;
 use super::error::StoreError;
 use super::queue::Lane;
+use onsembl_protocol::fleet::StopOrder;
 use onsembl_protocol::id::{AgentId, UserId};
-use onsembl_protocol::stop::{StopOrder, StopScope};
+use onsembl_protocol::model::StopScope;
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, Row, params};
 

@@ -5,7 +5,7 @@ use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation,
     InstanceId, PresenceVersion, SessionId, UserId,
 };
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::model::Stream;
 use onsembl_protocol::time::WallTime;
 use onsembl_server_ref::store::{
     CommandRow, FILE_NAME, HeartbeatRow, NewSession, OpenedSession, Receipts, Store, StoredBody,

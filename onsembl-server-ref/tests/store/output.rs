@@ -2,7 +2,7 @@
 
 use crate::common::{HeldLock, at, chunk, command, fresh, one_agent, user};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
-use onsembl_protocol::output::{GapCause, Stream};
+use onsembl_protocol::model::{GapCause, Stream};
 use onsembl_server_ref::store::{
     CommandUpdate, OutputReceipt, Receipts, Store, StoreError, StoredBody, StoredRecord,
 };

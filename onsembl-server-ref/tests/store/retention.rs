@@ -3,7 +3,7 @@
 use crate::common::{at, command, fresh, one_agent, user};
 use bytes::Bytes;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
-use onsembl_protocol::output::{GapCause, Stream};
+use onsembl_protocol::model::{GapCause, Stream};
 use onsembl_server_ref::store::{Cut, Receipts, Store, StoredBody, StoredRecord};
 
 const CHUNK: u64 = 100;

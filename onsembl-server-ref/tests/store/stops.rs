@@ -1,8 +1,9 @@
 //! Emergency stops: in force until released, in whatever order the two come to be stored.
 
 use crate::common::{at, fresh, one_agent, open, user};
+use onsembl_protocol::fleet::StopOrder;
 use onsembl_protocol::id::StopId;
-use onsembl_protocol::stop::{StopOrder, StopScope};
+use onsembl_protocol::model::StopScope;
 
 fn order(id: &str, scope: StopScope) -> StopOrder {
     StopOrder { id: StopId::new(id), scope, reason: "why".into(), by: user("u"), at: at(5) }

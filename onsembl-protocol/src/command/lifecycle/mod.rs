@@ -143,8 +143,6 @@ pub struct Returned {
 pub enum CommandEvent {
     /// It is committed to the database.
     Stored,
-    /// The store refused it.
-    StoreRefused,
     /// There is a slot for it on its agent: its turn has come.
     SlotGranted,
     /// The agent acknowledged it.
@@ -270,11 +268,6 @@ impl CommandLifecycle {
         self.view
     }
 
-    /// Whether it was handed to its agent and not seen to arrive.
-    pub const fn is_on_its_way(&self) -> bool {
-        matches!(self.phase, Phase::Sent { .. })
-    }
-
     /// Whether it was handed to its agent before, and is handed to it once more because nothing came back.
     pub const fn is_sent_again(&self) -> bool {
         matches!(self.phase, Phase::Sent { times: 2.., .. })
@@ -318,9 +311,6 @@ impl CommandLifecycle {
     fn live(&mut self, event: CommandEvent, now: Now, out: &mut Out) {
         match event {
             CommandEvent::Stored => self.stored(now, out),
-            CommandEvent::StoreRefused => {
-                self.end(CommandStage::Failed, CommandCause::NotStored, None, now, out);
-            }
             CommandEvent::SlotGranted => self.grant_slot(now, out),
             CommandEvent::Acknowledged(status) => self.acknowledged(&status, now, out),
             CommandEvent::Output => self.output(now, out),

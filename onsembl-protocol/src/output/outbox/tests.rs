@@ -43,7 +43,7 @@ fn store(outbox: &mut Outbox, record: &Record) {
 fn no_more_than_the_window_is_on_the_wire() {
     let mut outbox = filled(BOUND);
     let sent = send_all(&mut outbox);
-    assert_eq!(sent.iter().map(Record::length).sum::<u64>(), Outbox::DEFAULT_WINDOW);
+    assert_eq!(sent.iter().map(Record::length).sum::<u64>(), OUTPUT_WINDOW);
     store(&mut outbox, &sent[0]);
     assert_eq!(outbox.next_to_send().map(|c| c.record.sequence), Some(ChunkSequence(33)));
     assert_eq!(outbox.next_to_send(), None);
@@ -54,7 +54,7 @@ fn a_new_session_sends_everything_again_that_is_not_stored() {
     let mut outbox = filled(3 * CHUNK_BYTES);
     let sent = send_all(&mut outbox);
     store(&mut outbox, &sent[0]);
-    outbox.restart(Outbox::DEFAULT_WINDOW);
+    outbox.restart(OUTPUT_WINDOW);
     assert_eq!(send_all(&mut outbox), sent[1..]);
 }
 
@@ -62,7 +62,7 @@ fn a_new_session_sends_everything_again_that_is_not_stored() {
 fn a_server_that_resumes_gets_what_it_lacks_to_the_byte() {
     let mut outbox = filled(3 * CHUNK_BYTES);
     let _ = send_all(&mut outbox);
-    outbox.resume(Outbox::DEFAULT_WINDOW, at(1));
+    outbox.resume(OUTPUT_WINDOW, at(1));
     assert_eq!(outbox.next_to_send(), None);
     outbox.on_stored(&id(), Incarnation(1), Stream::Stdout, ByteOffset(CHUNK_BYTES as u64 + 5));
     outbox.on_resume();
@@ -74,7 +74,7 @@ fn a_server_that_resumes_gets_what_it_lacks_to_the_byte() {
 #[test]
 fn a_server_that_does_not_answer_is_sent_the_oldest_after_ten_seconds() {
     let mut outbox = filled(5);
-    outbox.resume(Outbox::DEFAULT_WINDOW, at(1));
+    outbox.resume(OUTPUT_WINDOW, at(1));
     assert_eq!(outbox.deadline(), Deadline::At(at(11)));
     outbox.on_time(at(10));
     assert_eq!(outbox.next_to_send(), None);
@@ -243,14 +243,14 @@ fn play(bounds: SpoolBounds, policy: SpoolPolicy, steps: Vec<Step>) {
             Step::Cut { resumes } => {
                 world.link.clear();
                 if resumes {
-                    outbox.resume(Outbox::DEFAULT_WINDOW, at(now));
+                    outbox.resume(OUTPUT_WINDOW, at(now));
                     for stream in Stream::ALL {
                         let have = ByteOffset(world.got[stream as usize].len() as u64);
                         outbox.on_stored(&id(), Incarnation(1), stream, have);
                     }
                     outbox.on_resume();
                 } else {
-                    outbox.restart(Outbox::DEFAULT_WINDOW);
+                    outbox.restart(OUTPUT_WINDOW);
                 }
             }
             Step::Damage => {
@@ -415,7 +415,7 @@ proptest! {
         let mut outbox = crash(&disk, PerStream::default());
         let kept = |stream| disk.iter().filter(|r| r.stream == stream).map(Record::end).max();
         let mut from = PerStream::<ByteOffset>::default();
-        outbox.resume(Outbox::DEFAULT_WINDOW, at(1));
+        outbox.resume(OUTPUT_WINDOW, at(1));
         for stream in [Stream::Stdout, Stream::Stderr] {
             let end = kept(stream).unwrap_or_default();
             let position = ByteOffset((end.0 as f64 * acknowledged) as u64);
@@ -546,7 +546,7 @@ fn what_is_on_the_wire_counts_before_more_is_read_back() {
     let bounds = SpoolBounds { memory: 10_000, disk: 10 << 20 };
     let mut outbox = opened(bounds, SpoolPolicy::Block);
     let mut disk = Vec::new();
-    outbox.restart(Outbox::DEFAULT_WINDOW);
+    outbox.restart(OUTPUT_WINDOW);
     for _ in 0..200 {
         outbox.push(&id(), Stream::Stdout, Bytes::from(std::vec![7; 4000]));
         keep(&mut outbox, &mut disk);

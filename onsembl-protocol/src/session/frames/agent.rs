@@ -6,12 +6,11 @@
 
 use super::profile::AgentProfile;
 use crate::id::{AgentId, BeatSequence, Epoch, LinkId, MessageId, SessionId, StopId};
-use crate::limits::Limits;
+use crate::limits::{Limits, OUTPUT_WINDOW};
 use crate::liveness::Seen;
 use crate::model::{
     Capabilities, CommandComplete, CommandPhase, Dialect, Feature, HeartbeatTiming, InvalidTiming,
 };
-use crate::output::Outbox;
 use crate::session::{
     AgentAction, AgentInbound, AgentStatus, EchoBits, HelloRefusal, ServerBeat, SessionTerms,
 };
@@ -268,7 +267,7 @@ impl AgentFrames {
                 epoch: Epoch::default(),
                 features: Vec::new(),
                 capabilities: Capabilities::LEGACY,
-                output_window: Outbox::DEFAULT_WINDOW,
+                output_window: OUTPUT_WINDOW,
                 stopped: None,
             },
         };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::output::Stream;
+use onsembl_protocol::model::Stream;
 use onsembl_protocol::wire::payload::{OutputContent, TerminalOutput};
 use onsembl_protocol::wire::{DecodeCause, DecodeError, OutputFrame};
 use proptest::collection::vec;

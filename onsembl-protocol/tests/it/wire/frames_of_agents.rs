@@ -5,7 +5,7 @@ use onsembl_protocol::id::{
     AgentId, AgentKey, BeatSequence, ByteOffset, ChunkSequence, CommandId, Incarnation, InstanceId,
     MessageId,
 };
-use onsembl_protocol::output::{GapCause, Stream};
+use onsembl_protocol::model::{GapCause, Stream};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::AgentToServer::{self, *};
 use onsembl_protocol::wire::payload as p;

@@ -2,7 +2,7 @@
 
 use super::{message, read};
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
-use onsembl_protocol::stop::StopScope;
+use onsembl_protocol::model::StopScope;
 use onsembl_protocol::wire::DashboardToServer::{self, *};
 use onsembl_protocol::wire::payload as p;
 use onsembl_protocol::wire::payload::{

@@ -9,7 +9,7 @@ use onsembl_protocol::id::{
     AgentId, BeatSequence, ByteOffset, ChunkSequence, Incarnation, PresenceVersion,
     ServerInstanceId, UserId,
 };
-use onsembl_protocol::output::GapCause;
+use onsembl_protocol::model::GapCause;
 use onsembl_protocol::wire::payload::*;
 use onsembl_protocol::wire::{
     AgentToServer, DashboardToServer, NextBeat, ServerToAgent, ServerToDashboard,

@@ -5,8 +5,7 @@ use onsembl_protocol::id::{
     InstanceId, JournalId, MessageId, PresenceVersion, ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::HeartbeatTiming;
-use onsembl_protocol::output::GapCause;
-use onsembl_protocol::terminal::TerminalSize;
+use onsembl_protocol::model::{GapCause, TerminalSize};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
 use onsembl_protocol::wire::{

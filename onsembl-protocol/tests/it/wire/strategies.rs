@@ -8,7 +8,7 @@ use onsembl_protocol::id::{
     InstanceId, JournalId, MessageId, ServerInstanceId, SessionId, StopId, UserId,
 };
 use onsembl_protocol::liveness::WireTiming;
-use onsembl_protocol::terminal::TerminalSize;
+use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::*;
 use proptest::collection::{btree_map, vec};

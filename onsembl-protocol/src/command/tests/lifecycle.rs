@@ -1,13 +1,14 @@
 //! The lifecycle of a command on the server.
 
-use crate::support::{now, secs};
-use onsembl_protocol::command::{
+use super::{now, secs};
+use crate::command::{
     CommandAction, CommandCause, CommandEvent, CommandLifecycle, CommandStage, CommandTerms,
     CommandView, Exit, Origin, Returned,
 };
-use onsembl_protocol::session::Dialect;
-use onsembl_protocol::time::Deadline;
-use onsembl_protocol::wire::payload::{CommandAckStatus, CommandPhase};
+use crate::session::Dialect;
+use crate::time::Deadline;
+use crate::wire::payload::{CommandAckStatus, CommandPhase};
+use std::prelude::rust_2024::*;
 use std::time::Duration;
 
 struct Lifecycle {
@@ -125,14 +126,11 @@ fn a_command_is_stored_sent_acknowledged_run_and_ended() {
 
 #[test]
 fn what_the_store_does_not_take_never_goes_out() {
-    let mut lifecycle = Lifecycle::new(Dialect::Extended);
-    lifecycle.feed(CommandEvent::StoreRefused);
-    assert_eq!((lifecycle.stage(), lifecycle.sendings()), (CommandStage::Failed, 0));
     let mut slow = Lifecycle::new(Dialect::Extended);
     slow.run_until(secs(30));
     assert_eq!(
-        (slow.stage(), slow.view().because),
-        (CommandStage::Failed, CommandCause::NotStored)
+        (slow.stage(), slow.view().because, slow.sendings()),
+        (CommandStage::Failed, CommandCause::NotStored, 0)
     );
     assert_eq!(slow.feed(CommandEvent::Stored), [], "too late");
 }

@@ -1,18 +1,18 @@
 //! What an agent process knows of its commands: each id is run at most once.
 
-use crate::support::{now, secs, stamp};
-use onsembl_protocol::command::{
+use super::{now, secs, stamp};
+use crate::command::{
     AgentCommands, CancelDecision, CommandJournal, Decision, Exit, Fate, JournalEntry,
-    MOST_WAITING, ProcessIdentity,
+ ProcessIdentity,
 };
-use onsembl_protocol::id::{ByteOffset, CommandId, Incarnation, RunMark};
-use onsembl_protocol::time::Deadline;
-use onsembl_protocol::wire::payload::{
-    CommandAckStatus, CommandComplete, CommandPhase, OutputTotals,
-};
+use crate::command::agent_commands::MOST_WAITING;
+use crate::id::{ByteOffset, CommandId, Incarnation, RunMark};
+use crate::time::Deadline;
+use crate::wire::payload::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::prelude::rust_2024::*;
 use std::time::Duration;
 
 fn id(n: impl std::fmt::Display) -> CommandId {

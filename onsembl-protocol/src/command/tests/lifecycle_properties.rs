@@ -1,16 +1,17 @@
 //! What always holds of a command's lifecycle, for random events.
 
-use crate::support::{ms, now};
-use onsembl_protocol::command::{
+use super::{ms, now};
+use crate::command::{
     CommandAction, CommandEvent, CommandLifecycle, CommandStage, CommandTerms, CommandView, Exit,
     Origin, Returned,
 };
-use onsembl_protocol::session::Dialect;
-use onsembl_protocol::time::Deadline;
-use onsembl_protocol::wire::payload::{CommandAckStatus, CommandPhase};
+use crate::session::Dialect;
+use crate::time::Deadline;
+use crate::wire::payload::{CommandAckStatus, CommandPhase};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use std::prelude::rust_2024::*;
 
 fn event(dialect: Dialect) -> impl Strategy<Value = CommandEvent> {
     let acks = vec![
@@ -27,7 +28,6 @@ fn event(dialect: Dialect) -> impl Strategy<Value = CommandEvent> {
     ];
     prop_oneof![
         8 => Just(CommandEvent::Stored),
-        1 => Just(CommandEvent::StoreRefused),
         8 => select(acks).prop_map(CommandEvent::Acknowledged),
         8 => Just(CommandEvent::Output),
         1 => select(ends).prop_map(|(phase, exit)| CommandEvent::Completed { phase, exit }),
