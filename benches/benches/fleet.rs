@@ -91,7 +91,7 @@ struct User {
 }
 
 impl User {
-    /// With so many commands, spread over its agents, of which each runs so many at once.
+    /// A user with `open` commands spread over `agents` agents, each of which runs `parallel` at once.
     fn new(number: u64, agents: u64, open: u64, parallel: u64) -> Self {
         let user = UserId::new(format!("user-{number}"));
         let first = SeatId(number << 32);
@@ -321,7 +321,7 @@ fn sends_output(scenario: &mut Scenario) -> f64 {
         let event = writes(&mut user.running[command]);
         take(&mut user.fleet, &mut user.view, event, &mut receipts);
         let start = Instant::now();
-        let pieces = item(&mut feed, &user.view);
+        let pieces = tell_all(&mut feed, &user.view);
         metric += start.elapsed().as_nanos();
         assert_eq!(pieces, 1);
         let receipt = receipts.pop().unwrap();
@@ -332,7 +332,7 @@ fn sends_output(scenario: &mut Scenario) -> f64 {
 
 /// Tells all there is. How many pieces of output were in it.
 #[inline(never)]
-fn item(feed: &mut DashboardFeed, view: &View) -> usize {
+fn tell_all(feed: &mut DashboardFeed, view: &View) -> usize {
     let mut pieces = 0;
     loop {
         match feed.next(view) {
@@ -402,7 +402,7 @@ fn events(scenarios: &mut [Scenario]) {
     compare("frame heard", scenarios, limit, |p| p.round(|r| heard(r)));
 }
 
-/// One kind of event at one place, for `compare/fleet.py`: callgrind counts what `counted` and [`item`] do.
+/// One kind of event at one place, for `compare/fleet.py`: callgrind counts what `counted` and [`tell_all`] do.
 /// Unlike times, the counts do not depend on what else the machine does, nor on its caches.
 fn count(what: &str, users: u64, agents: u64, open: u64, parallel: u64) {
     let mut scenario = Scenario::new("", users, agents, open, parallel);

@@ -44,7 +44,7 @@ def instructions(bench, event, place):
         out = Path(folder) / "callgrind.out"
         words = [
             "valgrind", "--tool=callgrind", "--quiet", f"--callgrind-out-file={out}", "--collect-atstart=no",
-            "--toggle-collect=fleet::tell" if event == "told" else "--toggle-collect=fleet::counted",
+            "--toggle-collect=fleet::tell_all" if event == "told" else "--toggle-collect=fleet::counted",
             bench, "--count", event, *map(str, place),
         ]
         done = subprocess.run(words, capture_output=True, text=True, check=True).stdout

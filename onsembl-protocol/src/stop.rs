@@ -6,7 +6,7 @@
 
 use crate::id::{AgentId, StopId, UserId};
 #[doc(no_inline)]
-pub use crate::model::StopScope;
+pub(crate) use crate::model::StopScope;
 use crate::model::StopStage;
 use crate::time::WallTime;
 use alloc::collections::BTreeMap;
@@ -29,21 +29,21 @@ pub struct StopOrder {
 
 /// The orders of one user that are in force: at most one of each scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StopLatch {
+pub(crate) struct StopLatch {
     orders: BTreeMap<StopScope, StopOrder>,
 }
 
 impl StopLatch {
     /// Puts an order in force. One of the same scope stays as it was, and is given back: pressing the
     /// button twice is one stop.
-    pub fn set(&mut self, order: StopOrder) -> &StopOrder {
+    pub(crate) fn set(&mut self, order: StopOrder) -> &StopOrder {
         self.orders.entry(order.scope.clone()).or_insert(order)
     }
 
     /// Releases what is in force for exactly this scope; with [`StopScope::All`], everything. Gives the
     /// orders that are not in force any more.
     #[must_use = "what was released must be released in the store too"]
-    pub fn release(&mut self, scope: &StopScope) -> Vec<StopOrder> {
+    pub(crate) fn release(&mut self, scope: &StopScope) -> Vec<StopOrder> {
         match scope {
             StopScope::All => core::mem::take(&mut self.orders).into_values().collect(),
             StopScope::Agent(_) => self.orders.remove(scope).into_iter().collect(),
@@ -51,20 +51,20 @@ impl StopLatch {
     }
 
     /// What keeps this agent from starting anything: an order for all before one for itself.
-    pub fn in_force(&self, agent: &AgentId) -> Option<&StopOrder> {
+    pub(crate) fn in_force(&self, agent: &AgentId) -> Option<&StopOrder> {
         let own = || self.orders.get(&StopScope::Agent(agent.clone()));
         self.orders.get(&StopScope::All).or_else(own)
     }
 
     /// All orders in force.
-    pub fn orders(&self) -> impl Iterator<Item = &StopOrder> {
+    pub(crate) fn orders(&self) -> impl Iterator<Item = &StopOrder> {
         self.orders.values()
     }
 }
 
 /// The agent's end of a stop: while it has one, nothing starts. It must be kept durably.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StopGuard {
+pub(crate) struct StopGuard {
     latched: Option<LatchedStop>,
 }
 
@@ -77,14 +77,14 @@ struct LatchedStop {
 
 impl StopGuard {
     /// A guard that an earlier process wrote down, if one was.
-    pub fn recovered(id: Option<StopId>) -> Self {
+    pub(crate) fn recovered(id: Option<StopId>) -> Self {
         Self { latched: id.map(|id| LatchedStop { id, is_durable: true, is_empty: false }) }
     }
 
     /// An order came. Whether it is new: then everything is to be killed at once, and the order
     /// written down.
     #[must_use = "a new order must be carried out and written down"]
-    pub fn on_order(&mut self, id: StopId) -> bool {
+    pub(crate) fn on_order(&mut self, id: StopId) -> bool {
         let is_new = self.latched.as_ref().is_none_or(|latched| latched.id != id);
         if is_new {
             self.latched = Some(LatchedStop { id, is_durable: false, is_empty: false });
@@ -93,34 +93,34 @@ impl StopGuard {
     }
 
     /// An order is written down. Whether that is the one that is held.
-    pub fn on_durable(&mut self, id: &StopId) -> bool {
+    pub(crate) fn on_durable(&mut self, id: &StopId) -> bool {
         let latched = self.latched.as_mut().filter(|latched| latched.id == *id);
         latched.map(|latched| latched.is_durable = true).is_some()
     }
 
     /// Nothing runs any more, and every group was seen empty. Whether that is news.
-    pub fn on_empty(&mut self) -> bool {
+    pub(crate) fn on_empty(&mut self) -> bool {
         let latched = self.latched.as_mut().filter(|latched| !latched.is_empty);
         latched.map(|latched| latched.is_empty = true).is_some()
     }
 
     /// An order is released. Gives what was held, which is to be struck out; another one stays.
-    pub fn on_release(&mut self, id: &StopId) -> Option<StopId> {
+    pub(crate) fn on_release(&mut self, id: &StopId) -> Option<StopId> {
         self.latched.take_if(|latched| latched.id == *id).map(|latched| latched.id)
     }
 
     /// A session says which stop is in force. Whatever else is held is released, and given back.
-    pub fn on_welcome(&mut self, in_force: Option<&StopId>) -> Option<StopId> {
+    pub(crate) fn on_welcome(&mut self, in_force: Option<&StopId>) -> Option<StopId> {
         self.latched.take_if(|latched| Some(&latched.id) != in_force).map(|latched| latched.id)
     }
 
     /// Whether nothing may start.
-    pub const fn is_latched(&self) -> bool {
+    pub(crate) const fn is_latched(&self) -> bool {
         self.latched.is_some()
     }
 
     /// The order that is held.
-    pub const fn order(&self) -> Option<&StopId> {
+    pub(crate) const fn order(&self) -> Option<&StopId> {
         match &self.latched {
             Some(latched) => Some(&latched.id),
             None => None,
@@ -129,7 +129,7 @@ impl StopGuard {
 
     /// What is to be said: nothing before it is durable, since only then it holds whatever happens.
     /// Killing does not wait for that.
-    pub fn receipt(&self) -> Option<(StopId, StopStage)> {
+    pub(crate) fn receipt(&self) -> Option<(StopId, StopStage)> {
         let latched = self.latched.as_ref().filter(|latched| latched.is_durable)?;
         let stage = if latched.is_empty { StopStage::Verified } else { StopStage::Acted };
         Some((latched.id.clone(), stage))

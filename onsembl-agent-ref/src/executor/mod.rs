@@ -56,7 +56,7 @@ pub struct Job {
 /// The program of a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TerminalProgram {
-    /// Its name, for people.
+    /// The name that is shown.
     pub program: String,
     /// How large the terminal is at first.
     pub size: TerminalSize,

@@ -18,14 +18,14 @@ use core::time::Duration;
 
 /// Most commands that wait for a slot on the agent; one more is refused. A server that keeps a
 /// queue sends none too many; this is for one that does not, and for a pause.
-pub const MOST_WAITING: usize = 64;
+pub(super) const MOST_WAITING: usize = 64;
 
 /// Ended commands that are remembered, so that a late repetition is known as one.
 const REMEMBERED: usize = 4096;
 
 /// The commands of one agent.
 #[derive(Debug)]
-pub struct AgentCommands {
+pub(crate) struct AgentCommands {
     slots: usize,
     paused: bool,
     entries: BTreeMap<CommandId, Entry>,
@@ -65,7 +65,7 @@ enum Stopped {
 
 /// What to do about a request.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Keep it until [`AgentCommands::take_next`] names it.
     Keep,
     /// It is here already: acknowledge again.
@@ -78,7 +78,7 @@ pub enum Decision {
 
 /// What to do about a cancellation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum CancelDecision {
+pub(crate) enum CancelDecision {
     /// End its process group.
     Kill,
     /// It is being written down; [`AgentCommands::may_start`] will say no.
@@ -91,7 +91,7 @@ pub enum CancelDecision {
 
 impl AgentCommands {
     /// The commands of an agent that runs so many commands at once, one at least.
-    pub fn new(slots: usize) -> Self {
+    pub(crate) fn new(slots: usize) -> Self {
         Self {
             slots: slots.max(1),
             paused: false,
@@ -109,7 +109,7 @@ impl AgentCommands {
 
     /// Takes up what an earlier process of the agent wrote down. Commands that had not ended are
     /// to be told by [`lose`](Self::lose).
-    pub fn recover(&mut self, journal: &CommandJournal) {
+    pub(crate) fn recover(&mut self, journal: &CommandJournal) {
         for (id, standing) in journal.standings() {
             match standing {
                 Standing::Starting { .. } | Standing::Started { .. } => {}
@@ -124,7 +124,7 @@ impl AgentCommands {
     }
 
     /// A request came.
-    pub fn on_request(&mut self, id: &CommandId) -> Decision {
+    pub(crate) fn on_request(&mut self, id: &CommandId) -> Decision {
         match self.entries.get(id) {
             Some(Entry::Ended { report, .. }) => Decision::Report(report.clone()),
             Some(Entry::Waiting | Entry::Starting { .. } | Entry::Running { .. }) => {
@@ -145,14 +145,14 @@ impl AgentCommands {
 
     /// The agent itself begins a command, under an unused id: its terminal. It takes none
     /// of the slots and waits for nothing. Write down that it is being started.
-    pub fn begin_own(&mut self, id: &CommandId) {
+    pub(crate) fn begin_own(&mut self, id: &CommandId) {
         let _ = self.entries.insert(id.clone(), Entry::Starting { cancelled: false });
         let _ = self.unfinished.insert(id.clone());
         let _ = self.own.insert(id.clone());
     }
 
     /// How far a command is that has not ended.
-    pub fn status(&self, id: &CommandId) -> CommandAckStatus {
+    pub(crate) fn status(&self, id: &CommandId) -> CommandAckStatus {
         match self.entries.get(id) {
             Some(Entry::Waiting) => CommandAckStatus::Queued,
             Some(Entry::Starting { .. }) | None => CommandAckStatus::Received,
@@ -161,13 +161,13 @@ impl AgentCommands {
     }
 
     /// Whether nothing is started; what runs goes on.
-    pub const fn pause(&mut self, paused: bool) {
+    pub(crate) const fn pause(&mut self, paused: bool) {
         self.paused = paused;
     }
 
     /// The command whose turn it is, if there is a slot: write down that it is being started.
     #[must_use = "the command occupies the slot and would never start"]
-    pub fn take_next(&mut self) -> Option<CommandId> {
+    pub(crate) fn take_next(&mut self) -> Option<CommandId> {
         if self.paused || self.occupied >= self.slots {
             return None;
         }
@@ -182,7 +182,7 @@ impl AgentCommands {
     ///
     /// # Errors
     /// The report, if it is not to be started.
-    pub fn may_start(&mut self, id: &CommandId) -> Result<(), Option<CommandComplete>> {
+    pub(crate) fn may_start(&mut self, id: &CommandId) -> Result<(), Option<CommandComplete>> {
         match self.entries.get(id) {
             Some(Entry::Starting { cancelled: false }) => Ok(()),
             Some(Entry::Starting { cancelled: true }) => {
@@ -195,7 +195,12 @@ impl AgentCommands {
     }
 
     /// Its process started. Whether it was cancelled since [`may_start`](Self::may_start): end it then.
-    pub fn on_started(&mut self, id: &CommandId, limit: Option<Duration>, now: Timestamp) -> bool {
+    pub(crate) fn on_started(
+        &mut self,
+        id: &CommandId,
+        limit: Option<Duration>,
+        now: Timestamp,
+    ) -> bool {
         let limit = limit.map(|d| (now.saturating_add(d), d));
         let Some(entry @ Entry::Starting { .. }) = self.entries.get_mut(id) else { return false };
         let cancelled = matches!(entry, Entry::Starting { cancelled: true });
@@ -208,7 +213,7 @@ impl AgentCommands {
     }
 
     /// Whether it left the line and has not ended: a start of it may be written down.
-    pub fn has_begun(&self, id: &CommandId) -> bool {
+    pub(crate) fn has_begun(&self, id: &CommandId) -> bool {
         match self.entries.get(id) {
             Some(Entry::Starting { .. } | Entry::Running { .. }) => true,
             Some(Entry::Waiting | Entry::Ended { .. }) | None => false,
@@ -216,7 +221,7 @@ impl AgentCommands {
     }
 
     /// It cannot be run: remembers the refusal and gives the report.
-    pub fn refuse(&mut self, id: &CommandId, why: String) -> CommandComplete {
+    pub(crate) fn refuse(&mut self, id: &CommandId, why: String) -> CommandComplete {
         let mut report = blank(id, CommandPhase::Failed);
         report.error = Some(why);
         self.end(id, report.clone());
@@ -224,7 +229,7 @@ impl AgentCommands {
     }
 
     /// It ran under an earlier process of this agent, and its end was not seen.
-    pub fn lose(&mut self, id: &CommandId, fate: Fate, why: String) -> CommandComplete {
+    pub(crate) fn lose(&mut self, id: &CommandId, fate: Fate, why: String) -> CommandComplete {
         let phase = match fate {
             Fate::Ended => CommandPhase::Lost,
             Fate::Unknown => CommandPhase::OutcomeUnknown,
@@ -236,7 +241,7 @@ impl AgentCommands {
     }
 
     /// Its process ended and its output is settled: remembers and gives the report.
-    pub fn on_ended(
+    pub(crate) fn on_ended(
         &mut self,
         id: &CommandId,
         exit: Exit,
@@ -276,7 +281,7 @@ impl AgentCommands {
 
     /// It was typed into the agent's terminal, or could not be, whole or at all: remembers and gives
     /// the report. It is not visible when a program is done with what was typed.
-    pub fn on_typed(
+    pub(crate) fn on_typed(
         &mut self,
         id: &CommandId,
         typed: Result<(), String>,
@@ -297,7 +302,7 @@ impl AgentCommands {
     }
 
     /// Its user wants it gone.
-    pub fn on_cancel(&mut self, id: &CommandId) -> CancelDecision {
+    pub(crate) fn on_cancel(&mut self, id: &CommandId) -> CancelDecision {
         match self.entries.get_mut(id) {
             Some(Entry::Running { stopped, limit, .. }) => {
                 *stopped = Some(stopped.unwrap_or(Stopped::Cancelled));
@@ -320,7 +325,7 @@ impl AgentCommands {
     }
 
     /// The server has the report of its end.
-    pub fn on_confirmed(&mut self, id: &CommandId) {
+    pub(crate) fn on_confirmed(&mut self, id: &CommandId) {
         if let Some(Entry::Ended { confirmed, .. }) = self.entries.get_mut(id) {
             *confirmed = true;
             let _ = self.unconfirmed.remove(id);
@@ -328,7 +333,7 @@ impl AgentCommands {
     }
 
     /// Commands that ran over their limit: end their process groups. Each is named once.
-    pub fn take_expired(&mut self, now: Timestamp) -> Vec<CommandId> {
+    pub(crate) fn take_expired(&mut self, now: Timestamp) -> Vec<CommandId> {
         let mut expired = Vec::new();
         while self.limits.first().is_some_and(|(at, _)| *at <= now)
             && let Some((_, id)) = self.limits.pop_first()
@@ -344,24 +349,24 @@ impl AgentCommands {
     }
 
     /// When the next command runs over its limit.
-    pub fn deadline(&self) -> Deadline {
+    pub(crate) fn deadline(&self) -> Deadline {
         self.limits.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at))
     }
 
     /// Commands that run.
     #[cfg(test)]
-    pub fn running(&self) -> Vec<CommandId> {
+    pub(crate) fn running(&self) -> Vec<CommandId> {
         let runs = |id: &&CommandId| matches!(self.entries.get(*id), Some(Entry::Running { .. }));
         self.unfinished.iter().filter(runs).cloned().collect()
     }
 
     /// Commands that have not ended.
-    pub fn unfinished(&self) -> Vec<CommandId> {
+    pub(crate) fn unfinished(&self) -> Vec<CommandId> {
         self.unfinished.iter().cloned().collect()
     }
 
     /// The report of a command that ended, if it is remembered.
-    pub fn report(&self, id: &CommandId) -> Option<&CommandComplete> {
+    pub(crate) fn report(&self, id: &CommandId) -> Option<&CommandComplete> {
         match self.entries.get(id)? {
             Entry::Ended { report, .. } => Some(report),
             Entry::Waiting | Entry::Starting { .. } | Entry::Running { .. } => None,
@@ -369,17 +374,17 @@ impl AgentCommands {
     }
 
     /// Reports that the server has not confirmed: to be sent again in a new session.
-    pub fn unconfirmed(&self) -> Vec<CommandComplete> {
+    pub(crate) fn unconfirmed(&self) -> Vec<CommandComplete> {
         self.unconfirmed.iter().filter_map(|id| self.report(id).cloned()).collect()
     }
 
     /// Commands that have not ended or whose end is not confirmed: what a hello says.
-    pub fn open(&self) -> Vec<CommandId> {
+    pub(crate) fn open(&self) -> Vec<CommandId> {
         self.unfinished.union(&self.unconfirmed).cloned().collect()
     }
 
     /// Commands that ran to their end.
-    pub const fn finished(&self) -> u64 {
+    pub(crate) const fn finished(&self) -> u64 {
         self.finished
     }
 

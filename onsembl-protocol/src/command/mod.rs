@@ -8,21 +8,20 @@ mod lifecycle;
 mod queue;
 mod routing;
 
-#[doc(no_inline)]
-pub use crate::model::Exit;
-pub use agent_commands::{AgentCommands, CancelDecision, Decision};
+pub(crate) use crate::model::Exit;
+pub(crate) use agent_commands::{AgentCommands, CancelDecision, Decision};
 pub use fate::Fate;
 pub use journal::{
     Awaited, Cleared, CommandJournal, JournalEntry, LeftBehind, ProcessIdentity, Standing,
 };
-pub use lifecycle::{
-    CommandAction, CommandCause, CommandEvent, CommandLifecycle, CommandStage, CommandTerms,
-    CommandView, Origin, Returned,
+pub(crate) use lifecycle::{
+    CommandAction, CommandEvent, CommandLifecycle, CommandTerms, Origin, Returned,
 };
-pub use queue::{CommandQueue, DEFAULT_SLOTS};
-pub use routing::{
-    Candidate, Unroutable, choose_agent, watches_agent, watches_command, watches_output,
-};
+pub use lifecycle::{CommandCause, CommandStage, CommandView};
+pub(crate) use queue::CommandQueue;
+pub use queue::DEFAULT_SLOTS;
+pub use routing::{Candidate, Unroutable, choose_agent};
+pub(crate) use routing::{watches_agent, watches_command, watches_output};
 
 #[cfg(test)]
 mod tests;

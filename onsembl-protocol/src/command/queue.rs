@@ -11,14 +11,14 @@ use core::time::Duration;
 
 /// For each so long that a command waits it counts as one priority more, up to the highest. So the
 /// lowest is served like an emergency after three minutes.
-pub const AGEING: Duration = Duration::from_secs(60);
+pub(super) const AGEING: Duration = Duration::from_secs(60);
 
 /// Slots of an agent that does not say how many it has.
 pub const DEFAULT_SLOTS: usize = 4;
 
 /// The line of one agent.
 #[derive(Clone, Debug)]
-pub struct CommandQueue<K> {
+pub(crate) struct CommandQueue<K> {
     slots: usize,
     occupants: BTreeSet<K>,
     /// By priority, and then in the order of arrival.
@@ -52,13 +52,13 @@ impl<K> Default for CommandQueue<K> {
 impl<K: Ord + Clone> CommandQueue<K> {
     /// The agent says how many commands it runs at once; it has one slot at least. Whoever occupies a
     /// slot keeps it.
-    pub fn set_slots(&mut self, slots: usize) {
+    pub(crate) fn set_slots(&mut self, slots: usize) {
         self.slots = slots.max(1);
     }
 
     /// A command takes its place at the end of the line. One that waits or occupies a slot already
     /// stays where it is.
-    pub fn join(&mut self, key: K, priority: Priority, now: Timestamp) {
+    pub(crate) fn join(&mut self, key: K, priority: Priority, now: Timestamp) {
         if self.occupants.contains(&key) || self.places_in_line.contains_key(&key) {
             return;
         }
@@ -69,20 +69,20 @@ impl<K: Ord + Clone> CommandQueue<K> {
     }
 
     /// The agent has this command, however it came there.
-    pub fn occupy(&mut self, key: &K) {
+    pub(crate) fn occupy(&mut self, key: &K) {
         self.step_out(key);
         let _ = self.occupants.insert(key.clone());
     }
 
     /// It is over, or its user does not want it any more: its slot is free.
-    pub fn leave(&mut self, key: &K) {
+    pub(crate) fn leave(&mut self, key: &K) {
         self.step_out(key);
         let _ = self.occupants.remove(key);
     }
 
     /// Gives a free slot to the one whose turn it is.
     #[must_use = "the command occupies the slot and would never be sent"]
-    pub fn take_next(&mut self, now: Timestamp) -> Option<K> {
+    pub(crate) fn take_next(&mut self, now: Timestamp) -> Option<K> {
         if self.occupants.len() >= self.slots {
             return None;
         }
@@ -101,13 +101,13 @@ impl<K: Ord + Clone> CommandQueue<K> {
 
     /// How many wait.
     #[cfg(test)]
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
     /// How many occupy a slot.
     #[cfg(test)]
-    pub fn occupied(&self) -> usize {
+    pub(crate) fn occupied(&self) -> usize {
         self.occupants.len()
     }
 

@@ -77,13 +77,13 @@ pub fn choose_agent<'a>(
 }
 
 /// Whether a dashboard with these subscriptions is told how this agent is.
-pub fn watches_agent(subscriptions: &Subscriptions, agent: &AgentId) -> bool {
+pub(crate) fn watches_agent(subscriptions: &Subscriptions, agent: &AgentId) -> bool {
     subscriptions.agents.contains(agent.as_str())
 }
 
 /// Whether it is told where this command is in its lifecycle: those who watch the command or its agent
 /// are.
-pub fn watches_command(
+pub(crate) fn watches_command(
     subscriptions: &Subscriptions,
     agent: &AgentId,
     command: &CommandId,
@@ -92,7 +92,11 @@ pub fn watches_command(
 }
 
 /// Whether it gets this command's output.
-pub fn watches_output(subscriptions: &Subscriptions, agent: &AgentId, command: &CommandId) -> bool {
+pub(crate) fn watches_output(
+    subscriptions: &Subscriptions,
+    agent: &AgentId,
+    command: &CommandId,
+) -> bool {
     subscriptions.terminals && watches_command(subscriptions, agent, command)
 }
 

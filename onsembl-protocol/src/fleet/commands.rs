@@ -1,6 +1,7 @@
 //! All commands of a user: one map, and the indexes that keep the work of one event independent of how
 //! many there are. What happens to a command is decided elsewhere.
 
+use super::by_id::ById;
 use super::command::{Command, Course, Log, Open};
 use super::limits::FleetLimits;
 use super::out::Out;
@@ -35,7 +36,7 @@ impl Default for Fed {
 /// The commands of a user.
 #[derive(Debug)]
 pub(super) struct Commands {
-    all: BTreeMap<CommandId, Command>,
+    all: ById<Command>,
     /// Those that are open, by agent.
     open_of: BTreeMap<AgentId, BTreeSet<CommandId>>,
     deadlines: BTreeSet<(Timestamp, CommandId)>,
@@ -54,7 +55,7 @@ pub(super) struct Commands {
 impl Commands {
     pub(super) const fn new(limits: &FleetLimits) -> Self {
         Self {
-            all: BTreeMap::new(),
+            all: ById::new(),
             open_of: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             ends_again: BTreeSet::new(),
@@ -133,7 +134,7 @@ impl Commands {
             Course::Over(_) => self.ended.push_back(id.clone()),
             Course::Loose => self.loose.push_back(id.clone()),
         }
-        let _ = self.all.insert(id, command);
+        let _ = self.all.insert(&id, command);
     }
 
     /// Takes a command out.

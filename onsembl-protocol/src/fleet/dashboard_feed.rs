@@ -5,6 +5,7 @@
 //! its dashboard has room. How output is put into words (bytes, or lines for a legacy dashboard) is not
 //! decided here.
 
+use super::by_id::ById;
 use super::encode;
 use super::report::StopState;
 use super::view::{AgentView, CommandEntry, Revision, View};
@@ -41,7 +42,7 @@ pub struct DashboardFeed {
     /// short line costs thirty times its bytes.
     taken: VecDeque<(CommandId, AgentId, LogRecord)>,
     agents: BTreeMap<AgentId, Shown>,
-    commands: BTreeMap<CommandId, Sent>,
+    commands: ById<Sent>,
     /// Commands that may have moved on.
     moved: BTreeSet<CommandId>,
     /// Commands that may have written.
@@ -159,12 +160,11 @@ impl DashboardFeed {
             Capabilities::negotiate(DASHBOARD_FEATURES, &theirs.features, Dialect::Extended)
         });
         let age = |at: WallTime| now.unix_millis() - at.unix_millis();
-        // Both maps are in the order of the ids, so that this costs no search for each of them.
-        let commands = view.commands().iter().map(|(id, entry)| {
+        let sent_of = |entry: &CommandEntry| {
             let ended = entry.view.filter(|view| view.status.is_final());
             let is_old = ended
                 .is_some_and(|view| age(view.ended_at.unwrap_or_default()) > TOLD_AFTER_END_MS);
-            let sent = Sent {
+            Sent {
                 revision: if is_old { entry.revision } else { 0 },
                 end: if is_old { End::Sent } else { End::Unsent },
                 cursor: entry.tail.end(),
@@ -173,9 +173,8 @@ impl DashboardFeed {
                     Dialect::Legacy => tail_of(entry),
                 },
                 generation: 0,
-            };
-            (id.clone(), sent)
-        });
+            }
+        };
         let mut feed = Self {
             server,
             subscriptions,
@@ -183,7 +182,7 @@ impl DashboardFeed {
             ready: VecDeque::new(),
             taken: VecDeque::new(),
             agents: BTreeMap::new(),
-            commands: commands.collect(),
+            commands: view.by_id().map(sent_of),
             moved: BTreeSet::new(),
             wrote: BTreeSet::new(),
             served: None,
@@ -220,7 +219,7 @@ impl DashboardFeed {
                     {
                         continue;
                     }
-                    let sent = self.commands.entry(id.clone()).or_default();
+                    let sent = self.commands.entry(id, Sent::default);
                     sent.cursor = entry.tail.end();
                     sent.seek = tail_of(entry);
                     sent.generation = sent.generation.wrapping_add(1);
@@ -323,7 +322,7 @@ impl DashboardFeed {
             return;
         }
         for id in view.changed_since(self.seen) {
-            let Some(entry) = view.commands().get(id) else { continue };
+            let Some(entry) = view.command(id) else { continue };
             if !watches_command(&self.subscriptions, &entry.agent, id) {
                 continue;
             }
@@ -336,8 +335,8 @@ impl DashboardFeed {
         }
         self.seen = view.revision();
         // Those that are gone from the view are forgotten, though not one by one.
-        if self.commands.len() > 2 * view.commands().len() + 64 {
-            self.commands.retain(|id, _| view.commands().contains_key(id));
+        if self.commands.len() > 2 * view.command_count() + 64 {
+            self.commands.retain(|id| view.command(id).is_some());
         }
     }
 
@@ -360,11 +359,11 @@ impl DashboardFeed {
 
     /// Where a command is, if that is to be told now.
     fn next_of(&mut self, view: &View, id: &CommandId) -> Option<FeedItem> {
-        let entry = view.commands().get(id)?;
+        let entry = view.command(id)?;
         if !watches_command(&self.subscriptions, &entry.agent, id) {
             return None;
         }
-        let sent = self.commands.entry(id.clone()).or_default();
+        let sent = self.commands.entry(id, Sent::default);
         let shown = match sent.end {
             End::Unsent => entry.view?,
             End::Sent => return None,
@@ -388,7 +387,7 @@ impl DashboardFeed {
     }
 
     fn over(&mut self, id: &CommandId, entry: &CommandEntry, view: &CommandView) -> FeedItem {
-        let sent = self.commands.entry(id.clone()).or_default();
+        let sent = self.commands.entry(id, Sent::default);
         sent.end = End::Sent;
         let generation = sent.generation;
         let shown = self.shown(id, &entry.agent);
@@ -415,9 +414,9 @@ impl DashboardFeed {
 
     /// Output of a command, if there is any to be told now; its end, if that was all.
     fn next_output(&mut self, view: &View, id: &CommandId) -> Option<FeedItem> {
-        let entry = view.commands().get(id);
+        let entry = view.command(id);
         let entry = entry.filter(|entry| watches_output(&self.subscriptions, &entry.agent, id));
-        let sent = self.commands.entry(id.clone()).or_default();
+        let sent = self.commands.entry(id, Sent::default);
         let Some(entry) = entry.filter(|_| sent.end == End::Unsent) else {
             let _ = self.wrote.remove(id);
             return None;
@@ -464,7 +463,7 @@ impl DashboardFeed {
         agent: &AgentId,
         records: impl IntoIterator<Item = LogRecord>,
     ) {
-        let sent = self.commands.entry(id.clone()).or_default();
+        let sent = self.commands.entry(id, Sent::default);
         for record in records {
             sent.cursor = Some(record.position());
             self.taken.push_back((id.clone(), agent.clone(), record));
@@ -487,10 +486,10 @@ impl DashboardFeed {
 
     /// Shows the stored output of a command from there on. Whether there is such a command.
     pub fn replay(&mut self, view: &View, id: &CommandId, from: Replay) -> bool {
-        if !view.commands().contains_key(id) {
+        if !view.command(id).is_some() {
             return false;
         }
-        let sent = self.commands.entry(id.clone()).or_default();
+        let sent = self.commands.entry(id, Sent::default);
         sent.seek = Some(Seek::Position(from));
         sent.end = End::Unsent;
         let _ = self.wrote.insert(id.clone());
@@ -510,9 +509,9 @@ impl DashboardFeed {
 
     /// What the store had behind a cursor; nothing if it has nothing there any more.
     pub fn stored(&mut self, view: &View, id: &CommandId, records: Vec<LogRecord>) {
-        let Some(entry) = view.commands().get(id) else { return };
+        let Some(entry) = view.command(id) else { return };
         if records.is_empty() {
-            let sent = self.commands.entry(id.clone()).or_default();
+            let sent = self.commands.entry(id, Sent::default);
             sent.cursor = sent.cursor.max(entry.tail.begin());
         } else {
             self.take(id, &entry.agent, records);

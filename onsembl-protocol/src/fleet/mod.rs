@@ -24,6 +24,7 @@ mod action;
 mod admission;
 mod agent;
 mod audit;
+mod by_id;
 mod command;
 mod commands;
 mod dashboard_feed;

@@ -4,6 +4,7 @@
 //! A reader does not get a queue of events but looks at what changed since it last looked. So a slow reader
 //! misses intermediate states and nothing else, and costs no memory.
 
+use super::by_id::ById;
 use super::report::StopState;
 use crate::command::{CommandStage, CommandView};
 use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation, PresenceVersion};
@@ -22,11 +23,11 @@ use alloc::vec::Vec;
 pub type Revision = u64;
 
 /// What one user may see.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct View {
     revision: Revision,
     agents: BTreeMap<AgentId, AgentView>,
-    commands: BTreeMap<CommandId, CommandEntry>,
+    commands: ById<CommandEntry>,
     /// Open commands of users, by agent: an agent with any is busy.
     open: BTreeMap<AgentId, usize>,
     /// Each command by its latest change, so that a reader need not look at all of them.
@@ -173,7 +174,7 @@ impl Latest {
     }
 
     /// Closes the gaps, if there are many.
-    fn close(&mut self, commands: &mut BTreeMap<CommandId, CommandEntry>) {
+    fn close(&mut self, commands: &mut ById<CommandEntry>) {
         if self.line.len() <= PLACES_EACH.saturating_mul(commands.len()).saturating_add(PLACES) {
             return;
         }
@@ -305,7 +306,7 @@ impl View {
             }
             Change::Command { command, agent, view, detail } => {
                 let new = || CommandEntry::new(agent, revision);
-                let entry = self.commands.entry(command.clone()).or_insert_with(new);
+                let entry = self.commands.entry(&command, new);
                 let was_open = entry.is_open(&command);
                 (entry.view, entry.detail, entry.revision) = (view, detail, revision);
                 self.latest.touch(&command, entry, revision);
@@ -320,7 +321,7 @@ impl View {
             }
             Change::Log { command, agent, end } => {
                 let new = || CommandEntry::new(agent, revision);
-                let entry = self.commands.entry(command.clone()).or_insert_with(new);
+                let entry = self.commands.entry(&command, new);
                 entry.tail = OutputTail::behind(end);
                 self.latest.touch(&command, entry, revision);
             }
@@ -371,9 +372,23 @@ impl View {
         &self.agents
     }
 
-    /// Open commands, and those that ended lately.
-    pub const fn commands(&self) -> &BTreeMap<CommandId, CommandEntry> {
+    /// Open commands, and those that ended lately, in no order.
+    pub fn commands(&self) -> impl Iterator<Item = (&CommandId, &CommandEntry)> {
+        self.commands.iter()
+    }
+
+    /// How many those are.
+    pub fn command_count(&self) -> usize {
+        self.commands.len()
+    }
+
+    pub(super) const fn by_id(&self) -> &ById<CommandEntry> {
         &self.commands
+    }
+
+    /// One of those.
+    pub fn command(&self, id: &CommandId) -> Option<&CommandEntry> {
+        self.commands.get(id)
     }
 
     /// The commands that changed, or wrote, after this revision.

@@ -262,7 +262,7 @@ invariants! {
         "When everything is recorded nobody says that recording lags.",
         "P-75, P-76", [59];
     AilmentOnlyInSession = "ailment-only-in-session", Model,
-        "Only a session ails.",
+        "Trouble with heartbeats is shown only of an agent in session.",
         "P-76", [31];
     FaultIsShown = "fault-is-shown", Model,
         "An agent that reports that it cannot go on is shown so.",

@@ -5,7 +5,7 @@ use crate::id::ByteOffset;
 
 /// What a server has committed of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CommittedState {
+pub(crate) struct CommittedState {
     /// Everything before it is committed, as bytes or as a gap.
     pub committed: ByteOffset,
     /// Bytes that were committed.
@@ -16,7 +16,7 @@ pub struct CommittedState {
 
 /// Where the bytes of a stream are. Always `produced = delivered + spooled + gaps + unaccounted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Account {
+pub(crate) struct Account {
     /// Bytes that the process wrote, as far as they were read.
     pub produced: u64,
     /// Bytes in the server's database.
@@ -32,7 +32,7 @@ pub struct Account {
 impl Account {
     /// The balance of what both ends say. The agent is to be asked first: what moves on meanwhile
     /// then only moves towards the server. `None`: that end has nothing of the stream.
-    pub fn of(reported: Option<&StreamState>, stored: Option<CommittedState>) -> Self {
+    pub(crate) fn of(reported: Option<&StreamState>, stored: Option<CommittedState>) -> Self {
         let CommittedState { committed, delivered, gaps } = stored.unwrap_or_default();
         let known = delivered.saturating_add(gaps);
         let (produced, from) = match reported {
@@ -54,7 +54,7 @@ impl Account {
 
     /// Whether every byte is somewhere.
     #[cfg(test)]
-    pub const fn is_balanced(&self) -> bool {
+    pub(crate) const fn is_balanced(&self) -> bool {
         self.unaccounted == 0
             && self.produced
                 == self.delivered.saturating_add(self.spooled).saturating_add(self.gaps)

@@ -5,13 +5,13 @@ use bytes::{Bytes, BytesMut};
 /// Cuts one stream at character borders: what comes out is whole UTF-8 as long as the stream is,
 /// however it was read. Bytes that are no UTF-8 pass as they are. At most three bytes stay inside.
 #[derive(Clone, Debug, Default)]
-pub struct Utf8Cutter {
+pub(crate) struct Utf8Cutter {
     rest: Bytes,
 }
 
 impl Utf8Cutter {
     /// Takes what was read and gives what can go.
-    pub fn push(&mut self, read: Bytes) -> Bytes {
+    pub(crate) fn push(&mut self, read: Bytes) -> Bytes {
         let mut all = if self.rest.is_empty() {
             read
         } else {
@@ -25,7 +25,7 @@ impl Utf8Cutter {
     }
 
     /// The stream ended: gives what is left.
-    pub fn finish(&mut self) -> Bytes {
+    pub(crate) fn finish(&mut self) -> Bytes {
         core::mem::take(&mut self.rest)
     }
 }

@@ -50,7 +50,7 @@ impl LogRecord {
 
 /// What an agent says at the end of a command of how much it wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub(crate) enum Written {
     /// So much.
     Known(OutputTotals),
     /// It died, and nothing that it kept says how much.
@@ -61,7 +61,7 @@ pub enum Written {
 
 impl Written {
     /// What this report says.
-    pub fn of(report: &CommandComplete) -> Self {
+    pub(crate) fn of(report: &CommandComplete) -> Self {
         match (report.output, &report.status) {
             (Some(totals), _) => Self::Known(totals),
             (None, CommandPhase::Lost | CommandPhase::OutcomeUnknown) => Self::Unknown,
@@ -83,7 +83,7 @@ impl Written {
 
 /// What to do with a record that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub(crate) enum Taken {
     /// Something of it is new.
     New {
         /// What never came before it; to be stored first.
@@ -101,7 +101,7 @@ pub enum Taken {
 
 /// The numbers of the output of one command: what came, and what of it is stored.
 #[derive(Debug, Default)]
-pub struct OutputLog {
+pub(crate) struct OutputLog {
     /// Records that are not stored yet, by position.
     unstored: VecDeque<Unstored>,
     /// What they cost together.
@@ -136,13 +136,13 @@ enum OpenEnd {
 
 impl OutputLog {
     /// A log whose beginning may be in the store.
-    pub fn resumed() -> Self {
+    pub(crate) fn resumed() -> Self {
         let before_all = Some((Incarnation(0), ChunkSequence(0)));
         Self { last: before_all, resumed: true, ..Self::default() }
     }
 
     /// A log that goes on behind what the store has of it.
-    pub fn behind(end: Cursor, positions: impl IntoIterator<Item = StoredPosition>) -> Self {
+    pub(crate) fn behind(end: Cursor, positions: impl IntoIterator<Item = StoredPosition>) -> Self {
         let Some((incarnation, _)) = end else { return Self::default() };
         let mut log = Self { last: end, incarnation, ..Self::default() };
         log.next = PerStream { stdout: START, stderr: START, terminal: START };
@@ -160,7 +160,7 @@ impl OutputLog {
 
     /// Numbers a chunk of a peer that does not: behind all that came, as one process that began
     /// when the first of them came.
-    pub fn number(
+    pub(crate) fn number(
         &self,
         stream: Stream,
         wall: WallTime,
@@ -174,7 +174,7 @@ impl OutputLog {
     }
 
     /// Takes a record: what of it is behind everything that came.
-    pub fn push(&mut self, mut record: LogRecord) -> Taken {
+    pub(crate) fn push(&mut self, mut record: LogRecord) -> Taken {
         if self.given_up {
             return Taken::GivenUp;
         }
@@ -228,7 +228,12 @@ impl OutputLog {
     /// declared here, since no other party will: up to what the agent says that the process wrote; or,
     /// if it died and has found nothing to say that with, with open ends. What is to be
     /// stored comes back.
-    pub fn finish(&mut self, command: &CommandId, wrote: Written, at: WallTime) -> Vec<LogRecord> {
+    pub(crate) fn finish(
+        &mut self,
+        command: &CommandId,
+        wrote: Written,
+        at: WallTime,
+    ) -> Vec<LogRecord> {
         match wrote {
             Written::Known(totals) => Stream::ALL
                 .into_iter()
@@ -246,7 +251,7 @@ impl OutputLog {
     /// open ends. What its agent has sent meanwhile is not taken: it would end them
     /// somewhere else, and the agent is about to drop what comes after that. What is to be stored comes
     /// back.
-    pub fn give_up(&mut self, command: &CommandId, at: WallTime) -> Vec<LogRecord> {
+    pub(crate) fn give_up(&mut self, command: &CommandId, at: WallTime) -> Vec<LogRecord> {
         let ends = self.finish(command, Written::Unknown, at);
         self.given_up = true;
         ends
@@ -254,7 +259,7 @@ impl OutputLog {
 
     /// The store has an end of this command that nobody waited for, and with it where its streams end:
     /// nothing more of it is taken.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.given_up = true;
     }
 
@@ -312,7 +317,7 @@ impl OutputLog {
     }
 
     /// The store has this record. Returns how much less waits, by [`LogRecord::cost`].
-    pub fn on_stored(
+    pub(crate) fn on_stored(
         &mut self,
         incarnation: Incarnation,
         sequence: ChunkSequence,
@@ -336,27 +341,27 @@ impl OutputLog {
     }
 
     /// The last record that came.
-    pub fn end(&self) -> Cursor {
+    pub(crate) fn end(&self) -> Cursor {
         self.last
     }
 
     /// What waits to be stored, by [`LogRecord::cost`]: so much less waits when this log is given up.
-    pub const fn waiting(&self) -> usize {
+    pub(crate) const fn waiting(&self) -> usize {
         self.waiting
     }
 
     /// Where a stream goes on.
-    pub fn next(&self, stream: Stream) -> ByteOffset {
+    pub(crate) fn next(&self, stream: Stream) -> ByteOffset {
         self.next.get(stream).unwrap_or_default()
     }
 
     /// Whether it is stored that a stream ends with a gap of unknown length.
-    pub fn is_open_stored(&self, stream: Stream) -> bool {
+    pub(crate) fn is_open_stored(&self, stream: Stream) -> bool {
         *self.open.get(stream) == OpenEnd::Stored
     }
 
     /// How far a stream is known to be stored.
-    pub fn stored(&self, stream: Stream) -> ByteOffset {
+    pub(crate) fn stored(&self, stream: Stream) -> ByteOffset {
         *self.stored.get(stream)
     }
 }

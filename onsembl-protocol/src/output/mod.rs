@@ -13,19 +13,19 @@ mod spool;
 mod stored;
 mod tail;
 
-#[doc(no_inline)]
-pub use crate::model::{GapCause, PerStream, Stream, gap_notice};
-pub use account::{Account, CommittedState};
+pub(crate) use crate::model::{GapCause, PerStream, Stream, gap_notice};
+pub(crate) use account::{Account, CommittedState};
 pub use backlog::RecoveredRun;
-pub use cut::Utf8Cutter;
+pub(crate) use cut::Utf8Cutter;
 pub use follower::{OutputFollower, OutputPosition};
-pub use log::{LogRecord, OutputLog, Taken, Written};
-pub use open_ends::OpenEnds;
-pub use outbox::{CHUNK_BYTES, Outbox, Outgoing, StreamState};
+pub use log::LogRecord;
+pub(crate) use log::{OutputLog, Taken, Written};
+pub(crate) use open_ends::OpenEnds;
+pub use outbox::{CHUNK_BYTES, StreamState};
+pub(crate) use outbox::{Outbox, Outgoing};
 pub use record::{Record, RecordBody, Run};
 pub use retention::{StreamCut, cursor_before};
-pub use spool::{
-    LeftRun, RECORD_COST, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest,
-};
+pub(crate) use spool::SpoolAction;
+pub use spool::{LeftRun, RECORD_COST, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest};
 pub use stored::{Cursor, StoredBody, StoredPosition, StreamSums};
 pub use tail::{Fetch, OutputTail};

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 /// The runs whose ends are not known.
 #[derive(Debug, Default)]
-pub struct OpenEnds {
+pub(crate) struct OpenEnds {
     runs: BTreeMap<CommandId, Left>,
 }
 
@@ -31,7 +31,7 @@ struct Left {
 impl OpenEnds {
     /// An earlier process left this run. If it had `ended`, and all that it wrote was kept, then its
     /// ends are known; they may be reported all the same only when its output is stored.
-    pub fn leave(&mut self, run: Run, ended: bool) {
+    pub(crate) fn leave(&mut self, run: Run, ended: bool) {
         let unknown: &[Stream] = if ended { &[] } else { Stream::of(&run.command) };
         let ends: BTreeSet<Stream> = unknown.iter().copied().collect();
         let left = Left { open: ends.clone(), ends, run, declared: false };
@@ -39,18 +39,18 @@ impl OpenEnds {
     }
 
     /// Whether an earlier process left this run, and it is not closed yet.
-    pub fn has(&self, command: &CommandId) -> bool {
+    pub(crate) fn has(&self, command: &CommandId) -> bool {
         self.runs.contains_key(command)
     }
 
     /// All that are not closed yet.
-    pub fn commands(&self) -> Vec<CommandId> {
+    pub(crate) fn commands(&self) -> Vec<CommandId> {
         self.runs.keys().cloned().collect()
     }
 
     /// A session begins: what was said in another may have been lost, also what was stored, if an
     /// older database was put back.
-    pub fn on_session(&mut self) {
+    pub(crate) fn on_session(&mut self) {
         for left in self.runs.values_mut() {
             left.declared = false;
             left.open.clone_from(&left.ends);
@@ -59,7 +59,7 @@ impl OpenEnds {
 
     /// The ends that are to be said now. Nothing while `outbox` has output of the run that is not
     /// stored, and nothing twice in a session.
-    pub fn declare(
+    pub(crate) fn declare(
         &mut self,
         command: &CommandId,
         outbox: &Outbox,
@@ -75,7 +75,12 @@ impl OpenEnds {
 
     /// The server has stored that the end of this stream is not known. That everything before it is
     /// stored says nothing of that: such an acknowledgement may be an old one.
-    pub fn on_stored(&mut self, command: &CommandId, incarnation: Incarnation, stream: Stream) {
+    pub(crate) fn on_stored(
+        &mut self,
+        command: &CommandId,
+        incarnation: Incarnation,
+        stream: Stream,
+    ) {
         if let Some(left) = self.runs.get_mut(command)
             && left.run.incarnation == incarnation
         {
@@ -84,12 +89,12 @@ impl OpenEnds {
     }
 
     /// Whether an end of this run is not known to be stored.
-    pub fn is_open(&self, command: &CommandId) -> bool {
+    pub(crate) fn is_open(&self, command: &CommandId) -> bool {
         self.runs.get(command).is_some_and(|left| !left.open.is_empty())
     }
 
     /// The server knows no such command: there is nothing to report.
-    pub fn give_up(&mut self, command: &CommandId) {
+    pub(crate) fn give_up(&mut self, command: &CommandId) {
         if let Some(left) = self.runs.get_mut(command) {
             left.open.clear();
             left.ends.clear();
@@ -97,7 +102,7 @@ impl OpenEnds {
     }
 
     /// The run is reported.
-    pub fn close(&mut self, command: &CommandId) {
+    pub(crate) fn close(&mut self, command: &CommandId) {
         let _ = self.runs.remove(command);
     }
 }

@@ -8,8 +8,8 @@
 use super::backlog::{Backlog, RecoveredRun};
 use super::record::{Record, Run};
 use super::spool::{SpoolAction, SpoolBounds, SpoolPolicy};
-use crate::limits::OUTPUT_WINDOW;
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
+use crate::limits::OUTPUT_WINDOW;
 use crate::model::{GapCause, OutputTotals, Stream};
 use crate::time::{Deadline, Timestamp};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -33,7 +33,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A record on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     pub run: Run,
     pub record: Record,
 }
@@ -68,7 +68,7 @@ enum Flow {
 
 /// Records of all runs that are not known to be stored. A [queue machine](crate::step#two-contracts).
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     bounds: SpoolBounds,
     disk: Disk,
     flow: Flow,
@@ -86,10 +86,10 @@ pub struct Outbox {
 
 impl Outbox {
     /// How long a server may take to say how far it is: 10 s. Then the oldest goes out first.
-    pub const RESUME_WITHIN: Duration = Duration::from_secs(10);
+    pub(crate) const RESUME_WITHIN: Duration = Duration::from_secs(10);
 
     /// An empty outbox.
-    pub const fn new(bounds: SpoolBounds) -> Self {
+    pub(crate) const fn new(bounds: SpoolBounds) -> Self {
         Self {
             disk: if bounds.disk == 0 { Disk::None } else { Disk::Works },
             bounds,
@@ -107,14 +107,14 @@ impl Outbox {
     }
 
     /// A process started; what it writes will be numbered from here.
-    pub fn open(&mut self, run: Run, policy: SpoolPolicy) {
+    pub(crate) fn open(&mut self, run: Run, policy: SpoolPolicy) {
         let _ = self.runs.insert(run.command.clone(), Backlog::new(run, policy));
     }
 
     /// Takes up a run of an earlier process of this agent. Nothing is added to it any more; what the
     /// spool has of it is read back and sent, and what the spool has lost of it becomes a gap,
     /// [`GapCause::SpoolFailed`].
-    pub fn recover(&mut self, mut run: RecoveredRun) {
+    pub(crate) fn recover(&mut self, mut run: RecoveredRun) {
         run.close();
         let RecoveredRun(backlog) = run;
         self.memory = self.memory.saturating_add(backlog.memory());
@@ -123,12 +123,12 @@ impl Outbox {
     }
 
     /// How far each stream of a command was written, as far as is known.
-    pub fn written(&self, command: &CommandId, stream: Stream) -> Option<ByteOffset> {
+    pub(crate) fn written(&self, command: &CommandId, stream: Stream) -> Option<ByteOffset> {
         self.runs.get(command).map(|b| b.written(stream))
     }
 
     /// Takes what a process wrote. Bytes of a command that was not opened are counted as none.
-    pub fn push(&mut self, command: &CommandId, stream: Stream, mut bytes: Bytes) {
+    pub(crate) fn push(&mut self, command: &CommandId, stream: Stream, mut bytes: Bytes) {
         while !bytes.is_empty() {
             let part = bytes.split_to(bytes.len().min(CHUNK_BYTES));
             self.push_part(command, stream, part);
@@ -168,7 +168,7 @@ impl Outbox {
 
     /// The process of this command ended: it writes nothing more, and what was not taken of its last
     /// output is a gap now. Without it that gap would be forgotten with this process of the agent.
-    pub fn end(&mut self, command: &CommandId) {
+    pub(crate) fn end(&mut self, command: &CommandId) {
         let room = self.has_memory();
         let gaps = self.change(command, |backlog| {
             let gaps: Vec<Record> =
@@ -247,7 +247,7 @@ impl Outbox {
     }
 
     /// Whether a policy must decide what becomes of more output.
-    pub const fn is_full(&self) -> bool {
+    pub(crate) const fn is_full(&self) -> bool {
         let by_disk = match self.disk {
             Disk::Works => self.total >= self.bounds.disk,
             Disk::None | Disk::Failed { .. } => false,
@@ -272,7 +272,7 @@ impl Outbox {
     }
 
     /// The next thing to do, until there is none.
-    pub fn poll_action(&mut self) -> Option<SpoolAction> {
+    pub(crate) fn poll_action(&mut self) -> Option<SpoolAction> {
         self.ask_for_pages();
         if self.has_room() {
             for (command, backlog) in &mut self.runs {
@@ -298,7 +298,7 @@ impl Outbox {
     }
 
     /// Everything of this run up to this record is in the spool.
-    pub fn on_appended(&mut self, run: &Run, through: ChunkSequence) {
+    pub(crate) fn on_appended(&mut self, run: &Run, through: ChunkSequence) {
         let room = self.has_memory();
         if self.knows(run) {
             let _ = self.change(&run.command, |b| b.on_appended(through, room));
@@ -307,7 +307,7 @@ impl Outbox {
 
     /// The spool did not take a record. Nothing more is handed to it for a second; then everything is
     /// that is in memory. What could not be kept is in memory, until that is full.
-    pub fn on_append_failed(&mut self, now: Timestamp) {
+    pub(crate) fn on_append_failed(&mut self, now: Timestamp) {
         if self.disk == Disk::Works {
             self.disk = Disk::Failed { retry_at: now.saturating_add(RETRY) };
             let waits =
@@ -317,7 +317,7 @@ impl Outbox {
     }
 
     /// The answer to [`SpoolAction::Read`]. Records that are missing become gaps.
-    pub fn on_page(&mut self, run: &Run, from: ChunkSequence, records: Vec<Record>) {
+    pub(crate) fn on_page(&mut self, run: &Run, from: ChunkSequence, records: Vec<Record>) {
         if self.knows(run) {
             let _ = self.change(&run.command, |b| b.on_page(from, records));
         }
@@ -328,12 +328,12 @@ impl Outbox {
     }
 
     /// Whether there is a disk that takes records, for all that is known.
-    pub const fn disk_works(&self) -> bool {
+    pub(crate) const fn disk_works(&self) -> bool {
         matches!(self.disk, Disk::Works)
     }
 
     /// When [`on_time`](Self::on_time) has something to do.
-    pub fn deadline(&self) -> Deadline {
+    pub(crate) fn deadline(&self) -> Deadline {
         let disk = match self.disk {
             Disk::Failed { retry_at } => Deadline::At(retry_at),
             Disk::None | Disk::Works => Deadline::Never,
@@ -346,7 +346,7 @@ impl Outbox {
     }
 
     /// Time has passed.
-    pub fn on_time(&mut self, now: Timestamp) {
+    pub(crate) fn on_time(&mut self, now: Timestamp) {
         if let Flow::Resuming(until) = self.flow
             && until <= now
         {
@@ -369,7 +369,7 @@ impl Outbox {
     }
 
     /// The next record to send, if the window allows one; the runs take turns.
-    pub fn next_to_send(&mut self) -> Option<Outgoing> {
+    pub(crate) fn next_to_send(&mut self) -> Option<Outgoing> {
         if self.flow != Flow::Open || self.in_flight_records >= SENT_RECORDS {
             return None;
         }
@@ -403,7 +403,7 @@ impl Outbox {
     }
 
     /// Everything of this stream before `offset` is stored.
-    pub fn on_stored(
+    pub(crate) fn on_stored(
         &mut self,
         command: &CommandId,
         incarnation: Incarnation,
@@ -426,13 +426,13 @@ impl Outbox {
     }
 
     /// A legacy server stores nothing it would acknowledge: what was sent is gone.
-    pub fn on_sent_to_legacy(&mut self, Outgoing { run, record }: &Outgoing) {
+    pub(crate) fn on_sent_to_legacy(&mut self, Outgoing { run, record }: &Outgoing) {
         self.on_stored(&run.command, run.incarnation, record.stream, record.end());
     }
 
     /// The server of this session stores output and knows no gaps: one counts as stored as soon as
     /// everything before it is.
-    pub fn pass_gaps(&mut self, command: &CommandId) {
+    pub(crate) fn pass_gaps(&mut self, command: &CommandId) {
         for stream in Stream::ALL {
             while let Some((incarnation, end)) = self
                 .runs
@@ -446,7 +446,7 @@ impl Outbox {
 
     /// A new session with a server that does not say how far it is: all that is not known to be
     /// stored is sent again, under this window.
-    pub fn restart(&mut self, window: u64) {
+    pub(crate) fn restart(&mut self, window: u64) {
         self.window = window.clamp(CHUNK_BYTES as u64, OUTPUT_WINDOW);
         self.in_flight = 0;
         self.in_flight_records = 0;
@@ -455,7 +455,7 @@ impl Outbox {
     }
 
     /// A new session with a server that will say how far it is: nothing goes out before.
-    pub fn resume(&mut self, window: u64, now: Timestamp) {
+    pub(crate) fn resume(&mut self, window: u64, now: Timestamp) {
         self.restart(window);
         if !self.runs.is_empty() {
             self.flow = Flow::Resuming(now.saturating_add(Self::RESUME_WITHIN));
@@ -463,12 +463,12 @@ impl Outbox {
     }
 
     /// The server has said of all streams how far it is.
-    pub fn on_resume(&mut self) {
+    pub(crate) fn on_resume(&mut self) {
         self.flow = Flow::Open;
     }
 
     /// What is held of which streams: those of every run that is open.
-    pub fn states(&self) -> impl Iterator<Item = StreamState> + '_ {
+    pub(crate) fn states(&self) -> impl Iterator<Item = StreamState> + '_ {
         self.runs.values().flat_map(|b| {
             Stream::ALL.into_iter().map(|stream| StreamState {
                 run: b.run.clone(),
@@ -482,7 +482,7 @@ impl Outbox {
 
     /// The agent is ending: who waits for room would wait for ever. What does not fit becomes a gap,
     /// [`GapCause::Stopped`].
-    pub fn wind_up(&mut self) {
+    pub(crate) fn wind_up(&mut self) {
         self.winding_up = true;
         for (command, backlog) in &mut self.runs {
             if core::mem::take(&mut backlog.paused) {
@@ -492,12 +492,12 @@ impl Outbox {
     }
 
     /// Whether nothing of this command waits any more.
-    pub fn is_settled(&self, command: &CommandId) -> bool {
+    pub(crate) fn is_settled(&self, command: &CommandId) -> bool {
         self.runs.get(command).is_none_or(Backlog::is_settled)
     }
 
     /// How much a command wrote.
-    pub fn totals(&self, command: &CommandId) -> Option<OutputTotals> {
+    pub(crate) fn totals(&self, command: &CommandId) -> Option<OutputTotals> {
         self.runs.get(command).map(|b| OutputTotals {
             incarnation: b.run.incarnation,
             stdout_bytes: b.written(Stream::Stdout),
@@ -507,7 +507,7 @@ impl Outbox {
     }
 
     /// Forgets a command that is over and settled.
-    pub fn close(&mut self, command: &CommandId) {
+    pub(crate) fn close(&mut self, command: &CommandId) {
         if self.is_settled(command)
             && let Some(backlog) = self.runs.remove(command)
         {
@@ -520,18 +520,18 @@ impl Outbox {
     }
 
     /// Whether nothing waits at all.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.runs.values().all(Backlog::is_settled)
     }
 
     /// What is held, in memory and on disk, in bytes and [`RECORD_COST`](super::RECORD_COST) for each
     /// record.
-    pub const fn unstored(&self) -> u64 {
+    pub(crate) const fn unstored(&self) -> u64 {
         self.total
     }
 
     /// What of it is in memory.
-    pub const fn in_memory(&self) -> u64 {
+    pub(crate) const fn in_memory(&self) -> u64 {
         self.memory
     }
 }

@@ -70,7 +70,7 @@ pub const RECORD_COST: u64 = 64;
 /// What the owner of an [`Outbox`](super::Outbox) has to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
-pub enum SpoolAction {
+pub(crate) enum SpoolAction {
     /// Append the record to the spool of its run, then say
     /// [`on_appended`](super::Outbox::on_appended) or
     /// [`on_append_failed`](super::Outbox::on_append_failed). Gaps may come with lower numbers than

@@ -14,10 +14,10 @@ mod submission;
 mod supervisor;
 mod typing_queue;
 
-#[doc(no_inline)]
-pub use crate::model::{TERMINAL_PREFIX, TerminalSize};
+pub(crate) use crate::model::{TERMINAL_PREFIX, TerminalSize};
 pub use modes::Modes;
-pub use refusal::Untypeable;
+pub(crate) use refusal::Untypeable;
 pub use submission::{LineMode, Typing};
-pub use supervisor::{AfterEnd, TerminalSupervisor};
-pub use typing_queue::{Typed, TypingAction, TypingQueue};
+pub(crate) use supervisor::{AfterEnd, TerminalSupervisor};
+pub use typing_queue::Typed;
+pub(crate) use typing_queue::{TypingAction, TypingQueue};

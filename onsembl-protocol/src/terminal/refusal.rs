@@ -4,11 +4,11 @@ use alloc::string::String;
 use thiserror::Error;
 
 /// Most keys of one command.
-pub const MOST_KEYS: usize = 256;
+pub(super) const MOST_KEYS: usize = 256;
 
 /// Longest line that a terminal takes which gathers lines itself: the kernel keeps 4,096 bytes with
 /// the line's end, and throws away what is more without a word (termios(3), canonical mode).
-pub const LINE_BYTES: usize = 4095;
+pub(super) const LINE_BYTES: usize = 4095;
 
 /// Why a command is not typed. Nothing of it was.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -12,7 +12,7 @@ const WAS_WELL: Duration = Duration::from_secs(10);
 
 /// What follows the end of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterEnd {
+pub(crate) enum AfterEnd {
     /// It is started again.
     Restart,
     /// The agent ends too: the program was ended at its own terminal.
@@ -21,7 +21,7 @@ pub enum AfterEnd {
 
 /// Keeps one program running.
 #[derive(Debug)]
-pub struct TerminalSupervisor {
+pub(crate) struct TerminalSupervisor {
     after_end: AfterEnd,
     state: State,
     /// An emergency stop is in force.
@@ -46,7 +46,7 @@ enum Down {
 
 impl TerminalSupervisor {
     /// A program that is to be started now.
-    pub const fn new(after_end: AfterEnd, now: Timestamp) -> Self {
+    pub(crate) const fn new(after_end: AfterEnd, now: Timestamp) -> Self {
         let state = State::Down { start_at: now, why: Down::NotYet };
         Self { after_end, state, stopped: false, pause: FIRST_PAUSE }
     }
@@ -54,7 +54,7 @@ impl TerminalSupervisor {
     /// Whether to start it now. After a yes say how it went: [`on_started`](Self::on_started) or
     /// [`on_failed`](Self::on_failed).
     #[must_use = "the program is taken for being started, and would never be"]
-    pub fn take_start(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn take_start(&mut self, now: Timestamp) -> bool {
         let due = matches!(self.state, State::Down { start_at, .. } if start_at <= now);
         if due && !self.stopped {
             self.state = State::Starting;
@@ -63,21 +63,21 @@ impl TerminalSupervisor {
     }
 
     /// It runs.
-    pub fn on_started(&mut self, now: Timestamp) {
+    pub(crate) fn on_started(&mut self, now: Timestamp) {
         if self.state == State::Starting {
             self.state = State::Up { since: now };
         }
     }
 
     /// It could not be started, or was not to be.
-    pub fn on_failed(&mut self, now: Timestamp) {
+    pub(crate) fn on_failed(&mut self, now: Timestamp) {
         if self.state == State::Starting {
             self.down(Down::CannotStart, now);
         }
     }
 
     /// It ended. What follows.
-    pub fn on_ended(&mut self, now: Timestamp) -> AfterEnd {
+    pub(crate) fn on_ended(&mut self, now: Timestamp) -> AfterEnd {
         if let State::Up { since } = self.state {
             if now.saturating_since(since) >= WAS_WELL {
                 self.pause = FIRST_PAUSE;
@@ -99,27 +99,27 @@ impl TerminalSupervisor {
     }
 
     /// Nothing may start, or may again.
-    pub const fn set_stopped(&mut self, stopped: bool) {
+    pub(crate) const fn set_stopped(&mut self, stopped: bool) {
         self.stopped = stopped;
     }
 
     /// The agent ends: nothing is started any more.
-    pub const fn finish(&mut self) {
+    pub(crate) const fn finish(&mut self) {
         self.state = State::Over;
     }
 
     /// Whether it runs.
-    pub const fn is_up(&self) -> bool {
+    pub(crate) const fn is_up(&self) -> bool {
         matches!(self.state, State::Up { .. })
     }
 
     /// Whether the last attempt to start it failed.
-    pub const fn cannot_start(&self) -> bool {
+    pub(crate) const fn cannot_start(&self) -> bool {
         matches!(self.state, State::Down { why: Down::CannotStart, .. })
     }
 
     /// When it is to be started.
-    pub const fn deadline(&self) -> Deadline {
+    pub(crate) const fn deadline(&self) -> Deadline {
         match self.state {
             State::Down { start_at, .. } if !self.stopped => Deadline::At(start_at),
             State::Down { .. } | State::Starting | State::Up { .. } | State::Over => {

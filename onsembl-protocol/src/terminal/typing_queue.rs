@@ -10,7 +10,7 @@ use core::time::Duration;
 
 /// The queue for a keyboard that several share. A [queue machine](crate::step#two-contracts).
 #[derive(Debug, Default)]
-pub struct TypingQueue {
+pub(crate) struct TypingQueue {
     line: LocalLine,
     typing: Option<CommandId>,
     waiting: VecDeque<Waiting>,
@@ -26,7 +26,7 @@ struct Waiting {
 
 /// What to do for a command that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TypingAction {
+pub(crate) enum TypingAction {
     /// Type it now, and say how that went with [`TypingQueue::on_typed`].
     Type(CommandId),
     /// Refuse it: a line has been open all the time.
@@ -47,16 +47,16 @@ pub enum Typed {
 impl TypingQueue {
     /// How long a command waits for a line at the agent's own terminal to be finished: 30 s. Who
     /// asked should hear of it while still looking.
-    pub const PATIENCE: Duration = Duration::from_secs(30);
+    pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
     /// A command is to be typed.
-    pub fn ask(&mut self, command: CommandId, now: Timestamp) {
+    pub(crate) fn ask(&mut self, command: CommandId, now: Timestamp) {
         let give_up_at = now.saturating_add(Self::PATIENCE);
         self.waiting.push_back(Waiting { command, give_up_at });
     }
 
     /// Something was typed at the agent's own terminal.
-    pub fn on_local(&mut self, bytes: &[u8]) {
+    pub(crate) fn on_local(&mut self, bytes: &[u8]) {
         self.line.read(bytes);
         if !self.line.is_begun() {
             self.spoiled = false;
@@ -64,7 +64,7 @@ impl TypingQueue {
     }
 
     /// So much of what was being typed is typed. Says whether that was still awaited.
-    pub fn on_typed(&mut self, command: &CommandId, typed: Typed) -> bool {
+    pub(crate) fn on_typed(&mut self, command: &CommandId, typed: Typed) -> bool {
         if self.typing.as_ref() != Some(command) {
             return false;
         }
@@ -74,17 +74,17 @@ impl TypingQueue {
     }
 
     /// Keys were typed: their sender sees what stands in the line, and is responsible for it.
-    pub const fn on_keys(&mut self) {
+    pub(crate) const fn on_keys(&mut self) {
         self.spoiled = false;
     }
 
     /// Whether a part of an earlier text stands where the next one would go.
-    pub const fn is_spoiled(&self) -> bool {
+    pub(crate) const fn is_spoiled(&self) -> bool {
         self.spoiled
     }
 
     /// It is not to be typed any more. Whether it was still waiting.
-    pub fn withdraw(&mut self, command: &CommandId) -> bool {
+    pub(crate) fn withdraw(&mut self, command: &CommandId) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|w| w.command != *command);
         self.waiting.len() < before
@@ -93,19 +93,19 @@ impl TypingQueue {
     /// The program is gone, and with it the line that was begun. Gives what was being typed,
     /// and what waited: it was meant for that program, and is not typed into another.
     #[must_use = "what waited must be refused, or it would wait for ever"]
-    pub fn on_program_ended(&mut self) -> (Option<CommandId>, Vec<CommandId>) {
+    pub(crate) fn on_program_ended(&mut self) -> (Option<CommandId>, Vec<CommandId>) {
         self.line = LocalLine::default();
         self.spoiled = false;
         (self.typing.take(), self.waiting.drain(..).map(|w| w.command).collect())
     }
 
     /// Whether something is being typed.
-    pub const fn is_typing(&self) -> bool {
+    pub(crate) const fn is_typing(&self) -> bool {
         self.typing.is_some()
     }
 
     /// The next thing to do, until there is none.
-    pub fn poll(&mut self, now: Timestamp) -> Option<TypingAction> {
+    pub(crate) fn poll(&mut self, now: Timestamp) -> Option<TypingAction> {
         let begun = self.line.is_begun();
         if begun && self.waiting.front().is_some_and(|w| w.give_up_at <= now) {
             return self.waiting.pop_front().map(|w| TypingAction::GiveUp(w.command));
@@ -119,7 +119,7 @@ impl TypingQueue {
     }
 
     /// When [`poll`](Self::poll) has something to do though nothing happened.
-    pub fn deadline(&self) -> Deadline {
+    pub(crate) fn deadline(&self) -> Deadline {
         match self.waiting.front() {
             Some(first) if self.line.is_begun() => Deadline::At(first.give_up_at),
             Some(_) | None => Deadline::Never,

@@ -105,7 +105,7 @@ impl World {
         let most = limits.open_commands + limits.terminals;
         assert!(size.open_commands <= most, "{size:?} of at most {most}");
         let most = most + limits.ended_commands + limits.loose_outputs;
-        let shown = view.commands().len();
+        let shown = view.command_count();
         assert!(shown <= most, "{shown} commands are shown, of at most {most}");
         assert!(view.agents().len() <= limits.agents, "{:?}", view.agents().keys());
         // One that is not bound to its agent yet, beside the one that is.
@@ -118,7 +118,7 @@ impl World {
         for (id, row) in &self.store.commands {
             assert!(row.stage.is_final() && row.ended_at.is_some(), "open: {row:?}");
             self.met.insert(row.stage);
-            if let Some(entry) = self.server.view().commands().get(id)
+            if let Some(entry) = self.server.view().command(id)
                 && let Some(view) = entry.view
             {
                 assert_eq!(view.status, row.stage, "{id} is shown otherwise than it is stored");

@@ -136,9 +136,8 @@ impl World {
             assert!(looks < 10_000, "a viewer never comes to an end");
         }
         // Nobody shows what is forgotten.
-        let is_shown = |v: &Viewer| {
-            self.server.view().commands().contains_key(&self.processes[v.n].run.command)
-        };
+        let is_shown =
+            |v: &Viewer| self.server.view().command(&self.processes[v.n].run.command).is_some();
         self.viewers.retain(|v| !v.is_dashboard() || is_shown(v));
         judge::check_end(&self.processes, &self.database, &self.faults, &self.viewers);
     }

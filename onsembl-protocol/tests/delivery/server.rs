@@ -369,7 +369,7 @@ impl Server {
         cursor: Cursor,
         most: usize,
     ) -> (Cursor, Vec<LogRecord>) {
-        let Some(entry) = self.view.commands().get(command) else { return (cursor, Vec::new()) };
+        let Some(entry) = self.view.command(command) else { return (cursor, Vec::new()) };
         let records = match entry.tail.after(cursor, most) {
             Fetch::UpToDate => return (cursor, Vec::new()),
             Fetch::Records(records) => records,

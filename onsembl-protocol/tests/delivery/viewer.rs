@@ -111,7 +111,7 @@ impl Viewer {
 
     /// A dashboard that wants what comes next. Nothing, if the server does not show this command.
     pub(super) fn live(process: &Process, server: &Server) -> Option<Self> {
-        let entry = server.view().commands().get(&process.run.command)?;
+        let entry = server.view().command(&process.run.command)?;
         let mut viewer = Self::new(process, Source::FleetView);
         viewer.views = PerStream::default();
         viewer.cursor = entry.tail.end();
@@ -181,7 +181,7 @@ impl Viewer {
     ) -> bool {
         let command = &self.run.command;
         let (cursor, records) = match self.source {
-            Source::FleetView if !server.view().commands().contains_key(command) => {
+            Source::FleetView if !server.view().command(command).is_some() => {
                 // The server has forgotten what it told, too.
                 self.resume(database);
                 self.cursor = None;

@@ -155,7 +155,7 @@ impl World {
     /// A reader of each command looks for what is new.
     pub(super) fn read_wrapper(&mut self) {
         let Some(known) = &mut self.wrapper else { return };
-        let shown = self.server.view().commands().iter();
+        let shown = self.server.view().commands();
         for (id, _) in shown.filter(|(_, entry)| entry.agent == wrapper()) {
             let (cursor, seen) = known.seen.entry(id.clone()).or_default();
             let (next, records) = self.server.show(&self.database, id, *cursor, 64);
@@ -200,7 +200,7 @@ impl World {
             }
             if let Some((_, seen)) = known.seen.get(id)
                 && !(is_cut || is_forgotten || self.faults.restored)
-                && self.server.view().commands().contains_key(id)
+                && self.server.view().command(id).is_some()
             {
                 assert_eq!(*seen, stored, "a reader of {id}");
             }

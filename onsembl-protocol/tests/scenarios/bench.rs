@@ -152,7 +152,7 @@ impl Bench {
     }
 
     pub(super) fn stage(&self, id: &CommandId) -> Option<CommandStage> {
-        Some(self.server.view().commands().get(id)?.view?.status)
+        Some(self.server.view().command(id)?.view?.status)
     }
 }
 

@@ -63,7 +63,7 @@ impl FeedEncoder {
     pub(super) fn scan_agents(&mut self, now: WallTime) {
         let view = self.fleet_view.look();
         self.feed.scan_agents(&view, now);
-        self.lines.retain(|command, _| view.commands().contains_key(command));
+        self.lines.retain(|command, _| view.command(command).is_some());
     }
 
     pub(super) fn refresh(&mut self) {

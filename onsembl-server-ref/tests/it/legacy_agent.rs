@@ -70,18 +70,20 @@ async fn the_query_alone_is_enough_and_older_paths_lead_here() {
 async fn it_is_probed_each_interval_and_its_pongs_are_its_recorded_heartbeats() {
     let world = World::with(fast()).await;
     let (mut link, _) = wrapper(&world, "ann", OWN_ID).await;
-    let mut heartbeats = Vec::new();
+    let mut recorded = world.agent("ann").await["last_heartbeat"].clone();
     let began = Instant::now();
     for _ in 0..8 {
         let ping = link.expect("PING").await;
         assert!(ping["timestamp"].is_i64(), "{ping}");
         link.send(wrapper_pong(&ping["timestamp"])).await;
-        heartbeats.push(world.agent("ann").await["last_heartbeat"].clone());
+        let agent = world.agent_when("ann", |a| a["last_heartbeat"] != recorded).await;
+        recorded = agent["last_heartbeat"].clone();
     }
-    // The first one comes at once: seven intervals of 400 ms, and half as much for a busy machine.
-    assert!(began.elapsed() < Duration::from_millis(4200), "{:?}", began.elapsed());
-    heartbeats.dedup();
-    assert!(heartbeats.len() >= 6, "{heartbeats:?}");
+    // The first one comes at once, then seven intervals of 400 ms follow; with the intervals that a server has
+    // if nobody sets them, this would take minutes.
+    let took = began.elapsed();
+    let (least, most) = (Duration::from_millis(2000), Duration::from_secs(20));
+    assert!((least..most).contains(&took), "{took:?}");
     let agent = world.agent("ann").await;
     assert_eq!((&agent["status"], &agent["because"]), (&json!("online"), &json!("session opened")));
 }

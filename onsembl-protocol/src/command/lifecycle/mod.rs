@@ -41,7 +41,7 @@ const LEGACY_IDLE: Duration = Duration::from_secs(600);
 
 /// What the sender of a command asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CommandTerms {
+pub(crate) struct CommandTerms {
     /// The longest run time; none if absent.
     pub time_limit: Option<Duration>,
     /// The longest wait before it is sent; after that it never starts.
@@ -50,7 +50,7 @@ pub struct CommandTerms {
 
 impl CommandTerms {
     /// A day: longer than any wait whose end still matters.
-    pub const START_WITHIN: Duration = Duration::from_secs(24 * 3600);
+    pub(crate) const START_WITHIN: Duration = Duration::from_secs(24 * 3600);
 }
 
 impl Default for CommandTerms {
@@ -61,7 +61,7 @@ impl Default for CommandTerms {
 
 /// Who began a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// A user asked for it.
     User,
     /// Its agent did, and told the server: it runs already, and is never sent.
@@ -70,7 +70,7 @@ pub enum Origin {
 
 /// One command, from its acceptance to its end. A [reducer](crate::step#two-contracts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CommandLifecycle {
+pub(crate) struct CommandLifecycle {
     dialect: Dialect,
     origin: Origin,
     terms: CommandTerms,
@@ -127,7 +127,7 @@ impl Cancel {
 
 /// What an agent shows of its past when it has a session again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Returned {
+pub(crate) struct Returned {
     /// What it speaks.
     pub dialect: Dialect,
     /// It is still the same process.
@@ -140,7 +140,7 @@ pub struct Returned {
 
 /// What happens to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CommandEvent {
+pub(crate) enum CommandEvent {
     /// It is committed to the database.
     Stored,
     /// There is a slot for it on its agent: its turn has come.
@@ -180,7 +180,7 @@ pub enum CommandEvent {
 
 /// What to do for a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommandAction {
+pub(crate) enum CommandAction {
     /// Send it to the agent.
     Send,
     /// Send its cancellation to the agent.
@@ -197,7 +197,7 @@ type Out = Actions<CommandAction>;
 impl CommandLifecycle {
     /// A command that the server took now, for an agent of this dialect that has a session or is
     /// away.
-    pub fn new(dialect: Dialect, terms: CommandTerms, linked: bool, now: Now) -> Self {
+    pub(crate) fn new(dialect: Dialect, terms: CommandTerms, linked: bool, now: Now) -> Self {
         Self {
             dialect,
             origin: Origin::User,
@@ -216,14 +216,19 @@ impl CommandLifecycle {
     }
 
     /// A command that its agent, which is in session, began by itself.
-    pub fn opened(dialect: Dialect, now: Now) -> Self {
+    pub(crate) fn opened(dialect: Dialect, now: Now) -> Self {
         let terms = CommandTerms::default();
         Self { origin: Origin::Agent, ..Self::new(dialect, terms, true, now) }
     }
 
     /// A command that an earlier run of this server had not seen the end of. Its agent is away.
     /// What remains of its wait is in the terms.
-    pub fn recovered(origin: Origin, terms: CommandTerms, stage: CommandStage, now: Now) -> Self {
+    pub(crate) fn recovered(
+        origin: Origin,
+        terms: CommandTerms,
+        stage: CommandStage,
+        now: Now,
+    ) -> Self {
         // What it speaks it says when it is back.
         let mut lifecycle = Self { origin, ..Self::new(Dialect::Extended, terms, false, now) };
         let stage = match origin {
@@ -255,7 +260,7 @@ impl CommandLifecycle {
     }
 
     /// Takes one event at one moment. Total; after the end nothing changes any more.
-    pub fn handle(&mut self, event: CommandEvent, now: Now) -> Step<CommandAction> {
+    pub(crate) fn handle(&mut self, event: CommandEvent, now: Now) -> Step<CommandAction> {
         let mut out = Out::none();
         if self.phase != Phase::Ended {
             self.live(event, now, &mut out);
@@ -264,18 +269,18 @@ impl CommandLifecycle {
     }
 
     /// Where it is.
-    pub const fn view(&self) -> CommandView {
+    pub(crate) const fn view(&self) -> CommandView {
         self.view
     }
 
     /// Whether it was handed to its agent before, and is handed to it once more because nothing came back.
-    pub const fn is_sent_again(&self) -> bool {
+    pub(crate) const fn is_sent_again(&self) -> bool {
         matches!(self.phase, Phase::Sent { times: 2.., .. })
     }
 
     /// Whether [`CommandEvent::Output`] says anything new: not of an agent that reports what it runs, once
     /// that runs.
-    pub const fn heeds_output(&self) -> bool {
+    pub(crate) const fn heeds_output(&self) -> bool {
         match self.phase {
             Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. } => true,
             Phase::Running { idle_at, .. } => idle_at.is_some(),
@@ -284,7 +289,7 @@ impl CommandLifecycle {
     }
 
     /// When to call with [`CommandEvent::Wake`].
-    pub fn deadline(&self) -> Deadline {
+    pub(crate) fn deadline(&self) -> Deadline {
         let at = |t: Option<Timestamp>| t.map_or(Deadline::Never, Deadline::At);
         let cancel = match self.cancel {
             Some(c) if self.link == Link::Up && self.dialect == Dialect::Extended => {

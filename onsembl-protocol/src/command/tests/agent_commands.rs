@@ -1,14 +1,14 @@
 //! What an agent process knows of its commands: each id is run at most once.
 
 use super::{now, secs, stamp};
+use crate::command::agent_commands::MOST_WAITING;
 use crate::command::{
     AgentCommands, CancelDecision, CommandJournal, Decision, Exit, Fate, JournalEntry,
- ProcessIdentity,
+    ProcessIdentity,
 };
-use crate::command::agent_commands::MOST_WAITING;
 use crate::id::{ByteOffset, CommandId, Incarnation, RunMark};
+use crate::model::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals};
 use crate::time::Deadline;
-use crate::wire::payload::{CommandAckStatus, CommandComplete, CommandPhase, OutputTotals};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +89,7 @@ fn a_cancelled_command_is_cancelled_whatever_its_process_says() {
 #[test]
 fn a_cancel_that_overtakes_its_request_prevents_it() {
     let mut commands = AgentCommands::default();
-    let CancelDecision::NeverRan(report) = commands.on_cancel(&id(1)) else { panic!() };
+    let CancelDecision::NeverRan(report) = commands.on_cancel(&id(1)) else { unreachable!() };
     assert_eq!(report.status, CommandPhase::Cancelled);
     assert_eq!(commands.on_request(&id(1)), Decision::Report(report));
 }
@@ -127,7 +127,7 @@ fn so_many_run_at_once_and_the_others_wait_up_to_a_bound() {
             assert_eq!(commands.status(&id(n)), CommandAckStatus::Queued);
         }
     }
-    let Decision::Refuse(report) = commands.on_request(&id("more")) else { panic!() };
+    let Decision::Refuse(report) = commands.on_request(&id("more")) else { unreachable!() };
     assert_eq!(report.status, CommandPhase::Failed);
     assert!(report.error.as_deref().is_some_and(|e| e.contains("64 commands")));
     end(&mut commands, &id(0), Exit::Code(0)).unwrap();
@@ -151,7 +151,7 @@ fn what_is_cancelled_before_it_starts_never_starts() {
     }
     assert_eq!(commands.take_next(), Some(id(0)));
     assert_eq!(commands.on_cancel(&id(0)), CancelDecision::Withheld);
-    let CancelDecision::NeverRan(_) = commands.on_cancel(&id(1)) else { panic!() };
+    let CancelDecision::NeverRan(_) = commands.on_cancel(&id(1)) else { unreachable!() };
     let report = commands.may_start(&id(0)).unwrap_err().unwrap();
     assert_eq!(report.status, CommandPhase::Cancelled);
     assert_eq!(commands.may_start(&id(0)), Err(None));

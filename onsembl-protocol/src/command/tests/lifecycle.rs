@@ -5,9 +5,9 @@ use crate::command::{
     CommandAction, CommandCause, CommandEvent, CommandLifecycle, CommandStage, CommandTerms,
     CommandView, Exit, Origin, Returned,
 };
-use crate::session::Dialect;
+use crate::model::Dialect;
+use crate::model::{CommandAckStatus, CommandPhase};
 use crate::time::Deadline;
-use crate::wire::payload::{CommandAckStatus, CommandPhase};
 use std::prelude::rust_2024::*;
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ fn a_command_is_stored_sent_acknowledged_run_and_ended() {
         (CommandStage::Queued, CommandCause::Waits)
     );
     assert_eq!(lifecycle.feed(CommandEvent::SlotGranted), [CommandAction::Send]);
-    assert!(lifecycle.machine.is_on_its_way());
+    assert_eq!(lifecycle.sendings(), 1);
     lifecycle.feed(CommandEvent::Acknowledged(CommandAckStatus::Received));
     assert_eq!(lifecycle.stage(), CommandStage::Delivered);
     lifecycle.at = secs(2);

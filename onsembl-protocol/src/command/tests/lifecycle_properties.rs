@@ -5,9 +5,9 @@ use crate::command::{
     CommandAction, CommandEvent, CommandLifecycle, CommandStage, CommandTerms, CommandView, Exit,
     Origin, Returned,
 };
-use crate::session::Dialect;
+use crate::model::Dialect;
+use crate::model::{CommandAckStatus, CommandPhase};
 use crate::time::Deadline;
-use crate::wire::payload::{CommandAckStatus, CommandPhase};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -118,6 +118,12 @@ impl Likeness {
                 Times::Moved { .. } if TIMES.contains(&field) => {
                     self.moved(at, a.as_i64().unwrap_or(0), b.as_i64().unwrap_or(0))
                 }
+                // A terminal is ended with a hangup and a SIGTERM at once: its program ends by either.
+                _ if field == "signal"
+                    && [a, b].iter().all(|n| matches!(n.as_u64(), Some(1 | 15))) =>
+                {
+                    Ok(())
+                }
                 _ if a == b => Ok(()),
                 _ => Err(different(at, then, now)),
             },
