@@ -34,8 +34,8 @@ impl<V> ById<V> {
         self.0.entry(key(id)).or_insert_with(new)
     }
 
-    pub(super) fn insert(&mut self, id: &CommandId, value: V) -> Option<V> {
-        self.0.insert(key(id), value)
+    pub(super) fn insert(&mut self, id: CommandId, value: V) -> Option<V> {
+        self.0.insert((number(id.as_str().as_bytes()), id), value)
     }
 
     pub(super) fn remove(&mut self, id: &CommandId) -> Option<V> {

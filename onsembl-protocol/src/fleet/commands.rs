@@ -134,7 +134,7 @@ impl Commands {
             Course::Over(_) => self.ended.push_back(id.clone()),
             Course::Loose => self.loose.push_back(id.clone()),
         }
-        let _ = self.all.insert(&id, command);
+        let _ = self.all.insert(id, command);
     }
 
     /// Takes a command out.

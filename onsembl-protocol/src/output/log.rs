@@ -113,8 +113,27 @@ pub(crate) struct OutputLog {
     /// Whether each stream ends with a gap of unknown length.
     open: PerStream<OpenEnd>,
     last: Cursor,
-    resumed: bool,
-    given_up: bool,
+    begin: Begin,
+    intake: Intake,
+}
+
+/// Where a log begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Begin {
+    /// With the first byte of its command.
+    #[default]
+    AtOrigin,
+    /// It is not known what the store has before it.
+    Anywhere,
+}
+
+/// Whether records are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Intake {
+    #[default]
+    Open,
+    /// Nothing more is: the rest is given up, or the store has the end of the command.
+    Closed,
 }
 
 /// A record that is not stored yet.
@@ -138,7 +157,7 @@ impl OutputLog {
     /// A log whose beginning may be in the store.
     pub(crate) fn resumed() -> Self {
         let before_all = Some((Incarnation(0), ChunkSequence(0)));
-        Self { last: before_all, resumed: true, ..Self::default() }
+        Self { last: before_all, begin: Begin::Anywhere, ..Self::default() }
     }
 
     /// A log that goes on behind what the store has of it.
@@ -175,12 +194,15 @@ impl OutputLog {
 
     /// Takes a record: what of it is behind everything that came.
     pub(crate) fn push(&mut self, mut record: LogRecord) -> Taken {
-        if self.given_up {
+        if self.intake == Intake::Closed {
             return Taken::GivenUp;
         }
         if record.incarnation != self.incarnation {
             self.incarnation = record.incarnation;
-            let begin = if self.resumed { None } else { START };
+            let begin = match self.begin {
+                Begin::AtOrigin => START,
+                Begin::Anywhere => None,
+            };
             self.next = PerStream { stdout: begin, stderr: begin, terminal: begin };
             self.stored = Default::default();
             self.open = Default::default();
@@ -253,14 +275,14 @@ impl OutputLog {
     /// back.
     pub(crate) fn give_up(&mut self, command: &CommandId, at: WallTime) -> Vec<LogRecord> {
         let ends = self.finish(command, Written::Unknown, at);
-        self.given_up = true;
+        self.intake = Intake::Closed;
         ends
     }
 
     /// The store has an end of this command that nobody waited for, and with it where its streams end:
     /// nothing more of it is taken.
     pub(crate) fn close(&mut self) {
-        self.given_up = true;
+        self.intake = Intake::Closed;
     }
 
     fn missing(
@@ -275,7 +297,7 @@ impl OutputLog {
                 return None;
             }
             (*self.next.get(stream))?
-        } else if incarnation > self.incarnation && !self.resumed {
+        } else if incarnation > self.incarnation && self.begin == Begin::AtOrigin {
             ByteOffset(0)
         } else {
             return None;
@@ -294,7 +316,8 @@ impl OutputLog {
 
     fn break_off(&mut self, stream: Stream, at: WallTime) -> Option<LogRecord> {
         let (incarnation, sequence, offset) = self.number(stream, at);
-        if self.resumed || incarnation == self.incarnation && *self.open.get(stream) != OpenEnd::Not
+        if self.begin == Begin::Anywhere
+            || incarnation == self.incarnation && *self.open.get(stream) != OpenEnd::Not
         {
             return None;
         }

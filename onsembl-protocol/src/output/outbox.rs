@@ -79,9 +79,17 @@ pub(crate) struct Outbox {
     memory: u64,
     total: u64,
     turn: Option<CommandId>,
-    /// Waiting for room is over: what does not fit is a gap.
-    winding_up: bool,
+    overflow: Overflow,
     actions: VecDeque<SpoolAction>,
+}
+
+/// What becomes of output for which there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overflow {
+    /// The policy of its run says that.
+    ByPolicy,
+    /// Waiting for room is over: it is a gap.
+    Gap,
 }
 
 impl Outbox {
@@ -101,7 +109,7 @@ impl Outbox {
             memory: 0,
             total: 0,
             turn: None,
-            winding_up: false,
+            overflow: Overflow::ByPolicy,
             actions: VecDeque::new(),
         }
     }
@@ -134,7 +142,7 @@ impl Outbox {
             self.push_part(command, stream, part);
         }
         if self.is_full()
-            && !self.winding_up
+            && self.overflow == Overflow::ByPolicy
             && let Some(backlog) = self.runs.get_mut(command)
             && backlog.policy == SpoolPolicy::Block
             && !backlog.paused
@@ -148,7 +156,7 @@ impl Outbox {
         let Some(policy) = self.runs.get(command).map(|b| b.policy) else { return };
         let takes = match policy {
             _ if !self.is_full() => true,
-            SpoolPolicy::Block => !self.winding_up,
+            SpoolPolicy::Block => self.overflow == Overflow::ByPolicy,
             SpoolPolicy::DropOldest => self.make_room(command),
             SpoolPolicy::DropNewest => false,
         };
@@ -483,7 +491,7 @@ impl Outbox {
     /// The agent is ending: who waits for room would wait for ever. What does not fit becomes a gap,
     /// [`GapCause::Stopped`].
     pub(crate) fn wind_up(&mut self) {
-        self.winding_up = true;
+        self.overflow = Overflow::Gap;
         for (command, backlog) in &mut self.runs {
             if core::mem::take(&mut backlog.paused) {
                 self.actions.push_back(SpoolAction::ResumeReading(command.clone()));

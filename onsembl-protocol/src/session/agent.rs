@@ -5,19 +5,22 @@
 //! for good. It never sees bytes: the driver tells it what kind of frame came and performs what it
 //! answers.
 
+mod session;
+
 use super::agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
-    EndOrder, HelloRefusal, SessionTerms,
+    EndOrder, HelloRefusal,
 };
 use super::dial::DialFailure;
 use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
-use crate::id::{BeatSequence, Epoch, LinkId};
-use crate::liveness::{Backoff, HeartbeatMonitor, HeartbeatTracker, Impairment, Liveness};
+use crate::id::LinkId;
+use crate::liveness::{Backoff, Impairment, Liveness};
 use crate::model::Dialect;
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now, Timestamp};
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
+use session::Session;
 
 /// A gap between the boot clock and the monotonic clock from which the host counts as having slept.
 const SLEPT: Duration = Duration::from_secs(1);
@@ -57,25 +60,6 @@ struct Connecting {
 struct Joining {
     link: LinkId,
     give_up_at: Timestamp,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Session {
-    link: LinkId,
-    epoch: Epoch,
-    dialect: Dialect,
-    #[serde(default)]
-    end_orders: bool,
-    /// The next heartbeat is not to wait for its time.
-    #[serde(default)]
-    news: bool,
-    monitor: HeartbeatMonitor,
-    beats: HeartbeatTracker,
-    seen_by_server: BeatSequence,
-    recorded: BeatSequence,
-    lag_reported: bool,
-    impairment: Option<Impairment>,
-    stable_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -527,94 +511,6 @@ impl AgentConnection {
             State::Connected(s) => Some(s.link),
             State::Idle | State::Reconnecting(_) | State::Closed => None,
         }
-    }
-}
-
-impl Session {
-    fn new(link: LinkId, terms: SessionTerms, config: &AgentConfig, at: Timestamp) -> Self {
-        Self {
-            link,
-            epoch: terms.epoch,
-            dialect: terms.dialect,
-            end_orders: terms.end_orders,
-            news: false,
-            monitor: HeartbeatMonitor::new(terms.timing, at),
-            beats: HeartbeatTracker::new(terms.timing, at),
-            seen_by_server: BeatSequence(0),
-            recorded: BeatSequence(0),
-            lag_reported: false,
-            impairment: None,
-            stable_at: Some(at.saturating_add(config.backoff.stable_after())),
-        }
-    }
-
-    fn beat(&mut self, at: Timestamp) -> AgentAction {
-        self.news = false;
-        let sequence = self.beats.send(at);
-        match self.dialect {
-            Dialect::Extended => {
-                AgentAction::SendBeat { link: self.link, sequence, seen: self.beats.seen(at) }
-            }
-            // A legacy server answers a heartbeat with an error; what it understands is a
-            // native ping, whose answer is the proof of life that this end needs.
-            Dialect::Legacy => AgentAction::Probe(self.link),
-        }
-    }
-
-    /// Whether there is news, and no beat is on its way: so orders that come in quick succession bring
-    /// one beat a round trip, and the server never finds many of its answers unseen.
-    fn may_tell_news(&self) -> bool {
-        self.news && self.seen_by_server >= self.beats.sent()
-    }
-
-    fn received(&mut self, frame: AgentInbound, at: Timestamp, out: &mut Out) {
-        match frame {
-            AgentInbound::Ping { echo } => {
-                out.push(AgentAction::SendPong { link: self.link, echo });
-            }
-            AgentInbound::Heartbeat(beat) => {
-                if let Some(sequence) = beat.sequence {
-                    self.beats.on_heard(sequence, at);
-                }
-                self.seen_by_server = self.seen_by_server.max(beat.seen.unwrap_or_default());
-                self.recorded = self.recorded.max(beat.recorded.unwrap_or_default());
-                self.lag_reported = beat.lagging;
-                if self.may_tell_news() {
-                    out.push(self.beat(at));
-                }
-            }
-            AgentInbound::HelloAccepted(_)
-            | AgentInbound::HelloRefused(_)
-            | AgentInbound::Other => {}
-        }
-    }
-
-    fn observe_frame(&mut self, at: Timestamp, out: &mut Out) -> bool {
-        let observed = self.monitor.on_received(at);
-        if let Some(late) = observed.overslept {
-            out.push(AgentAction::Overslept(late));
-        }
-        observed.changed == Some(Liveness::Live)
-    }
-
-    /// What ails the session, by the latest heartbeat of the server. Judged only when one comes:
-    /// while the server is silent, silence is all there is to say. It comes at least once an
-    /// interval, so a beat that went unconfirmed for an interval is named within two.
-    fn diagnose(&self, at: Timestamp) -> Option<Impairment> {
-        let patience = self.monitor.timing().interval();
-        let overdue = |confirmed| self.beats.confirmation_due(confirmed, patience).is_due(at);
-        if overdue(self.seen_by_server) {
-            Some(Impairment::NotSeenByPeer)
-        } else if self.lag_reported || overdue(self.recorded) {
-            Some(Impairment::NotRecorded)
-        } else {
-            None
-        }
-    }
-
-    fn deadline(&self) -> Deadline {
-        let stable = self.stable_at.map_or(Deadline::Never, Deadline::At);
-        self.monitor.deadline().min(self.beats.due()).min(stable)
     }
 }
 

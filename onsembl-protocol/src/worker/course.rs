@@ -6,7 +6,7 @@ use super::end::WorkerEnd;
 use super::event::{Journalling, Pausing, Task, WorkerAction};
 use super::note::WorkerNote;
 use super::report::{MOST_WITHHELD, StoppedBy, reason};
-use super::{JournalState, Work, Worker, terminal};
+use super::{Work, Worker, terminal};
 use crate::command::{
     Awaited, CancelDecision, Decision, Exit, Fate, JournalEntry, ProcessIdentity,
 };
@@ -86,7 +86,7 @@ impl Worker {
         let is_paused = self.pausing == Pausing::Paused;
         self.commands.all.pause(is_paused || self.shutdown.is_some() || is_awaited);
         while let Some((id, mark)) = self.commands.take_next() {
-            match &self.journal {
+            match self.journal.keeping() {
                 Journalling::Off => self.todo.push_back(Work::Start(id)),
                 Journalling::Failed(why) => {
                     let why = format!("the agent cannot write down that it starts this: {why}");
@@ -318,7 +318,7 @@ impl Worker {
         // Its slot is free.
         self.todo.push_back(Work::Advance);
         self.reports.withhold(report.clone());
-        match self.journal {
+        match self.journal.keeping() {
             Journalling::Off | Journalling::Failed(_) => self.todo.push_back(Work::Settle(id)),
             Journalling::Kept => {
                 self.reports.write(&id);
@@ -366,13 +366,10 @@ impl Worker {
 
     /// Something is written down, or cannot be.
     pub(super) fn on_journalled(&mut self, awaited: Awaited, outcome: Result<(), String>) {
-        self.journal_state = match &outcome {
-            Ok(()) => JournalState::Works,
-            Err(error) => {
-                self.note(WorkerNote::JournalFailed(error.clone()));
-                JournalState::Failed
-            }
-        };
+        self.journal.on_written(&outcome);
+        if let Err(error) = &outcome {
+            self.note(WorkerNote::JournalFailed(error.clone()));
+        }
         match awaited {
             Awaited::Start(id) => {
                 self.reports.written(&id);

@@ -40,6 +40,7 @@ mod event;
 mod form;
 #[cfg(any(feature = "sim", feature = "testing"))]
 mod held;
+mod journal;
 mod message;
 mod note;
 mod outbound;
@@ -77,6 +78,7 @@ use alloc::vec::Vec;
 use commands::{Commands, Force};
 use delivery::{Delivery, News};
 use emergency::EmergencyStop;
+use journal::Journal;
 use message::Instruction;
 use outbound::{Outbound, OutboundQueue};
 use report::{Reports, StoppedBy, reason};
@@ -99,8 +101,7 @@ pub struct Worker {
     outbound: OutboundQueue,
     emergency: EmergencyStop,
     terminal: Option<Terminal>,
-    journal: Journalling,
-    journal_state: JournalState,
+    journal: Journal,
     pausing: Pausing,
     session: Option<WorkerSession>,
     /// Taken to be handed to the link.
@@ -110,13 +111,6 @@ pub struct Worker {
     shutdown: Option<Shutdown>,
     todo: VecDeque<Work>,
     actions: VecDeque<WorkerAction>,
-}
-
-/// Whether the journal took what was to be written last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum JournalState {
-    Works,
-    Failed,
 }
 
 /// What an event brings about, one thing after another.
@@ -146,8 +140,7 @@ impl Worker {
             outbound: OutboundQueue::default(),
             emergency: EmergencyStop::recovered(before.stop().cloned()),
             terminal: terminal.map(|config| Terminal::new(config, now.monotonic)),
-            journal,
-            journal_state: JournalState::Works,
+            journal: Journal::new(journal),
             pausing: Pausing::Running,
             session: None,
             pending: None,
@@ -563,9 +556,8 @@ impl Worker {
 
     /// Asks for an entry, if entries are written at all.
     fn write(&mut self, entry: JournalEntry) {
-        match self.journal {
-            Journalling::Kept => self.actions.push_back(WorkerAction::Journal(entry)),
-            Journalling::Failed(_) | Journalling::Off => {}
+        if self.journal.is_kept() {
+            self.actions.push_back(WorkerAction::Journal(entry));
         }
     }
 
@@ -616,10 +608,7 @@ impl Worker {
 
     /// Whether the journal takes nothing.
     pub fn journal_has_failed(&self) -> bool {
-        match self.journal {
-            Journalling::Failed(_) => true,
-            Journalling::Kept | Journalling::Off => self.journal_state == JournalState::Failed,
-        }
+        self.journal.has_failed()
     }
 }
 

@@ -60,7 +60,7 @@ impl Worker {
         if let Some(terminal) = &mut self.terminal {
             terminal.begin(id.clone(), now.wall);
         }
-        match self.journal {
+        match self.journal.keeping() {
             Journalling::Kept => {
                 self.reports.write(&id);
                 self.write(JournalEntry::Starting { command: id, mark });

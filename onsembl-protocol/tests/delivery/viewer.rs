@@ -181,7 +181,7 @@ impl Viewer {
     ) -> bool {
         let command = &self.run.command;
         let (cursor, records) = match self.source {
-            Source::FleetView if !server.view().command(command).is_some() => {
+            Source::FleetView if server.view().command(command).is_none() => {
                 // The server has forgotten what it told, too.
                 self.resume(database);
                 self.cursor = None;

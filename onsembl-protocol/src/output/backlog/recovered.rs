@@ -6,8 +6,8 @@ use super::{Backlog, Block, cost};
 use crate::id::ByteOffset;
 use crate::model::{GapCause, PerStream, Stream};
 
-/// A run whose records are in a spool, and whose process is gone. Hand it to
-/// [`Outbox::recover`](super::super::Outbox::recover).
+/// A run whose records are in a spool, and whose process has ended. It goes to the worker with
+/// [`LeftRun`](crate::worker::LeftRun).
 #[derive(Debug)]
 pub struct RecoveredRun(pub(in super::super) Backlog);
 
