@@ -17,6 +17,8 @@ mod bench;
 mod journals;
 #[path = "scenarios/outputs.rs"]
 mod outputs;
+#[path = "scenarios/roster.rs"]
+mod roster;
 #[path = "commands/server.rs"]
 #[allow(dead_code, reason = "the world of commands uses more of it")]
 mod server;

@@ -6,6 +6,7 @@
 //! [`server::Server`] embeds the whole in another process.
 
 pub mod auth;
+mod bounds;
 pub mod cli;
 pub mod client;
 mod dashboard;

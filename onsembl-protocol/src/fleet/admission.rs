@@ -12,6 +12,7 @@ use super::terminal::keeps_its_size;
 use crate::command::{Candidate, CommandEvent, CommandLifecycle, Unroutable, choose_agent};
 use crate::id::{AgentId, CommandId};
 use crate::model::Dialect;
+use crate::model::StopScope;
 use crate::output::OutputLog;
 use crate::terminal::TERMINAL_PREFIX;
 use crate::time::Now;
@@ -246,15 +247,27 @@ fn obeyed(state: &State, agent: &AgentId, control: &AgentControl) -> Result<(), 
     }
 }
 
-/// The store deleted an agent, or did not.
+/// A user deletes an agent.
+pub(super) fn on_delete(state: &mut State, token: Token, agent: AgentId) {
+    if state.deletions >= state.limits.deletions {
+        let why = "too many of your agents are being deleted; try again later";
+        return state.out.reply(token, Err(ErrorReply::new(ErrorCode::QueueFull, why)));
+    }
+    state.deletions += 1;
+    state.out.ask(Question::DeleteAgent { token, agent });
+}
+
+/// The store deleted an agent, with the stop that was in force for it, or did not.
 pub(super) fn on_deleted(
     state: &mut State,
     token: Token,
     agent: &AgentId,
     deleted: Result<bool, StoreFault>,
 ) {
+    state.deletions = state.deletions.saturating_sub(1);
     let result = match deleted {
         Ok(true) => {
+            let _ = state.latch.release(&StopScope::Agent(agent.clone()));
             state.out.note(FleetNote::AgentDeleted { agent: agent.clone() });
             for command in state.commands.open_of(agent) {
                 state.work.feed(&command, CommandEvent::AgentDeleted);

@@ -144,8 +144,7 @@ impl Commands {
             Course::Open(open) => {
                 self.unlist(id, &command.agent, open.deadline);
             }
-            // Its place in the order of those that are over is passed over when it comes up.
-            Course::Over(_) => {}
+            Course::Over(_) => self.ended.retain(|ended| ended != id),
             Course::Loose => self.loose.retain(|loose| loose != id),
         }
         Some(command)

@@ -23,6 +23,7 @@ use crate::wire::ServerToAgent;
 use crate::wire::payload::{
     CommandCancel, CommandComplete, CommandPhase, CommandRequest, ErrorCode, ErrorReply,
 };
+use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 
 /// Slots of an agent without a queue: what comes goes out at once.
@@ -343,8 +344,9 @@ pub(super) fn write_end_again(state: &mut State, id: &CommandId, now: Now) {
 /// An agent is in session: both sides say what they know of its commands.
 pub(super) fn reconcile(state: &mut State, began: Began) {
     let Began { agent, returned, commands, journal } = began;
+    let known: BTreeSet<&CommandId> = commands.iter().collect();
     for id in state.commands.open_of(&agent) {
-        let returned = Returned { known: commands.contains(&id), ..returned };
+        let returned = Returned { known: known.contains(&id), ..returned };
         state.work.feed(&id, CommandEvent::LinkBack(returned));
     }
     if returned.dialect == Dialect::Extended {

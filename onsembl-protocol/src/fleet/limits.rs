@@ -35,9 +35,12 @@ pub struct FleetLimits {
     pub pages: usize,
     /// Audits under way: 64. One more is refused with `QUEUE_FULL`.
     pub audits: usize,
-    /// Stops, and releases, that wait for the store or for receipts: 256 each. One more is carried out all the
-    /// same, and answered at once that it is not known to be durable.
+    /// Stops, and releases, that wait for the store or for receipts: 256 each. One stop more is carried out all
+    /// the same, and answered at once that it is not known to be durable; one release more is refused with
+    /// `QUEUE_FULL`.
     pub waiting_stops: usize,
+    /// Agents that are being deleted: 64. One more is refused with `QUEUE_FULL`.
+    pub deletions: usize,
 }
 
 impl FleetLimits {
@@ -56,6 +59,7 @@ impl FleetLimits {
         pages: 4096,
         audits: 64,
         waiting_stops: 256,
+        deletions: 64,
     };
 }
 

@@ -111,6 +111,10 @@ pub struct FleetSize {
     pub seats: usize,
     /// Commands that are not over, or whose end is not stored.
     pub open_commands: usize,
+    /// Keys by which agents are found.
+    pub keys: usize,
+    /// Stops in force.
+    pub stops: usize,
 }
 
 impl Fleet {
@@ -144,7 +148,12 @@ impl Fleet {
 
     /// How much it holds.
     pub fn size(&self) -> FleetSize {
-        FleetSize { seats: self.state.roster.seats(), open_commands: self.state.commands.open() }
+        FleetSize {
+            seats: self.state.roster.seats(),
+            open_commands: self.state.commands.open(),
+            keys: self.state.roster.keys(),
+            stops: self.state.latch.orders().count(),
+        }
     }
 
     /// Where the recording of an agent is that the user may see; `None` if there is no such agent, and no
@@ -325,7 +334,7 @@ impl Fleet {
                 self.stops.on_stop(state, token, scope, reason, now);
             }
             Request::Release(scope) => self.stops.on_release(state, token, &scope),
-            Request::DeleteAgent(agent) => state.out.ask(Question::DeleteAgent { token, agent }),
+            Request::DeleteAgent(agent) => admission::on_delete(state, token, agent),
             Request::Audit(agent) => self.audits.on_request(state, token, agent, now),
         }
     }

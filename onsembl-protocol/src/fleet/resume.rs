@@ -57,18 +57,18 @@ impl Resumes {
                 return state.out.note(FleetNote::PositionsNotRead { agent, why });
             }
         };
+        let by_stream: BTreeMap<_, _> = positions
+            .iter()
+            .map(|p| ((&p.command, p.incarnation, p.stream), p.committed))
+            .collect();
         let streams = reported.streams.iter().map(|reported| {
             let stream = reported.stream_type.stream();
-            let same = |position: &&StreamPosition| {
-                position.command == reported.command_id
-                    && position.incarnation == reported.incarnation
-                    && position.stream == stream
-            };
+            let committed = by_stream.get(&(&reported.command_id, reported.incarnation, stream));
             ResumePosition {
                 command_id: reported.command_id.clone(),
                 incarnation: reported.incarnation,
                 stream_type: stream.into(),
-                offset: positions.iter().find(same).map(|p| p.committed).unwrap_or_default(),
+                offset: committed.copied().unwrap_or_default(),
             }
         });
         let resume = OutputResume { streams: streams.collect(), more: reported.more };

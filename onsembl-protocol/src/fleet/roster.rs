@@ -211,6 +211,19 @@ impl Roster {
             && self.agents.len().saturating_add(self.newcomers.len()) >= self.limits.agents
     }
 
+    fn remove(&mut self, id: &AgentId) {
+        if let Some(agent) = self.agents.remove(id)
+            && self.by_key.get(&agent.key) == Some(id)
+        {
+            let _ = self.by_key.remove(&agent.key);
+        }
+    }
+
+    /// How many keys are known.
+    pub(super) fn keys(&self) -> usize {
+        self.by_key.len()
+    }
+
     fn mint_seat(&mut self) -> SeatId {
         let seat = self.next_seat;
         self.next_seat = SeatId(seat.0.saturating_add(1));
@@ -333,7 +346,11 @@ impl Roster {
         let _ = self.by_key.insert(entry.key.clone(), id.clone());
         let new = || Agent::new(entry.key.clone(), opened, at, &self.limits);
         let agent = self.agents.entry(id.clone()).or_insert_with(new);
-        agent.key = entry.key.clone();
+        // One key an agent: the store has put this one in the place of the former.
+        let former = core::mem::replace(&mut agent.key, entry.key.clone());
+        if former != entry.key && self.by_key.get(&former) == Some(&id) {
+            let _ = self.by_key.remove(&former);
+        }
         agent.listing = Listing::Listed;
         if let Some(joining) = entry.joining.get(&link) {
             agent.introduce(&joining.hello, opened, at);
@@ -484,8 +501,7 @@ impl Roster {
         let journals = agent.journal.is_some();
         if agent.listing == Listing::Deleted {
             // The store knows that it was deleted, and says so if it comes back.
-            self.by_key.retain(|_, agent| *agent != id);
-            let _ = self.agents.remove(&id);
+            self.remove(&id);
         }
         Some(LostAgent { agent: id, journals })
     }
@@ -521,8 +537,7 @@ impl Roster {
         match agent.seat {
             Some(seat) => out.act(FleetAction::Evict { seat, cause: CloseCause::Deleted }),
             None => {
-                self.by_key.retain(|_, agent| agent != id);
-                let _ = self.agents.remove(id);
+                self.remove(id);
             }
         }
     }

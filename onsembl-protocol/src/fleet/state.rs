@@ -32,6 +32,8 @@ pub(super) struct State {
     pub(super) commands: Commands,
     /// The emergency stops in force: a rule of the user, not of one agent.
     pub(super) latch: StopLatch,
+    /// Agents that the store is asked to delete.
+    pub(super) deletions: usize,
     pub(super) ids: IdMint,
     pub(super) work: WorkList,
     /// Agents in whose queue something changed.
@@ -47,6 +49,7 @@ impl State {
             roster: Roster::new(first_seat, limits),
             commands: Commands::new(&limits),
             latch: StopLatch::default(),
+            deletions: 0,
             ids: IdMint::new(seed),
             work: WorkList::default(),
             queues_changed: BTreeSet::new(),

@@ -43,6 +43,8 @@ struct Wait {
     orders: Vec<StopOrder>,
     /// Those of them that the store has not taken.
     unstored: BTreeSet<StopId>,
+    /// Those that were not in force before.
+    new: BTreeSet<StopId>,
     fault: Option<StoreFault>,
     commands: usize,
     until: Timestamp,
@@ -55,7 +57,11 @@ enum Report {
     /// That it is durable. A dashboard is shown how far its agents are.
     Stored,
     /// How far these agents are, once they have said all that they will.
-    Receipts(Vec<AgentId>),
+    Receipts {
+        agents: Vec<AgentId>,
+        /// Those of them that may still say something.
+        awaited: Vec<AgentId>,
+    },
 }
 
 /// A release that is not answered yet.
@@ -65,6 +71,25 @@ struct Releasing {
     count: usize,
     /// What keeps the agent stopped all the same.
     still: Option<ErrorReply>,
+}
+
+impl Wait {
+    /// Whether an agent may still say how far it is. Each agent is looked at until it is done and never again,
+    /// so that a stop of all costs one look an event, however many agents there are.
+    fn awaits_receipts(&mut self, state: &State) -> bool {
+        let Some(order) = self.orders.first() else { return false };
+        let awaited = match &mut self.report {
+            Report::Receipts { awaited, .. } => awaited,
+            Report::Stored => return false,
+        };
+        while let Some(agent) = awaited.last() {
+            if state.stop_state(agent, &order.id).is_pending() {
+                return true;
+            }
+            let _ = awaited.pop();
+        }
+        false
+    }
 }
 
 impl Stops {
@@ -93,15 +118,16 @@ impl Stops {
         if let Some(error) = unknown_agent(state, &scope) {
             return state.out.reply(token, Err(error));
         }
-        let (order, agents, commands) = carry_out(state, scope, reason, now);
+        let Carried { order, is_new, agents, commands } = carry_out(state, scope, reason, now);
         let wait = Wait {
             token,
+            new: is_new.then(|| order.id.clone()).into_iter().collect(),
             unstored: BTreeSet::from([order.id.clone()]),
             orders: alloc::vec![order],
             fault: None,
             commands,
             until: now.monotonic.saturating_add(RECEIPTS_WITHIN),
-            report: Report::Receipts(agents),
+            report: Report::Receipts { awaited: agents.clone(), agents },
         };
         self.wait(state, wait, now);
     }
@@ -122,25 +148,32 @@ impl Stops {
             false => only.into_iter().map(StopScope::Agent).collect(),
         };
         let mut unknown = None;
-        let (mut orders, mut commands) = (Vec::new(), 0);
+        let (mut orders, mut new, mut commands) = (Vec::new(), BTreeSet::new(), 0);
         for scope in scopes {
             match unknown_agent(state, &scope) {
                 Some(error) => unknown = unknown.or(Some(error)),
                 None => {
-                    let (order, _, of_order) = carry_out(state, scope, reason.clone(), now);
-                    commands += of_order;
-                    orders.push(order);
+                    let carried = carry_out(state, scope, reason.clone(), now);
+                    commands += carried.commands;
+                    if carried.is_new {
+                        let _ = new.insert(carried.order.id.clone());
+                    }
+                    orders.push(carried.order);
                 }
             }
         }
         if let Some(error) = unknown {
             // Those that are known are stopped all the same.
-            orders.into_iter().for_each(|order| state.out.ask(Question::Stop(order)));
+            orders
+                .into_iter()
+                .filter(|order| new.contains(&order.id))
+                .for_each(|order| state.out.ask(Question::Stop(order)));
             return state.out.reply(token, Err(error));
         }
         let wait = Wait {
             token,
             unstored: orders.iter().map(|order| order.id.clone()).collect(),
+            new,
             orders,
             fault: None,
             commands,
@@ -151,13 +184,17 @@ impl Stops {
     }
 
     fn wait(&mut self, state: &mut State, wait: Wait, now: Now) {
+        let is_full = self.waits.len() >= state.limits.waiting_stops;
         for order in &wait.orders {
-            state.out.ask(Question::Stop(order.clone()));
+            // One that was in force before has been asked for; beyond the bound that must be enough.
+            if !is_full || wait.new.contains(&order.id) {
+                state.out.ask(Question::Stop(order.clone()));
+            }
         }
         if self.repeat_at == Deadline::Never {
             self.repeat_at = Deadline::At(now.monotonic.saturating_add(REPEAT));
         }
-        if self.waits.len() >= state.limits.waiting_stops {
+        if is_full {
             let why = "the stop is carried out, but too many stops wait for the database to know whether it is durable";
             return state.out.reply(wait.token, Err(ErrorReply::new(ErrorCode::QueueFull, why)));
         }
@@ -201,12 +238,6 @@ impl Stops {
     /// Answers stops that are durable, and seen through or waited for long enough.
     pub(super) fn answer(&mut self, state: &mut State, now: Now) {
         for mut wait in core::mem::take(&mut self.waits) {
-            let pending = match (&wait.report, wait.orders.first()) {
-                (Report::Receipts(agents), Some(order)) => {
-                    agents.iter().any(|agent| state.stop_state(agent, &order.id).is_pending())
-                }
-                (Report::Receipts(_), None) | (Report::Stored, _) => false,
-            };
             if !wait.unstored.is_empty() {
                 // The database decides when; then there is nothing more to wait for.
                 let again = now.monotonic.saturating_add(RECEIPTS_WITHIN);
@@ -214,7 +245,7 @@ impl Stops {
                     wait.until = again;
                 }
                 self.waits.push(wait);
-            } else if pending && now.monotonic < wait.until {
+            } else if now.monotonic < wait.until && wait.awaits_receipts(state) {
                 self.waits.push(wait);
             } else {
                 answer(state, wait);
@@ -257,6 +288,10 @@ impl Stops {
 
     /// A user releases stops.
     pub(super) fn on_release(&mut self, state: &mut State, token: Token, scope: &StopScope) {
+        if self.releases.len() >= state.limits.waiting_stops {
+            let why = "too many releases wait for the database; try again later";
+            return state.out.reply(token, Err(ErrorReply::new(ErrorCode::QueueFull, why)));
+        }
         let released = state.latch.release(scope);
         let still = match scope {
             StopScope::All => None,
@@ -267,14 +302,9 @@ impl Stops {
             state.out.note(FleetNote::StopReleased { stop: order.id.clone() });
             tell_release(state, order);
         }
-        let agents: Vec<AgentId> = state.roster.agents().keys().cloned().collect();
-        agents.iter().for_each(|agent| state.show_stop(agent));
+        covered(state, scope).iter().for_each(|agent| state.show_stop(agent));
         let count = released.len();
         state.out.ask(Question::Release { token, orders: released });
-        if self.releases.len() >= state.limits.waiting_stops {
-            let why = "released, but too many releases wait for the database to know whether that is durable";
-            return state.out.reply(token, Err(ErrorReply::new(ErrorCode::QueueFull, why)));
-        }
         self.releases.push(Releasing { token, count, still });
     }
 
@@ -315,7 +345,7 @@ fn answer(state: &mut State, wait: Wait) {
         return state.out.reply(token, Err(error));
     }
     match (report, orders.first()) {
-        (Report::Receipts(agents), Some(order)) => {
+        (Report::Receipts { agents, .. }, Some(order)) => {
             let agents = agents.into_iter().map(|agent| StoppedAgent {
                 name: state
                     .roster
@@ -328,22 +358,28 @@ fn answer(state: &mut State, wait: Wait) {
                 StopReport { stop_id: order.id.to_string(), agents: agents.collect(), commands };
             state.out.answer(token, Answer::Stopped(report));
         }
-        (Report::Stored, _) | (Report::Receipts(_), None) => state.out.reply(token, Ok(())),
+        (Report::Stored, _) | (Report::Receipts { .. }, None) => state.out.reply(token, Ok(())),
     }
 }
 
-/// Puts an order in force, and kills what runs. The order, the agents it is for, and how many commands.
-fn carry_out(
-    state: &mut State,
-    scope: StopScope,
-    reason: String,
-    now: Now,
-) -> (StopOrder, Vec<AgentId>, usize) {
+/// An order in force, and what was done.
+struct Carried {
+    order: StopOrder,
+    /// Whether it was not in force before.
+    is_new: bool,
+    /// The agents that it is for.
+    agents: Vec<AgentId>,
+    /// How many commands were cancelled.
+    commands: usize,
+}
+
+/// Puts an order in force, and kills what runs.
+fn carry_out(state: &mut State, scope: StopScope, reason: String, now: Now) -> Carried {
     let id = state.ids.stop(now.wall);
+    let minted = id.clone();
     let order = StopOrder { id, scope, reason, by: state.user.clone(), at: now.wall };
     let order = state.latch.set(order).clone();
-    let covered = |agent: &&AgentId| order.scope.covers(agent);
-    let agents: Vec<AgentId> = state.roster.agents().keys().filter(covered).cloned().collect();
+    let agents = covered(state, &order.scope);
     // First the word to the agents: everything else can wait.
     for agent in &agents {
         if let Some((seat, _)) = state.roster.session(agent) {
@@ -364,7 +400,7 @@ fn carry_out(
         agents: agents.len(),
         commands,
     });
-    (order, agents, commands)
+    Carried { is_new: order.id == minted, order, agents, commands }
 }
 
 /// Cancels every open command without grace, and tells the agents to stop all that they run. Nothing is held
@@ -412,6 +448,16 @@ pub(super) fn stopped(order: &StopOrder, agent: &AgentId) -> ErrorReply {
     ErrorReply::new(ErrorCode::AgentStopped, why).for_agent(Some(agent.clone()))
 }
 
+/// The agents that an order of this scope is for.
+fn covered(state: &State, scope: &StopScope) -> Vec<AgentId> {
+    match scope {
+        StopScope::All => state.roster.agents().keys().cloned().collect(),
+        StopScope::Agent(agent) => {
+            state.roster.agent(agent).map(|_| agent.clone()).into_iter().collect()
+        }
+    }
+}
+
 fn unknown_agent(state: &State, scope: &StopScope) -> Option<ErrorReply> {
     let agent = scope.agent()?;
     let error = ErrorReply::new(ErrorCode::AgentNotFound, "no agent of yours has this id");
@@ -433,17 +479,11 @@ fn send_order(state: &mut State, seat: SeatId, order: &StopOrder) {
 /// Tells the agents that were stopped by this order. Those for whom another one is in force now hear of that;
 /// those that are away are told by the next welcome.
 fn tell_release(state: &mut State, order: &StopOrder) {
-    let covered: Vec<(AgentId, SeatId)> = state
-        .roster
-        .agents()
-        .keys()
-        .filter(|agent| order.scope.covers(agent))
-        .filter_map(|agent| {
-            let (seat, session) = state.roster.session(agent)?;
-            session.capabilities.latches_stops().then(|| (agent.clone(), seat))
-        })
-        .collect();
-    for (agent, seat) in covered {
+    for agent in covered(state, &order.scope) {
+        let Some((seat, session)) = state.roster.session(&agent) else { continue };
+        if !session.capabilities.latches_stops() {
+            continue;
+        }
         let release = StopRelease { stop_id: order.id.clone() };
         state.out.send(seat, ServerToAgent::StopRelease(release));
         if let Some(other) = state.stop_of(&agent).cloned() {

@@ -534,11 +534,13 @@ impl Outbox {
 
     /// What is held, in memory and on disk, in bytes and [`RECORD_COST`](super::RECORD_COST) for each
     /// record.
+    #[cfg(any(test, feature = "sim", feature = "testing"))]
     pub(crate) const fn unstored(&self) -> u64 {
         self.total
     }
 
     /// What of it is in memory.
+    #[cfg(any(test, feature = "sim", feature = "testing"))]
     pub(crate) const fn in_memory(&self) -> u64 {
         self.memory
     }

@@ -162,6 +162,7 @@ impl Commands {
     }
 
     /// Whether what it writes is thrown away.
+    #[cfg(any(feature = "sim", feature = "testing"))]
     pub(super) fn is_muted(&self, id: &CommandId) -> bool {
         self.running.get(id).is_some_and(|running| running.output == Output::Muted)
     }

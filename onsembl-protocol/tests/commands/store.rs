@@ -56,6 +56,7 @@ impl Store {
             }
             Question::DeleteAgent { token, agent } => {
                 let deleted = works.map(|()| {
+                    self.stops.retain(|_, order| order.scope.agent() != Some(&agent));
                     self.agents.contains_key(&agent) && self.deleted.insert(agent.clone())
                 });
                 StoreAnswer::Deleted { token, agent, deleted }

@@ -83,6 +83,24 @@ impl Bench {
         link
     }
 
+    /// A wrapper of the older kind, always with the same id, comes over a new link under this name.
+    pub(super) fn join_legacy(&mut self, name: &str) -> LinkId {
+        self.links += 1;
+        let link = LinkId(self.links);
+        let hello = AgentConnect {
+            agent_id: "its id".to_owned(),
+            name: Some(name.to_owned()),
+            agent_type: AgentType::Custom,
+            version: None,
+            host_machine: None,
+            capabilities: LegacyCapabilities::default(),
+            extensions: None,
+        };
+        self.server.on_hello(link, hello, self.at);
+        self.calm();
+        link
+    }
+
     /// The server dies, with everything that is not stored, and another one takes up what is.
     pub(super) fn restart(&mut self) {
         self.server = start(&self.store, self.limits, self.at);

@@ -1,7 +1,7 @@
 //! `onsembl-server serve`.
 
 use crate::retention::Retention;
-use crate::server::{Server, ServerOptions};
+use crate::server::{IpNet, Server, ServerOptions, raise_descriptor_limit};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use onsembl_protocol::liveness::HeartbeatTiming;
@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::warn;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -43,6 +44,10 @@ pub(super) struct Serve {
     /// How many bytes of output are kept over all users; the oldest go first.
     #[arg(long, env = "ONSEMBL_KEEP_BYTES", default_value_t = Retention::DEFAULT.keep_bytes, value_name = "BYTES")]
     keep_bytes: u64,
+    /// A network of proxies, such as 10.0.0.0/8, that are trusted to say for whom they connect, by
+    /// X-Forwarded-For or the PROXY protocol; may be repeated.
+    #[arg(long, env = "ONSEMBL_TRUSTED_PROXY", value_delimiter = ',', value_name = "CIDR")]
+    trusted_proxy: Vec<IpNet>,
     /// Certificate chain as a PEM file, for wss and https.
     #[arg(long, env = "ONSEMBL_TLS_CERT", requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -69,6 +74,10 @@ impl Serve {
         options.agents = agents;
         options.recording = self.recording;
         options.retention = Retention { keep_for: self.keep_for, keep_bytes: self.keep_bytes };
+        options.trusted_proxies = self.trusted_proxy;
+        if let Err(error) = raise_descriptor_limit() {
+            warn!(%error, "cannot raise the limit on file descriptors; it stays as it is");
+        }
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut server = Server::start(options).await?;

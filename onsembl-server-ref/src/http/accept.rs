@@ -1,5 +1,10 @@
 //! Takes connections in: bounded in number, in time and in bytes until they are authenticated.
 
+use super::connection::{Connection, Connections};
+use super::patient_io::PatientIo;
+use super::proxies::{TrustedProxies, take_header};
+use super::waiting_room::{Entry, Source};
+use crate::bounds::LogLimit;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -9,51 +14,56 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use onsembl_transport::counters::Counters;
 use onsembl_transport::tls::ServerTls;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
-/// Bounds on connections that are not upgraded yet.
+/// Bounds on one connection, besides those of the [waiting room](super::waiting_room).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AcceptLimits {
-    /// Connections that may be in their TLS handshake or request at a time. Others wait in the
-    /// operating system's queue.
-    pub(crate) waiting: usize,
-    /// Longest wait for a request head: 10 s. A slow-loris client ends here.
+    /// Longest wait for a TLS handshake and for a request head: 10 s. A slow-loris client ends here.
     pub(crate) head: Duration,
     /// Largest request head in bytes.
     pub(crate) head_bytes: usize,
-    /// Pause after the operating system refused to accept (out of file descriptors, say).
+    /// Pause after the operating system refused to accept (out of file descriptors, say), or while there is no
+    /// room. Newcomers wait in the operating system's queue meanwhile.
     pub(crate) pause: Duration,
 }
 
 impl AcceptLimits {
     pub(crate) const DEFAULT: Self = Self {
-        waiting: 4096,
         head: Duration::from_secs(10),
         head_bytes: 16 * 1024,
         pause: Duration::from_millis(100),
     };
 }
 
+/// How often it is logged that connections cannot be accepted.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// What is listened on, and who takes what comes.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) tcp: TcpListener,
+    pub(crate) tls: Option<ServerTls>,
+    pub(crate) router: Router,
+    pub(crate) connections: Connections,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) counters: Counters,
+}
+
 /// Accepts until `stop`.
-pub(crate) async fn accept(
-    tcp: TcpListener,
-    tls: Option<ServerTls>,
-    router: Router,
-    limits: AcceptLimits,
-    counters: Counters,
-    stop: CancellationToken,
-) {
-    let slots = Arc::new(Semaphore::new(limits.waiting));
+pub(crate) async fn accept(listener: Listener, limits: AcceptLimits, stop: CancellationToken) {
+    let Listener { tcp, tls, router, connections, proxies, counters } = listener;
     let tasks = TaskTracker::new();
+    let failures = LogLimit::every(LOG_EVERY);
     loop {
         let accepted = tokio::select! {
             accepted = tcp.accept() => accepted,
@@ -63,81 +73,145 @@ pub(crate) async fn accept(
             Ok(accepted) => accepted,
             Err(error) => {
                 counters.count("accept_failures");
-                warn!(%error, "cannot accept connections; trying again");
+                if let Some(before) = failures.allow(()) {
+                    warn!(%error, before, "cannot accept connections; trying again");
+                }
                 tokio::time::sleep(limits.pause).await;
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+        let end = stop.child_token();
+        let source = if proxies.trusts(peer.ip()) {
+            Source::Proxy(peer.ip())
+        } else {
+            Source::of(peer.ip())
+        };
+        let entered = loop {
+            match connections.enter(source, end.clone()) {
+                // A slot is free once somebody has had its time: two seconds at most.
+                Err(Entry::Full) if !stop.is_cancelled() => {
+                    tokio::time::sleep(limits.pause).await;
+                }
+                entered => break entered,
+            }
+        };
+        let Ok(connection) = entered else {
             counters.count("connections_refused");
-            debug!(%peer, "too many connections without a request; refused");
+            debug!(%peer, "too many connections of this address without a token; refused");
             continue;
         };
-        let (tls, router, counters) = (tls.clone(), router.clone(), counters.clone());
-        let stop = stop.clone();
+        let accepted = Accepted {
+            peer,
+            connection,
+            tls: tls.clone(),
+            router: router.clone(),
+            proxies: proxies.clone(),
+            counters: counters.clone(),
+        };
+        let (stop, counters) = (stop.clone(), counters.clone());
         tasks.spawn(async move {
-            let serve = connection(stream, peer, tls, router, limits, &counters);
             tokio::select! {
-                () = serve => {}
-                () = stop.cancelled() => {}
+                () = accepted.serve(stream, limits) => {}
+                () = end.cancelled() => {
+                    if !stop.is_cancelled() {
+                        counters.count("connections_ended_for_others");
+                    }
+                }
             }
-            drop(slot);
         });
     }
     tasks.close();
     tasks.wait().await;
 }
 
-async fn connection(
-    stream: TcpStream,
+/// A connection that has a slot.
+struct Accepted {
     peer: SocketAddr,
+    connection: Connection,
     tls: Option<ServerTls>,
     router: Router,
-    limits: AcceptLimits,
-    counters: &Counters,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, %error, "cannot set TCP_NODELAY");
+    proxies: TrustedProxies,
+    counters: Counters,
+}
+
+impl Accepted {
+    async fn serve(mut self, mut stream: TcpStream, limits: AcceptLimits) {
+        let peer = self.peer;
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%peer, %error, "cannot set TCP_NODELAY");
+        }
+        if self.proxies.trusts(peer.ip()) {
+            match timeout(limits.head, take_header(&mut stream))
+                .await
+                .unwrap_or_else(|_| Err(late()))
+            {
+                Ok(Some(address)) => {
+                    self.connection.comes_from(address);
+                    self.peer.set_ip(address);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.counters.count("proxy_failures");
+                    debug!(%peer, %error, "a proxy does not say for whom it connects");
+                    return;
+                }
+            }
+        }
+        let stream = PatientIo::new(stream, self.connection.clone());
+        match self.tls.take() {
+            None => self.http(stream, limits).await,
+            Some(tls) => match timeout(limits.head, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.http(stream, limits).await,
+                Ok(Err(error)) => {
+                    self.counters.count("tls_failures");
+                    debug!(%peer, %error, "TLS handshake failed");
+                }
+                Err(_) => {
+                    self.counters.count("tls_timeouts");
+                    debug!(%peer, "TLS handshake took too long");
+                }
+            },
+        }
     }
-    match tls {
-        None => http(stream, peer, router, limits, counters).await,
-        Some(tls) => match tokio::time::timeout(limits.head, tls.accept(stream)).await {
-            Ok(Ok(stream)) => http(stream, peer, router, limits, counters).await,
-            Ok(Err(error)) => {
-                counters.count("tls_failures");
-                debug!(%peer, %error, "TLS handshake failed");
+
+    async fn http<S>(self, stream: S, limits: AcceptLimits)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { peer, connection, router, proxies, counters, .. } = self;
+        let service = service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            let mut from = peer;
+            if proxies.trusts(peer.ip())
+                && let Some(address) = proxies.forwarded_for(request.headers())
+            {
+                connection.comes_from(address);
+                from = SocketAddr::new(address, 0);
             }
-            Err(_) => {
-                counters.count("tls_timeouts");
-                debug!(%peer, "TLS handshake took too long");
+            let extensions = request.extensions_mut();
+            let _ = extensions.insert(ConnectInfo(from));
+            let _ = extensions.insert(connection.clone());
+            let (answer, connection) = (router.clone().oneshot(request), connection.clone());
+            async move {
+                let answer = answer.await;
+                connection.answered();
+                answer
             }
-        },
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head)
+            .max_buf_size(limits.head_bytes)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+        if let Err(error) = served {
+            counters.count("http_failures");
+            debug!(%peer, %error, "HTTP connection ended");
+        }
     }
 }
 
-async fn http<S>(
-    stream: S,
-    peer: SocketAddr,
-    router: Router,
-    limits: AcceptLimits,
-    counters: &Counters,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        let _ = request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
-    });
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .max_buf_size(limits.head_bytes)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        counters.count("http_failures");
-        debug!(%peer, %error, "HTTP connection ended");
-    }
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "nothing came in time")
 }

@@ -5,19 +5,25 @@ mod api;
 mod ask;
 mod audit;
 mod commands;
+mod connection;
 mod control;
 mod order_body;
 mod output;
+mod patient_io;
+mod proxies;
 mod recording;
 mod signed_in;
 mod stops;
 mod upgrade;
+mod waiting_room;
 
-pub(crate) use accept::{AcceptLimits, accept};
+pub(crate) use accept::{AcceptLimits, Listener, accept};
 pub(crate) use api::{health, router, standalone};
 pub(crate) use commands::{CommandDetail, CommandSummary};
+pub(crate) use connection::Connections;
 pub(crate) use control::Control;
 pub(crate) use output::{OutputLine, READERS};
+pub(crate) use proxies::TrustedProxies;
 pub(crate) use recording::EXPORTS;
 pub(crate) use stops::Order;
 
@@ -40,6 +46,7 @@ pub(crate) struct App {
     pub(crate) hub: HubHandle,
     pub(crate) counters: Counters,
     pub(crate) dashboard: Arc<Dashboard>,
+    pub(crate) connections: Connections,
     /// Recordings that may be on their way at a time.
     pub(crate) exports: Arc<Semaphore>,
     /// Readers of stored output at a time.

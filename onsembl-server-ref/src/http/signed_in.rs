@@ -2,6 +2,7 @@
 //! that refuses.
 
 use super::App;
+use super::connection::{Connection, TooMany};
 use super::upgrade::plain;
 use crate::auth::{Credentials, Identity, Refusal, TokenKind};
 use axum::body::Body;
@@ -10,7 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse;
 use serde::Deserialize;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// The bearer of a dashboard token. A handler that takes this runs for no other caller, and takes it before
 /// the body: of an unknown caller no body is read.
@@ -49,7 +50,26 @@ pub(super) async fn admit(
 ) -> Result<Identity, Response<Body>> {
     let in_query = query.token.as_deref();
     let credentials = Credentials::of_request(kind, headers, extensions, in_query);
-    app.auth.admit(&credentials).await.map_err(|refusal| refused(app, &refusal))
+    let identity = app.auth.admit(&credentials).await.map_err(|refusal| refused(app, &refusal))?;
+    if let Some(connection) = extensions.get::<Connection>() {
+        connection.belongs_to(&identity.user).map_err(|full| too_many(app, &identity, full))?;
+    }
+    Ok(identity)
+}
+
+/// The page for a user that has its share of connections.
+pub(super) fn too_many(app: &App, identity: &Identity, full: TooMany) -> Response<Body> {
+    app.counters.count("connections_over_share");
+    let TooMany { of, to_log } = full;
+    if let Some(before) = to_log {
+        let user = &identity.user;
+        warn!(?user, before, of, "a user has its share of the connections; more are refused");
+    }
+    let why = format!(
+        "too many connections of yours: a user may have four fifths of the {of} that are not in use by \
+         others; close some\n"
+    );
+    plain(StatusCode::TOO_MANY_REQUESTS, &why)
 }
 
 /// The page that refuses a peer: 401 if it is not known, 403 if it must stay away, 503 if that

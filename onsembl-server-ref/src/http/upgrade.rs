@@ -1,8 +1,10 @@
 //! From an HTTP request to a link: who asks is settled before the upgrade.
 
 use super::App;
-use super::signed_in::{SignedIn, TokenQuery, admit, refused};
-use crate::auth::{Refusal, TokenKind};
+use super::connection::Connection;
+use super::patient_io::PatientIo;
+use super::signed_in::{SignedIn, TokenQuery, admit, refused, too_many};
+use crate::auth::{Identity, Refusal, TokenKind};
 use crate::dashboard;
 use crate::hub::Request as HubRequest;
 use axum::body::Body;
@@ -34,7 +36,7 @@ pub(super) async fn agent(
         }
     }
     let limits = LinkLimits::DEFAULT;
-    upgrade(app.clone(), request, limits, move |link| async move {
+    upgrade(app.clone(), request, identity.clone(), limits, move |link| async move {
         let ticket = LinkTicket { link, auth: identity };
         if !app.hub.ask(HubRequest::AgentLink(ticket)).await {
             debug!("an agent came while the server was ending");
@@ -49,10 +51,17 @@ pub(super) async fn dashboard(
 ) -> Response<Body> {
     let limits = LinkLimits { buffers: BufferSizes::LARGE, ..LinkLimits::DEFAULT };
     let shared = (*app.dashboard).clone();
-    upgrade(app, request, limits, move |link| dashboard::serve(link, identity, shared))
+    let bearer = identity.clone();
+    upgrade(app, request, bearer, limits, move |link| dashboard::serve(link, identity, shared))
 }
 
-fn upgrade<F, Fut>(app: App, mut request: Request, limits: LinkLimits, then: F) -> Response<Body>
+fn upgrade<F, Fut>(
+    app: App,
+    mut request: Request,
+    bearer: Identity,
+    limits: LinkLimits,
+    then: F,
+) -> Response<Body>
 where
     F: FnOnce(Link) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send,
@@ -70,13 +79,27 @@ where
             "this service does not pass WebSocket upgrades on; its operator must enable them\n";
         return plain(StatusCode::INTERNAL_SERVER_ERROR, why);
     }
+    let connection = match request.extensions().get::<Connection>() {
+        Some(connection) => connection.clone(),
+        // The link counts all the same, though its connection is that of another listener.
+        None => {
+            let connection = app.connections.of_another_listener();
+            if let Err(full) = connection.belongs_to(&bearer.user) {
+                return too_many(&app, &bearer, full);
+            }
+            connection
+        }
+    };
+    if bearer.kind == TokenKind::Agent {
+        connection.is_an_agents();
+    }
     let upgraded = hyper::upgrade::on(&mut request);
     let links = app.links.clone();
     links.spawn(async move {
         match tokio::time::timeout(limits.handshake, upgraded).await {
             Ok(Ok(stream)) => {
-                let link =
-                    websocket::upgraded(TokioIo::new(stream), Vec::new(), peer, limits).await;
+                let stream = PatientIo::new(TokioIo::new(stream), connection);
+                let link = websocket::upgraded(stream, Vec::new(), peer, limits).await;
                 then(link).await;
             }
             Ok(Err(error)) => {
@@ -133,7 +156,7 @@ fn websocket_key(headers: &HeaderMap) -> Result<&str, &'static str> {
 pub(super) fn plain(status: StatusCode, text: &str) -> Response<Body> {
     let mut response = Response::new(Body::from(text.to_owned()));
     *response.status_mut() = status;
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         let _ = response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     }
     response

@@ -37,20 +37,22 @@
 //! longest wait for a request head, the number of connections, `TCP_NODELAY`, and HTTP/1.1 (a
 //! WebSocket over HTTP/2 is refused).
 //!
-//! Two foreign types are in this interface, because they are where both services meet: axum's
-//! `Router` (0.8) and tokio's `TcpListener` (1).
+//! Three foreign types are in this interface: where both services meet, axum's `Router` (0.8) and tokio's
+//! `TcpListener` (1); and [`IpNet`] (ipnet 2), a network of trusted proxies.
 
 mod data_lock;
+mod descriptors;
 mod listening;
 mod options;
 
+pub use descriptors::raise_descriptor_limit;
 pub use listening::{ListenError, Listening};
-pub use options::{BeatHop, BeatObserver, BeatSeen, ServerOptions, StartError};
+pub use options::{BeatHop, BeatObserver, BeatSeen, IpNet, ServerOptions, StartError};
 
 use crate::auth::{Auth, Authenticator, SignedTokens, Tokens};
 use crate::dashboard::Dashboard;
 use crate::fleet_view::FleetViews;
-use crate::http::{self, AcceptLimits, App};
+use crate::http::{self, AcceptLimits, App, Connections, Listener, TrustedProxies};
 use crate::hub::{Hub, HubParts, Request};
 use crate::retention;
 use crate::store::{Receipts, Store};
@@ -82,6 +84,7 @@ pub struct Server {
     stop: CancellationToken,
     hub_task: JoinHandle<()>,
     accept_tasks: Vec<JoinHandle<()>>,
+    proxies: TrustedProxies,
     lock: DataLock,
 }
 
@@ -148,6 +151,7 @@ impl Server {
             hub,
             counters,
             dashboard: Arc::new(dashboard),
+            connections: Connections::new(descriptors::allowed()),
             exports: Arc::new(Semaphore::new(http::EXPORTS)),
             readers: Arc::new(Semaphore::new(http::READERS)),
             links: TaskTracker::new(),
@@ -162,7 +166,8 @@ impl Server {
             drop(locked);
         });
         info!(data = %options.data.display(), "started");
-        Ok(Self { app, stop, hub_task, accept_tasks: Vec::new(), lock })
+        let proxies = TrustedProxies::new(&options.trusted_proxies);
+        Ok(Self { app, stop, hub_task, accept_tasks: Vec::new(), proxies, lock })
     }
 
     /// Takes connections at this address, with TLS or without; port 0 takes a free one. A server may
@@ -193,14 +198,15 @@ impl Server {
         let address = listener.local_addr().map_err(ListenError::Address)?;
         let with_tls = tls.is_some();
         let listening = Listening::new(address, tls.as_ref());
-        let accept = http::accept(
-            listener,
+        let listener = Listener {
+            tcp: listener,
             tls,
-            http::standalone(self.app.clone()),
-            AcceptLimits::DEFAULT,
-            self.app.counters.clone(),
-            self.stop.clone(),
-        );
+            router: http::standalone(self.app.clone()),
+            connections: self.app.connections.clone(),
+            proxies: self.proxies.clone(),
+            counters: self.app.counters.clone(),
+        };
+        let accept = http::accept(listener, AcceptLimits::DEFAULT, self.stop.clone());
         self.accept_tasks.push(tokio::spawn(accept));
         info!(%address, tls = with_tls, "listening");
         Ok(listening)

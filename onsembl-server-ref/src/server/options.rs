@@ -4,6 +4,7 @@ use crate::auth::SecretError;
 pub use crate::hub::{BeatHop, BeatSeen};
 use crate::retention::Retention;
 use crate::store::StoreError;
+pub use ipnet::IpNet;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_transport::server::RECORDING;
 use std::fmt;
@@ -26,6 +27,10 @@ pub struct ServerOptions {
     pub recording: usize,
     /// How much stored output is kept; [`Retention::DEFAULT`] unless set.
     pub retention: Retention,
+    /// The networks of proxies that are trusted to say for whom they connect, by `X-Forwarded-For` or
+    /// the PROXY protocol; none unless set. Counts only for [`Server::listen`](super::Server::listen)
+    /// and [`Server::serve`](super::Server::serve).
+    pub trusted_proxies: Vec<IpNet>,
     /// Is called with each hop of each heartbeat; nothing unless set.
     pub observer: Option<BeatObserver>,
 }
@@ -39,6 +44,7 @@ impl ServerOptions {
             agents: ServerConfig::DEFAULT,
             recording: RECORDING,
             retention: Retention::DEFAULT,
+            trusted_proxies: Vec::new(),
             observer: None,
         }
     }

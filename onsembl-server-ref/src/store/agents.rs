@@ -143,6 +143,12 @@ impl Store {
                      WHERE agent_id = ?2 AND user_id = ?1 AND deleted_at IS NULL",
                 )?
                 .execute(params![user.as_str(), agent.as_str(), at.unix_millis()])?;
+            // A stop for an agent that is no more would be in force for ever.
+            db.prepare_cached(
+                "UPDATE stops SET released_by = ?1, released_at = ?3
+                 WHERE user_id = ?1 AND agent_id = ?2 AND released_at IS NULL",
+            )?
+            .execute(params![user.as_str(), agent.as_str(), at.unix_millis()])?;
             Ok(deleted > 0)
         })
         .await

@@ -1,0 +1,7 @@
+//! What many peers share, and how much of it one of them may have. Nothing here knows what is shared.
+
+mod log_limit;
+mod shares;
+
+pub(crate) use log_limit::LogLimit;
+pub(crate) use shares::{Share, Shares};

@@ -1,0 +1,166 @@
+//! A connection from its first byte to its last: in the waiting room until a token is good, then in the share
+//! of that token's user.
+
+use super::waiting_room::{Entry, RoomLimits, Source, Ticket, WaitingRoom};
+use crate::bounds::{LogLimit, Share, Shares};
+use onsembl_protocol::id::UserId;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Of the descriptors that users' connections may take, one user gets this many times what is free: alone
+/// four fifths of them.
+const WEIGHT: usize = 4;
+/// Descriptors that connections never take: the database, the log, the listeners.
+const KEPT_BACK: u64 = 64;
+/// How long the other side may take nothing of an answer before its token is good, and afterwards.
+const STALLED_WAITING: Duration = Duration::from_secs(10);
+const STALLED_KNOWN: Duration = Duration::from_secs(60);
+
+/// All connections of a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    room: Mutex<WaitingRoom>,
+    users: Shares<UserId>,
+    refusals: LogLimit<UserId>,
+}
+
+impl Connections {
+    /// For a process that may have so many descriptors.
+    pub(crate) fn new(descriptors: u64) -> Self {
+        let limits = RoomLimits::within(descriptors);
+        let waiting = u64::try_from(limits.all).unwrap_or(u64::MAX);
+        let known = descriptors.saturating_sub(waiting).saturating_sub(KEPT_BACK).max(16);
+        let known = usize::try_from(known).unwrap_or(usize::MAX);
+        Self(Arc::new(Shared {
+            room: Mutex::new(WaitingRoom::new(limits)),
+            users: Shares::new(known, WEIGHT),
+            refusals: LogLimit::new(),
+        }))
+    }
+
+    /// A connection comes.
+    pub(super) fn enter(
+        &self,
+        source: Source,
+        end: CancellationToken,
+    ) -> Result<Connection, Entry> {
+        match self.0.room().enter(source, end, Instant::now()) {
+            Entry::Admitted(ticket) => {
+                let standing = Standing::Waiting { ticket: Some(ticket), source: Some(source) };
+                Ok(self.connection(standing))
+            }
+            full @ (Entry::Full | Entry::OverShare) => Err(full),
+        }
+    }
+
+    /// A connection that came through the listener of another service, which bounds those that wait.
+    pub(super) fn of_another_listener(&self) -> Connection {
+        self.connection(Standing::Waiting { ticket: None, source: None })
+    }
+
+    fn connection(&self, standing: Standing) -> Connection {
+        let shared = Arc::clone(&self.0);
+        Connection(Arc::new(One { shared, standing: Mutex::new(standing) }))
+    }
+}
+
+impl Shared {
+    fn room(&self) -> MutexGuard<'_, WaitingRoom> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection. Its socket and the requests on it hold it; its slot is free when the last is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection(Arc<One>);
+
+#[derive(Debug)]
+struct One {
+    shared: Arc<Shared>,
+    standing: Mutex<Standing>,
+}
+
+#[derive(Debug)]
+enum Standing {
+    /// No token was good yet.
+    Waiting { ticket: Option<Ticket>, source: Option<Source> },
+    /// Of this user. A later token of another one changes nothing: a proxy may carry several.
+    Known { _share: Share<UserId>, source: Option<Source> },
+}
+
+/// The user has its share of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooMany {
+    /// How many connections users may have together.
+    pub(super) of: usize,
+    /// Refusals that were not logged since the last one that is; `None` if this one is not to be.
+    pub(super) to_log: Option<u64>,
+}
+
+impl Connection {
+    /// A token of this user is good: the connection leaves the waiting room for the user's share.
+    pub(super) fn belongs_to(&self, user: &UserId) -> Result<(), TooMany> {
+        let shared = &self.0.shared;
+        let mut standing = self.standing();
+        let Standing::Waiting { ticket, source } = &*standing else { return Ok(()) };
+        let Some(share) = shared.users.take(user) else {
+            let to_log = shared.refusals.allow(user.clone());
+            return Err(TooMany { of: shared.users.capacity(), to_log });
+        };
+        let (ticket, source) = (*ticket, *source);
+        *standing = Standing::Known { _share: share, source };
+        if let Some(ticket) = ticket {
+            shared.room().leave(ticket);
+        }
+        Ok(())
+    }
+
+    /// It was answered without a good token.
+    pub(super) fn answered(&self) {
+        if let Standing::Waiting { ticket: Some(ticket), .. } = &*self.standing() {
+            self.0.shared.room().answered(*ticket);
+        }
+    }
+
+    /// A trusted proxy says that it connects for this address.
+    pub(super) fn comes_from(&self, address: IpAddr) {
+        let to = Source::of(address);
+        if let Standing::Waiting { ticket: Some(ticket), source } = &mut *self.standing() {
+            *source = Some(to);
+            self.0.shared.room().moved(*ticket, to);
+        }
+    }
+
+    /// An agent comes in by it.
+    pub(super) fn is_an_agents(&self) {
+        if let Standing::Known { source: Some(source), .. } = &*self.standing() {
+            self.0.shared.room().remember(*source);
+        }
+    }
+
+    /// How long the other side may take nothing of what is written to it.
+    pub(super) fn patience(&self) -> Duration {
+        match &*self.standing() {
+            Standing::Waiting { .. } => STALLED_WAITING,
+            Standing::Known { .. } => STALLED_KNOWN,
+        }
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        let standing = self.standing.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Standing::Waiting { ticket: Some(ticket), .. } = standing {
+            self.shared.room().leave(*ticket);
+        }
+    }
+}
