@@ -33,7 +33,7 @@ struct Cli {
 enum Command {
     /// Connect to a server and run what it asks for, until stopped.
     Run(RunArgs),
-    /// Show what an agent on this machine says of itself.
+    /// Show the status of an agent on this machine.
     ///
     /// Exit code 0: it is live; 3: it is not running; 2: the command line is wrong; 1: anything else.
     Status(StatusArgs),
@@ -101,7 +101,7 @@ struct TokenArgs {
     /// The token. Other users of this machine can see arguments; prefer a file or ONSEMBL_TOKEN.
     #[arg(long, env = "ONSEMBL_TOKEN", hide_env_values = true, value_parser = secret)]
     token: Option<Secret>,
-    /// A file that holds the token and nothing else, read anew at each dial. Goes before a token.
+    /// A file that holds the token and nothing else, read anew at each dial. Takes precedence over --token.
     #[arg(long, env = "ONSEMBL_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

@@ -91,11 +91,11 @@ impl Effects {
             WorkerAction::Kill(command) => self.order(&command, |execution| execution.kill()),
             WorkerAction::PauseReading(command) => {
                 tracing::debug!(%command, "the outbox is full; the command waits");
-                self.order(&command, |execution| execution.pause_reading(true));
+                self.order(&command, |execution| execution.set_reading(Waiting::Waits));
             }
             WorkerAction::ResumeReading(command) => {
                 tracing::debug!(%command, "reading from the command again");
-                self.order(&command, |execution| execution.pause_reading(false));
+                self.order(&command, |execution| execution.set_reading(Waiting::GoesOn));
             }
             WorkerAction::Journal(entry) => return self.write(entry),
             WorkerAction::Spool(request) => return self.ask_spool(request),
@@ -115,8 +115,7 @@ impl Effects {
                 }
             }
             WorkerAction::WaitForScreen(waiting) => {
-                let waits = waiting == Waiting::Waits;
-                let _ = self.of_terminal(|execution| execution.wait_for_screen(waits));
+                let _ = self.of_terminal(|execution| execution.set_screen(waiting));
             }
             WorkerAction::Screen(action) => return self.show(action),
             WorkerAction::RenewToken(token) => self.credentials.renew(token.reveal()),

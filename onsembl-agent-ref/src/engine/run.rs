@@ -17,7 +17,7 @@ use crate::status_file::public_server;
 use onsembl_protocol::id::{CommandId, InstanceId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::AGENT_FEATURES;
-use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus};
+use onsembl_protocol::session::{AgentReport, AgentStatus};
 use onsembl_protocol::worker::{
     Journalling, Pausing, Recovered, Screen, SpoolBounds, SpoolEvent, TerminalConfig, Worker,
     WorkerAction, WorkerConfig, WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
@@ -331,19 +331,8 @@ impl Agent {
 
     fn on_report(&mut self, report: &AgentReport) {
         self.status.on_report(report);
-        match report.status {
-            AgentStatus::Connected { .. } | AgentStatus::Stale { .. } => {}
-            AgentStatus::Idle
-            | AgentStatus::Connecting { .. }
-            | AgentStatus::Joining
-            | AgentStatus::TimedOut { .. }
-            | AgentStatus::Reconnecting { .. } => self.feed(WorkerEvent::SessionEnded),
-            AgentStatus::Closed => match report.cause {
-                AgentCause::Stopped | AgentCause::EndOrdered(_) => {
-                    self.feed(WorkerEvent::SessionEnded);
-                }
-                cause => self.feed(WorkerEvent::Refused(cause)),
-            },
+        if let Some(event) = WorkerEvent::of_report(report) {
+            self.feed(event);
         }
     }
 

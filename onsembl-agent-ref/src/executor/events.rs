@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 /// The exit of a command whose end was not reported. No real exit code is negative.
 const NOT_SAID: Exit = Exit::Code(-1);
 
-/// Where one execution says what it does. Dropped without [`ended`](Self::ended) it says that the command
+/// Reports what one execution does. Dropped without [`ended`](Self::ended) it says that the command
 /// failed, and that something of it may still run.
 #[derive(Debug)]
 pub struct ExecutionEvents {
@@ -78,14 +78,14 @@ impl Drop for ExecutionEvents {
             match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => drop(runtime.spawn(async move { entry.send(end).await })),
                 Err(error) => {
-                    tracing::error!(command = %self.command, %error, "the end of a command cannot be said outside of the agent's runtime");
+                    tracing::error!(command = %self.command, %error, "cannot report the end of a command outside the agent's runtime");
                 }
             }
         }
     }
 }
 
-/// Where it is said how one typing went. Dropped, it says that nothing was typed.
+/// Reports the result of typing one command. Dropped, it says that nothing was typed.
 #[derive(Debug)]
 pub struct TypingReply {
     command: CommandId,
@@ -132,7 +132,7 @@ impl TypingReply {
             match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => drop(runtime.spawn(async move { entry.send(event).await })),
                 Err(error) => {
-                    tracing::error!(command = %self.command, %error, "how a typing went cannot be said outside of the agent's runtime");
+                    tracing::error!(command = %self.command, %error, "cannot report the result of typing outside the agent's runtime");
                 }
             }
         }

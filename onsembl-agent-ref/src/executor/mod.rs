@@ -22,13 +22,13 @@ use crate::process::{ProcessHandle, Runner};
 use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::model::TerminalSize;
-use onsembl_protocol::worker::{LineMode, ProcessIdentity, Task, Typing};
+use onsembl_protocol::worker::{LineMode, ProcessIdentity, Task, Typing, Waiting};
 use std::io;
 use std::time::Duration;
 
 /// Starts commands.
 pub trait Executor: Send {
-    /// Starts a command; what it does is said to `events`. Called within the agent's runtime, and must not
+    /// Starts a command; it reports to `events`. Called within the agent's runtime, and must not
     /// block. Called at most once for a command, in all processes of the agent.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ pub trait Executor: Send {
 pub struct Job {
     /// Under which id.
     pub command: CommandId,
-    /// What its processes are to bear, if it has any that may outlive the agent.
+    /// Mark to set on its processes, so that a later agent process finds those that survive.
     pub mark: RunMark,
     pub task: Task,
 }
@@ -83,7 +83,7 @@ impl Started {
     }
 }
 
-/// Orders to a command that runs. None may block. After each the end is said to its
+/// Orders to a command that runs. None may block. The end is reported through its
 /// [`ExecutionEvents`] once it has come. Dropping it changes nothing.
 pub trait Execution: Send {
     /// End, and be ended after `grace`.
@@ -94,13 +94,13 @@ pub trait Execution: Send {
 
     /// Write nothing for now, or write again. One that goes on is held by its
     /// [`ExecutionEvents`], which takes no more than a few pieces.
-    fn pause_reading(&mut self, paused: bool) {
-        let _ = paused;
+    fn set_reading(&mut self, waiting: Waiting) {
+        let _ = waiting;
     }
 
-    /// As [`pause_reading`](Self::pause_reading), for a screen at the agent's machine that is behind.
-    fn wait_for_screen(&mut self, waits: bool) {
-        let _ = waits;
+    /// As [`set_reading`](Self::set_reading), for a screen at the agent's machine that is behind.
+    fn set_screen(&mut self, waiting: Waiting) {
+        let _ = waiting;
     }
 
     /// Types this, if the terminal is in the mode `only_in` or that does not matter.
@@ -150,12 +150,15 @@ impl Execution for ProcessHandle {
         Self::kill(self);
     }
 
-    fn pause_reading(&mut self, paused: bool) {
-        if paused { Self::pause_reading(self) } else { self.resume_reading() }
+    fn set_reading(&mut self, waiting: Waiting) {
+        match waiting {
+            Waiting::Waits => self.pause_reading(),
+            Waiting::GoesOn => self.resume_reading(),
+        }
     }
 
-    fn wait_for_screen(&mut self, waits: bool) {
-        self.wait_for_watcher(waits);
+    fn set_screen(&mut self, waiting: Waiting) {
+        self.wait_for_watcher(waiting == Waiting::Waits);
     }
 
     fn type_in(&mut self, typing: Typing, only_in: Option<LineMode>, reply: TypingReply) {

@@ -120,7 +120,8 @@ async fn agent_errors(target: Target) {
 
 async fn stops(target: Target) {
     let _agent = target.agent("a").await;
-    let stop = r#"{"type":"EMERGENCY_STOP","id":"s","timestamp":1762080000000,"payload":{"reason":"x"}}"#;
+    let stop =
+        r#"{"type":"EMERGENCY_STOP","id":"s","timestamp":1762080000000,"payload":{"reason":"x"}}"#;
     target.repeat(Open::Dashboard, |_| stop.to_owned(), Reads::All).await;
 }
 

@@ -48,7 +48,12 @@ fn main() -> ExitCode {
             let began = Instant::now();
             let faults = round(attack.name);
             let took = began.elapsed().as_secs();
-            println!("{:<44} {:>3} s  {}", attack.name, took, if faults.is_empty() { "ok" } else { "FAILED" });
+            println!(
+                "{:<44} {:>3} s  {}",
+                attack.name,
+                took,
+                if faults.is_empty() { "ok" } else { "FAILED" }
+            );
             faults.iter().for_each(|fault| println!("    {fault}"));
             failed |= !faults.is_empty();
         }
@@ -92,7 +97,8 @@ fn round(name: &str) -> Vec<String> {
         peaks.push(memory.peak);
         drop(attacker);
         if under_attack > most {
-            faults.push(format!("{round} round: an exec took {under_attack:?}, of at most {most:?}"));
+            faults
+                .push(format!("{round} round: an exec took {under_attack:?}, of at most {most:?}"));
         }
         if memory.peak > bound {
             faults.push(format!("{round} round: {} KiB, of at most {bound} KiB", memory.peak));

@@ -80,7 +80,8 @@ impl Target {
                 if reads == Reads::All {
                     while let Ok(Some(Ok(_))) =
                         tokio::time::timeout(Duration::from_micros(200), socket.next()).await
-                    {}
+                    {
+                    }
                 }
             }
         }

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_hold_a_place_than_there_are() {
+    fn no_more_occupy_a_slot_than_there_are() {
         let mut queue = CommandQueue::default();
         for key in 0..6 {
             queue.join(key, Priority::Normal, at(0));

@@ -39,11 +39,11 @@ pub enum FleetAction {
         /// What it begins with.
         origin: SeatOrigin,
     },
-    /// The hello of this link is of the agent of this machine.
+    /// The hello on this link comes from this machine's agent.
     Join {
         link: LinkId,
         seat: SeatId,
-        /// Whose link the machine's present one is.
+        /// How the new hello relates to the machine's current link.
         claimant: Claimant,
     },
     /// The hello of this link is refused.
@@ -80,7 +80,7 @@ pub enum FleetAction {
     Send { seat: SeatId, message: Box<ServerToAgent> },
     /// Read from the agent's link, or do not.
     Throttle { seat: SeatId, flow: Flow },
-    /// The agent must go.
+    /// End the agent's session and remove its machine.
     Evict { seat: SeatId, cause: CloseCause },
     /// The agent reported that it cannot go on.
     Faulted(SeatId),
@@ -129,9 +129,9 @@ pub struct Admission {
 /// Whether an agent's link is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// It is not: too much of its output is not stored yet.
+    /// It is not read: too much of its output is unstored.
     Paused,
-    /// It is.
+    /// It is read.
     Resumed,
 }
 
@@ -155,7 +155,7 @@ pub enum Question {
     /// How far the streams of these commands are stored. Answered by
     /// [`StoreAnswer::Positions`](super::StoreAnswer::Positions).
     Positions {
-        /// To be given back.
+        /// Echoed in the answer.
         ticket: u64,
         commands: Vec<CommandId>,
     },
@@ -165,7 +165,7 @@ pub enum Question {
     /// How far the streams of an agent are stored, and those of these commands. Answered by
     /// [`StoreAnswer::Balance`](super::StoreAnswer::Balance).
     Balance {
-        /// To be given back.
+        /// Echoed in the answer.
         query: String,
         agent: AgentId,
         /// Commands that the agent says it holds output of.
@@ -175,7 +175,7 @@ pub enum Question {
     },
     /// Delete an agent. Answered by [`StoreAnswer::Deleted`](super::StoreAnswer::Deleted).
     DeleteAgent {
-        /// To be given back.
+        /// Echoed in the answer.
         token: Token,
         agent: AgentId,
     },
@@ -184,7 +184,7 @@ pub enum Question {
     /// Store that these stops are released. Answered by
     /// [`StoreAnswer::Released`](super::StoreAnswer::Released).
     Release {
-        /// To be given back.
+        /// Echoed in the answer.
         token: Token,
         orders: Vec<StopOrder>,
     },
@@ -235,7 +235,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Of a request that is only done or refused.
+    /// The result of a request that has no report.
     ///
     /// # Errors
     /// Why it was refused.

@@ -81,7 +81,7 @@ pub(super) enum Log {
     Known(OutputLog),
 }
 
-/// What came of a command before it was known where its output goes on.
+/// Messages that arrived before it was known where its output goes on.
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
     heard: VecDeque<Heard>,

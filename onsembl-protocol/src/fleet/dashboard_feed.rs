@@ -17,18 +17,21 @@ use crate::session::PresenceStatus;
 use crate::time::WallTime;
 use crate::wire::ServerToDashboard;
 use crate::wire::payload::{
-    Ack, AgentStatus, AgentSummary, DashboardConnected, DashboardExtensions, Replay, Subscriptions,
+    Ack, AgentStatus, AgentSummary, DashboardConnected, DashboardExtensions, ErrorCode, ErrorReply,
+    Replay, Subscription, SubscriptionKind, Subscriptions,
 };
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Bound;
 
+/// Bytes of agents in one message; a dashboard takes messages of 1 MiB.
+const PAGE_BYTES: usize = 256 * 1024;
 /// Output that is taken from a tail at once.
 const BATCH_BYTES: usize = 64 * 1024;
 /// A legacy dashboard that comes late gets so much of what an open command wrote.
 const LEGACY_REPLAY: usize = 1 << 20;
-/// So long after its end a command is told to dashboards that come.
+/// How long an ended command is still shown to new dashboards.
 const TOLD_AFTER_END_MS: i64 = 10 * 60 * 1000;
 
 /// What one dashboard was told, and how it is to be told.
@@ -198,12 +201,57 @@ impl DashboardFeed {
             view.agents().iter().filter(|(id, _)| watches_agent(&self.subscriptions, id)).collect();
         let agents =
             watched.iter().map(|(id, a)| encode::summary(id, a, self.is_extended())).collect();
-        self.ready.push_back(self.list(agents, now));
+        self.list(agents, now);
         for (id, agent) in watched {
             self.ready.push_back(self.status(id, agent, view));
             let _ = self.agents.insert(id.clone(), Shown::of(agent, self.capabilities));
         }
         self.ready.push_back(ServerToDashboard::Ack(self.acknowledgement(hello)));
+    }
+
+    /// Adds to what is watched, and answers.
+    pub fn subscribe(
+        &mut self,
+        view: &View,
+        id: Option<MessageId>,
+        what: Subscription,
+        now: WallTime,
+    ) {
+        let mut wanted = self.subscriptions.clone();
+        what.apply_to(&mut wanted);
+        self.watch(view, wanted);
+        self.scan_agents(view, now);
+        let is_of_command = what.kind == SubscriptionKind::Command;
+        let replayed = match (what.replay, what.id.map(CommandId::new)) {
+            (Some(from), Some(command)) if is_of_command => {
+                self.replay(view, &command, from).then_some(()).ok_or(command)
+            }
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        };
+        let answer = match replayed {
+            Ok(()) => ServerToDashboard::Ack(self.acknowledgement(id)),
+            Err(command) => {
+                let why = "no command of yours that is open or ended lately has this id; \
+                           `onsembl-server output` shows older ones";
+                let error = ErrorReply::new(ErrorCode::CommandNotFound, why);
+                ServerToDashboard::Error(error.about(id).for_command(Some(command)))
+            }
+        };
+        self.ready.push_back(answer);
+    }
+
+    /// Takes away from what is watched, and answers.
+    pub fn unsubscribe(&mut self, view: &View, id: Option<MessageId>, what: &Subscription) {
+        let mut wanted = self.subscriptions.clone();
+        what.remove_from(&mut wanted);
+        self.watch(view, wanted);
+        self.ready.push_back(ServerToDashboard::Ack(self.acknowledgement(id)));
+    }
+
+    /// Whether answers wait for the link: then nothing more is to be read from it, because each message that
+    /// is read may bring more of them.
+    pub fn is_behind(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// Takes what it wants to see from now on. To a legacy dashboard, of open commands that it did not see
@@ -284,7 +332,7 @@ impl DashboardFeed {
             after.push(self.status(id, agent, view));
         }
         if !new.is_empty() {
-            self.ready.push_back(self.list(new, now));
+            self.list(new, now);
         }
         self.ready.extend(after);
         self.agents.retain(|id, _| view.agents().contains_key(id));
@@ -534,16 +582,31 @@ impl DashboardFeed {
         ServerToDashboard::AgentStatus(AgentStatus { stopped, ..status })
     }
 
-    fn list(&self, agents: Vec<AgentSummary>, now: WallTime) -> ServerToDashboard {
+    /// Lists agents, in as many messages as it takes: a dashboard adds what is in each, and removes nothing.
+    fn list(&mut self, agents: Vec<AgentSummary>, now: WallTime) {
         let extensions = self.is_extended().then(|| DashboardExtensions {
             features: DASHBOARD_FEATURES.to_vec(),
             server_instance: Some(self.server.clone()),
         });
-        ServerToDashboard::Connected(DashboardConnected {
-            agents,
-            timestamp: Some(now),
-            extensions,
-        })
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        let mut add = |agents| {
+            self.ready.push_back(ServerToDashboard::Connected(DashboardConnected {
+                agents,
+                timestamp: Some(now),
+                extensions: extensions.clone(),
+            }));
+        };
+        for agent in agents {
+            let cost = serde_json::to_string(&agent).map_or(0, |text| text.len());
+            if !page.is_empty() && bytes + cost > PAGE_BYTES {
+                add(core::mem::take(&mut page));
+                bytes = 0;
+            }
+            bytes += cost;
+            page.push(agent);
+        }
+        add(page);
     }
 }
 

@@ -35,7 +35,7 @@ pub enum FleetEvent {
         /// Its address, for people.
         peer: String,
     },
-    /// A machine wants a session for a link.
+    /// A connection machine requests a session for this link.
     Admit { seat: SeatId, link: LinkId },
     /// A session began; its welcome is sent.
     Welcomed {
@@ -48,9 +48,9 @@ pub enum FleetEvent {
     Presence { seat: SeatId, presence: Presence },
     /// A frame of an agent in session came.
     Heard { seat: SeatId, at: WallTime },
-    /// A heartbeat of an agent brought figures.
+    /// A heartbeat of an agent brought metrics.
     Metrics { seat: SeatId, metrics: HealthMetrics },
-    /// A heartbeat says that the agent starts nothing, by order, or that it does again.
+    /// A heartbeat reports that the agent is paused by an order, or has resumed.
     Paused {
         seat: SeatId,
         /// Whether it is paused.
@@ -97,7 +97,7 @@ pub enum Request {
     Cancel(CommandCancel),
     /// An order for an agent. Answered once it is on its way.
     Control(AgentControl),
-    /// Stop everything that runs, and hold nothing back afterwards.
+    /// Kill what runs, once; new commands may start at once.
     StopOnce(EmergencyStop),
     /// Stop agents until that is released. Answered once it is stored.
     LatchStop(EmergencyStop),
@@ -112,7 +112,7 @@ pub enum Request {
     Release(StopScope),
     /// Delete an agent. Answered once that is stored.
     DeleteAgent(AgentId),
-    /// Where every byte of an agent's output is. Answered within 5 s, and the time of a read.
+    /// Where every byte of an agent's output is. Answered within 5 s plus one read of the store.
     Audit(AgentId),
 }
 
@@ -130,7 +130,7 @@ pub enum StoreFault {
 /// Why no session was opened.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum OpenFault {
-    /// The user deleted this agent. The text says so.
+    /// The user deleted this agent. The text is the reason that the agent is given.
     #[error("{0}")]
     Deleted(String),
     /// The store could not do it.
@@ -160,19 +160,19 @@ pub enum StoreAnswer {
         link: LinkId,
         /// The session that was asked for.
         session: SessionId,
-        /// What came of it.
+        /// The store's result.
         opened: Result<OpenedSession, OpenFault>,
     },
     /// To [`Question::Insert`](super::Question::Insert) and [`Write::Terminal`](super::Write::Terminal).
     Inserted {
         command: CommandId,
-        /// What came of it.
+        /// The store's result.
         inserted: Result<Inserted, StoreFault>,
     },
     /// The end of a command was to be stored, by [`Write::Command`](super::Write::Command).
     EndStored {
         command: CommandId,
-        /// What came of it.
+        /// The store's result.
         stored: Result<(), StoreFault>,
     },
     /// To [`Question::Positions`](super::Question::Positions).
@@ -204,14 +204,14 @@ pub enum StoreAnswer {
     /// To [`Question::Stop`](super::Question::Stop).
     Stopped {
         stop: StopId,
-        /// What came of it.
+        /// The store's result.
         stored: Result<(), StoreFault>,
     },
     /// To [`Question::Release`](super::Question::Release).
     Released {
         /// From the question.
         token: Token,
-        /// What came of it.
+        /// The store's result.
         stored: Result<(), StoreFault>,
     },
 }

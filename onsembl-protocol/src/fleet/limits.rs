@@ -1,5 +1,13 @@
 //! The bounds of a fleet: how much of each thing one user may have, and what happens at the bound.
 
+use core::time::Duration;
+
+/// Commands that ended within this time before a start of the server are taken up again, so that readers see
+/// them as if it had not ended: 10 minutes, as long as dashboards are told of an end.
+pub const RECOVERED_FOR: Duration = Duration::from_secs(10 * 60);
+/// So many of them at most, the newest, of all users together: 1,024.
+pub const RECOVERED_COMMANDS: usize = 1024;
+
 /// Bounds per user, and per agent where it says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

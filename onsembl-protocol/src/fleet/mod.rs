@@ -28,6 +28,7 @@ mod by_id;
 mod command;
 mod commands;
 mod dashboard_feed;
+mod dashboard_link;
 mod dispatch;
 mod encode;
 mod event;
@@ -57,11 +58,12 @@ pub use action::{
     Admission, Answer, FleetAction, Flow, Question, SeatId, SeatOrigin, Token, Write,
 };
 pub use dashboard_feed::{DashboardFeed, FeedItem, Seek};
+pub use dashboard_link::{DashboardLink, DashboardRequest};
 pub use event::{
     FleetEvent, Inserted, LogPosition, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
     StoreFault,
 };
-pub use limits::FleetLimits;
+pub use limits::{FleetLimits, RECOVERED_COMMANDS, RECOVERED_FOR};
 pub use note::FleetNote;
 pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};
 pub use row::{
@@ -119,7 +121,7 @@ pub struct FleetSize {
 
 impl Fleet {
     /// The fleet of a user of whom nothing is known yet. It numbers its machines from `first_seat` on;
-    /// fleets of one server need ranges that do not overlap. `seed` tells its ids from any other's.
+    /// fleets of one server need ranges that do not overlap. `seed` keeps its ids distinct from those of other fleets.
     pub fn new(user: UserId, first_seat: SeatId, seed: u64, limits: FleetLimits) -> Self {
         Self {
             state: State::new(user, first_seat, seed, limits),
@@ -156,8 +158,8 @@ impl Fleet {
         }
     }
 
-    /// Where the recording of an agent is that the user may see; `None` if there is no such agent, and no
-    /// place if there is nothing of it.
+    /// Where the recording of an agent is that the user may see; `None` if there is no such agent,
+    /// `Some(None)` if nothing of it is recorded.
     pub fn recording(&self, agent: &AgentId) -> Option<Option<RecordingSource>> {
         let known = self.state.roster.agent(agent).filter(|a| a.listing == Listing::Listed)?;
         let retired = known.history.map(RecordingSource::Retired);

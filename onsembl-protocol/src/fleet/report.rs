@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// What came of a stop.
+/// The result of a stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopReport {
     /// The order in force: this one, or an older one of the same scope.
@@ -75,7 +75,7 @@ impl StopState {
     }
 }
 
-/// What came of a release.
+/// The result of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseReport {
     /// How many orders are not in force any more.
@@ -86,9 +86,9 @@ pub struct ReleaseReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct AuditReport {
-    /// Whether the agent said what it holds; else what is not stored is not known.
+    /// Whether the agent reported what it holds. If not, unstored output is unknown.
     pub agent_heard: bool,
-    /// Why it was not heard.
+    /// Why the agent's report is missing.
     pub because: Option<String>,
     /// Whether every byte is somewhere, as far as is known.
     pub balanced: bool,

@@ -514,7 +514,7 @@ impl Roster {
         out.show(Change::Heard(id.clone(), at));
     }
 
-    /// A heartbeat brought figures.
+    /// A heartbeat brought metrics.
     pub(super) fn measured(&mut self, seat: SeatId, metrics: HealthMetrics, out: &mut Out) {
         let Some(id) = self.seats.get(&seat).and_then(|entry| entry.agent.as_ref()) else { return };
         let Some(agent) = self.agents.get_mut(id) else { return };

@@ -171,7 +171,7 @@ pub struct AgentRecord {
     pub presence_version: PresenceVersion,
     /// When its latest recorded heartbeat came.
     pub last_heard: Option<WallTime>,
-    /// The latest figures it sent.
+    /// The latest metrics it sent.
     pub metrics: Option<HealthMetrics>,
     /// The journal that it kept in its last session.
     pub journal: Option<JournalId>,

@@ -52,7 +52,7 @@ pub struct AgentView {
     pub presence: ShownPresence,
     /// When a frame of it last came.
     pub last_heard: Option<WallTime>,
-    /// Its latest figures.
+    /// Its latest metrics.
     pub metrics: Option<HealthMetrics>,
     /// Whether it says, in its present session, that it starts nothing, by order.
     pub paused: bool,
@@ -132,7 +132,7 @@ pub struct CommandEntry {
     pub revision: Revision,
     /// When its view last changed, or it last wrote.
     changed: Revision,
-    /// Its place in [`Latest`].
+    /// Its position in [`Latest`].
     position: Option<u64>,
 }
 
@@ -141,14 +141,14 @@ pub struct CommandEntry {
 #[derive(Clone, Debug, Default)]
 struct Latest {
     line: VecDeque<Option<(Revision, CommandId)>>,
-    /// The number of the first place in the line.
+    /// The number of the first position in the line.
     first: u64,
 }
 
-/// So many places for each command may be in the line before its gaps are closed.
-const PLACES_EACH: usize = 8;
-/// So many places may be in it however few commands there are.
-const PLACES: usize = 64;
+/// Positions for each command that may be in the line before its gaps are closed.
+const POSITIONS_EACH: usize = 8;
+/// Positions that may be in it however few commands there are.
+const POSITIONS: usize = 64;
 
 impl Latest {
     /// A command changed now.
@@ -162,7 +162,7 @@ impl Latest {
         self.line.push_back(Some((revision, id)));
     }
 
-    /// A command gives its place up.
+    /// A command leaves its position.
     fn leave(&mut self, entry: &mut CommandEntry) -> Option<CommandId> {
         let at = entry.position.take()?.checked_sub(self.first)?;
         let (_, id) = self.line.get_mut(usize::try_from(at).ok()?)?.take()?;
@@ -175,7 +175,9 @@ impl Latest {
 
     /// Closes the gaps, if there are many.
     fn close(&mut self, commands: &mut ById<CommandEntry>) {
-        if self.line.len() <= PLACES_EACH.saturating_mul(commands.len()).saturating_add(PLACES) {
+        if self.line.len()
+            <= POSITIONS_EACH.saturating_mul(commands.len()).saturating_add(POSITIONS)
+        {
             return;
         }
         self.line.retain(Option::is_some);
@@ -231,7 +233,7 @@ pub enum Change {
     AgentRemoved(AgentId),
     /// A frame of an agent came. No reader is woken.
     Heard(AgentId, WallTime),
-    /// An agent sent figures. No reader is woken.
+    /// An agent sent metrics. No reader is woken.
     Metrics(AgentId, HealthMetrics),
     /// A command is so now.
     Command {

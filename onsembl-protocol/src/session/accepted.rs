@@ -81,7 +81,7 @@ pub enum AcceptedEvent {
     Probing(HeartbeatTiming),
     /// The session began; its welcome was sent.
     Welcomed,
-    /// The owner refuses the hello, for this cause. What is to be said was said.
+    /// The owner refuses the hello, for this cause. The refusal has already been sent.
     Refused(CloseCause),
     /// The deadline came; harmless at any other time.
     Wake,

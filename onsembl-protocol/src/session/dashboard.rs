@@ -15,12 +15,17 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// repetitions fit into that (P-125).
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
 
+/// Changes of agents are gathered so long, because most come several at a time.
+const GATHER: Duration = Duration::from_millis(100);
+
 /// One dashboard link after its hello. A [reducer](crate::step#two-contracts).
 #[derive(Clone, Copy, Debug)]
 pub struct DashboardConnection {
     monitor: HeartbeatMonitor,
     ping_at: Timestamp,
     refresh_at: Timestamp,
+    /// When changes are shown.
+    show_at: Deadline,
     state: State,
 }
 
@@ -35,6 +40,8 @@ enum State {
 pub enum DashboardEvent {
     /// Any frame came.
     Received,
+    /// Something changed of what its user may see.
+    Changed,
     /// The deadline came; harmless at any other time.
     Wake,
 }
@@ -46,6 +53,8 @@ pub enum DashboardAction {
     SendPing,
     /// Send the status of every subscribed agent again.
     Refresh,
+    /// Send what changed of agents.
+    Show,
     /// Close the link; nothing follows.
     Close(CloseCause),
 }
@@ -59,6 +68,7 @@ impl DashboardConnection {
             monitor: HeartbeatMonitor::new(HeartbeatTiming::DEFAULT, at),
             ping_at: at.saturating_add(PING_EVERY),
             refresh_at: at.saturating_add(REFRESH_EVERY),
+            show_at: Deadline::Never,
             state: State::Open,
         }
     }
@@ -70,11 +80,15 @@ impl DashboardConnection {
         if self.state == State::Closed {
             return Step { actions: out, deadline: Deadline::Never };
         }
-        let observed = match event {
-            DashboardEvent::Received => self.monitor.on_received(at),
-            DashboardEvent::Wake => self.monitor.on_wake(at),
+        let changed = match event {
+            DashboardEvent::Received => self.monitor.on_received(at).changed,
+            DashboardEvent::Wake => self.monitor.on_wake(at).changed,
+            DashboardEvent::Changed => {
+                self.show_at = self.show_at.min(Deadline::At(at.saturating_add(GATHER)));
+                None
+            }
         };
-        if observed.changed == Some(Liveness::TimedOut) {
+        if changed == Some(Liveness::TimedOut) {
             self.state = State::Closed;
             out.push(DashboardAction::Close(CloseCause::Silent));
             return Step { actions: out, deadline: Deadline::Never };
@@ -82,6 +96,10 @@ impl DashboardConnection {
         if self.ping_at <= at {
             self.ping_at = at.saturating_add(PING_EVERY);
             out.push(DashboardAction::SendPing);
+        }
+        if self.show_at.is_due(at) {
+            self.show_at = Deadline::Never;
+            out.push(DashboardAction::Show);
         }
         if self.refresh_at <= at {
             self.refresh_at = at.saturating_add(REFRESH_EVERY);
@@ -95,6 +113,7 @@ impl DashboardConnection {
         if self.state == State::Closed {
             return Deadline::Never;
         }
-        self.monitor.deadline().min(Deadline::At(self.ping_at)).min(Deadline::At(self.refresh_at))
+        let own = Deadline::At(self.ping_at.min(self.refresh_at)).min(self.show_at);
+        self.monitor.deadline().min(own)
     }
 }

@@ -6,7 +6,7 @@ use crate::command::{Awaited, Cleared, CommandJournal, Exit, Fate, JournalEntry,
 use crate::id::{AgentId, CommandId, RunMark, StopId};
 use crate::model::Capabilities;
 use crate::output::{LeftRun, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream};
-use crate::session::AgentCause;
+use crate::session::{AgentCause, AgentReport, AgentStatus};
 use crate::terminal::{LineMode, TerminalSize, Typed, Typing};
 use crate::wire::payload::{AgentErrorReport, CommandRequest, Secret};
 use crate::wire::{AgentToServer, ServerToAgent};
@@ -236,6 +236,24 @@ pub enum WorkerAction {
     End(WorkerEnd),
     /// Log and count this.
     Note(WorkerNote),
+}
+
+impl WorkerEvent {
+    /// What a change of the connection's status means for the work; `None`: nothing.
+    pub fn of_report(report: &AgentReport) -> Option<Self> {
+        match report.status {
+            AgentStatus::Connected { .. } | AgentStatus::Stale { .. } => None,
+            AgentStatus::Idle
+            | AgentStatus::Connecting { .. }
+            | AgentStatus::Joining
+            | AgentStatus::TimedOut { .. }
+            | AgentStatus::Reconnecting { .. } => Some(Self::SessionEnded),
+            AgentStatus::Closed => Some(match report.cause {
+                AgentCause::Stopped | AgentCause::EndOrdered(_) => Self::SessionEnded,
+                cause => Self::Refused(cause),
+            }),
+        }
+    }
 }
 
 /// What is started.

@@ -12,8 +12,7 @@
 //!    which is the event [`Wake`](WorkerEvent::Wake).
 //!
 //! It opens no process, no file and no link, and draws no randomness: what makes ids unique comes with its
-//! [`WorkerConfig`]. No machine in it is fed while its own outputs are being acted upon: what one event
-//! brings about is put on a list, which is worked off one by one.
+//! [`WorkerConfig`].
 //!
 //! # What is promised
 //!
@@ -48,6 +47,7 @@ mod report;
 mod shutdown;
 mod terminal;
 mod typing;
+mod work;
 
 pub use crate::command::{
     Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Fate, JournalEntry, LeftBehind,
@@ -84,11 +84,11 @@ use outbound::{Outbound, OutboundQueue};
 use report::{Reports, StoppedBy, reason};
 use shutdown::{Left, Shutdown};
 use terminal::Terminal;
+use work::Work;
 
-/// What is said of a command whose agent died while it ran.
+/// Reported of a command whose agent died while it ran, and of one that had ended.
 const LOST: &str =
     "the agent's process ended while this command ran; what became of it is not known";
-/// And of one that had ended.
 const ENDED_UNREPORTED: &str =
     "it ended, but the agent's process ended too before it could report how";
 
@@ -111,21 +111,6 @@ pub struct Worker {
     shutdown: Option<Shutdown>,
     todo: VecDeque<Work>,
     actions: VecDeque<WorkerAction>,
-}
-
-/// What an event brings about, one thing after another.
-#[derive(Clone, Debug)]
-enum Work {
-    /// Take commands from the line, as far as there are slots.
-    Advance,
-    /// The start of a command is written down, or need not be: start it.
-    Start(CommandId),
-    /// A command is over.
-    Over(CommandComplete),
-    /// Something that the report of this command waits for has happened.
-    Settle(CommandId),
-    /// A command was taken: say so if it waits.
-    Acknowledge(CommandId),
 }
 
 impl Worker {
@@ -564,8 +549,6 @@ impl Worker {
     fn note(&mut self, note: WorkerNote) {
         self.actions.push_back(WorkerAction::Note(note));
     }
-
-    // --- to look at
 
     /// Whether something waits to be said, now or once the server stores what it has.
     pub fn has_messages(&self) -> bool {

@@ -23,7 +23,7 @@ pub(super) struct Commands {
     /// How many at most, the newest first.
     #[arg(long, env = "ONSEMBL_LIMIT", default_value_t = 200, value_name = "COUNT")]
     limit: usize,
-    /// Show how this command came where it is, instead of a list.
+    /// Show the history of this command instead of a list.
     #[arg(env = "ONSEMBL_COMMAND", value_name = "COMMAND", conflicts_with = "agent")]
     command: Option<String>,
     /// Print what the server answers, as JSON.

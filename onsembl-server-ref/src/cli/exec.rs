@@ -22,7 +22,7 @@ pub(super) struct Exec {
     /// Longest run time; then the command is cancelled and the exit code is 124.
     #[arg(long, env = "ONSEMBL_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration, value_name = "TIME")]
     timeout: Duration,
-    /// What if the agent is away: refuse, or queue until it is back (within --timeout).
+    /// What to do if the agent is offline: refuse, or queue until it is back (within --timeout).
     #[arg(long, env = "ONSEMBL_OFFLINE", default_value = "refuse", value_parser = offline, value_name = "POLICY")]
     offline: OfflinePolicy,
     /// How urgent it is among the commands that wait for this agent: low, normal or high.

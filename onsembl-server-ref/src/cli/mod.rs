@@ -53,9 +53,9 @@ enum Command {
     Release(stop::Release),
     /// List commands: how far they are, and why.
     Commands(commands::Commands),
-    /// Write the stored output of a command, byte for byte, and on request what comes.
+    /// Print the stored output of a command, byte for byte; with --follow, also new output.
     Output(output::Output),
-    /// Prove for an agent that every byte its commands wrote is somewhere.
+    /// Check that every byte written by an agent's commands is accounted for.
     Audit(audit::Audit),
     /// Write what the server recorded of an agent to standard output, to be replayed.
     Export(export::Export),

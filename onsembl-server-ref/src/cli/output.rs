@@ -29,7 +29,7 @@ pub(super) struct Output {
     /// standard error.
     #[arg(long, env = "ONSEMBL_STREAM", value_name = "STREAM")]
     stream: Option<Which>,
-    /// Go on with what is written, until the command is over.
+    /// Keep printing new output until the command ends.
     #[arg(long, env = "ONSEMBL_FOLLOW")]
     follow: bool,
 }

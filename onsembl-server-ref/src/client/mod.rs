@@ -52,7 +52,7 @@ pub struct RemoteCommand {
     pub text: String,
     /// Longest run time; then it is cancelled.
     pub timeout: Duration,
-    /// What if the agent is away.
+    /// What to do if the agent is offline.
     pub offline: OfflinePolicy,
     /// How urgent it is among those that wait.
     pub priority: Priority,
@@ -424,7 +424,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
     }
 
     async fn on_status(&mut self, status: &CommandStatus) -> anyhow::Result<Option<Exit>> {
-        let because = status.because.as_deref().unwrap_or("nobody says why");
+        let because = status.because.as_deref().unwrap_or("no reason given");
         self.notices.on_status(&status.status, because, Instant::now());
         // What is not stored yet can still vanish with the server.
         let is_taken = status.status != CommandPhase::Pending;

@@ -10,7 +10,7 @@ use onsembl_protocol::model::{Capabilities, OutputFormat, gap_notice};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::ServerToDashboard;
 use onsembl_protocol::wire::payload::{
-    Ack, DashboardExtensions, OutputContent, OutputGap, Replay, StreamContent, Subscriptions,
+    DashboardExtensions, OutputContent, OutputGap, StreamContent, Subscription, Subscriptions,
     TerminalStream,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -70,8 +70,17 @@ impl FeedEncoder {
         self.feed.refresh();
     }
 
-    pub(super) fn replay(&mut self, command: &CommandId, from: Replay) -> bool {
-        self.feed.replay(&self.fleet_view.look(), command, from)
+    pub(super) fn subscribe(&mut self, id: Option<MessageId>, what: Subscription, now: WallTime) {
+        self.feed.subscribe(&self.fleet_view.look(), id, what, now);
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: Option<MessageId>, what: &Subscription) {
+        self.feed.unsubscribe(&self.fleet_view.look(), id, what);
+    }
+
+    /// Whether answers wait for the link.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.ready.is_empty() || self.feed.is_behind()
     }
 
     pub(super) fn located(&mut self, command: &CommandId, cursor: Cursor) {
@@ -80,14 +89,6 @@ impl FeedEncoder {
 
     pub(super) fn stored(&mut self, command: &CommandId, records: Vec<LogRecord>) {
         self.feed.stored(&self.fleet_view.look(), command, records);
-    }
-
-    pub(super) fn acknowledgement(&self, message_id: Option<MessageId>) -> Ack {
-        self.feed.acknowledgement(message_id)
-    }
-
-    pub(super) const fn subscriptions(&self) -> &Subscriptions {
-        self.feed.subscriptions()
     }
 
     pub(super) const fn capabilities(&self) -> Capabilities {

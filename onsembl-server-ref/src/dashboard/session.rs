@@ -10,25 +10,22 @@ use crate::store::{Cursor, Store, StoreError, StoredRecord};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::fleet::{Answer, LogRecord, Request};
+use onsembl_protocol::fleet::{Answer, DashboardLink, DashboardRequest, LogRecord, Request};
 use onsembl_protocol::id::{CommandId, LinkId, MessageId, ServerInstanceId};
 use onsembl_protocol::limits::Limits;
+use onsembl_protocol::model::Capabilities;
 use onsembl_protocol::session::{
     DashboardAction, DashboardConnection, DashboardEvent, Greeting, GreetingEvent, GreetingVerdict,
     UndecodableQuota,
 };
 use onsembl_protocol::time::Deadline;
-use onsembl_protocol::wire::payload::{
-    Ack, DashboardInit, ErrorCode, ErrorReply, OfflinePolicy, Ping, Pong, ReleaseRequest,
-    SubscriptionKind, TokenRefresh,
-};
+use onsembl_protocol::wire::payload::{Ack, DashboardInit, ErrorCode, ErrorReply, Ping};
 use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::messages::Envelopes;
 use onsembl_transport::pump::{self, LinkHandle, LinkInput, PumpConfig, TryDataError};
 use onsembl_transport::{Link, Received};
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -37,12 +34,11 @@ use tracing::{debug, info, warn};
 const INBOX: usize = 32;
 /// At most 16 pieces of output, of 32 KiB each before encoding, wait for a dashboard that does not
 /// read. The answers to all its requests may come at one moment, and pongs beside them.
-const PUMP: PumpConfig =
-    PumpConfig { data_queue: 16, control_queue: 4 * MOST_PENDING, ..PumpConfig::DEFAULT };
-/// Requests of one dashboard that may be under way.
-const MOST_PENDING: usize = 64;
-/// How long changes of agents are gathered before they are told.
-const GATHER: Duration = Duration::from_millis(100);
+const PUMP: PumpConfig = PumpConfig {
+    data_queue: 16,
+    control_queue: 4 * DashboardLink::MOST_UNDER_WAY,
+    ..PumpConfig::DEFAULT
+};
 /// Bytes that are read from the store at once.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -75,24 +71,39 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
         clock: SystemClock::new(),
         handle,
         inbox,
+        requests: DashboardLink::new(identity.user.clone()),
         identity,
         dashboard,
         peer,
         quota: UndecodableQuota::new(),
         refreshes: Refreshes::default(),
         pending: FuturesUnordered::new(),
-        ended: false,
+        link: LinkState::Open,
     };
     session.run().await;
 }
 
 /// What came of something that took its time.
 enum Outcome {
-    Say(Box<ServerToDashboard>),
+    Answered(Box<ServerToDashboard>),
     Output(CommandId, Result<Vec<LogRecord>, StoreError>),
     Found(CommandId, Result<Cursor, StoreError>),
     Revoked(Result<bool, LookupError>),
     Refreshed(CheckedToken),
+}
+
+/// Whether the store is being asked for output: once at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    Nothing,
+    UnderWay,
+}
+
+/// Whether the link's last event came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LinkState {
+    Open,
+    Ended,
 }
 
 struct Session {
@@ -104,9 +115,10 @@ struct Session {
     handle: LinkHandle,
     inbox: mpsc::Receiver<pump::LinkEvent>,
     quota: UndecodableQuota,
+    requests: DashboardLink,
     refreshes: Refreshes,
     pending: FuturesUnordered<BoxFuture<'static, Outcome>>,
-    ended: bool,
+    link: LinkState,
 }
 
 impl Session {
@@ -123,9 +135,10 @@ impl Session {
 
     /// Waits until the link is really over, so that a close frame gets out.
     async fn drain(&mut self) {
-        while !self.ended {
-            match self.inbox.recv().await {
-                Some(event) => self.ended = matches!(event.what, LinkInput::Ended(_)),
+        while self.link == LinkState::Open {
+            match self.inbox.recv().await.map(|event| event.what) {
+                Some(LinkInput::Ended(_)) => self.link = LinkState::Ended,
+                Some(LinkInput::Received(_)) => {}
                 None => return,
             }
         }
@@ -142,7 +155,7 @@ impl Session {
                 }
                 event = self.inbox.recv() => match event?.what {
                     LinkInput::Ended(_) => {
-                        self.ended = true;
+                        self.link = LinkState::Ended;
                         return None;
                     }
                     LinkInput::Received(Received::Control) => continue,
@@ -150,33 +163,22 @@ impl Session {
                         self.handle.close(CloseCause::UnsupportedData);
                         return None;
                     }
-                    LinkInput::Received(Received::Text(text)) => match self.decode(&text) {
-                        Some((id, DashboardToServer::Init(init))) => {
-                            if let Some(user) = &init.user_id
-                                && *user != self.identity.user
-                            {
-                                let why = "`userId` is not the token's user";
-                                let error = ErrorReply::new(ErrorCode::Unauthorized, why).about(id);
-                                self.say(&ServerToDashboard::Error(error));
-                                continue;
+                    LinkInput::Received(Received::Text(text)) => {
+                        if let Some((id, message)) = self.decode(&text) {
+                            let asked = self.requests.handle(id.clone(), message, Capabilities::LEGACY);
+                            match asked {
+                                DashboardRequest::Hello(init) => return Some((*init, id)),
+                                DashboardRequest::Reply(reply) => self.say(&reply),
+                                DashboardRequest::Fleet { .. }
+                                | DashboardRequest::Subscribe(_)
+                                | DashboardRequest::Unsubscribe(_)
+                                | DashboardRequest::Refresh(_)
+                                | DashboardRequest::Nothing
+                                | DashboardRequest::Unknown(_) => {}
                             }
-                            return Some((init, id));
                         }
-                        Some((id, DashboardToServer::Ping(ping))) => {
-                            self.pong(ping);
-                            drop(id);
-                            GreetingEvent::Other
-                        }
-                        Some((id, other)) => {
-                            let why = "DASHBOARD_INIT must come first; nothing was done";
-                            let error = ErrorReply::new(ErrorCode::Unauthorized, why)
-                                .about(id)
-                                .for_command(command_of(&other));
-                            self.say(&ServerToDashboard::Error(error));
-                            GreetingEvent::Other
-                        }
-                        None => GreetingEvent::Other,
-                    },
+                        GreetingEvent::Other
+                    }
                 },
                 () = self.clock.sleep_until(greeting.deadline()) => GreetingEvent::Wake,
             };
@@ -204,24 +206,20 @@ impl Session {
         feed.greet(hello, self.clock.now().wall);
         let mut machine = DashboardConnection::new(self.clock.now());
         let mut deadline = machine.deadline();
-        let mut gather: Option<tokio::time::Instant> = None;
-        let mut reading = false;
+        let mut reading = Reading::Nothing;
         let stop = self.dashboard.stop.clone();
         loop {
             let full = self.feed_link(&mut feed, &mut reading);
             tokio::select! {
                 biased;
-                event = self.inbox.recv() => {
+                // What it asks for is answered before more of it is read.
+                event = self.inbox.recv(), if !feed.is_behind() || !full => {
                     let Some(event) = event else { return };
-                    let step = machine.handle(DashboardEvent::Received, self.clock.now());
-                    deadline = step.deadline;
-                    for action in step.actions {
-                        self.perform(action, &mut feed);
-                    }
+                    deadline = self.step(&mut machine, DashboardEvent::Received, &mut feed);
                     match event.what {
                         LinkInput::Ended(end) => {
                             debug!(peer = %self.peer, %end, "dashboard link ended");
-                            self.ended = true;
+                            self.link = LinkState::Ended;
                             return;
                         }
                         LinkInput::Received(Received::Control) => {}
@@ -239,18 +237,10 @@ impl Session {
                     self.on_outcome(outcome, &mut feed, &mut reading);
                 }
                 () = self.clock.sleep_until(deadline) => {
-                    let step = machine.handle(DashboardEvent::Wake, self.clock.now());
-                    deadline = step.deadline;
-                    for action in step.actions {
-                        self.perform(action, &mut feed);
-                    }
-                }
-                () = until(gather) => {
-                    gather = None;
-                    feed.scan_agents(self.clock.now().wall);
+                    deadline = self.step(&mut machine, DashboardEvent::Wake, &mut feed);
                 }
                 Ok(()) = changes.changed() => {
-                    gather = gather.or(Some(tokio::time::Instant::now() + GATHER));
+                    deadline = self.step(&mut machine, DashboardEvent::Changed, &mut feed);
                 }
                 () = self.handle.room(), if full => {}
                 () = stop.cancelled() => {
@@ -264,8 +254,22 @@ impl Session {
         }
     }
 
+    /// Tells the machine of the link, and does what it says.
+    fn step(
+        &mut self,
+        machine: &mut DashboardConnection,
+        event: DashboardEvent,
+        feed: &mut FeedEncoder,
+    ) -> Deadline {
+        let step = machine.handle(event, self.clock.now());
+        for action in step.actions {
+            self.perform(action, feed);
+        }
+        step.deadline
+    }
+
     /// Says what there is to say while the link has room. Whether it was the room that ended it.
-    fn feed_link(&mut self, feed: &mut FeedEncoder, reading: &mut bool) -> bool {
+    fn feed_link(&mut self, feed: &mut FeedEncoder, reading: &mut Reading) -> bool {
         loop {
             if !self.handle.has_room() {
                 return true;
@@ -273,8 +277,8 @@ impl Session {
             let message = match feed.next() {
                 Next::Message(message) => *message,
                 Next::Read(command, cursor) => {
-                    if !*reading {
-                        *reading = true;
+                    if *reading == Reading::Nothing {
+                        *reading = Reading::UnderWay;
                         let store = self.dashboard.store.clone();
                         let user = self.identity.user.clone();
                         self.pending.push(Box::pin(async move {
@@ -288,8 +292,8 @@ impl Session {
                     return false;
                 }
                 Next::Seek(command, seek) => {
-                    if !*reading {
-                        *reading = true;
+                    if *reading == Reading::Nothing {
+                        *reading = Reading::UnderWay;
                         let store = self.dashboard.store.clone();
                         let user = self.identity.user.clone();
                         self.pending.push(Box::pin(async move {
@@ -318,6 +322,7 @@ impl Session {
                 let timestamp = Some(self.clock.now().wall.unix_millis() as f64);
                 self.say(&ServerToDashboard::Ping(Ping { timestamp, sequence: None }));
             }
+            DashboardAction::Show => feed.scan_agents(self.clock.now().wall),
             DashboardAction::Refresh => {
                 feed.refresh();
                 feed.scan_agents(self.clock.now().wall);
@@ -340,15 +345,18 @@ impl Session {
         self.pending.push(Box::pin(async move { Outcome::Revoked(auth.is_revoked(&token).await) }));
     }
 
-    fn on_outcome(&mut self, outcome: Outcome, feed: &mut FeedEncoder, reading: &mut bool) {
+    fn on_outcome(&mut self, outcome: Outcome, feed: &mut FeedEncoder, reading: &mut Reading) {
         match outcome {
-            Outcome::Say(message) => self.say(&message),
+            Outcome::Answered(message) => {
+                self.requests.answered();
+                self.say(&message);
+            }
             Outcome::Output(command, Ok(records)) => {
-                *reading = false;
+                *reading = Reading::Nothing;
                 feed.stored(&command, records);
             }
             Outcome::Found(command, Ok(cursor)) => {
-                *reading = false;
+                *reading = Reading::Nothing;
                 feed.located(&command, cursor);
             }
             Outcome::Output(command, Err(error)) | Outcome::Found(command, Err(error)) => {
@@ -357,6 +365,7 @@ impl Session {
                 self.handle.close(CloseCause::TryLater);
             }
             Outcome::Refreshed(token) => {
+                self.requests.answered();
                 let answer = self.refreshes.conclude(token, &mut self.identity);
                 self.say(&answer);
             }
@@ -374,112 +383,34 @@ impl Session {
         message: DashboardToServer,
         feed: &mut FeedEncoder,
     ) {
-        match message {
-            DashboardToServer::Init(init) => {
+        match self.requests.handle(id.clone(), message, feed.capabilities()) {
+            DashboardRequest::Hello(init) => {
                 feed.watch(init.subscriptions);
                 feed.greet(id, self.clock.now().wall);
             }
-            DashboardToServer::Subscribe(what) => {
-                let mut wanted = feed.subscriptions().clone();
-                what.apply_to(&mut wanted);
-                feed.watch(wanted);
-                feed.scan_agents(self.clock.now().wall);
-                if let (Some(from), Some(command)) = (what.replay, what.id.map(CommandId::new))
-                    && what.kind == SubscriptionKind::Command
-                    && !feed.replay(&command, from)
-                {
-                    let why = "no command of yours that is open or ended lately has this id; \
-                               `onsembl-server output` shows older ones";
-                    let error = ErrorReply::new(ErrorCode::CommandNotFound, why);
-                    let error = error.about(id).for_command(Some(command));
-                    return self.say(&ServerToDashboard::Error(error));
-                }
-                self.acknowledge(id, feed);
+            DashboardRequest::Subscribe(what) => feed.subscribe(id, what, self.clock.now().wall),
+            DashboardRequest::Unsubscribe(what) => feed.unsubscribe(id, &what),
+            DashboardRequest::Fleet { command, request } => self.ask(id, command, request),
+            DashboardRequest::Refresh(refresh) => {
+                let check = self.refreshes.check(self.dashboard.auth.clone(), id, refresh);
+                self.pending.push(Box::pin(async move { Outcome::Refreshed(check.await) }));
             }
-            DashboardToServer::Unsubscribe(what) => {
-                let mut wanted = feed.subscriptions().clone();
-                what.remove_from(&mut wanted);
-                feed.watch(wanted);
-                self.acknowledge(id, feed);
-            }
-            DashboardToServer::CommandRequest(mut request) => {
-                if !feed.capabilities().is_extended() {
-                    // It has no way to ask, and shows what waits as if it ran.
-                    request.offline = Some(OfflinePolicy::Refuse);
-                }
-                let command = request.command_id.clone();
-                self.ask(id, command, Request::Command(Box::new(request)));
-            }
-            DashboardToServer::CommandCancel(cancel) => {
-                let command = Some(cancel.command_id.clone());
-                self.ask(id, command, Request::Cancel(cancel));
-            }
-            DashboardToServer::Control(control) => {
-                self.ask(id, None, Request::Control(control));
-            }
-            DashboardToServer::EmergencyStop(stop) => {
-                // A dashboard that could not release it gets a momentary stop.
-                let request = match feed.capabilities().latches_stops() {
-                    true => Request::LatchStop(stop),
-                    false => Request::StopOnce(stop),
-                };
-                self.ask(id, None, request);
-            }
-            DashboardToServer::StopRelease(release) => self.on_release(id, release, feed),
-            DashboardToServer::Ping(ping) => self.pong(ping),
-            DashboardToServer::Pong(_) => {}
-            DashboardToServer::TokenRefresh(refresh) => self.on_refresh(id, refresh),
-            DashboardToServer::Unknown(kind) => {
+            DashboardRequest::Reply(reply) => self.say(&reply),
+            DashboardRequest::Nothing => {}
+            DashboardRequest::Unknown(kind) => {
                 self.dashboard.counters.count("unknown_types");
                 debug!(%kind, "a dashboard sent a type that this version does not know");
             }
         }
     }
 
-    fn on_release(&mut self, id: Option<MessageId>, release: ReleaseRequest, feed: &FeedEncoder) {
-        let agent = release.agent_id.clone();
-        let scope = release.scope();
-        let error = match scope {
-            _ if !feed.capabilities().latches_stops() => {
-                let why =
-                    "this dashboard did not say `stop-latch` in its hello; nothing is released";
-                ErrorReply::new(ErrorCode::NotSupported, why)
-            }
-            None => {
-                let why = "name one `agentId`, or say `all`; nothing is released";
-                ErrorReply::new(ErrorCode::InvalidMessage, why)
-            }
-            Some(scope) => {
-                return self.ask(id, None, Request::Release(scope));
-            }
-        };
-        self.say(&ServerToDashboard::Error(error.about(id).for_agent(agent)));
-    }
-
-    fn on_refresh(&mut self, id: Option<MessageId>, refresh: TokenRefresh) {
-        if self.pending.len() >= MOST_PENDING {
-            return self.too_many(id, None);
-        }
-        let check = self.refreshes.check(self.dashboard.auth.clone(), id, refresh);
-        self.pending.push(Box::pin(async move { Outcome::Refreshed(check.await) }));
-    }
-
-    fn too_many(&mut self, id: Option<MessageId>, command: Option<CommandId>) {
-        let why = "too many requests are under way; wait for their answers";
-        let error = ErrorReply::new(ErrorCode::QueueFull, why).about(id).for_command(command);
-        self.say(&ServerToDashboard::Error(error));
-    }
-
     /// Asks the fleet and says what it answers, whenever that is.
     fn ask(&mut self, id: Option<MessageId>, command: Option<CommandId>, request: Request) {
-        if self.pending.len() >= MOST_PENDING {
-            return self.too_many(id, command);
-        }
         let (hub, user) = (self.dashboard.hub.clone(), self.identity.user.clone());
         self.pending.push(Box::pin(async move {
             let ended = || ErrorReply::new(ErrorCode::Internal, "the server is ending");
             let answer = hub.ask_fleet(user, request).await;
-            Outcome::Say(Box::new(match answer.map_or_else(|| Err(ended()), Answer::done) {
+            Outcome::Answered(Box::new(match answer.map_or_else(|| Err(ended()), Answer::done) {
                 Ok(()) => ServerToDashboard::Ack(Ack {
                     message_id: id,
                     success: true,
@@ -489,15 +420,6 @@ impl Session {
                 Err(error) => ServerToDashboard::Error(error.about(id)),
             }))
         }));
-    }
-
-    fn acknowledge(&mut self, id: Option<MessageId>, feed: &FeedEncoder) {
-        self.say(&ServerToDashboard::Ack(feed.acknowledgement(id)));
-    }
-
-    fn pong(&mut self, ping: Ping) {
-        let pong = Pong { timestamp: ping.timestamp, latency: Some(0.0), sequence: ping.sequence };
-        self.say(&ServerToDashboard::Pong(pong));
     }
 
     fn say(&mut self, message: &ServerToDashboard) {
@@ -526,29 +448,5 @@ impl Session {
                 None
             }
         }
-    }
-}
-
-fn command_of(message: &DashboardToServer) -> Option<CommandId> {
-    match message {
-        DashboardToServer::CommandRequest(request) => request.command_id.clone(),
-        DashboardToServer::CommandCancel(cancel) => Some(cancel.command_id.clone()),
-        DashboardToServer::Init(_)
-        | DashboardToServer::Subscribe(_)
-        | DashboardToServer::Unsubscribe(_)
-        | DashboardToServer::Control(_)
-        | DashboardToServer::EmergencyStop(_)
-        | DashboardToServer::StopRelease(_)
-        | DashboardToServer::Ping(_)
-        | DashboardToServer::Pong(_)
-        | DashboardToServer::TokenRefresh(_)
-        | DashboardToServer::Unknown(_) => None,
-    }
-}
-
-async fn until(when: Option<tokio::time::Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when).await,
-        None => std::future::pending().await,
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
         }
         FleetNote::CommandSent { command, agent } => info!(%command, %agent, "command sent"),
         FleetNote::NoSession { command, agent } => {
-            debug!(%command, %agent, "no session to speak of a command in; it is said again in the next");
+            debug!(%command, %agent, "the agent has no session; the message is repeated in the next one");
         }
         FleetNote::CommandNotStored { command, why } => {
             warn!(%command, %why, "a command could not be stored");

@@ -5,13 +5,9 @@ use super::perform::log_position;
 use super::rows;
 use super::run::Hub;
 use crate::store::{CommandRow, StoreError};
+use onsembl_protocol::fleet::{RECOVERED_COMMANDS, RECOVERED_FOR};
 use onsembl_protocol::time::WallTime;
 use tracing::info;
-
-/// Commands that ended so long ago are shown as if the server had not ended meanwhile.
-const RECENT_MS: i64 = 10 * 60 * 1000;
-/// So many of them at most.
-const ENDED_RECOVERED: usize = 1024;
 
 impl Hub {
     pub(super) async fn recover(&mut self) -> Result<(), StoreError> {
@@ -30,8 +26,9 @@ impl Hub {
             let (user, record) = rows::agent_record(row, &self.edge.counters);
             self.with_fleet(&user, |fleet, now| fleet.recover_agent(record, now));
         }
-        let recent = WallTime::from_unix_millis(at.unix_millis() - RECENT_MS);
-        let ended = store.commands_ended_since(recent, ENDED_RECOVERED).await?;
+        let window = i64::try_from(RECOVERED_FOR.as_millis()).unwrap_or(i64::MAX);
+        let recent = WallTime::from_unix_millis(at.unix_millis() - window);
+        let ended = store.commands_ended_since(recent, RECOVERED_COMMANDS).await?;
         // The oldest first, so that those make room for the newer ones.
         for row in ended.into_iter().rev().chain(open) {
             self.recover_command(row).await?;

@@ -42,7 +42,7 @@ pub struct AgentRow {
     pub presence_version: PresenceVersion,
     /// When the latest recorded heartbeat was received.
     pub last_heartbeat: Option<WallTime>,
-    /// The latest figures it sent.
+    /// The latest metrics it sent.
     pub last_metrics: Option<Value>,
     /// When it was first seen.
     pub created_at: WallTime,
@@ -57,7 +57,7 @@ pub struct AgentHeartbeat {
     pub agent: AgentId,
     /// When the latest recorded heartbeat was received.
     pub at: Option<WallTime>,
-    /// The latest figures it sent.
+    /// The latest metrics it sent.
     pub metrics: Option<Value>,
 }
 

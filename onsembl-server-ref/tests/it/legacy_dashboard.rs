@@ -177,6 +177,7 @@ fn something_comes_at_least_each_25_seconds_and_statuses_each_30() {
             match action {
                 DashboardAction::SendPing => pinged = second,
                 DashboardAction::Refresh => refreshed = second,
+                DashboardAction::Show => {}
                 DashboardAction::Close(cause) => panic!("closed: {cause}"),
             }
         }

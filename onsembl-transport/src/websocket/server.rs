@@ -118,7 +118,7 @@ impl Listener for WebSocketListener {
                 Some(done) = self.handshakes.join_next() => match done {
                     Ok(Ok(link)) => return Ok(link),
                     Ok(Err(error)) => tracing::debug!(%error, "a caller did not get in"),
-                    Err(error) => tracing::error!(%error, "a handshake failed by a fault of ours"),
+                    Err(error) => tracing::error!(%error, "a handshake failed because of an internal error"),
                 },
                 caller = self.tcp.accept(), if self.handshakes.len() < HANDSHAKES => {
                     let (stream, peer) = caller?;

@@ -40,11 +40,11 @@ pub struct AgentFrames {
 /// How far the current link is.
 #[derive(Debug)]
 enum Phase {
-    /// No hello was written for a link that there still is.
+    /// No link, or no hello written on it yet.
     NoHello,
     /// The hello of this link is not answered.
     Hello { link: LinkId, id: MessageId },
-    /// It is.
+    /// The hello was answered.
     InSession(Box<AgentSession>),
 }
 

@@ -36,7 +36,7 @@ pub struct AgentProfile {
 }
 
 impl AgentProfile {
-    /// An agent that keeps connected and offers nothing else: set what it can do beside that.
+    /// A profile that only stays connected; set the other fields to offer more.
     pub fn new(name: impl Into<String>, key: AgentKey, instance: InstanceId) -> Self {
         Self {
             name: name.into(),

@@ -153,7 +153,7 @@ pub struct AgentSummary {
         serialize_with = "lenient::write_rfc3339"
     )]
     pub last_heartbeat: Option<WallTime>,
-    /// Its latest figures.
+    /// Its latest metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<HealthMetrics>,
 }
@@ -232,7 +232,7 @@ pub struct AgentStatus {
     /// Of two statuses of an agent the one with the greater version holds. Extension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence_version: Option<PresenceVersion>,
-    /// Its latest figures.
+    /// Its latest metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_metrics: Option<HealthMetrics>,
     /// The emergency stop in force. Extension, with `stop-latch`.
