@@ -17,6 +17,8 @@ mod bench;
 mod journals;
 #[path = "scenarios/outputs.rs"]
 mod outputs;
+#[path = "scenarios/requests.rs"]
+mod requests;
 #[path = "scenarios/roster.rs"]
 mod roster;
 #[path = "commands/server.rs"]

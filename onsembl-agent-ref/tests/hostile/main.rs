@@ -1,10 +1,10 @@
 //! Attackers from every seat against the real server, beside a bystander who works on.
 //!
-//! `cargo test --test hostile` runs each attack once; `cargo test --test hostile -- NAME...` only these, and
+//! `cargo test -p onsembl-agent-ref --test hostile` runs each attack; `-- NAME...` behind it only these, and
 //! `ONSEMBL_ATTACK_SECONDS` says for how long. For each attack:
 //! - the bystander's `exec` takes at most three times what it takes beside a process that burns as much of the
 //!   processor without talking to the server, and 100 ms more;
-//! - the server stays below the memory that `onsembl-server limits` computes;
+//! - the server stays below [`MEMORY`];
 //! - ten seconds after the attack both hold again, and a second round takes no more memory than the first.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
@@ -27,6 +27,8 @@ use target::Target;
 const TIMES: Times = Times(["2s", "5s", "10s", "20s"]);
 /// How much longer than beside a burning processor an `exec` may take, in all.
 const SLACK: Duration = Duration::from_millis(100);
+/// What the server may take, in KiB.
+const MEMORY: u64 = 512 * 1024;
 /// How soon after an attack all is as before.
 const RECOVERY: Duration = Duration::from_secs(10);
 
@@ -85,7 +87,7 @@ fn round(name: &str) -> Vec<String> {
     let idle = bystander.slowest(Duration::from_secs(3));
     drop(burner);
     let most = idle * 3 + SLACK;
-    let bound = memory_bound();
+    let bound = MEMORY;
 
     let mut faults = Vec::new();
     let mut peaks = Vec::new();
@@ -117,13 +119,6 @@ fn round(name: &str) -> Vec<String> {
     println!("    exec {idle:?} beside a burner; peaks {peaks:?} KiB of {bound} KiB");
     faults.extend(bystander.faults(&bench));
     faults
-}
-
-/// The most memory, in KiB, that one user can make a server take, as it says itself.
-fn memory_bound() -> u64 {
-    let said = Command::new(server_binary()).args(["limits", "--json"]).output().expect("it runs");
-    let said: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
-    said["memory"]["server_with_one_user"].as_u64().expect("a number of bytes") / 1024
 }
 
 fn attacker(name: &str, bench: &Bench) -> Running {

@@ -2,7 +2,9 @@
 //! anything is changed.
 
 use super::action::{Question, Token};
-use super::command::{AfterEnd, Command, Course, Log, Open, Row, misread, terms};
+use super::command::{
+    AfterEnd, Command, Course, Log, Open, Row, cost_of, misread, terms, too_long,
+};
 use super::event::StoreFault;
 use super::note::FleetNote;
 use super::row::CommandRecord;
@@ -125,6 +127,16 @@ fn admit(
     if state.commands.open_by_user() >= most {
         let why = format!("{most} commands of yours are open; wait for some to end");
         return Err(ErrorReply::new(ErrorCode::QueueFull, why));
+    }
+    let most = state.limits.open_command_bytes;
+    if state.commands.open_bytes().saturating_add(cost_of(request)) > most {
+        let why = format!(
+            "the open commands of yours would take more than {most} bytes; wait for some to end"
+        );
+        return Err(ErrorReply::new(ErrorCode::QueueFull, why));
+    }
+    if let Some(why) = too_long(request) {
+        return Err(ErrorReply::new(ErrorCode::InvalidMessage, why));
     }
     if let Some(order) = state.stop_of(&agent) {
         return Err(stopped(order, &agent));

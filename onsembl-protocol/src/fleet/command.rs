@@ -4,16 +4,26 @@ use super::action::Token;
 use super::agent::Session;
 use super::event::LogPosition;
 use crate::command::{CommandCause, CommandLifecycle, CommandTerms, CommandView};
-use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation};
+use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, MessageId};
+use crate::limits::Limits;
 use crate::model::Dialect;
 use crate::output::{OutputLog, StoredBody, Stream};
-use crate::time::Deadline;
+use crate::time::{Deadline, WallTime};
 use crate::wire::payload::{CommandComplete, CommandInput, CommandRequest};
+use crate::wire::{self, ServerToAgent};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
+
+/// Longest message with a request to an agent: what a link takes, less what its envelope and the ids take.
+const LONGEST_REQUEST: usize = Limits::DEFAULT.message_bytes - 4096;
+/// What a request counts besides its texts while it is open.
+const REQUEST_COST: usize = 1024;
+/// The most that a byte of a text becomes in a message: `\u0000`, and the text of a command goes out twice.
+const MOST_OF_A_BYTE: usize = 12;
 
 /// What a piece of output counts besides its bytes while it waits: one without any must count too.
 const PIECE_COST: usize = 256;
@@ -224,6 +234,29 @@ pub(super) fn terms(request: &CommandRequest) -> CommandTerms {
         start_within: start_within
             .map_or(CommandTerms::START_WITHIN, |asked| asked.min(CommandTerms::START_WITHIN)),
     }
+}
+
+/// What a request takes in memory.
+pub(super) fn cost_of(request: &CommandRequest) -> usize {
+    let args = request.args.iter().map(String::len);
+    let env = request.env.iter().map(|(name, value)| name.len() + value.len());
+    let others = request.working_directory.as_ref().map_or(0, String::len);
+    args.chain(env).fold(request.text.len() + others + REQUEST_COST, usize::saturating_add)
+}
+
+/// Why a request cannot be handed to its agent in one message, if it cannot: the link would end on it, at each
+/// return of the agent.
+pub(super) fn too_long(request: &CommandRequest) -> Option<String> {
+    if cost_of(request).saturating_mul(MOST_OF_A_BYTE) <= LONGEST_REQUEST {
+        return None;
+    }
+    let message = ServerToAgent::CommandRequest(request.clone());
+    let bytes = wire::encode(&MessageId::new(""), WallTime::default(), &message).len();
+    (bytes > LONGEST_REQUEST).then(|| {
+        format!(
+            "the message to the agent would have {bytes} bytes, of at most {LONGEST_REQUEST} (the text goes out twice); shorten the text, the arguments or the environment"
+        )
+    })
 }
 
 /// Why an agent is not to get what is typed so: it would take it for a text.

@@ -2,7 +2,7 @@
 //! many there are. What happens to a command is decided elsewhere.
 
 use super::by_id::ById;
-use super::command::{Command, Course, Log, Open};
+use super::command::{Command, Course, Log, Open, cost_of};
 use super::limits::FleetLimits;
 use super::out::Out;
 use super::view::Change;
@@ -48,6 +48,8 @@ pub(super) struct Commands {
     loose: VecDeque<CommandId>,
     open_by_user: usize,
     open_terminals: usize,
+    /// What the requests of open commands take, in bytes.
+    open_bytes: usize,
     most_ended: usize,
     most_loose: usize,
 }
@@ -63,6 +65,7 @@ impl Commands {
             loose: VecDeque::new(),
             open_by_user: 0,
             open_terminals: 0,
+            open_bytes: 0,
             most_ended: limits.ended_commands,
             most_loose: limits.loose_outputs,
         }
@@ -80,6 +83,11 @@ impl Commands {
     /// Open commands that users asked for.
     pub(super) const fn open_by_user(&self) -> usize {
         self.open_by_user
+    }
+
+    /// What the requests of open commands take, in bytes.
+    pub(super) const fn open_bytes(&self) -> usize {
+        self.open_bytes
     }
 
     /// Open terminals, those included whose end is not stored yet.
@@ -127,6 +135,7 @@ impl Commands {
             Course::Open(open) => {
                 let _ = self.open_of.entry(command.agent.clone()).or_default().insert(id.clone());
                 *self.open_count(&id) += 1;
+                self.open_bytes = self.open_bytes.saturating_add(cost_of(&open.request));
                 if let Deadline::At(at) = open.deadline {
                     let _ = self.deadlines.insert((at, id.clone()));
                 }
@@ -142,7 +151,7 @@ impl Commands {
         let command = self.all.remove(id)?;
         match &command.course {
             Course::Open(open) => {
-                self.unlist(id, &command.agent, open.deadline);
+                self.unlist(id, &command.agent, open);
             }
             Course::Over(_) => self.ended.retain(|ended| ended != id),
             Course::Loose => self.loose.retain(|loose| loose != id),
@@ -156,7 +165,7 @@ impl Commands {
         let before = core::mem::replace(&mut command.course, Course::Over(view));
         let agent = command.agent.clone();
         if let Course::Open(open) = before {
-            self.unlist(id, &agent, open.deadline);
+            self.unlist(id, &agent, &open);
         }
         self.keep_ended(id.clone(), out);
     }
@@ -265,8 +274,9 @@ impl Commands {
         due.map(|(_, id)| id.clone()).collect()
     }
 
-    fn unlist(&mut self, id: &CommandId, agent: &AgentId, deadline: Deadline) {
-        if let Deadline::At(at) = deadline {
+    fn unlist(&mut self, id: &CommandId, agent: &AgentId, open: &Open) {
+        self.open_bytes = self.open_bytes.saturating_sub(cost_of(&open.request));
+        if let Deadline::At(at) = open.deadline {
             let _ = self.deadlines.remove(&(at, id.clone()));
         }
         if let Some(ids) = self.open_of.get_mut(agent) {

@@ -2,7 +2,7 @@
 //! return of an agent means, and what is published and stored of where a command is.
 
 use super::action::{Token, Write};
-use super::command::{AfterEnd, Command, Course, Heard, Log, Open, Row, misread};
+use super::command::{AfterEnd, Command, Course, Heard, Log, Open, Row, misread, too_long};
 use super::commands::Fed;
 use super::event::{Inserted, StoreFault};
 use super::note::FleetNote;
@@ -127,6 +127,11 @@ fn may_be_sent(state: &mut State, id: &CommandId) -> bool {
     if state.stop_of(&command.agent).is_some() {
         let phase = CommandPhase::Cancelled;
         state.work.feed(id, CommandEvent::Completed { phase, exit: None });
+        return false;
+    }
+    // An earlier version of this server took requests of any length.
+    if let Some(why) = too_long(&open.request) {
+        state.end_because(id, CommandPhase::Failed, &why);
         return false;
     }
     // Without a session there is nothing to hold it against, and it is not sent either.

@@ -17,6 +17,9 @@ pub struct FleetLimits {
     pub agents: usize,
     /// Open commands of users: 1,024. A request is refused at it with `QUEUE_FULL`.
     pub open_commands: usize,
+    /// What the requests of open commands take together, with 1 KiB for each besides its texts: 16 MiB. A request
+    /// is refused at it with `QUEUE_FULL`.
+    pub open_command_bytes: usize,
     /// Repetitions of one request that may wait for the store: 64. Further ones are refused with `QUEUE_FULL`.
     pub repetitions: usize,
     /// Open terminals of one agent: 1,024, the one that it has and those of which it could not report the end
@@ -56,6 +59,7 @@ impl FleetLimits {
     pub const DEFAULT: Self = Self {
         agents: 1 << 16,
         open_commands: 1024,
+        open_command_bytes: 16 << 20,
         repetitions: 64,
         terminals_of_agent: 1024,
         terminals_ending: 1024,
