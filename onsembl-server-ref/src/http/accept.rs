@@ -3,7 +3,7 @@
 use super::connection::{Connection, Connections};
 use super::patient_io::PatientIo;
 use super::proxies::{TrustedProxies, take_header};
-use super::waiting_room::{Entry, Source};
+use super::waiting_room::Source;
 use crate::bounds::LogLimit;
 use axum::Router;
 use axum::body::Body;
@@ -32,8 +32,7 @@ pub(crate) struct AcceptLimits {
     pub(crate) head: Duration,
     /// Largest request head in bytes.
     pub(crate) head_bytes: usize,
-    /// Pause after the operating system refused to accept (out of file descriptors, say), or while there is no
-    /// room. Newcomers wait in the operating system's queue meanwhile.
+    /// Pause after the operating system refused to accept (out of file descriptors, say).
     pub(crate) pause: Duration,
 }
 
@@ -86,20 +85,7 @@ pub(crate) async fn accept(listener: Listener, limits: AcceptLimits, stop: Cance
         } else {
             Source::of(peer.ip())
         };
-        let entered = loop {
-            match connections.enter(source, end.clone()) {
-                // A slot is free once somebody has had its time: two seconds at most.
-                Err(Entry::Full) if !stop.is_cancelled() => {
-                    tokio::time::sleep(limits.pause).await;
-                }
-                entered => break entered,
-            }
-        };
-        let Ok(connection) = entered else {
-            counters.count("connections_refused");
-            debug!(%peer, "too many connections of this address without a token; refused");
-            continue;
-        };
+        let connection = connections.enter(source, end.clone());
         let accepted = Accepted {
             peer,
             connection,

@@ -1,12 +1,12 @@
 //! A connection from its first byte to its last: in the waiting room until a token is good, then in the share
 //! of that token's user.
 
-use super::waiting_room::{Entry, RoomLimits, Source, Ticket, WaitingRoom};
+use super::waiting_room::{RoomLimits, Source, Ticket, WaitingRoom};
 use crate::bounds::{LogLimit, Share, Shares};
 use onsembl_protocol::id::UserId;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Of the descriptors that users' connections may take, one user gets this many times what is free: alone
@@ -44,18 +44,9 @@ impl Connections {
     }
 
     /// A connection comes.
-    pub(super) fn enter(
-        &self,
-        source: Source,
-        end: CancellationToken,
-    ) -> Result<Connection, Entry> {
-        match self.0.room().enter(source, end, Instant::now()) {
-            Entry::Admitted(ticket) => {
-                let standing = Standing::Waiting { ticket: Some(ticket), source: Some(source) };
-                Ok(self.connection(standing))
-            }
-            full @ (Entry::Full | Entry::OverShare) => Err(full),
-        }
+    pub(super) fn enter(&self, source: Source, end: CancellationToken) -> Connection {
+        let ticket = self.0.room().enter(source, end);
+        self.connection(Standing::Waiting { ticket: Some(ticket), source: Some(source) })
     }
 
     /// A connection that came through the listener of another service, which bounds those that wait.

@@ -77,7 +77,8 @@ pub(super) async fn take_header(stream: &mut TcpStream) -> io::Result<Option<IpA
             let _ = stream.read_exact(seen.get_mut(..length).unwrap_or_default()).await?;
             return Ok(address);
         }
-        if !is_incomplete(&header) || length == LONGEST {
+        let is_whole_line = begins(V1) && bytes.ends_with(b"\r\n");
+        if !is_incomplete(&header) || is_whole_line || length == LONGEST {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "its PROXY header cannot be read",

@@ -1,16 +1,15 @@
 //! Connections whose token is not checked yet: a bounded room with a share for each address.
 //!
-//! A newcomer for whom there is no room takes the slot of another: of a connection that was answered without
-//! a token first, since it has had what it came for, else of the oldest that had time enough to show one. The
-//! slot comes from its own address if that has its share, else from the address with the most. So whoever
-//! fills the room with connections that do nothing only loses them, and everybody else is let in.
+//! A newcomer is always let in. If there is no room, it takes the slot of another: of a connection that was
+//! answered without a token, since it has had what it came for, else of the oldest; of its own address if that
+//! has its share, else of the address with the most. So whoever fills the room with connections that do nothing
+//! only loses them. A connection has as long to show a token as it takes to accept its address's share of
+//! others, and the server itself is what limits how fast that goes.
 //!
-//! Once its token is checked, a connection leaves the room. Pure but for the tokens that end connections: the
-//! time is handed in.
+//! Once its token is checked, a connection leaves the room.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Where a connection comes from, as far as shares are concerned.
@@ -44,22 +43,14 @@ pub(crate) struct RoomLimits {
     pub(crate) of_address: usize,
     /// Slots that only addresses may take from which an agent was in session lately.
     pub(crate) reserved: usize,
-    /// How long a connection has to show a token before another may take its slot.
-    pub(crate) grace: Duration,
     /// How many addresses are remembered as those of agents.
     pub(crate) remembered: usize,
 }
 
 impl RoomLimits {
-    /// A handshake and a request take a tenth of a second on a bad network; two seconds are a machine that is
-    /// starved. At that grace a full room lets in 2,000 connections a second whatever the others do.
-    pub(crate) const DEFAULT: Self = Self {
-        all: 4096,
-        of_address: 1024,
-        reserved: 512,
-        grace: Duration::from_secs(2),
-        remembered: 16_384,
-    };
+    /// As many as a server can have in their handshakes at a time, with 32 KiB each.
+    pub(crate) const DEFAULT: Self =
+        Self { all: 4096, of_address: 1024, reserved: 512, remembered: 16_384 };
 
     /// The same for a process that may have so many descriptors: a quarter of them at most.
     pub(crate) fn within(descriptors: u64) -> Self {
@@ -71,17 +62,6 @@ impl RoomLimits {
 
 /// Names a connection in the room.
 pub(crate) type Ticket = u64;
-
-/// What becomes of a newcomer.
-#[derive(Debug)]
-pub(crate) enum Entry {
-    /// It is in.
-    Admitted(Ticket),
-    /// There is no room, and everybody in it came a moment ago.
-    Full,
-    /// Its address has its share, and all of that came a moment ago.
-    OverShare,
-}
 
 /// The connections whose token is not checked yet.
 #[derive(Debug)]
@@ -99,7 +79,6 @@ pub(crate) struct WaitingRoom {
 #[derive(Debug)]
 struct Waiting {
     source: Source,
-    since: Instant,
     claim: Claim,
     end: CancellationToken,
 }
@@ -126,7 +105,7 @@ impl WaitingRoom {
     }
 
     /// A connection comes. `end` ends it when another takes its slot.
-    pub(crate) fn enter(&mut self, source: Source, end: CancellationToken, now: Instant) -> Entry {
+    pub(crate) fn enter(&mut self, source: Source, end: CancellationToken) -> Ticket {
         let has = self.of.get(&source).map_or(0, BTreeSet::len);
         let is_agents = self.agents.contains(&source);
         let unreserved = self.limits.all.saturating_sub(self.limits.reserved);
@@ -138,21 +117,18 @@ impl WaitingRoom {
         };
         let room = if is_agents { self.limits.all } else { unreserved };
         if has >= share {
-            if !self.evict(source, now) {
-                return Entry::OverShare;
-            }
-        } else if self.waiting.len() >= room {
-            let largest = self.by_size.last().map(|(_, largest)| *largest);
-            if !largest.is_some_and(|largest| self.evict(largest, now)) {
-                return Entry::Full;
-            }
+            self.evict(source);
+        } else if self.waiting.len() >= room
+            && let Some((_, largest)) = self.by_size.last().copied()
+        {
+            self.evict(largest);
         }
         let ticket = self.next;
         self.next += 1;
         let claim = Claim::Unanswered;
-        let _ = self.waiting.insert(ticket, Waiting { source, since: now, claim, end });
+        let _ = self.waiting.insert(ticket, Waiting { source, claim, end });
         self.list(source, claim, ticket);
-        Entry::Admitted(ticket)
+        ticket
     }
 
     /// It was answered without a token: a health check, a refusal.
@@ -185,19 +161,14 @@ impl WaitingRoom {
         self.agents.add(source, self.limits.remembered);
     }
 
-    /// Ends the connection of that address with the least claim, if it had its time.
-    fn evict(&mut self, source: Source, now: Instant) -> bool {
-        let Some((claim, ticket)) = self.of.get(&source).and_then(BTreeSet::first).copied() else {
-            return false;
-        };
-        let Some(waiting) = self.waiting.get(&ticket) else { return false };
-        let had_its_time = now.saturating_duration_since(waiting.since) >= self.limits.grace;
-        if claim == Claim::Unanswered && !had_its_time {
-            return false;
+    /// Ends the connection of that address with the least claim.
+    fn evict(&mut self, source: Source) {
+        if let Some((_, ticket)) = self.of.get(&source).and_then(BTreeSet::first).copied()
+            && let Some(waiting) = self.waiting.get(&ticket)
+        {
+            waiting.end.cancel();
+            self.leave(ticket);
         }
-        waiting.end.cancel();
-        self.leave(ticket);
-        true
     }
 
     fn list(&mut self, source: Source, claim: Claim, ticket: Ticket) {
@@ -253,35 +224,22 @@ impl Remembered {
 mod tests {
     use super::*;
 
-    const LIMITS: RoomLimits = RoomLimits {
-        all: 16,
-        of_address: 8,
-        reserved: 2,
-        grace: Duration::from_secs(2),
-        remembered: 3,
-    };
+    const LIMITS: RoomLimits = RoomLimits { all: 16, of_address: 8, reserved: 2, remembered: 3 };
 
-    struct Bench {
-        room: WaitingRoom,
-        now: Instant,
+    type Entered = Vec<(Ticket, CancellationToken)>;
+
+    fn enter(room: &mut WaitingRoom, from: u8, times: usize) -> Entered {
+        let one = |_| {
+            let end = CancellationToken::new();
+            (room.enter(at(from), end.clone()), end)
+        };
+        (0..times).map(one).collect()
     }
 
-    impl Bench {
-        fn new() -> Self {
-            Self { room: WaitingRoom::new(LIMITS), now: Instant::now() }
-        }
-
-        fn enter(&mut self, from: u8) -> Option<(Ticket, CancellationToken)> {
-            let end = CancellationToken::new();
-            match self.room.enter(at(from), end.clone(), self.now) {
-                Entry::Admitted(ticket) => Some((ticket, end)),
-                Entry::Full | Entry::OverShare => None,
-            }
-        }
-
-        fn pass(&mut self, seconds: u64) {
-            self.now += Duration::from_secs(seconds);
-        }
+    fn ended(entered: &Entered) -> Vec<usize> {
+        let is_ended =
+            |(n, (_, end)): (usize, &(Ticket, CancellationToken))| end.is_cancelled().then_some(n);
+        entered.iter().enumerate().filter_map(is_ended).collect()
     }
 
     fn at(last: u8) -> Source {
@@ -290,63 +248,64 @@ mod tests {
 
     #[test]
     fn an_address_with_its_share_takes_the_slots_of_its_own_oldest() {
-        let mut bench = Bench::new();
-        let first: Vec<_> = (0..8).filter_map(|_| bench.enter(1)).collect();
-        assert_eq!(first.len(), 8);
-        assert!(bench.enter(1).is_none(), "all of them came a moment ago");
-        assert!(bench.enter(2).is_some(), "another address has a share of its own");
-        bench.pass(2);
-        assert!(bench.enter(1).is_some());
-        assert!(first[0].1.is_cancelled() && !first[1].1.is_cancelled());
+        let mut room = WaitingRoom::new(LIMITS);
+        let first = enter(&mut room, 1, 8);
+        let other = enter(&mut room, 2, 1);
+        let more = enter(&mut room, 1, 2);
+        assert_eq!(ended(&first), [0, 1]);
+        assert!(ended(&other).is_empty() && ended(&more).is_empty());
     }
 
     #[test]
-    fn what_was_answered_without_a_token_makes_room_at_once() {
-        let mut bench = Bench::new();
-        let all: Vec<_> = (0..8).filter_map(|_| bench.enter(1)).collect();
-        bench.room.answered(all[5].0);
-        assert!(bench.enter(1).is_some());
-        assert!(all[5].1.is_cancelled());
-        assert_eq!(all.iter().filter(|(_, end)| end.is_cancelled()).count(), 1);
+    fn what_was_answered_without_a_token_makes_room_first() {
+        let mut room = WaitingRoom::new(LIMITS);
+        let all = enter(&mut room, 1, 8);
+        room.answered(all[5].0);
+        let _more = enter(&mut room, 1, 1);
+        assert_eq!(ended(&all), [5]);
     }
 
     #[test]
     fn a_full_room_takes_from_the_address_with_the_most_and_keeps_a_reserve_for_agents() {
-        let mut bench = Bench::new();
-        let most: Vec<_> = (0..8).filter_map(|_| bench.enter(1)).collect();
-        let _more: Vec<_> = (0..6).filter_map(|_| bench.enter(2)).collect();
-        assert!(bench.enter(3).is_none(), "14 of 16, and two are for those who had agents");
-        bench.room.remember(at(4));
-        assert!(bench.enter(4).is_some() && bench.enter(4).is_some());
-        assert!(bench.enter(4).is_none(), "16 of 16");
-        bench.pass(2);
-        assert!(bench.enter(3).is_some() && most[0].1.is_cancelled());
+        let mut room = WaitingRoom::new(LIMITS);
+        let most = enter(&mut room, 1, 8);
+        let fewer = enter(&mut room, 2, 6);
+        let _newcomer = enter(&mut room, 3, 1);
+        assert_eq!((ended(&most), ended(&fewer)), (vec![0], vec![]), "14 of 16, and two are kept");
+        room.remember(at(4));
+        let agents = enter(&mut room, 4, 2);
+        assert_eq!(ended(&most), [0], "16 of 16");
+        let _more = enter(&mut room, 4, 1);
+        assert_eq!((ended(&most), ended(&agents)), (vec![0, 1], vec![]));
     }
 
     #[test]
     fn whoever_leaves_or_moves_is_counted_where_it_is() {
-        let mut bench = Bench::new();
-        let all: Vec<_> = (0..8).filter_map(|_| bench.enter(1)).collect();
-        bench.room.leave(all[0].0);
-        bench.room.leave(all[0].0);
-        bench.room.moved(all[1].0, at(2));
-        assert!(bench.enter(1).is_some() && bench.enter(1).is_some());
-        assert!(bench.enter(1).is_none());
-        let sizes: usize = bench.room.by_size.iter().map(|(size, _)| size).sum();
-        assert_eq!((sizes, bench.room.waiting.len()), (9, 9));
+        let mut room = WaitingRoom::new(LIMITS);
+        let all = enter(&mut room, 1, 8);
+        room.leave(all[0].0);
+        room.leave(all[0].0);
+        room.moved(all[1].0, at(2));
+        let more = enter(&mut room, 1, 2);
+        assert!(ended(&all).is_empty());
+        let _more = enter(&mut room, 1, 1);
+        assert_eq!((ended(&all), ended(&more)), (vec![2], vec![]));
+        let sizes: usize = room.by_size.iter().map(|(size, _)| size).sum();
+        assert_eq!((sizes, room.waiting.len()), (9, 9));
     }
 
     #[test]
     fn the_oldest_address_of_an_agent_is_forgotten() {
-        let mut bench = Bench::new();
+        let mut room = WaitingRoom::new(LIMITS);
+        let known = |room: &WaitingRoom| {
+            (1..=4).filter(|last| room.agents.contains(&at(*last))).collect::<Vec<_>>()
+        };
         for last in [1, 1, 2, 1, 3] {
-            bench.room.remember(at(last));
+            room.remember(at(last));
         }
-        let known = |last| bench.room.agents.contains(&at(last));
-        assert!(known(1) && known(2) && known(3), "1 came again");
-        bench.room.remember(at(4));
-        let known = |last| bench.room.agents.contains(&at(last));
-        assert!(known(1) && !known(2) && known(3) && known(4));
+        assert_eq!(known(&room), [1, 2, 3]);
+        room.remember(at(4));
+        assert_eq!(known(&room), [1, 3, 4]);
     }
 
     #[test]
