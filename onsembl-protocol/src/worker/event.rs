@@ -248,10 +248,12 @@ impl WorkerEvent {
             | AgentStatus::Joining
             | AgentStatus::TimedOut { .. }
             | AgentStatus::Reconnecting { .. } => Some(Self::SessionEnded),
-            AgentStatus::Closed => Some(match report.cause {
-                AgentCause::Stopped | AgentCause::EndOrdered(_) => Self::SessionEnded,
-                cause => Self::Refused(cause),
-            }),
+            // Closed on this machine or by an order; all else is the server's refusal.
+            AgentStatus::Closed => {
+                let is_own =
+                    matches!(report.cause, AgentCause::Stopped | AgentCause::EndOrdered(_));
+                Some(if is_own { Self::SessionEnded } else { Self::Refused(report.cause) })
+            }
         }
     }
 }

@@ -77,7 +77,7 @@ pub(super) async fn take_header(stream: &mut TcpStream) -> io::Result<Option<IpA
             let _ = stream.read_exact(seen.get_mut(..length).unwrap_or_default()).await?;
             return Ok(address);
         }
-        let is_whole_line = begins(V1) && bytes.ends_with(b"\r\n");
+        let is_whole_line = begins(V1) && bytes.windows(2).any(|two| two == b"\r\n");
         if !is_incomplete(&header) || is_whole_line || length == LONGEST {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
