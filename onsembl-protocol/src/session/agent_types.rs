@@ -156,6 +156,8 @@ pub enum AgentEvent {
     /// What the next heartbeat says is news: send it now, or as soon as the server has seen the last
     /// one. To a legacy server, and outside of a session, nothing is sent.
     News,
+    /// The source of tokens has another one than the last dial showed.
+    TokenChanged,
     /// The agent is to stop: its own machine says so.
     Stop,
     /// The agent is to stop: an order from afar says so.

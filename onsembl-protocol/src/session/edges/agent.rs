@@ -104,6 +104,7 @@ impl AgentCause {
             Self::DialFailed(
                 DialFailure::Unreachable
                 | DialFailure::TimedOut
+                | DialFailure::NoToken
                 | DialFailure::Tls
                 | DialFailure::NotAServer(_)
                 | DialFailure::Unauthorized
