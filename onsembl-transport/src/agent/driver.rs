@@ -13,7 +13,8 @@ use onsembl_protocol::session::frames::{
     AgentFrames, AgentProfile, AgentRead, AgentSession, FromServer,
 };
 use onsembl_protocol::session::{
-    AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, DialFailure, EndOrder,
+    AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, AgentStatusKind,
+    DialFailure, EndOrder,
 };
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::AgentToServer;
@@ -21,9 +22,15 @@ use onsembl_protocol::wire::payload::{HealthMetrics, ServerHeartbeat};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
+
+/// How often the source of tokens is looked at while another token is waited for. A file costs
+/// nothing, and a second is nothing beside the 30 s that the wait may last.
+const LOOK_FOR_A_TOKEN: Duration = Duration::from_secs(1);
 
 /// Frames that may wait for the owner of the driver; then the link feels it.
 const INBOX: usize = 64;
@@ -41,6 +48,9 @@ pub struct AgentDriver {
     inbox_entry: mpsc::Sender<LinkEvent>,
     dial: Option<(LinkId, JoinHandle<Result<Link, DialError>>)>,
     link: Option<LinkHandle>,
+    shown: AgentStatusKind,
+    /// Ends when the dialer has another token to show.
+    token_watch: Option<AbortOnDropHandle<()>>,
     deadline: Deadline,
     notices: VecDeque<AgentNotice>,
     room_wanted: bool,
@@ -81,6 +91,8 @@ impl AgentDriver {
             inbox_entry,
             dial: None,
             link: None,
+            shown: AgentStatusKind::Idle,
+            token_watch: None,
             deadline: Deadline::Never,
             notices: VecDeque::new(),
             room_wanted: false,
@@ -132,6 +144,7 @@ impl AgentDriver {
                 biased;
                 Some(event) = self.inbox.recv() => self.on_link_event(event),
                 (link, dialled) = dialled(&mut self.dial) => self.on_dialled(link, dialled),
+                () = another_token(&mut self.token_watch) => self.feed(AgentEvent::TokenChanged),
                 () = room(self.link.as_ref()), if self.room_wanted => {
                     self.room_wanted = false;
                     self.notices.push_back(AgentNotice::Room);
@@ -251,6 +264,22 @@ impl AgentDriver {
         for action in step.actions {
             self.perform(action);
         }
+        self.watch_for_a_token();
+    }
+
+    fn watch_for_a_token(&mut self) {
+        match (self.machine.wants_another_token(), &self.token_watch) {
+            (true, None) => {
+                let dialer = Arc::clone(&self.dialer);
+                self.token_watch = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+                    while !dialer.has_another_token().await {
+                        tokio::time::sleep(LOOK_FOR_A_TOKEN).await;
+                    }
+                })));
+            }
+            (false, Some(_)) => self.token_watch = None,
+            (true, Some(_)) | (false, None) => {}
+        }
     }
 
     fn perform(&mut self, action: AgentAction) {
@@ -277,6 +306,12 @@ impl AgentDriver {
             AgentAction::Close(link, cause) => self.close(link, cause),
             AgentAction::Report(report) => {
                 info!(status = report.status.name(), because = %report.cause, "connection");
+                let before = std::mem::replace(&mut self.shown, report.status.kind());
+                let failed = (AgentStatusKind::Joining, AgentStatusKind::Reconnecting);
+                // A refused token says nothing against the address.
+                if (before, self.shown) == failed && !self.machine.wants_another_token() {
+                    self.dialer.hello_failed();
+                }
                 self.notices.push_back(AgentNotice::Reported(report));
             }
             AgentAction::Impaired(impairment) => {
@@ -332,7 +367,7 @@ impl AgentDriver {
             }
             Err(error) => {
                 self.counters.count("dial_failures");
-                debug!(%link, %error, "dial failed");
+                info!(%link, %error, "dial failed");
                 self.feed(AgentEvent::DialFailed(link, error.failure));
             }
         }
@@ -426,6 +461,17 @@ async fn dialled(
     };
     *dial = None;
     (link, outcome)
+}
+
+/// Ends once, when another token is there.
+async fn another_token(watch: &mut Option<AbortOnDropHandle<()>>) {
+    let Some(task) = watch else { return std::future::pending().await };
+    let found = task.await;
+    *watch = None;
+    if found.is_err() {
+        // Only a panic in a token source ends the watch without a token; the wait goes on without it.
+        return std::future::pending().await;
+    }
 }
 
 async fn room(link: Option<&LinkHandle>) {
