@@ -2,16 +2,17 @@
 
 use super::server::{AGENT, Peer, Server, upgrade};
 use super::{Agent, soon};
-use onsembl_agent_ref::engine::AgentObservation;
+use onsembl_agent_ref::engine::{AgentObservation, TokenSourceKind};
 use onsembl_agent_ref::status_file::AgentStatusFile;
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{ByteOffset, CommandId};
-use onsembl_protocol::session::AgentStatus;
+use onsembl_protocol::session::{AgentCause, AgentStatus, DialFailure};
 use onsembl_protocol::wire::payload::{
     AgentType, CommandPhase, Feature, SeenBeat, ServerHeartbeat, TokenRefresh,
 };
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent, payload};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 #[tokio::test]
@@ -221,5 +222,72 @@ async fn dials_show_the_newest_token_and_the_learned_id() {
     assert!(head.starts_with(&format!("GET /ws/agent?agentId={AGENT} HTTP/1.1\r\n")), "{head}");
     assert!(head.to_lowercase().contains("authorization: bearer token-2\r\n"), "{head}");
     let mut peer = Peer::greet(link).await;
+    agent.leave(&mut peer).await;
+}
+
+/// The next dial: the token it shows, and the link.
+async fn dialled(tcp: &TcpListener) -> (String, Peer) {
+    let (stream, _) = soon("a dial", tcp.accept()).await.unwrap();
+    let (head, link) = upgrade(stream).await;
+    let token = head.lines().find_map(|line| line.split_once("Bearer ")).unwrap().1.to_owned();
+    (token, Peer::greet(link).await)
+}
+
+/// The 30 to 60 s after a refused token are for a token that only a person can bring.
+const AT_ONCE: Duration = Duration::from_secs(15);
+
+#[tokio::test]
+async fn a_token_that_was_renewed_in_its_file_is_shown_as_soon_as_it_is_there() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "one").unwrap();
+    let url = format!("ws://{}", tcp.local_addr().unwrap());
+    let agent = Agent::start_with(&url, TokenSourceKind::File(file.clone()));
+    let (token, mut peer) = dialled(&tcp).await;
+    assert_eq!(token, "one");
+    peer.welcome(256 * 1024).await;
+
+    std::fs::write(&file, "two").unwrap();
+    let refused = Instant::now();
+    peer.close(CloseCause::TokenExpired).await;
+    let (token, mut peer) = dialled(&tcp).await;
+    assert_eq!(token, "two");
+    assert!(refused.elapsed() < AT_ONCE, "{:?}", refused.elapsed());
+    peer.welcome(256 * 1024).await;
+
+    // The same token again: it is waited for, and found when it comes.
+    peer.close(CloseCause::TokenExpired).await;
+    let early = tokio::time::timeout(Duration::from_secs(3), tcp.accept()).await;
+    assert!(early.is_err(), "the refused token was shown again");
+    std::fs::write(&file, "three").unwrap();
+    let written = Instant::now();
+    let (token, mut peer) = dialled(&tcp).await;
+    assert_eq!(token, "three");
+    assert!(written.elapsed() < AT_ONCE, "{:?}", written.elapsed());
+    peer.welcome(256 * 1024).await;
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn a_token_file_that_is_late_is_not_taken_for_a_refused_token() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let url = format!("ws://{}", tcp.local_addr().unwrap());
+    let mut agent = Agent::start_with(&url, TokenSourceKind::File(file.clone()));
+    let no_token = AgentCause::DialFailed(DialFailure::NoToken);
+    agent
+        .sees(
+            "a dial without a token",
+            |seen| matches!(seen, AgentObservation::Status { cause, .. } if *cause == no_token),
+        )
+        .await;
+    std::fs::write(&file, "late").unwrap();
+    let written = Instant::now();
+    let (token, mut peer) = dialled(&tcp).await;
+    assert_eq!(token, "late");
+    assert!(written.elapsed() < AT_ONCE, "{:?}", written.elapsed());
+    peer.welcome(256 * 1024).await;
     agent.leave(&mut peer).await;
 }

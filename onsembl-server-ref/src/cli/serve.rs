@@ -1,5 +1,7 @@
 //! `onsembl-server serve`.
 
+use super::listen::listen_address;
+use super::renewal::Renewal;
 use crate::retention::Retention;
 use crate::server::{Server, ServerOptions};
 use anyhow::{Context as _, bail};
@@ -15,8 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Where to listen; port 0 takes a free one.
-    #[arg(long, env = "ONSEMBL_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    /// Where to listen: an address or a name, and a port; port 0 takes a free one.
+    #[arg(long, env = "ONSEMBL_LISTEN", default_value = "127.0.0.1:8080", value_parser = listen_address, value_name = "ADDRESS")]
     listen: SocketAddr,
     /// The folder with the database and the signing secret; made if it is missing.
     #[arg(long, env = "ONSEMBL_DATA", value_name = "DIR")]
@@ -43,7 +45,7 @@ pub(super) struct Serve {
     /// How many bytes of output are kept over all users; the oldest go first.
     #[arg(long, env = "ONSEMBL_KEEP_BYTES", default_value_t = Retention::DEFAULT.keep_bytes, value_name = "BYTES")]
     keep_bytes: u64,
-    /// Certificate chain as a PEM file, for wss and https.
+    /// Certificate chain as a PEM file, for wss and https. Read again when it changes, and on SIGHUP.
     #[arg(long, env = "ONSEMBL_TLS_CERT", requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
     /// Its private key as a PEM file.
@@ -59,6 +61,10 @@ impl Serve {
         if self.resume_window.is_zero() {
             bail!("the resume window must be longer than zero");
         }
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        // By default it would be the end: of a service manager's `reload`, or of a closed terminal.
+        let mut hangup = signal(SignalKind::hangup())?;
         let agents =
             ServerConfig { timing, resume_window: self.resume_window, ..ServerConfig::DEFAULT };
         let tls = match self.tls_cert.zip(self.tls_key) {
@@ -69,8 +75,7 @@ impl Serve {
         options.agents = agents;
         options.recording = self.recording;
         options.retention = Retention { keep_for: self.keep_for, keep_bytes: self.keep_bytes };
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut renewal = Renewal::new(tls.clone());
         let mut server = Server::start(options).await?;
         let listening = match server.listen(self.listen, tls).await {
             Ok(listening) => listening,
@@ -80,9 +85,13 @@ impl Serve {
             }
         };
         say(&listening.address().to_string())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => renewal.ordered(),
+                () = renewal.due() => renewal.look(),
+            }
         }
         server.stop().await;
         Ok(())
