@@ -153,8 +153,8 @@ pub trait Dialer: Send + Sync {
     /// Why there is no link. Whether to try again is for the caller to decide.
     async fn dial(&self) -> Result<Link, DialError>;
 
-    /// Whether there is another token to show than the last dial showed. Asked now and again while an
-    /// agent waits because its token was refused.
+    /// Whether there is another token to show than the last one that the server granted or refused.
+    /// Asked now and again in session, and while an agent waits because its token was refused.
     async fn has_another_token(&self) -> bool {
         false
     }

@@ -1,10 +1,10 @@
 //! Links that come, go, and come back.
 
-use super::server::{AGENT, Peer, Server, upgrade};
+use super::server::{AGENT, Peer, Server, read_head, upgrade};
 use super::{Agent, soon};
 use onsembl_agent_ref::engine::{AgentObservation, TokenSourceKind};
 use onsembl_agent_ref::status_file::AgentStatusFile;
-use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::close::{CloseCause, Initiator};
 use onsembl_protocol::id::{ByteOffset, CommandId};
 use onsembl_protocol::session::{AgentCause, AgentStatus, DialFailure};
 use onsembl_protocol::wire::payload::{
@@ -13,6 +13,7 @@ use onsembl_protocol::wire::payload::{
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent, payload};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 #[tokio::test]
@@ -266,6 +267,56 @@ async fn a_token_that_was_renewed_in_its_file_is_shown_as_soon_as_it_is_there() 
     assert_eq!(token, "three");
     assert!(written.elapsed() < AT_ONCE, "{:?}", written.elapsed());
     peer.welcome(256 * 1024).await;
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn a_session_goes_on_with_the_newer_token_before_the_old_one_ends() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "one").unwrap();
+    let url = format!("ws://{}", tcp.local_addr().unwrap());
+    let agent = Agent::start_with(&url, TokenSourceKind::File(file.clone()));
+    let (_, mut old) = dialled(&tcp).await;
+    old.welcome(256 * 1024).await;
+    std::fs::write(&file, "two").unwrap();
+    let (stream, _) = soon("a dial in session", tcp.accept()).await.unwrap();
+    let (head, link) = upgrade(stream).await;
+    assert!(head.contains("Bearer two"), "{head}");
+    // The old link ends only when the new one stands.
+    let end = old.end().await.reason;
+    assert_eq!((end.initiator, end.cause), (Initiator::Peer, CloseCause::Superseded));
+    let mut peer = Peer::greet(link).await;
+    peer.welcome(256 * 1024).await;
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn a_newer_token_that_is_refused_costs_the_session_nothing() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "one").unwrap();
+    let url = format!("ws://{}", tcp.local_addr().unwrap());
+    let agent = Agent::start_with(&url, TokenSourceKind::File(file.clone()));
+    let (_, mut peer) = dialled(&tcp).await;
+    peer.welcome(256 * 1024).await;
+    std::fs::write(&file, "revoked").unwrap();
+    let (mut stream, _) = soon("a dial in session", tcp.accept()).await.unwrap();
+    let head = read_head(&mut stream).await;
+    let mut headers = head.lines().filter_map(|line| line.split_once(": "));
+    let nonce = headers.find(|(name, _)| name.eq_ignore_ascii_case("onsembl-nonce")).unwrap().1;
+    let answer = format!(
+        "HTTP/1.1 403 Forbidden\r\nOnsembl-Nonce: {nonce}\r\nOnsembl-Refusal: forbidden\r\n\
+         Content-Length: 0\r\n\r\n"
+    );
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    peer.run("c", "echo here").await;
+    peer.acknowledged().await;
+    assert_eq!(peer.line().await.trim(), "here");
+    let _ = peer.complete().await;
+    peer.confirm("c").await;
     agent.leave(&mut peer).await;
 }
 

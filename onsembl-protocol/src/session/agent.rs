@@ -9,7 +9,7 @@ mod session;
 
 use super::agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
-    EndOrder, HelloRefusal,
+    EndOrder, HelloRefusal, TokenUse,
 };
 use super::dial::DialFailure;
 use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
@@ -161,7 +161,7 @@ impl AgentConnection {
             AgentEvent::Received(link, frame) => self.received(link, frame, at, &mut out),
             AgentEvent::LinkDown(link, reason) => self.link_down(link, reason, at, &mut out),
             AgentEvent::News => self.news(at, &mut out),
-            AgentEvent::TokenChanged => self.token_changed(at),
+            AgentEvent::TokenChanged => self.token_changed(at, &mut out),
             AgentEvent::Stop => self.stop(None, &mut out),
             AgentEvent::EndOrdered(order) => self.stop(Some(order), &mut out),
             AgentEvent::Wake => self.wake(at, &mut out),
@@ -231,18 +231,20 @@ impl AgentConnection {
         }
     }
 
-    /// Whether the agent waits because the server refused its token. Then its driver looks at the
-    /// source of tokens, at once and now and again, and feeds [`AgentEvent::TokenChanged`] when
-    /// another one is there.
+    /// What another token would be of use for. While it is, the driver looks at the source of tokens
+    /// now and again, and feeds [`AgentEvent::TokenChanged`] when another one is there.
     #[must_use]
-    pub fn wants_another_token(&self) -> bool {
+    pub fn token_use(&self) -> TokenUse {
         match &self.state {
-            State::Reconnecting(waiting) => waiting.why == Wait::RefusedToken,
-            State::Idle
+            State::Reconnecting(Waiting { why: Wait::RefusedToken, .. }) => TokenUse::EndsTheWait,
+            // A legacy server cannot tell a link that follows from another agent's.
+            State::Connected(s) if s.dialect == Dialect::Extended => TokenUse::RenewsTheSession,
+            State::Reconnecting(_)
+            | State::Connected(_)
+            | State::Idle
             | State::Connecting(_)
             | State::Joining(_)
-            | State::Connected(_)
-            | State::Closed => false,
+            | State::Closed => TokenUse::None,
         }
     }
 
@@ -510,12 +512,27 @@ impl AgentConnection {
         self.wait(Wait::RefusedToken, dial_at, cause, out);
     }
 
-    fn token_changed(&mut self, at: Timestamp) {
-        if let State::Reconnecting(waiting) = &mut self.state
-            && waiting.why == Wait::RefusedToken
-        {
-            let dial_at = self.backoff.next_attempt_with_new_token(at);
-            *waiting = Waiting { why: Wait::Backoff, dial_at: dial_at.min(waiting.dial_at) };
+    fn token_changed(&mut self, at: Timestamp, out: &mut Out) {
+        let by = self.token_use();
+        match (&mut self.state, by) {
+            (State::Reconnecting(waiting), TokenUse::EndsTheWait) => {
+                let dial_at = self.backoff.next_attempt_with_new_token(at);
+                *waiting = Waiting { why: Wait::Backoff, dial_at: dial_at.min(waiting.dial_at) };
+            }
+            (State::Connected(s), TokenUse::RenewsTheSession) => {
+                out.push(AgentAction::Close(s.link, CloseCause::Superseded));
+                self.note_stability(at);
+                self.wait(Wait::Backoff, soon(at), AgentCause::TokenRenewed, out);
+            }
+            (
+                State::Idle
+                | State::Connecting(_)
+                | State::Joining(_)
+                | State::Connected(_)
+                | State::Reconnecting(_)
+                | State::Closed,
+                TokenUse::None | TokenUse::EndsTheWait | TokenUse::RenewsTheSession,
+            ) => {}
         }
     }
 

@@ -19,7 +19,7 @@ pub use accepted::{
 pub use agent::{AgentConnection, AgentSnapshot};
 pub use agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
-    EchoBits, EndOrder, HelloRefusal, ServerBeat, SessionTerms,
+    EchoBits, EndOrder, HelloRefusal, ServerBeat, SessionTerms, TokenUse,
 };
 pub use dashboard::{DashboardAction, DashboardConnection, DashboardEvent};
 pub use dial::DialFailure;

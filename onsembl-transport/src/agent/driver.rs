@@ -30,7 +30,10 @@ use tracing::{debug, error, info, warn};
 
 /// How often the source of tokens is looked at while another token is waited for. A file costs
 /// nothing, and a second is nothing beside the 30 s that the wait may last.
-const LOOK_FOR_A_TOKEN: Duration = Duration::from_secs(1);
+const LOOK_WHILE_WAITING: Duration = Duration::from_secs(1);
+
+/// The same in session: tokens are renewed minutes before they end.
+const LOOK_IN_SESSION: Duration = Duration::from_secs(10);
 
 /// Frames that may wait for the owner of the driver; then the link feels it.
 const INBOX: usize = 64;
@@ -49,8 +52,9 @@ pub struct AgentDriver {
     dial: Option<(LinkId, JoinHandle<Result<Link, DialError>>)>,
     link: Option<LinkHandle>,
     shown: AgentStatusKind,
-    /// Ends when the dialer has another token to show.
-    token_watch: Option<AbortOnDropHandle<()>>,
+    token_watch: Option<TokenWatch>,
+    /// A link that was opened with a newer token, for the next dial.
+    ready: Option<Link>,
     deadline: Deadline,
     notices: VecDeque<AgentNotice>,
     room_wanted: bool,
@@ -93,6 +97,7 @@ impl AgentDriver {
             link: None,
             shown: AgentStatusKind::Idle,
             token_watch: None,
+            ready: None,
             deadline: Deadline::Never,
             notices: VecDeque::new(),
             room_wanted: false,
@@ -144,7 +149,7 @@ impl AgentDriver {
                 biased;
                 Some(event) = self.inbox.recv() => self.on_link_event(event),
                 (link, dialled) = dialled(&mut self.dial) => self.on_dialled(link, dialled),
-                () = another_token(&mut self.token_watch) => self.feed(AgentEvent::TokenChanged),
+                ready = another_token(&mut self.token_watch) => self.on_another_token(ready),
                 () = room(self.link.as_ref()), if self.room_wanted => {
                     self.room_wanted = false;
                     self.notices.push_back(AgentNotice::Room);
@@ -268,18 +273,40 @@ impl AgentDriver {
     }
 
     fn watch_for_a_token(&mut self) {
-        match (self.machine.wants_another_token(), &self.token_watch) {
-            (true, None) => {
-                let dialer = Arc::clone(&self.dialer);
-                self.token_watch = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-                    while !dialer.has_another_token().await {
-                        tokio::time::sleep(LOOK_FOR_A_TOKEN).await;
-                    }
-                })));
-            }
-            (false, Some(_)) => self.token_watch = None,
-            (true, Some(_)) | (false, None) => {}
+        let wanted = self.machine.token_use();
+        if self.token_watch.as_ref().map_or(TokenUse::None, |watch| watch.wanted) == wanted {
+            return;
         }
+        let dialer = Arc::clone(&self.dialer);
+        let task = match wanted {
+            TokenUse::None => None,
+            TokenUse::EndsTheWait => Some(tokio::spawn(async move {
+                while !dialer.has_another_token().await {
+                    tokio::time::sleep(LOOK_WHILE_WAITING).await;
+                }
+                None
+            })),
+            TokenUse::RenewsTheSession => Some(tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(LOOK_IN_SESSION).await;
+                    if !dialer.has_another_token().await {
+                        continue;
+                    }
+                    // Tried before the session is given up for it.
+                    match dialer.dial().await {
+                        Ok(link) => return Some(link),
+                        Err(error) => warn!(%error, "a newer token is there, and no link with it"),
+                    }
+                }
+            })),
+        };
+        self.token_watch =
+            task.map(|task| TokenWatch { wanted, task: AbortOnDropHandle::new(task) });
+    }
+
+    fn on_another_token(&mut self, ready: Option<Link>) {
+        self.ready = ready;
+        self.feed(AgentEvent::TokenChanged);
     }
 
     fn perform(&mut self, action: AgentAction) {
@@ -291,8 +318,14 @@ impl AgentDriver {
         }
         match action {
             AgentAction::Dial(link) => {
-                let dialer = Arc::clone(&self.dialer);
-                self.dial = Some((link, tokio::spawn(async move { dialer.dial().await })));
+                let (dialer, ready) = (Arc::clone(&self.dialer), self.ready.take());
+                let dial = async move {
+                    match ready {
+                        Some(opened) => Ok(opened),
+                        None => dialer.dial().await,
+                    }
+                };
+                self.dial = Some((link, tokio::spawn(dial)));
             }
             AgentAction::SendHello(_) | AgentAction::SendPong { .. } => {}
             AgentAction::SendBeat { sequence, .. } => {
@@ -309,7 +342,9 @@ impl AgentDriver {
                 let before = std::mem::replace(&mut self.shown, report.status.kind());
                 let failed = (AgentStatusKind::Joining, AgentStatusKind::Reconnecting);
                 // A refused token says nothing against the address.
-                if (before, self.shown) == failed && !self.machine.wants_another_token() {
+                if (before, self.shown) == failed
+                    && self.machine.token_use() != TokenUse::EndsTheWait
+                {
                     self.dialer.hello_failed();
                 }
                 self.notices.push_back(AgentNotice::Reported(report));
@@ -463,14 +498,25 @@ async fn dialled(
     (link, outcome)
 }
 
+/// A look-out for another token.
+struct TokenWatch {
+    wanted: TokenUse,
+    /// Ends when it is there, with a link that was opened with it if one was tried.
+    task: AbortOnDropHandle<Option<Link>>,
+}
+
 /// Ends once, when another token is there.
-async fn another_token(watch: &mut Option<AbortOnDropHandle<()>>) {
-    let Some(task) = watch else { return std::future::pending().await };
-    let found = task.await;
-    *watch = None;
-    if found.is_err() {
-        // Only a panic in a token source ends the watch without a token; the wait goes on without it.
-        return std::future::pending().await;
+async fn another_token(watch: &mut Option<TokenWatch>) -> Option<Link> {
+    let Some(TokenWatch { task, .. }) = watch else { return std::future::pending().await };
+    match task.await {
+        Ok(ready) => {
+            *watch = None;
+            ready
+        }
+        Err(_) => {
+            // Only a panic in a token source ends the watch without a token; the wait goes on.
+            std::future::pending().await
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub struct WebSocketDialer {
     connector: Connector,
     default_path: String,
     token: Option<Arc<dyn TokenSource>>,
-    /// The token of the last dial.
+    /// The last token that the server has judged.
     shown: Mutex<Option<Secret>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     query: Vec<(String, QueryValue)>,
@@ -195,8 +195,12 @@ impl Dialer for WebSocketDialer {
     async fn dial(&self) -> Result<Link, DialError> {
         let by = Instant::now() + self.timeout;
         let token = within(by, "getting the token", self.token()).await?;
-        self.shown_token().clone_from(&token);
-        self.upgrade(token.as_ref(), by).await
+        let dialled = self.upgrade(token.as_ref(), by).await;
+        // One that nobody has seen is still new.
+        if dialled.as_ref().map_or_else(|e| e.failure.is_about_the_token(), |_| true) {
+            *self.shown_token() = token;
+        }
+        dialled
     }
 
     async fn has_another_token(&self) -> bool {

@@ -7,7 +7,7 @@ use onsembl_protocol::id::LinkId;
 use onsembl_protocol::liveness::{BackoffPolicy, HeartbeatTiming};
 use onsembl_protocol::session::{
     AgentAction, AgentCause, AgentEvent, AgentInbound, AgentStatus, DialFailure, Dialect, EndOrder,
-    HelloRefusal, SessionTerms,
+    HelloRefusal, SessionTerms, TokenUse,
 };
 use onsembl_protocol::time::Deadline;
 use std::time::Duration;
@@ -201,7 +201,7 @@ fn a_missing_token_and_a_refusal_of_a_proxy_are_tried_again_by_the_ordinary_back
         let mut agent = dialling(7);
         fail(&mut agent, failure);
         assert!(agent.retry_at() <= secs(1), "{failure:?}: {:?}", agent.retry_at());
-        assert!(!agent.machine.wants_another_token(), "{failure:?}");
+        assert_eq!(agent.machine.token_use(), TokenUse::None, "{failure:?}");
     }
 }
 
@@ -216,17 +216,35 @@ fn another_token_ends_the_wait_for_one() {
             }
             false => fail(&mut agent, DialFailure::Unauthorized),
         }
-        assert!(agent.machine.wants_another_token());
+        assert_eq!(agent.machine.token_use(), TokenUse::EndsTheWait);
         let now = agent.at;
         assert!(agent.retry_at() - now >= secs(30));
         agent.feed(AgentEvent::TokenChanged);
-        assert!(!agent.machine.wants_another_token());
+        assert_eq!(agent.machine.token_use(), TokenUse::None);
         assert!(agent.retry_at() - now <= secs(1), "{:?}", agent.retry_at() - now);
         // The next change finds nobody waiting for it.
         let retry = agent.retry_at();
         agent.feed(AgentEvent::TokenChanged);
         assert_eq!(agent.retry_at(), retry);
     }
+}
+
+#[test]
+fn a_session_goes_on_with_a_newer_token_at_once_and_with_a_legacy_server_when_the_old_one_ends() {
+    let mut agent = Agent::in_session(TERMS);
+    agent.run_until(secs(100));
+    assert_eq!(agent.machine.token_use(), TokenUse::RenewsTheSession);
+    let (link, now) = (agent.link(), agent.at);
+    let done = agent.feed(AgentEvent::TokenChanged);
+    assert_eq!(done.first(), Some(&AgentAction::Close(link, CloseCause::Superseded)));
+    assert!(agent.retry_at() - now <= ms(1), "{:?}", agent.retry_at() - now);
+    agent.run_until(now + ms(1));
+    assert_eq!((agent.status(), attempt(&agent)), ("connecting", 1));
+
+    let mut agent = Agent::in_session(SessionTerms { dialect: Dialect::Legacy, ..TERMS });
+    assert_eq!(agent.machine.token_use(), TokenUse::None);
+    assert_eq!(agent.feed(AgentEvent::TokenChanged), []);
+    assert_eq!(agent.status(), "connected");
 }
 
 #[test]

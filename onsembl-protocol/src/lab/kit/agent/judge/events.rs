@@ -128,6 +128,12 @@ impl Judge {
                     let sooner = self.windows.token_is_there(at);
                     let window = Window { from: at, by: sooner.by.min(window.by) };
                     self.state = State::Reconnecting { window, why: Wait::Backoff };
+                } else if let State::Connected(Session { link, extended: true, .. }) = self.state {
+                    let superseded = Owed::Close(link, Some(CloseCause::Superseded));
+                    e.owe(superseded, Invariant::OneLinkAtATime);
+                    self.notes_stability(at);
+                    let at_once = Window { from: at, by: at };
+                    self.wait(at_once, Wait::Backoff, Invariant::ComesBack, e);
                 }
             }
             AgentEvent::Stop => self.stops(CloseCause::AgentStopped, e),
