@@ -91,6 +91,9 @@ impl Remote {
             Err(_) => "cannot reach the server".to_owned(),
         })?;
         let status = answer.status();
+        if let (300..400, Some(place)) = (status, answer.location()) {
+            bail!("the server answers {status} and points to {place}; give that as --server");
+        }
         let mut answer = Answer { answer, rest: Bytes::new() };
         match status {
             200 => Ok(answer),

@@ -14,7 +14,7 @@ use onsembl_protocol::session::frames::{
 };
 use onsembl_protocol::session::{
     AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, AgentStatusKind,
-    DialFailure, EndOrder,
+    DialFailure, EndOrder, TokenUse,
 };
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::AgentToServer;

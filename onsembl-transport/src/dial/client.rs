@@ -118,6 +118,12 @@ impl HttpAnswer {
         self.exchange.response.status().as_u16()
     }
 
+    /// Where a redirection points to. It is not followed: the token is for the server that was named.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        self.exchange.response.headers().get(header::LOCATION)?.to_str().ok()
+    }
+
     /// The next part of the body; `None` at its end.
     ///
     /// # Errors

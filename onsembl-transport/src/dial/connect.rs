@@ -136,7 +136,9 @@ impl<'a> Candidates<'a> {
     pub(crate) async fn open(&mut self) -> Result<Opened<'a>, DialError> {
         loop {
             match self.open_one().await {
-                Err(_) if !self.are_spent() && Instant::now() < self.by => {}
+                Err(error) if !self.are_spent() && Instant::now() < self.by => {
+                    tracing::info!(%error, "trying the next address");
+                }
                 outcome => return outcome,
             }
         }

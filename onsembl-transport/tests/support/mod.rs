@@ -3,7 +3,7 @@
 
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::websocket::{WebSocketDialer, WebSocketListener, accept_key};
-use onsembl_transport::{Dialer, Link, LinkEnd, LinkLimits, Listener, Received};
+use onsembl_transport::{Dialer, Link, LinkEnd, LinkLimits, Listener, ProxyRule, Received};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,7 +23,9 @@ pub(crate) async fn tcp_port() -> (TcpListener, SocketAddr) {
 }
 
 pub(crate) fn dialer(url: &str) -> WebSocketDialer {
-    WebSocketDialer::new(url, "/ws/agent", &TlsRoots::Native).unwrap()
+    // Whatever the environment of the tests says.
+    let dialer = WebSocketDialer::new(url, "/ws/agent", &TlsRoots::Native).unwrap();
+    dialer.with_proxy(&ProxyRule::direct()).unwrap()
 }
 
 /// A dialled and an accepted WebSocket link, joined over loopback.

@@ -232,7 +232,7 @@ fn another_token_ends_the_wait_for_one() {
 #[test]
 fn a_session_goes_on_with_a_newer_token_at_once_and_with_a_legacy_server_when_the_old_one_ends() {
     let mut agent = Agent::in_session(TERMS);
-    agent.run_until(secs(100));
+    agent.run_healthy_until(secs(100));
     assert_eq!(agent.machine.token_use(), TokenUse::RenewsTheSession);
     let (link, now) = (agent.link(), agent.at);
     let done = agent.feed(AgentEvent::TokenChanged);
