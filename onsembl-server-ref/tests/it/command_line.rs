@@ -52,7 +52,7 @@ const VERBS: [&[&str]; 7] = [
     &["agents"],
     &["commands"],
     &["stop", "--all"],
-    &["release"],
+    &["release", "--all"],
     &["audit", "key-1"],
     &["export", "key-1"],
     &["exec", "--timeout", "10s", "nobody", "--", "true"],
@@ -67,7 +67,8 @@ async fn each_verb_is_answered(server: &str, token: &str, proxy: Option<&str>) {
         if let Some(proxy) = proxy {
             let _ = command.env("http_proxy", proxy).env("ALL_PROXY", proxy);
         }
-        let (_, said) = run(&mut command).await;
+        let (code, said) = run(&mut command).await;
+        assert_ne!(code, Some(2), "{verb:?}: {said}");
         // What it answers is no matter here: some agents of this test do not exist.
         for failed in
             ["cannot reach", "HTTP 404", "HTTP 405", "answers 404", "not reachable", "<html"]
