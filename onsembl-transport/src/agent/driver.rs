@@ -508,15 +508,12 @@ struct TokenWatch {
 /// Ends once, when another token is there.
 async fn another_token(watch: &mut Option<TokenWatch>) -> Option<Link> {
     let Some(TokenWatch { task, .. }) = watch else { return std::future::pending().await };
-    match task.await {
-        Ok(ready) => {
-            *watch = None;
-            ready
-        }
-        Err(_) => {
-            // Only a panic in a token source ends the watch without a token; the wait goes on.
-            std::future::pending().await
-        }
+    let ended = task.await;
+    *watch = None;
+    match ended {
+        Ok(ready) => ready,
+        // A panic in a token source. The next event begins another look-out.
+        Err(_) => std::future::pending().await,
     }
 }
 
