@@ -183,6 +183,7 @@ impl Observer {
             AgentEvent::Start
             | AgentEvent::Wake
             | AgentEvent::News
+            | AgentEvent::TokenChanged
             | AgentEvent::Stop
             | AgentEvent::EndOrdered(_) => {
                 return;
@@ -223,6 +224,7 @@ fn event(bytes: &mut Bytes<'_>, current: LinkId) -> AgentEvent {
             _ => AgentEvent::Wake,
         },
         10 if kind >= 200 => AgentEvent::News,
+        11 if kind >= 200 => AgentEvent::TokenChanged,
         _ => AgentEvent::Wake,
     }
 }

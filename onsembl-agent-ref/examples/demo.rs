@@ -13,6 +13,7 @@ use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
 use onsembl_server_ref::auth::{TokenKind, Tokens};
 use onsembl_server_ref::client::{Followed, RemoteCommand};
 use onsembl_server_ref::server::{BeatHop, BeatObserver, BeatSeen, Server, ServerOptions};
+use onsembl_transport::ProxyRule;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
@@ -81,6 +82,7 @@ async fn demo(folder: &std::path::Path) -> anyhow::Result<()> {
         server: url,
         token: token(TokenKind::Dashboard)?,
         roots: TlsRoots::Native,
+        proxy: ProxyRule::direct(),
         agent: AGENT.to_owned(),
         text: COMMAND.to_owned(),
         timeout: second * 60,

@@ -18,12 +18,14 @@ impl CloseCode {
     pub const GOING_AWAY: Self = Self(1001);
     /// The peer broke the framing rules.
     pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// Binary frames, or text that is not UTF-8.
+    /// Binary frames that were not agreed on.
     pub const UNSUPPORTED_DATA: Self = Self(1003);
     /// What an API reports when a close frame held no code. Never on the wire.
     pub const NO_STATUS: Self = Self(1005);
     /// What an API reports when the link ended without a close frame. Never on the wire.
     pub const ABNORMAL: Self = Self(1006);
+    /// Text that is not UTF-8.
+    pub const INVALID_TEXT: Self = Self(1007);
     /// Too many messages that could not be decoded.
     pub const POLICY: Self = Self(1008);
     /// A message over the size limit.
@@ -170,8 +172,10 @@ causes! {
     GoingAway = GOING_AWAY, Backoff, "the server is shutting down; come back";
     /// The framing rules were broken.
     ProtocolError = PROTOCOL_ERROR, Backoff, "the framing rules were broken";
-    /// Binary frames or bad UTF-8.
+    /// Binary frames that were not agreed on.
     UnsupportedData = UNSUPPORTED_DATA, Backoff, "only text messages are accepted here";
+    /// Text that is not UTF-8.
+    InvalidText = INVALID_TEXT, Backoff, "a text message was not UTF-8";
     /// Too many messages that could not be decoded.
     TooManyUndecodable = POLICY, Backoff, "too many messages that could not be decoded";
     /// A message over the size limit.

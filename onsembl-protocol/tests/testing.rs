@@ -362,6 +362,7 @@ impl TextWrapperUnderTest for TextWrapper {
             TextEvent::LinkDown(link, reason) => AgentEvent::LinkDown(link, reason),
             TextEvent::Wake => AgentEvent::Wake,
             TextEvent::News => AgentEvent::News,
+            TextEvent::TokenChanged => AgentEvent::TokenChanged,
             TextEvent::Stop => AgentEvent::Stop,
             TextEvent::EndOrdered(order) => AgentEvent::EndOrdered(order),
         };

@@ -21,6 +21,11 @@
 //! peer has told the peer so with a close frame; and every end is mapped to a
 //! [`CloseReason`](onsembl_protocol::close::CloseReason).
 //!
+//! # Dialling
+//!
+//! [`ServerUrl`] is the one parser of server URLs and [`ProxyRule`] the one rule for proxies.
+//! [`websocket::WebSocketDialer`] opens links by them, and [`HttpClient`] asks for pages.
+//!
 //! # Drivers
 //!
 //! [`agent::AgentDriver`] keeps one agent connected; [`server::Shard`] serves many of them.
@@ -41,6 +46,7 @@
 pub mod agent;
 pub mod clock;
 pub mod counters;
+mod dial;
 pub mod framed;
 pub mod limits;
 pub mod link;
@@ -53,6 +59,9 @@ pub mod tls;
 mod waker;
 pub mod websocket;
 
+pub use dial::{
+    DialerError, HttpAnswer, HttpClient, InvalidProxy, InvalidUrl, ProxyRule, ServerUrl,
+};
 pub use limits::{BufferSizes, LinkLimits};
 pub use link::{
     DialError, Dialer, Frame, Link, LinkEnd, LinkReader, LinkWriter, Listener, Received,

@@ -9,6 +9,7 @@ use onsembl_protocol::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use onsembl_protocol::session::DialFailure;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use thiserror::Error;
 
 /// What we send.
@@ -151,6 +152,15 @@ pub trait Dialer: Send + Sync {
     /// # Errors
     /// Why there is no link. Whether to try again is for the caller to decide.
     async fn dial(&self) -> Result<Link, DialError>;
+
+    /// Whether there is another token to show than the last one that the server granted or refused.
+    /// Asked now and again in session, and while an agent waits because its token was refused.
+    async fn has_another_token(&self) -> bool {
+        false
+    }
+
+    /// The link that was dialled last ended, or was given up, before its hello was accepted.
+    fn hello_failed(&self) {}
 }
 
 /// Why a dial brought no link.
@@ -167,6 +177,16 @@ impl DialError {
     /// A failure and what was said of it. The text is made fit for a log line.
     pub fn new(failure: DialFailure, detail: impl AsRef<str>) -> Self {
         Self { failure, detail: log_line(detail.as_ref()) }
+    }
+
+    /// The same, with the address where it happened.
+    #[must_use]
+    pub(crate) fn at(self, address: SocketAddr) -> Self {
+        let detail = match self.detail.contains(&address.to_string()) {
+            true => self.detail,
+            false => format!("at {address}: {}", self.detail),
+        };
+        Self { detail, ..self }
     }
 }
 

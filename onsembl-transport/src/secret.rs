@@ -34,7 +34,8 @@ pub trait TokenSource: Send + Sync {
     /// The token to show now.
     ///
     /// # Errors
-    /// There is none. The dial then fails as if the server had refused the token.
+    /// There is none. The dial then fails with
+    /// [`DialFailure::NoToken`](onsembl_protocol::session::DialFailure::NoToken).
     fn token(&self) -> io::Result<Secret>;
 }
 

@@ -6,8 +6,9 @@ mod support;
 
 use onsembl_protocol::session::DialFailure;
 use onsembl_transport::secret::{Secret, TokenFile};
-use onsembl_transport::{DialError, Dialer};
+use onsembl_transport::{DialError, Dialer, ProxyRule};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,11 +50,12 @@ async fn each_dial_shows_the_token_and_the_parameters_of_its_time() {
     for (n, line) in expected.into_iter().enumerate() {
         let (request, refused) =
             tokio::join!(answer_once(&tcp, "HTTP/1.1 401 Unauthorized\r\n\r\n"), refused(&dialer));
-        assert_eq!(refused.failure, DialFailure::Unauthorized);
+        assert_eq!(refused.failure, DialFailure::NotAServer(401));
         assert!(request.starts_with(line), "{request}");
-        assert!(request.contains(&format!("\r\nHost: {address}\r\n")), "{request}");
-        assert!(request.contains(&format!("\r\nAuthorization: Bearer token-{n}\r\n")), "{request}");
-        assert!(request.contains("\r\nx-version: 1.2\r\n"), "{request}");
+        assert_eq!(header(&request, "host"), Some(address.to_string().as_str()), "{request}");
+        let bearer = format!("Bearer token-{n}");
+        assert_eq!(header(&request, "authorization"), Some(bearer.as_str()), "{request}");
+        assert_eq!(header(&request, "x-version"), Some("1.2"), "{request}");
     }
 }
 
@@ -61,8 +63,8 @@ async fn each_dial_shows_the_token_and_the_parameters_of_its_time() {
 async fn answers_that_are_no_websocket_are_told_apart() {
     let busy = |s| DialFailure::Busy { retry_after: s };
     for (answer, failure) in [
-        ("HTTP/1.1 401 x\r\n\r\n", DialFailure::Unauthorized),
-        ("HTTP/1.1 403 x\r\n\r\n", DialFailure::Forbidden),
+        ("HTTP/1.1 401 x\r\n\r\n", DialFailure::NotAServer(401)),
+        ("HTTP/1.1 403 x\r\n\r\n", DialFailure::NotAServer(403)),
         ("HTTP/1.1 503 x\r\nRetry-After: 7\r\n\r\n", busy(Some(Duration::from_secs(7)))),
         ("HTTP/1.1 429 x\r\n\r\n", busy(None)),
         ("HTTP/1.1 302 x\r\nLocation: ws://elsewhere\r\n\r\n", DialFailure::NotAServer(302)),
@@ -74,6 +76,30 @@ async fn answers_that_are_no_websocket_are_told_apart() {
         let (_, refused) = tokio::join!(answer_once(&tcp, answer), refused(&dialer));
         assert_eq!(refused.failure, failure, "{answer:?}: {refused}");
     }
+}
+
+#[tokio::test]
+async fn each_dial_has_a_nonce_of_its_own_and_a_refusal_with_it_counts() {
+    let (tcp, address) = tcp_port().await;
+    let dialer = dialer(&format!("ws://{address}"));
+    let mut nonces = Vec::new();
+    for (word, failure) in
+        [("unauthorized", DialFailure::Unauthorized), ("forbidden", DialFailure::Forbidden)]
+    {
+        let server = async {
+            let (mut stream, _) = tcp.accept().await.unwrap();
+            let request = read_head(&mut stream).await;
+            let nonce = header(&request, "onsembl-nonce").unwrap();
+            let head = format!("Onsembl-Nonce: {nonce}\r\nOnsembl-Refusal: {word}");
+            let answer = format!("HTTP/1.1 403 x\r\n{head}\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            nonce.to_owned()
+        };
+        let (nonce, refused) = tokio::join!(server, refused(&dialer));
+        assert_eq!(refused.failure, failure);
+        nonces.push(nonce);
+    }
+    assert_ne!(nonces[0], nonces[1]);
 }
 
 #[tokio::test]
@@ -107,7 +133,7 @@ async fn a_server_that_never_answers_is_given_up_and_no_socket_stays() {
     let dialer = dialer(&format!("ws://{address}")).with_timeout(Duration::from_millis(200));
     let refused = refused(&dialer).await;
     assert_eq!(refused.failure, DialFailure::TimedOut);
-    assert_eq!(refused.detail, "while upgrading");
+    assert_eq!(refused.detail, format!("while upgrading at {address}"));
     assert_hung_up(&tcp).await;
 }
 
@@ -140,7 +166,7 @@ async fn without_a_token_to_show_nothing_is_dialled() {
     let file = dir.path().join("token");
     let dialer = dialer(&format!("ws://{address}")).with_token(TokenFile(file.clone()));
     let missing = refused(&dialer).await;
-    assert_eq!(missing.failure, DialFailure::Unauthorized);
+    assert_eq!(missing.failure, DialFailure::NoToken);
     assert!(missing.detail.contains("cannot read the token file"), "{missing}");
 
     std::fs::write(&file, TOKEN).unwrap();
@@ -186,4 +212,154 @@ async fn the_token_reaches_no_log_and_no_debug_output() {
     assert!(lines.contains("tungstenite"), "the log holds nothing, so this test shows nothing");
     assert!(!lines.contains("swordfish"), "{lines}");
     assert!(!format!("{dialer:?} {link:?}").contains("swordfish"));
+}
+
+/// Accepts connections for as long as the test lasts, and answers each with this. Counts them.
+async fn edge(answer: &'static str) -> (SocketAddr, Arc<AtomicU32>) {
+    let (tcp, address) = tcp_port().await;
+    let accepted = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&accepted);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = tcp.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                read_head(&mut stream).await;
+                match answer {
+                    "" => std::future::pending().await,
+                    answer => stream.write_all(answer.as_bytes()).await.unwrap(),
+                }
+            });
+        }
+    });
+    (address, accepted)
+}
+
+/// A server that grants every upgrade.
+async fn good() -> (SocketAddr, Arc<AtomicU32>) {
+    let (tcp, address) = tcp_port().await;
+    let accepted = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&accepted);
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            let (mut stream, _) = tcp.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::Relaxed);
+            let request = read_head(&mut stream).await;
+            stream.write_all(grant(&request).as_bytes()).await.unwrap();
+            open.push(stream);
+        }
+    });
+    (address, accepted)
+}
+
+#[tokio::test]
+async fn an_address_that_answers_wrongly_or_never_does_not_hide_the_next() {
+    for answer in
+        ["HTTP/1.1 502 Bad Gateway\r\n\r\n", "HTTP/1.1 403 No\r\n\r\n", "SSH-2.0-x\r\n", ""]
+    {
+        let (bad, tried) = edge(answer).await;
+        let (good, _) = good().await;
+        let dialer = dialer("ws://control.invalid")
+            .with_addresses([bad, good])
+            .with_timeout(Duration::from_secs(2));
+        let link = soon(dialer.dial()).await.unwrap_or_else(|e| panic!("{answer:?}: {e}"));
+        assert!(link.peer.contains(&good.to_string()), "{}", link.peer);
+        // The next dial begins with the one that got through.
+        let again = soon(dialer.dial()).await.unwrap();
+        assert!(again.peer.contains(&good.to_string()), "{}", again.peer);
+        assert_eq!(tried.load(Ordering::Relaxed), 1, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_whose_hello_failed_goes_last() {
+    let ((first, _), (second, _)) = (good().await, good().await);
+    let dialer = dialer("ws://control.invalid").with_addresses([first, second]);
+    let link = soon(dialer.dial()).await.unwrap();
+    assert!(link.peer.contains(&first.to_string()), "{}", link.peer);
+    dialer.hello_failed();
+    let link = soon(dialer.dial()).await.unwrap();
+    assert!(link.peer.contains(&second.to_string()), "{}", link.peer);
+}
+
+#[tokio::test]
+async fn a_refusal_of_our_server_is_not_asked_for_again_elsewhere() {
+    let (tcp, first) = tcp_port().await;
+    let (second, tried) = good().await;
+    let dialer = dialer("ws://control.invalid").with_addresses([first, second]);
+    let server = async {
+        let (mut stream, _) = tcp.accept().await.unwrap();
+        let request = read_head(&mut stream).await;
+        let nonce = header(&request, "onsembl-nonce").unwrap();
+        let head = format!("Onsembl-Nonce: {nonce}\r\nOnsembl-Refusal: unauthorized");
+        let answer = format!("HTTP/1.1 401 x\r\n{head}\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let (_, refused) = tokio::join!(server, refused(&dialer));
+    assert_eq!(refused.failure, DialFailure::Unauthorized);
+    assert!(refused.detail.contains(&first.to_string()), "{refused}");
+    assert_eq!(tried.load(Ordering::Relaxed), 0);
+}
+
+/// A proxy that takes one CONNECT, says what it was asked, and answers; with 200 it then is the server.
+async fn proxy_once(tcp: &TcpListener, answer: &str) -> (String, String) {
+    let (mut stream, _) = tcp.accept().await.unwrap();
+    let connect = read_head(&mut stream).await;
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    let request = read_head(&mut stream).await;
+    if !request.is_empty() {
+        stream.write_all(grant(&request).as_bytes()).await.unwrap();
+        tokio::spawn(async move {
+            let _stream = stream;
+            std::future::pending::<()>().await;
+        });
+    }
+    (connect, request)
+}
+
+#[tokio::test]
+async fn a_link_goes_through_a_proxy_with_credentials() {
+    let (tcp, address) = tcp_port().await;
+    let rule = ProxyRule::through(&format!("http://ann:secret@{address}")).unwrap();
+    let dialer = dialer("ws://control.invalid/onsembl/").with_proxy(&rule).unwrap();
+    let proxy = proxy_once(&tcp, "HTTP/1.1 200 Connection established\r\n\r\n");
+    let ((connect, request), link) = soon(async { tokio::join!(proxy, dialer.dial()) }).await;
+    assert!(connect.starts_with("CONNECT control.invalid:80 HTTP/1.1\r\n"), "{connect}");
+    let credentials = header(&connect, "proxy-authorization");
+    assert_eq!(credentials, Some("Basic YW5uOnNlY3JldA=="), "{connect}");
+    assert!(request.starts_with("GET /onsembl/ws/agent HTTP/1.1\r\n"), "{request}");
+    assert_eq!(header(&request, "proxy-authorization"), None, "{request}");
+    let _ = link.unwrap();
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_named_and_ends_nothing() {
+    for (status, failure) in [
+        ("407 Proxy Authentication Required", DialFailure::NotAServer(407)),
+        ("403 Forbidden", DialFailure::NotAServer(403)),
+        ("502 Bad Gateway", DialFailure::NotAServer(502)),
+    ] {
+        let (tcp, address) = tcp_port().await;
+        let rule = ProxyRule::through(&format!("http://ann:secret@{address}")).unwrap();
+        let dialer = dialer("ws://control.invalid").with_proxy(&rule).unwrap();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        let (_, refused) = tokio::join!(proxy_once(&tcp, &answer), refused(&dialer));
+        assert_eq!(refused.failure, failure, "{refused}");
+        assert!(refused.detail.contains(&format!("the proxy http://{address}")), "{refused}");
+        assert!(!refused.to_string().contains("secret"), "{refused}");
+    }
+    let (tcp, address) = tcp_port().await;
+    drop(tcp);
+    let rule = ProxyRule::through(&format!("http://{address}")).unwrap();
+    let gone = refused(&dialer("ws://control.invalid").with_proxy(&rule).unwrap()).await;
+    assert!(gone.detail.contains(&format!("the proxy http://{address}")), "{gone}");
+}
+
+#[tokio::test]
+async fn the_machine_itself_is_not_reached_through_a_proxy() {
+    let (address, _) = good().await;
+    let rule = ProxyRule::through("http://proxy.invalid:1").unwrap();
+    let dialer = dialer(&format!("ws://{address}")).with_proxy(&rule).unwrap();
+    let _ = soon(dialer.dial()).await.unwrap();
 }

@@ -103,7 +103,7 @@ async fn what_breaks_the_rules_is_told_so_before_the_link_ends() {
         (b"GET / HTTP/1.1\r\n\r\n", CloseCause::TooBig),
         (b"\0\0\0\0", CloseCause::ProtocolError),
         (b"\0\0\0\x01\x03", CloseCause::ProtocolError),
-        (b"\0\0\0\x02\x01\xff", CloseCause::UnsupportedData),
+        (b"\0\0\0\x02\x01\xff", CloseCause::InvalidText),
     ] {
         let (near, far) = duplex(64);
         let mut link = over(near, limits);

@@ -6,9 +6,9 @@ mod support;
 
 use onsembl_protocol::session::DialFailure;
 use onsembl_transport::secret::Secret;
-use onsembl_transport::tls::{ServerTls, TlsRoots};
+use onsembl_transport::tls::{Reloaded, ServerTls, TlsRoots};
 use onsembl_transport::websocket::{WebSocketDialer, WebSocketListener};
-use onsembl_transport::{Dialer, Frame, LinkLimits, Listener};
+use onsembl_transport::{Dialer, Frame, LinkLimits, Listener, ProxyRule};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -161,4 +161,82 @@ fn unusable_files_are_named() {
         assert!(shown.contains(name), "{shown}");
         WebSocketDialer::new("ws://localhost", "/", &roots).expect("no TLS, no roots");
     }
+}
+
+/// The serial of a certificate is not at hand; whom a client trusts tells two of them apart.
+async fn shakes_hands(files: &Files, tls: &ServerTls) -> bool {
+    let (mut listener, address) = listener(tls.clone()).await;
+    let dialer = files.dialer(&format!("wss://localhost:{}", address.port()));
+    let serving = tokio::spawn(async move { listener.accept().await });
+    let dialled = soon(dialer.dial()).await;
+    serving.abort();
+    dialled.is_ok()
+}
+
+#[tokio::test]
+async fn a_pair_that_was_renewed_on_disk_is_taken_and_one_that_is_unusable_is_not() {
+    let (live, newer) = (Files::new("localhost"), Files::new("localhost"));
+    let first = live.path("cert.pem");
+    let old = Files::new("localhost");
+    std::fs::copy(&first, old.path("cert.pem")).unwrap();
+    let tls = live.server();
+    assert_eq!(tls.reload_if_changed().unwrap(), Reloaded::Unchanged);
+    assert!(shakes_hands(&old, &tls).await);
+
+    // The certificate is there, its key is not yet.
+    std::fs::copy(newer.path("cert.pem"), live.path("cert.pem")).unwrap();
+    let refused = tls.reload_if_changed().unwrap_err().to_string();
+    assert!(refused.contains("cert.pem") && refused.contains("key.pem"), "{refused}");
+    assert!(shakes_hands(&old, &tls).await, "the old pair stays in use");
+    assert_eq!(tls.reload_if_changed().unwrap(), Reloaded::Unchanged, "said once");
+
+    std::fs::copy(newer.path("key.pem"), live.path("key.pem")).unwrap();
+    assert_eq!(tls.reload_if_changed().unwrap(), Reloaded::Renewed);
+    assert!(shakes_hands(&newer, &tls).await);
+    assert!(!shakes_hands(&old, &tls).await);
+    std::fs::write(live.path("key.pem"), "no key").unwrap();
+    assert!(tls.reload().is_err());
+    assert!(shakes_hands(&newer, &tls).await);
+}
+
+#[tokio::test]
+async fn a_ca_file_that_was_renewed_on_disk_is_taken_at_the_next_dial() {
+    let (server, client) = (Files::new("localhost"), Files::new("localhost"));
+    let (mut listener, address) = listener(server.server()).await;
+    let dialer = client.dialer(&format!("wss://localhost:{}", address.port()));
+    let serving = tokio::spawn(async move {
+        loop {
+            let _ = listener.accept().await;
+        }
+    });
+    let refused = soon(dialer.dial()).await.unwrap_err();
+    assert_eq!(refused.failure, DialFailure::Tls);
+    std::fs::write(client.path("cert.pem"), "no certificate").unwrap();
+    assert_eq!(soon(dialer.dial()).await.unwrap_err().failure, DialFailure::Tls);
+    std::fs::copy(server.path("cert.pem"), client.path("cert.pem")).unwrap();
+    let _ = soon(dialer.dial()).await.unwrap();
+    serving.abort();
+}
+
+#[tokio::test]
+async fn wss_goes_through_a_proxy_that_sees_nothing_of_it() {
+    let files = Files::new("control.invalid");
+    let (mut listener, server) = listener(files.server()).await;
+    let (tcp, proxy) = tcp_port().await;
+    let relay = async {
+        let (mut stream, _) = tcp.accept().await.unwrap();
+        let connect = read_head(&mut stream).await;
+        assert!(connect.starts_with("CONNECT control.invalid:443 HTTP/1.1"), "{connect}");
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        let mut onward = tokio::net::TcpStream::connect(server).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut onward).await;
+    };
+    let rule = ProxyRule::through(&format!("http://{proxy}")).unwrap();
+    let dialer = files.dialer("https://control.invalid").with_proxy(&rule).unwrap();
+    let links = async { tokio::join!(dialer.dial(), listener.accept()) };
+    let (client, accepted) = tokio::select! {
+        links = soon(links) => links,
+        () = relay => panic!("the relay ended"),
+    };
+    let _ = (client.unwrap(), accepted.unwrap());
 }

@@ -219,7 +219,7 @@ async fn broken_framing_is_answered_with_its_code() {
         (&[0x81, 0x01, b'a'], CloseCause::ProtocolError),       // unmasked
         (&[0x83, 0x80, 0, 0, 0, 0], CloseCause::ProtocolError), // an unknown opcode
         (&[0x88, 0x81, 0, 0, 0, 0, 3], CloseCause::ProtocolError), // half a close code
-        (&[0x81, 0x81, 0, 0, 0, 0, 0xff], CloseCause::UnsupportedData), // not UTF-8
+        (&[0x81, 0x81, 0, 0, 0, 0, 0xff], CloseCause::InvalidText), // not UTF-8
     ];
     for (bytes, cause) in frames {
         let (mut raw, mut link) = raw_client(LIMITS).await;

@@ -41,7 +41,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// The server, as http, https, ws or wss URL.
+    /// The server, as http, https, ws or wss URL; behind a proxy with a prefix, that too.
     #[arg(long, env = "ONSEMBL_SERVER", value_name = "URL")]
     server: String,
     #[command(flatten)]
@@ -58,6 +58,10 @@ struct RunArgs {
     /// A PEM file with the certificates to trust, instead of those of the operating system.
     #[arg(long, env = "ONSEMBL_TLS_CA", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
+    /// The proxy to go through, like http://user:password@host:port, or none. By default what
+    /// HTTPS_PROXY, HTTP_PROXY and ALL_PROXY say, but for what NO_PROXY excepts.
+    #[arg(long, env = "ONSEMBL_PROXY", hide_env_values = true, value_name = "URL")]
+    proxy: Option<String>,
     /// How many bytes of output to keep on disk until the server has stored them; 0 keeps 4 MiB in
     /// memory only.
     #[arg(long, env = "ONSEMBL_SPOOL_BYTES", value_name = "BYTES", default_value_t = SpoolBounds::DEFAULT.disk)]

@@ -6,6 +6,7 @@ use crate::engine::{self, AgentEnd, AgentOptions, TokenSourceKind};
 use crate::process::Runner;
 use anyhow::{Context, Result};
 use onsembl_protocol::wire::payload::AgentType;
+use onsembl_transport::ProxyRule;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -32,16 +33,16 @@ pub(super) fn run(args: RunArgs) -> Result<u8> {
         let _caught = signal(SignalKind::from_raw(SIGXFSZ))
             .context("cannot catch the signal for files that are too large")?;
         anyhow::Ok(engine::run(options, stop).await?)
-    })?;
-    match end {
+    });
+    // A look-up at a silent name server, or a token file that does not answer, may still block a
+    // thread for a minute; that is not waited for.
+    runtime.shutdown_background();
+    match end? {
         AgentEnd::Shutdown => tracing::info!("stopped"),
         // What does not fit into an exit code of this system is cut to it, as a shell does.
         AgentEnd::ProgramEnded(exit) => return Ok((exit.shell_code() & 0xff) as u8),
         AgentEnd::StoppedByServer => tracing::info!("stopped by order of the server"),
-        AgentEnd::RestartedByServer => {
-            drop(runtime);
-            return Err(start_anew());
-        }
+        AgentEnd::RestartedByServer => return Err(start_anew()),
     }
     Ok(OK)
 }
@@ -104,11 +105,17 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
     if args.attach && args.runner != RunnerKind::Terminal {
         anyhow::bail!("--attach shows the program of a terminal; add --runner terminal");
     }
+    let proxy = match args.proxy.as_deref() {
+        None => None,
+        Some("none") => Some(ProxyRule::direct()),
+        Some(url) => Some(ProxyRule::through(url)?),
+    };
     Ok(AgentOptions {
         runner,
         agent_type: AgentType::parse(&args.agent_type),
         state_dir: args.state_dir,
         tls_ca: args.tls_ca,
+        proxy,
         spool_bytes: args.spool_bytes,
         spool_policy: args.spool_policy,
         max_parallel: args.max_parallel,

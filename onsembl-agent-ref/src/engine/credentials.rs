@@ -2,13 +2,14 @@
 
 use super::options::{AgentOptions, TokenSourceKind};
 use onsembl_protocol::id::AgentId;
+use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::{Secret, TokenFile, TokenSource};
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::websocket::{DialerError, WebSocketDialer};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Where agents dial unless their server's URL names a path.
+/// Where agents dial, below the path of their server's URL.
 const PATH: &str = "/ws/agent";
 
 /// What changes between two dials. All clones share it.
@@ -37,7 +38,9 @@ impl Credentials {
     pub(super) fn dialer(&self, options: &AgentOptions) -> Result<WebSocketDialer, DialerError> {
         let roots = options.tls_ca.clone().map_or(TlsRoots::Native, TlsRoots::Pem);
         let (bearer, claimant) = (self.clone(), self.clone());
+        let proxy = options.proxy.clone().unwrap_or_else(ProxyRule::from_env);
         Ok(WebSocketDialer::new(&options.server, PATH, &roots)?
+            .with_proxy(&proxy)?
             .with_token(move || bearer.token())
             // Existing servers find a returning agent by it.
             .with_query("agentId", move || {
@@ -45,13 +48,11 @@ impl Credentials {
             }))
     }
 
-    /// A failure is counted by the dialer, as a failed dial.
+    /// A failure is a failed dial, and logged as one.
     fn token(&self) -> io::Result<Secret> {
         match &self.token {
             Token::Literal(token) => Ok(lock(token).clone()),
-            Token::File(file) => file.token().inspect_err(|error| {
-                tracing::warn!(%error, "there is no token to show; the next dial tries again");
-            }),
+            Token::File(file) => file.token(),
         }
     }
 

@@ -70,6 +70,7 @@ fn advice(cause: &AgentCause) -> &'static str {
         | AgentCause::Silence(_)
         | AgentCause::HeardAgain
         | AgentCause::Slept(_)
+        | AgentCause::TokenRenewed
         | AgentCause::Stopped
         | AgentCause::EndOrdered(_) => "ask the server's owner why",
     }

@@ -8,6 +8,7 @@ use onsembl_protocol::session::{AgentCause, AgentStatus, EndOrder};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentType, RecordedBeat, RecordingLag};
 use onsembl_protocol::worker::{DEFAULT_SLOTS, SpoolBounds, SpoolPolicy, WorkerEnd};
+use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
 use onsembl_transport::websocket::DialerError;
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ pub enum TokenSourceKind {
 /// What an agent is told at its start.
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
-    /// The server: `http`, `https`, `ws` or `wss`. Without a path, `/ws/agent` is asked for.
+    /// The server: `http`, `https`, `ws` or `wss`. Its path is a prefix, unless it names a WebSocket.
     pub server: String,
     /// Where the token comes from.
     pub token: TokenSourceKind,
@@ -41,6 +42,8 @@ pub struct AgentOptions {
     pub state_dir: Option<PathBuf>,
     /// A PEM file with the certificates to trust; those of the operating system if not given.
     pub tls_ca: Option<PathBuf>,
+    /// Which proxy to go through; what the environment says if not given.
+    pub proxy: Option<ProxyRule>,
     /// How much output may be kept on disk until the server has stored it, over all commands; none
     /// with 0, and then 4 MiB are kept in memory.
     pub spool_bytes: u64,
@@ -69,6 +72,7 @@ impl AgentOptions {
             agent_type: AgentType::Custom,
             state_dir: None,
             tls_ca: None,
+            proxy: None,
             spool_bytes: SpoolBounds::DEFAULT.disk,
             spool_policy: None,
             runner: Runner::Shell,

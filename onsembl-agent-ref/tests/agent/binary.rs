@@ -7,6 +7,8 @@ use onsembl_protocol::wire::payload::{AgentControl, ControlAction};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 const TOKEN: &str = "swordfish";
@@ -151,4 +153,28 @@ async fn several_agents_are_listed_and_a_killed_one_is_told_from_a_live_one() {
     assert_eq!((&json[0]["live"], &json[1]["live"]), (&false.into(), &true.into()));
     assert_eq!(status(dir.path(), &["--name", "one"]).await.0, Some(3));
     drop(second);
+}
+
+/// A pipe that nobody writes to blocks its reader as a silent name server blocks a look-up.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_thread_that_is_blocked() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("token");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut child = program(dir.path())
+        .args(["run", "--server", "ws://127.0.0.1:9", "--name", "n", "--token-file"])
+        .arg(&pipe)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    loop {
+        let line = soon("the log", log.next_line()).await.unwrap().unwrap();
+        if line.contains("connecting") {
+            break;
+        }
+    }
+    signal(&child, "-TERM");
+    let ended = tokio::time::timeout(Duration::from_secs(20), child.wait()).await;
+    assert!(ended.expect("the end of the process").unwrap().success());
 }

@@ -1,6 +1,6 @@
 //! How an agent ends, and that nothing is left behind.
 
-use super::server::{Server, read_head};
+use super::server::{Peer, Server, read_head, upgrade};
 use super::{Agent, soon, until};
 use onsembl_agent_ref::engine::{self, AgentEnd, AgentError, AgentOptions, TokenSourceKind};
 use onsembl_protocol::close::{CloseCause, CloseCode, Initiator};
@@ -82,13 +82,48 @@ async fn a_permanent_refusal_of_the_dial_ends_the_agent_with_an_error() {
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let agent = Agent::start(&format!("ws://{}", tcp.local_addr().unwrap()));
     let (mut stream, _) = soon("a dial", tcp.accept()).await.unwrap();
-    read_head(&mut stream).await;
-    let answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let head = read_head(&mut stream).await;
+    let mut headers = head.lines().filter_map(|line| line.split_once(": "));
+    let nonce = headers.find(|(name, _)| name.eq_ignore_ascii_case("onsembl-nonce")).unwrap().1;
+    let answer = format!(
+        "HTTP/1.1 403 Forbidden\r\nOnsembl-Nonce: {nonce}\r\nOnsembl-Refusal: forbidden\r\n\
+         Content-Length: 0\r\nConnection: close\r\n\r\n"
+    );
     stream.write_all(answer.as_bytes()).await.unwrap();
     let error = agent.ended().await.unwrap_err();
     assert!(matches!(error, AgentError::Refused { .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("HTTP 403") && text.contains("new token"), "{text}");
+}
+
+/// The next link, in session.
+async fn session(tcp: &TcpListener) -> Peer {
+    let (stream, _) = soon("a dial", tcp.accept()).await.unwrap();
+    let mut peer = Peer::greet(upgrade(stream).await.1).await;
+    peer.welcome(256 * 1024).await;
+    peer
+}
+
+/// A firewall, a captive portal or an older server: it may be over in a second.
+#[tokio::test]
+async fn a_refusal_of_something_on_the_way_ends_nothing() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let agent = Agent::start(&format!("ws://{}", tcp.local_addr().unwrap()));
+    let mut peer = session(&tcp).await;
+    peer.run("c", "echo $$; exec sleep 1000").await;
+    peer.acknowledged().await;
+    let pid = peer.line().await;
+    peer.close(CloseCause::GoingAway).await;
+    for status in ["403 Forbidden", "401 Unauthorized", "403 Forbidden"] {
+        let (mut stream, _) = soon("a dial", tcp.accept()).await.unwrap();
+        read_head(&mut stream).await;
+        let answer = format!("HTTP/1.1 {status}\r\nServer: edge\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        assert!(super::is_alive(&pid), "{status}");
+    }
+    let mut peer = session(&tcp).await;
+    assert!(super::is_alive(&pid));
+    agent.leave(&mut peer).await;
 }
 
 #[tokio::test]

@@ -1,17 +1,19 @@
 //! Links that come, go, and come back.
 
-use super::server::{AGENT, Peer, Server, upgrade};
+use super::server::{AGENT, Peer, Server, read_head, upgrade};
 use super::{Agent, soon};
-use onsembl_agent_ref::engine::AgentObservation;
+use onsembl_agent_ref::engine::{AgentObservation, TokenSourceKind};
 use onsembl_agent_ref::status_file::AgentStatusFile;
-use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::close::{CloseCause, Initiator};
 use onsembl_protocol::id::{ByteOffset, CommandId};
-use onsembl_protocol::session::AgentStatus;
+use onsembl_protocol::session::{AgentCause, AgentStatus, DialFailure};
 use onsembl_protocol::wire::payload::{
     AgentType, CommandPhase, Feature, SeenBeat, ServerHeartbeat, TokenRefresh,
 };
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent, payload};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 #[tokio::test]
@@ -221,5 +223,122 @@ async fn dials_show_the_newest_token_and_the_learned_id() {
     assert!(head.starts_with(&format!("GET /ws/agent?agentId={AGENT} HTTP/1.1\r\n")), "{head}");
     assert!(head.to_lowercase().contains("authorization: bearer token-2\r\n"), "{head}");
     let mut peer = Peer::greet(link).await;
+    agent.leave(&mut peer).await;
+}
+
+/// The next dial: the token it shows, and the link.
+async fn dialled(tcp: &TcpListener) -> (String, Peer) {
+    let (stream, _) = soon("a dial", tcp.accept()).await.unwrap();
+    let (head, link) = upgrade(stream).await;
+    let token = head.lines().find_map(|line| line.split_once("Bearer ")).unwrap().1.to_owned();
+    (token, Peer::greet(link).await)
+}
+
+/// The 30 to 60 s after a refused token are for a token that only a person can bring.
+const AT_ONCE: Duration = Duration::from_secs(15);
+
+#[tokio::test]
+async fn a_token_that_was_renewed_in_its_file_is_shown_as_soon_as_it_is_there() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "one").unwrap();
+    let url = format!("ws://{}", tcp.local_addr().unwrap());
+    let agent = Agent::start_with(&url, TokenSourceKind::File(file.clone()));
+    let (token, mut peer) = dialled(&tcp).await;
+    assert_eq!(token, "one");
+    peer.welcome(256 * 1024).await;
+
+    std::fs::write(&file, "two").unwrap();
+    let refused = Instant::now();
+    peer.close(CloseCause::TokenExpired).await;
+    let (token, mut peer) = dialled(&tcp).await;
+    assert_eq!(token, "two");
+    assert!(refused.elapsed() < AT_ONCE, "{:?}", refused.elapsed());
+    peer.welcome(256 * 1024).await;
+
+    // The same token again: it is waited for, and found when it comes.
+    peer.close(CloseCause::TokenExpired).await;
+    let early = tokio::time::timeout(Duration::from_secs(3), tcp.accept()).await;
+    assert!(early.is_err(), "the refused token was shown again");
+    std::fs::write(&file, "three").unwrap();
+    let written = Instant::now();
+    let (token, mut peer) = dialled(&tcp).await;
+    assert_eq!(token, "three");
+    assert!(written.elapsed() < AT_ONCE, "{:?}", written.elapsed());
+    peer.welcome(256 * 1024).await;
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn a_session_goes_on_with_the_newer_token_before_the_old_one_ends() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "one").unwrap();
+    let url = format!("ws://{}", tcp.local_addr().unwrap());
+    let agent = Agent::start_with(&url, TokenSourceKind::File(file.clone()));
+    let (_, mut old) = dialled(&tcp).await;
+    old.welcome(256 * 1024).await;
+    std::fs::write(&file, "two").unwrap();
+    let (stream, _) = soon("a dial in session", tcp.accept()).await.unwrap();
+    let (head, link) = upgrade(stream).await;
+    assert!(head.contains("Bearer two"), "{head}");
+    // The old link ends only when the new one stands.
+    let end = old.end().await.reason;
+    assert_eq!((end.initiator, end.cause), (Initiator::Peer, CloseCause::Superseded));
+    let mut peer = Peer::greet(link).await;
+    peer.welcome(256 * 1024).await;
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn a_newer_token_that_is_refused_costs_the_session_nothing() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "one").unwrap();
+    let url = format!("ws://{}", tcp.local_addr().unwrap());
+    let agent = Agent::start_with(&url, TokenSourceKind::File(file.clone()));
+    let (_, mut peer) = dialled(&tcp).await;
+    peer.welcome(256 * 1024).await;
+    std::fs::write(&file, "revoked").unwrap();
+    let (mut stream, _) = soon("a dial in session", tcp.accept()).await.unwrap();
+    let head = read_head(&mut stream).await;
+    let mut headers = head.lines().filter_map(|line| line.split_once(": "));
+    let nonce = headers.find(|(name, _)| name.eq_ignore_ascii_case("onsembl-nonce")).unwrap().1;
+    let answer = format!(
+        "HTTP/1.1 403 Forbidden\r\nOnsembl-Nonce: {nonce}\r\nOnsembl-Refusal: forbidden\r\n\
+         Content-Length: 0\r\n\r\n"
+    );
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    peer.run("c", "echo here").await;
+    peer.acknowledged().await;
+    assert_eq!(peer.line().await.trim(), "here");
+    let _ = peer.complete().await;
+    peer.confirm("c").await;
+    agent.leave(&mut peer).await;
+}
+
+#[tokio::test]
+async fn a_token_file_that_is_late_is_not_taken_for_a_refused_token() {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let url = format!("ws://{}", tcp.local_addr().unwrap());
+    let mut agent = Agent::start_with(&url, TokenSourceKind::File(file.clone()));
+    let no_token = AgentCause::DialFailed(DialFailure::NoToken);
+    agent
+        .sees(
+            "a dial without a token",
+            |seen| matches!(seen, AgentObservation::Status { cause, .. } if *cause == no_token),
+        )
+        .await;
+    std::fs::write(&file, "late").unwrap();
+    let written = Instant::now();
+    let (token, mut peer) = dialled(&tcp).await;
+    assert_eq!(token, "late");
+    assert!(written.elapsed() < AT_ONCE, "{:?}", written.elapsed());
+    peer.welcome(256 * 1024).await;
     agent.leave(&mut peer).await;
 }

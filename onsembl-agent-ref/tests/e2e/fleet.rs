@@ -6,6 +6,7 @@ use crate::bench::{Bench, PATIENCE, eventually, runs, server_binary};
 use onsembl_agent_ref::engine::{self, AgentOptions, TokenSourceKind};
 use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
 use onsembl_server_ref::client::RemoteCommand;
+use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
 use serde_json::Value;
@@ -62,6 +63,7 @@ impl Fleet {
             server: self.bench.url(),
             token: Secret::new(&self.bench.dashboard_token),
             roots: TlsRoots::Native,
+            proxy: ProxyRule::direct(),
             agent: format!("a{n}"),
             text,
             timeout: Duration::from_secs(600),

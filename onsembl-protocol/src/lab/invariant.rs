@@ -280,7 +280,7 @@ invariants! {
         "An agent closes for good only when it is stopped or told to stay away.",
         "P-65", [10, 27];
     RetryAfterObeyed = "retry-after-obeyed", Model,
-        "An agent does not dial before the time that the server asked for.",
+        "An agent does not dial before the time that the server asked for, a minute at most.",
         "P-13, P-66", [12];
     DeadlineSoonEnough = "deadline-soon-enough", Model,
         "A deadline is not later than the next thing that must be done.",

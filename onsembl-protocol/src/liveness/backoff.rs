@@ -9,6 +9,10 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+/// The longest wait that a `Retry-After` may ask for. A minute spares a server that is overloaded; an
+/// hour, from a proxy that sends it with each error, would keep an agent away from a healthy server.
+pub const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(60);
+
 /// Windows of a backoff and the time after which a session counts as stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackoffPolicy {
@@ -107,9 +111,10 @@ impl Backoff {
     }
 
     /// The next attempt when the server asked to be left alone for `retry_after`: not before that,
-    /// and spread over the current window behind it.
+    /// or [`RETRY_AFTER_LIMIT`] if it is longer, and spread over the current window behind it.
     pub fn next_attempt_after(&mut self, now: Timestamp, retry_after: Duration) -> Timestamp {
-        self.window_ends = self.window_ends.max(now.saturating_add(retry_after));
+        let wait = retry_after.min(RETRY_AFTER_LIMIT);
+        self.window_ends = self.window_ends.max(now.saturating_add(wait));
         self.next_attempt(now)
     }
 
@@ -118,6 +123,13 @@ impl Backoff {
         let least = self.policy.unauthorized;
         self.window_ends = now.saturating_add(least);
         now.saturating_add(least).saturating_add(self.random.up_to(least))
+    }
+
+    /// The next attempt with another token than the one that was refused: by the ordinary windows. A
+    /// source that changes its mind again and again gets longer ones each time.
+    pub fn next_attempt_with_new_token(&mut self, now: Timestamp) -> Timestamp {
+        self.window_ends = now;
+        self.next_attempt(now)
     }
 
     /// The session was stable, or the host woke from sleep: begin with the first window again.
@@ -209,8 +221,22 @@ mod tests {
     #[test]
     fn a_server_that_asks_for_peace_gets_it() {
         let mut backoff = Backoff::new(BackoffPolicy::DEFAULT, 7);
-        let at = backoff.next_attempt_after(Timestamp::ORIGIN, Duration::from_secs(120));
-        assert!(at.since_origin() >= Duration::from_secs(120));
+        let at = backoff.next_attempt_after(Timestamp::ORIGIN, Duration::from_secs(45));
+        assert!(at.since_origin() >= Duration::from_secs(45));
+    }
+
+    #[test]
+    fn nobody_can_ask_for_more_than_a_minute() {
+        for seed in 0..100 {
+            let mut backoff = Backoff::new(BackoffPolicy::DEFAULT, seed);
+            for asked in [61, 86_400, 31_536_000, u64::MAX] {
+                backoff.reset();
+                let at = backoff.next_attempt_after(Timestamp::ORIGIN, Duration::from_secs(asked));
+                let waits = at.since_origin();
+                assert!(waits >= Duration::from_secs(60), "{waits:?}");
+                assert!(waits <= Duration::from_secs(61), "{waits:?}");
+            }
+        }
     }
 
     #[test]

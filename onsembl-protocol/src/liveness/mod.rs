@@ -7,7 +7,7 @@ mod silence;
 
 #[doc(no_inline)]
 pub use crate::model::{HeartbeatTiming, InvalidTiming, WireTiming};
-pub use backoff::{Backoff, BackoffPolicy, InvalidBackoff};
+pub use backoff::{Backoff, BackoffPolicy, InvalidBackoff, RETRY_AFTER_LIMIT};
 pub use beats::{HeartbeatTracker, Impairment, Seen};
 pub(crate) use beats::{confirmation_due, next_on_schedule};
 pub use monitor::{HeartbeatMonitor, Observation};

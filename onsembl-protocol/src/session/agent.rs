@@ -9,7 +9,7 @@ mod session;
 
 use super::agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
-    EndOrder, HelloRefusal,
+    EndOrder, HelloRefusal, TokenUse,
 };
 use super::dial::DialFailure;
 use crate::close::{CloseCause, CloseReason, ComeBack, Initiator};
@@ -78,6 +78,8 @@ enum Wait {
     TimedOut,
     /// The server asked for so much time.
     ServerAsked,
+    /// The server refused the token: another one ends the wait.
+    RefusedToken,
 }
 
 /// [`Waiting`] as recordings have it.
@@ -85,15 +87,18 @@ enum Wait {
 struct RecordedWaiting {
     timed_out: bool,
     at_servers_wish: bool,
+    #[serde(default)]
+    refused_token: bool,
     dial_at: Timestamp,
 }
 
 impl From<RecordedWaiting> for Waiting {
     fn from(recorded: RecordedWaiting) -> Self {
-        let why = match (recorded.timed_out, recorded.at_servers_wish) {
-            (true, _) => Wait::TimedOut,
-            (false, true) => Wait::ServerAsked,
-            (false, false) => Wait::Backoff,
+        let why = match (recorded.timed_out, recorded.at_servers_wish, recorded.refused_token) {
+            (true, _, _) => Wait::TimedOut,
+            (false, true, _) => Wait::ServerAsked,
+            (false, false, true) => Wait::RefusedToken,
+            (false, false, false) => Wait::Backoff,
         };
         Self { why, dial_at: recorded.dial_at }
     }
@@ -104,6 +109,7 @@ impl From<Waiting> for RecordedWaiting {
         Self {
             timed_out: waiting.why == Wait::TimedOut,
             at_servers_wish: waiting.why == Wait::ServerAsked,
+            refused_token: waiting.why == Wait::RefusedToken,
             dial_at: waiting.dial_at,
         }
     }
@@ -155,6 +161,7 @@ impl AgentConnection {
             AgentEvent::Received(link, frame) => self.received(link, frame, at, &mut out),
             AgentEvent::LinkDown(link, reason) => self.link_down(link, reason, at, &mut out),
             AgentEvent::News => self.news(at, &mut out),
+            AgentEvent::TokenChanged => self.token_changed(at, &mut out),
             AgentEvent::Stop => self.stop(None, &mut out),
             AgentEvent::EndOrdered(order) => self.stop(Some(order), &mut out),
             AgentEvent::Wake => self.wake(at, &mut out),
@@ -192,9 +199,10 @@ impl AgentConnection {
             State::Reconnecting(Waiting { why: Wait::TimedOut, dial_at }) => {
                 AgentStatus::TimedOut { retry_at: dial_at }
             }
-            State::Reconnecting(Waiting { why: Wait::Backoff | Wait::ServerAsked, dial_at }) => {
-                AgentStatus::Reconnecting { retry_at: dial_at }
-            }
+            State::Reconnecting(Waiting {
+                why: Wait::Backoff | Wait::ServerAsked | Wait::RefusedToken,
+                dial_at,
+            }) => AgentStatus::Reconnecting { retry_at: dial_at },
             State::Closed => AgentStatus::Closed,
         }
     }
@@ -220,6 +228,23 @@ impl AgentConnection {
             | State::Joining(_)
             | State::Reconnecting(_)
             | State::Closed => None,
+        }
+    }
+
+    /// What another token would be of use for. While it is, the driver looks at the source of tokens
+    /// now and again, and feeds [`AgentEvent::TokenChanged`] when another one is there.
+    #[must_use]
+    pub fn token_use(&self) -> TokenUse {
+        match &self.state {
+            State::Reconnecting(Waiting { why: Wait::RefusedToken, .. }) => TokenUse::EndsTheWait,
+            // A legacy server cannot tell a link that follows from another agent's.
+            State::Connected(s) if s.dialect == Dialect::Extended => TokenUse::RenewsTheSession,
+            State::Reconnecting(_)
+            | State::Connected(_)
+            | State::Idle
+            | State::Connecting(_)
+            | State::Joining(_)
+            | State::Closed => TokenUse::None,
         }
     }
 
@@ -276,10 +301,7 @@ impl AgentConnection {
         let cause = AgentCause::DialFailed(failure);
         match failure {
             DialFailure::Forbidden => self.close_for_good(cause, out),
-            DialFailure::Unauthorized => {
-                let dial_at = self.backoff.next_attempt_unauthorized(at);
-                self.wait(Wait::Backoff, dial_at, cause, out);
-            }
+            DialFailure::Unauthorized => self.wait_for_a_token(at, cause, out),
             DialFailure::Busy { retry_after: Some(wait) } => {
                 let dial_at = self.backoff.next_attempt_after(at, wait);
                 self.wait(Wait::ServerAsked, dial_at, cause, out);
@@ -287,6 +309,7 @@ impl AgentConnection {
             DialFailure::Busy { retry_after: None }
             | DialFailure::Unreachable
             | DialFailure::TimedOut
+            | DialFailure::NoToken
             | DialFailure::Tls
             | DialFailure::NotAServer(_) => self.wait_by_backoff(Wait::Backoff, at, cause, out),
         }
@@ -332,10 +355,7 @@ impl AgentConnection {
                 out.push(AgentAction::Close(link, CloseCause::NoAnswer));
                 let cause = AgentCause::HelloRefused(refusal);
                 match refusal {
-                    HelloRefusal::Unauthorized => {
-                        let dial_at = self.backoff.next_attempt_unauthorized(at);
-                        self.wait(Wait::Backoff, dial_at, cause, out);
-                    }
+                    HelloRefusal::Unauthorized => self.wait_for_a_token(at, cause, out),
                     HelloRefusal::Forbidden => self.close_for_good(cause, out),
                     HelloRefusal::Other => self.wait_by_backoff(Wait::Backoff, at, cause, out),
                 }
@@ -357,10 +377,7 @@ impl AgentConnection {
         };
         match by_peer {
             ComeBack::Never => self.close_for_good(cause, out),
-            ComeBack::WithNewToken => {
-                let dial_at = self.backoff.next_attempt_unauthorized(at);
-                self.wait(Wait::Backoff, dial_at, cause, out);
-            }
+            ComeBack::WithNewToken => self.wait_for_a_token(at, cause, out),
             ComeBack::Backoff => self.wait_by_backoff(Wait::Backoff, at, cause, out),
         }
     }
@@ -487,6 +504,36 @@ impl AgentConnection {
     fn begin_anew(&mut self) {
         self.backoff.reset();
         self.attempts = 0;
+    }
+
+    /// Only a person or a token service can help: a slow wait, which another token ends.
+    fn wait_for_a_token(&mut self, at: Timestamp, cause: AgentCause, out: &mut Out) {
+        let dial_at = self.backoff.next_attempt_unauthorized(at);
+        self.wait(Wait::RefusedToken, dial_at, cause, out);
+    }
+
+    fn token_changed(&mut self, at: Timestamp, out: &mut Out) {
+        let by = self.token_use();
+        match (&mut self.state, by) {
+            (State::Reconnecting(waiting), TokenUse::EndsTheWait) => {
+                let dial_at = self.backoff.next_attempt_with_new_token(at);
+                *waiting = Waiting { why: Wait::Backoff, dial_at: dial_at.min(waiting.dial_at) };
+            }
+            (State::Connected(s), TokenUse::RenewsTheSession) => {
+                out.push(AgentAction::Close(s.link, CloseCause::Superseded));
+                self.note_stability(at);
+                self.wait(Wait::Backoff, soon(at), AgentCause::TokenRenewed, out);
+            }
+            (
+                State::Idle
+                | State::Connecting(_)
+                | State::Joining(_)
+                | State::Connected(_)
+                | State::Reconnecting(_)
+                | State::Closed,
+                TokenUse::None | TokenUse::EndsTheWait | TokenUse::RenewsTheSession,
+            ) => {}
+        }
     }
 
     fn wait_by_backoff(&mut self, why: Wait, at: Timestamp, cause: AgentCause, out: &mut Out) {

@@ -156,10 +156,25 @@ pub enum AgentEvent {
     /// What the next heartbeat says is news: send it now, or as soon as the server has seen the last
     /// one. To a legacy server, and outside of a session, nothing is sent.
     News,
+    /// The source of tokens has another one than the last dial showed. It ends the wait that a refused
+    /// token brought. In session it makes the agent come back with the new one before the old one ends;
+    /// a driver that can tries the new one first, and keeps the link for the dial that follows.
+    TokenChanged,
     /// The agent is to stop: its own machine says so.
     Stop,
     /// The agent is to stop: an order from afar says so.
     EndOrdered(EndOrder),
+}
+
+/// What another token would be of use for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TokenUse {
+    /// For nothing now: the next dial shows it anyway.
+    None,
+    /// To end the wait that a refused token brought.
+    EndsTheWait,
+    /// To go on with the session when the present token ends.
+    RenewsTheSession,
 }
 
 /// What an agent's driver is to do.
@@ -276,6 +291,8 @@ pub enum AgentCause {
     LinkEnded(CloseReason),
     /// This machine was asleep for so long.
     Slept(Duration),
+    /// There is a newer token, and the session goes on with it.
+    TokenRenewed,
     /// It was stopped.
     Stopped,
     /// An order from afar ended it.
@@ -303,6 +320,7 @@ impl fmt::Display for AgentCause {
             Self::HeardAgain => f.write_str("the server is heard again"),
             Self::LinkEnded(reason) => fmt::Display::fmt(reason, f),
             Self::Slept(d) => write!(f, "this machine slept for {}", Human(*d)),
+            Self::TokenRenewed => f.write_str("there is a newer token; going on with it"),
             Self::Stopped => f.write_str("stopped on this machine"),
             Self::EndOrdered(EndOrder::Stop) => {
                 f.write_str("told to end by an order (control stop)")

@@ -1,5 +1,6 @@
 //! Why a dial attempt brought no link.
 
+use crate::liveness::RETRY_AFTER_LIMIT;
 use core::fmt;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
@@ -12,13 +13,16 @@ pub enum DialFailure {
     Unreachable,
     /// The attempt took longer than it may.
     TimedOut,
+    /// There is no token to show: its source is missing or unreadable. Nobody was asked.
+    NoToken,
     /// The TLS handshake failed.
     Tls,
-    /// The answer was not a WebSocket upgrade (HTTP status in it; 0 when it was no HTTP at all).
+    /// The answer was not a WebSocket upgrade, and not a refusal of our server either (HTTP status in
+    /// it; 0 when it was no HTTP at all).
     NotAServer(u16),
-    /// HTTP 401: the token is bad, missing or expired.
+    /// Our server said that the token is bad, missing or expired (HTTP 401).
     Unauthorized,
-    /// HTTP 403: the token was revoked or the agent deleted. Permanent.
+    /// Our server said that the token was revoked or the agent deleted (HTTP 403). Permanent.
     Forbidden,
     /// HTTP 429 or 503, with its `Retry-After` if it named one.
     Busy {
@@ -32,8 +36,10 @@ impl DialFailure {
     pub const SAMPLES: &'static [Self] = &[
         Self::Unreachable,
         Self::TimedOut,
+        Self::NoToken,
         Self::Tls,
         Self::NotAServer(404),
+        Self::NotAServer(403),
         Self::Unauthorized,
         Self::Forbidden,
         Self::Busy { retry_after: None },
@@ -46,6 +52,7 @@ impl DialFailure {
             Self::Unauthorized | Self::Forbidden => true,
             Self::Unreachable
             | Self::TimedOut
+            | Self::NoToken
             | Self::Tls
             | Self::NotAServer(_)
             | Self::Busy { .. } => false,
@@ -58,19 +65,32 @@ impl fmt::Display for DialFailure {
         match self {
             Self::Unreachable => f.write_str("the server is not reachable"),
             Self::TimedOut => f.write_str("the server did not answer the dial in time"),
+            Self::NoToken => f.write_str("there is no token to show; check where it comes from"),
             Self::Tls => f.write_str("the TLS handshake failed; check certificate and server name"),
             Self::NotAServer(0) => f.write_str("what answers there does not speak HTTP"),
+            Self::NotAServer(status @ (401 | 403)) => write!(
+                f,
+                "the dial was refused (HTTP {status}), but not provably by the server: by a proxy on \
+                 the way, or by a server of an older version"
+            ),
+            Self::NotAServer(407) => {
+                f.write_str("a proxy wants credentials (HTTP 407); check the proxy settings")
+            }
             Self::NotAServer(status) => {
                 write!(f, "no WebSocket there (HTTP {status}); check the server URL")
             }
             Self::Unauthorized => {
                 f.write_str("the server refused the token (HTTP 401); a new token is needed")
             }
-            Self::Forbidden => {
-                f.write_str("the server refuses this agent for good (HTTP 403: revoked or deleted)")
-            }
-            Self::Busy { retry_after: Some(d) } => {
-                write!(f, "the server is busy and asks to wait {}s", d.as_secs())
+            Self::Forbidden => f.write_str(
+                "the server refuses this token or agent for good (HTTP 403: revoked or deleted)",
+            ),
+            Self::Busy { retry_after: Some(asked) } => {
+                write!(f, "the server is busy and asks to wait {}s", asked.as_secs())?;
+                match *asked > RETRY_AFTER_LIMIT {
+                    true => write!(f, "; waiting {}s", RETRY_AFTER_LIMIT.as_secs()),
+                    false => Ok(()),
+                }
             }
             Self::Busy { retry_after: None } => f.write_str("the server is busy"),
         }
@@ -96,6 +116,7 @@ mod tests {
         each! {
             DialFailure::Unreachable,
             DialFailure::TimedOut,
+            DialFailure::NoToken,
             DialFailure::Tls,
             DialFailure::NotAServer(_),
             DialFailure::Unauthorized,

@@ -8,6 +8,7 @@ mod dial;
 mod edges;
 pub mod frames;
 mod greeting;
+mod refusal;
 mod server;
 mod server_types;
 
@@ -18,7 +19,7 @@ pub use accepted::{
 pub use agent::{AgentConnection, AgentSnapshot};
 pub use agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
-    EchoBits, EndOrder, HelloRefusal, ServerBeat, SessionTerms,
+    EchoBits, EndOrder, HelloRefusal, ServerBeat, SessionTerms, TokenUse,
 };
 pub use dashboard::{DashboardAction, DashboardConnection, DashboardEvent};
 pub use dial::DialFailure;
@@ -27,6 +28,7 @@ pub use edges::{
     AgentEdge, AgentStatusKind, Edge, PRESENCE_EDGES, PresenceCauseKind, PresenceEdge,
 };
 pub use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
+pub use refusal::{HttpRefusal, NONCE_HEADER, REFUSAL_HEADER, RefusalWord, nonce_to_repeat};
 pub use server::{ServerCold, ServerConnection, ServerHot, ServerSnapshot, ServerView};
 pub(crate) use server::{armed as server_deadline, handle as handle_server};
 pub use server_types::{

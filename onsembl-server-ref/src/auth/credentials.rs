@@ -86,5 +86,28 @@ impl fmt::Debug for Credentials<'_> {
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    value.strip_prefix("Bearer ").map(str::trim)
+    // A scheme is written in any case (RFC 9110, section 11.1).
+    let (scheme, token) = value.trim_start().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn the_scheme_is_read_in_any_case() {
+        let of = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            let _ = headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
+            bearer(&headers).map(str::to_owned)
+        };
+        for value in ["Bearer t.o", "bearer t.o", "BEARER t.o", "bEaReR   t.o "] {
+            assert_eq!(of(value).as_deref(), Some("t.o"), "{value}");
+        }
+        for value in ["Basic t.o", "Bearert.o", "t.o", ""] {
+            assert_eq!(of(value), None, "{value}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Why a peer is not admitted, and why that is not known.
 
 use super::TokenError;
+use onsembl_protocol::session::RefusalWord;
 use std::fmt;
 use thiserror::Error;
 
@@ -11,8 +12,8 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The credentials are missing or not valid: HTTP 401. An agent dials again after 30 to 60 s,
-    /// with whatever its token source has by then.
+    /// The credentials are missing or not valid: HTTP 401. An agent dials again after 30 to 60 s, or
+    /// as soon as its token source has another token.
     #[error("{0}")]
     Unauthorized(String),
     /// The peer is known and is to stay away: HTTP 403. An agent stops for good.
@@ -21,6 +22,17 @@ pub enum Refusal {
     /// Not known now: HTTP 503. A peer comes back after 5 s.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl Refusal {
+    /// The word that says so to a dialler.
+    pub(crate) const fn word(&self) -> RefusalWord {
+        match self {
+            Self::Unauthorized(_) => RefusalWord::Unauthorized,
+            Self::Forbidden(_) => RefusalWord::Forbidden,
+            Self::Unavailable(_) => RefusalWord::Unavailable,
+        }
+    }
 }
 
 impl From<TokenError> for Refusal {

@@ -69,7 +69,7 @@ impl Agents {
         let json = self.json;
         let body = tokio::task::spawn_blocking(move || {
             let mut answer = self.remote.get("/api/agents", PATIENCE)?;
-            answer.body_mut().read_to_string().context("the answer broke off")
+            answer.text()
         })
         .await??;
         if json {

@@ -25,7 +25,7 @@ impl Audit {
         let body = tokio::task::spawn_blocking(move || {
             let agent = self.remote.find_agent(&self.agent)?;
             let mut answer = self.remote.get(&format!("/api/agents/{agent}/audit"), PATIENCE)?;
-            answer.body_mut().read_to_string().context("the answer broke off")
+            answer.text()
         })
         .await??;
         let report: AuditReport = serde_json::from_str(&body)

@@ -78,13 +78,7 @@ impl Commands {
             path.push_str("&agent=");
             path.push_str(&escape(self.remote.find_agent(agent)?.as_str()));
         }
-        let mut answer = self.remote.get(&path, PATIENCE)?;
-        answer
-            .body_mut()
-            .with_config()
-            .limit(64 << 20)
-            .read_to_string()
-            .context("the answer broke off")
+        self.remote.get(&path, PATIENCE)?.text()
     }
 }
 

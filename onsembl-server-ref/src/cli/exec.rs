@@ -77,6 +77,7 @@ impl Exec {
         };
         let command = RemoteCommand {
             roots: self.remote.roots(),
+            proxy: self.remote.proxy()?,
             server: self.remote.server,
             token: Secret::new(self.remote.token),
             agent: self.agent,

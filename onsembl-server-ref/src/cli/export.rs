@@ -47,8 +47,7 @@ impl Export {
         let agent = self.remote.find_agent(&self.agent)?;
         let mut answer = self.remote.get(&format!("/api/agents/{agent}/recording"), PATIENCE)?;
         let mut out = Ending { out: std::io::stdout().lock(), last: Vec::new() };
-        let _bytes = std::io::copy(&mut answer.body_mut().as_reader(), &mut out)
-            .context("the recording broke off")?;
+        let _bytes = std::io::copy(&mut answer, &mut out).context("the recording broke off")?;
         out.flush().context("cannot write the recording")?;
         let last = String::from_utf8_lossy(&out.last);
         if !last.trim_end().rsplit('\n').next().is_some_and(|line| line.starts_with(END_MARK)) {

@@ -105,8 +105,8 @@ impl Output {
             let before = sequence.0.saturating_sub(1);
             path.push_str(&format!("&after={}.{before}", incarnation.0));
         }
-        let mut answer = self.remote.get(&path, PATIENCE).map_err(Failure::Remote)?;
-        let mut lines = BufReader::new(answer.body_mut().as_reader());
+        let answer = self.remote.get(&path, PATIENCE).map_err(Failure::Remote)?;
+        let mut lines = BufReader::new(answer);
         let mut line = String::new();
         loop {
             line.clear();

@@ -1,16 +1,18 @@
 //! How the client commands reach a server.
 
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
 use clap::Args;
 use onsembl_protocol::fleet::{Candidate, choose_agent};
 use onsembl_protocol::id::AgentId;
+use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
+use onsembl_transport::{DialError, HttpAnswer, HttpClient, ProxyRule, ServerUrl};
 use serde::Deserialize;
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
-use ureq::Body;
-use ureq::http::Response;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use tokio::runtime::Handle;
 
 /// Longest wait for a server to begin to answer, and between two parts of its answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
@@ -18,7 +20,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// Which server, and as whom.
 #[derive(Debug, Args)]
 pub(super) struct Remote {
-    /// The server: http, https, ws or wss.
+    /// The server: http, https, ws or wss; behind a proxy with a prefix, that too.
     #[arg(long, env = "ONSEMBL_SERVER", value_name = "URL")]
     pub(super) server: String,
     /// A dashboard token; make one with `onsembl-server token`.
@@ -27,6 +29,10 @@ pub(super) struct Remote {
     /// Certificates to trust instead of the system's, as a PEM file.
     #[arg(long, env = "ONSEMBL_TLS_CA", value_name = "FILE")]
     pub(super) tls_ca: Option<PathBuf>,
+    /// The proxy to go through, like http://user:password@host:port, or none. By default what
+    /// HTTPS_PROXY, HTTP_PROXY and ALL_PROXY say, but for what NO_PROXY excepts.
+    #[arg(long, env = "ONSEMBL_PROXY", hide_env_values = true, value_name = "URL")]
+    pub(super) proxy: Option<String>,
 }
 
 /// What the client commands need to know of an agent.
@@ -46,11 +52,20 @@ impl Remote {
         }
     }
 
+    /// Which proxy to go through.
+    pub(super) fn proxy(&self) -> anyhow::Result<ProxyRule> {
+        match self.proxy.as_deref() {
+            None => Ok(ProxyRule::from_env()),
+            Some("none") => Ok(ProxyRule::direct()),
+            Some(url) => Ok(ProxyRule::through(url)?),
+        }
+    }
+
     /// Gets a page that must be there. `patience` is for the answer to begin, and for each part of it.
-    pub(super) fn get(&self, path: &str, patience: Duration) -> anyhow::Result<Response<Body>> {
-        let url = self.page(path)?;
-        let answer = self.agent(patience)?.get(&url).header("Authorization", &self.bearer()).call();
-        checked(answer.with_context(|| format!("cannot reach {url}"))?)
+    /// Blocks, as all that follows: the commands that ask for pages do one thing after another.
+    pub(super) fn get(&self, path: &str, patience: Duration) -> anyhow::Result<Answer> {
+        let client = self.client(patience)?;
+        self.checked(Handle::current().block_on(client.get(path)))
     }
 
     /// Sends JSON to a page that must take it.
@@ -59,30 +74,31 @@ impl Remote {
         path: &str,
         json: &str,
         patience: Duration,
-    ) -> anyhow::Result<Response<Body>> {
-        let url = self.page(path)?;
-        let answer = self
-            .agent(patience)?
-            .post(&url)
-            .header("Authorization", &self.bearer())
-            .content_type("application/json")
-            .send(json);
-        checked(answer.with_context(|| format!("cannot reach {url}"))?)
+    ) -> anyhow::Result<Answer> {
+        let client = self.client(patience)?;
+        self.checked(Handle::current().block_on(client.post(path, json)))
     }
 
-    fn bearer(&self) -> String {
-        format!("Bearer {}", self.token.trim())
+    fn client(&self, patience: Duration) -> anyhow::Result<HttpClient> {
+        let token = Secret::new(&self.token);
+        let server = self.server.parse()?;
+        Ok(HttpClient::new(server, &self.roots(), &self.proxy()?, token, patience)?)
     }
 
-    fn agent(&self, patience: Duration) -> anyhow::Result<ureq::Agent> {
-        Ok(ureq::Agent::config_builder()
-            .tls_config(self.tls()?)
-            .timeout_connect(Some(patience))
-            .timeout_recv_response(Some(patience))
-            .timeout_per_read(Some(patience))
-            .http_status_as_error(false)
-            .build()
-            .into())
+    fn checked(&self, answer: Result<HttpAnswer, DialError>) -> anyhow::Result<Answer> {
+        let answer = answer.with_context(|| match self.server.parse::<ServerUrl>() {
+            Ok(server) => format!("cannot reach {server}"),
+            Err(_) => "cannot reach the server".to_owned(),
+        })?;
+        let status = answer.status();
+        if let (300..400, Some(place)) = (status, answer.location()) {
+            bail!("the server answers {status} and points to {place}; give that as --server");
+        }
+        let mut answer = Answer { answer, rest: Bytes::new() };
+        match status {
+            200 => Ok(answer),
+            status => bail!("the server answers {status}: {}", why(&answer.text()?)),
+        }
     }
 
     /// The agents there are.
@@ -91,8 +107,8 @@ impl Remote {
         struct Listing {
             agents: Vec<KnownAgent>,
         }
-        let body = self.get("/api/agents", PATIENCE)?.body_mut().read_to_string();
-        let listing: Listing = serde_json::from_str(&body.context("the answer broke off")?)
+        let body = self.get("/api/agents", PATIENCE)?.text()?;
+        let listing: Listing = serde_json::from_str(&body)
             .context("what answers there is no onsembl-server, or another version of it")?;
         Ok(listing.agents)
     }
@@ -109,55 +125,41 @@ impl Remote {
             .collect();
         Ok(choose_agent(Some(&AgentId::new(wanted)), &candidates)?.clone())
     }
+}
 
-    fn tls(&self) -> anyhow::Result<TlsConfig> {
-        let roots = match &self.tls_ca {
-            None => {
-                // Those that cannot be read are only fewer; without any, the handshake says so.
-                let found = rustls_native_certs::load_native_certs();
-                let ours = found.certs.iter();
-                let roots: Vec<_> =
-                    ours.map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-                RootCerts::from(roots)
-            }
-            Some(path) => {
-                let pem = std::fs::read(path).with_context(|| {
-                    format!("cannot read the certificates in {}", path.display())
-                })?;
-                let roots: Vec<Certificate<'static>> = parse_pem(&pem)
-                    .filter_map(|item| match item {
-                        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                        _ => None,
-                    })
-                    .collect();
-                RootCerts::from(roots)
-            }
-        };
-        Ok(TlsConfig::builder().root_certs(roots).build())
-    }
+/// An answer of the server, whose body is read as it comes.
+pub(super) struct Answer {
+    answer: HttpAnswer,
+    rest: Bytes,
+}
 
-    /// The address of a page, over the same kind of encryption that the URL asks for.
-    pub(super) fn page(&self, path: &str) -> anyhow::Result<String> {
-        let (scheme, rest) = self.server.split_once("://").with_context(|| {
-            format!("{:?} is no URL; write http://, https://, ws:// or wss:// first", self.server)
-        })?;
-        let scheme = match scheme {
-            "http" | "ws" => "http",
-            "https" | "wss" => "https",
-            other => bail!("{other}:// is not spoken here; use http, https, ws or wss"),
-        };
-        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        Ok(format!("{scheme}://{host}{path}"))
+/// Longest page that is read as a whole: a listing of everything that a user may have.
+const LONGEST_PAGE: u64 = 64 * 1024 * 1024;
+
+impl Answer {
+    /// All of it.
+    pub(super) fn text(&mut self) -> anyhow::Result<String> {
+        let mut text = String::new();
+        let read =
+            self.take(LONGEST_PAGE).read_to_string(&mut text).context("the answer broke off")?;
+        match read as u64 {
+            LONGEST_PAGE => bail!("the answer is longer than {LONGEST_PAGE} bytes; ask for less"),
+            _ => Ok(text),
+        }
     }
 }
 
-fn checked(mut answer: Response<Body>) -> anyhow::Result<Response<Body>> {
-    match answer.status().as_u16() {
-        200 => Ok(answer),
-        status => {
-            let body = answer.body_mut().read_to_string().context("the answer broke off")?;
-            bail!("the server answers {status}: {}", why(&body))
+impl Read for Answer {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        while self.rest.is_empty() {
+            match Handle::current().block_on(self.answer.chunk())? {
+                Some(chunk) => self.rest = chunk,
+                None => return Ok(0),
+            }
         }
+        let part = self.rest.split_to(into.len().min(self.rest.len()));
+        into.iter_mut().zip(&part).for_each(|(to, from)| *to = *from);
+        Ok(part.len())
     }
 }
 
@@ -194,19 +196,5 @@ mod tests {
         assert_eq!(why(r#"{"error":"no such command"}"#), "no such command");
         assert_eq!(why("bad gateway\n"), "bad gateway");
         assert_eq!(why(r#"{"message":"x"}"#), r#"{"message":"x"}"#);
-    }
-
-    #[test]
-    fn every_scheme_finds_its_page_and_none_loses_its_encryption() {
-        let page = |url: &str| {
-            let remote = Remote { server: url.into(), token: String::new(), tls_ca: None };
-            remote.page("/p").ok()
-        };
-        assert_eq!(page("ws://h:1/ws/dashboard?x=y").as_deref(), Some("http://h:1/p"));
-        assert_eq!(page("http://h").as_deref(), Some("http://h/p"));
-        assert_eq!(page("wss://h").as_deref(), Some("https://h/p"));
-        assert_eq!(page("https://h/").as_deref(), Some("https://h/p"));
-        assert_eq!(page("ftp://h"), None);
-        assert_eq!(page("h:80"), None);
     }
 }

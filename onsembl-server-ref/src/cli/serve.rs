@@ -1,5 +1,7 @@
 //! `onsembl-server serve`.
 
+use super::listen::listen_address;
+use super::renewal::Renewal;
 use crate::retention::Retention;
 use crate::server::{IpNet, Server, ServerOptions, raise_descriptor_limit};
 use anyhow::{Context as _, bail};
@@ -16,8 +18,8 @@ use tracing::warn;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Where to listen; port 0 takes a free one.
-    #[arg(long, env = "ONSEMBL_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    /// Where to listen: an address or a name, and a port; port 0 takes a free one.
+    #[arg(long, env = "ONSEMBL_LISTEN", default_value = "127.0.0.1:8080", value_parser = listen_address, value_name = "ADDRESS")]
     listen: SocketAddr,
     /// The folder with the database and the signing secret; made if it is missing.
     #[arg(long, env = "ONSEMBL_DATA", value_name = "DIR")]
@@ -48,7 +50,7 @@ pub(super) struct Serve {
     /// X-Forwarded-For or the PROXY protocol; may be repeated.
     #[arg(long, env = "ONSEMBL_TRUSTED_PROXY", value_delimiter = ',', value_name = "CIDR")]
     trusted_proxy: Vec<IpNet>,
-    /// Certificate chain as a PEM file, for wss and https.
+    /// Certificate chain as a PEM file, for wss and https. Read again when it changes, and on SIGHUP.
     #[arg(long, env = "ONSEMBL_TLS_CERT", requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
     /// Its private key as a PEM file.
@@ -64,6 +66,10 @@ impl Serve {
         if self.resume_window.is_zero() {
             bail!("the resume window must be longer than zero");
         }
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        // By default it would be the end: of a service manager's `reload`, or of a closed terminal.
+        let mut hangup = signal(SignalKind::hangup())?;
         let agents =
             ServerConfig { timing, resume_window: self.resume_window, ..ServerConfig::DEFAULT };
         let tls = match self.tls_cert.zip(self.tls_key) {
@@ -78,8 +84,7 @@ impl Serve {
         if let Err(error) = raise_descriptor_limit() {
             warn!(%error, "cannot raise the limit on file descriptors; it stays as it is");
         }
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut renewal = Renewal::new(tls.clone());
         let mut server = Server::start(options).await?;
         let listening = match server.listen(self.listen, tls).await {
             Ok(listening) => listening,
@@ -89,9 +94,13 @@ impl Serve {
             }
         };
         say(&listening.address().to_string())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => renewal.ordered(),
+                () = renewal.due() => renewal.look(),
+            }
         }
         server.stop().await;
         Ok(())

@@ -52,7 +52,7 @@ impl Whom {
 
 fn post(remote: &Remote, path: &str, body: &str) -> anyhow::Result<String> {
     let mut answer = remote.post(path, body, PATIENCE)?;
-    answer.body_mut().read_to_string().context("the answer broke off")
+    answer.text()
 }
 
 impl Stop {

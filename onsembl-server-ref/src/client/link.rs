@@ -54,6 +54,14 @@ struct Up {
     inbox: mpsc::Receiver<LinkEvent>,
     monitor: HeartbeatMonitor,
     since: Timestamp,
+    server: Server,
+}
+
+/// Whether the server has said anything over this link.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Server {
+    Silent,
+    Heard,
 }
 
 impl ServerLink {
@@ -87,6 +95,7 @@ impl ServerLink {
             inbox,
             monitor: HeartbeatMonitor::new(HeartbeatTiming::DEFAULT, now),
             since: now,
+            server: Server::Silent,
         });
         Ok(())
     }
@@ -100,6 +109,9 @@ impl ServerLink {
             match &mut self.state {
                 State::Up(up) => match up.next(&self.clock).await? {
                     Some(Heard::Lost(why)) => {
+                        if up.server == Server::Silent {
+                            self.dialer.hello_failed();
+                        }
                         let now = self.clock.now().monotonic;
                         if up.since.saturating_add(STABLE_AFTER) <= now {
                             self.backoff.reset();
@@ -186,6 +198,7 @@ impl Up {
             },
             LinkInput::Received(Received::Control | Received::Binary(_)) => Ok(None),
             LinkInput::Received(Received::Text(text)) => {
+                self.server = Server::Heard;
                 let envelope = wire::decode::<ServerToDashboard>(&text, &Limits::DEFAULT)
                     .map_err(|e| anyhow::anyhow!("the server sent what cannot be read: {e}"))?;
                 Ok(Some(Heard::Message(Box::new(envelope.message))))

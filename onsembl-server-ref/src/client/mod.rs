@@ -18,6 +18,7 @@ use onsembl_protocol::wire::payload::{
     TerminalStream,
 };
 use onsembl_protocol::wire::{DashboardToServer, ServerToDashboard};
+use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::websocket::WebSocketDialer;
@@ -46,6 +47,8 @@ pub struct RemoteCommand {
     pub token: Secret,
     /// Which certificates to trust.
     pub roots: TlsRoots,
+    /// Which proxy to go through.
+    pub proxy: ProxyRule,
     /// The agent, by its name or its id.
     pub agent: String,
     /// What `/bin/sh -c` is to run there.
@@ -100,6 +103,7 @@ impl RemoteCommand {
             server: server.into(),
             token,
             roots: TlsRoots::Native,
+            proxy: ProxyRule::from_env(),
             agent: agent.into(),
             text: text.into(),
             timeout,
@@ -125,6 +129,7 @@ impl RemoteCommand {
         interrupted: impl Future<Output = i32>,
     ) -> anyhow::Result<Followed> {
         let dialer = WebSocketDialer::new(&self.server, "/ws/dashboard", &self.roots)?
+            .with_proxy(&self.proxy)?
             .with_token(self.token.clone());
         let command = CommandId::new(format!("cmd-{}", uuid::Uuid::now_v7()));
         let mut interrupted = std::pin::pin!(interrupted);

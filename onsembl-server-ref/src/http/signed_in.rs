@@ -8,8 +8,9 @@ use crate::auth::{Credentials, Identity, Refusal, TokenKind};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, Response, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
+use onsembl_protocol::session::{NONCE_HEADER, REFUSAL_HEADER, nonce_to_repeat};
 use serde::Deserialize;
 use tracing::{debug, warn};
 
@@ -50,7 +51,7 @@ pub(super) async fn admit(
 ) -> Result<Identity, Response<Body>> {
     let in_query = query.token.as_deref();
     let credentials = Credentials::of_request(kind, headers, extensions, in_query);
-    let identity = app.auth.admit(&credentials).await.map_err(|refusal| refused(app, &refusal))?;
+    let identity = app.auth.admit(&credentials).await.map_err(|refusal| refused(app, &refusal, headers))?;
     if let Some(connection) = extensions.get::<Connection>() {
         connection.belongs_to(&identity.user).map_err(|full| too_many(app, &identity, full))?;
     }
@@ -73,8 +74,9 @@ pub(super) fn too_many(app: &App, identity: &Identity, full: TooMany) -> Respons
 }
 
 /// The page that refuses a peer: 401 if it is not known, 403 if it must stay away, 503 if that
-/// cannot be said now.
-pub(super) fn refused(app: &App, refusal: &Refusal) -> Response<Body> {
+/// cannot be said now. It repeats the nonce of the request, by which a peer tells it from the answer of
+/// a proxy (P-12).
+pub(super) fn refused(app: &App, refusal: &Refusal, asked: &HeaderMap) -> Response<Body> {
     let status = match refusal {
         Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
         Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
@@ -82,5 +84,12 @@ pub(super) fn refused(app: &App, refusal: &Refusal) -> Response<Body> {
     };
     app.counters.count("refused_tokens");
     debug!(%status, why = %refusal, "refused");
-    plain(status, &refusal.to_string())
+    let mut page = plain(status, &refusal.to_string());
+    let nonce = asked.get(NONCE_HEADER).and_then(|nonce| nonce.to_str().ok());
+    if let Some(Ok(nonce)) = nonce.and_then(nonce_to_repeat).map(HeaderValue::from_str) {
+        let word = HeaderValue::from_static(refusal.word().as_str());
+        let _ = page.headers_mut().insert(NONCE_HEADER, nonce);
+        let _ = page.headers_mut().insert(REFUSAL_HEADER, word);
+    }
+    page
 }

@@ -9,7 +9,7 @@ use crate::dashboard;
 use crate::hub::Request as HubRequest;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Query, Request, State};
-use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use onsembl_protocol::id::AgentId;
@@ -17,6 +17,11 @@ use onsembl_transport::server::LinkTicket;
 use onsembl_transport::{BufferSizes, Link, LinkLimits, websocket};
 use std::net::SocketAddr;
 use tracing::{debug, info, warn};
+
+/// An HTTP/1.0 request cannot be upgraded, and nginx speaks that to the servers behind it by default.
+const NEEDS_HTTP_11: &str = "a WebSocket needs HTTP/1.1, and this request came over HTTP/1.0: a proxy \
+    is set up wrongly; for nginx set `proxy_http_version 1.1`, and pass the headers Upgrade and \
+    Connection on\n";
 
 pub(super) async fn agent(
     State(app): State<App>,
@@ -32,7 +37,7 @@ pub(super) async fn agent(
         // An error is no answer; what the store says when the session is opened counts.
         if let Ok(true) = app.store.is_deleted(&identity.user, &agent).await {
             let why = "the agent was deleted; stay away".to_owned();
-            return refused(&app, &Refusal::Forbidden(why));
+            return refused(&app, &Refusal::Forbidden(why), headers);
         }
     }
     let limits = LinkLimits::DEFAULT;
@@ -67,6 +72,11 @@ where
     Fut: Future<Output = ()> + Send,
 {
     let peer = peer(request.extensions());
+    if request.version() < Version::HTTP_11 {
+        app.counters.count("upgrades_over_http_1_0");
+        info!(peer, "a WebSocket upgrade came over HTTP/1.0; a proxy on the way is set up wrongly");
+        return plain(StatusCode::BAD_REQUEST, NEEDS_HTTP_11);
+    }
     let accept = match websocket_key(request.headers()) {
         Ok(key) => websocket::accept_key(key),
         Err(why) => return plain(StatusCode::BAD_REQUEST, why),
@@ -141,7 +151,10 @@ fn websocket_key(headers: &HeaderMap) -> Result<&str, &'static str> {
             .any(|v| v.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
     };
     if !says(header::CONNECTION, "upgrade") || !says(header::UPGRADE, "websocket") {
-        return Err("this address speaks WebSocket only; ask for an upgrade\n");
+        return Err(
+            "this address speaks WebSocket only; ask for an upgrade, and let a proxy on the way pass \
+             the headers Upgrade and Connection on\n",
+        );
     }
     if !says(header::SEC_WEBSOCKET_VERSION, "13") {
         return Err("only WebSocket version 13 is spoken here\n");

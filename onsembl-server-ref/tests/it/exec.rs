@@ -4,10 +4,12 @@ use crate::fixture::PATIENCE;
 use futures::StreamExt as _;
 use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
 use onsembl_server_ref::client::{Canceller, Followed, RemoteCommand};
+use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
 use serde_json::Value;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -27,6 +29,7 @@ impl Script {
             server: format!("http://{}", self.listener.local_addr().unwrap()),
             token: Secret::new("token"),
             roots: TlsRoots::Native,
+            proxy: ProxyRule::direct(),
             agent: "ada".to_owned(),
             text: "work".to_owned(),
             timeout: limit,
@@ -94,4 +97,25 @@ async fn who_is_interrupted_before_there_is_a_link_asks_for_nothing() {
     let ended = timeout(PATIENCE, run).await.expect("an end").unwrap();
     let by = Canceller::Signal(2);
     assert_eq!(ended, Followed::Cancelled { by, confirmed: true });
+}
+
+/// A firewall or a captive portal on the way: it may be over in a second.
+#[tokio::test]
+async fn a_refusal_of_something_on_the_way_is_ridden_out() {
+    let script = Script::new().await;
+    let command = tokio::spawn(run(script.command(PATIENCE)));
+    let (link, _) = script.asked().await;
+    drop(link);
+    for status in ["403 Forbidden", "401 Unauthorized"] {
+        let (mut stream, _) = script.listener.accept().await.unwrap();
+        let answer = format!("HTTP/1.1 {status}\r\nServer: edge\r\nContent-Length: 0\r\n\r\n");
+        let mut request = [0; 4096];
+        assert_ne!(stream.read(&mut request).await.unwrap(), 0);
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
+    let (mut link, _) = script.asked().await;
+    let revoked = CloseFrame { code: 4201.into(), reason: "".into() };
+    link.close(Some(revoked)).await.unwrap();
+    let why = command.await.unwrap().unwrap_err().to_string();
+    assert!(why.contains("4201"), "{why}");
 }

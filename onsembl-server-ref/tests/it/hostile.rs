@@ -225,7 +225,7 @@ async fn bytes_that_break_the_framing_end_the_link_with_a_code() {
         ("an unmasked frame", b"\x81\x02hi", 1002),
         ("a reserved opcode", b"\x83\x80\0\0\0\0", 1002),
         ("reserved bits", b"\xf1\x80\0\0\0\0", 1002),
-        ("text that is no UTF-8", b"\x81\x82\0\0\0\0\xff\xfe", 1003),
+        ("text that is no UTF-8", b"\x81\x82\0\0\0\0\xff\xfe", 1007),
     ];
     for (what, bytes, code) in cases {
         let mut stream = TcpStream::connect(world.address()).await.unwrap();

@@ -13,6 +13,7 @@
 
 mod binary_output;
 mod bursts;
+mod command_line;
 mod compat;
 mod dashboard_stops;
 mod database_held;

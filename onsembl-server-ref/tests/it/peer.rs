@@ -180,6 +180,7 @@ pub(crate) struct Request {
 /// The answer to it.
 pub(crate) struct Http {
     pub(crate) status: u16,
+    head: String,
     pub(crate) body: String,
 }
 
@@ -207,6 +208,11 @@ impl Request {
     pub(crate) fn header(mut self, line: &str) -> Self {
         self.head.push_str(line);
         self.head.push_str("\r\n");
+        self
+    }
+
+    pub(crate) fn version_1_0(mut self) -> Self {
+        self.head = self.head.replacen("HTTP/1.1", "HTTP/1.0", 1);
         self
     }
 
@@ -252,12 +258,18 @@ impl Http {
             let status = text.split(' ').nth(1).unwrap().parse().unwrap();
             if text.to_ascii_lowercase().contains("transfer-encoding: chunked") {
                 while stream.read_buf(&mut bytes).await.unwrap() > 0 {}
-                return Self { status, body: unchunked(&bytes[head..]) };
+                return Self { status, body: unchunked(&bytes[head..]), head: text };
             }
             let body = String::from_utf8(bytes[head..head + length].to_vec()).unwrap();
-            Self { status, body }
+            Self { status, body, head: text }
         };
         timeout(PATIENCE, read).await.expect("an answer")
+    }
+
+    /// The first header of this name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.head.lines().filter_map(|line| line.split_once(':'));
+        headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
 
     pub(crate) fn json(&self) -> Value {

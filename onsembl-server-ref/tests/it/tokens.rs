@@ -3,7 +3,7 @@
 use crate::extended::agent;
 use crate::fixture::{World, now};
 use crate::frames::{extended_dashboard_hello, extended_hello, quoted};
-use crate::peer::{Peer, Request};
+use crate::peer::{Http, Peer, Request};
 use onsembl_protocol::time::WallTime;
 use onsembl_server_ref::auth::TokenKind::{Agent, Dashboard};
 use std::io::Write;
@@ -99,6 +99,54 @@ async fn other_addresses_answer_as_http_does() {
     assert_eq!(old.status, 400);
     let post = Request::new("POST", "/api/agents").bearer(Some(&token)).send(world.address()).await;
     assert_eq!(post.status, 405);
+}
+
+/// What a refusal shows that a proxy cannot know.
+fn vouched(answer: &Http) -> (Option<&str>, Option<&str>) {
+    (answer.header("onsembl-nonce"), answer.header("onsembl-refusal"))
+}
+
+#[tokio::test]
+async fn a_refusal_repeats_the_nonce_of_the_dial_and_says_why_in_a_word() {
+    let world = World::start().await;
+    let (revoked, id) = world.token_from("ann", Agent, now());
+    revoke(&world, &id);
+    for (token, word) in [(None, "unauthorized"), (Some(revoked.as_str()), "forbidden")] {
+        for path in ["/ws/agent", "/ws/dashboard", "/api/agents"] {
+            let asked = || Request::upgrade(path).bearer(token);
+            let word = if path == "/ws/agent" { word } else { "unauthorized" };
+            let answer = asked().header("Onsembl-Nonce: abc-1").send(world.address()).await;
+            assert_eq!(vouched(&answer), (Some("abc-1"), Some(word)), "{path}");
+            let answer = asked().send(world.address()).await;
+            assert_eq!(vouched(&answer), (None, None), "{path}: nobody asked");
+            let long = format!("Onsembl-Nonce: {}", "x".repeat(65));
+            let answer = asked().header(&long).send(world.address()).await;
+            assert_eq!(vouched(&answer), (None, None), "{path}: too long");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_scheme_of_a_token_is_read_in_any_case() {
+    let world = World::start().await;
+    let token = world.token("ann", Agent);
+    for scheme in ["Bearer", "bearer", "BEARER"] {
+        let asked =
+            Request::upgrade("/ws/agent").header(&format!("Authorization: {scheme} {token}"));
+        assert_eq!(asked.send(world.address()).await.status, 101, "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_over_http_1_0_is_refused_with_what_nginx_needs() {
+    let world = World::start().await;
+    for (path, kind) in [("/ws/agent", Agent), ("/ws/dashboard", Dashboard)] {
+        let token = world.token("ann", kind);
+        let answer = Request::upgrade(path).version_1_0().bearer(Some(&token));
+        let answer = answer.send(world.address()).await;
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(answer.body.contains("`proxy_http_version 1.1`"), "{path}: {}", answer.body);
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use onsembl_protocol::session::frames::{
     AgentFrames, AgentProfile, AgentRead, AgentSession, FromServer,
 };
 use onsembl_protocol::session::{
-    AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, DialFailure, EndOrder,
+    AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, AgentStatusKind,
+    DialFailure, EndOrder, TokenUse,
 };
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::AgentToServer;
@@ -21,9 +22,18 @@ use onsembl_protocol::wire::payload::{HealthMetrics, ServerHeartbeat};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
+
+/// How often the source of tokens is looked at while another token is waited for. A file costs
+/// nothing, and a second is nothing beside the 30 s that the wait may last.
+const LOOK_WHILE_WAITING: Duration = Duration::from_secs(1);
+
+/// The same in session: tokens are renewed minutes before they end.
+const LOOK_IN_SESSION: Duration = Duration::from_secs(10);
 
 /// Frames that may wait for the owner of the driver; then the link feels it.
 const INBOX: usize = 64;
@@ -41,6 +51,10 @@ pub struct AgentDriver {
     inbox_entry: mpsc::Sender<LinkEvent>,
     dial: Option<(LinkId, JoinHandle<Result<Link, DialError>>)>,
     link: Option<LinkHandle>,
+    shown: AgentStatusKind,
+    token_watch: Option<TokenWatch>,
+    /// A link that was opened with a newer token, for the next dial.
+    ready: Option<Link>,
     deadline: Deadline,
     notices: VecDeque<AgentNotice>,
     room_wanted: bool,
@@ -81,6 +95,9 @@ impl AgentDriver {
             inbox_entry,
             dial: None,
             link: None,
+            shown: AgentStatusKind::Idle,
+            token_watch: None,
+            ready: None,
             deadline: Deadline::Never,
             notices: VecDeque::new(),
             room_wanted: false,
@@ -132,6 +149,7 @@ impl AgentDriver {
                 biased;
                 Some(event) = self.inbox.recv() => self.on_link_event(event),
                 (link, dialled) = dialled(&mut self.dial) => self.on_dialled(link, dialled),
+                ready = another_token(&mut self.token_watch) => self.on_another_token(ready),
                 () = room(self.link.as_ref()), if self.room_wanted => {
                     self.room_wanted = false;
                     self.notices.push_back(AgentNotice::Room);
@@ -251,6 +269,44 @@ impl AgentDriver {
         for action in step.actions {
             self.perform(action);
         }
+        self.watch_for_a_token();
+    }
+
+    fn watch_for_a_token(&mut self) {
+        let wanted = self.machine.token_use();
+        if self.token_watch.as_ref().map_or(TokenUse::None, |watch| watch.wanted) == wanted {
+            return;
+        }
+        let dialer = Arc::clone(&self.dialer);
+        let task = match wanted {
+            TokenUse::None => None,
+            TokenUse::EndsTheWait => Some(tokio::spawn(async move {
+                while !dialer.has_another_token().await {
+                    tokio::time::sleep(LOOK_WHILE_WAITING).await;
+                }
+                None
+            })),
+            TokenUse::RenewsTheSession => Some(tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(LOOK_IN_SESSION).await;
+                    if !dialer.has_another_token().await {
+                        continue;
+                    }
+                    // Tried before the session is given up for it.
+                    match dialer.dial().await {
+                        Ok(link) => return Some(link),
+                        Err(error) => warn!(%error, "a newer token is there, and no link with it"),
+                    }
+                }
+            })),
+        };
+        self.token_watch =
+            task.map(|task| TokenWatch { wanted, task: AbortOnDropHandle::new(task) });
+    }
+
+    fn on_another_token(&mut self, ready: Option<Link>) {
+        self.ready = ready;
+        self.feed(AgentEvent::TokenChanged);
     }
 
     fn perform(&mut self, action: AgentAction) {
@@ -262,8 +318,14 @@ impl AgentDriver {
         }
         match action {
             AgentAction::Dial(link) => {
-                let dialer = Arc::clone(&self.dialer);
-                self.dial = Some((link, tokio::spawn(async move { dialer.dial().await })));
+                let (dialer, ready) = (Arc::clone(&self.dialer), self.ready.take());
+                let dial = async move {
+                    match ready {
+                        Some(opened) => Ok(opened),
+                        None => dialer.dial().await,
+                    }
+                };
+                self.dial = Some((link, tokio::spawn(dial)));
             }
             AgentAction::SendHello(_) | AgentAction::SendPong { .. } => {}
             AgentAction::SendBeat { sequence, .. } => {
@@ -277,6 +339,14 @@ impl AgentDriver {
             AgentAction::Close(link, cause) => self.close(link, cause),
             AgentAction::Report(report) => {
                 info!(status = report.status.name(), because = %report.cause, "connection");
+                let before = std::mem::replace(&mut self.shown, report.status.kind());
+                let failed = (AgentStatusKind::Joining, AgentStatusKind::Reconnecting);
+                // A refused token says nothing against the address.
+                if (before, self.shown) == failed
+                    && self.machine.token_use() != TokenUse::EndsTheWait
+                {
+                    self.dialer.hello_failed();
+                }
                 self.notices.push_back(AgentNotice::Reported(report));
             }
             AgentAction::Impaired(impairment) => {
@@ -332,7 +402,7 @@ impl AgentDriver {
             }
             Err(error) => {
                 self.counters.count("dial_failures");
-                debug!(%link, %error, "dial failed");
+                info!(%link, %error, "dial failed");
                 self.feed(AgentEvent::DialFailed(link, error.failure));
             }
         }
@@ -426,6 +496,25 @@ async fn dialled(
     };
     *dial = None;
     (link, outcome)
+}
+
+/// A look-out for another token.
+struct TokenWatch {
+    wanted: TokenUse,
+    /// Ends when it is there, with a link that was opened with it if one was tried.
+    task: AbortOnDropHandle<Option<Link>>,
+}
+
+/// Ends once, when another token is there.
+async fn another_token(watch: &mut Option<TokenWatch>) -> Option<Link> {
+    let Some(TokenWatch { task, .. }) = watch else { return std::future::pending().await };
+    let ended = task.await;
+    *watch = None;
+    match ended {
+        Ok(ready) => ready,
+        // A panic in a token source. The next event begins another look-out.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 async fn room(link: Option<&LinkHandle>) {

@@ -165,7 +165,7 @@ fn meaning(error: Malformed) -> LinkEnd {
         Malformed::Io(error) => return error.into(),
         Malformed::TooBig { .. } => CloseCause::TooBig,
         Malformed::Framing(_) => CloseCause::ProtocolError,
-        Malformed::Utf8 => CloseCause::UnsupportedData,
+        Malformed::Utf8 => CloseCause::InvalidText,
     };
     LinkEnd::local(cause, error.to_string())
 }

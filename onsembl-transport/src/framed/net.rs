@@ -1,9 +1,10 @@
 //! Framed links over TCP and Unix sockets: dialling and listening.
 
 use super::link;
+use crate::dial::no_delay;
 use crate::limits::LinkLimits;
 use crate::link::{DialError, Dialer, Link, Listener};
-use crate::websocket::{DIAL_TIMEOUT, no_delay};
+use crate::websocket::DIAL_TIMEOUT;
 use async_trait::async_trait;
 use onsembl_protocol::session::DialFailure;
 use std::io;

@@ -1,51 +1,36 @@
-//! Dialling a WebSocket server: resolve, connect, TLS, upgrade, each within the dial's time-out.
+//! Dialling a WebSocket server: a token, a stream, an upgrade, all within the dial's time-out.
 
-use super::request::{self, Extra};
-use super::target::{InvalidUrl, Target};
-use super::{accept_key, over, response};
+use super::over;
+use super::upgrade::{Asked, Upgrade};
+use crate::dial::{Connector, DialerError, Opened, ProxyRule, Scheme, within};
 use crate::limits::LinkLimits;
 use crate::link::{DialError, Dialer, Link};
 use crate::secret::{Secret, TokenSource};
-use crate::tls::{ClientTls, TlsError, TlsRoots};
+use crate::tls::TlsRoots;
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use onsembl_protocol::session::DialFailure;
 use std::fmt;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, timeout_at};
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// How long a dial may take in all. 10 s: several retransmissions of a lost first packet, and
 /// still well below the time after which a person thinks that nothing happens.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A dialer that cannot be made.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum DialerError {
-    /// The server URL is unusable.
-    #[error(transparent)]
-    Url(#[from] InvalidUrl),
-    /// The certificates to trust cannot be had.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// A header that cannot be sent. Names the header, never its value.
-    #[error("the header {0:?} has a name or a value that HTTP cannot carry")]
-    Header(String),
-}
-
 type QueryValue = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// Dials one server. A `wss` or `https` URL is dialled with TLS or not at all.
 pub struct WebSocketDialer {
-    target: Target,
-    tls: Option<ClientTls>,
+    connector: Connector,
+    default_path: String,
     token: Option<Arc<dyn TokenSource>>,
+    /// The last token that the server has judged.
+    shown: Mutex<Option<Secret>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     query: Vec<(String, QueryValue)>,
     limits: LinkLimits,
@@ -53,23 +38,39 @@ pub struct WebSocketDialer {
 }
 
 impl WebSocketDialer {
-    /// A dialer for `url` (`ws`, `wss`, `http` or `https`), which asks for `default_path` if the
-    /// URL has no path. `roots` matter for the secure schemes only, and are read now.
+    /// A dialer for `url` (`ws`, `wss`, `http` or `https`), which asks for `default_path` below the
+    /// URL's path, unless that names a WebSocket itself. `roots` matter for the secure schemes only;
+    /// they are read now, and again when they change. A proxy is used as the environment says.
     ///
     /// # Errors
     /// The URL is unusable, or there are no certificates to trust.
     pub fn new(url: &str, default_path: &str, roots: &TlsRoots) -> Result<Self, DialerError> {
-        let target = Target::parse(url, default_path)?;
-        let tls = if target.secure { Some(ClientTls::new(roots, &target.host)?) } else { None };
         Ok(Self {
-            target,
-            tls,
+            connector: Connector::new(url.parse()?, roots, &ProxyRule::from_env())?,
+            default_path: default_path.to_owned(),
             token: None,
+            shown: Mutex::new(None),
             headers: Vec::new(),
             query: Vec::new(),
             limits: LinkLimits::DEFAULT,
             timeout: DIAL_TIMEOUT,
         })
+    }
+
+    /// Another rule for proxies than [`ProxyRule::from_env`].
+    ///
+    /// # Errors
+    /// The proxy is reached by TLS, and there are no certificates to trust.
+    pub fn with_proxy(mut self, rule: &ProxyRule) -> Result<Self, DialerError> {
+        self.connector = self.connector.with_proxy(rule)?;
+        Ok(self)
+    }
+
+    /// Dials these addresses, in this order, whatever the name in the URL stands for.
+    #[must_use]
+    pub fn with_addresses(mut self, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.connector.set_addresses(addresses.into_iter().collect());
+        self
     }
 
     /// Shows the token of `source` at each dial, as `Authorization: Bearer …`.
@@ -117,11 +118,13 @@ impl WebSocketDialer {
         self
     }
 
+    fn shown_token(&self) -> MutexGuard<'_, Option<Secret>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn token(&self) -> Result<Option<Secret>, DialError> {
         let Some(source) = self.token.clone() else { return Ok(None) };
-        let refused = |e: &dyn fmt::Display| {
-            DialError::new(DialFailure::Unauthorized, format!("there is no token to show: {e}"))
-        };
+        let refused = |e: &dyn fmt::Display| DialError::new(DialFailure::NoToken, e.to_string());
         match tokio::task::spawn_blocking(move || source.token()).await {
             Ok(Ok(token)) => Ok(Some(token)),
             Ok(Err(error)) => Err(refused(&error)),
@@ -129,60 +132,61 @@ impl WebSocketDialer {
         }
     }
 
-    /// Connects to the first address that answers. Each gets an equal share of the time that is
-    /// left, so that one that swallows packets does not keep the others from being tried.
-    async fn connect(&self, by: Instant) -> Result<TcpStream, DialError> {
-        let Target { host, port, .. } = &self.target;
-        let unreachable = |text: String| DialError::new(DialFailure::Unreachable, text);
-        let addresses: Vec<_> = within(by, "looking up the server's name", async {
-            let found = lookup_host((host.as_str(), *port)).await;
-            found.map_err(|e| unreachable(format!("cannot resolve {host}: {e}")))
-        })
-        .await?
-        .collect();
-        let mut last = unreachable(format!("{host} has no address"));
-        let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        for address in addresses {
-            let now = Instant::now();
-            let share = now + by.saturating_duration_since(now) / left.max(1);
-            left = left.saturating_sub(1);
-            let attempt = within(share, "connecting", async {
-                let stream = TcpStream::connect(address).await;
-                stream.map_err(|e| unreachable(format!("cannot connect to {address}: {e}")))
-            });
-            match attempt.await {
-                Ok(stream) => {
-                    no_delay(&stream);
-                    return Ok(stream);
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    async fn upgrade<S>(&self, mut stream: S, token: Option<&Secret>) -> Result<Link, DialError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    /// What is dialled now: the path with the parameters of the URL and those of this moment.
+    fn path_and_query(&self) -> String {
         let query: Vec<_> = self
             .query
             .iter()
             .filter_map(|(key, value)| value().map(|value| (key.clone(), value)))
             .collect();
-        let extra = Extra { token, headers: &self.headers, query: &query };
-        let key = generate_key();
-        let request = request::upgrade(&self.target, &key, &extra).map_err(|_| {
-            let detail = "the token holds characters that no header can carry, or none at all";
-            DialError::new(DialFailure::Unauthorized, detail)
-        })?;
-        let lost = |e| {
-            DialError::new(DialFailure::Unreachable, format!("cannot ask for the upgrade: {e}"))
+        let url = self.connector.url();
+        url.socket_path(&self.default_path) + &url.query_with(&query)
+    }
+
+    /// One address after the other, until one of them grants the upgrade or the server itself has
+    /// spoken.
+    async fn upgrade(&self, token: Option<&Secret>, by: Instant) -> Result<Link, DialError> {
+        let mut candidates = self.connector.candidates(by).await?;
+        let path_and_query = self.path_and_query();
+        loop {
+            let Opened { stream, trial, by } = candidates.open().await?;
+            let asked = Asked {
+                authority: self.connector.url().authority(),
+                path_and_query: &path_and_query,
+                token,
+                headers: &self.headers,
+            };
+            let address = trial.address();
+            let upgrade = Upgrade::new(&asked)?;
+            let step = format!("upgrading at {address}");
+            let failed = match within(by, &step, upgrade.over(stream, by)).await {
+                Ok(stream) => {
+                    trial.got_through();
+                    let peer = format!("{} at {address}", self.shown());
+                    let rest = Bytes::new();
+                    return Ok(over(stream, rest, Role::Client, peer, self.limits).await);
+                }
+                Err(error) => error.at(address),
+            };
+            match failed.failure {
+                DialFailure::Unauthorized | DialFailure::Forbidden => {
+                    trial.got_through();
+                    return Err(failed);
+                }
+                _ if candidates.are_spent() => return Err(failed),
+                _ => tracing::info!(%failed, "trying the next address"),
+            }
+        }
+    }
+
+    /// For logs: without the query.
+    fn shown(&self) -> String {
+        let url = self.connector.url();
+        let scheme = match url.scheme() {
+            Scheme::Plain => "ws",
+            Scheme::Tls => "wss",
         };
-        stream.write_all(&request).await.map_err(lost)?;
-        stream.flush().await.map_err(lost)?;
-        let rest = response::read(&mut stream, &accept_key(&key)).await?;
-        Ok(over(stream, rest, Role::Client, self.target.shown(), self.limits).await)
+        format!("{scheme}://{}{}", url.authority(), url.socket_path(&self.default_path))
     }
 }
 
@@ -191,46 +195,29 @@ impl Dialer for WebSocketDialer {
     async fn dial(&self) -> Result<Link, DialError> {
         let by = Instant::now() + self.timeout;
         let token = within(by, "getting the token", self.token()).await?;
-        let stream = self.connect(by).await?;
-        match &self.tls {
-            None => within(by, "upgrading", self.upgrade(stream, token.as_ref())).await,
-            Some(tls) => {
-                let stream = within(by, "shaking hands by TLS", async {
-                    let refused =
-                        |e: std::io::Error| DialError::new(DialFailure::Tls, e.to_string());
-                    tls.connect(stream).await.map_err(refused)
-                })
-                .await?;
-                within(by, "upgrading", self.upgrade(stream, token.as_ref())).await
-            }
+        let dialled = self.upgrade(token.as_ref(), by).await;
+        // One that nobody has seen is still new.
+        if dialled.as_ref().map_or_else(|e| e.failure.is_about_the_token(), |_| true) {
+            *self.shown_token() = token;
         }
+        dialled
+    }
+
+    async fn has_another_token(&self) -> bool {
+        let Ok(Some(there)) = self.token().await else { return false };
+        self.shown_token().as_ref() != Some(&there)
+    }
+
+    fn hello_failed(&self) {
+        self.connector.last_was_of_no_use();
     }
 }
 
 impl fmt::Debug for WebSocketDialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketDialer")
-            .field("target", &self.target.shown())
+            .field("target", &self.shown())
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
-    }
-}
-
-async fn within<T>(
-    by: Instant,
-    step: &str,
-    work: impl Future<Output = Result<T, DialError>>,
-) -> Result<T, DialError> {
-    match timeout_at(by, work).await {
-        Ok(result) => result,
-        Err(_) => Err(DialError::new(DialFailure::TimedOut, format!("while {step}"))),
-    }
-}
-
-/// Small frames are not to wait for acknowledgements of earlier ones. A socket that refuses this
-/// is as good as gone, and its next use will say so.
-pub(crate) fn no_delay(stream: &TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
 }

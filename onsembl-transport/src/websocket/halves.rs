@@ -187,7 +187,7 @@ fn meaning(error: Error) -> LinkEnd {
     match error {
         Error::Io(error) => error.into(),
         Error::Capacity(error) => LinkEnd::local(CloseCause::TooBig, error.to_string()),
-        Error::Utf8(error) => LinkEnd::local(CloseCause::UnsupportedData, error),
+        Error::Utf8(error) => LinkEnd::local(CloseCause::InvalidText, error),
         Error::Protocol(
             ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
         )

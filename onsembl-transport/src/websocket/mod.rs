@@ -6,15 +6,12 @@
 
 mod client;
 mod halves;
-mod request;
-mod response;
 mod server;
-mod target;
+mod upgrade;
 
-pub(crate) use client::no_delay;
-pub use client::{DIAL_TIMEOUT, DialerError, WebSocketDialer};
+pub use crate::dial::{DialerError, InvalidUrl};
+pub use client::{DIAL_TIMEOUT, WebSocketDialer};
 pub use server::{AcceptError, WebSocketListener, accept_key, accept_websocket};
-pub use target::InvalidUrl;
 
 use crate::limits::LinkLimits;
 use crate::link::Link;

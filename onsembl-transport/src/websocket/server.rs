@@ -4,8 +4,8 @@
 //! callers must prove who they are before they get in, put an HTTP service in front, which answers
 //! 101 with [`accept_key`] and hands the stream to [`upgraded`](super::upgraded).
 
-use super::client::no_delay;
 use super::{config, upgraded};
+use crate::dial::no_delay;
 use crate::limits::LinkLimits;
 use crate::link::{Link, Listener, log_line};
 use crate::tls::ServerTls;

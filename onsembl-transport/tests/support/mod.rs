@@ -3,7 +3,7 @@
 
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::websocket::{WebSocketDialer, WebSocketListener, accept_key};
-use onsembl_transport::{Dialer, Link, LinkEnd, LinkLimits, Listener, Received};
+use onsembl_transport::{Dialer, Link, LinkEnd, LinkLimits, Listener, ProxyRule, Received};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,7 +23,9 @@ pub(crate) async fn tcp_port() -> (TcpListener, SocketAddr) {
 }
 
 pub(crate) fn dialer(url: &str) -> WebSocketDialer {
-    WebSocketDialer::new(url, "/ws/agent", &TlsRoots::Native).unwrap()
+    // Whatever the environment of the tests says.
+    let dialer = WebSocketDialer::new(url, "/ws/agent", &TlsRoots::Native).unwrap();
+    dialer.with_proxy(&ProxyRule::direct()).unwrap()
 }
 
 /// A dialled and an accepted WebSocket link, joined over loopback.
@@ -73,12 +75,15 @@ pub(crate) fn upgrade_request() -> String {
     )
 }
 
+/// The first header of this name in a request.
+pub(crate) fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
+    let mut headers = request.lines().filter_map(|line| line.split_once(": "));
+    headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
 /// The answer that grants `request`.
 pub(crate) fn grant(request: &str) -> String {
-    let key = request
-        .lines()
-        .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
-        .expect("a request without a key");
+    let key = header(request, "sec-websocket-key").expect("a request without a key");
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Accept: {}\r\n\r\n",

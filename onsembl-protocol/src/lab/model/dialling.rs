@@ -9,6 +9,9 @@ use crate::lab::Invariant;
 use crate::lab::fact::LocalNanos;
 use alloc::format;
 
+/// A server that asks for more peace than this gets so much (P-13).
+const LONGEST_RETRY_AFTER: u64 = 60_000_000_000;
+
 /// The windows of one agent, as the protocol defines them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Windows {
@@ -56,6 +59,7 @@ impl Windows {
 
     /// The next attempt after the server asked for so much time.
     pub(super) fn after(&mut self, asked: u64, now: LocalNanos, rules: &Rules) -> Wait {
+        let asked = asked.min(LONGEST_RETRY_AFTER);
         let until = now.saturating_add(asked);
         self.ends = self.ends.max(until);
         let wait = self.next(now, rules);

@@ -30,7 +30,7 @@ pub(super) const fn keeps_away(code: Code) -> bool {
 /// Whether we may send this code (P-81).
 pub(super) fn own_code(code: Code) -> Checked {
     demand(
-        matches!(code, 1000..=1003 | 1008 | 1009 | 1011 | 1013 | 4100..=4108 | 4200..=4202),
+        matches!(code, 1000..=1003 | 1007 | 1008 | 1009 | 1011 | 1013 | 4100..=4108 | 4200..=4202),
         Invariant::CloseHasACause,
         "a close code of the table",
         || Seat::code_text(code),

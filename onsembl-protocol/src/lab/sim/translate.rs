@@ -30,6 +30,7 @@ pub(super) fn outcome(failure: DialFailure) -> DialOutcome {
     match failure {
         DialFailure::Unreachable
         | DialFailure::TimedOut
+        | DialFailure::NoToken
         | DialFailure::Tls
         | DialFailure::NotAServer(_) => DialOutcome::Failed,
         DialFailure::Unauthorized => DialOutcome::Unauthorised,

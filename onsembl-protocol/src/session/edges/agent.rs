@@ -38,6 +38,7 @@ words! {
         LinkEnded = "link-ended", "the link ended";
         SentAway = "sent-away", "the server closed the link for good (4200, 4201, 4202)";
         Slept = "slept", "this machine was asleep for timeout-after or longer";
+        TokenRenewed = "token-renewed", "there is a newer token, and the session goes on with it";
         Stopped = "stopped", "it was stopped";
         EndOrdered = "end-ordered", "an order from afar ended it";
     }
@@ -63,6 +64,7 @@ edges! {
         [Stale] Silence => TimedOut;
         [Stale] HeardAgain => Connected;
         [Connected | Stale] Slept => Reconnecting;
+        [Connected | Stale] TokenRenewed => Reconnecting;
         [Connecting | Joining | Connected | Stale] LinkEnded => Reconnecting;
         [Connecting | Joining | Connected | Stale] SentAway => Closed;
         [Idle | Connecting | Joining | Connected | Stale | TimedOut | Reconnecting] Stopped => Closed;
@@ -104,6 +106,7 @@ impl AgentCause {
             Self::DialFailed(
                 DialFailure::Unreachable
                 | DialFailure::TimedOut
+                | DialFailure::NoToken
                 | DialFailure::Tls
                 | DialFailure::NotAServer(_)
                 | DialFailure::Unauthorized
@@ -118,6 +121,7 @@ impl AgentCause {
             }
             Self::LinkEnded(_) => AgentCauseKind::LinkEnded,
             Self::Slept(_) => AgentCauseKind::Slept,
+            Self::TokenRenewed => AgentCauseKind::TokenRenewed,
             Self::Stopped => AgentCauseKind::Stopped,
             Self::EndOrdered(_) => AgentCauseKind::EndOrdered,
         }

@@ -7,7 +7,7 @@ use onsembl_protocol::id::LinkId;
 use onsembl_protocol::liveness::{BackoffPolicy, HeartbeatTiming};
 use onsembl_protocol::session::{
     AgentAction, AgentCause, AgentEvent, AgentInbound, AgentStatus, DialFailure, Dialect, EndOrder,
-    HelloRefusal, SessionTerms,
+    HelloRefusal, SessionTerms, TokenUse,
 };
 use onsembl_protocol::time::Deadline;
 use std::time::Duration;
@@ -99,6 +99,9 @@ fn network_failures_never_end_the_attempts() {
         DialFailure::TimedOut,
         DialFailure::Tls,
         DialFailure::NotAServer(404),
+        DialFailure::NotAServer(401),
+        DialFailure::NotAServer(403),
+        DialFailure::NoToken,
         DialFailure::NotAServer(0),
         DialFailure::Busy { retry_after: None },
         DialFailure::Unauthorized,
@@ -174,10 +177,86 @@ fn an_accepted_link_without_an_accepted_hello_resets_nothing() {
 fn a_retry_after_is_obeyed() {
     for seed in 0..50 {
         let mut agent = dialling(seed);
-        fail(&mut agent, DialFailure::Busy { retry_after: Some(secs(120)) });
+        fail(&mut agent, DialFailure::Busy { retry_after: Some(secs(45)) });
         let retry = agent.retry_at();
-        assert!(retry >= secs(120) && retry <= secs(121), "{retry:?}");
+        assert!(retry >= secs(45) && retry <= secs(46), "{retry:?}");
     }
+}
+
+#[test]
+fn nobody_puts_an_agent_to_sleep_for_more_than_a_minute() {
+    for asked in [61, 86_400, 31_536_000, u64::MAX] {
+        let mut agent = dialling(7);
+        fail(&mut agent, DialFailure::Busy { retry_after: Some(Duration::from_secs(asked)) });
+        let retry = agent.retry_at();
+        assert!(retry >= secs(60) && retry <= secs(61), "{asked}: {retry:?}");
+    }
+}
+
+#[test]
+fn a_missing_token_and_a_refusal_of_a_proxy_are_tried_again_by_the_ordinary_backoff() {
+    for failure in
+        [DialFailure::NoToken, DialFailure::NotAServer(401), DialFailure::NotAServer(403)]
+    {
+        let mut agent = dialling(7);
+        fail(&mut agent, failure);
+        assert!(agent.retry_at() <= secs(1), "{failure:?}: {:?}", agent.retry_at());
+        assert_eq!(agent.machine.token_use(), TokenUse::None, "{failure:?}");
+    }
+}
+
+#[test]
+fn another_token_ends_the_wait_for_one() {
+    for lost in [false, true] {
+        let mut agent = if lost { Agent::in_session(TERMS) } else { dialling(7) };
+        match lost {
+            true => {
+                agent.run_until(secs(20));
+                agent.lose(peer_closed(CloseCause::TokenExpired));
+            }
+            false => fail(&mut agent, DialFailure::Unauthorized),
+        }
+        assert_eq!(agent.machine.token_use(), TokenUse::EndsTheWait);
+        let now = agent.at;
+        assert!(agent.retry_at() - now >= secs(30));
+        agent.feed(AgentEvent::TokenChanged);
+        assert_eq!(agent.machine.token_use(), TokenUse::None);
+        assert!(agent.retry_at() - now <= secs(1), "{:?}", agent.retry_at() - now);
+        // The next change finds nobody waiting for it.
+        let retry = agent.retry_at();
+        agent.feed(AgentEvent::TokenChanged);
+        assert_eq!(agent.retry_at(), retry);
+    }
+}
+
+#[test]
+fn a_session_goes_on_with_a_newer_token_at_once_and_with_a_legacy_server_when_the_old_one_ends() {
+    let mut agent = Agent::in_session(TERMS);
+    agent.run_healthy_until(secs(100));
+    assert_eq!(agent.machine.token_use(), TokenUse::RenewsTheSession);
+    let (link, now) = (agent.link(), agent.at);
+    let done = agent.feed(AgentEvent::TokenChanged);
+    assert_eq!(done.first(), Some(&AgentAction::Close(link, CloseCause::Superseded)));
+    assert!(agent.retry_at() - now <= ms(1), "{:?}", agent.retry_at() - now);
+    agent.run_until(now + ms(1));
+    assert_eq!((agent.status(), attempt(&agent)), ("connecting", 1));
+
+    let mut agent = Agent::in_session(SessionTerms { dialect: Dialect::Legacy, ..TERMS });
+    assert_eq!(agent.machine.token_use(), TokenUse::None);
+    assert_eq!(agent.feed(AgentEvent::TokenChanged), []);
+    assert_eq!(agent.status(), "connected");
+}
+
+#[test]
+fn a_source_that_changes_all_the_time_does_not_make_a_storm() {
+    let mut agent = dialling(7);
+    while agent.at < secs(600) {
+        fail(&mut agent, DialFailure::Unauthorized);
+        agent.feed(AgentEvent::TokenChanged);
+        let retry = agent.retry_at();
+        agent.run_until(retry);
+    }
+    assert!(agent.link().0 < 60, "{} attempts", agent.link());
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub(super) fn states() -> Vec<(&'static str, Agent)> {
     let mut asked = started();
     asked
         .feed(AgentEvent::DialFailed(LinkId(1), DialFailure::Busy { retry_after: Some(secs(60)) }));
+    let mut refused = started();
+    refused.feed(AgentEvent::DialFailed(LinkId(1), DialFailure::Unauthorized));
     let mut closed = after(5, TERMS);
     closed.feed(AgentEvent::Stop);
     vec![
@@ -53,6 +55,7 @@ pub(super) fn states() -> Vec<(&'static str, Agent)> {
         ("timed-out", after(90, TERMS)),
         ("reconnecting", lost),
         ("reconnecting, asked to", asked),
+        ("reconnecting, token refused", refused),
         ("closed", closed),
     ]
 }

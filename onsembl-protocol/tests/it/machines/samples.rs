@@ -137,6 +137,7 @@ pub(super) fn agent_events(link: LinkId) -> Vec<(String, AgentEvent)> {
         },
         AgentEvent::Wake => row("wake", AgentEvent::Wake),
         AgentEvent::News => row("news", AgentEvent::News),
+        AgentEvent::TokenChanged => row("token changed", AgentEvent::TokenChanged),
         AgentEvent::Stop => row("stop", AgentEvent::Stop),
         AgentEvent::EndOrdered(_) => within("ordered to ", end_orders(), AgentEvent::EndOrdered),
     })

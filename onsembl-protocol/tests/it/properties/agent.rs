@@ -25,6 +25,7 @@ enum Happening {
     LinkDown(CloseReason),
     Wake,
     News,
+    TokenChanged,
     Stop,
     EndOrdered(EndOrder),
 }
@@ -97,6 +98,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         20 => Just(Happening::Start),
         60 => Just(Happening::LinkUp),
         10 => Just(Happening::News),
+        10 => Just(Happening::TokenChanged),
         20 => select(failures).prop_map(Happening::DialFailed),
         120 => inbound().prop_map(Happening::Received),
         20 => select(reasons).prop_map(Happening::LinkDown),
@@ -160,6 +162,7 @@ impl Observer {
             Happening::LinkDown(reason) => AgentEvent::LinkDown(link, reason),
             Happening::Wake => AgentEvent::Wake,
             Happening::News => AgentEvent::News,
+            Happening::TokenChanged => AgentEvent::TokenChanged,
             Happening::Stop => AgentEvent::Stop,
             Happening::EndOrdered(order) => AgentEvent::EndOrdered(order),
         }
@@ -329,6 +332,7 @@ impl Observer {
             AgentEvent::Start
                 | AgentEvent::Wake
                 | AgentEvent::News
+                | AgentEvent::TokenChanged
                 | AgentEvent::Stop
                 | AgentEvent::EndOrdered(_)
         ) || self.link.0 == 0

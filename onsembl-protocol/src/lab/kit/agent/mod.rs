@@ -176,6 +176,7 @@ impl<S: AgentSubject> AgentStage<S> {
                 Some(AgentEvent::LinkDown(self.link(link)?, reason))
             }
             Happening::News => Some(AgentEvent::News),
+            Happening::TokenChanged => Some(AgentEvent::TokenChanged),
             Happening::Stop => Some(AgentEvent::Stop),
             Happening::EndOrdered(order) => Some(AgentEvent::EndOrdered(order)),
         }

@@ -4,6 +4,9 @@ use crate::session::DialFailure;
 use crate::time::Timestamp;
 use core::time::Duration;
 
+/// A `Retry-After` beyond this is cut to it (P-13).
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
 /// The numbers that the thing under test promises to keep to. Those of liveness are not here: the
 /// server names them in each script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,15 @@ impl Default for Rules {
     fn default() -> Self {
         Self::DEFAULT
     }
+}
+
+/// Why the agent waits for its next dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    Backoff,
+    TimedOut,
+    ServerAsked,
+    RefusedToken,
 }
 
 /// When the next dial is due: not before, and not after.
@@ -80,21 +92,28 @@ impl Windows {
         Window { from, by: from.saturating_add(self.rules.refused_token) }
     }
 
-    /// After a failed dial; `None` if it was refused for good. Also whether the server asked for it.
-    pub(super) fn after(&mut self, failure: DialFailure, at: Timestamp) -> Option<(Window, bool)> {
+    /// The wait for another token is over: it is there.
+    pub(super) fn token_is_there(&mut self, at: Timestamp) -> Window {
+        self.end = Some(at);
+        self.next(at)
+    }
+
+    /// After a failed dial; `None` if it was refused for good. Also why.
+    pub(super) fn after(&mut self, failure: DialFailure, at: Timestamp) -> Option<(Window, Wait)> {
         match failure {
             DialFailure::Forbidden => None,
-            DialFailure::Unauthorized => Some((self.with_new_token(at), false)),
+            DialFailure::Unauthorized => Some((self.with_new_token(at), Wait::RefusedToken)),
             DialFailure::Busy { retry_after: Some(wait) } => {
-                let asked = at.saturating_add(wait);
+                let asked = at.saturating_add(wait.min(LONGEST_RETRY_AFTER));
                 self.end = Some(self.end.map_or(asked, |end| end.max(asked)));
-                Some((self.next(at), true))
+                Some((self.next(at), Wait::ServerAsked))
             }
             DialFailure::Busy { retry_after: None }
             | DialFailure::Unreachable
             | DialFailure::TimedOut
+            | DialFailure::NoToken
             | DialFailure::Tls
-            | DialFailure::NotAServer(_) => Some((self.next(at), false)),
+            | DialFailure::NotAServer(_) => Some((self.next(at), Wait::Backoff)),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::session::{AgentInbound, DialFailure, EndOrder, HelloRefusal, SessionT
 use core::fmt;
 use core::time::Duration;
 use proptest::prelude::*;
+use std::vec;
 use std::vec::Vec;
 
 /// A link by its part in the story.
@@ -53,6 +54,8 @@ pub enum Happening {
     LinkEnds(Link, CloseReason),
     /// What its heartbeat says is news.
     News,
+    /// The source of tokens has another one.
+    TokenChanged,
     /// It is stopped.
     Stop,
     /// It is stopped by an order from afar.
@@ -92,6 +95,7 @@ impl fmt::Display for Happening {
             }
             Self::LinkEnds(link, reason) => write!(f, "{link} ends: {reason}"),
             Self::News => f.write_str("has news"),
+            Self::TokenChanged => f.write_str("has another token to show"),
             Self::Stop => f.write_str("stopped"),
             Self::EndOrdered(EndOrder::Stop) => f.write_str("told to end by an order"),
             Self::EndOrdered(EndOrder::Restart) => f.write_str("told to start anew by an order"),
@@ -143,6 +147,7 @@ fn happening(timing: HeartbeatTiming) -> impl Strategy<Value = Happening> {
         3 => (link(), strategies::hello_refusal()).prop_map(|(l, r)| Happening::HelloRefused(l, r)),
         1 => Just(Happening::Start),
         5 => Just(Happening::News),
+        5 => Just(Happening::TokenChanged),
         2 => ends(),
     ]
 }

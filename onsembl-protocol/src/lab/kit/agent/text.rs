@@ -48,6 +48,8 @@ pub enum TextEvent<'a> {
     Wake,
     /// What its heartbeat says is news.
     News,
+    /// The source of tokens has another one than the last dial showed.
+    TokenChanged,
     /// It is stopped on its machine.
     Stop,
     /// It is stopped by an order from afar.
@@ -201,6 +203,7 @@ impl<W: TextWrapperUnderTest> Subject for Texts<W> {
             AgentEvent::LinkDown(link, reason) => TextEvent::LinkDown(link, reason),
             AgentEvent::Wake => TextEvent::Wake,
             AgentEvent::News => TextEvent::News,
+            AgentEvent::TokenChanged => TextEvent::TokenChanged,
             AgentEvent::Stop => TextEvent::Stop,
             AgentEvent::EndOrdered(order) => TextEvent::EndOrdered(order),
         };
@@ -244,6 +247,7 @@ impl<W: TextWrapperUnderTest> AgentSubject for Texts<W> {
             | AgentEvent::LinkDown(..)
             | AgentEvent::Wake
             | AgentEvent::News
+            | AgentEvent::TokenChanged
             | AgentEvent::Stop
             | AgentEvent::EndOrdered(_) => event,
         }

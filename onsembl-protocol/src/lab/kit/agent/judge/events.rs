@@ -29,7 +29,10 @@ impl Judge {
                 window.from = window.from.saturating_sub(call.slept).max(call.at);
                 window.by = window.by.saturating_sub(call.slept).max(call.at);
             }
-            State::Reconnecting { window, why: Wait::Backoff | Wait::TimedOut } => {
+            State::Reconnecting {
+                window,
+                why: Wait::Backoff | Wait::TimedOut | Wait::RefusedToken,
+            } => {
                 *window = at_once;
                 self.windows.begin_anew();
                 expected.change = Invariant::SleepIsNoticed;
@@ -100,10 +103,7 @@ impl Judge {
                     && current == link
                 {
                     match self.windows.after(failure, at) {
-                        Some((window, is_asked)) => {
-                            let why = if is_asked { Wait::ServerAsked } else { Wait::Backoff };
-                            self.wait(window, why, Invariant::ComesBack, e);
-                        }
+                        Some((window, why)) => self.wait(window, why, Invariant::ComesBack, e),
                         None => self.ends(Invariant::NoDialAfterRefusal, e),
                     }
                 }
@@ -121,6 +121,19 @@ impl Judge {
                 if let State::Connected(s) = &mut self.state {
                     s.silence.woken(at);
                     s.news = s.extended;
+                }
+            }
+            AgentEvent::TokenChanged => {
+                if let State::Reconnecting { window, why: Wait::RefusedToken } = self.state {
+                    let sooner = self.windows.token_is_there(at);
+                    let window = Window { from: at, by: sooner.by.min(window.by) };
+                    self.state = State::Reconnecting { window, why: Wait::Backoff };
+                } else if let State::Connected(Session { link, extended: true, .. }) = self.state {
+                    let superseded = Owed::Close(link, Some(CloseCause::Superseded));
+                    e.owe(superseded, Invariant::OneLinkAtATime);
+                    self.notes_stability(at);
+                    let at_once = Window { from: at, by: at };
+                    self.wait(at_once, Wait::Backoff, Invariant::ComesBack, e);
                 }
             }
             AgentEvent::Stop => self.stops(CloseCause::AgentStopped, e),
@@ -153,7 +166,7 @@ impl Judge {
                         HelloRefusal::Forbidden => self.ends(Invariant::NoDialAfterRefusal, e),
                         HelloRefusal::Unauthorized => {
                             let window = self.windows.with_new_token(at);
-                            self.wait(window, Wait::Backoff, Invariant::ComesBack, e);
+                            self.wait(window, Wait::RefusedToken, Invariant::ComesBack, e);
                         }
                         HelloRefusal::Other => {
                             self.back_off(at, Wait::Backoff, Invariant::ComesBack, e);
@@ -214,7 +227,7 @@ impl Judge {
             ComeBack::WithNewToken => {
                 self.notes_stability(at);
                 let window = self.windows.with_new_token(at);
-                self.wait(window, Wait::Backoff, Invariant::ComesBack, e);
+                self.wait(window, Wait::RefusedToken, Invariant::ComesBack, e);
             }
         }
     }

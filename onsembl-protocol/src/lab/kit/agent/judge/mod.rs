@@ -135,6 +135,7 @@ impl Judge {
             | AgentEvent::Received(..)
             | AgentEvent::Wake
             | AgentEvent::News
+            | AgentEvent::TokenChanged
             | AgentEvent::Stop
             | AgentEvent::EndOrdered(_) => {}
         }

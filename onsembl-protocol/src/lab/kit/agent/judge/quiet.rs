@@ -25,6 +25,7 @@ impl Judge {
             | AgentEvent::LinkDown(..)
             | AgentEvent::Wake
             | AgentEvent::News
+            | AgentEvent::TokenChanged
             | AgentEvent::Stop
             | AgentEvent::EndOrdered(_) => None,
         };
@@ -50,6 +51,7 @@ impl Judge {
             AgentEvent::Start
             | AgentEvent::Wake
             | AgentEvent::News
+            | AgentEvent::TokenChanged
             | AgentEvent::Stop
             | AgentEvent::EndOrdered(_) => None,
         };

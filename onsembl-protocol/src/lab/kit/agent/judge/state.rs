@@ -1,5 +1,6 @@
 //! Where the agent must be, as the judge has it.
 
+pub(super) use super::super::rules::Wait;
 use super::super::rules::Window;
 use crate::id::{BeatSequence, LinkId};
 use crate::lab::kit::beats::Beats;
@@ -32,14 +33,6 @@ pub(super) struct Session {
     pub(super) news: bool,
 }
 
-/// Why the agent waits for its next dial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    Backoff,
-    TimedOut,
-    ServerAsked,
-}
-
 impl State {
     pub(super) const fn phase(&self) -> AgentStatusKind {
         match self {
@@ -49,9 +42,10 @@ impl State {
             Self::Connected(s) if s.silence.is_stale() => AgentStatusKind::Stale,
             Self::Connected(_) => AgentStatusKind::Connected,
             Self::Reconnecting { why: Wait::TimedOut, .. } => AgentStatusKind::TimedOut,
-            Self::Reconnecting { why: Wait::Backoff | Wait::ServerAsked, .. } => {
-                AgentStatusKind::Reconnecting
-            }
+            Self::Reconnecting {
+                why: Wait::Backoff | Wait::ServerAsked | Wait::RefusedToken,
+                ..
+            } => AgentStatusKind::Reconnecting,
             Self::Closed => AgentStatusKind::Closed,
         }
     }

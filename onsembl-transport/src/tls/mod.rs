@@ -1,18 +1,24 @@
 //! TLS for links: rustls with ring, told so explicitly, so that no process-wide provider matters.
 //!
 //! The one place that chooses the crypto provider and reads certificates. rustls types stay here.
+//! Certificates are renewed on disk while programs run: both ends read them again when they changed,
+//! and keep what they have if the new ones cannot be used.
+
+mod client;
+mod server;
+
+pub(crate) use client::ClientTls;
+pub use server::{Reloaded, ServerTls};
 
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Which certificates a client trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,40 +95,6 @@ fn unexpected(error: impl fmt::Display) -> TlsError {
     TlsError::Provider(error.to_string())
 }
 
-/// TLS of a client towards one host.
-#[derive(Clone)]
-pub(crate) struct ClientTls {
-    connector: TlsConnector,
-    host: ServerName<'static>,
-}
-
-impl ClientTls {
-    pub(crate) fn new(roots: &TlsRoots, host: &str) -> Result<Self, TlsError> {
-        let host = ServerName::try_from(host.to_owned())
-            .map_err(|_| TlsError::HostName(host.to_owned()))?;
-        let store = match roots {
-            TlsRoots::Native => native_roots()?,
-            TlsRoots::Pem(path) => pem_roots(path)?,
-        };
-        let config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(unexpected)?
-            .with_root_certificates(store)
-            .with_no_client_auth();
-        Ok(Self { connector: Arc::new(config).into(), host })
-    }
-
-    pub(crate) async fn connect<S>(
-        &self,
-        stream: S,
-    ) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<S>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send,
-    {
-        self.connector.connect(self.host.clone(), stream).await
-    }
-}
-
 fn native_roots() -> Result<RootCertStore, TlsError> {
     let found = rustls_native_certs::load_native_certs();
     let mut store = RootCertStore::empty();
@@ -169,58 +141,14 @@ fn file_error(what: &'static str, path: &Path, error: PemError) -> TlsError {
     }
 }
 
-/// TLS of a server: one certificate chain and its key.
-#[derive(Clone)]
-pub struct ServerTls {
-    acceptor: TlsAcceptor,
-}
+/// When a file was last written and how long it is: enough to see that it was replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp(Option<(SystemTime, u64)>);
 
-impl ServerTls {
-    /// Reads the chain (the server's own certificate first) and the private key. Blocks while it
-    /// reads.
-    ///
-    /// # Errors
-    /// A file is unreadable or lacks what it should hold, or the two do not belong together. Each
-    /// error names the file.
-    pub fn from_pem_files(
-        certificate: impl AsRef<Path>,
-        key: impl AsRef<Path>,
-    ) -> Result<Self, TlsError> {
-        let (certificate, key) = (certificate.as_ref(), key.as_ref());
-        let chain = certificates(certificate)?;
-        let secret =
-            PrivateKeyDer::from_pem_file(key).map_err(|e| file_error("private key", key, e))?;
-        let config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(unexpected)?
-            .with_no_client_auth()
-            .with_single_cert(chain, secret)
-            .map_err(|e| TlsError::Pair {
-                certificate: certificate.into(),
-                key: key.into(),
-                why: e.to_string(),
-            })?;
-        Ok(Self { acceptor: Arc::new(config).into() })
-    }
-
-    /// Shakes hands with a client. Waits for as long as it takes; give it a deadline
-    /// ([`LinkLimits::handshake`](crate::limits::LinkLimits::handshake)).
-    ///
-    /// # Errors
-    /// The client left, or speaks no TLS that is acceptable.
-    pub async fn accept<S>(
-        &self,
-        stream: S,
-    ) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<S>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send,
-    {
-        self.acceptor.accept(stream).await
-    }
-}
-
-impl fmt::Debug for ServerTls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ServerTls")
+impl Stamp {
+    /// Blocks. A file that cannot be looked at has the stamp of one that is not there.
+    fn of(path: &Path) -> Self {
+        let found = std::fs::metadata(path).and_then(|m| Ok((m.modified()?, m.len())));
+        Self(found.ok())
     }
 }

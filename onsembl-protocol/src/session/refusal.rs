@@ -1,0 +1,146 @@
+//! What an HTTP answer to a dial means.
+//!
+//! Between an agent and its server stand proxies, firewalls and captive portals, and any of them may
+//! answer a dial. Only our server's own refusal may end an agent or slow it down. A dial carries a
+//! random nonce; a server repeats it in a refusal and adds a reason word (P-12).
+
+use super::dial::DialFailure;
+use core::time::Duration;
+
+/// The header of a dial with the nonce, and of the refusal that repeats it.
+pub const NONCE_HEADER: &str = "onsembl-nonce";
+
+/// The header of a refusal with the reason word.
+pub const REFUSAL_HEADER: &str = "onsembl-refusal";
+
+/// Most bytes of a nonce that a server repeats: ours have 24, and an answer is not to grow with
+/// what a peer sends.
+const LONGEST_NONCE: usize = 64;
+
+/// Why a server refuses a dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusalWord {
+    /// The token is bad, missing or expired.
+    Unauthorized,
+    /// The token was revoked or the agent deleted. Permanent.
+    Forbidden,
+    /// Whether the token is good is not known now.
+    Unavailable,
+}
+
+impl RefusalWord {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Unauthorized, Self::Forbidden, Self::Unavailable];
+
+    /// The word in the header.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// Reads a header. `None` for a word of a later version.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        let word = word.trim();
+        Self::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(word))
+    }
+}
+
+/// The nonce of a dial as a server may repeat it; `None` if it is none.
+#[must_use]
+pub fn nonce_to_repeat(nonce: &str) -> Option<&str> {
+    let fits = (1..=LONGEST_NONCE).contains(&nonce.len());
+    (fits && nonce.bytes().all(|b| b.is_ascii_graphic())).then_some(nonce)
+}
+
+/// An answer to a dial that grants no upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpRefusal<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// `Retry-After`, as a distance.
+    pub retry_after: Option<Duration>,
+    /// The header [`NONCE_HEADER`].
+    pub nonce: Option<&'a str>,
+    /// The header [`REFUSAL_HEADER`].
+    pub reason: Option<&'a str>,
+}
+
+impl HttpRefusal<'_> {
+    /// What it means for the dial that sent this nonce.
+    ///
+    /// Without the nonce, or with a word that is not known, nobody can tell who answers: that is a
+    /// failed dial, whatever the status.
+    #[must_use]
+    pub fn meaning(&self, sent: &str) -> DialFailure {
+        let word = self
+            .reason
+            .filter(|_| !sent.is_empty() && self.nonce == Some(sent))
+            .and_then(RefusalWord::parse);
+        match (word, self.status) {
+            (Some(RefusalWord::Unauthorized), _) => DialFailure::Unauthorized,
+            (Some(RefusalWord::Forbidden), _) => DialFailure::Forbidden,
+            (Some(RefusalWord::Unavailable), _) | (None, 429 | 503) => {
+                DialFailure::Busy { retry_after: self.retry_after }
+            }
+            (None, status) => DialFailure::NotAServer(status),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer<'a>(status: u16, nonce: Option<&'a str>, reason: Option<&'a str>) -> HttpRefusal<'a> {
+        HttpRefusal { status, retry_after: None, nonce, reason }
+    }
+
+    #[test]
+    fn only_an_answer_with_the_nonce_and_a_known_word_decides() {
+        for (word, failure) in [
+            ("unauthorized", DialFailure::Unauthorized),
+            ("Forbidden", DialFailure::Forbidden),
+            ("unavailable", DialFailure::Busy { retry_after: None }),
+        ] {
+            assert_eq!(answer(418, Some("n-1"), Some(word)).meaning("n-1"), failure, "{word}");
+        }
+        for status in [401, 403, 404, 502] {
+            for (nonce, reason) in [
+                (None, None),
+                (None, Some("forbidden")),
+                (Some("n-1"), None),
+                (Some("n-2"), Some("forbidden")),
+                (Some("n-1"), Some("evicted")),
+            ] {
+                let meaning = answer(status, nonce, reason).meaning("n-1");
+                assert_eq!(meaning, DialFailure::NotAServer(status), "{nonce:?} {reason:?}");
+            }
+        }
+        let empty = answer(403, Some(""), Some("forbidden")).meaning("");
+        assert_eq!(empty, DialFailure::NotAServer(403), "a dial without a nonce proves nothing");
+    }
+
+    #[test]
+    fn anybody_may_ask_for_a_pause() {
+        for status in [429, 503] {
+            let retry_after = Some(Duration::from_secs(7));
+            let busy = HttpRefusal { retry_after, ..answer(status, None, None) };
+            assert_eq!(busy.meaning("n-1"), DialFailure::Busy { retry_after });
+        }
+    }
+
+    #[test]
+    fn a_server_repeats_what_is_short_and_visible() {
+        assert_eq!(nonce_to_repeat("dGhlIHNhbXBsZSBub25jZQ=="), Some("dGhlIHNhbXBsZSBub25jZQ=="));
+        let long = "x".repeat(65);
+        for nonce in ["", "a b", "ä", "a\r\nb", long.as_str()] {
+            assert_eq!(nonce_to_repeat(nonce), None, "{nonce:?}");
+        }
+    }
+}

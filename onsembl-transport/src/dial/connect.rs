@@ -1,0 +1,338 @@
+//! A stream to the server: through a proxy or not, with TLS or not.
+
+use super::addresses::Memory;
+use super::proxy::{InvalidProxy, Proxy};
+use super::race::race;
+use super::url::{Scheme, ServerUrl};
+use super::{DialerError, ProxyRule, http};
+use crate::link::DialError;
+use crate::tls::{ClientTls, TlsError, TlsRoots};
+use ::http::{HeaderValue, Method, Request, header};
+use bytes::Bytes;
+use http_body_util::Full;
+use onsembl_protocol::session::{DialFailure, HttpRefusal};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::rustls::pki_types::ServerName;
+
+/// What links and requests are made over.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// A stream of any kind.
+pub(crate) type Stream = Box<dyn Io>;
+
+/// Opens streams to one server.
+pub(crate) struct Connector {
+    url: ServerUrl,
+    roots: TlsRoots,
+    tls: Option<Arc<ClientTls>>,
+    proxy: Result<Option<Proxy>, InvalidProxy>,
+    addresses: Option<Vec<SocketAddr>>,
+    memory: Memory,
+}
+
+impl Connector {
+    /// A connector to the server of `url`. `roots` are read now if anything needs TLS.
+    pub(crate) fn new(
+        url: ServerUrl,
+        roots: &TlsRoots,
+        rule: &ProxyRule,
+    ) -> Result<Self, DialerError> {
+        let proxy = rule.proxy_for(&url);
+        let over_tls = matches!(&proxy, Ok(Some(proxy)) if proxy.scheme == Scheme::Tls);
+        let tls = match url.scheme() {
+            Scheme::Plain if !over_tls => None,
+            Scheme::Plain | Scheme::Tls => Some(Arc::new(ClientTls::new(roots)?)),
+        };
+        if url.scheme() == Scheme::Tls {
+            let _ = server_name(url.certified_host())?;
+        }
+        let roots = roots.clone();
+        Ok(Self { url, roots, tls, proxy, addresses: None, memory: Memory::default() })
+    }
+
+    /// The same with another rule for proxies.
+    pub(crate) fn with_proxy(self, rule: &ProxyRule) -> Result<Self, DialerError> {
+        let addresses = self.addresses;
+        Ok(Self { addresses, ..Self::new(self.url, &self.roots, rule)? })
+    }
+
+    /// Dials these addresses, whatever the name of the server or of the proxy stands for.
+    pub(crate) fn set_addresses(&mut self, addresses: Vec<SocketAddr>) {
+        self.addresses = Some(addresses);
+    }
+
+    pub(crate) fn url(&self) -> &ServerUrl {
+        &self.url
+    }
+
+    /// The stream that was opened last was of no use after all.
+    pub(crate) fn last_was_of_no_use(&self) {
+        self.memory.last_was_of_no_use();
+    }
+
+    /// The addresses to try, the most promising first.
+    pub(crate) async fn candidates(&self, by: Instant) -> Result<Candidates<'_>, DialError> {
+        let proxy = self
+            .proxy
+            .as_ref()
+            .map_err(|e| DialError::new(DialFailure::Unreachable, e.to_string()))?
+            .as_ref();
+        let (host, port) = match proxy {
+            Some(proxy) => (proxy.host.as_str(), proxy.port),
+            None => (self.url.host(), self.url.port()),
+        };
+        let of_proxy = proxy.map_or_else(String::new, |proxy| format!(", the host of {proxy}"));
+        let unreachable = |text: String| DialError::new(DialFailure::Unreachable, text);
+        let found = match &self.addresses {
+            Some(addresses) => addresses.clone(),
+            None => {
+                within(by, &format!("looking up {host}{of_proxy}"), async {
+                    let found = lookup_host((host, port)).await;
+                    found
+                        .map(Iterator::collect)
+                        .map_err(|e| unreachable(format!("cannot resolve {host}{of_proxy}: {e}")))
+                })
+                .await?
+            }
+        };
+        let left = self.memory.order(found);
+        if left.is_empty() {
+            return Err(unreachable(format!("{host}{of_proxy} has no address")));
+        }
+        Ok(Candidates { connector: self, proxy, left, by })
+    }
+}
+
+/// The addresses that are left in one dial.
+pub(crate) struct Candidates<'a> {
+    connector: &'a Connector,
+    proxy: Option<&'a Proxy>,
+    left: Vec<SocketAddr>,
+    by: Instant,
+}
+
+/// A stream that is ready for a request.
+pub(crate) struct Opened<'a> {
+    pub(crate) stream: Stream,
+    pub(crate) trial: Trial<'a>,
+    /// Until when the request is to be answered.
+    pub(crate) by: Instant,
+}
+
+impl<'a> Candidates<'a> {
+    /// Whether there is no other address to try.
+    pub(crate) fn are_spent(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// Opens a stream to the first address where that succeeds. While others are left, half of the
+    /// time is kept for them.
+    pub(crate) async fn open(&mut self) -> Result<Opened<'a>, DialError> {
+        loop {
+            match self.open_one().await {
+                Err(error) if !self.are_spent() && Instant::now() < self.by => {
+                    tracing::info!(%error, "trying the next address");
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn open_one(&mut self) -> Result<Opened<'a>, DialError> {
+        let memory = &self.connector.memory;
+        let finish = race(&self.left, self.by, TcpStream::connect).await;
+        let tried = std::mem::replace(&mut self.left, finish.open);
+        for (address, _) in &finish.failed {
+            memory.failed(*address);
+        }
+        let Some((stream, address)) = finish.won else {
+            let through = self.proxy.map_or_else(String::new, |proxy| format!(" of {proxy}"));
+            for address in self.left.drain(..) {
+                memory.failed(address);
+            }
+            return Err(match finish.failed.last() {
+                Some((address, error)) => {
+                    let text = format!("cannot connect to {address}{through}: {error}");
+                    DialError::new(DialFailure::Unreachable, text)
+                }
+                None => timed_out(&format!("connecting to {}{through}", list(&tried))),
+            });
+        };
+        let trial = Trial { memory, address, outcome: Outcome::Open };
+        no_delay(&stream);
+        let now = Instant::now();
+        let by = match self.left.is_empty() {
+            true => self.by,
+            false => now + self.by.saturating_duration_since(now) / 2,
+        };
+        let stream = self.connector.through(self.proxy, Box::new(stream), address, by).await?;
+        Ok(Opened { stream, trial, by })
+    }
+}
+
+impl Connector {
+    /// From a connection to a stream that speaks HTTP with the server.
+    async fn through(
+        &self,
+        proxy: Option<&Proxy>,
+        mut stream: Stream,
+        address: SocketAddr,
+        by: Instant,
+    ) -> Result<Stream, DialError> {
+        if let Some(proxy) = proxy {
+            if proxy.scheme == Scheme::Tls {
+                let whom = format!("{proxy} at {address}");
+                stream = self.shake_hands(&proxy.host, stream, &whom, by).await?;
+            }
+            stream = self.tunnel(proxy, stream, address, by).await?;
+        }
+        match self.url.scheme() {
+            Scheme::Plain => Ok(stream),
+            Scheme::Tls => {
+                let host = self.url.certified_host();
+                let whom = match proxy {
+                    Some(proxy) => format!("{host} through {proxy}"),
+                    None => format!("{host} at {address}"),
+                };
+                self.shake_hands(host, stream, &whom, by).await
+            }
+        }
+    }
+
+    async fn shake_hands(
+        &self,
+        host: &str,
+        stream: Stream,
+        whom: &str,
+        by: Instant,
+    ) -> Result<Stream, DialError> {
+        let refused = |e: &dyn std::fmt::Display| {
+            DialError::new(DialFailure::Tls, format!("with {whom}: {e}"))
+        };
+        let Some(tls) = &self.tls else { return Err(refused(&"TLS was not set up")) };
+        let name = server_name(host).map_err(|e| refused(&e))?;
+        within(by, &format!("shaking hands by TLS with {whom}"), async {
+            match tls.connect(name, stream).await {
+                Ok(stream) => Ok(Box::new(stream) as Stream),
+                Err(error) => Err(refused(&error)),
+            }
+        })
+        .await
+    }
+
+    /// Asks a proxy for a connection to the server.
+    async fn tunnel(
+        &self,
+        proxy: &Proxy,
+        stream: Stream,
+        address: SocketAddr,
+        by: Instant,
+    ) -> Result<Stream, DialError> {
+        let to = self.url.host_and_port();
+        let whom = format!("{proxy} at {address}, asked for {to},");
+        let unfit = |e: &dyn std::fmt::Display| {
+            DialError::new(DialFailure::Unreachable, format!("{whom} cannot be asked: {e}"))
+        };
+        let mut request = Request::builder()
+            .method(Method::CONNECT)
+            .uri(&to)
+            .body(Full::new(Bytes::new()))
+            .map_err(|e| unfit(&e))?;
+        let host = HeaderValue::from_str(&to).map_err(|e| unfit(&e))?;
+        let _ = request.headers_mut().insert(header::HOST, host);
+        if let Some(credentials) = &proxy.credentials {
+            let mut credentials = credentials.clone();
+            credentials.set_sensitive(true);
+            let _ = request.headers_mut().insert(header::PROXY_AUTHORIZATION, credentials);
+        }
+        within(by, &format!("waiting for {proxy} to connect to {to}"), async {
+            let failed = |e: &hyper::Error| http::failure(e, &format!("{whom} did not answer"));
+            let mut exchange = http::send(stream, request).await.map_err(|e| failed(&e))?;
+            if exchange.response.status().is_success() {
+                let tunnel = exchange.into_stream().await.map_err(|e| failed(&e))?;
+                return Ok(Box::new(tunnel) as Stream);
+            }
+            let status = exchange.response.status();
+            let retry_after = http::retry_after(exchange.response.headers());
+            // A proxy cannot know a nonce that was not sent, so it cannot send anybody away.
+            let answer =
+                HttpRefusal { status: status.as_u16(), retry_after, nonce: None, reason: None };
+            let said = exchange.said(by).await;
+            Err(DialError::new(answer.meaning(""), format!("{whom} answered HTTP {status}{said}")))
+        })
+        .await
+    }
+}
+
+/// What becomes of one address. One that is dropped without a word has failed.
+pub(crate) struct Trial<'a> {
+    memory: &'a Memory,
+    address: SocketAddr,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Open,
+    GotThrough,
+}
+
+impl Trial<'_> {
+    /// The dial got through there.
+    pub(crate) fn got_through(mut self) {
+        self.outcome = Outcome::GotThrough;
+        self.memory.succeeded(self.address);
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        match self.outcome {
+            Outcome::GotThrough => {}
+            Outcome::Open => self.memory.failed(self.address),
+        }
+    }
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(host.to_owned()).map_err(|_| TlsError::HostName(host.to_owned()))
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    shown.join(", ")
+}
+
+fn timed_out(step: &str) -> DialError {
+    DialError::new(DialFailure::TimedOut, format!("while {step}"))
+}
+
+/// Does a step of a dial in its time.
+pub(crate) async fn within<T>(
+    by: Instant,
+    step: &str,
+    work: impl Future<Output = Result<T, DialError>>,
+) -> Result<T, DialError> {
+    match timeout_at(by, work).await {
+        Ok(result) => result,
+        Err(_) => Err(timed_out(step)),
+    }
+}
+
+/// Small frames are not to wait for acknowledgements of earlier ones. A socket that refuses this
+/// is as good as gone, and its next use will say so.
+pub(crate) fn no_delay(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+}

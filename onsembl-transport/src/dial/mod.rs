@@ -1,0 +1,43 @@
+//! Getting from a server URL to a stream: names, addresses, proxies, TLS, and HTTP over it.
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `url` | the URL of a server, taken apart once |
+//! | `proxy` | which proxy a dial goes through |
+//! | `addresses` | in which order addresses are tried, and which of them failed lately |
+//! | `race` | connections to several addresses, a moment apart |
+//! | `connect` | a stream to the server: through a proxy or not, with TLS or not |
+//! | `http` | one HTTP request over a stream |
+//! | `client` | pages of a server, for programs that ask for them |
+
+mod addresses;
+mod client;
+mod connect;
+pub(crate) mod http;
+mod proxy;
+mod race;
+mod url;
+
+pub use client::{HttpAnswer, HttpClient};
+pub(crate) use connect::{Connector, Opened, no_delay, within};
+pub use proxy::{InvalidProxy, ProxyRule};
+pub(crate) use url::Scheme;
+pub use url::{InvalidUrl, ServerUrl};
+
+use crate::tls::TlsError;
+use thiserror::Error;
+
+/// A dialer that cannot be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DialerError {
+    /// The server URL is unusable.
+    #[error(transparent)]
+    Url(#[from] InvalidUrl),
+    /// The certificates to trust cannot be had.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A header that cannot be sent. Names the header, never its value.
+    #[error("the header {0:?} has a name or a value that HTTP cannot carry")]
+    Header(String),
+}

@@ -1,0 +1,129 @@
+//! TLS of a server: one certificate chain and its key, read again when they were renewed.
+
+use super::{Stamp, TlsError, certificates, file_error, provider, unexpected};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+
+/// TLS of a server: one certificate chain and its key. All clones share them.
+#[derive(Clone)]
+pub struct ServerTls {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    certificate: PathBuf,
+    key: PathBuf,
+    pair: Mutex<Pair>,
+}
+
+struct Pair {
+    acceptor: TlsAcceptor,
+    /// Of the certificate and of the key, when they were last read.
+    stamps: [Stamp; 2],
+}
+
+/// What became of a look at the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// They are as they were.
+    Unchanged,
+    /// The new pair is in use, for handshakes from now on.
+    Renewed,
+}
+
+impl ServerTls {
+    /// Reads the chain (the server's own certificate first) and the private key. Blocks while it
+    /// reads.
+    ///
+    /// # Errors
+    /// A file is unreadable or lacks what it should hold, or the two do not belong together. Each
+    /// error names the file.
+    pub fn from_pem_files(
+        certificate: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, TlsError> {
+        let (certificate, key) = (certificate.as_ref().to_owned(), key.as_ref().to_owned());
+        let stamps = [Stamp::of(&certificate), Stamp::of(&key)];
+        let pair = Pair { acceptor: acceptor(&certificate, &key)?, stamps };
+        Ok(Self { shared: Arc::new(Shared { certificate, key, pair: Mutex::new(pair) }) })
+    }
+
+    /// Reads the files again if one of them changed since they were last read. Blocks while it reads.
+    ///
+    /// # Errors
+    /// As for [`from_pem_files`](Self::from_pem_files). The pair in use stays in use, and the files
+    /// are not read again before one of them changes: a renewal writes them one after the other.
+    pub fn reload_if_changed(&self) -> Result<Reloaded, TlsError> {
+        let Shared { certificate, key, .. } = &*self.shared;
+        let stamps = [Stamp::of(certificate), Stamp::of(key)];
+        if self.pair().stamps == stamps {
+            return Ok(Reloaded::Unchanged);
+        }
+        self.reload()?;
+        Ok(Reloaded::Renewed)
+    }
+
+    /// Reads the files again, changed or not. Blocks while it reads.
+    ///
+    /// # Errors
+    /// As for [`from_pem_files`](Self::from_pem_files). The pair in use stays in use.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let Shared { certificate, key, .. } = &*self.shared;
+        let stamps = [Stamp::of(certificate), Stamp::of(key)];
+        let renewed = acceptor(certificate, key);
+        let mut pair = self.pair();
+        pair.stamps = stamps;
+        pair.acceptor = renewed?;
+        Ok(())
+    }
+
+    /// Shakes hands with a client. Waits for as long as it takes; give it a deadline
+    /// ([`LinkLimits::handshake`](crate::limits::LinkLimits::handshake)).
+    ///
+    /// # Errors
+    /// The client left, or speaks no TLS that is acceptable.
+    pub async fn accept<S>(
+        &self,
+        stream: S,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let acceptor = self.pair().acceptor.clone();
+        acceptor.accept(stream).await
+    }
+
+    fn pair(&self) -> MutexGuard<'_, Pair> {
+        self.shared.pair.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+    let chain = certificates(certificate)?;
+    let secret =
+        PrivateKeyDer::from_pem_file(key).map_err(|e| file_error("private key", key, e))?;
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(unexpected)?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .map_err(|e| TlsError::Pair {
+            certificate: certificate.into(),
+            key: key.into(),
+            why: e.to_string(),
+        })?;
+    Ok(Arc::new(config).into())
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerTls")
+    }
+}
