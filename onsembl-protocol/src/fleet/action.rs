@@ -54,6 +54,10 @@ pub enum FleetAction {
         /// How the link is closed.
         cause: CloseCause,
     },
+    /// Keep this silent link beside the session of this machine.
+    Park { link: LinkId, seat: SeatId },
+    /// This silent link is of no use: it is closed.
+    GiveUpSilent(LinkId),
     /// The hello of this link is of a diagnosis connection: welcome it, list it nowhere.
     WelcomeProbe {
         link: LinkId,

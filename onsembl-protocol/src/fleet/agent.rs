@@ -96,6 +96,7 @@ impl Agent {
                 metrics: None,
                 paused: false,
                 stopped: None,
+                takes_links: true,
             },
         }
     }
@@ -132,6 +133,7 @@ impl Agent {
                 metrics: record.metrics,
                 paused: false,
                 stopped: None,
+                takes_links: true,
             },
         }
     }
@@ -177,6 +179,8 @@ pub(super) struct Seat {
     pub(super) claimed: String,
     /// Hellos whose session is being opened. At most one a link, and a link's end takes it out.
     pub(super) joining: BTreeMap<LinkId, Joining>,
+    /// Links that are open beside the one of the session.
+    pub(super) parked: BTreeSet<LinkId>,
     pub(super) session: Option<Session>,
 }
 
@@ -189,6 +193,7 @@ impl Seat {
             instance: None,
             claimed: String::new(),
             joining: BTreeMap::new(),
+            parked: BTreeSet::new(),
             session: None,
         }
     }

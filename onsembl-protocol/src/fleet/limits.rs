@@ -7,6 +7,9 @@ pub struct FleetLimits {
     /// Agents, those included whose first session is being opened: 65,536, more than a server can keep in
     /// session. An agent that is not known yet is refused at it; known ones go on.
     pub agents: usize,
+    /// Links of one legacy agent that are open beside the one of its session: 4, twice what was seen of real
+    /// wrappers in a bad network. With one more, the newest is refused; an older one is never closed for it.
+    pub parked_links: usize,
     /// Open commands of users: 1,024. A request is refused at it with `QUEUE_FULL`.
     pub open_commands: usize,
     /// Repetitions of one request that may wait for the store: 64. Further ones are refused with `QUEUE_FULL`.
@@ -44,6 +47,7 @@ impl FleetLimits {
     /// The values above.
     pub const DEFAULT: Self = Self {
         agents: 1 << 16,
+        parked_links: 4,
         open_commands: 1024,
         repetitions: 64,
         terminals_of_agent: 1024,

@@ -35,6 +35,7 @@ mod limits;
 mod note;
 mod out;
 mod output;
+mod parking;
 mod report;
 mod resume;
 mod roster;
@@ -213,6 +214,10 @@ impl Fleet {
             FleetEvent::Hello { link, hello, peer } => {
                 let session = state.ids.session(now.wall);
                 state.roster.hello(link, hello, peer, session, &mut state.out);
+            }
+            FleetEvent::Silent { link, named } => state.roster.silent(link, &named, &mut state.out),
+            FleetEvent::Parked { seat, link, session } => {
+                state.roster.parked((seat, link), session, now.wall, &mut state.out);
             }
             FleetEvent::Admit { seat, link } => {
                 state.roster.admit(seat, link, now.wall, &mut state.out);

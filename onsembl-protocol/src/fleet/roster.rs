@@ -32,15 +32,17 @@ use alloc::vec::Vec;
 /// The agents of a user, by everything that names them.
 #[derive(Debug)]
 pub(super) struct Roster {
-    agents: BTreeMap<AgentId, Agent>,
-    seats: BTreeMap<SeatId, Seat>,
+    pub(super) agents: BTreeMap<AgentId, Agent>,
+    pub(super) seats: BTreeMap<SeatId, Seat>,
     by_key: BTreeMap<AgentKey, AgentId>,
     /// Machines whose agent has no id yet.
     newcomers: BTreeMap<AgentKey, SeatId>,
+    /// Links that are kept beside the session of a machine.
+    pub(super) parked: BTreeMap<LinkId, SeatId>,
     /// No presence of any agent of the user has a greater version.
     newest: PresenceVersion,
     next_seat: SeatId,
-    limits: FleetLimits,
+    pub(super) limits: FleetLimits,
 }
 
 /// An agent is in session.
@@ -74,6 +76,7 @@ impl Roster {
             seats: BTreeMap::new(),
             by_key: BTreeMap::new(),
             newcomers: BTreeMap::new(),
+            parked: BTreeMap::new(),
             newest: PresenceVersion(0),
             next_seat: first_seat,
             limits,
@@ -157,8 +160,12 @@ impl Roster {
             return out.act(FleetAction::WelcomeProbe { link, admission });
         }
         let key = self.key_of(&hello);
+        self.unpark(link, out);
         let instance = hello.extensions.as_ref().map(|extensions| &extensions.instance);
         let (seat, claimant) = match self.seat_of(&key) {
+            Some(seat) if hello.extensions.is_none() && self.is_crowded(seat) => {
+                return self.refuse_crowded(link, seat, out);
+            }
             Some(seat) => {
                 let claimant = self.seats.get(&seat).map_or(Claimant::OtherProcess, |entry| {
                     let same_id = entry.goes_by(&hello.agent_id);
@@ -458,6 +465,10 @@ impl Roster {
         }
         let entry = entry?;
         let _ = entry.joining.remove(&link);
+        if entry.parked.contains(&link) {
+            self.unpark(link, out);
+            return None;
+        }
         if !is_current {
             return None;
         }
@@ -474,6 +485,9 @@ impl Roster {
         history: Option<Retired>,
     ) -> Option<LostAgent> {
         let entry = self.seats.remove(&seat)?;
+        for link in &entry.parked {
+            let _ = self.parked.remove(link);
+        }
         if self.newcomers.get(&entry.key) == Some(&seat) {
             let _ = self.newcomers.remove(&entry.key);
         }
@@ -481,6 +495,7 @@ impl Roster {
         let agent = self.agents.get_mut(&id).filter(|agent| agent.seat == Some(seat))?;
         agent.seat = None;
         agent.history = history;
+        agent.shown.takes_links = true;
         let journals = agent.journal.is_some();
         if agent.listing == Listing::Deleted {
             // The store knows that it was deleted, and says so if it comes back.

@@ -29,6 +29,7 @@ mod hostile;
 mod isolation;
 mod legacy_agent;
 mod legacy_dashboard;
+mod legacy_links;
 mod legacy_streams;
 mod legacy_work;
 mod memory;
