@@ -219,6 +219,8 @@ pub enum Write {
         /// Why, for people.
         because: String,
     },
+    /// An id by which a legacy agent is known from now on.
+    Alias { agent: AgentId, alias: AgentId },
     /// The journal that an agent keeps.
     Journal { agent: AgentId, journal: Option<JournalId> },
 }

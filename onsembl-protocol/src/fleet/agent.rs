@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 /// Unknown commands that an agent is told of once only in a session. With more it may be told twice.
 const MOST_REPORTED: usize = 1024;
 /// Ids of its own making that are remembered of a legacy wrapper, which makes itself one at each start.
-const ALIASES: usize = 8;
+pub const ALIASES: usize = 8;
 
 /// An agent.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ impl Agent {
                 version: record.version,
                 host: record.host,
                 capabilities: record.capabilities,
-                aliases: Vec::new(),
+                aliases: record.aliases,
                 presence,
                 last_heard: record.last_heard,
                 metrics: record.metrics,
@@ -149,13 +149,22 @@ impl Agent {
         shown.capabilities = hello.capabilities.to_words();
         shown.last_heard = Some(at);
         shown.presence.version = shown.presence.version.max(opened.presence_version);
-        let alias = AgentId::new(&hello.agent_id);
-        if hello.extensions.is_none() && !shown.aliases.contains(&alias) {
-            if shown.aliases.len() >= ALIASES {
-                let _ = shown.aliases.remove(0);
-            }
-            shown.aliases.push(alias);
+        if hello.extensions.is_none() {
+            self.remember(AgentId::new(&hello.agent_id));
         }
+    }
+
+    /// It goes by this id too. Whether that was not known.
+    pub(super) fn remember(&mut self, alias: AgentId) -> bool {
+        let aliases = &mut self.shown.aliases;
+        let is_new = !aliases.contains(&alias);
+        if is_new {
+            if aliases.len() >= ALIASES {
+                let _ = aliases.remove(0);
+            }
+            aliases.push(alias);
+        }
+        is_new
     }
 }
 
@@ -177,6 +186,8 @@ pub(super) struct Seat {
     pub(super) instance: Option<InstanceId>,
     /// The id that the latest session claimed.
     pub(super) claimed: String,
+    /// The id that its process uses.
+    pub(super) uses: UsedId,
     /// Hellos whose session is being opened. At most one a link, and a link's end takes it out.
     pub(super) joining: BTreeMap<LinkId, Joining>,
     /// Links that are open beside the one of the session.
@@ -192,16 +203,36 @@ impl Seat {
             floor,
             instance: None,
             claimed: String::new(),
+            uses: UsedId::Own,
             joining: BTreeMap::new(),
             parked: BTreeSet::new(),
             session: None,
         }
     }
 
-    /// Whether a hello claims an id that this machine goes by.
-    pub(super) fn goes_by(&self, id: &str) -> bool {
-        self.claimed == id || self.agent.as_ref().is_some_and(|agent| agent.as_str() == id)
+    /// Whether a hello that claims this id comes from the process of the latest session. A process that took
+    /// the id that it was taught says that one; the id of its configuration is that of another process.
+    /// `aliases` are the ids that earlier sessions claimed.
+    pub(super) fn is_same(&self, id: &str, aliases: &[AgentId]) -> bool {
+        if self.agent.as_ref().is_some_and(|agent| agent.as_str() == id) {
+            return true;
+        }
+        let is_known = match self.claimed.as_str() {
+            // Its latest session was with an earlier run of this server.
+            "" => aliases.iter().any(|alias| alias.as_str() == id),
+            claimed => claimed == id,
+        };
+        self.uses == UsedId::Own && is_known
     }
+}
+
+/// Which id a legacy wrapper uses of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UsedId {
+    /// One that it made.
+    Own,
+    /// The one that it was taught.
+    Taught,
 }
 
 /// A hello whose session is being opened.

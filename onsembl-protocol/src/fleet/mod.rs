@@ -57,6 +57,7 @@ pub use crate::stop::StopOrder;
 pub use action::{
     Admission, Answer, FleetAction, Flow, Question, SeatId, SeatOrigin, Token, Write,
 };
+pub use agent::ALIASES;
 pub use dashboard_feed::{DashboardFeed, FeedItem, Seek};
 pub use event::{
     FleetEvent, Inserted, LogPosition, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
@@ -185,7 +186,9 @@ impl Fleet {
         let start_within = asked.start_within.saturating_sub(waited);
         let origin = if id.is_terminal() { Origin::Agent } else { Origin::User };
         let terms = CommandTerms { start_within, ..asked };
-        let lifecycle = CommandLifecycle::recovered(origin, terms, record.stage, now);
+        let in_stage = now.wall.unix_millis().saturating_sub(record.updated_at.unix_millis());
+        let in_stage = Duration::from_millis(u64::try_from(in_stage).unwrap_or(0));
+        let lifecycle = CommandLifecycle::recovered(origin, terms, (record.stage, in_stage), now);
         let open = Open {
             deadline: lifecycle.deadline(),
             lifecycle,
@@ -274,6 +277,9 @@ impl Fleet {
         let state = &mut self.state;
         match message {
             AgentToServer::Output(mut output) => {
+                if let Some(said) = &output.agent_id {
+                    state.roster.goes_by(seat, said, &mut state.out);
+                }
                 output.command_id = terminal::command_of(state, agent, output.command_id, now);
                 output::on_output(state, agent, output, now);
             }

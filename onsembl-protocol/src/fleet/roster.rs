@@ -5,7 +5,7 @@
 //! id that it made for itself.
 
 use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
-use super::agent::{Agent, Health, Joining, Listing, Seat, Session, name_of};
+use super::agent::{Agent, Health, Joining, Listing, Seat, Session, UsedId, name_of};
 use super::event::OpenFault;
 use super::limits::FleetLimits;
 use super::note::FleetNote;
@@ -17,7 +17,7 @@ use crate::command::{DEFAULT_SLOTS, Returned};
 use crate::id::{
     AgentId, AgentKey, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId,
 };
-use crate::model::Capabilities;
+use crate::model::{Capabilities, Dialect};
 use crate::replay::Retired;
 use crate::session::{Claimant, Presence, PresenceStatus};
 use crate::time::{Now, WallTime};
@@ -134,6 +134,9 @@ impl Roster {
             let seat = self.mint_seat();
             let mut entry = Seat::new(key.clone(), Some(id.clone()), PresenceVersion(0));
             entry.instance = instance;
+            if agent.shown.aliases.contains(&id) {
+                entry.uses = UsedId::Taught;
+            }
             let _ = self.seats.insert(seat, entry);
             agent.seat = Some(seat);
             let origin = SeatOrigin::Recovered { version: agent.version, epoch: agent.epoch };
@@ -168,7 +171,7 @@ impl Roster {
             }
             Some(seat) => {
                 let claimant = self.seats.get(&seat).map_or(Claimant::OtherProcess, |entry| {
-                    let same_id = entry.goes_by(&hello.agent_id);
+                    let same_id = entry.is_same(&hello.agent_id, self.aliases_of(entry));
                     Claimant::judge(entry.instance.as_ref(), instance, same_id)
                 });
                 (seat, claimant)
@@ -193,6 +196,27 @@ impl Roster {
             let _ = entry.joining.insert(link, Joining { hello, session, peer });
         }
         out.act(FleetAction::Join { link, seat, claimant });
+    }
+
+    fn aliases_of(&self, entry: &Seat) -> &[AgentId] {
+        let agent = entry.agent.as_ref().and_then(|id| self.agents.get(id));
+        agent.map_or(&[], |agent| &agent.shown.aliases)
+    }
+
+    /// A legacy wrapper says which id it goes by. One that took the id it was taught is told by that from
+    /// the next process, which begins with its own again; also after a restart of this server.
+    pub(super) fn goes_by(&mut self, seat: SeatId, said: &AgentId, out: &mut Out) {
+        let Some(entry) = self.seats.get_mut(&seat) else { return };
+        let Some(id) = entry.agent.clone().filter(|id| id == said) else { return };
+        let session = entry.session.as_ref().map(|session| session.capabilities.dialect());
+        if session != Some(Dialect::Legacy) {
+            return;
+        }
+        entry.uses = UsedId::Taught;
+        if self.agents.get_mut(&id).is_some_and(|agent| agent.remember(id.clone())) {
+            self.show(&id, out);
+            out.write(Write::Alias { agent: id.clone(), alias: id });
+        }
     }
 
     fn key_of(&self, hello: &AgentConnect) -> AgentKey {
@@ -364,10 +388,18 @@ impl Roster {
         let entry = self.seats.get_mut(&seat)?;
         let joining = entry.joining.remove(&link)?;
         let instance = joining.hello.extensions.as_ref().map(|e| e.instance.clone());
-        let same_id = entry.goes_by(&joining.hello.agent_id);
+        let known = entry.agent.as_ref().and_then(|id| self.agents.get(id));
+        let aliases = known.map_or(&[][..], |agent| &agent.shown.aliases);
+        let same_id = entry.is_same(&joining.hello.agent_id, aliases);
         let claimant = Claimant::judge(entry.instance.as_ref(), instance.as_ref(), same_id);
         entry.instance = instance;
         entry.claimed.clone_from(&joining.hello.agent_id);
+        if claimant == Claimant::OtherProcess {
+            entry.uses = UsedId::Own;
+        }
+        if entry.agent.as_ref().is_some_and(|agent| agent.as_str() == entry.claimed) {
+            entry.uses = UsedId::Taught;
+        }
         entry.session = Some(Session::new(link, capabilities, &joining));
         let id = entry.agent.clone()?;
         let agent = self.agents.get_mut(&id)?;

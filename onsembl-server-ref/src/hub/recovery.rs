@@ -5,6 +5,7 @@ use super::perform::log_position;
 use super::rows;
 use super::run::Hub;
 use crate::store::{CommandRow, StoreError};
+use onsembl_protocol::fleet::ALIASES;
 use onsembl_protocol::time::WallTime;
 use tracing::info;
 
@@ -23,11 +24,13 @@ impl Hub {
             self.with_fleet(&user, |fleet, now| fleet.recover_stop(order, now));
         }
         let agents = store.agents(None).await?;
+        let mut aliases = store.aliases(ALIASES).await?;
         let open = store.open_commands().await?;
         let (known, commands) = (agents.len(), open.len());
         info!(agents = known, left_sessions = left, open_commands = commands, "recovered");
         for row in agents {
-            let (user, record) = rows::agent_record(row, &self.edge.counters);
+            let aliases = aliases.remove(&row.agent).unwrap_or_default();
+            let (user, record) = rows::agent_record(row, aliases, &self.edge.counters);
             self.with_fleet(&user, |fleet, now| fleet.recover_agent(record, now));
         }
         let recent = WallTime::from_unix_millis(at.unix_millis() - RECENT_MS);

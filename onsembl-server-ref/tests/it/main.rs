@@ -30,6 +30,8 @@ mod isolation;
 mod legacy_agent;
 mod legacy_dashboard;
 mod legacy_links;
+mod legacy_page;
+mod legacy_restart;
 mod legacy_streams;
 mod legacy_work;
 mod memory;
