@@ -1,7 +1,7 @@
 //! `onsembl-server serve`.
 
 use crate::retention::Retention;
-use crate::server::{Server, ServerOptions};
+use crate::server::{CorsOrigin, Server, ServerOptions};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use onsembl_protocol::liveness::HeartbeatTiming;
@@ -43,6 +43,9 @@ pub(super) struct Serve {
     /// How many bytes of output are kept over all users; the oldest go first.
     #[arg(long, env = "ONSEMBL_KEEP_BYTES", default_value_t = Retention::DEFAULT.keep_bytes, value_name = "BYTES")]
     keep_bytes: u64,
+    /// An origin whose pages may use the API from a browser, as https://dashboard.example; may be repeated.
+    #[arg(long, env = "ONSEMBL_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    cors_origin: Vec<CorsOrigin>,
     /// Certificate chain as a PEM file, for wss and https.
     #[arg(long, env = "ONSEMBL_TLS_CERT", requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -67,6 +70,7 @@ impl Serve {
         };
         let mut options = ServerOptions::new(self.data);
         options.agents = agents;
+        options.cors_origins = self.cors_origin;
         options.recording = self.recording;
         options.retention = Retention { keep_for: self.keep_for, keep_bytes: self.keep_bytes };
         let mut terminate = signal(SignalKind::terminate())?;

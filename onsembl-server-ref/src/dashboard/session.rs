@@ -245,6 +245,9 @@ impl Session {
                         self.perform(action, &mut feed);
                     }
                 }
+                () = self.clock.sleep_until(feed.deadline()) => {
+                    feed.flush(self.clock.now().monotonic);
+                }
                 () = until(gather) => {
                     gather = None;
                     feed.scan_agents(self.clock.now().wall);
@@ -270,7 +273,7 @@ impl Session {
             if !self.handle.has_room() {
                 return true;
             }
-            let message = match feed.next() {
+            let message = match feed.next(self.clock.now().monotonic) {
                 Next::Message(message) => *message,
                 Next::Read(command, cursor) => {
                     if !*reading {

@@ -6,10 +6,12 @@ use super::ask::{ask, ask_fleet, refused, too_late};
 use super::audit::audit;
 use super::commands;
 use super::control::{cancel, control};
+use super::cors::cors;
 use super::output;
 use super::recording::recording;
 use super::signed_in::SignedIn;
 use super::stops;
+use super::terminal_output::terminal_output;
 use super::upgrade::{self, plain};
 use crate::auth::Identity;
 use crate::hub::{HubStats, Request as HubRequest};
@@ -51,6 +53,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/agents/{id}/recording", get(recording))
         .route("/api/agents/{id}/audit", get(audit))
         .route("/api/agents/{id}/control", post(control))
+        .route("/api/agents/{id}/terminal-output", get(terminal_output))
         .route("/api/commands", get(commands::commands))
         .route("/api/commands/{id}/cancel", post(cancel))
         .route("/api/commands/{id}", get(commands::command))
@@ -64,6 +67,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/ws/dashboard", get(upgrade::dashboard))
         .route("/v1/ws/dashboard", get(upgrade::dashboard))
         .route_layer(middleware::from_fn_with_state(app.clone(), unless_stopping))
+        .route_layer(middleware::from_fn_with_state(app.clone(), cors))
         .with_state(app)
 }
 
@@ -188,7 +192,7 @@ async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
                 version: agent.version.clone(),
                 capabilities: agent.capabilities.clone(),
                 last_heartbeat: at.map(|at| at.to_string()),
-                last_metrics: metrics,
+                last_metrics: metrics.map(figures),
                 paused: agent.paused,
                 stopped: agent.stopped.as_ref().map(|AgentStop { order, state }| StoppedView {
                     stop_id: order.id.to_string(),
@@ -200,6 +204,22 @@ async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
             }
         })
         .collect()
+}
+
+/// The figures of a heartbeat under the names and in the units that the existing dashboard reads, which has
+/// them from here: its commands under another name, memory in bytes.
+fn figures(mut metrics: Value) -> Value {
+    const BYTES_PER_MIB: f64 = 1024.0 * 1024.0;
+    if let Some(of) = metrics.as_object_mut() {
+        if let Some(commands) = of.get("commandsProcessed").cloned() {
+            let _ = of.insert("commandsExecuted".to_owned(), commands);
+        }
+        if let Some(mib) = of.get("memoryUsage").and_then(Value::as_f64) {
+            let _ =
+                of.insert("memoryUsage".to_owned(), json!((mib * BYTES_PER_MIB).round() as u64));
+        }
+    }
+    metrics
 }
 
 async fn delete_agent(

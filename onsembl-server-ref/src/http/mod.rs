@@ -6,17 +6,20 @@ mod ask;
 mod audit;
 mod commands;
 mod control;
+mod cors;
 mod order_body;
 mod output;
 mod recording;
 mod signed_in;
 mod stops;
+mod terminal_output;
 mod upgrade;
 
 pub(crate) use accept::{AcceptLimits, accept};
 pub(crate) use api::{health, router, standalone};
 pub(crate) use commands::{CommandDetail, CommandSummary};
 pub(crate) use control::Control;
+pub use cors::{CorsOrigin, NoOrigin};
 pub(crate) use output::{OutputLine, READERS};
 pub(crate) use recording::EXPORTS;
 pub(crate) use stops::Order;
@@ -40,6 +43,8 @@ pub(crate) struct App {
     pub(crate) hub: HubHandle,
     pub(crate) counters: Counters,
     pub(crate) dashboard: Arc<Dashboard>,
+    /// Whose pages may use the API from a browser.
+    pub(crate) origins: Arc<[CorsOrigin]>,
     /// Recordings that may be on their way at a time.
     pub(crate) exports: Arc<Semaphore>,
     /// Readers of stored output at a time.

@@ -5,7 +5,7 @@ use onsembl_protocol::fleet::{
     AgentRecord, CommandRecord, CommandStage, CommandUpdate, Inserted, OpenFault, OpenedSession,
     PresenceRecord, Receipt, RecordOutcome, StoreFault, StreamPosition,
 };
-use onsembl_protocol::id::UserId;
+use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::model::Exit;
 use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::time::WallTime;

@@ -45,7 +45,9 @@ mod listening;
 mod options;
 
 pub use listening::{ListenError, Listening};
-pub use options::{BeatHop, BeatObserver, BeatSeen, ServerOptions, StartError};
+pub use options::{
+    BeatHop, BeatObserver, BeatSeen, CorsOrigin, NoOrigin, ServerOptions, StartError,
+};
 
 use crate::auth::{Auth, Authenticator, SignedTokens, Tokens};
 use crate::dashboard::Dashboard;
@@ -148,6 +150,7 @@ impl Server {
             hub,
             counters,
             dashboard: Arc::new(dashboard),
+            origins: options.cors_origins.clone().into(),
             exports: Arc::new(Semaphore::new(http::EXPORTS)),
             readers: Arc::new(Semaphore::new(http::READERS)),
             links: TaskTracker::new(),

@@ -1,6 +1,7 @@
 //! What a server needs to know, and why it cannot start.
 
 use crate::auth::SecretError;
+pub use crate::http::{CorsOrigin, NoOrigin};
 pub use crate::hub::{BeatHop, BeatSeen};
 use crate::retention::Retention;
 use crate::store::StoreError;
@@ -26,6 +27,8 @@ pub struct ServerOptions {
     pub recording: usize,
     /// How much stored output is kept; [`Retention::DEFAULT`] unless set.
     pub retention: Retention,
+    /// Origins whose pages may use the API from a browser; none unless set.
+    pub cors_origins: Vec<CorsOrigin>,
     /// Is called with each hop of each heartbeat; nothing unless set.
     pub observer: Option<BeatObserver>,
 }
@@ -39,6 +42,7 @@ impl ServerOptions {
             agents: ServerConfig::DEFAULT,
             recording: RECORDING,
             retention: Retention::DEFAULT,
+            cors_origins: Vec::new(),
             observer: None,
         }
     }
