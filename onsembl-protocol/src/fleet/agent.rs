@@ -142,7 +142,7 @@ impl Agent {
     pub(super) fn introduce(&mut self, hello: &AgentConnect, opened: &OpenedSession, at: WallTime) {
         self.epoch = opened.epoch;
         let shown = &mut self.shown;
-        shown.name = name_of(hello);
+        shown.name = self::name(hello, Some((&opened.agent, &shown.name)));
         shown.agent_type = hello.agent_type.as_str().to_ascii_lowercase();
         shown.version = hello.version.clone().unwrap_or_default();
         shown.host = hello.host_machine.clone().unwrap_or_default();
@@ -168,10 +168,14 @@ impl Agent {
     }
 }
 
-/// What people know the agent by: its id if it says no name.
-pub(super) fn name_of(hello: &AgentConnect) -> String {
-    let name = hello.name.as_ref().filter(|name| !name.is_empty());
-    name.unwrap_or(&hello.agent_id).clone()
+/// What people know the agent by: its id if it says no name. One that says the id that it was taught keeps
+/// the name that it is `known` by under it.
+pub(super) fn name(hello: &AgentConnect, known: Option<(&AgentId, &String)>) -> String {
+    if let Some(name) = hello.name.as_ref().filter(|name| !name.is_empty()) {
+        return name.clone();
+    }
+    let taught = known.filter(|(id, name)| id.as_str() == hello.agent_id && !name.is_empty());
+    taught.map_or(&hello.agent_id, |(_, name)| name).clone()
 }
 
 /// The machine of an agent, from its first hello on.
@@ -188,6 +192,8 @@ pub(super) struct Seat {
     pub(super) claimed: String,
     /// The id that its process uses.
     pub(super) uses: UsedId,
+    /// By what the store may find its agent.
+    pub(super) found: FoundBy,
     /// Hellos whose session is being opened. At most one a link, and a link's end takes it out.
     pub(super) joining: BTreeMap<LinkId, Joining>,
     /// Links that are open beside the one of the session.
@@ -204,6 +210,7 @@ impl Seat {
             instance: None,
             claimed: String::new(),
             uses: UsedId::Own,
+            found: FoundBy::Anything,
             joining: BTreeMap::new(),
             parked: BTreeSet::new(),
             session: None,
@@ -224,6 +231,15 @@ impl Seat {
         };
         self.uses == UsedId::Own && is_known
     }
+}
+
+/// By what the store may find the agent of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FoundBy {
+    /// Its key, or any id that it claims.
+    Anything,
+    /// Its key alone: the id that it claims is one by which another agent, which is in session, goes.
+    Key,
 }
 
 /// Which id a legacy wrapper uses of itself.

@@ -231,12 +231,12 @@ impl Fleet {
                     // Until this session says so.
                     state.show_paused(&began.agent, false);
                     stop::repeat_to(state, &began.agent, seat);
-                    dispatch::reconcile(state, began);
+                    dispatch::reconcile(state, began, now);
                 }
             }
             FleetEvent::Presence { seat, presence } => {
                 if let Some(lost) = state.roster.presence(seat, presence, now, &mut state.out) {
-                    dispatch::lost(state, lost);
+                    dispatch::lost(state, lost, now);
                 }
             }
             FleetEvent::Heard { seat, at } => state.roster.heard(seat, at, &mut state.out),
@@ -258,7 +258,7 @@ impl Fleet {
                 let State { roster, out, .. } = state;
                 let ended = roster.link_ended((seat, link), session, &reason, now.wall, out);
                 if let Some(lost) = ended {
-                    dispatch::lost(state, lost);
+                    dispatch::lost(state, lost, now);
                 }
             }
             FleetEvent::Forgotten { seat, history } => {
@@ -352,7 +352,7 @@ impl Fleet {
                     state.show_stop(&agent);
                 }
                 if let Some(lost) = other {
-                    dispatch::lost(state, lost);
+                    dispatch::lost(state, lost, now);
                 }
             }
             StoreAnswer::Inserted { command, inserted } => {

@@ -14,6 +14,9 @@ pub struct StopReport {
     pub agents: Vec<StoppedAgent>,
     /// Open commands that are being killed.
     pub commands: usize,
+    /// Open commands of agents that were told, and cannot confirm anything.
+    #[serde(default)]
+    pub notified: usize,
 }
 
 /// How far an agent is with a stop.

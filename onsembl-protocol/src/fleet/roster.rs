@@ -5,7 +5,7 @@
 //! id that it made for itself.
 
 use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
-use super::agent::{Agent, Health, Joining, Listing, Seat, Session, UsedId, name_of};
+use super::agent::{Agent, FoundBy, Health, Joining, Listing, Seat, Session, UsedId, name};
 use super::event::OpenFault;
 use super::limits::FleetLimits;
 use super::note::FleetNote;
@@ -55,11 +55,26 @@ pub(super) struct Began {
     pub(super) commands: Vec<CommandId>,
     /// The journal that it keeps.
     pub(super) journal: Option<JournalId>,
+    /// Whether it had a session until now.
+    pub(super) course: SessionCourse,
+}
+
+/// How a session follows on the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SessionCourse {
+    /// It takes over from that.
+    Unbroken,
+    /// The agent had none for a time.
+    Resumed,
 }
 
 /// An agent is in session no more.
 #[derive(Debug)]
-pub(super) struct Lost(pub(super) AgentId);
+pub(super) struct Lost {
+    pub(super) agent: AgentId,
+    /// What it spoke.
+    pub(super) dialect: Dialect,
+}
 
 /// An agent has no machine any more.
 #[derive(Debug)]
@@ -189,7 +204,14 @@ impl Roster {
                     cause: CloseCause::TryLater,
                 });
             }
-            None => (self.seat_down(&key, out), Claimant::SameProcess),
+            None => {
+                let is_anothers = self.is_anothers(&key, &hello);
+                let seat = self.seat_down(&key, out);
+                if let Some(entry) = self.seats.get_mut(&seat).filter(|_| is_anothers) {
+                    entry.found = FoundBy::Key;
+                }
+                (seat, Claimant::SameProcess)
+            }
         };
         out.note(FleetNote::Hello { link, name: hello.name.clone(), peer: peer.clone() });
         if let Some(entry) = self.seats.get_mut(&seat) {
@@ -230,6 +252,23 @@ impl Roster {
             Some(name) => AgentKey::new(format!("name:{name}")),
             None => AgentKey::new(format!("id:{}", hello.agent_id)),
         }
+    }
+
+    /// Whether a legacy wrapper whose key is not known claims an id by which an agent of another key goes that
+    /// is in session: two wrappers of one machine share the id of one configuration file, and are two agents
+    /// by their names. One that comes when the other is gone was renamed.
+    fn is_anothers(&self, key: &AgentKey, hello: &AgentConnect) -> bool {
+        if hello.extensions.is_some() || self.by_key.contains_key(key) {
+            return false;
+        }
+        let goes_by = |agent: &&Agent| {
+            agent.shown.aliases.iter().any(|alias| alias.as_str() == hello.agent_id)
+        };
+        let mut others = self.agents.values().filter(goes_by);
+        others.any(|agent| {
+            let seat = agent.seat.and_then(|seat| self.seats.get(&seat));
+            seat.is_some_and(|seat| seat.session.is_some())
+        })
     }
 
     fn seat_of(&self, key: &AgentKey) -> Option<SeatId> {
@@ -285,12 +324,16 @@ impl Roster {
         let hello = &joining.hello;
         let is_legacy = hello.extensions.is_none();
         // Of an agent that was deleted only the store remembers which id it was taught.
-        let claimed = is_legacy.then(|| AgentId::new(&hello.agent_id));
+        let claimed = AgentId::new(&hello.agent_id);
+        let is_own = entry.found == FoundBy::Anything || entry.agent.as_ref() == Some(&claimed);
+        let claimed = Some(claimed).filter(|_| is_legacy && is_own);
+        let known = entry.agent.as_ref().and_then(|id| Some((id, self.agents.get(id)?)));
+        let known = known.map(|(id, agent)| (id, &agent.shown.name));
         let new = NewSession {
             key: entry.key.clone(),
-            candidate: entry.agent.clone().or(claimed),
-            alias: is_legacy.then(|| hello.agent_id.clone()),
-            name: name_of(hello),
+            candidate: entry.agent.clone().or_else(|| claimed.clone()),
+            alias: claimed.map(|claimed| claimed.to_string()),
+            name: name(hello, known),
             agent_type: hello.agent_type.as_str().to_ascii_lowercase(),
             version: hello.version.clone(),
             host: hello.host_machine.clone(),
@@ -364,7 +407,11 @@ impl Roster {
         let _ = self.by_key.insert(entry.key.clone(), id.clone());
         let new = || Agent::new(entry.key.clone(), opened, at, &self.limits);
         let agent = self.agents.entry(id.clone()).or_insert_with(new);
-        agent.key = entry.key.clone();
+        let before = core::mem::replace(&mut agent.key, entry.key.clone());
+        if before != agent.key && self.by_key.get(&before) == Some(&id) {
+            // It was renamed; who comes under the former name is another.
+            let _ = self.by_key.remove(&before);
+        }
         agent.listing = Listing::Listed;
         if let Some(joining) = entry.joining.get(&link) {
             agent.introduce(&joining.hello, opened, at);
@@ -373,8 +420,8 @@ impl Roster {
         let other = agent.seat.replace(seat).filter(|other| *other != seat)?;
         // Two keys turned out to be one agent: the machine of the other one is superseded.
         out.act(FleetAction::Evict { seat: other, cause: CloseCause::Superseded });
-        let had_session = self.seats.get_mut(&other).is_some_and(|o| o.session.take().is_some());
-        had_session.then_some(Lost(id))
+        let session = self.seats.get_mut(&other).and_then(|other| other.session.take())?;
+        Some(Lost { agent: id, dialect: session.capabilities.dialect() })
     }
 
     /// A session began.
@@ -400,7 +447,11 @@ impl Roster {
         if entry.agent.as_ref().is_some_and(|agent| agent.as_str() == entry.claimed) {
             entry.uses = UsedId::Taught;
         }
-        entry.session = Some(Session::new(link, capabilities, &joining));
+        let before = entry.session.replace(Session::new(link, capabilities, &joining));
+        let course = match before {
+            Some(_) => SessionCourse::Unbroken,
+            None => SessionCourse::Resumed,
+        };
         let id = entry.agent.clone()?;
         let agent = self.agents.get_mut(&id)?;
         let (commands, journal, slots) = match joining.hello.extensions {
@@ -419,7 +470,7 @@ impl Roster {
         }
         let dialect = capabilities.dialect();
         let returned = Returned { dialect, same_process, remembers, known: false };
-        Some(Began { agent: id, returned, commands, journal })
+        Some(Began { agent: id, returned, commands, journal, course })
     }
 
     /// The presence of an agent changed.
@@ -467,9 +518,10 @@ impl Roster {
             // A session that is being opened beside this one changes nothing about this one.
             PresenceStatus::Connecting => return None,
             PresenceStatus::TimedOut | PresenceStatus::Reconnecting | PresenceStatus::Offline => {
-                let had_session = entry.session.take().is_some();
+                let session = entry.session.take()?;
                 let is_current = agent.seat == Some(seat);
-                return (had_session && is_current).then_some(Lost(id));
+                let dialect = session.capabilities.dialect();
+                return is_current.then_some(Lost { agent: id, dialect });
             }
         };
         if let Some(session) = &mut entry.session {
@@ -504,10 +556,10 @@ impl Roster {
         if !is_current {
             return None;
         }
-        entry.session = None;
+        let dialect = entry.session.take()?.capabilities.dialect();
         let id = entry.agent.clone()?;
         let speaks = self.agents.get(&id).is_some_and(|agent| agent.seat == Some(seat));
-        speaks.then_some(Lost(id))
+        speaks.then_some(Lost { agent: id, dialect })
     }
 
     /// A machine is gone.

@@ -10,6 +10,7 @@ use super::work::Todo;
 use crate::command::CommandEvent;
 use crate::id::{AgentId, StopId};
 use crate::limits::Limits;
+use crate::model::{Capabilities, Dialect};
 use crate::stop::{StopOrder, StopScope};
 use crate::time::{Deadline, Now, Timestamp};
 use crate::wire::ServerToAgent;
@@ -44,9 +45,18 @@ struct Wait {
     /// Those of them that the store has not taken.
     unstored: BTreeSet<StopId>,
     fault: Option<StoreFault>,
-    commands: usize,
+    commands: Stopped,
     until: Timestamp,
     report: Report,
+}
+
+/// Open commands of the agents of a stop.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stopped {
+    /// Those that are being killed.
+    killed: usize,
+    /// Those of agents that cannot confirm anything.
+    notified: usize,
 }
 
 /// What is told of a stop.
@@ -122,13 +132,14 @@ impl Stops {
             false => only.into_iter().map(StopScope::Agent).collect(),
         };
         let mut unknown = None;
-        let (mut orders, mut commands) = (Vec::new(), 0);
+        let (mut orders, mut commands) = (Vec::new(), Stopped::default());
         for scope in scopes {
             match unknown_agent(state, &scope) {
                 Some(error) => unknown = unknown.or(Some(error)),
                 None => {
                     let (order, _, of_order) = carry_out(state, scope, reason.clone(), now);
-                    commands += of_order;
+                    commands.killed += of_order.killed;
+                    commands.notified += of_order.notified;
                     orders.push(order);
                 }
             }
@@ -324,21 +335,22 @@ fn answer(state: &mut State, wait: Wait) {
                 state: state.stop_state(&agent, &order.id),
                 agent_id: agent.to_string(),
             });
-            let report =
-                StopReport { stop_id: order.id.to_string(), agents: agents.collect(), commands };
+            let Stopped { killed, notified } = commands;
+            let (stop_id, agents) = (order.id.to_string(), agents.collect());
+            let report = StopReport { stop_id, agents, commands: killed, notified };
             state.out.answer(token, Answer::Stopped(report));
         }
         (Report::Stored, _) | (Report::Receipts(_), None) => state.out.reply(token, Ok(())),
     }
 }
 
-/// Puts an order in force, and kills what runs. The order, the agents it is for, and how many commands.
+/// Puts an order in force, and kills what runs. The order, the agents it is for, and their commands.
 fn carry_out(
     state: &mut State,
     scope: StopScope,
     reason: String,
     now: Now,
-) -> (StopOrder, Vec<AgentId>, usize) {
+) -> (StopOrder, Vec<AgentId>, Stopped) {
     let id = state.ids.stop(now.wall);
     let order = StopOrder { id, scope, reason, by: state.user.clone(), at: now.wall };
     let order = state.latch.set(order).clone();
@@ -350,10 +362,15 @@ fn carry_out(
             send_order(state, seat, &order);
         }
     }
-    let mut commands = 0;
+    let mut commands = Stopped::default();
     for agent in &agents {
+        let session = state.roster.session(agent).map(|(_, session)| session.capabilities);
+        let count = match session.map(Capabilities::dialect) {
+            Some(Dialect::Legacy) => &mut commands.notified,
+            Some(Dialect::Extended) | None => &mut commands.killed,
+        };
         for command in state.commands.open_of(agent) {
-            commands += 1;
+            *count += 1;
             state.work.feed(&command, CommandEvent::Cancel { force: true });
         }
         state.show_stop(agent);
@@ -362,7 +379,7 @@ fn carry_out(
         stop: Some(order.id.clone()),
         reason: order.reason.clone(),
         agents: agents.len(),
-        commands,
+        commands: commands.killed.saturating_add(commands.notified),
     });
     (order, agents, commands)
 }

@@ -6,7 +6,7 @@ use super::ask::{ask, ask_fleet, refused, too_late};
 use super::audit::audit;
 use super::commands;
 use super::control::{cancel, control};
-use super::cors::cors;
+use super::cors::{Reader, cors, reader};
 use super::output;
 use super::recording::recording;
 use super::signed_in::SignedIn;
@@ -18,7 +18,7 @@ use crate::hub::{HubStats, Request as HubRequest};
 use crate::store::StoreHealth;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
@@ -147,8 +147,12 @@ async fn stats(app: &App) -> Option<HubStats> {
     ask(app, PATIENCE, HubRequest::Stats).await
 }
 
-async fn agents(State(app): State<App>, SignedIn(identity): SignedIn) -> Response<Body> {
-    let agents = views(&app, &identity).await;
+async fn agents(
+    State(app): State<App>,
+    SignedIn(identity): SignedIn,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let agents = views(&app, &identity, reader(&app, &headers)).await;
     Json(json!({ "total": agents.len(), "agents": agents })).into_response()
 }
 
@@ -156,8 +160,10 @@ async fn agent(
     State(app): State<App>,
     Path(id): Path<String>,
     SignedIn(identity): SignedIn,
+    headers: HeaderMap,
 ) -> Response<Body> {
-    match views(&app, &identity).await.into_iter().find(|agent| agent.agent_id == id) {
+    let reader = reader(&app, &headers);
+    match views(&app, &identity, reader).await.into_iter().find(|agent| agent.agent_id == id) {
         Some(agent) => Json(agent).into_response(),
         None => problem(StatusCode::NOT_FOUND, "no agent of yours has this id"),
     }
@@ -165,7 +171,7 @@ async fn agent(
 
 /// Status, since and because come from the live machines; the latest heartbeat is read back from
 /// the database, so that what is shown is what was really recorded.
-async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
+async fn views(app: &App, identity: &Identity, reader: Reader) -> Vec<AgentView> {
     let beats = match app.store.agent_heartbeats(Some(&identity.user)).await {
         Ok(beats) => beats,
         Err(error) => {
@@ -192,7 +198,10 @@ async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
                 version: agent.version.clone(),
                 capabilities: agent.capabilities.clone(),
                 last_heartbeat: at.map(|at| at.to_string()),
-                last_metrics: metrics.map(figures),
+                last_metrics: match reader {
+                    Reader::Page => metrics.map(figures),
+                    Reader::Other => metrics,
+                },
                 paused: agent.paused,
                 stopped: agent.stopped.as_ref().map(|AgentStop { order, state }| StoppedView {
                     stop_id: order.id.to_string(),

@@ -4,7 +4,7 @@ use super::App;
 use super::upgrade::plain;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::Next;
 use std::fmt;
 use std::str::FromStr;
@@ -90,6 +90,24 @@ pub(super) async fn cors(State(app): State<App>, request: Request, next: Next) -
         let _ = says.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, allow);
     }
     response
+}
+
+/// Who reads an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// A page of an origin that the operator named: the existing dashboard in its browser.
+    Page,
+    /// Anybody else.
+    Other,
+}
+
+/// Who reads the answer to a request with these headers.
+pub(super) fn reader(app: &App, headers: &HeaderMap) -> Reader {
+    let origin = headers.get(header::ORIGIN);
+    match origin.is_some_and(|origin| app.origins.iter().any(|known| known.0 == *origin)) {
+        true => Reader::Page,
+        false => Reader::Other,
+    }
 }
 
 #[cfg(test)]

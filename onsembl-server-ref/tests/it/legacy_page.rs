@@ -112,7 +112,7 @@ async fn an_end_that_nobody_saw_is_an_end_without_an_exit_code() {
 
 #[tokio::test]
 async fn figures_come_under_the_names_and_units_of_the_page() {
-    let world = World::start().await;
+    let world = World::serving_pages_of(&[PAGE]).await;
     let mut agent = world.agent_link("ann").await;
     agent.send(extended_hello("key-1", "run-1", &[])).await;
     let id = agent.expect("ACK").await["agentId"].as_str().unwrap().to_owned();
@@ -123,14 +123,21 @@ async fn figures_come_under_the_names_and_units_of_the_page() {
     let status = link.expect_that("AGENT_STATUS", |s| s["agentId"] == *id).await;
     let figures = &status["healthMetrics"];
     assert_eq!(figures["commandsExecuted"], 7, "{status}");
-    assert_eq!(figures["memoryUsage"], 64 * 1024 * 1024, "{status}");
-    let listed = world.agent("ann").await;
-    assert_eq!(listed["last_metrics"]["commandsExecuted"], 7, "{listed}");
-    assert_eq!(listed["last_metrics"]["memoryUsage"], 64 * 1024 * 1024, "{listed}");
+    assert_eq!(figures["memoryUsage"].as_f64(), Some(64.0 * 1024.0 * 1024.0), "{status}");
+    let token = world.token("ann", TokenKind::Dashboard);
+    let by_page = Request::get("/api/agents").header(&format!("Origin: {PAGE}"));
+    let listed = by_page.bearer(Some(&token)).send(world.address()).await.json();
+    let figures = &listed["agents"][0]["last_metrics"];
+    assert_eq!(
+        (&figures["commandsExecuted"], &figures["memoryUsage"]),
+        (&json!(7), &json!(64 << 20))
+    );
+    let to_others = world.agent("ann").await;
+    assert_eq!(to_others["last_metrics"]["memoryUsage"].as_f64(), Some(64.0), "{to_others}");
     let mut ours = world.dashboard_link("ann").await;
     ours.send(extended_dashboard_hello()).await;
     let status = ours.expect("AGENT_STATUS").await;
-    assert_eq!(status["healthMetrics"]["memoryUsage"], 64, "{status}");
+    assert_eq!(status["healthMetrics"]["memoryUsage"].as_f64(), Some(64.0), "{status}");
     assert!(status["healthMetrics"].get("commandsExecuted").is_none(), "{status}");
 }
 

@@ -175,3 +175,62 @@ async fn a_command_survives_a_lost_link_and_its_output_goes_on_under_its_id() {
     let _ = dashboard.expect_that("TERMINAL_STREAM", new).await;
     assert!(link.all_until_pong().await.iter().all(|m| m["type"] != "COMMAND_REQUEST"));
 }
+
+/// Wrappers of other ages name what they write beside their commands otherwise.
+#[tokio::test]
+async fn monitoring_output_is_stored_and_shown_under_each_of_its_names() {
+    let world = World::start().await;
+    let (mut link, id, mut dashboard) = pair(&world).await;
+    let tab = format!("agent-session-{id}");
+    for named in ["agent-session-mock-1", tab.as_str(), "agent-output", "mock-1"] {
+        link.send(wrapper_output(named, "mock-1", 1, &format!("as {named}\n"))).await;
+        let wanted = |s: &Value| s["content"] == json!([format!("as {named}")]);
+        let shown = dashboard.expect_that("TERMINAL_STREAM", wanted).await;
+        assert_eq!(shown["commandId"], tab.as_str(), "{named}");
+    }
+    let stored =
+        "SELECT CAST(count(*) AS TEXT) FROM output_records WHERE command_id LIKE 'terminal-%'";
+    world.stored_when(stored, "4").await;
+}
+
+/// It drops what it writes while it has no link.
+#[tokio::test]
+async fn a_lost_link_leaves_a_gap_in_what_its_open_commands_wrote() {
+    let mut world = World::start().await;
+    let (mut link, id, mut dashboard) = pair(&world).await;
+    dashboard.send(page_command("cmd-1", &id, "work", &[])).await;
+    let _ = link.expect("COMMAND_REQUEST").await;
+    link.send(wrapper_output("cmd-1", &id, 1, "before\n")).await;
+    let _ = dashboard.expect("TERMINAL_STREAM").await;
+    // One that takes over while the link is good has lost nothing.
+    let (taken_over, _) = wrapper(&world, "ann", &id).await;
+    let story = "SELECT group_concat(coalesce(CAST(bytes AS TEXT), '[' || coalesce(gap_length, 'some') || ']' || char(10)), '')
+                 FROM (SELECT * FROM output_records WHERE command_id = 'cmd-1' ORDER BY incarnation, sequence)";
+    world.stored_when(story, "before\n").await;
+    drop(link);
+    drop(taken_over);
+    world.stored_when(story, "before\n[some]\n").await;
+    let (mut link, _) = wrapper(&world, "ann", &id).await;
+    link.send(wrapper_output("cmd-1", &id, 2, "after\n")).await;
+    world.stored_when(story, "before\n[some]\nafter\n").await;
+    let notice = |s: &Value| s["content"][0].as_str().is_some_and(|t| t.contains("may be missing"));
+    let _ = dashboard.expect_that("TERMINAL_STREAM", notice).await;
+    // So has the server when it is started anew.
+    world.restart_heard_by(&mut [&mut link, &mut dashboard]).await;
+    let (mut link, _) = wrapper(&world, "ann", &id).await;
+    link.send(wrapper_output("cmd-1", &id, 3, "again\n")).await;
+    world.stored_when(story, "before\n[some]\nafter\n[some]\nagain\n").await;
+}
+
+#[tokio::test]
+async fn a_stop_says_of_its_commands_only_that_they_were_told() {
+    let world = World::start().await;
+    let (mut link, id, mut dashboard) = pair(&world).await;
+    dashboard.send(page_command("cmd-1", &id, "sleep 1000", &[])).await;
+    let _ = link.expect("COMMAND_REQUEST").await;
+    let token = world.token("ann", onsembl_server_ref::auth::TokenKind::Dashboard);
+    let stop = crate::peer::Request::new("POST", "/api/stop").bearer(Some(&token));
+    let report = stop.body(r#"{"all":true}"#).send(world.address()).await.json();
+    assert_eq!((&report["commands"], &report["notified"]), (&json!(0), &json!(1)), "{report}");
+    assert_eq!(report["agents"][0]["state"], "not-confirmed");
+}

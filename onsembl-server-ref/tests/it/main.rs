@@ -30,6 +30,7 @@ mod isolation;
 mod legacy_agent;
 mod legacy_dashboard;
 mod legacy_links;
+mod legacy_names;
 mod legacy_page;
 mod legacy_restart;
 mod legacy_streams;
