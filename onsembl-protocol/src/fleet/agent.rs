@@ -142,7 +142,7 @@ impl Agent {
     pub(super) fn introduce(&mut self, hello: &AgentConnect, opened: &OpenedSession, at: WallTime) {
         self.epoch = opened.epoch;
         let shown = &mut self.shown;
-        shown.name = self::name(hello, Some((&opened.agent, &shown.name)));
+        shown.name = name(hello, Some((&opened.agent, &shown.name)));
         shown.agent_type = hello.agent_type.as_str().to_ascii_lowercase();
         shown.version = hello.version.clone().unwrap_or_default();
         shown.host = hello.host_machine.clone().unwrap_or_default();
