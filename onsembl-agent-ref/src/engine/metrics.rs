@@ -28,6 +28,7 @@ pub(super) fn source(
         let sample = metrics.as_mut().map(HostMetrics::sample);
         HealthMetrics {
             cpu_usage: sample.map(|s| s.cpu_percent.into()),
+            commands_executed: None,
             memory_usage: sample.and_then(|s| s.memory_mib).map(|mib| mib as f64),
             uptime: sample.map(|s| s.uptime.as_secs_f64()),
             commands_processed: Some(load.finished.load(Ordering::Relaxed)),

@@ -54,6 +54,10 @@ pub enum FleetAction {
         /// How the link is closed.
         cause: CloseCause,
     },
+    /// Keep this silent link beside the session of this machine.
+    Park { link: LinkId, seat: SeatId },
+    /// This silent link is of no use: it is closed.
+    GiveUpSilent(LinkId),
     /// The hello of this link is of a diagnosis connection: welcome it, list it nowhere.
     WelcomeProbe {
         link: LinkId,
@@ -215,6 +219,8 @@ pub enum Write {
         /// Why, for people.
         because: String,
     },
+    /// An id by which a legacy agent is known from now on.
+    Alias { agent: AgentId, alias: AgentId },
     /// The journal that an agent keeps.
     Journal { agent: AgentId, journal: Option<JournalId> },
 }

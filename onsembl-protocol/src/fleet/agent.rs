@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 /// Unknown commands that an agent is told of once only in a session. With more it may be told twice.
 const MOST_REPORTED: usize = 1024;
 /// Ids of its own making that are remembered of a legacy wrapper, which makes itself one at each start.
-const ALIASES: usize = 8;
+pub const ALIASES: usize = 8;
 
 /// An agent.
 #[derive(Debug)]
@@ -96,6 +96,7 @@ impl Agent {
                 metrics: None,
                 paused: false,
                 stopped: None,
+                takes_links: true,
             },
         }
     }
@@ -126,12 +127,13 @@ impl Agent {
                 version: record.version,
                 host: record.host,
                 capabilities: record.capabilities,
-                aliases: Vec::new(),
+                aliases: record.aliases,
                 presence,
                 last_heard: record.last_heard,
                 metrics: record.metrics,
                 paused: false,
                 stopped: None,
+                takes_links: true,
             },
         }
     }
@@ -140,27 +142,40 @@ impl Agent {
     pub(super) fn introduce(&mut self, hello: &AgentConnect, opened: &OpenedSession, at: WallTime) {
         self.epoch = opened.epoch;
         let shown = &mut self.shown;
-        shown.name = name_of(hello);
+        shown.name = name(hello, Some((&opened.agent, &shown.name)));
         shown.agent_type = hello.agent_type.as_str().to_ascii_lowercase();
         shown.version = hello.version.clone().unwrap_or_default();
         shown.host = hello.host_machine.clone().unwrap_or_default();
         shown.capabilities = hello.capabilities.to_words();
         shown.last_heard = Some(at);
         shown.presence.version = shown.presence.version.max(opened.presence_version);
-        let alias = AgentId::new(&hello.agent_id);
-        if hello.extensions.is_none() && !shown.aliases.contains(&alias) {
-            if shown.aliases.len() >= ALIASES {
-                let _ = shown.aliases.remove(0);
-            }
-            shown.aliases.push(alias);
+        if hello.extensions.is_none() {
+            self.remember(AgentId::new(&hello.agent_id));
         }
+    }
+
+    /// It goes by this id too. Whether that was not known.
+    pub(super) fn remember(&mut self, alias: AgentId) -> bool {
+        let aliases = &mut self.shown.aliases;
+        let is_new = !aliases.contains(&alias);
+        if is_new {
+            if aliases.len() >= ALIASES {
+                let _ = aliases.remove(0);
+            }
+            aliases.push(alias);
+        }
+        is_new
     }
 }
 
-/// What people know the agent by: its id if it says no name.
-pub(super) fn name_of(hello: &AgentConnect) -> String {
-    let name = hello.name.as_ref().filter(|name| !name.is_empty());
-    name.unwrap_or(&hello.agent_id).clone()
+/// What people know the agent by: its id if it says no name. One that says the id that it was taught keeps
+/// the name that it is `known` by under it.
+pub(super) fn name(hello: &AgentConnect, known: Option<(&AgentId, &String)>) -> String {
+    if let Some(name) = hello.name.as_ref().filter(|name| !name.is_empty()) {
+        return name.clone();
+    }
+    let taught = known.filter(|(id, name)| id.as_str() == hello.agent_id && !name.is_empty());
+    taught.map_or(&hello.agent_id, |(_, name)| name).clone()
 }
 
 /// The machine of an agent, from its first hello on.
@@ -175,8 +190,14 @@ pub(super) struct Seat {
     pub(super) instance: Option<InstanceId>,
     /// The id that the latest session claimed.
     pub(super) claimed: String,
+    /// The id that its process uses.
+    pub(super) uses: UsedId,
+    /// By what the store may find its agent.
+    pub(super) found: FoundBy,
     /// Hellos whose session is being opened. At most one a link, and a link's end takes it out.
     pub(super) joining: BTreeMap<LinkId, Joining>,
+    /// Links that are open beside the one of the session.
+    pub(super) parked: BTreeSet<LinkId>,
     pub(super) session: Option<Session>,
 }
 
@@ -188,15 +209,46 @@ impl Seat {
             floor,
             instance: None,
             claimed: String::new(),
+            uses: UsedId::Own,
+            found: FoundBy::Anything,
             joining: BTreeMap::new(),
+            parked: BTreeSet::new(),
             session: None,
         }
     }
 
-    /// Whether a hello claims an id that this machine goes by.
-    pub(super) fn goes_by(&self, id: &str) -> bool {
-        self.claimed == id || self.agent.as_ref().is_some_and(|agent| agent.as_str() == id)
+    /// Whether a hello that claims this id comes from the process of the latest session. A process that took
+    /// the id that it was taught says that one; the id of its configuration is that of another process.
+    /// `aliases` are the ids that earlier sessions claimed.
+    pub(super) fn is_same(&self, id: &str, aliases: &[AgentId]) -> bool {
+        if self.agent.as_ref().is_some_and(|agent| agent.as_str() == id) {
+            return true;
+        }
+        let is_known = match self.claimed.as_str() {
+            // Its latest session was with an earlier run of this server.
+            "" => aliases.iter().any(|alias| alias.as_str() == id),
+            claimed => claimed == id,
+        };
+        self.uses == UsedId::Own && is_known
     }
+}
+
+/// By what the store may find the agent of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FoundBy {
+    /// Its key, or any id that it claims.
+    Anything,
+    /// Its key alone: the id that it claims is one by which another agent, which is in session, goes.
+    Key,
+}
+
+/// Which id a legacy wrapper uses of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UsedId {
+    /// One that it made.
+    Own,
+    /// The one that it was taught.
+    Taught,
 }
 
 /// A hello whose session is being opened.

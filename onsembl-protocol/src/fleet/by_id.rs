@@ -38,6 +38,10 @@ impl<V> ById<V> {
         self.0.insert((number(id.as_str().as_bytes()), id), value)
     }
 
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.0.values_mut()
+    }
+
     pub(super) fn remove(&mut self, id: &CommandId) -> Option<V> {
         self.0.remove(&key(id))
     }

@@ -53,6 +53,14 @@ pub struct DashboardFeed {
     /// The command whose output came last: the others' comes next.
     served: Option<CommandId>,
     seen: Revision,
+    hello: Hello,
+}
+
+/// Whether the hello of a dashboard was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hello {
+    Unanswered,
+    Answered,
 }
 
 /// What was told of one agent.
@@ -190,13 +198,19 @@ impl DashboardFeed {
             wrote: BTreeSet::new(),
             served: None,
             seen: view.revision(),
+            hello: Hello::Unanswered,
         };
         feed.look_at_all(view);
         feed
     }
 
-    /// The answer to the hello: the agents there are, then how each is, then its acknowledgement.
+    /// The answer to the hello: the agents there are, then how each is, then its acknowledgement. A page that
+    /// came back still shows what it showed before: what open commands wrote does not come again.
     pub fn greet(&mut self, view: &View, hello: Option<MessageId>, now: WallTime) {
+        let is_first = core::mem::replace(&mut self.hello, Hello::Answered) == Hello::Unanswered;
+        if is_first && !self.is_extended() && hello.as_ref().is_some_and(is_of_returning_page) {
+            self.commands.values_mut().for_each(|sent| sent.seek = None);
+        }
         let watched: Vec<_> =
             view.agents().iter().filter(|(id, _)| watches_agent(&self.subscriptions, id)).collect();
         let agents =
@@ -568,7 +582,7 @@ impl DashboardFeed {
 
     /// Under which id a command is shown. Legacy dashboards have one place for what an agent writes beside
     /// its commands, and would call a terminal an unknown command.
-    fn shown(&self, id: &CommandId, agent: &AgentId) -> CommandId {
+    pub fn shown(&self, id: &CommandId, agent: &AgentId) -> CommandId {
         match self.capabilities.dialect() {
             Dialect::Legacy if id.is_terminal() => CommandId::of_session(agent),
             Dialect::Legacy | Dialect::Extended => id.clone(),
@@ -608,6 +622,14 @@ impl DashboardFeed {
         }
         add(page);
     }
+}
+
+/// Whether a legacy page that says hello with this id was connected before: it numbers its messages from the
+/// time when it was opened, `msg_1_…`, and its first one is a hello.
+fn is_of_returning_page(hello: &MessageId) -> bool {
+    let numbered = hello.as_str().strip_prefix("msg_");
+    let number = numbered.and_then(|rest| rest.split('_').next()?.parse::<u64>().ok());
+    number.is_some_and(|number| number > 1)
 }
 
 /// Where a legacy dashboard begins that did not see this command: nowhere if it is over.

@@ -7,7 +7,7 @@ use super::commands::Fed;
 use super::event::{Inserted, StoreFault};
 use super::note::FleetNote;
 use super::output;
-use super::roster::{Began, Lost, LostAgent};
+use super::roster::{Began, Lost, LostAgent, SessionCourse};
 use super::row::{CommandRecord, CommandUpdate};
 use super::state::State;
 use super::view::{self, Change};
@@ -347,10 +347,15 @@ pub(super) fn write_end_again(state: &mut State, id: &CommandId, now: Now) {
 }
 
 /// An agent is in session: both sides say what they know of its commands.
-pub(super) fn reconcile(state: &mut State, began: Began) {
-    let Began { agent, returned, commands, journal } = began;
+pub(super) fn reconcile(state: &mut State, began: Began, now: Now) {
+    let Began { agent, returned, commands, journal, course } = began;
     let known: BTreeSet<&CommandId> = commands.iter().collect();
     for id in state.commands.open_of(&agent) {
+        match (returned.dialect, course) {
+            // After a restart of this server; else its output ends there already.
+            (Dialect::Legacy, SessionCourse::Resumed) => output::interrupt(state, &id, now),
+            (Dialect::Legacy, SessionCourse::Unbroken) | (Dialect::Extended, _) => {}
+        }
         let returned = Returned { known: known.contains(&id), ..returned };
         state.work.feed(&id, CommandEvent::LinkBack(returned));
     }
@@ -369,8 +374,12 @@ pub(super) fn reconcile(state: &mut State, began: Began) {
 }
 
 /// An agent is in session no more.
-pub(super) fn lost(state: &mut State, Lost(agent): Lost) {
+pub(super) fn lost(state: &mut State, Lost { agent, dialect }: Lost, now: Now) {
     for id in state.commands.open_of(&agent) {
+        match dialect {
+            Dialect::Legacy => output::interrupt(state, &id, now),
+            Dialect::Extended => {}
+        }
         state.work.feed(&id, CommandEvent::LinkLost);
     }
     state.show_paused(&agent, false);

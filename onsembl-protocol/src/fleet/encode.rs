@@ -7,7 +7,7 @@ use crate::session::PresenceStatus;
 use crate::time::WallTime;
 use crate::wire::payload::{
     AgentConnected, AgentDisconnect, AgentStatus, AgentStopped, AgentSummary, AgentType,
-    CommandComplete, CommandPhase, CommandStatus,
+    CommandComplete, CommandPhase, CommandStatus, HealthMetrics,
 };
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -41,8 +41,14 @@ pub(super) fn summary(id: &AgentId, agent: &AgentView, extended: bool) -> AgentS
         version: agent.version.clone(),
         capabilities: agent.capabilities.clone(),
         last_heartbeat: agent.last_heard,
-        metrics: agent.metrics,
+        metrics: metrics(agent, extended),
     }
+}
+
+/// The figures of an agent, under the names and in the units that a dashboard reads.
+fn metrics(agent: &AgentView, extended: bool) -> Option<HealthMetrics> {
+    let metrics = agent.metrics?;
+    Some(if extended { metrics } else { metrics.for_legacy_dashboards() })
 }
 
 pub(super) fn status(id: &AgentId, agent: &AgentView, busy: bool, extended: bool) -> AgentStatus {
@@ -56,7 +62,7 @@ pub(super) fn status(id: &AgentId, agent: &AgentView, busy: bool, extended: bool
         since: Some(presence.since),
         because: Some(presence.because.clone()),
         presence_version: Some(presence.version),
-        health_metrics: agent.metrics,
+        health_metrics: metrics(agent, extended),
         stopped: None,
         paused: extended && agent.paused,
     }
@@ -100,7 +106,9 @@ fn phase(stage: CommandStage, extended: bool) -> CommandPhase {
     match stage {
         CommandStage::Delivered if !extended => CommandPhase::Queued,
         CommandStage::Cancelling if !extended => CommandPhase::Running,
-        CommandStage::Lost | CommandStage::Unknown if !extended => CommandPhase::Failed,
+        CommandStage::Lost if !extended => CommandPhase::Failed,
+        // It is over, and nobody saw it fail: without an exit code, and the reason in text.
+        CommandStage::Unknown if !extended => CommandPhase::Completed,
         CommandStage::Pending
         | CommandStage::Queued
         | CommandStage::Delivered
@@ -127,7 +135,8 @@ pub(super) fn command(
         because = format!("{blocked_by}; {because}");
     }
     let failed = match view.status {
-        CommandStage::Failed | CommandStage::Lost | CommandStage::Unknown => true,
+        CommandStage::Failed | CommandStage::Lost => true,
+        CommandStage::Unknown => extended,
         CommandStage::Pending
         | CommandStage::Queued
         | CommandStage::Delivered

@@ -35,6 +35,15 @@ pub enum FleetEvent {
         /// Its address, for people.
         peer: String,
     },
+    /// No hello came in time over a link whose request named this agent.
+    Silent { link: LinkId, named: AgentId },
+    /// A link of an agent is kept beside the one of its session.
+    Parked {
+        seat: SeatId,
+        link: LinkId,
+        /// The session that ended with that.
+        session: Option<SessionId>,
+    },
     /// A connection machine requests a session for this link.
     Admit { seat: SeatId, link: LinkId },
     /// A session began; its welcome is sent.

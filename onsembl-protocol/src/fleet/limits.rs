@@ -15,6 +15,9 @@ pub struct FleetLimits {
     /// Agents, those included whose first session is being opened: 65,536, more than a server can keep in
     /// session. An agent that is not known yet is refused at it; known ones go on.
     pub agents: usize,
+    /// Links of one legacy agent that are open beside the one of its session: 4, twice what was seen of real
+    /// wrappers in a bad network. With one more, the newest is refused; an older one is never closed for it.
+    pub parked_links: usize,
     /// Open commands of users: 1,024. A request is refused at it with `QUEUE_FULL`.
     pub open_commands: usize,
     /// What the requests of open commands take together, with 1 KiB for each besides its texts: 16 MiB. A request
@@ -58,6 +61,7 @@ impl FleetLimits {
     /// The values above.
     pub const DEFAULT: Self = Self {
         agents: 1 << 16,
+        parked_links: 4,
         open_commands: 1024,
         open_command_bytes: 16 << 20,
         repetitions: 64,

@@ -36,6 +36,7 @@ mod limits;
 mod note;
 mod out;
 mod output;
+mod parking;
 mod report;
 mod resume;
 mod roster;
@@ -57,6 +58,7 @@ pub use crate::stop::StopOrder;
 pub use action::{
     Admission, Answer, FleetAction, Flow, Question, SeatId, SeatOrigin, Token, Write,
 };
+pub use agent::ALIASES;
 pub use dashboard_feed::{DashboardFeed, FeedItem, Seek};
 pub use dashboard_link::{DashboardLink, DashboardRequest};
 pub use event::{
@@ -195,7 +197,9 @@ impl Fleet {
         let start_within = asked.start_within.saturating_sub(waited);
         let origin = if id.is_terminal() { Origin::Agent } else { Origin::User };
         let terms = CommandTerms { start_within, ..asked };
-        let lifecycle = CommandLifecycle::recovered(origin, terms, record.stage, now);
+        let in_stage = now.wall.unix_millis().saturating_sub(record.updated_at.unix_millis());
+        let in_stage = Duration::from_millis(u64::try_from(in_stage).unwrap_or(0));
+        let lifecycle = CommandLifecycle::recovered(origin, terms, (record.stage, in_stage), now);
         let open = Open {
             deadline: lifecycle.deadline(),
             lifecycle,
@@ -225,6 +229,10 @@ impl Fleet {
                 let session = state.ids.session(now.wall);
                 state.roster.hello(link, hello, peer, session, &mut state.out);
             }
+            FleetEvent::Silent { link, named } => state.roster.silent(link, &named, &mut state.out),
+            FleetEvent::Parked { seat, link, session } => {
+                state.roster.parked((seat, link), session, now.wall, &mut state.out);
+            }
             FleetEvent::Admit { seat, link } => {
                 state.roster.admit(seat, link, now.wall, &mut state.out);
             }
@@ -234,12 +242,12 @@ impl Fleet {
                     // Until this session says so.
                     state.show_paused(&began.agent, false);
                     stop::repeat_to(state, &began.agent, seat);
-                    dispatch::reconcile(state, began);
+                    dispatch::reconcile(state, began, now);
                 }
             }
             FleetEvent::Presence { seat, presence } => {
                 if let Some(lost) = state.roster.presence(seat, presence, now, &mut state.out) {
-                    dispatch::lost(state, lost);
+                    dispatch::lost(state, lost, now);
                 }
             }
             FleetEvent::Heard { seat, at } => state.roster.heard(seat, at, &mut state.out),
@@ -261,7 +269,7 @@ impl Fleet {
                 let State { roster, out, .. } = state;
                 let ended = roster.link_ended((seat, link), session, &reason, now.wall, out);
                 if let Some(lost) = ended {
-                    dispatch::lost(state, lost);
+                    dispatch::lost(state, lost, now);
                 }
             }
             FleetEvent::Forgotten { seat, history } => {
@@ -280,6 +288,9 @@ impl Fleet {
         let state = &mut self.state;
         match message {
             AgentToServer::Output(mut output) => {
+                if let Some(said) = &output.agent_id {
+                    state.roster.goes_by(seat, said, &mut state.out);
+                }
                 output.command_id = terminal::command_of(state, agent, output.command_id, now);
                 output::on_output(state, agent, output, now);
             }
@@ -352,7 +363,7 @@ impl Fleet {
                     state.show_stop(&agent);
                 }
                 if let Some(lost) = other {
-                    dispatch::lost(state, lost);
+                    dispatch::lost(state, lost, now);
                 }
             }
             StoreAnswer::Inserted { command, inserted } => {

@@ -24,6 +24,10 @@ pub enum FleetNote {
     SessionRefused { link: LinkId, why: String },
     /// The user has as many agents as one user may have.
     TooManyAgents { link: LinkId },
+    /// A link of a legacy agent is kept beside the one of its session.
+    Parked { link: LinkId, agent: AgentId, parked: usize },
+    /// A legacy agent has as many links as one may have; the newest is refused.
+    TooManyLinks { link: LinkId, agent: AgentId },
     /// The presence of an agent.
     Presence {
         agent: AgentId,

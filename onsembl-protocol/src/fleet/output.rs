@@ -23,7 +23,7 @@ use bytes::Bytes;
 /// An agent sent output.
 pub(super) fn on_output(state: &mut State, agent: &AgentId, output: TerminalOutput, now: Now) {
     let bytes = match output.content {
-        OutputContent::Text(text) => Bytes::from(text),
+        OutputContent::Text(text) | OutputContent::Stripped { raw: text, .. } => Bytes::from(text),
         OutputContent::Bytes(bytes) => bytes,
     };
     if bytes.is_empty() {
@@ -206,6 +206,18 @@ pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
     let log = state.commands.get_mut(id).and_then(|command| command.log.known());
     let ends = log.map(|log| log.give_up(id, now.wall)).unwrap_or_default();
     declare(state, id, ends);
+}
+
+/// The link to a legacy wrapper that may run this command is lost: it drops what it writes until it has one
+/// again, and nobody says how much that is. Once a loss.
+pub(super) fn interrupt(state: &mut State, id: &CommandId, now: Now) {
+    let Some(command) = state.commands.get_mut(id) else { return };
+    let runs = command.open().is_some_and(|open| {
+        open.row == Row::Stored && open.lifecycle.view().status.occupies_slot()
+    });
+    let log = command.log.known().filter(|_| runs);
+    let gaps = log.map(|log| log.interrupt(now.wall)).unwrap_or_default();
+    declare(state, id, gaps);
 }
 
 /// The store has the end of a command that was given up, which is forgotten here: what its agent still has

@@ -14,6 +14,15 @@ pub struct StopReport {
     pub agents: Vec<StoppedAgent>,
     /// Open commands that are being killed.
     pub commands: usize,
+    /// Open commands of agents that were told, and cannot confirm anything.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub notified: usize,
+}
+
+/// Whether there is nothing to tell, as with agents of ours.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// How far an agent is with a stop.

@@ -5,7 +5,7 @@
 //! id that it made for itself.
 
 use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
-use super::agent::{Agent, Health, Joining, Listing, Seat, Session, name_of};
+use super::agent::{Agent, FoundBy, Health, Joining, Listing, Seat, Session, UsedId, name};
 use super::event::OpenFault;
 use super::limits::FleetLimits;
 use super::note::FleetNote;
@@ -17,7 +17,7 @@ use crate::command::{DEFAULT_SLOTS, Returned};
 use crate::id::{
     AgentId, AgentKey, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId,
 };
-use crate::model::Capabilities;
+use crate::model::{Capabilities, Dialect};
 use crate::replay::Retired;
 use crate::session::{Claimant, Presence, PresenceStatus};
 use crate::time::{Now, WallTime};
@@ -32,15 +32,17 @@ use alloc::vec::Vec;
 /// The agents of a user, by everything that names them.
 #[derive(Debug)]
 pub(super) struct Roster {
-    agents: BTreeMap<AgentId, Agent>,
-    seats: BTreeMap<SeatId, Seat>,
+    pub(super) agents: BTreeMap<AgentId, Agent>,
+    pub(super) seats: BTreeMap<SeatId, Seat>,
     by_key: BTreeMap<AgentKey, AgentId>,
     /// Machines whose agent has no id yet.
     newcomers: BTreeMap<AgentKey, SeatId>,
+    /// Links that are kept beside the session of a machine.
+    pub(super) parked: BTreeMap<LinkId, SeatId>,
     /// No presence of any agent of the user has a greater version.
     newest: PresenceVersion,
     next_seat: SeatId,
-    limits: FleetLimits,
+    pub(super) limits: FleetLimits,
 }
 
 /// An agent is in session.
@@ -53,11 +55,26 @@ pub(super) struct Began {
     pub(super) commands: Vec<CommandId>,
     /// The journal that it keeps.
     pub(super) journal: Option<JournalId>,
+    /// Whether it had a session until now.
+    pub(super) course: SessionCourse,
+}
+
+/// How a session follows on the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SessionCourse {
+    /// It takes over from that.
+    Unbroken,
+    /// The agent had none for a time.
+    Resumed,
 }
 
 /// An agent is in session no more.
 #[derive(Debug)]
-pub(super) struct Lost(pub(super) AgentId);
+pub(super) struct Lost {
+    pub(super) agent: AgentId,
+    /// What it spoke.
+    pub(super) dialect: Dialect,
+}
 
 /// An agent has no machine any more.
 #[derive(Debug)]
@@ -74,6 +91,7 @@ impl Roster {
             seats: BTreeMap::new(),
             by_key: BTreeMap::new(),
             newcomers: BTreeMap::new(),
+            parked: BTreeMap::new(),
             newest: PresenceVersion(0),
             next_seat: first_seat,
             limits,
@@ -131,6 +149,9 @@ impl Roster {
             let seat = self.mint_seat();
             let mut entry = Seat::new(key.clone(), Some(id.clone()), PresenceVersion(0));
             entry.instance = instance;
+            if agent.shown.aliases.contains(&id) {
+                entry.uses = UsedId::Taught;
+            }
             let _ = self.seats.insert(seat, entry);
             agent.seat = Some(seat);
             let origin = SeatOrigin::Recovered { version: agent.version, epoch: agent.epoch };
@@ -157,11 +178,15 @@ impl Roster {
             return out.act(FleetAction::WelcomeProbe { link, admission });
         }
         let key = self.key_of(&hello);
+        self.unpark(link, out);
         let instance = hello.extensions.as_ref().map(|extensions| &extensions.instance);
         let (seat, claimant) = match self.seat_of(&key) {
+            Some(seat) if hello.extensions.is_none() && self.is_crowded(seat) => {
+                return self.refuse_crowded(link, seat, out);
+            }
             Some(seat) => {
                 let claimant = self.seats.get(&seat).map_or(Claimant::OtherProcess, |entry| {
-                    let same_id = entry.goes_by(&hello.agent_id);
+                    let same_id = entry.is_same(&hello.agent_id, self.aliases_of(entry));
                     Claimant::judge(entry.instance.as_ref(), instance, same_id)
                 });
                 (seat, claimant)
@@ -179,13 +204,41 @@ impl Roster {
                     cause: CloseCause::TryLater,
                 });
             }
-            None => (self.seat_down(&key, out), Claimant::SameProcess),
+            None => {
+                let is_anothers = self.is_anothers(&key, &hello);
+                let seat = self.seat_down(&key, out);
+                if let Some(entry) = self.seats.get_mut(&seat).filter(|_| is_anothers) {
+                    entry.found = FoundBy::Key;
+                }
+                (seat, Claimant::SameProcess)
+            }
         };
         out.note(FleetNote::Hello { link, name: hello.name.clone(), peer: peer.clone() });
         if let Some(entry) = self.seats.get_mut(&seat) {
             let _ = entry.joining.insert(link, Joining { hello, session, peer });
         }
         out.act(FleetAction::Join { link, seat, claimant });
+    }
+
+    fn aliases_of(&self, entry: &Seat) -> &[AgentId] {
+        let agent = entry.agent.as_ref().and_then(|id| self.agents.get(id));
+        agent.map_or(&[], |agent| &agent.shown.aliases)
+    }
+
+    /// A legacy wrapper says which id it goes by. One that took the id it was taught is told by that from
+    /// the next process, which begins with its own again; also after a restart of this server.
+    pub(super) fn goes_by(&mut self, seat: SeatId, said: &AgentId, out: &mut Out) {
+        let Some(entry) = self.seats.get_mut(&seat) else { return };
+        let Some(id) = entry.agent.clone().filter(|id| id == said) else { return };
+        let session = entry.session.as_ref().map(|session| session.capabilities.dialect());
+        if session != Some(Dialect::Legacy) {
+            return;
+        }
+        entry.uses = UsedId::Taught;
+        if self.agents.get_mut(&id).is_some_and(|agent| agent.remember(id.clone())) {
+            self.show(&id, out);
+            out.write(Write::Alias { agent: id.clone(), alias: id });
+        }
     }
 
     fn key_of(&self, hello: &AgentConnect) -> AgentKey {
@@ -199,6 +252,23 @@ impl Roster {
             Some(name) => AgentKey::new(format!("name:{name}")),
             None => AgentKey::new(format!("id:{}", hello.agent_id)),
         }
+    }
+
+    /// Whether a legacy wrapper whose key is not known claims an id by which an agent of another key goes that
+    /// is in session: two wrappers of one machine share the id of one configuration file, and are two agents
+    /// by their names. One that comes when the other is gone was renamed.
+    fn is_anothers(&self, key: &AgentKey, hello: &AgentConnect) -> bool {
+        if hello.extensions.is_some() || self.by_key.contains_key(key) {
+            return false;
+        }
+        let goes_by = |agent: &&Agent| {
+            agent.shown.aliases.iter().any(|alias| alias.as_str() == hello.agent_id)
+        };
+        let mut others = self.agents.values().filter(goes_by);
+        others.any(|agent| {
+            let seat = agent.seat.and_then(|seat| self.seats.get(&seat));
+            seat.is_some_and(|seat| seat.session.is_some())
+        })
     }
 
     fn seat_of(&self, key: &AgentKey) -> Option<SeatId> {
@@ -267,12 +337,16 @@ impl Roster {
         let hello = &joining.hello;
         let is_legacy = hello.extensions.is_none();
         // Of an agent that was deleted only the store remembers which id it was taught.
-        let claimed = is_legacy.then(|| AgentId::new(&hello.agent_id));
+        let claimed = AgentId::new(&hello.agent_id);
+        let is_own = entry.found == FoundBy::Anything || entry.agent.as_ref() == Some(&claimed);
+        let claimed = Some(claimed).filter(|_| is_legacy && is_own);
+        let known = entry.agent.as_ref().and_then(|id| Some((id, self.agents.get(id)?)));
+        let known = known.map(|(id, agent)| (id, &agent.shown.name));
         let new = NewSession {
             key: entry.key.clone(),
-            candidate: entry.agent.clone().or(claimed),
-            alias: is_legacy.then(|| hello.agent_id.clone()),
-            name: name_of(hello),
+            candidate: entry.agent.clone().or_else(|| claimed.clone()),
+            alias: claimed.map(|claimed| claimed.to_string()),
+            name: name(hello, known),
             agent_type: hello.agent_type.as_str().to_ascii_lowercase(),
             version: hello.version.clone(),
             host: hello.host_machine.clone(),
@@ -346,10 +420,10 @@ impl Roster {
         let _ = self.by_key.insert(entry.key.clone(), id.clone());
         let new = || Agent::new(entry.key.clone(), opened, at, &self.limits);
         let agent = self.agents.entry(id.clone()).or_insert_with(new);
-        // One key an agent: the store has put this one in the place of the former.
-        let former = core::mem::replace(&mut agent.key, entry.key.clone());
-        if former != entry.key && self.by_key.get(&former) == Some(&id) {
-            let _ = self.by_key.remove(&former);
+        let before = core::mem::replace(&mut agent.key, entry.key.clone());
+        if before != agent.key && self.by_key.get(&before) == Some(&id) {
+            // It was renamed; who comes under the former name is another.
+            let _ = self.by_key.remove(&before);
         }
         agent.listing = Listing::Listed;
         if let Some(joining) = entry.joining.get(&link) {
@@ -359,8 +433,8 @@ impl Roster {
         let other = agent.seat.replace(seat).filter(|other| *other != seat)?;
         // Two keys turned out to be one agent: the machine of the other one is superseded.
         out.act(FleetAction::Evict { seat: other, cause: CloseCause::Superseded });
-        let had_session = self.seats.get_mut(&other).is_some_and(|o| o.session.take().is_some());
-        had_session.then_some(Lost(id))
+        let session = self.seats.get_mut(&other).and_then(|other| other.session.take())?;
+        Some(Lost { agent: id, dialect: session.capabilities.dialect() })
     }
 
     /// A session began.
@@ -374,11 +448,23 @@ impl Roster {
         let entry = self.seats.get_mut(&seat)?;
         let joining = entry.joining.remove(&link)?;
         let instance = joining.hello.extensions.as_ref().map(|e| e.instance.clone());
-        let same_id = entry.goes_by(&joining.hello.agent_id);
+        let known = entry.agent.as_ref().and_then(|id| self.agents.get(id));
+        let aliases = known.map_or(&[][..], |agent| &agent.shown.aliases);
+        let same_id = entry.is_same(&joining.hello.agent_id, aliases);
         let claimant = Claimant::judge(entry.instance.as_ref(), instance.as_ref(), same_id);
         entry.instance = instance;
         entry.claimed.clone_from(&joining.hello.agent_id);
-        entry.session = Some(Session::new(link, capabilities, &joining));
+        if claimant == Claimant::OtherProcess {
+            entry.uses = UsedId::Own;
+        }
+        if entry.agent.as_ref().is_some_and(|agent| agent.as_str() == entry.claimed) {
+            entry.uses = UsedId::Taught;
+        }
+        let before = entry.session.replace(Session::new(link, capabilities, &joining));
+        let course = match before {
+            Some(_) => SessionCourse::Unbroken,
+            None => SessionCourse::Resumed,
+        };
         let id = entry.agent.clone()?;
         let agent = self.agents.get_mut(&id)?;
         let (commands, journal, slots) = match joining.hello.extensions {
@@ -397,7 +483,7 @@ impl Roster {
         }
         let dialect = capabilities.dialect();
         let returned = Returned { dialect, same_process, remembers, known: false };
-        Some(Began { agent: id, returned, commands, journal })
+        Some(Began { agent: id, returned, commands, journal, course })
     }
 
     /// The presence of an agent changed.
@@ -445,9 +531,10 @@ impl Roster {
             // A session that is being opened beside this one changes nothing about this one.
             PresenceStatus::Connecting => return None,
             PresenceStatus::TimedOut | PresenceStatus::Reconnecting | PresenceStatus::Offline => {
-                let had_session = entry.session.take().is_some();
+                let session = entry.session.take()?;
                 let is_current = agent.seat == Some(seat);
-                return (had_session && is_current).then_some(Lost(id));
+                let dialect = session.capabilities.dialect();
+                return is_current.then_some(Lost { agent: id, dialect });
             }
         };
         if let Some(session) = &mut entry.session {
@@ -475,13 +562,17 @@ impl Roster {
         }
         let entry = entry?;
         let _ = entry.joining.remove(&link);
+        if entry.parked.contains(&link) {
+            self.unpark(link, out);
+            return None;
+        }
         if !is_current {
             return None;
         }
-        entry.session = None;
+        let dialect = entry.session.take()?.capabilities.dialect();
         let id = entry.agent.clone()?;
         let speaks = self.agents.get(&id).is_some_and(|agent| agent.seat == Some(seat));
-        speaks.then_some(Lost(id))
+        speaks.then_some(Lost { agent: id, dialect })
     }
 
     /// A machine is gone.
@@ -491,6 +582,9 @@ impl Roster {
         history: Option<Retired>,
     ) -> Option<LostAgent> {
         let entry = self.seats.remove(&seat)?;
+        for link in &entry.parked {
+            let _ = self.parked.remove(link);
+        }
         if self.newcomers.get(&entry.key) == Some(&seat) {
             let _ = self.newcomers.remove(&entry.key);
         }
@@ -498,6 +592,7 @@ impl Roster {
         let agent = self.agents.get_mut(&id).filter(|agent| agent.seat == Some(seat))?;
         agent.seat = None;
         agent.history = history;
+        agent.shown.takes_links = true;
         let journals = agent.journal.is_some();
         if agent.listing == Listing::Deleted {
             // The store knows that it was deleted, and says so if it comes back.

@@ -158,6 +158,8 @@ pub struct AgentRecord {
     pub host: String,
     /// What it can do.
     pub capabilities: Vec<String>,
+    /// The latest ids that it went by, as a legacy wrapper.
+    pub aliases: Vec<AgentId>,
     /// The epoch of its latest session.
     pub epoch: Epoch,
     /// The process of its latest session.

@@ -10,6 +10,7 @@ use super::work::Todo;
 use crate::command::CommandEvent;
 use crate::id::{AgentId, StopId};
 use crate::limits::Limits;
+use crate::model::{Capabilities, Dialect};
 use crate::stop::{StopOrder, StopScope};
 use crate::time::{Deadline, Now, Timestamp};
 use crate::wire::ServerToAgent;
@@ -46,9 +47,18 @@ struct Wait {
     /// Those that were not in force before.
     new: BTreeSet<StopId>,
     fault: Option<StoreFault>,
-    commands: usize,
+    commands: Stopped,
     until: Timestamp,
     report: Report,
+}
+
+/// Open commands of the agents of a stop.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stopped {
+    /// Those that are being killed.
+    killed: usize,
+    /// Those of agents that cannot confirm anything.
+    notified: usize,
 }
 
 /// What is told of a stop.
@@ -148,13 +158,14 @@ impl Stops {
             false => only.into_iter().map(StopScope::Agent).collect(),
         };
         let mut unknown = None;
-        let (mut orders, mut new, mut commands) = (Vec::new(), BTreeSet::new(), 0);
+        let (mut orders, mut new, mut commands) = (Vec::new(), BTreeSet::new(), Stopped::default());
         for scope in scopes {
             match unknown_agent(state, &scope) {
                 Some(error) => unknown = unknown.or(Some(error)),
                 None => {
                     let carried = carry_out(state, scope, reason.clone(), now);
-                    commands += carried.commands;
+                    commands.killed += carried.commands.killed;
+                    commands.notified += carried.commands.notified;
                     if carried.is_new {
                         let _ = new.insert(carried.order.id.clone());
                     }
@@ -354,8 +365,9 @@ fn answer(state: &mut State, wait: Wait) {
                 state: state.stop_state(&agent, &order.id),
                 agent_id: agent.to_string(),
             });
-            let report =
-                StopReport { stop_id: order.id.to_string(), agents: agents.collect(), commands };
+            let Stopped { killed, notified } = commands;
+            let (stop_id, agents) = (order.id.to_string(), agents.collect());
+            let report = StopReport { stop_id, agents, commands: killed, notified };
             state.out.answer(token, Answer::Stopped(report));
         }
         (Report::Stored, _) | (Report::Receipts { .. }, None) => state.out.reply(token, Ok(())),
@@ -369,8 +381,8 @@ struct Carried {
     is_new: bool,
     /// The agents that it is for.
     agents: Vec<AgentId>,
-    /// How many commands were cancelled.
-    commands: usize,
+    /// Its commands.
+    commands: Stopped,
 }
 
 /// Puts an order in force, and kills what runs.
@@ -386,10 +398,15 @@ fn carry_out(state: &mut State, scope: StopScope, reason: String, now: Now) -> C
             send_order(state, seat, &order);
         }
     }
-    let mut commands = 0;
+    let mut commands = Stopped::default();
     for agent in &agents {
+        let session = state.roster.session(agent).map(|(_, session)| session.capabilities);
+        let count = match session.map(Capabilities::dialect) {
+            Some(Dialect::Legacy) => &mut commands.notified,
+            Some(Dialect::Extended) | None => &mut commands.killed,
+        };
         for command in state.commands.open_of(agent) {
-            commands += 1;
+            *count += 1;
             state.work.feed(&command, CommandEvent::Cancel { force: true });
         }
         state.show_stop(agent);
@@ -398,7 +415,7 @@ fn carry_out(state: &mut State, scope: StopScope, reason: String, now: Now) -> C
         stop: Some(order.id.clone()),
         reason: order.reason.clone(),
         agents: agents.len(),
-        commands,
+        commands: commands.killed.saturating_add(commands.notified),
     });
     Carried { is_new: order.id == minted, order, agents, commands }
 }

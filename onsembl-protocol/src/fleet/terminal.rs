@@ -69,13 +69,21 @@ pub(super) fn command_of(
     named: CommandId,
     now: Now,
 ) -> CommandId {
+    let session = state.roster.session(agent).map(|(_, session)| session.capabilities.dialect());
+    let of_session = named.as_str().strip_prefix(CommandId::SESSION_PREFIX);
+    let id = match session {
+        Some(Dialect::Legacy) => of_session.unwrap_or(named.as_str()),
+        Some(Dialect::Extended) | None => named.as_str(),
+    };
     let known = state.roster.agent(agent);
-    let is_own = named.as_str() == agent.as_str()
-        || known.is_some_and(|known| {
-            known.shown.aliases.iter().any(|alias| alias.as_str() == named.as_str())
-        });
+    let is_own = id == agent.as_str()
+        || session == Some(Dialect::Legacy) && id == OUTPUT_OF_NO_COMMAND
+        || known.is_some_and(|known| known.shown.aliases.iter().any(|alias| alias.as_str() == id));
     if is_own { terminal_of_wrapper(state, agent, now) } else { named }
 }
+
+/// What one kind of wrapper calls all that it writes beside its commands.
+const OUTPUT_OF_NO_COMMAND: &str = "agent-output";
 
 /// What a legacy wrapper writes beside its commands belongs to a terminal that it does not know of: here it
 /// is one as long as the wrapper is there.

@@ -58,6 +58,8 @@ pub struct AgentView {
     pub paused: bool,
     /// The emergency stop in force for it, and how far it is with that.
     pub stopped: Option<AgentStop>,
+    /// Whether one more link may be open beside the one of its session.
+    pub takes_links: bool,
 }
 
 /// An emergency stop that keeps an agent from starting anything.
@@ -288,6 +290,22 @@ impl View {
         }
         self.latest.close(&mut self.commands);
         noticed
+    }
+
+    /// Whether a link may be let in that names this agent, by its id or by one that it went by before. Not if
+    /// that is a legacy agent in session which has as many links as one may have.
+    pub fn takes_links(&self, named: &AgentId) -> bool {
+        let by_alias = || self.agents.values().find(|agent| agent.aliases.contains(named));
+        let Some(agent) = self.agents.get(named).or_else(by_alias) else { return true };
+        match agent.presence.status {
+            PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error => {
+                agent.takes_links
+            }
+            PresenceStatus::Connecting
+            | PresenceStatus::TimedOut
+            | PresenceStatus::Reconnecting
+            | PresenceStatus::Offline => true,
+        }
     }
 
     fn apply_one(&mut self, change: Change, revision: Revision) -> Noticed {

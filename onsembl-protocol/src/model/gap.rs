@@ -58,9 +58,13 @@ impl GapCause {
 
 /// What a reader of text is told in the place of a gap, on a line of its own.
 pub fn gap_notice(length: Option<u64>, because: GapCause) -> String {
-    match length {
-        Some(length) => format!("[{length} bytes of output are missing here: {because}]"),
-        None => format!("[the rest of the output is missing: {because}]"),
+    match (length, because) {
+        (Some(length), _) => format!("[{length} bytes of output are missing here: {because}]"),
+        // More may come behind it: its agent was without a link, and drops what it writes meanwhile.
+        (None, GapCause::NeverCame) => {
+            "[output may be missing here: its agent had no link, and keeps nothing]".into()
+        }
+        (None, _) => format!("[the rest of the output is missing: {because}]"),
     }
 }
 

@@ -15,9 +15,12 @@ impl CommandId {
         Self::new(format!("{TERMINAL_PREFIX}{unique}"))
     }
 
+    /// How the id begins under which legacy peers know what an agent writes beside its commands.
+    pub const SESSION_PREFIX: &str = "agent-session-";
+
     /// Where legacy dashboards show what an agent writes beside its commands (P-168).
     pub fn of_session(agent: &AgentId) -> Self {
-        Self::new(format!("agent-session-{agent}"))
+        Self::new(format!("{}{agent}", Self::SESSION_PREFIX))
     }
 
     /// Whether it names a terminal.

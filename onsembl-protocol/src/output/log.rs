@@ -178,8 +178,39 @@ impl OutputLog {
     }
 
     /// Numbers a chunk of a peer that does not: behind all that came, as one process that began
-    /// when the first of them came.
+    /// when the first of them came. Behind an [interruption](Self::interrupt) it counts from the start again:
+    /// how much is missing there is not known.
     pub(crate) fn number(
+        &self,
+        stream: Stream,
+        wall: WallTime,
+    ) -> (Incarnation, ChunkSequence, ByteOffset) {
+        let behind_all = self.behind_all(stream, wall);
+        if Stream::ALL.into_iter().all(|stream| *self.open.get(stream) == OpenEnd::Not) {
+            return behind_all;
+        }
+        let now = u64::try_from(wall.unix_millis()).unwrap_or(1);
+        let next = Incarnation(now.max(behind_all.0.0.saturating_add(1)));
+        (next, ChunkSequence(1), ByteOffset(0))
+    }
+
+    /// A peer that numbers nothing may have dropped what it wrote: each of its streams ends here, with an
+    /// open end. What is to be stored comes back; nothing if they end so already.
+    pub(crate) fn interrupt(&mut self, at: WallTime) -> Vec<LogRecord> {
+        if self.intake == Intake::Closed {
+            return Vec::new();
+        }
+        let has_written =
+            |stream: &Stream| self.next.get(*stream).is_some_and(|next| next > ByteOffset(0));
+        let mut streams: Vec<Stream> = Stream::ALL.into_iter().filter(has_written).collect();
+        if streams.is_empty() {
+            streams.push(Stream::Stdout);
+        }
+        let because = GapCause::NeverCame;
+        streams.into_iter().filter_map(|stream| self.break_off(stream, because, at)).collect()
+    }
+
+    fn behind_all(
         &self,
         stream: Stream,
         wall: WallTime,
@@ -263,7 +294,7 @@ impl OutputLog {
                 .collect(),
             Written::Unknown => Stream::of(command)
                 .iter()
-                .filter_map(|stream| self.break_off(*stream, at))
+                .filter_map(|stream| self.break_off(*stream, GapCause::AgentDied, at))
                 .collect(),
             Written::Unsaid => Vec::new(),
         }
@@ -314,14 +345,14 @@ impl OutputLog {
         })
     }
 
-    fn break_off(&mut self, stream: Stream, at: WallTime) -> Option<LogRecord> {
-        let (incarnation, sequence, offset) = self.number(stream, at);
+    fn break_off(&mut self, stream: Stream, because: GapCause, at: WallTime) -> Option<LogRecord> {
+        let (incarnation, sequence, offset) = self.behind_all(stream, at);
         if self.begin == Begin::Anywhere
             || incarnation == self.incarnation && *self.open.get(stream) != OpenEnd::Not
         {
             return None;
         }
-        let body = StoredBody::Gap { length: None, because: GapCause::AgentDied };
+        let body = StoredBody::Gap { length: None, because };
         self.add(LogRecord { incarnation, sequence, stream, offset, body, at })
     }
 

@@ -4,14 +4,18 @@
 //! is. It decides what is read, deferred or dropped, what the agent's machine hears, and when the link
 //! itself has to go. A close that the agent's machine or the owner orders is theirs: what has arrived
 //! before it still counts, until the link has ended.
+//!
+//! A legacy wrapper takes the end of any of its links for the end of the one that it uses, and dials. So a
+//! link of it that is not needed is parked and not closed: see `parked.rs`.
 
 use super::edges::AcceptedStatus;
 use super::greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
+use super::parked::{Hello, Parked};
 use super::server_types::ServerInbound;
 use crate::close::CloseCause;
 use crate::limits::Limits;
 use crate::liveness::{HeartbeatMonitor, Liveness};
-use crate::model::{Capabilities, HeartbeatTiming};
+use crate::model::{Capabilities, Dialect, HeartbeatTiming};
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now};
 
@@ -24,17 +28,43 @@ const MOST_DEFERRED: u32 = 256;
 #[derive(Clone, Copy, Debug)]
 pub struct AcceptedLink {
     state: State,
+    opening: Opening,
     limits: Limits,
     undecodable: UndecodableQuota,
     capabilities: Capabilities,
+}
+
+/// What the request that opened a link said of who comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Opening {
+    /// Nothing.
+    Anonymous,
+    /// It named an agent, as a wrapper's does.
+    NamesAgent,
+}
+
+/// What becomes of a link that the machine of its agent does not want any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unwanted {
+    /// It is closed.
+    Close,
+    /// It is parked.
+    Park,
 }
 
 /// What is valid in each state, and nothing else.
 #[derive(Clone, Copy, Debug)]
 enum State {
     Greeting(Greeting),
-    Claimed { deferred: u32 },
-    Joining { deferred: u32 },
+    /// No hello came; the owner is asked whether the link may be parked.
+    Silent,
+    Parked(Parked),
+    Claimed {
+        deferred: u32,
+    },
+    Joining {
+        deferred: u32,
+    },
     Live,
     Probe(HeartbeatMonitor),
     Closing,
@@ -81,7 +111,10 @@ pub enum AcceptedEvent {
     Probing(HeartbeatTiming),
     /// The session began; its welcome was sent.
     Welcomed,
-    /// The owner refuses the hello, for this cause. The refusal has already been sent.
+    /// The link is kept beside the one of the session, and judged by these times.
+    Parked(HeartbeatTiming),
+    /// The owner refuses the hello, or to park a silent link, for this cause. What is to be said of a hello
+    /// was said.
     Refused(CloseCause),
     /// The deadline came; harmless at any other time.
     Wake,
@@ -102,6 +135,10 @@ pub enum AcceptedAction {
     Release,
     /// Tell the agent's machine what was heard.
     Hear(ServerInbound),
+    /// Ask the owner whether this silent link may be parked.
+    AskToPark,
+    /// Send a ping of the link itself.
+    SendNativePing,
     /// Give the message to the owner of the agent.
     Deliver,
     /// Answer the probe.
@@ -138,9 +175,10 @@ pub enum Complaint {
 
 impl AcceptedLink {
     /// A link that was accepted now.
-    pub fn new(limits: Limits, now: Now) -> Self {
+    pub fn new(opening: Opening, limits: Limits, now: Now) -> Self {
         Self {
             state: State::Greeting(Greeting::new(now)),
+            opening,
             limits,
             undecodable: UndecodableQuota::new(),
             capabilities: Capabilities::LEGACY,
@@ -175,10 +213,16 @@ impl AcceptedLink {
                     out.push(AcceptedAction::Release);
                 }
             }
+            AcceptedEvent::Parked(timing) => self.park(timing, now, &mut out),
             AcceptedEvent::Refused(cause) => match self.state {
                 State::Claimed { .. } => self.close(cause, &mut out),
+                State::Silent => {
+                    out.push(AcceptedAction::Complain(Complaint::NoHello));
+                    self.close(cause, &mut out);
+                }
                 // Whoever was welcomed is not refused any more, and a closing link is closed once.
                 State::Greeting(_)
+                | State::Parked(_)
                 | State::Joining { .. }
                 | State::Live
                 | State::Probe(_)
@@ -191,7 +235,11 @@ impl AcceptedLink {
 
     fn on_text(&mut self, out: &mut Actions<AcceptedAction>) {
         out.push(match &mut self.state {
-            State::Greeting(_) | State::Live | State::Probe(_) => AcceptedAction::Read,
+            State::Greeting(_)
+            | State::Silent
+            | State::Parked(_)
+            | State::Live
+            | State::Probe(_) => AcceptedAction::Read,
             // Whose it is decides what it means, and that is not known yet.
             State::Claimed { deferred } | State::Joining { deferred }
                 if *deferred < MOST_DEFERRED =>
@@ -211,6 +259,8 @@ impl AcceptedLink {
             State::Live if self.capabilities.output_is_binary() => out.push(AcceptedAction::Read),
             State::Closing => out.push(AcceptedAction::Discard(Discarded::Closing)),
             State::Greeting(_)
+            | State::Silent
+            | State::Parked(_)
             | State::Claimed { .. }
             | State::Joining { .. }
             | State::Live
@@ -244,6 +294,19 @@ impl AcceptedLink {
                     self.greet(GreetingEvent::Other, now, out);
                 }
             },
+            State::Silent => self.unheard(reading, out),
+            State::Parked(parked) => {
+                parked.heard(now);
+                match parked.hello {
+                    Hello::Owed => self.unheard(reading, out),
+                    Hello::Said => match reading {
+                        Reading::Hello(_) => out.push(AcceptedAction::WelcomeAgain),
+                        Reading::Ping => out.push(AcceptedAction::Pong),
+                        Reading::Message => out.push(AcceptedAction::Deliver),
+                        Reading::Beat(_) | Reading::Unknown | Reading::Undecodable => {}
+                    },
+                }
+            }
             State::Live | State::Probe(_) => match reading {
                 Reading::Hello(_) => {
                     out.push(AcceptedAction::WelcomeAgain);
@@ -273,9 +336,47 @@ impl AcceptedLink {
         }
     }
 
+    /// A link without a hello said something after its time for one: only a hello counts.
+    fn unheard(&mut self, reading: Reading, out: &mut Actions<AcceptedAction>) {
+        match reading {
+            Reading::Hello(capabilities) => {
+                self.capabilities = capabilities;
+                self.state = State::Claimed { deferred: 0 };
+                out.push(AcceptedAction::Identify);
+            }
+            Reading::Beat(_)
+            | Reading::Ping
+            | Reading::Message
+            | Reading::Unknown
+            | Reading::Undecodable => out.push(AcceptedAction::Discard(Discarded::BeforeHello)),
+        }
+    }
+
+    fn park(&mut self, timing: HeartbeatTiming, now: Now, out: &mut Actions<AcceptedAction>) {
+        let hello = match self.state {
+            State::Silent => Hello::Owed,
+            State::Live => Hello::Said,
+            State::Joining { .. } => {
+                out.push(AcceptedAction::Release);
+                Hello::Said
+            }
+            // Its hello came in between and decides, or it is parked or closed already.
+            State::Greeting(_)
+            | State::Parked(_)
+            | State::Claimed { .. }
+            | State::Probe(_)
+            | State::Closing => return,
+        };
+        self.state = State::Parked(Parked::new(hello, timing, now));
+    }
+
     fn on_undecodable(&mut self, now: Now, out: &mut Actions<AcceptedAction>) {
         match self.state {
-            State::Greeting(_) | State::Live | State::Probe(_) => {}
+            State::Greeting(_)
+            | State::Silent
+            | State::Parked(_)
+            | State::Live
+            | State::Probe(_) => {}
             State::Claimed { .. } | State::Joining { .. } => {
                 return out.push(AcceptedAction::Discard(Discarded::BeforeSession));
             }
@@ -288,8 +389,10 @@ impl AcceptedLink {
         match self.state {
             State::Greeting(_) => self.greet(GreetingEvent::Other, now, out),
             // Nonsense is not silence.
-            State::Live | State::Probe(_) => self.heard(ServerInbound::Other, now, out),
-            State::Claimed { .. } | State::Joining { .. } | State::Closing => {}
+            State::Live | State::Probe(_) | State::Parked(_) => {
+                self.heard(ServerInbound::Other, now, out);
+            }
+            State::Silent | State::Claimed { .. } | State::Joining { .. } | State::Closing => {}
         }
     }
 
@@ -301,7 +404,19 @@ impl AcceptedLink {
                     self.close(CloseCause::Silent, out);
                 }
             }
-            State::Claimed { .. } | State::Joining { .. } | State::Live | State::Closing => {}
+            State::Parked(parked) => match parked.wake(now) {
+                Some(Liveness::TimedOut) => self.close(CloseCause::Silent, out),
+                Some(Liveness::Live | Liveness::Stale) | None => {
+                    if parked.ping(now) {
+                        out.push(AcceptedAction::SendNativePing);
+                    }
+                }
+            },
+            State::Silent
+            | State::Claimed { .. }
+            | State::Joining { .. }
+            | State::Live
+            | State::Closing => {}
         }
     }
 
@@ -309,6 +424,12 @@ impl AcceptedLink {
         let State::Greeting(greeting) = &mut self.state else { return };
         match greeting.handle(event, now) {
             GreetingVerdict::Wait | GreetingVerdict::Identify => {}
+            GreetingVerdict::Close(_)
+                if self.opening == Opening::NamesAgent && !greeting.is_overrun() =>
+            {
+                self.state = State::Silent;
+                out.push(AcceptedAction::AskToPark);
+            }
             GreetingVerdict::Close(cause) => {
                 out.push(AcceptedAction::Complain(Complaint::NoHello));
                 self.close(cause, out);
@@ -323,8 +444,12 @@ impl AcceptedLink {
             State::Probe(monitor) => {
                 let _only_silence_ends_a_probe = monitor.on_received(now.monotonic);
             }
-            State::Greeting(_) | State::Claimed { .. } | State::Joining { .. } | State::Closing => {
-            }
+            State::Parked(parked) => parked.heard(now),
+            State::Greeting(_)
+            | State::Silent
+            | State::Claimed { .. }
+            | State::Joining { .. }
+            | State::Closing => {}
         }
     }
 
@@ -336,12 +461,23 @@ impl AcceptedLink {
     /// Where the link is.
     pub const fn status(&self) -> AcceptedStatus {
         match self.state {
-            State::Greeting(_) => AcceptedStatus::Greeting,
+            State::Greeting(_) | State::Silent => AcceptedStatus::Greeting,
+            State::Parked(_) => AcceptedStatus::Parked,
             State::Claimed { .. } => AcceptedStatus::Claimed,
             State::Joining { .. } => AcceptedStatus::Joining,
             State::Live => AcceptedStatus::Live,
             State::Probe(_) => AcceptedStatus::Probe,
             State::Closing => AcceptedStatus::Closing,
+        }
+    }
+
+    /// What is to become of this link when the machine of its agent closes it for this cause.
+    pub const fn when_closed_for(&self, cause: CloseCause) -> Unwanted {
+        // The causes with which a newer link takes over from one of a wrapper.
+        let taken_over = matches!(cause, CloseCause::Superseded | CloseCause::Normal);
+        match self.capabilities.dialect() {
+            Dialect::Legacy if taken_over => Unwanted::Park,
+            Dialect::Legacy | Dialect::Extended => Unwanted::Close,
         }
     }
 
@@ -355,10 +491,13 @@ impl AcceptedLink {
         match &self.state {
             State::Greeting(greeting) => greeting.deadline(),
             State::Probe(monitor) => monitor.deadline(),
+            State::Parked(parked) => parked.deadline(),
             // The agent's machine and the owner have deadlines of their own.
-            State::Claimed { .. } | State::Joining { .. } | State::Live | State::Closing => {
-                Deadline::Never
-            }
+            State::Silent
+            | State::Claimed { .. }
+            | State::Joining { .. }
+            | State::Live
+            | State::Closing => Deadline::Never,
         }
     }
 }

@@ -72,6 +72,11 @@ impl Greeting {
         }
     }
 
+    /// Whether more came before a hello than is borne. If not, only the time can be over.
+    pub const fn is_overrun(&self) -> bool {
+        self.ignored > FRAMES_BEFORE_HELLO
+    }
+
     /// When to call with [`GreetingEvent::Wake`].
     pub fn deadline(&self) -> Deadline {
         Deadline::At(self.give_up_at)

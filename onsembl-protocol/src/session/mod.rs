@@ -8,13 +8,15 @@ mod dial;
 mod edges;
 pub mod frames;
 mod greeting;
+mod parked;
 mod refusal;
 mod server;
 mod server_types;
 
 pub use crate::model::Dialect;
 pub use accepted::{
-    AcceptedAction, AcceptedEvent, AcceptedLink, Complaint, Discarded, FrameForm, Reading,
+    AcceptedAction, AcceptedEvent, AcceptedLink, Complaint, Discarded, FrameForm, Opening, Reading,
+    Unwanted,
 };
 pub use agent::{AgentConnection, AgentSnapshot};
 pub use agent_types::{

@@ -1,12 +1,13 @@
 //! In which form a session's server is told of things, and what it has no form for.
 
+use super::escapes::Escapes;
 use super::event::{WorkerMessage, WorkerSession};
 use super::outbound::Outbound;
 use crate::id::{ChunkSequence, CommandId, Incarnation};
 use crate::model::Capabilities;
-use crate::output::{GapCause, Outgoing, Record, RecordBody, Run, gap_notice};
+use crate::output::{GapCause, Outgoing, Record, RecordBody, Run, Stream, gap_notice};
 use crate::wire::payload::{
-    CommandAck, CommandPhase, OutputContent, OutputGap, StopReceipt, TerminalOutput,
+    CommandAck, CommandPhase, OutputContent, OutputGap, StopReceipt, StreamType, TerminalOutput,
 };
 use crate::wire::{AgentToServer, OutputFrame};
 use alloc::boxed::Box;
@@ -16,17 +17,17 @@ use bytes::Bytes;
 
 impl WorkerSession {
     /// The form of it; `None` if this server has none, and then it counts as said.
-    pub(super) fn form(&self, item: &Outbound) -> Option<WorkerMessage> {
+    pub(super) fn form(&self, item: &Outbound, escapes: &Escapes) -> Option<WorkerMessage> {
         if let Outbound::Output(sent) = item
             && self.capabilities.output_is_binary()
             && let Some(message) = binary(sent)
         {
             return Some(WorkerMessage::Binary(message));
         }
-        self.text(item).map(|message| WorkerMessage::Text(Box::new(message)))
+        self.text(item, escapes).map(|message| WorkerMessage::Text(Box::new(message)))
     }
 
-    fn text(&self, item: &Outbound) -> Option<AgentToServer> {
+    fn text(&self, item: &Outbound, escapes: &Escapes) -> Option<AgentToServer> {
         let (agent_id, capabilities) = (self.agent.clone(), self.capabilities);
         let is_unknown = |id: &CommandId| id.is_terminal() && !capabilities.knows_terminals();
         Some(match item {
@@ -74,8 +75,12 @@ impl WorkerSession {
                     })
                 }
                 RecordBody::Chunk(bytes) => {
-                    let text = String::from_utf8_lossy(bytes).into_owned();
-                    AgentToServer::Output(self.legacy(run, record, text))
+                    let raw = String::from_utf8_lossy(bytes).into_owned();
+                    let content = match escapes.without(run, record.stream, &raw) {
+                        Some(text) => OutputContent::Stripped { text, raw },
+                        None => OutputContent::Text(raw),
+                    };
+                    AgentToServer::Output(self.legacy(run, record, content))
                 }
                 RecordBody::Gap { length, because } if capabilities.output_resumes() => {
                     AgentToServer::OutputGap(OutputGap {
@@ -94,7 +99,7 @@ impl WorkerSession {
                 RecordBody::Gap { .. } if capabilities.output_is_stored() => return None,
                 RecordBody::Gap { length, because } => {
                     let text = format!("\n{}\n", gap_notice(Some(*length), *because));
-                    AgentToServer::Output(self.legacy(run, record, text))
+                    AgentToServer::Output(self.legacy(run, record, OutputContent::Text(text)))
                 }
             },
         })
@@ -102,7 +107,7 @@ impl WorkerSession {
 
     /// Output for a server that knows only text. What a terminal writes belongs to no command there,
     /// but to the agent itself.
-    fn legacy(&self, run: &Run, record: &Record, text: String) -> TerminalOutput {
+    fn legacy(&self, run: &Run, record: &Record, content: OutputContent) -> TerminalOutput {
         let command_id = match &self.agent {
             Some(agent) if run.command.is_terminal() => CommandId::new(agent),
             Some(_) | None => run.command.clone(),
@@ -114,7 +119,12 @@ impl WorkerSession {
             sequence: Some(ChunkSequence(number)),
             offset: None,
             incarnation: None,
-            ..output(run, record, OutputContent::Text(text))
+            // It knows no terminals.
+            stream: match record.stream {
+                Stream::Stdout | Stream::Terminal => StreamType::Stdout,
+                Stream::Stderr => StreamType::Stderr,
+            },
+            ..output(run, record, content)
         }
     }
 }
@@ -180,6 +190,43 @@ fn legacy_sequence(incarnation: Incarnation, sequence: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{AgentId, ByteOffset};
+
+    /// What such a server is sent of this text of a terminal.
+    fn to_legacy_server(text: &str, escapes: &mut Escapes) -> serde_json::Value {
+        let session = WorkerSession {
+            agent: Some(AgentId::new("ada")),
+            capabilities: Capabilities::LEGACY,
+            output_window: 1 << 20,
+            stopped: None,
+        };
+        let run = Run { command: CommandId::of_terminal("1"), incarnation: Incarnation(1) };
+        let body = RecordBody::Chunk(Bytes::copy_from_slice(text.as_bytes()));
+        let (sequence, offset) = (ChunkSequence(1), ByteOffset(0));
+        let record = Record { sequence, stream: Stream::Terminal, offset, body };
+        let item = Outbound::Output(Outgoing { run, record });
+        let Some(WorkerMessage::Text(message)) = session.form(&item, escapes) else {
+            panic!("a legacy server is sent text");
+        };
+        let AgentToServer::Output(output) = *message else { panic!("{message:?}") };
+        escapes.passed(&item);
+        serde_json::to_value(output).unwrap()
+    }
+
+    #[test]
+    fn a_legacy_server_is_sent_text_without_escape_sequences_and_the_raw_text_beside_it() {
+        let mut escapes = Escapes::default();
+        let sent = to_legacy_server("\u{1b}[7mecho\u{1b}[27m\n\u{1b}[3", &mut escapes);
+        assert_eq!(sent["commandId"], "ada");
+        assert_eq!(sent["streamType"], "STDOUT", "it knows no terminals");
+        assert_eq!(sent["content"], "echo\n");
+        assert_eq!(sent["ansiCodes"], "\u{1b}[7mecho\u{1b}[27m\n\u{1b}[3");
+        let sent = to_legacy_server("1mred", &mut escapes);
+        assert_eq!((&sent["content"], &sent["ansiCodes"]), (&"red".into(), &"1mred".into()));
+        let sent = to_legacy_server("plain", &mut escapes);
+        assert_eq!(sent["content"], "plain");
+        assert!(sent.get("ansiCodes").is_none() && sent.get("encoding").is_none(), "{sent}");
+    }
 
     #[test]
     fn numbers_for_legacy_servers_differ_between_runs_and_fit_their_databases() {

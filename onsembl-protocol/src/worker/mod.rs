@@ -35,6 +35,7 @@ mod course;
 mod delivery;
 mod emergency;
 mod end;
+mod escapes;
 mod event;
 mod form;
 #[cfg(any(feature = "sim", feature = "testing"))]
@@ -78,6 +79,7 @@ use alloc::vec::Vec;
 use commands::{Commands, Force};
 use delivery::{Delivery, News};
 use emergency::EmergencyStop;
+use escapes::Escapes;
 use journal::Journal;
 use message::Instruction;
 use outbound::{Outbound, OutboundQueue};
@@ -99,6 +101,7 @@ pub struct Worker {
     delivery: Delivery,
     reports: Reports,
     outbound: OutboundQueue,
+    escapes: Escapes,
     emergency: EmergencyStop,
     terminal: Option<Terminal>,
     journal: Journal,
@@ -123,6 +126,7 @@ impl Worker {
             delivery: Delivery::new(spool, policy),
             reports: Reports::default(),
             outbound: OutboundQueue::default(),
+            escapes: Escapes::default(),
             emergency: EmergencyStop::recovered(before.stop().cloned()),
             terminal: terminal.map(|config| Terminal::new(config, now.monotonic)),
             journal: Journal::new(journal),
@@ -302,7 +306,7 @@ impl Worker {
                     }
                 }
             };
-            if let Some(message) = session.form(&item) {
+            if let Some(message) = session.form(&item, &self.escapes) {
                 self.pending = Some(item);
                 return Some(message);
             }
@@ -326,6 +330,7 @@ impl Worker {
         let capabilities = session.capabilities;
         self.pending = None;
         self.outbound.clear();
+        self.escapes = Escapes::default();
         self.reports.on_session();
         self.delivery.on_session(session.output_window, capabilities, now.monotonic);
         if capabilities.output_resumes() {
@@ -387,6 +392,9 @@ impl Worker {
 
     /// It counts as said: what the server will confirm is awaited, and all else is over with that.
     fn mark_sent(&mut self, item: &Outbound, now: Now) {
+        if self.session.as_ref().is_some_and(|session| !session.capabilities.output_is_stored()) {
+            self.escapes.passed(item);
+        }
         let Some(WorkerSession { capabilities, .. }) = &self.session else { return };
         let capabilities = *capabilities;
         match item {

@@ -139,6 +139,9 @@ impl Server {
                     self.machine(seat, ServerEvent::Joined { link, dialect, claimant }, at);
                 }
                 FleetAction::RefuseHello { link, cause, .. } => self.close(link, cause),
+                FleetAction::Park { .. } | FleetAction::GiveUpSilent(_) => {
+                    panic!("every agent of this world says hello")
+                }
                 FleetAction::Admit { seat, link, admission } => {
                     let epoch = admission.epoch;
                     if let Some(entry) = self.links.get_mut(&link) {

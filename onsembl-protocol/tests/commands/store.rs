@@ -103,6 +103,7 @@ impl Store {
             version: String::new(),
             host: String::new(),
             capabilities: Vec::new(),
+            aliases: Vec::new(),
             epoch: Epoch(0),
             instance: None,
             status: PresenceStatus::Connecting,
@@ -116,6 +117,11 @@ impl Store {
         known.key = new.key.clone();
         known.epoch = known.epoch.next();
         known.instance = new.instance.clone();
+        if let Some(alias) = new.alias.as_ref().map(AgentId::new)
+            && !known.aliases.contains(&alias)
+        {
+            known.aliases.push(alias);
+        }
         if new.instance.is_none() {
             known.journal = None;
         }
@@ -182,6 +188,14 @@ impl Store {
                     end,
                     outcome,
                 }]))
+            }
+            Write::Alias { agent, alias } => {
+                if let Some(known) = self.agents.get_mut(&agent)
+                    && !known.aliases.contains(&alias)
+                {
+                    known.aliases.push(alias);
+                }
+                None
             }
             Write::Journal { agent, journal } => {
                 if let Some(known) = self.agents.get_mut(&agent) {

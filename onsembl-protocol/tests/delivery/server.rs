@@ -301,6 +301,13 @@ impl Server {
                         self.settled.push_back(FleetEvent::Store(answer));
                     }
                 }
+                Write::Alias { agent, alias } => {
+                    if let Some(known) = database.agents.get_mut(&agent)
+                        && !known.aliases.contains(&alias)
+                    {
+                        known.aliases.push(alias);
+                    }
+                }
                 Write::Journal { agent, journal } => {
                     if let Some(known) = database.agents.get_mut(&agent) {
                         known.journal = journal;
@@ -409,6 +416,7 @@ impl Database {
             version: String::new(),
             host: String::new(),
             capabilities: Vec::new(),
+            aliases: Vec::new(),
             epoch: Epoch(0),
             instance: None,
             status: PresenceStatus::Connecting,
@@ -421,6 +429,11 @@ impl Database {
         });
         known.epoch = known.epoch.next();
         known.instance = new.instance;
+        if let Some(alias) = new.alias.map(AgentId::new)
+            && !known.aliases.contains(&alias)
+        {
+            known.aliases.push(alias);
+        }
         OpenedSession {
             agent: agent.clone(),
             epoch: known.epoch,

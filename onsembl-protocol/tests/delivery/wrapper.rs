@@ -4,7 +4,7 @@
 
 use super::world::World;
 use onsembl_protocol::fleet::{Cursor, LogRecord, StoredBody};
-use onsembl_protocol::id::{AgentId, ByteOffset, CommandId};
+use onsembl_protocol::id::{AgentId, ByteOffset, CommandId, Incarnation};
 use onsembl_protocol::model::{Capabilities, Stream};
 use onsembl_protocol::wire::payload::{
     AgentConnect, AgentType, CommandRequest, LegacyCapabilities, OutputContent, TerminalOutput,
@@ -187,8 +187,12 @@ impl World {
         let rows = self.database.commands.iter().filter(|(_, row)| row.agent == wrapper());
         for (id, _) in rows {
             let records = self.database.records.get(id).map_or(&[][..], Vec::as_slice);
-            let mut at = ByteOffset(0);
+            // Behind a lost link it counts from the start again.
+            let (mut at, mut incarnation) = (ByteOffset(0), Incarnation(0));
             for record in records {
+                if record.incarnation != incarnation {
+                    (at, incarnation) = (ByteOffset(0), record.incarnation);
+                }
                 assert_eq!(record.offset, at, "{id}: {records:?}");
                 at = record.end();
             }

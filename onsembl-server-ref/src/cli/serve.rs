@@ -3,7 +3,7 @@
 use super::listen::listen_address;
 use super::renewal::Renewal;
 use crate::retention::Retention;
-use crate::server::{IpNet, Server, ServerOptions, raise_descriptor_limit};
+use crate::server::{CorsOrigin, IpNet, Server, ServerOptions, raise_descriptor_limit};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use onsembl_protocol::liveness::HeartbeatTiming;
@@ -50,6 +50,9 @@ pub(super) struct Serve {
     /// X-Forwarded-For or the PROXY protocol; may be repeated.
     #[arg(long, env = "ONSEMBL_TRUSTED_PROXY", value_delimiter = ',', value_name = "CIDR")]
     trusted_proxy: Vec<IpNet>,
+    /// An origin whose pages may use the API from a browser, as https://dashboard.example; may be repeated.
+    #[arg(long, env = "ONSEMBL_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    cors_origin: Vec<CorsOrigin>,
     /// Certificate chain as a PEM file, for wss and https. Read again when it changes, and on SIGHUP.
     #[arg(long, env = "ONSEMBL_TLS_CERT", requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -78,6 +81,7 @@ impl Serve {
         };
         let mut options = ServerOptions::new(self.data);
         options.agents = agents;
+        options.cors_origins = self.cors_origin;
         options.recording = self.recording;
         options.retention = Retention { keep_for: self.keep_for, keep_bytes: self.keep_bytes };
         options.trusted_proxies = self.trusted_proxy;

@@ -122,6 +122,12 @@ fn shown(report: &StopReport) -> String {
             text.push_str(&format!("{}: {}\n", describe(state), names.join(", ")));
         }
     }
+    if report.notified > 0 {
+        text.push_str(&format!(
+            "{} open commands are of agents that cannot confirm: notified, not confirmed\n",
+            report.notified
+        ));
+    }
     text.push_str(&format!(
         "{} open commands were stopped; see `onsembl-server commands`\n\
          nothing starts until `onsembl-server release`\n",

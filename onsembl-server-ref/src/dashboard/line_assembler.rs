@@ -2,17 +2,24 @@
 //! and cannot read most escape sequences.
 
 use onsembl_protocol::model::Stream;
+use onsembl_protocol::time::{Deadline, Timestamp};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use vte::{Parser, Perform};
 
 /// Longest line in bytes; a longer one is cut, because a program may never end its line.
 const LONGEST: usize = 64 * 1024;
+/// An unfinished line is shown after so long without more of it: it may be a question that somebody is to
+/// answer. A program that writes on is not that slow, and a person hardly notices it.
+const UNFINISHED_AFTER: Duration = Duration::from_millis(300);
 
 /// Puts the lines of one command together, each stream by itself; every character once, escape
 /// sequences and other control characters never, also when a chunk border cuts them.
 #[derive(Default)]
-pub(super) struct LineAssembler {
+pub(crate) struct LineAssembler {
     streams: BTreeMap<Stream, (Parser, Lines)>,
+    /// When more came last.
+    pushed_at: Option<Timestamp>,
 }
 
 #[derive(Default)]
@@ -23,14 +30,37 @@ struct Lines {
 
 impl LineAssembler {
     /// Takes bytes and gives the lines that are whole now.
-    pub(super) fn push(&mut self, stream: Stream, bytes: &[u8]) -> Vec<String> {
+    pub(crate) fn push(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) -> Vec<String> {
+        self.pushed_at = Some(now);
         let (parser, lines) = self.streams.entry(stream).or_default();
         parser.advance(lines, bytes);
         std::mem::take(&mut lines.whole)
     }
 
+    /// When to look for unfinished lines; never if there is none.
+    pub(super) fn deadline(&self) -> Deadline {
+        let is_begun = self.streams.values().any(|(_, lines)| !lines.begun.is_empty());
+        match self.pushed_at.filter(|_| is_begun) {
+            Some(at) => Deadline::At(at.saturating_add(UNFINISHED_AFTER)),
+            None => Deadline::Never,
+        }
+    }
+
+    /// What is unfinished of each stream, if nothing more came for long enough. What comes later of such a
+    /// line is the next one.
+    pub(super) fn flush(&mut self, now: Timestamp) -> Vec<(Stream, String)> {
+        if !self.deadline().is_due(now) {
+            return Vec::new();
+        }
+        self.streams
+            .iter_mut()
+            .filter(|(_, (_, lines))| !lines.begun.is_empty())
+            .map(|(stream, (_, lines))| (*stream, std::mem::take(&mut lines.begun)))
+            .collect()
+    }
+
     /// The command ended: what is left of each stream.
-    pub(super) fn finish(&mut self) -> Vec<(Stream, String)> {
+    pub(crate) fn finish(&mut self) -> Vec<(Stream, String)> {
         std::mem::take(&mut self.streams)
             .into_iter()
             .filter(|(_, (_, lines))| !lines.begun.is_empty())
@@ -74,7 +104,7 @@ mod tests {
         let mut lines: Vec<String> = TEXT
             .as_bytes()
             .chunks(cuts)
-            .flat_map(|chunk| assembler.push(Stream::Stdout, chunk))
+            .flat_map(|chunk| assembler.push(Stream::Stdout, chunk, Timestamp::ORIGIN))
             .collect();
         lines.extend(assembler.finish().into_iter().map(|(_, line)| line));
         lines
@@ -91,15 +121,32 @@ mod tests {
     #[test]
     fn streams_do_not_mix() {
         let mut assembler = LineAssembler::default();
-        assert!(assembler.push(Stream::Stdout, b"out").is_empty());
-        assert_eq!(assembler.push(Stream::Stderr, b"err\n"), ["err"]);
-        assert_eq!(assembler.push(Stream::Stdout, b"put\n"), ["output"]);
+        let at = Timestamp::ORIGIN;
+        assert!(assembler.push(Stream::Stdout, b"out", at).is_empty());
+        assert_eq!(assembler.push(Stream::Stderr, b"err\n", at), ["err"]);
+        assert_eq!(assembler.push(Stream::Stdout, b"put\n", at), ["output"]);
+    }
+
+    #[test]
+    fn an_unfinished_line_comes_after_a_silence_and_once() {
+        let at = |ms| Timestamp::ORIGIN.saturating_add(Duration::from_millis(ms));
+        let mut assembler = LineAssembler::default();
+        assert_eq!(assembler.deadline(), Deadline::Never);
+        assert!(assembler.push(Stream::Stdout, b"Proceed? ", at(0)).is_empty());
+        assert!(assembler.push(Stream::Stdout, b"[y/N] \x1b[3", at(200)).is_empty());
+        assert_eq!(assembler.deadline(), Deadline::At(at(500)));
+        assert!(assembler.flush(at(499)).is_empty(), "it still writes");
+        assert_eq!(assembler.flush(at(500)), [(Stream::Stdout, "Proceed? [y/N] ".to_owned())]);
+        assert_eq!((assembler.deadline(), assembler.flush(at(900))), (Deadline::Never, Vec::new()));
+        // An escape sequence that was cut there goes on.
+        assert_eq!(assembler.push(Stream::Stdout, b"1mred\n", at(1000)), ["red"]);
+        assert!(assembler.finish().is_empty());
     }
 
     #[test]
     fn a_line_without_an_end_is_cut() {
         let mut assembler = LineAssembler::default();
-        let lines = assembler.push(Stream::Stdout, &vec![b'x'; LONGEST + 5]);
+        let lines = assembler.push(Stream::Stdout, &vec![b'x'; LONGEST + 5], Timestamp::ORIGIN);
         assert_eq!(lines.len(), 1);
         assert_eq!(assembler.finish(), [(Stream::Stdout, "xxxxx".to_owned())]);
     }

@@ -4,7 +4,7 @@
 //! say more. So a slow one hurts only itself.
 
 mod encode;
-mod line_assembler;
+pub(crate) mod line_assembler;
 mod locate;
 mod refresh;
 mod session;

@@ -239,6 +239,9 @@ impl Session {
                 () = self.clock.sleep_until(deadline) => {
                     deadline = self.step(&mut machine, DashboardEvent::Wake, &mut feed);
                 }
+                () = self.clock.sleep_until(feed.deadline()) => {
+                    feed.flush(self.clock.now().monotonic);
+                }
                 Ok(()) = changes.changed() => {
                     deadline = self.step(&mut machine, DashboardEvent::Changed, &mut feed);
                 }
@@ -274,7 +277,7 @@ impl Session {
             if !self.handle.has_room() {
                 return true;
             }
-            let message = match feed.next() {
+            let message = match feed.next(self.clock.now().monotonic) {
                 Next::Message(message) => *message,
                 Next::Read(command, cursor) => {
                     if *reading == Reading::Nothing {

@@ -6,17 +6,19 @@ use super::ask::{ask, ask_fleet, refused, too_late};
 use super::audit::audit;
 use super::commands;
 use super::control::{cancel, control};
+use super::cors::{Reader, cors, reader};
 use super::output;
 use super::recording::recording;
 use super::signed_in::SignedIn;
 use super::stops;
+use super::terminal_output::terminal_output;
 use super::upgrade::{self, plain};
 use crate::auth::Identity;
 use crate::hub::{HubStats, Request as HubRequest};
 use crate::store::StoreHealth;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
@@ -51,6 +53,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/agents/{id}/recording", get(recording))
         .route("/api/agents/{id}/audit", get(audit))
         .route("/api/agents/{id}/control", post(control))
+        .route("/api/agents/{id}/terminal-output", get(terminal_output))
         .route("/api/commands", get(commands::commands))
         .route("/api/commands/{id}/cancel", post(cancel))
         .route("/api/commands/{id}", get(commands::command))
@@ -64,6 +67,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/ws/dashboard", get(upgrade::dashboard))
         .route("/v1/ws/dashboard", get(upgrade::dashboard))
         .route_layer(middleware::from_fn_with_state(app.clone(), unless_stopping))
+        .route_layer(middleware::from_fn_with_state(app.clone(), cors))
         .with_state(app)
 }
 
@@ -143,8 +147,12 @@ async fn stats(app: &App) -> Option<HubStats> {
     ask(app, PATIENCE, HubRequest::Stats).await
 }
 
-async fn agents(State(app): State<App>, SignedIn(identity): SignedIn) -> Response<Body> {
-    let agents = views(&app, &identity).await;
+async fn agents(
+    State(app): State<App>,
+    SignedIn(identity): SignedIn,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let agents = views(&app, &identity, reader(&app, &headers)).await;
     Json(json!({ "total": agents.len(), "agents": agents })).into_response()
 }
 
@@ -152,8 +160,10 @@ async fn agent(
     State(app): State<App>,
     Path(id): Path<String>,
     SignedIn(identity): SignedIn,
+    headers: HeaderMap,
 ) -> Response<Body> {
-    match views(&app, &identity).await.into_iter().find(|agent| agent.agent_id == id) {
+    let reader = reader(&app, &headers);
+    match views(&app, &identity, reader).await.into_iter().find(|agent| agent.agent_id == id) {
         Some(agent) => Json(agent).into_response(),
         None => problem(StatusCode::NOT_FOUND, "no agent of yours has this id"),
     }
@@ -161,7 +171,7 @@ async fn agent(
 
 /// Status, since and because come from the live machines; the latest heartbeat is read back from
 /// the database, so that what is shown is what was really recorded.
-async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
+async fn views(app: &App, identity: &Identity, reader: Reader) -> Vec<AgentView> {
     let beats = match app.store.agent_heartbeats(Some(&identity.user)).await {
         Ok(beats) => beats,
         Err(error) => {
@@ -188,7 +198,10 @@ async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
                 version: agent.version.clone(),
                 capabilities: agent.capabilities.clone(),
                 last_heartbeat: at.map(|at| at.to_string()),
-                last_metrics: metrics,
+                last_metrics: match reader {
+                    Reader::Page => metrics.map(figures),
+                    Reader::Other => metrics,
+                },
                 paused: agent.paused,
                 stopped: agent.stopped.as_ref().map(|AgentStop { order, state }| StoppedView {
                     stop_id: order.id.to_string(),
@@ -200,6 +213,22 @@ async fn views(app: &App, identity: &Identity) -> Vec<AgentView> {
             }
         })
         .collect()
+}
+
+/// The figures of a heartbeat under the names and in the units that the existing dashboard reads, which has
+/// them from here: its commands under another name, memory in bytes.
+fn figures(mut metrics: Value) -> Value {
+    const BYTES_PER_MIB: f64 = 1024.0 * 1024.0;
+    if let Some(of) = metrics.as_object_mut() {
+        if let Some(commands) = of.get("commandsProcessed").cloned() {
+            let _ = of.insert("commandsExecuted".to_owned(), commands);
+        }
+        if let Some(mib) = of.get("memoryUsage").and_then(Value::as_f64) {
+            let _ =
+                of.insert("memoryUsage".to_owned(), json!((mib * BYTES_PER_MIB).round() as u64));
+        }
+    }
+    metrics
 }
 
 async fn delete_agent(

@@ -7,6 +7,7 @@ mod audit;
 mod commands;
 mod connection;
 mod control;
+mod cors;
 mod order_body;
 mod output;
 mod patient_io;
@@ -14,6 +15,7 @@ mod proxies;
 mod recording;
 mod signed_in;
 mod stops;
+mod terminal_output;
 mod upgrade;
 mod waiting_room;
 
@@ -22,6 +24,7 @@ pub(crate) use api::{health, router, standalone};
 pub(crate) use commands::{CommandDetail, CommandSummary};
 pub(crate) use connection::Connections;
 pub(crate) use control::Control;
+pub use cors::{CorsOrigin, NoOrigin};
 pub(crate) use output::{OutputLine, READERS};
 pub(crate) use proxies::TrustedProxies;
 pub(crate) use recording::EXPORTS;
@@ -47,6 +50,8 @@ pub(crate) struct App {
     pub(crate) counters: Counters,
     pub(crate) dashboard: Arc<Dashboard>,
     pub(crate) connections: Connections,
+    /// Whose pages may use the API from a browser.
+    pub(crate) origins: Arc<[CorsOrigin]>,
     /// Recordings that may be on their way at a time.
     pub(crate) exports: Arc<Semaphore>,
     /// Readers of stored output at a time.

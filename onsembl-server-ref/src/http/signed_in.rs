@@ -51,7 +51,8 @@ pub(super) async fn admit(
 ) -> Result<Identity, Response<Body>> {
     let in_query = query.token.as_deref();
     let credentials = Credentials::of_request(kind, headers, extensions, in_query);
-    let identity = app.auth.admit(&credentials).await.map_err(|refusal| refused(app, &refusal, headers))?;
+    let identity =
+        app.auth.admit(&credentials).await.map_err(|refusal| refused(app, &refusal, headers))?;
     if let Some(connection) = extensions.get::<Connection>() {
         connection.belongs_to(&identity.user).map_err(|full| too_many(app, &identity, full))?;
     }

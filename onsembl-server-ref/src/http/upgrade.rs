@@ -33,16 +33,24 @@ pub(super) async fn agent(
         Ok(identity) => identity,
         Err(page) => return page,
     };
-    if let Some(agent) = query.agent_id.as_deref().map(AgentId::new) {
+    let named = query.agent_id.as_deref().map(AgentId::new);
+    if let Some(agent) = &named {
         // An error is no answer; what the store says when the session is opened counts.
-        if let Ok(true) = app.store.is_deleted(&identity.user, &agent).await {
+        if let Ok(true) = app.store.is_deleted(&identity.user, agent).await {
             let why = "the agent was deleted; stay away".to_owned();
             return refused(&app, &Refusal::Forbidden(why), headers);
         }
     }
+    if let Some(named) = &named
+        && !app.dashboard.fleet_views.of(&identity.user).look().takes_links(named)
+    {
+        app.counters.count("refused_links");
+        let why = "this agent is in session, and too many more of its links are open; close some\n";
+        return plain(StatusCode::SERVICE_UNAVAILABLE, why);
+    }
     let limits = LinkLimits::DEFAULT;
     upgrade(app.clone(), request, identity.clone(), limits, move |link| async move {
-        let ticket = LinkTicket { link, auth: identity };
+        let ticket = LinkTicket { link, auth: identity, named };
         if !app.hub.ask(HubRequest::AgentLink(ticket)).await {
             debug!("an agent came while the server was ending");
         }

@@ -12,10 +12,22 @@ pub(super) struct Bearers {
     /// Of hellos that are not answered yet.
     joining: BTreeMap<LinkId, Identity>,
     sessions: BTreeMap<Key, Identity>,
+    /// Of links that are kept beside sessions.
+    parked: BTreeMap<LinkId, Identity>,
+}
+
+/// What was opened with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// The session of this machine.
+    Session(Key),
+    /// A link that is kept beside a session.
+    Parked(LinkId),
 }
 
 impl Bearers {
     pub(super) fn hello(&mut self, link: LinkId, identity: Identity) {
+        let _ = self.parked.remove(&link);
         let _ = self.joining.insert(link, identity);
     }
 
@@ -28,6 +40,20 @@ impl Bearers {
 
     pub(super) fn link_ended(&mut self, link: LinkId) {
         let _ = self.joining.remove(&link);
+        let _ = self.parked.remove(&link);
+    }
+
+    /// A link is kept that has said no hello.
+    pub(super) fn parked_silent(&mut self, link: LinkId, identity: Identity) {
+        let _ = self.parked.insert(link, identity);
+    }
+
+    /// A newer link took over from this one, which is kept.
+    pub(super) fn parked(&mut self, link: LinkId, key: Key) {
+        let joining = self.joining.remove(&link);
+        if let Some(identity) = joining.or_else(|| self.sessions.get(&key).cloned()) {
+            let _ = self.parked.insert(link, identity);
+        }
     }
 
     pub(super) fn forgotten(&mut self, key: Key) {
@@ -36,20 +62,25 @@ impl Bearers {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.joining.is_empty() && self.sessions.is_empty()
+        self.joining.is_empty() && self.sessions.is_empty() && self.parked.is_empty()
     }
 
-    /// Sessions whose token has expired, and the tokens of all others.
-    pub(super) fn check(&self, at: WallTime) -> (Vec<Key>, BTreeSet<String>) {
+    /// What was opened with a token that has expired, and the tokens of all others.
+    pub(super) fn check(&self, at: WallTime) -> (Vec<Opened>, BTreeSet<String>) {
         let (expired, valid): (Vec<_>, Vec<_>) =
-            self.sessions.iter().partition(|(_, identity)| identity.has_expired(at));
-        let expired = expired.into_iter().map(|(key, _)| *key).collect();
+            self.all().partition(|(_, identity)| identity.has_expired(at));
+        let expired = expired.into_iter().map(|(opened, _)| opened).collect();
         (expired, valid.into_iter().map(|(_, identity)| identity.token_id.clone()).collect())
     }
 
-    /// Sessions that were opened with this token.
-    pub(super) fn of_token(&self, token: &str) -> Vec<Key> {
-        let of = |(_, identity): &(&Key, &Identity)| identity.token_id == token;
-        self.sessions.iter().filter(of).map(|(key, _)| *key).collect()
+    /// What was opened with this token.
+    pub(super) fn of_token(&self, token: &str) -> Vec<Opened> {
+        let of = |(_, identity): &(Opened, &Identity)| identity.token_id == token;
+        self.all().filter(of).map(|(opened, _)| opened).collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Opened, &Identity)> {
+        let sessions = self.sessions.iter().map(|(key, of)| (Opened::Session(*key), of));
+        sessions.chain(self.parked.iter().map(|(link, of)| (Opened::Parked(*link), of)))
     }
 }

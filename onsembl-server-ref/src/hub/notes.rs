@@ -25,6 +25,12 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
         FleetNote::TooManyAgents { link } => {
             warn!(%link, %user, "this user has too many agents; one more is refused");
         }
+        FleetNote::Parked { link, agent, parked } => {
+            info!(%link, %agent, parked, "a link of a legacy agent is kept beside the one of its session");
+        }
+        FleetNote::TooManyLinks { link, agent } => {
+            warn!(%link, %agent, "a legacy agent has too many open links; the newest is refused");
+        }
         FleetNote::Presence { agent, status, because, epoch, version } => {
             info!(%agent, status = status.as_str(), because, %epoch, %version, "presence");
         }
@@ -139,6 +145,7 @@ const fn counter(note: &FleetNote) -> Option<&'static str> {
         FleetNote::SessionWithoutLink { .. } => "sessions_nobody_waits_for",
         FleetNote::SessionRefused { .. } => "sessions_refused",
         FleetNote::TooManyAgents { .. } => "agents_refused",
+        FleetNote::TooManyLinks { .. } => "links_of_agents_refused",
         FleetNote::AgentFault { .. } => "agent_faults",
         FleetNote::TraceNotKept { .. } => "traces_not_kept",
         FleetNote::CommandNotStored { .. } => "commands_not_stored",

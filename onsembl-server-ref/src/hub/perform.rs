@@ -59,6 +59,13 @@ impl Edge {
                 self.bearers.link_ended(link);
                 self.shard.refuse(link, error, cause);
             }
+            FleetAction::Park { link, seat } => {
+                if let Some(identity) = self.shard.bearer(link).cloned() {
+                    self.bearers.parked_silent(link, identity);
+                }
+                self.at(seat, |shard, key| shard.park(link, key));
+            }
+            FleetAction::GiveUpSilent(link) => self.shard.give_up_silent(link),
             FleetAction::WelcomeProbe { link, admission } => {
                 self.bearers.link_ended(link);
                 self.shard.welcome_probe(link, &of_fleet(admission));

@@ -5,7 +5,7 @@ use super::perform::log_position;
 use super::rows;
 use super::run::Hub;
 use crate::store::{CommandRow, StoreError};
-use onsembl_protocol::fleet::{RECOVERED_COMMANDS, RECOVERED_FOR};
+use onsembl_protocol::fleet::{ALIASES, RECOVERED_COMMANDS, RECOVERED_FOR};
 use onsembl_protocol::time::WallTime;
 use tracing::info;
 
@@ -19,11 +19,13 @@ impl Hub {
             self.with_fleet(&user, |fleet, now| fleet.recover_stop(order, now));
         }
         let agents = store.agents(None).await?;
+        let mut aliases = store.aliases(ALIASES).await?;
         let open = store.open_commands().await?;
         let (known, commands) = (agents.len(), open.len());
         info!(agents = known, left_sessions = left, open_commands = commands, "recovered");
         for row in agents {
-            let (user, record) = rows::agent_record(row, &self.edge.counters);
+            let aliases = aliases.remove(&row.agent).unwrap_or_default();
+            let (user, record) = rows::agent_record(row, aliases, &self.edge.counters);
             self.with_fleet(&user, |fleet, now| fleet.recover_agent(record, now));
         }
         let window = i64::try_from(RECOVERED_FOR.as_millis()).unwrap_or(i64::MAX);

@@ -5,7 +5,7 @@ use onsembl_protocol::fleet::{
     AgentRecord, CommandRecord, CommandStage, CommandUpdate, Inserted, OpenFault, OpenedSession,
     PresenceRecord, Receipt, RecordOutcome, StoreFault, StreamPosition,
 };
-use onsembl_protocol::id::UserId;
+use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::model::Exit;
 use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::time::WallTime;
@@ -167,7 +167,11 @@ pub(super) fn receipt(receipt: OutputReceipt) -> (UserId, Receipt) {
     (user, Receipt { command, incarnation, sequence, stream, offset, end, outcome })
 }
 
-pub(super) fn agent_record(row: AgentRow, counters: &Counters) -> (UserId, AgentRecord) {
+pub(super) fn agent_record(
+    row: AgentRow,
+    aliases: Vec<AgentId>,
+    counters: &Counters,
+) -> (UserId, AgentRecord) {
     let status = PresenceStatus::parse(&row.status).unwrap_or_else(|| {
         counters.count("unknown_stored_statuses");
         warn!(agent = %row.agent, status = row.status, "a stored status that this version does not know");
@@ -181,6 +185,7 @@ pub(super) fn agent_record(row: AgentRow, counters: &Counters) -> (UserId, Agent
         version: row.version.unwrap_or_default(),
         host: row.host.unwrap_or_default(),
         capabilities: row.capabilities,
+        aliases,
         epoch: row.epoch,
         instance: row.instance,
         status,

@@ -1,6 +1,6 @@
 //! The hub's loop: which fleet gets which event.
 
-use super::bearers::Bearers;
+use super::bearers::{Bearers, Opened};
 use super::perform::{Edge, Outcome};
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Request};
 use super::rows;
@@ -273,6 +273,16 @@ impl Hub {
                 let (link, hello, peer) = (claim.link, claim.hello, claim.peer);
                 self.feed(&user, FleetEvent::Hello { link, hello, peer });
             }
+            ShardEvent::Silent { link, named } => {
+                if let Some(identity) = self.edge.shard.bearer(link) {
+                    let user = identity.user.clone();
+                    self.feed(&user, FleetEvent::Silent { link, named });
+                }
+            }
+            ShardEvent::Parked { key, link, session } => {
+                self.edge.bearers.parked(link, key);
+                self.feed_seat(key, |seat| FleetEvent::Parked { seat, link, session });
+            }
             ShardEvent::Admit { key, link } => {
                 self.feed_seat(key, |seat| FleetEvent::Admit { seat, link });
             }
@@ -370,9 +380,14 @@ impl Hub {
         match outcome {
             Outcome::Store(user, answer) => self.feed(&user, FleetEvent::Store(answer)),
             Outcome::Revoked { token_id } => {
-                for key in self.edge.bearers.of_token(&token_id) {
+                for opened in self.edge.bearers.of_token(&token_id) {
                     self.edge.counters.count("tokens_revoked_in_session");
-                    self.edge.shard.evict(key, CloseCause::Revoked);
+                    match opened {
+                        Opened::Session(key) => self.edge.shard.evict(key, CloseCause::Revoked),
+                        Opened::Parked(link) => {
+                            self.edge.shard.end_parked(link, CloseCause::Revoked);
+                        }
+                    }
                 }
             }
             Outcome::Nothing => {}
@@ -403,9 +418,13 @@ impl Hub {
     fn check_tokens(&mut self) {
         self.next_token_check = tokio::time::Instant::now() + TOKEN_CHECK;
         let (expired, tokens) = self.edge.bearers.check(self.clock.now().wall);
-        for key in expired {
+        for opened in expired {
             self.edge.counters.count("tokens_expired_in_session");
-            self.edge.shard.close_session(key, CloseCause::TokenExpired);
+            let cause = CloseCause::TokenExpired;
+            match opened {
+                Opened::Session(key) => self.edge.shard.close_session(key, cause),
+                Opened::Parked(link) => self.edge.shard.end_parked(link, cause),
+            }
         }
         for token_id in tokens {
             let auth = self.auth.clone();

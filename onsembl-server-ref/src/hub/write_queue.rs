@@ -39,6 +39,7 @@ const fn is_bounded_elsewhere(write: &Write) -> bool {
         Write::Presence(_)
         | Write::Command { .. }
         | Write::SessionEnd { .. }
+        | Write::Alias { .. }
         | Write::Journal { .. } => false,
     }
 }
@@ -52,6 +53,7 @@ fn ends(write: &Write) -> Option<CommandId> {
         | Write::Terminal(_)
         | Write::Output { .. }
         | Write::SessionEnd { .. }
+        | Write::Alias { .. }
         | Write::Journal { .. } => None,
     }
 }
@@ -233,6 +235,9 @@ async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Han
             let handed_in = store.append_output(record).await;
             uncounted.fetch_sub(1, Ordering::Relaxed);
             handed_in.map(|()| InStore::Output)
+        }
+        Write::Alias { agent, alias } => {
+            store.submit_alias(&user, &agent, &alias).await.map(InStore::Submitted)
         }
         Write::Journal { agent, journal } => {
             store.submit_journal(&agent, journal).await.map(InStore::Submitted)

@@ -47,7 +47,9 @@ mod options;
 
 pub use descriptors::raise_descriptor_limit;
 pub use listening::{ListenError, Listening};
-pub use options::{BeatHop, BeatObserver, BeatSeen, IpNet, ServerOptions, StartError};
+pub use options::{
+    BeatHop, BeatObserver, BeatSeen, CorsOrigin, IpNet, NoOrigin, ServerOptions, StartError,
+};
 
 use crate::auth::{Auth, Authenticator, SignedTokens, Tokens};
 use crate::dashboard::Dashboard;
@@ -152,6 +154,7 @@ impl Server {
             counters,
             dashboard: Arc::new(dashboard),
             connections: Connections::new(descriptors::allowed()),
+            origins: options.cors_origins.clone().into(),
             exports: Arc::new(Semaphore::new(http::EXPORTS)),
             readers: Arc::new(Semaphore::new(http::READERS)),
             links: TaskTracker::new(),

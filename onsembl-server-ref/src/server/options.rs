@@ -1,6 +1,7 @@
 //! What a server needs to know, and why it cannot start.
 
 use crate::auth::SecretError;
+pub use crate::http::{CorsOrigin, NoOrigin};
 pub use crate::hub::{BeatHop, BeatSeen};
 use crate::retention::Retention;
 use crate::store::StoreError;
@@ -31,6 +32,8 @@ pub struct ServerOptions {
     /// the PROXY protocol; none unless set. Counts only for [`Server::listen`](super::Server::listen)
     /// and [`Server::serve`](super::Server::serve).
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins whose pages may use the API from a browser; none unless set.
+    pub cors_origins: Vec<CorsOrigin>,
     /// Is called with each hop of each heartbeat; nothing unless set.
     pub observer: Option<BeatObserver>,
 }
@@ -45,6 +48,7 @@ impl ServerOptions {
             recording: RECORDING,
             retention: Retention::DEFAULT,
             trusted_proxies: Vec::new(),
+            cors_origins: Vec::new(),
             observer: None,
         }
     }

@@ -10,6 +10,7 @@ use onsembl_protocol::id::{
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
+use std::collections::HashMap;
 
 /// An agent.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +73,46 @@ impl Store {
                                FROM agents LEFT JOIN sessions USING (agent_id, epoch)";
         let user = user.cloned();
         self.read(move |db| list(db, COLUMNS, user.as_ref(), AgentRow::from_row)).await
+    }
+
+    /// The ids that agents went by as legacy wrappers: the latest `most` of each, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub(crate) async fn aliases(
+        &self,
+        most: usize,
+    ) -> Result<HashMap<AgentId, Vec<AgentId>>, StoreError> {
+        self.read(move |db| {
+            let mut query =
+                db.prepare_cached("SELECT agent_id, alias FROM agent_aliases ORDER BY rowid")?;
+            let mut rows = query.query([])?;
+            let mut of_agents: HashMap<AgentId, Vec<AgentId>> = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let (agent, alias): (String, String) = (row.get(0)?, row.get(1)?);
+                let aliases = of_agents.entry(agent.into()).or_default();
+                if aliases.len() >= most {
+                    let _ = aliases.remove(0);
+                }
+                aliases.push(alias.into());
+            }
+            Ok(of_agents)
+        })
+        .await
+    }
+
+    /// Notes an id that an agent goes by; nothing changes if another of the user goes by it.
+    pub(crate) async fn submit_alias(
+        &self,
+        user: &UserId,
+        agent: &AgentId,
+        alias: &AgentId,
+    ) -> Result<Submitted<()>, StoreError> {
+        let (user, agent, alias) = (user.clone(), agent.clone(), alias.clone());
+        self.submit(Lane::Data, "note alias", 0, move |db| {
+            note_alias(db, user.as_str(), alias.as_str(), agent.as_str())
+        })
+        .await
     }
 
     /// Whether the user has deleted the agent with this id.
@@ -153,6 +194,21 @@ impl Store {
         })
         .await
     }
+}
+
+/// An agent of this user goes by this id too.
+pub(super) fn note_alias(
+    db: &Connection,
+    user: &str,
+    alias: &str,
+    agent: &str,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO agent_aliases (user_id, alias, agent_id) VALUES (?1, ?2, ?3)
+         ON CONFLICT (user_id, alias) DO NOTHING",
+    )?
+    .execute(params![user, alias, agent])
+    .map(drop)
 }
 
 /// Runs `select` over the agents that are not deleted. Two texts instead of `?1 IS NULL OR …`,

@@ -10,12 +10,15 @@ use super::output::StoredRecord;
 use super::streams::{gap_cause, stream};
 use bytes::Bytes;
 use onsembl_protocol::fleet::{Cursor, StoredBody, cursor_before};
-use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
+use onsembl_protocol::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::model::Stream;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Records that one read returns at most, but for those of the last number.
 const READ_RECORDS: usize = 4096;
+
+/// Commands of an agent whose output is looked through for the latest of it.
+const LATEST_COMMANDS: u32 = 256;
 
 /// Before all records, for a reader that has none but wants to be told apart from a new one.
 const BEFORE_ALL: (i64, i64) = (-1, -1);
@@ -107,26 +110,68 @@ impl Store {
         max_bytes: usize,
     ) -> Result<Cursor, StoreError> {
         let (user, command) = (user.clone(), command.clone());
+        self.read(move |db| tail(db, &user, &command, max_bytes)).await
+    }
+
+    /// The latest records of the latest commands of an agent, oldest first: as many as hold at most
+    /// `max_bytes` together, of 256 commands and about 4,096 records at most.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub(crate) async fn latest_output(
+        &self,
+        user: &UserId,
+        agent: &AgentId,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        let (user, agent) = (user.clone(), agent.clone());
         self.read(move |db| {
             let mut query = db.prepare_cached(
-                "SELECT incarnation, sequence, length(bytes) AS length FROM output_records
-                 WHERE user_id = ?1 AND command_id = ?2
-                 ORDER BY incarnation DESC, sequence DESC",
+                "SELECT command_id FROM commands WHERE user_id = ?1 AND agent_id = ?2
+                 ORDER BY created_at DESC LIMIT ?3",
             )?;
-            let mut rows = query.query([user.as_str(), command.as_str()])?;
-            let (mut total, mut count) = (0_usize, 0_usize);
+            let mut rows = query.query(params![user.as_str(), agent.as_str(), LATEST_COMMANDS])?;
+            let (mut of_commands, mut left, mut count) = (Vec::new(), max_bytes, 0);
             while let Some(row) = rows.next()? {
-                let length: Option<i64> = row.get("length")?;
-                total = total.saturating_add(usize::try_from(length.unwrap_or(0)).unwrap_or(0));
-                count += 1;
-                if total > max_bytes || count > READ_RECORDS {
-                    return position(row).map(Some);
+                let command = CommandId::new(row.get::<_, String>(0)?);
+                let behind = tail(db, &user, &command, left)?;
+                let records = read(db, &user, &command, None, behind, left)?;
+                let bytes: usize = records.iter().map(|record| record.body.byte_count()).sum();
+                left = left.saturating_sub(bytes);
+                count += records.len();
+                of_commands.push(records);
+                if left == 0 || count >= READ_RECORDS || behind.is_some() {
+                    break;
                 }
             }
-            Ok(None)
+            Ok(of_commands.into_iter().rev().flatten().collect())
         })
         .await
     }
+}
+
+fn tail(
+    db: &Connection,
+    user: &UserId,
+    command: &CommandId,
+    max_bytes: usize,
+) -> rusqlite::Result<Cursor> {
+    let mut query = db.prepare_cached(
+        "SELECT incarnation, sequence, length(bytes) AS length FROM output_records
+         WHERE user_id = ?1 AND command_id = ?2
+         ORDER BY incarnation DESC, sequence DESC",
+    )?;
+    let mut rows = query.query([user.as_str(), command.as_str()])?;
+    let (mut total, mut count) = (0_usize, 0_usize);
+    while let Some(row) = rows.next()? {
+        let length: Option<i64> = row.get("length")?;
+        total = total.saturating_add(usize::try_from(length.unwrap_or(0)).unwrap_or(0));
+        count += 1;
+        if total > max_bytes || count > READ_RECORDS {
+            return position(row).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 fn read(

@@ -1,5 +1,6 @@
 //! Sessions: which agent a peer is, its next epoch, and when its sessions began and ended.
 
+use super::agents::note_alias;
 use super::columns::{int, number};
 use super::error::{OpenError, StoreError};
 use super::queue::Lane;
@@ -141,11 +142,7 @@ fn open(
         None => create(db, new, minted)?,
     };
     if let Some(alias) = &new.known.alias {
-        db.prepare_cached(
-            "INSERT INTO agent_aliases (user_id, alias, agent_id) VALUES (?1, ?2, ?3)
-             ON CONFLICT (user_id, alias) DO NOTHING",
-        )?
-        .execute(params![new.user.as_str(), alias, opened.agent.as_str()])?;
+        note_alias(db, new.user.as_str(), alias, opened.agent.as_str())?;
     }
     db.prepare_cached(
         "INSERT INTO sessions (session_id, agent_id, epoch, instance, peer, opened_at)

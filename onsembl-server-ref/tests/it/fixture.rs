@@ -6,7 +6,7 @@ use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::time::WallTime;
 use onsembl_server_ref::auth::{TokenKind, Tokens};
-use onsembl_server_ref::server::{Listening, Server, ServerOptions};
+use onsembl_server_ref::server::{CorsOrigin, Listening, Server, ServerOptions};
 use onsembl_server_ref::store::FILE_NAME;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -37,6 +37,8 @@ pub(crate) fn rules(interval: u64, stale: u64, timeout: u64, resume: u64) -> Ser
 pub(crate) struct World {
     dir: TempDir,
     rules: ServerConfig,
+    /// Origins whose pages may use the API.
+    origins: Vec<CorsOrigin>,
     server: Option<Server>,
     listening: Option<Listening>,
 }
@@ -57,7 +59,16 @@ impl World {
     }
 
     async fn boot_over(dir: TempDir, rules: ServerConfig) -> Self {
-        let mut world = Self { dir, rules, server: None, listening: None };
+        let mut world = Self { dir, rules, origins: Vec::new(), server: None, listening: None };
+        world.boot().await;
+        world
+    }
+
+    /// A server whose API pages of these origins may use.
+    pub(crate) async fn serving_pages_of(origins: &[&str]) -> Self {
+        let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
+        let (dir, rules) = (tempfile::tempdir().unwrap(), ServerConfig::DEFAULT);
+        let mut world = Self { dir, rules, origins, server: None, listening: None };
         world.boot().await;
         world
     }
@@ -65,6 +76,7 @@ impl World {
     async fn boot(&mut self) {
         let mut options = ServerOptions::new(self.dir.path());
         options.agents = self.rules;
+        options.cors_origins.clone_from(&self.origins);
         let mut server = Server::start(options).await.unwrap();
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         self.listening = Some(server.listen(anywhere, None).await.unwrap());

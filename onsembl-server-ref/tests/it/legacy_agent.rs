@@ -2,7 +2,7 @@
 
 use crate::fixture::{World, fast};
 use crate::frames::{named_wrapper_hello, wrapper_hello, wrapper_output, wrapper_pong};
-use crate::peer::{Ended, Peer, Request};
+use crate::peer::{Peer, Request};
 use onsembl_server_ref::auth::TokenKind;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -115,34 +115,6 @@ async fn it_may_say_hello_again_on_the_same_link() {
     assert!(link.all_until_pong().await.is_empty());
     let after = world.agent("ann").await;
     assert_eq!((&after["status"], &after["since"]), (&before["status"], &before["since"]));
-}
-
-#[tokio::test]
-async fn its_older_link_ends_with_a_code_that_lets_it_come_back() {
-    let world = World::start().await;
-    let (mut old, id) = wrapper(&world, "ann", OWN_ID).await;
-    let (mut new, same) = wrapper(&world, "ann", &id).await;
-    assert_eq!(id, same);
-    let Ended::With(code, text) = old.ended().await else { panic!("closed with a code") };
-    assert_ne!(code, 1000);
-    assert_eq!((code, text.as_str()), (4101, "the same process opened a newer link"));
-    assert!(new.all_until_pong().await.iter().all(|m| m["type"] == "PING"));
-    assert_eq!(world.agent("ann").await["status"], "online");
-}
-
-#[tokio::test]
-async fn another_process_of_the_same_name_sends_the_old_one_away_for_good() {
-    let world = World::start().await;
-    let mut old = world.agent_link("ann").await;
-    old.send(named_wrapper_hello("claude-1", "dev")).await;
-    let id = taught(&old.expect("ACK").await);
-    let mut new = world.agent_link("ann").await;
-    new.send(named_wrapper_hello("claude-2", "dev")).await;
-    assert_eq!(taught(&new.expect("ACK").await), id);
-    assert_eq!(old.ended().await.code(), 1000);
-    let agent = world.agent("ann").await;
-    assert_eq!(agent["status"], "online");
-    assert_eq!(agent["because"], "another process of the same agent took over");
 }
 
 #[tokio::test]

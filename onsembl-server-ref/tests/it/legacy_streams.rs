@@ -131,12 +131,12 @@ async fn lines_come_whole_plain_and_once_however_a_wrapper_cuts_them() {
         }
         assert_eq!(lines(&mut link, &command, LINES.len()).await, LINES, "cut each {size}");
     }
-    assert!(
-        link.all_within(Duration::from_millis(200))
-            .await
-            .iter()
-            .all(|m| m["type"] != "TERMINAL_STREAM")
-    );
+    let is_shown = |m: &Value| {
+        m["type"] == "TERMINAL_STREAM"
+            && m["payload"]["commandId"].as_str().unwrap().starts_with("cmd-")
+    };
+    let later = link.all_within(Duration::from_millis(500)).await;
+    assert!(!later.iter().any(is_shown), "{later:#?}");
 }
 
 #[tokio::test]
@@ -193,13 +193,14 @@ async fn the_two_streams_do_not_mix_and_an_unfinished_line_comes_at_the_end() {
             .await;
     }
     let mut shown = Vec::new();
+    let of_it = |s: &Value| s["commandId"] == "cmd-1";
     for _ in 0..2 {
-        let stream = link.expect("TERMINAL_STREAM").await;
+        let stream = link.expect_that("TERMINAL_STREAM", of_it).await;
         shown.push((stream["streamType"].clone(), stream["content"].clone()));
     }
     assert_eq!(shown, [(json!("STDERR"), json!(["err"])), (json!("STDOUT"), json!(["output"]))]);
     agent.send(command_complete("cmd-1", "COMPLETED", 0)).await;
-    let rest = link.expect("TERMINAL_STREAM").await;
+    let rest = link.expect_that("TERMINAL_STREAM", of_it).await;
     assert_eq!(rest["content"], json!(["prompt> "]));
     let _ = link.expect_that("COMMAND_STATUS", |s| s["status"] == "completed").await;
 }

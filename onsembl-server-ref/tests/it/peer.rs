@@ -180,7 +180,8 @@ pub(crate) struct Request {
 /// The answer to it.
 pub(crate) struct Http {
     pub(crate) status: u16,
-    head: String,
+    /// Everything before the body.
+    pub(crate) head: String,
     pub(crate) body: String,
 }
 
@@ -258,10 +259,10 @@ impl Http {
             let status = text.split(' ').nth(1).unwrap().parse().unwrap();
             if text.to_ascii_lowercase().contains("transfer-encoding: chunked") {
                 while stream.read_buf(&mut bytes).await.unwrap() > 0 {}
-                return Self { status, body: unchunked(&bytes[head..]), head: text };
+                return Self { status, head: text, body: unchunked(&bytes[head..]) };
             }
             let body = String::from_utf8(bytes[head..head + length].to_vec()).unwrap();
-            Self { status, body, head: text }
+            Self { status, head: text, body }
         };
         timeout(PATIENCE, read).await.expect("an answer")
     }

@@ -1,7 +1,7 @@
 //! What a shard tells its owner, and what the owner answers.
 
 use onsembl_protocol::close::CloseReason;
-use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, SessionId};
+use onsembl_protocol::id::{AgentId, BeatSequence, Epoch, LinkId, SessionId};
 use onsembl_protocol::model::{Capabilities, Dialect};
 use onsembl_protocol::replay::Retired;
 use onsembl_protocol::session::Presence;
@@ -31,6 +31,24 @@ pub struct HelloClaim<A> {
 pub enum ShardEvent<A> {
     /// An agent said hello.
     Hello(HelloClaim<A>),
+    /// No hello came over this link in time, whose request named this agent. Answer with
+    /// [`Shard::park`](super::Shard::park) or [`Shard::give_up_silent`](super::Shard::give_up_silent);
+    /// whose it is says [`Shard::bearer`](super::Shard::bearer).
+    Silent {
+        /// The link.
+        link: LinkId,
+        /// The agent.
+        named: AgentId,
+    },
+    /// A newer link of a legacy agent took over from this one, which is kept beside it.
+    Parked {
+        /// The agent's machine.
+        key: Key,
+        /// The link.
+        link: LinkId,
+        /// The session that ended with that, if the link had one.
+        session: Option<SessionId>,
+    },
     /// A session is to be opened for this link. Answer with
     /// [`Shard::admitted`](super::Shard::admitted) or [`Shard::rejected`](super::Shard::rejected);
     /// the machine has a deadline of its own.

@@ -15,6 +15,8 @@ pub struct LinkTicket<A> {
     pub link: crate::Link,
     /// Whatever the acceptor established: the user behind the token, usually.
     pub auth: A,
+    /// The agent that the request of the link named, if it named one. Nothing is established by that.
+    pub named: Option<AgentId>,
 }
 
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) struct LinkEntry<A> {
     pub(super) due: Option<Timestamp>,
     /// Goes to the owner with the hello.
     pub(super) auth: Option<A>,
+    /// The agent that the request named.
+    pub(super) named: Option<AgentId>,
     /// The agent's machine, once the owner knows whose link it is.
     pub(super) key: Option<Key>,
     /// The session over this link, once it began.

@@ -9,6 +9,7 @@
 
 mod events;
 mod link;
+mod parking;
 mod perform;
 mod receive;
 mod shard;

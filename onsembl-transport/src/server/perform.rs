@@ -5,7 +5,7 @@ use super::shard::Shard;
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{Epoch, LinkId};
 use onsembl_protocol::session::frames::{self, Admission};
-use onsembl_protocol::session::{AcceptedEvent, BeatOut, ServerAction};
+use onsembl_protocol::session::{AcceptedEvent, BeatOut, ServerAction, Unwanted};
 use onsembl_protocol::step::Actions;
 use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::wire::ServerToAgent;
@@ -34,7 +34,14 @@ impl<A> Shard<A> {
                     debug!(?key, "probe sent");
                     self.send_to(link, &ServerToAgent::Ping(ping));
                 }
-                ServerAction::Close(link, cause) => self.close(link, cause),
+                ServerAction::Close(link, cause) => {
+                    let entry = self.links.get(&link);
+                    match entry.map(|entry| entry.machine.when_closed_for(cause)) {
+                        Some(Unwanted::Park) => self.keep_older(key, link),
+                        Some(Unwanted::Close) => self.close(link, cause),
+                        None => {}
+                    }
+                }
                 ServerAction::Report(presence) => {
                     self.events.push_back(ShardEvent::Presence { key, presence });
                 }
@@ -43,6 +50,8 @@ impl<A> Shard<A> {
                     self.events.push_back(ShardEvent::Overslept(late));
                 }
                 ServerAction::Forget => {
+                    // A process behind one of them is to come back: it may be another than the one that left.
+                    self.end_parked_of(key, CloseCause::Superseded);
                     let _ = self.supervisor.remove(key);
                     let history = self.recorder.forget(key);
                     self.events.push_back(ShardEvent::Forgotten { key, history });

@@ -3,7 +3,7 @@
 use super::events::{HelloClaim, ShardEvent};
 use super::link::LinkEntry;
 use super::shard::Shard;
-use crate::link::Received;
+use crate::link::{Frame, Received};
 use crate::pump::{LinkEvent, LinkInput};
 use bytes::Bytes;
 use onsembl_protocol::close::CloseReason;
@@ -62,6 +62,7 @@ impl<A> Shard<A> {
     }
 
     fn on_ended(&mut self, link: LinkId, reason: CloseReason, detail: &str) {
+        self.unpark(link);
         let Some(entry) = self.links.remove(&link) else { return };
         if let Some(at) = entry.due {
             let _ = self.due.remove(&(at, link));
@@ -79,9 +80,11 @@ impl<A> Shard<A> {
             }
             // Its hello may still wait for the owner. Answered with a machine for a link that is not there, it
             // would leave that machine without an end.
-            None => self
-                .events
-                .retain(|event| !matches!(event, ShardEvent::Hello(claim) if claim.link == link)),
+            None => self.events.retain(|event| match event {
+                ShardEvent::Hello(claim) => claim.link != link,
+                ShardEvent::Silent { link: silent, .. } => *silent != link,
+                _ => true,
+            }),
         }
     }
 
@@ -116,6 +119,8 @@ impl<A> Shard<A> {
                 }),
                 AcceptedAction::Identify => self.on_hello(link, about.take()),
                 AcceptedAction::Hear(inbound) => self.hear(link, inbound, about.note()),
+                AcceptedAction::AskToPark => self.ask_to_park(link),
+                AcceptedAction::SendNativePing => self.ping(link),
                 AcceptedAction::Deliver => self.deliver(link, about.take()),
                 AcceptedAction::Pong => self.answer_probe(link, &about),
                 AcceptedAction::WelcomeAgain => self.welcome_again(link, &about),
@@ -143,6 +148,20 @@ impl<A> Shard<A> {
             entry.handle.resume();
             let deferred = std::mem::take(&mut entry.deferred);
             self.released.extend(deferred.into_iter().map(|text| (link, text)));
+        }
+    }
+
+    fn ask_to_park(&mut self, link: LinkId) {
+        if let Some(named) = self.links.get(&link).and_then(|entry| entry.named.clone()) {
+            self.events.push_back(ShardEvent::Silent { link, named });
+        }
+    }
+
+    fn ping(&mut self, link: LinkId) {
+        if let Some(entry) = self.links.get(&link)
+            && entry.handle.control(Frame::Ping).is_err()
+        {
+            self.counters.count("control_queue_full");
         }
     }
 

@@ -13,7 +13,7 @@ use onsembl_protocol::limits::Limits;
 use onsembl_protocol::replay::{Excerpt, FrameNote, Handled, Recorder, Retired, ServerOrigin};
 use onsembl_protocol::session::frames::{self, Admission, SessionRules};
 use onsembl_protocol::session::{
-    AcceptedEvent, AcceptedLink, Claimant, ServerAction, ServerConfig, ServerConnection,
+    AcceptedEvent, AcceptedLink, Claimant, Opening, ServerAction, ServerConfig, ServerConnection,
     ServerEvent, ServerView, StoreTrouble,
 };
 use onsembl_protocol::step::Actions;
@@ -56,6 +56,8 @@ pub struct Shard<A> {
     pub(super) links: BTreeMap<LinkId, LinkEntry<A>>,
     /// When which link is to be woken.
     pub(super) due: BTreeSet<(Timestamp, LinkId)>,
+    /// Links that are kept beside the ones of sessions.
+    pub(super) parked: BTreeMap<Key, BTreeSet<LinkId>>,
     /// Links that owe a hello.
     pub(super) greeting: usize,
     /// Texts that were deferred until a session began, and are to be read before any other.
@@ -87,6 +89,7 @@ impl<A> Shard<A> {
             store_trouble: None,
             links: BTreeMap::new(),
             due: BTreeSet::new(),
+            parked: BTreeMap::new(),
             greeting: 0,
             released: VecDeque::new(),
             admissions: BTreeMap::new(),
@@ -111,7 +114,11 @@ impl<A> Shard<A> {
         let peer = ticket.link.peer.clone();
         debug!(link = %id, %peer, "link accepted, waiting for its hello");
         let handle = pump::spawn(ticket.link, id, self.pump, self.inbox_entry.clone());
-        let machine = AcceptedLink::new(self.limits, self.clock.now());
+        let opening = match &ticket.named {
+            Some(_) => Opening::NamesAgent,
+            None => Opening::Anonymous,
+        };
+        let machine = AcceptedLink::new(opening, self.limits, self.clock.now());
         let deadline = machine.deadline();
         let entry = LinkEntry {
             handle,
@@ -120,6 +127,7 @@ impl<A> Shard<A> {
             machine,
             due: None,
             auth: Some(ticket.auth),
+            named: ticket.named,
             key: None,
             session: None,
             hello: None,
@@ -208,6 +216,7 @@ impl<A> Shard<A> {
     /// The hello that came over `link` is of the agent behind `key`. To be called before
     /// [`next`](Self::next) is awaited again: of a link that ended meanwhile the machine would never hear.
     pub fn join(&mut self, link: LinkId, key: Key, claimant: Claimant) {
+        self.unpark(link);
         let Some(entry) = self.links.get_mut(&link) else { return };
         entry.key = Some(key);
         let dialect = entry.machine.capabilities().dialect();
@@ -269,8 +278,9 @@ impl<A> Shard<A> {
         }
     }
 
-    /// The agent must go.
+    /// The agent must go, with all its links.
     pub fn evict(&mut self, key: Key, cause: CloseCause) {
+        self.end_parked_of(key, cause);
         self.feed(key, ServerEvent::Evict(cause));
     }
 
@@ -281,18 +291,20 @@ impl<A> Shard<A> {
         }
     }
 
-    /// Stops reading from the agent's link, so that it feels that it sends too much.
+    /// Stops reading from the agent's links, so that it feels that it sends too much.
     pub fn pause(&self, key: Key) {
-        if let Some(entry) = self.link_of(key).and_then(|link| self.links.get(&link)) {
-            entry.handle.pause();
-        }
+        self.links_of(key).for_each(|entry| entry.handle.pause());
     }
 
     /// Goes on reading.
     pub fn resume(&self, key: Key) {
-        if let Some(entry) = self.link_of(key).and_then(|link| self.links.get(&link)) {
-            entry.handle.resume();
-        }
+        self.links_of(key).for_each(|entry| entry.handle.resume());
+    }
+
+    /// The link of the session, and those beside it.
+    fn links_of(&self, key: Key) -> impl Iterator<Item = &LinkEntry<A>> {
+        let parked = self.parked.get(&key).into_iter().flatten().copied();
+        self.link_of(key).into_iter().chain(parked).filter_map(|link| self.links.get(&link))
     }
 
     /// Says something to an agent in session; whether there was a session to say it in.

@@ -91,7 +91,7 @@ impl Server {
             loop {
                 tokio::select! {
                     Ok(link) = listener.accept() => {
-                        owner.shard.accept(LinkTicket { link: with_binary(link), auth: () });
+                        owner.shard.accept(LinkTicket { link: with_binary(link), auth: (), named: None });
                     }
                     event = owner.shard.next() => {
                         log.lock().unwrap().push((began.elapsed(), event.clone()));

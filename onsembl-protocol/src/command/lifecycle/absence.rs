@@ -37,7 +37,7 @@ impl CommandLifecycle {
             (Phase::Pending { .. } | Phase::Delivered { .. } | Phase::Running { .. }, true)
                 if legacy =>
             {
-                return self.watch_silence(now);
+                return self.watch_silence(now, out);
             }
             (Phase::Pending { .. } | Phase::Delivered { .. } | Phase::Running { .. }, true) => {
                 CommandCause::Forgotten
@@ -56,10 +56,27 @@ impl CommandLifecycle {
 
     /// A legacy wrapper is back and will report no end. What an earlier run of this server left is not
     /// watched for silence yet, and would be open for ever.
-    fn watch_silence(&mut self, now: Now) {
+    fn watch_silence(&mut self, now: Now, out: &mut Out) {
         if let (Phase::Running { idle_at, .. }, Origin::User) = (&mut self.phase, self.origin) {
             let _ = idle_at.get_or_insert(now.monotonic.saturating_add(LEGACY_IDLE));
         }
+        if !self.was_away() {
+            return;
+        }
+        let cause = match (self.origin, self.cancel) {
+            (Origin::Agent, _) => CommandCause::OpenedByAgent,
+            (Origin::User, Some(_)) => CommandCause::CancelNotConfirmable,
+            (Origin::User, None) => CommandCause::LegacyBack,
+        };
+        self.publish(cause, out);
+    }
+
+    /// Whether people are told that its agent is away.
+    const fn was_away(&self) -> bool {
+        matches!(
+            self.view.because,
+            CommandCause::LinkLost | CommandCause::ServerRestarted | CommandCause::AgentAway
+        )
     }
 
     /// The agent is back and has it.
@@ -76,11 +93,7 @@ impl CommandLifecycle {
         if let Phase::Queued { .. } | Phase::Sent { .. } = self.phase {
             return self.deliver(CommandCause::LinkBack, now, out);
         }
-        let was_away = matches!(
-            self.view.because,
-            CommandCause::LinkLost | CommandCause::ServerRestarted | CommandCause::AgentAway
-        );
-        if was_away {
+        if self.was_away() {
             self.publish(CommandCause::LinkBack, out);
         }
     }

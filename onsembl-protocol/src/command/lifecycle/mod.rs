@@ -222,11 +222,11 @@ impl CommandLifecycle {
     }
 
     /// A command that an earlier run of this server had not seen the end of. Its agent is away.
-    /// What remains of its wait is in the terms.
+    /// What remains of its wait is in the terms; it has been in its stage for so long.
     pub(crate) fn recovered(
         origin: Origin,
         terms: CommandTerms,
-        stage: CommandStage,
+        (stage, since): (CommandStage, Duration),
         now: Now,
     ) -> Self {
         // What it speaks it says when it is back.
@@ -242,7 +242,12 @@ impl CommandLifecycle {
                 sending: Sending::Maybe,
             },
             CommandStage::Delivered => Phase::Delivered { until: at.saturating_add(QUEUED_FOR) },
-            CommandStage::Running => Phase::Running { limit_at: None, idle_at: None },
+            // Whether silence counts is known when its agent is back and says what it speaks.
+            CommandStage::Running => {
+                let left = terms.time_limit.map(|limit| limit.saturating_sub(since));
+                let limit_at = left.map(|d| at.saturating_add(d).saturating_add(LIMIT_GRACE));
+                Phase::Running { limit_at, idle_at: None }
+            }
             CommandStage::Cancelling => {
                 lifecycle.cancel = Some(Cancel::due(false, at));
                 Phase::Running { limit_at: None, idle_at: None }
@@ -443,9 +448,26 @@ impl CommandLifecycle {
             Phase::Running { idle_at, .. } => {
                 if let Some(idle_at) = idle_at {
                     *idle_at = now.monotonic.saturating_add(LEGACY_IDLE);
+                    self.heard_of(out);
                 }
             }
             Phase::Pending { .. } | Phase::Ended => {}
+        }
+    }
+
+    /// Output of a command of a legacy agent came: why it is where it is says nothing of a lost link any
+    /// more.
+    fn heard_of(&mut self, out: &mut Out) {
+        let was_away = matches!(
+            self.view.because,
+            CommandCause::LinkLost | CommandCause::ServerRestarted | CommandCause::LegacyBack
+        );
+        if was_away {
+            let cause = match self.cancel {
+                Some(_) => CommandCause::CancelNotConfirmable,
+                None => CommandCause::SentToLegacy,
+            };
+            self.publish(cause, out);
         }
     }
 
@@ -552,7 +574,13 @@ impl CommandLifecycle {
             Phase::Running { limit_at: Some(limit_at), idle_at } if limit_at <= at => {
                 self.phase = Phase::Running { limit_at: None, idle_at };
                 let limit = self.terms.time_limit.unwrap_or_default();
-                self.cancel(true, CommandCause::TimeLimit(limit), now, out);
+                let cause = match (self.dialect, self.cancel) {
+                    (Dialect::Extended, _) => CommandCause::TimeLimit(limit),
+                    // Whether it still ran, nobody knows.
+                    (Dialect::Legacy, None) => CommandCause::LegacyTimeLimit(limit),
+                    (Dialect::Legacy, Some(_)) => self.view.because,
+                };
+                self.cancel(true, cause, now, out);
                 return;
             }
             Phase::Pending { .. }

@@ -132,6 +132,8 @@ pub enum CommandCause {
     CancelNotConfirmable,
     /// It ran longer than it may.
     TimeLimit(Duration),
+    /// The time that it may take is over. Its agent, a legacy one, reports no end and obeys no cancel.
+    LegacyTimeLimit(Duration),
     /// It was typed into the agent's terminal, which has what came of it.
     Typed,
     /// The agent reported the end.
@@ -140,6 +142,8 @@ pub enum CommandCause {
     LinkLost,
     /// The link is back.
     LinkBack,
+    /// The link to a legacy agent is back, which does not say what it still has.
+    LegacyBack,
     /// The database could not take it.
     NotStored,
     /// The agent lives, but never acknowledged it.
@@ -198,10 +202,18 @@ impl fmt::Display for CommandCause {
                 f.write_str("cancel not confirmed: this kind of agent cannot")
             }
             Self::TimeLimit(d) => write!(f, "it ran longer than its limit of {}", Human(*d)),
+            Self::LegacyTimeLimit(d) => write!(
+                f,
+                "its limit of {} is over, and whether it still runs is unknown; cancel not confirmed: this kind of agent cannot",
+                Human(*d)
+            ),
             Self::AgentReported(Some(exit)) => fmt::Display::fmt(exit, f),
             Self::AgentReported(None) => f.write_str("the agent could not run it"),
             Self::LinkLost => f.write_str("the link to the agent is lost; its process may go on"),
             Self::LinkBack => f.write_str("the agent is back and still has it"),
+            Self::LegacyBack => f.write_str(
+                "the link to the agent is back; this kind of agent does not say what it still runs",
+            ),
             Self::NotStored => f.write_str("the database could not take it; try again"),
             Self::NeverAcknowledged => {
                 f.write_str("the agent lives but never acknowledged it; whether it ran is unknown")

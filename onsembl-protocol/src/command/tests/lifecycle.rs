@@ -27,6 +27,12 @@ impl Lifecycle {
         Self { machine, at: Duration::ZERO, log: Vec::new() }
     }
 
+    /// One that an earlier run of the server left, so long in its stage.
+    fn recovered(terms: CommandTerms, stage: CommandStage, since: Duration) -> Self {
+        let at = now(Duration::ZERO);
+        Self::of(CommandLifecycle::recovered(Origin::User, terms, (stage, since), at))
+    }
+
     fn sent(dialect: Dialect) -> Self {
         let mut lifecycle = Self::new(dialect);
         lifecycle.feed(CommandEvent::Stored);
@@ -368,8 +374,7 @@ fn a_legacy_agent_gets_a_command_exactly_once() {
 fn a_legacy_command_whose_server_crashed_is_not_sent_again() {
     for stage in [CommandStage::Pending, CommandStage::Queued] {
         let terms = CommandTerms::default();
-        let mut lifecycle =
-            Lifecycle::of(CommandLifecycle::recovered(Origin::User, terms, stage, now(secs(0))));
+        let mut lifecycle = Lifecycle::recovered(terms, stage, Duration::ZERO);
         lifecycle.legacy_back();
         lifecycle.run_until(secs(120));
         assert_eq!((lifecycle.sendings(), lifecycle.stage()), (0, CommandStage::Unknown));
@@ -413,14 +418,7 @@ fn a_cancel_of_a_legacy_command_is_never_shown_as_cancelled() {
 
 #[test]
 fn commands_survive_a_restart_of_the_server() {
-    let recovered = |stage| {
-        Lifecycle::of(CommandLifecycle::recovered(
-            Origin::User,
-            CommandTerms::default(),
-            stage,
-            now(secs(0)),
-        ))
-    };
+    let recovered = |stage| Lifecycle::recovered(CommandTerms::default(), stage, Duration::ZERO);
     for stage in [
         CommandStage::Queued,
         CommandStage::Delivered,
@@ -561,4 +559,73 @@ fn output_proves_that_a_command_runs() {
         (CommandStage::Running, CommandCause::Started)
     );
     assert_eq!(lifecycle.feed(CommandEvent::Output), []);
+}
+
+#[test]
+fn limits_are_armed_again_after_a_restart_of_the_server() {
+    let terms = CommandTerms { time_limit: Some(secs(60)), ..CommandTerms::default() };
+    // It ran for 40 of its 60 s, and 5 s more are borne.
+    let recovered = || Lifecycle::recovered(terms, CommandStage::Running, secs(40));
+    let mut ours = recovered();
+    ours.back(true, true);
+    ours.run_until(secs(24));
+    assert_eq!((ours.stage(), ours.cancels()), (CommandStage::Running, 0));
+    ours.run_until(secs(25));
+    assert_eq!((ours.stage(), ours.cancels()), (CommandStage::Cancelling, 1));
+    assert_eq!(ours.view().because, CommandCause::TimeLimit(secs(60)));
+    // One whose agent is away is cancelled when that is back.
+    let mut late = recovered();
+    late.run_until(secs(100));
+    assert_eq!(late.cancels(), 0);
+    late.back(true, true);
+    late.run_until(secs(106));
+    assert!(late.cancels() > 0);
+    for stage in [CommandStage::Running, CommandStage::Cancelling] {
+        let mut silent = Lifecycle::recovered(terms, stage, secs(40));
+        silent.at = secs(5);
+        silent.legacy_back();
+        silent.run_until(secs(604));
+        assert_eq!(silent.stage(), CommandStage::Cancelling, "{stage:?}");
+        silent.run_until(secs(605));
+        assert_eq!(
+            (silent.stage(), silent.view().because),
+            (CommandStage::Unknown, CommandCause::LegacyIdle),
+            "{stage:?}"
+        );
+    }
+}
+
+#[test]
+fn why_a_legacy_command_is_where_it_is_follows_its_link_and_its_output() {
+    let mut lifecycle = Lifecycle::sent(Dialect::Legacy);
+    let because = |lifecycle: &Lifecycle| lifecycle.view().because;
+    lifecycle.feed(CommandEvent::LinkLost);
+    assert_eq!(because(&lifecycle), CommandCause::LinkLost);
+    lifecycle.legacy_back();
+    assert_eq!(because(&lifecycle), CommandCause::LegacyBack);
+    let said = lifecycle.feed(CommandEvent::Output);
+    assert_eq!((because(&lifecycle), said.len()), (CommandCause::SentToLegacy, 1));
+    assert_eq!(lifecycle.feed(CommandEvent::Output), [], "said once");
+    lifecycle.feed(CommandEvent::Cancel { force: false });
+    lifecycle.feed(CommandEvent::LinkLost);
+    lifecycle.legacy_back();
+    assert_eq!(because(&lifecycle), CommandCause::CancelNotConfirmable);
+    let mut restarted =
+        Lifecycle::recovered(CommandTerms::default(), CommandStage::Running, Duration::ZERO);
+    restarted.legacy_back();
+    assert_eq!(because(&restarted), CommandCause::LegacyBack);
+    restarted.feed(CommandEvent::Output);
+    assert_eq!(because(&restarted), CommandCause::SentToLegacy);
+}
+
+#[test]
+fn a_time_limit_says_of_a_legacy_command_only_what_is_known() {
+    let mut lifecycle = Lifecycle::sent(Dialect::Legacy);
+    lifecycle.run_until(secs(65));
+    assert_eq!(lifecycle.view().because, CommandCause::LegacyTimeLimit(secs(60)));
+    let mut cancelled = Lifecycle::sent(Dialect::Legacy);
+    cancelled.feed(CommandEvent::Cancel { force: false });
+    cancelled.run_until(secs(65));
+    assert_eq!(cancelled.view().because, CommandCause::CancelNotConfirmable);
+    assert_eq!((cancelled.stage(), cancelled.cancels()), (CommandStage::Cancelling, 2));
 }

@@ -51,6 +51,7 @@ impl Codec {
                 let metrics = HealthMetrics {
                     cpu_usage: Some(12.5),
                     memory_usage: Some(48.0),
+                    commands_executed: None,
                     uptime: Some(86_400.0),
                     commands_processed: Some(17),
                     ..HealthMetrics::default()

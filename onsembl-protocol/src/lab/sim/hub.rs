@@ -114,7 +114,9 @@ impl<W: Witness> World<W> {
                     | Question::Stop(_)
                     | Question::Release { .. },
                 )
-                | FleetAction::Reply { .. } => self.fail(Failure::Unasked),
+                | FleetAction::Reply { .. }
+                | FleetAction::Park { .. }
+                | FleetAction::GiveUpSilent(_) => self.fail(Failure::Unasked),
             }
         }
     }

@@ -75,6 +75,9 @@ impl Rows {
         record.key = new.key.clone();
         record.epoch = record.epoch.next();
         record.instance.clone_from(&new.instance);
+        if let Some(alias) = new.alias.as_ref().map(AgentId::new) {
+            note_alias(record, alias);
+        }
         if new.instance.is_none() {
             record.journal = None;
         }
@@ -100,6 +103,7 @@ impl Rows {
             version: String::new(),
             host: String::new(),
             capabilities: Vec::new(),
+            aliases: Vec::new(),
             epoch: Epoch(0),
             instance: None,
             status: PresenceStatus::Connecting,
@@ -132,9 +136,21 @@ impl Rows {
         }
     }
 
+    pub(super) fn note_alias(&mut self, agent: &AgentId, alias: &AgentId) {
+        if let Some(at) = self.by_id.get(agent) {
+            note_alias(&mut self.rows[*at].record, alias.clone());
+        }
+    }
+
     pub(super) fn note_journal(&mut self, agent: &AgentId, journal: &Option<JournalId>) {
         if let Some(at) = self.by_id.get(agent) {
             self.rows[*at].record.journal.clone_from(journal);
         }
+    }
+}
+
+fn note_alias(record: &mut AgentRecord, alias: AgentId) {
+    if !record.aliases.contains(&alias) {
+        record.aliases.push(alias);
     }
 }

@@ -200,6 +200,7 @@ impl<W: Witness> World<W> {
         match write {
             Write::Presence(record) => self.store.rows.present(record),
             Write::SessionEnd { session, .. } => self.store.rows.end(session),
+            Write::Alias { agent, alias } => self.store.rows.note_alias(agent, alias),
             Write::Journal { agent, journal } => self.store.rows.note_journal(agent, journal),
             Write::Terminal(_) | Write::Command { .. } | Write::Output { .. } => {
                 self.fail(Failure::Unasked);

@@ -11,6 +11,7 @@ words! {
         Joining = "joining", "the agent is known; its session is being opened";
         Live = "live", "in session";
         Probe = "probe", "a diagnosis connection: answered, and the session of no agent";
+        Parked = "parked", "of a legacy agent that is in session over another link: kept, and pinged";
         Closing = "closing", "it was closed, and is over when the peer has answered";
     }
 }
@@ -21,8 +22,9 @@ words! {
         Hello = "hello", "the hello came";
         Identified = "identified", "the owner knows whose link it is";
         Probing = "probing", "the owner takes it for a diagnosis connection";
-        Refused = "refused", "the owner refuses the hello";
+        Refused = "refused", "the owner refuses the hello, or to park a silent link";
         Welcomed = "welcomed", "the session was opened";
+        Parked = "parked", "its agent, a legacy one, is in session over another link";
         NoHello = "no-hello", "no hello came in time, or too much else came before it";
         TooManyUndecodable = "too-many-undecodable", "more that cannot be decoded than is borne";
         Binary = "binary", "a binary message came, and none was agreed on";
@@ -41,10 +43,12 @@ edges! {
         [Claimed] Identified => Joining;
         [Claimed] Probing => Probe;
         [Joining] Welcomed => Live;
+        [Greeting | Joining | Live] Parked => Parked;
+        [Parked] Hello => Claimed;
         [Greeting] NoHello => Closing;
-        [Claimed] Refused => Closing;
-        [Greeting | Live | Probe] TooManyUndecodable => Closing;
-        [Greeting | Claimed | Joining | Live | Probe] Binary => Closing;
-        [Probe] Silence => Closing;
+        [Greeting | Claimed] Refused => Closing;
+        [Greeting | Live | Probe | Parked] TooManyUndecodable => Closing;
+        [Greeting | Claimed | Joining | Live | Probe | Parked] Binary => Closing;
+        [Probe | Parked] Silence => Closing;
     }
 }

@@ -72,6 +72,9 @@ pub struct HealthMetrics {
     /// Commands run since the process started.
     #[serde(deserialize_with = "lenient::count", alias = "commands_processed")]
     pub commands_processed: Option<u64>,
+    /// The same, under the name that legacy dashboards read. No agent sends it.
+    #[serde(deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
+    pub commands_executed: Option<u64>,
     /// Commands running now.
     #[serde(
         deserialize_with = "lenient::count",
@@ -86,6 +89,18 @@ pub struct HealthMetrics {
         skip_serializing_if = "Option::is_none"
     )]
     pub average_response_time: Option<f64>,
+}
+
+impl HealthMetrics {
+    /// The same figures as existing dashboards read them: memory in bytes, and commands under another name.
+    pub fn for_legacy_dashboards(self) -> Self {
+        const BYTES_PER_MIB: f64 = 1024.0 * 1024.0;
+        Self {
+            memory_usage: self.memory_usage.map(|mib| mib * BYTES_PER_MIB),
+            commands_executed: self.commands_processed,
+            ..self
+        }
+    }
 }
 
 /// `SERVER_HEARTBEAT`: on the server's own schedule at least once an interval, and as the answer to

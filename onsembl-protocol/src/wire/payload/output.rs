@@ -58,6 +58,13 @@ impl From<Stream> for StreamType {
 pub enum OutputContent {
     /// Text.
     Text(String),
+    /// Text of which a legacy server is sent both forms.
+    Stripped {
+        /// Without its escape sequences, in `content`.
+        text: String,
+        /// As it is, in `ansiCodes`.
+        raw: String,
+    },
     /// Bytes that are no text.
     Bytes(Bytes),
 }
@@ -74,7 +81,7 @@ impl OutputContent {
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Text(text) => text.as_bytes(),
+            Self::Text(text) | Self::Stripped { raw: text, .. } => text.as_bytes(),
             Self::Bytes(bytes) => bytes,
         }
     }
@@ -82,7 +89,7 @@ impl OutputContent {
     /// The bytes, without a copy.
     pub fn into_bytes(self) -> Bytes {
         match self {
-            Self::Text(text) => Bytes::from(text),
+            Self::Text(text) | Self::Stripped { raw: text, .. } => Bytes::from(text),
             Self::Bytes(bytes) => bytes,
         }
     }
@@ -90,7 +97,7 @@ impl OutputContent {
     /// The bytes as text, with U+FFFD for what is none.
     pub fn to_text(&self) -> Cow<'_, str> {
         match self {
-            Self::Text(text) => Cow::Borrowed(text),
+            Self::Text(text) | Self::Stripped { raw: text, .. } => Cow::Borrowed(text),
             Self::Bytes(bytes) => String::from_utf8_lossy(bytes),
         }
     }
@@ -110,7 +117,7 @@ impl OutputContent {
     /// The content and the name of its encoding, as they travel.
     fn encode(&self) -> (Encoded<'_>, &'static str) {
         match self {
-            Self::Text(_) => (Encoded(self), "utf-8"),
+            Self::Text(_) | Self::Stripped { .. } => (Encoded(self), "utf-8"),
             Self::Bytes(_) => (Encoded(self), "base64"),
         }
     }
@@ -122,7 +129,9 @@ struct Encoded<'a>(&'a OutputContent);
 impl Serialize for Encoded<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            OutputContent::Text(text) => s.serialize_str(text),
+            OutputContent::Text(text) | OutputContent::Stripped { text, .. } => {
+                s.serialize_str(text)
+            }
             OutputContent::Bytes(bytes) => s.collect_str(&Base64Display::new(bytes, &STANDARD)),
         }
     }
@@ -165,6 +174,8 @@ impl Serialize for TerminalOutput {
             stream_type: &'a StreamType,
             content: Encoded<'a>,
             #[serde(skip_serializing_if = "Option::is_none")]
+            ansi_codes: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             encoding: Option<&'static str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             sequence: Option<ChunkSequence>,
@@ -174,7 +185,12 @@ impl Serialize for TerminalOutput {
             incarnation: Option<Incarnation>,
         }
         let (content, encoding) = self.content.encode();
+        let ansi_codes = match &self.content {
+            OutputContent::Stripped { raw, .. } => Some(raw.as_str()),
+            OutputContent::Text(_) | OutputContent::Bytes(_) => None,
+        };
         Out {
+            ansi_codes,
             command_id: &self.command_id,
             agent_id: &self.agent_id,
             stream_type: &self.stream,

@@ -10,3 +10,4 @@ mod server_alone;
 mod server_links;
 pub(crate) mod solo;
 mod world;
+mod wrapper_links;

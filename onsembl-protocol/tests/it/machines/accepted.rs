@@ -7,7 +7,7 @@ use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{AGENT_FEATURES, Capabilities, Dialect, HeartbeatTiming};
 use onsembl_protocol::session::{
     AcceptedAction, AcceptedCause, AcceptedEdge, AcceptedEvent, AcceptedLink, AcceptedStatus,
-    Complaint, Discarded, Edge, FrameForm, Reading, ServerInbound,
+    Complaint, Discarded, Edge, FrameForm, Opening, Reading, ServerInbound, Unwanted,
 };
 use onsembl_protocol::time::Deadline;
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ fn extended() -> Capabilities {
 
 /// A link after these events, each of them so many times, a second after it was accepted.
 fn after(events: &[(AcceptedEvent, u32)]) -> AcceptedLink {
-    let mut link = AcceptedLink::new(Limits::DEFAULT, now(Duration::ZERO));
+    let mut link = AcceptedLink::new(Opening::NamesAgent, Limits::DEFAULT, now(Duration::ZERO));
     for (event, times) in events {
         for _ in 0..*times {
             let _ = link.handle(*event, now(secs(1)));
@@ -41,7 +41,16 @@ const CLAIMED: (AcceptedEvent, u32) =
     (AcceptedEvent::Read(Reading::Hello(Capabilities::LEGACY)), 1);
 const IDENTIFIED: (AcceptedEvent, u32) = (AcceptedEvent::Identified, 1);
 const WELCOMED: (AcceptedEvent, u32) = (AcceptedEvent::Welcomed, 1);
+const PARKED: (AcceptedEvent, u32) = (AcceptedEvent::Parked(HeartbeatTiming::DEFAULT), 1);
 const PROBING: (AcceptedEvent, u32) = (AcceptedEvent::Probing(HeartbeatTiming::DEFAULT), 1);
+
+/// A link over which nothing was said.
+fn parked_silent() -> AcceptedLink {
+    let mut link = AcceptedLink::new(Opening::NamesAgent, Limits::DEFAULT, now(Duration::ZERO));
+    let _ = link.handle(AcceptedEvent::Wake, now(secs(10)));
+    let _ = link.handle(PARKED.0, now(secs(10)));
+    link
+}
 
 /// Each status as a link of a legacy peer, and the links on which a bound is reached.
 pub(super) fn states() -> Vec<(&'static str, AcceptedLink)> {
@@ -58,6 +67,9 @@ pub(super) fn states() -> Vec<(&'static str, AcceptedLink)> {
         ("live, after 20 undecodable", after(&[CLAIMED, IDENTIFIED, WELCOMED, (UNDECODABLE, 20)])),
         ("probe", after(&[CLAIMED, PROBING])),
         ("probe, after 20 undecodable", after(&[CLAIMED, PROBING, (UNDECODABLE, 20)])),
+        ("parked", after(&[CLAIMED, IDENTIFIED, WELCOMED, PARKED])),
+        ("parked, no hello yet", parked_silent()),
+        ("parked, after 20 undecodable", after(&[CLAIMED, IDENTIFIED, PARKED, (UNDECODABLE, 20)])),
         ("closing", after(&[CLAIMED, (AcceptedEvent::Refused(CloseCause::Revoked), 1)])),
     ]
 }
@@ -120,6 +132,8 @@ fn word(action: AcceptedAction) -> String {
         AcceptedAction::Hear(ServerInbound::Heartbeat { .. }) => "heartbeat".into(),
         AcceptedAction::Hear(ServerInbound::Pong) => "heartbeat (legacy)".into(),
         AcceptedAction::Hear(ServerInbound::Other) => "sign of life".into(),
+        AcceptedAction::AskToPark => "may it be parked?".into(),
+        AcceptedAction::SendNativePing => "ping".into(),
         AcceptedAction::Deliver => "to the owner".into(),
         AcceptedAction::Pong => "answer".into(),
         AcceptedAction::WelcomeAgain => "welcome again".into(),
@@ -145,7 +159,7 @@ pub(super) fn table() -> String {
             let mut link = link;
             let mut output: Vec<String> = take(&mut link, what).into_iter().map(word).collect();
             if output.is_empty() {
-                let lives = status == AcceptedStatus::Probe;
+                let lives = matches!(status, AcceptedStatus::Probe | AcceptedStatus::Parked);
                 output.push(if lives { "sign of life" } else { "nothing" }.into());
             }
             let counts = format!("{} | `{}`", output.join(", "), link.status());
@@ -221,6 +235,7 @@ impl Explored for Accepted {
             AcceptedEvent::Identified,
             AcceptedEvent::Probing(HeartbeatTiming::DEFAULT),
             AcceptedEvent::Welcomed,
+            PARKED.0,
             AcceptedEvent::Refused(CloseCause::Revoked),
             AcceptedEvent::Wake,
         ];
@@ -256,6 +271,7 @@ fn cause(event: AcceptedEvent, closed: Option<CloseCause>) -> AcceptedCause {
         (AcceptedEvent::Identified, None) => AcceptedCause::Identified,
         (AcceptedEvent::Probing(_), None) => AcceptedCause::Probing,
         (AcceptedEvent::Welcomed, None) => AcceptedCause::Welcomed,
+        (AcceptedEvent::Parked(_), None) => AcceptedCause::Parked,
         (AcceptedEvent::Arrived(_) | AcceptedEvent::Wake, None) => panic!("{event:?}"),
     }
 }
@@ -301,4 +317,84 @@ fn an_accepted_link_answers_at_most_twenty_undecodable_messages_a_minute() {
     );
     let fresh = later.handle(UNDECODABLE, now(secs(61)));
     assert!(fresh.actions.iter().any(|a| a == AcceptedAction::Hear(ServerInbound::Other)));
+}
+
+#[test]
+fn a_link_that_names_an_agent_is_asked_about_before_it_is_closed() {
+    let at = now(secs(10));
+    let silent = |opening| {
+        let mut link = AcceptedLink::new(opening, Limits::DEFAULT, now(Duration::ZERO));
+        let asked: Vec<_> = link.handle(AcceptedEvent::Wake, at).actions.into_iter().collect();
+        (link, asked)
+    };
+    let gone = [
+        AcceptedAction::Complain(Complaint::NoHello),
+        AcceptedAction::Close(CloseCause::HelloTimeout),
+    ];
+    assert_eq!(silent(Opening::Anonymous).1, gone);
+    let (link, asked) = silent(Opening::NamesAgent);
+    assert_eq!(asked, [AcceptedAction::AskToPark]);
+    assert_eq!(link.deadline(), Deadline::Never, "its owner decides");
+    let answer = |event| {
+        let mut link = link;
+        let actions: Vec<_> = link.handle(event, at).actions.into_iter().collect();
+        (link.status(), actions)
+    };
+    let refused = answer(AcceptedEvent::Refused(CloseCause::HelloTimeout));
+    assert_eq!(refused, (AcceptedStatus::Closing, gone.to_vec()));
+    assert_eq!(answer(PARKED.0), (AcceptedStatus::Parked, Vec::new()));
+    // A hello that comes first decides.
+    let mut late = link;
+    let _ = late.handle(hello(Capabilities::LEGACY), at);
+    assert!(late.handle(PARKED.0, at).actions.is_empty());
+    assert_eq!(late.status(), AcceptedStatus::Claimed);
+    // One that says too much is not silent.
+    let mut loud = after(&[(OTHER, 65)]);
+    assert_eq!(loud.status(), AcceptedStatus::Closing);
+    assert!(loud.handle(PARKED.0, at).actions.is_empty());
+}
+
+#[test]
+fn a_parked_link_is_pinged_each_interval_and_closed_by_its_silence_only() {
+    let mut link = after(&[CLAIMED, IDENTIFIED, WELCOMED, PARKED]);
+    let (mut pings, mut answered) = (0, true);
+    for second in 2..600 {
+        let at = now(secs(second));
+        while link.deadline().is_due(at.monotonic) {
+            for action in link.handle(AcceptedEvent::Wake, at).actions {
+                match action {
+                    AcceptedAction::SendNativePing => {
+                        pings += 1;
+                        if answered {
+                            let pong = AcceptedEvent::Arrived(FrameForm::Control);
+                            assert!(link.handle(pong, at).actions.is_empty());
+                        }
+                    }
+                    AcceptedAction::Close(cause) => {
+                        assert_eq!(cause, CloseCause::Silent);
+                        assert!((480..=500).contains(&second), "closed at {second}");
+                        return;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        if second == 400 {
+            assert!((12..=14).contains(&pings), "{pings}");
+            answered = false;
+        }
+    }
+    panic!("it is never closed");
+}
+
+#[test]
+fn a_newer_link_closes_the_older_one_of_an_extended_peer_and_no_other() {
+    let legacy = after(&[CLAIMED, IDENTIFIED, WELCOMED]);
+    let ours = after(&[(hello(extended()), 1), IDENTIFIED, WELCOMED]);
+    for cause in CloseCause::ALL {
+        let takes_over = matches!(cause, CloseCause::Superseded | CloseCause::Normal);
+        let expected = if takes_over { Unwanted::Park } else { Unwanted::Close };
+        assert_eq!(legacy.when_closed_for(*cause), expected, "{cause:?}");
+        assert_eq!(ours.when_closed_for(*cause), Unwanted::Close, "{cause:?}");
+    }
 }

@@ -143,6 +143,7 @@ fn our_heartbeat_says_what_it_saw() {
             health_metrics: Some(HealthMetrics {
                 cpu_usage: Some(12.5),
                 memory_usage: Some(48.0),
+                commands_executed: None,
                 uptime: Some(30.0),
                 commands_processed: Some(3),
                 active_commands: Some(1),

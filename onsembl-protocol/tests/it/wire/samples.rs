@@ -27,6 +27,7 @@ fn metrics() -> HealthMetrics {
     HealthMetrics {
         cpu_usage: Some(12.5),
         memory_usage: Some(48.0),
+        commands_executed: None,
         uptime: Some(3600.0),
         commands_processed: Some(3),
         active_commands: Some(1),

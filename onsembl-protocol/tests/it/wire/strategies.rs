@@ -165,6 +165,7 @@ pub(super) fn metrics() -> impl Strategy<Value = HealthMetrics> {
             HealthMetrics {
                 cpu_usage,
                 memory_usage,
+                commands_executed: None,
                 uptime,
                 commands_processed,
                 active_commands,
