@@ -49,7 +49,8 @@ pub(super) async fn agent(
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     }
     let limits = LinkLimits::DEFAULT;
-    upgrade(app.clone(), request, identity.clone(), limits, move |link| async move {
+    let bearer = identity.clone();
+    upgrade(app.clone(), request, &bearer, limits, move |link| async move {
         let ticket = LinkTicket { link, auth: identity, named };
         if !app.hub.ask(HubRequest::AgentLink(ticket)).await {
             debug!("an agent came while the server was ending");
@@ -65,13 +66,13 @@ pub(super) async fn dashboard(
     let limits = LinkLimits { buffers: BufferSizes::LARGE, ..LinkLimits::DEFAULT };
     let shared = (*app.dashboard).clone();
     let bearer = identity.clone();
-    upgrade(app, request, bearer, limits, move |link| dashboard::serve(link, identity, shared))
+    upgrade(app, request, &bearer, limits, move |link| dashboard::serve(link, identity, shared))
 }
 
 fn upgrade<F, Fut>(
     app: App,
     mut request: Request,
-    bearer: Identity,
+    bearer: &Identity,
     limits: LinkLimits,
     then: F,
 ) -> Response<Body>
@@ -103,7 +104,7 @@ where
         None => {
             let connection = app.connections.of_another_listener();
             if let Err(full) = connection.belongs_to(&bearer.user) {
-                return too_many(&app, &bearer, full);
+                return too_many(&app, bearer, full);
             }
             connection
         }
