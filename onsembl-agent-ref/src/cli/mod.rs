@@ -32,8 +32,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Connect to a server and run what it asks for, until stopped.
+<<<<<<< ours
     Run(RunArgs),
     /// Show the status of an agent on this machine.
+=======
+    Run(Box<RunArgs>),
+    /// Show what an agent on this machine says of itself.
+>>>>>>> theirs
     ///
     /// Exit code 0: it is live; 3: it is not running; 2: the command line is wrong; 1: anything else.
     Status(StatusArgs),
@@ -159,7 +164,7 @@ fn secret(text: &str) -> Result<Secret, Infallible> {
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(*args),
         Command::Status(args) => status::status(&args),
     };
     ExitCode::from(done.unwrap_or_else(|error| {
