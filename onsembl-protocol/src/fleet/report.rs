@@ -20,7 +20,6 @@ pub struct StopReport {
 }
 
 /// Whether there is nothing to tell, as with agents of ours.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_none(count: &usize) -> bool {
     *count == 0
 }
