@@ -32,13 +32,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Connect to a server and run what it asks for, until stopped.
-<<<<<<< ours
-    Run(RunArgs),
-    /// Show the status of an agent on this machine.
-=======
     Run(Box<RunArgs>),
-    /// Show what an agent on this machine says of itself.
->>>>>>> theirs
+    /// Show the status of an agent on this machine.
     ///
     /// Exit code 0: it is live; 3: it is not running; 2: the command line is wrong; 1: anything else.
     Status(StatusArgs),
