@@ -5,14 +5,18 @@
 //! its dashboard has room. How output is put into words (bytes, or lines for a legacy dashboard) is not
 //! decided here.
 
+mod item;
+mod sent;
+
+pub use item::{FeedItem, Seek};
+
 use super::by_id::ById;
 use super::encode;
-use super::report::StopState;
 use super::view::{AgentView, CommandEntry, Revision, View};
 use crate::command::{CommandView, watches_agent, watches_command, watches_output};
-use crate::id::{AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId, StopId};
+use crate::id::{AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId};
 use crate::model::{Capabilities, DASHBOARD_FEATURES, Dialect};
-use crate::output::{Cursor, Fetch, LogRecord, OutputTail};
+use crate::output::{Cursor, Fetch, LogRecord};
 use crate::session::PresenceStatus;
 use crate::time::WallTime;
 use crate::wire::ServerToDashboard;
@@ -24,6 +28,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Bound;
+use sent::{End, Sent, Shown};
 
 /// Bytes of agents in one message; a dashboard takes messages of 1 MiB.
 const PAGE_BYTES: usize = 256 * 1024;
@@ -61,100 +66,6 @@ pub struct DashboardFeed {
 enum Hello {
     Unanswered,
     Answered,
-}
-
-/// What was told of one agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Shown {
-    version: PresenceVersion,
-    status: PresenceStatus,
-    stopped: Option<(StopId, StopState)>,
-    paused: bool,
-}
-
-/// What was told of one command.
-#[derive(Debug, Default)]
-struct Sent {
-    revision: Revision,
-    end: End,
-    cursor: Cursor,
-    /// Where to begin, if that is to be looked up first.
-    seek: Option<Seek>,
-    /// How often its output began anew.
-    generation: u32,
-}
-
-/// Whether the end of a command was told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum End {
-    #[default]
-    Unsent,
-    Sent,
-}
-
-impl Sent {
-    fn has_all_of(&self, tail: &OutputTail) -> bool {
-        self.seek.is_none() && self.cursor >= tail.end()
-    }
-}
-
-/// Where in the stored output to begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seek {
-    /// So many bytes before its end.
-    Tail(usize),
-    /// At a position.
-    Position(Replay),
-}
-
-/// What comes next for a dashboard.
-#[derive(Debug)]
-#[allow(missing_docs, reason = "the names say all")]
-pub enum FeedItem {
-    /// Say this.
-    Message(Box<ServerToDashboard>),
-    /// Say that a command wrote this.
-    Output {
-        command: CommandId,
-        /// The id that the dashboard knows it by.
-        shown: CommandId,
-        /// Where it runs.
-        agent: AgentId,
-        /// What it wrote.
-        record: LogRecord,
-        /// Grows when its output begins anew for this dashboard: what is left of a line is of before.
-        generation: u32,
-    },
-    /// All that a command wrote is told. Say what is left of its last lines, then this.
-    Ended {
-        command: CommandId,
-        /// The id that the dashboard knows it by.
-        shown: CommandId,
-        /// Where it ran.
-        agent: AgentId,
-        /// As in [`FeedItem::Output`].
-        generation: u32,
-        /// How it ended.
-        end: Vec<ServerToDashboard>,
-    },
-    /// Read on in the store, and hand it to [`DashboardFeed::stored`].
-    Read(CommandId, Cursor),
-    /// Look up where to begin, and hand it to [`DashboardFeed::located`].
-    Seek(CommandId, Seek),
-    /// Nothing new.
-    Nothing,
-}
-
-impl Shown {
-    fn of(agent: &AgentView, capabilities: Capabilities) -> Self {
-        let stopped = agent.stopped.as_ref().filter(|_| capabilities.latches_stops());
-        Self {
-            version: agent.presence.version,
-            status: agent.presence.status,
-            stopped: stopped.map(|stop| (stop.order.id.clone(), stop.state)),
-            paused: agent.paused,
-        }
-    }
 }
 
 impl DashboardFeed {

@@ -4,6 +4,10 @@
 //! A legacy wrapper has no key: the id that a server taught it stands in for one, then its name, then the
 //! id that it made for itself.
 
+mod outcome;
+
+pub(super) use outcome::{Began, Lost, LostAgent, SessionCourse};
+
 use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
 use super::agent::{Agent, FoundBy, Health, Joining, Listing, Seat, Session, UsedId, name};
 use super::event::OpenFault;
@@ -14,9 +18,7 @@ use super::row::{AgentRecord, NewSession, OpenedSession, PresenceRecord};
 use super::view::{Change, ShownPresence};
 use crate::close::{CloseCause, CloseReason};
 use crate::command::{DEFAULT_SLOTS, Returned};
-use crate::id::{
-    AgentId, AgentKey, CommandId, Epoch, JournalId, LinkId, PresenceVersion, SessionId, StopId,
-};
+use crate::id::{AgentId, AgentKey, Epoch, LinkId, PresenceVersion, SessionId, StopId};
 use crate::model::{Capabilities, Dialect};
 use crate::replay::Retired;
 use crate::session::{Claimant, Presence, PresenceStatus};
@@ -43,45 +45,6 @@ pub(super) struct Roster {
     newest: PresenceVersion,
     next_seat: SeatId,
     pub(super) limits: FleetLimits,
-}
-
-/// An agent is in session.
-#[derive(Debug)]
-pub(super) struct Began {
-    pub(super) agent: AgentId,
-    /// What it shows of its past.
-    pub(super) returned: Returned,
-    /// The commands that it knows.
-    pub(super) commands: Vec<CommandId>,
-    /// The journal that it keeps.
-    pub(super) journal: Option<JournalId>,
-    /// Whether it had a session until now.
-    pub(super) course: SessionCourse,
-}
-
-/// How a session follows on the one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SessionCourse {
-    /// It takes over from that.
-    Unbroken,
-    /// The agent had none for a time.
-    Resumed,
-}
-
-/// An agent is in session no more.
-#[derive(Debug)]
-pub(super) struct Lost {
-    pub(super) agent: AgentId,
-    /// What it spoke.
-    pub(super) dialect: Dialect,
-}
-
-/// An agent has no machine any more.
-#[derive(Debug)]
-pub(super) struct LostAgent {
-    pub(super) agent: AgentId,
-    /// It keeps a journal, and can say what became of its commands whenever it is back.
-    pub(super) journals: bool,
 }
 
 impl Roster {

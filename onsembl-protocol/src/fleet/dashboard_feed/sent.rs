@@ -1,0 +1,56 @@
+//! What a dashboard was sent of one agent, and of one command.
+
+use super::super::report::StopState;
+use super::super::view::{AgentView, Revision};
+use super::Seek;
+use crate::id::{PresenceVersion, StopId};
+use crate::model::Capabilities;
+use crate::output::{Cursor, OutputTail};
+use crate::session::PresenceStatus;
+
+/// What was told of one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) version: PresenceVersion,
+    pub(super) status: PresenceStatus,
+    pub(super) stopped: Option<(StopId, StopState)>,
+    pub(super) paused: bool,
+}
+
+/// What was told of one command.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    pub(super) revision: Revision,
+    pub(super) end: End,
+    pub(super) cursor: Cursor,
+    /// Where to begin, if that is to be looked up first.
+    pub(super) seek: Option<Seek>,
+    /// How often its output began anew.
+    pub(super) generation: u32,
+}
+
+/// Whether the end of a command was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum End {
+    #[default]
+    Unsent,
+    Sent,
+}
+
+impl Sent {
+    pub(super) fn has_all_of(&self, tail: &OutputTail) -> bool {
+        self.seek.is_none() && self.cursor >= tail.end()
+    }
+}
+
+impl Shown {
+    pub(super) fn of(agent: &AgentView, capabilities: Capabilities) -> Self {
+        let stopped = agent.stopped.as_ref().filter(|_| capabilities.latches_stops());
+        Self {
+            version: agent.presence.version,
+            status: agent.presence.status,
+            stopped: stopped.map(|stop| (stop.order.id.clone(), stop.state)),
+            paused: agent.paused,
+        }
+    }
+}
