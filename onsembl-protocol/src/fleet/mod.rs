@@ -23,6 +23,7 @@
 mod action;
 mod admission;
 mod agent;
+mod aliases;
 mod audit;
 mod by_id;
 mod command;

@@ -111,8 +111,7 @@ impl Roster {
 
     /// The agent that goes by this id, its own or one that it said before.
     fn named(&self, id: &AgentId) -> Option<&Agent> {
-        self.agents
-            .get(id)
-            .or_else(|| self.agents.values().find(|agent| agent.shown.aliases.contains(id)))
+        let by_alias = || self.aliases.of(id).find_map(|agent| self.agents.get(agent));
+        self.agents.get(id).or_else(by_alias)
     }
 }

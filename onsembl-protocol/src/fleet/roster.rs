@@ -10,6 +10,7 @@ pub(super) use outcome::{Began, Lost, LostAgent, SessionCourse};
 
 use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
 use super::agent::{Agent, FoundBy, Health, Joining, Listing, Seat, Session, UsedId, name};
+use super::aliases::Aliases;
 use super::event::OpenFault;
 use super::limits::FleetLimits;
 use super::note::FleetNote;
@@ -37,6 +38,7 @@ pub(super) struct Roster {
     pub(super) agents: BTreeMap<AgentId, Agent>,
     pub(super) seats: BTreeMap<SeatId, Seat>,
     by_key: BTreeMap<AgentKey, AgentId>,
+    pub(super) aliases: Aliases,
     /// Machines whose agent has no id yet.
     newcomers: BTreeMap<AgentKey, SeatId>,
     /// Links that are kept beside the session of a machine.
@@ -53,6 +55,7 @@ impl Roster {
             agents: BTreeMap::new(),
             seats: BTreeMap::new(),
             by_key: BTreeMap::new(),
+            aliases: Aliases::new(),
             newcomers: BTreeMap::new(),
             parked: BTreeMap::new(),
             newest: PresenceVersion(0),
@@ -122,6 +125,7 @@ impl Roster {
         }
         out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
         let _ = self.by_key.insert(key, id.clone());
+        self.aliases.replace(&id, &[], &agent.shown.aliases);
         let _ = self.agents.insert(id, agent);
     }
 
@@ -198,7 +202,10 @@ impl Roster {
             return;
         }
         entry.uses = UsedId::Taught;
-        if self.agents.get_mut(&id).is_some_and(|agent| agent.remember(id.clone())) {
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        let before = agent.shown.aliases.clone();
+        if agent.remember(id.clone()) {
+            self.aliases.replace(&id, &before, &agent.shown.aliases);
             self.show(&id, out);
             out.write(Write::Alias { agent: id.clone(), alias: id });
         }
@@ -224,14 +231,8 @@ impl Roster {
         if hello.extensions.is_some() || self.by_key.contains_key(key) {
             return false;
         }
-        let goes_by = |agent: &&Agent| {
-            agent.shown.aliases.iter().any(|alias| alias.as_str() == hello.agent_id)
-        };
-        let mut others = self.agents.values().filter(goes_by);
-        others.any(|agent| {
-            let seat = agent.seat.and_then(|seat| self.seats.get(&seat));
-            seat.is_some_and(|seat| seat.session.is_some())
-        })
+        let claimed = AgentId::new(&hello.agent_id);
+        self.aliases.of(&claimed).any(|agent| self.session(agent).is_some())
     }
 
     fn seat_of(&self, key: &AgentKey) -> Option<SeatId> {
@@ -245,9 +246,9 @@ impl Roster {
     }
 
     fn remove(&mut self, id: &AgentId) {
-        if let Some(agent) = self.agents.remove(id)
-            && self.by_key.get(&agent.key) == Some(id)
-        {
+        let Some(agent) = self.agents.remove(id) else { return };
+        self.aliases.replace(id, &agent.shown.aliases, &[]);
+        if self.by_key.get(&agent.key) == Some(id) {
             let _ = self.by_key.remove(&agent.key);
         }
     }
@@ -390,7 +391,9 @@ impl Roster {
         }
         agent.listing = Listing::Listed;
         if let Some(joining) = entry.joining.get(&link) {
+            let known = agent.shown.aliases.clone();
             agent.introduce(&joining.hello, opened, at);
+            self.aliases.replace(&id, &known, &agent.shown.aliases);
         }
         out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
         let other = agent.seat.replace(seat).filter(|other| *other != seat)?;

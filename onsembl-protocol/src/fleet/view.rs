@@ -4,6 +4,7 @@
 //! A reader does not get a queue of events but looks at what changed since it last looked. So a slow reader
 //! misses intermediate states and nothing else, and costs no memory.
 
+use super::aliases::Aliases;
 use super::by_id::ById;
 use super::report::StopState;
 use crate::command::{CommandStage, CommandView};
@@ -27,6 +28,7 @@ pub type Revision = u64;
 pub struct View {
     revision: Revision,
     agents: BTreeMap<AgentId, AgentView>,
+    aliases: Aliases,
     commands: ById<CommandEntry>,
     /// Open commands of users, by agent: an agent with any is busy.
     open: BTreeMap<AgentId, usize>,
@@ -295,7 +297,7 @@ impl View {
     /// Whether a link may be let in that names this agent, by its id or by one that it went by before. Not if
     /// that is a legacy agent in session which has as many links as one may have.
     pub fn takes_links(&self, named: &AgentId) -> bool {
-        let by_alias = || self.agents.values().find(|agent| agent.aliases.contains(named));
+        let by_alias = || self.aliases.of(named).find_map(|agent| self.agents.get(agent));
         let Some(agent) = self.agents.get(named).or_else(by_alias) else { return true };
         match agent.presence.status {
             PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error => {
@@ -310,8 +312,16 @@ impl View {
 
     fn apply_one(&mut self, change: Change, revision: Revision) -> Noticed {
         match change {
-            Change::Agent(id, agent) => drop(self.agents.insert(id, *agent)),
-            Change::AgentRemoved(id) => drop(self.agents.remove(&id)),
+            Change::Agent(id, agent) => {
+                let before = self.agents.get(&id).map_or(&[][..], |before| &before.aliases);
+                self.aliases.replace(&id, before, &agent.aliases);
+                let _ = self.agents.insert(id, *agent);
+            }
+            Change::AgentRemoved(id) => {
+                if let Some(agent) = self.agents.remove(&id) {
+                    self.aliases.replace(&id, &agent.aliases, &[]);
+                }
+            }
             Change::Heard(id, at) => {
                 if let Some(agent) = self.agents.get_mut(&id) {
                     agent.last_heard = agent.last_heard.max(Some(at));

@@ -43,7 +43,8 @@ impl<K: Eq + Hash> LogLimit<K> {
         let is_over = |line: &Line| now.saturating_duration_since(line.written) >= self.every;
         let mut key = Some(key);
         if !lately.contains_key(&key) && lately.len() >= MOST_KEYS {
-            lately.retain(|_, line| !is_over(line) || line.left_out > 0);
+            // What these left out is not reported any more: keys that are here for ever would shut out others.
+            lately.retain(|_, line| !is_over(line));
             if lately.len() >= MOST_KEYS {
                 key = None;
             }
@@ -85,5 +86,12 @@ mod tests {
         let written = (0..3 * MOST_KEYS).filter(|n| limit.allow_at(*n, now).is_some()).count();
         assert_eq!(written, MOST_KEYS + 1);
         assert!(limit.lately.lock().unwrap().len() <= MOST_KEYS + 1);
+        let again = (0..MOST_KEYS).filter(|n| limit.allow_at(*n, now).is_some()).count();
+        assert_eq!(again, 0, "they were all written a moment ago");
+        assert_eq!(
+            limit.allow_at(7 * MOST_KEYS, now + EVERY),
+            Some(0),
+            "and make room when they are over"
+        );
     }
 }

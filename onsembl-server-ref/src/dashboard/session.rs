@@ -245,7 +245,10 @@ impl Session {
                 Ok(()) = changes.changed() => {
                     deadline = self.step(&mut machine, DashboardEvent::Changed, &mut feed);
                 }
-                () = self.handle.room(), if full => {}
+                // It takes what it is sent, so it lives, also while nothing of it is read.
+                () = self.handle.room(), if full => {
+                    deadline = self.step(&mut machine, DashboardEvent::Received, &mut feed);
+                }
                 () = stop.cancelled() => {
                     self.handle.close(CloseCause::GoingAway);
                     return;

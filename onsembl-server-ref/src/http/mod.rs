@@ -31,13 +31,14 @@ pub(crate) use recording::EXPORTS;
 pub(crate) use stops::Order;
 
 use crate::auth::Authenticator;
+use crate::bounds::Shares;
 use crate::dashboard::Dashboard;
 use crate::fleet_view::FleetViews;
 use crate::hub::HubHandle;
 use crate::store::Store;
+use onsembl_protocol::id::UserId;
 use onsembl_transport::counters::Counters;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 /// What every request handler may use.
@@ -53,9 +54,9 @@ pub(crate) struct App {
     /// Whose pages may use the API from a browser.
     pub(crate) origins: Arc<[CorsOrigin]>,
     /// Recordings that may be on their way at a time.
-    pub(crate) exports: Arc<Semaphore>,
+    pub(crate) exports: Shares<UserId>,
     /// Readers of stored output at a time.
-    pub(crate) readers: Arc<Semaphore>,
+    pub(crate) readers: Shares<UserId>,
     /// Upgraded links outlive their request; the server waits for them when it ends.
     pub(crate) links: TaskTracker,
 }

@@ -8,6 +8,8 @@ use super::api::problem;
 use super::ask::unreadable;
 use super::commands::CommandSummary;
 use super::signed_in::SignedIn;
+use crate::auth::Identity;
+use crate::bounds::Share;
 use crate::store::{Cursor, StoreError, StoredBody, StoredRecord};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -17,10 +19,11 @@ use futures::stream;
 use onsembl_protocol::id::{ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::model::Stream;
 use onsembl_protocol::wire::payload::{OutputContent, OutputGap, StreamContent, TerminalStream};
+use onsembl_transport::clock::SystemClock;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 /// Readers of output at a time; each holds one page.
@@ -31,6 +34,8 @@ const PAGE: usize = 256 * 1024;
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// How long the other side may take no page.
 const STALLED: Duration = Duration::from_secs(60);
+/// How often it is looked up whether the token of a reader is revoked.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// Commits are gathered so long, since most of them belong to others.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -66,9 +71,9 @@ pub(super) async fn output(
         Ok(positions) => positions,
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),
     };
-    let Ok(slot) = app.readers.clone().try_acquire_owned() else {
+    let Some(slot) = app.readers.take(&identity.user) else {
         app.counters.count("readers_refused");
-        let why = "too many others read output; come back later";
+        let why = "too many readers of output at a time, of yours or in all; come back later";
         return problem(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let command = CommandId::new(id);
@@ -80,7 +85,8 @@ pub(super) async fn output(
     let reader = Reader {
         commits: app.store.commits(),
         app,
-        user: identity.user,
+        identity,
+        checked: Instant::now(),
         command,
         only,
         cursor,
@@ -124,13 +130,15 @@ impl OutputQuery {
 struct Reader {
     app: App,
     commits: watch::Receiver<u64>,
-    user: UserId,
+    identity: Identity,
+    /// When it was last looked up whether the token is revoked.
+    checked: Instant,
     command: CommandId,
     only: Option<Stream>,
     cursor: Cursor,
     follow: bool,
     done: bool,
-    _slot: OwnedSemaphorePermit,
+    _slot: Share<UserId>,
 }
 
 impl Reader {
@@ -161,14 +169,43 @@ impl Reader {
         }
     }
 
+    /// Whether its token is still good, as for a link: it may expire or be revoked while output is followed.
+    async fn may_go_on(&mut self) -> bool {
+        if self.identity.has_expired(SystemClock::new().now().wall) {
+            self.app.counters.count("readers_expired");
+            return false;
+        }
+        if self.checked.elapsed() < CHECK_EVERY {
+            return true;
+        }
+        self.checked = Instant::now();
+        match self.app.auth.is_revoked(&self.identity.token_id).await {
+            Ok(false) => true,
+            Ok(true) => {
+                self.app.counters.count("readers_revoked");
+                false
+            }
+            Err(error) => {
+                warn!(%error, "cannot look up revoked tokens; trying again later");
+                true
+            }
+        }
+    }
+
     async fn page(&mut self) -> Result<Option<Bytes>, StoreError> {
         loop {
+            if !self.may_go_on().await {
+                return Ok(None);
+            }
             let _commits_so_far = *self.commits.borrow_and_update();
             // Read before its output: the end of a command is stored behind it.
-            let row = self.app.store.command(&self.user, &self.command).await?;
+            let row = self.app.store.command(&self.identity.user, &self.command).await?;
             let (only, cursor) = (self.only, self.cursor);
-            let records =
-                self.app.store.read_output(&self.user, &self.command, only, cursor, PAGE).await?;
+            let records = self
+                .app
+                .store
+                .read_output(&self.identity.user, &self.command, only, cursor, PAGE)
+                .await?;
             if let Some(last) = records.last() {
                 self.cursor = Some((last.incarnation, last.sequence));
                 return Ok(lines(records.into_iter().map(OutputLine::from)));

@@ -8,18 +8,19 @@ use super::api::problem;
 use super::ask::{ask, too_late};
 use super::signed_in::SignedIn;
 use super::upgrade::plain;
+use crate::bounds::Share;
 use crate::hub::Request as HubRequest;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use futures::stream;
-use onsembl_protocol::id::AgentId;
+use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::replay::Lines;
 use onsembl_transport::counters::Counters;
 use std::convert::Infallible;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tracing::{debug, error};
 
 /// Recordings that may be on their way at a time. Each holds a copy of what it is made of, at most the
@@ -37,9 +38,9 @@ pub(super) async fn recording(
     Path(id): Path<String>,
     SignedIn(identity): SignedIn,
 ) -> Response<Body> {
-    let Ok(slot) = app.exports.clone().try_acquire_owned() else {
+    let Some(slot) = app.exports.take(&identity.user) else {
         app.counters.count("exports_refused");
-        let why = "other recordings are being exported; come back later\n";
+        let why = "too many recordings are being exported, of yours or in all; come back later\n";
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let (user, agent) = (identity.user, AgentId::new(&id));
@@ -67,7 +68,7 @@ pub(super) async fn recording(
 async fn write(
     mut lines: Lines,
     chunks: mpsc::Sender<Bytes>,
-    slot: OwnedSemaphorePermit,
+    slot: Share<UserId>,
     counters: Counters,
 ) {
     loop {

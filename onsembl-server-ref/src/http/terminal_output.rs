@@ -78,71 +78,90 @@ pub(super) async fn terminal_output(
     if !app.fleet_views.of(&identity.user).look().agents().contains_key(&agent) {
         return problem(StatusCode::NOT_FOUND, "no agent of yours has this id");
     }
-    let Ok(_slot) = app.readers.clone().try_acquire_owned() else {
+    let Some(_slot) = app.readers.take(&identity.user) else {
         app.counters.count("readers_refused");
-        let why = "too many others read output; come back later";
+        let why = "too many readers of output at a time, of yours or in all; come back later";
         return problem(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     match app.store.latest_output(&identity.user, &agent, BYTES).await {
         Ok(records) => {
-            let mut outputs = lines(&agent, records, &query);
-            let total = outputs.len();
-            outputs.truncate(total.saturating_sub(query.offset));
-            let _too_old = outputs.drain(..outputs.len().saturating_sub(limit));
-            drop(_too_old);
+            // Once to count, once to keep those that are asked for: a line takes far more memory than its bytes.
+            let mut total: usize = 0;
+            for_each_line(&records, &query, |_| total += 1);
+            let end = total.saturating_sub(query.offset);
+            let wanted = end.saturating_sub(limit)..end;
+            let mut outputs = VecDeque::new();
+            let mut n: usize = 0;
+            for_each_line(&records, &query, |piece| {
+                if wanted.contains(&n) {
+                    outputs.push_back(Line::new(&agent, n, piece));
+                }
+                n += 1;
+            });
             Json(Lines { outputs, total, limit, offset: query.offset }).into_response()
         }
         Err(error) => unreadable(&app, &error),
     }
 }
 
-/// The lines of these records that are wanted, in their order.
-fn lines(agent: &AgentId, records: Vec<StoredRecord>, query: &LinesQuery) -> VecDeque<Line> {
-    let mut assemblers: BTreeMap<CommandId, LineAssembler> = BTreeMap::new();
-    let mut lines = VecDeque::new();
-    let mut take = |command: &CommandId, stream: Stream, at: WallTime, text: String| {
-        let word = match stream {
+/// A line, as it is found.
+struct Piece<'a> {
+    command: &'a CommandId,
+    stream: &'static str,
+    at: WallTime,
+    text: String,
+}
+
+impl Line {
+    fn new(agent: &AgentId, number: usize, piece: Piece<'_>) -> Self {
+        let Piece { command, stream, at, text } = piece;
+        let at = at.to_string();
+        Self {
+            id: format!("{command}-{number}"),
+            command_id: command.clone(),
+            agent_id: agent.clone(),
+            stream,
+            output: text,
+            timestamp: at.clone(),
+            created_at: at,
+        }
+    }
+}
+
+/// The lines of these records that are asked for, in their order.
+fn for_each_line(records: &[StoredRecord], query: &LinesQuery, mut found: impl FnMut(Piece<'_>)) {
+    let mut assemblers: BTreeMap<&CommandId, LineAssembler> = BTreeMap::new();
+    let mut take = |command, stream: Stream, at, text| {
+        let stream = match stream {
             Stream::Stdout | Stream::Terminal => "stdout",
             Stream::Stderr => "stderr",
         };
-        let is_wanted = query.stream.as_deref().is_none_or(|wanted| wanted == word)
-            && query.command_id.as_ref().is_none_or(|wanted| wanted == command);
-        if is_wanted {
-            let (id, at) = (format!("{command}-{}", lines.len()), at.to_string());
-            let (command_id, agent_id) = (command.clone(), agent.clone());
-            let (timestamp, created_at) = (at.clone(), at);
-            let stream = word;
-            lines.push_back(Line {
-                id,
-                command_id,
-                agent_id,
-                stream,
-                output: text,
-                timestamp,
-                created_at,
-            });
+        if query.stream.as_deref().is_none_or(|wanted| wanted == stream)
+            && query.command_id.as_ref().is_none_or(|wanted| wanted == command)
+        {
+            found(Piece { command, stream, at, text });
         }
     };
     let mut latest = WallTime::default();
-    for record in records {
-        let StoredRecord { command, stream, body, at, .. } = record;
-        latest = latest.max(at);
-        let assembler = assemblers.entry(command.clone()).or_default();
+    for StoredRecord { command, stream, body, at, .. } in records {
+        latest = latest.max(*at);
+        let assembler = assemblers.entry(command).or_default();
         let (bytes, notice) = match body {
-            StoredBody::Chunk(bytes) => (bytes, None),
-            StoredBody::Gap { length, because } => ("\n".into(), Some(gap_notice(length, because))),
+            StoredBody::Chunk(bytes) => (bytes.clone(), None),
+            StoredBody::Gap { length, because } => {
+                ("\n".into(), Some(gap_notice(*length, *because)))
+            }
         };
-        let mut whole = assembler.push(stream, &bytes, Timestamp::ORIGIN);
+        let mut whole = assembler.push(*stream, &bytes, Timestamp::ORIGIN);
         if let Some(notice) = notice {
             whole.retain(|line| !line.is_empty());
             whole.push(notice);
         }
-        whole.into_iter().for_each(|text| take(&command, stream, at, text));
+        whole.into_iter().for_each(|text| take(command, *stream, *at, text));
     }
     for (command, mut assembler) in assemblers {
         for (stream, text) in assembler.finish() {
-            take(&command, stream, latest, text);
+            take(command, stream, latest, text);
         }
     }
-    lines
 }

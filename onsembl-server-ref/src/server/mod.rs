@@ -52,6 +52,7 @@ pub use options::{
 };
 
 use crate::auth::{Auth, Authenticator, SignedTokens, Tokens};
+use crate::bounds::Shares;
 use crate::dashboard::Dashboard;
 use crate::fleet_view::FleetViews;
 use crate::http::{self, AcceptLimits, App, Connections, Listener, TrustedProxies};
@@ -68,7 +69,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -155,8 +156,8 @@ impl Server {
             dashboard: Arc::new(dashboard),
             connections: Connections::new(descriptors::allowed()),
             origins: options.cors_origins.clone().into(),
-            exports: Arc::new(Semaphore::new(http::EXPORTS)),
-            readers: Arc::new(Semaphore::new(http::READERS)),
+            exports: Shares::new(http::EXPORTS, 1),
+            readers: Shares::new(http::READERS, 1),
             links: TaskTracker::new(),
         };
         let keep = retention::keep(app.store.clone(), options.retention, stop.clone());

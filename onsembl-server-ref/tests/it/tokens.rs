@@ -2,7 +2,7 @@
 
 use crate::extended::agent;
 use crate::fixture::{World, now};
-use crate::frames::{extended_dashboard_hello, extended_hello, quoted};
+use crate::frames::{extended_dashboard_hello, extended_hello, page_command, quoted};
 use crate::peer::{Http, Peer, Request};
 use onsembl_protocol::time::WallTime;
 use onsembl_server_ref::auth::TokenKind::{Agent, Dashboard};
@@ -262,5 +262,33 @@ async fn no_log_line_holds_a_token() {
         if let Some(line) = log.lines().find(|line| line.contains(secret)) {
             panic!("a token was logged: {line}");
         }
+    }
+}
+
+/// A reader that follows output has a request that may last for days.
+#[tokio::test]
+async fn output_is_followed_no_longer_than_the_token_is_good() {
+    let world = World::start().await;
+    let (mut link, ack) = agent(&world, "ann", "key-1", "run-1").await;
+    let id = ack["agentId"].as_str().unwrap().to_owned();
+    let mut watching = world.dashboard_link("ann").await;
+    watching.send(extended_dashboard_hello()).await;
+    watching.send(page_command("cmd-1", &id, "work", &[])).await;
+    let _ = link.expect("COMMAND_REQUEST").await;
+
+    let almost_a_day_ago = now().unix_millis() - (24 * 3600 - 3) * 1000;
+    let at = WallTime::from_unix_millis(almost_a_day_ago);
+    let (expiring, _) = world.token_from("ann", Dashboard, at);
+    let (revoked, token_id) = world.token_from("ann", Dashboard, now());
+    let path = "/api/commands/cmd-1/output?follow=true";
+    let revoking = async {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        revoke(&world, &token_id);
+    };
+    let followed =
+        tokio::join!(world.get(path, Some(&expiring)), world.get(path, Some(&revoked)), revoking);
+    for answer in [followed.0, followed.1] {
+        assert_eq!(answer.status, 200);
+        assert!(!answer.body.contains("\"end\""), "the command is not over: {}", answer.body);
     }
 }
