@@ -105,7 +105,7 @@ struct TokenArgs {
     /// The token. Other users of this machine can see arguments; prefer a file or ONSEMBL_TOKEN.
     #[arg(long, env = "ONSEMBL_TOKEN", hide_env_values = true, value_parser = secret)]
     token: Option<Secret>,
-    /// A file that holds the token and nothing else, read anew at each dial. Takes precedence over --token.
+    /// A file that contains only the token; it is read again at each dial. Takes precedence over --token.
     #[arg(long, env = "ONSEMBL_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

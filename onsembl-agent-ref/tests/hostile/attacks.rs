@@ -25,7 +25,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack { name: "agents-without-end", run: |t| agents(t).boxed() },
 ];
 
-/// More sockets than there is room for, each with requests whose answers nobody takes.
+/// More sockets than there is room for, each with pipelined requests whose responses are never read.
 async fn pages_never_read(target: Target) {
     let mut requests = String::new();
     for _ in 0..2000 {

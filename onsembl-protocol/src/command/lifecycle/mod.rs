@@ -511,7 +511,7 @@ impl CommandLifecycle {
                 let limit = self.terms.time_limit.unwrap_or_default();
                 let cause = match (self.dialect, self.cancel) {
                     (Dialect::Extended, _) => CommandCause::TimeLimit(limit),
-                    // Whether it still ran, nobody knows.
+                    // It is unknown whether it still ran.
                     (Dialect::Legacy, None) => CommandCause::LegacyTimeLimit(limit),
                     (Dialect::Legacy, Some(_)) => self.view.because,
                 };
