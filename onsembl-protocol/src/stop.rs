@@ -71,14 +71,31 @@ pub(crate) struct StopGuard {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LatchedStop {
     id: StopId,
-    is_durable: bool,
-    is_empty: bool,
+    record: StopOnDisk,
+    processes: Stopped,
+}
+
+/// Whether a successor of this process would know the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StopOnDisk {
+    Unwritten,
+    Durable,
+}
+
+/// What is left of that which ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopped {
+    /// Something may live yet.
+    NotVerified,
+    /// Every process group was seen empty.
+    Verified,
 }
 
 impl StopGuard {
     /// A guard that an earlier process wrote down, if one was.
     pub(crate) fn recovered(id: Option<StopId>) -> Self {
-        Self { latched: id.map(|id| LatchedStop { id, is_durable: true, is_empty: false }) }
+        let (record, processes) = (StopOnDisk::Durable, Stopped::NotVerified);
+        Self { latched: id.map(|id| LatchedStop { id, record, processes }) }
     }
 
     /// An order came. Whether it is new: then everything is to be killed at once, and the order
@@ -87,7 +104,8 @@ impl StopGuard {
     pub(crate) fn on_order(&mut self, id: StopId) -> bool {
         let is_new = self.latched.as_ref().is_none_or(|latched| latched.id != id);
         if is_new {
-            self.latched = Some(LatchedStop { id, is_durable: false, is_empty: false });
+            let (record, processes) = (StopOnDisk::Unwritten, Stopped::NotVerified);
+            self.latched = Some(LatchedStop { id, record, processes });
         }
         is_new
     }
@@ -95,13 +113,14 @@ impl StopGuard {
     /// An order is written down. Whether that is the one that is held.
     pub(crate) fn on_durable(&mut self, id: &StopId) -> bool {
         let latched = self.latched.as_mut().filter(|latched| latched.id == *id);
-        latched.map(|latched| latched.is_durable = true).is_some()
+        latched.map(|latched| latched.record = StopOnDisk::Durable).is_some()
     }
 
     /// Nothing runs any more, and every group was seen empty. Whether that is news.
     pub(crate) fn on_empty(&mut self) -> bool {
-        let latched = self.latched.as_mut().filter(|latched| !latched.is_empty);
-        latched.map(|latched| latched.is_empty = true).is_some()
+        let latched =
+            self.latched.as_mut().filter(|latched| latched.processes == Stopped::NotVerified);
+        latched.map(|latched| latched.processes = Stopped::Verified).is_some()
     }
 
     /// An order is released. Gives what was held, which is to be struck out; another one stays.
@@ -130,8 +149,12 @@ impl StopGuard {
     /// What is to be said: nothing before it is durable, since only then it holds whatever happens.
     /// Killing does not wait for that.
     pub(crate) fn receipt(&self) -> Option<(StopId, StopStage)> {
-        let latched = self.latched.as_ref().filter(|latched| latched.is_durable)?;
-        let stage = if latched.is_empty { StopStage::Verified } else { StopStage::Acted };
+        let latched = self.latched.as_ref()?;
+        let stage = match (latched.record, latched.processes) {
+            (StopOnDisk::Unwritten, Stopped::NotVerified | Stopped::Verified) => return None,
+            (StopOnDisk::Durable, Stopped::NotVerified) => StopStage::Acted,
+            (StopOnDisk::Durable, Stopped::Verified) => StopStage::Verified,
+        };
         Some((latched.id.clone(), stage))
     }
 }

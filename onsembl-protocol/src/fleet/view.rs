@@ -422,7 +422,7 @@ impl View {
     }
 
     /// The commands that changed, or wrote, after this revision.
-    pub fn changed_since(&self, revision: Revision) -> impl Iterator<Item = &CommandId> {
+    pub(crate) fn changed_since(&self, revision: Revision) -> impl Iterator<Item = &CommandId> {
         self.latest.since(revision)
     }
 

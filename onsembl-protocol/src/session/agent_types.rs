@@ -66,7 +66,7 @@ impl EndOrder {
     pub const ALL: [Self; 2] = [Self::Stop, Self::Restart];
 
     /// Why an agent that obeys it closes its link.
-    pub const fn close_cause(self) -> CloseCause {
+    pub(crate) const fn close_cause(self) -> CloseCause {
         match self {
             Self::Stop => CloseCause::ToldToStop,
             Self::Restart => CloseCause::ToldToRestart,
@@ -74,7 +74,7 @@ impl EndOrder {
     }
 
     /// The order that an agent obeyed which closed for this cause; `None` if it obeyed none.
-    pub fn obeyed_by(cause: CloseCause) -> Option<Self> {
+    pub(crate) fn obeyed_by(cause: CloseCause) -> Option<Self> {
         Self::ALL.into_iter().find(|order| order.close_cause() == cause)
     }
 }

@@ -73,7 +73,7 @@ impl Greeting {
     }
 
     /// Whether more came before a hello than is borne. If not, only the time can be over.
-    pub const fn is_overrun(&self) -> bool {
+    pub(crate) const fn is_overrun(&self) -> bool {
         self.ignored > FRAMES_BEFORE_HELLO
     }
 

@@ -263,18 +263,6 @@ impl PresenceStatus {
             Self::Error => "error",
         }
     }
-
-    /// Whether commands can be given to the agent now.
-    pub const fn takes_commands(self) -> bool {
-        match self {
-            Self::Online | Self::Stale => true,
-            Self::Connecting
-            | Self::TimedOut
-            | Self::Reconnecting
-            | Self::Offline
-            | Self::Error => false,
-        }
-    }
 }
 
 impl fmt::Display for PresenceStatus {

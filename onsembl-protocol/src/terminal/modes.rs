@@ -145,12 +145,12 @@ impl Modes {
     }
 
     /// Whether the program takes pasted text as one piece, line ends and all.
-    pub fn takes_pastes(&self) -> bool {
+    pub(crate) fn takes_pastes(&self) -> bool {
         self.changed.contains(&BRACKETED_PASTE)
     }
 
     /// Whether cursor keys are to be sent in the form of applications.
-    pub fn has_application_cursor(&self) -> bool {
+    pub(crate) fn has_application_cursor(&self) -> bool {
         self.changed.contains(&APPLICATION_CURSOR)
     }
 

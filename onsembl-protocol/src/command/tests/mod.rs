@@ -1,7 +1,9 @@
 //! The machines of commands alone: run at most once, ended exactly once, cancelled only when that is confirmed.
 
 mod agent_commands;
+mod driven;
 mod lifecycle;
+mod lifecycle_legacy;
 mod lifecycle_properties;
 
 use crate::time::{Now, Timestamp};

@@ -49,7 +49,7 @@ pub fn terms() -> impl Strategy<Value = SessionTerms> {
 }
 
 /// Every way in which a dial can fail.
-pub fn dial_failure() -> impl Strategy<Value = DialFailure> {
+pub(crate) fn dial_failure() -> impl Strategy<Value = DialFailure> {
     let busy = |seconds| DialFailure::Busy { retry_after: Some(Duration::from_secs(seconds)) };
     select(std::vec![
         DialFailure::Unreachable,
@@ -68,7 +68,7 @@ pub fn dial_failure() -> impl Strategy<Value = DialFailure> {
 }
 
 /// Every cause of a close: those with a code of their own, every breakage, no code and foreign ones.
-pub fn close_cause() -> impl Strategy<Value = CloseCause> {
+pub(crate) fn close_cause() -> impl Strategy<Value = CloseCause> {
     let mut causes: Vec<CloseCause> = CloseCause::ALL.to_vec();
     causes.extend([
         CloseCause::Broken(Breakage::EndOfStream),
@@ -82,7 +82,7 @@ pub fn close_cause() -> impl Strategy<Value = CloseCause> {
 }
 
 /// Every way in which a link can end: broken first, then by the peer, then by this side.
-pub fn close_reason() -> impl Strategy<Value = CloseReason> {
+pub(crate) fn close_reason() -> impl Strategy<Value = CloseReason> {
     let breakages = [Breakage::EndOfStream, Breakage::Reset, Breakage::WriteStalled, Breakage::Io];
     prop_oneof![
         2 => select(breakages.map(CloseReason::broken).to_vec()),
@@ -111,7 +111,7 @@ pub fn server_beat() -> impl Strategy<Value = ServerBeat> {
 }
 
 /// A frame that an agent in session may get: anything first, probes and heartbeats after it.
-pub fn frame_to_agent() -> impl Strategy<Value = AgentInbound> {
+pub(crate) fn frame_to_agent() -> impl Strategy<Value = AgentInbound> {
     prop_oneof![
         4 => Just(AgentInbound::Other),
         2 => (0u32..1000).prop_map(|n| AgentInbound::Ping { echo: Some(f64::from(n).into()) }),
@@ -126,7 +126,7 @@ pub fn hello_refusal() -> impl Strategy<Value = HelloRefusal> {
 }
 
 /// A frame that a server may get of an agent.
-pub fn frame_to_server() -> impl Strategy<Value = ServerInbound> {
+pub(crate) fn frame_to_server() -> impl Strategy<Value = ServerInbound> {
     prop_oneof![
         3 => Just(ServerInbound::Other),
         1 => Just(ServerInbound::Pong),

@@ -328,7 +328,7 @@ impl ServerBeat {
 }
 
 /// The heartbeat that the machine of an agent wants said, by one that is not paused.
-pub fn agent_heartbeat(
+pub(crate) fn agent_heartbeat(
     agent: Option<AgentId>,
     sequence: BeatSequence,
     seen: Option<Seen>,
@@ -344,7 +344,7 @@ pub fn agent_heartbeat(
 }
 
 /// The answer of an agent to a probe that named this time, or none.
-pub fn agent_pong(echo: Option<EchoBits>, wall: WallTime) -> Pong {
+pub(crate) fn agent_pong(echo: Option<EchoBits>, wall: WallTime) -> Pong {
     let timestamp = echo.map(f64::from).or(Some(wall.unix_millis() as f64));
     Pong { timestamp, latency: None, sequence: None }
 }

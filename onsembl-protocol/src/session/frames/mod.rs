@@ -9,9 +9,9 @@ mod agent;
 mod profile;
 mod server;
 
-pub use agent::{
-    AgentFrames, AgentRead, AgentSession, FromServer, agent_heartbeat, agent_pong, hello_refusal,
-};
+pub use agent::{AgentFrames, AgentRead, AgentSession, FromServer, hello_refusal};
+#[cfg(feature = "sim")]
+pub(crate) use agent::{agent_heartbeat, agent_pong};
 pub use profile::AgentProfile;
 pub use server::{
     Admission, FromAgent, ServerRead, SessionRules, answer_to, binary_refused, heartbeat,

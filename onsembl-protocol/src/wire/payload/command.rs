@@ -69,13 +69,6 @@ impl CommandRequest {
     }
 }
 
-impl CommandRequest {
-    /// Whether it was not asked for: it stands for a terminal that its agent opened.
-    pub fn is_of_terminal(&self) -> bool {
-        self.command_id.as_ref().is_some_and(CommandId::is_terminal)
-    }
-}
-
 impl Serialize for CommandRequest {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
