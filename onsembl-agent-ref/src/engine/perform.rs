@@ -181,8 +181,9 @@ impl Effects {
     fn ask_spool(&mut self, request: SpoolRequest) -> Option<WorkerEvent> {
         let refused = self.spool.as_mut()?.ask(request).err()?;
         Some(WorkerEvent::Spool(match refused {
-            // Nothing of it can be read, so all of it is missing.
-            SpoolRequest::Read(run, from, _) => SpoolEvent::Page(run, from, Vec::new()),
+            SpoolRequest::Read(run, from, _) => {
+                SpoolEvent::NotRead(run, from, "the spool's thread has ended".to_owned())
+            }
             SpoolRequest::Open(..)
             | SpoolRequest::Append(..)
             | SpoolRequest::Retry

@@ -292,7 +292,9 @@ impl Agent {
             };
             match sent {
                 Ok(()) => self.feed(WorkerEvent::Sent),
-                Err(error @ (SendError::NoSession | SendError::Full)) => {
+                // The worker gives the same message again when there is room.
+                Err(SendError::Full) => return self.driver.want_room(),
+                Err(error @ SendError::NoSession) => {
                     tracing::debug!(%error, "the session is over; what is unconfirmed waits for the next");
                     return self.feed(WorkerEvent::SessionEnded);
                 }
@@ -324,7 +326,7 @@ impl Agent {
                 self.status.on_beat_answered(seen, recorded, lag);
             }
             AgentNotice::Message(message) => self.feed(WorkerEvent::Message(message)),
-            // It was to wake the loop, and did. Kinds of a later driver are for its later owners.
+            // Its only purpose was to wake the loop.
             AgentNotice::Room | _ => {}
         }
     }

@@ -84,6 +84,9 @@ impl Segment {
             };
             let mut content = vec![0; end.saturating_sub(part.at)];
             if let Err(error) = file.read_exact_at(&mut content, part.at as u64) {
+                if super::may_pass(&error) {
+                    return Err(error);
+                }
                 outcome = Err(error);
                 continue;
             }
@@ -284,7 +287,8 @@ impl RunFolder {
                 continue;
             }
             let read = segment.read(&(from..=through), &mut records);
-            if read.is_err() {
+            // One that may pass counts more than damage, since the whole page is read again then.
+            if read.is_err() && !outcome.as_ref().is_err_and(super::may_pass) {
                 outcome = read;
             }
         }

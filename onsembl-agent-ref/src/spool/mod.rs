@@ -178,7 +178,13 @@ impl SpoolWriter {
                     Some(folder) => folder.read(from, through),
                     None => (Vec::new(), Err(io::Error::other("the run has no folder"))),
                 };
-                self.say(SpoolEvent::Page(run, from, records));
+                self.say(match &outcome {
+                    Err(error) if may_pass(error) => {
+                        SpoolEvent::NotRead(run, from, error.to_string())
+                    }
+                    // What is damaged or deleted stays so.
+                    Ok(()) | Err(_) => SpoolEvent::Page(run, from, records),
+                });
                 outcome
             }
             SpoolRequest::Forget(run, from, before) => {
@@ -211,6 +217,11 @@ impl SpoolWriter {
         // Nobody listens any more when the agent ends.
         let _ = self.events.send(event);
     }
+}
+
+/// Whether a read may succeed later: the system refused it, as it does for want of descriptors.
+fn may_pass(error: &io::Error) -> bool {
+    error.raw_os_error().is_some() && error.kind() != io::ErrorKind::NotFound
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod open_ends;
 mod outbox;
 mod record;
 mod retention;
+mod runs;
 mod spool;
 mod stored;
 mod tail;

@@ -7,12 +7,13 @@
 
 use super::backlog::{Backlog, RecoveredRun};
 use super::record::{Record, Run};
+use super::runs::Runs;
 use super::spool::{SpoolAction, SpoolBounds, SpoolPolicy};
 use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
 use crate::limits::OUTPUT_WINDOW;
 use crate::model::{GapCause, OutputTotals, Stream};
 use crate::time::{Deadline, Timestamp};
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
@@ -59,6 +60,16 @@ enum Disk {
     Failed { retry_at: Timestamp },
 }
 
+/// Whether pages are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reads {
+    Allowed,
+    /// One could not be read.
+    Waiting {
+        until: Timestamp,
+    },
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     Open,
@@ -71,14 +82,15 @@ enum Flow {
 pub(crate) struct Outbox {
     bounds: SpoolBounds,
     disk: Disk,
+    reads: Reads,
     flow: Flow,
     window: u64,
     in_flight: u64,
     in_flight_records: usize,
-    runs: BTreeMap<CommandId, Backlog>,
-    memory: u64,
-    total: u64,
+    runs: Runs,
     turn: Option<CommandId>,
+    /// Whose page was asked for last.
+    page_turn: Option<CommandId>,
     overflow: Overflow,
     actions: VecDeque<SpoolAction>,
 }
@@ -101,14 +113,14 @@ impl Outbox {
         Self {
             disk: if bounds.disk == 0 { Disk::None } else { Disk::Works },
             bounds,
+            reads: Reads::Allowed,
             flow: Flow::Open,
             window: OUTPUT_WINDOW,
             in_flight: 0,
             in_flight_records: 0,
-            runs: BTreeMap::new(),
-            memory: 0,
-            total: 0,
+            runs: Runs::new(),
             turn: None,
+            page_turn: None,
             overflow: Overflow::ByPolicy,
             actions: VecDeque::new(),
         }
@@ -116,7 +128,7 @@ impl Outbox {
 
     /// A process started; what it writes will be numbered from here.
     pub(crate) fn open(&mut self, run: Run, policy: SpoolPolicy) {
-        let _ = self.runs.insert(run.command.clone(), Backlog::new(run, policy));
+        self.runs.insert(Backlog::new(run, policy));
     }
 
     /// Takes up a run of an earlier process of this agent. Nothing is added to it any more; what the
@@ -125,9 +137,7 @@ impl Outbox {
     pub(crate) fn recover(&mut self, mut run: RecoveredRun) {
         run.close();
         let RecoveredRun(backlog) = run;
-        self.memory = self.memory.saturating_add(backlog.memory());
-        self.total = self.total.saturating_add(backlog.total());
-        let _ = self.runs.insert(backlog.run.command.clone(), backlog);
+        self.runs.insert(backlog);
     }
 
     /// How far each stream of a command was written, as far as is known.
@@ -143,11 +153,9 @@ impl Outbox {
         }
         if self.is_full()
             && self.overflow == Overflow::ByPolicy
-            && let Some(backlog) = self.runs.get_mut(command)
-            && backlog.policy == SpoolPolicy::Block
-            && !backlog.paused
+            && self.runs.get(command).is_some_and(|b| b.policy == SpoolPolicy::Block)
+            && self.runs.pause(command)
         {
-            backlog.paused = true;
             self.actions.push_back(SpoolAction::PauseReading(command.clone()));
         }
     }
@@ -161,7 +169,7 @@ impl Outbox {
             SpoolPolicy::DropNewest => false,
         };
         let (because, room) = (self.cause(policy), self.has_memory());
-        let records = self.change(command, |backlog| {
+        let records = self.runs.change(command, |backlog| {
             let records: Vec<Record> = if takes {
                 let (gap, chunk) = backlog.take(stream, part);
                 gap.into_iter().chain([chunk]).collect()
@@ -178,7 +186,7 @@ impl Outbox {
     /// output is a gap now. Without it that gap would be forgotten with this process of the agent.
     pub(crate) fn end(&mut self, command: &CommandId) {
         let room = self.has_memory();
-        let gaps = self.change(command, |backlog| {
+        let gaps = self.runs.change(command, |backlog| {
             let gaps: Vec<Record> =
                 Stream::ALL.into_iter().filter_map(|s| backlog.close_gap(s)).collect();
             gaps.iter().for_each(|gap| backlog.enqueue(gap.clone(), room));
@@ -209,12 +217,12 @@ impl Outbox {
         while self.is_full() {
             // Where only memory is short, giving up what is on disk would not help.
             let helps = match self.disk {
-                Disk::Works => self.total >= self.bounds.disk,
+                Disk::Works => self.runs.total() >= self.bounds.disk,
                 Disk::None => true,
                 Disk::Failed { .. } => self.runs.get(command).is_some_and(Backlog::has_ready),
             };
             let dropped = if helps {
-                self.change(command, |b| b.drop_oldest(because)).flatten()
+                self.runs.change(command, |b| b.drop_oldest(because)).flatten()
             } else {
                 None
             };
@@ -240,42 +248,28 @@ impl Outbox {
         }
     }
 
-    /// Changes a run and keeps the sums.
-    fn change<R>(
-        &mut self,
-        command: &CommandId,
-        change: impl FnOnce(&mut Backlog) -> R,
-    ) -> Option<R> {
-        let backlog = self.runs.get_mut(command)?;
-        let (memory, total) = (backlog.memory(), backlog.total());
-        let result = change(backlog);
-        self.memory = self.memory.saturating_sub(memory).saturating_add(backlog.memory());
-        self.total = self.total.saturating_sub(total).saturating_add(backlog.total());
-        Some(result)
-    }
-
     /// Whether a policy must decide what becomes of more output.
     pub(crate) const fn is_full(&self) -> bool {
         let by_disk = match self.disk {
-            Disk::Works => self.total >= self.bounds.disk,
+            Disk::Works => self.runs.total() >= self.bounds.disk,
             Disk::None | Disk::Failed { .. } => false,
         };
-        by_disk || self.memory >= self.bounds.memory
+        by_disk || self.runs.memory() >= self.bounds.memory
     }
 
     fn has_room(&self) -> bool {
         let on_disk = match self.disk {
-            Disk::Works => self.total < self.bounds.disk / 10 * 9,
+            Disk::Works => self.runs.total() < self.bounds.disk / 10 * 9,
             Disk::None | Disk::Failed { .. } => true,
         };
-        on_disk && self.memory < self.bounds.memory / 4 * 3
+        on_disk && self.runs.memory() < self.bounds.memory / 4 * 3
     }
 
     /// Whether a new record may stay in memory until it is sent.
     const fn has_memory(&self) -> bool {
         match self.disk {
             Disk::None => true,
-            Disk::Works | Disk::Failed { .. } => self.memory < self.bounds.memory / 2,
+            Disk::Works | Disk::Failed { .. } => self.runs.memory() < self.bounds.memory / 2,
         }
     }
 
@@ -283,25 +277,39 @@ impl Outbox {
     pub(crate) fn poll_action(&mut self) -> Option<SpoolAction> {
         self.ask_for_pages();
         if self.has_room() {
-            for (command, backlog) in &mut self.runs {
-                if core::mem::take(&mut backlog.paused) {
-                    self.actions.push_back(SpoolAction::ResumeReading(command.clone()));
-                }
-            }
+            self.resume_reading();
         }
         self.actions.pop_front()
     }
 
+    fn resume_reading(&mut self) {
+        self.actions.extend(self.runs.resume_all().into_iter().map(SpoolAction::ResumeReading));
+    }
+
     fn ask_for_pages(&mut self) {
+        if self.reads != Reads::Allowed {
+            return;
+        }
         // What is on the wire is in memory too, and makes room when it is stored.
-        let is_idle = self.in_flight_records == 0 && !self.runs.values().any(Backlog::has_ready);
-        for backlog in self.runs.values_mut() {
-            if (is_idle || self.memory < self.bounds.memory / 2)
-                && let Some((from, through)) = backlog.ask_for_page(LOW)
-            {
+        let is_idle = self.in_flight_records == 0 && !self.runs.have_ready();
+        let mut first = None;
+        while self.runs.memory_to_come() < self.bounds.memory / 2
+            || is_idle && self.runs.is_reading_nothing()
+        {
+            let next = self.runs.cold_behind(self.page_turn.as_ref());
+            let Some(command) = next.or_else(|| self.runs.cold_behind(None)) else { return };
+            if first.as_ref() == Some(&command) {
+                // Whoever may ask has asked; the others have enough in memory.
+                return;
+            }
+            let page = self.runs.change(&command, |b| b.ask_for_page(LOW)).flatten();
+            if let (Some((from, through)), Some(backlog)) = (page, self.runs.get(&command)) {
                 let run = backlog.run.clone();
                 self.actions.push_back(SpoolAction::Read { run, from, through });
+            } else if first.is_none() {
+                first = Some(command.clone());
             }
+            self.page_turn = Some(command);
         }
     }
 
@@ -309,7 +317,7 @@ impl Outbox {
     pub(crate) fn on_appended(&mut self, run: &Run, through: ChunkSequence) {
         let room = self.has_memory();
         if self.knows(run) {
-            let _ = self.change(&run.command, |b| b.on_appended(through, room));
+            let _ = self.runs.change(&run.command, |b| b.on_appended(through, room));
         }
     }
 
@@ -327,7 +335,15 @@ impl Outbox {
     /// The answer to [`SpoolAction::Read`]. Records that are missing become gaps.
     pub(crate) fn on_page(&mut self, run: &Run, from: ChunkSequence, records: Vec<Record>) {
         if self.knows(run) {
-            let _ = self.change(&run.command, |b| b.on_page(from, records));
+            let _ = self.runs.change(&run.command, |b| b.on_page(from, records));
+        }
+    }
+
+    /// The other answer to [`SpoolAction::Read`]: no page is asked for within a second.
+    pub(crate) fn on_not_read(&mut self, run: &Run, from: ChunkSequence, now: Timestamp) {
+        if self.knows(run) {
+            self.reads = Reads::Waiting { until: now.saturating_add(RETRY) };
+            let _ = self.runs.change(&run.command, |b| b.on_not_read(from));
         }
     }
 
@@ -350,7 +366,11 @@ impl Outbox {
             Flow::Resuming(until) => Deadline::At(until),
             Flow::Open => Deadline::Never,
         };
-        disk.min(flow)
+        let reads = match self.reads {
+            Reads::Waiting { until } => Deadline::At(until),
+            Reads::Allowed => Deadline::Never,
+        };
+        disk.min(flow).min(reads)
     }
 
     /// Time has passed.
@@ -359,6 +379,11 @@ impl Outbox {
             && until <= now
         {
             self.flow = Flow::Open;
+        }
+        if let Reads::Waiting { until } = self.reads
+            && until <= now
+        {
+            self.reads = Reads::Allowed;
         }
         if let Disk::Failed { retry_at } = self.disk
             && retry_at <= now
@@ -383,18 +408,10 @@ impl Outbox {
         }
         let most = self.window.saturating_sub(self.in_flight);
         // The record of a gap takes room too.
-        let has_room = self.memory < self.bounds.memory;
-        let waits = |b: &Backlog| b.has_ready() || has_room && b.is_drained() && b.has_growing();
-        let after_last = self.turn.as_ref().and_then(|last| {
-            let range = (core::ops::Bound::Excluded(last), core::ops::Bound::Unbounded);
-            self.runs.range::<CommandId, _>(range).find(|(_, b)| waits(b)).map(|(id, _)| id)
-        });
-        let command = match after_last {
-            Some(id) => id.clone(),
-            None => self.runs.iter().find(|(_, b)| waits(b)).map(|(id, _)| id.clone())?,
-        };
+        let has_room = self.runs.memory() < self.bounds.memory;
+        let command = self.runs.next_behind(self.turn.as_ref(), has_room)?;
         if self.runs.get(&command).is_some_and(Backlog::is_drained) {
-            let gaps = self.change(&command, |b| {
+            let gaps = self.runs.change(&command, |b| {
                 let gaps: Vec<Record> =
                     Stream::ALL.into_iter().filter_map(|s| b.close_gap(s)).collect();
                 gaps.iter().for_each(|gap| b.enqueue(gap.clone(), true));
@@ -402,7 +419,7 @@ impl Outbox {
             });
             self.append(&command, gaps.unwrap_or_default());
         }
-        let record = self.change(&command, |b| b.send(most)).flatten()?;
+        let record = self.runs.change(&command, |b| b.send(most)).flatten()?;
         self.in_flight = self.in_flight.saturating_add(record.byte_count());
         self.in_flight_records += 1;
         let run = self.runs.get(&command)?.run.clone();
@@ -421,7 +438,7 @@ impl Outbox {
         if self.runs.get(command).is_none_or(|b| b.run.incarnation != incarnation) {
             return;
         }
-        let landed = self.change(command, |b| (b.on_stored(stream, offset), b.forget()));
+        let landed = self.runs.change(command, |b| (b.on_stored(stream, offset), b.forget()));
         let Some(((bytes, records), forget)) = landed else { return };
         self.in_flight = self.in_flight.saturating_sub(bytes);
         self.in_flight_records = self.in_flight_records.saturating_sub(records);
@@ -459,7 +476,7 @@ impl Outbox {
         self.in_flight = 0;
         self.in_flight_records = 0;
         self.flow = Flow::Open;
-        self.runs.values_mut().for_each(Backlog::rewind);
+        self.runs.rewind();
     }
 
     /// A new session with a server that will say how far it is: nothing goes out before.
@@ -492,11 +509,7 @@ impl Outbox {
     /// [`GapCause::Stopped`].
     pub(crate) fn wind_up(&mut self) {
         self.overflow = Overflow::Gap;
-        for (command, backlog) in &mut self.runs {
-            if core::mem::take(&mut backlog.paused) {
-                self.actions.push_back(SpoolAction::ResumeReading(command.clone()));
-            }
-        }
+        self.resume_reading();
     }
 
     /// Whether nothing of this command waits any more.
@@ -519,8 +532,6 @@ impl Outbox {
         if self.is_settled(command)
             && let Some(backlog) = self.runs.remove(command)
         {
-            self.memory = self.memory.saturating_sub(backlog.memory());
-            self.total = self.total.saturating_sub(backlog.total());
             if self.disk != Disk::None {
                 self.actions.push_back(SpoolAction::Close { run: backlog.run });
             }
@@ -528,21 +539,21 @@ impl Outbox {
     }
 
     /// Whether nothing waits at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.runs.values().all(Backlog::is_settled)
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.runs.are_settled()
     }
 
     /// What is held, in memory and on disk, in bytes and [`RECORD_COST`](super::RECORD_COST) for each
     /// record.
     #[cfg(any(test, feature = "sim", feature = "testing"))]
     pub(crate) const fn unstored(&self) -> u64 {
-        self.total
+        self.runs.total()
     }
 
     /// What of it is in memory.
     #[cfg(any(test, feature = "sim", feature = "testing"))]
     pub(crate) const fn in_memory(&self) -> u64 {
-        self.memory
+        self.runs.memory()
     }
 }
 

@@ -139,8 +139,11 @@ pub enum SpoolEvent {
     Appended(Run, ChunkSequence),
     /// A record could not be kept, for this reason. No other is kept before [`SpoolRequest::Retry`].
     Failed(String),
-    /// What could be read of a page that begins here.
+    /// What is there of a page that begins here: what is missing of it is gone.
     Page(Run, ChunkSequence, Vec<Record>),
+    /// The page that begins here could not be read, for this reason. It is asked for again each second, and given
+    /// up after a minute.
+    NotRead(Run, ChunkSequence, String),
 }
 
 /// A run that an earlier process of the agent left in the spool.

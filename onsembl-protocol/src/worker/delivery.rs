@@ -22,10 +22,12 @@ pub(super) struct Delivery {
     left: OpenEnds,
     policy: Option<SpoolPolicy>,
     disk: Disk,
+    /// Whether pages are read back from it.
+    reading: Disk,
     server: Server,
 }
 
-/// Whether the disk takes output, as far as was said.
+/// Whether the disk does what it is asked for, as far as was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Disk {
     Works,
@@ -70,6 +72,7 @@ impl Delivery {
             left: OpenEnds::default(),
             policy,
             disk: Disk::Works,
+            reading: Disk::Works,
             server: Server::Unknown,
         }
     }
@@ -220,7 +223,16 @@ impl Delivery {
     pub(super) fn on_spool(&mut self, event: SpoolEvent, now: Timestamp) -> News {
         match event {
             SpoolEvent::Appended(run, through) => self.outbox.on_appended(&run, through),
-            SpoolEvent::Page(run, from, records) => self.outbox.on_page(&run, from, records),
+            SpoolEvent::Page(run, from, records) => {
+                self.reading = Disk::Works;
+                self.outbox.on_page(&run, from, records);
+            }
+            SpoolEvent::NotRead(run, from, _) => {
+                self.outbox.on_not_read(&run, from, now);
+                if core::mem::replace(&mut self.reading, Disk::Failed) == Disk::Works {
+                    return News::Changed;
+                }
+            }
             SpoolEvent::Failed(_) => {
                 self.outbox.on_append_failed(now);
                 if core::mem::replace(&mut self.disk, Disk::Failed) == Disk::Works {

@@ -516,7 +516,7 @@ impl Worker {
 
     fn on_spool(&mut self, event: SpoolEvent, now: Now) {
         let failed = match &event {
-            SpoolEvent::Failed(why) => Some(why.clone()),
+            SpoolEvent::Failed(why) | SpoolEvent::NotRead(_, _, why) => Some(why.clone()),
             SpoolEvent::Appended(..) | SpoolEvent::Page(..) => None,
         };
         let news = self.delivery.on_spool(event, now.monotonic);

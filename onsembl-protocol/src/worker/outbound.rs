@@ -28,7 +28,7 @@ pub(super) enum Outbound {
     Output(Outgoing),
 }
 
-/// Pages of what is held that may wait; then the answers to the oldest questions are dropped.
+/// Pages of what is held that may wait; beyond it the oldest answers are dropped, each as a whole.
 const MOST_PAGES: usize = 64;
 
 /// Reports that may wait, as many as [`AgentCommands`](crate::command::AgentCommands) remembers. Beyond it
@@ -89,10 +89,19 @@ impl OutboundQueue {
             // A question is answered also when nothing is held.
             None => pages.push(OutputState { streams: Vec::new(), more: false, query }),
         }
-        while self.output_states.len() > MOST_PAGES {
-            let _ = self.output_states.pop_front();
-        }
         self.output_states.extend(pages);
+        while self.output_states.len() > MOST_PAGES && self.drop_oldest_answer() {}
+    }
+
+    /// Drops all pages of the oldest answer, since what is left of one would look complete. Never those of the
+    /// newest, nor what a resuming server waits for. Whether there was one.
+    fn drop_oldest_answer(&mut self) -> bool {
+        let newest = self.output_states.back().map(|page| page.query.clone());
+        let mut queries = self.output_states.iter().map(|page| &page.query);
+        let oldest = queries.find(|query| query.is_some() && Some(*query) != newest.as_ref());
+        let Some(oldest) = oldest.cloned() else { return false };
+        self.output_states.retain(|page| page.query != oldest);
+        true
     }
 
     pub(super) fn forget(&mut self, command: &CommandId) {

@@ -200,7 +200,7 @@ impl Agent {
     pub(super) fn on_disk(&mut self, at: Duration) {
         let Some(event) = self.thread.events.pop_front() else { return };
         match &event {
-            SpoolEvent::Appended(..) => {}
+            SpoolEvent::Appended(..) | SpoolEvent::NotRead(..) => {}
             SpoolEvent::Page(run, _, records) => {
                 let cost = records.iter().map(|r| r.byte_count() + 64).sum();
                 self.pages.insert(run.command.clone(), cost);

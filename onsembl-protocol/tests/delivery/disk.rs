@@ -212,6 +212,7 @@ pub(super) struct Thread {
     pub(super) requests: VecDeque<SpoolRequest>,
     pub(super) events: VecDeque<SpoolEvent>,
     waiting: u64,
+    reads: u64,
     most_waiting: u64,
     failed: bool,
     /// A record was not taken, and what follows is not to be tried yet.
@@ -221,7 +222,8 @@ pub(super) struct Thread {
 impl Thread {
     pub(super) fn new(most_waiting: u64) -> Self {
         let (requests, events) = (VecDeque::new(), VecDeque::new());
-        Self { requests, events, waiting: 0, most_waiting, failed: false, refused: false }
+        let (waiting, reads, failed, refused) = (0, 0, false, false);
+        Self { requests, events, waiting, reads, most_waiting, failed, refused }
     }
 
     /// Asks for something; what is too much for a slow disk is not taken.
@@ -262,6 +264,11 @@ impl Thread {
             }
             SpoolRequest::Retry => self.failed = false,
             SpoolRequest::Read(run, from, through) => {
+                self.reads += 1;
+                if self.reads % 3 == 0 {
+                    let why = "no descriptor is free".to_owned();
+                    return self.events.push_back(SpoolEvent::NotRead(run, from, why));
+                }
                 let records = disk.read(&run, from, through);
                 self.events.push_back(SpoolEvent::Page(run, from, records));
             }

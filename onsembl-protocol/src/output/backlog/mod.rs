@@ -21,6 +21,9 @@ use bytes::{Bytes, BytesMut};
 /// Small writes that wait together become one record up to this size.
 const JOINED: usize = 4 * 1024;
 
+/// A page that could not be read so often is given up. Attempts are a second apart.
+const READ_ATTEMPTS: u32 = 60;
+
 /// What a record counts against the bounds.
 pub(super) fn cost(record: &Record) -> u64 {
     record.byte_count().saturating_add(RECORD_COST)
@@ -56,8 +59,6 @@ struct Growing {
 pub(super) struct Backlog {
     pub(super) run: Run,
     pub(super) policy: SpoolPolicy,
-    /// Its process is not being read.
-    pub(super) paused: bool,
     /// Its process ended: nothing is added.
     pub(super) ended: bool,
     next: ChunkSequence,
@@ -73,6 +74,8 @@ pub(super) struct Backlog {
     writing: VecDeque<Record>,
     growing: PerStream<Option<Growing>>,
     reading: Option<ChunkSequence>,
+    /// How often the page at the front could not be read.
+    failed_reads: u32,
     memory: u64,
     on_disk: u64,
     forgotten: ChunkSequence,
@@ -84,7 +87,6 @@ impl Backlog {
         Self {
             run,
             policy,
-            paused: false,
             ended: false,
             next: ChunkSequence(1),
             written: PerStream::default(),
@@ -97,6 +99,7 @@ impl Backlog {
             writing: VecDeque::new(),
             growing: PerStream::default(),
             reading: None,
+            failed_reads: 0,
             memory: 0,
             on_disk: 0,
             forgotten: ChunkSequence(1),
@@ -235,6 +238,17 @@ impl Backlog {
         Some((block.from, block.through))
     }
 
+    /// Whether there is a page that is only on disk, and none was asked for.
+    pub(super) fn has_page(&self) -> bool {
+        self.reading.is_none() && !self.cold.is_empty()
+    }
+
+    /// What the page will cost in memory that was asked for.
+    pub(super) fn asked(&self) -> u64 {
+        let front = self.cold.front().filter(|block| self.reading == Some(block.from));
+        front.map_or(0, |block| block.cost)
+    }
+
     /// Whether something at the newest end was not taken and is no record yet.
     pub(super) fn has_growing(&self) -> bool {
         Stream::ALL.iter().any(|s| self.growing.get(*s).is_some())
@@ -243,6 +257,20 @@ impl Backlog {
     /// Whether something is in memory that can be sent.
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty() || Stream::ALL.iter().any(|s| self.dropped.get(*s).is_some())
+    }
+
+    /// The page that was asked for could not be read. A disk may come back, so it is asked for again; in the end
+    /// it is missing, because the end of its command waits for it.
+    pub(super) fn on_not_read(&mut self, from: ChunkSequence) {
+        if self.reading != Some(from) {
+            return;
+        }
+        self.failed_reads += 1;
+        if self.failed_reads < READ_ATTEMPTS {
+            self.reading = None;
+        } else {
+            self.on_page(from, []);
+        }
     }
 
     /// The records of the page that was asked for. What is missing of it becomes a gap.
@@ -255,6 +283,7 @@ impl Backlog {
             return;
         }
         self.reading = None;
+        self.failed_reads = 0;
         let Some(block) = self.cold.pop_front_if(|b| b.from == from) else { return };
         self.on_disk = self.on_disk.saturating_sub(block.cost);
         let mut joined: Option<Joined> = None;

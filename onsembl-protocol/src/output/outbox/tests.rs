@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::PerStream;
 use crate::output::{RECORD_COST, RecordBody};
+use alloc::collections::BTreeMap;
 use proptest::prelude::*;
 use std::vec::Vec;
 
@@ -271,7 +272,7 @@ fn play(bounds: SpoolBounds, policy: SpoolPolicy, steps: Vec<Step>) {
             .values()
             .map(Backlog::recount)
             .fold((0, 0), |(m, t), (memory, total)| (m + memory, t + total));
-        assert_eq!((outbox.memory, outbox.total), recounted);
+        assert_eq!((outbox.runs.memory(), outbox.runs.total()), recounted);
     }
     for _ in 0..10_000 {
         now += 1;
