@@ -2,7 +2,7 @@
 //! every run. Bounds, windows and the disk are the outbox's.
 
 use super::backlog::Backlog;
-use crate::id::{ChunkSequence, CommandId};
+use crate::id::CommandId;
 use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
 use core::ops::Bound;

@@ -9,16 +9,18 @@ use super::server::code_of;
 use super::translate;
 use super::weather::Weather;
 use super::wire::{AgentEnd, Packet, ServerEnd, Wire};
+use super::work;
 use super::world::World;
 use super::{MILLI, SECOND};
 use crate::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use crate::id::LinkId;
 use crate::lab::fact::{self, Agent, Down, Fact, HowEnded, Process, Up, Witness};
 use crate::session::{
-    AgentAction, AgentConnection, AgentEvent, AgentInbound, DialFailure, EndOrder,
+    AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, DialFailure, EndOrder,
 };
 use crate::step::Step;
 use crate::time::{Deadline, Now};
+use crate::worker::{Worker, WorkerEvent};
 use alloc::vec::Vec;
 
 /// One agent: its host, its network, its living processes.
@@ -50,6 +52,8 @@ pub(super) struct Running {
     /// A server told it its id.
     pub(super) taught: bool,
     pub(super) machine: AgentConnection,
+    /// A legacy wrapper has none.
+    pub(super) worker: Option<Worker>,
     pub(super) epoch: u64,
     wires: Vec<u32>,
     deadline: Deadline,
@@ -80,6 +84,7 @@ impl<W: Witness> World<W> {
         let machine = AgentConnection::new(self.agent_rules, host.random.next());
         host.processes.push(number);
         let legacy = host.legacy;
+        let worker = (!legacy).then(|| work::worker(number, host.host.sample(self.now)));
         self.processes.push(Running {
             agent,
             legacy,
@@ -87,6 +92,7 @@ impl<W: Witness> World<W> {
             stalls: 0,
             taught: false,
             machine,
+            worker,
             epoch: 0,
             wires: Vec::new(),
             deadline: Deadline::Never,
@@ -200,6 +206,9 @@ impl<W: Witness> World<W> {
                         self.coverage.agent_went(before, status);
                     }
                     self.say_agent(process, &Fact::AgentShows(id, status));
+                    if let Some(event) = WorkerEvent::of_report(&report) {
+                        self.feed_worker(process, event, now);
+                    }
                 }
                 AgentAction::Impaired(impairment) => {
                     let ailment = impairment.map(translate::ailment);
@@ -378,6 +387,9 @@ impl<W: Witness> World<W> {
                 self.say_agent(process, &Fact::AgentHeard(id, wire_id, frame));
                 let inbound = translate::to_agent(frame, legacy, &self.server_rules);
                 self.feed_agent(process, AgentEvent::Received(link, inbound));
+                if let Down::Welcome(_) = frame {
+                    self.begin_work(process);
+                }
             }
             Packet::Refused(refusal) => {
                 self.say_agent(process, &Fact::AgentHeard(id, wire_id, Down::Refused));
@@ -401,6 +413,15 @@ impl<W: Witness> World<W> {
             Packet::Up(_) | Packet::Probe | Packet::Fault => {
                 self.fail(Failure::Confused { process });
             }
+        }
+    }
+
+    /// A welcome came: the worker is told, if that began a session.
+    fn begin_work(&mut self, process: u32) {
+        let entry = &self.processes[process as usize];
+        if let AgentStatus::Connected { .. } = entry.machine.status() {
+            let now = self.agents[entry.agent as usize].host.sample(self.now);
+            self.feed_worker(process, WorkerEvent::Joined(work::session()), now);
         }
     }
 

@@ -19,6 +19,14 @@ pub enum Failure {
         /// The process.
         process: u32,
     },
+    /// A worker wants to do or to say something, though nobody gave it a command.
+    #[error(
+        "worker-not-idle: the worker of process {process} was given no command and is not idle"
+    )]
+    WorkerNotIdle {
+        /// The process.
+        process: u32,
+    },
     /// A server's machine waits for nothing.
     #[error("server-without-deadline: the machine of agent {agent} has no deadline")]
     ServerWithoutDeadline {

@@ -2,11 +2,13 @@
 
 use super::world::World;
 use crate::id::{AgentKey, InstanceId, JournalId};
+use crate::limits::Limits;
 use crate::model::AGENT_FEATURES;
 use crate::session::frames::AgentProfile;
 use crate::wire::payload::{AgentConnect, AgentType};
 use alloc::format;
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
 impl<W> World<W> {
     /// The hello of a process. An agent of ours shows the key and the journal of its state directory, and
@@ -24,6 +26,10 @@ impl<W> World<W> {
             version: "0.1.0".to_string(),
             host: "simulated-host".to_string(),
             features: AGENT_FEATURES.to_vec(),
+            open_commands: running
+                .worker
+                .as_ref()
+                .map_or_else(Vec::new, |worker| worker.open_commands(Limits::DEFAULT.list_entries)),
             journal: Some(JournalId::new(format!("journal-{agent}"))),
             ..AgentProfile::new(format!("agent-{agent}"), AgentKey::new(key), instance_of(process))
         };

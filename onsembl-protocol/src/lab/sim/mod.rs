@@ -32,6 +32,7 @@ mod trace;
 mod translate;
 mod weather;
 mod wire;
+mod work;
 mod world;
 
 pub use coverage::{AGENT_EDGES, Coverage, SERVER_EDGES};

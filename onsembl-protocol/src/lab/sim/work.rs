@@ -1,0 +1,51 @@
+//! The work of the agents' processes: a [`Worker`] each, told of sessions as a driver tells it. Nobody commands
+//! these agents, so whatever their links do, a worker has nothing to do and nothing to say.
+
+use super::failure::Failure;
+use super::world::World;
+use crate::lab::fact::Witness;
+use crate::limits::OUTPUT_WINDOW;
+use crate::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES};
+use crate::output::SpoolBounds;
+use crate::time::Now;
+use crate::worker::{
+    DEFAULT_SLOTS, Journalling, Recovered, Worker, WorkerAction, WorkerConfig, WorkerEvent,
+    WorkerSession,
+};
+use alloc::format;
+
+/// The worker of a new process.
+pub(super) fn worker(process: u32, now: Now) -> Worker {
+    let config = WorkerConfig {
+        slots: DEFAULT_SLOTS,
+        spool: SpoolBounds::MEMORY_ONLY,
+        policy: None,
+        journal: Journalling::Kept,
+        terminal: None,
+        unique: format!("process-{process}"),
+    };
+    Worker::new(config, Recovered::default(), now)
+}
+
+/// A session with a server of this version, in which nothing is stopped.
+pub(super) fn session() -> WorkerSession {
+    WorkerSession {
+        agent: None,
+        capabilities: Capabilities::negotiate(SERVER_FEATURES, AGENT_FEATURES, Dialect::Extended),
+        output_window: OUTPUT_WINDOW,
+        stopped: None,
+    }
+}
+
+impl<W: Witness> World<W> {
+    /// Tells the worker of a process, if it has one.
+    pub(super) fn feed_worker(&mut self, process: u32, event: WorkerEvent, now: Now) {
+        let Some(worker) = &mut self.processes[process as usize].worker else { return };
+        worker.handle(event, now);
+        let is_idle = core::iter::from_fn(|| worker.poll_action())
+            .all(|action| matches!(action, WorkerAction::Note(_) | WorkerAction::End(_)));
+        if !is_idle || worker.next_message(now).is_some() {
+            self.fail(Failure::WorkerNotIdle { process });
+        }
+    }
+}
