@@ -113,10 +113,14 @@ impl Store {
             last_heard: None,
             metrics: None,
             journal: None,
+            claim: None,
         });
         known.key = new.key.clone();
         known.epoch = known.epoch.next();
         known.instance = new.instance.clone();
+        if let Some(bearer) = &new.bearer {
+            known.claim = Some(bearer.claim());
+        }
         if let Some(alias) = new.alias.as_ref().map(AgentId::new)
             && !known.aliases.contains(&alias)
         {

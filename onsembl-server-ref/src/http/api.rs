@@ -97,6 +97,10 @@ struct AgentView {
     paused: bool,
     /// The emergency stop in force.
     stopped: Option<StoppedView>,
+    /// The token of its latest session.
+    token_id: Option<String>,
+    /// The lineage of tokens that holds it.
+    token_lineage: Option<String>,
 }
 
 /// Why an agent starts nothing.
@@ -210,6 +214,8 @@ async fn views(app: &App, identity: &Identity, reader: Reader) -> Vec<AgentView>
                     reason: order.reason.clone(),
                     state: *state,
                 }),
+                token_id: agent.claim.as_ref().map(|claim| claim.token.to_string()),
+                token_lineage: agent.claim.as_ref().map(|claim| claim.lineage.to_string()),
             }
         })
         .collect()
