@@ -258,7 +258,8 @@ mod tests {
         ];
         for (lineage, scope, shown, which, wanted) in cases {
             let case = alloc::format!("{lineage} {scope:?} {shown:?} {which}");
-            let own = known(1).filter(|_| matches!(scope, TokenScope::Heir(_) | TokenScope::Bound(_)));
+            let own =
+                known(1).filter(|_| matches!(scope, TokenScope::Heir(_) | TokenScope::Bound(_)));
             let got = match judge(&bearer(lineage, scope), shown, known(which), own) {
                 Ok(Admitted::AsShown) => "shown",
                 Ok(Admitted::AsHolderOf(_)) => "holder",

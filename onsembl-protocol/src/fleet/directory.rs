@@ -76,10 +76,7 @@ impl Directory {
     }
 
     /// The agents that go by this id of their own making.
-    pub(super) fn by_alias<'a>(
-        &'a self,
-        alias: &'a AgentId,
-    ) -> impl Iterator<Item = &'a AgentId> {
+    pub(super) fn by_alias<'a>(&'a self, alias: &'a AgentId) -> impl Iterator<Item = &'a AgentId> {
         self.aliases.of(alias)
     }
 

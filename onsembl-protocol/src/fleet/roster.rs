@@ -137,6 +137,7 @@ impl Roster {
         {
             hello.name = Some(name.clone());
         }
+        self.unpark(link, out);
         let (key, heir_of) = match self.admit_bearer(&hello, bearer.as_ref()) {
             Ok(admitted) => admitted,
             Err(denied) => {
@@ -147,7 +148,6 @@ impl Roster {
                 return out.act(FleetAction::RefuseHello { link, error, cause });
             }
         };
-        self.unpark(link, out);
         let (seat, claimant) = match self.seat_of(&key) {
             Some(seat) if hello.extensions.is_none() && self.is_crowded(seat) => {
                 return self.refuse_crowded(link, seat, out);

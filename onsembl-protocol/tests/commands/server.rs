@@ -5,8 +5,8 @@ use super::now;
 use super::store::{Health, Store};
 use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::fleet::{
-    Admission, Answer, Bearer, Change, CommandStage, Fleet, FleetAction, FleetEvent, FleetLimits, Flow,
-    Question, Request, SeatId, SeatOrigin, Token, View, Write,
+    Admission, Answer, Bearer, Change, CommandStage, Fleet, FleetAction, FleetEvent, FleetLimits,
+    Flow, Question, Request, SeatId, SeatOrigin, Token, View, Write,
 };
 use onsembl_protocol::id::{AgentId, CommandId, LinkId, SessionId, StopId, UserId};
 use onsembl_protocol::model::{Capabilities, Dialect, SERVER_FEATURES};

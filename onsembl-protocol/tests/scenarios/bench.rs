@@ -3,7 +3,9 @@
 use super::server::{Down, Sent, Server};
 use super::store::{Health, Store};
 use onsembl_protocol::close::{Breakage, CloseReason};
-use onsembl_protocol::fleet::{Bearer, Change, CommandStage, FleetLimits, Request, SeatId, Token, Write};
+use onsembl_protocol::fleet::{
+    Bearer, Change, CommandStage, FleetLimits, Request, SeatId, Token, Write,
+};
 use onsembl_protocol::id::{
     AgentId, AgentKey, ByteOffset, ChunkSequence, CommandId, Incarnation, InstanceId, JournalId,
     LinkId, UserId,

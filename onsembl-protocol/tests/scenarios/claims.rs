@@ -4,7 +4,8 @@ use super::bench::Bench;
 use super::server::{Down, Sent};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::fleet::{
-    Bearer, Candidate, Claim, Door, FleetAction, FleetEvent, FleetLimits, Request, TokenScope, choose_agent,
+    Bearer, Candidate, Claim, Door, FleetAction, FleetEvent, FleetLimits, Request, TokenScope,
+    choose_agent,
 };
 use onsembl_protocol::id::{
     AgentId, AgentKey, InstanceId, LineageId, LinkId, PresenceVersion, TokenId,
@@ -287,8 +288,7 @@ fn no_silent_link_of_another_lineage_is_kept_beside_a_session() {
         (agent.as_str(), any("mine"), true),
         ("claude-1", any("mine"), true),
     ] {
-        let silent =
-            FleetEvent::Silent { link: LinkId(999), named: AgentId::new(named), bearer };
+        let silent = FleetEvent::Silent { link: LinkId(999), named: AgentId::new(named), bearer };
         let fleet = &mut bench.server.fleet;
         fleet.handle(silent, super::now(bench.at));
         let actions: Vec<FleetAction> = std::iter::from_fn(|| fleet.poll_action()).collect();
@@ -317,7 +317,8 @@ struct Draw(u64);
 
 impl Draw {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % bound
     }
 }
@@ -366,7 +367,8 @@ fn whoever_says_whatever_an_agent_stays_with_those_who_hold_it() {
                 }
                 None => {
                     out += 1;
-                    let only = matches!(sent.as_slice(), [Sent::Down(to, Down::Closed(_))] if *to == link);
+                    let only =
+                        matches!(sent.as_slice(), [Sent::Down(to, Down::Closed(_))] if *to == link);
                     assert!(only, "seed {seed}: a refusal of {hello:?} did more: {sent:?}");
                 }
             }

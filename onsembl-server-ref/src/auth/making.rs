@@ -2,9 +2,7 @@
 
 use super::random::{NoRandom, make};
 use super::{TokenKind, Tokens};
-use crate::store::{
-    AgentRow, Store, StoreError, TOKENS_OF_USER, TokenForm, TokenKept, TokenRow,
-};
+use crate::store::{AgentRow, Store, StoreError, TOKENS_OF_USER, TokenForm, TokenKept, TokenRow};
 use onsembl_protocol::id::{AgentId, LineageId, TokenId, UserId};
 use onsembl_protocol::time::WallTime;
 use std::time::Duration;

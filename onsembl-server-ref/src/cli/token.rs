@@ -1,10 +1,12 @@
 //! `onsembl-server token` and `revoke`: they work on the data folder, with or without a server.
 
-use crate::auth::{MakeError, NewToken, TokenKind, TokenOrder, Tokens, make_token, parse_random, renew_token};
+use crate::auth::{
+    MakeError, NewToken, TokenKind, TokenOrder, Tokens, make_token, parse_random, renew_token,
+};
 use crate::store::{AgentRow, Store};
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use onsembl_protocol::id::UserId;
+use onsembl_protocol::id::{TokenId, UserId};
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
 use std::path::{Path, PathBuf};
@@ -212,7 +214,7 @@ impl Revoke {
         if let Some(id) = signed.id_of(token) {
             return Ok(id);
         }
-        let listed = store.token(&token.into()).await?;
+        let listed = store.token(&TokenId::new(token)).await?;
         listed.map(|row| row.token.to_string()).with_context(|| {
             format!("no token {token:?} is known there; `onsembl-server tokens` lists them")
         })

@@ -117,9 +117,8 @@ fn list(rows: &[TokenRow], agents: &[AgentRow], now: WallTime) -> String {
             row.revoked.as_ref().map(|(at, why)| format!("{at}: {why}")).unwrap_or_default(),
         ]
     });
-    let head = [
-        "ID", "USER", "FOR", "STATE", "HOLDS", "MADE", "LAST SHOWN", "FROM", "EXPIRES", "REVOKED",
-    ];
+    let head =
+        ["ID", "USER", "FOR", "STATE", "HOLDS", "MADE", "LAST SHOWN", "FROM", "EXPIRES", "REVOKED"];
     table(head, rows)
 }
 
@@ -164,12 +163,7 @@ fn of(row: &TokenRow, agents: &[AgentRow], now: WallTime) -> Value {
     })
 }
 
-fn detail(
-    row: &TokenRow,
-    agents: &[AgentRow],
-    sessions: &[TokenSession],
-    now: WallTime,
-) -> Value {
+fn detail(row: &TokenRow, agents: &[AgentRow], sessions: &[TokenSession], now: WallTime) -> Value {
     let mut all = of(row, agents, now);
     let sessions: Vec<_> = sessions
         .iter()

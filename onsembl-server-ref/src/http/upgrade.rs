@@ -49,8 +49,7 @@ pub(super) async fn agent(
             Door::Open => {}
             Door::Full => {
                 app.counters.count("refused_links");
-                let why =
-                    "this agent is in session, and too many more of its links are open; close some\n";
+                let why = "this agent is in session, and too many more of its links are open; close some\n";
                 return plain(StatusCode::SERVICE_UNAVAILABLE, why);
             }
             Door::Denied(why) => {

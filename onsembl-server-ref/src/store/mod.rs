@@ -47,8 +47,8 @@ pub use retention::Cut;
 pub use schema::FILE_NAME;
 pub use sessions::{NewSession, OpenedSession};
 pub use streams::StreamPosition;
-pub use tokens::{TokenForm, TokenKept, TokenRow, TokenSession, TokenUse};
 pub(crate) use tokens::TOKENS_OF_USER;
+pub use tokens::{TokenForm, TokenKept, TokenRow, TokenSession, TokenUse};
 pub use writer::StoreCounters;
 
 use onsembl_protocol::time::WallTime;

@@ -224,9 +224,10 @@ fn find(db: &Connection, new: &NewSession) -> rusqlite::Result<Option<Found>> {
     let aliases = new.known.alias.as_deref().into_iter().chain(claimed);
     for (query, value) in key.into_iter().chain(ids).chain(aliases.map(|a| (BY_ALIAS, a))) {
         let mut query = db.prepare_cached(query)?;
-        let all = params![new.user.as_str(), value, lineage];
+        // Only the last one looks at the lineage.
+        let (all, known) = (params![new.user.as_str(), value, lineage], query.parameter_count());
         let found = query
-            .query_row(&all[..query.parameter_count()], |row| {
+            .query_row(&all[..known], |row| {
                 Ok(Found { agent: row.get::<_, String>(0)?.into(), deleted: row.get(1)? })
             })
             .optional()?;

@@ -147,7 +147,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
-    pub async fn sessions_of_token(&self, token: &TokenId) -> Result<Vec<TokenSession>, StoreError> {
+    pub async fn sessions_of_token(
+        &self,
+        token: &TokenId,
+    ) -> Result<Vec<TokenSession>, StoreError> {
         let token = token.clone();
         self.read(move |db| {
             db.prepare_cached(

@@ -69,7 +69,10 @@ async fn a_leaked_token_takes_over_no_agent_and_the_holder_notices_nothing() {
     is_undisturbed(&mut link).await;
     is_undisturbed(&mut wrapper).await;
     let about = |agents: &[Value]| -> Vec<_> {
-        agents.iter().map(|a| (a["agent_id"].clone(), a["since"].clone(), a["status"].clone())).collect()
+        agents
+            .iter()
+            .map(|a| (a["agent_id"].clone(), a["since"].clone(), a["status"].clone()))
+            .collect()
     };
     assert_eq!(about(&world.agents("ann").await), about(&before));
     // Who has the id needs no hello to be refused, and is told so by this server and no proxy.
@@ -185,7 +188,8 @@ async fn an_agent_that_is_deleted_does_not_come_back_under_a_new_key() {
 #[tokio::test]
 async fn agents_of_an_earlier_version_are_claimed_by_the_first_token_that_comes() {
     let mut world = World::start().await;
-    let (mut link, id) = welcomed(&world, &world.token("ann", TokenKind::Agent), key("key-1")).await;
+    let (mut link, id) =
+        welcomed(&world, &world.token("ann", TokenKind::Agent), key("key-1")).await;
     let forget = "UPDATE agents SET lineage = NULL, held_by = NULL";
     let _ = world.database().execute(forget, []).unwrap();
     world.restart_heard_by(&mut [&mut link]).await;

@@ -235,7 +235,11 @@ async fn no_session_is_opened_of_an_agent_that_another_lineage_holds() {
     let refused = store.open_session(with("s2", "b", TokenScope::Any)).await.unwrap_err();
     assert!(matches!(&refused, OpenError::Held(why) if why.contains("token of a")), "{refused}");
     let vouched = store.open_session(hello("u", "k", "s3")).await.unwrap();
-    assert_eq!(vouched.epoch, Epoch(3), "a service vouches for it, and what was refused counts not");
+    assert_eq!(
+        vouched.epoch,
+        Epoch(3),
+        "a service vouches for it, and what was refused counts not"
+    );
     let heir = TokenScope::Heir(first.agent.clone());
     let passed_on = store.open_session(with("s4", "b", heir)).await.unwrap();
     assert_eq!(passed_on.agent, first.agent);
