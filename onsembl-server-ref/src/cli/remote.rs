@@ -110,7 +110,7 @@ impl Remote {
         struct Listing {
             agents: Vec<KnownAgent>,
         }
-        let body = self.get("/api/agents", PATIENCE)?.text()?;
+        let body = self.get("/api/agents?with=token", PATIENCE)?.text()?;
         let listing: Listing = serde_json::from_str(&body)
             .context("what answers there is no onsembl-server, or another version of it")?;
         Ok(listing.agents)

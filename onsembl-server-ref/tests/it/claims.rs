@@ -133,7 +133,7 @@ async fn a_token_for_one_agent_is_bound_to_its_key_at_its_first_use() {
     let _ = refused(&world, &made.text, copied).await;
     let (_link, same) = welcomed(&world, &made.text, key("key-1")).await;
     assert_eq!(same, id);
-    assert_eq!(world.agent("ann").await["token_id"], made.id.as_str());
+    assert_eq!(world.held_by("ann").await, made.id.as_str());
 }
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn agents_of_an_earlier_version_are_claimed_by_the_first_token_that_comes(
     let forget = "UPDATE agents SET lineage = NULL, held_by = NULL";
     let _ = world.database().execute(forget, []).unwrap();
     world.restart_heard_by(&mut [&mut link]).await;
-    assert_eq!(world.agent("ann").await["token_id"], Value::Null);
+    assert_eq!(world.held_by("ann").await, Value::Null);
     let (first, _) = world.token_from("ann", TokenKind::Agent, now());
     let (mut link, same) = welcomed(&world, &first, key("key-1")).await;
     assert_eq!(same, id);

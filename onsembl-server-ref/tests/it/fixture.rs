@@ -176,6 +176,15 @@ impl World {
         answer.json()["agents"].as_array().unwrap().clone()
     }
 
+    /// The token that holds the only agent of that user.
+    pub(crate) async fn held_by(&self, user: &str) -> Value {
+        let token = self.token(user, TokenKind::Dashboard);
+        let answer = self.get("/api/agents?with=token", Some(&token)).await.json();
+        let agents = answer["agents"].as_array().unwrap();
+        assert_eq!(agents.len(), 1, "{agents:?}");
+        agents[0]["token_id"].clone()
+    }
+
     /// The only agent of that user.
     pub(crate) async fn agent(&self, user: &str) -> Value {
         let mut agents = self.agents(user).await;
