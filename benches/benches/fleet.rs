@@ -142,7 +142,13 @@ impl User {
                 max_parallel: Some(parallel),
             }),
         };
-        let hello = FleetEvent::Hello { link, hello: Box::new(hello), peer: String::new() };
+        let bearer = Bearer {
+            token: TokenId::new(format!("token-{number}")),
+            lineage: LineageId::new(format!("token-{number}")),
+            scope: TokenScope::Any,
+        };
+        let (hello, peer) = (Box::new(hello), String::new());
+        let hello = FleetEvent::Hello { link, hello, peer, bearer: Some(bearer) };
         let seat = self.feed(hello).into_iter().find_map(|action| match action {
             FleetAction::Join { seat, .. } => Some(seat),
             _ => None,

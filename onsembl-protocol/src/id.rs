@@ -85,6 +85,10 @@ text_id! {
     InstanceId;
     /// The owner of agents and commands: the `sub` of a token.
     UserId;
+    /// A token, by what may be said of it: not secret.
+    TokenId;
+    /// The tokens that succeed one another, of which each but the first is the renewal of an earlier one.
+    LineageId;
     /// A command, as named by the client that asked for it. Unique per user.
     CommandId;
     /// The `id` of an envelope. Opaque and not unique in the field; never used to tell duplicates.

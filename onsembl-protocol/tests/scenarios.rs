@@ -13,6 +13,8 @@
 
 #[path = "scenarios/bench.rs"]
 mod bench;
+#[path = "scenarios/claims.rs"]
+mod claims;
 #[path = "scenarios/journals.rs"]
 mod journals;
 #[path = "scenarios/outputs.rs"]

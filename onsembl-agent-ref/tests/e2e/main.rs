@@ -28,4 +28,5 @@ mod secrets;
 mod stops;
 mod stored;
 mod terminals;
+mod tokens;
 mod viewers;

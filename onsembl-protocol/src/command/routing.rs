@@ -3,7 +3,7 @@
 //! A user reaches only agents of that user; nothing else about a request, and nothing in its text,
 //! decides where it goes (P-90).
 
-use crate::id::{AgentId, CommandId};
+use crate::id::{AgentId, CommandId, LineageId};
 use crate::model::Subscriptions;
 use alloc::vec::Vec;
 use thiserror::Error;
@@ -18,6 +18,8 @@ pub struct Candidate<'a> {
     pub aliases: &'a [AgentId],
     /// Whether it takes commands now.
     pub available: bool,
+    /// The tokens that hold it.
+    pub lineage: Option<&'a LineageId>,
 }
 
 /// Why a request reaches no agent.
@@ -39,9 +41,9 @@ pub enum Unroutable {
     Unnamed(usize),
 }
 
-/// Finds the agent that a request means: by id, then by an earlier id, then by name, where of
-/// several the only one that is available is meant; and a request
-/// that names none means the only agent that is available.
+/// Finds the agent that a request means: by id, then by name, then by an id that it made itself, which it
+/// merely claims; and a request that names none means the only agent that is available. Of several of a name the
+/// only one that is available is meant, if the same tokens hold them: who takes somebody's name gets nothing.
 ///
 /// # Errors
 /// [`Unroutable`]: the requester must name an agent, or another one.
@@ -59,13 +61,16 @@ pub fn choose_agent<'a>(
     if let Some(agent) = agents.iter().find(|a| a.id == wanted) {
         return Ok(agent.id);
     }
-    if let Some(agent) = agents.iter().find(|a| a.aliases.contains(wanted)) {
-        return Ok(agent.id);
-    }
     let named: Vec<_> = agents.iter().filter(|a| a.name == wanted.as_str()).collect();
     match named.as_slice() {
-        [] => Err(Unroutable::NotFound(wanted.clone())),
+        [] => match agents.iter().find(|a| a.aliases.contains(wanted)) {
+            Some(agent) => Ok(agent.id),
+            None => Err(Unroutable::NotFound(wanted.clone())),
+        },
         [only] => Ok(only.id),
+        [first, ..] if named.iter().any(|other| other.lineage != first.lineage) => {
+            Err(Unroutable::Ambiguous { wanted: wanted.clone(), count: named.len() })
+        }
         // One that lost its state came back as another agent; who is meant is the one that is there.
         several => match several.iter().filter(|a| a.available).collect::<Vec<_>>().as_slice() {
             [only] => Ok(only.id),
@@ -111,7 +116,10 @@ mod tests {
         let agents: Vec<_> = ids
             .iter()
             .zip(names)
-            .map(|(id, name)| Candidate { id, name, aliases: &[], available: name == "a" })
+            .map(|(id, name)| {
+                let available = name == "a";
+                Candidate { id, name, aliases: &[], available, lineage: None }
+            })
             .collect();
         let ask = |text: &str| choose_agent(Some(&AgentId::new(text)), &agents);
         assert_eq!(ask("a"), Ok(&ids[0]));
@@ -128,5 +136,31 @@ mod tests {
         assert!(matches!(ask("x"), Err(Unroutable::NotFound(_))));
         assert_eq!(choose_agent(None, &agents), Ok(&ids[2]));
         assert_eq!(choose_agent(None, &agents[..2]), Err(Unroutable::Unnamed(0)));
+    }
+
+    /// With a leaked token somebody makes an agent that is called like another, or goes by its name or id.
+    #[test]
+    fn nobody_gets_commands_by_the_name_of_another() {
+        let (victim, rogue) = (AgentId::new("v"), AgentId::new("r"));
+        let (of_victim, of_rogue) = (LineageId::new("1"), LineageId::new("2"));
+        let (claimed, none) = ([AgentId::new("dev"), AgentId::new("v")], []);
+        let agent = |id, name, lineage, available, aliases| Candidate {
+            id,
+            name,
+            aliases,
+            available,
+            lineage: Some(lineage),
+        };
+        let ask = |rogue: Candidate<'_>, text: &str| {
+            let agents = [rogue, agent(&victim, "dev", &of_victim, false, &none)];
+            choose_agent(Some(&AgentId::new(text)), &agents).cloned()
+        };
+        let by_alias = agent(&rogue, "harmless", &of_rogue, true, &claimed);
+        assert_eq!(ask(by_alias, "dev"), Ok(victim.clone()));
+        assert_eq!(ask(by_alias, "v"), Ok(victim.clone()));
+        let by_name = agent(&rogue, "dev", &of_rogue, true, &none);
+        assert!(matches!(ask(by_name, "dev"), Err(Unroutable::Ambiguous { count: 2, .. })));
+        let came_back = Candidate { lineage: Some(&of_victim), ..by_name };
+        assert_eq!(ask(came_back, "dev"), Ok(rogue.clone()), "it lost its state");
     }
 }

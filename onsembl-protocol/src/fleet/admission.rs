@@ -191,6 +191,7 @@ fn choose(state: &State, wanted: Option<&AgentId>) -> Result<AgentId, ErrorReply
             name: &agent.shown.name,
             aliases: &agent.shown.aliases,
             available: state.working_session(id).is_some(),
+            lineage: agent.shown.claim.as_ref().map(|claim| &claim.lineage),
         })
         .collect();
     choose_agent(wanted, &candidates).cloned().map_err(|error| {

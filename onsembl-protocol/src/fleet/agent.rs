@@ -2,18 +2,19 @@
 //! its commands this is all that another server would need to take it over.
 
 use super::action::{Flow, SeatId};
+use super::claims::{Bearer, Claim, Known};
 use super::limits::FleetLimits;
 use super::report::StopState;
-use super::row::{AgentRecord, OpenedSession};
+use super::row::{AgentRecord, NewSession, OpenedSession};
 use super::view::{AgentView, ShownPresence};
 use crate::command::{CommandQueue, DEFAULT_SLOTS};
 use crate::id::{
     AgentId, AgentKey, CommandId, Epoch, InstanceId, JournalId, LinkId, PresenceVersion, SessionId,
     StopId,
 };
-use crate::model::Capabilities;
+use crate::model::{Capabilities, Dialect};
 use crate::replay::Retired;
-use crate::session::PresenceStatus;
+use crate::session::{Claimant, PresenceStatus};
 use crate::time::WallTime;
 use crate::wire::payload::AgentConnect;
 use alloc::borrow::ToOwned;
@@ -97,6 +98,7 @@ impl Agent {
                 paused: false,
                 stopped: None,
                 takes_links: true,
+                claim: None,
             },
         }
     }
@@ -134,6 +136,7 @@ impl Agent {
                 paused: false,
                 stopped: None,
                 takes_links: true,
+                claim: record.claim,
             },
         }
     }
@@ -149,9 +152,12 @@ impl Agent {
         shown.capabilities = hello.capabilities.to_words();
         shown.last_heard = Some(at);
         shown.presence.version = shown.presence.version.max(opened.presence_version);
-        if hello.extensions.is_none() {
-            self.remember(AgentId::new(&hello.agent_id));
-        }
+    }
+
+    /// What its claim is judged by.
+    pub(super) fn known_as<'a>(&'a self, id: &'a AgentId) -> Known<'a> {
+        let (name, claim) = (&self.shown.name, self.shown.claim.as_ref());
+        Known { id, key: &self.key, name, claim }
     }
 
     /// It goes by this id too. Whether that was not known.
@@ -170,7 +176,7 @@ impl Agent {
 
 /// What people know the agent by: its id if it says no name. One that says the id that it was taught keeps
 /// the name that it is `known` by under it.
-pub(super) fn name(hello: &AgentConnect, known: Option<(&AgentId, &String)>) -> String {
+fn name(hello: &AgentConnect, known: Option<(&AgentId, &String)>) -> String {
     if let Some(name) = hello.name.as_ref().filter(|name| !name.is_empty()) {
         return name.clone();
     }
@@ -194,6 +200,8 @@ pub(super) struct Seat {
     pub(super) uses: UsedId,
     /// By what the store may find its agent.
     pub(super) found: FoundBy,
+    /// By whom an agent is claimed that is not stored yet.
+    pub(super) taken_in_by: Option<Claim>,
     /// Hellos whose session is being opened. At most one a link, and a link's end takes it out.
     pub(super) joining: BTreeMap<LinkId, Joining>,
     /// Links that are open beside the one of the session.
@@ -211,6 +219,7 @@ impl Seat {
             claimed: String::new(),
             uses: UsedId::Own,
             found: FoundBy::Anything,
+            taken_in_by: None,
             joining: BTreeMap::new(),
             parked: BTreeSet::new(),
             session: None,
@@ -233,13 +242,97 @@ impl Seat {
     }
 }
 
+impl Seat {
+    /// Whether it has a session, and that is with a legacy wrapper.
+    pub(super) fn is_of_wrapper(&self) -> bool {
+        let dialect = self.session.as_ref().map(|session| session.capabilities.dialect());
+        dialect == Some(Dialect::Legacy)
+    }
+
+    /// How a hello relates to the latest session. `aliases` as in [`is_same`](Self::is_same).
+    pub(super) fn judge(&self, hello: &AgentConnect, aliases: &[AgentId]) -> Claimant {
+        let instance = hello.extensions.as_ref().map(|extensions| &extensions.instance);
+        let same_id = self.is_same(&hello.agent_id, aliases);
+        Claimant::judge(self.instance.as_ref(), instance, same_id)
+    }
+
+    /// The session of this hello begins. How it related to the one before.
+    pub(super) fn begin(&mut self, hello: &AgentConnect, aliases: &[AgentId]) -> Claimant {
+        let claimant = self.judge(hello, aliases);
+        self.instance = hello.extensions.as_ref().map(|e| e.instance.clone());
+        self.claimed.clone_from(&hello.agent_id);
+        if claimant == Claimant::OtherProcess {
+            self.uses = UsedId::Own;
+        }
+        if self.agent.as_ref().is_some_and(|agent| agent.as_str() == self.claimed) {
+            self.uses = UsedId::Taught;
+        }
+        claimant
+    }
+
+    /// What the store is asked for a hello. `known` is its agent and the name of that.
+    pub(super) fn new_session(
+        &self,
+        joining: &Joining,
+        known: Option<(&AgentId, &String)>,
+        at: WallTime,
+    ) -> NewSession {
+        let hello = &joining.hello;
+        let is_legacy = hello.extensions.is_none();
+        // Of an agent that was deleted only the store remembers which id it was taught.
+        let claimed = AgentId::new(&hello.agent_id);
+        let is_own = self.found != FoundBy::Key || self.agent.as_ref() == Some(&claimed);
+        let claimed = Some(claimed).filter(|_| is_legacy && is_own);
+        let heir_of = match &self.found {
+            FoundBy::Heir(agent) => Some(agent.clone()),
+            FoundBy::Anything | FoundBy::Key => None,
+        };
+        NewSession {
+            key: self.key.clone(),
+            candidate: self.agent.clone().or(heir_of).or_else(|| claimed.clone()),
+            alias: claimed.map(String::from),
+            bearer: joining.bearer.clone(),
+            name: name(hello, known),
+            agent_type: hello.agent_type.as_str().to_ascii_lowercase(),
+            version: hello.version.clone(),
+            host: hello.host_machine.clone(),
+            capabilities: hello.capabilities.to_words(),
+            instance: hello.extensions.as_ref().map(|e| e.instance.clone()),
+            peer: joining.peer.clone(),
+            session: joining.session.clone(),
+            at,
+            presence_floor: self.floor,
+        }
+    }
+
+    /// Its presence has this status now. Gives what the agent spoke if its session is over with that.
+    pub(super) fn lose_or_keep(&mut self, status: PresenceStatus) -> Option<Dialect> {
+        let health = match status {
+            PresenceStatus::Online | PresenceStatus::Stale => Health::Well,
+            PresenceStatus::Error => Health::Faulted,
+            // A session that is being opened beside this one changes nothing about this one.
+            PresenceStatus::Connecting => return None,
+            PresenceStatus::TimedOut | PresenceStatus::Reconnecting | PresenceStatus::Offline => {
+                return self.session.take().map(|session| session.capabilities.dialect());
+            }
+        };
+        if let Some(session) = &mut self.session {
+            session.health = health;
+        }
+        None
+    }
+}
+
 /// By what the store may find the agent of a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FoundBy {
     /// Its key, or any id that it claims.
     Anything,
-    /// Its key alone: the id that it claims is one by which another agent, which is in session, goes.
+    /// Its key alone: the id that it claims is one by which another agent goes, which is in session or not
+    /// for its token to speak for.
     Key,
+    /// Its key, which is new: its token passes this agent on to it.
+    Heir(AgentId),
 }
 
 /// Which id a legacy wrapper uses of itself.
@@ -255,6 +348,7 @@ pub(super) enum UsedId {
 #[derive(Debug)]
 pub(super) struct Joining {
     pub(super) hello: alloc::boxed::Box<AgentConnect>,
+    pub(super) bearer: Option<Bearer>,
     pub(super) session: SessionId,
     pub(super) peer: String,
 }

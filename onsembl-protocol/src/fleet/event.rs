@@ -2,6 +2,7 @@
 //! says.
 
 use super::action::{SeatId, Token};
+use super::claims::Bearer;
 use super::row::{CommandRecord, OpenedSession, StreamPosition};
 use crate::close::CloseReason;
 use crate::id::{
@@ -34,9 +35,16 @@ pub enum FleetEvent {
         hello: Box<AgentConnect>,
         /// Its address, for people.
         peer: String,
+        /// Its token; `None` if the service vouches for it.
+        bearer: Option<Bearer>,
     },
     /// No hello came in time over a link whose request named this agent.
-    Silent { link: LinkId, named: AgentId },
+    Silent {
+        link: LinkId,
+        named: AgentId,
+        /// As of a hello.
+        bearer: Option<Bearer>,
+    },
     /// A link of an agent is kept beside the one of its session.
     Parked {
         seat: SeatId,
@@ -142,6 +150,9 @@ pub enum OpenFault {
     /// The user deleted this agent. The text is the reason that the agent is given.
     #[error("{0}")]
     Deleted(String),
+    /// A token of another lineage took it meanwhile. The text is the reason that the agent is given.
+    #[error("{0}")]
+    Held(String),
     /// The store could not do it.
     #[error(transparent)]
     Store(#[from] StoreFault),

@@ -1,5 +1,7 @@
 //! The bounds of a fleet: how much of each thing one user may have, and what happens at the bound.
 
+use crate::wire::payload::{ErrorCode, ErrorReply};
+use alloc::format;
 use core::time::Duration;
 
 /// Commands that ended within this time before a start of the server are taken up again, so that readers see
@@ -77,6 +79,17 @@ impl FleetLimits {
         waiting_stops: 256,
         deletions: 64,
     };
+}
+
+impl FleetLimits {
+    /// Why one more agent is refused.
+    pub(super) fn too_many_agents(&self) -> ErrorReply {
+        let most = self.agents;
+        let why = format!(
+            "this user has {most} agents, which is the most; delete some, or use the state directory of one of them"
+        );
+        ErrorReply::new(ErrorCode::QueueFull, why)
+    }
 }
 
 impl Default for FleetLimits {

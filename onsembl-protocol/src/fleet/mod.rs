@@ -26,10 +26,12 @@ mod agent;
 mod aliases;
 mod audit;
 mod by_id;
+mod claims;
 mod command;
 mod commands;
 mod dashboard_feed;
 mod dashboard_link;
+mod directory;
 mod dispatch;
 mod encode;
 mod event;
@@ -60,6 +62,7 @@ pub use action::{
     Admission, Answer, FleetAction, Flow, Question, SeatId, SeatOrigin, Token, Write,
 };
 pub use agent::ALIASES;
+pub use claims::{Bearer, Claim, TokenScope};
 pub use dashboard_feed::{DashboardFeed, FeedItem, Seek};
 pub use dashboard_link::{DashboardLink, DashboardRequest};
 pub use event::{
@@ -74,7 +77,7 @@ pub use row::{
     StreamPosition,
 };
 pub use view::{
-    AgentStop, AgentView, Change, CommandEntry, Noticed, Revision, ShownPresence, View,
+    AgentStop, AgentView, Change, CommandEntry, Door, Noticed, Revision, ShownPresence, View,
 };
 
 use crate::command::{CommandEvent, CommandLifecycle, CommandTerms, Origin};
@@ -154,9 +157,9 @@ impl Fleet {
     /// How much it holds.
     pub fn size(&self) -> FleetSize {
         FleetSize {
-            seats: self.state.roster.seats(),
+            seats: self.state.roster.seats.len(),
             open_commands: self.state.commands.open(),
-            keys: self.state.roster.keys(),
+            keys: self.state.roster.directory.keys(),
             stops: self.state.latch.orders().count(),
         }
     }
@@ -226,11 +229,13 @@ impl Fleet {
     fn decide(&mut self, event: FleetEvent, now: Now) {
         let state = &mut self.state;
         match event {
-            FleetEvent::Hello { link, hello, peer } => {
+            FleetEvent::Hello { link, hello, peer, bearer } => {
                 let session = state.ids.session(now.wall);
-                state.roster.hello(link, hello, peer, session, &mut state.out);
+                state.roster.hello(link, (hello, peer), bearer, session, &mut state.out);
             }
-            FleetEvent::Silent { link, named } => state.roster.silent(link, &named, &mut state.out),
+            FleetEvent::Silent { link, named, bearer } => {
+                state.roster.silent(link, &named, bearer.as_ref(), &mut state.out);
+            }
             FleetEvent::Parked { seat, link, session } => {
                 state.roster.parked((seat, link), session, now.wall, &mut state.out);
             }

@@ -22,6 +22,8 @@ pub enum FleetNote {
     SessionWithoutLink { link: LinkId },
     /// The store opened no session.
     SessionRefused { link: LinkId, why: String },
+    /// The token of a hello may not speak for its agent.
+    Denied { link: LinkId, why: String },
     /// The user has as many agents as one user may have.
     TooManyAgents { link: LinkId },
     /// A link of a legacy agent is kept beside the one of its session.

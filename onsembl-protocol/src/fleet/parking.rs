@@ -4,13 +4,13 @@
 //! while it answers pings; with too many of them, the newest is refused.
 
 use super::action::{FleetAction, SeatId, Write};
-use super::agent::Agent;
+use super::agent::{Agent, Seat};
+use super::claims::Bearer;
 use super::note::FleetNote;
 use super::out::Out;
 use super::roster::Roster;
 use crate::close::CloseCause;
 use crate::id::{AgentId, LinkId, SessionId};
-use crate::model::Dialect;
 use crate::time::WallTime;
 use crate::wire::payload::{ErrorCode, ErrorReply};
 use alloc::borrow::ToOwned;
@@ -18,8 +18,14 @@ use alloc::format;
 
 impl Roster {
     /// A link is silent whose request named an agent: it is kept if it is one of a wrapper in session.
-    pub(super) fn silent(&mut self, link: LinkId, named: &AgentId, out: &mut Out) {
-        let seat = self.named(named).and_then(|agent| agent.seat);
+    pub(super) fn silent(
+        &mut self,
+        link: LinkId,
+        named: &AgentId,
+        bearer: Option<&Bearer>,
+        out: &mut Out,
+    ) {
+        let seat = self.named(named, bearer).and_then(|agent| agent.seat);
         let room = seat.filter(|seat| self.is_of_wrapper(*seat) && !self.is_crowded(*seat));
         match room {
             Some(seat) => {
@@ -105,13 +111,17 @@ impl Roster {
     }
 
     fn is_of_wrapper(&self, seat: SeatId) -> bool {
-        let session = self.seats.get(&seat).and_then(|entry| entry.session.as_ref());
-        session.is_some_and(|session| session.capabilities.dialect() == Dialect::Legacy)
+        self.seats.get(&seat).is_some_and(Seat::is_of_wrapper)
     }
 
-    /// The agent that goes by this id, its own or one that it said before.
-    fn named(&self, id: &AgentId) -> Option<&Agent> {
-        let by_alias = || self.aliases.of(id).find_map(|agent| self.agents.get(agent));
-        self.agents.get(id).or_else(by_alias)
+    /// The agent that goes by this id, its own or one that it said before, and that this token may speak for.
+    fn named(&self, id: &AgentId, bearer: Option<&Bearer>) -> Option<&Agent> {
+        let spoken_for = |id: &AgentId| {
+            let agent = self.agents.get(id)?;
+            let claim = agent.shown.claim.as_ref();
+            bearer.is_none_or(|bearer| bearer.speaks_for(id, claim)).then_some(agent)
+        };
+        let by_alias = || self.directory.by_alias(id).find_map(spoken_for);
+        spoken_for(id).or_else(by_alias)
     }
 }

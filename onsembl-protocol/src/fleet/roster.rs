@@ -1,26 +1,25 @@
-//! Who the agents of a user are: which key, id or name is which agent, which machine speaks for it, and
-//! what a session of it means. Commands are not known here.
-//!
-//! A legacy wrapper has no key: the id that a server taught it stands in for one, then its name, then the
-//! id that it made for itself.
+//! Who the agents of a user are: which agent a hello is of, which machine speaks for it, and what a session of
+//! it means. By what they are found stands in [`directory`](super::directory), whose tokens may speak for them
+//! in [`claims`](super::claims). Commands are not known here.
 
 mod outcome;
 
 pub(super) use outcome::{Began, Lost, LostAgent, SessionCourse};
 
 use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
-use super::agent::{Agent, FoundBy, Health, Joining, Listing, Seat, Session, UsedId, name};
-use super::aliases::Aliases;
+use super::agent::{Agent, FoundBy, Joining, Listing, Seat, Session, UsedId};
+use super::claims::{Admitted, Bearer, Denied, Shown, TokenScope, judge};
+use super::directory::{Directory, said_name, stand_in};
 use super::event::OpenFault;
 use super::limits::FleetLimits;
 use super::note::FleetNote;
 use super::out::Out;
-use super::row::{AgentRecord, NewSession, OpenedSession, PresenceRecord};
+use super::row::{AgentRecord, OpenedSession, PresenceRecord};
 use super::view::{Change, ShownPresence};
 use crate::close::{CloseCause, CloseReason};
 use crate::command::{DEFAULT_SLOTS, Returned};
 use crate::id::{AgentId, AgentKey, Epoch, LinkId, PresenceVersion, SessionId, StopId};
-use crate::model::{Capabilities, Dialect};
+use crate::model::Capabilities;
 use crate::replay::Retired;
 use crate::session::{Claimant, Presence, PresenceStatus};
 use crate::time::{Now, WallTime};
@@ -28,7 +27,6 @@ use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply, HealthMetrics};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -37,8 +35,7 @@ use alloc::vec::Vec;
 pub(super) struct Roster {
     pub(super) agents: BTreeMap<AgentId, Agent>,
     pub(super) seats: BTreeMap<SeatId, Seat>,
-    by_key: BTreeMap<AgentKey, AgentId>,
-    pub(super) aliases: Aliases,
+    pub(super) directory: Directory,
     /// Machines whose agent has no id yet.
     newcomers: BTreeMap<AgentKey, SeatId>,
     /// Links that are kept beside the session of a machine.
@@ -54,8 +51,7 @@ impl Roster {
         Self {
             agents: BTreeMap::new(),
             seats: BTreeMap::new(),
-            by_key: BTreeMap::new(),
-            aliases: Aliases::new(),
+            directory: Directory::new(),
             newcomers: BTreeMap::new(),
             parked: BTreeMap::new(),
             newest: PresenceVersion(0),
@@ -91,50 +87,42 @@ impl Roster {
         Some((seat, self.seats.get_mut(&seat)?.session.as_mut()?))
     }
 
-    /// Machines, with and without a session.
-    pub(super) fn seats(&self) -> usize {
-        self.seats.len()
-    }
-
     /// An agent as an earlier run of this server left it. It is awaited if it was not offline.
     pub(super) fn recover(&mut self, record: AgentRecord, out: &mut Out) {
         let id = record.agent.clone();
         let (key, instance) = (record.key.clone(), record.instance.clone());
         self.newest = self.newest.max(record.presence_version);
         let mut agent = Agent::recovered(record, &self.limits);
-        let is_awaited = match agent.shown.presence.status {
-            PresenceStatus::Offline => false,
-            PresenceStatus::Connecting
-            | PresenceStatus::Online
-            | PresenceStatus::Stale
-            | PresenceStatus::TimedOut
-            | PresenceStatus::Reconnecting
-            | PresenceStatus::Error => true,
-        };
-        if is_awaited {
+        if agent.shown.presence.status != PresenceStatus::Offline {
             let seat = self.mint_seat();
-            let mut entry = Seat::new(key.clone(), Some(id.clone()), PresenceVersion(0));
-            entry.instance = instance;
-            if agent.shown.aliases.contains(&id) {
-                entry.uses = UsedId::Taught;
-            }
-            let _ = self.seats.insert(seat, entry);
+            let uses = match agent.shown.aliases.contains(&id) {
+                true => UsedId::Taught,
+                false => UsedId::Own,
+            };
+            let new = Seat::new(key.clone(), Some(id.clone()), PresenceVersion(0));
+            let _ = self.seats.insert(seat, Seat { instance, uses, ..new });
             agent.seat = Some(seat);
             let origin = SeatOrigin::Recovered { version: agent.version, epoch: agent.epoch };
             out.act(FleetAction::Install { seat, origin });
         }
+        // Earlier versions let somebody go by what is another's name.
+        let directory = &mut self.directory;
+        agent.shown.aliases.retain(|alias| !directory.is_name_of_another(alias, Some(&id)));
+        directory.rekey(&id, None, &key);
+        directory.realias(&id, &[], &agent.shown.aliases);
+        let name = AgentId::new(&agent.shown.name);
+        let went_by_its_name = directory.rename(&id, "", &agent.shown.name);
         out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
-        let _ = self.by_key.insert(key, id.clone());
-        self.aliases.replace(&id, &[], &agent.shown.aliases);
         let _ = self.agents.insert(id, agent);
+        self.take_name(&name, &went_by_its_name, out);
     }
 
     /// An agent says hello: which machine it is for, and whose link this is.
     pub(super) fn hello(
         &mut self,
         link: LinkId,
-        hello: Box<AgentConnect>,
-        peer: String,
+        (mut hello, peer): (Box<AgentConnect>, String),
+        bearer: Option<Bearer>,
         session: SessionId,
         out: &mut Out,
     ) {
@@ -144,45 +132,53 @@ impl Roster {
             let admission = Admission { agent, session, epoch: Epoch(0), stopped: None };
             return out.act(FleetAction::WelcomeProbe { link, admission });
         }
-        let key = self.key_of(&hello);
+        if let Some(Bearer { scope: TokenScope::New(name), .. }) = &bearer
+            && said_name(&hello).is_none()
+        {
+            hello.name = Some(name.clone());
+        }
         self.unpark(link, out);
-        let instance = hello.extensions.as_ref().map(|extensions| &extensions.instance);
+        let (key, heir_of) = match self.admit_bearer(&hello, bearer.as_ref()) {
+            Ok(admitted) => admitted,
+            Err(denied) => {
+                // It has reached nothing of the agent that it asks for.
+                out.note(FleetNote::Denied { link, why: denied.to_string() });
+                let error = ErrorReply::new(ErrorCode::Unauthorized, denied.to_string());
+                let cause = CloseCause::TokenExpired;
+                return out.act(FleetAction::RefuseHello { link, error, cause });
+            }
+        };
         let (seat, claimant) = match self.seat_of(&key) {
             Some(seat) if hello.extensions.is_none() && self.is_crowded(seat) => {
                 return self.refuse_crowded(link, seat, out);
             }
             Some(seat) => {
                 let claimant = self.seats.get(&seat).map_or(Claimant::OtherProcess, |entry| {
-                    let same_id = entry.is_same(&hello.agent_id, self.aliases_of(entry));
-                    Claimant::judge(entry.instance.as_ref(), instance, same_id)
+                    entry.judge(&hello, self.aliases_of(entry))
                 });
                 (seat, claimant)
             }
             None if self.is_full(&key) => {
                 out.note(FleetNote::TooManyAgents { link });
-                let why = format!(
-                    "this user has {} agents, which is the most; delete some, or use the state directory of one of them",
-                    self.limits.agents
-                );
-                let error = ErrorReply::new(ErrorCode::QueueFull, why);
-                return out.act(FleetAction::RefuseHello {
-                    link,
-                    error,
-                    cause: CloseCause::TryLater,
-                });
+                let (error, cause) = (self.limits.too_many_agents(), CloseCause::TryLater);
+                return out.act(FleetAction::RefuseHello { link, error, cause });
             }
             None => {
-                let is_anothers = self.is_anothers(&key, &hello);
+                let found = match self.is_anothers(&key, &hello, bearer.as_ref()) {
+                    true => FoundBy::Key,
+                    false => heir_of.map_or(FoundBy::Anything, FoundBy::Heir),
+                };
                 let seat = self.seat_down(&key, out);
-                if let Some(entry) = self.seats.get_mut(&seat).filter(|_| is_anothers) {
-                    entry.found = FoundBy::Key;
+                if let Some(entry) = self.seats.get_mut(&seat) {
+                    entry.found = found;
+                    entry.taken_in_by = bearer.as_ref().map(Bearer::claim);
                 }
                 (seat, Claimant::SameProcess)
             }
         };
         out.note(FleetNote::Hello { link, name: hello.name.clone(), peer: peer.clone() });
         if let Some(entry) = self.seats.get_mut(&seat) {
-            let _ = entry.joining.insert(link, Joining { hello, session, peer });
+            let _ = entry.joining.insert(link, Joining { hello, bearer, session, peer });
         }
         out.act(FleetAction::Join { link, seat, claimant });
     }
@@ -197,65 +193,82 @@ impl Roster {
     pub(super) fn goes_by(&mut self, seat: SeatId, said: &AgentId, out: &mut Out) {
         let Some(entry) = self.seats.get_mut(&seat) else { return };
         let Some(id) = entry.agent.clone().filter(|id| id == said) else { return };
-        let session = entry.session.as_ref().map(|session| session.capabilities.dialect());
-        if session != Some(Dialect::Legacy) {
+        if !entry.is_of_wrapper() {
             return;
         }
         entry.uses = UsedId::Taught;
         let Some(agent) = self.agents.get_mut(&id) else { return };
         let before = agent.shown.aliases.clone();
         if agent.remember(id.clone()) {
-            self.aliases.replace(&id, &before, &agent.shown.aliases);
+            self.directory.realias(&id, &before, &agent.shown.aliases);
             self.show(&id, out);
             out.write(Write::Alias { agent: id.clone(), alias: id });
         }
+    }
+
+    /// The key under which a hello is admitted, and the agent that it is the heir of under a key that is new.
+    fn admit_bearer(
+        &self,
+        hello: &AgentConnect,
+        bearer: Option<&Bearer>,
+    ) -> Result<(AgentKey, Option<AgentId>), Denied> {
+        let key = self.key_of(hello);
+        let Some(bearer) = bearer else { return Ok((key, None)) };
+        let known = |id| self.agents.get_key_value(id).map(|(id, agent)| agent.known_as(id));
+        let own = bearer.agent().and_then(known);
+        let known = self.directory.holder(&key).and_then(known);
+        let admitted = judge(bearer, Shown::of(hello), known, own)?;
+        let newcomer = self.newcomers.get(&key).and_then(|seat| self.seats.get(seat));
+        if let Some(claim) = newcomer.and_then(|entry| entry.taken_in_by.as_ref())
+            && !bearer.may_hold(Some(claim))
+        {
+            return Err(Denied::BeingTakenIn(claim.token.clone()));
+        }
+        Ok(match admitted {
+            Admitted::AsShown => (key, None),
+            Admitted::AsHolderOf(key) => (key, None),
+            Admitted::AsHeirOf(agent) => (key, Some(agent)),
+        })
     }
 
     fn key_of(&self, hello: &AgentConnect) -> AgentKey {
         if let Some(extensions) = &hello.extensions {
             return extensions.agent_key.clone();
         }
-        if let Some(taught) = self.agents.get(&AgentId::new(&hello.agent_id)) {
-            return taught.key.clone();
-        }
-        match hello.name.as_deref().filter(|name| !name.is_empty()) {
-            Some(name) => AgentKey::new(format!("name:{name}")),
-            None => AgentKey::new(format!("id:{}", hello.agent_id)),
-        }
+        let taught = self.agents.get(&AgentId::new(&hello.agent_id));
+        taught.map_or_else(|| stand_in(hello), |taught| taught.key.clone())
     }
 
     /// Whether a legacy wrapper whose key is not known claims an id by which an agent of another key goes that
     /// is in session: two wrappers of one machine share the id of one configuration file, and are two agents
-    /// by their names. One that comes when the other is gone was renamed.
-    fn is_anothers(&self, key: &AgentKey, hello: &AgentConnect) -> bool {
-        if hello.extensions.is_some() || self.by_key.contains_key(key) {
+    /// by their names. One that comes when the other is gone was renamed, but not if others hold it.
+    fn is_anothers(&self, key: &AgentKey, hello: &AgentConnect, bearer: Option<&Bearer>) -> bool {
+        if hello.extensions.is_some() || self.directory.holder(key).is_some() {
             return false;
         }
         let claimed = AgentId::new(&hello.agent_id);
-        self.aliases.of(&claimed).any(|agent| self.session(agent).is_some())
+        let is_held = |agent: &AgentId| {
+            let claim = self.agents.get(agent).and_then(|agent| agent.shown.claim.as_ref());
+            bearer.is_some_and(|bearer| !bearer.speaks_for(agent, claim))
+        };
+        let mut others = self.directory.by_alias(&claimed);
+        others.any(|agent| self.session(agent).is_some() || is_held(agent))
     }
 
     fn seat_of(&self, key: &AgentKey) -> Option<SeatId> {
-        let known = self.by_key.get(key).and_then(|agent| self.agents.get(agent)?.seat);
+        let known = self.directory.holder(key).and_then(|agent| self.agents.get(agent)?.seat);
         known.or_else(|| self.newcomers.get(key).copied())
     }
 
     fn is_full(&self, key: &AgentKey) -> bool {
-        !self.by_key.contains_key(key)
+        self.directory.holder(key).is_none()
             && self.agents.len().saturating_add(self.newcomers.len()) >= self.limits.agents
     }
 
     fn remove(&mut self, id: &AgentId) {
-        let Some(agent) = self.agents.remove(id) else { return };
-        self.aliases.replace(id, &agent.shown.aliases, &[]);
-        if self.by_key.get(&agent.key) == Some(id) {
-            let _ = self.by_key.remove(&agent.key);
+        if let Some(Agent { key, shown, .. }) = self.agents.remove(id) {
+            self.directory.remove(id, &key, &shown.aliases, &shown.name);
         }
-    }
-
-    /// How many keys are known.
-    pub(super) fn keys(&self) -> usize {
-        self.by_key.len()
     }
 
     fn mint_seat(&mut self) -> SeatId {
@@ -267,7 +280,7 @@ impl Roster {
     /// Puts a machine in for an agent that has none.
     fn seat_down(&mut self, key: &AgentKey, out: &mut Out) -> SeatId {
         let seat = self.mint_seat();
-        let id = self.by_key.get(key).cloned();
+        let id = self.directory.holder(key).cloned();
         let known = id.as_ref().and_then(|id| self.agents.get_mut(id));
         let (floor, origin) = match known {
             Some(agent) => {
@@ -298,29 +311,11 @@ impl Roster {
         else {
             return out.note(FleetNote::AdmissionWithoutHello { link });
         };
-        let hello = &joining.hello;
-        let is_legacy = hello.extensions.is_none();
-        // Of an agent that was deleted only the store remembers which id it was taught.
-        let claimed = AgentId::new(&hello.agent_id);
-        let is_own = entry.found == FoundBy::Anything || entry.agent.as_ref() == Some(&claimed);
-        let claimed = Some(claimed).filter(|_| is_legacy && is_own);
-        let known = entry.agent.as_ref().and_then(|id| Some((id, self.agents.get(id)?)));
-        let known = known.map(|(id, agent)| (id, &agent.shown.name));
-        let new = NewSession {
-            key: entry.key.clone(),
-            candidate: entry.agent.clone().or_else(|| claimed.clone()),
-            alias: claimed.map(|claimed| claimed.to_string()),
-            name: name(hello, known),
-            agent_type: hello.agent_type.as_str().to_ascii_lowercase(),
-            version: hello.version.clone(),
-            host: hello.host_machine.clone(),
-            capabilities: hello.capabilities.to_words(),
-            instance: hello.extensions.as_ref().map(|e| e.instance.clone()),
-            peer: joining.peer.clone(),
-            session: joining.session.clone(),
-            at,
-            presence_floor: entry.floor,
-        };
+        let agent = entry.agent.as_ref();
+        let known = agent.and_then(|id| Some((id, &self.agents.get(id)?.shown.name)));
+        let mut new = entry.new_session(joining, known, at);
+        let is_name = |id: &String| self.directory.is_name_of_another(&AgentId::new(id), agent);
+        new.alias = new.alias.filter(|id| !is_name(id));
         out.ask(Question::Session { seat, link, new: Box::new(new) });
     }
 
@@ -360,6 +355,7 @@ impl Roster {
                 }
                 let cause = match fault {
                     OpenFault::Deleted(_) => CloseCause::Deleted,
+                    OpenFault::Held(_) => CloseCause::TokenExpired,
                     OpenFault::Store(_) => CloseCause::TryLater,
                 };
                 out.act(FleetAction::Reject { seat, link, cause, why });
@@ -381,26 +377,46 @@ impl Roster {
         let id = opened.agent.clone();
         entry.agent = Some(id.clone());
         let _ = self.newcomers.remove(&entry.key);
-        let _ = self.by_key.insert(entry.key.clone(), id.clone());
         let new = || Agent::new(entry.key.clone(), opened, at, &self.limits);
         let agent = self.agents.entry(id.clone()).or_insert_with(new);
         let before = core::mem::replace(&mut agent.key, entry.key.clone());
-        if before != agent.key && self.by_key.get(&before) == Some(&id) {
-            // It was renamed; who comes under the former name is another.
-            let _ = self.by_key.remove(&before);
-        }
+        self.directory.rekey(&id, Some(&before), &agent.key);
         agent.listing = Listing::Listed;
+        let mut went_by_its_name = Vec::new();
         if let Some(joining) = entry.joining.get(&link) {
-            let known = agent.shown.aliases.clone();
+            let (aliases, name) = (agent.shown.aliases.clone(), agent.shown.name.clone());
             agent.introduce(&joining.hello, opened, at);
-            self.aliases.replace(&id, &known, &agent.shown.aliases);
+            let claim = joining.bearer.as_ref().map(Bearer::claim);
+            agent.shown.claim = claim.or(agent.shown.claim.take());
+            went_by_its_name = self.directory.rename(&id, &name, &agent.shown.name);
+            let own = AgentId::new(&joining.hello.agent_id);
+            if joining.hello.extensions.is_none()
+                && !self.directory.is_name_of_another(&own, Some(&id))
+            {
+                let _ = agent.remember(own);
+            }
+            self.directory.realias(&id, &aliases, &agent.shown.aliases);
         }
+        let name = AgentId::new(&agent.shown.name);
         out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
-        let other = agent.seat.replace(seat).filter(|other| *other != seat)?;
+        let other = agent.seat.replace(seat).filter(|other| *other != seat);
+        self.take_name(&name, &went_by_its_name, out);
+        let other = other?;
         // Two keys turned out to be one agent: the machine of the other one is superseded.
         out.act(FleetAction::Evict { seat: other, cause: CloseCause::Superseded });
         let session = self.seats.get_mut(&other).and_then(|other| other.session.take())?;
         Some(Lost { agent: id, dialect: session.capabilities.dialect() })
+    }
+
+    /// A name is an agent's. The store lets nobody else go by it from then on either.
+    fn take_name(&mut self, name: &AgentId, from: &[AgentId], out: &mut Out) {
+        for other in from {
+            let Some(agent) = self.agents.get_mut(other) else { continue };
+            let before = agent.shown.aliases.clone();
+            agent.shown.aliases.retain(|alias| alias != name);
+            self.directory.realias(other, &before, &agent.shown.aliases);
+            self.show(other, out);
+        }
     }
 
     /// A session began.
@@ -413,19 +429,9 @@ impl Roster {
     ) -> Option<Began> {
         let entry = self.seats.get_mut(&seat)?;
         let joining = entry.joining.remove(&link)?;
-        let instance = joining.hello.extensions.as_ref().map(|e| e.instance.clone());
         let known = entry.agent.as_ref().and_then(|id| self.agents.get(id));
         let aliases = known.map_or(&[][..], |agent| &agent.shown.aliases);
-        let same_id = entry.is_same(&joining.hello.agent_id, aliases);
-        let claimant = Claimant::judge(entry.instance.as_ref(), instance.as_ref(), same_id);
-        entry.instance = instance;
-        entry.claimed.clone_from(&joining.hello.agent_id);
-        if claimant == Claimant::OtherProcess {
-            entry.uses = UsedId::Own;
-        }
-        if entry.agent.as_ref().is_some_and(|agent| agent.as_str() == entry.claimed) {
-            entry.uses = UsedId::Taught;
-        }
+        let claimant = entry.begin(&joining.hello, aliases);
         let before = entry.session.replace(Session::new(link, capabilities, &joining));
         let course = match before {
             Some(_) => SessionCourse::Unbroken,
@@ -491,22 +497,9 @@ impl Roster {
                 out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
             }
         }
-        let health = match presence.status {
-            PresenceStatus::Online | PresenceStatus::Stale => Health::Well,
-            PresenceStatus::Error => Health::Faulted,
-            // A session that is being opened beside this one changes nothing about this one.
-            PresenceStatus::Connecting => return None,
-            PresenceStatus::TimedOut | PresenceStatus::Reconnecting | PresenceStatus::Offline => {
-                let session = entry.session.take()?;
-                let is_current = agent.seat == Some(seat);
-                let dialect = session.capabilities.dialect();
-                return is_current.then_some(Lost { agent: id, dialect });
-            }
-        };
-        if let Some(session) = &mut entry.session {
-            session.health = health;
-        }
-        None
+        let dialect = entry.lose_or_keep(presence.status)?;
+        let is_current = agent.seat == Some(seat);
+        is_current.then_some(Lost { agent: id, dialect })
     }
 
     /// A link ended, and with it perhaps a session.

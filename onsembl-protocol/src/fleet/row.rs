@@ -1,5 +1,6 @@
 //! What a store keeps for a fleet, as plain values. How it keeps them is not decided here.
 
+use super::claims::{Bearer, Claim};
 use crate::command::{CommandStage, CommandView, Exit};
 use crate::id::{
     AgentId, AgentKey, ByteOffset, CommandId, Epoch, Incarnation, InstanceId, JournalId, LinkId,
@@ -23,6 +24,9 @@ pub struct NewSession {
     pub candidate: Option<AgentId>,
     /// The id of its own making, of a legacy wrapper.
     pub alias: Option<String>,
+    /// Its token, whose lineage holds the agent from then on; `None` leaves the claim as it is. The store opens
+    /// no session of an agent that another lineage holds, but for the heir of it, and only for the first one.
+    pub bearer: Option<Bearer>,
     pub name: String,
     /// Its type, in lower case.
     pub agent_type: String,
@@ -177,4 +181,6 @@ pub struct AgentRecord {
     pub metrics: Option<HealthMetrics>,
     /// The journal that it kept in its last session.
     pub journal: Option<JournalId>,
+    /// Who holds it; nobody held agents that only earlier versions knew.
+    pub claim: Option<Claim>,
 }

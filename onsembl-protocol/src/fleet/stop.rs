@@ -478,7 +478,8 @@ fn covered(state: &State, scope: &StopScope) -> Vec<AgentId> {
 fn unknown_agent(state: &State, scope: &StopScope) -> Option<ErrorReply> {
     let agent = scope.agent()?;
     let error = ErrorReply::new(ErrorCode::AgentNotFound, "no agent of yours has this id");
-    state.roster.agent(agent).is_none().then(|| error.for_agent(Some(agent.clone())))
+    // One that is deleted may have a machine for a moment more; a stop for it would hold for ever.
+    (!state.is_listed(agent)).then(|| error.for_agent(Some(agent.clone())))
 }
 
 /// Says to an agent in session that it is stopped.

@@ -6,6 +6,7 @@
 
 use super::aliases::Aliases;
 use super::by_id::ById;
+use super::claims::{Bearer, Claim};
 use super::report::StopState;
 use crate::command::{CommandStage, CommandView};
 use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation, PresenceVersion};
@@ -62,6 +63,19 @@ pub struct AgentView {
     pub stopped: Option<AgentStop>,
     /// Whether one more link may be open beside the one of its session.
     pub takes_links: bool,
+    /// Who holds it.
+    pub claim: Option<Claim>,
+}
+
+/// Whether a link is let in whose request names an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// It is.
+    Open,
+    /// That is a legacy agent in session, which has as many links as one may have.
+    Full,
+    /// The token may not speak for the agent. The text is for who started the peer.
+    Denied(String),
 }
 
 /// An emergency stop that keeps an agent from starting anything.
@@ -294,19 +308,34 @@ impl View {
         noticed
     }
 
-    /// Whether a link may be let in that names this agent, by its id or by one that it went by before. Not if
-    /// that is a legacy agent in session which has as many links as one may have.
-    pub fn takes_links(&self, named: &AgentId) -> bool {
-        let by_alias = || self.aliases.of(named).find_map(|agent| self.agents.get(agent));
-        let Some(agent) = self.agents.get(named).or_else(by_alias) else { return true };
+    /// Whether a link may be let in that names this agent, by its id or by one that it went by before, with
+    /// this token; without one, the service vouches for the peer.
+    pub fn door(&self, named: &AgentId, bearer: Option<&Bearer>) -> Door {
+        let spoken_for = |id: &AgentId| {
+            let agent = self.agents.get(id)?;
+            let claim = agent.claim.as_ref();
+            bearer.is_none_or(|bearer| bearer.speaks_for(id, claim)).then_some(agent)
+        };
+        if let (Some(agent), Some(bearer), None) =
+            (self.agents.get(named), bearer, spoken_for(named))
+        {
+            return Door::Denied(bearer.why_not(named, &agent.name, agent.claim.as_ref()));
+        }
+        let by_alias = || self.aliases.of(named).find_map(spoken_for);
+        let Some(agent) = spoken_for(named).or_else(by_alias) else { return Door::Open };
         match agent.presence.status {
-            PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error => {
-                agent.takes_links
+            PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error
+                if !agent.takes_links =>
+            {
+                Door::Full
             }
-            PresenceStatus::Connecting
+            PresenceStatus::Online
+            | PresenceStatus::Stale
+            | PresenceStatus::Error
+            | PresenceStatus::Connecting
             | PresenceStatus::TimedOut
             | PresenceStatus::Reconnecting
-            | PresenceStatus::Offline => true,
+            | PresenceStatus::Offline => Door::Open,
         }
     }
 

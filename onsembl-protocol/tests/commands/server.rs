@@ -5,8 +5,8 @@ use super::now;
 use super::store::{Health, Store};
 use onsembl_protocol::close::{CloseCause, CloseReason};
 use onsembl_protocol::fleet::{
-    Admission, Answer, Change, CommandStage, Fleet, FleetAction, FleetEvent, FleetLimits, Flow,
-    Question, Request, SeatId, SeatOrigin, Token, View, Write,
+    Admission, Answer, Bearer, Change, CommandStage, Fleet, FleetAction, FleetEvent, FleetLimits,
+    Flow, Question, Request, SeatId, SeatOrigin, Token, View, Write,
 };
 use onsembl_protocol::id::{AgentId, CommandId, LinkId, SessionId, StopId, UserId};
 use onsembl_protocol::model::{Capabilities, Dialect, SERVER_FEATURES};
@@ -266,7 +266,13 @@ impl Server {
         }
     }
 
-    pub(super) fn on_hello(&mut self, link: LinkId, hello: AgentConnect, at: Duration) {
+    pub(super) fn on_hello(
+        &mut self,
+        link: LinkId,
+        hello: AgentConnect,
+        bearer: Option<Bearer>,
+        at: Duration,
+    ) {
         let theirs = hello.extensions.as_ref().map(|extensions| extensions.features.clone());
         let capabilities = match theirs {
             Some(theirs) => Capabilities::negotiate(SERVER_FEATURES, &theirs, Dialect::Extended),
@@ -275,7 +281,7 @@ impl Server {
         let entry = Link { seat: None, capabilities, admission: None, session: None };
         self.links.insert(link, entry);
         let (hello, peer) = (Box::new(hello), "somewhere".to_owned());
-        self.feed(FleetEvent::Hello { link, hello, peer }, at);
+        self.feed(FleetEvent::Hello { link, hello, peer, bearer }, at);
         self.drain(at);
     }
 

@@ -3,7 +3,7 @@
 
 use onsembl_protocol::fleet::{
     AgentRecord, CommandRecord, FleetEvent, Inserted, NewSession, OpenFault, OpenedSession,
-    Question, Receipt, RecordOutcome, StopOrder, StoreAnswer, StoreFault, Write,
+    Question, Receipt, RecordOutcome, StopOrder, StoreAnswer, StoreFault, TokenScope, Write,
 };
 use onsembl_protocol::id::{AgentId, CommandId, Epoch, PresenceVersion, StopId};
 use onsembl_protocol::session::PresenceStatus;
@@ -84,10 +84,16 @@ impl Store {
         let found = by_key
             .map(|known| known.agent.clone())
             .or_else(|| by_id().cloned())
-            .or_else(|| by_alias().find_map(|alias| self.aliases.get(alias).cloned()));
+            .or_else(|| {
+                let named = by_alias().filter_map(|alias| self.aliases.get(alias));
+                named.filter(|agent| self.may_hold(new, agent)).map(AgentId::clone).next()
+            });
         let agent = match found {
             Some(agent) if self.deleted.contains(&agent) => {
                 return Err(OpenFault::Deleted("its user deleted it".to_owned()));
+            }
+            Some(agent) if !self.may_hold(new, &agent) => {
+                return Err(OpenFault::Held("another lineage holds it".to_owned()));
             }
             Some(agent) => agent,
             None => AgentId::new(format!("agent-{}", self.agents.len())),
@@ -113,10 +119,14 @@ impl Store {
             last_heard: None,
             metrics: None,
             journal: None,
+            claim: None,
         });
         known.key = new.key.clone();
         known.epoch = known.epoch.next();
         known.instance = new.instance.clone();
+        if let Some(bearer) = &new.bearer {
+            known.claim = Some(bearer.claim());
+        }
         if let Some(alias) = new.alias.as_ref().map(AgentId::new)
             && !known.aliases.contains(&alias)
         {
@@ -128,6 +138,14 @@ impl Store {
         known.presence_version = known.presence_version.max(new.presence_floor);
         let (epoch, presence_version) = (known.epoch, known.presence_version);
         Ok(OpenedSession { agent, epoch, presence_version })
+    }
+
+    /// Whether the token of a new session may speak for this agent.
+    fn may_hold(&self, new: &NewSession, agent: &AgentId) -> bool {
+        let Some(bearer) = &new.bearer else { return true };
+        let claim = self.agents.get(agent).and_then(|known| known.claim.as_ref());
+        let is_heir = bearer.scope == TokenScope::Heir(agent.clone());
+        is_heir || claim.is_none_or(|claim| claim.lineage == bearer.lineage)
     }
 
     fn insert(&mut self, record: CommandRecord) -> Inserted {

@@ -9,8 +9,10 @@ use super::server::{Down, Sent, Server};
 use super::store::{Health, Store};
 use super::weather::{Weather, limits};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason, Initiator};
-use onsembl_protocol::fleet::{CommandStage, FleetLimits, PresenceRecord, SeatId, Token, Write};
-use onsembl_protocol::id::{AgentId, CommandId, LinkId, UserId};
+use onsembl_protocol::fleet::{
+    Bearer, CommandStage, FleetLimits, PresenceRecord, SeatId, Token, TokenScope, Write,
+};
+use onsembl_protocol::id::{AgentId, CommandId, LineageId, LinkId, TokenId, UserId};
 use onsembl_protocol::model::Exit;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::wire::payload::{AgentConnect, CommandComplete, CommandInput, CommandPhase};
@@ -388,7 +390,7 @@ impl World {
         }
         let Some(up) = wire.up.pop_front() else { return false };
         match up {
-            Up::Hello(hello) => self.server.on_hello(link, *hello, at),
+            Up::Hello(hello) => self.server.on_hello(link, *hello, Some(token()), at),
             Up::Message(message) => self.server.on_message(link, *message, at),
             Up::Paused(paused) => self.server.on_paused(link, paused, at),
             Up::End(reason) => {
@@ -542,4 +544,10 @@ impl World {
     pub(super) fn agent_of(&self, n: usize) -> Option<AgentId> {
         self.hosts[n].taught.clone()
     }
+}
+
+/// The token that all agents of the world have.
+fn token() -> Bearer {
+    let (token, lineage) = (TokenId::new("fleet"), LineageId::new("fleet"));
+    Bearer { token, lineage, scope: TokenScope::Any }
 }

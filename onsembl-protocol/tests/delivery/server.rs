@@ -152,7 +152,7 @@ impl Server {
             self.closed.clear();
         }
         let (link, peer) = (LinkId(self.links), "somewhere".to_owned());
-        self.feed(FleetEvent::Hello { link, hello: Box::new(hello), peer }, at);
+        self.feed(FleetEvent::Hello { link, hello: Box::new(hello), peer, bearer: None }, at);
         let newcomer = self.newcomers.pop_first().map(|(_, seat)| seat);
         if let Some(newcomer) = newcomer {
             self.seats.insert(agent.clone(), newcomer);
@@ -426,6 +426,7 @@ impl Database {
             last_heard: None,
             metrics: None,
             journal: None,
+            claim: None,
         });
         known.epoch = known.epoch.next();
         known.instance = new.instance;

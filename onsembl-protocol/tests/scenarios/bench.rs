@@ -3,7 +3,9 @@
 use super::server::{Down, Sent, Server};
 use super::store::{Health, Store};
 use onsembl_protocol::close::{Breakage, CloseReason};
-use onsembl_protocol::fleet::{Change, CommandStage, FleetLimits, Request, SeatId, Token, Write};
+use onsembl_protocol::fleet::{
+    Bearer, Change, CommandStage, FleetLimits, Request, SeatId, Token, Write,
+};
 use onsembl_protocol::id::{
     AgentId, AgentKey, ByteOffset, ChunkSequence, CommandId, Incarnation, InstanceId, JournalId,
     LinkId, UserId,
@@ -79,8 +81,25 @@ impl Bench {
                 max_parallel: Some(2),
             }),
         };
-        self.server.on_hello(link, hello, self.at);
+        self.server.on_hello(link, hello, None, self.at);
         link
+    }
+
+    /// Somebody says this hello with this token over a new link. Gives the agent as which it is welcomed.
+    pub(super) fn comes(
+        &mut self,
+        hello: AgentConnect,
+        bearer: Option<Bearer>,
+    ) -> (LinkId, Option<AgentId>) {
+        self.links += 1;
+        let link = LinkId(self.links);
+        self.server.on_hello(link, hello, bearer, self.at);
+        self.calm();
+        let welcome = |sent: &Sent| match sent {
+            Sent::Down(to, Down::Welcome { agent, .. }) if *to == link => Some(agent.clone()),
+            _ => None,
+        };
+        (link, self.server.sent.iter().find_map(welcome))
     }
 
     /// A wrapper of the older kind, always with the same id, comes over a new link under this name.
@@ -96,7 +115,7 @@ impl Bench {
             capabilities: LegacyCapabilities::default(),
             extensions: None,
         };
-        self.server.on_hello(link, hello, self.at);
+        self.server.on_hello(link, hello, None, self.at);
         self.calm();
         link
     }

@@ -1,21 +1,28 @@
-//! Who is admitted: the trait [`Auth`], by which a service brings its own accounts, and the signed
-//! tokens that are the default.
+//! Who is admitted: the trait [`Auth`], by which a service brings its own accounts, and the tokens of this
+//! server that are the default.
 //!
 //! Nothing here knows HTTP statuses, links or sessions.
 
 mod authenticator;
 mod credentials;
 mod identity;
+mod known;
+mod making;
+mod random;
 mod refusal;
-mod signed;
 mod tokens;
+mod uses;
 
 pub(crate) use authenticator::Authenticator;
 pub use credentials::Credentials;
 pub use identity::{Identity, TokenKind};
+pub(crate) use known::KnownTokens;
+pub use making::{MakeError, NewToken, TokenOrder, make_token, renew_token};
+pub use random::NoRandom;
+pub(crate) use random::parse as parse_random;
 pub use refusal::{LookupError, Refusal};
-pub(crate) use signed::SignedTokens;
 pub use tokens::{IssueError, SecretError, TokenError, Tokens};
+pub(crate) use uses::{Uses, keep as keep_uses};
 
 /// Knows the accounts of a service.
 ///

@@ -1,12 +1,12 @@
-//! Tokens: who a caller is, and what kind of peer it may be.
+//! Signed tokens: who a caller is, and what kind of peer it may be.
 //!
-//! HS256 JSON Web Tokens, signed with a secret that this server made itself on its first start.
-//! Nothing here knows connections; whether a token was revoked is the store's to say.
+//! HS256 JSON Web Tokens, signed with the secret of this server, by an issuer of its operator's or by an earlier
+//! version. Nothing here knows connections; whether a token was revoked is the store's to say.
 
 use super::{Identity, TokenKind};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use onsembl_protocol::id::UserId;
+use onsembl_protocol::id::{LineageId, UserId};
 use onsembl_protocol::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -40,6 +40,11 @@ pub enum TokenError {
         "the token is not one of this server: it is from another data directory, or from before the secret in this one was replaced, or a part of it is missing; `onsembl-server token` makes one"
     )]
     Foreign,
+    /// It is not known, or no longer: it may be of another server.
+    #[error(
+        "this server does not know the token: it is from another data directory, or was removed from this one, or a part of it is missing; `onsembl-server token` makes one"
+    )]
+    Unknown,
     /// It is none.
     #[error("this is no token of an onsembl-server; was all of it copied?")]
     Malformed,
@@ -75,6 +80,30 @@ struct Claims {
     jti: String,
     iat: i64,
     exp: i64,
+    /// Its lineage, if it is not the first of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lin: Option<String>,
+}
+
+impl Claims {
+    /// Whose token it is, and when it was made.
+    fn read(self) -> Signed {
+        let (expires, made_at) = (seconds(self.exp), seconds(self.iat));
+        let lineage = LineageId::new(self.lin.as_ref().unwrap_or(&self.jti));
+        let identity = Identity::new(UserId::new(self.sub), self.kind, self.jti);
+        Signed { identity: identity.expiring_at(expires).in_lineage(lineage), made_at }
+    }
+}
+
+fn seconds(since_1970: i64) -> WallTime {
+    WallTime::from_unix_millis(since_1970.saturating_mul(1000))
+}
+
+/// What a signed token says.
+#[derive(Clone, Debug)]
+pub(crate) struct Signed {
+    pub(crate) identity: Identity,
+    pub(crate) made_at: WallTime,
 }
 
 /// Makes and checks tokens.
@@ -135,6 +164,7 @@ impl Tokens {
             jti: jti.clone(),
             iat,
             exp: iat.saturating_add(ttl),
+            lin: None,
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
             .map_err(IssueError)?;
@@ -146,6 +176,11 @@ impl Tokens {
     /// # Errors
     /// It is missing, bad or has expired, or is of another kind.
     pub fn verify(&self, token: Option<&str>, kind: TokenKind) -> Result<Identity, TokenError> {
+        self.check(token, kind).map(|signed| signed.identity)
+    }
+
+    /// The same, with when it was made.
+    pub(crate) fn check(&self, token: Option<&str>, kind: TokenKind) -> Result<Signed, TokenError> {
         let token = token.ok_or(TokenError::Missing)?;
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = 0;
@@ -160,16 +195,20 @@ impl Tokens {
         if claims.kind != kind {
             return Err(TokenError::WrongKind(claims.kind));
         }
-        let expires = WallTime::from_unix_millis(claims.exp.saturating_mul(1000));
-        Ok(Identity::new(UserId::new(claims.sub), kind, claims.jti).expiring_at(expires))
+        Ok(claims.read())
     }
 
     /// The id of a token of this server, also when it has expired: for revoking it.
     pub fn id_of(&self, token: &str) -> Option<String> {
+        self.read(token).map(|signed| signed.identity.token_id)
+    }
+
+    /// What a token of this server says, also when it has expired.
+    pub(crate) fn read(&self, token: &str) -> Option<Signed> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.validate_exp = false;
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).ok()?;
-        Some(claims.claims.jti)
+        Some(claims.claims.read())
     }
 }
 

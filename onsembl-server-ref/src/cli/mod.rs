@@ -16,6 +16,7 @@ mod serve;
 mod stop;
 mod table;
 mod token;
+mod tokens;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal as _;
@@ -39,7 +40,9 @@ enum Command {
     Serve(serve::Serve),
     /// Make a token and print it, and nothing else.
     Token(token::Token),
-    /// Revoke a token: it opens no session any more, and ends those it opened.
+    /// List tokens: for whom and what, which agents they hold, and when and from where they were last shown.
+    Tokens(tokens::ListTokens),
+    /// Revoke a token, those of an agent, or all of a user: it opens no session any more, and ends those it opened.
     Revoke(token::Revoke),
     /// List the agents of the token's user.
     Agents(agents::Agents),
@@ -92,7 +95,8 @@ pub fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match arguments.command {
             Command::Serve(serve) => finish(serve.run().await),
-            Command::Token(token) => finish(token.run()),
+            Command::Token(token) => finish(token.run().await),
+            Command::Tokens(tokens) => finish(tokens.run().await),
             Command::Revoke(revoke) => finish(revoke.run().await),
             Command::Agents(agents) => finish(agents.run().await),
             Command::Exec(exec) => exec.run().await,

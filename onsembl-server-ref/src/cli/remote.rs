@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::Args;
 use onsembl_protocol::fleet::{Candidate, choose_agent};
-use onsembl_protocol::id::AgentId;
+use onsembl_protocol::id::{AgentId, LineageId};
 use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::{DialError, HttpAnswer, HttpClient, ProxyRule, ServerUrl};
@@ -42,6 +42,9 @@ pub(super) struct KnownAgent {
     pub(super) name: String,
     #[serde(default)]
     status: String,
+    /// The tokens that hold it.
+    #[serde(default)]
+    token_lineage: Option<LineageId>,
 }
 
 impl Remote {
@@ -107,7 +110,7 @@ impl Remote {
         struct Listing {
             agents: Vec<KnownAgent>,
         }
-        let body = self.get("/api/agents", PATIENCE)?.text()?;
+        let body = self.get("/api/agents?with=token", PATIENCE)?.text()?;
         let listing: Listing = serde_json::from_str(&body)
             .context("what answers there is no onsembl-server, or another version of it")?;
         Ok(listing.agents)
@@ -120,7 +123,8 @@ impl Remote {
             .iter()
             .map(|a| {
                 let available = matches!(a.status.as_str(), "online" | "stale" | "error");
-                Candidate { id: &a.agent_id, name: &a.name, aliases: &[], available }
+                let lineage = a.token_lineage.as_ref();
+                Candidate { id: &a.agent_id, name: &a.name, aliases: &[], available, lineage }
             })
             .collect();
         Ok(choose_agent(Some(&AgentId::new(wanted)), &candidates)?.clone())

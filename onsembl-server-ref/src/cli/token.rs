@@ -1,15 +1,21 @@
 //! `onsembl-server token` and `revoke`: they work on the data folder, with or without a server.
 
-use crate::auth::{TokenKind, Tokens};
-use crate::store::Store;
-use anyhow::Context as _;
+use crate::auth::{
+    MakeError, NewToken, TokenKind, TokenOrder, Tokens, make_token, parse_random, renew_token,
+};
+use crate::store::{AgentRow, Store};
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use onsembl_protocol::id::UserId;
+use onsembl_protocol::id::{TokenId, UserId};
+use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long the last write may take.
+const CLOSE: Duration = Duration::from_secs(5);
+/// How long a database that is held by another program is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// [`TokenKind`] as it is written on the command line.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -29,17 +35,35 @@ impl From<Kind> for TokenKind {
     }
 }
 
+const TOKEN_EXAMPLES: &str = "Examples:
+  For one agent; its first use binds it to the key of that agent:
+    onsembl-server token --user me --agent build-7 > agent.token
+  For any number of agents that nobody else holds:
+    onsembl-server token --user me --kind agent > fleet.token
+  For a person or a script, for a day:
+    TOKEN=\"$(onsembl-server token --user me)\"
+  A newer one for the same, before the older one expires:
+    onsembl-server token --renew 5f0c8a91d2b3e476 > agent.token";
+
 #[derive(Debug, Args)]
+#[command(after_help = TOKEN_EXAMPLES)]
 pub(super) struct Token {
     /// The server's data folder.
     #[arg(long, env = "ONSEMBL_DATA", value_name = "DIR")]
     data: PathBuf,
     /// Whose token it is. Users see and command only their own agents.
-    #[arg(long, env = "ONSEMBL_USER", value_name = "NAME")]
-    user: String,
-    /// What its bearer may be.
-    #[arg(long, env = "ONSEMBL_KIND", value_enum, default_value = "dashboard")]
-    kind: Kind,
+    #[arg(long, env = "ONSEMBL_USER", value_name = "NAME", required_unless_present = "renew")]
+    user: Option<String>,
+    /// What its bearer may be: a dashboard, unless it is for an agent.
+    #[arg(long, env = "ONSEMBL_KIND", value_enum)]
+    kind: Option<Kind>,
+    /// The one agent that it is for, by its name, or its id. An agent that exists is taken over with the first
+    /// use; what held it before ends then.
+    #[arg(long, env = "ONSEMBL_AGENT", value_name = "AGENT")]
+    agent: Option<String>,
+    /// Make a newer token of the lineage of this one, for the same: by its id, or itself.
+    #[arg(long, env = "ONSEMBL_RENEW", hide_env_values = true, value_name = "TOKEN")]
+    renew: Option<String>,
     /// How long it is valid: 365 days for agents and 24 hours for dashboards, if not said.
     #[arg(long, env = "ONSEMBL_TTL", value_parser = humantime::parse_duration, value_name = "TIME")]
     ttl: Option<Duration>,
@@ -47,39 +71,186 @@ pub(super) struct Token {
 
 impl Token {
     #[expect(clippy::print_stdout, reason = "the token is this command's output")]
-    pub(super) fn run(self) -> anyhow::Result<()> {
-        let tokens = Tokens::open(&self.data)?;
-        let kind = TokenKind::from(self.kind);
-        let ttl = self.ttl.unwrap_or(match kind {
-            TokenKind::Agent => DAY * 365,
-            TokenKind::Dashboard => DAY,
-        });
-        let now = SystemClock::new().now().wall;
-        let user = UserId::new(self.user);
-        let (token, _) = tokens.issue(&user, kind, ttl, now)?;
-        println!("{token}");
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let (store, now) = open(&self.data).await?;
+        let made = tokio::time::timeout(PATIENCE, self.make(&store, now)).await;
+        let made = made.map_err(|_| anyhow::anyhow!("another program holds the database"))??;
+        store.close(CLOSE).await?;
+        println!("{}", made.text);
+        say(&made);
         Ok(())
+    }
+
+    async fn make(&self, store: &Store, now: WallTime) -> Result<NewToken, MakeOrSecret> {
+        if let Some(wanted) = &self.renew {
+            let signed = Tokens::open(&self.data)?;
+            return Ok(renew_token(store, &signed, wanted.trim(), self.ttl, now).await?);
+        }
+        let kind = match (self.kind, &self.agent) {
+            (Some(kind), _) => kind.into(),
+            (None, Some(_)) => TokenKind::Agent,
+            (None, None) => TokenKind::Dashboard,
+        };
+        let order = TokenOrder {
+            user: UserId::new(self.user.as_deref().unwrap_or_default()),
+            kind,
+            agent: self.agent.clone(),
+            ttl: self.ttl.unwrap_or(kind.lifetime()),
+        };
+        Ok(make_token(store, order, now).await?)
     }
 }
 
+/// Why no token comes of an order.
+#[derive(Debug, thiserror::Error)]
+enum MakeOrSecret {
+    #[error(transparent)]
+    Make(#[from] MakeError),
+    #[error(transparent)]
+    Secret(#[from] crate::auth::SecretError),
+}
+
+/// What a person is to know of a token that is not in it.
+#[expect(clippy::print_stderr, reason = "standard output is the token alone")]
+fn say(made: &NewToken) {
+    eprintln!("token {}", made.id);
+    if let Some(agent) = &made.takes {
+        let from = made.from.as_ref().map(|from| format!(", from the token {from}"));
+        let from = from.unwrap_or_default();
+        eprintln!("it takes over the agent {agent} with its first use{from}");
+    }
+}
+
+const REVOKE_EXAMPLES: &str = "Examples:
+  One token, by its id; `onsembl-server tokens` lists them:
+    onsembl-server revoke 5f0c8a91d2b3e476
+  Whatever holds an agent:
+    onsembl-server revoke --user me --agent build-7
+  All tokens of a user:
+    onsembl-server revoke --user me --all
+  Forget those that have expired:
+    onsembl-server revoke --expired";
+
 #[derive(Debug, Args)]
+#[group(id = "which", multiple = false)]
+pub(super) struct Which {
+    /// Every token of the lineage that holds this agent, by its name or id. The agent stays with it until
+    /// `token --agent` passes it on.
+    #[arg(long, value_name = "AGENT", requires = "user")]
+    agent: Option<String>,
+    /// Every token of the user that was made until now.
+    #[arg(long, requires = "user")]
+    all: bool,
+    /// Forget the tokens that have expired, of the user or of all users; they are no good in any case.
+    #[arg(long)]
+    expired: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = REVOKE_EXAMPLES)]
 pub(super) struct Revoke {
     /// The server's data folder.
     #[arg(long, env = "ONSEMBL_DATA", value_name = "DIR")]
     data: PathBuf,
-    /// The token.
+    /// Whose agent or tokens.
+    #[arg(long, env = "ONSEMBL_USER", value_name = "NAME")]
+    user: Option<String>,
+    #[command(flatten)]
+    which: Which,
+    /// The token: by its id, or itself.
     #[arg(env = "ONSEMBL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    token: String,
+    token: Option<String>,
 }
 
 impl Revoke {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let tokens = Tokens::open(&self.data)?;
-        let id = tokens.id_of(self.token.trim()).context("this is no token of that server")?;
-        let now = SystemClock::new().now().wall;
-        let (store, _receipts) = Store::open(&self.data, now).await?;
-        store.revoke_token(&id, now, "revoked on the command line").await?;
-        store.close(Duration::from_secs(5)).await?;
+        let (store, now) = open(&self.data).await?;
+        let done = tokio::time::timeout(PATIENCE, self.revoke(&store, now)).await;
+        done.map_err(|_| anyhow::anyhow!("another program holds the database"))??;
+        store.close(CLOSE).await?;
         Ok(())
     }
+
+    async fn revoke(&self, store: &Store, now: WallTime) -> anyhow::Result<()> {
+        const NOTE: &str = "revoked on the command line";
+        let user = self.user.as_deref().map(UserId::new);
+        match (&self.which, &user, &self.token) {
+            (Which { expired: true, .. }, user, _) => {
+                let count = store.forget_expired_tokens(user.as_ref(), now).await?;
+                say_count(count, "that had expired forgotten");
+            }
+            (Which { all: true, .. }, Some(user), _) => {
+                say_count(store.revoke_user(user, now, NOTE).await?, "revoked");
+            }
+            (Which { agent: Some(wanted), .. }, Some(user), _) => {
+                let agents = store.agents(Some(user)).await?;
+                let agent = find(&agents, wanted)?;
+                let Some(claim) = &agent.claim else {
+                    bail!("no token holds {wanted:?}: it was in no session with this version yet");
+                };
+                say_count(store.revoke_lineage(user, &claim.lineage, now, NOTE).await?, "revoked");
+                let of_it = |other: &&AgentRow| {
+                    other.agent != agent.agent
+                        && other.claim.as_ref().is_some_and(|c| c.lineage == claim.lineage)
+                };
+                say_others(agents.iter().filter(of_it));
+            }
+            (_, _, Some(token)) => {
+                store.revoke_token(&self.id_of(store, token.trim()).await?, now, NOTE).await?;
+            }
+            (_, _, None) => bail!(
+                "name the token by its id, or say --agent, --all or --expired; `onsembl-server tokens` lists them"
+            ),
+        }
+        Ok(())
+    }
+
+    /// The id of a token that is given by it, or as a whole.
+    async fn id_of(&self, store: &Store, token: &str) -> anyhow::Result<String> {
+        if let Some(shown) = parse_random(token) {
+            return Ok(shown.id.to_string());
+        }
+        let signed = Tokens::open(&self.data)?;
+        if let Some(id) = signed.id_of(token) {
+            return Ok(id);
+        }
+        let listed = store.token(&TokenId::new(token)).await?;
+        listed.map(|row| row.token.to_string()).with_context(|| {
+            format!("no token {token:?} is known there; `onsembl-server tokens` lists them")
+        })
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "for the person who revokes")]
+fn say_count(count: usize, what: &str) {
+    eprintln!("{count} tokens {what}");
+}
+
+#[expect(clippy::print_stderr, reason = "for the person who revokes")]
+fn say_others<'a>(others: impl Iterator<Item = &'a AgentRow>) {
+    let names: Vec<&str> = others.map(|agent| agent.name.as_str()).collect();
+    if !names.is_empty() {
+        eprintln!("they held also: {names:?}");
+    }
+}
+
+fn find<'a>(agents: &'a [AgentRow], wanted: &str) -> anyhow::Result<&'a AgentRow> {
+    if let Some(agent) = agents.iter().find(|agent| agent.agent.as_str() == wanted) {
+        return Ok(agent);
+    }
+    let mut named = agents.iter().filter(|agent| agent.name == wanted);
+    match (named.next(), named.count()) {
+        (Some(agent), 0) => Ok(agent),
+        (Some(_), more) => {
+            bail!("{} agents are called {wanted:?}; name one by its id", more + 1)
+        }
+        (None, _) => bail!("no agent of this user is called {wanted:?}"),
+    }
+}
+
+/// The database of a data folder, and the time.
+pub(super) async fn open(data: &Path) -> anyhow::Result<(Store, WallTime)> {
+    let now = SystemClock::new().now().wall;
+    let (store, _receipts) = Store::open(data, now).await?;
+    Ok((store, now))
 }

@@ -17,7 +17,7 @@ use crate::auth::Identity;
 use crate::hub::{HubStats, Request as HubRequest};
 use crate::store::StoreHealth;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
@@ -25,7 +25,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use onsembl_protocol::fleet::{self, AgentStop, Answer, StopState};
 use onsembl_protocol::id::AgentId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -97,6 +97,35 @@ struct AgentView {
     paused: bool,
     /// The emergency stop in force.
     stopped: Option<StoppedView>,
+    /// Who holds it, if that is asked for.
+    #[serde(flatten)]
+    held: Option<HeldView>,
+}
+
+/// Which tokens hold an agent.
+#[derive(Debug, Serialize)]
+struct HeldView {
+    /// That of its latest session.
+    token_id: String,
+    /// Its lineage, no other of which can take the agent over.
+    token_lineage: String,
+}
+
+/// What may be asked for beside what every reader gets.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct Wanted {
+    with: Option<With>,
+}
+
+/// More of each agent: `?with=token`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum With {
+    /// Who holds it.
+    Token,
+    /// Something that a later version knows.
+    #[serde(other)]
+    Other,
 }
 
 /// Why an agent starts nothing.
@@ -150,9 +179,10 @@ async fn stats(app: &App) -> Option<HubStats> {
 async fn agents(
     State(app): State<App>,
     SignedIn(identity): SignedIn,
+    Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let agents = views(&app, &identity, reader(&app, &headers)).await;
+    let agents = views(&app, &identity, reader(&app, &headers), wanted).await;
     Json(json!({ "total": agents.len(), "agents": agents })).into_response()
 }
 
@@ -160,10 +190,12 @@ async fn agent(
     State(app): State<App>,
     Path(id): Path<String>,
     SignedIn(identity): SignedIn,
+    Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Response<Body> {
     let reader = reader(&app, &headers);
-    match views(&app, &identity, reader).await.into_iter().find(|agent| agent.agent_id == id) {
+    let agents = views(&app, &identity, reader, wanted).await;
+    match agents.into_iter().find(|agent| agent.agent_id == id) {
         Some(agent) => Json(agent).into_response(),
         None => problem(StatusCode::NOT_FOUND, "no agent of yours has this id"),
     }
@@ -171,7 +203,12 @@ async fn agent(
 
 /// Status, since and because come from the live machines; the latest heartbeat is read back from
 /// the database, so that what is shown is what was really recorded.
-async fn views(app: &App, identity: &Identity, reader: Reader) -> Vec<AgentView> {
+async fn views(
+    app: &App,
+    identity: &Identity,
+    reader: Reader,
+    wanted: Wanted,
+) -> Vec<AgentView> {
     let beats = match app.store.agent_heartbeats(Some(&identity.user)).await {
         Ok(beats) => beats,
         Err(error) => {
@@ -209,6 +246,12 @@ async fn views(app: &App, identity: &Identity, reader: Reader) -> Vec<AgentView>
                     at: order.at.to_string(),
                     reason: order.reason.clone(),
                     state: *state,
+                }),
+                held: agent.claim.as_ref().filter(|_| wanted.with == Some(With::Token)).map(|claim| {
+                    HeldView {
+                        token_id: claim.token.to_string(),
+                        token_lineage: claim.lineage.to_string(),
+                    }
                 }),
             }
         })

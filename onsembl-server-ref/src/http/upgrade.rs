@@ -12,6 +12,7 @@ use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use onsembl_protocol::fleet::Door;
 use onsembl_protocol::id::AgentId;
 use onsembl_transport::server::LinkTicket;
 use onsembl_transport::{BufferSizes, Link, LinkLimits, websocket};
@@ -41,12 +42,21 @@ pub(super) async fn agent(
             return refused(&app, &Refusal::Forbidden(why), headers);
         }
     }
-    if let Some(named) = &named
-        && !app.dashboard.fleet_views.of(&identity.user).look().takes_links(named)
-    {
-        app.counters.count("refused_links");
-        let why = "this agent is in session, and too many more of its links are open; close some\n";
-        return plain(StatusCode::SERVICE_UNAVAILABLE, why);
+    if let Some(named) = &named {
+        let bearer = identity.bearer();
+        let door = app.dashboard.fleet_views.of(&identity.user).look().door(named, bearer.as_ref());
+        match door {
+            Door::Open => {}
+            Door::Full => {
+                app.counters.count("refused_links");
+                let why = "this agent is in session, and too many more of its links are open; close some\n";
+                return plain(StatusCode::SERVICE_UNAVAILABLE, why);
+            }
+            Door::Denied(why) => {
+                app.counters.count("denied_links");
+                return refused(&app, &Refusal::Unauthorized(why), headers);
+            }
+        }
     }
     let limits = LinkLimits::DEFAULT;
     let bearer = identity.clone();

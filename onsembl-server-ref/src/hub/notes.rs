@@ -22,6 +22,9 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
             debug!(%link, "the link of a session ended before the session was opened");
         }
         FleetNote::SessionRefused { link, why } => warn!(%link, %why, "no session for an agent"),
+        FleetNote::Denied { link, why } => {
+            warn!(%link, %user, ?why, "the token of an agent may not speak for it; the hello is refused");
+        }
         FleetNote::TooManyAgents { link } => {
             warn!(%link, %user, "this user has too many agents; one more is refused");
         }
@@ -144,6 +147,7 @@ const fn counter(note: &FleetNote) -> Option<&'static str> {
         FleetNote::AdmissionWithoutHello { .. } => "admissions_without_hello",
         FleetNote::SessionWithoutLink { .. } => "sessions_nobody_waits_for",
         FleetNote::SessionRefused { .. } => "sessions_refused",
+        FleetNote::Denied { .. } => "hellos_with_tokens_of_others",
         FleetNote::TooManyAgents { .. } => "agents_refused",
         FleetNote::TooManyLinks { .. } => "links_of_agents_refused",
         FleetNote::AgentFault { .. } => "agent_faults",

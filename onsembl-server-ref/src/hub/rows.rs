@@ -22,6 +22,7 @@ pub(super) fn opened_session(opened: store::OpenedSession) -> OpenedSession {
 pub(super) fn open_fault(error: &OpenError) -> OpenFault {
     match error {
         OpenError::Deleted(_) => OpenFault::Deleted(error.to_string()),
+        OpenError::Held(why) => OpenFault::Held(why.clone()),
         OpenError::Store(error) => OpenFault::Store(fault(error)),
     }
 }
@@ -195,6 +196,7 @@ pub(super) fn agent_record(
         last_heard: row.last_heartbeat,
         metrics: row.last_metrics.and_then(|metrics| serde_json::from_value(metrics).ok()),
         journal: row.journal,
+        claim: row.claim,
     };
     (row.user, record)
 }

@@ -268,15 +268,15 @@ impl Hub {
     fn on_shard(&mut self, event: ShardEvent<Identity>) {
         match event {
             ShardEvent::Hello(claim) => {
-                let user = claim.auth.user.clone();
+                let (user, bearer) = (claim.auth.user.clone(), claim.auth.bearer());
                 self.edge.bearers.hello(claim.link, claim.auth);
                 let (link, hello, peer) = (claim.link, claim.hello, claim.peer);
-                self.feed(&user, FleetEvent::Hello { link, hello, peer });
+                self.feed(&user, FleetEvent::Hello { link, hello, peer, bearer });
             }
             ShardEvent::Silent { link, named } => {
                 if let Some(identity) = self.edge.shard.bearer(link) {
-                    let user = identity.user.clone();
-                    self.feed(&user, FleetEvent::Silent { link, named });
+                    let (user, bearer) = (identity.user.clone(), identity.bearer());
+                    self.feed(&user, FleetEvent::Silent { link, named, bearer });
                 }
             }
             ShardEvent::Parked { key, link, session } => {

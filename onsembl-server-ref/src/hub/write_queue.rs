@@ -305,6 +305,7 @@ mod tests {
                     key: AgentKey::new("k"),
                     candidate: None,
                     alias: None,
+                    bearer: None,
                     name: "n".into(),
                     agent_type: "custom".into(),
                     version: None,

@@ -51,7 +51,7 @@ pub use options::{
     BeatHop, BeatObserver, BeatSeen, CorsOrigin, IpNet, NoOrigin, ServerOptions, StartError,
 };
 
-use crate::auth::{Auth, Authenticator, SignedTokens, Tokens};
+use crate::auth::{Auth, Authenticator, KnownTokens, Tokens, Uses, keep_uses};
 use crate::bounds::Shares;
 use crate::dashboard::Dashboard;
 use crate::fleet_view::FleetViews;
@@ -92,16 +92,21 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the database and recovers what an earlier run left. Peers show tokens that are signed
-    /// with the secret in the data folder; [`Tokens`] makes them.
+    /// Opens the database and recovers what an earlier run left. Peers show tokens that this database knows, which
+    /// [`make_token`](crate::auth::make_token) makes, or that are signed with the secret in the data folder.
     ///
     /// # Errors
     /// [`StartError`]: nothing runs then.
     pub async fn start(options: ServerOptions) -> Result<Self, StartError> {
         let tokens = Tokens::open(&options.data)?;
         let data = Data::open(&options).await?;
-        let auth = SignedTokens { tokens, store: data.store.clone() };
-        Self::run(options, data, Authenticator::new(auth)).await
+        let counters = Counters::default();
+        let uses = Uses::new(counters.clone());
+        let store = data.store.clone();
+        let auth = KnownTokens::new(tokens, store.clone(), uses.clone());
+        let server = Self::run(options, data, Authenticator::new(auth), counters).await?;
+        drop(server.app.links.spawn(keep_uses(uses, store, server.stop.clone())));
+        Ok(server)
     }
 
     /// The same, with the accounts of another service.
@@ -113,18 +118,18 @@ impl Server {
         auth: impl Auth,
     ) -> Result<Self, StartError> {
         let data = Data::open(&options).await?;
-        Self::run(options, data, Authenticator::new(auth)).await
+        Self::run(options, data, Authenticator::new(auth), Counters::default()).await
     }
 
     async fn run(
         options: ServerOptions,
         data: Data,
         auth: Authenticator,
+        counters: Counters,
     ) -> Result<Self, StartError> {
         let Data { lock, store, receipts } = data;
         let stop = CancellationToken::new();
         let instance = ServerInstanceId::new(uuid::Uuid::now_v7().to_string());
-        let counters = Counters::default();
         let fleet_views = FleetViews::default();
         let parts = HubParts {
             store: store.clone(),

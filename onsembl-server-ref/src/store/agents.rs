@@ -1,11 +1,13 @@
 //! Agents as they are stored, for the start of the server and for listings.
 
+use super::claims;
 use super::columns::{json, json_or_none, number, time, time_or_none};
 use super::error::StoreError;
 use super::queue::Lane;
 use super::{Store, Submitted};
+use onsembl_protocol::fleet::{ALIASES, Claim};
 use onsembl_protocol::id::{
-    AgentId, AgentKey, Epoch, InstanceId, JournalId, PresenceVersion, UserId,
+    AgentId, AgentKey, Epoch, InstanceId, JournalId, LineageId, PresenceVersion, TokenId, UserId,
 };
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, Row, params};
@@ -49,6 +51,8 @@ pub struct AgentRow {
     pub created_at: WallTime,
     /// The journal that it kept in its last session.
     pub journal: Option<JournalId>,
+    /// Who holds it.
+    pub claim: Option<Claim>,
 }
 
 /// The recorded heartbeat of an agent.
@@ -166,7 +170,8 @@ impl Store {
     }
 
     /// Deletes an agent: it is not listed any more and can open no session. Its key stays taken, so
-    /// that it does not come back as a new agent. Returns whether there was such an agent.
+    /// that it does not come back as a new agent, and a lineage of tokens that holds no other ends with it.
+    /// Returns whether there was such an agent.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
@@ -184,6 +189,9 @@ impl Store {
                      WHERE agent_id = ?2 AND user_id = ?1 AND deleted_at IS NULL",
                 )?
                 .execute(params![user.as_str(), agent.as_str(), at.unix_millis()])?;
+            if deleted > 0 {
+                claims::deleted(db, user.as_str(), &agent, at)?;
+            }
             // A stop for an agent that is no more would be in force for ever.
             db.prepare_cached(
                 "UPDATE stops SET released_by = ?1, released_at = ?3
@@ -196,7 +204,7 @@ impl Store {
     }
 }
 
-/// An agent of this user goes by this id too.
+/// An agent of this user goes by this id too. So many are kept as are looked at, the latest.
 pub(super) fn note_alias(
     db: &Connection,
     user: &str,
@@ -207,7 +215,26 @@ pub(super) fn note_alias(
         "INSERT INTO agent_aliases (user_id, alias, agent_id) VALUES (?1, ?2, ?3)
          ON CONFLICT (user_id, alias) DO NOTHING",
     )?
-    .execute(params![user, alias, agent])
+    .execute(params![user, alias, agent])?;
+    db.prepare_cached(
+        "DELETE FROM agent_aliases WHERE agent_id = ?1 AND rowid NOT IN (
+             SELECT rowid FROM agent_aliases WHERE agent_id = ?1 ORDER BY rowid DESC LIMIT ?2)",
+    )?
+    .execute(params![agent, ALIASES as i64])
+    .map(drop)
+}
+
+/// A name is this agent's: no other goes by it as an id of its own making any more.
+pub(super) fn free_name(
+    db: &Connection,
+    user: &str,
+    name: &str,
+    agent: &str,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "DELETE FROM agent_aliases WHERE user_id = ?1 AND alias = ?2 AND agent_id <> ?3",
+    )?
+    .execute(params![user, name, agent])
     .map(drop)
 }
 
@@ -257,8 +284,18 @@ impl AgentRow {
             last_metrics: json_or_none(row, "last_metrics")?,
             created_at: time(row, "created_at")?,
             journal: row.get::<_, Option<String>>("journal")?.map(JournalId::from),
+            claim: claim(row)?,
         })
     }
+}
+
+fn claim(row: &Row<'_>) -> rusqlite::Result<Option<Claim>> {
+    let lineage: Option<String> = row.get("lineage")?;
+    let token: Option<String> = row.get("held_by")?;
+    Ok(lineage.zip(token).map(|(lineage, token)| Claim {
+        lineage: LineageId::new(lineage),
+        token: TokenId::new(token),
+    }))
 }
 
 impl AgentHeartbeat {

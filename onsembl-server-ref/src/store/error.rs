@@ -155,6 +155,9 @@ pub enum OpenError {
     /// The agent was deleted; it must stay away.
     #[error("agent {0} was deleted")]
     Deleted(AgentId),
+    /// Its token may not speak for the agent. The text is for its user.
+    #[error("{0}")]
+    Held(String),
     /// The store failed. The agent may well exist: it should come back later.
     #[error(transparent)]
     Store(#[from] StoreError),

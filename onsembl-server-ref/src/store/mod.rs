@@ -1,7 +1,7 @@
 //! The store: one SQLite file, one writer, a few readers.
 //!
 //! Here lives what must outlive the process: agents, sessions, presence events, commands, their
-//! output, emergency stops, and revoked tokens. "Stored" always means committed with `synchronous=FULL`. Nothing
+//! output, emergency stops, and tokens. "Stored" always means committed with `synchronous=FULL`. Nothing
 //! here decides anything; it is told what to write and says when it is written.
 //!
 //! - Writes go through a bounded queue to one thread, which commits whatever is queued at once.
@@ -16,6 +16,7 @@
 
 mod agents;
 mod beats;
+mod claims;
 mod columns;
 mod commands;
 mod error;
@@ -46,6 +47,8 @@ pub use retention::Cut;
 pub use schema::FILE_NAME;
 pub use sessions::{NewSession, OpenedSession};
 pub use streams::StreamPosition;
+pub(crate) use tokens::TOKENS_OF_USER;
+pub use tokens::{TokenForm, TokenKept, TokenRow, TokenSession, TokenUse};
 pub use writer::StoreCounters;
 
 use onsembl_protocol::time::WallTime;

@@ -38,6 +38,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0002_records.sql")),
     M::up(include_str!("migrations/0003_stops.sql")),
     M::up(include_str!("migrations/0004_command_history.sql")),
+    M::up(include_str!("migrations/0005_tokens.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
@@ -195,6 +196,37 @@ mod tests {
             )
             .unwrap();
         assert_eq!(sums, (12, 5, 7, 5));
+    }
+
+    #[test]
+    fn an_older_database_has_agents_that_nobody_holds_and_no_stops_of_deleted_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut old = Connection::open(dir.path().join(FILE_NAME)).unwrap();
+        MIGRATIONS.to_version(&mut old, 4).unwrap();
+        old.execute_batch(
+            "INSERT INTO agents
+             SELECT column1, 'ann', column1, column1, 'custom', NULL, NULL, '[]', 1, 'offline', 1,
+                    'b', 1, NULL, NULL, 1, column2, NULL
+             FROM (VALUES ('here', NULL), ('gone', 5));
+             INSERT INTO stops (user_id, stop_id, agent_id, reason, by, at) VALUES
+             ('ann', 's1', 'gone', 'r', 'ann', 1), ('ann', 's2', 'here', 'r', 'ann', 2),
+             ('ann', 's3', NULL, 'r', 'ann', 3);
+             WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 12)
+             INSERT INTO agent_aliases SELECT 'ann', 'alias ' || n, 'here' FROM n;
+             INSERT INTO agent_aliases VALUES ('ann', 'other', 'gone');",
+        )
+        .unwrap();
+        drop(old);
+        let db = open_writer(dir.path(), NOW).unwrap();
+        let texts = |query: &str| -> Vec<String> {
+            let mut query = db.prepare(query).unwrap();
+            query.query_map([], |r| r.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        };
+        assert!(texts("SELECT agent_id FROM agents WHERE lineage IS NOT NULL").is_empty());
+        assert_eq!(texts("SELECT stop_id FROM stops WHERE released_at IS NULL"), ["s2", "s3"]);
+        let kept = texts("SELECT alias FROM agent_aliases WHERE agent_id = 'here' ORDER BY rowid");
+        assert_eq!(kept.first().map(String::as_str), Some("alias 5"));
+        assert_eq!((kept.len(), texts("SELECT alias FROM agent_aliases").len()), (8, 9));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Sessions: which agent a peer is, its next epoch, and when its sessions began and ended.
 
-use super::agents::note_alias;
+use super::agents::{free_name, note_alias};
+use super::claims;
 use super::columns::{int, number};
 use super::error::{OpenError, StoreError};
 use super::queue::Lane;
@@ -45,20 +46,23 @@ impl Store {
     /// Finds out which agent a peer is and gives it the next epoch, in one transaction.
     ///
     /// It is the user's agent with this key; else one whose id it claims; else one that is known
-    /// by one of its aliases (a claimed id counts as an alias too); else a new one. An agent found
-    /// by a claim or an alias has the new key from then on. What the peer says of itself replaces
-    /// what was known.
+    /// by one of its aliases (a claimed id counts as an alias too), unless another lineage holds that; else a
+    /// new one. An agent found by a claim or an alias has the new key from then on. What the peer says of
+    /// itself replaces what was known, and the lineage of its token holds the agent.
     ///
     /// # Errors
-    /// [`OpenError::Deleted`] if that agent was deleted; [`OpenError::Store`] otherwise, which
-    /// never means that the agent is unknown.
+    /// [`OpenError::Deleted`] if that agent was deleted, [`OpenError::Held`] if another lineage holds it;
+    /// [`OpenError::Store`] otherwise, which never means that the agent is unknown.
     pub async fn open_session(&self, new: NewSession) -> Result<OpenedSession, OpenError> {
         // Outside of the request, so that a repeated attempt does not change the id.
         let minted = AgentId::new(Uuid::now_v7().to_string());
         let bytes = new.bytes();
         self.write(Lane::Control, "open session", bytes, move |db| open(db, &new, &minted))
             .await?
-            .map_err(OpenError::Deleted)
+            .map_err(|not| match not {
+                NotOpened::Deleted(agent) => OpenError::Deleted(agent),
+                NotOpened::Held(why) => OpenError::Held(why),
+            })
     }
 
     /// Notes the end of a session. Returns whether it was open.
@@ -128,25 +132,44 @@ impl Store {
     }
 }
 
-/// `Err` is the agent that was deleted.
+/// Why there is no session.
+enum NotOpened {
+    /// This agent was deleted.
+    Deleted(AgentId),
+    /// Its token may not speak for the agent.
+    Held(String),
+}
+
 fn open(
     db: &Connection,
     new: &NewSession,
     minted: &AgentId,
-) -> rusqlite::Result<Result<OpenedSession, AgentId>> {
-    let found = find(db, new)?;
+) -> rusqlite::Result<Result<OpenedSession, NotOpened>> {
+    let found = match find(db, new)? {
+        Some(Found { agent, deleted: true }) if is_free(db, new, &agent)? => {
+            free_key(db, &agent)?;
+            None
+        }
+        Some(Found { agent, deleted: true }) => return Ok(Err(NotOpened::Deleted(agent))),
+        Some(Found { agent, deleted: false }) => Some(agent),
+        None => None,
+    };
+    if let Some(why) = claims::refusal(db, new, found.as_ref())? {
+        return Ok(Err(NotOpened::Held(why)));
+    }
     let created = found.is_none();
     let opened = match found {
-        Some(Found { agent, deleted: true }) => return Ok(Err(agent)),
-        Some(Found { agent, deleted: false }) => refresh(db, new, agent)?,
+        Some(agent) => refresh(db, new, agent)?,
         None => create(db, new, minted)?,
     };
+    claims::take(db, new, &opened.agent)?;
+    free_name(db, new.user.as_str(), &new.known.name, opened.agent.as_str())?;
     if let Some(alias) = &new.known.alias {
         note_alias(db, new.user.as_str(), alias, opened.agent.as_str())?;
     }
     db.prepare_cached(
-        "INSERT INTO sessions (session_id, agent_id, epoch, instance, peer, opened_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO sessions (session_id, agent_id, epoch, instance, peer, opened_at, token_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
     .execute(params![
         new.known.session.as_str(),
@@ -155,8 +178,29 @@ fn open(
         new.known.instance.as_ref().map(InstanceId::as_str),
         new.known.peer,
         new.known.at.unix_millis(),
+        new.known.bearer.as_ref().map(|bearer| bearer.token.as_str()),
     ])?;
     Ok(Ok(OpenedSession { created, ..opened }))
+}
+
+/// Whether a deleted agent was only called as this one: a wrapper, which has no key, of another lineage.
+fn is_free(db: &Connection, new: &NewSession, agent: &AgentId) -> rusqlite::Result<bool> {
+    let Some(bearer) = &new.known.bearer else { return Ok(false) };
+    let is_wrapper = new.known.instance.is_none();
+    let is_claimed = new.known.candidate.as_ref() == Some(agent);
+    let of_another = db
+        .prepare_cached("SELECT 1 FROM agents WHERE agent_id = ?1 AND lineage <> ?2")?
+        .exists(params![agent.as_str(), bearer.lineage.as_str()])?;
+    Ok(is_wrapper && !is_claimed && of_another)
+}
+
+/// Another agent takes what stood in for the key of one that was deleted.
+fn free_key(db: &Connection, agent: &AgentId) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE agents SET agent_key = agent_key || ' of ' || agent_id WHERE agent_id = ?1",
+    )?
+    .execute([agent.as_str()])
+    .map(drop)
 }
 
 struct Found {
@@ -171,15 +215,19 @@ fn find(db: &Connection, new: &NewSession) -> rusqlite::Result<Option<Found>> {
                          WHERE user_id = ?1 AND agent_id = ?2";
     const BY_ALIAS: &str = "SELECT agent_id, deleted_at IS NOT NULL
                             FROM agent_aliases JOIN agents USING (agent_id)
-                            WHERE agent_aliases.user_id = ?1 AND alias = ?2";
+                            WHERE agent_aliases.user_id = ?1 AND alias = ?2
+                              AND (?3 IS NULL OR lineage IS NULL OR lineage = ?3)";
+    let lineage = new.known.bearer.as_ref().map(|bearer| bearer.lineage.as_str());
     let key = [(BY_KEY, new.known.key.as_str())];
     let claimed = new.known.candidate.as_ref().map(AgentId::as_str);
     let ids = claimed.map(|id| (BY_ID, id));
     let aliases = new.known.alias.as_deref().into_iter().chain(claimed);
     for (query, value) in key.into_iter().chain(ids).chain(aliases.map(|a| (BY_ALIAS, a))) {
-        let found = db
-            .prepare_cached(query)?
-            .query_row(params![new.user.as_str(), value], |row| {
+        let mut query = db.prepare_cached(query)?;
+        // Only the last one looks at the lineage.
+        let (all, known) = (params![new.user.as_str(), value, lineage], query.parameter_count());
+        let found = query
+            .query_row(&all[..known], |row| {
                 Ok(Found { agent: row.get::<_, String>(0)?.into(), deleted: row.get(1)? })
             })
             .optional()?;

@@ -43,15 +43,18 @@ impl Store {
         .await
     }
 
-    /// The orders of all users that are in force, the oldest first.
+    /// The orders of all users that are in force, the oldest first. None is for an agent that is deleted.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
     pub async fn stops_in_force(&self) -> Result<Vec<(UserId, StopOrder)>, StoreError> {
         self.read(|db| {
-            db.prepare_cached("SELECT * FROM stops WHERE released_at IS NULL ORDER BY at")?
-                .query_map([], from_row)?
-                .collect()
+            db.prepare_cached(
+                "SELECT stops.* FROM stops LEFT JOIN agents USING (agent_id)
+                 WHERE released_at IS NULL AND deleted_at IS NULL ORDER BY at",
+            )?
+            .query_map([], from_row)?
+            .collect()
         })
         .await
     }

@@ -5,12 +5,15 @@ use onsembl_protocol::id::UserId;
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::time::WallTime;
-use onsembl_server_ref::auth::{TokenKind, Tokens};
+use onsembl_server_ref::auth::{NewToken, TokenKind, TokenOrder, Tokens, make_token};
 use onsembl_server_ref::server::{CorsOrigin, Listening, Server, ServerOptions};
-use onsembl_server_ref::store::FILE_NAME;
+use onsembl_server_ref::store::{FILE_NAME, Store};
 use rusqlite::Connection;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
@@ -41,6 +44,8 @@ pub(crate) struct World {
     origins: Vec<CorsOrigin>,
     server: Option<Server>,
     listening: Option<Listening>,
+    /// The one token of each kind of each user: another is of another lineage, and holds other agents.
+    tokens: Mutex<BTreeMap<(String, String), String>>,
 }
 
 impl World {
@@ -59,7 +64,14 @@ impl World {
     }
 
     async fn boot_over(dir: TempDir, rules: ServerConfig) -> Self {
-        let mut world = Self { dir, rules, origins: Vec::new(), server: None, listening: None };
+        let mut world = Self {
+            dir,
+            rules,
+            origins: Vec::new(),
+            server: None,
+            listening: None,
+            tokens: Mutex::default(),
+        };
         world.boot().await;
         world
     }
@@ -68,7 +80,8 @@ impl World {
     pub(crate) async fn serving_pages_of(origins: &[&str]) -> Self {
         let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
         let (dir, rules) = (tempfile::tempdir().unwrap(), ServerConfig::DEFAULT);
-        let mut world = Self { dir, rules, origins, server: None, listening: None };
+        let tokens = Mutex::default();
+        let mut world = Self { dir, rules, origins, server: None, listening: None, tokens };
         world.boot().await;
         world
     }
@@ -103,8 +116,30 @@ impl World {
         self.listening.unwrap().address()
     }
 
+    /// The token of this kind that the user has, the same one each time.
     pub(crate) fn token(&self, user: &str, kind: TokenKind) -> String {
-        self.token_from(user, kind, now()).0
+        let mut tokens = self.tokens.lock().unwrap();
+        let known = tokens.entry((user.to_owned(), kind.to_string()));
+        known.or_insert_with(|| self.token_from(user, kind, now()).0).clone()
+    }
+
+    /// The folder with the database.
+    pub(crate) fn data(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A random token, made as the command line makes one, perhaps for one agent only.
+    pub(crate) async fn made(&self, user: &str, agent: Option<&str>) -> NewToken {
+        let (store, _receipts) = Store::open(self.data(), now()).await.unwrap();
+        let order = TokenOrder {
+            user: UserId::new(user),
+            kind: TokenKind::Agent,
+            agent: agent.map(str::to_owned),
+            ttl: DAY,
+        };
+        let made = make_token(&store, order, now()).await.unwrap();
+        store.close(PATIENCE).await.unwrap();
+        made
     }
 
     /// A token issued at that time, and its id.
@@ -139,6 +174,15 @@ impl World {
         let answer = self.get("/api/agents", Some(&token)).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.json()["agents"].as_array().unwrap().clone()
+    }
+
+    /// The token that holds the only agent of that user.
+    pub(crate) async fn held_by(&self, user: &str) -> Value {
+        let token = self.token(user, TokenKind::Dashboard);
+        let answer = self.get("/api/agents?with=token", Some(&token)).await.json();
+        let agents = answer["agents"].as_array().unwrap();
+        assert_eq!(agents.len(), 1, "{agents:?}");
+        agents[0]["token_id"].clone()
     }
 
     /// The only agent of that user.

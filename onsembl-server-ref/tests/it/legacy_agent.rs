@@ -1,6 +1,6 @@
 //! The existing wrapper, as it connects, lives and comes back.
 
-use crate::fixture::{World, fast};
+use crate::fixture::{World, fast, now};
 use crate::frames::{named_wrapper_hello, wrapper_hello, wrapper_output, wrapper_pong};
 use crate::peer::{Peer, Request};
 use onsembl_server_ref::auth::TokenKind;
@@ -199,7 +199,9 @@ async fn an_agent_that_was_deleted_stays_away() {
     assert_eq!(link.ended().await.code(), 4202);
     assert!(world.agents("ann").await.is_empty());
 
-    let mut again = world.agent_link("ann").await;
+    // Its token ended with it, and another one does not bring it back.
+    let (other, _) = world.token_from("ann", TokenKind::Agent, now());
+    let mut again = Peer::open(world.address(), "/ws/agent", Some(&other)).await;
     again.send(wrapper_hello(&id)).await;
     assert_eq!(again.expect("ERROR").await["code"], "FORBIDDEN");
     assert_eq!(again.ended().await.code(), 4202);

@@ -130,11 +130,15 @@ async fn a_late_silent_link_of_an_agent_in_session_is_parked() {
     let mut of_nobody = naming(&world, "ann", "mock-2").await;
     let mut of_ours = naming(&world, "ann", &ours).await;
     let mut foreign = naming(&world, "bob", &id).await;
+    let (leaked, _) = world.token_from("ann", TokenKind::Agent, crate::fixture::now());
+    let path = "/ws/agent?agentId=mock-1";
+    let mut of_another_token = Peer::open(world.address(), path, Some(&leaked)).await;
     for (link, which) in [
         (&mut nameless, "names nobody"),
         (&mut of_nobody, "names nobody in session"),
         (&mut of_ours, "names an extended agent"),
         (&mut foreign, "names another user's agent"),
+        (&mut of_another_token, "its token may not speak for the agent"),
     ] {
         assert_eq!(link.ended_by(PAST_THE_HELLO).await.0.code(), 4102, "{which}");
     }

@@ -13,6 +13,7 @@
 
 mod binary_output;
 mod bursts;
+mod claims;
 mod command_line;
 mod compat;
 mod dashboard_stops;
@@ -42,4 +43,5 @@ mod peer;
 mod recording;
 mod restart;
 mod terminals;
+mod token_commands;
 mod tokens;

@@ -64,6 +64,7 @@ pub(crate) fn hello(user: &str, key: &str, session: &str) -> NewSession {
         key: AgentKey::new(key),
         candidate: None,
         alias: None,
+        bearer: None,
         name: format!("name of {key}"),
         agent_type: "custom".to_owned(),
         version: Some("1.0".to_owned()),

@@ -1,7 +1,10 @@
 //! Who an agent is, its epochs, its presence, its heartbeats; commands and tokens.
 
 use crate::common::{at, beat, beside, command, fresh, hello, one_agent, user};
-use onsembl_protocol::id::{AgentId, BeatSequence, CommandId, Epoch, PresenceVersion, SessionId};
+use onsembl_protocol::fleet::{Bearer, TokenScope};
+use onsembl_protocol::id::{
+    AgentId, BeatSequence, CommandId, Epoch, LineageId, PresenceVersion, SessionId, TokenId,
+};
 use onsembl_server_ref::store::{CommandUpdate, Inserted, OpenError, PresenceRow, StoreError};
 use serde_json::json;
 
@@ -210,4 +213,75 @@ async fn a_revoked_token_stays_revoked() {
     store.revoke_token("t", at(2), "again").await.unwrap();
     assert!(store.is_revoked("t").await.unwrap());
     assert!(!store.is_revoked("other").await.unwrap());
+}
+
+fn bearer(lineage: &str, scope: TokenScope) -> Option<Bearer> {
+    let token = TokenId::new(format!("token of {lineage}"));
+    Some(Bearer { token, lineage: LineageId::new(lineage), scope })
+}
+
+/// What the fleet could not know when it decided.
+#[tokio::test]
+async fn no_session_is_opened_of_an_agent_that_another_lineage_holds() {
+    let (_dir, store, _receipts) = fresh().await;
+    let with = |session: &str, lineage: &str, scope| {
+        let mut new = hello("u", "k", session);
+        new.known.bearer = bearer(lineage, scope);
+        new
+    };
+    let vouched = store.open_session(hello("u", "k", "s0")).await.unwrap();
+    let first = store.open_session(with("s1", "a", TokenScope::Any)).await.unwrap();
+    assert_eq!(first.agent, vouched.agent, "nobody held it");
+    let refused = store.open_session(with("s2", "b", TokenScope::Any)).await.unwrap_err();
+    assert!(matches!(&refused, OpenError::Held(why) if why.contains("token of a")), "{refused}");
+    let vouched = store.open_session(hello("u", "k", "s3")).await.unwrap();
+    assert_eq!(
+        vouched.epoch,
+        Epoch(3),
+        "a service vouches for it, and what was refused counts not"
+    );
+    let heir = TokenScope::Heir(first.agent.clone());
+    let passed_on = store.open_session(with("s4", "b", heir)).await.unwrap();
+    assert_eq!(passed_on.agent, first.agent);
+    let claim = store.agents(None).await.unwrap().remove(0).claim.unwrap();
+    assert_eq!(claim.lineage, LineageId::new("b"));
+    assert!(store.open_session(with("s5", "a", TokenScope::Any)).await.is_err());
+    assert!(store.is_revoked("a").await.unwrap(), "that held no other agent");
+}
+
+#[tokio::test]
+async fn an_alias_of_another_lineage_or_the_name_of_a_deleted_wrapper_is_no_ones() {
+    let (_dir, store, _receipts) = fresh().await;
+    let wrapper = |key: &str, session: &str, lineage: &str| {
+        let mut new = hello("u", key, session);
+        new.known.bearer = bearer(lineage, TokenScope::Any);
+        new.known.instance = None;
+        new.known.alias = Some("claude-x".to_owned());
+        new.known.candidate = Some(AgentId::new("claude-x"));
+        new
+    };
+    let one = store.open_session(wrapper("name:w", "s1", "a")).await.unwrap().agent;
+    let other = store.open_session(wrapper("name:v", "s2", "b")).await.unwrap().agent;
+    assert_ne!(one, other);
+    let same = store.open_session(wrapper("name:u", "s3", "a")).await.unwrap().agent;
+    assert_eq!(same, one, "it was renamed");
+    assert!(store.delete_agent(&user("u"), &one, at(5)).await.unwrap());
+    let again = store.open_session(wrapper("name:u", "s4", "a")).await.unwrap_err();
+    assert!(matches!(again, OpenError::Deleted(_)), "{again}");
+    let free = store.open_session(wrapper("name:u", "s5", "b")).await.unwrap();
+    assert!(free.created, "it is another wrapper of that name");
+}
+
+#[tokio::test]
+async fn as_many_ids_of_its_own_making_are_kept_of_a_wrapper_as_are_looked_at() {
+    let (dir, store, _receipts) = fresh().await;
+    for n in 0..20 {
+        let mut new = hello("u", "k", &format!("s{n}"));
+        new.known.alias = Some(format!("alias {n}"));
+        let _ = store.open_session(new).await.unwrap();
+    }
+    let kept: i64 = beside(dir.path())
+        .query_row("SELECT count(*) FROM agent_aliases", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(kept, 8);
 }

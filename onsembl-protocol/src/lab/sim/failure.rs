@@ -79,6 +79,12 @@ pub enum Failure {
         /// The agent.
         agent: u32,
     },
+    /// The fleet let somebody pass for an agent whose token is of another lineage.
+    #[error("taken-over: a token of another lineage got what is agent {agent}'s")]
+    TakenOver {
+        /// The agent.
+        agent: u32,
+    },
     /// The fleet called a session over whose link is open.
     #[error("ended-while-open: the fleet ended a session of agent {agent} whose link is open")]
     EndedWhileOpen {

@@ -119,6 +119,8 @@ kinds! {
     CloseOne = "server closes the link";
     /// The agent is sent away.
     Evict = "evicted";
+    /// Somebody with a token of another lineage says the agent's hello, and opens a link in its name.
+    OtherToken = "hello with another token";
     /// The store takes long.
     StoreSlow = "store slow";
     /// The store is locked by another process and says so.

@@ -1,8 +1,9 @@
 //! What the agents say of themselves, which is all that a fleet can tell them by.
 
 use super::world::World;
-use crate::id::{AgentKey, InstanceId, JournalId};
 use crate::limits::Limits;
+use crate::fleet::{Bearer, TokenScope};
+use crate::id::{AgentKey, InstanceId, JournalId, LineageId, TokenId};
 use crate::model::AGENT_FEATURES;
 use crate::session::frames::AgentProfile;
 use crate::wire::payload::{AgentConnect, AgentType};
@@ -38,6 +39,23 @@ impl<W> World<W> {
         let hello = profile.hello(taught);
         AgentConnect { extensions: hello.extensions.filter(|_| !legacy), ..hello }
     }
+
+    /// The token of an agent: one for any agent, or one that is made for it.
+    pub(super) fn token_of(&self, agent: u32) -> Bearer {
+        let scope = match (agent % 2, self.store.id_of(agent)) {
+            (0, _) => TokenScope::Any,
+            (_, None) => TokenScope::New(format!("agent-{agent}")),
+            (_, Some(id)) => TokenScope::Bound(id.clone()),
+        };
+        let name = format!("token-{agent}");
+        Bearer { token: TokenId::new(&name), lineage: LineageId::new(&name), scope }
+    }
+}
+
+/// A token that is no agent's of the world.
+pub(super) fn another_token() -> Bearer {
+    let (token, lineage) = (TokenId::new("another"), LineageId::new("another"));
+    Bearer { token, lineage, scope: TokenScope::Any }
 }
 
 fn instance_of(process: u32) -> InstanceId {

@@ -5,6 +5,7 @@
 //! row is of.
 
 use super::failure::Failure;
+use super::hello::another_token;
 use super::seats::Seated;
 use super::server::{link, number};
 use super::wire::Packet;
@@ -18,6 +19,8 @@ use crate::model::Capabilities;
 use crate::session::{Claimant, HelloRefusal, ServerConnection, ServerEvent, ServerView};
 use crate::supervisor::Key;
 use crate::time::Deadline;
+use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// A link whose hello was read, as the server's process knows it.
@@ -60,6 +63,40 @@ impl<W: Witness> World<W> {
         if self.server.fleet_wake != Deadline::Never {
             self.arm_server();
         }
+    }
+
+    /// Somebody with a token of another lineage says what this process says, and then opens a link in the
+    /// name of its agent and says nothing. Each is to be refused, and nothing else is to follow. Whether the
+    /// fleet knows that agent.
+    pub(super) fn say_hello_with_another_token(&mut self, process: u32) -> bool {
+        let agent = self.processes[process as usize].agent;
+        self.drain_events();
+        let id = self.store.id_of(agent).filter(|id| self.server.fleet.recording(id).is_some());
+        let Some(named) = id.cloned() else { return false };
+        let link = LinkId(u64::MAX);
+        let (hello, peer) = (Box::new(self.hello_of(process)), String::new());
+        let bearer = Some(another_token());
+        let silent = FleetEvent::Silent { link, named, bearer: bearer.clone() };
+        let now = self.server.host.sample(self.now);
+        for event in [FleetEvent::Hello { link, hello, peer, bearer }, silent] {
+            self.server.fleet.handle(event, now);
+            let mut refused = 0;
+            while let Some(action) = self.server.fleet.poll_action() {
+                match action {
+                    FleetAction::RefuseHello { link: of, .. } | FleetAction::GiveUpSilent(of)
+                        if of == link =>
+                    {
+                        refused += 1;
+                    }
+                    FleetAction::Note(_) => {}
+                    _ => self.fail(Failure::TakenOver { agent }),
+                }
+            }
+            if refused != 1 {
+                self.fail(Failure::TakenOver { agent });
+            }
+        }
+        true
     }
 
     /// Performs what the fleet decided; a machine that it puts in is for this agent.

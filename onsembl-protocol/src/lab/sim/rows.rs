@@ -75,6 +75,9 @@ impl Rows {
         record.key = new.key.clone();
         record.epoch = record.epoch.next();
         record.instance.clone_from(&new.instance);
+        if let Some(bearer) = &new.bearer {
+            record.claim = Some(bearer.claim());
+        }
         if let Some(alias) = new.alias.as_ref().map(AgentId::new) {
             note_alias(record, alias);
         }
@@ -113,6 +116,7 @@ impl Rows {
             last_heard: None,
             metrics: None,
             journal: None,
+            claim: None,
         };
         self.rows.push(Row { record, agent, open: Vec::new() });
         let _ = self.by_id.insert(id, at);

@@ -295,7 +295,8 @@ impl<W: Witness> World<W> {
         };
         let entry = Link { capabilities, key: None, admission: None, session: None };
         let _ = self.server.links.insert(wire, entry);
-        let event = FleetEvent::Hello { link: link(wire), hello, peer: String::new() };
+        let bearer = Some(self.token_of(self.wires[wire as usize].agent));
+        let event = FleetEvent::Hello { link: link(wire), hello, peer: String::new(), bearer };
         self.server.events.push_back(event);
     }
 

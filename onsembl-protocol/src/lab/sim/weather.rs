@@ -193,6 +193,12 @@ impl<W: Witness> World<W> {
                 self.feed_server(key, ServerEvent::Evict(CloseCause::Revoked));
                 None
             }
+            K::OtherToken => {
+                let Some(process) = process.filter(|_| self.server.is_executed()) else {
+                    return false;
+                };
+                return self.say_hello_with_another_token(process);
+            }
             K::StoreSlow => {
                 self.store.condition.slow += 1;
                 Some(0)
@@ -311,7 +317,8 @@ impl<W: Witness> World<W> {
             | K::ServerWobble
             | K::CloseAll
             | K::CloseOne
-            | K::Evict => {}
+            | K::Evict
+            | K::OtherToken => {}
         }
     }
 

@@ -1,0 +1,138 @@
+//! By what the agents of a user are found: keys, names, and ids that wrappers made up themselves. Whose tokens
+//! may speak for them is decided in [`claims`](super::claims).
+//!
+//! A legacy wrapper has no key: the id that a server taught it stands in for one, then its name, then the
+//! id that it made for itself.
+
+use super::aliases::Aliases;
+use crate::id::{AgentId, AgentKey};
+use crate::wire::payload::AgentConnect;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+
+const BY_NAME: &str = "name:";
+const BY_ID: &str = "id:";
+
+/// What stands in for the key of a wrapper that was taught no id.
+pub(super) fn stand_in(hello: &AgentConnect) -> AgentKey {
+    match said_name(hello) {
+        Some(name) => AgentKey::new(format!("{BY_NAME}{name}")),
+        None => AgentKey::new(format!("{BY_ID}{}", hello.agent_id)),
+    }
+}
+
+/// Whether this is no key, but what stands in for one.
+pub(super) fn stands_in(key: &AgentKey) -> bool {
+    [BY_NAME, BY_ID].iter().any(|kind| key.as_str().starts_with(kind))
+}
+
+/// The name that a peer says, if it says one.
+pub(super) fn said_name(hello: &AgentConnect) -> Option<&str> {
+    hello.name.as_deref().filter(|name| !name.is_empty())
+}
+
+/// The agents of a user, by what they are found by. Nothing here looks at all of them.
+#[derive(Debug)]
+pub(super) struct Directory {
+    by_key: BTreeMap<AgentKey, AgentId>,
+    aliases: Aliases,
+    /// Their names, under which several may go.
+    names: Aliases,
+}
+
+impl Directory {
+    pub(super) const fn new() -> Self {
+        Self { by_key: BTreeMap::new(), aliases: Aliases::new(), names: Aliases::new() }
+    }
+
+    /// The agent that has this key.
+    pub(super) fn holder(&self, key: &AgentKey) -> Option<&AgentId> {
+        self.by_key.get(key)
+    }
+
+    /// How many keys are known.
+    pub(super) fn keys(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// An agent has this key now. Who comes under its former one is another.
+    pub(super) fn rekey(&mut self, agent: &AgentId, before: Option<&AgentKey>, now: &AgentKey) {
+        if let Some(before) = before.filter(|before| *before != now) {
+            self.drop_key(agent, before);
+        }
+        let _ = self.by_key.insert(now.clone(), agent.clone());
+    }
+
+    fn drop_key(&mut self, agent: &AgentId, key: &AgentKey) {
+        if self.by_key.get(key) == Some(agent) {
+            let _ = self.by_key.remove(key);
+        }
+    }
+
+    /// An agent goes by these ids now; before, it went by those.
+    pub(super) fn realias(&mut self, agent: &AgentId, before: &[AgentId], now: &[AgentId]) {
+        self.aliases.replace(agent, before, now);
+    }
+
+    /// The agents that go by this id of their own making.
+    pub(super) fn by_alias<'a>(&'a self, alias: &'a AgentId) -> impl Iterator<Item = &'a AgentId> {
+        self.aliases.of(alias)
+    }
+
+    /// An agent has this name now. Gives the others that go by it as an alias, and must not any more.
+    pub(super) fn rename(&mut self, agent: &AgentId, before: &str, now: &str) -> Vec<AgentId> {
+        let (before, now) = (AgentId::new(before), AgentId::new(now));
+        self.names.replace(agent, &[before], core::slice::from_ref(&now));
+        self.aliases.of(&now).filter(|other| *other != agent).cloned().collect()
+    }
+
+    /// Whether an agent besides this one has this name.
+    pub(super) fn is_name_of_another(&self, name: &AgentId, than: Option<&AgentId>) -> bool {
+        self.names.of(name).any(|agent| Some(agent) != than)
+    }
+
+    /// An agent is gone.
+    pub(super) fn remove(
+        &mut self,
+        agent: &AgentId,
+        key: &AgentKey,
+        aliases: &[AgentId],
+        name: &str,
+    ) {
+        self.drop_key(agent, key);
+        self.aliases.replace(agent, aliases, &[]);
+        self.names.replace(agent, &[AgentId::new(name)], &[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_a_name_takes_it_from_those_who_only_go_by_it() {
+        let id = |text: &str| AgentId::new(text);
+        let mut directory = Directory::new();
+        let (one, two) = (id("1"), id("2"));
+        assert!(directory.rename(&one, "", "one").is_empty());
+        directory.realias(&one, &[], &[id("two")]);
+        assert_eq!(directory.rename(&two, "", "two"), [one.clone()]);
+        assert!(directory.is_name_of_another(&id("two"), Some(&one)));
+        assert!(!directory.is_name_of_another(&id("two"), Some(&two)));
+        directory.remove(&two, &AgentKey::new("k"), &[], "two");
+        assert!(!directory.is_name_of_another(&id("two"), Some(&one)));
+    }
+
+    #[test]
+    fn a_key_names_the_agent_that_had_it_last() {
+        let key = |text: &str| AgentKey::new(text);
+        let mut directory = Directory::new();
+        let one = AgentId::new("1");
+        directory.rekey(&one, None, &key("a"));
+        directory.rekey(&one, Some(&key("a")), &key("b"));
+        assert_eq!((directory.holder(&key("a")), directory.keys()), (None, 1));
+        assert_eq!(directory.holder(&key("b")), Some(&one));
+        assert!(stands_in(&key("name:x")) && stands_in(&key("id:y")) && !stands_in(&key("b")));
+    }
+}

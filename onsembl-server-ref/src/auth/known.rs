@@ -1,0 +1,100 @@
+//! The default [`Auth`]: the tokens that this server knows, random ones by their hash and signed ones by its
+//! secret, and its database, in which they are listed and revoked.
+
+use super::random;
+use super::tokens::Signed;
+use super::uses::Uses;
+use super::{Auth, Credentials, Identity, LookupError, Refusal, TokenError, TokenKind, Tokens};
+use crate::store::{Store, StoreError, TokenForm, TokenRow};
+use onsembl_protocol::id::{LineageId, TokenId};
+use tracing::warn;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct KnownTokens {
+    signed: Tokens,
+    store: Store,
+    uses: Uses,
+}
+
+impl KnownTokens {
+    pub(crate) fn new(signed: Tokens, store: Store, uses: Uses) -> Self {
+        Self { signed, store, uses }
+    }
+
+    /// Whose random token this is.
+    async fn random(
+        &self,
+        shown: &random::ShownToken,
+        kind: TokenKind,
+    ) -> Result<TokenRow, Refusal> {
+        let row = self.store.token(&shown.id).await.map_err(|error| not_now(&error))?;
+        let row = row.filter(|row| row.form == TokenForm::Random(shown.hash.clone()));
+        let row = row.ok_or(TokenError::Unknown)?;
+        match TokenKind::parse(&row.kind) {
+            Some(is) if is == kind => Ok(row),
+            Some(is) => Err(TokenError::WrongKind(is).into()),
+            None => Err(TokenError::Unknown.into()),
+        }
+    }
+
+    /// Whose signed token this is. All of a user may be revoked together, also those that nobody saw before.
+    async fn signed(&self, token: Option<&str>, kind: TokenKind) -> Result<Signed, Refusal> {
+        let signed = self.signed.check(token, kind)?;
+        let until = self.store.user_revoked_until(&signed.identity.user).await;
+        match until.map_err(|error| not_now(&error))? {
+            Some(until) if signed.made_at <= until => {
+                let why = "all tokens of this user were revoked; stay away".to_owned();
+                Err(Refusal::Forbidden(why))
+            }
+            Some(_) | None => Ok(signed),
+        }
+    }
+}
+
+impl Auth for KnownTokens {
+    async fn identify(&self, credentials: &Credentials<'_>) -> Result<Identity, Refusal> {
+        let kind = credentials.kind();
+        let row = match credentials.token().and_then(random::parse) {
+            Some(shown) => self.random(&shown, kind).await?,
+            None => self.signed(credentials.token(), kind).await?.row(),
+        };
+        let mut identity = Identity::new(row.user.clone(), kind, row.token.as_str())
+            .in_lineage(row.lineage.clone())
+            .for_agents(row.scope());
+        identity.expires = row.expires_at;
+        self.uses.shown(row, credentials.peer());
+        Ok(identity)
+    }
+
+    async fn is_revoked(&self, token_id: &str) -> Result<bool, LookupError> {
+        self.store.is_revoked(token_id).await.map_err(LookupError::new)
+    }
+}
+
+fn not_now(error: &StoreError) -> Refusal {
+    warn!(%error, "cannot look up tokens");
+    Refusal::Unavailable("the token cannot be checked now; come back later".to_owned())
+}
+
+impl Signed {
+    /// As it is listed.
+    pub(crate) fn row(self) -> TokenRow {
+        let Identity { user, kind, token_id, expires, lineage, .. } = self.identity;
+        TokenRow {
+            lineage: lineage.unwrap_or_else(|| LineageId::new(&token_id)),
+            token: TokenId::new(token_id),
+            user,
+            kind: kind.as_str().to_owned(),
+            form: TokenForm::Signed,
+            made_for: None,
+            agent: None,
+            bound_at: None,
+            made_at: self.made_at,
+            expires_at: expires,
+            shown_at: None,
+            shown_from: None,
+            revoked: None,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! When tokens were last shown: gathered in memory, and written now and again, so that a page that is asked
+//! for each second costs no write each second.
+
+use crate::store::{Store, StoreError, TokenRow, TokenUse};
+use onsembl_protocol::id::TokenId;
+use onsembl_protocol::time::WallTime;
+use onsembl_transport::clock::SystemClock;
+use onsembl_transport::counters::Counters;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// How often what was gathered is written.
+const EVERY: Duration = Duration::from_secs(10);
+/// How old what is written of a token may become while it is in use.
+const NEWS_AFTER_MS: i64 = 60_000;
+/// Tokens that are remembered; of one more nothing is noted until they are written.
+const MOST: usize = 4096;
+
+/// The uses that are not written yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Uses {
+    seen: Arc<Mutex<Seen>>,
+    counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    waiting: BTreeMap<TokenId, TokenUse>,
+    written: BTreeMap<TokenId, WallTime>,
+}
+
+impl Uses {
+    pub(crate) fn new(counters: Counters) -> Self {
+        Self { counters, ..Self::default() }
+    }
+
+    /// A token was shown, and is good but for what only the database knows.
+    pub(super) fn shown(&self, token: TokenRow, peer: Option<SocketAddr>) {
+        let at = SystemClock::new().now().wall;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = seen.written.get(&token.token).is_none_or(|written| {
+            at.unix_millis().saturating_sub(written.unix_millis()).abs() >= NEWS_AFTER_MS
+        });
+        if !is_news {
+            return;
+        }
+        if seen.waiting.len() >= MOST && !seen.waiting.contains_key(&token.token) {
+            return self.counters.count("uses_of_tokens_not_noted");
+        }
+        let from = peer.map(|peer| peer.to_string());
+        let _ = seen.waiting.insert(token.token.clone(), TokenUse { token, at, from });
+    }
+
+    fn take(&self) -> Vec<TokenUse> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken: Vec<TokenUse> = std::mem::take(&mut seen.waiting).into_values().collect();
+        if seen.written.len() + taken.len() > MOST {
+            seen.written.clear();
+        }
+        seen.written.extend(taken.iter().map(|shown| (shown.token.token.clone(), shown.at)));
+        taken
+    }
+}
+
+/// Writes what was gathered until `stop`, and once more then.
+pub(crate) async fn keep(uses: Uses, store: Store, stop: CancellationToken) {
+    loop {
+        let is_last = tokio::select! {
+            () = stop.cancelled() => true,
+            () = tokio::time::sleep(EVERY) => false,
+        };
+        let taken = uses.take();
+        if !taken.is_empty() {
+            match store.note_token_uses(taken).await {
+                Ok(()) => {}
+                Err(StoreError::Closed) => return,
+                Err(error) => {
+                    uses.counters.count("uses_of_tokens_not_noted");
+                    warn!(%error, "when tokens were last shown could not be noted");
+                }
+            }
+        }
+        if is_last {
+            return;
+        }
+    }
+}

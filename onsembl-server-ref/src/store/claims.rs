@@ -1,0 +1,152 @@
+//! Which lineage of tokens holds an agent, settled in the transaction that opens its session: what the fleet
+//! decided is held against what the database has, since a token may have been made, used or revoked meanwhile.
+
+use super::sessions::NewSession;
+use super::tokens::revoke_lineage;
+use onsembl_protocol::fleet::{Bearer, TokenScope};
+use onsembl_protocol::id::AgentId;
+use onsembl_protocol::time::WallTime;
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// Who holds an agent.
+struct Holder {
+    lineage: String,
+    token: String,
+}
+
+fn holder(db: &Connection, agent: &AgentId) -> rusqlite::Result<Option<Holder>> {
+    let holder = db
+        .prepare_cached("SELECT lineage, held_by FROM agents WHERE agent_id = ?1")?
+        .query_row([agent.as_str()], |row| {
+            Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<String>>(1)?))
+        })
+        .optional()?;
+    Ok(holder.and_then(|(lineage, token)| {
+        let lineage = lineage?;
+        Some(Holder { token: token.unwrap_or_else(|| lineage.clone()), lineage })
+    }))
+}
+
+/// Whether the token of a new session may speak for its agent, which is a new one if there is `None`. If not,
+/// the reason that its user is told.
+pub(super) fn refusal(
+    db: &Connection,
+    new: &NewSession,
+    agent: Option<&AgentId>,
+) -> rusqlite::Result<Option<String>> {
+    let Some(bearer) = &new.known.bearer else { return Ok(None) };
+    let name = &new.known.name;
+    let of_token = agent_of(db, bearer)?;
+    if let Some(bound) = of_token.bound
+        && agent.is_none_or(|agent| agent.as_str() != bound)
+    {
+        let token = &bearer.token;
+        return Ok(Some(format!(
+            "the token {token} is bound to another agent than {name:?}; make one by `onsembl-server token --agent`"
+        )));
+    }
+    let Some(agent) = agent else { return Ok(None) };
+    match (holder(db, agent)?, &bearer.scope) {
+        (None, _) => Ok(None),
+        (Some(holder), _) if holder.lineage == bearer.lineage.as_str() => Ok(None),
+        (Some(_), TokenScope::Heir(heir)) if heir == agent && of_token.is_heir => Ok(None),
+        (Some(holder), _) => Ok(Some(format!(
+            "the agent {name:?} is held by the token {}, and this token is not of its lineage; `onsembl-server token --agent {agent}` makes one that takes it over",
+            holder.token
+        ))),
+    }
+}
+
+/// What the database has of the agent of a token.
+#[derive(Default)]
+struct OfToken {
+    /// The agent to which its lineage is bound.
+    bound: Option<String>,
+    /// It passes an agent on, and nobody has taken that yet.
+    is_heir: bool,
+}
+
+fn agent_of(db: &Connection, bearer: &Bearer) -> rusqlite::Result<OfToken> {
+    let of_token = db
+        .prepare_cached("SELECT agent_id, bound_at IS NOT NULL FROM tokens WHERE token_id = ?1")?
+        .query_row([bearer.token.as_str()], |row| {
+            let (agent, is_bound): (Option<String>, bool) = (row.get(0)?, row.get(1)?);
+            Ok(match is_bound {
+                true => OfToken { bound: agent, is_heir: false },
+                false => OfToken { bound: None, is_heir: agent.is_some() },
+            })
+        })
+        .optional()?;
+    // A service that keeps its tokens itself says what they are.
+    Ok(of_token.unwrap_or(OfToken { bound: None, is_heir: true }))
+}
+
+/// The lineage of a new session's token holds its agent from now on. A lineage from which it was taken may end.
+pub(super) fn take(db: &Connection, new: &NewSession, agent: &AgentId) -> rusqlite::Result<()> {
+    let Some(Bearer { token, lineage, scope }) = &new.known.bearer else { return Ok(()) };
+    let before = holder(db, agent)?;
+    db.prepare_cached("UPDATE agents SET lineage = ?2, held_by = ?3 WHERE agent_id = ?1")?
+        .execute(params![agent.as_str(), lineage.as_str(), token.as_str()])?;
+    match scope {
+        TokenScope::Any => {}
+        TokenScope::New(_) | TokenScope::Heir(_) | TokenScope::Bound(_) => {
+            db.prepare_cached(
+                "UPDATE tokens SET agent_id = ?3, bound_at = coalesce(bound_at, ?4)
+                 WHERE user_id = ?1 AND lineage = ?2 AND agent_name IS NOT NULL",
+            )?
+            .execute(params![
+                new.user.as_str(),
+                lineage.as_str(),
+                agent.as_str(),
+                new.known.at.unix_millis(),
+            ])?;
+        }
+    }
+    match before {
+        Some(before) if before.lineage != lineage.as_str() => {
+            let note = format!("the agent {agent} was passed on to the token {token}");
+            end_if_idle(db, new.user.as_str(), &before.lineage, new.known.at, &note)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// An agent is deleted. A lineage that was there for it alone ends with it.
+pub(super) fn deleted(
+    db: &Connection,
+    user: &str,
+    agent: &AgentId,
+    at: WallTime,
+) -> rusqlite::Result<()> {
+    let Some(holder) = holder(db, agent)? else { return Ok(()) };
+    let note = format!("the agent {agent} was deleted");
+    end_if_idle(db, user, &holder.lineage, at, &note)
+}
+
+/// Revokes the tokens of a lineage that lost an agent: if it was made for one agent, or if it holds no other
+/// and there is none of the user that may yet turn out to be its own.
+fn end_if_idle(
+    db: &Connection,
+    user: &str,
+    lineage: &str,
+    at: WallTime,
+    note: &str,
+) -> rusqlite::Result<()> {
+    let is_of_one = db
+        .prepare_cached(
+            "SELECT 1 FROM tokens
+             WHERE user_id = ?1 AND lineage = ?2 AND agent_name IS NOT NULL",
+        )?
+        .exists(params![user, lineage])?;
+    let has_others = || {
+        db.prepare_cached(
+            "SELECT 1 FROM agents
+             WHERE user_id = ?1 AND deleted_at IS NULL AND (lineage = ?2 OR lineage IS NULL)",
+        )?
+        .exists(params![user, lineage])
+    };
+    if is_of_one || !has_others()? {
+        let _ = revoke_lineage(db, user, lineage, at, note)?;
+    }
+    Ok(())
+}
