@@ -260,9 +260,13 @@ impl Connector {
             }
             let status = exchange.response.status();
             let retry_after = http::retry_after(exchange.response.headers());
+            // Of a proxy both mean that it wants other credentials.
+            let meant = match status.as_u16() {
+                401 => 407,
+                other => other,
+            };
             // A proxy cannot know a nonce that was not sent, so it cannot send anybody away.
-            let answer =
-                HttpRefusal { status: status.as_u16(), retry_after, nonce: None, reason: None };
+            let answer = HttpRefusal { status: meant, retry_after, nonce: None, reason: None };
             let said = exchange.said(by).await;
             Err(DialError::new(answer.meaning(""), format!("{whom} answered HTTP {status}{said}")))
         })
