@@ -6,7 +6,7 @@
 
 mod outcome;
 
-pub(super) use outcome::{Began, Lost, LostAgent, SessionCourse};
+pub(super) use outcome::{Began, LossCourse, Lost, LostAgent, SessionCourse};
 
 use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
 use super::agent::{Agent, FoundBy, Health, Joining, Listing, Seat, Session, UsedId, name};
@@ -22,7 +22,7 @@ use crate::command::{DEFAULT_SLOTS, Returned};
 use crate::id::{AgentId, AgentKey, Epoch, LinkId, PresenceVersion, SessionId, StopId};
 use crate::model::{Capabilities, Dialect};
 use crate::replay::Retired;
-use crate::session::{Claimant, Presence, PresenceStatus};
+use crate::session::{Claimant, Presence, PresenceCause, PresenceStatus};
 use crate::time::{Now, WallTime};
 use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply, HealthMetrics};
 use alloc::borrow::ToOwned;
@@ -400,7 +400,11 @@ impl Roster {
         // Two keys turned out to be one agent: the machine of the other one is superseded.
         out.act(FleetAction::Evict { seat: other, cause: CloseCause::Superseded });
         let session = self.seats.get_mut(&other).and_then(|other| other.session.take())?;
-        Some(Lost { agent: id, dialect: session.capabilities.dialect() })
+        Some(Lost {
+            agent: id,
+            dialect: session.capabilities.dialect(),
+            course: LossCourse::Lost,
+        })
     }
 
     /// A session began.
@@ -500,7 +504,12 @@ impl Roster {
                 let session = entry.session.take()?;
                 let is_current = agent.seat == Some(seat);
                 let dialect = session.capabilities.dialect();
-                return is_current.then_some(Lost { agent: id, dialect });
+                let course = if let PresenceCause::LinkEnded(reason) = presence.because.cause {
+                    LossCourse::of(reason)
+                } else {
+                    LossCourse::Lost
+                };
+                return is_current.then_some(Lost { agent: id, dialect, course });
             }
         };
         if let Some(session) = &mut entry.session {
@@ -538,7 +547,8 @@ impl Roster {
         let dialect = entry.session.take()?.capabilities.dialect();
         let id = entry.agent.clone()?;
         let speaks = self.agents.get(&id).is_some_and(|agent| agent.seat == Some(seat));
-        speaks.then_some(Lost { agent: id, dialect })
+        let course = LossCourse::of(*reason);
+        speaks.then_some(Lost { agent: id, dialect, course })
     }
 
     /// A machine is gone.

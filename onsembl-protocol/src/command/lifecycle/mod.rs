@@ -97,6 +97,10 @@ enum Phase {
 enum Link {
     Up,
     Down,
+    /// The agent closed it to go on over another one, which is to be there until then.
+    HandedOver {
+        until: Timestamp,
+    },
     /// Its agent may come back until then, and say what became of the command.
     Awaited {
         until: Timestamp,
@@ -247,7 +251,7 @@ impl CommandLifecycle {
             Phase::Ended => return Deadline::Never,
         };
         let awaited = match self.link {
-            Link::Awaited { until } => Deadline::At(until),
+            Link::Awaited { until } | Link::HandedOver { until } => Deadline::At(until),
             Link::Up | Link::Down => Deadline::Never,
         };
         phase.min(cancel).min(awaited)
@@ -269,10 +273,9 @@ impl CommandLifecycle {
             }
             CommandEvent::LinkLost => {
                 self.link_lost();
-                if self.view.status.occupies_slot() {
-                    self.publish(CommandCause::LinkLost, out);
-                }
+                self.publish_loss(out);
             }
+            CommandEvent::LinkHandedOver => self.link_handed_over(now),
             CommandEvent::LinkBack(returned) => self.link_back(returned, now, out),
             CommandEvent::AgentLost { journals } => self.agent_lost(journals, now, out),
             CommandEvent::AgentDeleted => {
@@ -474,6 +477,12 @@ impl CommandLifecycle {
         {
             let cause = CommandCause::NeverCameBack(self.away_for());
             return self.end(CommandStage::Unknown, cause, None, now, out);
+        }
+        if let Link::HandedOver { until } = self.link
+            && until <= at
+        {
+            self.link_lost();
+            self.publish_loss(out);
         }
         match self.phase {
             Phase::Pending { store_by } if store_by <= at => {

@@ -192,6 +192,7 @@ fn an_end_is_final() {
         CommandEvent::Completed { phase: CommandPhase::Completed, exit: Some(Exit::Code(0)) },
         CommandEvent::Cancel { force: true },
         CommandEvent::LinkLost,
+        CommandEvent::LinkHandedOver,
         CommandEvent::SlotGranted,
         CommandEvent::LinkBack(Returned {
             dialect: Dialect::Extended,
@@ -317,6 +318,29 @@ fn a_lost_link_ends_nothing() {
     );
     lifecycle.complete(CommandPhase::Completed, Some(Exit::Code(0)));
     assert_eq!(lifecycle.stage(), CommandStage::Completed);
+}
+
+#[test]
+fn a_link_that_is_handed_over_is_not_spoken_of_unless_the_next_one_does_not_come() {
+    let mut lifecycle = Lifecycle::running();
+    let before = lifecycle.view();
+    lifecycle.feed(CommandEvent::LinkHandedOver);
+    lifecycle.run_until(secs(9));
+    lifecycle.back(true, true);
+    assert_eq!(lifecycle.view(), before, "nobody has noticed anything");
+    lifecycle.run_until(secs(100));
+    assert_eq!(lifecycle.view(), before);
+
+    lifecycle.feed(CommandEvent::LinkHandedOver);
+    lifecycle.run_until(secs(111));
+    let lost = (CommandStage::Running, CommandCause::LinkLost);
+    assert_eq!((lifecycle.stage(), lifecycle.view().because), lost);
+    lifecycle.back(true, true);
+    assert_eq!(lifecycle.view().because, CommandCause::LinkBack);
+
+    lifecycle.feed(CommandEvent::LinkHandedOver);
+    lifecycle.feed(CommandEvent::LinkLost);
+    assert_eq!((lifecycle.stage(), lifecycle.view().because), lost, "it is lost at once");
 }
 
 #[test]
