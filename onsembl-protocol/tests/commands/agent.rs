@@ -8,7 +8,7 @@ use onsembl_protocol::model::{Capabilities, Exit, TerminalSize};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
-    Cleared, CommandJournal, Fate, JournalEntry, Journalling, LeftBehind, Pausing, Recovered,
+    Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, Pausing, Recovered,
     Screen, SpoolBounds, Task, TerminalConfig, TypingOutcome, Worker, WorkerAction, WorkerConfig,
     WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
 };
@@ -73,6 +73,7 @@ impl Agent {
             policy: None,
             journal: Journalling::Kept,
             terminal,
+            fence: Fence::open(),
             unique,
         };
         let mut agent = Self {
