@@ -10,3 +10,6 @@ mod refresh;
 mod session;
 
 pub use session::{Dashboard, serve};
+
+#[cfg(test)]
+mod tests;
