@@ -301,6 +301,20 @@ async fn an_address_that_answers_wrongly_or_never_does_not_hide_the_next() {
 }
 
 #[tokio::test]
+async fn a_dial_that_fails_everywhere_says_why_at_each_address() {
+    let (bad, _) = edge("HTTP/1.1 502 Bad Gateway\r\n\r\n").await;
+    let (worse, _) = edge("HTTP/1.1 404 Not Found\r\n\r\n").await;
+    let gone = tcp_port().await.1;
+    let dialer = dialer("ws://control.invalid").with_addresses([gone, bad, worse]);
+    let refused = refused(&dialer).await;
+    assert_eq!(refused.failure, DialFailure::NotAServer(404));
+    for (address, why) in [(gone, "refused"), (bad, "502"), (worse, "404")] {
+        let said = refused.detail.contains(&address.to_string());
+        assert!(said && refused.detail.contains(why), "{address}: {refused}");
+    }
+}
+
+#[tokio::test]
 async fn an_address_whose_hello_failed_goes_last() {
     let ((first, _), (second, _)) = (good().await, good().await);
     let dialer = dialer("ws://control.invalid").with_addresses([first, second]);

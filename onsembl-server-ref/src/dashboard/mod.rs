@@ -10,6 +10,3 @@ mod refresh;
 mod session;
 
 pub use session::{Dashboard, serve};
-
-#[cfg(test)]
-mod tests;

@@ -183,8 +183,8 @@ impl WebSocketDialer {
                     trial.got_through();
                     return Err(failed);
                 }
-                _ if candidates.are_spent() => return Err(failed),
-                _ => tracing::info!(%failed, "trying the next address"),
+                _ if candidates.are_spent() => return Err(candidates.ends_with(failed)),
+                _ => candidates.next_after(&failed),
             }
         }
     }

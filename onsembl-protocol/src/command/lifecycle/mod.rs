@@ -161,11 +161,11 @@ impl CommandLifecycle {
     }
 
     /// A command that an earlier run of this server had not seen the end of. Its agent is away.
-    /// What remains of its wait is in the terms; it has been in its stage for so long.
+    /// What remains of its wait is in the terms.
     pub(crate) fn recovered(
         origin: Origin,
         terms: CommandTerms,
-        (stage, since): (CommandStage, Duration),
+        stage: CommandStage,
         now: Now,
     ) -> Self {
         // What it speaks it says when it is back.
@@ -183,8 +183,10 @@ impl CommandLifecycle {
             CommandStage::Delivered => Phase::Delivered { until: at.saturating_add(QUEUED_FOR) },
             // Whether silence counts is known when its agent is back and says what it speaks.
             CommandStage::Running => {
-                let left = terms.time_limit.map(|limit| limit.saturating_sub(since));
-                let limit_at = left.map(|d| at.saturating_add(d).saturating_add(LIMIT_GRACE));
+                // The whole of it: how long it ran before only the wall clock says, and nothing is killed on
+                // one reading of that. The agent, which has seen it start, keeps the limit by itself.
+                let limit = terms.time_limit;
+                let limit_at = limit.map(|d| at.saturating_add(d).saturating_add(LIMIT_GRACE));
                 Phase::Running { limit_at, idle_at: None }
             }
             CommandStage::Cancelling => {
@@ -482,7 +484,8 @@ impl CommandLifecycle {
             && until <= at
         {
             self.link_lost();
-            self.publish_loss(out);
+            // What else is due follows at once.
+            return self.publish_loss(out);
         }
         match self.phase {
             Phase::Pending { store_by } if store_by <= at => {

@@ -157,7 +157,7 @@ proptest! {
         ]),
         (of_ours, of_legacy) in (moves(Dialect::Extended), moves(Dialect::Legacy)),
     ) {
-        let mut lifecycle = CommandLifecycle::recovered(Origin::User, CommandTerms::default(), (stage, ms(0)), now(ms(0)));
+        let mut lifecycle = CommandLifecycle::recovered(Origin::User, CommandTerms::default(), stage, now(ms(0)));
         let moves = if dialect == Dialect::Extended { of_ours } else { of_legacy };
         walk(&mut lifecycle, dialect, moves)?;
     }
