@@ -11,8 +11,8 @@ use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::AgentErrorReport;
 use onsembl_protocol::worker::{
-    Fate, Fence, JournalEntry, LineMode, ScreenAction, ScreenEvent, Severity, SpoolEvent, SpoolRequest,
-    Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEvent, WorkerNote,
+    Fate, Fence, JournalEntry, LineMode, ScreenAction, ScreenEvent, Severity, SpoolEvent,
+    SpoolRequest, Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEvent, WorkerNote,
 };
 use onsembl_transport::agent::AgentDriver;
 use onsembl_transport::counters::Counters;

@@ -7,7 +7,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
 /// Shows all that it gets.
-const SHOWS: &str = r#"printf '%s|' "$@"; printf '%s|%s|' "${COLOR-none}" "${LD_PRELOAD-none}"; pwd"#;
+const SHOWS: &str =
+    r#"printf '%s|' "$@"; printf '%s|%s|' "${COLOR-none}" "${LD_PRELOAD-none}"; pwd"#;
 
 struct Dashboard {
     socket: WebSocket<TcpStream>,
@@ -48,7 +49,8 @@ impl Dashboard {
         eventually("the command is over", || is_over(&shown()));
         let shown = shown();
         let output = bench.ask(&["output", id]);
-        let [status, cause] = ["status", "cause"].map(|key| shown[key].as_str().unwrap_or("").into());
+        let [status, cause] =
+            ["status", "cause"].map(|key| shown[key].as_str().unwrap_or("").into());
         (status, cause, String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
@@ -89,9 +91,7 @@ fn what_is_allowed_reaches_the_program_and_no_link_leads_out_of_a_directory() {
     let allowed = ["--allow-args", "--allow-env", "COLOR", "--allow-directory", &work];
     let _agent = agent(&bench, "lax", &allowed);
     let mut dashboard = Dashboard::open(&bench, "lax");
-    let besides = |directory: &str| {
-        json!({"args": ["a b"], "env": {"COLOR": "red"}, "workingDirectory": directory})
-    };
+    let besides = |directory: &str| json!({"args": ["a b"], "env": {"COLOR": "red"}, "workingDirectory": directory});
     for (id, directory) in [("here", work.clone()), ("below", format!("{work}/in"))] {
         let (status, cause, output) = dashboard.run(&bench, id, &besides(&directory));
         assert_eq!(status, "completed", "{cause}");

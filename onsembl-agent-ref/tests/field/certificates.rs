@@ -13,13 +13,37 @@ use std::path::{Path, PathBuf};
 
 pub const CASES: &[Case] = &[
     Case { name: "certificates/expired", needs: &[], run: || fault("expired on", expired) },
-    Case { name: "certificates/not-yet-valid", needs: &[], run: || fault("not valid before", early) },
-    Case { name: "certificates/wrong-name", needs: &[], run: || fault("is for other.test, and not for", misnamed) },
+    Case {
+        name: "certificates/not-yet-valid",
+        needs: &[],
+        run: || fault("not valid before", early),
+    },
+    Case {
+        name: "certificates/wrong-name",
+        needs: &[],
+        run: || fault("is for other.test, and not for", misnamed),
+    },
     Case { name: "certificates/no-name", needs: &[], run: || fault("names no host", nameless) },
-    Case { name: "certificates/unknown-issuer", needs: &[], run: || fault("lead to \"Somebody else\"", strange) },
-    Case { name: "certificates/self-signed", needs: &[], run: || fault("is self-signed", self_signed) },
-    Case { name: "certificates/no-intermediate", needs: &[], run: || fault("issued by \"Between\"", headless) },
-    Case { name: "certificates/for-clients-only", needs: &[], run: || fault("not one for servers", for_clients) },
+    Case {
+        name: "certificates/unknown-issuer",
+        needs: &[],
+        run: || fault("lead to \"Somebody else\"", strange),
+    },
+    Case {
+        name: "certificates/self-signed",
+        needs: &[],
+        run: || fault("is self-signed", self_signed),
+    },
+    Case {
+        name: "certificates/no-intermediate",
+        needs: &[],
+        run: || fault("issued by \"Between\"", headless),
+    },
+    Case {
+        name: "certificates/for-clients-only",
+        needs: &[],
+        run: || fault("not one for servers", for_clients),
+    },
     Case { name: "certificates/of-a-ca", needs: &[], run: || fault("is that of a CA", of_a_ca) },
     Case { name: "certificates/plain-http", needs: &[], run: plain_http },
     Case { name: "certificates/key-of-another", needs: &[], run: key_of_another },

@@ -93,7 +93,8 @@ fn agent_jumps() {
         let now = bench.await_status("dev", "online");
         assert_eq!(now["since"], before["since"], "{offset}: one session");
     }
-    let said = Command::new(AGENT).args(["status", "--state-dir"]).arg(bench.state_dir("dev")).output();
+    let said =
+        Command::new(AGENT).args(["status", "--state-dir"]).arg(bench.state_dir("dev")).output();
     assert!(said.unwrap().status.success());
     assert_eq!(work.ends_whole(), "");
 }

@@ -115,7 +115,8 @@ fn faults() {
     for (name, proxy, why) in &cases {
         bench.tells_why(name, why);
         let because = bench.status(name)["because"].as_str().unwrap().to_owned();
-        let shown = proxy.rsplit_once('@').map_or(proxy.trim_start_matches("http://"), |_| "ALL_PROXY");
+        let shown =
+            proxy.rsplit_once('@').map_or(proxy.trim_start_matches("http://"), |_| "ALL_PROXY");
         let shown = shown.trim_start_matches("https://");
         assert!(because.contains(shown), "{name} does not name its proxy: {because}");
         assert!(!bench.log(&format!("{name}.log")).contains(PASSWORD), "{name}");

@@ -50,7 +50,8 @@ fn silent_name_server() {
     let bench = bench();
     let silent = UdpSocket::bind((ADDRESS, 53)).unwrap();
     let conf = bench.folder.path().join("resolv.conf");
-    std::fs::write(&conf, format!("nameserver {ADDRESS}\noptions timeout:15 attempts:3\n")).unwrap();
+    std::fs::write(&conf, format!("nameserver {ADDRESS}\noptions timeout:15 attempts:3\n"))
+        .unwrap();
     put_in_place_of(&conf, "/etc/resolv.conf");
     let mut agent = bench.start_agent_at(&format!("http://control.test:{}", port(&bench)), "dev");
     bench.tells_why("dev", "looking up control.test");
@@ -110,7 +111,8 @@ fn second_address_behind(listen: impl FnOnce(u16)) {
     let bench = bench();
     let (address, port) = (bench.address.clone(), port(&bench));
     listen(port);
-    let _hosts = Hosts::new(&bench, &format!("{OTHER_ADDRESS} control.test\n{ADDRESS} control.test\n"));
+    let _hosts =
+        Hosts::new(&bench, &format!("{OTHER_ADDRESS} control.test\n{ADDRESS} control.test\n"));
     let _agent = bench.start_agent_at(&format!("http://control.test:{port}"), "dev");
     let _ = bench.await_status("dev", "online");
     let work = bench.start_work("dev");

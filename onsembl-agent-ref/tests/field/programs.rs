@@ -32,7 +32,9 @@ impl Need {
             Self::Nginx => not_installed("nginx"),
             Self::Haproxy => not_installed("haproxy"),
             Self::Tinyproxy => not_installed("tinyproxy"),
-            Self::Faketime => libfaketime().is_none().then(|| "libfaketime is not installed".into()),
+            Self::Faketime => {
+                libfaketime().is_none().then(|| "libfaketime is not installed".into())
+            }
             Self::Network => not_installed("ip").or_else(|| {
                 let tried = within(&[self], Path::new("ip")).args(["link", "show", "lo"]).output();
                 match tried {

@@ -400,11 +400,7 @@ impl Roster {
         // Two keys turned out to be one agent: the machine of the other one is superseded.
         out.act(FleetAction::Evict { seat: other, cause: CloseCause::Superseded });
         let session = self.seats.get_mut(&other).and_then(|other| other.session.take())?;
-        Some(Lost {
-            agent: id,
-            dialect: session.capabilities.dialect(),
-            course: LossCourse::Lost,
-        })
+        Some(Lost { agent: id, dialect: session.capabilities.dialect(), course: LossCourse::Lost })
     }
 
     /// A session began.

@@ -7,8 +7,8 @@ use onsembl_protocol::time::Now;
 use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::CommandRequest;
 use onsembl_protocol::worker::{
-    Fate, Fence, Journalling, Recovered, SpoolBounds, SpoolEvent, SpoolRequest, Worker, WorkerAction,
-    WorkerConfig, WorkerEvent,
+    Fate, Fence, Journalling, Recovered, SpoolBounds, SpoolEvent, SpoolRequest, Worker,
+    WorkerAction, WorkerConfig, WorkerEvent,
 };
 use std::time::Duration;
 

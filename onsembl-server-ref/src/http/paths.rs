@@ -10,10 +10,10 @@ pub(super) fn tidy(uri: &Uri) -> Option<Uri> {
     if path == "/" || !(path.contains("//") || path.ends_with('/')) {
         return None;
     }
-    let mut tidied = path.split('/').filter(|part| !part.is_empty()).fold(
-        String::with_capacity(path.len()),
-        |path, part| path + "/" + part,
-    );
+    let mut tidied = path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .fold(String::with_capacity(path.len()), |path, part| path + "/" + part);
     if tidied.is_empty() {
         tidied.push('/');
     }

@@ -239,7 +239,10 @@ async fn the_latest_output_of_an_agent_can_be_read() {
         assert_eq!(later["outputs"][0]["command_id"], "cmd-2");
     }
     let last_at = all[3]["timestamp"].as_str().unwrap();
-    assert_eq!(world.get(&path(&format!("?since={last_at}")), Some(&token)).await.json()["total"], 0);
+    assert_eq!(
+        world.get(&path(&format!("?since={last_at}")), Some(&token)).await.json()["total"],
+        0
+    );
     assert_eq!(world.get(&path("?since=lately"), Some(&token)).await.status, 400);
     assert_eq!(world.get(&path("?limit=10001"), Some(&token)).await.status, 400);
     let bob = world.token("bob", TokenKind::Dashboard);

@@ -138,7 +138,9 @@ impl<'a> Candidates<'a> {
     pub(crate) async fn open(&mut self) -> Result<Opened<'a>, DialError> {
         loop {
             match self.open_one().await {
-                Err(error) if !self.are_spent() && Instant::now() < self.by => self.next_after(&error),
+                Err(error) if !self.are_spent() && Instant::now() < self.by => {
+                    self.next_after(&error)
+                }
                 Err(error) => return Err(self.ends_with(error)),
                 Ok(opened) => return Ok(opened),
             }

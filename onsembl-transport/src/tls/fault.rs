@@ -148,7 +148,8 @@ impl ServerCertVerifier for Witness {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let (first, others) = (end_entity, intermediates);
-        let verdict = self.verifier.verify_server_cert(first, others, server_name, ocsp_response, now);
+        let verdict =
+            self.verifier.verify_server_cert(first, others, server_name, ocsp_response, now);
         if let Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) = verdict {
             *self.seen() = Stranger::of(first, others);
         }
@@ -203,9 +204,13 @@ mod tests {
 
     #[test]
     fn dates_and_names_are_for_people() {
-        assert_eq!(date(UnixTime::since_unix_epoch(Duration::ZERO)), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(
+            date(UnixTime::since_unix_epoch(Duration::ZERO)),
+            "Thu, 01 Jan 1970 00:00:00 GMT"
+        );
         assert!(date(UnixTime::since_unix_epoch(Duration::MAX)).ends_with("9999 23:59:59 GMT"));
-        let presented = ["DnsName(\"a.test\")", "IpAddress(127.0.0.1)", "odd", "x"].map(str::to_owned);
+        let presented =
+            ["DnsName(\"a.test\")", "IpAddress(127.0.0.1)", "odd", "x"].map(str::to_owned);
         assert_eq!(names(&presented), "a.test, 127.0.0.1, odd and others");
         assert_eq!(names(&presented[..1]), "a.test");
     }

@@ -17,9 +17,8 @@ pub(super) fn shown(name: &[u8]) -> Option<String> {
         .flat_map(|(_, set)| elements(set))
         .filter(|(tag, _)| *tag == SEQUENCE);
     let attributes: Vec<_> = attributes.filter_map(|(_, pair)| attribute(pair)).collect();
-    let (_, value) = TELLING
-        .iter()
-        .find_map(|wanted| attributes.iter().find(|(kind, _)| kind == wanted))?;
+    let (_, value) =
+        TELLING.iter().find_map(|wanted| attributes.iter().find(|(kind, _)| kind == wanted))?;
     let text = String::from_utf8_lossy(value);
     let text: String = text.chars().take(LONGEST).collect();
     Some(text.escape_debug().to_string())
@@ -87,7 +86,11 @@ mod tests {
         for cut in 0..whole.len() {
             assert_eq!(shown(&whole[..cut]), None, "{cut}");
         }
-        for odd in [&[0x31, 0x80][..], &[0x31, 0xff, 1, 2], &[0x31, 0x88, 255, 255, 255, 255, 255, 255, 255, 255]] {
+        for odd in [
+            &[0x31, 0x80][..],
+            &[0x31, 0xff, 1, 2],
+            &[0x31, 0x88, 255, 255, 255, 255, 255, 255, 255, 255],
+        ] {
             assert_eq!(shown(odd), None);
         }
     }

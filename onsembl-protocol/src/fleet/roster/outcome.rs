@@ -50,8 +50,7 @@ pub(in crate::fleet) enum LossCourse {
 impl LossCourse {
     /// What the end of its link says.
     pub(in crate::fleet) fn of(reason: CloseReason) -> Self {
-        let says_so =
-            reason.initiator == Initiator::Peer && reason.cause == CloseCause::Superseded;
+        let says_so = reason.initiator == Initiator::Peer && reason.cause == CloseCause::Superseded;
         if says_so { Self::HandedOver } else { Self::Lost }
     }
 }
