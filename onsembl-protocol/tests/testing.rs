@@ -68,6 +68,9 @@ enum Bug {
     AsksForNow,
     SitsOnNews,
     HidesItsOrders,
+    MissesAnotherToken,
+    LeavesTheRenewedLinkOpen,
+    TakesItsTimeWithANewToken,
 }
 
 use Bug::*;
@@ -128,6 +131,11 @@ impl AgentUnderTest for Wrapper {
                 );
             }
             (HidesItsOrders, AgentEvent::EndOrdered(_)) => event = AgentEvent::Stop,
+            (MissesAnotherToken, AgentEvent::TokenChanged)
+                if now.suspended_since(&last).is_zero() =>
+            {
+                return Reaction { actions: Vec::new(), deadline: self.deadline.after(at) };
+            }
             (ReadsAClockThatStepsBack, _) => {
                 // A difference of two readings, as people take it: by its size.
                 let back = last.monotonic.saturating_since(now.monotonic);
@@ -193,6 +201,14 @@ impl AgentUnderTest for Wrapper {
             SitsOnNews if event == AgentEvent::News => {
                 reaction.actions.retain(|a| !matches!(a, AgentAction::SendBeat { .. }));
             }
+            LeavesTheRenewedLinkOpen if event == AgentEvent::TokenChanged => {
+                reaction.actions.retain(|a| !matches!(a, AgentAction::Close(..)));
+            }
+            TakesItsTimeWithANewToken
+                if event == AgentEvent::TokenChanged && !reaction.actions.is_empty() =>
+            {
+                reaction.deadline = soon(Duration::from_secs(30));
+            }
             ActsAfterTheEnd if self.status() == AgentStatus::Closed => {
                 reaction.deadline = soon(Duration::from_secs(60));
             }
@@ -213,7 +229,7 @@ impl AgentUnderTest for Wrapper {
 #[test]
 fn each_planted_bug_is_found_by_the_invariant_of_its_name() {
     use Invariant as I;
-    let expected: [(Bug, &[Invariant]); 17] = [
+    let expected: [(Bug, &[Invariant]); 20] = [
         (ArmsItsOwnInterval, &[I::SilentPeerGoesStaleExactly, I::BeatsEveryInterval]),
         (DropsTheDeadlineOfAnIgnoredEvent, &[I::EveryWaitHasADeadline, I::OldLinkChangesNothing]),
         (TakesAnyLinkDownForItsOwn, &[I::OldLinkChangesNothing]),
@@ -231,6 +247,9 @@ fn each_planted_bug_is_found_by_the_invariant_of_its_name() {
         (AsksForNow, &[I::DeadlineAfterNow]),
         (SitsOnNews, &[I::BeatsEveryInterval]),
         (HidesItsOrders, &[I::CloseHasACause]),
+        (MissesAnotherToken, &[I::ComesBack, I::OneLinkAtATime]),
+        (LeavesTheRenewedLinkOpen, &[I::OneLinkAtATime]),
+        (TakesItsTimeWithANewToken, &[I::ComesBack, I::EveryWaitHasADeadline]),
     ];
     let mut misnamed = Vec::new();
     for (bug, names) in expected {

@@ -1,17 +1,24 @@
 //! Tokens: text that never reaches a log, and where it comes from.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
+
+/// Longest token file in bytes: four times the longest head that an HTTP server takes. A device or a pipe
+/// that never ends is no token.
+const LONGEST_FILE: u64 = 64 * 1024;
 
 /// A text that must not be shown. Its `Debug` says nothing of it, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes `text`, without the white space around it (files end in a line break).
+    /// Takes `text`, without the white space around it (files end in a line break) and without the byte
+    /// order mark that some editors begin a file with.
     pub fn new(text: impl AsRef<str>) -> Self {
-        Self(text.as_ref().trim().to_owned())
+        let text = text.as_ref();
+        Self(text.strip_prefix('\u{feff}').unwrap_or(text).trim().to_owned())
     }
 
     /// The text itself.
@@ -58,9 +65,19 @@ pub struct TokenFile(pub PathBuf);
 impl TokenSource for TokenFile {
     fn token(&self) -> io::Result<Secret> {
         let path = self.0.display();
-        let text = std::fs::read_to_string(&self.0).map_err(|e| {
+        let mut text = String::new();
+        let read = File::open(&self.0).and_then(|file| {
+            let mut file = file.take(LONGEST_FILE + 1);
+            file.read_to_string(&mut text)
+        });
+        let length = read.map_err(|e| {
             io::Error::new(e.kind(), format!("cannot read the token file {path}: {e}"))
         })?;
+        if length as u64 > LONGEST_FILE {
+            return Err(io::Error::other(format!(
+                "the token file {path} holds more than {LONGEST_FILE} bytes; put a token into it, and nothing else"
+            )));
+        }
         let token = Secret::new(text);
         if token.expose().is_empty() {
             return Err(io::Error::other(format!(
@@ -91,6 +108,14 @@ mod tests {
             std::fs::write(&source.0, format!("{token}\n")).unwrap();
             assert_eq!(source.token().unwrap().expose(), token);
         }
+        for form in ["three", " three \n", "three\r\n", "\u{feff}three\r\n"] {
+            std::fs::write(&source.0, form).unwrap();
+            assert_eq!(source.token().unwrap().expose(), "three", "{form:?}");
+        }
+        std::fs::write(&source.0, b"\xff\xfet\0").unwrap();
+        assert!(source.token().unwrap_err().to_string().contains("UTF-8"));
+        let endless = TokenFile("/dev/zero".into()).token().unwrap_err().to_string();
+        assert!(endless.contains("/dev/zero holds more than"), "{endless}");
         std::fs::write(&source.0, "\n").unwrap();
         assert!(source.token().unwrap_err().to_string().contains("is empty"));
     }

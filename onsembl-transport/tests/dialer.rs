@@ -174,6 +174,34 @@ async fn without_a_token_to_show_nothing_is_dialled() {
     assert!(request.contains(TOKEN));
 }
 
+/// A pipe that nobody writes into, or a file system that is gone.
+#[tokio::test]
+async fn a_source_of_tokens_that_hangs_holds_one_thread_however_often_it_is_asked() {
+    let (tcp, address) = tcp_port().await;
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let source = move || {
+        let _ = count.fetch_add(1, Ordering::SeqCst);
+        let _ = held.lock().unwrap().recv();
+        Ok(Secret::new(TOKEN))
+    };
+    let dialer = dialer(&format!("ws://{address}"))
+        .with_timeout(Duration::from_millis(50))
+        .with_token(source);
+    for _ in 0..3 {
+        let hangs = refused(&dialer).await;
+        assert_eq!(hangs.failure, DialFailure::TimedOut);
+        assert!(hangs.detail.contains("getting the token"), "{hangs}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    drop(release);
+    let dialer = dialer.with_timeout(Duration::from_secs(10));
+    let (request, _) = tokio::join!(answer_once(&tcp, "HTTP/1.1 401 x\r\n\r\n"), refused(&dialer));
+    assert!(request.contains(TOKEN));
+}
+
 /// Keeps every line that any library writes, at every level.
 struct Lines(Mutex<String>);
 
@@ -269,6 +297,20 @@ async fn an_address_that_answers_wrongly_or_never_does_not_hide_the_next() {
         let again = soon(dialer.dial()).await.unwrap();
         assert!(again.peer.contains(&good.to_string()), "{}", again.peer);
         assert_eq!(tried.load(Ordering::Relaxed), 1, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_dial_that_fails_everywhere_says_why_at_each_address() {
+    let (bad, _) = edge("HTTP/1.1 502 Bad Gateway\r\n\r\n").await;
+    let (worse, _) = edge("HTTP/1.1 404 Not Found\r\n\r\n").await;
+    let gone = tcp_port().await.1;
+    let dialer = dialer("ws://control.invalid").with_addresses([gone, bad, worse]);
+    let refused = refused(&dialer).await;
+    assert_eq!(refused.failure, DialFailure::NotAServer(404));
+    for (address, why) in [(gone, "refused"), (bad, "502"), (worse, "404")] {
+        let said = refused.detail.contains(&address.to_string());
+        assert!(said && refused.detail.contains(why), "{address}: {refused}");
     }
 }
 

@@ -11,10 +11,15 @@ use onsembl_transport::websocket::{WebSocketDialer, WebSocketListener};
 use onsembl_transport::{Dialer, Frame, LinkLimits, Listener, ProxyRule};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use support::*;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 struct Files {
     dir: TempDir,
@@ -197,6 +202,46 @@ async fn a_pair_that_was_renewed_on_disk_is_taken_and_one_that_is_unusable_is_no
     std::fs::write(live.path("key.pem"), "no key").unwrap();
     assert!(tls.reload().is_err());
     assert!(shakes_hands(&newer, &tls).await);
+}
+
+/// One that has the length and the time of the old one, as programs write it that keep times.
+#[tokio::test]
+async fn a_pair_is_taken_for_another_if_only_the_file_is() {
+    let files = Files::new("localhost");
+    let tls = files.server();
+    let (path, copy) = (files.path("cert.pem"), files.path("copy.pem"));
+    std::fs::copy(&path, &copy).unwrap();
+    let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+    std::fs::File::options().write(true).open(&copy).unwrap().set_modified(time).unwrap();
+    std::fs::rename(&copy, &path).unwrap();
+    assert_eq!(tls.reload_if_changed().unwrap(), Reloaded::Renewed);
+}
+
+/// A front that speaks HTTP/2 and nothing else.
+#[tokio::test]
+async fn a_server_without_http_1_1_is_told_from_one_without_tls() {
+    let files = Files::new("localhost");
+    let chain = CertificateDer::pem_file_iter(files.path("cert.pem")).unwrap();
+    let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_file(files.path("key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let (tcp, address) = tcp_port().await;
+    let dialer = files.dialer(&format!("wss://localhost:{}", address.port()));
+    let serving = async {
+        let (stream, _) = tcp.accept().await.unwrap();
+        assert!(TlsAcceptor::from(Arc::new(config)).accept(stream).await.is_err());
+    };
+    let (refused, ()) = tokio::join!(soon(dialer.dial()), serving);
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.failure, DialFailure::Tls);
+    assert!(refused.detail.contains("no HTTP/1.1 (ALPN)"), "{refused}");
 }
 
 #[tokio::test]

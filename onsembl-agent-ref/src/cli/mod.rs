@@ -82,6 +82,16 @@ struct RunArgs {
     /// How a program gets the text: argument (the last one) or stdin.
     #[arg(long, env = "ONSEMBL_TEXT_ON", value_name = "WHERE", default_value = "argument", value_parser = text_on)]
     text_on: TextOn,
+    /// Pass on the arguments of requests too. With --runner program a request may hold a text and
+    /// nothing else, unless this and the two below allow it.
+    #[arg(long, env = "ONSEMBL_ALLOW_ARGS")]
+    allow_args: bool,
+    /// Pass on these variables of requests too: `--allow-env LANG NO_COLOR`.
+    #[arg(long, env = "ONSEMBL_ALLOW_ENV", value_name = "NAME", num_args = 1.., value_delimiter = ',', value_parser = variable)]
+    allow_env: Vec<String>,
+    /// Let requests choose this working directory, and all below it: `--allow-directory /srv/work`.
+    #[arg(long, env = "ONSEMBL_ALLOW_DIRECTORY", value_name = "DIR", num_args = 1.., value_delimiter = ',')]
+    allow_directory: Vec<PathBuf>,
     /// How large the terminal is, with `--runner terminal`.
     #[arg(long, env = "ONSEMBL_SIZE", value_name = "COLUMNSxROWS", default_value_t = TerminalSize::DEFAULT, value_parser = size)]
     size: TerminalSize,
@@ -134,6 +144,13 @@ enum RunnerKind {
 
 fn text_on(word: &str) -> Result<TextOn, &'static str> {
     TextOn::parse(word).ok_or("it is argument or stdin")
+}
+
+fn variable(name: &str) -> Result<String, &'static str> {
+    match name.is_empty() || name.contains(['=', '\0']) {
+        true => Err("a name of a variable is not empty and has no `=`"),
+        false => Ok(name.to_owned()),
+    }
 }
 
 fn slots(text: &str) -> Result<usize, String> {

@@ -6,6 +6,7 @@ use crate::engine::{self, AgentEnd, AgentOptions, TokenSourceKind};
 use crate::process::Runner;
 use anyhow::{Context, Result};
 use onsembl_protocol::wire::payload::AgentType;
+use onsembl_protocol::worker::Fence;
 use onsembl_transport::ProxyRule;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -72,6 +73,7 @@ fn installed(path: PathBuf) -> PathBuf {
 }
 
 fn options(args: RunArgs) -> Result<AgentOptions> {
+    let fence = fence(&args)?;
     let token = match (args.token.token, args.token.token_file) {
         (_, Some(file)) => TokenSourceKind::File(file),
         (Some(token), None) => TokenSourceKind::Literal(token),
@@ -112,6 +114,7 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
     };
     Ok(AgentOptions {
         runner,
+        fence,
         agent_type: AgentType::parse(&args.agent_type),
         state_dir: args.state_dir,
         tls_ca: args.tls_ca,
@@ -122,6 +125,37 @@ fn options(args: RunArgs) -> Result<AgentOptions> {
         attach: args.attach,
         ..AgentOptions::new(args.server, token, args.name)
     })
+}
+
+/// What of a request reaches the program, if the arguments say anything of it.
+fn fence(args: &RunArgs) -> Result<Option<Fence>> {
+    let allows = args.allow_args || !args.allow_env.is_empty() || !args.allow_directory.is_empty();
+    match (args.runner, allows) {
+        (_, false) => return Ok(None),
+        (RunnerKind::Program, true) => {}
+        (RunnerKind::Shell | RunnerKind::Terminal, true) => anyhow::bail!(
+            "--allow-args, --allow-env and --allow-directory are about --runner program: a shell can do anything anyhow, and into a terminal texts are typed and nothing else"
+        ),
+    }
+    let mut fence = Fence::text_only();
+    if args.allow_args {
+        fence = fence.with_args();
+    }
+    for name in &args.allow_env {
+        fence = fence.with_variable(name);
+    }
+    for given in &args.allow_directory {
+        let resolved = std::fs::canonicalize(given)
+            .with_context(|| format!("cannot allow the directory {}", given.display()))?;
+        // By the name that people know it by, and by the one that links lead to.
+        for path in [std::path::absolute(given)?, resolved] {
+            let Some(path) = path.to_str() else {
+                anyhow::bail!("the directory {} has no name in UTF-8", path.display());
+            };
+            fence = fence.with_directory(path);
+        }
+    }
+    Ok(Some(fence))
 }
 
 /// Completes at the first signal that asks this process to end.

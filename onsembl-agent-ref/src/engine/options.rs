@@ -7,7 +7,7 @@ use onsembl_protocol::model::Exit;
 use onsembl_protocol::session::{AgentCause, AgentStatus, EndOrder};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentType, RecordedBeat, RecordingLag};
-use onsembl_protocol::worker::{DEFAULT_SLOTS, SpoolBounds, SpoolPolicy, WorkerEnd};
+use onsembl_protocol::worker::{DEFAULT_SLOTS, Fence, SpoolBounds, SpoolPolicy, WorkerEnd};
 use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
 use onsembl_transport::websocket::DialerError;
@@ -52,6 +52,8 @@ pub struct AgentOptions {
     pub spool_policy: Option<SpoolPolicy>,
     /// What runs commands.
     pub runner: Runner,
+    /// What of a request is passed on to commands; what their executor says if not given.
+    pub fence: Option<Fence>,
     /// Whether the terminal of this process is joined to that of a [`Runner::Terminal`]; the agent then
     /// ends with its program.
     pub attach: bool,
@@ -76,6 +78,7 @@ impl AgentOptions {
             spool_bytes: SpoolBounds::DEFAULT.disk,
             spool_policy: None,
             runner: Runner::Shell,
+            fence: None,
             attach: false,
             max_parallel: None,
             observer: None,

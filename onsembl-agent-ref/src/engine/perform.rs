@@ -11,8 +11,8 @@ use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::AgentErrorReport;
 use onsembl_protocol::worker::{
-    Fate, JournalEntry, LineMode, ScreenAction, ScreenEvent, Severity, SpoolEvent, SpoolRequest,
-    Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEvent, WorkerNote,
+    Fate, Fence, JournalEntry, LineMode, ScreenAction, ScreenEvent, Severity, SpoolEvent,
+    SpoolRequest, Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEvent, WorkerNote,
 };
 use onsembl_transport::agent::AgentDriver;
 use onsembl_transport::counters::Counters;
@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 /// What actions are performed on.
 pub(super) struct Effects {
     executor: Box<dyn Executor>,
+    fence: Fence,
     running: BTreeMap<CommandId, Box<dyn Execution>>,
     /// Which of them is the terminal.
     terminal: Option<CommandId>,
@@ -45,6 +46,7 @@ impl Drop for Effects {
 impl Effects {
     pub(super) fn new(
         executor: Box<dyn Executor>,
+        fence: Fence,
         events: mpsc::Sender<ProcessEvent<CommandId>>,
         terminal_events: mpsc::Sender<WorkerEvent>,
         credentials: Credentials,
@@ -52,6 +54,7 @@ impl Effects {
     ) -> Self {
         Self {
             executor,
+            fence,
             running: BTreeMap::new(),
             terminal: None,
             journal: None,
@@ -126,7 +129,32 @@ impl Effects {
         None
     }
 
-    fn start(&mut self, command: CommandId, mark: RunMark, task: Task) -> WorkerEvent {
+    /// The directory was admitted by its name; this is where the links of the file system lead from there.
+    fn resolve_directory(&self, task: &mut Task) -> Result<(), String> {
+        let Task::Command(request) = task else { return Ok(()) };
+        let Some(directory) = request.working_directory.as_ref().filter(|_| !self.fence.is_open())
+        else {
+            return Ok(());
+        };
+        // One that is not there fails where it is entered, with the system's own reason.
+        let Ok(resolved) = std::fs::canonicalize(directory) else { return Ok(()) };
+        match resolved.to_str().filter(|resolved| self.fence.admits_directory(resolved)) {
+            Some(resolved) => {
+                request.working_directory = Some(resolved.to_owned());
+                Ok(())
+            }
+            None => Err(format!(
+                "the working directory {} leads out of what this agent allows; start the agent with --allow-directory {}",
+                directory.escape_debug(),
+                resolved.display().to_string().escape_debug(),
+            )),
+        }
+    }
+
+    fn start(&mut self, command: CommandId, mark: RunMark, mut task: Task) -> WorkerEvent {
+        if let Err(why) = self.resolve_directory(&mut task) {
+            return WorkerEvent::NotStarted { command, why };
+        }
         let is_terminal = matches!(task, Task::Terminal(_));
         let events = ExecutionEvents::new(command.clone(), self.events.clone());
         let job = Job { command: command.clone(), mark, task };

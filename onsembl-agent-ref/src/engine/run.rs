@@ -111,8 +111,10 @@ impl Agent {
 
         let (events_entry, events) = mpsc::channel(EVENTS);
         let (terminal_entry, terminal_events) = mpsc::channel(TERMINAL_EVENTS);
+        let fence = options.fence.clone().unwrap_or_else(|| executor.fence());
         let mut effects = Effects::new(
             executor,
+            fence.clone(),
             events_entry,
             terminal_entry.clone(),
             credentials,
@@ -158,6 +160,7 @@ impl Agent {
             policy: options.spool_policy,
             journal: journalling,
             terminal: terminal.map(|terminal| terminal_config(terminal, options.attach)),
+            fence,
             unique: instance,
         };
         let worker = Worker::new(config, recovered, clock.now());
@@ -314,6 +317,7 @@ impl Agent {
 
     fn on_notice(&mut self, notice: AgentNotice) {
         match notice {
+            AgentNotice::DialFailed(error) => self.status.on_dial_failed(error),
             AgentNotice::Reported(report) => self.on_report(&report),
             AgentNotice::Impaired(impairment) => self.status.on_impaired(impairment),
             AgentNotice::Joined(session) => {

@@ -5,10 +5,11 @@ use crate::state_dir::{StateDir, StateDirError};
 use crate::status_file::AgentStatusFile;
 use onsembl_protocol::id::{AgentId, BeatSequence, StopId};
 use onsembl_protocol::liveness::Impairment;
-use onsembl_protocol::session::{AgentReport, AgentStatus};
+use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus};
 use onsembl_protocol::time::{Deadline, Timestamp, WallTime};
 use onsembl_protocol::wire::payload::{RecordedBeat, RecordingLag};
 use onsembl_protocol::worker::{Pausing, Worker};
+use onsembl_transport::DialError;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(super) struct StatusWriter {
     observer: Option<mpsc::UnboundedSender<AgentObservation>>,
     content: AgentStatusFile,
     because: String,
+    /// Why the last dial failed, until there is a session again.
+    dial_failed: Option<DialError>,
     seen: BeatSequence,
     changed: bool,
     not_before: Timestamp,
@@ -71,6 +74,7 @@ impl StatusWriter {
             counters,
             observer,
             because: content.because.clone(),
+            dial_failed: None,
             content,
             seen: BeatSequence(0),
             changed: true,
@@ -79,12 +83,25 @@ impl StatusWriter {
         }
     }
 
+    /// The report of what it means comes next.
+    pub(super) fn on_dial_failed(&mut self, error: DialError) {
+        self.dial_failed = Some(error);
+    }
+
     pub(super) fn on_report(&mut self, report: &AgentReport) {
         let at = self.clock.now().wall;
         let AgentReport { status, cause } = *report;
         self.content.state = status.name().to_owned();
         self.content.since = at.to_string();
-        self.because = cause.to_string();
+        if let AgentStatus::Connected { .. } = status {
+            self.dial_failed = None;
+        }
+        self.because = match (cause, &self.dial_failed) {
+            (AgentCause::DialFailed(_), Some(error)) => error.to_string(),
+            // Whoever looks now is to see why there is no session yet.
+            (AgentCause::RetryDue, Some(error)) => format!("{cause}; before that: {error}"),
+            (cause, _) => cause.to_string(),
+        };
         self.content.because = self.because.clone();
         self.content.epoch = match status {
             AgentStatus::Connected { epoch } | AgentStatus::Stale { epoch } => Some(epoch.0),

@@ -22,7 +22,7 @@ use crate::process::{ProcessHandle, Runner};
 use bytes::Bytes;
 use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::model::TerminalSize;
-use onsembl_protocol::worker::{LineMode, ProcessIdentity, Task, Typing, Waiting};
+use onsembl_protocol::worker::{Fence, LineMode, ProcessIdentity, Task, Typing, Waiting};
 use std::io;
 use std::time::Duration;
 
@@ -39,6 +39,13 @@ pub trait Executor: Send {
     /// Asked once, before everything else.
     fn terminal(&self) -> Option<TerminalProgram> {
         None
+    }
+
+    /// What of a request gets to [`start`](Self::start); a request that holds more is refused. Asked once,
+    /// before everything else, unless [the options](crate::engine::AgentOptions::fence) say it. By default
+    /// a request may hold anything: an executor that is to be a fence says so, or looks itself.
+    fn fence(&self) -> Fence {
+        Fence::open()
     }
 }
 

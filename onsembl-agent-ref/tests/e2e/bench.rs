@@ -80,6 +80,8 @@ pub struct Bench {
     /// What the server writes into its log.
     pub server_log: &'static str,
     pub scheme: &'static str,
+    /// Whom the commands of people trust, if not the authorities of the system.
+    pub tls_ca: Option<PathBuf>,
     pub dashboard_token: String,
     pub agent_token: String,
 }
@@ -90,14 +92,19 @@ impl Bench {
     }
 
     pub fn with(times: Times, extra: &[&str]) -> Self {
+        Self::listening("127.0.0.1:0", times, extra)
+    }
+
+    pub fn listening(address: &str, times: Times, extra: &[&str]) -> Self {
         let mut bench = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             server: None,
-            address: "127.0.0.1:0".to_owned(),
+            address: address.to_owned(),
             times,
             extra: extra.iter().map(|&e| e.to_owned()).collect(),
             server_log: "debug",
             scheme: "http",
+            tls_ca: None,
             dashboard_token: String::new(),
             agent_token: String::new(),
         };
@@ -187,8 +194,17 @@ impl Bench {
         Running(self.agent_command(name).spawn().expect("the agent can be run"))
     }
 
+    /// A command of people.
+    pub fn client(&self) -> Command {
+        let mut command = Command::new(server_binary());
+        if let Some(ca) = &self.tls_ca {
+            command.env("ONSEMBL_TLS_CA", ca);
+        }
+        command
+    }
+
     pub fn exec_command(&self, agent: &str, arguments: &[&str], command: &str) -> Command {
-        let mut exec = Command::new(server_binary());
+        let mut exec = self.client();
         exec.args(["exec", "--server", &self.url()])
             .args(arguments)
             .args([agent, "--", command])
@@ -203,7 +219,7 @@ impl Bench {
 
     /// Asks the server by its command line, as a dashboard.
     pub fn ask(&self, arguments: &[&str]) -> Output {
-        Command::new(server_binary())
+        self.client()
             .args(arguments)
             .args(["--server", &self.url()])
             .env("ONSEMBL_TOKEN", &self.dashboard_token)
@@ -213,7 +229,8 @@ impl Bench {
 
     /// What the API says of the agents; `None` while the server does not answer.
     pub fn agents(&self) -> Option<Vec<Value>> {
-        let listed = Command::new(server_binary())
+        let listed = self
+            .client()
             .args(["agents", "--json", "--server", &self.url()])
             .env("ONSEMBL_TOKEN", &self.dashboard_token)
             .output()

@@ -17,12 +17,14 @@ mod commands;
 mod controls;
 mod database;
 mod drain;
+mod fence;
 mod fleet;
 mod freezes;
 mod kills;
 mod outcomes;
 mod own_capability;
 mod random_runs;
+#[allow(dead_code, reason = "the field suite uses more of it")]
 mod relay;
 mod secrets;
 mod stops;

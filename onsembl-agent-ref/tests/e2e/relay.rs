@@ -57,6 +57,11 @@ impl Relay {
         relay
     }
 
+    /// Connections that come from now on go there.
+    pub fn point_to(&self, target: &str) {
+        target.clone_into(&mut self.target.lock().unwrap());
+    }
+
     /// Ends every connection that is open.
     pub fn cut(&self) {
         self.orders.cut_before.store(self.orders.next.load(Ordering::SeqCst), Ordering::SeqCst);

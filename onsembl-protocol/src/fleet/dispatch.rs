@@ -7,7 +7,7 @@ use super::commands::Fed;
 use super::event::{Inserted, StoreFault};
 use super::note::FleetNote;
 use super::output;
-use super::roster::{Began, Lost, LostAgent, SessionCourse};
+use super::roster::{Began, LossCourse, Lost, LostAgent, SessionCourse};
 use super::row::{CommandRecord, CommandUpdate};
 use super::state::State;
 use super::view::{self, Change};
@@ -374,13 +374,17 @@ pub(super) fn reconcile(state: &mut State, began: Began, now: Now) {
 }
 
 /// An agent is in session no more.
-pub(super) fn lost(state: &mut State, Lost { agent, dialect }: Lost, now: Now) {
+pub(super) fn lost(state: &mut State, Lost { agent, dialect, course }: Lost, now: Now) {
     for id in state.commands.open_of(&agent) {
         match dialect {
             Dialect::Legacy => output::interrupt(state, &id, now),
             Dialect::Extended => {}
         }
-        state.work.feed(&id, CommandEvent::LinkLost);
+        let event = match course {
+            LossCourse::HandedOver => CommandEvent::LinkHandedOver,
+            LossCourse::Lost => CommandEvent::LinkLost,
+        };
+        state.work.feed(&id, event);
     }
     state.show_paused(&agent, false);
     state.show_stop(&agent);

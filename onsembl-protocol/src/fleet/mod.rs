@@ -201,9 +201,7 @@ impl Fleet {
         let start_within = asked.start_within.saturating_sub(waited);
         let origin = if id.is_terminal() { Origin::Agent } else { Origin::User };
         let terms = CommandTerms { start_within, ..asked };
-        let in_stage = now.wall.unix_millis().saturating_sub(record.updated_at.unix_millis());
-        let in_stage = Duration::from_millis(u64::try_from(in_stage).unwrap_or(0));
-        let lifecycle = CommandLifecycle::recovered(origin, terms, (record.stage, in_stage), now);
+        let lifecycle = CommandLifecycle::recovered(origin, terms, record.stage, now);
         let open = Open {
             deadline: lifecycle.deadline(),
             lifecycle,

@@ -4,7 +4,7 @@
 
 mod outcome;
 
-pub(super) use outcome::{Began, Lost, LostAgent, SessionCourse};
+pub(super) use outcome::{Began, LossCourse, Lost, LostAgent, SessionCourse};
 
 use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
 use super::agent::{Agent, FoundBy, Joining, Listing, Seat, Session, UsedId};
@@ -21,7 +21,7 @@ use crate::command::{DEFAULT_SLOTS, Returned};
 use crate::id::{AgentId, AgentKey, Epoch, LinkId, PresenceVersion, SessionId, StopId};
 use crate::model::Capabilities;
 use crate::replay::Retired;
-use crate::session::{Claimant, Presence, PresenceStatus};
+use crate::session::{Claimant, Presence, PresenceCause, PresenceStatus};
 use crate::time::{Now, WallTime};
 use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply, HealthMetrics};
 use alloc::borrow::ToOwned;
@@ -405,7 +405,7 @@ impl Roster {
         // Two keys turned out to be one agent: the machine of the other one is superseded.
         out.act(FleetAction::Evict { seat: other, cause: CloseCause::Superseded });
         let session = self.seats.get_mut(&other).and_then(|other| other.session.take())?;
-        Some(Lost { agent: id, dialect: session.capabilities.dialect() })
+        Some(Lost { agent: id, dialect: session.capabilities.dialect(), course: LossCourse::Lost })
     }
 
     /// A name is an agent's. The store lets nobody else go by it from then on either.
@@ -499,7 +499,12 @@ impl Roster {
         }
         let dialect = entry.lose_or_keep(presence.status)?;
         let is_current = agent.seat == Some(seat);
-        is_current.then_some(Lost { agent: id, dialect })
+        let course = if let PresenceCause::LinkEnded(reason) = presence.because.cause {
+            LossCourse::of(reason)
+        } else {
+            LossCourse::Lost
+        };
+        is_current.then_some(Lost { agent: id, dialect, course })
     }
 
     /// A link ended, and with it perhaps a session.
@@ -531,7 +536,8 @@ impl Roster {
         let dialect = entry.session.take()?.capabilities.dialect();
         let id = entry.agent.clone()?;
         let speaks = self.agents.get(&id).is_some_and(|agent| agent.seat == Some(seat));
-        speaks.then_some(Lost { agent: id, dialect })
+        let course = LossCourse::of(*reason);
+        speaks.then_some(Lost { agent: id, dialect, course })
     }
 
     /// A machine is gone.

@@ -53,11 +53,14 @@ impl Worker {
                 );
                 self.refuse(&id, &why);
             }
-            Decision::Keep => {
-                self.commands.keep(&id, request);
-                self.todo.push_back(Work::Advance);
-                self.todo.push_back(Work::Acknowledge(id));
-            }
+            Decision::Keep => match self.fence.check(&request) {
+                Err(why) => self.refuse(&id, &why),
+                Ok(()) => {
+                    self.commands.keep(&id, request);
+                    self.todo.push_back(Work::Advance);
+                    self.todo.push_back(Work::Acknowledge(id));
+                }
+            },
             Decision::Acknowledge(_) => {
                 self.note(WorkerNote::AskedAgain(id.clone()));
                 self.outbound.acknowledge(id);

@@ -1,6 +1,7 @@
 //! What a worker is told, and what it asks for. Plain values; nothing is decided here.
 
 use super::end::WorkerEnd;
+use super::fence::Fence;
 use super::note::WorkerNote;
 use crate::command::{Awaited, Cleared, CommandJournal, Exit, Fate, JournalEntry, ProcessIdentity};
 use crate::id::{AgentId, CommandId, RunMark, StopId};
@@ -29,6 +30,8 @@ pub struct WorkerConfig {
     pub journal: Journalling,
     /// The terminal into which commands are typed; without one each command is run by itself.
     pub terminal: Option<TerminalConfig>,
+    /// What of a request is passed on; one that holds more is refused.
+    pub fence: Fence,
     /// Tells this process of the agent from every other of all time, as an
     /// [`InstanceId`](crate::id::InstanceId) does; without `:`. The marks of runs and the ids of
     /// terminals are made of it, so draw it anew for each process.

@@ -37,6 +37,7 @@ mod emergency;
 mod end;
 mod escapes;
 mod event;
+mod fence;
 mod form;
 #[cfg(any(feature = "sim", feature = "testing"))]
 mod held;
@@ -64,6 +65,7 @@ pub use event::{
     Journalling, Pausing, Recovered, Screen, ScreenAction, ScreenEvent, Task, TerminalConfig,
     TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
 };
+pub use fence::Fence;
 #[cfg(any(feature = "sim", feature = "testing"))]
 pub use held::{HeldOutput, HeldRun};
 pub use note::{Severity, WorkerNote};
@@ -104,6 +106,7 @@ pub struct Worker {
     escapes: Escapes,
     emergency: EmergencyStop,
     terminal: Option<Terminal>,
+    fence: Fence,
     journal: Journal,
     pausing: Pausing,
     session: Option<WorkerSession>,
@@ -119,7 +122,7 @@ pub struct Worker {
 impl Worker {
     /// A worker that takes up what an earlier process of the agent left. It has actions at once.
     pub fn new(config: WorkerConfig, recovered: Recovered, now: Now) -> Self {
-        let WorkerConfig { slots, spool, policy, journal, terminal, unique } = config;
+        let WorkerConfig { slots, spool, policy, journal, terminal, fence, unique } = config;
         let Recovered { journal: before, cleared, runs } = recovered;
         let mut worker = Self {
             commands: Commands::new(slots, unique),
@@ -129,6 +132,7 @@ impl Worker {
             escapes: Escapes::default(),
             emergency: EmergencyStop::recovered(before.stop().cloned()),
             terminal: terminal.map(|config| Terminal::new(config, now.monotonic)),
+            fence,
             journal: Journal::new(journal),
             pausing: Pausing::Running,
             session: None,

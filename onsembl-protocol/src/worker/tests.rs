@@ -32,6 +32,7 @@ fn config() -> WorkerConfig {
         policy: None,
         journal: Journalling::Off,
         terminal: None,
+        fence: Fence::open(),
         unique: "u".into(),
     }
 }
@@ -293,6 +294,43 @@ fn nothing_starts_before_it_is_written_down_and_nothing_is_reported_before_it_is
     assert!(!sent(&mut worker, at(1)).iter().any(is_report));
     journalled(&mut worker, Awaited::End(id("c")), Ok(()));
     assert!(sent(&mut worker, at(1)).iter().any(is_report));
+}
+
+#[test]
+fn a_fenced_agent_refuses_a_request_that_holds_more_than_it_passes_on() {
+    let fence = Fence::text_only().with_variable("LANG");
+    let mut worker = worker(WorkerConfig { journal: Journalling::Kept, fence, ..config() });
+    worker.handle(WorkerEvent::Joined(session()), at(0));
+    let holding = |name: &str, change: &dyn Fn(&mut CommandRequest)| {
+        let mut request = CommandRequest::new(id(name), AgentId::new("a"), "text");
+        change(&mut request);
+        message(ServerToAgent::CommandRequest(request))
+    };
+    let variable = |name: &'static str| {
+        move |request: &mut CommandRequest| drop(request.env.insert(name.into(), "x".into()))
+    };
+    let directory = |request: &mut CommandRequest| request.working_directory = Some("/".into());
+    let refused: [(&str, &dyn Fn(&mut CommandRequest), &str); 3] = [
+        ("args", &|request| request.args.push("-la".into()), "--allow-args"),
+        ("env", &variable("LD_PRELOAD"), "--allow-env LD_PRELOAD"),
+        ("directory", &directory, "--allow-directory"),
+    ];
+    for (name, change, flag) in refused {
+        // Asked again it is refused again.
+        for _ in 0..2 {
+            worker.handle(holding(name, change), at(0));
+            assert!(actions(&mut worker).is_empty(), "{name} is not even written down");
+            let sent = sent(&mut worker, at(0));
+            let [AgentToServer::CommandComplete(report)] = sent.as_slice() else {
+                panic!("{sent:?}")
+            };
+            assert_eq!(report.status, CommandPhase::Failed);
+            assert!(report.error.as_ref().is_some_and(|why| why.contains(flag)), "{report:?}");
+        }
+    }
+    worker.handle(holding("allowed", &variable("LANG")), at(0));
+    let asked = actions(&mut worker);
+    assert!(matches!(asked.as_slice(), [WorkerAction::Journal(_)]), "{asked:?}");
 }
 
 #[test]

@@ -8,9 +8,9 @@ use onsembl_protocol::model::{Capabilities, Exit, TerminalSize};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
-    Cleared, CommandJournal, Fate, JournalEntry, Journalling, LeftBehind, Pausing, Recovered,
-    Screen, SpoolBounds, Task, TerminalConfig, TypingOutcome, Worker, WorkerAction, WorkerConfig,
-    WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
+    Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, Pausing,
+    Recovered, Screen, SpoolBounds, Task, TerminalConfig, TypingOutcome, Worker, WorkerAction,
+    WorkerConfig, WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -73,6 +73,7 @@ impl Agent {
             policy: None,
             journal: Journalling::Kept,
             terminal,
+            fence: Fence::open(),
             unique,
         };
         let mut agent = Self {

@@ -10,8 +10,8 @@ use onsembl_protocol::model::{Capabilities, Exit, Stream, TerminalSize};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
-    Cleared, CommandJournal, Fate, HeldOutput, JournalEntry, Journalling, LeftBehind, LeftRun,
-    Recovered, Screen, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Standing, Task,
+    Cleared, CommandJournal, Fate, Fence, HeldOutput, JournalEntry, Journalling, LeftBehind,
+    LeftRun, Recovered, Screen, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Standing, Task,
     TerminalConfig, TypingOutcome, Worker, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage,
     WorkerSession,
 };
@@ -82,6 +82,7 @@ impl Agent {
             policy: make.policy,
             journal: Journalling::Kept,
             terminal,
+            fence: Fence::open(),
             unique: unique.to_string(),
         };
         let mut agent = Self {

@@ -7,8 +7,8 @@ use onsembl_protocol::time::Now;
 use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::CommandRequest;
 use onsembl_protocol::worker::{
-    Fate, Journalling, Recovered, SpoolBounds, SpoolEvent, SpoolRequest, Worker, WorkerAction,
-    WorkerConfig, WorkerEvent,
+    Fate, Fence, Journalling, Recovered, SpoolBounds, SpoolEvent, SpoolRequest, Worker,
+    WorkerAction, WorkerConfig, WorkerEvent,
 };
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ fn a_run_is_marked_as_ended_on_disk_only_behind_all_of_its_records() {
         policy: None,
         journal: Journalling::Off,
         terminal: None,
+        fence: Fence::open(),
         unique: "u".into(),
     };
     let mut worker = Worker::new(config, Recovered::default(), now(0));

@@ -1,8 +1,9 @@
 //! Takes connections in: bounded in number, in time and in bytes until they are authenticated.
 
 use super::connection::{Connection, Connections};
+use super::paths;
 use super::patient_io::PatientIo;
-use super::proxies::{TrustedProxies, take_header};
+use super::proxies::{TrustedProxies, begins_with_header, take_header};
 use super::waiting_room::Source;
 use crate::bounds::LogLimit;
 use axum::Router;
@@ -15,15 +16,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use onsembl_transport::counters::Counters;
 use onsembl_transport::tls::ServerTls;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// Bounds on one connection, besides those of the [waiting room](super::waiting_room).
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +65,7 @@ pub(crate) async fn accept(listener: Listener, limits: AcceptLimits, stop: Cance
     let Listener { tcp, tls, router, connections, proxies, counters } = listener;
     let tasks = TaskTracker::new();
     let failures = LogLimit::every(LOG_EVERY);
+    let faults = Arc::new(LogLimit::new());
     loop {
         let accepted = tokio::select! {
             accepted = tcp.accept() => accepted,
@@ -93,6 +96,7 @@ pub(crate) async fn accept(listener: Listener, limits: AcceptLimits, stop: Cance
             router: router.clone(),
             proxies: proxies.clone(),
             counters: counters.clone(),
+            faults: Arc::clone(&faults),
         };
         let (stop, counters) = (stop.clone(), counters.clone());
         tasks.spawn(async move {
@@ -118,7 +122,22 @@ struct Accepted {
     router: Router,
     proxies: TrustedProxies,
     counters: Counters,
+    /// What was logged lately of what went wrong with whom.
+    faults: Arc<LogLimit<(IpAddr, Fault)>>,
 }
+
+/// What keeps a connection from getting as far as a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Fault {
+    ProxyHeader,
+    StrangersHeader,
+    Handshake,
+}
+
+/// What a proxy that is not trusted gets to hear. It sends its header for each connection, so that somebody behind
+/// it reads this.
+const NOT_TRUSTED: &str = "a proxy on the way begins its connections with a PROXY header, and is not trusted: \
+    start the server with --trusted-proxy and the proxy's address, or have the proxy send no such header\n";
 
 impl Accepted {
     async fn serve(mut self, mut stream: TcpStream, limits: AcceptLimits) {
@@ -138,7 +157,23 @@ impl Accepted {
                 Ok(None) => {}
                 Err(error) => {
                     self.counters.count("proxy_failures");
-                    debug!(%peer, %error, "a proxy does not say for whom it connects");
+                    if let Some(before) = self.faults.allow((peer.ip(), Fault::ProxyHeader)) {
+                        warn!(%peer, %error, before, "a proxy does not say for whom it connects");
+                    }
+                    return;
+                }
+            }
+        } else {
+            match timeout(limits.head, begins_with_header(&stream)).await {
+                Ok(Ok(false)) => {}
+                Ok(Ok(true)) => return self.refuse_header(stream, limits).await,
+                Ok(Err(error)) => {
+                    debug!(%peer, %error, "a connection ended before it said anything");
+                    return;
+                }
+                Err(_) => {
+                    self.counters.count("http_failures");
+                    debug!(%peer, "a connection said nothing in time");
                     return;
                 }
             }
@@ -150,13 +185,43 @@ impl Accepted {
                 Ok(Ok(stream)) => self.http(stream, limits).await,
                 Ok(Err(error)) => {
                     self.counters.count("tls_failures");
-                    debug!(%peer, %error, "TLS handshake failed");
+                    if let Some(before) = self.faults.allow((peer.ip(), Fault::Handshake)) {
+                        info!(%peer, %error, before, "TLS handshake failed");
+                    }
                 }
                 Err(_) => {
                     self.counters.count("tls_timeouts");
                     debug!(%peer, "TLS handshake took too long");
                 }
             },
+        }
+    }
+
+    /// It comes from a proxy that is not trusted to say for whom it connects.
+    async fn refuse_header(self, mut stream: TcpStream, limits: AcceptLimits) {
+        let peer = self.peer;
+        self.counters.count("proxies_not_trusted");
+        if let Some(before) = self.faults.allow((peer.ip(), Fault::StrangersHeader)) {
+            warn!(%peer, before, "a connection begins with a PROXY header, and its address is not one of --trusted-proxy; add it, or have the proxy send no such header");
+        }
+        if self.tls.is_some() {
+            // Nobody behind it could read an answer.
+            return;
+        }
+        let length = NOT_TRUSTED.len();
+        let answer = format!(
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{NOT_TRUSTED}"
+        );
+        let answered = async {
+            stream.write_all(answer.as_bytes()).await?;
+            stream.shutdown().await?;
+            // Closed with something unread, the connection would be reset, and the answer lost.
+            let mut unread = [0; 1024];
+            while stream.read(&mut unread).await? > 0 {}
+            io::Result::Ok(())
+        };
+        if let Ok(Err(error)) = timeout(limits.head, answered).await {
+            debug!(%peer, %error, "a proxy did not take its answer");
         }
     }
 
@@ -167,6 +232,9 @@ impl Accepted {
         let Self { peer, connection, router, proxies, counters, .. } = self;
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
+            if let Some(tidied) = paths::tidy(request.uri()) {
+                *request.uri_mut() = tidied;
+            }
             let mut from = peer;
             if proxies.trusts(peer.ip())
                 && let Some(address) = proxies.forwarded_for(request.headers())

@@ -10,6 +10,7 @@ mod control;
 mod cors;
 mod order_body;
 mod output;
+mod paths;
 mod patient_io;
 mod proxies;
 mod recording;

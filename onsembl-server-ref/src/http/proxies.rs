@@ -7,6 +7,7 @@ use ppp::{HeaderResult, v1, v2};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
@@ -15,6 +16,8 @@ const V1: &[u8] = b"PROXY ";
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Longest header that is read: version 1 has 107 bytes at most, version 2 216 without extras.
 const LONGEST: usize = 536;
+/// From one look at a header that is not whole to the next.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The networks of trusted proxies; nobody is trusted by default.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +89,33 @@ pub(super) async fn take_header(stream: &mut TcpStream) -> io::Result<Option<IpA
         }
         if length == before {
             // What was peeked at stays readable, so there is nothing to wait for but time.
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        before = length;
+    }
+}
+
+/// Whether a connection of somebody else begins with a PROXY header: a proxy that is not trusted. Waits for the
+/// first bytes.
+///
+/// # Errors
+/// The connection ended.
+pub(super) async fn begins_with_header(stream: &TcpStream) -> io::Result<bool> {
+    let mut seen = [0; 12];
+    let mut before = 0;
+    loop {
+        let length = stream.peek(&mut seen).await?;
+        let bytes = seen.get(..length).unwrap_or_default();
+        if bytes.starts_with(V1) || bytes.starts_with(V2) {
+            return Ok(true);
+        }
+        let may_become = |header: &[u8]| header.starts_with(bytes);
+        if length == 0 || !may_become(V1) && !may_become(V2) {
+            return Ok(false);
+        }
+        if length == before {
+            // What was peeked at stays readable, so there is nothing to wait for but time.
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
         before = length;
     }
@@ -158,7 +187,7 @@ mod tests {
         let say = async move {
             for part in parts {
                 peer.write_all(part).await.unwrap();
-                tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+                tokio::time::sleep(Duration::from_millis(30)).await;
             }
         };
         let ((), address) = tokio::join!(say, take_header(&mut stream));
@@ -184,5 +213,31 @@ mod tests {
         let (address, rest) = taken(&[&second]).await;
         assert_eq!(address.unwrap().unwrap().to_string(), "203.0.113.9");
         assert_eq!(rest, b"Y");
+    }
+
+    #[tokio::test]
+    async fn a_header_of_a_proxy_that_is_not_trusted_is_known_by_its_beginning() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let cases: [(&[&[u8]], bool); 7] = [
+            (&[b"PROXY TCP4 1.2.3.4"], true),
+            (&[b"PRO", b"XY ", b"x"], true),
+            (&[V2], true),
+            (&[b"PUT / HTTP/1.1\r\n"], false),
+            (&[b"P", b"OST / HTTP/1.1\r\n"], false),
+            (&[b"\r\n", b"GET / HTTP/1.1\r\n"], false),
+            (&[], false),
+        ];
+        for (parts, begins) in cases {
+            let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let say = async move {
+                for part in parts {
+                    peer.write_all(part).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(30)).await;
+                }
+            };
+            let ((), found) = tokio::join!(say, begins_with_header(&stream));
+            assert_eq!(found.unwrap(), begins, "{parts:?}");
+        }
     }
 }

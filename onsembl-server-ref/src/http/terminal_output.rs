@@ -39,6 +39,34 @@ pub(super) struct LinesQuery {
     stream: Option<String>,
     /// Of this command only.
     command_id: Option<CommandId>,
+    /// Only what was stored later than this: a `timestamp` of an earlier answer, or milliseconds of Unix time.
+    since: Option<String>,
+}
+
+/// What of the output is asked for.
+struct Wanted<'a> {
+    query: &'a LinesQuery,
+    since: Option<WallTime>,
+}
+
+impl<'a> Wanted<'a> {
+    /// `None`: its `since` is no time.
+    fn of(query: &'a LinesQuery) -> Option<Self> {
+        let since = match query.since.as_deref() {
+            None | Some("") => None,
+            Some(text) => match text.parse() {
+                Ok(millis) => Some(WallTime::from_unix_millis(millis)),
+                Err(_) => Some(WallTime::parse_rfc3339(text)?),
+            },
+        };
+        Some(Self { query, since })
+    }
+
+    fn has(&self, command: &CommandId, stream: &str, at: WallTime) -> bool {
+        self.query.stream.as_deref().is_none_or(|wanted| wanted == stream)
+            && self.query.command_id.as_ref().is_none_or(|wanted| wanted == command)
+            && self.since.is_none_or(|since| at > since)
+    }
 }
 
 /// One line, under the names that the dashboard reads.
@@ -74,6 +102,10 @@ pub(super) async fn terminal_output(
     if limit > MOST_LINES {
         return problem(StatusCode::BAD_REQUEST, "`limit` is 10000 at most");
     }
+    let Some(wanted) = Wanted::of(&query) else {
+        let why = "`since` is a time like 2025-01-31T12:00:00Z, or milliseconds since 1970";
+        return problem(StatusCode::BAD_REQUEST, why);
+    };
     let agent = AgentId::new(id);
     if !app.fleet_views.of(&identity.user).look().agents().contains_key(&agent) {
         return problem(StatusCode::NOT_FOUND, "no agent of yours has this id");
@@ -87,13 +119,13 @@ pub(super) async fn terminal_output(
         Ok(records) => {
             // Once to count, once to keep those that are asked for: a line takes far more memory than its bytes.
             let mut total: usize = 0;
-            for_each_line(&records, &query, |_| total += 1);
+            for_each_line(&records, &wanted, |_| total += 1);
             let end = total.saturating_sub(query.offset);
-            let wanted = end.saturating_sub(limit)..end;
+            let range = end.saturating_sub(limit)..end;
             let mut outputs = VecDeque::new();
             let mut n: usize = 0;
-            for_each_line(&records, &query, |piece| {
-                if wanted.contains(&n) {
+            for_each_line(&records, &wanted, |piece| {
+                if range.contains(&n) {
                     outputs.push_back(Line::new(&agent, n, piece));
                 }
                 n += 1;
@@ -129,16 +161,14 @@ impl Line {
 }
 
 /// The lines of these records that are asked for, in their order.
-fn for_each_line(records: &[StoredRecord], query: &LinesQuery, mut found: impl FnMut(Piece<'_>)) {
+fn for_each_line(records: &[StoredRecord], wanted: &Wanted<'_>, mut found: impl FnMut(Piece<'_>)) {
     let mut assemblers: BTreeMap<&CommandId, LineAssembler> = BTreeMap::new();
     let mut take = |command, stream: Stream, at, text| {
         let stream = match stream {
             Stream::Stdout | Stream::Terminal => "stdout",
             Stream::Stderr => "stderr",
         };
-        if query.stream.as_deref().is_none_or(|wanted| wanted == stream)
-            && query.command_id.as_ref().is_none_or(|wanted| wanted == command)
-        {
+        if wanted.has(command, stream, at) {
             found(Piece { command, stream, at, text });
         }
     };

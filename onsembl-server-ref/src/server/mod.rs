@@ -121,6 +121,12 @@ impl Server {
         Self::run(options, data, Authenticator::new(auth), Counters::default()).await
     }
 
+    /// What a dashboard's session needs.
+    #[cfg(test)]
+    pub(crate) fn dashboard(&self) -> Dashboard {
+        Dashboard::clone(&self.app.dashboard)
+    }
+
     async fn run(
         options: ServerOptions,
         data: Data,

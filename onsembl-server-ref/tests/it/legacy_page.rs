@@ -8,6 +8,7 @@ use crate::frames::{
 };
 use crate::legacy_agent::wrapper;
 use crate::peer::{Peer, Request};
+use onsembl_protocol::time::WallTime;
 use onsembl_server_ref::auth::TokenKind;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -230,6 +231,19 @@ async fn the_latest_output_of_an_agent_can_be_read() {
     );
     let of_one = world.get(&path("?commandId=cmd-1&type=stdout"), Some(&token)).await.json();
     assert_eq!(of_one["total"], 2);
+    let first = all[1]["timestamp"].as_str().unwrap();
+    let millis = WallTime::parse_rfc3339(first).unwrap().unix_millis().to_string();
+    for since in [first, &millis] {
+        let later = world.get(&path(&format!("?since={since}")), Some(&token)).await.json();
+        assert_eq!(later["total"], 2, "since {since}: {later}");
+        assert_eq!(later["outputs"][0]["command_id"], "cmd-2");
+    }
+    let last_at = all[3]["timestamp"].as_str().unwrap();
+    assert_eq!(
+        world.get(&path(&format!("?since={last_at}")), Some(&token)).await.json()["total"],
+        0
+    );
+    assert_eq!(world.get(&path("?since=lately"), Some(&token)).await.status, 400);
     assert_eq!(world.get(&path("?limit=10001"), Some(&token)).await.status, 400);
     let bob = world.token("bob", TokenKind::Dashboard);
     assert_eq!(world.get(&path(""), Some(&bob)).await.status, 404);

@@ -101,6 +101,24 @@ async fn other_addresses_answer_as_http_does() {
     assert_eq!(post.status, 405);
 }
 
+#[tokio::test]
+async fn empty_parts_of_a_path_and_a_slash_at_its_end_mean_nothing() {
+    let world = World::start().await;
+    let (agent, dashboard) = (world.token("ann", Agent), world.token("ann", Dashboard));
+    for path in ["/ws/agent/", "//ws/agent", "//ws//agent//", "/v1/ws/agent/a-1/", "/ws/"] {
+        assert_eq!(asked(&world, path, Some(&agent)).await.0, 101, "{path}");
+        assert_eq!(asked(&world, path, None).await.0, 401, "{path}");
+    }
+    assert_eq!(asked(&world, "//ws/dashboard/", Some(&dashboard)).await.0, 101);
+    for path in ["//api/agents", "/api/agents/", "/api//commands/", "//healthz", "/readyz/"] {
+        assert_eq!(world.get(path, Some(&dashboard)).await.status, 200, "{path}");
+    }
+    assert_eq!(world.get("/api/agents/", None).await.status, 401);
+    for path in ["//", "/ws/agentx", "/api/agents/a/b"] {
+        assert_eq!(world.get(path, Some(&dashboard)).await.status, 404, "{path}");
+    }
+}
+
 /// What a refusal shows that a proxy cannot know.
 fn vouched(answer: &Http) -> (Option<&str>, Option<&str>) {
     (answer.header("onsembl-nonce"), answer.header("onsembl-refusal"))

@@ -403,7 +403,9 @@ impl AgentDriver {
             Err(error) => {
                 self.counters.count("dial_failures");
                 info!(%link, %error, "dial failed");
-                self.feed(AgentEvent::DialFailed(link, error.failure));
+                let failure = error.failure;
+                self.notices.push_back(AgentNotice::DialFailed(error));
+                self.feed(AgentEvent::DialFailed(link, failure));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What the agent's driver tells its owner.
 
+use crate::link::DialError;
 use onsembl_protocol::id::BeatSequence;
 use onsembl_protocol::liveness::Impairment;
 use onsembl_protocol::session::AgentReport;
@@ -12,6 +13,9 @@ use thiserror::Error;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AgentNotice {
+    /// A dial brought no link, for this reason. What it means for the connection is
+    /// [reported](Self::Reported) next.
+    DialFailed(DialError),
     /// The connection changed its status.
     Reported(AgentReport),
     /// Something ails the session, or nothing does any more.

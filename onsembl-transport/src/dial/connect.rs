@@ -105,7 +105,7 @@ impl Connector {
         if left.is_empty() {
             return Err(unreachable(format!("{host}{of_proxy} has no address")));
         }
-        Ok(Candidates { connector: self, proxy, left, by })
+        Ok(Candidates { connector: self, proxy, left, failed: Vec::new(), by })
     }
 }
 
@@ -114,6 +114,8 @@ pub(crate) struct Candidates<'a> {
     connector: &'a Connector,
     proxy: Option<&'a Proxy>,
     left: Vec<SocketAddr>,
+    /// What went wrong with those that were tried, for people.
+    failed: Vec<String>,
     by: Instant,
 }
 
@@ -137,9 +139,29 @@ impl<'a> Candidates<'a> {
         loop {
             match self.open_one().await {
                 Err(error) if !self.are_spent() && Instant::now() < self.by => {
-                    tracing::info!(%error, "trying the next address");
+                    self.next_after(&error)
                 }
-                outcome => return outcome,
+                Err(error) => return Err(self.ends_with(error)),
+                Ok(opened) => return Ok(opened),
+            }
+        }
+    }
+
+    /// One address is of no use, and there are others.
+    pub(crate) fn next_after(&mut self, error: &DialError) {
+        tracing::info!(%error, "trying the next address");
+        self.failed.push(error.detail.clone());
+    }
+
+    /// The dial ends with this error, of the last address, which was the least promising one: what was wrong
+    /// with the others is said too.
+    pub(crate) fn ends_with(&mut self, error: DialError) -> DialError {
+        let before = std::mem::take(&mut self.failed);
+        match before.is_empty() {
+            true => error,
+            false => {
+                let text = format!("{}; before that: {}", error.detail, before.join("; "));
+                DialError::new(error.failure, text)
             }
         }
     }
@@ -148,22 +170,22 @@ impl<'a> Candidates<'a> {
         let memory = &self.connector.memory;
         let finish = race(&self.left, self.by, TcpStream::connect).await;
         let tried = std::mem::replace(&mut self.left, finish.open);
-        for (address, _) in &finish.failed {
+        let through = self.proxy.map_or_else(String::new, |proxy| format!(" of {proxy}"));
+        let mut refused = Vec::new();
+        for (address, error) in &finish.failed {
             memory.failed(*address);
+            refused.push(format!("cannot connect to {address}{through}: {error}"));
         }
         let Some((stream, address)) = finish.won else {
-            let through = self.proxy.map_or_else(String::new, |proxy| format!(" of {proxy}"));
             for address in self.left.drain(..) {
                 memory.failed(address);
             }
-            return Err(match finish.failed.last() {
-                Some((address, error)) => {
-                    let text = format!("cannot connect to {address}{through}: {error}");
-                    DialError::new(DialFailure::Unreachable, text)
-                }
-                None => timed_out(&format!("connecting to {}{through}", list(&tried))),
+            return Err(match refused.is_empty() {
+                false => DialError::new(DialFailure::Unreachable, refused.join("; ")),
+                true => timed_out(&format!("connecting to {}{through}", list(&tried))),
             });
         };
+        self.failed.append(&mut refused);
         let trial = Trial { memory, address, outcome: Outcome::Open };
         no_delay(&stream);
         let now = Instant::now();
@@ -260,9 +282,13 @@ impl Connector {
             }
             let status = exchange.response.status();
             let retry_after = http::retry_after(exchange.response.headers());
+            // Of a proxy both mean that it wants other credentials.
+            let meant = match status.as_u16() {
+                401 => 407,
+                other => other,
+            };
             // A proxy cannot know a nonce that was not sent, so it cannot send anybody away.
-            let answer =
-                HttpRefusal { status: status.as_u16(), retry_after, nonce: None, reason: None };
+            let answer = HttpRefusal { status: meant, retry_after, nonce: None, reason: None };
             let said = exchange.said(by).await;
             Err(DialError::new(answer.meaning(""), format!("{whom} answered HTTP {status}{said}")))
         })

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `url` | the URL of a server, taken apart once |
 //! | `proxy` | which proxy a dial goes through |
+//! | `exceptions` | which servers are reached without one |
 //! | `addresses` | in which order addresses are tried, and which of them failed lately |
 //! | `race` | connections to several addresses, a moment apart |
 //! | `connect` | a stream to the server: through a proxy or not, with TLS or not |
@@ -13,6 +14,7 @@
 mod addresses;
 mod client;
 mod connect;
+mod exceptions;
 pub(crate) mod http;
 mod proxy;
 mod race;

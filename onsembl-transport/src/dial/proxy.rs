@@ -3,6 +3,7 @@
 //! `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` are read as curl reads them; a proxy that is
 //! named explicitly goes before the first three. The machine itself is never reached through a proxy.
 
+use super::exceptions::except;
 use super::url::{Scheme, ServerUrl};
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -103,27 +104,13 @@ impl ProxyRule {
             Scheme::Plain => &self.0.plain,
             Scheme::Tls => &self.0.tls,
         };
-        if server.is_loopback() || self.excepts(server) {
+        if server.is_loopback() || except(&self.0.except, server) {
             return Ok(None);
         }
         match choice {
             Choice::Direct => Ok(None),
             Choice::Proxy(proxy) => Ok(Some(proxy.clone())),
             Choice::Unusable(error) => Err(error.clone()),
-        }
-    }
-
-    /// `NO_PROXY`: names with all that is below them, addresses, networks, or `*`.
-    fn excepts(&self, server: &ServerUrl) -> bool {
-        if self.0.except.is_empty() {
-            return false;
-        }
-        let any = Matcher::builder().all("http://any.invalid").no(self.0.except.as_str()).build();
-        let host = server.certified_host();
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        match format!("http://{host}/").parse::<Uri>() {
-            Ok(uri) => any.intercept(&uri).is_none(),
-            Err(_) => false,
         }
     }
 }
@@ -139,6 +126,9 @@ impl Proxy {
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Plain,
             Some("https") => Scheme::Tls,
+            Some(scheme) if scheme.starts_with("socks") => {
+                return Err(invalid("SOCKS is not supported, only proxies over http and https"));
+            }
             Some(_) | None => return Err(invalid("only http and https proxies are supported")),
         };
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();

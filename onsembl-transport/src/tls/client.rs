@@ -1,12 +1,13 @@
 //! TLS of a client: whom it trusts, read again when that changed.
 
+use super::fault::Witness;
 use super::{Stamp, TlsError, TlsRoots, native_roots, pem_roots, provider, unexpected};
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 /// How often the certificates of the operating system are read again while handshakes fail. They are
@@ -17,14 +18,24 @@ const NATIVE_AGAIN: Duration = Duration::from_secs(60);
 pub(crate) struct ClientTls {
     roots: TlsRoots,
     loaded: Mutex<Loaded>,
+    /// Held while files are looked at: those of a file system that is gone hold one thread, and not one more
+    /// at each handshake.
+    looking: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone)]
 struct Loaded {
-    config: Arc<ClientConfig>,
+    trusted: Trusted,
     stamp: Stamp,
     at: Instant,
     handshakes: Handshakes,
+}
+
+/// Whom to trust, and who looks on.
+#[derive(Clone)]
+struct Trusted {
+    config: Arc<ClientConfig>,
+    witness: Arc<Witness>,
 }
 
 /// How the last handshake with these certificates went.
@@ -39,36 +50,45 @@ impl ClientTls {
     pub(crate) fn new(roots: &TlsRoots) -> Result<Self, TlsError> {
         let stamp = stamp(roots);
         let loaded = Loaded {
-            config: config(roots)?,
+            trusted: trusted(roots)?,
             stamp,
             at: Instant::now(),
             handshakes: Handshakes::Succeed,
         };
-        Ok(Self { roots: roots.clone(), loaded: Mutex::new(loaded) })
+        Ok(Self { roots: roots.clone(), loaded: Mutex::new(loaded), looking: Arc::default() })
     }
 
     /// Shakes hands with the host of this name.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
     pub(crate) async fn connect<S>(
         self: &Arc<Self>,
         host: ServerName<'static>,
         stream: S,
-    ) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<S>>
+    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<S>, String>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let this = Arc::clone(self);
-        let current = tokio::task::spawn_blocking(move || this.current()).await;
-        let connector = TlsConnector::from(current.map_err(io::Error::other)?);
-        let shaken = connector.connect(host, stream).await;
+        let looking = Arc::clone(&self.looking).lock_owned().await;
+        let current = tokio::task::spawn_blocking(move || {
+            let current = this.current();
+            drop(looking);
+            current
+        })
+        .await;
+        let Trusted { config, witness } = current.map_err(|e| e.to_string())?;
+        let shaken = TlsConnector::from(config).connect(host, stream).await;
         self.lock().handshakes = match shaken {
             Ok(_) => Handshakes::Succeed,
             Err(_) => Handshakes::Fail,
         };
-        shaken
+        shaken.map_err(|error| witness.told(&error))
     }
 
     /// The certificates as they are now; those in use if the new ones cannot be used. Blocks.
-    fn current(&self) -> Arc<ClientConfig> {
+    fn current(&self) -> Trusted {
         let loaded = self.lock().clone();
         let stamp = stamp(&self.roots);
         let is_due = match self.roots {
@@ -78,21 +98,21 @@ impl ClientTls {
             }
         };
         if !is_due {
-            return loaded.config;
+            return loaded.trusted;
         }
-        let config = match config(&self.roots) {
-            Ok(config) => {
+        let trusted = match trusted(&self.roots) {
+            Ok(trusted) => {
                 tracing::info!(roots = ?self.roots, "the certificates to trust were read again");
-                config
+                trusted
             }
             Err(error) => {
                 tracing::warn!(%error, "the new certificates to trust cannot be used; keeping the old ones");
-                loaded.config
+                loaded.trusted
             }
         };
         let mut now = self.lock();
-        *now = Loaded { config, stamp, at: Instant::now(), handshakes: now.handshakes };
-        Arc::clone(&now.config)
+        *now = Loaded { trusted, stamp, at: Instant::now(), handshakes: now.handshakes };
+        now.trusted.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Loaded> {
@@ -107,15 +127,20 @@ fn stamp(roots: &TlsRoots) -> Stamp {
     }
 }
 
-fn config(roots: &TlsRoots) -> Result<Arc<ClientConfig>, TlsError> {
+fn trusted(roots: &TlsRoots) -> Result<Trusted, TlsError> {
     let store = match roots {
         TlsRoots::Native => native_roots()?,
         TlsRoots::Pem(path) => pem_roots(path)?,
     };
-    let config = ClientConfig::builder_with_provider(provider())
+    let verifier = WebPkiServerVerifier::builder_with_provider(store.into(), provider());
+    let witness = Arc::new(Witness::new(verifier.build().map_err(unexpected)?));
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(unexpected)?
-        .with_root_certificates(store)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::<Witness>::clone(&witness))
         .with_no_client_auth();
-    Ok(Arc::new(config))
+    // Links and requests are HTTP/1.1; a front that can choose is not to choose HTTP/2.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Trusted { config: Arc::new(config), witness })
 }

@@ -5,6 +5,8 @@
 //! and keep what they have if the new ones cannot be used.
 
 mod client;
+mod fault;
+mod name;
 mod server;
 
 pub(crate) use client::ClientTls;
@@ -141,14 +143,26 @@ fn file_error(what: &'static str, path: &Path, error: PemError) -> TlsError {
     }
 }
 
-/// When a file was last written and how long it is: enough to see that it was replaced.
+/// Which file it is, when it was last written and how long it is: enough to see that it was replaced, also by one
+/// of the same length whose time was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp(Option<(SystemTime, u64)>);
+struct Stamp(Option<(u64, SystemTime, u64)>);
 
 impl Stamp {
     /// Blocks. A file that cannot be looked at has the stamp of one that is not there.
     fn of(path: &Path) -> Self {
-        let found = std::fs::metadata(path).and_then(|m| Ok((m.modified()?, m.len())));
+        let found = std::fs::metadata(path).and_then(|m| Ok((inode(&m), m.modified()?, m.len())));
         Self(found.ok())
     }
+}
+
+#[cfg(unix)]
+fn inode(found: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(found)
+}
+
+/// Nothing of the kind is known here.
+#[cfg(not(unix))]
+const fn inode(_: &std::fs::Metadata) -> u64 {
+    0
 }

@@ -29,6 +29,9 @@ pub struct WebSocketDialer {
     connector: Connector,
     default_path: String,
     token: Option<Arc<dyn TokenSource>>,
+    /// Held while the source is asked. One that hangs (a pipe, a file system that is gone) hangs in one thread,
+    /// and not in one more at each dial.
+    asking: Arc<tokio::sync::Mutex<()>>,
     /// The last token that the server has judged.
     shown: Mutex<Option<Secret>>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -49,6 +52,7 @@ impl WebSocketDialer {
             connector: Connector::new(url.parse()?, roots, &ProxyRule::from_env())?,
             default_path: default_path.to_owned(),
             token: None,
+            asking: Arc::default(),
             shown: Mutex::new(None),
             headers: Vec::new(),
             query: Vec::new(),
@@ -125,7 +129,13 @@ impl WebSocketDialer {
     async fn token(&self) -> Result<Option<Secret>, DialError> {
         let Some(source) = self.token.clone() else { return Ok(None) };
         let refused = |e: &dyn fmt::Display| DialError::new(DialFailure::NoToken, e.to_string());
-        match tokio::task::spawn_blocking(move || source.token()).await {
+        let asking = Arc::clone(&self.asking).lock_owned().await;
+        let asked = tokio::task::spawn_blocking(move || {
+            let token = source.token();
+            drop(asking);
+            token
+        });
+        match asked.await {
             Ok(Ok(token)) => Ok(Some(token)),
             Ok(Err(error)) => Err(refused(&error)),
             Err(error) => Err(refused(&error)),
@@ -173,8 +183,8 @@ impl WebSocketDialer {
                     trial.got_through();
                     return Err(failed);
                 }
-                _ if candidates.are_spent() => return Err(failed),
-                _ => tracing::info!(%failed, "trying the next address"),
+                _ if candidates.are_spent() => return Err(candidates.ends_with(failed)),
+                _ => candidates.next_after(&failed),
             }
         }
     }

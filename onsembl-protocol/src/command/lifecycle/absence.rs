@@ -7,6 +7,10 @@ use super::{
 };
 use crate::model::Dialect;
 use crate::time::Now;
+use core::time::Duration;
+
+/// How long an agent that goes on over another link may take with its hello: as long as any hello.
+pub(super) const HANDED_OVER_WITHIN: Duration = Duration::from_secs(10);
 
 impl CommandLifecycle {
     pub(super) fn link_back(&mut self, returned: Returned, now: Now, out: &mut Out) {
@@ -122,9 +126,26 @@ impl CommandLifecycle {
 
     pub(super) fn link_lost(&mut self) {
         self.link = match self.link {
-            Link::Up => Link::Down,
+            Link::Up | Link::HandedOver { .. } => Link::Down,
             Link::Down | Link::Awaited { .. } => self.link,
         };
+    }
+
+    /// Nothing is lost, and nobody is told, unless the other link does not come.
+    pub(super) fn link_handed_over(&mut self, now: Now) {
+        self.link = match self.link {
+            Link::Up => {
+                Link::HandedOver { until: now.monotonic.saturating_add(HANDED_OVER_WITHIN) }
+            }
+            Link::Down | Link::HandedOver { .. } | Link::Awaited { .. } => self.link,
+        };
+    }
+
+    /// Says that the link is lost, of a command that its agent has.
+    pub(super) fn publish_loss(&mut self, out: &mut Out) {
+        if self.view.status.occupies_slot() {
+            self.publish(CommandCause::LinkLost, out);
+        }
     }
 
     /// From now on its agent is awaited, but not for ever.

@@ -41,6 +41,8 @@ pub(crate) enum CommandEvent {
     },
     /// The agent has no link any more.
     LinkLost,
+    /// The agent closed its link, and said that it goes on over another one.
+    LinkHandedOver,
     /// The agent has a session again.
     LinkBack(Returned),
     /// The agent is lost, and is not awaited any more.

@@ -97,6 +97,10 @@ enum Phase {
 enum Link {
     Up,
     Down,
+    /// The agent closed it to go on over another one, which is to be there until then.
+    HandedOver {
+        until: Timestamp,
+    },
     /// Its agent may come back until then, and say what became of the command.
     Awaited {
         until: Timestamp,
@@ -157,11 +161,11 @@ impl CommandLifecycle {
     }
 
     /// A command that an earlier run of this server had not seen the end of. Its agent is away.
-    /// What remains of its wait is in the terms; it has been in its stage for so long.
+    /// What remains of its wait is in the terms.
     pub(crate) fn recovered(
         origin: Origin,
         terms: CommandTerms,
-        (stage, since): (CommandStage, Duration),
+        stage: CommandStage,
         now: Now,
     ) -> Self {
         // What it speaks it says when it is back.
@@ -179,8 +183,10 @@ impl CommandLifecycle {
             CommandStage::Delivered => Phase::Delivered { until: at.saturating_add(QUEUED_FOR) },
             // Whether silence counts is known when its agent is back and says what it speaks.
             CommandStage::Running => {
-                let left = terms.time_limit.map(|limit| limit.saturating_sub(since));
-                let limit_at = left.map(|d| at.saturating_add(d).saturating_add(LIMIT_GRACE));
+                // The whole of it: how long it ran before only the wall clock says, and nothing is killed on
+                // one reading of that. The agent, which has seen it start, keeps the limit by itself.
+                let limit = terms.time_limit;
+                let limit_at = limit.map(|d| at.saturating_add(d).saturating_add(LIMIT_GRACE));
                 Phase::Running { limit_at, idle_at: None }
             }
             CommandStage::Cancelling => {
@@ -247,7 +253,7 @@ impl CommandLifecycle {
             Phase::Ended => return Deadline::Never,
         };
         let awaited = match self.link {
-            Link::Awaited { until } => Deadline::At(until),
+            Link::Awaited { until } | Link::HandedOver { until } => Deadline::At(until),
             Link::Up | Link::Down => Deadline::Never,
         };
         phase.min(cancel).min(awaited)
@@ -269,10 +275,9 @@ impl CommandLifecycle {
             }
             CommandEvent::LinkLost => {
                 self.link_lost();
-                if self.view.status.occupies_slot() {
-                    self.publish(CommandCause::LinkLost, out);
-                }
+                self.publish_loss(out);
             }
+            CommandEvent::LinkHandedOver => self.link_handed_over(now),
             CommandEvent::LinkBack(returned) => self.link_back(returned, now, out),
             CommandEvent::AgentLost { journals } => self.agent_lost(journals, now, out),
             CommandEvent::AgentDeleted => {
@@ -474,6 +479,13 @@ impl CommandLifecycle {
         {
             let cause = CommandCause::NeverCameBack(self.away_for());
             return self.end(CommandStage::Unknown, cause, None, now, out);
+        }
+        if let Link::HandedOver { until } = self.link
+            && until <= at
+        {
+            self.link_lost();
+            // What else is due follows at once.
+            return self.publish_loss(out);
         }
         match self.phase {
             Phase::Pending { store_by } if store_by <= at => {

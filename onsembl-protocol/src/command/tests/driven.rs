@@ -26,10 +26,10 @@ impl Lifecycle {
         Self { machine, at: Duration::ZERO, log: Vec::new() }
     }
 
-    /// One that an earlier run of the server left, so long in its stage.
-    pub(super) fn recovered(terms: CommandTerms, stage: CommandStage, since: Duration) -> Self {
+    /// One that an earlier run of the server left.
+    pub(super) fn recovered(terms: CommandTerms, stage: CommandStage) -> Self {
         let at = now(Duration::ZERO);
-        Self::of(CommandLifecycle::recovered(Origin::User, terms, (stage, since), at))
+        Self::of(CommandLifecycle::recovered(Origin::User, terms, stage, at))
     }
 
     pub(super) fn sent(dialect: Dialect) -> Self {

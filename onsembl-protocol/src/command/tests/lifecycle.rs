@@ -100,6 +100,7 @@ fn an_end_is_final() {
         CommandEvent::Completed { phase: CommandPhase::Completed, exit: Some(Exit::Code(0)) },
         CommandEvent::Cancel { force: true },
         CommandEvent::LinkLost,
+        CommandEvent::LinkHandedOver,
         CommandEvent::SlotGranted,
         CommandEvent::LinkBack(Returned {
             dialect: Dialect::Extended,
@@ -228,6 +229,29 @@ fn a_lost_link_ends_nothing() {
 }
 
 #[test]
+fn a_link_that_is_handed_over_is_not_spoken_of_unless_the_next_one_does_not_come() {
+    let mut lifecycle = Lifecycle::running();
+    let before = lifecycle.view();
+    lifecycle.feed(CommandEvent::LinkHandedOver);
+    lifecycle.run_until(secs(9));
+    lifecycle.back(true, true);
+    assert_eq!(lifecycle.view(), before, "nobody has noticed anything");
+    lifecycle.run_until(secs(30));
+    assert_eq!(lifecycle.view(), before);
+
+    lifecycle.feed(CommandEvent::LinkHandedOver);
+    lifecycle.run_until(secs(41));
+    let lost = (CommandStage::Running, CommandCause::LinkLost);
+    assert_eq!((lifecycle.stage(), lifecycle.view().because), lost);
+    lifecycle.back(true, true);
+    assert_eq!(lifecycle.view().because, CommandCause::LinkBack);
+
+    lifecycle.feed(CommandEvent::LinkHandedOver);
+    lifecycle.feed(CommandEvent::LinkLost);
+    assert_eq!((lifecycle.stage(), lifecycle.view().because), lost, "it is lost at once");
+}
+
+#[test]
 fn an_agent_that_does_not_know_a_command_any_more_leaves_its_end_unknown() {
     for (same_process, cause) in
         [(true, CommandCause::Forgotten), (false, CommandCause::AgentRestarted)]
@@ -255,7 +279,7 @@ fn a_request_that_the_same_process_never_got_is_sent_again() {
 
 #[test]
 fn commands_survive_a_restart_of_the_server() {
-    let recovered = |stage| Lifecycle::recovered(CommandTerms::default(), stage, Duration::ZERO);
+    let recovered = |stage| Lifecycle::recovered(CommandTerms::default(), stage);
     for stage in [
         CommandStage::Queued,
         CommandStage::Delivered,

@@ -36,7 +36,7 @@ fn a_legacy_agent_gets_a_command_exactly_once() {
 fn a_legacy_command_whose_server_crashed_is_not_sent_again() {
     for stage in [CommandStage::Pending, CommandStage::Queued] {
         let terms = CommandTerms::default();
-        let mut lifecycle = Lifecycle::recovered(terms, stage, Duration::ZERO);
+        let mut lifecycle = Lifecycle::recovered(terms, stage);
         lifecycle.legacy_back();
         lifecycle.run_until(secs(120));
         assert_eq!((lifecycle.sendings(), lifecycle.stage()), (0, CommandStage::Unknown));
@@ -81,13 +81,13 @@ fn a_cancel_of_a_legacy_command_is_never_shown_as_cancelled() {
 #[test]
 fn limits_are_armed_again_after_a_restart_of_the_server() {
     let terms = CommandTerms { time_limit: Some(secs(60)), ..CommandTerms::default() };
-    // It ran for 40 of its 60 s, and 5 s more are borne.
-    let recovered = || Lifecycle::recovered(terms, CommandStage::Running, secs(40));
+    // Its 60 s anew, for only the wall clock knows how many of them are over, and 5 s more are borne.
+    let recovered = || Lifecycle::recovered(terms, CommandStage::Running);
     let mut ours = recovered();
     ours.back(true, true);
-    ours.run_until(secs(24));
+    ours.run_until(secs(64));
     assert_eq!((ours.stage(), ours.cancels()), (CommandStage::Running, 0));
-    ours.run_until(secs(25));
+    ours.run_until(secs(65));
     assert_eq!((ours.stage(), ours.cancels()), (CommandStage::Cancelling, 1));
     assert_eq!(ours.view().because, CommandCause::TimeLimit(secs(60)));
     // One whose agent is away is cancelled when that is back.
@@ -98,7 +98,7 @@ fn limits_are_armed_again_after_a_restart_of_the_server() {
     late.run_until(secs(106));
     assert!(late.cancels() > 0);
     for stage in [CommandStage::Running, CommandStage::Cancelling] {
-        let mut silent = Lifecycle::recovered(terms, stage, secs(40));
+        let mut silent = Lifecycle::recovered(terms, stage);
         silent.at = secs(5);
         silent.legacy_back();
         silent.run_until(secs(604));
@@ -128,7 +128,7 @@ fn why_a_legacy_command_is_where_it_is_follows_its_link_and_its_output() {
     lifecycle.legacy_back();
     assert_eq!(because(&lifecycle), CommandCause::CancelNotConfirmable);
     let mut restarted =
-        Lifecycle::recovered(CommandTerms::default(), CommandStage::Running, Duration::ZERO);
+        Lifecycle::recovered(CommandTerms::default(), CommandStage::Running);
     restarted.legacy_back();
     assert_eq!(because(&restarted), CommandCause::LegacyBack);
     restarted.feed(CommandEvent::Output);

@@ -33,6 +33,7 @@ fn event(dialect: Dialect) -> impl Strategy<Value = CommandEvent> {
         1 => select(ends).prop_map(|(phase, exit)| CommandEvent::Completed { phase, exit }),
         4 => any::<bool>().prop_map(|force| CommandEvent::Cancel { force }),
         8 => Just(CommandEvent::LinkLost),
+        4 => Just(CommandEvent::LinkHandedOver),
         8 => any::<(bool, bool, bool)>().prop_map(move |(same_process, remembers, known)| {
             let known = known && dialect == Dialect::Extended;
             CommandEvent::LinkBack(Returned { dialect, same_process, remembers, known })
@@ -156,7 +157,7 @@ proptest! {
         ]),
         (of_ours, of_legacy) in (moves(Dialect::Extended), moves(Dialect::Legacy)),
     ) {
-        let mut lifecycle = CommandLifecycle::recovered(Origin::User, CommandTerms::default(), (stage, ms(0)), now(ms(0)));
+        let mut lifecycle = CommandLifecycle::recovered(Origin::User, CommandTerms::default(), stage, now(ms(0)));
         let moves = if dialect == Dialect::Extended { of_ours } else { of_legacy };
         walk(&mut lifecycle, dialect, moves)?;
     }

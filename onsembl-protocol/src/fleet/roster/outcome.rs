@@ -1,5 +1,6 @@
 //! What a session, or the end of one, means for the commands of an agent.
 
+use crate::close::{CloseCause, CloseReason, Initiator};
 use crate::command::Returned;
 use crate::id::{AgentId, CommandId, JournalId};
 use crate::model::Dialect;
@@ -34,6 +35,24 @@ pub(in crate::fleet) struct Lost {
     pub(in crate::fleet) agent: AgentId,
     /// What it spoke.
     pub(in crate::fleet) dialect: Dialect,
+    pub(in crate::fleet) course: LossCourse,
+}
+
+/// What is to be expected of an agent whose session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::fleet) enum LossCourse {
+    /// Nothing is known of a next one.
+    Lost,
+    /// It said that it goes on over another link (P-18).
+    HandedOver,
+}
+
+impl LossCourse {
+    /// What the end of its link says.
+    pub(in crate::fleet) fn of(reason: CloseReason) -> Self {
+        let says_so = reason.initiator == Initiator::Peer && reason.cause == CloseCause::Superseded;
+        if says_so { Self::HandedOver } else { Self::Lost }
+    }
 }
 
 /// An agent has no machine any more.

@@ -1,0 +1,178 @@
+//! The real binaries among the programs and conditions that they meet in the field: proxies in front of the
+//! server and in front of the agent, bad certificates, odd name servers, clocks that jump, tokens that are
+//! renewed in files.
+//!
+//! `cargo test -p onsembl-agent-ref --test field` runs each case in a process of its own; `-- NAME...` behind it
+//! only those whose names contain one of these. A case whose programs are not installed is skipped, and says
+//! so. The whole suite has [`BUDGET`].
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+
+#[path = "../e2e/bench.rs"]
+#[allow(dead_code, reason = "the other suites use more of it")]
+mod bench;
+mod certificates;
+mod clocks;
+mod connect;
+mod haproxy;
+mod names;
+mod nginx;
+mod programs;
+#[path = "../e2e/relay.rs"]
+#[allow(dead_code, reason = "the other suites use more of it")]
+mod relay;
+mod site;
+mod tokens;
+
+use programs::Need;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long all cases may take together.
+const BUDGET: Duration = Duration::from_secs(150);
+/// How long one may take before it is ended.
+const LONGEST: Duration = Duration::from_secs(90);
+/// How many run at once: they mostly wait.
+const AT_ONCE: usize = 4;
+
+/// One thing that happens in the field.
+#[derive(Debug)]
+pub struct Case {
+    pub name: &'static str,
+    pub needs: &'static [Need],
+    pub run: fn(),
+}
+
+const KINDS: [&[Case]; 7] = [
+    nginx::CASES,
+    haproxy::CASES,
+    connect::CASES,
+    certificates::CASES,
+    names::CASES,
+    clocks::CASES,
+    tokens::CASES,
+];
+
+enum Outcome {
+    Held,
+    Skipped(String),
+    Failed(String),
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let all: Vec<&Case> = KINDS.iter().copied().flatten().collect();
+    if words.iter().any(|word| word == "--list") {
+        all.iter().for_each(|case| println!("{}: test", case.name));
+        return ExitCode::SUCCESS;
+    }
+    if let [first, name] = words.as_slice()
+        && first == "case"
+    {
+        let case = all.iter().find(|case| case.name == name).expect("there is such a case");
+        programs::enter(case.needs);
+        (case.run)();
+        return ExitCode::SUCCESS;
+    }
+    let only: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
+    let wanted: Vec<&Case> = all
+        .into_iter()
+        .filter(|case| only.is_empty() || only.iter().any(|part| case.name.contains(*part)))
+        .collect();
+    // The first case would pay for building it.
+    let _ = bench::server_binary();
+    run(&wanted)
+}
+
+fn run(cases: &[&Case]) -> ExitCode {
+    let began = Instant::now();
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let output = Mutex::new(std::io::stdout());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let began = Instant::now();
+                    let outcome = outcome(case);
+                    let took = began.elapsed().as_secs_f32();
+                    let (word, rest) = match outcome {
+                        Outcome::Held => ("ok".to_owned(), String::new()),
+                        Outcome::Skipped(why) => (format!("skipped: {why}"), String::new()),
+                        Outcome::Failed(said) => {
+                            let _ = failed.fetch_add(1, Ordering::SeqCst);
+                            ("FAILED".to_owned(), said)
+                        }
+                    };
+                    let mut output = output.lock().unwrap();
+                    let _ = writeln!(output, "{:<64} {took:>5.1} s  {word}", case.name);
+                    rest.lines().for_each(|line| drop(writeln!(output, "    {line}")));
+                }
+            });
+        }
+    });
+    let took = began.elapsed();
+    println!("{:.0} s of {} s", took.as_secs_f32(), BUDGET.as_secs());
+    if took > BUDGET {
+        println!("FAILED: the suite took longer than it may; see which case did");
+    }
+    match failed.into_inner() == 0 && took <= BUDGET {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// Runs a case in a process of its own, which takes everything that it started with it.
+fn outcome(case: &Case) -> Outcome {
+    if let Some(missing) = case.needs.iter().find_map(|need| need.missing()) {
+        return Outcome::Skipped(missing);
+    }
+    let said = tempfile::tempfile().expect("a temporary file");
+    let mut command = programs::within(case.needs, &std::env::current_exe().expect("this program"));
+    let child = command
+        .args(["case", case.name])
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(said.try_clone().expect("a descriptor"))
+        .stderr(said.try_clone().expect("a descriptor"))
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => return Outcome::Failed(error.to_string()),
+    };
+    let by = Instant::now() + LONGEST;
+    let status = loop {
+        match child.try_wait().expect("it is our child") {
+            Some(status) => break Some(status),
+            None if Instant::now() > by => break None,
+            None => thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    let group = format!("-{}", child.id());
+    let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+    let _ = child.wait();
+    match status {
+        Some(status) if status.success() => Outcome::Held,
+        Some(_) => Outcome::Failed(text_of(said)),
+        None => Outcome::Failed(format!("not over after {LONGEST:?}\n{}", text_of(said))),
+    }
+}
+
+fn text_of(mut file: std::fs::File) -> String {
+    use std::io::{Read as _, Seek as _};
+    let mut bytes = Vec::new();
+    let _ = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
+    String::from_utf8_lossy(&bytes).into_owned()
+}

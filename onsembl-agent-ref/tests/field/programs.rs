@@ -1,0 +1,132 @@
+//! Programs that are not of this workspace, and networks of their own: what a case needs, whether that is here,
+//! and how it is started.
+
+use crate::bench::Running;
+use std::ffi::OsStr;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What a case needs besides the binaries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    Nginx,
+    Haproxy,
+    Tinyproxy,
+    Faketime,
+    /// A network, name servers and names of its own.
+    Network,
+}
+
+/// The address of the servers in a network of its own: one that is not the machine itself to anybody who asks.
+pub const ADDRESS: &str = "10.9.9.9";
+/// Another one.
+pub const OTHER_ADDRESS: &str = "10.9.9.8";
+/// An address that takes packets and never answers.
+pub const SWALLOWS: &str = "10.9.8.1";
+
+impl Need {
+    /// Why it is not to be had here, if it is not.
+    pub fn missing(self) -> Option<String> {
+        match self {
+            Self::Nginx => not_installed("nginx"),
+            Self::Haproxy => not_installed("haproxy"),
+            Self::Tinyproxy => not_installed("tinyproxy"),
+            Self::Faketime => {
+                libfaketime().is_none().then(|| "libfaketime is not installed".into())
+            }
+            Self::Network => not_installed("ip").or_else(|| {
+                let tried = within(&[self], Path::new("ip")).args(["link", "show", "lo"]).output();
+                match tried {
+                    Ok(tried) if tried.status.success() => None,
+                    Ok(_) | Err(_) => Some("this system allows no network namespaces".into()),
+                }
+            }),
+        }
+    }
+}
+
+fn not_installed(name: &str) -> Option<String> {
+    find(name).is_none().then(|| format!("{name} is not installed"))
+}
+
+/// Where a program is; those for administrators too.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin:/usr/local/sbin";
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// The library that pretends other times.
+pub fn libfaketime() -> Option<PathBuf> {
+    let folders = ["/usr/lib", "/usr/local/lib", "/lib"].map(PathBuf::from);
+    let with_architecture = folders.iter().flat_map(|folder| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        std::iter::once(folder.clone()).chain(entries.map(|entry| entry.path()))
+    });
+    with_architecture
+        .map(|folder| folder.join("faketime/libfaketimeMT.so.1"))
+        .find(|file| file.is_file())
+}
+
+/// `program`, in a network of its own if that is needed.
+pub fn within(needs: &[Need], program: &Path) -> Command {
+    if !needs.contains(&Need::Network) {
+        return Command::new(program);
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child"]);
+    command.arg("--mount-proc").arg("--").arg(program);
+    command
+}
+
+/// Sets up the network of this process, if the case has one of its own.
+pub fn enter(needs: &[Need]) {
+    if !needs.contains(&Need::Network) {
+        return;
+    }
+    for words in [
+        &["link", "set", "lo", "up"][..],
+        &["address", "add", &format!("{ADDRESS}/32"), "dev", "lo"],
+        &["address", "add", &format!("{OTHER_ADDRESS}/32"), "dev", "lo"],
+        // What goes there comes back in, is for nobody, and is dropped.
+        &["route", "add", "10.9.8.0/24", "dev", "lo"],
+    ] {
+        done(Command::new(find("ip").expect("ip")).args(words));
+    }
+}
+
+/// Puts `file` in the place of one of the system's, for this process and those that it starts.
+pub fn put_in_place_of(file: &Path, of_system: &str) {
+    done(Command::new("mount").args(["--bind".as_ref(), file.as_os_str(), OsStr::new(of_system)]));
+}
+
+fn done(command: &mut Command) {
+    let output = command.output().expect("it can be run");
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+/// A port that was free a moment ago.
+pub fn free_port(address: &str) -> u16 {
+    TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Starts a program that stays in the foreground, and waits until it takes connections.
+pub fn listening(command: &mut Command, address: &str) -> Running {
+    let child = command.stdin(Stdio::null()).spawn().expect("it can be run");
+    let mut running = Running(child);
+    crate::bench::eventually(&format!("{command:?} listens"), || {
+        std::net::TcpStream::connect(address).is_ok()
+    });
+    assert!(running.0.try_wait().unwrap().is_none(), "{command:?} ended");
+    running
+}
+
+/// The configuration that the documentation gives for a program, for a server at `upstream`.
+pub fn documented(language: &str, upstream: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATING.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (_, rest) = text.split_once(&format!("```{language}\n")).expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    assert!(example.contains("127.0.0.1:8080"), "{example}");
+    example.replace("127.0.0.1:8080", upstream)
+}

@@ -1,0 +1,217 @@
+//! Why a handshake of a client failed, told so that a person knows what to do: each fault has a sentence of
+//! its own. Whom to trust is decided by the verifier of rustls; here its verdicts are only witnessed.
+
+use super::name;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    AlertDescription, CertificateError, DigitallySignedStruct, Error, InvalidMessage,
+    SignatureScheme,
+};
+use webpki::EndEntityCert;
+
+/// The verifier of rustls, and what was remarkable about the last chain whose issuer it did not know.
+#[derive(Debug)]
+pub(super) struct Witness {
+    verifier: Arc<WebPkiServerVerifier>,
+    seen: Mutex<Option<Stranger>>,
+}
+
+/// A chain that leads to nobody who is trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stranger {
+    /// One certificate, which issued itself.
+    SelfSigned,
+    /// One certificate, of an issuer who was not sent.
+    Alone { issuer: String },
+    /// Several; the last was issued by this one.
+    Chain { issuer: String },
+}
+
+impl Stranger {
+    fn of(first: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Option<Self> {
+        let last = EndEntityCert::try_from(others.last().unwrap_or(first)).ok()?;
+        let issuer = name::shown(last.issuer()).unwrap_or_else(|| "somebody without a name".into());
+        Some(match (others.is_empty(), last.issuer() == last.subject()) {
+            (true, true) => Self::SelfSigned,
+            (true, false) => Self::Alone { issuer },
+            (false, _) => Self::Chain { issuer },
+        })
+    }
+}
+
+impl Witness {
+    pub(super) const fn new(verifier: Arc<WebPkiServerVerifier>) -> Self {
+        Self { verifier, seen: Mutex::new(None) }
+    }
+
+    /// What a failed handshake means and what to do.
+    pub(super) fn told(&self, error: &io::Error) -> String {
+        let Some(fault) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) else {
+            return match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    "the connection ended within the handshake; what is there may speak no TLS, or not take this client".to_owned()
+                }
+                _ => error.to_string(),
+            };
+        };
+        match fault {
+            Error::InvalidCertificate(fault) => self.certificate(fault),
+            Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+                "what is there speaks no TLS; check the port, or use http or ws in the URL of a server without TLS".to_owned()
+            }
+            Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+                "what is there speaks no HTTP/1.1 (ALPN), which WebSockets need; allow it beside HTTP/2 there".to_owned()
+            }
+            Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+                "what is there speaks neither TLS 1.2 nor 1.3; allow one of them there".to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+
+    fn certificate(&self, fault: &CertificateError) -> String {
+        match fault {
+            CertificateError::ExpiredContext { time, not_after } => format!(
+                "the server's certificate expired on {}; renew it, or set this machine's clock, which says {}",
+                date(*not_after),
+                date(*time),
+            ),
+            CertificateError::NotValidYetContext { time, not_before } => format!(
+                "the server's certificate is not valid before {}; set this machine's clock, which says {}, or wait",
+                date(*not_before),
+                date(*time),
+            ),
+            CertificateError::NotValidForNameContext { expected, presented } => {
+                let wanted = expected.to_str();
+                match presented.is_empty() {
+                    true => format!(
+                        "the server's certificate names no host, and has to name {wanted} (as subjectAltName; a common name does not count)"
+                    ),
+                    false => format!(
+                        "the server's certificate is for {}, and not for {wanted}; check the host in the URL",
+                        names(presented),
+                    ),
+                }
+            }
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                "the server's certificate is not one for servers (extended key usage); issue one with serverAuth".to_owned()
+            }
+            CertificateError::UnknownIssuer => self.stranger(),
+            CertificateError::BadSignature => {
+                "the server's certificate is not signed by the CA of that name that is trusted here; the CA has another key since, so trust its new certificate".to_owned()
+            }
+            CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
+                Some(webpki::Error::CaUsedAsEndEntity) => {
+                    "the server's certificate is that of a CA, which no server may use; issue one with basicConstraints CA:FALSE".to_owned()
+                }
+                Some(_) | None => format!("the server's certificate cannot be used: {}", other.0),
+            },
+            other => format!("the server's certificate cannot be used: {other}"),
+        }
+    }
+
+    fn stranger(&self) -> String {
+        match self.seen().take() {
+            Some(Stranger::SelfSigned) => {
+                "the server's certificate is self-signed, and not one that is trusted here; if it is the right one, trust it (--tls-ca)".to_owned()
+            }
+            Some(Stranger::Alone { issuer }) => format!(
+                "the server's certificate was issued by \"{issuer}\", which is not trusted here, and came without an intermediate certificate; give the server its whole chain, or trust the issuer (--tls-ca)"
+            ),
+            Some(Stranger::Chain { issuer }) => format!(
+                "the server's certificates lead to \"{issuer}\", which is not trusted here; trust it (--tls-ca) unless something on the way intercepts TLS"
+            ),
+            None => "nobody who is trusted here issued the server's certificate".to_owned(),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<Stranger>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Verdicts are those of rustls.
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let (first, others) = (end_entity, intermediates);
+        let verdict =
+            self.verifier.verify_server_cert(first, others, server_name, ocsp_response, now);
+        if let Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) = verdict {
+            *self.seen() = Stranger::of(first, others);
+        }
+        verdict
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    // A date that this cannot write is as good as none.
+    let latest = Duration::from_secs(253_402_300_799);
+    let since = Duration::from_secs(time.as_secs()).min(latest);
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since)
+}
+
+/// As many as a log line has room for, without the words of rustls around them.
+fn names(presented: &[String]) -> String {
+    const MOST: usize = 3;
+    let bare = |name: &String| {
+        let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+        inside.unwrap_or(name).trim_matches('"').escape_debug().to_string()
+    };
+    let shown: Vec<String> = presented.iter().take(MOST).map(bare).collect();
+    let more = if presented.len() > MOST { " and others" } else { "" };
+    shown.join(", ") + more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_and_names_are_for_people() {
+        assert_eq!(
+            date(UnixTime::since_unix_epoch(Duration::ZERO)),
+            "Thu, 01 Jan 1970 00:00:00 GMT"
+        );
+        assert!(date(UnixTime::since_unix_epoch(Duration::MAX)).ends_with("9999 23:59:59 GMT"));
+        let presented =
+            ["DnsName(\"a.test\")", "IpAddress(127.0.0.1)", "odd", "x"].map(str::to_owned);
+        assert_eq!(names(&presented), "a.test, 127.0.0.1, odd and others");
+        assert_eq!(names(&presented[..1]), "a.test");
+    }
+}
