@@ -1,5 +1,6 @@
 //! Tokens: text that never reaches a log, and where it comes from.
 
+use crate::private::Mode;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -58,6 +59,16 @@ pub struct TokenFile(pub PathBuf);
 impl TokenSource for TokenFile {
     fn token(&self) -> io::Result<Secret> {
         let path = self.0.display();
+        // What others put there would make this an agent of theirs, which runs what they ask for.
+        if Mode::at(&self.0).is_ok_and(Mode::others_write) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!(
+                    "every user of this machine can write the token file {path}, so what is in it is not used; run \
+                     `chmod 600 {path}` and put the token there again"
+                ),
+            ));
+        }
         let text = std::fs::read_to_string(&self.0).map_err(|e| {
             io::Error::new(e.kind(), format!("cannot read the token file {path}: {e}"))
         })?;
@@ -91,6 +102,11 @@ mod tests {
             std::fs::write(&source.0, format!("{token}\n")).unwrap();
             assert_eq!(source.token().unwrap().expose(), token);
         }
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        std::fs::set_permissions(&source.0, open).unwrap();
+        assert!(source.token().unwrap_err().to_string().contains("chmod 600"));
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&source.0, private).unwrap();
         std::fs::write(&source.0, "\n").unwrap();
         assert!(source.token().unwrap_err().to_string().contains("is empty"));
     }

@@ -309,7 +309,7 @@ impl Roster {
         let new = NewSession {
             key: entry.key.clone(),
             candidate: entry.agent.clone().or_else(|| claimed.clone()),
-            alias: claimed.map(|claimed| claimed.to_string()),
+            alias: claimed.map(String::from),
             name: name(hello, known),
             agent_type: hello.agent_type.as_str().to_ascii_lowercase(),
             version: hello.version.clone(),

@@ -1,11 +1,14 @@
 //! `onsembl-server token` and `revoke`: they work on the data folder, with or without a server.
 
+use super::print;
 use crate::auth::{TokenKind, Tokens};
 use crate::store::Store;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use onsembl_protocol::id::UserId;
 use onsembl_transport::clock::SystemClock;
+use onsembl_transport::private;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,10 +46,12 @@ pub(super) struct Token {
     /// How long it is valid: 365 days for agents and 24 hours for dashboards, if not said.
     #[arg(long, env = "ONSEMBL_TTL", value_parser = humantime::parse_duration, value_name = "TIME")]
     ttl: Option<Duration>,
+    /// Write it into this file, which only you can read, instead of printing it. What is there is replaced.
+    #[arg(long, env = "ONSEMBL_OUT", value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 impl Token {
-    #[expect(clippy::print_stdout, reason = "the token is this command's output")]
     pub(super) fn run(self) -> anyhow::Result<()> {
         let tokens = Tokens::open(&self.data)?;
         let kind = TokenKind::from(self.kind);
@@ -57,8 +62,11 @@ impl Token {
         let now = SystemClock::new().now().wall;
         let user = UserId::new(self.user);
         let (token, _) = tokens.issue(&user, kind, ttl, now)?;
-        println!("{token}");
-        Ok(())
+        match &self.out {
+            Some(file) => private::replace(file, format!("{token}\n").as_bytes())
+                .with_context(|| format!("cannot write the token to {}", file.display())),
+            None => writeln!(print::raw(), "{token}").context("cannot write the token"),
+        }
     }
 }
 
