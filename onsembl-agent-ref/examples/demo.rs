@@ -3,6 +3,8 @@
 //!
 //! Run it with `cargo demo`.
 
+#![allow(clippy::disallowed_methods, reason = "all that it shows it runs itself")]
+
 use anyhow::Context as _;
 use onsembl_agent_ref::engine::{self, AgentObservation, AgentOptions, TokenSourceKind};
 use onsembl_protocol::id::{BeatSequence, UserId};

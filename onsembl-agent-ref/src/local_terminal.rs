@@ -1,8 +1,11 @@
 //! The terminal from which the agent was started, while its program is attached to it: what is typed there
-//! goes to the program, what the program writes is shown there, and afterwards it is as it was before.
+//! goes to the program, what the program writes is shown there byte for byte, and afterwards it is as it was before.
+
+#![allow(clippy::disallowed_methods, reason = "it is the terminal that this is about")]
 
 use bytes::Bytes;
 use onsembl_protocol::model::TerminalSize;
+use onsembl_protocol::shown::Shown;
 use onsembl_protocol::worker::{Modes, ScreenEvent};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
@@ -138,7 +141,8 @@ impl LocalTerminal {
 impl LocalTerminal {
     /// Shows a message on it.
     pub(crate) fn notice(&mut self, text: &str) {
-        let _waits_for_nobody = self.show(&Bytes::from(format!("\r\n[onsembl: {text}]\r\n")));
+        let _waits_for_nobody =
+            self.show(&Bytes::from(format!("\r\n[onsembl: {}]\r\n", Shown::new(text))));
     }
 
     /// It is too far behind to be waited for any longer: what comes is not shown until it has caught up.

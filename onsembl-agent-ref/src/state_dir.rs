@@ -3,11 +3,13 @@
 //!
 //! All calls are short and block; they are for the start of a process.
 
+use crate::journal::JOURNAL_FILE;
 use onsembl_protocol::id::AgentKey;
+use onsembl_transport::private::{self, Mode};
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use uuid::Uuid;
 
 const KEY_FILE: &str = "agent.key";
 const LOCK_FILE: &str = "lock";
+/// The folder of the spool.
+pub(crate) const SPOOL_FOLDER: &str = "spool";
 pub(crate) const STATUS_FILE: &str = "status.json";
 
 /// Longest file name of the common file systems, in bytes.
@@ -51,6 +55,13 @@ pub enum StateDirError {
     KeyCorrupt {
         /// The key file.
         path: PathBuf,
+    },
+    /// Others can replace what is in it.
+    #[error("every user of this machine can write in the state directory {} (mode {mode}), and so have this agent run what they like; run chmod 700 on it, and look at what is in it", path.display())]
+    Open {
+        path: PathBuf,
+        /// In octal.
+        mode: String,
     },
     /// The status file cannot be read as one.
     #[error("{} is not a status file of this version: {source}; it is written anew when the agent runs", path.display())]
@@ -100,11 +111,8 @@ impl StateDir {
     /// When it cannot be created or read, another process uses it, or its key is damaged.
     pub fn open(path: Option<PathBuf>, name: &str) -> Result<Self, StateDirError> {
         let path = locate(path, name)?;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(io_error("create the state directory", &path))?;
+        private::create_dir(&path).map_err(io_error("create the state directory", &path))?;
+        make_private(&path)?;
         let lock = take_lock(&path)?;
         let key = match read_key(&path)? {
             Some(key) => key,
@@ -168,6 +176,28 @@ fn folder_name(name: &str) -> Result<String, StateDirError> {
         return Err(StateDirError::Name(name.to_owned()));
     }
     Ok(folder)
+}
+
+/// Closes to others what is there: whoever opens the lock can keep the agent from starting, and whoever has the
+/// key and a token of the same user can take its place.
+fn make_private(dir: &Path) -> Result<(), StateDirError> {
+    let mode = Mode::at(dir).map_err(io_error("look at the state directory", dir))?;
+    if mode.others_write() {
+        return Err(StateDirError::Open { path: dir.to_owned(), mode: mode.to_string() });
+    }
+    for name in [LOCK_FILE, KEY_FILE, STATUS_FILE, JOURNAL_FILE, SPOOL_FOLDER] {
+        let path = dir.join(name);
+        match private::close_to_others(&path) {
+            Ok(None) => {}
+            Ok(Some(before)) => {
+                tracing::warn!(path = %path.display(), %before, "a file of the agent was open to every user of this machine; it is closed to them now");
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a file of the agent may be open to every user of this machine; look at its owner and mode");
+            }
+        }
+    }
+    Ok(())
 }
 
 fn lock_options() -> OpenOptions {

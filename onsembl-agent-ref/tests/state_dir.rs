@@ -120,8 +120,9 @@ impl Drop for Holder {
 fn hold_until_told() {
     let dir = PathBuf::from(std::env::var_os(HELD_DIR).unwrap());
     let _held = open(&dir).unwrap();
-    println!("holding");
-    std::io::stdout().flush().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "its parent reads it")]
+    let mut out = std::io::stdout();
+    writeln!(out, "holding").and_then(|()| out.flush()).unwrap();
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).unwrap();
 }
@@ -249,4 +250,26 @@ fn a_damaged_status_is_an_error_that_names_the_file() {
     fs::write(dir.path().join("status.json"), "{\"pid\":").unwrap();
     let text = AgentStatusFile::read(dir.path()).unwrap_err().to_string();
     assert!(text.contains("status.json is not a status file of this version"), "{text}");
+}
+
+#[test]
+fn what_others_could_use_is_closed_and_where_they_could_write_is_refused() {
+    let top = tempfile::tempdir().unwrap();
+    let dir = top.path().join("state");
+    drop(open(&dir).unwrap());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let set =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for file in ["lock", "agent.key"] {
+        set(&dir.join(file), 0o666);
+    }
+    set(&dir, 0o755);
+    drop(open(&dir).unwrap());
+    for file in ["lock", "agent.key"] {
+        assert_eq!(mode(&dir.join(file)), 0o660, "{file}");
+    }
+    set(&dir, 0o777);
+    let refused = open(&dir).unwrap_err();
+    assert!(matches!(refused, StateDirError::Open { .. }), "{refused}");
+    assert!(refused.to_string().contains("chmod 700"), "{refused}");
 }

@@ -2,13 +2,19 @@
 //!
 //! Ids that travel are opaque strings, because existing peers mint them in many shapes
 //! (`cmd-<ms>-<rand>`, `claude-<base36>`, UUIDs). Numbers are counters of ours.
+//!
+//! `as_str` is the id; `Display` is what people may see of it. Nothing is compared, stored or sent by `Display`.
 
+use crate::shown::Shown;
 use crate::text::Text;
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Characters that are shown of an id: as many as one has bytes at most, by [`Limits`](crate::limits::Limits).
+const LONGEST_SHOWN: usize = 256;
 
 macro_rules! text_id {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -58,15 +64,16 @@ macro_rules! text_id {
             }
         }
 
+        /// For people: escaped and bounded, see [`Shown`].
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                fmt::Display::fmt(&Shown::new(&self.0).within(LONGEST_SHOWN), f)
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({})", stringify!($name), self.0)
+                write!(f, "{}({self})", stringify!($name))
             }
         }
     )*};

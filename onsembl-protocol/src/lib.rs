@@ -160,6 +160,7 @@ pub mod model;
 mod output;
 pub mod replay;
 pub mod session;
+pub mod shown;
 pub mod step;
 mod stop;
 pub mod supervisor;

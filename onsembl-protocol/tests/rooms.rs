@@ -12,22 +12,26 @@ use std::path::{Path, PathBuf};
 /// What a room may import, besides itself. A room that is not listed may import any other, as long as
 /// none imports it in turn.
 const FLOORS: &[(&str, &[&str])] = &[
+    ("shown", &[]),
     ("text", &[]),
     ("time", &[]),
     ("limits", &[]),
     ("close", &[]),
     ("step", &["time"]),
-    ("id", &["text"]),
+    ("id", &["shown", "text"]),
     ("model", GROUND),
-    ("wire", &["text", "time", "limits", "id", "model"]),
+    ("wire", &["shown", "text", "time", "limits", "id", "model"]),
     ("liveness", MACHINES),
-    ("command", &["text", "time", "limits", "close", "step", "id", "model", "liveness", "session"]),
+    (
+        "command",
+        &["shown", "text", "time", "limits", "close", "step", "id", "model", "liveness", "session"],
+    ),
     ("output", MACHINES),
     ("terminal", MACHINES),
     ("stop", MACHINES),
 ];
-const GROUND: &[&str] = &["text", "time", "limits", "close", "step", "id"];
-const MACHINES: &[&str] = &["text", "time", "limits", "close", "step", "id", "model"];
+const GROUND: &[&str] = &["shown", "text", "time", "limits", "close", "step", "id"];
+const MACHINES: &[&str] = &["shown", "text", "time", "limits", "close", "step", "id", "model"];
 
 /// Where frames and machines meet: the only files of a room of machines that may read messages.
 const MEETS_THE_WIRE: &[&str] = &["session/frames"];

@@ -50,8 +50,11 @@ mod dial;
 pub mod framed;
 pub mod limits;
 pub mod link;
+#[cfg(feature = "logging")]
+pub mod logging;
 pub mod memory;
 pub mod messages;
+pub mod private;
 pub mod pump;
 pub mod secret;
 pub mod server;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use onsembl_protocol::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use onsembl_protocol::session::DialFailure;
+use onsembl_protocol::shown::Shown;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -127,7 +128,7 @@ impl LinkEnd {
 
     /// It broke.
     pub fn broken(how: Breakage, detail: impl Into<String>) -> Self {
-        Self { reason: CloseReason::broken(how), detail: detail.into() }
+        Self { reason: CloseReason::broken(how), detail: log_line(&detail.into()) }
     }
 }
 
@@ -213,10 +214,10 @@ pub(crate) const fn may_travel(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// `text` without control characters and not longer than a log line should be.
+/// What somebody said, escaped and not longer than a log line should be.
 pub(crate) fn log_line(text: &str) -> String {
     const LONGEST: usize = 300;
-    text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    Shown::new(text).within(LONGEST).into()
 }
 
 #[cfg(test)]
@@ -246,7 +247,7 @@ mod tests {
         let end = LinkEnd::peer(Some(4200), "go\r\naway");
         assert_eq!(
             end.to_string(),
-            "closed by the peer: another process of the same agent took over; stay away (4200): go  away"
+            "closed by the peer: another process of the same agent took over; stay away (4200): go\\r\\naway"
         );
         let end = LinkEnd::broken(Breakage::EndOfStream, "");
         assert_eq!(end.to_string(), "link lost: the connection ended without a close frame");

@@ -1,5 +1,6 @@
 //! Tokens: text that never reaches a log, and where it comes from.
 
+use crate::private::Mode;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -65,6 +66,16 @@ pub struct TokenFile(pub PathBuf);
 impl TokenSource for TokenFile {
     fn token(&self) -> io::Result<Secret> {
         let path = self.0.display();
+        // What others put there would make this an agent of theirs, which runs what they ask for.
+        if Mode::at(&self.0).is_ok_and(Mode::others_write) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!(
+                    "every user of this machine can write the token file {path}, so what is in it is not used; run \
+                     `chmod 600 {path}` and put the token there again"
+                ),
+            ));
+        }
         let mut text = String::new();
         let read = File::open(&self.0).and_then(|file| {
             let mut file = file.take(LONGEST_FILE + 1);
@@ -116,6 +127,11 @@ mod tests {
         assert!(source.token().unwrap_err().to_string().contains("UTF-8"));
         let endless = TokenFile("/dev/zero".into()).token().unwrap_err().to_string();
         assert!(endless.contains("/dev/zero holds more than"), "{endless}");
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        std::fs::set_permissions(&source.0, open).unwrap();
+        assert!(source.token().unwrap_err().to_string().contains("chmod 600"));
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&source.0, private).unwrap();
         std::fs::write(&source.0, "\n").unwrap();
         assert!(source.token().unwrap_err().to_string().contains("is empty"));
     }

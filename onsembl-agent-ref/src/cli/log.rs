@@ -1,14 +1,13 @@
 //! Where an agent logs: to standard error, or to a file where that would be written over the program that
 //! it shows.
 
-use super::RunArgs;
+use super::{RunArgs, print};
 use crate::state_dir;
 use anyhow::{Context, Result};
+use onsembl_transport::logging::{self, Log, LogTo, Targets};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, IsTerminal, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::sync::Mutex;
-use tracing_subscriber::EnvFilter;
 
 /// The file in the state directory.
 const LOG_FILE: &str = "agent.log";
@@ -16,23 +15,12 @@ const LOG_FILE: &str = "agent.log";
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// From here on everything is logged that `--log` asks for.
-pub(super) fn begin(args: &RunArgs) -> Result<()> {
-    let filter = EnvFilter::try_new(&args.log).with_context(|| {
-        format!("--log {:?} is not understood; use error, warn, info, debug or trace", args.log)
-    })?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        // A log that cannot be written, on a full disk say, would be complained of on the same
-        // standard error, and that would be a panic.
-        .log_internal_errors(false);
-    if args.attach && io::stderr().is_terminal() {
-        let file = LogFile::open(args)?;
-        log.with_ansi(false).with_writer(Mutex::new(file)).init();
-    } else {
-        log.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init();
-    }
-    Ok(())
+pub(super) fn begin(args: &RunArgs) -> Result<Log> {
+    let to = match args.attach && print::errors_are_seen() {
+        true => LogTo::File(Box::new(LogFile::open(args)?)),
+        false => LogTo::Stderr,
+    };
+    Ok(logging::begin(&args.log, to, Targets::Hidden)?)
 }
 
 /// A file that begins anew when it is full.

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and what the exit code says. Others script against it.
 
 mod log;
+mod print;
 mod run;
 mod status;
 
@@ -10,7 +11,6 @@ use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::worker::{SpoolBounds, SpoolPolicy};
 use onsembl_transport::secret::Secret;
 use std::convert::Infallible;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -180,8 +180,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::status(&args),
     };
     ExitCode::from(done.unwrap_or_else(|error| {
-        // If stderr is closed there is nowhere to report to.
-        let _ = writeln!(std::io::stderr(), "onsembl-agent: {error:#}");
+        print::note(format_args!("onsembl-agent: {error:#}"));
         FAILED
     }))
 }

@@ -21,7 +21,7 @@ const SIGXFSZ: i32 = 25;
 const THREADS: usize = 2;
 
 pub(super) fn run(args: RunArgs) -> Result<u8> {
-    log::begin(&args)?;
+    let _log = log::begin(&args)?;
     let options = options(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)

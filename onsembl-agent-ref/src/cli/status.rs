@@ -1,14 +1,15 @@
 //! `onsembl-agent status`: reads status files, tells the live from the stale, and shows them.
 
+use super::print;
 use super::{NOT_RUNNING, OK, StatusArgs};
 use crate::state_dir::{StateDirError, default_base, locate};
 use crate::status_file::{AgentStatusFile, is_live};
 use anyhow::{Context, Result};
+use onsembl_protocol::shown::Shown;
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
 use serde::Serialize;
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,18 +36,17 @@ pub(super) fn status(args: &StatusArgs) -> Result<u8> {
         }
     };
     let now = SystemClock::new().now().wall;
-    let text = match found.as_slice() {
+    let written = match found.as_slice() {
         [] => {
-            let _ =
-                writeln!(io::stderr(), "no agent has run with its state in {}", folder.display());
+            print::note(format_args!("no agent has run with its state in {}", folder.display()));
             return Ok(NOT_RUNNING);
         }
-        [one] if args.json => json(one)?,
-        [one] => table(one, now),
-        several if args.json => json(&several)?,
-        several => list(several),
+        [one] if args.json => print::json(&json(one)?),
+        [one] => print::lines(table(one, now)),
+        several if args.json => print::json(&json(&several)?),
+        several => print::lines(list(several)),
     };
-    io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
+    written.context("cannot write to stdout")?;
     Ok(if found.iter().any(|agent| agent.live) { OK } else { NOT_RUNNING })
 }
 
@@ -74,7 +74,7 @@ fn look_under(base: &Path) -> Result<Vec<Found>> {
             Ok(agent) => found.extend(agent),
             // One damaged file must not hide the others.
             Err(error) => {
-                let _ = writeln!(io::stderr(), "onsembl-agent: {error}");
+                print::note(format_args!("onsembl-agent: {error}"));
             }
         }
     }
@@ -83,10 +83,7 @@ fn look_under(base: &Path) -> Result<Vec<Found>> {
 }
 
 fn json(value: &impl Serialize) -> Result<String> {
-    let mut text =
-        serde_json::to_string_pretty(value).context("cannot write the status as JSON")?;
-    text.push('\n');
-    Ok(text)
+    serde_json::to_string_pretty(value).context("cannot write the status as JSON")
 }
 
 fn state(agent: &Found) -> String {
@@ -96,7 +93,7 @@ fn state(agent: &Found) -> String {
     }
 }
 
-fn table(agent: &Found, now: WallTime) -> String {
+fn table(agent: &Found, now: WallTime) -> Vec<String> {
     let file = &agent.file;
     let since = |time: &Option<String>| match time {
         Some(time) => with_age(time, now),
@@ -135,37 +132,35 @@ fn table(agent: &Found, now: WallTime) -> String {
         rows.push(("paused", text));
     }
     let rows: Vec<_> = rows.into_iter().map(|(label, value)| [label.to_owned(), value]).collect();
-    aligned(&rows)
+    aligned(rows)
 }
 
-fn list(agents: &[Found]) -> String {
+fn list(agents: &[Found]) -> Vec<String> {
     let heads = ["AGENT", "STATE", "SERVER", "STATE DIRECTORY"].map(str::to_owned);
     let rows = agents.iter().map(|agent| {
         let dir = agent.state_dir.display().to_string();
         [agent.file.name.clone(), state(agent), agent.file.server.clone(), dir]
     });
-    aligned(&std::iter::once(heads).chain(rows).collect::<Vec<_>>())
+    aligned(std::iter::once(heads).chain(rows))
 }
 
-/// Rows of texts, with each column as wide as its widest text but the last one.
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+/// A line for each row of texts, with each column as wide as its widest text but the last one. Texts are escaped
+/// here, because a column is as wide as what is seen of it.
+fn aligned<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> Vec<String> {
+    let rows: Vec<[String; N]> =
+        rows.into_iter().map(|row| row.map(|text| Shown::new(text).into())).collect();
     let mut widths = [0; N];
-    for row in rows {
+    for row in &rows {
         for (width, text) in widths.iter_mut().zip(row) {
             *width = text.chars().count().max(*width);
         }
     }
-    let mut table = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (width, text) in widths.iter().zip(row) {
-            // Writing to a text cannot fail.
-            let _ = write!(line, "{text:width$}  ");
-        }
-        table.push_str(line.trim_end());
-        table.push('\n');
-    }
-    table
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(text, width)| format!("{text:width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
 }
 
 fn with_age(time: &str, now: WallTime) -> String {
@@ -220,7 +215,7 @@ heartbeat answered  -
 running commands    2
 process             7
 ";
-        assert_eq!(table(&agent("builder", true), now), text);
+        assert_eq!(table(&agent("builder", true), now), text.lines().collect::<Vec<_>>());
     }
 
     #[test]
@@ -232,8 +227,23 @@ process             7
         found.file.paused = true;
         let text = table(&found, WallTime::default());
         for line in ["spool", "journal", "stopped             emergency stop s-1;", "paused"] {
-            assert!(text.lines().any(|l| l.starts_with(line)), "{text}");
+            assert!(text.iter().any(|l| l.starts_with(line)), "{text:?}");
         }
+    }
+
+    #[test]
+    fn nothing_that_a_server_said_reaches_the_terminal_as_it_is() {
+        let mut found = agent("builder", true);
+        let bad = "x\u{1b}]0;owned\u{7}\nagent  forged\u{202e}\u{9b}2J";
+        found.file.because = bad.to_owned();
+        found.file.agent_id = Some(bad.to_owned());
+        found.file.stopped = Some(bad.to_owned());
+        let one = table(&found, WallTime::default());
+        let all = list(&[found]);
+        for line in one.iter().chain(&all) {
+            assert!(line.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{line:?}");
+        }
+        assert_eq!(one.len(), 12, "{one:?}");
     }
 
     #[test]
@@ -243,7 +253,7 @@ AGENT  STATE                                SERVER               STATE DIRECTORY
 a      connected                            wss://host/ws/agent  /state/a
 bb     not running (last known: connected)  wss://host/ws/agent  /state/bb
 ";
-        assert_eq!(list(&[agent("a", true), agent("bb", false)]), text);
+        assert_eq!(list(&[agent("a", true), agent("bb", false)]), text.lines().collect::<Vec<_>>());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::options::{AgentOptions, TokenSourceKind};
 use onsembl_protocol::id::AgentId;
 use onsembl_transport::ProxyRule;
+use onsembl_transport::private::Mode;
 use onsembl_transport::secret::{Secret, TokenFile, TokenSource};
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::websocket::{DialerError, WebSocketDialer};
@@ -29,7 +30,14 @@ impl Credentials {
     pub(super) fn new(token: &TokenSourceKind) -> Self {
         let token = match token {
             TokenSourceKind::Literal(token) => Token::Literal(Arc::new(Mutex::new(token.clone()))),
-            TokenSourceKind::File(path) => Token::File(TokenFile(path.clone())),
+            TokenSourceKind::File(path) => {
+                if let Ok(mode) = Mode::at(path)
+                    && mode.is_open_to_others()
+                {
+                    tracing::warn!(file = %path.display(), %mode, "every user of this machine can read the token; run chmod 600 on the file");
+                }
+                Token::File(TokenFile(path.clone()))
+            }
         };
         Self { token, agent: Arc::default() }
     }

@@ -12,7 +12,7 @@ use crate::journal::{Journal, JournalEvent};
 use crate::local_terminal::{self, LocalTerminal};
 use crate::process::{self, ProcessEvent};
 use crate::spool::Spool;
-use crate::state_dir::StateDir;
+use crate::state_dir::{SPOOL_FOLDER, StateDir};
 use crate::status_file::public_server;
 use onsembl_protocol::id::{CommandId, InstanceId};
 use onsembl_protocol::limits::Limits;
@@ -44,9 +44,6 @@ const EVENTS: usize = 16;
 
 /// Events of typing and of the local terminal that may wait for the engine; then keys wait in the system.
 const TERMINAL_EVENTS: usize = 16;
-
-/// The folder of the spool in the state directory.
-const SPOOL: &str = "spool";
 
 /// One running agent.
 pub(super) struct Agent {
@@ -89,7 +86,8 @@ impl Agent {
                     let cleared = process::clear(recovered.journal.left_behind());
                     (journal, events, recovered, cleared)
                 });
-                let spool = (options.spool_bytes > 0).then(|| Spool::open(&dir.path().join(SPOOL)));
+                let spool =
+                    (options.spool_bytes > 0).then(|| Spool::open(&dir.path().join(SPOOL_FOLDER)));
                 Ok::<_, AgentError>((dir, dialer, journal, spool))
             })
         };
@@ -147,7 +145,7 @@ impl Agent {
             }
             Some(Err(error)) => {
                 counters.count("spool_failures");
-                tracing::error!(%error, path = %dir.path().join(SPOOL).display(), "the spool cannot be used; output is kept in memory only, and is lost if the agent dies");
+                tracing::error!(%error, path = %dir.path().join(SPOOL_FOLDER).display(), "the spool cannot be used; output is kept in memory only, and is lost if the agent dies");
             }
             None => {}
         }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// The file, in the state directory.
-const NAME: &str = "journal.log";
+pub(crate) const NAME: &str = "journal.log";
 /// Where the next one is written before it takes the place of this one.
 const NEXT: &str = "journal.new";
 /// Where a damaged one is put, for people.

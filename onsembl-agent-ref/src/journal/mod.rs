@@ -6,6 +6,8 @@
 
 mod file;
 
+pub(crate) use file::NAME as JOURNAL_FILE;
+
 use file::JournalFile;
 use onsembl_protocol::id::JournalId;
 use onsembl_protocol::worker::{Awaited, CommandJournal, JournalEntry};

@@ -27,8 +27,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The value of the variable for a run: behind the one that this process bears itself.
 pub(super) fn mark_to_bear(mark: &RunMark) -> String {
     match std::env::var(MARK) {
-        Ok(outer) if !outer.is_empty() => format!("{outer}:{mark}"),
-        Ok(_) | Err(_) => mark.to_string(),
+        Ok(outer) if !outer.is_empty() => format!("{outer}:{}", mark.as_str()),
+        Ok(_) | Err(_) => mark.as_str().to_owned(),
     }
 }
 

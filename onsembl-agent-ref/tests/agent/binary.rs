@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-const TOKEN: &str = "swordfish";
+pub(crate) const TOKEN: &str = "swordfish";
 
 /// The program, with nothing of this environment's settings.
-fn program(dir: &Path) -> Command {
+pub(crate) fn program(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_onsembl-agent"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ONSEMBL_") {
@@ -29,12 +29,12 @@ async fn output(command: &mut Command) -> Output {
     soon("the program", command.output()).await.unwrap()
 }
 
-async fn status(dir: &Path, args: &[&str]) -> (Option<i32>, String) {
+pub(crate) async fn status(dir: &Path, args: &[&str]) -> (Option<i32>, String) {
     let done = output(program(dir).arg("status").args(args)).await;
     (done.status.code(), String::from_utf8(done.stdout).unwrap())
 }
 
-fn start(dir: &Path, url: &str, name: &str) -> Child {
+pub(crate) fn start(dir: &Path, url: &str, name: &str) -> Child {
     program(dir)
         .args(["run", "--server", url, "--name", name, "--log", "trace"])
         .env("ONSEMBL_TOKEN", TOKEN)
@@ -43,7 +43,7 @@ fn start(dir: &Path, url: &str, name: &str) -> Child {
         .unwrap()
 }
 
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let pid = child.id().unwrap().to_string();
     let kill = std::process::Command::new("kill").args([name, &pid]).status().unwrap();
     assert!(kill.success());

@@ -15,6 +15,7 @@ mod legacy;
 mod orders;
 mod server;
 mod sessions;
+mod shown;
 
 use onsembl_agent_ref::engine::{
     self, AgentEnd, AgentError, AgentObservation, AgentOptions, TokenSourceKind,

@@ -82,7 +82,7 @@ pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
 pub(crate) struct Peer {
     link: Link,
     pub(crate) hello: AgentConnect,
-    hello_id: Option<MessageId>,
+    pub(crate) hello_id: Option<MessageId>,
     pub(crate) beats: Vec<AgentHeartbeat>,
     /// Native pings and pongs that came.
     pub(crate) controls: usize,

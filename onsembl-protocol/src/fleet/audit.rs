@@ -189,7 +189,7 @@ fn balance(
             let account =
                 Account::of(reported.as_ref(), stored.as_ref().map(StreamPosition::state));
             AuditedStream {
-                command_id: run.command.to_string(),
+                command_id: run.command.as_str().to_owned(),
                 incarnation: run.incarnation.0,
                 stream: stream.as_str().to_owned(),
                 produced: account.produced,

@@ -32,6 +32,8 @@ use sent::{End, Sent, Shown};
 
 /// Bytes of agents in one message; a dashboard takes messages of 1 MiB.
 const PAGE_BYTES: usize = 256 * 1024;
+/// Messages on how agents are that are made at once.
+const AGENTS_AT_ONCE: usize = 64;
 /// Output that is taken from a tail at once.
 const BATCH_BYTES: usize = 64 * 1024;
 /// A legacy dashboard that comes late gets so much of what an open command wrote.
@@ -45,7 +47,8 @@ pub struct DashboardFeed {
     server: ServerInstanceId,
     subscriptions: Subscriptions,
     capabilities: Capabilities,
-    ready: VecDeque<ServerToDashboard>,
+    /// What is told before anything else. Of many agents it holds where to go on, and no messages.
+    ready: VecDeque<Ready>,
     /// Output that comes behind it, taken from a tail. Put into words one by one: for a legacy dashboard a
     /// short line costs thirty times its bytes.
     taken: VecDeque<(CommandId, AgentId, LogRecord)>,
@@ -59,6 +62,30 @@ pub struct DashboardFeed {
     served: Option<CommandId>,
     seen: Revision,
     hello: Hello,
+}
+
+/// What is told before anything else.
+#[derive(Debug)]
+enum Ready {
+    Message(Box<ServerToDashboard>),
+    /// The agents behind this one, as lists.
+    List(After),
+    /// How the agents behind this one are.
+    Agents(After, Say),
+}
+
+/// How far it is with the agents of a view, and when it began.
+#[derive(Debug)]
+struct After {
+    agent: Option<AgentId>,
+    now: WallTime,
+}
+
+/// Of which agents the status is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Say {
+    All,
+    Changed,
 }
 
 /// Whether the hello of a dashboard was answered.
@@ -117,21 +144,14 @@ impl DashboardFeed {
 
     /// The answer to the hello: the agents there are, then how each is, then its acknowledgement. A page that
     /// came back still shows what it showed before: what open commands wrote does not come again.
-    pub fn greet(&mut self, view: &View, hello: Option<MessageId>, now: WallTime) {
+    pub fn greet(&mut self, hello: Option<MessageId>, now: WallTime) {
         let is_first = core::mem::replace(&mut self.hello, Hello::Answered) == Hello::Unanswered;
         if is_first && !self.is_extended() && hello.as_ref().is_some_and(is_of_returning_page) {
             self.commands.values_mut().for_each(|sent| sent.seek = None);
         }
-        let watched: Vec<_> =
-            view.agents().iter().filter(|(id, _)| watches_agent(&self.subscriptions, id)).collect();
-        let agents =
-            watched.iter().map(|(id, a)| encode::summary(id, a, self.is_extended())).collect();
-        self.list(agents, now);
-        for (id, agent) in watched {
-            self.ready.push_back(self.status(id, agent, view));
-            let _ = self.agents.insert(id.clone(), Shown::of(agent, self.capabilities));
-        }
-        self.ready.push_back(ServerToDashboard::Ack(self.acknowledgement(hello)));
+        self.ready.push_back(Ready::List(After { agent: None, now }));
+        self.ready.push_back(Ready::Agents(After { agent: None, now }, Say::All));
+        self.say(ServerToDashboard::Ack(self.acknowledgement(hello)));
     }
 
     /// Adds to what is watched, and answers.
@@ -162,7 +182,7 @@ impl DashboardFeed {
                 ServerToDashboard::Error(error.about(id).for_command(Some(command)))
             }
         };
-        self.ready.push_back(answer);
+        self.say(answer);
     }
 
     /// Takes away from what is watched, and answers.
@@ -170,13 +190,21 @@ impl DashboardFeed {
         let mut wanted = self.subscriptions.clone();
         what.remove_from(&mut wanted);
         self.watch(view, wanted);
-        self.ready.push_back(ServerToDashboard::Ack(self.acknowledgement(id)));
+        self.say(ServerToDashboard::Ack(self.acknowledgement(id)));
+    }
+
+    fn say(&mut self, message: ServerToDashboard) {
+        self.ready.push_back(Ready::Message(Box::new(message)));
     }
 
     /// Whether answers wait for the link: then nothing more is to be read from it, because each message that
     /// is read may bring more of them.
     pub fn is_behind(&self) -> bool {
-        !self.ready.is_empty()
+        // What changed about agents is no answer, and comes when there is room for it.
+        self.ready.iter().any(|ready| match ready {
+            Ready::Message(_) | Ready::List(_) | Ready::Agents(_, Say::All) => true,
+            Ready::Agents(_, Say::Changed) => false,
+        })
     }
 
     /// Takes what it wants to see from now on. To a legacy dashboard, of open commands that it did not see
@@ -213,24 +241,71 @@ impl DashboardFeed {
         self.agents.values_mut().for_each(|shown| shown.version = PresenceVersion(0));
     }
 
-    /// Looks at what changed about agents.
+    /// Looks at what changed about agents, when there is room for it.
     pub fn scan_agents(&mut self, view: &View, now: WallTime) {
-        let mut new = Vec::new();
-        let mut after = Vec::new();
-        for (id, agent) in view.agents() {
+        self.agents.retain(|id, _| view.agents().contains_key(id));
+        let has_not_begun =
+            |ready: &Ready| matches!(ready, Ready::Agents(After { agent: None, .. }, _));
+        // One that is under way has passed some that changed since.
+        if !self.ready.iter().any(has_not_begun) {
+            self.ready.push_back(Ready::Agents(After { agent: None, now }, Say::Changed));
+        }
+    }
+
+    /// Lists as many of the agents behind that one as there is room for in a message.
+    fn list(&mut self, view: &View, after: After) -> Option<ServerToDashboard> {
+        let After { agent: begin, now } = after;
+        let (mut page, mut bytes, mut last) = (Vec::new(), 0, None);
+        let mut all_fit = true;
+        for (id, agent) in behind(view, begin.as_ref()) {
+            if !watches_agent(&self.subscriptions, id) {
+                continue;
+            }
+            let summary = encode::summary(id, agent, self.is_extended());
+            let cost = cost_of(&summary);
+            if !page.is_empty() && bytes + cost > PAGE_BYTES {
+                all_fit = false;
+                break;
+            }
+            bytes += cost;
+            page.push(summary);
+            last = Some(id.clone());
+            let _ = self.agents.insert(id.clone(), Shown::of(agent, self.capabilities));
+        }
+        if !all_fit {
+            self.ready.push_front(Ready::List(After { agent: last, now }));
+        }
+        // That there are none is told too.
+        (begin.is_none() || !page.is_empty()).then(|| self.connected(page, now))
+    }
+
+    /// How some of the agents behind that one are, in front of everything else.
+    fn look_at_agents(&mut self, view: &View, after: After, say: Say) {
+        let After { agent: begin, now } = after;
+        let (mut new, mut bytes, mut told) = (Vec::new(), 0, Vec::new());
+        let mut last = None;
+        for (id, agent) in behind(view, begin.as_ref()) {
+            if told.len() >= AGENTS_AT_ONCE || bytes > PAGE_BYTES {
+                self.ready.push_front(Ready::Agents(After { agent: last, now }, say));
+                break;
+            }
+            last = Some(id.clone());
             if !watches_agent(&self.subscriptions, id) {
                 continue;
             }
             let shown = Shown::of(agent, self.capabilities);
-            let status = shown.status;
-            let sent = self.agents.insert(id.clone(), shown.clone());
+            let (version, status) = (shown.version, shown.status);
+            let same = (shown.stopped.clone(), shown.paused);
+            let sent = self.agents.insert(id.clone(), shown);
             match sent {
                 Some(sent)
-                    if sent.version >= shown.version
-                        && (&sent.stopped, sent.paused) == (&shown.stopped, shown.paused) =>
+                    if say == Say::Changed
+                        && sent.version >= version
+                        && (&sent.stopped, sent.paused) == (&same.0, same.1) =>
                 {
-                    let _ =
-                        self.agents.insert(id.clone(), Shown { version: sent.version, ..shown });
+                    if let Some(shown) = self.agents.get_mut(id) {
+                        shown.version = sent.version;
+                    }
                     continue;
                 }
                 Some(sent)
@@ -238,35 +313,47 @@ impl DashboardFeed {
                         && sent.status != PresenceStatus::Offline =>
                 {
                     let disconnected = encode::disconnected(id, agent, now);
-                    after.push(ServerToDashboard::AgentDisconnect(disconnected));
+                    told.push(ServerToDashboard::AgentDisconnect(disconnected));
                 }
                 Some(sent)
                     if sent.status == PresenceStatus::Offline
                         && status != PresenceStatus::Offline =>
                 {
                     let connected = encode::connected(id, agent, now);
-                    after.push(ServerToDashboard::AgentConnected(connected));
+                    told.push(ServerToDashboard::AgentConnected(connected));
                 }
                 Some(_) => {}
                 None => {
-                    new.push(encode::summary(id, agent, self.is_extended()));
+                    let summary = encode::summary(id, agent, self.is_extended());
+                    bytes += cost_of(&summary);
+                    new.push(summary);
                     let connected = encode::connected(id, agent, now);
-                    after.push(ServerToDashboard::AgentConnected(connected));
+                    told.push(ServerToDashboard::AgentConnected(connected));
                 }
             }
-            after.push(self.status(id, agent, view));
+            told.push(self.status(id, agent, view));
+        }
+        for message in told.into_iter().rev() {
+            self.ready.push_front(Ready::Message(Box::new(message)));
         }
         if !new.is_empty() {
-            self.list(new, now);
+            let listed = self.connected(new, now);
+            self.ready.push_front(Ready::Message(Box::new(listed)));
         }
-        self.ready.extend(after);
-        self.agents.retain(|id, _| view.agents().contains_key(id));
     }
 
     /// The next thing to tell. Output goes before the end of its command.
     pub fn next(&mut self, view: &View) -> FeedItem {
-        if let Some(message) = self.ready.pop_front() {
-            return FeedItem::Message(Box::new(message));
+        while let Some(ready) = self.ready.pop_front() {
+            match ready {
+                Ready::Message(message) => return FeedItem::Message(message),
+                Ready::List(after) => {
+                    if let Some(message) = self.list(view, after) {
+                        return FeedItem::Message(Box::new(message));
+                    }
+                }
+                Ready::Agents(after, say) => self.look_at_agents(view, after, say),
+            }
         }
         if let Some((id, agent, record)) = self.taken.pop_front() {
             let generation = self.commands.get(&id).map_or(0, |sent| sent.generation);
@@ -507,32 +594,29 @@ impl DashboardFeed {
         ServerToDashboard::AgentStatus(AgentStatus { stopped, ..status })
     }
 
-    /// Lists agents, in as many messages as it takes: a dashboard adds what is in each, and removes nothing.
-    fn list(&mut self, agents: Vec<AgentSummary>, now: WallTime) {
+    /// A message that lists agents: a dashboard adds what is in each, and removes nothing.
+    fn connected(&self, agents: Vec<AgentSummary>, now: WallTime) -> ServerToDashboard {
         let extensions = self.is_extended().then(|| DashboardExtensions {
             features: DASHBOARD_FEATURES.to_vec(),
             server_instance: Some(self.server.clone()),
         });
-        let mut page = Vec::new();
-        let mut bytes = 0;
-        let mut add = |agents| {
-            self.ready.push_back(ServerToDashboard::Connected(DashboardConnected {
-                agents,
-                timestamp: Some(now),
-                extensions: extensions.clone(),
-            }));
-        };
-        for agent in agents {
-            let cost = serde_json::to_string(&agent).map_or(0, |text| text.len());
-            if !page.is_empty() && bytes + cost > PAGE_BYTES {
-                add(core::mem::take(&mut page));
-                bytes = 0;
-            }
-            bytes += cost;
-            page.push(agent);
-        }
-        add(page);
+        let timestamp = Some(now);
+        ServerToDashboard::Connected(DashboardConnected { agents, timestamp, extensions })
     }
+}
+
+/// The agents behind that one.
+fn behind<'a>(
+    view: &'a View,
+    agent: Option<&AgentId>,
+) -> impl Iterator<Item = (&'a AgentId, &'a AgentView)> {
+    let after = agent.map_or(Bound::Unbounded, Bound::Excluded);
+    view.agents().range::<AgentId, _>((after, Bound::Unbounded))
+}
+
+/// Bytes of an agent in a list.
+fn cost_of(agent: &AgentSummary) -> usize {
+    serde_json::to_string(agent).map_or(0, |text| text.len())
 }
 
 /// Whether a legacy page that says hello with this id was connected before: it numbers its messages from the

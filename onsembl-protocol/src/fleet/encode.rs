@@ -11,7 +11,7 @@ use crate::wire::payload::{
 };
 use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 /// The word for a status: the API's for a dashboard with extensions, the nearest that it knows for
 /// a legacy one.
@@ -73,7 +73,7 @@ pub(super) fn stopped(stop: &AgentStop) -> AgentStopped {
     AgentStopped {
         stop_id: order.id.clone(),
         all: order.scope.agent().is_none(),
-        by: order.by.to_string(),
+        by: order.by.as_str().to_owned(),
         at: Some(order.at),
         reason: order.reason.clone(),
         state: state.progress(),

@@ -361,12 +361,12 @@ fn answer(state: &mut State, wait: Wait) {
                 name: state
                     .roster
                     .agent(&agent)
-                    .map_or_else(|| agent.to_string(), |known| known.shown.name.clone()),
+                    .map_or_else(|| agent.as_str().to_owned(), |known| known.shown.name.clone()),
                 state: state.stop_state(&agent, &order.id),
-                agent_id: agent.to_string(),
+                agent_id: agent.as_str().to_owned(),
             });
             let Stopped { killed, notified } = commands;
-            let (stop_id, agents) = (order.id.to_string(), agents.collect());
+            let (stop_id, agents) = (order.id.as_str().to_owned(), agents.collect());
             let report = StopReport { stop_id, agents, commands: killed, notified };
             state.out.answer(token, Answer::Stopped(report));
         }
@@ -426,7 +426,7 @@ pub(super) fn on_stop_once(state: &mut State, token: Token, mut stop: EmergencyS
     let only: BTreeSet<AgentId> = stop.affected_agents.iter().map(AgentId::new).collect();
     let meant = |agent: &&AgentId| only.is_empty() || only.contains(*agent);
     let agents: Vec<AgentId> = state.roster.agents().keys().filter(meant).cloned().collect();
-    stop.triggered_by = Some(state.user.to_string());
+    stop.triggered_by = Some(state.user.as_str().to_owned());
     stop.timestamp = Some(now.wall);
     let mut commands = 0;
     for agent in &agents {
@@ -457,7 +457,7 @@ pub(super) fn stopped(order: &StopOrder, agent: &AgentId) -> ErrorReply {
     let (by, at, reason) = (&order.by, order.at, &order.reason);
     let how = match &order.scope {
         StopScope::All => "release --all".to_owned(),
-        StopScope::Agent(agent) => format!("release {agent}"),
+        StopScope::Agent(agent) => format!("release {}", agent.as_str()),
     };
     let why = format!(
         "an emergency stop by {by} at {at} is in force ({reason}); `onsembl-server {how}` ends it"
@@ -486,7 +486,7 @@ fn unknown_agent(state: &State, scope: &StopScope) -> Option<ErrorReply> {
 fn send_order(state: &mut State, seat: SeatId, order: &StopOrder) {
     let stop = EmergencyStop {
         reason: Some(order.reason.clone()),
-        triggered_by: Some(order.by.to_string()),
+        triggered_by: Some(order.by.as_str().to_owned()),
         timestamp: Some(order.at),
         stop_id: Some(order.id.clone()),
         ..EmergencyStop::default()

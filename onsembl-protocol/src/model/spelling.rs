@@ -42,7 +42,7 @@ macro_rules! wire_enum {
 
         impl core::fmt::Display for $name {
             fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str(self.as_str())
+                core::fmt::Display::fmt(&$crate::shown::Shown::new(self.as_str()).within(64), f)
             }
         }
 

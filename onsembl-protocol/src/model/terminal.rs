@@ -20,7 +20,7 @@ impl CommandId {
 
     /// Where legacy dashboards show what an agent writes beside its commands (P-168).
     pub fn of_session(agent: &AgentId) -> Self {
-        Self::new(format!("{}{agent}", Self::SESSION_PREFIX))
+        Self::new(format!("{}{}", Self::SESSION_PREFIX, agent.as_str()))
     }
 
     /// Whether it names a terminal.

@@ -1,14 +1,15 @@
 //! Why a text could not be decoded, and what of it could still be read.
 
 use crate::id::{CommandId, MessageId};
+use crate::shown::Shown;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use thiserror::Error;
 
-/// A text that is no message. The peer is at fault, never this side.
+/// A text that is no message. The peer is at fault, never this side. What is shown of it is escaped: it quotes it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{cause}")]
+#[error("{}", Shown::new(.cause))]
 pub struct DecodeError {
     /// What is wrong with it.
     pub cause: DecodeCause,

@@ -4,10 +4,12 @@
 //! version. Nothing here knows connections; whether a token was revoked is the store's to say.
 
 use super::{Identity, TokenKind};
+use crate::store::FILE_NAME;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use onsembl_protocol::id::{LineageId, UserId};
 use onsembl_protocol::time::WallTime;
+use onsembl_transport::private::{self, Mode};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -61,6 +63,23 @@ pub enum SecretError {
         /// What the operating system says.
         error: io::Error,
     },
+    /// Others can read it.
+    #[error(
+        "every user of this machine can read or write the signing secret {path} (mode {mode}), and so make tokens; run \
+         `chmod 600 {path}`, or, if others may have read it, remove it and start the server with --new-secret, which \
+         makes all tokens invalid"
+    )]
+    Exposed {
+        path: PathBuf,
+        /// In octal.
+        mode: String,
+    },
+    /// It is gone, and a database is there.
+    #[error(
+        "the signing secret {path} is missing beside a database, so that no token of this server is valid; restore it \
+         from a backup, or start the server with --new-secret once, and make a new token for every agent and dashboard"
+    )]
+    Lost { path: PathBuf },
     /// The file holds something else.
     #[error(
         "{path} does not hold a signing secret of at least 32 bytes; restore it, or remove it and issue all tokens anew"
@@ -120,14 +139,28 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// The secret of the server in `dir`; made on first use, with mode 0600.
+    /// The secret of the server in `dir`; made on first use, with mode 0600. Not made where a database is already:
+    /// there it was lost, and a new one would make all tokens invalid without a word.
     ///
     /// # Errors
-    /// The file cannot be read or made, or is no secret.
+    /// The file cannot be read or made, is no secret, is open to others, or was lost.
     pub fn open(dir: &Path) -> Result<Self, SecretError> {
         let path = dir.join(SECRET_FILE);
+        let has_database = fs::metadata(dir.join(FILE_NAME)).is_ok_and(|data| data.len() > 0);
+        if has_database && !path.try_exists().unwrap_or(true) {
+            return Err(SecretError::Lost { path });
+        }
+        Self::open_or_make(dir)
+    }
+
+    /// The same, but makes a new secret where it was lost. Every token from before is invalid then.
+    ///
+    /// # Errors
+    /// The file cannot be read or made, is no secret, or is open to others.
+    pub fn open_or_make(dir: &Path) -> Result<Self, SecretError> {
+        let path = dir.join(SECRET_FILE);
         let io = |error| SecretError::Io { path: path.clone(), error };
-        fs::create_dir_all(dir).map_err(io)?;
+        private::create_dir(dir).map_err(io)?;
         let secret = match fs::read(&path) {
             Ok(secret) => secret,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -135,6 +168,13 @@ impl Tokens {
             }
             Err(error) => return Err(io(error)),
         };
+        let mode = Mode::at(&path).map_err(io)?;
+        if mode.is_open_to_others() {
+            return Err(SecretError::Exposed { path, mode: mode.to_string() });
+        }
+        if mode.is_open_to_group() {
+            tracing::warn!(path = %path.display(), %mode, "a group of this machine can use the signing secret; run chmod 600 on it unless that is meant");
+        }
         if secret.len() < SECRET_BYTES {
             return Err(SecretError::TooShort { path });
         }
@@ -159,7 +199,7 @@ impl Tokens {
         let jti = uuid::Uuid::new_v4().to_string();
         let ttl = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
         let claims = Claims {
-            sub: user.to_string(),
+            sub: user.as_str().to_owned(),
             kind,
             jti: jti.clone(),
             iat,
@@ -274,6 +314,35 @@ mod tests {
         assert_eq!(verify(none), Err(TokenError::Malformed));
         assert_eq!(verify(&foreign[1..]), Err(TokenError::Malformed));
         assert_eq!(ours.verify(None, TokenKind::Agent), Err(TokenError::Missing));
+    }
+
+    #[test]
+    fn a_lost_secret_is_not_replaced_without_an_order() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE_NAME), "").unwrap();
+        drop(Tokens::open(dir.path()).unwrap());
+        fs::write(dir.path().join(FILE_NAME), "a database").unwrap();
+        drop(Tokens::open(dir.path()).unwrap());
+        fs::remove_file(dir.path().join(SECRET_FILE)).unwrap();
+        let lost = Tokens::open(dir.path()).unwrap_err();
+        assert!(matches!(lost, SecretError::Lost { .. }), "{lost}");
+        assert!(!dir.path().join(SECRET_FILE).exists());
+        drop(Tokens::open_or_make(dir.path()).unwrap());
+        drop(Tokens::open(dir.path()).unwrap());
+    }
+
+    #[test]
+    fn a_secret_that_others_can_use_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (dir, _) = tokens();
+        let path = dir.path().join(SECRET_FILE);
+        for (mode, is_good) in [(0o644, false), (0o602, false), (0o640, true), (0o400, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(Tokens::open(dir.path()).is_ok(), is_good, "{mode:o}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let refused = Tokens::open(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("chmod 600") && refused.contains("0644"), "{refused}");
     }
 
     #[test]

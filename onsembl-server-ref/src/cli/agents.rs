@@ -1,5 +1,6 @@
 //! `onsembl-server agents`.
 
+use super::print;
 use super::remote::{PATIENCE, Remote};
 use super::stop::describe;
 use anyhow::Context as _;
@@ -64,7 +65,6 @@ impl Agent {
 }
 
 impl Agents {
-    #[expect(clippy::print_stdout, reason = "the list is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let json = self.json;
         let body = tokio::task::spawn_blocking(move || {
@@ -73,19 +73,17 @@ impl Agents {
         })
         .await??;
         if json {
-            println!("{body}");
-            return Ok(());
+            return Ok(print::json(&body)?);
         }
         let listing: Listing = serde_json::from_str(&body)
             .context("what answers there is no onsembl-server, or another version of it")?;
-        print!("{}", table(&listing.agents));
-        Ok(())
+        Ok(print::lines(table(&listing.agents))?)
     }
 }
 
-fn table(agents: &[Agent]) -> String {
+fn table(agents: &[Agent]) -> Vec<String> {
     if agents.is_empty() {
-        return "no agents yet; start one with `onsembl-agent run`\n".to_owned();
+        return vec!["no agents yet; start one with `onsembl-agent run`".to_owned()];
     }
     let rows = agents.iter().map(|a| {
         [

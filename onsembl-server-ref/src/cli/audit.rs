@@ -1,6 +1,7 @@
 //! `onsembl-server audit`.
 
-use super::remote::{PATIENCE, Remote};
+use super::print;
+use super::remote::{PATIENCE, Remote, escape};
 use super::table::table;
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -19,21 +20,22 @@ pub(super) struct Audit {
 }
 
 impl Audit {
-    #[expect(clippy::print_stdout, reason = "the balance is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let json = self.json;
         let body = tokio::task::spawn_blocking(move || {
             let agent = self.remote.find_agent(&self.agent)?;
-            let mut answer = self.remote.get(&format!("/api/agents/{agent}/audit"), PATIENCE)?;
+            let mut answer = self
+                .remote
+                .get(&format!("/api/agents/{}/audit", escape(agent.as_str())), PATIENCE)?;
             answer.text()
         })
         .await??;
         let report: AuditReport = serde_json::from_str(&body)
             .context("what answers there is no onsembl-server, or another version of it")?;
         if json {
-            println!("{body}");
+            print::json(&body)?;
         } else {
-            print!("{}", shown(&report));
+            print::lines(shown(&report))?;
         }
         let lost: u64 = report.streams.iter().map(|s| s.unaccounted).sum();
         if lost > 0 {
@@ -46,9 +48,9 @@ impl Audit {
     }
 }
 
-fn shown(report: &AuditReport) -> String {
+fn shown(report: &AuditReport) -> Vec<String> {
     if report.streams.is_empty() {
-        return "no output yet\n".to_owned();
+        return vec!["no output yet".to_owned()];
     }
     let rows = report.streams.iter().map(|s| {
         [
@@ -63,9 +65,10 @@ fn shown(report: &AuditReport) -> String {
         ]
     });
     let head = ["COMMAND", "STREAM", "PRODUCED", "DELIVERED", "SPOOLED", "GAPS", "UNACCOUNTED", ""];
-    let mut text = table(head, rows);
+    let mut lines = table(head, rows);
     if report.balanced && report.agent_heard {
-        text.push_str("balanced: produced = delivered + spooled + gaps, for every stream\n");
+        let balanced = "balanced: produced = delivered + spooled + gaps, for every stream";
+        lines.push(balanced.to_owned());
     }
-    text
+    lines
 }

@@ -1,5 +1,6 @@
 //! `onsembl-server commands`.
 
+use super::print;
 use super::remote::{PATIENCE, Remote, escape};
 use super::table::{short, table};
 use crate::http::{CommandDetail, CommandSummary};
@@ -40,7 +41,6 @@ struct Listing {
 type Names = BTreeMap<String, String>;
 
 impl Commands {
-    #[expect(clippy::print_stdout, reason = "the list is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let (json, one) = (self.json, self.command.is_some());
         let (body, names) = tokio::task::spawn_blocking(move || {
@@ -49,24 +49,21 @@ impl Commands {
         })
         .await??;
         if json {
-            println!("{body}");
-            return Ok(());
+            return Ok(print::json(&body)?);
         }
         if one {
             let detail: CommandDetail = serde_json::from_str(&body)
                 .context("what answers there is no onsembl-server, or another version of it")?;
-            print!("{}", describe(&detail, &names));
-            return Ok(());
+            return Ok(print::lines(describe(&detail, &names))?);
         }
         let listing: Listing = serde_json::from_str(&body)
             .context("what answers there is no onsembl-server, or another version of it")?;
-        print!("{}", shown(&listing.commands, &names));
-        Ok(())
+        Ok(print::lines(shown(&listing.commands, &names))?)
     }
 
     fn names(&self) -> anyhow::Result<Names> {
         let agents = self.remote.agents()?;
-        Ok(agents.into_iter().map(|agent| (agent.agent_id.to_string(), agent.name)).collect())
+        Ok(agents.into_iter().map(|agent| (agent.agent_id.into(), agent.name)).collect())
     }
 
     fn ask(&self) -> anyhow::Result<String> {
@@ -83,22 +80,20 @@ impl Commands {
 }
 
 /// One command and its history.
-fn describe(detail: &CommandDetail, names: &Names) -> String {
+fn describe(detail: &CommandDetail, names: &Names) -> Vec<String> {
     let rows = detail.history.iter().map(|step| {
         let cause = step.cause.clone().unwrap_or_else(|| "-".to_owned());
         [step.at.clone(), step.status.clone(), cause]
     });
-    format!(
-        "{}{}",
-        shown(std::slice::from_ref(&detail.command), names),
-        table(["AT", "STATUS", "BECAUSE"], rows)
-    )
+    let mut lines = shown(std::slice::from_ref(&detail.command), names);
+    lines.extend(table(["AT", "STATUS", "BECAUSE"], rows));
+    lines
 }
 
 /// The exact times are in the history of each, and in the JSON.
-fn shown(commands: &[CommandSummary], names: &Names) -> String {
+fn shown(commands: &[CommandSummary], names: &Names) -> Vec<String> {
     if commands.is_empty() {
-        return "no commands yet; run one with `onsembl-server exec`\n".to_owned();
+        return vec!["no commands yet; run one with `onsembl-server exec`".to_owned()];
     }
     let rows = commands.iter().map(|c| {
         let exit = match (c.exit_code, c.signal) {

@@ -1,7 +1,7 @@
 //! `onsembl-server exec`: runs a command on an agent as if it ran here.
 
-use super::complain;
 use super::remote::Remote;
+use super::{complain, print};
 use crate::client::{Canceller, Followed, RemoteCommand};
 use clap::Args;
 use onsembl_protocol::wire::payload::{CommandInput, OfflinePolicy, Priority};
@@ -62,7 +62,7 @@ impl Exec {
     pub(super) async fn run(self) -> ExitCode {
         match self.execute().await {
             Ok(code) => ExitCode::from(code),
-            Err(error) => complain(FAILED, &format!("{error:#}")),
+            Err(error) => complain(FAILED, format_args!("{error:#}")),
         }
     }
 
@@ -87,7 +87,8 @@ impl Exec {
             priority: self.priority,
             input: if self.keys { CommandInput::Keys } else { CommandInput::Text },
         };
-        let followed = command.run(tokio::io::stdout(), tokio::io::stderr(), interrupted).await?;
+        let (stdout, stderr) = print::raw_streams();
+        let followed = command.run(stdout, stderr, interrupted).await?;
         // What does not fit into an exit code of this system is cut to it, as a shell does.
         let cut = |code: i32| (code & 0xff) as u8;
         Ok(match followed {

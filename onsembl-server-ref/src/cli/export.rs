@@ -1,6 +1,7 @@
 //! `onsembl-server export`: the recording of an agent, on standard output and nothing else there.
 
-use super::remote::{PATIENCE, Remote};
+use super::print;
+use super::remote::{PATIENCE, Remote, escape};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use std::io::Write;
@@ -45,8 +46,10 @@ impl Export {
 
     fn export(&self) -> anyhow::Result<()> {
         let agent = self.remote.find_agent(&self.agent)?;
-        let mut answer = self.remote.get(&format!("/api/agents/{agent}/recording"), PATIENCE)?;
-        let mut out = Ending { out: std::io::stdout().lock(), last: Vec::new() };
+        let mut answer = self
+            .remote
+            .get(&format!("/api/agents/{}/recording", escape(agent.as_str())), PATIENCE)?;
+        let mut out = Ending { out: print::raw(), last: Vec::new() };
         let _bytes = std::io::copy(&mut answer, &mut out).context("the recording broke off")?;
         out.flush().context("cannot write the recording")?;
         let last = String::from_utf8_lossy(&out.last);

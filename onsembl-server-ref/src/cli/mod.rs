@@ -9,6 +9,7 @@ mod exec;
 mod export;
 mod listen;
 mod output;
+mod print;
 mod remote;
 mod renewal;
 mod replay;
@@ -19,9 +20,9 @@ mod token;
 mod tokens;
 
 use clap::{Parser, Subcommand};
-use std::io::IsTerminal as _;
+use onsembl_transport::logging::{self, LogTo, Targets};
+use std::fmt::Display;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 /// The control server of Onsembl: agents connect to it, dashboards watch and steer.
 #[derive(Debug, Parser)]
@@ -76,21 +77,13 @@ pub fn main() -> ExitCode {
     let asked = std::env::args().any(|a| a == "--log" || a.starts_with("--log="))
         || std::env::var_os("ONSEMBL_LOG").is_some();
     let rules = if quiet && !asked { "error" } else { arguments.log.as_str() };
-    let filter = match EnvFilter::try_new(rules) {
-        Ok(filter) => filter,
-        Err(error) => return complain(2, &format!("cannot read the log rules {rules:?}: {error}")),
+    let _log = match logging::begin(rules, LogTo::Stderr, Targets::Shown) {
+        Ok(log) => log,
+        Err(error) => return complain(2, error),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        // A log that cannot be written, on a full disk say, would be complained of on the same
-        // standard error, and that would be a panic.
-        .log_internal_errors(false)
-        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return complain(1, &format!("cannot start: {error}")),
+        Err(error) => return complain(1, format_args!("cannot start: {error}")),
     };
     let code = runtime.block_on(async {
         match arguments.command {
@@ -119,12 +112,12 @@ pub fn main() -> ExitCode {
 fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(1, &format!("{error:#}")),
+        Err(error) => complain(1, format_args!("{error:#}")),
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the command line talks to people here")]
-fn complain(code: u8, text: &str) -> ExitCode {
-    eprintln!("onsembl-server: {text}");
+fn complain(code: u8, text: impl Display) -> ExitCode {
+    // If standard error is closed, the exit code is what is left to say.
+    let _ = print::note(format_args!("onsembl-server: {text}"));
     ExitCode::from(code)
 }

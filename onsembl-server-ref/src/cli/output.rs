@@ -2,6 +2,7 @@
 //!
 //! Where the connection breaks while it follows, it goes on behind the last byte that it wrote.
 
+use super::print;
 use super::remote::{PATIENCE, Remote, escape};
 use crate::http::OutputLine;
 use anyhow::{Context as _, bail};
@@ -154,7 +155,7 @@ impl Output {
                 let next = progress.next.entry((gap.incarnation, stream)).or_default();
                 if end > *next || gap.length.is_none() {
                     let notice = gap_notice(gap.length, gap.because);
-                    writeln!(std::io::stderr(), "{stream}: {notice}")?;
+                    print::note(format_args!("{stream}: {notice}"))?;
                     *next = end.max(*next);
                 }
                 progress.last = Some((gap.incarnation, gap.sequence));
@@ -166,11 +167,11 @@ impl Output {
 
     fn write(&self, stream: Stream, bytes: &[u8]) -> std::io::Result<()> {
         if self.stream.is_none() && stream == Stream::Stderr {
-            let mut out = std::io::stderr().lock();
+            let mut out = print::raw_errors();
             out.write_all(bytes)?;
             return out.flush();
         }
-        let mut out = std::io::stdout().lock();
+        let mut out = print::raw();
         out.write_all(bytes)?;
         out.flush()
     }

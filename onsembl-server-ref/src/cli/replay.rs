@@ -1,6 +1,6 @@
 //! `onsembl-server replay`: whether the core still does what it did.
 
-use super::complain;
+use super::{complain, print};
 use clap::Args;
 use onsembl_protocol::replay::{self, MAX_LINE, ReplayError, Replayed};
 use std::fs::File;
@@ -33,7 +33,6 @@ enum Failure {
 impl Replay {
     /// 0 if all agree; 1 if the core does something else now; 2 if a file is no whole recording. Ends
     /// at the first that does not agree.
-    #[expect(clippy::print_stdout, reason = "the summary is this command's output")]
     pub(super) fn run(self) -> ExitCode {
         let mut entries = 0;
         for file in &self.files {
@@ -44,7 +43,7 @@ impl Replay {
                         Failure::Replay(ReplayError::Differs(_)) => DIFFERS,
                         Failure::Io(_) | Failure::Replay(_) => REFUSED,
                     };
-                    return complain(code, &format!("{}: {failure}", file.display()));
+                    return complain(code, format_args!("{}: {failure}", file.display()));
                 }
             }
         }
@@ -52,8 +51,10 @@ impl Replay {
             1 => ("1 recording", "agrees"),
             _ => (&*format!("{} recordings", self.files.len()), "agree"),
         };
-        println!("{files} {agree} with this core, {entries} entries");
-        ExitCode::SUCCESS
+        match print::line(format_args!("{files} {agree} with this core, {entries} entries")) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(REFUSED, format_args!("cannot write the summary: {error}")),
+        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! `onsembl-server serve`.
 
 use super::listen::listen_address;
+use super::print;
 use super::renewal::Renewal;
+use crate::auth::Tokens;
 use crate::retention::Retention;
 use crate::server::{CorsOrigin, IpNet, Server, ServerOptions, raise_descriptor_limit};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use onsembl_protocol::liveness::HeartbeatTiming;
 use onsembl_protocol::session::ServerConfig;
+use onsembl_transport::private::Mode;
 use onsembl_transport::server::RECORDING;
 use onsembl_transport::tls::ServerTls;
 use std::net::SocketAddr;
@@ -24,6 +27,9 @@ pub(super) struct Serve {
     /// The folder with the database and the signing secret; made if it is missing.
     #[arg(long, env = "ONSEMBL_DATA", value_name = "DIR")]
     data: PathBuf,
+    /// Make a new signing secret if the one of this folder was lost. Every token from before is invalid then.
+    #[arg(long)]
+    new_secret: bool,
     /// How often agents send a heartbeat.
     #[arg(long, env = "ONSEMBL_HEARTBEAT_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME")]
     heartbeat_interval: Duration,
@@ -76,9 +82,19 @@ impl Serve {
         let agents =
             ServerConfig { timing, resume_window: self.resume_window, ..ServerConfig::DEFAULT };
         let tls = match self.tls_cert.zip(self.tls_key) {
-            Some((certificate, key)) => Some(ServerTls::from_pem_files(&certificate, &key)?),
+            Some((certificate, key)) => {
+                if let Ok(mode) = Mode::at(&key)
+                    && mode.is_open_to_others()
+                {
+                    warn!(path = %key.display(), %mode, "every user of this machine can use the private key; run chmod 600 on it");
+                }
+                Some(ServerTls::from_pem_files(&certificate, &key)?)
+            }
             None => None,
         };
+        if self.new_secret {
+            drop(Tokens::open_or_make(&self.data)?);
+        }
         let mut options = ServerOptions::new(self.data);
         options.agents = agents;
         options.cors_origins = self.cors_origin;
@@ -97,7 +113,7 @@ impl Serve {
                 return Err(error.into());
             }
         };
-        say(&listening.address().to_string())?;
+        print::line(listening.address()).context("cannot write the address")?;
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -109,10 +125,4 @@ impl Serve {
         server.stop().await;
         Ok(())
     }
-}
-
-fn say(line: &str) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write the address")
 }

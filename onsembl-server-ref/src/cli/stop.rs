@@ -1,10 +1,12 @@
 //! `onsembl-server stop` and `release`.
 
+use super::print;
 use super::remote::Remote;
 use crate::http::Order;
 use anyhow::Context as _;
 use clap::Args;
 use onsembl_protocol::fleet::{ReleaseReport, StopReport, StopState};
+use onsembl_protocol::shown::Shown;
 use std::time::Duration;
 
 /// The server answers when it is durable, which a held database delays.
@@ -45,7 +47,7 @@ pub(super) struct Release {
 impl Whom {
     fn order(self, remote: &Remote, reason: Option<String>) -> anyhow::Result<String> {
         let agent = self.agent.map(|wanted| remote.find_agent(&wanted)).transpose()?;
-        let order = Order { agent: agent.map(|id| id.to_string()), all: self.all, reason };
+        let order = Order { agent: agent.map(String::from), all: self.all, reason };
         Ok(serde_json::to_string(&order)?)
     }
 }
@@ -56,7 +58,6 @@ fn post(remote: &Remote, path: &str, body: &str) -> anyhow::Result<String> {
 }
 
 impl Stop {
-    #[expect(clippy::print_stdout, reason = "what was stopped is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let json = self.json;
         let answer = tokio::task::spawn_blocking(move || {
@@ -67,16 +68,15 @@ impl Stop {
         let report: StopReport = serde_json::from_str(&answer)
             .context("what answers there is no onsembl-server, or another version of it")?;
         if json {
-            println!("{answer}");
+            print::json(&answer)?;
         } else {
-            print!("{}", shown(&report));
+            print::lines(shown(&report))?;
         }
         Ok(())
     }
 }
 
 impl Release {
-    #[expect(clippy::print_stdout, reason = "what was released is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let answer = tokio::task::spawn_blocking(move || {
             let body = self.whom.order(&self.remote, None)?;
@@ -86,10 +86,10 @@ impl Release {
         let ReleaseReport { released } = serde_json::from_str(&answer)
             .context("what answers there is no onsembl-server, or another version of it")?;
         match released {
-            0 => println!("no stop was in force"),
-            1 => println!("released"),
-            more => println!("released {more} stops"),
-        }
+            0 => print::line("no stop was in force"),
+            1 => print::line("released"),
+            more => print::line(format_args!("released {more} stops")),
+        }?;
         Ok(())
     }
 }
@@ -106,8 +106,8 @@ pub(super) const fn describe(state: StopState) -> &'static str {
     }
 }
 
-fn shown(report: &StopReport) -> String {
-    let mut text = String::new();
+fn shown(report: &StopReport) -> Vec<String> {
+    let mut lines = Vec::new();
     for state in [
         StopState::Verified,
         StopState::Acted,
@@ -117,21 +117,21 @@ fn shown(report: &StopReport) -> String {
         StopState::Away,
     ] {
         let names = report.agents.iter().filter(|a| a.state == state);
-        let names: Vec<&str> = names.map(|a| a.name.as_str()).collect();
+        let names: Vec<String> = names.map(|a| Shown::new(&a.name).into()).collect();
         if !names.is_empty() {
-            text.push_str(&format!("{}: {}\n", describe(state), names.join(", ")));
+            lines.push(format!("{}: {}", describe(state), names.join(", ")));
         }
     }
     if report.notified > 0 {
-        text.push_str(&format!(
-            "{} open commands are of agents that cannot confirm: notified, not confirmed\n",
+        lines.push(format!(
+            "{} open commands are of agents that cannot confirm: notified, not confirmed",
             report.notified
         ));
     }
-    text.push_str(&format!(
-        "{} open commands were stopped; see `onsembl-server commands`\n\
-         nothing starts until `onsembl-server release`\n",
+    lines.push(format!(
+        "{} open commands were stopped; see `onsembl-server commands`",
         report.commands
     ));
-    text
+    lines.push("nothing starts until `onsembl-server release`".to_owned());
+    lines
 }

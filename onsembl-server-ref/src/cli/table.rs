@@ -1,26 +1,27 @@
 //! Tables for people.
 
-/// Rows under a head, in columns as wide as they need to be.
+use onsembl_protocol::shown::Shown;
+
+/// Rows under a head, in columns as wide as they need to be; a line for each. What is in a cell is escaped here,
+/// because a column is as wide as what is seen of it.
 pub(super) fn table<const N: usize>(
     head: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
-) -> String {
+) -> Vec<String> {
     let mut all = vec![head.map(str::to_owned)];
-    all.extend(rows);
+    all.extend(rows.into_iter().map(|row| row.map(|cell| Shown::new(cell).into())));
     let mut widths = [0; N];
     for row in &all {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let mut text = String::new();
-    for row in &all {
-        let line: Vec<String> =
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> =
             row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(line.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+        cells.join("  ").trim_end().to_owned()
+    };
+    all.iter().map(line).collect()
 }
 
 /// A text in one line of at most so many characters.

@@ -1,5 +1,6 @@
 //! `onsembl-server token` and `revoke`: they work on the data folder, with or without a server.
 
+use super::print;
 use crate::auth::{
     MakeError, NewToken, TokenKind, TokenOrder, Tokens, make_token, parse_random, renew_token,
 };
@@ -9,6 +10,8 @@ use clap::{Args, ValueEnum};
 use onsembl_protocol::id::{TokenId, UserId};
 use onsembl_protocol::time::WallTime;
 use onsembl_transport::clock::SystemClock;
+use onsembl_transport::private;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -67,16 +70,22 @@ pub(super) struct Token {
     /// How long it is valid: 365 days for agents and 24 hours for dashboards, if not said.
     #[arg(long, env = "ONSEMBL_TTL", value_parser = humantime::parse_duration, value_name = "TIME")]
     ttl: Option<Duration>,
+    /// Write it into this file, which only you can read, instead of printing it. What is there is replaced.
+    #[arg(long, env = "ONSEMBL_OUT", value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 impl Token {
-    #[expect(clippy::print_stdout, reason = "the token is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let (store, now) = open(&self.data).await?;
         let made = tokio::time::timeout(PATIENCE, self.make(&store, now)).await;
         let made = made.map_err(|_| anyhow::anyhow!("another program holds the database"))??;
         store.close(CLOSE).await?;
-        println!("{}", made.text);
+        match &self.out {
+            Some(file) => private::replace(file, format!("{}\n", made.text).as_bytes())
+                .with_context(|| format!("cannot write the token to {}", file.display()))?,
+            None => writeln!(print::raw(), "{}", made.text).context("cannot write the token")?,
+        }
         say(&made);
         Ok(())
     }

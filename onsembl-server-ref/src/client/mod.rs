@@ -256,7 +256,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
     async fn watch(&mut self, replay: Option<Replay>) -> Option<MessageId> {
         let watch = Subscription {
             kind: SubscriptionKind::Command,
-            id: Some(self.command.to_string()),
+            id: Some(self.command.as_str().to_owned()),
             all: false,
             replay,
         };

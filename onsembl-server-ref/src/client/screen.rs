@@ -3,6 +3,7 @@
 
 use bytes::{Buf as _, Bytes};
 use onsembl_protocol::model::Stream;
+use onsembl_protocol::shown::Shown;
 use std::collections::VecDeque;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
@@ -31,6 +32,8 @@ impl Piece {
 
 /// Bytes that may wait, but for the last piece: a few of the largest messages.
 const MOST_WAITING: usize = 1 << 20;
+/// Characters of what the caller is told at once.
+const LONGEST_LINE: usize = 4096;
 /// What a piece costs beside its bytes.
 const PIECE: usize = 64;
 
@@ -71,9 +74,10 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Screen<O, E> {
         self.add(Piece::new(stream, bytes, true));
     }
 
-    /// Tells the caller. It is no loss if this is not read.
+    /// Tells the caller, escaped: it quotes what agents and servers say. It is no loss if this is not read.
     pub(super) fn say(&mut self, text: &str) {
-        let bytes = Bytes::from(format!("onsembl-server: {text}\n"));
+        let bytes =
+            Bytes::from(format!("onsembl-server: {}\n", Shown::new(text).within(LONGEST_LINE)));
         self.add(Piece::new(Stream::Stderr, bytes, false));
     }
 

@@ -116,7 +116,7 @@ impl FeedEncoder {
     }
 
     pub(super) fn greet(&mut self, hello: Option<MessageId>, now: WallTime) {
-        self.feed.greet(&self.fleet_view.look(), hello, now);
+        self.feed.greet(hello, now);
     }
 
     pub(super) fn watch(&mut self, subscriptions: Subscriptions) {

@@ -367,7 +367,7 @@ impl Session {
             }
             Outcome::Output(command, Err(error)) | Outcome::Found(command, Err(error)) => {
                 self.dashboard.counters.count("output_not_read");
-                warn!(%command, %error, "stored output cannot be read; closing, so that the dashboard starts anew");
+                warn!(user = %self.identity.user, %command, %error, "stored output cannot be read; closing, so that the dashboard starts anew");
                 self.handle.close(CloseCause::TryLater);
             }
             Outcome::Refreshed(token) => {
@@ -378,7 +378,7 @@ impl Session {
             Outcome::Revoked(Ok(true)) => self.handle.close(CloseCause::Revoked),
             Outcome::Revoked(Ok(false)) => {}
             Outcome::Revoked(Err(error)) => {
-                warn!(%error, "cannot look up revoked tokens; trying again later");
+                warn!(user = %self.identity.user, %error, "cannot look up revoked tokens; trying again later");
             }
         }
     }
@@ -432,7 +432,7 @@ impl Session {
         let (_, frame) = self.envelopes.frame(message, self.clock.now().wall);
         if self.handle.control(frame).is_err() {
             self.dashboard.counters.count("control_queue_full");
-            warn!(peer = %self.peer, "a dashboard does not read; its link is being ended");
+            warn!(user = %self.identity.user, peer = %self.peer, "a dashboard does not read; its link is being ended");
         }
     }
 

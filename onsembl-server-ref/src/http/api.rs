@@ -226,7 +226,7 @@ async fn views(
             let beat = beats.remove(id);
             let (at, metrics) = beat.map_or((None, None), |b| (b.at, b.metrics));
             AgentView {
-                agent_id: id.to_string(),
+                agent_id: id.as_str().to_owned(),
                 name: agent.name.clone(),
                 agent_type: agent.agent_type.clone(),
                 status: agent.presence.status.as_str(),
@@ -241,8 +241,8 @@ async fn views(
                 },
                 paused: agent.paused,
                 stopped: agent.stopped.as_ref().map(|AgentStop { order, state }| StoppedView {
-                    stop_id: order.id.to_string(),
-                    by: order.by.to_string(),
+                    stop_id: order.id.as_str().to_owned(),
+                    by: order.by.as_str().to_owned(),
                     at: order.at.to_string(),
                     reason: order.reason.clone(),
                     state: *state,

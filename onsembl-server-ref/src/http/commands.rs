@@ -40,8 +40,8 @@ pub(crate) struct CommandSummary {
 impl From<CommandRow> for CommandSummary {
     fn from(row: CommandRow) -> Self {
         Self {
-            command_id: row.command.to_string(),
-            agent_id: row.agent.to_string(),
+            command_id: row.command.into(),
+            agent_id: row.agent.into(),
             text: row.text,
             status: row.status,
             cause: row.cause,

@@ -163,7 +163,7 @@ impl Reader {
             Ok(page) => page,
             Err(error) => {
                 self.app.counters.count("store_reads_failed");
-                warn!(command = %self.command, %error, "stored output cannot be read; breaking off");
+                warn!(user = %self.identity.user, command = %self.command, %error, "stored output cannot be read; breaking off");
                 None
             }
         }

@@ -149,7 +149,7 @@ impl Line {
         let Piece { command, stream, at, text } = piece;
         let at = at.to_string();
         Self {
-            id: format!("{command}-{number}"),
+            id: format!("{}-{number}", command.as_str()),
             command_id: command.clone(),
             agent_id: agent.clone(),
             stream,

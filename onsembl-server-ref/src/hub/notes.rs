@@ -16,12 +16,14 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
         }
         FleetNote::Probe { link } => debug!(%link, %user, "a diagnosis connection"),
         FleetNote::AdmissionWithoutHello { link } => {
-            debug!(%link, "a session was asked for of a hello whose link is gone");
+            debug!(%user, %link, "a session was asked for of a hello whose link is gone");
         }
         FleetNote::SessionWithoutLink { link } => {
-            debug!(%link, "the link of a session ended before the session was opened");
+            debug!(%user, %link, "the link of a session ended before the session was opened");
         }
-        FleetNote::SessionRefused { link, why } => warn!(%link, %why, "no session for an agent"),
+        FleetNote::SessionRefused { link, why } => {
+            warn!(%user, %link, %why, "no session for an agent")
+        }
         FleetNote::Denied { link, why } => {
             warn!(%link, %user, ?why, "the token of an agent may not speak for it; the hello is refused");
         }
@@ -29,88 +31,94 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
             warn!(%link, %user, "this user has too many agents; one more is refused");
         }
         FleetNote::Parked { link, agent, parked } => {
-            info!(%link, %agent, parked, "a link of a legacy agent is kept beside the one of its session");
+            info!(%user, %link, %agent, parked, "a link of a legacy agent is kept beside the one of its session");
         }
         FleetNote::TooManyLinks { link, agent } => {
-            warn!(%link, %agent, "a legacy agent has too many open links; the newest is refused");
+            warn!(%user, %link, %agent, "a legacy agent has too many open links; the newest is refused");
         }
         FleetNote::Presence { agent, status, because, epoch, version } => {
-            info!(%agent, status = status.as_str(), because, %epoch, %version, "presence");
+            info!(%user, %agent, status = status.as_str(), because, %epoch, %version, "presence");
         }
         FleetNote::Paused { agent, paused } => {
-            info!(%agent, paused, "the agent says whether it is paused");
+            info!(%user, %agent, paused, "the agent says whether it is paused");
         }
         FleetNote::AgentDeleted { agent } => info!(%agent, %user, "agent deleted"),
         FleetNote::AgentFault { agent, kind, recoverable, text } => {
-            warn!(%agent, kind, recoverable, ?text, "an agent reports a fault");
+            warn!(%user, %agent, kind, recoverable, ?text, "an agent reports a fault");
         }
-        FleetNote::TraceNotKept { agent } => debug!(%agent, "a trace or report, which is not kept"),
+        FleetNote::TraceNotKept { agent } => {
+            debug!(%user, %agent, "a trace or report, which is not kept")
+        }
         FleetNote::CommandTaken { command, agent } => {
             info!(%command, %agent, %user, "command accepted, being stored");
         }
         FleetNote::CommandRepeated { command } => {
-            debug!(%command, "a command that is known was asked for again");
+            debug!(%user, %command, "a command that is known was asked for again");
         }
         FleetNote::Command { command, view } => {
-            info!(%command, status = view.status.phase().as_str(), because = %view.because, "command");
+            info!(%user, %command, status = view.status.phase().as_str(), because = %view.because, "command");
         }
-        FleetNote::CommandSent { command, agent } => info!(%command, %agent, "command sent"),
+        FleetNote::CommandSent { command, agent } => info!(%user, %command, %agent, "command sent"),
         FleetNote::NoSession { command, agent } => {
-            debug!(%command, %agent, "the agent has no session; the message is repeated in the next one");
+            debug!(%user, %command, %agent, "the agent has no session; the message is repeated in the next one");
         }
         FleetNote::CommandNotStored { command, why } => {
-            warn!(%command, %why, "a command could not be stored");
+            warn!(%user, %command, %why, "a command could not be stored");
         }
         FleetNote::EndNotStored { command, why } => {
-            error!(%command, %why, "the end of a command could not be stored; trying again in 10 s");
+            error!(%user, %command, %why, "the end of a command could not be stored; trying again in 10 s");
         }
-        FleetNote::AgentSays { command, text } => debug!(%command, ?text, "the agent says why"),
+        FleetNote::AgentSays { command, text } => {
+            debug!(%user, %command, ?text, "the agent says why")
+        }
         FleetNote::ForeignCommand { agent, command } => {
-            warn!(%agent, %command, "an agent speaks of a command of another agent; it is not heard");
+            warn!(%user, %agent, %command, "an agent speaks of a command of another agent; it is not heard");
         }
         FleetNote::UnknownCommandReported { agent, command } => {
-            debug!(%agent, %command, "an agent is told to drop a command that is not known here");
+            debug!(%user, %agent, %command, "an agent is told to drop a command that is not known here");
         }
         FleetNote::GapDeclared { agent, command, stream, offset, length, because } => {
-            warn!(%agent, %command, %stream, %offset, length, %because, "an agent declares that output is missing");
+            warn!(%user, %agent, %command, %stream, %offset, length, %because, "an agent declares that output is missing");
         }
         FleetNote::HoleFound { agent, command, stream, offset, length } => {
-            warn!(%agent, %command, %stream, %offset, length, "output before this never came");
+            warn!(%user, %agent, %command, %stream, %offset, length, "output before this never came");
         }
         FleetNote::OutputMissing { command, stream, offset, length } => {
-            warn!(%command, %stream, %offset, length, "a command is over, and its agent does not have all of its output");
+            warn!(%user, %command, %stream, %offset, length, "a command is over, and its agent does not have all of its output");
         }
         FleetNote::LooseOutputDropped { agent, command } => {
-            warn!(%agent, %command, "too much output that belongs to no command; it is dropped");
+            warn!(%user, %agent, %command, "too much output that belongs to no command; it is dropped");
         }
         FleetNote::RecordRefused { command, why } => {
-            warn!(%command, %why, "the database refuses a record of output");
+            warn!(%user, %command, %why, "the database refuses a record of output");
         }
         FleetNote::LogPositionNotRead { command, why } => {
-            warn!(%command, %why, "cannot say where the output of a command goes on; readers may miss some");
+            warn!(%user, %command, %why, "cannot say where the output of a command goes on; readers may miss some");
         }
         FleetNote::PositionsNotRead { agent, why } => {
-            warn!(%agent, %why, "cannot say how far output is stored");
+            warn!(%user, %agent, %why, "cannot say how far output is stored");
         }
         FleetNote::StatesDropped { agent } => {
-            warn!(%agent, "an agent says what it holds faster than the database answers; a page is dropped");
+            warn!(%user, %agent, "an agent says what it holds faster than the database answers; a page is dropped");
         }
         FleetNote::Throttled { agent } => {
-            debug!(%agent, "not reading from an agent until its output is stored");
+            debug!(%user, %agent, "not reading from an agent until its output is stored");
         }
         FleetNote::TerminalOpened { agent, command } => {
-            info!(%command, %agent, "an agent has a terminal");
+            info!(%user, %command, %agent, "an agent has a terminal");
         }
         FleetNote::TerminalMisnamed { agent, command } => {
-            warn!(%agent, %command, "an agent opened a terminal under an id that no terminal has; it is not taken");
+            warn!(%user, %agent, %command, "an agent opened a terminal under an id that no terminal has; it is not taken");
         }
         FleetNote::TerminalRefused { agent, command } => {
-            warn!(%agent, %command, "too many terminals are open; one of this agent is not taken");
+            warn!(%user, %agent, %command, "too many terminals are open; one of this agent is not taken");
         }
         FleetNote::TerminalGivenUp { agent, command } => {
-            warn!(%agent, %command, "too many terminals of this agent are open; the oldest is given up");
+            warn!(%user, %agent, %command, "too many terminals of this agent are open; the oldest is given up");
         }
-        FleetNote::Order { agent, action } => info!(%agent, %action, "an order for an agent"),
+        FleetNote::Order { agent, action } => {
+            info!(%user, %agent, %action, "an order for an agent")
+        }
         FleetNote::Stop { stop, reason, agents, commands } => {
             let stop = stop.as_ref().map_or("-", |stop| stop.as_str());
             warn!(%user, stop, agents, commands, ?reason, "emergency stop");
@@ -119,25 +127,25 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
             warn!(%user, %stop, ?reason, "an emergency stop is in force");
         }
         FleetNote::StopReceipt { agent, stop, stage } => {
-            info!(%agent, %stop, %stage, "receipt of an emergency stop");
+            info!(%user, %agent, %stop, %stage, "receipt of an emergency stop");
         }
         FleetNote::StopRepeated { agent, stop } => {
-            debug!(%agent, %stop, "an agent is told again that it is stopped");
+            debug!(%user, %agent, %stop, "an agent is told again that it is stopped");
         }
         FleetNote::StopAwaitedAgent { agent, stop } => {
-            info!(%agent, %stop, "an agent comes back to an emergency stop");
+            info!(%user, %agent, %stop, "an agent comes back to an emergency stop");
         }
         FleetNote::StopNotStored { stop, why } => {
-            error!(%stop, %why, "an emergency stop was carried out, but is not stored");
+            error!(%user, %stop, %why, "an emergency stop was carried out, but is not stored");
         }
         FleetNote::StopReleased { stop } => info!(%user, %stop, "an emergency stop is released"),
         FleetNote::AuditAnsweredLate { agent } => {
-            debug!(%agent, "an agent answers an audit that is over");
+            debug!(%user, %agent, "an agent answers an audit that is over");
         }
         FleetNote::AuditUnanswered { agent } => {
-            debug!(%agent, "an agent did not answer an audit in time");
+            debug!(%user, %agent, "an agent did not answer an audit in time");
         }
-        other => warn!(?other, "a fact of the fleet that this version does not word"),
+        other => warn!(%user, ?other, "a fact of the fleet that this version does not word"),
     }
 }
 

@@ -35,6 +35,7 @@ impl Hub {
         for row in ended.into_iter().rev().chain(open) {
             self.recover_command(row).await?;
         }
+        self.edge.writes.recovered();
         Ok(())
     }
 

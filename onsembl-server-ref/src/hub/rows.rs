@@ -39,6 +39,8 @@ pub(super) fn fault(error: &StoreError) -> StoreFault {
         | StoreError::Hanging
         | StoreError::Trouble { .. }
         | StoreError::Unreadable(_)
+        | StoreError::Foreign { .. }
+        | StoreError::Damaged { .. }
         | StoreError::Closed => StoreFault::Unavailable(error.to_string()),
     }
 }

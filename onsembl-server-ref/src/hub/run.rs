@@ -132,7 +132,21 @@ impl Hub {
             receipts,
             next_token_check: tokio::time::Instant::now() + TOKEN_CHECK,
         };
-        hub.recover().await?;
+        let mut health = hub.edge.store.health();
+        let damaged = async {
+            let is_damaged = |health: &StoreHealth| {
+                matches!(health, StoreHealth::Troubled { trouble: Trouble::Damaged, .. })
+            };
+            health.wait_for(is_damaged).await.is_ok()
+        };
+        tokio::select! {
+            recovered = hub.recover() => recovered?,
+            // It would be tried for ever, and nothing that waits for it would start.
+            true = damaged => {
+                let why = "a page that the start needs cannot be used".to_owned();
+                return Err(StoreError::Damaged { why });
+            }
+        }
         Ok((hub, HubHandle(requests)))
     }
 
@@ -407,7 +421,7 @@ impl Hub {
                 Some(match trouble {
                     Trouble::Busy => StoreTrouble::Busy,
                     Trouble::Full => StoreTrouble::Full,
-                    Trouble::Failed => StoreTrouble::Failed,
+                    Trouble::Failed | Trouble::Damaged => StoreTrouble::Failed,
                 })
             }
         };

@@ -27,6 +27,23 @@ const BOUND: usize = 16 * 1024;
 struct Entry {
     user: UserId,
     write: Write,
+    room: Room,
+}
+
+/// Whether a write that waits counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Counted,
+    Uncounted,
+}
+
+/// What the hub is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It reads what an earlier run left, in one go: a write for each agent that was in session then. They are as
+    /// many as agents were read, and all of them are kept.
+    Recovering,
+    Running,
 }
 
 /// What became of a write, for the fleet of its user.
@@ -66,6 +83,9 @@ pub(super) struct WriteQueue {
     waiting: Arc<AtomicUsize>,
     /// Those of them that do not count.
     uncounted: Arc<AtomicUsize>,
+    /// Those that were dropped since there was room last.
+    dropped: AtomicUsize,
+    phase: Phase,
     counters: Counters,
     task: JoinHandle<()>,
 }
@@ -82,16 +102,28 @@ impl WriteQueue {
         let uncounted = Arc::new(AtomicUsize::new(0));
         let counts = (Arc::clone(&waiting), Arc::clone(&uncounted));
         let keep = keep(store, inbox, counts, counters.clone(), done.clone());
-        Self { entries, done, waiting, uncounted, counters, task: tokio::spawn(keep) }
+        let (dropped, phase, task) = (AtomicUsize::new(0), Phase::Recovering, tokio::spawn(keep));
+        Self { entries, done, waiting, uncounted, dropped, phase, counters, task }
+    }
+
+    /// From now on what waits is bounded.
+    pub(super) fn recovered(&mut self) {
+        self.phase = Phase::Running;
     }
 
     pub(super) fn write(&self, user: &UserId, write: Write) {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let others = waiting.saturating_sub(self.uncounted.load(Ordering::Relaxed));
-        let is_bounded = is_bounded_elsewhere(&write);
-        if others >= BOUND && !is_bounded {
+        let room = match self.phase {
+            Phase::Running if !is_bounded_elsewhere(&write) => Room::Counted,
+            Phase::Running | Phase::Recovering => Room::Uncounted,
+        };
+        if others >= BOUND && room == Room::Counted {
             self.counters.count("writes_dropped");
-            error!(%user, ?write, "the database has not taken writes for too long; this one is dropped");
+            // As many follow as there are events until the database is well: one line at each end of it.
+            if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+                error!(%user, ?write, waiting, "the database has not taken writes for too long; this one and others are dropped");
+            }
             if let Some(command) = ends(&write) {
                 let why = "too many writes wait for the database".to_owned();
                 let stored = Err(StoreFault::Unavailable(why));
@@ -99,11 +131,17 @@ impl WriteQueue {
             }
             return;
         }
-        if is_bounded {
-            self.uncounted.fetch_add(1, Ordering::Relaxed);
+        match room {
+            Room::Uncounted => {
+                self.uncounted.fetch_add(1, Ordering::Relaxed);
+            }
+            Room::Counted => match self.dropped.swap(0, Ordering::Relaxed) {
+                0 => {}
+                dropped => warn!(dropped, "writes were dropped until the database had room again"),
+            },
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.entries.send(Entry { user: user.clone(), write }).is_err() {
+        if self.entries.send(Entry { user: user.clone(), write, room }).is_err() {
             self.counters.count("writes_dropped");
         }
     }
@@ -214,7 +252,7 @@ enum InStore {
 }
 
 async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Handed {
-    let Entry { user, write } = entry;
+    let Entry { user, write, room } = entry;
     let ends = ends(&write);
     let write = match write {
         Write::Presence(record) => {
@@ -227,13 +265,11 @@ async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Han
         Write::Terminal(record) => {
             let command = record.command.clone();
             let submitted = store.submit_terminal(rows::command_row(user.clone(), *record)).await;
-            uncounted.fetch_sub(1, Ordering::Relaxed);
             submitted.map(|submitted| InStore::Inserted { command, submitted })
         }
         Write::Output { command, record } => {
             let record = StoredRecord::of_log(user.clone(), command, record);
             let handed_in = store.append_output(record).await;
-            uncounted.fetch_sub(1, Ordering::Relaxed);
             handed_in.map(|()| InStore::Output)
         }
         Write::Alias { agent, alias } => {
@@ -246,6 +282,9 @@ async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Han
             store.submit_session_end(&session, at, &because).await.map(InStore::Changed)
         }
     };
+    if room == Room::Uncounted {
+        uncounted.fetch_sub(1, Ordering::Relaxed);
+    }
     Handed { user, write, ends }
 }
 
@@ -290,6 +329,29 @@ mod tests {
     };
     use onsembl_protocol::model::Stream;
     use onsembl_protocol::time::WallTime;
+
+    /// As at a start with a large fleet whose server was killed.
+    #[tokio::test]
+    async fn nothing_that_the_recovery_writes_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = WallTime::from_unix_millis(1_700_000_000_000);
+        let (store, _receipts) = Store::open(dir.path(), at).await.unwrap();
+        let (done, _dones) = mpsc::unbounded_channel();
+        let counters = Counters::default();
+        let mut queue = WriteQueue::start(store, counters.clone(), done);
+        let user = UserId::new("u");
+        let end = |n: usize| Write::SessionEnd {
+            session: SessionId::new(n.to_string()),
+            at,
+            because: "server restarted".to_owned(),
+        };
+        (0..BOUND + 1000).for_each(|n| queue.write(&user, end(n)));
+        assert_eq!(counters.snapshot().get("writes_dropped"), None);
+        queue.recovered();
+        (0..BOUND + 1000).for_each(|n| queue.write(&user, end(n)));
+        assert_eq!(counters.snapshot().get("writes_dropped"), Some(&1000), "bounded from then on");
+        queue.finish(Duration::from_secs(60)).await;
+    }
 
     /// Far more than the store's queue has room for, and than a task is given to do at once.
     #[tokio::test]

@@ -40,6 +40,7 @@
 //! Three foreign types are in this interface: where both services meet, axum's `Router` (0.8) and tokio's
 //! `TcpListener` (1); and [`IpNet`] (ipnet 2), a network of trusted proxies.
 
+mod data_folder;
 mod data_lock;
 mod descriptors;
 mod listening;
@@ -58,7 +59,7 @@ use crate::fleet_view::FleetViews;
 use crate::http::{self, AcceptLimits, App, Connections, Listener, TrustedProxies};
 use crate::hub::{Hub, HubParts, Request};
 use crate::retention;
-use crate::store::{Receipts, Store};
+use crate::store::{self, Checked, Receipts, Store};
 use axum::Router;
 use data_lock::DataLock;
 use onsembl_protocol::id::ServerInstanceId;
@@ -74,6 +75,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
+
+/// How long the database is looked through for damage before a start. Nobody is served meanwhile; a disk of a small
+/// machine gives some hundred megabytes in it.
+const CHECKED_FOR: Duration = Duration::from_secs(3);
 
 /// How long links may take to end when the server does.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -285,9 +290,20 @@ struct Data {
 
 impl Data {
     async fn open(options: &ServerOptions) -> Result<Self, StartError> {
+        data_folder::make_private(&options.data)?;
         let lock = DataLock::take(&options.data)?;
         let now = SystemClock::new().now().wall;
         let (store, receipts) = Store::open(&options.data, now).await?;
+        let data = options.data.clone();
+        match tokio::task::spawn_blocking(move || store::check(&data, CHECKED_FOR)).await {
+            Ok(checked) => match checked? {
+                Checked::Whole => {}
+                Checked::InPart => info!(
+                    "the database is too large to be looked through at the start; no damage in the part that was"
+                ),
+            },
+            Err(error) => warn!(%error, "the database was not looked through"),
+        }
         Ok(Self { lock, store, receipts })
     }
 }

@@ -88,8 +88,30 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Another server uses the data folder.
-    #[error("another onsembl-server runs on {0}; stop it, or name another folder with --data")]
+    #[error(
+        "another onsembl-server runs on {0}, or some program holds the lock server.lock in it (`fuser` shows which); \
+         stop it, or name another folder with --data"
+    )]
     InUse(PathBuf),
+    /// The data folder cannot be made or looked at.
+    #[error(
+        "cannot use the data folder {path}: {error}; name one that this user may write with --data"
+    )]
+    Folder {
+        path: PathBuf,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// Others can replace what is in the data folder.
+    #[error(
+        "every user of this machine can write in the data folder {path} (mode {mode}), and so replace the signing \
+         secret; run `chmod 700 {path}`, and if others may have been there, look at what is in it"
+    )]
+    OpenFolder {
+        path: PathBuf,
+        /// In octal.
+        mode: String,
+    },
     /// The lock file of the data folder cannot be used.
     #[error("cannot lock {path}: {error}")]
     Lock {

@@ -18,8 +18,10 @@ pub enum StoreTrouble {
     Busy,
     /// There is no space left for it.
     Full,
-    /// Reading or writing its files failed, or they are damaged.
+    /// Reading or writing its files failed.
     Failed,
+    /// They are damaged.
+    Damaged,
 }
 
 impl fmt::Display for StoreTrouble {
@@ -28,6 +30,7 @@ impl fmt::Display for StoreTrouble {
             Self::Busy => "database busy",
             Self::Full => "disk full",
             Self::Failed => "database failed",
+            Self::Damaged => "database damaged",
         })
     }
 }
@@ -77,6 +80,26 @@ pub enum StoreError {
         found: i64,
         /// The newest schema of this program.
         known: i64,
+    },
+    /// Another program wrote this database.
+    #[error(
+        "{} is a database of another program: {what}; nothing in it was changed; name another data directory",
+        path.display()
+    )]
+    Foreign {
+        path: PathBuf,
+        /// What shows that.
+        what: String,
+    },
+    /// The file is damaged, or is no database. Nothing else is done with it.
+    #[error(
+        "the database {file} is damaged ({why}); restore the data directory from a backup, or move {file} away, save \
+         what can be read with `sqlite3 {file} .recover | sqlite3 saved.db`, and put saved.db in its place",
+        file = super::schema::FILE_NAME
+    )]
+    Damaged {
+        /// What SQLite says.
+        why: String,
     },
     /// The schema could not be brought up to date; nothing of the failed step was kept.
     #[error("the schema of {} could not be brought up to date: {source}", path.display())]
@@ -137,8 +160,10 @@ impl StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(source: rusqlite::Error) -> Self {
-        if let Some(trouble) = trouble_of(&source) {
-            return Self::Trouble { trouble, source };
+        match trouble_of(&source) {
+            Some(StoreTrouble::Damaged) => return Self::Damaged { why: source.to_string() },
+            Some(trouble) => return Self::Trouble { trouble, source },
+            None => {}
         }
         match source {
             rusqlite::Error::FromSqlConversionFailure(..)
@@ -173,10 +198,9 @@ pub(super) fn trouble_of(error: &rusqlite::Error) -> Option<StoreTrouble> {
         | ErrorCode::PermissionDenied
         | ErrorCode::ReadOnly
         | ErrorCode::CannotOpen
-        | ErrorCode::DatabaseCorrupt
-        | ErrorCode::NotADatabase
         | ErrorCode::FileLockingProtocolFailed
         | ErrorCode::NoLargeFileSupport => Some(StoreTrouble::Failed),
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Some(StoreTrouble::Damaged),
         _ => None,
     }
 }
@@ -198,7 +222,8 @@ mod tests {
             (ffi::SQLITE_LOCKED, Some(StoreTrouble::Busy)),
             (ffi::SQLITE_FULL, Some(StoreTrouble::Full)),
             (ffi::SQLITE_IOERR_FSYNC, Some(StoreTrouble::Failed)),
-            (ffi::SQLITE_CORRUPT, Some(StoreTrouble::Failed)),
+            (ffi::SQLITE_CORRUPT, Some(StoreTrouble::Damaged)),
+            (ffi::SQLITE_NOTADB, Some(StoreTrouble::Damaged)),
             (ffi::SQLITE_READONLY, Some(StoreTrouble::Failed)),
             (ffi::SQLITE_CONSTRAINT_PRIMARYKEY, None),
             (ffi::SQLITE_TOOBIG, None),

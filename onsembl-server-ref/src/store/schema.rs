@@ -2,6 +2,7 @@
 //! date. The tables themselves are in `migrations/`. No query lives here.
 
 use super::error::{StoreError, StoreTrouble, trouble_of};
+use super::examine::{self, Owner};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
@@ -93,6 +94,7 @@ fn set_up(path: &Path, now: WallTime) -> Result<Opened, StoreError> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
 
+    let owner = examine::owner(&db, path)?;
     let found = schema_version(&db)?;
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     if found > known {
@@ -117,6 +119,10 @@ fn set_up(path: &Path, now: WallTime) -> Result<Opened, StoreError> {
         Err(source) => {
             return Err(StoreError::Migration { path: path.to_owned(), source: Box::new(source) });
         }
+    }
+    match owner {
+        Owner::Us => {}
+        Owner::Nobody | Owner::UsUnmarked => examine::mark(&db)?,
     }
     if found == 0 {
         db.execute(
@@ -296,9 +302,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE_NAME), vec![b'x'; 4096]).unwrap();
         let error = open_writer(dir.path(), NOW).unwrap_err();
-        assert!(
-            matches!(error, StoreError::Trouble { trouble: StoreTrouble::Failed, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
     }
 }

@@ -147,7 +147,9 @@ impl Writer<'_> {
                     let trouble = self.troubled(&error, batch.len());
                     let pause = match trouble {
                         StoreTrouble::Busy => PAUSE_BUSY,
-                        StoreTrouble::Full | StoreTrouble::Failed => PAUSE_FAILED,
+                        StoreTrouble::Full | StoreTrouble::Failed | StoreTrouble::Damaged => {
+                            PAUSE_FAILED
+                        }
                     };
                     if !self.queue.pause(pause) {
                         return batch.len();

@@ -23,12 +23,12 @@ use tokio::time::timeout;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-fn token(data: &Path, kind: TokenKind) -> String {
+pub(crate) fn token(data: &Path, kind: TokenKind) -> String {
     Tokens::open(data).unwrap().issue(&UserId::new("ann"), kind, DAY, now()).unwrap().0
 }
 
 /// The program, without this environment's settings.
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_onsembl-server"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
@@ -40,7 +40,7 @@ fn program() -> Command {
     command
 }
 
-async fn run(command: &mut Command) -> (Option<i32>, String) {
+pub(crate) async fn run(command: &mut Command) -> (Option<i32>, String) {
     let Output { status, stdout, stderr } =
         timeout(PATIENCE, command.output()).await.expect("an end").unwrap();
     let text = [stdout, stderr].concat();

@@ -1,8 +1,9 @@
 //! Trouble of the database, and what requests in one transaction do to each other.
 
-use crate::common::{HeldLock, PATIENCE, at, beat, command, fresh, hello, one_agent};
+use crate::common::{HeldLock, PATIENCE, at, beat, beside, command, fresh, hello, one_agent, open};
 use onsembl_protocol::id::{AgentId, BeatSequence, Epoch};
-use onsembl_server_ref::store::{StoreError, StoreHealth, StoreTrouble};
+use onsembl_server_ref::store::{FILE_NAME, StoreError, StoreHealth, StoreTrouble};
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 fn busy(health: &StoreHealth) -> bool {
@@ -46,6 +47,28 @@ async fn a_held_lock_is_named_read_around_and_healed() {
     assert_eq!(after.writes - before.writes, 1, "one row for all beats that waited");
     assert!(after.failures > before.failures);
     assert_eq!(store.agent_heartbeats(None).await.unwrap()[0].at, Some(at(10_000)));
+}
+
+/// As when a start comes to a page that it was not checked for: whoever waits can learn that it is in vain.
+#[tokio::test]
+async fn damage_is_told_from_other_trouble() {
+    let (dir, store, _receipts) = fresh().await;
+    store.close(PATIENCE).await.unwrap();
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'revoked_tokens'";
+    let page: u64 = beside(dir.path()).query_row(root, [], |row| row.get(0)).unwrap();
+    let file = std::fs::File::options().write(true).open(dir.path().join(FILE_NAME)).unwrap();
+    file.write_all_at(&[0xa5; 8192], (page - 1) * 8192).unwrap();
+    let (store, _receipts) = open(dir.path()).await;
+    let mut health = store.health();
+    let waits = tokio::spawn({
+        let store = store.clone();
+        async move { store.revoke_token("t", at(0), "").await }
+    });
+    let damaged =
+        |h: &StoreHealth| matches!(h, StoreHealth::Troubled { trouble: StoreTrouble::Damaged, .. });
+    let named = tokio::time::timeout(PATIENCE, health.wait_for(damaged)).await.unwrap();
+    assert!(named.unwrap().to_string().starts_with("database damaged since"));
+    waits.abort();
 }
 
 #[tokio::test]

@@ -442,7 +442,7 @@ impl AgentDriver {
         let AgentRead { inbound, content } = self.frames.read(link, text, self.clock.now().wall);
         if let FromServer::Refused(error) = &content {
             self.counters.count("hello_refused");
-            warn!(code = %error.code, text = %error.message, "the server refused the hello");
+            warn!(code = %error.code, text = ?error.message, "the server refused the hello");
         }
         self.feed(AgentEvent::Received(link, inbound));
         match content {
@@ -458,7 +458,7 @@ impl AgentDriver {
             FromServer::BeforeSession => self.counters.count("messages_before_session"),
             FromServer::Unknown(kind) => {
                 self.counters.count("unknown_types");
-                debug!(%kind, "the server sent a type that this version does not know");
+                debug!(?kind, "the server sent a type that this version does not know");
             }
             FromServer::Undecodable(error, reply) => {
                 self.counters.count("undecodable");
@@ -477,7 +477,7 @@ impl AgentDriver {
         let seen = beat.seen.map(|seen| seen.sequence);
         debug!(sequence = ?beat.sequence, ?seen, recorded = ?beat.recorded, "heartbeat of the server received");
         if let Some(lag) = &beat.recording_lag {
-            debug!(why = %lag.why, age_ms = lag.age_ms, "the server does not record heartbeats");
+            debug!(why = ?lag.why, age_ms = lag.age_ms, "the server does not record heartbeats");
         }
         self.notices.push_back(AgentNotice::BeatAnswered {
             seen,

@@ -245,17 +245,22 @@ impl<A> Shard<A> {
                     && !self.links.get(&link).is_some_and(LinkEntry::owes_hello)
                 {
                     self.counters.count("unknown_types");
-                    debug!(%link, %kind, "an agent sent a type that this version does not know");
+                    debug!(%link, ?kind, "an agent sent a type that this version does not know");
                 }
                 self.at_link_with(link, event, About::Message(id, message, note));
             }
             FromAgent::Undecodable(error) => {
                 self.counters.count("undecodable");
-                warn!(%link, %error, message = ?error.message_id, "an agent sent what cannot be decoded");
+                warn!(%link, peer = self.peer(link), %error, message = ?error.message_id, "an agent sent what cannot be decoded");
                 let about = About::Undecodable(&error, FrameNote::undecodable(bytes));
                 self.at_link_with(link, event, about);
             }
         }
+    }
+
+    /// For logs.
+    fn peer(&self, link: LinkId) -> Option<&str> {
+        self.links.get(&link).map(|entry| entry.peer.as_str())
     }
 
     fn on_hello(&mut self, link: LinkId, about: About<'_>) {
@@ -280,7 +285,7 @@ impl<A> Shard<A> {
             (Complaint::Undecodable, About::Undecodable(error, _)) => frames::undecodable(error),
             (Complaint::Binary, About::Binary(message)) => {
                 self.counters.count("binary_frames");
-                warn!(%link, bytes = message.len(), "an agent sent a binary frame, which was not agreed on");
+                warn!(%link, peer = self.peer(link), bytes = message.len(), "an agent sent a binary frame, which was not agreed on");
                 frames::binary_refused(message.len())
             }
             (Complaint::Undecodable | Complaint::Binary, _) => return,

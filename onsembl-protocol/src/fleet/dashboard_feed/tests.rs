@@ -108,3 +108,127 @@ fn the_end_of_a_command_comes_behind_all_that_it_wrote_and_once() {
     moves(&mut view, "a", CommandStage::Completed);
     assert!(matches!(feed.next(&view), FeedItem::Nothing), "told once");
 }
+
+const FLEET: usize = 5000;
+
+fn agent_of(n: usize) -> AgentId {
+    AgentId::new(alloc::format!("agent-{n:06}"))
+}
+
+fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
+    let agent = AgentView {
+        name: alloc::format!("name of {n}"),
+        agent_type: "custom".into(),
+        version: "1".into(),
+        host: "h".into(),
+        capabilities: Vec::new(),
+        aliases: Vec::new(),
+        presence: super::super::view::ShownPresence {
+            status,
+            since: WallTime::default(),
+            because: "x".repeat(300),
+            version: PresenceVersion(version),
+        },
+        last_heard: None,
+        metrics: None,
+        paused: false,
+        stopped: None,
+        takes_links: false,
+    };
+    let _ = view.apply(alloc::vec![Change::Agent(agent_of(n), Box::new(agent))]);
+}
+
+fn large_fleet() -> (View, DashboardFeed) {
+    let (mut view, _) = feed();
+    (0..FLEET).for_each(|n| is(&mut view, n, 1, PresenceStatus::Online));
+    let all = Subscriptions { agents: Selection::All, ..Subscriptions::default() };
+    let server = ServerInstanceId::new("s");
+    let feed = DashboardFeed::new(&view, server, all, None, WallTime::default());
+    (view, feed)
+}
+
+/// What is told until there is nothing more, with the most that ever waited in the feed.
+fn told(view: &View, feed: &mut DashboardFeed) -> (Vec<ServerToDashboard>, usize) {
+    let (mut told, mut most) = (Vec::new(), 0);
+    loop {
+        most = most.max(feed.ready.len());
+        match feed.next(view) {
+            FeedItem::Message(message) => told.push(*message),
+            FeedItem::Nothing => return (told, most),
+            FeedItem::Output { .. }
+            | FeedItem::Ended { .. }
+            | FeedItem::Read(..)
+            | FeedItem::Seek(..) => {}
+        }
+    }
+}
+
+fn status_of(message: &ServerToDashboard) -> Option<&AgentId> {
+    match message {
+        ServerToDashboard::AgentStatus(status) => Some(&status.agent_id),
+        _ => None,
+    }
+}
+
+fn listed(told: &[ServerToDashboard]) -> Vec<&AgentId> {
+    let lists = told.iter().filter_map(|message| match message {
+        ServerToDashboard::Connected(list) => Some(&list.agents),
+        _ => None,
+    });
+    lists.flatten().map(|agent| &agent.agent_id).collect()
+}
+
+#[test]
+fn a_large_fleet_is_told_in_parts_and_does_not_wait_in_memory() {
+    let (view, mut feed) = large_fleet();
+    feed.greet(Some(MessageId::new("m")), WallTime::default());
+    assert!(feed.is_behind());
+    let (told, most) = told(&view, &mut feed);
+    assert!(most <= AGENTS_AT_ONCE + 4, "{most} messages waited");
+    let all: Vec<AgentId> = (0..FLEET).map(agent_of).collect();
+    assert_eq!(listed(&told), all.iter().collect::<Vec<_>>());
+    assert!(matches!(told.first(), Some(ServerToDashboard::Connected(_))));
+    let statuses: Vec<&AgentId> = told.iter().filter_map(status_of).collect();
+    assert_eq!(statuses, all.iter().collect::<Vec<_>>());
+    assert!(matches!(told.last(), Some(ServerToDashboard::Ack(_))), "the answer comes last");
+    feed.refresh();
+    feed.scan_agents(&view, WallTime::default());
+    assert!(!feed.is_behind(), "nobody waits for that");
+    let (again, most) = self::told(&view, &mut feed);
+    assert_eq!((again.len(), most <= AGENTS_AT_ONCE + 4), (FLEET, true));
+}
+
+#[test]
+fn what_changes_while_a_large_fleet_is_told_is_told_once_more_or_only_as_it_is() {
+    let (mut view, mut feed) = large_fleet();
+    feed.greet(None, WallTime::default());
+    let mut told = Vec::new();
+    while told.len() < FLEET / 2 {
+        let FeedItem::Message(message) = feed.next(&view) else { panic!("there is more") };
+        told.push(*message);
+    }
+    let (passed, ahead, new) = (3, FLEET - 3, FLEET);
+    for n in [passed, ahead] {
+        is(&mut view, n, 2, PresenceStatus::Offline);
+    }
+    is(&mut view, new, 1, PresenceStatus::Online);
+    for _ in 0..3 {
+        feed.scan_agents(&view, WallTime::default());
+    }
+    told.extend(self::told(&view, &mut feed).0);
+    let times = |n| told.iter().filter(|m| status_of(m) == Some(&agent_of(n))).count();
+    assert_eq!((times(passed), times(ahead), times(new)), (2, 1, 1));
+    assert_eq!(listed(&told).iter().filter(|id| ***id == agent_of(new)).count(), 1);
+    let gone = |n| {
+        let is_gone = |m: &&ServerToDashboard| matches!(m, ServerToDashboard::AgentDisconnect(gone) if gone.agent_id == agent_of(n));
+        told.iter().filter(is_gone).count()
+    };
+    assert_eq!((gone(passed), gone(ahead)), (1, 1));
+    let last = told.iter().rev().find_map(|m| match m {
+        ServerToDashboard::AgentStatus(status) if status.agent_id == agent_of(ahead) => {
+            Some(status)
+        }
+        _ => None,
+    });
+    assert_eq!(last.unwrap().presence_version, Some(PresenceVersion(2)));
+}

@@ -154,7 +154,7 @@ pub fn welcome(
         stopped: admission.stopped.clone(),
     });
     Ack {
-        connection_id: Some(format!("agent-{}", admission.session)),
+        connection_id: Some(format!("agent-{}", admission.session.as_str())),
         extensions,
         ..welcome_again(hello, Some(admission.agent.clone()))
     }

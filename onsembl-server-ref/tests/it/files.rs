@@ -1,0 +1,200 @@
+//! The data folder: who may use what is in it, and what a start does with what it finds there.
+
+use crate::command_line::{program, run};
+use crate::fixture::PATIENCE;
+use onsembl_server_ref::auth::{SecretError, Tokens};
+use onsembl_server_ref::server::{Server, ServerOptions, StartError};
+use onsembl_server_ref::store::{FILE_NAME, StoreError};
+use rusqlite::Connection;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::time::timeout;
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn set(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+async fn start(data: &Path) -> Result<(), StartError> {
+    let began = timeout(PATIENCE, Server::start(ServerOptions::new(data)));
+    began.await.expect("a start never hangs")?.stop().await;
+    Ok(())
+}
+
+/// As in the README, by somebody whose umask leaves files open.
+#[tokio::test]
+async fn the_first_steps_leave_nothing_open() {
+    let top = tempfile::tempdir().unwrap();
+    let (data, token) = (top.path().join("data"), top.path().join("agent.token"));
+    for _ in 0..2 {
+        let mut command = program();
+        let _ = command.args(["token", "--user", "me", "--kind", "agent", "--data"]).arg(&data);
+        let (code, text) = run(command.arg("--out").arg(&token)).await;
+        assert_eq!((code, text.as_str()), (Some(0), ""));
+        assert_eq!((mode(&data), mode(&token)), (0o700, 0o600));
+        assert_eq!(mode(&data.join("token.secret")), 0o600);
+        assert_eq!(fs::read_to_string(&token).unwrap().trim().split('.').count(), 3);
+        set(&token, 0o644);
+    }
+    start(&data).await.unwrap();
+    for file in ["server.lock", FILE_NAME] {
+        assert_eq!(mode(&data.join(file)), 0o600, "{file}");
+    }
+    let mut command = program();
+    let _ = command.args(["token", "--user", "me", "--data"]).arg(&data);
+    let (code, text) = run(command.arg("--out").arg(top.path())).await;
+    assert_eq!(code, Some(1));
+    assert!(text.contains("no file") && text.lines().count() == 1, "{text}");
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_left_open_is_closed_or_refused() {
+    let data = tempfile::tempdir().unwrap();
+    start(data.path()).await.unwrap();
+    set(data.path(), 0o755);
+    for file in ["server.lock", FILE_NAME] {
+        set(&data.path().join(file), 0o666);
+    }
+    start(data.path()).await.unwrap();
+    for file in ["server.lock", FILE_NAME] {
+        assert_eq!(mode(&data.path().join(file)), 0o660, "{file}");
+    }
+    set(&data.path().join("token.secret"), 0o644);
+    let refused = start(data.path()).await.unwrap_err();
+    assert!(matches!(refused, StartError::Secret(SecretError::Exposed { .. })), "{refused}");
+    set(&data.path().join("token.secret"), 0o600);
+    set(data.path(), 0o777);
+    let refused = start(data.path()).await.unwrap_err();
+    assert!(matches!(refused, StartError::OpenFolder { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_lost_secret_is_replaced_only_by_order() {
+    let data = tempfile::tempdir().unwrap();
+    start(data.path()).await.unwrap();
+    fs::remove_file(data.path().join("token.secret")).unwrap();
+    let lost = start(data.path()).await.unwrap_err();
+    assert!(matches!(lost, StartError::Secret(SecretError::Lost { .. })), "{lost}");
+    for verb in ["token", "serve"] {
+        let mut command = program();
+        let _ = command.arg(verb).arg("--data").arg(data.path());
+        let _ = command.args(match verb {
+            "token" => ["--user", "ann"],
+            _ => ["--listen", "127.0.0.1:0"],
+        });
+        let (code, text) = run(&mut command).await;
+        assert_eq!(code, Some(1), "{text}");
+        for said in ["token.secret", "--new-secret", "backup", "new token"] {
+            assert!(text.contains(said), "{text}");
+        }
+    }
+    let mut server = program()
+        .args(["serve", "--listen", "127.0.0.1:0", "--new-secret", "--data"])
+        .arg(data.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(server.stdout.take().unwrap());
+    let _ = timeout(PATIENCE, out.read_line(&mut line)).await.unwrap().unwrap();
+    assert!(line.starts_with("127.0.0.1:"), "{line}");
+    server.kill().await.unwrap();
+    drop(Tokens::open(data.path()).unwrap());
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_named() {
+    let data = tempfile::tempdir().unwrap();
+    drop(Tokens::open(data.path()).unwrap());
+    let path = data.path().join(FILE_NAME);
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE bookmarks (url); PRAGMA user_version = 3;").unwrap();
+    drop(other);
+    let before = fs::read(&path).unwrap();
+    let refused = start(data.path()).await.unwrap_err();
+    assert!(matches!(refused, StartError::Store(StoreError::Foreign { .. })), "{refused}");
+    assert!(refused.to_string().contains("bookmarks"), "{refused}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+/// A folder whose database has many pages, and these of them overwritten.
+fn damaged(data: &Path, pages: impl Iterator<Item = u64>) {
+    let path = data.join(FILE_NAME);
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000)
+         INSERT INTO meta (key, value) SELECT 'k' || x, hex(randomblob(3000)) FROM n;
+         PRAGMA wal_checkpoint(TRUNCATE);",
+    )
+    .unwrap();
+    drop(db);
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    for page in pages {
+        file.write_all_at(&[0xa5; 8192], page * 8192).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_database_ends_the_start_and_says_what_to_do() {
+    let data = tempfile::tempdir().unwrap();
+    start(data.path()).await.unwrap();
+    damaged(data.path(), (60..2000).step_by(10));
+    let began = Instant::now();
+    let refused = start(data.path()).await.unwrap_err();
+    assert!(matches!(refused, StartError::Store(StoreError::Damaged { .. })), "{refused}");
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn each_page_that_a_start_needs_may_be_damaged() {
+    let data = tempfile::tempdir().unwrap();
+    start(data.path()).await.unwrap();
+    let db = Connection::open(data.path().join(FILE_NAME)).unwrap();
+    db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(db);
+    let whole = fs::read(data.path().join(FILE_NAME)).unwrap();
+    for page in 0..whole.len() / 8192 {
+        let mut bytes = whole.clone();
+        bytes[page * 8192..(page + 1) * 8192].fill(0xa5);
+        fs::write(data.path().join(FILE_NAME), bytes).unwrap();
+        let refused = start(data.path()).await.expect_err("a damaged page");
+        assert!(
+            matches!(refused, StartError::Store(StoreError::Damaged { .. })),
+            "{page}: {refused}"
+        );
+    }
+}
+
+/// The log says what was open, and what was done.
+#[tokio::test]
+async fn what_is_open_is_warned_of() {
+    let data = tempfile::tempdir().unwrap();
+    start(data.path()).await.unwrap();
+    set(data.path(), 0o755);
+    set(&data.path().join("server.lock"), 0o644);
+    set(&data.path().join("token.secret"), 0o640);
+    let mut server = program()
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(server.stdout.take().unwrap());
+    let _ = timeout(PATIENCE, out.read_line(&mut line)).await.unwrap().unwrap();
+    server.start_kill().unwrap();
+    let mut log = String::new();
+    let _ = server.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+    for warned in ["chmod 700", "server.lock", "0644", "chmod 600", "0640"] {
+        assert!(log.contains(warned), "{warned}: {log}");
+    }
+}
