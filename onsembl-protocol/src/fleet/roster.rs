@@ -8,8 +8,11 @@ mod outcome;
 
 pub(super) use outcome::{Began, Lost, LostAgent, SessionCourse};
 
-use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
-use super::agent::{Agent, FoundBy, Health, Joining, Listing, Seat, Session, UsedId, name};
+use super::action::{Admission, FleetAction, Flow, Question, SeatId, SeatOrigin, Write};
+use super::agent::{
+    Agent, FoundBy, Health, Joining, Listing, Seat, Session, UsedId, cost_of, cost_of_hello, name,
+    words,
+};
 use super::aliases::Aliases;
 use super::event::OpenFault;
 use super::limits::FleetLimits;
@@ -46,6 +49,14 @@ pub(super) struct Roster {
     /// No presence of any agent of the user has a greater version.
     newest: PresenceVersion,
     next_seat: SeatId,
+    /// What all agents count.
+    bytes: usize,
+    /// What hellos count whose session is being opened.
+    joining_bytes: usize,
+    /// Output of all agents that is not stored.
+    unstored: usize,
+    /// Whether agents are read, as far as that goes.
+    crowd: Flow,
     pub(super) limits: FleetLimits,
 }
 
@@ -60,8 +71,16 @@ impl Roster {
             parked: BTreeMap::new(),
             newest: PresenceVersion(0),
             next_seat: first_seat,
+            bytes: 0,
+            joining_bytes: 0,
+            unstored: 0,
+            crowd: Flow::Resumed,
             limits,
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.agents.is_empty() && self.seats.is_empty()
     }
 
     pub(super) const fn agents(&self) -> &BTreeMap<AgentId, Agent> {
@@ -126,7 +145,84 @@ impl Roster {
         out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
         let _ = self.by_key.insert(key, id.clone());
         self.aliases.replace(&id, &[], &agent.shown.aliases);
-        let _ = self.agents.insert(id, agent);
+        let _ = self.agents.insert(id.clone(), agent);
+        self.weigh(&id);
+    }
+
+    /// An agent is what it is now: what all count changes with it.
+    fn weigh(&mut self, id: &AgentId) {
+        if let Some(agent) = self.agents.get_mut(id) {
+            let cost = cost_of(&agent.shown);
+            let before = core::mem::replace(&mut agent.cost, cost);
+            self.bytes = self.bytes.saturating_sub(before).saturating_add(cost);
+        }
+    }
+
+    /// Why there is no room for a hello, if there is none: for what it says of an agent, or while its session is
+    /// being opened.
+    fn has_no_room(&self, key: &AgentKey, hello: &AgentConnect) -> Option<String> {
+        if self.joining_bytes.saturating_add(cost_of_hello(hello)) > self.limits.hello_bytes {
+            let why = "too many sessions of this user are being opened; come back later";
+            return Some(why.to_owned());
+        }
+        let known = self.by_key.get(key).and_then(|id| self.agents.get(id));
+        // The texts of an agent that is known may become shorter, however full it is.
+        let grows = known.is_none_or(|known| known.grows_by(hello));
+        (grows && self.bytes >= self.limits.agent_bytes).then(|| {
+            format!(
+                "what the agents of this user say of themselves takes {} bytes, which is the most; delete some",
+                self.limits.agent_bytes
+            )
+        })
+    }
+
+    /// So much more of an agent waits for the store. What changes for it.
+    pub(super) fn hold(&mut self, agent: &AgentId, cost: usize) -> Option<Flow> {
+        let known = self.agents.get_mut(agent)?;
+        self.unstored = self.unstored.saturating_add(cost);
+        known.throttle.add(cost)
+    }
+
+    /// For whom something changes because of what waits of all agents; `agent` is the one that sent the last of it.
+    pub(super) fn hold_all(&mut self, agent: &AgentId) -> Vec<(AgentId, Flow)> {
+        if self.unstored < self.limits.unstored_output_of_user {
+            return Vec::new();
+        }
+        match core::mem::replace(&mut self.crowd, Flow::Paused) {
+            Flow::Resumed => self.with_all(Flow::Paused),
+            // One that was not known then.
+            Flow::Paused => {
+                let known = self.agents.get_mut(agent);
+                let flow = known.and_then(|known| known.throttle.with_all(Flow::Paused));
+                flow.map(|flow| (agent.clone(), flow)).into_iter().collect()
+            }
+        }
+    }
+
+    /// So much less of an agent waits. What changes for it.
+    pub(super) fn free(&mut self, agent: &AgentId, cost: usize) -> Option<Flow> {
+        let known = self.agents.get_mut(agent)?;
+        let before = known.throttle.waiting();
+        let flow = known.throttle.free(cost);
+        self.unstored =
+            self.unstored.saturating_sub(before.saturating_sub(known.throttle.waiting()));
+        flow
+    }
+
+    /// For whom something changes because less of all agents waits.
+    pub(super) fn free_all(&mut self) -> Vec<(AgentId, Flow)> {
+        match self.crowd {
+            Flow::Paused if self.unstored < self.limits.unstored_output_of_user / 2 => {
+                self.crowd = Flow::Resumed;
+                self.with_all(Flow::Resumed)
+            }
+            Flow::Paused | Flow::Resumed => Vec::new(),
+        }
+    }
+
+    fn with_all(&mut self, flow: Flow) -> Vec<(AgentId, Flow)> {
+        let each = self.agents.iter_mut();
+        each.filter_map(|(id, known)| Some((id.clone(), known.throttle.with_all(flow)?))).collect()
     }
 
     /// An agent says hello: which machine it is for, and whose link this is.
@@ -146,6 +242,11 @@ impl Roster {
         }
         let key = self.key_of(&hello);
         self.unpark(link, out);
+        if let Some(why) = self.has_no_room(&key, &hello) {
+            out.note(FleetNote::TooManyAgents { link });
+            let error = ErrorReply::new(ErrorCode::QueueFull, why);
+            return out.act(FleetAction::RefuseHello { link, error, cause: CloseCause::TryLater });
+        }
         let instance = hello.extensions.as_ref().map(|extensions| &extensions.instance);
         let (seat, claimant) = match self.seat_of(&key) {
             Some(seat) if hello.extensions.is_none() && self.is_crowded(seat) => {
@@ -182,7 +283,9 @@ impl Roster {
         };
         out.note(FleetNote::Hello { link, name: hello.name.clone(), peer: peer.clone() });
         if let Some(entry) = self.seats.get_mut(&seat) {
-            let _ = entry.joining.insert(link, Joining { hello, session, peer });
+            let cost = cost_of_hello(&hello);
+            self.joining_bytes = self.joining_bytes.saturating_add(cost);
+            let _ = entry.joining.insert(link, Joining { hello, session, peer, cost });
         }
         out.act(FleetAction::Join { link, seat, claimant });
     }
@@ -206,6 +309,7 @@ impl Roster {
         let before = agent.shown.aliases.clone();
         if agent.remember(id.clone()) {
             self.aliases.replace(&id, &before, &agent.shown.aliases);
+            self.weigh(&id);
             self.show(&id, out);
             out.write(Write::Alias { agent: id.clone(), alias: id });
         }
@@ -247,6 +351,8 @@ impl Roster {
 
     fn remove(&mut self, id: &AgentId) {
         let Some(agent) = self.agents.remove(id) else { return };
+        self.bytes = self.bytes.saturating_sub(agent.cost);
+        self.unstored = self.unstored.saturating_sub(agent.throttle.waiting());
         self.aliases.replace(id, &agent.shown.aliases, &[]);
         if self.by_key.get(&agent.key) == Some(id) {
             let _ = self.by_key.remove(&agent.key);
@@ -314,7 +420,7 @@ impl Roster {
             agent_type: hello.agent_type.as_str().to_ascii_lowercase(),
             version: hello.version.clone(),
             host: hello.host_machine.clone(),
-            capabilities: hello.capabilities.to_words(),
+            capabilities: words(hello),
             instance: hello.extensions.as_ref().map(|e| e.instance.clone()),
             peer: joining.peer.clone(),
             session: joining.session.clone(),
@@ -355,8 +461,9 @@ impl Roster {
             Err(fault) => {
                 let why = fault.to_string();
                 out.note(FleetNote::SessionRefused { link, why: why.clone() });
-                if let Some(entry) = self.seats.get_mut(&seat) {
-                    let _ = entry.joining.remove(&link);
+                let entry = self.seats.get_mut(&seat);
+                if let Some(joining) = entry.and_then(|entry| entry.joining.remove(&link)) {
+                    self.joining_bytes = self.joining_bytes.saturating_sub(joining.cost);
                 }
                 let cause = match fault {
                     OpenFault::Deleted(_) => CloseCause::Deleted,
@@ -396,7 +503,9 @@ impl Roster {
             self.aliases.replace(&id, &known, &agent.shown.aliases);
         }
         out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
-        let other = agent.seat.replace(seat).filter(|other| *other != seat)?;
+        let other = agent.seat.replace(seat).filter(|other| *other != seat);
+        self.weigh(&id);
+        let other = other?;
         // Two keys turned out to be one agent: the machine of the other one is superseded.
         out.act(FleetAction::Evict { seat: other, cause: CloseCause::Superseded });
         let session = self.seats.get_mut(&other).and_then(|other| other.session.take())?;
@@ -413,6 +522,7 @@ impl Roster {
     ) -> Option<Began> {
         let entry = self.seats.get_mut(&seat)?;
         let joining = entry.joining.remove(&link)?;
+        self.joining_bytes = self.joining_bytes.saturating_sub(joining.cost);
         let instance = joining.hello.extensions.as_ref().map(|e| e.instance.clone());
         let known = entry.agent.as_ref().and_then(|id| self.agents.get(id));
         let aliases = known.map_or(&[][..], |agent| &agent.shown.aliases);
@@ -527,7 +637,9 @@ impl Roster {
             out.write(Write::SessionEnd { session, at, because: reason.to_string() });
         }
         let entry = entry?;
-        let _ = entry.joining.remove(&link);
+        if let Some(joining) = entry.joining.remove(&link) {
+            self.joining_bytes = self.joining_bytes.saturating_sub(joining.cost);
+        }
         if entry.parked.contains(&link) {
             self.unpark(link, out);
             return None;
@@ -550,6 +662,9 @@ impl Roster {
         let entry = self.seats.remove(&seat)?;
         for link in &entry.parked {
             let _ = self.parked.remove(link);
+        }
+        for joining in entry.joining.values() {
+            self.joining_bytes = self.joining_bytes.saturating_sub(joining.cost);
         }
         if self.newcomers.get(&entry.key) == Some(&seat) {
             let _ = self.newcomers.remove(&entry.key);

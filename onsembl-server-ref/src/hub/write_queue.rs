@@ -1,14 +1,17 @@
 //! Everything durable that nothing waits for, in the order in which it was decided.
 //!
-//! The hub must not wait for the database, and two writes about one thing must not change places. So they
-//! go through one queue into the store's, and what comes of them comes back as an event.
+//! The hub must not wait for the database, and two writes about one thing must not change places. So those of
+//! each user go through one line into the store's queue, and what comes of them comes back as an event. The lines
+//! of two users do not wait for each other.
 
 use super::rows;
+use crate::bounds::{Share, Shares};
 use crate::store::{Inserted, Store, StoreError, StoredRecord, Submitted};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::fleet::{StoreAnswer, StoreFault, Write};
 use onsembl_protocol::id::{CommandId, UserId};
 use onsembl_transport::counters::Counters;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,17 +19,20 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
-/// Writes besides output that may wait here while the database does not take them. Beyond it a write
+/// Writes besides output that may wait here while the database does not take them, of one user as many as are free.
+/// Beyond it a write
 /// is dropped, counted and logged, and the end of a command is decided anew later. Output does not count: each
 /// of its senders is held back, and what is dropped of it would never be asked for again. Nor do terminals,
 /// which the fleet bounds, and without which their output would be of nothing.
-const BOUND: usize = 16 * 1024;
+pub(crate) const BOUND: usize = 16 * 1024;
 
 /// One durable fact of a user.
 #[derive(Debug)]
 struct Entry {
     user: UserId,
     write: Write,
+    /// What it takes of the bound, if it counts.
+    place: Option<Share<UserId>>,
 }
 
 /// What became of a write, for the fleet of its user.
@@ -64,8 +70,7 @@ pub(super) struct WriteQueue {
     entries: mpsc::UnboundedSender<Entry>,
     done: mpsc::UnboundedSender<Done>,
     waiting: Arc<AtomicUsize>,
-    /// Those of them that do not count.
-    uncounted: Arc<AtomicUsize>,
+    places: Shares<UserId>,
     counters: Counters,
     task: JoinHandle<()>,
 }
@@ -79,17 +84,15 @@ impl WriteQueue {
     ) -> Self {
         let (entries, inbox) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let uncounted = Arc::new(AtomicUsize::new(0));
-        let counts = (Arc::clone(&waiting), Arc::clone(&uncounted));
-        let keep = keep(store, inbox, counts, counters.clone(), done.clone());
-        Self { entries, done, waiting, uncounted, counters, task: tokio::spawn(keep) }
+        let keep = keep(store, inbox, Arc::clone(&waiting), counters.clone(), done.clone());
+        let places = Shares::new(BOUND, 1);
+        Self { entries, done, waiting, places, counters, task: tokio::spawn(keep) }
     }
 
     pub(super) fn write(&self, user: &UserId, write: Write) {
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        let others = waiting.saturating_sub(self.uncounted.load(Ordering::Relaxed));
-        let is_bounded = is_bounded_elsewhere(&write);
-        if others >= BOUND && !is_bounded {
+        let counts = !is_bounded_elsewhere(&write);
+        let place = counts.then(|| self.places.take(user)).flatten();
+        if counts && place.is_none() {
             self.counters.count("writes_dropped");
             error!(%user, ?write, "the database has not taken writes for too long; this one is dropped");
             if let Some(command) = ends(&write) {
@@ -99,11 +102,8 @@ impl WriteQueue {
             }
             return;
         }
-        if is_bounded {
-            self.uncounted.fetch_add(1, Ordering::Relaxed);
-        }
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.entries.send(Entry { user: user.clone(), write }).is_err() {
+        if self.entries.send(Entry { user: user.clone(), write, place }).is_err() {
             self.counters.count("writes_dropped");
         }
     }
@@ -133,25 +133,35 @@ impl WriteQueue {
 async fn keep(
     store: Store,
     mut inbox: mpsc::UnboundedReceiver<Entry>,
-    (waiting, uncounted): (Arc<AtomicUsize>, Arc<AtomicUsize>),
+    waiting: Arc<AtomicUsize>,
     counters: Counters,
     done: mpsc::UnboundedSender<Done>,
 ) {
     let mut writes = FuturesUnordered::new();
-    let mut handing = None;
-    loop {
+    // One of each user: two that wait for room at once would change places.
+    let mut handing = FuturesUnordered::new();
+    let mut lines: HashMap<UserId, VecDeque<Entry>> = HashMap::new();
+    let mut is_open = true;
+    while is_open || !handing.is_empty() {
         tokio::select! {
-            biased;
-            // One after the other: two that wait for room at once would change places.
-            handed = next(&mut handing), if handing.is_some() => {
-                handing = None;
+            Some(handed) = handing.next(), if !handing.is_empty() => {
+                let handed: Handed = handed;
+                match lines.get_mut(&handed.user).map(VecDeque::pop_front) {
+                    Some(Some(next)) => handing.push(hand_in(store.clone(), next)),
+                    Some(None) => drop(lines.remove(&handed.user)),
+                    None => {}
+                }
                 writes.push(committed(handed, counters.clone()));
             }
-            entry = inbox.recv(), if handing.is_none() => match entry {
-                Some(entry) => {
-                    handing = Some(Box::pin(hand_in(store.clone(), entry, Arc::clone(&uncounted))));
-                }
-                None => break,
+            entry = inbox.recv(), if is_open => match entry {
+                Some(entry) => match lines.get_mut(&entry.user) {
+                    Some(line) => line.push_back(entry),
+                    None => {
+                        let _ = lines.insert(entry.user.clone(), VecDeque::new());
+                        handing.push(hand_in(store.clone(), entry));
+                    }
+                },
+                None => is_open = false,
             },
             Some(settled) = writes.next(), if !writes.is_empty() => {
                 settle(&waiting, &counters, &done, settled);
@@ -160,13 +170,6 @@ async fn keep(
     }
     while let Some(settled) = writes.next().await {
         settle(&waiting, &counters, &done, settled);
-    }
-}
-
-async fn next<F: Future + Unpin>(handing: &mut Option<F>) -> F::Output {
-    match handing {
-        Some(handing) => handing.await,
-        None => std::future::pending().await,
     }
 }
 
@@ -197,6 +200,7 @@ struct Handed {
     user: UserId,
     write: Result<InStore, StoreError>,
     ends: Option<CommandId>,
+    place: Option<Share<UserId>>,
 }
 
 /// What is still to be waited for.
@@ -213,8 +217,8 @@ enum InStore {
     Output,
 }
 
-async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Handed {
-    let Entry { user, write } = entry;
+async fn hand_in(store: Store, entry: Entry) -> Handed {
+    let Entry { user, write, place } = entry;
     let ends = ends(&write);
     let write = match write {
         Write::Presence(record) => {
@@ -227,14 +231,11 @@ async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Han
         Write::Terminal(record) => {
             let command = record.command.clone();
             let submitted = store.submit_terminal(rows::command_row(user.clone(), *record)).await;
-            uncounted.fetch_sub(1, Ordering::Relaxed);
             submitted.map(|submitted| InStore::Inserted { command, submitted })
         }
         Write::Output { command, record } => {
             let record = StoredRecord::of_log(user.clone(), command, record);
-            let handed_in = store.append_output(record).await;
-            uncounted.fetch_sub(1, Ordering::Relaxed);
-            handed_in.map(|()| InStore::Output)
+            store.append_output(record).await.map(|()| InStore::Output)
         }
         Write::Alias { agent, alias } => {
             store.submit_alias(&user, &agent, &alias).await.map(InStore::Submitted)
@@ -246,11 +247,12 @@ async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Han
             store.submit_session_end(&session, at, &because).await.map(InStore::Changed)
         }
     };
-    Handed { user, write, ends }
+    Handed { user, write, ends, place }
 }
 
 async fn committed(handed: Handed, counters: Counters) -> Settled {
-    let Handed { user, write, ends } = handed;
+    // It counts until it is committed.
+    let Handed { user, write, ends, place: _place } = handed;
     let result = match write {
         Ok(InStore::Submitted(submitted)) => submitted.committed().await,
         Ok(InStore::Changed(submitted)) => submitted.committed().await.map(drop),

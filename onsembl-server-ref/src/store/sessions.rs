@@ -56,9 +56,11 @@ impl Store {
         // Outside of the request, so that a repeated attempt does not change the id.
         let minted = AgentId::new(Uuid::now_v7().to_string());
         let bytes = new.bytes();
-        self.write(Lane::Control, "open session", bytes, move |db| open(db, &new, &minted))
-            .await?
-            .map_err(OpenError::Deleted)
+        self.write(Lane::Control.of(&new.user), "open session", bytes, move |db| {
+            open(db, &new, &minted)
+        })
+        .await?
+        .map_err(OpenError::Deleted)
     }
 
     /// Notes the end of a session. Returns whether it was open.

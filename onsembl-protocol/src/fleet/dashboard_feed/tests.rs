@@ -108,3 +108,26 @@ fn the_end_of_a_command_comes_behind_all_that_it_wrote_and_once() {
     moves(&mut view, "a", CommandStage::Completed);
     assert!(matches!(feed.next(&view), FeedItem::Nothing), "told once");
 }
+
+#[test]
+fn a_dashboard_watches_only_so_many_one_by_one() {
+    let (view, mut feed) = feed();
+    feed.subscriptions = Subscriptions::default();
+    let most = Limits::DEFAULT.list_entries;
+    let mut answers = (0..=most).map(|n| {
+        let what = Subscription {
+            kind: SubscriptionKind::Command,
+            id: Some(alloc::format!("c-{n}")),
+            all: false,
+            replay: None,
+        };
+        feed.subscribe(&view, None, what, WallTime::default());
+        feed.ready.pop_back()
+    });
+    let is_taken = |answer| matches!(answer, Some(Some(ServerToDashboard::Ack(_))));
+    assert!((0..most).all(|_| is_taken(answers.next())));
+    let refused = answers.next().flatten();
+    assert!(
+        matches!(refused, Some(ServerToDashboard::Error(error)) if error.code == ErrorCode::QueueFull)
+    );
+}
