@@ -114,3 +114,16 @@ pub fn earlier(now: Now, by: Duration) -> Now {
         wall: now.wall,
     }
 }
+
+/// Up to 2,000 bytes from a seed.
+pub fn drawn(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let length = next() % 2_000;
+    (0..length).map(|_| (next() >> 32) as u8).collect()
+}

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod bytes;
 pub mod decode;
+pub mod fleet;
 #[cfg(feature = "sim")]
 pub mod model;
 pub mod roundtrip;
@@ -18,6 +19,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("agent", agent::agent),
     ("decode", decode::decode),
+    ("fleet", fleet::fleet),
     #[cfg(feature = "sim")]
     ("model", model::model),
     ("roundtrip", roundtrip::roundtrip),

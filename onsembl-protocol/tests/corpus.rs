@@ -24,7 +24,7 @@ fn replay(name: &str, least: usize) {
     }
     assert!(files.len() >= least, "only {} inputs in {}", files.len(), folder.display());
     for seed in 0..DRAWN {
-        let bytes = drawn(seed);
+        let bytes = harness::bytes::drawn(seed);
         guarded(&format!("drawn input {seed} of {name}"), || run(&bytes));
     }
 }
@@ -38,22 +38,14 @@ fn guarded(what: &str, run: impl FnOnce()) {
     }
 }
 
-/// Up to 2,000 bytes from a seed.
-fn drawn(seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    let length = next() % 2_000;
-    (0..length).map(|_| (next() >> 32) as u8).collect()
-}
-
 #[test]
 fn the_corpus_of_the_decoder_holds() {
     replay("decode", 100);
+}
+
+#[test]
+fn the_corpus_of_the_fleet_holds() {
+    replay("fleet", 20);
 }
 
 #[test]

@@ -13,6 +13,8 @@
 
 #[path = "scenarios/bench.rs"]
 mod bench;
+#[path = "scenarios/bounds.rs"]
+mod bounds;
 #[path = "scenarios/claims.rs"]
 mod claims;
 #[path = "scenarios/journals.rs"]

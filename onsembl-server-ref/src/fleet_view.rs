@@ -4,18 +4,39 @@
 use onsembl_protocol::fleet::{Change, Noticed, Revision, View};
 use onsembl_protocol::id::UserId;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use tokio::sync::watch;
 
-/// The fleet views of all users.
+/// Views that are kept before it is looked which of them nobody uses any more.
+const LOOK_THROUGH_AT: usize = 64;
+
+/// The fleet views of all users. One lives as long as somebody uses it: the hub, while it has a fleet of the user,
+/// or a reader.
 #[derive(Clone, Debug, Default)]
-pub struct FleetViews(Arc<Mutex<HashMap<UserId, Arc<FleetView>>>>);
+pub struct FleetViews(Arc<Mutex<Views>>);
+
+#[derive(Debug, Default)]
+struct Views {
+    of: HashMap<UserId, Weak<FleetView>>,
+    /// How many there may be before those are taken out that nobody uses.
+    look_through_at: usize,
+}
 
 impl FleetViews {
     /// The fleet view of a user; made on first use.
     pub fn of(&self, user: &UserId) -> Arc<FleetView> {
-        let mut fleet_views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(fleet_views.entry(user.clone()).or_default())
+        let mut views = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = views.of.get(user).and_then(Weak::upgrade) {
+            return view;
+        }
+        if views.of.len() >= views.look_through_at.max(LOOK_THROUGH_AT) {
+            views.of.retain(|_, view| view.strong_count() > 0);
+            views.look_through_at = 2 * views.of.len();
+        }
+        let view = Arc::new(FleetView::default());
+        let _ = views.of.insert(user.clone(), Arc::downgrade(&view));
+        view
     }
 }
 
@@ -23,35 +44,122 @@ impl FleetViews {
 #[derive(Debug)]
 pub struct FleetView {
     view: Mutex<View>,
+    /// Changes that came while a reader looked. The hub must not wait for the readers of one user: it works for
+    /// all.
+    changes: Mutex<Vec<Change>>,
     changed: watch::Sender<Revision>,
 }
 
 impl Default for FleetView {
     fn default() -> Self {
-        Self { view: Mutex::default(), changed: watch::Sender::new(0) }
+        let changes = Mutex::default();
+        Self { view: Mutex::default(), changes, changed: watch::Sender::new(0) }
+    }
+}
+
+/// A look at a fleet view. What changes meanwhile is seen by the next one.
+#[derive(Debug)]
+pub struct Look<'a> {
+    of: &'a FleetView,
+    view: Option<MutexGuard<'a, View>>,
+    none: View,
+}
+
+impl Deref for Look<'_> {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        self.view.as_deref().unwrap_or(&self.none)
+    }
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        self.view = None;
+        self.of.settle();
     }
 }
 
 impl FleetView {
-    /// A look at the fleet view. Not to be held across anything slow.
-    pub fn look(&self) -> MutexGuard<'_, View> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A look at the fleet view: at all that was applied before. Not to be held across anything slow.
+    pub fn look(&self) -> Look<'_> {
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take_changes(&mut view);
+        Look { of: self, view: Some(view), none: View::default() }
     }
 
-    /// Applies changes, and wakes readers if they are to notice.
+    /// Applies changes, and wakes readers if they are to notice. Never waits for a reader: if one looks, it
+    /// applies them when it has looked.
     pub fn apply(&self, changes: Vec<Change>) {
-        let revision = {
-            let mut view = self.look();
-            match view.apply(changes) {
-                Noticed::Now => view.revision(),
-                Noticed::Later => return,
-            }
-        };
-        let _ = self.changed.send_replace(revision);
+        self.changes().extend(changes);
+        self.settle();
+    }
+
+    /// Applies what has come, unless somebody looks, who does it afterwards.
+    fn settle(&self) {
+        while !self.changes().is_empty() {
+            let mut view = match self.view.try_lock() {
+                Ok(view) => view,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            self.take_changes(&mut view);
+        }
+    }
+
+    fn take_changes(&self, view: &mut View) {
+        let changes = std::mem::take(&mut *self.changes());
+        if changes.is_empty() {
+            return;
+        }
+        match view.apply(changes) {
+            Noticed::Now => drop(self.changed.send_replace(view.revision())),
+            Noticed::Later => {}
+        }
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Vec<Change>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes when the fleet view changed.
-    pub fn changes(&self) -> watch::Receiver<Revision> {
+    pub fn revisions(&self) -> watch::Receiver<Revision> {
         self.changed.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use onsembl_protocol::id::{AgentId, CommandId};
+
+    fn shows(command: &str) -> Vec<Change> {
+        let (command, agent) = (CommandId::new(command), AgentId::new("a"));
+        vec![Change::Command { command, agent, view: None, detail: None }]
+    }
+
+    #[test]
+    fn what_comes_while_somebody_looks_is_there_for_the_next_one() {
+        let view = FleetView::default();
+        view.apply(shows("1"));
+        let look = view.look();
+        // Would wait for ever if it waited for the reader.
+        view.apply(shows("2"));
+        assert_eq!(look.command_count(), 1);
+        drop(look);
+        assert!(view.revisions().borrow().ge(&2), "readers are woken for it");
+        assert_eq!(view.look().command_count(), 2);
+    }
+
+    #[test]
+    fn a_view_that_nobody_uses_is_not_kept() {
+        let views = FleetViews::default();
+        let kept = views.of(&UserId::new("kept"));
+        kept.apply(shows("1"));
+        for n in 0..10_000 {
+            drop(views.of(&UserId::new(format!("user {n}"))));
+        }
+        assert!(views.0.lock().unwrap().of.len() <= LOOK_THROUGH_AT + 1);
+        assert_eq!(views.of(&UserId::new("kept")).look().command_count(), 1);
     }
 }

@@ -13,6 +13,7 @@ mod dashboard;
 mod fleet_view;
 mod http;
 mod hub;
+mod limits;
 pub mod retention;
 pub mod server;
 pub mod store;

@@ -67,6 +67,6 @@ pub use dial::{
 };
 pub use limits::{BufferSizes, LinkLimits};
 pub use link::{
-    DialError, Dialer, Frame, Link, LinkEnd, LinkReader, LinkWriter, Listener, Received,
+    DialError, Dialer, Frame, Held, Link, LinkEnd, LinkReader, LinkWriter, Listener, Received,
 };
 pub use pump::{LinkEvent, LinkHandle, LinkInput, PumpConfig};

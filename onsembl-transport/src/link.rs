@@ -8,9 +8,11 @@ use bytes::Bytes;
 use onsembl_protocol::close::{Breakage, CloseCause, CloseCode, CloseReason};
 use onsembl_protocol::session::DialFailure;
 use onsembl_protocol::shown::Shown;
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// What we send.
@@ -47,6 +49,43 @@ pub enum Received {
     Control,
 }
 
+impl Received {
+    /// Bytes of the message.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::Control => 0,
+        }
+    }
+}
+
+/// What a message takes of a budget, from when it was read until it is dropped with the event that it came in.
+/// Two of them are equal: it says nothing of the message.
+#[derive(Clone, Default)]
+pub struct Held(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Held {
+    /// This is held.
+    pub fn new(what: impl Any + Send + Sync) -> Self {
+        Self(Some(Arc::new(what)))
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Held {}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Held" } else { "Held(nothing)" })
+    }
+}
+
 /// The half of a link that receives.
 #[async_trait]
 pub trait LinkReader: Send {
@@ -59,6 +98,11 @@ pub trait LinkReader: Send {
     /// # Errors
     /// How the link ended; the same again on each further call.
     async fn receive(&mut self) -> Result<Received, LinkEnd>;
+
+    /// What the frame that was received last takes of a budget; nothing unless a link says otherwise.
+    fn take_held(&mut self) -> Held {
+        Held::default()
+    }
 }
 
 /// The half of a link that sends.

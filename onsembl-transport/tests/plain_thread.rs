@@ -15,7 +15,7 @@ use onsembl_protocol::model::SERVER_FEATURES;
 use onsembl_protocol::session::frames::AgentProfile;
 use onsembl_protocol::session::{AgentStatus, Claimant, ServerConfig};
 use onsembl_transport::counters::Counters;
-use onsembl_transport::server::{Admission, LinkTicket, SessionRules, Shard, ShardEvent};
+use onsembl_transport::server::{Admission, Lane, LinkTicket, SessionRules, Shard, ShardEvent};
 use onsembl_transport::{Frame, Link, LinkEnd, LinkReader, LinkWriter, Received};
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -75,7 +75,7 @@ fn serve(listener: TcpListener, epoch: u64) -> JoinHandle<()> {
         loop {
             let event = tokio::select! {
                 Ok((stream, _)) = listener.accept() => {
-                    shard.accept(LinkTicket { link: link(stream), auth: (), named: None });
+                    shard.accept(LinkTicket { link: link(stream), auth: (), lane: Lane::default(), named: None });
                     continue;
                 }
                 event = shard.next() => event,

@@ -65,7 +65,7 @@ async fn frames_go_out_and_events_come_in_with_the_id_of_the_link() {
     assert_eq!(b.far.reader.receive().await, Ok(Received::Control));
     b.far.writer.send(frame("hello")).await.unwrap();
     let events = [b.events.recv().await.unwrap(), b.events.recv().await.unwrap()];
-    let received = |what| LinkEvent { link: ID, what: LinkInput::Received(what) };
+    let received = |what| LinkEvent::new(ID, LinkInput::Received(what));
     assert_eq!(events, [received(Received::Control), received(Received::Text("hello".into()))]);
 }
 
@@ -117,7 +117,7 @@ async fn a_real_socket_whose_peer_never_reads_is_given_up_too() {
     soon(flood).await;
     let event = soon(events.recv()).await.unwrap();
     let stalled = LinkEnd::broken(Breakage::WriteStalled, "");
-    assert_eq!(event, LinkEvent { link: ID, what: LinkInput::Ended(stalled) });
+    assert_eq!(event, LinkEvent::new(ID, LinkInput::Ended(stalled)));
     drop(raw);
 }
 

@@ -1,36 +1,76 @@
-//! The attacks. A new one is a row here and a few lines.
+//! The attacks, as data: a new one is a row here and a few lines.
 
-use crate::target::{Open, Reads, Target};
-use futures::FutureExt as _;
+use crate::target::{Open, Reads, Target, message};
 use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt as _, SinkExt as _};
 use std::fmt::Write as _;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_tungstenite::tungstenite::Message;
 
 pub struct Attack {
     pub name: &'static str,
+    pub serve: Serve,
     pub run: fn(Target) -> BoxFuture<'static, ()>,
 }
 
-pub const ATTACKS: &[Attack] = &[
-    Attack { name: "pages-asked-for-and-never-read", run: |t| pages_never_read(t).boxed() },
-    Attack { name: "sockets-that-say-nothing", run: |t| silent_sockets(t).boxed() },
-    Attack { name: "links-without-end", run: |t| links(t).boxed() },
-    Attack { name: "output-states", run: |t| output_states(t, Reads::All).boxed() },
-    Attack { name: "output-states-unread", run: |t| output_states(t, Reads::Nothing).boxed() },
-    Attack { name: "ended-commands-asked-for-again", run: |t| ended_again(t).boxed() },
-    Attack { name: "large-commands", run: |t| large_commands(t).boxed() },
-    Attack { name: "hellos-of-a-dashboard-unread", run: |t| dashboard_hellos(t).boxed() },
-    Attack { name: "errors-of-an-agent", run: |t| agent_errors(t).boxed() },
-    Attack { name: "stops-and-releases", run: |t| stops(t).boxed() },
-    Attack { name: "agents-without-end", run: |t| agents(t).boxed() },
-];
+/// How the server is to listen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Serve {
+    Plain,
+    Tls,
+}
+
+macro_rules! attacks {
+    ($($name:literal: $serve:ident, $run:expr;)+) => {
+        &[$(Attack { name: $name, serve: Serve::$serve, run: |target| $run(target).boxed() },)+]
+    };
+}
+
+pub const ATTACKS: &[Attack] = attacks! {
+    // Without a token.
+    "pages-asked-for-and-never-read": Plain, pages_never_read;
+    "pages-asked-for-and-read": Plain, |t| pages(t, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    "sockets-that-say-nothing": Plain, silent_sockets;
+    "heads-without-end": Plain, heads;
+    "wrong-tokens": Plain, |t| pages(t, "GET /api/agents HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.x\r\n\r\n");
+    "connections-that-come-and-go": Plain, come_and_go;
+    "half-handshakes": Tls, half_handshakes;
+    // With the token of an agent.
+    "output-states": Plain, |t| output_states(t, Reads::All);
+    "output-states-unread": Plain, |t| output_states(t, Reads::Nothing);
+    "output-of-a-terminal": Plain, output_of_a_terminal;
+    "output-of-wrappers": Plain, output_of_wrappers;
+    "output-of-no-command": Plain, output_of_no_command;
+    "gaps-in-output": Plain, gaps;
+    "heartbeats": Plain, heartbeats;
+    "hellos": Plain, hellos;
+    "errors-of-an-agent": Plain, agent_errors;
+    "terminals-without-end": Plain, terminals;
+    "reports-of-unknown-commands": Plain, reports;
+    "agents-without-end": Plain, agents;
+    "agents-that-return-all-the-time": Plain, returning_agents;
+    "frames-that-mean-nothing": Plain, nonsense;
+    "pings": Plain, pings;
+    "messages-of-the-largest-size": Plain, large_messages;
+    "messages-that-never-end": Plain, half_messages;
+    // With the token of a dashboard.
+    "links-without-end": Plain, links;
+    "dashboards-without-end": Plain, dashboards;
+    "ended-commands-asked-for-again": Plain, ended_again;
+    "large-commands": Plain, large_commands;
+    "hellos-of-a-dashboard-unread": Plain, dashboard_hellos;
+    "subscriptions": Plain, subscriptions;
+    "stops-and-releases": Plain, stops;
+    "followers": Plain, followers;
+    "audits": Plain, |t| with_agent(t, "/api/agents/a/audit");
+    "recordings": Plain, |t| with_agent(t, "/api/agents/a/recording");
+    "listings": Plain, |t| with_agent(t, "/api/commands?limit=10000");
+};
 
 /// More sockets than there is room for, each with pipelined requests whose responses are never read.
 async fn pages_never_read(target: Target) {
-    let mut requests = String::new();
-    for _ in 0..2000 {
-        requests.push_str("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
-    }
+    let requests = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2000);
     let one = |_| async {
         loop {
             let mut stream = target.tcp().await;
@@ -40,11 +80,45 @@ async fn pages_never_read(target: Target) {
     join_all((0..5000).map(one)).await;
 }
 
+async fn pages(target: Target, request: &'static str) {
+    let one = |_| target.ask(request.to_owned());
+    join_all((0..256).map(one)).await;
+}
+
 async fn silent_sockets(target: Target) {
     let one = |_| async {
         loop {
             let mut stream = target.tcp().await;
             let _ = stream.write_all(b"GET /ws/agent HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
+            let _ = stream.read(&mut [0; 64]).await;
+        }
+    };
+    join_all((0..5000).map(one)).await;
+}
+
+async fn heads(target: Target) {
+    let head = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}", "x".repeat(1 << 20));
+    let one = |_| target.ask(head.clone());
+    join_all((0..256).map(one)).await;
+}
+
+async fn come_and_go(target: Target) {
+    let one = |_| async {
+        loop {
+            drop(target.tcp().await);
+            tokio::task::yield_now().await;
+        }
+    };
+    join_all((0..16).map(one)).await;
+}
+
+/// The first bytes of a hello of TLS, and no more.
+async fn half_handshakes(target: Target) {
+    let one = |_| async {
+        loop {
+            let mut stream = target.tcp().await;
+            let _ = stream.write_all(b"\x16\x03\x01\x3f\xff\x01\x00\x3f\xfb\x03\x03").await;
+            let _ = stream.write_all(&[7; 8000]).await;
             let _ = stream.read(&mut [0; 64]).await;
         }
     };
@@ -60,6 +134,21 @@ async fn links(target: Target) {
     join_all((0..6000).map(one)).await;
 }
 
+/// As many dashboards as it gets, each of which watches everything and reads nothing.
+async fn dashboards(target: Target) {
+    let one = |_| async {
+        let hello = r#"{"subscriptions":{"agents":["*"],"commands":["*"],"terminals":true,"traces":false}}"#;
+        loop {
+            let mut socket = target.dashboard().await;
+            let _ = socket.send(Message::text(message("DASHBOARD_INIT", hello))).await;
+            let _ = socket.get_mut().readable().await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+    };
+    let output = output_of_a_terminal(target.clone());
+    futures::future::join(output, join_all((0..1000).map(one))).await;
+}
+
 async fn output_states(target: Target, reads: Reads) {
     let mut streams = String::new();
     for n in 0..1000 {
@@ -70,20 +159,147 @@ async fn output_states(target: Target, reads: Reads) {
         )
         .unwrap();
     }
-    let text = format!(
-        r#"{{"type":"OUTPUT_STATE","id":"s","timestamp":1762080000000,"payload":{{"streams":[{streams}]}}}}"#
-    );
-    let one = |n: usize| {
-        let key = ["a", "b", "c", "d"][n];
-        target.repeat(Open::Agent(key), |_| text.clone(), reads)
+    let text = message("OUTPUT_STATE", &format!(r#"{{"streams":[{streams}]}}"#));
+    let one = |key| target.repeat(Open::Agent(key), |_| text.clone(), reads);
+    join_all(["a", "b", "c", "d"].map(one)).await;
+}
+
+fn chunk(command: &str, n: u64, numbers: bool) -> String {
+    let content = "o".repeat(30_000);
+    let position = match numbers {
+        true => format!(r#","sequence":{n},"offset":{},"incarnation":7"#, (n - 1) * 30_000),
+        false => String::new(),
     };
-    join_all((0..4).map(one)).await;
+    let payload = format!(
+        r#"{{"commandId":"{command}","streamType":"STDOUT","content":"{content}"{position}}}"#
+    );
+    message("TERMINAL_OUTPUT", &payload)
+}
+
+async fn output_of_a_terminal(target: Target) {
+    let one = |key: &'static str| {
+        let terminal = format!("terminal-{key}");
+        let opened = format!(r#"{{"commandId":"{terminal}","program":"x"}}"#);
+        let text = move |n| match n {
+            1 => message("TERMINAL_OPENED", &opened),
+            n => chunk(&terminal, n - 1, true),
+        };
+        target.repeat(Open::Agent(key), text, Reads::All)
+    };
+    join_all(["a", "b", "c", "d"].map(one)).await;
+}
+
+async fn output_of_wrappers(target: Target) {
+    let one =
+        |key| target.repeat(Open::Wrapper(key), |n| chunk("monitoring", n, false), Reads::All);
+    join_all(["a", "b", "c", "d"].map(one)).await;
+}
+
+async fn output_of_no_command(target: Target) {
+    let text = |n| chunk(&format!("none-{n}"), 1, true);
+    target.repeat(Open::Agent("a"), text, Reads::All).await;
+}
+
+async fn gaps(target: Target) {
+    let text = |n| {
+        let payload = format!(
+            r#"{{"commandId":"none","incarnation":5,"streamType":"STDOUT","sequence":{n},"offset":{n},"length":1,"because":"spool-full"}}"#
+        );
+        message("OUTPUT_GAP", &payload)
+    };
+    target.repeat(Open::Agent("a"), text, Reads::All).await;
+}
+
+async fn heartbeats(target: Target) {
+    let text = |n| message("AGENT_HEARTBEAT", &format!(r#"{{"agentId":"a","sequence":{n}}}"#));
+    target.repeat(Open::Agent("a"), text, Reads::Nothing).await;
+}
+
+async fn hellos(target: Target) {
+    let text = |_| target.hello("a");
+    target.repeat(Open::Agent("a"), text, Reads::Nothing).await;
+}
+
+async fn agent_errors(target: Target) {
+    let text = "e".repeat(30_000);
+    let payload = format!(
+        r#"{{"agentId":"a","errorType":"EXECUTION","message":"{text}","recoverable":true}}"#
+    );
+    let text = message("AGENT_ERROR", &payload);
+    target.repeat(Open::Agent("a"), |_| text.clone(), Reads::All).await;
+}
+
+async fn terminals(target: Target) {
+    let program = "p".repeat(20_000);
+    let text = |n| {
+        let payload = format!(r#"{{"commandId":"terminal-{n:08}","program":"{program}"}}"#);
+        message("TERMINAL_OPENED", &payload)
+    };
+    target.repeat(Open::Agent("a"), text, Reads::All).await;
+}
+
+async fn reports(target: Target) {
+    let text = |n| {
+        let payload = format!(r#"{{"commandId":"none-{n}","status":"COMPLETED","exitCode":0}}"#);
+        message("COMMAND_COMPLETE", &payload)
+    };
+    target.repeat(Open::Agent("a"), text, Reads::Nothing).await;
+}
+
+/// A new agent with each hello.
+async fn agents(target: Target) {
+    for n in 0_u64.. {
+        drop(target.agent(&format!("key-{n}")).await);
+    }
+}
+
+async fn returning_agents(target: Target) {
+    let one = |n| {
+        let target = &target;
+        async move {
+            loop {
+                drop(target.agent(&format!("key-{n}")).await);
+            }
+        }
+    };
+    join_all((0..200).map(one)).await;
+}
+
+async fn nonsense(target: Target) {
+    target.repeat(Open::Agent("a"), |_| "{".repeat(200), Reads::All).await;
+}
+
+async fn pings(target: Target) {
+    let text = |n| message("PING", &format!(r#"{{"timestamp":{n},"sequence":{n}}}"#));
+    target.repeat(Open::Agent("a"), text, Reads::Nothing).await;
+}
+
+async fn large_messages(target: Target) {
+    let text = message("TRACE_EVENT", &format!(r#"{{"any":"{}"}}"#, "x".repeat(1_000_000)));
+    let one = |key| target.repeat(Open::Agent(key), |_| text.clone(), Reads::Nothing);
+    join_all(["a", "b", "c", "d", "e", "f", "g", "h"].map(one)).await;
+}
+
+/// Many links, each with most of a large message.
+async fn half_messages(target: Target) {
+    let one = |_| async {
+        loop {
+            let mut socket = target.dashboard().await;
+            // A text of 1,000,000 bytes, masked with zeros.
+            let head = [0x81, 0xff, 0, 0, 0, 0, 0, 0x0f, 0x42, 0x40, 0, 0, 0, 0];
+            let _ = socket.get_mut().write_all(&head).await;
+            let _ = socket.get_mut().write_all(&vec![b'x'; 990_000]).await;
+            let _ = socket.get_mut().read(&mut [0; 64]).await;
+        }
+    };
+    join_all((0..2000).map(one)).await;
 }
 
 fn command(id: u64, start_within_ms: u64, text: &str) -> String {
-    format!(
-        r#"{{"type":"COMMAND_REQUEST","id":"m","timestamp":1762080000000,"payload":{{"agentId":"a","commandId":"c-{id}","command":"{text}","args":[],"env":{{}},"type":"NATURAL","priority":5,"startWithinMs":{start_within_ms}}}}}"#
-    )
+    let payload = format!(
+        r#"{{"agentId":"a","commandId":"c-{id}","command":"{text}","args":[],"env":{{}},"type":"NATURAL","priority":5,"startWithinMs":{start_within_ms}}}"#
+    );
+    message("COMMAND_REQUEST", &payload)
 }
 
 /// Commands that end at once, then the same ids again.
@@ -98,39 +314,68 @@ async fn large_commands(target: Target) {
     target.repeat(Open::Dashboard, |n| command(n, 3_600_000, &text), Reads::All).await;
 }
 
-async fn dashboard_hellos(target: Target) {
+fn many_ids() -> String {
     let mut ids = String::from(r#""none""#);
     for n in 0..1000 {
         write!(ids, r#","an-agent-that-is-not-there-{n}""#).unwrap();
     }
-    let text = format!(
-        r#"{{"type":"DASHBOARD_INIT","id":"i","timestamp":1762080000000,"payload":{{"subscriptions":{{"agents":[{ids}],"commands":[{ids}],"terminals":true,"traces":false}},"extensions":{{"features":["output-bytes"]}}}}}}"#
+    ids
+}
+
+async fn dashboard_hellos(target: Target) {
+    let ids = many_ids();
+    let payload = format!(
+        r#"{{"subscriptions":{{"agents":[{ids}],"commands":[{ids}],"terminals":true,"traces":false}},"extensions":{{"features":["output-bytes"]}}}}"#
     );
+    let text = message("DASHBOARD_INIT", &payload);
     let one = |_| target.repeat(Open::Dashboard, |_| text.clone(), Reads::Nothing);
     join_all((0..4).map(one)).await;
 }
 
-async fn agent_errors(target: Target) {
-    let text = "e".repeat(30_000);
-    let message = format!(
-        r#"{{"type":"AGENT_ERROR","id":"e","timestamp":1762080000000,"payload":{{"agentId":"a","errorType":"EXECUTION","message":"{text}","recoverable":true}}}}"#
-    );
-    target.repeat(Open::Agent("a"), |_| message.clone(), Reads::All).await;
+async fn subscriptions(target: Target) {
+    let text = |n: u64| match n % 300 {
+        1 => message(
+            "DASHBOARD_INIT",
+            &format!(
+                r#"{{"subscriptions":{{"agents":[{}],"commands":[],"terminals":true,"traces":false}}}}"#,
+                many_ids()
+            ),
+        ),
+        n => message("SUBSCRIBE", &format!(r#"{{"type":"command","id":"c-{n}"}}"#)),
+    };
+    let one = |_| target.repeat(Open::Dashboard, text, Reads::Nothing);
+    join_all((0..16).map(one)).await;
 }
 
 async fn stops(target: Target) {
     let _agent = target.agent("a").await;
-    let stop =
-        r#"{"type":"EMERGENCY_STOP","id":"s","timestamp":1762080000000,"payload":{"reason":"x"}}"#;
-    target.repeat(Open::Dashboard, |_| stop.to_owned(), Reads::All).await;
+    let text = |n| match n % 2 {
+        0 => message("EMERGENCY_STOP", r#"{"reason":"x"}"#),
+        _ => message("STOP_RELEASE", "{}"),
+    };
+    target.repeat(Open::Dashboard, text, Reads::All).await;
 }
 
-/// A new agent with each hello.
-async fn agents(target: Target) {
-    let mut n: u64 = 0;
-    loop {
-        n += 1;
-        let key = format!("key-{n}");
-        drop(target.agent(&key).await);
-    }
+/// Everybody follows one command, and reads nothing.
+async fn followers(target: Target) {
+    let _agent = target.agent("a").await;
+    let request = target.request("/api/commands/c-1/output?follow=true");
+    let follow = |_| async {
+        loop {
+            let mut stream = target.tcp().await;
+            let _ = stream.write_all(request.as_bytes()).await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+    };
+    let write = target.repeat(Open::Dashboard, |n| command(n, 3_600_000, "x"), Reads::All);
+    futures::future::join(write, join_all((0..300).map(follow))).await;
+}
+
+/// A page about an agent with commands, by many at a time.
+async fn with_agent(target: Target, path: &'static str) {
+    let _agent = target.agent("a").await;
+    let request = target.request(path);
+    let one = |_| target.ask(request.clone());
+    let write = target.repeat(Open::Dashboard, |n| command(n, 3_600_000, "x"), Reads::All);
+    futures::future::join(write, join_all((0..64).map(one))).await;
 }

@@ -15,7 +15,7 @@ impl Bystander {
         let (server, token) = (bench.url(), bench.dashboard_token.clone());
         let exec = move || {
             let done = std::process::Command::new(crate::bench::server_binary())
-                .args(["exec", "--server", &server, "good", "--", "true"])
+                .args(["exec", "--timeout", "10s", "--server", &server, "good", "--", "true"])
                 .env("ONSEMBL_TOKEN", &token)
                 .stdin(std::process::Stdio::null())
                 .output()
@@ -25,17 +25,17 @@ impl Bystander {
         Self { _agent: agent, exec: Box::new(exec) }
     }
 
-    /// The slowest of the commands that are run in this time, one after the other; of fewer than a hundred the
-    /// slowest is the 99th percentile. One that fails counts as a minute.
-    pub fn slowest(&self, time: Duration) -> Duration {
+    /// What commands take that are run in this time, one after the other. One that fails counts as a minute.
+    pub fn works(&self, time: Duration) -> Latencies {
         let until = Instant::now() + time;
-        let mut slowest = Duration::ZERO;
+        let mut all = Vec::new();
         while Instant::now() < until {
             let began = Instant::now();
             let worked = (self.exec)();
-            slowest = slowest.max(if worked { began.elapsed() } else { Duration::from_secs(60) });
+            all.push(if worked { began.elapsed() } else { Duration::from_secs(60) });
         }
-        slowest
+        all.sort_unstable();
+        Latencies(all)
     }
 
     /// Whether its agent lost its session.
@@ -45,5 +45,20 @@ impl Bystander {
         let fell = |(status, _): &(String, String)| status != "online" && status != "connecting";
         let history = bench.history(id).into_iter().filter(fell);
         history.map(|(status, why)| format!("its agent was {status}: {why}")).collect()
+    }
+}
+
+/// In their order.
+pub struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    /// Of fewer than a hundred, the slowest.
+    pub fn p99(&self) -> Duration {
+        let at = (self.0.len() * 99).div_ceil(100).saturating_sub(1);
+        self.0.get(at).copied().unwrap_or_default()
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 }

@@ -2,6 +2,7 @@
 
 use futures::{SinkExt as _, StreamExt as _};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -15,6 +16,10 @@ pub struct Target {
 }
 
 pub type Socket = WebSocketStream<TcpStream>;
+
+pub fn message(kind: &str, payload: &str) -> String {
+    format!(r#"{{"type":"{kind}","id":"m","timestamp":1762080000000,"payload":{payload}}}"#)
+}
 
 impl Target {
     pub fn new(address: &str, agent_token: &str, dashboard_token: &str) -> Self {
@@ -46,12 +51,28 @@ impl Target {
         }
     }
 
+    pub fn hello(&self, key: &str) -> String {
+        let payload = format!(
+            r#"{{"agentId":"{key}","name":"{key}","agentType":"CUSTOM","version":"0.1.0","hostMachine":"box","capabilities":{{"maxTokens":0,"supportsInterrupt":true,"supportsTrace":false}},"extensions":{{"features":["heartbeats","output-bytes","output-resume","command-reports","terminal"],"agentKey":"{key}","instance":"i-{key}","maxParallel":1000,"commands":[]}}}}"#
+        );
+        message("AGENT_CONNECT", &payload)
+    }
+
     /// A link of an agent in session.
     pub async fn agent(&self, key: &str) -> Socket {
-        let mut socket = self.open("/ws/agent", &self.agent_token).await;
-        let hello = format!(
-            r#"{{"type":"AGENT_CONNECT","id":"hello","timestamp":1762080000000,"payload":{{"agentId":"{key}","name":"{key}","agentType":"CUSTOM","version":"0.1.0","hostMachine":"box","capabilities":{{"maxTokens":0,"supportsInterrupt":true,"supportsTrace":false}},"extensions":{{"features":["heartbeats","output-bytes","output-resume","command-reports","terminal"],"agentKey":"{key}","instance":"i-{key}","maxParallel":1000,"commands":[]}}}}}}"#
+        self.greeted(self.hello(key)).await
+    }
+
+    /// The same of a legacy wrapper.
+    async fn wrapper(&self, key: &str) -> Socket {
+        let payload = format!(
+            r#"{{"agentId":"{key}","name":"{key}","agentType":"CUSTOM","version":"0.1.0","hostMachine":"box","capabilities":{{"maxTokens":0,"supportsInterrupt":true,"supportsTrace":false}}}}"#
         );
+        self.greeted(message("AGENT_CONNECT", &payload)).await
+    }
+
+    async fn greeted(&self, hello: String) -> Socket {
+        let mut socket = self.open("/ws/agent", &self.agent_token).await;
         let _ = socket.send(Message::text(hello)).await;
         let _ = socket.next().await;
         socket
@@ -62,14 +83,40 @@ impl Target {
         self.open("/ws/dashboard", &self.dashboard_token).await
     }
 
-    /// Says the same over and over, over a new link if one ends, and reads what comes if asked to.
-    pub async fn repeat(&self, open: Open, texts: impl Fn(u64) -> String, reads: Reads) {
-        let mut n = 0;
+    /// A request for a page with the token of a dashboard.
+    pub fn request(&self, path: &str) -> String {
+        let token = &self.dashboard_token;
+        format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n")
+    }
+
+    /// Asks the same over and over, over a new connection if one ends, and reads what comes.
+    pub async fn ask(&self, request: String) {
+        let mut page = vec![0; 64 * 1024];
         loop {
+            let mut stream = self.tcp().await;
+            while stream.write_all(request.as_bytes()).await.is_ok() {
+                let read = tokio::time::timeout(Duration::from_secs(2), stream.read(&mut page));
+                if !matches!(read.await, Ok(Ok(1..))) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Says the same over and over, over a new link if one ends, and reads what comes if asked to. Each link
+    /// of a dashboard begins with its hello. `texts` counts from one on each link.
+    pub async fn repeat(&self, open: Open, texts: impl Fn(u64) -> String, reads: Reads) {
+        loop {
+            let mut n = 0;
             let mut socket = match open {
                 Open::Agent(key) => self.agent(key).await,
+                Open::Wrapper(key) => self.wrapper(key).await,
                 Open::Dashboard => self.dashboard().await,
             };
+            if matches!(open, Open::Dashboard) {
+                let hello = r#"{"subscriptions":{"agents":[],"commands":[],"terminals":false,"traces":false}}"#;
+                let _ = socket.send(Message::text(message("DASHBOARD_INIT", hello))).await;
+            }
             loop {
                 n += 1;
                 let text = Message::text(texts(n));
@@ -91,6 +138,7 @@ impl Target {
 #[derive(Clone, Copy)]
 pub enum Open {
     Agent(&'static str),
+    Wrapper(&'static str),
     Dashboard,
 }
 

@@ -22,8 +22,12 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Unknown commands that an agent is told of once only in a session. With more it may be told twice.
-const MOST_REPORTED: usize = 1024;
+/// Bytes of words for what it can do that are shown of an agent. Real ones say a few.
+const MOST_WORDS: usize = 4096;
+/// What an entry of a list in a hello counts besides its text.
+const ENTRY_COST: usize = 32;
+/// What a hello counts besides its texts.
+const HELLO_COST: usize = 1024;
 /// Ids of its own making that are remembered of a legacy wrapper, which makes itself one at each start.
 pub const ALIASES: usize = 8;
 
@@ -49,6 +53,8 @@ pub(super) struct Agent {
     pub(super) throttle: Throttle,
     pub(super) listing: Listing,
     pub(super) shown: AgentView,
+    /// What it counts, as it stands in the roster's sum.
+    pub(super) cost: usize,
 }
 
 /// Whether the user sees an agent.
@@ -100,6 +106,7 @@ impl Agent {
                 takes_links: true,
                 claim: None,
             },
+            cost: 0,
         }
     }
 
@@ -138,6 +145,7 @@ impl Agent {
                 takes_links: true,
                 claim: record.claim,
             },
+            cost: 0,
         }
     }
 
@@ -149,7 +157,7 @@ impl Agent {
         shown.agent_type = hello.agent_type.as_str().to_ascii_lowercase();
         shown.version = hello.version.clone().unwrap_or_default();
         shown.host = hello.host_machine.clone().unwrap_or_default();
-        shown.capabilities = hello.capabilities.to_words();
+        shown.capabilities = words(hello);
         shown.last_heard = Some(at);
         shown.presence.version = shown.presence.version.max(opened.presence_version);
     }
@@ -158,6 +166,21 @@ impl Agent {
     pub(super) fn known_as<'a>(&'a self, id: &'a AgentId) -> Known<'a> {
         let (name, claim) = (&self.shown.name, self.shown.claim.as_ref());
         Known { id, key: &self.key, name, claim }
+    }
+
+    /// Whether it would count more with what this hello says.
+    pub(super) fn grows_by(&self, hello: &AgentConnect) -> bool {
+        let said = [Some(hello.agent_type.as_str().len()), hello.version.as_ref().map(String::len)];
+        let said = said.into_iter().chain([hello.host_machine.as_ref().map(String::len)]).flatten();
+        let name = hello.name.as_ref().map_or(hello.agent_id.len(), String::len);
+        let said =
+            said.chain(words(hello).iter().map(String::len)).fold(name, usize::saturating_add);
+        let shown = &self.shown;
+        let known = [&shown.name, &shown.agent_type, &shown.version, &shown.host].map(String::len);
+        let known = known.into_iter().chain(shown.capabilities.iter().map(String::len));
+        let is_alias = |alias: &AgentId| alias.as_str() == hello.agent_id;
+        let adds_alias = hello.extensions.is_none() && !shown.aliases.iter().any(is_alias);
+        said > known.fold(0, usize::saturating_add) || adds_alias
     }
 
     /// It goes by this id too. Whether that was not known.
@@ -172,6 +195,40 @@ impl Agent {
         }
         is_new
     }
+}
+
+/// What an agent says that it can do, as far as it is kept.
+pub(super) fn words(hello: &AgentConnect) -> Vec<String> {
+    let mut words = hello.capabilities.to_words();
+    let mut bytes = 0;
+    words.retain(|word| {
+        bytes += word.len();
+        bytes <= MOST_WORDS
+    });
+    words
+}
+
+/// What an agent counts: it stands here and in the view.
+pub(super) fn cost_of(shown: &AgentView) -> usize {
+    let words = shown.capabilities.iter().map(String::len);
+    let aliases = shown.aliases.iter().map(|alias| alias.as_str().len());
+    let texts = [&shown.name, &shown.agent_type, &shown.version, &shown.host].map(String::len);
+    let texts = words.chain(aliases).chain(texts).fold(0, usize::saturating_add);
+    texts.saturating_mul(2).saturating_add(FleetLimits::AGENT_COST)
+}
+
+/// What a hello counts while its session is being opened.
+pub(super) fn cost_of_hello(hello: &AgentConnect) -> usize {
+    let texts = [&hello.name, &hello.version, &hello.host_machine];
+    let texts = texts.map(|text| text.as_ref().map_or(0, String::len));
+    let words = hello.capabilities.words.iter();
+    let words = words.map(|word| word.len().saturating_add(ENTRY_COST));
+    let extensions = hello.extensions.as_ref();
+    let commands = extensions.into_iter().flat_map(|e| &e.commands);
+    let commands = commands.map(|id| id.as_str().len().saturating_add(ENTRY_COST));
+    let features = extensions.map_or(0, |e| e.features.len().saturating_mul(ENTRY_COST));
+    let all = words.chain(commands).chain(texts).fold(features, usize::saturating_add);
+    all.saturating_add(hello.agent_id.len()).saturating_add(HELLO_COST)
 }
 
 /// What people know the agent by: its id if it says no name. One that says the id that it was taught keeps
@@ -296,7 +353,7 @@ impl Seat {
             agent_type: hello.agent_type.as_str().to_ascii_lowercase(),
             version: hello.version.clone(),
             host: hello.host_machine.clone(),
-            capabilities: hello.capabilities.to_words(),
+            capabilities: words(hello),
             instance: hello.extensions.as_ref().map(|e| e.instance.clone()),
             peer: joining.peer.clone(),
             session: joining.session.clone(),
@@ -351,6 +408,8 @@ pub(super) struct Joining {
     pub(super) bearer: Option<Bearer>,
     pub(super) session: SessionId,
     pub(super) peer: String,
+    /// What it counts.
+    pub(super) cost: usize,
 }
 
 /// What holds in one session of an agent.
@@ -363,8 +422,6 @@ pub(super) struct Session {
     pub(super) health: Health,
     /// Its terminal that is shown on its own machine, whose size is not for others to say.
     pub(super) attached: Option<CommandId>,
-    /// Commands that it was told in this session are not known here.
-    pub(super) reported_unknown: BTreeSet<CommandId>,
     pub(super) stop_receipt: Option<(StopId, StopState)>,
 }
 
@@ -384,20 +441,8 @@ impl Session {
             capabilities,
             health: Health::Well,
             attached: None,
-            reported_unknown: BTreeSet::new(),
             stop_receipt: None,
         }
-    }
-
-    /// Notes that the agent is told that this command is not known here. Whether it was not told before.
-    pub(super) fn report_unknown(&mut self, command: &CommandId) -> bool {
-        if self.reported_unknown.contains(command) {
-            return false;
-        }
-        if self.reported_unknown.len() >= MOST_REPORTED {
-            self.reported_unknown.clear();
-        }
-        self.reported_unknown.insert(command.clone())
     }
 
     /// How far the agent is with this stop.
@@ -410,53 +455,72 @@ impl Session {
     }
 }
 
-/// Back-pressure with hysteresis: an agent whose output the store does not take fast enough is not read.
+/// Back-pressure with hysteresis: an agent whose output the store does not take fast enough is not read, and
+/// none of a user of whom that can be said of all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Throttle {
     /// What may wait.
     most: usize,
     waiting: usize,
-    flow: Flow,
+    /// For its own sake.
+    own: Flow,
+    /// For the sake of all agents of its user.
+    all: Flow,
 }
 
 impl Throttle {
     pub(super) const fn new(most: usize) -> Self {
-        Self { most, waiting: 0, flow: Flow::Resumed }
+        Self { most, waiting: 0, own: Flow::Resumed, all: Flow::Resumed }
+    }
+
+    /// What waits.
+    pub(super) const fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// So much more waits. What changes.
-    pub(super) const fn add(&mut self, cost: usize) -> Option<Flow> {
+    pub(super) fn add(&mut self, cost: usize) -> Option<Flow> {
+        let before = self.flow();
         self.waiting = self.waiting.saturating_add(cost);
-        self.pause()
+        if self.waiting >= self.most {
+            self.own = Flow::Paused;
+        }
+        self.changed(before)
     }
 
     /// So much less waits. What changes: half of the bound is free before the link is read again, or it
     /// would be paused and resumed with each record.
-    pub(super) const fn free(&mut self, cost: usize) -> Option<Flow> {
+    pub(super) fn free(&mut self, cost: usize) -> Option<Flow> {
+        let before = self.flow();
         self.waiting = self.waiting.saturating_sub(cost);
-        match self.flow {
-            Flow::Paused if self.waiting < self.most / 2 => {
-                self.flow = Flow::Resumed;
-                Some(Flow::Resumed)
-            }
-            Flow::Paused | Flow::Resumed => None,
+        if self.waiting < self.most / 2 {
+            self.own = Flow::Resumed;
         }
+        self.changed(before)
+    }
+
+    /// All agents of the user together have too much that waits, or not any more. What changes.
+    pub(super) fn with_all(&mut self, flow: Flow) -> Option<Flow> {
+        let before = self.flow();
+        self.all = flow;
+        self.changed(before)
     }
 
     /// A link begins, which is read. What changes.
-    pub(super) const fn begin(&mut self) -> Option<Flow> {
-        self.flow = Flow::Resumed;
-        self.pause()
+    pub(super) fn begin(&mut self) -> Option<Flow> {
+        self.own = if self.waiting >= self.most { Flow::Paused } else { Flow::Resumed };
+        self.changed(Flow::Resumed)
     }
 
-    const fn pause(&mut self) -> Option<Flow> {
-        match self.flow {
-            Flow::Resumed if self.waiting >= self.most => {
-                self.flow = Flow::Paused;
-                Some(Flow::Paused)
-            }
-            Flow::Resumed | Flow::Paused => None,
+    const fn flow(&self) -> Flow {
+        match (self.own, self.all) {
+            (Flow::Resumed, Flow::Resumed) => Flow::Resumed,
+            (Flow::Paused, _) | (_, Flow::Paused) => Flow::Paused,
         }
+    }
+
+    fn changed(&self, before: Flow) -> Option<Flow> {
+        Some(self.flow()).filter(|now| *now != before)
     }
 }
 
@@ -475,5 +539,16 @@ mod tests {
         assert_eq!(throttle.free(THROTTLE_AT / 2), None);
         assert_eq!(throttle.free(2), Some(Flow::Resumed));
         assert_eq!(throttle.begin(), None);
+    }
+
+    #[test]
+    fn an_agent_is_read_when_neither_it_nor_all_have_too_much() {
+        let mut throttle = Throttle::new(10);
+        assert_eq!(throttle.with_all(Flow::Paused), Some(Flow::Paused));
+        assert_eq!(throttle.add(10), None);
+        assert_eq!(throttle.with_all(Flow::Resumed), None);
+        assert_eq!(throttle.free(10), Some(Flow::Resumed));
+        assert_eq!(throttle.with_all(Flow::Paused), Some(Flow::Paused));
+        assert_eq!(throttle.begin(), Some(Flow::Paused), "a new link is paused at once");
     }
 }

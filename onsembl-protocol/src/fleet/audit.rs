@@ -6,6 +6,7 @@ use super::action::{Answer, Question, Token};
 use super::event::StoreFault;
 use super::note::FleetNote;
 use super::report::{AuditReport, AuditedStream};
+use super::resume::cost_of;
 use super::row::StreamPosition;
 use super::state::State;
 use crate::id::AgentId;
@@ -29,6 +30,8 @@ const STREAMS: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Audits {
     pending: BTreeMap<String, Audit>,
+    /// What agents have said for them.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -36,6 +39,8 @@ struct Audit {
     token: Token,
     agent: AgentId,
     reported: Vec<ReportedStream>,
+    /// What that counts.
+    said: usize,
     stage: Stage,
 }
 
@@ -48,6 +53,10 @@ enum Stage {
 }
 
 impl Audits {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     pub(super) fn deadline(&self) -> Deadline {
         let until = self.pending.values().filter_map(|audit| match audit.stage {
             Stage::Asked { until } => Some(Deadline::At(until)),
@@ -80,7 +89,7 @@ impl Audits {
             }
         };
         let reads = matches!(stage, Stage::Reading { .. });
-        let audit = Audit { token, agent, reported: Vec::new(), stage };
+        let audit = Audit { token, agent, reported: Vec::new(), said: 0, stage };
         let _ = self.pending.insert(query.clone(), audit);
         if reads {
             self.read(state, &query);
@@ -94,8 +103,17 @@ impl Audits {
         let Some(audit) = audit.filter(|audit| matches!(audit.stage, Stage::Asked { .. })) else {
             return state.out.note(FleetNote::AuditAnsweredLate { agent: agent.clone() });
         };
-        let room = STREAMS.saturating_sub(audit.reported.len());
-        audit.reported.extend(reported.streams.into_iter().take(room));
+        let mut streams = reported.streams;
+        streams.truncate(STREAMS.saturating_sub(audit.reported.len()));
+        let bytes = self.bytes.saturating_add(cost_of(&streams));
+        if bytes > state.limits.audit_bytes {
+            let why = "too much is held for audits that are under way; come back later";
+            let Some(audit) = self.take(&query) else { return };
+            return refuse(state, audit.token, ErrorCode::QueueFull, why);
+        }
+        self.bytes = bytes;
+        audit.said = audit.said.saturating_add(cost_of(&streams));
+        audit.reported.extend(streams);
         if !reported.more {
             audit.stage = Stage::Reading { unheard: None };
             self.read(state, &query);
@@ -118,6 +136,12 @@ impl Audits {
         }
     }
 
+    fn take(&mut self, query: &str) -> Option<Audit> {
+        let audit = self.pending.remove(query)?;
+        self.bytes = self.bytes.saturating_sub(audit.said);
+        Some(audit)
+    }
+
     fn read(&self, state: &mut State, query: &str) {
         let Some(audit) = self.pending.get(query) else { return };
         let mut reported: Vec<_> =
@@ -138,7 +162,7 @@ impl Audits {
         query: &str,
         positions: Result<Vec<StreamPosition>, StoreFault>,
     ) {
-        let Some(Audit { token, reported, stage, .. }) = self.pending.remove(query) else { return };
+        let Some(Audit { token, reported, stage, .. }) = self.take(query) else { return };
         let unheard = match stage {
             Stage::Reading { unheard } => unheard,
             Stage::Asked { .. } => None,

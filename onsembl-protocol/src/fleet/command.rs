@@ -164,6 +164,14 @@ impl Log {
         OutputLog::behind(*end, positions.iter().map(super::row::StreamPosition::stored))
     }
 
+    /// What of it waits for the store, and counts for its agent.
+    pub(super) const fn waiting(&self) -> usize {
+        match self {
+            Self::Known(log) => log.waiting(),
+            Self::Deferred(deferred) => deferred.cost,
+        }
+    }
+
     pub(super) const fn known(&mut self) -> Option<&mut OutputLog> {
         match self {
             Self::Known(log) => Some(log),

@@ -71,6 +71,10 @@ impl Commands {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.len() == 0
+    }
+
     pub(super) fn get(&self, id: &CommandId) -> Option<&Command> {
         self.all.get(id)
     }

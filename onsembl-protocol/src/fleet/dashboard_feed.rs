@@ -15,6 +15,7 @@ use super::encode;
 use super::view::{AgentView, CommandEntry, Revision, View};
 use crate::command::{CommandView, watches_agent, watches_command, watches_output};
 use crate::id::{AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId};
+use crate::limits::Limits;
 use crate::model::{Capabilities, DASHBOARD_FEATURES, Dialect};
 use crate::output::{Cursor, Fetch, LogRecord};
 use crate::session::PresenceStatus;
@@ -38,6 +39,11 @@ const AGENTS_AT_ONCE: usize = 64;
 const BATCH_BYTES: usize = 64 * 1024;
 /// A legacy dashboard that comes late gets so much of what an open command wrote.
 const LEGACY_REPLAY: usize = 1 << 20;
+/// What a feed counts for each agent and for each command of its user, and besides them: what it watches, and the
+/// output that it took.
+const AGENT_COST: usize = 2048;
+const COMMAND_COST: usize = 512;
+const FEED_COST: usize = 512 * 1024;
 /// How long an ended command is still shown to new dashboards.
 const TOLD_AFTER_END_MS: i64 = 10 * 60 * 1000;
 
@@ -164,6 +170,12 @@ impl DashboardFeed {
     ) {
         let mut wanted = self.subscriptions.clone();
         what.apply_to(&mut wanted);
+        if wanted.agents.named().max(wanted.commands.named()) > Limits::DEFAULT.list_entries {
+            let why = "this dashboard watches as many single agents or commands as it may; \
+                       unsubscribe from some, or subscribe to all";
+            let error = ErrorReply::new(ErrorCode::QueueFull, why).about(id);
+            return self.ready.push_back(ServerToDashboard::Error(error));
+        }
         self.watch(view, wanted);
         self.scan_agents(view, now);
         let is_of_command = what.kind == SubscriptionKind::Command;
@@ -195,6 +207,14 @@ impl DashboardFeed {
 
     fn say(&mut self, message: ServerToDashboard) {
         self.ready.push_back(Ready::Message(Box::new(message)));
+    }
+
+    /// What this takes at most, in bytes, while its user has so many agents and commands to show: what it was told of
+    /// each, and one message about each that waits.
+    pub fn cost(view: &View) -> usize {
+        let agents = view.agents().len().saturating_mul(AGENT_COST);
+        let commands = view.command_count().saturating_mul(COMMAND_COST);
+        agents.saturating_add(commands).saturating_add(FEED_COST)
     }
 
     /// Whether answers wait for the link: then nothing more is to be read from it, because each message that

@@ -23,6 +23,7 @@ use crate::wire::ServerToAgent;
 use crate::wire::payload::{
     CommandCancel, CommandComplete, CommandPhase, CommandRequest, ErrorCode, ErrorReply,
 };
+use alloc::borrow::ToOwned as _;
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 
@@ -253,7 +254,11 @@ fn existed(state: &mut State, id: &CommandId, record: &CommandRecord) {
     // here yet where its output goes on.
     let log = match id.is_terminal() {
         true => log,
-        false => output::ask_log_position(state, id),
+        false => {
+            // What it wrote under this id meanwhile is in the store's queue, and nothing here awaits it.
+            state.release(&agent, log.waiting());
+            output::ask_log_position(state, id)
+        }
     };
     show_ended(state, id, record, log);
     // Such an end may be one that this server declared for want of room, as its agent has not heard yet.
@@ -307,7 +312,9 @@ fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
     } else {
         // No reader saw it. Its sender was told to ask again, and then it must not be taken for one that is
         // over, which would be answered as accepted.
-        let _ = state.commands.remove(id);
+        if let Some(command) = state.commands.remove(id) {
+            state.release(&agent, command.log.waiting());
+        }
     }
     state.store_journal(&agent);
 }
@@ -437,7 +444,7 @@ pub(super) fn on_complete(state: &mut State, agent: &AgentId, report: CommandCom
     }
     output::finish(state, &id, Written::of(&report), now);
     if let Some(command) = state.commands.get_mut(&id) {
-        command.detail.clone_from(&report.error);
+        command.detail = report.error.as_deref().map(|text| shortened(text).to_owned());
     }
     let exit = match (report.exit_code, report.signal) {
         (_, Some(signal)) => Some(Exit::Signal(signal)),
@@ -445,4 +452,11 @@ pub(super) fn on_complete(state: &mut State, agent: &AgentId, report: CommandCom
         (None, None) => None,
     };
     state.work.feed(&id, CommandEvent::Completed { phase: report.status, exit });
+}
+
+/// What is kept of what an agent says about an end.
+const DETAIL: usize = 4096;
+
+fn shortened(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(DETAIL)).unwrap_or(text)
 }

@@ -17,6 +17,12 @@ pub struct FleetLimits {
     /// Agents, those included whose first session is being opened: 65,536, more than a server can keep in
     /// session. An agent that is not known yet is refused at it; known ones go on.
     pub agents: usize,
+    /// What agents take together, each [`AGENT_COST`](Self::AGENT_COST) besides its texts: 288 MiB. A hello is
+    /// refused at it that needs more than its agent has.
+    pub agent_bytes: usize,
+    /// What hellos take whose session is being opened: 16 MiB, a thousand of 16 KiB. One more is refused, and
+    /// its agent comes back.
+    pub hello_bytes: usize,
     /// Links of one legacy agent that are open beside the one of its session: 4, twice what was seen of real
     /// wrappers in a bad network. With one more, the newest is refused; an older one is never closed for it.
     pub parked_links: usize,
@@ -39,6 +45,16 @@ pub struct FleetLimits {
     /// until half of that is stored. An agent of ours never gets here, because its window is smaller; a legacy
     /// wrapper knows no window.
     pub unstored_output: usize,
+    /// The same of all agents: 64 MiB, what a disk takes in some seconds. At it no link of the user's agents is
+    /// read until half of that is stored.
+    pub unstored_output_of_user: usize,
+    /// Stored output that all commands together keep in a [`View`](super::View) for readers that follow closely:
+    /// 32 MiB, of a hundred commands as much as one keeps. At it the command that has been quiet longest leaves its
+    /// to the store.
+    pub tail_bytes: usize,
+    /// What agents were told in their sessions that this server does not know: 4 MiB of ids. With more, an agent
+    /// may be told twice.
+    pub told_bytes: usize,
     /// Ids of output that belongs to no command: 256. At it the oldest makes room; what comes under one more
     /// while all of it still waits for the store is dropped.
     pub loose_outputs: usize,
@@ -49,8 +65,13 @@ pub struct FleetLimits {
     pub pages_of_agent: usize,
     /// Such pages of all agents: 4,096.
     pub pages: usize,
+    /// What such pages take, 128 bytes a stream besides its id: 16 MiB. One more is dropped like those above.
+    pub page_bytes: usize,
     /// Audits under way: 64. One more is refused with `QUEUE_FULL`.
     pub audits: usize,
+    /// What agents have said for audits under way, counted as pages are: 16 MiB. The audit that would take more
+    /// is refused with `QUEUE_FULL`.
+    pub audit_bytes: usize,
     /// Stops, and releases, that wait for the store or for receipts: 256 each. One stop more is carried out all
     /// the same, and answered at once that it is not known to be durable; one release more is refused with
     /// `QUEUE_FULL`.
@@ -63,6 +84,8 @@ impl FleetLimits {
     /// The values above.
     pub const DEFAULT: Self = Self {
         agents: 1 << 16,
+        agent_bytes: 288 << 20,
+        hello_bytes: 16 << 20,
         parked_links: 4,
         open_commands: 1024,
         open_command_bytes: 16 << 20,
@@ -71,14 +94,47 @@ impl FleetLimits {
         terminals_ending: 1024,
         terminals: 4096,
         unstored_output: 2 << 20,
+        unstored_output_of_user: 64 << 20,
+        tail_bytes: 32 << 20,
+        told_bytes: 4 << 20,
         loose_outputs: 256,
         ended_commands: 256,
         pages_of_agent: 64,
         pages: 4096,
+        page_bytes: 16 << 20,
         audits: 64,
+        audit_bytes: 16 << 20,
         waiting_stops: 256,
         deletions: 64,
     };
+
+    /// What an agent counts besides its texts: its machine, its places in the indexes, and the emergency stop that
+    /// is in force for it.
+    pub const AGENT_COST: usize = 4096;
+    /// What a command counts that is kept, besides its request: its lifecycle, its log, its entry in the view, what
+    /// its agent says of its end, there and in the view.
+    pub const COMMAND_COST: usize = 12 * 1024;
+
+    /// Commands that are kept at most: open ones, terminals, ended ones, and output of none.
+    pub const fn commands(&self) -> usize {
+        self.open_commands + 2 * self.terminals + self.ended_commands + self.loose_outputs
+    }
+
+    /// What a fleet and its [`View`](super::View) hold at most, in bytes, whatever its agents and its user say. A
+    /// frame more of each of its links may be on its way.
+    pub const fn held_bytes(&self) -> usize {
+        self.agent_bytes
+            + self.hello_bytes
+            // The request, and its copy on the way to the store.
+            + 2 * self.open_command_bytes
+            + self.commands() * Self::COMMAND_COST
+            + self.unstored_output_of_user
+            + self.tail_bytes
+            + self.told_bytes
+            // What was asked, and the question to the store.
+            + 2 * (self.page_bytes + self.audit_bytes)
+            + (2 * self.waiting_stops + self.deletions) * Self::COMMAND_COST
+    }
 }
 
 impl FleetLimits {

@@ -47,6 +47,7 @@ mod row;
 mod state;
 mod stop;
 mod terminal;
+mod told;
 mod view;
 mod work;
 
@@ -164,6 +165,20 @@ impl Fleet {
         }
     }
 
+    /// Whether it holds nothing: no agent, no command, no stop, and nobody who waits for an answer. Then it may be
+    /// dropped, and made anew when there is something of its user again.
+    pub fn is_idle(&self) -> bool {
+        let Self { state, stops, audits, resumes } = self;
+        state.roster.is_empty()
+            && state.commands.is_empty()
+            && state.latch.orders().next().is_none()
+            && state.deletions == 0
+            && stops.is_empty()
+            && audits.is_empty()
+            && resumes.is_empty()
+            && self.deadline() == Deadline::Never
+    }
+
     /// Where the recording of an agent is that the user may see; `None` if there is no such agent,
     /// `Some(None)` if nothing of it is recorded.
     pub fn recording(&self, agent: &AgentId) -> Option<Option<RecordingSource>> {
@@ -243,6 +258,7 @@ impl Fleet {
             FleetEvent::Welcomed { seat, link, capabilities } => {
                 let began = state.roster.welcomed(seat, link, capabilities, &mut state.out);
                 if let Some(began) = began {
+                    state.told.forget(seat);
                     // Until this session says so.
                     state.show_paused(&began.agent, false);
                     stop::repeat_to(state, &began.agent, seat);
@@ -277,6 +293,7 @@ impl Fleet {
                 }
             }
             FleetEvent::Forgotten { seat, history } => {
+                state.told.forget(seat);
                 if let Some(lost) = state.roster.forgotten(seat, history) {
                     dispatch::agent_lost(state, lost);
                 }

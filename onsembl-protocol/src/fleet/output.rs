@@ -136,7 +136,7 @@ fn on_loose_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece: Pie
 }
 
 fn was_told_unknown(state: &State, agent: &AgentId, id: &CommandId) -> bool {
-    state.roster.session(agent).is_some_and(|(_, session)| session.reported_unknown.contains(id))
+    state.roster.session(agent).is_some_and(|(seat, _)| state.told.was_told(seat, id))
 }
 
 /// Makes an entry for output under an id that is not known here. Whether there is room for it.
@@ -376,12 +376,8 @@ pub(super) fn drop_log(state: &mut State, id: &CommandId) {
     let Some(command) = state.commands.get_mut(id) else { return };
     let agent = command.agent.clone();
     let log = core::mem::replace(&mut command.log, Log::Known(OutputLog::resumed()));
-    let cost = match log {
-        Log::Known(log) => log.waiting(),
-        Log::Deferred(deferred) => deferred.into_heard().1,
-    };
     let is_open = command.open().is_some();
-    state.release(&agent, cost);
+    state.release(&agent, log.waiting());
     if is_open {
         show_log(state, id);
     } else {

@@ -6,8 +6,10 @@ mod outcome;
 
 pub(super) use outcome::{Began, LossCourse, Lost, LostAgent, SessionCourse};
 
-use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
-use super::agent::{Agent, FoundBy, Joining, Listing, Seat, Session, UsedId};
+use super::action::{Admission, FleetAction, Flow, Question, SeatId, SeatOrigin, Write};
+use super::agent::{
+    Agent, FoundBy, Joining, Listing, Seat, Session, UsedId, cost_of, cost_of_hello,
+};
 use super::claims::{Admitted, Bearer, Denied, Shown, TokenScope, judge};
 use super::directory::{Directory, said_name, stand_in};
 use super::event::OpenFault;
@@ -43,6 +45,14 @@ pub(super) struct Roster {
     /// No presence of any agent of the user has a greater version.
     newest: PresenceVersion,
     next_seat: SeatId,
+    /// What all agents count.
+    bytes: usize,
+    /// What hellos count whose session is being opened.
+    joining_bytes: usize,
+    /// Output of all agents that is not stored.
+    unstored: usize,
+    /// Whether agents are read, as far as that goes.
+    crowd: Flow,
     pub(super) limits: FleetLimits,
 }
 
@@ -56,8 +66,16 @@ impl Roster {
             parked: BTreeMap::new(),
             newest: PresenceVersion(0),
             next_seat: first_seat,
+            bytes: 0,
+            joining_bytes: 0,
+            unstored: 0,
+            crowd: Flow::Resumed,
             limits,
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.agents.is_empty() && self.seats.is_empty()
     }
 
     pub(super) const fn agents(&self) -> &BTreeMap<AgentId, Agent> {
@@ -113,8 +131,85 @@ impl Roster {
         let name = AgentId::new(&agent.shown.name);
         let went_by_its_name = directory.rename(&id, "", &agent.shown.name);
         out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
-        let _ = self.agents.insert(id, agent);
+        let _ = self.agents.insert(id.clone(), agent);
+        self.weigh(&id);
         self.take_name(&name, &went_by_its_name, out);
+    }
+
+    /// An agent is what it is now: what all count changes with it.
+    fn weigh(&mut self, id: &AgentId) {
+        if let Some(agent) = self.agents.get_mut(id) {
+            let cost = cost_of(&agent.shown);
+            let before = core::mem::replace(&mut agent.cost, cost);
+            self.bytes = self.bytes.saturating_sub(before).saturating_add(cost);
+        }
+    }
+
+    /// Why there is no room for a hello, if there is none: for what it says of an agent, or while its session is
+    /// being opened.
+    fn has_no_room(&self, key: &AgentKey, hello: &AgentConnect) -> Option<String> {
+        if self.joining_bytes.saturating_add(cost_of_hello(hello)) > self.limits.hello_bytes {
+            let why = "too many sessions of this user are being opened; come back later";
+            return Some(why.to_owned());
+        }
+        let known = self.directory.holder(key).and_then(|id| self.agents.get(id));
+        // The texts of an agent that is known may become shorter, however full it is.
+        let grows = known.is_none_or(|known| known.grows_by(hello));
+        (grows && self.bytes >= self.limits.agent_bytes).then(|| {
+            format!(
+                "what the agents of this user say of themselves takes {} bytes, which is the most; delete some",
+                self.limits.agent_bytes
+            )
+        })
+    }
+
+    /// So much more of an agent waits for the store. What changes for it.
+    pub(super) fn hold(&mut self, agent: &AgentId, cost: usize) -> Option<Flow> {
+        let known = self.agents.get_mut(agent)?;
+        self.unstored = self.unstored.saturating_add(cost);
+        known.throttle.add(cost)
+    }
+
+    /// For whom something changes because of what waits of all agents; `agent` is the one that sent the last of it.
+    pub(super) fn hold_all(&mut self, agent: &AgentId) -> Vec<(AgentId, Flow)> {
+        if self.unstored < self.limits.unstored_output_of_user {
+            return Vec::new();
+        }
+        match core::mem::replace(&mut self.crowd, Flow::Paused) {
+            Flow::Resumed => self.with_all(Flow::Paused),
+            // One that was not known then.
+            Flow::Paused => {
+                let known = self.agents.get_mut(agent);
+                let flow = known.and_then(|known| known.throttle.with_all(Flow::Paused));
+                flow.map(|flow| (agent.clone(), flow)).into_iter().collect()
+            }
+        }
+    }
+
+    /// So much less of an agent waits. What changes for it.
+    pub(super) fn free(&mut self, agent: &AgentId, cost: usize) -> Option<Flow> {
+        let known = self.agents.get_mut(agent)?;
+        let before = known.throttle.waiting();
+        let flow = known.throttle.free(cost);
+        self.unstored =
+            self.unstored.saturating_sub(before.saturating_sub(known.throttle.waiting()));
+        flow
+    }
+
+    /// For whom something changes because less of all agents waits.
+    pub(super) fn free_all(&mut self) -> Vec<(AgentId, Flow)> {
+        match self.crowd {
+            Flow::Paused if self.unstored < self.limits.unstored_output_of_user / 2 => {
+                self.crowd = Flow::Resumed;
+                self.with_all(Flow::Resumed)
+            }
+            Flow::Paused | Flow::Resumed => Vec::new(),
+        }
+    }
+
+    fn with_all(&mut self, flow: Flow) -> Vec<(AgentId, Flow)> {
+        let each = self.agents.iter_mut();
+        each.filter_map(|(id, known)| Some((id.clone(), known.throttle.with_all(flow)?))).collect()
     }
 
     /// An agent says hello: which machine it is for, and whose link this is.
@@ -148,6 +243,11 @@ impl Roster {
                 return out.act(FleetAction::RefuseHello { link, error, cause });
             }
         };
+        if let Some(why) = self.has_no_room(&key, &hello) {
+            out.note(FleetNote::TooManyAgents { link });
+            let error = ErrorReply::new(ErrorCode::QueueFull, why);
+            return out.act(FleetAction::RefuseHello { link, error, cause: CloseCause::TryLater });
+        }
         let (seat, claimant) = match self.seat_of(&key) {
             Some(seat) if hello.extensions.is_none() && self.is_crowded(seat) => {
                 return self.refuse_crowded(link, seat, out);
@@ -178,7 +278,9 @@ impl Roster {
         };
         out.note(FleetNote::Hello { link, name: hello.name.clone(), peer: peer.clone() });
         if let Some(entry) = self.seats.get_mut(&seat) {
-            let _ = entry.joining.insert(link, Joining { hello, bearer, session, peer });
+            let cost = cost_of_hello(&hello);
+            self.joining_bytes = self.joining_bytes.saturating_add(cost);
+            let _ = entry.joining.insert(link, Joining { hello, bearer, session, peer, cost });
         }
         out.act(FleetAction::Join { link, seat, claimant });
     }
@@ -201,6 +303,7 @@ impl Roster {
         let before = agent.shown.aliases.clone();
         if agent.remember(id.clone()) {
             self.directory.realias(&id, &before, &agent.shown.aliases);
+            self.weigh(&id);
             self.show(&id, out);
             out.write(Write::Alias { agent: id.clone(), alias: id });
         }
@@ -266,9 +369,11 @@ impl Roster {
     }
 
     fn remove(&mut self, id: &AgentId) {
-        if let Some(Agent { key, shown, .. }) = self.agents.remove(id) {
-            self.directory.remove(id, &key, &shown.aliases, &shown.name);
-        }
+        let Some(agent) = self.agents.remove(id) else { return };
+        self.bytes = self.bytes.saturating_sub(agent.cost);
+        self.unstored = self.unstored.saturating_sub(agent.throttle.waiting());
+        let Agent { key, shown, .. } = agent;
+        self.directory.remove(id, &key, &shown.aliases, &shown.name);
     }
 
     fn mint_seat(&mut self) -> SeatId {
@@ -350,8 +455,9 @@ impl Roster {
             Err(fault) => {
                 let why = fault.to_string();
                 out.note(FleetNote::SessionRefused { link, why: why.clone() });
-                if let Some(entry) = self.seats.get_mut(&seat) {
-                    let _ = entry.joining.remove(&link);
+                let entry = self.seats.get_mut(&seat);
+                if let Some(joining) = entry.and_then(|entry| entry.joining.remove(&link)) {
+                    self.joining_bytes = self.joining_bytes.saturating_sub(joining.cost);
                 }
                 let cause = match fault {
                     OpenFault::Deleted(_) => CloseCause::Deleted,
@@ -400,6 +506,7 @@ impl Roster {
         let name = AgentId::new(&agent.shown.name);
         out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
         let other = agent.seat.replace(seat).filter(|other| *other != seat);
+        self.weigh(&id);
         self.take_name(&name, &went_by_its_name, out);
         let other = other?;
         // Two keys turned out to be one agent: the machine of the other one is superseded.
@@ -415,6 +522,7 @@ impl Roster {
             let before = agent.shown.aliases.clone();
             agent.shown.aliases.retain(|alias| alias != name);
             self.directory.realias(other, &before, &agent.shown.aliases);
+            self.weigh(other);
             self.show(other, out);
         }
     }
@@ -429,6 +537,7 @@ impl Roster {
     ) -> Option<Began> {
         let entry = self.seats.get_mut(&seat)?;
         let joining = entry.joining.remove(&link)?;
+        self.joining_bytes = self.joining_bytes.saturating_sub(joining.cost);
         let known = entry.agent.as_ref().and_then(|id| self.agents.get(id));
         let aliases = known.map_or(&[][..], |agent| &agent.shown.aliases);
         let claimant = entry.begin(&joining.hello, aliases);
@@ -525,7 +634,9 @@ impl Roster {
             out.write(Write::SessionEnd { session, at, because: reason.to_string() });
         }
         let entry = entry?;
-        let _ = entry.joining.remove(&link);
+        if let Some(joining) = entry.joining.remove(&link) {
+            self.joining_bytes = self.joining_bytes.saturating_sub(joining.cost);
+        }
         if entry.parked.contains(&link) {
             self.unpark(link, out);
             return None;
@@ -549,6 +660,9 @@ impl Roster {
         let entry = self.seats.remove(&seat)?;
         for link in &entry.parked {
             let _ = self.parked.remove(link);
+        }
+        for joining in entry.joining.values() {
+            self.joining_bytes = self.joining_bytes.saturating_sub(joining.cost);
         }
         if self.newcomers.get(&entry.key) == Some(&seat) {
             let _ = self.newcomers.remove(&entry.key);

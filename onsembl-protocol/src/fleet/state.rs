@@ -10,6 +10,7 @@ use super::note::FleetNote;
 use super::out::Out;
 use super::report::StopState;
 use super::roster::Roster;
+use super::told::Told;
 use super::view::{AgentStop, Change};
 use super::work::WorkList;
 use crate::command::CommandEvent;
@@ -34,6 +35,8 @@ pub(super) struct State {
     pub(super) latch: StopLatch,
     /// Agents that the store is asked to delete.
     pub(super) deletions: usize,
+    /// Unknown commands that agents were told of.
+    pub(super) told: Told,
     pub(super) ids: IdMint,
     pub(super) work: WorkList,
     /// Agents in whose queue something changed.
@@ -50,6 +53,7 @@ impl State {
             commands: Commands::new(&limits),
             latch: StopLatch::default(),
             deletions: 0,
+            told: Told::new(limits.told_bytes),
             ids: IdMint::new(seed),
             work: WorkList::default(),
             queues_changed: BTreeSet::new(),
@@ -98,18 +102,23 @@ impl State {
 
     /// So much more output of an agent waits for the store.
     pub(super) fn throttle_by(&mut self, agent: &AgentId, cost: usize) {
-        let Some(known) = self.roster.agent_mut(agent) else { return };
-        if let Some(flow) = known.throttle.add(cost) {
+        if let Some(flow) = self.roster.hold(agent, cost) {
             self.out.note(FleetNote::Throttled { agent: agent.clone() });
             self.throttle(agent, flow);
+        }
+        for (agent, flow) in self.roster.hold_all(agent) {
+            self.out.note(FleetNote::Throttled { agent: agent.clone() });
+            self.throttle(&agent, flow);
         }
     }
 
     /// So much less does.
     pub(super) fn release(&mut self, agent: &AgentId, cost: usize) {
-        let Some(known) = self.roster.agent_mut(agent) else { return };
-        if let Some(flow) = known.throttle.free(cost) {
+        if let Some(flow) = self.roster.free(agent, cost) {
             self.throttle(agent, flow);
+        }
+        for (agent, flow) in self.roster.free_all() {
+            self.throttle(&agent, flow);
         }
     }
 
@@ -163,8 +172,8 @@ impl State {
     /// Tells an agent, once in a session, that this command is not known here: what it keeps of it would be
     /// sent for ever.
     pub(super) fn report_unknown(&mut self, agent: &AgentId, command: &CommandId) {
-        let Some((seat, session)) = self.roster.session_mut(agent) else { return };
-        if session.capabilities.dialect() == Dialect::Legacy || !session.report_unknown(command) {
+        let Some((seat, session)) = self.roster.session(agent) else { return };
+        if session.capabilities.dialect() == Dialect::Legacy || !self.told.tell(seat, command) {
             return;
         }
         let why = "this server does not have this command and will not take its output; drop both";

@@ -103,6 +103,10 @@ impl Wait {
 }
 
 impl Stops {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waits.is_empty() && self.releases.is_empty()
+    }
+
     /// When [`on_time`](Self::on_time) is to be called at the latest.
     pub(super) fn deadline(&self) -> Deadline {
         let waits = self.waits.iter().map(|wait| Deadline::At(wait.until));
@@ -150,8 +154,7 @@ impl Stops {
         stop: EmergencyStop,
         now: Now,
     ) {
-        let mut reason = stop.reason.unwrap_or_else(|| "no reason given".to_owned());
-        reason.truncate(reason.floor_char_boundary(Limits::DEFAULT.name_bytes));
+        let reason = stop.reason.unwrap_or_else(|| "no reason given".to_owned());
         let only: BTreeSet<AgentId> = stop.affected_agents.into_iter().map(AgentId::new).collect();
         let scopes: Vec<StopScope> = match only.is_empty() {
             true => alloc::vec![StopScope::All],
@@ -387,6 +390,9 @@ struct Carried {
 
 /// Puts an order in force, and kills what runs.
 fn carry_out(state: &mut State, scope: StopScope, reason: String, now: Now) -> Carried {
+    // Each agent that it is for is shown with it.
+    let mut reason = reason;
+    reason.truncate(reason.floor_char_boundary(Limits::DEFAULT.name_bytes));
     let id = state.ids.stop(now.wall);
     let minted = id.clone();
     let order = StopOrder { id, scope, reason, by: state.user.clone(), at: now.wall };

@@ -18,6 +18,9 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+/// What is kept of the words for the program in a terminal.
+const PROGRAM: usize = 4096;
+
 /// Why the terminal of this agent cannot be resized from here, if it cannot.
 pub(super) fn keeps_its_size(state: &State, agent: &AgentId) -> Option<&'static str> {
     let session = state.roster.session(agent).map(|(_, session)| session);
@@ -115,6 +118,8 @@ fn open(
         state.out.note(FleetNote::TerminalRefused { agent, command });
         return false;
     }
+    let mut program = program;
+    program.truncate(program.floor_char_boundary(PROGRAM));
     let lifecycle = CommandLifecycle::opened(dialect, now);
     let request = Box::new(CommandRequest {
         user_id: Some(state.user.clone()),

@@ -7,6 +7,7 @@
 use super::aliases::Aliases;
 use super::by_id::ById;
 use super::claims::{Bearer, Claim};
+use super::limits::FleetLimits;
 use super::report::StopState;
 use crate::command::{CommandStage, CommandView};
 use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation, PresenceVersion};
@@ -25,7 +26,7 @@ use alloc::vec::Vec;
 pub type Revision = u64;
 
 /// What one user may see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct View {
     revision: Revision,
     agents: BTreeMap<AgentId, AgentView>,
@@ -35,6 +36,15 @@ pub struct View {
     open: BTreeMap<AgentId, usize>,
     /// Each command by its latest change, so that a reader need not look at all of them.
     latest: Latest,
+    /// What the tails of all commands keep that is stored.
+    kept: usize,
+    most_kept: usize,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self::new(&FleetLimits::DEFAULT)
+    }
 }
 
 /// One agent.
@@ -292,6 +302,20 @@ pub enum Noticed {
 }
 
 impl View {
+    /// One with nothing in it. Its fleet has these limits.
+    pub fn new(limits: &FleetLimits) -> Self {
+        Self {
+            revision: 0,
+            agents: BTreeMap::new(),
+            aliases: Aliases::new(),
+            commands: ById::new(),
+            open: BTreeMap::new(),
+            latest: Latest::default(),
+            kept: 0,
+            most_kept: limits.tail_bytes,
+        }
+    }
+
     /// Applies changes in their order.
     pub fn apply(&mut self, changes: Vec<Change>) -> Noticed {
         let revision = self.revision + 1;
@@ -305,7 +329,25 @@ impl View {
             self.revision = revision;
         }
         self.latest.close(&mut self.commands);
+        self.shorten_tails();
         noticed
+    }
+
+    fn shorten_tails(&mut self) {
+        if self.kept <= self.most_kept {
+            return;
+        }
+        for (_, id) in self.latest.line.iter().flatten() {
+            // Further than to the bound, or all would be looked at for each record.
+            if self.kept <= self.most_kept / 8 * 7 {
+                break;
+            }
+            if let Some(entry) = self.commands.get_mut(id) {
+                let before = entry.tail.kept();
+                entry.tail.leave_to_store();
+                self.kept = self.kept.saturating_sub(before).saturating_add(entry.tail.kept());
+            }
+        }
     }
 
     /// Whether a link may be let in that names this agent, by its id or by one that it went by before, with
@@ -381,6 +423,7 @@ impl View {
             Change::Log { command, agent, end } => {
                 let new = || CommandEntry::new(agent, revision);
                 let entry = self.commands.entry(&command, new);
+                self.kept = self.kept.saturating_sub(entry.tail.kept());
                 entry.tail = OutputTail::behind(end);
                 self.latest.touch(&command, entry, revision);
             }
@@ -392,13 +435,16 @@ impl View {
             }
             Change::Stored(id, position) => {
                 if let Some(entry) = self.commands.get_mut(&id) {
+                    let before = entry.tail.kept();
                     entry.tail.on_stored(position);
+                    self.kept = self.kept.saturating_sub(before).saturating_add(entry.tail.kept());
                 }
                 return Noticed::Later;
             }
             Change::CommandRemoved(id) => {
                 if let Some(mut entry) = self.commands.remove(&id) {
                     self.count(&entry.agent, entry.is_open(&id), false);
+                    self.kept = self.kept.saturating_sub(entry.tail.kept());
                     let _ = self.latest.leave(&mut entry);
                 }
             }

@@ -1,6 +1,7 @@
 //! What a dashboard wants to see.
 
 use super::lenient;
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -16,7 +17,7 @@ pub enum Selection {
     /// Everything the user may see.
     All,
     /// These ids.
-    Only(Vec<String>),
+    Only(BTreeSet<String>),
 }
 
 impl Selection {
@@ -25,7 +26,15 @@ impl Selection {
         match self {
             Self::None => false,
             Self::All => true,
-            Self::Only(ids) => ids.iter().any(|x| x == id),
+            Self::Only(ids) => ids.contains(id),
+        }
+    }
+
+    /// How many ids it names.
+    pub fn named(&self) -> usize {
+        match self {
+            Self::None | Self::All => 0,
+            Self::Only(ids) => ids.len(),
         }
     }
 
@@ -41,11 +50,9 @@ impl Selection {
     pub fn add(&mut self, id: &str) {
         match self {
             Self::All => {}
-            Self::None => *self = Self::Only(alloc::vec![id.to_string()]),
+            Self::None => *self = Self::Only(BTreeSet::from([id.to_string()])),
             Self::Only(ids) => {
-                if !ids.iter().any(|x| x == id) {
-                    ids.push(id.to_string());
-                }
+                let _ = ids.insert(id.to_string());
             }
         }
     }
@@ -54,7 +61,9 @@ impl Selection {
     pub fn remove(&mut self, id: &str) {
         match self {
             Self::All | Self::None => {}
-            Self::Only(ids) => ids.retain(|x| x != id),
+            Self::Only(ids) => {
+                let _ = ids.remove(id);
+            }
         }
     }
 }
@@ -85,7 +94,7 @@ impl<'de> Deserialize<'de> for Selection {
                 if ids.is_empty() || ids.iter().any(|id| id == "*") {
                     Selection::All
                 } else {
-                    Selection::Only(ids)
+                    Selection::Only(ids.into_iter().collect())
                 }
             }
         }
@@ -111,7 +120,7 @@ impl<'de> Deserialize<'de> for Selection {
                 Ok(match (o.all, o.ids.is_empty()) {
                     (true, _) => Selection::All,
                     (false, true) => Selection::None,
-                    (false, false) => Selection::Only(o.ids),
+                    (false, false) => Selection::Only(o.ids.into_iter().collect()),
                 })
             }
         }

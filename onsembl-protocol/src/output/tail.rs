@@ -14,6 +14,8 @@ use alloc::vec::Vec;
 const KEPT_BYTES: usize = 256 * 1024;
 /// Stored records that are kept for them.
 const KEPT_RECORDS: usize = 4096;
+/// What a record counts besides its bytes.
+const RECORD_COST: usize = 128;
 
 /// What a reader gets.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct OutputTail {
     records: VecDeque<Kept>,
     bytes: usize,
     unstored: usize,
+    /// Records that are not stored.
+    waiting: usize,
     /// The last record that only the store has.
     dropped: Cursor,
     last: Cursor,
@@ -61,6 +65,7 @@ impl OutputTail {
     pub fn push(&mut self, record: LogRecord) {
         self.bytes += record.body.byte_count();
         self.unstored += record.body.byte_count();
+        self.waiting += 1;
         self.last = Some(record.position());
         self.records.push_back(Kept { record, durability: Durability::Waiting });
     }
@@ -80,6 +85,7 @@ impl OutputTail {
         {
             kept.durability = Durability::Stored;
             self.unstored -= kept.record.body.byte_count();
+            self.waiting -= 1;
         }
         while (self.bytes > KEPT_BYTES || self.records.len() > KEPT_RECORDS)
             && let Some(Kept { record, durability: Durability::Stored }) = self.records.front()
@@ -88,6 +94,23 @@ impl OutputTail {
             self.dropped = Some(record.position());
             let _ = self.records.pop_front();
         }
+    }
+
+    /// What is kept here and in the store too, with something for each record.
+    pub(crate) fn kept(&self) -> usize {
+        let waiting = self.waiting.saturating_mul(RECORD_COST).saturating_add(self.unstored);
+        let all = self.records.len().saturating_mul(RECORD_COST).saturating_add(self.bytes);
+        all.saturating_sub(waiting)
+    }
+
+    /// Leaves to the store what it has, as far as nothing that waits for it comes before.
+    pub(crate) fn leave_to_store(&mut self) {
+        while let Some(Kept { record, durability: Durability::Stored }) = self.records.front() {
+            self.bytes -= record.body.byte_count();
+            self.dropped = Some(record.position());
+            let _ = self.records.pop_front();
+        }
+        self.records.shrink_to_fit();
     }
 
     /// At most about `limit` bytes behind the cursor.

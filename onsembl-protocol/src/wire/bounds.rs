@@ -34,11 +34,17 @@ pub(super) fn within(field: &'static str, text: Option<&str>, limit: usize) -> C
     }
 }
 
-fn list(field: &'static str, texts: &[String], limits: &Limits, each: usize) -> Check {
+fn list<'a>(
+    field: &'static str,
+    texts: impl IntoIterator<IntoIter: ExactSizeIterator<Item = &'a String>>,
+    limits: &Limits,
+    each: usize,
+) -> Check {
+    let mut texts = texts.into_iter();
     if texts.len() > limits.list_entries {
         return Err(TooLong { field, limit: limits.list_entries });
     }
-    texts.iter().try_for_each(|text| within(field, Some(text), each))
+    texts.try_for_each(|text| within(field, Some(text), each))
 }
 
 fn command(id: &CommandId, limits: &Limits) -> Check {

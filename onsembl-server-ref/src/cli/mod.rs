@@ -7,6 +7,7 @@ mod commands;
 mod control;
 mod exec;
 mod export;
+mod limits;
 mod listen;
 mod output;
 mod print;
@@ -67,6 +68,8 @@ enum Command {
     Export(export::Export),
     /// Feed recordings to the core and say whether it still does the same.
     Replay(replay::Replay),
+    /// Print every limit of a server, and the most memory that it may take.
+    Limits(limits::Limits),
 }
 
 /// Runs the command line of this process.
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
             Command::Audit(audit) => finish(audit.run().await),
             Command::Export(export) => finish(export.run().await),
             Command::Replay(replay) => replay.run(),
+            Command::Limits(limits) => finish(limits.run()),
         }
     });
     // A read of standard input or a name look-up may still block a thread; that is not waited for.

@@ -5,7 +5,9 @@ use super::print;
 use super::renewal::Renewal;
 use crate::auth::Tokens;
 use crate::retention::Retention;
-use crate::server::{CorsOrigin, IpNet, Server, ServerOptions, raise_descriptor_limit};
+use crate::server::{
+    CONNECTIONS, CorsOrigin, IpNet, Server, ServerOptions, raise_descriptor_limit,
+};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use onsembl_protocol::liveness::HeartbeatTiming;
@@ -52,6 +54,9 @@ pub(super) struct Serve {
     /// How many bytes of output are kept over all users; the oldest go first.
     #[arg(long, env = "ONSEMBL_KEEP_BYTES", default_value_t = Retention::DEFAULT.keep_bytes, value_name = "BYTES")]
     keep_bytes: u64,
+    /// How many connections users may have at a time, all together; one user alone gets four fifths of them.
+    #[arg(long, env = "ONSEMBL_CONNECTIONS", default_value_t = CONNECTIONS, value_name = "COUNT")]
+    connections: usize,
     /// A network of proxies, such as 10.0.0.0/8, that are trusted to say for whom they connect, by
     /// X-Forwarded-For or the PROXY protocol; may be repeated.
     #[arg(long, env = "ONSEMBL_TRUSTED_PROXY", value_delimiter = ',', value_name = "CIDR")]
@@ -99,6 +104,7 @@ impl Serve {
         options.agents = agents;
         options.cors_origins = self.cors_origin;
         options.recording = self.recording;
+        options.connections = self.connections;
         options.retention = Retention { keep_for: self.keep_for, keep_bytes: self.keep_bytes };
         options.trusted_proxies = self.trusted_proxy;
         if let Err(error) = raise_descriptor_limit() {

@@ -9,4 +9,5 @@ mod locate;
 mod refresh;
 mod session;
 
+pub(crate) use session::{AT_WORK, SLOT, SLOTS, SLOTS_WEIGHT};
 pub use session::{Dashboard, serve};

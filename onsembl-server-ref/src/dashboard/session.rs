@@ -4,14 +4,17 @@ use super::encode::{FeedEncoder, Next};
 use super::locate::locate;
 use super::refresh::{CheckedToken, Refreshes};
 use crate::auth::{Authenticator, Identity, LookupError};
-use crate::fleet_view::FleetViews;
+use crate::bounds::{Share, Shares, Turns};
+use crate::fleet_view::{FleetView, FleetViews};
 use crate::hub::HubHandle;
 use crate::store::{Cursor, Store, StoreError, StoredRecord};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::fleet::{Answer, DashboardLink, DashboardRequest, LogRecord, Request};
-use onsembl_protocol::id::{CommandId, LinkId, MessageId, ServerInstanceId};
+use onsembl_protocol::fleet::{
+    Answer, DashboardFeed, DashboardLink, DashboardRequest, LogRecord, Request,
+};
+use onsembl_protocol::id::{CommandId, LinkId, MessageId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::Capabilities;
 use onsembl_protocol::session::{
@@ -25,22 +28,43 @@ use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::messages::Envelopes;
 use onsembl_transport::pump::{self, LinkHandle, LinkInput, PumpConfig, TryDataError};
-use onsembl_transport::{Link, Received};
+use onsembl_transport::{Held, Link, Received};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 /// Frames that may wait for this task.
-const INBOX: usize = 32;
-/// At most 16 pieces of output, of 32 KiB each before encoding, wait for a dashboard that does not
-/// read. The answers to all its requests may come at one moment, and pongs beside them.
+const INBOX: usize = 8;
+/// At most 16 pieces of output wait for a dashboard that does not read, and 128 KiB of them. The answers to all its
+/// requests may come at one moment, and pongs beside them.
 const PUMP: PumpConfig = PumpConfig {
     data_queue: 16,
+    data_bytes: DATA_BYTES,
     control_queue: 4 * DashboardLink::MOST_UNDER_WAY,
+    control_bytes: CONTROL_BYTES,
     ..PumpConfig::DEFAULT
 };
+/// Bytes of frames that wait for a dashboard that does not read; the last of them may exceed it.
+const DATA_BYTES: usize = 128 * 1024;
+/// Bytes of answers that wait for one.
+const CONTROL_BYTES: usize = 256 * 1024;
+/// Bytes of requests under way; one more is not read.
+const UNDER_WAY_BYTES: usize = 256 * 1024;
 /// Bytes that are read from the store at once.
-const READ_BYTES: usize = 256 * 1024;
+const READ_BYTES: usize = 128 * 1024;
+/// What dashboards of all users may take together, in slots of [`SLOT`]: 512, and one user alone three quarters of
+/// them.
+pub(crate) const SLOTS: usize = 512;
+pub(crate) const SLOTS_WEIGHT: usize = 3;
+/// Bytes of a slot. A dashboard of a small fleet has one.
+pub(crate) const SLOT: usize = 1 << 20;
+/// Dashboards of one user that are worked for at a time. All others of the user wait, and nobody else.
+pub(crate) const AT_WORK: usize = 1;
+/// What a dashboard takes besides its feed: what waits for its link, is being written and was read from the store,
+/// as JSON six times of it at worst.
+const LINK_COST: usize =
+    DATA_BYTES + CONTROL_BYTES + UNDER_WAY_BYTES + READ_BYTES + 2 * 6 * 32 * 1024;
 
 /// Everything a dashboard's task needs of its server.
 #[derive(Clone, Debug)]
@@ -59,6 +83,10 @@ pub struct Dashboard {
     pub instance: ServerInstanceId,
     /// Cancelled when the server ends.
     pub stop: CancellationToken,
+    /// What dashboards may take.
+    pub(crate) slots: Shares<UserId>,
+    /// Whose dashboards are worked for.
+    pub(crate) turns: Turns<UserId>,
 }
 
 /// Serves one dashboard until its link ends.
@@ -76,8 +104,10 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
         dashboard,
         peer,
         quota: UndecodableQuota::new(),
+        slots: Vec::new(),
         refreshes: Refreshes::default(),
         pending: FuturesUnordered::new(),
+        under_way: 0,
         link: LinkState::Open,
     };
     session.run().await;
@@ -85,7 +115,8 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
 
 /// What came of something that took its time.
 enum Outcome {
-    Answered(Box<ServerToDashboard>),
+    /// What is said to a request, and what the request took: its bytes, and its part of a budget.
+    Answered(Box<ServerToDashboard>, usize, Held),
     Output(CommandId, Result<Vec<LogRecord>, StoreError>),
     Found(CommandId, Result<Cursor, StoreError>),
     Revoked(Result<bool, LookupError>),
@@ -115,9 +146,13 @@ struct Session {
     handle: LinkHandle,
     inbox: mpsc::Receiver<pump::LinkEvent>,
     quota: UndecodableQuota,
+    /// What it takes.
+    slots: Vec<Share<UserId>>,
     requests: DashboardLink,
     refreshes: Refreshes,
     pending: FuturesUnordered<BoxFuture<'static, Outcome>>,
+    /// Bytes of requests whose answers are awaited.
+    under_way: usize,
     link: LinkState,
 }
 
@@ -196,25 +231,64 @@ impl Session {
         }
     }
 
+    /// Whether there is room for what it takes, while its user has so many agents and commands. If not, its link
+    /// is being closed.
+    fn has_slots(&mut self, fleet_view: &FleetView) -> bool {
+        let cost = LINK_COST.saturating_add(DashboardFeed::cost(&fleet_view.look()));
+        while self.slots.len() < cost.div_ceil(SLOT) {
+            let Some(share) = self.dashboard.slots.take(&self.identity.user) else {
+                self.dashboard.counters.count("dashboards_over_share");
+                let why = format!(
+                    "too many dashboards are open, of yours or in all: of {} slots this one needs {}; close some",
+                    self.dashboard.slots.capacity(),
+                    cost.div_ceil(SLOT)
+                );
+                self.say(&ServerToDashboard::Error(ErrorReply::new(ErrorCode::QueueFull, why)));
+                self.handle.close(CloseCause::TryLater);
+                return false;
+            };
+            self.slots.push(share);
+        }
+        true
+    }
+
     async fn serve(&mut self, init: DashboardInit, hello: Option<MessageId>) {
         let fleet_view = self.dashboard.fleet_views.of(&self.identity.user);
-        let mut changes = fleet_view.changes();
+        let (turns, user) = (self.dashboard.turns.clone(), self.identity.user.clone());
+        if !self.has_slots(&fleet_view) {
+            return;
+        }
+        let turn = turns.take(&user).await;
+        let mut changes = fleet_view.revisions();
         let instance = self.dashboard.instance.clone();
         let extensions = init.extensions.as_ref();
         let now = self.clock.now().wall;
-        let mut feed = FeedEncoder::new(fleet_view, instance, init.subscriptions, extensions, now);
+        let mut feed = FeedEncoder::new(
+            Arc::clone(&fleet_view),
+            instance,
+            init.subscriptions,
+            extensions,
+            now,
+        );
         feed.greet(hello, self.clock.now().wall);
+        drop(turn);
         let mut machine = DashboardConnection::new(self.clock.now());
         let mut deadline = machine.deadline();
         let mut reading = Reading::Nothing;
         let stop = self.dashboard.stop.clone();
         loop {
-            let full = self.feed_link(&mut feed, &mut reading);
+            let full = {
+                let _turn = turns.take(&user).await;
+                self.feed_link(&mut feed, &mut reading)
+            };
             tokio::select! {
                 biased;
                 // What it asks for is answered before more of it is read.
-                event = self.inbox.recv(), if !feed.is_behind() || !full => {
+                event = self.inbox.recv(),
+                    if (!feed.is_behind() || !full) && self.under_way < UNDER_WAY_BYTES =>
+                {
                     let Some(event) = event else { return };
+                    let _turn = turns.take(&user).await;
                     deadline = self.step(&mut machine, DashboardEvent::Received, &mut feed);
                     match event.what {
                         LinkInput::Ended(end) => {
@@ -228,7 +302,8 @@ impl Session {
                         }
                         LinkInput::Received(Received::Text(text)) => {
                             if let Some((id, message)) = self.decode(&text) {
-                                self.on_message(id, message, &mut feed);
+                                let took = (text.len(), event.held);
+                                self.on_message(id, message, took, &mut feed);
                             }
                         }
                     }
@@ -237,12 +312,18 @@ impl Session {
                     self.on_outcome(outcome, &mut feed, &mut reading);
                 }
                 () = self.clock.sleep_until(deadline) => {
+                    if !self.has_slots(&fleet_view) {
+                        return;
+                    }
+                    let _turn = turns.take(&user).await;
                     deadline = self.step(&mut machine, DashboardEvent::Wake, &mut feed);
                 }
                 () = self.clock.sleep_until(feed.deadline()) => {
+                    let _turn = turns.take(&user).await;
                     feed.flush(self.clock.now().monotonic);
                 }
                 Ok(()) = changes.changed() => {
+                    let _turn = turns.take(&user).await;
                     deadline = self.step(&mut machine, DashboardEvent::Changed, &mut feed);
                 }
                 // It takes what it is sent, so it lives, also while nothing of it is read.
@@ -353,7 +434,9 @@ impl Session {
 
     fn on_outcome(&mut self, outcome: Outcome, feed: &mut FeedEncoder, reading: &mut Reading) {
         match outcome {
-            Outcome::Answered(message) => {
+            Outcome::Answered(message, bytes, held) => {
+                drop(held);
+                self.under_way = self.under_way.saturating_sub(bytes);
                 self.requests.answered();
                 self.say(&message);
             }
@@ -387,6 +470,7 @@ impl Session {
         &mut self,
         id: Option<MessageId>,
         message: DashboardToServer,
+        took: (usize, Held),
         feed: &mut FeedEncoder,
     ) {
         match self.requests.handle(id.clone(), message, feed.capabilities()) {
@@ -396,7 +480,7 @@ impl Session {
             }
             DashboardRequest::Subscribe(what) => feed.subscribe(id, what, self.clock.now().wall),
             DashboardRequest::Unsubscribe(what) => feed.unsubscribe(id, &what),
-            DashboardRequest::Fleet { command, request } => self.ask(id, command, request),
+            DashboardRequest::Fleet { command, request } => self.ask(id, command, request, took),
             DashboardRequest::Refresh(refresh) => {
                 let check = self.refreshes.check(self.dashboard.auth.clone(), id, refresh);
                 self.pending.push(Box::pin(async move { Outcome::Refreshed(check.await) }));
@@ -411,12 +495,19 @@ impl Session {
     }
 
     /// Asks the fleet and says what it answers, whenever that is.
-    fn ask(&mut self, id: Option<MessageId>, command: Option<CommandId>, request: Request) {
+    fn ask(
+        &mut self,
+        id: Option<MessageId>,
+        command: Option<CommandId>,
+        request: Request,
+        (bytes, held): (usize, Held),
+    ) {
+        self.under_way = self.under_way.saturating_add(bytes);
         let (hub, user) = (self.dashboard.hub.clone(), self.identity.user.clone());
         self.pending.push(Box::pin(async move {
             let ended = || ErrorReply::new(ErrorCode::Internal, "the server is ending");
             let answer = hub.ask_fleet(user, request).await;
-            Outcome::Answered(Box::new(match answer.map_or_else(|| Err(ended()), Answer::done) {
+            let answer = match answer.map_or_else(|| Err(ended()), Answer::done) {
                 Ok(()) => ServerToDashboard::Ack(Ack {
                     message_id: id,
                     success: true,
@@ -424,7 +515,8 @@ impl Session {
                     ..Ack::default()
                 }),
                 Err(error) => ServerToDashboard::Error(error.about(id)),
-            }))
+            };
+            Outcome::Answered(Box::new(answer), bytes, held)
         }));
     }
 

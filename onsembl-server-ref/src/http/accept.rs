@@ -247,6 +247,7 @@ impl Accepted {
             let _ = extensions.insert(connection.clone());
             let (answer, connection) = (router.clone().oneshot(request), connection.clone());
             async move {
+                connection.asked().await;
                 let answer = answer.await;
                 connection.answered();
                 answer

@@ -2,7 +2,7 @@
 //! of that token's user.
 
 use super::waiting_room::{RoomLimits, Source, Ticket, WaitingRoom};
-use crate::bounds::{LogLimit, Share, Shares};
+use crate::bounds::{LogLimit, Share, Shares, Turn, Turns};
 use onsembl_protocol::id::UserId;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,10 @@ use tokio_util::sync::CancellationToken;
 const WEIGHT: usize = 4;
 /// Descriptors that connections never take: the database, the log, the listeners.
 const KEPT_BACK: u64 = 64;
+/// Requests of one address that are worked for at a time before their tokens are checked, and of one user
+/// afterwards. The others wait in a line of their own, so that nobody else waits behind them.
+pub(crate) const AT_WORK_WAITING: usize = 4;
+pub(crate) const AT_WORK_KNOWN: usize = 16;
 /// How long the other side may take nothing of an answer before its token is good, and afterwards.
 const STALLED_WAITING: Duration = Duration::from_secs(10);
 const STALLED_KNOWN: Duration = Duration::from_secs(60);
@@ -26,19 +30,24 @@ pub(crate) struct Connections(Arc<Shared>);
 struct Shared {
     room: Mutex<WaitingRoom>,
     users: Shares<UserId>,
+    /// Whose requests are worked for.
+    turns_waiting: Turns<Source>,
+    turns_known: Turns<UserId>,
     refusals: LogLimit<UserId>,
 }
 
 impl Connections {
-    /// For a process that may have so many descriptors.
-    pub(crate) fn new(descriptors: u64) -> Self {
+    /// For a process that may have so many descriptors, with so many connections of users at most.
+    pub(crate) fn new(descriptors: u64, most: usize) -> Self {
         let limits = RoomLimits::within(descriptors);
         let waiting = u64::try_from(limits.all).unwrap_or(u64::MAX);
         let known = descriptors.saturating_sub(waiting).saturating_sub(KEPT_BACK).max(16);
-        let known = usize::try_from(known).unwrap_or(usize::MAX);
+        let known = usize::try_from(known).unwrap_or(usize::MAX).min(most.max(1));
         Self(Arc::new(Shared {
             room: Mutex::new(WaitingRoom::new(limits)),
             users: Shares::new(known, WEIGHT),
+            turns_waiting: Turns::new(AT_WORK_WAITING),
+            turns_known: Turns::new(AT_WORK_KNOWN),
             refusals: LogLimit::new(),
         }))
     }
@@ -46,12 +55,16 @@ impl Connections {
     /// A connection comes.
     pub(super) fn enter(&self, source: Source, end: CancellationToken) -> Connection {
         let ticket = self.0.room().enter(source, end);
-        self.connection(Standing::Waiting { ticket: Some(ticket), source: Some(source) })
+        self.connection(Standing::Waiting {
+            ticket: Some(ticket),
+            source: Some(source),
+            turn: None,
+        })
     }
 
     /// A connection that came through the listener of another service, which bounds those that wait.
     pub(super) fn of_another_listener(&self) -> Connection {
-        self.connection(Standing::Waiting { ticket: None, source: None })
+        self.connection(Standing::Waiting { ticket: None, source: None, turn: None })
     }
 
     fn connection(&self, standing: Standing) -> Connection {
@@ -79,9 +92,9 @@ struct One {
 #[derive(Debug)]
 enum Standing {
     /// No token was good yet.
-    Waiting { ticket: Option<Ticket>, source: Option<Source> },
+    Waiting { ticket: Option<Ticket>, source: Option<Source>, turn: Option<Turn<Source>> },
     /// Of this user. A later token of another one changes nothing: a proxy may carry several.
-    Known { _share: Share<UserId>, source: Option<Source> },
+    Known { _share: Share<UserId>, source: Option<Source>, turn: Option<Turn<UserId>> },
 }
 
 /// The user has its share of connections.
@@ -98,30 +111,62 @@ impl Connection {
     pub(super) fn belongs_to(&self, user: &UserId) -> Result<(), TooMany> {
         let shared = &self.0.shared;
         let mut standing = self.standing();
-        let Standing::Waiting { ticket, source } = &*standing else { return Ok(()) };
+        let Standing::Waiting { ticket, source, .. } = &*standing else { return Ok(()) };
         let Some(share) = shared.users.take(user) else {
             let to_log = shared.refusals.allow(user.clone());
             return Err(TooMany { of: shared.users.capacity(), to_log });
         };
         let (ticket, source) = (*ticket, *source);
-        *standing = Standing::Known { _share: share, source };
+        *standing = Standing::Known { _share: share, source, turn: None };
         if let Some(ticket) = ticket {
             shared.room().leave(ticket);
         }
         Ok(())
     }
 
-    /// It was answered without a good token.
+    /// A request comes by it. Waits until it is its address's turn; of a user's connection nothing is known yet
+    /// but that its last token was good, and [`admitted`](Self::admitted) waits.
+    pub(super) async fn asked(&self) {
+        let of = match &*self.standing() {
+            Standing::Waiting { source, turn: None, .. } => *source,
+            Standing::Waiting { turn: Some(_), .. } | Standing::Known { .. } => None,
+        };
+        let Some(source) = of else { return };
+        let taken = self.0.shared.turns_waiting.take(&source).await;
+        if let Standing::Waiting { turn, .. } = &mut *self.standing() {
+            *turn = Some(taken);
+        }
+    }
+
+    /// The token of its request is good. Waits until it is its user's turn.
+    pub(super) async fn admitted(&self, user: &UserId) {
+        let is_known =
+            matches!(&*self.standing(), Standing::Known { turn: None, source: Some(_), .. });
+        if is_known {
+            let taken = self.0.shared.turns_known.take(user).await;
+            if let Standing::Known { turn, .. } = &mut *self.standing() {
+                *turn = Some(taken);
+            }
+        }
+    }
+
+    /// Its request was answered; without a good token, it has had what it came for.
     pub(super) fn answered(&self) {
-        if let Standing::Waiting { ticket: Some(ticket), .. } = &*self.standing() {
-            self.0.shared.room().answered(*ticket);
+        match &mut *self.standing() {
+            Standing::Waiting { ticket, turn, .. } => {
+                *turn = None;
+                if let Some(ticket) = ticket {
+                    self.0.shared.room().answered(*ticket);
+                }
+            }
+            Standing::Known { turn, .. } => *turn = None,
         }
     }
 
     /// A trusted proxy says that it connects for this address.
     pub(super) fn comes_from(&self, address: IpAddr) {
         let to = Source::of(address);
-        if let Standing::Waiting { ticket: Some(ticket), source } = &mut *self.standing() {
+        if let Standing::Waiting { ticket: Some(ticket), source, .. } = &mut *self.standing() {
             *source = Some(to);
             self.0.shared.room().moved(*ticket, to);
         }

@@ -8,6 +8,7 @@ mod commands;
 mod connection;
 mod control;
 mod cors;
+mod large_messages;
 mod order_body;
 mod output;
 mod paths;
@@ -23,13 +24,15 @@ mod waiting_room;
 pub(crate) use accept::{AcceptLimits, Listener, accept};
 pub(crate) use api::{health, router, standalone};
 pub(crate) use commands::{CommandDetail, CommandSummary};
-pub(crate) use connection::Connections;
+pub(crate) use connection::{AT_WORK_KNOWN, AT_WORK_WAITING, Connections};
 pub(crate) use control::Control;
 pub use cors::{CorsOrigin, NoOrigin};
-pub(crate) use output::{OutputLine, READERS};
+pub(crate) use large_messages::{LARGE_MESSAGES, LargeMessages, SMALL};
+pub(crate) use output::{OutputLine, PAGE, READERS};
 pub(crate) use proxies::TrustedProxies;
 pub(crate) use recording::EXPORTS;
 pub(crate) use stops::Order;
+pub(crate) use waiting_room::RoomLimits;
 
 use crate::auth::Authenticator;
 use crate::bounds::Shares;
@@ -56,6 +59,8 @@ pub(crate) struct App {
     pub(crate) origins: Arc<[CorsOrigin]>,
     /// Recordings that may be on their way at a time.
     pub(crate) exports: Shares<UserId>,
+    /// Large messages on their way from all links.
+    pub(crate) large_messages: LargeMessages,
     /// Readers of stored output at a time.
     pub(crate) readers: Shares<UserId>,
     /// Upgraded links outlive their request; the server waits for them when it ends.

@@ -29,7 +29,7 @@ use tracing::{debug, warn};
 /// Readers of output at a time; each holds one page.
 pub(crate) const READERS: usize = 256;
 /// Bytes of output that are read at once.
-const PAGE: usize = 256 * 1024;
+pub(crate) const PAGE: usize = 256 * 1024;
 /// So often a reader that waits gets an empty line, and can tell a quiet command from a dead link.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// How long the other side may take no page.

@@ -55,6 +55,7 @@ pub(super) async fn admit(
         app.auth.admit(&credentials).await.map_err(|refusal| refused(app, &refusal, headers))?;
     if let Some(connection) = extensions.get::<Connection>() {
         connection.belongs_to(&identity.user).map_err(|full| too_many(app, &identity, full))?;
+        connection.admitted(&identity.user).await;
     }
     Ok(identity)
 }

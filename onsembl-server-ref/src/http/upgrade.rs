@@ -2,6 +2,7 @@
 
 use super::App;
 use super::connection::Connection;
+use super::large_messages::MeteredIo;
 use super::patient_io::PatientIo;
 use super::signed_in::{SignedIn, TokenQuery, admit, refused, too_many};
 use crate::auth::{Identity, Refusal, TokenKind};
@@ -14,7 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use onsembl_protocol::fleet::Door;
 use onsembl_protocol::id::AgentId;
-use onsembl_transport::server::LinkTicket;
+use onsembl_transport::server::{Lane, LinkTicket};
 use onsembl_transport::{BufferSizes, Link, LinkLimits, websocket};
 use std::net::SocketAddr;
 use tracing::{debug, info, warn};
@@ -61,7 +62,8 @@ pub(super) async fn agent(
     let limits = LinkLimits::DEFAULT;
     let bearer = identity.clone();
     upgrade(app.clone(), request, &bearer, limits, move |link| async move {
-        let ticket = LinkTicket { link, auth: identity, named };
+        let lane = Lane::new(identity.user.as_str());
+        let ticket = LinkTicket { link, auth: identity, lane, named };
         if !app.hub.ask(HubRequest::AgentLink(ticket)).await {
             debug!("an agent came while the server was ending");
         }
@@ -124,12 +126,15 @@ where
     }
     let upgraded = hyper::upgrade::on(&mut request);
     let links = app.links.clone();
+    let user = bearer.user.clone();
     links.spawn(async move {
         match tokio::time::timeout(limits.handshake, upgraded).await {
             Ok(Ok(stream)) => {
                 let stream = PatientIo::new(TokioIo::new(stream), connection);
+                let slots = app.large_messages.clone();
+                let (stream, meter) = MeteredIo::new(stream, user, slots);
                 let link = websocket::upgraded(stream, Vec::new(), peer, limits).await;
-                then(link).await;
+                then(meter.over(link)).await;
             }
             Ok(Err(error)) => {
                 app.counters.count("upgrade_failures");

@@ -13,3 +13,5 @@ mod write_queue;
 
 pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
 pub use run::{Hub, HubParts};
+pub(crate) use run::{ASKED_OF_USER, INBOX, INBOX_OF_USER};
+pub(crate) use write_queue::BOUND as WRITES;

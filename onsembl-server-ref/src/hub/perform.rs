@@ -7,6 +7,7 @@ use super::rows;
 use super::seats::Seats;
 use super::write_queue::WriteQueue;
 use crate::auth::Identity;
+use crate::bounds::Turns;
 use crate::fleet_view::FleetView;
 use crate::store::{NewSession, Store, StoreError};
 use onsembl_protocol::fleet::{
@@ -42,6 +43,8 @@ pub(super) struct Edge {
     pub(super) waiters: BTreeMap<Token, oneshot::Sender<Answer>>,
     /// What was asked and is not answered yet.
     pub(super) outcomes: JoinSet<Outcome>,
+    /// Whose questions the store has.
+    pub(super) asking: Turns<UserId>,
     pub(super) bearers: Bearers,
     pub(super) observer: Option<mpsc::UnboundedSender<BeatSeen>>,
 }
@@ -130,7 +133,9 @@ impl Edge {
     fn ask(&mut self, user: &UserId, question: Question) {
         let (store, user, counters) = (self.store.clone(), user.clone(), self.counters.clone());
         let at = self.shard.clock().now().wall;
+        let asking = self.asking.clone();
         self.outcomes.spawn(async move {
+            let _turn = asking.take(&user).await;
             let answer = answer(&store, &user, question, at, &counters).await;
             Outcome::Store(user, answer)
         });

@@ -1,6 +1,7 @@
 //! What others ask of the hub.
 
 use crate::auth::Identity;
+use crate::bounds::{Turn, Turns};
 use onsembl_protocol::fleet::{self, Answer};
 use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
 use onsembl_protocol::replay::Excerpt;
@@ -78,14 +79,40 @@ pub struct HubStats {
     pub unwritten: usize,
 }
 
+impl Request {
+    /// Whose it is; `None` for the server's own.
+    fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::AgentLink(ticket) => Some(&ticket.auth.user),
+            Self::User { user, .. } | Self::Recording { user, .. } => Some(user),
+            Self::Stats(_) | Self::Shutdown(_) => None,
+        }
+    }
+}
+
+/// A request in the hub's inbox, and the place that its user has there until the hub takes it.
+pub(super) type Placed = (Request, Option<Turn<UserId>>);
+
 /// The way to the hub.
 #[derive(Clone, Debug)]
-pub struct HubHandle(pub(super) mpsc::Sender<Request>);
+pub struct HubHandle {
+    requests: mpsc::Sender<Placed>,
+    turns: Turns<UserId>,
+}
 
 impl HubHandle {
+    /// The way to a hub that takes requests from here, so many of each user in its inbox at a time.
+    pub(super) fn new(requests: mpsc::Sender<Placed>, of_user: usize) -> Self {
+        Self { requests, turns: Turns::new(of_user) }
+    }
+
     /// Asks; waits for room. `false` if the hub has ended.
     pub async fn ask(&self, request: Request) -> bool {
-        self.0.send(request).await.is_ok()
+        let turn = match request.user() {
+            Some(user) => Some(self.turns.take(user).await),
+            None => None,
+        };
+        self.requests.send((request, turn)).await.is_ok()
     }
 
     /// Asks for something of a user's fleet, and waits for the answer; `None` if the hub has ended.

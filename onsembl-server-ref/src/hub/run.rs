@@ -2,11 +2,12 @@
 
 use super::bearers::{Bearers, Opened};
 use super::perform::{Edge, Outcome};
-use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Request};
+use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Placed, Request};
 use super::rows;
 use super::seats::Seats;
 use super::write_queue::{Done, WriteQueue};
 use crate::auth::{Authenticator, Identity};
+use crate::bounds::Turns;
 use crate::fleet_view::{FleetView, FleetViews};
 use crate::store::{
     HeartbeatRow, OutputReceipt, Receipts, Recorded, Store, StoreError, StoreHealth,
@@ -34,7 +35,13 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 /// Requests that may wait for the hub; then the asker waits.
-const INBOX: usize = 256;
+pub(crate) const INBOX: usize = 256;
+/// Of them, those of one user; the others wait in a line of their own. Whoever comes waits for so many of each
+/// other user at most.
+pub(crate) const INBOX_OF_USER: usize = 16;
+/// Questions of one user's fleet that the store has at a time; the others wait in a line of their own. One
+/// transaction takes as many.
+pub(crate) const ASKED_OF_USER: usize = 32;
 /// How long the last writes may take when the server ends; what is left then is given to the store
 /// to close with.
 const LAST_WRITES: Duration = Duration::from_secs(3);
@@ -54,7 +61,9 @@ pub struct Hub {
     /// When which fleet is to be woken.
     wakes: BTreeSet<(Timestamp, UserId)>,
     next_token: u64,
-    inbox: mpsc::Receiver<Request>,
+    /// Users that had a fleet, whose machines have numbers of their own.
+    users_so_far: u64,
+    inbox: mpsc::Receiver<Placed>,
     done: mpsc::UnboundedReceiver<Done>,
     receipts: Receipts,
     health: watch::Receiver<StoreHealth>,
@@ -119,6 +128,7 @@ impl Hub {
                 seats: Seats::default(),
                 waiters: BTreeMap::new(),
                 outcomes: JoinSet::new(),
+                asking: Turns::new(ASKED_OF_USER),
                 bearers: Bearers::default(),
                 observer: parts.observer,
             },
@@ -127,6 +137,7 @@ impl Hub {
             users: BTreeMap::new(),
             wakes: BTreeSet::new(),
             next_token: 0,
+            users_so_far: 0,
             inbox,
             done,
             receipts,
@@ -147,7 +158,7 @@ impl Hub {
                 return Err(StoreError::Damaged { why });
             }
         }
-        Ok((hub, HubHandle(requests)))
+        Ok((hub, HubHandle::new(requests, INBOX_OF_USER)))
     }
 
     /// Runs until a shutdown is asked for.
@@ -159,11 +170,11 @@ impl Hub {
                 self.on_shard(event);
             }
             let wake = self.wakes.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at));
+            // Whichever there is, each as likely as the others: who floods one of them holds up no other.
             tokio::select! {
-                biased;
                 request = self.inbox.recv() => match request {
-                    Some(Request::Shutdown(done)) => return self.shut_down(done).await,
-                    Some(request) => self.on_request(request),
+                    Some((Request::Shutdown(done), _)) => return self.shut_down(done).await,
+                    Some((request, _turn)) => self.on_request(request),
                     None => return,
                 },
                 event = self.edge.shard.next() => self.on_shard(event),
@@ -193,7 +204,8 @@ impl Hub {
 
     pub(super) fn with_fleet(&mut self, user: &UserId, change: impl FnOnce(&mut Fleet, Now)) {
         if !self.users.contains_key(user) {
-            let first = SeatId(self.users.len() as u64 * SEATS_OF_USER);
+            let first = SeatId(self.users_so_far.wrapping_mul(SEATS_OF_USER));
+            self.users_so_far = self.users_so_far.wrapping_add(1);
             let seed = fastrand::u64(..);
             let fleet = Fleet::new(user.clone(), first, seed, FleetLimits::DEFAULT);
             let known =
@@ -213,6 +225,10 @@ impl Hub {
             if let Deadline::At(at) = *deadline {
                 let _ = self.wakes.insert((at, user.clone()));
             }
+        }
+        if fleet.is_idle() {
+            // It has no deadline, so nothing wakes it.
+            let _ = self.users.remove(user);
         }
     }
 

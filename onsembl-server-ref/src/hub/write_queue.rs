@@ -1,14 +1,17 @@
 //! Everything durable that nothing waits for, in the order in which it was decided.
 //!
-//! The hub must not wait for the database, and two writes about one thing must not change places. So they
-//! go through one queue into the store's, and what comes of them comes back as an event.
+//! The hub must not wait for the database, and two writes about one thing must not change places. So those of
+//! each user go through one line into the store's queue, and what comes of them comes back as an event. The lines
+//! of two users do not wait for each other.
 
 use super::rows;
+use crate::bounds::{Share, Shares};
 use crate::store::{Inserted, Store, StoreError, StoredRecord, Submitted};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::fleet::{StoreAnswer, StoreFault, Write};
 use onsembl_protocol::id::{CommandId, UserId};
 use onsembl_transport::counters::Counters;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,25 +19,20 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
-/// Writes besides output that may wait here while the database does not take them. Beyond it a write
+/// Writes besides output that may wait here while the database does not take them, of one user as many as are free.
+/// Beyond it a write
 /// is dropped, counted and logged, and the end of a command is decided anew later. Output does not count: each
 /// of its senders is held back, and what is dropped of it would never be asked for again. Nor do terminals,
 /// which the fleet bounds, and without which their output would be of nothing.
-const BOUND: usize = 16 * 1024;
+pub(crate) const BOUND: usize = 16 * 1024;
 
 /// One durable fact of a user.
 #[derive(Debug)]
 struct Entry {
     user: UserId,
     write: Write,
-    room: Room,
-}
-
-/// Whether a write that waits counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
-    Counted,
-    Uncounted,
+    /// What it takes of the bound, if it counts.
+    place: Option<Share<UserId>>,
 }
 
 /// What the hub is doing.
@@ -81,8 +79,7 @@ pub(super) struct WriteQueue {
     entries: mpsc::UnboundedSender<Entry>,
     done: mpsc::UnboundedSender<Done>,
     waiting: Arc<AtomicUsize>,
-    /// Those of them that do not count.
-    uncounted: Arc<AtomicUsize>,
+    places: Shares<UserId>,
     /// Those that were dropped since there was room last.
     dropped: AtomicUsize,
     phase: Phase,
@@ -99,11 +96,10 @@ impl WriteQueue {
     ) -> Self {
         let (entries, inbox) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let uncounted = Arc::new(AtomicUsize::new(0));
-        let counts = (Arc::clone(&waiting), Arc::clone(&uncounted));
-        let keep = keep(store, inbox, counts, counters.clone(), done.clone());
-        let (dropped, phase, task) = (AtomicUsize::new(0), Phase::Recovering, tokio::spawn(keep));
-        Self { entries, done, waiting, uncounted, dropped, phase, counters, task }
+        let keep = keep(store, inbox, Arc::clone(&waiting), counters.clone(), done.clone());
+        let (places, dropped) = (Shares::new(BOUND, 1), AtomicUsize::new(0));
+        let (phase, task) = (Phase::Recovering, tokio::spawn(keep));
+        Self { entries, done, waiting, places, dropped, phase, counters, task }
     }
 
     /// From now on what waits is bounded.
@@ -112,13 +108,13 @@ impl WriteQueue {
     }
 
     pub(super) fn write(&self, user: &UserId, write: Write) {
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        let others = waiting.saturating_sub(self.uncounted.load(Ordering::Relaxed));
-        let room = match self.phase {
-            Phase::Running if !is_bounded_elsewhere(&write) => Room::Counted,
-            Phase::Running | Phase::Recovering => Room::Uncounted,
+        let counts = match self.phase {
+            Phase::Running => !is_bounded_elsewhere(&write),
+            Phase::Recovering => false,
         };
-        if others >= BOUND && room == Room::Counted {
+        let place = counts.then(|| self.places.take(user)).flatten();
+        if counts && place.is_none() {
+            let waiting = self.waiting.load(Ordering::Relaxed);
             self.counters.count("writes_dropped");
             // As many follow as there are events until the database is well: one line at each end of it.
             if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -131,17 +127,11 @@ impl WriteQueue {
             }
             return;
         }
-        match room {
-            Room::Uncounted => {
-                self.uncounted.fetch_add(1, Ordering::Relaxed);
-            }
-            Room::Counted => match self.dropped.swap(0, Ordering::Relaxed) {
-                0 => {}
-                dropped => warn!(dropped, "writes were dropped until the database had room again"),
-            },
+        if counts && let dropped @ 1.. = self.dropped.swap(0, Ordering::Relaxed) {
+            warn!(dropped, "writes were dropped until the database had room again");
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.entries.send(Entry { user: user.clone(), write, room }).is_err() {
+        if self.entries.send(Entry { user: user.clone(), write, place }).is_err() {
             self.counters.count("writes_dropped");
         }
     }
@@ -171,25 +161,35 @@ impl WriteQueue {
 async fn keep(
     store: Store,
     mut inbox: mpsc::UnboundedReceiver<Entry>,
-    (waiting, uncounted): (Arc<AtomicUsize>, Arc<AtomicUsize>),
+    waiting: Arc<AtomicUsize>,
     counters: Counters,
     done: mpsc::UnboundedSender<Done>,
 ) {
     let mut writes = FuturesUnordered::new();
-    let mut handing = None;
-    loop {
+    // One of each user: two that wait for room at once would change places.
+    let mut handing = FuturesUnordered::new();
+    let mut lines: HashMap<UserId, VecDeque<Entry>> = HashMap::new();
+    let mut is_open = true;
+    while is_open || !handing.is_empty() {
         tokio::select! {
-            biased;
-            // One after the other: two that wait for room at once would change places.
-            handed = next(&mut handing), if handing.is_some() => {
-                handing = None;
+            Some(handed) = handing.next(), if !handing.is_empty() => {
+                let handed: Handed = handed;
+                match lines.get_mut(&handed.user).map(VecDeque::pop_front) {
+                    Some(Some(next)) => handing.push(hand_in(store.clone(), next)),
+                    Some(None) => drop(lines.remove(&handed.user)),
+                    None => {}
+                }
                 writes.push(committed(handed, counters.clone()));
             }
-            entry = inbox.recv(), if handing.is_none() => match entry {
-                Some(entry) => {
-                    handing = Some(Box::pin(hand_in(store.clone(), entry, Arc::clone(&uncounted))));
-                }
-                None => break,
+            entry = inbox.recv(), if is_open => match entry {
+                Some(entry) => match lines.get_mut(&entry.user) {
+                    Some(line) => line.push_back(entry),
+                    None => {
+                        let _ = lines.insert(entry.user.clone(), VecDeque::new());
+                        handing.push(hand_in(store.clone(), entry));
+                    }
+                },
+                None => is_open = false,
             },
             Some(settled) = writes.next(), if !writes.is_empty() => {
                 settle(&waiting, &counters, &done, settled);
@@ -198,13 +198,6 @@ async fn keep(
     }
     while let Some(settled) = writes.next().await {
         settle(&waiting, &counters, &done, settled);
-    }
-}
-
-async fn next<F: Future + Unpin>(handing: &mut Option<F>) -> F::Output {
-    match handing {
-        Some(handing) => handing.await,
-        None => std::future::pending().await,
     }
 }
 
@@ -235,6 +228,7 @@ struct Handed {
     user: UserId,
     write: Result<InStore, StoreError>,
     ends: Option<CommandId>,
+    place: Option<Share<UserId>>,
 }
 
 /// What is still to be waited for.
@@ -251,8 +245,8 @@ enum InStore {
     Output,
 }
 
-async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Handed {
-    let Entry { user, write, room } = entry;
+async fn hand_in(store: Store, entry: Entry) -> Handed {
+    let Entry { user, write, place } = entry;
     let ends = ends(&write);
     let write = match write {
         Write::Presence(record) => {
@@ -269,8 +263,7 @@ async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Han
         }
         Write::Output { command, record } => {
             let record = StoredRecord::of_log(user.clone(), command, record);
-            let handed_in = store.append_output(record).await;
-            handed_in.map(|()| InStore::Output)
+            store.append_output(record).await.map(|()| InStore::Output)
         }
         Write::Alias { agent, alias } => {
             store.submit_alias(&user, &agent, &alias).await.map(InStore::Submitted)
@@ -282,14 +275,12 @@ async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Han
             store.submit_session_end(&session, at, &because).await.map(InStore::Changed)
         }
     };
-    if room == Room::Uncounted {
-        uncounted.fetch_sub(1, Ordering::Relaxed);
-    }
-    Handed { user, write, ends }
+    Handed { user, write, ends, place }
 }
 
 async fn committed(handed: Handed, counters: Counters) -> Settled {
-    let Handed { user, write, ends } = handed;
+    // It counts until it is committed.
+    let Handed { user, write, ends, place: _place } = handed;
     let result = match write {
         Ok(InStore::Submitted(submitted)) => submitted.committed().await,
         Ok(InStore::Changed(submitted)) => submitted.committed().await.map(drop),

@@ -49,14 +49,15 @@ mod options;
 pub use descriptors::raise_descriptor_limit;
 pub use listening::{ListenError, Listening};
 pub use options::{
-    BeatHop, BeatObserver, BeatSeen, CorsOrigin, IpNet, NoOrigin, ServerOptions, StartError,
+    BeatHop, BeatObserver, BeatSeen, CONNECTIONS, CorsOrigin, IpNet, NoOrigin, ServerOptions,
+    StartError,
 };
 
 use crate::auth::{Auth, Authenticator, KnownTokens, Tokens, Uses, keep_uses};
-use crate::bounds::Shares;
-use crate::dashboard::Dashboard;
+use crate::bounds::{Shares, Turns};
+use crate::dashboard::{self, Dashboard};
 use crate::fleet_view::FleetViews;
-use crate::http::{self, AcceptLimits, App, Connections, Listener, TrustedProxies};
+use crate::http::{self, AcceptLimits, App, Connections, LargeMessages, Listener, TrustedProxies};
 use crate::hub::{Hub, HubParts, Request};
 use crate::retention;
 use crate::store::{self, Checked, Receipts, Store};
@@ -162,6 +163,8 @@ impl Server {
             counters: counters.clone(),
             instance,
             stop: stop.clone(),
+            slots: Shares::new(dashboard::SLOTS, dashboard::SLOTS_WEIGHT),
+            turns: Turns::new(dashboard::AT_WORK),
         };
         let app = App {
             auth,
@@ -170,9 +173,10 @@ impl Server {
             hub,
             counters,
             dashboard: Arc::new(dashboard),
-            connections: Connections::new(descriptors::allowed()),
+            connections: Connections::new(descriptors::allowed(), options.connections),
             origins: options.cors_origins.clone().into(),
             exports: Shares::new(http::EXPORTS, 1),
+            large_messages: LargeMessages::new(http::LARGE_MESSAGES, 1),
             readers: Shares::new(http::READERS, 1),
             links: TaskTracker::new(),
         };

@@ -113,7 +113,7 @@ impl Store {
         alias: &AgentId,
     ) -> Result<Submitted<()>, StoreError> {
         let (user, agent, alias) = (user.clone(), agent.clone(), alias.clone());
-        self.submit(Lane::Data, "note alias", 0, move |db| {
+        self.submit(Lane::Data.of(&user), "note alias", 0, move |db| {
             note_alias(db, user.as_str(), alias.as_str(), agent.as_str())
         })
         .await
@@ -182,7 +182,7 @@ impl Store {
         at: WallTime,
     ) -> Result<bool, StoreError> {
         let (user, agent) = (user.clone(), agent.clone());
-        self.write(Lane::Control, "delete agent", 0, move |db| {
+        self.write(Lane::Control.of(&user), "delete agent", 0, move |db| {
             let deleted = db
                 .prepare_cached(
                     "UPDATE agents SET deleted_at = ?3

@@ -73,7 +73,8 @@ impl Store {
     pub async fn insert_command(&self, new: CommandRow) -> Result<Inserted, StoreError> {
         let spec = new.spec.to_string();
         let bytes = 2 * (new.text.len() + spec.len());
-        self.write(Lane::Control, "insert command", bytes, move |db| insert(db, &new, &spec)).await
+        let place = Lane::Control.of(&new.user);
+        self.write(place, "insert command", bytes, move |db| insert(db, &new, &spec)).await
     }
 
     /// The first half of [`insert_command`](Self::insert_command) for one that may write before it is
@@ -84,7 +85,8 @@ impl Store {
     ) -> Result<Submitted<Inserted>, StoreError> {
         let spec = new.spec.to_string();
         let bytes = 2 * (new.text.len() + spec.len());
-        self.submit(Lane::Data, "insert terminal", bytes, move |db| insert(db, &new, &spec)).await
+        let place = Lane::Data.of(&new.user);
+        self.submit(place, "insert terminal", bytes, move |db| insert(db, &new, &spec)).await
     }
 
     /// Sets the state of a command that is not over; of one that is nothing changes. Takes its turn behind the output that was handed in before, so
@@ -111,7 +113,7 @@ impl Store {
     ) -> Result<Submitted<bool>, StoreError> {
         let (user, command) = (user.clone(), command.clone());
         let bytes = to.status.len() + to.cause.as_ref().map_or(0, String::len);
-        self.submit(Lane::Data, "update command", bytes, move |db| {
+        self.submit(Lane::Data.of(&user), "update command", bytes, move |db| {
             let updated = db
                 .prepare_cached(
                     "UPDATE commands

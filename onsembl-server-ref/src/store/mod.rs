@@ -54,7 +54,8 @@ pub use tokens::{TokenForm, TokenKept, TokenRow, TokenSession, TokenUse};
 pub use writer::StoreCounters;
 
 use onsembl_protocol::time::WallTime;
-use queue::{Lane, Queue};
+pub(crate) use queue::{CONTROL_UNITS, DATA_UNITS, UNIT};
+use queue::{Lane, Place, Queue};
 use reader::Readers;
 use request::Asked;
 use rusqlite::Connection;
@@ -177,7 +178,7 @@ impl Store {
     /// commit. `what` names it in the log; `bytes` is about what it holds in the queue.
     async fn write<T, F>(
         &self,
-        lane: Lane,
+        place: impl Into<Place>,
         what: &'static str,
         bytes: usize,
         work: F,
@@ -186,14 +187,14 @@ impl Store {
         T: Send + 'static,
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.submit(lane, what, bytes, work).await?.committed().await
+        self.submit(place, what, bytes, work).await?.committed().await
     }
 
     /// Puts `work` in the queue, waiting for room; the rest of [`write`](Self::write) is the answer's.
     /// Who must keep an order puts one thing in after the other.
     async fn submit<T, F>(
         &self,
-        lane: Lane,
+        place: impl Into<Place>,
         what: &'static str,
         bytes: usize,
         work: F,
@@ -204,7 +205,7 @@ impl Store {
     {
         let permit = self.queue().room(Lane::Control, bytes).await?;
         let (request, answer) = Asked::request(what, permit, work);
-        self.queue().push(lane, request)?;
+        self.queue().push(place, request)?;
         Ok(Submitted(answer))
     }
 

@@ -117,7 +117,8 @@ impl Store {
     /// [`StoreError::Closed`] only.
     pub async fn append_output(&self, record: StoredRecord) -> Result<(), StoreError> {
         let permit = self.queue().room(Lane::Data, record.body.byte_count()).await?;
-        self.queue().push(Lane::Data, Request::Output(QueuedRecord::new(record, permit)))
+        let place = Lane::Data.of(&record.user);
+        self.queue().push(place, Request::Output(QueuedRecord::new(record, permit)))
     }
 }
 

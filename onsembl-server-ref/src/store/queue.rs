@@ -2,27 +2,34 @@
 //! time; neither ever holds the lock while it waits for anything else.
 //!
 //! Two lanes: sessions, presence and new commands (`Control`) are not held up by output (`Data`).
-//! Within a lane the order is kept. Heartbeats have no lane: see [`Beats`].
+//! Within a lane the order of each user's requests is kept, and users take turns. Heartbeats have no lane: see
+//! [`Beats`].
 
 use super::beats::{Beats, HeartbeatRow};
 use super::error::StoreError;
 use super::request::Request;
-use std::collections::VecDeque;
+use onsembl_protocol::id::UserId;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Room of a lane is counted in these many bytes; each request takes one unit for itself.
-const UNIT: usize = 1024;
+pub(crate) const UNIT: usize = 1024;
 /// Room for control: 4 MiB, or 4,096 requests.
-const CONTROL_UNITS: usize = 4 * 1024;
+pub(crate) const CONTROL_UNITS: usize = 4 * 1024;
 /// Room for data: 8 MiB, or 8,192 chunks. At 20 MB/s of disk this is less than half a second.
-const DATA_UNITS: usize = 8 * 1024;
+pub(crate) const DATA_UNITS: usize = 8 * 1024;
 
 /// Requests of one lane in one transaction, so that 512 in all.
 const BATCH_REQUESTS: usize = 256;
 /// Bytes of output in one transaction (one chunk may exceed it).
 const BATCH_OUTPUT: usize = 1024 * 1024;
+
+/// What a user gets into a transaction in one turn: so many requests, and bytes of output (one chunk may exceed
+/// it).
+const TURN_REQUESTS: usize = 32;
+const TURN_OUTPUT: usize = 128 * 1024;
 
 /// Which requests may overtake which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +38,84 @@ pub(super) enum Lane {
     Control,
     /// Output, and what must not overtake it.
     Data,
+}
+
+impl Lane {
+    /// The place of this user's requests in the lane.
+    pub(super) fn of(self, user: &UserId) -> Place {
+        Place { lane: self, of: Some(user.clone()) }
+    }
+}
+
+/// Where a request is put. Those of one place are written in their order.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    lane: Lane,
+    /// Whose turn it takes; those of nobody take turns like a user's.
+    of: Option<UserId>,
+}
+
+impl From<Lane> for Place {
+    fn from(lane: Lane) -> Self {
+        Self { lane, of: None }
+    }
+}
+
+/// Requests of a lane.
+#[derive(Default)]
+struct Waiting {
+    of: HashMap<Option<UserId>, VecDeque<Request>>,
+    /// Who has any, and whose turn is next.
+    turns: VecDeque<Option<UserId>>,
+}
+
+impl Waiting {
+    fn push(&mut self, of: Option<UserId>, request: Request) {
+        let requests = self.of.entry(of.clone()).or_default();
+        if requests.is_empty() {
+            self.turns.push_back(of);
+        }
+        requests.push_back(request);
+    }
+
+    fn len(&self) -> usize {
+        self.of.values().map(VecDeque::len).sum()
+    }
+
+    /// Takes from each in turn, until one transaction has enough.
+    fn take(&mut self) -> Vec<Request> {
+        let (mut taken, mut output) = (Vec::new(), 0);
+        while taken.len() < BATCH_REQUESTS
+            && let Some(of) = self.turns.pop_front()
+        {
+            let Some(requests) = self.of.get_mut(&of) else { continue };
+            let (mut count, mut bytes) = (0, 0);
+            while taken.len() < BATCH_REQUESTS
+                && let Some(next) = requests.front()
+            {
+                let length = next.output_len();
+                if !taken.is_empty() && output + length > BATCH_OUTPUT {
+                    // Whoever had a turn is behind the others in the next transaction.
+                    match count {
+                        0 => self.turns.push_front(of),
+                        _ => self.turns.push_back(of),
+                    }
+                    return taken;
+                }
+                if count == TURN_REQUESTS || count > 0 && bytes + length > TURN_OUTPUT {
+                    break;
+                }
+                (count, bytes, output) = (count + 1, bytes + length, output + length);
+                taken.extend(requests.pop_front());
+            }
+            if requests.is_empty() {
+                let _ = self.of.remove(&of);
+            } else {
+                self.turns.push_back(of);
+            }
+        }
+        taken
+    }
 }
 
 /// What one transaction writes.
@@ -57,8 +142,8 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct State {
     beats: Beats,
-    control: VecDeque<Request>,
-    data: VecDeque<Request>,
+    control: Waiting,
+    data: Waiting,
     /// Set by closing: from then on nothing new is taken, and what is in the queue has until then.
     give_up: Option<Instant>,
 }
@@ -88,14 +173,15 @@ impl Queue {
     }
 
     /// Puts a request in.
-    pub(super) fn push(&self, lane: Lane, request: Request) -> Result<(), StoreError> {
+    pub(super) fn push(&self, place: impl Into<Place>, request: Request) -> Result<(), StoreError> {
+        let Place { lane, of } = place.into();
         let mut state = self.lock();
         if state.give_up.is_some() {
             return Err(StoreError::Closed);
         }
         match lane {
-            Lane::Control => state.control.push_back(request),
-            Lane::Data => state.data.push_back(request),
+            Lane::Control => state.control.push(of, request),
+            Lane::Data => state.data.push(of, request),
         }
         self.changed.notify_one();
         Ok(())
@@ -183,18 +269,8 @@ impl Queue {
 impl State {
     fn take_batch(&mut self) -> Batch {
         let mut batch = Batch { beats: std::mem::take(&mut self.beats), requests: Vec::new() };
-        let control = self.control.len().min(BATCH_REQUESTS);
-        batch.requests.extend(self.control.drain(..control));
-
-        let (mut count, mut output) = (0, 0);
-        for request in self.data.iter().take(BATCH_REQUESTS) {
-            output += request.output_len();
-            if count > 0 && output > BATCH_OUTPUT {
-                break;
-            }
-            count += 1;
-        }
-        batch.requests.extend(self.data.drain(..count));
+        batch.requests.extend(self.control.take());
+        batch.requests.extend(self.data.take());
         batch
     }
 }
@@ -223,10 +299,11 @@ mod tests {
             body: StoredBody::Chunk(Bytes::from(vec![0; length])),
             at: WallTime::default(),
         };
-        queue.push(Lane::Data, Request::Output(QueuedRecord::new(chunk, permit))).unwrap();
+        let place = Lane::Data.of(&chunk.user);
+        queue.push(place, Request::Output(QueuedRecord::new(chunk, permit))).unwrap();
     }
 
-    async fn put_call(queue: &Queue, lane: Lane) {
+    async fn put_call(queue: &Queue, lane: impl Into<Place>) {
         let permit = queue.room(Lane::Control, 0).await.unwrap();
         let (request, _) = Asked::request("nothing", permit, |_: &rusqlite::Connection| Ok(()));
         queue.push(lane, request).unwrap();
@@ -253,6 +330,29 @@ mod tests {
         }
         let sizes: Vec<_> = (0..3).map(|_| queue.next_batch().unwrap().requests.len()).collect();
         assert_eq!(sizes, [1, 2, 1]);
+    }
+
+    #[tokio::test]
+    async fn what_one_user_has_to_write_is_not_in_front_of_all_that_others_have() {
+        let queue = Queue::new();
+        for _ in 0..6 {
+            put_chunk(&queue, BATCH_OUTPUT).await;
+        }
+        put_call(&queue, Lane::Data.of(&UserId::new("another"))).await;
+        for _ in 0..1000 {
+            put_call(&queue, Lane::Control.of(&UserId::new("u"))).await;
+        }
+        put_call(&queue, Lane::Control.of(&UserId::new("another"))).await;
+        let batch = queue.next_batch().unwrap();
+        assert_eq!(batch.requests.len(), BATCH_REQUESTS + 1, "a chunk is all that fits");
+        let _ = queue.next_batch().unwrap();
+        let rest = queue.next_batch().unwrap();
+        // Both of the other's are written by now, and most of what was there before them is not.
+        assert!(rest.requests.len() > 1);
+        let state = queue.lock();
+        let another = Some(UserId::new("another"));
+        assert!(!state.control.of.contains_key(&another) && !state.data.of.contains_key(&another));
+        assert!(state.control.len() > 200 && state.data.len() > 2);
     }
 
     #[tokio::test]

@@ -57,12 +57,14 @@ impl Store {
         // Outside of the request, so that a repeated attempt does not change the id.
         let minted = AgentId::new(Uuid::now_v7().to_string());
         let bytes = new.bytes();
-        self.write(Lane::Control, "open session", bytes, move |db| open(db, &new, &minted))
-            .await?
-            .map_err(|not| match not {
-                NotOpened::Deleted(agent) => OpenError::Deleted(agent),
-                NotOpened::Held(why) => OpenError::Held(why),
-            })
+        self.write(Lane::Control.of(&new.user), "open session", bytes, move |db| {
+            open(db, &new, &minted)
+        })
+        .await?
+        .map_err(|not| match not {
+            NotOpened::Deleted(agent) => OpenError::Deleted(agent),
+            NotOpened::Held(why) => OpenError::Held(why),
+        })
     }
 
     /// Notes the end of a session. Returns whether it was open.

@@ -17,7 +17,7 @@ impl Store {
     /// [`StoreError::Refused`] if its agent is unknown, [`StoreError::Closed`].
     pub async fn insert_stop(&self, user: &UserId, order: StopOrder) -> Result<(), StoreError> {
         let user = user.clone();
-        self.write(Lane::Control, "stop", order.reason.len(), move |db| {
+        self.write(Lane::Control.of(&user), "stop", order.reason.len(), move |db| {
             write(db, &user, &order, None)
         })
         .await
@@ -37,7 +37,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (user, by) = (user.clone(), by.clone());
         let bytes = orders.iter().map(|order| order.reason.len()).sum();
-        self.write(Lane::Control, "release", bytes, move |db| {
+        self.write(Lane::Control.of(&user), "release", bytes, move |db| {
             orders.iter().try_for_each(|order| write(db, &user, order, Some((&by, at))))
         })
         .await

@@ -1,6 +1,7 @@
 //! The sending side of a pump: two queues and the word to end.
 
 use super::PumpConfig;
+use super::backlog::{Backlog, SharedBacklog};
 use crate::link::Frame;
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::LinkId;
@@ -60,17 +61,25 @@ pub(super) fn set_ending(cell: &EndingCell, ending: Ending) {
 pub(super) struct Queues {
     pub(super) control: mpsc::Receiver<Frame>,
     pub(super) data: mpsc::Receiver<Frame>,
+    pub(super) backlog: Arc<Backlog>,
     pub(super) paused: watch::Receiver<bool>,
     pub(super) ending: EndingCell,
 }
 
-pub(super) fn queues(id: LinkId, config: &PumpConfig) -> (LinkHandle, Queues) {
+pub(super) fn queues(
+    id: LinkId,
+    config: &PumpConfig,
+    shared: Option<Arc<SharedBacklog>>,
+) -> (LinkHandle, Queues) {
     let (control_in, control) = mpsc::channel(config.control_queue.max(1));
     let (data_in, data) = mpsc::channel(config.data_queue.max(1));
     let ending = Arc::new(watch::Sender::new(None));
     let (pause, paused) = watch::channel(false);
-    let queues = Queues { control, data, paused, ending: Arc::clone(&ending) };
-    (LinkHandle { id, control: control_in, data: data_in, pause, ending }, queues)
+    let most = (config.control_bytes, config.data_bytes.max(1));
+    let backlog = Arc::new(Backlog::new(most, shared));
+    let shared = (Arc::clone(&backlog), Arc::clone(&ending));
+    let queues = Queues { control, data, backlog: shared.0, paused, ending: shared.1 };
+    (LinkHandle { id, control: control_in, data: data_in, backlog, pause, ending }, queues)
 }
 
 /// The way to a link. Dropped, it closes the link with `GoingAway`.
@@ -79,6 +88,7 @@ pub struct LinkHandle {
     id: LinkId,
     control: mpsc::Sender<Frame>,
     data: mpsc::Sender<Frame>,
+    backlog: Arc<Backlog>,
     pause: watch::Sender<bool>,
     ending: EndingCell,
 }
@@ -95,9 +105,13 @@ impl LinkHandle {
     /// # Errors
     /// The queue is full. The link is then ended with `NotReading`.
     pub fn control(&self, frame: Frame) -> Result<(), QueueFull> {
-        match self.control.try_send(frame) {
-            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
-            Err(TrySendError::Full(_)) => {
+        match self.control.try_reserve() {
+            Ok(room) if self.backlog.more_control(frame.len()) => {
+                room.send(frame);
+                Ok(())
+            }
+            Err(TrySendError::Closed(())) => Ok(()),
+            Ok(_) | Err(TrySendError::Full(())) => {
                 self.abort(CloseCause::NotReading);
                 Err(QueueFull)
             }
@@ -109,7 +123,10 @@ impl LinkHandle {
     /// # Errors
     /// The link has ended or is being closed.
     pub async fn data(&self, frame: Frame) -> Result<(), Closed> {
-        self.data.send(frame).await.map_err(|_| Closed)
+        let room = self.data.reserve().await.map_err(|_| Closed)?;
+        self.backlog.more_data(frame.len());
+        room.send(frame);
+        Ok(())
     }
 
     /// Queues a data frame if there is room.
@@ -117,20 +134,37 @@ impl LinkHandle {
     /// # Errors
     /// There is none, or the link has ended or is being closed.
     pub fn try_data(&self, frame: Frame) -> Result<(), TryDataError> {
-        self.data.try_send(frame).map_err(|error| match error {
-            TrySendError::Full(frame) => TryDataError::Full(frame),
-            TrySendError::Closed(_) => TryDataError::Closed,
-        })
+        if !self.backlog.has_room() && !self.data.is_closed() {
+            return Err(TryDataError::Full(frame));
+        }
+        match self.data.try_reserve() {
+            Ok(room) => {
+                self.backlog.more_data(frame.len());
+                room.send(frame);
+                Ok(())
+            }
+            Err(TrySendError::Full(())) => Err(TryDataError::Full(frame)),
+            Err(TrySendError::Closed(())) => Err(TryDataError::Closed),
+        }
     }
 
     /// Whether [`try_data`](Self::try_data) would be taken now.
     pub fn has_room(&self) -> bool {
-        self.data.capacity() > 0
+        self.data.capacity() > 0 && self.backlog.has_room()
     }
 
     /// Waits until there is room for data, or the link has ended.
     pub async fn room(&self) {
-        let _room_or_the_end = self.data.reserve().await;
+        loop {
+            if self.has_room() || self.data.is_closed() {
+                return;
+            }
+            // One that was written meanwhile is not missed: that is remembered.
+            tokio::select! {
+                () = self.backlog.until_less_data() => {}
+                () = self.data.closed() => {}
+            }
+        }
     }
 
     /// Stops reading from the peer, which feels it when its socket is full. Frames that were read

@@ -4,13 +4,16 @@
 //! neither a full socket nor a slow consumer of events stops the other direction. What is sent, and
 //! when a link ends, is decided elsewhere.
 
+mod backlog;
 mod handle;
 mod task;
 
+pub use backlog::SharedBacklog;
 pub use handle::{Closed, LinkHandle, QueueFull, TryDataError};
 
-use crate::link::{Link, LinkEnd, Received};
+use crate::link::{Held, Link, LinkEnd, Received};
 use onsembl_protocol::id::LinkId;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -19,8 +22,14 @@ use tokio::sync::mpsc;
 pub struct PumpConfig {
     /// Control frames that may wait. One more, and the peer is taken not to be reading.
     pub control_queue: usize,
+    /// Bytes of control frames that may wait, however few they are, besides the first. With more, the peer is
+    /// taken not to be reading.
+    pub control_bytes: usize,
     /// Data frames that may wait; then senders wait.
     pub data_queue: usize,
+    /// Bytes of data frames that may wait, the last of which may exceed it; then there is no
+    /// [room](LinkHandle::has_room).
+    pub data_bytes: usize,
     /// How long one frame, or one flush, may take.
     pub write_timeout: Duration,
     /// How long a close may take in all: queued control, the close frame, the peer's answer.
@@ -34,7 +43,9 @@ impl PumpConfig {
     /// some, and short enough to wait for on the way out.
     pub const DEFAULT: Self = Self {
         control_queue: 64,
+        control_bytes: 4 << 20,
         data_queue: 64,
+        data_bytes: 1 << 20,
         write_timeout: Duration::from_secs(10),
         close_timeout: Duration::from_secs(2),
     };
@@ -53,6 +64,15 @@ pub struct LinkEvent {
     /// Which link.
     pub link: LinkId,
     pub what: LinkInput,
+    /// What it takes of a budget until it is dropped.
+    pub held: Held,
+}
+
+impl LinkEvent {
+    /// One that takes nothing of any budget.
+    pub fn new(link: LinkId, what: LinkInput) -> Self {
+        Self { link, what, held: Held::default() }
+    }
 }
 
 /// What a link has to tell.
@@ -78,7 +98,18 @@ pub fn spawn(
     config: PumpConfig,
     events: mpsc::Sender<LinkEvent>,
 ) -> LinkHandle {
-    let (handle, queues) = handle::queues(id, &config);
+    spawn_sharing(link, id, config, events, None)
+}
+
+/// The same for a link whose control frames share a bound with those of others.
+pub(crate) fn spawn_sharing(
+    link: Link,
+    id: LinkId,
+    config: PumpConfig,
+    events: mpsc::Sender<LinkEvent>,
+    shared: Option<Arc<SharedBacklog>>,
+) -> LinkHandle {
+    let (handle, queues) = handle::queues(id, &config, shared);
     tokio::spawn(task::run(link, id, config, queues, events));
     handle
 }

@@ -30,7 +30,7 @@ pub(super) async fn run(
     // The connection is gone by now: a consumer that does not take the news holds only this task.
     let last = undelivered.map(LinkInput::Received).into_iter().chain([LinkInput::Ended(end)]);
     for what in last {
-        if events.send(LinkEvent { link: id, what }).await.is_err() {
+        if events.send(LinkEvent::new(id, what)).await.is_err() {
             tracing::debug!(link = %id, "the receiver of the end was dropped");
             return;
         }
@@ -156,17 +156,21 @@ async fn read(
             _ = paused.wait_for(|paused| !paused) => {}
             _ = ending.wait_for(Option::is_some) => {}
         }
-        match reader.receive().await {
-            Ok(received) => *undelivered = Some(received),
+        let held = match reader.receive().await {
+            Ok(received) => {
+                *undelivered = Some(received);
+                reader.take_held()
+            }
             Err(end) => return end,
-        }
+        };
         tokio::select! {
             // In this order: what is passed on has no hole, so behind what was dropped nothing is.
             biased;
             _ = ending.wait_for(Option::is_some) => *undelivered = None,
             room = events.reserve() => {
                 if let (Ok(room), Some(received)) = (room, undelivered.take()) {
-                    room.send(LinkEvent { link: id, what: LinkInput::Received(received) });
+                    let what = LinkInput::Received(received);
+                    room.send(LinkEvent { link: id, what, held });
                 }
             }
         }
@@ -195,7 +199,7 @@ async fn send(
     patience: Duration,
     queues: Queues,
 ) -> Result<(), LinkEnd> {
-    let Queues { mut control, mut data, paused: _, ending } = queues;
+    let Queues { mut control, mut data, backlog, paused: _, ending } = queues;
     let mut ending = ending.subscribe();
     let mut unflushed = false;
     let cause = loop {
@@ -203,8 +207,17 @@ async fn send(
         if let Some(Ending::Close(cause) | Ending::Abort(cause)) = current {
             break cause;
         }
-        if let Ok(frame) = control.try_recv().or_else(|_| data.try_recv()) {
+        if let Ok(frame) = control.try_recv() {
+            let bytes = frame.len();
             within(patience, writer.send(frame)).await?;
+            backlog.less_control(bytes);
+            unflushed = true;
+            continue;
+        }
+        if let Ok(frame) = data.try_recv() {
+            let bytes = frame.len();
+            within(patience, writer.send(frame)).await?;
+            backlog.less_data(bytes);
             unflushed = true;
             continue;
         }
@@ -217,11 +230,15 @@ async fn send(
             biased;
             _ = ending.changed() => {}
             Some(frame) = control.recv() => {
+                let bytes = frame.len();
                 within(patience, writer.send(frame)).await?;
+                backlog.less_control(bytes);
                 unflushed = true;
             }
             Some(frame) = data.recv() => {
+                let bytes = frame.len();
                 within(patience, writer.send(frame)).await?;
+                backlog.less_data(bytes);
                 unflushed = true;
             }
         }

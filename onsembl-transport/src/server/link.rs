@@ -8,6 +8,17 @@ use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::time::Timestamp;
 use onsembl_protocol::wire::payload::HealthMetrics;
 
+/// Links of one lane wait in one queue, and each lane gets a like turn: usually those of one user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lane(String);
+
+impl Lane {
+    /// The lane of this name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+}
+
 /// A link that was accepted for a shard, with what was established about it.
 #[derive(Debug)]
 pub struct LinkTicket<A> {
@@ -15,6 +26,8 @@ pub struct LinkTicket<A> {
     pub link: crate::Link,
     /// Whatever the acceptor established: the user behind the token, usually.
     pub auth: A,
+    /// With whom it shares its turns.
+    pub lane: Lane,
     /// The agent that the request of the link named, if it named one. Nothing is established by that.
     pub named: Option<AgentId>,
 }

@@ -8,6 +8,7 @@
 //! Before the hello a link belongs to no agent: it has a deadline, and nothing it says has any effect.
 
 mod events;
+mod lanes;
 mod link;
 mod parking;
 mod perform;
@@ -15,7 +16,8 @@ mod receive;
 mod shard;
 
 pub use events::{HelloClaim, ShardEvent};
-pub use link::LinkTicket;
+pub use lanes::{LANE_BACKLOG, LANE_FRAMES};
+pub use link::{Lane, LinkTicket};
 #[doc(no_inline)]
 pub use onsembl_protocol::session::frames::{Admission, SessionRules};
 pub use shard::{RECORDING, Shard};

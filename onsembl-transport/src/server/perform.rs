@@ -53,6 +53,7 @@ impl<A> Shard<A> {
                     // A process behind one of them is to come back: it may be another than the one that left.
                     self.end_parked_of(key, CloseCause::Superseded);
                     let _ = self.supervisor.remove(key);
+                    let _ = self.unread.remove(&key);
                     let history = self.recorder.forget(key);
                     self.events.push_back(ShardEvent::Forgotten { key, history });
                 }

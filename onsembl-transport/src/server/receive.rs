@@ -157,7 +157,7 @@ impl<A> Shard<A> {
         }
     }
 
-    fn ping(&mut self, link: LinkId) {
+    pub(super) fn ping(&mut self, link: LinkId) {
         if let Some(entry) = self.links.get(&link)
             && entry.handle.control(Frame::Ping).is_err()
         {

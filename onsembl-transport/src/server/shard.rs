@@ -2,11 +2,12 @@
 //! links.
 
 use super::events::ShardEvent;
+use super::lanes::Lanes;
 use super::link::{LinkEntry, LinkTicket};
 use crate::clock::SystemClock;
 use crate::counters::Counters;
 use crate::messages::Envelopes;
-use crate::pump::{self, LinkEvent, PumpConfig};
+use crate::pump::{self, LinkEvent, LinkInput, PumpConfig};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::limits::Limits;
@@ -14,7 +15,7 @@ use onsembl_protocol::replay::{Excerpt, FrameNote, Handled, Recorder, Retired, S
 use onsembl_protocol::session::frames::{self, Admission, SessionRules};
 use onsembl_protocol::session::{
     AcceptedEvent, AcceptedLink, Claimant, Opening, ServerAction, ServerConfig, ServerConnection,
-    ServerEvent, ServerView, StoreTrouble,
+    ServerEvent, ServerInbound, ServerView, StoreTrouble,
 };
 use onsembl_protocol::step::Actions;
 use onsembl_protocol::supervisor::{Key, Supervisor};
@@ -23,16 +24,18 @@ use onsembl_protocol::wire::ServerToAgent;
 use onsembl_protocol::wire::payload::ErrorReply;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tracing::debug;
 
-/// Frames of all links that may wait for the shard; then the links feel it.
-const INBOX: usize = 256;
 /// All that goes to an agent is small and must not wait, so all of it is control. Between two writes
 /// there may be an acknowledgement for each stream and, after a return, each open command of a user.
 const PUMP: PumpConfig = PumpConfig { control_queue: 2048, ..PumpConfig::DEFAULT };
 /// Machines woken in one go before input is looked at again.
 const SWEEP: usize = 256;
+/// Bytes of frames that are read in one go before the owner does anything else: to read the largest message takes
+/// milliseconds, and of small ones these are hundreds.
+const TURN: usize = 64 * 1024;
+/// What a frame counts besides its bytes.
+const FRAME_COST: usize = 256;
 
 /// Bytes in which the inputs of all machines of a shard are kept: a month of one agent, three quarters
 /// of an hour of a thousand.
@@ -56,6 +59,10 @@ pub struct Shard<A> {
     pub(super) links: BTreeMap<LinkId, LinkEntry<A>>,
     /// When which link is to be woken.
     pub(super) due: BTreeSet<(Timestamp, LinkId)>,
+    /// Machines whose links are not read, because the owner holds their agents back.
+    pub(super) unread: BTreeSet<Key>,
+    /// When they are to be excused next, if there are any.
+    pub(super) excuse_at: Deadline,
     /// Links that are kept beside the ones of sessions.
     pub(super) parked: BTreeMap<Key, BTreeSet<LinkId>>,
     /// Links that owe a hello.
@@ -64,8 +71,7 @@ pub struct Shard<A> {
     pub(super) released: VecDeque<(LinkId, String)>,
     pub(super) admissions: BTreeMap<LinkId, Admission>,
     pub(super) next_link: LinkId,
-    pub(super) inbox: mpsc::Receiver<LinkEvent>,
-    pub(super) inbox_entry: mpsc::Sender<LinkEvent>,
+    pub(super) inbox: Lanes,
     pub(super) events: VecDeque<ShardEvent<A>>,
 }
 
@@ -77,7 +83,6 @@ impl<A> Shard<A> {
         limits: Limits,
         counters: Counters,
     ) -> Self {
-        let (inbox_entry, inbox) = mpsc::channel(INBOX);
         Self {
             rules,
             limits,
@@ -89,13 +94,14 @@ impl<A> Shard<A> {
             store_trouble: None,
             links: BTreeMap::new(),
             due: BTreeSet::new(),
+            unread: BTreeSet::new(),
+            excuse_at: Deadline::Never,
             parked: BTreeMap::new(),
             greeting: 0,
             released: VecDeque::new(),
             admissions: BTreeMap::new(),
             next_link: LinkId(1),
-            inbox,
-            inbox_entry,
+            inbox: Lanes::default(),
             events: VecDeque::new(),
         }
     }
@@ -113,7 +119,8 @@ impl<A> Shard<A> {
         self.next_link = id.next();
         let peer = ticket.link.peer.clone();
         debug!(link = %id, %peer, "link accepted, waiting for its hello");
-        let handle = pump::spawn(ticket.link, id, self.pump, self.inbox_entry.clone());
+        let (entry, backlog) = self.inbox.entry(&ticket.lane);
+        let handle = pump::spawn_sharing(ticket.link, id, self.pump, entry, Some(backlog));
         let opening = match &ticket.named {
             Some(_) => Opening::NamesAgent,
             None => Opening::Anonymous,
@@ -158,19 +165,28 @@ impl<A> Shard<A> {
             }
             // Input first: what has arrived counts before any time that has run out.
             let deadline = self.next_wake();
+            let mut read = 0;
             tokio::select! {
                 biased;
-                Some(event) = self.inbox.recv() => self.on_link_event(event),
+                event = self.inbox.next() => {
+                    read += cost_of(&event);
+                    self.on_link_event(event);
+                }
                 () = self.clock.sleep_until(deadline) => {}
             }
             // After a stall everything that waited in the inbox must count before any verdict.
-            while self.events.len() < SWEEP
-                && let Ok(event) = self.inbox.try_recv()
-            {
-                self.on_link_event(event);
+            let mut is_empty = false;
+            while !is_empty && self.events.len() < SWEEP && read < TURN {
+                match self.inbox.try_next() {
+                    Some(event) => {
+                        read += cost_of(&event);
+                        self.on_link_event(event);
+                    }
+                    None => is_empty = true,
+                }
             }
             let (wake, now) = (self.next_wake(), self.clock.now().monotonic);
-            if wake.is_due(now) && (self.inbox.is_empty() || wake.overdue_by(now) > PATIENCE) {
+            if wake.is_due(now) && (is_empty || wake.overdue_by(now) > PATIENCE) {
                 self.sweep();
             }
         }
@@ -291,14 +307,49 @@ impl<A> Shard<A> {
         }
     }
 
-    /// Stops reading from the agent's links, so that it feels that it sends too much.
-    pub fn pause(&self, key: Key) {
+    /// Stops reading from the agent's links, so that it feels that it sends too much. Until
+    /// [`resume`](Self::resume) its silence is ours, and counts for nothing.
+    pub fn pause(&mut self, key: Key) {
         self.links_of(key).for_each(|entry| entry.handle.pause());
+        if self.unread.is_empty() {
+            self.excuse_at = self.excuse_after(self.clock.now().monotonic);
+        }
+        let _ = self.unread.insert(key);
+    }
+
+    /// Twice in each interval: neither end may have been heard just now.
+    fn excuse_after(&self, now: Timestamp) -> Deadline {
+        Deadline::At(now.saturating_add(self.supervisor.rules().timing.interval() / 2))
     }
 
     /// Goes on reading.
-    pub fn resume(&self, key: Key) {
+    pub fn resume(&mut self, key: Key) {
         self.links_of(key).for_each(|entry| entry.handle.resume());
+        let _ = self.unread.remove(&key);
+    }
+
+    /// Of an agent that is not read nobody can say that it is silent. It hears nothing that answers what it says, so
+    /// it is told by a ping that somebody is there.
+    fn excuse_unread(&mut self, now: Now) {
+        if !self.excuse_at.is_due(now.monotonic) {
+            return;
+        }
+        for key in self.unread.clone() {
+            match self.link_of(key) {
+                Some(link) => {
+                    self.ping(link);
+                    self.feed_at(key, ServerEvent::Received(link, ServerInbound::Other), now, None);
+                }
+                // Its link is over, and the next one is read until somebody says otherwise.
+                None => {
+                    let _ = self.unread.remove(&key);
+                }
+            }
+        }
+        self.excuse_at = match self.unread.is_empty() {
+            true => Deadline::Never,
+            false => self.excuse_after(now.monotonic),
+        };
     }
 
     /// The link of the session, and those beside it.
@@ -362,7 +413,7 @@ impl<A> Shard<A> {
 
     pub(super) fn next_wake(&self) -> Deadline {
         let links = self.due.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at));
-        self.supervisor.next_wake().min(links)
+        self.supervisor.next_wake().min(links).min(self.excuse_at)
     }
 
     pub(super) fn link_of(&self, key: Key) -> Option<LinkId> {
@@ -371,6 +422,7 @@ impl<A> Shard<A> {
 
     pub(super) fn sweep(&mut self) {
         let now = self.clock.now();
+        self.excuse_unread(now);
         let mut woken = Vec::new();
         let _more_is_due_and_the_next_wake_says_so =
             self.supervisor.sweep(now, SWEEP, |key, actions| woken.push((key, actions)));
@@ -425,4 +477,13 @@ impl<A> Shard<A> {
         let handled = Handled { event, now, frame };
         self.recorder.handled(key, &handled, actions, deadline, || machine.snapshot());
     }
+}
+
+/// What an event counts of a [`TURN`].
+fn cost_of(event: &LinkEvent) -> usize {
+    let bytes = match &event.what {
+        LinkInput::Received(received) => received.len(),
+        LinkInput::Ended(_) => 0,
+    };
+    bytes.saturating_add(FRAME_COST)
 }

@@ -3,11 +3,12 @@
 //! Both halves share the socket behind a lock that is held for one poll and never across a wait.
 
 use crate::limits::LinkLimits;
-use crate::link::{Frame, Link, LinkEnd, LinkReader, LinkWriter, Received, close_frame};
+use crate::link::{self, Link, LinkEnd, LinkReader, LinkWriter, Received, close_frame};
 use crate::waker::{Half, HalfWakers};
 use async_trait::async_trait;
 use futures::{Sink, Stream};
 use onsembl_protocol::close::{Breakage, CloseCause, CloseReason, Initiator};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,14 +18,27 @@ use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+
+/// Larger messages leave no buffer of their size behind, and are sent in fragments of this size: 32 KiB, a chunk
+/// of output.
+const LARGE: usize = 32 * 1024;
 
 pub(super) fn link<S>(socket: WebSocketStream<S>, peer: String, limits: LinkLimits) -> Link
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let state =
-        State { socket, pong_due: false, closed_with: None, peer_closed: false, ended: None };
+    let state = State {
+        socket,
+        large: None,
+        fragments: VecDeque::new(),
+        pong_due: false,
+        closed_with: None,
+        peer_closed: false,
+        ended: None,
+    };
     let shared = Arc::new(Shared { wakers: HalfWakers::new(), state: Mutex::new(state) });
     Link {
         reader: Box::new(Reader { shared: Arc::clone(&shared), limits, leave_by: None }),
@@ -40,6 +54,11 @@ struct Shared<S> {
 
 struct State<S> {
     socket: WebSocketStream<S>,
+    /// A large message that was read last. While it is there, the library makes room for the next one in a
+    /// buffer of its own; with nobody else at it, it would keep this message's for as long as the link lives.
+    large: Option<Bytes>,
+    /// What is left of a large message that is being sent.
+    fragments: VecDeque<Message>,
     /// A pong was queued, but the socket would not take it yet.
     pong_due: bool,
     /// Our own close frame is on its way.
@@ -71,11 +90,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
         }
         self.answer_ping(cx);
         let end = loop {
-            match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+            let received = Pin::new(&mut self.socket).poll_next(cx);
+            self.large = None;
+            match ready!(received) {
                 Some(Ok(Message::Text(text))) => {
+                    if text.len() > LARGE {
+                        self.large = Some(text.clone().into());
+                    }
                     return Poll::Ready(Ok(Received::Text(text.as_str().to_owned())));
                 }
                 Some(Ok(Message::Binary(data))) => {
+                    if data.len() > LARGE {
+                        self.large = Some(data.clone());
+                    }
                     return Poll::Ready(Ok(Received::Binary(data)));
                 }
                 Some(Ok(Message::Ping(_))) => {
@@ -117,14 +144,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), LinkEnd>> {
         self.still_open()?;
-        let mut socket = Pin::new(&mut self.socket);
-        ready!(socket.as_mut().poll_ready(cx)).map_err(meaning)?;
-        while let Some(next) = message.take() {
+        ready!(self.poll_fragments(cx))?;
+        if let Some(whole) = message.take() {
+            // From here on it is taken, whole, whether this is polled again or not.
+            self.fragments.extend(fragments(whole));
+        }
+        self.poll_fragments(cx)
+    }
+
+    /// Hands what is left of a message to the library, which keeps a buffer as large as the largest that it
+    /// ever wrote at once.
+    fn poll_fragments(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
+        while !self.fragments.is_empty() {
+            let mut socket = Pin::new(&mut self.socket);
+            ready!(socket.as_mut().poll_ready(cx)).map_err(meaning)?;
+            let Some(next) = self.fragments.pop_front() else { break };
             match socket.as_mut().start_send(next) {
                 Ok(()) => {}
                 // Pongs have filled the buffer. They go first, then there is room.
                 Err(Error::WriteBufferFull(back)) => {
-                    *message = Some(*back);
+                    self.fragments.push_front(*back);
                     ready!(socket.as_mut().poll_flush(cx)).map_err(meaning)?;
                 }
                 Err(error) => return Poll::Ready(Err(self.own(meaning(error)))),
@@ -135,6 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
         self.still_open()?;
+        ready!(self.poll_fragments(cx))?;
         let flushed = ready!(Pin::new(&mut self.socket).poll_flush(cx));
         Poll::Ready(flushed.map_err(|error| self.own(meaning(error))))
     }
@@ -142,6 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
     /// Queues the close frame once, then flushes it.
     fn poll_close(&mut self, cause: CloseCause, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
         if self.closed_with.is_none() {
+            ready!(self.poll_fragments(cx))?;
             // Room first: the library drops a close frame that finds its buffer full.
             ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(meaning)?;
             self.closed_with = Some(cause);
@@ -180,6 +221,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
             None => end,
         }
     }
+}
+
+/// A message as it is sent: a large one in fragments (RFC 6455, section 5.4).
+fn fragments(message: Message) -> Vec<Message> {
+    let (kind, bytes) = match message {
+        Message::Text(text) if text.len() > LARGE => (Data::Text, Bytes::from(text)),
+        Message::Binary(bytes) if bytes.len() > LARGE => (Data::Binary, bytes),
+        small => return vec![small],
+    };
+    let count = bytes.len().div_ceil(LARGE);
+    let fragment = |n: usize| {
+        let kind = if n == 0 { kind } else { Data::Continue };
+        let end = bytes.len().min((n + 1) * LARGE);
+        let payload = bytes.slice(n * LARGE..end);
+        Message::Frame(Frame::message(payload, OpCode::Data(kind), n + 1 == count))
+    };
+    (0..count).map(fragment).collect()
 }
 
 /// What an error of the library says about the end of the link.
@@ -260,7 +318,7 @@ struct Writer<S> {
 
 #[async_trait]
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> LinkWriter for Writer<S> {
-    async fn send(&mut self, frame: Frame) -> Result<(), LinkEnd> {
+    async fn send(&mut self, frame: link::Frame) -> Result<(), LinkEnd> {
         let (length, limit) = (frame.len(), self.limits.message_bytes);
         if length > limit {
             return Err(LinkEnd::local(
@@ -269,9 +327,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> LinkWriter for Writer<S> {
             ));
         }
         let message = match frame {
-            Frame::Text(text) => Message::Text(text.into()),
-            Frame::Binary(bytes) => Message::Binary(bytes),
-            Frame::Ping => Message::Ping(Bytes::new()),
+            link::Frame::Text(text) => Message::Text(text.into()),
+            link::Frame::Binary(bytes) => Message::Binary(bytes),
+            link::Frame::Ping => Message::Ping(Bytes::new()),
         };
         let mut message = Some(message);
         poll_fn(|cx| {

@@ -95,6 +95,21 @@ async fn a_frozen_cable_is_stale_and_timed_out_on_both_sides_when_it_is_said_to_
     assert_eq!(server.words(s).last(), Some(&"online"));
 }
 
+/// Its server holds it back, because too much waits for the database: whose silence that is, is known.
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_is_not_read_is_not_silent() {
+    let (agent, server) = in_session().await;
+    let (a, s) = (agent.now(), server.now());
+    server.order(Order::Read(false));
+    sleep(secs(600)).await;
+    assert_eq!(server.words(s), [] as [&str; 0]);
+    assert_eq!(agent.story(a), [] as [&str; 0]);
+    server.order(Order::Read(true));
+    server.dialer.cable().unwrap().freeze_both();
+    sleep(secs(100)).await;
+    assert_eq!(server.words(s), ["stale", "timed-out"], "and afterwards it is judged as ever");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cable_that_thaws_in_time_costs_nothing() {
     let (agent, server) = in_session().await;

@@ -12,7 +12,7 @@ use onsembl_protocol::wire::payload::{CommandPhase, ErrorCode};
 use onsembl_protocol::wire::{AgentToServer, MessageSet, ServerToAgent};
 use onsembl_transport::counters::Counters;
 use onsembl_transport::memory::MemoryDialer;
-use onsembl_transport::server::{LinkTicket, SessionRules, Shard, ShardEvent};
+use onsembl_transport::server::{Lane, LinkTicket, SessionRules, Shard, ShardEvent};
 use onsembl_transport::{DialError, Dialer, Link, Listener, memory};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -278,7 +278,7 @@ async fn a_hello_whose_link_ended_before_anybody_looked_is_not_handed_over() {
     for said_more in [true, false] {
         let mut peer = raw::agent(dialer.dial().await.unwrap());
         let link = listener.accept().await.unwrap();
-        shard.accept(LinkTicket { link, auth: (), named: None });
+        shard.accept(LinkTicket { link, auth: (), lane: Lane::default(), named: None });
         peer.hello("i").await;
         if said_more {
             peer.say(&output(1)).await;

@@ -9,7 +9,7 @@ use onsembl_protocol::supervisor::Key;
 use onsembl_protocol::wire::payload::Feature;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::memory::{MemoryDialer, network};
-use onsembl_transport::server::{Admission, LinkTicket, SessionRules, Shard, ShardEvent};
+use onsembl_transport::server::{Admission, Lane, LinkTicket, SessionRules, Shard, ShardEvent};
 use onsembl_transport::{Link, LinkEnd, LinkReader, Listener, Received};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub(crate) enum Order {
     Admit(bool),
     /// Beats are recorded at once, or not at all.
     Record(bool),
+    /// The agent is read, or held back.
+    Read(bool),
     /// The store says this of itself.
     Store(Option<StoreTrouble>),
 }
@@ -91,7 +93,7 @@ impl Server {
             loop {
                 tokio::select! {
                     Ok(link) = listener.accept() => {
-                        owner.shard.accept(LinkTicket { link: with_binary(link), auth: (), named: None });
+                        owner.shard.accept(LinkTicket { link: with_binary(link), auth: (), lane: Lane::default(), named: None });
                     }
                     event = owner.shard.next() => {
                         log.lock().unwrap().push((began.elapsed(), event.clone()));
@@ -206,6 +208,11 @@ impl Owner {
                 self.admit();
             }
             Order::Record(records) => self.records = records,
+            Order::Read(reads) => {
+                if let Some((key, _)) = self.agent {
+                    if reads { self.shard.resume(key) } else { self.shard.pause(key) }
+                }
+            }
             Order::Store(trouble) => self.shard.store_health(trouble),
         }
     }

@@ -232,3 +232,26 @@ fn what_changes_while_a_large_fleet_is_told_is_told_once_more_or_only_as_it_is()
     });
     assert_eq!(last.unwrap().presence_version, Some(PresenceVersion(2)));
 }
+
+#[test]
+fn a_dashboard_watches_only_so_many_one_by_one() {
+    let (view, mut feed) = feed();
+    feed.subscriptions = Subscriptions::default();
+    let most = Limits::DEFAULT.list_entries;
+    let mut answers = (0..=most).map(|n| {
+        let what = Subscription {
+            kind: SubscriptionKind::Command,
+            id: Some(alloc::format!("c-{n}")),
+            all: false,
+            replay: None,
+        };
+        feed.subscribe(&view, None, what, WallTime::default());
+        feed.ready.pop_back()
+    });
+    let is_taken = |answer| matches!(answer, Some(Some(ServerToDashboard::Ack(_))));
+    assert!((0..most).all(|_| is_taken(answers.next())));
+    let refused = answers.next().flatten();
+    assert!(
+        matches!(refused, Some(ServerToDashboard::Error(error)) if error.code == ErrorCode::QueueFull)
+    );
+}

@@ -129,7 +129,7 @@ fn subscriptions_change_one_kind_at_a_time() {
     let Unsubscribe(all) = read::<DashboardToServer>(EXISTING[13]).message else { panic!() };
     let mut s = Subscriptions { terminals: true, ..Subscriptions::default() };
     subscribe.apply_to(&mut s);
-    assert_eq!(s.agents, Selection::Only(vec!["a".into()]));
+    assert_eq!(s.agents, Selection::Only(["a".into()].into()));
     subscribe.remove_from(&mut s);
     assert!(!s.agents.contains("a"));
     all.remove_from(&mut s);

@@ -66,7 +66,7 @@ fn an_acknowledged_subscription_says_all_that_is_subscribed() {
         ack.subscriptions,
         Some(Subscriptions {
             agents: Selection::All,
-            commands: Selection::Only(vec!["c".into()]),
+            commands: Selection::Only(["c".into()].into()),
             traces: true,
             terminals: false,
         })

@@ -151,7 +151,7 @@ fn ack() -> Ack {
 fn subscriptions() -> Subscriptions {
     Subscriptions {
         agents: Selection::All,
-        commands: Selection::Only(vec!["cmd-1".into()]),
+        commands: Selection::Only(["cmd-1".into()].into()),
         terminals: true,
         traces: false,
     }

@@ -143,9 +143,13 @@ pub(super) fn error_code() -> impl Strategy<Value = ErrorCode> {
     ]
 }
 
+fn only(ids: Vec<String>) -> Selection {
+    Selection::Only(ids.into_iter().collect())
+}
+
 pub(super) fn selection() -> impl Strategy<Value = Selection> {
     let ids = vec("[a-z0-9-]{1,12}", 1..4);
-    prop_oneof![Just(Selection::None), Just(Selection::All), ids.prop_map(Selection::Only)]
+    prop_oneof![Just(Selection::None), Just(Selection::All), ids.prop_map(only)]
 }
 
 pub(super) fn subscriptions() -> impl Strategy<Value = Subscriptions> {

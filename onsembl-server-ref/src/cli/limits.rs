@@ -1,0 +1,58 @@
+//! `onsembl-server limits`.
+
+use super::table::table;
+use crate::limits::{self, Part, Set, bytes, grouped};
+use crate::server::CONNECTIONS;
+use clap::Args;
+use onsembl_transport::server::RECORDING;
+use serde_json::json;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  onsembl-server limits
+  onsembl-server limits --connections 4000 --users 10
+  onsembl-server limits --json | jq .memory.total_bytes")]
+pub(super) struct Limits {
+    /// As for `serve`.
+    #[arg(long, env = "ONSEMBL_CONNECTIONS", default_value_t = CONNECTIONS, value_name = "COUNT")]
+    connections: usize,
+    /// As for `serve`.
+    #[arg(long, env = "ONSEMBL_RECORDING", default_value_t = RECORDING, value_name = "BYTES")]
+    recording: usize,
+    /// How many users are taken to do their worst at the same time.
+    #[arg(long, env = "ONSEMBL_USERS", default_value_t = 1, value_name = "COUNT")]
+    users: usize,
+    /// As JSON.
+    #[arg(long, env = "ONSEMBL_JSON")]
+    json: bool,
+}
+
+impl Limits {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let set = Set { connections: self.connections, recording: self.recording };
+        let all = limits::all(&set);
+        let parts = limits::memory(&set, self.users);
+        let total = parts.iter().map(Part::bytes).fold(0, usize::saturating_add);
+        if self.json {
+            let memory = json!({ "users": self.users, "parts": parts, "total_bytes": total });
+            return say(&json!({ "limits": all, "memory": memory }).to_string());
+        }
+        let rows = all.iter().map(|limit| {
+            let texts = [limit.name, &limit.shown(), limit.per.as_str(), limit.then, limit.set_by];
+            texts.map(str::to_owned)
+        });
+        say(table(["LIMIT", "VALUE", "PER", "AT IT", "SET BY"], rows).trim_end())?;
+        say("")?;
+        let total = ["in all".to_owned(), String::new(), String::new(), bytes(total)];
+        let rows = parts.iter().map(|part| {
+            [part.of.to_owned(), grouped(part.count), bytes(part.each_bytes), bytes(part.bytes())]
+        });
+        say(table(["MEMORY OF", "COUNT", "EACH", "AT MOST"], rows.chain([total])).trim_end())
+    }
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+}

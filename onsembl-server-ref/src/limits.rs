@@ -1,0 +1,323 @@
+//! Every limit of a server that a peer can reach, with whom it is for and what happens at it, and the most memory
+//! that follows from them. The numbers are the constants themselves; nothing here decides anything.
+
+use crate::{dashboard, http, hub, store};
+use onsembl_protocol::fleet::{DashboardLink, FleetLimits};
+use onsembl_protocol::limits::Limits;
+use onsembl_transport::server::{LANE_BACKLOG, LANE_FRAMES};
+use serde::Serialize;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// The program, its code and threads, and three connections of the database with 2 MiB each: measured are 14 MiB, and
+/// an allocator keeps some of what was given back.
+const PROGRAM: usize = 64 * MIB;
+/// A connection whose token is not known: a request head and its answer, TLS, and the task.
+const WAITING_CONNECTION: usize = 48 * KIB;
+/// A connection of an agent or a dashboard: 24 KiB when it is idle, and the beginning of a message that needs no
+/// slot yet. What waits to be written to it is counted per user.
+const KNOWN_CONNECTION: usize = 24 * KIB + http::SMALL;
+/// A large message: the buffer that it is put together in, and its text.
+const LARGE_MESSAGE: usize = 2 * Limits::DEFAULT.message_bytes;
+/// A write that waits besides output: what it says is shortened to 4 KiB.
+const WRITE: usize = 6 * KIB;
+/// How much longer bytes of output become as JSON at worst.
+const AS_JSON: usize = 6;
+
+/// For whom a limit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Per {
+    Server,
+    Address,
+    User,
+    Agent,
+    Connection,
+    Dashboard,
+    Request,
+}
+
+impl Per {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Address => "address",
+            Self::User => "user",
+            Self::Agent => "agent",
+            Self::Connection => "connection",
+            Self::Dashboard => "dashboard",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// One limit.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Limit {
+    pub(crate) name: &'static str,
+    pub(crate) value: usize,
+    pub(crate) unit: Unit,
+    pub(crate) per: Per,
+    /// What happens at it.
+    pub(crate) then: &'static str,
+    /// What changes it.
+    pub(crate) set_by: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Unit {
+    Count,
+    Bytes,
+}
+
+impl Limit {
+    /// The value as people write it, and as it stands in DEFAULTS.
+    pub(crate) fn shown(&self) -> String {
+        match self.unit {
+            Unit::Count => grouped(self.value),
+            Unit::Bytes => bytes(self.value),
+        }
+    }
+}
+
+/// What an operator sets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Set {
+    pub(crate) connections: usize,
+    pub(crate) recording: usize,
+}
+
+/// All limits.
+pub(crate) fn all(set: &Set) -> Vec<Limit> {
+    use Per::{Address, Agent, Connection, Dashboard, Request, Server, User};
+    let fleet = FleetLimits::DEFAULT;
+    let wire = Limits::DEFAULT;
+    let room = http::RoomLimits::DEFAULT;
+    let fixed =
+        |name, value, unit, per, then| Limit { name, value, unit, per, then, set_by: "–" };
+    let count = |name, value, per, then| fixed(name, value, Unit::Count, per, then);
+    let size = |name, value, per, then| fixed(name, value, Unit::Bytes, per, then);
+    let full = "refused with QUEUE_FULL";
+    let unread = "its links are not read";
+    let mut limits = vec![
+        size("message", wire.message_bytes, Connection, "the link is closed with 1009"),
+        size("command text", wire.command_bytes, Request, "ERROR"),
+        count("list entries", wire.list_entries, Request, "ERROR"),
+        count("waiting connections", room.all, Server, "a newcomer takes the slot of another"),
+        count(
+            "waiting connections of an address",
+            room.of_address,
+            Address,
+            "a newcomer takes the slot of another of its own",
+        ),
+        count(
+            "requests at work before a token",
+            http::AT_WORK_WAITING,
+            Address,
+            "the others wait in line",
+        ),
+        count("requests at work", http::AT_WORK_KNOWN, User, "the others wait in line"),
+        count(
+            "large messages",
+            http::LARGE_MESSAGES,
+            Server,
+            "one more is read when one is done; a user has at most as many as are free",
+        ),
+        size(
+            "small message",
+            http::SMALL,
+            Connection,
+            "a larger one needs a slot of the large ones",
+        ),
+        count("requests in the hub's inbox", hub::INBOX, Server, "the others wait"),
+        count(
+            "requests in the hub's inbox of a user",
+            hub::INBOX_OF_USER,
+            User,
+            "the others wait in line",
+        ),
+        count("frames in the shard's inbox", LANE_FRAMES, User, unread),
+        size(
+            "backlog to agents",
+            LANE_BACKLOG,
+            User,
+            "the link that does not read is closed with 4104",
+        ),
+        count(
+            "slots of dashboards",
+            dashboard::SLOTS,
+            Server,
+            "closed, to come back later; a user has at most three times what is free",
+        ),
+        size("slot of a dashboard", dashboard::SLOT, Dashboard, "it takes one more"),
+        count("dashboards at work", dashboard::AT_WORK, User, "the others wait in line"),
+        count("requests of a dashboard under way", DashboardLink::MOST_UNDER_WAY, Dashboard, full),
+        count(
+            "readers of output",
+            http::READERS,
+            Server,
+            "503; a user has at most as many as are free",
+        ),
+        size("page of a reader", http::PAGE, Request, "the rest comes in further pages"),
+        count(
+            "recordings exported",
+            http::EXPORTS,
+            Server,
+            "503; a user has at most as many as are free",
+        ),
+        count("questions to the store", hub::ASKED_OF_USER, User, "the others wait in line"),
+        count(
+            "writes that wait",
+            hub::WRITES,
+            Server,
+            "dropped, counted and logged; a user has at most as many as are free",
+        ),
+        size("queue of the store", STORE_QUEUE, Server, "the write queue waits"),
+        count("agents", fleet.agents, User, "a new one is refused"),
+        size("texts of agents", fleet.agent_bytes, User, "a hello that needs more is refused"),
+        size("hellos", fleet.hello_bytes, User, "refused, and it comes back"),
+        count("parked links", fleet.parked_links, Agent, "the newest is refused"),
+        count("open commands", fleet.open_commands, User, full),
+        size("requests of open commands", fleet.open_command_bytes, User, full),
+        count("repetitions", fleet.repetitions, Request, full),
+        count("terminals of an agent", fleet.terminals_of_agent, Agent, "the oldest is lost"),
+        count("terminals", fleet.terminals, User, "not taken"),
+        count("ended commands", fleet.ended_commands, User, "the oldest is dropped"),
+        count("outputs of no command", fleet.loose_outputs, User, "the oldest is dropped"),
+        size("unstored output of an agent", fleet.unstored_output, Agent, "its link is not read"),
+        size("unstored output", fleet.unstored_output_of_user, User, unread),
+        size(
+            "output kept in memory",
+            fleet.tail_bytes,
+            User,
+            "the quietest command's is left to the store",
+        ),
+        size("unknown commands told of", fleet.told_bytes, User, "an agent may be told twice"),
+        count("pages of an agent", fleet.pages_of_agent, Agent, "dropped; it says it again"),
+        count("pages", fleet.pages, User, "dropped; it says it again"),
+        size("bytes of pages", fleet.page_bytes, User, "dropped; it says it again"),
+        count("audits", fleet.audits, User, full),
+        size("bytes of audits", fleet.audit_bytes, User, full),
+        count(
+            "waiting stops",
+            fleet.waiting_stops,
+            User,
+            "carried out, and answered that it is not known to be durable",
+        ),
+        count("deletions", fleet.deletions, User, full),
+    ];
+    limits.push(Limit {
+        set_by: "serve --connections",
+        ..count(
+            "connections",
+            set.connections,
+            Server,
+            "429; a user has at most four times what is free",
+        )
+    });
+    limits.push(Limit {
+        set_by: "serve --recording",
+        ..size("recording", set.recording, Server, "the oldest inputs go")
+    });
+    limits
+}
+
+const STORE_QUEUE: usize = (store::CONTROL_UNITS + store::DATA_UNITS) * store::UNIT;
+
+/// The most memory of a part of the server.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Part {
+    pub(crate) of: &'static str,
+    pub(crate) count: usize,
+    pub(crate) each_bytes: usize,
+}
+
+impl Part {
+    pub(crate) const fn bytes(&self) -> usize {
+        self.count.saturating_mul(self.each_bytes)
+    }
+}
+
+/// The most memory, part by part, while so many users do their worst at a time.
+pub(crate) fn memory(set: &Set, users: usize) -> Vec<Part> {
+    let part = |of, count, each_bytes| Part { of, count, each_bytes };
+    vec![
+        part("the program and its database", 1, PROGRAM),
+        part("the queue of the store", 1, STORE_QUEUE),
+        part("writes that wait", hub::WRITES, WRITE),
+        part("the recording", 1, set.recording),
+        part("recordings exported", http::EXPORTS, set.recording + 128 * KIB),
+        part("readers of output", http::READERS, http::PAGE * (1 + AS_JSON)),
+        part("waiting connections", http::RoomLimits::DEFAULT.all, WAITING_CONNECTION),
+        part("connections", set.connections, KNOWN_CONNECTION),
+        part("large messages", http::LARGE_MESSAGES, LARGE_MESSAGE),
+        part("dashboards", dashboard::SLOTS, dashboard::SLOT),
+        part("users: agents, commands and output", users, FleetLimits::DEFAULT.held_bytes()),
+        part(
+            "users: what comes from and goes to agents",
+            users,
+            LANE_BACKLOG + LANE_FRAMES * http::SMALL,
+        ),
+    ]
+}
+
+/// A count with commas.
+pub(crate) fn grouped(value: usize) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A size in the largest unit that it is a whole number of.
+pub(crate) fn bytes(value: usize) -> String {
+    match value {
+        0 => "0".to_owned(),
+        value if value.is_multiple_of(MIB) => format!("{} MiB", grouped(value / MIB)),
+        value if value.is_multiple_of(KIB) => format!("{} KiB", grouped(value / KIB)),
+        value => format!("{} B", grouped(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::CONNECTIONS;
+    use onsembl_transport::server::RECORDING;
+
+    const DEFAULT: Set = Set { connections: CONNECTIONS, recording: RECORDING };
+
+    /// One source: the table of DEFAULTS repeats what is printed, word for word.
+    #[test]
+    fn defaults_has_each_limit_with_its_value() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/DEFAULTS.md");
+        let defaults = std::fs::read_to_string(path).unwrap();
+        let missing: Vec<String> = all(&DEFAULT)
+            .iter()
+            .map(|limit| format!("| {} | {} | {} |", limit.name, limit.shown(), limit.per.as_str()))
+            .filter(|row| !defaults.contains(row.as_str()))
+            .collect();
+        assert!(missing.is_empty(), "not in DEFAULTS.md:\n{}", missing.join("\n"));
+        for part in memory(&DEFAULT, 1) {
+            let row =
+                format!("| {} | {} | {} |", part.of, grouped(part.count), bytes(part.each_bytes));
+            assert!(defaults.contains(&row), "not in DEFAULTS.md:\n{row}");
+        }
+    }
+
+    #[test]
+    fn names_are_told_apart_and_values_are_read_by_people() {
+        let names: std::collections::BTreeSet<_> =
+            all(&DEFAULT).iter().map(|limit| limit.name).collect();
+        assert_eq!(names.len(), all(&DEFAULT).len());
+        assert_eq!((grouped(65_536), grouped(999)), ("65,536".to_owned(), "999".to_owned()));
+        assert_eq!((bytes(16 * MIB), bytes(48 * KIB)), ("16 MiB".to_owned(), "48 KiB".to_owned()));
+    }
+}
