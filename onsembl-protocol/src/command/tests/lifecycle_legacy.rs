@@ -127,8 +127,7 @@ fn why_a_legacy_command_is_where_it_is_follows_its_link_and_its_output() {
     lifecycle.feed(CommandEvent::LinkLost);
     lifecycle.legacy_back();
     assert_eq!(because(&lifecycle), CommandCause::CancelNotConfirmable);
-    let mut restarted =
-        Lifecycle::recovered(CommandTerms::default(), CommandStage::Running);
+    let mut restarted = Lifecycle::recovered(CommandTerms::default(), CommandStage::Running);
     restarted.legacy_back();
     assert_eq!(because(&restarted), CommandCause::LegacyBack);
     restarted.feed(CommandEvent::Output);

@@ -1,9 +1,9 @@
 //! What the agents say of themselves, which is all that a fleet can tell them by.
 
 use super::world::World;
-use crate::limits::Limits;
 use crate::fleet::{Bearer, TokenScope};
 use crate::id::{AgentKey, InstanceId, JournalId, LineageId, TokenId};
+use crate::limits::Limits;
 use crate::model::AGENT_FEATURES;
 use crate::session::frames::AgentProfile;
 use crate::wire::payload::{AgentConnect, AgentType};
