@@ -25,6 +25,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use onsembl_protocol::fleet::{self, AgentStop, Answer, StopState};
 use onsembl_protocol::id::AgentId;
+use onsembl_protocol::wire::payload::HealthMetrics;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -231,7 +232,7 @@ async fn views(app: &App, identity: &Identity, reader: Reader, wanted: Wanted) -
                 capabilities: agent.capabilities.clone(),
                 last_heartbeat: at.map(|at| at.to_string()),
                 last_metrics: match reader {
-                    Reader::Page => metrics.map(figures),
+                    Reader::Page => metrics.and_then(for_page),
                     Reader::Other => metrics,
                 },
                 paused: agent.paused,
@@ -253,20 +254,10 @@ async fn views(app: &App, identity: &Identity, reader: Reader, wanted: Wanted) -
         .collect()
 }
 
-/// The figures of a heartbeat under the names and in the units that the existing dashboard reads, which has
-/// them from here: its commands under another name, memory in bytes.
-fn figures(mut metrics: Value) -> Value {
-    const BYTES_PER_MIB: f64 = 1024.0 * 1024.0;
-    if let Some(of) = metrics.as_object_mut() {
-        if let Some(commands) = of.get("commandsProcessed").cloned() {
-            let _ = of.insert("commandsExecuted".to_owned(), commands);
-        }
-        if let Some(mib) = of.get("memoryUsage").and_then(Value::as_f64) {
-            let _ =
-                of.insert("memoryUsage".to_owned(), json!((mib * BYTES_PER_MIB).round() as u64));
-        }
-    }
-    metrics
+/// The metrics of a heartbeat as the existing dashboard reads them, which has them from here.
+fn for_page(metrics: Value) -> Option<Value> {
+    let metrics = serde_json::from_value::<HealthMetrics>(metrics).ok()?;
+    serde_json::to_value(metrics.for_legacy_dashboards()).ok()
 }
 
 async fn delete_agent(

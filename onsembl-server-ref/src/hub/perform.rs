@@ -27,8 +27,8 @@ use tracing::debug;
 #[derive(Debug)]
 pub(super) enum Outcome {
     Store(UserId, StoreAnswer),
-    Revoked { token_id: String },
-    Nothing,
+    /// All tokens in use were looked up, or as many as could be.
+    TokensChecked { revoked: Vec<String> },
 }
 
 /// Everything that effects need.

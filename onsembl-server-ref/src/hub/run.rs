@@ -67,7 +67,27 @@ pub struct Hub {
     done: mpsc::UnboundedReceiver<Done>,
     receipts: Receipts,
     health: watch::Receiver<StoreHealth>,
-    next_token_check: tokio::time::Instant,
+    token_check: TokenCheck,
+}
+
+/// The tokens of sessions, which are looked up again and again.
+#[derive(Clone, Copy, Debug)]
+enum TokenCheck {
+    At(tokio::time::Instant),
+    UnderWay,
+}
+
+impl TokenCheck {
+    fn after_a_while() -> Self {
+        Self::At(tokio::time::Instant::now() + TOKEN_CHECK)
+    }
+
+    async fn due(self) {
+        match self {
+            Self::At(at) => tokio::time::sleep_until(at).await,
+            Self::UnderWay => std::future::pending().await,
+        }
+    }
 }
 
 /// The fleet of one user, and what that user sees of it.
@@ -141,7 +161,7 @@ impl Hub {
             inbox,
             done,
             receipts,
-            next_token_check: tokio::time::Instant::now() + TOKEN_CHECK,
+            token_check: TokenCheck::after_a_while(),
         };
         let mut health = hub.edge.store.health();
         let damaged = async {
@@ -192,7 +212,7 @@ impl Hub {
                 }
                 Ok(()) = self.health.changed() => self.on_health(),
                 () = self.clock.sleep_until(wake) => self.wake(),
-                () = tokio::time::sleep_until(self.next_token_check) => self.check_tokens(),
+                () = self.token_check.due() => self.check_tokens(),
             }
         }
     }
@@ -409,8 +429,9 @@ impl Hub {
     fn on_outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Store(user, answer) => self.feed(&user, FleetEvent::Store(answer)),
-            Outcome::Revoked { token_id } => {
-                for opened in self.edge.bearers.of_token(&token_id) {
+            Outcome::TokensChecked { revoked } => {
+                self.token_check = TokenCheck::after_a_while();
+                for opened in revoked.iter().flat_map(|token| self.edge.bearers.of_token(token)) {
                     self.edge.counters.count("tokens_revoked_in_session");
                     match opened {
                         Opened::Session(key) => self.edge.shard.evict(key, CloseCause::Revoked),
@@ -420,7 +441,6 @@ impl Hub {
                     }
                 }
             }
-            Outcome::Nothing => {}
         }
     }
 
@@ -446,7 +466,7 @@ impl Hub {
 
     /// Ends sessions whose token has expired, and asks which tokens were revoked.
     fn check_tokens(&mut self) {
-        self.next_token_check = tokio::time::Instant::now() + TOKEN_CHECK;
+        self.token_check = TokenCheck::UnderWay;
         let (expired, tokens) = self.edge.bearers.check(self.clock.now().wall);
         for opened in expired {
             self.edge.counters.count("tokens_expired_in_session");
@@ -456,19 +476,22 @@ impl Hub {
                 Opened::Parked(link) => self.edge.shard.end_parked(link, cause),
             }
         }
-        for token_id in tokens {
-            let auth = self.auth.clone();
-            self.edge.outcomes.spawn(async move {
-                match auth.is_revoked(&token_id).await {
-                    Ok(true) => Outcome::Revoked { token_id },
-                    Ok(false) => Outcome::Nothing,
+        let auth = self.auth.clone();
+        self.edge.outcomes.spawn(async move {
+            // One after the other: however many sessions there are, that is the work of one reader.
+            let mut revoked = Vec::new();
+            for token in tokens {
+                match auth.is_revoked(&token).await {
+                    Ok(true) => revoked.push(token),
+                    Ok(false) => {}
                     Err(error) => {
                         warn!(%error, "cannot look up revoked tokens; trying again later");
-                        Outcome::Nothing
+                        break;
                     }
                 }
-            });
-        }
+            }
+            Outcome::TokensChecked { revoked }
+        });
     }
 
     /// Says goodbye on every link and waits a little for it to arrive.

@@ -92,8 +92,9 @@ pub struct HealthMetrics {
 }
 
 impl HealthMetrics {
-    /// The same figures as existing dashboards read them: memory in bytes, and commands under another name.
-    pub(crate) fn for_legacy_dashboards(self) -> Self {
+    /// The same as existing dashboards read it: memory in bytes, and commands under another name.
+    #[must_use]
+    pub fn for_legacy_dashboards(self) -> Self {
         const BYTES_PER_MIB: f64 = 1024.0 * 1024.0;
         Self {
             memory_usage: self.memory_usage.map(|mib| mib * BYTES_PER_MIB),
