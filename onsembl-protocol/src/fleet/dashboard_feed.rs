@@ -174,7 +174,7 @@ impl DashboardFeed {
             let why = "this dashboard watches as many single agents or commands as it may; \
                        unsubscribe from some, or subscribe to all";
             let error = ErrorReply::new(ErrorCode::QueueFull, why).about(id);
-            return self.ready.push_back(ServerToDashboard::Error(error));
+            return self.ready.push_back(Ready::Message(Box::new(ServerToDashboard::Error(error))));
         }
         self.watch(view, wanted);
         self.scan_agents(view, now);

@@ -29,6 +29,7 @@ use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply, HealthMetrics};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 

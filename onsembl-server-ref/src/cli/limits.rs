@@ -1,5 +1,6 @@
 //! `onsembl-server limits`.
 
+use super::print;
 use super::table::table;
 use crate::limits::{self, Part, Set, bytes, grouped};
 use crate::server::CONNECTIONS;
@@ -36,23 +37,19 @@ impl Limits {
         let total = parts.iter().map(Part::bytes).fold(0, usize::saturating_add);
         if self.json {
             let memory = json!({ "users": self.users, "parts": parts, "total_bytes": total });
-            return say(&json!({ "limits": all, "memory": memory }).to_string());
+            return Ok(print::line(json!({ "limits": all, "memory": memory }))?);
         }
         let rows = all.iter().map(|limit| {
             let texts = [limit.name, &limit.shown(), limit.per.as_str(), limit.then, limit.set_by];
             texts.map(str::to_owned)
         });
-        say(table(["LIMIT", "VALUE", "PER", "AT IT", "SET BY"], rows).trim_end())?;
-        say("")?;
+        print::lines(table(["LIMIT", "VALUE", "PER", "AT IT", "SET BY"], rows))?;
+        print::line("")?;
         let total = ["in all".to_owned(), String::new(), String::new(), bytes(total)];
         let rows = parts.iter().map(|part| {
             [part.of.to_owned(), grouped(part.count), bytes(part.each_bytes), bytes(part.bytes())]
         });
-        say(table(["MEMORY OF", "COUNT", "EACH", "AT MOST"], rows.chain([total])).trim_end())
+        let head = ["MEMORY OF", "COUNT", "EACH", "AT MOST"];
+        Ok(print::lines(table(head, rows.chain([total])))?)
     }
-}
-
-fn say(text: &str) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
 }

@@ -86,8 +86,7 @@ impl Token {
                 .with_context(|| format!("cannot write the token to {}", file.display()))?,
             None => writeln!(print::raw(), "{}", made.text).context("cannot write the token")?,
         }
-        say(&made);
-        Ok(())
+        Ok(say(&made)?)
     }
 
     async fn make(&self, store: &Store, now: WallTime) -> Result<NewToken, MakeOrSecret> {
@@ -120,14 +119,15 @@ enum MakeOrSecret {
 }
 
 /// What a person is to know of a token that is not in it.
-#[expect(clippy::print_stderr, reason = "standard output is the token alone")]
-fn say(made: &NewToken) {
-    eprintln!("token {}", made.id);
+fn say(made: &NewToken) -> std::io::Result<()> {
+    print::note(format_args!("token {}", made.id))?;
     if let Some(agent) = &made.takes {
         let from = made.from.as_ref().map(|from| format!(", from the token {from}"));
         let from = from.unwrap_or_default();
-        eprintln!("it takes over the agent {agent} with its first use{from}");
+        let text = format_args!("it takes over the agent {agent} with its first use{from}");
+        print::note(text)?;
     }
+    Ok(())
 }
 
 const REVOKE_EXAMPLES: &str = "Examples:
@@ -186,10 +186,10 @@ impl Revoke {
         match (&self.which, &user, &self.token) {
             (Which { expired: true, .. }, user, _) => {
                 let count = store.forget_expired_tokens(user.as_ref(), now).await?;
-                say_count(count, "that had expired forgotten");
+                say_count(count, "that had expired forgotten")?;
             }
             (Which { all: true, .. }, Some(user), _) => {
-                say_count(store.revoke_user(user, now, NOTE).await?, "revoked");
+                say_count(store.revoke_user(user, now, NOTE).await?, "revoked")?;
             }
             (Which { agent: Some(wanted), .. }, Some(user), _) => {
                 let agents = store.agents(Some(user)).await?;
@@ -197,12 +197,12 @@ impl Revoke {
                 let Some(claim) = &agent.claim else {
                     bail!("no token holds {wanted:?}: it was in no session with this version yet");
                 };
-                say_count(store.revoke_lineage(user, &claim.lineage, now, NOTE).await?, "revoked");
+                say_count(store.revoke_lineage(user, &claim.lineage, now, NOTE).await?, "revoked")?;
                 let of_it = |other: &&AgentRow| {
                     other.agent != agent.agent
                         && other.claim.as_ref().is_some_and(|c| c.lineage == claim.lineage)
                 };
-                say_others(agents.iter().filter(of_it));
+                say_others(agents.iter().filter(of_it))?;
             }
             (_, _, Some(token)) => {
                 store.revoke_token(&self.id_of(store, token.trim()).await?, now, NOTE).await?;
@@ -230,17 +230,16 @@ impl Revoke {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "for the person who revokes")]
-fn say_count(count: usize, what: &str) {
-    eprintln!("{count} tokens {what}");
+fn say_count(count: usize, what: &str) -> std::io::Result<()> {
+    print::note(format_args!("{count} tokens {what}"))
 }
 
-#[expect(clippy::print_stderr, reason = "for the person who revokes")]
-fn say_others<'a>(others: impl Iterator<Item = &'a AgentRow>) {
+fn say_others<'a>(others: impl Iterator<Item = &'a AgentRow>) -> std::io::Result<()> {
     let names: Vec<&str> = others.map(|agent| agent.name.as_str()).collect();
     if !names.is_empty() {
-        eprintln!("they held also: {names:?}");
+        print::note(format_args!("they held also: {}", names.join(", ")))?;
     }
+    Ok(())
 }
 
 fn find<'a>(agents: &'a [AgentRow], wanted: &str) -> anyhow::Result<&'a AgentRow> {

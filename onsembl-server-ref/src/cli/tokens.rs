@@ -1,5 +1,6 @@
 //! `onsembl-server tokens`: which tokens there are, and what was done with one.
 
+use super::print;
 use super::table::table;
 use super::token::open;
 use crate::store::{AgentRow, TokenForm, TokenRow, TokenSession};
@@ -35,12 +36,11 @@ pub(super) struct ListTokens {
 }
 
 impl ListTokens {
-    #[expect(clippy::print_stdout, reason = "the list is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let (store, now) = open(&self.data).await?;
         let user = self.user.as_deref().map(UserId::new);
         let agents = store.agents(user.as_ref()).await?;
-        let text = match &self.token {
+        let lines = match &self.token {
             Some(id) => {
                 let id = TokenId::new(id);
                 let row = store.token(&id).await?.with_context(|| {
@@ -48,8 +48,8 @@ impl ListTokens {
                 })?;
                 let sessions = store.sessions_of_token(&id).await?;
                 match self.json {
-                    true => format!("{}\n", detail(&row, &agents, &sessions, now)),
-                    false => list(&[row], &agents, now) + &history(&sessions),
+                    true => vec![detail(&row, &agents, &sessions, now).to_string()],
+                    false => [list(&[row], &agents, now), history(&sessions)].concat(),
                 }
             }
             None => {
@@ -57,14 +57,17 @@ impl ListTokens {
                 match self.json {
                     true => {
                         let all: Vec<_> = rows.iter().map(|row| of(row, &agents, now)).collect();
-                        format!("{}\n", json!({ "tokens": all }))
+                        vec![json!({ "tokens": all }).to_string()]
                     }
                     false => list(&rows, &agents, now),
                 }
             }
         };
         store.close(Duration::from_secs(5)).await?;
-        print!("{text}");
+        match self.json {
+            true => lines.iter().try_for_each(|line| print::json(line))?,
+            false => print::lines(lines)?,
+        }
         Ok(())
     }
 }
@@ -97,9 +100,9 @@ fn holds(row: &TokenRow, agents: &[AgentRow]) -> Vec<String> {
     agents.iter().filter(is_held).map(|agent| agent.name.clone()).collect()
 }
 
-fn list(rows: &[TokenRow], agents: &[AgentRow], now: WallTime) -> String {
+fn list(rows: &[TokenRow], agents: &[AgentRow], now: WallTime) -> Vec<String> {
     if rows.is_empty() {
-        return "no tokens yet; make one with `onsembl-server token`\n".to_owned();
+        return vec!["no tokens yet; make one with `onsembl-server token`".to_owned()];
     }
     let or_none = |at: Option<WallTime>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
     let rows = rows.iter().map(|row| {
@@ -122,9 +125,9 @@ fn list(rows: &[TokenRow], agents: &[AgentRow], now: WallTime) -> String {
     table(head, rows)
 }
 
-fn history(sessions: &[TokenSession]) -> String {
+fn history(sessions: &[TokenSession]) -> Vec<String> {
     if sessions.is_empty() {
-        return "it has opened no session\n".to_owned();
+        return vec!["it has opened no session".to_owned()];
     }
     let rows = sessions.iter().map(|session| {
         [
@@ -136,7 +139,8 @@ fn history(sessions: &[TokenSession]) -> String {
             session.because.clone().unwrap_or_default(),
         ]
     });
-    format!("\n{}", table(["AGENT", "ID", "FROM", "OPENED", "CLOSED", "BECAUSE"], rows))
+    let table = table(["AGENT", "ID", "FROM", "OPENED", "CLOSED", "BECAUSE"], rows);
+    [vec![String::new()], table].concat()
 }
 
 fn of(row: &TokenRow, agents: &[AgentRow], now: WallTime) -> Value {

@@ -28,7 +28,9 @@ use tracing::debug;
 pub(super) enum Outcome {
     Store(UserId, StoreAnswer),
     /// All tokens in use were looked up, or as many as could be.
-    TokensChecked { revoked: Vec<String> },
+    TokensChecked {
+        revoked: Vec<String>,
+    },
 }
 
 /// Everything that effects need.

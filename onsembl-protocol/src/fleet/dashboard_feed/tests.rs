@@ -134,6 +134,7 @@ fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
         paused: false,
         stopped: None,
         takes_links: false,
+        claim: None,
     };
     let _ = view.apply(alloc::vec![Change::Agent(agent_of(n), Box::new(agent))]);
 }
@@ -246,7 +247,10 @@ fn a_dashboard_watches_only_so_many_one_by_one() {
             replay: None,
         };
         feed.subscribe(&view, None, what, WallTime::default());
-        feed.ready.pop_back()
+        match feed.ready.pop_back() {
+            Some(Ready::Message(message)) => Some(*message),
+            Some(Ready::List(_) | Ready::Agents(..)) | None => None,
+        }
     });
     let is_taken = |answer| matches!(answer, Some(Some(ServerToDashboard::Ack(_))));
     assert!((0..most).all(|_| is_taken(answers.next())));

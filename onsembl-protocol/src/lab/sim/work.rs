@@ -9,7 +9,7 @@ use crate::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES};
 use crate::output::SpoolBounds;
 use crate::time::Now;
 use crate::worker::{
-    DEFAULT_SLOTS, Journalling, Recovered, Worker, WorkerAction, WorkerConfig, WorkerEvent,
+    DEFAULT_SLOTS, Fence, Journalling, Recovered, Worker, WorkerAction, WorkerConfig, WorkerEvent,
     WorkerSession,
 };
 use alloc::format;
@@ -22,6 +22,7 @@ pub(super) fn worker(process: u32, now: Now) -> Worker {
         policy: None,
         journal: Journalling::Kept,
         terminal: None,
+        fence: Fence::open(),
         unique: format!("process-{process}"),
     };
     Worker::new(config, Recovered::default(), now)
