@@ -16,13 +16,13 @@
 
 use bytes::Bytes;
 use onsembl_protocol::fleet::{
-    DashboardFeed, FeedItem, Fleet, FleetAction, FleetEvent, FleetLimits, Inserted, LogRecord,
-    OpenedSession, Question, Receipt, RecordOutcome, Request, SeatId, StoreAnswer, Token, View,
-    Write,
+    Bearer, DashboardFeed, FeedItem, Fleet, FleetAction, FleetEvent, FleetLimits, Inserted,
+    LogRecord, OpenedSession, Question, Receipt, RecordOutcome, Request, SeatId, StoreAnswer, Token,
+    TokenScope, View, Write,
 };
 use onsembl_protocol::id::{
     AgentId, AgentKey, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation, InstanceId,
-    JournalId, LinkId, PresenceVersion, ServerInstanceId, UserId,
+    JournalId, LineageId, LinkId, PresenceVersion, ServerInstanceId, TokenId, UserId,
 };
 use onsembl_protocol::model::{
     AGENT_FEATURES, Capabilities, CommandAckStatus, DASHBOARD_FEATURES, Dialect, SERVER_FEATURES,

@@ -265,9 +265,10 @@ impl Roster {
                 return out.act(FleetAction::RefuseHello { link, error, cause });
             }
             None => {
-                let found = match self.is_anothers(&key, &hello, bearer.as_ref()) {
-                    true => FoundBy::Key,
-                    false => heir_of.map_or(FoundBy::Anything, FoundBy::Heir),
+                let found = match heir_of {
+                    Some(agent) => FoundBy::Heir(agent),
+                    None if self.is_anothers(&key, &hello, bearer.as_ref()) => FoundBy::Key,
+                    None => FoundBy::Anything,
                 };
                 let seat = self.seat_down(&key, out);
                 if let Some(entry) = self.seats.get_mut(&seat) {

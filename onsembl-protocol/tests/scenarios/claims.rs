@@ -199,6 +199,17 @@ fn a_token_for_an_agent_that_exists_passes_it_on_under_whichever_key() {
 }
 
 #[test]
+fn a_wrapper_in_session_is_passed_on_whatever_the_heir_calls_itself() {
+    for name in [None, Some("another name")] {
+        let mut bench = bench();
+        let (_, agent) = welcomed(&mut bench, wrapper("claude-x", Some("w")), any("old"));
+        let heir = with("new", TokenScope::Heir(agent.clone()));
+        let (_, same) = welcomed(&mut bench, wrapper("claude-x", name), heir);
+        assert_eq!((same, bench.server.view().agents().len()), (agent, 1));
+    }
+}
+
+#[test]
 fn an_heir_takes_its_agent_and_no_other() {
     let mut bench = bench();
     let (_, one) = welcomed(&mut bench, ours("key 1", "a1"), any("old"));
