@@ -298,6 +298,7 @@ fn nothing_starts_before_it_is_written_down_and_nothing_is_reported_before_it_is
 
 #[test]
 fn a_fenced_agent_refuses_a_request_that_holds_more_than_it_passes_on() {
+    type Change<'a> = &'a dyn Fn(&mut CommandRequest);
     let fence = Fence::text_only().with_variable("LANG");
     let mut worker = worker(WorkerConfig { journal: Journalling::Kept, fence, ..config() });
     worker.handle(WorkerEvent::Joined(session()), at(0));
@@ -310,7 +311,7 @@ fn a_fenced_agent_refuses_a_request_that_holds_more_than_it_passes_on() {
         move |request: &mut CommandRequest| drop(request.env.insert(name.into(), "x".into()))
     };
     let directory = |request: &mut CommandRequest| request.working_directory = Some("/".into());
-    let refused: [(&str, &dyn Fn(&mut CommandRequest), &str); 3] = [
+    let refused: [(&str, Change<'_>, &str); 3] = [
         ("args", &|request| request.args.push("-la".into()), "--allow-args"),
         ("env", &variable("LD_PRELOAD"), "--allow-env LD_PRELOAD"),
         ("directory", &directory, "--allow-directory"),

@@ -139,7 +139,7 @@ impl<'a> Candidates<'a> {
         loop {
             match self.open_one().await {
                 Err(error) if !self.are_spent() && Instant::now() < self.by => {
-                    self.next_after(&error)
+                    self.next_after(&error);
                 }
                 Err(error) => return Err(self.ends_with(error)),
                 Ok(opened) => return Ok(opened),

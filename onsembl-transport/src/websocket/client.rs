@@ -18,9 +18,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-/// How long a dial may take in all. 10 s: several retransmissions of a lost first packet, and
-/// still well below the time after which a person thinks that nothing happens.
-pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a dial may take in all. Nearly 10 s: several retransmissions of a lost first packet, and
+/// still well below the time after which a person thinks that nothing happens. Half a second less than
+/// [the machine](onsembl_protocol::session::AgentConfig) waits, which can only say that there was no answer:
+/// the dialer says which step hung, and where.
+pub const DIAL_TIMEOUT: Duration = Duration::from_millis(9_500);
 
 type QueryValue = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
