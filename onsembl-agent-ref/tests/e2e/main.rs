@@ -13,6 +13,7 @@
 )]
 
 mod bench;
+mod clones;
 mod commands;
 mod controls;
 mod database;
@@ -20,6 +21,7 @@ mod drain;
 mod fleet;
 mod freezes;
 mod kills;
+mod lost_database;
 mod outcomes;
 mod own_capability;
 mod random_runs;

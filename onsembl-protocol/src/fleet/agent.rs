@@ -97,6 +97,7 @@ impl Agent {
                 paused: false,
                 stopped: None,
                 takes_links: true,
+                contest: None,
             },
         }
     }
@@ -134,6 +135,7 @@ impl Agent {
                 paused: false,
                 stopped: None,
                 takes_links: true,
+                contest: None,
             },
         }
     }
@@ -271,6 +273,8 @@ pub(super) struct Session {
     pub(super) attached: Option<CommandId>,
     /// Commands that it was told in this session are not known here.
     pub(super) reported_unknown: BTreeSet<CommandId>,
+    /// Commands that this session could not take up: nothing of them is heard in it.
+    pub(super) left_out: BTreeSet<CommandId>,
     pub(super) stop_receipt: Option<(StopId, StopState)>,
 }
 
@@ -291,19 +295,19 @@ impl Session {
             health: Health::Well,
             attached: None,
             reported_unknown: BTreeSet::new(),
+            left_out: BTreeSet::new(),
             stop_receipt: None,
         }
     }
 
     /// Notes that the agent is told that this command is not known here. Whether it was not told before.
     pub(super) fn report_unknown(&mut self, command: &CommandId) -> bool {
-        if self.reported_unknown.contains(command) {
-            return false;
-        }
-        if self.reported_unknown.len() >= MOST_REPORTED {
-            self.reported_unknown.clear();
-        }
-        self.reported_unknown.insert(command.clone())
+        note_once(&mut self.reported_unknown, command)
+    }
+
+    /// Notes that this command is not taken up in this session. Whether that was not noted before.
+    pub(super) fn leave_out(&mut self, command: &CommandId) -> bool {
+        note_once(&mut self.left_out, command)
     }
 
     /// How far the agent is with this stop.
@@ -314,6 +318,16 @@ impl Session {
             Some(_) | None => StopState::Told,
         }
     }
+}
+
+fn note_once(noted: &mut BTreeSet<CommandId>, command: &CommandId) -> bool {
+    if noted.contains(command) {
+        return false;
+    }
+    if noted.len() >= MOST_REPORTED {
+        noted.clear();
+    }
+    noted.insert(command.clone())
 }
 
 /// Back-pressure with hysteresis: an agent whose output the store does not take fast enough is not read.

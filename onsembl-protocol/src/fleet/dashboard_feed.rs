@@ -227,7 +227,8 @@ impl DashboardFeed {
             match sent {
                 Some(sent)
                     if sent.version >= shown.version
-                        && (&sent.stopped, sent.paused) == (&shown.stopped, shown.paused) =>
+                        && (&sent.stopped, sent.paused, &sent.contest)
+                            == (&shown.stopped, shown.paused, &shown.contest) =>
                 {
                     let _ =
                         self.agents.insert(id.clone(), Shown { version: sent.version, ..shown });

@@ -235,7 +235,7 @@ impl Roster {
         self.aliases.of(&claimed).any(|agent| self.session(agent).is_some())
     }
 
-    fn seat_of(&self, key: &AgentKey) -> Option<SeatId> {
+    pub(super) fn seat_of(&self, key: &AgentKey) -> Option<SeatId> {
         let known = self.by_key.get(key).and_then(|agent| self.agents.get(agent)?.seat);
         known.or_else(|| self.newcomers.get(key).copied())
     }

@@ -12,7 +12,7 @@ use crate::id::{ByteOffset, ChunkSequence, CommandId, Incarnation};
 use crate::limits::OUTPUT_WINDOW;
 use crate::model::{GapCause, OutputTotals, Stream};
 use crate::time::{Deadline, Timestamp};
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
@@ -79,6 +79,8 @@ pub(crate) struct Outbox {
     memory: u64,
     total: u64,
     turn: Option<CommandId>,
+    /// Nothing of these goes out in this session.
+    held: BTreeSet<CommandId>,
     overflow: Overflow,
     actions: VecDeque<SpoolAction>,
 }
@@ -109,6 +111,7 @@ impl Outbox {
             memory: 0,
             total: 0,
             turn: None,
+            held: BTreeSet::new(),
             overflow: Overflow::ByPolicy,
             actions: VecDeque::new(),
         }
@@ -294,7 +297,8 @@ impl Outbox {
 
     fn ask_for_pages(&mut self) {
         // What is on the wire is in memory too, and makes room when it is stored.
-        let is_idle = self.in_flight_records == 0 && !self.runs.values().any(Backlog::has_ready);
+        let goes_out = |(id, b): (&CommandId, &Backlog)| b.has_ready() && !self.held.contains(id);
+        let is_idle = self.in_flight_records == 0 && !self.runs.iter().any(goes_out);
         for backlog in self.runs.values_mut() {
             if (is_idle || self.memory < self.bounds.memory / 2)
                 && let Some((from, through)) = backlog.ask_for_page(LOW)
@@ -384,14 +388,17 @@ impl Outbox {
         let most = self.window.saturating_sub(self.in_flight);
         // The record of a gap takes room too.
         let has_room = self.memory < self.bounds.memory;
-        let waits = |b: &Backlog| b.has_ready() || has_room && b.is_drained() && b.has_growing();
+        let waits = |id: &CommandId, b: &Backlog| {
+            let has_more = b.has_ready() || has_room && b.is_drained() && b.has_growing();
+            has_more && !self.held.contains(id)
+        };
         let after_last = self.turn.as_ref().and_then(|last| {
             let range = (core::ops::Bound::Excluded(last), core::ops::Bound::Unbounded);
-            self.runs.range::<CommandId, _>(range).find(|(_, b)| waits(b)).map(|(id, _)| id)
+            self.runs.range::<CommandId, _>(range).find(|(id, b)| waits(id, b)).map(|(id, _)| id)
         });
         let command = match after_last {
             Some(id) => id.clone(),
-            None => self.runs.iter().find(|(_, b)| waits(b)).map(|(id, _)| id.clone())?,
+            None => self.runs.iter().find(|(id, b)| waits(id, b)).map(|(id, _)| id.clone())?,
         };
         if self.runs.get(&command).is_some_and(Backlog::is_drained) {
             let gaps = self.change(&command, |b| {
@@ -438,6 +445,15 @@ impl Outbox {
         self.on_stored(&run.command, run.incarnation, record.stream, record.end());
     }
 
+    /// The server of this session does not take what this command wrote: it is kept, and sent in a later
+    /// session.
+    pub(crate) fn hold(&mut self, command: &CommandId) {
+        let Some((bytes, records)) = self.change(command, Backlog::recall) else { return };
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+        self.in_flight_records = self.in_flight_records.saturating_sub(records);
+        let _ = self.held.insert(command.clone());
+    }
+
     /// The server of this session stores output and knows no gaps: one counts as stored as soon as
     /// everything before it is.
     pub(crate) fn pass_gaps(&mut self, command: &CommandId) {
@@ -459,6 +475,7 @@ impl Outbox {
         self.in_flight = 0;
         self.in_flight_records = 0;
         self.flow = Flow::Open;
+        self.held.clear();
         self.runs.values_mut().for_each(Backlog::rewind);
     }
 
@@ -519,6 +536,7 @@ impl Outbox {
         if self.is_settled(command)
             && let Some(backlog) = self.runs.remove(command)
         {
+            let _ = self.held.remove(command);
             self.memory = self.memory.saturating_sub(backlog.memory());
             self.total = self.total.saturating_sub(backlog.total());
             if self.disk != Disk::None {

@@ -12,4 +12,5 @@ mod seats;
 mod write_queue;
 
 pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
+pub(crate) use rows::origin;
 pub use run::{Hub, HubParts};

@@ -2,8 +2,8 @@
 
 use super::{now, secs};
 use crate::command::{
-    CommandAction, CommandCause, CommandEvent, CommandLifecycle, CommandStage, CommandTerms,
-    CommandView, Exit, Origin, Returned,
+    CommandAction, CommandCause, CommandEvent, CommandLifecycle, CommandOrigin, CommandStage,
+    CommandTerms, CommandView, Exit, Returned,
 };
 use crate::model::Dialect;
 use crate::model::{CommandAckStatus, CommandPhase};
@@ -30,7 +30,7 @@ impl Lifecycle {
     /// One that an earlier run of the server left, so long in its stage.
     fn recovered(terms: CommandTerms, stage: CommandStage, since: Duration) -> Self {
         let at = now(Duration::ZERO);
-        Self::of(CommandLifecycle::recovered(Origin::User, terms, (stage, since), at))
+        Self::of(CommandLifecycle::recovered(CommandOrigin::User, terms, (stage, since), at))
     }
 
     fn sent(dialect: Dialect) -> Self {
