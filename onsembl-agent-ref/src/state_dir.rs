@@ -4,11 +4,13 @@
 //! All calls are short and block; they are for the start of a process.
 
 use crate::journal::JOURNAL_FILE;
+use crate::process::identify;
 use onsembl_protocol::id::AgentKey;
+use onsembl_protocol::worker::ProcessIdentity;
 use onsembl_transport::private::{self, Mode};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -20,6 +22,9 @@ const LOCK_FILE: &str = "lock";
 /// The folder of the spool.
 pub(crate) const SPOOL_FOLDER: &str = "spool";
 pub(crate) const STATUS_FILE: &str = "status.json";
+
+/// More of the lock file is not read: a number and the identity of a process.
+const LOCK_BYTES: u64 = 1024;
 
 /// Longest file name of the common file systems, in bytes.
 const NAME_MAX: usize = 255;
@@ -99,6 +104,7 @@ pub(crate) fn io_error<'a>(
 pub struct StateDir {
     path: PathBuf,
     key: AgentKey,
+    earlier_owner: Option<ProcessIdentity>,
     _lock: File,
 }
 
@@ -113,17 +119,23 @@ impl StateDir {
         let path = locate(path, name)?;
         private::create_dir(&path).map_err(io_error("create the state directory", &path))?;
         make_private(&path)?;
-        let lock = take_lock(&path)?;
+        let (lock, earlier_owner) = take_lock(&path)?;
         let key = match read_key(&path)? {
             Some(key) => key,
             None => create_key(&path)?,
         };
-        Ok(Self { path, key, _lock: lock })
+        Ok(Self { path, key, earlier_owner, _lock: lock })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The process that used it before, if that is known. While this one has it that process is dead, or its
+    /// state directory is another one of which this is a copy.
+    pub fn earlier_owner(&self) -> Option<ProcessIdentity> {
+        self.earlier_owner.clone()
     }
 
     /// The agent's key: a UUID, made when the directory was first opened.
@@ -206,7 +218,7 @@ fn lock_options() -> OpenOptions {
     options
 }
 
-fn take_lock(dir: &Path) -> Result<File, StateDirError> {
+fn take_lock(dir: &Path) -> Result<(File, Option<ProcessIdentity>), StateDirError> {
     let path = dir.join(LOCK_FILE);
     // Not truncated: while another process holds the lock, its number is in there. Never removed:
     // two processes could then hold locks on two files of that name.
@@ -229,16 +241,26 @@ fn take_lock(dir: &Path) -> Result<File, StateDirError> {
         }
         tries += 1;
     }
+    let earlier = read_lock(&lock).and_then(|text| serde_json::from_str(text.lines().nth(1)?).ok());
+    let pid = std::process::id();
+    // The first line is for people and other versions.
+    let own = identify(pid).and_then(|own| serde_json::to_string(&own).ok()).unwrap_or_default();
     lock.set_len(0)
-        .and_then(|()| writeln!(lock, "{}", std::process::id()))
+        .and_then(|()| lock.rewind())
+        .and_then(|()| write!(lock, "{pid}\n{own}\n"))
         .map_err(io_error("write the lock file", &path))?;
-    Ok(lock)
+    Ok((lock, earlier))
+}
+
+/// What the latest owner wrote into the lock file: its number, and behind that who it is.
+fn read_lock(lock: &File) -> Option<String> {
+    let mut text = String::new();
+    lock.take(LOCK_BYTES).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 fn read_pid(lock: &File) -> Option<u32> {
-    let mut text = String::new();
-    lock.take(32).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    read_lock(lock)?.lines().next()?.trim().parse().ok()
 }
 
 /// Whether a running process holds the state directory `dir`; what its files say is then current.

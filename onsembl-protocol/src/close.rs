@@ -52,6 +52,8 @@ impl CloseCode {
     pub const TOLD_TO_STOP: Self = Self(4107);
     /// An order from afar ended the agent, to start it anew.
     pub const TOLD_TO_RESTART: Self = Self(4108);
+    /// Another process of the same agent is in session, and answers.
+    pub const CONTESTED: Self = Self(4109);
     /// Another process of the same agent took over. Stay away.
     pub const REPLACED: Self = Self(4200);
     /// The token was revoked. Stay away.
@@ -202,6 +204,8 @@ causes! {
     ToldToStop = TOLD_TO_STOP, Backoff, "the agent was told to end by an order (control stop)";
     /// The agent was told to end by an order, and to start anew.
     ToldToRestart = TOLD_TO_RESTART, Backoff, "the agent was told to start anew by an order (control restart)";
+    /// Another process of the same agent is in session, and answers.
+    Contested = CONTESTED, Backoff, "another process of the same agent is in session, and answers";
     /// Another process of the same agent took over.
     Replaced = REPLACED, Never, "another process of the same agent took over; stay away";
     /// The token was revoked.

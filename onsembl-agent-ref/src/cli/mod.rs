@@ -3,6 +3,7 @@
 mod log;
 mod print;
 mod run;
+mod signals;
 mod status;
 
 use crate::process::TextOn;
@@ -20,6 +21,12 @@ const OK: u8 = 0;
 const FAILED: u8 = 1;
 /// For `status`: no agent is live.
 const NOT_RUNNING: u8 = 3;
+/// For `run`: another process of this agent took over. The agent must stay away.
+const REPLACED: u8 = 4;
+/// For `run`: the server refuses this token for good. The agent must stay away.
+const REVOKED: u8 = 5;
+/// For `run`: the agent was deleted. It must stay away.
+const DELETED: u8 = 6;
 
 /// The agent of Onsembl: runs commands on this machine for a control server.
 #[derive(Debug, Parser)]
@@ -32,6 +39,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Connect to a server and run what it asks for, until stopped.
+    ///
+    /// Exit code 0: it was stopped; 4: another process of this agent took over; 5: the server refuses the token for
+    /// good; 6: the agent was deleted; 2: the command line is wrong; 1: anything else. After 4, 5 and 6 it must not be
+    /// started again before a person has done something; for systemd: `RestartPreventExitStatus=4 5 6`. With --attach
+    /// the exit code is that of the program.
     Run(Box<RunArgs>),
     /// Show the status of an agent on this machine.
     ///

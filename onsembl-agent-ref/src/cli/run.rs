@@ -1,20 +1,19 @@
 //! `onsembl-agent run`: from arguments, signals and a log to the engine.
 
 use super::log;
-use super::{OK, RunArgs, RunnerKind};
-use crate::engine::{self, AgentEnd, AgentOptions, TokenSourceKind};
+use super::{DELETED, OK, REPLACED, REVOKED, RunArgs, RunnerKind, signals};
+use crate::engine::{self, AgentEnd, AgentError, AgentOptions, TokenSourceKind};
 use crate::process::Runner;
 use anyhow::{Context, Result};
+use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::session::AgentCause;
 use onsembl_protocol::wire::payload::AgentType;
 use onsembl_protocol::worker::Fence;
 use onsembl_transport::ProxyRule;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// The signal for a file that would outgrow its limit, on Linux and macOS.
-const SIGXFSZ: i32 = 25;
 
 /// Threads that carry links and processes. The work is waiting; two keep one slow call from
 /// holding up heartbeats.
@@ -29,16 +28,18 @@ pub(super) fn run(args: RunArgs) -> Result<u8> {
         .build()
         .context("cannot start the runtime of the agent")?;
     let end = runtime.block_on(async {
-        let stop = stop_signals()?;
-        // A file that may not grow is a failure to write; by default it is the end of the process.
-        let _caught = signal(SignalKind::from_raw(SIGXFSZ))
-            .context("cannot catch the signal for files that are too large")?;
-        anyhow::Ok(engine::run(options, stop).await?)
+        let stop = signals::stop()?;
+        let _caught = signals::catch()?;
+        anyhow::Ok(engine::run(options, stop).await)
     });
     // A look-up at a silent name server, or a token file that does not answer, may still block a
     // thread for a minute; that is not waited for.
     runtime.shutdown_background();
-    match end? {
+    let end = match end? {
+        Ok(end) => end,
+        Err(error) => return refused(error),
+    };
+    match end {
         AgentEnd::Shutdown => tracing::info!("stopped"),
         // What does not fit into an exit code of this system is cut to it, as a shell does.
         AgentEnd::ProgramEnded(exit) => return Ok((exit.shell_code() & 0xff) as u8),
@@ -46,6 +47,35 @@ pub(super) fn run(args: RunArgs) -> Result<u8> {
         AgentEnd::RestartedByServer => return Err(start_anew()),
     }
     Ok(OK)
+}
+
+/// The exit code of an agent that is to stay away; supervisors must be able to tell it from a failure.
+fn refused(error: AgentError) -> Result<u8> {
+    let AgentError::Refused { cause } = &error else { return Err(error.into()) };
+    let code = match cause {
+        AgentCause::LinkEnded(reason) => match reason.cause {
+            CloseCause::Replaced => REPLACED,
+            CloseCause::Deleted => DELETED,
+            _ => REVOKED,
+        },
+        AgentCause::DialFailed(_)
+        | AgentCause::HelloRefused(_)
+        | AgentCause::Started
+        | AgentCause::RetryDue
+        | AgentCause::LinkOpened
+        | AgentCause::HelloAccepted
+        | AgentCause::HelloUnanswered
+        | AgentCause::DialUnanswered
+        | AgentCause::Silence(_)
+        | AgentCause::HeardAgain
+        | AgentCause::Slept(_)
+        | AgentCause::TokenRenewed
+        | AgentCause::Stopped
+        | AgentCause::EndOrdered(_) => REVOKED,
+    };
+    // If stderr is closed there is nowhere to report to.
+    let _ = writeln!(std::io::stderr(), "onsembl-agent: {error}");
+    Ok(code)
 }
 
 /// Puts the program anew in the place of this process, with the same arguments, environment and
@@ -156,44 +186,4 @@ fn fence(args: &RunArgs) -> Result<Option<Fence>> {
         }
     }
     Ok(Some(fence))
-}
-
-/// Completes at the first signal that asks this process to end.
-fn stop_signals() -> Result<impl Future<Output = ()>> {
-    let listen = |kind| signal(kind).context("cannot listen for signals");
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    // Closing the terminal must not leave processes behind either; but who started us with the
-    // signal ignored (nohup) wants us to stay.
-    let mut hangup = match hangup_is_ignored() {
-        true => None,
-        false => Some(listen(SignalKind::hangup())?),
-    };
-    Ok(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-            () = received(hangup.as_mut()) => "SIGHUP",
-        };
-        tracing::info!(signal = name, "asked to stop");
-    })
-}
-
-async fn received(signal: Option<&mut Signal>) {
-    match signal {
-        Some(signal) => {
-            let _ = signal.recv().await;
-        }
-        None => std::future::pending().await,
-    }
-}
-
-/// Whether `SIGHUP` (number 1, the lowest bit) was ignored when we were started, as far as `/proc`
-/// tells.
-fn hangup_is_ignored() -> bool {
-    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    ignored
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .is_some_and(|mask| mask & 1 == 1)
 }

@@ -82,8 +82,13 @@ impl Agent {
             tokio::task::spawn_blocking(move || {
                 let dir = StateDir::open(options.state_dir.clone(), &options.name)?;
                 let dialer = credentials.dialer(&options)?;
+                let original = dir.earlier_owner().filter(process::is_alive);
                 let journal = Journal::open(dir.path()).map(|(journal, events, recovered)| {
-                    let cleared = process::clear(recovered.journal.left_behind());
+                    let left = recovered.journal.left_behind();
+                    let cleared = match original {
+                        Some(owner) => process::leave(left, &owner),
+                        None => process::clear(left),
+                    };
                     (journal, events, recovered, cleared)
                 });
                 let spool =
@@ -317,6 +322,7 @@ impl Agent {
         match notice {
             AgentNotice::DialFailed(error) => self.status.on_dial_failed(error),
             AgentNotice::Reported(report) => self.on_report(&report),
+            AgentNotice::HelloRefused(error) => self.status.on_hello_refused(&error.message),
             AgentNotice::Impaired(impairment) => self.status.on_impaired(impairment),
             AgentNotice::Joined(session) => {
                 self.effects.credentials.learn(session.agent.as_ref());

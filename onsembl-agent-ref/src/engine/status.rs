@@ -116,6 +116,13 @@ impl StatusWriter {
         self.observe(AgentObservation::Status { status, cause, at });
     }
 
+    /// What the server said when it refused the hello, in one line.
+    pub(super) fn on_hello_refused(&mut self, text: &str) {
+        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        self.content.because = format!("{}: {text}", self.because);
+        self.changed = true;
+    }
+
     /// An impairment leaves the status and its time alone; it is what the status is now shown with.
     pub(super) fn on_impaired(&mut self, impairment: Option<Impairment>) {
         self.content.because = impairment.map_or(self.because.clone(), |ails| ails.to_string());

@@ -81,6 +81,25 @@ pub(crate) fn clear(runs: Vec<LeftBehind>) -> Vec<Cleared> {
     known
 }
 
+/// Whether the process of this identity lives, as another than this one.
+pub(crate) fn is_alive(owner: &ProcessIdentity) -> bool {
+    owner.pid != std::process::id() && identify(owner.pid).as_ref() == Some(owner)
+}
+
+/// Leaves these runs alone, because the process that has them lives: the state directory that names them is a
+/// copy of its own.
+pub(crate) fn leave(runs: Vec<LeftBehind>, owner: &ProcessIdentity) -> Vec<Cleared> {
+    let pid = owner.pid;
+    tracing::warn!(
+        pid,
+        "the state directory is a copy of the one of an agent that runs on this machine; what that one runs is left alone. Give this agent a state directory of its own, or stop one of the two"
+    );
+    let why = format!(
+        "another process of this agent ({pid}), of whose state directory this one is a copy, lives and has it"
+    );
+    runs.into_iter().map(|run| cleared(run, Fate::Unknown, &why)).collect()
+}
+
 fn cleared(run: LeftBehind, fate: Fate, why: &str) -> Cleared {
     let started = if run.leader.is_some() { "" } else { "; whether it started is not known" };
     Cleared { command: run.command, fate, why: format!("{why}{started}") }

@@ -127,23 +127,33 @@ async fn a_refusal_of_something_on_the_way_ends_nothing() {
 }
 
 #[tokio::test]
-async fn a_replaced_agent_stops_its_commands_first() {
+async fn a_replaced_agent_ends_no_command_and_ends_when_the_last_one_has() {
     let mut server = Server::new().await;
     let agent = Agent::start(&server.url);
     let mut peer = server.session().await;
-    peer.run("c", "echo $$; exec sleep 1000").await;
+    let go = agent.path("go");
+    let text = format!("echo $$; while [ ! -e {} ]; do sleep 0.05; done", go.display());
+    peer.run("c", &text).await;
     peer.acknowledged().await;
     let pid = peer.line().await;
-    let began = Instant::now();
     peer.close(CloseCause::Replaced).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(super::is_alive(&pid), "nobody ordered that it end");
+    std::fs::write(&go, "").unwrap();
     let text = agent.ended().await.unwrap_err().to_string();
     assert!(text.contains("4200") && text.contains("stop one of the two"), "{text}");
     assert!(!super::is_alive(&pid));
-    assert!(
-        began.elapsed() < Duration::from_secs(3),
-        "it waits for nothing: {:?}",
-        began.elapsed()
-    );
+}
+
+#[tokio::test]
+async fn a_replaced_agent_without_work_waits_for_nothing() {
+    let mut server = Server::new().await;
+    let agent = Agent::start(&server.url);
+    let peer = server.session().await;
+    let began = Instant::now();
+    peer.close(CloseCause::Replaced).await;
+    let _ = agent.ended().await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

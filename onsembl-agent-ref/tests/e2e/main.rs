@@ -13,6 +13,7 @@
 )]
 
 mod bench;
+mod clones;
 mod commands;
 mod controls;
 mod database;
@@ -21,6 +22,7 @@ mod fence;
 mod fleet;
 mod freezes;
 mod kills;
+mod lost_database;
 mod outcomes;
 mod own_capability;
 mod random_runs;

@@ -14,10 +14,8 @@ pub use fate::Fate;
 pub use journal::{
     Awaited, Cleared, CommandJournal, JournalEntry, LeftBehind, ProcessIdentity, Standing,
 };
-pub(crate) use lifecycle::{
-    CommandAction, CommandEvent, CommandLifecycle, CommandTerms, Origin, Returned,
-};
-pub use lifecycle::{CommandCause, CommandStage, CommandView};
+pub(crate) use lifecycle::{CommandAction, CommandEvent, CommandLifecycle, CommandTerms, Returned};
+pub use lifecycle::{CommandCause, CommandOrigin, CommandStage, CommandView};
 pub(crate) use queue::CommandQueue;
 pub use queue::DEFAULT_SLOTS;
 pub use routing::{Candidate, Unroutable, choose_agent};

@@ -200,7 +200,7 @@ pub enum Question {
 pub enum Write {
     /// A presence.
     Presence(PresenceRecord),
-    /// A terminal that an agent opened, in front of its output. Answered by
+    /// A terminal that an agent opened, or a command that is adopted, in front of its output. Answered by
     /// [`StoreAnswer::Inserted`](super::StoreAnswer::Inserted).
     Terminal(Box<CommandRecord>),
     /// Where a command is. An end is answered by

@@ -11,7 +11,9 @@ use super::row::CommandRecord;
 use super::state::State;
 use super::stop::stopped;
 use super::terminal::keeps_its_size;
-use crate::command::{Candidate, CommandEvent, CommandLifecycle, Unroutable, choose_agent};
+use crate::command::{
+    Candidate, CommandEvent, CommandLifecycle, CommandOrigin, Unroutable, choose_agent,
+};
 use crate::id::{AgentId, CommandId};
 use crate::model::Dialect;
 use crate::model::StopScope;
@@ -61,6 +63,7 @@ pub(super) fn on_command(
         request: request.clone(),
         command: id.clone(),
         agent: agent.clone(),
+        origin: CommandOrigin::User,
         stage: lifecycle.view().status,
         cause: Some(lifecycle.view().because.to_string()),
         exit: None,

@@ -105,6 +105,7 @@ impl Agent {
                 stopped: None,
                 takes_links: true,
                 claim: None,
+                contest: None,
             },
             cost: 0,
         }
@@ -144,6 +145,7 @@ impl Agent {
                 stopped: None,
                 takes_links: true,
                 claim: record.claim,
+                contest: None,
             },
             cost: 0,
         }

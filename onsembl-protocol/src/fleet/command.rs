@@ -152,6 +152,11 @@ impl Deferred {
         cost
     }
 
+    /// Whether its agent said how it ended.
+    pub(super) fn has_end(&self) -> bool {
+        self.heard.iter().any(|heard| matches!(heard, Heard::Complete(_)))
+    }
+
     /// What waited, and what it cost.
     pub(super) fn into_heard(self) -> (VecDeque<Heard>, usize) {
         (self.heard, self.cost)

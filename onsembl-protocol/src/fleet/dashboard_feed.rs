@@ -315,13 +315,14 @@ impl DashboardFeed {
             }
             let shown = Shown::of(agent, self.capabilities);
             let (version, status) = (shown.version, shown.status);
-            let same = (shown.stopped.clone(), shown.paused);
+            let same = (shown.stopped.clone(), shown.paused, shown.contest.clone());
             let sent = self.agents.insert(id.clone(), shown);
             match sent {
                 Some(sent)
                     if say == Say::Changed
                         && sent.version >= version
-                        && (&sent.stopped, sent.paused) == (&same.0, same.1) =>
+                        && (&sent.stopped, sent.paused, &sent.contest)
+                            == (&same.0, same.1, &same.2) =>
                 {
                     if let Some(shown) = self.agents.get_mut(id) {
                         shown.version = sent.version;

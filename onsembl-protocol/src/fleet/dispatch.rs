@@ -26,6 +26,7 @@ use crate::wire::payload::{
 use alloc::borrow::ToOwned as _;
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
 /// Slots of an agent without a queue: what comes goes out at once.
 const NO_QUEUE: usize = usize::MAX;
@@ -96,7 +97,7 @@ pub(super) fn line_up(state: &mut State, id: &CommandId, now: Now) {
 }
 
 /// A command is over for this server: its slot is free.
-fn leave_queue(state: &mut State, agent: &AgentId, id: &CommandId) {
+pub(super) fn leave_queue(state: &mut State, agent: &AgentId, id: &CommandId) {
     if let Some(known) = state.roster.agent_mut(agent) {
         known.queue.leave(id);
         let _ = state.queues_changed.insert(agent.clone());
@@ -184,14 +185,14 @@ fn as_text(request: &mut CommandRequest) {
 }
 
 /// Shows and stores where a command is.
-fn publish(state: &mut State, id: &CommandId, view: CommandView, now: Now) {
+pub(super) fn publish(state: &mut State, id: &CommandId, view: CommandView, now: Now) {
     state.out.note(FleetNote::Command { command: id.clone(), view });
     let Some(command) = state.commands.get_mut(id) else { return };
     let cause = view::reason(command.detail.as_deref(), &view);
     let Some(open) = command.open_mut() else { return };
     let (row, waiters) = match view.status.is_final() {
         true => (open.row, core::mem::take(&mut open.waiters)),
-        false => (open.row, alloc::vec::Vec::new()),
+        false => (open.row, Vec::new()),
     };
     for token in waiters {
         state.refuse(token, ErrorCode::StorageUnavailable, view.because.to_string(), id);
@@ -353,8 +354,10 @@ pub(super) fn write_end_again(state: &mut State, id: &CommandId, now: Now) {
     state.out.write(Write::Command { command: id.clone(), update });
 }
 
-/// An agent is in session: both sides say what they know of its commands.
-pub(super) fn reconcile(state: &mut State, began: Began, now: Now) {
+/// An agent is in session: both sides say what they know of its commands. Gives those that this server does
+/// not know.
+pub(super) fn reconcile(state: &mut State, began: Began, now: Now) -> Vec<CommandId> {
+    let mut unknown = Vec::new();
     let Began { agent, returned, commands, journal, course } = began;
     let known: BTreeSet<&CommandId> = commands.iter().collect();
     for id in state.commands.open_of(&agent) {
@@ -368,16 +371,20 @@ pub(super) fn reconcile(state: &mut State, began: Began, now: Now) {
     }
     if returned.dialect == Dialect::Extended {
         for id in commands {
-            let is_open = state.commands.get(&id).is_some_and(|command| command.open().is_some());
-            // Terminals are opened anew in each session, and judged then.
-            if !is_open && !id.is_terminal() {
-                // It is over here, so it must not go on there.
-                state.cancel_at(&agent, &id, true);
+            match state.commands.get(&id).map(|command| &command.course) {
+                // Terminals are opened anew in each session, and judged then.
+                Some(Course::Over(_)) if !id.is_terminal() => {
+                    // It is over here, so it must not go on there.
+                    state.cancel_at(&agent, &id, true);
+                }
+                Some(Course::Open(_) | Course::Over(_)) => {}
+                Some(Course::Loose) | None => unknown.push(id),
             }
         }
     }
     state.work.add(Todo::Journal(agent.clone(), journal));
     let _ = state.queues_changed.insert(agent);
+    unknown
 }
 
 /// An agent is in session no more.

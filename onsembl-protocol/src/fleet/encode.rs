@@ -60,7 +60,7 @@ pub(super) fn status(id: &AgentId, agent: &AgentView, busy: bool, extended: bool
         queued_commands: 0,
         last_ping: agent.last_heard,
         since: Some(presence.since),
-        because: Some(presence.because.clone()),
+        because: Some(agent.because()),
         presence_version: Some(presence.version),
         health_metrics: metrics(agent, extended),
         stopped: None,

@@ -22,6 +22,7 @@
 
 mod action;
 mod admission;
+mod adoption;
 mod agent;
 mod aliases;
 mod audit;
@@ -29,6 +30,7 @@ mod by_id;
 mod claims;
 mod command;
 mod commands;
+mod contest;
 mod dashboard_feed;
 mod dashboard_link;
 mod directory;
@@ -52,7 +54,7 @@ mod view;
 mod work;
 
 pub use crate::command::{
-    Candidate, CommandCause, CommandStage, CommandView, Unroutable, choose_agent,
+    Candidate, CommandCause, CommandOrigin, CommandStage, CommandView, Unroutable, choose_agent,
 };
 pub use crate::output::{
     Cursor, Fetch, LogRecord, OutputFollower, OutputPosition, OutputTail, StoredBody,
@@ -78,18 +80,19 @@ pub use row::{
     StreamPosition,
 };
 pub use view::{
-    AgentStop, AgentView, Change, CommandEntry, Door, Noticed, Revision, ShownPresence, View,
+    AgentContest, AgentStop, AgentView, Change, CommandEntry, Door, Noticed, Revision,
+    ShownPresence, View,
 };
 
-use crate::command::{CommandEvent, CommandLifecycle, CommandTerms, Origin};
+use crate::command::CommandEvent;
 use crate::id::{AgentId, UserId};
 use crate::replay::Retired;
 use crate::time::{Deadline, Now};
 use crate::wire::AgentToServer;
 use agent::Listing;
 use audit::Audits;
-use command::{AfterEnd, Command, Log, Open, Row};
-use core::time::Duration;
+use command::Log;
+use contest::{Contender, Contests, Said};
 use resume::Resumes;
 use state::State;
 use stop::Stops;
@@ -102,6 +105,7 @@ pub struct Fleet {
     stops: Stops,
     audits: Audits,
     resumes: Resumes,
+    contests: Contests,
 }
 
 /// Where the recording of an agent's connection is.
@@ -135,12 +139,16 @@ impl Fleet {
             stops: Stops::default(),
             audits: Audits::default(),
             resumes: Resumes::default(),
+            contests: Contests::default(),
         }
     }
 
     /// Takes one event. What follows from it waits in [`poll_action`](Self::poll_action).
     pub fn handle(&mut self, event: FleetEvent, now: Now) {
         self.decide(event, now);
+        for contender in self.contests.settle(&mut self.state, now) {
+            Self::take_hello(&mut self.state, contender, now);
+        }
         self.settle(now);
     }
 
@@ -152,7 +160,8 @@ impl Fleet {
 
     /// When to hand in [`FleetEvent::Wake`], if nothing else comes first.
     pub fn deadline(&self) -> Deadline {
-        self.state.commands.deadline().min(self.stops.deadline()).min(self.audits.deadline())
+        let orders = self.stops.deadline().min(self.audits.deadline());
+        self.state.commands.deadline().min(orders).min(self.contests.deadline())
     }
 
     /// How much it holds.
@@ -210,41 +219,30 @@ impl Fleet {
             output::show_log(&mut self.state, &id);
             return self.settle(now);
         }
-        let waited = now.wall.unix_millis().saturating_sub(record.created_at.unix_millis());
-        let waited = Duration::from_millis(u64::try_from(waited).unwrap_or(0));
-        let asked = command::terms(&record.request);
-        let start_within = asked.start_within.saturating_sub(waited);
-        let origin = if id.is_terminal() { Origin::Agent } else { Origin::User };
-        let terms = CommandTerms { start_within, ..asked };
-        let lifecycle = CommandLifecycle::recovered(origin, terms, record.stage, now);
-        let open = Open {
-            deadline: lifecycle.deadline(),
-            lifecycle,
-            request: record.request,
-            row: Row::Stored,
-            waiters: alloc::vec::Vec::new(),
-            after_end: AfterEnd::Confirm,
-        };
-        let agent = record.agent;
-        let known = self.state.roster.agent(&agent);
+        let known = self.state.roster.agent(&record.agent);
         let is_awaited = known.is_some_and(|known| known.seat.is_some());
         let journals = known.is_some_and(|known| known.journal.is_some());
-        self.state.commands.insert(id.clone(), Command::opened(agent, log, open));
-        self.state.show_command(&id);
-        output::show_log(&mut self.state, &id);
-        dispatch::line_up(&mut self.state, &id, now);
+        adoption::recover(&mut self.state, record, log, now);
         if !is_awaited {
             self.state.work.feed(&id, CommandEvent::AgentLost { journals });
         }
         self.settle(now);
     }
 
+    fn take_hello(state: &mut State, contender: Contender, now: Now) {
+        let Contender { link, said: Said { hello, peer, bearer }, .. } = contender;
+        let session = state.ids.session(now.wall);
+        state.roster.hello(link, (hello, peer), bearer, session, &mut state.out);
+    }
+
     fn decide(&mut self, event: FleetEvent, now: Now) {
         let state = &mut self.state;
         match event {
             FleetEvent::Hello { link, hello, peer, bearer } => {
-                let session = state.ids.session(now.wall);
-                state.roster.hello(link, (hello, peer), bearer, session, &mut state.out);
+                let said = Said { hello, peer, bearer };
+                if let Some(contender) = self.contests.on_hello(state, link, said, now) {
+                    Self::take_hello(state, contender, now);
+                }
             }
             FleetEvent::Silent { link, named, bearer } => {
                 state.roster.silent(link, &named, bearer.as_ref(), &mut state.out);
@@ -259,10 +257,14 @@ impl Fleet {
                 let began = state.roster.welcomed(seat, link, capabilities, &mut state.out);
                 if let Some(began) = began {
                     state.told.forget(seat);
+                    state.not_taken.forget(seat);
                     // Until this session says so.
                     state.show_paused(&began.agent, false);
                     stop::repeat_to(state, &began.agent, seat);
-                    dispatch::reconcile(state, began, now);
+                    let agent = began.agent.clone();
+                    for unknown in dispatch::reconcile(state, began, now) {
+                        adoption::on_named(state, &agent, &unknown, now);
+                    }
                 }
             }
             FleetEvent::Presence { seat, presence } => {
@@ -294,6 +296,7 @@ impl Fleet {
             }
             FleetEvent::Forgotten { seat, history } => {
                 state.told.forget(seat);
+                state.not_taken.forget(seat);
                 if let Some(lost) = state.roster.forgotten(seat, history) {
                     dispatch::agent_lost(state, lost);
                 }
@@ -327,10 +330,15 @@ impl Fleet {
                 terminal::on_opened(state, agent, opened, now);
             }
             AgentToServer::CommandAck(ack) => {
+                adoption::on_named(state, agent, &ack.command_id, now);
                 dispatch::on_acknowledged(state, agent, &ack.command_id, ack.status, now);
             }
             AgentToServer::CommandComplete(report) => {
-                dispatch::on_complete(state, agent, report, now);
+                adoption::on_named(state, agent, &report.command_id, now);
+                // One that is not taken up is said again, and confirmed when it is stored.
+                if !state.was_not_taken(agent, &report.command_id) {
+                    dispatch::on_complete(state, agent, report, now);
+                }
             }
             AgentToServer::Fault(fault) => {
                 let recoverable = fault.recoverable;
@@ -347,11 +355,11 @@ impl Fleet {
             AgentToServer::Trace(_) | AgentToServer::Report(_) => {
                 state.out.note(FleetNote::TraceNotKept { agent: agent.clone() });
             }
+            AgentToServer::Pong(_) => self.contests.on_answer(state, seat, now),
             // These are about the connection, and its machine has them.
             AgentToServer::Connect(_)
             | AgentToServer::Heartbeat(_)
             | AgentToServer::Ping(_)
-            | AgentToServer::Pong(_)
             | AgentToServer::Unknown(_) => {}
         }
     }
@@ -386,6 +394,9 @@ impl Fleet {
                 if let Some(lost) = other {
                     dispatch::lost(state, lost, now);
                 }
+            }
+            StoreAnswer::Inserted { command, inserted } if state.is_adopted(&command) => {
+                adoption::inserted(state, &command, inserted, now);
             }
             StoreAnswer::Inserted { command, inserted } => {
                 dispatch::inserted(state, &command, inserted, now);
@@ -423,6 +434,7 @@ impl Fleet {
         }
         self.stops.on_time(&mut self.state, now);
         self.audits.on_time(&mut self.state, now);
+        self.contests.on_time(&mut self.state, now);
     }
 
     /// Does all that is still to be done, and then gives free slots to the commands whose turn it is.
@@ -465,3 +477,6 @@ impl Fleet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! What people are to read of a fleet's decisions: facts for log lines and counters. The edge words them.
 
+use super::view::AgentContest;
 use crate::command::CommandView;
 use crate::id::{AgentId, ByteOffset, CommandId, Epoch, LinkId, PresenceVersion, StopId};
 use crate::output::{GapCause, Stream};
@@ -30,6 +31,8 @@ pub enum FleetNote {
     Parked { link: LinkId, agent: AgentId, parked: usize },
     /// A legacy agent has as many links as one may have; the newest is refused.
     TooManyLinks { link: LinkId, agent: AgentId },
+    /// A process came for the session of an agent, which another process has; said now and again.
+    Contested { agent: AgentId, host: String, peer: String, contest: AgentContest },
     /// The presence of an agent.
     Presence {
         agent: AgentId,
@@ -66,6 +69,10 @@ pub enum FleetNote {
     ForeignCommand { agent: AgentId, command: CommandId },
     /// An agent was told that this server does not know a command.
     UnknownCommandReported { agent: AgentId, command: CommandId },
+    /// A command that its agent has, and the database did not, was taken up.
+    CommandAdopted { agent: AgentId, command: CommandId },
+    /// A command that its agent has is not known here, and cannot be taken up now.
+    NotAdopted { agent: AgentId, command: CommandId, why: String },
     /// An agent declares that output is missing.
     GapDeclared {
         agent: AgentId,

@@ -125,7 +125,7 @@ pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece
 /// A piece of a command that is not known here: it is kept, if there is room, under an entry for output only.
 fn on_loose_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece: Piece, now: Now) {
     // The agent is about to drop the rest. A part of it would stand where the end is declared.
-    if was_told_unknown(state, agent, id) {
+    if was_told_unknown(state, agent, id) || state.was_not_taken(agent, id) {
         return;
     }
     if !find_room(state, agent, id, &piece) {
@@ -377,11 +377,20 @@ pub(super) fn drop_log(state: &mut State, id: &CommandId) {
     let agent = command.agent.clone();
     let log = core::mem::replace(&mut command.log, Log::Known(OutputLog::resumed()));
     let is_open = command.open().is_some();
-    state.release(&agent, log.waiting());
+    forget(state, &agent, log);
     if is_open {
         show_log(state, id);
     } else {
         let _ = state.commands.remove(id);
         state.out.show(Change::CommandRemoved(id.clone()));
     }
+}
+
+/// Nothing of this output will be stored: its agent is not held back for it any more.
+pub(super) fn forget(state: &mut State, agent: &AgentId, log: Log) {
+    let cost = match log {
+        Log::Known(log) => log.waiting(),
+        Log::Deferred(deferred) => deferred.into_heard().1,
+    };
+    state.release(agent, cost);
 }

@@ -312,7 +312,7 @@ impl Roster {
     }
 
     /// The key under which a hello is admitted, and the agent that it is the heir of under a key that is new.
-    fn admit_bearer(
+    pub(super) fn admit_bearer(
         &self,
         hello: &AgentConnect,
         bearer: Option<&Bearer>,
@@ -360,7 +360,7 @@ impl Roster {
         others.any(|agent| self.session(agent).is_some() || is_held(agent))
     }
 
-    fn seat_of(&self, key: &AgentKey) -> Option<SeatId> {
+    pub(super) fn seat_of(&self, key: &AgentKey) -> Option<SeatId> {
         let known = self.directory.holder(key).and_then(|agent| self.agents.get(agent)?.seat);
         known.or_else(|| self.newcomers.get(key).copied())
     }

@@ -1,7 +1,7 @@
 //! What a store keeps for a fleet, as plain values. How it keeps them is not decided here.
 
 use super::claims::{Bearer, Claim};
-use crate::command::{CommandStage, CommandView, Exit};
+use crate::command::{CommandOrigin, CommandStage, CommandView, Exit};
 use crate::id::{
     AgentId, AgentKey, ByteOffset, CommandId, Epoch, Incarnation, InstanceId, JournalId, LinkId,
     PresenceVersion, SessionId,
@@ -82,13 +82,15 @@ pub struct CommandRecord {
     pub command: CommandId,
     /// The agent that is to run it.
     pub agent: AgentId,
+    /// How the server came to it.
+    pub origin: CommandOrigin,
     /// Where it is.
     pub stage: CommandStage,
     /// Why, for people.
     pub cause: Option<String>,
     /// How its process ended.
     pub exit: Option<Exit>,
-    /// When it was asked for, or opened.
+    /// When it was asked for, opened, or adopted.
     pub created_at: WallTime,
     /// When its stage was set.
     pub updated_at: WallTime,

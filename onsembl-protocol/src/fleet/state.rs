@@ -11,9 +11,9 @@ use super::out::Out;
 use super::report::StopState;
 use super::roster::Roster;
 use super::told::Told;
-use super::view::{AgentStop, Change};
+use super::view::{AgentContest, AgentStop, Change};
 use super::work::WorkList;
-use crate::command::CommandEvent;
+use crate::command::{CommandEvent, CommandOrigin};
 use crate::id::{AgentId, CommandId, JournalId, StopId, UserId};
 use crate::model::{Dialect, IdMint};
 use crate::stop::{StopLatch, StopOrder};
@@ -37,6 +37,9 @@ pub(super) struct State {
     pub(super) deletions: usize,
     /// Unknown commands that agents were told of.
     pub(super) told: Told,
+    /// Commands that could not be taken up in the sessions of their agents, which were told so: nothing of them is
+    /// heard there.
+    pub(super) not_taken: Told,
     pub(super) ids: IdMint,
     pub(super) work: WorkList,
     /// Agents in whose queue something changed.
@@ -53,7 +56,8 @@ impl State {
             commands: Commands::new(&limits),
             latch: StopLatch::default(),
             deletions: 0,
-            told: Told::new(limits.told_bytes),
+            told: Told::new(limits.told_bytes / 2),
+            not_taken: Told::new(limits.told_bytes / 2),
             ids: IdMint::new(seed),
             work: WorkList::default(),
             queues_changed: BTreeSet::new(),
@@ -184,6 +188,38 @@ impl State {
         self.out.note(FleetNote::UnknownCommandReported { agent, command });
     }
 
+    /// Tells an agent, once in a session, that this command cannot be taken up now: it keeps what it has of it.
+    /// Whether it was not told before. One without the feature would not understand it.
+    pub(super) fn report_not_taken(
+        &mut self,
+        agent: &AgentId,
+        command: &CommandId,
+        code: ErrorCode,
+        why: &str,
+    ) -> bool {
+        let Some((seat, session)) = self.roster.session(agent) else { return false };
+        if !self.not_taken.tell(seat, command) {
+            return false;
+        }
+        if session.capabilities.adopts_commands() {
+            let error = ErrorReply::new(code, why).for_command(Some(command.clone()));
+            self.out.send(seat, ServerToAgent::Error(error));
+        }
+        true
+    }
+
+    /// Whether this command is open here because its agent has it, and was not asked for here.
+    pub(super) fn is_adopted(&self, command: &CommandId) -> bool {
+        let open = self.commands.get(command).and_then(Command::open);
+        open.is_some_and(|open| open.lifecycle.origin() == CommandOrigin::Adopted)
+    }
+
+    /// Whether this command of an agent could not be taken up in the present session.
+    pub(super) fn was_not_taken(&self, agent: &AgentId, command: &CommandId) -> bool {
+        let seat = self.roster.session(agent).map(|(seat, _)| seat);
+        seat.is_some_and(|seat| self.not_taken.was_told(seat, command))
+    }
+
     /// The stop that keeps this agent from starting anything.
     pub(super) fn stop_of(&self, agent: &AgentId) -> Option<&StopOrder> {
         self.latch.in_force(agent)
@@ -204,6 +240,15 @@ impl State {
         let Some(known) = self.roster.agent_mut(agent) else { return };
         if known.shown.stopped != stopped {
             known.shown.stopped = stopped;
+            self.roster.show(agent, &mut self.out);
+        }
+    }
+
+    /// Shows that the session of an agent is contested, or is not any more.
+    pub(super) fn show_contest(&mut self, agent: &AgentId, contest: Option<AgentContest>) {
+        let Some(known) = self.roster.agent_mut(agent) else { return };
+        if known.shown.contest != contest {
+            known.shown.contest = contest;
             self.roster.show(agent, &mut self.out);
         }
     }

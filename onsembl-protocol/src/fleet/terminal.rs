@@ -7,7 +7,7 @@ use super::note::FleetNote;
 use super::output;
 use super::row::CommandRecord;
 use super::state::State;
-use crate::command::{CommandLifecycle, CommandStage};
+use crate::command::{CommandLifecycle, CommandOrigin, CommandStage};
 use crate::id::{AgentId, CommandId};
 use crate::model::Dialect;
 use crate::output::OutputLog;
@@ -129,6 +129,7 @@ fn open(
         request: request.clone(),
         command: id.clone(),
         agent: agent.clone(),
+        origin: CommandOrigin::Agent,
         stage: lifecycle.view().status,
         cause: Some(lifecycle.view().because.to_string()),
         exit: None,

@@ -21,6 +21,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
 /// Grows with each change that readers are to notice. Zero is before all changes.
 pub type Revision = u64;
@@ -75,6 +76,8 @@ pub struct AgentView {
     pub takes_links: bool,
     /// Who holds it.
     pub claim: Option<Claim>,
+    /// That other processes of it asked for its session lately.
+    pub contest: Option<AgentContest>,
 }
 
 /// Whether a link is let in whose request names an agent.
@@ -86,6 +89,42 @@ pub enum Door {
     Full,
     /// The token may not speak for the agent. The text is for who started the peer.
     Denied(String),
+}
+
+/// Processes of one agent beside the one that is in session: within the last minute before the latest came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct AgentContest {
+    /// How often one was refused, because the one in session answered.
+    pub refused: usize,
+    /// How often one took over, because the one in session did not answer.
+    pub replaced: usize,
+    /// Where the processes run, as they say; at most four of them.
+    pub hosts: Vec<String>,
+}
+
+impl fmt::Display for AgentContest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let times = |n: usize| if n == 1 { "once".into() } else { format!("{n} times") };
+        match (self.refused, self.replaced) {
+            (refused, 0) => write!(f, "contested {}", times(refused))?,
+            (0, replaced) => write!(f, "replaced {}", times(replaced))?,
+            (refused, replaced) => {
+                write!(f, "replaced {} and contested {}", times(replaced), times(refused))?;
+            }
+        }
+        let hosts = if self.hosts.len() > 1 { "hosts" } else { "host" };
+        write!(f, " in a minute by processes on {hosts} ")?;
+        for (n, host) in self.hosts.iter().enumerate() {
+            let before = match n {
+                0 => "",
+                n if n + 1 == self.hosts.len() => " and ",
+                _ => ", ",
+            };
+            write!(f, "{before}{}", host.escape_debug())?;
+        }
+        Ok(())
+    }
 }
 
 /// An emergency stop that keeps an agent from starting anything.
@@ -120,6 +159,15 @@ impl From<Presence> for ShownPresence {
 }
 
 impl AgentView {
+    /// Why it is where it is: what ails it besides its presence comes first.
+    pub fn because(&self) -> String {
+        let because = &self.presence.because;
+        match &self.contest {
+            Some(contest) => format!("{contest}; {because}"),
+            None => because.clone(),
+        }
+    }
+
     /// What keeps a command of this stage from being started, besides what its lifecycle says.
     pub fn blocked_by(&self, stage: CommandStage) -> Option<String> {
         if !self.paused || !awaits_agent(stage) {

@@ -117,6 +117,12 @@ impl Capabilities {
         self.has(&Feature::EndOrders)
     }
 
+    /// The server takes up commands that it does not know. Else what it says of an unknown command may mean
+    /// that its database was lost.
+    pub fn adopts_commands(self) -> bool {
+        self.has(&Feature::CommandAdoption)
+    }
+
     /// A dashboard may ask for output that is stored already.
     pub fn replays_output(self) -> bool {
         self.has(&Feature::OutputReplay)
@@ -149,6 +155,7 @@ const ORDER: &[Feature] = &[
     Feature::Terminal,
     Feature::OpenEnds,
     Feature::EndOrders,
+    Feature::CommandAdoption,
 ];
 
 /// Features as bits, so that a session can copy what is in force.
@@ -182,6 +189,7 @@ const fn bit(feature: &Feature) -> u16 {
         Feature::OpenEnds => 1 << 8,
         Feature::EndOrders => 1 << 9,
         Feature::Terminal => 1 << 10,
+        Feature::CommandAdoption => 1 << 11,
         Feature::Unknown(_) => 0,
     }
 }

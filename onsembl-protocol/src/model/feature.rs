@@ -30,6 +30,9 @@ wire_enum! {
         OpenEnds = "open-ends",
         /// The agent closes with a code of its own when an order from afar ends it, 4107 or 4108.
         EndOrders = "end-orders",
+        /// A server takes up a command that it does not know and its agent has, says so of one that it
+        /// cannot take up, and calls only that unknown which is over.
+        CommandAdoption = "command-adoption",
         /// The agent has a terminal: it says `TERMINAL_OPENED`, takes keys, and can be resized.
         Terminal = "terminal",
     }
@@ -47,6 +50,7 @@ pub const SERVER_FEATURES: &[Feature] = &[
     Feature::Terminal,
     Feature::OpenEnds,
     Feature::EndOrders,
+    Feature::CommandAdoption,
 ];
 
 /// What this version's agent offers a server in its hello: all that a server offers it.

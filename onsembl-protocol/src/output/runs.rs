@@ -23,6 +23,8 @@ pub(super) struct Runs {
     cold: BTreeSet<CommandId>,
     /// Their processes are not being read.
     paused: BTreeSet<CommandId>,
+    /// Nothing of these goes out in this session.
+    held: BTreeSet<CommandId>,
 }
 
 /// What one backlog counts in the sums and sets.
@@ -73,6 +75,7 @@ impl Runs {
             growing: BTreeSet::new(),
             cold: BTreeSet::new(),
             paused: BTreeSet::new(),
+            held: BTreeSet::new(),
         }
     }
 
@@ -88,6 +91,7 @@ impl Runs {
         let backlog = self.all.remove(command)?;
         self.count(command, Share::of(&backlog), Share::NONE);
         let _ = self.paused.remove(command);
+        let _ = self.held.remove(command);
         Some(backlog)
     }
 
@@ -119,8 +123,22 @@ impl Runs {
         Some(result)
     }
 
-    /// A new link: nothing is on the wire.
+    /// Nothing of a run goes out until the next link.
+    pub(super) fn hold(&mut self, command: &CommandId) {
+        if self.all.contains_key(command) && self.held.insert(command.clone()) {
+            let _ = self.ready.remove(command);
+            let _ = self.growing.remove(command);
+        }
+    }
+
+    /// A new link: nothing is on the wire, and nothing held.
     pub(super) fn rewind(&mut self) {
+        for command in core::mem::take(&mut self.held) {
+            if let Some(share) = self.all.get(&command).map(Share::of) {
+                mark(&mut self.ready, &command, false, share.is_ready);
+                mark(&mut self.growing, &command, false, share.is_growing);
+            }
+        }
         let all: alloc::vec::Vec<CommandId> = self.all.keys().cloned().collect();
         for command in all {
             let _ = self.change(&command, Backlog::rewind);
@@ -134,8 +152,9 @@ impl Runs {
         self.asked = moved(self.asked, before.asked, after.asked);
         self.unsettled -= usize::from(before.is_unsettled);
         self.unsettled += usize::from(after.is_unsettled);
-        mark(&mut self.ready, command, before.is_ready, after.is_ready);
-        mark(&mut self.growing, command, before.is_growing, after.is_growing);
+        let goes_out = !self.held.contains(command);
+        mark(&mut self.ready, command, before.is_ready, after.is_ready && goes_out);
+        mark(&mut self.growing, command, before.is_growing, after.is_growing && goes_out);
         mark(&mut self.cold, command, before.is_cold, after.is_cold);
     }
 

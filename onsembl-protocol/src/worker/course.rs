@@ -350,13 +350,24 @@ impl Worker {
 
     /// The server has its report, or will never ask for it.
     pub(super) fn confirm(&mut self, id: &CommandId) {
+        self.doubts.forget(id);
         self.commands.all.on_confirmed(id);
         self.reports.forget(id);
         self.write(JournalEntry::Confirmed { command: id.clone() });
     }
 
-    /// The server says that it knows no such command: what is kept for it would be sent for ever.
-    pub(super) fn on_unknown_to_server(&mut self, id: &CommandId) {
+    /// The server cannot take up this command now. What is kept of it is said in the next session.
+    pub(super) fn on_not_taken(&mut self, id: &CommandId) {
+        self.note(WorkerNote::NotTakenByServer(id.clone()));
+        self.delivery.hold(id);
+    }
+
+    /// The server says that it knows no such command. If that means that it is over, what is kept for it would
+    /// be sent for ever.
+    pub(super) fn on_unknown_to_server(&mut self, id: &CommandId, now: Now) {
+        if self.doubts.doubts_unknown(id, now.monotonic) {
+            return self.on_not_taken(id);
+        }
         self.note(WorkerNote::UnknownToServer(id.clone()));
         if let Some(running) = self.commands.running(id) {
             running.output = Output::Muted;

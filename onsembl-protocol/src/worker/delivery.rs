@@ -188,7 +188,12 @@ impl Delivery {
         }
     }
 
-    /// The server knows no such command: what is kept for it would be sent for ever.
+    /// The server of this session does not take what this command wrote.
+    pub(super) fn hold(&mut self, id: &CommandId) {
+        self.outbox.hold(id);
+    }
+
+    /// The command is over for the server: what is kept for it would be sent for ever.
     pub(super) fn give_up(&mut self, id: &CommandId) {
         if let Some(Incarnation(incarnation)) = self.outbox.totals(id).map(|all| all.incarnation) {
             for stream in Stream::ALL {

@@ -37,6 +37,8 @@ pub(super) enum Instruction {
     Confirmed(CommandId),
     /// The server does not know this command.
     UnknownCommand(CommandId),
+    /// The server cannot take up this command in this session.
+    NotTaken(CommandId),
     /// End the agent.
     End(EndOrder, Force),
     /// Start nothing, or start again.
@@ -95,7 +97,10 @@ pub(super) fn read(
             Some(id) => Instruction::Confirmed(id),
             None => Instruction::Ignore,
         },
-        ServerToAgent::Error(error) => read_error(error, &mut note),
+        ServerToAgent::Error(error) => {
+            let adopts = agreed.is_some_and(Capabilities::adopts_commands);
+            read_error(error, adopts, &mut note)
+        }
         ServerToAgent::Control(control) => read_control(control, &mut note),
         ServerToAgent::EmergencyStop(EmergencyStop { stop_id: Some(stop), .. })
             if agreed.is_some_and(Capabilities::latches_stops) =>
@@ -116,14 +121,17 @@ pub(super) fn read(
     }
 }
 
-fn read_error(error: ErrorReply, note: &mut impl FnMut(WorkerNote)) -> Instruction {
+fn read_error(error: ErrorReply, adopts: bool, note: &mut impl FnMut(WorkerNote)) -> Instruction {
     let command = error.context.command_id;
     let is_unknown = error.code == ErrorCode::CommandNotFound;
+    let is_put_off =
+        adopts && matches!(error.code, ErrorCode::QueueFull | ErrorCode::StorageUnavailable);
     let (code, text) = (error.code, error.message);
     note(WorkerNote::ErrorOfServer { code, text, command: command.clone() });
-    match command.filter(|_| is_unknown) {
-        Some(id) => Instruction::UnknownCommand(id),
-        None => Instruction::Ignore,
+    match command {
+        Some(id) if is_unknown => Instruction::UnknownCommand(id),
+        Some(id) if is_put_off => Instruction::NotTaken(id),
+        Some(_) | None => Instruction::Ignore,
     }
 }
 

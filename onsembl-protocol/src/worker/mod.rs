@@ -33,6 +33,7 @@
 mod commands;
 mod course;
 mod delivery;
+mod doubts;
 mod emergency;
 mod end;
 mod escapes;
@@ -70,8 +71,10 @@ pub use fence::Fence;
 pub use held::{HeldOutput, HeldRun};
 pub use note::{Severity, WorkerNote};
 
+use crate::close::CloseCause;
 use crate::id::{CommandId, StopId};
 use crate::output::SpoolAction;
+use crate::session::AgentCause;
 use crate::time::{Deadline, Now, Timestamp};
 use crate::wire::payload::{CommandAckStatus, CommandComplete};
 use alloc::borrow::ToOwned;
@@ -80,6 +83,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use commands::{Commands, Force};
 use delivery::{Delivery, News};
+use doubts::Doubts;
 use emergency::EmergencyStop;
 use escapes::Escapes;
 use journal::Journal;
@@ -110,6 +114,7 @@ pub struct Worker {
     journal: Journal,
     pausing: Pausing,
     session: Option<WorkerSession>,
+    doubts: Doubts,
     /// Taken to be handed to the link.
     pending: Option<Outbound>,
     /// When something was last handed to a link whose server confirms nothing.
@@ -136,6 +141,7 @@ impl Worker {
             journal: Journal::new(journal),
             pausing: Pausing::Running,
             session: None,
+            doubts: Doubts::default(),
             pending: None,
             sent_unconfirmed_at: None,
             shutdown: None,
@@ -205,7 +211,10 @@ impl Worker {
             WorkerEvent::SessionEnded => self.on_session_ended(),
             WorkerEvent::Refused(cause) => {
                 self.on_session_ended();
-                self.end(WorkerEnd::Refused(cause), Force::Grace, now);
+                match is_replaced(&cause) {
+                    true => self.leave(WorkerEnd::Refused(cause), now),
+                    false => self.end(WorkerEnd::Refused(cause), Force::Grace, now),
+                }
             }
             WorkerEvent::Message(message) => {
                 let agreed = self.session.as_ref().map(|session| session.capabilities);
@@ -229,7 +238,7 @@ impl Worker {
             WorkerEvent::Typed { command, outcome } => self.on_typed(&command, outcome, now),
             WorkerEvent::Screen(event) => self.on_screen(event, now),
             WorkerEvent::ShutDown => {
-                if self.shutdown.is_none() {
+                if self.shutdown.as_ref().is_none_or(Shutdown::is_patient) {
                     self.end(WorkerEnd::Shutdown, Force::Grace, now);
                 }
             }
@@ -347,7 +356,9 @@ impl Worker {
             |id: &CommandId| !id.is_terminal() || all.status(id) != CommandAckStatus::Received;
         let terminals = all.open().into_iter().filter(|id| id.is_terminal() && is_there(id));
         let terminals: Vec<CommandId> = terminals.collect();
-        for id in all.unfinished().into_iter().filter(is_there) {
+        let unfinished = all.unfinished();
+        self.doubts.on_session(capabilities, &unfinished);
+        for id in unfinished.into_iter().filter(is_there) {
             self.outbound.acknowledge(id);
         }
         for id in terminals {
@@ -434,6 +445,9 @@ impl Worker {
         match instruction {
             Instruction::Ignore => {}
             Instruction::Run(id, request) => self.on_request(id, *request),
+            Instruction::Cancel(id, Force::AtOnce) if self.doubts.doubts_cancel(&id) => {
+                self.note(WorkerNote::CancelDoubted(id));
+            }
             Instruction::Cancel(id, force) => self.cancel(&id, force),
             Instruction::Stored(ack) => {
                 let agreed = self.session.as_ref().map(|session| session.capabilities);
@@ -455,7 +469,8 @@ impl Worker {
                     self.confirm(&id);
                 }
             }
-            Instruction::UnknownCommand(id) => self.on_unknown_to_server(&id),
+            Instruction::UnknownCommand(id) => self.on_unknown_to_server(&id, now),
+            Instruction::NotTaken(id) => self.on_not_taken(&id),
             Instruction::End(order, force) => self.end(WorkerEnd::Ordered(order), force, now),
             Instruction::Pause(pausing) => {
                 self.pausing = pausing;
@@ -529,11 +544,31 @@ impl Worker {
         }
     }
 
+    /// Another process of this agent has the session. Nothing starts here any more; what runs goes on to its end,
+    /// because nobody ordered that it end, and what it writes is kept for a successor.
+    fn leave(&mut self, why: WorkerEnd, now: Now) {
+        if self.shutdown.is_some() {
+            return self.end(why, Force::Grace, now);
+        }
+        let running = self.commands.count();
+        self.note(match running {
+            0 => WorkerNote::Ending(why.clone()),
+            _ => WorkerNote::Leaving(running),
+        });
+        self.shutdown = Some(Shutdown::patient(why));
+        if let Some(terminal) = &mut self.terminal {
+            terminal.finish();
+        }
+        self.commands.all.pause(true);
+        self.delivery.wind_up();
+    }
+
     /// The agent is to end: nothing starts any more, and what runs is ended. Reading goes on, since the end
     /// of a process is told only when its output was read.
     fn end(&mut self, why: WorkerEnd, force: Force, now: Now) {
         self.note(WorkerNote::Ending(why.clone()));
         match &mut self.shutdown {
+            Some(shutdown) if shutdown.is_patient() => shutdown.hurry(now.monotonic),
             Some(shutdown) => match why {
                 WorkerEnd::Refused(_) => shutdown.on_refused(why),
                 WorkerEnd::Shutdown
@@ -605,6 +640,11 @@ impl Worker {
     pub fn journal_has_failed(&self) -> bool {
         self.journal.has_failed()
     }
+}
+
+/// Whether another process of this agent took over.
+fn is_replaced(cause: &AgentCause) -> bool {
+    matches!(cause, AgentCause::LinkEnded(reason) if reason.cause == CloseCause::Replaced)
 }
 
 #[cfg(test)]

@@ -64,6 +64,10 @@ pub enum WorkerNote {
     OutputCut(CommandId),
     /// The server does not know this command; its output and its report are dropped.
     UnknownToServer(CommandId),
+    /// The server does not have this command, which proves nothing; all of it is kept.
+    NotTakenByServer(CommandId),
+    /// A server that does not adopt commands cancels this one, perhaps because it does not know it.
+    CancelDoubted(CommandId),
     /// A report was not confirmed, and is said again.
     ReportsRepeated,
     /// An emergency stop came that holds until it is released.
@@ -122,6 +126,8 @@ pub enum WorkerNote {
         /// The command, if it is about one.
         command: Option<CommandId>,
     },
+    /// Another process of this agent took over; the agent ends when so many commands have.
+    Leaving(usize),
     /// The agent begins to end.
     Ending(WorkerEnd),
     /// The agent ends while something still runs.
@@ -140,6 +146,9 @@ impl WorkerNote {
             Self::RestMayLive(_) => Some("groups_not_confirmed_empty"),
             Self::OutputCut(_) => Some("output_cut"),
             Self::UnknownToServer(_) => Some("commands_unknown_to_server"),
+            Self::NotTakenByServer(_) => Some("commands_not_taken_by_server"),
+            Self::CancelDoubted(_) => Some("cancels_doubted"),
+            Self::Leaving(_) => Some("replaced_at_work"),
             Self::ReportsRepeated => Some("reports_repeated"),
             Self::StopOrdered(_) | Self::StopOfTheMoment { .. } => Some("emergency_stops"),
             Self::JournalFailed(_) => Some("journal_failures"),
@@ -199,6 +208,9 @@ impl WorkerNote {
             | Self::RestMayLive(_)
             | Self::OutputCut(_)
             | Self::UnknownToServer(_)
+            | Self::NotTakenByServer(_)
+            | Self::CancelDoubted(_)
+            | Self::Leaving(_)
             | Self::ReportsRepeated
             | Self::StopOrdered(_)
             | Self::StopOfTheMoment { .. }
@@ -242,6 +254,8 @@ impl WorkerNote {
             | Self::RestMayLive(id)
             | Self::OutputCut(id)
             | Self::UnknownToServer(id)
+            | Self::NotTakenByServer(id)
+            | Self::CancelDoubted(id)
             | Self::TerminalNotWritten(id, _)
             | Self::EndNotWritten(id)
             | Self::ToBeTyped(id)
@@ -266,6 +280,7 @@ impl WorkerNote {
             | Self::RequestWithoutId
             | Self::Ordered(..)
             | Self::OrderNotSupported(_)
+            | Self::Leaving(_)
             | Self::Ending(_)
             | Self::LeftRunning(_) => None,
         }
@@ -296,6 +311,9 @@ impl fmt::Display for WorkerNote {
             Self::RestMayLive(_) => f.write_str("a command ended, but its process group could not be confirmed empty"),
             Self::OutputCut(_) => f.write_str("stopping, and the server takes no output; what does not fit becomes a gap"),
             Self::UnknownToServer(_) => f.write_str("the server does not know this command; dropping its output and its report"),
+            Self::NotTakenByServer(_) => f.write_str("the server does not have this command and does not take it up now; it goes on here, and what is kept of it is offered again in the next session"),
+            Self::Leaving(running) => write!(f, "another process of this agent took over; this one starts nothing more, and ends when the {running} commands have ended that run here; what they write is kept in the state directory"),
+            Self::CancelDoubted(_) => f.write_str("the server cancels a command from before this session, perhaps only because its database was lost; it goes on unless the order is repeated"),
             Self::ReportsRepeated => f.write_str("the server has not confirmed a report; saying it again"),
             Self::StopOrdered(stop) => write!(f, "emergency stop {stop}: killing all commands; nothing starts until it is released"),
             Self::StopOfTheMoment { reason, by } => write!(

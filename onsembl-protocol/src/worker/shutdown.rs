@@ -32,7 +32,8 @@ pub(super) struct Left {
 #[derive(Clone, Debug)]
 pub(super) struct Shutdown {
     why: WorkerEnd,
-    give_up_at: Timestamp,
+    /// When processes are not awaited any more; one that was replaced awaits them however long they run.
+    give_up_at: Deadline,
     /// Since when nothing runs.
     alone_since: Option<Timestamp>,
     until: Until,
@@ -40,14 +41,30 @@ pub(super) struct Shutdown {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
-    Waits(Timestamp),
+    Waits(Deadline),
     Over,
 }
 
 impl Shutdown {
     pub(super) fn new(why: WorkerEnd, now: Timestamp) -> Self {
-        let give_up_at = now.saturating_add(FOR_PROCESSES);
+        let give_up_at = Deadline::At(now.saturating_add(FOR_PROCESSES));
         Self { why, give_up_at, alone_since: None, until: Until::Waits(give_up_at) }
+    }
+
+    /// The way out of an agent whose commands go on to their end.
+    pub(super) fn patient(why: WorkerEnd) -> Self {
+        let give_up_at = Deadline::Never;
+        Self { why, give_up_at, alone_since: None, until: Until::Waits(give_up_at) }
+    }
+
+    /// Whether it waits for processes however long they run.
+    pub(super) fn is_patient(&self) -> bool {
+        self.give_up_at == Deadline::Never
+    }
+
+    /// What runs is ended now, and not awaited for ever.
+    pub(super) fn hurry(&mut self, now: Timestamp) {
+        self.give_up_at = Deadline::At(now.saturating_add(FOR_PROCESSES));
     }
 
     /// A refusal is what is said in the end, whatever was first.
@@ -62,31 +79,29 @@ impl Shutdown {
         }
         let until = if left.running {
             self.alone_since = None;
-            Some(self.give_up_at)
+            self.give_up_at
         } else {
             let alone_since = *self.alone_since.get_or_insert(now);
             if left.unsent || left.unconfirmed {
-                Some(alone_since.saturating_add(FOR_CONFIRMATIONS))
+                Deadline::At(alone_since.saturating_add(FOR_CONFIRMATIONS))
             } else {
-                left.sent_unconfirmed_at.map(|at| at.saturating_add(FOR_THE_QUEUE))
+                let at = left.sent_unconfirmed_at.map(|at| at.saturating_add(FOR_THE_QUEUE));
+                Deadline::At(at.unwrap_or(now))
             }
         };
-        match until.map(|at| at.min(self.give_up_at)).filter(|at| *at > now) {
-            Some(at) => {
-                self.until = Until::Waits(at);
-                None
-            }
-            None => {
-                self.until = Until::Over;
-                Some(self.why.clone())
-            }
+        let until = until.min(self.give_up_at);
+        if until.is_due(now) {
+            self.until = Until::Over;
+            return Some(self.why.clone());
         }
+        self.until = Until::Waits(until);
+        None
     }
 
     /// When to look again.
     pub(super) const fn deadline(&self) -> Deadline {
         match self.until {
-            Until::Waits(at) => Deadline::At(at),
+            Until::Waits(at) => at,
             Until::Over => Deadline::Never,
         }
     }

@@ -542,3 +542,172 @@ fn terminals_have_ids_in_the_order_in_which_they_were_opened() {
     });
     assert!(second.as_ref().is_some_and(|second| *second > first), "{second:?}, {first:?}");
 }
+
+/// A server of an earlier version: it does not adopt commands.
+fn older_session() -> WorkerSession {
+    let adopts = crate::model::Feature::CommandAdoption;
+    let features: Vec<_> =
+        SERVER_FEATURES.iter().filter(|feature| **feature != adopts).cloned().collect();
+    let capabilities = Capabilities::negotiate(AGENT_FEATURES, &features, Dialect::Extended);
+    WorkerSession { capabilities, ..session() }
+}
+
+fn about(name: &str, code: crate::wire::payload::ErrorCode) -> WorkerEvent {
+    let error = crate::wire::payload::ErrorReply::new(code, "why").for_command(Some(id(name)));
+    message(ServerToAgent::Error(error))
+}
+
+fn cancel(name: &str, force: bool) -> WorkerEvent {
+    let cancel = CommandCancel { command_id: id(name), agent_id: None, reason: None, force };
+    message(ServerToAgent::CommandCancel(cancel))
+}
+
+fn is_ended(actions: &[WorkerAction]) -> bool {
+    let ends = |a: &WorkerAction| matches!(a, WorkerAction::Kill(_) | WorkerAction::Cancel { .. });
+    actions.iter().any(ends)
+}
+
+/// A command that runs and wrote something, and a session after that.
+fn running_in(session: WorkerSession) -> Worker {
+    let mut worker = worker(config());
+    worker.handle(request("c"), at(0));
+    let _ = actions(&mut worker);
+    started(&mut worker, "c", at(0));
+    write(&mut worker);
+    worker.handle(WorkerEvent::Joined(session), at(1));
+    let resume = crate::wire::payload::OutputResume { streams: vec![], more: false };
+    worker.handle(message(ServerToAgent::OutputResume(resume)), at(1));
+    let _ = actions(&mut worker);
+    worker
+}
+
+fn sends_output(worker: &mut Worker, now: Now) -> bool {
+    let mut any = false;
+    while let Some(message) = worker.next_message(now) {
+        any |= matches!(message, WorkerMessage::Binary(_));
+        worker.handle(WorkerEvent::Sent, now);
+    }
+    any
+}
+
+#[test]
+fn of_an_older_server_a_cancel_of_what_was_brought_counts_when_it_is_repeated() {
+    let mut worker = running_in(older_session());
+    worker.handle(cancel("c", true), at(1));
+    assert!(!is_ended(&actions(&mut worker)), "perhaps its database was lost");
+    worker.handle(cancel("c", true), at(6));
+    assert!(is_ended(&actions(&mut worker)), "a user means it");
+}
+
+#[test]
+fn of_an_older_server_a_cancel_with_grace_and_one_of_a_new_command_count_at_once() {
+    let mut worker = running_in(older_session());
+    worker.handle(cancel("c", false), at(1));
+    assert!(is_ended(&actions(&mut worker)));
+    worker.handle(request("d"), at(2));
+    let _ = actions(&mut worker);
+    started(&mut worker, "d", at(2));
+    worker.handle(cancel("d", true), at(3));
+    assert!(is_ended(&actions(&mut worker)));
+}
+
+#[test]
+fn of_a_server_that_adopts_a_cancel_counts_at_once() {
+    let mut worker = running_in(session());
+    worker.handle(cancel("c", true), at(1));
+    assert!(is_ended(&actions(&mut worker)));
+}
+
+#[test]
+fn what_a_server_does_not_take_is_kept_and_offered_again_in_the_next_session() {
+    use crate::wire::payload::ErrorCode;
+    for (terms, code) in [
+        (older_session(), ErrorCode::CommandNotFound),
+        (session(), ErrorCode::QueueFull),
+        (session(), ErrorCode::StorageUnavailable),
+    ] {
+        let mut worker = running_in(terms.clone());
+        assert!(sends_output(&mut worker, at(1)), "{code}");
+        worker.handle(about("c", code.clone()), at(2));
+        assert!(!is_ended(&actions(&mut worker)), "{code}");
+        write(&mut worker);
+        assert!(!sends_output(&mut worker, at(2)), "nothing goes out in this session: {code}");
+        // Others are not held up by it: the window is free.
+        worker.handle(request("d"), at(3));
+        let _ = actions(&mut worker);
+        started(&mut worker, "d", at(3));
+        let bytes = Bytes::from_static(b"d");
+        let output = WorkerEvent::Output { command: id("d"), stream: Stream::Stdout, bytes };
+        worker.handle(output, at(3));
+        assert!(sends_output(&mut worker, at(3)), "{code}");
+        worker.handle(WorkerEvent::SessionEnded, at(4));
+        worker.handle(WorkerEvent::Joined(session()), at(5));
+        let resume = crate::wire::payload::OutputResume { streams: vec![], more: false };
+        worker.handle(message(ServerToAgent::OutputResume(resume)), at(5));
+        let held = worker.delivery.outbox().written(&id("c"), Stream::Stdout);
+        assert_eq!(held, Some(ByteOffset(2 * CHUNK as u64)), "{code}");
+        assert!(sends_output(&mut worker, at(5)), "{code}");
+    }
+}
+
+#[test]
+fn an_older_server_that_says_so_for_a_day_is_believed_and_one_that_adopts_at_once() {
+    use crate::wire::payload::ErrorCode::CommandNotFound;
+    let mut worker = running_in(older_session());
+    worker.handle(about("c", CommandNotFound), at(2));
+    worker.handle(about("c", CommandNotFound), at(24 * 3600 + 1));
+    assert!(!worker.delivery.outbox().is_settled(&id("c")));
+    worker.handle(about("c", CommandNotFound), at(24 * 3600 + 2));
+    assert!(worker.delivery.outbox().is_settled(&id("c")));
+    let mut worker = running_in(session());
+    worker.handle(about("c", CommandNotFound), at(2));
+    assert!(worker.delivery.outbox().is_settled(&id("c")));
+}
+
+fn replaced() -> WorkerEvent {
+    use crate::close::{CloseCode, CloseReason};
+    let reason = CloseReason::peer(Some(CloseCode::REPLACED));
+    WorkerEvent::Refused(AgentCause::LinkEnded(reason))
+}
+
+fn end_of(actions: &[WorkerAction]) -> Option<&WorkerEnd> {
+    actions.iter().find_map(|action| match action {
+        WorkerAction::End(end) => Some(end),
+        _ => None,
+    })
+}
+
+#[test]
+fn an_agent_that_was_replaced_ends_with_its_last_command_and_ends_none() {
+    let mut worker = running_in(session());
+    worker.handle(replaced(), at(2));
+    // One that waits is not started.
+    worker.handle(request("d"), at(3));
+    let done = actions(&mut worker);
+    assert!(!is_ended(&done) && end_of(&done).is_none() && !done.iter().any(is_start), "{done:?}");
+    for hours in [1, 100, 10_000] {
+        worker.handle(WorkerEvent::Wake, at(hours * 3600));
+        let done = actions(&mut worker);
+        assert!(!is_ended(&done) && end_of(&done).is_none(), "{done:?}");
+    }
+    ended(&mut worker, "c", Exit::Code(0), at(40_000_000));
+    let done = actions(&mut worker);
+    assert!(matches!(end_of(&done), Some(WorkerEnd::Refused(_))), "{done:?}");
+}
+
+#[test]
+fn an_idle_agent_that_was_replaced_ends_at_once_and_one_that_is_stopped_then_ends_what_runs() {
+    let mut worker = worker(config());
+    worker.handle(WorkerEvent::Joined(session()), at(1));
+    worker.handle(replaced(), at(2));
+    assert!(end_of(&actions(&mut worker)).is_some());
+    let mut worker = running_in(session());
+    worker.handle(replaced(), at(2));
+    let _ = actions(&mut worker);
+    worker.handle(WorkerEvent::ShutDown, at(10));
+    let done = actions(&mut worker);
+    assert!(is_ended(&done), "{done:?}");
+    assert_eq!(worker.deadline(), Deadline::At(at(18).monotonic));
+    worker.handle(WorkerEvent::Wake, at(18));
+    assert!(matches!(end_of(&actions(&mut worker)), Some(WorkerEnd::Refused(_))));
+}

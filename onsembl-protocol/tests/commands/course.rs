@@ -8,7 +8,7 @@ use super::store::Health;
 use super::world::World;
 use onsembl_protocol::close::{Breakage, CloseReason};
 use onsembl_protocol::fleet::{CommandStage, Request};
-use onsembl_protocol::id::LinkId;
+use onsembl_protocol::id::{CommandId, LinkId};
 use onsembl_protocol::model::{Exit, StopScope};
 use onsembl_protocol::wire::payload::ControlAction;
 use onsembl_protocol::worker::{CommandJournal, WorkerEvent};
@@ -183,10 +183,32 @@ impl World {
         self.wires.clear();
         // Their connections died with it.
         self.wanted.clear();
+        if self.weather.loses_rows {
+            self.lose_rows();
+        }
         let seed = self.random.u64(..);
         let user = self.user.clone();
         self.server = Server::start(&self.store, user, self.limits, self.config, seed, self.at);
         self.look();
+    }
+
+    /// The database is put back as it was before some of its commands came. What a legacy wrapper runs is
+    /// known to nobody else.
+    fn lose_rows(&mut self) {
+        let is_kept = |id: &CommandId| {
+            let truth = self.truth.get(id);
+            truth.is_none_or(|truth| self.hosts[truth.host].kind != Kind::Extended)
+        };
+        let ids = self.store.commands.keys().filter(|id| !is_kept(id));
+        let lost: Vec<CommandId> = ids.filter(|_| self.random.bool()).cloned().collect();
+        for id in lost {
+            if let Some(truth) = self.truth.get_mut(&id) {
+                truth.is_owed |= truth.is_alive && !truth.is_orphaned;
+            }
+            self.log(|| format!("the database has lost {id}"));
+            let _ = self.store.commands.remove(&id);
+            let _ = self.lost_rows.insert(id);
+        }
     }
 
     /// The disk forgets; its processes are found by nobody.
@@ -287,8 +309,8 @@ impl World {
     }
 
     /// A process that may end now: terminals go on until everything else is over.
-    fn process_of_user(&self) -> Option<onsembl_protocol::id::CommandId> {
-        let ends = |id: &onsembl_protocol::id::CommandId| self.is_over || !id.is_terminal();
+    fn process_of_user(&self) -> Option<CommandId> {
+        let ends = |id: &CommandId| self.is_over || !id.is_terminal();
         let mut alive = self.truth.iter().filter(|(_, t)| t.is_alive && !t.is_orphaned);
         alive.find(|(id, _)| ends(id)).map(|(id, _)| id.clone())
     }

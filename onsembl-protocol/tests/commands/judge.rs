@@ -20,6 +20,8 @@ pub(super) struct Truth {
     pub(super) is_typed: bool,
     /// Its agent ended while it ran, or was about to.
     pub(super) is_orphaned: bool,
+    /// It ran when the database lost it, so its agent has it, or its end, for the server.
+    pub(super) is_owed: bool,
     /// The user was told that it is taken.
     pub(super) is_accepted: bool,
 }
@@ -33,6 +35,7 @@ impl Truth {
             exit: None,
             is_typed: false,
             is_orphaned: false,
+            is_owed: false,
             is_accepted: false,
         }
     }
@@ -124,10 +127,16 @@ impl World {
                 assert_eq!(view.status, row.stage, "{id} is shown otherwise than it is stored");
             }
         }
+        for id in self.lost_rows.iter().filter(|id| !self.store.commands.contains_key(*id)) {
+            let truth = self.truth.get(id);
+            let is_owed = truth.is_some_and(|truth| truth.is_owed || truth.is_alive);
+            assert!(!is_owed, "{id} was not adopted: {truth:?}");
+        }
         let hides_nothing = self.weather.hides_nothing();
         for (id, truth) in &self.truth {
             let Some(row) = self.store.commands.get(id) else {
-                assert!(!truth.is_accepted, "{id} was forgotten");
+                let is_lost = self.lost_rows.contains(id);
+                assert!(!truth.is_accepted || is_lost, "{id} was forgotten");
                 continue;
             };
             let context = format!("{id}: {:?} ({:?}), {truth:?}", row.stage, row.exit);

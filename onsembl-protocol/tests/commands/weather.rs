@@ -9,6 +9,8 @@ pub(super) struct Weather {
     pub(super) freezes: bool,
     pub(super) agent_dies: bool,
     pub(super) server_dies: bool,
+    /// The server's database is put back as it was earlier.
+    pub(super) loses_rows: bool,
     /// An agent loses its journal.
     pub(super) forgets: bool,
     /// The store refuses things, or takes its time.
@@ -30,11 +32,12 @@ pub(super) struct Weather {
 impl Weather {
     pub(super) fn draw(random: &mut fastrand::Rng) -> Self {
         let mut often = |n: u8| random.u8(0..n) == 0;
-        Self {
+        let weather = Self {
             cuts: !often(4),
             freezes: often(3),
             agent_dies: often(2),
             server_dies: often(2),
+            loses_rows: false,
             forgets: often(6),
             store_fails: often(4),
             deletes: often(8),
@@ -43,7 +46,10 @@ impl Weather {
             is_hostile: often(5),
             leaves_rest: often(6),
             orders: often(2),
-        }
+        };
+        // Where both ends forget, or an agent remembers nothing, a command that is asked for again runs again.
+        let remembers = !(weather.forgets || weather.deletes || weather.masks);
+        Self { loses_rows: weather.server_dies && remembers && often(2), ..weather }
     }
 
     /// Everything at once.
@@ -52,6 +58,7 @@ impl Weather {
         freezes: true,
         agent_dies: true,
         server_dies: false,
+        loses_rows: false,
         forgets: true,
         store_fails: true,
         deletes: true,

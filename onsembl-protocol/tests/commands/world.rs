@@ -86,6 +86,8 @@ pub(super) struct World {
     pub(super) hosts: Vec<Host>,
     pub(super) wires: BTreeMap<LinkId, Wire>,
     pub(super) truth: BTreeMap<CommandId, Truth>,
+    /// Commands that the database had and lost.
+    pub(super) lost_rows: BTreeSet<CommandId>,
     /// Requests that are not answered yet.
     pub(super) wanted: BTreeMap<Token, Wanted>,
     /// It comes to its end: no terminal is opened any more.
@@ -137,6 +139,7 @@ impl World {
             hosts,
             wires: BTreeMap::new(),
             truth: BTreeMap::new(),
+            lost_rows: BTreeSet::new(),
             wanted: BTreeMap::new(),
             is_over: false,
             met: BTreeSet::new(),

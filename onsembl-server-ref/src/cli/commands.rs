@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Characters of a command's text that are shown.
 const TEXT: usize = 40;
+/// What stands in the place of a text that nobody knows.
+const ADOPTED: &str = "(adopted: not known)";
 
 #[derive(Debug, Args)]
 pub(super) struct Commands {
@@ -108,7 +110,7 @@ fn shown(commands: &[CommandSummary], names: &Names) -> Vec<String> {
             exit,
             to_seconds(&c.created_at),
             took(&c.created_at, c.ended_at.as_deref()),
-            short(&c.text, TEXT),
+            if c.adopted { ADOPTED.to_owned() } else { short(&c.text, TEXT) },
             c.cause.clone().unwrap_or_else(|| "-".to_owned()),
         ]
     });

@@ -227,7 +227,7 @@ async fn views(app: &App, identity: &Identity, reader: Reader, wanted: Wanted) -
                 agent_type: agent.agent_type.clone(),
                 status: agent.presence.status.as_str(),
                 since: agent.presence.since.to_string(),
-                because: agent.presence.because.clone(),
+                because: agent.because(),
                 version: agent.version.clone(),
                 capabilities: agent.capabilities.clone(),
                 last_heartbeat: at.map(|at| at.to_string()),

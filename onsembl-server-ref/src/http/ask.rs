@@ -57,6 +57,7 @@ pub(super) fn refused(error: &ErrorReply) -> Response<Body> {
         }
         ErrorCode::Internal
         | ErrorCode::QueueFull
+        | ErrorCode::SessionContested
         | ErrorCode::StorageUnavailable
         | ErrorCode::ConnectionFailed
         | ErrorCode::Unknown(_) => StatusCode::SERVICE_UNAVAILABLE,

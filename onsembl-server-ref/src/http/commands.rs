@@ -5,13 +5,14 @@ use super::App;
 use super::api::problem;
 use super::ask::unreadable;
 use super::signed_in::SignedIn;
+use crate::hub::origin;
 use crate::store::{CommandChange, CommandRow};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
-use onsembl_protocol::fleet::CommandStage;
+use onsembl_protocol::fleet::{CommandOrigin, CommandStage};
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::CommandPhase;
@@ -28,6 +29,9 @@ pub(crate) struct CommandSummary {
     pub(crate) command_id: String,
     pub(crate) agent_id: String,
     pub(crate) text: String,
+    /// Its agent has it and the database did not: what it is, and who asked for it, is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) adopted: bool,
     pub(crate) status: String,
     pub(crate) cause: Option<String>,
     pub(crate) exit_code: Option<i32>,
@@ -40,6 +44,7 @@ pub(crate) struct CommandSummary {
 impl From<CommandRow> for CommandSummary {
     fn from(row: CommandRow) -> Self {
         Self {
+            adopted: origin(&row) == CommandOrigin::Adopted,
             command_id: row.command.into(),
             agent_id: row.agent.into(),
             text: row.text,

@@ -12,6 +12,7 @@ mod seats;
 mod write_queue;
 
 pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};
+pub(crate) use rows::origin;
 pub(crate) use run::{ASKED_OF_USER, INBOX, INBOX_OF_USER};
 pub use run::{Hub, HubParts};
 pub(crate) use write_queue::BOUND as WRITES;

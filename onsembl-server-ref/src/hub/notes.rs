@@ -36,6 +36,9 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
         FleetNote::TooManyLinks { link, agent } => {
             warn!(%user, %link, %agent, "a legacy agent has too many open links; the newest is refused");
         }
+        FleetNote::Contested { agent, host, peer, contest } => {
+            warn!(%agent, %user, ?host, %peer, %contest, "two processes of one agent ask for its session; is a state directory a copy of another's?");
+        }
         FleetNote::Presence { agent, status, because, epoch, version } => {
             info!(%user, %agent, status = status.as_str(), because, %epoch, %version, "presence");
         }
@@ -76,6 +79,12 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
         }
         FleetNote::UnknownCommandReported { agent, command } => {
             debug!(%user, %agent, %command, "an agent is told to drop a command that is not known here");
+        }
+        FleetNote::CommandAdopted { agent, command } => {
+            warn!(%agent, %command, %user, "a command that its agent has was not in the database, and is adopted");
+        }
+        FleetNote::NotAdopted { agent, command, why } => {
+            warn!(%agent, %command, %user, %why, "a command that its agent has is not in the database, and cannot be adopted now");
         }
         FleetNote::GapDeclared { agent, command, stream, offset, length, because } => {
             warn!(%user, %agent, %command, %stream, %offset, length, %because, "an agent declares that output is missing");
@@ -158,12 +167,15 @@ const fn counter(note: &FleetNote) -> Option<&'static str> {
         FleetNote::Denied { .. } => "hellos_with_tokens_of_others",
         FleetNote::TooManyAgents { .. } => "agents_refused",
         FleetNote::TooManyLinks { .. } => "links_of_agents_refused",
+        FleetNote::Contested { .. } => "agents_contested",
         FleetNote::AgentFault { .. } => "agent_faults",
         FleetNote::TraceNotKept { .. } => "traces_not_kept",
         FleetNote::CommandNotStored { .. } => "commands_not_stored",
         FleetNote::EndNotStored { .. } => "ends_not_stored",
         FleetNote::ForeignCommand { .. } => "reports_on_foreign_commands",
         FleetNote::UnknownCommandReported { .. } => "unknown_commands_told",
+        FleetNote::CommandAdopted { .. } => "commands_adopted",
+        FleetNote::NotAdopted { .. } => "commands_not_adopted",
         FleetNote::GapDeclared { .. }
         | FleetNote::HoleFound { .. }
         | FleetNote::OutputMissing { .. } => "output_gaps",

@@ -2,8 +2,8 @@
 
 use crate::store::{self, AgentRow, CommandRow, OpenError, OutputReceipt, PresenceRow, StoreError};
 use onsembl_protocol::fleet::{
-    AgentRecord, CommandRecord, CommandStage, CommandUpdate, Inserted, OpenFault, OpenedSession,
-    PresenceRecord, Receipt, RecordOutcome, StoreFault, StreamPosition,
+    AgentRecord, CommandOrigin, CommandRecord, CommandStage, CommandUpdate, Inserted, OpenFault,
+    OpenedSession, PresenceRecord, Receipt, RecordOutcome, StoreFault, StreamPosition,
 };
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::model::Exit;
@@ -45,10 +45,26 @@ pub(super) fn fault(error: &StoreError) -> StoreFault {
     }
 }
 
+/// The field of a stored request that says that the command was adopted: there is no request of a user.
+pub(crate) const ADOPTED: &str = "adopted";
+
+/// How the server came to a command that is stored.
+pub(crate) fn origin(row: &CommandRow) -> CommandOrigin {
+    match row.spec.get(ADOPTED).and_then(Value::as_bool) {
+        Some(true) => CommandOrigin::Adopted,
+        Some(false) | None if row.command.is_terminal() => CommandOrigin::Agent,
+        Some(false) | None => CommandOrigin::User,
+    }
+}
+
 /// The request as it is read back after a restart. The numbers of the wire do not tell an emergency from
 /// what is merely urgent, so the priority is a word here.
-fn spec(request: &CommandRequest) -> Value {
+fn spec(record: &CommandRecord) -> Value {
+    let request = &record.request;
     let mut spec = serde_json::to_value(request).unwrap_or_default();
+    if let (Some(fields), CommandOrigin::Adopted) = (spec.as_object_mut(), record.origin) {
+        let _ = fields.insert(ADOPTED.to_owned(), Value::Bool(true));
+    }
     if let (Some(fields), Ok(word)) = (spec.as_object_mut(), serde_json::to_value(request.priority))
     {
         let _ = fields.insert("priority".to_owned(), word);
@@ -66,12 +82,13 @@ const fn exit_numbers(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
 
 pub(super) fn command_row(user: UserId, record: CommandRecord) -> CommandRow {
     let (exit_code, signal) = exit_numbers(record.exit);
+    let spec = spec(&record);
     CommandRow {
         user,
         command: record.command,
         agent: record.agent,
         text: record.request.text.clone(),
-        spec: spec(&record.request),
+        spec,
         status: record.stage.phase().as_str().to_owned(),
         cause: record.cause,
         exit_code,
@@ -85,15 +102,25 @@ pub(super) fn command_row(user: UserId, record: CommandRecord) -> CommandRow {
 /// What was stored of a command. A request that another version wrote and this one cannot read is run as its
 /// text only.
 pub(super) fn command_record(row: CommandRow, counters: &Counters) -> (UserId, CommandRecord) {
-    let request = serde_json::from_value::<CommandRequest>(row.spec).unwrap_or_else(|error| {
-        counters.count("unreadable_stored_commands");
-        warn!(command = %row.command, %error, "a stored request cannot be read; only its text is taken");
-        CommandRequest::new(row.command.clone(), row.agent.clone(), row.text)
-    });
+    let origin = origin(&row);
+    let as_text = |text| CommandRequest::new(row.command.clone(), row.agent.clone(), text);
+    let request = match origin {
+        // Nobody knows what was asked for.
+        CommandOrigin::Adopted => as_text(String::new()),
+        CommandOrigin::User | CommandOrigin::Agent => match serde_json::from_value(row.spec) {
+            Ok(request) => request,
+            Err(error) => {
+                counters.count("unreadable_stored_commands");
+                warn!(command = %row.command, %error, "a stored request cannot be read; only its text is taken");
+                as_text(row.text)
+            }
+        },
+    };
     let record = CommandRecord {
         request: Box::new(request),
         command: row.command,
         agent: row.agent,
+        origin,
         stage: CommandStage::of(&CommandPhase::parse(&row.status)),
         cause: row.cause,
         exit: row.signal.map(Exit::Signal).or(row.exit_code.map(Exit::Code)),

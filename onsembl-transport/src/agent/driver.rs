@@ -469,7 +469,8 @@ impl AgentDriver {
                     self.counters.count("replies_without_session");
                 }
             }
-            FromServer::Nothing | FromServer::Refused(_) => {}
+            FromServer::Refused(error) => self.notices.push_back(AgentNotice::HelloRefused(error)),
+            FromServer::Nothing => {}
         }
     }
 

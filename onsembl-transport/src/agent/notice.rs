@@ -6,7 +6,7 @@ use onsembl_protocol::liveness::Impairment;
 use onsembl_protocol::session::AgentReport;
 use onsembl_protocol::session::frames::AgentSession;
 use onsembl_protocol::wire::ServerToAgent;
-use onsembl_protocol::wire::payload::{RecordedBeat, RecordingLag};
+use onsembl_protocol::wire::payload::{ErrorReply, RecordedBeat, RecordingLag};
 use thiserror::Error;
 
 /// Something the owner of an agent's driver may want to act on.
@@ -18,6 +18,8 @@ pub enum AgentNotice {
     DialFailed(DialError),
     /// The connection changed its status.
     Reported(AgentReport),
+    /// The server refused the hello, for this reason. Comes behind the report.
+    HelloRefused(ErrorReply),
     /// Something ails the session, or nothing does any more.
     Impaired(Option<Impairment>),
     /// A session began. What was sent in an earlier one and not confirmed is to be sent again.

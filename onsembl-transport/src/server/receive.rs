@@ -235,8 +235,14 @@ impl<A> Shard<A> {
             FromAgent::Message(_, AgentFrame::Heartbeat(beat)) => {
                 self.on_beat(link, event, &beat, bytes);
             }
-            FromAgent::Message(_, AgentFrame::Pong(_)) => {
+            FromAgent::Message(_, AgentFrame::Pong(pong)) => {
                 let note = FrameNote::of_type("PONG", bytes);
+                // A late word on a link that was taken over is not one of the process in session.
+                let key = self.links.get(&link).and_then(|entry| entry.key);
+                if key.is_some_and(|key| self.link_of(key) == Some(link)) {
+                    let message = Box::new(AgentToServer::Pong(pong));
+                    self.deliver(link, About::Message(None, message, note));
+                }
                 self.at_link_with(link, event, About::Beat(note));
             }
             FromAgent::Message(id, AgentFrame::Other(message)) => {

@@ -8,9 +8,10 @@ use crate::clock::SystemClock;
 use crate::counters::Counters;
 use crate::messages::Envelopes;
 use crate::pump::{self, LinkEvent, LinkInput, PumpConfig};
-use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::limits::Limits;
+use onsembl_protocol::model::Dialect;
 use onsembl_protocol::replay::{Excerpt, FrameNote, Handled, Recorder, Retired, ServerOrigin};
 use onsembl_protocol::session::frames::{self, Admission, SessionRules};
 use onsembl_protocol::session::{
@@ -229,15 +230,24 @@ impl<A> Shard<A> {
         }
     }
 
-    /// The hello that came over `link` is of the agent behind `key`. To be called before
-    /// [`next`](Self::next) is awaited again: of a link that ended meanwhile the machine would never hear.
+    /// The hello that came over `link` is of the agent behind `key`.
     pub fn join(&mut self, link: LinkId, key: Key, claimant: Claimant) {
         self.unpark(link);
-        let Some(entry) = self.links.get_mut(&link) else { return };
+        let Some(entry) = self.links.get_mut(&link) else {
+            return self.join_ended(link, key, claimant);
+        };
         entry.key = Some(key);
         let dialect = entry.machine.capabilities().dialect();
         self.at_link(link, AcceptedEvent::Identified);
         self.feed(key, ServerEvent::Joined { link, dialect, claimant });
+    }
+
+    /// The link ended while it was decided whose it is: machine and owner hear of its end behind its hello.
+    fn join_ended(&mut self, link: LinkId, key: Key, claimant: Claimant) {
+        let (dialect, reason) = (Dialect::Extended, CloseReason::broken(Breakage::EndOfStream));
+        self.feed(key, ServerEvent::Joined { link, dialect, claimant });
+        self.events.push_back(ShardEvent::LinkEnded { key, link, session: None, reason });
+        self.feed(key, ServerEvent::LinkDown(link, reason));
     }
 
     /// The hello that came over `link` is refused, and the agent is told why.

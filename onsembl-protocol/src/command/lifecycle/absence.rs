@@ -2,8 +2,8 @@
 //! sent again.
 
 use super::{
-    Cancel, CommandAction, CommandCause, CommandLifecycle, CommandStage, LEGACY_IDLE, Link, Origin,
-    Out, Phase, Returned, Sending,
+    Cancel, CommandAction, CommandCause, CommandLifecycle, CommandOrigin, CommandStage,
+    LEGACY_IDLE, Link, Out, Phase, Returned, Sending,
 };
 use crate::model::Dialect;
 use crate::time::Now;
@@ -27,13 +27,24 @@ impl CommandLifecycle {
         let unknown = match (self.phase, same_process) {
             (Phase::Queued { sending: Sending::Never, .. } | Phase::Ended, _) => return,
             // A command of a user waits for its row; a terminal is there while its row is not.
-            (Phase::Pending { .. }, _) if self.origin == Origin::User => return,
+            (Phase::Pending { .. }, _) if self.origin == CommandOrigin::User => return,
             // A legacy wrapper runs whatever comes, however often. If this server is not sure that
             // it never sent it, it must not send it.
             (Phase::Queued { .. } | Phase::Sent { .. }, true) if legacy => {
                 CommandCause::NeverAcknowledged
             }
             (Phase::Queued { .. } | Phase::Sent { .. }, true) => return self.never_came(now, out),
+            // That it is not named any more does not say that it never began: this server knows it from the
+            // agent alone.
+            (Phase::Delivered { .. }, same_process)
+                if self.origin == CommandOrigin::Adopted && !legacy =>
+            {
+                if same_process {
+                    CommandCause::Forgotten
+                } else {
+                    CommandCause::AgentRestarted
+                }
+            }
             // Also of one that the agent had acknowledged, died with, and was sent again.
             (Phase::Queued { .. } | Phase::Sent { .. } | Phase::Delivered { .. }, _) if proves => {
                 return self.never_came(now, out);
@@ -61,16 +72,20 @@ impl CommandLifecycle {
     /// A legacy wrapper is back and will report no end. What an earlier run of this server left is not
     /// watched for silence yet, and would be open for ever.
     fn watch_silence(&mut self, now: Now, out: &mut Out) {
-        if let (Phase::Running { idle_at, .. }, Origin::User) = (&mut self.phase, self.origin) {
+        if let (Phase::Running { idle_at, .. }, CommandOrigin::User) =
+            (&mut self.phase, self.origin)
+        {
             let _ = idle_at.get_or_insert(now.monotonic.saturating_add(LEGACY_IDLE));
         }
         if !self.was_away() {
             return;
         }
         let cause = match (self.origin, self.cancel) {
-            (Origin::Agent, _) => CommandCause::OpenedByAgent,
-            (Origin::User, Some(_)) => CommandCause::CancelNotConfirmable,
-            (Origin::User, None) => CommandCause::LegacyBack,
+            (CommandOrigin::Agent, _) => CommandCause::OpenedByAgent,
+            (CommandOrigin::User | CommandOrigin::Adopted, Some(_)) => {
+                CommandCause::CancelNotConfirmable
+            }
+            (CommandOrigin::User | CommandOrigin::Adopted, None) => CommandCause::LegacyBack,
         };
         self.publish(cause, out);
     }

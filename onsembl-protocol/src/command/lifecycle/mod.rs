@@ -61,20 +61,22 @@ impl Default for CommandTerms {
     }
 }
 
-/// Who began a command.
+/// How a server came to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum CommandOrigin {
     /// A user asked for it.
     User,
-    /// Its agent did, and told the server: it runs already, and is never sent.
+    /// Its agent began it, and told the server: it runs already, and is never sent.
     Agent,
+    /// Its agent has it and the database did not: it was taken up, and is never sent.
+    Adopted,
 }
 
 /// One command, from its acceptance to its end. A [reducer](crate::step#two-contracts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CommandLifecycle {
     dialect: Dialect,
-    origin: Origin,
+    origin: CommandOrigin,
     terms: CommandTerms,
     phase: Phase,
     link: Link,
@@ -139,7 +141,7 @@ impl CommandLifecycle {
     pub(crate) fn new(dialect: Dialect, terms: CommandTerms, linked: bool, now: Now) -> Self {
         Self {
             dialect,
-            origin: Origin::User,
+            origin: CommandOrigin::User,
             terms,
             phase: Phase::Pending { store_by: now.monotonic.saturating_add(STORE_WITHIN) },
             link: if linked { Link::Up } else { Link::Down },
@@ -157,13 +159,24 @@ impl CommandLifecycle {
     /// A command that its agent, which is in session, began by itself.
     pub(crate) fn opened(dialect: Dialect, now: Now) -> Self {
         let terms = CommandTerms::default();
-        Self { origin: Origin::Agent, ..Self::new(dialect, terms, true, now) }
+        Self { origin: CommandOrigin::Agent, ..Self::new(dialect, terms, true, now) }
+    }
+
+    /// A command that its agent, which is in session, has and this server did not know.
+    pub(crate) fn adopted(now: Now) -> Self {
+        let terms = CommandTerms::default();
+        let mut lifecycle = Self::new(Dialect::Extended, terms, true, now);
+        lifecycle.origin = CommandOrigin::Adopted;
+        lifecycle.phase = Phase::Delivered { until: now.monotonic.saturating_add(QUEUED_FOR) };
+        lifecycle.view.status = CommandStage::Delivered;
+        lifecycle.view.because = CommandCause::Adopted;
+        lifecycle
     }
 
     /// A command that an earlier run of this server had not seen the end of. Its agent is away.
     /// What remains of its wait is in the terms.
     pub(crate) fn recovered(
-        origin: Origin,
+        origin: CommandOrigin,
         terms: CommandTerms,
         stage: CommandStage,
         now: Now,
@@ -171,8 +184,9 @@ impl CommandLifecycle {
         // What it speaks it says when it is back.
         let mut lifecycle = Self { origin, ..Self::new(Dialect::Extended, terms, false, now) };
         let stage = match origin {
-            Origin::User => stage,
-            Origin::Agent => stage.max(CommandStage::Running),
+            CommandOrigin::User => stage,
+            CommandOrigin::Agent => stage.max(CommandStage::Running),
+            CommandOrigin::Adopted => stage.max(CommandStage::Delivered),
         };
         let at = now.monotonic;
         lifecycle.phase = match stage {
@@ -212,6 +226,11 @@ impl CommandLifecycle {
             self.live(event, now, &mut out);
         }
         Step { actions: out, deadline: self.deadline().after(now.monotonic) }
+    }
+
+    /// How the server came to it.
+    pub(crate) const fn origin(&self) -> CommandOrigin {
+        self.origin
     }
 
     /// Where it is.
@@ -295,7 +314,8 @@ impl CommandLifecycle {
                 self.end(stage, cause, None, now, out);
             }
             CommandEvent::NextCommand => {
-                let may_be_it = self.dialect == Dialect::Legacy && self.origin == Origin::User;
+                let may_be_it =
+                    self.dialect == Dialect::Legacy && self.origin == CommandOrigin::User;
                 if may_be_it && matches!(self.phase, Phase::Running { .. }) {
                     let cause = CommandCause::LegacyMovedOn;
                     self.end(CommandStage::Unknown, cause, None, now, out);
@@ -307,14 +327,14 @@ impl CommandLifecycle {
 
     const fn away_for(&self) -> Duration {
         match self.origin {
-            Origin::User => AWAY_FOR,
-            Origin::Agent => TERMINAL_AWAY_FOR,
+            CommandOrigin::User | CommandOrigin::Adopted => AWAY_FOR,
+            CommandOrigin::Agent => TERMINAL_AWAY_FOR,
         }
     }
 
     fn stored(&mut self, now: Now, out: &mut Out) {
         let Phase::Pending { .. } = self.phase else { return };
-        if self.origin == Origin::Agent {
+        if self.origin == CommandOrigin::Agent {
             if self.link != Link::Up {
                 self.await_agent(now);
             }
@@ -414,7 +434,7 @@ impl CommandLifecycle {
     fn run(&mut self, cause: CommandCause, now: Now, out: &mut Out) {
         let at = now.monotonic;
         // A terminal is silent for as long as it is not used.
-        let tires = self.dialect == Dialect::Legacy && self.origin == Origin::User;
+        let tires = self.dialect == Dialect::Legacy && self.origin == CommandOrigin::User;
         let idle = tires.then(|| at.saturating_add(LEGACY_IDLE));
         let limit = self.terms.time_limit.map(|d| at.saturating_add(d).saturating_add(LIMIT_GRACE));
         self.phase = Phase::Running { limit_at: limit, idle_at: idle };

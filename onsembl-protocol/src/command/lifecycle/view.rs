@@ -118,6 +118,8 @@ pub enum CommandCause {
     Started,
     /// The agent opened it by itself: a terminal.
     OpenedByAgent,
+    /// The agent has it, and the database did not.
+    Adopted,
     /// A legacy agent got it; whether it runs is not reported.
     SentToLegacy,
     /// Its user cancelled it; the agent has not confirmed yet.
@@ -186,6 +188,9 @@ impl fmt::Display for CommandCause {
             Self::AgentHasIt => f.write_str("acknowledged by the agent"),
             Self::Started => f.write_str("its process runs"),
             Self::OpenedByAgent => f.write_str("opened by its agent; its program runs"),
+            Self::Adopted => f.write_str(
+                "adopted: its agent has it and the database does not; who asked for it, and for what, is not known",
+            ),
             Self::Typed => f.write_str("typed into the agent's terminal"),
             Self::SentToLegacy => {
                 f.write_str("sent to a legacy agent, which reports neither start nor end")

@@ -2,8 +2,8 @@
 
 use super::{now, secs};
 use crate::command::{
-    CommandAction, CommandEvent, CommandLifecycle, CommandStage, CommandTerms, CommandView, Exit,
-    Origin, Returned,
+    CommandAction, CommandEvent, CommandLifecycle, CommandOrigin, CommandStage, CommandTerms,
+    CommandView, Exit, Returned,
 };
 use crate::model::{CommandAckStatus, CommandPhase, Dialect};
 use crate::time::Deadline;
@@ -29,7 +29,7 @@ impl Lifecycle {
     /// One that an earlier run of the server left.
     pub(super) fn recovered(terms: CommandTerms, stage: CommandStage) -> Self {
         let at = now(Duration::ZERO);
-        Self::of(CommandLifecycle::recovered(Origin::User, terms, stage, at))
+        Self::of(CommandLifecycle::recovered(CommandOrigin::User, terms, stage, at))
     }
 
     pub(super) fn sent(dialect: Dialect) -> Self {

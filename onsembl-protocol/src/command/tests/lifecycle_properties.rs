@@ -2,8 +2,8 @@
 
 use super::{ms, now};
 use crate::command::{
-    CommandAction, CommandEvent, CommandLifecycle, CommandStage, CommandTerms, CommandView, Exit,
-    Origin, Returned,
+    CommandAction, CommandEvent, CommandLifecycle, CommandOrigin, CommandStage, CommandTerms,
+    CommandView, Exit, Returned,
 };
 use crate::model::Dialect;
 use crate::model::{CommandAckStatus, CommandPhase};
@@ -157,7 +157,7 @@ proptest! {
         ]),
         (of_ours, of_legacy) in (moves(Dialect::Extended), moves(Dialect::Legacy)),
     ) {
-        let mut lifecycle = CommandLifecycle::recovered(Origin::User, CommandTerms::default(), stage, now(ms(0)));
+        let mut lifecycle = CommandLifecycle::recovered(CommandOrigin::User, CommandTerms::default(), stage, now(ms(0)));
         let moves = if dialect == Dialect::Extended { of_ours } else { of_legacy };
         walk(&mut lifecycle, dialect, moves)?;
     }

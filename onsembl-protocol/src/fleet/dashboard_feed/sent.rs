@@ -1,7 +1,7 @@
 //! What a dashboard was sent of one agent, and of one command.
 
 use super::super::report::StopState;
-use super::super::view::{AgentView, Revision};
+use super::super::view::{AgentContest, AgentView, Revision};
 use super::Seek;
 use crate::id::{PresenceVersion, StopId};
 use crate::model::Capabilities;
@@ -15,6 +15,7 @@ pub(super) struct Shown {
     pub(super) status: PresenceStatus,
     pub(super) stopped: Option<(StopId, StopState)>,
     pub(super) paused: bool,
+    pub(super) contest: Option<AgentContest>,
 }
 
 /// What was told of one command.
@@ -51,6 +52,7 @@ impl Shown {
             status: agent.presence.status,
             stopped: stopped.map(|stop| (stop.order.id.clone(), stop.state)),
             paused: agent.paused,
+            contest: agent.contest.clone(),
         }
     }
 }

@@ -10,15 +10,17 @@ use super::seats::Seated;
 use super::server::{link, number};
 use super::wire::Packet;
 use super::world::World;
+use crate::close::CloseCause;
 use crate::fleet::{
     Admission, Change, FleetAction, FleetEvent, Question, SeatId, SeatOrigin, Write,
 };
 use crate::id::{LinkId, SessionId};
-use crate::lab::fact::{Agent, Fact, Installed, Process, Status, Witness};
+use crate::lab::fact::{Agent, Down, Fact, Installed, Process, Status, Witness};
 use crate::model::Capabilities;
 use crate::session::{Claimant, HelloRefusal, ServerConnection, ServerEvent, ServerView};
 use crate::supervisor::Key;
 use crate::time::Deadline;
+use crate::wire::ServerToAgent;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -109,6 +111,12 @@ impl<W: Witness> World<W> {
                     None => self.fail(Failure::Unasked),
                 },
                 FleetAction::Join { link, seat, claimant } => self.join(link, seat, claimant),
+                FleetAction::RefuseHello { link, cause: CloseCause::Contested, .. } => {
+                    let wire = number(link);
+                    self.send_down(wire, Packet::Refused(HelloRefusal::Other));
+                    let _ = self.server.links.remove(&wire);
+                    self.close_at_server(wire, CloseCause::Contested);
+                }
                 FleetAction::RefuseHello { link, .. } => {
                     let agent = self.wires[number(link) as usize].agent;
                     self.fail(Failure::Refused { agent });
@@ -135,11 +143,14 @@ impl<W: Witness> World<W> {
                 FleetAction::Ask(Question::Session { seat, link, new }) => {
                     self.ask_session(seat, link, new);
                 }
+                FleetAction::Send { seat, message } => match *message {
+                    ServerToAgent::Ping(_) => self.ask_process_in_session(seat),
+                    _ => self.fail(Failure::Unasked),
+                },
                 FleetAction::Write(write) => self.ask_write(write),
                 FleetAction::Note(_) => {}
                 // Without commands, stops and a user who asks for something nothing leads to these.
                 FleetAction::WelcomeProbe { .. }
-                | FleetAction::Send { .. }
                 | FleetAction::Throttle { .. }
                 | FleetAction::Evict { .. }
                 | FleetAction::Ask(
@@ -155,6 +166,13 @@ impl<W: Witness> World<W> {
                 | FleetAction::Park { .. }
                 | FleetAction::GiveUpSilent(_) => self.fail(Failure::Unasked),
             }
+        }
+    }
+
+    fn ask_process_in_session(&mut self, seat: SeatId) {
+        let Some(Seated { key, agent, .. }) = self.seated(seat) else { return };
+        if let Some(link) = self.server.supervisor.get(key).and_then(ServerView::link) {
+            self.say_down(agent, number(link), Down::Ping);
         }
     }
 

@@ -23,7 +23,7 @@ use crate::step::Actions;
 use crate::supervisor::{Key, Supervisor};
 use crate::time::{Deadline, Now};
 use crate::wire::AgentToServer;
-use crate::wire::payload::{AgentErrorReport, AgentErrorType};
+use crate::wire::payload::{AgentErrorReport, AgentErrorType, Pong};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -255,6 +255,10 @@ impl<W: Witness> World<W> {
                 self.say_server(&Fact::ServerHeard(Agent(seated.agent), self.wire_id(wire), up));
                 let (seat, at) = (seated.seat, self.server.host.wall(self.now));
                 self.server.events.push_back(FleetEvent::Heard { seat, at });
+                if up == Up::Pong {
+                    let message = Box::new(AgentToServer::Pong(Pong::default()));
+                    self.server.events.push_back(FleetEvent::Message { seat, message });
+                }
                 self.feed_seated(seated, ServerEvent::Received(link(wire), translate::inbound(up)));
             }
             ServerEnd::Greeting => {

@@ -335,14 +335,9 @@ impl<W: Witness> World<W> {
         }
     }
 
-    /// Two legacy processes of one agent take over from each other for ever, because their closes
-    /// do not tell them that they are replaced; a person ends the one too many.
+    /// Two processes of one agent do not end by themselves; a person ends the one too many.
     fn end_older_copies(&mut self, agent: u32) {
-        let host = &self.agents[agent as usize];
-        if !host.legacy {
-            return;
-        }
-        let copies = host.processes.clone();
+        let copies = self.agents[agent as usize].processes.clone();
         for process in copies.into_iter().rev().skip(1) {
             self.end_process(process, HowEnded::InOrder);
         }

@@ -152,6 +152,15 @@ impl Backlog {
         (from < oldest).then_some((from, oldest))
     }
 
+    /// What is on the wire does not count as that any more: how many bytes and records that was.
+    pub(in super::super) fn recall(&mut self) -> (u64, usize) {
+        let sent = || Stream::ALL.into_iter().flat_map(|stream| self.sent.get(stream));
+        let bytes = sent().map(|ready| ready.record.byte_count()).sum();
+        let records = sent().count();
+        self.rewind();
+        (bytes, records)
+    }
+
     /// A new link: nothing is on the wire.
     pub(in super::super) fn rewind(&mut self) {
         let mut again: Vec<Ready> = Vec::new();

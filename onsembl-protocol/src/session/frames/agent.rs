@@ -369,6 +369,7 @@ pub const fn hello_refusal(code: &ErrorCode) -> HelloRefusal {
         | ErrorCode::AgentAmbiguous
         | ErrorCode::CommandNotFound
         | ErrorCode::QueueFull
+        | ErrorCode::SessionContested
         | ErrorCode::NotSupported
         | ErrorCode::StorageUnavailable
         | ErrorCode::ConnectionFailed

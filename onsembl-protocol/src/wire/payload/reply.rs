@@ -80,6 +80,8 @@ wire_enum! {
         NotSupported = "NOT_SUPPORTED",
         /// The store cannot take it now.
         StorageUnavailable = "STORAGE_UNAVAILABLE",
+        /// Another process of the same agent is in session, and answers.
+        SessionContested = "SESSION_CONTESTED",
         /// The session could not be opened.
         ConnectionFailed = "CONNECTION_FAILED" | "INIT_FAILED",
     }

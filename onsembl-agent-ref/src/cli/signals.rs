@@ -1,0 +1,75 @@
+//! The signals of an agent's process: which of them stop it, and that none of those that it ignores is ignored by
+//! its programs too.
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+const SIGHUP: i32 = 1;
+/// The signal for a file that would outgrow its limit, on Linux and macOS.
+const SIGXFSZ: i32 = 25;
+/// Ignored in every Rust program, and put back by what starts programs.
+const SIGPIPE: i32 = 13;
+/// `SIGILL`, `SIGFPE`, `SIGKILL`, `SIGSEGV` and `SIGSTOP` of Linux: they cannot be caught, or must not be.
+const NEVER_CAUGHT: [i32; 5] = [4, 8, 9, 11, 19];
+
+/// Completes at the first signal that asks this process to end.
+pub(super) fn stop() -> Result<impl Future<Output = ()>> {
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    // Closing the terminal must not leave processes behind either; but who started us with the
+    // signal ignored (nohup) wants us to stay.
+    let mut hangup = match ignored().contains(&SIGHUP) {
+        true => None,
+        false => Some(listen(SignalKind::hangup())?),
+    };
+    Ok(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            () = received(hangup.as_mut()) => "SIGHUP",
+        };
+        tracing::info!(signal = name, "asked to stop");
+    })
+}
+
+/// Catches signals that are to do nothing, as long as what is returned lives. A file that may not grow is a failure
+/// to write; by default it is the end of the process. And what this process was started with ignored, as a shell
+/// does in front of `&`, a program that it starts would ignore as well: its keys for interrupt and quit would be
+/// dead. A signal that is caught is at its default in a program that is started. An ignored `SIGHUP` stays so for
+/// them too: that is what nohup is for, and a program that takes the place of this one must find it.
+pub(super) fn catch() -> Result<Vec<Signal>> {
+    let mut caught = vec![listen(SignalKind::from_raw(SIGXFSZ))?];
+    for number in ignored() {
+        if [SIGHUP, SIGPIPE].contains(&number) || NEVER_CAUGHT.contains(&number) {
+            continue;
+        }
+        match signal(SignalKind::from_raw(number)) {
+            Ok(signal) => caught.push(signal),
+            Err(error) => {
+                tracing::warn!(number, %error, "a signal that this process ignores cannot be caught; its programs ignore it too");
+            }
+        }
+    }
+    Ok(caught)
+}
+
+fn listen(kind: SignalKind) -> Result<Signal> {
+    signal(kind).context("cannot listen for signals")
+}
+
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            let _ = signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals that this process ignores, as far as `/proc` tells.
+fn ignored() -> Vec<i32> {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return Vec::new() };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    (1..=64).filter(|number| (mask >> (number - 1)) & 1 == 1).collect()
+}

@@ -1,0 +1,6 @@
+//! A fleet alone, in virtual time: what it decides when an agent has what it does not know, and when two
+//! processes of one agent ask for one session.
+
+mod adoption;
+mod contest;
+mod kit;
