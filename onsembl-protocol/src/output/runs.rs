@@ -128,6 +128,7 @@ impl Runs {
         if self.all.contains_key(command) && self.held.insert(command.clone()) {
             let _ = self.ready.remove(command);
             let _ = self.growing.remove(command);
+            let _ = self.cold.remove(command);
         }
     }
 
@@ -137,6 +138,7 @@ impl Runs {
             if let Some(share) = self.all.get(&command).map(Share::of) {
                 mark(&mut self.ready, &command, false, share.is_ready);
                 mark(&mut self.growing, &command, false, share.is_growing);
+                mark(&mut self.cold, &command, false, share.is_cold);
             }
         }
         let all: alloc::vec::Vec<CommandId> = self.all.keys().cloned().collect();
@@ -155,7 +157,8 @@ impl Runs {
         let goes_out = !self.held.contains(command);
         mark(&mut self.ready, command, before.is_ready, after.is_ready && goes_out);
         mark(&mut self.growing, command, before.is_growing, after.is_growing && goes_out);
-        mark(&mut self.cold, command, before.is_cold, after.is_cold);
+        // What does not go out is not read back either: it would stay in memory.
+        mark(&mut self.cold, command, before.is_cold, after.is_cold && goes_out);
     }
 
     /// Bytes in memory, and the cost of each record.
