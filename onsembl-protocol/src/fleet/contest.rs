@@ -166,6 +166,11 @@ impl Contests {
         waiting.chain(recent).map(Deadline::At).fold(Deadline::Never, Deadline::min)
     }
 
+    /// Whether none waits and none is shown.
+    pub(super) fn are_none(&self) -> bool {
+        self.waiting.is_empty() && self.recent.is_empty()
+    }
+
     fn take(&mut self, which: impl Fn(&Contender) -> bool) -> Vec<Contender> {
         let (taken, kept) = core::mem::take(&mut self.waiting).into_iter().partition(which);
         self.waiting = kept;

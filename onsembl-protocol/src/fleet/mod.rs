@@ -177,7 +177,7 @@ impl Fleet {
     /// Whether it holds nothing: no agent, no command, no stop, and nobody who waits for an answer. Then it may be
     /// dropped, and made anew when there is something of its user again.
     pub fn is_idle(&self) -> bool {
-        let Self { state, stops, audits, resumes } = self;
+        let Self { state, stops, audits, resumes, contests } = self;
         state.roster.is_empty()
             && state.commands.is_empty()
             && state.latch.orders().next().is_none()
@@ -185,6 +185,7 @@ impl Fleet {
             && stops.is_empty()
             && audits.is_empty()
             && resumes.is_empty()
+            && contests.are_none()
             && self.deadline() == Deadline::Never
     }
 

@@ -135,6 +135,7 @@ fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
         stopped: None,
         takes_links: false,
         claim: None,
+        contest: None,
     };
     let _ = view.apply(alloc::vec![Change::Agent(agent_of(n), Box::new(agent))]);
 }

@@ -171,7 +171,8 @@ impl Kit {
     pub(super) fn hello(&mut self, link: u64, hello: AgentConnect) {
         let _ = self.hellos.insert(LinkId(link), hello.clone());
         let (link, hello) = (LinkId(link), Box::new(hello));
-        self.feed(FleetEvent::Hello { link, hello, peer: "10.0.0.1:5".to_owned() });
+        let peer = "10.0.0.1:5".to_owned();
+        self.feed(FleetEvent::Hello { link, hello, peer, bearer: None });
     }
 
     pub(super) fn lose(&mut self, link: u64) {
