@@ -11,7 +11,7 @@ use super::note::FleetNote;
 use super::state::State;
 use super::view::AgentContest;
 use crate::close::CloseCause;
-use crate::id::{AgentId, LinkId};
+use crate::id::{AgentId, InstanceId, LinkId};
 use crate::model::Dialect;
 use crate::session::PresenceStatus;
 use crate::time::{Deadline, Now, Timestamp};
@@ -58,6 +58,12 @@ pub(super) struct Contender {
     until: Timestamp,
 }
 
+impl Contender {
+    fn instance(&self) -> Option<&InstanceId> {
+        self.hello.extensions.as_ref().map(|extensions| &extensions.instance)
+    }
+}
+
 /// What happened lately to the session of one agent.
 #[derive(Debug)]
 struct Recent {
@@ -99,6 +105,7 @@ impl Contests {
         if !rival {
             return Some(contender);
         }
+        self.supersede(state, &contender);
         let of_seat = self.waiting.iter().filter(|waiting| waiting.seat == seat).count();
         if of_seat >= MOST_WAITING {
             self.refuse(state, contender, now);
@@ -110,6 +117,17 @@ impl Contests {
         }
         self.waiting.push(contender);
         None
+    }
+
+    /// A process that came again over a newer link waits with that alone.
+    fn supersede(&mut self, state: &mut State, by: &Contender) {
+        let process = by.instance();
+        for older in self.take(|older| older.seat == by.seat && older.instance() == process) {
+            let why = "a newer hello of the same process waits for a session";
+            let error = ErrorReply::new(ErrorCode::SessionContested, why);
+            let (link, cause) = (older.link, CloseCause::Superseded);
+            state.out.act(FleetAction::RefuseHello { link, error, cause });
+        }
     }
 
     /// The process in session answered a `PING`: it lives, and keeps the session.
