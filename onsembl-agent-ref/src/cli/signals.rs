@@ -9,8 +9,9 @@ const SIGHUP: i32 = 1;
 const SIGXFSZ: i32 = 25;
 /// Ignored in every Rust program, and put back by what starts programs.
 const SIGPIPE: i32 = 13;
-/// `SIGILL`, `SIGFPE`, `SIGKILL`, `SIGSEGV` and `SIGSTOP` of Linux: they cannot be caught, or must not be.
-const NEVER_CAUGHT: [i32; 5] = [4, 8, 9, 11, 19];
+/// `SIGILL`, `SIGFPE`, `SIGKILL`, `SIGSEGV` and `SIGSTOP` of Linux, and the two that the C library keeps for itself:
+/// they cannot be caught, or must not be.
+const NEVER_CAUGHT: [i32; 7] = [4, 8, 9, 11, 19, 32, 33];
 
 /// Completes at the first signal that asks this process to end.
 pub(super) fn stop() -> Result<impl Future<Output = ()>> {

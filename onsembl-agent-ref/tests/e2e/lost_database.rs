@@ -25,6 +25,20 @@ fn lines(path: &Path) -> usize {
     fs::read_to_string(path).unwrap_or_default().lines().count()
 }
 
+/// The agent, with its token in a file.
+fn agent(bench: &Bench, token: &Path) -> Running {
+    let mut command = Command::new(AGENT);
+    command
+        .args(["run", "--server", &bench.url(), "--name", "ada", "--token-file"])
+        .arg(token)
+        .arg("--state-dir")
+        .arg(bench.folder.path().join("ada"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(bench.folder.path().join("ada.log")).unwrap());
+    Running(command.spawn().unwrap())
+}
+
 fn start(bench: &Bench, text: &str) -> Running {
     let mut exec = bench.exec_command("ada", &[], text);
     Running(exec.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
@@ -56,6 +70,7 @@ struct World {
     bench: Bench,
     _agent: Running,
     _exec: Running,
+    token: PathBuf,
     progress: PathBuf,
     end: PathBuf,
 }
@@ -63,14 +78,26 @@ struct World {
 impl World {
     fn with(prepare: impl FnOnce(&mut Bench)) -> Self {
         let mut bench = Bench::start();
-        let agent = bench.agent("ada");
+        let token = bench.folder.path().join("token");
+        fs::write(&token, &bench.agent_token).unwrap();
+        let agent = agent(&bench, &token);
         bench.await_status("ada", "online");
         prepare(&mut bench);
-        let (progress, end) =
-            (bench.folder.path().join("progress"), bench.folder.path().join("end"));
+        let folder = bench.folder.path();
+        let (progress, end) = (folder.join("progress"), folder.join("end"));
         let exec = start(&bench, &writer(&progress, &end));
         eventually("it writes", || lines(&progress) > 3);
-        Self { bench, _agent: agent, _exec: exec, progress, end }
+        Self { bench, _agent: agent, _exec: exec, token, progress, end }
+    }
+
+    /// The server dies, and comes back with an empty database. Whether it still knows the tokens that it made
+    /// does not matter: there are new ones.
+    fn lose_database(&mut self) {
+        kill_server(&mut self.bench);
+        lose_database(&self.bench);
+        self.bench.start_server();
+        self.bench.dashboard_token = self.bench.token("dashboard");
+        fs::write(&self.token, self.bench.token("agent")).unwrap();
     }
 
     /// That the command went on and is adopted, and its outcome is recorded.
@@ -100,9 +127,7 @@ impl World {
 #[test]
 fn a_server_without_its_database_adopts_what_its_agents_run() {
     let mut world = World::with(|_| {});
-    kill_server(&mut world.bench);
-    lose_database(&world.bench);
-    world.bench.start_server();
+    world.lose_database();
     world.goes_on_to_its_end();
     let listed = world.bench.ask(&["commands"]);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
@@ -136,9 +161,7 @@ fn a_server_with_an_older_database_adopts_what_was_begun_since() {
 fn an_adopted_command_can_be_cancelled_and_stopped() {
     for order in ["cancel", "stop"] {
         let mut world = World::with(|_| {});
-        kill_server(&mut world.bench);
-        lose_database(&world.bench);
-        world.bench.start_server();
+        world.lose_database();
         let bench = &world.bench;
         eventually("it is adopted", || has_status(bench, "running"));
         let id = adopted(bench).unwrap()["command_id"].as_str().unwrap().to_owned();
@@ -157,16 +180,7 @@ fn with_the_tokens_void_too_the_agent_keeps_its_work_and_is_back_with_a_new_toke
     let mut bench = Bench::start();
     let token = bench.folder.path().join("token");
     fs::write(&token, &bench.agent_token).unwrap();
-    let agent = Command::new(AGENT)
-        .args(["run", "--server", &bench.url(), "--name", "ada", "--token-file"])
-        .arg(&token)
-        .arg("--state-dir")
-        .arg(bench.folder.path().join("ada"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(bench.folder.path().join("ada.log")).unwrap())
-        .spawn();
-    let mut agent = Running(agent.unwrap());
+    let mut agent = agent(&bench, &token);
     bench.await_status("ada", "online");
     let (progress, end) = (bench.folder.path().join("progress"), bench.folder.path().join("end"));
     let _exec = start(&bench, &writer(&progress, &end));
@@ -175,7 +189,7 @@ fn with_the_tokens_void_too_the_agent_keeps_its_work_and_is_back_with_a_new_toke
     fs::remove_dir_all(bench.data()).unwrap();
     bench.start_server();
     bench.dashboard_token = bench.token("dashboard");
-    eventually("the token is refused", || bench.log("ada.log").contains("HTTP 401"));
+    eventually("the token is refused", || bench.log("ada.log").contains("refused the token"));
     let before = lines(&progress);
     eventually("it writes on", || lines(&progress) > before + 3);
     assert!(agent.0.try_wait().unwrap().is_none(), "{}", bench.log("ada.log"));

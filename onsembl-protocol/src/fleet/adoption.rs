@@ -43,6 +43,10 @@ fn adopt(state: &mut State, agent: &AgentId, id: &CommandId, now: Now) {
     if let Some(why) = no_room(state, &request) {
         return not_taken(state, agent, id, ErrorCode::QueueFull, &why);
     }
+    // There may be room by now.
+    if let Some((_, session)) = state.roster.session_mut(agent) {
+        let _ = session.left_out.remove(id);
+    }
     let lifecycle = CommandLifecycle::adopted(now);
     let record = CommandRecord {
         request: request.clone(),

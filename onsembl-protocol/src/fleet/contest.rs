@@ -13,7 +13,7 @@ use super::note::FleetNote;
 use super::state::State;
 use super::view::AgentContest;
 use crate::close::CloseCause;
-use crate::id::{AgentId, LinkId};
+use crate::id::{AgentId, InstanceId, LinkId};
 use crate::model::Dialect;
 use crate::session::PresenceStatus;
 use crate::time::{Deadline, Now, Timestamp};
@@ -32,6 +32,9 @@ use core::time::Duration;
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// Hellos of one agent that wait for the answer. One more is refused at once.
 const MOST_WAITING: usize = 4;
+/// Those of all agents of a user, who are looked at with each event; and no more than
+/// [`hello_bytes`](super::FleetLimits::hello_bytes).
+const MOST_OF_USER: usize = 64;
 /// Contests are counted over so long.
 const COUNTED: Duration = Duration::from_secs(60);
 /// After so long without one nothing is shown any more: twice the longest wait between two dials of an agent.
@@ -65,6 +68,12 @@ pub(super) struct Said {
     pub(super) hello: Box<AgentConnect>,
     pub(super) peer: String,
     pub(super) bearer: Option<Bearer>,
+}
+
+impl Contender {
+    fn instance(&self) -> Option<&InstanceId> {
+        self.said.hello.extensions.as_ref().map(|extensions| &extensions.instance)
+    }
 }
 
 /// What happened lately to the session of one agent.
@@ -109,9 +118,11 @@ impl Contests {
         if !rival {
             return Some(contender);
         }
+        self.supersede(state, &contender);
         let of_seat = self.waiting.iter().filter(|waiting| waiting.seat == seat).count();
         let bytes = self.waiting.iter().map(|waiting| cost_of_hello(&waiting.said.hello));
-        let is_full = bytes.fold(cost, usize::saturating_add) > state.limits.hello_bytes;
+        let is_full = self.waiting.len() >= MOST_OF_USER
+            || bytes.fold(cost, usize::saturating_add) > state.limits.hello_bytes;
         if of_seat >= MOST_WAITING || is_full {
             self.refuse(state, contender, now);
             return None;
@@ -122,6 +133,17 @@ impl Contests {
         }
         self.waiting.push(contender);
         None
+    }
+
+    /// A process that came again over a newer link waits with that alone.
+    fn supersede(&mut self, state: &mut State, by: &Contender) {
+        let process = by.instance();
+        for older in self.take(|older| older.seat == by.seat && older.instance() == process) {
+            let why = "a newer hello of the same process waits for a session";
+            let error = ErrorReply::new(ErrorCode::SessionContested, why);
+            let (link, cause) = (older.link, CloseCause::Superseded);
+            state.out.act(FleetAction::RefuseHello { link, error, cause });
+        }
     }
 
     /// The process in session answered a `PING`: it lives, and keeps the session.

@@ -197,7 +197,8 @@ impl World {
     fn lose_rows(&mut self) {
         let is_kept = |id: &CommandId| {
             let truth = self.truth.get(id);
-            truth.is_none_or(|truth| self.hosts[truth.host].kind != Kind::Extended)
+            let host = truth.and_then(|truth| self.hosts.get(truth.host));
+            host.is_none_or(|host| host.kind != Kind::Extended)
         };
         let ids = self.store.commands.keys().filter(|id| !is_kept(id));
         let lost: Vec<CommandId> = ids.filter(|_| self.random.bool()).cloned().collect();

@@ -37,6 +37,10 @@ impl World {
         }
         let id = command(self.random.usize(0..COMMANDS));
         let n = self.random.usize(0..self.hosts.len());
+        if self.lost_rows.contains(&id) {
+            // Asked for once more, it might go to another agent than the one that has it.
+            return;
+        }
         let Some(agent) = self.agent_of(n) else { return };
         let mut request = CommandRequest::new(id.clone(), agent, "work");
         if self.random.u8(0..8) == 0 {

@@ -15,7 +15,9 @@ use onsembl_protocol::fleet::{
 use onsembl_protocol::id::{AgentId, CommandId, LineageId, LinkId, TokenId, UserId};
 use onsembl_protocol::model::Exit;
 use onsembl_protocol::session::ServerConfig;
-use onsembl_protocol::wire::payload::{AgentConnect, CommandComplete, CommandInput, CommandPhase};
+use onsembl_protocol::wire::payload::{
+    AgentConnect, CommandComplete, CommandInput, CommandPhase, Pong,
+};
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
 use onsembl_protocol::worker::{Fate, TypingOutcome};
 use std::cell::{Cell, RefCell};
@@ -471,6 +473,10 @@ impl World {
     fn on_message(&mut self, n: usize, message: ServerToAgent) {
         let at = self.at;
         match &mut self.hosts[n].program {
+            // Its driver answers at once.
+            Program::Worker(_) if matches!(message, ServerToAgent::Ping(_)) => {
+                self.send_up(n, AgentToServer::Pong(Pong::default()));
+            }
             Program::Worker(agent) => agent.hear(message, at),
             Program::Wrapper(commands) => match message {
                 ServerToAgent::CommandRequest(request) => {

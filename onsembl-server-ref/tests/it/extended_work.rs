@@ -228,13 +228,34 @@ async fn a_new_process_ends_what_the_old_one_had_and_is_told_what_is_over() {
     let _ = scene.order("cmd-1").await;
     scene.agent.send(command_ack("cmd-1", "EXECUTING")).await;
     let _ = scene.status("cmd-1", "running").await;
-    scene.back("run-2", &["cmd-long-over"]).await;
+    let _ = scene.order("cmd-over").await;
+    scene.agent.send(command_complete("cmd-over", "COMPLETED", 0)).await;
+    let _ = scene.agent.expect_that("ACK", |a| a["commandId"] == "cmd-over").await;
+    scene.back("run-2", &["cmd-over"]).await;
     let order = scene.agent.expect("COMMAND_CANCEL").await;
-    assert_eq!((&order["commandId"], &order["force"]), (&json!("cmd-long-over"), &json!(true)));
+    assert_eq!((&order["commandId"], &order["force"]), (&json!("cmd-over"), &json!(true)));
     let lost = scene.status("cmd-1", "unknown").await;
     assert!(lost["because"].as_str().unwrap().contains("is gone"), "{lost}");
-    scene.agent.send(command_complete("cmd-long-over", "COMPLETED", 0)).await;
-    let _ = scene.agent.expect_that("ACK", |a| a["commandId"] == "cmd-long-over").await;
+    scene.agent.send(command_complete("cmd-over", "COMPLETED", 0)).await;
+    let _ = scene.agent.expect_that("ACK", |a| a["commandId"] == "cmd-over").await;
+}
+
+#[tokio::test]
+async fn a_command_that_the_database_does_not_have_is_adopted_and_not_cancelled() {
+    let mut scene = Scene::new().await;
+    scene.back("run-1", &["cmd-not-known"]).await;
+    let adopted = scene.status("cmd-not-known", "delivered").await;
+    assert!(adopted["because"].as_str().unwrap().starts_with("adopted"), "{adopted}");
+    scene.agent.send(command_ack("cmd-not-known", "EXECUTING")).await;
+    let _ = scene.status("cmd-not-known", "running").await;
+    scene.agent.send(chunk(1, 0, "tail\n").text().replace("cmd-1", "cmd-not-known")).await;
+    let acknowledged = |ack: &serde_json::Value| ack["commandId"] == "cmd-not-known";
+    let _ = scene.agent.expect_that("OUTPUT_ACK", acknowledged).await;
+    scene.agent.send(command_complete("cmd-not-known", "COMPLETED", 0)).await;
+    let _ = scene.status("cmd-not-known", "completed").await;
+    let _ = scene.agent.expect_that("ACK", acknowledged).await;
+    let said = scene.agent.all_until_pong().await;
+    assert!(said.iter().all(|message| message["type"] != "COMMAND_CANCEL"), "{said:?}");
 }
 
 #[tokio::test]

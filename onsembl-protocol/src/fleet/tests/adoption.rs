@@ -188,6 +188,19 @@ fn one_too_many_for_its_user_is_kept_by_its_agent_and_adopted_later() {
 }
 
 #[test]
+fn one_that_was_too_many_and_is_over_is_confirmed_once_there_is_room() {
+    let mut limits = FleetLimits::DEFAULT;
+    (limits.open_commands, limits.ended_commands) = (1, 0);
+    let mut kit = Kit::new(limits);
+    row(&mut kit, "c-2", super::kit::AGENT, CommandStage::Completed);
+    kit.hello(1, hello("p", "a", &["c-1", "c-2"]));
+    assert_eq!(kit.said_of("c-2"), ["QUEUE_FULL"]);
+    kit.say(complete("c-1"));
+    kit.say(complete("c-2"));
+    assert_eq!(kit.said_of("c-2"), ["QUEUE_FULL", "ack"]);
+}
+
+#[test]
 fn a_store_that_does_not_take_it_leaves_it_with_its_agent() {
     let mut kit = Kit::new(FleetLimits::DEFAULT);
     kit.takes = Err(StoreFault::Refused(String::from("no")));

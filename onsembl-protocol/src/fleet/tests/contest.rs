@@ -100,7 +100,7 @@ fn contests_are_counted_noted_now_and_again_and_forgotten() {
         kit.wait(4 * SECOND);
     }
     let text = shown(&kit).unwrap();
-    assert_eq!(text, "contested 15 times in a minute by processes on hosts a, b and c");
+    assert_eq!(text, "contested 16 times in a minute by processes on hosts a, b and c");
     let noted = kit.notes.iter().filter(|n| matches!(n, FleetNote::Contested { .. })).count();
     assert_eq!(noted, 2, "in 80 s");
     kit.wait(117 * SECOND);

@@ -106,16 +106,22 @@ impl<W: Witness> World<W> {
         while let Some(action) = self.server.fleet.poll_action() {
             match action {
                 FleetAction::Show(changes) => self.show(changes),
-                FleetAction::Install { seat, origin } => match newcomer {
-                    Some(agent) => self.install(agent, seat, origin),
-                    None => self.fail(Failure::Unasked),
-                },
+                FleetAction::Install { seat, origin } => {
+                    match newcomer.or_else(|| self.contender()) {
+                        Some(agent) => self.install(agent, seat, origin),
+                        None => self.fail(Failure::Unasked),
+                    }
+                }
                 FleetAction::Join { link, seat, claimant } => self.join(link, seat, claimant),
-                FleetAction::RefuseHello { link, cause: CloseCause::Contested, .. } => {
+                FleetAction::RefuseHello {
+                    link,
+                    cause: cause @ (CloseCause::Contested | CloseCause::Superseded),
+                    ..
+                } => {
                     let wire = number(link);
                     self.send_down(wire, Packet::Refused(HelloRefusal::Other));
                     let _ = self.server.links.remove(&wire);
-                    self.close_at_server(wire, CloseCause::Contested);
+                    self.close_at_server(wire, cause);
                 }
                 FleetAction::RefuseHello { link, .. } => {
                     let agent = self.wires[number(link) as usize].agent;
@@ -170,10 +176,18 @@ impl<W: Witness> World<W> {
     }
 
     fn ask_process_in_session(&mut self, seat: SeatId) {
-        let Some(Seated { key, agent, .. }) = self.seated(seat) else { return };
+        let Some(Seated { key, .. }) = self.seated(seat) else { return };
+        // It is the fleet's, and none of the numbered signs of life of the machine.
         if let Some(link) = self.server.supervisor.get(key).and_then(ServerView::link) {
-            self.say_down(agent, number(link), Down::Ping);
+            self.send_down(number(link), Packet::Down(Down::Ping));
         }
+    }
+
+    /// The agent of a hello that waited while another process of it had a session, and has no machine now.
+    fn contender(&self) -> Option<u32> {
+        let waiting = self.server.links.iter().filter(|(_, link)| link.key.is_none());
+        let mut agents = waiting.map(|(wire, _)| self.wires[*wire as usize].agent);
+        agents.find(|agent| self.server.seats.of_agent(*agent).is_none())
     }
 
     /// The machine of a seat. The fleet names none of which it was told that it is gone.

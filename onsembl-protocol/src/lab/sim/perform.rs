@@ -66,7 +66,7 @@ impl<W: Witness> World<W> {
         }
     }
 
-    pub(super) fn say_down(&mut self, agent: u32, wire: u32, frame: Down) {
+    fn say_down(&mut self, agent: u32, wire: u32, frame: Down) {
         self.say_server(&Fact::ServerSent(Agent(agent), self.wire_id(wire), frame));
         if self.wires[wire as usize].server_end != ServerEnd::Closed {
             self.send_down(wire, Packet::Down(frame));

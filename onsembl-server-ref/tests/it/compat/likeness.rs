@@ -93,6 +93,13 @@ impl Likeness {
     fn value(&mut self, at: &str, field: &str, then: &Value, now: &Value) -> Result<(), String> {
         match (then, now) {
             (Value::Object(then), Value::Object(now)) => self.objects(at, then, now),
+            // A later version can do more, and says so (P-43).
+            (Value::Array(then), Value::Array(now)) if field == "features" => {
+                match then.iter().find(|feature| !now.contains(feature)) {
+                    Some(feature) => Err(format!("{at} has no {feature} any more")),
+                    None => Ok(()),
+                }
+            }
             (Value::Array(then), Value::Array(now)) if then.len() == now.len() => {
                 let pairs = then.iter().zip(now).enumerate();
                 pairs.into_iter().try_for_each(|(n, (then, now))| {
