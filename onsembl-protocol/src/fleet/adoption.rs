@@ -44,8 +44,8 @@ fn adopt(state: &mut State, agent: &AgentId, id: &CommandId, now: Now) {
         return not_taken(state, agent, id, ErrorCode::QueueFull, &why);
     }
     // There may be room by now.
-    if let Some((_, session)) = state.roster.session_mut(agent) {
-        let _ = session.left_out.remove(id);
+    if let Some((seat, _)) = state.roster.session(agent) {
+        state.not_taken.take_back(seat, id);
     }
     let lifecycle = CommandLifecycle::adopted(now);
     let record = CommandRecord {

@@ -45,6 +45,13 @@ impl Told {
         self.ids.contains(&(seat, command.clone()))
     }
 
+    /// It is not so any more: the agent may be told again.
+    pub(super) fn take_back(&mut self, seat: SeatId, command: &CommandId) {
+        if self.ids.remove(&(seat, command.clone())) {
+            self.bytes = self.bytes.saturating_sub(cost_of(command));
+        }
+    }
+
     /// The session of this machine is over.
     pub(super) fn forget(&mut self, seat: SeatId) {
         let over: alloc::vec::Vec<_> = self.of(seat).cloned().collect();

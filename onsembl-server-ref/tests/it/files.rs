@@ -37,10 +37,10 @@ async fn the_first_steps_leave_nothing_open() {
         let mut command = program();
         let _ = command.args(["token", "--user", "me", "--kind", "agent", "--data"]).arg(&data);
         let (code, text) = run(command.arg("--out").arg(&token)).await;
-        assert_eq!((code, text.as_str()), (Some(0), ""));
+        assert!(code == Some(0) && text.starts_with("token ") && text.len() < 30, "{text}");
         assert_eq!((mode(&data), mode(&token)), (0o700, 0o600));
         assert_eq!(mode(&data.join("token.secret")), 0o600);
-        assert_eq!(fs::read_to_string(&token).unwrap().trim().split('.').count(), 3);
+        assert!(fs::read_to_string(&token).unwrap().starts_with("onsembl_agent_"));
         set(&token, 0o644);
     }
     start(&data).await.unwrap();
@@ -82,18 +82,12 @@ async fn a_lost_secret_is_replaced_only_by_order() {
     fs::remove_file(data.path().join("token.secret")).unwrap();
     let lost = start(data.path()).await.unwrap_err();
     assert!(matches!(lost, StartError::Secret(SecretError::Lost { .. })), "{lost}");
-    for verb in ["token", "serve"] {
-        let mut command = program();
-        let _ = command.arg(verb).arg("--data").arg(data.path());
-        let _ = command.args(match verb {
-            "token" => ["--user", "ann"],
-            _ => ["--listen", "127.0.0.1:0"],
-        });
-        let (code, text) = run(&mut command).await;
-        assert_eq!(code, Some(1), "{text}");
-        for said in ["token.secret", "--new-secret", "backup", "new token"] {
-            assert!(text.contains(said), "{text}");
-        }
+    let mut command = program();
+    let _ = command.arg("serve").arg("--data").arg(data.path()).args(["--listen", "127.0.0.1:0"]);
+    let (code, text) = run(&mut command).await;
+    assert_eq!(code, Some(1), "{text}");
+    for said in ["token.secret", "--new-secret", "backup", "new token"] {
+        assert!(text.contains(said), "{text}");
     }
     let mut server = program()
         .args(["serve", "--listen", "127.0.0.1:0", "--new-secret", "--data"])
