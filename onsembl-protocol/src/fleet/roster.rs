@@ -11,6 +11,7 @@ pub(super) use outcome::{Began, Lost, LostAgent, SessionCourse};
 use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
 use super::agent::{Agent, FoundBy, Health, Joining, Listing, Seat, Session, UsedId, name};
 use super::aliases::Aliases;
+use super::collections::Map;
 use super::event::OpenFault;
 use super::limits::FleetLimits;
 use super::note::FleetNote;
@@ -27,7 +28,6 @@ use crate::time::{Now, WallTime};
 use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply, HealthMetrics};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -35,14 +35,14 @@ use alloc::vec::Vec;
 /// The agents of a user, by everything that names them.
 #[derive(Debug)]
 pub(super) struct Roster {
-    pub(super) agents: BTreeMap<AgentId, Agent>,
-    pub(super) seats: BTreeMap<SeatId, Seat>,
-    by_key: BTreeMap<AgentKey, AgentId>,
+    pub(super) agents: Map<AgentId, Agent>,
+    pub(super) seats: Map<SeatId, Seat>,
+    by_key: Map<AgentKey, AgentId>,
     pub(super) aliases: Aliases,
     /// Machines whose agent has no id yet.
-    newcomers: BTreeMap<AgentKey, SeatId>,
+    newcomers: Map<AgentKey, SeatId>,
     /// Links that are kept beside the session of a machine.
-    pub(super) parked: BTreeMap<LinkId, SeatId>,
+    pub(super) parked: Map<LinkId, SeatId>,
     /// No presence of any agent of the user has a greater version.
     newest: PresenceVersion,
     next_seat: SeatId,
@@ -52,19 +52,19 @@ pub(super) struct Roster {
 impl Roster {
     pub(super) const fn new(first_seat: SeatId, limits: FleetLimits) -> Self {
         Self {
-            agents: BTreeMap::new(),
-            seats: BTreeMap::new(),
-            by_key: BTreeMap::new(),
+            agents: Map::new(),
+            seats: Map::new(),
+            by_key: Map::new(),
             aliases: Aliases::new(),
-            newcomers: BTreeMap::new(),
-            parked: BTreeMap::new(),
+            newcomers: Map::new(),
+            parked: Map::new(),
             newest: PresenceVersion(0),
             next_seat: first_seat,
             limits,
         }
     }
 
-    pub(super) const fn agents(&self) -> &BTreeMap<AgentId, Agent> {
+    pub(super) const fn agents(&self) -> &Map<AgentId, Agent> {
         &self.agents
     }
 

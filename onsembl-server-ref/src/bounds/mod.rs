@@ -2,6 +2,8 @@
 
 mod log_limit;
 mod shares;
+mod turns;
 
 pub(crate) use log_limit::LogLimit;
 pub(crate) use shares::{Share, Shares};
+pub(crate) use turns::{NoTurn, Turn, TurnLimits, Turns};

@@ -1,11 +1,11 @@
 //! `onsembl-server agents`.
 
-use super::remote::{PATIENCE, Remote};
+use super::remote::{Remote, read};
 use super::stop::describe;
-use anyhow::Context as _;
 use clap::Args;
 use onsembl_protocol::fleet::StopState;
 use serde::Deserialize;
+use serde_json::json;
 
 #[derive(Debug, Args)]
 pub(super) struct Agents {
@@ -14,11 +14,6 @@ pub(super) struct Agents {
     /// Print what the server answers, as JSON.
     #[arg(long, env = "ONSEMBL_JSON")]
     json: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Listing {
-    agents: Vec<Agent>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,18 +62,15 @@ impl Agents {
     #[expect(clippy::print_stdout, reason = "the list is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let json = self.json;
-        let body = tokio::task::spawn_blocking(move || {
-            let mut answer = self.remote.get("/api/agents", PATIENCE)?;
-            answer.text()
+        let agents = tokio::task::spawn_blocking(move || {
+            self.remote.list("/api/agents", "agents", usize::MAX)
         })
         .await??;
         if json {
-            println!("{body}");
+            println!("{}", json!({ "total": agents.len(), "agents": agents }));
             return Ok(());
         }
-        let listing: Listing = serde_json::from_str(&body)
-            .context("what answers there is no onsembl-server, or another version of it")?;
-        print!("{}", table(&listing.agents));
+        print!("{}", table(&read(agents)?));
         Ok(())
     }
 }

@@ -1,12 +1,12 @@
 //! `onsembl-server commands`.
 
-use super::remote::{PATIENCE, Remote, escape};
+use super::remote::{NOT_OURS, PATIENCE, Remote, escape};
 use super::table::{short, table};
 use crate::http::{CommandDetail, CommandSummary};
 use anyhow::Context as _;
 use clap::Args;
 use onsembl_protocol::time::WallTime;
-use serde::Deserialize;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -31,11 +31,6 @@ pub(super) struct Commands {
     json: bool,
 }
 
-#[derive(Debug, Deserialize)]
-struct Listing {
-    commands: Vec<CommandSummary>,
-}
-
 /// What is shown instead of the ids of agents.
 type Names = BTreeMap<String, String>;
 
@@ -43,24 +38,23 @@ impl Commands {
     #[expect(clippy::print_stdout, reason = "the list is this command's output")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let (json, one) = (self.json, self.command.is_some());
-        let (body, names) = tokio::task::spawn_blocking(move || {
+        let (answer, names) = tokio::task::spawn_blocking(move || {
             let names = if json { Names::new() } else { self.names()? };
             anyhow::Ok((self.ask()?, names))
         })
         .await??;
-        if json {
-            println!("{body}");
-            return Ok(());
+        match answer {
+            answer if json => println!("{answer}"),
+            detail if one => {
+                let detail: CommandDetail = serde_json::from_value(detail).context(NOT_OURS)?;
+                print!("{}", describe(&detail, &names));
+            }
+            mut listing => {
+                let commands = listing.get_mut("commands").map(Value::take).unwrap_or_default();
+                let commands: Vec<_> = serde_json::from_value(commands).context(NOT_OURS)?;
+                print!("{}", shown(&commands, &names));
+            }
         }
-        if one {
-            let detail: CommandDetail = serde_json::from_str(&body)
-                .context("what answers there is no onsembl-server, or another version of it")?;
-            print!("{}", describe(&detail, &names));
-            return Ok(());
-        }
-        let listing: Listing = serde_json::from_str(&body)
-            .context("what answers there is no onsembl-server, or another version of it")?;
-        print!("{}", shown(&listing.commands, &names));
         Ok(())
     }
 
@@ -69,16 +63,22 @@ impl Commands {
         Ok(agents.into_iter().map(|agent| (agent.agent_id.to_string(), agent.name)).collect())
     }
 
-    fn ask(&self) -> anyhow::Result<String> {
-        let mut path = match &self.command {
-            Some(id) => format!("/api/commands/{}", escape(id)),
-            None => format!("/api/commands?limit={}", self.limit),
-        };
-        if let Some(agent) = &self.agent {
-            path.push_str("&agent=");
-            path.push_str(&escape(self.remote.find_agent(agent)?.as_str()));
+    /// One command, or a list of them.
+    fn ask(&self) -> anyhow::Result<Value> {
+        if let Some(id) = &self.command {
+            let page = format!("/api/commands/{}", escape(id));
+            let body = self.remote.get(&page, PATIENCE)?.text()?;
+            return serde_json::from_str(&body).context(NOT_OURS);
         }
-        self.remote.get(&path, PATIENCE)?.text()
+        let path = match &self.agent {
+            Some(agent) => {
+                let agent = self.remote.find_agent(agent)?;
+                format!("/api/commands?agent={}", escape(agent.as_str()))
+            }
+            None => "/api/commands".to_owned(),
+        };
+        let commands = self.remote.list(&path, "commands", self.limit)?;
+        Ok(json!({ "total": commands.len(), "commands": commands }))
     }
 }
 

@@ -10,6 +10,7 @@ mod control;
 mod cors;
 mod order_body;
 mod output;
+mod page;
 mod patient_io;
 mod proxies;
 mod recording;
@@ -26,6 +27,7 @@ pub(crate) use connection::Connections;
 pub(crate) use control::Control;
 pub use cors::{CorsOrigin, NoOrigin};
 pub(crate) use output::{OutputLine, READERS};
+pub(crate) use page::PAGES;
 pub(crate) use proxies::TrustedProxies;
 pub(crate) use recording::EXPORTS;
 pub(crate) use stops::Order;
@@ -57,6 +59,8 @@ pub(crate) struct App {
     pub(crate) exports: Shares<UserId>,
     /// Readers of stored output at a time.
     pub(crate) readers: Shares<UserId>,
+    /// Pages of lists on their way at a time.
+    pub(crate) pages: Shares<UserId>,
     /// Upgraded links outlive their request; the server waits for them when it ends.
     pub(crate) links: TaskTracker,
 }

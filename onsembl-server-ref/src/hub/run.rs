@@ -5,6 +5,7 @@ use super::perform::{Edge, Outcome};
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Request};
 use super::rows;
 use super::seats::Seats;
+use super::watchdog::{Kind, Watchdog};
 use super::write_queue::{Done, WriteQueue};
 use crate::auth::{Authenticator, Identity};
 use crate::fleet_view::{FleetView, FleetViews};
@@ -59,6 +60,7 @@ pub struct Hub {
     receipts: Receipts,
     health: watch::Receiver<StoreHealth>,
     next_token_check: tokio::time::Instant,
+    watchdog: Watchdog,
 }
 
 /// The fleet of one user, and what that user sees of it.
@@ -131,6 +133,7 @@ impl Hub {
             done,
             receipts,
             next_token_check: tokio::time::Instant::now() + TOKEN_CHECK,
+            watchdog: Watchdog::default(),
         };
         hub.recover().await?;
         Ok((hub, HubHandle(requests)))
@@ -174,10 +177,17 @@ impl Hub {
 
     /// Hands an event to the fleet of a user, and performs what it decides.
     pub(super) fn feed(&mut self, user: &UserId, event: FleetEvent) {
-        self.with_fleet(user, |fleet, now| fleet.handle(event, now));
+        let kind = Kind::of(&event);
+        self.with_fleet(user, kind, |fleet, now| fleet.handle(event, now));
     }
 
-    pub(super) fn with_fleet(&mut self, user: &UserId, change: impl FnOnce(&mut Fleet, Now)) {
+    pub(super) fn with_fleet(
+        &mut self,
+        user: &UserId,
+        kind: Kind,
+        change: impl FnOnce(&mut Fleet, Now),
+    ) {
+        let began = std::time::Instant::now();
         if !self.users.contains_key(user) {
             let first = SeatId(self.users.len() as u64 * SEATS_OF_USER);
             let seed = fastrand::u64(..);
@@ -200,6 +210,7 @@ impl Hub {
                 let _ = self.wakes.insert((at, user.clone()));
             }
         }
+        self.watchdog.handled(user, kind, began, &self.edge.counters);
     }
 
     fn wake(&mut self) {
@@ -400,6 +411,11 @@ impl Hub {
             StoreHealth::Healthy => {
                 info!("the database takes writes again");
                 None
+            }
+            StoreHealth::Scarce { .. } => {
+                self.edge.counters.count("store_disk_full");
+                warn!("{health}; agents stay connected");
+                Some(StoreTrouble::Full)
             }
             StoreHealth::Troubled { trouble, .. } => {
                 self.edge.counters.count("store_troubles");

@@ -1,9 +1,10 @@
 //! Everything durable that nothing waits for, in the order in which it was decided.
 //!
 //! The hub must not wait for the database, and two writes about one thing must not change places. So they
-//! go through one queue into the store's, and what comes of them comes back as an event.
+//! are put into the store's queue at once, and what comes of them comes back as an event.
 
 use super::rows;
+use crate::bounds::{Share, Shares};
 use crate::store::{Inserted, Store, StoreError, StoredRecord, Submitted};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::fleet::{StoreAnswer, StoreFault, Write};
@@ -16,18 +17,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
-/// Writes besides output that may wait here while the database does not take them. Beyond it a write
-/// is dropped, counted and logged, and the end of a command is decided anew later. Output does not count: each
-/// of its senders is held back, and what is dropped of it would never be asked for again. Nor do terminals,
-/// which the fleet bounds, and without which their output would be of nothing.
-const BOUND: usize = 16 * 1024;
-
-/// One durable fact of a user.
-#[derive(Debug)]
-struct Entry {
-    user: UserId,
-    write: Write,
-}
+/// Writes besides output that may wait while the database does not take them, of all users: of one at most as
+/// many as are left, so that alone a user has 16,384. Beyond it a write is dropped, counted and logged, and the
+/// end of a command is decided anew later. Output does not count: each of its senders is held back, and what is
+/// dropped of it would never be asked for again. Nor do terminals, which the fleet bounds, and without which
+/// their output would be of nothing.
+const BOUND: usize = 32 * 1024;
 
 /// What became of a write, for the fleet of its user.
 pub(super) type Done = (UserId, StoreAnswer);
@@ -61,49 +56,50 @@ fn ends(write: &Write) -> Option<CommandId> {
 /// The way into the queue.
 #[derive(Debug)]
 pub(super) struct WriteQueue {
-    entries: mpsc::UnboundedSender<Entry>,
+    store: Store,
+    handed: mpsc::UnboundedSender<Handed>,
     done: mpsc::UnboundedSender<Done>,
+    shares: Shares<UserId>,
     waiting: Arc<AtomicUsize>,
-    /// Those of them that do not count.
-    uncounted: Arc<AtomicUsize>,
     counters: Counters,
     task: JoinHandle<()>,
 }
 
 impl WriteQueue {
-    /// Starts the task that hands writes to `store`; what some of them are answered with goes to `done`.
+    /// Starts the task that waits for what becomes of writes to `store`; what some of them are answered with
+    /// goes to `done`.
     pub(super) fn start(
         store: Store,
         counters: Counters,
         done: mpsc::UnboundedSender<Done>,
     ) -> Self {
-        let (entries, inbox) = mpsc::unbounded_channel();
+        let (handed, inbox) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let uncounted = Arc::new(AtomicUsize::new(0));
-        let counts = (Arc::clone(&waiting), Arc::clone(&uncounted));
-        let keep = keep(store, inbox, counts, counters.clone(), done.clone());
-        Self { entries, done, waiting, uncounted, counters, task: tokio::spawn(keep) }
+        let keep = keep(inbox, Arc::clone(&waiting), counters.clone(), done.clone());
+        let task = tokio::spawn(keep);
+        Self { store, handed, done, shares: Shares::new(BOUND, 1), waiting, counters, task }
     }
 
     pub(super) fn write(&self, user: &UserId, write: Write) {
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        let others = waiting.saturating_sub(self.uncounted.load(Ordering::Relaxed));
         let is_bounded = is_bounded_elsewhere(&write);
-        if others >= BOUND && !is_bounded {
+        let share = if is_bounded { None } else { self.shares.take(user) };
+        if share.is_none() && !is_bounded {
             self.counters.count("writes_dropped");
             error!(%user, ?write, "the database has not taken writes for too long; this one is dropped");
             if let Some(command) = ends(&write) {
-                let why = "too many writes wait for the database".to_owned();
+                let why = "too many writes of this user wait for the database".to_owned();
                 let stored = Err(StoreFault::Unavailable(why));
                 self.answer((user.clone(), StoreAnswer::EndStored { command, stored }));
             }
             return;
         }
-        if is_bounded {
-            self.uncounted.fetch_add(1, Ordering::Relaxed);
+        let (user, ends) = (user.clone(), ends(&write));
+        let write = hand_in(&self.store, &user, write);
+        if matches!(write, Ok(InStore::Output)) {
+            return;
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.entries.send(Entry { user: user.clone(), write }).is_err() {
+        if self.handed.send(Handed { user, write, ends, _share: share }).is_err() {
             self.counters.count("writes_dropped");
         }
     }
@@ -116,7 +112,7 @@ impl WriteQueue {
 
     /// Takes nothing more and waits until all is written, or until `patience` is over.
     pub(super) async fn finish(self, patience: Duration) {
-        drop(self.entries);
+        drop(self.handed);
         if tokio::time::timeout(patience, self.task).await.is_err() {
             warn!(
                 waiting = self.waiting.load(Ordering::Relaxed),
@@ -131,26 +127,17 @@ impl WriteQueue {
 }
 
 async fn keep(
-    store: Store,
-    mut inbox: mpsc::UnboundedReceiver<Entry>,
-    (waiting, uncounted): (Arc<AtomicUsize>, Arc<AtomicUsize>),
+    mut inbox: mpsc::UnboundedReceiver<Handed>,
+    waiting: Arc<AtomicUsize>,
     counters: Counters,
     done: mpsc::UnboundedSender<Done>,
 ) {
     let mut writes = FuturesUnordered::new();
-    let mut handing = None;
     loop {
         tokio::select! {
             biased;
-            // One after the other: two that wait for room at once would change places.
-            handed = next(&mut handing), if handing.is_some() => {
-                handing = None;
-                writes.push(committed(handed, counters.clone()));
-            }
-            entry = inbox.recv(), if handing.is_none() => match entry {
-                Some(entry) => {
-                    handing = Some(Box::pin(hand_in(store.clone(), entry, Arc::clone(&uncounted))));
-                }
+            handed = inbox.recv() => match handed {
+                Some(handed) => writes.push(committed(handed, counters.clone())),
                 None => break,
             },
             Some(settled) = writes.next(), if !writes.is_empty() => {
@@ -160,13 +147,6 @@ async fn keep(
     }
     while let Some(settled) = writes.next().await {
         settle(&waiting, &counters, &done, settled);
-    }
-}
-
-async fn next<F: Future + Unpin>(handing: &mut Option<F>) -> F::Output {
-    match handing {
-        Some(handing) => handing.await,
-        None => std::future::pending().await,
     }
 }
 
@@ -197,6 +177,7 @@ struct Handed {
     user: UserId,
     write: Result<InStore, StoreError>,
     ends: Option<CommandId>,
+    _share: Option<Share<UserId>>,
 }
 
 /// What is still to be waited for.
@@ -213,44 +194,38 @@ enum InStore {
     Output,
 }
 
-async fn hand_in(store: Store, entry: Entry, uncounted: Arc<AtomicUsize>) -> Handed {
-    let Entry { user, write } = entry;
-    let ends = ends(&write);
-    let write = match write {
+fn hand_in(store: &Store, user: &UserId, write: Write) -> Result<InStore, StoreError> {
+    match write {
         Write::Presence(record) => {
-            store.submit_presence(rows::presence_row(record)).await.map(InStore::Submitted)
+            store.put_presence(user, rows::presence_row(record)).map(InStore::Submitted)
         }
         Write::Command { command, update } => {
             let update = rows::command_update(update);
-            store.submit_command_update(&user, &command, update).await.map(InStore::Updated)
+            store.put_command_update(user, &command, update).map(InStore::Updated)
         }
         Write::Terminal(record) => {
             let command = record.command.clone();
-            let submitted = store.submit_terminal(rows::command_row(user.clone(), *record)).await;
-            uncounted.fetch_sub(1, Ordering::Relaxed);
-            submitted.map(|submitted| InStore::Inserted { command, submitted })
+            let submitted = store.put_terminal(rows::command_row(user.clone(), *record))?;
+            Ok(InStore::Inserted { command, submitted })
         }
         Write::Output { command, record } => {
             let record = StoredRecord::of_log(user.clone(), command, record);
-            let handed_in = store.append_output(record).await;
-            uncounted.fetch_sub(1, Ordering::Relaxed);
-            handed_in.map(|()| InStore::Output)
+            store.put_output(record).map(|()| InStore::Output)
         }
         Write::Alias { agent, alias } => {
-            store.submit_alias(&user, &agent, &alias).await.map(InStore::Submitted)
+            store.put_alias(user, &agent, &alias).map(InStore::Submitted)
         }
         Write::Journal { agent, journal } => {
-            store.submit_journal(&agent, journal).await.map(InStore::Submitted)
+            store.put_journal(user, &agent, journal).map(InStore::Submitted)
         }
         Write::SessionEnd { session, at, because } => {
-            store.submit_session_end(&session, at, &because).await.map(InStore::Changed)
+            store.put_session_end(user, session, at, because).map(InStore::Changed)
         }
-    };
-    Handed { user, write, ends }
+    }
 }
 
 async fn committed(handed: Handed, counters: Counters) -> Settled {
-    let Handed { user, write, ends } = handed;
+    let Handed { user, write, ends, _share } = handed;
     let result = match write {
         Ok(InStore::Submitted(submitted)) => submitted.committed().await,
         Ok(InStore::Changed(submitted)) => submitted.committed().await.map(drop),

@@ -43,6 +43,7 @@
 mod data_lock;
 mod descriptors;
 mod listening;
+mod no_room;
 mod options;
 
 pub use descriptors::raise_descriptor_limit;
@@ -158,6 +159,7 @@ impl Server {
             origins: options.cors_origins.clone().into(),
             exports: Shares::new(http::EXPORTS, 1),
             readers: Shares::new(http::READERS, 1),
+            pages: Shares::new(http::PAGES, 1),
             links: TaskTracker::new(),
         };
         let keep = retention::keep(app.store.clone(), options.retention, stop.clone());
@@ -276,7 +278,7 @@ impl Data {
     async fn open(options: &ServerOptions) -> Result<Self, StartError> {
         let lock = DataLock::take(&options.data)?;
         let now = SystemClock::new().now().wall;
-        let (store, receipts) = Store::open(&options.data, now).await?;
+        let (store, receipts) = Store::open_within(&options.data, now, options.store).await?;
         Ok(Self { lock, store, receipts })
     }
 }

@@ -2,15 +2,19 @@
 
 use super::columns::{json, json_or_none, number, time, time_or_none};
 use super::error::StoreError;
-use super::queue::Lane;
+use super::queue::{Needs, Place};
 use super::{Store, Submitted};
 use onsembl_protocol::id::{
     AgentId, AgentKey, Epoch, InstanceId, JournalId, PresenceVersion, UserId,
 };
 use onsembl_protocol::time::WallTime;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 use std::collections::HashMap;
+
+/// Ids kept that one agent went by, the latest: a wrapper of a kind that makes up a new one at each start goes
+/// by that one until it starts again.
+const ALIASES: i64 = 64;
 
 /// An agent.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,17 +106,17 @@ impl Store {
     }
 
     /// Notes an id that an agent goes by; nothing changes if another of the user goes by it.
-    pub(crate) async fn submit_alias(
+    pub(crate) fn put_alias(
         &self,
         user: &UserId,
         agent: &AgentId,
         alias: &AgentId,
     ) -> Result<Submitted<()>, StoreError> {
         let (user, agent, alias) = (user.clone(), agent.clone(), alias.clone());
-        self.submit(Lane::Data, "note alias", 0, move |db| {
+        let place = Place::data(&user, Needs::BehindAll);
+        self.put(place, "note alias", move |db| {
             note_alias(db, user.as_str(), alias.as_str(), agent.as_str())
         })
-        .await
     }
 
     /// Whether the user has deleted the agent with this id.
@@ -121,7 +125,7 @@ impl Store {
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
     pub async fn is_deleted(&self, user: &UserId, agent: &AgentId) -> Result<bool, StoreError> {
         let (user, agent) = (user.clone(), agent.clone());
-        self.read(move |db| {
+        self.read_for(&user.clone(), move |db| {
             db.prepare_cached(
                 "SELECT 1 FROM agents
                  WHERE agent_id = ?2 AND user_id = ?1 AND deleted_at IS NOT NULL",
@@ -145,24 +149,49 @@ impl Store {
         self.read(move |db| list(db, COLUMNS, user.as_ref(), AgentHeartbeat::from_row)).await
     }
 
+    /// The recorded heartbeats of these agents of `user`.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Crowded`], [`StoreError::Closed`].
+    pub(crate) async fn heartbeats_of(
+        &self,
+        user: &UserId,
+        agents: Vec<AgentId>,
+    ) -> Result<Vec<AgentHeartbeat>, StoreError> {
+        let of = user.clone();
+        self.read_for(user, move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT agent_id, last_heartbeat, last_metrics FROM agents
+                 WHERE agent_id = ?1 AND user_id = ?2 AND deleted_at IS NULL",
+            )?;
+            let mut found = Vec::new();
+            for agent in agents {
+                let params = [agent.as_str(), of.as_str()];
+                found.extend(query.query_row(params, AgentHeartbeat::from_row).optional()?);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     /// Notes which journal an agent keeps. Takes its turn behind the updates of commands that were
     /// handed in before: what could not be proven under another journal is decided by then.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub(crate) async fn submit_journal(
+    pub(crate) fn put_journal(
         &self,
+        user: &UserId,
         agent: &AgentId,
         journal: Option<JournalId>,
     ) -> Result<Submitted<()>, StoreError> {
         let agent = agent.clone();
-        self.submit(Lane::Data, "set journal", 0, move |db| {
+        self.put(Place::data(user, Needs::BehindAll), "set journal", move |db| {
             let _ = db
                 .prepare_cached("UPDATE agents SET journal = ?2 WHERE agent_id = ?1")?
                 .execute(params![agent.as_str(), journal.as_ref().map(JournalId::as_str)])?;
             Ok(())
         })
-        .await
     }
 
     /// Deletes an agent: it is not listed any more and can open no session. Its key stays taken, so
@@ -177,7 +206,8 @@ impl Store {
         at: WallTime,
     ) -> Result<bool, StoreError> {
         let (user, agent) = (user.clone(), agent.clone());
-        self.write(Lane::Control, "delete agent", 0, move |db| {
+        let place = Place::control(&user, Needs::Little);
+        self.write(place, "delete agent", 0, move |db| {
             let deleted = db
                 .prepare_cached(
                     "UPDATE agents SET deleted_at = ?3
@@ -207,7 +237,13 @@ pub(super) fn note_alias(
         "INSERT INTO agent_aliases (user_id, alias, agent_id) VALUES (?1, ?2, ?3)
          ON CONFLICT (user_id, alias) DO NOTHING",
     )?
-    .execute(params![user, alias, agent])
+    .execute(params![user, alias, agent])?;
+    db.prepare_cached(
+        "DELETE FROM agent_aliases WHERE rowid IN
+             (SELECT rowid FROM agent_aliases WHERE agent_id = ?1
+              ORDER BY rowid DESC LIMIT -1 OFFSET ?2)",
+    )?
+    .execute(params![agent, ALIASES])
     .map(drop)
 }
 

@@ -7,7 +7,7 @@ use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::time::WallTime;
 use onsembl_server_ref::auth::{TokenKind, Tokens};
 use onsembl_server_ref::server::{CorsOrigin, Listening, Server, ServerOptions};
-use onsembl_server_ref::store::FILE_NAME;
+use onsembl_server_ref::store::{FILE_NAME, StoreLimits};
 use rusqlite::Connection;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -39,6 +39,7 @@ pub(crate) struct World {
     rules: ServerConfig,
     /// Origins whose pages may use the API.
     origins: Vec<CorsOrigin>,
+    limits: StoreLimits,
     server: Option<Server>,
     listening: Option<Listening>,
 }
@@ -59,7 +60,9 @@ impl World {
     }
 
     async fn boot_over(dir: TempDir, rules: ServerConfig) -> Self {
-        let mut world = Self { dir, rules, origins: Vec::new(), server: None, listening: None };
+        let limits = StoreLimits::DEFAULT;
+        let origins = Vec::new();
+        let mut world = Self { dir, rules, origins, limits, server: None, listening: None };
         world.boot().await;
         world
     }
@@ -68,7 +71,17 @@ impl World {
     pub(crate) async fn serving_pages_of(origins: &[&str]) -> Self {
         let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
         let (dir, rules) = (tempfile::tempdir().unwrap(), ServerConfig::DEFAULT);
-        let mut world = Self { dir, rules, origins, server: None, listening: None };
+        let limits = StoreLimits::DEFAULT;
+        let mut world = Self { dir, rules, origins, limits, server: None, listening: None };
+        world.boot().await;
+        world
+    }
+
+    /// A server that may store so much.
+    pub(crate) async fn within(limits: StoreLimits) -> Self {
+        let (dir, rules) = (tempfile::tempdir().unwrap(), ServerConfig::DEFAULT);
+        let origins = Vec::new();
+        let mut world = Self { dir, rules, origins, limits, server: None, listening: None };
         world.boot().await;
         world
     }
@@ -77,6 +90,7 @@ impl World {
         let mut options = ServerOptions::new(self.dir.path());
         options.agents = self.rules;
         options.cors_origins.clone_from(&self.origins);
+        options.store = self.limits;
         let mut server = Server::start(options).await.unwrap();
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         self.listening = Some(server.listen(anywhere, None).await.unwrap());

@@ -41,5 +41,6 @@ mod pauses;
 mod peer;
 mod recording;
 mod restart;
+mod room;
 mod terminals;
 mod tokens;
