@@ -63,7 +63,7 @@ impl Alone {
             }),
         };
         let (link, hello, peer) = (LinkId(self.number), Box::new(hello), "somewhere".to_owned());
-        self.feed(FleetEvent::Hello { link, hello, peer })
+        self.feed(FleetEvent::Hello { link, hello, peer, bearer: None })
     }
 
     /// An agent in session.
@@ -388,7 +388,7 @@ fn an_agent_goes_by_the_last_eight_ids_that_it_made_itself() {
             extensions: None,
         };
         let (hello, peer) = (Box::new(hello), "somewhere".to_owned());
-        let joined = alone.feed(FleetEvent::Hello { link, hello, peer });
+        let joined = alone.feed(FleetEvent::Hello { link, hello, peer, bearer: None });
         let seat = joined.iter().find_map(|action| match action {
             FleetAction::Join { seat, .. } => Some(*seat),
             _ => None,

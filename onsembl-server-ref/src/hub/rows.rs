@@ -30,6 +30,9 @@ pub(super) fn open_fault(error: &OpenError) -> OpenFault {
 pub(super) fn fault(error: &StoreError) -> StoreFault {
     match error {
         StoreError::Refused(_) => StoreFault::Refused(error.to_string()),
+        StoreError::OverBudget(_) | StoreError::Crowded { .. } => {
+            StoreFault::OverLimit(error.to_string())
+        }
         StoreError::Directory { .. }
         | StoreError::Newer { .. }
         | StoreError::Migration { .. }
@@ -41,6 +44,8 @@ pub(super) fn fault(error: &StoreError) -> StoreFault {
         | StoreError::Unreadable(_)
         | StoreError::Foreign { .. }
         | StoreError::Damaged { .. }
+        | StoreError::NoRoom
+        | StoreError::TooLong
         | StoreError::Closed => StoreFault::Unavailable(error.to_string()),
     }
 }
@@ -85,10 +90,15 @@ pub(super) fn command_row(user: UserId, record: CommandRecord) -> CommandRow {
 /// What was stored of a command. A request that another version wrote and this one cannot read is run as its
 /// text only.
 pub(super) fn command_record(row: CommandRow, counters: &Counters) -> (UserId, CommandRecord) {
+    // Of one that is over, and was cut or is only shown, nothing but the text is there.
+    let is_left_out = row.spec.is_null() && row.ended_at.is_some();
     let request = serde_json::from_value::<CommandRequest>(row.spec).unwrap_or_else(|error| {
+        if is_left_out {
+            return CommandRequest::new(row.command.clone(), row.agent.clone(), row.text.clone());
+        }
         counters.count("unreadable_stored_commands");
         warn!(command = %row.command, %error, "a stored request cannot be read; only its text is taken");
-        CommandRequest::new(row.command.clone(), row.agent.clone(), row.text)
+        CommandRequest::new(row.command.clone(), row.agent.clone(), row.text.clone())
     });
     let record = CommandRecord {
         request: Box::new(request),
