@@ -8,7 +8,7 @@ use crate::id::{
     AgentKey, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation, InstanceId, JournalId,
     LinkId, PresenceVersion, SessionId,
 };
-use crate::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES, Stream, StopScope};
+use crate::model::{AGENT_FEATURES, Capabilities, Dialect, SERVER_FEATURES, StopScope, Stream};
 use crate::session::{Presence, PresenceCause, PresenceStatus, StatusCause};
 use crate::time::WallTime;
 use crate::wire::payload::{
@@ -118,8 +118,7 @@ impl World {
             presence_version: PresenceVersion(epoch.0),
         };
         let session = new.session.clone();
-        let answer =
-            StoreAnswer::Session { seat, link, session: new.session, opened: Ok(opened) };
+        let answer = StoreAnswer::Session { seat, link, session: new.session, opened: Ok(opened) };
         (session, FleetEvent::Store(answer))
     }
 
@@ -249,8 +248,10 @@ impl World {
         count(self, "Store: positions", FleetEvent::Store(positions));
         let event = self.writes(&CommandId::new("of nothing"), 0);
         count(self, "Message: output of nothing", event);
-        let position =
-            StoreAnswer::LogPosition { command: CommandId::new("of nothing"), position: Ok((None, Vec::new())) };
+        let position = StoreAnswer::LogPosition {
+            command: CommandId::new("of nothing"),
+            position: Ok((None, Vec::new())),
+        };
         count(self, "Store: log position", FleetEvent::Store(position));
         let cancel = serde_json::from_str(r#"{"commandId":"mine"}"#).unwrap();
         let event = self.request(Request::Cancel(cancel));
@@ -268,8 +269,7 @@ impl World {
         count(self, "Store: balance", FleetEvent::Store(answer));
 
         let scope = StopScope::Agent(self.agent.clone());
-        let event =
-            self.request(Request::Stop { scope: scope.clone(), reason: "because".into() });
+        let event = self.request(Request::Stop { scope: scope.clone(), reason: "because".into() });
         let actions = count(self, "Request: stop of an agent", event);
         let stop = actions.into_iter().find_map(|action| match action {
             FleetAction::Ask(Question::Stop(order)) => Some(order.id),

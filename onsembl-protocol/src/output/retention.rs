@@ -290,7 +290,10 @@ mod tests {
         assert!(cut.look_gap(ChunkSequence(1), ByteOffset(0), 7, at(9)));
         assert!(cut.look(ChunkSequence(2), ByteOffset(7), 5, at(9)));
         assert!(cut.look_gap(ChunkSequence(3), ByteOffset(12), 1, at(9)));
-        assert!(!cut.look_gap(ChunkSequence(4), ByteOffset(13), 1, at(9)), "no more than a transaction takes");
+        assert!(
+            !cut.look_gap(ChunkSequence(4), ByteOffset(13), 1, at(9)),
+            "no more than a transaction takes"
+        );
         assert_eq!((cut.bytes(), cut.chunks(), cut.end()), (5, 3, ByteOffset(13)));
     }
 

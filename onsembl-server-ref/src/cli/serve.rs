@@ -3,8 +3,8 @@
 use super::listen::listen_address;
 use super::renewal::Renewal;
 use crate::retention::Retention;
-use crate::store::StoreLimits;
 use crate::server::{CorsOrigin, IpNet, Server, ServerOptions, raise_descriptor_limit};
+use crate::store::StoreLimits;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use onsembl_protocol::liveness::HeartbeatTiming;

@@ -127,7 +127,8 @@ async fn healthz(State(app): State<App>) -> Response<Body> {
         Some(stats) => {
             let store = app.store.health().borrow().to_string();
             let counters = app.counters.snapshot();
-            let body = json!({ "status": "ok", "hub": stats, "store": store, "counters": counters });
+            let body =
+                json!({ "status": "ok", "hub": stats, "store": store, "counters": counters });
             Json(body).into_response()
         }
         None => {
@@ -143,7 +144,9 @@ async fn readyz(State(app): State<App>) -> Response<Body> {
     let (ready, why) = match (health, stats(&app).await) {
         (StoreHealth::Healthy, Some(_)) => (true, "ready".to_owned()),
         (StoreHealth::Healthy, None) => (false, "the hub does not answer".to_owned()),
-        (troubled @ (StoreHealth::Troubled { .. } | StoreHealth::Scarce { .. }), _) => (false, troubled.to_string()),
+        (troubled @ (StoreHealth::Troubled { .. } | StoreHealth::Scarce { .. }), _) => {
+            (false, troubled.to_string())
+        }
     };
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "because": why }))).into_response()

@@ -30,7 +30,12 @@ impl Hub {
         let (known, commands) = (agents.len(), open.len());
         let left = self.unless_troubled(left).await?;
         let _ = self.unless_troubled(raised).await?;
-        info!(agents = known, left_sessions = left.unwrap_or(0), open_commands = commands, "recovered");
+        info!(
+            agents = known,
+            left_sessions = left.unwrap_or(0),
+            open_commands = commands,
+            "recovered"
+        );
         for row in agents {
             let aliases = aliases.remove(&row.agent).unwrap_or_default();
             let (user, record) = rows::agent_record(row, aliases, &self.edge.counters);
@@ -75,7 +80,9 @@ impl Hub {
     async fn recover_command(&mut self, row: CommandRow) -> Result<(), StoreError> {
         let position = log_position(&self.edge.store, &row.user, &row.command).await?;
         let (user, record) = rows::command_record(row, &self.edge.counters);
-        self.with_fleet(&user, Kind::RECOVERY, |fleet, now| fleet.recover_command(record, &position, now));
+        self.with_fleet(&user, Kind::RECOVERY, |fleet, now| {
+            fleet.recover_command(record, &position, now)
+        });
         Ok(())
     }
 }

@@ -86,8 +86,13 @@ impl Watchdog {
         }
         counters.count("slow_events");
         let Some(left_out) = self.lines.allow((user.clone(), kind)) else { return false };
-        warn!(?user, event = kind.0, took_ms = took.as_millis() as u64, left_out,
-            "an event held up all users; if that goes on, its user has more than this server can serve");
+        warn!(
+            ?user,
+            event = kind.0,
+            took_ms = took.as_millis() as u64,
+            left_out,
+            "an event held up all users; if that goes on, its user has more than this server can serve"
+        );
         true
     }
 }

@@ -200,7 +200,12 @@ pub(super) fn cut_command(
         "UPDATE commands SET text = substr(text, 1, ?3), spec = 'null', cut_at = ?4
          WHERE user_id = ?1 AND command_id = ?2",
     )?
-    .execute(params![user.as_str(), command.as_str(), TEXT_KEPT, terms.kept_from.unix_millis()])?;
+    .execute(params![
+        user.as_str(),
+        command.as_str(),
+        TEXT_KEPT,
+        terms.kept_from.unix_millis()
+    ])?;
     history::keep_last(db, user, command)?;
     Ok(cut.records + 1)
 }
@@ -244,14 +249,12 @@ fn usage(db: &Connection, user: &UserId) -> rusqlite::Result<Usage> {
 
 /// The users that have more than this.
 fn users_over(db: &Connection, budget: u64) -> rusqlite::Result<Vec<UserId>> {
-    db.prepare_cached(
-        "SELECT user_id FROM usage WHERE commands + kept + records * ?2 > ?1",
-    )?
-    .query_map(params![i64::try_from(budget).unwrap_or(i64::MAX), RECORD as i64], |row| {
-        row.get::<_, String>(0)
-    })?
-    .map(|user| user.map(UserId::new))
-    .collect()
+    db.prepare_cached("SELECT user_id FROM usage WHERE commands + kept + records * ?2 > ?1")?
+        .query_map(params![i64::try_from(budget).unwrap_or(i64::MAX), RECORD as i64], |row| {
+            row.get::<_, String>(0)
+        })?
+        .map(|user| user.map(UserId::new))
+        .collect()
 }
 
 impl Store {

@@ -1,9 +1,9 @@
 //! Commands: what was asked of which agent, and how far it is. Unique per user and command id.
 
+use super::budget::{self, Terms};
 use super::columns::{json, time, time_or_none};
 use super::error::StoreError;
 use super::history;
-use super::budget::{self, Terms};
 use super::queue::{Needs, Place};
 use super::{Store, Submitted};
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
@@ -91,7 +91,8 @@ impl Store {
         let (place, terms) = (Place::control(&new.user, Needs::New), self.terms());
         self.write(place, "insert command", bytes, move |db| match known(db, &new)? {
             Some(existing) => Ok(Ok(Inserted::Existing(existing))),
-            None => match budget::make_room(db, &new.user, budget::of_command(&new, &spec), terms)? {
+            None => match budget::make_room(db, &new.user, budget::of_command(&new, &spec), terms)?
+            {
                 Ok(()) => insert(db, &new, &spec, terms).map(Ok),
                 Err(over) => Ok(Err(over)),
             },
@@ -102,12 +103,10 @@ impl Store {
 
     /// The first half of [`insert_command`](Self::insert_command) for one that may write before it is
     /// known to be stored: in front of the output that is handed in later.
-    pub(crate) fn put_terminal(
-        &self,
-        new: CommandRow,
-    ) -> Result<Submitted<Inserted>, StoreError> {
+    pub(crate) fn put_terminal(&self, new: CommandRow) -> Result<Submitted<Inserted>, StoreError> {
         let spec = new.spec.to_string();
-        let (place, terms) = (Place::data(&new.user, Needs::Room(new.command.clone())), self.terms());
+        let (place, terms) =
+            (Place::data(&new.user, Needs::Room(new.command.clone())), self.terms());
         self.put(place, "insert terminal", move |db| match known(db, &new)? {
             Some(existing) => Ok(Inserted::Existing(existing)),
             None => insert(db, &new, &spec, terms),

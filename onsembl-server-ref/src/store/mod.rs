@@ -51,9 +51,9 @@ pub use sessions::{NewSession, OpenedSession};
 pub use streams::StreamPosition;
 pub use writer::StoreCounters;
 
-use onsembl_protocol::time::WallTime;
 use budget::Terms;
 use onsembl_protocol::id::UserId;
+use onsembl_protocol::time::WallTime;
 use queue::{Lane, Place, Queue};
 use reader::{Asker, Readers};
 use request::Asked;
@@ -153,8 +153,7 @@ impl Store {
         writer::start(db, reserve, disk, Arc::clone(&queue), outlets)?;
         let readers = Arc::new(Readers::new(path));
         let ages_by = AtomicI64::new(ages_by.unix_millis());
-        let inner =
-            Inner { queue, readers, health, commits, finished, counters, limits, ages_by };
+        let inner = Inner { queue, readers, health, commits, finished, counters, limits, ages_by };
         Ok((Self(Arc::new(inner)), Receipts { recorded, output }))
     }
 

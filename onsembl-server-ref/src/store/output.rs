@@ -2,9 +2,9 @@
 //! is in `reading`, what the records add up to in `streams`.
 
 use super::Store;
+use super::budget::{self, Terms};
 use super::columns::int;
 use super::error::StoreError;
-use super::budget::{self, Terms};
 use super::queue::{Lane, Needs, Place};
 use super::reader::Asker;
 use super::request::{QueuedRecord, Request};
@@ -169,12 +169,7 @@ impl StoredRecord {
     }
 
     /// Whether anything of it is new.
-    fn add_to(
-        &self,
-        row: &mut StreamRow,
-        db: &Connection,
-        terms: Terms,
-    ) -> rusqlite::Result<bool> {
+    fn add_to(&self, row: &mut StreamRow, db: &Connection, terms: Terms) -> rusqlite::Result<bool> {
         let Some(admitted) = row.sums.admit(self.offset, self.body.clone()) else {
             return Ok(false);
         };

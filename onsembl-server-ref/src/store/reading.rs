@@ -39,7 +39,8 @@ impl Store {
         max_bytes: usize,
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let (user, command) = (user.clone(), command.clone());
-        self.read_for(&user.clone(), move |db| read(db, &user, &command, only, after, max_bytes)).await
+        self.read_for(&user.clone(), move |db| read(db, &user, &command, only, after, max_bytes))
+            .await
     }
 
     /// The cursor in front of the record that holds this position of a stream, or that would; records

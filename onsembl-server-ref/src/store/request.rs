@@ -1,13 +1,13 @@
 //! One request to the writer: what it does inside a transaction, and how it answers after the
 //! commit. A request may run several times, because a failed transaction is tried again as a whole.
 
-use super::error::{StoreError, trouble_of};
 use super::budget::Terms;
+use super::error::{StoreError, trouble_of};
 use super::output::{OutputReceipt, StoredRecord};
-use rusqlite::Connection;
 use super::queue::Placed;
 use super::reader::Asker;
 use crate::bounds::Turn;
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 /// A request in the queue. The permit is its place there, and is given back when it is answered.

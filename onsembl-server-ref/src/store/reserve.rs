@@ -33,7 +33,8 @@ pub(super) struct Reserve {
 impl Reserve {
     /// The reserve in a data directory whose database may become so large. Nothing is done yet.
     pub(super) fn new(dir: &Path, most: Option<u64>) -> Self {
-        let disk = statvfs(dir).map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
+        let disk =
+            statvfs(dir).map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
         let bytes = BYTES.min(disk / PART_OF_DISK);
         Self { path: dir.join(FILE_NAME), bytes, most }
     }

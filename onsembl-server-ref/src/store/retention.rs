@@ -240,7 +240,10 @@ fn remove_old(db: &Connection, before: WallTime) -> rusqlite::Result<bool> {
                  ORDER BY coalesce(kept_from, ended_at) LIMIT 1",
             )?
             .query_row([before.unix_millis()], |row| {
-                Ok((UserId::new(row.get::<_, String>(0)?), CommandId::new(row.get::<_, String>(1)?)))
+                Ok((
+                    UserId::new(row.get::<_, String>(0)?),
+                    CommandId::new(row.get::<_, String>(1)?),
+                ))
             })
             .optional()?;
         let Some((user, command)) = next else { return Ok(false) };
@@ -319,7 +322,9 @@ impl Oldest {
             let offset = ByteOffset(number(row, "offset")?);
             let goes = match row.get::<_, Option<i64>>("length")? {
                 Some(_) => cut.look(sequence, offset, number(row, "length")?, time(row, "at")?),
-                None => cut.look_gap(sequence, offset, number(row, "gap_length")?, time(row, "at")?),
+                None => {
+                    cut.look_gap(sequence, offset, number(row, "gap_length")?, time(row, "at")?)
+                }
             };
             if !goes {
                 break;
@@ -328,12 +333,13 @@ impl Oldest {
         drop(rows);
         let mut fewer = 0_i64;
         if let Some((sequence, body)) = cut.marker() {
-            let gone = db.prepare_cached(
-                "DELETE FROM output_records
+            let gone = db
+                .prepare_cached(
+                    "DELETE FROM output_records
                  WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4
                    AND offset < ?5",
-            )?
-            .execute(params![key.0, key.1, incarnation, key.2, int(cut.end().0)?])?;
+                )?
+                .execute(params![key.0, key.1, incarnation, key.2, int(cut.end().0)?])?;
             // But one stands for them.
             fewer = i64::try_from(gone).unwrap_or(i64::MAX).saturating_sub(1);
             StoredRecord {

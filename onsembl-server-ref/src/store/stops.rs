@@ -22,10 +22,8 @@ impl Store {
     pub async fn insert_stop(&self, user: &UserId, order: StopOrder) -> Result<(), StoreError> {
         let user = user.clone();
         let place = Place::order(Asker::User(user.clone()));
-        self.write(place, "stop", order.reason.len(), move |db| {
-            write(db, &user, &order, None)
-        })
-        .await
+        self.write(place, "stop", order.reason.len(), move |db| write(db, &user, &order, None))
+            .await
     }
 
     /// Says that these orders of this user are not in force any more, also if they come to be stored

@@ -228,13 +228,14 @@ impl Writer<'_> {
         // A system that says that there is room and takes nothing (a quota) is not asked all the time.
         let now = Instant::now();
         let again = now.saturating_duration_since(self.look_at) < LONGEST_PATIENCE;
-        self.patience =
-            if again { (2 * self.patience).min(LONGEST_PATIENCE) } else { PATIENCE };
+        self.patience = if again { (2 * self.patience).min(LONGEST_PATIENCE) } else { PATIENCE };
         self.look_at = now + self.patience;
         let before = *self.outlets.health.borrow();
         let since = since(before);
-        tracing::warn!("the disk is full: new commands are refused and output waits at its agents; \
-                        stops, ends and sessions are written out of the reserve. Make room");
+        tracing::warn!(
+            "the disk is full: new commands are refused and output waits at its agents; \
+                        stops, ends and sessions are written out of the reserve. Make room"
+        );
         self.outlets.health.send_replace(StoreHealth::Scarce { since });
     }
 
@@ -284,8 +285,8 @@ impl Writer<'_> {
     /// counters.
     fn answer(&self, batch: Batch, beats: BeatsWritten) {
         let counters = &self.outlets.counters;
-        let refused =
-            batch.requests.iter().filter(|placed| placed.request.is_refused()).count() + beats.refused.len();
+        let refused = batch.requests.iter().filter(|placed| placed.request.is_refused()).count()
+            + beats.refused.len();
         counters.commits.fetch_add(1, Ordering::Relaxed);
         counters.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
         counters.refused.fetch_add(refused as u64, Ordering::Relaxed);
@@ -366,8 +367,7 @@ mod tests {
     use super::*;
     use tokio::sync::oneshot;
 
-    const PLACE: Place =
-        Place { lane: Lane::Control, asker: Asker::Server, needs: Needs::Little };
+    const PLACE: Place = Place { lane: Lane::Control, asker: Asker::Server, needs: Needs::Little };
 
     type Answer = oneshot::Receiver<Result<usize, StoreError>>;
 

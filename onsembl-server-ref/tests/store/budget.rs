@@ -122,8 +122,7 @@ async fn a_flood_of_commands_costs_its_user_the_oldest_and_another_nothing() {
     scene.check();
     assert_eq!(scene.text("first").await, Some(256), "it is still known, but not what it said");
     assert_eq!(scene.output("first").await, [Err(GapCause::Retention)]);
-    let history =
-        scene.store.command_history(&user("u"), &CommandId::new("first")).await.unwrap();
+    let history = scene.store.command_history(&user("u"), &CommandId::new("first")).await.unwrap();
     assert_eq!(history.len(), 1, "how it ended");
     assert_eq!(scene.text("c99").await, Some(50 * KIB));
     let theirs = scene.store.command(&user("other"), &CommandId::new("theirs")).await.unwrap();
