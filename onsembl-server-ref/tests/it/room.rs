@@ -32,7 +32,8 @@ impl User {
         self.dashboard.send(page_command(id, &self.agent, &"x".repeat(length), &[])).await;
         loop {
             let message = self.dashboard.next().await;
-            if message["payload"]["commandId"] != id {
+            let of = &message["payload"];
+            if of["commandId"] != id && of["context"]["commandId"] != id {
                 continue;
             }
             if message["type"] == "ACK" {

@@ -55,7 +55,7 @@ async fn filled() -> (TempDir, Store, Receipts, AgentId, u64) {
 }
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("it hangs")
+    tokio::time::timeout(PATIENCE, what).await.unwrap()
 }
 
 #[tokio::test]
