@@ -16,7 +16,7 @@ pub(crate) enum Times {
 }
 
 /// Fields that an answer may have since, and that who does not know them does without: where a list that was cut
-/// by `limit` goes on (P-263).
+/// by `limit` goes on (P-293).
 const ADDED: &[&str] = &["next"];
 
 /// Fields that hold a time in milliseconds.
