@@ -220,12 +220,8 @@ impl World {
         };
         if self.hellos.len() < LATE {
             let _ = self.hellos.insert(link, capabilities);
-            self.feed(FleetEvent::Hello {
-                link,
-                hello: Box::new(hello),
-                peer: "p".to_owned(),
-                bearer: None,
-            });
+            let (hello, peer) = (Box::new(hello), "p".to_owned());
+            self.feed(FleetEvent::Hello { link, hello, peer, bearer: None });
         }
     }
 

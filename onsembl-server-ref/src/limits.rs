@@ -10,7 +10,7 @@ use serde::Serialize;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// The program, its code and threads, and three connections of the database with 2 MiB each: measured are 14 MiB, and
+/// The program, its code and threads, and four connections of the database with 2 MiB each: measured are 14 MiB, and
 /// an allocator keeps some of what was given back.
 const PROGRAM: usize = 64 * MIB;
 /// A connection whose token is not known: a request head and its answer, TLS, and the task.
@@ -87,6 +87,8 @@ impl Limit {
 pub(crate) struct Set {
     pub(crate) connections: usize,
     pub(crate) recording: usize,
+    pub(crate) user_bytes: u64,
+    pub(crate) keep_bytes: u64,
 }
 
 /// All limits.
@@ -101,6 +103,8 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
     let size = |name, value, per, then| fixed(name, value, Unit::Bytes, per, then);
     let full = "refused with QUEUE_FULL";
     let unread = "its links are not read";
+    let next = "it is the next user's turn";
+    let oldest = "the oldest are removed";
     let mut limits = vec![
         size("message", wire.message_bytes, Connection, "the link is closed with 1009"),
         size("command text", wire.command_bytes, Request, "ERROR"),
@@ -174,7 +178,31 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
             Server,
             "dropped, counted and logged; a user has at most as many as are free",
         ),
-        size("queue of the store", STORE_QUEUE, Server, "the write queue waits"),
+        size(
+            "queue of the store",
+            STORE_QUEUE,
+            Server,
+            "the others wait; a user has at most as much as is free",
+        ),
+        count("requests in one turn of the writer", store::TURN_REQUESTS, User, next),
+        size("output in one turn of the writer", store::TURN_OUTPUT, User, next),
+        count("requests that wait for the store", store::WAITING_FOR_ROOM, User, full),
+        size("bytes of requests that wait for the store", store::WAITING_BYTES, User, full),
+        count(
+            "reads of the store",
+            store::READERS,
+            Server,
+            "the others wait; a user has at most twice what is free",
+        ),
+        count("reads that wait", store::READS_WAITING, User, full),
+        size("bytes of reads that wait", store::READS_WAITING_BYTES, User, full),
+        count(
+            "lists on their way",
+            http::PAGES,
+            Server,
+            "429; a user has at most as many as are free",
+        ),
+        size("page of a list", http::PAGE_BYTES, Request, "the rest comes in further pages"),
         count("agents", fleet.agents, User, "a new one is refused"),
         size("texts of agents", fleet.agent_bytes, User, "a hello that needs more is refused"),
         size("hellos", fleet.hello_bytes, User, "refused, and it comes back"),
@@ -221,10 +249,40 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
         set_by: "serve --recording",
         ..size("recording", set.recording, Server, "the oldest inputs go")
     });
+    limits.push(Limit {
+        set_by: "serve --user-bytes",
+        ..size(
+            "bytes on the disk",
+            on_disk(set.user_bytes),
+            User,
+            "the oldest of that user is cut; without any, refused with QUEUE_FULL",
+        )
+    });
+    limits.push(Limit {
+        set_by: "serve --keep-bytes",
+        ..size(
+            "output on the disk",
+            on_disk(set.keep_bytes),
+            Server,
+            "the oldest of the user who has the most is cut",
+        )
+    });
+    limits.extend([
+        size(
+            "reserve on the disk",
+            on_disk(store::RESERVE),
+            Server,
+            "out of it what stops, ends or reports is written; what is new is refused",
+        ),
+        count("sessions on the disk", store::SESSIONS_KEPT, Agent, oldest),
+        count("presence events on the disk", store::PRESENCE_KEPT, Agent, oldest),
+        count("released stops on the disk", store::STOPS_KEPT, User, oldest),
+    ]);
     limits
 }
 
-const STORE_QUEUE: usize = (store::CONTROL_UNITS + store::DATA_UNITS) * store::UNIT;
+const STORE_QUEUE: usize =
+    (store::ORDER_UNITS + store::CONTROL_UNITS + store::DATA_UNITS) * store::UNIT;
 
 /// The most memory of a part of the server.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -250,6 +308,8 @@ pub(crate) fn memory(set: &Set, users: usize) -> Vec<Part> {
         part("the recording", 1, set.recording),
         part("recordings exported", http::EXPORTS, set.recording + 128 * KIB),
         part("readers of output", http::READERS, http::PAGE * (1 + AS_JSON)),
+        // The entries, and their text.
+        part("lists on their way", http::PAGES, 2 * http::PAGE_BYTES),
         part("waiting connections", http::RoomLimits::DEFAULT.all, WAITING_CONNECTION),
         part("connections", set.connections, KNOWN_CONNECTION),
         part("large messages", http::LARGE_MESSAGES, LARGE_MESSAGE),
@@ -261,6 +321,10 @@ pub(crate) fn memory(set: &Set, users: usize) -> Vec<Part> {
             LANE_BACKLOG + LANE_FRAMES * http::SMALL,
         ),
     ]
+}
+
+fn on_disk(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// A count with commas.
@@ -289,10 +353,17 @@ pub(crate) fn bytes(value: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::retention::Retention;
     use crate::server::CONNECTIONS;
+    use crate::store::StoreLimits;
     use onsembl_transport::server::RECORDING;
 
-    const DEFAULT: Set = Set { connections: CONNECTIONS, recording: RECORDING };
+    const DEFAULT: Set = Set {
+        connections: CONNECTIONS,
+        recording: RECORDING,
+        user_bytes: StoreLimits::DEFAULT.user_bytes,
+        keep_bytes: Retention::DEFAULT.keep_bytes,
+    };
 
     /// One source: the table of DEFAULTS repeats what is printed, word for word.
     #[test]

@@ -1,16 +1,16 @@
 //! Which agents go by an id that they made up themselves: an index, so that no hello and no link looks at all
 //! agents of its user.
 
+use super::collections::Set;
 use crate::id::AgentId;
-use alloc::collections::BTreeSet;
 
 /// Each alias with each agent that goes by it; wrappers of one machine may share one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Aliases(BTreeSet<(AgentId, AgentId)>);
+pub(super) struct Aliases(Set<(AgentId, AgentId)>);
 
 impl Aliases {
     pub(super) const fn new() -> Self {
-        Self(BTreeSet::new())
+        Self(Set::new())
     }
 
     /// An agent goes by these ids now; before, it went by those.

@@ -1,19 +1,19 @@
 //! A map by command that is found by a number: what one event costs hardly grows with what is in the map. The
 //! order of its entries is of no meaning; where ids are wanted in order, a set of them is kept beside it.
 
+use super::collections::Map;
 use crate::id::CommandId;
-use alloc::collections::BTreeMap;
 
 /// The number of an id, and the id: peers choose their ids, so two may have one number.
 type Key = (u64, CommandId);
 
 /// Values by command.
 #[derive(Debug)]
-pub(super) struct ById<V>(BTreeMap<Key, V>);
+pub(super) struct ById<V>(Map<Key, V>);
 
 impl<V> ById<V> {
     pub(super) const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self(Map::new())
     }
 
     /// Another value for each command, without a search for each.
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn ids_of_one_number_are_kept_apart() {
         let (a, b) = (CommandId::new("a"), CommandId::new("b"));
-        let mut map = ById(BTreeMap::from([((1, a.clone()), 1), ((1, b.clone()), 2)]));
+        let mut map = ById(Map::from([((1, a.clone()), 1), ((1, b.clone()), 2)]));
         map.retain(|id| *id == b);
         assert_eq!(map.iter().collect::<alloc::vec::Vec<_>>(), [(&b, &2)]);
     }

@@ -2,6 +2,7 @@
 //! many there are. What happens to a command is decided elsewhere.
 
 use super::by_id::ById;
+use super::collections::{Line, Map, Set};
 use super::command::{Command, Course, Log, Open, cost_of};
 use super::limits::FleetLimits;
 use super::out::Out;
@@ -11,12 +12,15 @@ use crate::id::{AgentId, CommandId};
 use crate::step::Actions;
 use crate::terminal::TERMINAL_PREFIX;
 use crate::time::{Deadline, Now, Timestamp};
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 /// How soon an end that the store did not take is written again.
 const END_AGAIN: Duration = Duration::from_secs(10);
+
+/// Commands that are over, looked at for each that ends to find some that can go. Only those of which output
+/// waits for the store cannot; the others are caught up with.
+const ENDED_LOOKED_AT: usize = 4;
 
 /// What came of an event for the lifecycle of a command.
 #[derive(Clone, Copy, Debug)]
@@ -38,14 +42,16 @@ impl Default for Fed {
 pub(super) struct Commands {
     all: ById<Command>,
     /// Those that are open, by agent.
-    open_of: BTreeMap<AgentId, BTreeSet<CommandId>>,
-    deadlines: BTreeSet<(Timestamp, CommandId)>,
+    open_of: Map<AgentId, Set<CommandId>>,
+    deadlines: Set<(Timestamp, CommandId)>,
+    /// Those that are open and over, of whose end nobody knows yet whether it is stored; by agent.
+    ending: Set<(AgentId, CommandId)>,
     /// Those whose end is to be written again.
-    ends_again: BTreeSet<(Timestamp, CommandId)>,
+    ends_again: Set<(Timestamp, CommandId)>,
     /// Those that are over, the oldest first.
-    ended: VecDeque<CommandId>,
+    ended: Line<CommandId>,
     /// Those that are output only, the oldest first.
-    loose: VecDeque<CommandId>,
+    loose: Line<CommandId>,
     open_by_user: usize,
     open_terminals: usize,
     /// What the requests of open commands take, in bytes.
@@ -58,11 +64,12 @@ impl Commands {
     pub(super) const fn new(limits: &FleetLimits) -> Self {
         Self {
             all: ById::new(),
-            open_of: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            ends_again: BTreeSet::new(),
-            ended: VecDeque::new(),
-            loose: VecDeque::new(),
+            open_of: Map::new(),
+            deadlines: Set::new(),
+            ending: Set::new(),
+            ends_again: Set::new(),
+            ended: Line::new(),
+            loose: Line::new(),
             open_by_user: 0,
             open_terminals: 0,
             open_bytes: 0,
@@ -105,19 +112,18 @@ impl Commands {
 
     /// The open commands of an agent.
     pub(super) fn open_of(&self, agent: &AgentId) -> Vec<CommandId> {
-        self.open_of.get(agent).into_iter().flatten().cloned().collect()
+        self.open_of.get(agent).into_iter().flat_map(Set::iter).cloned().collect()
     }
 
     /// Whether a command of an agent is over and its end is not stored.
     pub(super) fn has_unstored_end(&self, agent: &AgentId) -> bool {
-        let open = self.open_of.get(agent).into_iter().flatten();
-        let mut views = open.filter_map(|id| self.all.get(id)?.view());
-        views.any(|view| view.status.is_final())
+        let first = (agent.clone(), CommandId::new(""));
+        self.ending.range(first..).next().is_some_and(|(of, _)| of == agent)
     }
 
     /// The open commands of an agent that users asked for, but for this one.
     pub(super) fn others_of(&self, agent: &AgentId, than: &CommandId) -> Vec<CommandId> {
-        let all = self.open_of.get(agent).into_iter().flatten();
+        let all = self.open_of.get(agent).into_iter().flat_map(Set::iter);
         all.filter(|id| !id.is_terminal() && *id != than).cloned().collect()
     }
 
@@ -142,6 +148,9 @@ impl Commands {
                 self.open_bytes = self.open_bytes.saturating_add(cost_of(&open.request));
                 if let Deadline::At(at) = open.deadline {
                     let _ = self.deadlines.insert((at, id.clone()));
+                }
+                if open.lifecycle.view().status.is_final() {
+                    let _ = self.ending.insert((command.agent.clone(), id.clone()));
                 }
             }
             Course::Over(_) => self.ended.push_back(id.clone()),
@@ -168,18 +177,25 @@ impl Commands {
         let Some(command) = self.all.get_mut(id) else { return };
         let before = core::mem::replace(&mut command.course, Course::Over(view));
         let agent = command.agent.clone();
-        if let Course::Open(open) = before {
-            self.unlist(id, &agent, &open);
+        match before {
+            Course::Open(open) => {
+                self.unlist(id, &agent, &open);
+                self.ended.push_back(id.clone());
+            }
+            Course::Loose => {
+                self.loose.retain(|loose| loose != id);
+                self.ended.push_back(id.clone());
+            }
+            // It has its place already.
+            Course::Over(_) => {}
         }
-        self.keep_ended(id.clone(), out);
+        self.make_room_for_ended(out);
     }
 
-    /// A command that is over takes its place among those that are kept.
-    pub(super) fn keep_ended(&mut self, id: CommandId, out: &mut Out) {
-        if !self.ended.contains(&id) {
-            self.ended.push_back(id);
-        }
-        let mut looked_at = self.ended.len();
+    /// Of commands that are over the oldest make room, a few for each that ends: what all of them wait for must
+    /// not be looked at with each.
+    pub(super) fn make_room_for_ended(&mut self, out: &mut Out) {
+        let mut looked_at = ENDED_LOOKED_AT.min(self.ended.len());
         while self.ended.len() > self.most_ended
             && looked_at > 0
             && let Some(oldest) = self.ended.pop_front()
@@ -226,10 +242,9 @@ impl Commands {
 
     /// Feeds the lifecycle of an open command.
     pub(super) fn feed(&mut self, id: &CommandId, event: CommandEvent, now: Now) -> Fed {
-        match self.all.get_mut(id).and_then(Command::open_mut) {
-            Some(open) => step(&mut self.deadlines, id, open, event, now),
-            None => Fed::default(),
-        }
+        self.all.get_mut(id).map_or_else(Fed::default, |command| {
+            step(&mut self.deadlines, &mut self.ending, id, command, event, now)
+        })
     }
 
     /// Feeds the lifecycle of an open command that an agent speaks of; `None` if that is another agent's.
@@ -244,15 +259,12 @@ impl Commands {
         if command.agent != *agent {
             return None;
         }
-        Some(match command.open_mut() {
-            Some(open) => step(&mut self.deadlines, id, open, event, now),
-            None => Fed::default(),
-        })
+        Some(step(&mut self.deadlines, &mut self.ending, id, command, event, now))
     }
 
     /// When a command is due next.
     pub(super) fn deadline(&self) -> Deadline {
-        let first = |set: &BTreeSet<(Timestamp, CommandId)>| {
+        let first = |set: &Set<(Timestamp, CommandId)>| {
             set.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at))
         };
         first(&self.deadlines).min(first(&self.ends_again))
@@ -289,6 +301,7 @@ impl Commands {
                 let _ = self.open_of.remove(agent);
             }
         }
+        let _ = self.ending.remove(&(agent.clone(), id.clone()));
         let count = self.open_count(id);
         *count = count.saturating_sub(1);
     }
@@ -298,17 +311,24 @@ impl Commands {
     }
 }
 
-/// Feeds one lifecycle, and keeps its place among the deadlines.
+/// Feeds one lifecycle, if it is open, and keeps its places among the deadlines and the ends.
 fn step(
-    deadlines: &mut BTreeSet<(Timestamp, CommandId)>,
+    deadlines: &mut Set<(Timestamp, CommandId)>,
+    ending: &mut Set<(AgentId, CommandId)>,
     id: &CommandId,
-    open: &mut Open,
+    command: &mut Command,
     event: CommandEvent,
     now: Now,
 ) -> Fed {
+    let Command { agent, course: Course::Open(open), .. } = command else {
+        return Fed::default();
+    };
     let stage = open.lifecycle.view().status;
     let step = open.lifecycle.handle(event, now);
     let reached = Some(open.lifecycle.view().status).filter(|reached| *reached != stage);
+    if reached.is_some_and(CommandStage::is_final) {
+        let _ = ending.insert((agent.clone(), id.clone()));
+    }
     let before = core::mem::replace(&mut open.deadline, step.deadline);
     if before != step.deadline {
         if let Deadline::At(at) = before {

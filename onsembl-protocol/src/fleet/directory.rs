@@ -5,9 +5,9 @@
 //! id that it made for itself.
 
 use super::aliases::Aliases;
+use super::collections::Map;
 use crate::id::{AgentId, AgentKey};
 use crate::wire::payload::AgentConnect;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -35,7 +35,7 @@ pub(super) fn said_name(hello: &AgentConnect) -> Option<&str> {
 /// The agents of a user, by what they are found by. Nothing here looks at all of them.
 #[derive(Debug)]
 pub(super) struct Directory {
-    by_key: BTreeMap<AgentKey, AgentId>,
+    by_key: Map<AgentKey, AgentId>,
     aliases: Aliases,
     /// Their names, under which several may go.
     names: Aliases,
@@ -43,7 +43,7 @@ pub(super) struct Directory {
 
 impl Directory {
     pub(super) const fn new() -> Self {
-        Self { by_key: BTreeMap::new(), aliases: Aliases::new(), names: Aliases::new() }
+        Self { by_key: Map::new(), aliases: Aliases::new(), names: Aliases::new() }
     }
 
     /// The agent that has this key.

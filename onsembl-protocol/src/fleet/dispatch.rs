@@ -288,7 +288,15 @@ pub(super) fn show_ended(state: &mut State, id: &CommandId, record: &CommandReco
         Command { agent: record.agent.clone(), log, detail: None, course: Course::Over(view) };
     state.commands.insert(id.clone(), command);
     state.show_command(id);
-    state.commands.keep_ended(id.clone(), &mut state.out);
+    state.commands.make_room_for_ended(&mut state.out);
+}
+
+/// What a user is told of a fault.
+const fn code_of(fault: &StoreFault) -> ErrorCode {
+    match fault {
+        StoreFault::OverLimit(_) => ErrorCode::QueueFull,
+        StoreFault::Refused(_) | StoreFault::Unavailable(_) => ErrorCode::StorageUnavailable,
+    }
 }
 
 fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
@@ -298,7 +306,7 @@ fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
     let agent = command.agent.clone();
     let Some(open) = command.open_mut() else { return };
     for token in core::mem::take(&mut open.waiters) {
-        state.refuse(token, ErrorCode::StorageUnavailable, why.clone(), id);
+        state.refuse(token, code_of(fault), why.clone(), id);
     }
     leave_queue(state, &agent, id);
     if id.is_terminal() {
@@ -308,7 +316,7 @@ fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
         }
         match fault {
             StoreFault::Refused(_) => state.report_unknown(&agent, id),
-            StoreFault::Unavailable(_) => {}
+            StoreFault::OverLimit(_) | StoreFault::Unavailable(_) => {}
         }
     } else {
         // No reader saw it. Its sender was told to ask again, and then it must not be taken for one that is

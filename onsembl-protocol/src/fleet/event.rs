@@ -139,6 +139,9 @@ pub enum StoreFault {
     /// It breaks a rule of the store, and would again.
     #[error("{0}")]
     Refused(String),
+    /// Its user has all that one may have, or too much of its user waits. The text names the limit.
+    #[error("{0}")]
+    OverLimit(String),
     /// It cannot be done now.
     #[error("{0}")]
     Unavailable(String),

@@ -28,6 +28,7 @@ mod aliases;
 mod audit;
 mod by_id;
 mod claims;
+mod collections;
 mod command;
 mod commands;
 mod contest;
@@ -47,6 +48,8 @@ mod resume;
 mod roster;
 mod row;
 mod state;
+#[cfg(test)]
+mod steps_tests;
 mod stop;
 mod terminal;
 mod told;
@@ -57,8 +60,8 @@ pub use crate::command::{
     Candidate, CommandCause, CommandOrigin, CommandStage, CommandView, Unroutable, choose_agent,
 };
 pub use crate::output::{
-    Cursor, Fetch, LogRecord, OutputFollower, OutputPosition, OutputTail, StoredBody,
-    StoredPosition, StreamCut, StreamSums, cursor_before,
+    Cursor, Fetch, LogRecord, OutputFollower, OutputPosition, OutputTail, RetentionClock,
+    StoredBody, StoredPosition, StreamCut, StreamSums, cursor_before,
 };
 pub use crate::stop::StopOrder;
 pub use action::{

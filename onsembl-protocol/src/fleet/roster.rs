@@ -11,6 +11,7 @@ use super::agent::{
     Agent, FoundBy, Joining, Listing, Seat, Session, UsedId, cost_of, cost_of_hello,
 };
 use super::claims::{Admitted, Bearer, Denied, Shown, TokenScope, judge};
+use super::collections::Map;
 use super::directory::{Directory, said_name, stand_in};
 use super::event::OpenFault;
 use super::limits::FleetLimits;
@@ -28,7 +29,6 @@ use crate::time::{Now, WallTime};
 use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply, HealthMetrics};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -36,13 +36,13 @@ use alloc::vec::Vec;
 /// The agents of a user, by everything that names them.
 #[derive(Debug)]
 pub(super) struct Roster {
-    pub(super) agents: BTreeMap<AgentId, Agent>,
-    pub(super) seats: BTreeMap<SeatId, Seat>,
+    pub(super) agents: Map<AgentId, Agent>,
+    pub(super) seats: Map<SeatId, Seat>,
     pub(super) directory: Directory,
     /// Machines whose agent has no id yet.
-    newcomers: BTreeMap<AgentKey, SeatId>,
+    newcomers: Map<AgentKey, SeatId>,
     /// Links that are kept beside the session of a machine.
-    pub(super) parked: BTreeMap<LinkId, SeatId>,
+    pub(super) parked: Map<LinkId, SeatId>,
     /// No presence of any agent of the user has a greater version.
     newest: PresenceVersion,
     next_seat: SeatId,
@@ -60,11 +60,11 @@ pub(super) struct Roster {
 impl Roster {
     pub(super) const fn new(first_seat: SeatId, limits: FleetLimits) -> Self {
         Self {
-            agents: BTreeMap::new(),
-            seats: BTreeMap::new(),
+            agents: Map::new(),
+            seats: Map::new(),
             directory: Directory::new(),
-            newcomers: BTreeMap::new(),
-            parked: BTreeMap::new(),
+            newcomers: Map::new(),
+            parked: Map::new(),
             newest: PresenceVersion(0),
             next_seat: first_seat,
             bytes: 0,
@@ -79,7 +79,7 @@ impl Roster {
         self.agents.is_empty() && self.seats.is_empty()
     }
 
-    pub(super) const fn agents(&self) -> &BTreeMap<AgentId, Agent> {
+    pub(super) const fn agents(&self) -> &Map<AgentId, Agent> {
         &self.agents
     }
 

@@ -3,6 +3,7 @@
 
 use super::action::{FleetAction, Flow, SeatId, Token, Write};
 use super::agent::{Health, Listing, Session};
+use super::collections::Set;
 use super::command::Command;
 use super::commands::Commands;
 use super::limits::FleetLimits;
@@ -20,7 +21,6 @@ use crate::stop::{StopLatch, StopOrder};
 use crate::wire::ServerToAgent;
 use crate::wire::payload::{Ack, CommandCancel, CommandPhase, ErrorCode, ErrorReply};
 use alloc::borrow::ToOwned;
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 
@@ -43,7 +43,7 @@ pub(super) struct State {
     pub(super) ids: IdMint,
     pub(super) work: WorkList,
     /// Agents in whose queue something changed.
-    pub(super) queues_changed: BTreeSet<AgentId>,
+    pub(super) queues_changed: Set<AgentId>,
     pub(super) out: Out,
 }
 
@@ -60,7 +60,7 @@ impl State {
             not_taken: Told::new(limits.told_bytes / 2),
             ids: IdMint::new(seed),
             work: WorkList::default(),
-            queues_changed: BTreeSet::new(),
+            queues_changed: Set::new(),
             out: Out::default(),
         }
     }

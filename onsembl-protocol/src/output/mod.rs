@@ -25,7 +25,7 @@ pub(crate) use open_ends::OpenEnds;
 pub use outbox::{CHUNK_BYTES, StreamState};
 pub(crate) use outbox::{Outbox, Outgoing};
 pub use record::{Record, RecordBody, Run};
-pub use retention::{StreamCut, cursor_before};
+pub use retention::{RetentionClock, StreamCut, cursor_before};
 pub(crate) use spool::SpoolAction;
 pub use spool::{LeftRun, RECORD_COST, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest};
 pub use stored::{Cursor, StoredBody, StoredPosition, StreamSums};

@@ -6,4 +6,4 @@ mod turns;
 
 pub(crate) use log_limit::LogLimit;
 pub(crate) use shares::{Share, Shares};
-pub(crate) use turns::{Turn, Turns};
+pub(crate) use turns::{NoTurn, Turn, TurnLimits, Turns};

@@ -1,12 +1,12 @@
 //! `onsembl-server agents`.
 
 use super::print;
-use super::remote::{PATIENCE, Remote};
+use super::remote::{Remote, read};
 use super::stop::describe;
-use anyhow::Context as _;
 use clap::Args;
 use onsembl_protocol::fleet::StopState;
 use serde::Deserialize;
+use serde_json::json;
 
 #[derive(Debug, Args)]
 pub(super) struct Agents {
@@ -15,11 +15,6 @@ pub(super) struct Agents {
     /// Print what the server answers, as JSON.
     #[arg(long, env = "ONSEMBL_JSON")]
     json: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Listing {
-    agents: Vec<Agent>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,17 +62,15 @@ impl Agent {
 impl Agents {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let json = self.json;
-        let body = tokio::task::spawn_blocking(move || {
-            let mut answer = self.remote.get("/api/agents", PATIENCE)?;
-            answer.text()
+        let agents = tokio::task::spawn_blocking(move || {
+            self.remote.list("/api/agents", "agents", usize::MAX)
         })
         .await??;
         if json {
-            return Ok(print::json(&body)?);
+            let answer = json!({ "total": agents.len(), "agents": agents });
+            return Ok(print::json(&answer.to_string())?);
         }
-        let listing: Listing = serde_json::from_str(&body)
-            .context("what answers there is no onsembl-server, or another version of it")?;
-        Ok(print::lines(table(&listing.agents))?)
+        Ok(print::lines(table(&read(agents)?))?)
     }
 }
 

@@ -1,13 +1,13 @@
 //! `onsembl-server commands`.
 
 use super::print;
-use super::remote::{PATIENCE, Remote, escape};
+use super::remote::{NOT_OURS, PATIENCE, Remote, escape};
 use super::table::{short, table};
 use crate::http::{CommandDetail, CommandSummary};
 use anyhow::Context as _;
 use clap::Args;
 use onsembl_protocol::time::WallTime;
-use serde::Deserialize;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -34,33 +34,28 @@ pub(super) struct Commands {
     json: bool,
 }
 
-#[derive(Debug, Deserialize)]
-struct Listing {
-    commands: Vec<CommandSummary>,
-}
-
 /// What is shown instead of the ids of agents.
 type Names = BTreeMap<String, String>;
 
 impl Commands {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let (json, one) = (self.json, self.command.is_some());
-        let (body, names) = tokio::task::spawn_blocking(move || {
+        let (answer, names) = tokio::task::spawn_blocking(move || {
             let names = if json { Names::new() } else { self.names()? };
             anyhow::Ok((self.ask()?, names))
         })
         .await??;
         if json {
-            return Ok(print::json(&body)?);
+            return Ok(print::json(&answer.to_string())?);
         }
         if one {
-            let detail: CommandDetail = serde_json::from_str(&body)
-                .context("what answers there is no onsembl-server, or another version of it")?;
+            let detail: CommandDetail = serde_json::from_value(answer).context(NOT_OURS)?;
             return Ok(print::lines(describe(&detail, &names))?);
         }
-        let listing: Listing = serde_json::from_str(&body)
-            .context("what answers there is no onsembl-server, or another version of it")?;
-        Ok(print::lines(shown(&listing.commands, &names))?)
+        let mut listing = answer;
+        let commands = listing.get_mut("commands").map(Value::take).unwrap_or_default();
+        let commands: Vec<_> = serde_json::from_value(commands).context(NOT_OURS)?;
+        Ok(print::lines(shown(&commands, &names))?)
     }
 
     fn names(&self) -> anyhow::Result<Names> {
@@ -68,16 +63,22 @@ impl Commands {
         Ok(agents.into_iter().map(|agent| (agent.agent_id.into(), agent.name)).collect())
     }
 
-    fn ask(&self) -> anyhow::Result<String> {
-        let mut path = match &self.command {
-            Some(id) => format!("/api/commands/{}", escape(id)),
-            None => format!("/api/commands?limit={}", self.limit),
-        };
-        if let Some(agent) = &self.agent {
-            path.push_str("&agent=");
-            path.push_str(&escape(self.remote.find_agent(agent)?.as_str()));
+    /// One command, or a list of them.
+    fn ask(&self) -> anyhow::Result<Value> {
+        if let Some(id) = &self.command {
+            let page = format!("/api/commands/{}", escape(id));
+            let body = self.remote.get(&page, PATIENCE)?.text()?;
+            return serde_json::from_str(&body).context(NOT_OURS);
         }
-        self.remote.get(&path, PATIENCE)?.text()
+        let path = match &self.agent {
+            Some(agent) => {
+                let agent = self.remote.find_agent(agent)?;
+                format!("/api/commands?agent={}", escape(agent.as_str()))
+            }
+            None => "/api/commands".to_owned(),
+        };
+        let commands = self.remote.list(&path, "commands", self.limit)?;
+        Ok(json!({ "total": commands.len(), "commands": commands }))
     }
 }
 

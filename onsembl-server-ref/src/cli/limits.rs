@@ -3,7 +3,9 @@
 use super::print;
 use super::table::table;
 use crate::limits::{self, Part, Set, bytes, grouped};
+use crate::retention::Retention;
 use crate::server::CONNECTIONS;
+use crate::store::StoreLimits;
 use clap::Args;
 use onsembl_transport::server::RECORDING;
 use serde_json::json;
@@ -21,6 +23,12 @@ pub(super) struct Limits {
     /// As for `serve`.
     #[arg(long, env = "ONSEMBL_RECORDING", default_value_t = RECORDING, value_name = "BYTES")]
     recording: usize,
+    /// As for `serve`.
+    #[arg(long, env = "ONSEMBL_USER_BYTES", default_value_t = StoreLimits::DEFAULT.user_bytes, value_name = "BYTES")]
+    user_bytes: u64,
+    /// As for `serve`.
+    #[arg(long, env = "ONSEMBL_KEEP_BYTES", default_value_t = Retention::DEFAULT.keep_bytes, value_name = "BYTES")]
+    keep_bytes: u64,
     /// How many users are taken to do their worst at the same time.
     #[arg(long, env = "ONSEMBL_USERS", default_value_t = 1, value_name = "COUNT")]
     users: usize,
@@ -31,7 +39,12 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let set = Set { connections: self.connections, recording: self.recording };
+        let set = Set {
+            connections: self.connections,
+            recording: self.recording,
+            user_bytes: self.user_bytes,
+            keep_bytes: self.keep_bytes,
+        };
         let all = limits::all(&set);
         let parts = limits::memory(&set, self.users);
         let total = parts.iter().map(Part::bytes).fold(0, usize::saturating_add);

@@ -9,6 +9,8 @@ use onsembl_transport::secret::Secret;
 use onsembl_transport::tls::TlsRoots;
 use onsembl_transport::{DialError, HttpAnswer, HttpClient, ProxyRule, ServerUrl};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -106,14 +108,37 @@ impl Remote {
 
     /// The agents there are.
     pub(super) fn agents(&self) -> anyhow::Result<Vec<KnownAgent>> {
-        #[derive(Debug, Deserialize)]
-        struct Listing {
-            agents: Vec<KnownAgent>,
+        read(self.list("/api/agents?with=token", "agents", usize::MAX)?)
+    }
+
+    /// The entries of a list, which has this name in its pages: all of them, or so many.
+    pub(super) fn list(&self, path: &str, name: &str, most: usize) -> anyhow::Result<Vec<Value>> {
+        let (mut entries, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let mut page = path.to_owned();
+            let mut ask = |field: &str, value: &str| {
+                page.push(if page.contains('?') { '&' } else { '?' });
+                page.push_str(&format!("{field}={}", escape(value)));
+            };
+            if most < usize::MAX {
+                ask("limit", &most.saturating_sub(entries.len()).to_string());
+            }
+            if let Some(after) = &after {
+                ask("after", after);
+            }
+            let body = self.get(&page, PATIENCE)?.text()?;
+            let mut page: Value = serde_json::from_str(&body).context(NOT_OURS)?;
+            match page.get_mut(name).map(Value::take) {
+                Some(Value::Array(more)) => entries.extend(more),
+                _ => bail!(NOT_OURS),
+            }
+            // A server of an earlier version has one page of everything.
+            let next = page.get("next").and_then(Value::as_str).map(str::to_owned);
+            if next.is_none() || next == after || entries.len() >= most {
+                return Ok(entries);
+            }
+            after = next;
         }
-        let body = self.get("/api/agents?with=token", PATIENCE)?.text()?;
-        let listing: Listing = serde_json::from_str(&body)
-            .context("what answers there is no onsembl-server, or another version of it")?;
-        Ok(listing.agents)
     }
 
     /// The agent of this name or id.
@@ -129,6 +154,16 @@ impl Remote {
             .collect();
         Ok(choose_agent(Some(&AgentId::new(wanted)), &candidates)?.clone())
     }
+}
+
+/// What is said of an answer that cannot be read.
+pub(super) const NOT_OURS: &str =
+    "what answers there is no onsembl-server, or another version of it";
+
+/// The entries of a list, as what they are.
+pub(super) fn read<T: DeserializeOwned>(entries: Vec<Value>) -> anyhow::Result<Vec<T>> {
+    let entries = entries.into_iter().map(serde_json::from_value);
+    entries.collect::<Result<_, _>>().context(NOT_OURS)
 }
 
 /// An answer of the server, whose body is read as it comes.

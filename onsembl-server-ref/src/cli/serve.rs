@@ -8,6 +8,7 @@ use crate::retention::Retention;
 use crate::server::{
     CONNECTIONS, CorsOrigin, IpNet, Server, ServerOptions, raise_descriptor_limit,
 };
+use crate::store::StoreLimits;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use onsembl_protocol::liveness::HeartbeatTiming;
@@ -48,15 +49,27 @@ pub(super) struct Serve {
     /// none are kept with zero.
     #[arg(long, env = "ONSEMBL_RECORDING", default_value_t = RECORDING, value_name = "BYTES")]
     recording: usize,
-    /// How long output is kept; what is cut leaves a gap behind.
+    /// How long output is kept; what is cut leaves a gap behind. Counted in time that was observed, so that a
+    /// clock that is wrong for a while costs nothing.
     #[arg(long, env = "ONSEMBL_KEEP_FOR", default_value = "30d", value_parser = humantime::parse_duration, value_name = "TIME")]
     keep_for: Duration,
-    /// How many bytes of output are kept over all users; the oldest go first.
+    /// How many bytes of output are kept over all users; the oldest of the user with the most go first.
     #[arg(long, env = "ONSEMBL_KEEP_BYTES", default_value_t = Retention::DEFAULT.keep_bytes, value_name = "BYTES")]
     keep_bytes: u64,
     /// How many connections users may have at a time, all together; one user alone gets four fifths of them.
     #[arg(long, env = "ONSEMBL_CONNECTIONS", default_value_t = CONNECTIONS, value_name = "COUNT")]
     connections: usize,
+    /// How long commands that are over are kept, with their steps.
+    #[arg(long, env = "ONSEMBL_KEEP_HISTORY", default_value = "90d", value_parser = humantime::parse_duration, value_name = "TIME")]
+    keep_history: Duration,
+    /// How many bytes of commands, steps and output each user may have on the disk. The oldest of that user go
+    /// first; a command for which nothing can go is refused with QUEUE_FULL.
+    #[arg(long, env = "ONSEMBL_USER_BYTES", default_value_t = StoreLimits::DEFAULT.user_bytes, value_name = "BYTES")]
+    user_bytes: u64,
+    /// How large the database may become; by default as large as the disk allows. At it, as on a full disk, new
+    /// commands are refused and output waits at its agents; stops, ends and sessions are still written.
+    #[arg(long, env = "ONSEMBL_MAX_DATABASE", value_name = "BYTES")]
+    max_database: Option<u64>,
     /// A network of proxies, such as 10.0.0.0/8, that are trusted to say for whom they connect, by
     /// X-Forwarded-For or the PROXY protocol; may be repeated.
     #[arg(long, env = "ONSEMBL_TRUSTED_PROXY", value_delimiter = ',', value_name = "CIDR")]
@@ -105,18 +118,25 @@ impl Serve {
         options.cors_origins = self.cors_origin;
         options.recording = self.recording;
         options.connections = self.connections;
-        options.retention = Retention { keep_for: self.keep_for, keep_bytes: self.keep_bytes };
+        options.retention.keep_for = self.keep_for;
+        options.retention.keep_bytes = self.keep_bytes;
+        options.retention.keep_history = self.keep_history;
+        options.store.user_bytes = self.user_bytes;
+        options.store.database = self.max_database;
         options.trusted_proxies = self.trusted_proxy;
         if let Err(error) = raise_descriptor_limit() {
             warn!(%error, "cannot raise the limit on file descriptors; it stays as it is");
         }
         let mut renewal = Renewal::new(tls.clone());
-        let mut server = Server::start(options).await?;
-        let listening = match server.listen(self.listen, tls).await {
-            Ok(listening) => listening,
-            Err(error) => {
-                server.stop().await;
-                return Err(error.into());
+        let starting = Server::start_and_listen(options, self.listen, tls);
+        tokio::pin!(starting);
+        // Signals end it also while it waits for room on the disk.
+        let (server, listening) = loop {
+            tokio::select! {
+                started = &mut starting => break started??,
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = hangup.recv() => renewal.ordered(),
             }
         };
         print::line(listening.address()).context("cannot write the address")?;

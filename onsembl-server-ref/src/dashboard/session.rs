@@ -258,7 +258,7 @@ impl Session {
         if !self.has_slots(&fleet_view) {
             return;
         }
-        let turn = turns.take(&user).await;
+        let turn = turns.take_one(&user).await;
         let mut changes = fleet_view.revisions();
         let instance = self.dashboard.instance.clone();
         let extensions = init.extensions.as_ref();
@@ -278,7 +278,7 @@ impl Session {
         let stop = self.dashboard.stop.clone();
         loop {
             let full = {
-                let _turn = turns.take(&user).await;
+                let _turn = turns.take_one(&user).await;
                 self.feed_link(&mut feed, &mut reading)
             };
             tokio::select! {
@@ -288,7 +288,7 @@ impl Session {
                     if (!feed.is_behind() || !full) && self.under_way < UNDER_WAY_BYTES =>
                 {
                     let Some(event) = event else { return };
-                    let _turn = turns.take(&user).await;
+                    let _turn = turns.take_one(&user).await;
                     deadline = self.step(&mut machine, DashboardEvent::Received, &mut feed);
                     match event.what {
                         LinkInput::Ended(end) => {
@@ -315,15 +315,15 @@ impl Session {
                     if !self.has_slots(&fleet_view) {
                         return;
                     }
-                    let _turn = turns.take(&user).await;
+                    let _turn = turns.take_one(&user).await;
                     deadline = self.step(&mut machine, DashboardEvent::Wake, &mut feed);
                 }
                 () = self.clock.sleep_until(feed.deadline()) => {
-                    let _turn = turns.take(&user).await;
+                    let _turn = turns.take_one(&user).await;
                     feed.flush(self.clock.now().monotonic);
                 }
                 Ok(()) = changes.changed() => {
-                    let _turn = turns.take(&user).await;
+                    let _turn = turns.take_one(&user).await;
                     deadline = self.step(&mut machine, DashboardEvent::Changed, &mut feed);
                 }
                 // It takes what it is sent, so it lives, also while nothing of it is read.

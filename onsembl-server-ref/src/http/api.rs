@@ -8,6 +8,7 @@ use super::commands;
 use super::control::{cancel, control};
 use super::cors::{Reader, cors, reader};
 use super::output;
+use super::page::{self, Page};
 use super::recording::recording;
 use super::signed_in::SignedIn;
 use super::stops;
@@ -29,9 +30,12 @@ use onsembl_protocol::wire::payload::HealthMetrics;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::ops::Bound;
 use std::time::Duration;
 use tracing::warn;
 
+/// Agents that are looked up in one turn of a reader of the database.
+const VIEWED_AT_ONCE: usize = 512;
 /// How long a page may wait for the hub.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -151,7 +155,10 @@ async fn not_found() -> Response<Body> {
 async fn healthz(State(app): State<App>) -> Response<Body> {
     match stats(&app).await {
         Some(stats) => {
-            let body = json!({ "status": "ok", "hub": stats, "counters": app.counters.snapshot() });
+            let store = app.store.health().borrow().to_string();
+            let counters = app.counters.snapshot();
+            let body =
+                json!({ "status": "ok", "hub": stats, "store": store, "counters": counters });
             Json(body).into_response()
         }
         None => {
@@ -167,7 +174,9 @@ async fn readyz(State(app): State<App>) -> Response<Body> {
     let (ready, why) = match (health, stats(&app).await) {
         (StoreHealth::Healthy, Some(_)) => (true, "ready".to_owned()),
         (StoreHealth::Healthy, None) => (false, "the hub does not answer".to_owned()),
-        (troubled @ StoreHealth::Troubled { .. }, _) => (false, troubled.to_string()),
+        (troubled @ (StoreHealth::Troubled { .. } | StoreHealth::Scarce { .. }), _) => {
+            (false, troubled.to_string())
+        }
     };
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "because": why }))).into_response()
@@ -177,14 +186,43 @@ async fn stats(app: &App) -> Option<HubStats> {
     ask(app, PATIENCE, HubRequest::Stats).await
 }
 
+/// Which part of the list of agents is asked for.
+#[derive(Debug, Deserialize)]
+struct Part {
+    limit: Option<usize>,
+    /// Only those behind the agent with this id: `next` of an earlier page.
+    after: Option<String>,
+}
+
 async fn agents(
     State(app): State<App>,
     SignedIn(identity): SignedIn,
     Query(wanted): Query<Wanted>,
+    Query(part): Query<Part>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let agents = views(&app, &identity, reader(&app, &headers), wanted).await;
-    Json(json!({ "total": agents.len(), "agents": agents })).into_response()
+    let slot = match page::slot(&app, &identity.user) {
+        Ok(slot) => slot,
+        Err(answer) => return *answer,
+    };
+    let reader = reader(&app, &headers);
+    let limit = part.limit.unwrap_or(usize::MAX);
+    let (mut after, mut page, mut count) = (part.after.map(AgentId::new), Page::default(), 0);
+    loop {
+        let some = views(&app, &identity, reader, wanted, after.clone()).await;
+        // The last one was the last of all.
+        let Some(last) = some.last().map(|agent| agent.agent_id.clone()) else { break };
+        for agent in some {
+            let id = AgentId::new(agent.agent_id.as_str());
+            if count >= limit || !page.add(agent) {
+                let next = after.map(|last| last.to_string());
+                return page.answer("agents", next, slot);
+            }
+            (after, count) = (Some(id), count + 1);
+        }
+        after = Some(AgentId::new(last));
+    }
+    page.answer("agents", None, slot)
 }
 
 async fn agent(
@@ -194,18 +232,52 @@ async fn agent(
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let reader = reader(&app, &headers);
-    let agents = views(&app, &identity, reader, wanted).await;
-    match agents.into_iter().find(|agent| agent.agent_id == id) {
+    let id = AgentId::new(id);
+    match view(&app, &identity, reader(&app, &headers), wanted, &id).await {
         Some(agent) => Json(agent).into_response(),
         None => problem(StatusCode::NOT_FOUND, "no agent of yours has this id"),
     }
 }
 
+/// Some agents, in the order of their ids, behind this one.
+///
 /// Status, since and because come from the live machines; the latest heartbeat is read back from
 /// the database, so that what is shown is what was really recorded.
-async fn views(app: &App, identity: &Identity, reader: Reader, wanted: Wanted) -> Vec<AgentView> {
-    let beats = match app.store.agent_heartbeats(Some(&identity.user)).await {
+async fn views(
+    app: &App,
+    identity: &Identity,
+    reader: Reader,
+    wanted: Wanted,
+    after: Option<AgentId>,
+) -> Vec<AgentView> {
+    let fleet_view = app.fleet_views.of(&identity.user);
+    let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let ids: Vec<AgentId> = {
+        let view = fleet_view.look();
+        let some = view.agents().range((behind, Bound::Unbounded));
+        some.take(VIEWED_AT_ONCE).map(|(id, _)| id.clone()).collect()
+    };
+    views_of(app, identity, reader, wanted, ids).await
+}
+
+async fn view(
+    app: &App,
+    identity: &Identity,
+    reader: Reader,
+    wanted: Wanted,
+    agent: &AgentId,
+) -> Option<AgentView> {
+    views_of(app, identity, reader, wanted, vec![agent.clone()]).await.pop()
+}
+
+async fn views_of(
+    app: &App,
+    identity: &Identity,
+    reader: Reader,
+    wanted: Wanted,
+    ids: Vec<AgentId>,
+) -> Vec<AgentView> {
+    let beats = match app.store.heartbeats_of(&identity.user, ids.clone()).await {
         Ok(beats) => beats,
         Err(error) => {
             app.counters.count("heartbeats_not_read");
@@ -216,8 +288,9 @@ async fn views(app: &App, identity: &Identity, reader: Reader, wanted: Wanted) -
     let mut beats: HashMap<AgentId, _> = beats.into_iter().map(|b| (b.agent.clone(), b)).collect();
     let fleet_view = app.fleet_views.of(&identity.user);
     let view = fleet_view.look();
-    view.agents()
-        .iter()
+    ids.iter()
+        // One may have been deleted meanwhile.
+        .filter_map(|id| view.agents().get_key_value(id))
         .map(|(id, agent)| {
             let beat = beats.remove(id);
             let (at, metrics) = beat.map_or((None, None), |b| (b.at, b.metrics));

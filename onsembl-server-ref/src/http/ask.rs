@@ -39,7 +39,11 @@ pub(super) async fn ask_fleet(
 pub(super) fn unreadable(app: &App, error: &StoreError) -> Response<Body> {
     app.counters.count("store_reads_failed");
     warn!(%error, "the database cannot be read");
-    problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+    let status = match error {
+        StoreError::Crowded { .. } => StatusCode::TOO_MANY_REQUESTS,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    problem(status, &error.to_string())
 }
 
 /// The page for what the hub refused.
@@ -55,8 +59,8 @@ pub(super) fn refused(error: &ErrorReply) -> Response<Body> {
         ErrorCode::AgentOffline | ErrorCode::AgentStopped | ErrorCode::AgentAmbiguous => {
             StatusCode::CONFLICT
         }
+        ErrorCode::QueueFull => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Internal
-        | ErrorCode::QueueFull
         | ErrorCode::SessionContested
         | ErrorCode::StorageUnavailable
         | ErrorCode::ConnectionFailed

@@ -4,6 +4,7 @@
 use super::App;
 use super::api::problem;
 use super::ask::unreadable;
+use super::page::{self, PAGE_BYTES, Page};
 use super::signed_in::SignedIn;
 use crate::hub::origin;
 use crate::store::{CommandChange, CommandRow};
@@ -17,7 +18,6 @@ use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::CommandPhase;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 /// Commands in one list unless the asker says otherwise, and at most.
 const LISTED: usize = 200;
@@ -106,6 +106,18 @@ impl From<CommandChange> for CommandStep {
 pub(super) struct ListQuery {
     agent: Option<String>,
     limit: Option<usize>,
+    /// Only those behind this one: `next` of an earlier page.
+    after: Option<String>,
+}
+
+/// Where a list goes on: when the last command of a page was asked for, and its id.
+fn place(of: &CommandRow) -> String {
+    format!("{}.{}", of.created_at.unix_millis(), of.command)
+}
+
+fn parse_place(text: &str) -> Option<(WallTime, CommandId)> {
+    let (at, id) = text.split_once('.')?;
+    Some((WallTime::from_unix_millis(at.parse().ok()?), CommandId::new(id)))
 }
 
 pub(super) async fn commands(
@@ -115,13 +127,34 @@ pub(super) async fn commands(
 ) -> Response<Body> {
     let agent = query.agent.map(AgentId::new);
     let limit = query.limit.unwrap_or(LISTED).min(MOST_LISTED);
-    match app.store.commands(&identity.user, agent.as_ref(), limit).await {
-        Ok(rows) => {
-            let commands: Vec<_> = shown(&app, &identity.user, rows);
-            Json(json!({ "total": commands.len(), "commands": commands })).into_response()
+    let after = match query.after.as_deref().map(parse_place) {
+        None => None,
+        Some(Some(place)) => Some(place),
+        Some(None) => {
+            let why = "`after` is not the `next` of an earlier page; omit it to begin anew";
+            return problem(StatusCode::BAD_REQUEST, why);
         }
-        Err(error) => unreadable(&app, &error),
+    };
+    let slot = match page::slot(&app, &identity.user) {
+        Ok(slot) => slot,
+        Err(answer) => return *answer,
+    };
+    let of = &identity.user;
+    let listed = app.store.commands_behind(of, agent.as_ref(), after, limit, PAGE_BYTES).await;
+    let listed = match listed {
+        Ok(listed) => listed,
+        Err(error) => return unreadable(&app, &error),
+    };
+    let mut next = listed.rows.last().filter(|_| listed.more).map(place);
+    let places: Vec<_> = listed.rows.iter().map(place).collect();
+    let mut page = Page::default();
+    for (at, command) in shown(&app, of, listed.rows).into_iter().enumerate() {
+        if !page.add(command) {
+            next = at.checked_sub(1).and_then(|last| places.get(last).cloned());
+            break;
+        }
     }
+    page.answer("commands", next, slot)
 }
 
 pub(super) async fn command(

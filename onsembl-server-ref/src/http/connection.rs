@@ -2,7 +2,7 @@
 //! of that token's user.
 
 use super::waiting_room::{RoomLimits, Source, Ticket, WaitingRoom};
-use crate::bounds::{LogLimit, Share, Shares, Turn, Turns};
+use crate::bounds::{LogLimit, Share, Shares, Turn, TurnLimits, Turns};
 use onsembl_protocol::id::UserId;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,8 +46,8 @@ impl Connections {
         Self(Arc::new(Shared {
             room: Mutex::new(WaitingRoom::new(limits)),
             users: Shares::new(known, WEIGHT),
-            turns_waiting: Turns::new(AT_WORK_WAITING),
-            turns_known: Turns::new(AT_WORK_KNOWN),
+            turns_waiting: Turns::new(TurnLimits::each(AT_WORK_WAITING)),
+            turns_known: Turns::new(TurnLimits::each(AT_WORK_KNOWN)),
             refusals: LogLimit::new(),
         }))
     }
@@ -132,9 +132,9 @@ impl Connection {
             Standing::Waiting { turn: Some(_), .. } | Standing::Known { .. } => None,
         };
         let Some(source) = of else { return };
-        let taken = self.0.shared.turns_waiting.take(&source).await;
+        let taken = self.0.shared.turns_waiting.take_one(&source).await;
         if let Standing::Waiting { turn, .. } = &mut *self.standing() {
-            *turn = Some(taken);
+            *turn = taken;
         }
     }
 
@@ -143,9 +143,9 @@ impl Connection {
         let is_known =
             matches!(&*self.standing(), Standing::Known { turn: None, source: Some(_), .. });
         if is_known {
-            let taken = self.0.shared.turns_known.take(user).await;
+            let taken = self.0.shared.turns_known.take_one(user).await;
             if let Standing::Known { turn, .. } = &mut *self.standing() {
-                *turn = Some(taken);
+                *turn = taken;
             }
         }
     }

@@ -11,6 +11,7 @@ mod cors;
 mod large_messages;
 mod order_body;
 mod output;
+mod page;
 mod paths;
 mod patient_io;
 mod proxies;
@@ -29,6 +30,7 @@ pub(crate) use control::Control;
 pub use cors::{CorsOrigin, NoOrigin};
 pub(crate) use large_messages::{LARGE_MESSAGES, LargeMessages, SMALL};
 pub(crate) use output::{OutputLine, PAGE, READERS};
+pub(crate) use page::{PAGE_BYTES, PAGES};
 pub(crate) use proxies::TrustedProxies;
 pub(crate) use recording::EXPORTS;
 pub(crate) use stops::Order;
@@ -63,6 +65,8 @@ pub(crate) struct App {
     pub(crate) large_messages: LargeMessages,
     /// Readers of stored output at a time.
     pub(crate) readers: Shares<UserId>,
+    /// Pages of lists on their way at a time.
+    pub(crate) pages: Shares<UserId>,
     /// Upgraded links outlive their request; the server waits for them when it ends.
     pub(crate) links: TaskTracker,
 }

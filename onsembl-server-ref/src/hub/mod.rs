@@ -9,6 +9,7 @@ mod request;
 mod rows;
 mod run;
 mod seats;
+mod watchdog;
 mod write_queue;
 
 pub use request::{BeatHop, BeatSeen, HubHandle, HubStats, Request};

@@ -137,7 +137,7 @@ impl Edge {
         let at = self.shard.clock().now().wall;
         let asking = self.asking.clone();
         self.outcomes.spawn(async move {
-            let _turn = asking.take(&user).await;
+            let _turn = asking.take_one(&user).await;
             let answer = answer(&store, &user, question, at, &counters).await;
             Outcome::Store(user, answer)
         });

@@ -1,7 +1,7 @@
 //! What others ask of the hub.
 
 use crate::auth::Identity;
-use crate::bounds::{Turn, Turns};
+use crate::bounds::{Turn, TurnLimits, Turns};
 use onsembl_protocol::fleet::{self, Answer};
 use onsembl_protocol::id::{AgentId, BeatSequence, UserId};
 use onsembl_protocol::replay::Excerpt;
@@ -103,13 +103,13 @@ pub struct HubHandle {
 impl HubHandle {
     /// The way to a hub that takes requests from here, so many of each user in its inbox at a time.
     pub(super) fn new(requests: mpsc::Sender<Placed>, of_user: usize) -> Self {
-        Self { requests, turns: Turns::new(of_user) }
+        Self { requests, turns: Turns::new(TurnLimits::each(of_user)) }
     }
 
     /// Asks; waits for room. `false` if the hub has ended.
     pub async fn ask(&self, request: Request) -> bool {
         let turn = match request.user() {
-            Some(user) => Some(self.turns.take(user).await),
+            Some(user) => self.turns.take_one(user).await,
             None => None,
         };
         self.requests.send((request, turn)).await.is_ok()

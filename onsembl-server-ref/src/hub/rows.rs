@@ -30,6 +30,9 @@ pub(super) fn open_fault(error: &OpenError) -> OpenFault {
 pub(super) fn fault(error: &StoreError) -> StoreFault {
     match error {
         StoreError::Refused(_) => StoreFault::Refused(error.to_string()),
+        StoreError::OverBudget(_) | StoreError::Crowded { .. } => {
+            StoreFault::OverLimit(error.to_string())
+        }
         StoreError::Directory { .. }
         | StoreError::Newer { .. }
         | StoreError::Migration { .. }
@@ -41,6 +44,8 @@ pub(super) fn fault(error: &StoreError) -> StoreFault {
         | StoreError::Unreadable(_)
         | StoreError::Foreign { .. }
         | StoreError::Damaged { .. }
+        | StoreError::NoRoom
+        | StoreError::TooLong
         | StoreError::Closed => StoreFault::Unavailable(error.to_string()),
     }
 }
@@ -107,6 +112,12 @@ pub(super) fn command_record(row: CommandRow, counters: &Counters) -> (UserId, C
     let request = match origin {
         // Nobody knows what was asked for.
         CommandOrigin::Adopted => as_text(String::new()),
+        // Of one that is over, and was cut or is only shown, nothing but the text is there.
+        CommandOrigin::User | CommandOrigin::Agent
+            if row.spec.is_null() && row.ended_at.is_some() =>
+        {
+            as_text(row.text)
+        }
         CommandOrigin::User | CommandOrigin::Agent => match serde_json::from_value(row.spec) {
             Ok(request) => request,
             Err(error) => {

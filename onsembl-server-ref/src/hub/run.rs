@@ -5,9 +5,10 @@ use super::perform::{Edge, Outcome};
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Placed, Request};
 use super::rows;
 use super::seats::Seats;
+use super::watchdog::{Kind, Watchdog};
 use super::write_queue::{Done, WriteQueue};
 use crate::auth::{Authenticator, Identity};
-use crate::bounds::Turns;
+use crate::bounds::{TurnLimits, Turns};
 use crate::fleet_view::{FleetView, FleetViews};
 use crate::store::{
     HeartbeatRow, OutputReceipt, Receipts, Recorded, Store, StoreError, StoreHealth,
@@ -68,6 +69,7 @@ pub struct Hub {
     receipts: Receipts,
     health: watch::Receiver<StoreHealth>,
     token_check: TokenCheck,
+    watchdog: Watchdog,
 }
 
 /// The tokens of sessions, which are looked up again and again.
@@ -148,7 +150,7 @@ impl Hub {
                 seats: Seats::default(),
                 waiters: BTreeMap::new(),
                 outcomes: JoinSet::new(),
-                asking: Turns::new(ASKED_OF_USER),
+                asking: Turns::new(TurnLimits::each(ASKED_OF_USER)),
                 bearers: Bearers::default(),
                 observer: parts.observer,
             },
@@ -162,6 +164,7 @@ impl Hub {
             done,
             receipts,
             token_check: TokenCheck::after_a_while(),
+            watchdog: Watchdog::default(),
         };
         let mut health = hub.edge.store.health();
         let damaged = async {
@@ -219,10 +222,17 @@ impl Hub {
 
     /// Hands an event to the fleet of a user, and performs what it decides.
     pub(super) fn feed(&mut self, user: &UserId, event: FleetEvent) {
-        self.with_fleet(user, |fleet, now| fleet.handle(event, now));
+        let kind = Kind::of(&event);
+        self.with_fleet(user, kind, |fleet, now| fleet.handle(event, now));
     }
 
-    pub(super) fn with_fleet(&mut self, user: &UserId, change: impl FnOnce(&mut Fleet, Now)) {
+    pub(super) fn with_fleet(
+        &mut self,
+        user: &UserId,
+        kind: Kind,
+        change: impl FnOnce(&mut Fleet, Now),
+    ) {
+        let began = std::time::Instant::now();
         if !self.users.contains_key(user) {
             let first = SeatId(self.users_so_far.wrapping_mul(SEATS_OF_USER));
             self.users_so_far = self.users_so_far.wrapping_add(1);
@@ -250,6 +260,7 @@ impl Hub {
             // It has no deadline, so nothing wakes it.
             let _ = self.users.remove(user);
         }
+        self.watchdog.handled(user, kind, began, &self.edge.counters);
     }
 
     fn wake(&mut self) {
@@ -450,6 +461,11 @@ impl Hub {
             StoreHealth::Healthy => {
                 info!("the database takes writes again");
                 None
+            }
+            StoreHealth::Scarce { .. } => {
+                self.edge.counters.count("store_disk_full");
+                warn!("{health}; agents stay connected");
+                Some(StoreTrouble::Full)
             }
             StoreHealth::Troubled { trouble, .. } => {
                 self.edge.counters.count("store_troubles");

@@ -1,8 +1,8 @@
 //! Everything durable that nothing waits for, in the order in which it was decided.
 //!
-//! The hub must not wait for the database, and two writes about one thing must not change places. So those of
-//! each user go through one line into the store's queue, and what comes of them comes back as an event. The lines
-//! of two users do not wait for each other.
+//! The hub must not wait for the database, and two writes about one thing must not change places. So they
+//! are put into the store's queue at once, in which each user has a line, and what comes of them comes back as an
+//! event.
 
 use super::rows;
 use crate::bounds::{Share, Shares};
@@ -11,7 +11,6 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::fleet::{StoreAnswer, StoreFault, Write};
 use onsembl_protocol::id::{CommandId, UserId};
 use onsembl_transport::counters::Counters;
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,21 +18,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
-/// Writes besides output that may wait here while the database does not take them, of one user as many as are free.
-/// Beyond it a write
-/// is dropped, counted and logged, and the end of a command is decided anew later. Output does not count: each
-/// of its senders is held back, and what is dropped of it would never be asked for again. Nor do terminals,
-/// which the fleet bounds, and without which their output would be of nothing.
-pub(crate) const BOUND: usize = 16 * 1024;
-
-/// One durable fact of a user.
-#[derive(Debug)]
-struct Entry {
-    user: UserId,
-    write: Write,
-    /// What it takes of the bound, if it counts.
-    place: Option<Share<UserId>>,
-}
+/// Writes besides output that may wait while the database does not take them, of all users: of one at most as
+/// many as are left, so that alone a user has 16,384. Beyond it a write is dropped, counted and logged, and the
+/// end of a command is decided anew later. Output does not count: each of its senders is held back, and what is
+/// dropped of it would never be asked for again. Nor do terminals, which the fleet bounds, and without which
+/// their output would be of nothing.
+pub(crate) const BOUND: usize = 32 * 1024;
 
 /// What the hub is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +66,11 @@ fn ends(write: &Write) -> Option<CommandId> {
 /// The way into the queue.
 #[derive(Debug)]
 pub(super) struct WriteQueue {
-    entries: mpsc::UnboundedSender<Entry>,
+    store: Store,
+    handed: mpsc::UnboundedSender<Handed>,
     done: mpsc::UnboundedSender<Done>,
+    shares: Shares<UserId>,
     waiting: Arc<AtomicUsize>,
-    places: Shares<UserId>,
     /// Those that were dropped since there was room last.
     dropped: AtomicUsize,
     phase: Phase,
@@ -88,18 +79,19 @@ pub(super) struct WriteQueue {
 }
 
 impl WriteQueue {
-    /// Starts the task that hands writes to `store`; what some of them are answered with goes to `done`.
+    /// Starts the task that waits for what becomes of writes to `store`; what some of them are answered with
+    /// goes to `done`.
     pub(super) fn start(
         store: Store,
         counters: Counters,
         done: mpsc::UnboundedSender<Done>,
     ) -> Self {
-        let (entries, inbox) = mpsc::unbounded_channel();
+        let (handed, inbox) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let keep = keep(store, inbox, Arc::clone(&waiting), counters.clone(), done.clone());
-        let (places, dropped) = (Shares::new(BOUND, 1), AtomicUsize::new(0));
+        let keep = keep(inbox, Arc::clone(&waiting), counters.clone(), done.clone());
+        let (shares, dropped) = (Shares::new(BOUND, 1), AtomicUsize::new(0));
         let (phase, task) = (Phase::Recovering, tokio::spawn(keep));
-        Self { entries, done, waiting, places, dropped, phase, counters, task }
+        Self { store, handed, done, shares, waiting, dropped, phase, counters, task }
     }
 
     /// From now on what waits is bounded.
@@ -112,8 +104,8 @@ impl WriteQueue {
             Phase::Running => !is_bounded_elsewhere(&write),
             Phase::Recovering => false,
         };
-        let place = counts.then(|| self.places.take(user)).flatten();
-        if counts && place.is_none() {
+        let share = counts.then(|| self.shares.take(user)).flatten();
+        if counts && share.is_none() {
             let waiting = self.waiting.load(Ordering::Relaxed);
             self.counters.count("writes_dropped");
             // As many follow as there are events until the database is well: one line at each end of it.
@@ -121,7 +113,7 @@ impl WriteQueue {
                 error!(%user, ?write, waiting, "the database has not taken writes for too long; this one and others are dropped");
             }
             if let Some(command) = ends(&write) {
-                let why = "too many writes wait for the database".to_owned();
+                let why = "too many writes of this user wait for the database".to_owned();
                 let stored = Err(StoreFault::Unavailable(why));
                 self.answer((user.clone(), StoreAnswer::EndStored { command, stored }));
             }
@@ -130,8 +122,13 @@ impl WriteQueue {
         if counts && let dropped @ 1.. = self.dropped.swap(0, Ordering::Relaxed) {
             warn!(dropped, "writes were dropped until the database had room again");
         }
+        let (user, ends) = (user.clone(), ends(&write));
+        let write = hand_in(&self.store, &user, write);
+        if matches!(write, Ok(InStore::Output)) {
+            return;
+        }
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.entries.send(Entry { user: user.clone(), write, place }).is_err() {
+        if self.handed.send(Handed { user, write, ends, _share: share }).is_err() {
             self.counters.count("writes_dropped");
         }
     }
@@ -144,7 +141,7 @@ impl WriteQueue {
 
     /// Takes nothing more and waits until all is written, or until `patience` is over.
     pub(super) async fn finish(self, patience: Duration) {
-        drop(self.entries);
+        drop(self.handed);
         if tokio::time::timeout(patience, self.task).await.is_err() {
             warn!(
                 waiting = self.waiting.load(Ordering::Relaxed),
@@ -159,37 +156,18 @@ impl WriteQueue {
 }
 
 async fn keep(
-    store: Store,
-    mut inbox: mpsc::UnboundedReceiver<Entry>,
+    mut inbox: mpsc::UnboundedReceiver<Handed>,
     waiting: Arc<AtomicUsize>,
     counters: Counters,
     done: mpsc::UnboundedSender<Done>,
 ) {
     let mut writes = FuturesUnordered::new();
-    // One of each user: two that wait for room at once would change places.
-    let mut handing = FuturesUnordered::new();
-    let mut lines: HashMap<UserId, VecDeque<Entry>> = HashMap::new();
-    let mut is_open = true;
-    while is_open || !handing.is_empty() {
+    loop {
         tokio::select! {
-            Some(handed) = handing.next(), if !handing.is_empty() => {
-                let handed: Handed = handed;
-                match lines.get_mut(&handed.user).map(VecDeque::pop_front) {
-                    Some(Some(next)) => handing.push(hand_in(store.clone(), next)),
-                    Some(None) => drop(lines.remove(&handed.user)),
-                    None => {}
-                }
-                writes.push(committed(handed, counters.clone()));
-            }
-            entry = inbox.recv(), if is_open => match entry {
-                Some(entry) => match lines.get_mut(&entry.user) {
-                    Some(line) => line.push_back(entry),
-                    None => {
-                        let _ = lines.insert(entry.user.clone(), VecDeque::new());
-                        handing.push(hand_in(store.clone(), entry));
-                    }
-                },
-                None => is_open = false,
+            biased;
+            handed = inbox.recv() => match handed {
+                Some(handed) => writes.push(committed(handed, counters.clone())),
+                None => break,
             },
             Some(settled) = writes.next(), if !writes.is_empty() => {
                 settle(&waiting, &counters, &done, settled);
@@ -228,7 +206,7 @@ struct Handed {
     user: UserId,
     write: Result<InStore, StoreError>,
     ends: Option<CommandId>,
-    place: Option<Share<UserId>>,
+    _share: Option<Share<UserId>>,
 }
 
 /// What is still to be waited for.
@@ -245,42 +223,39 @@ enum InStore {
     Output,
 }
 
-async fn hand_in(store: Store, entry: Entry) -> Handed {
-    let Entry { user, write, place } = entry;
-    let ends = ends(&write);
-    let write = match write {
+fn hand_in(store: &Store, user: &UserId, write: Write) -> Result<InStore, StoreError> {
+    match write {
         Write::Presence(record) => {
-            store.submit_presence(rows::presence_row(record)).await.map(InStore::Submitted)
+            store.put_presence(user, rows::presence_row(record)).map(InStore::Submitted)
         }
         Write::Command { command, update } => {
             let update = rows::command_update(update);
-            store.submit_command_update(&user, &command, update).await.map(InStore::Updated)
+            store.put_command_update(user, &command, update).map(InStore::Updated)
         }
         Write::Terminal(record) => {
             let command = record.command.clone();
-            let submitted = store.submit_terminal(rows::command_row(user.clone(), *record)).await;
-            submitted.map(|submitted| InStore::Inserted { command, submitted })
+            let submitted = store.put_terminal(rows::command_row(user.clone(), *record))?;
+            Ok(InStore::Inserted { command, submitted })
         }
         Write::Output { command, record } => {
             let record = StoredRecord::of_log(user.clone(), command, record);
-            store.append_output(record).await.map(|()| InStore::Output)
+            store.put_output(record).map(|()| InStore::Output)
         }
         Write::Alias { agent, alias } => {
-            store.submit_alias(&user, &agent, &alias).await.map(InStore::Submitted)
+            store.put_alias(user, &agent, &alias).map(InStore::Submitted)
         }
         Write::Journal { agent, journal } => {
-            store.submit_journal(&agent, journal).await.map(InStore::Submitted)
+            store.put_journal(user, &agent, journal).map(InStore::Submitted)
         }
         Write::SessionEnd { session, at, because } => {
-            store.submit_session_end(&session, at, &because).await.map(InStore::Changed)
+            store.put_session_end(user, session, at, because).map(InStore::Changed)
         }
-    };
-    Handed { user, write, ends, place }
+    }
 }
 
 async fn committed(handed: Handed, counters: Counters) -> Settled {
     // It counts until it is committed.
-    let Handed { user, write, ends, place: _place } = handed;
+    let Handed { user, write, ends, _share } = handed;
     let result = match write {
         Ok(InStore::Submitted(submitted)) => submitted.committed().await,
         Ok(InStore::Changed(submitted)) => submitted.committed().await.map(drop),
@@ -324,6 +299,7 @@ mod tests {
     /// As at a start with a large fleet whose server was killed.
     #[tokio::test]
     async fn nothing_that_the_recovery_writes_is_dropped() {
+        const OF_ONE: usize = BOUND / 2;
         let dir = tempfile::tempdir().unwrap();
         let at = WallTime::from_unix_millis(1_700_000_000_000);
         let (store, _receipts) = Store::open(dir.path(), at).await.unwrap();
@@ -339,7 +315,7 @@ mod tests {
         (0..BOUND + 1000).for_each(|n| queue.write(&user, end(n)));
         assert_eq!(counters.snapshot().get("writes_dropped"), None);
         queue.recovered();
-        (0..BOUND + 1000).for_each(|n| queue.write(&user, end(n)));
+        (0..OF_ONE + 1000).for_each(|n| queue.write(&user, end(n)));
         assert_eq!(counters.snapshot().get("writes_dropped"), Some(&1000), "bounded from then on");
         queue.finish(Duration::from_secs(60)).await;
     }

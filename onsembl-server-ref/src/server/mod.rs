@@ -44,6 +44,7 @@ mod data_folder;
 mod data_lock;
 mod descriptors;
 mod listening;
+mod no_room;
 mod options;
 
 pub use descriptors::raise_descriptor_limit;
@@ -54,7 +55,7 @@ pub use options::{
 };
 
 use crate::auth::{Auth, Authenticator, KnownTokens, Tokens, Uses, keep_uses};
-use crate::bounds::{Shares, Turns};
+use crate::bounds::{Shares, TurnLimits, Turns};
 use crate::dashboard::{self, Dashboard};
 use crate::fleet_view::FleetViews;
 use crate::http::{self, AcceptLimits, App, Connections, LargeMessages, Listener, TrustedProxies};
@@ -164,7 +165,7 @@ impl Server {
             instance,
             stop: stop.clone(),
             slots: Shares::new(dashboard::SLOTS, dashboard::SLOTS_WEIGHT),
-            turns: Turns::new(dashboard::AT_WORK),
+            turns: Turns::new(TurnLimits::each(dashboard::AT_WORK)),
         };
         let app = App {
             auth,
@@ -178,6 +179,7 @@ impl Server {
             exports: Shares::new(http::EXPORTS, 1),
             large_messages: LargeMessages::new(http::LARGE_MESSAGES, 1),
             readers: Shares::new(http::READERS, 1),
+            pages: Shares::new(http::PAGES, 1),
             links: TaskTracker::new(),
         };
         let keep = retention::keep(app.store.clone(), options.retention, stop.clone());
@@ -297,7 +299,7 @@ impl Data {
         data_folder::make_private(&options.data)?;
         let lock = DataLock::take(&options.data)?;
         let now = SystemClock::new().now().wall;
-        let (store, receipts) = Store::open(&options.data, now).await?;
+        let (store, receipts) = Store::open_within(&options.data, now, options.store).await?;
         let data = options.data.clone();
         match tokio::task::spawn_blocking(move || store::check(&data, CHECKED_FOR)).await {
             Ok(checked) => match checked? {

@@ -4,7 +4,7 @@ use crate::auth::SecretError;
 pub use crate::http::{CorsOrigin, NoOrigin};
 pub use crate::hub::{BeatHop, BeatSeen};
 use crate::retention::Retention;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreLimits};
 pub use ipnet::IpNet;
 use onsembl_protocol::session::ServerConfig;
 use onsembl_transport::server::RECORDING;
@@ -31,6 +31,8 @@ pub struct ServerOptions {
     /// Connections with a good token at a time; as many as the limit on file descriptors allows, and
     /// [`CONNECTIONS`] at most, unless set.
     pub connections: usize,
+    /// How much the database may hold; [`StoreLimits::DEFAULT`] unless set.
+    pub store: StoreLimits,
     /// The networks of proxies that are trusted to say for whom they connect, by `X-Forwarded-For` or
     /// the PROXY protocol; none unless set. Counts only for [`Server::listen`](super::Server::listen)
     /// and [`Server::serve`](super::Server::serve).
@@ -55,6 +57,7 @@ impl ServerOptions {
             recording: RECORDING,
             retention: Retention::DEFAULT,
             connections: CONNECTIONS,
+            store: StoreLimits::DEFAULT,
             trusted_proxies: Vec::new(),
             cors_origins: Vec::new(),
             observer: None,

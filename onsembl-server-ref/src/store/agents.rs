@@ -3,14 +3,14 @@
 use super::claims;
 use super::columns::{json, json_or_none, number, time, time_or_none};
 use super::error::StoreError;
-use super::queue::Lane;
+use super::line::{Needs, Place};
 use super::{Store, Submitted};
 use onsembl_protocol::fleet::{ALIASES, Claim};
 use onsembl_protocol::id::{
     AgentId, AgentKey, Epoch, InstanceId, JournalId, LineageId, PresenceVersion, TokenId, UserId,
 };
 use onsembl_protocol::time::WallTime;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -106,17 +106,17 @@ impl Store {
     }
 
     /// Notes an id that an agent goes by; nothing changes if another of the user goes by it.
-    pub(crate) async fn submit_alias(
+    pub(crate) fn put_alias(
         &self,
         user: &UserId,
         agent: &AgentId,
         alias: &AgentId,
     ) -> Result<Submitted<()>, StoreError> {
         let (user, agent, alias) = (user.clone(), agent.clone(), alias.clone());
-        self.submit(Lane::Data.of(&user), "note alias", 0, move |db| {
+        let place = Place::data(&user, Needs::BehindAll);
+        self.put(place, "note alias", move |db| {
             note_alias(db, user.as_str(), alias.as_str(), agent.as_str())
         })
-        .await
     }
 
     /// Whether the user has deleted the agent with this id.
@@ -125,7 +125,7 @@ impl Store {
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
     pub async fn is_deleted(&self, user: &UserId, agent: &AgentId) -> Result<bool, StoreError> {
         let (user, agent) = (user.clone(), agent.clone());
-        self.read(move |db| {
+        self.read_for(&user.clone(), move |db| {
             db.prepare_cached(
                 "SELECT 1 FROM agents
                  WHERE agent_id = ?2 AND user_id = ?1 AND deleted_at IS NOT NULL",
@@ -149,24 +149,49 @@ impl Store {
         self.read(move |db| list(db, COLUMNS, user.as_ref(), AgentHeartbeat::from_row)).await
     }
 
+    /// The recorded heartbeats of these agents of `user`.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Crowded`], [`StoreError::Closed`].
+    pub(crate) async fn heartbeats_of(
+        &self,
+        user: &UserId,
+        agents: Vec<AgentId>,
+    ) -> Result<Vec<AgentHeartbeat>, StoreError> {
+        let of = user.clone();
+        self.read_for(user, move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT agent_id, last_heartbeat, last_metrics FROM agents
+                 WHERE agent_id = ?1 AND user_id = ?2 AND deleted_at IS NULL",
+            )?;
+            let mut found = Vec::new();
+            for agent in agents {
+                let params = [agent.as_str(), of.as_str()];
+                found.extend(query.query_row(params, AgentHeartbeat::from_row).optional()?);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     /// Notes which journal an agent keeps. Takes its turn behind the updates of commands that were
     /// handed in before: what could not be proven under another journal is decided by then.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub(crate) async fn submit_journal(
+    pub(crate) fn put_journal(
         &self,
+        user: &UserId,
         agent: &AgentId,
         journal: Option<JournalId>,
     ) -> Result<Submitted<()>, StoreError> {
         let agent = agent.clone();
-        self.submit(Lane::Data, "set journal", 0, move |db| {
+        self.put(Place::data(user, Needs::BehindAll), "set journal", move |db| {
             let _ = db
                 .prepare_cached("UPDATE agents SET journal = ?2 WHERE agent_id = ?1")?
                 .execute(params![agent.as_str(), journal.as_ref().map(JournalId::as_str)])?;
             Ok(())
         })
-        .await
     }
 
     /// Deletes an agent: it is not listed any more and can open no session. Its key stays taken, so
@@ -182,7 +207,8 @@ impl Store {
         at: WallTime,
     ) -> Result<bool, StoreError> {
         let (user, agent) = (user.clone(), agent.clone());
-        self.write(Lane::Control.of(&user), "delete agent", 0, move |db| {
+        let place = Place::control(&user, Needs::Little);
+        self.write(place, "delete agent", 0, move |db| {
             let deleted = db
                 .prepare_cached(
                     "UPDATE agents SET deleted_at = ?3

@@ -1,9 +1,10 @@
 //! Commands: what was asked of which agent, and how far it is. Unique per user and command id.
 
+use super::budget::{self, Terms};
 use super::columns::{json, time, time_or_none};
 use super::error::StoreError;
 use super::history;
-use super::queue::Lane;
+use super::line::{Needs, Place};
 use super::{Store, Submitted};
 use onsembl_protocol::id::{AgentId, CommandId, UserId};
 use onsembl_protocol::time::WallTime;
@@ -56,6 +57,19 @@ pub struct CommandUpdate {
     pub ended: bool,
 }
 
+/// Part of a list of commands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// Without their `spec`.
+    pub rows: Vec<CommandRow>,
+    /// Whether there are more behind them.
+    pub more: bool,
+}
+
+/// What is shown of a command: what is needed only to run it may be large.
+const SHOWN: &str = "user_id, command_id, agent_id, text, 'null' AS spec, status, cause, exit_code,
+                     signal, created_at, updated_at, ended_at";
+
 /// What came of inserting a command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Inserted {
@@ -69,24 +83,34 @@ impl Store {
     /// Stores a new command, unless the user has one of this id already.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if the agent is unknown, [`StoreError::Closed`].
+    /// [`StoreError::Refused`] if the agent is unknown, [`StoreError::OverBudget`] if the user may not have more
+    /// on the disk, [`StoreError::NoRoom`] if it is full, [`StoreError::Crowded`], [`StoreError::Closed`].
     pub async fn insert_command(&self, new: CommandRow) -> Result<Inserted, StoreError> {
         let spec = new.spec.to_string();
         let bytes = 2 * (new.text.len() + spec.len());
-        let place = Lane::Control.of(&new.user);
-        self.write(place, "insert command", bytes, move |db| insert(db, &new, &spec)).await
+        let (place, terms) = (Place::control(&new.user, Needs::New), self.terms());
+        self.write(place, "insert command", bytes, move |db| match known(db, &new)? {
+            Some(existing) => Ok(Ok(Inserted::Existing(existing))),
+            None => match budget::make_room(db, &new.user, budget::of_command(&new, &spec), terms)?
+            {
+                Ok(()) => insert(db, &new, &spec, terms).map(Ok),
+                Err(over) => Ok(Err(over)),
+            },
+        })
+        .await?
+        .map_err(StoreError::OverBudget)
     }
 
     /// The first half of [`insert_command`](Self::insert_command) for one that may write before it is
     /// known to be stored: in front of the output that is handed in later.
-    pub(crate) async fn submit_terminal(
-        &self,
-        new: CommandRow,
-    ) -> Result<Submitted<Inserted>, StoreError> {
+    pub(crate) fn put_terminal(&self, new: CommandRow) -> Result<Submitted<Inserted>, StoreError> {
         let spec = new.spec.to_string();
-        let bytes = 2 * (new.text.len() + spec.len());
-        let place = Lane::Data.of(&new.user);
-        self.submit(place, "insert terminal", bytes, move |db| insert(db, &new, &spec)).await
+        let (place, terms) =
+            (Place::data(&new.user, Needs::Room(new.command.clone())), self.terms());
+        self.put(place, "insert terminal", move |db| match known(db, &new)? {
+            Some(existing) => Ok(Inserted::Existing(existing)),
+            None => insert(db, &new, &spec, terms),
+        })
     }
 
     /// Sets the state of a command that is not over; of one that is nothing changes. Takes its turn behind the output that was handed in before, so
@@ -101,24 +125,24 @@ impl Store {
         command: &CommandId,
         to: CommandUpdate,
     ) -> Result<bool, StoreError> {
-        self.submit_command_update(user, command, to).await?.committed().await
+        self.put_command_update(user, command, to)?.committed().await
     }
 
     /// The first half of [`update_command`](Self::update_command).
-    pub(crate) async fn submit_command_update(
+    pub(crate) fn put_command_update(
         &self,
         user: &UserId,
         command: &CommandId,
         to: CommandUpdate,
     ) -> Result<Submitted<bool>, StoreError> {
         let (user, command) = (user.clone(), command.clone());
-        let bytes = to.status.len() + to.cause.as_ref().map_or(0, String::len);
-        self.submit(Lane::Data.of(&user), "update command", bytes, move |db| {
+        let (place, terms) = (Place::data(&user, Needs::Behind(command.clone())), self.terms());
+        self.put(place, "update command", move |db| {
             let updated = db
                 .prepare_cached(
                     "UPDATE commands
                      SET status = ?3, cause = ?4, exit_code = ?5, signal = ?6, updated_at = ?7,
-                         ended_at = ?8
+                         ended_at = ?8, kept_from = ?9
                      WHERE user_id = ?1 AND command_id = ?2 AND ended_at IS NULL",
                 )?
                 .execute(params![
@@ -130,13 +154,13 @@ impl Store {
                     to.signal,
                     to.at.unix_millis(),
                     to.ended.then_some(to.at.unix_millis()),
+                    terms.kept_from.unix_millis(),
                 ])?;
             if updated > 0 {
                 history::append(db, &user, &command, &to)?;
             }
             Ok(updated > 0)
         })
-        .await
     }
 
     /// The commands of all users that have not ended, in the order they were asked for.
@@ -152,34 +176,39 @@ impl Store {
         .await
     }
 
-    /// The commands of a user, the newest first, of one agent if it is named; at most `limit`.
+    /// The commands of a user, the newest first, of one agent if it is named; at most `limit`. Without their
+    /// `spec`.
     ///
     /// # Errors
-    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Crowded`], [`StoreError::Closed`].
     pub async fn commands(
         &self,
         user: &UserId,
         agent: Option<&AgentId>,
         limit: usize,
     ) -> Result<Vec<CommandRow>, StoreError> {
-        let (user, agent) = (user.clone(), agent.cloned());
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.read(move |db| {
-            db.prepare_cached(
-                "SELECT * FROM commands
-                 WHERE user_id = ?1 AND (?2 IS NULL OR agent_id = ?2)
-                 ORDER BY created_at DESC, command_id DESC LIMIT ?3",
-            )?
-            .query_map(
-                params![user.as_str(), agent.as_ref().map(AgentId::as_str), limit],
-                CommandRow::from_row,
-            )?
-            .collect()
-        })
-        .await
+        Ok(self.commands_behind(user, agent, None, limit, usize::MAX).await?.rows)
     }
 
-    /// The commands of all users that ended at or after a time, the newest first; at most `limit`.
+    /// The same, only those behind this one, and only as many as hold so many bytes of text, but one if there
+    /// is one.
+    ///
+    /// # Errors
+    /// As [`commands`](Self::commands).
+    pub async fn commands_behind(
+        &self,
+        user: &UserId,
+        agent: Option<&AgentId>,
+        after: Option<(WallTime, CommandId)>,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Listed, StoreError> {
+        let (of, agent) = (user.clone(), agent.cloned());
+        self.read_for(user, move |db| list(db, &of, agent.as_ref(), after, limit, bytes)).await
+    }
+
+    /// The commands of all users that ended at or after a time, the newest first; at most `limit`. Without
+    /// their `spec`.
     ///
     /// # Errors
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
@@ -190,9 +219,9 @@ impl Store {
     ) -> Result<Vec<CommandRow>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(move |db| {
-            db.prepare_cached(
-                "SELECT * FROM commands WHERE ended_at >= ?1 ORDER BY ended_at DESC LIMIT ?2",
-            )?
+            db.prepare_cached(&format!(
+                "SELECT {SHOWN} FROM commands WHERE ended_at >= ?1 ORDER BY ended_at DESC LIMIT ?2"
+            ))?
             .query_map(params![at.unix_millis(), limit], CommandRow::from_row)?
             .collect()
         })
@@ -209,17 +238,62 @@ impl Store {
         command: &CommandId,
     ) -> Result<Option<CommandRow>, StoreError> {
         let (user, command) = (user.clone(), command.clone());
-        self.read(move |db| select(db, &user, &command)).await
+        self.read_for(&user.clone(), move |db| select(db, &user, &command)).await
     }
 }
 
-fn insert(db: &Connection, new: &CommandRow, spec: &str) -> rusqlite::Result<Inserted> {
-    let inserted = db
+fn list(
+    db: &Connection,
+    user: &UserId,
+    agent: Option<&AgentId>,
+    after: Option<(WallTime, CommandId)>,
+    limit: usize,
+    most: usize,
+) -> rusqlite::Result<Listed> {
+    // Two texts, because each has an index of its own.
+    let of_agent = if agent.is_some() { "AND agent_id = ?5" } else { "AND ?5 IS NULL" };
+    let (at, id) = match &after {
+        Some((at, id)) => (at.unix_millis(), id.as_str()),
+        None => (i64::MAX, ""),
+    };
+    let mut query = db.prepare_cached(&format!(
+        "SELECT {SHOWN} FROM commands
+         WHERE user_id = ?1 {of_agent} AND created_at <= ?2
+           AND (created_at, command_id) < (?2, ?3)
+         ORDER BY created_at DESC, command_id DESC LIMIT ?4"
+    ))?;
+    let count = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let mut rows =
+        query.query(params![user.as_str(), at, id, count, agent.map(AgentId::as_str)])?;
+    let (mut listed, mut bytes) = (Listed { rows: Vec::new(), more: false }, 0_usize);
+    while let Some(row) = rows.next()? {
+        let row = CommandRow::from_row(row)?;
+        bytes += row.text.len() + row.cause.as_ref().map_or(0, String::len);
+        if listed.rows.len() >= limit || (!listed.rows.is_empty() && bytes > most) {
+            listed.more = true;
+            break;
+        }
+        listed.rows.push(row);
+    }
+    Ok(listed)
+}
+
+/// The command of this user that has the id of a new one.
+fn known(db: &Connection, new: &CommandRow) -> rusqlite::Result<Option<CommandRow>> {
+    select(db, &new.user, &new.command)
+}
+
+fn insert(
+    db: &Connection,
+    new: &CommandRow,
+    spec: &str,
+    terms: Terms,
+) -> rusqlite::Result<Inserted> {
+    let _ = db
         .prepare_cached(
             "INSERT INTO commands (user_id, command_id, agent_id, text, spec, status, cause,
-                                   exit_code, signal, created_at, updated_at, ended_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-             ON CONFLICT (user_id, command_id) DO NOTHING",
+                                   exit_code, signal, created_at, updated_at, ended_at, kept_from)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             new.user.as_str(),
@@ -234,21 +308,18 @@ fn insert(db: &Connection, new: &CommandRow, spec: &str) -> rusqlite::Result<Ins
             new.created_at.unix_millis(),
             new.updated_at.unix_millis(),
             new.ended_at.map(WallTime::unix_millis),
+            terms.kept_from.unix_millis(),
         ])?;
-    if inserted > 0 {
-        let first = CommandUpdate {
-            status: new.status.clone(),
-            cause: new.cause.clone(),
-            exit_code: new.exit_code,
-            signal: new.signal,
-            at: new.updated_at,
-            ended: new.ended_at.is_some(),
-        };
-        history::append(db, &new.user, &new.command, &first)?;
-        return Ok(Inserted::New);
-    }
-    let existing = select(db, &new.user, &new.command)?;
-    existing.map(Inserted::Existing).ok_or(rusqlite::Error::QueryReturnedNoRows)
+    let first = CommandUpdate {
+        status: new.status.clone(),
+        cause: new.cause.clone(),
+        exit_code: new.exit_code,
+        signal: new.signal,
+        at: new.updated_at,
+        ended: new.ended_at.is_some(),
+    };
+    history::append(db, &new.user, &new.command, &first)?;
+    Ok(Inserted::New)
 }
 
 fn select(

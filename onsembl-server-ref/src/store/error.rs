@@ -3,6 +3,8 @@
 //! Here SQLite's errors are told apart once: trouble of the database, which passes and is waited
 //! for, and faults of a request, which are answered. Nothing here touches a connection.
 
+use super::budget::OverBudget;
+use crate::bounds::NoTurn;
 use onsembl_protocol::id::AgentId;
 use onsembl_protocol::time::WallTime;
 use rusqlite::ErrorCode;
@@ -47,6 +49,12 @@ pub enum StoreHealth {
         /// How the latest attempt failed.
         trouble: StoreTrouble,
     },
+    /// The disk is full. New commands are refused and output waits; what ends, stops or reports is written
+    /// out of the reserve. Passes by itself when there is room.
+    Scarce {
+        /// When the disk was found to be full.
+        since: WallTime,
+    },
 }
 
 impl fmt::Display for StoreHealth {
@@ -54,6 +62,10 @@ impl fmt::Display for StoreHealth {
         match self {
             Self::Healthy => f.write_str("healthy"),
             Self::Troubled { since, trouble } => write!(f, "{trouble} since {since}"),
+            Self::Scarce { since } => write!(
+                f,
+                "disk full since {since}: new commands are refused, output waits; make room"
+            ),
         }
     }
 }
@@ -135,6 +147,21 @@ pub enum StoreError {
     /// A stored row does not hold what this program writes; another program changed it.
     #[error("a stored row cannot be read: {0}; another program may have changed the database")]
     Unreadable(#[source] rusqlite::Error),
+    /// The user has all that one may have on the disk. It was not done.
+    #[error(transparent)]
+    OverBudget(OverBudget),
+    /// The disk is full, and this needs room. It was not done.
+    #[error("the disk of the server is full; nothing new is stored until there is room")]
+    NoRoom,
+    /// Too much that this user asked for waits already. Nothing was done; ask again later.
+    #[error("too many reads of the database of yours wait: {limit}; wait for their answers")]
+    Crowded {
+        /// Which limit that is.
+        limit: String,
+    },
+    /// A read took more than its time, in which others wait for their turns. Ask for less.
+    #[error("the read took more than its share of the database's time; ask for less at once")]
+    TooLong,
     /// The store is closed, or was closed before the request was committed.
     #[error("the store is closed")]
     Closed,
@@ -165,11 +192,25 @@ impl From<rusqlite::Error> for StoreError {
             Some(trouble) => return Self::Trouble { trouble, source },
             None => {}
         }
+        if source.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) {
+            return Self::TooLong;
+        }
         match source {
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)
             | rusqlite::Error::InvalidColumnType(..) => Self::Unreadable(source),
             _ => Self::Refused(source),
+        }
+    }
+}
+
+impl From<NoTurn> for StoreError {
+    fn from(refused: NoTurn) -> Self {
+        match refused {
+            NoTurn::TooMany { .. } | NoTurn::TooLarge { .. } => {
+                Self::Crowded { limit: refused.to_string() }
+            }
+            NoTurn::Closed => Self::Closed,
         }
     }
 }

@@ -149,7 +149,7 @@ mod tests {
         let db = open_writer(dir.path(), NOW).unwrap();
         let row = "INSERT INTO meta (key, value) VALUES ('k' || ?1, hex(randomblob(4000)))";
         db.execute_batch("BEGIN").unwrap();
-        (0..2000).for_each(|n| drop(db.execute(row, [n]).unwrap()));
+        (0..2000).for_each(|n| assert_eq!(db.execute(row, [n]).unwrap(), 1));
         db.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
         dir
     }

@@ -33,7 +33,7 @@ impl Store {
         command: &CommandId,
     ) -> Result<Vec<CommandChange>, StoreError> {
         let (user, command) = (user.clone(), command.clone());
-        self.read(move |db| {
+        self.read_for(&user.clone(), move |db| {
             db.prepare_cached(
                 "SELECT at, status, cause FROM command_events
                  WHERE user_id = ?1 AND command_id = ?2 ORDER BY number",
@@ -49,6 +49,21 @@ impl Store {
         })
         .await
     }
+}
+
+/// Removes all changes of a command but the last.
+pub(super) fn keep_last(
+    db: &Connection,
+    user: &UserId,
+    command: &CommandId,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "DELETE FROM command_events
+         WHERE user_id = ?1 AND command_id = ?2 AND number <
+             (SELECT max(number) FROM command_events WHERE user_id = ?1 AND command_id = ?2)",
+    )?
+    .execute([user.as_str(), command.as_str()])
+    .map(drop)
 }
 
 /// Adds a change, in the transaction that makes it.

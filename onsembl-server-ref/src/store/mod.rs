@@ -16,18 +16,21 @@
 
 mod agents;
 mod beats;
+mod budget;
 mod claims;
 mod columns;
 mod commands;
 mod error;
 mod examine;
 mod history;
+mod line;
 mod output;
 mod presence;
 mod queue;
 mod reader;
 mod reading;
 mod request;
+mod reserve;
 mod retention;
 mod schema;
 mod sessions;
@@ -38,7 +41,8 @@ mod writer;
 
 pub use agents::{AgentHeartbeat, AgentRow};
 pub use beats::{HeartbeatRow, Recorded};
-pub use commands::{CommandRow, CommandUpdate, Inserted};
+pub use budget::{OverBudget, StoreLimits, Usage};
+pub use commands::{CommandRow, CommandUpdate, Inserted, Listed};
 pub use error::{OpenError, StoreError, StoreHealth, StoreTrouble};
 pub use examine::{Checked, check};
 pub use history::CommandChange;
@@ -53,16 +57,28 @@ pub(crate) use tokens::TOKENS_OF_USER;
 pub use tokens::{TokenForm, TokenKept, TokenRow, TokenSession, TokenUse};
 pub use writer::StoreCounters;
 
+use budget::Terms;
+use line::{Lane, Place};
+pub(crate) use line::{TURN_OUTPUT, TURN_REQUESTS};
+use onsembl_protocol::id::UserId;
 use onsembl_protocol::time::WallTime;
-pub(crate) use queue::{CONTROL_UNITS, DATA_UNITS, UNIT};
-use queue::{Lane, Place, Queue};
-use reader::Readers;
+pub(crate) use presence::KEPT as PRESENCE_KEPT;
+use queue::Queue;
+pub(crate) use queue::{
+    CONTROL_UNITS, DATA_UNITS, ORDER_UNITS, UNIT, WAITING as WAITING_FOR_ROOM, WAITING_BYTES,
+};
+use reader::{Asker, Readers};
+pub(crate) use reader::{READERS, WAITING as READS_WAITING, WAITING_BYTES as READS_WAITING_BYTES};
 use request::Asked;
+pub(crate) use reserve::BYTES as RESERVE;
 use rusqlite::Connection;
+pub(crate) use sessions::KEPT as SESSIONS_KEPT;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+pub(crate) use stops::RELEASED as STOPS_KEPT;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use writer::{Counters, Outlets};
@@ -83,6 +99,9 @@ struct Inner {
     commits: watch::Receiver<u64>,
     finished: watch::Receiver<Option<usize>>,
     counters: Arc<Counters>,
+    limits: StoreLimits,
+    /// What the clock of retention shows.
+    ages_by: AtomicI64,
 }
 
 /// What was committed of the writes that nothing waits for, one list per commit.
@@ -105,9 +124,27 @@ impl Store {
     /// [`StoreError::Directory`], [`StoreError::Newer`], [`StoreError::Migration`],
     /// [`StoreError::NoWal`], [`StoreError::Trouble`], [`StoreError::Thread`].
     pub async fn open(dir: &Path, now: WallTime) -> Result<(Self, Receipts), StoreError> {
+        Self::open_within(dir, now, StoreLimits::DEFAULT).await
+    }
+
+    /// The same, within these limits. On a full disk it opens too, as long as the reserve or anything else is
+    /// left: see [`StoreHealth::Scarce`].
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_within(
+        dir: &Path,
+        now: WallTime,
+        limits: StoreLimits,
+    ) -> Result<(Self, Receipts), StoreError> {
         let path = dir.join(FILE_NAME);
         let dir = dir.to_owned();
-        let db = match spawn_blocking(move || schema::open_writer(&dir, now)).await {
+        let open = move || -> Result<_, StoreError> {
+            let (mut db, reserve, disk) = schema::open_with_reserve(&dir, now, limits.database)?;
+            let ages_by = retention::resume_clock(&mut db, now)?;
+            Ok((db, reserve, disk, ages_by))
+        };
+        let (db, reserve, disk, ages_by) = match spawn_blocking(open).await {
             Ok(opened) => opened?,
             Err(stopped) => match stopped.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -129,9 +166,10 @@ impl Store {
             finished: finished_in,
             counters: Arc::clone(&counters),
         };
-        writer::start(db, Arc::clone(&queue), outlets)?;
+        writer::start(db, reserve, disk, Arc::clone(&queue), outlets)?;
         let readers = Arc::new(Readers::new(path));
-        let inner = Inner { queue, readers, health, commits, finished, counters };
+        let ages_by = AtomicI64::new(ages_by.unix_millis());
+        let inner = Inner { queue, readers, health, commits, finished, counters, limits, ages_by };
         Ok((Self(Arc::new(inner)), Receipts { recorded, output }))
     }
 
@@ -174,11 +212,17 @@ impl Store {
         &self.0.queue
     }
 
+    /// Under which terms something is stored now.
+    fn terms(&self) -> Terms {
+        let kept_from = WallTime::from_unix_millis(self.0.ages_by.load(Ordering::Relaxed));
+        Terms { budget: self.0.limits.user_bytes, kept_from }
+    }
+
     /// Has the writer run `work` (several times, should a transaction fail) and waits for the
     /// commit. `what` names it in the log; `bytes` is about what it holds in the queue.
     async fn write<T, F>(
         &self,
-        place: impl Into<Place>,
+        place: Place,
         what: &'static str,
         bytes: usize,
         work: F,
@@ -187,35 +231,50 @@ impl Store {
         T: Send + 'static,
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.submit(place, what, bytes, work).await?.committed().await
+        // Calls in the lane of output have their room elsewhere: an end does not wait for that of chunks.
+        let lane = match place.lane {
+            Lane::Orders => Lane::Orders,
+            Lane::Control | Lane::Data => Lane::Control,
+        };
+        let room = self.queue().room(lane, &place.asker, bytes).await?;
+        let (request, answer) = Asked::request(what, Some(room), work);
+        self.queue().push(place, request)?;
+        Submitted(answer).committed().await
     }
 
-    /// Puts `work` in the queue, waiting for room; the rest of [`write`](Self::write) is the answer's.
-    /// Who must keep an order puts one thing in after the other.
-    async fn submit<T, F>(
+    /// Puts `work` in the queue at once: who must keep an order puts one thing in after the other. Its caller
+    /// bounds how much of this waits.
+    fn put<T, F>(
         &self,
-        place: impl Into<Place>,
+        place: Place,
         what: &'static str,
-        bytes: usize,
         work: F,
     ) -> Result<Submitted<T>, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let permit = self.queue().room(Lane::Control, bytes).await?;
-        let (request, answer) = Asked::request(what, permit, work);
+        let (request, answer) = Asked::request(what, None, work);
         self.queue().push(place, request)?;
         Ok(Submitted(answer))
     }
 
-    /// Runs `work` on a read-only connection.
+    /// Runs `work` on a read-only connection, for the server itself.
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.0.readers.read(work).await
+        self.0.readers.read(Asker::Server, 0, work).await
+    }
+
+    /// Runs `work` on a read-only connection when it is this user's turn.
+    async fn read_for<T, F>(&self, user: &UserId, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.0.readers.read(Asker::User(user.clone()), 0, work).await
     }
 }
 

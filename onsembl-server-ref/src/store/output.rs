@@ -2,11 +2,14 @@
 //! is in `reading`, what the records add up to in `streams`.
 
 use super::Store;
+use super::budget::{self, Terms};
 use super::columns::int;
 use super::error::StoreError;
-use super::queue::Lane;
+use super::line::{Lane, Needs, Place};
+use super::reader::Asker;
 use super::request::{QueuedRecord, Request};
 use super::streams::StreamRow;
+use crate::bounds::Turn;
 use onsembl_protocol::fleet::{LogRecord, StoredBody};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::model::Stream;
@@ -116,15 +119,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`] only.
     pub async fn append_output(&self, record: StoredRecord) -> Result<(), StoreError> {
-        let permit = self.queue().room(Lane::Data, record.body.byte_count()).await?;
-        let place = Lane::Data.of(&record.user);
-        self.queue().push(place, Request::Output(QueuedRecord::new(record, permit)))
+        let asker = Asker::User(record.user.clone());
+        let room = self.queue().room(Lane::Data, &asker, record.body.byte_count()).await?;
+        self.hand_in(record, Some(room))
+    }
+
+    /// The same without waiting for room, for one whose senders are held back otherwise.
+    pub(crate) fn put_output(&self, record: StoredRecord) -> Result<(), StoreError> {
+        self.hand_in(record, None)
+    }
+
+    fn hand_in(&self, record: StoredRecord, room: Option<Turn<Asker>>) -> Result<(), StoreError> {
+        let place = Place::data(&record.user, Needs::Room(record.command.clone()));
+        let queued = QueuedRecord::new(record, self.terms(), room);
+        self.queue().push(place, Request::Output(queued))
     }
 }
 
 impl StoredRecord {
-    pub(super) fn write(&self, db: &Connection) -> rusqlite::Result<()> {
-        Self::write_all(db, self, core::iter::once(self))
+    pub(super) fn write(&self, db: &Connection, terms: Terms) -> rusqlite::Result<()> {
+        Self::write_all(db, self, core::iter::once(self), terms)
     }
 
     /// Writes records of the stream of `of`, in order; the row of the stream once.
@@ -132,13 +146,18 @@ impl StoredRecord {
         db: &Connection,
         of: &Self,
         records: impl Iterator<Item = &'a Self>,
+        terms: Terms,
     ) -> rusqlite::Result<()> {
         let mut stream = StreamRow::read(db, of)?;
-        let mut changed = false;
+        let mut added = 0;
         for record in records {
-            changed |= record.add_to(&mut stream, db)?;
+            added += usize::from(record.add_to(&mut stream, db, terms)?);
         }
-        if changed { stream.write(db, of) } else { Ok(()) }
+        if added == 0 {
+            return Ok(());
+        }
+        stream.write(db, of)?;
+        budget::make_room_for_output(db, &of.user, added, terms)
     }
 
     /// Whether both are of one stream.
@@ -150,22 +169,22 @@ impl StoredRecord {
     }
 
     /// Whether anything of it is new.
-    fn add_to(&self, row: &mut StreamRow, db: &Connection) -> rusqlite::Result<bool> {
+    fn add_to(&self, row: &mut StreamRow, db: &Connection, terms: Terms) -> rusqlite::Result<bool> {
         let Some(admitted) = row.sums.admit(self.offset, self.body.clone()) else {
             return Ok(false);
         };
         if admitted.reopens {
-            remove_open_gap(db, self)?;
+            row.removed(remove_open_gap(db, self)?);
         }
         for (offset, body) in admitted.hole.into_iter().chain([admitted.new]) {
             let record = Self { offset, body, ..self.clone() };
-            record.insert(db)?;
-            row.keep(&record);
+            record.insert(db, terms.kept_from)?;
+            row.keep(&record, terms.kept_from);
         }
         Ok(true)
     }
 
-    pub(super) fn insert(&self, db: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn insert(&self, db: &Connection, kept_from: WallTime) -> rusqlite::Result<()> {
         let (bytes, length, because) = match &self.body {
             StoredBody::Chunk(bytes) => (Some(&**bytes), None, None),
             StoredBody::Gap { length, because } => {
@@ -174,8 +193,8 @@ impl StoredRecord {
         };
         db.prepare_cached(
             "INSERT INTO output_records (user_id, command_id, incarnation, sequence, stream, offset,
-                                         bytes, gap_length, gap_because, at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                                         bytes, gap_length, gap_because, at, kept_from)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             self.user.as_str(),
@@ -188,12 +207,13 @@ impl StoredRecord {
             length,
             because,
             self.at.unix_millis(),
+            kept_from.unix_millis(),
         ])
         .map(drop)
     }
 }
 
-fn remove_open_gap(db: &Connection, of: &StoredRecord) -> rusqlite::Result<()> {
+fn remove_open_gap(db: &Connection, of: &StoredRecord) -> rusqlite::Result<usize> {
     db.prepare_cached(
         "DELETE FROM output_records
          WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4
@@ -205,5 +225,4 @@ fn remove_open_gap(db: &Connection, of: &StoredRecord) -> rusqlite::Result<()> {
         int(of.incarnation.0)?,
         of.stream.as_str()
     ])
-    .map(drop)
 }

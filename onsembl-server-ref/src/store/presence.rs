@@ -1,14 +1,20 @@
 //! Presence events: every published change of an agent's status, and why. Events are only ever
-//! added; the latest one is projected onto the agent in the same transaction.
+//! added and, when there are many, removed from the old end; the latest one is projected onto the agent in the
+//! same transaction.
 
 use super::columns::int;
 use super::error::StoreError;
-use super::queue::Lane;
+use super::line::{Needs, Place};
 use super::{Store, Submitted};
-use onsembl_protocol::id::{AgentId, Epoch, PresenceVersion};
+use onsembl_protocol::id::{AgentId, Epoch, PresenceVersion, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, params};
 use serde_json::Value;
+
+/// Events kept of one agent, the latest: with two for each lost link, those of a bad week.
+pub(crate) const KEPT: usize = 1024;
+/// So often the older ones are removed: it costs as much as adding some.
+const TRIMMED_EVERY: u64 = 64;
 
 /// One presence event.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,21 +42,33 @@ impl Store {
     /// [`StoreError::Refused`] if the agent is unknown or has an event of this version already,
     /// [`StoreError::Closed`].
     pub async fn append_presence(&self, event: PresenceRow) -> Result<(), StoreError> {
-        self.submit_presence(event).await?.committed().await
+        let evidence = event.evidence.to_string();
+        self.put(Place::house(), "append presence", move |db| append(db, &event, &evidence))?
+            .committed()
+            .await
     }
 
-    /// The first half of [`append_presence`](Self::append_presence).
-    pub(crate) async fn submit_presence(
+    /// The first half of [`append_presence`](Self::append_presence), of an agent of this user.
+    pub(crate) fn put_presence(
         &self,
+        user: &UserId,
         event: PresenceRow,
     ) -> Result<Submitted<()>, StoreError> {
         let evidence = event.evidence.to_string();
-        let bytes = evidence.len() + event.because.len() + event.status.len();
-        self.submit(Lane::Control, "append presence", bytes, move |db| {
-            append(db, &event, &evidence)
-        })
-        .await
+        let place = Place::control(user, Needs::Little);
+        self.put(place, "append presence", move |db| append(db, &event, &evidence))
     }
+}
+
+/// Removes all but the latest events of an agent.
+pub(super) fn trim(db: &Connection, agent: &AgentId) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "DELETE FROM presence_events WHERE agent_id = ?1 AND version <
+             (SELECT version FROM presence_events WHERE agent_id = ?1
+              ORDER BY version DESC LIMIT 1 OFFSET ?2)",
+    )?
+    .execute(params![agent.as_str(), KEPT as i64 - 1])
+    .map(drop)
 }
 
 fn append(db: &Connection, event: &PresenceRow, evidence: &str) -> rusqlite::Result<()> {
@@ -68,6 +86,9 @@ fn append(db: &Connection, event: &PresenceRow, evidence: &str) -> rusqlite::Res
         evidence,
         event.at.unix_millis(),
     ])?;
+    if event.version.0 % TRIMMED_EVERY == 0 {
+        trim(db, &event.agent)?;
+    }
     db.prepare_cached(
         "UPDATE agents
          SET since = CASE WHEN status = ?3 THEN since ELSE ?5 END,

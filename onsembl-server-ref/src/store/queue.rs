@@ -1,128 +1,49 @@
 //! What waits to be written, and its bounds. Callers put in, the writer takes out a batch at a
 //! time; neither ever holds the lock while it waits for anything else.
 //!
-//! Two lanes: sessions, presence and new commands (`Control`) are not held up by output (`Data`).
-//! Within a lane the order of each user's requests is kept, and users take turns. Heartbeats have no lane: see
-//! [`Beats`].
+//! Three lanes: stops and revocations (`Orders`) go first; sessions, presence and new commands
+//! (`Control`) are not held up by output (`Data`). Within a lane users take turns, and what one user
+//! asked for keeps its order. Heartbeats have no lane: see [`Beats`].
 
 use super::beats::{Beats, HeartbeatRow};
 use super::error::StoreError;
+use super::line::{Lane, Line, Place, Placed};
+use super::reader::Asker;
 use super::request::Request;
-use onsembl_protocol::id::UserId;
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::bounds::{Turn, TurnLimits, Turns};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Room of a lane is counted in these many bytes; each request takes one unit for itself.
 pub(crate) const UNIT: usize = 1024;
-/// Room for control: 4 MiB, or 4,096 requests.
+/// Room for orders: 1 MiB, or 1,024 requests.
+pub(crate) const ORDER_UNITS: usize = 1024;
+/// Room for other calls: 4 MiB, or 4,096 requests.
 pub(crate) const CONTROL_UNITS: usize = 4 * 1024;
 /// Room for data: 8 MiB, or 8,192 chunks. At 20 MB/s of disk this is less than half a second.
 pub(crate) const DATA_UNITS: usize = 8 * 1024;
+/// A user has at most as much of the room as is left free: half of it alone, and something is free for others.
+const WEIGHT: usize = 1;
+/// Requests of one user that may wait for room, and bytes in them: what a fleet may ask for at once.
+pub(crate) const WAITING: usize = 16 * 1024;
+pub(crate) const WAITING_BYTES: usize = 64 << 20;
 
-/// Requests of one lane in one transaction, so that 512 in all.
-const BATCH_REQUESTS: usize = 256;
-/// Bytes of output in one transaction (one chunk may exceed it).
-const BATCH_OUTPUT: usize = 1024 * 1024;
+/// How long the writer rests while the disk is full; then it looks for room.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 
-/// What a user gets into a transaction in one turn: so many requests, and bytes of output (one chunk may exceed
-/// it).
-const TURN_REQUESTS: usize = 32;
-const TURN_OUTPUT: usize = 128 * 1024;
-
-/// Which requests may overtake which.
+/// Whether there is room on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
-    /// Written before data.
-    Control,
-    /// Output, and what must not overtake it.
-    Data,
-}
-
-impl Lane {
-    /// The place of this user's requests in the lane.
-    pub(super) fn of(self, user: &UserId) -> Place {
-        Place { lane: self, of: Some(user.clone()) }
-    }
-}
-
-/// Where a request is put. Those of one place are written in their order.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    lane: Lane,
-    /// Whose turn it takes; those of nobody take turns like a user's.
-    of: Option<UserId>,
-}
-
-impl From<Lane> for Place {
-    fn from(lane: Lane) -> Self {
-        Self { lane, of: None }
-    }
-}
-
-/// Requests of a lane.
-#[derive(Default)]
-struct Waiting {
-    of: HashMap<Option<UserId>, VecDeque<Request>>,
-    /// Who has any, and whose turn is next.
-    turns: VecDeque<Option<UserId>>,
-}
-
-impl Waiting {
-    fn push(&mut self, of: Option<UserId>, request: Request) {
-        let requests = self.of.entry(of.clone()).or_default();
-        if requests.is_empty() {
-            self.turns.push_back(of);
-        }
-        requests.push_back(request);
-    }
-
-    fn len(&self) -> usize {
-        self.of.values().map(VecDeque::len).sum()
-    }
-
-    /// Takes from each in turn, until one transaction has enough.
-    fn take(&mut self) -> Vec<Request> {
-        let (mut taken, mut output) = (Vec::new(), 0);
-        while taken.len() < BATCH_REQUESTS
-            && let Some(of) = self.turns.pop_front()
-        {
-            let Some(requests) = self.of.get_mut(&of) else { continue };
-            let (mut count, mut bytes) = (0, 0);
-            while taken.len() < BATCH_REQUESTS
-                && let Some(next) = requests.front()
-            {
-                let length = next.output_len();
-                if !taken.is_empty() && output + length > BATCH_OUTPUT {
-                    // Whoever had a turn is behind the others in the next transaction.
-                    match count {
-                        0 => self.turns.push_front(of),
-                        _ => self.turns.push_back(of),
-                    }
-                    return taken;
-                }
-                if count == TURN_REQUESTS || count > 0 && bytes + length > TURN_OUTPUT {
-                    break;
-                }
-                (count, bytes, output) = (count + 1, bytes + length, output + length);
-                taken.extend(requests.pop_front());
-            }
-            if requests.is_empty() {
-                let _ = self.of.remove(&of);
-            } else {
-                self.turns.push_back(of);
-            }
-        }
-        taken
-    }
+pub(super) enum Disk {
+    Ample,
+    /// Only the reserve is left.
+    Scarce,
 }
 
 /// What one transaction writes.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) beats: Beats,
-    pub(super) requests: Vec<Request>,
+    pub(super) requests: Vec<Placed>,
 }
 
 impl Batch {
@@ -135,56 +56,77 @@ impl Batch {
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
-    control_room: Arc<Semaphore>,
-    data_room: Arc<Semaphore>,
+    orders_room: Turns<Asker>,
+    control_room: Turns<Asker>,
+    data_room: Turns<Asker>,
 }
 
 #[derive(Default)]
 struct State {
     beats: Beats,
-    control: Waiting,
-    data: Waiting,
+    orders: Line,
+    control: Line,
+    data: Line,
     /// Set by closing: from then on nothing new is taken, and what is in the queue has until then.
     give_up: Option<Instant>,
 }
 
 impl Queue {
     pub(super) fn new() -> Self {
+        let room = |places| {
+            Turns::new(TurnLimits {
+                places,
+                each: places,
+                weight: WEIGHT,
+                waiting: WAITING,
+                waiting_bytes: WAITING_BYTES,
+            })
+        };
         Self {
             state: Mutex::default(),
             changed: Condvar::new(),
-            control_room: Arc::new(Semaphore::new(CONTROL_UNITS)),
-            data_room: Arc::new(Semaphore::new(DATA_UNITS)),
+            orders_room: room(ORDER_UNITS),
+            control_room: room(CONTROL_UNITS),
+            data_room: room(DATA_UNITS),
         }
     }
 
-    /// Waits for room for a request of `bytes` in `lane`, in the order of asking.
+    /// Waits for room for a request of `bytes` in `lane`, in turn with other users.
+    ///
+    /// # Errors
+    /// [`StoreError::Crowded`] if too much of this user waits already, [`StoreError::Closed`].
     pub(super) async fn room(
         &self,
         lane: Lane,
+        asker: &Asker,
         bytes: usize,
-    ) -> Result<OwnedSemaphorePermit, StoreError> {
-        let (room, all) = match lane {
-            Lane::Control => (&self.control_room, CONTROL_UNITS),
-            Lane::Data => (&self.data_room, DATA_UNITS),
+    ) -> Result<Turn<Asker>, StoreError> {
+        let room = match lane {
+            Lane::Orders => &self.orders_room,
+            Lane::Control => &self.control_room,
+            Lane::Data => &self.data_room,
         };
-        let units = u32::try_from((1 + bytes / UNIT).min(all)).unwrap_or(u32::MAX);
-        Arc::clone(room).acquire_many_owned(units).await.map_err(|_| StoreError::Closed)
+        Ok(room.take(asker, 1 + bytes / UNIT, bytes).await?)
     }
 
     /// Puts a request in.
-    pub(super) fn push(&self, place: impl Into<Place>, request: Request) -> Result<(), StoreError> {
-        let Place { lane, of } = place.into();
+    pub(super) fn push(&self, place: Place, request: Request) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.give_up.is_some() {
             return Err(StoreError::Closed);
         }
-        match lane {
-            Lane::Control => state.control.push(of, request),
-            Lane::Data => state.data.push(of, request),
-        }
+        state.line(place.lane).push(Placed { place, request });
         self.changed.notify_one();
         Ok(())
+    }
+
+    /// Puts requests back that were taken out, in front of all that waits, in the order in which they were
+    /// taken.
+    pub(super) fn put_back(&self, requests: Vec<Placed>) {
+        let mut state = self.lock();
+        for placed in requests.into_iter().rev() {
+            state.line(placed.place.lane).push_front(placed);
+        }
     }
 
     /// Puts a heartbeat in, in the place of an older one of the same agent.
@@ -199,19 +141,39 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// The next batch, as soon as there is anything; `None` when closed and empty.
-    pub(super) fn next_batch(&self) -> Option<Batch> {
+    /// The next batch, as soon as there is anything; `None` when closed and empty. While the disk is full what
+    /// needs room stays, and an empty batch comes each second: time to look for room.
+    pub(super) fn next_batch(&self, disk: Disk) -> Option<Batch> {
+        let began = Instant::now();
         let mut state = self.lock();
         loop {
-            let batch = state.take_batch();
+            let batch = state.take_batch(disk);
             if batch.len() > 0 {
                 return Some(batch);
             }
-            if state.give_up.is_some() {
+            let is_empty = state.data.len() == 0;
+            if let Some(give_up) = state.give_up
+                && (is_empty || give_up <= Instant::now())
+            {
                 return None;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match disk {
+                Disk::Ample => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Disk::Scarce => {
+                    let left = LOOK_FOR_ROOM.saturating_sub(began.elapsed());
+                    if left.is_zero() {
+                        return Some(batch);
+                    }
+                    let waited = self.changed.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
+    }
+
+    /// What waits now and needs no room, without waiting for any.
+    pub(super) fn take_small(&self) -> Batch {
+        self.lock().take_batch(Disk::Scarce)
     }
 
     /// Adds the beats that came meanwhile.
@@ -245,8 +207,9 @@ impl Queue {
         state.give_up = Some(state.give_up.map_or(give_up, |at| at.min(give_up)));
         self.changed.notify_all();
         drop(state);
-        self.control_room.close();
-        self.data_room.close();
+        for room in [&self.orders_room, &self.control_room, &self.data_room] {
+            room.close();
+        }
     }
 
     /// Drops what is left, so that those who wait for it learn that the store is closed. Returns
@@ -257,7 +220,7 @@ impl Queue {
         let closed = State { give_up: state.give_up, ..State::default() };
         let left = std::mem::replace(&mut *state, closed);
         drop(state);
-        left.beats.len() + left.control.len() + left.data.len()
+        left.beats.len() + left.orders.len() + left.control.len() + left.data.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -267,16 +230,30 @@ impl Queue {
 }
 
 impl State {
-    fn take_batch(&mut self) -> Batch {
+    const fn line(&mut self, lane: Lane) -> &mut Line {
+        match lane {
+            Lane::Orders => &mut self.orders,
+            Lane::Control => &mut self.control,
+            Lane::Data => &mut self.data,
+        }
+    }
+
+    fn take_batch(&mut self, disk: Disk) -> Batch {
         let mut batch = Batch { beats: std::mem::take(&mut self.beats), requests: Vec::new() };
-        batch.requests.extend(self.control.take());
-        batch.requests.extend(self.data.take());
+        self.orders.take(&mut batch.requests);
+        self.control.take(&mut batch.requests);
+        match disk {
+            Disk::Ample => self.data.take(&mut batch.requests),
+            Disk::Scarce => self.data.take_small(&mut batch.requests),
+        }
         batch
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::Terms;
+    use super::super::line::{BATCH_OUTPUT, BATCH_REQUESTS, Needs, TURN_REQUESTS};
     use super::super::output::StoredRecord;
     use super::super::request::{Asked, QueuedRecord};
     use super::*;
@@ -287,11 +264,37 @@ mod tests {
     use onsembl_protocol::model::Stream;
     use onsembl_protocol::time::WallTime;
 
+    const TERMS: Terms = Terms { budget: u64::MAX, kept_from: WallTime::from_unix_millis(0) };
+
     async fn put_chunk(queue: &Queue, length: usize) {
-        let permit = queue.room(Lane::Data, length).await.unwrap();
+        put_chunk_of(queue, "u", "c", length).await;
+    }
+
+    fn asker(user: &str) -> Asker {
+        Asker::User(UserId::new(user))
+    }
+
+    fn place(lane: Lane, user: &str, needs: Needs) -> Place {
+        Place { lane, asker: asker(user), needs }
+    }
+
+    async fn put_chunk_of(queue: &Queue, user: &str, command: &str, length: usize) {
+        let permit = queue.room(Lane::Data, &asker(user), length).await.unwrap();
+        push_chunk(queue, user, command, length, Some(permit));
+    }
+
+    fn push_chunk(
+        queue: &Queue,
+        user: &str,
+        command: &str,
+        length: usize,
+        permit: Option<Turn<Asker>>,
+    ) {
+        let command = CommandId::new(command);
+        let place = place(Lane::Data, user, Needs::Room(command.clone()));
         let chunk = StoredRecord {
-            user: UserId::new("u"),
-            command: CommandId::new("c"),
+            user: UserId::new(user),
+            command,
             incarnation: Incarnation(1),
             sequence: ChunkSequence(1),
             stream: Stream::Stdout,
@@ -299,14 +302,26 @@ mod tests {
             body: StoredBody::Chunk(Bytes::from(vec![0; length])),
             at: WallTime::default(),
         };
-        let place = Lane::Data.of(&chunk.user);
-        queue.push(place, Request::Output(QueuedRecord::new(chunk, permit))).unwrap();
+        queue.push(place, Request::Output(QueuedRecord::new(chunk, TERMS, permit))).unwrap();
     }
 
-    async fn put_call(queue: &Queue, lane: impl Into<Place>) {
-        let permit = queue.room(Lane::Control, 0).await.unwrap();
-        let (request, _) = Asked::request("nothing", permit, |_: &rusqlite::Connection| Ok(()));
-        queue.push(lane, request).unwrap();
+    async fn put_call(queue: &Queue, lane: Lane) {
+        put(queue, place(lane, "u", Needs::Little)).await;
+    }
+
+    async fn put(queue: &Queue, place: Place) {
+        let permit = queue.room(Lane::Control, &place.asker, 0).await.unwrap();
+        let (request, _) =
+            Asked::request("nothing", Some(permit), |_: &rusqlite::Connection| Ok(()));
+        queue.push(place, request).unwrap();
+    }
+
+    fn next(queue: &Queue) -> Batch {
+        queue.next_batch(Disk::Ample).unwrap()
+    }
+
+    fn askers(batch: &Batch) -> Vec<Asker> {
+        batch.requests.iter().map(|placed| placed.place.asker.clone()).collect()
     }
 
     #[tokio::test]
@@ -316,10 +331,13 @@ mod tests {
         for _ in 0..300 {
             put_call(&queue, Lane::Control).await;
         }
-        let batch = queue.next_batch().unwrap();
-        assert_eq!(batch.requests.len(), 257);
-        assert!(matches!(batch.requests.last(), Some(Request::Output(_))), "data is not starved");
-        assert_eq!(queue.next_batch().unwrap().requests.len(), 44);
+        put_call(&queue, Lane::Orders).await;
+        let batch = next(&queue);
+        assert_eq!(batch.requests.len(), 258);
+        assert_eq!(batch.requests.first().unwrap().place.lane, Lane::Orders);
+        let last = batch.requests.last().unwrap();
+        assert!(matches!(last.request, Request::Output(_)), "data is not starved");
+        assert_eq!(next(&queue).requests.len(), 44);
     }
 
     #[tokio::test]
@@ -328,57 +346,141 @@ mod tests {
         for length in [BATCH_OUTPUT + 1, BATCH_OUTPUT / 2, BATCH_OUTPUT / 2, 1] {
             put_chunk(&queue, length).await;
         }
-        let sizes: Vec<_> = (0..3).map(|_| queue.next_batch().unwrap().requests.len()).collect();
+        let sizes: Vec<_> = (0..3).map(|_| next(&queue).requests.len()).collect();
         assert_eq!(sizes, [1, 2, 1]);
+    }
+
+    #[tokio::test]
+    async fn users_take_turns_within_a_batch() {
+        let queue = Queue::new();
+        for _ in 0..2000 {
+            put(&queue, place(Lane::Data, "heavy", Needs::Little)).await;
+        }
+        put(&queue, place(Lane::Data, "light", Needs::Little)).await;
+        let batch = next(&queue);
+        assert_eq!(batch.requests.len(), BATCH_REQUESTS);
+        let at = askers(&batch).iter().position(|of| *of == asker("light"));
+        assert_eq!(at, Some(TURN_REQUESTS), "behind one run of the other, not behind 2,000");
     }
 
     #[tokio::test]
     async fn what_one_user_has_to_write_is_not_in_front_of_all_that_others_have() {
         let queue = Queue::new();
         for _ in 0..6 {
-            put_chunk(&queue, BATCH_OUTPUT).await;
+            push_chunk(&queue, "u", "c", BATCH_OUTPUT, None);
         }
-        put_call(&queue, Lane::Data.of(&UserId::new("another"))).await;
+        put(&queue, place(Lane::Data, "another", Needs::Little)).await;
         for _ in 0..1000 {
-            put_call(&queue, Lane::Control.of(&UserId::new("u"))).await;
+            put_call(&queue, Lane::Control).await;
         }
-        put_call(&queue, Lane::Control.of(&UserId::new("another"))).await;
-        let batch = queue.next_batch().unwrap();
+        put(&queue, place(Lane::Control, "another", Needs::Little)).await;
+        let batch = next(&queue);
         assert_eq!(batch.requests.len(), BATCH_REQUESTS + 1, "a chunk is all that fits");
-        let _ = queue.next_batch().unwrap();
-        let rest = queue.next_batch().unwrap();
+        let _ = next(&queue);
+        let rest = next(&queue);
         // Both of the other's are written by now, and most of what was there before them is not.
         assert!(rest.requests.len() > 1);
         let state = queue.lock();
-        let another = Some(UserId::new("another"));
-        assert!(!state.control.of.contains_key(&another) && !state.data.of.contains_key(&another));
+        let another = asker("another");
+        assert!(!state.control.has_any_of(&another) && !state.data.has_any_of(&another));
         assert!(state.control.len() > 200 && state.data.len() > 2);
     }
 
     #[tokio::test]
     async fn a_full_lane_makes_callers_wait_until_a_batch_is_answered() {
+        const MIB: usize = 1024 * 1024;
         let queue = Queue::new();
-        for _ in 0..7 {
-            put_chunk(&queue, 1024 * 1024).await;
+        for _ in 0..3 {
+            put_chunk(&queue, MIB).await;
         }
-        assert!(queue.room(Lane::Data, 1024 * 1024).now_or_never().is_none());
-        assert!(queue.room(Lane::Control, 1).now_or_never().is_some(), "control has its own room");
-        let batch = queue.next_batch().unwrap();
-        assert!(queue.room(Lane::Data, 1024 * 1024).now_or_never().is_none(), "not yet written");
+        let room = |user: &'static str| {
+            let queue = &queue;
+            async move { queue.room(Lane::Data, &asker(user), MIB).await }
+        };
+        assert!(room("u").now_or_never().is_none(), "one user has half of it");
+        assert!(room("other").now_or_never().is_some(), "there is room for others");
+        let control = queue.room(Lane::Control, &asker("u"), 1).now_or_never();
+        assert!(control.is_some(), "control has its own room");
+        let batch = next(&queue);
+        assert!(room("u").now_or_never().is_none(), "not yet written");
         drop(batch);
-        assert!(queue.room(Lane::Data, 1024 * 1024).now_or_never().is_some());
+        assert!(room("u").now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn on_a_full_disk_what_needs_room_stays_and_what_must_not_overtake_it_too() {
+        let queue = Queue::new();
+        let command = |id: &str| CommandId::new(id);
+        put_chunk_of(&queue, "u", "writes", 10).await;
+        put(&queue, place(Lane::Data, "u", Needs::Behind(command("writes")))).await;
+        put(&queue, place(Lane::Data, "u", Needs::Behind(command("quiet")))).await;
+        put(&queue, place(Lane::Data, "u", Needs::BehindAll)).await;
+        put(&queue, place(Lane::Data, "other", Needs::BehindAll)).await;
+        put(&queue, place(Lane::Control, "u", Needs::New)).await;
+        let small = queue.next_batch(Disk::Scarce).unwrap();
+        let mut needs: Vec<_> =
+            small.requests.iter().map(|placed| placed.place.needs.clone()).collect();
+        needs.sort_by_key(|needs| format!("{needs:?}"));
+        assert_eq!(needs, [Needs::Behind(command("quiet")), Needs::BehindAll, Needs::New]);
+        let began = Instant::now();
+        assert_eq!(queue.next_batch(Disk::Scarce).unwrap().len(), 0, "time to look for room");
+        assert!(began.elapsed() >= LOOK_FOR_ROOM / 2);
+        let rest = next(&queue).requests;
+        let needs: Vec<_> = rest.iter().map(|placed| placed.place.needs.clone()).collect();
+        let writes = command("writes");
+        assert_eq!(needs, [Needs::Room(writes.clone()), Needs::Behind(writes), Needs::BehindAll]);
+    }
+
+    #[tokio::test]
+    async fn users_take_turns_on_a_full_disk_too() {
+        let queue = Queue::new();
+        push_chunk(&queue, "waits", "c", 10, None);
+        for user in ["heavy", "heavier"] {
+            for _ in 0..500 {
+                put(&queue, place(Lane::Data, user, Needs::Little)).await;
+            }
+        }
+        for _ in 0..8 {
+            let batch = queue.next_batch(Disk::Scarce).unwrap();
+            assert_eq!(batch.requests.len(), 2 * TURN_REQUESTS);
+        }
+        put(&queue, place(Lane::Data, "light", Needs::Little)).await;
+        let batch = queue.next_batch(Disk::Scarce).unwrap();
+        assert!(askers(&batch).contains(&asker("light")));
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_keeps_its_order() {
+        let queue = Queue::new();
+        for id in ["1", "2", "3"] {
+            put_chunk_of(&queue, "u", id, 1).await;
+        }
+        let batch = next(&queue);
+        put_chunk_of(&queue, "u", "4", 1).await;
+        queue.put_back(batch.requests);
+        let ids: Vec<_> = next(&queue)
+            .requests
+            .iter()
+            .map(|placed| match &placed.place.needs {
+                Needs::Room(command) => command.to_string(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(ids, ["1", "2", "3", "4"]);
     }
 
     #[tokio::test]
     async fn a_closed_queue_gives_out_what_it_has_and_takes_nothing() {
         let queue = Queue::new();
         put_call(&queue, Lane::Data).await;
-        let permit = queue.room(Lane::Control, 0).await.unwrap();
+        let permit = queue.room(Lane::Control, &asker("u"), 0).await.unwrap();
         queue.close(Instant::now() + Duration::from_secs(60));
-        let (late, _) = Asked::request("late", permit, |_: &rusqlite::Connection| Ok(()));
-        assert!(matches!(queue.push(Lane::Control, late), Err(StoreError::Closed)));
-        assert!(matches!(queue.room(Lane::Data, 1).await, Err(StoreError::Closed)));
-        assert_eq!(queue.next_batch().unwrap().len(), 1);
-        assert!(queue.next_batch().is_none());
+        let (late, _) = Asked::request("late", Some(permit), |_: &rusqlite::Connection| Ok(()));
+        let late = queue.push(place(Lane::Control, "u", Needs::Little), late);
+        assert!(matches!(late, Err(StoreError::Closed)));
+        let room = queue.room(Lane::Data, &asker("u"), 1).await;
+        assert!(matches!(room, Err(StoreError::Closed)));
+        assert_eq!(next(&queue).len(), 1);
+        assert!(queue.next_batch(Disk::Ample).is_none());
     }
 }

@@ -39,7 +39,8 @@ impl Store {
         max_bytes: usize,
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let (user, command) = (user.clone(), command.clone());
-        self.read(move |db| read(db, &user, &command, only, after, max_bytes)).await
+        self.read_for(&user.clone(), move |db| read(db, &user, &command, only, after, max_bytes))
+            .await
     }
 
     /// The cursor in front of the record that holds this position of a stream, or that would; records
@@ -56,7 +57,7 @@ impl Store {
         offset: ByteOffset,
     ) -> Result<Cursor, StoreError> {
         let (user, command) = (user.clone(), command.clone());
-        self.read(move |db| {
+        self.read_for(&user.clone(), move |db| {
             let mut query = db.prepare_cached(
                 "SELECT incarnation, sequence, stream, offset, bytes, gap_length, gap_because, at
                  FROM output_records
@@ -86,7 +87,7 @@ impl Store {
         command: &CommandId,
     ) -> Result<Cursor, StoreError> {
         let (user, command) = (user.clone(), command.clone());
-        self.read(move |db| {
+        self.read_for(&user.clone(), move |db| {
             db.prepare_cached(
                 "SELECT incarnation, sequence FROM output_records
                  WHERE user_id = ?1 AND command_id = ?2
@@ -110,7 +111,7 @@ impl Store {
         max_bytes: usize,
     ) -> Result<Cursor, StoreError> {
         let (user, command) = (user.clone(), command.clone());
-        self.read(move |db| tail(db, &user, &command, max_bytes)).await
+        self.read_for(&user.clone(), move |db| tail(db, &user, &command, max_bytes)).await
     }
 
     /// The latest records of the latest commands of an agent, oldest first: as many as hold at most
@@ -125,7 +126,7 @@ impl Store {
         max_bytes: usize,
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let (user, agent) = (user.clone(), agent.clone());
-        self.read(move |db| {
+        self.read_for(&user.clone(), move |db| {
             let mut query = db.prepare_cached(
                 "SELECT command_id FROM commands WHERE user_id = ?1 AND agent_id = ?2
                  ORDER BY created_at DESC LIMIT ?3",

@@ -1,10 +1,14 @@
 //! One request to the writer: what it does inside a transaction, and how it answers after the
 //! commit. A request may run several times, because a failed transaction is tried again as a whole.
 
+use super::budget::Terms;
 use super::error::{StoreError, trouble_of};
+use super::line::Placed;
 use super::output::{OutputReceipt, StoredRecord};
+use super::reader::Asker;
+use crate::bounds::Turn;
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 /// A request in the queue. The permit is its place there, and is given back when it is answered.
 pub(super) enum Request {
@@ -22,11 +26,15 @@ impl Request {
     }
 
     /// The record of output, if it is one.
-    fn record(&self) -> Option<&StoredRecord> {
+    const fn queued(&self) -> Option<&QueuedRecord> {
         match self {
             Self::Call(_) => None,
-            Self::Output(queued) => Some(&queued.record),
+            Self::Output(queued) => Some(queued),
         }
+    }
+
+    fn record(&self) -> Option<&StoredRecord> {
+        self.queued().map(|queued| &queued.record)
     }
 
     /// Whether the latest run refused it.
@@ -54,7 +62,7 @@ impl Request {
 ///
 /// # Errors
 /// Trouble of the database, which ends the attempt.
-pub(super) fn run_all(mut requests: &mut [Request], db: &Connection) -> rusqlite::Result<()> {
+pub(super) fn run_all(mut requests: &mut [Placed], db: &Connection) -> rusqlite::Result<()> {
     while !requests.is_empty() {
         let count = neighbours(requests).max(1);
         let (now, later) = std::mem::take(&mut requests).split_at_mut(count);
@@ -62,28 +70,31 @@ pub(super) fn run_all(mut requests: &mut [Request], db: &Connection) -> rusqlite
         if count > 1 && run_together(now, db)? {
             continue;
         }
-        for request in now {
-            request.run(db)?;
+        for placed in now {
+            placed.request.run(db)?;
         }
     }
     Ok(())
 }
 
 /// How many of the first requests are records of one stream.
-fn neighbours(requests: &[Request]) -> usize {
-    let mut records = requests.iter().map_while(Request::record);
+fn neighbours(requests: &[Placed]) -> usize {
+    let mut records = requests.iter().map_while(|placed| placed.request.record());
     let Some(first) = records.next() else { return 0 };
     1 + records.take_while(|next| next.is_beside(first)).count()
 }
 
 /// Whether all of these records could be written.
-fn run_together(requests: &mut [Request], db: &Connection) -> rusqlite::Result<bool> {
+fn run_together(requests: &mut [Placed], db: &Connection) -> rusqlite::Result<bool> {
     let written = in_savepoint(db, &mut |db| {
-        let records = || requests.iter().filter_map(Request::record);
-        records().next().map_or(Ok(()), |of| StoredRecord::write_all(db, of, records()))
+        let records = || requests.iter().filter_map(|placed| placed.request.queued());
+        // They age from the first of them on: moments before.
+        records().next().map_or(Ok(()), |of| {
+            StoredRecord::write_all(db, &of.record, records().map(|q| &q.record), of.terms)
+        })
     })?;
-    for request in requests.iter_mut() {
-        match request {
+    for placed in requests.iter_mut() {
+        match &mut placed.request {
             Request::Output(queued) => queued.refused = None,
             Request::Call(_) => {}
         }
@@ -98,6 +109,8 @@ pub(super) trait Call: Send {
     fn is_refused(&self) -> bool;
     /// Answers, after the commit.
     fn answer(self: Box<Self>);
+    /// Answers without having run.
+    fn refuse(self: Box<Self>, why: StoreError);
 }
 
 /// A function to run, and who waits for its result.
@@ -106,7 +119,7 @@ pub(super) struct Asked<T, F> {
     work: F,
     outcome: Option<rusqlite::Result<T>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<Turn<Asker>>,
 }
 
 impl<T, F> Asked<T, F>
@@ -117,7 +130,7 @@ where
     /// A request named `what` in the log, and where its answer will be.
     pub(super) fn request(
         what: &'static str,
-        permit: OwnedSemaphorePermit,
+        permit: Option<Turn<Asker>>,
         work: F,
     ) -> (Request, oneshot::Receiver<Result<T, StoreError>>) {
         let (reply, answer) = oneshot::channel();
@@ -151,6 +164,12 @@ where
             tracing::debug!(request = self.what, "the caller of this request was dropped");
         }
     }
+
+    fn refuse(self: Box<Self>, why: StoreError) {
+        if self.reply.send(Err(why)).is_err() {
+            tracing::debug!(request = self.what, "the caller of this request was dropped");
+        }
+    }
 }
 
 /// Runs `work` so that its failure undoes its own writes only.
@@ -176,18 +195,19 @@ fn in_savepoint<T>(
 /// A record of output; answered in bulk, by receipts.
 pub(super) struct QueuedRecord {
     record: StoredRecord,
+    terms: Terms,
     refused: Option<rusqlite::Error>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<Turn<Asker>>,
 }
 
 impl QueuedRecord {
-    pub(super) fn new(record: StoredRecord, permit: OwnedSemaphorePermit) -> Self {
-        Self { record, refused: None, _permit: permit }
+    pub(super) fn new(record: StoredRecord, terms: Terms, permit: Option<Turn<Asker>>) -> Self {
+        Self { record, terms, refused: None, _permit: permit }
     }
 
     fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
         self.refused = None;
-        self.refused = in_savepoint(db, &mut |db| self.record.write(db))?.err();
+        self.refused = in_savepoint(db, &mut |db| self.record.write(db, self.terms))?.err();
         Ok(())
     }
 

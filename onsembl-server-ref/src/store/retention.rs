@@ -1,20 +1,25 @@
 //! Cutting history: stored output that is too old or too much goes, the oldest first, and a gap says so
-//! at the beginning of its stream. Which chunks go of a stream, and what stands for them, the core decides.
+//! at the beginning of its stream; commands that are too old go as a whole. Which chunks go of a stream, and what
+//! stands for them, the core decides; and by which clock they age.
 
 use super::Store;
 use super::columns::{int, number, time};
 use super::error::StoreError;
+use super::line::Place;
 use super::output::StoredRecord;
-use super::queue::Lane;
 use super::streams::stream;
-use onsembl_protocol::fleet::StreamCut;
+use onsembl_protocol::fleet::{RetentionClock, StreamCut};
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::model::Stream;
 use onsembl_protocol::time::WallTime;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::sync::atomic::Ordering;
 
 /// Records that one transaction cuts at most: others wait for it.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
+
+/// Under which key the clock of retention is kept.
+const CLOCK: &str = "retention_clock";
 
 /// What one transaction cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,18 +30,101 @@ pub struct Cut {
     pub more: bool,
 }
 
+/// Whether all of something was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    More,
+    Nothing,
+}
+
+/// What becomes of gaps in front of a chunk that stays, or of none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gaps {
+    Stay,
+    /// The marker stands for them too.
+    Go,
+}
+
+/// What was cut of a command.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CommandCut {
+    pub(super) records: usize,
+    pub(super) left: Part,
+}
+
 impl Store {
-    /// Cuts stored output that was received before a time, and the oldest beyond so many bytes: about
-    /// 512 records, to be called again while there is more. Sums of streams stay what they are.
+    /// Cuts stored output that began to age before a time, and the oldest of the user who has the most while
+    /// there are more than so many bytes: about 512 records, to be called again while there is more. Sums of
+    /// streams stay what they are.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
     pub async fn cut_output(&self, before: WallTime, most: u64) -> Result<Cut, StoreError> {
-        self.write(Lane::Data, "cut output", 0, move |db| cut(db, before, most)).await
+        self.write(Place::house(), "cut output", 0, move |db| cut(db, before, most)).await
+    }
+
+    /// Removes commands that are over and began to age before a time, with their steps and their output: a
+    /// few, to be called again while there are more. Whether there are.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub async fn remove_commands(&self, before: WallTime) -> Result<bool, StoreError> {
+        self.write(Place::house(), "remove commands", 0, move |db| remove_old(db, before)).await
+    }
+
+    /// What the clock of retention shows: what is stored ages from then on.
+    #[must_use]
+    pub fn ages_by(&self) -> WallTime {
+        WallTime::from_unix_millis(self.0.ages_by.load(Ordering::Relaxed))
+    }
+
+    /// Sets the clock of retention.
+    pub fn set_ages_by(&self, at: WallTime) {
+        self.0.ages_by.store(at.unix_millis(), Ordering::Relaxed);
+    }
+
+    /// Keeps what the clock of retention shows for the next run.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`].
+    pub(crate) async fn keep_clock(&self) -> Result<(), StoreError> {
+        let at = self.ages_by();
+        self.write(Place::house(), "keep clock", 0, move |db| write_clock(db, at)).await
     }
 }
 
-/// The stream with the oldest bytes.
+/// What the clock of retention goes on from: where the run before left it; in a database of an earlier schema,
+/// and in a new one, the newest time that is in it.
+pub(super) fn resume_clock(db: &Connection, wall: WallTime) -> rusqlite::Result<WallTime> {
+    let kept: Option<String> = db
+        .query_row("SELECT value FROM meta WHERE key = ?1", [CLOCK], |row| row.get(0))
+        .optional()?;
+    let kept = kept.and_then(|text| text.parse().ok()).map(WallTime::from_unix_millis);
+    let newest: Option<i64> = match kept {
+        Some(_) => None,
+        None => db.query_row(
+            "SELECT max(at) FROM (SELECT max(last_heartbeat) AS at FROM agents
+                                  UNION ALL SELECT max(opened_at) FROM sessions
+                                  UNION ALL SELECT max(created_at) FROM commands
+                                  UNION ALL SELECT max(ended_at) FROM commands
+                                  UNION ALL SELECT max(oldest_at) FROM output_streams)",
+            [],
+            |row| row.get(0),
+        )?,
+    };
+    Ok(RetentionClock::resumed(kept, newest.map(WallTime::from_unix_millis), wall).shows())
+}
+
+fn write_clock(db: &Connection, at: WallTime) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES (?1, ?2)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )?
+    .execute(params![CLOCK, at.unix_millis().to_string()])
+    .map(drop)
+}
+
+/// A stream with bytes.
 #[derive(Debug)]
 struct Oldest {
     user: UserId,
@@ -47,17 +135,21 @@ struct Oldest {
 }
 
 fn cut(db: &Connection, before: WallTime, most: u64) -> rusqlite::Result<Cut> {
-    let kept: i64 = db
-        .prepare_cached("SELECT coalesce(sum(kept), 0) FROM output_streams WHERE kept > 0")?
-        .query_row([], |row| row.get(0))?;
-    let mut over = u64::try_from(kept).unwrap_or(0).saturating_sub(most);
+    let mut over = kept_of_all(db)?.saturating_sub(most);
     let (mut done, mut records) = (Cut::default(), 0);
     while records < BATCH {
-        let Some(oldest) = oldest(db)? else { return Ok(done) };
-        if oldest.at >= before && over == 0 {
-            return Ok(done);
-        }
-        let (bytes, count) = oldest.cut(db, before, over, BATCH - records)?;
+        let (bytes, count) = match oldest(db)?.filter(|oldest| oldest.at < before) {
+            Some(oldest) => oldest.cut(db, before, 0, BATCH - records, Gaps::Stay)?,
+            None if over == 0 => return Ok(done),
+            None => {
+                let Some(user) = largest(db)? else { return Ok(done) };
+                let cut = cut_of_user(db, &user, over, BATCH - records)?;
+                if cut.1 == 0 {
+                    return Ok(done);
+                }
+                cut
+            }
+        };
         over = over.saturating_sub(bytes);
         done.bytes = done.bytes.saturating_add(bytes);
         records += count.max(1);
@@ -66,24 +158,141 @@ fn cut(db: &Connection, before: WallTime, most: u64) -> rusqlite::Result<Cut> {
     Ok(done)
 }
 
+fn kept_of_all(db: &Connection) -> rusqlite::Result<u64> {
+    let kept: i64 = db
+        .prepare_cached("SELECT coalesce(sum(kept), 0) FROM usage")?
+        .query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(kept).unwrap_or(0))
+}
+
+/// The user with the most output: one who floods must not cost others theirs.
+fn largest(db: &Connection) -> rusqlite::Result<Option<UserId>> {
+    db.prepare_cached("SELECT user_id FROM usage WHERE kept > 0 ORDER BY kept DESC LIMIT 1")?
+        .query_row([], |row| row.get::<_, String>(0))
+        .optional()
+        .map(|found| found.map(UserId::new))
+}
+
+/// Cuts the oldest output of a user, so many bytes of it, whether or not its commands are over. How many bytes
+/// and chunks that were.
+pub(super) fn cut_of_user(
+    db: &Connection,
+    user: &UserId,
+    over: u64,
+    most: usize,
+) -> rusqlite::Result<(u64, usize)> {
+    let (mut bytes, mut records) = (0_u64, 0);
+    while bytes < over && records < most {
+        let oldest = db
+            .prepare_cached(
+                "SELECT user_id, command_id, incarnation, stream, oldest_at FROM output_streams
+                 WHERE user_id = ?1 AND kept > 0 ORDER BY oldest_at LIMIT 1",
+            )?
+            .query_row([user.as_str()], Oldest::from_row)
+            .optional()?;
+        let Some(oldest) = oldest else { break };
+        let (cut, count) = oldest.cut(db, NEVER, over - bytes, most - records, Gaps::Stay)?;
+        bytes = bytes.saturating_add(cut);
+        records += count.max(1);
+    }
+    Ok((bytes, records))
+}
+
+/// Cuts all output of a command, as far as so many records go.
+pub(super) fn cut_of_command(
+    db: &Connection,
+    user: &UserId,
+    command: &CommandId,
+    most: usize,
+) -> rusqlite::Result<CommandCut> {
+    let streams: Vec<Oldest> = db
+        .prepare_cached(
+            "SELECT user_id, command_id, incarnation, stream, coalesce(oldest_at, 0) AS oldest_at
+             FROM output_streams
+             WHERE user_id = ?1 AND command_id = ?2 AND (kept > 0 OR records > 2) LIMIT ?3",
+        )?
+        .query_map(
+            params![user.as_str(), command.as_str(), most.min(BATCH) as i64],
+            Oldest::from_row,
+        )?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut records = streams.len();
+    for stream in streams {
+        if records >= most {
+            return Ok(CommandCut { records, left: Part::More });
+        }
+        records += stream.cut(db, NEVER, u64::MAX, most - records, Gaps::Go)?.1;
+    }
+    let left = if records >= most { Part::More } else { Part::Nothing };
+    Ok(CommandCut { records, left })
+}
+
+/// Nothing began to age before it.
+const NEVER: WallTime = WallTime::from_unix_millis(i64::MIN);
+
+fn remove_old(db: &Connection, before: WallTime) -> rusqlite::Result<bool> {
+    let mut records = 0;
+    while records < BATCH {
+        let next = db
+            .prepare_cached(
+                "SELECT user_id, command_id FROM commands
+                 WHERE ended_at IS NOT NULL AND coalesce(kept_from, ended_at) < ?1
+                 ORDER BY coalesce(kept_from, ended_at) LIMIT 1",
+            )?
+            .query_row([before.unix_millis()], |row| {
+                Ok((
+                    UserId::new(row.get::<_, String>(0)?),
+                    CommandId::new(row.get::<_, String>(1)?),
+                ))
+            })
+            .optional()?;
+        let Some((user, command)) = next else { return Ok(false) };
+        let cut = cut_of_command(db, &user, &command, BATCH - records)?;
+        records += cut.records + 1;
+        if cut.left == Part::Nothing {
+            remove_command(db, &user, &command)?;
+        }
+    }
+    Ok(true)
+}
+
+/// Removes a command whose output was cut.
+pub(super) fn remove_command(
+    db: &Connection,
+    user: &UserId,
+    command: &CommandId,
+) -> rusqlite::Result<()> {
+    for table in [
+        "DELETE FROM output_records WHERE user_id = ?1 AND command_id = ?2",
+        "DELETE FROM output_streams WHERE user_id = ?1 AND command_id = ?2",
+        "DELETE FROM command_events WHERE user_id = ?1 AND command_id = ?2",
+        "DELETE FROM commands WHERE user_id = ?1 AND command_id = ?2",
+    ] {
+        db.prepare_cached(table)?.execute([user.as_str(), command.as_str()])?;
+    }
+    Ok(())
+}
+
 fn oldest(db: &Connection) -> rusqlite::Result<Option<Oldest>> {
     db.prepare_cached(
         "SELECT user_id, command_id, incarnation, stream, oldest_at FROM output_streams
          WHERE kept > 0 ORDER BY oldest_at LIMIT 1",
     )?
-    .query_row([], |row| {
-        Ok(Oldest {
+    .query_row([], Oldest::from_row)
+    .optional()
+}
+
+impl Oldest {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
             user: row.get::<_, String>("user_id")?.into(),
             command: row.get::<_, String>("command_id")?.into(),
             incarnation: Incarnation(number(row, "incarnation")?),
             stream: stream(row)?,
             at: time(row, "oldest_at")?,
         })
-    })
-    .optional()
-}
+    }
 
-impl Oldest {
     /// Cuts its first chunks: those from before a time, and as many as hold `over` bytes. How many
     /// bytes and chunks that were.
     fn cut(
@@ -92,33 +301,47 @@ impl Oldest {
         before: WallTime,
         over: u64,
         most: usize,
+        gaps: Gaps,
     ) -> rusqlite::Result<(u64, usize)> {
         let key = (self.user.as_str(), self.command.as_str(), self.stream.as_str());
         let incarnation = int(self.incarnation.0)?;
         let mut query = db.prepare_cached(
-            "SELECT sequence, offset, length(bytes) AS length, at FROM output_records
+            "SELECT sequence, offset, length(bytes) AS length, gap_length,
+                    coalesce(kept_from, at) AS at
+             FROM output_records
              WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4
-               AND bytes IS NOT NULL
-             ORDER BY offset LIMIT ?5",
+               AND (bytes IS NOT NULL OR (?6 AND gap_length IS NOT NULL))
+             ORDER BY offset, sequence LIMIT ?5",
         )?;
         let limit = i64::try_from(most.saturating_add(1)).unwrap_or(i64::MAX);
-        let mut rows = query.query(params![key.0, key.1, incarnation, key.2, limit])?;
+        let with_gaps = gaps == Gaps::Go;
+        let mut rows = query.query(params![key.0, key.1, incarnation, key.2, limit, with_gaps])?;
         let mut cut = StreamCut::new(before, over, most);
         while let Some(row) = rows.next()? {
             let sequence = ChunkSequence(number(row, "sequence")?);
             let offset = ByteOffset(number(row, "offset")?);
-            if !cut.look(sequence, offset, number(row, "length")?, time(row, "at")?) {
+            let goes = match row.get::<_, Option<i64>>("length")? {
+                Some(_) => cut.look(sequence, offset, number(row, "length")?, time(row, "at")?),
+                None => {
+                    cut.look_gap(sequence, offset, number(row, "gap_length")?, time(row, "at")?)
+                }
+            };
+            if !goes {
                 break;
             }
         }
         drop(rows);
+        let mut fewer = 0_i64;
         if let Some((sequence, body)) = cut.marker() {
-            db.prepare_cached(
-                "DELETE FROM output_records
+            let gone = db
+                .prepare_cached(
+                    "DELETE FROM output_records
                  WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4
                    AND offset < ?5",
-            )?
-            .execute(params![key.0, key.1, incarnation, key.2, int(cut.end().0)?])?;
+                )?
+                .execute(params![key.0, key.1, incarnation, key.2, int(cut.end().0)?])?;
+            // But one stands for them.
+            fewer = i64::try_from(gone).unwrap_or(i64::MAX).saturating_sub(1);
             StoredRecord {
                 user: self.user.clone(),
                 command: self.command.clone(),
@@ -129,10 +352,11 @@ impl Oldest {
                 body,
                 at: self.at,
             }
-            .insert(db)?;
+            .insert(db, self.at)?;
         }
         db.prepare_cached(
-            "UPDATE output_streams SET kept = max(kept - ?5, 0), oldest_at = ?6
+            "UPDATE output_streams SET kept = max(kept - ?5, 0), oldest_at = ?6,
+                                       records = max(records - ?7, 0)
              WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4",
         )?
         .execute(params![
@@ -143,6 +367,7 @@ impl Oldest {
             // Without a chunk there is nothing to keep, whatever the sum says.
             if cut.oldest_at().is_some() { int(cut.bytes())? } else { i64::MAX },
             cut.oldest_at().map(WallTime::unix_millis),
+            fewer,
         ])?;
         Ok((cut.bytes(), cut.chunks()))
     }

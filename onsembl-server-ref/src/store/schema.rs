@@ -3,6 +3,8 @@
 
 use super::error::{StoreError, StoreTrouble, trouble_of};
 use super::examine::{self, Owner};
+use super::queue::Disk;
+use super::reserve::Reserve;
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
@@ -40,8 +42,27 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0003_stops.sql")),
     M::up(include_str!("migrations/0004_command_history.sql")),
     M::up(include_str!("migrations/0005_tokens.sql")),
+    M::up(include_str!("migrations/0006_budgets.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+
+/// Opens the database as [`open_writer`] does, with the reserve beside it, for a database that may become so
+/// large; and says whether there is more room than the reserve.
+pub(super) fn open_with_reserve(
+    dir: &Path,
+    now: WallTime,
+    most: Option<u64>,
+) -> Result<(Connection, Reserve, Disk), StoreError> {
+    create_directory(dir)?;
+    let reserve = Reserve::new(dir, most);
+    let disk = if reserve.before_opening() { Disk::Ample } else { Disk::Scarce };
+    let db = open_writer(dir, now)?;
+    match disk {
+        Disk::Ample => reserve.confine(&db)?,
+        Disk::Scarce => reserve.open_up(&db),
+    }
+    Ok((db, reserve, disk))
+}
 
 /// Creates the directory (0700) and the database (0600) where they are missing, brings the schema
 /// up to date and returns the connection of the writer.
@@ -68,12 +89,17 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
+fn unusable(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Directory { path, source }
+}
+
+fn create_directory(dir: &Path) -> Result<(), StoreError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable(dir))
+}
+
 fn create_files(dir: &Path) -> Result<PathBuf, StoreError> {
-    let unusable = |path: &Path| {
-        let path = path.to_owned();
-        move |source: io::Error| StoreError::Directory { path, source }
-    };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable(dir))?;
+    create_directory(dir)?;
     let path = dir.join(FILE_NAME);
     // SQLite gives its log and index files the mode of the database.
     let mut open = fs::OpenOptions::new();
@@ -233,6 +259,39 @@ mod tests {
         let kept = texts("SELECT alias FROM agent_aliases WHERE agent_id = 'here' ORDER BY rowid");
         assert_eq!(kept.first().map(String::as_str), Some("alias 5"));
         assert_eq!((kept.len(), texts("SELECT alias FROM agent_aliases").len()), (8, 9));
+    }
+
+    #[test]
+    fn what_each_user_has_is_summed_up_once() {
+        let mut db = Connection::open_in_memory().unwrap();
+        MIGRATIONS.to_version(&mut db, 4).unwrap();
+        db.execute_batch(
+            "INSERT INTO agents (agent_id, user_id, agent_key, name, agent_type, capabilities,
+                 epoch, status, since, because, presence_version, created_at)
+             VALUES ('a', 'u', 'k', 'n', 't', '[]', 1, 'online', 0, '', 1, 0);
+             INSERT INTO commands (user_id, command_id, agent_id, text, spec, status, created_at,
+                 updated_at)
+             VALUES ('u', 'c', 'a', 'schön', '{}', 'running', 0, 0),
+                    ('w', 'c', 'a', '', '{}', 'running', 0, 0);
+             INSERT INTO command_events (user_id, command_id, number, at, status, cause)
+             VALUES ('u', 'c', 1, 0, 'running', 'why');
+             INSERT INTO output_streams (user_id, command_id, incarnation, stream, next, delivered,
+                 gaps, kept, oldest_at)
+             VALUES ('u', 'c', 1, 'stdout', 40000, 40000, 0, 40000, 0);",
+        )
+        .unwrap();
+        MIGRATIONS.to_latest(&mut db).unwrap();
+        let usage = |user: &str| -> (i64, i64, i64) {
+            let query = "SELECT commands, kept, records FROM usage WHERE user_id = ?1";
+            db.query_row(query, [user], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).unwrap()
+        };
+        assert_eq!(usage("u"), (512 + 6 + 2 + 128 + 7 + 3, 40_000, 3));
+        assert_eq!(usage("w"), (512 + 2, 0, 0));
+        db.execute_batch(
+            "DELETE FROM command_events; DELETE FROM output_streams; DELETE FROM commands",
+        )
+        .unwrap();
+        assert_eq!((usage("u"), usage("w")), ((0, 0, 0), (0, 0, 0)));
     }
 
     #[test]

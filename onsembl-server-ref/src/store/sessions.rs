@@ -4,13 +4,20 @@ use super::agents::{free_name, note_alias};
 use super::claims;
 use super::columns::{int, number};
 use super::error::{OpenError, StoreError};
-use super::queue::Lane;
+use super::line::{Needs, Place};
+use super::presence;
+use super::reader::Asker;
 use super::{Store, Submitted};
 use onsembl_protocol::fleet;
 use onsembl_protocol::id::{AgentId, Epoch, InstanceId, PresenceVersion, SessionId, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
+
+/// Sessions kept of one agent, the latest: those of an hour of an agent that comes back all the time.
+pub(crate) const KEPT: usize = 256;
+/// At every so many sessions an agent's presence is trimmed too: a restart begins its versions anew.
+const TRIMMED_EVERY: u64 = 16;
 
 /// The session that is to be opened for a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,14 +64,13 @@ impl Store {
         // Outside of the request, so that a repeated attempt does not change the id.
         let minted = AgentId::new(Uuid::now_v7().to_string());
         let bytes = new.bytes();
-        self.write(Lane::Control.of(&new.user), "open session", bytes, move |db| {
-            open(db, &new, &minted)
-        })
-        .await?
-        .map_err(|not| match not {
-            NotOpened::Deleted(agent) => OpenError::Deleted(agent),
-            NotOpened::Held(why) => OpenError::Held(why),
-        })
+        let place = Place::control(&new.user, Needs::Little);
+        self.write(place, "open session", bytes, move |db| open(db, &new, &minted)).await?.map_err(
+            |not| match not {
+                NotOpened::Deleted(agent) => OpenError::Deleted(agent),
+                NotOpened::Held(why) => OpenError::Held(why),
+            },
+        )
     }
 
     /// Notes the end of a session. Returns whether it was open.
@@ -77,27 +83,21 @@ impl Store {
         at: WallTime,
         because: &str,
     ) -> Result<bool, StoreError> {
-        self.submit_session_end(session, at, because).await?.committed().await
+        let (session, because) = (session.clone(), because.to_owned());
+        let close = move |db: &Connection| close(db, &session, at, &because);
+        self.put(Place::house(), "close session", close)?.committed().await
     }
 
-    /// The first half of [`close_session`](Self::close_session).
-    pub(crate) async fn submit_session_end(
+    /// The first half of [`close_session`](Self::close_session), of an agent of this user.
+    pub(crate) fn put_session_end(
         &self,
-        session: &SessionId,
+        user: &UserId,
+        session: SessionId,
         at: WallTime,
-        because: &str,
+        because: String,
     ) -> Result<Submitted<bool>, StoreError> {
-        let (session, because) = (session.clone(), because.to_owned());
-        self.submit(Lane::Control, "close session", because.len(), move |db| {
-            let closed = db
-                .prepare_cached(
-                    "UPDATE sessions SET closed_at = ?2, closed_because = ?3
-                     WHERE session_id = ?1 AND closed_at IS NULL",
-                )?
-                .execute(params![session.as_str(), at.unix_millis(), because])?;
-            Ok(closed > 0)
-        })
-        .await
+        let place = Place::control(user, Needs::Little);
+        self.put(place, "close session", move |db| close(db, &session, at, &because))
     }
 
     /// Notes the end of all sessions that are still open: those of a server that died. To be called
@@ -110,28 +110,67 @@ impl Store {
         at: WallTime,
         because: &str,
     ) -> Result<usize, StoreError> {
+        self.put_left_sessions_end(at, because)?.committed().await
+    }
+
+    /// The first half of [`close_left_sessions`](Self::close_left_sessions).
+    pub(crate) fn put_left_sessions_end(
+        &self,
+        at: WallTime,
+        because: &str,
+    ) -> Result<Submitted<usize>, StoreError> {
         let because = because.to_owned();
-        self.write(Lane::Control, "close left sessions", because.len(), move |db| {
+        self.put(Place::order(Asker::Server), "close left sessions", move |db| {
             db.prepare_cached(
                 "UPDATE sessions SET closed_at = ?1, closed_because = ?2 WHERE closed_at IS NULL",
             )?
             .execute(params![at.unix_millis(), because])
         })
-        .await
     }
 
     /// Raises the presence version of every agent to the one that a new run of the server goes on
     /// from, before anything is published under it (PROTOCOL.md, P-62).
     pub async fn raise_presence_versions(&self) -> Result<(), StoreError> {
-        self.write(Lane::Control, "raise presence versions", 0, move |db| {
+        self.put_presence_versions()?.committed().await
+    }
+
+    /// The first half of [`raise_presence_versions`](Self::raise_presence_versions): written before anything
+    /// that is handed in later.
+    pub(crate) fn put_presence_versions(&self) -> Result<Submitted<()>, StoreError> {
+        self.put(Place::order(Asker::Server), "raise presence versions", move |db| {
             let floor = PresenceVersion(0);
             let by = floor.after_restart().0 - floor.0;
             db.prepare_cached("UPDATE agents SET presence_version = presence_version + ?1")?
                 .execute(params![i64::try_from(by).unwrap_or(i64::MAX)])
+                .map(drop)
         })
-        .await
-        .map(|_| ())
     }
+}
+
+fn close(
+    db: &Connection,
+    session: &SessionId,
+    at: WallTime,
+    because: &str,
+) -> rusqlite::Result<bool> {
+    let closed = db
+        .prepare_cached(
+            "UPDATE sessions SET closed_at = ?2, closed_because = ?3
+             WHERE session_id = ?1 AND closed_at IS NULL",
+        )?
+        .execute(params![session.as_str(), at.unix_millis(), because])?;
+    Ok(closed > 0)
+}
+
+/// Removes all but the latest sessions and presence events of an agent that begins this one.
+fn trim(db: &Connection, opened: &OpenedSession) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM sessions WHERE agent_id = ?1 AND epoch <= ?2")?.execute(
+        params![opened.agent.as_str(), int(opened.epoch.0.saturating_sub(KEPT as u64))?],
+    )?;
+    if opened.epoch.0 % TRIMMED_EVERY == 0 {
+        presence::trim(db, &opened.agent)?;
+    }
+    Ok(())
 }
 
 /// Why there is no session.
@@ -182,6 +221,7 @@ fn open(
         new.known.at.unix_millis(),
         new.known.bearer.as_ref().map(|bearer| bearer.token.as_str()),
     ])?;
+    trim(db, &opened)?;
     Ok(Ok(OpenedSession { created, ..opened }))
 }
 

@@ -3,12 +3,16 @@
 use super::Store;
 use super::columns::time;
 use super::error::StoreError;
-use super::queue::Lane;
+use super::line::Place;
+use super::reader::Asker;
 use onsembl_protocol::fleet::StopOrder;
 use onsembl_protocol::id::{AgentId, UserId};
 use onsembl_protocol::model::StopScope;
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, Row, params};
+
+/// Released stops kept of one user: a person orders few, and asks after the latest.
+pub(crate) const RELEASED: usize = 1024;
 
 impl Store {
     /// Stores an order of this user. Storing it again changes nothing.
@@ -17,10 +21,9 @@ impl Store {
     /// [`StoreError::Refused`] if its agent is unknown, [`StoreError::Closed`].
     pub async fn insert_stop(&self, user: &UserId, order: StopOrder) -> Result<(), StoreError> {
         let user = user.clone();
-        self.write(Lane::Control.of(&user), "stop", order.reason.len(), move |db| {
-            write(db, &user, &order, None)
-        })
-        .await
+        let place = Place::order(Asker::User(user.clone()));
+        self.write(place, "stop", order.reason.len(), move |db| write(db, &user, &order, None))
+            .await
     }
 
     /// Says that these orders of this user are not in force any more, also if they come to be stored
@@ -37,7 +40,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (user, by) = (user.clone(), by.clone());
         let bytes = orders.iter().map(|order| order.reason.len()).sum();
-        self.write(Lane::Control.of(&user), "release", bytes, move |db| {
+        let place = Place::order(Asker::User(user.clone()));
+        self.write(place, "release", bytes, move |db| {
             orders.iter().try_for_each(|order| write(db, &user, order, Some((&by, at))))
         })
         .await
@@ -82,7 +86,18 @@ fn write(
         order.at.unix_millis(),
         released.map(|(by, _)| by.as_str()),
         released.map(|(_, at)| at.unix_millis()),
-    ])
+    ])?;
+    if released.is_some() { forget_released(db, user) } else { Ok(()) }
+}
+
+/// Keeps the latest released orders of a user only.
+fn forget_released(db: &Connection, user: &UserId) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "DELETE FROM stops WHERE user_id = ?1 AND stop_id IN
+             (SELECT stop_id FROM stops WHERE user_id = ?1 AND released_at IS NOT NULL
+              ORDER BY released_at DESC LIMIT -1 OFFSET ?2)",
+    )?
+    .execute(params![user.as_str(), RELEASED as i64])
     .map(drop)
 }
 

@@ -5,6 +5,7 @@ use super::Store;
 use super::columns::{int, number, unreadable};
 use super::error::StoreError;
 use super::output::StoredRecord;
+use super::reader::Asker;
 use onsembl_protocol::fleet::{StoredBody, StoredPosition, StreamSums};
 use onsembl_protocol::id::{AgentId, ByteOffset, CommandId, Incarnation, UserId};
 use onsembl_protocol::model::{GapCause, Stream};
@@ -43,6 +44,9 @@ impl StreamPosition {
     }
 }
 
+/// Commands looked up in one turn of a reader; then others have theirs.
+const AT_ONCE: usize = 64;
+
 const COLUMNS: &str = "s.command_id, s.incarnation, s.stream, s.next, s.delivered, s.gaps,
                        s.open_gap, s.kept";
 
@@ -57,20 +61,21 @@ impl Store {
         commands: Vec<CommandId>,
     ) -> Result<Vec<StreamPosition>, StoreError> {
         let user = user.clone();
-        self.read(move |db| {
-            let mut query = db.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM output_streams AS s WHERE user_id = ?1 AND command_id = ?2"
-            ))?;
-            let mut all = Vec::new();
-            for command in commands {
-                let rows = query.query_map([user.as_str(), command.as_str()], from_row)?;
-                for row in rows {
-                    all.push(row?);
-                }
+        let mut commands = commands.into_iter();
+        let mut all = Vec::new();
+        loop {
+            let some: Vec<CommandId> = commands.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                return Ok(all);
             }
-            Ok(all)
-        })
-        .await
+            let ids = |of: &[CommandId]| of.iter().map(|id| id.as_str().len()).sum::<usize>();
+            // What waits in memory is the rest as well.
+            let bytes = ids(&some) + ids(commands.as_slice());
+            let user = user.clone();
+            let asker = Asker::User(user.clone());
+            let read = move |db: &Connection| positions(db, &user, &some);
+            all.extend(self.0.readers.read(asker, bytes, read).await?);
+        }
     }
 
     /// How far the streams of all commands of an agent are stored, the newest command first; at most
@@ -86,7 +91,7 @@ impl Store {
     ) -> Result<Vec<StreamPosition>, StoreError> {
         let (user, agent) = (user.clone(), agent.clone());
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.read(move |db| {
+        self.read_for(&user.clone(), move |db| {
             db.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM commands AS c
                  JOIN output_streams AS s USING (user_id, command_id)
@@ -97,6 +102,24 @@ impl Store {
         })
         .await
     }
+}
+
+fn positions(
+    db: &Connection,
+    user: &UserId,
+    commands: &[CommandId],
+) -> rusqlite::Result<Vec<StreamPosition>> {
+    let mut query = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM output_streams AS s WHERE user_id = ?1 AND command_id = ?2"
+    ))?;
+    let mut all = Vec::new();
+    for command in commands {
+        let rows = query.query_map([user.as_str(), command.as_str()], from_row)?;
+        for row in rows {
+            all.push(row?);
+        }
+    }
+    Ok(all)
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<StreamPosition> {
@@ -134,7 +157,10 @@ pub(super) fn gap_cause(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<
 pub(super) struct StreamRow {
     pub(super) sums: StreamSums,
     kept: u64,
+    /// When the oldest of what is kept began to age.
     oldest_at: Option<WallTime>,
+    /// Chunks and gaps that are stored.
+    records: u64,
 }
 
 impl StreamRow {
@@ -142,7 +168,8 @@ impl StreamRow {
     pub(super) fn read(db: &Connection, record: &StoredRecord) -> rusqlite::Result<Self> {
         let row = db
             .prepare_cached(
-                "SELECT next, delivered, gaps, open_gap, kept, oldest_at FROM output_streams
+                "SELECT next, delivered, gaps, open_gap, kept, oldest_at, records
+                 FROM output_streams
                  WHERE user_id = ?1 AND command_id = ?2 AND incarnation = ?3 AND stream = ?4",
             )?
             .query_row(
@@ -162,6 +189,7 @@ impl StreamRow {
                         },
                         kept: number(row, "kept")?,
                         oldest_at: super::columns::time_or_none(row, "oldest_at")?,
+                        records: number(row, "records")?,
                     })
                 },
             )
@@ -170,22 +198,32 @@ impl StreamRow {
     }
 
     /// A record was stored, and can be read from now on.
-    pub(super) fn keep(&mut self, record: &StoredRecord) {
+    pub(super) fn keep(&mut self, record: &StoredRecord, kept_from: WallTime) {
+        self.records = self.records.saturating_add(1);
         if let StoredBody::Chunk(bytes) = &record.body {
             if self.kept == 0 {
-                self.oldest_at = Some(record.at);
+                self.oldest_at = Some(kept_from);
             }
             self.kept = self.kept.saturating_add(bytes.len() as u64);
         }
     }
 
+    /// So many records were removed again.
+    pub(super) const fn removed(&mut self, records: usize) {
+        self.records = self.records.saturating_sub(records as u64);
+    }
+
     /// Writes it back.
     pub(super) fn write(&self, db: &Connection, record: &StoredRecord) -> rusqlite::Result<()> {
         db.prepare_cached(
-            "INSERT OR REPLACE INTO output_streams
+            "INSERT INTO output_streams
                  (user_id, command_id, incarnation, stream, next, delivered, gaps, open_gap, kept,
-                  oldest_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                  oldest_at, records)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (user_id, command_id, incarnation, stream) DO UPDATE
+             SET next = excluded.next, delivered = excluded.delivered, gaps = excluded.gaps,
+                 open_gap = excluded.open_gap, kept = excluded.kept,
+                 oldest_at = excluded.oldest_at, records = excluded.records",
         )?
         .execute(params![
             record.user.as_str(),
@@ -198,6 +236,7 @@ impl StreamRow {
             self.sums.open_gap.map(GapCause::as_str),
             int(self.kept)?,
             self.oldest_at.map(WallTime::unix_millis),
+            int(self.records)?,
         ])
         .map(drop)
     }

@@ -4,7 +4,8 @@
 use super::Store;
 use super::columns::{time, time_or_none};
 use super::error::StoreError;
-use super::queue::Lane;
+use super::line::{Needs, Place};
+use super::reader::Asker;
 use onsembl_protocol::fleet::TokenScope;
 use onsembl_protocol::id::{AgentId, LineageId, TokenId, UserId};
 use onsembl_protocol::time::WallTime;
@@ -107,7 +108,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Closed`].
     pub async fn insert_token(&self, row: TokenRow) -> Result<TokenKept, StoreError> {
-        self.write(Lane::Control, "keep token", 256, move |db| insert(db, &row)).await
+        let place = Place::control(&row.user, Needs::New);
+        self.write(place, "keep token", 256, move |db| insert(db, &row)).await
     }
 
     /// What is known of a token.
@@ -116,12 +118,14 @@ impl Store {
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
     pub async fn token(&self, token: &TokenId) -> Result<Option<TokenRow>, StoreError> {
         let token = token.clone();
-        self.read(move |db| {
-            db.prepare_cached(&format!("{COLUMNS} WHERE token_id = ?1"))?
-                .query_row([token.as_str()], TokenRow::from_row)
-                .optional()
-        })
-        .await
+        self.0
+            .readers
+            .read(Asker::Token(token.to_string()), 0, move |db| {
+                db.prepare_cached(&format!("{COLUMNS} WHERE token_id = ?1"))?
+                    .query_row([token.as_str()], TokenRow::from_row)
+                    .optional()
+            })
+            .await
     }
 
     /// The tokens of `user` (`None`: of all users), the newest first.
@@ -179,7 +183,7 @@ impl Store {
     /// [`StoreError::Closed`].
     pub async fn note_token_uses(&self, uses: Vec<TokenUse>) -> Result<(), StoreError> {
         let bytes = uses.len() * 256;
-        self.write(Lane::Data, "note uses of tokens", bytes, move |db| {
+        self.write(Place::house(), "note uses of tokens", bytes, move |db| {
             uses.iter().try_for_each(|shown| note_use(db, shown))
         })
         .await
@@ -196,7 +200,8 @@ impl Store {
         note: &str,
     ) -> Result<(), StoreError> {
         let (token_id, note) = (token_id.to_owned(), note.to_owned());
-        self.write(Lane::Control, "revoke token", token_id.len() + note.len(), move |db| {
+        let place = Place::order(Asker::Server);
+        self.write(place, "revoke token", token_id.len() + note.len(), move |db| {
             revoke(db, &token_id, at, &note).map(drop)
         })
         .await
@@ -214,7 +219,8 @@ impl Store {
         note: &str,
     ) -> Result<usize, StoreError> {
         let (user, lineage, note) = (user.clone(), lineage.clone(), note.to_owned());
-        self.write(Lane::Control, "revoke lineage", note.len(), move |db| {
+        let place = Place::order(Asker::User(user.clone()));
+        self.write(place, "revoke lineage", note.len(), move |db| {
             revoke_lineage(db, user.as_str(), lineage.as_str(), at, &note)
         })
         .await
@@ -232,7 +238,8 @@ impl Store {
         note: &str,
     ) -> Result<usize, StoreError> {
         let (user, note) = (user.clone(), note.to_owned());
-        self.write(Lane::Control, "revoke user", note.len(), move |db| {
+        let place = Place::order(Asker::User(user.clone()));
+        self.write(place, "revoke user", note.len(), move |db| {
             db.prepare_cached(
                 "INSERT INTO revoked_users (user_id, made_until, note) VALUES (?1, ?2, ?3)
                  ON CONFLICT (user_id) DO UPDATE
@@ -255,7 +262,7 @@ impl Store {
     /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
     pub async fn user_revoked_until(&self, user: &UserId) -> Result<Option<WallTime>, StoreError> {
         let user = user.clone();
-        self.read(move |db| {
+        self.read_for(&user.clone(), move |db| {
             db.prepare_cached("SELECT made_until FROM revoked_users WHERE user_id = ?1")?
                 .query_row([user.as_str()], |row| time(row, "made_until"))
                 .optional()
@@ -273,7 +280,7 @@ impl Store {
         at: WallTime,
     ) -> Result<usize, StoreError> {
         let user = user.cloned();
-        self.write(Lane::Control, "forget tokens", 0, move |db| {
+        self.write(Place::house(), "forget tokens", 0, move |db| {
             db.prepare_cached(
                 "DELETE FROM tokens WHERE expires_at <= ?1 AND (?2 IS NULL OR user_id = ?2)",
             )?
@@ -288,11 +295,13 @@ impl Store {
     /// [`StoreError::Trouble`], [`StoreError::Closed`]; neither says that the token is good.
     pub async fn is_revoked(&self, token_id: &str) -> Result<bool, StoreError> {
         let token_id = token_id.to_owned();
-        self.read(move |db| {
-            db.prepare_cached("SELECT 1 FROM revoked_tokens WHERE token_id = ?1")?
-                .exists([token_id])
-        })
-        .await
+        self.0
+            .readers
+            .read(Asker::Token(token_id.clone()), 0, move |db| {
+                db.prepare_cached("SELECT 1 FROM revoked_tokens WHERE token_id = ?1")?
+                    .exists([token_id])
+            })
+            .await
     }
 }
 

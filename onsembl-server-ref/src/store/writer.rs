@@ -5,14 +5,17 @@
 
 use super::beats::{BeatsWritten, Recorded};
 use super::error::{StoreError, StoreHealth, StoreTrouble, trouble_of};
+use super::line::{Needs, Placed};
 use super::output::OutputReceipt;
-use super::queue::{Batch, Queue};
+use super::queue::{Batch, Disk, Queue};
 use super::request::{Request, run_all};
+use super::reserve::Reserve;
 use super::wall_now;
+use onsembl_protocol::time::WallTime;
 use rusqlite::Connection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, thread};
 use tokio::sync::{mpsc, watch};
 
@@ -20,6 +23,10 @@ use tokio::sync::{mpsc, watch};
 const PAUSE_BUSY: Duration = Duration::from_millis(10);
 /// Between two attempts after any other trouble, where SQLite does not wait.
 const PAUSE_FAILED: Duration = Duration::from_millis(250);
+
+/// How long room on a full disk is not looked for, at first and at most.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the writer tells, and to whom.
 pub(super) struct Outlets {
@@ -73,11 +80,23 @@ impl fmt::Debug for Outlets {
 }
 
 /// Starts the thread. It ends when the queue is closed.
-pub(super) fn start(db: Connection, queue: Arc<Queue>, outlets: Outlets) -> Result<(), StoreError> {
+pub(super) fn start(
+    db: Connection,
+    reserve: Reserve,
+    disk: Disk,
+    queue: Arc<Queue>,
+    outlets: Outlets,
+) -> Result<(), StoreError> {
     let run = move || {
         // Made first, so that it is dropped last: a caller that sees the end finds the file closed.
         let mut ending = Ending { queue: &queue, outlets: &outlets, unwritten: 0 };
-        let writer = Writer { db, queue: &queue, outlets: &outlets };
+        let now = Instant::now();
+        let (queue, outlets) = (&*queue, &outlets);
+        let mut writer =
+            Writer { db, reserve, disk, patience: PATIENCE, look_at: now, queue, outlets };
+        if disk == Disk::Scarce {
+            writer.became_scarce();
+        }
         ending.unwritten = writer.run();
     };
     thread::Builder::new()
@@ -112,15 +131,23 @@ impl Drop for Ending<'_> {
 
 struct Writer<'a> {
     db: Connection,
+    reserve: Reserve,
+    disk: Disk,
+    /// How long room is not looked for after the disk was found to be full, and until when.
+    patience: Duration,
+    look_at: Instant,
     queue: &'a Queue,
     outlets: &'a Outlets,
 }
 
 impl Writer<'_> {
     /// Writes until the queue is closed. Returns how many writes of its last batch it gave up.
-    fn run(self) -> usize {
+    fn run(mut self) -> usize {
         let mut unwritten = 0;
-        while let Some(batch) = self.queue.next_batch() {
+        while let Some(batch) = self.queue.next_batch(self.disk) {
+            if self.disk == Disk::Scarce {
+                self.look_for_room();
+            }
             unwritten = self.commit(batch);
             if unwritten > 0 {
                 break;
@@ -134,9 +161,15 @@ impl Writer<'_> {
 
     /// Tries until the batch is committed. Returns how many writes it gave up, because the store
     /// was closed and its time ran out.
-    fn commit(&self, mut batch: Batch) -> usize {
+    fn commit(&mut self, mut batch: Batch) -> usize {
         loop {
             self.queue.refresh(&mut batch.beats);
+            if self.disk == Disk::Scarce {
+                self.keep_small(&mut batch);
+            }
+            if batch.len() == 0 {
+                return 0;
+            }
             match attempt(&self.db, &mut batch) {
                 Ok(beats) => {
                     self.healed();
@@ -144,7 +177,16 @@ impl Writer<'_> {
                     return 0;
                 }
                 Err(error) => {
-                    let trouble = self.troubled(&error, batch.len());
+                    let trouble = trouble_of(&error).unwrap_or(StoreTrouble::Failed);
+                    if self.disk == Disk::Ample && self.is_for_want_of_room(trouble) {
+                        tracing::warn!(%error, waiting = batch.len(), "cannot commit");
+                        self.outlets.counters.failures.fetch_add(1, Ordering::Relaxed);
+                        self.reserve.open_up(&self.db);
+                        self.disk = Disk::Scarce;
+                        self.became_scarce();
+                        continue;
+                    }
+                    self.troubled(&error, trouble, batch.len());
                     let pause = match trouble {
                         StoreTrouble::Busy => PAUSE_BUSY,
                         StoreTrouble::Full | StoreTrouble::Failed | StoreTrouble::Damaged => {
@@ -154,13 +196,72 @@ impl Writer<'_> {
                     if !self.queue.pause(pause) {
                         return batch.len();
                     }
+                    self.look_for_room();
                 }
             }
         }
     }
 
-    fn troubled(&self, error: &rusqlite::Error, waiting: usize) -> StoreTrouble {
-        let trouble = trouble_of(error).unwrap_or(StoreTrouble::Failed);
+    fn is_for_want_of_room(&self, trouble: StoreTrouble) -> bool {
+        match trouble {
+            StoreTrouble::Full => true,
+            StoreTrouble::Failed => self.reserve.is_disk_full(),
+            StoreTrouble::Busy | StoreTrouble::Damaged => false,
+        }
+    }
+
+    /// Leaves in the batch what is written on a full disk too. What is new is refused; what its agents keep
+    /// until there is room goes back.
+    fn keep_small(&self, batch: &mut Batch) {
+        self.queue.put_back(std::mem::take(&mut batch.requests));
+        let small = self.queue.take_small();
+        batch.beats.absorb_all(small.beats);
+        for placed in small.requests {
+            match (placed.place.needs == Needs::New, placed.request) {
+                (true, Request::Call(call)) => {
+                    self.outlets.counters.refused.fetch_add(1, Ordering::Relaxed);
+                    call.refuse(StoreError::NoRoom);
+                }
+                (_, request) => batch.requests.push(Placed { place: placed.place, request }),
+            }
+        }
+    }
+
+    fn became_scarce(&mut self) {
+        // A system that says that there is room and takes nothing (a quota) is not asked all the time.
+        let now = Instant::now();
+        let again = now.saturating_duration_since(self.look_at) < LONGEST_PATIENCE;
+        self.patience = if again { (2 * self.patience).min(LONGEST_PATIENCE) } else { PATIENCE };
+        self.look_at = now + self.patience;
+        let before = *self.outlets.health.borrow();
+        let since = since(before);
+        tracing::warn!(
+            "the disk is full: new commands are refused and output waits at its agents; \
+                        stops, ends and sessions are written out of the reserve. Make room"
+        );
+        self.outlets.health.send_replace(StoreHealth::Scarce { since });
+    }
+
+    /// With room again, everything is written again.
+    fn look_for_room(&mut self) {
+        if self.disk == Disk::Scarce
+            && Instant::now() >= self.look_at
+            && self.reserve.restore(&self.db)
+        {
+            self.disk = Disk::Ample;
+            tracing::info!("there is room on the disk again; everything is written again");
+            let before = *self.outlets.health.borrow();
+            match before {
+                StoreHealth::Scarce { .. } => {
+                    self.outlets.health.send_replace(StoreHealth::Healthy);
+                }
+                // Whatever else there is, the next commit heals it.
+                StoreHealth::Healthy | StoreHealth::Troubled { .. } => {}
+            }
+        }
+    }
+
+    fn troubled(&self, error: &rusqlite::Error, trouble: StoreTrouble, waiting: usize) {
         self.outlets.counters.failures.fetch_add(1, Ordering::Relaxed);
         let before = *self.outlets.health.borrow();
         let after = worse(before, trouble);
@@ -170,14 +271,16 @@ impl Writer<'_> {
             tracing::warn!(%error, waiting, "cannot commit, will try until it succeeds: {trouble}");
             self.outlets.health.send_replace(after);
         }
-        trouble
     }
 
     fn healed(&self) {
         let before = *self.outlets.health.borrow();
         if let StoreHealth::Troubled { since, trouble } = before {
             tracing::info!(%since, "commits again after: {trouble}");
-            self.outlets.health.send_replace(StoreHealth::Healthy);
+            self.outlets.health.send_replace(match self.disk {
+                Disk::Ample => StoreHealth::Healthy,
+                Disk::Scarce => StoreHealth::Scarce { since },
+            });
         }
     }
 
@@ -185,8 +288,8 @@ impl Writer<'_> {
     /// counters.
     fn answer(&self, batch: Batch, beats: BeatsWritten) {
         let counters = &self.outlets.counters;
-        let refused =
-            batch.requests.iter().filter(|r| r.is_refused()).count() + beats.refused.len();
+        let refused = batch.requests.iter().filter(|placed| placed.request.is_refused()).count()
+            + beats.refused.len();
         counters.commits.fetch_add(1, Ordering::Relaxed);
         counters.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
         counters.refused.fetch_add(refused as u64, Ordering::Relaxed);
@@ -195,8 +298,8 @@ impl Writer<'_> {
             self.outlets.commits.send_modify(|commits| *commits += 1);
         }
         let mut receipts = Vec::new();
-        for request in batch.requests {
-            match request {
+        for placed in batch.requests {
+            match placed.request {
                 Request::Call(call) => call.answer(),
                 Request::Output(record) => receipts.push(record.receipt()),
             }
@@ -225,11 +328,15 @@ impl Writer<'_> {
 
 /// The health after an attempt failed by `trouble`.
 fn worse(before: StoreHealth, trouble: StoreTrouble) -> StoreHealth {
-    let since = match before {
+    StoreHealth::Troubled { since: since(before), trouble }
+}
+
+/// Since when it is not well.
+fn since(before: StoreHealth) -> WallTime {
+    match before {
         StoreHealth::Healthy => wall_now(),
-        StoreHealth::Troubled { since, .. } => since,
-    };
-    StoreHealth::Troubled { since, trouble }
+        StoreHealth::Troubled { since, .. } | StoreHealth::Scarce { since } => since,
+    }
 }
 
 /// Runs the whole batch in one transaction and commits it; after an error nothing of it is kept.
@@ -256,18 +363,20 @@ fn run_and_commit(db: &Connection, batch: &mut Batch) -> rusqlite::Result<BeatsW
 #[cfg(test)]
 mod tests {
     use super::super::error::StoreError;
-    use super::super::queue::Lane;
+    use super::super::line::{Lane, Place};
+    use super::super::reader::Asker;
     use super::super::request::Asked;
     use super::super::schema::open_writer;
     use super::*;
-    use std::time::Instant;
     use tokio::sync::oneshot;
+
+    const PLACE: Place = Place { lane: Lane::Control, asker: Asker::Server, needs: Needs::Little };
 
     type Answer = oneshot::Receiver<Result<usize, StoreError>>;
 
     async fn note(queue: &Queue, key: &'static str, length: usize) -> (Request, Answer) {
-        let permit = queue.room(Lane::Control, length).await.unwrap();
-        Asked::request("note", permit, move |db: &Connection| {
+        let permit = queue.room(Lane::Control, &Asker::Server, length).await.unwrap();
+        Asked::request("note", Some(permit), move |db: &Connection| {
             let value = "x".repeat(length);
             db.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", [key, &value])
         })
@@ -293,7 +402,8 @@ mod tests {
         let queue = Queue::new();
         let (small, small_answer) = note(&queue, "note 1", 1).await;
         let (large, large_answer) = note(&queue, "note 2", 100_000).await;
-        let mut batch = Batch { requests: vec![small, large], ..Batch::default() };
+        let requests = [small, large].map(|request| Placed { place: PLACE, request });
+        let mut batch = Batch { requests: requests.into(), ..Batch::default() };
 
         let error = attempt(&db, &mut batch).unwrap_err();
         assert_eq!(trouble_of(&error), Some(StoreTrouble::Full));
@@ -303,8 +413,8 @@ mod tests {
         confine(&db, 1000);
         attempt(&db, &mut batch).unwrap();
         assert_eq!(notes(&db), 2);
-        for request in batch.requests {
-            let Request::Call(call) = request else { panic!("no output here") };
+        for placed in batch.requests {
+            let Request::Call(call) = placed.request else { panic!("no output here") };
             assert!(!call.is_refused());
             call.answer();
         }
@@ -316,6 +426,7 @@ mod tests {
     async fn a_full_disk_is_named_and_closing_tells_what_was_not_written() {
         let dir = tempfile::tempdir().unwrap();
         let db = open_writer(dir.path(), wall_now()).unwrap();
+        let reserve = Reserve::new(dir.path(), None);
         confine(&db, 0);
         let queue = Arc::new(Queue::new());
         let (health_in, mut health) = watch::channel(StoreHealth::Healthy);
@@ -328,9 +439,9 @@ mod tests {
             finished: finished_in,
             counters: Arc::default(),
         };
-        start(db, Arc::clone(&queue), outlets).unwrap();
+        start(db, reserve, Disk::Ample, Arc::clone(&queue), outlets).unwrap();
         let (large, answer) = note(&queue, "note", 100_000).await;
-        queue.push(Lane::Control, large).unwrap();
+        queue.push(PLACE, large).unwrap();
 
         let full = |h: &StoreHealth| {
             matches!(h, StoreHealth::Troubled { trouble: StoreTrouble::Full, .. })
@@ -345,6 +456,7 @@ mod tests {
     async fn a_panic_leaves_nobody_waiting() {
         let dir = tempfile::tempdir().unwrap();
         let db = open_writer(dir.path(), wall_now()).unwrap();
+        let reserve = Reserve::new(dir.path(), None);
         let queue = Arc::new(Queue::new());
         let (health_in, mut health) = watch::channel(StoreHealth::Healthy);
         let outlets = Outlets {
@@ -355,15 +467,15 @@ mod tests {
             finished: watch::channel(None).0,
             counters: Arc::default(),
         };
-        let permit = queue.room(Lane::Control, 0).await.unwrap();
+        let permit = queue.room(Lane::Control, &Asker::Server, 0).await.unwrap();
         let (bad, bad_answer) =
-            Asked::request("bad", permit, |_: &Connection| -> rusqlite::Result<()> {
+            Asked::request("bad", Some(permit), |_: &Connection| -> rusqlite::Result<()> {
                 panic!("planted")
             });
         let (mate, mate_answer) = note(&queue, "note", 1).await;
-        queue.push(Lane::Control, bad).unwrap();
-        queue.push(Lane::Control, mate).unwrap();
-        start(db, Arc::clone(&queue), outlets).unwrap();
+        queue.push(PLACE, bad).unwrap();
+        queue.push(PLACE, mate).unwrap();
+        start(db, reserve, Disk::Ample, Arc::clone(&queue), outlets).unwrap();
 
         assert!(bad_answer.await.is_err());
         assert!(mate_answer.await.is_err());
@@ -371,6 +483,6 @@ mod tests {
             matches!(h, StoreHealth::Troubled { trouble: StoreTrouble::Failed, .. })
         };
         health.wait_for(failed).await.unwrap();
-        assert!(matches!(queue.room(Lane::Data, 1).await, Err(StoreError::Closed)));
+        assert!(matches!(queue.room(Lane::Data, &Asker::Server, 1).await, Err(StoreError::Closed)));
     }
 }

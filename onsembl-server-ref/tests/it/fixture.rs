@@ -7,7 +7,7 @@ use onsembl_protocol::session::ServerConfig;
 use onsembl_protocol::time::WallTime;
 use onsembl_server_ref::auth::{NewToken, TokenKind, TokenOrder, Tokens, make_token};
 use onsembl_server_ref::server::{CorsOrigin, Listening, Server, ServerOptions};
-use onsembl_server_ref::store::{FILE_NAME, Store};
+use onsembl_server_ref::store::{FILE_NAME, Store, StoreLimits};
 use rusqlite::Connection;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -42,6 +42,7 @@ pub(crate) struct World {
     rules: ServerConfig,
     /// Origins whose pages may use the API.
     origins: Vec<CorsOrigin>,
+    limits: StoreLimits,
     server: Option<Server>,
     listening: Option<Listening>,
     /// The one token of each kind of each user: another is of another lineage, and holds other agents.
@@ -66,14 +67,7 @@ impl World {
     }
 
     async fn boot_over(dir: TempDir, rules: ServerConfig) -> Self {
-        let mut world = Self {
-            dir,
-            rules,
-            origins: Vec::new(),
-            server: None,
-            listening: None,
-            tokens: Mutex::default(),
-        };
+        let mut world = Self::not_booted(dir, rules);
         world.boot().await;
         world
     }
@@ -82,16 +76,36 @@ impl World {
     pub(crate) async fn serving_pages_of(origins: &[&str]) -> Self {
         let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
         let (dir, rules) = (tempfile::tempdir().unwrap(), ServerConfig::DEFAULT);
-        let tokens = Mutex::default();
-        let mut world = Self { dir, rules, origins, server: None, listening: None, tokens };
+        let mut world = Self { origins, ..Self::not_booted(dir, rules) };
         world.boot().await;
         world
+    }
+
+    /// A server that may store so much.
+    pub(crate) async fn within(limits: StoreLimits) -> Self {
+        let (dir, rules) = (tempfile::tempdir().unwrap(), ServerConfig::DEFAULT);
+        let mut world = Self { limits, ..Self::not_booted(dir, rules) };
+        world.boot().await;
+        world
+    }
+
+    fn not_booted(dir: TempDir, rules: ServerConfig) -> Self {
+        Self {
+            dir,
+            rules,
+            origins: Vec::new(),
+            limits: StoreLimits::DEFAULT,
+            server: None,
+            listening: None,
+            tokens: Mutex::default(),
+        }
     }
 
     async fn boot(&mut self) {
         let mut options = ServerOptions::new(self.dir.path());
         options.agents = self.rules;
         options.cors_origins.clone_from(&self.origins);
+        options.store = self.limits;
         let mut server = Server::start(options).await.unwrap();
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         self.listening = Some(server.listen(anywhere, None).await.unwrap());

@@ -44,6 +44,7 @@ mod pauses;
 mod peer;
 mod recording;
 mod restart;
+mod room;
 mod shown;
 mod terminals;
 mod token_commands;

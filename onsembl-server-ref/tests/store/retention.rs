@@ -1,10 +1,12 @@
 //! History that is cut: the oldest goes, a gap stays, and the sums stay what they are.
 
-use crate::common::{at, command, fresh, one_agent, user};
+use crate::common::{at, chunk, command, fresh, hello, one_agent, user};
 use bytes::Bytes;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::model::{GapCause, Stream};
-use onsembl_server_ref::store::{Cut, Receipts, Store, StoredBody, StoredRecord};
+use onsembl_server_ref::store::{
+    CommandRow, CommandUpdate, Cut, Receipts, Store, StoredBody, StoredRecord,
+};
 
 const CHUNK: u64 = 100;
 
@@ -25,8 +27,9 @@ impl Scene {
         Self { store, receipts, user: user("u"), _dir: dir }
     }
 
-    /// Chunk `n` of a stream, received at second `n`.
+    /// Chunk `n` of a stream, received at second `n`, by the clock of retention too.
     async fn write(&mut self, id: &str, stream: Stream, n: u64) {
+        self.store.set_ages_by(at(n as i64));
         let record = StoredRecord {
             user: self.user.clone(),
             command: CommandId::new(id),
@@ -130,4 +133,82 @@ async fn much_is_cut_in_many_small_transactions() {
     }
     assert_eq!((steps, bytes), (3, 130_000));
     assert_eq!(scene.shape("old").await, [(0, Err((Some(130_000), GapCause::Retention)))]);
+}
+
+#[tokio::test]
+async fn output_ages_by_the_clock_of_retention_and_not_by_the_time_it_shows() {
+    let mut scene = Scene::new().await;
+    scene.write("old", Stream::Stdout, 0).await;
+    // A clock that is far behind labels what comes now, and one that is far ahead.
+    for (n, label) in [(1, -1_000_000_000_000), (2, 1_000_000_000_000)] {
+        let record = StoredRecord {
+            user: scene.user.clone(),
+            command: CommandId::new("new"),
+            incarnation: Incarnation(1),
+            sequence: ChunkSequence(n),
+            stream: Stream::Stdout,
+            offset: ByteOffset((n - 1) * CHUNK),
+            body: StoredBody::Chunk(Bytes::from(vec![b'x'; CHUNK as usize])),
+            at: at(label),
+        };
+        scene.store.set_ages_by(at(10 * n as i64));
+        scene.store.append_output(record).await.unwrap();
+        let _ = scene.receipts.output.recv().await.unwrap();
+    }
+    let cut = scene.store.cut_output(at(5), u64::MAX).await.unwrap();
+    assert_eq!(cut.bytes, CHUNK, "only the first");
+    assert_eq!(scene.sums("new").await.3, 2 * CHUNK);
+    let cut = scene.store.cut_output(at(15), u64::MAX).await.unwrap();
+    assert_eq!(cut.bytes, CHUNK, "of the other the first, whatever it shows");
+}
+
+#[tokio::test]
+async fn commands_that_are_over_go_with_all_that_they_left() {
+    let mut scene = Scene::new().await;
+    for n in 0..3 {
+        scene.write("old", Stream::Stdout, n).await;
+        scene.write("new", Stream::Stdout, n).await;
+    }
+    let end = CommandUpdate {
+        status: "completed".to_owned(),
+        cause: None,
+        exit_code: Some(0),
+        signal: None,
+        at: at(3),
+        ended: true,
+    };
+    let old = CommandId::new("old");
+    assert!(scene.store.update_command(&scene.user, &old, end).await.unwrap());
+    assert!(!scene.store.remove_commands(at(2)).await.unwrap());
+    assert!(scene.store.command(&scene.user, &old).await.unwrap().is_some(), "too young");
+    assert!(!scene.store.remove_commands(at(9999)).await.unwrap());
+    assert!(scene.store.command(&scene.user, &old).await.unwrap().is_none());
+    assert!(scene.shape("old").await.is_empty());
+    assert_eq!(scene.shape("new").await.len(), 3, "what is not over stays");
+}
+
+#[tokio::test]
+async fn of_too_much_over_all_users_the_one_with_the_most_pays() {
+    let (dir, store, mut receipts) = fresh().await;
+    let mut write = async |name: &str, n: u64| {
+        let mut one = chunk("c", 1, n, &[b'x'; CHUNK as usize]);
+        one.user = user(name);
+        store.append_output(one).await.unwrap();
+        receipts.output.recv().await.unwrap().pop().unwrap().outcome.unwrap();
+    };
+    for name in ["light", "heavy"] {
+        let agent = store.open_session(hello(name, name, name)).await.unwrap().agent;
+        let row = CommandRow { user: user(name), ..command(&agent, "c") };
+        store.insert_command(row).await.unwrap();
+    }
+    // The oldest of all is of the one who has little.
+    write("light", 1).await;
+    for n in 1..=50 {
+        write("heavy", n).await;
+    }
+    let cut = store.cut_output(at(0), 20 * CHUNK).await.unwrap();
+    assert_eq!(cut.bytes, 31 * CHUNK);
+    assert_eq!(store.usage(&user("light")).await.unwrap().kept, CHUNK);
+    assert_eq!(store.usage(&user("heavy")).await.unwrap().kept, 19 * CHUNK);
+    drop(dir);
 }

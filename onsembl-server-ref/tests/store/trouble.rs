@@ -141,7 +141,7 @@ async fn a_database_that_is_locked_can_be_opened_and_written_later() {
     let (dir, store, _receipts) = fresh().await;
     store.close(PATIENCE).await.unwrap();
     let lock = HeldLock::take(dir.path());
-    let (store, _receipts) = crate::common::open(dir.path()).await;
+    let (store, _receipts) = open(dir.path()).await;
     let mut health = store.health();
     let writer = store.clone();
     let writing = tokio::spawn(async move { writer.revoke_token("t", at(0), "").await });

@@ -5,7 +5,6 @@ use super::driven::Lifecycle;
 use super::{now, secs};
 use crate::command::{CommandCause, CommandEvent, CommandLifecycle, CommandStage, CommandTerms};
 use crate::model::Dialect;
-use std::time::Duration;
 
 #[test]
 fn a_legacy_agent_gets_a_command_exactly_once() {

@@ -1,0 +1,288 @@
+//! What one user may have on the disk. The sums are kept by the transactions that change them (`usage`, by
+//! triggers), so looking costs one row. At the bound the oldest history of the same user is cut; never that of
+//! another, and never what is not over.
+
+use super::Store;
+use super::columns::number;
+use super::commands::CommandRow;
+use super::error::StoreError;
+use super::history;
+use super::retention::{self, Part};
+use onsembl_protocol::id::{CommandId, UserId};
+use onsembl_protocol::time::WallTime;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::fmt;
+
+/// How much the store may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreLimits {
+    /// Bytes of one user's commands, their steps and their output: 2 GiB, a fifth of the output that is kept
+    /// of all users. The oldest of that user goes first.
+    pub user_bytes: u64,
+    /// How large the database may become; as large as the disk allows unless set. At it everything is as on a
+    /// full disk.
+    pub database: Option<u64>,
+}
+
+impl StoreLimits {
+    /// The values above.
+    pub const DEFAULT: Self = Self { user_bytes: 2 << 30, database: None };
+}
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// What a user has on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of commands and their steps, with what their rows cost.
+    pub commands: u64,
+    /// Bytes of output.
+    pub kept: u64,
+    /// Chunks and gaps of output.
+    pub records: u64,
+}
+
+impl Usage {
+    /// What counts against the bound.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.commands.saturating_add(self.kept).saturating_add(self.records.saturating_mul(RECORD))
+    }
+}
+
+/// Under which terms something is stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// Bytes that a user may have.
+    pub(super) budget: u64,
+    /// What the clock of retention shows: from then on it ages.
+    pub(super) kept_from: WallTime,
+}
+
+/// A user has all that one may have, and nothing of it can go now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverBudget {
+    /// What the user has.
+    pub has: u64,
+    /// What one may have.
+    pub limit: u64,
+}
+
+impl std::error::Error for OverBudget {}
+
+impl fmt::Display for OverBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { has, limit } = self;
+        write!(
+            f,
+            "your commands and their output have {has} bytes on the disk of the server, and {limit} are the \
+             limit (--user-bytes); older ones are being cut, or none is over: try again later"
+        )
+    }
+}
+
+/// What a chunk or gap costs besides its bytes: the row, and its place in the index with the ids in both.
+const RECORD: u64 = 256;
+/// What a command costs besides its texts, with its first and its last step.
+const COMMAND: u64 = 1024;
+/// Steps of cutting that one request pays for itself. Others wait for its transaction, and the keeper of the
+/// house does the rest.
+const STEPS: usize = 16;
+/// A new command is refused when its user has more than this part beyond the limit: so far cutting may be
+/// behind.
+const SLACK_PART: u64 = 16;
+/// A command that was cut stays known for so long, so that a request that is repeated is not run again: far
+/// longer than any client goes on asking.
+const REMEMBERED_MS: i64 = 24 * 3600 * 1000;
+/// What stays of the text of a command that is cut, in characters.
+const TEXT_KEPT: i64 = 256;
+
+/// What storing this command takes.
+pub(super) fn of_command(new: &CommandRow, spec: &str) -> u64 {
+    COMMAND + (new.text.len() + spec.len()) as u64
+}
+
+/// Makes room for what a user is about to add to commands.
+///
+/// # Errors
+/// Trouble of the database. In the inner result: there is none.
+pub(super) fn make_room(
+    db: &Connection,
+    user: &UserId,
+    adds: u64,
+    terms: Terms,
+) -> rusqlite::Result<Result<(), OverBudget>> {
+    let has = shrink(db, user, adds, STEPS, terms)?;
+    let most = terms.budget.saturating_add(terms.budget / SLACK_PART);
+    // At first nothing is kept that could go.
+    let fits = has.saturating_add(adds) <= terms.budget;
+    let is_near = has <= most && is_over(db, user)?;
+    Ok(if fits || is_near { Ok(()) } else { Err(OverBudget { has, limit: terms.budget }) })
+}
+
+/// Makes room for output that was just added, so many records of it. There may be none: what is on its way
+/// then is bounded by the agents' windows.
+pub(super) fn make_room_for_output(
+    db: &Connection,
+    user: &UserId,
+    added: usize,
+    terms: Terms,
+) -> rusqlite::Result<()> {
+    let steps = STEPS.saturating_add(added.saturating_mul(2));
+    let has = shrink(db, user, 0, steps, terms)?;
+    if has > terms.budget {
+        // Nothing that is over is left: then the oldest of what still goes on.
+        let _ = retention::cut_of_user(db, user, has - terms.budget, steps)?;
+    }
+    Ok(())
+}
+
+/// Cuts the oldest history of a user that is over, until the user has room for so much, in so many steps (about
+/// as many records) at most. What the user has then.
+fn shrink(
+    db: &Connection,
+    user: &UserId,
+    adds: u64,
+    steps: usize,
+    terms: Terms,
+) -> rusqlite::Result<u64> {
+    let mut left = steps;
+    loop {
+        let has = usage(db, user)?.bytes();
+        if has.saturating_add(adds) <= terms.budget || left == 0 {
+            return Ok(has);
+        }
+        let done = match oldest_whole(db, user)? {
+            Some(command) => cut_command(db, user, &command, left, terms)?,
+            None => forget_cut(db, user, left, terms)?,
+        };
+        if done == 0 {
+            return Ok(has);
+        }
+        left = left.saturating_sub(done);
+    }
+}
+
+/// Whether anything of this user is over that could still be cut.
+fn is_over(db: &Connection, user: &UserId) -> rusqlite::Result<bool> {
+    Ok(oldest_whole(db, user)?.is_some())
+}
+
+fn oldest_whole(db: &Connection, user: &UserId) -> rusqlite::Result<Option<CommandId>> {
+    db.prepare_cached(
+        "SELECT command_id FROM commands
+         WHERE user_id = ?1 AND ended_at IS NOT NULL AND cut_at IS NULL
+         ORDER BY coalesce(kept_from, ended_at) LIMIT 1",
+    )?
+    .query_row([user.as_str()], |row| row.get::<_, String>(0))
+    .optional()
+    .map(|found| found.map(CommandId::new))
+}
+
+/// Cuts the output of a command that is over, and then its text and its steps. How many steps that took.
+pub(super) fn cut_command(
+    db: &Connection,
+    user: &UserId,
+    command: &CommandId,
+    most: usize,
+    terms: Terms,
+) -> rusqlite::Result<usize> {
+    let cut = retention::cut_of_command(db, user, command, most)?;
+    if cut.left == Part::More {
+        return Ok(cut.records.max(1));
+    }
+    db.prepare_cached(
+        "UPDATE commands SET text = substr(text, 1, ?3), spec = 'null', cut_at = ?4
+         WHERE user_id = ?1 AND command_id = ?2",
+    )?
+    .execute(params![
+        user.as_str(),
+        command.as_str(),
+        TEXT_KEPT,
+        terms.kept_from.unix_millis()
+    ])?;
+    history::keep_last(db, user, command)?;
+    Ok(cut.records + 1)
+}
+
+/// Forgets commands that were cut and are not asked for again any more. How many.
+fn forget_cut(
+    db: &Connection,
+    user: &UserId,
+    most: usize,
+    terms: Terms,
+) -> rusqlite::Result<usize> {
+    let before = terms.kept_from.unix_millis().saturating_sub(REMEMBERED_MS);
+    let commands: Vec<String> = db
+        .prepare_cached(
+            "SELECT command_id FROM commands
+             WHERE user_id = ?1 AND cut_at IS NOT NULL AND coalesce(kept_from, ended_at) < ?2
+             ORDER BY coalesce(kept_from, ended_at) LIMIT ?3",
+        )?
+        .query_map(params![user.as_str(), before, most.min(STEPS) as i64], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for command in &commands {
+        retention::remove_command(db, user, &CommandId::new(command.as_str()))?;
+    }
+    Ok(commands.len())
+}
+
+fn usage(db: &Connection, user: &UserId) -> rusqlite::Result<Usage> {
+    let found = db
+        .prepare_cached("SELECT commands, kept, records FROM usage WHERE user_id = ?1")?
+        .query_row([user.as_str()], |row| {
+            let figure = |column| number(row, column).or(Ok::<_, rusqlite::Error>(0));
+            Ok(Usage {
+                commands: figure("commands")?,
+                kept: figure("kept")?,
+                records: figure("records")?,
+            })
+        })
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+/// The users that have more than this.
+fn users_over(db: &Connection, budget: u64) -> rusqlite::Result<Vec<UserId>> {
+    db.prepare_cached("SELECT user_id FROM usage WHERE commands + kept + records * ?2 > ?1")?
+        .query_map(params![i64::try_from(budget).unwrap_or(i64::MAX), RECORD as i64], |row| {
+            row.get::<_, String>(0)
+        })?
+        .map(|user| user.map(UserId::new))
+        .collect()
+}
+
+impl Store {
+    /// What a user has on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Crowded`], [`StoreError::Closed`].
+    pub async fn usage(&self, user: &UserId) -> Result<Usage, StoreError> {
+        let of = user.clone();
+        self.read_for(user, move |db| usage(db, &of)).await
+    }
+
+    /// Brings every user under the bound, as far as one transaction each goes. Whether there is more to do.
+    pub(crate) async fn cut_over_budget(&self) -> Result<bool, StoreError> {
+        let budget = self.0.limits.user_bytes;
+        let users = self.read(move |db| users_over(db, budget)).await?;
+        let mut more = false;
+        for user in users {
+            let terms = self.terms();
+            let place = super::line::Place::house();
+            more |= self
+                .write(place, "cut over budget", 0, move |db| {
+                    let before = usage(db, &user)?.bytes();
+                    let after = shrink(db, &user, 0, retention::BATCH, terms)?;
+                    Ok(after > budget && after < before)
+                })
+                .await?;
+        }
+        Ok(more)
+    }
+}
