@@ -20,6 +20,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 const FEW: usize = 10;
 const MANY: usize = 10_000;
