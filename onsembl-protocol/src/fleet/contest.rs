@@ -114,11 +114,13 @@ impl Contests {
             None => (false, SeatId(0)),
         };
         let cost = cost_of_hello(hello);
-        let contender = Contender { link, said, seat, until };
+        let mut contender = Contender { link, said, seat, until };
         if !rival {
             return Some(contender);
         }
-        self.supersede(state, &contender);
+        if let Some(until) = self.supersede(state, &contender) {
+            contender.until = until;
+        }
         let of_seat = self.waiting.iter().filter(|waiting| waiting.seat == seat).count();
         let bytes = self.waiting.iter().map(|waiting| cost_of_hello(&waiting.said.hello));
         let is_full = self.waiting.len() >= MOST_OF_USER
@@ -135,15 +137,19 @@ impl Contests {
         None
     }
 
-    /// A process that came again over a newer link waits with that alone.
-    fn supersede(&mut self, state: &mut State, by: &Contender) {
+    /// A process that came again over a newer link waits with that alone, and no longer than it would have. Gives
+    /// until when that is.
+    fn supersede(&mut self, state: &mut State, by: &Contender) -> Option<Timestamp> {
         let process = by.instance();
+        let mut until = None;
         for older in self.take(|older| older.seat == by.seat && older.instance() == process) {
             let why = "a newer hello of the same process waits for a session";
             let error = ErrorReply::new(ErrorCode::SessionContested, why);
             let (link, cause) = (older.link, CloseCause::Superseded);
             state.out.act(FleetAction::RefuseHello { link, error, cause });
+            until = Some(older.until);
         }
+        until
     }
 
     /// The process in session answered a `PING`: it lives, and keeps the session.

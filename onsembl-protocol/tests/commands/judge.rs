@@ -158,7 +158,9 @@ impl World {
                 }
                 CommandStage::Failed => {
                     let failed = truth.exit.is_some_and(|exit| !exit.success());
-                    // One that was ended at its limit may still exit with 0.
+                    // One that was ended at its limit may still exit with 0; of one that is adopted the limit is not
+                    // known here.
+                    let has_limit = has_limit || self.lost_rows.contains(id);
                     assert!(truth.runs == 0 || failed || has_limit || may_live, "{context}");
                 }
                 CommandStage::Cancelled => assert!(!truth.is_alive, "{context}"),

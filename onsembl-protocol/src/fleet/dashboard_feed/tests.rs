@@ -192,7 +192,8 @@ fn a_large_fleet_is_told_in_parts_and_does_not_wait_in_memory() {
     assert!(matches!(told.first(), Some(ServerToDashboard::Connected(_))));
     let statuses: Vec<&AgentId> = told.iter().filter_map(status_of).collect();
     assert_eq!(statuses, all.iter().collect::<Vec<_>>());
-    assert!(matches!(told.last(), Some(ServerToDashboard::Ack(_))), "the answer comes last");
+    let last = told.last();
+    assert!(matches!(last, Some(ServerToDashboard::Ack(_))), "the answer comes last, not {last:?}");
     feed.refresh();
     feed.scan_agents(&view, WallTime::default());
     assert!(!feed.is_behind(), "nobody waits for that");

@@ -7,6 +7,7 @@ use crate::session::PresenceStatus;
 use crate::time::Deadline;
 use crate::wire::payload::Pong;
 use crate::wire::{AgentToServer, ServerToAgent};
+use alloc::format;
 use alloc::string::{String, ToString};
 use core::time::Duration;
 
@@ -112,7 +113,7 @@ fn contests_are_counted_noted_now_and_again_and_forgotten() {
 fn few_hellos_wait_for_an_answer_and_all_get_it() {
     let mut kit = kit();
     for n in 0..10 {
-        kit.hello(2 + n, hello("q", "b", &[]));
+        kit.hello(2 + n, hello(&format!("q-{n}"), "b", &[]));
     }
     assert_eq!((is_asked(&kit), kit.refused.len()), (1, 6));
     answer(&mut kit);
