@@ -77,7 +77,7 @@ fn the_corpus_of_the_model_holds() {
 #[test]
 fn every_target_is_replayed_here() {
     let names: Vec<&str> = harness::TARGETS.iter().map(|(name, _)| *name).collect();
-    let all = ["agent", "decode", "model", "roundtrip", "server", "supervisor"];
+    let all = ["agent", "decode", "fleet", "model", "roundtrip", "server", "supervisor"];
     let built = all.into_iter().filter(|name| cfg!(feature = "sim") || *name != "model");
     assert_eq!(names, built.collect::<Vec<_>>());
     for name in names {

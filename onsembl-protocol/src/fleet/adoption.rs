@@ -14,7 +14,7 @@ use crate::command::{CommandEvent, CommandLifecycle, CommandOrigin, CommandTerms
 use crate::id::{AgentId, CommandId};
 use crate::model::Dialect;
 use crate::time::{Now, WallTime};
-use crate::wire::payload::{CommandRequest, ErrorCode};
+use crate::wire::payload::{CommandRequest, ErrorCode, ErrorReply};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -119,6 +119,8 @@ fn taken(state: &mut State, id: &CommandId, now: Now) {
     let Some(open) = command.open_mut() else { return };
     open.row = Row::Stored;
     let view = open.lifecycle.view();
+    let waiters = core::mem::take(&mut open.waiters);
+    waiters.into_iter().for_each(|token| state.out.reply(token, Ok(())));
     state.out.note(FleetNote::CommandAdopted { agent, command: id.clone() });
     // What was heard of it meanwhile is stored behind its row.
     dispatch::publish(state, id, view, now);
@@ -126,7 +128,10 @@ fn taken(state: &mut State, id: &CommandId, now: Now) {
 
 /// The store has the command, so that this fleet need not take it up: it is over, or not, as it says there.
 fn existed(state: &mut State, id: &CommandId, record: CommandRecord, now: Now) {
-    let Some(command) = state.commands.remove(id) else { return };
+    let Some(mut command) = state.commands.remove(id) else { return };
+    // Who asked for it again meanwhile asked for what there is.
+    let waiters = command.open_mut().map(|open| core::mem::take(&mut open.waiters));
+    waiters.into_iter().flatten().for_each(|token| state.out.reply(token, Ok(())));
     let Command { agent, log, course, .. } = command;
     dispatch::leave_queue(state, &agent, id);
     if record.agent != agent {
@@ -166,7 +171,12 @@ fn existed(state: &mut State, id: &CommandId, record: CommandRecord, now: Now) {
 
 /// The store does not take it.
 fn refused(state: &mut State, id: &CommandId, why: &str) {
-    let Some(command) = state.commands.remove(id) else { return };
+    let Some(mut command) = state.commands.remove(id) else { return };
+    let waiters = command.open_mut().map(|open| core::mem::take(&mut open.waiters));
+    for token in waiters.into_iter().flatten() {
+        let error = ErrorReply::new(ErrorCode::StorageUnavailable, why);
+        state.out.reply(token, Err(error.for_command(Some(id.clone()))));
+    }
     let Command { agent, log, .. } = command;
     dispatch::leave_queue(state, &agent, id);
     output::forget(state, &agent, log);

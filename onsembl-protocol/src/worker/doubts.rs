@@ -48,6 +48,11 @@ impl Doubts {
         };
     }
 
+    /// The server has output of this command, so its database has the command: what it says of it counts at once.
+    pub(super) fn on_known(&mut self, id: &CommandId) {
+        let _ = self.brought.remove(id);
+    }
+
     /// A cancellation without grace came. Whether to wait until it is repeated.
     pub(super) fn doubts_cancel(&mut self, id: &CommandId) -> bool {
         self.brought.remove(id)

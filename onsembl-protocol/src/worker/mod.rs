@@ -450,11 +450,16 @@ impl Worker {
             }
             Instruction::Cancel(id, force) => self.cancel(&id, force),
             Instruction::Stored(ack) => {
+                self.doubts.on_known(&ack.command_id);
                 let agreed = self.session.as_ref().map(|session| session.capabilities);
                 self.delivery.on_ack(&ack, agreed);
                 self.todo.push_back(Work::Settle(ack.command_id));
             }
             Instruction::Resume(resume) => {
+                let has_some = |at: &&ResumePosition| at.offset > ByteOffset(0);
+                for position in resume.streams.iter().filter(has_some) {
+                    self.doubts.on_known(&position.command_id);
+                }
                 self.delivery.on_resume(&resume);
                 let stored =
                     resume.streams.into_iter().map(|position| Work::Settle(position.command_id));

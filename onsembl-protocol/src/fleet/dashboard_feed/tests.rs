@@ -192,7 +192,8 @@ fn a_large_fleet_is_told_in_parts_and_does_not_wait_in_memory() {
     assert!(matches!(told.first(), Some(ServerToDashboard::Connected(_))));
     let statuses: Vec<&AgentId> = told.iter().filter_map(status_of).collect();
     assert_eq!(statuses, all.iter().collect::<Vec<_>>());
-    let last = told.last();
+    let is_command = |m: &&ServerToDashboard| matches!(m, ServerToDashboard::CommandStatus(_));
+    let last = told.iter().rev().find(|m| !is_command(m));
     assert!(matches!(last, Some(ServerToDashboard::Ack(_))), "the answer comes last, not {last:?}");
     feed.refresh();
     feed.scan_agents(&view, WallTime::default());
