@@ -2,7 +2,7 @@
 //! and once at the beginning of a session, every command that is not in its database, and says of output that
 //! it does not know its command. Either may mean only that its database was lost; *not known* is not *over*.
 
-use crate::id::CommandId;
+use crate::id::{ByteOffset, CommandId};
 use crate::model::Capabilities;
 use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,13 @@ impl Doubts {
     /// The server has output of this command, so its database has the command: what it says of it counts at once.
     pub(super) fn on_known(&mut self, id: &CommandId) {
         let _ = self.brought.remove(id);
+    }
+
+    /// The server says how far it is with a stream.
+    pub(super) fn on_position(&mut self, id: &CommandId, stored: ByteOffset) {
+        if stored > ByteOffset(0) {
+            self.on_known(id);
+        }
     }
 
     /// A cancellation without grace came. Whether to wait until it is repeated.

@@ -456,9 +456,8 @@ impl Worker {
                 self.todo.push_back(Work::Settle(ack.command_id));
             }
             Instruction::Resume(resume) => {
-                let has_some = |at: &&ResumePosition| at.offset > ByteOffset(0);
-                for position in resume.streams.iter().filter(has_some) {
-                    self.doubts.on_known(&position.command_id);
+                for position in &resume.streams {
+                    self.doubts.on_position(&position.command_id, position.offset);
                 }
                 self.delivery.on_resume(&resume);
                 let stored =
