@@ -17,8 +17,8 @@
 use bytes::Bytes;
 use onsembl_protocol::fleet::{
     Bearer, DashboardFeed, FeedItem, Fleet, FleetAction, FleetEvent, FleetLimits, Inserted,
-    LogRecord, OpenedSession, Question, Receipt, RecordOutcome, Request, SeatId, StoreAnswer, Token,
-    TokenScope, View, Write,
+    LogRecord, OpenedSession, Question, Receipt, RecordOutcome, Request, SeatId, StoreAnswer,
+    Token, TokenScope, View, Write,
 };
 use onsembl_protocol::id::{
     AgentId, AgentKey, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation, InstanceId,

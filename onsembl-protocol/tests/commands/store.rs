@@ -81,10 +81,8 @@ impl Store {
         let by_id = || new.candidate.as_ref().filter(|id| self.agents.contains_key(*id));
         let claimed = new.candidate.as_ref().map(AgentId::as_str);
         let by_alias = || new.alias.as_deref().into_iter().chain(claimed);
-        let found = by_key
-            .map(|known| known.agent.clone())
-            .or_else(|| by_id().cloned())
-            .or_else(|| {
+        let found =
+            by_key.map(|known| known.agent.clone()).or_else(|| by_id().cloned()).or_else(|| {
                 let named = by_alias().filter_map(|alias| self.aliases.get(alias));
                 named.filter(|agent| self.may_hold(new, agent)).map(AgentId::clone).next()
             });

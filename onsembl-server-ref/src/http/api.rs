@@ -203,12 +203,7 @@ async fn agent(
 
 /// Status, since and because come from the live machines; the latest heartbeat is read back from
 /// the database, so that what is shown is what was really recorded.
-async fn views(
-    app: &App,
-    identity: &Identity,
-    reader: Reader,
-    wanted: Wanted,
-) -> Vec<AgentView> {
+async fn views(app: &App, identity: &Identity, reader: Reader, wanted: Wanted) -> Vec<AgentView> {
     let beats = match app.store.agent_heartbeats(Some(&identity.user)).await {
         Ok(beats) => beats,
         Err(error) => {
@@ -247,12 +242,12 @@ async fn views(
                     reason: order.reason.clone(),
                     state: *state,
                 }),
-                held: agent.claim.as_ref().filter(|_| wanted.with == Some(With::Token)).map(|claim| {
-                    HeldView {
+                held: agent.claim.as_ref().filter(|_| wanted.with == Some(With::Token)).map(
+                    |claim| HeldView {
                         token_id: claim.token.to_string(),
                         token_lineage: claim.lineage.to_string(),
-                    }
-                }),
+                    },
+                ),
             }
         })
         .collect()

@@ -82,14 +82,15 @@ impl<W: Witness> World<W> {
             self.server.fleet.handle(event, now);
             let mut refused = 0;
             while let Some(action) = self.server.fleet.poll_action() {
-                match action {
+                let is_refusal = matches!(
+                    &action,
                     FleetAction::RefuseHello { link: of, .. } | FleetAction::GiveUpSilent(of)
-                        if of == link =>
-                    {
-                        refused += 1;
-                    }
-                    FleetAction::Note(_) => {}
-                    _ => self.fail(Failure::TakenOver { agent }),
+                        if *of == link
+                );
+                if is_refusal {
+                    refused += 1;
+                } else if !matches!(action, FleetAction::Note(_)) {
+                    self.fail(Failure::TakenOver { agent });
                 }
             }
             if refused != 1 {
