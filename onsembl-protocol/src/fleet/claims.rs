@@ -109,12 +109,12 @@ pub(super) struct Known<'a> {
 /// Which agent a hello is admitted as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Admitted {
-    /// As the one that it shows itself to be.
-    AsShown,
+    /// As the one that it shows itself to be, which may be a new one.
+    Itself,
     /// As the one that has this key.
-    AsHolderOf(AgentKey),
+    HolderOf(AgentKey),
     /// As this one, whatever key that had.
-    AsHeirOf(AgentId),
+    HeirOf(AgentId),
 }
 
 /// Why a token may not speak for the agent that a hello is of. The texts are for the user who started it.
@@ -156,36 +156,36 @@ pub(super) fn judge(
 ) -> Result<Admitted, Denied> {
     let token = || bearer.token.clone();
     match &bearer.scope {
-        TokenScope::Any => held(bearer, known).map(|()| Admitted::AsShown),
+        TokenScope::Any => held(bearer, known).map(|()| Admitted::Itself),
         TokenScope::New(made_for) => match shown.name {
             Some(says) if says != made_for => {
                 let (made_for, says) = (made_for.clone(), says.to_owned());
                 Err(Denied::OtherName { token: token(), made_for, says })
             }
-            Some(_) | None => held(bearer, known).map(|()| Admitted::AsShown),
+            Some(_) | None => held(bearer, known).map(|()| Admitted::Itself),
         },
         TokenScope::Heir(heir) => match known {
-            Some(known) if known.id == heir => Ok(Admitted::AsShown),
+            Some(known) if known.id == heir => Ok(Admitted::Itself),
             Some(known) => Err(Denied::KeyOfAnother {
                 token: token(),
                 name: own.map_or_else(|| heir.to_string(), |own| own.name.to_owned()),
                 has: known.name.to_owned(),
             }),
-            None => Ok(Admitted::AsHeirOf(heir.clone())),
+            None => Ok(Admitted::HeirOf(heir.clone())),
         },
         TokenScope::Bound(agent) => {
             held(bearer, own)?;
             let Some(own) = own else {
                 // It is deleted or was never seen here: the store knows.
-                return Ok(Admitted::AsShown);
+                return Ok(Admitted::Itself);
             };
             let is_own = known.is_some_and(|known| known.id == agent);
             match (shown.dialect, shown.name) {
-                (Dialect::Extended, _) if is_own => Ok(Admitted::AsShown),
+                (Dialect::Extended, _) if is_own => Ok(Admitted::Itself),
                 // Who has no key must not pass for one that has.
-                (Dialect::Legacy, _) if is_own && stands_in(own.key) => Ok(Admitted::AsShown),
+                (Dialect::Legacy, _) if is_own && stands_in(own.key) => Ok(Admitted::Itself),
                 (Dialect::Legacy, None) if known.is_none() && stands_in(own.key) => {
-                    Ok(Admitted::AsHolderOf(own.key.clone()))
+                    Ok(Admitted::HolderOf(own.key.clone()))
                 }
                 (Dialect::Extended | Dialect::Legacy, _) => {
                     Err(Denied::OtherKey { token: token(), name: own.name.to_owned() })
@@ -261,9 +261,9 @@ mod tests {
             let own =
                 known(1).filter(|_| matches!(scope, TokenScope::Heir(_) | TokenScope::Bound(_)));
             let got = match judge(&bearer(lineage, scope), shown, known(which), own) {
-                Ok(Admitted::AsShown) => "shown",
-                Ok(Admitted::AsHolderOf(_)) => "holder",
-                Ok(Admitted::AsHeirOf(_)) => "heir",
+                Ok(Admitted::Itself) => "shown",
+                Ok(Admitted::HolderOf(_)) => "holder",
+                Ok(Admitted::HeirOf(_)) => "heir",
                 Err(Denied::Held { .. }) => "held",
                 Err(Denied::BeingTakenIn(_)) => "being taken in",
                 Err(Denied::OtherName { .. }) => "other name",
@@ -283,7 +283,7 @@ mod tests {
         let a = bearer("a", TokenScope::Bound(id("1")));
         let wrapper = |name| Shown { dialect: Dialect::Legacy, name };
         let admitted = judge(&a, wrapper(None), None, Some(own));
-        assert_eq!(admitted, Ok(Admitted::AsHolderOf(key.clone())));
+        assert_eq!(admitted, Ok(Admitted::HolderOf(key.clone())));
         assert!(judge(&a, wrapper(Some("two")), None, Some(own)).is_err(), "two of one HOME");
         assert!(judge(&a, wrapper(Some("one")), Some(own), Some(own)).is_ok());
         let ours = Shown { dialect: Dialect::Extended, name: None };

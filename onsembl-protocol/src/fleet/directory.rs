@@ -117,7 +117,7 @@ mod tests {
         let (one, two) = (id("1"), id("2"));
         assert!(directory.rename(&one, "", "one").is_empty());
         directory.realias(&one, &[], &[id("two")]);
-        assert_eq!(directory.rename(&two, "", "two"), [one.clone()]);
+        assert_eq!(directory.rename(&two, "", "two").as_slice(), core::slice::from_ref(&one));
         assert!(directory.is_name_of_another(&id("two"), Some(&one)));
         assert!(!directory.is_name_of_another(&id("two"), Some(&two)));
         directory.remove(&two, &AgentKey::new("k"), &[], "two");

@@ -330,9 +330,9 @@ impl Roster {
             return Err(Denied::BeingTakenIn(claim.token.clone()));
         }
         Ok(match admitted {
-            Admitted::AsShown => (key, None),
-            Admitted::AsHolderOf(key) => (key, None),
-            Admitted::AsHeirOf(agent) => (key, Some(agent)),
+            Admitted::Itself => (key, None),
+            Admitted::HolderOf(key) => (key, None),
+            Admitted::HeirOf(agent) => (key, Some(agent)),
         })
     }
 

@@ -540,10 +540,9 @@ impl Outbox {
     pub(crate) fn close(&mut self, command: &CommandId) {
         if self.is_settled(command)
             && let Some(backlog) = self.runs.remove(command)
+            && self.disk != Disk::None
         {
-            if self.disk != Disk::None {
-                self.actions.push_back(SpoolAction::Close { run: backlog.run });
-            }
+            self.actions.push_back(SpoolAction::Close { run: backlog.run });
         }
     }
 

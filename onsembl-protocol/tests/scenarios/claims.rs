@@ -67,8 +67,9 @@ fn welcomed(bench: &mut Bench, hello: AgentConnect, bearer: Option<Bearer>) -> (
 /// It is refused, and all that is said or shown of anybody is that.
 fn refused(bench: &mut Bench, hello: AgentConnect, bearer: Option<Bearer>) {
     let _ = bench.take_sent();
-    let (link, agent) = bench.comes(hello.clone(), bearer);
-    assert_eq!(agent, None, "{hello:?}");
+    let asked = format!("{hello:?}");
+    let (link, agent) = bench.comes(hello, bearer);
+    assert_eq!(agent, None, "{asked}");
     let sent = bench.take_sent();
     assert!(
         matches!(

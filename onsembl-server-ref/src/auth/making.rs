@@ -1,6 +1,7 @@
 //! Making tokens: for whom, for which agent, in which lineage.
 
 use super::random::{NoRandom, make};
+use super::tokens::Signed;
 use super::{TokenKind, Tokens};
 use crate::store::{AgentRow, Store, StoreError, TOKENS_OF_USER, TokenForm, TokenKept, TokenRow};
 use onsembl_protocol::id::{AgentId, LineageId, TokenId, UserId};
@@ -123,7 +124,7 @@ pub async fn renew_token(
     let known = match store.token(&id).await? {
         Some(row) => Some(row),
         // One that no server has seen yet.
-        None => signed.read(wanted).map(|signed| signed.row()),
+        None => signed.read(wanted).map(Signed::row),
     };
     let Some(row) = known else { return Err(MakeError::NoToken(wanted.to_owned())) };
     let Some(kind) = TokenKind::parse(&row.kind) else {

@@ -11,7 +11,7 @@ use super::{Store, Submitted};
 use onsembl_protocol::fleet;
 use onsembl_protocol::id::{AgentId, Epoch, InstanceId, PresenceVersion, SessionId, UserId};
 use onsembl_protocol::time::WallTime;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use uuid::Uuid;
 
 /// Sessions kept of one agent, the latest: those of an hour of an agent that comes back all the time.
@@ -260,21 +260,24 @@ fn find(db: &Connection, new: &NewSession) -> rusqlite::Result<Option<Found>> {
                             WHERE agent_aliases.user_id = ?1 AND alias = ?2
                               AND (?3 IS NULL OR lineage IS NULL OR lineage = ?3)";
     let lineage = new.known.bearer.as_ref().map(|bearer| bearer.lineage.as_str());
-    let key = [(BY_KEY, new.known.key.as_str())];
     let claimed = new.known.candidate.as_ref().map(AgentId::as_str);
-    let ids = claimed.map(|id| (BY_ID, id));
-    let aliases = new.known.alias.as_deref().into_iter().chain(claimed);
-    for (query, value) in key.into_iter().chain(ids).chain(aliases.map(|a| (BY_ALIAS, a))) {
-        let mut query = db.prepare_cached(query)?;
-        // Only the last one looks at the lineage.
-        let (all, known) = (params![new.user.as_str(), value, lineage], query.parameter_count());
-        let found = query
-            .query_row(&all[..known], |row| {
+    let look = |query: &str, values: &[Option<&str>]| {
+        db.prepare_cached(query)?
+            .query_row(params_from_iter(values), |row| {
                 Ok(Found { agent: row.get::<_, String>(0)?.into(), deleted: row.get(1)? })
             })
-            .optional()?;
-        if found.is_some() {
-            return Ok(found);
+            .optional()
+    };
+    let user = Some(new.user.as_str());
+    let by_id = claimed.map(|id| (BY_ID, id));
+    for (query, value) in [(BY_KEY, new.known.key.as_str())].into_iter().chain(by_id) {
+        if let Some(found) = look(query, &[user, Some(value)])? {
+            return Ok(Some(found));
+        }
+    }
+    for alias in new.known.alias.as_deref().into_iter().chain(claimed) {
+        if let Some(found) = look(BY_ALIAS, &[user, Some(alias), lineage])? {
+            return Ok(Some(found));
         }
     }
     Ok(None)

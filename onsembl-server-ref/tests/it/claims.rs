@@ -6,6 +6,7 @@ use crate::frames::{
     extended_dashboard_hello, extended_hello, named_wrapper_hello, page_command, wrapper_hello,
 };
 use crate::peer::{Peer, Request};
+use onsembl_protocol::id::{AgentId, TokenId};
 use onsembl_server_ref::auth::TokenKind;
 use serde_json::Value;
 
@@ -142,8 +143,8 @@ async fn a_token_for_an_agent_that_exists_passes_it_on_with_its_first_use() {
     let (old, old_id) = world.token_from("ann", TokenKind::Agent, now());
     let (mut link, id) = welcomed(&world, &old, key("key-1")).await;
     let made = world.made("ann", Some("name of key-1")).await;
-    assert_eq!(made.takes.as_ref().map(|agent| agent.as_str()), Some(id.as_str()));
-    assert_eq!(made.from.as_ref().map(|token| token.as_str()), Some(old_id.as_str()));
+    assert_eq!(made.takes.as_ref().map(AgentId::as_str), Some(id.as_str()));
+    assert_eq!(made.from.as_ref().map(TokenId::as_str), Some(old_id.as_str()));
     is_undisturbed(&mut link).await;
     assert_eq!(door(&world, "/ws/agent", &old).await.0, 101, "until then nothing changes");
     let (mut new, same) = welcomed(&world, &made.text, key("key-1")).await;

@@ -84,14 +84,15 @@ impl<W: Witness> World<W> {
             self.server.fleet.handle(event, now);
             let mut refused = 0;
             while let Some(action) = self.server.fleet.poll_action() {
-                match action {
+                let is_refusal = matches!(
+                    &action,
                     FleetAction::RefuseHello { link: of, .. } | FleetAction::GiveUpSilent(of)
-                        if of == link =>
-                    {
-                        refused += 1;
-                    }
-                    FleetAction::Note(_) => {}
-                    _ => self.fail(Failure::TakenOver { agent }),
+                        if *of == link
+                );
+                if is_refusal {
+                    refused += 1;
+                } else if !matches!(action, FleetAction::Note(_)) {
+                    self.fail(Failure::TakenOver { agent });
                 }
             }
             if refused != 1 {
@@ -149,10 +150,13 @@ impl<W: Witness> World<W> {
                 FleetAction::Ask(Question::Session { seat, link, new }) => {
                     self.ask_session(seat, link, new);
                 }
-                FleetAction::Send { seat, message } => match *message {
-                    ServerToAgent::Ping(_) => self.ask_process_in_session(seat),
-                    _ => self.fail(Failure::Unasked),
-                },
+                FleetAction::Send { seat, message } => {
+                    if matches!(*message, ServerToAgent::Ping(_)) {
+                        self.ask_process_in_session(seat);
+                    } else {
+                        self.fail(Failure::Unasked);
+                    }
+                }
                 FleetAction::Write(write) => self.ask_write(write),
                 FleetAction::Note(_) => {}
                 // Without commands, stops and a user who asks for something nothing leads to these.
