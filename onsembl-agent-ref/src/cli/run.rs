@@ -1,6 +1,7 @@
 //! `onsembl-agent run`: from arguments, signals and a log to the engine.
 
 use super::log;
+use super::print;
 use super::{DELETED, OK, REPLACED, REVOKED, RunArgs, RunnerKind, signals};
 use crate::engine::{self, AgentEnd, AgentError, AgentOptions, TokenSourceKind};
 use crate::process::Runner;
@@ -10,7 +11,6 @@ use onsembl_protocol::session::AgentCause;
 use onsembl_protocol::wire::payload::AgentType;
 use onsembl_protocol::worker::Fence;
 use onsembl_transport::ProxyRule;
-use std::io::Write as _;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -74,7 +74,7 @@ fn refused(error: AgentError) -> Result<u8> {
         | AgentCause::EndOrdered(_) => REVOKED,
     };
     // If stderr is closed there is nowhere to report to.
-    let _ = writeln!(std::io::stderr(), "onsembl-agent: {error}");
+    print::note(format_args!("onsembl-agent: {error}"));
     Ok(code)
 }
 

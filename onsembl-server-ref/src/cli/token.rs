@@ -259,6 +259,8 @@ fn find<'a>(agents: &'a [AgentRow], wanted: &str) -> anyhow::Result<&'a AgentRow
 /// The database of a data folder, and the time.
 pub(super) async fn open(data: &Path) -> anyhow::Result<(Store, WallTime)> {
     let now = SystemClock::new().now().wall;
+    // A new folder gets its secret with its database, or the secret would seem lost at the first start.
+    let _secret = Tokens::open(data)?;
     let (store, _receipts) = Store::open(data, now).await?;
     Ok((store, now))
 }
