@@ -2,7 +2,6 @@
 
 use super::log;
 use super::print;
-use super::print;
 use super::{DELETED, OK, REPLACED, REVOKED, RunArgs, RunnerKind, signals};
 use crate::engine::{self, AgentEnd, AgentError, AgentOptions, TokenSourceKind};
 use crate::process::Runner;

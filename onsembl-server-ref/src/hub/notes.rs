@@ -22,7 +22,7 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
             debug!(%user, %link, "the link of a session ended before the session was opened");
         }
         FleetNote::SessionRefused { link, why } => {
-            warn!(%user, %link, %why, "no session for an agent")
+            warn!(%user, %link, %why, "no session for an agent");
         }
         FleetNote::Denied { link, why } => {
             warn!(%link, %user, ?why, "the token of an agent may not speak for it; the hello is refused");
@@ -50,7 +50,7 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
             warn!(%user, %agent, kind, recoverable, ?text, "an agent reports a fault");
         }
         FleetNote::TraceNotKept { agent } => {
-            debug!(%user, %agent, "a trace or report, which is not kept")
+            debug!(%user, %agent, "a trace or report, which is not kept");
         }
         FleetNote::CommandTaken { command, agent } => {
             info!(%command, %agent, %user, "command accepted, being stored");
@@ -72,7 +72,7 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
             error!(%user, %command, %why, "the end of a command could not be stored; trying again in 10 s");
         }
         FleetNote::AgentSays { command, text } => {
-            debug!(%user, %command, ?text, "the agent says why")
+            debug!(%user, %command, ?text, "the agent says why");
         }
         FleetNote::ForeignCommand { agent, command } => {
             warn!(%user, %agent, %command, "an agent speaks of a command of another agent; it is not heard");
@@ -126,7 +126,7 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
             warn!(%user, %agent, %command, "too many terminals of this agent are open; the oldest is given up");
         }
         FleetNote::Order { agent, action } => {
-            info!(%user, %agent, %action, "an order for an agent")
+            info!(%user, %agent, %action, "an order for an agent");
         }
         FleetNote::Stop { stop, reason, agents, commands } => {
             let stop = stop.as_ref().map_or("-", |stop| stop.as_str());

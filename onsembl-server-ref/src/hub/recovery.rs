@@ -82,7 +82,7 @@ impl Hub {
         let position = log_position(&self.edge.store, &row.user, &row.command).await?;
         let (user, record) = rows::command_record(row, &self.edge.counters);
         self.with_fleet(&user, Kind::RECOVERY, |fleet, now| {
-            fleet.recover_command(record, &position, now)
+            fleet.recover_command(record, &position, now);
         });
         Ok(())
     }
