@@ -204,7 +204,8 @@ impl Store {
         bytes: usize,
     ) -> Result<Listed, StoreError> {
         let (of, agent) = (user.clone(), agent.cloned());
-        self.read_for(user, move |db| list(db, &of, agent.as_ref(), after, limit, bytes)).await
+        self.read_for(user, move |db| list(db, &of, agent.as_ref(), after.as_ref(), limit, bytes))
+            .await
     }
 
     /// The commands of all users that ended at or after a time, the newest first; at most `limit`. Without
@@ -246,13 +247,13 @@ fn list(
     db: &Connection,
     user: &UserId,
     agent: Option<&AgentId>,
-    after: Option<(WallTime, CommandId)>,
+    after: Option<&(WallTime, CommandId)>,
     limit: usize,
     most: usize,
 ) -> rusqlite::Result<Listed> {
     // Two texts, because each has an index of its own.
     let of_agent = if agent.is_some() { "AND agent_id = ?5" } else { "AND ?5 IS NULL" };
-    let (at, id) = match &after {
+    let (at, id) = match after {
         Some((at, id)) => (at.unix_millis(), id.as_str()),
         None => (i64::MAX, ""),
     };

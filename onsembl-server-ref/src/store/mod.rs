@@ -140,8 +140,8 @@ impl Store {
         let path = dir.join(FILE_NAME);
         let dir = dir.to_owned();
         let open = move || -> Result<_, StoreError> {
-            let (mut db, reserve, disk) = schema::open_with_reserve(&dir, now, limits.database)?;
-            let ages_by = retention::resume_clock(&mut db, now)?;
+            let (db, reserve, disk) = schema::open_with_reserve(&dir, now, limits.database)?;
+            let ages_by = retention::resume_clock(&db, now)?;
             Ok((db, reserve, disk, ages_by))
         };
         let (db, reserve, disk, ages_by) = match spawn_blocking(open).await {

@@ -132,7 +132,7 @@ impl Store {
     fn hand_in(&self, record: StoredRecord, room: Option<Turn<Asker>>) -> Result<(), StoreError> {
         let place = Place::data(&record.user, Needs::Room(record.command.clone()));
         let queued = QueuedRecord::new(record, self.terms(), room);
-        self.queue().push(place, Request::Output(queued))
+        self.queue().push(place, Request::Output(Box::new(queued)))
     }
 }
 

@@ -86,7 +86,7 @@ fn append(db: &Connection, event: &PresenceRow, evidence: &str) -> rusqlite::Res
         evidence,
         event.at.unix_millis(),
     ])?;
-    if event.version.0 % TRIMMED_EVERY == 0 {
+    if event.version.0.is_multiple_of(TRIMMED_EVERY) {
         trim(db, &event.agent)?;
     }
     db.prepare_cached(

@@ -302,7 +302,9 @@ mod tests {
             body: StoredBody::Chunk(Bytes::from(vec![0; length])),
             at: WallTime::default(),
         };
-        queue.push(place, Request::Output(QueuedRecord::new(chunk, TERMS, permit))).unwrap();
+        queue
+            .push(place, Request::Output(Box::new(QueuedRecord::new(chunk, TERMS, permit))))
+            .unwrap();
     }
 
     async fn put_call(queue: &Queue, lane: Lane) {

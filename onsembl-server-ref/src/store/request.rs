@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 /// A request in the queue. The permit is its place there, and is given back when it is answered.
 pub(super) enum Request {
     Call(Box<dyn Call>),
-    Output(QueuedRecord),
+    Output(Box<QueuedRecord>),
 }
 
 impl Request {
@@ -26,7 +26,7 @@ impl Request {
     }
 
     /// The record of output, if it is one.
-    const fn queued(&self) -> Option<&QueuedRecord> {
+    fn queued(&self) -> Option<&QueuedRecord> {
         match self {
             Self::Call(_) => None,
             Self::Output(queued) => Some(queued),

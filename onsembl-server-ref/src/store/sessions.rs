@@ -167,7 +167,7 @@ fn trim(db: &Connection, opened: &OpenedSession) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM sessions WHERE agent_id = ?1 AND epoch <= ?2")?.execute(
         params![opened.agent.as_str(), int(opened.epoch.0.saturating_sub(KEPT as u64))?],
     )?;
-    if opened.epoch.0 % TRIMMED_EVERY == 0 {
+    if opened.epoch.0.is_multiple_of(TRIMMED_EVERY) {
         presence::trim(db, &opened.agent)?;
     }
     Ok(())

@@ -301,7 +301,7 @@ impl Writer<'_> {
         for placed in batch.requests {
             match placed.request {
                 Request::Call(call) => call.answer(),
-                Request::Output(record) => receipts.push(record.receipt()),
+                Request::Output(record) => receipts.push((*record).receipt()),
             }
         }
         for (beat, error) in &beats.refused {
