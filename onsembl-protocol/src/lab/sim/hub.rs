@@ -112,14 +112,16 @@ impl<W: Witness> World<W> {
                 FleetAction::Ask(Question::Session { seat, link, new }) => {
                     self.ask_session(seat, link, new);
                 }
-                FleetAction::Send { seat, message } => match *message {
-                    ServerToAgent::Ping(_) => self.ask_process_in_session(seat),
-                    _ => self.fail(Failure::Unasked),
-                },
+                FleetAction::Send { seat, message }
+                    if matches!(*message, ServerToAgent::Ping(_)) =>
+                {
+                    self.ask_process_in_session(seat);
+                }
                 FleetAction::Write(write) => self.ask_write(write),
                 FleetAction::Note(_) => {}
                 // Without commands, stops and a user who asks for something nothing leads to these.
                 FleetAction::WelcomeProbe { .. }
+                | FleetAction::Send { .. }
                 | FleetAction::Throttle { .. }
                 | FleetAction::Evict { .. }
                 | FleetAction::Ask(
