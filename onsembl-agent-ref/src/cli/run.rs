@@ -53,12 +53,10 @@ pub(super) fn run(args: RunArgs) -> Result<u8> {
 fn refused(error: AgentError) -> Result<u8> {
     let AgentError::Refused { cause } = &error else { return Err(error.into()) };
     let code = match cause {
-        AgentCause::LinkEnded(reason) => match reason.cause {
-            CloseCause::Replaced => REPLACED,
-            CloseCause::Deleted => DELETED,
-            _ => REVOKED,
-        },
-        AgentCause::DialFailed(_)
+        AgentCause::LinkEnded(reason) if reason.cause == CloseCause::Replaced => REPLACED,
+        AgentCause::LinkEnded(reason) if reason.cause == CloseCause::Deleted => DELETED,
+        AgentCause::LinkEnded(_)
+        | AgentCause::DialFailed(_)
         | AgentCause::HelloRefused(_)
         | AgentCause::Started
         | AgentCause::RetryDue
