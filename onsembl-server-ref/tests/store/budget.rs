@@ -239,6 +239,6 @@ async fn nothing_of_an_agent_grows_for_ever() {
         scene.store.open_session(again).await.unwrap();
     }
     assert!(count("sessions") <= 258, "{}", count("sessions"));
-    assert!(count("agent_aliases") <= 64, "{}", count("agent_aliases"));
+    assert!(count("agent_aliases") <= 8, "{}", count("agent_aliases"));
     let _: &UserId = &user("u");
 }
