@@ -132,6 +132,7 @@ async fn a_user_without_room_is_told_which_limit_it_is_and_others_are_not_told_a
         }
         assert!(taken < 100, "never refused");
     };
+    // A text is stored thrice: as the text, and twice in the request.
     assert!(taken > 3, "{taken}: {error}");
     assert_eq!(error["code"], "QUEUE_FULL");
     let message = error["message"].as_str().unwrap();
