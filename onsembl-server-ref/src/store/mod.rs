@@ -121,7 +121,8 @@ impl Store {
     /// to date. `now` dates a new database. Waits up to 5 s for another program's lock.
     ///
     /// # Errors
-    /// [`StoreError::Directory`], [`StoreError::Newer`], [`StoreError::Migration`],
+    /// [`StoreError::Directory`], [`StoreError::Foreign`], [`StoreError::Damaged`], [`StoreError::Newer`],
+    /// [`StoreError::Migration`],
     /// [`StoreError::NoWal`], [`StoreError::Trouble`], [`StoreError::Thread`].
     pub async fn open(dir: &Path, now: WallTime) -> Result<(Self, Receipts), StoreError> {
         Self::open_within(dir, now, StoreLimits::DEFAULT).await

@@ -55,10 +55,9 @@ async fn damage_is_told_from_other_trouble() {
     let (dir, store, _receipts) = fresh().await;
     store.close(PATIENCE).await.unwrap();
     let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'revoked_tokens'";
-    let page: i64 = beside(dir.path()).query_row(root, [], |row| row.get(0)).unwrap();
-    let page = u64::try_from(page).unwrap();
+    let page: u32 = beside(dir.path()).query_row(root, [], |row| row.get(0)).unwrap();
     let file = std::fs::File::options().write(true).open(dir.path().join(FILE_NAME)).unwrap();
-    file.write_all_at(&[0xa5; 8192], (page - 1) * 8192).unwrap();
+    file.write_all_at(&[0xa5; 8192], u64::from(page - 1) * 8192).unwrap();
     let (store, _receipts) = open(dir.path()).await;
     let mut health = store.health();
     let waits = tokio::spawn({
