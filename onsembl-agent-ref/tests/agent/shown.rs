@@ -64,7 +64,11 @@ async fn what_a_server_says_reaches_neither_terminal_nor_log_as_it_is_nor_withou
             break;
         }
     }
-    assert!(table.contains("52;c"), "{table}");
+    if !table.contains("52;c") {
+        signal(&child, "-TERM");
+        let done = soon("the end", child.wait_with_output()).await.unwrap();
+        panic!("{table}\n{}", String::from_utf8_lossy(&done.stderr));
+    }
     is_fit_for_a_terminal("status", &table);
     let (_, json) = status(dir.path(), &["--json"]).await;
     is_fit_for_a_terminal("status --json", &json);
@@ -78,7 +82,8 @@ async fn what_a_server_says_reaches_neither_terminal_nor_log_as_it_is_nor_withou
     is_fit_for_a_terminal("the log", &log);
     assert!(log.contains("forged"), "the words are there to be seen");
     let undecodable = log.lines().filter(|line| line.contains("cannot be decoded")).count();
-    assert!((1..200).contains(&undecodable), "{undecodable} lines of one kind");
+    // A burst of 200, and a few more in the time of the test: DEFAULTS.md.
+    assert!((1..300).contains(&undecodable), "{undecodable} lines of one kind");
 }
 
 #[tokio::test]

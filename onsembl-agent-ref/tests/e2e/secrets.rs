@@ -14,11 +14,11 @@ fn a_revoked_agent_is_sent_away_and_says_why() {
         .arg(&bench.agent_token)
         .status();
     assert!(revoked.expect("the server can be run").success());
-    assert_eq!(agent.wait().code(), Some(1));
+    assert_eq!(agent.wait().code(), Some(5), "it needs another token");
     let log = bench.log("dev.log");
     assert!(log.contains("revoked"), "{log}");
     let mut again = bench.agent("dev");
-    assert_eq!(again.wait().code(), Some(1), "HTTP 403 is for good");
+    assert_eq!(again.wait().code(), Some(5), "and so it is when it dials");
 }
 
 #[test]

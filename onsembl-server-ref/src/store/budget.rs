@@ -4,7 +4,7 @@
 
 use super::Store;
 use super::columns::number;
-use super::commands::CommandRow;
+use super::commands::{CommandRow, SHORT_SPEC};
 use super::error::StoreError;
 use super::history;
 use super::retention::{self, Part};
@@ -196,10 +196,10 @@ pub(super) fn cut_command(
     if cut.left == Part::More {
         return Ok(cut.records.max(1));
     }
-    db.prepare_cached(
-        "UPDATE commands SET text = substr(text, 1, ?3), spec = 'null', cut_at = ?4
+    db.prepare_cached(&format!(
+        "UPDATE commands SET text = substr(text, 1, ?3), spec = {SHORT_SPEC}, cut_at = ?4
          WHERE user_id = ?1 AND command_id = ?2",
-    )?
+    ))?
     .execute(params![
         user.as_str(),
         command.as_str(),

@@ -60,15 +60,28 @@ pub struct CommandUpdate {
 /// Part of a list of commands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listed {
-    /// Without their `spec`.
+    /// With no more of their `spec` than that they were adopted.
     pub rows: Vec<CommandRow>,
     /// Whether there are more behind them.
     pub more: bool,
 }
 
-/// What is shown of a command: what is needed only to run it may be large.
-const SHOWN: &str = "user_id, command_id, agent_id, text, 'null' AS spec, status, cause, exit_code,
-                     signal, created_at, updated_at, ended_at";
+/// What is left of a `spec` where it is not needed to run the command, because it may be large: that the command
+/// was adopted. The `spec` of an adopted command is short; a long one is not read at all.
+macro_rules! short_spec {
+    () => {
+        r#"CASE WHEN octet_length(spec) < 4096 AND json_extract(spec, '$.adopted')
+                THEN '{"adopted":true}' ELSE 'null' END"#
+    };
+}
+pub(super) const SHORT_SPEC: &str = short_spec!();
+
+/// What is shown of a command.
+const SHOWN: &str = concat!(
+    "user_id, command_id, agent_id, text, status, cause, exit_code, signal, created_at, updated_at, ended_at, ",
+    short_spec!(),
+    " AS spec"
+);
 
 /// What came of inserting a command.
 #[derive(Clone, Debug, PartialEq)]

@@ -113,15 +113,16 @@ async fn no_line_can_be_repeated_without_a_limit() {
 }
 
 async fn counters(server: &ServerProgram) -> Value {
+    let mut page = Value::Null;
     // After a flood the hub may still be at work, and says so.
     for _ in 0..50 {
-        let page = Request::get("/healthz").send(server.address).await.json();
+        page = Request::get("/healthz").send(server.address).await.json();
         if !page["counters"].is_null() {
             return page["counters"].clone();
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
-    panic!("the hub does not answer")
+    panic!("the hub does not answer: {page}; {}", server.log())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

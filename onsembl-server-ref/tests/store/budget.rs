@@ -145,6 +145,26 @@ async fn a_command_that_was_cut_is_known_when_it_is_asked_for_again() {
     }
 }
 
+/// That is known of it as long as it is listed: nobody asked for it here.
+#[tokio::test]
+async fn an_adopted_command_is_listed_as_adopted_before_and_after_it_is_cut() {
+    let scene = Scene::new(200 * KIB as u64).await;
+    let spec = serde_json::json!({ "adopted": true, "command": "" });
+    let row = CommandRow { text: String::new(), spec, ..command(&scene.agent, "a") };
+    let _ = scene.store.insert_command(row).await.unwrap();
+    scene.end("a").await;
+    let listed = || async {
+        let all = scene.store.commands(&user("u"), None, 100).await.unwrap();
+        all.into_iter().find(|row| row.command.as_str() == "a").unwrap().spec
+    };
+    assert_eq!(listed().await, serde_json::json!({ "adopted": true }));
+    for n in 0..10 {
+        scene.ask(&format!("c{n}"), 100 * KIB).await.unwrap();
+        scene.end(&format!("c{n}")).await;
+    }
+    assert_eq!(listed().await, serde_json::json!({ "adopted": true }));
+}
+
 #[tokio::test]
 async fn what_is_not_over_is_never_cut_and_one_command_too_many_is_refused_by_name() {
     let scene = Scene::new(500 * KIB as u64).await;

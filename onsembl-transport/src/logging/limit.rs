@@ -158,8 +158,10 @@ impl<S: Subscriber> Filter<S> for LineLimit {
         true
     }
 
+    /// Not `always`, although it is: `enabled` is to be called before `event_enabled`. A layer's filter that is
+    /// asked by the latter alone, and refuses, leaves its refusal behind for the next event of this thread.
     fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::always()
+        Interest::sometimes()
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {

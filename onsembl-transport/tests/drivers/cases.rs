@@ -105,6 +105,7 @@ async fn an_agent_that_is_not_read_is_not_silent() {
     assert_eq!(server.words(s), [] as [&str; 0]);
     assert_eq!(agent.story(a), [] as [&str; 0]);
     server.order(Order::Read(true));
+    server.dialer.refuse(Some(DialFailure::Unreachable));
     server.dialer.cable().unwrap().freeze_both();
     sleep(secs(100)).await;
     assert_eq!(server.words(s), ["stale", "timed-out"], "and afterwards it is judged as ever");
