@@ -140,6 +140,7 @@ impl User {
                 commands: Vec::new(),
                 journal: Some(JournalId::new(format!("journal-{number}"))),
                 max_parallel: Some(parallel),
+                stop_id: None,
             }),
         };
         let bearer = Bearer {
@@ -163,6 +164,7 @@ impl User {
             agent: agent.clone(),
             epoch: Epoch(1),
             presence_version: PresenceVersion(1),
+            unknown_stop: None,
         };
         let session = session.unwrap();
         let answer = StoreAnswer::Session { seat, link, session, opened: Ok(opened) };

@@ -200,6 +200,7 @@ impl World {
             commands: (0..step.count).map(|n| CommandId::new(format!("{n:0>36}"))).collect(),
             journal: None,
             max_parallel: Some(8),
+            stop_id: None,
         });
         let capabilities = match is_legacy {
             true => Capabilities::LEGACY,
@@ -459,6 +460,7 @@ impl World {
                     agent: new.candidate.unwrap_or_else(|| AgentId::new(format!("a-{}", new.key))),
                     epoch: Epoch(self.next()),
                     presence_version: PresenceVersion(1),
+                    unknown_stop: new.stop,
                 }),
             },
             Question::Insert(mut record) => {

@@ -5,6 +5,7 @@
 //! for those that come later. Who keeps it must keep it durably; nothing here touches a store.
 
 use crate::id::{AgentId, StopId, UserId};
+use crate::limits::Limits;
 #[doc(no_inline)]
 pub(crate) use crate::model::StopScope;
 use crate::model::StopStage;
@@ -25,6 +26,18 @@ pub struct StopOrder {
     /// Who gave it.
     pub by: UserId,
     pub at: WallTime,
+}
+
+impl StopId {
+    /// Under which id a stop that an agent says is in force is adopted for that agent alone. It does not change
+    /// when it is adopted again. It is as short as the wire allows, 256 bytes.
+    #[must_use]
+    pub fn adopted_for(&self, agent: &AgentId) -> Self {
+        let suffix = alloc::format!("@{agent}");
+        let own = self.as_str().strip_suffix(&suffix).unwrap_or(self.as_str());
+        let room = Limits::DEFAULT.name_bytes.saturating_sub(suffix.len());
+        Self::new(alloc::format!("{}{suffix}", &own[..own.floor_char_boundary(room)]))
+    }
 }
 
 /// The orders of one user that are in force: at most one of each scope.

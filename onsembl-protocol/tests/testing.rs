@@ -341,6 +341,7 @@ impl TextWrapper {
             features: AGENT_FEATURES.to_vec(),
             probe: false,
             open_commands: Vec::new(),
+            stop: None,
             journal: None,
             max_parallel: None,
         };

@@ -168,7 +168,7 @@ impl Agent {
         };
         let worker = Worker::new(config, recovered, clock.now());
         // The first hello is said before the loop begins.
-        driver.profile_mut().open_commands = worker.open_commands(Limits::DEFAULT.list_entries);
+        tell_of(&worker, driver.profile_mut());
         let server = public_server(&options.server);
         tracing::info!(name = %options.name, %server, state = %dir.path().display(), "agent started");
         let (observer, name) = (options.observer, options.name);
@@ -311,8 +311,7 @@ impl Agent {
     /// Copies what others look at.
     fn show(&mut self) {
         let worker = &self.worker;
-        self.driver.profile_mut().open_commands =
-            worker.open_commands(Limits::DEFAULT.list_entries);
+        tell_of(worker, self.driver.profile_mut());
         self.load.running.store(worker.running() as u64, Ordering::Relaxed);
         self.load.finished.store(worker.finished(), Ordering::Relaxed);
         self.status.on_worker(worker);
@@ -402,6 +401,12 @@ fn terminal_config(terminal: TerminalProgram, attach: bool) -> TerminalConfig {
     TerminalConfig { program, size: local_size.unwrap_or(size), screen }
 }
 
+/// What the next hello says of the work.
+fn tell_of(worker: &Worker, profile: &mut AgentProfile) {
+    profile.open_commands = worker.open_commands(Limits::DEFAULT.list_entries);
+    profile.stop = worker.stop_in_force().cloned();
+}
+
 fn profile(options: &AgentOptions, dir: &StateDir, instance: &str) -> AgentProfile {
     AgentProfile {
         name: options.name.clone(),
@@ -413,6 +418,7 @@ fn profile(options: &AgentOptions, dir: &StateDir, instance: &str) -> AgentProfi
         features: AGENT_FEATURES.to_vec(),
         probe: false,
         open_commands: Vec::new(),
+        stop: None,
         journal: None,
         max_parallel: None,
     }

@@ -198,3 +198,27 @@ fn with_the_tokens_void_too_the_agent_keeps_its_work_and_is_back_with_a_new_toke
     fs::write(&end, "").unwrap();
     eventually("its end is recorded", || has_status(&bench, "failed"));
 }
+
+#[test]
+fn a_stop_outlives_the_database_that_knew_it() {
+    let mut bench = Bench::start();
+    let token = bench.folder.path().join("token");
+    fs::write(&token, &bench.agent_token).unwrap();
+    let _agent = agent(&bench, &token);
+    bench.await_status("ada", "online");
+    assert!(bench.ask(&["stop", "ada", "--reason", "a test"]).status.success());
+    kill_server(&mut bench);
+    lose_database(&bench);
+    bench.start_server();
+    bench.dashboard_token = bench.token("dashboard");
+    fs::write(&token, bench.token("agent")).unwrap();
+    let shown = || {
+        let listed = bench.ask(&["agents"]);
+        String::from_utf8_lossy(&listed.stdout).into_owned()
+    };
+    eventually("it is back, and still stopped", || shown().contains("stopped"));
+    let refused = bench.exec("ada", "true");
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(bench.ask(&["release", "ada"]).status.success());
+    eventually("it works again", || bench.exec("ada", "true").status.success());
+}

@@ -357,6 +357,7 @@ impl Seat {
             host: hello.host_machine.clone(),
             capabilities: words(hello),
             instance: hello.extensions.as_ref().map(|e| e.instance.clone()),
+            stop: hello.extensions.as_ref().and_then(|e| e.stop_id.clone()),
             peer: joining.peer.clone(),
             session: joining.session.clone(),
             at,

@@ -389,6 +389,9 @@ impl Fleet {
         let state = &mut self.state;
         match answer {
             StoreAnswer::Session { seat, link, session, opened } => {
+                if let Ok(OpenedSession { agent, unknown_stop: Some(stop), .. }) = &opened {
+                    self.stops.adopt(state, agent, stop, now);
+                }
                 let State { roster, latch, out, .. } = state;
                 let stop_of = |agent: &AgentId| latch.in_force(agent).map(|order| order.id.clone());
                 let other = roster.opened((seat, link), session, opened, stop_of, now, out);

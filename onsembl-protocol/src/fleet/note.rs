@@ -118,6 +118,8 @@ pub enum FleetNote {
     Stop { stop: Option<StopId>, reason: String, agents: usize, commands: usize },
     /// An emergency stop that was in force before this server started.
     StopRecovered { stop: StopId, reason: String },
+    /// An agent is stopped, and the database does not have the order: it is adopted.
+    StopAdopted { agent: AgentId, stop: StopId },
     /// An agent says how far it is with a stop.
     StopReceipt { agent: AgentId, stop: StopId, stage: StopStage },
     /// Agents are told again that they are stopped.

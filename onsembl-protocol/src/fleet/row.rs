@@ -4,7 +4,7 @@ use super::claims::{Bearer, Claim};
 use crate::command::{CommandOrigin, CommandStage, CommandView, Exit};
 use crate::id::{
     AgentId, AgentKey, ByteOffset, CommandId, Epoch, Incarnation, InstanceId, JournalId, LinkId,
-    PresenceVersion, SessionId,
+    PresenceVersion, SessionId, StopId,
 };
 use crate::output::{CommittedState, GapCause, StoredPosition, Stream};
 use crate::session::{Presence, PresenceStatus};
@@ -39,6 +39,8 @@ pub struct NewSession {
     /// Its process. A legacy wrapper names none; then the store forgets with this session which journal
     /// the agent kept, since what the wrapper does stands in none.
     pub instance: Option<InstanceId>,
+    /// The emergency stop in force on it, as it says.
+    pub stop: Option<StopId>,
     pub peer: String,
     pub session: SessionId,
     /// When it was asked for.
@@ -57,6 +59,9 @@ pub struct OpenedSession {
     pub epoch: Epoch,
     /// The version to go on from.
     pub presence_version: PresenceVersion,
+    /// The stop that is in force on the agent, if the store has no order of that id for it or for all, be it
+    /// released, also under the id that it has once it is [adopted](StopId::adopted_for).
+    pub unknown_stop: Option<StopId>,
 }
 
 /// A presence that is to be stored.

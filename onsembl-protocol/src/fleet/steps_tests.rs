@@ -100,6 +100,7 @@ impl World {
                 commands: Vec::new(),
                 journal: Some(JournalId::new(name)),
                 max_parallel: Some(1 << 20),
+                stop_id: None,
             }),
         };
         (
@@ -120,6 +121,7 @@ impl World {
             agent: AgentId::new(new.name.as_str()),
             epoch,
             presence_version: PresenceVersion(epoch.0),
+            unknown_stop: None,
         };
         let session = new.session.clone();
         let answer = StoreAnswer::Session { seat, link, session: new.session, opened: Ok(opened) };

@@ -224,10 +224,17 @@ impl Stops {
         now: Now,
     ) {
         // Of two requests at one moment, both are answered with what became of the first.
+        let mut is_awaited = false;
         for wait in &mut self.waits {
-            if wait.unstored.remove(stop) && wait.fault.is_none() {
-                wait.fault = fault.cloned();
+            if wait.unstored.remove(stop) {
+                is_awaited = true;
+                wait.fault = wait.fault.take().or_else(|| fault.cloned());
             }
+        }
+        // Of one that was adopted: it is in force, and is adopted again after a restart.
+        if let Some(fault) = fault.filter(|_| !is_awaited) {
+            let why = fault.to_string();
+            state.out.note(FleetNote::StopNotStored { stop: stop.clone(), why });
         }
         self.answer(state, now);
     }
@@ -298,6 +305,26 @@ impl Stops {
         state.out.note(FleetNote::StopRecovered { stop, reason });
         let _ = state.latch.set(order);
         self.repeat_at = Deadline::At(now.monotonic.saturating_add(REPEAT));
+    }
+
+    /// The session of an agent on which a stop is in force that the store does not have: *not known* is not
+    /// *released*. The order is adopted for this agent alone, whomever it was for (P-245).
+    pub(super) fn adopt(&mut self, state: &mut State, agent: &AgentId, stop: &StopId, now: Now) {
+        if state.stop_of(agent).is_some() {
+            // What is in force is at least as much, and the agent obeys it.
+            return;
+        }
+        let order = StopOrder {
+            id: stop.adopted_for(agent),
+            scope: StopScope::Agent(agent.clone()),
+            reason: "adopted: its agent is stopped, and the database does not know why".to_owned(),
+            by: state.user.clone(),
+            at: now.wall,
+        };
+        state.out.note(FleetNote::StopAdopted { agent: agent.clone(), stop: order.id.clone() });
+        state.out.ask(Question::Stop(order.clone()));
+        let _ = state.latch.set(order);
+        self.repeat_at = self.repeat_at.min(Deadline::At(now.monotonic.saturating_add(REPEAT)));
     }
 
     /// A user releases stops.

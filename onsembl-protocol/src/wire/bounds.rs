@@ -158,6 +158,7 @@ fn hello(m: &AgentConnect, limits: &Limits) -> Check {
     if ext.features.len() > limits.list_entries || ext.commands.len() > limits.list_entries {
         return Err(TooLong { field: "extensions", limit: limits.list_entries });
     }
+    stop_id(ext.stop_id.as_ref(), limits)?;
     ext.commands.iter().try_for_each(|id| command(id, limits))
 }
 

@@ -90,6 +90,11 @@ impl Host {
             Program::Wrapper(_) => Vec::new(),
             Program::Dead => return None,
         };
+        let stop_id = match &self.program {
+            Program::Worker(agent) => agent.worker.stop_in_force().cloned(),
+            Program::Hostile => Some(StopId::new("no-stop")),
+            Program::Wrapper(_) | Program::Dead => None,
+        };
         let own = || format!("mock-{}-{}", self.n, self.starts);
         let extensions = match &self.program {
             Program::Wrapper(_) => None,
@@ -101,6 +106,7 @@ impl Host {
                 commands,
                 journal: Some(JournalId::new(format!("journal-{}-{}", self.n, self.journals))),
                 max_parallel: Some(self.make.slots as u64),
+                stop_id,
             }),
         };
         Some(AgentConnect {

@@ -22,6 +22,7 @@ pub(super) struct Store {
     pub(super) agents: BTreeMap<AgentId, AgentRecord>,
     pub(super) deleted: BTreeSet<AgentId>,
     pub(super) stops: BTreeMap<StopId, StopOrder>,
+    released: BTreeSet<StopId>,
     aliases: BTreeMap<String, AgentId>,
 }
 
@@ -68,7 +69,10 @@ impl Store {
             }
             Question::Release { token, orders } => {
                 let stored = works.map(|()| {
-                    orders.iter().for_each(|order| drop(self.stops.remove(&order.id)));
+                    for order in orders {
+                        let _ = self.stops.remove(&order.id);
+                        let _ = self.released.insert(order.id);
+                    }
                 });
                 StoreAnswer::Released { token, stored }
             }
@@ -135,7 +139,11 @@ impl Store {
         }
         known.presence_version = known.presence_version.max(new.presence_floor);
         let (epoch, presence_version) = (known.epoch, known.presence_version);
-        Ok(OpenedSession { agent, epoch, presence_version })
+        let is_known =
+            |stop: &StopId| self.stops.contains_key(stop) || self.released.contains(stop);
+        let unknown = |stop: &&StopId| !is_known(stop) && !is_known(&stop.adopted_for(&agent));
+        let unknown_stop = new.stop.as_ref().filter(unknown).cloned();
+        Ok(OpenedSession { agent, epoch, presence_version, unknown_stop })
     }
 
     /// Whether the token of a new session may speak for this agent.

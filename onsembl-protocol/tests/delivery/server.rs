@@ -439,6 +439,7 @@ impl Database {
             agent: agent.clone(),
             epoch: known.epoch,
             presence_version: known.presence_version,
+            unknown_stop: None,
         }
     }
 

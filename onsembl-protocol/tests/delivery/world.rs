@@ -470,6 +470,7 @@ impl World {
                 commands: self.agent.worker.open_commands(Limits::DEFAULT.list_entries),
                 journal: Some(JournalId::new("journal")),
                 max_parallel: Some(SLOTS as u64),
+                stop_id: None,
             }),
         }
     }

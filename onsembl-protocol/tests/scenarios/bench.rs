@@ -79,6 +79,7 @@ impl Bench {
                 commands: commands.to_vec(),
                 journal,
                 max_parallel: Some(2),
+                stop_id: None,
             }),
         };
         self.server.on_hello(link, hello, None, self.at);

@@ -60,6 +60,7 @@ impl Alone {
                 commands: (0..commands).map(|n| CommandId::new(format!("{n:036}"))).collect(),
                 journal: None,
                 max_parallel: Some(1000),
+                stop_id: None,
             }),
         };
         let (link, hello, peer) = (LinkId(self.number), Box::new(hello), "somewhere".to_owned());
@@ -92,6 +93,7 @@ impl Alone {
             agent: AgentId::new(key),
             epoch: Epoch(1),
             presence_version: PresenceVersion(1),
+            unknown_stop: None,
         };
         let session = session.expect("a session is asked for");
         let answer = StoreAnswer::Session { seat, link, session, opened: Ok(opened) };

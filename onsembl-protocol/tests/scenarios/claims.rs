@@ -36,6 +36,7 @@ fn ours(key: &str, name: &str) -> AgentConnect {
         commands: Vec::new(),
         journal: None,
         max_parallel: None,
+        stop_id: None,
     };
     AgentConnect { extensions: Some(extensions), ..wrapper("unused", Some(name)) }
 }

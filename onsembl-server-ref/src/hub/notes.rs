@@ -135,6 +135,9 @@ pub(super) fn note(user: &UserId, note: FleetNote, counters: &Counters) {
         FleetNote::StopRecovered { stop, reason } => {
             warn!(%user, %stop, ?reason, "an emergency stop is in force");
         }
+        FleetNote::StopAdopted { agent, stop } => {
+            warn!(%user, %agent, %stop, "an agent is stopped by an order that was not in the database, and is adopted");
+        }
         FleetNote::StopReceipt { agent, stop, stage } => {
             info!(%user, %agent, %stop, %stage, "receipt of an emergency stop");
         }
@@ -189,6 +192,7 @@ const fn counter(note: &FleetNote) -> Option<&'static str> {
         FleetNote::TerminalRefused { .. } => "terminals_refused",
         FleetNote::TerminalGivenUp { .. } => "terminals_given_up",
         FleetNote::StopRepeated { .. } => "stops_repeated",
+        FleetNote::StopAdopted { .. } => "stops_adopted",
         FleetNote::StopNotStored { .. } => "stops_not_stored",
         FleetNote::AuditUnanswered { .. } => "audits_unanswered",
         _ => return None,

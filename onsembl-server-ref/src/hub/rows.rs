@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 pub(super) fn opened_session(opened: store::OpenedSession) -> OpenedSession {
-    let store::OpenedSession { agent, epoch, presence_version, created: _ } = opened;
-    OpenedSession { agent, epoch, presence_version }
+    let store::OpenedSession { agent, epoch, presence_version, unknown_stop, created: _ } = opened;
+    OpenedSession { agent, epoch, presence_version, unknown_stop }
 }
 
 pub(super) fn open_fault(error: &OpenError) -> OpenFault {

@@ -576,6 +576,7 @@ mod tests {
             commands: Vec::new(),
             journal: None,
             max_parallel: None,
+            stop_id: None,
         };
         let hello = AgentConnect {
             agent_id: "k".to_owned(),

@@ -341,6 +341,7 @@ mod tests {
                     host: None,
                     capabilities: Vec::new(),
                     instance: None,
+                    stop: None,
                     peer: "p".into(),
                     session: SessionId::new("s"),
                     at,

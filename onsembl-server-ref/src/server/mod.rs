@@ -297,7 +297,7 @@ struct Data {
 impl Data {
     async fn open(options: &ServerOptions) -> Result<Self, StartError> {
         data_folder::make_private(&options.data)?;
-        let lock = DataLock::take(&options.data)?;
+        let lock = DataLock::take(&options.data).await?;
         let now = SystemClock::new().now().wall;
         let (store, receipts) = Store::open_within(&options.data, now, options.store).await?;
         let data = options.data.clone();

@@ -7,9 +7,11 @@ use super::error::{OpenError, StoreError};
 use super::line::{Needs, Place};
 use super::presence;
 use super::reader::Asker;
-use super::{Store, Submitted};
+use super::{Store, Submitted, stops};
 use onsembl_protocol::fleet;
-use onsembl_protocol::id::{AgentId, Epoch, InstanceId, PresenceVersion, SessionId, UserId};
+use onsembl_protocol::id::{
+    AgentId, Epoch, InstanceId, PresenceVersion, SessionId, StopId, UserId,
+};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use uuid::Uuid;
@@ -45,6 +47,8 @@ pub struct OpenedSession {
     /// The version to go on from: that of the agent's latest presence event, or the floor of the
     /// caller if that is greater.
     pub presence_version: PresenceVersion,
+    /// The stop that is in force on the agent, if it is not known.
+    pub unknown_stop: Option<StopId>,
     /// Whether the agent was never seen before.
     pub created: bool,
 }
@@ -222,7 +226,11 @@ fn open(
         new.known.bearer.as_ref().map(|bearer| bearer.token.as_str()),
     ])?;
     trim(db, &opened)?;
-    Ok(Ok(OpenedSession { created, ..opened }))
+    let unknown_stop = match &new.known.stop {
+        Some(stop) if !stops::has(db, &new.user, stop, &opened.agent)? => Some(stop.clone()),
+        Some(_) | None => None,
+    };
+    Ok(Ok(OpenedSession { created, unknown_stop, ..opened }))
 }
 
 /// Whether a deleted agent was only called as this one: a wrapper, which has no key, of another lineage.
@@ -314,6 +322,7 @@ fn opened(row: &Row<'_>, agent: AgentId) -> rusqlite::Result<OpenedSession> {
         agent,
         epoch: Epoch(number(row, "epoch")?),
         presence_version: PresenceVersion(number(row, "presence_version")?),
+        unknown_stop: None,
         created: false,
     })
 }
@@ -343,6 +352,7 @@ fn create(db: &Connection, new: &NewSession, minted: &AgentId) -> rusqlite::Resu
         agent: minted.clone(),
         epoch: first,
         presence_version: new.known.presence_floor,
+        unknown_stop: None,
         created: true,
     })
 }

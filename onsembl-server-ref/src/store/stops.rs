@@ -6,7 +6,7 @@ use super::error::StoreError;
 use super::line::Place;
 use super::reader::Asker;
 use onsembl_protocol::fleet::StopOrder;
-use onsembl_protocol::id::{AgentId, UserId};
+use onsembl_protocol::id::{AgentId, StopId, UserId};
 use onsembl_protocol::model::StopScope;
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, Row, params};
@@ -62,6 +62,20 @@ impl Store {
         })
         .await
     }
+}
+
+/// Whether there is this stop for this agent, in force or released.
+pub(super) fn has(
+    db: &Connection,
+    user: &UserId,
+    stop: &StopId,
+    agent: &AgentId,
+) -> rusqlite::Result<bool> {
+    db.prepare_cached(
+        "SELECT 1 FROM stops
+             WHERE user_id = ?1 AND stop_id IN (?2, ?3) AND coalesce(agent_id, ?4) = ?4",
+    )?
+    .exists([user.as_str(), stop.as_str(), stop.adopted_for(agent).as_str(), agent.as_str()])
 }
 
 fn write(

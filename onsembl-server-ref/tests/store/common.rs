@@ -71,6 +71,7 @@ pub(crate) fn hello(user: &str, key: &str, session: &str) -> NewSession {
         host: None,
         capabilities: vec!["exec".to_owned()],
         instance: Some(InstanceId::new("i")),
+        stop: None,
         peer: "127.0.0.1:1".to_owned(),
         session: SessionId::new(session),
         at: at(1),

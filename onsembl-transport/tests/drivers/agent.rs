@@ -38,6 +38,7 @@ pub(crate) fn profile(instance: &str) -> AgentProfile {
         open_commands: vec![],
         journal: None,
         max_parallel: None,
+        stop: None,
     }
 }
 

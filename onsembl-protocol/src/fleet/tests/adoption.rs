@@ -2,11 +2,13 @@
 
 use super::kit::{Kit, STDOUT, complete, hello};
 use crate::fleet::*;
-use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation};
-use crate::model::CommandAckStatus;
+use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, StopId};
+use crate::model::{CommandAckStatus, StopScope};
 use crate::output::StoredBody;
 use crate::wire::AgentToServer;
-use crate::wire::payload::{CommandAck, CommandCancel, OutputContent, TerminalOutput};
+use crate::wire::payload::{
+    AgentConnect, CommandAck, CommandCancel, OutputContent, TerminalOutput,
+};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
@@ -214,4 +216,55 @@ fn a_store_that_does_not_take_it_leaves_it_with_its_agent() {
     kit.lose(1);
     kit.hello(2, hello("p", "a", &["c"]));
     assert_eq!(kit.stage("c"), Some(CommandStage::Delivered));
+}
+
+/// The hello of an agent that a stop keeps from starting anything.
+fn stopped_hello(instance: &str) -> AgentConnect {
+    let mut stopped = hello(instance, "a", &[]);
+    if let Some(extensions) = &mut stopped.extensions {
+        extensions.stop_id = Some(StopId::new("s"));
+    }
+    stopped
+}
+
+fn in_force(kit: &Kit) -> Option<StopId> {
+    let shown = kit.view.agents().get(&AgentId::new(super::kit::AGENT))?;
+    shown.stopped.as_ref().map(|stop| stop.order.id.clone())
+}
+
+#[test]
+fn a_stop_that_is_not_known_stays_in_force_until_it_is_released() {
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    kit.hello(1, stopped_hello("p"));
+    let adopted = StopId::new("s").adopted_for(&AgentId::new(super::kit::AGENT));
+    assert_eq!(in_force(&kit), Some(adopted.clone()));
+    assert_eq!(kit.welcomed.last(), Some(&Some(adopted.clone())), "the agent is told");
+    assert!(kit.stops.contains(&adopted), "and it is stored");
+    // It says so again, under either id.
+    kit.hello(2, stopped_hello("p"));
+    assert_eq!((in_force(&kit), kit.stops.len()), (Some(adopted.clone()), 1));
+    let scope = StopScope::Agent(AgentId::new(super::kit::AGENT));
+    kit.feed(FleetEvent::Request { token: Token(7), request: Request::Release(scope) });
+    assert_eq!(in_force(&kit), None);
+    kit.hello(3, stopped_hello("p"));
+    assert_eq!(in_force(&kit), None, "what was released is known");
+    assert_eq!(kit.welcomed.last(), Some(&None));
+}
+
+#[test]
+fn a_stop_that_is_known_and_was_released_is_over() {
+    let mut kit = Kit::new(FleetLimits::DEFAULT);
+    let _ = kit.stops.insert(StopId::new("s"));
+    kit.hello(1, stopped_hello("p"));
+    assert_eq!((in_force(&kit), kit.welcomed.last()), (None, Some(&None)));
+}
+
+#[test]
+fn an_adopted_stop_keeps_its_id_however_often_it_is_adopted_and_fits_the_wire() {
+    let agent = AgentId::new("a");
+    let once = StopId::new("s").adopted_for(&agent);
+    assert_eq!((once.as_str(), once.adopted_for(&agent)), ("s@a", once.clone()));
+    let long = StopId::new("\u{e9}".repeat(128)).adopted_for(&agent);
+    assert!(long.as_str().len() <= 256 && long.as_str().ends_with("@a"), "{long}");
+    assert_eq!(long.adopted_for(&agent), long);
 }

@@ -4,7 +4,8 @@
 use crate::close::CloseReason;
 use crate::fleet::*;
 use crate::id::{
-    AgentId, AgentKey, CommandId, Epoch, InstanceId, JournalId, LinkId, PresenceVersion, UserId,
+    AgentId, AgentKey, CommandId, Epoch, InstanceId, JournalId, LinkId, PresenceVersion, StopId,
+    UserId,
 };
 use crate::model::{AGENT_FEATURES, Capabilities, Dialect, Feature, SERVER_FEATURES};
 use crate::output::Stream;
@@ -16,7 +17,7 @@ use crate::wire::payload::{
 use crate::wire::{AgentToServer, ServerToAgent};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -36,6 +37,10 @@ pub(super) struct Kit {
     pub(super) joined: Vec<LinkId>,
     pub(super) notes: Vec<FleetNote>,
     pub(super) seat: Option<SeatId>,
+    /// The stops that welcomes named.
+    pub(super) welcomed: Vec<Option<StopId>>,
+    /// Ids of stops that the store has.
+    pub(super) stops: BTreeSet<StopId>,
     hellos: BTreeMap<LinkId, AgentConnect>,
     version: u64,
     pub(super) now: Duration,
@@ -55,6 +60,8 @@ impl Kit {
             joined: Vec::new(),
             notes: Vec::new(),
             seat: None,
+            welcomed: Vec::new(),
+            stops: BTreeSet::new(),
             hellos: BTreeMap::new(),
             version: 0,
             now: Duration::from_secs(1000),
@@ -86,7 +93,8 @@ impl Kit {
             FleetAction::RefuseHello { link, error, .. } => {
                 self.refused.push((link, error.message));
             }
-            FleetAction::Admit { seat, link, .. } => {
+            FleetAction::Admit { seat, link, admission } => {
+                self.welcomed.push(admission.stopped);
                 let features = self.hellos.get(&link).and_then(|h| h.extensions.as_ref());
                 let theirs: Vec<Feature> = features.map(|e| e.features.clone()).unwrap_or_default();
                 let capabilities =
@@ -104,10 +112,22 @@ impl Kit {
                     agent: AgentId::new(AGENT),
                     epoch: Epoch(self.version),
                     presence_version: PresenceVersion(self.version),
+                    unknown_stop: new.stop.clone().filter(|stop| {
+                        let adopted = stop.adopted_for(&AgentId::new(AGENT));
+                        !self.stops.contains(stop) && !self.stops.contains(&adopted)
+                    }),
                 };
                 let answer =
                     StoreAnswer::Session { seat, link, session: new.session, opened: Ok(opened) };
                 return alloc::vec![FleetEvent::Store(answer)];
+            }
+            FleetAction::Ask(Question::Stop(order)) => {
+                let stop = order.id;
+                let _ = self.stops.insert(stop.clone());
+                return alloc::vec![FleetEvent::Store(StoreAnswer::Stopped {
+                    stop,
+                    stored: Ok(())
+                })];
             }
             FleetAction::Write(Write::Terminal(record)) => {
                 let command = record.command.clone();
@@ -238,6 +258,7 @@ pub(super) fn hello(instance: &str, host: &str, commands: &[&str]) -> AgentConne
             commands: commands.iter().map(|id| CommandId::new(*id)).collect(),
             journal: Some(JournalId::new("j")),
             max_parallel: None,
+            stop_id: None,
         }),
     }
 }

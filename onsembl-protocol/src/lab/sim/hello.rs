@@ -31,6 +31,7 @@ impl<W> World<W> {
                 .worker
                 .as_ref()
                 .map_or_else(Vec::new, |worker| worker.open_commands(Limits::DEFAULT.list_entries)),
+            stop: running.worker.as_ref().and_then(|worker| worker.stop_in_force().cloned()),
             journal: Some(JournalId::new(format!("journal-{agent}"))),
             ..AgentProfile::new(format!("agent-{agent}"), AgentKey::new(key), instance_of(process))
         };

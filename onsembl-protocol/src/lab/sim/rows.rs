@@ -92,7 +92,7 @@ impl Rows {
         row.open.push(new.session.clone());
         let agent = record.agent.clone();
         let (epoch, presence_version) = (record.epoch, record.presence_version);
-        Some(OpenedSession { agent, epoch, presence_version })
+        Some(OpenedSession { agent, epoch, presence_version, unknown_stop: None })
     }
 
     fn create(&mut self, agent: u32, new: &NewSession) -> usize {

@@ -1,6 +1,6 @@
 //! What an agent says of itself.
 
-use crate::id::{AgentId, AgentKey, CommandId, InstanceId, JournalId};
+use crate::id::{AgentId, AgentKey, CommandId, InstanceId, JournalId, StopId};
 use crate::model::Feature;
 use crate::wire::payload::{AgentConnect, AgentExtensions, AgentType, LegacyCapabilities};
 use alloc::borrow::ToOwned;
@@ -29,6 +29,8 @@ pub struct AgentProfile {
     /// Commands it has not finished, or whose end is not confirmed. Keep it up to date: every hello
     /// says it.
     pub open_commands: Vec<CommandId>,
+    /// The emergency stop in force for it. Keep it up to date like the commands.
+    pub stop: Option<StopId>,
     /// Its journal, if it keeps one.
     pub journal: Option<JournalId>,
     /// How many commands it runs at once, if it says so.
@@ -48,6 +50,7 @@ impl AgentProfile {
             features: Vec::from([Feature::Heartbeats]),
             probe: false,
             open_commands: Vec::new(),
+            stop: None,
             journal: None,
             max_parallel: None,
         }
@@ -76,6 +79,7 @@ impl AgentProfile {
                 commands: self.open_commands.clone(),
                 journal: self.journal.clone(),
                 max_parallel: self.max_parallel.map(|slots| slots as u64),
+                stop_id: self.stop.clone(),
             }),
         }
     }

@@ -79,6 +79,9 @@ pub struct AgentExtensions {
     /// How many commands it runs at once; 4 if it does not say.
     #[serde(default, deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
     pub max_parallel: Option<u64>,
+    /// The emergency stop that keeps it from starting anything, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_id: Option<StopId>,
 }
 
 /// The part of the hello's acknowledgement that names the session and its rules.

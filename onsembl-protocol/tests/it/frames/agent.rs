@@ -35,6 +35,7 @@ pub(super) fn profile() -> AgentProfile {
         features: AGENT_FEATURES.to_vec(),
         probe: false,
         open_commands: Vec::new(),
+        stop: None,
         journal: None,
         max_parallel: None,
     }

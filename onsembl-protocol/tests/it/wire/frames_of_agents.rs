@@ -130,6 +130,7 @@ fn our_hello_names_key_instance_features_and_open_commands() {
             commands: vec![CommandId::new("c-1"), CommandId::new("c-2")],
             journal: None,
             max_parallel: None,
+            stop_id: None,
         })
     );
 }

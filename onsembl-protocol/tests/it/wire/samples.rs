@@ -204,6 +204,7 @@ pub(super) fn from_agents() -> Vec<AgentToServer> {
             commands: vec![command()],
             journal: Some(JournalId::new("j-1")),
             max_parallel: Some(4),
+            stop_id: None,
         }),
     };
     let output = TerminalOutput {

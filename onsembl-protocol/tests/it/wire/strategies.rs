@@ -193,7 +193,7 @@ pub(super) fn hello() -> impl Strategy<Value = AgentConnect> {
         id::<InstanceId>(),
         any::<bool>(),
         vec(id::<CommandId>(), 0..4),
-        (of(id::<JournalId>()), of(number())),
+        (of(id::<JournalId>()), of(number()), of(id::<StopId>())),
     )
         .prop_map(|(features, agent_key, instance, probe, commands, rest)| AgentExtensions {
             features,
@@ -203,6 +203,7 @@ pub(super) fn hello() -> impl Strategy<Value = AgentConnect> {
             commands,
             journal: rest.0,
             max_parallel: rest.1,
+            stop_id: rest.2,
         });
     (text(), of(text()), agent_type(), of(text()), of(text()), capabilities, of(extensions))
         .prop_map(|(agent_id, name, agent_type, version, host, capabilities, extensions)| {
