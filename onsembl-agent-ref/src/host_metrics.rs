@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_real() {
+    fn metrics_are_real() {
         let mut metrics = HostMetrics::new().unwrap();
         burn(Duration::from_millis(400));
         let busy = metrics.sample();

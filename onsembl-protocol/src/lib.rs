@@ -41,12 +41,12 @@
 //! 4. Perform the actions of the [`Step`] in order. There are at most
 //!    [`MAX_ACTIONS`](step::MAX_ACTIONS). An action that opens a link brings its outcome back as an
 //!    event.
-//! 5. Arm the deadline of the [`Step`] in place of the old one. It is always later than `now`.
+//! 5. Arm the deadline of the [`Step`] instead of the old one. It is always later than `now`.
 //! 6. Begin again. What has arrived is handed over before a deadline that has come.
 //!
 //! That is the loop of a *reducer*, which the machines of connections and commands are: nothing is queued
 //! inside, so nothing has to be drained, and the order of calls cannot be got wrong. A *queue machine*,
-//! whose outputs own bytes, is drained by `poll_action` in the place of step 4. [`step`] states both
+//! whose outputs own bytes, is drained by `poll_action` instead of step 4. [`step`] states both
 //! contracts, and each machine says which it keeps. Each link has a [`LinkId`] of its own; an event that
 //! names an old one changes nothing.
 //!

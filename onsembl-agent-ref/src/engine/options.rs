@@ -148,7 +148,7 @@ pub enum AgentEnd {
     ProgramEnded(Exit),
     /// The server ordered it to stop.
     StoppedByServer,
-    /// The server ordered it to start anew. The program does so in place of this process; who
+    /// The server ordered it to start anew. The program does so instead of this process; who
     /// embeds the engine runs it again.
     RestartedByServer,
 }

@@ -1,7 +1,7 @@
 //! The spool: what processes wrote and the server has not stored, on disk, so that it survives the end
 //! of this process. One folder a run, one thread that reads and writes them.
 //!
-//! Nothing is decided here: what is kept, read back and forgotten says the core's outbox. A write is
+//! Nothing is decided here: the core's outbox says what is kept, read back and forgotten. A write is
 //! not synced: it survives the death of the agent, not that of its machine.
 
 mod folder;

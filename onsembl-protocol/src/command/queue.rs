@@ -1,6 +1,6 @@
 //! Which command of an agent is next: by priority, then in order of arrival, without starvation.
 //!
-//! Knows neither links nor stores. An agent has so many slots; what holds one is with the agent or
+//! Knows neither links nor stores. An agent has so many slots; what occupies one is with the agent or
 //! on its way there.
 
 use crate::model::Priority;
@@ -24,7 +24,7 @@ pub(crate) struct CommandQueue<K> {
     /// By priority, and then in the order of arrival.
     waiting: BTreeMap<(Priority, Arrival), Waiting<K>>,
     /// Where each of them stands.
-    places_in_line: BTreeMap<K, (Priority, Arrival)>,
+    positions: BTreeMap<K, (Priority, Arrival)>,
     arrivals: Arrival,
 }
 
@@ -43,7 +43,7 @@ impl<K> Default for CommandQueue<K> {
             slots: DEFAULT_SLOTS,
             occupants: BTreeSet::new(),
             waiting: BTreeMap::new(),
-            places_in_line: BTreeMap::new(),
+            positions: BTreeMap::new(),
             arrivals: 0,
         }
     }
@@ -56,14 +56,14 @@ impl<K: Ord + Clone> CommandQueue<K> {
         self.slots = slots.max(1);
     }
 
-    /// A command takes its place at the end of the line. One that waits or occupies a slot already
+    /// A command joins the end of the queue. One that waits or occupies a slot already
     /// stays where it is.
     pub(crate) fn join(&mut self, key: K, priority: Priority, now: Timestamp) {
-        if self.occupants.contains(&key) || self.places_in_line.contains_key(&key) {
+        if self.occupants.contains(&key) || self.positions.contains_key(&key) {
             return;
         }
         let at = (priority, self.arrivals);
-        let _ = self.places_in_line.insert(key.clone(), at);
+        let _ = self.positions.insert(key.clone(), at);
         let _ = self.waiting.insert(at, Waiting { key, since: now });
         self.arrivals = self.arrivals.saturating_add(1);
     }
@@ -94,7 +94,7 @@ impl<K: Ord + Clone> CommandQueue<K> {
         };
         let (_, _, at) = PRIORITIES.into_iter().filter_map(first_of).max()?;
         let Waiting { key, .. } = self.waiting.remove(&at)?;
-        let _ = self.places_in_line.remove(&key);
+        let _ = self.positions.remove(&key);
         let _ = self.occupants.insert(key.clone());
         Some(key)
     }
@@ -112,7 +112,7 @@ impl<K: Ord + Clone> CommandQueue<K> {
     }
 
     fn step_out(&mut self, key: &K) {
-        if let Some(at) = self.places_in_line.remove(key) {
+        if let Some(at) = self.positions.remove(key) {
             let _ = self.waiting.remove(&at);
         }
     }

@@ -27,7 +27,7 @@ const MOST_OF_A_BYTE: usize = 12;
 
 /// What a piece of output counts besides its bytes while it waits: one without any must count too.
 const PIECE_COST: usize = 256;
-/// What a report counts while it waits: an agent that says nothing else must be held back too.
+/// What a report counts while it waits: an agent that says nothing else must be throttled too.
 const REPORT_COST: usize = 1024;
 
 /// A command, or output of an agent that belongs to none.

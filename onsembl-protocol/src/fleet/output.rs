@@ -176,7 +176,7 @@ pub(super) fn defer(
     None
 }
 
-/// Shows a record and has it stored. Its agent is held back for it.
+/// Shows a record and has it stored. Its agent is throttled by its cost.
 fn keep(state: &mut State, agent: &AgentId, id: &CommandId, record: LogRecord) {
     state.throttle_by(agent, record.cost());
     state.out.show(Change::Output(id.clone(), record.clone()));

@@ -98,7 +98,7 @@ pub struct CommandRecord {
     pub ended_at: Option<WallTime>,
 }
 
-/// Where a command is, to be stored in the place of where it was. Of one that ended nothing changes any
+/// Where a command is, which replaces the stored one. Of one that ended nothing changes any
 /// more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]

@@ -398,7 +398,7 @@ fn carry_out(state: &mut State, scope: StopScope, reason: String, now: Now) -> C
     let order = StopOrder { id, scope, reason, by: state.user.clone(), at: now.wall };
     let order = state.latch.set(order).clone();
     let agents = covered(state, &order.scope);
-    // First the word to the agents: everything else can wait.
+    // The order goes to the agents first; everything else can wait.
     for agent in &agents {
         if let Some((seat, _)) = state.roster.session(agent) {
             send_order(state, seat, &order);

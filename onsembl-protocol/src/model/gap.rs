@@ -56,7 +56,7 @@ impl GapCause {
     }
 }
 
-/// What a reader of text is told in the place of a gap, on a line of its own.
+/// What a reader of text is told instead of a gap, on a line of its own.
 pub fn gap_notice(length: Option<u64>, because: GapCause) -> String {
     match (length, because) {
         (Some(length), _) => format!("[{length} bytes of output are missing here: {because}]"),

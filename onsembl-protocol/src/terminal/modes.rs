@@ -5,7 +5,7 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 
-/// Cursor keys are sent as `ESC O` in place of `ESC [`.
+/// Cursor keys are sent as `ESC O` instead of `ESC [`.
 const APPLICATION_CURSOR: u16 = 1;
 /// Pasted text comes in brackets.
 const BRACKETED_PASTE: u16 = 2004;

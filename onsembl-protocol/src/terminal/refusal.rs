@@ -16,9 +16,9 @@ pub enum Untypeable {
     /// It is empty.
     #[error("there is nothing to type")]
     Nothing,
-    /// It holds a character that would act in place of being typed.
+    /// It holds a character that would act instead of being typed.
     #[error(
-        "the text holds the control character U+{:04X}, which a terminal would act on; leave it away, or send it as a key", u32::from(*.0)
+        "the text holds the control character U+{:04X}, which a terminal would act on; omit it, or send it as a key", u32::from(*.0)
     )]
     Control(char),
     /// It has several lines, or tabs, and the program has not said that it takes them as one piece.

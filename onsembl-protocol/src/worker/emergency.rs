@@ -1,4 +1,4 @@
-//! An emergency stop that holds: how far this agent is with it. Killing is the worker's; here is what may be
+//! A latching emergency stop: how far this agent is with it. Killing is the worker's; here is what may be
 //! said of it.
 
 use crate::id::StopId;

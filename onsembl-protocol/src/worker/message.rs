@@ -45,7 +45,7 @@ pub(super) enum Instruction {
     Pause(Pausing),
     /// Make the terminal so large.
     Resize(TerminalSize),
-    /// An emergency stop that holds.
+    /// A latching emergency stop.
     Stop(StopId),
     /// It is released.
     Release(StopId),
@@ -108,7 +108,7 @@ pub(super) fn read(
             Instruction::Stop(stop)
         }
         ServerToAgent::EmergencyStop(order) => {
-            note(WorkerNote::StopOfTheMoment { reason: order.reason, by: order.triggered_by });
+            note(WorkerNote::MomentaryStop { reason: order.reason, by: order.triggered_by });
             Instruction::KillAll
         }
         ServerToAgent::StopRelease(release) => Instruction::Release(release.stop_id),

@@ -18,7 +18,7 @@ pub enum Severity {
     Debug,
     /// The course of things.
     Info,
-    /// A person may have to act, or asked for what cannot be done.
+    /// An operator may have to act, or a user asked for something impossible.
     Warn,
     /// Something is lost, or a promise cannot be kept.
     Error,
@@ -70,10 +70,10 @@ pub enum WorkerNote {
     CancelDoubted(CommandId),
     /// A report was not confirmed, and is said again.
     ReportsRepeated,
-    /// An emergency stop came that holds until it is released.
+    /// A latching emergency stop came: it is in force until it is released.
     StopOrdered(StopId),
     /// An emergency stop came that is over when everything is killed.
-    StopOfTheMoment {
+    MomentaryStop {
         /// Why, if it says so.
         reason: Option<String>,
         /// Who gave it, if it says so.
@@ -150,7 +150,7 @@ impl WorkerNote {
             Self::CancelDoubted(_) => Some("cancels_doubted"),
             Self::Leaving(_) => Some("replaced_at_work"),
             Self::ReportsRepeated => Some("reports_repeated"),
-            Self::StopOrdered(_) | Self::StopOfTheMoment { .. } => Some("emergency_stops"),
+            Self::StopOrdered(_) | Self::MomentaryStop { .. } => Some("emergency_stops"),
             Self::JournalFailed(_) => Some("journal_failures"),
             Self::SpoolFailed(_) => Some("spool_failures"),
             Self::TerminalCannotStart { .. } => Some("terminal_start_failures"),
@@ -213,7 +213,7 @@ impl WorkerNote {
             | Self::Leaving(_)
             | Self::ReportsRepeated
             | Self::StopOrdered(_)
-            | Self::StopOfTheMoment { .. }
+            | Self::MomentaryStop { .. }
             | Self::TerminalNotWritten(..)
             | Self::EndNotWritten(_)
             | Self::TerminalWaits
@@ -265,7 +265,7 @@ impl WorkerNote {
             Self::StopFound
             | Self::ReportsRepeated
             | Self::StopOrdered(_)
-            | Self::StopOfTheMoment { .. }
+            | Self::MomentaryStop { .. }
             | Self::StopNotDurable(..)
             | Self::StopReleased(_)
             | Self::JournalFailed(_)
@@ -316,13 +316,13 @@ impl fmt::Display for WorkerNote {
             Self::CancelDoubted(_) => f.write_str("the server cancels a command from before this session, perhaps only because its database was lost; it goes on unless the order is repeated"),
             Self::ReportsRepeated => f.write_str("the server has not confirmed a report; saying it again"),
             Self::StopOrdered(stop) => write!(f, "emergency stop {stop}: killing all commands; nothing starts until it is released"),
-            Self::StopOfTheMoment { reason, by } => write!(
+            Self::MomentaryStop { reason, by } => write!(
                 f,
                 "emergency stop of {} ({}): killing all commands",
                 by.as_deref().unwrap_or("an unknown user").escape_debug(),
                 reason.as_deref().unwrap_or("no reason given").escape_debug(),
             ),
-            Self::StopNotDurable(stop, error) => write!(f, "the emergency stop {stop} holds, but would not survive the end of this process ({error}); the server is not told that it does"),
+            Self::StopNotDurable(stop, error) => write!(f, "the emergency stop {stop} is in force, but would not survive the end of this process ({error}); the server is not told that it does"),
             Self::StopReleased(stop) => write!(f, "the emergency stop {stop} is released"),
             Self::JournalFailed(error) => write!(f, "the journal cannot be written: {error}"),
             Self::TerminalNotWritten(_, error) => write!(f, "the start of the terminal is not written down ({error}); if this agent is killed, its processes are not found"),

@@ -46,7 +46,7 @@ pub(super) struct Agent {
     pub(super) was_full: bool,
     /// What the last page of each run brought into memory.
     pub(super) pages: BTreeMap<CommandId, u64>,
-    /// The disk took something not, or was too slow.
+    /// The spool rejected a write, or was too slow.
     pub(super) disk_failed: bool,
 }
 

@@ -32,7 +32,7 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(12);
 /// The agent enforces the time limit too, this much later, in case this process dies first.
 const LIMIT_MARGIN: Duration = Duration::from_secs(10);
 
-/// For what still waits to be shown when there is nothing else to wait for.
+/// How long the last output may take to be written before the client ends.
 const LAST_WRITE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Longer than any caller waits.

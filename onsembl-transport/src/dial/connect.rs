@@ -296,7 +296,7 @@ impl Connector {
     }
 }
 
-/// What becomes of one address. One that is dropped without a word has failed.
+/// What becomes of one address. One that is dropped without a result has failed.
 pub(crate) struct Trial<'a> {
     memory: &'a Memory,
     address: SocketAddr,

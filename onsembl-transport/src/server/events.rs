@@ -33,7 +33,7 @@ pub enum ShardEvent<A> {
     Hello(HelloClaim<A>),
     /// No hello came over this link in time, whose request named this agent. Answer with
     /// [`Shard::park`](super::Shard::park) or [`Shard::give_up_silent`](super::Shard::give_up_silent);
-    /// whose it is says [`Shard::bearer`](super::Shard::bearer).
+    /// [`Shard::bearer`](super::Shard::bearer) says whose it is.
     Silent {
         /// The link.
         link: LinkId,

@@ -107,7 +107,7 @@ impl<A> Shard<A> {
         }
     }
 
-    /// The same, with so many bytes for the recording in place of [`RECORDING`]; none with zero.
+    /// The same, with so many bytes for the recording instead of [`RECORDING`]; none with zero.
     #[must_use]
     pub fn with_recording(mut self, bytes: usize) -> Self {
         self.recorder = Recorder::new(bytes, *self.supervisor.rules());
@@ -436,7 +436,7 @@ impl<A> Shard<A> {
         let mut woken = Vec::new();
         let _more_is_due_and_the_next_wake_says_so =
             self.supervisor.sweep(now, SWEEP, |key, actions| woken.push((key, actions)));
-        // All of it first: what is performed may feed a machine again.
+        // Recorded first, in the order in which it was handled: performing feeds the machines of other links.
         for (key, actions) in &woken {
             self.record(*key, ServerEvent::Wake, now, None, actions);
         }

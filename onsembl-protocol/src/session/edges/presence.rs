@@ -19,7 +19,7 @@ words! {
         EndOrdered = "end-ordered", "an order from afar ended the agent";
         ResumeWindowOver = "resume-window-over", "it was not back in time";
         ServerRestarted = "server-restarted", "the server process is a new one";
-        Evicted = "evicted", "somebody decided that it must go";
+        Evicted = "evicted", "its owner ordered it to be removed";
         Faulted = "faulted", "it reported that it cannot go on";
         Impairment = "impairment", "a fault that does not change the status came, changed or passed";
     }
