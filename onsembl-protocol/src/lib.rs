@@ -169,20 +169,3 @@ mod text;
 pub mod time;
 pub mod wire;
 pub mod worker;
-
-/// The old name of [`replay`].
-#[doc(hidden)]
-pub use replay as record;
-
-/// The old name of the simulator and of what is around it in [`lab`].
-#[cfg(feature = "sim")]
-#[doc(hidden)]
-pub mod sim {
-    pub use crate::lab::sim::*;
-    pub use crate::lab::{Watched, fact, model, rules, watch};
-}
-
-/// The old name of [`lab::kit`].
-#[cfg(feature = "testing")]
-#[doc(hidden)]
-pub use lab::kit as testing;

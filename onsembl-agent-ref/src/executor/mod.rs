@@ -110,9 +110,9 @@ pub trait Execution: Send {
         let _ = waiting;
     }
 
-    /// Types this, if the terminal is in the mode `only_in` or that does not matter.
-    fn type_in(&mut self, typing: Typing, only_in: Option<LineMode>, reply: TypingReply) {
-        let _ = (typing, only_in);
+    /// Types this, if the terminal is in the mode `required_mode` or that does not matter.
+    fn type_in(&mut self, typing: Typing, required_mode: Option<LineMode>, reply: TypingReply) {
+        let _ = (typing, required_mode);
         reply.refuse("this has no terminal to type into");
     }
 
@@ -168,11 +168,11 @@ impl Execution for ProcessHandle {
         self.wait_for_watcher(waiting == Waiting::Waits);
     }
 
-    fn type_in(&mut self, typing: Typing, only_in: Option<LineMode>, reply: TypingReply) {
+    fn type_in(&mut self, typing: Typing, required_mode: Option<LineMode>, reply: TypingReply) {
         let Some(keyboard) = self.keyboard() else {
             return reply.refuse("this process has no terminal to type into");
         };
-        if only_in.is_some_and(|mode| mode != keyboard.line_mode()) {
+        if required_mode.is_some_and(|mode| mode != keyboard.line_mode()) {
             return reply.other_mode();
         }
         match keyboard.reserve() {

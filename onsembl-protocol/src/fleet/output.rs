@@ -2,7 +2,7 @@
 //! agent is told of it, and what waits until it is known where the output of a command goes on.
 
 use super::action::{Question, Write};
-use super::command::{Command, Course, Deferred, Heard, Log, Piece, Position, Row, Then};
+use super::command::{AfterPosition, Command, Course, Deferred, Heard, Log, Piece, Position, Row};
 use super::event::{LogPosition, Receipt, RecordOutcome, StoreFault};
 use super::note::FleetNote;
 use super::state::State;
@@ -224,7 +224,7 @@ pub(super) fn interrupt(state: &mut State, id: &CommandId, now: Now) {
 /// of it would stand behind an end that readers have seen.
 pub(super) fn close(state: &mut State, id: &CommandId) {
     match state.commands.get_mut(id).map(|command| &mut command.log) {
-        Some(Log::Deferred(deferred)) => deferred.then = Then::Close,
+        Some(Log::Deferred(deferred)) => deferred.after = AfterPosition::Close,
         Some(Log::Known(log)) => log.close(),
         None => {}
     }
@@ -265,16 +265,16 @@ pub(super) fn on_log_position(
         state.out.note(FleetNote::LogPositionNotRead { command: id.clone(), why });
     }
     show_log(state, id);
-    let then = deferred.then;
+    let after = deferred.after;
     let (heard, cost) = deferred.into_heard();
     state.release(&agent, cost);
     for heard in heard {
         state.work.add(Todo::Hear(id.clone(), agent.clone(), heard));
     }
-    match then {
-        Then::GoOn => {}
-        Then::Close => close(state, id),
-        Then::GiveUp => state.work.add(Todo::GiveUp(id.clone())),
+    match after {
+        AfterPosition::Resume => {}
+        AfterPosition::Close => close(state, id),
+        AfterPosition::GiveUp => state.work.add(Todo::GiveUp(id.clone())),
     }
 }
 

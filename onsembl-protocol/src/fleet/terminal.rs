@@ -2,7 +2,7 @@
 //! what becomes of it.
 
 use super::action::Write;
-use super::command::{AfterEnd, Command, Log, Open, Row, Then};
+use super::command::{AfterEnd, AfterPosition, Command, Log, Open, Row};
 use super::note::FleetNote;
 use super::output;
 use super::row::CommandRecord;
@@ -197,7 +197,7 @@ pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
     match &mut command.log {
         // How far its output is stored decides where its streams end.
         Log::Deferred(deferred) => {
-            deferred.then = Then::GiveUp;
+            deferred.after = AfterPosition::GiveUp;
             return;
         }
         Log::Known(_) => {}

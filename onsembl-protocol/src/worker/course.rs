@@ -296,9 +296,9 @@ impl Worker {
         match rest {
             Fate::Ended => {}
             Fate::Unknown => {
-                self.note(WorkerNote::RestMayLive(id.clone()));
-                self.reports.remark(id).rest_may_live = true;
-                self.emergency.on_rest();
+                self.note(WorkerNote::SurvivorsPossible(id.clone()));
+                self.reports.remark(id).survivors_possible = true;
+                self.emergency.on_survivors();
             }
         }
         let totals = self.delivery.outbox().totals(id);

@@ -218,7 +218,7 @@ pub enum WorkerAction {
         typing: Typing,
         /// The mode in which the terminal must be, if that matters; else say
         /// [`TypingOutcome::OtherMode`].
-        only_in: Option<LineMode>,
+        required_mode: Option<LineMode>,
     },
     /// Type what was pressed at the terminal of the agent's machine.
     TypeKeys(Bytes),

@@ -40,8 +40,6 @@ mod escapes;
 mod event;
 mod fence;
 mod form;
-#[cfg(any(feature = "sim", feature = "testing"))]
-mod held;
 mod journal;
 mod message;
 mod note;
@@ -50,6 +48,8 @@ mod report;
 mod shutdown;
 mod terminal;
 mod typing;
+#[cfg(any(feature = "sim", feature = "testing"))]
+mod unstored;
 mod work;
 
 pub use crate::command::{
@@ -67,9 +67,9 @@ pub use event::{
     TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
 };
 pub use fence::Fence;
-#[cfg(any(feature = "sim", feature = "testing"))]
-pub use held::{HeldOutput, HeldRun};
 pub use note::{Severity, WorkerNote};
+#[cfg(any(feature = "sim", feature = "testing"))]
+pub use unstored::{UnstoredOutput, WriterState};
 
 use crate::close::CloseCause;
 use crate::id::{CommandId, StopId};
@@ -166,7 +166,7 @@ impl Worker {
         match fate {
             Fate::Ended => {}
             // A stop that was in force must not be called verified.
-            Fate::Unknown => self.emergency.on_rest(),
+            Fate::Unknown => self.emergency.on_survivors(),
         }
         let report = self.commands.all.lose(&command, fate, reason(&text));
         self.over(report);

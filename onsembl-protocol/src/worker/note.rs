@@ -59,7 +59,7 @@ pub enum WorkerNote {
     /// A start or an end came for a command that does not run.
     Unexpected(CommandId),
     /// A command ended, and something that it started may still run.
-    RestMayLive(CommandId),
+    SurvivorsPossible(CommandId),
     /// The agent ends, and what the server does not take becomes a gap.
     OutputCut(CommandId),
     /// The server does not know this command; its output and its report are dropped.
@@ -143,7 +143,7 @@ impl WorkerNote {
             Self::Refused(..) => Some("commands_refused"),
             Self::OverLimit(_) => Some("commands_over_limit"),
             Self::Unexpected(_) => Some("ends_without_command"),
-            Self::RestMayLive(_) => Some("groups_not_confirmed_empty"),
+            Self::SurvivorsPossible(_) => Some("groups_not_confirmed_empty"),
             Self::OutputCut(_) => Some("output_cut"),
             Self::UnknownToServer(_) => Some("commands_unknown_to_server"),
             Self::NotTakenByServer(_) => Some("commands_not_taken_by_server"),
@@ -205,7 +205,7 @@ impl WorkerNote {
             | Self::OutputLeft(_)
             | Self::Refused(..)
             | Self::OverLimit(_)
-            | Self::RestMayLive(_)
+            | Self::SurvivorsPossible(_)
             | Self::OutputCut(_)
             | Self::UnknownToServer(_)
             | Self::NotTakenByServer(_)
@@ -251,7 +251,7 @@ impl WorkerNote {
             | Self::OverLimit(id)
             | Self::Ended { command: id, .. }
             | Self::Unexpected(id)
-            | Self::RestMayLive(id)
+            | Self::SurvivorsPossible(id)
             | Self::OutputCut(id)
             | Self::UnknownToServer(id)
             | Self::NotTakenByServer(id)
@@ -308,7 +308,7 @@ impl fmt::Display for WorkerNote {
                 }
             }
             Self::Unexpected(_) => f.write_str("a start or an end came for a command that does not run"),
-            Self::RestMayLive(_) => f.write_str("a command ended, but its process group could not be confirmed empty"),
+            Self::SurvivorsPossible(_) => f.write_str("a command ended, but its process group could not be confirmed empty"),
             Self::OutputCut(_) => f.write_str("stopping, and the server takes no output; what does not fit becomes a gap"),
             Self::UnknownToServer(_) => f.write_str("the server does not know this command; dropping its output and its report"),
             Self::NotTakenByServer(_) => f.write_str("the server does not have this command and does not take it up now; it goes on here, and what is kept of it is offered again in the next session"),

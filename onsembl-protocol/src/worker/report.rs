@@ -145,7 +145,7 @@ pub(super) struct Remarks {
     /// Who ended it, when it was not its user.
     pub(super) stopped_by: Option<StoppedBy>,
     /// Something that it started was not seen to be gone.
-    pub(super) rest_may_live: bool,
+    pub(super) survivors_possible: bool,
     /// Output was thrown away after what was sent.
     pub(super) output_cut: bool,
 }
@@ -167,7 +167,7 @@ impl Remarks {
             Some(StoppedBy::Emergency) => reasons.push("emergency stop".to_owned()),
             None => {}
         }
-        if self.rest_may_live {
+        if self.survivors_possible {
             reasons.push(
                 "its process group could not be confirmed empty: a process of it may still run"
                     .to_owned(),
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_may_still_run_is_not_called_cancelled() {
-        let remarks = Remarks { rest_may_live: true, ..Remarks::default() };
+        let remarks = Remarks { survivors_possible: true, ..Remarks::default() };
         let report = remarks.amend(cancelled());
         assert_eq!(report.status, CommandPhase::Failed);
         assert!(report.error.unwrap().contains("could not be confirmed empty"));

@@ -297,21 +297,21 @@ impl Terminal {
             "the agent has lost what was to be typed; ask again under a new id".to_owned()
         })?;
         let (text, modes) = (&request.text, &self.modes);
-        let (typing, only_in) = match &request.input {
+        let (typing, required_mode) = match &request.input {
             Some(CommandInput::Keys) => (Typing::keys(text, modes), None),
             Some(CommandInput::Text) | None if self.typing_queue.is_spoiled() => {
                 (Err(Untypeable::Spoiled), None)
             }
             Some(CommandInput::Text) | None => {
                 let gathered = Typing::submission(text, modes, LineMode::Terminal);
-                let only_in = gathered.is_err().then_some(LineMode::Program);
-                (Typing::submission(text, modes, LineMode::Program), only_in)
+                let required_mode = gathered.is_err().then_some(LineMode::Program);
+                (Typing::submission(text, modes, LineMode::Program), required_mode)
             }
             Some(CommandInput::Unknown(word)) => return Err(unknown_input(word)),
         };
         let limit = request.constraints.time_limit_ms.map(Duration::from_millis);
         let typing = typing.map_err(|error| error.to_string())?;
-        Ok((typing.limited(limit), only_in))
+        Ok((typing.limited(limit), required_mode))
     }
 
     /// Why a text is not typed into a terminal that gathers lines itself.

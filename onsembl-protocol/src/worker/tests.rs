@@ -517,7 +517,7 @@ fn a_text_that_is_not_begun_is_refused_without_a_word_that_it_ran() {
     long.priority = crate::wire::payload::Priority::High;
     worker.handle(message(ServerToAgent::CommandRequest(long)), at(0));
     let asked = actions(&mut worker);
-    let needs = |a: &WorkerAction| matches!(a, WorkerAction::Type { only_in: Some(_), .. });
+    let needs = |a: &WorkerAction| matches!(a, WorkerAction::Type { required_mode: Some(_), .. });
     assert!(asked.iter().any(needs), "{asked:?}");
     let outcome = TypingOutcome::OtherMode;
     worker.handle(WorkerEvent::Typed { command: id("c"), outcome }, at(0));

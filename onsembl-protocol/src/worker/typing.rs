@@ -145,12 +145,12 @@ impl Worker {
             return self.todo.extend(report.map(Work::Over));
         }
         match terminal.typing(id) {
-            Ok((typing, only_in)) => {
+            Ok((typing, required_mode)) => {
                 let _ = self.commands.all.on_started(id, None, now.monotonic);
                 self.outbound.acknowledge(id.clone());
                 self.note(WorkerNote::Typing(id.clone()));
                 let command = id.clone();
-                self.actions.push_back(WorkerAction::Type { command, typing, only_in });
+                self.actions.push_back(WorkerAction::Type { command, typing, required_mode });
             }
             Err(why) => {
                 terminal.skip(id);

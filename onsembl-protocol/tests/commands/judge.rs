@@ -149,7 +149,7 @@ impl World {
             }
             let request = &row.request;
             // What it started was not seen to be gone.
-            let may_live = self.weather.leaves_rest;
+            let may_live = self.weather.leaves_survivors;
             let has_limit = request.constraints.time_limit_ms.is_some();
             match row.stage {
                 CommandStage::Completed => {

@@ -200,7 +200,7 @@ pub(super) fn positions(rows: Vec<store::StreamPosition>) -> Vec<StreamPosition>
 pub(super) fn receipt(receipt: OutputReceipt) -> (UserId, Receipt) {
     let outcome = match &receipt.outcome {
         Ok(()) => RecordOutcome::Stored,
-        Err(error) if error.is_of_nothing() => RecordOutcome::NoSuchCommand,
+        Err(error) if error.is_unknown_command() => RecordOutcome::NoSuchCommand,
         Err(error) if receipt.is_gap => RecordOutcome::RefusedGap(error.to_string()),
         Err(error) => RecordOutcome::RefusedChunk(error.to_string()),
     };

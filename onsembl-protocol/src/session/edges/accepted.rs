@@ -1,9 +1,9 @@
 //! The graph of an accepted link.
 
-use super::{Edge, edges, words};
+use super::{Edge, edges, labels};
 use core::fmt;
 
-words! {
+labels! {
     /// Where an accepted link is.
     pub enum AcceptedStatus {
         Greeting = "greeting", "it owes a hello";
@@ -16,7 +16,7 @@ words! {
     }
 }
 
-words! {
+labels! {
     /// What takes an accepted link from one status to another.
     pub enum AcceptedCause {
         Hello = "hello", "the hello came";

@@ -1,10 +1,10 @@
 //! The graph of the server's machine of one agent, in the words of the API.
 
 use super::super::server_types::{Presence, PresenceCause, PresenceStatus};
-use super::{Edge, edges, words};
+use super::{Edge, edges, labels};
 use core::fmt;
 
-words! {
+labels! {
     /// A class of causes that bring a presence.
     pub enum PresenceCauseKind {
         HelloReceived = "hello-received", "a hello came, its session is being opened";
