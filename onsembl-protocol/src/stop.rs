@@ -18,11 +18,8 @@ use alloc::vec::Vec;
 #[allow(missing_docs, reason = "the names say all")]
 pub struct StopOrder {
     pub id: StopId,
-    /// For whom.
     pub scope: StopScope,
-    /// Why, for people.
     pub reason: String,
-    /// Who gave it.
     pub by: UserId,
     pub at: WallTime,
 }

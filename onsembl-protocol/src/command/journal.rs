@@ -39,18 +39,15 @@ pub enum JournalEntry {
         /// What its processes bear.
         mark: RunMark,
     },
-    /// Its process runs.
     Started { command: CommandId, process: ProcessIdentity },
     /// It is over. Durable before that is told.
     Ended {
-        /// What is told.
         report: CommandComplete,
     },
     /// The server has heard of its end.
     Confirmed { command: CommandId },
     /// An emergency stop: nothing starts until it is released.
     Stopped { stop: StopId },
-    /// It is released.
     Released { stop: StopId },
 }
 
@@ -118,13 +115,11 @@ pub enum Standing {
         /// What its processes bear, if there are any.
         mark: RunMark,
     },
-    /// It ran.
     Started {
         /// What its processes bear.
         mark: RunMark,
         process: ProcessIdentity,
     },
-    /// It ended so.
     Ended {
         /// What is told of it.
         report: CommandComplete,

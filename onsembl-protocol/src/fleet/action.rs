@@ -92,7 +92,6 @@ pub enum FleetAction {
     Ask(Question),
     /// Store this, behind everything that was to be stored before.
     Write(Write),
-    /// Answer a request.
     Reply { token: Token, answer: Answer },
     /// Log and count this.
     Note(FleetNote),
@@ -105,7 +104,7 @@ pub enum SeatOrigin {
     New {
         /// The latest presence version of the agent.
         version: PresenceVersion,
-        /// Its latest epoch.
+        /// The epoch of the agent's latest session.
         epoch: Epoch,
         /// The recording of its last machine.
         history: Option<Retired>,
@@ -114,7 +113,7 @@ pub enum SeatOrigin {
     Recovered {
         /// The latest presence version of the agent.
         version: PresenceVersion,
-        /// Its latest epoch.
+        /// The epoch of the agent's latest session.
         epoch: Epoch,
     },
 }
@@ -132,10 +131,10 @@ pub struct Admission {
 
 /// Whether an agent's link is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Flow {
     /// It is not read: too much of its output is unstored.
     Paused,
-    /// It is read.
     Resumed,
 }
 
@@ -198,7 +197,6 @@ pub enum Question {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Write {
-    /// A presence.
     Presence(PresenceRecord),
     /// A terminal that an agent opened, or a command that is adopted, in front of its output. Answered by
     /// [`StoreAnswer::Inserted`](super::StoreAnswer::Inserted).
@@ -207,7 +205,6 @@ pub enum Write {
     /// [`StoreAnswer::EndStored`](super::StoreAnswer::EndStored).
     Command {
         command: CommandId,
-        /// Where it is.
         update: CommandUpdate,
     },
     /// A record of output. Answered by a [`Receipt`](super::Receipt).
@@ -216,7 +213,6 @@ pub enum Write {
     SessionEnd {
         session: SessionId,
         at: WallTime,
-        /// Why, for people.
         because: String,
     },
     /// An id by which a legacy agent is known from now on.

@@ -39,7 +39,6 @@ pub(super) struct Agent {
     /// No presence of it has a greater version.
     pub(super) version: PresenceVersion,
     pub(super) epoch: Epoch,
-    /// Its machine.
     pub(super) seat: Option<SeatId>,
     /// Where its recording is while it has no machine.
     pub(super) history: Option<Retired>,
@@ -410,7 +409,7 @@ pub(super) struct Joining {
     pub(super) bearer: Option<Bearer>,
     pub(super) session: SessionId,
     pub(super) peer: String,
-    /// What it counts.
+    /// Bytes that its hello takes of the user's share.
     pub(super) cost: usize,
 }
 
@@ -461,7 +460,7 @@ impl Session {
 /// none of a user of whom that can be said of all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Throttle {
-    /// What may wait.
+    /// Most bytes that may wait for the store.
     most: usize,
     waiting: usize,
     /// For its own sake.

@@ -39,7 +39,7 @@ struct Audit {
     token: Token,
     agent: AgentId,
     reported: Vec<ReportedStream>,
-    /// What that counts.
+    /// Bytes of `reported`.
     said: usize,
     stage: Stage,
 }

@@ -300,7 +300,6 @@ impl Recent {
 enum Rival {
     /// It was heard lately.
     Heard,
-    /// It is silent.
     Silent,
 }
 

@@ -122,6 +122,7 @@ pub enum RecordingSource {
 
 /// How much a fleet holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct FleetSize {
     /// Machines: agents in session, joining, or awaited.
     pub seats: usize,
@@ -129,7 +130,6 @@ pub struct FleetSize {
     pub open_commands: usize,
     /// Keys by which agents are found.
     pub keys: usize,
-    /// Stops in force.
     pub stops: usize,
 }
 

@@ -42,7 +42,7 @@ pub enum StopState {
     Away,
     /// It was told, and cannot say what it did: a legacy wrapper.
     NotConfirmed,
-    /// It was told.
+    /// The order was sent; the agent has not answered yet.
     Told,
     /// It has written it down: nothing starts.
     Received,
@@ -112,7 +112,7 @@ pub struct AuditedStream {
     pub stream: String,
     /// What the process wrote, as far as it was read.
     pub produced: u64,
-    /// What is stored.
+    /// Bytes of it that the server has stored.
     pub delivered: u64,
     /// What the agent holds.
     pub spooled: u64,

@@ -84,9 +84,7 @@ pub struct CommandRecord {
     pub agent: AgentId,
     /// How the server came to it.
     pub origin: CommandOrigin,
-    /// Where it is.
     pub stage: CommandStage,
-    /// Why, for people.
     pub cause: Option<String>,
     /// How its process ended.
     pub exit: Option<Exit>,
@@ -94,7 +92,6 @@ pub struct CommandRecord {
     pub created_at: WallTime,
     /// When its stage was set.
     pub updated_at: WallTime,
-    /// When it ended.
     pub ended_at: Option<WallTime>,
 }
 
@@ -103,9 +100,7 @@ pub struct CommandRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct CommandUpdate {
-    /// Where it is.
     pub stage: CommandStage,
-    /// Why, for people.
     pub cause: String,
     /// How its process ended.
     pub exit: Option<Exit>,
@@ -170,9 +165,7 @@ pub struct AgentRecord {
     pub epoch: Epoch,
     /// The process of its latest session.
     pub instance: Option<InstanceId>,
-    /// Its latest status.
     pub status: PresenceStatus,
-    /// Since when.
     pub since: WallTime,
     pub because: String,
     /// The version of its latest presence.

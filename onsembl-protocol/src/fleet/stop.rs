@@ -384,7 +384,6 @@ struct Carried {
     is_new: bool,
     /// The agents that it is for.
     agents: Vec<AgentId>,
-    /// Its commands.
     commands: Stopped,
 }
 

@@ -66,7 +66,6 @@ pub struct AgentView {
     pub presence: ShownPresence,
     /// When a frame of it last came.
     pub last_heard: Option<WallTime>,
-    /// Its latest metrics.
     pub metrics: Option<HealthMetrics>,
     /// Whether it says, in its present session, that it starts nothing, by order.
     pub paused: bool,
@@ -74,7 +73,7 @@ pub struct AgentView {
     pub stopped: Option<AgentStop>,
     /// Whether one more link may be open beside the one of its session.
     pub takes_links: bool,
-    /// Who holds it.
+    /// The token lineage that holds the agent; `None` before a bearer has claimed it.
     pub claim: Option<Claim>,
     /// That other processes of it asked for its session lately.
     pub contest: Option<AgentContest>,
@@ -83,7 +82,7 @@ pub struct AgentView {
 /// Whether a link is let in whose request names an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// It is.
+    /// The link is let in.
     Open,
     /// That is a legacy agent in session, which has as many links as one may have.
     Full,
@@ -195,8 +194,8 @@ pub(super) const fn awaits_agent(stage: CommandStage) -> bool {
 
 /// One command.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandEntry {
-    /// Where it runs.
     pub agent: AgentId,
     /// Where it is in its lifecycle; `None` for output of an agent that belongs to no command.
     pub view: Option<CommandView>,
@@ -314,9 +313,7 @@ pub enum Change {
     /// A command is so now.
     Command {
         command: CommandId,
-        /// Where it runs.
         agent: AgentId,
-        /// Where it is.
         view: Option<CommandView>,
         /// What its agent says about its end.
         detail: Option<String>,
@@ -327,7 +324,6 @@ pub enum Change {
     /// now on if it was not.
     Log {
         command: CommandId,
-        /// Where it runs.
         agent: AgentId,
         end: Cursor,
     },

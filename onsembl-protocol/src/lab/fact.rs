@@ -14,7 +14,7 @@ pub type WallMillis = i64;
 /// When a fact became one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct When {
-    /// True time.
+    /// The true time, which no machine sees.
     pub world: TrueNanos,
     /// The monotonic clock of the host where it happened; equal to `world` for facts of the world.
     pub local: LocalNanos,
@@ -151,8 +151,8 @@ pub enum HowEnded {
 
 /// An order from afar that ends an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Order {
-    /// To end.
     Stop,
     /// To end, and to start anew.
     Restart,
@@ -188,14 +188,14 @@ pub enum DialOutcome {
     Unauthorised,
     /// The server wants to be left alone, for so long if it said so.
     Busy(Option<LocalNanos>),
-    /// Never again.
+    /// A refusal for good: the agent is not to dial again.
     Forbidden,
 }
 
 /// Who ended a wire, and with which code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct End {
-    /// Who.
     pub by: EndedBy,
     /// The code, if the other end sent one.
     pub code: Option<Code>,
@@ -203,12 +203,12 @@ pub struct End {
 
 /// Who ended a wire, seen from the end that is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum EndedBy {
-    /// This end.
+    /// The end that reports it.
     Here,
     /// The other end, by a close frame.
     There,
-    /// The network.
     Network,
 }
 
@@ -216,17 +216,14 @@ pub enum EndedBy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Up {
-    /// The hello.
     Hello,
     /// A heartbeat, and the latest of the server's heartbeats it has seen (0: none).
     Beat {
         sequence: Sequence,
-        /// The latest seen.
         seen: Sequence,
     },
     /// The answer to a probe.
     Pong,
-    /// Anything else.
     Other,
 }
 
@@ -236,7 +233,6 @@ pub enum Up {
 pub enum Down {
     /// The hello was accepted, under this epoch.
     Welcome(Epoch),
-    /// A heartbeat.
     Beat {
         sequence: Sequence,
         /// The agent's latest heartbeat that the server saw (0: none).
@@ -246,24 +242,19 @@ pub enum Down {
         /// Whether it says that recording lags.
         lagging: bool,
     },
-    /// A probe.
     Ping,
     /// The hello was refused.
     Refused,
-    /// Anything else.
     Other,
 }
 
 /// The status of an agent's own end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum AgentStatus {
-    /// Not started.
     Idle,
-    /// Dialling.
     Connecting,
-    /// Hello sent.
     Joining,
-    /// In session.
     Connected,
     /// In session, the server is silent.
     Stale,
@@ -271,16 +262,15 @@ pub enum AgentStatus {
     TimedOut,
     /// The link ended otherwise; waiting to dial.
     Reconnecting,
-    /// For good.
     Closed,
 }
 
 /// The status of an agent on its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Status {
     /// Its session is being opened.
     Connecting,
-    /// In session.
     Online,
     /// In session, silent.
     Stale,
@@ -288,7 +278,6 @@ pub enum Status {
     TimedOut,
     /// The link ended otherwise.
     Reconnecting,
-    /// Gone.
     Offline,
     /// In session, cannot go on.
     Error,
@@ -322,8 +311,8 @@ pub enum Ailment {
 
 /// Why a presence is what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Why {
-    /// A hello came.
     Hello,
     /// The session was opened.
     Opened,
@@ -337,7 +326,6 @@ pub enum Why {
     Silence(LocalNanos),
     /// It was heard again.
     HeardAgain,
-    /// The link ended.
     LinkEnded(End),
     /// It was stopped on its machine.
     Stopped,
@@ -347,7 +335,6 @@ pub enum Why {
     WindowOver,
     /// The server was restarted.
     ServerRestarted,
-    /// It must go.
     Evicted,
     /// It reported that it cannot go on.
     Faulted,

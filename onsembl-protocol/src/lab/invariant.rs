@@ -7,12 +7,12 @@ use core::fmt;
 
 /// Who judges an invariant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum JudgedBy {
     /// The reference model only: it takes a whole world to see it.
     Model,
     /// The test kit only: it takes the calls of one machine to see it.
     Kit,
-    /// Both.
     Both,
 }
 

@@ -9,15 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Existing peers use five scales, two of them upside down. Which one a number is on follows from the
 /// shape of the request (P-30); inside there is only this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Priority {
     /// When nothing else waits.
     Low,
-    /// The usual.
     #[default]
     Normal,
-    /// Before the usual.
     High,
-    /// Before all else.
+    /// For orders that cannot wait: before all others.
     Emergency,
 }
 
@@ -97,18 +96,18 @@ wire_enum! {
 
 wire_enum! {
     /// What a `COMMAND_ACK` says.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum CommandAckStatus {
-        /// It arrived.
         Received = "RECEIVED" | "ACKNOWLEDGED",
         /// It waits for others.
         Queued = "QUEUED",
-        /// Its process runs.
         Executing = "EXECUTING" | "RUNNING" | "PROCESSING",
     }
 }
 
 wire_enum! {
     /// Where a command is in its life, in the words of the wire.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum CommandPhase {
         /// Not stored yet.
         Pending = "pending",
@@ -116,7 +115,6 @@ wire_enum! {
         Queued = "queued" | "acknowledged" | "received",
         /// The agent has it.
         Delivered = "delivered",
-        /// Its process runs.
         Running = "running" | "executing" | "processing",
         /// Its cancellation was requested and is not confirmed.
         Cancelling = "cancelling" | "canceling",

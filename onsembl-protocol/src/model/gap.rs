@@ -21,7 +21,7 @@ pub enum GapCause {
     NeverCame,
     /// The database refuses them for good.
     NotStorable,
-    /// History was cut.
+    /// The server cut it as too old, or as more than its user may keep.
     Retention,
 }
 

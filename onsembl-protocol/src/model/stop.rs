@@ -5,10 +5,10 @@ use crate::id::AgentId;
 
 /// For whom a stop is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum StopScope {
     /// Every agent of the user, also those that come later.
     All,
-    /// One agent.
     Agent(AgentId),
 }
 
@@ -49,7 +49,7 @@ wire_enum! {
         Away = "away",
         /// It was told, and cannot say what it did: a legacy wrapper.
         NotConfirmed = "not-confirmed",
-        /// It was told.
+        /// The order was sent; the agent has not answered yet.
         Told = "told",
         /// It has written it down: nothing starts.
         Received = "received",

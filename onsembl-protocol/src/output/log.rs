@@ -25,7 +25,6 @@ pub struct LogRecord {
     pub stream: Stream,
     /// Where in its stream it begins.
     pub offset: ByteOffset,
-    /// What it holds.
     pub body: StoredBody,
     /// When it was received.
     pub at: WallTime,
@@ -51,7 +50,6 @@ impl LogRecord {
 /// What an agent says at the end of a command of how much it wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// So much.
     Known(OutputTotals),
     /// It died, and nothing that it kept says how much.
     Unknown,

@@ -21,7 +21,6 @@ pub struct Record {
     pub stream: Stream,
     /// Where in its stream it begins.
     pub offset: ByteOffset,
-    /// What it holds.
     pub body: RecordBody,
 }
 

@@ -51,7 +51,7 @@ impl fmt::Display for SpoolPolicy {
 /// waits between the processes and the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpoolBounds {
-    /// In memory.
+    /// Most bytes in memory.
     pub memory: u64,
     /// In memory and on disk together. 0: there is no disk, and `memory` is the bound.
     pub disk: u64,
@@ -99,10 +99,9 @@ pub(crate) enum SpoolAction {
 
 /// What a spool is asked to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum SpoolRequest {
-    /// A run begins.
     Open(Run, SpoolPolicy),
-    /// Keep this.
     Append(Run, Record),
     /// After a failure: what follows is to be tried again. Until then no record may be kept, since it
     /// would stand behind one that is missing.

@@ -37,7 +37,7 @@ pub struct AcceptedLink {
 /// What the request that opened a link said of who comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Opening {
-    /// Nothing.
+    /// The request named no agent.
     Anonymous,
     /// It named an agent, as a wrapper's does.
     NamesAgent,
@@ -45,10 +45,9 @@ pub enum Opening {
 
 /// What becomes of a link that the machine of its agent does not want any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Unwanted {
-    /// It is closed.
     Close,
-    /// It is parked.
     Park,
 }
 
@@ -72,10 +71,9 @@ enum State {
 
 /// The form of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum FrameForm {
-    /// A text message.
     Text,
-    /// A binary message.
     Binary,
     /// A control frame of the link itself.
     Control,
@@ -83,12 +81,12 @@ pub enum FrameForm {
 
 /// What a message is, once it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Reading {
     /// A hello, and what a session with its sender may rely on.
     Hello(Capabilities),
     /// A heartbeat or a pong: only the agent's machine has use for it.
     Beat(ServerInbound),
-    /// A probe.
     Ping,
     /// Something for the owner of the agent.
     Message,
@@ -100,8 +98,8 @@ pub enum Reading {
 
 /// What happens to an accepted link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum AcceptedEvent {
-    /// A frame came.
     Arrived(FrameForm),
     /// The frame that was to be read was this.
     Read(Reading),
@@ -122,6 +120,7 @@ pub enum AcceptedEvent {
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum AcceptedAction {
     /// Decode the frame, and say what it was by [`AcceptedEvent::Read`].
     Read,
@@ -141,13 +140,11 @@ pub enum AcceptedAction {
     SendNativePing,
     /// Give the message to the owner of the agent.
     Deliver,
-    /// Answer the probe.
     Pong,
     /// Acknowledge the hello again.
     WelcomeAgain,
     /// Say what was wrong.
     Complain(Complaint),
-    /// Close the link.
     Close(CloseCause),
 }
 

@@ -60,8 +60,8 @@ pub fn nonce_to_repeat(nonce: &str) -> Option<&str> {
 
 /// An answer to a dial that grants no upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct HttpRefusal<'a> {
-    /// The HTTP status.
     pub status: u16,
     /// `Retry-After`, as a distance.
     pub retry_after: Option<Duration>,

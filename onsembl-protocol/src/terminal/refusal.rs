@@ -13,7 +13,7 @@ pub(super) const LINE_BYTES: usize = 4095;
 /// Why a command is not typed. Nothing of it was.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Untypeable {
-    /// It is empty.
+    /// There is no text to type.
     #[error("there is nothing to type")]
     Nothing,
     /// It holds a character that would act instead of being typed.

@@ -8,17 +8,17 @@ use core::time::Duration;
 
 /// Who gathers the characters of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum LineMode {
     /// The terminal, which has a bound.
     Terminal,
-    /// The program itself.
     Program,
 }
 
 /// What is to be typed for one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Typing {
-    /// First this.
     pub bytes: Vec<u8>,
     /// Then, after a pause, this; nothing if it is empty.
     pub enter: Vec<u8>,

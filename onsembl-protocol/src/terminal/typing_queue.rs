@@ -35,12 +35,10 @@ pub(crate) enum TypingAction {
 
 /// How much of something was typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Typed {
-    /// All of it.
     Whole,
-    /// Some of it.
     Part,
-    /// Nothing of it.
     Nothing,
 }
 

@@ -41,10 +41,10 @@ pub(super) struct Starting {
 /// Whether a command that is ended gets a grace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Force {
-    /// It does.
+    /// The process is asked to end, and killed after the grace period.
     #[default]
     Grace,
-    /// It is killed.
+    /// The process is killed without a grace period.
     AtOnce,
 }
 

@@ -41,7 +41,7 @@ enum Server {
     Unknown,
     /// It knows gaps, and says how far it is.
     Resumes,
-    /// It does not.
+    /// It confirms nothing: a legacy server.
     Simple,
 }
 
@@ -52,16 +52,16 @@ pub(super) enum Readiness {
     Waits,
     /// The server is to be told first that these streams end with gaps of unknown length.
     OpenEnds(Vec<(Run, Stream, ByteOffset)>),
-    /// It may.
+    /// Everything before it is stored or declared.
     Ready,
 }
 
 /// What a failed write means for what is to be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// It changed something.
+    /// The first failure since the last success: worth a log line.
     Changed,
-    /// It was known.
+    /// The spool was known to fail.
     Known,
 }
 

@@ -21,9 +21,7 @@ use alloc::string::String;
 /// What is to be done because the server said so.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Instruction {
-    /// Nothing.
     Ignore,
-    /// Run this.
     Run(CommandId, Box<CommandRequest>),
     /// Do not run this any more; at once, or with a grace.
     Cancel(CommandId, Force),
@@ -39,7 +37,6 @@ pub(super) enum Instruction {
     UnknownCommand(CommandId),
     /// The server cannot take up this command in this session.
     NotTaken(CommandId),
-    /// End the agent.
     End(EndOrder, Force),
     /// Start nothing, or start again.
     Pause(Pausing),
@@ -47,11 +44,9 @@ pub(super) enum Instruction {
     Resize(TerminalSize),
     /// A latching emergency stop.
     Stop(StopId),
-    /// It is released.
     Release(StopId),
     /// A momentary emergency stop: kill everything.
     KillAll,
-    /// A newer token.
     RenewToken(Secret),
     /// Tell the server that this cannot be done.
     Complain(AgentErrorReport),

@@ -47,11 +47,9 @@ pub enum WorkerNote {
     CancelledTooLate(CommandId),
     /// A command ran over its limit of time.
     OverLimit(CommandId),
-    /// A command ended.
     Ended {
         command: CommandId,
         exit: Exit,
-        /// What is reported.
         phase: CommandPhase,
         /// How long it ran, in milliseconds.
         ms: Option<u64>,

@@ -22,7 +22,6 @@ pub(super) enum Outbound {
     Acknowledgement(CommandId, CommandAckStatus),
     /// The stream ends here with a gap of unknown length.
     OpenEnd(Run, Stream, ByteOffset),
-    /// A command ended.
     Complete(CommandComplete),
     /// A process wrote this.
     Output(Outgoing),

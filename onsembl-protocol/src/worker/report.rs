@@ -155,7 +155,6 @@ pub(super) struct Remarks {
 pub(super) enum StoppedBy {
     /// The agent itself was stopped.
     Agent,
-    /// An emergency stop.
     Emergency,
 }
 

@@ -65,13 +65,11 @@ enum Start {
 pub(super) enum TerminalTask {
     /// Say at the screen that a stop is in force, or is released.
     Show(&'static str),
-    /// Begin its program.
     Begin,
     /// Say that the program is not started for now.
     PutOff,
     /// The screen does not keep up; the program is not to wait for it.
     LeaveScreen,
-    /// Type this command.
     Type(CommandId),
     /// This command has waited for too long.
     GiveUp(CommandId),
@@ -84,7 +82,6 @@ pub(super) struct ProgramEnd {
     pub(super) typing: Option<CommandId>,
     /// These waited to be typed.
     pub(super) waiting: Vec<CommandId>,
-    /// What follows.
     pub(super) after: AfterEnd,
 }
 
@@ -95,7 +92,6 @@ pub(super) enum Keys {
     ToProgram,
     /// They end the agent.
     EndAgent,
-    /// No program runs.
     Ignored,
 }
 

@@ -17,8 +17,8 @@ pub struct UnstoredOutput {
 
 /// The state of the process that wrote a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum WriterState {
-    /// It runs.
     Running,
     /// It runs, and its output is thrown away, because the server does not know it.
     Muted,

@@ -6,7 +6,6 @@ use crate::model::{CommandAckStatus, CommandPhase, Dialect, Exit};
 /// What an agent shows of its past when it has a session again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Returned {
-    /// What it speaks.
     pub dialect: Dialect,
     /// It is still the same process.
     pub same_process: bool,
@@ -36,7 +35,7 @@ pub(crate) enum CommandEvent {
     },
     /// Its user wants it gone.
     Cancel {
-        /// Without grace.
+        /// Kill at once, without a grace period.
         force: bool,
     },
     /// The agent has no link any more.
@@ -65,7 +64,7 @@ pub(crate) enum CommandAction {
     Send,
     /// Send its cancellation to the agent.
     SendCancel {
-        /// Without grace.
+        /// Kill at once, without a grace period.
         force: bool,
     },
     /// Store and publish where it is.

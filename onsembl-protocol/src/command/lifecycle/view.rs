@@ -17,13 +17,13 @@ pub struct CommandView {
     pub exit: Option<Exit>,
     /// When it was first known to run.
     pub started_at: Option<WallTime>,
-    /// When it ended.
     pub ended_at: Option<WallTime>,
 }
 
 /// The stages of a command, in order. Every one but the first may be skipped; a final one never
 /// changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum CommandStage {
     /// Taken, not yet in the database: it was not acknowledged as accepted.
     Pending,
@@ -31,7 +31,6 @@ pub enum CommandStage {
     Queued,
     /// The agent has it.
     Delivered,
-    /// Its process runs.
     Running,
     /// Its cancellation was requested and is not confirmed.
     Cancelling,
@@ -107,6 +106,7 @@ impl CommandStage {
 
 /// Why a command is where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum CommandCause {
     /// The server took it.
     Accepted,
@@ -114,7 +114,6 @@ pub enum CommandCause {
     Waits,
     /// The agent acknowledged it.
     AgentHasIt,
-    /// Its process runs.
     Started,
     /// The agent opened it by itself: a terminal.
     OpenedByAgent,

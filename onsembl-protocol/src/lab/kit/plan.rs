@@ -65,8 +65,8 @@ impl Default for Plan {
 
 /// All scripts of a plan were told, and every invariant held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Passed {
-    /// So many scripts.
     pub cases: u32,
 }
 
@@ -75,7 +75,7 @@ pub struct Passed {
 pub struct Failure<H> {
     /// What was violated, at the end of the shortest script.
     pub violation: Violation,
-    /// The shortest script.
+    /// The shortest script found that shows it.
     pub script: Script<H>,
     /// In which of its steps, from zero, or in the time behind it until the next.
     pub step: usize,

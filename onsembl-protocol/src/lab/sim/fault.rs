@@ -135,10 +135,9 @@ kinds! {
 
 /// One fault: numbers that its kind has no use for are left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Fault {
-    /// What goes wrong.
     pub kind: FaultKind,
-    /// For this agent.
     pub agent: u32,
     /// For so long, in nanoseconds of true time.
     pub lasts: TrueNanos,
@@ -156,10 +155,10 @@ impl fmt::Display for Fault {
 
 /// A fault and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Planned {
     /// True time of its beginning.
     pub at: TrueNanos,
-    /// What.
     pub fault: Fault,
 }
 

@@ -17,7 +17,7 @@ use core::time::Duration;
 pub enum Faults {
     /// From the seed: so many in each hour.
     PerHour(u32),
-    /// These.
+    /// Exactly these.
     These(Vec<Planned>),
 }
 
@@ -34,10 +34,10 @@ pub enum Planted {
 
 /// A world in a few numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Scenario {
     /// Decides everything that is not said here.
     pub seed: u64,
-    /// How many agents.
     pub agents: u32,
     /// For how long faults happen; afterwards everything heals and must come back.
     pub duration: Duration,
@@ -47,7 +47,6 @@ pub struct Scenario {
     pub agent: AgentConfig,
     /// One agent in so many speaks the legacy dialect; 0 for none.
     pub legacy_one_in: u32,
-    /// What goes wrong.
     pub faults: Faults,
     /// Whether every message is written and read again on its way.
     pub codec: bool,

@@ -19,7 +19,7 @@ pub(super) struct Seated {
 /// The machines of a server's process, until the fleet knows that they are gone.
 #[derive(Debug)]
 pub(super) struct Seats {
-    /// By key.
+    /// Sorted by key.
     list: Vec<Seated>,
     keys: BTreeMap<SeatId, Key>,
     latest: Vec<Option<Key>>,

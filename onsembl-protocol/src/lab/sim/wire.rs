@@ -17,9 +17,7 @@ pub(super) enum Packet {
     Down(Down),
     /// The refusal of a hello.
     Refused(HelloRefusal),
-    /// The dial succeeded.
     Opened,
-    /// It failed.
     DialFailed(DialFailure),
     /// The other end closed with this code.
     Close(u16),
@@ -48,11 +46,9 @@ pub(super) enum ServerEnd {
     Greeting,
     /// The hello was given to a machine.
     Joining,
-    /// In session.
     Live,
     /// The server closed it and waits for the end.
     Closing,
-    /// It is over.
     Closed,
 }
 

@@ -81,6 +81,7 @@ pub struct AgentRead {
 
 /// What a text of the server holds beyond its sign of life.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum FromServer {
     /// Nothing for the owner.
     Nothing,
@@ -88,7 +89,6 @@ pub enum FromServer {
     Joined(Box<AgentSession>, Option<InvalidTiming>),
     /// The hello was refused.
     Refused(ErrorReply),
-    /// A heartbeat.
     Heartbeat(Box<ServerHeartbeat>),
     /// An order, or an answer to something.
     Message(Box<ServerToAgent>),

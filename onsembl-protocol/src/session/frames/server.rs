@@ -23,8 +23,8 @@ use bytes::Bytes;
 
 /// What all sessions of a server have in common.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct SessionRules {
-    /// This server process.
     pub server_instance: ServerInstanceId,
     /// Features this server offers.
     pub features: Vec<Feature>,
@@ -34,12 +34,10 @@ pub struct SessionRules {
 
 /// The store opened a session.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Admission {
-    /// The agent.
     pub agent: AgentId,
-    /// The session.
     pub session: SessionId,
-    /// Its epoch.
     pub epoch: Epoch,
     /// The stop that is in force for this agent; the first thing it hears.
     pub stopped: Option<StopId>,
@@ -48,19 +46,19 @@ pub struct Admission {
 /// What came of a text or of a binary message of an agent.
 #[derive(Debug)]
 #[must_use = "a frame that the link does not hear of is silence to it"]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct ServerRead<'t> {
     /// What the link is to be told, first.
     pub reading: Reading,
-    /// What was read.
     pub content: FromAgent<'t>,
 }
 
 /// What a frame of an agent holds.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum FromAgent<'t> {
     /// A message, and its id. A heartbeat lies in the text that it was read from.
     Message(Option<MessageId>, AgentFrame<'t>),
-    /// No message.
     Undecodable(DecodeError),
 }
 

@@ -34,7 +34,6 @@ pub struct CommandRequest {
     pub args: Vec<String>,
     /// Environment on top of the agent's.
     pub env: BTreeMap<String, String>,
-    /// Where to run.
     pub working_directory: Option<String>,
     pub priority: Priority,
     pub constraints: ExecutionConstraints,
@@ -193,7 +192,6 @@ pub struct CommandCancel {
     /// The agent, if the sender knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
-    /// Why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Whether to skip the grace.
@@ -223,7 +221,6 @@ pub struct CommandAck {
 #[allow(missing_docs, reason = "the names say all")]
 pub struct CommandStatus {
     pub command_id: CommandId,
-    /// Where it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
     /// Where it is in its life.

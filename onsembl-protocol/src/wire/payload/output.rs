@@ -20,10 +20,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 wire_enum! {
     /// Which stream, in the words of the wire.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum StreamType {
-        /// Standard output.
         Stdout = "STDOUT",
-        /// Standard error.
         Stderr = "STDERR",
         /// A terminal. Extension.
         Terminal = "TERMINAL",
@@ -55,8 +54,8 @@ impl From<Stream> for StreamType {
 
 /// Bytes in a JSON text: as they are when they are UTF-8, else in base64.
 #[derive(Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum OutputContent {
-    /// Text.
     Text(String),
     /// Text of which a legacy server is sent both forms.
     Stripped {

@@ -31,8 +31,8 @@ pub trait TextWrapperUnderTest {
 
 /// What happens to a wrapper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum TextEvent<'a> {
-    /// It is started.
     Start,
     /// The dial of this link succeeded.
     LinkUp(LinkId),
@@ -42,7 +42,6 @@ pub enum TextEvent<'a> {
     Text(LinkId, &'a str),
     /// A control frame came over this link, which the link itself has answered.
     Control(LinkId),
-    /// This link ended.
     LinkDown(LinkId, CloseReason),
     /// Its timer fires, or something else wakes it.
     Wake,

@@ -34,6 +34,7 @@ impl fmt::Display for Link {
 
 /// What can happen to the server's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Happening {
     /// A hello comes over a new link, and its session is opened at once.
     Joins(Dialect, Claimant),
@@ -43,7 +44,6 @@ pub enum Happening {
     Admitted(Link),
     /// The session cannot be opened.
     Rejected(Link, CloseCause),
-    /// A frame comes.
     Frame(Link, ServerInbound),
     /// The store holds the latest heartbeat that it was given.
     Recorded,
@@ -51,7 +51,6 @@ pub enum Happening {
     Store(Option<StoreTrouble>),
     /// The agent says that it cannot go on.
     Faulted(Link),
-    /// The link ends.
     LinkEnds(Link, CloseReason),
     /// The agent is sent away.
     Evicted(CloseCause),
