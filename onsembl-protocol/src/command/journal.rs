@@ -39,16 +39,25 @@ pub enum JournalEntry {
         /// What its processes bear.
         mark: RunMark,
     },
-    Started { command: CommandId, process: ProcessIdentity },
+    Started {
+        command: CommandId,
+        process: ProcessIdentity,
+    },
     /// It is over. Durable before that is told.
     Ended {
         report: CommandComplete,
     },
     /// The server has heard of its end.
-    Confirmed { command: CommandId },
+    Confirmed {
+        command: CommandId,
+    },
     /// An emergency stop: nothing starts until it is released.
-    Stopped { stop: StopId },
-    Released { stop: StopId },
+    Stopped {
+        stop: StopId,
+    },
+    Released {
+        stop: StopId,
+    },
 }
 
 /// What waits until an entry is durable.

@@ -55,7 +55,10 @@ pub enum FleetAction {
         cause: CloseCause,
     },
     /// Keep this silent link beside the session of this machine.
-    Park { link: LinkId, seat: SeatId },
+    Park {
+        link: LinkId,
+        seat: SeatId,
+    },
     /// This silent link is of no use: it is closed.
     GiveUpSilent(LinkId),
     /// The hello of this link is of a diagnosis connection: welcome it, list it nowhere.
@@ -81,18 +84,30 @@ pub enum FleetAction {
         why: String,
     },
     /// Send this in the agent's session.
-    Send { seat: SeatId, message: Box<ServerToAgent> },
+    Send {
+        seat: SeatId,
+        message: Box<ServerToAgent>,
+    },
     /// Read from the agent's link, or do not.
-    Throttle { seat: SeatId, flow: Flow },
+    Throttle {
+        seat: SeatId,
+        flow: Flow,
+    },
     /// End the agent's session and remove its machine.
-    Evict { seat: SeatId, cause: CloseCause },
+    Evict {
+        seat: SeatId,
+        cause: CloseCause,
+    },
     /// The agent reported that it cannot go on.
     Faulted(SeatId),
     /// Ask the store, and hand the answer in as an event.
     Ask(Question),
     /// Store this, behind everything that was to be stored before.
     Write(Write),
-    Reply { token: Token, answer: Answer },
+    Reply {
+        token: Token,
+        answer: Answer,
+    },
     /// Log and count this.
     Note(FleetNote),
 }
@@ -208,7 +223,10 @@ pub enum Write {
         update: CommandUpdate,
     },
     /// A record of output. Answered by a [`Receipt`](super::Receipt).
-    Output { command: CommandId, record: LogRecord },
+    Output {
+        command: CommandId,
+        record: LogRecord,
+    },
     /// A session is over.
     SessionEnd {
         session: SessionId,
@@ -216,9 +234,15 @@ pub enum Write {
         because: String,
     },
     /// An id by which a legacy agent is known from now on.
-    Alias { agent: AgentId, alias: AgentId },
+    Alias {
+        agent: AgentId,
+        alias: AgentId,
+    },
     /// The journal that an agent keeps.
-    Journal { agent: AgentId, journal: Option<JournalId> },
+    Journal {
+        agent: AgentId,
+        journal: Option<JournalId>,
+    },
 }
 
 /// The answer to a request.

@@ -62,6 +62,7 @@ impl Bearer {
     /// Whether the token may speak for this agent, as far as its id and its claim say.
     pub(super) fn speaks_for(&self, agent: &AgentId, claim: Option<&Claim>) -> bool {
         match &self.scope {
+            // Whoever holds it: such a token is made to take the agent over (P-264).
             TokenScope::Heir(heir) if heir == agent => true,
             TokenScope::Any | TokenScope::New(_) => self.may_hold(claim),
             TokenScope::Heir(of) | TokenScope::Bound(of) => of == agent && self.may_hold(claim),
@@ -171,6 +172,7 @@ pub(super) fn judge(
                 name: own.map_or_else(|| heir.to_string(), |own| own.name.to_owned()),
                 has: known.name.to_owned(),
             }),
+            // A new key: the old one may be lost with its machine, which is what such a token is for.
             None => Ok(Admitted::HeirOf(heir.clone())),
         },
         TokenScope::Bound(agent) => {
@@ -196,6 +198,7 @@ pub(super) fn judge(
 }
 
 fn held(bearer: &Bearer, known: Option<Known<'_>>) -> Result<(), Denied> {
+    // Held by none: the first token that comes claims it (P-261).
     let Some(Known { id, name, claim: Some(claim), .. }) = known else { return Ok(()) };
     match bearer.may_hold(Some(claim)) {
         true => Ok(()),

@@ -232,6 +232,7 @@ impl Commands {
             Some(Log::Deferred(_)) => true,
             None => false,
         };
+        // What waits for the store still holds bytes of an agent's throttle, and its receipt has to find it.
         let Some(at) = self.loose.iter().position(|id| !waits(id)) else { return false };
         if let Some(id) = self.loose.remove(at) {
             let _ = self.all.remove(&id);

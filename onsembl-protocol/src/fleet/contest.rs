@@ -129,6 +129,7 @@ impl Contests {
             self.refuse(state, contender, now);
             return None;
         }
+        // One question for all that wait: its answer decides for each.
         if of_seat == 0 {
             let ping = Ping { timestamp: Some(now.wall.unix_millis() as f64), sequence: None };
             state.out.send(seat, ServerToAgent::Ping(ping));
@@ -306,7 +307,9 @@ enum Rival {
 /// The process in session that a hello would replace. One whose token may not speak for the agent replaces none.
 fn rival(state: &State, said: &Said) -> Option<(SeatId, Rival)> {
     let Said { hello, bearer, .. } = said;
+    // The roster refuses it when it takes the hello; it must not touch the session before (P-261).
     let _may_speak = state.roster.admit_bearer(hello, bearer.as_ref()).ok()?;
+    // A probe takes no session (P-45), and a wrapper has no `instance` that could tell two processes apart.
     let theirs = hello.extensions.as_ref().filter(|extensions| !extensions.probe)?;
     let seat = state.roster.seat_of(&theirs.agent_key)?;
     let entry = state.roster.seats.get(&seat)?;
@@ -322,6 +325,7 @@ fn rival(state: &State, said: &Said) -> Option<(SeatId, Rival)> {
             PresenceStatus::Online | PresenceStatus::Error | PresenceStatus::Connecting => {
                 Rival::Heard
             }
+            // Silent for stale-after already, or without a link: it is never waited for (P-239).
             PresenceStatus::Stale
             | PresenceStatus::TimedOut
             | PresenceStatus::Reconnecting

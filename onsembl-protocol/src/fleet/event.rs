@@ -119,10 +119,7 @@ pub enum Request {
     LatchStop(EmergencyStop),
     /// Stop agents until that is released. Answered once it is stored and the agents have said how far
     /// they are, or 3 s later.
-    Stop {
-        scope: StopScope,
-        reason: String,
-    },
+    Stop { scope: StopScope, reason: String },
     /// Release stops. Answered once that is stored.
     Release(StopScope),
     /// Delete an agent. Answered once that is stored.

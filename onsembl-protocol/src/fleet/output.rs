@@ -77,10 +77,12 @@ pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece
     let is_kept = !matches!(command.course, Course::Loose) || position.is_some();
     let is_news = match &command.course {
         Course::Open(open) => open.lifecycle.heeds_output(),
+        // Late output changes nothing of a command that is over (P-97).
         Course::Over(_) | Course::Loose => false,
     };
     let (incarnation, sequence, offset) = match position {
         Some(Position { incarnation, sequence, offset }) => (incarnation, sequence, offset),
+        // A wrapper numbers nothing, so the order of arrival is the order.
         None => log.number(stream, now.wall),
     };
     let at = now.wall;
@@ -366,6 +368,7 @@ fn on_output_of_nothing(state: &mut State, id: &CommandId) {
     let is_stored = command.open().is_some_and(|open| open.row == Row::Stored);
     drop_log(state, id);
     state.report_unknown(&agent, id);
+    // Its row was there and was deleted behind this server: no end of it can be stored any more.
     if is_stored {
         state.end_because(id, CommandPhase::Lost, "the database does not have it any more");
     }

@@ -200,6 +200,7 @@ impl Roster {
     /// For whom something changes because less of all agents waits.
     pub(super) fn free_all(&mut self) -> Vec<(AgentId, Flow)> {
         match self.crowd {
+            // At half, so that agents are not paused and read again with each record.
             Flow::Paused if self.unstored < self.limits.unstored_output_of_user / 2 => {
                 self.crowd = Flow::Resumed;
                 self.with_all(Flow::Resumed)
@@ -223,6 +224,7 @@ impl Roster {
         out: &mut Out,
     ) {
         if hello.extensions.as_ref().is_some_and(|extensions| extensions.probe) {
+            // It reaches no machine, so it can take over no session (P-45).
             out.note(FleetNote::Probe { link });
             let agent = AgentId::new("probe");
             let admission = Admission { agent, session, epoch: Epoch(0), stopped: None };
@@ -231,8 +233,10 @@ impl Roster {
         if let Some(Bearer { scope: TokenScope::New(name), .. }) = &bearer
             && said_name(&hello).is_none()
         {
+            // P-263.
             hello.name = Some(name.clone());
         }
+        // A parked link that says hello asks for a session like any other.
         self.unpark(link, out);
         let (key, heir_of) = match self.admit_bearer(&hello, bearer.as_ref()) {
             Ok(admitted) => admitted,
@@ -250,6 +254,7 @@ impl Roster {
             return out.act(FleetAction::RefuseHello { link, error, cause: CloseCause::TryLater });
         }
         let (seat, claimant) = match self.seat_of(&key) {
+            // Older links of an extended agent are closed; only those of a wrapper stay and need room (P-236).
             Some(seat) if hello.extensions.is_none() && self.is_crowded(seat) => {
                 return self.refuse_crowded(link, seat, out);
             }
@@ -275,6 +280,7 @@ impl Roster {
                     entry.found = found;
                     entry.taken_in_by = bearer.as_ref().map(Bearer::claim);
                 }
+                // Its machine is new: there is no session of another process that it could replace.
                 (seat, Claimant::SameProcess)
             }
         };
@@ -615,6 +621,7 @@ impl Roster {
         } else {
             LossCourse::Lost
         };
+        // The commands of the agent are with the machine that superseded this one.
         is_current.then_some(Lost { agent: id, dialect, course })
     }
 
@@ -670,6 +677,7 @@ impl Roster {
             let _ = self.newcomers.remove(&entry.key);
         }
         let id = entry.agent?;
+        // Unless another machine has the agent by now.
         let agent = self.agents.get_mut(&id).filter(|agent| agent.seat == Some(seat))?;
         agent.seat = None;
         agent.history = history;

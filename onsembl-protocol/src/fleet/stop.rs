@@ -208,6 +208,7 @@ impl Stops {
         if self.repeat_at == Deadline::Never {
             self.repeat_at = Deadline::At(now.monotonic.saturating_add(REPEAT));
         }
+        // Stops are never refused for want of room: only the answer is, which says so.
         if is_full {
             let why = "the stop is carried out, but too many stops wait for the database to know whether it is durable";
             return state.out.reply(wait.token, Err(ErrorReply::new(ErrorCode::QueueFull, why)));
@@ -281,6 +282,7 @@ impl Stops {
             .filter_map(|agent| {
                 let (seat, session) = state.roster.session(agent)?;
                 let order = state.stop_of(agent)?;
+                // Only to a peer that confirms: any other is shown as not confirmed (P-197).
                 let pending = session.capabilities.latches_stops()
                     && session.stop_state(&order.id).is_pending();
                 pending.then(|| (agent.clone(), seat, order.clone()))
@@ -309,6 +311,7 @@ impl Stops {
         let released = state.latch.release(scope);
         let still = match scope {
             StopScope::All => None,
+            // A stop of all goes on for this agent when its own is released, and the answer must not promise more.
             StopScope::Agent(agent) => unknown_agent(state, scope)
                 .or_else(|| state.stop_of(agent).map(|order| stopped(order, agent))),
         };
@@ -504,6 +507,7 @@ fn send_order(state: &mut State, seat: SeatId, order: &StopOrder) {
 fn tell_release(state: &mut State, order: &StopOrder) {
     for agent in covered(state, &order.scope) {
         let Some((seat, session)) = state.roster.session(&agent) else { continue };
+        // It holds nothing that could be released: to it the stop was momentary (P-107).
         if !session.capabilities.latches_stops() {
             continue;
         }

@@ -322,11 +322,7 @@ pub enum Change {
     CommandAgain(CommandId),
     /// Output of a command goes on behind this record, which only the store has. The command is shown from
     /// now on if it was not.
-    Log {
-        command: CommandId,
-        agent: AgentId,
-        end: Cursor,
-    },
+    Log { command: CommandId, agent: AgentId, end: Cursor },
     /// A command wrote this.
     Output(CommandId, LogRecord),
     /// The store has this record of a command. No reader is woken.

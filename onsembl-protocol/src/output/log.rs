@@ -249,12 +249,15 @@ impl OutputLog {
         } else if end <= next {
             return Taken::Repeated((stored >= end).then_some(stored));
         } else {
+            // Something came behind the open end, so that was not the end.
             *open = OpenEnd::Not;
         }
+        // What is sent again may be cut at other places: only what is new of it counts.
         if record.offset < next {
             record.body = record.body.without_first(next.0 - record.offset.0);
             record.offset = next;
         }
+        // Readers find records by number, so that numbers only grow, whatever the agent says.
         let least = match self.last {
             Some((incarnation, last)) if incarnation == record.incarnation => last.next(),
             Some(_) | None => ChunkSequence(1),
@@ -322,11 +325,13 @@ impl OutputLog {
     ) -> Option<LogRecord> {
         let incarnation = totals.incarnation;
         let next = if incarnation == self.incarnation {
+            // The open end covers it.
             if *self.open.get(stream) != OpenEnd::Not {
                 return None;
             }
             (*self.next.get(stream))?
         } else if incarnation > self.incarnation && self.begin == Begin::AtOrigin {
+            // Nothing of this process came at all.
             ByteOffset(0)
         } else {
             return None;
@@ -345,6 +350,7 @@ impl OutputLog {
 
     fn break_off(&mut self, stream: Stream, because: GapCause, at: WallTime) -> Option<LogRecord> {
         let (incarnation, sequence, offset) = self.behind_all(stream, at);
+        // Where the stream is in the store is not known, so its end cannot be declared; or it is declared.
         if self.begin == Begin::Anywhere
             || incarnation == self.incarnation && *self.open.get(stream) != OpenEnd::Not
         {

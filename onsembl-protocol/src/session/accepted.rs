@@ -253,6 +253,7 @@ impl AcceptedLink {
 
     fn on_binary(&mut self, out: &mut Actions<AcceptedAction>) {
         match self.state {
+            // Only a session can have agreed on binary messages (P-209).
             State::Live if self.capabilities.output_is_binary() => out.push(AcceptedAction::Read),
             State::Closing => out.push(AcceptedAction::Discard(Discarded::Closing)),
             State::Greeting(_)
@@ -300,11 +301,13 @@ impl AcceptedLink {
                         Reading::Hello(_) => out.push(AcceptedAction::WelcomeAgain),
                         Reading::Ping => out.push(AcceptedAction::Pong),
                         Reading::Message => out.push(AcceptedAction::Deliver),
+                        // The session is over another link: a beat over this one says nothing of it.
                         Reading::Beat(_) | Reading::Unknown | Reading::Undecodable => {}
                     },
                 }
             }
             State::Live | State::Probe(_) => match reading {
+                // A hello that is sent again asks for its answer, not for another session.
                 Reading::Hello(_) => {
                     out.push(AcceptedAction::WelcomeAgain);
                     self.heard(ServerInbound::Other, now, out);
@@ -424,6 +427,7 @@ impl AcceptedLink {
             GreetingVerdict::Close(_)
                 if self.opening == Opening::NamesAgent && !greeting.is_overrun() =>
             {
+                // Perhaps a spare link of a wrapper, which would dial again for each that is closed (P-236).
                 self.state = State::Silent;
                 out.push(AcceptedAction::AskToPark);
             }

@@ -163,6 +163,7 @@ impl<M: Machine> Supervisor<M> {
     ) -> Swept {
         let at = now.monotonic;
         let mut swept = Swept { woken: 0, in_vain: 0, more_due: false };
+        // Where the last sweep ended: a budget that is too small for all then starves none.
         let first = self.resume_at;
         let mut from = first;
         let mut wrapped = false;

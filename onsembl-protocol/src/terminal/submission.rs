@@ -45,11 +45,13 @@ impl Typing {
         if text.is_empty() {
             return Err(Untypeable::Nothing);
         }
+        // A terminal acts on it instead of passing it on (P-223).
         let acts = |c: &char| c.is_control() && !matches!(c, '\t' | '\n');
         if let Some(control) = text.chars().find(acts) {
             return Err(Untypeable::Control(control));
         }
         let pastes = modes.takes_pastes();
+        // Outside of a bracketed paste each line end submits what is before it.
         if !pastes && text.contains(['\t', '\n']) {
             return Err(Untypeable::NotPastable);
         }

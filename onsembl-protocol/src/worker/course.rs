@@ -91,6 +91,7 @@ impl Worker {
         while let Some((id, mark)) = self.commands.take_next() {
             match self.journal.keeping() {
                 Journalling::Off => self.todo.push_back(Work::Start(id)),
+                // Started without an entry it could run a second time after a crash (P-193).
                 Journalling::Failed(why) => {
                     let why = format!("the agent cannot write down that it starts this: {why}");
                     self.refuse(&id, &why);
@@ -243,6 +244,7 @@ impl Worker {
     /// Ends everything that has not ended.
     pub(super) fn stop_all(&mut self, by: StoppedBy, force: Force) {
         for id in self.commands.all.unfinished() {
+            // What ended it first is what its report says.
             let _ = self.reports.remark(&id).stopped_by.get_or_insert(by);
             self.cancel(&id, force);
         }
@@ -270,6 +272,7 @@ impl Worker {
             Output::Muted => return,
         }
         let whole = running.cutters.get_mut(stream).push(bytes);
+        // While the agent ends, processes are read to their end; what has no room is declared as a gap.
         if self.shutdown.is_some()
             && self.delivery.outbox().is_full()
             && !core::mem::replace(&mut self.reports.remark(id).output_cut, true)
@@ -322,6 +325,7 @@ impl Worker {
         self.todo.push_back(Work::Advance);
         self.reports.withhold(report.clone());
         match self.journal.keeping() {
+            // It is over whether or not that can be written down, and the server has it written down too.
             Journalling::Off | Journalling::Failed(_) => self.todo.push_back(Work::Settle(id)),
             Journalling::Kept => {
                 self.reports.write(&id);
@@ -370,6 +374,7 @@ impl Worker {
         }
         self.note(WorkerNote::UnknownToServer(id.clone()));
         if let Some(running) = self.commands.running(id) {
+            // It is read on, so that the process does not hang on a full pipe.
             running.output = Output::Muted;
         }
         self.delivery.give_up(id);

@@ -86,6 +86,7 @@ impl Delivery {
 
     /// A process runs; what it writes is numbered from here.
     pub(super) fn open(&mut self, run: Run) -> SpoolRequest {
+        // A program in a terminal must not hang because nothing takes its output; of a command every byte counts.
         let by_kind =
             if run.command.is_terminal() { SpoolPolicy::DropOldest } else { SpoolPolicy::Block };
         let policy = self.policy.unwrap_or(by_kind);
@@ -197,6 +198,7 @@ impl Delivery {
     pub(super) fn give_up(&mut self, id: &CommandId) {
         if let Some(Incarnation(incarnation)) = self.outbox.totals(id).map(|all| all.incarnation) {
             for stream in Stream::ALL {
+                // As if it were stored: so it leaves memory and disk.
                 let all = ByteOffset(u64::MAX);
                 self.outbox.on_stored(id, Incarnation(incarnation), stream, all);
             }

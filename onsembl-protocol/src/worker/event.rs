@@ -120,7 +120,11 @@ pub enum WorkerEvent {
         why: String,
     },
     /// It wrote. Nothing comes for a command before its [`Started`](Self::Started).
-    Output { command: CommandId, stream: Stream, bytes: Bytes },
+    Output {
+        command: CommandId,
+        stream: Stream,
+        bytes: Bytes,
+    },
     /// It ended, and all that it wrote was handed in.
     Ended {
         command: CommandId,

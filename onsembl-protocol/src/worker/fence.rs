@@ -124,6 +124,7 @@ impl Fence {
 }
 
 fn is_within(directory: &str, allowed: &str) -> bool {
+    // `..` is refused and not resolved: behind a symbolic link it leads elsewhere.
     let goes_up = directory.split('/').any(|part| part == "..");
     let below = directory.strip_prefix(allowed.trim_end_matches('/'));
     !goes_up && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

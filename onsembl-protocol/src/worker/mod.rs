@@ -238,6 +238,7 @@ impl Worker {
             WorkerEvent::Typed { command, outcome } => self.on_typed(&command, outcome, now),
             WorkerEvent::Screen(event) => self.on_screen(event, now),
             WorkerEvent::ShutDown => {
+                // A second one does not begin the wait anew; it ends one for commands that run on (P-241).
                 if self.shutdown.as_ref().is_none_or(Shutdown::is_patient) {
                     self.end(WorkerEnd::Shutdown, Force::Grace, now);
                 }
@@ -342,6 +343,7 @@ impl Worker {
     fn on_joined(&mut self, session: WorkerSession, now: Now) {
         let capabilities = session.capabilities;
         self.pending = None;
+        // What was queued for the last session is said anew below.
         self.outbound.clear();
         self.escapes = Escapes::default();
         self.reports.on_session();
@@ -373,6 +375,7 @@ impl Worker {
         let stopped = session.stopped.clone();
         self.session = Some(session);
         if capabilities.latches_stops() {
+            // A welcome that names no stop releases the one that is in force (P-197).
             if let Some(released) = self.emergency.on_welcome(stopped.as_ref()) {
                 self.on_released(released);
             }
@@ -420,6 +423,7 @@ impl Worker {
             | Outbound::OpenEnd(..) => {}
             Outbound::Complete(report) => {
                 let id = &report.command_id;
+                // A server without terminals does not know the command, and never confirms its report.
                 let is_known = capabilities.knows_terminals() || !id.is_terminal();
                 if capabilities.reports_are_confirmed() && is_known {
                     self.reports.on_sent(id, now.monotonic);

@@ -295,10 +295,12 @@ impl Terminal {
         let (text, modes) = (&request.text, &self.modes);
         let (typing, required_mode) = match &request.input {
             Some(CommandInput::Keys) => (Typing::keys(text, modes), None),
+            // A part of another text stands in the line, and would be submitted with this one.
             Some(CommandInput::Text) | None if self.typing_queue.is_spoiled() => {
                 (Err(Untypeable::Spoiled), None)
             }
             Some(CommandInput::Text) | None => {
+                // Longer than a terminal gathers: possible only while the program reads its keys itself.
                 let gathered = Typing::submission(text, modes, LineMode::Terminal);
                 let required_mode = gathered.is_err().then_some(LineMode::Program);
                 (Typing::submission(text, modes, LineMode::Program), required_mode)
@@ -331,6 +333,7 @@ impl Terminal {
         let request = self.asked.remove(id);
         let awaited = self.typing_queue.on_typed(id, much);
         let were_keys = request.is_some_and(|r| r.input == Some(CommandInput::Keys));
+        // Keys are how a spoiled line is cleared.
         if awaited && were_keys && much == Typed::Whole {
             self.typing_queue.on_keys();
         }
@@ -365,6 +368,7 @@ impl Terminal {
         if self.supervisor.is_up() {
             return Keys::ToProgram;
         }
+        // No program could get it, so it is for the agent.
         if bytes.contains(&CTRL_C) {
             let _ = self.finished.get_or_insert(WorkerEnd::Shutdown);
             return Keys::EndAgent;

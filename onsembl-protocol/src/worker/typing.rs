@@ -65,6 +65,7 @@ impl Worker {
                 self.reports.write(&id);
                 self.write(JournalEntry::Starting { command: id, mark });
             }
+            // No user asked for it, so no promise to run it once depends on the entry.
             Journalling::Off | Journalling::Failed(_) => self.todo.push_back(Work::Start(id)),
         }
     }

@@ -174,6 +174,7 @@ impl CommandLifecycle {
             Phase::Pending { .. } | Phase::Queued { sending: Sending::Never, .. }
                 if self.dialect == Dialect::Legacy =>
             {
+                // Nothing waits for a wrapper: it could not prove later that it never got the command (P-195).
                 self.end(CommandStage::Failed, CommandCause::NeverSent, None, now, out);
             }
             Phase::Pending { .. }

@@ -10,31 +10,21 @@ use thiserror::Error;
 pub enum Failure {
     /// A live agent's machine waits for nothing.
     #[error("agent-without-deadline: process {process} has no deadline and is not closed")]
-    AgentWithoutDeadline {
-        process: u32,
-    },
+    AgentWithoutDeadline { process: u32 },
     /// An agent's machine wants to be woken in the past: a driver would spin.
     #[error("agent-deadline-not-later: process {process} wants to be woken in the past")]
-    AgentDeadlineNotLater {
-        process: u32,
-    },
+    AgentDeadlineNotLater { process: u32 },
     /// A worker wants to do or to say something, though nobody gave it a command.
     #[error(
         "worker-not-idle: the worker of process {process} was given no command and is not idle"
     )]
-    WorkerNotIdle {
-        process: u32,
-    },
+    WorkerNotIdle { process: u32 },
     /// A server's machine waits for nothing.
     #[error("server-without-deadline: the machine of agent {agent} has no deadline")]
-    ServerWithoutDeadline {
-        agent: u32,
-    },
+    ServerWithoutDeadline { agent: u32 },
     /// The supervisor's next wake is later than the deadline of a machine it owns.
     #[error("supervisor-late: the next wake is later than the deadline of agent {agent}")]
-    SupervisorLate {
-        agent: u32,
-    },
+    SupervisorLate { agent: u32 },
     /// Everything healed and an agent is not connected at both ends, under one epoch.
     #[error(
         "not-back: agent {agent} is {at_agent:?} (epoch {agent_epoch}) at its end and \
@@ -56,41 +46,27 @@ pub enum Failure {
     SeatGone,
     /// The fleet put a machine in for an agent that has one.
     #[error("two-seats: the fleet put a second machine in for agent {agent}")]
-    TwoSeats {
-        agent: u32,
-    },
+    TwoSeats { agent: u32 },
     /// The fleet took what is one agent's for another's.
     #[error("other-agent: the fleet took agent {agent} for another one, or another one for it")]
-    OtherAgent {
-        agent: u32,
-    },
+    OtherAgent { agent: u32 },
     /// The fleet refused a hello, and there is room for each agent.
     #[error(
         "refused: the fleet has no room for agent {agent}, which is one of those it has room for"
     )]
-    Refused {
-        agent: u32,
-    },
+    Refused { agent: u32 },
     /// The fleet let somebody pass for an agent whose token is of another lineage.
     #[error("taken-over: a token of another lineage got what is agent {agent}'s")]
-    TakenOver {
-        agent: u32,
-    },
+    TakenOver { agent: u32 },
     /// The fleet called a session over whose link is open.
     #[error("ended-while-open: the fleet ended a session of agent {agent} whose link is open")]
-    EndedWhileOpen {
-        agent: u32,
-    },
+    EndedWhileOpen { agent: u32 },
     /// The fleet showed an older presence than before.
     #[error("readers-went-back: readers were shown an older presence of agent {agent} than before")]
-    ReadersWentBack {
-        agent: u32,
-    },
+    ReadersWentBack { agent: u32 },
     /// Everything healed and readers are not shown what is so, or the store does not have it.
     #[error("not-shown: readers or the store have another presence or session of agent {agent}")]
-    NotShown {
-        agent: u32,
-    },
+    NotShown { agent: u32 },
     /// The fleet wanted something done that nothing in this world can be a reason for.
     #[error("unasked: the fleet did what nobody had asked for")]
     Unasked,
@@ -99,12 +75,8 @@ pub enum Failure {
     Spinning,
     /// A packet came to the wrong end: a defect of the simulator.
     #[error("confused: a packet of process {process} came to the wrong end")]
-    Confused {
-        process: u32,
-    },
+    Confused { process: u32 },
     /// A message was read otherwise than it was written.
     #[error("codec-mismatch: a message of agent {agent} was read otherwise than written")]
-    CodecMismatch {
-        agent: u32,
-    },
+    CodecMismatch { agent: u32 },
 }
