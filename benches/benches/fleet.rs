@@ -305,7 +305,7 @@ fn take(fleet: &mut Fleet, view: &mut View, event: FleetEvent, receipts: &mut Ve
     let _ = black_box(fleet.deadline());
 }
 
-/// What a dashboard that watches everything is told of a piece of output, without the fleet's part.
+/// What a dashboard that watches everything receives for a piece of output, without the fleet's part.
 fn sends_output(scenario: &mut Scenario) -> f64 {
     let all = Subscriptions {
         agents: Selection::All,

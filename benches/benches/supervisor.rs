@@ -92,7 +92,7 @@ fn nanos_each(events: u64, mut run: impl FnMut()) -> f64 {
     start.elapsed().as_nanos() as f64 / events as f64
 }
 
-/// A virtual clock that passes so slowly that nobody is silent for long in all rounds together.
+/// A virtual clock so slow that no peer is silent for long in all rounds together.
 fn clock(n: u64) -> Now {
     at(Duration::from_nanos(1 + n * 100))
 }

@@ -191,7 +191,7 @@ fn folder_name(name: &str) -> Result<String, StateDirError> {
 }
 
 /// Closes to others what is there: whoever opens the lock can keep the agent from starting, and whoever has the
-/// key and a token of the same user can take its place.
+/// key and a token of the same user can replace it.
 fn make_private(dir: &Path) -> Result<(), StateDirError> {
     let mode = Mode::at(dir).map_err(io_error("look at the state directory", dir))?;
     if mode.others_write() {

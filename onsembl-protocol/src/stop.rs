@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(latch.set(order("1", only("a"))).id, StopId::new("1"));
         assert_eq!(latch.set(order("2", only("a"))).id, StopId::new("1"), "twice is once");
         assert_eq!(latch.set(order("3", StopScope::All)).id, StopId::new("3"));
-        assert_eq!(stops(&latch, "b"), Some(StopId::new("3")), "who comes later is stopped too");
+        assert_eq!(stops(&latch, "b"), Some(StopId::new("3")), "a later one is stopped too");
         assert_eq!(latch.release(&only("a")), [order("1", only("a"))]);
         assert_eq!(stops(&latch, "a"), Some(StopId::new("3")), "the one for all still holds");
         assert!(latch.release(&only("b")).is_empty());
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(guard.on_release(&id("1")), Some(id("1")));
         let mut successor = StopGuard::recovered(Some(id("1")));
         assert!(successor.is_latched());
-        assert!(successor.on_order(id("2")), "another one takes its place");
+        assert!(successor.on_order(id("2")), "another one replaces it");
         assert_eq!(successor.on_welcome(None), Some(id("2")));
         assert!(!successor.is_latched());
     }

@@ -1,4 +1,4 @@
-//! Time as a value: the core never reads a clock, it is told what the clocks said.
+//! Time as a value: the core never reads a clock; it is given what the clocks said.
 //!
 //! Here live [`Timestamp`] (what deadlines are computed from), [`WallTime`] (a label for people),
 //! [`Now`] (one sample of all clocks) and [`Deadline`]. Nothing here may know why a time matters.

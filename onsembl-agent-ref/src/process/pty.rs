@@ -163,7 +163,7 @@ impl Keyboard {
         self.strokes.try_send(Stroke::Local(bytes)).is_ok()
     }
 
-    /// Makes the terminal as large as this; its program is told by the system.
+    /// Makes the terminal as large as this; the system notifies its program.
     ///
     /// # Errors
     ///

@@ -208,7 +208,7 @@ mod tests {
         stopping.order(Stop::Kill, &mut group, start);
         let hour = Duration::from_secs(3600);
         let now = run(&mut stopping, &mut group, start, hour);
-        assert!(!stopping.is_settled(), "nobody has confirmed that it is gone");
+        assert!(!stopping.is_settled(), "its end is not confirmed");
         let most = hour.as_secs() as usize / 2 + 40;
         assert!(group.asked <= most, "asked {} times in an hour", group.asked);
         assert!(group.kills > 1000, "each question is a SIGKILL too: {}", group.kills);

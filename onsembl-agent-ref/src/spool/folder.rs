@@ -127,7 +127,7 @@ impl RunFolder {
         })
     }
 
-    /// Reads what an earlier process left. `None` if nothing of it can be told apart.
+    /// Reads what an earlier process left. `None` if nothing of it can be recognized.
     pub(super) fn find(dir: &Path) -> io::Result<Option<Found>> {
         let mut paths = Vec::new();
         for entry in fs::read_dir(dir)? {

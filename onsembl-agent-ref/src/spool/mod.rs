@@ -214,7 +214,7 @@ impl SpoolWriter {
     }
 
     fn say(&self, event: SpoolEvent) {
-        // Nobody listens any more when the agent ends.
+        // The receiver is dropped when the agent ends.
         let _ = self.events.send(event);
     }
 }

@@ -43,7 +43,7 @@ pub enum JournalEntry {
         command: CommandId,
         process: ProcessIdentity,
     },
-    /// It is over. Durable before that is told.
+    /// It is over. Durable before its end is reported.
     Ended {
         report: CommandComplete,
     },
@@ -130,7 +130,7 @@ pub enum Standing {
         process: ProcessIdentity,
     },
     Ended {
-        /// What is told of it.
+        /// What is reported of it.
         report: CommandComplete,
         /// The server has heard it.
         confirmed: bool,

@@ -86,7 +86,7 @@ impl<K: Ord + Clone> CommandQueue<K> {
         if self.occupants.len() >= self.slots {
             return None;
         }
-        // Within a priority nobody overtakes, so that the first of each is all there is to look at.
+        // Within a priority the order is that of arrival, so that only the first of each has to be compared.
         let first_of = |priority| {
             let (at, waiting) =
                 self.waiting.range((priority, 0)..=(priority, Arrival::MAX)).next()?;

@@ -49,7 +49,7 @@ pub enum FleetAction {
     /// The hello of this link is refused.
     RefuseHello {
         link: LinkId,
-        /// What the agent is told.
+        /// The text that is sent to the agent.
         error: ErrorReply,
         /// How the link is closed.
         cause: CloseCause,
@@ -80,7 +80,7 @@ pub enum FleetAction {
         link: LinkId,
         /// How the link is closed.
         cause: CloseCause,
-        /// What the agent is told.
+        /// The text that is sent to the agent.
         why: String,
     },
     /// Send this in the agent's session.

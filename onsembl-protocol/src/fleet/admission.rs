@@ -38,8 +38,7 @@ pub(super) fn on_command(
     now: Now,
 ) {
     let Some(id) = request.command_id.clone() else {
-        let why =
-            "the request has no `commandId`; without one it cannot be told from its repetition";
+        let why = "the request has no `commandId`; without one it cannot be distinguished from its repetition";
         let error = ErrorReply::new(ErrorCode::InvalidMessage, why);
         return state.out.reply(token, Err(error));
     };

@@ -54,7 +54,7 @@ impl Bearer {
         }
     }
 
-    /// Whether this claim is its lineage's, or nobody's.
+    /// Whether this claim is its lineage's, or there is none.
     pub(super) fn may_hold(&self, claim: Option<&Claim>) -> bool {
         claim.is_none_or(|claim| claim.lineage == self.lineage)
     }

@@ -72,7 +72,7 @@ pub(super) enum Row {
     Stored,
 }
 
-/// What an agent is told when the end of a command is stored.
+/// What is sent to an agent when the end of a command is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterEnd {
     /// That its report is stored: it forgets the command.

@@ -44,7 +44,7 @@ pub(super) struct Commands {
     /// Those that are open, by agent.
     open_of: Map<AgentId, Set<CommandId>>,
     deadlines: Set<(Timestamp, CommandId)>,
-    /// Those that are open and over, of whose end nobody knows yet whether it is stored; by agent.
+    /// Those that have ended and whose end is not confirmed as stored yet; by agent.
     ending: Set<(AgentId, CommandId)>,
     /// Those whose end is to be written again.
     ends_again: Set<(Timestamp, CommandId)>,

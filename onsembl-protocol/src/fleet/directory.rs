@@ -56,7 +56,7 @@ impl Directory {
         self.by_key.len()
     }
 
-    /// An agent has this key now. Who comes under its former one is another.
+    /// An agent has this key now. A hello with its former one is of another agent.
     pub(super) fn rekey(&mut self, agent: &AgentId, before: Option<&AgentKey>, now: &AgentKey) {
         if let Some(before) = before.filter(|before| *before != now) {
             self.drop_key(agent, before);

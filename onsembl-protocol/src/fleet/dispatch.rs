@@ -296,7 +296,7 @@ pub(super) fn show_ended(state: &mut State, id: &CommandId, record: &CommandReco
     state.commands.make_room_for_ended(&mut state.out);
 }
 
-/// What a user is told of a fault.
+/// The error code that a user gets for a fault.
 const fn code_of(fault: &StoreFault) -> ErrorCode {
     match fault {
         StoreFault::OverLimit(_) => ErrorCode::QueueFull,
@@ -325,7 +325,7 @@ fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
             StoreFault::OverLimit(_) | StoreFault::Unavailable(_) => {}
         }
     } else {
-        // No reader saw it. Its sender was told to ask again, and then it must not be taken for one that is
+        // No reader saw it. Its sender is to ask again, and then it must not be taken for one that is
         // over, which would be answered as accepted.
         if let Some(command) = state.commands.remove(id) {
             state.release(&agent, command.log.waiting());

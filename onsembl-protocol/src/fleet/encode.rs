@@ -107,7 +107,7 @@ fn phase(stage: CommandStage, extended: bool) -> CommandPhase {
         CommandStage::Delivered if !extended => CommandPhase::Queued,
         CommandStage::Cancelling if !extended => CommandPhase::Running,
         CommandStage::Lost if !extended => CommandPhase::Failed,
-        // It is over, and nobody saw it fail: without an exit code, and the reason in text.
+        // It is over, and no failure was observed: without an exit code, and the reason in text.
         CommandStage::Unknown if !extended => CommandPhase::Completed,
         CommandStage::Pending
         | CommandStage::Queued

@@ -177,7 +177,7 @@ impl Fleet {
         }
     }
 
-    /// Whether it holds nothing: no agent, no command, no stop, and nobody who waits for an answer. Then it may be
+    /// Whether it holds nothing: no agent, no command, no stop, and no request that waits for an answer. Then it may be
     /// dropped, and made anew when there is something of its user again.
     pub fn is_idle(&self) -> bool {
         let Self { state, stops, audits, resumes, contests } = self;

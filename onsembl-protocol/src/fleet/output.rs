@@ -1,5 +1,5 @@
 //! Output on its way from agents to readers and the store: where each piece goes, what is missing, what an
-//! agent is told of it, and what waits until it is known where the output of a command goes on.
+//! agent gets back, and what waits until it is known where the output of a command goes on.
 
 use super::action::{Question, Write};
 use super::command::{AfterPosition, Command, Course, Deferred, Heard, Log, Piece, Position, Row};
@@ -92,9 +92,9 @@ pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece
             let is_open = log.is_open_stored(stream);
             return acknowledge(state, agent, id, incarnation, stream, (stored, is_open));
         }
-        // Its agent is told when that is stored.
+        // It is acknowledged when it is stored.
         Taken::Repeated(None) => return,
-        // Its agent is told when the end is stored, and once more if it did not hear it.
+        // Reported to its agent when the end is stored, and again if that report was lost.
         Taken::GivenUp => {
             let is_open = state.commands.get(id).is_some_and(|command| command.open().is_some());
             if !is_open {
@@ -211,7 +211,7 @@ pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
 }
 
 /// The link to a legacy wrapper that may run this command is lost: it drops what it writes until it has one
-/// again, and nobody says how much that is. Once a loss.
+/// again, and how much that is cannot be known. Once a loss.
 pub(super) fn interrupt(state: &mut State, id: &CommandId, now: Now) {
     let Some(command) = state.commands.get_mut(id) else { return };
     let runs = command.open().is_some_and(|open| {
@@ -294,7 +294,7 @@ pub(super) fn show_log(state: &mut State, id: &CommandId) {
 /// Whose stream is stored how far, and whether it ends with a gap of unknown length.
 type StreamEnds = BTreeMap<(CommandId, Incarnation, Stream), (AgentId, (ByteOffset, bool))>;
 
-/// What became of records. Agents are told how far their streams are stored, once for each stream.
+/// Outcomes of records. Agents get an acknowledgement of how far their streams are stored, one for each stream.
 pub(super) fn on_receipts(state: &mut State, receipts: Vec<Receipt>, now: Now) {
     let mut ends = StreamEnds::new();
     for receipt in receipts {
@@ -335,7 +335,7 @@ pub(super) fn on_receipts(state: &mut State, receipts: Vec<Receipt>, now: Now) {
     }
 }
 
-/// Tells an agent how far a stream is stored. It is told again when it repeats what is stored.
+/// Acknowledges how far a stream is stored; again when its agent repeats what is stored.
 fn acknowledge(
     state: &mut State,
     agent: &AgentId,

@@ -14,7 +14,7 @@ pub struct StopReport {
     pub agents: Vec<StoppedAgent>,
     /// Open commands that are being killed.
     pub commands: usize,
-    /// Open commands of agents that were told, and cannot confirm anything.
+    /// Open commands of agents that got the order and cannot confirm anything.
     #[serde(default, skip_serializing_if = "is_none")]
     pub notified: usize,
 }
@@ -40,7 +40,7 @@ pub struct StoppedAgent {
 pub enum StopState {
     /// It is away, and starts nothing when it returns.
     Away,
-    /// It was told, and cannot say what it did: a legacy wrapper.
+    /// The order was sent, and it cannot say what it did: a legacy wrapper.
     NotConfirmed,
     /// The order was sent; the agent has not answered yet.
     Told,

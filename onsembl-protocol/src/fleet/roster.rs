@@ -124,7 +124,7 @@ impl Roster {
             let origin = SeatOrigin::Recovered { version: agent.version, epoch: agent.epoch };
             out.act(FleetAction::Install { seat, origin });
         }
-        // Earlier versions let somebody go by what is another's name.
+        // Earlier versions let an agent go by what is another's name.
         let directory = &mut self.directory;
         agent.shown.aliases.retain(|alias| !directory.is_name_of_another(alias, Some(&id)));
         directory.rekey(&id, None, &key);
@@ -298,7 +298,7 @@ impl Roster {
         agent.map_or(&[], |agent| &agent.shown.aliases)
     }
 
-    /// A legacy wrapper says which id it goes by. One that took the id it was taught is told by that from
+    /// A legacy wrapper says which id it goes by. One that took the id it was taught differs by that from
     /// the next process, which begins with its own again; also after a restart of this server.
     pub(super) fn goes_by(&mut self, seat: SeatId, said: &AgentId, out: &mut Out) {
         let Some(entry) = self.seats.get_mut(&seat) else { return };
@@ -523,7 +523,7 @@ impl Roster {
         Some(Lost { agent: id, dialect: session.capabilities.dialect(), course: LossCourse::Lost })
     }
 
-    /// A name is an agent's. The store lets nobody else go by it from then on either.
+    /// A name is an agent's. The store lets no other agent go by it from then on either.
     fn take_name(&mut self, name: &AgentId, from: &[AgentId], out: &mut Out) {
         for other in from {
             let Some(agent) = self.agents.get_mut(other) else { continue };

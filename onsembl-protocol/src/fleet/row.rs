@@ -176,6 +176,6 @@ pub struct AgentRecord {
     pub metrics: Option<HealthMetrics>,
     /// The journal that it kept in its last session.
     pub journal: Option<JournalId>,
-    /// Who holds it; nobody held agents that only earlier versions knew.
+    /// Who holds it; `None` for agents that only earlier versions knew.
     pub claim: Option<Claim>,
 }

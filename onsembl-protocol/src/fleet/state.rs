@@ -35,9 +35,9 @@ pub(super) struct State {
     pub(super) latch: StopLatch,
     /// Agents that the store is asked to delete.
     pub(super) deletions: usize,
-    /// Unknown commands that agents were told of.
+    /// Unknown commands that were reported to agents.
     pub(super) told: Told,
-    /// Commands that could not be taken up in the sessions of their agents, which were told so: nothing of them is
+    /// Commands that could not be taken up in the sessions of their agents, to which that was reported: nothing of them is
     /// heard there.
     pub(super) not_taken: Told,
     pub(super) ids: IdMint,

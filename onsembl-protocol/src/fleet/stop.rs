@@ -23,7 +23,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// How often agents are told again that they are stopped, until they say that nothing runs.
+/// How often a stop is repeated to agents until they say that nothing runs.
 const REPEAT: Duration = Duration::from_secs(2);
 /// How long the sender of a stop waits for the agents' receipts.
 const RECEIPTS_WITHIN: Duration = Duration::from_secs(3);
@@ -61,7 +61,7 @@ struct Stopped {
     notified: usize,
 }
 
-/// What is told of a stop.
+/// What is answered to a stop.
 #[derive(Debug)]
 enum Report {
     /// That it is durable. A dashboard is shown how far its agents are.
@@ -503,7 +503,7 @@ fn send_order(state: &mut State, seat: SeatId, order: &StopOrder) {
 }
 
 /// Tells the agents that were stopped by this order. Those for whom another one is in force now hear of that;
-/// those that are away are told by the next welcome.
+/// those that are away learn it from the next welcome.
 fn tell_release(state: &mut State, order: &StopOrder) {
     for agent in covered(state, &order.scope) {
         let Some((seat, session)) = state.roster.session(&agent) else { continue };

@@ -195,7 +195,7 @@ fn make_room(state: &mut State, new: &CommandId, agent: &AgentId, now: Now) -> b
     }
 }
 
-/// Ends a terminal that its agent may still have. The agent is told to drop it when the end is stored: what is
+/// Ends a terminal that its agent may still have. The agent gets the order to drop it when the end is stored: what is
 /// stored of its output would else end where nothing says that it does.
 pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
     let Some(command) = state.commands.get_mut(id) else { return };

@@ -34,7 +34,7 @@ pub struct Process(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Wire(pub u64);
 
-/// Something that happened, or that a machine was told or asked for.
+/// Something that happened, that was handed to a machine, or that a machine asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
     // The world, which no machine sees directly.
@@ -58,13 +58,13 @@ pub enum Fact {
     WireStalled(Wire),
     /// What was held travels on.
     WireHealed(Wire),
-    /// The wire is gone; both ends are told when the news gets through.
+    /// The wire is cut; both ends learn it when the news gets through.
     WireCut(Wire),
 
     // An agent's end.
     /// Its machine asked for a connection.
     Dialled(Process, Wire),
-    /// Its machine was told how the dial came out.
+    /// Its machine was given the outcome of the dial.
     DialEnded(Process, Wire, DialOutcome),
     /// Its machine was given a frame.
     AgentHeard(Process, Wire, Down),
@@ -74,9 +74,9 @@ pub enum Fact {
     AgentForwarded(Process, Wire),
     /// Its machine asked to close a wire.
     AgentClosed(Process, Wire, Code),
-    /// Its machine was told that a wire ended.
+    /// Its machine was given the end of a wire.
     AgentLost(Process, Wire, End),
-    /// Its machine was told to stop for good: on the spot, or by an order from afar.
+    /// Its machine was ordered to stop for good: on the spot, or by an order from afar.
     AgentOrderedToStop(Process, Option<Order>),
     /// Its machine reported a status.
     AgentShows(Process, AgentStatus),
@@ -99,11 +99,11 @@ pub enum Fact {
     ServerSent(Agent, Wire, Down),
     /// The agent's machine asked to close a wire.
     ServerClosed(Agent, Wire, Code),
-    /// The agent's machine was told that a wire ended.
+    /// The agent's machine was given the end of a wire.
     ServerLost(Agent, Wire, End),
-    /// The agent's machine was told that the agent must go.
+    /// The agent's machine was given the order to evict it.
     EvictionAsked(Agent),
-    /// The agent's machine was told that the agent reported a fault.
+    /// The agent's machine was given a fault that the agent reported.
     FaultReported(Agent, Wire),
     /// The agent's machine published its presence.
     Shown(Agent, Presence),
@@ -117,19 +117,19 @@ pub enum Fact {
     // The store.
     /// The agent's machine asked for a session for this wire.
     SessionAsked(Agent, Wire),
-    /// The store holds a new session, whether or not the server was told.
+    /// The store holds a new session, whether or not the server knows.
     SessionCommitted(Agent, Epoch, Process),
-    /// The agent's machine was told that its session is open.
+    /// The agent's machine was given its open session.
     SessionAnswered(Agent, Wire, Epoch),
-    /// The agent's machine was told that there is no session.
+    /// The agent's machine was given the refusal of a session.
     SessionDenied(Agent, Wire),
     /// The agent's machine asked for a heartbeat to be recorded.
     BeatAsked(Agent, Epoch, Sequence),
-    /// The store holds it, whether or not the server was told.
+    /// The store holds it, whether or not the server knows.
     BeatCommitted(Agent, Epoch, Sequence),
-    /// The agent's machine was told so.
+    /// The agent's machine was given that.
     BeatAnswered(Agent, Epoch, Sequence),
-    /// The agent's machine was told that the store is in trouble, or well again.
+    /// The agent's machine was given the state of the store.
     StoreReported(Agent, bool),
 }
 
@@ -201,7 +201,7 @@ pub struct End {
     pub code: Option<Code>,
 }
 
-/// Who ended a wire, seen from the end that is told.
+/// Who ended a wire, seen from the end that reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum EndedBy {
@@ -340,9 +340,9 @@ pub enum Why {
     Faulted,
 }
 
-/// Somebody who watches a world.
+/// An observer of a world.
 pub trait Witness {
-    /// Is told each fact, in order.
+    /// Takes each fact, in order.
     fn witness(&mut self, when: When, fact: &Fact);
 }
 

@@ -1,6 +1,6 @@
 //! The invariants of a connection: one catalogue for all that judges.
 //!
-//! The reference model judges them by what it is told of a whole world, the test kit by the calls of one
+//! The reference model judges them by the facts of a whole world, the test kit by the calls of one
 //! machine; both name what they found by these names. Nothing here judges.
 
 use core::fmt;
@@ -235,10 +235,10 @@ invariants! {
         "Agent and server name the same epoch while both are in session over one wire.",
         "P-53, P-54", [42, 44];
     TakeoverIsTold = "takeover-is-told", Model,
-        "The same process takes over its own wire, another one replaces it; the loser is told which, and a replaced one stays away.",
+        "The same process takes over its own wire, another one replaces it; the close code says which, and a replaced one stays away.",
         "P-57", [13, 27, 60];
     NormalOnlyToLegacy = "normal-only-to-legacy", Model,
-        "1000 goes to a legacy agent that was replaced, and to nobody else.",
+        "1000 goes only to a legacy agent that was replaced.",
         "P-57, P-80", [27];
     GivenUpForAReason = "given-up-for-a-reason", Model,
         "A wire is given up for a reason, with the code of that reason.",
@@ -259,7 +259,7 @@ invariants! {
         "Recording is said to lag only if a heartbeat has waited too long.",
         "P-75", [59];
     LagHeals = "lag-heals", Model,
-        "When everything is recorded nobody says that recording lags.",
+        "When everything is recorded, neither end reports that recording lags.",
         "P-75, P-76", [59];
     AilmentOnlyInSession = "ailment-only-in-session", Model,
         "Trouble with heartbeats is shown only of an agent in session.",

@@ -43,11 +43,11 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// How far an agent is with a stop, as dashboards are told.
+    /// How far an agent is with a stop, as dashboards are sent it.
     pub enum StopProgress {
         /// It is away, and starts nothing when it returns.
         Away = "away",
-        /// It was told, and cannot say what it did: a legacy wrapper.
+        /// The order was sent, and it cannot say what it did: a legacy wrapper.
         NotConfirmed = "not-confirmed",
         /// The order was sent; the agent has not answered yet.
         Told = "told",

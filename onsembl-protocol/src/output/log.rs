@@ -93,7 +93,7 @@ pub(crate) enum Taken {
     /// acknowledged again, and an end that [is stored](OutputLog::is_open_stored) as not known.
     Repeated(Option<ByteOffset>),
     /// Its command [was given up](OutputLog::give_up). Nothing of it is stored or acknowledged; whoever
-    /// sent it is to be told that.
+    /// sent it is to be notified.
     GivenUp,
 }
 
@@ -311,7 +311,7 @@ impl OutputLog {
         ends
     }
 
-    /// The store has an end of this command that nobody waited for, and with it where its streams end:
+    /// The store has an unexpected end of this command, and with it where its streams end:
     /// nothing more of it is taken.
     pub(crate) fn close(&mut self) {
         self.intake = Intake::Closed;

@@ -34,7 +34,7 @@ pub struct AcceptedLink {
     capabilities: Capabilities,
 }
 
-/// What the request that opened a link said of who comes.
+/// What the request that opened a link said of its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Opening {
     /// The request named no agent.
@@ -159,7 +159,7 @@ pub enum Discarded {
     Closing,
 }
 
-/// What a peer is told before nothing more comes of it.
+/// The error that a peer gets before its link is closed or its message dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Complaint {
     /// No hello came in time.

@@ -48,7 +48,7 @@ pub enum Claimant {
 }
 
 impl Claimant {
-    /// Compares the instances of two hellos. Two peers that name no instance are told apart by the
+    /// Compares the instances of two hellos. Two peers that name no instance are distinguished by the
     /// agent id they claim.
     pub fn judge(
         owned_by: Option<&InstanceId>,

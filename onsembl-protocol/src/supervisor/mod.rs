@@ -104,7 +104,7 @@ impl<M: Machine> Supervisor<M> {
         out
     }
 
-    /// [`handle`](Self::handle) for many events of one moment, in their order; `each` is told what it
+    /// [`handle`](Self::handle) for many events of one moment, in their order; `each` gets what it
     /// would return.
     ///
     /// With more machines than the caches of the processor hold this is faster than one by one: the

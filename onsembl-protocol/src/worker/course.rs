@@ -183,7 +183,7 @@ impl Worker {
         }
         match self.commands.all.may_start(id) {
             Ok(()) | Err(None) => self.refuse(id, why),
-            // It was cancelled meanwhile, and that is what its user is told.
+            // It was cancelled meanwhile, and that is what its report says.
             Err(Some(report)) => self.todo.push_back(Work::Over(report)),
         }
     }
@@ -318,7 +318,7 @@ impl Worker {
         }
     }
 
-    /// Its end is told once it is written down, and the server has its output.
+    /// Its end is reported once it is written down, and the server has its output.
     pub(super) fn over(&mut self, report: CommandComplete) {
         let id = report.command_id.clone();
         // Its slot is free.

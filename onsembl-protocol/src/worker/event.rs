@@ -1,4 +1,4 @@
-//! What a worker is told, and what it asks for. Plain values; nothing is decided here.
+//! The events of a worker, and its actions. Plain values; nothing is decided here.
 
 use super::end::WorkerEnd;
 use super::fence::Fence;

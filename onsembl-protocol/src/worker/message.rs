@@ -71,7 +71,7 @@ pub(super) fn read(
             Some(id) => Instruction::Run(id, Box::new(request)),
             None => {
                 note(WorkerNote::RequestWithoutId);
-                let text = "a COMMAND_REQUEST without a commandId is not run: it could not be told from its repetition";
+                let text = "a COMMAND_REQUEST without a commandId is not run: it could not be distinguished from its repetition";
                 Instruction::Complain(complaint(AgentErrorType::Execution, text))
             }
         },

@@ -1,5 +1,5 @@
 //! The work of one agent as one machine: which commands run, what is written down before they do, what of
-//! their output is kept, what the server is told and told again, what is awaited before the agent may end.
+//! their output is kept, what is sent to the server and repeated, what is awaited before the agent may end.
 //!
 //! A [`Worker`] is a [queue machine](crate::step#two-contracts): its outputs own bytes, so they wait inside it until they are taken.
 //!
@@ -19,8 +19,8 @@
 //! - A command starts at most once under one journal: its start is durable before
 //!   [`WorkerAction::Start`].
 //! - An end is reported after it is durable, after all output before it is stored, and until the server
-//!   has confirmed it. A new session is told everything again that is not confirmed.
-//! - While an emergency stop holds nothing starts, also not in a successor of this process; the server is told so
+//!   has confirmed it. In a new session everything that is not confirmed is sent again.
+//! - While an emergency stop is in force nothing starts, also not in a successor of this process; the server learns so
 //!   only once that is durable, and that everything is gone only once it is.
 //!
 //! # Bounds
@@ -553,7 +553,7 @@ impl Worker {
     }
 
     /// Another process of this agent has the session. Nothing starts here any more; what runs goes on to its end,
-    /// because nobody ordered that it end, and what it writes is kept for a successor.
+    /// because no order says that it end, and what it writes is kept for a successor.
     fn leave(&mut self, why: WorkerEnd, now: Now) {
         if self.shutdown.is_some() {
             return self.end(why, Force::Grace, now);
@@ -572,7 +572,7 @@ impl Worker {
     }
 
     /// The agent is to end: nothing starts any more, and what runs is ended. Reading goes on, since the end
-    /// of a process is told only when its output was read.
+    /// of a process is reported only when its output was read.
     fn end(&mut self, why: WorkerEnd, force: Force, now: Now) {
         self.note(WorkerNote::Ending(why.clone()));
         match &mut self.shutdown {

@@ -1,4 +1,4 @@
-//! What an agent's log and counters are told of its work. Facts with a text, a counter and a severity; who
+//! What goes into an agent's log and counters about its work. Facts with a text, a counter and a severity; who
 //! logs and counts is the edge.
 
 use super::end::WorkerEnd;
@@ -336,7 +336,7 @@ impl fmt::Display for WorkerNote {
             Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),
             Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not show what the program writes; going on without it"),
             Self::Resized(size) => write!(f, "the terminal is {size} now"),
-            Self::RequestWithoutId => f.write_str("a COMMAND_REQUEST without a commandId is not run: it could not be told from its repetition"),
+            Self::RequestWithoutId => f.write_str("a COMMAND_REQUEST without a commandId is not run: it could not be distinguished from its repetition"),
             Self::Ordered(action, reason) => match reason {
                 Some(reason) => write!(f, "order from the server: {action} ({})", reason.escape_debug()),
                 None => write!(f, "order from the server: {action}"),

@@ -1,4 +1,4 @@
-//! The worker alone, with an edge that does what it is told at once.
+//! The worker alone, with an edge that performs each action at once.
 
 use super::*;
 use crate::command::{AgentCommands, Awaited, CommandJournal, Exit};
@@ -438,7 +438,7 @@ fn what_a_link_did_not_take_is_offered_again_and_all_of_it_in_the_next_session()
     let Some(WorkerMessage::Text(ack)) = &offered else { panic!("{offered:?}") };
     let AgentToServer::CommandAck(ack) = &**ack else { panic!("{ack:?}") };
     assert_eq!(ack.status, CommandAckStatus::Executing);
-    assert_eq!(worker.next_message(at(0)), offered, "nobody said that the link took it");
+    assert_eq!(worker.next_message(at(0)), offered, "the link did not confirm it");
     worker.handle(WorkerEvent::SessionEnded, at(1));
     assert_eq!(worker.next_message(at(1)), None);
     worker.handle(WorkerEvent::Joined(session()), at(2));

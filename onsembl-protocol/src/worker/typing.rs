@@ -39,7 +39,7 @@ impl Worker {
                 if let Some(terminal) = &mut self.terminal {
                     terminal.forget(&id);
                 }
-                self.refuse(&id, "somebody has been typing at the agent's own terminal for 30s; nothing was typed, ask again under a new id");
+                self.refuse(&id, "a line has been open at the agent's own terminal for 30s; nothing was typed, ask again under a new id");
             }
         }
         true
@@ -79,7 +79,7 @@ impl Worker {
         self.todo.push_back(Work::Advance);
     }
 
-    /// Nothing of it ever was, so only the log is told.
+    /// Nothing of it ever was, so that only the log says it.
     pub(super) fn terminal_not_started(&mut self, id: &CommandId, why: &str, now: Now) {
         let Some(terminal) = &mut self.terminal else { return };
         terminal.on_not_started(why, now.monotonic);

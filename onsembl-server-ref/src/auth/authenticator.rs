@@ -107,7 +107,7 @@ mod tests {
     use onsembl_protocol::id::UserId;
     use onsembl_protocol::time::WallTime;
 
-    /// Answers what it is told to.
+    /// Gives the answer that it was made with.
     #[derive(Clone)]
     struct Scripted {
         /// `None`: never.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// How often a line may be repeated for one key: once a minute.
 const EVERY: Duration = Duration::from_secs(60);
-/// Keys that are told apart. Peers choose them, so beyond this they share one.
+/// Keys that are counted apart. Peers choose them, so beyond this they share one.
 const MOST_KEYS: usize = 4096;
 
 /// Which lines were written lately.

@@ -4,7 +4,7 @@
 //! Where places are few, a holder that has something may have more as long as it then has no more than `weight`
 //! times what is left free. So something is free for a newcomer at nearly any time, and a holder that is alone is
 //! hardly held back. In front of a queue that all share, so many of each holder are in it at a time
-//! ([`TurnLimits::each`]), and nobody waits behind all that another one wants. Within one holder the order of
+//! ([`TurnLimits::each`]), and no holder waits behind the whole queue of another. Within one holder the order of
 //! asking is kept.
 
 use std::collections::{HashMap, VecDeque};
@@ -49,7 +49,7 @@ pub(crate) enum NoTurn {
     /// What waits of this holder holds too many bytes.
     #[error("what waits already holds {limit} bytes")]
     TooLarge { limit: usize },
-    /// Nobody gets a turn any more.
+    /// No more turns are given.
     #[error("closed")]
     Closed,
 }
@@ -154,13 +154,13 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         }
     }
 
-    /// Waits for one place where that is refused to nobody, as within [`TurnLimits::each`]. `None` once it is
+    /// Waits for one place where none is refused, as within [`TurnLimits::each`]. `None` once it is
     /// closed.
     pub(crate) async fn take_one(&self, holder: &K) -> Option<Turn<K>> {
         self.take(holder, 1, 0).await.ok()
     }
 
-    /// Lets nobody wait any more. Turns that were given stay good.
+    /// Ends all waits. Turns that were given stay good.
     pub(crate) fn close(&self) {
         let mut state = self.0.state();
         state.closed = true;

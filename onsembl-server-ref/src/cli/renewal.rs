@@ -41,7 +41,7 @@ impl Renewal {
         });
     }
 
-    /// Somebody says that the files are new.
+    /// A signal says that the files are new.
     pub(super) fn ordered(&mut self) {
         if self.tls.is_none() {
             info!(signal = "SIGHUP", "there is no certificate to read again; going on");

@@ -498,7 +498,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         self.send_cancel().await;
     }
 
-    /// Over a lost link nothing goes out; the next one is told again.
+    /// Over a lost link nothing goes out; it is sent again over the next one.
     async fn send_cancel(&mut self) {
         let Some(Cancelled { force, .. }) = self.cancelled else { return };
         let cancel = CommandCancel {

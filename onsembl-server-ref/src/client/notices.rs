@@ -1,4 +1,4 @@
-//! What the caller of a command is told of it: that it waits, or that its agent is away. Pure; when it is
+//! What the caller of a command is shown of it: that it waits, or that its agent is away. Pure; when it is
 //! and where it is written is the caller's.
 
 use onsembl_protocol::wire::payload::CommandPhase;

@@ -110,7 +110,7 @@ pub(super) fn command_record(row: CommandRow, counters: &Counters) -> (UserId, C
     let origin = origin(&row);
     let as_text = |text| CommandRequest::new(row.command.clone(), row.agent.clone(), text);
     let request = match origin {
-        // Nobody knows what was asked for.
+        // What was asked for is not known.
         CommandOrigin::Adopted => as_text(String::new()),
         // Of one that is over, and was cut or is only shown, nothing but the text is there.
         CommandOrigin::User | CommandOrigin::Agent

@@ -550,7 +550,7 @@ mod tests {
         }
     }
 
-    /// Nobody tells the hub how such a link ends.
+    /// No event tells the hub how such a link ends.
     #[tokio::test]
     async fn nothing_is_kept_of_a_diagnosis_connection() {
         let dir = tempfile::tempdir().unwrap();

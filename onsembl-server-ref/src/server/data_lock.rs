@@ -14,7 +14,7 @@ pub(super) const FILE_NAME: &str = "server.lock";
 pub(super) struct DataLock(#[expect(dead_code, reason = "held for its drop")] Arc<File>);
 
 impl DataLock {
-    /// Whoever can open the file can hold the lock, so that nobody else may.
+    /// Any process that can open the file can hold the lock, so that only this user may.
     pub(super) fn take(data: &Path) -> Result<Self, StartError> {
         let path = data.join(FILE_NAME);
         let mut options = File::options();

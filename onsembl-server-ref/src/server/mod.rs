@@ -78,7 +78,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// How long the database is looked through for damage before a start. Nobody is served meanwhile; a disk of a small
+/// How long the database is looked through for damage before a start. No request is served meanwhile; a disk of a small
 /// machine gives some hundred megabytes in it.
 const CHECKED_FOR: Duration = Duration::from_secs(3);
 

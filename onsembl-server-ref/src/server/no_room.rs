@@ -81,7 +81,7 @@ fn is_for_want_of_room(error: &StartError, data: &Path) -> bool {
     may_be && statvfs(data).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < NONE)
 }
 
-/// Listens in the place of the server.
+/// Listens instead of the server.
 struct StandIn {
     address: SocketAddr,
     stop: CancellationToken,

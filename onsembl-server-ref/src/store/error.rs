@@ -1,6 +1,6 @@
 //! What can go wrong in the store: [`StoreError`] for one request, [`StoreHealth`] for the whole.
 //!
-//! Here SQLite's errors are told apart once: trouble of the database, which passes and is waited
+//! Here SQLite's errors are classified once: trouble of the database, which passes and is waited
 //! for, and faults of a request, which are answered. Nothing here touches a connection.
 
 use super::budget::OverBudget;

@@ -12,7 +12,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, subscriber::Interest, warn};
 use tracing_subscriber::layer::{Context, Filter};
 
-/// Peers that are told apart at all places together. They choose how many they are, so beyond this those of one
+/// Peers that are counted apart at all places together. They choose how many they are, so beyond this those of one
 /// place share a budget.
 const MOST_PEERS: usize = 8192;
 /// Characters of a line that its count is shown with.

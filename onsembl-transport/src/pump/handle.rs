@@ -31,7 +31,7 @@ pub enum TryDataError {
     Closed,
 }
 
-/// How the pump was told to end.
+/// How the pump was ordered to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     /// In order, with a farewell.

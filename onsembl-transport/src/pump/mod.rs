@@ -87,7 +87,7 @@ pub enum LinkInput {
 /// Starts the pump of `link`. Its events carry `id`.
 ///
 /// When `events` is full the pump stops reading, so that the peer feels it; it still writes, and it
-/// still obeys [`LinkHandle::close`] and [`LinkHandle::abort`]. When nobody receives events any
+/// still obeys [`LinkHandle::close`] and [`LinkHandle::abort`]. When no task receives events any
 /// more, it closes the link with `GoingAway`.
 ///
 /// # Panics

@@ -2,7 +2,7 @@
 //! Which links share a lane is for the owner of the shard to say; nothing here knows what a frame means.
 //!
 //! One queue for all would make each wait for whoever sends most: behind a few hundred of the largest messages
-//! a heartbeat of somebody else waits for seconds.
+//! a heartbeat of another user waits for seconds.
 
 use super::link::Lane;
 use crate::pump::{LinkEvent, SharedBacklog};

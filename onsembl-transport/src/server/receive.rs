@@ -18,7 +18,7 @@ use onsembl_protocol::wire::payload::AgentHeartbeat;
 use onsembl_protocol::wire::{AgentFrame, AgentToServer, DecodeError, ServerToAgent};
 use tracing::{debug, error, info, warn};
 
-/// What an event of a link is about, for the actions that need more than the machine was told.
+/// What an event of a link is about, for the actions that need more than the machine's input.
 enum About<'a> {
     Nothing,
     Text(String),

@@ -208,7 +208,7 @@ impl Dialer for WebSocketDialer {
         let by = Instant::now() + self.timeout;
         let token = within(by, "getting the token", self.token()).await?;
         let dialled = self.upgrade(token.as_ref(), by).await;
-        // One that nobody has seen is still new.
+        // One that was not looked at is still new.
         if dialled.as_ref().map_or_else(|e| e.failure.is_about_the_token(), |_| true) {
             *self.shown_token() = token;
         }

@@ -90,7 +90,7 @@ impl CommandLifecycle {
         self.publish(cause, out);
     }
 
-    /// Whether people are told that its agent is away.
+    /// Whether it is shown that its agent is away.
     const fn was_away(&self) -> bool {
         matches!(
             self.view.because,
@@ -146,7 +146,7 @@ impl CommandLifecycle {
         };
     }
 
-    /// Nothing is lost, and nobody is told, unless the other link does not come.
+    /// Nothing is lost, and nothing is shown, unless the other link does not come.
     pub(super) fn link_handed_over(&mut self, now: Now) {
         self.link = match self.link {
             Link::Up => {

@@ -235,7 +235,7 @@ impl fmt::Display for CommandCause {
             Self::AgentDied => f.write_str(
                 "the agent's process died while it ran; its processes are confirmed gone",
             ),
-            Self::EndNotSeen => f.write_str("nobody saw how it ended"),
+            Self::EndNotSeen => f.write_str("how it ended was not observed"),
             Self::AgentAway => {
                 f.write_str("the agent is away; it will say how this ended when it is back")
             }

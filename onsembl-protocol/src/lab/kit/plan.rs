@@ -1,4 +1,4 @@
-//! How many scripts are told, from which seed; and what comes back: that all was well, or the
+//! How many scripts are run, from which seed; and what comes back: that all was well, or the
 //! shortest script that shows the fault.
 
 use super::script::Script;
@@ -63,7 +63,7 @@ impl Default for Plan {
     }
 }
 
-/// All scripts of a plan were told, and every invariant held.
+/// All scripts of a plan were run, and every invariant held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct Passed {
@@ -79,7 +79,7 @@ pub struct Failure<H> {
     pub script: Script<H>,
     /// In which of its steps, from zero, or in the time behind it until the next.
     pub step: usize,
-    /// So many scripts were told until it was found, this one included.
+    /// How many scripts were run until it was found, this one included.
     pub cases: u32,
     /// [`Plan::only`] this finds it again.
     pub seed: u64,

@@ -1,4 +1,4 @@
-//! Whether somebody was there: the times at which one process was not executed. The model knows
+//! Whether a process ran: the times at which one process was not executed. The model knows
 //! them from the world; the machines have to find out.
 
 use super::rules::Rules;

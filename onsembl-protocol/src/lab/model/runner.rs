@@ -57,7 +57,7 @@ pub(super) struct Step {
     pub(super) was_stale: bool,
     pub(super) frame: bool,
     pub(super) beat_heard: bool,
-    /// It was told to stop, and closes its wire with this code.
+    /// It was ordered to stop, and closes its wire with this code.
     pub(super) stopped: Option<Code>,
     pub(super) hello: bool,
     pub(super) pong: bool,

@@ -14,7 +14,7 @@ pub enum Failure {
     /// An agent's machine wants to be woken in the past: a driver would spin.
     #[error("agent-deadline-not-later: process {process} wants to be woken in the past")]
     AgentDeadlineNotLater { process: u32 },
-    /// A worker wants to do or to say something, though nobody gave it a command.
+    /// A worker wants to do or to send something, though it got no command.
     #[error(
         "worker-not-idle: the worker of process {process} was given no command and is not idle"
     )]
@@ -36,12 +36,12 @@ pub enum Failure {
         at_agent: Option<AgentStatus>,
         /// Its status at the server; `None` if there is no machine.
         at_server: Option<Status>,
-        /// The epoch that it was told.
+        /// The epoch that it was given.
         agent_epoch: u64,
         /// The epoch of the server.
         server_epoch: u64,
     },
-    /// The fleet named a seat of which it was told that its machine is gone.
+    /// The fleet named a seat after it was informed that its machine was removed.
     #[error("seat-gone: the fleet still names a machine that is gone")]
     SeatGone,
     /// The fleet put a machine in for an agent that has one.
@@ -55,7 +55,7 @@ pub enum Failure {
         "refused: the fleet has no room for agent {agent}, which is one of those it has room for"
     )]
     Refused { agent: u32 },
-    /// The fleet let somebody pass for an agent whose token is of another lineage.
+    /// The fleet let a peer pass for an agent whose lineage its token is not of.
     #[error("taken-over: a token of another lineage got what is agent {agent}'s")]
     TakenOver { agent: u32 },
     /// The fleet called a session over whose link is open.
@@ -68,7 +68,7 @@ pub enum Failure {
     #[error("not-shown: readers or the store have another presence or session of agent {agent}")]
     NotShown { agent: u32 },
     /// The fleet wanted something done that nothing in this world can be a reason for.
-    #[error("unasked: the fleet did what nobody had asked for")]
+    #[error("unasked: the fleet did what was not asked for")]
     Unasked,
     /// More happened in one simulated second than can.
     #[error("spinning: something happens without end at one moment")]

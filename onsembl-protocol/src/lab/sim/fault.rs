@@ -44,7 +44,7 @@ kinds! {
     /// The wire is cut, the server learns when the time is over.
     CutServerLater = "cut, the server learns late";
     /// The wire is cut, and neither end is notified.
-    CutUnnoticed = "cut, nobody learns";
+    CutUnnoticed = "cut, neither end notified";
     /// Dials fail: no way there.
     DialUnreachable = "dials: unreachable";
     /// Dials fail: time-out.
@@ -99,7 +99,7 @@ kinds! {
     Chatter = "agent chatters";
     /// The server is killed, and started again when the time is over.
     ServerCrash = "server killed";
-    /// The power of the server goes: no agent is told.
+    /// The power of the server fails: no agent is notified.
     ServerPowerLoss = "server loses power";
     /// The server is stopped in order, and started again when the time is over.
     ServerStop = "server stopped";
@@ -119,7 +119,7 @@ kinds! {
     CloseOne = "server closes the link";
     /// The agent is sent away.
     Evict = "evicted";
-    /// Somebody with a token of another lineage says the agent's hello, and opens a link in its name.
+    /// A peer with a token of another lineage says the agent's hello, and opens a link in its name.
     OtherToken = "hello with another token";
     /// The store takes long.
     StoreSlow = "store slow";

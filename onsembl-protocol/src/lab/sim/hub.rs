@@ -67,7 +67,7 @@ impl<W: Witness> World<W> {
         }
     }
 
-    /// Somebody with a token of another lineage says what this process says, and then opens a link in the
+    /// A peer with a token of another lineage says what this process says, and then opens a link in the
     /// name of its agent and says nothing. Each is to be refused, and nothing else is to follow. Whether the
     /// fleet knows that agent.
     pub(super) fn say_hello_with_another_token(&mut self, process: u32) -> bool {
@@ -194,7 +194,7 @@ impl<W: Witness> World<W> {
         agents.find(|agent| self.server.seats.of_agent(*agent).is_none())
     }
 
-    /// The machine of a seat. The fleet names none of which it was told that it is gone.
+    /// The machine of a seat. The fleet names none that it was informed is removed.
     fn seated(&mut self, seat: SeatId) -> Option<Seated> {
         let seated = self.server.seats.of_seat(seat);
         if seated.is_none() {

@@ -135,7 +135,7 @@ impl<W: Witness> World<W> {
         }
     }
 
-    /// The process ends; its links end with it, as far as the agents are told.
+    /// The process ends; its links end with it, as far as the agents learn of it.
     pub(super) fn end_server(&mut self, how: HowEnded, orderly: bool) {
         if !self.server.running {
             return;

@@ -4,7 +4,7 @@ use crate::lab::fact::{Down, Up};
 use crate::session::{DialFailure, HelloRefusal};
 use alloc::collections::VecDeque;
 
-/// What travels, or is told to an end of a wire by its own operating system.
+/// What travels, or what an end of a wire learns from its own operating system.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Packet {
     /// A frame of an agent.

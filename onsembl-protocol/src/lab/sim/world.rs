@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 
 /// What came of a run.
 #[derive(Clone, Debug)]
-#[must_use = "a failure that nobody looks at is a test that cannot fail"]
+#[must_use = "a failure that is ignored is a test that cannot fail"]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct Outcome {
     /// What was wrong, if anything was.

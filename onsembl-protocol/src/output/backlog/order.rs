@@ -7,7 +7,7 @@ use crate::id::{ByteOffset, ChunkSequence};
 use crate::model::{GapCause, PerStream, Stream};
 use alloc::vec::Vec;
 
-/// Acknowledged bytes after which the spool is told what it need not keep.
+/// Acknowledged bytes after which the spool may forget what it need not keep.
 const FORGET_AFTER: u64 = 256 * 1024;
 
 /// What was dropped to make room.

@@ -26,7 +26,7 @@ labels! {
         Welcomed = "welcomed", "the session was opened";
         Parked = "parked", "its agent, a legacy one, is in session over another link";
         NoHello = "no-hello", "no hello came in time, or too much else came before it";
-        TooManyUndecodable = "too-many-undecodable", "more that cannot be decoded than is borne";
+        TooManyUndecodable = "too-many-undecodable", "more undecodable messages than allowed";
         Binary = "binary", "a binary message came, and none was agreed on";
         Silence = "silence", "nothing was heard for timeout-after";
     }

@@ -73,7 +73,7 @@ pub struct AgentSession {
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "a text that the machine does not hear of is silence to it"]
 pub struct AgentRead {
-    /// What the machine is to be told, first.
+    /// The input for the machine, which comes first.
     pub inbound: AgentInbound,
     /// What else is in it, for the owner of the agent.
     pub content: FromServer,

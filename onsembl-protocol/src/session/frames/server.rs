@@ -48,7 +48,7 @@ pub struct Admission {
 #[must_use = "a frame that the link does not hear of is silence to it"]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct ServerRead<'t> {
-    /// What the link is to be told, first.
+    /// The input for the link, which comes first.
     pub reading: Reading,
     pub content: FromAgent<'t>,
 }
@@ -158,7 +158,7 @@ pub fn welcome(
     }
 }
 
-/// The answer to a hello on a link that had one: a legacy wrapper may say it twice, and is told its id
+/// The answer to a hello on a link that had one: a legacy wrapper may say it twice, and gets its id
 /// again.
 pub fn welcome_again(hello: Option<MessageId>, agent: Option<AgentId>) -> Ack {
     Ack {

@@ -123,7 +123,7 @@ impl<'a> ServerView<'a> {
         Self { hot, cold }
     }
 
-    /// What the world is told of the agent.
+    /// What is published of the agent.
     pub fn presence(self) -> Presence {
         self.cold.published
     }

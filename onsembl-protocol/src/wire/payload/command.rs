@@ -25,7 +25,7 @@ pub struct ExecutionConstraints {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct CommandRequest {
-    /// Minted by the dashboard. A request without one cannot be told apart from its repetition.
+    /// Minted by the dashboard. A request without one cannot be distinguished from its repetition.
     pub command_id: Option<CommandId>,
     /// The agent; one of the legacy pages does not say.
     pub agent_id: Option<AgentId>,

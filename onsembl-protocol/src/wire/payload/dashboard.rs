@@ -1,4 +1,4 @@
-//! What dashboards say and what they are told about agents.
+//! What dashboards say and what they receive about agents.
 
 use super::control::AgentStopped;
 use super::heartbeat::HealthMetrics;
@@ -230,7 +230,7 @@ pub struct AgentStatus {
     /// The emergency stop in force. Extension, with `stop-latch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<AgentStopped>,
-    /// It starts nothing, by order, until it is told to go on. Extension.
+    /// It starts nothing, by order, until an order to resume. Extension.
     #[serde(
         default,
         deserialize_with = "lenient::or_default",

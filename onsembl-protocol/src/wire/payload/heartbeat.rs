@@ -32,7 +32,7 @@ pub struct AgentHeartbeat<A = AgentId> {
     /// The server's latest beat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen: Option<SeenBeat>,
-    /// It starts nothing, by order, until it is told to go on. Extension.
+    /// It starts nothing, by order, until an order to resume. Extension.
     #[serde(deserialize_with = "lenient::or_default", skip_serializing_if = "core::ops::Not::not")]
     pub paused: bool,
 }

@@ -151,7 +151,7 @@ pub struct TerminalOutput {
     /// The sender's own claim.
     pub agent_id: Option<AgentId>,
     pub stream: StreamType,
-    /// What was written. From a legacy wrapper the raw text if it could be told, else the text
+    /// What was written. From a legacy wrapper the raw text if it could be recognized, else the text
     /// without its escape sequences.
     pub content: OutputContent,
     /// Number of the chunk.
