@@ -50,7 +50,7 @@ impl<T: fmt::Display> Shown<T> {
         Self { value, most: Self::MOST, style: Style::Line }
     }
 
-    /// At most so many characters.
+    /// At most this many characters.
     #[must_use]
     pub fn within(self, most: usize) -> Self {
         Self { most, ..self }

@@ -1,7 +1,7 @@
 //! Emergency stops: what is in force for whom ([`StopLatch`], the server's end), and how far an agent is
 //! with one ([`StopGuard`]).
 //!
-//! A stop is a latch. It holds until it is released, for one agent or for all of the user, also
+//! A stop is a latch. It is in force until it is released, for one agent or for all of the user, also
 //! for those that come later. Who keeps it must keep it durably; nothing here touches a store.
 
 use crate::id::{AgentId, StopId, UserId};

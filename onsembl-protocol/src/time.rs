@@ -49,7 +49,7 @@ impl Timestamp {
         Self(self.0.saturating_add(millis as u64 * 1_000_000))
     }
 
-    /// Whether `earlier` is at least so many milliseconds ago.
+    /// Whether `earlier` is at least this many milliseconds ago.
     pub(crate) const fn is_past(self, earlier: Self, millis: u32) -> bool {
         self.0.get().saturating_sub(earlier.0.get()) >= millis as u64 * 1_000_000
     }

@@ -143,7 +143,7 @@ mod tests {
         let view = FleetView::default();
         view.apply(shows("1"));
         let look = view.look();
-        // Would wait for ever if it waited for the reader.
+        // Would never return if it waited for the reader.
         view.apply(shows("2"));
         assert_eq!(look.command_count(), 1);
         drop(look);

@@ -3,7 +3,7 @@
 //! An [`Executor`] starts commands and says what they write and how they end. Everything around that is the
 //! agent's, whatever the executor: a command starts at most once, its start and its end are written
 //! down first, its output is spooled, numbered and sent until it is stored, its report is said until it is
-//! confirmed, time limits, cancellation, pause and emergency stops hold, and audits are answered. Hand one to
+//! confirmed, time limits, cancellation, pause and emergency stops work, and audits are answered. Hand one to
 //! [`engine::run_with`](crate::engine::run_with).
 //!
 //! [`Shell`], [`Program`] and [`Terminal`] are the ones of this crate; they run processes.

@@ -55,7 +55,7 @@ impl ProcessHandle {
     }
 
     /// The process id of the leader, which is also the id of its group. A label: the process may
-    /// be gone, so signal it only through this handle.
+    /// have ended, so signal it only through this handle.
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_pid().unsigned_abs()
     }

@@ -121,7 +121,7 @@ impl Stopping {
         match self.phase {
             Phase::Asked { kill_at } if kill_at <= now => self.kill(group, now),
             Phase::Killed { overdue_at } if overdue_at <= now && reaped => {
-                tracing::warn!(group = %id, "a process lives on after SIGKILL; its command is not over before it is gone");
+                tracing::warn!(group = %id, "a process lives on after SIGKILL; its command is not over before it has ended");
                 self.phase = Phase::Lingering;
             }
             Phase::Killed { overdue_at } if overdue_at <= now => {

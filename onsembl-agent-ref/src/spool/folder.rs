@@ -296,7 +296,7 @@ impl RunFolder {
         (records, outcome)
     }
 
-    /// Deletes the segments of which nothing is needed any more.
+    /// Deletes the segments that are not needed any more.
     pub(super) fn forget(&mut self, from: ChunkSequence, before: ChunkSequence) -> io::Result<()> {
         self.dead.add(from.0, before.0);
         let last =

@@ -81,7 +81,7 @@ impl Spool {
         ))
     }
 
-    /// Asks for something. Gives it back if the thread is gone, or so far behind that it takes no more
+    /// Asks for something. Gives it back if the thread has ended, or is so far behind that it takes no more
     /// records.
     pub(crate) fn ask(&mut self, request: SpoolRequest) -> Result<(), SpoolRequest> {
         let bytes = request.bytes();

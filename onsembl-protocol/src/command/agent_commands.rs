@@ -90,7 +90,7 @@ pub(crate) enum CancelDecision {
 }
 
 impl AgentCommands {
-    /// The commands of an agent that runs so many commands at once, one at least.
+    /// The commands of an agent that runs `slots` commands at once, one at least.
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             slots: slots.max(1),
@@ -302,7 +302,7 @@ impl AgentCommands {
         Some(report)
     }
 
-    /// Its user wants it gone.
+    /// Its user cancels it.
     pub(crate) fn on_cancel(&mut self, id: &CommandId) -> CancelDecision {
         match self.entries.get_mut(id) {
             Some(Entry::Running { stopped, limit, .. }) => {

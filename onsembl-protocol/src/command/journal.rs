@@ -109,7 +109,7 @@ pub struct LeftBehind {
 #[allow(missing_docs, reason = "the names say all")]
 pub struct Cleared {
     pub command: CommandId,
-    /// Whether its processes are confirmed gone.
+    /// Whether its processes are confirmed to have ended.
     pub fate: Fate,
     /// What was found, for people.
     pub why: String,

@@ -1,6 +1,6 @@
 //! Which command of an agent is next: by priority, then in order of arrival, without starvation.
 //!
-//! Knows neither links nor stores. An agent has so many slots; what occupies one is with the agent or
+//! Knows neither links nor stores. An agent has a number of slots; what occupies one is with the agent or
 //! on its way there.
 
 use crate::model::Priority;
@@ -9,7 +9,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use core::cmp::Reverse;
 use core::time::Duration;
 
-/// For each so long that a command waits it counts as one priority more, up to the highest. So the
+/// A command that waits counts as one priority more for each such period, up to the highest. So the
 /// lowest is served like an emergency after three minutes.
 pub(super) const AGEING: Duration = Duration::from_secs(60);
 

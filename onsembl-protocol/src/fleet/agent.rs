@@ -60,7 +60,7 @@ pub(super) struct Agent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listing {
     Listed,
-    /// It is kept until its machine is gone.
+    /// It is kept until its machine is removed.
     Deleted,
 }
 

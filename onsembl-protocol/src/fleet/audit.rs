@@ -23,7 +23,7 @@ use core::time::Duration;
 
 /// How long an agent may take to say what it holds.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Streams of one audit: the newest that are stored, and so many that the agent holds.
+/// Streams of one audit: the newest that are stored, and as many that the agent holds.
 const STREAMS: usize = 4096;
 
 /// Audits under way.

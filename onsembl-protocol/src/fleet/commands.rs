@@ -215,7 +215,7 @@ impl Commands {
                     let _ = self.all.remove(&oldest);
                     out.show(Change::CommandRemoved(oldest));
                 }
-                // It is another command of that id by now, or gone.
+                // It is another command of that id by now, or removed.
                 Some(Command { course: Course::Open(_) | Course::Loose, .. }) | None => {}
             }
         }

@@ -1,7 +1,7 @@
 //! Two live processes of one agent, as after a state directory was copied: which of them has the session.
 //!
 //! A process that comes while another is in session proves nothing of that one: it may be its successor, whose
-//! predecessor died without a word of the network, or a second one beside it. So the one in session is asked first. If
+//! predecessor died without a close, or a second one beside it. So the one in session is asked first. If
 //! it answers, it keeps the session, and the other is refused, told why, and comes back by its backoff; neither
 //! ends, and no command of either is touched. If it does not answer in time it is replaced (P-57). How often
 //! that happened lately, and from which hosts, is shown of the agent.
@@ -35,11 +35,11 @@ const MOST_WAITING: usize = 4;
 /// Those of all agents of a user, who are looked at with each event; and no more than
 /// [`hello_bytes`](super::FleetLimits::hello_bytes).
 const MOST_OF_USER: usize = 64;
-/// Contests are counted over so long.
+/// The period over which contests are counted.
 const COUNTED: Duration = Duration::from_secs(60);
-/// After so long without one nothing is shown any more: twice the longest wait between two dials of an agent.
+/// How long after the last contest it is shown: twice the longest wait between two dials of an agent.
 const SHOWN: Duration = Duration::from_secs(120);
-/// Contests of one agent that are counted. More are shown as so many.
+/// Contests of one agent that are counted. More are shown as this number.
 const MOST_COUNTED: usize = 100;
 /// Hosts of one agent that are named.
 const MOST_HOSTS: usize = 4;
@@ -106,7 +106,7 @@ impl Contests {
         let (hello, peer) = (&said.hello, &said.peer);
         let (rival, seat) = match rival(state, &said) {
             Some((seat, Rival::Heard)) => (true, seat),
-            // It was not heard for so long that asking it would only take longer.
+            // It was silent for stale-after already: asking it would only take longer.
             Some((seat, Rival::Silent)) => {
                 self.count(state, seat, hello, peer, Outcome::Replaced, now);
                 (false, seat)

@@ -92,7 +92,7 @@ impl Directory {
         self.names.of(name).any(|agent| Some(agent) != than)
     }
 
-    /// An agent is gone.
+    /// An agent was removed.
     pub(super) fn remove(
         &mut self,
         agent: &AgentId,

@@ -428,7 +428,7 @@ pub(super) fn agent_lost(state: &mut State, LostAgent { agent, journals }: LostA
     }
 }
 
-/// A user wants a command gone.
+/// A user cancels a command.
 pub(super) fn on_cancel(state: &mut State, token: Token, cancel: &CommandCancel) {
     let id = &cancel.command_id;
     let result = match state.commands.get(id).map(|command| &command.course) {

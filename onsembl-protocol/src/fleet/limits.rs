@@ -7,7 +7,7 @@ use core::time::Duration;
 /// Commands that ended within this time before a start of the server are taken up again, so that readers see
 /// them as if it had not ended: 10 minutes, as long as dashboards are sent an end.
 pub const RECOVERED_FOR: Duration = Duration::from_secs(10 * 60);
-/// So many of them at most, the newest, of all users together: 1,024.
+/// At most this many of them, the newest, of all users together: 1,024.
 pub const RECOVERED_COMMANDS: usize = 1024;
 
 /// Bounds per user, and per agent where it says so.

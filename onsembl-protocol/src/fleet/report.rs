@@ -62,7 +62,7 @@ impl StopState {
         }
     }
 
-    /// The word of the wire for it.
+    /// Its spelling on the wire.
     pub const fn progress(self) -> StopProgress {
         match self {
             Self::Away => StopProgress::Away,

@@ -352,7 +352,7 @@ impl Roster {
 
     /// Whether a legacy wrapper whose key is not known claims an id by which an agent of another key goes that
     /// is in session: two wrappers of one machine share the id of one configuration file, and are two agents
-    /// by their names. One that comes when the other is gone was renamed, but not if others hold it.
+    /// by their names. One that comes when the other has no session was renamed, but not if others hold it.
     fn is_anothers(&self, key: &AgentKey, hello: &AgentConnect, bearer: Option<&Bearer>) -> bool {
         if hello.extensions.is_some() || self.directory.holder(key).is_some() {
             return false;
@@ -660,7 +660,7 @@ impl Roster {
         speaks.then_some(Lost { agent: id, dialect, course })
     }
 
-    /// A machine is gone.
+    /// A machine was removed.
     pub(super) fn forgotten(
         &mut self,
         seat: SeatId,

@@ -486,7 +486,7 @@ fn covered(state: &State, scope: &StopScope) -> Vec<AgentId> {
 fn unknown_agent(state: &State, scope: &StopScope) -> Option<ErrorReply> {
     let agent = scope.agent()?;
     let error = ErrorReply::new(ErrorCode::AgentNotFound, "no agent of yours has this id");
-    // One that is deleted may have a machine for a moment more; a stop for it would hold for ever.
+    // One that is deleted may have a machine for a moment more; a stop for it would never be released.
     (!state.is_listed(agent)).then(|| error.for_agent(Some(agent.clone())))
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// With room for so many bytes.
+    /// With room for this many bytes.
     pub(super) const fn new(most: usize) -> Self {
         Self { ids: BTreeSet::new(), bytes: 0, most }
     }

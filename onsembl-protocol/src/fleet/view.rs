@@ -271,7 +271,7 @@ impl Latest {
 }
 
 impl CommandEntry {
-    /// One of which nothing is known but where it runs.
+    /// A command of which only its agent is known.
     fn new(agent: AgentId, revision: Revision) -> Self {
         let tail = OutputTail::default();
         Self { agent, view: None, detail: None, tail, revision, changed: 0, position: None }

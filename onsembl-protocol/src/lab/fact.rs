@@ -48,7 +48,7 @@ pub enum Fact {
     ProcessBack(Process),
     /// The server's process was started.
     ServerStarted,
-    /// It ended: its memory is gone, the store is not.
+    /// It ended: its memory is lost, the store is not.
     ServerEnded(HowEnded),
     /// It stopped being executed.
     ServerAway,
@@ -186,7 +186,7 @@ pub enum DialOutcome {
     Failed,
     /// The token is not good now.
     Unauthorised,
-    /// The server wants to be left alone, for so long if it said so.
+    /// The server asked for a pause, of this length if it gave one.
     Busy(Option<LocalNanos>),
     /// A refusal for good: the agent is not to dial again.
     Forbidden,
@@ -322,7 +322,7 @@ pub enum Why {
     Replaced,
     /// The session could not be opened.
     NotAdmitted,
-    /// Nothing was heard for so long.
+    /// Nothing was heard for this long.
     Silence(LocalNanos),
     /// It was heard again.
     HeardAgain,

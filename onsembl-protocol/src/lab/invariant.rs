@@ -136,7 +136,7 @@ invariants! {
         "The beats of a session are numbered from 1 without gaps.",
         "P-72", [35, 36];
     OneLinkAtATime = "one-link-at-a-time", Both,
-        "An agent holds at most one link; a new one is dialled after the old one is gone.",
+        "An agent holds at most one link; a new one is dialled after the old one is closed.",
         "P-185", [11, 14];
     EachDialANewLink = "each-dial-a-new-link", Kit,
         "Each dial has a link number that is greater than all before.",
@@ -268,7 +268,7 @@ invariants! {
         "An agent that reports that it cannot go on is shown so.",
         "P-62", [38, 59];
     EvictionIsObeyed = "eviction-is-obeyed", Model,
-        "An agent that must go is gone, and its wires are closed, in the same step.",
+        "An agent that is evicted is removed, and its wires are closed, in the same step.",
         "P-18, P-81", [28, 56];
     AgentStatusEdges = "agent-status-edges", Model,
         "A status of an agent's own end changes only along the published edges.",

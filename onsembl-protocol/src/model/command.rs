@@ -122,9 +122,9 @@ wire_enum! {
         Completed = "completed",
         /// Any other end.
         Failed = "failed",
-        /// Cancelled, and confirmed to be gone.
+        /// Cancelled, and confirmed to have ended.
         Cancelled = "cancelled" | "canceled" | "interrupted",
-        /// Its agent died while it ran; its processes are confirmed gone.
+        /// Its agent died while it ran; its processes are confirmed to have ended.
         Lost = "lost",
         /// It is over for this server; how it ended is unknown.
         OutcomeUnknown = "unknown",

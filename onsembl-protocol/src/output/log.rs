@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 /// What an unstored record counts besides its bytes.
 const RECORD_COST: usize = 256;
-/// The beginning of a stream of which nothing is stored.
+/// The beginning of a stream with nothing stored.
 const START: Option<ByteOffset> = Some(ByteOffset(0));
 
 /// One record.

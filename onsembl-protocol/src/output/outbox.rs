@@ -453,7 +453,7 @@ impl Outbox {
         }
     }
 
-    /// A legacy server stores nothing it would acknowledge: what was sent is gone.
+    /// A legacy server stores nothing it would acknowledge: what was sent is not kept.
     pub(crate) fn on_sent_to_legacy(&mut self, Outgoing { run, record }: &Outgoing) {
         self.on_stored(&run.command, run.incarnation, record.stream, record.end());
     }
@@ -519,7 +519,7 @@ impl Outbox {
         })
     }
 
-    /// The agent is ending: who waits for room would wait for ever. What does not fit becomes a gap,
+    /// The agent is ending: a process that waits for room would never get it. What does not fit becomes a gap,
     /// [`GapCause::Stopped`].
     pub(crate) fn wind_up(&mut self) {
         self.overflow = Overflow::Gap;

@@ -30,7 +30,7 @@ pub struct Record {
 pub enum RecordBody {
     /// What the process wrote.
     Chunk(Bytes),
-    /// So many bytes that are missing.
+    /// Missing bytes.
     Gap { length: u64, because: GapCause },
 }
 

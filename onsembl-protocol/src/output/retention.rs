@@ -205,7 +205,7 @@ mod tests {
 
     const DAY: i64 = 24 * 3600 * 1000;
 
-    /// A host in virtual time: what its clocks show after so long, the wall off by so much.
+    /// A host in virtual time: what its clocks show after a duration, the wall off by an offset.
     fn host(seconds: u64, wall_off: i64) -> Now {
         let since = Duration::from_secs(seconds);
         Now {

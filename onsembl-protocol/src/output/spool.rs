@@ -138,7 +138,7 @@ pub enum SpoolEvent {
     Appended(Run, ChunkSequence),
     /// A record could not be kept, for this reason. No other is kept before [`SpoolRequest::Retry`].
     Failed(String),
-    /// What is there of a page that begins here: what is missing of it is gone.
+    /// What is there of a page that begins here: what is missing of it is lost.
     Page(Run, ChunkSequence, Vec<Record>),
     /// The page that begins here could not be read, for this reason. It is asked for again each second, and given
     /// up after a minute.

@@ -203,7 +203,7 @@ pub enum AgentAction {
     Report(AgentReport),
     /// Tell people what ails the session, or that nothing does any more.
     Impaired(Option<Impairment>),
-    /// Tell people that this process itself was away so long past its deadline.
+    /// Show that this process itself was away this long past its deadline.
     Overslept(Duration),
 }
 
@@ -272,12 +272,12 @@ pub enum AgentCause {
     /// No outcome of the dial in time.
     DialUnanswered,
     DialFailed(DialFailure),
-    /// Nothing was heard for so long.
+    /// Nothing was heard for this long.
     Silence(Duration),
     /// The silent server spoke.
     HeardAgain,
     LinkEnded(CloseReason),
-    /// This machine was asleep for so long.
+    /// This machine was asleep for this long.
     Slept(Duration),
     /// There is a newer token, and the session goes on with it.
     TokenRenewed,

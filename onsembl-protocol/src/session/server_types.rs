@@ -43,7 +43,7 @@ pub enum Claimant {
     /// The same process: it takes over its own old link.
     SameProcess,
     /// Another process: it replaces the old one, which must stay away, so that two copies do not
-    /// evict each other for ever.
+    /// evict each other endlessly.
     OtherProcess,
 }
 
@@ -173,7 +173,7 @@ pub enum ServerAction {
     Close(LinkId, CloseCause),
     /// Publish the agent's presence.
     Report(Presence),
-    /// Tell people that this process itself was away so long past its deadline.
+    /// Show that this process itself was away this long past its deadline.
     Overslept(Duration),
     /// The machine is done; nothing follows.
     Forget,
@@ -306,7 +306,7 @@ pub enum PresenceCause {
     ReplacedOther,
     /// The session could not be opened.
     NotAdmitted(CloseCause),
-    /// Nothing was heard for so long.
+    /// Nothing was heard for this long.
     Silence(Duration),
     /// The silent agent spoke.
     HeardAgain,

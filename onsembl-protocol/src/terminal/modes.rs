@@ -1,5 +1,5 @@
 //! What a program has switched on in its terminal, read from what it writes: whether it takes pasted
-//! text as one piece, how its cursor keys are sent, and what must be switched off when it is gone.
+//! text as one piece, how its cursor keys are sent, and what must be switched off when it has ended.
 
 use alloc::collections::BTreeSet;
 use alloc::format;

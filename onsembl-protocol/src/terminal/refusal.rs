@@ -7,7 +7,7 @@ use thiserror::Error;
 pub(super) const MOST_KEYS: usize = 256;
 
 /// Longest line that a terminal takes which gathers lines itself: the kernel keeps 4,096 bytes with
-/// the line's end, and throws away what is more without a word (termios(3), canonical mode).
+/// the line's end, and silently discards what is more (termios(3), canonical mode).
 pub(super) const LINE_BYTES: usize = 4095;
 
 /// Why a command is not typed. Nothing of it was.

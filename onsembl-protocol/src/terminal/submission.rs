@@ -32,7 +32,7 @@ impl Typing {
     pub const PAUSE: Duration = Duration::from_millis(50);
 
     /// How long a program may leave its terminal unread, if no time limit is shorter. A terminal holds
-    /// some 4 KiB, so that only a program that hangs needs so long.
+    /// some 4 KiB, so that only a program that hangs needs this long.
     pub const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
     /// A text as one submission. One line end behind it stands for the Enter and is not typed twice.

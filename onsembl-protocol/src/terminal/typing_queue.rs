@@ -1,5 +1,5 @@
 //! Whose turn it is to type. One submission at a time, and none into a line that has been begun: at
-//! the agent's own terminal, or by a text of which a program took only a part.
+//! the agent's own terminal, or by a text that a program took only in part.
 
 use super::line::LocalLine;
 use crate::id::CommandId;
@@ -88,9 +88,9 @@ impl TypingQueue {
         self.waiting.len() < before
     }
 
-    /// The program is gone, and with it the line that was begun. Gives what was being typed,
+    /// The program has ended, and with it the line that was begun. Gives what was being typed,
     /// and what waited: it was meant for that program, and is not typed into another.
-    #[must_use = "what waited must be refused, or it would wait for ever"]
+    #[must_use = "what waited must be refused, or it would never be answered"]
     pub(crate) fn on_program_ended(&mut self) -> (Option<CommandId>, Vec<CommandId>) {
         self.line = LocalLine::default();
         self.spoiled = false;

@@ -181,7 +181,7 @@ impl Commands {
         self.running.is_empty() && self.starting.is_empty()
     }
 
-    /// Those that have not ended, then those whose ends are not confirmed, at most so many.
+    /// Those that have not ended, then those whose ends are not confirmed, at most this many.
     pub(super) fn open(&self, most: usize) -> Vec<CommandId> {
         let (running, open) = (self.all.unfinished(), self.all.open());
         let ended = open.into_iter().filter(|id| self.all.report(id).is_some());

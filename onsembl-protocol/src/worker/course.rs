@@ -367,7 +367,7 @@ impl Worker {
     }
 
     /// The server says that it knows no such command. If that means that it is over, what is kept for it would
-    /// be sent for ever.
+    /// be sent again and again.
     pub(super) fn on_unknown_to_server(&mut self, id: &CommandId, now: Now) {
         if self.doubts.doubts_unknown(id, now.monotonic) {
             return self.on_not_taken(id);

@@ -194,7 +194,7 @@ impl Delivery {
         self.outbox.hold(id);
     }
 
-    /// The command is over for the server: what is kept for it would be sent for ever.
+    /// The command is over for the server: what is kept for it would be sent again and again.
     pub(super) fn give_up(&mut self, id: &CommandId) {
         if let Some(Incarnation(incarnation)) = self.outbox.totals(id).map(|all| all.incarnation) {
             for stream in Stream::ALL {

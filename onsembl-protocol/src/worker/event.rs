@@ -129,7 +129,7 @@ pub enum WorkerEvent {
     Ended {
         command: CommandId,
         exit: Exit,
-        /// Whether everything that it started is confirmed gone.
+        /// Whether everything that it started is confirmed to have ended.
         rest: Fate,
     },
     /// A journal entry that something waits for is durable, or cannot be written.

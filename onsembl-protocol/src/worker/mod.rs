@@ -21,7 +21,7 @@
 //! - An end is reported after it is durable, after all output before it is stored, and until the server
 //!   has confirmed it. In a new session everything that is not confirmed is sent again.
 //! - While an emergency stop is in force nothing starts, also not in a successor of this process; the server learns so
-//!   only once that is durable, and that everything is gone only once it is.
+//!   only once that is durable, and that everything has ended only once it has.
 //!
 //! # Bounds
 //!
@@ -203,7 +203,7 @@ impl Worker {
     pub fn handle(&mut self, event: WorkerEvent, now: Now) {
         match event {
             WorkerEvent::Output { command, stream, bytes } => {
-                // The one event of which there are many, and which changes nothing else.
+                // The most frequent event, which changes nothing else.
                 return self.on_output(&command, stream, bytes);
             }
             WorkerEvent::Wake => self.on_time(now),
@@ -613,7 +613,7 @@ impl Worker {
             || self.reports.has_unwritten()
     }
 
-    /// Commands that have not ended, then those whose ends are not confirmed, at most so many: what a hello
+    /// Commands that have not ended, then those whose ends are not confirmed, at most this many: what a hello
     /// says.
     pub fn open_commands(&self, most: usize) -> Vec<CommandId> {
         self.commands.open(most)

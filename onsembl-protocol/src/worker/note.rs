@@ -124,7 +124,7 @@ pub enum WorkerNote {
         /// The command, if it is about one.
         command: Option<CommandId>,
     },
-    /// Another process of this agent took over; the agent ends when so many commands have.
+    /// Another process of this agent took over; the agent ends when this many commands have.
     Leaving(usize),
     /// The agent begins to end.
     Ending(WorkerEnd),

@@ -71,7 +71,7 @@ impl Reports {
         self.withheld.keys()
     }
 
-    /// Whether so many ends wait that nothing more may be begun.
+    /// Whether too many ends wait for anything more to be begun.
     pub(super) fn is_full(&self) -> bool {
         self.withheld.len() >= MOST_WITHHELD
     }
@@ -144,7 +144,7 @@ impl Reports {
 pub(super) struct Remarks {
     /// Who ended it, when it was not its user.
     pub(super) stopped_by: Option<StoppedBy>,
-    /// Something that it started was not seen to be gone.
+    /// Something that it started was not seen to end.
     pub(super) survivors_possible: bool,
     /// Output was thrown away after what was sent.
     pub(super) output_cut: bool,
@@ -171,7 +171,7 @@ impl Remarks {
                 "its process group could not be confirmed empty: a process of it may still run"
                     .to_owned(),
             );
-            // "Cancelled" promises that it is gone.
+            // "Cancelled" promises that it has ended.
             if report.status == CommandPhase::Cancelled {
                 report.status = CommandPhase::Failed;
             }

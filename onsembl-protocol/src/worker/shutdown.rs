@@ -61,7 +61,7 @@ impl Shutdown {
         self.give_up_at == Deadline::Never
     }
 
-    /// What runs is ended now, and not awaited for ever.
+    /// What runs is ended now, and awaited with a deadline.
     pub(super) fn hurry(&mut self, now: Timestamp) {
         self.give_up_at = Deadline::At(now.saturating_add(FOR_PROCESSES));
     }

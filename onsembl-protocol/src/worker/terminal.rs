@@ -75,7 +75,7 @@ pub(super) enum TerminalTask {
     GiveUp(CommandId),
 }
 
-/// What a program that is gone leaves.
+/// What a program that ended leaves.
 #[derive(Debug)]
 pub(super) struct ProgramEnd {
     /// This was being typed.
@@ -376,7 +376,7 @@ impl Terminal {
         Keys::Ignored
     }
 
-    /// The screen is behind: the program waits for it, but not for ever.
+    /// The screen is behind: the program waits for it, with a deadline.
     pub(super) fn on_behind(&mut self, now: Now) {
         self.watched_until = Some(now.monotonic.saturating_add(WATCHED_FOR));
     }

@@ -5,7 +5,7 @@ use onsembl_protocol::wire::payload::CommandPhase;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A command that waits is spoken of when it has waited so long. Most do not.
+/// How long a command must wait before the caller is notified. Most do not.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The latest status of a command, and whether it was spoken of.

@@ -37,7 +37,7 @@ struct Shared {
 }
 
 impl Connections {
-    /// For a process that may have so many descriptors, with so many connections of users at most.
+    /// For a process that may have this many descriptors, with at most this many connections of users.
     pub(crate) fn new(descriptors: u64, most: usize) -> Self {
         let limits = RoomLimits::within(descriptors);
         let waiting = u64::try_from(limits.all).unwrap_or(u64::MAX);

@@ -52,7 +52,7 @@ impl RoomLimits {
     pub(crate) const DEFAULT: Self =
         Self { all: 4096, of_address: 1024, reserved: 512, remembered: 16_384 };
 
-    /// The same for a process that may have so many descriptors: a quarter of them at most.
+    /// The same for a process that may have this many descriptors: a quarter of them at most.
     pub(crate) fn within(descriptors: u64) -> Self {
         let most = usize::try_from(descriptors / 4).unwrap_or(usize::MAX).max(16);
         let all = Self::DEFAULT.all.min(most);
@@ -190,7 +190,7 @@ impl WaitingRoom {
     }
 }
 
-/// Addresses from which an agent came lately: of so many, the oldest is forgotten.
+/// Most addresses from which an agent came lately; beyond it the oldest is forgotten.
 #[derive(Debug, Default)]
 struct Remembered {
     order: VecDeque<Source>,

@@ -101,7 +101,7 @@ pub struct HubHandle {
 }
 
 impl HubHandle {
-    /// The way to a hub that takes requests from here, so many of each user in its inbox at a time.
+    /// The way to a hub that takes requests from here, with a limit for each user in its inbox.
     pub(super) fn new(requests: mpsc::Sender<Placed>, of_user: usize) -> Self {
         Self { requests, turns: Turns::new(TurnLimits::each(of_user)) }
     }

@@ -63,7 +63,7 @@ pub(crate) fn origin(row: &CommandRow) -> CommandOrigin {
 }
 
 /// The request as it is read back after a restart. The numbers of the wire do not tell an emergency from
-/// what is merely urgent, so the priority is a word here.
+/// what is merely urgent, so the priority is a text here.
 fn spec(record: &CommandRecord) -> Value {
     let request = &record.request;
     let mut spec = serde_json::to_value(request).unwrap_or_default();

@@ -37,7 +37,7 @@ use tracing::{info, warn};
 
 /// Requests that may wait for the hub; then the asker waits.
 pub(crate) const INBOX: usize = 256;
-/// Of them, those of one user; the others wait in a line of their own. Whoever comes waits for so many of each
+/// Of them, those of one user; the others wait in a line of their own. A request waits for this many of each
 /// other user at most.
 pub(crate) const INBOX_OF_USER: usize = 16;
 /// Questions of one user's fleet that the store has at a time; the others wait in a line of their own. One
@@ -175,7 +175,7 @@ impl Hub {
         };
         tokio::select! {
             recovered = hub.recover() => recovered?,
-            // It would be tried for ever, and nothing that waits for it would start.
+            // It would be tried without end, and nothing that waits for it would start.
             true = damaged => {
                 let why = "a page that the start needs cannot be used".to_owned();
                 return Err(StoreError::Damaged { why });

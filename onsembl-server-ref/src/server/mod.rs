@@ -261,7 +261,7 @@ impl Server {
     /// writes what is open, and ends. Takes 5 s for each of these at most.
     ///
     /// Another service should end its own listener before: peers come back at once, and would get a
-    /// 503 until it is gone.
+    /// 503 until it has ended.
     pub async fn stop(self) {
         info!("stopping");
         self.stop.cancel();

@@ -65,7 +65,7 @@ pub enum Checked {
     InPart,
 }
 
-/// Looks for damage in the database in `dir`, for so long. Blocks.
+/// Looks for damage in the database in `dir`, at most for `within`. Blocks.
 ///
 /// # Errors
 /// [`StoreError::Damaged`], or that it cannot be read.

@@ -20,7 +20,7 @@ const SAMPLE: usize = 160;
 /// What this module logs itself is not counted.
 const OWN: &str = "onsembl_transport::log";
 
-/// Lets each line come so many times, and counts the rest: a filter for a layer of `tracing-subscriber`.
+/// Lets each line come a limited number of times, and counts the rest: a filter for a layer of `tracing-subscriber`.
 ///
 /// Lines are the same if they come from one place in the program. Whose they are is what their fields say: the
 /// `user`; else the address of the `peer`; else the `agent`; else the `link`. [`report`](Self::report) writes how

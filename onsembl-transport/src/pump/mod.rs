@@ -80,7 +80,7 @@ impl LinkEvent {
 pub enum LinkInput {
     /// The peer sent something.
     Received(Received),
-    /// The link is over and its connection is gone. The last event of a link, exactly once.
+    /// The link is over and its connection is closed. The last event of a link, exactly once.
     Ended(LinkEnd),
 }
 

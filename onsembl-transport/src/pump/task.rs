@@ -27,7 +27,7 @@ pub(super) async fn run(
     let mut undelivered = None;
     let end = drive(link, id, &config, queues, &events, &mut undelivered).await;
     tracing::debug!(link = %id, %peer, %end, "link ended");
-    // The connection is gone by now: a consumer that does not take the news holds only this task.
+    // The connection is closed by now: a consumer that does not take the news holds only this task.
     let last = undelivered.map(LinkInput::Received).into_iter().chain([LinkInput::Ended(end)]);
     for what in last {
         if events.send(LinkEvent::new(id, what)).await.is_err() {

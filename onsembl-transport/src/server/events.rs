@@ -131,7 +131,7 @@ pub enum ShardEvent<A> {
         /// Who ended it and why.
         reason: CloseReason,
     },
-    /// The machine is gone; its key names nothing any more.
+    /// The machine was removed; its key names nothing any more.
     Forgotten {
         /// What was the agent's machine.
         key: Key,
@@ -139,6 +139,6 @@ pub enum ShardEvent<A> {
         /// when the agent comes back.
         history: Option<Retired>,
     },
-    /// This process was away so long past a deadline.
+    /// This process was away this long past a deadline.
     Overslept(Duration),
 }

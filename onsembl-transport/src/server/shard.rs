@@ -107,7 +107,7 @@ impl<A> Shard<A> {
         }
     }
 
-    /// The same, with so many bytes for the recording instead of [`RECORDING`]; none with zero.
+    /// The same, with this many bytes for the recording instead of [`RECORDING`]; none with zero.
     #[must_use]
     pub fn with_recording(mut self, bytes: usize) -> Self {
         self.recorder = Recorder::new(bytes, *self.supervisor.rules());

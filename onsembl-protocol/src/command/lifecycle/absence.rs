@@ -70,7 +70,7 @@ impl CommandLifecycle {
     }
 
     /// A legacy wrapper is back and will report no end. What an earlier run of this server left is not
-    /// watched for silence yet, and would be open for ever.
+    /// watched for silence yet, and would stay open.
     fn watch_silence(&mut self, now: Now, out: &mut Out) {
         if let (Phase::Running { idle_at, .. }, CommandOrigin::User) =
             (&mut self.phase, self.origin)
@@ -163,7 +163,7 @@ impl CommandLifecycle {
         }
     }
 
-    /// From now on its agent is awaited, but not for ever.
+    /// From now on its agent is awaited, with a deadline.
     pub(super) fn await_agent(&mut self, now: Now) {
         self.link = Link::Awaited { until: now.monotonic.saturating_add(self.away_for()) };
     }

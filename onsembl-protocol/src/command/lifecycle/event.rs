@@ -33,7 +33,7 @@ pub(crate) enum CommandEvent {
         /// How the process ended, if there was one.
         exit: Option<Exit>,
     },
-    /// Its user wants it gone.
+    /// Its user cancels it.
     Cancel {
         /// Kill at once, without a grace period.
         force: bool,

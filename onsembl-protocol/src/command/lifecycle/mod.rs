@@ -33,12 +33,12 @@ const QUEUED_FOR: Duration = Duration::from_secs(24 * 3600);
 const SENDINGS: u8 = 6;
 /// How long an agent may overrun a time limit before the server cancels by itself.
 const LIMIT_GRACE: Duration = Duration::from_secs(5);
-/// How often a cancel is repeated until the agent says that the process is gone.
+/// How often a cancel is repeated until the agent says that the process has ended.
 const CANCEL_EVERY: Duration = Duration::from_secs(5);
-/// So long after a cancel it is shown as unconfirmed: the agent's grace of 5 s, 2 s for the
+/// How long after a cancel it is shown as unconfirmed: the agent's grace of 5 s, 2 s for the
 /// kernel, and the ways.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
-/// After so long without output the end of a legacy command is unknown: its wrapper reports none.
+/// How long a legacy command may be without output before its end is unknown: its wrapper reports none.
 const LEGACY_IDLE: Duration = Duration::from_secs(600);
 
 /// What the sender of a command asked for.

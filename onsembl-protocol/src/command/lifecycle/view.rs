@@ -38,7 +38,7 @@ pub enum CommandStage {
     Completed,
     /// Any other end that is known, and every refusal.
     Failed,
-    /// Cancelled, and confirmed to be gone.
+    /// Cancelled, and confirmed to have ended.
     Cancelled,
     /// It had started, its end was not seen, and its processes are confirmed to have ended.
     Lost,
@@ -47,7 +47,7 @@ pub enum CommandStage {
 }
 
 impl CommandStage {
-    /// The word of the wire, of the database and of listings for it.
+    /// Its spelling on the wire, in the database and in listings.
     pub fn phase(self) -> CommandPhase {
         match self {
             Self::Pending => CommandPhase::Pending,
@@ -63,7 +63,7 @@ impl CommandStage {
         }
     }
 
-    /// The stage of a word, and [`Unknown`](Self::Unknown) for a word of a later version.
+    /// Reads a spelling; [`Unknown`](Self::Unknown) for one of a later version.
     pub const fn of(phase: &CommandPhase) -> Self {
         match phase {
             CommandPhase::Pending => Self::Pending,
@@ -123,7 +123,7 @@ pub enum CommandCause {
     SentToLegacy,
     /// Its user cancelled it; the agent has not confirmed yet.
     CancelSent,
-    /// It is to be gone, and its agent, which is there, has not seen all of its processes end.
+    /// It is cancelled, and its agent, which is in session, has not seen all of its processes end.
     CancelUnconfirmed,
     /// Its user cancelled it before it went to the agent.
     CancelledBeforeSent,
@@ -151,29 +151,29 @@ pub enum CommandCause {
     NeverAcknowledged,
     /// The agent had it wait for a day and never started it.
     NeverStarted,
-    /// It waited for so long, as its sender allowed, and was never sent.
+    /// It waited for this long, as its sender allowed, and was never sent.
     NotStartedInTime(Duration),
     /// An agent without a queue went away before it was sent.
     NeverSent,
     /// The agent was deleted before it was sent.
     AgentDeleted,
-    /// The agent's process died while it ran; what it left is confirmed gone.
+    /// The agent's process died while it ran; what it left is confirmed to have ended.
     AgentDied,
     /// The agent says that its end was not seen.
     EndNotSeen,
     /// The agent is away; its journal will say how it ended.
     AgentAway,
-    /// The agent did not come back for so long.
+    /// The agent did not come back for this long.
     NeverCameBack(Duration),
-    /// The agent process that had it is gone.
+    /// The agent process that had it has ended.
     AgentRestarted,
-    /// The agent is gone: stopped, sent away, or not back in time.
+    /// The agent is lost: stopped, evicted, or not back in time.
     AgentLost,
     /// The agent is back and does not know it.
     Forgotten,
     /// A legacy agent reports no end; it got its next command.
     LegacyMovedOn,
-    /// A legacy agent reports no end; it was silent for so long.
+    /// A legacy agent reports no end; it was silent for this long.
     LegacyIdle,
     /// The server restarted before it was done.
     ServerRestarted,

@@ -34,7 +34,7 @@ impl Plan {
         Self::new(1, seed)
     }
 
-    /// Scripts of at most so many steps.
+    /// Scripts of at most this many steps.
     #[must_use]
     pub fn longest(self, steps: usize) -> Self {
         Self { longest: steps, ..self }

@@ -11,7 +11,7 @@ pub(super) struct Host {
     away: Option<(TrueNanos, LocalNanos)>,
     /// The last return, or the start, by its own clock.
     pub(super) back: LocalNanos,
-    /// Suspended for so long since this was last asked for.
+    /// How long it was suspended since this was last asked for.
     slept: u64,
     /// How often it was away.
     pub(super) absences: u32,

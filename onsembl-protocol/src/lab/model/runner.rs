@@ -63,7 +63,7 @@ pub(super) struct Step {
     pub(super) pong: bool,
     pub(super) beat: bool,
     pub(super) close: Option<Wire>,
-    /// The host slept for so long before it.
+    /// The host slept for this long before it.
     pub(super) slept: Option<u64>,
     /// The session's wire that was lost in it.
     pub(super) lost: Option<Wire>,

@@ -222,7 +222,7 @@ impl Seat {
         Ok(())
     }
 
-    /// The server's memory is gone.
+    /// The server's memory is lost.
     pub(super) fn forget_all(&mut self, versions_too: bool) {
         *self = Self {
             shown: self.shown,
@@ -304,7 +304,7 @@ impl Seat {
         demand(
             deadline.is_some() == due.is_some(),
             Invariant::EveryWaitHasADeadline,
-            "a deadline unless new or gone",
+            "a deadline unless new or closed",
             || format!("{deadline:?}, due {due:?}"),
         )?;
         if let (Some(deadline), Some(due)) = (deadline, due) {

@@ -42,7 +42,7 @@ pub enum Failure {
         server_epoch: u64,
     },
     /// The fleet named a seat after it was informed that its machine was removed.
-    #[error("seat-gone: the fleet still names a machine that is gone")]
+    #[error("seat-gone: the fleet still names a machine that was removed")]
     SeatGone,
     /// The fleet put a machine in for an agent that has one.
     #[error("two-seats: the fleet put a second machine in for agent {agent}")]

@@ -33,7 +33,7 @@ kinds! {
     HoldDown = "half-open to the agent";
     /// Nothing travels over the present wire either way.
     Freeze = "frozen wire";
-    /// The agent's network is gone, for new dials too.
+    /// The agent's network is down, for new dials too.
     Partition = "partition";
     /// Everything the agent sends and gets is late by seconds.
     Lag = "slow network";
@@ -139,7 +139,7 @@ kinds! {
 pub struct Fault {
     pub kind: FaultKind,
     pub agent: u32,
-    /// For so long, in nanoseconds of true time.
+    /// How long it lasts, in nanoseconds of true time.
     pub lasts: TrueNanos,
     /// With this close code.
     pub code: u16,

@@ -130,7 +130,7 @@ impl<W: Witness> World<W> {
                 }
                 FleetAction::Admit { seat, link, admission } => self.admit(seat, link, admission),
                 FleetAction::Reject { seat, link, cause, .. } => {
-                    // Its machine may have given the hello up by itself, and be gone since.
+                    // Its machine may have given the hello up by itself, and be removed since.
                     let seated = self.server.seats.of_seat(seat);
                     let Some(Seated { key, agent, .. }) = seated else { continue };
                     let wire = number(link);

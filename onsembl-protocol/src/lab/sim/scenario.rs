@@ -15,7 +15,7 @@ use core::time::Duration;
 /// Where the faults of a scenario come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Faults {
-    /// From the seed: so many in each hour.
+    /// From the seed: this many in each hour.
     PerHour(u32),
     /// Exactly these.
     These(Vec<Planned>),
@@ -45,7 +45,7 @@ pub struct Scenario {
     pub server: ServerConfig,
     /// The rules of the agents.
     pub agent: AgentConfig,
-    /// One agent in so many speaks the legacy dialect; 0 for none.
+    /// One agent in this many speaks the legacy dialect; 0 for none.
     pub legacy_one_in: u32,
     pub faults: Faults,
     /// Whether every message is written and read again on its way.
@@ -157,7 +157,7 @@ impl Scenario {
     }
 
     /// One arrangement that chance brings too seldom: an agent in error returns over a new wire, and
-    /// while the store still opens its session the server learns that the old wire is gone.
+    /// while the store still opens its session the server learns that the old wire is closed.
     fn draw_takeover(&self, random: &mut Random) -> [Planned; 3] {
         let duration = span(self.duration);
         let at = random.between(duration / 2, duration - duration / 10);

@@ -16,7 +16,7 @@ pub(super) struct Seated {
     pub(super) bound: bool,
 }
 
-/// The machines of a server's process, until the fleet knows that they are gone.
+/// The machines of a server's process, until the fleet knows that they are removed.
 #[derive(Debug)]
 pub(super) struct Seats {
     /// Sorted by key.

@@ -394,7 +394,7 @@ impl<W: Witness> World<W> {
         self.tell_cut(wire, agent, server);
     }
 
-    /// The operating system of an end tells it that the wire is gone.
+    /// The operating system of an end tells it that the wire is closed.
     fn tell_cut(&mut self, wire: u32, agent: bool, server: bool) {
         let now = self.now;
         let entry = &mut self.wires[wire as usize];

@@ -216,7 +216,7 @@ pub fn undecodable(error: &DecodeError) -> ErrorReply {
         .for_command(error.command_id.clone())
 }
 
-/// The error for a binary message of so many bytes on a link that takes none.
+/// The error for a binary message of this many bytes on a link that takes none.
 pub fn binary_refused(bytes: usize) -> ErrorReply {
     let why = format!("binary frames ({bytes} bytes) are not accepted");
     ErrorReply::new(ErrorCode::InvalidMessage, why)

@@ -1,4 +1,4 @@
-//! The server's end of one agent: joining, connected, stale, timed-out, reconnecting, gone.
+//! The server's end of one agent: offline, connecting, online, reconnecting, closed.
 //!
 //! [`ServerConnection`] outlives links: it is the session of an agent, and the only authority on
 //! its presence. It never sees bytes and never touches the store: it asks, and gets the answer as an event.
@@ -87,7 +87,7 @@ impl ServerConnection {
     }
 
     /// When to call with [`ServerEvent::Wake`] if nothing else comes first. `Never` only before the
-    /// first hello and when gone.
+    /// first hello and when closed.
     pub fn deadline(&self) -> Deadline {
         turn::deadline(&self.config, &self.hot, &self.cold)
     }

@@ -217,7 +217,7 @@ impl Session {
         }
     }
 
-    /// This process did not run for so long: what waits for the store or an answer may wait longer.
+    /// This process did not run for this long: what waits for the store or an answer may wait longer.
     pub(super) fn forgive(&mut self, absence: Duration) {
         let later = |since: Timestamp| since.saturating_add(absence);
         self.unrecorded_since = self.unrecorded_since.map(later);

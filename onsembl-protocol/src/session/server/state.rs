@@ -75,7 +75,7 @@ impl From<Absence> for bool {
     }
 }
 
-/// An agent of which only the store has heard.
+/// An agent that only the store knows.
 pub(super) fn unknown(version: PresenceVersion, epoch: Epoch, now: Now) -> (ServerHot, ServerCold) {
     let because =
         StatusCause { cause: PresenceCause::HelloReceived, impairment: None, trouble: None };

@@ -37,7 +37,7 @@ pub struct CommandRequest {
     pub working_directory: Option<String>,
     pub priority: Priority,
     pub constraints: ExecutionConstraints,
-    /// After so many milliseconds without a start it is not started any more; a day if absent.
+    /// Milliseconds after which it is not started any more; a day if absent.
     /// Extension.
     pub start_within_ms: Option<u64>,
     /// What if the agent is away; it waits if absent. Extension.

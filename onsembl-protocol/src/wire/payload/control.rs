@@ -70,7 +70,7 @@ pub struct EmergencyStop {
     /// Commands whose cancellation was confirmed.
     #[serde(deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
     pub commands_cancelled: Option<u64>,
-    /// The order that holds until it is released; without one it is momentary. Extension.
+    /// The latching order; without one the stop is momentary. Extension.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_id: Option<StopId>,
     /// Which agents; all if empty.

@@ -28,7 +28,7 @@ pub struct OutputGap {
     /// How many bytes; without it that is unknown, and nothing comes behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
-    /// Why. A word that this version does not know counts as [`GapCause::NeverCame`].
+    /// Why. A spelling that this version does not know counts as [`GapCause::NeverCame`].
     pub because: GapCause,
     /// When it was received, by the server's clock.
     #[serde(

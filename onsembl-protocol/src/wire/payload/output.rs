@@ -26,7 +26,7 @@ wire_enum! {
         Stderr = "STDERR",
         /// A terminal. Extension.
         Terminal = "TERMINAL",
-        /// A word of the existing database; never sent.
+        /// A spelling in existing databases; never sent.
         System = "SYSTEM",
     }
 }
@@ -57,7 +57,7 @@ impl From<Stream> for StreamType {
 #[allow(missing_docs, reason = "the names say all")]
 pub enum OutputContent {
     Text(String),
-    /// Text of which a legacy server is sent both forms.
+    /// Text that is sent to a legacy server in both forms.
     Stripped {
         /// Without its escape sequences, in `content`.
         text: String,

@@ -110,7 +110,7 @@ impl fmt::Display for Terms<'_> {
     }
 }
 
-/// Scripts for agents that keep to `rules`, of at most so many steps. In each script all servers
+/// Scripts for agents that keep to `rules`, of at most this many steps. In each script all servers
 /// name the same times, and delays gather around these and around the numbers of the rules.
 pub fn scripts(rules: Rules, longest: usize) -> BoxedStrategy<Script<Happening>> {
     strategies::timing()

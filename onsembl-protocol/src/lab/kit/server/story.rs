@@ -78,7 +78,7 @@ impl fmt::Display for Happening {
     }
 }
 
-/// Scripts for servers of this configuration, of at most so many steps. Delays gather around its
+/// Scripts for servers of this configuration, of at most this many steps. Delays gather around its
 /// times.
 pub fn scripts(config: ServerConfig, longest: usize) -> BoxedStrategy<Script<Happening>> {
     let timing = config.timing;

@@ -5,7 +5,7 @@
 //!
 //! | file | what is judged there |
 //! | --- | --- |
-//! | `quiet` | calls of which nothing may come |
+//! | `quiet` | calls that may cause nothing |
 //! | `events` | nothing: what the event leads to, and so what is owed |
 //! | `choices` | what is said of a silence within a range |
 //! | `report` | what is published |
