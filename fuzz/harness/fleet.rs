@@ -227,7 +227,7 @@ impl World {
 
     fn message(&mut self, step: &Step) {
         let Some(seat) = self.seat(step) else { return };
-        // Whoever is not read is not heard.
+        // An agent that is not read is not heard.
         if self.seats.get(&seat).is_none_or(|linked| linked.flow == Flow::Paused) {
             return;
         }

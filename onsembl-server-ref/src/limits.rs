@@ -298,7 +298,7 @@ impl Part {
     }
 }
 
-/// The most memory, part by part, while this many users do their worst at a time.
+/// The most memory, part by part, while this many users use all that they may at a time.
 pub(crate) fn memory(set: &Set, users: usize) -> Vec<Part> {
     let part = |of, count, each_bytes| Part { of, count, each_bytes };
     vec![

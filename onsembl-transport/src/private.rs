@@ -80,7 +80,7 @@ pub fn close_to_others(path: &Path) -> io::Result<Option<Mode>> {
     Ok(Some(before))
 }
 
-/// Replaces what is at `path` by a file with mode 0600: whoever reads it finds the old or the new
+/// Replaces what is at `path` by a file with mode 0600: a reader finds the old or the new
 /// content, and a power cut leaves one of them.
 ///
 /// # Errors

@@ -50,7 +50,7 @@ impl<K> Default for CommandQueue<K> {
 }
 
 impl<K: Ord + Clone> CommandQueue<K> {
-    /// The agent says how many commands it runs at once; it has one slot at least. Whoever occupies a
+    /// The agent says how many commands it runs at once; it has one slot at least. A command that occupies a
     /// slot keeps it.
     pub(crate) fn set_slots(&mut self, slots: usize) {
         self.slots = slots.max(1);

@@ -136,7 +136,7 @@ fn existed(state: &mut State, id: &CommandId, record: CommandRecord, now: Now) {
     let Command { agent, log, course, .. } = command;
     dispatch::leave_queue(state, &agent, id);
     if record.agent != agent {
-        // What it says of another agent's command is not heard.
+        // What it says of another agent's command is ignored.
         output::forget(state, &agent, log);
         return state.note_foreign(&agent, id);
     }

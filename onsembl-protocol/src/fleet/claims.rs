@@ -25,7 +25,7 @@ pub enum TokenScope {
     Any,
     /// One agent of this name, which its first session says.
     New(String),
-    /// This agent, which its first session takes from whoever holds it, under whichever key.
+    /// This agent, which its first session takes from its present lineage, under any key.
     Heir(AgentId),
     /// This agent, with the key that it has.
     Bound(AgentId),
@@ -62,7 +62,7 @@ impl Bearer {
     /// Whether the token may speak for this agent, as far as its id and its claim say.
     pub(super) fn speaks_for(&self, agent: &AgentId, claim: Option<&Claim>) -> bool {
         match &self.scope {
-            // Whoever holds it: such a token is made to take the agent over (P-264).
+            // Whichever lineage holds it: such a token is made to take the agent over (P-264).
             TokenScope::Heir(heir) if heir == agent => true,
             TokenScope::Any | TokenScope::New(_) => self.may_hold(claim),
             TokenScope::Heir(of) | TokenScope::Bound(of) => of == agent && self.may_hold(claim),

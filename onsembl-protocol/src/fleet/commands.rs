@@ -248,7 +248,7 @@ impl Commands {
         })
     }
 
-    /// Feeds the lifecycle of an open command that an agent speaks of; `None` if that is another agent's.
+    /// Feeds the lifecycle of an open command that an agent reports on; `None` if that is another agent's.
     pub(super) fn feed_of(
         &mut self,
         agent: &AgentId,

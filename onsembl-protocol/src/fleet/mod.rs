@@ -7,7 +7,7 @@
 //!
 //! # Rules
 //!
-//! - No machine inside is fed while its own actions are being performed; the work list sees to that.
+//! - No machine inside is fed while its own actions are being performed: they go on the work list.
 //! - One fleet serves one user, so that no decision can reach what is another user's.
 //! - Readers see a [`View`], a copy that is made of the fleet's changes, and never its memory.
 //! - The work of an event does not grow with how many commands are open.

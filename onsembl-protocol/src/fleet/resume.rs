@@ -94,7 +94,7 @@ impl Resumes {
             }
         });
         let resume = OutputResume { streams: streams.collect(), more: reported.more };
-        // Without a session it has asked in vain, and asks again in the next one.
+        // Without a session the answer is lost; the agent asks again in the next one.
         let _ = state.send(&agent, ServerToAgent::OutputResume(resume));
     }
 }

@@ -1,4 +1,4 @@
-//! Who the agents of a user are: which agent a hello is of, which machine speaks for it, and what a session of
+//! Who the agents of a user are: which agent a hello is of, which machine is its end here, and what a session of
 //! it means. By what they are found stands in [`directory`](super::directory), whose tokens may speak for them
 //! in [`claims`](super::claims). Commands are not known here.
 

@@ -1,5 +1,5 @@
 //! Emergency stops: acted on at once, answered when they are durable, repeated until the agents say that
-//! nothing runs, and the first thing that an agent hears when it comes back.
+//! nothing runs, and the first thing that an agent gets when it comes back.
 
 use super::action::{Answer, Question, SeatId, Token};
 use super::event::StoreFault;
@@ -451,7 +451,7 @@ pub(super) fn on_stop_once(state: &mut State, token: Token, mut stop: EmergencyS
     state.out.reply(token, Ok(()));
 }
 
-/// An agent came back: before anything else it hears that it is stopped.
+/// An agent came back: before anything else it gets the stop in force.
 pub(super) fn repeat_to(state: &mut State, agent: &AgentId, seat: SeatId) {
     if let Some(order) = state.stop_of(agent).cloned() {
         send_order(state, seat, &order);

@@ -158,7 +158,7 @@ impl From<Presence> for ShownPresence {
 }
 
 impl AgentView {
-    /// Why it is where it is: what ails it besides its presence comes first.
+    /// Why it is where it is: an impairment comes in front of the cause of its presence.
     pub fn because(&self) -> String {
         let because = &self.presence.because;
         match &self.contest {
@@ -216,11 +216,11 @@ pub struct CommandEntry {
 #[derive(Clone, Debug, Default)]
 struct Latest {
     line: VecDeque<Option<(Revision, CommandId)>>,
-    /// The number of the first position in the line.
+    /// The number of the first position in the queue.
     first: u64,
 }
 
-/// Positions for each command that may be in the line before its gaps are closed.
+/// Positions for each command that may be in the queue before its gaps are closed.
 const POSITIONS_EACH: usize = 8;
 /// Positions that may be in it however few commands there are.
 const POSITIONS: usize = 64;

@@ -4,7 +4,7 @@
 //! know how the machines come to what they do. The simulator translates what it does to the
 //! machines and what they answer into [`Fact`]s, in the order in which things happen.
 
-/// Nanoseconds of true time since the world began, the same for everybody.
+/// Nanoseconds of true time since the world began, the same on every host.
 pub type TrueNanos = u64;
 /// Nanoseconds on one host's monotonic clock, which may drift and which stands still in suspend.
 pub type LocalNanos = u64;
@@ -80,7 +80,7 @@ pub enum Fact {
     AgentOrderedToStop(Process, Option<Order>),
     /// Its machine reported a status.
     AgentShows(Process, AgentStatus),
-    /// Its machine named what ails the session, or that it is over.
+    /// Its machine named the impairment of the session, or that it is over.
     AgentNames(Process, Option<Ailment>),
     /// Its machine noticed that its own process had been away.
     AgentOverslept(Process),
@@ -291,7 +291,7 @@ pub struct Presence {
     /// Since when, by the server's wall clock.
     pub since: WallMillis,
     pub why: Why,
-    /// What ails the session.
+    /// The impairment of the session.
     pub ailment: Option<Ailment>,
     /// Grows with each presence of an agent.
     pub version: u64,

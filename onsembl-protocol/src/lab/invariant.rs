@@ -196,7 +196,7 @@ invariants! {
         "An agent whose link ended is awaited for the resume window, and offline right after it.",
         "P-59", [31, 33];
     StoppedIsOffline = "stopped-is-offline", Kit,
-        "An agent that was stopped, on its machine or by an order, or sent away, is offline at once.",
+        "An agent that was stopped, on its machine or by an order, or evicted, is offline at once.",
         "P-84, P-230", [];
     VersionGrowsByOne = "version-grows-by-one", Both,
         "Each published presence has the version after the last one's, over restarts of the server too.",

@@ -92,8 +92,8 @@ pub(crate) enum Taken {
     /// It came before. If it is stored already, everything of its stream before this offset may be
     /// acknowledged again, and an end that [is stored](OutputLog::is_open_stored) as not known.
     Repeated(Option<ByteOffset>),
-    /// Its command [was given up](OutputLog::give_up). Nothing of it is stored or acknowledged; whoever
-    /// sent it is to be notified.
+    /// Its command [was given up](OutputLog::give_up). Nothing of it is stored or acknowledged; its
+    /// agent is to be notified.
     GivenUp,
 }
 

@@ -301,7 +301,7 @@ impl Outbox {
             let next = self.runs.cold_behind(self.page_turn.as_ref());
             let Some(command) = next.or_else(|| self.runs.cold_behind(None)) else { return };
             if first.as_ref() == Some(&command) {
-                // Whoever may ask has asked; the others have enough in memory.
+                // Each run that may ask has asked; the others have enough in memory.
                 return;
             }
             let page = self.runs.change(&command, |b| b.ask_for_page(LOW)).flatten();

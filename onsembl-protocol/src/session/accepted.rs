@@ -1,7 +1,7 @@
 //! A link that a server accepted, from its hello to its end: what each frame on it counts as.
 //!
 //! [`AcceptedLink`] belongs to a link, not to an agent: it is there before anybody knows whose link it
-//! is. It decides what is read, deferred or dropped, what the agent's machine hears, and when the link
+//! is. It decides what is read, deferred or dropped, what the agent's machine gets, and when the link
 //! itself has to go. A close that the agent's machine or the owner orders is theirs: what has arrived
 //! before it still counts, until the link has ended.
 //!
@@ -217,7 +217,7 @@ impl AcceptedLink {
                     out.push(AcceptedAction::Complain(Complaint::NoHello));
                     self.close(cause, &mut out);
                 }
-                // Whoever was welcomed is not refused any more, and a closing link is closed once.
+                // A peer that was welcomed is not refused any more, and a closing link is closed once.
                 State::Greeting(_)
                 | State::Parked(_)
                 | State::Joining { .. }

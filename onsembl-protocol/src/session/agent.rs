@@ -459,7 +459,7 @@ impl AgentConnection {
         }
     }
 
-    /// Names what ails the session, or that it is over; the status stays.
+    /// Names the impairment of the session, or that it is over; the status stays.
     fn review(&mut self, at: Timestamp, out: &mut Out) {
         let State::Connected(s) = &mut self.state else { return };
         let found = s.diagnose(at);

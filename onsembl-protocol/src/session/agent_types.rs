@@ -201,7 +201,7 @@ pub enum AgentAction {
     Close(LinkId, CloseCause),
     /// Tell people where the connection is.
     Report(AgentReport),
-    /// Tell people what ails the session, or that nothing does any more.
+    /// Show the impairment of the session, or that it is over.
     Impaired(Option<Impairment>),
     /// Show that this process itself was away this long past its deadline.
     Overslept(Duration),

@@ -18,7 +18,7 @@ pub struct ServerConfig {
     /// How long the session of an agent that is away is kept: 5 min by default.
     pub resume_window: Duration,
     /// How long the store may take to open a session: 25 s, less than the agent's patience with an
-    /// unanswered hello, so that the agent hears why.
+    /// unanswered hello, so that the agent gets the reason.
     pub admission_timeout: Duration,
 }
 
@@ -272,7 +272,7 @@ pub struct Presence {
     pub epoch: Epoch,
 }
 
-/// Why a presence is what it is: what brought the status, and what ails it.
+/// Why a presence is what it is: what brought the status, and its impairment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct StatusCause {
     /// What brought the status.
@@ -287,8 +287,8 @@ impl fmt::Display for StatusCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.impairment, self.trouble) {
             (None, _) => fmt::Display::fmt(&self.cause, f),
-            (Some(ails), None) => write!(f, "{ails}; {}", self.cause),
-            (Some(ails), Some(trouble)) => write!(f, "{ails}: {trouble}; {}", self.cause),
+            (Some(fault), None) => write!(f, "{fault}; {}", self.cause),
+            (Some(fault), Some(trouble)) => write!(f, "{fault}: {trouble}; {}", self.cause),
         }
     }
 }

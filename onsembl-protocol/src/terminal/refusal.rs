@@ -31,7 +31,7 @@ pub enum Untypeable {
         "the text has {0} bytes; the program reads lines from its terminal, which takes {LINE_BYTES} and would throw away the rest"
     )]
     TooLong(usize),
-    /// A part of an earlier text stands in the line.
+    /// A part of an earlier text is still in the line.
     #[error(
         "a part of an earlier text stands in this terminal, and this one would be typed behind it; look at the terminal, and send keys (ctrl-u, ctrl-c or enter) first"
     )]

@@ -71,7 +71,7 @@ impl TypingQueue {
         true
     }
 
-    /// Keys were typed: their sender sees what stands in the line, and is responsible for it.
+    /// Keys were typed: their sender sees the line, and is responsible for it.
     pub(crate) const fn on_keys(&mut self) {
         self.spoiled = false;
     }

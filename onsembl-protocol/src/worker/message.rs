@@ -147,7 +147,7 @@ fn read_control(control: AgentControl, note: &mut impl FnMut(WorkerNote)) -> Ins
         },
         action @ (ControlAction::Start | ControlAction::Unknown(_)) => {
             let text = format!(
-                "this agent cannot {action}; it knows STOP, RESTART, PAUSE and RESUME, and whoever runs it on its machine can start it again"
+                "this agent cannot {action}; it knows STOP, RESTART, PAUSE and RESUME, and its operator can start it again on its machine"
             );
             note(WorkerNote::OrderNotSupported(action));
             Instruction::Complain(complaint(AgentErrorType::Unspecified, text))

@@ -295,7 +295,7 @@ impl Terminal {
         let (text, modes) = (&request.text, &self.modes);
         let (typing, required_mode) = match &request.input {
             Some(CommandInput::Keys) => (Typing::keys(text, modes), None),
-            // A part of another text stands in the line, and would be submitted with this one.
+            // A part of another text is still in the line, and would be submitted with this one.
             Some(CommandInput::Text) | None if self.typing_queue.is_spoiled() => {
                 (Err(Untypeable::Spoiled), None)
             }

@@ -73,7 +73,7 @@ impl Authenticator {
             Ok(false) => Ok(identity),
             Ok(true) => Err(Refusal::Forbidden("the token was revoked; stay away".into())),
             Err(error) => {
-                // Not known to be good, so not admitted; not known to be bad, so not sent away for
+                // Not known to be good, so not admitted; not known to be bad, so not refused for
                 // good either.
                 warn!(%error, "cannot look up revoked tokens");
                 Err(not_now())

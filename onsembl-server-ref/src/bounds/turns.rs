@@ -225,7 +225,7 @@ impl<K: Eq + Hash + Clone> Shared<K> {
             let Some(own) = state.holders.get_mut(&holder) else { continue };
             let Some(first) = own.waiting.front() else { continue };
             if first.places > free {
-                // Whoever is next waits for that, or something large would never get its turn.
+                // The next request waits for that, or something large would never get its turn.
                 state.order.push_front(holder);
                 return;
             }

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-/// From one look at the files to the next. A look costs two calls of the system, and whoever renews a
+/// From one look at the files to the next. A look costs two calls of the system, and an operator who renews a
 /// certificate does so days before the old one ends.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 

@@ -72,7 +72,7 @@ const SIGPIPE: i32 = 13;
 pub enum Followed {
     /// The command ended.
     Exited(Exit),
-    /// It ended because it was cancelled from here, or its end was awaited in vain after that.
+    /// It ended because it was cancelled from here, or its end did not come in time after that.
     Cancelled {
         by: Canceller,
         /// Whether its end was confirmed.

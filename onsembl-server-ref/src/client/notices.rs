@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// How long a command must wait before the caller is notified. Most do not.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The latest status of a command, and whether it was spoken of.
+/// The latest status of a command, and whether the caller was notified.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     latest: Option<(CommandPhase, String)>,
@@ -19,7 +19,7 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    /// A status came. It is spoken of at once if only the reason for it changed, or if something
+    /// A status came. The caller is notified at once if only the reason for it changed, or if something
     /// else was said before.
     pub(super) fn on_status(&mut self, phase: &CommandPhase, because: &str, now: Instant) {
         let latest = (phase.clone(), because.to_owned());

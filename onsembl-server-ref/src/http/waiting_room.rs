@@ -2,7 +2,7 @@
 //!
 //! A newcomer is always let in. If there is no room, it takes the slot of another: of a connection that was
 //! answered without a token, since it has had what it came for, else of the oldest; of its own address if that
-//! has its share, else of the address with the most. So whoever fills the room with connections that do nothing
+//! has its share, else of the address with the most. So a peer that fills the room with connections that do nothing
 //! only loses them. A connection has as long to show a token as it takes to accept its address's share of
 //! others, and the server itself is what limits how fast that goes.
 //!

@@ -46,7 +46,7 @@ pub(crate) const ASKED_OF_USER: usize = 32;
 /// How long the last writes may take when the server ends; what is left then is given to the store
 /// to close with.
 const LAST_WRITES: Duration = Duration::from_secs(3);
-/// How often live links are held against the expiry and revocation of their tokens.
+/// How often live links are checked against the expiry and revocation of their tokens.
 const TOKEN_CHECK: Duration = Duration::from_secs(10);
 /// Machines that one fleet may number, so that the numbers of two fleets never meet.
 const SEATS_OF_USER: u64 = 1 << 32;

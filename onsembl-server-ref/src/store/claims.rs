@@ -1,5 +1,5 @@
 //! Which lineage of tokens holds an agent, settled in the transaction that opens its session: what the fleet
-//! decided is held against what the database has, since a token may have been made, used or revoked meanwhile.
+//! decided is compared with what the database has, since a token may have been made, used or revoked meanwhile.
 
 use super::sessions::NewSession;
 use super::tokens::revoke_lineage;

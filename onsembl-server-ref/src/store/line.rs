@@ -127,7 +127,7 @@ impl Line {
             {
                 let length = next.request.output_len();
                 if output > 0 && output + length > BATCH_OUTPUT {
-                    // Whoever had a turn is behind the others in the next transaction.
+                    // A user who had a turn is behind the others in the next transaction.
                     match run {
                         0 => self.order.push_front(asker),
                         _ => self.order.push_back(asker),

@@ -177,7 +177,7 @@ async fn read(
     }
 }
 
-/// Sends until told to close, or until it fails. If the fault is ours, the peer hears of it.
+/// Sends until told to close, or until it fails. If the fault is ours, the close code says so.
 async fn write(
     writer: &mut dyn LinkWriter,
     patience: Duration,

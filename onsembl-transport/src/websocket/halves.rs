@@ -271,7 +271,7 @@ struct Reader<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Reader<S> {
     /// Gets the last words across: the answer to the peer's close frame if there was one, else our
-    /// own. A connection that broke hears nothing more.
+    /// own. A connection that broke gets nothing more.
     async fn leave(&mut self, end: &LinkEnd) {
         if end.reason.initiator == Initiator::Link {
             return;

@@ -124,7 +124,7 @@ impl CommandLifecycle {
             return self.end(CommandStage::Cancelled, cause, None, now, out);
         }
         match self.phase {
-            // It keeps its place in the line.
+            // It keeps its position in the queue.
             Phase::Queued { start_by, .. } => {
                 self.phase = Phase::Queued { start_by, sending: Sending::Never };
             }

@@ -437,8 +437,8 @@ impl CommandLifecycle {
     fn run(&mut self, cause: CommandCause, now: Now, out: &mut Out) {
         let at = now.monotonic;
         // A terminal is silent for as long as it is not used.
-        let tires = self.dialect == Dialect::Legacy && self.origin == CommandOrigin::User;
-        let idle = tires.then(|| at.saturating_add(LEGACY_IDLE));
+        let may_idle_out = self.dialect == Dialect::Legacy && self.origin == CommandOrigin::User;
+        let idle = may_idle_out.then(|| at.saturating_add(LEGACY_IDLE));
         let limit = self.terms.time_limit.map(|d| at.saturating_add(d).saturating_add(LIMIT_GRACE));
         self.phase = Phase::Running { limit_at: limit, idle_at: idle };
         self.view.started_at = Some(now.wall);

@@ -291,7 +291,7 @@ impl Runner {
         )
     }
 
-    /// The machine names what ails the session.
+    /// The machine names the impairment of the session.
     pub(super) fn names(
         &mut self,
         ailment: Option<Ailment>,

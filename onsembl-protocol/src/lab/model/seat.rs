@@ -124,7 +124,7 @@ impl Step {
 pub(super) struct Seat {
     pub(super) installed: bool,
     pub(super) evicted: bool,
-    /// It was sent away: if it is deleted, what comes later is another agent to the store.
+    /// It was evicted: if it is deleted, what comes later is another agent to the store.
     pub(super) sent_away: bool,
     /// Put in for an agent of an earlier run, and nothing shown yet.
     pub(super) recovering: bool,

@@ -117,7 +117,7 @@ kinds! {
     CloseAll = "server closes all links";
     /// The server closes the agent's link, with a code.
     CloseOne = "server closes the link";
-    /// The agent is sent away.
+    /// The agent is evicted.
     Evict = "evicted";
     /// A peer with a token of another lineage says the agent's hello, and opens a link in its name.
     OtherToken = "hello with another token";

@@ -243,7 +243,7 @@ impl<W: Witness> World<W> {
         }
     }
 
-    /// The seat whose machine hears of this wire.
+    /// The seat whose machine gets the events of this wire.
     fn hearer_of(&self, wire: u32) -> Option<Seated> {
         self.server.seats.of_key(self.server.links.get(&wire)?.key?)
     }

@@ -479,7 +479,7 @@ impl<W: Witness> World<W> {
         true
     }
 
-    /// Something that is not the server hears a frame.
+    /// Something that is not the server gets a frame.
     pub(super) fn answer_from_stub(&mut self, wire: u32, frame: Up) {
         use FaultKind as K;
         let agent = self.wires[wire as usize].agent;

@@ -39,7 +39,7 @@ pub struct Admission {
     pub agent: AgentId,
     pub session: SessionId,
     pub epoch: Epoch,
-    /// The stop that is in force for this agent; the first thing it hears.
+    /// The stop that is in force for this agent; sent before anything else.
     pub stopped: Option<StopId>,
 }
 
@@ -186,7 +186,7 @@ pub fn heartbeat(beat: &BeatOut, timing: HeartbeatTiming, wall: WallTime) -> Ser
     }
 }
 
-/// The probe by which a legacy agent is asked whether it hears.
+/// The probe that a legacy agent has to answer.
 pub const fn probe(wall: WallTime) -> Ping {
     Ping { timestamp: Some(wall.unix_millis() as f64), sequence: None }
 }
@@ -198,7 +198,7 @@ pub const fn answer_to(ping: &Ping) -> Pong {
 
 /// The error for a session that is not opened, for this cause.
 pub fn not_admitted(cause: CloseCause, why: impl Into<String>) -> ErrorReply {
-    // Only what is for good is forbidden: an agent that hears it never comes back by itself.
+    // Only what is for good is forbidden: an agent that gets it never comes back by itself.
     let for_good = matches!(cause, CloseCause::Deleted | CloseCause::Revoked);
     let code = if for_good { ErrorCode::Forbidden } else { ErrorCode::StorageUnavailable };
     ErrorReply::new(code, why)

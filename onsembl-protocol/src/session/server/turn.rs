@@ -173,7 +173,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Names what ails the session, or that it is over. Status and since stay. (Why the store does
+    /// Names the impairment of the session, or that it is over. Status and since stay. (Why the store does
     /// not record is compared where the store says so.)
     #[inline]
     pub(super) fn review(&mut self) {

@@ -52,7 +52,7 @@ pub enum Happening {
     /// The agent says that it cannot go on.
     Faulted(Link),
     LinkEnds(Link, CloseReason),
-    /// The agent is sent away.
+    /// The agent is evicted.
     Evicted(CloseCause),
 }
 
