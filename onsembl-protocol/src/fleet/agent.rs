@@ -319,6 +319,7 @@ impl Seat {
         let claimant = self.judge(hello, aliases);
         self.instance = hello.extensions.as_ref().map(|e| e.instance.clone());
         self.claimed.clone_from(&hello.agent_id);
+        // A new process begins with the id of its configuration again (P-237).
         if claimant == Claimant::OtherProcess {
             self.uses = UsedId::Own;
         }

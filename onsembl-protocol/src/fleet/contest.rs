@@ -125,6 +125,7 @@ impl Contests {
         let bytes = self.waiting.iter().map(|waiting| cost_of_hello(&waiting.said.hello));
         let is_full = self.waiting.len() >= MOST_OF_USER
             || bytes.fold(cost, usize::saturating_add) > state.limits.hello_bytes;
+        // Refused unheard, and it comes back by its backoff (P-239).
         if of_seat >= MOST_WAITING || is_full {
             self.refuse(state, contender, now);
             return None;

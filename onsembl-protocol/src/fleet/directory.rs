@@ -65,6 +65,7 @@ impl Directory {
     }
 
     fn drop_key(&mut self, agent: &AgentId, key: &AgentKey) {
+        // Unless another agent has it by now.
         if self.by_key.get(key) == Some(agent) {
             let _ = self.by_key.remove(key);
         }

@@ -177,6 +177,7 @@ impl State {
     /// sent for ever.
     pub(super) fn report_unknown(&mut self, agent: &AgentId, command: &CommandId) {
         let Some((seat, session)) = self.roster.session(agent) else { return };
+        // A wrapper keeps nothing that it could drop.
         if session.capabilities.dialect() == Dialect::Legacy || !self.told.tell(seat, command) {
             return;
         }

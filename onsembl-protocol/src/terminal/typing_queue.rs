@@ -43,8 +43,8 @@ pub enum Typed {
 }
 
 impl TypingQueue {
-    /// How long a command waits for a line at the agent's own terminal to be finished: 30 s. Who
-    /// asked should hear of it while still looking.
+    /// How long a command waits for a line at the agent's own terminal to be finished: 30 s, so that its
+    /// sender gets the refusal while still looking.
     pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
     /// A command is to be typed.
@@ -57,6 +57,7 @@ impl TypingQueue {
     pub(crate) fn on_local(&mut self, bytes: &[u8]) {
         self.line.read(bytes);
         if !self.line.is_begun() {
+            // The line was submitted or cleared at the keyboard.
             self.spoiled = false;
         }
     }

@@ -138,6 +138,7 @@ impl Commands {
     /// Whether it is being started; then it is ended in this way as soon as it runs.
     pub(super) fn cancel_start(&mut self, id: &CommandId, force: Force) -> bool {
         let Some(starting) = self.starting.get_mut(id) else { return false };
+        // An order without grace is not taken back by one with it.
         if force == Force::AtOnce {
             starting.force = force;
         }

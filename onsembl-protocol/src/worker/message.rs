@@ -27,7 +27,7 @@ pub(super) enum Instruction {
     Cancel(CommandId, Force),
     /// A stream is stored up to here.
     Stored(OutputAck),
-    /// So far are these streams.
+    /// How far these streams are stored.
     Resume(OutputResume),
     /// Say what is held, in answer to this question.
     ReportOutputState(String),
@@ -40,7 +40,7 @@ pub(super) enum Instruction {
     End(EndOrder, Force),
     /// Start nothing, or start again.
     Pause(Pausing),
-    /// Make the terminal so large.
+    /// Make the terminal this large.
     Resize(TerminalSize),
     /// A latching emergency stop.
     Stop(StopId),
@@ -103,6 +103,7 @@ pub(super) fn read(
             Instruction::Stop(stop)
         }
         ServerToAgent::EmergencyStop(order) => {
+            // Without an id nothing could release it (P-107).
             note(WorkerNote::MomentaryStop { reason: order.reason, by: order.triggered_by });
             Instruction::KillAll
         }

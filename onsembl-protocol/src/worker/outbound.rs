@@ -18,7 +18,7 @@ pub(super) enum Outbound {
     Opened(TerminalOpened),
     /// What is held of these streams.
     OutputState(OutputState),
-    /// It has a command, and is so far with it.
+    /// It has a command, which is at this stage.
     Acknowledgement(CommandId, CommandAckStatus),
     /// The stream ends here with a gap of unknown length.
     OpenEnd(Run, Stream, ByteOffset),

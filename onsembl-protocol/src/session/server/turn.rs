@@ -178,6 +178,7 @@ impl Turn<'_> {
     #[inline]
     pub(super) fn review(&mut self) {
         let State::Online(session) = &self.hot.state else { return };
+        // Published only when it changes: a version for each beat would flood readers.
         if session.diagnose(self.timing(), self.at()) != session.shown {
             self.publish(self.cold.published.because.cause);
         }
