@@ -59,7 +59,7 @@
 //!
 //! # The states of an agent on its server
 //!
-//! The same of [`PRESENCE_EDGES`](session::PRESENCE_EDGES), in the words of the API. A machine begins
+//! The same of [`PRESENCE_EDGES`](session::PRESENCE_EDGES), by the API's names. A machine begins
 //! as `offline` and ends there; `error` is an agent in session that said it cannot go on.
 //!
 #![doc = include_str!("session/edges/presence.md")]

@@ -277,7 +277,7 @@ impl CommandEntry {
         Self { agent, view: None, detail: None, tail, revision, changed: 0, position: None }
     }
 
-    /// Why the command is where it is, in the words of the server and of its agent.
+    /// Why the command is where it is, from the server's cause and the agent's own text.
     pub fn because(&self, view: &CommandView) -> String {
         reason(self.detail.as_deref(), view)
     }
@@ -287,7 +287,7 @@ impl CommandEntry {
     }
 }
 
-/// Why a command is where it is, in the words of the server and of its agent.
+/// Why a command is where it is, from the server's cause and the agent's own text.
 pub(super) fn reason(detail: Option<&str>, view: &CommandView) -> String {
     match (detail, view.exit) {
         (Some(detail), None) if view.status.is_final() => detail.into(),

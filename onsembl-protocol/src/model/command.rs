@@ -106,7 +106,7 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// Where a command is in its life, in the words of the wire.
+    /// The stage of a command, as the wire names it.
     #[allow(missing_docs, reason = "the names say all")]
     pub enum CommandPhase {
         /// Not stored yet.

@@ -192,7 +192,7 @@ pub struct BeatOut {
     pub lag: Option<(Duration, StoreTrouble)>,
 }
 
-/// The status of an agent, in the words of the API.
+/// The status of an agent, by the API's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "the names say all")]

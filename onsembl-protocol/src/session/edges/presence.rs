@@ -1,4 +1,4 @@
-//! The graph of the server's machine of one agent, in the words of the API.
+//! The graph of the server's machine of one agent, by the API's names.
 
 use super::super::server_types::{Presence, PresenceCause, PresenceStatus};
 use super::{Edge, edges, labels};

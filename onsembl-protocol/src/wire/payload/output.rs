@@ -19,7 +19,7 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 wire_enum! {
-    /// Which stream, in the words of the wire.
+    /// Which stream, as the wire names it.
     #[allow(missing_docs, reason = "the names say all")]
     pub enum StreamType {
         Stdout = "STDOUT",
