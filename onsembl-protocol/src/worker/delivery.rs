@@ -50,7 +50,7 @@ enum Server {
 pub(super) enum Readiness {
     /// Something before it is not stored.
     Waits,
-    /// It is to be declared to the server first that these streams end with gaps of unknown length.
+    /// These streams end with gaps of unknown length, which must be declared to the server first.
     OpenEnds(Vec<(Run, Stream, ByteOffset)>),
     /// Everything before it is stored or declared.
     Ready,

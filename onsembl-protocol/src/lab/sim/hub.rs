@@ -194,7 +194,7 @@ impl<W: Witness> World<W> {
         agents.find(|agent| self.server.seats.of_agent(*agent).is_none())
     }
 
-    /// The machine of a seat. The fleet names none that it was informed is removed.
+    /// The machine of a seat. The fleet must not name one after it was informed of its removal.
     fn seated(&mut self, seat: SeatId) -> Option<Seated> {
         let seated = self.server.seats.of_seat(seat);
         if seated.is_none() {
