@@ -103,9 +103,15 @@ fn module(src: &Path, file: &PathBuf) -> Option<Module> {
     Some(Module { path, facade, text })
 }
 
-/// A source without its comments and without its tests, which may import what they like.
+/// A source without its comments and without the tests in it, which may import what they like.
 fn code_of(source: &str) -> String {
-    let source = source.split("#[cfg(test)]\nmod ").next().unwrap();
+    let tests = source.match_indices("#[cfg(test)]\nmod ").map(|(at, _)| at);
+    // Only where they begin: `mod tests;` names a file, and code may follow.
+    let mut inline = tests.filter(|at| {
+        let head = source.get(*at..).unwrap().split(['{', ';']).next().unwrap();
+        source.get(at + head.len()..).unwrap().starts_with('{')
+    });
+    let source = source.get(..inline.next().unwrap_or(source.len())).unwrap();
     let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
     code.map(|line| format!("{line}\n")).collect()
 }
@@ -369,6 +375,14 @@ fn machines_that_only_the_core_sees_are_seen() {
     assert!(is_machine("pub(crate) fn poll_action(&mut self) -> Option<A> {"));
     assert!(!is_machine("pub(super) fn poll_action(&mut self) -> Option<A> {"));
     assert!(!is_machine("pub(crate) fn handle(config: &C, hot: &mut H) -> Deadline {"));
+}
+
+#[test]
+fn code_behind_tests_in_another_file_is_read() {
+    let beside =
+        "#[cfg(test)]\nmod tests;\nuse crate::id;\n#[cfg(test)]\nmod more {\nuse crate::lab;\n}\n";
+    let code = code_of(beside);
+    assert!(code.contains("crate::id") && !code.contains("crate::lab"), "{code}");
 }
 
 #[test]

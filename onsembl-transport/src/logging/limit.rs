@@ -242,10 +242,9 @@ mod tests {
         let (limit, count) = (LineLimit::new(), Count::default());
         let layer = count.clone().with_filter(limit.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            log(&limit)
+            log(&limit);
         });
-        let lines = count.0.lock().unwrap().clone();
-        lines
+        count.0.lock().unwrap().clone()
     }
 
     const PEER: usize = 20;
