@@ -4,7 +4,7 @@
 //!   prints the median of the ratios beside its goal.
 //! - `cargo bench -p onsembl-benches --bench codec -- instructions` counts instructions instead, on
 //!   a machine that has `valgrind`: each side runs under `--tool=callgrind` for 100 and for 1,100
-//!   rounds, and the difference is what 1,000 rounds cost. No noise: this is the figure to compare.
+//!   rounds, and the difference is what 1,000 rounds cost. No noise: this is the number to compare.
 
 #![allow(
     missing_docs,

@@ -1,10 +1,10 @@
 //! What an event costs the fleet of a user, and a piece of output its readers, with few and with many
 //! commands open.
 //!
-//! Run with `cargo bench --package onsembl-benches --bench fleet`, or `compare/fleet.py` for instructions in
-//! the place of times. Every figure is the median of several
+//! Run with `cargo bench --package onsembl-benches --bench fleet`, or `compare/fleet.py` for instructions
+//! instead of times. Every number is the median of several
 //! rounds. A round goes over all fleets that are compared in turn, so that whatever else the machine does
-//! meets all of them; ratios are of figures of the same run.
+//! meets all of them; ratios are of numbers of the same run.
 
 #![allow(
     missing_docs,
@@ -49,7 +49,7 @@ fn now() -> Now {
     Now::from_origin(Duration::from_secs(60))
 }
 
-/// The random order, the same for every figure: Vigna's SplitMix64.
+/// The random order, the same for every measurement: Vigna's SplitMix64.
 fn random(n: u64) -> u64 {
     let z = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -267,7 +267,7 @@ impl Scenario {
         start.elapsed().as_nanos() as f64 / EVENTS as f64
     }
 
-    /// Made beforehand: what a decoder does is no part of the figure.
+    /// Made beforehand: what a decoder does is not measured.
     fn events(&mut self, event: impl Fn(&mut Running) -> FleetEvent) -> Vec<(usize, FleetEvent)> {
         (0..EVENTS)
             .map(|_| {
@@ -307,7 +307,7 @@ fn take(fleet: &mut Fleet, view: &mut View, event: FleetEvent, receipts: &mut Ve
     let _ = black_box(fleet.deadline());
 }
 
-/// What a dashboard that watches everything is told of a piece of output, without the fleet's part.
+/// What a dashboard that watches everything receives for a piece of output, without the fleet's part.
 fn sends_output(scenario: &mut Scenario) -> f64 {
     let all = Subscriptions {
         agents: Selection::All,
@@ -373,7 +373,7 @@ fn connects(scenario: &mut Scenario) -> f64 {
     start.elapsed().as_nanos() as f64 / TIMES as f64
 }
 
-/// One line: the figure of each place, and its ratio to the first.
+/// One line: the measurement of each size, and its ratio to the first.
 fn compare(
     what: &str,
     scenarios: &mut [Scenario],

@@ -1,5 +1,5 @@
 //! What recording costs beside handling a beat, and how long the replay of a recorded day takes.
-//! Each figure is printed with its goal beside it; nothing is asserted.
+//! Each measurement is printed with its goal beside it; nothing is asserted.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing)]
 
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const LINK: LinkId = LinkId(1);
 const INTERVAL: Duration = Duration::from_secs(30);
 const RING: usize = 8 * 1024 * 1024;
-/// Rounds of each figure; the best one counts, because others use this machine too.
+/// Rounds of each measurement; the best one counts, because others use this machine too.
 const ROUNDS: usize = 9;
 
 struct Shard {

@@ -1,7 +1,7 @@
 //! One heartbeat among a million connections, and a million deadlines at once.
 //!
 //! Run with `cargo bench --package onsembl-benches --bench supervisor`. Every line is the median of
-//! several rounds; ratios are of figures of the same run.
+//! several rounds; ratios are of numbers of the same run.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
@@ -69,7 +69,7 @@ fn recorded(n: u64, now: Now) -> ServerEvent {
     ServerEvent::Recorded { epoch: Epoch(1), sequence: BeatSequence(n), at: now.wall }
 }
 
-/// The random order, the same for every figure: Vigna's SplitMix64.
+/// The random order, the same for every measurement: Vigna's SplitMix64.
 fn random(n: u64) -> u64 {
     let z = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -92,7 +92,7 @@ fn nanos_each(events: u64, mut run: impl FnMut()) -> f64 {
     start.elapsed().as_nanos() as f64 / events as f64
 }
 
-/// A virtual clock that passes so slowly that nobody is silent for long in all rounds together.
+/// A virtual clock so slow that no peer is silent for long in all rounds together.
 fn clock(n: u64) -> Now {
     at(Duration::from_nanos(1 + n * 100))
 }
@@ -107,7 +107,7 @@ struct Beats {
 
 fn beats(count: usize) -> Beats {
     let (mut supervisor, keys) = fleet(count);
-    // Drawn beforehand, so that finding the key is no part of the figure.
+    // Drawn beforehand, so that finding the key is not measured.
     let order: Vec<Key> = (0..EVENTS).map(|n| keys[pick(n, count)]).collect();
     let mut n = 0;
     let mut allocations = 0;
@@ -185,7 +185,7 @@ fn alone() -> f64 {
     median((0..ROUNDS).map(|_| run()).collect())
 }
 
-/// Reads at random places of an array as large as the hot state of so many connections: each place
+/// Reads at random places of an array as large as the hot state of `connections` connections: each place
 /// known beforehand, and each found only by the read before it.
 fn cache_miss(count: usize) -> (f64, f64) {
     let words: Vec<u64> = (0..(count * Fleet::HOT_BYTES / 8) as u64).map(random).collect();

@@ -20,7 +20,7 @@ use onsembl_protocol::wire::payload::{
 use onsembl_protocol::wire::{self, AgentToServer};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Bytes that this process has allocated and not given back; zero if nobody counts.
+/// Bytes that this process has allocated and not given back; zero if they are not counted.
 pub type Meter = fn() -> usize;
 
 /// Events of one input at most, with their repetitions.
@@ -228,7 +228,7 @@ impl World {
 
     fn message(&mut self, step: &Step) {
         let Some(seat) = self.seat(step) else { return };
-        // Whoever is not read is not heard.
+        // An agent that is not read is not heard.
         if self.seats.get(&seat).is_none_or(|linked| linked.flow == Flow::Paused) {
             return;
         }

@@ -1,5 +1,5 @@
 // Both ends against the reference model: a small fleet that lives through the faults that the bytes
-// name breaks no demand, and everybody is back in the end.
+// name breaks no demand, and every agent is back in the end.
 
 use super::bytes::Bytes;
 use core::time::Duration;

@@ -117,7 +117,7 @@ impl Node {
         assert_eq!(actions, Some(expected.actions), "{event:?}");
     }
 
-    /// Whoever is woken must do as its double; nobody is woken without cause, and who is due is
+    /// A machine that is woken must do as its double; none is woken without cause, and one that is due is
     /// woken unless the budget ended the sweep.
     fn sweep(&mut self, bytes: &mut Bytes<'_>) {
         let now = self.now();

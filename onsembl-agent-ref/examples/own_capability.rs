@@ -1,4 +1,4 @@
-//! An agent with a capability of its own, in place of a shell: it counts. No process runs for a command, and
+//! An agent with a capability of its own instead of a shell: it counts. No process runs for a command, and
 //! yet it is journalled, spooled, started at most once, paused, stopped and audited as every other.
 //!
 //! `ONSEMBL_TOKEN=… cargo run --example own_capability -- http://127.0.0.1:8080`, then

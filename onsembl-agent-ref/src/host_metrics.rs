@@ -12,11 +12,11 @@ use sysinfo::{
 #[error("the metrics of this host cannot be read: {0}")]
 pub struct HostMetricsError(#[from] sysinfo::Error);
 
-/// The metrics of one moment. `None` is a figure that the host does not give.
+/// The metrics of one moment. `None` is a metric that the host does not give.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HostMetricsSample {
     /// Use of all processors of the host since the previous sample, 0 to 100. Samples less than
-    /// 200 ms apart repeat the figure; the first one may cover the time since the host's start.
+    /// 200 ms apart repeat the value; the first one may cover the time since the host's start.
     pub cpu_percent: f32,
     /// Resident memory of this process, in MiB. Its commands are not counted in.
     pub memory_mib: Option<u64>,
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_real() {
+    fn metrics_are_real() {
         let mut metrics = HostMetrics::new().unwrap();
         burn(Duration::from_millis(400));
         let busy = metrics.sample();

@@ -49,7 +49,7 @@ pub(crate) struct LocalTerminal {
     modes: Modes,
     shown: Option<blocking::Sender<Bytes>>,
     waiting: Arc<AtomicUsize>,
-    /// It was behind for so long that output no longer waits for it; so much was not shown since.
+    /// It was behind for too long, so that output no longer waits for it; this many bytes were not shown since.
     left_out: Option<u64>,
     written: blocking::Receiver<()>,
     sizes: JoinHandle<()>,
@@ -186,7 +186,7 @@ fn read_keys(mut take: impl FnMut(Bytes) -> bool) {
     let mut buffer = [0; 4096];
     loop {
         match keys.read(&mut buffer) {
-            Ok(0) => return tracing::info!("the agent's own terminal is gone"),
+            Ok(0) => return tracing::info!("the agent's own terminal was closed"),
             Ok(n) => {
                 let typed = Bytes::copy_from_slice(buffer.get(..n).unwrap_or_default());
                 if !take(typed) {

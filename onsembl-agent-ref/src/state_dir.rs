@@ -190,8 +190,8 @@ fn folder_name(name: &str) -> Result<String, StateDirError> {
     Ok(folder)
 }
 
-/// Closes to others what is there: whoever opens the lock can keep the agent from starting, and whoever has the
-/// key and a token of the same user can take its place.
+/// Closes to others what is there: a user who opens the lock can keep the agent from starting, and one who has the
+/// key and a token of the same user can replace it.
 fn make_private(dir: &Path) -> Result<(), StateDirError> {
     let mode = Mode::at(dir).map_err(io_error("look at the state directory", dir))?;
     if mode.others_write() {

@@ -48,7 +48,7 @@ pub struct AgentStatusFile {
     /// The emergency stop that is in force: nothing starts.
     #[serde(default)]
     pub stopped: Option<String>,
-    /// Nothing starts, by order of the server, until it is told to go on.
+    /// Nothing starts, by order of the server, until an order to resume.
     #[serde(default)]
     pub paused: bool,
     /// When this was written.

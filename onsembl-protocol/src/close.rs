@@ -250,10 +250,9 @@ breakages! {
 
 /// How a link ended: who and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CloseReason {
-    /// Who ended it.
     pub initiator: Initiator,
-    /// Why.
     pub cause: CloseCause,
 }
 

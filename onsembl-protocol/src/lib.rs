@@ -41,12 +41,12 @@
 //! 4. Perform the actions of the [`Step`] in order. There are at most
 //!    [`MAX_ACTIONS`](step::MAX_ACTIONS). An action that opens a link brings its outcome back as an
 //!    event.
-//! 5. Arm the deadline of the [`Step`] in place of the old one. It is always later than `now`.
+//! 5. Arm the deadline of the [`Step`] instead of the old one. It is always later than `now`.
 //! 6. Begin again. What has arrived is handed over before a deadline that has come.
 //!
 //! That is the loop of a *reducer*, which the machines of connections and commands are: nothing is queued
 //! inside, so nothing has to be drained, and the order of calls cannot be got wrong. A *queue machine*,
-//! whose outputs own bytes, is drained by `poll_action` in the place of step 4. [`step`] states both
+//! whose outputs own bytes, is drained by `poll_action` instead of step 4. [`step`] states both
 //! contracts, and each machine says which it keeps. Each link has a [`LinkId`] of its own; an event that
 //! names an old one changes nothing.
 //!
@@ -59,7 +59,7 @@
 //!
 //! # The states of an agent on its server
 //!
-//! The same of [`PRESENCE_EDGES`](session::PRESENCE_EDGES), in the words of the API. A machine begins
+//! The same of [`PRESENCE_EDGES`](session::PRESENCE_EDGES), by the API's names. A machine begins
 //! as `offline` and ends there; `error` is an agent in session that said it cannot go on.
 //!
 #![doc = include_str!("session/edges/presence.md")]
@@ -169,20 +169,3 @@ mod text;
 pub mod time;
 pub mod wire;
 pub mod worker;
-
-/// The old name of [`replay`].
-#[doc(hidden)]
-pub use replay as record;
-
-/// The old name of the simulator and of what is around it in [`lab`].
-#[cfg(feature = "sim")]
-#[doc(hidden)]
-pub mod sim {
-    pub use crate::lab::sim::*;
-    pub use crate::lab::{Watched, fact, model, rules, watch};
-}
-
-/// The old name of [`lab::kit`].
-#[cfg(feature = "testing")]
-#[doc(hidden)]
-pub use lab::kit as testing;

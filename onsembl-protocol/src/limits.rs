@@ -22,7 +22,7 @@ pub struct Limits {
     /// Undecodable messages that are answered with an `ERROR` within
     /// [`undecodable_window`](Self::undecodable_window); one more closes the link with 1008.
     pub undecodable: u32,
-    /// See [`undecodable`](Self::undecodable).
+    /// The window in which [`undecodable`](Self::undecodable) messages count.
     pub undecodable_window: Duration,
 }
 

@@ -1,5 +1,5 @@
 //! What a peer chose, as people may see it. Names, ids, texts and reasons come from others and end in terminals
-//! and logs, where a character can move the cursor, fill the clipboard, begin a line that nobody wrote or turn
+//! and logs, where a character can move the cursor, fill the clipboard, forge a line or turn
 //! a text around. [`Shown`] is the one place that takes such characters away.
 //!
 //! `Display` of the ids in [`id`](crate::id) goes through it, so it is for people; what is compared, stored or
@@ -50,7 +50,7 @@ impl<T: fmt::Display> Shown<T> {
         Self { value, most: Self::MOST, style: Style::Line }
     }
 
-    /// At most so many characters.
+    /// At most this many characters.
     #[must_use]
     pub fn within(self, most: usize) -> Self {
         Self { most, ..self }

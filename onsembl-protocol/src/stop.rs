@@ -1,7 +1,7 @@
 //! Emergency stops: what is in force for whom ([`StopLatch`], the server's end), and how far an agent is
 //! with one ([`StopGuard`]).
 //!
-//! A stop is a latch. It holds until it is released, for one agent or for all of the user, also
+//! A stop is a latch. It is in force until it is released, for one agent or for all of the user, also
 //! for those that come later. Who keeps it must keep it durably; nothing here touches a store.
 
 use crate::id::{AgentId, StopId, UserId};
@@ -19,11 +19,8 @@ use alloc::vec::Vec;
 #[allow(missing_docs, reason = "the names say all")]
 pub struct StopOrder {
     pub id: StopId,
-    /// For whom.
     pub scope: StopScope,
-    /// Why, for people.
     pub reason: String,
-    /// Who gave it.
     pub by: UserId,
     pub at: WallTime,
 }
@@ -196,7 +193,7 @@ mod tests {
         assert_eq!(latch.set(order("1", only("a"))).id, StopId::new("1"));
         assert_eq!(latch.set(order("2", only("a"))).id, StopId::new("1"), "twice is once");
         assert_eq!(latch.set(order("3", StopScope::All)).id, StopId::new("3"));
-        assert_eq!(stops(&latch, "b"), Some(StopId::new("3")), "who comes later is stopped too");
+        assert_eq!(stops(&latch, "b"), Some(StopId::new("3")), "a later one is stopped too");
         assert_eq!(latch.release(&only("a")), [order("1", only("a"))]);
         assert_eq!(stops(&latch, "a"), Some(StopId::new("3")), "the one for all still holds");
         assert!(latch.release(&only("b")).is_empty());
@@ -231,7 +228,7 @@ mod tests {
         assert_eq!(guard.on_release(&id("1")), Some(id("1")));
         let mut successor = StopGuard::recovered(Some(id("1")));
         assert!(successor.is_latched());
-        assert!(successor.on_order(id("2")), "another one takes its place");
+        assert!(successor.on_order(id("2")), "another one replaces it");
         assert_eq!(successor.on_welcome(None), Some(id("2")));
         assert!(!successor.is_latched());
     }

@@ -1,4 +1,4 @@
-//! Time as a value: the core never reads a clock, it is told what the clocks said.
+//! Time as a value: the core never reads a clock; it is given what the clocks said.
 //!
 //! Here live [`Timestamp`] (what deadlines are computed from), [`WallTime`] (a label for people),
 //! [`Now`] (one sample of all clocks) and [`Deadline`]. Nothing here may know why a time matters.
@@ -49,7 +49,7 @@ impl Timestamp {
         Self(self.0.saturating_add(millis as u64 * 1_000_000))
     }
 
-    /// Whether `earlier` is at least so many milliseconds ago.
+    /// Whether `earlier` is at least this many milliseconds ago.
     pub(crate) const fn is_past(self, earlier: Self, millis: u32) -> bool {
         self.0.get().saturating_sub(earlier.0.get()) >= millis as u64 * 1_000_000
     }

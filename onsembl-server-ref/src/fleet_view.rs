@@ -8,10 +8,10 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use tokio::sync::watch;
 
-/// Views that are kept before it is looked which of them nobody uses any more.
+/// Views that are kept before unused ones are looked for.
 const LOOK_THROUGH_AT: usize = 64;
 
-/// The fleet views of all users. One lives as long as somebody uses it: the hub, while it has a fleet of the user,
+/// The fleet views of all users. One lives as long as it is used: the hub, while it has a fleet of the user,
 /// or a reader.
 #[derive(Clone, Debug, Default)]
 pub struct FleetViews(Arc<Mutex<Views>>);
@@ -19,7 +19,7 @@ pub struct FleetViews(Arc<Mutex<Views>>);
 #[derive(Debug, Default)]
 struct Views {
     of: HashMap<UserId, Weak<FleetView>>,
-    /// How many there may be before those are taken out that nobody uses.
+    /// How many there may be before unused ones are taken out.
     look_through_at: usize,
 }
 
@@ -95,7 +95,7 @@ impl FleetView {
         self.settle();
     }
 
-    /// Applies what has come, unless somebody looks, who does it afterwards.
+    /// Applies what has come, unless a reader has the lock, which does it afterwards.
     fn settle(&self) {
         while !self.changes().is_empty() {
             let mut view = match self.view.try_lock() {
@@ -143,7 +143,7 @@ mod tests {
         let view = FleetView::default();
         view.apply(shows("1"));
         let look = view.look();
-        // Would wait for ever if it waited for the reader.
+        // Would never return if it waited for the reader.
         view.apply(shows("2"));
         assert_eq!(look.command_count(), 1);
         drop(look);

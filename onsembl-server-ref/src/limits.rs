@@ -222,7 +222,7 @@ pub(crate) fn all(set: &Set) -> Vec<Limit> {
             User,
             "the quietest command's is left to the store",
         ),
-        size("unknown commands told of", fleet.told_bytes, User, "an agent may be told twice"),
+        size("unknown commands reported", fleet.told_bytes, User, "an agent may be notified twice"),
         count("pages of an agent", fleet.pages_of_agent, Agent, "dropped; it says it again"),
         count("pages", fleet.pages, User, "dropped; it says it again"),
         size("bytes of pages", fleet.page_bytes, User, "dropped; it says it again"),
@@ -298,7 +298,7 @@ impl Part {
     }
 }
 
-/// The most memory, part by part, while so many users do their worst at a time.
+/// The most memory, part by part, while this many users use all that they may at a time.
 pub(crate) fn memory(set: &Set, users: usize) -> Vec<Part> {
     let part = |of, count, each_bytes| Part { of, count, each_bytes };
     vec![

@@ -1,4 +1,4 @@
-//! How long what is stored is kept, and the task that sees to it. What is cut, and the marker that stays, is the
+//! How long what is stored is kept, and the task that cuts it. What is cut, and the marker that stays, is the
 //! store's; by which clock it ages, the core's.
 
 use crate::store::{Cut, Store, StoreError};

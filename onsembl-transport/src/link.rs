@@ -258,7 +258,7 @@ pub(crate) const fn may_travel(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// What somebody said, escaped and not longer than a log line should be.
+/// What a peer said, escaped and not longer than a log line should be.
 pub(crate) fn log_line(text: &str) -> String {
     const LONGEST: usize = 300;
     Shown::new(text).within(LONGEST).into()

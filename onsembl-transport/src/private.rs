@@ -1,4 +1,4 @@
-//! Files that are nobody's business but their owner's: how they are made, and whether others can get at them.
+//! Files that only their owner may use: how they are made, and whether others can get at them.
 //!
 //! By mode only. What an access control list grants shows in the group's part of the mode.
 
@@ -80,7 +80,7 @@ pub fn close_to_others(path: &Path) -> io::Result<Option<Mode>> {
     Ok(Some(before))
 }
 
-/// Puts a file with mode 0600 in the place of what is at `path`: whoever reads it finds the old or the new
+/// Replaces what is at `path` by a file with mode 0600: a reader finds the old or the new
 /// content, and a power cut leaves one of them.
 ///
 /// # Errors

@@ -76,7 +76,7 @@ fn refused(error: AgentError) -> Result<u8> {
     Ok(code)
 }
 
-/// Puts the program anew in the place of this process, with the same arguments, environment and
+/// Replaces this process with the program, started anew, with the same arguments, environment and
 /// number. Comes back only when that fails.
 fn start_anew() -> anyhow::Error {
     let program = match std::env::current_exe() {

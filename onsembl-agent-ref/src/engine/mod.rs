@@ -1,7 +1,7 @@
 //! The agent itself: one loop that performs what the machines of the core decide.
 //!
-//! Who is alive and when to dial decides [`onsembl_protocol`]'s `AgentConnection`; what is run, kept, said
-//! and awaited, its [`Worker`](onsembl_protocol::worker::Worker). Here are the effects: the run loop (`run`),
+//! [`onsembl_protocol`]'s `AgentConnection` decides who is alive and when to dial; its
+//! [`Worker`](onsembl_protocol::worker::Worker) decides what is run, kept, sent and awaited. Here are the effects: the run loop (`run`),
 //! the actions (`perform`), the token (`credentials`), the status file (`status`). What carries out commands is an
 //! [`Executor`].
 //!
@@ -47,7 +47,7 @@ pub async fn run(
     run_with(options, executor, shutdown).await
 }
 
-/// As [`run`], with commands carried out by `executor` in place of the options' runner.
+/// As [`run`], with commands carried out by `executor` instead of the options' runner.
 ///
 /// # Errors
 ///

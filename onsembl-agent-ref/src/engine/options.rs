@@ -1,4 +1,4 @@
-//! What an agent is told at its start, what it lets others watch, and how it ends. Plain values.
+//! What an agent is given at its start, what it lets others watch, and how it ends. Plain values.
 
 use crate::process::Runner;
 use onsembl_protocol::id::BeatSequence;
@@ -19,14 +19,14 @@ use super::AgentError;
 /// Where the token comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenSourceKind {
-    /// This text. A newer token that the server sends takes its place until the process ends.
+    /// This text. A newer token that the server sends replaces it until the process ends.
     Literal(Secret),
     /// This file, read anew at each dial. It stays the authority: a newer token that the server
     /// sends is not used.
     File(PathBuf),
 }
 
-/// What an agent is told at its start.
+/// What an agent is given at its start.
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
     /// The server: `http`, `https`, `ws` or `wss`. Its path is a prefix, unless it names a WebSocket.
@@ -148,7 +148,7 @@ pub enum AgentEnd {
     ProgramEnded(Exit),
     /// The server ordered it to stop.
     StoppedByServer,
-    /// The server ordered it to start anew. The program does so in place of this process; who
+    /// The server ordered it to start anew. The program does so instead of this process; who
     /// embeds the engine runs it again.
     RestartedByServer,
 }

@@ -102,8 +102,8 @@ impl Effects {
             }
             WorkerAction::Journal(entry) => return self.write(entry),
             WorkerAction::Spool(request) => return self.ask_spool(request),
-            WorkerAction::Type { command, typing, only_in } => {
-                return self.type_in(command, typing, only_in);
+            WorkerAction::Type { command, typing, required_mode } => {
+                return self.type_in(command, typing, required_mode);
             }
             WorkerAction::TypeKeys(keys) => {
                 let taken = self.of_terminal(|execution| execution.type_keys(keys));
@@ -188,10 +188,10 @@ impl Effects {
         &mut self,
         command: CommandId,
         typing: Typing,
-        only_in: Option<LineMode>,
+        required_mode: Option<LineMode>,
     ) -> Option<WorkerEvent> {
         let reply = TypingReply::new(command.clone(), self.terminal_events.clone());
-        let asked = self.of_terminal(|execution| execution.type_in(typing, only_in, reply));
+        let asked = self.of_terminal(|execution| execution.type_in(typing, required_mode, reply));
         let why = "the program in the terminal has ended; ask again under a new id".to_owned();
         let refused = || WorkerEvent::Typed { command, outcome: TypingOutcome::Refused(why) };
         asked.is_none().then(refused)

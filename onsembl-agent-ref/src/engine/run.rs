@@ -224,7 +224,7 @@ impl Agent {
                 () = self.status.keep() => Event::Status,
             };
             match event {
-                // The one event of which there are many, and which changes nothing that others look at.
+                // The most frequent event, which changes nothing that others look at.
                 Event::Worker(event @ WorkerEvent::Output { .. }) => self.feed(event),
                 Event::Worker(event) => {
                     self.feed(event);

@@ -98,7 +98,7 @@ impl StatusWriter {
         }
         self.because = match (cause, &self.dial_failed) {
             (AgentCause::DialFailed(_), Some(error)) => error.to_string(),
-            // Whoever looks now is to see why there is no session yet.
+            // A reader of the file is to see why there is no session yet.
             (AgentCause::RetryDue, Some(error)) => format!("{cause}; before that: {error}"),
             (cause, _) => cause.to_string(),
         };
@@ -125,7 +125,7 @@ impl StatusWriter {
 
     /// An impairment leaves the status and its time alone; it is what the status is now shown with.
     pub(super) fn on_impaired(&mut self, impairment: Option<Impairment>) {
-        self.content.because = impairment.map_or(self.because.clone(), |ails| ails.to_string());
+        self.content.because = impairment.map_or(self.because.clone(), |fault| fault.to_string());
         self.changed = true;
     }
 

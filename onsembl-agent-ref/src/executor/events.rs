@@ -36,14 +36,14 @@ impl ExecutionEvents {
         self.say(ProcessEvent::Output { key, stream, bytes }).await;
     }
 
-    /// It ended, and nothing that it started is left.
+    /// It ended, and nothing that it started survives.
     pub async fn ended(self, exit: Exit) {
         self.end(exit, true).await;
     }
 
     /// It ended, and something that it started may still run. Its report says so, and no emergency stop is
     /// called verified.
-    pub async fn ended_with_a_rest(self, exit: Exit) {
+    pub async fn ended_with_survivors(self, exit: Exit) {
         self.end(exit, false).await;
     }
 

@@ -3,7 +3,7 @@
 //! An [`Executor`] starts commands and says what they write and how they end. Everything around that is the
 //! agent's, whatever the executor: a command starts at most once, its start and its end are written
 //! down first, its output is spooled, numbered and sent until it is stored, its report is said until it is
-//! confirmed, time limits, cancellation, pause and emergency stops hold, and audits are answered. Hand one to
+//! confirmed, time limits, cancellation, pause and emergency stops work, and audits are answered. Hand one to
 //! [`engine::run_with`](crate::engine::run_with).
 //!
 //! [`Shell`], [`Program`] and [`Terminal`] are the ones of this crate; they run processes.
@@ -110,9 +110,9 @@ pub trait Execution: Send {
         let _ = waiting;
     }
 
-    /// Types this, if the terminal is in the mode `only_in` or that does not matter.
-    fn type_in(&mut self, typing: Typing, only_in: Option<LineMode>, reply: TypingReply) {
-        let _ = (typing, only_in);
+    /// Types this, if the terminal is in the mode `required_mode` or that does not matter.
+    fn type_in(&mut self, typing: Typing, required_mode: Option<LineMode>, reply: TypingReply) {
+        let _ = (typing, required_mode);
         reply.refuse("this has no terminal to type into");
     }
 
@@ -168,11 +168,11 @@ impl Execution for ProcessHandle {
         self.wait_for_watcher(waiting == Waiting::Waits);
     }
 
-    fn type_in(&mut self, typing: Typing, only_in: Option<LineMode>, reply: TypingReply) {
+    fn type_in(&mut self, typing: Typing, required_mode: Option<LineMode>, reply: TypingReply) {
         let Some(keyboard) = self.keyboard() else {
             return reply.refuse("this process has no terminal to type into");
         };
-        if only_in.is_some_and(|mode| mode != keyboard.line_mode()) {
+        if required_mode.is_some_and(|mode| mode != keyboard.line_mode()) {
             return reply.other_mode();
         }
         match keyboard.reserve() {

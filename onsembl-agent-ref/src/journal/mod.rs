@@ -1,7 +1,7 @@
-//! The journal: what is written down of commands before they start and before their ends are told, so
+//! The journal: what is written down of commands before they start and before their ends are reported, so
 //! that a successor of this process knows. One file, one thread that writes it.
 //!
-//! Nothing is decided here: what an entry proves says the core's `CommandJournal`. What must last is
+//! Nothing is decided here: the core's `CommandJournal` says what an entry proves. What must last is
 //! synced before it is reported as written.
 
 mod file;
@@ -96,7 +96,7 @@ fn keep(
             tracing::error!(%error, path = %file.path().display(), "the journal cannot be written");
         }
         for awaited in awaited {
-            // Nobody listens any more when the agent ends.
+            // The receiver is dropped when the agent ends.
             let _ = events.send(JournalEvent { awaited, outcome: outcome.clone() });
         }
         if let Err(error) = file.compact_if_due() {

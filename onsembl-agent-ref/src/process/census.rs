@@ -31,10 +31,10 @@ impl Scope {
 /// there is no `/proc`, no process is known to be dead, and this is `false`.
 pub(super) fn all_dead(scope: Scope, id: Pid) -> bool {
     // Twice, because a process can be born behind the reading position and its parent die before it.
-    (0..2).all(|_| nobody_seen(scope, id).unwrap_or(false))
+    (0..2).all(|_| none_seen(scope, id).unwrap_or(false))
 }
 
-fn nobody_seen(scope: Scope, id: Pid) -> io::Result<bool> {
+fn none_seen(scope: Scope, id: Pid) -> io::Result<bool> {
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
         if number(&entry).is_some() && is_living_member(scope, id, &entry.path().join("stat"))? {

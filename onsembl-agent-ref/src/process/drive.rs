@@ -35,7 +35,7 @@ pub(super) struct Process<K> {
     pub(super) events: mpsc::Sender<ProcessEvent<K>>,
 }
 
-/// Runs until the process has ended and that was told.
+/// Runs until the process has ended and its end was reported.
 pub(super) async fn drive<K: Clone>(process: Process<K>) {
     let Process { key, mut child, mut group, leader, mut outputs, mut orders, events } = process;
     let mut leader_exit = pin!(leader.exited());

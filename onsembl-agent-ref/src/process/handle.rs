@@ -55,7 +55,7 @@ impl ProcessHandle {
     }
 
     /// The process id of the leader, which is also the id of its group. A label: the process may
-    /// be gone, so signal it only through this handle.
+    /// have ended, so signal it only through this handle.
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_pid().unsigned_abs()
     }
@@ -76,7 +76,7 @@ impl ProcessHandle {
     }
 
     /// Stops reading output. The process blocks when its pipes are full; orders reach it all the
-    /// same, but its end is told only after reading was resumed and the rest was delivered.
+    /// same, but its end is reported only after reading was resumed and the rest was delivered.
     pub fn pause_reading(&self) {
         self.orders.send_modify(|orders| orders.paused = true);
     }

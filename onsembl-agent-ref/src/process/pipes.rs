@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::process::{ChildStderr, ChildStdout};
 
-/// More than the system keeps for a terminal: so much is read at most when it is to be closed, whoever
+/// More than the system keeps for a terminal: so much is read at most when it is to be closed, whatever process
 /// goes on writing.
 const TERMINAL_HOLDS: u64 = 1024 * 1024;
 

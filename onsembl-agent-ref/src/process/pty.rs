@@ -111,7 +111,7 @@ pub enum TypingError {
     /// Too much waits to be typed.
     #[error("too much waits to be typed into this terminal; nothing of this was typed")]
     Busy,
-    /// The program is gone.
+    /// The program has ended.
     #[error("the program in the terminal ended before everything was typed: {0}")]
     Closed(#[source] io::Error),
 }
@@ -153,7 +153,7 @@ impl Keyboard {
     ///
     /// # Errors
     ///
-    /// Too much waits already, or the program is gone.
+    /// Too much waits already, or the program has ended.
     pub fn reserve(&self) -> Result<Stroking<'_>, TypingError> {
         self.strokes.try_reserve().map(Stroking).map_err(|_| TypingError::Busy)
     }
@@ -163,11 +163,11 @@ impl Keyboard {
         self.strokes.try_send(Stroke::Local(bytes)).is_ok()
     }
 
-    /// Makes the terminal as large as this; its program is told by the system.
+    /// Makes the terminal as large as this; the system notifies its program.
     ///
     /// # Errors
     ///
-    /// The terminal is gone.
+    /// The terminal is closed.
     pub fn resize(&self, size: TerminalSize) -> io::Result<()> {
         let size =
             Winsize { ws_row: size.rows(), ws_col: size.columns(), ws_xpixel: 0, ws_ypixel: 0 };

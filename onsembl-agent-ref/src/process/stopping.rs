@@ -121,7 +121,7 @@ impl Stopping {
         match self.phase {
             Phase::Asked { kill_at } if kill_at <= now => self.kill(group, now),
             Phase::Killed { overdue_at } if overdue_at <= now && reaped => {
-                tracing::warn!(group = %id, "a process lives on after SIGKILL; its command is not over before it is gone");
+                tracing::warn!(group = %id, "a process lives on after SIGKILL; its command is not over before it has ended");
                 self.phase = Phase::Lingering;
             }
             Phase::Killed { overdue_at } if overdue_at <= now => {
@@ -208,7 +208,7 @@ mod tests {
         stopping.order(Stop::Kill, &mut group, start);
         let hour = Duration::from_secs(3600);
         let now = run(&mut stopping, &mut group, start, hour);
-        assert!(!stopping.is_settled(), "nobody has confirmed that it is gone");
+        assert!(!stopping.is_settled(), "its end is not confirmed");
         let most = hour.as_secs() as usize / 2 + 40;
         assert!(group.asked <= most, "asked {} times in an hour", group.asked);
         assert!(group.kills > 1000, "each question is a SIGKILL too: {}", group.kills);

@@ -48,7 +48,7 @@ fn namespace() -> Option<String> {
     Some(fs::read_link("/proc/self/ns/pid").ok()?.to_string_lossy().into_owned())
 }
 
-/// Kills what these runs left and waits until it is gone, at most five seconds in all. Blocks.
+/// Kills what these runs left and waits until it has ended, at most five seconds in all. Blocks.
 pub(crate) fn clear(runs: Vec<LeftBehind>) -> Vec<Cleared> {
     let (boot, namespace) = (boot(), namespace());
     let mut known = Vec::new();
@@ -228,7 +228,7 @@ pub(super) fn signal_process(pid: i32, started: u64, signal: Signal) -> rustix::
     }
 }
 
-/// Where there is no handle of a process, none is signalled on the word of a number alone.
+/// Where there is no handle of a process, none is signalled by its number alone.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn signal_process(_: i32, _: u64, _: Signal) -> rustix::io::Result<()> {
     Err(Errno::NOTSUP)

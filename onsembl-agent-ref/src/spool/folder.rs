@@ -127,7 +127,7 @@ impl RunFolder {
         })
     }
 
-    /// Reads what an earlier process left. `None` if nothing of it can be told apart.
+    /// Reads what an earlier process left. `None` if nothing of it can be recognized.
     pub(super) fn find(dir: &Path) -> io::Result<Option<Found>> {
         let mut paths = Vec::new();
         for entry in fs::read_dir(dir)? {
@@ -296,7 +296,7 @@ impl RunFolder {
         (records, outcome)
     }
 
-    /// Deletes the segments of which nothing is needed any more.
+    /// Deletes the segments that are not needed any more.
     pub(super) fn forget(&mut self, from: ChunkSequence, before: ChunkSequence) -> io::Result<()> {
         self.dead.add(from.0, before.0);
         let last =

@@ -1,7 +1,7 @@
 //! The spool: what processes wrote and the server has not stored, on disk, so that it survives the end
 //! of this process. One folder a run, one thread that reads and writes them.
 //!
-//! Nothing is decided here: what is kept, read back and forgotten says the core's outbox. A write is
+//! Nothing is decided here: the core's outbox says what is kept, read back and forgotten. A write is
 //! not synced: it survives the death of the agent, not that of its machine.
 
 mod folder;
@@ -81,7 +81,7 @@ impl Spool {
         ))
     }
 
-    /// Asks for something. Gives it back if the thread is gone, or so far behind that it takes no more
+    /// Asks for something. Gives it back if the thread has ended, or is so far behind that it takes no more
     /// records.
     pub(crate) fn ask(&mut self, request: SpoolRequest) -> Result<(), SpoolRequest> {
         let bytes = request.bytes();
@@ -214,7 +214,7 @@ impl SpoolWriter {
     }
 
     fn say(&self, event: SpoolEvent) {
-        // Nobody listens any more when the agent ends.
+        // The receiver is dropped when the agent ends.
         let _ = self.events.send(event);
     }
 }

@@ -200,7 +200,7 @@ async fn what_cannot_be_started_is_reported_with_the_reason_and_the_agent_lives_
     asked.working_directory = Some("/x".repeat(32 * 1024));
     peer.request(asked).await;
     assert_eq!(peer.complete().await.status, CommandPhase::Failed);
-    // Without an id it could not be told from its repetition.
+    // Without an id it could not be distinguished from its repetition.
     let mark = agent.path("mark");
     let mut asked = request("", &format!("touch {}", mark.display()));
     asked.command_id = None;

@@ -20,7 +20,7 @@ fn a_stop_kills_at_once_and_nothing_starts_until_it_is_released() {
     eventually("the command runs", || runs("sleep 1234.5"));
     drop(bob);
     let report = printed(&bench.ask(&["stop", "--all", "--reason", "the model went wild"]));
-    assert!(report.contains("everything killed, and seen to be gone: ada"), "{report}");
+    assert!(report.contains("everything killed, and seen to have ended: ada"), "{report}");
     assert!(!runs("sleep 1234.5"), "verified means verified");
     assert!(report.contains("bob"), "{report}");
     eventually("it is killed", || !runs("sleep 1234.5"));

@@ -131,7 +131,7 @@ fn a_stop_ends_it_and_it_comes_back_with_the_release() {
     eventually("it runs", || runs(&name));
     let report = bench.ask(&["stop", "ada"]);
     let text = String::from_utf8_lossy(&report.stdout).into_owned();
-    assert!(text.contains("everything killed, and seen to be gone: ada"), "{text}");
+    assert!(text.contains("everything killed, and seen to have ended: ada"), "{text}");
     assert!(!runs(&name));
     std::thread::sleep(Duration::from_millis(1500));
     assert!(!runs(&name), "nothing starts while the stop is in force");

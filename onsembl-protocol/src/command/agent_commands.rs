@@ -90,7 +90,7 @@ pub(crate) enum CancelDecision {
 }
 
 impl AgentCommands {
-    /// The commands of an agent that runs so many commands at once, one at least.
+    /// The commands of an agent that runs `slots` commands at once, one at least.
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             slots: slots.max(1),
@@ -254,6 +254,7 @@ impl AgentCommands {
         };
         let phase = match (stopped, exit.success()) {
             (Some(Stopped::Cancelled), _) => CommandPhase::Cancelled,
+            // Whatever its exit says (P-104).
             (Some(Stopped::OverLimit(_)), _) => CommandPhase::Failed,
             (None, true) => CommandPhase::Completed,
             (None, false) => CommandPhase::Failed,
@@ -301,10 +302,11 @@ impl AgentCommands {
         Some(report)
     }
 
-    /// Its user wants it gone.
+    /// Its user cancels it.
     pub(crate) fn on_cancel(&mut self, id: &CommandId) -> CancelDecision {
         match self.entries.get_mut(id) {
             Some(Entry::Running { stopped, limit, .. }) => {
+                // The first reason counts: one that ran over its limit stays failed.
                 *stopped = Some(stopped.unwrap_or(Stopped::Cancelled));
                 if let Some((at, _)) = limit {
                     let _ = self.limits.remove(&(*at, id.clone()));
@@ -316,6 +318,7 @@ impl AgentCommands {
                 CancelDecision::Withheld
             }
             Some(Entry::Ended { report, .. }) => CancelDecision::Report(report.clone()),
+            // Also of one that never came: remembered as ended, it does not run if it still comes (P-103).
             Some(Entry::Waiting) | None => {
                 let report = blank(id, CommandPhase::Cancelled);
                 self.end(id, report.clone());
@@ -391,6 +394,7 @@ impl AgentCommands {
     /// Remembers an end. Beyond the bound the oldest confirmed one is forgotten first; when none is
     /// confirmed, the oldest.
     fn end(&mut self, id: &CommandId, report: CommandComplete) {
+        // A command ends once (P-97): a later end of the same id would contradict what was reported.
         if matches!(self.entries.get(id), Some(Entry::Ended { .. })) {
             return;
         }

@@ -3,8 +3,8 @@
 /// What became of the processes of a command whose agent died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// They are confirmed gone.
+    /// They are confirmed to have ended.
     Ended,
-    /// Whether they are gone is not known.
+    /// Whether they have ended is not known.
     Unknown,
 }

@@ -39,19 +39,25 @@ pub enum JournalEntry {
         /// What its processes bear.
         mark: RunMark,
     },
-    /// Its process runs.
-    Started { command: CommandId, process: ProcessIdentity },
-    /// It is over. Durable before that is told.
+    Started {
+        command: CommandId,
+        process: ProcessIdentity,
+    },
+    /// It is over. Durable before its end is reported.
     Ended {
-        /// What is told.
         report: CommandComplete,
     },
     /// The server has heard of its end.
-    Confirmed { command: CommandId },
+    Confirmed {
+        command: CommandId,
+    },
     /// An emergency stop: nothing starts until it is released.
-    Stopped { stop: StopId },
-    /// It is released.
-    Released { stop: StopId },
+    Stopped {
+        stop: StopId,
+    },
+    Released {
+        stop: StopId,
+    },
 }
 
 /// What waits until an entry is durable.
@@ -103,7 +109,7 @@ pub struct LeftBehind {
 #[allow(missing_docs, reason = "the names say all")]
 pub struct Cleared {
     pub command: CommandId,
-    /// Whether its processes are confirmed gone.
+    /// Whether its processes are confirmed to have ended.
     pub fate: Fate,
     /// What was found, for people.
     pub why: String,
@@ -118,15 +124,13 @@ pub enum Standing {
         /// What its processes bear, if there are any.
         mark: RunMark,
     },
-    /// It ran.
     Started {
         /// What its processes bear.
         mark: RunMark,
         process: ProcessIdentity,
     },
-    /// It ended so.
     Ended {
-        /// What is told of it.
+        /// What is reported of it.
         report: CommandComplete,
         /// The server has heard it.
         confirmed: bool,

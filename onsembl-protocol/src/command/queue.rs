@@ -1,6 +1,6 @@
 //! Which command of an agent is next: by priority, then in order of arrival, without starvation.
 //!
-//! Knows neither links nor stores. An agent has so many slots; what holds one is with the agent or
+//! Knows neither links nor stores. An agent has a number of slots; what occupies one is with the agent or
 //! on its way there.
 
 use crate::model::Priority;
@@ -9,7 +9,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use core::cmp::Reverse;
 use core::time::Duration;
 
-/// For each so long that a command waits it counts as one priority more, up to the highest. So the
+/// A command that waits counts as one priority more for each such period, up to the highest. So the
 /// lowest is served like an emergency after three minutes.
 pub(super) const AGEING: Duration = Duration::from_secs(60);
 
@@ -24,7 +24,7 @@ pub(crate) struct CommandQueue<K> {
     /// By priority, and then in the order of arrival.
     waiting: BTreeMap<(Priority, Arrival), Waiting<K>>,
     /// Where each of them stands.
-    places_in_line: BTreeMap<K, (Priority, Arrival)>,
+    positions: BTreeMap<K, (Priority, Arrival)>,
     arrivals: Arrival,
 }
 
@@ -43,27 +43,27 @@ impl<K> Default for CommandQueue<K> {
             slots: DEFAULT_SLOTS,
             occupants: BTreeSet::new(),
             waiting: BTreeMap::new(),
-            places_in_line: BTreeMap::new(),
+            positions: BTreeMap::new(),
             arrivals: 0,
         }
     }
 }
 
 impl<K: Ord + Clone> CommandQueue<K> {
-    /// The agent says how many commands it runs at once; it has one slot at least. Whoever occupies a
+    /// The agent says how many commands it runs at once; it has one slot at least. A command that occupies a
     /// slot keeps it.
     pub(crate) fn set_slots(&mut self, slots: usize) {
         self.slots = slots.max(1);
     }
 
-    /// A command takes its place at the end of the line. One that waits or occupies a slot already
+    /// A command joins the end of the queue. One that waits or occupies a slot already
     /// stays where it is.
     pub(crate) fn join(&mut self, key: K, priority: Priority, now: Timestamp) {
-        if self.occupants.contains(&key) || self.places_in_line.contains_key(&key) {
+        if self.occupants.contains(&key) || self.positions.contains_key(&key) {
             return;
         }
         let at = (priority, self.arrivals);
-        let _ = self.places_in_line.insert(key.clone(), at);
+        let _ = self.positions.insert(key.clone(), at);
         let _ = self.waiting.insert(at, Waiting { key, since: now });
         self.arrivals = self.arrivals.saturating_add(1);
     }
@@ -86,7 +86,7 @@ impl<K: Ord + Clone> CommandQueue<K> {
         if self.occupants.len() >= self.slots {
             return None;
         }
-        // Within a priority nobody overtakes, so that the first of each is all there is to look at.
+        // Within a priority the order is that of arrival, so that only the first of each has to be compared.
         let first_of = |priority| {
             let (at, waiting) =
                 self.waiting.range((priority, 0)..=(priority, Arrival::MAX)).next()?;
@@ -94,7 +94,7 @@ impl<K: Ord + Clone> CommandQueue<K> {
         };
         let (_, _, at) = PRIORITIES.into_iter().filter_map(first_of).max()?;
         let Waiting { key, .. } = self.waiting.remove(&at)?;
-        let _ = self.places_in_line.remove(&key);
+        let _ = self.positions.remove(&key);
         let _ = self.occupants.insert(key.clone());
         Some(key)
     }
@@ -112,7 +112,7 @@ impl<K: Ord + Clone> CommandQueue<K> {
     }
 
     fn step_out(&mut self, key: &K) {
-        if let Some(at) = self.places_in_line.remove(key) {
+        if let Some(at) = self.positions.remove(key) {
             let _ = self.waiting.remove(&at);
         }
     }

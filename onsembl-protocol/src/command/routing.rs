@@ -43,7 +43,7 @@ pub enum Unroutable {
 
 /// Finds the agent that a request means: by id, then by name, then by an id that it made itself, which it
 /// merely claims; and a request that names none means the only agent that is available. Of several of a name the
-/// only one that is available is meant, if the same tokens hold them: who takes somebody's name gets nothing.
+/// only one that is available is meant, if the same tokens hold them: taking another's name gets an agent nothing.
 ///
 /// # Errors
 /// [`Unroutable`]: the requester must name an agent, or another one.
@@ -81,13 +81,12 @@ pub fn choose_agent<'a>(
     }
 }
 
-/// Whether a dashboard with these subscriptions is told how this agent is.
+/// Whether a dashboard with these subscriptions receives the state of this agent.
 pub(crate) fn watches_agent(subscriptions: &Subscriptions, agent: &AgentId) -> bool {
     subscriptions.agents.contains(agent.as_str())
 }
 
-/// Whether it is told where this command is in its lifecycle: those who watch the command or its agent
-/// are.
+/// Whether it receives the stages of this command: it does if it watches the command or its agent.
 pub(crate) fn watches_command(
     subscriptions: &Subscriptions,
     agent: &AgentId,
@@ -138,9 +137,9 @@ mod tests {
         assert_eq!(choose_agent(None, &agents[..2]), Err(Unroutable::Unnamed(0)));
     }
 
-    /// With a leaked token somebody makes an agent that is called like another, or goes by its name or id.
+    /// With a leaked token an attacker makes an agent that is called like another, or goes by its name or id.
     #[test]
-    fn nobody_gets_commands_by_the_name_of_another() {
+    fn no_agent_gets_commands_by_the_name_of_another() {
         let (victim, rogue) = (AgentId::new("v"), AgentId::new("r"));
         let (of_victim, of_rogue) = (LineageId::new("1"), LineageId::new("2"));
         let (claimed, none) = ([AgentId::new("dev"), AgentId::new("v")], []);

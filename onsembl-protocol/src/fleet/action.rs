@@ -49,13 +49,16 @@ pub enum FleetAction {
     /// The hello of this link is refused.
     RefuseHello {
         link: LinkId,
-        /// What the agent is told.
+        /// The text that is sent to the agent.
         error: ErrorReply,
         /// How the link is closed.
         cause: CloseCause,
     },
     /// Keep this silent link beside the session of this machine.
-    Park { link: LinkId, seat: SeatId },
+    Park {
+        link: LinkId,
+        seat: SeatId,
+    },
     /// This silent link is of no use: it is closed.
     GiveUpSilent(LinkId),
     /// The hello of this link is of a diagnosis connection: welcome it, list it nowhere.
@@ -77,23 +80,34 @@ pub enum FleetAction {
         link: LinkId,
         /// How the link is closed.
         cause: CloseCause,
-        /// What the agent is told.
+        /// The text that is sent to the agent.
         why: String,
     },
     /// Send this in the agent's session.
-    Send { seat: SeatId, message: Box<ServerToAgent> },
+    Send {
+        seat: SeatId,
+        message: Box<ServerToAgent>,
+    },
     /// Read from the agent's link, or do not.
-    Throttle { seat: SeatId, flow: Flow },
+    Throttle {
+        seat: SeatId,
+        flow: Flow,
+    },
     /// End the agent's session and remove its machine.
-    Evict { seat: SeatId, cause: CloseCause },
+    Evict {
+        seat: SeatId,
+        cause: CloseCause,
+    },
     /// The agent reported that it cannot go on.
     Faulted(SeatId),
     /// Ask the store, and hand the answer in as an event.
     Ask(Question),
     /// Store this, behind everything that was to be stored before.
     Write(Write),
-    /// Answer a request.
-    Reply { token: Token, answer: Answer },
+    Reply {
+        token: Token,
+        answer: Answer,
+    },
     /// Log and count this.
     Note(FleetNote),
 }
@@ -105,7 +119,7 @@ pub enum SeatOrigin {
     New {
         /// The latest presence version of the agent.
         version: PresenceVersion,
-        /// Its latest epoch.
+        /// The epoch of the agent's latest session.
         epoch: Epoch,
         /// The recording of its last machine.
         history: Option<Retired>,
@@ -114,7 +128,7 @@ pub enum SeatOrigin {
     Recovered {
         /// The latest presence version of the agent.
         version: PresenceVersion,
-        /// Its latest epoch.
+        /// The epoch of the agent's latest session.
         epoch: Epoch,
     },
 }
@@ -132,10 +146,10 @@ pub struct Admission {
 
 /// Whether an agent's link is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Flow {
     /// It is not read: too much of its output is unstored.
     Paused,
-    /// It is read.
     Resumed,
 }
 
@@ -198,7 +212,6 @@ pub enum Question {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Write {
-    /// A presence.
     Presence(PresenceRecord),
     /// A terminal that an agent opened, or a command that is adopted, in front of its output. Answered by
     /// [`StoreAnswer::Inserted`](super::StoreAnswer::Inserted).
@@ -207,22 +220,29 @@ pub enum Write {
     /// [`StoreAnswer::EndStored`](super::StoreAnswer::EndStored).
     Command {
         command: CommandId,
-        /// Where it is.
         update: CommandUpdate,
     },
     /// A record of output. Answered by a [`Receipt`](super::Receipt).
-    Output { command: CommandId, record: LogRecord },
+    Output {
+        command: CommandId,
+        record: LogRecord,
+    },
     /// A session is over.
     SessionEnd {
         session: SessionId,
         at: WallTime,
-        /// Why, for people.
         because: String,
     },
     /// An id by which a legacy agent is known from now on.
-    Alias { agent: AgentId, alias: AgentId },
+    Alias {
+        agent: AgentId,
+        alias: AgentId,
+    },
     /// The journal that an agent keeps.
-    Journal { agent: AgentId, journal: Option<JournalId> },
+    Journal {
+        agent: AgentId,
+        journal: Option<JournalId>,
+    },
 }
 
 /// The answer to a request.

@@ -38,8 +38,7 @@ pub(super) fn on_command(
     now: Now,
 ) {
     let Some(id) = request.command_id.clone() else {
-        let why =
-            "the request has no `commandId`; without one it cannot be told from its repetition";
+        let why = "the request has no `commandId`; without one it cannot be distinguished from its repetition";
         let error = ErrorReply::new(ErrorCode::InvalidMessage, why);
         return state.out.reply(token, Err(error));
     };
@@ -49,6 +48,7 @@ pub(super) fn on_command(
         );
         return state.out.reply(token, Err(ErrorReply::new(ErrorCode::InvalidMessage, why)));
     }
+    // Before admission: what was accepted once stays accepted, whatever would be refused now (P-95).
     if is_repetition(state, token, &id) {
         return;
     }
@@ -126,6 +126,7 @@ fn admit(
     request: &CommandRequest,
 ) -> Result<(AgentId, Dialect, bool), ErrorReply> {
     let agent = choose(state, request.agent_id.as_ref())?;
+    // Bounds of the user come before what depends on the agent: they hold for every agent (P-105).
     let most = state.limits.open_commands;
     if state.commands.open_by_user() >= most {
         let why = format!("{most} commands of yours are open; wait for some to end");
@@ -141,6 +142,7 @@ fn admit(
     if let Some(why) = too_long(request) {
         return Err(ErrorReply::new(ErrorCode::InvalidMessage, why));
     }
+    // Refused and not queued: a release must not set off what was asked for during the stop (P-107).
     if let Some(order) = state.stop_of(&agent) {
         return Err(stopped(order, &agent));
     }
@@ -216,6 +218,7 @@ pub(super) fn on_control(state: &mut State, token: Token, control: AgentControl)
         return state.out.reply(token, Err(error.for_agent(Some(agent))));
     }
     state.out.note(FleetNote::Order { agent: agent.clone(), action: control.action.clone() });
+    // The answer says only that the order is on its way (P-106); the agent's presence shows what came of it.
     let result = match state.send(&agent, ServerToAgent::Control(control)) {
         true => Ok(()),
         false => Err(state.offline(&agent)),
@@ -237,6 +240,7 @@ fn obeyed(state: &State, agent: &AgentId, control: &AgentControl) -> Result<(), 
     };
     let unsupported = |why: String| Err(ErrorReply::new(ErrorCode::NotSupported, why));
     match (&control.action, session.capabilities.dialect()) {
+        // A program on another machine cannot be started from here (P-106).
         (ControlAction::Start, _) => {
             unsupported("an agent in session has started already; nothing was done".to_owned())
         }
@@ -265,6 +269,7 @@ fn obeyed(state: &State, agent: &AgentId, control: &AgentControl) -> Result<(), 
 
 /// A user deletes an agent.
 pub(super) fn on_delete(state: &mut State, token: Token, agent: AgentId) {
+    // Each one waits for the store and holds a reply, so their number is bounded.
     if state.deletions >= state.limits.deletions {
         let why = "too many of your agents are being deleted; try again later";
         return state.out.reply(token, Err(ErrorReply::new(ErrorCode::QueueFull, why)));
@@ -285,6 +290,7 @@ pub(super) fn on_deleted(
         Ok(true) => {
             let _ = state.latch.release(&StopScope::Agent(agent.clone()));
             state.out.note(FleetNote::AgentDeleted { agent: agent.clone() });
+            // No session of the agent can follow, so nothing else would end them.
             for command in state.commands.open_of(agent) {
                 state.work.feed(&command, CommandEvent::AgentDeleted);
             }

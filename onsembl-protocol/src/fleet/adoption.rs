@@ -40,6 +40,7 @@ fn dialect(state: &State, agent: &AgentId) -> Option<Dialect> {
 
 fn adopt(state: &mut State, agent: &AgentId, id: &CommandId, now: Now) {
     let request = Box::new(CommandRequest::new(id.clone(), agent.clone(), String::new()));
+    // It counts like any other (P-243): else an agent could open commands around the bound of its user.
     if let Some(why) = no_room(state, &request) {
         return not_taken(state, agent, id, ErrorCode::QueueFull, &why);
     }
@@ -135,7 +136,7 @@ fn existed(state: &mut State, id: &CommandId, record: CommandRecord, now: Now) {
     let Command { agent, log, course, .. } = command;
     dispatch::leave_queue(state, &agent, id);
     if record.agent != agent {
-        // What it says of another agent's command is not heard.
+        // What it says of another agent's command is ignored.
         output::forget(state, &agent, log);
         return state.note_foreign(&agent, id);
     }
@@ -154,12 +155,14 @@ fn existed(state: &mut State, id: &CommandId, record: CommandRecord, now: Now) {
         }
         return state.store_journal(&agent);
     }
+    // It is not over: what is stored of it says who asked for it and for how long, which adoption cannot.
     recover(state, record, log, now);
     let session = state.roster.session(&agent).map(|(_, session)| session.capabilities.dialect());
     if let Some(dialect) = session {
         let returned = Returned { dialect, same_process: false, remembers: false, known: true };
         state.work.feed(id, CommandEvent::LinkBack(returned));
     }
+    // Its end came while the store was asked, and is not said again once it was heard.
     if let Course::Open(open) = course
         && open.lifecycle.view().status.is_final()
     {
@@ -192,6 +195,8 @@ pub(super) fn recover(state: &mut State, record: CommandRecord, log: Log, now: N
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     };
     let asked = command::terms(&record.request);
+    // Only the wall clock knows of the time before the restart. A clock that jumped ahead at most refuses a
+    // command early; it never runs one twice.
     let start_within = asked.start_within.saturating_sub(since(record.created_at));
     let terms = CommandTerms { start_within, ..asked };
     let lifecycle = CommandLifecycle::recovered(record.origin, terms, record.stage, now);

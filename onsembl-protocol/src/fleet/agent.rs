@@ -39,7 +39,6 @@ pub(super) struct Agent {
     /// No presence of it has a greater version.
     pub(super) version: PresenceVersion,
     pub(super) epoch: Epoch,
-    /// Its machine.
     pub(super) seat: Option<SeatId>,
     /// Where its recording is while it has no machine.
     pub(super) history: Option<Retired>,
@@ -61,7 +60,7 @@ pub(super) struct Agent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listing {
     Listed,
-    /// It is kept until its machine is gone.
+    /// It is kept until its machine is removed.
     Deleted,
 }
 
@@ -320,6 +319,7 @@ impl Seat {
         let claimant = self.judge(hello, aliases);
         self.instance = hello.extensions.as_ref().map(|e| e.instance.clone());
         self.claimed.clone_from(&hello.agent_id);
+        // A new process begins with the id of its configuration again (P-237).
         if claimant == Claimant::OtherProcess {
             self.uses = UsedId::Own;
         }
@@ -411,7 +411,7 @@ pub(super) struct Joining {
     pub(super) bearer: Option<Bearer>,
     pub(super) session: SessionId,
     pub(super) peer: String,
-    /// What it counts.
+    /// Bytes that its hello takes of the user's share.
     pub(super) cost: usize,
 }
 
@@ -462,7 +462,7 @@ impl Session {
 /// none of a user of whom that can be said of all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Throttle {
-    /// What may wait.
+    /// Most bytes that may wait for the store.
     most: usize,
     waiting: usize,
     /// For its own sake.

@@ -23,7 +23,7 @@ use core::time::Duration;
 
 /// How long an agent may take to say what it holds.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Streams of one audit: the newest that are stored, and so many that the agent holds.
+/// Streams of one audit: the newest that are stored, and as many that the agent holds.
 const STREAMS: usize = 4096;
 
 /// Audits under way.
@@ -39,7 +39,7 @@ struct Audit {
     token: Token,
     agent: AgentId,
     reported: Vec<ReportedStream>,
-    /// What that counts.
+    /// Bytes of `reported`.
     said: usize,
     stage: Stage,
 }
@@ -99,6 +99,7 @@ impl Audits {
     /// An agent says what it holds, because it was asked.
     pub(super) fn on_answer(&mut self, state: &mut State, agent: &AgentId, reported: OutputState) {
         let Some(query) = reported.query else { return };
+        // An answer counts only from the agent that was asked, and once: the rest of the balance is the store's.
         let audit = self.pending.get_mut(&query).filter(|audit| audit.agent == *agent);
         let Some(audit) = audit.filter(|audit| matches!(audit.stage, Stage::Asked { .. })) else {
             return state.out.note(FleetNote::AuditAnsweredLate { agent: agent.clone() });
@@ -131,6 +132,7 @@ impl Audits {
             let Some(audit) = self.pending.get_mut(&query) else { continue };
             let why = "the agent did not answer within 5 s; it may be of an earlier version";
             audit.stage = Stage::Reading { unheard: Some(why) };
+            // What is stored is worth reporting without the agent; the report says that it was not heard.
             state.out.note(FleetNote::AuditUnanswered { agent: audit.agent.clone() });
             self.read(state, &query);
         }
@@ -146,6 +148,7 @@ impl Audits {
         let Some(audit) = self.pending.get(query) else { return };
         let mut reported: Vec<_> =
             audit.reported.iter().map(|reported| reported.command_id.clone()).collect();
+        // The streams of a command come one after another: each command is asked for once.
         reported.dedup();
         state.out.ask(Question::Balance {
             query: query.to_owned(),

@@ -25,7 +25,7 @@ pub enum TokenScope {
     Any,
     /// One agent of this name, which its first session says.
     New(String),
-    /// This agent, which its first session takes from whoever holds it, under whichever key.
+    /// This agent, which its first session takes from its present lineage, under any key.
     Heir(AgentId),
     /// This agent, with the key that it has.
     Bound(AgentId),
@@ -54,7 +54,7 @@ impl Bearer {
         }
     }
 
-    /// Whether this claim is its lineage's, or nobody's.
+    /// Whether this claim is its lineage's, or there is none.
     pub(super) fn may_hold(&self, claim: Option<&Claim>) -> bool {
         claim.is_none_or(|claim| claim.lineage == self.lineage)
     }
@@ -62,6 +62,7 @@ impl Bearer {
     /// Whether the token may speak for this agent, as far as its id and its claim say.
     pub(super) fn speaks_for(&self, agent: &AgentId, claim: Option<&Claim>) -> bool {
         match &self.scope {
+            // Whichever lineage holds it: such a token is made to take the agent over (P-264).
             TokenScope::Heir(heir) if heir == agent => true,
             TokenScope::Any | TokenScope::New(_) => self.may_hold(claim),
             TokenScope::Heir(of) | TokenScope::Bound(of) => of == agent && self.may_hold(claim),
@@ -171,6 +172,7 @@ pub(super) fn judge(
                 name: own.map_or_else(|| heir.to_string(), |own| own.name.to_owned()),
                 has: known.name.to_owned(),
             }),
+            // A new key: the old one may be lost with its machine, which is what such a token is for.
             None => Ok(Admitted::HeirOf(heir.clone())),
         },
         TokenScope::Bound(agent) => {
@@ -196,6 +198,7 @@ pub(super) fn judge(
 }
 
 fn held(bearer: &Bearer, known: Option<Known<'_>>) -> Result<(), Denied> {
+    // Held by none: the first token that comes claims it (P-261).
     let Some(Known { id, name, claim: Some(claim), .. }) = known else { return Ok(()) };
     match bearer.may_hold(Some(claim)) {
         true => Ok(()),

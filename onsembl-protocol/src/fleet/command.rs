@@ -27,7 +27,7 @@ const MOST_OF_A_BYTE: usize = 12;
 
 /// What a piece of output counts besides its bytes while it waits: one without any must count too.
 const PIECE_COST: usize = 256;
-/// What a report counts while it waits: an agent that says nothing else must be held back too.
+/// What a report counts while it waits: an agent that says nothing else must be throttled too.
 const REPORT_COST: usize = 1024;
 
 /// A command, or output of an agent that belongs to none.
@@ -72,7 +72,7 @@ pub(super) enum Row {
     Stored,
 }
 
-/// What an agent is told when the end of a command is stored.
+/// What is sent to an agent when the end of a command is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterEnd {
     /// That its report is stored: it forgets the command.
@@ -96,14 +96,14 @@ pub(super) enum Log {
 pub(super) struct Deferred {
     heard: VecDeque<Heard>,
     cost: usize,
-    pub(super) then: Then,
+    pub(super) after: AfterPosition,
 }
 
 /// What happens to a command once it is known where its output goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum AfterPosition {
     #[default]
-    GoOn,
+    Resume,
     /// It is a terminal that is to be given up.
     GiveUp,
     /// It is a terminal that was given up before: nothing more of it is taken.
@@ -234,7 +234,8 @@ impl Command {
 
     /// Whether it is a terminal that lives, as far as is known.
     pub(super) fn is_going_on(&self) -> bool {
-        let gives_up = matches!(&self.log, Log::Deferred(Deferred { then: Then::GiveUp, .. }));
+        let gives_up =
+            matches!(&self.log, Log::Deferred(Deferred { after: AfterPosition::GiveUp, .. }));
         !gives_up && self.open().is_some_and(|open| !open.lifecycle.view().status.is_final())
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Commands {
     /// Those that are open, by agent.
     open_of: Map<AgentId, Set<CommandId>>,
     deadlines: Set<(Timestamp, CommandId)>,
-    /// Those that are open and over, of whose end nobody knows yet whether it is stored; by agent.
+    /// Those that have ended and whose end is not confirmed as stored yet; by agent.
     ending: Set<(AgentId, CommandId)>,
     /// Those whose end is to be written again.
     ends_again: Set<(Timestamp, CommandId)>,
@@ -215,7 +215,7 @@ impl Commands {
                     let _ = self.all.remove(&oldest);
                     out.show(Change::CommandRemoved(oldest));
                 }
-                // It is another command of that id by now, or gone.
+                // It is another command of that id by now, or removed.
                 Some(Command { course: Course::Open(_) | Course::Loose, .. }) | None => {}
             }
         }
@@ -232,6 +232,7 @@ impl Commands {
             Some(Log::Deferred(_)) => true,
             None => false,
         };
+        // What waits for the store still holds bytes of an agent's throttle, and its receipt has to find it.
         let Some(at) = self.loose.iter().position(|id| !waits(id)) else { return false };
         if let Some(id) = self.loose.remove(at) {
             let _ = self.all.remove(&id);
@@ -247,7 +248,7 @@ impl Commands {
         })
     }
 
-    /// Feeds the lifecycle of an open command that an agent speaks of; `None` if that is another agent's.
+    /// Feeds the lifecycle of an open command that an agent reports on; `None` if that is another agent's.
     pub(super) fn feed_of(
         &mut self,
         agent: &AgentId,

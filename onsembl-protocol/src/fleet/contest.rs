@@ -1,7 +1,7 @@
 //! Two live processes of one agent, as after a state directory was copied: which of them has the session.
 //!
 //! A process that comes while another is in session proves nothing of that one: it may be its successor, whose
-//! predecessor died without a word of the network, or a second one beside it. So the one in session is asked first. If
+//! predecessor died without a close, or a second one beside it. So the one in session is asked first. If
 //! it answers, it keeps the session, and the other is refused, told why, and comes back by its backoff; neither
 //! ends, and no command of either is touched. If it does not answer in time it is replaced (P-57). How often
 //! that happened lately, and from which hosts, is shown of the agent.
@@ -35,11 +35,11 @@ const MOST_WAITING: usize = 4;
 /// Those of all agents of a user, who are looked at with each event; and no more than
 /// [`hello_bytes`](super::FleetLimits::hello_bytes).
 const MOST_OF_USER: usize = 64;
-/// Contests are counted over so long.
+/// The period over which contests are counted.
 const COUNTED: Duration = Duration::from_secs(60);
-/// After so long without one nothing is shown any more: twice the longest wait between two dials of an agent.
+/// How long after the last contest it is shown: twice the longest wait between two dials of an agent.
 const SHOWN: Duration = Duration::from_secs(120);
-/// Contests of one agent that are counted. More are shown as so many.
+/// Contests of one agent that are counted. More are shown as this number.
 const MOST_COUNTED: usize = 100;
 /// Hosts of one agent that are named.
 const MOST_HOSTS: usize = 4;
@@ -106,7 +106,7 @@ impl Contests {
         let (hello, peer) = (&said.hello, &said.peer);
         let (rival, seat) = match rival(state, &said) {
             Some((seat, Rival::Heard)) => (true, seat),
-            // It was not heard for so long that asking it would only take longer.
+            // It was silent for stale-after already: asking it would only take longer.
             Some((seat, Rival::Silent)) => {
                 self.count(state, seat, hello, peer, Outcome::Replaced, now);
                 (false, seat)
@@ -125,10 +125,12 @@ impl Contests {
         let bytes = self.waiting.iter().map(|waiting| cost_of_hello(&waiting.said.hello));
         let is_full = self.waiting.len() >= MOST_OF_USER
             || bytes.fold(cost, usize::saturating_add) > state.limits.hello_bytes;
+        // Refused unheard, and it comes back by its backoff (P-239).
         if of_seat >= MOST_WAITING || is_full {
             self.refuse(state, contender, now);
             return None;
         }
+        // One question for all that wait: its answer decides for each.
         if of_seat == 0 {
             let ping = Ping { timestamp: Some(now.wall.unix_millis() as f64), sequence: None };
             state.out.send(seat, ServerToAgent::Ping(ping));
@@ -300,14 +302,15 @@ impl Recent {
 enum Rival {
     /// It was heard lately.
     Heard,
-    /// It is silent.
     Silent,
 }
 
 /// The process in session that a hello would replace. One whose token may not speak for the agent replaces none.
 fn rival(state: &State, said: &Said) -> Option<(SeatId, Rival)> {
     let Said { hello, bearer, .. } = said;
+    // The roster refuses it when it takes the hello; it must not touch the session before (P-261).
     let _may_speak = state.roster.admit_bearer(hello, bearer.as_ref()).ok()?;
+    // A probe takes no session (P-45), and a wrapper has no `instance` that could tell two processes apart.
     let theirs = hello.extensions.as_ref().filter(|extensions| !extensions.probe)?;
     let seat = state.roster.seat_of(&theirs.agent_key)?;
     let entry = state.roster.seats.get(&seat)?;
@@ -323,6 +326,7 @@ fn rival(state: &State, said: &Said) -> Option<(SeatId, Rival)> {
             PresenceStatus::Online | PresenceStatus::Error | PresenceStatus::Connecting => {
                 Rival::Heard
             }
+            // Silent for stale-after already, or without a link: it is never waited for (P-239).
             PresenceStatus::Stale
             | PresenceStatus::TimedOut
             | PresenceStatus::Reconnecting

@@ -56,7 +56,7 @@ impl Directory {
         self.by_key.len()
     }
 
-    /// An agent has this key now. Who comes under its former one is another.
+    /// An agent has this key now. A hello with its former one is of another agent.
     pub(super) fn rekey(&mut self, agent: &AgentId, before: Option<&AgentKey>, now: &AgentKey) {
         if let Some(before) = before.filter(|before| *before != now) {
             self.drop_key(agent, before);
@@ -65,6 +65,7 @@ impl Directory {
     }
 
     fn drop_key(&mut self, agent: &AgentId, key: &AgentKey) {
+        // Unless another agent has it by now.
         if self.by_key.get(key) == Some(agent) {
             let _ = self.by_key.remove(key);
         }
@@ -92,7 +93,7 @@ impl Directory {
         self.names.of(name).any(|agent| Some(agent) != than)
     }
 
-    /// An agent is gone.
+    /// An agent was removed.
     pub(super) fn remove(
         &mut self,
         agent: &AgentId,

@@ -82,9 +82,11 @@ pub(super) fn line_up(state: &mut State, id: &CommandId, now: Now) {
     let name = command.agent.clone();
     let Some(agent) = state.roster.agent_mut(&name) else { return };
     match stage {
+        // Not in the database yet: it must not run before its row is there (P-94).
         CommandStage::Pending => return,
         CommandStage::Queued => agent.queue.join(id.clone(), priority, now.monotonic),
         CommandStage::Delivered | CommandStage::Running | CommandStage::Cancelling => {
+            // One whose cancellation is not confirmed still runs.
             agent.queue.occupy(id);
         }
         CommandStage::Completed
@@ -111,6 +113,7 @@ pub(super) fn fill_slots(state: &mut State, agent: &AgentId, now: Now) -> bool {
     let Some(known) = state.roster.agent_mut(agent) else { return false };
     known.queue.set_slots(match dialect {
         Dialect::Extended => known.slots,
+        // A wrapper reports no end, so a slot of it would never become free.
         Dialect::Legacy => NO_QUEUE,
     });
     let Some(id) = known.queue.take_next(now.monotonic) else { return false };
@@ -126,6 +129,7 @@ pub(super) fn fill_slots(state: &mut State, agent: &AgentId, now: Now) -> bool {
 fn may_be_sent(state: &mut State, id: &CommandId) -> bool {
     let Some(command) = state.commands.get(id) else { return false };
     let Some(open) = command.open() else { return false };
+    // It never came to the agent, so that it did not run is known.
     if state.stop_of(&command.agent).is_some() {
         let phase = CommandPhase::Cancelled;
         state.work.feed(id, CommandEvent::Completed { phase, exit: None });
@@ -194,6 +198,7 @@ pub(super) fn publish(state: &mut State, id: &CommandId, view: CommandView, now:
         true => (open.row, core::mem::take(&mut open.waiters)),
         false => (open.row, Vec::new()),
     };
+    // It ended before the store had it: accepted is what is stored, and this will not be run.
     for token in waiters {
         state.refuse(token, ErrorCode::StorageUnavailable, view.because.to_string(), id);
     }
@@ -291,7 +296,7 @@ pub(super) fn show_ended(state: &mut State, id: &CommandId, record: &CommandReco
     state.commands.make_room_for_ended(&mut state.out);
 }
 
-/// What a user is told of a fault.
+/// The error code that a user gets for a fault.
 const fn code_of(fault: &StoreFault) -> ErrorCode {
     match fault {
         StoreFault::OverLimit(_) => ErrorCode::QueueFull,
@@ -315,11 +320,12 @@ fn not_taken(state: &mut State, id: &CommandId, fault: &StoreFault) {
             state.out.show(Change::CommandRemoved(id.clone()));
         }
         match fault {
+            // Refused for good; for the other faults its agent names it again in the next session.
             StoreFault::Refused(_) => state.report_unknown(&agent, id),
             StoreFault::OverLimit(_) | StoreFault::Unavailable(_) => {}
         }
     } else {
-        // No reader saw it. Its sender was told to ask again, and then it must not be taken for one that is
+        // No reader saw it. Its sender is to ask again, and then it must not be taken for one that is
         // over, which would be answered as accepted.
         if let Some(command) = state.commands.remove(id) {
             state.release(&agent, command.log.waiting());
@@ -342,6 +348,7 @@ pub(super) fn end_stored(
     if let Err(fault) = stored {
         let why = fault.to_string();
         state.out.note(FleetNote::EndNotStored { command: id.clone(), why });
+        // Not confirmed until then: the agent's journal is the only place that has the end (P-101).
         return state.commands.write_end_later(id, now.monotonic);
     }
     leave_queue(state, &agent, id);
@@ -386,6 +393,7 @@ pub(super) fn reconcile(state: &mut State, began: Began, now: Now) -> Vec<Comman
                     state.cancel_at(&agent, &id, true);
                 }
                 Some(Course::Open(_) | Course::Over(_)) => {}
+                // Not known is not over (P-242): adopted, and not cancelled.
                 Some(Course::Loose) | None => unknown.push(id),
             }
         }
@@ -420,7 +428,7 @@ pub(super) fn agent_lost(state: &mut State, LostAgent { agent, journals }: LostA
     }
 }
 
-/// A user wants a command gone.
+/// A user cancels a command.
 pub(super) fn on_cancel(state: &mut State, token: Token, cancel: &CommandCancel) {
     let id = &cancel.command_id;
     let result = match state.commands.get(id).map(|command| &command.course) {
@@ -428,6 +436,7 @@ pub(super) fn on_cancel(state: &mut State, token: Token, cancel: &CommandCancel)
             state.work.feed(id, CommandEvent::Cancel { force: cancel.force });
             Ok(())
         }
+        // What the sender wants is so already; a repeated cancel must not fail.
         Some(Course::Over(_)) => Ok(()),
         Some(Course::Loose) | None => {
             let why = "no open command of yours has this id";
@@ -457,11 +466,13 @@ pub(super) fn on_complete(state: &mut State, agent: &AgentId, report: CommandCom
         }
         return state.confirm(agent, &id);
     }
+    // In front of the end, so that a reader who sees the end has seen what is missing.
     output::finish(state, &id, Written::of(&report), now);
     if let Some(command) = state.commands.get_mut(&id) {
         command.detail = report.error.as_deref().map(|text| shortened(text).to_owned());
     }
     let exit = match (report.exit_code, report.signal) {
+        // P-31.
         (_, Some(signal)) => Some(Exit::Signal(signal)),
         (Some(code), None) => Some(Exit::Code(code)),
         (None, None) => None,

@@ -45,7 +45,7 @@ pub(super) fn summary(id: &AgentId, agent: &AgentView, extended: bool) -> AgentS
     }
 }
 
-/// The figures of an agent, under the names and in the units that a dashboard reads.
+/// The metrics of an agent, under the names and in the units that a dashboard reads.
 fn metrics(agent: &AgentView, extended: bool) -> Option<HealthMetrics> {
     let metrics = agent.metrics?;
     Some(if extended { metrics } else { metrics.for_legacy_dashboards() })
@@ -101,13 +101,13 @@ pub(super) fn disconnected(id: &AgentId, agent: &AgentView, now: WallTime) -> Ag
 }
 
 /// The word for a stage. A legacy dashboard compares with those that it knows, and shows a command
-/// whose word it does not know as running for ever.
+/// whose status it does not know as running without end.
 fn phase(stage: CommandStage, extended: bool) -> CommandPhase {
     match stage {
         CommandStage::Delivered if !extended => CommandPhase::Queued,
         CommandStage::Cancelling if !extended => CommandPhase::Running,
         CommandStage::Lost if !extended => CommandPhase::Failed,
-        // It is over, and nobody saw it fail: without an exit code, and the reason in text.
+        // It is over, and no failure was observed: without an exit code, and the reason in text.
         CommandStage::Unknown if !extended => CommandPhase::Completed,
         CommandStage::Pending
         | CommandStage::Queued

@@ -31,7 +31,6 @@ pub enum FleetEvent {
     Hello {
         /// The link it came over.
         link: LinkId,
-        /// What it says.
         hello: Box<AgentConnect>,
         /// Its address, for people.
         peer: String,
@@ -120,11 +119,7 @@ pub enum Request {
     LatchStop(EmergencyStop),
     /// Stop agents until that is released. Answered once it is stored and the agents have said how far
     /// they are, or 3 s later.
-    Stop {
-        scope: StopScope,
-        /// Why, for people.
-        reason: String,
-    },
+    Stop { scope: StopScope, reason: String },
     /// Release stops. Answered once that is stored.
     Release(StopScope),
     /// Delete an agent. Answered once that is stored.
@@ -163,8 +158,8 @@ pub enum OpenFault {
 
 /// What came of inserting a command.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Inserted {
-    /// It is new.
     New,
     /// The user has one of this id, which is unchanged.
     Existing(Box<CommandRecord>),
@@ -177,64 +172,48 @@ pub type LogPosition = (Cursor, Vec<StreamPosition>);
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum StoreAnswer {
-    /// To [`Question::Session`](super::Question::Session).
     Session {
         seat: SeatId,
         link: LinkId,
         /// The session that was asked for.
         session: SessionId,
-        /// The store's result.
         opened: Result<OpenedSession, OpenFault>,
     },
     /// To [`Question::Insert`](super::Question::Insert) and [`Write::Terminal`](super::Write::Terminal).
     Inserted {
         command: CommandId,
-        /// The store's result.
         inserted: Result<Inserted, StoreFault>,
     },
     /// The end of a command was to be stored, by [`Write::Command`](super::Write::Command).
     EndStored {
         command: CommandId,
-        /// The store's result.
         stored: Result<(), StoreFault>,
     },
-    /// To [`Question::Positions`](super::Question::Positions).
     Positions {
-        /// From the question.
         ticket: u64,
         positions: Result<Vec<StreamPosition>, StoreFault>,
     },
-    /// To [`Question::LogPosition`](super::Question::LogPosition).
     LogPosition {
         command: CommandId,
         /// Where it goes on.
         position: Result<LogPosition, StoreFault>,
     },
-    /// To [`Question::Balance`](super::Question::Balance).
     Balance {
-        /// From the question.
         query: String,
         positions: Result<Vec<StreamPosition>, StoreFault>,
     },
-    /// To [`Question::DeleteAgent`](super::Question::DeleteAgent).
     Deleted {
-        /// From the question.
         token: Token,
         agent: AgentId,
         /// Whether there was such an agent.
         deleted: Result<bool, StoreFault>,
     },
-    /// To [`Question::Stop`](super::Question::Stop).
     Stopped {
         stop: StopId,
-        /// The store's result.
         stored: Result<(), StoreFault>,
     },
-    /// To [`Question::Release`](super::Question::Release).
     Released {
-        /// From the question.
         token: Token,
-        /// The store's result.
         stored: Result<(), StoreFault>,
     },
 }

@@ -5,9 +5,9 @@ use alloc::format;
 use core::time::Duration;
 
 /// Commands that ended within this time before a start of the server are taken up again, so that readers see
-/// them as if it had not ended: 10 minutes, as long as dashboards are told of an end.
+/// them as if it had not ended: 10 minutes, as long as dashboards are sent an end.
 pub const RECOVERED_FOR: Duration = Duration::from_secs(10 * 60);
-/// So many of them at most, the newest, of all users together: 1,024.
+/// At most this many of them, the newest, of all users together: 1,024.
 pub const RECOVERED_COMMANDS: usize = 1024;
 
 /// Bounds per user, and per agent where it says so.
@@ -52,8 +52,8 @@ pub struct FleetLimits {
     /// 32 MiB, of a hundred commands as much as one keeps. At it the command that has been quiet longest leaves its
     /// to the store.
     pub tail_bytes: usize,
-    /// What agents were told in their sessions that this server does not know: 4 MiB of ids. With more, an agent
-    /// may be told twice.
+    /// Unknown commands that were reported to agents in their sessions: 4 MiB of ids. With more, one
+    /// may be reported twice.
     pub told_bytes: usize,
     /// Ids of output that belongs to no command: 256. At it the oldest makes room; what comes under one more
     /// while all of it still waits for the store is dropped.

@@ -7,7 +7,7 @@
 //!
 //! # Rules
 //!
-//! - No machine inside is fed while its own actions are being performed; the work list sees to that.
+//! - No machine inside is fed while its own actions are being performed: they go on the work list.
 //! - One fleet serves one user, so that no decision can reach what is another user's.
 //! - Readers see a [`View`], a copy that is made of the fleet's changes, and never its memory.
 //! - The work of an event does not grow with how many commands are open.
@@ -122,6 +122,7 @@ pub enum RecordingSource {
 
 /// How much a fleet holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct FleetSize {
     /// Machines: agents in session, joining, or awaited.
     pub seats: usize,
@@ -129,7 +130,6 @@ pub struct FleetSize {
     pub open_commands: usize,
     /// Keys by which agents are found.
     pub keys: usize,
-    /// Stops in force.
     pub stops: usize,
 }
 
@@ -177,7 +177,7 @@ impl Fleet {
         }
     }
 
-    /// Whether it holds nothing: no agent, no command, no stop, and nobody who waits for an answer. Then it may be
+    /// Whether it holds nothing: no agent, no command, no stop, and no request that waits for an answer. Then it may be
     /// dropped, and made anew when there is something of its user again.
     pub fn is_idle(&self) -> bool {
         let Self { state, stops, audits, resumes, contests } = self;

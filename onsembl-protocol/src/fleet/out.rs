@@ -54,7 +54,7 @@ impl Out {
         self.changes.push(change);
     }
 
-    /// Changes go first: a reader that hears of an answer finds what it is about.
+    /// Changes go first: a reader that sees an answer finds what it is about.
     pub(super) fn poll(&mut self) -> Option<FleetAction> {
         if !self.changes.is_empty() {
             return Some(FleetAction::Show(core::mem::take(&mut self.changes)));

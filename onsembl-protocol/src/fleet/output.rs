@@ -1,8 +1,8 @@
 //! Output on its way from agents to readers and the store: where each piece goes, what is missing, what an
-//! agent is told of it, and what waits until it is known where the output of a command goes on.
+//! agent gets back, and what waits until it is known where the output of a command goes on.
 
 use super::action::{Question, Write};
-use super::command::{Command, Course, Deferred, Heard, Log, Piece, Position, Row, Then};
+use super::command::{AfterPosition, Command, Course, Deferred, Heard, Log, Piece, Position, Row};
 use super::event::{LogPosition, Receipt, RecordOutcome, StoreFault};
 use super::note::FleetNote;
 use super::state::State;
@@ -77,10 +77,12 @@ pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece
     let is_kept = !matches!(command.course, Course::Loose) || position.is_some();
     let is_news = match &command.course {
         Course::Open(open) => open.lifecycle.heeds_output(),
+        // Late output changes nothing of a command that is over (P-97).
         Course::Over(_) | Course::Loose => false,
     };
     let (incarnation, sequence, offset) = match position {
         Some(Position { incarnation, sequence, offset }) => (incarnation, sequence, offset),
+        // A wrapper numbers nothing, so the order of arrival is the order.
         None => log.number(stream, now.wall),
     };
     let at = now.wall;
@@ -90,9 +92,9 @@ pub(super) fn on_piece(state: &mut State, agent: &AgentId, id: &CommandId, piece
             let is_open = log.is_open_stored(stream);
             return acknowledge(state, agent, id, incarnation, stream, (stored, is_open));
         }
-        // Its agent is told when that is stored.
+        // It is acknowledged when it is stored.
         Taken::Repeated(None) => return,
-        // Its agent is told when the end is stored, and once more if it did not hear it.
+        // Reported to its agent when the end is stored, and again if that report was lost.
         Taken::GivenUp => {
             let is_open = state.commands.get(id).is_some_and(|command| command.open().is_some());
             if !is_open {
@@ -176,7 +178,7 @@ pub(super) fn defer(
     None
 }
 
-/// Shows a record and has it stored. Its agent is held back for it.
+/// Shows a record and has it stored. Its agent is throttled by its cost.
 fn keep(state: &mut State, agent: &AgentId, id: &CommandId, record: LogRecord) {
     state.throttle_by(agent, record.cost());
     state.out.show(Change::Output(id.clone(), record.clone()));
@@ -209,7 +211,7 @@ pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
 }
 
 /// The link to a legacy wrapper that may run this command is lost: it drops what it writes until it has one
-/// again, and nobody says how much that is. Once a loss.
+/// again, and how much that is cannot be known. Once a loss.
 pub(super) fn interrupt(state: &mut State, id: &CommandId, now: Now) {
     let Some(command) = state.commands.get_mut(id) else { return };
     let runs = command.open().is_some_and(|open| {
@@ -224,7 +226,7 @@ pub(super) fn interrupt(state: &mut State, id: &CommandId, now: Now) {
 /// of it would stand behind an end that readers have seen.
 pub(super) fn close(state: &mut State, id: &CommandId) {
     match state.commands.get_mut(id).map(|command| &mut command.log) {
-        Some(Log::Deferred(deferred)) => deferred.then = Then::Close,
+        Some(Log::Deferred(deferred)) => deferred.after = AfterPosition::Close,
         Some(Log::Known(log)) => log.close(),
         None => {}
     }
@@ -265,16 +267,16 @@ pub(super) fn on_log_position(
         state.out.note(FleetNote::LogPositionNotRead { command: id.clone(), why });
     }
     show_log(state, id);
-    let then = deferred.then;
+    let after = deferred.after;
     let (heard, cost) = deferred.into_heard();
     state.release(&agent, cost);
     for heard in heard {
         state.work.add(Todo::Hear(id.clone(), agent.clone(), heard));
     }
-    match then {
-        Then::GoOn => {}
-        Then::Close => close(state, id),
-        Then::GiveUp => state.work.add(Todo::GiveUp(id.clone())),
+    match after {
+        AfterPosition::Resume => {}
+        AfterPosition::Close => close(state, id),
+        AfterPosition::GiveUp => state.work.add(Todo::GiveUp(id.clone())),
     }
 }
 
@@ -292,7 +294,7 @@ pub(super) fn show_log(state: &mut State, id: &CommandId) {
 /// Whose stream is stored how far, and whether it ends with a gap of unknown length.
 type StreamEnds = BTreeMap<(CommandId, Incarnation, Stream), (AgentId, (ByteOffset, bool))>;
 
-/// What became of records. Agents are told how far their streams are stored, once for each stream.
+/// Outcomes of records. Agents get an acknowledgement of how far their streams are stored, one for each stream.
 pub(super) fn on_receipts(state: &mut State, receipts: Vec<Receipt>, now: Now) {
     let mut ends = StreamEnds::new();
     for receipt in receipts {
@@ -333,7 +335,7 @@ pub(super) fn on_receipts(state: &mut State, receipts: Vec<Receipt>, now: Now) {
     }
 }
 
-/// Tells an agent how far a stream is stored. It is told again when it repeats what is stored.
+/// Acknowledges how far a stream is stored; again when its agent repeats what is stored.
 fn acknowledge(
     state: &mut State,
     agent: &AgentId,
@@ -366,6 +368,7 @@ fn on_output_of_nothing(state: &mut State, id: &CommandId) {
     let is_stored = command.open().is_some_and(|open| open.row == Row::Stored);
     drop_log(state, id);
     state.report_unknown(&agent, id);
+    // Its row was there and was deleted behind this server: no end of it can be stored any more.
     if is_stored {
         state.end_because(id, CommandPhase::Lost, "the database does not have it any more");
     }

@@ -32,6 +32,7 @@ impl Roster {
                 out.act(FleetAction::Park { link, seat });
                 self.park(seat, link, out);
             }
+            // Of no wrapper in session, or one too many: a link that owes its hello ends (P-16).
             None => out.act(FleetAction::GiveUpSilent(link)),
         }
     }
@@ -44,6 +45,7 @@ impl Roster {
         at: WallTime,
         out: &mut Out,
     ) {
+        // The machine has the newer session already; nothing else would end the row of this one.
         if let Some(session) = session {
             let because =
                 "a newer link of the agent took over; this one is kept beside it".to_owned();
@@ -101,6 +103,8 @@ impl Roster {
     /// Shows whether one more link would be let in.
     fn show_room(&mut self, seat: SeatId, out: &mut Out) {
         let Some(entry) = self.seats.get(&seat) else { return };
+        // Read where requests are let in: one link too many gets 503 before its upgrade, and no close after it
+        // (P-236).
         let takes_links = entry.parked.len() < self.limits.parked_links;
         let Some(id) = self.who(seat) else { return };
         let Some(agent) = self.agents.get_mut(&id) else { return };

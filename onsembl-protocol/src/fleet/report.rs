@@ -14,7 +14,7 @@ pub struct StopReport {
     pub agents: Vec<StoppedAgent>,
     /// Open commands that are being killed.
     pub commands: usize,
-    /// Open commands of agents that were told, and cannot confirm anything.
+    /// Open commands of agents that got the order and cannot confirm anything.
     #[serde(default, skip_serializing_if = "is_none")]
     pub notified: usize,
 }
@@ -40,9 +40,9 @@ pub struct StoppedAgent {
 pub enum StopState {
     /// It is away, and starts nothing when it returns.
     Away,
-    /// It was told, and cannot say what it did: a legacy wrapper.
+    /// The order was sent, and it cannot say what it did: a legacy wrapper.
     NotConfirmed,
-    /// It was told.
+    /// The order was sent; the agent has not answered yet.
     Told,
     /// It has written it down: nothing starts.
     Received,
@@ -62,7 +62,7 @@ impl StopState {
         }
     }
 
-    /// The word of the wire for it.
+    /// Its spelling on the wire.
     pub const fn progress(self) -> StopProgress {
         match self {
             Self::Away => StopProgress::Away,
@@ -112,7 +112,7 @@ pub struct AuditedStream {
     pub stream: String,
     /// What the process wrote, as far as it was read.
     pub produced: u64,
-    /// What is stored.
+    /// Bytes of it that the server has stored.
     pub delivered: u64,
     /// What the agent holds.
     pub spooled: u64,

@@ -44,6 +44,7 @@ impl Resumes {
             || self.waiting.len() >= limits.pages
             || bytes > limits.page_bytes
         {
+            // Not answered: an agent that gets no answer in time sends from the oldest that it holds.
             return state.out.note(FleetNote::StatesDropped { agent: agent.clone() });
         }
         let mut commands: Vec<_> = reported.streams.iter().map(|s| s.command_id.clone()).collect();
@@ -88,11 +89,12 @@ impl Resumes {
                 command_id: reported.command_id.clone(),
                 incarnation: reported.incarnation,
                 stream_type: stream.into(),
+                // A stream that is not stored begins at 0.
                 offset: committed.copied().unwrap_or_default(),
             }
         });
         let resume = OutputResume { streams: streams.collect(), more: reported.more };
-        // Without a session it has asked in vain, and asks again in the next one.
+        // Without a session the answer is lost; the agent asks again in the next one.
         let _ = state.send(&agent, ServerToAgent::OutputResume(resume));
     }
 }

@@ -1,4 +1,4 @@
-//! Who the agents of a user are: which agent a hello is of, which machine speaks for it, and what a session of
+//! Who the agents of a user are: which agent a hello is of, which machine is its end here, and what a session of
 //! it means. By what they are found stands in [`directory`](super::directory), whose tokens may speak for them
 //! in [`claims`](super::claims). Commands are not known here.
 
@@ -124,7 +124,7 @@ impl Roster {
             let origin = SeatOrigin::Recovered { version: agent.version, epoch: agent.epoch };
             out.act(FleetAction::Install { seat, origin });
         }
-        // Earlier versions let somebody go by what is another's name.
+        // Earlier versions let an agent go by what is another's name.
         let directory = &mut self.directory;
         agent.shown.aliases.retain(|alias| !directory.is_name_of_another(alias, Some(&id)));
         directory.rekey(&id, None, &key);
@@ -200,6 +200,7 @@ impl Roster {
     /// For whom something changes because less of all agents waits.
     pub(super) fn free_all(&mut self) -> Vec<(AgentId, Flow)> {
         match self.crowd {
+            // At half, so that agents are not paused and read again with each record.
             Flow::Paused if self.unstored < self.limits.unstored_output_of_user / 2 => {
                 self.crowd = Flow::Resumed;
                 self.with_all(Flow::Resumed)
@@ -223,6 +224,7 @@ impl Roster {
         out: &mut Out,
     ) {
         if hello.extensions.as_ref().is_some_and(|extensions| extensions.probe) {
+            // It reaches no machine, so it can take over no session (P-45).
             out.note(FleetNote::Probe { link });
             let agent = AgentId::new("probe");
             let admission = Admission { agent, session, epoch: Epoch(0), stopped: None };
@@ -231,8 +233,10 @@ impl Roster {
         if let Some(Bearer { scope: TokenScope::New(name), .. }) = &bearer
             && said_name(&hello).is_none()
         {
+            // P-263.
             hello.name = Some(name.clone());
         }
+        // A parked link that says hello asks for a session like any other.
         self.unpark(link, out);
         let (key, heir_of) = match self.admit_bearer(&hello, bearer.as_ref()) {
             Ok(admitted) => admitted,
@@ -250,6 +254,7 @@ impl Roster {
             return out.act(FleetAction::RefuseHello { link, error, cause: CloseCause::TryLater });
         }
         let (seat, claimant) = match self.seat_of(&key) {
+            // Older links of an extended agent are closed; only those of a wrapper stay and need room (P-236).
             Some(seat) if hello.extensions.is_none() && self.is_crowded(seat) => {
                 return self.refuse_crowded(link, seat, out);
             }
@@ -275,6 +280,7 @@ impl Roster {
                     entry.found = found;
                     entry.taken_in_by = bearer.as_ref().map(Bearer::claim);
                 }
+                // Its machine is new: there is no session of another process that it could replace.
                 (seat, Claimant::SameProcess)
             }
         };
@@ -292,7 +298,7 @@ impl Roster {
         agent.map_or(&[], |agent| &agent.shown.aliases)
     }
 
-    /// A legacy wrapper says which id it goes by. One that took the id it was taught is told by that from
+    /// A legacy wrapper says which id it goes by. One that took the id it was taught differs by that from
     /// the next process, which begins with its own again; also after a restart of this server.
     pub(super) fn goes_by(&mut self, seat: SeatId, said: &AgentId, out: &mut Out) {
         let Some(entry) = self.seats.get_mut(&seat) else { return };
@@ -346,7 +352,7 @@ impl Roster {
 
     /// Whether a legacy wrapper whose key is not known claims an id by which an agent of another key goes that
     /// is in session: two wrappers of one machine share the id of one configuration file, and are two agents
-    /// by their names. One that comes when the other is gone was renamed, but not if others hold it.
+    /// by their names. One that comes when the other has no session was renamed, but not if others hold it.
     fn is_anothers(&self, key: &AgentKey, hello: &AgentConnect, bearer: Option<&Bearer>) -> bool {
         if hello.extensions.is_some() || self.directory.holder(key).is_some() {
             return false;
@@ -517,7 +523,7 @@ impl Roster {
         Some(Lost { agent: id, dialect: session.capabilities.dialect(), course: LossCourse::Lost })
     }
 
-    /// A name is an agent's. The store lets nobody else go by it from then on either.
+    /// A name is an agent's. The store lets no other agent go by it from then on either.
     fn take_name(&mut self, name: &AgentId, from: &[AgentId], out: &mut Out) {
         for other in from {
             let Some(agent) = self.agents.get_mut(other) else { continue };
@@ -615,6 +621,7 @@ impl Roster {
         } else {
             LossCourse::Lost
         };
+        // The commands of the agent are with the machine that superseded this one.
         is_current.then_some(Lost { agent: id, dialect, course })
     }
 
@@ -653,7 +660,7 @@ impl Roster {
         speaks.then_some(Lost { agent: id, dialect, course })
     }
 
-    /// A machine is gone.
+    /// A machine was removed.
     pub(super) fn forgotten(
         &mut self,
         seat: SeatId,
@@ -670,6 +677,7 @@ impl Roster {
             let _ = self.newcomers.remove(&entry.key);
         }
         let id = entry.agent?;
+        // Unless another machine has the agent by now.
         let agent = self.agents.get_mut(&id).filter(|agent| agent.seat == Some(seat))?;
         agent.seat = None;
         agent.history = history;

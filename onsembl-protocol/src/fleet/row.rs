@@ -89,9 +89,7 @@ pub struct CommandRecord {
     pub agent: AgentId,
     /// How the server came to it.
     pub origin: CommandOrigin,
-    /// Where it is.
     pub stage: CommandStage,
-    /// Why, for people.
     pub cause: Option<String>,
     /// How its process ended.
     pub exit: Option<Exit>,
@@ -99,18 +97,15 @@ pub struct CommandRecord {
     pub created_at: WallTime,
     /// When its stage was set.
     pub updated_at: WallTime,
-    /// When it ended.
     pub ended_at: Option<WallTime>,
 }
 
-/// Where a command is, to be stored in the place of where it was. Of one that ended nothing changes any
+/// Where a command is, which replaces the stored one. Of one that ended nothing changes any
 /// more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct CommandUpdate {
-    /// Where it is.
     pub stage: CommandStage,
-    /// Why, for people.
     pub cause: String,
     /// How its process ended.
     pub exit: Option<Exit>,
@@ -175,9 +170,7 @@ pub struct AgentRecord {
     pub epoch: Epoch,
     /// The process of its latest session.
     pub instance: Option<InstanceId>,
-    /// Its latest status.
     pub status: PresenceStatus,
-    /// Since when.
     pub since: WallTime,
     pub because: String,
     /// The version of its latest presence.
@@ -188,6 +181,6 @@ pub struct AgentRecord {
     pub metrics: Option<HealthMetrics>,
     /// The journal that it kept in its last session.
     pub journal: Option<JournalId>,
-    /// Who holds it; nobody held agents that only earlier versions knew.
+    /// Who holds it; `None` for agents that only earlier versions knew.
     pub claim: Option<Claim>,
 }

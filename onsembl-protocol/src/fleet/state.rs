@@ -35,9 +35,9 @@ pub(super) struct State {
     pub(super) latch: StopLatch,
     /// Agents that the store is asked to delete.
     pub(super) deletions: usize,
-    /// Unknown commands that agents were told of.
+    /// Unknown commands that were reported to agents.
     pub(super) told: Told,
-    /// Commands that could not be taken up in the sessions of their agents, which were told so: nothing of them is
+    /// Commands that could not be taken up in the sessions of their agents, to which that was reported: nothing of them is
     /// heard there.
     pub(super) not_taken: Told,
     pub(super) ids: IdMint,
@@ -177,6 +177,7 @@ impl State {
     /// sent for ever.
     pub(super) fn report_unknown(&mut self, agent: &AgentId, command: &CommandId) {
         let Some((seat, session)) = self.roster.session(agent) else { return };
+        // A wrapper keeps nothing that it could drop.
         if session.capabilities.dialect() == Dialect::Legacy || !self.told.tell(seat, command) {
             return;
         }

@@ -50,7 +50,7 @@ fn limits() -> FleetLimits {
 }
 
 impl World {
-    /// A fleet with so many other agents, each with one command that is open, and as many that are over.
+    /// A fleet with `others` other agents, each with one command that is open, and as many that are over.
     fn new(others: usize) -> Self {
         let fleet = Fleet::new(UserId::new("u"), SeatId(0), 7, limits());
         let mut world = Self {

@@ -1,5 +1,5 @@
 //! Emergency stops: acted on at once, answered when they are durable, repeated until the agents say that
-//! nothing runs, and the first thing that an agent hears when it comes back.
+//! nothing runs, and the first thing that an agent gets when it comes back.
 
 use super::action::{Answer, Question, SeatId, Token};
 use super::event::StoreFault;
@@ -23,7 +23,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// How often agents are told again that they are stopped, until they say that nothing runs.
+/// How often a stop is repeated to agents until they say that nothing runs.
 const REPEAT: Duration = Duration::from_secs(2);
 /// How long the sender of a stop waits for the agents' receipts.
 const RECEIPTS_WITHIN: Duration = Duration::from_secs(3);
@@ -61,7 +61,7 @@ struct Stopped {
     notified: usize,
 }
 
-/// What is told of a stop.
+/// What is answered to a stop.
 #[derive(Debug)]
 enum Report {
     /// That it is durable. A dashboard is shown how far its agents are.
@@ -208,6 +208,7 @@ impl Stops {
         if self.repeat_at == Deadline::Never {
             self.repeat_at = Deadline::At(now.monotonic.saturating_add(REPEAT));
         }
+        // Stops are never refused for want of room: only the answer is, which says so.
         if is_full {
             let why = "the stop is carried out, but too many stops wait for the database to know whether it is durable";
             return state.out.reply(wait.token, Err(ErrorReply::new(ErrorCode::QueueFull, why)));
@@ -288,6 +289,7 @@ impl Stops {
             .filter_map(|agent| {
                 let (seat, session) = state.roster.session(agent)?;
                 let order = state.stop_of(agent)?;
+                // Only to a peer that confirms: any other is shown as not confirmed (P-197).
                 let pending = session.capabilities.latches_stops()
                     && session.stop_state(&order.id).is_pending();
                 pending.then(|| (agent.clone(), seat, order.clone()))
@@ -336,6 +338,7 @@ impl Stops {
         let released = state.latch.release(scope);
         let still = match scope {
             StopScope::All => None,
+            // A stop of all goes on for this agent when its own is released, and the answer must not promise more.
             StopScope::Agent(agent) => unknown_agent(state, scope)
                 .or_else(|| state.stop_of(agent).map(|order| stopped(order, agent))),
         };
@@ -411,7 +414,6 @@ struct Carried {
     is_new: bool,
     /// The agents that it is for.
     agents: Vec<AgentId>,
-    /// Its commands.
     commands: Stopped,
 }
 
@@ -425,7 +427,7 @@ fn carry_out(state: &mut State, scope: StopScope, reason: String, now: Now) -> C
     let order = StopOrder { id, scope, reason, by: state.user.clone(), at: now.wall };
     let order = state.latch.set(order).clone();
     let agents = covered(state, &order.scope);
-    // First the word to the agents: everything else can wait.
+    // The order goes to the agents first; everything else can wait.
     for agent in &agents {
         if let Some((seat, _)) = state.roster.session(agent) {
             send_order(state, seat, &order);
@@ -476,7 +478,7 @@ pub(super) fn on_stop_once(state: &mut State, token: Token, mut stop: EmergencyS
     state.out.reply(token, Ok(()));
 }
 
-/// An agent came back: before anything else it hears that it is stopped.
+/// An agent came back: before anything else it gets the stop in force.
 pub(super) fn repeat_to(state: &mut State, agent: &AgentId, seat: SeatId) {
     if let Some(order) = state.stop_of(agent).cloned() {
         send_order(state, seat, &order);
@@ -511,7 +513,7 @@ fn covered(state: &State, scope: &StopScope) -> Vec<AgentId> {
 fn unknown_agent(state: &State, scope: &StopScope) -> Option<ErrorReply> {
     let agent = scope.agent()?;
     let error = ErrorReply::new(ErrorCode::AgentNotFound, "no agent of yours has this id");
-    // One that is deleted may have a machine for a moment more; a stop for it would hold for ever.
+    // One that is deleted may have a machine for a moment more; a stop for it would never be released.
     (!state.is_listed(agent)).then(|| error.for_agent(Some(agent.clone())))
 }
 
@@ -528,10 +530,11 @@ fn send_order(state: &mut State, seat: SeatId, order: &StopOrder) {
 }
 
 /// Tells the agents that were stopped by this order. Those for whom another one is in force now hear of that;
-/// those that are away are told by the next welcome.
+/// those that are away learn it from the next welcome.
 fn tell_release(state: &mut State, order: &StopOrder) {
     for agent in covered(state, &order.scope) {
         let Some((seat, session)) = state.roster.session(&agent) else { continue };
+        // It holds nothing that could be released: to it the stop was momentary (P-107).
         if !session.capabilities.latches_stops() {
             continue;
         }

@@ -2,7 +2,7 @@
 //! what becomes of it.
 
 use super::action::Write;
-use super::command::{AfterEnd, Command, Log, Open, Row, Then};
+use super::command::{AfterEnd, AfterPosition, Command, Log, Open, Row};
 use super::note::FleetNote;
 use super::output;
 use super::row::CommandRecord;
@@ -46,6 +46,7 @@ pub(super) fn keeps_its_size(state: &State, agent: &AgentId) -> Option<&'static 
 /// An agent has a terminal, as it says in each session until the end of it is acknowledged.
 pub(super) fn on_opened(state: &mut State, agent: &AgentId, opened: TerminalOpened, now: Now) {
     let id = opened.command_id;
+    // Other ids are given by users: under one of those an agent could pass for their command.
     if !id.is_terminal() {
         let (agent, command) = (agent.clone(), id);
         return state.out.note(FleetNote::TerminalMisnamed { agent, command });
@@ -79,6 +80,7 @@ pub(super) fn command_of(
         Some(Dialect::Extended) | None => named.as_str(),
     };
     let known = state.roster.agent(agent);
+    // Under any of its own ids it names no command of a user; any other id is what it says.
     let is_own = id == agent.as_str()
         || session == Some(Dialect::Legacy) && id == OUTPUT_OF_NO_COMMAND
         || known.is_some_and(|known| known.shown.aliases.iter().any(|alias| alias.as_str() == id));
@@ -99,6 +101,7 @@ fn terminal_of_wrapper(state: &mut State, agent: &AgentId, now: Now) -> CommandI
     let program = "a legacy wrapper".to_owned();
     match open(state, &id, agent, Dialect::Legacy, program, now.wall, now) {
         true => id,
+        // No room for a terminal: it is shown as output without a command, which has a bound of its own.
         false => CommandId::of_session(agent),
     }
 }
@@ -133,6 +136,7 @@ fn open(
         stage: lifecycle.view().status,
         cause: Some(lifecycle.view().because.to_string()),
         exit: None,
+        // The agent's clock may be ahead (P-21); nothing may be listed as newer than now.
         created_at: opened_at.min(now.wall),
         updated_at: now.wall,
         ended_at: None,
@@ -174,6 +178,8 @@ fn make_room(state: &mut State, new: &CommandId, agent: &AgentId, now: Now) -> b
         }
     }
     let limits = state.limits;
+    // One whose end is not stored still takes room: else an agent that opens and ends terminals while the
+    // database is slow would grow without a bound.
     if state.commands.open_terminals() >= limits.terminals || ending >= limits.terminals_ending {
         return false;
     }
@@ -189,7 +195,7 @@ fn make_room(state: &mut State, new: &CommandId, agent: &AgentId, now: Now) -> b
     }
 }
 
-/// Ends a terminal that its agent may still have. The agent is told to drop it when the end is stored: what is
+/// Ends a terminal that its agent may still have. The agent gets the order to drop it when the end is stored: what is
 /// stored of its output would else end where nothing says that it does.
 pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
     let Some(command) = state.commands.get_mut(id) else { return };
@@ -197,7 +203,7 @@ pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
     match &mut command.log {
         // How far its output is stored decides where its streams end.
         Log::Deferred(deferred) => {
-            deferred.then = Then::GiveUp;
+            deferred.after = AfterPosition::GiveUp;
             return;
         }
         Log::Known(_) => {}
@@ -206,6 +212,7 @@ pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
         open.after_end = AfterEnd::Drop;
     }
     state.out.note(FleetNote::TerminalGivenUp { agent, command: id.clone() });
+    // Gaps first: behind a stored end no reader looks for more of the stream.
     output::give_up(state, id, now);
     let why = "too many terminals of its agent were open, and it was the oldest";
     state.end_because(id, CommandPhase::Lost, why);

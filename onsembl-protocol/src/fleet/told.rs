@@ -1,5 +1,5 @@
-//! Which agent was told that this server does not know a command: once in a session, since what it is told
-//! has no answer. Bounded for all agents of the user together; with more, one may be told twice.
+//! Which unknown commands were reported to which agent: once in a session, since the report has no
+//! answer. Bounded for all agents of the user together; with more, one may be reported twice.
 
 use super::action::SeatId;
 use crate::id::CommandId;
@@ -10,7 +10,7 @@ const OF_SESSION: usize = 1024;
 /// What an id counts besides its bytes.
 const ID_COST: usize = 64;
 
-/// The commands that agents were told of in their present sessions.
+/// The commands that were reported to agents in their present sessions.
 #[derive(Debug)]
 pub(super) struct Told {
     ids: BTreeSet<(SeatId, CommandId)>,
@@ -19,12 +19,12 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// With room for so many bytes.
+    /// With room for this many bytes.
     pub(super) const fn new(most: usize) -> Self {
         Self { ids: BTreeSet::new(), bytes: 0, most }
     }
 
-    /// Notes that the agent of this machine is told. Whether it was not told before.
+    /// Notes that a command is reported to the agent of this machine. Whether that is the first time.
     pub(super) fn tell(&mut self, seat: SeatId, command: &CommandId) -> bool {
         if self.was_told(seat, command) {
             return false;
@@ -45,7 +45,7 @@ impl Told {
         self.ids.contains(&(seat, command.clone()))
     }
 
-    /// It is not so any more: the agent may be told again.
+    /// The report does not hold any more: it may be repeated.
     pub(super) fn take_back(&mut self, seat: SeatId, command: &CommandId) {
         if self.ids.remove(&(seat, command.clone())) {
             self.bytes = self.bytes.saturating_sub(cost_of(command));
@@ -88,7 +88,7 @@ mod tests {
         }
         assert!(
             told.was_told(SeatId(1), &id(1)),
-            "who says much is told twice, and not the others"
+            "an agent that names many is notified twice, and the others are not"
         );
         told.forget(SeatId(1));
         assert!(told.tell(SeatId(1), &id(1)));

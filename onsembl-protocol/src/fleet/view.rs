@@ -66,7 +66,6 @@ pub struct AgentView {
     pub presence: ShownPresence,
     /// When a frame of it last came.
     pub last_heard: Option<WallTime>,
-    /// Its latest metrics.
     pub metrics: Option<HealthMetrics>,
     /// Whether it says, in its present session, that it starts nothing, by order.
     pub paused: bool,
@@ -74,7 +73,7 @@ pub struct AgentView {
     pub stopped: Option<AgentStop>,
     /// Whether one more link may be open beside the one of its session.
     pub takes_links: bool,
-    /// Who holds it.
+    /// The token lineage that holds the agent; `None` before a bearer has claimed it.
     pub claim: Option<Claim>,
     /// That other processes of it asked for its session lately.
     pub contest: Option<AgentContest>,
@@ -83,7 +82,7 @@ pub struct AgentView {
 /// Whether a link is let in whose request names an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// It is.
+    /// The link is let in.
     Open,
     /// That is a legacy agent in session, which has as many links as one may have.
     Full,
@@ -159,7 +158,7 @@ impl From<Presence> for ShownPresence {
 }
 
 impl AgentView {
-    /// Why it is where it is: what ails it besides its presence comes first.
+    /// Why it is where it is: an impairment comes in front of the cause of its presence.
     pub fn because(&self) -> String {
         let because = &self.presence.because;
         match &self.contest {
@@ -195,8 +194,8 @@ pub(super) const fn awaits_agent(stage: CommandStage) -> bool {
 
 /// One command.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct CommandEntry {
-    /// Where it runs.
     pub agent: AgentId,
     /// Where it is in its lifecycle; `None` for output of an agent that belongs to no command.
     pub view: Option<CommandView>,
@@ -217,11 +216,11 @@ pub struct CommandEntry {
 #[derive(Clone, Debug, Default)]
 struct Latest {
     line: VecDeque<Option<(Revision, CommandId)>>,
-    /// The number of the first position in the line.
+    /// The number of the first position in the queue.
     first: u64,
 }
 
-/// Positions for each command that may be in the line before its gaps are closed.
+/// Positions for each command that may be in the queue before its gaps are closed.
 const POSITIONS_EACH: usize = 8;
 /// Positions that may be in it however few commands there are.
 const POSITIONS: usize = 64;
@@ -272,13 +271,13 @@ impl Latest {
 }
 
 impl CommandEntry {
-    /// One of which nothing is known but where it runs.
+    /// A command of which only its agent is known.
     fn new(agent: AgentId, revision: Revision) -> Self {
         let tail = OutputTail::default();
         Self { agent, view: None, detail: None, tail, revision, changed: 0, position: None }
     }
 
-    /// Why the command is where it is, in the words of the server and of its agent.
+    /// Why the command is where it is, from the server's cause and the agent's own text.
     pub fn because(&self, view: &CommandView) -> String {
         reason(self.detail.as_deref(), view)
     }
@@ -288,7 +287,7 @@ impl CommandEntry {
     }
 }
 
-/// Why a command is where it is, in the words of the server and of its agent.
+/// Why a command is where it is, from the server's cause and the agent's own text.
 pub(super) fn reason(detail: Option<&str>, view: &CommandView) -> String {
     match (detail, view.exit) {
         (Some(detail), None) if view.status.is_final() => detail.into(),
@@ -314,9 +313,7 @@ pub enum Change {
     /// A command is so now.
     Command {
         command: CommandId,
-        /// Where it runs.
         agent: AgentId,
-        /// Where it is.
         view: Option<CommandView>,
         /// What its agent says about its end.
         detail: Option<String>,
@@ -325,12 +322,7 @@ pub enum Change {
     CommandAgain(CommandId),
     /// Output of a command goes on behind this record, which only the store has. The command is shown from
     /// now on if it was not.
-    Log {
-        command: CommandId,
-        /// Where it runs.
-        agent: AgentId,
-        end: Cursor,
-    },
+    Log { command: CommandId, agent: AgentId, end: Cursor },
     /// A command wrote this.
     Output(CommandId, LogRecord),
     /// The store has this record of a command. No reader is woken.

@@ -4,7 +4,7 @@
 //! know how the machines come to what they do. The simulator translates what it does to the
 //! machines and what they answer into [`Fact`]s, in the order in which things happen.
 
-/// Nanoseconds of true time since the world began, the same for everybody.
+/// Nanoseconds of true time since the world began, the same on every host.
 pub type TrueNanos = u64;
 /// Nanoseconds on one host's monotonic clock, which may drift and which stands still in suspend.
 pub type LocalNanos = u64;
@@ -14,7 +14,7 @@ pub type WallMillis = i64;
 /// When a fact became one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct When {
-    /// True time.
+    /// The true time, which no machine sees.
     pub world: TrueNanos,
     /// The monotonic clock of the host where it happened; equal to `world` for facts of the world.
     pub local: LocalNanos,
@@ -34,7 +34,7 @@ pub struct Process(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Wire(pub u64);
 
-/// Something that happened, or that a machine was told or asked for.
+/// Something that happened, that was handed to a machine, or that a machine asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
     // The world, which no machine sees directly.
@@ -48,7 +48,7 @@ pub enum Fact {
     ProcessBack(Process),
     /// The server's process was started.
     ServerStarted,
-    /// It ended: its memory is gone, the store is not.
+    /// It ended: its memory is lost, the store is not.
     ServerEnded(HowEnded),
     /// It stopped being executed.
     ServerAway,
@@ -58,13 +58,13 @@ pub enum Fact {
     WireStalled(Wire),
     /// What was held travels on.
     WireHealed(Wire),
-    /// The wire is gone; both ends are told when the news gets through.
+    /// The wire is cut; both ends learn it when the news gets through.
     WireCut(Wire),
 
     // An agent's end.
     /// Its machine asked for a connection.
     Dialled(Process, Wire),
-    /// Its machine was told how the dial came out.
+    /// Its machine was given the outcome of the dial.
     DialEnded(Process, Wire, DialOutcome),
     /// Its machine was given a frame.
     AgentHeard(Process, Wire, Down),
@@ -74,13 +74,13 @@ pub enum Fact {
     AgentForwarded(Process, Wire),
     /// Its machine asked to close a wire.
     AgentClosed(Process, Wire, Code),
-    /// Its machine was told that a wire ended.
+    /// Its machine was given the end of a wire.
     AgentLost(Process, Wire, End),
-    /// Its machine was told to stop for good: on the spot, or by an order from afar.
+    /// Its machine was ordered to stop for good: on the spot, or by an order from afar.
     AgentOrderedToStop(Process, Option<Order>),
     /// Its machine reported a status.
     AgentShows(Process, AgentStatus),
-    /// Its machine named what ails the session, or that it is over.
+    /// Its machine named the impairment of the session, or that it is over.
     AgentNames(Process, Option<Ailment>),
     /// Its machine noticed that its own process had been away.
     AgentOverslept(Process),
@@ -99,11 +99,11 @@ pub enum Fact {
     ServerSent(Agent, Wire, Down),
     /// The agent's machine asked to close a wire.
     ServerClosed(Agent, Wire, Code),
-    /// The agent's machine was told that a wire ended.
+    /// The agent's machine was given the end of a wire.
     ServerLost(Agent, Wire, End),
-    /// The agent's machine was told that the agent must go.
+    /// The agent's machine was given the order to evict it.
     EvictionAsked(Agent),
-    /// The agent's machine was told that the agent reported a fault.
+    /// The agent's machine was given a fault that the agent reported.
     FaultReported(Agent, Wire),
     /// The agent's machine published its presence.
     Shown(Agent, Presence),
@@ -117,19 +117,19 @@ pub enum Fact {
     // The store.
     /// The agent's machine asked for a session for this wire.
     SessionAsked(Agent, Wire),
-    /// The store holds a new session, whether or not the server was told.
+    /// The store holds a new session, whether or not the server knows.
     SessionCommitted(Agent, Epoch, Process),
-    /// The agent's machine was told that its session is open.
+    /// The agent's machine was given its open session.
     SessionAnswered(Agent, Wire, Epoch),
-    /// The agent's machine was told that there is no session.
+    /// The agent's machine was given the refusal of a session.
     SessionDenied(Agent, Wire),
     /// The agent's machine asked for a heartbeat to be recorded.
     BeatAsked(Agent, Epoch, Sequence),
-    /// The store holds it, whether or not the server was told.
+    /// The store holds it, whether or not the server knows.
     BeatCommitted(Agent, Epoch, Sequence),
-    /// The agent's machine was told so.
+    /// The agent's machine was given that.
     BeatAnswered(Agent, Epoch, Sequence),
-    /// The agent's machine was told that the store is in trouble, or well again.
+    /// The agent's machine was given the state of the store.
     StoreReported(Agent, bool),
 }
 
@@ -151,8 +151,8 @@ pub enum HowEnded {
 
 /// An order from afar that ends an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Order {
-    /// To end.
     Stop,
     /// To end, and to start anew.
     Restart,
@@ -186,29 +186,29 @@ pub enum DialOutcome {
     Failed,
     /// The token is not good now.
     Unauthorised,
-    /// The server wants to be left alone, for so long if it said so.
+    /// The server asked for a pause, of this length if it gave one.
     Busy(Option<LocalNanos>),
-    /// Never again.
+    /// A refusal for good: the agent is not to dial again.
     Forbidden,
 }
 
 /// Who ended a wire, and with which code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct End {
-    /// Who.
     pub by: EndedBy,
     /// The code, if the other end sent one.
     pub code: Option<Code>,
 }
 
-/// Who ended a wire, seen from the end that is told.
+/// Who ended a wire, seen from the end that reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum EndedBy {
-    /// This end.
+    /// The end that reports it.
     Here,
     /// The other end, by a close frame.
     There,
-    /// The network.
     Network,
 }
 
@@ -216,17 +216,14 @@ pub enum EndedBy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Up {
-    /// The hello.
     Hello,
     /// A heartbeat, and the latest of the server's heartbeats it has seen (0: none).
     Beat {
         sequence: Sequence,
-        /// The latest seen.
         seen: Sequence,
     },
     /// The answer to a probe.
     Pong,
-    /// Anything else.
     Other,
 }
 
@@ -236,7 +233,6 @@ pub enum Up {
 pub enum Down {
     /// The hello was accepted, under this epoch.
     Welcome(Epoch),
-    /// A heartbeat.
     Beat {
         sequence: Sequence,
         /// The agent's latest heartbeat that the server saw (0: none).
@@ -246,24 +242,19 @@ pub enum Down {
         /// Whether it says that recording lags.
         lagging: bool,
     },
-    /// A probe.
     Ping,
     /// The hello was refused.
     Refused,
-    /// Anything else.
     Other,
 }
 
 /// The status of an agent's own end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum AgentStatus {
-    /// Not started.
     Idle,
-    /// Dialling.
     Connecting,
-    /// Hello sent.
     Joining,
-    /// In session.
     Connected,
     /// In session, the server is silent.
     Stale,
@@ -271,16 +262,15 @@ pub enum AgentStatus {
     TimedOut,
     /// The link ended otherwise; waiting to dial.
     Reconnecting,
-    /// For good.
     Closed,
 }
 
 /// The status of an agent on its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Status {
     /// Its session is being opened.
     Connecting,
-    /// In session.
     Online,
     /// In session, silent.
     Stale,
@@ -288,7 +278,6 @@ pub enum Status {
     TimedOut,
     /// The link ended otherwise.
     Reconnecting,
-    /// Gone.
     Offline,
     /// In session, cannot go on.
     Error,
@@ -302,7 +291,7 @@ pub struct Presence {
     /// Since when, by the server's wall clock.
     pub since: WallMillis,
     pub why: Why,
-    /// What ails the session.
+    /// The impairment of the session.
     pub ailment: Option<Ailment>,
     /// Grows with each presence of an agent.
     pub version: u64,
@@ -322,8 +311,8 @@ pub enum Ailment {
 
 /// Why a presence is what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Why {
-    /// A hello came.
     Hello,
     /// The session was opened.
     Opened,
@@ -333,11 +322,10 @@ pub enum Why {
     Replaced,
     /// The session could not be opened.
     NotAdmitted,
-    /// Nothing was heard for so long.
+    /// Nothing was heard for this long.
     Silence(LocalNanos),
     /// It was heard again.
     HeardAgain,
-    /// The link ended.
     LinkEnded(End),
     /// It was stopped on its machine.
     Stopped,
@@ -347,15 +335,14 @@ pub enum Why {
     WindowOver,
     /// The server was restarted.
     ServerRestarted,
-    /// It must go.
     Evicted,
     /// It reported that it cannot go on.
     Faulted,
 }
 
-/// Somebody who watches a world.
+/// An observer of a world.
 pub trait Witness {
-    /// Is told each fact, in order.
+    /// Takes each fact, in order.
     fn witness(&mut self, when: When, fact: &Fact);
 }
 

@@ -1,18 +1,18 @@
 //! The invariants of a connection: one catalogue for all that judges.
 //!
-//! The reference model judges them by what it is told of a whole world, the test kit by the calls of one
+//! The reference model judges them by the facts of a whole world, the test kit by the calls of one
 //! machine; both name what they found by these names. Nothing here judges.
 
 use core::fmt;
 
 /// Who judges an invariant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum JudgedBy {
     /// The reference model only: it takes a whole world to see it.
     Model,
     /// The test kit only: it takes the calls of one machine to see it.
     Kit,
-    /// Both.
     Both,
 }
 
@@ -136,7 +136,7 @@ invariants! {
         "The beats of a session are numbered from 1 without gaps.",
         "P-72", [35, 36];
     OneLinkAtATime = "one-link-at-a-time", Both,
-        "An agent holds at most one link; a new one is dialled after the old one is gone.",
+        "An agent holds at most one link; a new one is dialled after the old one is closed.",
         "P-185", [11, 14];
     EachDialANewLink = "each-dial-a-new-link", Kit,
         "Each dial has a link number that is greater than all before.",
@@ -196,7 +196,7 @@ invariants! {
         "An agent whose link ended is awaited for the resume window, and offline right after it.",
         "P-59", [31, 33];
     StoppedIsOffline = "stopped-is-offline", Kit,
-        "An agent that was stopped, on its machine or by an order, or sent away, is offline at once.",
+        "An agent that was stopped, on its machine or by an order, or evicted, is offline at once.",
         "P-84, P-230", [];
     VersionGrowsByOne = "version-grows-by-one", Both,
         "Each published presence has the version after the last one's, over restarts of the server too.",
@@ -235,10 +235,10 @@ invariants! {
         "Agent and server name the same epoch while both are in session over one wire.",
         "P-53, P-54", [42, 44];
     TakeoverIsTold = "takeover-is-told", Model,
-        "The same process takes over its own wire, another one replaces it; the loser is told which, and a replaced one stays away.",
+        "The same process takes over its own wire, another one replaces it; the close code says which, and a replaced one stays away.",
         "P-57", [13, 27, 60];
     NormalOnlyToLegacy = "normal-only-to-legacy", Model,
-        "1000 goes to a legacy agent that was replaced, and to nobody else.",
+        "1000 goes only to a legacy agent that was replaced.",
         "P-57, P-80", [27];
     GivenUpForAReason = "given-up-for-a-reason", Model,
         "A wire is given up for a reason, with the code of that reason.",
@@ -259,7 +259,7 @@ invariants! {
         "Recording is said to lag only if a heartbeat has waited too long.",
         "P-75", [59];
     LagHeals = "lag-heals", Model,
-        "When everything is recorded nobody says that recording lags.",
+        "When everything is recorded, neither end reports that recording lags.",
         "P-75, P-76", [59];
     AilmentOnlyInSession = "ailment-only-in-session", Model,
         "Trouble with heartbeats is shown only of an agent in session.",
@@ -268,7 +268,7 @@ invariants! {
         "An agent that reports that it cannot go on is shown so.",
         "P-62", [38, 59];
     EvictionIsObeyed = "eviction-is-obeyed", Model,
-        "An agent that must go is gone, and its wires are closed, in the same step.",
+        "An agent that is evicted is removed, and its wires are closed, in the same step.",
         "P-18, P-81", [28, 56];
     AgentStatusEdges = "agent-status-edges", Model,
         "A status of an agent's own end changes only along the published edges.",

@@ -1,5 +1,5 @@
 //! A world with the reference model watching it: one call for who wants to know whether anything is
-//! wrong. The model is told its rules as plain numbers; this is where they are taken from.
+//! wrong. The model gets its rules as plain numbers; this is where they are taken from.
 
 use super::model::{Model, Rules};
 use super::sim::{Failure, Outcome, Scenario, World};
@@ -11,7 +11,7 @@ const WOBBLE: u64 = 60_000;
 
 /// What came of a watched run.
 #[derive(Clone, Debug)]
-#[must_use = "a wrong run that nobody looks at proves nothing"]
+#[must_use = "a wrong run that is ignored proves nothing"]
 pub struct Watched {
     /// What the simulator tells.
     pub outcome: Outcome,

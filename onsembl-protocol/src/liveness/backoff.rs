@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_ask_for_more_than_a_minute() {
+    fn no_server_can_ask_for_more_than_a_minute() {
         for seed in 0..100 {
             let mut backoff = Backoff::new(BackoffPolicy::DEFAULT, seed);
             for asked in [61, 86_400, 31_536_000, u64::MAX] {

@@ -103,7 +103,7 @@ impl Silence {
     }
 }
 
-/// How late an observer is who comes at `now`, if it is later than timers are.
+/// How late an observer is at `now`, if it is later than timers are.
 #[inline]
 pub(crate) fn overslept(due: Deadline, now: Timestamp) -> Option<Duration> {
     match due {

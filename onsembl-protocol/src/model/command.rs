@@ -9,15 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Existing peers use five scales, two of them upside down. Which one a number is on follows from the
 /// shape of the request (P-30); inside there is only this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Priority {
     /// When nothing else waits.
     Low,
-    /// The usual.
     #[default]
     Normal,
-    /// Before the usual.
     High,
-    /// Before all else.
+    /// For orders that cannot wait: before all others.
     Emergency,
 }
 
@@ -97,18 +96,18 @@ wire_enum! {
 
 wire_enum! {
     /// What a `COMMAND_ACK` says.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum CommandAckStatus {
-        /// It arrived.
         Received = "RECEIVED" | "ACKNOWLEDGED",
         /// It waits for others.
         Queued = "QUEUED",
-        /// Its process runs.
         Executing = "EXECUTING" | "RUNNING" | "PROCESSING",
     }
 }
 
 wire_enum! {
-    /// Where a command is in its life, in the words of the wire.
+    /// The stage of a command, as the wire names it.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum CommandPhase {
         /// Not stored yet.
         Pending = "pending",
@@ -116,7 +115,6 @@ wire_enum! {
         Queued = "queued" | "acknowledged" | "received",
         /// The agent has it.
         Delivered = "delivered",
-        /// Its process runs.
         Running = "running" | "executing" | "processing",
         /// Its cancellation was requested and is not confirmed.
         Cancelling = "cancelling" | "canceling",
@@ -124,9 +122,9 @@ wire_enum! {
         Completed = "completed",
         /// Any other end.
         Failed = "failed",
-        /// Cancelled, and confirmed to be gone.
+        /// Cancelled, and confirmed to have ended.
         Cancelled = "cancelled" | "canceled" | "interrupted",
-        /// Its agent died while it ran; its processes are confirmed gone.
+        /// Its agent died while it ran; its processes are confirmed to have ended.
         Lost = "lost",
         /// It is over for this server; how it ended is unknown.
         OutcomeUnknown = "unknown",

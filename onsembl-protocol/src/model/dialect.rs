@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 /// Which protocol the peer of a session speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Dialect {
     /// The existing TypeScript system's, and nothing beyond it.
     Legacy,
-    /// With the extensions.
     Extended,
 }
 

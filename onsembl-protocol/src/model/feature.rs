@@ -24,7 +24,7 @@ wire_enum! {
         /// The agent writes down what it starts and how it ends, and says of which journal it knows
         /// that; `LOST` is an end.
         CommandJournal = "command-journal",
-        /// A stop holds until it is released: the agent keeps it, and gives receipts.
+        /// A stop is in force until it is released: the agent keeps it, and gives receipts.
         StopLatch = "stop-latch",
         /// `OUTPUT_ACK` says with `openGap` that an end of unknown position is stored.
         OpenEnds = "open-ends",

@@ -15,13 +15,13 @@ pub enum GapCause {
     SpoolFailed,
     /// The agent's process ended before it had read or kept them.
     AgentDied,
-    /// The agent was told to end, and the rest was not taken in time.
+    /// The agent was ordered to end, and the rest was not taken in time.
     Stopped,
     /// A chunk came from behind an undeclared hole.
     NeverCame,
     /// The database refuses them for good.
     NotStorable,
-    /// History was cut.
+    /// The server cut it as too old, or as more than its user may keep.
     Retention,
 }
 
@@ -56,7 +56,7 @@ impl GapCause {
     }
 }
 
-/// What a reader of text is told in the place of a gap, on a line of its own.
+/// The text that stands for a gap, on a line of its own.
 pub fn gap_notice(length: Option<u64>, because: GapCause) -> String {
     match (length, because) {
         (Some(length), _) => format!("[{length} bytes of output are missing here: {because}]"),

@@ -107,7 +107,7 @@ fn scalar<'de, D: Deserializer<'de>, T>(
 }
 
 /// A time: milliseconds, seconds, or RFC 3339. Anything else counts as absent, and so does a time
-/// before March 1973, which no clock shows and which could not be told from seconds.
+/// before March 1973, which no clock shows and which could not be distinguished from seconds.
 pub(crate) fn time<'de, D: Deserializer<'de>>(d: D) -> Result<Option<WallTime>, D::Error> {
     let shown = |t: &WallTime| t.unix_millis() as f64 >= SECONDS_BELOW;
     let number = |n: f64| {

@@ -20,7 +20,7 @@ impl IdMint {
 
     /// One that differs from every other whose text differs.
     pub(crate) fn of_text(text: &str) -> Self {
-        // FNV-1a: the texts are unique already, and only have to be told apart.
+        // FNV-1a: the texts are unique already; the hash has only to keep them distinct.
         let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         Self::new(text.bytes().fold(0xcbf2_9ce4_8422_2325, hash))
     }

@@ -7,7 +7,7 @@ use crate::time::WallTime;
 use alloc::string::{String, ToString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// `COMMAND_COMPLETE`: a command's process is gone, or never was.
+/// `COMMAND_COMPLETE`: a command's process has ended, or never was.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct CommandComplete {

@@ -5,10 +5,10 @@ use crate::id::AgentId;
 
 /// For whom a stop is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum StopScope {
     /// Every agent of the user, also those that come later.
     All,
-    /// One agent.
     Agent(AgentId),
 }
 
@@ -43,13 +43,13 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// How far an agent is with a stop, as dashboards are told.
+    /// How far an agent is with a stop, as dashboards are sent it.
     pub enum StopProgress {
         /// It is away, and starts nothing when it returns.
         Away = "away",
-        /// It was told, and cannot say what it did: a legacy wrapper.
+        /// The order was sent, and it cannot say what it did: a legacy wrapper.
         NotConfirmed = "not-confirmed",
-        /// It was told.
+        /// The order was sent; the agent has not answered yet.
         Told = "told",
         /// It has written it down: nothing starts.
         Received = "received",

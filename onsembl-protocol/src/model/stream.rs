@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// A stream that a process writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Stream {
-    /// Standard output.
     Stdout,
-    /// Standard error.
     Stderr,
     /// A terminal, where both are one.
     Terminal,
@@ -47,12 +46,10 @@ impl fmt::Display for Stream {
 
 /// One of something for each stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct PerStream<T> {
-    /// For standard output.
     pub stdout: T,
-    /// For standard error.
     pub stderr: T,
-    /// For the terminal.
     pub terminal: T,
 }
 

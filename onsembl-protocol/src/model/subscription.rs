@@ -10,13 +10,12 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// What of a kind is subscribed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Selection {
-    /// Nothing.
     #[default]
     None,
     /// Everything the user may see.
     All,
-    /// These ids.
     Only(BTreeSet<String>),
 }
 

@@ -11,7 +11,6 @@ use crate::model::{PerStream, Stream};
 pub struct OutputPosition {
     pub incarnation: Incarnation,
     pub stream: Stream,
-    /// Where in it.
     pub offset: ByteOffset,
 }
 

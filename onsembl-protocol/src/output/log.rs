@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 /// What an unstored record counts besides its bytes.
 const RECORD_COST: usize = 256;
-/// The beginning of a stream of which nothing is stored.
+/// The beginning of a stream with nothing stored.
 const START: Option<ByteOffset> = Some(ByteOffset(0));
 
 /// One record.
@@ -25,7 +25,6 @@ pub struct LogRecord {
     pub stream: Stream,
     /// Where in its stream it begins.
     pub offset: ByteOffset,
-    /// What it holds.
     pub body: StoredBody,
     /// When it was received.
     pub at: WallTime,
@@ -51,7 +50,6 @@ impl LogRecord {
 /// What an agent says at the end of a command of how much it wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// So much.
     Known(OutputTotals),
     /// It died, and nothing that it kept says how much.
     Unknown,
@@ -94,8 +92,8 @@ pub(crate) enum Taken {
     /// It came before. If it is stored already, everything of its stream before this offset may be
     /// acknowledged again, and an end that [is stored](OutputLog::is_open_stored) as not known.
     Repeated(Option<ByteOffset>),
-    /// Its command [was given up](OutputLog::give_up). Nothing of it is stored or acknowledged; whoever
-    /// sent it is to be told that.
+    /// Its command [was given up](OutputLog::give_up). Nothing of it is stored or acknowledged; its
+    /// agent is to be notified.
     GivenUp,
 }
 
@@ -251,12 +249,15 @@ impl OutputLog {
         } else if end <= next {
             return Taken::Repeated((stored >= end).then_some(stored));
         } else {
+            // Something came behind the open end, so that was not the end.
             *open = OpenEnd::Not;
         }
+        // What is sent again may be cut at other places: only what is new of it counts.
         if record.offset < next {
             record.body = record.body.without_first(next.0 - record.offset.0);
             record.offset = next;
         }
+        // Readers find records by number, so that numbers only grow, whatever the agent says.
         let least = match self.last {
             Some((incarnation, last)) if incarnation == record.incarnation => last.next(),
             Some(_) | None => ChunkSequence(1),
@@ -310,7 +311,7 @@ impl OutputLog {
         ends
     }
 
-    /// The store has an end of this command that nobody waited for, and with it where its streams end:
+    /// The store has an unexpected end of this command, and with it where its streams end:
     /// nothing more of it is taken.
     pub(crate) fn close(&mut self) {
         self.intake = Intake::Closed;
@@ -324,11 +325,13 @@ impl OutputLog {
     ) -> Option<LogRecord> {
         let incarnation = totals.incarnation;
         let next = if incarnation == self.incarnation {
+            // The open end covers it.
             if *self.open.get(stream) != OpenEnd::Not {
                 return None;
             }
             (*self.next.get(stream))?
         } else if incarnation > self.incarnation && self.begin == Begin::AtOrigin {
+            // Nothing of this process came at all.
             ByteOffset(0)
         } else {
             return None;
@@ -347,6 +350,7 @@ impl OutputLog {
 
     fn break_off(&mut self, stream: Stream, because: GapCause, at: WallTime) -> Option<LogRecord> {
         let (incarnation, sequence, offset) = self.behind_all(stream, at);
+        // Where the stream is in the store is not known, so its end cannot be declared; or it is declared.
         if self.begin == Begin::Anywhere
             || incarnation == self.incarnation && *self.open.get(stream) != OpenEnd::Not
         {

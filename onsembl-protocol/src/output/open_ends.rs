@@ -24,7 +24,7 @@ struct Left {
     ends: BTreeSet<Stream>,
     /// Those that the server of this session has not said it has stored as such.
     open: BTreeSet<Stream>,
-    /// The server of this session was told.
+    /// They were declared to the server of this session.
     declared: bool,
 }
 

@@ -164,6 +164,7 @@ impl Outbox {
         let Some(policy) = self.runs.get(command).map(|b| b.policy) else { return };
         let takes = match policy {
             _ if !self.is_full() => true,
+            // Its process is paused at the bound, and what was read by then is still taken.
             SpoolPolicy::Block => self.overflow == Overflow::ByPolicy,
             SpoolPolicy::DropOldest => self.make_room(command),
             SpoolPolicy::DropNewest => false,
@@ -259,6 +260,7 @@ impl Outbox {
 
     fn has_room(&self) -> bool {
         let on_disk = match self.disk {
+            // Below the bound by a margin, so that a process is not paused and read again with each record.
             Disk::Works => self.runs.total() < self.bounds.disk / 10 * 9,
             Disk::None | Disk::Failed { .. } => true,
         };
@@ -299,7 +301,7 @@ impl Outbox {
             let next = self.runs.cold_behind(self.page_turn.as_ref());
             let Some(command) = next.or_else(|| self.runs.cold_behind(None)) else { return };
             if first.as_ref() == Some(&command) {
-                // Whoever may ask has asked; the others have enough in memory.
+                // Each run that may ask has asked; the others have enough in memory.
                 return;
             }
             let page = self.runs.change(&command, |b| b.ask_for_page(LOW)).flatten();
@@ -435,6 +437,7 @@ impl Outbox {
         stream: Stream,
         offset: ByteOffset,
     ) {
+        // Of another run of the same id: it says nothing of these bytes.
         if self.runs.get(command).is_none_or(|b| b.run.incarnation != incarnation) {
             return;
         }
@@ -450,7 +453,7 @@ impl Outbox {
         }
     }
 
-    /// A legacy server stores nothing it would acknowledge: what was sent is gone.
+    /// A legacy server stores nothing it would acknowledge: what was sent is not kept.
     pub(crate) fn on_sent_to_legacy(&mut self, Outgoing { run, record }: &Outgoing) {
         self.on_stored(&run.command, run.incarnation, record.stream, record.end());
     }
@@ -481,6 +484,7 @@ impl Outbox {
     /// A new session with a server that does not say how far it is: all that is not known to be
     /// stored is sent again, under this window.
     pub(crate) fn restart(&mut self, window: u64) {
+        // Below one chunk nothing could go out at all.
         self.window = window.clamp(CHUNK_BYTES as u64, OUTPUT_WINDOW);
         self.in_flight = 0;
         self.in_flight_records = 0;
@@ -491,6 +495,7 @@ impl Outbox {
     /// A new session with a server that will say how far it is: nothing goes out before.
     pub(crate) fn resume(&mut self, window: u64, now: Timestamp) {
         self.restart(window);
+        // With nothing to send there is no answer to wait for.
         if !self.runs.is_empty() {
             self.flow = Flow::Resuming(now.saturating_add(Self::RESUME_WITHIN));
         }
@@ -514,7 +519,7 @@ impl Outbox {
         })
     }
 
-    /// The agent is ending: who waits for room would wait for ever. What does not fit becomes a gap,
+    /// The agent is ending: a process that waits for room would never get it. What does not fit becomes a gap,
     /// [`GapCause::Stopped`].
     pub(crate) fn wind_up(&mut self) {
         self.overflow = Overflow::Gap;

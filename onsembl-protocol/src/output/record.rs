@@ -21,7 +21,6 @@ pub struct Record {
     pub stream: Stream,
     /// Where in its stream it begins.
     pub offset: ByteOffset,
-    /// What it holds.
     pub body: RecordBody,
 }
 
@@ -31,7 +30,7 @@ pub struct Record {
 pub enum RecordBody {
     /// What the process wrote.
     Chunk(Bytes),
-    /// So many bytes that are missing.
+    /// Missing bytes.
     Gap { length: u64, because: GapCause },
 }
 

@@ -120,7 +120,7 @@ impl StreamCut {
         self.chunks += 1;
     }
 
-    /// The number and the body of the gap that stands at the beginning of the stream, in the place of all
+    /// The number and the body of the gap that stands at the beginning of the stream, instead of all
     /// its records before [`end`](Self::end); `None` if nothing goes. It has the number of the last chunk
     /// that went: a reader that is behind that has missed nothing.
     pub fn marker(&self) -> Option<(ChunkSequence, StoredBody)> {
@@ -205,7 +205,7 @@ mod tests {
 
     const DAY: i64 = 24 * 3600 * 1000;
 
-    /// A host in virtual time: what its clocks show after so long, the wall off by so much.
+    /// A host in virtual time: what its clocks show after a duration, the wall off by an offset.
     fn host(seconds: u64, wall_off: i64) -> Now {
         let since = Duration::from_secs(seconds);
         Now {

@@ -212,7 +212,7 @@ impl Runs {
             .or_else(|| of_both(first(&self.ready), first(&self.growing)))
     }
 
-    /// The first run behind `last` of which a page may be read back.
+    /// The first run behind `last` with a page that may be read back.
     pub(super) fn cold_behind(&self, last: Option<&CommandId>) -> Option<CommandId> {
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
         self.cold.range::<CommandId, _>((from, Bound::Unbounded)).next().cloned()
@@ -266,7 +266,7 @@ mod tests {
         Record { sequence: ChunkSequence(n), stream: Stream::Stdout, offset, body }
     }
 
-    /// So many runs of an earlier process, each with a page on disk.
+    /// A number of runs of an earlier process, each with a page on disk.
     fn left(runs: usize) -> Outbox {
         let mut outbox = Outbox::new(SpoolBounds::DEFAULT);
         for n in 0..runs {

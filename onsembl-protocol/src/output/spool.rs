@@ -51,7 +51,7 @@ impl fmt::Display for SpoolPolicy {
 /// waits between the processes and the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpoolBounds {
-    /// In memory.
+    /// Most bytes in memory.
     pub memory: u64,
     /// In memory and on disk together. 0: there is no disk, and `memory` is the bound.
     pub disk: u64,
@@ -99,10 +99,9 @@ pub(crate) enum SpoolAction {
 
 /// What a spool is asked to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum SpoolRequest {
-    /// A run begins.
     Open(Run, SpoolPolicy),
-    /// Keep this.
     Append(Run, Record),
     /// After a failure: what follows is to be tried again. Until then no record may be kept, since it
     /// would stand behind one that is missing.
@@ -139,7 +138,7 @@ pub enum SpoolEvent {
     Appended(Run, ChunkSequence),
     /// A record could not be kept, for this reason. No other is kept before [`SpoolRequest::Retry`].
     Failed(String),
-    /// What is there of a page that begins here: what is missing of it is gone.
+    /// What is there of a page that begins here: what is missing of it is lost.
     Page(Run, ChunkSequence, Vec<Record>),
     /// The page that begins here could not be read, for this reason. It is asked for again each second, and given
     /// up after a minute.

@@ -19,10 +19,9 @@ const RECORD_COST: usize = 128;
 
 /// What a reader gets.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Fetch {
-    /// Nothing new.
     UpToDate,
-    /// The next records.
     Records(Vec<LogRecord>),
     /// The next records are in the store.
     InStore,

@@ -10,7 +10,6 @@ use thiserror::Error;
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum ReplayError {
-    /// There is nothing.
     #[error("the file is empty; a recording has at least a first line and an end mark")]
     Empty,
     /// The first line is not that of a recording.

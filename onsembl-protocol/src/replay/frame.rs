@@ -46,18 +46,18 @@ pub struct FrameNote {
 }
 
 impl FrameNote {
-    /// A frame with this message, of so many bytes.
+    /// A frame with this message, of this many bytes.
     pub fn message<M: MessageSet>(message: &M, bytes: usize) -> Self {
         Self::of_type(message.kind(), bytes)
     }
 
-    /// A frame with a message of this type, of so many bytes.
+    /// A frame with a message of this type, of this many bytes.
     pub fn of_type(kind: &str, bytes: usize) -> Self {
         let index = KINDS.iter().position(|k| *k == kind).unwrap_or_default();
         Self { kind: index as u8, bytes: saturate(bytes) }
     }
 
-    /// A frame of so many bytes that could not be decoded.
+    /// A frame of this many bytes that could not be decoded.
     pub fn undecodable(bytes: usize) -> Self {
         Self { kind: 1, bytes: saturate(bytes) }
     }

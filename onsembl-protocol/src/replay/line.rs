@@ -44,7 +44,6 @@ pub struct Head<M: Recordable> {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Start<O, S> {
-    /// It was made.
     Origin(O),
     /// It was like this; what came before is not in the recording.
     Checkpoint(S),
@@ -113,9 +112,7 @@ struct FailedLine<'a> {
 /// The exporter could not reproduce its own history.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Failed<'a> {
-    /// The entry.
     pub(super) n: u64,
-    /// Why.
     pub(super) why: &'a str,
 }
 
@@ -133,7 +130,6 @@ pub(super) type WhatOf<M> =
 /// Writes lines one after the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tape {
-    /// Entries so far.
     pub(super) n: u64,
     /// The check of the line before.
     pub(super) check: u32,

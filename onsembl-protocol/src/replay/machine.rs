@@ -47,7 +47,7 @@ pub trait Recordable: Sized + Debug {
     /// Its deadline.
     fn deadline(&self) -> Deadline;
 
-    /// Its status, in the words of the API.
+    /// Its status, by the API's names.
     fn status(&self) -> &'static str;
 }
 

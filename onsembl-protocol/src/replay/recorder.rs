@@ -22,9 +22,9 @@ use alloc::vec::Vec;
 /// checkpoint that was overwritten is at most this part of the ring.
 pub const CHECKPOINTS_PER_RING: usize = 4;
 
-/// An agent has at least so many events between two checkpoints, so that checkpoints, which have the
+/// The least number of events of an agent between two checkpoints, so that checkpoints, which have the
 /// size of four events, stay the smaller part of the ring. With more agents than the ring has
-/// room for so many events each, some have no checkpoint in it, and cannot be replayed.
+/// room for that many events each, some have no checkpoint in it, and cannot be replayed.
 pub const CHECKPOINT_EVENTS: u32 = 16;
 
 /// Records the machines of a shard. See the [module](super).
@@ -70,7 +70,7 @@ impl Track {
 }
 
 impl Recorder {
-    /// A ring of so many bytes, at least 4 KiB; with zero nothing is recorded. `config` is that of the
+    /// A ring of this many bytes, at least 4 KiB; with zero nothing is recorded. `config` is that of the
     /// machines.
     pub fn new(capacity: usize, config: ServerConfig) -> Self {
         Self { config, ring: Ring::new(capacity), wall_origin: None, tracks: Vec::new(), lost: 0 }
@@ -158,7 +158,7 @@ impl Recorder {
         self.set(key, track);
     }
 
-    /// The machine is gone. Its history stays in the ring for a while; keep what is returned to find
+    /// The machine was removed. Its history stays in the ring for a while; keep what is returned to find
     /// it.
     pub fn forget(&mut self, key: Key) -> Option<Retired> {
         let track = self.track(key)?;

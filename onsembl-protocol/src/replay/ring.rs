@@ -33,7 +33,7 @@ impl fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// Holds at most so many bytes, and not less than is of any use; zero holds nothing.
+    /// Holds at most this many bytes, and not less than is of any use; zero holds nothing.
     pub(super) fn new(capacity: usize) -> Self {
         let capacity = if capacity == 0 { 0 } else { capacity.max(MIN_CAPACITY) };
         Self { bytes: vec![0; capacity], end: capacity as Position }

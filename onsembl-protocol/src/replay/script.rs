@@ -7,7 +7,7 @@ use crate::step::{Actions, Step};
 use crate::time::Now;
 use alloc::vec::Vec;
 
-/// A machine and its recording. Use it in place of the machine.
+/// A machine and its recording. Use it instead of the machine.
 #[derive(Clone, Debug)]
 pub struct Script<M: Recordable> {
     machine: M,

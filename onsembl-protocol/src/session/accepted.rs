@@ -1,7 +1,7 @@
 //! A link that a server accepted, from its hello to its end: what each frame on it counts as.
 //!
 //! [`AcceptedLink`] belongs to a link, not to an agent: it is there before anybody knows whose link it
-//! is. It decides what is read, deferred or dropped, what the agent's machine hears, and when the link
+//! is. It decides what is read, deferred or dropped, what the agent's machine gets, and when the link
 //! itself has to go. A close that the agent's machine or the owner orders is theirs: what has arrived
 //! before it still counts, until the link has ended.
 //!
@@ -34,10 +34,10 @@ pub struct AcceptedLink {
     capabilities: Capabilities,
 }
 
-/// What the request that opened a link said of who comes.
+/// What the request that opened a link said of its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Opening {
-    /// Nothing.
+    /// The request named no agent.
     Anonymous,
     /// It named an agent, as a wrapper's does.
     NamesAgent,
@@ -45,10 +45,9 @@ pub enum Opening {
 
 /// What becomes of a link that the machine of its agent does not want any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Unwanted {
-    /// It is closed.
     Close,
-    /// It is parked.
     Park,
 }
 
@@ -72,10 +71,9 @@ enum State {
 
 /// The form of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum FrameForm {
-    /// A text message.
     Text,
-    /// A binary message.
     Binary,
     /// A control frame of the link itself.
     Control,
@@ -83,12 +81,12 @@ pub enum FrameForm {
 
 /// What a message is, once it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Reading {
     /// A hello, and what a session with its sender may rely on.
     Hello(Capabilities),
     /// A heartbeat or a pong: only the agent's machine has use for it.
     Beat(ServerInbound),
-    /// A probe.
     Ping,
     /// Something for the owner of the agent.
     Message,
@@ -100,8 +98,8 @@ pub enum Reading {
 
 /// What happens to an accepted link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum AcceptedEvent {
-    /// A frame came.
     Arrived(FrameForm),
     /// The frame that was to be read was this.
     Read(Reading),
@@ -122,6 +120,7 @@ pub enum AcceptedEvent {
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum AcceptedAction {
     /// Decode the frame, and say what it was by [`AcceptedEvent::Read`].
     Read,
@@ -141,13 +140,11 @@ pub enum AcceptedAction {
     SendNativePing,
     /// Give the message to the owner of the agent.
     Deliver,
-    /// Answer the probe.
     Pong,
     /// Acknowledge the hello again.
     WelcomeAgain,
     /// Say what was wrong.
     Complain(Complaint),
-    /// Close the link.
     Close(CloseCause),
 }
 
@@ -162,7 +159,7 @@ pub enum Discarded {
     Closing,
 }
 
-/// What a peer is told before nothing more comes of it.
+/// The error that a peer gets before its link is closed or its message dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Complaint {
     /// No hello came in time.
@@ -220,7 +217,7 @@ impl AcceptedLink {
                     out.push(AcceptedAction::Complain(Complaint::NoHello));
                     self.close(cause, &mut out);
                 }
-                // Whoever was welcomed is not refused any more, and a closing link is closed once.
+                // A peer that was welcomed is not refused any more, and a closing link is closed once.
                 State::Greeting(_)
                 | State::Parked(_)
                 | State::Joining { .. }
@@ -256,6 +253,7 @@ impl AcceptedLink {
 
     fn on_binary(&mut self, out: &mut Actions<AcceptedAction>) {
         match self.state {
+            // Only a session can have agreed on binary messages (P-209).
             State::Live if self.capabilities.output_is_binary() => out.push(AcceptedAction::Read),
             State::Closing => out.push(AcceptedAction::Discard(Discarded::Closing)),
             State::Greeting(_)
@@ -303,11 +301,13 @@ impl AcceptedLink {
                         Reading::Hello(_) => out.push(AcceptedAction::WelcomeAgain),
                         Reading::Ping => out.push(AcceptedAction::Pong),
                         Reading::Message => out.push(AcceptedAction::Deliver),
+                        // The session is over another link: a beat over this one says nothing of it.
                         Reading::Beat(_) | Reading::Unknown | Reading::Undecodable => {}
                     },
                 }
             }
             State::Live | State::Probe(_) => match reading {
+                // A hello that is sent again asks for its answer, not for another session.
                 Reading::Hello(_) => {
                     out.push(AcceptedAction::WelcomeAgain);
                     self.heard(ServerInbound::Other, now, out);
@@ -427,6 +427,7 @@ impl AcceptedLink {
             GreetingVerdict::Close(_)
                 if self.opening == Opening::NamesAgent && !greeting.is_overrun() =>
             {
+                // Perhaps a spare link of a wrapper, which would dial again for each that is closed (P-236).
                 self.state = State::Silent;
                 out.push(AcceptedAction::AskToPark);
             }

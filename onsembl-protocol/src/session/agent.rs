@@ -151,6 +151,7 @@ impl AgentConnection {
         let now = now.not_before(&before);
         let at = now.monotonic;
         self.seen_at = Some(now);
+        // An agent that ends must not report a sleep or wait for a dial first.
         if !matches!(event, AgentEvent::Stop | AgentEvent::EndOrdered(_)) {
             self.notice_sleep(now.suspended_since(&before), at, &mut out);
         }
@@ -349,6 +350,7 @@ impl AgentConnection {
             AgentInbound::HelloAccepted(terms) => {
                 self.state = State::Connected(Session::new(link, terms, &self.config, at));
                 self.report(AgentCause::HelloAccepted, out);
+                // The first beat leaves at once (P-70).
                 self.wake_session(at, out);
             }
             AgentInbound::HelloRefused(refusal) => {
@@ -373,6 +375,7 @@ impl AgentConnection {
         let cause = AgentCause::LinkEnded(reason);
         let by_peer = match reason.initiator {
             Initiator::Peer => reason.cause.come_back(),
+            // Only the peer's own word can keep an agent away (P-81).
             Initiator::Local | Initiator::Link => ComeBack::Backoff,
         };
         match by_peer {
@@ -456,7 +459,7 @@ impl AgentConnection {
         }
     }
 
-    /// Names what ails the session, or that it is over; the status stays.
+    /// Names the impairment of the session, or that it is over; the status stays.
     fn review(&mut self, at: Timestamp, out: &mut Out) {
         let State::Connected(s) = &mut self.state else { return };
         let found = s.diagnose(at);

@@ -54,8 +54,8 @@ pub struct SessionTerms {
 
 /// An order from afar that ends an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum EndOrder {
-    /// To end.
     Stop,
     /// To end, and to start anew.
     Restart,
@@ -81,8 +81,8 @@ impl EndOrder {
 
 /// What the machine must know of a `SERVER_HEARTBEAT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct ServerBeat {
-    /// Its number.
     pub sequence: Option<BeatSequence>,
     /// The latest own beat that the server saw.
     pub seen: Option<BeatSequence>,
@@ -105,12 +105,12 @@ pub enum HelloRefusal {
 
 /// What the machine must know of a received frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum AgentInbound {
     /// The hello was accepted.
     HelloAccepted(SessionTerms),
     /// The hello was refused.
     HelloRefused(HelloRefusal),
-    /// A heartbeat.
     Heartbeat(ServerBeat),
     /// A JSON probe; its `timestamp` is to be echoed.
     Ping {
@@ -140,8 +140,8 @@ impl From<EchoBits> for f64 {
 
 /// What happens to an agent's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum AgentEvent {
-    /// Begin.
     Start,
     /// The dial of this link succeeded.
     LinkUp(LinkId),
@@ -149,7 +149,6 @@ pub enum AgentEvent {
     DialFailed(LinkId, DialFailure),
     /// A frame came over this link.
     Received(LinkId, AgentInbound),
-    /// This link ended.
     LinkDown(LinkId, CloseReason),
     /// The deadline came; harmless at any other time.
     Wake,
@@ -179,16 +178,13 @@ pub enum TokenUse {
 
 /// What an agent's driver is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum AgentAction {
     /// Open a link under this number.
     Dial(LinkId),
-    /// Send the hello.
     SendHello(LinkId),
-    /// Send a heartbeat.
     SendBeat {
-        /// Over this link.
         link: LinkId,
-        /// With this number.
         sequence: BeatSequence,
         /// Saying this of the server's beats.
         seen: Option<Seen>,
@@ -197,7 +193,6 @@ pub enum AgentAction {
     Probe(LinkId),
     /// Answer a JSON probe.
     SendPong {
-        /// Over this link.
         link: LinkId,
         /// With the probe's timestamp.
         echo: Option<EchoBits>,
@@ -206,25 +201,24 @@ pub enum AgentAction {
     Close(LinkId, CloseCause),
     /// Tell people where the connection is.
     Report(AgentReport),
-    /// Tell people what ails the session, or that nothing does any more.
+    /// Show the impairment of the session, or that it is over.
     Impaired(Option<Impairment>),
-    /// Tell people that this process itself was away so long past its deadline.
+    /// Show that this process itself was away this long past its deadline.
     Overslept(Duration),
 }
 
 /// A change of status, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentReport {
-    /// The new status.
     pub status: AgentStatus,
-    /// What brought it.
     pub cause: AgentCause,
 }
 
 /// Where an agent's connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum AgentStatus {
-    /// Not started.
     Idle,
     /// A dial is under way.
     Connecting {
@@ -233,27 +227,23 @@ pub enum AgentStatus {
     },
     /// The link is open, the hello not answered.
     Joining,
-    /// In session.
     Connected {
-        /// The session's epoch.
         epoch: Epoch,
     },
     /// In session, but the server is silent.
     Stale {
-        /// The session's epoch.
         epoch: Epoch,
     },
     /// The silent link was given up; a dial is due.
     TimedOut {
-        /// When.
+        /// When the next dial is due.
         retry_at: Timestamp,
     },
     /// The link ended otherwise, or a dial failed; a dial is due.
     Reconnecting {
-        /// When.
+        /// When the next dial is due.
         retry_at: Timestamp,
     },
-    /// Over for good.
     Closed,
 }
 
@@ -266,8 +256,8 @@ impl AgentStatus {
 
 /// What brought a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum AgentCause {
-    /// It was started.
     Started,
     /// The time of the next attempt came.
     RetryDue,
@@ -281,19 +271,16 @@ pub enum AgentCause {
     HelloUnanswered,
     /// No outcome of the dial in time.
     DialUnanswered,
-    /// The dial failed.
     DialFailed(DialFailure),
-    /// Nothing was heard for so long.
+    /// Nothing was heard for this long.
     Silence(Duration),
     /// The silent server spoke.
     HeardAgain,
-    /// The link ended.
     LinkEnded(CloseReason),
-    /// This machine was asleep for so long.
+    /// This machine was asleep for this long.
     Slept(Duration),
     /// There is a newer token, and the session goes on with it.
     TokenRenewed,
-    /// It was stopped.
     Stopped,
     /// An order from afar ended it.
     EndOrdered(EndOrder),

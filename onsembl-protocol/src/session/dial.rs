@@ -13,7 +13,7 @@ pub enum DialFailure {
     Unreachable,
     /// The attempt took longer than it may.
     TimedOut,
-    /// There is no token to show: its source is missing or unreadable. Nobody was asked.
+    /// There is no token to show: its source is missing or unreadable. No server was asked.
     NoToken,
     /// The TLS handshake failed.
     Tls,

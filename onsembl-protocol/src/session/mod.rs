@@ -30,7 +30,7 @@ pub use edges::{
     AgentEdge, AgentStatusKind, Edge, PRESENCE_EDGES, PresenceCauseKind, PresenceEdge,
 };
 pub use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
-pub use refusal::{HttpRefusal, NONCE_HEADER, REFUSAL_HEADER, RefusalWord, nonce_to_repeat};
+pub use refusal::{HttpRefusal, NONCE_HEADER, REFUSAL_HEADER, RefusalReason, nonce_to_repeat};
 pub use server::{ServerCold, ServerConnection, ServerHot, ServerSnapshot, ServerView};
 pub(crate) use server::{armed as server_deadline, handle as handle_server};
 pub use server_types::{

@@ -1,7 +1,7 @@
 //! A link that is kept beside the one of its agent's session, because the agent is a legacy wrapper.
 //!
 //! A wrapper takes the end of any of its links for the end of the link that it uses: it dials, the new link
-//! takes over, and if that closed the older one, it would dial again, once a second for ever. So an older or
+//! takes over, and if that closed the older one, it would dial again, once a second without end. So an older or
 //! a silent link of it is left open. Nothing is asked of it but that it answers pings of the link itself.
 
 use crate::liveness::{HeartbeatMonitor, Liveness};

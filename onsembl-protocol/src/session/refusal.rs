@@ -20,20 +20,20 @@ const LONGEST_NONCE: usize = 64;
 /// Why a server refuses a dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum RefusalWord {
+pub enum RefusalReason {
     /// The token is bad, missing or expired.
     Unauthorized,
     /// The token was revoked or the agent deleted. Permanent.
     Forbidden,
-    /// Whether the token is good is not known now.
+    /// The token cannot be checked now.
     Unavailable,
 }
 
-impl RefusalWord {
+impl RefusalReason {
     /// Each of them.
     pub const ALL: [Self; 3] = [Self::Unauthorized, Self::Forbidden, Self::Unavailable];
 
-    /// The word in the header.
+    /// Its spelling in [`REFUSAL_HEADER`].
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -43,11 +43,11 @@ impl RefusalWord {
         }
     }
 
-    /// Reads a header. `None` for a word of a later version.
+    /// Reads the header. `None` for a reason of a later version.
     #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        let word = word.trim();
-        Self::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(word))
+    pub fn parse(header: &str) -> Option<Self> {
+        let header = header.trim();
+        Self::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(header))
     }
 }
 
@@ -60,8 +60,8 @@ pub fn nonce_to_repeat(nonce: &str) -> Option<&str> {
 
 /// An answer to a dial that grants no upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct HttpRefusal<'a> {
-    /// The HTTP status.
     pub status: u16,
     /// `Retry-After`, as a distance.
     pub retry_after: Option<Duration>,
@@ -74,18 +74,18 @@ pub struct HttpRefusal<'a> {
 impl HttpRefusal<'_> {
     /// What it means for the dial that sent this nonce.
     ///
-    /// Without the nonce, or with a word that is not known, nobody can tell who answers: that is a
+    /// Without the nonce, or with an unknown reason, the answer may be that of a proxy: it counts as a
     /// failed dial, whatever the status.
     #[must_use]
     pub fn meaning(&self, sent: &str) -> DialFailure {
-        let word = self
+        let reason = self
             .reason
             .filter(|_| !sent.is_empty() && self.nonce == Some(sent))
-            .and_then(RefusalWord::parse);
-        match (word, self.status) {
-            (Some(RefusalWord::Unauthorized), _) => DialFailure::Unauthorized,
-            (Some(RefusalWord::Forbidden), _) => DialFailure::Forbidden,
-            (Some(RefusalWord::Unavailable), _) | (None, 429 | 503) => {
+            .and_then(RefusalReason::parse);
+        match (reason, self.status) {
+            (Some(RefusalReason::Unauthorized), _) => DialFailure::Unauthorized,
+            (Some(RefusalReason::Forbidden), _) => DialFailure::Forbidden,
+            (Some(RefusalReason::Unavailable), _) | (None, 429 | 503) => {
                 DialFailure::Busy { retry_after: self.retry_after }
             }
             (None, status) => DialFailure::NotAServer(status),

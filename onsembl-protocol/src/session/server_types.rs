@@ -18,7 +18,7 @@ pub struct ServerConfig {
     /// How long the session of an agent that is away is kept: 5 min by default.
     pub resume_window: Duration,
     /// How long the store may take to open a session: 25 s, less than the agent's patience with an
-    /// unanswered hello, so that the agent hears why.
+    /// unanswered hello, so that the agent gets the reason.
     pub admission_timeout: Duration,
 }
 
@@ -43,12 +43,12 @@ pub enum Claimant {
     /// The same process: it takes over its own old link.
     SameProcess,
     /// Another process: it replaces the old one, which must stay away, so that two copies do not
-    /// evict each other for ever.
+    /// evict each other endlessly.
     OtherProcess,
 }
 
 impl Claimant {
-    /// Compares the instances of two hellos. Two peers that name no instance are told apart by the
+    /// Compares the instances of two hellos. Two peers that name no instance are distinguished by the
     /// agent id they claim.
     pub fn judge(
         owned_by: Option<&InstanceId>,
@@ -90,10 +90,10 @@ impl fmt::Display for StoreTrouble {
 
 /// What the machine must know of a received frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum ServerInbound {
     /// An `AGENT_HEARTBEAT`; without numbers from a peer that has none.
     Heartbeat {
-        /// Its number.
         sequence: Option<BeatSequence>,
         /// The latest of our beats that the agent saw.
         seen: Option<BeatSequence>,
@@ -106,10 +106,10 @@ pub enum ServerInbound {
 
 /// What happens to one agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum ServerEvent {
     /// A hello of this agent came over this link.
     Joined {
-        /// The link.
         link: LinkId,
         /// What the agent speaks.
         dialect: Dialect,
@@ -118,14 +118,11 @@ pub enum ServerEvent {
     },
     /// The store opened the session that was asked for.
     Admitted {
-        /// For this link.
         link: LinkId,
-        /// Under this epoch.
         epoch: Epoch,
     },
     /// The session cannot be opened.
     Rejected {
-        /// For this link.
         link: LinkId,
         /// Why; sent to the agent.
         cause: CloseCause,
@@ -136,16 +133,14 @@ pub enum ServerEvent {
     Recorded {
         /// Of the session with this epoch.
         epoch: Epoch,
-        /// With this number.
         sequence: BeatSequence,
-        /// Received then.
+        /// When it was received, by the server's clock.
         at: WallTime,
     },
     /// The store says why it does not record, or that it does again.
     Store(Option<StoreTrouble>),
     /// The agent reported that it cannot go on.
     Faulted(LinkId),
-    /// This link ended.
     LinkDown(LinkId, CloseReason),
     /// The agent must go: deleted, token revoked.
     Evict(CloseCause),
@@ -155,37 +150,30 @@ pub enum ServerEvent {
 
 /// What a server's driver is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum ServerAction {
     /// Ask the store for a session; answer with `Admitted` or `Rejected`.
     Admit(LinkId),
-    /// Acknowledge the hello.
     Welcome {
-        /// Over this link.
         link: LinkId,
-        /// The session's epoch.
         epoch: Epoch,
     },
     /// Write this heartbeat to the database; answer with `Recorded`.
     Record {
         /// Of the session with this epoch.
         epoch: Epoch,
-        /// With this number.
         sequence: BeatSequence,
     },
-    /// Send a `SERVER_HEARTBEAT`.
     SendBeat {
-        /// Over this link.
         link: LinkId,
-        /// What it says.
         beat: BeatOut,
     },
     /// Send a JSON `PING`.
     SendPing(LinkId),
-    /// Close this link.
     Close(LinkId, CloseCause),
     /// Publish the agent's presence.
     Report(Presence),
-    /// Tell people that this process itself was away so long past its deadline.
+    /// Show that this process itself was away this long past its deadline.
     Overslept(Duration),
     /// The machine is done; nothing follows.
     Forget,
@@ -193,8 +181,8 @@ pub enum ServerAction {
 
 /// What a `SERVER_HEARTBEAT` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct BeatOut {
-    /// Its number.
     pub sequence: BeatSequence,
     /// The agent's latest beat.
     pub seen: Option<Seen>,
@@ -204,13 +192,13 @@ pub struct BeatOut {
     pub lag: Option<(Duration, StoreTrouble)>,
 }
 
-/// The status of an agent, in the words of the API.
+/// The status of an agent, by the API's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum PresenceStatus {
     /// Its hello came, its session is being opened.
     Connecting,
-    /// In session.
     Online,
     /// In session, but silent.
     Stale,
@@ -273,20 +261,18 @@ impl fmt::Display for PresenceStatus {
 
 /// An agent's presence: the one authority that API, dashboards and database are projections of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Presence {
-    /// The status.
     pub status: PresenceStatus,
     /// Since when it holds; moves only when the status changes.
     pub since: WallTime,
-    /// Why.
     pub because: StatusCause,
     /// Of two presences of an agent the one with the greater version holds.
     pub version: PresenceVersion,
-    /// The session's epoch.
     pub epoch: Epoch,
 }
 
-/// Why a presence is what it is: what brought the status, and what ails it.
+/// Why a presence is what it is: what brought the status, and its impairment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct StatusCause {
     /// What brought the status.
@@ -301,16 +287,16 @@ impl fmt::Display for StatusCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.impairment, self.trouble) {
             (None, _) => fmt::Display::fmt(&self.cause, f),
-            (Some(ails), None) => write!(f, "{ails}; {}", self.cause),
-            (Some(ails), Some(trouble)) => write!(f, "{ails}: {trouble}; {}", self.cause),
+            (Some(fault), None) => write!(f, "{fault}; {}", self.cause),
+            (Some(fault), Some(trouble)) => write!(f, "{fault}: {trouble}; {}", self.cause),
         }
     }
 }
 
 /// What brought a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum PresenceCause {
-    /// A hello came.
     HelloReceived,
     /// The session was opened.
     SessionOpened,
@@ -320,11 +306,10 @@ pub enum PresenceCause {
     ReplacedOther,
     /// The session could not be opened.
     NotAdmitted(CloseCause),
-    /// Nothing was heard for so long.
+    /// Nothing was heard for this long.
     Silence(Duration),
     /// The silent agent spoke.
     HeardAgain,
-    /// The link ended.
     LinkEnded(CloseReason),
     /// The agent was stopped on its machine.
     AgentStopped,
@@ -334,7 +319,6 @@ pub enum PresenceCause {
     ResumeWindowOver(Duration),
     /// The server process is a new one.
     ServerRestarted,
-    /// It was evicted.
     Evicted(CloseCause),
     /// It reported that it cannot go on.
     Faulted,

@@ -9,7 +9,7 @@ use crate::time::{Deadline, Now};
 /// A machine that a [`Supervisor`](super::Supervisor) can own.
 ///
 /// The supervisor keeps it in parts: its rules once for all machines, and of each machine a hot
-/// part, which every event touches, apart from a cold part, which the frequent events leave alone.
+/// part, which every event touches, apart from a cold part, which the frequent events do not touch.
 /// A machine with nothing to part has `()` for rules and cold part.
 pub trait Machine: Sized {
     /// What all machines of one supervisor have in common.

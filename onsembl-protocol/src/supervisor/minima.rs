@@ -26,7 +26,7 @@ impl Minima {
         Self { levels: Vec::new() }
     }
 
-    /// Makes room for so many slots.
+    /// Makes room for this many slots.
     pub(super) fn cover(&mut self, slots: usize) {
         let mut nodes = slots;
         let mut level = 0;

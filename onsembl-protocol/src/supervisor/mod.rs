@@ -104,7 +104,7 @@ impl<M: Machine> Supervisor<M> {
         out
     }
 
-    /// [`handle`](Self::handle) for many events of one moment, in their order; `each` is told what it
+    /// [`handle`](Self::handle) for many events of one moment, in their order; `each` gets what it
     /// would return.
     ///
     /// With more machines than the caches of the processor hold this is faster than one by one: the
@@ -163,6 +163,7 @@ impl<M: Machine> Supervisor<M> {
     ) -> Swept {
         let at = now.monotonic;
         let mut swept = Swept { woken: 0, in_vain: 0, more_due: false };
+        // Where the last sweep ended: a budget that is too small for all then starves none.
         let first = self.resume_at;
         let mut from = first;
         let mut wrapped = false;

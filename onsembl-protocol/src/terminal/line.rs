@@ -1,5 +1,5 @@
 //! Whether a line has been begun at the agent's own terminal, as far as what they type tells. In doubt
-//! it is begun: then a command from far away waits, and is told why.
+//! it is begun: then a remote command waits, and its report says why.
 
 /// Numbers of one sequence that are read.
 const MOST_DIGITS: u32 = 999_999;

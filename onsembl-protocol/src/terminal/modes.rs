@@ -1,11 +1,11 @@
 //! What a program has switched on in its terminal, read from what it writes: whether it takes pasted
-//! text as one piece, how its cursor keys are sent, and what must be switched off when it is gone.
+//! text as one piece, how its cursor keys are sent, and what must be switched off when it has ended.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 
-/// Cursor keys are sent as `ESC O` in place of `ESC [`.
+/// Cursor keys are sent as `ESC O` instead of `ESC [`.
 const APPLICATION_CURSOR: u16 = 1;
 /// Pasted text comes in brackets.
 const BRACKETED_PASTE: u16 = 2004;

@@ -7,18 +7,18 @@ use thiserror::Error;
 pub(super) const MOST_KEYS: usize = 256;
 
 /// Longest line that a terminal takes which gathers lines itself: the kernel keeps 4,096 bytes with
-/// the line's end, and throws away what is more without a word (termios(3), canonical mode).
+/// the line's end, and silently discards what is more (termios(3), canonical mode).
 pub(super) const LINE_BYTES: usize = 4095;
 
 /// Why a command is not typed. Nothing of it was.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Untypeable {
-    /// It is empty.
+    /// There is no text to type.
     #[error("there is nothing to type")]
     Nothing,
-    /// It holds a character that would act in place of being typed.
+    /// It holds a character that would act instead of being typed.
     #[error(
-        "the text holds the control character U+{:04X}, which a terminal would act on; leave it away, or send it as a key", u32::from(*.0)
+        "the text holds the control character U+{:04X}, which a terminal would act on; omit it, or send it as a key", u32::from(*.0)
     )]
     Control(char),
     /// It has several lines, or tabs, and the program has not said that it takes them as one piece.
@@ -31,7 +31,7 @@ pub enum Untypeable {
         "the text has {0} bytes; the program reads lines from its terminal, which takes {LINE_BYTES} and would throw away the rest"
     )]
     TooLong(usize),
-    /// A part of an earlier text stands in the line.
+    /// A part of an earlier text is still in the line.
     #[error(
         "a part of an earlier text stands in this terminal, and this one would be typed behind it; look at the terminal, and send keys (ctrl-u, ctrl-c or enter) first"
     )]

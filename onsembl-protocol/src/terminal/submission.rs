@@ -8,17 +8,17 @@ use core::time::Duration;
 
 /// Who gathers the characters of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum LineMode {
     /// The terminal, which has a bound.
     Terminal,
-    /// The program itself.
     Program,
 }
 
 /// What is to be typed for one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Typing {
-    /// First this.
     pub bytes: Vec<u8>,
     /// Then, after a pause, this; nothing if it is empty.
     pub enter: Vec<u8>,
@@ -32,7 +32,7 @@ impl Typing {
     pub const PAUSE: Duration = Duration::from_millis(50);
 
     /// How long a program may leave its terminal unread, if no time limit is shorter. A terminal holds
-    /// some 4 KiB, so that only a program that hangs needs so long.
+    /// some 4 KiB, so that only a program that hangs needs this long.
     pub const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
     /// A text as one submission. One line end behind it stands for the Enter and is not typed twice.
@@ -45,11 +45,13 @@ impl Typing {
         if text.is_empty() {
             return Err(Untypeable::Nothing);
         }
+        // A terminal acts on it instead of passing it on (P-223).
         let acts = |c: &char| c.is_control() && !matches!(c, '\t' | '\n');
         if let Some(control) = text.chars().find(acts) {
             return Err(Untypeable::Control(control));
         }
         let pastes = modes.takes_pastes();
+        // Outside of a bracketed paste each line end submits what is before it.
         if !pastes && text.contains(['\t', '\n']) {
             return Err(Untypeable::NotPastable);
         }

@@ -1,5 +1,5 @@
 //! Whose turn it is to type. One submission at a time, and none into a line that has been begun: at
-//! the agent's own terminal, or by a text of which a program took only a part.
+//! the agent's own terminal, or by a text that a program took only in part.
 
 use super::line::LocalLine;
 use crate::id::CommandId;
@@ -35,18 +35,16 @@ pub(crate) enum TypingAction {
 
 /// How much of something was typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Typed {
-    /// All of it.
     Whole,
-    /// Some of it.
     Part,
-    /// Nothing of it.
     Nothing,
 }
 
 impl TypingQueue {
-    /// How long a command waits for a line at the agent's own terminal to be finished: 30 s. Who
-    /// asked should hear of it while still looking.
+    /// How long a command waits for a line at the agent's own terminal to be finished: 30 s, so that its
+    /// sender gets the refusal while still looking.
     pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
     /// A command is to be typed.
@@ -59,6 +57,7 @@ impl TypingQueue {
     pub(crate) fn on_local(&mut self, bytes: &[u8]) {
         self.line.read(bytes);
         if !self.line.is_begun() {
+            // The line was submitted or cleared at the keyboard.
             self.spoiled = false;
         }
     }
@@ -73,7 +72,7 @@ impl TypingQueue {
         true
     }
 
-    /// Keys were typed: their sender sees what stands in the line, and is responsible for it.
+    /// Keys were typed: their sender sees the line, and is responsible for it.
     pub(crate) const fn on_keys(&mut self) {
         self.spoiled = false;
     }
@@ -90,9 +89,9 @@ impl TypingQueue {
         self.waiting.len() < before
     }
 
-    /// The program is gone, and with it the line that was begun. Gives what was being typed,
+    /// The program has ended, and with it the line that was begun. Gives what was being typed,
     /// and what waited: it was meant for that program, and is not typed into another.
-    #[must_use = "what waited must be refused, or it would wait for ever"]
+    #[must_use = "what waited must be refused, or it would never be answered"]
     pub(crate) fn on_program_ended(&mut self) -> (Option<CommandId>, Vec<CommandId>) {
         self.line = LocalLine::default();
         self.spoiled = false;

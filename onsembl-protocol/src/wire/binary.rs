@@ -30,7 +30,6 @@ pub struct OutputFrame {
     pub sequence: ChunkSequence,
     /// Where in the stream it begins.
     pub offset: ByteOffset,
-    /// What was written.
     pub bytes: Bytes,
 }
 

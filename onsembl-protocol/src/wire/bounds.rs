@@ -18,7 +18,7 @@ pub struct TooLong {
     pub(super) limit: usize,
 }
 
-/// Messages whose fields can be held against [`Limits`].
+/// Messages whose fields can be checked against [`Limits`].
 pub trait Bounded {
     /// Checks each field that will be kept.
     #[doc(hidden)]

@@ -66,7 +66,7 @@ struct RawEnvelope<'a> {
     payload: Option<&'a RawValue>,
 }
 
-/// An error about a message of which these parts could be read.
+/// An error about a message, with the parts of it that could be read.
 fn named(
     cause: DecodeCause,
     id: Option<MessageId>,

@@ -9,12 +9,12 @@ use serde::{Serialize, Serializer};
 
 /// A message with its envelope. `I` is how it holds its id.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Envelope<M, I = MessageId> {
     /// Opaque and not unique in the field. `None` if a peer sent none.
     pub id: Option<I>,
     /// The sender's wall clock; a label.
     pub timestamp: Option<WallTime>,
-    /// What it says.
     pub message: M,
 }
 

@@ -46,7 +46,6 @@ pub enum DecodeCause {
     /// The payload does not fit its type.
     #[error("the payload of {kind} cannot be read: {why}")]
     BadPayload {
-        /// The message type.
         kind: Box<str>,
         /// What the parser says.
         why: String,
@@ -54,7 +53,6 @@ pub enum DecodeCause {
     /// A field is longer than the limit.
     #[error("`{field}` of {kind} is longer than {limit}")]
     TooLong {
-        /// The message type.
         kind: Box<str>,
         field: &'static str,
         /// The limit, in bytes or entries.

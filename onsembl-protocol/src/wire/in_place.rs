@@ -16,8 +16,8 @@ use serde::{Deserialize, Deserializer};
 
 /// A message of an agent; the text of a heartbeat is borrowed from it.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum AgentFrame<'a> {
-    /// A heartbeat.
     Heartbeat(AgentHeartbeat<Text<'a>>),
     /// The answer to a probe; a legacy agent's heartbeat.
     Pong(Pong),

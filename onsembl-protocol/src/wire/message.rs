@@ -105,10 +105,9 @@ macro_rules! message_set {
 
 message_set! {
     /// What an agent says to a server.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum AgentToServer {
-        /// The hello.
         Connect(AgentConnect) = "AGENT_CONNECT",
-        /// A heartbeat.
         Heartbeat(AgentHeartbeat) = "AGENT_HEARTBEAT",
         /// A fault of its own.
         Fault(AgentErrorReport) = "AGENT_ERROR",
@@ -126,11 +125,8 @@ message_set! {
         StopReceipt(StopReceipt) = "STOP_RECEIPT",
         /// It opened a terminal. Extension.
         TerminalOpened(TerminalOpened) = "TERMINAL_OPENED",
-        /// A trace.
         Trace(Opaque) = "TRACE_EVENT",
-        /// A report.
         Report(Opaque) = "INVESTIGATION_REPORT",
-        /// A probe.
         Ping(Ping) = "PING",
         /// The answer to a probe; a legacy agent's heartbeat.
         Pong(Pong) = "PONG",
@@ -139,18 +135,14 @@ message_set! {
 
 message_set! {
     /// What a server says to an agent.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum ServerToAgent {
-        /// Something was accepted.
         Ack(Ack) = "ACK",
-        /// Something was not.
         Error(ErrorReply) = "ERROR",
-        /// A heartbeat.
         Heartbeat(ServerHeartbeat) = "SERVER_HEARTBEAT",
-        /// A probe.
         Ping(Ping) = "PING",
         /// The answer to a probe.
         Pong(Pong) = "PONG",
-        /// Run this.
         CommandRequest(CommandRequest) = "COMMAND_REQUEST",
         /// Do not run this any more.
         CommandCancel(CommandCancel) = "COMMAND_CANCEL",
@@ -162,77 +154,63 @@ message_set! {
         OutputQuery(OutputQuery) = "OUTPUT_QUERY",
         /// An order that is no command.
         Control(AgentControl) = "AGENT_CONTROL",
-        /// Stop everything.
         EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",
         /// A stop is over. Extension.
         StopRelease(StopRelease) = "STOP_RELEASE",
-        /// A newer token.
         TokenRefresh(TokenRefresh) = "TOKEN_REFRESH",
     }
 }
 
 message_set! {
     /// What a dashboard says to a server.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum DashboardToServer {
-        /// The hello.
         Init(DashboardInit) = "DASHBOARD_INIT",
         /// It wants to see more.
         Subscribe(Subscription) = "DASHBOARD_SUBSCRIBE",
         /// It wants to see less.
         Unsubscribe(Subscription) = "DASHBOARD_UNSUBSCRIBE",
-        /// Run this.
         CommandRequest(CommandRequest) = "COMMAND_REQUEST",
         /// Do not run this any more.
         CommandCancel(CommandCancel) = "COMMAND_CANCEL",
         /// An order that is no command.
         Control(AgentControl) = "AGENT_CONTROL",
-        /// Stop everything.
         EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",
         /// Let it start again. Extension.
         StopRelease(ReleaseRequest) = "STOP_RELEASE",
-        /// A probe.
         Ping(Ping) = "PING",
         /// The answer to a probe.
         Pong(Pong) = "PONG",
-        /// A newer token.
         TokenRefresh(TokenRefresh) = "TOKEN_REFRESH",
     }
 }
 
 message_set! {
     /// What a server says to a dashboard.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum ServerToDashboard {
         /// The agents there are.
         Connected(DashboardConnected) = "DASHBOARD_CONNECTED",
-        /// An agent came.
         AgentConnected(AgentConnected) = "AGENT_CONNECTED",
         /// How an agent is.
         AgentStatus(AgentStatus) = "AGENT_STATUS",
-        /// An agent went.
         AgentDisconnect(AgentDisconnect) = "AGENT_DISCONNECT",
         /// Where a command is in its life.
         CommandStatus(CommandStatus) = "COMMAND_STATUS",
         /// A command is over; legacy dashboards end its terminal with it.
         CommandComplete(CommandComplete) = "COMMAND_COMPLETE",
-        /// Output.
         TerminalStream(TerminalStream) = "TERMINAL_STREAM",
         /// Output that is missing. Extension.
         OutputGap(OutputGap) = "OUTPUT_GAP",
-        /// A trace.
         Trace(Opaque) = "TRACE_STREAM" | "TRACE_UPDATE",
         /// What waits for an agent. Not sent yet.
         QueueUpdate(Opaque) = "QUEUE_UPDATE",
-        /// Everything was stopped.
         EmergencyStop(EmergencyStop) = "EMERGENCY_STOP",
-        /// Something was accepted.
         Ack(Ack) = "ACK",
-        /// Something was not.
         Error(ErrorReply) = "ERROR",
-        /// A probe.
         Ping(Ping) = "PING",
         /// The answer to a probe.
         Pong(Pong) = "PONG",
-        /// A newer token.
         TokenRefresh(TokenRefresh) = "TOKEN_REFRESH",
     }
 }

@@ -2,7 +2,7 @@
 //! `payload`, which is how all known peers write them.
 //!
 //! It is a short cut and nothing else: it uses the payload readers of the careful way, and on any
-//! doubt it gives up without a word, so that the careful way finds out and says what is wrong.
+//! doubt it gives up silently, so that the careful way finds out and says what is wrong.
 
 use super::bounds::{Bounded, within};
 use super::envelope::Envelope;

@@ -41,10 +41,10 @@ pub(super) struct Starting {
 /// Whether a command that is ended gets a grace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Force {
-    /// It does.
+    /// The process is asked to end, and killed after the grace period.
     #[default]
     Grace,
-    /// It is killed.
+    /// The process is killed without a grace period.
     AtOnce,
 }
 
@@ -138,6 +138,7 @@ impl Commands {
     /// Whether it is being started; then it is ended in this way as soon as it runs.
     pub(super) fn cancel_start(&mut self, id: &CommandId, force: Force) -> bool {
         let Some(starting) = self.starting.get_mut(id) else { return false };
+        // An order without grace is not taken back by one with it.
         if force == Force::AtOnce {
             starting.force = force;
         }
@@ -181,7 +182,7 @@ impl Commands {
         self.running.is_empty() && self.starting.is_empty()
     }
 
-    /// Those that have not ended, then those whose ends are not confirmed, at most so many.
+    /// Those that have not ended, then those whose ends are not confirmed, at most this many.
     pub(super) fn open(&self, most: usize) -> Vec<CommandId> {
         let (running, open) = (self.all.unfinished(), self.all.open());
         let ended = open.into_iter().filter(|id| self.all.report(id).is_some());

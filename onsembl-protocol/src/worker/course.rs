@@ -91,6 +91,7 @@ impl Worker {
         while let Some((id, mark)) = self.commands.take_next() {
             match self.journal.keeping() {
                 Journalling::Off => self.todo.push_back(Work::Start(id)),
+                // Started without an entry it could run a second time after a crash (P-193).
                 Journalling::Failed(why) => {
                     let why = format!("the agent cannot write down that it starts this: {why}");
                     self.refuse(&id, &why);
@@ -182,7 +183,7 @@ impl Worker {
         }
         match self.commands.all.may_start(id) {
             Ok(()) | Err(None) => self.refuse(id, why),
-            // It was cancelled meanwhile, and that is what its user is told.
+            // It was cancelled meanwhile, and that is what its report says.
             Err(Some(report)) => self.todo.push_back(Work::Over(report)),
         }
     }
@@ -243,6 +244,7 @@ impl Worker {
     /// Ends everything that has not ended.
     pub(super) fn stop_all(&mut self, by: StoppedBy, force: Force) {
         for id in self.commands.all.unfinished() {
+            // What ended it first is what its report says.
             let _ = self.reports.remark(&id).stopped_by.get_or_insert(by);
             self.cancel(&id, force);
         }
@@ -270,6 +272,7 @@ impl Worker {
             Output::Muted => return,
         }
         let whole = running.cutters.get_mut(stream).push(bytes);
+        // While the agent ends, processes are read to their end; what has no room is declared as a gap.
         if self.shutdown.is_some()
             && self.delivery.outbox().is_full()
             && !core::mem::replace(&mut self.reports.remark(id).output_cut, true)
@@ -296,9 +299,9 @@ impl Worker {
         match rest {
             Fate::Ended => {}
             Fate::Unknown => {
-                self.note(WorkerNote::RestMayLive(id.clone()));
-                self.reports.remark(id).rest_may_live = true;
-                self.emergency.on_rest();
+                self.note(WorkerNote::SurvivorsPossible(id.clone()));
+                self.reports.remark(id).survivors_possible = true;
+                self.emergency.on_survivors();
             }
         }
         let totals = self.delivery.outbox().totals(id);
@@ -315,13 +318,14 @@ impl Worker {
         }
     }
 
-    /// Its end is told once it is written down, and the server has its output.
+    /// Its end is reported once it is written down, and the server has its output.
     pub(super) fn over(&mut self, report: CommandComplete) {
         let id = report.command_id.clone();
         // Its slot is free.
         self.todo.push_back(Work::Advance);
         self.reports.withhold(report.clone());
         match self.journal.keeping() {
+            // It is over whether or not that can be written down, and the server has it written down too.
             Journalling::Off | Journalling::Failed(_) => self.todo.push_back(Work::Settle(id)),
             Journalling::Kept => {
                 self.reports.write(&id);
@@ -363,13 +367,14 @@ impl Worker {
     }
 
     /// The server says that it knows no such command. If that means that it is over, what is kept for it would
-    /// be sent for ever.
+    /// be sent again and again.
     pub(super) fn on_unknown_to_server(&mut self, id: &CommandId, now: Now) {
         if self.doubts.doubts_unknown(id, now.monotonic) {
             return self.on_not_taken(id);
         }
         self.note(WorkerNote::UnknownToServer(id.clone()));
         if let Some(running) = self.commands.running(id) {
+            // It is read on, so that the process does not hang on a full pipe.
             running.output = Output::Muted;
         }
         self.delivery.give_up(id);

@@ -41,7 +41,7 @@ enum Server {
     Unknown,
     /// It knows gaps, and says how far it is.
     Resumes,
-    /// It does not.
+    /// It confirms nothing: a legacy server.
     Simple,
 }
 
@@ -50,18 +50,18 @@ enum Server {
 pub(super) enum Readiness {
     /// Something before it is not stored.
     Waits,
-    /// The server is to be told first that these streams end with gaps of unknown length.
+    /// These streams end with gaps of unknown length, which must be declared to the server first.
     OpenEnds(Vec<(Run, Stream, ByteOffset)>),
-    /// It may.
+    /// Everything before it is stored or declared.
     Ready,
 }
 
 /// What a failed write means for what is to be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// It changed something.
+    /// The first failure since the last success: worth a log line.
     Changed,
-    /// It was known.
+    /// The spool was known to fail.
     Known,
 }
 
@@ -86,6 +86,7 @@ impl Delivery {
 
     /// A process runs; what it writes is numbered from here.
     pub(super) fn open(&mut self, run: Run) -> SpoolRequest {
+        // A program in a terminal must not hang because nothing takes its output; of a command every byte counts.
         let by_kind =
             if run.command.is_terminal() { SpoolPolicy::DropOldest } else { SpoolPolicy::Block };
         let policy = self.policy.unwrap_or(by_kind);
@@ -193,10 +194,11 @@ impl Delivery {
         self.outbox.hold(id);
     }
 
-    /// The command is over for the server: what is kept for it would be sent for ever.
+    /// The command is over for the server: what is kept for it would be sent again and again.
     pub(super) fn give_up(&mut self, id: &CommandId) {
         if let Some(Incarnation(incarnation)) = self.outbox.totals(id).map(|all| all.incarnation) {
             for stream in Stream::ALL {
+                // As if it were stored: so it leaves memory and disk.
                 let all = ByteOffset(u64::MAX);
                 self.outbox.on_stored(id, Incarnation(incarnation), stream, all);
             }

@@ -8,11 +8,11 @@ use crate::time::Timestamp;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
-/// So long a server may say again and again that it does not know a command before it is believed: as long as
+/// How long a server may report a command as unknown before it is believed: as long as
 /// the commands of an agent that is away stay open.
 const DOUBTED_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// Most commands whose output is kept against the word of the server. Of one more it is believed.
+/// Most commands whose output is kept although the server reports them as unknown. Of one more it is believed.
 const MOST_DOUBTED: usize = 4096;
 
 /// What is not believed.
@@ -27,7 +27,7 @@ pub(super) struct Doubts {
     unknown: BTreeMap<CommandId, Timestamp>,
 }
 
-/// How far the word of a server goes.
+/// What a report of an unknown command proves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Word {
     /// What it does not know, it adopts.

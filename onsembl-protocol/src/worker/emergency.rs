@@ -1,4 +1,4 @@
-//! An emergency stop that holds: how far this agent is with it. Killing is the worker's; here is what may be
+//! A latching emergency stop: how far this agent is with it. Killing is the worker's; here is what may be
 //! said of it.
 
 use crate::id::StopId;
@@ -9,21 +9,22 @@ use crate::wire::payload::StopStage;
 #[derive(Debug, Default)]
 pub(super) struct EmergencyStop {
     guard: StopGuard,
-    /// Something that a command started was not seen to be gone, so "verified" cannot be said.
-    rest: Rest,
+    survivors: Survivors,
 }
 
+/// Processes that a command started and that outlived it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Rest {
+enum Survivors {
     #[default]
-    Ended,
-    MayLive,
+    None,
+    /// A process group was not confirmed empty, so the stop cannot be reported as verified.
+    Possible,
 }
 
 impl EmergencyStop {
     /// What an earlier process wrote down.
     pub(super) fn recovered(stop: Option<StopId>) -> Self {
-        Self { guard: StopGuard::recovered(stop), rest: Rest::Ended }
+        Self { guard: StopGuard::recovered(stop), survivors: Survivors::None }
     }
 
     /// An order came, perhaps again. Whether it is new: then everything is to be killed at once, and the
@@ -51,19 +52,19 @@ impl EmergencyStop {
 
     fn released(&mut self, released: Option<StopId>) -> Option<StopId> {
         if released.is_some() {
-            self.rest = Rest::Ended;
+            self.survivors = Survivors::None;
         }
         released
     }
 
-    /// A command ended and not everything that it started is confirmed gone.
-    pub(super) fn on_rest(&mut self) {
-        self.rest = Rest::MayLive;
+    /// A command ended and not everything that it started is confirmed ended.
+    pub(super) fn on_survivors(&mut self) {
+        self.survivors = Survivors::Possible;
     }
 
     /// Nothing runs. Whether that is news for the server.
     pub(super) fn on_nothing_runs(&mut self) -> bool {
-        self.rest == Rest::Ended && self.guard.on_empty()
+        self.survivors == Survivors::None && self.guard.on_empty()
     }
 
     /// What is to be said.

@@ -1,4 +1,4 @@
-//! What a worker is told, and what it asks for. Plain values; nothing is decided here.
+//! The events of a worker, and its actions. Plain values; nothing is decided here.
 
 use super::end::WorkerEnd;
 use super::fence::Fence;
@@ -97,9 +97,7 @@ pub struct WorkerSession {
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the names say all")]
 pub enum WorkerEvent {
-    /// Time has passed.
     Wake,
-    /// A session began.
     Joined(WorkerSession),
     /// The session is over.
     SessionEnded,
@@ -122,17 +120,20 @@ pub enum WorkerEvent {
         why: String,
     },
     /// It wrote. Nothing comes for a command before its [`Started`](Self::Started).
-    Output { command: CommandId, stream: Stream, bytes: Bytes },
+    Output {
+        command: CommandId,
+        stream: Stream,
+        bytes: Bytes,
+    },
     /// It ended, and all that it wrote was handed in.
     Ended {
         command: CommandId,
         exit: Exit,
-        /// Whether everything that it started is confirmed gone.
+        /// Whether everything that it started is confirmed to have ended.
         rest: Fate,
     },
     /// A journal entry that something waits for is durable, or cannot be written.
     Journalled {
-        /// What waits.
         awaited: Awaited,
         /// Why it is not written, if it is not.
         outcome: Result<(), String>,
@@ -142,7 +143,6 @@ pub enum WorkerEvent {
     /// A command was typed, or was not.
     Typed {
         command: CommandId,
-        /// How it went.
         outcome: TypingOutcome,
     },
     /// Something happened at the terminal of the agent's machine.
@@ -153,12 +153,12 @@ pub enum WorkerEvent {
 
 /// How a typing went.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum TypingOutcome {
     /// All of it was typed.
     Typed,
     /// Not all of it.
     Broken {
-        /// How much.
         much: Typed,
         /// Why, and what to do.
         why: String,
@@ -171,8 +171,8 @@ pub enum TypingOutcome {
 
 /// What happens at the terminal from which an agent was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum ScreenEvent {
-    /// Keys were pressed.
     Keys(Bytes),
     /// It has another size.
     Resized(TerminalSize),
@@ -191,7 +191,6 @@ pub enum WorkerAction {
         command: CommandId,
         /// What its processes are to bear, so that a successor of this agent finds them.
         mark: RunMark,
-        /// What to run.
         task: Task,
     },
     /// Ask it to end, and kill what is left of it after the grace.
@@ -204,7 +203,6 @@ pub enum WorkerAction {
     Kill(CommandId),
     /// Read nothing of what it writes.
     PauseReading(CommandId),
-    /// Read again.
     ResumeReading(CommandId),
     /// Write this down. If [something waits for it](JournalEntry::awaited), say
     /// [`Journalled`](WorkerEvent::Journalled) once it is durable.
@@ -213,12 +211,11 @@ pub enum WorkerAction {
     Spool(SpoolRequest),
     /// Type this into the terminal, then say [`Typed`](WorkerEvent::Typed).
     Type {
-        /// For which command.
         command: CommandId,
         typing: Typing,
         /// The mode in which the terminal must be, if that matters; else say
         /// [`TypingOutcome::OtherMode`].
-        only_in: Option<LineMode>,
+        required_mode: Option<LineMode>,
     },
     /// Type what was pressed at the terminal of the agent's machine.
     TypeKeys(Bytes),
@@ -275,7 +272,7 @@ pub enum Task {
 pub enum Waiting {
     /// Not until the screen has caught up.
     Waits,
-    /// It is.
+    /// The program is read from.
     GoesOn,
 }
 
@@ -284,7 +281,7 @@ pub enum Waiting {
 pub enum Pausing {
     /// None, by order; what comes waits.
     Paused,
-    /// It does.
+    /// Commands are started.
     Running,
 }
 
@@ -303,8 +300,8 @@ pub enum ScreenAction {
 
 /// A message to the server, in the form that the server of the session understands.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum WorkerMessage {
-    /// As a text.
     Text(Box<AgentToServer>),
     /// Output as a binary message.
     Binary(Bytes),

@@ -1,6 +1,6 @@
 //! What of a request reaches what carries commands out.
 //!
-//! An agent that runs one program for each text is a fence: whoever may send it commands may use that program,
+//! An agent that runs one program for each text is a fence: a user who may send it commands may use that program,
 //! and nothing else. Arguments are options of the program, variables reach its loader and its libraries
 //! (`LD_PRELOAD`), and from the working directory programs read configuration that tells them what to run. So of a
 //! request only the text gets through, and what the owner of the machine allows besides.
@@ -124,6 +124,7 @@ impl Fence {
 }
 
 fn is_within(directory: &str, allowed: &str) -> bool {
+    // `..` is refused and not resolved: behind a symbolic link it leads elsewhere.
     let goes_up = directory.split('/').any(|part| part == "..");
     let below = directory.strip_prefix(allowed.trim_end_matches('/'));
     !goes_up && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -1,4 +1,4 @@
-//! In which form a session's server is told of things, and what it has no form for.
+//! The form of each message for the server of a session, and what has none.
 
 use super::escapes::Escapes;
 use super::event::{WorkerMessage, WorkerSession};

@@ -21,15 +21,13 @@ use alloc::string::String;
 /// What is to be done because the server said so.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Instruction {
-    /// Nothing.
     Ignore,
-    /// Run this.
     Run(CommandId, Box<CommandRequest>),
     /// Do not run this any more; at once, or with a grace.
     Cancel(CommandId, Force),
     /// A stream is stored up to here.
     Stored(OutputAck),
-    /// So far are these streams.
+    /// How far these streams are stored.
     Resume(OutputResume),
     /// Say what is held, in answer to this question.
     ReportOutputState(String),
@@ -39,19 +37,16 @@ pub(super) enum Instruction {
     UnknownCommand(CommandId),
     /// The server cannot take up this command in this session.
     NotTaken(CommandId),
-    /// End the agent.
     End(EndOrder, Force),
     /// Start nothing, or start again.
     Pause(Pausing),
-    /// Make the terminal so large.
+    /// Make the terminal this large.
     Resize(TerminalSize),
-    /// An emergency stop that holds.
+    /// A latching emergency stop.
     Stop(StopId),
-    /// It is released.
     Release(StopId),
     /// A momentary emergency stop: kill everything.
     KillAll,
-    /// A newer token.
     RenewToken(Secret),
     /// Tell the server that this cannot be done.
     Complain(AgentErrorReport),
@@ -76,7 +71,7 @@ pub(super) fn read(
             Some(id) => Instruction::Run(id, Box::new(request)),
             None => {
                 note(WorkerNote::RequestWithoutId);
-                let text = "a COMMAND_REQUEST without a commandId is not run: it could not be told from its repetition";
+                let text = "a COMMAND_REQUEST without a commandId is not run: it could not be distinguished from its repetition";
                 Instruction::Complain(complaint(AgentErrorType::Execution, text))
             }
         },
@@ -108,7 +103,8 @@ pub(super) fn read(
             Instruction::Stop(stop)
         }
         ServerToAgent::EmergencyStop(order) => {
-            note(WorkerNote::StopOfTheMoment { reason: order.reason, by: order.triggered_by });
+            // Without an id nothing could release it (P-107).
+            note(WorkerNote::MomentaryStop { reason: order.reason, by: order.triggered_by });
             Instruction::KillAll
         }
         ServerToAgent::StopRelease(release) => Instruction::Release(release.stop_id),
@@ -152,7 +148,7 @@ fn read_control(control: AgentControl, note: &mut impl FnMut(WorkerNote)) -> Ins
         },
         action @ (ControlAction::Start | ControlAction::Unknown(_)) => {
             let text = format!(
-                "this agent cannot {action}; it knows STOP, RESTART, PAUSE and RESUME, and whoever runs it on its machine can start it again"
+                "this agent cannot {action}; it knows STOP, RESTART, PAUSE and RESUME, and its operator can start it again on its machine"
             );
             note(WorkerNote::OrderNotSupported(action));
             Instruction::Complain(complaint(AgentErrorType::Unspecified, text))

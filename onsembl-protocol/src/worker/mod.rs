@@ -1,5 +1,5 @@
 //! The work of one agent as one machine: which commands run, what is written down before they do, what of
-//! their output is kept, what the server is told and told again, what is awaited before the agent may end.
+//! their output is kept, what is sent to the server and repeated, what is awaited before the agent may end.
 //!
 //! A [`Worker`] is a [queue machine](crate::step#two-contracts): its outputs own bytes, so they wait inside it until they are taken.
 //!
@@ -19,9 +19,9 @@
 //! - A command starts at most once under one journal: its start is durable before
 //!   [`WorkerAction::Start`].
 //! - An end is reported after it is durable, after all output before it is stored, and until the server
-//!   has confirmed it. A new session is told everything again that is not confirmed.
-//! - While an emergency stop holds nothing starts, also not in a successor of this process; the server is told so
-//!   only once that is durable, and that everything is gone only once it is.
+//!   has confirmed it. In a new session everything that is not confirmed is sent again.
+//! - While an emergency stop is in force nothing starts, also not in a successor of this process; the server learns so
+//!   only once that is durable, and that everything has ended only once it has.
 //!
 //! # Bounds
 //!
@@ -40,8 +40,6 @@ mod escapes;
 mod event;
 mod fence;
 mod form;
-#[cfg(any(feature = "sim", feature = "testing"))]
-mod held;
 mod journal;
 mod message;
 mod note;
@@ -50,6 +48,8 @@ mod report;
 mod shutdown;
 mod terminal;
 mod typing;
+#[cfg(any(feature = "sim", feature = "testing"))]
+mod unstored;
 mod work;
 
 pub use crate::command::{
@@ -67,9 +67,9 @@ pub use event::{
     TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
 };
 pub use fence::Fence;
-#[cfg(any(feature = "sim", feature = "testing"))]
-pub use held::{HeldOutput, HeldRun};
 pub use note::{Severity, WorkerNote};
+#[cfg(any(feature = "sim", feature = "testing"))]
+pub use unstored::{UnstoredOutput, WriterState};
 
 use crate::close::CloseCause;
 use crate::id::{CommandId, StopId};
@@ -166,7 +166,7 @@ impl Worker {
         match fate {
             Fate::Ended => {}
             // A stop that was in force must not be called verified.
-            Fate::Unknown => self.emergency.on_rest(),
+            Fate::Unknown => self.emergency.on_survivors(),
         }
         let report = self.commands.all.lose(&command, fate, reason(&text));
         self.over(report);
@@ -203,7 +203,7 @@ impl Worker {
     pub fn handle(&mut self, event: WorkerEvent, now: Now) {
         match event {
             WorkerEvent::Output { command, stream, bytes } => {
-                // The one event of which there are many, and which changes nothing else.
+                // The most frequent event, which changes nothing else.
                 return self.on_output(&command, stream, bytes);
             }
             WorkerEvent::Wake => self.on_time(now),
@@ -238,6 +238,7 @@ impl Worker {
             WorkerEvent::Typed { command, outcome } => self.on_typed(&command, outcome, now),
             WorkerEvent::Screen(event) => self.on_screen(event, now),
             WorkerEvent::ShutDown => {
+                // A second one does not begin the wait anew; it ends one for commands that run on (P-241).
                 if self.shutdown.as_ref().is_none_or(Shutdown::is_patient) {
                     self.end(WorkerEnd::Shutdown, Force::Grace, now);
                 }
@@ -342,6 +343,7 @@ impl Worker {
     fn on_joined(&mut self, session: WorkerSession, now: Now) {
         let capabilities = session.capabilities;
         self.pending = None;
+        // What was queued for the last session is said anew below.
         self.outbound.clear();
         self.escapes = Escapes::default();
         self.reports.on_session();
@@ -373,6 +375,7 @@ impl Worker {
         let stopped = session.stopped.clone();
         self.session = Some(session);
         if capabilities.latches_stops() {
+            // A welcome that names no stop releases the one that is in force (P-197).
             if let Some(released) = self.emergency.on_welcome(stopped.as_ref()) {
                 self.on_released(released);
             }
@@ -420,6 +423,7 @@ impl Worker {
             | Outbound::OpenEnd(..) => {}
             Outbound::Complete(report) => {
                 let id = &report.command_id;
+                // A server without terminals does not know the command, and never confirms its report.
                 let is_known = capabilities.knows_terminals() || !id.is_terminal();
                 if capabilities.reports_are_confirmed() && is_known {
                     self.reports.on_sent(id, now.monotonic);
@@ -549,7 +553,7 @@ impl Worker {
     }
 
     /// Another process of this agent has the session. Nothing starts here any more; what runs goes on to its end,
-    /// because nobody ordered that it end, and what it writes is kept for a successor.
+    /// because no order says that it end, and what it writes is kept for a successor.
     fn leave(&mut self, why: WorkerEnd, now: Now) {
         if self.shutdown.is_some() {
             return self.end(why, Force::Grace, now);
@@ -568,7 +572,7 @@ impl Worker {
     }
 
     /// The agent is to end: nothing starts any more, and what runs is ended. Reading goes on, since the end
-    /// of a process is told only when its output was read.
+    /// of a process is reported only when its output was read.
     fn end(&mut self, why: WorkerEnd, force: Force, now: Now) {
         self.note(WorkerNote::Ending(why.clone()));
         match &mut self.shutdown {
@@ -609,7 +613,7 @@ impl Worker {
             || self.reports.has_unwritten()
     }
 
-    /// Commands that have not ended, then those whose ends are not confirmed, at most so many: what a hello
+    /// Commands that have not ended, then those whose ends are not confirmed, at most this many: what a hello
     /// says.
     pub fn open_commands(&self, most: usize) -> Vec<CommandId> {
         self.commands.open(most)

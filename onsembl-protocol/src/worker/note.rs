@@ -1,4 +1,4 @@
-//! What an agent's log and counters are told of its work. Facts with a text, a counter and a severity; who
+//! What goes into an agent's log and counters about its work. Facts with a text, a counter and a severity; who
 //! logs and counts is the edge.
 
 use super::end::WorkerEnd;
@@ -18,7 +18,7 @@ pub enum Severity {
     Debug,
     /// The course of things.
     Info,
-    /// A person may have to act, or asked for what cannot be done.
+    /// An operator may have to act, or a user asked for something impossible.
     Warn,
     /// Something is lost, or a promise cannot be kept.
     Error,
@@ -47,11 +47,9 @@ pub enum WorkerNote {
     CancelledTooLate(CommandId),
     /// A command ran over its limit of time.
     OverLimit(CommandId),
-    /// A command ended.
     Ended {
         command: CommandId,
         exit: Exit,
-        /// What is reported.
         phase: CommandPhase,
         /// How long it ran, in milliseconds.
         ms: Option<u64>,
@@ -59,7 +57,7 @@ pub enum WorkerNote {
     /// A start or an end came for a command that does not run.
     Unexpected(CommandId),
     /// A command ended, and something that it started may still run.
-    RestMayLive(CommandId),
+    SurvivorsPossible(CommandId),
     /// The agent ends, and what the server does not take becomes a gap.
     OutputCut(CommandId),
     /// The server does not know this command; its output and its report are dropped.
@@ -70,10 +68,10 @@ pub enum WorkerNote {
     CancelDoubted(CommandId),
     /// A report was not confirmed, and is said again.
     ReportsRepeated,
-    /// An emergency stop came that holds until it is released.
+    /// A latching emergency stop came: it is in force until it is released.
     StopOrdered(StopId),
     /// An emergency stop came that is over when everything is killed.
-    StopOfTheMoment {
+    MomentaryStop {
         /// Why, if it says so.
         reason: Option<String>,
         /// Who gave it, if it says so.
@@ -126,7 +124,7 @@ pub enum WorkerNote {
         /// The command, if it is about one.
         command: Option<CommandId>,
     },
-    /// Another process of this agent took over; the agent ends when so many commands have.
+    /// Another process of this agent took over; the agent ends when this many commands have.
     Leaving(usize),
     /// The agent begins to end.
     Ending(WorkerEnd),
@@ -143,14 +141,14 @@ impl WorkerNote {
             Self::Refused(..) => Some("commands_refused"),
             Self::OverLimit(_) => Some("commands_over_limit"),
             Self::Unexpected(_) => Some("ends_without_command"),
-            Self::RestMayLive(_) => Some("groups_not_confirmed_empty"),
+            Self::SurvivorsPossible(_) => Some("groups_not_confirmed_empty"),
             Self::OutputCut(_) => Some("output_cut"),
             Self::UnknownToServer(_) => Some("commands_unknown_to_server"),
             Self::NotTakenByServer(_) => Some("commands_not_taken_by_server"),
             Self::CancelDoubted(_) => Some("cancels_doubted"),
             Self::Leaving(_) => Some("replaced_at_work"),
             Self::ReportsRepeated => Some("reports_repeated"),
-            Self::StopOrdered(_) | Self::StopOfTheMoment { .. } => Some("emergency_stops"),
+            Self::StopOrdered(_) | Self::MomentaryStop { .. } => Some("emergency_stops"),
             Self::JournalFailed(_) => Some("journal_failures"),
             Self::SpoolFailed(_) => Some("spool_failures"),
             Self::TerminalCannotStart { .. } => Some("terminal_start_failures"),
@@ -205,7 +203,7 @@ impl WorkerNote {
             | Self::OutputLeft(_)
             | Self::Refused(..)
             | Self::OverLimit(_)
-            | Self::RestMayLive(_)
+            | Self::SurvivorsPossible(_)
             | Self::OutputCut(_)
             | Self::UnknownToServer(_)
             | Self::NotTakenByServer(_)
@@ -213,7 +211,7 @@ impl WorkerNote {
             | Self::Leaving(_)
             | Self::ReportsRepeated
             | Self::StopOrdered(_)
-            | Self::StopOfTheMoment { .. }
+            | Self::MomentaryStop { .. }
             | Self::TerminalNotWritten(..)
             | Self::EndNotWritten(_)
             | Self::TerminalWaits
@@ -251,7 +249,7 @@ impl WorkerNote {
             | Self::OverLimit(id)
             | Self::Ended { command: id, .. }
             | Self::Unexpected(id)
-            | Self::RestMayLive(id)
+            | Self::SurvivorsPossible(id)
             | Self::OutputCut(id)
             | Self::UnknownToServer(id)
             | Self::NotTakenByServer(id)
@@ -265,7 +263,7 @@ impl WorkerNote {
             Self::StopFound
             | Self::ReportsRepeated
             | Self::StopOrdered(_)
-            | Self::StopOfTheMoment { .. }
+            | Self::MomentaryStop { .. }
             | Self::StopNotDurable(..)
             | Self::StopReleased(_)
             | Self::JournalFailed(_)
@@ -308,7 +306,7 @@ impl fmt::Display for WorkerNote {
                 }
             }
             Self::Unexpected(_) => f.write_str("a start or an end came for a command that does not run"),
-            Self::RestMayLive(_) => f.write_str("a command ended, but its process group could not be confirmed empty"),
+            Self::SurvivorsPossible(_) => f.write_str("a command ended, but its process group could not be confirmed empty"),
             Self::OutputCut(_) => f.write_str("stopping, and the server takes no output; what does not fit becomes a gap"),
             Self::UnknownToServer(_) => f.write_str("the server does not know this command; dropping its output and its report"),
             Self::NotTakenByServer(_) => f.write_str("the server does not have this command and does not take it up now; it goes on here, and what is kept of it is offered again in the next session"),
@@ -316,13 +314,13 @@ impl fmt::Display for WorkerNote {
             Self::CancelDoubted(_) => f.write_str("the server cancels a command from before this session, perhaps only because its database was lost; it goes on unless the order is repeated"),
             Self::ReportsRepeated => f.write_str("the server has not confirmed a report; saying it again"),
             Self::StopOrdered(stop) => write!(f, "emergency stop {stop}: killing all commands; nothing starts until it is released"),
-            Self::StopOfTheMoment { reason, by } => write!(
+            Self::MomentaryStop { reason, by } => write!(
                 f,
                 "emergency stop of {} ({}): killing all commands",
                 by.as_deref().unwrap_or("an unknown user").escape_debug(),
                 reason.as_deref().unwrap_or("no reason given").escape_debug(),
             ),
-            Self::StopNotDurable(stop, error) => write!(f, "the emergency stop {stop} holds, but would not survive the end of this process ({error}); the server is not told that it does"),
+            Self::StopNotDurable(stop, error) => write!(f, "the emergency stop {stop} is in force, but would not survive the end of this process ({error}); the server is not told that it does"),
             Self::StopReleased(stop) => write!(f, "the emergency stop {stop} is released"),
             Self::JournalFailed(error) => write!(f, "the journal cannot be written: {error}"),
             Self::TerminalNotWritten(_, error) => write!(f, "the start of the terminal is not written down ({error}); if this agent is killed, its processes are not found"),
@@ -338,7 +336,7 @@ impl fmt::Display for WorkerNote {
             Self::KeysDropped => f.write_str("no program runs that could read what is typed here; it is dropped"),
             Self::ScreenLeftBehind => f.write_str("the agent's own terminal does not show what the program writes; going on without it"),
             Self::Resized(size) => write!(f, "the terminal is {size} now"),
-            Self::RequestWithoutId => f.write_str("a COMMAND_REQUEST without a commandId is not run: it could not be told from its repetition"),
+            Self::RequestWithoutId => f.write_str("a COMMAND_REQUEST without a commandId is not run: it could not be distinguished from its repetition"),
             Self::Ordered(action, reason) => match reason {
                 Some(reason) => write!(f, "order from the server: {action} ({})", reason.escape_debug()),
                 None => write!(f, "order from the server: {action}"),

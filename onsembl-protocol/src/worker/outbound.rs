@@ -18,11 +18,10 @@ pub(super) enum Outbound {
     Opened(TerminalOpened),
     /// What is held of these streams.
     OutputState(OutputState),
-    /// It has a command, and is so far with it.
+    /// It has a command, which is at this stage.
     Acknowledgement(CommandId, CommandAckStatus),
     /// The stream ends here with a gap of unknown length.
     OpenEnd(Run, Stream, ByteOffset),
-    /// A command ended.
     Complete(CommandComplete),
     /// A process wrote this.
     Output(Outgoing),
@@ -77,7 +76,7 @@ impl OutboundQueue {
         self.open_ends.extend(ends.into_iter().map(|(run, stream, at)| ((run, stream), at)));
     }
 
-    /// What is held, page by page, in place of what was to be said before in answer to the same question.
+    /// What is held, page by page, instead of what was to be said before in answer to the same question.
     pub(super) fn output_state(&mut self, streams: &[ReportedStream], query: Option<String>) {
         self.output_states.retain(|page| page.query != query);
         let chunks = streams.chunks(OutputState::STREAMS_A_PAGE);

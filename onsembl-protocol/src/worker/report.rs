@@ -71,7 +71,7 @@ impl Reports {
         self.withheld.keys()
     }
 
-    /// Whether so many ends wait that nothing more may be begun.
+    /// Whether too many ends wait for anything more to be begun.
     pub(super) fn is_full(&self) -> bool {
         self.withheld.len() >= MOST_WITHHELD
     }
@@ -144,8 +144,8 @@ impl Reports {
 pub(super) struct Remarks {
     /// Who ended it, when it was not its user.
     pub(super) stopped_by: Option<StoppedBy>,
-    /// Something that it started was not seen to be gone.
-    pub(super) rest_may_live: bool,
+    /// Something that it started was not seen to end.
+    pub(super) survivors_possible: bool,
     /// Output was thrown away after what was sent.
     pub(super) output_cut: bool,
 }
@@ -155,7 +155,6 @@ pub(super) struct Remarks {
 pub(super) enum StoppedBy {
     /// The agent itself was stopped.
     Agent,
-    /// An emergency stop.
     Emergency,
 }
 
@@ -167,12 +166,12 @@ impl Remarks {
             Some(StoppedBy::Emergency) => reasons.push("emergency stop".to_owned()),
             None => {}
         }
-        if self.rest_may_live {
+        if self.survivors_possible {
             reasons.push(
                 "its process group could not be confirmed empty: a process of it may still run"
                     .to_owned(),
             );
-            // "Cancelled" promises that it is gone.
+            // "Cancelled" promises that it has ended.
             if report.status == CommandPhase::Cancelled {
                 report.status = CommandPhase::Failed;
             }
@@ -210,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_may_still_run_is_not_called_cancelled() {
-        let remarks = Remarks { rest_may_live: true, ..Remarks::default() };
+        let remarks = Remarks { survivors_possible: true, ..Remarks::default() };
         let report = remarks.amend(cancelled());
         assert_eq!(report.status, CommandPhase::Failed);
         assert!(report.error.unwrap().contains("could not be confirmed empty"));

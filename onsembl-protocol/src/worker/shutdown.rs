@@ -18,7 +18,6 @@ const FOR_THE_QUEUE: Duration = Duration::from_millis(500);
 /// What is left to do before the link is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Left {
-    /// Something runs.
     pub(super) running: bool,
     /// Something is to be said, in a session that can take it.
     pub(super) unsent: bool,
@@ -62,7 +61,7 @@ impl Shutdown {
         self.give_up_at == Deadline::Never
     }
 
-    /// What runs is ended now, and not awaited for ever.
+    /// What runs is ended now, and awaited with a deadline.
     pub(super) fn hurry(&mut self, now: Timestamp) {
         self.give_up_at = Deadline::At(now.saturating_add(FOR_PROCESSES));
     }

@@ -65,26 +65,23 @@ enum Start {
 pub(super) enum TerminalTask {
     /// Say at the screen that a stop is in force, or is released.
     Show(&'static str),
-    /// Begin its program.
     Begin,
     /// Say that the program is not started for now.
     PutOff,
     /// The screen does not keep up; the program is not to wait for it.
     LeaveScreen,
-    /// Type this command.
     Type(CommandId),
     /// This command has waited for too long.
     GiveUp(CommandId),
 }
 
-/// What a program that is gone leaves.
+/// What a program that ended leaves.
 #[derive(Debug)]
 pub(super) struct ProgramEnd {
     /// This was being typed.
     pub(super) typing: Option<CommandId>,
     /// These waited to be typed.
     pub(super) waiting: Vec<CommandId>,
-    /// What follows.
     pub(super) after: AfterEnd,
 }
 
@@ -95,7 +92,6 @@ pub(super) enum Keys {
     ToProgram,
     /// They end the agent.
     EndAgent,
-    /// No program runs.
     Ignored,
 }
 
@@ -297,21 +293,23 @@ impl Terminal {
             "the agent has lost what was to be typed; ask again under a new id".to_owned()
         })?;
         let (text, modes) = (&request.text, &self.modes);
-        let (typing, only_in) = match &request.input {
+        let (typing, required_mode) = match &request.input {
             Some(CommandInput::Keys) => (Typing::keys(text, modes), None),
+            // A part of another text is still in the line, and would be submitted with this one.
             Some(CommandInput::Text) | None if self.typing_queue.is_spoiled() => {
                 (Err(Untypeable::Spoiled), None)
             }
             Some(CommandInput::Text) | None => {
+                // Longer than a terminal gathers: possible only while the program reads its keys itself.
                 let gathered = Typing::submission(text, modes, LineMode::Terminal);
-                let only_in = gathered.is_err().then_some(LineMode::Program);
-                (Typing::submission(text, modes, LineMode::Program), only_in)
+                let required_mode = gathered.is_err().then_some(LineMode::Program);
+                (Typing::submission(text, modes, LineMode::Program), required_mode)
             }
             Some(CommandInput::Unknown(word)) => return Err(unknown_input(word)),
         };
         let limit = request.constraints.time_limit_ms.map(Duration::from_millis);
         let typing = typing.map_err(|error| error.to_string())?;
-        Ok((typing.limited(limit), only_in))
+        Ok((typing.limited(limit), required_mode))
     }
 
     /// Why a text is not typed into a terminal that gathers lines itself.
@@ -335,6 +333,7 @@ impl Terminal {
         let request = self.asked.remove(id);
         let awaited = self.typing_queue.on_typed(id, much);
         let were_keys = request.is_some_and(|r| r.input == Some(CommandInput::Keys));
+        // Keys are how a spoiled line is cleared.
         if awaited && were_keys && much == Typed::Whole {
             self.typing_queue.on_keys();
         }
@@ -369,6 +368,7 @@ impl Terminal {
         if self.supervisor.is_up() {
             return Keys::ToProgram;
         }
+        // No program could get it, so it is for the agent.
         if bytes.contains(&CTRL_C) {
             let _ = self.finished.get_or_insert(WorkerEnd::Shutdown);
             return Keys::EndAgent;
@@ -376,7 +376,7 @@ impl Terminal {
         Keys::Ignored
     }
 
-    /// The screen is behind: the program waits for it, but not for ever.
+    /// The screen is behind: the program waits for it, with a deadline.
     pub(super) fn on_behind(&mut self, now: Now) {
         self.watched_until = Some(now.monotonic.saturating_add(WATCHED_FOR));
     }

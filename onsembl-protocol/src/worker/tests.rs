@@ -1,4 +1,4 @@
-//! The worker alone, with an edge that does what it is told at once.
+//! The worker alone, with an edge that performs each action at once.
 
 use super::*;
 use crate::command::{AgentCommands, Awaited, CommandJournal, Exit};
@@ -438,7 +438,7 @@ fn what_a_link_did_not_take_is_offered_again_and_all_of_it_in_the_next_session()
     let Some(WorkerMessage::Text(ack)) = &offered else { panic!("{offered:?}") };
     let AgentToServer::CommandAck(ack) = &**ack else { panic!("{ack:?}") };
     assert_eq!(ack.status, CommandAckStatus::Executing);
-    assert_eq!(worker.next_message(at(0)), offered, "nobody said that the link took it");
+    assert_eq!(worker.next_message(at(0)), offered, "the link did not confirm it");
     worker.handle(WorkerEvent::SessionEnded, at(1));
     assert_eq!(worker.next_message(at(1)), None);
     worker.handle(WorkerEvent::Joined(session()), at(2));
@@ -517,7 +517,7 @@ fn a_text_that_is_not_begun_is_refused_without_a_word_that_it_ran() {
     long.priority = crate::wire::payload::Priority::High;
     worker.handle(message(ServerToAgent::CommandRequest(long)), at(0));
     let asked = actions(&mut worker);
-    let needs = |a: &WorkerAction| matches!(a, WorkerAction::Type { only_in: Some(_), .. });
+    let needs = |a: &WorkerAction| matches!(a, WorkerAction::Type { required_mode: Some(_), .. });
     assert!(asked.iter().any(needs), "{asked:?}");
     let outcome = TypingOutcome::OtherMode;
     worker.handle(WorkerEvent::Typed { command: id("c"), outcome }, at(0));

@@ -39,7 +39,7 @@ impl Worker {
                 if let Some(terminal) = &mut self.terminal {
                     terminal.forget(&id);
                 }
-                self.refuse(&id, "somebody has been typing at the agent's own terminal for 30s; nothing was typed, ask again under a new id");
+                self.refuse(&id, "a line has been open at the agent's own terminal for 30s; nothing was typed, ask again under a new id");
             }
         }
         true
@@ -65,6 +65,7 @@ impl Worker {
                 self.reports.write(&id);
                 self.write(JournalEntry::Starting { command: id, mark });
             }
+            // No user asked for it, so no promise to run it once depends on the entry.
             Journalling::Off | Journalling::Failed(_) => self.todo.push_back(Work::Start(id)),
         }
     }
@@ -78,7 +79,7 @@ impl Worker {
         self.todo.push_back(Work::Advance);
     }
 
-    /// Nothing of it ever was, so only the log is told.
+    /// Nothing of it ever was, so that only the log says it.
     pub(super) fn terminal_not_started(&mut self, id: &CommandId, why: &str, now: Now) {
         let Some(terminal) = &mut self.terminal else { return };
         terminal.on_not_started(why, now.monotonic);
@@ -145,12 +146,12 @@ impl Worker {
             return self.todo.extend(report.map(Work::Over));
         }
         match terminal.typing(id) {
-            Ok((typing, only_in)) => {
+            Ok((typing, required_mode)) => {
                 let _ = self.commands.all.on_started(id, None, now.monotonic);
                 self.outbound.acknowledge(id.clone());
                 self.note(WorkerNote::Typing(id.clone()));
                 let command = id.clone();
-                self.actions.push_back(WorkerAction::Type { command, typing, only_in });
+                self.actions.push_back(WorkerAction::Type { command, typing, required_mode });
             }
             Err(why) => {
                 terminal.skip(id);

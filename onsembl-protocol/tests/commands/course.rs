@@ -225,7 +225,7 @@ impl World {
         self.start(n);
     }
 
-    /// A legacy wrapper comes in the place of an extended agent, or goes again.
+    /// A legacy wrapper comes instead of an extended agent, or goes again.
     fn mask(&mut self, n: usize) {
         let host = &self.hosts[n];
         if host.kind != Kind::Extended || host.is_banned || host.taught.is_none() {

@@ -23,8 +23,8 @@ pub(super) struct Weather {
     pub(super) masks: bool,
     /// An agent says what it has no business to say.
     pub(super) is_hostile: bool,
-    /// What a command started is not always seen to be gone.
-    pub(super) leaves_rest: bool,
+    /// What a command started is not always seen to have ended.
+    pub(super) leaves_survivors: bool,
     /// Users stop, pause and restart agents.
     pub(super) orders: bool,
 }
@@ -44,7 +44,7 @@ impl Weather {
             has_wrapper: often(3),
             masks: often(5),
             is_hostile: often(5),
-            leaves_rest: often(6),
+            leaves_survivors: often(6),
             orders: often(2),
         };
         // Where both ends forget, or an agent remembers nothing, a command that is asked for again runs again.
@@ -65,14 +65,14 @@ impl Weather {
         has_wrapper: true,
         masks: true,
         is_hostile: true,
-        leaves_rest: true,
+        leaves_survivors: true,
         orders: true,
     };
 
     /// Whether each end is seen by somebody who can tell of it.
     pub(super) const fn hides_nothing(&self) -> bool {
         let Self { freezes, server_dies, forgets, deletes, has_wrapper, masks, .. } = *self;
-        let blind = freezes || server_dies || forgets || self.leaves_rest;
+        let blind = freezes || server_dies || forgets || self.leaves_survivors;
         !(blind || deletes || has_wrapper || masks || self.is_hostile)
     }
 }

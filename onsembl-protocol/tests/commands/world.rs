@@ -179,7 +179,7 @@ impl World {
             Kind::Hostile => Program::Hostile,
             Kind::Extended => {
                 let (truth, random) = (&mut self.truth, &mut self.random);
-                let leaves = self.weather.leaves_rest;
+                let leaves = self.weather.leaves_survivors;
                 let fate = |id: &CommandId| {
                     if leaves && random.u8(0..3) == 0 {
                         return Fate::Unknown;
@@ -268,7 +268,7 @@ impl World {
         }
         let n = truth.host;
         (truth.is_alive, truth.exit) = (false, Some(exit));
-        let leaves = self.weather.leaves_rest && self.random.u8(0..6) == 0;
+        let leaves = self.weather.leaves_survivors && self.random.u8(0..6) == 0;
         let rest = if leaves { Fate::Unknown } else { Fate::Ended };
         self.log(|| format!("{id} ends: {exit:?}"));
         let (id, at) = (id.clone(), self.at);

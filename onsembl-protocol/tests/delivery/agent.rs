@@ -10,10 +10,10 @@ use onsembl_protocol::model::{Capabilities, Exit, Stream, TerminalSize};
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::{AgentToServer, OutputFrame, ServerToAgent};
 use onsembl_protocol::worker::{
-    Cleared, CommandJournal, Fate, Fence, HeldOutput, JournalEntry, Journalling, LeftBehind,
-    LeftRun, Recovered, Screen, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Standing, Task,
-    TerminalConfig, TypingOutcome, Worker, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage,
-    WorkerSession,
+    Cleared, CommandJournal, Fate, Fence, JournalEntry, Journalling, LeftBehind, LeftRun,
+    Recovered, Screen, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Standing, Task,
+    TerminalConfig, TypingOutcome, UnstoredOutput, Worker, WorkerAction, WorkerConfig, WorkerEvent,
+    WorkerMessage, WorkerSession,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub(super) struct Agent {
     pub(super) was_full: bool,
     /// What the last page of each run brought into memory.
     pub(super) pages: BTreeMap<CommandId, u64>,
-    /// The disk took something not, or was too slow.
+    /// The spool rejected a write, or was too slow.
     pub(super) disk_failed: bool,
 }
 
@@ -264,8 +264,8 @@ impl Agent {
 
     // --- to look at
 
-    pub(super) fn held(&self) -> HeldOutput {
-        self.worker.held_output()
+    pub(super) fn held(&self) -> UnstoredOutput {
+        self.worker.unstored_output()
     }
 
     /// Whether it waits for nothing any more.

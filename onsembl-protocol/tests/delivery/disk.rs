@@ -265,7 +265,7 @@ impl Thread {
             SpoolRequest::Retry => self.failed = false,
             SpoolRequest::Read(run, from, through) => {
                 self.reads += 1;
-                if self.reads % 3 == 0 {
+                if self.reads.is_multiple_of(3) {
                     let why = "no descriptor is free".to_owned();
                     return self.events.push_back(SpoolEvent::NotRead(run, from, why));
                 }

@@ -8,7 +8,7 @@ use super::viewer::{Seen, Source, View, Viewer, stored};
 use onsembl_protocol::fleet::{LogRecord, StoredBody};
 use onsembl_protocol::id::{ByteOffset, CommandId};
 use onsembl_protocol::model::{GapCause, Stream};
-use onsembl_protocol::worker::{HeldRun, RECORD_COST, SpoolBounds, SpoolPolicy};
+use onsembl_protocol::worker::{RECORD_COST, SpoolBounds, SpoolPolicy, WriterState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What really went wrong.
@@ -46,7 +46,7 @@ impl Faults {
     pub(super) fn on_found(&mut self, agent: &Agent) {
         self.ended = true;
         for (state, run) in agent.held().streams {
-            if run == HeldRun::LeftOpen {
+            if run == WriterState::LeftOpen {
                 self.broken.insert(state.run.command.clone());
             }
             self.kept.insert((state.run.command, state.stream), state.produced);
@@ -117,13 +117,13 @@ pub(super) fn check_step(
             "the agent threw away what is not stored: {state:?}, {sums:?}"
         );
         let (read, produced) = (*process.read.get(state.stream), state.produced.0);
-        if *run == HeldRun::Muted
+        if *run == WriterState::Muted
             || faults.dropped.contains(id) && process.state == ProcessState::Done
         {
             // What is thrown away is not counted.
-        } else if *run == HeldRun::Running {
+        } else if *run == WriterState::Running {
             assert!((read.saturating_sub(3)..=read).contains(&produced), "{state:?}, read {read}");
-        } else if process.state == ProcessState::Done && *run == HeldRun::Ended {
+        } else if process.state == ProcessState::Done && *run == WriterState::Ended {
             assert_eq!(read, produced, "{state:?}");
         }
         assert!(produced <= read && state.stored.0 <= produced, "{state:?}, read {read}");

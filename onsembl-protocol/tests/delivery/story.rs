@@ -3,7 +3,7 @@
 use onsembl_protocol::fleet::{LogRecord, StoredBody};
 use onsembl_protocol::wire::payload::ResumePosition;
 use onsembl_protocol::wire::{AgentToServer, ServerToAgent};
-use onsembl_protocol::worker::{HeldRun, StreamState};
+use onsembl_protocol::worker::{StreamState, WriterState};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -33,9 +33,9 @@ pub(super) fn show(message: &AgentToServer) -> String {
     }
 }
 
-pub(super) fn show_states(states: &[(StreamState, HeldRun)]) -> String {
+pub(super) fn show_states(states: &[(StreamState, WriterState)]) -> String {
     let written = states.iter().filter(|(s, _)| s.produced.0 > 0);
-    let show = |(s, _): &(StreamState, HeldRun)| {
+    let show = |(s, _): &(StreamState, WriterState)| {
         let (command, stream) = (&s.run.command, s.stream);
         format!("[{command} {stream} {}..{}, {} in gaps]", s.stored, s.produced, s.gaps)
     };

@@ -217,7 +217,7 @@ impl Viewer {
         if view.from.is_none() {
             view.begin(position);
         }
-        // What stands in the place of what was cut begins at the beginning of its stream.
+        // What stands for what was cut begins at the beginning of its stream.
         let is_cut = matches!(
             record.body,
             StoredBody::Gap { because: GapCause::Retention, .. } if position == 0

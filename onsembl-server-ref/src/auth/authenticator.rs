@@ -73,7 +73,7 @@ impl Authenticator {
             Ok(false) => Ok(identity),
             Ok(true) => Err(Refusal::Forbidden("the token was revoked; stay away".into())),
             Err(error) => {
-                // Not known to be good, so not admitted; not known to be bad, so not sent away for
+                // Not known to be good, so not admitted; not known to be bad, so not refused for
                 // good either.
                 warn!(%error, "cannot look up revoked tokens");
                 Err(not_now())
@@ -107,7 +107,7 @@ mod tests {
     use onsembl_protocol::id::UserId;
     use onsembl_protocol::time::WallTime;
 
-    /// Answers what it is told to.
+    /// Gives the answer that it was made with.
     #[derive(Clone)]
     struct Scripted {
         /// `None`: never.

@@ -38,7 +38,7 @@ impl KnownTokens {
         }
     }
 
-    /// Whose signed token this is. All of a user may be revoked together, also those that nobody saw before.
+    /// Whose signed token this is. All of a user may be revoked together, also those that were never seen before.
     async fn signed(&self, token: Option<&str>, kind: TokenKind) -> Result<Signed, Refusal> {
         let signed = self.signed.check(token, kind)?;
         let until = self.store.user_revoked_until(&signed.identity.user).await;

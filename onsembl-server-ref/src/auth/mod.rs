@@ -29,7 +29,7 @@ pub(crate) use uses::{Uses, keep as keep_uses};
 /// The server asks [`identify`](Self::identify) at each connection and each HTTP request, and when
 /// a dashboard refreshes its token. It asks [`is_revoked`](Self::is_revoked) right after that, and
 /// every 10 s for each token of an agent in session, every 30 s for each dashboard. A call that has not answered
-/// after 5 s is abandoned, and its peer is told to come back later; so both may wait for a database
+/// after 5 s is abandoned, and its peer is asked to come back later; so both may wait for a database
 /// or for another server.
 ///
 /// ```
@@ -62,7 +62,7 @@ pub trait Auth: Send + Sync + 'static {
     /// by the server, and so is one that has expired.
     ///
     /// # Errors
-    /// [`Refusal`]: the peer is not admitted, and is told this.
+    /// [`Refusal`]: the peer is not admitted, and gets this text.
     fn identify(
         &self,
         credentials: &Credentials<'_>,
@@ -72,6 +72,6 @@ pub trait Auth: Send + Sync + 'static {
     /// opened are closed then, and their agents do not come back by themselves.
     ///
     /// # Errors
-    /// [`LookupError`]: not known now. Sessions continue, new connections are told to come back.
+    /// [`LookupError`]: not known now. Sessions continue, new connections are asked to come back.
     fn is_revoked(&self, token_id: &str) -> impl Future<Output = Result<bool, LookupError>> + Send;
 }

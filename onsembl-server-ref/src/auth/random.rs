@@ -21,7 +21,7 @@ pub struct NoRandom;
 
 /// A random token that was just made.
 pub(crate) struct MadeToken {
-    /// What its bearer shows. Nobody can have it again.
+    /// What its bearer shows. It cannot be read back later.
     pub(crate) text: String,
     pub(crate) id: TokenId,
     pub(crate) hash: Vec<u8>,

@@ -1,7 +1,7 @@
 //! Why a peer is not admitted, and why that is not known.
 
 use super::TokenError;
-use onsembl_protocol::session::RefusalWord;
+use onsembl_protocol::session::RefusalReason;
 use std::fmt;
 use thiserror::Error;
 
@@ -25,12 +25,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The word that says so to a dialler.
-    pub(crate) const fn word(&self) -> RefusalWord {
+    /// The reason as the refusal's header gives it.
+    pub(crate) const fn reason(&self) -> RefusalReason {
         match self {
-            Self::Unauthorized(_) => RefusalWord::Unauthorized,
-            Self::Forbidden(_) => RefusalWord::Forbidden,
-            Self::Unavailable(_) => RefusalWord::Unavailable,
+            Self::Unauthorized(_) => RefusalReason::Unauthorized,
+            Self::Forbidden(_) => RefusalReason::Forbidden,
+            Self::Unavailable(_) => RefusalReason::Unavailable,
         }
     }
 }

@@ -74,7 +74,7 @@ pub enum SecretError {
         /// In octal.
         mode: String,
     },
-    /// It is gone, and a database is there.
+    /// It is missing, and a database is there.
     #[error(
         "the signing secret {path} is missing beside a database, so that no token of this server is valid; restore it \
          from a backup, or start the server with --new-secret once, and make a new token for every agent and dashboard"
@@ -140,7 +140,7 @@ impl std::fmt::Debug for Tokens {
 
 impl Tokens {
     /// The secret of the server in `dir`; made on first use, with mode 0600. Not made where a database is already:
-    /// there it was lost, and a new one would make all tokens invalid without a word.
+    /// there it was lost, and a new one would silently make all tokens invalid.
     ///
     /// # Errors
     /// The file cannot be read or made, is no secret, is open to others, or was lost.

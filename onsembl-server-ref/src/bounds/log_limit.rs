@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// How often a line may be repeated for one key: once a minute.
 const EVERY: Duration = Duration::from_secs(60);
-/// Keys that are told apart. Peers choose them, so beyond this they share one.
+/// Keys that are counted apart. Peers choose them, so beyond this they share one.
 const MOST_KEYS: usize = 4096;
 
 /// Which lines were written lately.
@@ -28,7 +28,7 @@ impl<K: Eq + Hash> LogLimit<K> {
         Self::every(EVERY)
     }
 
-    /// Once in so long.
+    /// The interval of one line.
     pub(crate) fn every(every: Duration) -> Self {
         Self { every, lately: Mutex::default() }
     }
@@ -43,7 +43,7 @@ impl<K: Eq + Hash> LogLimit<K> {
         let is_over = |line: &Line| now.saturating_duration_since(line.written) >= self.every;
         let mut key = Some(key);
         if !lately.contains_key(&key) && lately.len() >= MOST_KEYS {
-            // What these left out is not reported any more: keys that are here for ever would shut out others.
+            // What these left out is not reported any more: keys that never leave would shut out others.
             lately.retain(|_, line| !is_over(line));
             if lately.len() >= MOST_KEYS {
                 key = None;

@@ -1,4 +1,4 @@
-//! A pool that many share, of which nobody gets all.
+//! A shared pool; no holder gets all of it.
 //!
 //! One holder may take more as long as it has less than `weight` times what is free. This is the dynamic
 //! threshold by which switches share their buffers: alone, a holder gets all but `1 / (weight + 1)` of the pool;
@@ -41,7 +41,7 @@ impl<K: Eq + Hash + Clone> Clone for Shares<K> {
 }
 
 impl<K: Eq + Hash + Clone> Shares<K> {
-    /// A pool of so many slots.
+    /// A pool of this many slots.
     pub(crate) fn new(capacity: usize, weight: usize) -> Self {
         let taken = Mutex::new(Taken { all: 0, by: HashMap::new() });
         Self(Arc::new(Pool { capacity, weight, taken }))
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_gets_all_and_a_newcomer_gets_something() {
+    fn no_holder_gets_all_and_a_newcomer_gets_something() {
         let pool = Shares::new(256, 1);
         let first = greedy(&pool, "a");
         assert_eq!(first.len(), 128);

@@ -3,8 +3,8 @@
 //!
 //! Where places are few, a holder that has something may have more as long as it then has no more than `weight`
 //! times what is left free. So something is free for a newcomer at nearly any time, and a holder that is alone is
-//! hardly held back. In front of a queue that all share, so many of each holder are in it at a time
-//! ([`TurnLimits::each`]), and nobody waits behind all that another one wants. Within one holder the order of
+//! hardly held back. In front of a queue that all share, a limited number of each holder are in it at a time
+//! ([`TurnLimits::each`]), and no holder waits behind the whole queue of another. Within one holder the order of
 //! asking is kept.
 
 use std::collections::{HashMap, VecDeque};
@@ -22,9 +22,9 @@ pub(crate) struct Turns<K: Eq + Hash + Clone>(Arc<Shared<K>>);
 pub(crate) struct TurnLimits {
     /// Places.
     pub(crate) places: usize,
-    /// A holder has at most so many of them, whatever is free.
+    /// A holder has at most this many of them, whatever is free.
     pub(crate) each: usize,
-    /// A holder that has something has at most so many times what is left free.
+    /// A holder that has something has at most this multiple of what is left free.
     pub(crate) weight: usize,
     /// Requests of one holder that may wait.
     pub(crate) waiting: usize,
@@ -33,7 +33,7 @@ pub(crate) struct TurnLimits {
 }
 
 impl TurnLimits {
-    /// So many places for each holder, whatever the others have. All that it wants besides waits.
+    /// This many places for each holder, whatever the others have. All that it wants besides waits.
     pub(crate) const fn each(each: usize) -> Self {
         let all = usize::MAX;
         Self { places: all, each, weight: all, waiting: all, waiting_bytes: all }
@@ -49,7 +49,7 @@ pub(crate) enum NoTurn {
     /// What waits of this holder holds too many bytes.
     #[error("what waits already holds {limit} bytes")]
     TooLarge { limit: usize },
-    /// Nobody gets a turn any more.
+    /// No more turns are given.
     #[error("closed")]
     Closed,
 }
@@ -132,7 +132,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         Self(Arc::new(Shared { limits, state: Mutex::new(state) }))
     }
 
-    /// Waits for so many places; more than there are count as all of them. `bytes` is what the request holds
+    /// Waits for this many places; more than there are count as all of them. `bytes` is what the request holds
     /// while it waits.
     ///
     /// # Errors
@@ -154,13 +154,13 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         }
     }
 
-    /// Waits for one place where that is refused to nobody, as within [`TurnLimits::each`]. `None` once it is
+    /// Waits for one place where none is refused, as within [`TurnLimits::each`]. `None` once it is
     /// closed.
     pub(crate) async fn take_one(&self, holder: &K) -> Option<Turn<K>> {
         self.take(holder, 1, 0).await.ok()
     }
 
-    /// Lets nobody wait any more. Turns that were given stay good.
+    /// Ends all waits. Turns that were given stay good.
     pub(crate) fn close(&self) {
         let mut state = self.0.state();
         state.closed = true;
@@ -225,7 +225,7 @@ impl<K: Eq + Hash + Clone> Shared<K> {
             let Some(own) = state.holders.get_mut(&holder) else { continue };
             let Some(first) = own.waiting.front() else { continue };
             if first.places > free {
-                // Whoever is next waits for that, or something large would wait for ever.
+                // The next request waits for that, or something large would never get its turn.
                 state.order.push_front(holder);
                 return;
             }

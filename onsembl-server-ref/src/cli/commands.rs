@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Characters of a command's text that are shown.
 const TEXT: usize = 40;
-/// What stands in the place of a text that nobody knows.
+/// What stands for a text that is not known.
 const ADOPTED: &str = "(adopted: not known)";
 
 #[derive(Debug, Args)]

@@ -29,7 +29,7 @@ pub(super) struct Limits {
     /// As for `serve`.
     #[arg(long, env = "ONSEMBL_KEEP_BYTES", default_value_t = Retention::DEFAULT.keep_bytes, value_name = "BYTES")]
     keep_bytes: u64,
-    /// How many users are taken to do their worst at the same time.
+    /// How many users are assumed to use all that they may at the same time.
     #[arg(long, env = "ONSEMBL_USERS", default_value_t = 1, value_name = "COUNT")]
     users: usize,
     /// As JSON.

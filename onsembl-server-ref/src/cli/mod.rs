@@ -50,7 +50,7 @@ enum Command {
     Agents(agents::Agents),
     /// Run a command on an agent. Its output comes out as it is; its exit code is this one's.
     Exec(exec::Exec),
-    /// Cancel a command. It is `cancelled` when its processes are seen to be gone.
+    /// Cancel a command. It is `cancelled` when its processes are seen to have ended.
     Cancel(cancel::Cancel),
     /// Pause, resume, restart or end an agent, or resize its terminal.
     Control(control::Control),

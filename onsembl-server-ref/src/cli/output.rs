@@ -15,7 +15,7 @@ use std::io::{BufRead as _, BufReader, Write};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// While it follows, a server that is away is awaited so long.
+/// How long a server that is away is awaited while its output is followed.
 const AWAITED: Duration = Duration::from_secs(300);
 /// Between two attempts to reach it.
 const RETRY: Duration = Duration::from_millis(500);

@@ -2,7 +2,7 @@
 //!
 //! Names, ids, texts and reasons were chosen by others, and so was what a server answers. A line therefore takes
 //! anything that can be displayed and shows it escaped ([`Shown`]), and nothing else in the command line has
-//! standard output or standard error: `clippy.toml` sees to that. Only [`raw`] and what is beside it pass bytes
+//! standard output or standard error: `clippy.toml` forbids it elsewhere. Only [`raw`] and what is beside it pass bytes
 //! on as they are, for `exec`, `output` and `export`, whose purpose that is.
 
 #![allow(clippy::disallowed_methods, reason = "the rule is about everything but this file")]
@@ -28,7 +28,7 @@ pub(super) fn lines(texts: impl IntoIterator<Item = impl Display>) -> io::Result
     out.flush()
 }
 
-/// What a server answered, for whoever reads it as JSON.
+/// What a server answered, for programs that read it as JSON.
 pub(super) fn json(answer: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{}", Shown::json(answer))?;

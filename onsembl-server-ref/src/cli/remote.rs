@@ -111,7 +111,7 @@ impl Remote {
         read(self.list("/api/agents?with=token", "agents", usize::MAX)?)
     }
 
-    /// The entries of a list, which has this name in its pages: all of them, or so many.
+    /// The entries of a list, which has this name in its pages: all of them, or this many.
     pub(super) fn list(&self, path: &str, name: &str, most: usize) -> anyhow::Result<Vec<Value>> {
         let (mut entries, mut after) = (Vec::new(), None::<String>);
         loop {

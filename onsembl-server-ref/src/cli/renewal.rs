@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-/// From one look at the files to the next. A look costs two calls of the system, and whoever renews a
+/// From one look at the files to the next. A look costs two calls of the system, and an operator who renews a
 /// certificate does so days before the old one ends.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -41,7 +41,7 @@ impl Renewal {
         });
     }
 
-    /// Somebody says that the files are new.
+    /// A signal says that the files are new.
     pub(super) fn ordered(&mut self) {
         if self.tls.is_none() {
             info!(signal = "SIGHUP", "there is no certificate to read again; going on");

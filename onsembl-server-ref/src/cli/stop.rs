@@ -97,7 +97,7 @@ impl Release {
 /// How far an agent is with a stop.
 pub(super) const fn describe(state: StopState) -> &'static str {
     match state {
-        StopState::Verified => "everything killed, and seen to be gone",
+        StopState::Verified => "everything killed, and seen to have ended",
         StopState::Acted => "everything killed, but something is still seen; asked again every 2s",
         StopState::Received => "starts nothing any more; not killed yet",
         StopState::Told => "told, but has not answered yet; told again every 2s",

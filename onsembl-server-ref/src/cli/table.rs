@@ -24,7 +24,7 @@ pub(super) fn table<const N: usize>(
     all.iter().map(line).collect()
 }
 
-/// A text in one line of at most so many characters.
+/// A text in one line of at most this many characters.
 pub(super) fn short(text: &str, most: usize) -> String {
     let line = text.lines().next().unwrap_or_default();
     let cut = line.len() < text.trim_end().len() || line.chars().count() > most;

@@ -41,7 +41,7 @@ impl From<Kind> for TokenKind {
 const TOKEN_EXAMPLES: &str = "Examples:
   For one agent; its first use binds it to the key of that agent:
     onsembl-server token --user me --agent build-7 > agent.token
-  For any number of agents that nobody else holds:
+  For any number of agents that no other token holds:
     onsembl-server token --user me --kind agent > fleet.token
   For a person or a script, for a day:
     TOKEN=\"$(onsembl-server token --user me)\"

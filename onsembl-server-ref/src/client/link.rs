@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 /// Between attempts to come back. A user waits for the command, so the longest window is short.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
-/// A link that held so long was well: the next is dialled as soon as the first was.
+/// How long a link must last for the next one to be dialled as soon as the first was.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// Something about the server.
@@ -188,7 +188,7 @@ impl Up {
             }
         };
         let Some(event) = event else {
-            return Ok(Some(Heard::Lost("it ended without a word".to_owned())));
+            return Ok(Some(Heard::Lost("it ended without a close".to_owned())));
         };
         let _alive = self.monitor.on_received(clock.now().monotonic);
         match event.what {

@@ -32,7 +32,7 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(12);
 /// The agent enforces the time limit too, this much later, in case this process dies first.
 const LIMIT_MARGIN: Duration = Duration::from_secs(10);
 
-/// For what still waits to be shown when there is nothing else to wait for.
+/// How long the last output may take to be written before the client ends.
 const LAST_WRITE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Longer than any caller waits.
@@ -72,7 +72,7 @@ const SIGPIPE: i32 = 13;
 pub enum Followed {
     /// The command ended.
     Exited(Exit),
-    /// It ended because it was cancelled from here, or its end was awaited in vain after that.
+    /// It ended because it was cancelled from here, or its end did not come in time after that.
     Cancelled {
         by: Canceller,
         /// Whether its end was confirmed.
@@ -498,7 +498,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
         self.send_cancel().await;
     }
 
-    /// Over a lost link nothing goes out; the next one is told again.
+    /// Over a lost link nothing goes out; it is sent again over the next one.
     async fn send_cancel(&mut self) {
         let Some(Cancelled { force, .. }) = self.cancelled else { return };
         let cancel = CommandCancel {

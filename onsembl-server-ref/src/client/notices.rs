@@ -1,14 +1,14 @@
-//! What the caller of a command is told of it: that it waits, or that its agent is away. Pure; when it is
+//! What the caller of a command is shown of it: that it waits, or that its agent is away. Pure; when it is
 //! and where it is written is the caller's.
 
 use onsembl_protocol::wire::payload::CommandPhase;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A command that waits is spoken of when it has waited so long. Most do not.
+/// How long a command must wait before the caller is notified. Most do not.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The latest status of a command, and whether it was spoken of.
+/// The latest status of a command, and whether the caller was notified.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     latest: Option<(CommandPhase, String)>,
@@ -19,7 +19,7 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    /// A status came. It is spoken of at once if only the reason for it changed, or if something
+    /// A status came. The caller is notified at once if only the reason for it changed, or if something
     /// else was said before.
     pub(super) fn on_status(&mut self, phase: &CommandPhase, because: &str, now: Instant) {
         let latest = (phase.clone(), because.to_owned());

@@ -32,7 +32,7 @@ impl Piece {
 
 /// Bytes that may wait, but for the last piece: a few of the largest messages.
 const MOST_WAITING: usize = 1 << 20;
-/// Characters of what the caller is told at once.
+/// Most characters of a notice to the caller.
 const LONGEST_LINE: usize = 4096;
 /// What a piece costs beside its bytes.
 const PIECE: usize = 64;

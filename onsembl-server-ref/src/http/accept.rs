@@ -134,7 +134,7 @@ enum Fault {
     Handshake,
 }
 
-/// What a proxy that is not trusted gets to hear. It sends its header for each connection, so that somebody behind
+/// The answer to a proxy that is not trusted. It sends its header for each connection, so that a peer behind
 /// it reads this.
 const NOT_TRUSTED: &str = "a proxy on the way begins its connections with a PROXY header, and is not trusted: \
     start the server with --trusted-proxy and the proxy's address, or have the proxy send no such header\n";
@@ -205,7 +205,7 @@ impl Accepted {
             warn!(%peer, before, "a connection begins with a PROXY header, and its address is not one of --trusted-proxy; add it, or have the proxy send no such header");
         }
         if self.tls.is_some() {
-            // Nobody behind it could read an answer.
+            // No peer behind it could read an answer.
             return;
         }
         let length = NOT_TRUSTED.len();

@@ -15,7 +15,7 @@ const WEIGHT: usize = 4;
 /// Descriptors that connections never take: the database, the log, the listeners.
 const KEPT_BACK: u64 = 64;
 /// Requests of one address that are worked for at a time before their tokens are checked, and of one user
-/// afterwards. The others wait in a line of their own, so that nobody else waits behind them.
+/// afterwards. The others wait in a queue of their own, so that no other request waits behind them.
 pub(crate) const AT_WORK_WAITING: usize = 4;
 pub(crate) const AT_WORK_KNOWN: usize = 16;
 /// How long the other side may take nothing of an answer before its token is good, and afterwards.
@@ -37,7 +37,7 @@ struct Shared {
 }
 
 impl Connections {
-    /// For a process that may have so many descriptors, with so many connections of users at most.
+    /// For a process that may have this many descriptors, with at most this many connections of users.
     pub(crate) fn new(descriptors: u64, most: usize) -> Self {
         let limits = RoomLimits::within(descriptors);
         let waiting = u64::try_from(limits.all).unwrap_or(u64::MAX);

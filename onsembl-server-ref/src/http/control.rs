@@ -22,7 +22,7 @@ use std::time::Duration;
 /// An order goes out at once or not at all.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An order, in the words of the wire.
+/// An order, as the wire names it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Control {

@@ -1,5 +1,5 @@
 //! Messages that are large are read a few at a time: each takes a slot of a pool that all users share, from its
-//! first bytes until it was acted on. So many links that each send most of a large message take no more memory
+//! first bytes until it was acted on. Many links that each send most of a large message take no more memory
 //! than these slots.
 
 use crate::bounds::{Share, Shares};
@@ -43,7 +43,7 @@ fn locked(progress: &Shared) -> MutexGuard<'_, Progress> {
     progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A stream of which a large message is read only when it has a slot.
+/// A stream whose large messages are read only when it has a slot.
 pub(super) struct MeteredIo<S> {
     stream: S,
     user: UserId,

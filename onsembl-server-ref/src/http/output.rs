@@ -36,7 +36,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 const STALLED: Duration = Duration::from_secs(60);
 /// How often it is looked up whether the token of a reader is revoked.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
-/// Commits are gathered so long, since most of them belong to others.
+/// How long commits are gathered, since most of them belong to others.
 const GATHER: Duration = Duration::from_millis(20);
 
 /// One line of the answer.

@@ -1,4 +1,4 @@
-//! One rule for paths: an empty part and a slash at the end mean nothing, as for the URLs of whoever dials.
+//! One rule for paths: an empty part and a slash at the end mean nothing, as for the URLs that agents dial.
 //! People write `http://host/` and `/ws/agent`, and proxies put prefixes together in the same way.
 
 use axum::http::Uri;

@@ -1,4 +1,4 @@
-//! A stream whose writer does not wait for ever: when the other side takes nothing for too long, it is
+//! A stream whose writer waits with a deadline: when the other side takes nothing for too long, it is
 //! closed. It holds its connection, so that the slot is free when the socket is.
 
 use super::connection::Connection;

@@ -19,7 +19,7 @@ const LONGEST: usize = 536;
 /// From one look at a header that is not whole to the next.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// The networks of trusted proxies; nobody is trusted by default.
+/// The networks of trusted proxies; none is trusted by default.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TrustedProxies(Arc<[IpNet]>);
 
@@ -95,7 +95,7 @@ pub(super) async fn take_header(stream: &mut TcpStream) -> io::Result<Option<IpA
     }
 }
 
-/// Whether a connection of somebody else begins with a PROXY header: a proxy that is not trusted. Waits for the
+/// Whether a connection of another peer begins with a PROXY header: a proxy that is not trusted. Waits for the
 /// first bytes.
 ///
 /// # Errors

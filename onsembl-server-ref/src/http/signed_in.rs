@@ -89,9 +89,9 @@ pub(super) fn refused(app: &App, refusal: &Refusal, asked: &HeaderMap) -> Respon
     let mut page = plain(status, &refusal.to_string());
     let nonce = asked.get(NONCE_HEADER).and_then(|nonce| nonce.to_str().ok());
     if let Some(Ok(nonce)) = nonce.and_then(nonce_to_repeat).map(HeaderValue::from_str) {
-        let word = HeaderValue::from_static(refusal.word().as_str());
+        let reason = HeaderValue::from_static(refusal.reason().as_str());
         let _ = page.headers_mut().insert(NONCE_HEADER, nonce);
-        let _ = page.headers_mut().insert(REFUSAL_HEADER, word);
+        let _ = page.headers_mut().insert(REFUSAL_HEADER, reason);
     }
     page
 }

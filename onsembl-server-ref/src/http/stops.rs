@@ -1,4 +1,4 @@
-//! `POST /api/stop` and `POST /api/release`: emergency stops that hold.
+//! `POST /api/stop` and `POST /api/release`: latching emergency stops.
 
 use super::App;
 use super::api::problem;

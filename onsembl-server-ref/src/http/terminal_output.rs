@@ -29,9 +29,9 @@ const LINES: usize = 1_000;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LinesQuery {
-    /// So many lines, the latest.
+    /// The number of lines, of the latest.
     limit: Option<usize>,
-    /// So many of the latest are left out.
+    /// How many of the latest are left out.
     #[serde(default)]
     offset: usize,
     /// `stdout` or `stderr`.

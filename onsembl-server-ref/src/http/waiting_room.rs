@@ -2,7 +2,7 @@
 //!
 //! A newcomer is always let in. If there is no room, it takes the slot of another: of a connection that was
 //! answered without a token, since it has had what it came for, else of the oldest; of its own address if that
-//! has its share, else of the address with the most. So whoever fills the room with connections that do nothing
+//! has its share, else of the address with the most. So a peer that fills the room with connections that do nothing
 //! only loses them. A connection has as long to show a token as it takes to accept its address's share of
 //! others, and the server itself is what limits how fast that goes.
 //!
@@ -52,7 +52,7 @@ impl RoomLimits {
     pub(crate) const DEFAULT: Self =
         Self { all: 4096, of_address: 1024, reserved: 512, remembered: 16_384 };
 
-    /// The same for a process that may have so many descriptors: a quarter of them at most.
+    /// The same for a process that may have this many descriptors: a quarter of them at most.
     pub(crate) fn within(descriptors: u64) -> Self {
         let most = usize::try_from(descriptors / 4).unwrap_or(usize::MAX).max(16);
         let all = Self::DEFAULT.all.min(most);
@@ -190,7 +190,7 @@ impl WaitingRoom {
     }
 }
 
-/// Addresses from which an agent came lately: of so many, the oldest is forgotten.
+/// Most addresses from which an agent came lately; beyond it the oldest is forgotten.
 #[derive(Debug, Default)]
 struct Remembered {
     order: VecDeque<Source>,

@@ -152,7 +152,7 @@ impl Edge {
         at: WallTime,
     ) {
         if let Some(observer) = &self.observer {
-            // An observer that is gone must not disturb the hub.
+            // An observer that was dropped must not disturb the hub.
             let _ = observer.send(BeatSeen { agent: agent.clone(), sequence, hop, at });
         }
     }

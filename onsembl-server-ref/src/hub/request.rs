@@ -21,7 +21,7 @@ pub enum Request {
     User { user: UserId, request: fleet::Request, reply: oneshot::Sender<Answer> },
     /// A user wants what is recorded of an agent.
     Recording { user: UserId, agent: AgentId, reply: oneshot::Sender<Result<Excerpt, NoRecording>> },
-    /// Figures are wanted.
+    /// Ask for statistics.
     Stats(oneshot::Sender<HubStats>),
     /// The server ends: say so to every agent, and stop.
     Shutdown(oneshot::Sender<()>),
@@ -64,7 +64,7 @@ pub enum BeatHop {
     Answered,
 }
 
-/// Figures of the hub.
+/// Statistics of the hub.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct HubStats {
     /// Links of agents.
@@ -101,7 +101,7 @@ pub struct HubHandle {
 }
 
 impl HubHandle {
-    /// The way to a hub that takes requests from here, so many of each user in its inbox at a time.
+    /// The way to a hub that takes requests from here, with a limit for each user in its inbox.
     pub(super) fn new(requests: mpsc::Sender<Placed>, of_user: usize) -> Self {
         Self { requests, turns: Turns::new(TurnLimits::each(of_user)) }
     }

@@ -63,7 +63,7 @@ pub(crate) fn origin(row: &CommandRow) -> CommandOrigin {
 }
 
 /// The request as it is read back after a restart. The numbers of the wire do not tell an emergency from
-/// what is merely urgent, so the priority is a word here.
+/// what is merely urgent, so the priority is a text here.
 fn spec(record: &CommandRecord) -> Value {
     let request = &record.request;
     let mut spec = serde_json::to_value(request).unwrap_or_default();
@@ -110,7 +110,7 @@ pub(super) fn command_record(row: CommandRow, counters: &Counters) -> (UserId, C
     let origin = origin(&row);
     let as_text = |text| CommandRequest::new(row.command.clone(), row.agent.clone(), text);
     let request = match origin {
-        // Nobody knows what was asked for.
+        // What was asked for is not known.
         CommandOrigin::Adopted => as_text(String::new()),
         // Of one that is over, and was cut or is only shown, nothing but the text is there.
         CommandOrigin::User | CommandOrigin::Agent
@@ -200,7 +200,7 @@ pub(super) fn positions(rows: Vec<store::StreamPosition>) -> Vec<StreamPosition>
 pub(super) fn receipt(receipt: OutputReceipt) -> (UserId, Receipt) {
     let outcome = match &receipt.outcome {
         Ok(()) => RecordOutcome::Stored,
-        Err(error) if error.is_of_nothing() => RecordOutcome::NoSuchCommand,
+        Err(error) if error.is_unknown_command() => RecordOutcome::NoSuchCommand,
         Err(error) if receipt.is_gap => RecordOutcome::RefusedGap(error.to_string()),
         Err(error) => RecordOutcome::RefusedChunk(error.to_string()),
     };

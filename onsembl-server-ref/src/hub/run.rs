@@ -37,7 +37,7 @@ use tracing::{info, warn};
 
 /// Requests that may wait for the hub; then the asker waits.
 pub(crate) const INBOX: usize = 256;
-/// Of them, those of one user; the others wait in a line of their own. Whoever comes waits for so many of each
+/// Of them, those of one user; the others wait in a line of their own. A request waits for this many of each
 /// other user at most.
 pub(crate) const INBOX_OF_USER: usize = 16;
 /// Questions of one user's fleet that the store has at a time; the others wait in a line of their own. One
@@ -46,7 +46,7 @@ pub(crate) const ASKED_OF_USER: usize = 32;
 /// How long the last writes may take when the server ends; what is left then is given to the store
 /// to close with.
 const LAST_WRITES: Duration = Duration::from_secs(3);
-/// How often live links are held against the expiry and revocation of their tokens.
+/// How often live links are checked against the expiry and revocation of their tokens.
 const TOKEN_CHECK: Duration = Duration::from_secs(10);
 /// Machines that one fleet may number, so that the numbers of two fleets never meet.
 const SEATS_OF_USER: u64 = 1 << 32;
@@ -175,7 +175,7 @@ impl Hub {
         };
         tokio::select! {
             recovered = hub.recover() => recovered?,
-            // It would be tried for ever, and nothing that waits for it would start.
+            // It would be tried without end, and nothing that waits for it would start.
             true = damaged => {
                 let why = "a page that the start needs cannot be used".to_owned();
                 return Err(StoreError::Damaged { why });
@@ -550,7 +550,7 @@ mod tests {
         }
     }
 
-    /// Nobody tells the hub how such a link ends.
+    /// No event tells the hub how such a link ends.
     #[tokio::test]
     async fn nothing_is_kept_of_a_diagnosis_connection() {
         let dir = tempfile::tempdir().unwrap();

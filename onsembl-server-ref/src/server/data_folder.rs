@@ -1,5 +1,5 @@
-//! The data folder: private to the user that the server runs as. Whoever can write in it can put a secret of
-//! theirs there; whoever can open the lock can keep the server from starting.
+//! The data folder: private to the user that the server runs as. A user who can write in it could place a secret
+//! there; one who can open the lock can keep the server from starting.
 
 use super::StartError;
 use crate::store::FILE_NAME;
@@ -12,7 +12,7 @@ use tracing::warn;
 const FILES: [&str; 4] =
     [super::data_lock::FILE_NAME, FILE_NAME, "onsembl.db-wal", "onsembl.db-shm"];
 
-/// Makes the folder if it is missing, and sees to it that its files are closed to others.
+/// Makes the folder if it is missing, and closes its files to others.
 pub(super) fn make_private(data: &Path) -> Result<(), StartError> {
     let failed = |error| StartError::Folder { path: data.to_owned(), error };
     private::create_dir(data).map_err(failed)?;

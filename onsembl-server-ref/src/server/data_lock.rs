@@ -21,7 +21,7 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(super) struct DataLock(#[expect(dead_code, reason = "held for its drop")] Arc<File>);
 
 impl DataLock {
-    /// Whoever can open the file can hold the lock, so that nobody else may.
+    /// Any process that can open the file can hold the lock, so that only this user may.
     pub(super) async fn take(data: &Path) -> Result<Self, StartError> {
         let path = data.join(FILE_NAME);
         let mut options = File::options();

@@ -78,7 +78,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// How long the database is looked through for damage before a start. Nobody is served meanwhile; a disk of a small
+/// How long the database is looked through for damage before a start. No request is served meanwhile; a disk of a small
 /// machine gives some hundred megabytes in it.
 const CHECKED_FOR: Duration = Duration::from_secs(3);
 
@@ -261,7 +261,7 @@ impl Server {
     /// writes what is open, and ends. Takes 5 s for each of these at most.
     ///
     /// Another service should end its own listener before: peers come back at once, and would get a
-    /// 503 until it is gone.
+    /// 503 until it has ended.
     pub async fn stop(self) {
         info!("stopping");
         self.stop.cancel();

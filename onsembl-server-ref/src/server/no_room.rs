@@ -1,5 +1,5 @@
 //! A server that cannot open its database because the disk has no room at all, not even the reserve: it listens,
-//! says so to everybody who asks, and goes on when there is room.
+//! answers every request with that, and goes on when there is room.
 
 use super::{ListenError, Listening, Server, ServerOptions, StartError, descriptors};
 use crate::http::{self, AcceptLimits, Connections, Listener, TrustedProxies};
@@ -81,7 +81,7 @@ fn is_for_want_of_room(error: &StartError, data: &Path) -> bool {
     may_be && statvfs(data).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < NONE)
 }
 
-/// Listens in the place of the server.
+/// Listens instead of the server.
 struct StandIn {
     address: SocketAddr,
     stop: CancellationToken,

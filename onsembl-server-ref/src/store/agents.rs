@@ -218,7 +218,7 @@ impl Store {
             if deleted > 0 {
                 claims::deleted(db, user.as_str(), &agent, at)?;
             }
-            // A stop for an agent that is no more would be in force for ever.
+            // A stop for an agent that was deleted could never be released.
             db.prepare_cached(
                 "UPDATE stops SET released_by = ?1, released_at = ?3
                  WHERE user_id = ?1 AND agent_id = ?2 AND released_at IS NULL",
@@ -230,7 +230,7 @@ impl Store {
     }
 }
 
-/// An agent of this user goes by this id too. So many are kept as are looked at, the latest.
+/// An agent of this user goes by this id too. As many are kept as are looked at, the latest.
 pub(super) fn note_alias(
     db: &Connection,
     user: &str,

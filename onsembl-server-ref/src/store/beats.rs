@@ -92,7 +92,7 @@ impl Beats {
         self.0.len()
     }
 
-    /// Keeps the newer of `beat` and what waits for the same agent. Figures of an earlier beat of
+    /// Keeps the newer of `beat` and what waits for the same agent. Metrics of an earlier beat of
     /// the session outlive a later beat without metrics.
     pub(super) fn absorb(&mut self, beat: HeartbeatRow) {
         match self.0.entry(beat.agent.clone()) {

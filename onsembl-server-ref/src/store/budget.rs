@@ -96,7 +96,7 @@ const STEPS: usize = 16;
 /// A new command is refused when its user has more than this part beyond the limit: so far cutting may be
 /// behind.
 const SLACK_PART: u64 = 16;
-/// A command that was cut stays known for so long, so that a request that is repeated is not run again: far
+/// How long a command that was cut stays known, so that a request that is repeated is not run again: far
 /// longer than any client goes on asking.
 const REMEMBERED_MS: i64 = 24 * 3600 * 1000;
 /// What stays of the text of a command that is cut, in characters.
@@ -125,7 +125,7 @@ pub(super) fn make_room(
     Ok(if fits || is_near { Ok(()) } else { Err(OverBudget { has, limit: terms.budget }) })
 }
 
-/// Makes room for output that was just added, so many records of it. There may be none: what is on its way
+/// Makes room for output that was just added, `records` records of it. There may be none: what is on its way
 /// then is bounded by the agents' windows.
 pub(super) fn make_room_for_output(
     db: &Connection,
@@ -142,7 +142,7 @@ pub(super) fn make_room_for_output(
     Ok(())
 }
 
-/// Cuts the oldest history of a user that is over, until the user has room for so much, in so many steps (about
+/// Cuts the oldest history of a user that is over, until the user has room for this much, in at most this many steps (about
 /// as many records) at most. What the user has then.
 fn shrink(
     db: &Connection,

@@ -1,5 +1,5 @@
 //! Which lineage of tokens holds an agent, settled in the transaction that opens its session: what the fleet
-//! decided is held against what the database has, since a token may have been made, used or revoked meanwhile.
+//! decided is compared with what the database has, since a token may have been made, used or revoked meanwhile.
 
 use super::sessions::NewSession;
 use super::tokens::revoke_lineage;
@@ -28,7 +28,7 @@ fn holder(db: &Connection, agent: &AgentId) -> rusqlite::Result<Option<Holder>> 
 }
 
 /// Whether the token of a new session may speak for its agent, which is a new one if there is `None`. If not,
-/// the reason that its user is told.
+/// the reason that its user gets.
 pub(super) fn refusal(
     db: &Connection,
     new: &NewSession,
@@ -62,7 +62,7 @@ pub(super) fn refusal(
 struct OfToken {
     /// The agent to which its lineage is bound.
     bound: Option<String>,
-    /// It passes an agent on, and nobody has taken that yet.
+    /// It passes an agent on, and no session has taken that yet.
     is_heir: bool,
 }
 

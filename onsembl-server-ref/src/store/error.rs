@@ -1,6 +1,6 @@
 //! What can go wrong in the store: [`StoreError`] for one request, [`StoreHealth`] for the whole.
 //!
-//! Here SQLite's errors are told apart once: trouble of the database, which passes and is waited
+//! Here SQLite's errors are classified once: trouble of the database, which passes and is waited
 //! for, and faults of a request, which are answered. Nothing here touches a connection.
 
 use super::budget::OverBudget;
@@ -177,9 +177,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether a row was refused because the one that it belongs to is not there: output, because its
-    /// command is not known.
-    pub fn is_of_nothing(&self) -> bool {
+    /// Whether a row was refused because the command that it belongs to is not stored.
+    pub fn is_unknown_command(&self) -> bool {
         let Self::Refused(rusqlite::Error::SqliteFailure(failure, _)) = self else { return false };
         failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY
     }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 /// "Onsb", in the header of the file, where SQLite keeps it for this purpose: `file` names it, and another
-/// program's database is told from ours.
+/// program's database is distinguished from ours.
 const APPLICATION_ID: i64 = 0x4f6e_7362;
 /// Tables of every schema of ours, by which a database is known that was made before it had the mark.
 const TABLES: [&str; 5] = ["meta", "agents", "sessions", "presence_events", "commands"];
@@ -65,7 +65,7 @@ pub enum Checked {
     InPart,
 }
 
-/// Looks for damage in the database in `dir`, for so long. Blocks.
+/// Looks for damage in the database in `dir`, at most for `within`. Blocks.
 ///
 /// # Errors
 /// [`StoreError::Damaged`], or that it cannot be read.
@@ -83,7 +83,7 @@ pub fn check(dir: &Path, within: Duration) -> Result<Checked, StoreError> {
                 wait = Duration::from_millis(1);
             }
         });
-        // Without somebody to end it, it might last for minutes.
+        // Without a limit it might last for minutes.
         let _watch = watch.map_err(StoreError::Thread)?;
         let found = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
         drop(done);

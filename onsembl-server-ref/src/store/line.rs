@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 pub(super) const BATCH_REQUESTS: usize = 256;
 /// Bytes of output in one transaction (one chunk may exceed it).
 pub(super) const BATCH_OUTPUT: usize = 1024 * 1024;
-/// What a user gets into a transaction in one turn: so many requests, and bytes of output (one chunk may exceed
+/// What a user gets into a transaction in one turn: a number of requests, and bytes of output (one chunk may exceed
 /// it). Neighbours of one stream are written in one go, so that single ones would cost much.
 pub(crate) const TURN_REQUESTS: usize = 32;
 pub(crate) const TURN_OUTPUT: usize = 128 * 1024;
@@ -127,7 +127,7 @@ impl Line {
             {
                 let length = next.request.output_len();
                 if output > 0 && output + length > BATCH_OUTPUT {
-                    // Whoever had a turn is behind the others in the next transaction.
+                    // A user who had a turn is behind the others in the next transaction.
                     match run {
                         0 => self.order.push_front(asker),
                         _ => self.order.push_back(asker),

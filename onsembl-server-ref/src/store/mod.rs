@@ -2,7 +2,7 @@
 //!
 //! Here lives what must outlive the process: agents, sessions, presence events, commands, their
 //! output, emergency stops, and tokens. "Stored" always means committed with `synchronous=FULL`. Nothing
-//! here decides anything; it is told what to write and says when it is written.
+//! here decides anything; it gets what to write and says when it is written.
 //!
 //! - Writes go through a bounded queue to one thread, which commits whatever is queued at once.
 //!   Nothing waits for company, so a write is on its way to the disk within one commit.

@@ -2,7 +2,7 @@
 //! time; neither ever holds the lock while it waits for anything else.
 //!
 //! Three lanes: stops and revocations (`Orders`) go first; sessions, presence and new commands
-//! (`Control`) are not held up by output (`Data`). Within a lane users take turns, and what one user
+//! (`Control`) are not delayed by output (`Data`). Within a lane users take turns, and what one user
 //! asked for keeps its order. Heartbeats have no lane: see [`Beats`].
 
 use super::beats::{Beats, HeartbeatRow};
@@ -129,7 +129,7 @@ impl Queue {
         }
     }
 
-    /// Puts a heartbeat in, in the place of an older one of the same agent.
+    /// Puts a heartbeat in, instead of an older one of the same agent.
     pub(super) fn beat(&self, beat: HeartbeatRow) {
         let mut state = self.lock();
         if state.give_up.is_some() {

@@ -24,7 +24,7 @@ pub(crate) const WAITING_BYTES: usize = 8 << 20;
 /// How long one read of a user may compute. Pages are made so small that none comes near it; with more than
 /// that the others would feel it.
 const QUANTUM: Duration = Duration::from_secs(2);
-/// So many steps of SQLite between two looks at the clock: well below a millisecond.
+/// Steps of SQLite between two looks at the clock: well below a millisecond.
 const STEPS_BETWEEN_LOOKS: i32 = 4096;
 
 /// For whom the store works. These take turns.
@@ -62,7 +62,7 @@ impl Readers {
         Self { path, quantum, idle: Mutex::default(), turns: Turns::new(limits) }
     }
 
-    /// Runs `work`, which holds so many bytes, with a connection, away from the async threads. When the future
+    /// Runs `work`, which holds this many bytes, with a connection, away from the async threads. When the future
     /// is dropped, a read that has begun still runs to its end and keeps its turn until then.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ const READ_RECORDS: usize = 4096;
 /// Commands of an agent whose output is looked through for the latest of it.
 const LATEST_COMMANDS: u32 = 256;
 
-/// Before all records, for a reader that has none but wants to be told apart from a new one.
+/// Before all records, for a reader that has none and is not a new one.
 const BEFORE_ALL: (i64, i64) = (-1, -1);
 
 impl Store {

@@ -54,7 +54,7 @@ pub(super) struct CommandCut {
 
 impl Store {
     /// Cuts stored output that began to age before a time, and the oldest of the user who has the most while
-    /// there are more than so many bytes: about 512 records, to be called again while there is more. Sums of
+    /// there are more than this many bytes: about 512 records, to be called again while there is more. Sums of
     /// streams stay what they are.
     ///
     /// # Errors
@@ -173,7 +173,7 @@ fn largest(db: &Connection) -> rusqlite::Result<Option<UserId>> {
         .map(|found| found.map(UserId::new))
 }
 
-/// Cuts the oldest output of a user, so many bytes of it, whether or not its commands are over. How many bytes
+/// Cuts the oldest output of a user, this many bytes of it, whether or not its commands are over. How many bytes
 /// and chunks that were.
 pub(super) fn cut_of_user(
     db: &Connection,
@@ -198,7 +198,7 @@ pub(super) fn cut_of_user(
     Ok((bytes, records))
 }
 
-/// Cuts all output of a command, as far as so many records go.
+/// Cuts all output of a command, at most this many records.
 pub(super) fn cut_of_command(
     db: &Connection,
     user: &UserId,

@@ -208,7 +208,7 @@ impl StreamRow {
         }
     }
 
-    /// So many records were removed again.
+    /// This many records were removed again.
     pub(super) const fn removed(&mut self, records: usize) {
         self.records = self.records.saturating_sub(records as u64);
     }

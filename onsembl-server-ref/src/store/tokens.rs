@@ -102,7 +102,7 @@ const COLUMNS: &str = "SELECT tokens.*, revoked_at, note
                        FROM tokens LEFT JOIN revoked_tokens USING (token_id)";
 
 impl Store {
-    /// Keeps a new token. One that passes an agent on which nobody took yet takes the place of those of its
+    /// Keeps a new token. One that passes an agent on and is not used yet replaces those of its
     /// kind that were made before.
     ///
     /// # Errors

@@ -101,7 +101,7 @@ async fn the_newest_terminal_is_taken_however_many_are_open_and_the_oldest_is_gi
     let ends = "SELECT group_concat(gap_because) FROM output_records WHERE command_id = 'terminal-00000000'";
     world.stored_when(ends, "agent-died").await;
 
-    // One that is older than all that are open is not taken in the place of any of them.
+    // One that is older than all that are open is not taken instead of any of them.
     link.send(opened(0).replace("terminal-00000000", "terminal-")).await;
     let error = link.expect("ERROR").await;
     assert_eq!(error["context"]["commandId"], "terminal-");

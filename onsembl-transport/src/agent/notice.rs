@@ -20,7 +20,7 @@ pub enum AgentNotice {
     Reported(AgentReport),
     /// The server refused the hello, for this reason. Comes behind the report.
     HelloRefused(ErrorReply),
-    /// Something ails the session, or nothing does any more.
+    /// The session has an impairment, or has none any more.
     Impaired(Option<Impairment>),
     /// A session began. What was sent in an earlier one and not confirmed is to be sent again.
     Joined(AgentSession),

@@ -296,7 +296,7 @@ impl Connector {
     }
 }
 
-/// What becomes of one address. One that is dropped without a word has failed.
+/// What becomes of one address. One that is dropped without a result has failed.
 pub(crate) struct Trial<'a> {
     memory: &'a Memory,
     address: SocketAddr,
@@ -356,7 +356,7 @@ pub(crate) async fn within<T>(
 }
 
 /// Small frames are not to wait for acknowledgements of earlier ones. A socket that refuses this
-/// is as good as gone, and its next use will say so.
+/// is as good as closed, and its next use will say so.
 pub(crate) fn no_delay(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");

@@ -85,7 +85,7 @@ impl ProxyRule {
                 Err(error) => Choice::Unusable(error),
             },
         };
-        // A CGI program gets HTTP_PROXY from the header `Proxy` of whoever asks.
+        // A CGI program gets HTTP_PROXY from the header `Proxy` of its client.
         let plain: &[&str] = match get("REQUEST_METHOD") {
             Some(_) => &["http_proxy", "ALL_PROXY", "all_proxy"],
             None => &["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],

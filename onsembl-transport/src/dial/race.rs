@@ -76,7 +76,7 @@ mod tests {
         SocketAddr::from(([10, 0, 0, n], 1))
     }
 
-    /// The last part of an address says what becomes of it: up to 100 it stands after so many ms.
+    /// The last part of an address says what becomes of it: up to 100 it stands after as many ms.
     async fn connect(address: SocketAddr) -> io::Result<u8> {
         let SocketAddr::V4(v4) = address else { panic!("{address}") };
         match v4.ip().octets()[3] {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 use tracing::Level;
 
-/// So many at once, and so many more in ten seconds.
+/// How many at once, and how many more in ten seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
     pub(super) burst: u32,

@@ -12,7 +12,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, subscriber::Interest, warn};
 use tracing_subscriber::layer::{Context, Filter};
 
-/// Peers that are told apart at all places together. They choose how many they are, so beyond this those of one
+/// Peers that are counted apart at all places together. They choose how many they are, so beyond this those of one
 /// place share a budget.
 const MOST_PEERS: usize = 8192;
 /// Characters of a line that its count is shown with.
@@ -20,7 +20,7 @@ const SAMPLE: usize = 160;
 /// What this module logs itself is not counted.
 const OWN: &str = "onsembl_transport::log";
 
-/// Lets each line come so many times, and counts the rest: a filter for a layer of `tracing-subscriber`.
+/// Lets each line come a limited number of times, and counts the rest: a filter for a layer of `tracing-subscriber`.
 ///
 /// Lines are the same if they come from one place in the program. Whose they are is what their fields say: the
 /// `user`; else the address of the `peer`; else the `agent`; else the `link`. [`report`](Self::report) writes how
@@ -259,10 +259,9 @@ mod tests {
         let (limit, count) = (LineLimit(Arc::new(inner)), Count::default());
         let layer = count.clone().with_filter(limit.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            log(&limit)
+            log(&limit);
         });
-        let lines = count.0.lock().unwrap().clone();
-        lines
+        count.0.lock().unwrap().clone()
     }
 
     const PEER: usize = 20;

@@ -1,8 +1,8 @@
 //! What a log line may hold, and how often one may come: for programs that log to standard error or to a file.
 //!
 //! Peers choose most of what is worth logging, and how often. So every value of a line goes through
-//! [`Shown`](onsembl_protocol::shown::Shown), whoever wrote the line and however it was recorded, a line has a
-//! longest length, and [`LineLimit`] lets each line come so many times for each peer, and leaves a count of the
+//! [`Shown`](onsembl_protocol::shown::Shown), whichever crate wrote the line and however it was recorded, a line has a
+//! longest length, and [`LineLimit`] limits each line for each peer, and leaves a count of the
 //! rest. Nothing here knows what is logged.
 
 #![allow(clippy::disallowed_methods, reason = "a log goes to standard error")]

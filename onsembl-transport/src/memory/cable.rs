@@ -48,7 +48,7 @@ pub(super) struct Lane {
     pong: bool,
     /// The sending end has closed, with this.
     pub(super) closed: Option<CloseCause>,
-    /// The sending end is gone; what is queued still arrives.
+    /// The sending end was dropped; what is queued still arrives.
     sender_closed: bool,
     /// The receiving end is closed; nothing will ever be read.
     receiver_closed: bool,
@@ -167,7 +167,7 @@ impl State {
         }
     }
 
-    /// The end that sends by `direction` is gone.
+    /// The end that sends by `direction` was dropped.
     pub(super) fn hang_up(&mut self, direction: Direction) {
         let sending = self.lane(direction);
         sending.sender_closed = true;
@@ -207,7 +207,7 @@ impl Cable {
     }
 
     /// Lets nothing arrive by `direction` any more. What is sent fills the lane, then the sender
-    /// waits: a peer that is half gone, or has stopped reading.
+    /// waits: a peer that closed one direction, or has stopped reading.
     pub fn freeze(&self, direction: Direction) {
         self.lock().lane(direction).frozen = true;
     }

@@ -21,7 +21,7 @@ pub(super) fn links(cable: &Cable, [first, second]: [&str; 2]) -> [Link; 2] {
     [end(Direction::FirstToSecond, second), end(Direction::SecondToFirst, first)]
 }
 
-/// One end; gone when both its halves are.
+/// One end; closed when both its halves are dropped.
 struct End {
     cable: Cable,
     /// The direction in which this end sends.

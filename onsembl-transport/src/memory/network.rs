@@ -77,7 +77,7 @@ pub struct MemoryListener {
 #[async_trait]
 impl Listener for MemoryListener {
     /// # Errors
-    /// Every dialer is gone; no link can come any more.
+    /// Every dialer was dropped; no link can come any more.
     async fn accept(&mut self) -> io::Result<Link> {
         let closed = || io::Error::new(io::ErrorKind::BrokenPipe, "every dialer is gone");
         self.accepted.recv().await.ok_or_else(closed)

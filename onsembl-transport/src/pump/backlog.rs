@@ -13,7 +13,7 @@ pub struct SharedBacklog {
 }
 
 impl SharedBacklog {
-    /// With room for so many bytes.
+    /// With room for this many bytes.
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { bytes: AtomicUsize::new(0), most })
     }

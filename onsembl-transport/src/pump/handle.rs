@@ -1,4 +1,4 @@
-//! The sending side of a pump: two queues and the word to end.
+//! The sending side of a pump: two queues and the order to end.
 
 use super::PumpConfig;
 use super::backlog::{Backlog, SharedBacklog};
@@ -31,7 +31,7 @@ pub enum TryDataError {
     Closed,
 }
 
-/// How the pump was told to end.
+/// How the pump was ordered to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     /// In order, with a farewell.
@@ -40,7 +40,7 @@ pub(super) enum Ending {
     Abort(CloseCause),
 }
 
-/// The word to end, as the handle and the pump share it: the first one counts, but an abort
+/// The order to end, as the handle and the pump share it: the first one counts, but an abort
 /// overrules a close.
 pub(super) type EndingCell = Arc<watch::Sender<Option<Ending>>>;
 

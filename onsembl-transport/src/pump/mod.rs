@@ -80,14 +80,14 @@ impl LinkEvent {
 pub enum LinkInput {
     /// The peer sent something.
     Received(Received),
-    /// The link is over and its connection is gone. The last event of a link, exactly once.
+    /// The link is over and its connection is closed. The last event of a link, exactly once.
     Ended(LinkEnd),
 }
 
 /// Starts the pump of `link`. Its events carry `id`.
 ///
 /// When `events` is full the pump stops reading, so that the peer feels it; it still writes, and it
-/// still obeys [`LinkHandle::close`] and [`LinkHandle::abort`]. When nobody receives events any
+/// still obeys [`LinkHandle::close`] and [`LinkHandle::abort`]. When no task receives events any
 /// more, it closes the link with `GoingAway`.
 ///
 /// # Panics

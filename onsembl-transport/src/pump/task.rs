@@ -27,7 +27,7 @@ pub(super) async fn run(
     let mut undelivered = None;
     let end = drive(link, id, &config, queues, &events, &mut undelivered).await;
     tracing::debug!(link = %id, %peer, %end, "link ended");
-    // The connection is gone by now: a consumer that does not take the news holds only this task.
+    // The connection is closed by now: a consumer that does not take the news holds only this task.
     let last = undelivered.map(LinkInput::Received).into_iter().chain([LinkInput::Ended(end)]);
     for what in last {
         if events.send(LinkEvent::new(id, what)).await.is_err() {
@@ -177,7 +177,7 @@ async fn read(
     }
 }
 
-/// Sends until told to close, or until it fails. If the fault is ours, the peer hears of it.
+/// Sends until told to close, or until it fails. If the fault is ours, the close code says so.
 async fn write(
     writer: &mut dyn LinkWriter,
     patience: Duration,

@@ -33,7 +33,7 @@ pub enum ShardEvent<A> {
     Hello(HelloClaim<A>),
     /// No hello came over this link in time, whose request named this agent. Answer with
     /// [`Shard::park`](super::Shard::park) or [`Shard::give_up_silent`](super::Shard::give_up_silent);
-    /// whose it is says [`Shard::bearer`](super::Shard::bearer).
+    /// [`Shard::bearer`](super::Shard::bearer) says whose it is.
     Silent {
         /// The link.
         link: LinkId,
@@ -131,7 +131,7 @@ pub enum ShardEvent<A> {
         /// Who ended it and why.
         reason: CloseReason,
     },
-    /// The machine is gone; its key names nothing any more.
+    /// The machine was removed; its key names nothing any more.
     Forgotten {
         /// What was the agent's machine.
         key: Key,
@@ -139,6 +139,6 @@ pub enum ShardEvent<A> {
         /// when the agent comes back.
         history: Option<Retired>,
     },
-    /// This process was away so long past a deadline.
+    /// This process was away this long past a deadline.
     Overslept(Duration),
 }

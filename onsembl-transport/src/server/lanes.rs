@@ -1,8 +1,8 @@
 //! The inbox of a shard: a queue for each lane, and a like turn for each lane that has something in its queue.
 //! Which links share a lane is for the owner of the shard to say; nothing here knows what a frame means.
 //!
-//! One queue for all would make each wait for whoever sends most: behind a few hundred of the largest messages
-//! a heartbeat of somebody else waits for seconds.
+//! One queue for all would make each wait for the user who sends most: behind a few hundred of the largest messages
+//! a heartbeat of another user waits for seconds.
 
 use super::link::Lane;
 use crate::pump::{LinkEvent, SharedBacklog};
@@ -56,7 +56,7 @@ impl Lanes {
             match self.turns.next().await {
                 Some(Turn::Event(event)) => return event,
                 Some(Turn::Left(lane)) => self.leave(&lane),
-                // The next link brings a lane, and whoever lets it in asks again.
+                // The next link brings a lane, and is counted again when it is let in.
                 None => std::future::pending().await,
             }
         }

@@ -18,7 +18,7 @@ use onsembl_protocol::wire::payload::AgentHeartbeat;
 use onsembl_protocol::wire::{AgentFrame, AgentToServer, DecodeError, ServerToAgent};
 use tracing::{debug, error, info, warn};
 
-/// What an event of a link is about, for the actions that need more than the machine was told.
+/// What an event of a link is about, for the actions that need more than the machine's input.
 enum About<'a> {
     Nothing,
     Text(String),
@@ -237,7 +237,7 @@ impl<A> Shard<A> {
             }
             FromAgent::Message(_, AgentFrame::Pong(pong)) => {
                 let note = FrameNote::of_type("PONG", bytes);
-                // A late word on a link that was taken over is not one of the process in session.
+                // A late heartbeat on a link that was taken over is not one of the process in session.
                 let key = self.links.get(&link).and_then(|entry| entry.key);
                 if key.is_some_and(|key| self.link_of(key) == Some(link)) {
                     let message = Box::new(AgentToServer::Pong(pong));
@@ -325,7 +325,7 @@ impl<A> Shard<A> {
         }
         let note = FrameNote::of_type("AGENT_HEARTBEAT", bytes);
         self.at_link_with(link, event, About::Beat(note));
-        // A late word on a link that was taken over says nothing of the agent.
+        // A late heartbeat on a link that was taken over says nothing of the agent.
         if let Some(key) = key.filter(|key| changed && self.link_of(*key) == Some(link)) {
             self.events.push_back(ShardEvent::Paused { key, paused: beat.paused });
         }

@@ -107,7 +107,7 @@ impl<A> Shard<A> {
         }
     }
 
-    /// The same, with so many bytes for the recording in place of [`RECORDING`]; none with zero.
+    /// The same, with this many bytes for the recording instead of [`RECORDING`]; none with zero.
     #[must_use]
     pub fn with_recording(mut self, bytes: usize) -> Self {
         self.recorder = Recorder::new(bytes, *self.supervisor.rules());
@@ -250,7 +250,7 @@ impl<A> Shard<A> {
         self.feed(key, ServerEvent::LinkDown(link, reason));
     }
 
-    /// The hello that came over `link` is refused, and the agent is told why.
+    /// The hello that came over `link` is refused, and the agent gets the reason.
     pub fn refuse(&mut self, link: LinkId, error: ErrorReply, cause: CloseCause) {
         if let Some(entry) = self.links.get(&link) {
             let error = error.about(entry.hello.clone());
@@ -338,8 +338,8 @@ impl<A> Shard<A> {
         let _ = self.unread.remove(&key);
     }
 
-    /// Of an agent that is not read nobody can say that it is silent. It hears nothing that answers what it says, so
-    /// it is told by a ping that somebody is there.
+    /// An agent that is not read cannot be called silent. It gets no answers either, so a ping shows it that
+    /// its server is there.
     fn excuse_unread(&mut self, now: Now) {
         if !self.excuse_at.is_due(now.monotonic) {
             return;
@@ -350,7 +350,7 @@ impl<A> Shard<A> {
                     self.ping(link);
                     self.feed_at(key, ServerEvent::Received(link, ServerInbound::Other), now, None);
                 }
-                // Its link is over, and the next one is read until somebody says otherwise.
+                // Its link is over, and the next one is read until its fleet says otherwise.
                 None => {
                     let _ = self.unread.remove(&key);
                 }
@@ -406,7 +406,7 @@ impl<A> Shard<A> {
         self.links.len()
     }
 
-    /// Whether no link is open and everything was told.
+    /// Whether no link is open and all events were taken.
     pub fn is_done(&self) -> bool {
         self.links.is_empty() && self.events.is_empty()
     }
@@ -436,7 +436,7 @@ impl<A> Shard<A> {
         let mut woken = Vec::new();
         let _more_is_due_and_the_next_wake_says_so =
             self.supervisor.sweep(now, SWEEP, |key, actions| woken.push((key, actions)));
-        // All of it first: what is performed may feed a machine again.
+        // Recorded first, in the order in which it was handled: performing feeds the machines of other links.
         for (key, actions) in &woken {
             self.record(*key, ServerEvent::Wake, now, None, actions);
         }

@@ -23,7 +23,7 @@ pub(super) struct Witness {
     seen: Mutex<Option<Stranger>>,
 }
 
-/// A chain that leads to nobody who is trusted.
+/// A chain that leads to no trusted issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stranger {
     /// One certificate, which issued itself.
@@ -37,7 +37,8 @@ enum Stranger {
 impl Stranger {
     fn of(first: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Option<Self> {
         let last = EndEntityCert::try_from(others.last().unwrap_or(first)).ok()?;
-        let issuer = name::shown(last.issuer()).unwrap_or_else(|| "somebody without a name".into());
+        let issuer =
+            name::shown(last.issuer()).unwrap_or_else(|| "an issuer without a name".into());
         Some(match (others.is_empty(), last.issuer() == last.subject()) {
             (true, true) => Self::SelfSigned,
             (true, false) => Self::Alone { issuer },
@@ -128,7 +129,7 @@ impl Witness {
             Some(Stranger::Chain { issuer }) => format!(
                 "the server's certificates lead to \"{issuer}\", which is not trusted here; trust it (--tls-ca) unless something on the way intercepts TLS"
             ),
-            None => "nobody who is trusted here issued the server's certificate".to_owned(),
+            None => "no issuer trusted here issued the server's certificate".to_owned(),
         }
     }
 

@@ -31,7 +31,7 @@ pub struct WebSocketDialer {
     connector: Connector,
     default_path: String,
     token: Option<Arc<dyn TokenSource>>,
-    /// Held while the source is asked. One that hangs (a pipe, a file system that is gone) hangs in one thread,
+    /// Held while the source is asked. One that hangs (a pipe, an unreachable file system) hangs in one thread,
     /// and not in one more at each dial.
     asking: Arc<tokio::sync::Mutex<()>>,
     /// The last token that the server has judged.
@@ -208,7 +208,7 @@ impl Dialer for WebSocketDialer {
         let by = Instant::now() + self.timeout;
         let token = within(by, "getting the token", self.token()).await?;
         let dialled = self.upgrade(token.as_ref(), by).await;
-        // One that nobody has seen is still new.
+        // One that was not looked at is still new.
         if dialled.as_ref().map_or_else(|e| e.failure.is_about_the_token(), |_| true) {
             *self.shown_token() = token;
         }

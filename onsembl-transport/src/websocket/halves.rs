@@ -55,7 +55,7 @@ struct Shared<S> {
 struct State<S> {
     socket: WebSocketStream<S>,
     /// A large message that was read last. While it is there, the library makes room for the next one in a
-    /// buffer of its own; with nobody else at it, it would keep this message's for as long as the link lives.
+    /// buffer of its own; with no other user of it, it would keep this message's for as long as the link lives.
     large: Option<Bytes>,
     /// What is left of a large message that is being sent.
     fragments: VecDeque<Message>,
@@ -271,7 +271,7 @@ struct Reader<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Reader<S> {
     /// Gets the last words across: the answer to the peer's close frame if there was one, else our
-    /// own. A connection that broke hears nothing more.
+    /// own. A connection that broke gets nothing more.
     async fn leave(&mut self, end: &LinkEnd) {
         if end.reason.initiator == Initiator::Link {
             return;

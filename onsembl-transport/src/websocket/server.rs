@@ -36,7 +36,7 @@ pub enum AcceptError {
     /// The peer did not finish its handshake within [`LinkLimits::handshake`].
     #[error("the peer did not finish its handshake in time")]
     TimedOut,
-    /// The peer sent something else than a WebSocket upgrade, and was told so with HTTP 400.
+    /// The peer sent something else than a WebSocket upgrade, and got HTTP 400.
     #[error("the peer did not ask for a WebSocket: {0}")]
     NotAnUpgrade(String),
     /// The connection or its TLS handshake failed.

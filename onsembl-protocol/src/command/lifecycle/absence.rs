@@ -70,7 +70,7 @@ impl CommandLifecycle {
     }
 
     /// A legacy wrapper is back and will report no end. What an earlier run of this server left is not
-    /// watched for silence yet, and would be open for ever.
+    /// watched for silence yet, and would stay open.
     fn watch_silence(&mut self, now: Now, out: &mut Out) {
         if let (Phase::Running { idle_at, .. }, CommandOrigin::User) =
             (&mut self.phase, self.origin)
@@ -90,7 +90,7 @@ impl CommandLifecycle {
         self.publish(cause, out);
     }
 
-    /// Whether people are told that its agent is away.
+    /// Whether it is shown that its agent is away.
     const fn was_away(&self) -> bool {
         matches!(
             self.view.because,
@@ -124,7 +124,7 @@ impl CommandLifecycle {
             return self.end(CommandStage::Cancelled, cause, None, now, out);
         }
         match self.phase {
-            // It keeps its place in the line.
+            // It keeps its position in the queue.
             Phase::Queued { start_by, .. } => {
                 self.phase = Phase::Queued { start_by, sending: Sending::Never };
             }
@@ -146,7 +146,7 @@ impl CommandLifecycle {
         };
     }
 
-    /// Nothing is lost, and nobody is told, unless the other link does not come.
+    /// Nothing is lost, and nothing is shown, unless the other link does not come.
     pub(super) fn link_handed_over(&mut self, now: Now) {
         self.link = match self.link {
             Link::Up => {
@@ -163,7 +163,7 @@ impl CommandLifecycle {
         }
     }
 
-    /// From now on its agent is awaited, but not for ever.
+    /// From now on its agent is awaited, with a deadline.
     pub(super) fn await_agent(&mut self, now: Now) {
         self.link = Link::Awaited { until: now.monotonic.saturating_add(self.away_for()) };
     }
@@ -174,6 +174,7 @@ impl CommandLifecycle {
             Phase::Pending { .. } | Phase::Queued { sending: Sending::Never, .. }
                 if self.dialect == Dialect::Legacy =>
             {
+                // Nothing waits for a wrapper: it could not prove later that it never got the command (P-195).
                 self.end(CommandStage::Failed, CommandCause::NeverSent, None, now, out);
             }
             Phase::Pending { .. }

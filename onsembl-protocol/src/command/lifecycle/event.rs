@@ -6,7 +6,6 @@ use crate::model::{CommandAckStatus, CommandPhase, Dialect, Exit};
 /// What an agent shows of its past when it has a session again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Returned {
-    /// What it speaks.
     pub dialect: Dialect,
     /// It is still the same process.
     pub same_process: bool,
@@ -34,9 +33,9 @@ pub(crate) enum CommandEvent {
         /// How the process ended, if there was one.
         exit: Option<Exit>,
     },
-    /// Its user wants it gone.
+    /// Its user cancels it.
     Cancel {
-        /// Without grace.
+        /// Kill at once, without a grace period.
         force: bool,
     },
     /// The agent has no link any more.
@@ -65,7 +64,7 @@ pub(crate) enum CommandAction {
     Send,
     /// Send its cancellation to the agent.
     SendCancel {
-        /// Without grace.
+        /// Kill at once, without a grace period.
         force: bool,
     },
     /// Store and publish where it is.

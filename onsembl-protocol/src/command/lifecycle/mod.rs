@@ -33,12 +33,12 @@ const QUEUED_FOR: Duration = Duration::from_secs(24 * 3600);
 const SENDINGS: u8 = 6;
 /// How long an agent may overrun a time limit before the server cancels by itself.
 const LIMIT_GRACE: Duration = Duration::from_secs(5);
-/// How often a cancel is repeated until the agent says that the process is gone.
+/// How often a cancel is repeated until the agent says that the process has ended.
 const CANCEL_EVERY: Duration = Duration::from_secs(5);
-/// So long after a cancel it is shown as unconfirmed: the agent's grace of 5 s, 2 s for the
+/// How long after a cancel it is shown as unconfirmed: the agent's grace of 5 s, 2 s for the
 /// kernel, and the ways.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
-/// After so long without output the end of a legacy command is unknown: its wrapper reports none.
+/// How long a legacy command may be without output before its end is unknown: its wrapper reports none.
 const LEGACY_IDLE: Duration = Duration::from_secs(600);
 
 /// What the sender of a command asked for.
@@ -301,6 +301,7 @@ impl CommandLifecycle {
             CommandEvent::AgentLost { journals } => self.agent_lost(journals, now, out),
             CommandEvent::AgentDeleted => {
                 let (stage, cause) = match self.phase {
+                    // Never sent, so it never ran; of any other that is not known.
                     Phase::Queued { sending: Sending::Never, .. } => {
                         (CommandStage::Failed, CommandCause::AgentDeleted)
                     }
@@ -334,6 +335,7 @@ impl CommandLifecycle {
 
     fn stored(&mut self, now: Now, out: &mut Out) {
         let Phase::Pending { .. } = self.phase else { return };
+        // It runs already: nothing is sent, and its turn is not awaited.
         if self.origin == CommandOrigin::Agent {
             if self.link != Link::Up {
                 self.await_agent(now);
@@ -361,6 +363,7 @@ impl CommandLifecycle {
         }
         out.push(CommandAction::Send);
         match self.dialect {
+            // A wrapper acknowledges nothing: what was sent counts as running.
             Dialect::Legacy => self.run(CommandCause::SentToLegacy, now, out),
             Dialect::Extended => self.sent(1, now),
         }
@@ -434,8 +437,8 @@ impl CommandLifecycle {
     fn run(&mut self, cause: CommandCause, now: Now, out: &mut Out) {
         let at = now.monotonic;
         // A terminal is silent for as long as it is not used.
-        let tires = self.dialect == Dialect::Legacy && self.origin == CommandOrigin::User;
-        let idle = tires.then(|| at.saturating_add(LEGACY_IDLE));
+        let may_idle_out = self.dialect == Dialect::Legacy && self.origin == CommandOrigin::User;
+        let idle = may_idle_out.then(|| at.saturating_add(LEGACY_IDLE));
         let limit = self.terms.time_limit.map(|d| at.saturating_add(d).saturating_add(LIMIT_GRACE));
         self.phase = Phase::Running { limit_at: limit, idle_at: idle };
         self.view.started_at = Some(now.wall);
@@ -455,12 +458,14 @@ impl CommandLifecycle {
     fn completed(&mut self, phase: &CommandPhase, exit: Option<Exit>, now: Now, out: &mut Out) {
         let reported = CommandCause::AgentReported(exit);
         let (stage, cause) = match (phase, exit) {
+            // A process that was ended has an exit: without one there was no process.
             (CommandPhase::Cancelled, None) if self.dialect == Dialect::Extended => {
                 (CommandStage::Cancelled, CommandCause::CancelledBeforeStart)
             }
             (CommandPhase::Cancelled, _) => (CommandStage::Cancelled, reported),
             (CommandPhase::Lost, _) => (CommandStage::Lost, CommandCause::AgentDied),
             (CommandPhase::OutcomeUnknown, _) => (CommandStage::Unknown, CommandCause::EndNotSeen),
+            // Typed into a terminal: the program that read it goes on.
             (CommandPhase::Completed, None) if self.dialect == Dialect::Extended => {
                 (CommandStage::Completed, CommandCause::Typed)
             }
@@ -474,14 +479,17 @@ impl CommandLifecycle {
     }
 
     fn cancel(&mut self, force: bool, cause: CommandCause, now: Now, out: &mut Out) {
+        // Its agent never had it, so nothing has to be confirmed.
         if let Phase::Queued { sending: Sending::Never, .. } = self.phase {
             let cause = CommandCause::CancelledBeforeSent;
             return self.end(CommandStage::Cancelled, cause, None, now, out);
         }
         let at = now.monotonic;
+        // An order without grace is not taken back by one with it.
         let force = force || self.cancel.is_some_and(|c| c.force);
         let again_at = at.saturating_add(CANCEL_EVERY);
         self.cancel = Some(Cancel { again_at, ..Cancel::due(force, at) });
+        // It ends when its row is stored, and is not sent.
         if let Phase::Pending { .. } = self.phase {
             return self.publish(cause, out);
         }
@@ -523,6 +531,7 @@ impl CommandLifecycle {
                 return self.end(stage, cause, None, now, out);
             }
             Phase::Sent { times, again_at } if again_at <= at && self.link == Link::Up => {
+                // P-98.
                 if times >= SENDINGS {
                     let cause = CommandCause::NeverAcknowledged;
                     return self.end(CommandStage::Unknown, cause, None, now, out);

@@ -17,13 +17,13 @@ pub struct CommandView {
     pub exit: Option<Exit>,
     /// When it was first known to run.
     pub started_at: Option<WallTime>,
-    /// When it ended.
     pub ended_at: Option<WallTime>,
 }
 
 /// The stages of a command, in order. Every one but the first may be skipped; a final one never
 /// changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum CommandStage {
     /// Taken, not yet in the database: it was not acknowledged as accepted.
     Pending,
@@ -31,7 +31,6 @@ pub enum CommandStage {
     Queued,
     /// The agent has it.
     Delivered,
-    /// Its process runs.
     Running,
     /// Its cancellation was requested and is not confirmed.
     Cancelling,
@@ -39,7 +38,7 @@ pub enum CommandStage {
     Completed,
     /// Any other end that is known, and every refusal.
     Failed,
-    /// Cancelled, and confirmed to be gone.
+    /// Cancelled, and confirmed to have ended.
     Cancelled,
     /// It had started, its end was not seen, and its processes are confirmed to have ended.
     Lost,
@@ -48,7 +47,7 @@ pub enum CommandStage {
 }
 
 impl CommandStage {
-    /// The word of the wire, of the database and of listings for it.
+    /// Its spelling on the wire, in the database and in listings.
     pub fn phase(self) -> CommandPhase {
         match self {
             Self::Pending => CommandPhase::Pending,
@@ -64,7 +63,7 @@ impl CommandStage {
         }
     }
 
-    /// The stage of a word, and [`Unknown`](Self::Unknown) for a word of a later version.
+    /// Reads a spelling; [`Unknown`](Self::Unknown) for one of a later version.
     pub const fn of(phase: &CommandPhase) -> Self {
         match phase {
             CommandPhase::Pending => Self::Pending,
@@ -107,6 +106,7 @@ impl CommandStage {
 
 /// Why a command is where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum CommandCause {
     /// The server took it.
     Accepted,
@@ -114,7 +114,6 @@ pub enum CommandCause {
     Waits,
     /// The agent acknowledged it.
     AgentHasIt,
-    /// Its process runs.
     Started,
     /// The agent opened it by itself: a terminal.
     OpenedByAgent,
@@ -124,7 +123,7 @@ pub enum CommandCause {
     SentToLegacy,
     /// Its user cancelled it; the agent has not confirmed yet.
     CancelSent,
-    /// It is to be gone, and its agent, which is there, has not seen all of its processes end.
+    /// It is cancelled, and its agent, which is in session, has not seen all of its processes end.
     CancelUnconfirmed,
     /// Its user cancelled it before it went to the agent.
     CancelledBeforeSent,
@@ -152,29 +151,29 @@ pub enum CommandCause {
     NeverAcknowledged,
     /// The agent had it wait for a day and never started it.
     NeverStarted,
-    /// It waited for so long, as its sender allowed, and was never sent.
+    /// It waited for this long, as its sender allowed, and was never sent.
     NotStartedInTime(Duration),
     /// An agent without a queue went away before it was sent.
     NeverSent,
     /// The agent was deleted before it was sent.
     AgentDeleted,
-    /// The agent's process died while it ran; what it left is confirmed gone.
+    /// The agent's process died while it ran; what it left is confirmed to have ended.
     AgentDied,
     /// The agent says that its end was not seen.
     EndNotSeen,
     /// The agent is away; its journal will say how it ended.
     AgentAway,
-    /// The agent did not come back for so long.
+    /// The agent did not come back for this long.
     NeverCameBack(Duration),
-    /// The agent process that had it is gone.
+    /// The agent process that had it has ended.
     AgentRestarted,
-    /// The agent is gone: stopped, sent away, or not back in time.
+    /// The agent is lost: stopped, evicted, or not back in time.
     AgentLost,
     /// The agent is back and does not know it.
     Forgotten,
     /// A legacy agent reports no end; it got its next command.
     LegacyMovedOn,
-    /// A legacy agent reports no end; it was silent for so long.
+    /// A legacy agent reports no end; it was silent for this long.
     LegacyIdle,
     /// The server restarted before it was done.
     ServerRestarted,
@@ -236,7 +235,7 @@ impl fmt::Display for CommandCause {
             Self::AgentDied => f.write_str(
                 "the agent's process died while it ran; its processes are confirmed gone",
             ),
-            Self::EndNotSeen => f.write_str("nobody saw how it ended"),
+            Self::EndNotSeen => f.write_str("how it ended was not observed"),
             Self::AgentAway => {
                 f.write_str("the agent is away; it will say how this ended when it is back")
             }

@@ -1,4 +1,4 @@
-//! How many scripts are told, from which seed; and what comes back: that all was well, or the
+//! How many scripts are run, from which seed; and what comes back: that all was well, or the
 //! shortest script that shows the fault.
 
 use super::script::Script;
@@ -34,7 +34,7 @@ impl Plan {
         Self::new(1, seed)
     }
 
-    /// Scripts of at most so many steps.
+    /// Scripts of at most this many steps.
     #[must_use]
     pub fn longest(self, steps: usize) -> Self {
         Self { longest: steps, ..self }
@@ -63,10 +63,10 @@ impl Default for Plan {
     }
 }
 
-/// All scripts of a plan were told, and every invariant held.
+/// All scripts of a plan were run, and every invariant held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Passed {
-    /// So many scripts.
     pub cases: u32,
 }
 
@@ -75,11 +75,11 @@ pub struct Passed {
 pub struct Failure<H> {
     /// What was violated, at the end of the shortest script.
     pub violation: Violation,
-    /// The shortest script.
+    /// The shortest script found that shows it.
     pub script: Script<H>,
     /// In which of its steps, from zero, or in the time behind it until the next.
     pub step: usize,
-    /// So many scripts were told until it was found, this one included.
+    /// How many scripts were run until it was found, this one included.
     pub cases: u32,
     /// [`Plan::only`] this finds it again.
     pub seed: u64,

@@ -11,8 +11,8 @@ use std::vec::Vec;
 /// What one input brought: what was done, in order, and when to wake next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a reaction is there to be judged"]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Reaction<A> {
-    /// What was done.
     pub actions: Vec<A>,
     /// When to wake next, if nothing else comes first.
     pub deadline: Deadline,

@@ -72,10 +72,10 @@ impl<H: fmt::Display> fmt::Display for What<H> {
 
 /// A step of a script.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Moment<H> {
     /// Time since the step before.
     pub after: Duration,
-    /// What happens then.
     pub what: What<H>,
 }
 

@@ -7,8 +7,8 @@ use std::string::String;
 
 /// An invariant that did not hold: which, when, what was expected and what happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Violation {
-    /// Which.
     pub invariant: Invariant,
     /// When, counted from the first input.
     pub at: Duration,
@@ -16,7 +16,6 @@ pub struct Violation {
     pub input: String,
     /// What should have happened.
     pub expected: String,
-    /// What happened.
     pub happened: String,
 }
 

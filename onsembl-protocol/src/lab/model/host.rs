@@ -1,4 +1,4 @@
-//! Whether somebody was there: the times at which one process was not executed. The model knows
+//! Whether a process ran: the times at which one process was not executed. The model knows
 //! them from the world; the machines have to find out.
 
 use super::rules::Rules;
@@ -11,7 +11,7 @@ pub(super) struct Host {
     away: Option<(TrueNanos, LocalNanos)>,
     /// The last return, or the start, by its own clock.
     pub(super) back: LocalNanos,
-    /// Suspended for so long since this was last asked for.
+    /// How long it was suspended since this was last asked for.
     slept: u64,
     /// How often it was away.
     pub(super) absences: u32,

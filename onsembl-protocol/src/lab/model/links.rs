@@ -38,7 +38,7 @@ pub(super) fn own_code(code: Code) -> Checked {
 }
 
 impl Seat {
-    /// The machine is told that a wire ended.
+    /// The machine is given the end of a wire.
     pub(super) fn lost(&mut self, wire: Wire, end: End, now: LocalNanos) -> Checked {
         if self.session.is_some_and(|s| s.wire == wire) {
             self.session = None;
@@ -61,7 +61,7 @@ impl Seat {
         self.informed(Came::Foreign)
     }
 
-    /// The machine is told that the agent must go.
+    /// The machine is given the order to evict its agent.
     pub(super) fn evicted(&mut self) -> Checked {
         if self.evicted {
             return Ok(());

@@ -24,7 +24,7 @@ pub struct Rules {
     pub first_window: u64,
     /// The longest window of the backoff.
     pub longest_window: u64,
-    /// A session that lasted so long starts the windows anew.
+    /// How long a session must last to restart the windows.
     pub stable_after: u64,
     /// The shortest wait after a refused token; the longest is twice as long.
     pub refused_wait: u64,
@@ -32,7 +32,7 @@ pub struct Rules {
     pub absence: u64,
     /// In a stale phase a present observer looks at least so often.
     pub look_every: u64,
-    /// A host that was suspended for so long has slept (P-66).
+    /// How long a suspension must last to count as sleep (P-66).
     pub slept: u64,
     /// How late a present driver may serve a deadline.
     pub tolerance: u64,

@@ -57,13 +57,13 @@ pub(super) struct Step {
     pub(super) was_stale: bool,
     pub(super) frame: bool,
     pub(super) beat_heard: bool,
-    /// It was told to stop, and closes its wire with this code.
+    /// It was ordered to stop, and closes its wire with this code.
     pub(super) stopped: Option<Code>,
     pub(super) hello: bool,
     pub(super) pong: bool,
     pub(super) beat: bool,
     pub(super) close: Option<Wire>,
-    /// The host slept for so long before it.
+    /// The host slept for this long before it.
     pub(super) slept: Option<u64>,
     /// The session's wire that was lost in it.
     pub(super) lost: Option<Wire>,
@@ -291,7 +291,7 @@ impl Runner {
         )
     }
 
-    /// The machine names what ails the session.
+    /// The machine names the impairment of the session.
     pub(super) fn names(
         &mut self,
         ailment: Option<Ailment>,

@@ -1,5 +1,5 @@
 //! What the model keeps of the server's end of one agent, and the steps of that end: each step
-//! begins with what the machine is told, and at its end nothing may be owed.
+//! begins with the machine's input, and at its end nothing may be owed.
 
 use super::dialling::Loss;
 use super::host::Host;
@@ -26,7 +26,7 @@ pub(super) struct Session {
     /// The agent's beats that the store was not said to hold.
     pub(super) unrecorded: Open,
     pub(super) heard: Sequence,
-    /// What the store holds, whether or not the machine was told.
+    /// What the store holds, whether or not the machine knows.
     pub(super) committed: Sequence,
     pub(super) recorded: Sequence,
     pub(super) sent: Sequence,
@@ -58,7 +58,7 @@ pub(super) struct Awaited {
     pub(super) counted_from: LocalNanos,
 }
 
-/// What the machine was told in this step.
+/// The machine's input of this step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Came {
     Nothing,
@@ -124,14 +124,14 @@ impl Step {
 pub(super) struct Seat {
     pub(super) installed: bool,
     pub(super) evicted: bool,
-    /// It was sent away: if it is deleted, what comes later is another agent to the store.
+    /// It was evicted: if it is deleted, what comes later is another agent to the store.
     pub(super) sent_away: bool,
     /// Put in for an agent of an earlier run, and nothing shown yet.
     pub(super) recovering: bool,
     pub(super) shown: Presence,
     pub(super) last_version: u64,
     pub(super) committed: Option<(Epoch, Process)>,
-    /// The server was told whose sessions these are: before that nobody is shown anything.
+    /// The server knows whose sessions these are: before that nothing is shown.
     pub(super) known: bool,
     pub(super) session: Option<Session>,
     pub(super) hello: Option<Hello>,
@@ -222,7 +222,7 @@ impl Seat {
         Ok(())
     }
 
-    /// The server's memory is gone.
+    /// The server's memory is lost.
     pub(super) fn forget_all(&mut self, versions_too: bool) {
         *self = Self {
             shown: self.shown,
@@ -241,7 +241,7 @@ impl Seat {
         }
     }
 
-    /// The machine is told something.
+    /// The machine takes an input.
     #[inline]
     pub(super) fn informed(&mut self, came: Came) -> Checked {
         self.step.came = came;
@@ -304,7 +304,7 @@ impl Seat {
         demand(
             deadline.is_some() == due.is_some(),
             Invariant::EveryWaitHasADeadline,
-            "a deadline unless new or gone",
+            "a deadline unless new or closed",
             || format!("{deadline:?}, due {due:?}"),
         )?;
         if let (Some(deadline), Some(due)) = (deadline, due) {

@@ -1,6 +1,6 @@
 //! Sessions. It demands: a hello is served; epochs grow; a session belongs to the process whose
 //! hello opened it; the latest hello counts, and of two wires of an agent one is current, the other
-//! is told which of the two reasons ended it.
+//! learns which of the two reasons ended it.
 
 use super::seat::{Came, Hello, Owed, Seat, Session};
 use super::silence::Silence;

@@ -26,12 +26,11 @@ impl fmt::Display for Subject {
 
 /// The first demand that was not met.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Violation {
-    /// Which demand.
     pub invariant: Invariant,
     /// When it was noticed.
     pub when: When,
-    /// Of whom.
     pub subject: Subject,
     /// What had to be true.
     pub expected: &'static str,

@@ -238,7 +238,7 @@ impl<W: Witness> World<W> {
         };
         self.say_agent(process, &Fact::AgentServed(Process(process), host::nanos(deadline)));
         if ends {
-            // Its operator starts it again, unless it was told to stop or another one runs.
+            // Its operator starts it again, unless it was ordered to stop or another one runs.
             let agent = self.processes[process as usize].agent;
             self.end_process(process, HowEnded::InOrder);
             let after = self.agents[agent as usize].random.seconds(5, 60);
@@ -416,7 +416,7 @@ impl<W: Witness> World<W> {
         }
     }
 
-    /// A welcome came: the worker is told, if that began a session.
+    /// A welcome came: the worker gets it, if that began a session.
     fn begin_work(&mut self, process: u32) {
         let entry = &self.processes[process as usize];
         if let AgentStatus::Connected { .. } = entry.machine.status() {

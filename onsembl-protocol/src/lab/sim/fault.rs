@@ -33,7 +33,7 @@ kinds! {
     HoldDown = "half-open to the agent";
     /// Nothing travels over the present wire either way.
     Freeze = "frozen wire";
-    /// The agent's network is gone, for new dials too.
+    /// The agent's network is down, for new dials too.
     Partition = "partition";
     /// Everything the agent sends and gets is late by seconds.
     Lag = "slow network";
@@ -44,7 +44,7 @@ kinds! {
     /// The wire is cut, the server learns when the time is over.
     CutServerLater = "cut, the server learns late";
     /// The wire is cut, and neither end is notified.
-    CutUnnoticed = "cut, nobody learns";
+    CutUnnoticed = "cut, neither end notified";
     /// Dials fail: no way there.
     DialUnreachable = "dials: unreachable";
     /// Dials fail: time-out.
@@ -99,7 +99,7 @@ kinds! {
     Chatter = "agent chatters";
     /// The server is killed, and started again when the time is over.
     ServerCrash = "server killed";
-    /// The power of the server goes: no agent is told.
+    /// The power of the server fails: no agent is notified.
     ServerPowerLoss = "server loses power";
     /// The server is stopped in order, and started again when the time is over.
     ServerStop = "server stopped";
@@ -117,9 +117,9 @@ kinds! {
     CloseAll = "server closes all links";
     /// The server closes the agent's link, with a code.
     CloseOne = "server closes the link";
-    /// The agent is sent away.
+    /// The agent is evicted.
     Evict = "evicted";
-    /// Somebody with a token of another lineage says the agent's hello, and opens a link in its name.
+    /// A peer with a token of another lineage says the agent's hello, and opens a link in its name.
     OtherToken = "hello with another token";
     /// The store takes long.
     StoreSlow = "store slow";
@@ -135,12 +135,11 @@ kinds! {
 
 /// One fault: numbers that its kind has no use for are left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Fault {
-    /// What goes wrong.
     pub kind: FaultKind,
-    /// For this agent.
     pub agent: u32,
-    /// For so long, in nanoseconds of true time.
+    /// How long it lasts, in nanoseconds of true time.
     pub lasts: TrueNanos,
     /// With this close code.
     pub code: u16,
@@ -156,10 +155,10 @@ impl fmt::Display for Fault {
 
 /// A fault and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Planned {
     /// True time of its beginning.
     pub at: TrueNanos,
-    /// What.
     pub fault: Fault,
 }
 

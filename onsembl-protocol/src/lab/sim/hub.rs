@@ -67,7 +67,7 @@ impl<W: Witness> World<W> {
         }
     }
 
-    /// Somebody with a token of another lineage says what this process says, and then opens a link in the
+    /// A peer with a token of another lineage says what this process says, and then opens a link in the
     /// name of its agent and says nothing. Each is to be refused, and nothing else is to follow. Whether the
     /// fleet knows that agent.
     pub(super) fn say_hello_with_another_token(&mut self, process: u32) -> bool {
@@ -130,7 +130,7 @@ impl<W: Witness> World<W> {
                 }
                 FleetAction::Admit { seat, link, admission } => self.admit(seat, link, admission),
                 FleetAction::Reject { seat, link, cause, .. } => {
-                    // Its machine may have given the hello up by itself, and be gone since.
+                    // Its machine may have given the hello up by itself, and be removed since.
                     let seated = self.server.seats.of_seat(seat);
                     let Some(Seated { key, agent, .. }) = seated else { continue };
                     let wire = number(link);
@@ -194,7 +194,7 @@ impl<W: Witness> World<W> {
         agents.find(|agent| self.server.seats.of_agent(*agent).is_none())
     }
 
-    /// The machine of a seat. The fleet names none of which it was told that it is gone.
+    /// The machine of a seat. The fleet must not name one after it was informed of its removal.
     fn seated(&mut self, seat: SeatId) -> Option<Seated> {
         let seated = self.server.seats.of_seat(seat);
         if seated.is_none() {

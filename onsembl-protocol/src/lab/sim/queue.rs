@@ -18,7 +18,6 @@ pub(super) enum What {
     Store,
     /// This planned fault begins.
     Begin(u32),
-    /// It is over.
     Over(u32),
     /// A process of this agent is started, if none is running.
     StartAgent(u32),

@@ -15,9 +15,9 @@ use core::time::Duration;
 /// Where the faults of a scenario come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Faults {
-    /// From the seed: so many in each hour.
+    /// From the seed: this many in each hour.
     PerHour(u32),
-    /// These.
+    /// Exactly these.
     These(Vec<Planned>),
 }
 
@@ -34,10 +34,10 @@ pub enum Planted {
 
 /// A world in a few numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Scenario {
     /// Decides everything that is not said here.
     pub seed: u64,
-    /// How many agents.
     pub agents: u32,
     /// For how long faults happen; afterwards everything heals and must come back.
     pub duration: Duration,
@@ -45,9 +45,8 @@ pub struct Scenario {
     pub server: ServerConfig,
     /// The rules of the agents.
     pub agent: AgentConfig,
-    /// One agent in so many speaks the legacy dialect; 0 for none.
+    /// One agent in this many speaks the legacy dialect; 0 for none.
     pub legacy_one_in: u32,
-    /// What goes wrong.
     pub faults: Faults,
     /// Whether every message is written and read again on its way.
     pub codec: bool,
@@ -158,7 +157,7 @@ impl Scenario {
     }
 
     /// One arrangement that chance brings too seldom: an agent in error returns over a new wire, and
-    /// while the store still opens its session the server learns that the old wire is gone.
+    /// while the store still opens its session the server learns that the old wire is closed.
     fn draw_takeover(&self, random: &mut Random) -> [Planned; 3] {
         let duration = span(self.duration);
         let at = random.between(duration / 2, duration - duration / 10);

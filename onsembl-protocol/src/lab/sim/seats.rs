@@ -16,10 +16,10 @@ pub(super) struct Seated {
     pub(super) bound: bool,
 }
 
-/// The machines of a server's process, until the fleet knows that they are gone.
+/// The machines of a server's process, until the fleet knows that they are removed.
 #[derive(Debug)]
 pub(super) struct Seats {
-    /// By key.
+    /// Sorted by key.
     list: Vec<Seated>,
     keys: BTreeMap<SeatId, Key>,
     latest: Vec<Option<Key>>,

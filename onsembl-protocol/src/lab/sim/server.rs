@@ -135,7 +135,7 @@ impl<W: Witness> World<W> {
         }
     }
 
-    /// The process ends; its links end with it, as far as the agents are told.
+    /// The process ends; its links end with it, as far as the agents learn of it.
     pub(super) fn end_server(&mut self, how: HowEnded, orderly: bool) {
         if !self.server.running {
             return;
@@ -243,7 +243,7 @@ impl<W: Witness> World<W> {
         }
     }
 
-    /// The seat whose machine hears of this wire.
+    /// The seat whose machine gets the events of this wire.
     fn hearer_of(&self, wire: u32) -> Option<Seated> {
         self.server.seats.of_key(self.server.links.get(&wire)?.key?)
     }

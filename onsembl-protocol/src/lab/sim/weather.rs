@@ -394,7 +394,7 @@ impl<W: Witness> World<W> {
         self.tell_cut(wire, agent, server);
     }
 
-    /// The operating system of an end tells it that the wire is gone.
+    /// The operating system of an end tells it that the wire is closed.
     fn tell_cut(&mut self, wire: u32, agent: bool, server: bool) {
         let now = self.now;
         let entry = &mut self.wires[wire as usize];
@@ -479,7 +479,7 @@ impl<W: Witness> World<W> {
         true
     }
 
-    /// Something that is not the server hears a frame.
+    /// Something that is not the server gets a frame.
     pub(super) fn answer_from_stub(&mut self, wire: u32, frame: Up) {
         use FaultKind as K;
         let agent = self.wires[wire as usize].agent;

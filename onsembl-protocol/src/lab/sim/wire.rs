@@ -4,7 +4,7 @@ use crate::lab::fact::{Down, Up};
 use crate::session::{DialFailure, HelloRefusal};
 use alloc::collections::VecDeque;
 
-/// What travels, or is told to an end of a wire by its own operating system.
+/// What travels, or what an end of a wire learns from its own operating system.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Packet {
     /// A frame of an agent.
@@ -17,9 +17,7 @@ pub(super) enum Packet {
     Down(Down),
     /// The refusal of a hello.
     Refused(HelloRefusal),
-    /// The dial succeeded.
     Opened,
-    /// It failed.
     DialFailed(DialFailure),
     /// The other end closed with this code.
     Close(u16),
@@ -48,11 +46,9 @@ pub(super) enum ServerEnd {
     Greeting,
     /// The hello was given to a machine.
     Joining,
-    /// In session.
     Live,
     /// The server closed it and waits for the end.
     Closing,
-    /// It is over.
     Closed,
 }
 

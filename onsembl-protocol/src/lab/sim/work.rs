@@ -1,4 +1,4 @@
-//! The work of the agents' processes: a [`Worker`] each, told of sessions as a driver tells it. Nobody commands
+//! The work of the agents' processes: a [`Worker`] each, informed of sessions as by a driver. No commands reach
 //! these agents, so whatever their links do, a worker has nothing to do and nothing to say.
 
 use super::failure::Failure;

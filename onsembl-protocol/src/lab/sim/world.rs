@@ -20,11 +20,11 @@ use alloc::vec::Vec;
 
 /// What came of a run.
 #[derive(Clone, Debug)]
-#[must_use = "a failure that nobody looks at is a test that cannot fail"]
+#[must_use = "a failure that is ignored is a test that cannot fail"]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Outcome {
     /// What was wrong, if anything was.
     pub failure: Option<Failure>,
-    /// What was met.
     pub coverage: Coverage,
     /// Heartbeats that agents sent.
     pub beats: u64,

@@ -194,6 +194,7 @@ impl Backlog {
     /// Puts a new record at the newest end. With `room` it may stay in memory until it is sent;
     /// otherwise it stays until it is appended.
     pub(super) fn enqueue(&mut self, record: Record, room: bool) {
+        // Nothing may overtake what is on disk, or on its way there.
         if room && self.cold.is_empty() && self.writing.is_empty() {
             self.make_ready(record);
         } else {
@@ -291,6 +292,7 @@ impl Backlog {
         let is_gap = |r: &&Record| matches!(r.body, RecordBody::Gap { .. });
         let gaps: Vec<Record> = records.iter().filter(is_gap).cloned().collect();
         for record in records {
+            // More than was asked for: taken from here it would come twice.
             if record.sequence < block.from || record.sequence > block.through {
                 continue;
             }
@@ -384,6 +386,7 @@ impl Backlog {
     fn make_ready(&mut self, record: Record) {
         let reached = self.reached.get_mut(record.stream);
         *reached = (*reached).max(record.end());
+        // Small neighbours become one record: else a process that writes byte by byte sends a frame for each.
         if let Some(Ready { record: last, fixed: false, .. }) = self.ready.back_mut()
             && last.stream == record.stream
             && last.end() == record.offset

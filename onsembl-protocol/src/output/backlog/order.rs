@@ -7,7 +7,7 @@ use crate::id::{ByteOffset, ChunkSequence};
 use crate::model::{GapCause, PerStream, Stream};
 use alloc::vec::Vec;
 
-/// Acknowledged bytes after which the spool is told what it need not keep.
+/// Acknowledged bytes after which the spool may forget what it need not keep.
 const FORGET_AFTER: u64 = 256 * 1024;
 
 /// What was dropped to make room.
@@ -22,6 +22,7 @@ pub(in super::super) struct Dropped {
 impl Backlog {
     /// The next record for the wire, if it has at most `most` bytes. It counts as sent.
     pub(in super::super) fn send(&mut self, most: u64) -> Option<Record> {
+        // What was dropped is older than all that is ready.
         let gap = Stream::ALL.into_iter().find_map(|s| self.dropped.get_mut(s).take());
         let ready = match gap {
             Some(record) => Ready { from: record.sequence, record, fixed: false },
@@ -44,6 +45,7 @@ impl Backlog {
         stream: Stream,
         offset: ByteOffset,
     ) -> (u64, usize) {
+        // Never beyond what was written, whatever the server says.
         let offset = offset.min(*self.written.get(stream));
         if offset <= *self.stored.get(stream) {
             return (0, 0);
@@ -105,6 +107,7 @@ impl Backlog {
             self.on_disk = self.on_disk.saturating_sub(block.cost);
             self.unforgotten = self.unforgotten.saturating_add(block.cost);
             if self.reading == Some(block.from) {
+                // Its page is not needed any more, and is ignored when it comes.
                 self.reading = None;
             }
         }

@@ -60,7 +60,7 @@ impl RecoveredRun {
         if let Some(block) = backlog.cold.back_mut()
             && block.from == record.sequence
         {
-            // Gaps in the place of what is missing before it have numbers from there on.
+            // Gaps that stand for what is missing before it have numbers from there on.
             block.from = before;
         }
     }

@@ -204,7 +204,7 @@ impl World {
             let Some(record) = self.link.pop_front() else { return };
             let got = &mut self.got[record.stream as usize];
             let have = ByteOffset(got.len() as u64);
-            assert!(record.offset <= have, "a hole that nobody declared before {record:?}");
+            assert!(record.offset <= have, "an undeclared hole before {record:?}");
             let (stream, wrote) = (record.stream, &self.wrote[record.stream as usize]);
             if let Some(record) = record.behind(have) {
                 match record.body {

@@ -1,4 +1,4 @@
-//! One session as the agent has it: what its link has proved, which heartbeats are under way, what ails it.
+//! One session as the agent has it: what its link has proved, which heartbeats are under way, its impairment.
 
 use super::super::agent_types::{AgentAction, AgentConfig, AgentInbound, SessionTerms};
 use super::Out;
@@ -100,7 +100,7 @@ impl Session {
         observed.changed == Some(Liveness::Live)
     }
 
-    /// What ails the session, by the latest heartbeat of the server. Judged only when one comes:
+    /// The impairment of the session, by the latest heartbeat of the server. Judged only when one comes:
     /// while the server is silent, silence is all there is to say. It comes at least once an
     /// interval, so a beat that went unconfirmed for an interval is named within two.
     pub(super) fn diagnose(&self, at: Timestamp) -> Option<Impairment> {

@@ -1,9 +1,9 @@
 //! The graph of an accepted link.
 
-use super::{Edge, edges, words};
+use super::{Edge, edges, labels};
 use core::fmt;
 
-words! {
+labels! {
     /// Where an accepted link is.
     pub enum AcceptedStatus {
         Greeting = "greeting", "it owes a hello";
@@ -16,7 +16,7 @@ words! {
     }
 }
 
-words! {
+labels! {
     /// What takes an accepted link from one status to another.
     pub enum AcceptedCause {
         Hello = "hello", "the hello came";
@@ -26,7 +26,7 @@ words! {
         Welcomed = "welcomed", "the session was opened";
         Parked = "parked", "its agent, a legacy one, is in session over another link";
         NoHello = "no-hello", "no hello came in time, or too much else came before it";
-        TooManyUndecodable = "too-many-undecodable", "more that cannot be decoded than is borne";
+        TooManyUndecodable = "too-many-undecodable", "more undecodable messages than allowed";
         Binary = "binary", "a binary message came, and none was agreed on";
         Silence = "silence", "nothing was heard for timeout-after";
     }

@@ -2,11 +2,11 @@
 
 use super::super::agent_types::{AgentCause, AgentReport, AgentStatus, HelloRefusal};
 use super::super::dial::DialFailure;
-use super::{Edge, edges, words};
+use super::{Edge, edges, labels};
 use crate::close::{CloseReason, ComeBack, Initiator};
 use core::fmt;
 
-words! {
+labels! {
     /// A status of the agent's machine, without what it holds.
     pub enum AgentStatusKind {
         Idle = "idle", "not started";
@@ -20,7 +20,7 @@ words! {
     }
 }
 
-words! {
+labels! {
     /// A class of causes that bring a status of the agent's machine.
     pub enum AgentCauseKind {
         Started = "started", "it was started";

@@ -44,23 +44,23 @@ macro_rules! edges {
 }
 use edges;
 
-/// A closed set of words, each with a sentence for people.
-macro_rules! words {
-    ($(#[$doc:meta])* pub enum $name:ident { $($variant:ident = $word:literal, $text:literal;)* }) => {
+/// A closed set of labels, each with a sentence for people.
+macro_rules! labels {
+    ($(#[$doc:meta])* pub enum $name:ident { $($variant:ident = $label:literal, $text:literal;)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name {
-            $(#[doc = concat!("`", $word, "`: ", $text, ".")] $variant,)*
+            $(#[doc = concat!("`", $label, "`: ", $text, ".")] $variant,)*
         }
 
         impl $name {
             /// Every one of them.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The word for it.
+            /// Its label.
             pub const fn as_str(self) -> &'static str {
                 match self {
-                    $(Self::$variant => $word,)*
+                    $(Self::$variant => $label,)*
                 }
             }
 
@@ -79,4 +79,4 @@ macro_rules! words {
         }
     };
 }
-use words;
+use labels;

@@ -1,10 +1,10 @@
-//! The graph of the server's machine of one agent, in the words of the API.
+//! The graph of the server's machine of one agent, by the API's names.
 
 use super::super::server_types::{Presence, PresenceCause, PresenceStatus};
-use super::{Edge, edges, words};
+use super::{Edge, edges, labels};
 use core::fmt;
 
-words! {
+labels! {
     /// A class of causes that bring a presence.
     pub enum PresenceCauseKind {
         HelloReceived = "hello-received", "a hello came, its session is being opened";
@@ -19,7 +19,7 @@ words! {
         EndOrdered = "end-ordered", "an order from afar ended the agent";
         ResumeWindowOver = "resume-window-over", "it was not back in time";
         ServerRestarted = "server-restarted", "the server process is a new one";
-        Evicted = "evicted", "somebody decided that it must go";
+        Evicted = "evicted", "its owner ordered it to be removed";
         Faulted = "faulted", "it reported that it cannot go on";
         Impairment = "impairment", "a fault that does not change the status came, changed or passed";
     }

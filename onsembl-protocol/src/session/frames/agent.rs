@@ -73,7 +73,7 @@ pub struct AgentSession {
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "a text that the machine does not hear of is silence to it"]
 pub struct AgentRead {
-    /// What the machine is to be told, first.
+    /// The input for the machine, which comes first.
     pub inbound: AgentInbound,
     /// What else is in it, for the owner of the agent.
     pub content: FromServer,
@@ -81,6 +81,7 @@ pub struct AgentRead {
 
 /// What a text of the server holds beyond its sign of life.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum FromServer {
     /// Nothing for the owner.
     Nothing,
@@ -88,7 +89,6 @@ pub enum FromServer {
     Joined(Box<AgentSession>, Option<InvalidTiming>),
     /// The hello was refused.
     Refused(ErrorReply),
-    /// A heartbeat.
     Heartbeat(Box<ServerHeartbeat>),
     /// An order, or an answer to something.
     Message(Box<ServerToAgent>),

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 /// What an agent says of itself in its hello.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentProfile {
     /// The name people know it by.
     pub name: String,
@@ -20,7 +21,6 @@ pub struct AgentProfile {
     pub host: String,
     /// The stable key of this agent.
     pub key: AgentKey,
-    /// This process.
     pub instance: InstanceId,
     /// What it can do beyond the legacy protocol.
     pub features: Vec<Feature>,

@@ -23,8 +23,8 @@ use bytes::Bytes;
 
 /// What all sessions of a server have in common.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct SessionRules {
-    /// This server process.
     pub server_instance: ServerInstanceId,
     /// Features this server offers.
     pub features: Vec<Feature>,
@@ -34,33 +34,31 @@ pub struct SessionRules {
 
 /// The store opened a session.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Admission {
-    /// The agent.
     pub agent: AgentId,
-    /// The session.
     pub session: SessionId,
-    /// Its epoch.
     pub epoch: Epoch,
-    /// The stop that is in force for this agent; the first thing it hears.
+    /// The stop that is in force for this agent; sent before anything else.
     pub stopped: Option<StopId>,
 }
 
 /// What came of a text or of a binary message of an agent.
 #[derive(Debug)]
 #[must_use = "a frame that the link does not hear of is silence to it"]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct ServerRead<'t> {
-    /// What the link is to be told, first.
+    /// The input for the link, which comes first.
     pub reading: Reading,
-    /// What was read.
     pub content: FromAgent<'t>,
 }
 
 /// What a frame of an agent holds.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum FromAgent<'t> {
     /// A message, and its id. A heartbeat lies in the text that it was read from.
     Message(Option<MessageId>, AgentFrame<'t>),
-    /// No message.
     Undecodable(DecodeError),
 }
 
@@ -160,7 +158,7 @@ pub fn welcome(
     }
 }
 
-/// The answer to a hello on a link that had one: a legacy wrapper may say it twice, and is told its id
+/// The answer to a hello on a link that had one: a legacy wrapper may say it twice, and gets its id
 /// again.
 pub fn welcome_again(hello: Option<MessageId>, agent: Option<AgentId>) -> Ack {
     Ack {
@@ -188,7 +186,7 @@ pub fn heartbeat(beat: &BeatOut, timing: HeartbeatTiming, wall: WallTime) -> Ser
     }
 }
 
-/// The probe by which a legacy agent is asked whether it hears.
+/// The probe that a legacy agent has to answer.
 pub const fn probe(wall: WallTime) -> Ping {
     Ping { timestamp: Some(wall.unix_millis() as f64), sequence: None }
 }
@@ -200,7 +198,7 @@ pub const fn answer_to(ping: &Ping) -> Pong {
 
 /// The error for a session that is not opened, for this cause.
 pub fn not_admitted(cause: CloseCause, why: impl Into<String>) -> ErrorReply {
-    // Only what is for good is forbidden: an agent that hears it never comes back by itself.
+    // Only what is for good is forbidden: an agent that gets it never comes back by itself.
     let for_good = matches!(cause, CloseCause::Deleted | CloseCause::Revoked);
     let code = if for_good { ErrorCode::Forbidden } else { ErrorCode::StorageUnavailable };
     ErrorReply::new(code, why)
@@ -218,7 +216,7 @@ pub fn undecodable(error: &DecodeError) -> ErrorReply {
         .for_command(error.command_id.clone())
 }
 
-/// The error for a binary message of so many bytes on a link that takes none.
+/// The error for a binary message of this many bytes on a link that takes none.
 pub fn binary_refused(bytes: usize) -> ErrorReply {
     let why = format!("binary frames ({bytes} bytes) are not accepted");
     ErrorReply::new(ErrorCode::InvalidMessage, why)

@@ -40,6 +40,7 @@ impl Turn<'_> {
         let (timing, at) = (self.timing(), self.at());
         let State::Online(session) = &mut self.hot.state else { return };
         let cold = &mut self.cold.session;
+        // The store may answer late: for an earlier session, or behind the answer for a later beat.
         if epoch != session.epoch || cold.recorded.is_some_and(|(latest, _)| latest >= sequence) {
             return;
         }
@@ -111,6 +112,7 @@ impl Turn<'_> {
         self.out.push(ServerAction::Close(link, CloseCause::Silent));
         let away = self.away(Absence::TimedOut);
         self.hot.state = match challenger {
+            // Its hello waits for the store and has nothing to do with the silence of the older link.
             Some(challenger) => State::Connecting(challenger, Some(away)),
             None => State::Reconnecting(away),
         };

@@ -17,6 +17,8 @@ impl Turn<'_> {
         self.out.push(ServerAction::Admit(joining.link));
         match self.hot.state {
             State::Online(session) => {
+                // The session goes on until the newer one is stored (P-57). Of several hellos the last counts
+                // (P-58).
                 if let Some(earlier) = self.cold.challenger_of(&session) {
                     self.out.push(ServerAction::Close(earlier.link, CloseCause::Superseded));
                 }
@@ -27,6 +29,7 @@ impl Turn<'_> {
                 self.hot.state = State::Connecting(joining, away);
             }
             State::Reconnecting(away) => {
+                // With its resume window: a hello that fails must not lengthen it.
                 self.hot.state = State::Connecting(joining, Some(away));
                 self.publish(PresenceCause::HelloReceived);
             }
@@ -87,6 +90,7 @@ impl Turn<'_> {
                 self.end_joining(away, PresenceCause::NotAdmitted(cause));
             }
             State::Online(session) if self.challenger_over(&session, link).is_some() => {
+                // The session goes on: a newcomer that is refused proves nothing of it.
                 self.out.push(ServerAction::Close(link, cause));
                 self.challenge(session, None);
             }
@@ -104,6 +108,7 @@ impl Turn<'_> {
                 self.hot.state = State::Reconnecting(away);
                 self.publish(cause);
             }
+            // The window is over, or nothing was awaited before this hello.
             Some(_) | None => self.go(cause),
         }
     }
@@ -112,6 +117,7 @@ impl Turn<'_> {
         match self.hot.state {
             State::Online(session) if session.link == link => {
                 match (self.cold.challenger_of(&session), ended_for_good(reason)) {
+                    // A newer link is there already: however the old one ended, the agent did not.
                     (Some(challenger), _) => {
                         self.hot.state =
                             State::Connecting(challenger, Some(self.away(Absence::LinkEnded)));

@@ -1,7 +1,7 @@
-//! The server's end of one agent: joining, connected, stale, timed-out, reconnecting, gone.
+//! The server's end of one agent: offline, connecting, online, reconnecting, closed.
 //!
 //! [`ServerConnection`] outlives links: it is the session of an agent, and the only authority on
-//! its presence. It never sees bytes and never touches the store: it asks, and is told.
+//! its presence. It never sees bytes and never touches the store: it asks, and gets the answer as an event.
 //!
 //! Here is the machine that stands by itself. `state.rs` has its states, parted into what hearing
 //! a frame touches and the rest; `session.rs` judges a live session; `turn.rs` takes an event;
@@ -71,7 +71,7 @@ impl ServerConnection {
         Step { actions, deadline }
     }
 
-    /// What the world is told of the agent.
+    /// What is published of the agent.
     pub fn presence(&self) -> Presence {
         self.view().presence()
     }
@@ -87,7 +87,7 @@ impl ServerConnection {
     }
 
     /// When to call with [`ServerEvent::Wake`] if nothing else comes first. `Never` only before the
-    /// first hello and when gone.
+    /// first hello and when closed.
     pub fn deadline(&self) -> Deadline {
         turn::deadline(&self.config, &self.hot, &self.cold)
     }

@@ -170,6 +170,7 @@ impl Session {
         let sequence = match frame {
             ServerInbound::Other => return None,
             ServerInbound::Pong => match self.dialect {
+                // The answer to a probe is all that a wrapper has for a heartbeat.
                 Dialect::Legacy => {
                     self.owing_since = None;
                     self.heard.next()
@@ -216,10 +217,11 @@ impl Session {
         }
     }
 
-    /// This process did not run for so long: what waits for the store or an answer may wait longer.
+    /// This process did not run for this long: what waits for the store or an answer may wait longer.
     pub(super) fn forgive(&mut self, absence: Duration) {
         let later = |since: Timestamp| since.saturating_add(absence);
         self.unrecorded_since = self.unrecorded_since.map(later);
+        // Of an extended agent it is when our beat left, which is judged when its next one comes.
         if self.dialect == Dialect::Legacy {
             self.owing_since = self.owing_since.map(later);
         }

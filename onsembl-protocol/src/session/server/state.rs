@@ -75,7 +75,7 @@ impl From<Absence> for bool {
     }
 }
 
-/// An agent of which only the store has heard.
+/// An agent that only the store knows.
 pub(super) fn unknown(version: PresenceVersion, epoch: Epoch, now: Now) -> (ServerHot, ServerCold) {
     let because =
         StatusCause { cause: PresenceCause::HelloReceived, impairment: None, trouble: None };
@@ -123,7 +123,7 @@ impl<'a> ServerView<'a> {
         Self { hot, cold }
     }
 
-    /// What the world is told of the agent.
+    /// What is published of the agent.
     pub fn presence(self) -> Presence {
         self.cold.published
     }

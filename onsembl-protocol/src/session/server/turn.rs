@@ -173,11 +173,12 @@ impl Turn<'_> {
         }
     }
 
-    /// Names what ails the session, or that it is over. Status and since stay. (Why the store does
+    /// Names the impairment of the session, or that it is over. Status and since stay. (Why the store does
     /// not record is compared where the store says so.)
     #[inline]
     pub(super) fn review(&mut self) {
         let State::Online(session) = &self.hot.state else { return };
+        // Published only when it changes: a version for each beat would flood readers.
         if session.diagnose(self.timing(), self.at()) != session.shown {
             self.publish(self.cold.published.because.cause);
         }

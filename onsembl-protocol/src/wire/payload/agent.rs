@@ -7,10 +7,9 @@ use serde_json::Value;
 
 wire_enum! {
     /// What kind of fault an agent reports.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum AgentErrorType {
-        /// With its connection.
         Connection = "CONNECTION",
-        /// With running something.
         Execution = "EXECUTION",
         /// Out of some resource.
         Resource = "RESOURCE",
@@ -26,7 +25,7 @@ pub struct AgentErrorReport {
     /// The kind of fault.
     #[serde(default = "unspecified")]
     pub error_type: AgentErrorType,
-    /// In words.
+    /// A sentence for people.
     #[serde(default)]
     pub message: String,
     /// Whether the agent can go on.

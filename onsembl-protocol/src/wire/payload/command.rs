@@ -25,7 +25,7 @@ pub struct ExecutionConstraints {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct CommandRequest {
-    /// Minted by the dashboard. A request without one cannot be told apart from its repetition.
+    /// Minted by the dashboard. A request without one cannot be distinguished from its repetition.
     pub command_id: Option<CommandId>,
     /// The agent; one of the legacy pages does not say.
     pub agent_id: Option<AgentId>,
@@ -34,11 +34,10 @@ pub struct CommandRequest {
     pub args: Vec<String>,
     /// Environment on top of the agent's.
     pub env: BTreeMap<String, String>,
-    /// Where to run.
     pub working_directory: Option<String>,
     pub priority: Priority,
     pub constraints: ExecutionConstraints,
-    /// After so many milliseconds without a start it is not started any more; a day if absent.
+    /// Milliseconds after which it is not started any more; a day if absent.
     /// Extension.
     pub start_within_ms: Option<u64>,
     /// What if the agent is away; it waits if absent. Extension.
@@ -193,7 +192,6 @@ pub struct CommandCancel {
     /// The agent, if the sender knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
-    /// Why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Whether to skip the grace.
@@ -223,7 +221,6 @@ pub struct CommandAck {
 #[allow(missing_docs, reason = "the names say all")]
 pub struct CommandStatus {
     pub command_id: CommandId,
-    /// Where it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
     /// Where it is in its life.

@@ -11,14 +11,13 @@ use serde::{Deserialize, Serialize};
 
 wire_enum! {
     /// What an `AGENT_CONTROL` asks for.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum ControlAction {
-        /// End the agent.
         Stop = "STOP",
         /// End and start it.
         Restart = "RESTART",
         /// Start nothing new.
         Pause = "PAUSE",
-        /// Start again.
         Resume = "RESUME",
         /// Start it (one specification has it; nothing can do it).
         Start = "START",
@@ -30,13 +29,12 @@ wire_enum! {
 /// `AGENT_CONTROL`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentControl {
     /// The agent, when a dashboard asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
-    /// What to do.
     pub action: ControlAction,
-    /// Why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Whether to let it finish.
@@ -53,11 +51,10 @@ pub struct AgentControl {
 /// `EMERGENCY_STOP`. Everything is optional when reading; everything known is sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct EmergencyStop {
-    /// Why, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Who pressed it.
     #[serde(alias = "initiatedBy", skip_serializing_if = "Option::is_none")]
     pub triggered_by: Option<String>,
     /// When.
@@ -67,13 +64,13 @@ pub struct EmergencyStop {
         skip_serializing_if = "Option::is_none"
     )]
     pub timestamp: Option<WallTime>,
-    /// Confirmed stops.
+    /// Agents that confirmed the stop.
     #[serde(deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
     pub agents_stopped: Option<u64>,
-    /// Confirmed cancellations.
+    /// Commands whose cancellation was confirmed.
     #[serde(deserialize_with = "lenient::count", skip_serializing_if = "Option::is_none")]
     pub commands_cancelled: Option<u64>,
-    /// The order that holds until it is released; without one it is momentary. Extension.
+    /// The latching order; without one the stop is momentary. Extension.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_id: Option<StopId>,
     /// Which agents; all if empty.
@@ -130,7 +127,6 @@ pub struct AgentStopped {
     /// Whether it is for all agents of the user; then only releasing all ends it.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub all: bool,
-    /// Who gave it.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub by: String,
     /// When.
@@ -141,7 +137,6 @@ pub struct AgentStopped {
         skip_serializing_if = "Option::is_none"
     )]
     pub at: Option<WallTime>,
-    /// Why, for people.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub reason: String,
     /// How far the agent is.
@@ -180,8 +175,8 @@ impl fmt::Display for Secret {
 /// `TOKEN_REFRESH`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct TokenRefresh {
-    /// The new token.
     pub access_token: Secret,
     /// Its lifetime in seconds; one existing peer sends milliseconds.
     #[serde(

@@ -1,4 +1,4 @@
-//! What dashboards say and what they are told about agents.
+//! What dashboards say and what they receive about agents.
 
 use super::control::AgentStopped;
 use super::heartbeat::HealthMetrics;
@@ -41,28 +41,23 @@ pub struct DashboardInit {
 
 wire_enum! {
     /// What a subscription is about.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum SubscriptionKind {
-        /// Agents.
         Agent = "agent" | "agents",
-        /// Commands.
         Command = "command" | "commands",
-        /// Traces.
         Trace = "trace" | "traces",
-        /// Output.
         Terminal = "terminal" | "terminals",
     }
 }
 
 /// `DASHBOARD_SUBSCRIBE` and `DASHBOARD_UNSUBSCRIBE`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Subscription {
-    /// What of.
     #[serde(rename = "type")]
     pub kind: SubscriptionKind,
-    /// One of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// All of them.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub all: bool,
     /// With a command: its stored output first, from here. Extension.
@@ -74,6 +69,7 @@ pub struct Subscription {
 /// come with it; their positions tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Replay {
     /// The process; the first if it is not said.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +77,6 @@ pub struct Replay {
     /// The stream of the offset; standard output if it is not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_type: Option<StreamType>,
-    /// Where in it.
     pub offset: ByteOffset,
 }
 
@@ -153,7 +148,6 @@ pub struct AgentSummary {
         serialize_with = "lenient::write_rfc3339"
     )]
     pub last_heartbeat: Option<WallTime>,
-    /// Its latest metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<HealthMetrics>,
 }
@@ -207,7 +201,6 @@ pub struct AgentStatus {
     /// `IDLE` or `PROCESSING`.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub activity_state: String,
-    /// Commands that wait.
     #[serde(default)]
     pub queued_commands: u64,
     /// When it was last heard. Always a time for an agent that is online: a legacy dashboard turns
@@ -232,13 +225,12 @@ pub struct AgentStatus {
     /// Of two statuses of an agent the one with the greater version holds. Extension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence_version: Option<PresenceVersion>,
-    /// Its latest metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_metrics: Option<HealthMetrics>,
     /// The emergency stop in force. Extension, with `stop-latch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<AgentStopped>,
-    /// It starts nothing, by order, until it is told to go on. Extension.
+    /// It starts nothing, by order, until an order to resume. Extension.
     #[serde(
         default,
         deserialize_with = "lenient::or_default",

@@ -24,12 +24,11 @@ pub struct OutputGap {
     pub stream_type: StreamType,
     /// Its number among the records of the process.
     pub sequence: ChunkSequence,
-    /// Where it begins.
     pub offset: ByteOffset,
     /// How many bytes; without it that is unknown, and nothing comes behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
-    /// Why. A word that this version does not know counts as [`GapCause::NeverCame`].
+    /// Why. A spelling that this version does not know counts as [`GapCause::NeverCame`].
     pub because: GapCause,
     /// When it was received, by the server's clock.
     #[serde(
@@ -45,10 +44,10 @@ pub struct OutputGap {
 /// Extension.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct OutputState {
     /// The streams, at most [`STREAMS_A_PAGE`](Self::STREAMS_A_PAGE).
     pub streams: Vec<ReportedStream>,
-    /// Another page follows.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub more: bool,
     /// The question that this answers.

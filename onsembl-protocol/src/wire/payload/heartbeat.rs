@@ -32,7 +32,7 @@ pub struct AgentHeartbeat<A = AgentId> {
     /// The server's latest beat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen: Option<SeenBeat>,
-    /// It starts nothing, by order, until it is told to go on. Extension.
+    /// It starts nothing, by order, until an order to resume. Extension.
     #[serde(deserialize_with = "lenient::or_default", skip_serializing_if = "core::ops::Not::not")]
     pub paused: bool,
 }
@@ -182,7 +182,7 @@ pub struct Pong {
     /// The echo of the `PING`'s; some peers put their own clock here, so it proves nothing.
     #[serde(deserialize_with = "lenient::number", serialize_with = "lenient::write_number")]
     pub timestamp: Option<f64>,
-    /// A figure some peers add.
+    /// A metric some peers add.
     #[serde(deserialize_with = "lenient::number", skip_serializing_if = "Option::is_none")]
     pub latency: Option<f64>,
     /// Echo of the `PING`'s number.

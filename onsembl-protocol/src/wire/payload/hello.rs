@@ -58,13 +58,13 @@ fn custom() -> AgentType {
 /// What an agent says of itself beyond the legacy hello.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct AgentExtensions {
     /// What it can do beyond the legacy protocol.
     #[serde(default)]
     pub features: Vec<Feature>,
     /// Stable key from its state directory.
     pub agent_key: AgentKey,
-    /// This process.
     pub instance: InstanceId,
     /// A diagnosis connection: never listed, stored, or taken for a second instance.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
@@ -87,15 +87,14 @@ pub struct AgentExtensions {
 /// The part of the hello's acknowledgement that names the session and its rules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names say all")]
 pub struct Welcome {
-    /// Features in force.
+    /// Features that both ends named.
     #[serde(default)]
     pub features: Vec<Feature>,
-    /// This session.
     pub session_id: SessionId,
     /// Its epoch: of two sessions of an agent the one with the greater epoch is in force.
     pub epoch: Epoch,
-    /// The server process.
     pub server_instance: ServerInstanceId,
     /// The times of liveness. The agent obeys them.
     #[serde(flatten)]

@@ -19,15 +19,14 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 wire_enum! {
-    /// Which stream, in the words of the wire.
+    /// Which stream, as the wire names it.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum StreamType {
-        /// Standard output.
         Stdout = "STDOUT",
-        /// Standard error.
         Stderr = "STDERR",
         /// A terminal. Extension.
         Terminal = "TERMINAL",
-        /// A word of the existing database; never sent.
+        /// A spelling in existing databases; never sent.
         System = "SYSTEM",
     }
 }
@@ -55,10 +54,10 @@ impl From<Stream> for StreamType {
 
 /// Bytes in a JSON text: as they are when they are UTF-8, else in base64.
 #[derive(Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum OutputContent {
-    /// Text.
     Text(String),
-    /// Text of which a legacy server is sent both forms.
+    /// Text that is sent to a legacy server in both forms.
     Stripped {
         /// Without its escape sequences, in `content`.
         text: String,
@@ -152,7 +151,7 @@ pub struct TerminalOutput {
     /// The sender's own claim.
     pub agent_id: Option<AgentId>,
     pub stream: StreamType,
-    /// What was written. From a legacy wrapper the raw text if it could be told, else the text
+    /// What was written. From a legacy wrapper the raw text if it could be recognized, else the text
     /// without its escape sequences.
     pub content: OutputContent,
     /// Number of the chunk.

@@ -49,6 +49,7 @@ fn yes() -> bool {
 
 wire_enum! {
     /// What an `ERROR` is about. The set is open.
+    #[allow(missing_docs, reason = "the names say all")]
     pub enum ErrorCode {
         /// Token missing, bad, or not this user's.
         Unauthorized = "UNAUTHORIZED" | "AUTH_FAILED",
@@ -60,7 +61,6 @@ wire_enum! {
         InvalidMessage = "INVALID_MESSAGE",
         /// A type that this direction does not have.
         InvalidMessageType = "INVALID_MESSAGE_TYPE",
-        /// An unknown type.
         UnknownMessageType = "UNKNOWN_MESSAGE_TYPE",
         /// A fault of the server.
         Internal = "INTERNAL_ERROR",

@@ -16,7 +16,7 @@ pub struct TerminalOpened {
     /// What runs in it, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub program: String,
-    /// When it was opened, by the agent's clock; left away if an earlier process of the agent did.
+    /// When it was opened, by the agent's clock; absent if an earlier process of the agent did.
     #[serde(
         default,
         deserialize_with = "lenient::time",

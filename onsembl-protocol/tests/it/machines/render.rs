@@ -106,14 +106,14 @@ Programs have the same edges as `onsembl_protocol::session::AGENT_EDGES`, `PRESE
 
 ## The agent
 
-`AgentConnection`, in the words of `onsembl-agent status`. The machine begins as `idle`; after `closed` it
+`AgentConnection`, by the names of `onsembl-agent status`. The machine begins as `idle`; after `closed` it
 does nothing more.
 
 {}
 {}
 ## An agent on its server
 
-`ServerConnection`, in the words of the API ([PROTOCOL.md](PROTOCOL.md), P-62). A machine begins as
+`ServerConnection`, by the names of the API ([PROTOCOL.md](PROTOCOL.md), P-62). A machine begins as
 `offline`, before its first report. When it is `offline` again, it is forgotten: an agent that comes back
 gets a new one. An edge from a status to itself is a presence published again with a greater version.
 

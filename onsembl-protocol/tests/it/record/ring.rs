@@ -22,7 +22,7 @@ struct Shard {
     machines: Supervisor<ServerConnection>,
     recorder: Recorder,
     at: Duration,
-    /// What every machine did, in the words of a recording.
+    /// What every machine did, as a recording writes it.
     events: Vec<(Key, ServerEvent)>,
 }
 

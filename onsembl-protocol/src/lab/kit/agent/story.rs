@@ -35,28 +35,24 @@ impl fmt::Display for Link {
 
 /// What can happen to an agent.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Happening {
     /// It is started. Every script begins with it.
     Start,
     /// As soon as it dials, its link opens and its hello is accepted with these terms.
     Joins(SessionTerms),
-    /// The link opens.
     LinkUp(Link),
-    /// The dial fails.
     DialFails(Link, DialFailure),
     /// The server accepts the hello.
     HelloAccepted(Link, SessionTerms),
     /// The server refuses the hello.
     HelloRefused(Link, HelloRefusal),
-    /// A frame comes.
     Frame(Link, AgentInbound),
-    /// The link ends.
     LinkEnds(Link, CloseReason),
     /// What its heartbeat says is news.
     News,
     /// The source of tokens has another one.
     TokenChanged,
-    /// It is stopped.
     Stop,
     /// It is stopped by an order from afar.
     EndOrdered(EndOrder),
@@ -114,7 +110,7 @@ impl fmt::Display for Terms<'_> {
     }
 }
 
-/// Scripts for agents that keep to `rules`, of at most so many steps. In each script all servers
+/// Scripts for agents that keep to `rules`, of at most this many steps. In each script all servers
 /// name the same times, and delays gather around these and around the numbers of the rules.
 pub fn scripts(rules: Rules, longest: usize) -> BoxedStrategy<Script<Happening>> {
     strategies::timing()

@@ -29,7 +29,7 @@ impl AgentUnderTest for AgentConnection {
 
 /// A wrapper with a loop of its own, with our machine inside or without.
 ///
-/// It gives its links numbers when it dials them, and is told what becomes of them by these numbers.
+/// It gives its links numbers when it dials them, and learns their outcomes by these numbers.
 /// Its deadline is the moment at which its own timer fires next; then it is called with
 /// [`AgentEvent::Wake`].
 pub trait WrapperUnderTest {

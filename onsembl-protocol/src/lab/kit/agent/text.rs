@@ -20,7 +20,7 @@ use crate::wire::{AgentToServer, ServerToAgent, decode, encode};
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-/// A wrapper that is told what came over its links as texts, and tells what it wrote as texts.
+/// A wrapper that takes what came over its links as texts, and gives what it wrote as texts.
 ///
 /// Like [`WrapperUnderTest`](super::WrapperUnderTest), but nothing is translated for it: also what it
 /// takes for a welcome, and when, is its own.
@@ -31,8 +31,8 @@ pub trait TextWrapperUnderTest {
 
 /// What happens to a wrapper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum TextEvent<'a> {
-    /// It is started.
     Start,
     /// The dial of this link succeeded.
     LinkUp(LinkId),
@@ -42,7 +42,6 @@ pub enum TextEvent<'a> {
     Text(LinkId, &'a str),
     /// A control frame came over this link, which the link itself has answered.
     Control(LinkId),
-    /// This link ended.
     LinkDown(LinkId, CloseReason),
     /// Its timer fires, or something else wakes it.
     Wake,
@@ -89,7 +88,7 @@ impl<W> Texts<W> {
         Self { wrapper, hello: None, others: 0, ping_has_no_time: false }
     }
 
-    /// The text that carries what a machine would be told. `None` is a control frame.
+    /// The text that carries a machine's input. `None` is a control frame.
     fn text(&mut self, inbound: AgentInbound, wall: WallTime) -> Option<String> {
         let message = match inbound {
             AgentInbound::HelloAccepted(terms) => ServerToAgent::Ack(self.welcome(terms)),

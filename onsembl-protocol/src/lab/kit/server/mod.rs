@@ -26,7 +26,7 @@ pub trait ServerUnderTest {
     /// Takes one event at one moment.
     fn handle(&mut self, event: ServerEvent, now: Now) -> Reaction<ServerAction>;
 
-    /// What the world is told of the agent.
+    /// What is published of the agent.
     fn presence(&self) -> Presence;
 }
 

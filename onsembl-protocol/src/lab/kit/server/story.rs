@@ -34,6 +34,7 @@ impl fmt::Display for Link {
 
 /// What can happen to the server's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
 pub enum Happening {
     /// A hello comes over a new link, and its session is opened at once.
     Joins(Dialect, Claimant),
@@ -43,7 +44,6 @@ pub enum Happening {
     Admitted(Link),
     /// The session cannot be opened.
     Rejected(Link, CloseCause),
-    /// A frame comes.
     Frame(Link, ServerInbound),
     /// The store holds the latest heartbeat that it was given.
     Recorded,
@@ -51,9 +51,8 @@ pub enum Happening {
     Store(Option<StoreTrouble>),
     /// The agent says that it cannot go on.
     Faulted(Link),
-    /// The link ends.
     LinkEnds(Link, CloseReason),
-    /// The agent is sent away.
+    /// The agent is evicted.
     Evicted(CloseCause),
 }
 
@@ -79,7 +78,7 @@ impl fmt::Display for Happening {
     }
 }
 
-/// Scripts for servers of this configuration, of at most so many steps. Delays gather around its
+/// Scripts for servers of this configuration, of at most this many steps. Delays gather around its
 /// times.
 pub fn scripts(config: ServerConfig, longest: usize) -> BoxedStrategy<Script<Happening>> {
     let timing = config.timing;

@@ -1,4 +1,4 @@
-//! What the agent did, held against what it owes.
+//! What the agent did, compared with what it owes.
 
 use super::super::subject::Observation;
 use super::Judge;

@@ -109,7 +109,7 @@ impl Judge {
                 }
             }
             AgentEvent::Received(link, frame) if self.state.link() == Some(link) => {
-                self.hears(link, frame, at, e);
+                self.on_frame(link, frame, at, e);
             }
             AgentEvent::Received(..) => {}
             AgentEvent::LinkDown(link, reason) if self.state.link() == Some(link) => {
@@ -156,7 +156,7 @@ impl Judge {
         self.ends(Invariant::StopIsObeyed, e);
     }
 
-    fn hears(&mut self, link: LinkId, frame: AgentInbound, at: Timestamp, e: &mut Expected) {
+    fn on_frame(&mut self, link: LinkId, frame: AgentInbound, at: Timestamp, e: &mut Expected) {
         match &mut self.state {
             State::Joining { .. } => match frame {
                 AgentInbound::HelloAccepted(terms) => self.joins(link, terms, at, e),

@@ -6,7 +6,7 @@
 //!
 //! | file | what is judged there |
 //! | --- | --- |
-//! | `quiet` | calls of which nothing may come |
+//! | `quiet` | calls that may cause nothing |
 //! | `events` | nothing: what the event leads to, and so what is owed |
 //! | `choices` | what the agent decides by itself within a range: dials, and words about a silence |
 //! | `report` | the status that is shown |

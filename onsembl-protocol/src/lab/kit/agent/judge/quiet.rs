@@ -1,4 +1,4 @@
-//! Calls of which nothing may come: after the end, too early, or of another link.
+//! Calls that may cause nothing: after the end, too early, or of another link.
 
 use super::super::subject::Observation;
 use super::state::State;
@@ -10,7 +10,7 @@ use crate::session::AgentEvent;
 use crate::time::Deadline;
 
 impl Judge {
-    /// Calls of which nothing may come.
+    /// Calls that may cause nothing.
     pub(super) fn silent_calls(
         &self,
         event: AgentEvent,

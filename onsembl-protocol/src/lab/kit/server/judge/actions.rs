@@ -1,4 +1,4 @@
-//! What was done, held against what is owed.
+//! What was done, compared with what is owed.
 
 use super::Judge;
 use super::owed::{Expected, Owed};

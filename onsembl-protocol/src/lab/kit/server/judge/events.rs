@@ -54,7 +54,7 @@ impl Judge {
             }
             ServerEvent::Admitted { link, .. } => self.admitted(link, at, e),
             ServerEvent::Rejected { link, .. } => self.turned_away(link, at, e),
-            ServerEvent::Received(link, frame) => self.hears(link, frame, at, e),
+            ServerEvent::Received(link, frame) => self.on_frame(link, frame, at, e),
             ServerEvent::Faulted(link) => {
                 if let State::Online(s, _) = &mut self.state
                     && s.link == link
@@ -142,7 +142,7 @@ impl Judge {
         }
     }
 
-    fn hears(&mut self, link: LinkId, frame: ServerInbound, at: Timestamp, e: &mut Expected) {
+    fn on_frame(&mut self, link: LinkId, frame: ServerInbound, at: Timestamp, e: &mut Expected) {
         let State::Online(s, _) = &mut self.state else { return };
         if s.link != link {
             return;

@@ -5,10 +5,10 @@
 //!
 //! | file | what is judged there |
 //! | --- | --- |
-//! | `quiet` | calls of which nothing may come |
+//! | `quiet` | calls that may cause nothing |
 //! | `events` | nothing: what the event leads to, and so what is owed |
 //! | `choices` | what is said of a silence within a range |
-//! | `report` | what the world is told |
+//! | `report` | what is published |
 //! | `actions` | that what was done is allowed, and that what is owed was done |
 //! | `deadline` | that the server asks to be woken in time |
 //!
@@ -44,7 +44,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// A judge of a server's end that is told of no hello yet, and that shows this.
+    /// A judge of a server's end that has seen no hello yet, and that shows this.
     pub fn new(config: ServerConfig, presence: Presence) -> Self {
         Self { config, bench: Bench::default(), presence, state: State::Offline }
     }
@@ -60,7 +60,7 @@ impl Judge {
         self.bench.deadline()
     }
 
-    /// Judges one call: what came in, when, what was done, and what the world is told after it.
+    /// Judges one call: what came in, when, what was done, and what is published after it.
     /// After a violation the judge has lost the thread; begin with a new one.
     pub fn saw(
         &mut self,

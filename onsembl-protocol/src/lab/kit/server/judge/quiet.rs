@@ -1,4 +1,4 @@
-//! Calls of which nothing may come: after the end, too early, or of a link that is not known.
+//! Calls that may cause nothing: after the end, too early, or of a link that is not known.
 
 use super::Judge;
 use super::state::State;

@@ -1,4 +1,4 @@
-//! What the world is told: at most one status a step, along the published graph, and the true one.
+//! What is published: at most one status a step, along the published graph, and the true one.
 
 use super::Judge;
 use crate::lab::Invariant;

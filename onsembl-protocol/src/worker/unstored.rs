@@ -1,51 +1,51 @@
-//! What a worker holds of output, copied out for the worlds that judge it. Nothing decides by it.
+//! The output that a worker has not had stored, copied out for the simulators that judge it. Nothing decides by it.
 
 use super::Worker;
 use crate::output::StreamState;
 use alloc::vec::Vec;
 
-/// What a [`Worker`] holds of output.
+/// The unstored output of a [`Worker`], and the streams that it keeps an account of.
 #[derive(Clone, Debug)]
-pub struct HeldOutput {
+pub struct UnstoredOutput {
     /// Each stream of which something is known.
-    pub streams: Vec<(StreamState, HeldRun)>,
+    pub streams: Vec<(StreamState, WriterState)>,
     /// Bytes that the server has not stored.
     pub unstored: u64,
     /// Bytes of those that are in memory.
     pub memory: u64,
 }
 
-/// The process that wrote a stream.
+/// The state of the process that wrote a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeldRun {
-    /// It runs.
+#[allow(missing_docs, reason = "the names say all")]
+pub enum WriterState {
     Running,
     /// It runs, and its output is thrown away, because the server does not know it.
     Muted,
     /// It ended under this worker.
     Ended,
-    /// It was an earlier worker's, and all that it wrote is known.
+    /// An earlier worker started it, and all that it wrote is known.
     Left,
-    /// It was an earlier worker's, and what it wrote at the end is not known.
+    /// An earlier worker started it, and what it wrote at the end is not known.
     LeftOpen,
 }
 
 impl Worker {
-    /// What it holds of output.
-    pub fn held_output(&self) -> HeldOutput {
+    /// A copy of what the outbox accounts for.
+    pub fn unstored_output(&self) -> UnstoredOutput {
         let (outbox, left) = (self.delivery.outbox(), self.delivery.left());
         let with_run = |state: StreamState| {
             let id = &state.run.command;
             let run = match (self.commands.is_running(id), left.has(id)) {
-                (true, _) if self.commands.is_muted(id) => HeldRun::Muted,
-                (true, _) => HeldRun::Running,
-                (false, true) if left.is_open(id) => HeldRun::LeftOpen,
-                (false, true) => HeldRun::Left,
-                (false, false) => HeldRun::Ended,
+                (true, _) if self.commands.is_muted(id) => WriterState::Muted,
+                (true, _) => WriterState::Running,
+                (false, true) if left.is_open(id) => WriterState::LeftOpen,
+                (false, true) => WriterState::Left,
+                (false, false) => WriterState::Ended,
             };
             (state, run)
         };
-        HeldOutput {
+        UnstoredOutput {
             streams: outbox.states().map(with_run).collect(),
             unstored: outbox.unstored(),
             memory: outbox.in_memory(),
