@@ -1,7 +1,7 @@
 //! One agent, as its fleet knows it: with or without a machine, with or without a session. Together with
 //! its commands this is all that another server would need to take it over.
 
-use super::action::{Flow, SeatId};
+use super::action::SeatId;
 use super::claims::{Bearer, Claim, Known};
 use super::limits::FleetLimits;
 use super::report::StopState;
@@ -49,7 +49,6 @@ pub(super) struct Agent {
     /// How many commands it runs at once.
     pub(super) slots: usize,
     pub(super) queue: CommandQueue<CommandId>,
-    pub(super) throttle: Throttle,
     pub(super) listing: Listing,
     pub(super) shown: AgentView,
     /// What it counts, as it stands in the roster's sum.
@@ -66,12 +65,7 @@ pub(super) enum Listing {
 
 impl Agent {
     /// One that was not known before.
-    pub(super) fn new(
-        key: AgentKey,
-        opened: &OpenedSession,
-        at: WallTime,
-        limits: &FleetLimits,
-    ) -> Self {
+    pub(super) fn new(key: AgentKey, opened: &OpenedSession, at: WallTime) -> Self {
         let presence = ShownPresence {
             status: PresenceStatus::Connecting,
             since: at,
@@ -88,7 +82,6 @@ impl Agent {
             stored_journal: None,
             slots: DEFAULT_SLOTS,
             queue: CommandQueue::default(),
-            throttle: Throttle::new(limits.unstored_output),
             listing: Listing::Listed,
             shown: AgentView {
                 name: String::new(),
@@ -111,7 +104,7 @@ impl Agent {
     }
 
     /// One that the store has.
-    pub(super) fn recovered(record: AgentRecord, limits: &FleetLimits) -> Self {
+    pub(super) fn recovered(record: AgentRecord) -> Self {
         let presence = ShownPresence {
             status: record.status,
             since: record.since,
@@ -128,7 +121,6 @@ impl Agent {
             journal: record.journal,
             slots: DEFAULT_SLOTS,
             queue: CommandQueue::default(),
-            throttle: Throttle::new(limits.unstored_output),
             listing: Listing::Listed,
             shown: AgentView {
                 name: record.name,
@@ -455,103 +447,5 @@ impl Session {
             Some((of, state)) if of == stop => *state,
             Some(_) | None => StopState::Told,
         }
-    }
-}
-
-/// Back-pressure with hysteresis: an agent whose output the store does not take fast enough is not read, and
-/// none of a user of whom that can be said of all of them together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Throttle {
-    /// Most bytes that may wait for the store.
-    most: usize,
-    waiting: usize,
-    /// For its own sake.
-    own: Flow,
-    /// For the sake of all agents of its user.
-    all: Flow,
-}
-
-impl Throttle {
-    pub(super) const fn new(most: usize) -> Self {
-        Self { most, waiting: 0, own: Flow::Resumed, all: Flow::Resumed }
-    }
-
-    /// What waits.
-    pub(super) const fn waiting(&self) -> usize {
-        self.waiting
-    }
-
-    /// So much more waits. What changes.
-    pub(super) fn add(&mut self, cost: usize) -> Option<Flow> {
-        let before = self.flow();
-        self.waiting = self.waiting.saturating_add(cost);
-        if self.waiting >= self.most {
-            self.own = Flow::Paused;
-        }
-        self.changed(before)
-    }
-
-    /// So much less waits. What changes: half of the bound is free before the link is read again, or it
-    /// would be paused and resumed with each record.
-    pub(super) fn free(&mut self, cost: usize) -> Option<Flow> {
-        let before = self.flow();
-        self.waiting = self.waiting.saturating_sub(cost);
-        if self.waiting < self.most / 2 {
-            self.own = Flow::Resumed;
-        }
-        self.changed(before)
-    }
-
-    /// All agents of the user together have too much that waits, or not any more. What changes.
-    pub(super) fn with_all(&mut self, flow: Flow) -> Option<Flow> {
-        let before = self.flow();
-        self.all = flow;
-        self.changed(before)
-    }
-
-    /// A link begins, which is read. What changes.
-    pub(super) fn begin(&mut self) -> Option<Flow> {
-        self.own = if self.waiting >= self.most { Flow::Paused } else { Flow::Resumed };
-        self.changed(Flow::Resumed)
-    }
-
-    const fn flow(&self) -> Flow {
-        match (self.own, self.all) {
-            (Flow::Resumed, Flow::Resumed) => Flow::Resumed,
-            (Flow::Paused, _) | (_, Flow::Paused) => Flow::Paused,
-        }
-    }
-
-    fn changed(&self, before: Flow) -> Option<Flow> {
-        Some(self.flow()).filter(|now| *now != before)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_throttle_pauses_at_the_bound_and_resumes_at_half_of_it() {
-        const THROTTLE_AT: usize = 1000;
-        let mut throttle = Throttle::new(THROTTLE_AT);
-        assert_eq!(throttle.add(THROTTLE_AT - 1), None);
-        assert_eq!(throttle.add(1), Some(Flow::Paused));
-        assert_eq!(throttle.add(1), None);
-        assert_eq!(throttle.begin(), Some(Flow::Paused), "a new link is paused at once");
-        assert_eq!(throttle.free(THROTTLE_AT / 2), None);
-        assert_eq!(throttle.free(2), Some(Flow::Resumed));
-        assert_eq!(throttle.begin(), None);
-    }
-
-    #[test]
-    fn an_agent_is_read_when_neither_it_nor_all_have_too_much() {
-        let mut throttle = Throttle::new(10);
-        assert_eq!(throttle.with_all(Flow::Paused), Some(Flow::Paused));
-        assert_eq!(throttle.add(10), None);
-        assert_eq!(throttle.with_all(Flow::Resumed), None);
-        assert_eq!(throttle.free(10), Some(Flow::Resumed));
-        assert_eq!(throttle.with_all(Flow::Paused), Some(Flow::Paused));
-        assert_eq!(throttle.begin(), Some(Flow::Paused), "a new link is paused at once");
     }
 }

@@ -9,6 +9,7 @@
 use super::action::{FleetAction, SeatId};
 use super::agent::cost_of_hello;
 use super::claims::Bearer;
+use super::hello::admit;
 use super::note::FleetNote;
 use super::state::State;
 use super::view::AgentContest;
@@ -309,7 +310,7 @@ enum Rival {
 fn rival(state: &State, said: &Said) -> Option<(SeatId, Rival)> {
     let Said { hello, bearer, .. } = said;
     // The roster refuses it when it takes the hello; it must not touch the session before (P-261).
-    let _may_speak = state.roster.admit_bearer(hello, bearer.as_ref()).ok()?;
+    let _may_speak = admit(&state.roster, hello, bearer.as_ref()).ok()?;
     // A probe takes no session (P-45), and a wrapper has no `instance` that could tell two processes apart.
     let theirs = hello.extensions.as_ref().filter(|extensions| !extensions.probe)?;
     let seat = state.roster.seat_of(&theirs.agent_key)?;

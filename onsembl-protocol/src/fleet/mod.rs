@@ -26,6 +26,7 @@ mod adoption;
 mod agent;
 mod aliases;
 mod audit;
+mod backpressure;
 mod by_id;
 mod claims;
 mod collections;
@@ -38,6 +39,7 @@ mod directory;
 mod dispatch;
 mod encode;
 mod event;
+mod hello;
 mod limits;
 mod note;
 mod out;
@@ -236,7 +238,7 @@ impl Fleet {
     fn take_hello(state: &mut State, contender: Contender, now: Now) {
         let Contender { link, said: Said { hello, peer, bearer }, .. } = contender;
         let session = state.ids.session(now.wall);
-        state.roster.hello(link, (hello, peer), bearer, session, &mut state.out);
+        hello::on_hello(&mut state.roster, link, (hello, peer), bearer, session, &mut state.out);
     }
 
     fn decide(&mut self, event: FleetEvent, now: Now) {

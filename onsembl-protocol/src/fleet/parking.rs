@@ -51,9 +51,7 @@ impl Roster {
                 "a newer link of the agent took over; this one is kept beside it".to_owned();
             out.write(Write::SessionEnd { session, at, because });
         }
-        if let Some(entry) = self.seats.get_mut(&seat) {
-            let _ = entry.joining.remove(&link);
-        }
+        let _ = self.leave(seat, link);
         self.park(seat, link, out);
     }
 

@@ -6,13 +6,12 @@ mod outcome;
 
 pub(super) use outcome::{Began, LossCourse, Lost, LostAgent, SessionCourse};
 
-use super::action::{Admission, FleetAction, Flow, Question, SeatId, SeatOrigin, Write};
-use super::agent::{
-    Agent, FoundBy, Joining, Listing, Seat, Session, UsedId, cost_of, cost_of_hello,
-};
-use super::claims::{Admitted, Bearer, Denied, Shown, TokenScope, judge};
+use super::action::{Admission, FleetAction, Question, SeatId, SeatOrigin, Write};
+use super::agent::{Agent, Joining, Listing, Seat, Session, UsedId, cost_of, cost_of_hello};
+use super::backpressure::Backpressure;
+use super::claims::Bearer;
 use super::collections::Map;
-use super::directory::{Directory, said_name, stand_in};
+use super::directory::Directory;
 use super::event::OpenFault;
 use super::limits::FleetLimits;
 use super::note::FleetNote;
@@ -26,7 +25,7 @@ use crate::model::Capabilities;
 use crate::replay::Retired;
 use crate::session::{Claimant, Presence, PresenceCause, PresenceStatus};
 use crate::time::{Now, WallTime};
-use crate::wire::payload::{AgentConnect, ErrorCode, ErrorReply, HealthMetrics};
+use crate::wire::payload::{AgentConnect, HealthMetrics};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::format;
@@ -50,10 +49,7 @@ pub(super) struct Roster {
     bytes: usize,
     /// What hellos count whose session is being opened.
     joining_bytes: usize,
-    /// Output of all agents that is not stored.
-    unstored: usize,
-    /// Whether agents are read, as far as that goes.
-    crowd: Flow,
+    pub(super) backpressure: Backpressure,
     pub(super) limits: FleetLimits,
 }
 
@@ -69,8 +65,7 @@ impl Roster {
             next_seat: first_seat,
             bytes: 0,
             joining_bytes: 0,
-            unstored: 0,
-            crowd: Flow::Resumed,
+            backpressure: Backpressure::new(&limits),
             limits,
         }
     }
@@ -111,7 +106,7 @@ impl Roster {
         let id = record.agent.clone();
         let (key, instance) = (record.key.clone(), record.instance.clone());
         self.newest = self.newest.max(record.presence_version);
-        let mut agent = Agent::recovered(record, &self.limits);
+        let mut agent = Agent::recovered(record);
         if agent.shown.presence.status != PresenceStatus::Offline {
             let seat = self.mint_seat();
             let uses = match agent.shown.aliases.contains(&id) {
@@ -133,6 +128,7 @@ impl Roster {
         let went_by_its_name = directory.rename(&id, "", &agent.shown.name);
         out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
         let _ = self.agents.insert(id.clone(), agent);
+        self.backpressure.admit(&id);
         self.weigh(&id);
         self.take_name(&name, &went_by_its_name, out);
     }
@@ -148,7 +144,7 @@ impl Roster {
 
     /// Why there is no room for a hello, if there is none: for what it says of an agent, or while its session is
     /// being opened.
-    fn has_no_room(&self, key: &AgentKey, hello: &AgentConnect) -> Option<String> {
+    pub(super) fn has_no_room(&self, key: &AgentKey, hello: &AgentConnect) -> Option<String> {
         if self.joining_bytes.saturating_add(cost_of_hello(hello)) > self.limits.hello_bytes {
             let why = "too many sessions of this user are being opened; come back later";
             return Some(why.to_owned());
@@ -162,140 +158,6 @@ impl Roster {
                 self.limits.agent_bytes
             )
         })
-    }
-
-    /// So much more of an agent waits for the store. What changes for it.
-    pub(super) fn hold(&mut self, agent: &AgentId, cost: usize) -> Option<Flow> {
-        let known = self.agents.get_mut(agent)?;
-        self.unstored = self.unstored.saturating_add(cost);
-        known.throttle.add(cost)
-    }
-
-    /// For whom something changes because of what waits of all agents; `agent` is the one that sent the last of it.
-    pub(super) fn hold_all(&mut self, agent: &AgentId) -> Vec<(AgentId, Flow)> {
-        if self.unstored < self.limits.unstored_output_of_user {
-            return Vec::new();
-        }
-        match core::mem::replace(&mut self.crowd, Flow::Paused) {
-            Flow::Resumed => self.with_all(Flow::Paused),
-            // One that was not known then.
-            Flow::Paused => {
-                let known = self.agents.get_mut(agent);
-                let flow = known.and_then(|known| known.throttle.with_all(Flow::Paused));
-                flow.map(|flow| (agent.clone(), flow)).into_iter().collect()
-            }
-        }
-    }
-
-    /// So much less of an agent waits. What changes for it.
-    pub(super) fn free(&mut self, agent: &AgentId, cost: usize) -> Option<Flow> {
-        let known = self.agents.get_mut(agent)?;
-        let before = known.throttle.waiting();
-        let flow = known.throttle.free(cost);
-        self.unstored =
-            self.unstored.saturating_sub(before.saturating_sub(known.throttle.waiting()));
-        flow
-    }
-
-    /// For whom something changes because less of all agents waits.
-    pub(super) fn free_all(&mut self) -> Vec<(AgentId, Flow)> {
-        match self.crowd {
-            // At half, so that agents are not paused and read again with each record.
-            Flow::Paused if self.unstored < self.limits.unstored_output_of_user / 2 => {
-                self.crowd = Flow::Resumed;
-                self.with_all(Flow::Resumed)
-            }
-            Flow::Paused | Flow::Resumed => Vec::new(),
-        }
-    }
-
-    fn with_all(&mut self, flow: Flow) -> Vec<(AgentId, Flow)> {
-        let each = self.agents.iter_mut();
-        each.filter_map(|(id, known)| Some((id.clone(), known.throttle.with_all(flow)?))).collect()
-    }
-
-    /// An agent says hello: which machine it is for, and whose link this is.
-    pub(super) fn hello(
-        &mut self,
-        link: LinkId,
-        (mut hello, peer): (Box<AgentConnect>, String),
-        bearer: Option<Bearer>,
-        session: SessionId,
-        out: &mut Out,
-    ) {
-        if hello.extensions.as_ref().is_some_and(|extensions| extensions.probe) {
-            // It reaches no machine, so it can take over no session (P-45).
-            out.note(FleetNote::Probe { link });
-            let agent = AgentId::new("probe");
-            let admission = Admission { agent, session, epoch: Epoch(0), stopped: None };
-            return out.act(FleetAction::WelcomeProbe { link, admission });
-        }
-        if let Some(Bearer { scope: TokenScope::New(name), .. }) = &bearer
-            && said_name(&hello).is_none()
-        {
-            // P-263.
-            hello.name = Some(name.clone());
-        }
-        // A parked link that says hello asks for a session like any other.
-        self.unpark(link, out);
-        let (key, heir_of) = match self.admit_bearer(&hello, bearer.as_ref()) {
-            Ok(admitted) => admitted,
-            Err(denied) => {
-                // It has reached nothing of the agent that it asks for.
-                out.note(FleetNote::Denied { link, why: denied.to_string() });
-                let error = ErrorReply::new(ErrorCode::Unauthorized, denied.to_string());
-                let cause = CloseCause::TokenExpired;
-                return out.act(FleetAction::RefuseHello { link, error, cause });
-            }
-        };
-        if let Some(why) = self.has_no_room(&key, &hello) {
-            out.note(FleetNote::TooManyAgents { link });
-            let error = ErrorReply::new(ErrorCode::QueueFull, why);
-            return out.act(FleetAction::RefuseHello { link, error, cause: CloseCause::TryLater });
-        }
-        let (seat, claimant) = match self.seat_of(&key) {
-            // Older links of an extended agent are closed; only those of a wrapper stay and need room (P-236).
-            Some(seat) if hello.extensions.is_none() && self.is_crowded(seat) => {
-                return self.refuse_crowded(link, seat, out);
-            }
-            Some(seat) => {
-                let claimant = self.seats.get(&seat).map_or(Claimant::OtherProcess, |entry| {
-                    entry.judge(&hello, self.aliases_of(entry))
-                });
-                (seat, claimant)
-            }
-            None if self.is_full(&key) => {
-                out.note(FleetNote::TooManyAgents { link });
-                let (error, cause) = (self.limits.too_many_agents(), CloseCause::TryLater);
-                return out.act(FleetAction::RefuseHello { link, error, cause });
-            }
-            None => {
-                let found = match heir_of {
-                    Some(agent) => FoundBy::Heir(agent),
-                    None if self.is_anothers(&key, &hello, bearer.as_ref()) => FoundBy::Key,
-                    None => FoundBy::Anything,
-                };
-                let seat = self.seat_down(&key, out);
-                if let Some(entry) = self.seats.get_mut(&seat) {
-                    entry.found = found;
-                    entry.taken_in_by = bearer.as_ref().map(Bearer::claim);
-                }
-                // Its machine is new: there is no session of another process that it could replace.
-                (seat, Claimant::SameProcess)
-            }
-        };
-        out.note(FleetNote::Hello { link, name: hello.name.clone(), peer: peer.clone() });
-        if let Some(entry) = self.seats.get_mut(&seat) {
-            let cost = cost_of_hello(&hello);
-            self.joining_bytes = self.joining_bytes.saturating_add(cost);
-            let _ = entry.joining.insert(link, Joining { hello, bearer, session, peer, cost });
-        }
-        out.act(FleetAction::Join { link, seat, claimant });
-    }
-
-    fn aliases_of(&self, entry: &Seat) -> &[AgentId] {
-        let agent = entry.agent.as_ref().and_then(|id| self.agents.get(id));
-        agent.map_or(&[], |agent| &agent.shown.aliases)
     }
 
     /// A legacy wrapper says which id it goes by. One that took the id it was taught differs by that from
@@ -317,61 +179,12 @@ impl Roster {
         }
     }
 
-    /// The key under which a hello is admitted, and the agent that it is the heir of under a key that is new.
-    pub(super) fn admit_bearer(
-        &self,
-        hello: &AgentConnect,
-        bearer: Option<&Bearer>,
-    ) -> Result<(AgentKey, Option<AgentId>), Denied> {
-        let key = self.key_of(hello);
-        let Some(bearer) = bearer else { return Ok((key, None)) };
-        let known = |id| self.agents.get_key_value(id).map(|(id, agent)| agent.known_as(id));
-        let own = bearer.agent().and_then(known);
-        let known = self.directory.holder(&key).and_then(known);
-        let admitted = judge(bearer, Shown::of(hello), known, own)?;
-        let newcomer = self.newcomers.get(&key).and_then(|seat| self.seats.get(seat));
-        if let Some(claim) = newcomer.and_then(|entry| entry.taken_in_by.as_ref())
-            && !bearer.may_hold(Some(claim))
-        {
-            return Err(Denied::BeingTakenIn(claim.token.clone()));
-        }
-        Ok(match admitted {
-            Admitted::Itself => (key, None),
-            Admitted::HolderOf(key) => (key, None),
-            Admitted::HeirOf(agent) => (key, Some(agent)),
-        })
-    }
-
-    fn key_of(&self, hello: &AgentConnect) -> AgentKey {
-        if let Some(extensions) = &hello.extensions {
-            return extensions.agent_key.clone();
-        }
-        let taught = self.agents.get(&AgentId::new(&hello.agent_id));
-        taught.map_or_else(|| stand_in(hello), |taught| taught.key.clone())
-    }
-
-    /// Whether a legacy wrapper whose key is not known claims an id by which an agent of another key goes that
-    /// is in session: two wrappers of one machine share the id of one configuration file, and are two agents
-    /// by their names. One that comes when the other has no session was renamed, but not if others hold it.
-    fn is_anothers(&self, key: &AgentKey, hello: &AgentConnect, bearer: Option<&Bearer>) -> bool {
-        if hello.extensions.is_some() || self.directory.holder(key).is_some() {
-            return false;
-        }
-        let claimed = AgentId::new(&hello.agent_id);
-        let is_held = |agent: &AgentId| {
-            let claim = self.agents.get(agent).and_then(|agent| agent.shown.claim.as_ref());
-            bearer.is_some_and(|bearer| !bearer.speaks_for(agent, claim))
-        };
-        let mut others = self.directory.by_alias(&claimed);
-        others.any(|agent| self.session(agent).is_some() || is_held(agent))
-    }
-
     pub(super) fn seat_of(&self, key: &AgentKey) -> Option<SeatId> {
         let known = self.directory.holder(key).and_then(|agent| self.agents.get(agent)?.seat);
         known.or_else(|| self.newcomers.get(key).copied())
     }
 
-    fn is_full(&self, key: &AgentKey) -> bool {
+    pub(super) fn is_full(&self, key: &AgentKey) -> bool {
         self.directory.holder(key).is_none()
             && self.agents.len().saturating_add(self.newcomers.len()) >= self.limits.agents
     }
@@ -379,9 +192,30 @@ impl Roster {
     fn remove(&mut self, id: &AgentId) {
         let Some(agent) = self.agents.remove(id) else { return };
         self.bytes = self.bytes.saturating_sub(agent.cost);
-        self.unstored = self.unstored.saturating_sub(agent.throttle.waiting());
+        self.backpressure.remove(id);
         let Agent { key, shown, .. } = agent;
         self.directory.remove(id, &key, &shown.aliases, &shown.name);
+    }
+
+    /// The machine of an agent that has no id yet.
+    pub(super) fn newcomer(&self, key: &AgentKey) -> Option<&Seat> {
+        self.seats.get(self.newcomers.get(key)?)
+    }
+
+    /// The session of a hello is being opened.
+    pub(super) fn join(&mut self, seat: SeatId, link: LinkId, joining: Joining) {
+        let _ = self.leave(seat, link);
+        if let Some(entry) = self.seats.get_mut(&seat) {
+            self.joining_bytes = self.joining_bytes.saturating_add(joining.cost);
+            let _ = entry.joining.insert(link, joining);
+        }
+    }
+
+    /// The session of a hello is not being opened any more. Gives the hello, if it was.
+    pub(super) fn leave(&mut self, seat: SeatId, link: LinkId) -> Option<Joining> {
+        let joining = self.seats.get_mut(&seat)?.joining.remove(&link)?;
+        self.joining_bytes = self.joining_bytes.saturating_sub(joining.cost);
+        Some(joining)
     }
 
     fn mint_seat(&mut self) -> SeatId {
@@ -391,7 +225,7 @@ impl Roster {
     }
 
     /// Puts a machine in for an agent that has none.
-    fn seat_down(&mut self, key: &AgentKey, out: &mut Out) -> SeatId {
+    pub(super) fn seat_down(&mut self, key: &AgentKey, out: &mut Out) -> SeatId {
         let seat = self.mint_seat();
         let id = self.directory.holder(key).cloned();
         let known = id.as_ref().and_then(|id| self.agents.get_mut(id));
@@ -463,10 +297,7 @@ impl Roster {
             Err(fault) => {
                 let why = fault.to_string();
                 out.note(FleetNote::SessionRefused { link, why: why.clone() });
-                let entry = self.seats.get_mut(&seat);
-                if let Some(joining) = entry.and_then(|entry| entry.joining.remove(&link)) {
-                    self.joining_bytes = self.joining_bytes.saturating_sub(joining.cost);
-                }
+                let _ = self.leave(seat, link);
                 let cause = match fault {
                     OpenFault::Deleted(_) => CloseCause::Deleted,
                     OpenFault::Held(_) => CloseCause::TokenExpired,
@@ -491,8 +322,9 @@ impl Roster {
         let id = opened.agent.clone();
         entry.agent = Some(id.clone());
         let _ = self.newcomers.remove(&entry.key);
-        let new = || Agent::new(entry.key.clone(), opened, at, &self.limits);
+        let new = || Agent::new(entry.key.clone(), opened, at);
         let agent = self.agents.entry(id.clone()).or_insert_with(new);
+        self.backpressure.admit(&id);
         let before = core::mem::replace(&mut agent.key, entry.key.clone());
         self.directory.rekey(&id, Some(&before), &agent.key);
         agent.listing = Listing::Listed;
@@ -543,9 +375,8 @@ impl Roster {
         capabilities: Capabilities,
         out: &mut Out,
     ) -> Option<Began> {
+        let joining = self.leave(seat, link)?;
         let entry = self.seats.get_mut(&seat)?;
-        let joining = entry.joining.remove(&link)?;
-        self.joining_bytes = self.joining_bytes.saturating_sub(joining.cost);
         let known = entry.agent.as_ref().and_then(|id| self.agents.get(id));
         let aliases = known.map_or(&[][..], |agent| &agent.shown.aliases);
         let claimant = entry.begin(&joining.hello, aliases);
@@ -567,7 +398,7 @@ impl Roster {
         let same_process = claimant == Claimant::SameProcess && (journal.is_none() || remembers);
         agent.slots =
             slots.map_or(DEFAULT_SLOTS, |slots| usize::try_from(slots).unwrap_or(usize::MAX));
-        if let Some(flow) = agent.throttle.begin() {
+        if let Some(flow) = self.backpressure.begin(&id) {
             out.act(FleetAction::Throttle { seat, flow });
         }
         let dialect = capabilities.dialect();
@@ -642,10 +473,8 @@ impl Roster {
         if let Some(session) = session {
             out.write(Write::SessionEnd { session, at, because: reason.to_string() });
         }
-        let entry = entry?;
-        if let Some(joining) = entry.joining.remove(&link) {
-            self.joining_bytes = self.joining_bytes.saturating_sub(joining.cost);
-        }
+        let _ = self.leave(seat, link);
+        let entry = self.seats.get_mut(&seat)?;
         if entry.parked.contains(&link) {
             self.unpark(link, out);
             return None;

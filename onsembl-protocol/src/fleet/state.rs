@@ -106,11 +106,7 @@ impl State {
 
     /// So much more output of an agent waits for the store.
     pub(super) fn throttle_by(&mut self, agent: &AgentId, cost: usize) {
-        if let Some(flow) = self.roster.hold(agent, cost) {
-            self.out.note(FleetNote::Throttled { agent: agent.clone() });
-            self.throttle(agent, flow);
-        }
-        for (agent, flow) in self.roster.hold_all(agent) {
+        for (agent, flow) in self.roster.backpressure.add(agent, cost) {
             self.out.note(FleetNote::Throttled { agent: agent.clone() });
             self.throttle(&agent, flow);
         }
@@ -118,10 +114,7 @@ impl State {
 
     /// So much less does.
     pub(super) fn release(&mut self, agent: &AgentId, cost: usize) {
-        if let Some(flow) = self.roster.free(agent, cost) {
-            self.throttle(agent, flow);
-        }
-        for (agent, flow) in self.roster.free_all() {
+        for (agent, flow) in self.roster.backpressure.release(agent, cost) {
             self.throttle(&agent, flow);
         }
     }

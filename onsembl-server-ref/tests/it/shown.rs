@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::OnceLock;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
@@ -23,6 +24,8 @@ pub(crate) struct ServerProgram {
     pub(crate) address: SocketAddr,
     log: PathBuf,
     child: Child,
+    /// Of all its agents: one of another lineage could not come back as any of them.
+    agent_token: OnceLock<String>,
 }
 
 impl ServerProgram {
@@ -38,7 +41,8 @@ impl ServerProgram {
             .unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = timeout(PATIENCE, out.next_line()).await.unwrap().unwrap().expect("an address");
-        Self { data, address: line.parse().unwrap(), log, child }
+        let address = line.parse().unwrap();
+        Self { data, address, log, child, agent_token: OnceLock::new() }
     }
 
     pub(crate) fn token(&self, kind: TokenKind) -> String {
@@ -46,8 +50,8 @@ impl ServerProgram {
     }
 
     pub(crate) async fn agent(&self, hello: Value) -> Peer {
-        let mut agent =
-            Peer::open(self.address, "/ws/agent", Some(&self.token(TokenKind::Agent))).await;
+        let token = self.agent_token.get_or_init(|| self.token(TokenKind::Agent));
+        let mut agent = Peer::open(self.address, "/ws/agent", Some(token)).await;
         agent.send(hello.to_string()).await;
         let _ = agent.expect("ACK").await;
         agent
