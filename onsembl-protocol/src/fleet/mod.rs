@@ -60,8 +60,8 @@ pub use crate::command::{
     Candidate, CommandCause, CommandOrigin, CommandStage, CommandView, Unroutable, choose_agent,
 };
 pub use crate::output::{
-    Cursor, Fetch, LogRecord, OutputFollower, OutputPosition, OutputTail, RetentionClock,
-    StoredBody, StoredPosition, StreamCut, StreamSums, cursor_before,
+    Cursor, Fetch, LineAssembler, LogRecord, OutputFollower, OutputPosition, OutputTail,
+    RetentionClock, StoredBody, StoredPosition, StreamCut, StreamSums, cursor_before,
 };
 pub use crate::stop::StopOrder;
 pub use action::{

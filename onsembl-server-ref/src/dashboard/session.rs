@@ -1,7 +1,5 @@
 //! One dashboard link: its hello, its requests, and the loop that feeds it.
 
-use super::encode::{FeedEncoder, Next};
-use super::locate::locate;
 use super::refresh::{CheckedToken, Refreshes};
 use crate::auth::{Authenticator, Identity, LookupError};
 use crate::bounds::{Share, Shares, Turns};
@@ -12,7 +10,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::fleet::{
-    Answer, DashboardFeed, DashboardLink, DashboardRequest, LogRecord, Request,
+    Answer, DashboardFeed, DashboardLink, DashboardRequest, FeedItem, LogRecord, Request,
 };
 use onsembl_protocol::id::{CommandId, LinkId, MessageId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
@@ -100,6 +98,7 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
         handle,
         inbox,
         requests: DashboardLink::new(identity.user.clone()),
+        fleet_view: dashboard.fleet_views.of(&identity.user),
         identity,
         dashboard,
         peer,
@@ -123,13 +122,6 @@ enum Outcome {
     Refreshed(CheckedToken),
 }
 
-/// Whether the store is being asked for output: once at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    Nothing,
-    UnderWay,
-}
-
 /// Whether the link's last event came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinkState {
@@ -139,6 +131,7 @@ enum LinkState {
 
 struct Session {
     dashboard: Dashboard,
+    fleet_view: Arc<FleetView>,
     identity: Identity,
     peer: String,
     clock: SystemClock,
@@ -253,7 +246,7 @@ impl Session {
     }
 
     async fn serve(&mut self, init: DashboardInit, hello: Option<MessageId>) {
-        let fleet_view = self.dashboard.fleet_views.of(&self.identity.user);
+        let fleet_view = Arc::clone(&self.fleet_view);
         let (turns, user) = (self.dashboard.turns.clone(), self.identity.user.clone());
         if !self.has_slots(&fleet_view) {
             return;
@@ -263,23 +256,19 @@ impl Session {
         let instance = self.dashboard.instance.clone();
         let extensions = init.extensions.as_ref();
         let now = self.clock.now().wall;
-        let mut feed = FeedEncoder::new(
-            Arc::clone(&fleet_view),
-            instance,
-            init.subscriptions,
-            extensions,
-            now,
-        );
+        let mut feed = {
+            let view = fleet_view.look();
+            DashboardFeed::new(&view, instance, init.subscriptions, extensions, now)
+        };
         feed.greet(hello, self.clock.now().wall);
         drop(turn);
         let mut machine = DashboardConnection::new(self.clock.now());
         let mut deadline = machine.deadline();
-        let mut reading = Reading::Nothing;
         let stop = self.dashboard.stop.clone();
         loop {
             let full = {
                 let _turn = turns.take_one(&user).await;
-                self.feed_link(&mut feed, &mut reading)
+                self.feed_link(&mut feed)
             };
             tokio::select! {
                 biased;
@@ -309,7 +298,7 @@ impl Session {
                     }
                 }
                 Some(outcome) = self.pending.next(), if !self.pending.is_empty() => {
-                    self.on_outcome(outcome, &mut feed, &mut reading);
+                    self.on_outcome(outcome, &mut feed);
                 }
                 () = self.clock.sleep_until(deadline) => {
                     if !self.has_slots(&fleet_view) {
@@ -346,7 +335,7 @@ impl Session {
         &mut self,
         machine: &mut DashboardConnection,
         event: DashboardEvent,
-        feed: &mut FeedEncoder,
+        feed: &mut DashboardFeed,
     ) -> Deadline {
         let step = machine.handle(event, self.clock.now());
         for action in step.actions {
@@ -356,41 +345,36 @@ impl Session {
     }
 
     /// Says what there is to say while the link has room. Whether it was the room that ended it.
-    fn feed_link(&mut self, feed: &mut FeedEncoder, reading: &mut Reading) -> bool {
+    fn feed_link(&mut self, feed: &mut DashboardFeed) -> bool {
         loop {
             if !self.handle.has_room() {
                 return true;
             }
-            let message = match feed.next(self.clock.now().monotonic) {
-                Next::Message(message) => *message,
-                Next::Read(command, cursor) => {
-                    if *reading == Reading::Nothing {
-                        *reading = Reading::UnderWay;
-                        let store = self.dashboard.store.clone();
-                        let user = self.identity.user.clone();
-                        self.pending.push(Box::pin(async move {
-                            let read =
-                                store.read_output(&user, &command, None, cursor, READ_BYTES).await;
-                            let records =
-                                read.map(|r| r.into_iter().map(StoredRecord::into_log).collect());
-                            Outcome::Output(command, records)
-                        }));
-                    }
+            let item = feed.next(&self.fleet_view.look(), self.clock.now().monotonic);
+            let message = match item {
+                FeedItem::Message(message) => *message,
+                FeedItem::Read(command, cursor) => {
+                    let store = self.dashboard.store.clone();
+                    let user = self.identity.user.clone();
+                    self.pending.push(Box::pin(async move {
+                        let read =
+                            store.read_output(&user, &command, None, cursor, READ_BYTES).await;
+                        let records =
+                            read.map(|r| r.into_iter().map(StoredRecord::into_log).collect());
+                        Outcome::Output(command, records)
+                    }));
                     return false;
                 }
-                Next::Seek(command, seek) => {
-                    if *reading == Reading::Nothing {
-                        *reading = Reading::UnderWay;
-                        let store = self.dashboard.store.clone();
-                        let user = self.identity.user.clone();
-                        self.pending.push(Box::pin(async move {
-                            let found = locate(&store, &user, &command, &seek).await;
-                            Outcome::Found(command, found)
-                        }));
-                    }
+                FeedItem::Seek(command, seek) => {
+                    let store = self.dashboard.store.clone();
+                    let user = self.identity.user.clone();
+                    self.pending.push(Box::pin(async move {
+                        let found = store.seek_output(&user, &command, &seek).await;
+                        Outcome::Found(command, found)
+                    }));
                     return false;
                 }
-                Next::Nothing => return false,
+                FeedItem::Nothing => return false,
             };
             let (_, frame) = self.envelopes.frame(&message, self.clock.now().wall);
             match self.handle.try_data(frame) {
@@ -403,16 +387,18 @@ impl Session {
         }
     }
 
-    fn perform(&mut self, action: DashboardAction, feed: &mut FeedEncoder) {
+    fn perform(&mut self, action: DashboardAction, feed: &mut DashboardFeed) {
         match action {
             DashboardAction::SendPing => {
                 let timestamp = Some(self.clock.now().wall.unix_millis() as f64);
                 self.say(&ServerToDashboard::Ping(Ping { timestamp, sequence: None }));
             }
-            DashboardAction::Show => feed.scan_agents(self.clock.now().wall),
+            DashboardAction::Show => {
+                feed.scan_agents(&self.fleet_view.look(), self.clock.now().wall);
+            }
             DashboardAction::Refresh => {
                 feed.refresh();
-                feed.scan_agents(self.clock.now().wall);
+                feed.scan_agents(&self.fleet_view.look(), self.clock.now().wall);
                 self.check_token();
             }
             DashboardAction::Close(cause) => {
@@ -432,7 +418,7 @@ impl Session {
         self.pending.push(Box::pin(async move { Outcome::Revoked(auth.is_revoked(&token).await) }));
     }
 
-    fn on_outcome(&mut self, outcome: Outcome, feed: &mut FeedEncoder, reading: &mut Reading) {
+    fn on_outcome(&mut self, outcome: Outcome, feed: &mut DashboardFeed) {
         match outcome {
             Outcome::Answered(message, bytes, held) => {
                 drop(held);
@@ -441,11 +427,9 @@ impl Session {
                 self.say(&message);
             }
             Outcome::Output(command, Ok(records)) => {
-                *reading = Reading::Nothing;
-                feed.stored(&command, records);
+                feed.stored(&self.fleet_view.look(), &command, records);
             }
             Outcome::Found(command, Ok(cursor)) => {
-                *reading = Reading::Nothing;
                 feed.located(&command, cursor);
             }
             Outcome::Output(command, Err(error)) | Outcome::Found(command, Err(error)) => {
@@ -471,15 +455,19 @@ impl Session {
         id: Option<MessageId>,
         message: DashboardToServer,
         took: (usize, Held),
-        feed: &mut FeedEncoder,
+        feed: &mut DashboardFeed,
     ) {
         match self.requests.handle(id.clone(), message, feed.capabilities()) {
             DashboardRequest::Hello(init) => {
-                feed.watch(init.subscriptions);
+                feed.watch(&self.fleet_view.look(), init.subscriptions);
                 feed.greet(id, self.clock.now().wall);
             }
-            DashboardRequest::Subscribe(what) => feed.subscribe(id, what, self.clock.now().wall),
-            DashboardRequest::Unsubscribe(what) => feed.unsubscribe(id, &what),
+            DashboardRequest::Subscribe(what) => {
+                feed.subscribe(&self.fleet_view.look(), id, what, self.clock.now().wall);
+            }
+            DashboardRequest::Unsubscribe(what) => {
+                feed.unsubscribe(&self.fleet_view.look(), id, &what);
+            }
             DashboardRequest::Fleet { command, request } => self.ask(id, command, request, took),
             DashboardRequest::Refresh(refresh) => {
                 let check = self.refreshes.check(self.dashboard.auth.clone(), id, refresh);
