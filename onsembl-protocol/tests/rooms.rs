@@ -277,7 +277,10 @@ fn every_machine_says_which_contract_it_keeps() {
     let machines = modules().into_iter().filter(|module| {
         let is_machine = |entry: &str| module.text.contains(entry);
         !["lab", "replay", "supervisor"].contains(&module.room())
-            && (is_machine("pub fn handle(") || is_machine("pub fn poll_action("))
+            && ["pub", "pub(crate)"].iter().any(|public| {
+                is_machine(&format!("    {public} fn handle(&mut self"))
+                    || is_machine(&format!("    {public} fn poll_action("))
+            })
     });
     let mut seen = 0;
     for module in machines {

@@ -9,7 +9,8 @@ mod item;
 mod output;
 mod sent;
 
-pub use item::{FeedItem, Seek};
+pub(super) use item::FeedItem;
+pub use item::Seek;
 
 use super::by_id::ById;
 use super::encode;
@@ -46,8 +47,8 @@ const FEED_COST: usize = 512 * 1024 + output::MOST_UNFINISHED;
 const TOLD_AFTER_END_MS: i64 = 10 * 60 * 1000;
 
 /// What one dashboard was told, and how it is to be told.
-#[derive(Debug)]
-pub struct DashboardFeed {
+#[derive(Clone, Debug)]
+pub(super) struct DashboardFeed {
     subscriptions: Subscriptions,
     capabilities: Capabilities,
     /// What is told before anything else. Of many agents it holds where to go on, and no messages.
@@ -71,20 +72,20 @@ pub struct DashboardFeed {
 }
 
 /// What the store is asked of a command. Its answer counts only as long as that is still wanted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Asked {
     command: CommandId,
     what: Wanted,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Wanted {
     Seek(Seek),
     Read { after: Cursor, generation: u32 },
 }
 
 /// What is told before anything else.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Ready {
     Message(Box<ServerToDashboard>),
     /// The agents behind this one, as lists.
@@ -103,7 +104,7 @@ enum Hello {
 impl DashboardFeed {
     /// A dashboard that was accepted now. Of commands that ended lately it is told how. Output that is there
     /// already comes only if it asks; to a legacy one, which cannot, the end of what open commands wrote.
-    pub fn new(
+    pub(super) fn new(
         view: &View,
         server: ServerInstanceId,
         subscriptions: Subscriptions,
@@ -150,7 +151,7 @@ impl DashboardFeed {
 
     /// The answer to the hello: the agents there are, then how each is, then its acknowledgement. A page that
     /// came back still shows what it showed before: what open commands wrote does not come again.
-    pub fn greet(&mut self, hello: Option<MessageId>, now: WallTime) {
+    pub(super) fn greet(&mut self, hello: Option<MessageId>, now: WallTime) {
         let is_first = core::mem::replace(&mut self.hello, Hello::Answered) == Hello::Unanswered;
         if is_first && !self.is_extended() && hello.as_ref().is_some_and(is_of_returning_page) {
             self.commands.values_mut().for_each(|sent| sent.seek = None);
@@ -161,7 +162,7 @@ impl DashboardFeed {
     }
 
     /// Adds to what is watched, and answers.
-    pub fn subscribe(
+    pub(super) fn subscribe(
         &mut self,
         view: &View,
         id: Option<MessageId>,
@@ -198,7 +199,7 @@ impl DashboardFeed {
     }
 
     /// Takes away from what is watched, and answers.
-    pub fn unsubscribe(&mut self, view: &View, id: Option<MessageId>, what: &Subscription) {
+    pub(super) fn unsubscribe(&mut self, view: &View, id: Option<MessageId>, what: &Subscription) {
         let mut wanted = self.subscriptions.clone();
         what.remove_from(&mut wanted);
         self.watch(view, wanted);
@@ -211,7 +212,7 @@ impl DashboardFeed {
 
     /// What this takes at most, in bytes, while its user has so many agents and commands to show: what it was told of
     /// each, and one message about each that waits.
-    pub fn cost(view: &View) -> usize {
+    pub(super) fn cost(view: &View) -> usize {
         let agents = view.agents().len().saturating_mul(AGENT_COST);
         let commands = view.command_count().saturating_mul(COMMAND_COST);
         agents.saturating_add(commands).saturating_add(FEED_COST)
@@ -219,7 +220,7 @@ impl DashboardFeed {
 
     /// Whether answers wait for the link: then nothing more is to be read from it, because each message that
     /// is read may bring more of them.
-    pub fn is_behind(&self) -> bool {
+    pub(super) fn is_behind(&self) -> bool {
         // What changed about agents is no answer, and comes when there is room for it.
         let is_answer = |ready: &Ready| match ready {
             Ready::Message(_) | Ready::List(_) | Ready::Agents(_, Say::All) => true,
@@ -230,7 +231,7 @@ impl DashboardFeed {
 
     /// Takes what it wants to see from now on. To a legacy dashboard, of open commands that it did not see
     /// the end of what they wrote.
-    pub fn watch(&mut self, view: &View, subscriptions: Subscriptions) {
+    pub(super) fn watch(&mut self, view: &View, subscriptions: Subscriptions) {
         let before = core::mem::replace(&mut self.subscriptions, subscriptions);
         match self.capabilities.dialect() {
             Dialect::Extended => {}
@@ -252,18 +253,18 @@ impl DashboardFeed {
     }
 
     /// Says what is subscribed now.
-    pub fn acknowledgement(&self, message_id: Option<MessageId>) -> Ack {
+    fn acknowledgement(&self, message_id: Option<MessageId>) -> Ack {
         let subscriptions = Some(self.subscriptions.clone());
         Ack { message_id, success: true, subscriptions, ..Ack::default() }
     }
 
     /// Says the status of each watched agent again.
-    pub fn refresh(&mut self) {
+    pub(super) fn refresh(&mut self) {
         self.agents.refresh();
     }
 
     /// Looks at what changed about agents, when there is room for it.
-    pub fn scan_agents(&mut self, view: &View, now: WallTime) {
+    pub(super) fn scan_agents(&mut self, view: &View, now: WallTime) {
         self.agents.keep(view);
         self.output.keep(|command| view.command(command).is_some());
         let has_not_begun =
@@ -275,17 +276,17 @@ impl DashboardFeed {
     }
 
     /// When to call with [`flush`](Self::flush): a line is unfinished.
-    pub fn deadline(&self) -> Deadline {
+    pub(super) fn deadline(&self) -> Deadline {
         self.output.deadline()
     }
 
     /// Shows unfinished lines of which nothing more came for some time; harmless at any other time.
-    pub fn flush(&mut self, now: Timestamp) {
+    pub(super) fn flush(&mut self, now: Timestamp) {
         self.output.flush(now);
     }
 
     /// The next thing to tell. Output goes before the end of its command.
-    pub fn next(&mut self, view: &View, now: Timestamp) -> FeedItem {
+    pub(super) fn next(&mut self, view: &View, now: Timestamp) -> FeedItem {
         loop {
             if let Some(message) = self.output.next() {
                 return FeedItem::Message(Box::new(message));
@@ -510,7 +511,7 @@ impl DashboardFeed {
     }
 
     /// What its dashboard and this server may rely on.
-    pub const fn capabilities(&self) -> Capabilities {
+    pub(super) const fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
 
@@ -519,7 +520,7 @@ impl DashboardFeed {
     }
 
     /// Shows the stored output of a command from there on. Whether there is such a command.
-    pub fn replay(&mut self, view: &View, id: &CommandId, from: &Replay) -> bool {
+    pub(super) fn replay(&mut self, view: &View, id: &CommandId, from: &Replay) -> bool {
         if view.command(id).is_none() {
             return false;
         }
@@ -535,7 +536,7 @@ impl DashboardFeed {
     }
 
     /// Where the store has what was sought.
-    pub fn located(&mut self, id: &CommandId, cursor: Cursor) {
+    pub(super) fn located(&mut self, id: &CommandId, cursor: Cursor) {
         let Some(asked) = self.asked.take_if(|asked| asked.command == *id) else { return };
         if let Some(sent) = self.commands.get_mut(id)
             && let Wanted::Seek(seek) = asked.what
@@ -547,7 +548,7 @@ impl DashboardFeed {
     }
 
     /// What the store had behind a cursor; nothing if it has nothing there any more.
-    pub fn stored(&mut self, view: &View, id: &CommandId, records: Vec<LogRecord>) {
+    pub(super) fn stored(&mut self, view: &View, id: &CommandId, records: Vec<LogRecord>) {
         let Some(asked) = self.asked.take_if(|asked| asked.command == *id) else { return };
         let Some(entry) = view.command(id) else { return };
         let sent = self.commands.entry(id, Sent::default);

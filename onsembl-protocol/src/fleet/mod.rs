@@ -69,8 +69,10 @@ pub use action::{
 };
 pub use agent::ALIASES;
 pub use claims::{Bearer, Claim, TokenScope};
-pub use dashboard_feed::{DashboardFeed, FeedItem, Seek};
-pub use dashboard_link::{DashboardLink, DashboardRequest};
+pub use dashboard_feed::Seek;
+pub use dashboard_link::{
+    DashboardAction, DashboardEvent, DashboardLink, DashboardNote, DashboardToken,
+};
 pub use event::{
     FleetEvent, Inserted, LogPosition, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
     StoreFault,

@@ -56,6 +56,7 @@ pub use crate::command::{
     Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Fate, JournalEntry, LeftBehind,
     ProcessIdentity, Standing,
 };
+pub use crate::model::Severity;
 pub use crate::output::{
     CHUNK_BYTES, LeftRun, RECORD_COST, Record, RecordBody, RecoveredRun, Run, SpoolBounds,
     SpoolEvent, SpoolPolicy, SpoolRequest, StreamState,
@@ -69,7 +70,7 @@ pub use event::{
 pub use fence::Fence;
 #[cfg(any(feature = "sim", feature = "testing"))]
 pub use held::{HeldOutput, HeldRun};
-pub use note::{Severity, WorkerNote};
+pub use note::WorkerNote;
 
 use crate::close::CloseCause;
 use crate::id::{CommandId, StopId};

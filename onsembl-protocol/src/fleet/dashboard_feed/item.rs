@@ -45,12 +45,12 @@ impl Seek {
 
 /// What comes next for a dashboard.
 #[derive(Debug)]
-pub enum FeedItem {
+pub(in crate::fleet) enum FeedItem {
     /// Say this.
     Message(Box<ServerToDashboard>),
-    /// Read on in the store, and hand it to [`DashboardFeed::stored`](super::DashboardFeed::stored).
+    /// Read on in the store, and hand it to `stored`.
     Read(CommandId, Cursor),
-    /// Look up where to begin, and hand it to [`DashboardFeed::located`](super::DashboardFeed::located).
+    /// Look up where to begin, and hand it to `located`.
     Seek(CommandId, Seek),
     /// Nothing new.
     Nothing,

@@ -19,7 +19,7 @@ pub(super) struct Shown {
 }
 
 /// What was told of one command.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Sent {
     pub(super) revision: Revision,
     pub(super) end: End,
