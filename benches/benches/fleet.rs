@@ -16,25 +16,26 @@
 
 use bytes::Bytes;
 use onsembl_protocol::fleet::{
-    Bearer, DashboardFeed, FeedItem, Fleet, FleetAction, FleetEvent, FleetLimits, Inserted,
-    LogRecord, OpenedSession, Question, Receipt, RecordOutcome, Request, SeatId, StoreAnswer,
-    Token, TokenScope, View, Write,
+    Bearer, DashboardAction, DashboardEvent, DashboardLink, DashboardToken, Fleet, FleetAction,
+    FleetEvent, FleetLimits, Inserted, LogRecord, OpenedSession, Question, Receipt, RecordOutcome,
+    Request, SeatId, StoreAnswer, Token, TokenScope, View, Write,
 };
 use onsembl_protocol::id::{
     AgentId, AgentKey, ByteOffset, ChunkSequence, CommandId, Epoch, Incarnation, InstanceId,
-    JournalId, LineageId, LinkId, PresenceVersion, ServerInstanceId, TokenId, UserId,
+    JournalId, LineageId, LinkId, MessageId, PresenceVersion, ServerInstanceId, TokenId, UserId,
 };
+use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::{
     AGENT_FEATURES, Capabilities, CommandAckStatus, DASHBOARD_FEATURES, Dialect, SERVER_FEATURES,
     Selection, Stream, Subscriptions,
 };
 use onsembl_protocol::session::{Presence, PresenceCause, PresenceStatus, StatusCause};
-use onsembl_protocol::time::{Now, WallTime};
-use onsembl_protocol::wire::AgentToServer;
+use onsembl_protocol::time::Now;
 use onsembl_protocol::wire::payload::{
     AgentConnect, AgentExtensions, AgentType, CommandAck, CommandRequest, DashboardExtensions,
-    LegacyCapabilities, OutputContent, StreamType, TerminalOutput,
+    DashboardInit, LegacyCapabilities, OutputContent, StreamType, TerminalOutput,
 };
+use onsembl_protocol::wire::{AgentToServer, DashboardToServer, ServerToDashboard, encode};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -307,6 +308,21 @@ fn take(fleet: &mut Fleet, view: &mut View, event: FleetEvent, receipts: &mut Ve
     let _ = black_box(fleet.deadline());
 }
 
+/// A dashboard of this user that watches so much, and is greeted.
+fn greeted(view: &View, subscriptions: Subscriptions) -> DashboardLink {
+    let token = DashboardToken { user: UserId::new("user"), expires: None };
+    let server = ServerInstanceId::new("server");
+    let mut link = DashboardLink::new(token, server, Limits::DEFAULT, now());
+    let features = DASHBOARD_FEATURES.to_vec();
+    let extensions = Some(DashboardExtensions { features, server_instance: None });
+    let init = DashboardInit { user_id: None, subscriptions, extensions };
+    let hello = encode(&MessageId::new("1"), now().wall, &DashboardToServer::Init(init));
+    link.handle(DashboardEvent::Text(&hello), view, now());
+    link.handle(DashboardEvent::Reserved, view, now());
+    assert_eq!(tell_all(&mut link, view), 0);
+    link
+}
+
 /// What a dashboard that watches everything receives for a piece of output, without the fleet's part.
 fn sends_output(scenario: &mut Scenario) -> f64 {
     let all = Subscriptions {
@@ -316,12 +332,7 @@ fn sends_output(scenario: &mut Scenario) -> f64 {
         traces: false,
     };
     let user = &mut scenario.users[0];
-    let server = ServerInstanceId::new("server");
-    let features = DASHBOARD_FEATURES.to_vec();
-    let extensions = DashboardExtensions { features, server_instance: None };
-    let mut feed =
-        DashboardFeed::new(&user.view, server, all, Some(&extensions), WallTime::default());
-    while !matches!(feed.next(&user.view), FeedItem::Nothing) {}
+    let mut link = greeted(&user.view, all);
     let mut receipts = Vec::new();
     let mut metric = 0;
     for n in 0..EVENTS {
@@ -329,7 +340,7 @@ fn sends_output(scenario: &mut Scenario) -> f64 {
         let event = writes(&mut user.running[command]);
         take(&mut user.fleet, &mut user.view, event, &mut receipts);
         let start = Instant::now();
-        let pieces = tell_all(&mut feed, &user.view);
+        let pieces = tell_all(&mut link, &user.view);
         metric += start.elapsed().as_nanos();
         assert_eq!(pieces, 1);
         let receipt = receipts.pop().unwrap();
@@ -340,35 +351,29 @@ fn sends_output(scenario: &mut Scenario) -> f64 {
 
 /// Tells all there is. How many pieces of output were in it.
 #[inline(never)]
-fn tell_all(feed: &mut DashboardFeed, view: &View) -> usize {
+fn tell_all(link: &mut DashboardLink, view: &View) -> usize {
     let mut pieces = 0;
-    loop {
-        match feed.next(view) {
-            FeedItem::Nothing => return pieces,
-            item => pieces += usize::from(matches!(black_box(item), FeedItem::Output { .. })),
+    while let Some(action) = link.poll_action(view, true, now()) {
+        if let DashboardAction::Tell(message) = black_box(action) {
+            pieces += usize::from(matches!(*message, ServerToDashboard::TerminalStream(_)));
         }
     }
+    pieces
 }
 
 /// What it costs to come: a dashboard for one new command, among all that are shown.
 fn connects(scenario: &mut Scenario) -> f64 {
     const TIMES: usize = 50;
     let user = &scenario.users[0];
-    let server = ServerInstanceId::new("server");
     let none = Subscriptions {
         agents: Selection::None,
         commands: Selection::None,
         terminals: true,
         traces: false,
     };
-    let features = DASHBOARD_FEATURES.to_vec();
-    let extensions = DashboardExtensions { features, server_instance: None };
     let start = Instant::now();
     for _ in 0..TIMES {
-        let (server, none) = (server.clone(), none.clone());
-        let mut feed =
-            DashboardFeed::new(&user.view, server, none, Some(&extensions), WallTime::default());
-        assert!(matches!(feed.next(&user.view), FeedItem::Nothing));
+        let _ = black_box(greeted(&user.view, none.clone()));
     }
     start.elapsed().as_nanos() as f64 / TIMES as f64
 }

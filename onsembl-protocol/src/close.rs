@@ -143,6 +143,11 @@ macro_rules! causes {
                 }
             }
 
+            /// Whether a link that is closed for it is dropped at once: whoever is silent answers no close frame.
+            pub const fn is_abrupt(self) -> bool {
+                matches!(self, Self::Silent)
+            }
+
             /// The text of the close frame, at most 123 bytes (RFC 6455, section 5.5.1).
             pub const fn text(self) -> &'static str {
                 match self {

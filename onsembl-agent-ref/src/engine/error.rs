@@ -2,8 +2,7 @@
 
 use crate::local_terminal::LocalTerminalError;
 use crate::state_dir::StateDirError;
-use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::session::{AgentCause, DialFailure, HelloRefusal};
+use onsembl_protocol::session::AgentCause;
 use thiserror::Error;
 
 /// Why an agent cannot start or go on.
@@ -34,7 +33,7 @@ pub enum AgentError {
     #[error("{0}")]
     Server(String),
     /// The server refuses this agent for good.
-    #[error("{cause}; {}", advice(cause))]
+    #[error("{cause}; {}", cause.advice())]
     Refused {
         /// How it said so.
         cause: AgentCause,
@@ -44,42 +43,11 @@ pub enum AgentError {
     Internal(String),
 }
 
-/// What the owner of a refused agent can do.
-fn advice(cause: &AgentCause) -> &'static str {
-    const NEW_TOKEN: &str = "get a new token from the server's owner and start the agent with it";
-    match cause {
-        AgentCause::LinkEnded(reason) => match reason.cause {
-            CloseCause::Replaced => {
-                "stop one of the two, or give this one a state directory of its own"
-            }
-            CloseCause::Deleted => {
-                "to have it back as a new agent, start it with a new token and a new state directory"
-            }
-            _ => NEW_TOKEN,
-        },
-        AgentCause::DialFailed(DialFailure::Forbidden)
-        | AgentCause::HelloRefused(HelloRefusal::Forbidden) => NEW_TOKEN,
-        AgentCause::DialFailed(_)
-        | AgentCause::Started
-        | AgentCause::RetryDue
-        | AgentCause::LinkOpened
-        | AgentCause::HelloAccepted
-        | AgentCause::HelloRefused(_)
-        | AgentCause::HelloUnanswered
-        | AgentCause::DialUnanswered
-        | AgentCause::Silence(_)
-        | AgentCause::HeardAgain
-        | AgentCause::Slept(_)
-        | AgentCause::TokenRenewed
-        | AgentCause::Stopped
-        | AgentCause::EndOrdered(_) => "ask the server's owner why",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use onsembl_protocol::close::{CloseCode, CloseReason};
+    use onsembl_protocol::session::{DialFailure, HelloRefusal};
 
     #[test]
     fn a_refusal_says_why_and_what_to_do() {

@@ -7,7 +7,7 @@ use onsembl_protocol::model::Exit;
 use onsembl_protocol::session::{AgentCause, AgentStatus, EndOrder};
 use onsembl_protocol::time::WallTime;
 use onsembl_protocol::wire::payload::{AgentType, RecordedBeat, RecordingLag};
-use onsembl_protocol::worker::{DEFAULT_SLOTS, Fence, SpoolBounds, SpoolPolicy, WorkerEnd};
+use onsembl_protocol::worker::{Fence, SpoolBounds, SpoolPolicy, WorkerEnd};
 use onsembl_transport::ProxyRule;
 use onsembl_transport::secret::Secret;
 use onsembl_transport::websocket::DialerError;
@@ -83,12 +83,6 @@ impl AgentOptions {
             max_parallel: None,
             observer: None,
         }
-    }
-
-    /// How many commands run at once, with a terminal into which they are typed or without.
-    pub(super) fn slots(&self, has_terminal: bool) -> usize {
-        let usual = if has_terminal { 1 } else { DEFAULT_SLOTS };
-        self.max_parallel.unwrap_or(usual).max(1)
     }
 
     /// What no server would accept is refused here, where the error is seen.

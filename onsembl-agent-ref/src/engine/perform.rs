@@ -11,8 +11,9 @@ use onsembl_protocol::id::{CommandId, RunMark};
 use onsembl_protocol::wire::AgentToServer;
 use onsembl_protocol::wire::payload::AgentErrorReport;
 use onsembl_protocol::worker::{
-    Fate, Fence, JournalEntry, LineMode, ScreenAction, ScreenEvent, Severity, SpoolEvent,
-    SpoolRequest, Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEvent, WorkerNote,
+    Fate, Fence, JournalEntry, LineMode, Pausing, ScreenAction, ScreenEvent, Severity, SpoolEvent,
+    SpoolRequest, Task, Typing, TypingOutcome, Waiting, WorkerAction, WorkerEnd, WorkerEvent,
+    WorkerNote,
 };
 use onsembl_transport::agent::AgentDriver;
 use onsembl_transport::counters::Counters;
@@ -82,8 +83,13 @@ impl Effects {
         }
     }
 
-    /// Performs an action. What comes of it at once comes back.
-    pub(super) fn perform(&mut self, action: WorkerAction) -> Option<WorkerEvent> {
+    /// Performs an action: on the link, by its driver, or on something of its own. What comes of it at once comes back.
+    pub(super) fn perform(
+        &mut self,
+        action: WorkerAction,
+        driver: &mut AgentDriver,
+        ended: &mut Option<WorkerEnd>,
+    ) -> Option<WorkerEvent> {
         match action {
             WorkerAction::Start { command, mark, task } => {
                 return Some(self.start(command, mark, task));
@@ -123,8 +129,9 @@ impl Effects {
             WorkerAction::Screen(action) => return self.show(action),
             WorkerAction::RenewToken(token) => self.credentials.renew(token.reveal()),
             WorkerAction::Note(note) => self.note(&note),
-            // The loop has the link, and its own end.
-            WorkerAction::Complain(_) | WorkerAction::SayPaused(_) | WorkerAction::End(_) => {}
+            WorkerAction::Complain(report) => self.complain(report, driver),
+            WorkerAction::SayPaused(pausing) => driver.say_paused(pausing == Pausing::Paused),
+            WorkerAction::End(end) => *ended = Some(end),
         }
         None
     }
@@ -237,7 +244,7 @@ impl Effects {
     }
 
     /// Tells the server, before everything that waits, that it asked for what cannot be done.
-    pub(super) fn complain(&self, report: AgentErrorReport, driver: &mut AgentDriver) {
+    fn complain(&self, report: AgentErrorReport, driver: &mut AgentDriver) {
         tracing::warn!("{}", report.message);
         if let Err(error) = driver.send(&AgentToServer::Fault(report)) {
             self.counters.count("faults_not_sent");

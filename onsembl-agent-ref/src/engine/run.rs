@@ -19,8 +19,8 @@ use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::AGENT_FEATURES;
 use onsembl_protocol::session::{AgentReport, AgentStatus};
 use onsembl_protocol::worker::{
-    Journalling, Pausing, Recovered, Screen, SpoolBounds, SpoolEvent, TerminalConfig, Worker,
-    WorkerAction, WorkerConfig, WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
+    Journalling, Recovered, Screen, SpoolBounds, SpoolEvent, TerminalConfig, Worker, WorkerConfig,
+    WorkerEnd, WorkerEvent, WorkerMessage, WorkerSession,
 };
 use onsembl_transport::agent::{
     AgentDriver, AgentNotice, AgentProfile, AgentSession, DriverConfig, SendError,
@@ -109,7 +109,8 @@ impl Agent {
         let (clock, counters) = (driver.clock(), driver.counters().clone());
         let mut driver = driver.with_metrics(metrics::source(Arc::clone(&load), &counters));
         let terminal = executor.terminal();
-        let slots = options.slots(terminal.is_some());
+        let terminal = terminal.map(|terminal| terminal_config(terminal, options.attach));
+        let slots = WorkerConfig::slots(options.max_parallel, terminal.as_ref());
         driver.profile_mut().max_parallel = Some(slots);
 
         let (events_entry, events) = mpsc::channel(EVENTS);
@@ -162,7 +163,7 @@ impl Agent {
             spool: bounds,
             policy: options.spool_policy,
             journal: journalling,
-            terminal: terminal.map(|terminal| terminal_config(terminal, options.attach)),
+            terminal,
             fence,
             unique: instance,
         };
@@ -253,28 +254,10 @@ impl Agent {
         let mut outcomes = VecDeque::new();
         loop {
             while let Some(action) = self.worker.poll_action() {
-                outcomes.extend(self.perform_one(action));
+                outcomes.extend(self.effects.perform(action, &mut self.driver, &mut self.ended));
             }
             let Some(event) = outcomes.pop_front() else { return };
             self.worker.handle(event, self.clock.now());
-        }
-    }
-
-    fn perform_one(&mut self, action: WorkerAction) -> Option<WorkerEvent> {
-        match action {
-            WorkerAction::End(end) => {
-                self.ended = Some(end);
-                None
-            }
-            WorkerAction::SayPaused(pausing) => {
-                self.driver.say_paused(pausing == Pausing::Paused);
-                None
-            }
-            WorkerAction::Complain(report) => {
-                self.effects.complain(report, &mut self.driver);
-                None
-            }
-            action => self.effects.perform(action),
         }
     }
 
@@ -334,7 +317,7 @@ impl Agent {
             }
             AgentNotice::Message(message) => self.feed(WorkerEvent::Message(message)),
             // Its only purpose was to wake the loop.
-            AgentNotice::Room | _ => {}
+            AgentNotice::Room => {}
         }
     }
 

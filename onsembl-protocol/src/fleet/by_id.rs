@@ -8,7 +8,7 @@ use crate::id::CommandId;
 type Key = (u64, CommandId);
 
 /// Values by command.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ById<V>(Map<Key, V>);
 
 impl<V> ById<V> {

@@ -2,55 +2,53 @@
 //! sent; and the order in which it is told.
 //!
 //! A feed holds no lock and no queue of events: it is asked for the next thing to tell whenever the link of
-//! its dashboard has room. How output is put into words (bytes, or lines for a legacy dashboard) is not
-//! decided here.
+//! its dashboard has room. `agents.rs` has what is told of agents, `output.rs` the form of output.
 
+mod agents;
 mod item;
+mod output;
 mod sent;
 
-pub use item::{FeedItem, Seek};
+pub(super) use item::FeedItem;
+pub use item::Seek;
 
 use super::by_id::ById;
 use super::encode;
-use super::view::{AgentView, CommandEntry, Revision, View};
-use crate::command::{CommandView, watches_agent, watches_command, watches_output};
-use crate::id::{AgentId, CommandId, MessageId, PresenceVersion, ServerInstanceId};
+use super::view::{CommandEntry, Revision, View};
+use crate::command::{CommandView, watches_command, watches_output};
+use crate::id::{AgentId, CommandId, MessageId, ServerInstanceId};
 use crate::limits::Limits;
 use crate::model::{Capabilities, DASHBOARD_FEATURES, Dialect};
 use crate::output::{Cursor, Fetch, LogRecord};
-use crate::session::PresenceStatus;
-use crate::time::WallTime;
+use crate::time::{Deadline, Timestamp, WallTime};
 use crate::wire::ServerToDashboard;
 use crate::wire::payload::{
-    Ack, AgentStatus, AgentSummary, DashboardConnected, DashboardExtensions, ErrorCode, ErrorReply,
-    Replay, Subscription, SubscriptionKind, Subscriptions,
+    Ack, DashboardExtensions, ErrorCode, ErrorReply, Replay, Subscription, SubscriptionKind,
+    Subscriptions,
 };
+use agents::{After, Agents, Say};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Bound;
-use sent::{End, Sent, Shown};
+use output::{Output, Source};
+use sent::{End, Sent};
 
-/// Bytes of agents in one message; a dashboard takes messages of 1 MiB.
-const PAGE_BYTES: usize = 256 * 1024;
-/// Messages on how agents are that are made at once.
-const AGENTS_AT_ONCE: usize = 64;
 /// Output that is taken from a tail at once.
 const BATCH_BYTES: usize = 64 * 1024;
 /// A legacy dashboard that comes late gets so much of what an open command wrote.
 const LEGACY_REPLAY: usize = 1 << 20;
-/// What a feed counts for each agent and for each command of its user, and besides them: what it watches, and the
-/// output that it took.
+/// What a feed counts for each agent and for each command of its user, and besides them: what it watches, the output
+/// that it took, and unfinished lines.
 const AGENT_COST: usize = 2048;
 const COMMAND_COST: usize = 512;
-const FEED_COST: usize = 512 * 1024;
+const FEED_COST: usize = 512 * 1024 + output::MOST_UNFINISHED;
 /// How long an ended command is still shown to new dashboards.
 const TOLD_AFTER_END_MS: i64 = 10 * 60 * 1000;
 
 /// What one dashboard was told, and how it is to be told.
-#[derive(Debug)]
-pub struct DashboardFeed {
-    server: ServerInstanceId,
+#[derive(Clone, Debug)]
+pub(super) struct DashboardFeed {
     subscriptions: Subscriptions,
     capabilities: Capabilities,
     /// What is told before anything else. Of many agents it holds where to go on, and no messages.
@@ -58,7 +56,8 @@ pub struct DashboardFeed {
     /// Output that comes behind it, taken from a tail. Put into words one by one: for a legacy dashboard a
     /// short line costs thirty times its bytes.
     taken: VecDeque<(CommandId, AgentId, LogRecord)>,
-    agents: BTreeMap<AgentId, Shown>,
+    output: Output,
+    agents: Agents,
     commands: ById<Sent>,
     /// Commands that may have moved on.
     moved: BTreeSet<CommandId>,
@@ -66,32 +65,33 @@ pub struct DashboardFeed {
     wrote: BTreeSet<CommandId>,
     /// The command whose output came last: the others' comes next.
     served: Option<CommandId>,
+    /// What the store is asked: one thing at a time.
+    asked: Option<Asked>,
     seen: Revision,
     hello: Hello,
 }
 
+/// What the store is asked of a command. Its answer counts only as long as that is still wanted.
+#[derive(Clone, Debug)]
+struct Asked {
+    command: CommandId,
+    what: Wanted,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wanted {
+    Seek(Seek),
+    Read { after: Cursor, generation: u32 },
+}
+
 /// What is told before anything else.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Ready {
     Message(Box<ServerToDashboard>),
     /// The agents behind this one, as lists.
     List(After),
     /// How the agents behind this one are.
     Agents(After, Say),
-}
-
-/// How far it is with the agents of a view, and when it began.
-#[derive(Debug)]
-struct After {
-    agent: Option<AgentId>,
-    now: WallTime,
-}
-
-/// Of which agents the status is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Say {
-    All,
-    Changed,
 }
 
 /// Whether the hello of a dashboard was answered.
@@ -104,7 +104,7 @@ enum Hello {
 impl DashboardFeed {
     /// A dashboard that was accepted now. Of commands that ended lately it is told how. Output that is there
     /// already comes only if it asks; to a legacy one, which cannot, the end of what open commands wrote.
-    pub fn new(
+    pub(super) fn new(
         view: &View,
         server: ServerInstanceId,
         subscriptions: Subscriptions,
@@ -131,16 +131,17 @@ impl DashboardFeed {
             }
         };
         let mut feed = Self {
-            server,
             subscriptions,
             capabilities,
             ready: VecDeque::new(),
             taken: VecDeque::new(),
-            agents: BTreeMap::new(),
+            output: Output::new(capabilities.output_format()),
+            agents: Agents::new(server, capabilities),
             commands: view.by_id().map(sent_of),
             moved: BTreeSet::new(),
             wrote: BTreeSet::new(),
             served: None,
+            asked: None,
             seen: view.revision(),
             hello: Hello::Unanswered,
         };
@@ -150,7 +151,7 @@ impl DashboardFeed {
 
     /// The answer to the hello: the agents there are, then how each is, then its acknowledgement. A page that
     /// came back still shows what it showed before: what open commands wrote does not come again.
-    pub fn greet(&mut self, hello: Option<MessageId>, now: WallTime) {
+    pub(super) fn greet(&mut self, hello: Option<MessageId>, now: WallTime) {
         let is_first = core::mem::replace(&mut self.hello, Hello::Answered) == Hello::Unanswered;
         if is_first && !self.is_extended() && hello.as_ref().is_some_and(is_of_returning_page) {
             self.commands.values_mut().for_each(|sent| sent.seek = None);
@@ -161,7 +162,7 @@ impl DashboardFeed {
     }
 
     /// Adds to what is watched, and answers.
-    pub fn subscribe(
+    pub(super) fn subscribe(
         &mut self,
         view: &View,
         id: Option<MessageId>,
@@ -181,7 +182,7 @@ impl DashboardFeed {
         let is_of_command = what.kind == SubscriptionKind::Command;
         let replayed = match (what.replay, what.id.map(CommandId::new)) {
             (Some(from), Some(command)) if is_of_command => {
-                self.replay(view, &command, from).then_some(()).ok_or(command)
+                self.replay(view, &command, &from).then_some(()).ok_or(command)
             }
             (Some(_) | None, Some(_) | None) => Ok(()),
         };
@@ -198,7 +199,7 @@ impl DashboardFeed {
     }
 
     /// Takes away from what is watched, and answers.
-    pub fn unsubscribe(&mut self, view: &View, id: Option<MessageId>, what: &Subscription) {
+    pub(super) fn unsubscribe(&mut self, view: &View, id: Option<MessageId>, what: &Subscription) {
         let mut wanted = self.subscriptions.clone();
         what.remove_from(&mut wanted);
         self.watch(view, wanted);
@@ -211,7 +212,7 @@ impl DashboardFeed {
 
     /// What this takes at most, in bytes, while its user has so many agents and commands to show: what it was told of
     /// each, and one message about each that waits.
-    pub fn cost(view: &View) -> usize {
+    pub(super) fn cost(view: &View) -> usize {
         let agents = view.agents().len().saturating_mul(AGENT_COST);
         let commands = view.command_count().saturating_mul(COMMAND_COST);
         agents.saturating_add(commands).saturating_add(FEED_COST)
@@ -219,17 +220,18 @@ impl DashboardFeed {
 
     /// Whether answers wait for the link: then nothing more is to be read from it, because each message that
     /// is read may bring more of them.
-    pub fn is_behind(&self) -> bool {
+    pub(super) fn is_behind(&self) -> bool {
         // What changed about agents is no answer, and comes when there is room for it.
-        self.ready.iter().any(|ready| match ready {
+        let is_answer = |ready: &Ready| match ready {
             Ready::Message(_) | Ready::List(_) | Ready::Agents(_, Say::All) => true,
             Ready::Agents(_, Say::Changed) => false,
-        })
+        };
+        self.output.is_ready() || self.ready.iter().any(is_answer)
     }
 
     /// Takes what it wants to see from now on. To a legacy dashboard, of open commands that it did not see
     /// the end of what they wrote.
-    pub fn watch(&mut self, view: &View, subscriptions: Subscriptions) {
+    pub(super) fn watch(&mut self, view: &View, subscriptions: Subscriptions) {
         let before = core::mem::replace(&mut self.subscriptions, subscriptions);
         match self.capabilities.dialect() {
             Dialect::Extended => {}
@@ -251,19 +253,20 @@ impl DashboardFeed {
     }
 
     /// Says what is subscribed now.
-    pub fn acknowledgement(&self, message_id: Option<MessageId>) -> Ack {
+    fn acknowledgement(&self, message_id: Option<MessageId>) -> Ack {
         let subscriptions = Some(self.subscriptions.clone());
         Ack { message_id, success: true, subscriptions, ..Ack::default() }
     }
 
     /// Says the status of each watched agent again.
-    pub fn refresh(&mut self) {
-        self.agents.values_mut().for_each(|shown| shown.version = PresenceVersion(0));
+    pub(super) fn refresh(&mut self) {
+        self.agents.refresh();
     }
 
     /// Looks at what changed about agents, when there is room for it.
-    pub fn scan_agents(&mut self, view: &View, now: WallTime) {
-        self.agents.retain(|id, _| view.agents().contains_key(id));
+    pub(super) fn scan_agents(&mut self, view: &View, now: WallTime) {
+        self.agents.keep(view);
+        self.output.keep(|command| view.command(command).is_some());
         let has_not_begun =
             |ready: &Ready| matches!(ready, Ready::Agents(After { agent: None, .. }, _));
         // One that is under way has passed some that changed since.
@@ -272,129 +275,70 @@ impl DashboardFeed {
         }
     }
 
-    /// Lists as many of the agents behind that one as there is room for in a message.
-    fn list(&mut self, view: &View, after: After) -> Option<ServerToDashboard> {
-        let After { agent: begin, now } = after;
-        let (mut page, mut bytes, mut last) = (Vec::new(), 0, None);
-        let mut all_fit = true;
-        for (id, agent) in behind(view, begin.as_ref()) {
-            if !watches_agent(&self.subscriptions, id) {
-                continue;
-            }
-            let summary = encode::summary(id, agent, self.is_extended());
-            let cost = cost_of(&summary);
-            if !page.is_empty() && bytes + cost > PAGE_BYTES {
-                all_fit = false;
-                break;
-            }
-            bytes += cost;
-            page.push(summary);
-            last = Some(id.clone());
-            let _ = self.agents.insert(id.clone(), Shown::of(agent, self.capabilities));
-        }
-        if !all_fit {
-            self.ready.push_front(Ready::List(After { agent: last, now }));
-        }
-        // That there are none is told too.
-        (begin.is_none() || !page.is_empty()).then(|| self.connected(page, now))
+    /// When to call with [`flush`](Self::flush): a line is unfinished.
+    pub(super) fn deadline(&self) -> Deadline {
+        self.output.deadline()
     }
 
-    /// How some of the agents behind that one are, in front of everything else.
-    fn look_at_agents(&mut self, view: &View, after: After, say: Say) {
-        let After { agent: begin, now } = after;
-        let (mut new, mut bytes, mut told) = (Vec::new(), 0, Vec::new());
-        let mut last = None;
-        for (id, agent) in behind(view, begin.as_ref()) {
-            if told.len() >= AGENTS_AT_ONCE || bytes > PAGE_BYTES {
-                self.ready.push_front(Ready::Agents(After { agent: last, now }, say));
-                break;
-            }
-            last = Some(id.clone());
-            if !watches_agent(&self.subscriptions, id) {
-                continue;
-            }
-            let shown = Shown::of(agent, self.capabilities);
-            let (version, status) = (shown.version, shown.status);
-            let same = (shown.stopped.clone(), shown.paused, shown.contest.clone());
-            let sent = self.agents.insert(id.clone(), shown);
-            match sent {
-                Some(sent)
-                    if say == Say::Changed
-                        && sent.version >= version
-                        && (&sent.stopped, sent.paused, &sent.contest)
-                            == (&same.0, same.1, &same.2) =>
-                {
-                    if let Some(shown) = self.agents.get_mut(id) {
-                        shown.version = sent.version;
-                    }
-                    continue;
-                }
-                Some(sent)
-                    if status == PresenceStatus::Offline
-                        && sent.status != PresenceStatus::Offline =>
-                {
-                    let disconnected = encode::disconnected(id, agent, now);
-                    told.push(ServerToDashboard::AgentDisconnect(disconnected));
-                }
-                Some(sent)
-                    if sent.status == PresenceStatus::Offline
-                        && status != PresenceStatus::Offline =>
-                {
-                    let connected = encode::connected(id, agent, now);
-                    told.push(ServerToDashboard::AgentConnected(connected));
-                }
-                Some(_) => {}
-                None => {
-                    let summary = encode::summary(id, agent, self.is_extended());
-                    bytes += cost_of(&summary);
-                    new.push(summary);
-                    let connected = encode::connected(id, agent, now);
-                    told.push(ServerToDashboard::AgentConnected(connected));
-                }
-            }
-            told.push(self.status(id, agent, view));
-        }
-        for message in told.into_iter().rev() {
-            self.ready.push_front(Ready::Message(Box::new(message)));
-        }
-        if !new.is_empty() {
-            let listed = self.connected(new, now);
-            self.ready.push_front(Ready::Message(Box::new(listed)));
-        }
+    /// Shows unfinished lines of which nothing more came for some time; harmless at any other time.
+    pub(super) fn flush(&mut self, now: Timestamp) {
+        self.output.flush(now);
     }
 
     /// The next thing to tell. Output goes before the end of its command.
-    pub fn next(&mut self, view: &View) -> FeedItem {
+    pub(super) fn next(&mut self, view: &View, now: Timestamp) -> FeedItem {
+        loop {
+            if let Some(message) = self.output.next() {
+                return FeedItem::Message(Box::new(message));
+            }
+            if let Some(item) = self.advance(view, now) {
+                return item;
+            }
+        }
+    }
+
+    /// Goes on by one step. What it brings is ready as output if it is nothing else.
+    fn advance(&mut self, view: &View, now: Timestamp) -> Option<FeedItem> {
         while let Some(ready) = self.ready.pop_front() {
             match ready {
-                Ready::Message(message) => return FeedItem::Message(message),
+                Ready::Message(message) => return Some(FeedItem::Message(message)),
                 Ready::List(after) => {
-                    if let Some(message) = self.list(view, after) {
-                        return FeedItem::Message(Box::new(message));
+                    let (message, rest) = self.agents.list(view, &self.subscriptions, after);
+                    rest.into_iter().for_each(|rest| self.ready.push_front(Ready::List(rest)));
+                    if let Some(message) = message {
+                        return Some(FeedItem::Message(Box::new(message)));
                     }
                 }
-                Ready::Agents(after, say) => self.look_at_agents(view, after, say),
+                Ready::Agents(after, say) => {
+                    let (told, rest) = self.agents.statuses(view, &self.subscriptions, after, say);
+                    let rest = rest.map(|rest| Ready::Agents(rest, say));
+                    let told = told.into_iter().map(|message| Ready::Message(Box::new(message)));
+                    let in_front: Vec<Ready> = told.chain(rest).collect();
+                    in_front.into_iter().rev().for_each(|ready| self.ready.push_front(ready));
+                }
             }
         }
         if let Some((id, agent, record)) = self.taken.pop_front() {
-            let generation = self.commands.get(&id).map_or(0, |sent| sent.generation);
-            let shown = self.shown(&id, &agent);
-            return FeedItem::Output { command: id, shown, agent, record, generation };
+            let source = self.source(&id, &agent);
+            self.output.wrote(source, record, now);
+            return None;
         }
         self.look(view);
         // How commands are, before what they write: output may have no end. But the end of a command comes
         // behind its own.
         while let Some(id) = self.moved.pop_first() {
-            if let Some(item) = self.next_of(view, &id) {
+            let item = self.next_of(view, &id);
+            if item.is_some() || self.output.is_ready() {
                 return item;
             }
         }
         while let Some(id) = self.next_to_serve() {
-            if let Some(item) = self.next_output(view, &id) {
+            let item = self.next_output(view, &id, now);
+            if item.is_some() || self.output.is_ready() {
                 return item;
             }
         }
-        FeedItem::Nothing
+        Some(FeedItem::Nothing)
     }
 
     /// Notes which commands changed since it last looked.
@@ -452,7 +396,10 @@ impl DashboardFeed {
         if shown.status.is_final() {
             let writes = watches_output(&self.subscriptions, &entry.agent, id);
             // Else it comes behind the last of its output.
-            return (!writes || sent.has_all_of(&entry.tail)).then(|| self.over(id, entry, &shown));
+            if !writes || sent.has_all_of(&entry.tail) {
+                self.over(id, entry, &shown);
+            }
+            return None;
         }
         if sent.revision >= entry.revision {
             return None;
@@ -467,23 +414,20 @@ impl DashboardFeed {
         Some(FeedItem::Message(Box::new(ServerToDashboard::CommandStatus(status))))
     }
 
-    fn over(&mut self, id: &CommandId, entry: &CommandEntry, view: &CommandView) -> FeedItem {
-        let sent = self.commands.entry(id, Sent::default);
-        sent.end = End::Sent;
-        let generation = sent.generation;
-        let shown = self.shown(id, &entry.agent);
+    fn over(&mut self, id: &CommandId, entry: &CommandEntry, view: &CommandView) {
+        self.commands.entry(id, Sent::default).end = End::Sent;
+        let source = self.source(id, &entry.agent);
         let mut end = Vec::new();
         // To a legacy dashboard a terminal is what its agent writes beside its commands, which does not end.
         if self.is_extended() || !id.is_terminal() {
-            let status = encode::command(&shown, entry, view, None, self.is_extended());
+            let status = encode::command(&source.shown, entry, view, None, self.is_extended());
             end.push(ServerToDashboard::CommandStatus(status));
             if !self.is_extended() {
-                let complete = encode::complete(&shown, entry, view);
+                let complete = encode::complete(&source.shown, entry, view);
                 end.push(ServerToDashboard::CommandComplete(complete));
             }
         }
-        let (command, agent) = (id.clone(), entry.agent.clone());
-        FeedItem::Ended { command, shown, agent, generation, end }
+        self.output.ended(&source, end);
     }
 
     /// The first command behind the one that was served last of which there may be output.
@@ -494,7 +438,7 @@ impl DashboardFeed {
     }
 
     /// Output of a command, if there is any to be told now; its end, if that was all.
-    fn next_output(&mut self, view: &View, id: &CommandId) -> Option<FeedItem> {
+    fn next_output(&mut self, view: &View, id: &CommandId, now: Timestamp) -> Option<FeedItem> {
         let entry = view.command(id);
         let entry = entry.filter(|entry| watches_output(&self.subscriptions, &entry.agent, id));
         let sent = self.commands.entry(id, Sent::default);
@@ -502,17 +446,17 @@ impl DashboardFeed {
             let _ = self.wrote.remove(id);
             return None;
         };
-        if let Some(seek) = &sent.seek {
-            return Some(FeedItem::Seek(id.clone(), seek.clone()));
+        if let Some(seek) = sent.seek.clone() {
+            return Some(self.ask(id, Wanted::Seek(seek)));
         }
         match entry.tail.after(sent.cursor, BATCH_BYTES) {
             Fetch::InStore => {
                 self.served = Some(id.clone());
-                Some(FeedItem::Read(id.clone(), sent.cursor))
+                let (after, generation) = (sent.cursor, sent.generation);
+                Some(self.ask(id, Wanted::Read { after, generation }))
             }
             Fetch::Records(records) => {
                 self.served = Some(id.clone());
-                let generation = sent.generation;
                 // Nothing of it is left to be told but its end, which comes behind all output.
                 if records.last().map(LogRecord::position) == entry.tail.end()
                     && entry.view.is_none_or(|view| !view.status.is_final())
@@ -525,16 +469,31 @@ impl DashboardFeed {
                 if records.len() > 0 {
                     self.take(id, &entry.agent, records);
                 }
-                let (command, agent) = (id.clone(), entry.agent.clone());
-                let shown = self.shown(id, &agent);
-                Some(FeedItem::Output { command, shown, agent, record, generation })
+                let source = self.source(id, &entry.agent);
+                self.output.wrote(source, record, now);
+                None
             }
             Fetch::UpToDate => {
                 let _ = self.wrote.remove(id);
                 let ended = entry.view.filter(|view| view.status.is_final())?;
-                Some(self.over(id, entry, &ended))
+                self.over(id, entry, &ended);
+                None
             }
         }
+    }
+
+    /// Asks the store, unless it is being asked.
+    fn ask(&mut self, id: &CommandId, what: Wanted) -> FeedItem {
+        if self.asked.is_some() {
+            return FeedItem::Nothing;
+        }
+        let command = id.clone();
+        let item = match &what {
+            Wanted::Seek(seek) => FeedItem::Seek(command.clone(), seek.clone()),
+            Wanted::Read { after, .. } => FeedItem::Read(command.clone(), *after),
+        };
+        self.asked = Some(Asked { command, what });
+        item
     }
 
     /// Takes records that are told next.
@@ -551,13 +510,8 @@ impl DashboardFeed {
         }
     }
 
-    /// What it wants to see.
-    pub const fn subscriptions(&self) -> &Subscriptions {
-        &self.subscriptions
-    }
-
     /// What its dashboard and this server may rely on.
-    pub const fn capabilities(&self) -> Capabilities {
+    pub(super) const fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
 
@@ -566,12 +520,15 @@ impl DashboardFeed {
     }
 
     /// Shows the stored output of a command from there on. Whether there is such a command.
-    pub fn replay(&mut self, view: &View, id: &CommandId, from: Replay) -> bool {
+    pub(super) fn replay(&mut self, view: &View, id: &CommandId, from: &Replay) -> bool {
         if view.command(id).is_none() {
             return false;
         }
         let sent = self.commands.entry(id, Sent::default);
-        sent.seek = Some(Seek::Position(from));
+        match Seek::of(from) {
+            Some(seek) => sent.seek = Some(seek),
+            None => sent.begin_at(None),
+        }
         sent.end = End::Unsent;
         let _ = self.wrote.insert(id.clone());
         let _ = self.moved.insert(id.clone());
@@ -579,65 +536,44 @@ impl DashboardFeed {
     }
 
     /// Where the store has what was sought.
-    pub fn located(&mut self, id: &CommandId, cursor: Cursor) {
-        if let Some(sent) = self.commands.get_mut(id) {
-            sent.seek = None;
-            sent.cursor = cursor;
-            sent.generation = sent.generation.wrapping_add(1);
+    pub(super) fn located(&mut self, id: &CommandId, cursor: Cursor) {
+        let Some(asked) = self.asked.take_if(|asked| asked.command == *id) else { return };
+        if let Some(sent) = self.commands.get_mut(id)
+            && let Wanted::Seek(seek) = asked.what
+            && sent.seek == Some(seek)
+        {
+            sent.begin_at(cursor);
             let _ = self.wrote.insert(id.clone());
         }
     }
 
     /// What the store had behind a cursor; nothing if it has nothing there any more.
-    pub fn stored(&mut self, view: &View, id: &CommandId, records: Vec<LogRecord>) {
+    pub(super) fn stored(&mut self, view: &View, id: &CommandId, records: Vec<LogRecord>) {
+        let Some(asked) = self.asked.take_if(|asked| asked.command == *id) else { return };
         let Some(entry) = view.command(id) else { return };
+        let sent = self.commands.entry(id, Sent::default);
+        let Wanted::Read { after, generation } = asked.what else { return };
+        // It may have been told to begin elsewhere meanwhile.
+        if sent.seek.is_some() || (sent.cursor, sent.generation) != (after, generation) {
+            return;
+        }
         if records.is_empty() {
-            let sent = self.commands.entry(id, Sent::default);
             sent.cursor = sent.cursor.max(entry.tail.begin());
         } else {
             self.take(id, &entry.agent, records);
         }
     }
 
-    /// Under which id a command is shown. Legacy dashboards have one place for what an agent writes beside
-    /// its commands, and would call a terminal an unknown command.
-    pub fn shown(&self, id: &CommandId, agent: &AgentId) -> CommandId {
-        match self.capabilities.dialect() {
+    /// A command as its output is shown. Legacy dashboards have one place for what an agent writes beside its
+    /// commands, and would call a terminal an unknown command.
+    fn source(&self, id: &CommandId, agent: &AgentId) -> Source {
+        let shown = match self.capabilities.dialect() {
             Dialect::Legacy if id.is_terminal() => CommandId::of_session(agent),
             Dialect::Legacy | Dialect::Extended => id.clone(),
-        }
+        };
+        let generation = self.commands.get(id).map_or(0, |sent| sent.generation);
+        Source { command: id.clone(), shown, agent: agent.clone(), generation }
     }
-
-    fn status(&self, id: &AgentId, agent: &AgentView, view: &View) -> ServerToDashboard {
-        let status = encode::status(id, agent, view.is_busy(id), self.is_extended());
-        let stopped = agent.stopped.as_ref().filter(|_| self.capabilities.latches_stops());
-        let stopped = stopped.map(encode::stopped);
-        ServerToDashboard::AgentStatus(AgentStatus { stopped, ..status })
-    }
-
-    /// A message that lists agents: a dashboard adds what is in each, and removes nothing.
-    fn connected(&self, agents: Vec<AgentSummary>, now: WallTime) -> ServerToDashboard {
-        let extensions = self.is_extended().then(|| DashboardExtensions {
-            features: DASHBOARD_FEATURES.to_vec(),
-            server_instance: Some(self.server.clone()),
-        });
-        let timestamp = Some(now);
-        ServerToDashboard::Connected(DashboardConnected { agents, timestamp, extensions })
-    }
-}
-
-/// The agents behind that one.
-fn behind<'a>(
-    view: &'a View,
-    agent: Option<&AgentId>,
-) -> impl Iterator<Item = (&'a AgentId, &'a AgentView)> {
-    let after = agent.map_or(Bound::Unbounded, Bound::Excluded);
-    view.agents().range::<AgentId, _>((after, Bound::Unbounded))
-}
-
-/// Bytes of an agent in a list.
-fn cost_of(agent: &AgentSummary) -> usize {
-    serde_json::to_string(agent).map_or(0, |text| text.len())
 }
 
 /// Whether a legacy page that says hello with this id was connected before: it numbers its messages from the

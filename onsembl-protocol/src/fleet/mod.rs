@@ -62,8 +62,8 @@ pub use crate::command::{
     Candidate, CommandCause, CommandOrigin, CommandStage, CommandView, Unroutable, choose_agent,
 };
 pub use crate::output::{
-    Cursor, Fetch, LogRecord, OutputFollower, OutputPosition, OutputTail, RetentionClock,
-    StoredBody, StoredPosition, StreamCut, StreamSums, cursor_before,
+    Cursor, Fetch, LineAssembler, LogRecord, OutputFollower, OutputPosition, OutputTail,
+    RetentionClock, StoredBody, StoredPosition, StreamCut, StreamSums, cursor_before,
 };
 pub use crate::stop::StopOrder;
 pub use action::{
@@ -71,14 +71,16 @@ pub use action::{
 };
 pub use agent::ALIASES;
 pub use claims::{Bearer, Claim, TokenScope};
-pub use dashboard_feed::{DashboardFeed, FeedItem, Seek};
-pub use dashboard_link::{DashboardLink, DashboardRequest};
+pub use dashboard_feed::Seek;
+pub use dashboard_link::{
+    DashboardAction, DashboardEvent, DashboardLink, DashboardNote, DashboardToken,
+};
 pub use event::{
     FleetEvent, Inserted, LogPosition, OpenFault, Receipt, RecordOutcome, Request, StoreAnswer,
     StoreFault,
 };
 pub use limits::{FleetLimits, RECOVERED_COMMANDS, RECOVERED_FOR};
-pub use note::FleetNote;
+pub use note::{FleetNote, NoteFields};
 pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};
 pub use row::{
     AgentRecord, CommandRecord, CommandUpdate, NewSession, OpenedSession, PresenceRecord,

@@ -1,12 +1,15 @@
-//! What people are to read of a fleet's decisions: facts for log lines and counters. The edge words them.
+//! What people are to read of a fleet's decisions. Facts with a text, a counter, a severity and what they are about; who
+//! logs and counts is the edge.
 
 use super::view::AgentContest;
 use crate::command::CommandView;
 use crate::id::{AgentId, ByteOffset, CommandId, Epoch, LinkId, PresenceVersion, StopId};
+use crate::model::Severity;
 use crate::output::{GapCause, Stream};
 use crate::session::PresenceStatus;
 use crate::wire::payload::{ControlAction, StopStage};
-use alloc::string::String;
+use alloc::string::{String, ToString};
+use core::fmt;
 
 /// One fact. Its fields are what it is about.
 #[allow(missing_docs)]
@@ -134,4 +137,400 @@ pub enum FleetNote {
     AuditAnsweredLate { agent: AgentId },
     /// An agent did not answer an audit in time.
     AuditUnanswered { agent: AgentId },
+}
+
+/// What a note is about, under the names that log lines have for it. What peers chose is not made safe to be shown.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct NoteFields<'a> {
+    pub link: Option<LinkId>,
+    pub agent: Option<&'a AgentId>,
+    pub command: Option<&'a CommandId>,
+    /// What an agent is called.
+    pub name: Option<&'a str>,
+    pub peer: Option<&'a str>,
+    /// Where it runs, as it says.
+    pub host: Option<&'a str>,
+    pub contest: Option<&'a AgentContest>,
+    /// The reason that a store, a system or another part of the server gives.
+    pub why: Option<&'a str>,
+    /// Of an agent or of a command.
+    pub status: Option<String>,
+    pub because: Option<String>,
+    pub epoch: Option<Epoch>,
+    pub version: Option<PresenceVersion>,
+    pub paused: Option<bool>,
+    /// Links that are kept.
+    pub parked: Option<usize>,
+    /// Of a fault.
+    pub kind: Option<&'a str>,
+    pub recoverable: Option<bool>,
+    /// What an agent says.
+    pub text: Option<&'a str>,
+    pub stream: Option<Stream>,
+    pub offset: Option<ByteOffset>,
+    /// Bytes that are missing, if that is known.
+    pub length: Option<u64>,
+    pub action: Option<&'a ControlAction>,
+    pub stop: Option<&'a StopId>,
+    pub stage: Option<&'a StopStage>,
+    /// How many.
+    pub agents: Option<usize>,
+    /// How many.
+    pub commands: Option<usize>,
+    /// Why somebody stopped agents, as that person says.
+    pub reason: Option<&'a str>,
+}
+
+impl FleetNote {
+    /// The counter that it adds one to, if it is counted.
+    pub const fn counter(&self) -> Option<&'static str> {
+        match self {
+            Self::AdmissionWithoutHello { .. } => Some("admissions_without_hello"),
+            Self::SessionWithoutLink { .. } => Some("sessions_nobody_waits_for"),
+            Self::SessionRefused { .. } => Some("sessions_refused"),
+            Self::Denied { .. } => Some("hellos_with_tokens_of_others"),
+            Self::TooManyAgents { .. } => Some("agents_refused"),
+            Self::TooManyLinks { .. } => Some("links_of_agents_refused"),
+            Self::Contested { .. } => Some("agents_contested"),
+            Self::AgentFault { .. } => Some("agent_faults"),
+            Self::TraceNotKept { .. } => Some("traces_not_kept"),
+            Self::CommandNotStored { .. } => Some("commands_not_stored"),
+            Self::EndNotStored { .. } => Some("ends_not_stored"),
+            Self::ForeignCommand { .. } => Some("reports_on_foreign_commands"),
+            Self::UnknownCommandReported { .. } => Some("unknown_commands_told"),
+            Self::CommandAdopted { .. } => Some("commands_adopted"),
+            Self::NotAdopted { .. } => Some("commands_not_adopted"),
+            Self::GapDeclared { .. } | Self::HoleFound { .. } | Self::OutputMissing { .. } => {
+                Some("output_gaps")
+            }
+            Self::LooseOutputDropped { .. } => Some("loose_output_dropped"),
+            Self::RecordRefused { .. } => Some("output_refused"),
+            Self::LogPositionNotRead { .. } => Some("places_not_read"),
+            Self::PositionsNotRead { .. } => Some("positions_not_read"),
+            Self::StatesDropped { .. } => Some("states_dropped"),
+            Self::Throttled { .. } => Some("agents_held_back"),
+            Self::TerminalMisnamed { .. } => Some("terminals_under_foreign_ids"),
+            Self::TerminalRefused { .. } => Some("terminals_refused"),
+            Self::TerminalGivenUp { .. } => Some("terminals_given_up"),
+            Self::StopRepeated { .. } => Some("stops_repeated"),
+            Self::StopAdopted { .. } => Some("stops_adopted"),
+            Self::StopNotStored { .. } => Some("stops_not_stored"),
+            Self::AuditUnanswered { .. } => Some("audits_unanswered"),
+            Self::Hello { .. }
+            | Self::Probe { .. }
+            | Self::Parked { .. }
+            | Self::Presence { .. }
+            | Self::Paused { .. }
+            | Self::AgentDeleted { .. }
+            | Self::CommandTaken { .. }
+            | Self::CommandRepeated { .. }
+            | Self::Command { .. }
+            | Self::CommandSent { .. }
+            | Self::NoSession { .. }
+            | Self::AgentSays { .. }
+            | Self::TerminalOpened { .. }
+            | Self::Order { .. }
+            | Self::Stop { .. }
+            | Self::StopRecovered { .. }
+            | Self::StopReceipt { .. }
+            | Self::StopAwaitedAgent { .. }
+            | Self::StopReleased { .. }
+            | Self::AuditAnsweredLate { .. } => None,
+        }
+    }
+
+    /// How much it matters.
+    pub const fn severity(&self) -> Severity {
+        match self {
+            Self::Probe { .. }
+            | Self::AdmissionWithoutHello { .. }
+            | Self::SessionWithoutLink { .. }
+            | Self::TraceNotKept { .. }
+            | Self::CommandRepeated { .. }
+            | Self::NoSession { .. }
+            | Self::AgentSays { .. }
+            | Self::UnknownCommandReported { .. }
+            | Self::Throttled { .. }
+            | Self::StopRepeated { .. }
+            | Self::AuditAnsweredLate { .. }
+            | Self::AuditUnanswered { .. } => Severity::Debug,
+            Self::Hello { .. }
+            | Self::Parked { .. }
+            | Self::Presence { .. }
+            | Self::Paused { .. }
+            | Self::AgentDeleted { .. }
+            | Self::CommandTaken { .. }
+            | Self::Command { .. }
+            | Self::CommandSent { .. }
+            | Self::TerminalOpened { .. }
+            | Self::Order { .. }
+            | Self::StopReceipt { .. }
+            | Self::StopAwaitedAgent { .. }
+            | Self::StopReleased { .. } => Severity::Info,
+            Self::SessionRefused { .. }
+            | Self::Denied { .. }
+            | Self::TooManyAgents { .. }
+            | Self::TooManyLinks { .. }
+            | Self::Contested { .. }
+            | Self::AgentFault { .. }
+            | Self::CommandNotStored { .. }
+            | Self::ForeignCommand { .. }
+            | Self::CommandAdopted { .. }
+            | Self::NotAdopted { .. }
+            | Self::GapDeclared { .. }
+            | Self::HoleFound { .. }
+            | Self::OutputMissing { .. }
+            | Self::LooseOutputDropped { .. }
+            | Self::RecordRefused { .. }
+            | Self::LogPositionNotRead { .. }
+            | Self::PositionsNotRead { .. }
+            | Self::StatesDropped { .. }
+            | Self::TerminalMisnamed { .. }
+            | Self::TerminalRefused { .. }
+            | Self::TerminalGivenUp { .. }
+            | Self::Stop { .. }
+            | Self::StopRecovered { .. }
+            | Self::StopAdopted { .. } => Severity::Warn,
+            Self::EndNotStored { .. } | Self::StopNotStored { .. } => Severity::Error,
+        }
+    }
+
+    /// What it is about.
+    pub fn fields(&self) -> NoteFields<'_> {
+        let none = NoteFields::default();
+        match self {
+            Self::Hello { link, name, peer } => NoteFields {
+                link: Some(*link),
+                name: Some(name.as_deref().unwrap_or("-")),
+                peer: Some(peer),
+                ..none
+            },
+            Self::Probe { link }
+            | Self::AdmissionWithoutHello { link }
+            | Self::SessionWithoutLink { link }
+            | Self::TooManyAgents { link } => NoteFields { link: Some(*link), ..none },
+            Self::SessionRefused { link, why } | Self::Denied { link, why } => {
+                NoteFields { link: Some(*link), why: Some(why), ..none }
+            }
+            Self::Parked { link, agent, parked } => {
+                NoteFields { link: Some(*link), agent: Some(agent), parked: Some(*parked), ..none }
+            }
+            Self::TooManyLinks { link, agent } => {
+                NoteFields { link: Some(*link), agent: Some(agent), ..none }
+            }
+            Self::Contested { agent, host, peer, contest } => NoteFields {
+                agent: Some(agent),
+                host: Some(host),
+                peer: Some(peer),
+                contest: Some(contest),
+                ..none
+            },
+            Self::Presence { agent, status, because, epoch, version } => NoteFields {
+                agent: Some(agent),
+                status: Some(status.to_string()),
+                because: Some(because.clone()),
+                epoch: Some(*epoch),
+                version: Some(*version),
+                ..none
+            },
+            Self::Paused { agent, paused } => {
+                NoteFields { agent: Some(agent), paused: Some(*paused), ..none }
+            }
+            Self::AgentDeleted { agent }
+            | Self::TraceNotKept { agent }
+            | Self::StatesDropped { agent }
+            | Self::Throttled { agent }
+            | Self::AuditAnsweredLate { agent }
+            | Self::AuditUnanswered { agent } => NoteFields { agent: Some(agent), ..none },
+            Self::AgentFault { agent, kind, recoverable, text } => NoteFields {
+                agent: Some(agent),
+                kind: Some(kind),
+                recoverable: Some(*recoverable),
+                text: Some(text),
+                ..none
+            },
+            Self::CommandTaken { command, agent }
+            | Self::CommandSent { command, agent }
+            | Self::NoSession { command, agent }
+            | Self::ForeignCommand { agent, command }
+            | Self::UnknownCommandReported { agent, command }
+            | Self::CommandAdopted { agent, command }
+            | Self::LooseOutputDropped { agent, command }
+            | Self::TerminalOpened { agent, command }
+            | Self::TerminalMisnamed { agent, command }
+            | Self::TerminalRefused { agent, command }
+            | Self::TerminalGivenUp { agent, command } => {
+                NoteFields { command: Some(command), agent: Some(agent), ..none }
+            }
+            Self::CommandRepeated { command } => NoteFields { command: Some(command), ..none },
+            Self::Command { command, view } => NoteFields {
+                command: Some(command),
+                status: Some(view.status.phase().to_string()),
+                because: Some(view.because.to_string()),
+                ..none
+            },
+            Self::CommandNotStored { command, why }
+            | Self::EndNotStored { command, why }
+            | Self::RecordRefused { command, why }
+            | Self::LogPositionNotRead { command, why } => {
+                NoteFields { command: Some(command), why: Some(why), ..none }
+            }
+            Self::AgentSays { command, text } => {
+                NoteFields { command: Some(command), text: Some(text), ..none }
+            }
+            Self::NotAdopted { agent, command, why } => {
+                NoteFields { agent: Some(agent), command: Some(command), why: Some(why), ..none }
+            }
+            Self::GapDeclared { agent, command, stream, offset, length, because } => NoteFields {
+                agent: Some(agent),
+                command: Some(command),
+                stream: Some(*stream),
+                offset: Some(*offset),
+                length: *length,
+                because: Some(because.to_string()),
+                ..none
+            },
+            Self::HoleFound { agent, command, stream, offset, length } => NoteFields {
+                agent: Some(agent),
+                command: Some(command),
+                stream: Some(*stream),
+                offset: Some(*offset),
+                length: Some(*length),
+                ..none
+            },
+            Self::OutputMissing { command, stream, offset, length } => NoteFields {
+                command: Some(command),
+                stream: Some(*stream),
+                offset: Some(*offset),
+                length: *length,
+                ..none
+            },
+            Self::PositionsNotRead { agent, why } => {
+                NoteFields { agent: Some(agent), why: Some(why), ..none }
+            }
+            Self::Order { agent, action } => {
+                NoteFields { agent: Some(agent), action: Some(action), ..none }
+            }
+            Self::Stop { stop, reason, agents, commands } => NoteFields {
+                stop: stop.as_ref(),
+                reason: Some(reason),
+                agents: Some(*agents),
+                commands: Some(*commands),
+                ..none
+            },
+            Self::StopRecovered { stop, reason } => {
+                NoteFields { stop: Some(stop), reason: Some(reason), ..none }
+            }
+            Self::StopReceipt { agent, stop, stage } => {
+                NoteFields { agent: Some(agent), stop: Some(stop), stage: Some(stage), ..none }
+            }
+            Self::StopRepeated { agent, stop }
+            | Self::StopAwaitedAgent { agent, stop }
+            | Self::StopAdopted { agent, stop } => {
+                NoteFields { agent: Some(agent), stop: Some(stop), ..none }
+            }
+            Self::StopNotStored { stop, why } => {
+                NoteFields { stop: Some(stop), why: Some(why), ..none }
+            }
+            Self::StopReleased { stop } => NoteFields { stop: Some(stop), ..none },
+        }
+    }
+}
+
+/// For people. What it is about is not in it; see [`FleetNote::fields`].
+impl fmt::Display for FleetNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hello { .. } => "an agent says hello",
+            Self::Probe { .. } => "a diagnosis connection",
+            Self::AdmissionWithoutHello { .. } => "a session was asked for of a hello whose link is gone",
+            Self::SessionWithoutLink { .. } => "the link of a session ended before the session was opened",
+            Self::SessionRefused { .. } => "no session for an agent",
+            Self::Denied { .. } => "the token of an agent may not speak for it; the hello is refused",
+            Self::TooManyAgents { .. } => "this user has too many agents; one more is refused",
+            Self::Parked { .. } => "a link of a legacy agent is kept beside the one of its session",
+            Self::TooManyLinks { .. } => "a legacy agent has too many open links; the newest is refused",
+            Self::Contested { .. } => "two processes of one agent ask for its session; is a state directory a copy of another's?",
+            Self::Presence { .. } => "presence",
+            Self::Paused { .. } => "the agent says whether it is paused",
+            Self::AgentDeleted { .. } => "agent deleted",
+            Self::AgentFault { .. } => "an agent reports a fault",
+            Self::TraceNotKept { .. } => "a trace or report, which is not kept",
+            Self::CommandTaken { .. } => "command accepted, being stored",
+            Self::CommandRepeated { .. } => "a command that is known was asked for again",
+            Self::Command { .. } => "command",
+            Self::CommandSent { .. } => "command sent",
+            Self::NoSession { .. } => "the agent has no session; the message is repeated in the next one",
+            Self::CommandNotStored { .. } => "a command could not be stored",
+            Self::EndNotStored { .. } => "the end of a command could not be stored; trying again in 10 s",
+            Self::AgentSays { .. } => "the agent says why",
+            Self::ForeignCommand { .. } => "an agent speaks of a command of another agent; it is not heard",
+            Self::UnknownCommandReported { .. } => "an agent is told to drop a command that is not known here",
+            Self::CommandAdopted { .. } => "a command that its agent has was not in the database, and is adopted",
+            Self::NotAdopted { .. } => "a command that its agent has is not in the database, and cannot be adopted now",
+            Self::GapDeclared { .. } => "an agent declares that output is missing",
+            Self::HoleFound { .. } => "output before this never came",
+            Self::OutputMissing { .. } => "a command is over, and its agent does not have all of its output",
+            Self::LooseOutputDropped { .. } => "too much output that belongs to no command; it is dropped",
+            Self::RecordRefused { .. } => "the database refuses a record of output",
+            Self::LogPositionNotRead { .. } => "cannot say where the output of a command goes on; readers may miss some",
+            Self::PositionsNotRead { .. } => "cannot say how far output is stored",
+            Self::StatesDropped { .. } => "an agent says what it holds faster than the database answers; a page is dropped",
+            Self::Throttled { .. } => "not reading from an agent until its output is stored",
+            Self::TerminalOpened { .. } => "an agent has a terminal",
+            Self::TerminalMisnamed { .. } => "an agent opened a terminal under an id that no terminal has; it is not taken",
+            Self::TerminalRefused { .. } => "too many terminals are open; one of this agent is not taken",
+            Self::TerminalGivenUp { .. } => "too many terminals of this agent are open; the oldest is given up",
+            Self::Order { .. } => "an order for an agent",
+            Self::Stop { .. } => "emergency stop",
+            Self::StopRecovered { .. } => "an emergency stop is in force",
+            Self::StopAdopted { .. } => {
+                "an agent is stopped by an order that was not in the database, and is adopted"
+            }
+            Self::StopReceipt { .. } => "receipt of an emergency stop",
+            Self::StopRepeated { .. } => "an agent is told again that it is stopped",
+            Self::StopAwaitedAgent { .. } => "an agent comes back to an emergency stop",
+            Self::StopNotStored { .. } => "an emergency stop was carried out, but is not stored",
+            Self::StopReleased { .. } => "an emergency stop is released",
+            Self::AuditAnsweredLate { .. } => "an agent answers an audit that is over",
+            Self::AuditUnanswered { .. } => "an agent did not answer an audit in time",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_has_its_words_its_counter_its_severity_and_what_it_is_about() {
+        let (agent, command) = (AgentId::new("a"), CommandId::new("c"));
+        let hole = FleetNote::HoleFound {
+            agent: agent.clone(),
+            command: command.clone(),
+            stream: Stream::Stderr,
+            offset: ByteOffset(7),
+            length: 9,
+        };
+        assert_eq!(hole.to_string(), "output before this never came");
+        assert_eq!((hole.counter(), hole.severity()), (Some("output_gaps"), Severity::Warn));
+        let about = hole.fields();
+        assert_eq!((about.agent, about.command), (Some(&agent), Some(&command)));
+        assert_eq!((about.offset, about.length), (Some(ByteOffset(7)), Some(9)));
+        assert!(about.link.is_none() && about.why.is_none());
+
+        let sent = FleetNote::CommandSent { command, agent };
+        assert_eq!(sent.to_string(), "command sent");
+        assert_eq!((sent.counter(), sent.severity()), (None, Severity::Info));
+        let lost = FleetNote::StopNotStored { stop: StopId::new("s"), why: "full".into() };
+        assert_eq!(lost.severity(), Severity::Error);
+        assert_eq!(
+            (lost.fields().why, lost.fields().stop),
+            (Some("full"), Some(&StopId::new("s")))
+        );
+        // A stop of the moment has no id.
+        let stop = FleetNote::Stop { stop: None, reason: "x".into(), agents: 2, commands: 3 };
+        assert_eq!((stop.fields().stop, stop.fields().agents), (None, Some(2)));
+    }
 }

@@ -215,6 +215,18 @@ pub struct AgentReport {
     pub cause: AgentCause,
 }
 
+impl AgentReport {
+    /// Whether a hello failed, behind that status, that another address of the server may take. A refused token, for
+    /// which another one is waited, says nothing against the address.
+    pub const fn blames_address(&self, before: AgentStatus, token: TokenUse) -> bool {
+        let failed = matches!(
+            (before, self.status),
+            (AgentStatus::Joining, AgentStatus::Reconnecting { .. })
+        );
+        failed && !matches!(token, TokenUse::EndsTheWait)
+    }
+}
+
 /// Where an agent's connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[allow(missing_docs, reason = "the names say all")]
@@ -286,6 +298,63 @@ pub enum AgentCause {
     EndOrdered(EndOrder),
 }
 
+impl AgentCause {
+    /// What the owner of an agent can do that ended for this cause.
+    pub const fn advice(&self) -> &'static str {
+        const NEW_TOKEN: &str =
+            "get a new token from the server's owner and start the agent with it";
+        match self {
+            Self::LinkEnded(reason) => match reason.cause {
+                CloseCause::Replaced => {
+                    "stop one of the two, or give this one a state directory of its own"
+                }
+                CloseCause::Deleted => {
+                    "to have it back as a new agent, start it with a new token and a new state directory"
+                }
+                CloseCause::Normal
+                | CloseCause::GoingAway
+                | CloseCause::ProtocolError
+                | CloseCause::UnsupportedData
+                | CloseCause::InvalidText
+                | CloseCause::TooManyUndecodable
+                | CloseCause::TooBig
+                | CloseCause::Internal
+                | CloseCause::TryLater
+                | CloseCause::Silent
+                | CloseCause::Superseded
+                | CloseCause::HelloTimeout
+                | CloseCause::AgentStopped
+                | CloseCause::NotReading
+                | CloseCause::TokenExpired
+                | CloseCause::NoAnswer
+                | CloseCause::ToldToStop
+                | CloseCause::ToldToRestart
+                | CloseCause::Contested
+                | CloseCause::Revoked
+                | CloseCause::Broken(_)
+                | CloseCause::NoCode
+                | CloseCause::Other(_) => NEW_TOKEN,
+            },
+            Self::DialFailed(DialFailure::Forbidden)
+            | Self::HelloRefused(HelloRefusal::Forbidden) => NEW_TOKEN,
+            Self::DialFailed(_)
+            | Self::Started
+            | Self::RetryDue
+            | Self::LinkOpened
+            | Self::HelloAccepted
+            | Self::HelloRefused(_)
+            | Self::HelloUnanswered
+            | Self::DialUnanswered
+            | Self::Silence(_)
+            | Self::HeardAgain
+            | Self::Slept(_)
+            | Self::TokenRenewed
+            | Self::Stopped
+            | Self::EndOrdered(_) => "ask the server's owner why",
+        }
+    }
+}
+
 impl fmt::Display for AgentCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -316,5 +385,37 @@ impl fmt::Display for AgentCause {
                 f.write_str("told to start anew by an order (control restart)")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_failed_hello_that_another_token_does_not_help_blames_the_address() {
+        let reconnecting = AgentStatus::Reconnecting { retry_at: Timestamp::ORIGIN };
+        let report = |status| AgentReport { status, cause: AgentCause::HelloUnanswered };
+        for (before, status, token, blamed) in [
+            (AgentStatus::Joining, reconnecting, TokenUse::None, true),
+            (AgentStatus::Joining, reconnecting, TokenUse::RenewsTheSession, true),
+            (AgentStatus::Joining, reconnecting, TokenUse::EndsTheWait, false),
+            (AgentStatus::Connecting { attempt: 1 }, reconnecting, TokenUse::None, false),
+            (AgentStatus::Connected { epoch: Epoch(1) }, reconnecting, TokenUse::None, false),
+            (AgentStatus::Joining, AgentStatus::Closed, TokenUse::None, false),
+        ] {
+            assert_eq!(report(status).blames_address(before, token), blamed, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn the_owner_of_a_refused_agent_is_told_what_can_be_done() {
+        let ended = |cause| AgentCause::LinkEnded(CloseReason::local(cause)).advice();
+        assert!(ended(CloseCause::Replaced).starts_with("stop one of the two"));
+        assert!(ended(CloseCause::Deleted).contains("new state directory"));
+        assert!(ended(CloseCause::Revoked).starts_with("get a new token"));
+        let forbidden = AgentCause::DialFailed(DialFailure::Forbidden).advice();
+        assert!(forbidden.starts_with("get a new token"));
+        assert_eq!(AgentCause::Stopped.advice(), "ask the server's owner why");
     }
 }

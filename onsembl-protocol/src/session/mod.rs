@@ -3,7 +3,6 @@
 mod accepted;
 mod agent;
 mod agent_types;
-mod dashboard;
 mod dial;
 mod edges;
 pub mod frames;
@@ -23,13 +22,13 @@ pub use agent_types::{
     AgentAction, AgentCause, AgentConfig, AgentEvent, AgentInbound, AgentReport, AgentStatus,
     EchoBits, EndOrder, HelloRefusal, ServerBeat, SessionTerms, TokenUse,
 };
-pub use dashboard::{DashboardAction, DashboardConnection, DashboardEvent};
 pub use dial::DialFailure;
 pub use edges::{
     ACCEPTED_EDGES, AGENT_EDGES, AcceptedCause, AcceptedEdge, AcceptedStatus, AgentCauseKind,
-    AgentEdge, AgentStatusKind, Edge, PRESENCE_EDGES, PresenceCauseKind, PresenceEdge,
+    AgentEdge, AgentStatusKind, DASHBOARD_EDGES, DashboardCause, DashboardEdge, DashboardStatus,
+    Edge, PRESENCE_EDGES, PresenceCauseKind, PresenceEdge,
 };
-pub use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
+pub(crate) use greeting::{Greeting, GreetingEvent, GreetingVerdict, UndecodableQuota};
 pub use refusal::{HttpRefusal, NONCE_HEADER, REFUSAL_HEADER, RefusalReason, nonce_to_repeat};
 pub use server::{ServerCold, ServerConnection, ServerHot, ServerSnapshot, ServerView};
 pub(crate) use server::{armed as server_deadline, handle as handle_server};

@@ -1,6 +1,5 @@
 //! What a supervisor must know of a machine to own a million of them.
 
-use crate::session::{DashboardAction, DashboardConnection, DashboardEvent};
 use crate::session::{ServerAction, ServerCold, ServerConfig, ServerConnection, ServerEvent};
 use crate::session::{ServerHot, ServerView, handle_server, server_deadline};
 use crate::step::Actions;
@@ -88,45 +87,5 @@ impl Machine for ServerConnection {
     #[inline]
     fn deadline_of_parts(rules: &ServerConfig, hot: &ServerHot, cold: &ServerCold) -> Deadline {
         server_deadline(rules, hot, cold)
-    }
-}
-
-impl Machine for DashboardConnection {
-    type Rules = ();
-    type Hot = Self;
-    type Cold = ();
-    type View<'a> = &'a Self;
-    type Event = DashboardEvent;
-    type Action = DashboardAction;
-
-    const WAKE: DashboardEvent = DashboardEvent::Wake;
-
-    fn into_parts(self) -> (Self, ()) {
-        (self, ())
-    }
-
-    fn from_parts((): &(), hot: Self, (): ()) -> Self {
-        hot
-    }
-
-    fn view<'a>(hot: &'a Self, (): &'a ()) -> &'a Self {
-        hot
-    }
-
-    fn handle_parts(
-        (): &(),
-        hot: &mut Self,
-        (): &mut (),
-        event: DashboardEvent,
-        now: Now,
-        out: &mut Actions<DashboardAction>,
-    ) -> Deadline {
-        let step = hot.handle(event, now);
-        *out = step.actions;
-        step.deadline
-    }
-
-    fn deadline_of_parts((): &(), hot: &Self, (): &()) -> Deadline {
-        hot.deadline()
     }
 }

@@ -3,7 +3,9 @@
 use super::end::WorkerEnd;
 use super::fence::Fence;
 use super::note::WorkerNote;
-use crate::command::{Awaited, Cleared, CommandJournal, Exit, Fate, JournalEntry, ProcessIdentity};
+use crate::command::{
+    Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Exit, Fate, JournalEntry, ProcessIdentity,
+};
 use crate::id::{AgentId, CommandId, RunMark, StopId};
 use crate::model::Capabilities;
 use crate::output::{LeftRun, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream};
@@ -36,6 +38,15 @@ pub struct WorkerConfig {
     /// [`InstanceId`](crate::id::InstanceId) does; without `:`. The marks of runs and the ids of
     /// terminals are made of it, so draw it anew for each process.
     pub unique: String,
+}
+
+impl WorkerConfig {
+    /// How many commands run at once if so many are wanted, at least one. If nobody says how many, one after the
+    /// other is typed into a terminal, and else [`DEFAULT_SLOTS`] run.
+    pub fn slots(wanted: Option<usize>, terminal: Option<&TerminalConfig>) -> usize {
+        let usual = if terminal.is_some() { 1 } else { DEFAULT_SLOTS };
+        wanted.unwrap_or(usual).max(1)
+    }
 }
 
 /// Where starts and ends of commands are written down.
@@ -305,4 +316,21 @@ pub enum WorkerMessage {
     Text(Box<AgentToServer>),
     /// Output as a binary message.
     Binary(Bytes),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::TerminalSize;
+
+    #[test]
+    fn commands_are_typed_one_after_the_other_unless_somebody_wants_more() {
+        let program = "sh".into();
+        let size = TerminalSize::DEFAULT;
+        let terminal = TerminalConfig { program, size, screen: Screen::Detached };
+        assert_eq!(WorkerConfig::slots(None, None), DEFAULT_SLOTS);
+        assert_eq!(WorkerConfig::slots(None, Some(&terminal)), 1);
+        assert_eq!(WorkerConfig::slots(Some(3), Some(&terminal)), 3);
+        assert_eq!(WorkerConfig::slots(Some(0), None), 1);
+    }
 }

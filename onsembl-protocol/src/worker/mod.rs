@@ -56,6 +56,7 @@ pub use crate::command::{
     Awaited, Cleared, CommandJournal, DEFAULT_SLOTS, Fate, JournalEntry, LeftBehind,
     ProcessIdentity, Standing,
 };
+pub use crate::model::Severity;
 pub use crate::output::{
     CHUNK_BYTES, LeftRun, RECORD_COST, Record, RecordBody, RecoveredRun, Run, SpoolBounds,
     SpoolEvent, SpoolPolicy, SpoolRequest, StreamState,
@@ -67,7 +68,7 @@ pub use event::{
     TypingOutcome, Waiting, WorkerAction, WorkerConfig, WorkerEvent, WorkerMessage, WorkerSession,
 };
 pub use fence::Fence;
-pub use note::{Severity, WorkerNote};
+pub use note::WorkerNote;
 #[cfg(any(feature = "sim", feature = "testing"))]
 pub use unstored::{UnstoredOutput, WriterState};
 

@@ -4,25 +4,13 @@
 use super::end::WorkerEnd;
 use crate::command::{Exit, Fate};
 use crate::id::{CommandId, StopId};
+use crate::model::Severity;
 use crate::terminal::TerminalSize;
 use crate::time::Human;
 use crate::wire::payload::{CommandPhase, ControlAction, ErrorCode};
 use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
-
-/// How much a note matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// For one who follows a command step by step.
-    Debug,
-    /// The course of things.
-    Info,
-    /// An operator may have to act, or a user asked for something impossible.
-    Warn,
-    /// Something is lost, or a promise cannot be kept.
-    Error,
-}
 
 /// One thing to log and to count.
 #[derive(Clone, Debug, PartialEq)]

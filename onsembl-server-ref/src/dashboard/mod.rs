@@ -3,10 +3,6 @@
 //! A dashboard holds no queue of events that others fill: it looks at the fleet view when it has room to
 //! say more. So a slow one hurts only itself.
 
-mod encode;
-pub(crate) mod line_assembler;
-mod locate;
-mod refresh;
 mod session;
 
 pub(crate) use session::{AT_WORK, SLOT, SLOTS, SLOTS_WEIGHT};

@@ -1,70 +1,52 @@
-//! One dashboard link: its hello, its requests, and the loop that feeds it.
+//! One dashboard's link: reads and writes it, and does what its machine says. What is decided about it is in the core
+//! ([`DashboardLink`]).
 
-use super::encode::{FeedEncoder, Next};
-use super::locate::locate;
-use super::refresh::{CheckedToken, Refreshes};
-use crate::auth::{Authenticator, Identity, LookupError};
+use crate::auth::{Authenticator, Credentials, Identity, LookupError, Refusal, TokenKind};
 use crate::bounds::{Share, Shares, Turns};
 use crate::fleet_view::{FleetView, FleetViews};
 use crate::hub::HubHandle;
 use crate::store::{Cursor, Store, StoreError, StoredRecord};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::fleet::{
-    Answer, DashboardFeed, DashboardLink, DashboardRequest, LogRecord, Request,
+    Answer, DashboardAction, DashboardEvent, DashboardLink, DashboardNote, DashboardToken,
+    LogRecord, Request, Token,
 };
-use onsembl_protocol::id::{CommandId, LinkId, MessageId, ServerInstanceId, UserId};
+use onsembl_protocol::id::{CommandId, LinkId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::Limits;
-use onsembl_protocol::model::Capabilities;
-use onsembl_protocol::session::{
-    DashboardAction, DashboardConnection, DashboardEvent, Greeting, GreetingEvent, GreetingVerdict,
-    UndecodableQuota,
-};
-use onsembl_protocol::time::Deadline;
-use onsembl_protocol::wire::payload::{Ack, DashboardInit, ErrorCode, ErrorReply, Ping};
-use onsembl_protocol::wire::{self, DashboardToServer, ServerToDashboard};
+use onsembl_protocol::model::Severity;
+use onsembl_protocol::session::DashboardStatus;
+use onsembl_protocol::wire::ServerToDashboard;
+use onsembl_protocol::wire::payload::TokenRefresh;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::messages::Envelopes;
 use onsembl_transport::pump::{self, LinkHandle, LinkInput, PumpConfig, TryDataError};
-use onsembl_transport::{Held, Link, Received};
+use onsembl_transport::{Frame, Held, Link, Received};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// Frames that may wait for this task.
 const INBOX: usize = 8;
-/// At most 16 pieces of output wait for a dashboard that does not read, and 128 KiB of them. The answers to all its
-/// requests may come at one moment, and pongs beside them.
+/// At most 16 pieces of output wait for a dashboard that does not read. The answers to all its requests may come at one
+/// moment, and pongs beside them.
 const PUMP: PumpConfig = PumpConfig {
     data_queue: 16,
-    data_bytes: DATA_BYTES,
+    data_bytes: DashboardLink::DATA_BYTES,
     control_queue: 4 * DashboardLink::MOST_UNDER_WAY,
-    control_bytes: CONTROL_BYTES,
+    control_bytes: DashboardLink::CONTROL_BYTES,
     ..PumpConfig::DEFAULT
 };
-/// Bytes of frames that wait for a dashboard that does not read; the last of them may exceed it.
-const DATA_BYTES: usize = 128 * 1024;
-/// Bytes of answers that wait for one.
-const CONTROL_BYTES: usize = 256 * 1024;
-/// Bytes of requests under way; one more is not read.
-const UNDER_WAY_BYTES: usize = 256 * 1024;
-/// Bytes that are read from the store at once.
-const READ_BYTES: usize = 128 * 1024;
 /// What dashboards of all users may take together, in slots of [`SLOT`]: 512, and one user alone three quarters of
 /// them.
 pub(crate) const SLOTS: usize = 512;
 pub(crate) const SLOTS_WEIGHT: usize = 3;
-/// Bytes of a slot. A dashboard of a small fleet has one.
+/// Bytes of a slot. A dashboard of a small fleet has two.
 pub(crate) const SLOT: usize = 1 << 20;
 /// Dashboards of one user that are worked for at a time. All others of the user wait, and nobody else.
 pub(crate) const AT_WORK: usize = 1;
-/// What a dashboard takes besides its feed: what waits for its link, is being written and was read from the store,
-/// as JSON six times of it at worst.
-const LINK_COST: usize =
-    DATA_BYTES + CONTROL_BYTES + UNDER_WAY_BYTES + READ_BYTES + 2 * 6 * 32 * 1024;
 
 /// Everything a dashboard's task needs of its server.
 #[derive(Clone, Debug)]
@@ -94,457 +76,283 @@ pub async fn serve(link: Link, identity: Identity, dashboard: Dashboard) {
     let peer = link.peer.clone();
     let (entry, inbox) = mpsc::channel(INBOX);
     let handle = pump::spawn(link, LinkId(1), PUMP, entry);
+    let clock = SystemClock::new();
+    let token = facts(&identity);
+    let instance = dashboard.instance.clone();
     let session = Session {
-        envelopes: Envelopes::new(format!("msg-{}", dashboard.instance)),
-        clock: SystemClock::new(),
+        envelopes: Envelopes::new(format!("msg-{instance}")),
+        machine: DashboardLink::new(token, instance, Limits::DEFAULT, clock.now()),
+        clock,
         handle,
         inbox,
-        requests: DashboardLink::new(identity.user.clone()),
+        view: dashboard.fleet_views.of(&identity.user),
         identity,
         dashboard,
         peer,
-        quota: UndecodableQuota::new(),
         slots: Vec::new(),
-        refreshes: Refreshes::default(),
         pending: FuturesUnordered::new(),
-        under_way: 0,
-        link: LinkState::Open,
     };
     session.run().await;
 }
 
+/// What the machine of a link goes by of a token.
+fn facts(identity: &Identity) -> DashboardToken {
+    DashboardToken { user: identity.user.clone(), expires: identity.expires }
+}
+
 /// What came of something that took its time.
 enum Outcome {
-    /// What is said to a request, and what the request took: its bytes, and its part of a budget.
-    Answered(Box<ServerToDashboard>, usize, Held),
-    Output(CommandId, Result<Vec<LogRecord>, StoreError>),
+    /// With the part that the request took of a budget.
+    Answered(Token, Option<Answer>, Option<Held>),
+    Checked(Token, Result<Identity, Refusal>),
+    LookedUp(Result<bool, LookupError>),
+    Read(CommandId, Result<Vec<LogRecord>, StoreError>),
     Found(CommandId, Result<Cursor, StoreError>),
-    Revoked(Result<bool, LookupError>),
-    Refreshed(CheckedToken),
 }
 
-/// Whether the store is being asked for output: once at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    Nothing,
-    UnderWay,
-}
-
-/// Whether the link's last event came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LinkState {
-    Open,
-    Ended,
+/// What came with an event and is no matter of the machine.
+#[derive(Default)]
+struct Brought {
+    /// The part that a message took of a budget.
+    held: Option<Held>,
+    /// A token that was checked.
+    identity: Option<Identity>,
 }
 
 struct Session {
     dashboard: Dashboard,
+    view: Arc<FleetView>,
     identity: Identity,
     peer: String,
     clock: SystemClock,
     envelopes: Envelopes,
     handle: LinkHandle,
     inbox: mpsc::Receiver<pump::LinkEvent>,
-    quota: UndecodableQuota,
+    machine: DashboardLink,
     /// What it takes.
     slots: Vec<Share<UserId>>,
-    requests: DashboardLink,
-    refreshes: Refreshes,
     pending: FuturesUnordered<BoxFuture<'static, Outcome>>,
-    /// Bytes of requests whose answers are awaited.
-    under_way: usize,
-    link: LinkState,
 }
 
 impl Session {
     async fn run(mut self) {
-        let Some((init, hello)) = self.greet().await else {
-            self.drain().await;
-            return;
-        };
-        info!(user = %self.identity.user, peer = %self.peer, "dashboard connected");
-        self.serve(init, hello).await;
-        self.drain().await;
-        info!(user = %self.identity.user, peer = %self.peer, "dashboard gone");
-    }
-
-    /// Waits until the link is really over, so that a close frame gets out.
-    async fn drain(&mut self) {
-        while self.link == LinkState::Open {
-            match self.inbox.recv().await.map(|event| event.what) {
-                Some(LinkInput::Ended(_)) => self.link = LinkState::Ended,
-                Some(LinkInput::Received(_)) => {}
-                None => return,
-            }
-        }
-    }
-
-    async fn greet(&mut self) -> Option<(DashboardInit, Option<MessageId>)> {
-        let mut greeting = Greeting::new(self.clock.now());
-        let stop = self.dashboard.stop.clone();
-        loop {
-            let event = tokio::select! {
-                () = stop.cancelled() => {
-                    self.handle.close(CloseCause::GoingAway);
-                    return None;
-                }
-                event = self.inbox.recv() => match event?.what {
-                    LinkInput::Ended(_) => {
-                        self.link = LinkState::Ended;
-                        return None;
-                    }
-                    LinkInput::Received(Received::Control) => continue,
-                    LinkInput::Received(Received::Binary(_)) => {
-                        self.handle.close(CloseCause::UnsupportedData);
-                        return None;
-                    }
-                    LinkInput::Received(Received::Text(text)) => {
-                        if let Some((id, message)) = self.decode(&text) {
-                            let asked = self.requests.handle(id.clone(), message, Capabilities::LEGACY);
-                            match asked {
-                                DashboardRequest::Hello(init) => return Some((*init, id)),
-                                DashboardRequest::Reply(reply) => self.say(&reply),
-                                DashboardRequest::Fleet { .. }
-                                | DashboardRequest::Subscribe(_)
-                                | DashboardRequest::Unsubscribe(_)
-                                | DashboardRequest::Refresh(_)
-                                | DashboardRequest::Nothing
-                                | DashboardRequest::Unknown(_) => {}
-                            }
-                        }
-                        GreetingEvent::Other
-                    }
-                },
-                () = self.clock.sleep_until(greeting.deadline()) => GreetingEvent::Wake,
-            };
-            match greeting.handle(event, self.clock.now()) {
-                GreetingVerdict::Wait | GreetingVerdict::Identify => {}
-                GreetingVerdict::Close(cause) => {
-                    self.dashboard.counters.count("no_hello");
-                    let why = "no DASHBOARD_INIT came in time; send it first";
-                    let error = ErrorReply::new(ErrorCode::AuthTimeout, why);
-                    self.say(&ServerToDashboard::Error(error));
-                    self.handle.close(cause);
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// Whether there is room for what it takes, while its user has so many agents and commands. If not, its link
-    /// is being closed.
-    fn has_slots(&mut self, fleet_view: &FleetView) -> bool {
-        let cost = LINK_COST.saturating_add(DashboardFeed::cost(&fleet_view.look()));
-        while self.slots.len() < cost.div_ceil(SLOT) {
-            let Some(share) = self.dashboard.slots.take(&self.identity.user) else {
-                self.dashboard.counters.count("dashboards_over_share");
-                let why = format!(
-                    "too many dashboards are open, of yours or in all: of {} slots this one needs {}; close some",
-                    self.dashboard.slots.capacity(),
-                    cost.div_ceil(SLOT)
-                );
-                self.say(&ServerToDashboard::Error(ErrorReply::new(ErrorCode::QueueFull, why)));
-                self.handle.close(CloseCause::TryLater);
-                return false;
-            };
-            self.slots.push(share);
-        }
-        true
-    }
-
-    async fn serve(&mut self, init: DashboardInit, hello: Option<MessageId>) {
-        let fleet_view = self.dashboard.fleet_views.of(&self.identity.user);
         let (turns, user) = (self.dashboard.turns.clone(), self.identity.user.clone());
-        if !self.has_slots(&fleet_view) {
-            return;
-        }
-        let turn = turns.take_one(&user).await;
-        let mut changes = fleet_view.revisions();
-        let instance = self.dashboard.instance.clone();
-        let extensions = init.extensions.as_ref();
-        let now = self.clock.now().wall;
-        let mut feed = FeedEncoder::new(
-            Arc::clone(&fleet_view),
-            instance,
-            init.subscriptions,
-            extensions,
-            now,
-        );
-        feed.greet(hello, self.clock.now().wall);
-        drop(turn);
-        let mut machine = DashboardConnection::new(self.clock.now());
-        let mut deadline = machine.deadline();
-        let mut reading = Reading::Nothing;
+        let mut changes = self.view.revisions();
         let stop = self.dashboard.stop.clone();
         loop {
-            let full = {
-                let _turn = turns.take_one(&user).await;
-                self.feed_link(&mut feed, &mut reading)
-            };
+            let is_closing = self.machine.status() == DashboardStatus::Closing;
+            // Of a link that takes nothing any more only its last event is to come, whatever waits for it.
+            let has_ended = self.handle.has_ended();
             tokio::select! {
                 biased;
-                // What it asks for is answered before more of it is read.
-                event = self.inbox.recv(),
-                    if (!feed.is_behind() || !full) && self.under_way < UNDER_WAY_BYTES =>
-                {
+                event = self.inbox.recv(), if self.machine.is_read() || has_ended => {
                     let Some(event) = event else { return };
                     let _turn = turns.take_one(&user).await;
-                    deadline = self.step(&mut machine, DashboardEvent::Received, &mut feed);
                     match event.what {
                         LinkInput::Ended(end) => {
                             debug!(peer = %self.peer, %end, "dashboard link ended");
-                            self.link = LinkState::Ended;
-                            return;
+                            return self.feed(DashboardEvent::Ended, Brought::default());
                         }
-                        LinkInput::Received(Received::Control) => {}
-                        LinkInput::Received(Received::Binary(_)) => {
-                            self.handle.close(CloseCause::UnsupportedData);
-                        }
-                        LinkInput::Received(Received::Text(text)) => {
-                            if let Some((id, message)) = self.decode(&text) {
-                                let took = (text.len(), event.held);
-                                self.on_message(id, message, took, &mut feed);
-                            }
-                        }
+                        LinkInput::Received(received) => self.on_received(received, event.held),
                     }
                 }
                 Some(outcome) = self.pending.next(), if !self.pending.is_empty() => {
-                    self.on_outcome(outcome, &mut feed, &mut reading);
-                }
-                () = self.clock.sleep_until(deadline) => {
-                    if !self.has_slots(&fleet_view) {
-                        return;
-                    }
                     let _turn = turns.take_one(&user).await;
-                    deadline = self.step(&mut machine, DashboardEvent::Wake, &mut feed);
+                    self.on_outcome(outcome);
                 }
-                () = self.clock.sleep_until(feed.deadline()) => {
+                () = self.clock.sleep_until(self.machine.deadline()) => {
                     let _turn = turns.take_one(&user).await;
-                    feed.flush(self.clock.now().monotonic);
+                    self.feed(DashboardEvent::Wake, Brought::default());
                 }
                 Ok(()) = changes.changed() => {
                     let _turn = turns.take_one(&user).await;
-                    deadline = self.step(&mut machine, DashboardEvent::Changed, &mut feed);
+                    self.feed(DashboardEvent::Changed, Brought::default());
                 }
-                // It takes what it is sent, so it lives, also while nothing of it is read.
-                () = self.handle.room(), if full => {
-                    deadline = self.step(&mut machine, DashboardEvent::Received, &mut feed);
+                () = self.handle.room(), if self.machine.waits_for_room() && !has_ended => {
+                    let _turn = turns.take_one(&user).await;
+                    self.feed(DashboardEvent::Room, Brought::default());
                 }
-                () = stop.cancelled() => {
-                    self.handle.close(CloseCause::GoingAway);
-                    return;
-                }
-            }
-            if matches!(deadline, Deadline::Never) {
-                return;
-            }
-        }
-    }
-
-    /// Tells the machine of the link, and does what it says.
-    fn step(
-        &mut self,
-        machine: &mut DashboardConnection,
-        event: DashboardEvent,
-        feed: &mut FeedEncoder,
-    ) -> Deadline {
-        let step = machine.handle(event, self.clock.now());
-        for action in step.actions {
-            self.perform(action, feed);
-        }
-        step.deadline
-    }
-
-    /// Says what there is to say while the link has room. Whether it was the room that ended it.
-    fn feed_link(&mut self, feed: &mut FeedEncoder, reading: &mut Reading) -> bool {
-        loop {
-            if !self.handle.has_room() {
-                return true;
-            }
-            let message = match feed.next(self.clock.now().monotonic) {
-                Next::Message(message) => *message,
-                Next::Read(command, cursor) => {
-                    if *reading == Reading::Nothing {
-                        *reading = Reading::UnderWay;
-                        let store = self.dashboard.store.clone();
-                        let user = self.identity.user.clone();
-                        self.pending.push(Box::pin(async move {
-                            let read =
-                                store.read_output(&user, &command, None, cursor, READ_BYTES).await;
-                            let records =
-                                read.map(|r| r.into_iter().map(StoredRecord::into_log).collect());
-                            Outcome::Output(command, records)
-                        }));
-                    }
-                    return false;
-                }
-                Next::Seek(command, seek) => {
-                    if *reading == Reading::Nothing {
-                        *reading = Reading::UnderWay;
-                        let store = self.dashboard.store.clone();
-                        let user = self.identity.user.clone();
-                        self.pending.push(Box::pin(async move {
-                            let found = locate(&store, &user, &command, &seek).await;
-                            Outcome::Found(command, found)
-                        }));
-                    }
-                    return false;
-                }
-                Next::Nothing => return false,
-            };
-            let (_, frame) = self.envelopes.frame(&message, self.clock.now().wall);
-            match self.handle.try_data(frame) {
-                Ok(()) => {}
-                Err(TryDataError::Full(_) | TryDataError::Closed) => {
-                    // Room was seen just now, so the link is ending; its last event says how.
-                    return false;
+                () = stop.cancelled(), if !is_closing => {
+                    self.feed(DashboardEvent::ServerEnding, Brought::default());
                 }
             }
         }
     }
 
-    fn perform(&mut self, action: DashboardAction, feed: &mut FeedEncoder) {
-        match action {
-            DashboardAction::SendPing => {
-                let timestamp = Some(self.clock.now().wall.unix_millis() as f64);
-                self.say(&ServerToDashboard::Ping(Ping { timestamp, sequence: None }));
-            }
-            DashboardAction::Show => feed.scan_agents(self.clock.now().wall),
-            DashboardAction::Refresh => {
-                feed.refresh();
-                feed.scan_agents(self.clock.now().wall);
-                self.check_token();
-            }
-            DashboardAction::Close(cause) => {
-                self.dashboard.counters.count("dashboards_silent");
-                self.handle.abort(cause);
+    fn on_received(&mut self, received: Received, held: Held) {
+        match received {
+            Received::Control => self.feed(DashboardEvent::Control, Brought::default()),
+            Received::Binary(_) => self.feed(DashboardEvent::Binary, Brought::default()),
+            Received::Text(text) => {
+                let brought = Brought { held: Some(held), ..Brought::default() };
+                self.feed(DashboardEvent::Text(&text), brought);
             }
         }
     }
 
-    fn check_token(&mut self) {
-        if self.identity.has_expired(self.clock.now().wall) {
-            self.dashboard.counters.count("tokens_expired_in_session");
-            return self.handle.close(CloseCause::TokenExpired);
-        }
-        let auth = self.dashboard.auth.clone();
-        let token = self.identity.token_id.clone();
-        self.pending.push(Box::pin(async move { Outcome::Revoked(auth.is_revoked(&token).await) }));
-    }
-
-    fn on_outcome(&mut self, outcome: Outcome, feed: &mut FeedEncoder, reading: &mut Reading) {
-        match outcome {
-            Outcome::Answered(message, bytes, held) => {
+    fn on_outcome(&mut self, outcome: Outcome) {
+        let mut brought = Brought::default();
+        let event = match outcome {
+            Outcome::Answered(number, answer, held) => {
                 drop(held);
-                self.under_way = self.under_way.saturating_sub(bytes);
-                self.requests.answered();
-                self.say(&message);
+                DashboardEvent::Answered(number, answer)
             }
-            Outcome::Output(command, Ok(records)) => {
-                *reading = Reading::Nothing;
-                feed.stored(&command, records);
+            Outcome::Checked(number, Ok(identity)) => {
+                let token = facts(&identity);
+                brought.identity = Some(identity);
+                DashboardEvent::Checked(number, Ok(token))
             }
-            Outcome::Found(command, Ok(cursor)) => {
-                *reading = Reading::Nothing;
-                feed.located(&command, cursor);
+            Outcome::Checked(number, Err(refusal)) => {
+                DashboardEvent::Checked(number, Err((refusal.word(), refusal.to_string())))
             }
-            Outcome::Output(command, Err(error)) | Outcome::Found(command, Err(error)) => {
-                self.dashboard.counters.count("output_not_read");
-                warn!(user = %self.identity.user, %command, %error, "stored output cannot be read; closing, so that the dashboard starts anew");
-                self.handle.close(CloseCause::TryLater);
+            Outcome::LookedUp(Ok(true)) => DashboardEvent::Revoked,
+            Outcome::LookedUp(Ok(false)) => DashboardEvent::NotRevoked,
+            Outcome::LookedUp(Err(error)) => DashboardEvent::NotLookedUp(error.to_string()),
+            Outcome::Read(command, Ok(records)) => DashboardEvent::Read(command, records),
+            Outcome::Found(command, Ok(cursor)) => DashboardEvent::Found(command, cursor),
+            Outcome::Read(command, Err(error)) | Outcome::Found(command, Err(error)) => {
+                DashboardEvent::NotRead(command, error.to_string())
             }
-            Outcome::Refreshed(token) => {
-                self.requests.answered();
-                let answer = self.refreshes.conclude(token, &mut self.identity);
-                self.say(&answer);
-            }
-            Outcome::Revoked(Ok(true)) => self.handle.close(CloseCause::Revoked),
-            Outcome::Revoked(Ok(false)) => {}
-            Outcome::Revoked(Err(error)) => {
-                warn!(user = %self.identity.user, %error, "cannot look up revoked tokens; trying again later");
+        };
+        self.feed(event, brought);
+    }
+
+    /// Hands an event to the machine, and does all that it says. What an action brings at once comes behind the others.
+    fn feed(&mut self, event: DashboardEvent<'_>, mut brought: Brought) {
+        self.machine.handle(event, &self.view.look(), self.clock.now());
+        let mut behind = None;
+        loop {
+            let (has_room, now) = (self.handle.has_room(), self.clock.now());
+            let action = self.machine.poll_action(&self.view.look(), has_room, now);
+            match action {
+                Some(action) => behind = self.perform(action, &mut brought).or(behind),
+                None => match behind.take() {
+                    Some(event) => self.machine.handle(event, &self.view.look(), self.clock.now()),
+                    None => return,
+                },
             }
         }
     }
 
-    fn on_message(
+    /// Does one thing; gives what comes of it at once.
+    fn perform(
         &mut self,
-        id: Option<MessageId>,
-        message: DashboardToServer,
-        took: (usize, Held),
-        feed: &mut FeedEncoder,
-    ) {
-        match self.requests.handle(id.clone(), message, feed.capabilities()) {
-            DashboardRequest::Hello(init) => {
-                feed.watch(init.subscriptions);
-                feed.greet(id, self.clock.now().wall);
+        action: DashboardAction,
+        brought: &mut Brought,
+    ) -> Option<DashboardEvent<'static>> {
+        match action {
+            DashboardAction::Reserve(bytes) => return Some(self.reserve(bytes)),
+            DashboardAction::Say(message) => self.say(&message),
+            DashboardAction::Tell(message) => self.tell(&message),
+            DashboardAction::Ask(number, request) => self.ask(number, request, brought.held.take()),
+            DashboardAction::CheckToken(number, refresh) => self.check_token(number, refresh),
+            DashboardAction::UseToken => {
+                if let Some(identity) = brought.identity.take() {
+                    self.identity = identity;
+                }
             }
-            DashboardRequest::Subscribe(what) => feed.subscribe(id, what, self.clock.now().wall),
-            DashboardRequest::Unsubscribe(what) => feed.unsubscribe(id, &what),
-            DashboardRequest::Fleet { command, request } => self.ask(id, command, request, took),
-            DashboardRequest::Refresh(refresh) => {
-                let check = self.refreshes.check(self.dashboard.auth.clone(), id, refresh);
-                self.pending.push(Box::pin(async move { Outcome::Refreshed(check.await) }));
+            DashboardAction::LookUpToken => {
+                let auth = self.dashboard.auth.clone();
+                let token = self.identity.token_id.clone();
+                self.later(async move { Outcome::LookedUp(auth.is_revoked(&token).await) });
             }
-            DashboardRequest::Reply(reply) => self.say(&reply),
-            DashboardRequest::Nothing => {}
-            DashboardRequest::Unknown(kind) => {
-                self.dashboard.counters.count("unknown_types");
-                debug!(%kind, "a dashboard sent a type that this version does not know");
+            DashboardAction::Read { command, after, max_bytes } => {
+                let (store, user) = (self.dashboard.store.clone(), self.identity.user.clone());
+                self.later(async move {
+                    let read = store.read_output(&user, &command, None, after, max_bytes).await;
+                    let records = read.map(|r| r.into_iter().map(StoredRecord::into_log).collect());
+                    Outcome::Read(command, records)
+                });
             }
+            DashboardAction::Seek(command, seek) => {
+                let (store, user) = (self.dashboard.store.clone(), self.identity.user.clone());
+                self.later(async move {
+                    let found = store.seek_output(&user, &command, &seek).await;
+                    Outcome::Found(command, found)
+                });
+            }
+            DashboardAction::Note(note) => self.note(&note),
+            DashboardAction::Close(cause) if cause.is_abrupt() => self.handle.abort(cause),
+            DashboardAction::Close(cause) => self.handle.close(cause),
         }
+        None
     }
 
-    /// Asks the fleet and says what it answers, whenever that is.
-    fn ask(
-        &mut self,
-        id: Option<MessageId>,
-        command: Option<CommandId>,
-        request: Request,
-        (bytes, held): (usize, Held),
-    ) {
-        self.under_way = self.under_way.saturating_add(bytes);
-        let (hub, user) = (self.dashboard.hub.clone(), self.identity.user.clone());
-        self.pending.push(Box::pin(async move {
-            let ended = || ErrorReply::new(ErrorCode::Internal, "the server is ending");
-            let answer = hub.ask_fleet(user, request).await;
-            let answer = match answer.map_or_else(|| Err(ended()), Answer::done) {
-                Ok(()) => ServerToDashboard::Ack(Ack {
-                    message_id: id,
-                    success: true,
-                    command_id: command,
-                    ..Ack::default()
-                }),
-                Err(error) => ServerToDashboard::Error(error.about(id)),
+    fn later(&self, outcome: impl Future<Output = Outcome> + Send + 'static) {
+        self.pending.push(Box::pin(outcome));
+    }
+
+    /// Takes as many slots as that needs.
+    fn reserve(&mut self, bytes: usize) -> DashboardEvent<'static> {
+        let needed = bytes.div_ceil(SLOT);
+        while self.slots.len() < needed {
+            let Some(share) = self.dashboard.slots.take(&self.identity.user) else {
+                return DashboardEvent::NoRoom { slots: self.dashboard.slots.capacity(), needed };
             };
-            Outcome::Answered(Box::new(answer), bytes, held)
-        }));
+            self.slots.push(share);
+        }
+        DashboardEvent::Reserved
+    }
+
+    /// Asks the fleet.
+    fn ask(&self, number: Token, request: Request, held: Option<Held>) {
+        let (hub, user) = (self.dashboard.hub.clone(), self.identity.user.clone());
+        self.later(
+            async move { Outcome::Answered(number, hub.ask_fleet(user, request).await, held) },
+        );
+    }
+
+    fn check_token(&self, number: Token, refresh: TokenRefresh) {
+        let auth = self.dashboard.auth.clone();
+        self.later(async move {
+            let token = refresh.access_token.reveal();
+            let credentials = Credentials::of_token(TokenKind::Dashboard, token);
+            Outcome::Checked(number, auth.admit(&credentials).await)
+        });
+    }
+
+    fn frame(&mut self, message: &ServerToDashboard) -> Frame {
+        self.envelopes.frame(message, self.clock.now().wall).1
     }
 
     fn say(&mut self, message: &ServerToDashboard) {
-        let (_, frame) = self.envelopes.frame(message, self.clock.now().wall);
+        let frame = self.frame(message);
         if self.handle.control(frame).is_err() {
             self.dashboard.counters.count("control_queue_full");
             warn!(user = %self.identity.user, peer = %self.peer, "a dashboard does not read; its link is being ended");
         }
     }
 
-    fn decode(&mut self, text: &str) -> Option<(Option<MessageId>, DashboardToServer)> {
-        let limits = Limits::DEFAULT;
-        match wire::decode(text, &limits) {
-            Ok(envelope) => Some((envelope.id, envelope.message)),
-            Err(error) => {
-                self.dashboard.counters.count("undecodable");
-                debug!(peer = %self.peer, %error, "a dashboard sent what cannot be decoded");
-                if self.quota.allow(&limits, self.clock.now().monotonic) {
-                    let reply = ErrorReply::new(ErrorCode::InvalidMessage, error.to_string())
-                        .about(error.message_id)
-                        .for_command(error.command_id);
-                    self.say(&ServerToDashboard::Error(reply));
-                } else {
-                    self.handle.close(CloseCause::TooManyUndecodable);
-                }
-                None
-            }
+    fn tell(&mut self, message: &ServerToDashboard) {
+        let frame = self.frame(message);
+        match self.handle.try_data(frame) {
+            Ok(()) => {}
+            // Room was seen just now, so the link is ending; its last event says how.
+            Err(TryDataError::Full(_) | TryDataError::Closed) => {}
+        }
+    }
+
+    fn note(&self, note: &DashboardNote) {
+        if let Some(counter) = note.counter() {
+            self.dashboard.counters.count(counter);
+        }
+        macro_rules! line {
+            ($level:ident) => {
+                $level!(
+                    user = %self.identity.user,
+                    peer = %self.peer,
+                    command = note.command().map(display),
+                    kind = note.kind().map(display),
+                    error = note.error().map(display),
+                    "{note}"
+                )
+            };
+        }
+        match note.severity() {
+            Severity::Debug => line!(debug),
+            Severity::Info => line!(info),
+            Severity::Warn => line!(warn),
+            Severity::Error => line!(error),
         }
     }
 }
@@ -553,11 +361,9 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::TokenKind;
     use crate::server::{Server, ServerOptions};
     use futures::FutureExt as _;
-    use onsembl_protocol::id::UserId;
-    use onsembl_transport::{Frame, memory};
+    use onsembl_transport::memory;
     use std::path::Path;
     use std::time::Duration;
 
@@ -618,5 +424,33 @@ mod tests {
         drop(awake);
         let _ = blocked.await;
         session.abort();
+    }
+
+    /// Answers wait for it, more than its link holds, and it goes without having read any.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_dashboard_that_goes_while_answers_wait_for_it_leaves_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        server(data.path()).await.stop().await;
+        add_agents(data.path());
+        let server = server(data.path()).await;
+        let (near, far) = memory::pair(1);
+        let Link { reader, mut writer, .. } = near;
+        let identity = Identity::new(UserId::new("ann"), TokenKind::Dashboard, "token");
+        let dashboard = server.dashboard();
+        let slots = dashboard.slots.clone();
+        let session = tokio::spawn(serve(far, identity, dashboard));
+        let hello = r#"{"type":"DASHBOARD_INIT","id":"1","timestamp":1,"payload":
+                        {"subscriptions":{"agents":{"all":true}}}}"#;
+        for _ in 0..4 {
+            writer.send(Frame::Text(hello.to_owned())).await.unwrap();
+        }
+        // Time enough for its link to be full.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!session.is_finished());
+        drop((reader, writer));
+        let ended = tokio::time::timeout(Duration::from_secs(20), session).await;
+        ended.expect("it ends with its link").unwrap();
+        let all: Vec<_> = std::iter::from_fn(|| slots.take(&UserId::new("ann"))).collect();
+        assert!(all.len() > SLOTS / 2, "its slots are free again: {}", all.len());
     }
 }

@@ -41,7 +41,22 @@ pub(super) fn unreadable(app: &App, error: &StoreError) -> Response<Body> {
     warn!(%error, "the database cannot be read");
     let status = match error {
         StoreError::Crowded { .. } => StatusCode::TOO_MANY_REQUESTS,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
+        StoreError::Directory { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Migration { .. }
+        | StoreError::NoWal { .. }
+        | StoreError::Thread(_)
+        | StoreError::Trouble { .. }
+        | StoreError::Refused(_)
+        | StoreError::Unreadable(_)
+        | StoreError::OverBudget(_)
+        | StoreError::NoRoom
+        | StoreError::TooLong
+        | StoreError::Closed
+        | StoreError::Unwritten { .. }
+        | StoreError::Hanging => StatusCode::SERVICE_UNAVAILABLE,
     };
     problem(status, &error.to_string())
 }

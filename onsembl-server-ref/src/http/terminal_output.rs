@@ -5,15 +5,15 @@ use super::App;
 use super::api::problem;
 use super::ask::unreadable;
 use super::signed_in::SignedIn;
-use crate::dashboard::line_assembler::LineAssembler;
 use crate::store::{StoredBody, StoredRecord};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
+use onsembl_protocol::fleet::LineAssembler;
 use onsembl_protocol::id::{AgentId, CommandId};
-use onsembl_protocol::model::{Stream, gap_notice};
+use onsembl_protocol::model::Stream;
 use onsembl_protocol::time::{Timestamp, WallTime};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -176,20 +176,13 @@ fn for_each_line(records: &[StoredRecord], wanted: &Wanted<'_>, mut found: impl 
     for StoredRecord { command, stream, body, at, .. } in records {
         latest = latest.max(*at);
         let assembler = assemblers.entry(command).or_default();
-        let (bytes, notice) = match body {
-            StoredBody::Chunk(bytes) => (bytes.clone(), None),
-            StoredBody::Gap { length, because } => {
-                ("\n".into(), Some(gap_notice(*length, *because)))
-            }
+        let whole = match body {
+            StoredBody::Chunk(bytes) => assembler.push(*stream, bytes.clone(), Timestamp::ORIGIN),
+            StoredBody::Gap { length, because } => assembler.gap(*stream, *length, *because),
         };
-        let mut whole = assembler.push(*stream, &bytes, Timestamp::ORIGIN);
-        if let Some(notice) = notice {
-            whole.retain(|line| !line.is_empty());
-            whole.push(notice);
-        }
         whole.into_iter().for_each(|text| take(command, *stream, *at, text));
     }
-    for (command, mut assembler) in assemblers {
+    for (command, assembler) in assemblers {
         for (stream, text) in assembler.finish() {
             take(command, stream, latest, text);
         }

@@ -103,7 +103,7 @@ impl Edge {
             FleetAction::Ask(question) => self.ask(user, question),
             FleetAction::Write(write) => self.writes.write(user, write),
             FleetAction::Reply { token, answer } => self.reply(token, answer),
-            FleetAction::Note(note) => notes::note(user, note, &self.counters),
+            FleetAction::Note(note) => notes::note(user, &note, &self.counters),
         }
     }
 

@@ -400,10 +400,6 @@ impl Hub {
                     self.edge.observe(agent, sequence, BeatHop::Answered, at);
                 }
             }
-            other => {
-                self.edge.counters.count("unhandled_shard_events");
-                warn!(?other, "an event of the shard that this version does not handle");
-            }
         }
     }
 

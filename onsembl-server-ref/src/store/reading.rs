@@ -9,7 +9,7 @@ use super::error::StoreError;
 use super::output::StoredRecord;
 use super::streams::{gap_cause, stream};
 use bytes::Bytes;
-use onsembl_protocol::fleet::{Cursor, StoredBody, cursor_before};
+use onsembl_protocol::fleet::{Cursor, Seek, StoredBody, cursor_before};
 use onsembl_protocol::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::model::Stream;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -112,6 +112,33 @@ impl Store {
     ) -> Result<Cursor, StoreError> {
         let (user, command) = (user.clone(), command.clone());
         self.read_for(&user.clone(), move |db| tail(db, &user, &command, max_bytes)).await
+    }
+
+    /// The cursor in front of what is sought of a command's output.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub(crate) async fn seek_output(
+        &self,
+        user: &UserId,
+        command: &CommandId,
+        seek: &Seek,
+    ) -> Result<Cursor, StoreError> {
+        match *seek {
+            Seek::Tail(bytes) => self.output_tail(user, command, bytes).await,
+            Seek::Offset { incarnation, stream, offset } => {
+                self.output_cursor(user, command, incarnation, stream, offset).await
+            }
+            Seek::OffsetOfFirst { stream, offset } => {
+                let first = self.read_output(user, command, None, None, 0).await?;
+                match first.first() {
+                    Some(StoredRecord { incarnation, .. }) => {
+                        self.output_cursor(user, command, *incarnation, stream, offset).await
+                    }
+                    None => Ok(None),
+                }
+            }
+        }
     }
 
     /// The latest records of the latest commands of an agent, oldest first: as many as hold at most

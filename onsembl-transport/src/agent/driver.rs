@@ -13,8 +13,8 @@ use onsembl_protocol::session::frames::{
     AgentFrames, AgentProfile, AgentRead, AgentSession, FromServer,
 };
 use onsembl_protocol::session::{
-    AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, AgentStatusKind,
-    DialFailure, EndOrder, TokenUse,
+    AgentAction, AgentConnection, AgentEvent, AgentInbound, AgentStatus, DialFailure, EndOrder,
+    TokenUse,
 };
 use onsembl_protocol::time::Deadline;
 use onsembl_protocol::wire::AgentToServer;
@@ -51,7 +51,7 @@ pub struct AgentDriver {
     inbox_entry: mpsc::Sender<LinkEvent>,
     dial: Option<(LinkId, JoinHandle<Result<Link, DialError>>)>,
     link: Option<LinkHandle>,
-    shown: AgentStatusKind,
+    shown: AgentStatus,
     token_watch: Option<TokenWatch>,
     /// A link that was opened with a newer token, for the next dial.
     ready: Option<Link>,
@@ -95,7 +95,7 @@ impl AgentDriver {
             inbox_entry,
             dial: None,
             link: None,
-            shown: AgentStatusKind::Idle,
+            shown: AgentStatus::Idle,
             token_watch: None,
             ready: None,
             deadline: Deadline::Never,
@@ -251,7 +251,7 @@ impl AgentDriver {
     fn in_session(&self) -> Result<&LinkHandle, SendError> {
         match (self.frames.session(), &self.link) {
             (Some(_), Some(link)) => Ok(link),
-            _ => Err(SendError::NoSession),
+            (None, _) | (Some(_), None) => Err(SendError::NoSession),
         }
     }
 
@@ -339,12 +339,8 @@ impl AgentDriver {
             AgentAction::Close(link, cause) => self.close(link, cause),
             AgentAction::Report(report) => {
                 info!(status = report.status.name(), because = %report.cause, "connection");
-                let before = std::mem::replace(&mut self.shown, report.status.kind());
-                let failed = (AgentStatusKind::Joining, AgentStatusKind::Reconnecting);
-                // A refused token says nothing against the address.
-                if (before, self.shown) == failed
-                    && self.machine.token_use() != TokenUse::EndsTheWait
-                {
+                let before = std::mem::replace(&mut self.shown, report.status);
+                if report.blames_address(before, self.machine.token_use()) {
                     self.dialer.hello_failed();
                 }
                 self.notices.push_back(AgentNotice::Reported(report));
@@ -384,9 +380,9 @@ impl AgentDriver {
         }
         if let Some(l) = self.link.take_if(|l| l.id() == link) {
             debug!(%link, %cause, "closing the link");
-            match cause {
-                CloseCause::Silent => l.abort(cause),
-                cause => l.close(cause),
+            match cause.is_abrupt() {
+                true => l.abort(cause),
+                false => l.close(cause),
             }
         }
     }
@@ -430,7 +426,7 @@ impl AgentDriver {
             LinkInput::Received(Received::Binary(message)) => {
                 self.counters.count("binary_frames");
                 warn!(%link, bytes = message.len(), "the server sent a binary frame; closing the link");
-                let cause = CloseCause::UnsupportedData;
+                let cause = self.frames.read_binary();
                 self.close(link, cause);
                 self.feed(AgentEvent::LinkDown(link, CloseReason::local(cause)));
             }

@@ -11,7 +11,6 @@ use thiserror::Error;
 
 /// Something the owner of an agent's driver may want to act on.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum AgentNotice {
     /// A dial brought no link, for this reason. What it means for the connection is
     /// [reported](Self::Reported) next.

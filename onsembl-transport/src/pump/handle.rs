@@ -153,6 +153,11 @@ impl LinkHandle {
         self.data.capacity() > 0 && self.backlog.has_room()
     }
 
+    /// Whether the link takes nothing any more: it has ended, or is being closed.
+    pub fn has_ended(&self) -> bool {
+        self.data.is_closed()
+    }
+
     /// Waits until there is room for data, or the link has ended.
     pub async fn room(&self) {
         loop {

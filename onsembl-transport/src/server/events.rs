@@ -27,7 +27,6 @@ pub struct HelloClaim<A> {
 
 /// Something a shard cannot do by itself, or that its owner wants to know.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum ShardEvent<A> {
     /// An agent said hello.
     Hello(HelloClaim<A>),

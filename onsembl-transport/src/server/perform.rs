@@ -112,9 +112,9 @@ impl<A> Shard<A> {
     pub(super) fn close(&mut self, link: LinkId, cause: CloseCause) {
         let Some(entry) = self.links.get(&link) else { return };
         debug!(%link, peer = %entry.peer, %cause, "closing a link");
-        match cause {
-            CloseCause::Silent => entry.handle.abort(cause),
-            cause => entry.handle.close(cause),
+        match cause.is_abrupt() {
+            true => entry.handle.abort(cause),
+            false => entry.handle.close(cause),
         }
     }
 }

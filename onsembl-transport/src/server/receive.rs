@@ -83,7 +83,18 @@ impl<A> Shard<A> {
             None => self.events.retain(|event| match event {
                 ShardEvent::Hello(claim) => claim.link != link,
                 ShardEvent::Silent { link: silent, .. } => *silent != link,
-                _ => true,
+                ShardEvent::Parked { .. }
+                | ShardEvent::Admit { .. }
+                | ShardEvent::Welcomed { .. }
+                | ShardEvent::Record { .. }
+                | ShardEvent::Paused { .. }
+                | ShardEvent::Answered { .. }
+                | ShardEvent::Presence { .. }
+                | ShardEvent::Message { .. }
+                | ShardEvent::Heard { .. }
+                | ShardEvent::LinkEnded { .. }
+                | ShardEvent::Forgotten { .. }
+                | ShardEvent::Overslept(_) => true,
             }),
         }
     }

@@ -180,14 +180,14 @@ impl WebSocketDialer {
                 }
                 Err(error) => error.at(address),
             };
-            match failed.failure {
-                DialFailure::Unauthorized | DialFailure::Forbidden => {
-                    trial.got_through();
-                    return Err(failed);
-                }
-                _ if candidates.are_spent() => return Err(candidates.ends_with(failed)),
-                _ => candidates.next_after(&failed),
+            if failed.failure.is_about_the_token() {
+                trial.got_through();
+                return Err(failed);
             }
+            if candidates.are_spent() {
+                return Err(candidates.ends_with(failed));
+            }
+            candidates.next_after(&failed);
         }
     }
 

@@ -1,55 +1,103 @@
-//! What a feed gives its edge to do next.
+//! What a feed gives to be done next.
 
-use crate::id::{AgentId, CommandId};
-use crate::output::{Cursor, LogRecord};
+use crate::id::{ByteOffset, CommandId, Incarnation};
+use crate::model::Stream;
+use crate::output::Cursor;
 use crate::wire::ServerToDashboard;
-use crate::wire::payload::Replay;
+use crate::wire::payload::{Replay, StreamType};
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
-/// Where in the stored output to begin.
+/// Where in the stored output of a command to begin: what the store looks up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seek {
     /// So many bytes before its end.
     Tail(usize),
-    /// At a position.
-    Position(Replay),
+    /// In front of the record that holds this offset of a stream, or that would.
+    Offset {
+        /// The process that wrote it.
+        incarnation: Incarnation,
+        /// Which of its streams.
+        stream: Stream,
+        /// Where in the stream.
+        offset: ByteOffset,
+    },
+    /// The same, of the process that wrote the first of what is stored; the beginning if nothing is.
+    OffsetOfFirst {
+        /// Which of its streams.
+        stream: Stream,
+        /// Where in the stream.
+        offset: ByteOffset,
+    },
+}
+
+impl Seek {
+    /// What a replay from there means; nothing is to be looked up if it means the beginning.
+    pub(super) fn of(from: &Replay) -> Option<Self> {
+        let stream = from.stream_type.as_ref().map_or(Stream::Stdout, StreamType::stream);
+        let offset = from.offset;
+        match from.incarnation {
+            Some(incarnation) => Some(Self::Offset { incarnation, stream, offset }),
+            None if offset == ByteOffset(0) => None,
+            None => Some(Self::OffsetOfFirst { stream, offset }),
+        }
+    }
 }
 
 /// What comes next for a dashboard.
 #[derive(Debug)]
-#[allow(missing_docs, reason = "the names say all")]
-pub enum FeedItem {
+pub(in crate::fleet) enum FeedItem {
     /// Say this.
     Message(Box<ServerToDashboard>),
-    /// Say that a command wrote this.
-    Output {
-        command: CommandId,
-        /// The id that the dashboard knows it by.
-        shown: CommandId,
-        /// Where it runs.
-        agent: AgentId,
-        /// What it wrote.
-        record: LogRecord,
-        /// Grows when its output begins anew for this dashboard: what is left of a line is of before.
-        generation: u32,
-    },
-    /// All that a command wrote is told. Say what is left of its last lines, then this.
-    Ended {
-        command: CommandId,
-        /// The id that the dashboard knows it by.
-        shown: CommandId,
-        /// Where it ran.
-        agent: AgentId,
-        /// As in [`FeedItem::Output`].
-        generation: u32,
-        /// How it ended.
-        end: Vec<ServerToDashboard>,
-    },
-    /// Read on in the store, and hand it to [`DashboardFeed::stored`](super::DashboardFeed::stored).
+    /// Read on in the store, and hand it to `stored`.
     Read(CommandId, Cursor),
-    /// Look up where to begin, and hand it to [`DashboardFeed::located`](super::DashboardFeed::located).
+    /// Look up where to begin, and hand it to `located`.
     Seek(CommandId, Seek),
     /// Nothing new.
     Nothing,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_begins_where_it_says_and_else_at_the_first_byte_of_the_first_process() {
+        let stderr = Some(StreamType::from(Stream::Stderr));
+        let replay = |incarnation: Option<u64>, stream_type: Option<StreamType>, offset| Replay {
+            incarnation: incarnation.map(Incarnation),
+            stream_type,
+            offset: ByteOffset(offset),
+        };
+        let (first, fourth) = (Incarnation(1), Incarnation(4));
+        for (from, seek) in [
+            (replay(None, None, 0), None),
+            (replay(None, stderr.clone(), 0), None),
+            (
+                replay(Some(1), None, 0),
+                Some(Seek::Offset {
+                    incarnation: first,
+                    stream: Stream::Stdout,
+                    offset: ByteOffset(0),
+                }),
+            ),
+            (
+                replay(Some(4), stderr.clone(), 7),
+                Some(Seek::Offset {
+                    incarnation: fourth,
+                    stream: Stream::Stderr,
+                    offset: ByteOffset(7),
+                }),
+            ),
+            (
+                replay(None, None, 7),
+                Some(Seek::OffsetOfFirst { stream: Stream::Stdout, offset: ByteOffset(7) }),
+            ),
+            (
+                replay(None, stderr, 7),
+                Some(Seek::OffsetOfFirst { stream: Stream::Stderr, offset: ByteOffset(7) }),
+            ),
+        ] {
+            assert_eq!(Seek::of(&from), seek, "{from:?}");
+        }
+    }
 }

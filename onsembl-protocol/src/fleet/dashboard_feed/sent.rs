@@ -19,7 +19,7 @@ pub(super) struct Shown {
 }
 
 /// What was told of one command.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Sent {
     pub(super) revision: Revision,
     pub(super) end: End,
@@ -39,6 +39,13 @@ pub(super) enum End {
 }
 
 impl Sent {
+    /// Its output begins anew there.
+    pub(super) const fn begin_at(&mut self, cursor: Cursor) {
+        self.seek = None;
+        self.cursor = cursor;
+        self.generation = self.generation.wrapping_add(1);
+    }
+
     pub(super) fn has_all_of(&self, tail: &OutputTail) -> bool {
         self.seek.is_none() && self.cursor >= tail.end()
     }

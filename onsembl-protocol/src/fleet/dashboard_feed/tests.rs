@@ -1,11 +1,15 @@
 //! What one dashboard is told, in which order.
 
+use super::super::view::AgentView;
 use super::super::view::Change;
 use super::*;
 use crate::command::{CommandCause, CommandStage};
+use crate::id::PresenceVersion;
 use crate::id::{ByteOffset, ChunkSequence, Incarnation};
 use crate::output::{StoredBody, Stream};
-use crate::wire::payload::Selection;
+use crate::session::PresenceStatus;
+use crate::wire::payload::{Selection, StreamContent, TerminalStream};
+use agents::AGENTS_AT_ONCE;
 use bytes::Bytes;
 
 fn moves(view: &mut View, id: &str, status: CommandStage) {
@@ -57,12 +61,30 @@ fn write(view: &mut View, id: &str, sequence: u64) {
     )]);
 }
 
+/// The next thing to tell, at a moment at which no line is due.
+fn next(feed: &mut DashboardFeed, view: &View) -> FeedItem {
+    feed.next(view, Timestamp::ORIGIN)
+}
+
+/// The command of this output, if it is that.
+fn wrote_by(item: &FeedItem) -> Option<&str> {
+    let FeedItem::Message(message) = item else { return None };
+    match &**message {
+        ServerToDashboard::TerminalStream(TerminalStream {
+            command_id,
+            content: StreamContent::Bytes(_),
+            ..
+        }) => Some(command_id.as_str()),
+        _ => None,
+    }
+}
+
 /// What is told while the first command writes as fast as it is read.
 fn sent_beside_a_flood(view: &mut View, feed: &mut DashboardFeed, from: u64) -> Vec<FeedItem> {
     let mut sent = Vec::new();
     for sequence in from..from + 19 {
         write(view, "a", sequence);
-        sent.push(feed.next(view));
+        sent.push(next(feed, view));
     }
     sent
 }
@@ -72,10 +94,7 @@ fn output_without_end_holds_up_neither_other_output_nor_how_commands_are() {
     let (mut view, mut feed) = feed();
     write(&mut view, "b", 1);
     let sent = sent_beside_a_flood(&mut view, &mut feed, 1);
-    let wrote = |of: &str| {
-        let of = CommandId::new(of);
-        sent.iter().any(|t| matches!(t, FeedItem::Output { shown, .. } if *shown == of))
-    };
+    let wrote = |of: &str| sent.iter().any(|item| wrote_by(item) == Some(of));
     assert!(wrote("a") && wrote("b"));
     moves(&mut view, "b", CommandStage::Cancelling);
     let sent = sent_beside_a_flood(&mut view, &mut feed, 20);
@@ -96,17 +115,69 @@ fn the_end_of_a_command_comes_behind_all_that_it_wrote_and_once() {
     moves(&mut view, "a", CommandStage::Completed);
     let mut story = Vec::new();
     loop {
-        match feed.next(&view) {
-            FeedItem::Output { .. } => story.push("output"),
-            FeedItem::Ended { .. } => story.push("over"),
-            FeedItem::Message(_) => {}
+        match next(&mut feed, &view) {
+            FeedItem::Message(message) => story.push(match *message {
+                ServerToDashboard::TerminalStream(_) => "output",
+                ServerToDashboard::CommandStatus(_) => "over",
+                other => panic!("{other:?}"),
+            }),
             FeedItem::Nothing => break,
             FeedItem::Read(..) | FeedItem::Seek(..) => panic!("nothing is in the store only"),
         }
     }
-    assert_eq!(story, ["output", "output", "over"]);
+    assert_eq!(story, ["over", "output", "output", "over"], "of the other command, then of this");
     moves(&mut view, "a", CommandStage::Completed);
-    assert!(matches!(feed.next(&view), FeedItem::Nothing), "told once");
+    assert!(matches!(next(&mut feed, &view), FeedItem::Nothing), "told once");
+}
+
+/// Asks for the output of a command from there on.
+fn replays(feed: &mut DashboardFeed, view: &View, id: &str, incarnation: u64, offset: u64) {
+    let from = Replay {
+        incarnation: (incarnation > 0).then_some(Incarnation(incarnation)),
+        stream_type: None,
+        offset: ByteOffset(offset),
+    };
+    assert!(feed.replay(view, &CommandId::new(id), &from));
+}
+
+/// What the store is asked next.
+fn asked(feed: &mut DashboardFeed, view: &View) -> FeedItem {
+    loop {
+        match next(feed, view) {
+            FeedItem::Message(_) => {}
+            item @ (FeedItem::Read(..) | FeedItem::Seek(..) | FeedItem::Nothing) => return item,
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_the_store_counts_only_as_long_as_it_is_wanted() {
+    let (mut view, mut feed) = feed();
+    let id = CommandId::new("a");
+    (1..=3).for_each(|n| write(&mut view, "a", n));
+    let position = |sequence| (Incarnation(1), ChunkSequence(sequence));
+    // One position, and another before the first was found.
+    replays(&mut feed, &view, "a", 1, 10);
+    assert!(matches!(asked(&mut feed, &view), FeedItem::Seek(..)));
+    replays(&mut feed, &view, "a", 1, 20);
+    assert!(matches!(asked(&mut feed, &view), FeedItem::Nothing), "one at a time");
+    feed.located(&id, Some(position(1)));
+    let again = asked(&mut feed, &view);
+    let second = Seek::Offset {
+        incarnation: Incarnation(1),
+        stream: Stream::Stdout,
+        offset: ByteOffset(20),
+    };
+    assert!(matches!(&again, FeedItem::Seek(_, seek) if *seek == second), "{again:?}");
+    // From the beginning, and the position comes behind it.
+    replays(&mut feed, &view, "a", 0, 0);
+    feed.located(&id, Some(position(3)));
+    let told: Vec<FeedItem> = (0..3).map(|_| next(&mut feed, &view)).collect();
+    assert!(told.iter().filter(|item| wrote_by(item) == Some("a")).count() >= 2, "{told:?}");
+    // What nobody asked for.
+    feed.stored(&view, &id, Vec::new());
+    feed.located(&id, None);
+    while !matches!(next(&mut feed, &view), FeedItem::Nothing) {}
 }
 
 const FLEET: usize = 5000;
@@ -154,13 +225,10 @@ fn told(view: &View, feed: &mut DashboardFeed) -> (Vec<ServerToDashboard>, usize
     let (mut told, mut most) = (Vec::new(), 0);
     loop {
         most = most.max(feed.ready.len());
-        match feed.next(view) {
+        match next(feed, view) {
             FeedItem::Message(message) => told.push(*message),
             FeedItem::Nothing => return (told, most),
-            FeedItem::Output { .. }
-            | FeedItem::Ended { .. }
-            | FeedItem::Read(..)
-            | FeedItem::Seek(..) => {}
+            FeedItem::Read(..) | FeedItem::Seek(..) => {}
         }
     }
 }
@@ -208,7 +276,7 @@ fn what_changes_while_a_large_fleet_is_told_is_told_once_more_or_only_as_it_is()
     feed.greet(None, WallTime::default());
     let mut told = Vec::new();
     while told.len() < FLEET / 2 {
-        let FeedItem::Message(message) = feed.next(&view) else { panic!("there is more") };
+        let FeedItem::Message(message) = next(&mut feed, &view) else { panic!("there is more") };
         told.push(*message);
     }
     let (passed, ahead, new) = (3, FLEET - 3, FLEET);

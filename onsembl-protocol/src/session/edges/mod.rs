@@ -1,15 +1,17 @@
 //! The published graphs of the machines, as data: from which status which cause leads where.
 //!
-//! [`AGENT_EDGES`], [`PRESENCE_EDGES`] and [`ACCEPTED_EDGES`] hold every edge there is and no other. A test explores the
-//! machines and compares; the diagrams of the documents are written from the same data. Nothing
+//! [`AGENT_EDGES`], [`PRESENCE_EDGES`], [`ACCEPTED_EDGES`] and [`DASHBOARD_EDGES`] hold every edge there is and no other. A
+//! test explores the machines and compares; the diagrams of the documents are written from the same data. Nothing
 //! here decides anything: the machines never read it.
 
 mod accepted;
 mod agent;
+mod dashboard;
 mod presence;
 
 pub use accepted::{ACCEPTED_EDGES, AcceptedCause, AcceptedEdge, AcceptedStatus};
 pub use agent::{AGENT_EDGES, AgentCauseKind, AgentEdge, AgentStatusKind};
+pub use dashboard::{DASHBOARD_EDGES, DashboardCause, DashboardEdge, DashboardStatus};
 pub use presence::{PRESENCE_EDGES, PresenceCauseKind, PresenceEdge};
 
 use core::fmt;

@@ -5,6 +5,7 @@
 //! welcome for what it is.
 
 use super::profile::AgentProfile;
+use crate::close::CloseCause;
 use crate::id::{AgentId, BeatSequence, Epoch, LinkId, MessageId, SessionId, StopId};
 use crate::limits::{Limits, OUTPUT_WINDOW};
 use crate::liveness::Seen;
@@ -182,6 +183,12 @@ impl AgentFrames {
     /// Writes a message of the owner, to be sent in a session.
     pub fn write(&mut self, message: &AgentToServer, wall: WallTime) -> &str {
         self.envelopes.write(message, wall).1
+    }
+
+    /// What comes of a binary message of the server, as none is agreed on in this direction: the link is closed for
+    /// this cause, and the machine is told that it ended by it.
+    pub const fn read_binary(&self) -> CloseCause {
+        CloseCause::UnsupportedData
     }
 
     /// Reads a text that came over `link`.

@@ -4,12 +4,13 @@
 
 use super::explore::{self, explore};
 use super::render::{self, Graph};
-use super::{accepted, agent, server};
+use super::{accepted, agent, dashboard, server};
 use onsembl_protocol::id::{Epoch, PresenceVersion};
 use onsembl_protocol::session::{
     ACCEPTED_EDGES, AGENT_EDGES, AcceptedCause, AcceptedStatus, AgentCauseKind, AgentConfig,
-    AgentConnection, AgentStatusKind, PRESENCE_EDGES, Presence, PresenceCauseKind, PresenceStatus,
-    ServerAction, ServerConfig, ServerConnection,
+    AgentConnection, AgentStatusKind, DASHBOARD_EDGES, DashboardCause, DashboardStatus,
+    PRESENCE_EDGES, Presence, PresenceCauseKind, PresenceStatus, ServerAction, ServerConfig,
+    ServerConnection,
 };
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -72,6 +73,30 @@ fn the_published_edges_of_an_accepted_link_are_those_there_are() {
     assert_eq!(shown, AcceptedStatus::ALL.iter().copied().collect(), "a status without a state");
 }
 
+#[test]
+fn the_published_edges_of_a_dashboards_link_are_those_there_are() {
+    let starts = dashboard::states().into_iter().map(|(_, link)| dashboard::Dashboard::new(link));
+    let starts = starts.chain([dashboard::Dashboard::expiring()]);
+    same(DASHBOARD_EDGES, &explore(starts), "DASHBOARD_EDGES");
+    let used: BTreeSet<_> = DASHBOARD_EDGES.iter().map(|edge| edge.cause).collect();
+    assert_eq!(used, DashboardCause::ALL.iter().copied().collect(), "a cause brings nothing");
+    let shown: BTreeSet<_> = dashboard::states().iter().map(|(_, link)| link.status()).collect();
+    assert_eq!(shown, DashboardStatus::ALL.iter().copied().collect(), "a status without a state");
+}
+
+fn dashboard_graph() -> Graph {
+    Graph {
+        begins: DashboardStatus::Greeting.as_str(),
+        ends: DashboardStatus::Closing.as_str(),
+        statuses: DashboardStatus::ALL.iter().map(|s| s.as_str()).collect(),
+        causes: DashboardCause::ALL.iter().map(|c| (c.as_str(), c.text())).collect(),
+        edges: DASHBOARD_EDGES
+            .iter()
+            .map(|e| [e.from.as_str(), e.cause.as_str(), e.to.as_str()])
+            .collect(),
+    }
+}
+
 fn accepted_graph() -> Graph {
     Graph {
         begins: AcceptedStatus::Greeting.as_str(),
@@ -131,8 +156,12 @@ fn shown(path: &str, should: impl Fn(&str) -> String) {
 #[test]
 fn the_documents_show_the_published_edges() {
     let (agent, presence, accepted) = (agent_graph(), presence_graph(), accepted_graph());
-    let counts = accepted::table();
-    let states = render::document(&agent, &presence, &accepted, &counts);
+    let dashboard = dashboard_graph();
+    let states = render::document(
+        (&agent, &presence),
+        (&accepted, &accepted::table()),
+        (&dashboard, &dashboard::table()),
+    );
     shown("../docs/STATES.md", |_| states.clone());
     shown("src/session/edges/agent.md", |_| render::text(&agent));
     shown("src/session/edges/presence.md", |_| render::text(&presence));

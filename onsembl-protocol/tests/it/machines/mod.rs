@@ -4,10 +4,10 @@
 
 mod accepted;
 mod agent;
+mod dashboard;
 mod explore;
 mod graph;
 mod render;
 mod samples;
 mod server;
-mod small;
 mod table;

@@ -87,7 +87,11 @@ pub(super) fn text(graph: &Graph) -> String {
     out
 }
 
-pub(super) fn document(agent: &Graph, presence: &Graph, accepted: &Graph, counts: &str) -> String {
+pub(super) fn document(
+    (agent, presence): (&Graph, &Graph),
+    (accepted, counts): (&Graph, &str),
+    (dashboard, dashboard_counts): (&Graph, &str),
+) -> String {
     format!(
         "\
 # States
@@ -100,8 +104,8 @@ and fails when an edge is missing here or when none of the machines goes along o
 ONSEMBL_BLESS=1 cargo test -p onsembl-protocol --test it machines::graph
 ```
 
-Programs have the same edges as `onsembl_protocol::session::AGENT_EDGES`, `PRESENCE_EDGES` and
-`ACCEPTED_EDGES`. What each event does in each state, with actions and deadlines, is in the snapshots in
+Programs have the same edges as `onsembl_protocol::session::AGENT_EDGES`, `PRESENCE_EDGES`,
+`ACCEPTED_EDGES` and `DASHBOARD_EDGES`. What each event does in each state, with actions and deadlines, is in the snapshots in
 `onsembl-protocol/tests/it/machines/snapshots/`. The times are in [DEFAULTS.md](DEFAULTS.md).
 
 ## The agent
@@ -129,13 +133,25 @@ shown: what has arrived before it still counts.
 {}
 What each frame counts as:
 
-{counts}",
+{counts}
+## A dashboard's link
+
+`DashboardLink`. It begins with a token whose user is known, and a link that is closed begins anew: there is no session
+to come back to. While it is `open` it is not read when it takes no answers, or when too much is under way.
+
+{}
+{}
+What each frame counts as:
+
+{dashboard_counts}",
         diagram(agent),
         tables(agent),
         diagram(presence),
         tables(presence),
         diagram(accepted),
         tables(accepted),
+        diagram(dashboard),
+        tables(dashboard),
     )
 }
 

@@ -6,4 +6,5 @@ mod dashboard;
 mod monitor;
 mod server;
 mod silence;
+mod supervisor;
 mod walk;

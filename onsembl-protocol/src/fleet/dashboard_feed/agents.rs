@@ -1,0 +1,192 @@
+//! What a dashboard is told of agents: lists of those that it watches, and how each of them is, in parts that one
+//! message holds.
+
+use super::super::encode;
+use super::super::view::{AgentView, View};
+use super::sent::Shown;
+use crate::command::watches_agent;
+use crate::id::{AgentId, PresenceVersion, ServerInstanceId};
+use crate::model::{Capabilities, DASHBOARD_FEATURES};
+use crate::session::PresenceStatus;
+use crate::time::WallTime;
+use crate::wire::ServerToDashboard;
+use crate::wire::payload::{
+    AgentStatus, AgentSummary, DashboardConnected, DashboardExtensions, Subscriptions,
+};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+/// Bytes of agents in one message; a dashboard takes messages of 1 MiB.
+const PAGE_BYTES: usize = 256 * 1024;
+/// Messages on how agents are that are made at once.
+pub(super) const AGENTS_AT_ONCE: usize = 64;
+
+/// The agents that a dashboard was told of.
+#[derive(Clone, Debug)]
+pub(super) struct Agents {
+    server: ServerInstanceId,
+    capabilities: Capabilities,
+    told: BTreeMap<AgentId, Shown>,
+}
+
+/// How far it is with the agents of a view, and when it began.
+#[derive(Clone, Debug)]
+pub(super) struct After {
+    /// The last one; none at the beginning.
+    pub(super) agent: Option<AgentId>,
+    pub(super) now: WallTime,
+}
+
+/// Of which agents the status is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Say {
+    All,
+    Changed,
+}
+
+impl Agents {
+    pub(super) const fn new(server: ServerInstanceId, capabilities: Capabilities) -> Self {
+        Self { server, capabilities, told: BTreeMap::new() }
+    }
+
+    /// The status of each is to be told again.
+    pub(super) fn refresh(&mut self) {
+        self.told.values_mut().for_each(|shown| shown.version = PresenceVersion(0));
+    }
+
+    /// Forgets those that are gone.
+    pub(super) fn keep(&mut self, view: &View) {
+        self.told.retain(|id, _| view.agents().contains_key(id));
+    }
+
+    /// Lists as many of the agents behind that one as there is room for in a message, and says where to go on.
+    pub(super) fn list(
+        &mut self,
+        view: &View,
+        watched: &Subscriptions,
+        after: After,
+    ) -> (Option<ServerToDashboard>, Option<After>) {
+        let After { agent: begin, now } = after;
+        let (mut page, mut bytes, mut last) = (Vec::new(), 0, None);
+        let mut all_fit = true;
+        for (id, agent) in behind(view, begin.as_ref()) {
+            if !watches_agent(watched, id) {
+                continue;
+            }
+            let summary = encode::summary(id, agent, self.capabilities.is_extended());
+            let cost = cost_of(&summary);
+            if !page.is_empty() && bytes + cost > PAGE_BYTES {
+                all_fit = false;
+                break;
+            }
+            bytes += cost;
+            page.push(summary);
+            last = Some(id.clone());
+            let _ = self.told.insert(id.clone(), Shown::of(agent, self.capabilities));
+        }
+        let rest = (!all_fit).then_some(After { agent: last, now });
+        // That there are none is told too.
+        let message = (begin.is_none() || !page.is_empty()).then(|| self.connected(page, now));
+        (message, rest)
+    }
+
+    /// How some of the agents behind that one are, and where to go on.
+    pub(super) fn statuses(
+        &mut self,
+        view: &View,
+        watched: &Subscriptions,
+        after: After,
+        say: Say,
+    ) -> (Vec<ServerToDashboard>, Option<After>) {
+        let After { agent: begin, now } = after;
+        let (mut new, mut bytes, mut told) = (Vec::new(), 0, Vec::new());
+        let (mut last, mut rest) = (None, None);
+        for (id, agent) in behind(view, begin.as_ref()) {
+            if told.len() >= AGENTS_AT_ONCE || bytes > PAGE_BYTES {
+                rest = Some(After { agent: last, now });
+                break;
+            }
+            last = Some(id.clone());
+            if !watches_agent(watched, id) {
+                continue;
+            }
+            let shown = Shown::of(agent, self.capabilities);
+            let (version, status) = (shown.version, shown.status);
+            let same = (shown.stopped.clone(), shown.paused, shown.contest.clone());
+            let sent = self.told.insert(id.clone(), shown);
+            match sent {
+                Some(sent)
+                    if say == Say::Changed
+                        && sent.version >= version
+                        && (&sent.stopped, sent.paused, &sent.contest)
+                            == (&same.0, same.1, &same.2) =>
+                {
+                    if let Some(shown) = self.told.get_mut(id) {
+                        shown.version = sent.version;
+                    }
+                    continue;
+                }
+                Some(sent)
+                    if status == PresenceStatus::Offline
+                        && sent.status != PresenceStatus::Offline =>
+                {
+                    let disconnected = encode::disconnected(id, agent, now);
+                    told.push(ServerToDashboard::AgentDisconnect(disconnected));
+                }
+                Some(sent)
+                    if sent.status == PresenceStatus::Offline
+                        && status != PresenceStatus::Offline =>
+                {
+                    let connected = encode::connected(id, agent, now);
+                    told.push(ServerToDashboard::AgentConnected(connected));
+                }
+                Some(_) => {}
+                None => {
+                    let summary = encode::summary(id, agent, self.capabilities.is_extended());
+                    bytes += cost_of(&summary);
+                    new.push(summary);
+                    let connected = encode::connected(id, agent, now);
+                    told.push(ServerToDashboard::AgentConnected(connected));
+                }
+            }
+            told.push(self.status(id, agent, view));
+        }
+        if !new.is_empty() {
+            told.insert(0, self.connected(new, now));
+        }
+        (told, rest)
+    }
+
+    fn status(&self, id: &AgentId, agent: &AgentView, view: &View) -> ServerToDashboard {
+        let is_extended = self.capabilities.is_extended();
+        let status = encode::status(id, agent, view.is_busy(id), is_extended);
+        let stopped = agent.stopped.as_ref().filter(|_| self.capabilities.latches_stops());
+        let stopped = stopped.map(encode::stopped);
+        ServerToDashboard::AgentStatus(AgentStatus { stopped, ..status })
+    }
+
+    /// A message that lists agents: a dashboard adds what is in each, and removes nothing.
+    fn connected(&self, agents: Vec<AgentSummary>, now: WallTime) -> ServerToDashboard {
+        let extensions = self.capabilities.is_extended().then(|| DashboardExtensions {
+            features: DASHBOARD_FEATURES.to_vec(),
+            server_instance: Some(self.server.clone()),
+        });
+        let timestamp = Some(now);
+        ServerToDashboard::Connected(DashboardConnected { agents, timestamp, extensions })
+    }
+}
+
+/// The agents behind that one.
+fn behind<'a>(
+    view: &'a View,
+    agent: Option<&AgentId>,
+) -> impl Iterator<Item = (&'a AgentId, &'a AgentView)> {
+    let after = agent.map_or(Bound::Unbounded, Bound::Excluded);
+    view.agents().range::<AgentId, _>((after, Bound::Unbounded))
+}
+
+/// Bytes of an agent in a list.
+fn cost_of(agent: &AgentSummary) -> usize {
+    serde_json::to_string(agent).map_or(0, |text| text.len())
+}

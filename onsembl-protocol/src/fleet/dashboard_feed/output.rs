@@ -1,0 +1,388 @@
+//! Output in the form that a dashboard takes: bytes as they are, or lines for a legacy one.
+
+use crate::id::{AgentId, ChunkSequence, CommandId};
+use crate::model::{OutputFormat, Stream};
+use crate::output::{LineAssembler, LogRecord, StoredBody};
+use crate::time::{Deadline, Timestamp, WallTime};
+use crate::wire::ServerToDashboard;
+use crate::wire::payload::{OutputContent, OutputGap, StreamContent, TerminalStream};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Bytes of unfinished lines of one dashboard. What waits longest is shown as it is when there are more.
+pub(super) const MOST_UNFINISHED: usize = 256 * 1024;
+
+/// A command as a dashboard is shown its output.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) command: CommandId,
+    /// The id that the dashboard knows it by.
+    pub(super) shown: CommandId,
+    /// Where it runs.
+    pub(super) agent: AgentId,
+    /// Grows when its output begins anew for this dashboard: what is left of a line is of before.
+    pub(super) generation: u32,
+}
+
+/// Puts the output of all commands into messages, one by one.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    format: OutputFormat,
+    /// What is begun of lines, for a dashboard that takes lines.
+    lines: BTreeMap<CommandId, Begun>,
+    /// When to look for unfinished lines of which command.
+    unfinished: BTreeSet<(Timestamp, CommandId)>,
+    /// Bytes of unfinished lines.
+    held: usize,
+    ready: VecDeque<Ready>,
+}
+
+/// The lines of a command that are being put together.
+#[derive(Clone, Debug)]
+struct Begun {
+    source: Source,
+    assembler: LineAssembler,
+    /// As it stands in [`Output::unfinished`].
+    due: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+enum Ready {
+    Message(ServerToDashboard),
+    Lines(Lines),
+}
+
+/// Lines that are shown one by one, because existing dashboards join a list of them with commas; each in the
+/// session of its command and in that of its agent, which is the only one that their agents page shows.
+#[derive(Clone, Debug)]
+struct Lines {
+    sessions: Vec<CommandId>,
+    /// The session that the first of the lines is for.
+    next: usize,
+    agent: AgentId,
+    stream: Stream,
+    lines: VecDeque<String>,
+    at: Option<WallTime>,
+    sequence: Option<ChunkSequence>,
+}
+
+impl Lines {
+    fn new(source: &Source, stream: Stream, lines: impl IntoIterator<Item = String>) -> Self {
+        let Source { shown, agent, .. } = source.clone();
+        let own = CommandId::of_session(&agent);
+        let sessions = if shown == own { alloc::vec![own] } else { alloc::vec![shown, own] };
+        let lines = lines.into_iter().collect();
+        Self { sessions, next: 0, agent, stream, lines, at: None, sequence: None }
+    }
+
+    fn next(&mut self) -> Option<ServerToDashboard> {
+        let is_last = self.next + 1 >= self.sessions.len();
+        let line = if is_last { self.lines.pop_front() } else { self.lines.front().cloned() }?;
+        let command_id = self.sessions.get(self.next)?.clone();
+        self.next = if is_last { 0 } else { self.next + 1 };
+        Some(ServerToDashboard::TerminalStream(TerminalStream {
+            command_id,
+            agent_id: Some(self.agent.clone()),
+            stream: self.stream.into(),
+            content: StreamContent::Lines(alloc::vec![line]),
+            timestamp: self.at,
+            sequence: self.sequence,
+            offset: None,
+            incarnation: None,
+        }))
+    }
+}
+
+impl Output {
+    pub(super) const fn new(format: OutputFormat) -> Self {
+        Self {
+            format,
+            lines: BTreeMap::new(),
+            unfinished: BTreeSet::new(),
+            held: 0,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The next message, if one is ready.
+    pub(super) fn next(&mut self) -> Option<ServerToDashboard> {
+        loop {
+            match self.ready.front_mut()? {
+                Ready::Lines(lines) => match lines.next() {
+                    Some(message) => return Some(message),
+                    None => drop(self.ready.pop_front()),
+                },
+                Ready::Message(_) => match self.ready.pop_front()? {
+                    Ready::Message(message) => return Some(message),
+                    Ready::Lines(_) => {}
+                },
+            }
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// When to look for unfinished lines.
+    pub(super) fn deadline(&self) -> Deadline {
+        self.unfinished.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at))
+    }
+
+    /// A command wrote this. Of a short piece there may be no whole line yet.
+    pub(super) fn wrote(&mut self, source: Source, record: LogRecord, now: Timestamp) {
+        let LogRecord { incarnation, sequence, stream, offset, body, at } = record;
+        let (command_id, agent_id) = (source.shown.clone(), Some(source.agent.clone()));
+        match (body, self.format) {
+            (StoredBody::Gap { .. }, OutputFormat::Bytes) => {}
+            (StoredBody::Gap { length, because }, OutputFormat::Records) => {
+                self.ready.push_back(Ready::Message(ServerToDashboard::OutputGap(OutputGap {
+                    command_id,
+                    agent_id,
+                    incarnation,
+                    stream_type: stream.into(),
+                    sequence,
+                    offset,
+                    length,
+                    because,
+                    timestamp: Some(at),
+                })));
+            }
+            (StoredBody::Chunk(bytes), OutputFormat::Bytes | OutputFormat::Records) => {
+                let message = ServerToDashboard::TerminalStream(TerminalStream {
+                    command_id,
+                    agent_id,
+                    stream: stream.into(),
+                    content: StreamContent::Bytes(OutputContent::from_bytes(&bytes)),
+                    timestamp: Some(at),
+                    sequence: Some(sequence),
+                    offset: Some(offset),
+                    incarnation: Some(incarnation),
+                });
+                self.ready.push_back(Ready::Message(message));
+            }
+            (body, OutputFormat::Lines) => {
+                let whole = self.assemble(&source, |assembler| match body {
+                    StoredBody::Chunk(bytes) => assembler.push(stream, bytes, now),
+                    StoredBody::Gap { length, because } => assembler.gap(stream, length, because),
+                });
+                if !whole.is_empty() {
+                    let lines = Lines::new(&source, stream, whole);
+                    let lines = Lines { at: Some(at), sequence: Some(sequence), ..lines };
+                    self.ready.push_back(Ready::Lines(lines));
+                }
+                self.make_room();
+            }
+        }
+    }
+
+    /// Tells the lines of a command more, and gives those that are whole.
+    fn assemble(
+        &mut self,
+        source: &Source,
+        tell: impl FnOnce(&mut LineAssembler) -> Vec<String>,
+    ) -> Vec<String> {
+        let mut begun = match self.take(&source.command) {
+            Some(begun) if begun.source.generation == source.generation => begun,
+            Some(_) | None => {
+                let (source, assembler) = (source.clone(), LineAssembler::default());
+                Begun { source, assembler, due: None }
+            }
+        };
+        let whole = tell(&mut begun.assembler);
+        self.put(begun);
+        whole
+    }
+
+    /// Takes the lines of a command out.
+    fn take(&mut self, command: &CommandId) -> Option<Begun> {
+        let begun = self.lines.remove(command)?;
+        if let Some(due) = begun.due {
+            let _ = self.unfinished.remove(&(due, command.clone()));
+        }
+        self.held = self.held.saturating_sub(begun.assembler.held());
+        Some(begun)
+    }
+
+    fn put(&mut self, mut begun: Begun) {
+        self.held = self.held.saturating_add(begun.assembler.held());
+        begun.due = match begun.assembler.deadline() {
+            Deadline::At(at) => Some(at),
+            Deadline::Never => None,
+        };
+        let command = begun.source.command.clone();
+        if let Some(at) = begun.due {
+            let _ = self.unfinished.insert((at, command.clone()));
+        }
+        let _ = self.lines.insert(command, begun);
+    }
+
+    /// Shows unfinished lines of which nothing more came for some time.
+    pub(super) fn flush(&mut self, now: Timestamp) {
+        while self.deadline().is_due(now) && self.show_oldest() {}
+    }
+
+    fn make_room(&mut self) {
+        while self.held > MOST_UNFINISHED && self.show_oldest() {}
+    }
+
+    /// Shows the unfinished lines that wait longest, as they are. Whether there are any.
+    fn show_oldest(&mut self) -> bool {
+        let oldest = self.unfinished.first().map(|(_, command)| command.clone());
+        let Some(mut begun) = oldest.and_then(|command| self.take(&command)) else { return false };
+        self.show(&begun.source, begun.assembler.flush());
+        self.put(begun);
+        true
+    }
+
+    fn show(&mut self, source: &Source, unfinished: Vec<(Stream, String)>) {
+        for (stream, line) in unfinished {
+            self.ready.push_back(Ready::Lines(Lines::new(source, stream, [line])));
+        }
+    }
+
+    /// All that a command wrote is told: what is left of its lines comes, then how it ended.
+    pub(super) fn ended(&mut self, source: &Source, end: Vec<ServerToDashboard>) {
+        if let Some(begun) = self.take(&source.command)
+            && begun.source.generation == source.generation
+        {
+            self.show(source, begun.assembler.finish());
+        }
+        self.ready.extend(end.into_iter().map(Ready::Message));
+    }
+
+    /// Forgets what is begun of commands that are gone.
+    pub(super) fn keep(&mut self, is_kept: impl Fn(&CommandId) -> bool) {
+        let gone: Vec<CommandId> = self.lines.keys().filter(|id| !is_kept(id)).cloned().collect();
+        for command in gone {
+            let _ = self.take(&command);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{ByteOffset, Incarnation};
+    use crate::output::GapCause;
+    use bytes::Bytes;
+    use core::time::Duration;
+
+    fn source(command: &str, generation: u32) -> Source {
+        let command = CommandId::new(command);
+        Source { shown: command.clone(), command, agent: AgentId::new("ada"), generation }
+    }
+
+    fn record(body: StoredBody) -> LogRecord {
+        LogRecord {
+            incarnation: Incarnation(1),
+            sequence: ChunkSequence(1),
+            stream: Stream::Stdout,
+            offset: ByteOffset(0),
+            body,
+            at: WallTime::default(),
+        }
+    }
+
+    fn chunk(text: &str) -> LogRecord {
+        record(StoredBody::Chunk(Bytes::copy_from_slice(text.as_bytes())))
+    }
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::ORIGIN.saturating_add(Duration::from_millis(ms))
+    }
+
+    /// What is told: the session of each line, and the line.
+    fn told(output: &mut Output) -> Vec<(String, String)> {
+        core::iter::from_fn(|| output.next())
+            .map(|message| match message {
+                ServerToDashboard::TerminalStream(TerminalStream {
+                    command_id,
+                    content: StreamContent::Lines(lines),
+                    ..
+                }) => (command_id.as_str().into(), lines.join("|")),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
+        of.iter().map(|(session, line)| ((*session).into(), (*line).into())).collect()
+    }
+
+    #[test]
+    fn each_line_is_shown_in_the_session_of_its_command_and_of_its_agent() {
+        let mut output = Output::new(OutputFormat::Lines);
+        output.wrote(source("c", 0), chunk("one\ntwo\nthr"), at(0));
+        let own = CommandId::of_session(&AgentId::new("ada"));
+        let own = own.as_str();
+        assert_eq!(
+            told(&mut output),
+            pairs(&[("c", "one"), (own, "one"), ("c", "two"), (own, "two")])
+        );
+        output.ended(&source("c", 0), Vec::new());
+        assert_eq!(told(&mut output), pairs(&[("c", "thr"), (own, "thr")]));
+        // What its agent writes beside its commands has one session only.
+        let beside = Source { shown: CommandId::new(own), ..source("t", 0) };
+        output.wrote(beside, chunk("x\n"), at(0));
+        assert_eq!(told(&mut output), pairs(&[(own, "x")]));
+    }
+
+    #[test]
+    fn an_unfinished_line_is_shown_after_a_silence_and_a_gap_in_its_place() {
+        let mut output = Output::new(OutputFormat::Lines);
+        let lines = |output: &mut Output| -> Vec<String> {
+            told(output).into_iter().step_by(2).map(|(_, line)| line).collect()
+        };
+        output.wrote(source("c", 0), chunk("[y/N] "), at(0));
+        output.wrote(source("d", 0), chunk("still "), at(200));
+        assert_eq!(output.deadline(), Deadline::At(at(300)));
+        output.flush(at(299));
+        assert_eq!(lines(&mut output), Vec::<String>::new());
+        output.flush(at(300));
+        assert_eq!(
+            (lines(&mut output), output.deadline()),
+            (alloc::vec!["[y/N] ".into()], Deadline::At(at(500)))
+        );
+        let gap = StoredBody::Gap { length: Some(7), because: GapCause::SpoolFull };
+        output.wrote(source("d", 0), record(gap), at(250));
+        let notice = crate::model::gap_notice(Some(7), GapCause::SpoolFull);
+        assert_eq!(lines(&mut output), ["still ", &*notice]);
+        assert_eq!(output.deadline(), Deadline::Never);
+    }
+
+    #[test]
+    fn what_is_left_of_a_line_does_not_go_into_output_that_begins_anew() {
+        let mut output = Output::new(OutputFormat::Lines);
+        output.wrote(source("c", 0), chunk("left"), at(0));
+        output.wrote(source("c", 1), chunk("right\n"), at(0));
+        assert_eq!(told(&mut output).first().map(|(_, line)| &**line), Some("right"));
+        assert_eq!((output.held, output.deadline()), (0, Deadline::Never));
+    }
+
+    #[test]
+    fn unfinished_lines_of_many_commands_stay_within_their_bound_and_are_all_shown() {
+        let mut output = Output::new(OutputFormat::Lines);
+        let piece = "x".repeat(10_000);
+        let mut shown = Vec::new();
+        for n in 0..100 {
+            output.wrote(source(&alloc::format!("c-{n:03}"), 0), chunk(&piece), at(n));
+            assert!(output.held <= MOST_UNFINISHED, "{} after {n}", output.held);
+            shown.extend(told(&mut output).into_iter().step_by(2).map(|(session, _)| session));
+        }
+        assert!(shown.len() > 70, "{}", shown.len());
+        output.flush(at(10_000));
+        shown.extend(told(&mut output).into_iter().step_by(2).map(|(session, _)| session));
+        let all: Vec<String> = (0..100).map(|n| alloc::format!("c-{n:03}")).collect();
+        assert_eq!((shown, output.held), (all, 0), "the oldest first, and each once");
+    }
+
+    #[test]
+    fn a_command_that_is_gone_leaves_nothing() {
+        let mut output = Output::new(OutputFormat::Lines);
+        output.wrote(source("c", 0), chunk("left"), at(0));
+        output.keep(|_| false);
+        assert_eq!((output.held, output.deadline(), output.lines.len()), (0, Deadline::Never, 0));
+    }
+}

@@ -1,0 +1,484 @@
+//! The link of a dashboard, from its hello to its end: what is read of it, what each message asks for, what is
+//! refused, what it is told and when, whether its token still holds, and when the link itself has to go.
+//!
+//! Sockets, stores, tokens and logs are at the edge, and so is whatever all dashboards of a server share.
+
+mod note;
+mod pace;
+mod requests;
+mod token;
+mod types;
+
+pub use note::DashboardNote;
+pub use token::DashboardToken;
+pub use types::{DashboardAction, DashboardEvent};
+
+use super::action::{Answer, Token};
+use super::dashboard_feed::{DashboardFeed, FeedItem};
+use super::view::View;
+use crate::close::CloseCause;
+use crate::id::{MessageId, ServerInstanceId};
+use crate::limits::Limits;
+use crate::session::{
+    DashboardStatus, Greeting, GreetingEvent, GreetingVerdict, RefusalWord, UndecodableQuota,
+};
+use crate::time::{Deadline, Now};
+use crate::wire::payload::{Ack, DashboardInit, ErrorCode, ErrorReply, Ping};
+use crate::wire::{self, DashboardToServer, DecodeError, Envelope, ServerToDashboard};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::{String, ToString};
+use pace::{Beat, Due, Pace};
+use requests::{Asked, Requests};
+use token::{Again, Renewed, TokenInForce};
+
+/// What a link takes besides its feed: what waits to be written, what is being written and what was read from the
+/// store; as JSON that is six times of it at worst.
+const LINK_COST: usize = DashboardLink::DATA_BYTES
+    + DashboardLink::CONTROL_BYTES
+    + DashboardLink::UNDER_WAY_BYTES
+    + DashboardLink::READ_BYTES
+    + 2 * 6 * 32 * 1024;
+
+/// The link of one dashboard. It begins when it is accepted, with the token that it came with, and owes a hello. A
+/// [queue machine](crate::step#two-contracts) that looks at the [`View`] of its user: an action is taken with the view
+/// as it is then, and with whether the link has room.
+#[derive(Clone, Debug)]
+pub struct DashboardLink {
+    server: ServerInstanceId,
+    limits: Limits,
+    state: State,
+    hello: Hello,
+    undecodable: UndecodableQuota,
+    requests: Requests,
+    token: TokenInForce,
+    actions: VecDeque<DashboardAction>,
+}
+
+/// What is valid in each state, and nothing else.
+#[derive(Clone, Debug)]
+enum State {
+    Greeting(Greeting),
+    /// Its hello came; room is being found for what it takes, within the time for a hello.
+    Admitting(Greeting, Option<MessageId>, Box<DashboardInit>),
+    Open(Box<Open>),
+    Closing,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    feed: DashboardFeed,
+    pace: Pace,
+    outlet: Outlet,
+    /// Bytes that room was asked for.
+    reserved: usize,
+}
+
+/// Whether a hello came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hello {
+    Owed,
+    Said,
+}
+
+/// Whether the link took another message when it was looked at last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outlet {
+    Room,
+    Full,
+}
+
+impl DashboardLink {
+    /// Requests that may be under way: 64, more than a person or a page has at once.
+    pub const MOST_UNDER_WAY: usize = 64;
+    /// Bytes of requests under way; nothing more is read of a link that has so many: 256 KiB.
+    pub const UNDER_WAY_BYTES: usize = 256 * 1024;
+    /// Bytes that may wait in the link of what it is [told](DashboardAction::Tell): 128 KiB.
+    pub const DATA_BYTES: usize = 128 * 1024;
+    /// Bytes that may wait in the link of what is [said](DashboardAction::Say): 256 KiB. The answers to all its
+    /// requests may come at one moment, and pongs beside them.
+    pub const CONTROL_BYTES: usize = 256 * 1024;
+    /// Bytes that are read from the store at once: 128 KiB.
+    pub const READ_BYTES: usize = 128 * 1024;
+
+    /// A link that was accepted now.
+    pub fn new(token: DashboardToken, server: ServerInstanceId, limits: Limits, now: Now) -> Self {
+        Self {
+            server,
+            limits,
+            state: State::Greeting(Greeting::new(now)),
+            hello: Hello::Owed,
+            undecodable: UndecodableQuota::new(),
+            requests: Requests::default(),
+            token: TokenInForce::new(token),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Takes one event.
+    pub fn handle(&mut self, event: DashboardEvent<'_>, view: &View, now: Now) {
+        match event {
+            DashboardEvent::Text(text) => self.on_text(text, view, now),
+            DashboardEvent::Binary => self.close(CloseCause::UnsupportedData),
+            DashboardEvent::Control => self.beat(Beat::Heard, view, now),
+            // It takes what it is sent, so it lives, also while nothing of it is read.
+            DashboardEvent::Room => self.beat(Beat::Heard, view, now),
+            DashboardEvent::Changed => self.beat(Beat::Changed, view, now),
+            DashboardEvent::Reserved => self.on_reserved(view, now),
+            DashboardEvent::NoRoom { slots, needed } => self.on_no_room(slots, needed),
+            DashboardEvent::Answered(number, answer) => self.on_answer(number, answer),
+            DashboardEvent::Checked(number, checked) => self.on_checked(number, checked),
+            DashboardEvent::Revoked => {
+                if self.token.looked_up() {
+                    self.close(CloseCause::Revoked);
+                }
+            }
+            DashboardEvent::NotRevoked => {
+                let _ = self.token.looked_up();
+            }
+            DashboardEvent::NotLookedUp(why) => {
+                let _ = self.token.looked_up();
+                self.note(DashboardNote::TokenNotLookedUp(why));
+            }
+            DashboardEvent::Read(command, records) => {
+                if let State::Open(open) = &mut self.state {
+                    open.feed.stored(view, &command, records);
+                }
+            }
+            DashboardEvent::Found(command, cursor) => {
+                if let State::Open(open) = &mut self.state {
+                    open.feed.located(&command, cursor);
+                }
+            }
+            DashboardEvent::NotRead(command, why) => {
+                if let State::Open(_) = self.state {
+                    self.note(DashboardNote::OutputNotRead(command, why));
+                    self.close(CloseCause::TryLater);
+                }
+            }
+            DashboardEvent::ServerEnding => self.close(CloseCause::GoingAway),
+            DashboardEvent::Ended => self.on_ended(),
+            DashboardEvent::Wake => self.on_wake(view, now),
+        }
+    }
+
+    /// What is to be done next. Of what changed it gives as much as there is room for in the link.
+    pub fn poll_action(
+        &mut self,
+        view: &View,
+        has_room: bool,
+        now: Now,
+    ) -> Option<DashboardAction> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        let State::Open(open) = &mut self.state else { return None };
+        open.outlet = if has_room { Outlet::Room } else { Outlet::Full };
+        match open.outlet {
+            Outlet::Full => None,
+            Outlet::Room => match open.feed.next(view, now.monotonic) {
+                FeedItem::Message(message) => Some(DashboardAction::Tell(message)),
+                FeedItem::Read(command, after) => {
+                    let max_bytes = Self::READ_BYTES;
+                    Some(DashboardAction::Read { command, after, max_bytes })
+                }
+                FeedItem::Seek(command, seek) => Some(DashboardAction::Seek(command, seek)),
+                FeedItem::Nothing => None,
+            },
+        }
+    }
+
+    /// Whether the link is to be read now. What a dashboard asks for is answered before more of it is read: each
+    /// message may bring more answers. A link that is closing is read until it is over.
+    pub fn is_read(&self) -> bool {
+        match &self.state {
+            State::Greeting(_) | State::Closing => true,
+            State::Admitting(..) => false,
+            State::Open(open) => {
+                let is_behind = open.outlet == Outlet::Full && open.feed.is_behind();
+                !is_behind && self.requests.bytes() < Self::UNDER_WAY_BYTES
+            }
+        }
+    }
+
+    /// Whether [`DashboardEvent::Room`] is wanted as soon as the link has room.
+    pub const fn waits_for_room(&self) -> bool {
+        match &self.state {
+            State::Open(open) => matches!(open.outlet, Outlet::Full),
+            State::Greeting(_) | State::Admitting(..) | State::Closing => false,
+        }
+    }
+
+    /// Where the link is.
+    pub const fn status(&self) -> DashboardStatus {
+        match &self.state {
+            State::Greeting(_) => DashboardStatus::Greeting,
+            State::Admitting(..) => DashboardStatus::Admitting,
+            State::Open(_) => DashboardStatus::Open,
+            State::Closing => DashboardStatus::Closing,
+        }
+    }
+
+    /// When to call with [`DashboardEvent::Wake`].
+    pub fn deadline(&self) -> Deadline {
+        match &self.state {
+            State::Greeting(greeting) | State::Admitting(greeting, ..) => greeting.deadline(),
+            State::Open(open) => open.pace.deadline().min(open.feed.deadline()),
+            State::Closing => Deadline::Never,
+        }
+    }
+
+    fn on_text(&mut self, text: &str, view: &View, now: Now) {
+        match self.state {
+            State::Greeting(_) => {}
+            State::Open(_) => self.beat(Beat::Heard, view, now),
+            State::Admitting(..) | State::Closing => return,
+        }
+        match wire::decode::<DashboardToServer>(text, &self.limits) {
+            Ok(envelope) => self.on_message(envelope, text.len(), view, now),
+            Err(error) => self.on_undecodable(&error, now),
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        envelope: Envelope<DashboardToServer>,
+        bytes: usize,
+        view: &View,
+        now: Now,
+    ) {
+        let Envelope { id, message, .. } = envelope;
+        let asked = match &self.state {
+            State::Greeting(_) => requests::before_hello(self.token.user(), id.clone(), message),
+            State::Open(open) => {
+                let capabilities = open.feed.capabilities();
+                self.requests.take((id.clone(), bytes), message, capabilities)
+            }
+            State::Admitting(..) | State::Closing => return,
+        };
+        match asked {
+            Asked::Hello(init) => self.on_hello(id, init, view, now),
+            Asked::Subscribe(what) => {
+                if let State::Open(open) = &mut self.state {
+                    open.feed.subscribe(view, id, what, now.wall);
+                }
+            }
+            Asked::Unsubscribe(what) => {
+                if let State::Open(open) = &mut self.state {
+                    open.feed.unsubscribe(view, id, &what);
+                }
+            }
+            Asked::Fleet(number, request) => self.act(DashboardAction::Ask(number, request)),
+            Asked::Refresh(number, refresh) => {
+                self.act(DashboardAction::CheckToken(number, refresh));
+            }
+            Asked::Reply(reply) => {
+                self.act(DashboardAction::Say(reply));
+                self.greet(GreetingEvent::Other, now);
+            }
+            Asked::Unknown(kind) => self.note(DashboardNote::UnknownType(kind)),
+            Asked::Nothing => {}
+        }
+    }
+
+    fn on_hello(&mut self, id: Option<MessageId>, init: Box<DashboardInit>, view: &View, now: Now) {
+        match &mut self.state {
+            State::Greeting(greeting) => {
+                self.state = State::Admitting(*greeting, id, init);
+                self.hello = Hello::Said;
+                self.note(DashboardNote::Connected);
+                self.act(DashboardAction::Reserve(cost(view)));
+            }
+            State::Open(open) => {
+                open.feed.watch(view, init.subscriptions);
+                open.feed.greet(id, now.wall);
+            }
+            State::Admitting(..) | State::Closing => {}
+        }
+    }
+
+    fn on_reserved(&mut self, view: &View, now: Now) {
+        let State::Admitting(_, id, init) = &mut self.state else { return };
+        let DashboardInit { subscriptions, extensions, .. } = core::mem::take(&mut **init);
+        let (server, extensions) = (self.server.clone(), extensions.as_ref());
+        let mut feed = DashboardFeed::new(view, server, subscriptions, extensions, now.wall);
+        feed.greet(id.take(), now.wall);
+        let (pace, outlet, reserved) = (Pace::new(now), Outlet::Room, cost(view));
+        self.state = State::Open(Box::new(Open { feed, pace, outlet, reserved }));
+    }
+
+    fn on_no_room(&mut self, slots: usize, needed: usize) {
+        match self.state {
+            State::Admitting(..) | State::Open(_) => {}
+            State::Greeting(_) | State::Closing => return,
+        }
+        self.note(DashboardNote::NoRoom);
+        let why = format!(
+            "too many dashboards are open, of yours or in all: of {slots} slots this one needs \
+             {needed}; close some"
+        );
+        self.say(ServerToDashboard::Error(ErrorReply::new(ErrorCode::QueueFull, why)));
+        self.close(CloseCause::TryLater);
+    }
+
+    fn on_undecodable(&mut self, error: &DecodeError, now: Now) {
+        self.note(DashboardNote::Undecodable(error.to_string()));
+        if !self.undecodable.allow(&self.limits, now.monotonic) {
+            return self.close(CloseCause::TooManyUndecodable);
+        }
+        let reply = ErrorReply::new(ErrorCode::InvalidMessage, error.to_string())
+            .about(error.message_id.clone())
+            .for_command(error.command_id.clone());
+        self.say(ServerToDashboard::Error(reply));
+        self.greet(GreetingEvent::Other, now);
+    }
+
+    fn on_answer(&mut self, number: Token, answer: Option<Answer>) {
+        let Some(request) = self.requests.end(number) else { return };
+        let ended = || ErrorReply::new(ErrorCode::Internal, "the server is ending");
+        let answer = match answer.map_or_else(|| Err(ended()), Answer::done) {
+            Ok(()) => ServerToDashboard::Ack(Ack {
+                message_id: request.id,
+                success: true,
+                command_id: request.command,
+                ..Ack::default()
+            }),
+            Err(error) => ServerToDashboard::Error(error.about(request.id)),
+        };
+        self.say(answer);
+    }
+
+    fn on_checked(
+        &mut self,
+        number: Token,
+        checked: Result<DashboardToken, (RefusalWord, String)>,
+    ) {
+        let Some(request) = self.requests.end(number) else { return };
+        let renewed = self.token.checked(number, checked);
+        if renewed == Renewed::InForce {
+            self.act(DashboardAction::UseToken);
+        }
+        self.say(match renewed {
+            Renewed::InForce | Renewed::Older => ServerToDashboard::Ack(Ack {
+                message_id: request.id,
+                success: true,
+                ..Ack::default()
+            }),
+            Renewed::Refused(error) => ServerToDashboard::Error(error.about(request.id)),
+        });
+    }
+
+    fn on_ended(&mut self) {
+        self.state = State::Closing;
+        match core::mem::replace(&mut self.hello, Hello::Owed) {
+            Hello::Said => self.note(DashboardNote::Gone),
+            Hello::Owed => {}
+        }
+    }
+
+    fn on_wake(&mut self, view: &View, now: Now) {
+        match &mut self.state {
+            State::Greeting(_) => self.greet(GreetingEvent::Wake, now),
+            State::Admitting(greeting, ..) => {
+                if greeting.deadline().is_due(now.monotonic) {
+                    self.close(CloseCause::TryLater);
+                }
+            }
+            State::Open(open) => {
+                let cost = cost(view);
+                if cost > open.reserved {
+                    open.reserved = cost;
+                    self.act(DashboardAction::Reserve(cost));
+                }
+                self.beat(Beat::Wake, view, now);
+                if let State::Open(open) = &mut self.state {
+                    open.feed.flush(now.monotonic);
+                }
+            }
+            State::Closing => {}
+        }
+    }
+
+    fn greet(&mut self, event: GreetingEvent, now: Now) {
+        let State::Greeting(greeting) = &mut self.state else { return };
+        match greeting.handle(event, now) {
+            GreetingVerdict::Wait | GreetingVerdict::Identify => {}
+            GreetingVerdict::Close(cause) => {
+                self.note(DashboardNote::NoHello);
+                let why = "no DASHBOARD_INIT came in time; send it first";
+                self.say(ServerToDashboard::Error(ErrorReply::new(ErrorCode::AuthTimeout, why)));
+                self.close(cause);
+            }
+        }
+    }
+
+    fn beat(&mut self, beat: Beat, view: &View, now: Now) {
+        let State::Open(open) = &mut self.state else { return };
+        for due in open.pace.take(beat, now) {
+            match due {
+                Due::Ping => {
+                    let timestamp = Some(now.wall.unix_millis() as f64);
+                    self.say(ServerToDashboard::Ping(Ping { timestamp, sequence: None }));
+                }
+                Due::Show => self.show(view, now),
+                Due::Refresh => {
+                    if let State::Open(open) = &mut self.state {
+                        open.feed.refresh();
+                    }
+                    self.show(view, now);
+                    self.look_at_token(now);
+                }
+                Due::Silent => {
+                    self.note(DashboardNote::Silent);
+                    self.close(CloseCause::Silent);
+                }
+            }
+        }
+    }
+
+    fn show(&mut self, view: &View, now: Now) {
+        if let State::Open(open) = &mut self.state {
+            open.feed.scan_agents(view, now.wall);
+        }
+    }
+
+    fn look_at_token(&mut self, now: Now) {
+        match self.token.again(now.wall) {
+            Again::Expired => {
+                self.note(DashboardNote::TokenExpired);
+                self.close(CloseCause::TokenExpired);
+            }
+            Again::LookUp => self.act(DashboardAction::LookUpToken),
+            Again::Nothing => {}
+        }
+    }
+
+    fn say(&mut self, message: ServerToDashboard) {
+        self.act(DashboardAction::Say(Box::new(message)));
+    }
+
+    fn note(&mut self, note: DashboardNote) {
+        self.actions.push_back(DashboardAction::Note(note));
+    }
+
+    /// Whoever is closed is told and asked nothing more.
+    fn act(&mut self, action: DashboardAction) {
+        match self.state {
+            State::Greeting(_) | State::Admitting(..) | State::Open(_) => {
+                self.actions.push_back(action);
+            }
+            State::Closing => {}
+        }
+    }
+
+    fn close(&mut self, cause: CloseCause) {
+        self.act(DashboardAction::Close(cause));
+        self.state = State::Closing;
+    }
+}
+
+/// Bytes that a link takes at most, while its user has so many agents and commands.
+fn cost(view: &View) -> usize {
+    LINK_COST.saturating_add(DashboardFeed::cost(view))
+}

@@ -1,0 +1,296 @@
+//! What a message of a dashboard asks for, and what is refused before its fleet is asked: what comes before the
+//! hello, what the dashboard did not negotiate, and more requests than may be under way.
+
+use super::super::action::Token;
+use super::super::event::Request;
+use super::DashboardLink;
+use crate::id::{CommandId, MessageId, UserId};
+use crate::model::{Capabilities, OfflinePolicy};
+use crate::wire::payload::{
+    DashboardInit, ErrorCode, ErrorReply, Ping, Pong, ReleaseRequest, Subscription, TokenRefresh,
+};
+use crate::wire::{DashboardToServer, ServerToDashboard};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+
+/// What a message asks for.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    /// A hello: to be greeted, also once more in the middle.
+    Hello(Box<DashboardInit>),
+    /// To put this to the fleet. It is under way until that is answered.
+    Fleet(Token, Request),
+    /// To see more.
+    Subscribe(Subscription),
+    /// To see less.
+    Unsubscribe(Subscription),
+    /// To go on under another token. It is under way until that is checked.
+    Refresh(Token, TokenRefresh),
+    /// This is the answer.
+    Reply(Box<ServerToDashboard>),
+    /// Nothing.
+    Nothing,
+    /// Nothing that this version knows; this is its type.
+    Unknown(Box<str>),
+}
+
+/// The requests of one dashboard that are under way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Requests {
+    asked: u64,
+    under_way: BTreeMap<Token, UnderWay>,
+    /// Of the messages that asked.
+    bytes: usize,
+}
+
+/// What an answer is about.
+#[derive(Clone, Debug)]
+pub(super) struct UnderWay {
+    /// The message.
+    pub(super) id: Option<MessageId>,
+    /// The command, if it names one.
+    pub(super) command: Option<CommandId>,
+    bytes: usize,
+}
+
+/// What a dashboard without a hello asks for.
+pub(super) fn before_hello(
+    owner: &UserId,
+    id: Option<MessageId>,
+    message: DashboardToServer,
+) -> Asked {
+    let command = command_of(&message);
+    match message {
+        DashboardToServer::Init(init) => match &init.user_id {
+            Some(user) if user != owner => {
+                let why = "`userId` is not the token's user";
+                reply(ErrorReply::new(ErrorCode::Unauthorized, why).about(id))
+            }
+            Some(_) | None => Asked::Hello(Box::new(init)),
+        },
+        DashboardToServer::Ping(ping) => pong(&ping),
+        DashboardToServer::Subscribe(_)
+        | DashboardToServer::Unsubscribe(_)
+        | DashboardToServer::CommandRequest(_)
+        | DashboardToServer::CommandCancel(_)
+        | DashboardToServer::Control(_)
+        | DashboardToServer::EmergencyStop(_)
+        | DashboardToServer::StopRelease(_)
+        | DashboardToServer::Pong(_)
+        | DashboardToServer::TokenRefresh(_)
+        | DashboardToServer::Unknown(_) => {
+            let why = "DASHBOARD_INIT must come first; nothing was done";
+            let error = ErrorReply::new(ErrorCode::Unauthorized, why);
+            reply(error.about(id).for_command(command))
+        }
+    }
+}
+
+impl Requests {
+    /// Takes a message of a dashboard in session: its id and its bytes, and what it says. `capabilities` is what was
+    /// negotiated in the hello.
+    #[must_use = "the dashboard waits for an answer"]
+    pub(super) fn take(
+        &mut self,
+        from: (Option<MessageId>, usize),
+        message: DashboardToServer,
+        capabilities: Capabilities,
+    ) -> Asked {
+        match message {
+            DashboardToServer::Init(init) => Asked::Hello(Box::new(init)),
+            DashboardToServer::Subscribe(what) => Asked::Subscribe(what),
+            DashboardToServer::Unsubscribe(what) => Asked::Unsubscribe(what),
+            DashboardToServer::CommandRequest(mut request) => {
+                if !capabilities.is_extended() {
+                    // It has no way to ask, and shows what waits as if it ran.
+                    request.offline = Some(OfflinePolicy::Refuse);
+                }
+                let command = request.command_id.clone();
+                self.ask(from, command, Request::Command(Box::new(request)))
+            }
+            DashboardToServer::CommandCancel(cancel) => {
+                self.ask(from, Some(cancel.command_id.clone()), Request::Cancel(cancel))
+            }
+            DashboardToServer::Control(control) => self.ask(from, None, Request::Control(control)),
+            // A dashboard that could not release it gets a momentary stop.
+            DashboardToServer::EmergencyStop(stop) if capabilities.latches_stops() => {
+                self.ask(from, None, Request::LatchStop(stop))
+            }
+            DashboardToServer::EmergencyStop(stop) => self.ask(from, None, Request::StopOnce(stop)),
+            DashboardToServer::StopRelease(release) => self.release(from, release, capabilities),
+            DashboardToServer::Ping(ping) => pong(&ping),
+            DashboardToServer::Pong(_) => Asked::Nothing,
+            DashboardToServer::TokenRefresh(refresh) => match self.begin(from, None) {
+                Ok(number) => Asked::Refresh(number, refresh),
+                Err(refused) => reply(refused),
+            },
+            DashboardToServer::Unknown(kind) => Asked::Unknown(kind),
+        }
+    }
+
+    /// A request is answered: what it was about, if it was under way.
+    pub(super) fn end(&mut self, number: Token) -> Option<UnderWay> {
+        let ended = self.under_way.remove(&number)?;
+        self.bytes = self.bytes.saturating_sub(ended.bytes);
+        Some(ended)
+    }
+
+    /// Bytes of the messages whose answers are awaited.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn release(
+        &mut self,
+        from: (Option<MessageId>, usize),
+        release: ReleaseRequest,
+        capabilities: Capabilities,
+    ) -> Asked {
+        let agent = release.agent_id.clone();
+        let refuse = |id, code, why| reply(ErrorReply::new(code, why).about(id).for_agent(agent));
+        if !capabilities.latches_stops() {
+            let why = "this dashboard did not say `stop-latch` in its hello; nothing is released";
+            return refuse(from.0, ErrorCode::NotSupported, why);
+        }
+        match release.scope() {
+            Some(scope) => self.ask(from, None, Request::Release(scope)),
+            None => {
+                let why = "name one `agentId`, or say `all`; nothing is released";
+                refuse(from.0, ErrorCode::InvalidMessage, why)
+            }
+        }
+    }
+
+    fn ask(
+        &mut self,
+        from: (Option<MessageId>, usize),
+        command: Option<CommandId>,
+        request: Request,
+    ) -> Asked {
+        match self.begin(from, command) {
+            Ok(number) => Asked::Fleet(number, request),
+            Err(refused) => reply(refused),
+        }
+    }
+
+    fn begin(
+        &mut self,
+        (id, bytes): (Option<MessageId>, usize),
+        command: Option<CommandId>,
+    ) -> Result<Token, ErrorReply> {
+        if self.under_way.len() >= DashboardLink::MOST_UNDER_WAY {
+            let why = "too many requests are under way; wait for their answers";
+            let error = ErrorReply::new(ErrorCode::QueueFull, why);
+            return Err(error.about(id).for_command(command));
+        }
+        self.asked = self.asked.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+        let number = Token(self.asked);
+        let _ = self.under_way.insert(number, UnderWay { id, command, bytes });
+        Ok(number)
+    }
+}
+
+fn reply(error: ErrorReply) -> Asked {
+    Asked::Reply(Box::new(ServerToDashboard::Error(error)))
+}
+
+fn pong(ping: &Ping) -> Asked {
+    let pong = Pong { timestamp: ping.timestamp, latency: Some(0.0), sequence: ping.sequence };
+    Asked::Reply(Box::new(ServerToDashboard::Pong(pong)))
+}
+
+fn command_of(message: &DashboardToServer) -> Option<CommandId> {
+    match message {
+        DashboardToServer::CommandRequest(request) => request.command_id.clone(),
+        DashboardToServer::CommandCancel(cancel) => Some(cancel.command_id.clone()),
+        DashboardToServer::Init(_)
+        | DashboardToServer::Subscribe(_)
+        | DashboardToServer::Unsubscribe(_)
+        | DashboardToServer::Control(_)
+        | DashboardToServer::EmergencyStop(_)
+        | DashboardToServer::StopRelease(_)
+        | DashboardToServer::Ping(_)
+        | DashboardToServer::Pong(_)
+        | DashboardToServer::TokenRefresh(_)
+        | DashboardToServer::Unknown(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DASHBOARD_FEATURES, Dialect};
+    use crate::wire::payload::{CommandCancel, EmergencyStop};
+
+    fn cancel() -> DashboardToServer {
+        let command_id = CommandId::new("c");
+        let cancel = CommandCancel { command_id, agent_id: None, reason: None, force: false };
+        DashboardToServer::CommandCancel(cancel)
+    }
+
+    fn take(requests: &mut Requests, message: DashboardToServer) -> Asked {
+        requests.take((None, 100), message, Capabilities::LEGACY)
+    }
+
+    fn code(asked: &Asked) -> Option<&ErrorCode> {
+        match asked {
+            Asked::Reply(message) => match &**message {
+                ServerToDashboard::Error(error) => Some(&error.code),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn before_its_hello_a_dashboard_does_nothing() {
+        let ann = UserId::new("ann");
+        assert_eq!(code(&before_hello(&ann, None, cancel())), Some(&ErrorCode::Unauthorized));
+        let hello = |user: Option<&str>| {
+            let user_id = user.map(UserId::new);
+            DashboardToServer::Init(DashboardInit { user_id, ..DashboardInit::default() })
+        };
+        let foreign = before_hello(&ann, None, hello(Some("bob")));
+        assert_eq!(code(&foreign), Some(&ErrorCode::Unauthorized));
+        for own in [Some("ann"), None] {
+            assert!(matches!(before_hello(&ann, None, hello(own)), Asked::Hello(_)));
+        }
+    }
+
+    #[test]
+    fn one_request_more_than_may_be_under_way_is_refused() {
+        let mut requests = Requests::default();
+        let mut numbers = alloc::vec::Vec::new();
+        for _ in 0..DashboardLink::MOST_UNDER_WAY {
+            match take(&mut requests, cancel()) {
+                Asked::Fleet(number, _) => numbers.push(number),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(code(&take(&mut requests, cancel())), Some(&ErrorCode::QueueFull));
+        assert_eq!(requests.bytes(), 100 * DashboardLink::MOST_UNDER_WAY);
+        let first = numbers[0];
+        assert_eq!(requests.end(first).and_then(|r| r.command), Some(CommandId::new("c")));
+        assert!(requests.end(first).is_none(), "answered once");
+        assert!(matches!(take(&mut requests, cancel()), Asked::Fleet(..)));
+    }
+
+    #[test]
+    fn only_who_can_release_a_stop_gets_one_that_holds() {
+        let all =
+            Capabilities::negotiate(DASHBOARD_FEATURES, DASHBOARD_FEATURES, Dialect::Extended);
+        let asked = |capabilities| {
+            let stop = DashboardToServer::EmergencyStop(EmergencyStop::default());
+            match Requests::default().take((None, 1), stop, capabilities) {
+                Asked::Fleet(_, request) => request,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(matches!(asked(all), Request::LatchStop(_)));
+        assert!(matches!(asked(Capabilities::LEGACY), Request::StopOnce(_)));
+        let release = ReleaseRequest { agent_id: None, all: true };
+        let refused = take(&mut Requests::default(), DashboardToServer::StopRelease(release));
+        assert_eq!(code(&refused), Some(&ErrorCode::NotSupported));
+    }
+}

@@ -1,0 +1,624 @@
+//! The link of a dashboard: what each frame counts as in each status, its edges, and what it is told and asks in the
+//! course of time.
+
+use super::explore::{Clocks, Explored};
+use crate::support::{EPOCH_MS, ms, now, secs};
+use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::fleet::{
+    AgentView, Answer, Change, DashboardAction, DashboardEvent, DashboardLink, DashboardNote,
+    DashboardToken, LogRecord, ShownPresence, StoredBody, Token, View,
+};
+use onsembl_protocol::id::{
+    AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, PresenceVersion, ServerInstanceId,
+    UserId,
+};
+use onsembl_protocol::limits::Limits;
+use onsembl_protocol::model::Stream;
+use onsembl_protocol::session::{
+    DashboardCause, DashboardEdge, DashboardStatus, Edge, PresenceStatus, RefusalWord,
+};
+use onsembl_protocol::time::{Deadline, Now, WallTime};
+use onsembl_protocol::wire::payload::ErrorCode;
+use onsembl_protocol::wire::{MessageSet as _, ServerToDashboard};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const HELLO: &str = r#"{"type":"DASHBOARD_INIT","id":"msg_1_1","payload":{"userId":"ann",
+    "subscriptions":{"agents":{"all":true},"commands":{"all":true},"terminals":true}}}"#;
+const FOREIGN: &str = r#"{"type":"DASHBOARD_INIT","payload":{"userId":"bob"}}"#;
+const CANCEL: &str = r#"{"type":"COMMAND_CANCEL","id":"m","payload":{"commandId":"c"}}"#;
+const REFRESH: &str = r#"{"type":"TOKEN_REFRESH","id":"r","payload":{"accessToken":"t"}}"#;
+const PING: &str = r#"{"type":"PING","payload":{"timestamp":1}}"#;
+const PONG: &str = r#"{"type":"PONG","payload":{"timestamp":1}}"#;
+const UNKNOWN: &str = r#"{"type":"NEW_IN_A_LATER_VERSION","payload":{}}"#;
+const NONSENSE: &str = "nonsense";
+
+/// What happens to a link, as it can be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Happens {
+    Text(&'static str),
+    Binary,
+    Control,
+    Room,
+    Changed,
+    Reserved,
+    NoRoom,
+    Answered(u64),
+    Revoked,
+    NotRevoked,
+    NotLookedUp,
+    NotRead,
+    ServerEnding,
+    Ended,
+    Wake,
+}
+
+impl Happens {
+    fn event(self) -> DashboardEvent<'static> {
+        match self {
+            Self::Text(text) => DashboardEvent::Text(text),
+            Self::Binary => DashboardEvent::Binary,
+            Self::Control => DashboardEvent::Control,
+            Self::Room => DashboardEvent::Room,
+            Self::Changed => DashboardEvent::Changed,
+            Self::Reserved => DashboardEvent::Reserved,
+            Self::NoRoom => DashboardEvent::NoRoom { slots: 512, needed: 3 },
+            Self::Answered(number) => DashboardEvent::Answered(Token(number), Some(Answer::Done)),
+            Self::Revoked => DashboardEvent::Revoked,
+            Self::NotRevoked => DashboardEvent::NotRevoked,
+            Self::NotLookedUp => DashboardEvent::NotLookedUp("no answer".into()),
+            Self::NotRead => DashboardEvent::NotRead(CommandId::new("c"), "disk".into()),
+            Self::ServerEnding => DashboardEvent::ServerEnding,
+            Self::Ended => DashboardEvent::Ended,
+            Self::Wake => DashboardEvent::Wake,
+        }
+    }
+}
+
+/// A link of Ann's dashboard, and the view that it looks at.
+#[derive(Debug)]
+struct Watched {
+    link: DashboardLink,
+    view: View,
+    has_room: bool,
+}
+
+/// With a view of nothing.
+impl Clone for Watched {
+    fn clone(&self) -> Self {
+        Self { link: self.link.clone(), view: View::default(), has_room: self.has_room }
+    }
+}
+
+impl Watched {
+    fn new(expires: Option<Duration>) -> Self {
+        let expires = expires.map(|after| now(after).wall);
+        let token = DashboardToken { user: UserId::new("ann"), expires };
+        let server = ServerInstanceId::new("s");
+        let link = DashboardLink::new(token, server, Limits::DEFAULT, now(Duration::ZERO));
+        Self { link, view: View::default(), has_room: true }
+    }
+
+    fn open() -> Self {
+        let mut watched = Self::new(None);
+        let _ = watched.feed(Happens::Text(HELLO).event(), now(secs(1)));
+        let _ = watched.feed(DashboardEvent::Reserved, now(secs(1)));
+        assert_eq!(watched.link.status(), DashboardStatus::Open);
+        watched
+    }
+
+    /// What an obedient driver does.
+    fn feed(&mut self, event: DashboardEvent<'_>, now: Now) -> Vec<DashboardAction> {
+        self.link.handle(event, &self.view, now);
+        self.drain(now)
+    }
+
+    fn drain(&mut self, now: Now) -> Vec<DashboardAction> {
+        std::iter::from_fn(|| self.link.poll_action(&self.view, self.has_room, now)).collect()
+    }
+
+    fn text(&mut self, text: &str, now: Now) -> Vec<DashboardAction> {
+        self.feed(DashboardEvent::Text(text), now)
+    }
+}
+
+fn after(events: &[(Happens, u32)]) -> DashboardLink {
+    let mut watched = Watched::new(None);
+    for (event, times) in events {
+        for _ in 0..*times {
+            let _ = watched.feed(event.event(), now(secs(1)));
+        }
+    }
+    watched.link
+}
+
+/// Each status, and the links on which a bound is reached.
+pub(super) fn states() -> Vec<(&'static str, DashboardLink)> {
+    let hello = (Happens::Text(HELLO), 1);
+    let reserved = (Happens::Reserved, 1);
+    vec![
+        ("greeting", after(&[])),
+        ("greeting, after 64 other messages", after(&[(Happens::Text(PING), 64)])),
+        ("greeting, after 20 undecodable", after(&[(Happens::Text(NONSENSE), 20)])),
+        ("admitting", after(&[hello])),
+        ("open", after(&[hello, reserved])),
+        ("open, after 20 undecodable", after(&[hello, reserved, (Happens::Text(NONSENSE), 20)])),
+        (
+            "open, with 64 requests under way",
+            after(&[hello, reserved, (Happens::Text(CANCEL), 64)]),
+        ),
+        ("closing", after(&[hello, reserved, (Happens::ServerEnding, 1)])),
+    ]
+}
+
+/// Everything that can come over a link.
+fn frames() -> Vec<(&'static str, Happens)> {
+    vec![
+        ("a hello", Happens::Text(HELLO)),
+        ("a hello of another user", Happens::Text(FOREIGN)),
+        ("a request", Happens::Text(CANCEL)),
+        ("a new token", Happens::Text(REFRESH)),
+        ("a probe", Happens::Text(PING)),
+        ("a pong", Happens::Text(PONG)),
+        ("an unknown type", Happens::Text(UNKNOWN)),
+        ("what cannot be decoded", Happens::Text(NONSENSE)),
+        ("a binary message", Happens::Binary),
+        ("a control frame", Happens::Control),
+    ]
+}
+
+fn word(action: &DashboardAction) -> Option<String> {
+    Some(match action {
+        DashboardAction::Say(message) => match &**message {
+            ServerToDashboard::Error(error) => format!("`{}`", error.code.as_str()),
+            ServerToDashboard::Pong(_) => "answer".into(),
+            other => panic!("{other:?}"),
+        },
+        DashboardAction::Tell(_) => "greeted".into(),
+        DashboardAction::Reserve(_) => "is there room for it?".into(),
+        DashboardAction::Ask(..) => "to the fleet".into(),
+        DashboardAction::CheckToken(..) => "is it good?".into(),
+        DashboardAction::Close(cause) => format!("close {}", cause.code()),
+        DashboardAction::Note(_) => return None,
+        other => panic!("{other:?}"),
+    })
+}
+
+/// The table of the document: what counts alike stands in one row. Where a bound is reached, only what
+/// counts otherwise than before is shown.
+pub(super) fn table() -> String {
+    let mut out =
+        String::from("| status | frame | what it counts as | then |\n| --- | --- | --- | --- |\n");
+    let mut plain: BTreeMap<(DashboardStatus, &str), String> = BTreeMap::new();
+    for (state, link) in states() {
+        let status = link.status();
+        let bound = state.split_once(", ").map(|(_, bound)| bound);
+        let mut rows: Vec<(String, Vec<&str>)> = Vec::new();
+        for (frame, what) in frames() {
+            let (view, has_room) = (View::default(), true);
+            let mut watched = Watched { link: link.clone(), view, has_room };
+            let actions = watched.feed(what.event(), now(secs(1)));
+            let mut output: Vec<String> = actions.iter().filter_map(word).collect();
+            output.dedup();
+            if output.is_empty() {
+                output.push(
+                    match status {
+                        DashboardStatus::Open => "sign of life",
+                        DashboardStatus::Greeting => "nothing",
+                        DashboardStatus::Admitting | DashboardStatus::Closing => "dropped",
+                    }
+                    .into(),
+                );
+            }
+            let counts = format!("{} | `{}`", output.join(", "), watched.link.status());
+            let before = plain.get(&(status, frame));
+            if bound.is_some() && before == Some(&counts) {
+                continue;
+            }
+            if bound.is_none() {
+                plain.insert((status, frame), counts.clone());
+            }
+            match rows.iter_mut().find(|(like, _)| *like == counts) {
+                Some((_, frames)) => frames.push(frame),
+                None => rows.push((counts, vec![frame])),
+            }
+        }
+        let mut name = format!("`{status}`");
+        if let Some(bound) = bound {
+            name += &format!(", {bound}");
+        }
+        for (counts, frames) in rows {
+            out += &format!("| {name} | {} | {counts} |\n", frames.join("; "));
+            name = String::new();
+        }
+    }
+    out
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Dashboard {
+    watched: Watched,
+    clocks: Clocks,
+}
+
+impl Dashboard {
+    pub(super) fn new(link: DashboardLink) -> Self {
+        let mut clocks = Clocks::default();
+        clocks.go_to(Deadline::At(now(secs(1)).monotonic));
+        Self { watched: Watched { link, view: View::default(), has_room: true }, clocks }
+    }
+
+    /// One whose token has run out in half a minute.
+    pub(super) fn expiring() -> Self {
+        Self::new(Watched::new(Some(secs(29))).link)
+    }
+}
+
+impl Explored for Dashboard {
+    type Event = Happens;
+    type Edge = DashboardEdge;
+
+    /// With what the next frame brings, because a bound that is reached shows only in a number.
+    fn text(&self) -> String {
+        let next = [PING, NONSENSE].map(|text| {
+            let mut watched = self.watched.clone();
+            watched.text(text, self.clocks.now())
+        });
+        format!("{:?} {next:?}", self.watched.link)
+    }
+
+    fn clocks(&mut self) -> &mut Clocks {
+        &mut self.clocks
+    }
+
+    fn deadline(&self) -> Deadline {
+        self.watched.link.deadline()
+    }
+
+    fn wake() -> Happens {
+        Happens::Wake
+    }
+
+    fn events(&self) -> Vec<Happens> {
+        let mut events: Vec<Happens> = [HELLO, FOREIGN, PING, PONG, UNKNOWN, NONSENSE]
+            .into_iter()
+            .map(Happens::Text)
+            .collect();
+        events.extend([
+            Happens::Binary,
+            Happens::Control,
+            Happens::Room,
+            Happens::Changed,
+            Happens::Reserved,
+            Happens::NoRoom,
+            Happens::Answered(1),
+            Happens::Revoked,
+            Happens::NotRevoked,
+            Happens::NotLookedUp,
+            Happens::NotRead,
+            Happens::ServerEnding,
+            Happens::Ended,
+            Happens::Wake,
+        ]);
+        events
+    }
+
+    fn feed(&mut self, event: Happens) -> Option<DashboardEdge> {
+        let from = self.watched.link.status();
+        let actions = self.watched.feed(event.event(), self.clocks.now());
+        let to = self.watched.link.status();
+        let closed = actions.iter().find_map(|action| match action {
+            DashboardAction::Close(cause) => Some(*cause),
+            _ => None,
+        });
+        let is_over = from != to && to == DashboardStatus::Closing;
+        assert_eq!(closed.is_some(), is_over && event != Happens::Ended, "{event:?}");
+        (from != to).then(|| Edge { from, cause: cause(event, closed), to })
+    }
+}
+
+fn cause(event: Happens, closed: Option<CloseCause>) -> DashboardCause {
+    match (event, closed) {
+        (Happens::NotRead, Some(CloseCause::TryLater)) => DashboardCause::NotRead,
+        (_, Some(CloseCause::TryLater)) => DashboardCause::NoRoom,
+        (_, Some(CloseCause::HelloTimeout)) => DashboardCause::NoHello,
+        (_, Some(CloseCause::TooManyUndecodable)) => DashboardCause::TooManyUndecodable,
+        (_, Some(CloseCause::UnsupportedData)) => DashboardCause::Binary,
+        (_, Some(CloseCause::Silent)) => DashboardCause::Silence,
+        (_, Some(CloseCause::TokenExpired)) => DashboardCause::TokenExpired,
+        (_, Some(CloseCause::Revoked)) => DashboardCause::Revoked,
+        (_, Some(CloseCause::GoingAway)) => DashboardCause::ServerEnding,
+        (Happens::Text(_), None) => DashboardCause::Hello,
+        (Happens::Reserved, None) => DashboardCause::Admitted,
+        (Happens::Ended, None) => DashboardCause::Ended,
+        (event, closed) => panic!("{event:?} closed with {closed:?}"),
+    }
+}
+
+/// The code of the error that is said, and the close behind it.
+fn refused(actions: &[DashboardAction]) -> (Option<ErrorCode>, Option<CloseCause>) {
+    let code = actions.iter().find_map(|action| match action {
+        DashboardAction::Say(message) => match &**message {
+            ServerToDashboard::Error(error) => Some(error.code.clone()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let close = actions.iter().find_map(|action| match action {
+        DashboardAction::Close(cause) => Some(*cause),
+        _ => None,
+    });
+    (code, close)
+}
+
+fn numbers(actions: &[DashboardAction]) -> Vec<Token> {
+    let number = |action: &DashboardAction| match action {
+        DashboardAction::Ask(number, _) | DashboardAction::CheckToken(number, _) => Some(*number),
+        _ => None,
+    };
+    actions.iter().filter_map(number).collect()
+}
+
+fn agent(view: &mut View, n: usize) {
+    let agent = AgentView {
+        name: format!("name of {n}"),
+        agent_type: "custom".into(),
+        version: "1".into(),
+        host: "h".into(),
+        capabilities: Vec::new(),
+        aliases: Vec::new(),
+        presence: ShownPresence {
+            status: PresenceStatus::Online,
+            since: WallTime::default(),
+            because: "x".into(),
+            version: PresenceVersion(1),
+        },
+        last_heard: None,
+        metrics: None,
+        paused: false,
+        stopped: None,
+        takes_links: false,
+        claim: None,
+        contest: None,
+    };
+    let _ = view.apply(vec![Change::Agent(AgentId::new(format!("a-{n:06}")), Box::new(agent))]);
+}
+
+#[test]
+fn room_is_found_before_anything_is_told() {
+    let mut watched = Watched::new(None);
+    let asked = watched.text(HELLO, now(secs(1)));
+    let [DashboardAction::Note(DashboardNote::Connected), DashboardAction::Reserve(bytes)] =
+        asked.as_slice()
+    else {
+        panic!("{asked:?}")
+    };
+    assert!(*bytes > 1 << 20, "{bytes}");
+    assert!(!watched.link.is_read());
+    let mut refused_one = watched.clone();
+    let told = watched.feed(DashboardEvent::Reserved, now(secs(1)));
+    let words: Vec<&str> = told
+        .iter()
+        .map(|action| match action {
+            DashboardAction::Tell(message) => message.kind(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(words, ["DASHBOARD_CONNECTED", "ACK"]);
+    assert!(watched.link.is_read());
+
+    let no_room = DashboardEvent::NoRoom { slots: 512, needed: 3 };
+    let actions = refused_one.feed(no_room, now(secs(1)));
+    assert_eq!(refused(&actions), (Some(ErrorCode::QueueFull), Some(CloseCause::TryLater)));
+    assert!(matches!(actions.first(), Some(DashboardAction::Note(DashboardNote::NoRoom))));
+    let said = format!("{actions:?}");
+    assert!(said.contains("of 512 slots this one needs 3"), "{said}");
+    assert!(refused_one.feed(DashboardEvent::Reserved, now(secs(1))).is_empty());
+}
+
+#[test]
+fn room_is_asked_for_again_when_the_fleet_has_grown() {
+    let mut watched = Watched::open();
+    let asked = |actions: &[DashboardAction]| {
+        actions.iter().any(|action| matches!(action, DashboardAction::Reserve(_)))
+    };
+    assert!(!asked(&watched.feed(DashboardEvent::Wake, now(secs(2)))));
+    (0..100).for_each(|n| agent(&mut watched.view, n));
+    assert!(asked(&watched.feed(DashboardEvent::Wake, now(secs(3)))));
+    assert!(!asked(&watched.feed(DashboardEvent::Wake, now(secs(4)))), "once");
+    let no_room = DashboardEvent::NoRoom { slots: 512, needed: 3 };
+    assert_eq!(refused(&watched.feed(no_room, now(secs(4)))).1, Some(CloseCause::TryLater));
+}
+
+#[test]
+fn it_is_not_read_while_it_takes_no_answers_or_too_much_is_under_way() {
+    let mut watched = Watched::open();
+    watched.has_room = false;
+    assert!(watched.drain(now(secs(1))).is_empty());
+    assert!(watched.link.is_read() && watched.link.waits_for_room(), "nothing waits for it");
+    // A hello in the middle is answered before more is read.
+    assert!(watched.text(HELLO, now(secs(1))).is_empty());
+    assert!(!watched.link.is_read());
+    watched.has_room = true;
+    assert!(!watched.feed(DashboardEvent::Room, now(secs(2))).is_empty());
+    assert!(watched.link.is_read() && !watched.link.waits_for_room());
+
+    let long = format!(
+        r#"{{"type":"COMMAND_REQUEST","id":"m","payload":{{"commandId":"c","command":"{}"}}}}"#,
+        "x".repeat(60 * 1024)
+    );
+    let mut asked = Vec::new();
+    for n in 0..5 {
+        assert!(watched.link.is_read(), "{n}");
+        asked.extend(numbers(&watched.text(&long, now(secs(2)))));
+    }
+    assert_eq!((asked.len(), watched.link.is_read()), (5, false));
+    let answered = DashboardEvent::Answered(asked[0], Some(Answer::Done));
+    let said = watched.feed(answered.clone(), now(secs(3)));
+    assert!(matches!(said.as_slice(), [DashboardAction::Say(_)]), "{said:?}");
+    assert!(watched.link.is_read());
+    assert!(watched.feed(answered, now(secs(3))).is_empty(), "answered once");
+    let ended = watched.feed(DashboardEvent::Answered(asked[1], None), now(secs(3)));
+    assert_eq!(refused(&ended), (Some(ErrorCode::Internal), None));
+}
+
+#[test]
+fn what_it_takes_is_a_sign_of_life_and_silence_is_the_end() {
+    let end = |takes: bool| {
+        let mut watched = Watched::open();
+        for second in 2..600 {
+            let at = now(secs(second));
+            let mut actions = watched.feed(DashboardEvent::Wake, at);
+            if takes {
+                actions.extend(watched.feed(DashboardEvent::Room, at));
+            }
+            if let (_, Some(cause)) = refused(&actions) {
+                return Some((second, cause));
+            }
+        }
+        None
+    };
+    assert_eq!(end(true), None);
+    assert!(matches!(end(false), Some((90..=95, CloseCause::Silent))), "{:?}", end(false));
+}
+
+/// A legacy dashboard leaves when no JSON came for 30 s, and shows an agent as offline whose status is older than
+/// 120 s (P-125, P-126). Ten minutes, second by second.
+#[test]
+fn something_comes_at_least_each_25_seconds_and_statuses_each_30() {
+    let mut watched = Watched::open();
+    agent(&mut watched.view, 1);
+    let (mut pinged, mut refreshed) = (0, 0);
+    for second in 1..=600 {
+        let at = now(secs(second));
+        let mut actions = watched.feed(DashboardEvent::Control, at);
+        while watched.link.deadline().is_due(at.monotonic) {
+            actions.extend(watched.feed(DashboardEvent::Wake, at));
+        }
+        for action in actions {
+            match action {
+                DashboardAction::Say(message) => {
+                    assert!(matches!(*message, ServerToDashboard::Ping(_)), "{message:?}");
+                    pinged = second;
+                }
+                DashboardAction::Tell(message) => {
+                    if let ServerToDashboard::AgentStatus(_) = *message {
+                        refreshed = second;
+                    }
+                }
+                DashboardAction::LookUpToken => {
+                    assert!(watched.feed(DashboardEvent::NotRevoked, at).is_empty());
+                }
+                DashboardAction::Reserve(_) => {
+                    assert!(watched.feed(DashboardEvent::Reserved, at).is_empty());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(second - pinged <= 25, "nothing said from {pinged} to {second}");
+        assert!(second - refreshed <= 31, "no status from {refreshed} to {second}");
+    }
+}
+
+#[test]
+fn an_unfinished_line_is_shown_after_a_silence() {
+    let mut watched = Watched::open();
+    let record = LogRecord {
+        incarnation: Incarnation(1),
+        sequence: ChunkSequence(1),
+        stream: Stream::Stdout,
+        offset: ByteOffset(0),
+        body: StoredBody::Chunk(bytes::Bytes::from_static(b"Proceed? [y/N] ")),
+        at: WallTime::from_unix_millis(EPOCH_MS),
+    };
+    let (command, agent) = (CommandId::new("c"), AgentId::new("a"));
+    let shown = Change::Command { command: command.clone(), agent, view: None, detail: None };
+    let _ = watched.view.apply(vec![shown, Change::Output(command, record)]);
+    assert!(watched.feed(DashboardEvent::Changed, now(ms(2000))).is_empty());
+    let _shown = watched.feed(DashboardEvent::Wake, now(ms(2100)));
+    assert_eq!(watched.link.deadline(), Deadline::At(now(ms(2300)).monotonic));
+    let told = format!("{:?}", watched.feed(DashboardEvent::Wake, now(ms(2300))));
+    assert!(told.contains("Proceed? [y/N] "), "{told}");
+}
+
+#[test]
+fn a_token_that_has_run_out_or_is_revoked_ends_the_session() {
+    let at = |second| now(secs(second));
+    let opened = |expires| {
+        let mut watched = Watched::new(expires);
+        let _ = watched.text(HELLO, at(1));
+        let _ = watched.feed(DashboardEvent::Reserved, at(1));
+        let _ = watched.feed(DashboardEvent::Control, at(30));
+        watched
+    };
+    let looks_up = |actions: &[DashboardAction]| {
+        actions.iter().any(|action| matches!(action, DashboardAction::LookUpToken))
+    };
+    let mut expired = opened(Some(secs(31)));
+    let actions = expired.feed(DashboardEvent::Wake, at(31));
+    assert_eq!(refused(&actions).1, Some(CloseCause::TokenExpired));
+
+    let mut watched = opened(Some(secs(32)));
+    assert!(looks_up(&watched.feed(DashboardEvent::Wake, at(31))));
+    // Another token comes meanwhile: what is found of the old one says nothing of it.
+    let number = numbers(&watched.text(REFRESH, at(31)))[0];
+    let token = |user: &str| DashboardToken { user: UserId::new(user), expires: None };
+    let actions = watched.feed(DashboardEvent::Checked(number, Ok(token("ann"))), at(31));
+    let said = actions.as_slice();
+    assert!(matches!(said, [DashboardAction::UseToken, DashboardAction::Say(_)]), "{said:?}");
+    assert!(watched.feed(DashboardEvent::Revoked, at(32)).is_empty());
+    let _ = watched.feed(DashboardEvent::Control, at(60));
+    assert!(looks_up(&watched.feed(DashboardEvent::Wake, at(61))), "and it did not run out");
+    let actions = watched.feed(DashboardEvent::NotLookedUp("later".into()), at(61));
+    assert!(matches!(actions.as_slice(), [DashboardAction::Note(_)]), "{actions:?}");
+    let _ = watched.feed(DashboardEvent::Control, at(90));
+    assert!(looks_up(&watched.feed(DashboardEvent::Wake, at(91))));
+    let actions = watched.feed(DashboardEvent::Revoked, at(91));
+    assert_eq!(refused(&actions), (None, Some(CloseCause::Revoked)));
+}
+
+#[test]
+fn a_bad_new_token_is_answered_and_leaves_the_old_one() {
+    let mut watched = Watched::open();
+    for (checked, code) in [
+        (Err((RefusalWord::Forbidden, "revoked".into())), ErrorCode::Unauthorized),
+        (Err((RefusalWord::Unavailable, "later".into())), ErrorCode::StorageUnavailable),
+        (Ok(DashboardToken { user: UserId::new("bob"), expires: None }), ErrorCode::Unauthorized),
+    ] {
+        let number = numbers(&watched.text(REFRESH, now(secs(2))))[0];
+        let actions = watched.feed(DashboardEvent::Checked(number, checked), now(secs(2)));
+        assert_eq!(refused(&actions), (Some(code), None));
+        assert!(!actions.iter().any(|a| matches!(a, DashboardAction::UseToken)));
+    }
+}
+
+#[test]
+fn whoever_is_closed_is_told_and_asked_nothing_more_and_is_gone_once() {
+    let mut watched = Watched::open();
+    let number = numbers(&watched.text(CANCEL, now(secs(2))))[0];
+    let not_read = DashboardEvent::NotRead(CommandId::new("c"), "the disk is gone".into());
+    let actions = watched.feed(not_read, now(secs(2)));
+    let [DashboardAction::Note(note), DashboardAction::Close(CloseCause::TryLater)] =
+        actions.as_slice()
+    else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(note.counter(), Some("output_not_read"));
+    assert!(watched.link.is_read(), "until it is over");
+    for event in [
+        DashboardEvent::Answered(number, Some(Answer::Done)),
+        DashboardEvent::Text(PING),
+        DashboardEvent::Text(NONSENSE),
+        DashboardEvent::Changed,
+        DashboardEvent::Wake,
+        DashboardEvent::ServerEnding,
+    ] {
+        let actions = watched.feed(event.clone(), now(secs(200)));
+        assert!(actions.is_empty(), "{event:?}: {actions:?}");
+    }
+    let gone = watched.feed(DashboardEvent::Ended, now(secs(200)));
+    assert!(matches!(gone.as_slice(), [DashboardAction::Note(DashboardNote::Gone)]), "{gone:?}");
+    assert!(watched.feed(DashboardEvent::Ended, now(secs(200))).is_empty());
+    // Nobody misses one that was never there.
+    assert!(Watched::new(None).feed(DashboardEvent::Ended, now(secs(1))).is_empty());
+}
