@@ -203,7 +203,7 @@ impl Session {
                 DashboardEvent::Checked(number, Ok(token))
             }
             Outcome::Checked(number, Err(refusal)) => {
-                DashboardEvent::Checked(number, Err((refusal.word(), refusal.to_string())))
+                DashboardEvent::Checked(number, Err((refusal.reason(), refusal.to_string())))
             }
             Outcome::LookedUp(Ok(true)) => DashboardEvent::Revoked,
             Outcome::LookedUp(Ok(false)) => DashboardEvent::NotRevoked,

@@ -20,7 +20,7 @@ use crate::close::CloseCause;
 use crate::id::{MessageId, ServerInstanceId};
 use crate::limits::Limits;
 use crate::session::{
-    DashboardStatus, Greeting, GreetingEvent, GreetingVerdict, RefusalWord, UndecodableQuota,
+    DashboardStatus, Greeting, GreetingEvent, GreetingVerdict, RefusalReason, UndecodableQuota,
 };
 use crate::time::{Deadline, Now};
 use crate::wire::payload::{Ack, DashboardInit, ErrorCode, ErrorReply, Ping};
@@ -352,7 +352,7 @@ impl DashboardLink {
     fn on_checked(
         &mut self,
         number: Token,
-        checked: Result<DashboardToken, (RefusalWord, String)>,
+        checked: Result<DashboardToken, (RefusalReason, String)>,
     ) {
         let Some(request) = self.requests.end(number) else { return };
         let renewed = self.token.checked(number, checked);

@@ -2,7 +2,7 @@
 
 use super::super::action::Token;
 use crate::id::UserId;
-use crate::session::RefusalWord;
+use crate::session::RefusalReason;
 use crate::time::WallTime;
 use crate::wire::payload::{ErrorCode, ErrorReply};
 use alloc::format;
@@ -91,7 +91,7 @@ impl TokenInForce {
     pub(super) fn checked(
         &mut self,
         number: Token,
-        checked: Result<DashboardToken, (RefusalWord, String)>,
+        checked: Result<DashboardToken, (RefusalReason, String)>,
     ) -> Renewed {
         let (code, why) = match checked {
             Ok(token) if token.user == self.token.user => {
@@ -105,10 +105,10 @@ impl TokenInForce {
                 return Renewed::InForce;
             }
             Ok(_) => (ErrorCode::Unauthorized, "the new token is another user's".into()),
-            Err((RefusalWord::Unauthorized | RefusalWord::Forbidden, why)) => {
+            Err((RefusalReason::Unauthorized | RefusalReason::Forbidden, why)) => {
                 (ErrorCode::Unauthorized, why)
             }
-            Err((RefusalWord::Unavailable, why)) => (ErrorCode::StorageUnavailable, why),
+            Err((RefusalReason::Unavailable, why)) => (ErrorCode::StorageUnavailable, why),
         };
         Renewed::Refused(ErrorReply::new(code, format!("{why}; the old token stays")))
     }
@@ -138,9 +138,9 @@ mod tests {
         let mut in_force = TokenInForce::new(token("ann", None));
         for (number, checked, code) in [
             (1, Ok(token("bob", None)), ErrorCode::Unauthorized),
-            (2, Err((RefusalWord::Forbidden, "revoked".into())), ErrorCode::Unauthorized),
-            (3, Err((RefusalWord::Unauthorized, "unknown".into())), ErrorCode::Unauthorized),
-            (4, Err((RefusalWord::Unavailable, "later".into())), ErrorCode::StorageUnavailable),
+            (2, Err((RefusalReason::Forbidden, "revoked".into())), ErrorCode::Unauthorized),
+            (3, Err((RefusalReason::Unauthorized, "unknown".into())), ErrorCode::Unauthorized),
+            (4, Err((RefusalReason::Unavailable, "later".into())), ErrorCode::StorageUnavailable),
         ] {
             match in_force.checked(Token(number), checked) {
                 Renewed::Refused(error) => {

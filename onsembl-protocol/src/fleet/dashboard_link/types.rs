@@ -8,7 +8,7 @@ use super::token::DashboardToken;
 use crate::close::CloseCause;
 use crate::id::CommandId;
 use crate::output::{Cursor, LogRecord};
-use crate::session::RefusalWord;
+use crate::session::RefusalReason;
 use crate::wire::ServerToDashboard;
 use crate::wire::payload::TokenRefresh;
 use alloc::boxed::Box;
@@ -40,7 +40,7 @@ pub enum DashboardEvent<'a> {
     /// The fleet's answer to a request; none if the fleet has ended.
     Answered(Token, Option<Answer>),
     /// The token of a refresh was checked: it is this, or it was refused.
-    Checked(Token, Result<DashboardToken, (RefusalWord, String)>),
+    Checked(Token, Result<DashboardToken, (RefusalReason, String)>),
     /// The token that was looked up is revoked.
     Revoked,
     /// It is not.

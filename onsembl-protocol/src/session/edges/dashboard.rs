@@ -1,9 +1,9 @@
 //! The graph of a dashboard's link.
 
-use super::{Edge, edges, words};
+use super::{Edge, edges, labels};
 use core::fmt;
 
-words! {
+labels! {
     /// Where a dashboard's link is.
     pub enum DashboardStatus {
         Greeting = "greeting", "it owes a hello";
@@ -13,7 +13,7 @@ words! {
     }
 }
 
-words! {
+labels! {
     /// What takes a dashboard's link from one status to another.
     pub enum DashboardCause {
         Hello = "hello", "the hello came";

@@ -15,7 +15,7 @@ use onsembl_protocol::id::{
 use onsembl_protocol::limits::Limits;
 use onsembl_protocol::model::Stream;
 use onsembl_protocol::session::{
-    DashboardCause, DashboardEdge, DashboardStatus, Edge, PresenceStatus, RefusalWord,
+    DashboardCause, DashboardEdge, DashboardStatus, Edge, PresenceStatus, RefusalReason,
 };
 use onsembl_protocol::time::{Deadline, Now, WallTime};
 use onsembl_protocol::wire::payload::ErrorCode;
@@ -581,8 +581,8 @@ fn a_token_that_has_run_out_or_is_revoked_ends_the_session() {
 fn a_bad_new_token_is_answered_and_leaves_the_old_one() {
     let mut watched = Watched::open();
     for (checked, code) in [
-        (Err((RefusalWord::Forbidden, "revoked".into())), ErrorCode::Unauthorized),
-        (Err((RefusalWord::Unavailable, "later".into())), ErrorCode::StorageUnavailable),
+        (Err((RefusalReason::Forbidden, "revoked".into())), ErrorCode::Unauthorized),
+        (Err((RefusalReason::Unavailable, "later".into())), ErrorCode::StorageUnavailable),
         (Ok(DashboardToken { user: UserId::new("bob"), expires: None }), ErrorCode::Unauthorized),
     ] {
         let number = numbers(&watched.text(REFRESH, now(secs(2))))[0];
