@@ -249,7 +249,7 @@ async fn a_command_that_the_database_does_not_have_is_adopted_and_not_cancelled(
     scene.agent.send(command_ack("cmd-not-known", "EXECUTING")).await;
     let _ = scene.status("cmd-not-known", "running").await;
     scene.agent.send(chunk(1, 0, "tail\n").text().replace("cmd-1", "cmd-not-known")).await;
-    let acknowledged = |ack: &serde_json::Value| ack["commandId"] == "cmd-not-known";
+    let acknowledged = |ack: &Value| ack["commandId"] == "cmd-not-known";
     let _ = scene.agent.expect_that("OUTPUT_ACK", acknowledged).await;
     scene.agent.send(command_complete("cmd-not-known", "COMPLETED", 0)).await;
     let _ = scene.status("cmd-not-known", "completed").await;
