@@ -289,7 +289,7 @@ impl DashboardFeed {
     pub(super) fn next(&mut self, view: &View, now: Timestamp) -> FeedItem {
         loop {
             if let Some(message) = self.output.next() {
-                return FeedItem::Message(Box::new(message));
+                return FeedItem::Message(message);
             }
             if let Some(item) = self.advance(view, now) {
                 return item;
@@ -320,7 +320,7 @@ impl DashboardFeed {
         }
         if let Some((id, agent, record)) = self.taken.pop_front() {
             let source = self.source(&id, &agent);
-            self.output.wrote(source, record, now);
+            self.output.wrote(&source, record, now);
             return None;
         }
         self.look(view);
@@ -470,7 +470,7 @@ impl DashboardFeed {
                     self.take(id, &entry.agent, records);
                 }
                 let source = self.source(id, &entry.agent);
-                self.output.wrote(source, record, now);
+                self.output.wrote(&source, record, now);
                 None
             }
             Fetch::UpToDate => {

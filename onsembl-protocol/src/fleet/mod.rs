@@ -80,7 +80,7 @@ pub use event::{
     StoreFault,
 };
 pub use limits::{FleetLimits, RECOVERED_COMMANDS, RECOVERED_FOR};
-pub use note::{FleetNote, NoteFields};
+pub use note::FleetNote;
 pub use report::{AuditReport, AuditedStream, ReleaseReport, StopReport, StopState, StoppedAgent};
 pub use row::{
     AgentRecord, CommandRecord, CommandUpdate, NewSession, OpenedSession, PresenceRecord,

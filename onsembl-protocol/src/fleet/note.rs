@@ -1,5 +1,5 @@
-//! What people are to read of a fleet's decisions. Facts with a text, a counter, a severity and what they are about; who
-//! logs and counts is the edge.
+//! What people are to read of a fleet's decisions. Facts with a text, a counter and a severity; who logs and counts is
+//! the edge.
 
 use super::view::AgentContest;
 use crate::command::CommandView;
@@ -8,13 +8,12 @@ use crate::model::Severity;
 use crate::output::{GapCause, Stream};
 use crate::session::PresenceStatus;
 use crate::wire::payload::{ControlAction, StopStage};
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::fmt;
 
 /// One fact. Its fields are what it is about.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum FleetNote {
     /// An agent said hello.
     Hello { link: LinkId, name: Option<String>, peer: String },
@@ -139,49 +138,6 @@ pub enum FleetNote {
     AuditUnanswered { agent: AgentId },
 }
 
-/// What a note is about, under the names that log lines have for it. What peers chose is not made safe to be shown.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[allow(missing_docs, reason = "the names say all")]
-pub struct NoteFields<'a> {
-    pub link: Option<LinkId>,
-    pub agent: Option<&'a AgentId>,
-    pub command: Option<&'a CommandId>,
-    /// What an agent is called.
-    pub name: Option<&'a str>,
-    pub peer: Option<&'a str>,
-    /// Where it runs, as it says.
-    pub host: Option<&'a str>,
-    pub contest: Option<&'a AgentContest>,
-    /// The reason that a store, a system or another part of the server gives.
-    pub why: Option<&'a str>,
-    /// Of an agent or of a command.
-    pub status: Option<String>,
-    pub because: Option<String>,
-    pub epoch: Option<Epoch>,
-    pub version: Option<PresenceVersion>,
-    pub paused: Option<bool>,
-    /// Links that are kept.
-    pub parked: Option<usize>,
-    /// Of a fault.
-    pub kind: Option<&'a str>,
-    pub recoverable: Option<bool>,
-    /// What an agent says.
-    pub text: Option<&'a str>,
-    pub stream: Option<Stream>,
-    pub offset: Option<ByteOffset>,
-    /// Bytes that are missing, if that is known.
-    pub length: Option<u64>,
-    pub action: Option<&'a ControlAction>,
-    pub stop: Option<&'a StopId>,
-    pub stage: Option<&'a StopStage>,
-    /// How many.
-    pub agents: Option<usize>,
-    /// How many.
-    pub commands: Option<usize>,
-    /// Why somebody stopped agents, as that person says.
-    pub reason: Option<&'a str>,
-}
-
 impl FleetNote {
     /// The counter that it adds one to, if it is counted.
     pub const fn counter(&self) -> Option<&'static str> {
@@ -295,150 +251,9 @@ impl FleetNote {
             Self::EndNotStored { .. } | Self::StopNotStored { .. } => Severity::Error,
         }
     }
-
-    /// What it is about.
-    pub fn fields(&self) -> NoteFields<'_> {
-        let none = NoteFields::default();
-        match self {
-            Self::Hello { link, name, peer } => NoteFields {
-                link: Some(*link),
-                name: Some(name.as_deref().unwrap_or("-")),
-                peer: Some(peer),
-                ..none
-            },
-            Self::Probe { link }
-            | Self::AdmissionWithoutHello { link }
-            | Self::SessionWithoutLink { link }
-            | Self::TooManyAgents { link } => NoteFields { link: Some(*link), ..none },
-            Self::SessionRefused { link, why } | Self::Denied { link, why } => {
-                NoteFields { link: Some(*link), why: Some(why), ..none }
-            }
-            Self::Parked { link, agent, parked } => {
-                NoteFields { link: Some(*link), agent: Some(agent), parked: Some(*parked), ..none }
-            }
-            Self::TooManyLinks { link, agent } => {
-                NoteFields { link: Some(*link), agent: Some(agent), ..none }
-            }
-            Self::Contested { agent, host, peer, contest } => NoteFields {
-                agent: Some(agent),
-                host: Some(host),
-                peer: Some(peer),
-                contest: Some(contest),
-                ..none
-            },
-            Self::Presence { agent, status, because, epoch, version } => NoteFields {
-                agent: Some(agent),
-                status: Some(status.to_string()),
-                because: Some(because.clone()),
-                epoch: Some(*epoch),
-                version: Some(*version),
-                ..none
-            },
-            Self::Paused { agent, paused } => {
-                NoteFields { agent: Some(agent), paused: Some(*paused), ..none }
-            }
-            Self::AgentDeleted { agent }
-            | Self::TraceNotKept { agent }
-            | Self::StatesDropped { agent }
-            | Self::Throttled { agent }
-            | Self::AuditAnsweredLate { agent }
-            | Self::AuditUnanswered { agent } => NoteFields { agent: Some(agent), ..none },
-            Self::AgentFault { agent, kind, recoverable, text } => NoteFields {
-                agent: Some(agent),
-                kind: Some(kind),
-                recoverable: Some(*recoverable),
-                text: Some(text),
-                ..none
-            },
-            Self::CommandTaken { command, agent }
-            | Self::CommandSent { command, agent }
-            | Self::NoSession { command, agent }
-            | Self::ForeignCommand { agent, command }
-            | Self::UnknownCommandReported { agent, command }
-            | Self::CommandAdopted { agent, command }
-            | Self::LooseOutputDropped { agent, command }
-            | Self::TerminalOpened { agent, command }
-            | Self::TerminalMisnamed { agent, command }
-            | Self::TerminalRefused { agent, command }
-            | Self::TerminalGivenUp { agent, command } => {
-                NoteFields { command: Some(command), agent: Some(agent), ..none }
-            }
-            Self::CommandRepeated { command } => NoteFields { command: Some(command), ..none },
-            Self::Command { command, view } => NoteFields {
-                command: Some(command),
-                status: Some(view.status.phase().to_string()),
-                because: Some(view.because.to_string()),
-                ..none
-            },
-            Self::CommandNotStored { command, why }
-            | Self::EndNotStored { command, why }
-            | Self::RecordRefused { command, why }
-            | Self::LogPositionNotRead { command, why } => {
-                NoteFields { command: Some(command), why: Some(why), ..none }
-            }
-            Self::AgentSays { command, text } => {
-                NoteFields { command: Some(command), text: Some(text), ..none }
-            }
-            Self::NotAdopted { agent, command, why } => {
-                NoteFields { agent: Some(agent), command: Some(command), why: Some(why), ..none }
-            }
-            Self::GapDeclared { agent, command, stream, offset, length, because } => NoteFields {
-                agent: Some(agent),
-                command: Some(command),
-                stream: Some(*stream),
-                offset: Some(*offset),
-                length: *length,
-                because: Some(because.to_string()),
-                ..none
-            },
-            Self::HoleFound { agent, command, stream, offset, length } => NoteFields {
-                agent: Some(agent),
-                command: Some(command),
-                stream: Some(*stream),
-                offset: Some(*offset),
-                length: Some(*length),
-                ..none
-            },
-            Self::OutputMissing { command, stream, offset, length } => NoteFields {
-                command: Some(command),
-                stream: Some(*stream),
-                offset: Some(*offset),
-                length: *length,
-                ..none
-            },
-            Self::PositionsNotRead { agent, why } => {
-                NoteFields { agent: Some(agent), why: Some(why), ..none }
-            }
-            Self::Order { agent, action } => {
-                NoteFields { agent: Some(agent), action: Some(action), ..none }
-            }
-            Self::Stop { stop, reason, agents, commands } => NoteFields {
-                stop: stop.as_ref(),
-                reason: Some(reason),
-                agents: Some(*agents),
-                commands: Some(*commands),
-                ..none
-            },
-            Self::StopRecovered { stop, reason } => {
-                NoteFields { stop: Some(stop), reason: Some(reason), ..none }
-            }
-            Self::StopReceipt { agent, stop, stage } => {
-                NoteFields { agent: Some(agent), stop: Some(stop), stage: Some(stage), ..none }
-            }
-            Self::StopRepeated { agent, stop }
-            | Self::StopAwaitedAgent { agent, stop }
-            | Self::StopAdopted { agent, stop } => {
-                NoteFields { agent: Some(agent), stop: Some(stop), ..none }
-            }
-            Self::StopNotStored { stop, why } => {
-                NoteFields { stop: Some(stop), why: Some(why), ..none }
-            }
-            Self::StopReleased { stop } => NoteFields { stop: Some(stop), ..none },
-        }
-    }
 }
 
-/// For people. What it is about is not in it; see [`FleetNote::fields`].
+/// For people. What it is about is not in it; see its fields.
 impl fmt::Display for FleetNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -502,9 +317,10 @@ impl fmt::Display for FleetNote {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     #[test]
-    fn a_note_has_its_words_its_counter_its_severity_and_what_it_is_about() {
+    fn a_note_has_its_words_its_counter_and_its_severity() {
         let (agent, command) = (AgentId::new("a"), CommandId::new("c"));
         let hole = FleetNote::HoleFound {
             agent: agent.clone(),
@@ -513,24 +329,27 @@ mod tests {
             offset: ByteOffset(7),
             length: 9,
         };
-        assert_eq!(hole.to_string(), "output before this never came");
-        assert_eq!((hole.counter(), hole.severity()), (Some("output_gaps"), Severity::Warn));
-        let about = hole.fields();
-        assert_eq!((about.agent, about.command), (Some(&agent), Some(&command)));
-        assert_eq!((about.offset, about.length), (Some(ByteOffset(7)), Some(9)));
-        assert!(about.link.is_none() && about.why.is_none());
-
-        let sent = FleetNote::CommandSent { command, agent };
-        assert_eq!(sent.to_string(), "command sent");
-        assert_eq!((sent.counter(), sent.severity()), (None, Severity::Info));
+        let sent = FleetNote::CommandSent { command, agent: agent.clone() };
+        let held = FleetNote::Throttled { agent };
         let lost = FleetNote::StopNotStored { stop: StopId::new("s"), why: "full".into() };
-        assert_eq!(lost.severity(), Severity::Error);
-        assert_eq!(
-            (lost.fields().why, lost.fields().stop),
-            (Some("full"), Some(&StopId::new("s")))
-        );
-        // A stop of the moment has no id.
-        let stop = FleetNote::Stop { stop: None, reason: "x".into(), agents: 2, commands: 3 };
-        assert_eq!((stop.fields().stop, stop.fields().agents), (None, Some(2)));
+        for (note, words, counter, severity) in [
+            (hole, "output before this never came", Some("output_gaps"), Severity::Warn),
+            (sent, "command sent", None, Severity::Info),
+            (
+                held,
+                "not reading from an agent until its output is stored",
+                Some("agents_held_back"),
+                Severity::Debug,
+            ),
+            (
+                lost,
+                "an emergency stop was carried out, but is not stored",
+                Some("stops_not_stored"),
+                Severity::Error,
+            ),
+        ] {
+            assert_eq!(note.to_string(), words);
+            assert_eq!((note.counter(), note.severity()), (counter, severity), "{words}");
+        }
     }
 }

@@ -336,23 +336,29 @@ impl Session {
         if let Some(counter) = note.counter() {
             self.dashboard.counters.count(counter);
         }
+        let (user, peer) = (&self.identity.user, &self.peer);
+        // Each at a place of its own: a log bounds what comes from one place.
         macro_rules! line {
-            ($level:ident) => {
-                $level!(
-                    user = %self.identity.user,
-                    peer = %self.peer,
-                    command = note.command().map(display),
-                    kind = note.kind().map(display),
-                    error = note.error().map(display),
-                    "{note}"
-                )
+            ($($about:tt)*) => {
+                match note.severity() {
+                    Severity::Debug => debug!(%user, %peer, $($about)* "{note}"),
+                    Severity::Info => info!(%user, %peer, $($about)* "{note}"),
+                    Severity::Warn => warn!(%user, %peer, $($about)* "{note}"),
+                    Severity::Error => error!(%user, %peer, $($about)* "{note}"),
+                }
             };
         }
-        match note.severity() {
-            Severity::Debug => line!(debug),
-            Severity::Info => line!(info),
-            Severity::Warn => line!(warn),
-            Severity::Error => line!(error),
+        match note {
+            DashboardNote::Connected => line!(),
+            DashboardNote::Gone => line!(),
+            DashboardNote::NoHello => line!(),
+            DashboardNote::Undecodable(error) => line!(%error,),
+            DashboardNote::UnknownType(kind) => line!(%kind,),
+            DashboardNote::NoRoom => line!(),
+            DashboardNote::Silent => line!(),
+            DashboardNote::TokenExpired => line!(),
+            DashboardNote::TokenNotLookedUp(error) => line!(%error,),
+            DashboardNote::OutputNotRead(command, error) => line!(%command, %error,),
         }
     }
 }

@@ -1,56 +1,171 @@
-//! The facts of a fleet as log lines and counters, as they word and rate themselves.
+//! The facts of a fleet as log lines and counters, as they word and rate themselves. Each is written at a place of its own,
+//! because a log bounds what comes from one place.
 
 use onsembl_protocol::fleet::FleetNote;
 use onsembl_protocol::id::UserId;
 use onsembl_protocol::model::Severity;
 use onsembl_transport::counters::Counters;
+use tracing::{debug, error, info, warn};
 
 /// Logs and counts a fact of this user's fleet.
 pub(super) fn note(user: &UserId, note: &FleetNote, counters: &Counters) {
     if let Some(counter) = note.counter() {
         counters.count(counter);
     }
-    let about = note.fields();
-    // Each fact has a fixed sentence, and is limited by itself: see `LineLimit`.
     macro_rules! line {
-        ($level:ident) => {
-            tracing::$level!(
-                name: "fact",
-                %user,
-                link = about.link.map(display),
-                agent = about.agent.map(display),
-                command = about.command.map(display),
-                name = about.name,
-                peer = about.peer.map(display),
-                host = about.host,
-                contest = about.contest.map(display),
-                status = about.status.as_deref(),
-                because = about.because.as_ref().map(display),
-                epoch = about.epoch.map(display),
-                version = about.version.map(display),
-                paused = about.paused,
-                parked = about.parked,
-                kind = about.kind,
-                recoverable = about.recoverable,
-                text = about.text,
-                stream = about.stream.map(display),
-                offset = about.offset.map(display),
-                length = about.length,
-                action = about.action.map(display),
-                stop = about.stop.map(display),
-                stage = about.stage.map(display),
-                agents = about.agents,
-                commands = about.commands,
-                reason = about.reason,
-                why = about.why.map(display),
-                "{note}"
-            )
+        ($($about:tt)*) => {
+            match note.severity() {
+                Severity::Debug => debug!($($about)*, "{note}"),
+                Severity::Info => info!($($about)*, "{note}"),
+                Severity::Warn => warn!($($about)*, "{note}"),
+                Severity::Error => error!($($about)*, "{note}"),
+            }
         };
     }
-    match note.severity() {
-        Severity::Debug => line!(debug),
-        Severity::Info => line!(info),
-        Severity::Warn => line!(warn),
-        Severity::Error => line!(error),
+    match note {
+        FleetNote::Hello { link, name, peer } => {
+            line!(%link, %user, name = name.as_deref().unwrap_or("-"), %peer);
+        }
+        FleetNote::Probe { link } => line!(%link, %user),
+        FleetNote::AdmissionWithoutHello { link } => {
+            line!(%user, %link);
+        }
+        FleetNote::SessionWithoutLink { link } => {
+            line!(%user, %link);
+        }
+        FleetNote::SessionRefused { link, why } => {
+            line!(%user, %link, %why);
+        }
+        FleetNote::Denied { link, why } => {
+            line!(%link, %user, ?why);
+        }
+        FleetNote::TooManyAgents { link } => {
+            line!(%link, %user);
+        }
+        FleetNote::Parked { link, agent, parked } => {
+            line!(%user, %link, %agent, parked);
+        }
+        FleetNote::TooManyLinks { link, agent } => {
+            line!(%user, %link, %agent);
+        }
+        FleetNote::Contested { agent, host, peer, contest } => {
+            line!(%agent, %user, ?host, %peer, %contest);
+        }
+        FleetNote::Presence { agent, status, because, epoch, version } => {
+            line!(%user, %agent, status = status.as_str(), because, %epoch, %version);
+        }
+        FleetNote::Paused { agent, paused } => {
+            line!(%user, %agent, paused);
+        }
+        FleetNote::AgentDeleted { agent } => line!(%agent, %user),
+        FleetNote::AgentFault { agent, kind, recoverable, text } => {
+            line!(%user, %agent, kind, recoverable, ?text);
+        }
+        FleetNote::TraceNotKept { agent } => {
+            line!(%user, %agent);
+        }
+        FleetNote::CommandTaken { command, agent } => {
+            line!(%command, %agent, %user);
+        }
+        FleetNote::CommandRepeated { command } => {
+            line!(%user, %command);
+        }
+        FleetNote::Command { command, view } => {
+            line!(%user, %command, status = view.status.phase().as_str(), because = %view.because);
+        }
+        FleetNote::CommandSent { command, agent } => line!(%user, %command, %agent),
+        FleetNote::NoSession { command, agent } => {
+            line!(%user, %command, %agent);
+        }
+        FleetNote::CommandNotStored { command, why } => {
+            line!(%user, %command, %why);
+        }
+        FleetNote::EndNotStored { command, why } => {
+            line!(%user, %command, %why);
+        }
+        FleetNote::AgentSays { command, text } => {
+            line!(%user, %command, ?text);
+        }
+        FleetNote::ForeignCommand { agent, command } => {
+            line!(%user, %agent, %command);
+        }
+        FleetNote::UnknownCommandReported { agent, command } => {
+            line!(%user, %agent, %command);
+        }
+        FleetNote::CommandAdopted { agent, command } => {
+            line!(%agent, %command, %user);
+        }
+        FleetNote::NotAdopted { agent, command, why } => {
+            line!(%agent, %command, %user, %why);
+        }
+        FleetNote::GapDeclared { agent, command, stream, offset, length, because } => {
+            line!(%user, %agent, %command, %stream, %offset, length, %because);
+        }
+        FleetNote::HoleFound { agent, command, stream, offset, length } => {
+            line!(%user, %agent, %command, %stream, %offset, length);
+        }
+        FleetNote::OutputMissing { command, stream, offset, length } => {
+            line!(%user, %command, %stream, %offset, length);
+        }
+        FleetNote::LooseOutputDropped { agent, command } => {
+            line!(%user, %agent, %command);
+        }
+        FleetNote::RecordRefused { command, why } => {
+            line!(%user, %command, %why);
+        }
+        FleetNote::LogPositionNotRead { command, why } => {
+            line!(%user, %command, %why);
+        }
+        FleetNote::PositionsNotRead { agent, why } => {
+            line!(%user, %agent, %why);
+        }
+        FleetNote::StatesDropped { agent } => {
+            line!(%user, %agent);
+        }
+        FleetNote::Throttled { agent } => {
+            line!(%user, %agent);
+        }
+        FleetNote::TerminalOpened { agent, command } => {
+            line!(%user, %command, %agent);
+        }
+        FleetNote::TerminalMisnamed { agent, command } => {
+            line!(%user, %agent, %command);
+        }
+        FleetNote::TerminalRefused { agent, command } => {
+            line!(%user, %agent, %command);
+        }
+        FleetNote::TerminalGivenUp { agent, command } => {
+            line!(%user, %agent, %command);
+        }
+        FleetNote::Order { agent, action } => {
+            line!(%user, %agent, %action);
+        }
+        FleetNote::Stop { stop, reason, agents, commands } => {
+            let stop = stop.as_ref().map_or("-", |stop| stop.as_str());
+            line!(%user, stop, agents, commands, ?reason);
+        }
+        FleetNote::StopAdopted { agent, stop } => line!(%user, %agent, %stop),
+        FleetNote::StopRecovered { stop, reason } => {
+            line!(%user, %stop, ?reason);
+        }
+        FleetNote::StopReceipt { agent, stop, stage } => {
+            line!(%user, %agent, %stop, %stage);
+        }
+        FleetNote::StopRepeated { agent, stop } => {
+            line!(%user, %agent, %stop);
+        }
+        FleetNote::StopAwaitedAgent { agent, stop } => {
+            line!(%user, %agent, %stop);
+        }
+        FleetNote::StopNotStored { stop, why } => {
+            line!(%user, %stop, %why);
+        }
+        FleetNote::StopReleased { stop } => line!(%user, %stop),
+        FleetNote::AuditAnsweredLate { agent } => {
+            line!(%user, %agent);
+        }
+        FleetNote::AuditUnanswered { agent } => {
+            line!(%user, %agent);
+        }
     }
 }

@@ -17,15 +17,12 @@ use tracing_subscriber::layer::{Context, Filter};
 const MOST_PEERS: usize = 8192;
 /// Characters of a line that its count is shown with.
 const SAMPLE: usize = 160;
-/// The name of events that have many fixed sentences at one place in the program.
-const FACT: &str = "fact";
 /// What this module logs itself is not counted.
 const OWN: &str = "onsembl_transport::log";
 
 /// Lets each line come a limited number of times, and counts the rest: a filter for a layer of `tracing-subscriber`.
 ///
-/// Lines are the same if they come from one place in the program; of events that are named `fact`, if they also have
-/// the same message, which must be a fixed sentence. Whose they are is what their fields say: the
+/// Lines are the same if they come from one place in the program. Whose they are is what their fields say: the
 /// `user`; else the address of the `peer`; else the `agent`; else the `link`. [`report`](Self::report) writes how
 /// many were left out. [`begin`](super::begin) does all of that; a program with a subscriber of its own adds
 /// `layer.with_filter(limit.clone())` and calls `report` every ten seconds.
@@ -54,8 +51,7 @@ struct Books {
     levels: HashMap<Level, Bucket>,
 }
 
-/// A place in the program that logs; of one that logs facts, one fact.
-type Place = (tracing::callsite::Identifier, u64);
+type Place = tracing::callsite::Identifier;
 
 /// A place in the program that logs.
 #[derive(Debug)]
@@ -100,7 +96,7 @@ impl LineLimit {
         }
         let mut whose = Whose::default();
         event.record(&mut whose);
-        let place = (meta.callsite(), if meta.name() == FACT { sentence(event) } else { 0 });
+        let place = meta.callsite();
         let peer = whose.0.map(|(_, name)| self.0.seed.hash_one((&place, name)));
         let allowed = self.books().allow(place.clone(), peer, meta.level(), now);
         if allowed == Allowed::FirstLeftOut {
@@ -204,15 +200,6 @@ impl Visit for Whose {
     }
 }
 
-/// What tells facts apart that come from one place.
-fn sentence(event: &Event<'_>) -> u64 {
-    let mut said = Said::default();
-    event.record(&mut said);
-    let mut hasher = std::hash::DefaultHasher::new();
-    hasher.write(said.0.as_bytes());
-    hasher.finish()
-}
-
 /// The address of a peer without its port; of IPv6 the network, of which a peer has all addresses.
 fn address(peer: &str) -> Option<String> {
     let peer = peer.trim_matches('"');
@@ -302,18 +289,6 @@ mod tests {
     }
 
     #[test]
-    fn facts_of_one_place_are_limited_each_by_itself() {
-        let lines = with_limit(|_| {
-            for n in 0..1000 {
-                let fact = if n == 999 { "and this once" } else { "this is repeated" };
-                tracing::warn!(name: "fact", user = "ann", n, "{fact}");
-            }
-        });
-        assert_eq!(lines.len(), PEER + 1);
-        assert!(lines.last().unwrap().contains("and this once"), "{lines:?}");
-    }
-
-    #[test]
     fn one_peer_leaves_the_line_to_others_and_all_of_them_have_a_bound() {
         let lines = with_limit(|_| {
             for n in 0..100_000 {
@@ -364,7 +339,7 @@ mod tests {
         struct Find(Mutex<Option<Place>>);
         impl<S: Subscriber> Layer<S> for &'static Find {
             fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-                *self.0.lock().unwrap() = Some((event.metadata().callsite(), 0));
+                *self.0.lock().unwrap() = Some(event.metadata().callsite());
             }
         }
         static FIND: Find = Find(Mutex::new(None));

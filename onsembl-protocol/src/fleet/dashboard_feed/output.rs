@@ -6,6 +6,7 @@ use crate::output::{LineAssembler, LogRecord, StoredBody};
 use crate::time::{Deadline, Timestamp, WallTime};
 use crate::wire::ServerToDashboard;
 use crate::wire::payload::{OutputContent, OutputGap, StreamContent, TerminalStream};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -49,7 +50,7 @@ struct Begun {
 
 #[derive(Clone, Debug)]
 enum Ready {
-    Message(ServerToDashboard),
+    Message(Box<ServerToDashboard>),
     Lines(Lines),
 }
 
@@ -106,11 +107,11 @@ impl Output {
     }
 
     /// The next message, if one is ready.
-    pub(super) fn next(&mut self) -> Option<ServerToDashboard> {
+    pub(super) fn next(&mut self) -> Option<Box<ServerToDashboard>> {
         loop {
             match self.ready.front_mut()? {
                 Ready::Lines(lines) => match lines.next() {
-                    Some(message) => return Some(message),
+                    Some(message) => return Some(Box::new(message)),
                     None => drop(self.ready.pop_front()),
                 },
                 Ready::Message(_) => match self.ready.pop_front()? {
@@ -131,13 +132,13 @@ impl Output {
     }
 
     /// A command wrote this. Of a short piece there may be no whole line yet.
-    pub(super) fn wrote(&mut self, source: Source, record: LogRecord, now: Timestamp) {
+    pub(super) fn wrote(&mut self, source: &Source, record: LogRecord, now: Timestamp) {
         let LogRecord { incarnation, sequence, stream, offset, body, at } = record;
         let (command_id, agent_id) = (source.shown.clone(), Some(source.agent.clone()));
         match (body, self.format) {
             (StoredBody::Gap { .. }, OutputFormat::Bytes) => {}
             (StoredBody::Gap { length, because }, OutputFormat::Records) => {
-                self.ready.push_back(Ready::Message(ServerToDashboard::OutputGap(OutputGap {
+                let message = ServerToDashboard::OutputGap(OutputGap {
                     command_id,
                     agent_id,
                     incarnation,
@@ -147,7 +148,8 @@ impl Output {
                     length,
                     because,
                     timestamp: Some(at),
-                })));
+                });
+                self.ready.push_back(Ready::Message(Box::new(message)));
             }
             (StoredBody::Chunk(bytes), OutputFormat::Bytes | OutputFormat::Records) => {
                 let message = ServerToDashboard::TerminalStream(TerminalStream {
@@ -160,15 +162,15 @@ impl Output {
                     offset: Some(offset),
                     incarnation: Some(incarnation),
                 });
-                self.ready.push_back(Ready::Message(message));
+                self.ready.push_back(Ready::Message(Box::new(message)));
             }
             (body, OutputFormat::Lines) => {
-                let whole = self.assemble(&source, |assembler| match body {
+                let whole = self.assemble(source, |assembler| match body {
                     StoredBody::Chunk(bytes) => assembler.push(stream, bytes, now),
                     StoredBody::Gap { length, because } => assembler.gap(stream, length, because),
                 });
                 if !whole.is_empty() {
-                    let lines = Lines::new(&source, stream, whole);
+                    let lines = Lines::new(source, stream, whole);
                     let lines = Lines { at: Some(at), sequence: Some(sequence), ..lines };
                     self.ready.push_back(Ready::Lines(lines));
                 }
@@ -249,7 +251,8 @@ impl Output {
         {
             self.show(source, begun.assembler.finish());
         }
-        self.ready.extend(end.into_iter().map(Ready::Message));
+        let end = end.into_iter().map(|message| Ready::Message(Box::new(message)));
+        self.ready.extend(end);
     }
 
     /// Forgets what is begun of commands that are gone.
@@ -296,7 +299,7 @@ mod tests {
     /// What is told: the session of each line, and the line.
     fn told(output: &mut Output) -> Vec<(String, String)> {
         core::iter::from_fn(|| output.next())
-            .map(|message| match message {
+            .map(|message| match *message {
                 ServerToDashboard::TerminalStream(TerminalStream {
                     command_id,
                     content: StreamContent::Lines(lines),
@@ -314,7 +317,7 @@ mod tests {
     #[test]
     fn each_line_is_shown_in_the_session_of_its_command_and_of_its_agent() {
         let mut output = Output::new(OutputFormat::Lines);
-        output.wrote(source("c", 0), chunk("one\ntwo\nthr"), at(0));
+        output.wrote(&source("c", 0), chunk("one\ntwo\nthr"), at(0));
         let own = CommandId::of_session(&AgentId::new("ada"));
         let own = own.as_str();
         assert_eq!(
@@ -325,7 +328,7 @@ mod tests {
         assert_eq!(told(&mut output), pairs(&[("c", "thr"), (own, "thr")]));
         // What its agent writes beside its commands has one session only.
         let beside = Source { shown: CommandId::new(own), ..source("t", 0) };
-        output.wrote(beside, chunk("x\n"), at(0));
+        output.wrote(&beside, chunk("x\n"), at(0));
         assert_eq!(told(&mut output), pairs(&[(own, "x")]));
     }
 
@@ -335,8 +338,8 @@ mod tests {
         let lines = |output: &mut Output| -> Vec<String> {
             told(output).into_iter().step_by(2).map(|(_, line)| line).collect()
         };
-        output.wrote(source("c", 0), chunk("[y/N] "), at(0));
-        output.wrote(source("d", 0), chunk("still "), at(200));
+        output.wrote(&source("c", 0), chunk("[y/N] "), at(0));
+        output.wrote(&source("d", 0), chunk("still "), at(200));
         assert_eq!(output.deadline(), Deadline::At(at(300)));
         output.flush(at(299));
         assert_eq!(lines(&mut output), Vec::<String>::new());
@@ -346,7 +349,7 @@ mod tests {
             (alloc::vec!["[y/N] ".into()], Deadline::At(at(500)))
         );
         let gap = StoredBody::Gap { length: Some(7), because: GapCause::SpoolFull };
-        output.wrote(source("d", 0), record(gap), at(250));
+        output.wrote(&source("d", 0), record(gap), at(250));
         let notice = crate::model::gap_notice(Some(7), GapCause::SpoolFull);
         assert_eq!(lines(&mut output), ["still ", &*notice]);
         assert_eq!(output.deadline(), Deadline::Never);
@@ -355,8 +358,8 @@ mod tests {
     #[test]
     fn what_is_left_of_a_line_does_not_go_into_output_that_begins_anew() {
         let mut output = Output::new(OutputFormat::Lines);
-        output.wrote(source("c", 0), chunk("left"), at(0));
-        output.wrote(source("c", 1), chunk("right\n"), at(0));
+        output.wrote(&source("c", 0), chunk("left"), at(0));
+        output.wrote(&source("c", 1), chunk("right\n"), at(0));
         assert_eq!(told(&mut output).first().map(|(_, line)| &**line), Some("right"));
         assert_eq!((output.held, output.deadline()), (0, Deadline::Never));
     }
@@ -367,7 +370,7 @@ mod tests {
         let piece = "x".repeat(10_000);
         let mut shown = Vec::new();
         for n in 0..100 {
-            output.wrote(source(&alloc::format!("c-{n:03}"), 0), chunk(&piece), at(n));
+            output.wrote(&source(&alloc::format!("c-{n:03}"), 0), chunk(&piece), at(n));
             assert!(output.held <= MOST_UNFINISHED, "{} after {n}", output.held);
             shown.extend(told(&mut output).into_iter().step_by(2).map(|(session, _)| session));
         }
@@ -381,7 +384,7 @@ mod tests {
     #[test]
     fn a_command_that_is_gone_leaves_nothing() {
         let mut output = Output::new(OutputFormat::Lines);
-        output.wrote(source("c", 0), chunk("left"), at(0));
+        output.wrote(&source("c", 0), chunk("left"), at(0));
         output.keep(|_| false);
         assert_eq!((output.held, output.deadline(), output.lines.len()), (0, Deadline::Never, 0));
     }

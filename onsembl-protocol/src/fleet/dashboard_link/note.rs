@@ -3,7 +3,6 @@
 
 use crate::id::CommandId;
 use crate::model::Severity;
-use crate::shown::Shown;
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
@@ -60,54 +59,6 @@ impl DashboardNote {
             | Self::TokenExpired => Severity::Debug,
             Self::Connected | Self::Gone => Severity::Info,
             Self::TokenNotLookedUp(_) | Self::OutputNotRead(..) => Severity::Warn,
-        }
-    }
-
-    /// The command that it is about, if it is about one.
-    pub const fn command(&self) -> Option<&CommandId> {
-        match self {
-            Self::OutputNotRead(command, _) => Some(command),
-            Self::Connected
-            | Self::Gone
-            | Self::NoHello
-            | Self::Undecodable(_)
-            | Self::UnknownType(_)
-            | Self::NoRoom
-            | Self::Silent
-            | Self::TokenExpired
-            | Self::TokenNotLookedUp(_) => None,
-        }
-    }
-
-    /// The reason that the system or a parser gives, if there is one.
-    pub fn error(&self) -> Option<Shown<&str>> {
-        match self {
-            Self::Undecodable(why) | Self::TokenNotLookedUp(why) | Self::OutputNotRead(_, why) => {
-                Some(Shown::new(why))
-            }
-            Self::Connected
-            | Self::Gone
-            | Self::NoHello
-            | Self::UnknownType(_)
-            | Self::NoRoom
-            | Self::Silent
-            | Self::TokenExpired => None,
-        }
-    }
-
-    /// The type of the message, of one that is not known.
-    pub fn kind(&self) -> Option<Shown<&str>> {
-        match self {
-            Self::UnknownType(kind) => Some(Shown::new(kind)),
-            Self::Connected
-            | Self::Gone
-            | Self::NoHello
-            | Self::Undecodable(_)
-            | Self::NoRoom
-            | Self::Silent
-            | Self::TokenExpired
-            | Self::TokenNotLookedUp(_)
-            | Self::OutputNotRead(..) => None,
         }
     }
 }
