@@ -1,12 +1,16 @@
 //! What an attacker knows: an address, and a token of each kind that is its own.
 
 use futures::{SinkExt as _, StreamExt as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// Where attackers come from; the port is any.
+const ATTACKER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
 
 #[derive(Clone)]
 pub struct Target {
@@ -30,9 +34,15 @@ impl Target {
         }
     }
 
+    /// From another address than the bystander's: what an attacker takes of the share of its own address it takes
+    /// from those behind it.
     pub async fn tcp(&self) -> TcpStream {
+        let to = self.address.parse().expect("an address");
         loop {
-            if let Ok(stream) = TcpStream::connect(&self.address).await {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            if socket.bind(ATTACKER).is_ok()
+                && let Ok(stream) = socket.connect(to).await
+            {
                 return stream;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

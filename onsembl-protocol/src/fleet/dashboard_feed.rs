@@ -334,7 +334,8 @@ impl DashboardFeed {
         }
         while let Some(id) = self.next_to_serve() {
             let item = self.next_output(view, &id, now);
-            if item.is_some() || self.output.is_ready() {
+            // What was taken comes before more is taken, also if nothing of it makes a whole line yet.
+            if item.is_some() || self.output.is_ready() || !self.taken.is_empty() {
                 return item;
             }
         }

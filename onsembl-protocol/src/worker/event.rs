@@ -8,7 +8,9 @@ use crate::command::{
 };
 use crate::id::{AgentId, CommandId, RunMark, StopId};
 use crate::model::Capabilities;
-use crate::output::{LeftRun, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream};
+use crate::output::{
+    LeftRun, SpoolAction, SpoolBounds, SpoolEvent, SpoolPolicy, SpoolRequest, Stream,
+};
 use crate::session::{AgentCause, AgentReport, AgentStatus};
 use crate::terminal::{LineMode, TerminalSize, Typed, Typing};
 use crate::wire::payload::{AgentErrorReport, CommandRequest, Secret};
@@ -247,6 +249,24 @@ pub enum WorkerAction {
     End(WorkerEnd),
     /// Log and count this.
     Note(WorkerNote),
+}
+
+impl From<SpoolAction> for WorkerAction {
+    fn from(action: SpoolAction) -> Self {
+        match action {
+            SpoolAction::Append { run, record } => Self::Spool(SpoolRequest::Append(run, record)),
+            SpoolAction::Read { run, from, through } => {
+                Self::Spool(SpoolRequest::Read(run, from, through))
+            }
+            SpoolAction::Forget { run, from, before } => {
+                Self::Spool(SpoolRequest::Forget(run, from, before))
+            }
+            SpoolAction::End { run } => Self::Spool(SpoolRequest::End(run)),
+            SpoolAction::Close { run } => Self::Spool(SpoolRequest::Close(run)),
+            SpoolAction::PauseReading(id) => Self::PauseReading(id),
+            SpoolAction::ResumeReading(id) => Self::ResumeReading(id),
+        }
+    }
 }
 
 impl WorkerEvent {

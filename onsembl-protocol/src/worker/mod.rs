@@ -74,7 +74,6 @@ pub use unstored::{UnstoredOutput, WriterState};
 
 use crate::close::CloseCause;
 use crate::id::{CommandId, StopId};
-use crate::output::SpoolAction;
 use crate::session::AgentCause;
 use crate::time::{Deadline, Now, Timestamp};
 use crate::wire::payload::{CommandAckStatus, CommandComplete};
@@ -283,21 +282,7 @@ impl Worker {
             return Some(action);
         }
         // Asked for one by one, since a disk that fails at one takes back those behind it.
-        self.delivery.poll_action().map(|action| match action {
-            SpoolAction::Append { run, record } => {
-                WorkerAction::Spool(SpoolRequest::Append(run, record))
-            }
-            SpoolAction::Read { run, from, through } => {
-                WorkerAction::Spool(SpoolRequest::Read(run, from, through))
-            }
-            SpoolAction::Forget { run, from, before } => {
-                WorkerAction::Spool(SpoolRequest::Forget(run, from, before))
-            }
-            SpoolAction::End { run } => WorkerAction::Spool(SpoolRequest::End(run)),
-            SpoolAction::Close { run } => WorkerAction::Spool(SpoolRequest::Close(run)),
-            SpoolAction::PauseReading(id) => WorkerAction::PauseReading(id),
-            SpoolAction::ResumeReading(id) => WorkerAction::ResumeReading(id),
-        })
+        self.delivery.poll_action().map(WorkerAction::from)
     }
 
     /// What is to be handed to the link next, if there is a session and something to say. The same comes

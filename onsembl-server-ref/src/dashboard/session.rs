@@ -222,7 +222,9 @@ impl Session {
         self.machine.handle(event, &self.view.look(), self.clock.now());
         let mut behind = None;
         loop {
-            let (has_room, now) = (self.handle.has_room(), self.clock.now());
+            // A link that has ended takes all and gives it to nobody: there would be no end of telling it.
+            let has_room = self.handle.has_room() && !self.handle.has_ended();
+            let now = self.clock.now();
             let action = self.machine.poll_action(&self.view.look(), has_room, now);
             match action {
                 Some(action) => behind = self.perform(action, &mut brought).or(behind),

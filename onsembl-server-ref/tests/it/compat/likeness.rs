@@ -44,6 +44,9 @@ const MEASURES: &[&str] = &[
     "activeCommands",
 ];
 
+/// Sentences for people that are worded differently since: CHANGELOG.md.
+const REWORDED: [(&str, &str); 1] = [("leave it away, or send", "omit it, or send")];
+
 /// Fields whose whole value may be another one, as long as it is the same one each time.
 const NAMES: &[&str] = &["version", "hostMachine"];
 
@@ -120,7 +123,10 @@ impl Likeness {
             }
             // How it was when the message was made, which another change gave rise to.
             (Value::String(_), Value::String(_)) if field == "activityState" => Ok(()),
-            (Value::String(then), Value::String(now)) => self.strings(at, then, now),
+            (Value::String(then), Value::String(now)) => {
+                let then = REWORDED.iter().fold(then.clone(), |t, (old, new)| t.replace(old, new));
+                self.strings(at, &then, now)
+            }
             (Value::Number(a), Value::Number(b)) => match self.times {
                 Times::Any if TIMES.contains(&field) || MEASURES.contains(&field) => Ok(()),
                 Times::Any if field == "incarnation" => {
