@@ -124,8 +124,11 @@ impl Likeness {
             // How it was when the message was made, which another change gave rise to.
             (Value::String(_), Value::String(_)) if field == "activityState" => Ok(()),
             (Value::String(then), Value::String(now)) => {
-                let then = REWORDED.iter().fold(then.clone(), |t, (old, new)| t.replace(old, new));
-                self.strings(at, &then, now)
+                // What a recorded peer said is passed on as it is.
+                self.strings(at, then, now).or_else(|_| {
+                    let reworded = |t: String, (old, new): &(&str, &str)| t.replace(old, new);
+                    self.strings(at, &REWORDED.iter().fold(then.clone(), reworded), now)
+                })
             }
             (Value::Number(a), Value::Number(b)) => match self.times {
                 Times::Any if TIMES.contains(&field) || MEASURES.contains(&field) => Ok(()),
