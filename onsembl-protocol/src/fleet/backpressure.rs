@@ -32,7 +32,7 @@ impl Backpressure {
 
     /// An agent whose output counts from now on.
     pub(super) fn admit(&mut self, agent: &AgentId) {
-        if self.agents.get(agent).is_none() {
+        if !self.agents.contains_key(agent) {
             let _ = self.agents.insert(agent.clone(), Throttle::new(self.most_of_agent));
         }
     }

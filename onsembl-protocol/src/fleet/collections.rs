@@ -84,6 +84,14 @@ pub(super) mod counted {
             self.0.get(key)
         }
 
+        pub(in crate::fleet) fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+        where
+            K: Borrow<Q>,
+        {
+            searched(self.0.len());
+            self.0.contains_key(key)
+        }
+
         pub(in crate::fleet) fn get_key_value<Q: Ord + ?Sized>(&self, key: &Q) -> Option<(&K, &V)>
         where
             K: Borrow<Q>,
