@@ -10,9 +10,11 @@ pub const CASES: &[Case] = &[
     Case { name: "tokens/forms-of-files", needs: &[], run: forms },
 ];
 
-fn token(bench: &Bench, lifetime: &str) -> String {
+fn token(bench: &Bench, what: &[&str]) -> String {
     let made = Command::new(server_binary())
-        .args(["token", "--user", "ann", "--kind", "agent", "--ttl", lifetime, "--data"])
+        .arg("token")
+        .args(what)
+        .arg("--data")
         .arg(bench.data())
         .output()
         .unwrap();
@@ -34,14 +36,16 @@ fn renewed_in_time() {
     let bench = Bench::start();
     let folder = bench.folder.path().join("secret");
     std::fs::create_dir(&folder).unwrap();
-    mount(&folder, "one", &token(&bench, "22s"));
+    let old = token(&bench, &["--user", "ann", "--kind", "agent", "--ttl", "22s"]);
+    mount(&folder, "one", &old);
     std::os::unix::fs::symlink("data/token", folder.join("token")).unwrap();
     let mut agent = bench.agent_at(&bench.url(), "dev");
     agent.env_remove("ONSEMBL_TOKEN").env("ONSEMBL_TOKEN_FILE", folder.join("token"));
     let _agent = Running(agent.spawn().unwrap());
     let _ = bench.await_status("dev", "online");
     let work = bench.start_work("dev");
-    mount(&folder, "two", &token(&bench, "1h"));
+    // One that is not of its lineage would be another's, which holds no agent of this one.
+    mount(&folder, "two", &token(&bench, &["--renew", old.trim(), "--ttl", "1h"]));
     eventually("the newer token is taken", || bench.log("dev.log").contains("newer token"));
     let _ = bench.await_status("dev", "online");
     // The old one is over by then, and its link with it.
