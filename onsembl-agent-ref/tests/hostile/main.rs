@@ -11,7 +11,14 @@
 //! (2), `ONSEMBL_ATTACK_TRIES` how often one that fails is measured (1), and `ONSEMBL_ATTACK_FILE` to which file a
 //! line about each is appended.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests"
+)]
 
 mod attacks;
 #[path = "../e2e/bench.rs"]
