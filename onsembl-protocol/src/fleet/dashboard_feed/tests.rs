@@ -10,6 +10,7 @@ use crate::output::{StoredBody, Stream};
 use crate::session::PresenceStatus;
 use crate::wire::payload::{Selection, StreamContent, TerminalStream};
 use agents::AGENTS_AT_ONCE;
+use alloc::string::String;
 use bytes::Bytes;
 
 fn moves(view: &mut View, id: &str, status: CommandStage) {
@@ -105,6 +106,50 @@ fn output_without_end_holds_up_neither_other_output_nor_how_commands_are() {
         _ => false,
     };
     assert!(sent.iter().any(moved));
+}
+
+/// A batch that makes no whole line does not let the next one overtake what is left of it.
+#[test]
+fn lines_keep_the_order_of_what_was_written_across_batches() {
+    let mut view = View::default();
+    moves(&mut view, "a", CommandStage::Running);
+    let all =
+        Subscriptions { commands: Selection::All, terminals: true, ..Subscriptions::default() };
+    let (server, now) = (ServerInstanceId::new("s"), WallTime::default());
+    let mut feed = DashboardFeed::new(&view, server, all, None, now);
+    for (sequence, letter) in (1..).zip("abcdef".bytes()) {
+        let body = alloc::vec![letter; 30 * 1024];
+        let record = LogRecord {
+            incarnation: Incarnation(1),
+            sequence: ChunkSequence(sequence),
+            stream: Stream::Stdout,
+            offset: ByteOffset((sequence - 1) * 30 * 1024),
+            body: StoredBody::Chunk(Bytes::from(body)),
+            at: now,
+        };
+        let _ = view.apply(alloc::vec![Change::Output(CommandId::new("a"), record)]);
+    }
+    let mut shown = String::new();
+    loop {
+        match next(&mut feed, &view) {
+            FeedItem::Seek(command, _) => feed.located(&command, None),
+            FeedItem::Message(message) => {
+                if let ServerToDashboard::TerminalStream(TerminalStream {
+                    command_id,
+                    content: StreamContent::Lines(lines),
+                    ..
+                }) = *message
+                    && command_id.as_str() == "a"
+                {
+                    lines.iter().for_each(|line| shown.push_str(line));
+                }
+            }
+            FeedItem::Nothing => break,
+            FeedItem::Read(..) => panic!("all of it is in memory"),
+        }
+    }
+    assert!(shown.len() >= 2 * 64 * 1024, "{}", shown.len());
+    assert!(shown.as_bytes().is_sorted(), "another order than it was written in");
 }
 
 #[test]
