@@ -60,13 +60,26 @@ pub(crate) struct Listener {
     pub(crate) counters: Counters,
 }
 
+/// Connections that are accepted before other tasks get a turn: a quarter of the queue that the operating system
+/// keeps. Connections that find that queue full try again after 1 s.
+const ACCEPTED_AT_ONCE: usize = 1024;
+
 /// Accepts until `stop`.
 pub(crate) async fn accept(listener: Listener, limits: AcceptLimits, stop: CancellationToken) {
+    // The runtime's own budget is 128 at once, and as many new tasks run before the next: in a burst of thousands
+    // the queue would be full.
+    tokio::task::unconstrained(accept_in_turns(listener, limits, stop)).await;
+}
+
+async fn accept_in_turns(listener: Listener, limits: AcceptLimits, stop: CancellationToken) {
     let Listener { tcp, tls, router, connections, proxies, counters } = listener;
     let tasks = TaskTracker::new();
     let failures = LogLimit::every(LOG_EVERY);
     let faults = Arc::new(LogLimit::new());
-    loop {
+    for turn in 1_usize.. {
+        if turn.is_multiple_of(ACCEPTED_AT_ONCE) {
+            tokio::task::yield_now().await;
+        }
         let accepted = tokio::select! {
             accepted = tcp.accept() => accepted,
             () = stop.cancelled() => break,

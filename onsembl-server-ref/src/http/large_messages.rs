@@ -1,9 +1,14 @@
 //! Messages that are large are read a few at a time: each takes a slot of a pool that all users share, from its
 //! first bytes until it was acted on. Many links that each send most of a large message take no more memory
 //! than these slots.
+//!
+//! The WebSocket library reserves memory for a whole frame once it knows the frame's length. So the end of the
+//! header of a large frame is withheld from it until the message has a slot.
 
+use super::frame_headers::{FrameHeaders, MessageNumber};
 use crate::bounds::{Share, Shares};
 use async_trait::async_trait;
+use bytes::Bytes;
 use onsembl_protocol::id::UserId;
 use onsembl_transport::link::Held;
 use onsembl_transport::{Link, LinkEnd, LinkReader, Received};
@@ -29,11 +34,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(crate) type LargeMessages = Shares<UserId>;
 
 /// What was read of the message that is on its way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Progress {
     bytes: usize,
-    slot: Option<Share<UserId>>,
-    /// When its time is up, once it has a slot.
+    slot: Option<Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    share: Share<UserId>,
+    of: MessageNumber,
+    /// When the message's time is up.
     until: Instant,
 }
 
@@ -50,6 +61,9 @@ pub(super) struct MeteredIo<S> {
     slots: LargeMessages,
     progress: Shared,
     timer: Pin<Box<Sleep>>,
+    headers: FrameHeaders,
+    /// What was read without a slot, from the length of a large frame on: fewer than [`SMALL`] bytes.
+    withheld: Bytes,
 }
 
 /// The messages of such a stream.
@@ -63,10 +77,11 @@ pub(super) struct Meter(Shared);
 
 impl<S> MeteredIo<S> {
     pub(super) fn new(stream: S, user: UserId, slots: LargeMessages) -> (Self, Meter) {
-        let now = Instant::now();
-        let progress = Arc::new(Mutex::new(Progress { bytes: 0, slot: None, until: now }));
+        let progress = Shared::default();
         let meter = Meter(Arc::clone(&progress));
-        (Self { stream, user, slots, progress, timer: Box::pin(sleep_until(now)) }, meter)
+        let timer = Box::pin(sleep_until(Instant::now()));
+        let (headers, withheld) = (FrameHeaders::new(SMALL), Bytes::new());
+        (Self { stream, user, slots, progress, timer, headers, withheld }, meter)
     }
 
     /// How much may be read now.
@@ -75,15 +90,19 @@ impl<S> MeteredIo<S> {
             let now = Instant::now();
             let wait_until = {
                 let mut progress = locked(&self.progress);
-                if progress.bytes < SMALL {
+                if progress.bytes < SMALL && self.withheld.is_empty() {
                     return Poll::Ready(Ok(SMALL - progress.bytes));
                 }
-                if progress.slot.is_none() {
-                    progress.slot = self.slots.take(&self.user);
-                    progress.until = now + PATIENCE;
+                let of = self.headers.message();
+                // The slot of an earlier message goes with that one.
+                if progress.slot.as_ref().is_none_or(|slot| slot.of != of) {
+                    let until = now + PATIENCE;
+                    progress.slot = None;
+                    progress.slot =
+                        self.slots.take(&self.user).map(|share| Slot { share, of, until });
                 }
-                if progress.slot.is_some() {
-                    return Poll::Ready(match progress.until > now {
+                if let Some(slot) = &progress.slot {
+                    return Poll::Ready(match slot.until > now {
                         true => Ok(usize::MAX),
                         false => {
                             let why =
@@ -106,7 +125,7 @@ impl<S> MeteredIo<S> {
     fn watch(&mut self, cx: &mut Context<'_>) {
         let until = {
             let progress = locked(&self.progress);
-            progress.slot.as_ref().map(|_| progress.until)
+            progress.slot.as_ref().map(|slot| slot.until)
         };
         if let Some(until) = until {
             self.timer.as_mut().reset(until);
@@ -123,18 +142,36 @@ impl<S: AsyncRead + Unpin> AsyncRead for MeteredIo<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let room = ready!(self.poll_room(cx))?;
-        let room = room.min(buffer.remaining());
-        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(room));
-        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut part) else {
-            self.watch(cx);
-            return Poll::Pending;
-        };
-        read?;
-        let count = part.filled().len();
-        buffer.advance(count);
-        locked(&self.progress).bytes += count;
-        Poll::Ready(Ok(()))
+        let this = &mut *self;
+        loop {
+            let room = ready!(this.poll_room(cx))?.min(buffer.remaining());
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(room));
+            if this.withheld.is_empty() {
+                let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, &mut part) else {
+                    this.watch(cx);
+                    return Poll::Pending;
+                };
+                read?;
+            } else {
+                let count = room.min(this.withheld.len());
+                part.put_slice(&this.withheld.split_to(count));
+            }
+            let read = part.filled();
+            let ended = read.is_empty();
+            let allowed = locked(&this.progress).slot.as_ref().map(|slot| slot.of);
+            let passed = this.headers.read(read, allowed);
+            if let Some(rest) = read.get(passed..)
+                && !rest.is_empty()
+            {
+                this.withheld = [rest, &this.withheld].concat().into();
+            }
+            buffer.advance(passed);
+            locked(&this.progress).bytes += passed;
+            // To read nothing would say that the stream has ended.
+            if passed > 0 || ended {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 
@@ -185,7 +222,7 @@ impl LinkReader for MeteredReader {
     fn take_held(&mut self) -> Held {
         let mut progress = locked(&self.progress);
         progress.bytes = 0;
-        progress.slot.take().map(Held::new).unwrap_or_default()
+        progress.slot.take().map(|slot| Held::new(slot.share)).unwrap_or_default()
     }
 }
 
@@ -234,6 +271,26 @@ mod tests {
         drop(held);
         tokio::time::sleep(LOOK_AGAIN).await;
         assert_eq!(read(&mut next).await, LARGE - SMALL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_library_learns_no_length_of_a_large_frame_before_it_has_a_slot() {
+        const HEAD: [u8; 10] = [0x81, 0xff, 0, 0, 0, 0, 0, 0x0f, 0x42, 0x40];
+        let slots = LargeMessages::new(2, 1);
+        let (mut holder, _meter) = metered("a", &slots);
+        assert_eq!(read(&mut holder).await, LARGE);
+        let (mut theirs, ours) = tokio::io::duplex(1 << 20);
+        let (mut stream, _other) = MeteredIo::new(ours, UserId::new("a"), slots.clone());
+        theirs.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'x']).await.unwrap();
+        theirs.write_all(&HEAD).await.unwrap();
+        theirs.write_all(&[b'x'; 1000]).await.unwrap();
+        let mut page = [0; 4096];
+        assert_eq!(stream.read(&mut page).await.unwrap(), 7 + HEAD.len() - 1);
+        assert!(stream.read(&mut page).now_or_never().is_none(), "no slot is free");
+        drop((holder, _meter));
+        let rest =
+            tokio::time::timeout(PATIENCE / 2, stream.read(&mut page)).await.unwrap().unwrap();
+        assert_eq!((rest, page[0], page[1]), (1001, HEAD[9], b'x'));
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ mod commands;
 mod connection;
 mod control;
 mod cors;
+mod frame_headers;
 mod large_messages;
 mod order_body;
 mod output;
