@@ -33,7 +33,8 @@ pub struct Retention {
     pub keep_for: Duration,
     /// How many bytes of output are, over all users. The oldest of the user who has the most goes first.
     pub keep_bytes: u64,
-    /// How long commands that are over are, with their steps. Then nothing is known of them any more.
+    /// How long commands that are over are, with their steps, and that an agent was deleted. Then nothing is
+    /// known of them any more.
     pub keep_history: Duration,
 }
 
@@ -127,7 +128,8 @@ impl Keeper {
         if bytes > 0 {
             info!(bytes, "old output was cut; gaps say where");
         }
-        self.until_done(Chore::Commands).await.map(drop)
+        let _ = self.until_done(Chore::Commands).await?;
+        self.until_done(Chore::DeletedAgents).await.map(drop)
     }
 
     /// Does something in many transactions, with pauses for others, until there is no more of it. How many
@@ -162,6 +164,7 @@ impl Keeper {
                 return store.cut_output(self.before(rules.keep_for), rules.keep_bytes).await;
             }
             Chore::Commands => store.remove_commands(self.before(rules.keep_history)).await?,
+            Chore::DeletedAgents => store.forget_agents(self.before(rules.keep_history)).await?,
             Chore::Clock => {
                 store.keep_clock().await?;
                 false
@@ -186,6 +189,8 @@ enum Chore {
     Output,
     /// Commands that are too old.
     Commands,
+    /// Agents that were deleted too long ago.
+    DeletedAgents,
     /// What the clock shows is kept.
     Clock,
 }

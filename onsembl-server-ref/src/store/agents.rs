@@ -1,6 +1,5 @@
 //! Agents as they are stored, for the start of the server and for listings.
 
-use super::claims;
 use super::columns::{json, json_or_none, number, time, time_or_none};
 use super::error::StoreError;
 use super::line::{Needs, Place};
@@ -192,41 +191,6 @@ impl Store {
                 .execute(params![agent.as_str(), journal.as_ref().map(JournalId::as_str)])?;
             Ok(())
         })
-    }
-
-    /// Deletes an agent: it is not listed any more and can open no session. Its key stays taken, so
-    /// that it does not come back as a new agent, and a lineage of tokens that holds no other ends with it.
-    /// Returns whether there was such an agent.
-    ///
-    /// # Errors
-    /// [`StoreError::Closed`].
-    pub async fn delete_agent(
-        &self,
-        user: &UserId,
-        agent: &AgentId,
-        at: WallTime,
-    ) -> Result<bool, StoreError> {
-        let (user, agent) = (user.clone(), agent.clone());
-        let place = Place::control(&user, Needs::Little);
-        self.write(place, "delete agent", 0, move |db| {
-            let deleted = db
-                .prepare_cached(
-                    "UPDATE agents SET deleted_at = ?3
-                     WHERE agent_id = ?2 AND user_id = ?1 AND deleted_at IS NULL",
-                )?
-                .execute(params![user.as_str(), agent.as_str(), at.unix_millis()])?;
-            if deleted > 0 {
-                claims::deleted(db, user.as_str(), &agent, at)?;
-            }
-            // A stop for an agent that was deleted could never be released.
-            db.prepare_cached(
-                "UPDATE stops SET released_by = ?1, released_at = ?3
-                 WHERE user_id = ?1 AND agent_id = ?2 AND released_at IS NULL",
-            )?
-            .execute(params![user.as_str(), agent.as_str(), at.unix_millis()])?;
-            Ok(deleted > 0)
-        })
-        .await
     }
 }
 

@@ -20,6 +20,7 @@ mod budget;
 mod claims;
 mod columns;
 mod commands;
+mod deletion;
 mod error;
 mod examine;
 mod history;

@@ -1,11 +1,11 @@
 //! History that is cut: the oldest goes, a gap stays, and the sums stay what they are.
 
-use crate::common::{at, chunk, command, fresh, hello, one_agent, user};
+use crate::common::{at, beside, chunk, command, fresh, hello, one_agent, user};
 use bytes::Bytes;
 use onsembl_protocol::id::{ByteOffset, ChunkSequence, CommandId, Incarnation, UserId};
 use onsembl_protocol::model::{GapCause, Stream};
 use onsembl_server_ref::store::{
-    CommandRow, CommandUpdate, Cut, Receipts, Store, StoredBody, StoredRecord,
+    CommandRow, CommandUpdate, Cut, OpenError, Receipts, Store, StoredBody, StoredRecord,
 };
 
 const CHUNK: u64 = 100;
@@ -185,6 +185,67 @@ async fn commands_that_are_over_go_with_all_that_they_left() {
     assert!(scene.store.command(&scene.user, &old).await.unwrap().is_none());
     assert!(scene.shape("old").await.is_empty());
     assert_eq!(scene.shape("new").await.len(), 3, "what is not over stays");
+}
+
+#[tokio::test]
+async fn a_deleted_agent_stays_away_until_it_is_forgotten_with_all_that_it_left() {
+    let (dir, store, _receipts) = fresh().await;
+    let mut agents = Vec::new();
+    for name in ["early", "late", "busy"] {
+        agents.push(store.open_session(hello("u", name, name)).await.unwrap().agent);
+    }
+    let [early, late, busy] = &agents[..] else { panic!() };
+    store.insert_command(command(busy, "c")).await.unwrap();
+    // The wall clock was set back before the later ones were deleted.
+    for (agent, observed, wall) in [(early, 1, 1000), (late, 5, -1000), (busy, 5, -1000)] {
+        store.set_ages_by(at(observed));
+        assert!(store.delete_agent(&user("u"), agent, at(wall)).await.unwrap());
+    }
+    let is_refused =
+        async |name: &str| store.open_session(hello("u", name, "again")).await.is_err();
+    assert!(!store.forget_agents(at(5)).await.unwrap());
+    assert!(is_refused("late").await && is_refused("busy").await);
+    assert!(!is_refused("early").await, "it is a new agent");
+    assert_ne!(store.agents(Some(&user("u"))).await.unwrap()[0].agent, *early);
+
+    assert!(!store.forget_agents(at(6)).await.unwrap());
+    assert!(!is_refused("late").await);
+    assert!(is_refused("busy").await, "its command is stored");
+    let rest: i64 = beside(dir.path())
+        .query_row("SELECT count(*) FROM sessions WHERE agent_id = ?1", [late.as_str()], |r| {
+            r.get(0)
+        })
+        .unwrap();
+    assert_eq!(rest, 0);
+}
+
+#[tokio::test]
+async fn the_deleted_agents_of_a_user_are_bounded_and_those_of_another_stay() {
+    const REMEMBERED: i64 = 4096;
+    let (dir, store, _receipts) = fresh().await;
+    let one = async |name: &str, key: &str| {
+        store.open_session(hello(name, key, &format!("{name} {key}"))).await.unwrap().agent
+    };
+    let (others, last) = (one("other", "k").await, one("u", "last").await);
+    assert!(store.delete_agent(&user("other"), &others, at(0)).await.unwrap());
+    // More than there may be: as many at once as no program of this version leaves.
+    let db = beside(dir.path());
+    db.execute_batch(&format!(
+        "INSERT INTO agents (agent_id, user_id, agent_key, name, agent_type, capabilities, epoch, status, since,
+                             because, presence_version, created_at, deleted_at, kept_from)
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {REMEMBERED} + 1)
+         SELECT 'a' || i, 'u', 'k' || i, 'n', 'custom', '[]', 1, 'offline', 0, '{{}}', 1, 0, i, i FROM n"
+    ))
+    .unwrap();
+    store.set_ages_by(at(0));
+    assert!(store.delete_agent(&user("u"), &last, at(0)).await.unwrap());
+    let count = |name: &str| -> (i64, i64) {
+        let query =
+            "SELECT count(*), min(kept_from) FROM agents WHERE user_id = ?1 AND deleted_at > 0";
+        db.query_row(query, [name], |r| Ok((r.get(0)?, r.get(1)?))).unwrap()
+    };
+    assert_eq!(count("u"), (REMEMBERED - 2, 5), "the oldest four are forgotten");
+    assert_eq!(count("other").0, 1);
 }
 
 #[tokio::test]
