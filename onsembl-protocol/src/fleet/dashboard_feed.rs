@@ -5,7 +5,9 @@
 //! its dashboard has room. `agents.rs` has what is told of agents, `output.rs` the form of output.
 
 mod agents;
+mod due;
 mod item;
+mod lookup;
 mod output;
 mod sent;
 
@@ -28,9 +30,10 @@ use crate::wire::payload::{
 };
 use agents::{After, Agents, Say};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::ops::Bound;
+use due::Due;
+use lookup::{Lookup, OpenLookup};
 use output::{Output, Source};
 use sent::{End, Sent};
 
@@ -44,7 +47,7 @@ const AGENT_COST: usize = 2048;
 const COMMAND_COST: usize = 512;
 const FEED_COST: usize = 512 * 1024 + output::MOST_UNFINISHED;
 /// How long an ended command is still shown to new dashboards.
-const TOLD_AFTER_END_MS: i64 = 10 * 60 * 1000;
+const ENDED_SHOWN_MS: i64 = 10 * 60 * 1000;
 
 /// What one dashboard was told, and how it is to be told.
 #[derive(Clone, Debug)]
@@ -59,29 +62,10 @@ pub(super) struct DashboardFeed {
     output: Output,
     agents: Agents,
     commands: ById<Sent>,
-    /// Commands that may have moved on.
-    moved: BTreeSet<CommandId>,
-    /// Commands that may have written.
-    wrote: BTreeSet<CommandId>,
-    /// The command whose output came last: the others' comes next.
-    served: Option<CommandId>,
-    /// What the store is asked: one thing at a time.
-    asked: Option<Asked>,
+    due: Due,
+    lookup: OpenLookup,
     seen: Revision,
     hello: Hello,
-}
-
-/// What the store is asked of a command. Its answer counts only as long as that is still wanted.
-#[derive(Clone, Debug)]
-struct Asked {
-    command: CommandId,
-    what: Wanted,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Wanted {
-    Seek(Seek),
-    Read { after: Cursor, generation: u32 },
 }
 
 /// What is told before anything else.
@@ -117,8 +101,8 @@ impl DashboardFeed {
         let age = |at: WallTime| now.unix_millis() - at.unix_millis();
         let sent_of = |entry: &CommandEntry| {
             let ended = entry.view.filter(|view| view.status.is_final());
-            let is_old = ended
-                .is_some_and(|view| age(view.ended_at.unwrap_or_default()) > TOLD_AFTER_END_MS);
+            let is_old =
+                ended.is_some_and(|view| age(view.ended_at.unwrap_or_default()) > ENDED_SHOWN_MS);
             Sent {
                 revision: if is_old { entry.revision } else { 0 },
                 end: if is_old { End::Sent } else { End::Unsent },
@@ -138,10 +122,8 @@ impl DashboardFeed {
             output: Output::new(capabilities.output_format()),
             agents: Agents::new(server, capabilities),
             commands: view.by_id().map(sent_of),
-            moved: BTreeSet::new(),
-            wrote: BTreeSet::new(),
-            served: None,
-            asked: None,
+            due: Due::default(),
+            lookup: OpenLookup::default(),
             seen: view.revision(),
             hello: Hello::Unanswered,
         };
@@ -326,13 +308,13 @@ impl DashboardFeed {
         self.look(view);
         // How commands are, before what they write: output may have no end. But the end of a command comes
         // behind its own.
-        while let Some(id) = self.moved.pop_first() {
+        while let Some(id) = self.due.take_moved() {
             let item = self.next_of(view, &id);
             if item.is_some() || self.output.is_ready() {
                 return item;
             }
         }
-        while let Some(id) = self.next_to_serve() {
+        while let Some(id) = self.due.next_to_serve() {
             let item = self.next_output(view, &id, now);
             // What was taken comes before more is taken, also if nothing of it makes a whole line yet.
             if item.is_some() || self.output.is_ready() || !self.taken.is_empty() {
@@ -353,10 +335,10 @@ impl DashboardFeed {
                 continue;
             }
             if entry.revision > self.seen {
-                let _ = self.moved.insert(id.clone());
+                self.due.moved(id);
             }
             if self.subscriptions.terminals {
-                let _ = self.wrote.insert(id.clone());
+                self.due.wrote(id);
             }
         }
         self.seen = view.revision();
@@ -369,16 +351,16 @@ impl DashboardFeed {
     /// Looks at all commands that it watches, but for those of which it was told all. Whoever comes for one
     /// command (`exec`) does not pay for what others left behind.
     fn look_at_all(&mut self, view: &View) {
-        let Self { subscriptions, commands, moved, wrote, .. } = self;
+        let Self { subscriptions, commands, due, .. } = self;
         for (id, entry) in view.commands() {
             if commands.get(id).is_some_and(|sent| sent.end == End::Sent) {
                 continue;
             }
             if watches_command(subscriptions, &entry.agent, id) {
-                let _ = moved.insert(id.clone());
+                due.moved(id);
             }
             if watches_output(subscriptions, &entry.agent, id) {
-                let _ = wrote.insert(id.clone());
+                due.wrote(id);
             }
         }
     }
@@ -431,38 +413,31 @@ impl DashboardFeed {
         self.output.ended(&source, end);
     }
 
-    /// The first command behind the one that was served last of which there may be output.
-    fn next_to_serve(&self) -> Option<CommandId> {
-        let after = self.served.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = self.wrote.range::<CommandId, _>((after, Bound::Unbounded)).next();
-        behind.or_else(|| self.wrote.first()).cloned()
-    }
-
     /// Output of a command, if there is any to be told now; its end, if that was all.
     fn next_output(&mut self, view: &View, id: &CommandId, now: Timestamp) -> Option<FeedItem> {
         let entry = view.command(id);
         let entry = entry.filter(|entry| watches_output(&self.subscriptions, &entry.agent, id));
         let sent = self.commands.entry(id, Sent::default);
         let Some(entry) = entry.filter(|_| sent.end == End::Unsent) else {
-            let _ = self.wrote.remove(id);
+            self.due.has_no_output(id);
             return None;
         };
         if let Some(seek) = sent.seek.clone() {
-            return Some(self.ask(id, Wanted::Seek(seek)));
+            return Some(self.lookup.ask(id, Lookup::Seek(seek)));
         }
         match entry.tail.after(sent.cursor, BATCH_BYTES) {
             Fetch::InStore => {
-                self.served = Some(id.clone());
+                self.due.served(id);
                 let (after, generation) = (sent.cursor, sent.generation);
-                Some(self.ask(id, Wanted::Read { after, generation }))
+                Some(self.lookup.ask(id, Lookup::Read { after, generation }))
             }
             Fetch::Records(records) => {
-                self.served = Some(id.clone());
+                self.due.served(id);
                 // Nothing of it is left to be told but its end, which comes behind all output.
                 if records.last().map(LogRecord::position) == entry.tail.end()
                     && entry.view.is_none_or(|view| !view.status.is_final())
                 {
-                    let _ = self.wrote.remove(id);
+                    self.due.has_no_output(id);
                 }
                 let mut records = records.into_iter();
                 let record = records.next()?;
@@ -475,26 +450,12 @@ impl DashboardFeed {
                 None
             }
             Fetch::UpToDate => {
-                let _ = self.wrote.remove(id);
+                self.due.has_no_output(id);
                 let ended = entry.view.filter(|view| view.status.is_final())?;
                 self.over(id, entry, &ended);
                 None
             }
         }
-    }
-
-    /// Asks the store, unless it is being asked.
-    fn ask(&mut self, id: &CommandId, what: Wanted) -> FeedItem {
-        if self.asked.is_some() {
-            return FeedItem::Nothing;
-        }
-        let command = id.clone();
-        let item = match &what {
-            Wanted::Seek(seek) => FeedItem::Seek(command.clone(), seek.clone()),
-            Wanted::Read { after, .. } => FeedItem::Read(command.clone(), *after),
-        };
-        self.asked = Some(Asked { command, what });
-        item
     }
 
     /// Takes records that are told next.
@@ -531,29 +492,28 @@ impl DashboardFeed {
             None => sent.begin_at(None),
         }
         sent.end = End::Unsent;
-        let _ = self.wrote.insert(id.clone());
-        let _ = self.moved.insert(id.clone());
+        self.due.wrote(id);
+        self.due.moved(id);
         true
     }
 
     /// Where the store has what was sought.
     pub(super) fn located(&mut self, id: &CommandId, cursor: Cursor) {
-        let Some(asked) = self.asked.take_if(|asked| asked.command == *id) else { return };
-        if let Some(sent) = self.commands.get_mut(id)
-            && let Wanted::Seek(seek) = asked.what
+        if let Some(Lookup::Seek(seek)) = self.lookup.answered(id)
+            && let Some(sent) = self.commands.get_mut(id)
             && sent.seek == Some(seek)
         {
             sent.begin_at(cursor);
-            let _ = self.wrote.insert(id.clone());
+            self.due.wrote(id);
         }
     }
 
     /// What the store had behind a cursor; nothing if it has nothing there any more.
     pub(super) fn stored(&mut self, view: &View, id: &CommandId, records: Vec<LogRecord>) {
-        let Some(asked) = self.asked.take_if(|asked| asked.command == *id) else { return };
+        let Some(lookup) = self.lookup.answered(id) else { return };
         let Some(entry) = view.command(id) else { return };
         let sent = self.commands.entry(id, Sent::default);
-        let Wanted::Read { after, generation } = asked.what else { return };
+        let Lookup::Read { after, generation } = lookup else { return };
         // It may have been told to begin elsewhere meanwhile.
         if sent.seek.is_some() || (sent.cursor, sent.generation) != (after, generation) {
             return;
