@@ -1,6 +1,7 @@
 //! The accepted link: what each frame counts as in each status, and its edges.
 
 use super::explore::{Clocks, Explored};
+use super::frames::{self, Frames};
 use crate::support::{now, secs};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::limits::Limits;
@@ -10,7 +11,6 @@ use onsembl_protocol::session::{
     Complaint, Discarded, Edge, FrameForm, Opening, Reading, ServerInbound, Unwanted,
 };
 use onsembl_protocol::time::Deadline;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 const TEXT: AcceptedEvent = AcceptedEvent::Arrived(FrameForm::Text);
@@ -145,46 +145,25 @@ fn word(action: AcceptedAction) -> String {
     }
 }
 
-/// The table of the document: what counts alike stands in one row. Where a bound is reached, only what
-/// counts otherwise than before is shown.
+/// The table of the document.
 pub(super) fn table() -> String {
-    let mut out =
-        String::from("| status | frame | what it counts as | then |\n| --- | --- | --- | --- |\n");
-    let mut plain: BTreeMap<(AcceptedStatus, &str), String> = BTreeMap::new();
-    for (state, link) in states() {
-        let status = link.status();
-        let bound = state.split_once(", ").map(|(_, bound)| bound);
-        let mut rows: Vec<(String, Vec<&str>)> = Vec::new();
-        for (frame, what) in frames() {
-            let mut link = link;
-            let mut output: Vec<String> = take(&mut link, what).into_iter().map(word).collect();
-            if output.is_empty() {
-                let lives = matches!(status, AcceptedStatus::Probe | AcceptedStatus::Parked);
-                output.push(if lives { "sign of life" } else { "nothing" }.into());
-            }
-            let counts = format!("{} | `{}`", output.join(", "), link.status());
-            let before = plain.get(&(status, frame));
-            if bound.is_some() && before == Some(&counts) {
-                continue;
-            }
-            if bound.is_none() {
-                plain.insert((status, frame), counts.clone());
-            }
-            match rows.iter_mut().find(|(like, _)| *like == counts) {
-                Some((_, frames)) => frames.push(frame),
-                None => rows.push((counts, vec![frame])),
-            }
-        }
-        let mut name = format!("`{status}`");
-        if let Some(bound) = bound {
-            name += &format!(", {bound}");
-        }
-        for (counts, frames) in rows {
-            out += &format!("| {name} | {} | {counts} |\n", frames.join("; "));
-            name = String::new();
-        }
+    frames::table(&Frames {
+        states: states(),
+        frames: frames(),
+        status: |link| link.status(),
+        counts,
+    })
+}
+
+fn counts(link: &AcceptedLink, frame: Frame) -> String {
+    let mut link = *link;
+    let status = link.status();
+    let mut output: Vec<String> = take(&mut link, frame).into_iter().map(word).collect();
+    if output.is_empty() {
+        let lives = matches!(status, AcceptedStatus::Probe | AcceptedStatus::Parked);
+        output.push(if lives { "sign of life" } else { "nothing" }.into());
     }
-    out
+    format!("{} | `{}`", output.join(", "), link.status())
 }
 
 #[derive(Clone, Debug)]
