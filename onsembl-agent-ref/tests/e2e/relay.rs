@@ -1,6 +1,8 @@
 //! A relay between an agent and its server that can be told to fail: cut what is open, let it hang, or
 //! refuse what comes.
 
+#![allow(dead_code, reason = "each suite uses a part of it")]
+
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -28,7 +28,6 @@ mod names;
 mod nginx;
 mod programs;
 #[path = "../e2e/relay.rs"]
-#[allow(dead_code, reason = "the other suites use more of it")]
 mod relay;
 mod site;
 mod tokens;
