@@ -18,7 +18,7 @@ fn an_agent_that_an_order_ended_is_not_shown_as_stopped_on_its_machine() {
         history.into_iter().any(|(status, why)| status == "offline" && why.contains(order))
     };
     order(&bench, &["restart"]);
-    eventually("it went by that order", || report("start anew by an order (control restart)"));
+    eventually("it went by that order", || report("told to restart by an order (control restart)"));
     eventually("it is back", || {
         bench.history(&id).last().is_some_and(|(status, _)| status == "online")
     });
@@ -66,7 +66,7 @@ fn whoever_looks_sees_that_an_agent_is_paused_and_why_its_commands_wait() {
     let shown = table(&bench, "agents") + &table(&bench, "commands");
     assert!(!shown.contains("paused"), "{shown}");
 
-    // Whoever starts anew is not paused.
+    // A restarted agent is not paused.
     order(&bench, &["pause"]);
     bench.await_view("ada", "a pause", paused);
     order(&bench, &["restart"]);

@@ -280,7 +280,7 @@ pub(super) fn on_log_position(
     }
 }
 
-/// Shows that the output of a command begins anew behind what the store has, if the command is shown.
+/// Shows that the output of a command restarts behind what the store has, if the command is shown.
 pub(super) fn show_log(state: &mut State, id: &CommandId) {
     let Some(command) = state.commands.get_mut(id).filter(|command| command.is_shown(id)) else {
         return;

@@ -154,7 +154,7 @@ pub enum HowEnded {
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Order {
     Stop,
-    /// To end, and to start anew.
+    /// To end, and to be started again.
     Restart,
 }
 

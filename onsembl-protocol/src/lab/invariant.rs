@@ -163,7 +163,7 @@ invariants! {
         "Stop closes the link with the code of who ended it, and ends the agent at once.",
         "P-84, P-230", [27, 60];
     SleepIsNoticed = "sleep-is-noticed", Kit,
-        "After the host slept, waits are over, and a session beats at once or is begun anew.",
+        "After the host slept, waits are over, and a session beats at once or is replaced by a new one.",
         "P-66", [];
     PingIsAnswered = "ping-is-answered", Both,
         "A ping over the current link is answered at once with its timestamp.",

@@ -253,7 +253,7 @@ mod tests {
         for jump in [60 * DAY, 400 * DAY, -400 * DAY] {
             let mut clock = RetentionClock::resumed(Some(left), None, host(100, jump).wall);
             assert_eq!(clock.shows(), left);
-            // The clocks of a host begin anew with it.
+            // The clocks of a host restart with it.
             let _ = clock.advance(host(5, jump));
             assert_eq!(clock.shows(), left, "one reading is no time");
             run(&mut clock, 10..20, jump);

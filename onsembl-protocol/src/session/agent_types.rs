@@ -57,7 +57,7 @@ pub struct SessionTerms {
 #[allow(missing_docs, reason = "the names say all")]
 pub enum EndOrder {
     Stop,
-    /// To end, and to start anew.
+    /// To end, and to be started again.
     Restart,
 }
 
@@ -382,7 +382,7 @@ impl fmt::Display for AgentCause {
                 f.write_str("told to end by an order (control stop)")
             }
             Self::EndOrdered(EndOrder::Restart) => {
-                f.write_str("told to start anew by an order (control restart)")
+                f.write_str("told to restart by an order (control restart)")
             }
         }
     }

@@ -340,7 +340,7 @@ impl fmt::Display for PresenceCause {
                 f.write_str("it was told to end by an order (control stop)")
             }
             Self::EndOrdered(EndOrder::Restart) => f.write_str(
-                "it was told to start anew by an order (control restart), and should be back in a moment",
+                "it was told to restart by an order (control restart), and should be back in a moment",
             ),
             Self::ResumeWindowOver(d) => {
                 write!(f, "not back within the resume window of {}", Human(*d))

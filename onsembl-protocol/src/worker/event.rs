@@ -38,7 +38,7 @@ pub struct WorkerConfig {
     pub fence: Fence,
     /// Tells this process of the agent from every other of all time, as an
     /// [`InstanceId`](crate::id::InstanceId) does; without `:`. The marks of runs and the ids of
-    /// terminals are made of it, so draw it anew for each process.
+    /// terminals are made of it, so draw a new one for each process.
     pub unique: String,
 }
 

@@ -228,7 +228,7 @@ impl Worker {
             WorkerEvent::Typed { command, outcome } => self.on_typed(&command, outcome, now),
             WorkerEvent::Screen(event) => self.on_screen(event, now),
             WorkerEvent::ShutDown => {
-                // A second one does not begin the wait anew; it ends one for commands that run on (P-241).
+                // A second one does not restart the wait; it ends one for commands that run on (P-241).
                 if self.shutdown.as_ref().is_none_or(Shutdown::is_patient) {
                     self.end(WorkerEnd::Shutdown, Force::Grace, now);
                 }

@@ -121,7 +121,7 @@ pub enum WorkerNote {
 }
 
 impl WorkerNote {
-    /// The counter that it adds one to, if it is counted.
+    /// The counter that it increments, if it is counted.
     pub const fn counter(&self) -> Option<&'static str> {
         match self {
             Self::RunLeft(..) => Some("runs_left_behind"),
@@ -169,7 +169,7 @@ impl WorkerNote {
         }
     }
 
-    /// How much it matters.
+    /// Its severity.
     pub const fn severity(&self) -> Severity {
         match self {
             // The writer of the journal knows which file it is, and says so.

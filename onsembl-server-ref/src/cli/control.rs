@@ -30,7 +30,7 @@ enum Action {
     Pause,
     /// Start commands again.
     Resume,
-    /// End with all its commands, and start anew.
+    /// End with all its commands, and restart.
     Restart,
     /// End with all its commands. Only a person on its machine can start it again.
     Stop,

@@ -131,7 +131,7 @@ pub(super) async fn commands(
         None => None,
         Some(Some(place)) => Some(place),
         Some(None) => {
-            let why = "`after` is not the `next` of an earlier page; omit it to begin anew";
+            let why = "`after` is not the `next` of an earlier page; omit it to start from the first page";
             return problem(StatusCode::BAD_REQUEST, why);
         }
     };

@@ -186,7 +186,7 @@ impl Reader {
                 false
             }
             Err(error) => {
-                warn!(%error, "cannot look up revoked tokens; trying again later");
+                warn!(%error, "cannot look up revoked tokens; retrying later");
                 true
             }
         }

@@ -40,7 +40,7 @@ pub(super) async fn revoked(auth: &Authenticator, tokens: BTreeSet<String>) -> V
             Ok(true) => revoked.push(token),
             Ok(false) => {}
             Err(error) => {
-                warn!(%error, "cannot look up revoked tokens; trying again later");
+                warn!(%error, "cannot look up revoked tokens; retrying later");
                 break;
             }
         }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 /// Sessions kept of one agent, the latest: those of an hour of an agent that comes back all the time.
 pub(crate) const KEPT: usize = 256;
-/// The number of sessions after which an agent's presence is trimmed too: a restart begins its versions anew.
+/// The number of sessions after which an agent's presence is trimmed too: a restart starts a new range of versions.
 const TRIMMED_EVERY: u64 = 16;
 
 /// The session that is to be opened for a peer.

@@ -172,7 +172,7 @@ async fn it_stops_with_a_code_of_its_own_and_is_offline_at_once() {
     link.close(Some(4103)).await;
     let shown = world.agent_is("ann", "offline").await;
     assert_eq!(shown["because"], "the agent was stopped on its machine");
-    for (code, order) in [(4107, "to end by an order"), (4108, "to start anew by an order")] {
+    for (code, order) in [(4107, "to end by an order"), (4108, "to restart by an order")] {
         let (link, _) = agent(&world, "ann", "key-1", "run-1").await;
         world.agent_is("ann", "online").await;
         link.close(Some(code)).await;

@@ -413,7 +413,7 @@ impl Backlog {
 
 #[cfg(test)]
 impl Backlog {
-    /// Memory and total, counted anew.
+    /// Memory and total, counted from scratch.
     pub(super) fn recount(&self) -> (u64, u64) {
         let sent = Stream::ALL.iter().flat_map(|s| self.sent.get(*s)).map(|r| &r.record);
         let dropped = Stream::ALL.iter().filter_map(|s| self.dropped.get(*s).as_ref());

@@ -1,5 +1,5 @@
 //! Whether what is said now is like what was recorded: the same types, the same fields, the same values,
-//! but for ids that are made anew each time, which must correspond one to one, and for times.
+//! but for ids that are new each time, which must correspond one to one, and for times.
 
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -227,7 +227,7 @@ impl Likeness {
         }
     }
 
-    /// What was recorded of a message, as it has to be sent now. Ids in it that nobody made anew are its
+    /// What was recorded of a message, as it has to be sent now. Ids in it that were not made again are its
     /// own.
     pub(crate) fn message(&mut self, recorded: &str) -> String {
         match serde_json::from_str::<Value>(recorded) {
