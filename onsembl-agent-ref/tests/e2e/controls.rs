@@ -1,4 +1,4 @@
-//! Orders from afar that are no commands: whoever looks sees that they were given, and what they did.
+//! Remote orders that are not commands: what users see of them and of their effect.
 
 use crate::bench::{Bench, eventually};
 use serde_json::Value;
@@ -52,7 +52,7 @@ fn whoever_looks_sees_that_an_agent_is_paused_and_why_its_commands_wait() {
         table(&bench, "commands").lines().any(|l| l.contains("delivered") && l.contains(why))
     });
 
-    // The agent says so by itself, to whoever is the server, and to who asks on its machine.
+    // The agent reports it by itself, to its server and to `onsembl-agent status`.
     bench.server.take().unwrap().signal("-KILL");
     bench.start_server();
     bench.await_view("ada", "a pause that outlives the link", paused);

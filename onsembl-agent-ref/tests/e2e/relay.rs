@@ -110,7 +110,7 @@ fn join(near: &TcpStream, far: &TcpStream, number: u64, orders: &Arc<Orders>) {
     }
 }
 
-/// Passes on what comes from one side to the other, until it ends or is told to; behind so many reads it
+/// Passes on what comes from one side to the other, until it ends or is told to; after this many reads it
 /// swallows it.
 fn copy(from: &TcpStream, to: &TcpStream, number: u64, mut reads: u64, orders: &Orders) {
     let (mut from, mut to) = (from, to);

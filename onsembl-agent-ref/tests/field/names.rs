@@ -79,7 +79,10 @@ fn second_address(first: &str) {
 fn first_swallows() {
     let began = Instant::now();
     second_address(SWALLOWS);
-    assert!(began.elapsed() < Duration::from_secs(8), "this costs a quarter of a second, not a failed dial");
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "this costs a quarter of a second, not a failed dial"
+    );
 }
 
 fn first_refuses() {

@@ -40,7 +40,9 @@ impl Bystander {
 
     /// Whether its agent lost its session.
     pub fn faults(&self, bench: &Bench) -> Vec<String> {
-        let Some(view) = bench.agent_view("good") else { return vec!["its agent is missing".into()] };
+        let Some(view) = bench.agent_view("good") else {
+            return vec!["its agent is missing".into()];
+        };
         let id = view["agent_id"].as_str().unwrap_or_default();
         let fell = |(status, _): &(String, String)| status != "online" && status != "connecting";
         let history = bench.history(id).into_iter().filter(fell);

@@ -160,7 +160,7 @@ impl AgentCommands {
         }
     }
 
-    /// Whether nothing is started; what runs goes on.
+    /// Whether nothing is started; what runs continues.
     pub(crate) const fn pause(&mut self, paused: bool) {
         self.paused = paused;
     }

@@ -84,14 +84,14 @@ pub(super) enum AfterEnd {
 /// The numbers of a command's output.
 #[derive(Debug)]
 pub(super) enum Log {
-    /// The store is being asked where it goes on. A log that guesses would number what comes in front of
+    /// The store is being asked where it continues. A log that guesses would number what comes in front of
     /// what is stored, and no reader would find it there.
     Deferred(Deferred),
-    /// It goes on here.
+    /// It continues here.
     Known(OutputLog),
 }
 
-/// Messages that arrived before it was known where its output goes on.
+/// Messages that arrived before it was known where its output continues.
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
     heard: VecDeque<Heard>,
@@ -99,7 +99,7 @@ pub(super) struct Deferred {
     pub(super) after: AfterPosition,
 }
 
-/// What happens to a command once it is known where its output goes on.
+/// What happens to a command once it is known where its output continues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum AfterPosition {
     #[default]

@@ -257,7 +257,7 @@ fn existed(state: &mut State, id: &CommandId, record: &CommandRecord) {
         state.cancel_at(&agent, id, true);
     }
     // A terminal writes at once, and was placed when it was opened; of any other command it is not known
-    // here yet where its output goes on.
+    // here yet where its output continues.
     let log = match id.is_terminal() {
         true => log,
         false => {

@@ -217,7 +217,7 @@ impl Fleet {
         self.stops.recover(&mut self.state, order, now);
     }
 
-    /// A command as it is stored, and where its output goes on: an open one, or one that ended lately. It
+    /// A command as it is stored, and where its output continues: an open one, or one that ended lately. It
     /// comes behind its agent.
     pub fn recover_command(&mut self, record: CommandRecord, position: &LogPosition, now: Now) {
         let id = record.command.clone();

@@ -333,7 +333,12 @@ mod tests {
         let held = FleetNote::Throttled { agent };
         let lost = FleetNote::StopNotStored { stop: StopId::new("s"), why: "full".into() };
         for (note, words, counter, severity) in [
-            (hole, "a gap in the output: what comes before this offset never arrived", Some("output_gaps"), Severity::Warn),
+            (
+                hole,
+                "a gap in the output: what comes before this offset never arrived",
+                Some("output_gaps"),
+                Severity::Warn,
+            ),
             (sent, "command sent", None, Severity::Info),
             (
                 held,

@@ -218,7 +218,7 @@ pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
     state.end_because(id, CommandPhase::Lost, why);
 }
 
-/// It is known where the output of a terminal goes on that was to be given up.
+/// It is known where the output of a terminal continues that was to be given up.
 pub(super) fn give_up_now(state: &mut State, id: &CommandId, now: Now) {
     let is_over = state
         .commands

@@ -265,7 +265,7 @@ invariants! {
         "Trouble with heartbeats is shown only of an agent in session.",
         "P-76", [31];
     FaultIsShown = "fault-is-shown", Model,
-        "An agent that reports that it cannot go on is shown so.",
+        "An agent that reports that it cannot continue is shown so.",
         "P-62", [38, 59];
     EvictionIsObeyed = "eviction-is-obeyed", Model,
         "An agent that is evicted is removed, and its wires are closed, in the same step.",

@@ -14,7 +14,7 @@ use crate::time::{Now, Timestamp, WallTime};
 /// which no server ran, and makes up for that by going at twice the speed. So a wall clock that is ahead for a
 /// time costs history no more of its age than that time, whatever it shows; one that is behind costs nothing.
 ///
-/// It is a label as wall times are, and goes on from where the run before left it.
+/// It is a label as wall times are, and continues from where the run before left it.
 #[derive(Clone, Copy, Debug)]
 pub struct RetentionClock {
     shows: WallTime,

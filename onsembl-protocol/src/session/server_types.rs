@@ -139,7 +139,7 @@ pub enum ServerEvent {
     },
     /// The store says why it does not record, or that it does again.
     Store(Option<StoreTrouble>),
-    /// The agent reported that it cannot go on.
+    /// The agent reported that it cannot continue.
     Faulted(LinkId),
     LinkDown(LinkId, CloseReason),
     /// The agent must go: deleted, token revoked.
@@ -208,7 +208,7 @@ pub enum PresenceStatus {
     Reconnecting,
     /// Stopped, refused, or not back within the resume window.
     Offline,
-    /// In session, but it reported that it cannot go on.
+    /// In session, but it reported that it cannot continue.
     Error,
 }
 
@@ -320,7 +320,7 @@ pub enum PresenceCause {
     /// The server process is a new one.
     ServerRestarted,
     Evicted(CloseCause),
-    /// It reported that it cannot go on.
+    /// It reported that it cannot continue.
     Faulted,
 }
 
@@ -347,7 +347,7 @@ impl fmt::Display for PresenceCause {
             }
             Self::ServerRestarted => f.write_str("server restarted"),
             Self::Evicted(cause) => write!(f, "sent away: {cause}"),
-            Self::Faulted => f.write_str("the agent reported that it cannot go on"),
+            Self::Faulted => f.write_str("the agent reported that it cannot continue"),
         }
     }
 }

@@ -43,7 +43,7 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    /// How many commands run at once if so many are wanted, at least one. If nobody says how many, one after the
+    /// How many commands run at once, at least one. Without a number, one after the
     /// other is typed into a terminal, and else [`DEFAULT_SLOTS`] run.
     pub fn slots(wanted: Option<usize>, terminal: Option<&TerminalConfig>) -> usize {
         let usual = if terminal.is_some() { 1 } else { DEFAULT_SLOTS };

@@ -7,7 +7,7 @@
 //! 2. Take and perform actions until [`poll_action`](Worker::poll_action) gives none. What comes of one is an
 //!    event.
 //! 3. While the link has room, take [`next_message`](Worker::next_message), hand it to the link and say
-//!    [`WorkerEvent::Sent`]; then go on with 2.
+//!    [`WorkerEvent::Sent`]; then continue with 2.
 //! 4. Wait for whichever comes first: something happened, or the [`deadline`](Worker::deadline) has come,
 //!    which is the event [`Wake`](WorkerEvent::Wake).
 //!
@@ -489,7 +489,7 @@ impl Worker {
         }
     }
 
-    /// Another process of this agent has the session. Nothing starts here any more; what runs goes on to its end,
+    /// Another process of this agent has the session. Nothing starts here any more; what runs continues to its end,
     /// because no order says that it end, and what it writes is kept for a successor.
     fn leave(&mut self, why: WorkerEnd, now: Now) {
         if self.shutdown.is_some() {
@@ -508,7 +508,7 @@ impl Worker {
         self.delivery.wind_up();
     }
 
-    /// The agent is to end: nothing starts any more, and what runs is ended. Reading goes on, since the end
+    /// The agent is to end: nothing starts any more, and what runs is ended. Reading continues, since the end
     /// of a process is reported only when its output was read.
     fn end(&mut self, why: WorkerEnd, force: Force, now: Now) {
         self.note(WorkerNote::Ending(why.clone()));

@@ -111,7 +111,7 @@ impl World {
         self.start_agent();
     }
 
-    /// It is told to end, and whoever it runs is ended first.
+    /// It is told to end, and its processes are ended first.
     pub(super) fn stop_agent(&mut self) {
         self.log(|_| "the agent is stopped".into());
         self.agent.feed(WorkerEvent::ShutDown, self.at);

@@ -26,7 +26,7 @@ pub(super) struct Control {
 /// The orders there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Action {
-    /// Start no more commands; what runs goes on.
+    /// Start no more commands; running ones continue.
     Pause,
     /// Start commands again.
     Resume,

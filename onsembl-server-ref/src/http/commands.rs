@@ -110,7 +110,7 @@ pub(super) struct ListQuery {
     after: Option<String>,
 }
 
-/// Where a list goes on: when the last command of a page was asked for, and its id.
+/// Where a list continues: when the last command of a page was asked for, and its id.
 fn place(of: &CommandRow) -> String {
     format!("{}.{}", of.created_at.unix_millis(), of.command)
 }

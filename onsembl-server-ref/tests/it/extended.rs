@@ -190,7 +190,7 @@ async fn a_fault_it_cannot_recover_from_is_its_status() {
     assert_eq!(world.agent("ann").await["status"], "online");
     link.send(r#"{"type":"AGENT_ERROR","id":"e","timestamp":1,"payload":{"agentId":"x","errorType":"RESOURCE","message":"disk gone","recoverable":false}}"#).await;
     let shown = world.agent_is("ann", "error").await;
-    assert_eq!(shown["because"], "the agent reported that it cannot go on");
+    assert_eq!(shown["because"], "the agent reported that it cannot continue");
 }
 
 #[tokio::test]

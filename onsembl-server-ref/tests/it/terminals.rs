@@ -195,7 +195,7 @@ async fn what_a_terminal_writes_first_is_stored_behind_the_terminal() {
     }
     let _ = link.all_until_pong().await;
     held.release();
-    // In any order: of each the database is asked first where it goes on.
+    // In any order: of each the database is asked first where it continues.
     let mut acknowledged = BTreeSet::new();
     while acknowledged.len() < 40 {
         let ack = link.expect("OUTPUT_ACK").await;

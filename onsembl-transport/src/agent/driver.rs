@@ -295,7 +295,9 @@ impl AgentDriver {
                     // The new link is opened before the session's old one is given up.
                     match dialer.dial().await {
                         Ok(link) => return Some(link),
-                        Err(error) => warn!(%error, "cannot open a link with the newer token; keeping the old one"),
+                        Err(error) => {
+                            warn!(%error, "cannot open a link with the newer token; keeping the old one")
+                        }
                     }
                 }
             })),

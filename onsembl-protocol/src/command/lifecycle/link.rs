@@ -3,7 +3,7 @@
 use crate::time::{Deadline, Timestamp};
 use core::time::Duration;
 
-/// How long an agent that goes on over another link may take with its hello: as long as any hello.
+/// How long an agent that continues over another link may take with its hello: as long as any hello.
 const HANDED_OVER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The link to the agent of a command.
@@ -11,7 +11,7 @@ const HANDED_OVER_WITHIN: Duration = Duration::from_secs(10);
 pub(super) enum Link {
     Up,
     Down,
-    /// The agent closed it to go on over another one, which is to be there until then.
+    /// The agent closed it to continue over another one, which is to be there until then.
     HandedOver {
         until: Timestamp,
     },
@@ -30,7 +30,7 @@ impl Link {
         }
     }
 
-    /// The agent closed its link at this moment to go on over another one.
+    /// The agent closed its link at this moment to continue over another one.
     pub(super) fn handed_over(self, at: Timestamp) -> Self {
         match self {
             Self::Up => Self::HandedOver { until: at.saturating_add(HANDED_OVER_WITHIN) },

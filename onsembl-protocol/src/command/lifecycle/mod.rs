@@ -389,7 +389,7 @@ impl CommandLifecycle {
             (CommandPhase::Cancelled, _) => (CommandStage::Cancelled, reported),
             (CommandPhase::Lost, _) => (CommandStage::Lost, CommandCause::AgentDied),
             (CommandPhase::OutcomeUnknown, _) => (CommandStage::Unknown, CommandCause::EndNotSeen),
-            // Typed into a terminal: the program that read it goes on.
+            // Typed into a terminal: the program that read it continues.
             (CommandPhase::Completed, None) if self.dialect == Dialect::Extended => {
                 (CommandStage::Completed, CommandCause::Typed)
             }

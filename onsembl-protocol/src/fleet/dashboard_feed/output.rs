@@ -45,7 +45,7 @@ pub(super) struct Output {
 struct Begun {
     source: Source,
     assembler: LineAssembler,
-    /// As it stands in [`Output::unfinished`].
+    /// When it is due in [`Output::unfinished`].
     due: Option<Timestamp>,
 }
 

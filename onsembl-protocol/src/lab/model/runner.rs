@@ -322,7 +322,7 @@ impl Runner {
         )
     }
 
-    /// When something must be done at the latest.
+    /// The latest time by which something must be done.
     #[inline]
     fn due(&self, rules: &Rules) -> Option<LocalNanos> {
         let host = &self.host;

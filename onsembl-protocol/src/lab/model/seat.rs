@@ -359,7 +359,7 @@ impl Seat {
         )
     }
 
-    /// When something must be done at the latest.
+    /// The latest time by which something must be done.
     #[inline]
     fn due(&self, host: &Host, rules: &Rules) -> Option<LocalNanos> {
         if !self.installed || self.evicted {

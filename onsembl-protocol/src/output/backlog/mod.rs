@@ -64,7 +64,7 @@ pub(super) struct Backlog {
     next: ChunkSequence,
     written: PerStream<ByteOffset>,
     stored: PerStream<ByteOffset>,
-    /// Where each stream goes on behind what is in memory from its beginning.
+    /// Where each stream continues behind what is in memory from its beginning.
     reached: PerStream<ByteOffset>,
     sent: PerStream<VecDeque<Ready>>,
     /// What was dropped at the oldest end of a stream and not sent yet.

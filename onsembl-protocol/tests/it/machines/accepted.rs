@@ -26,7 +26,7 @@ fn extended() -> Capabilities {
     Capabilities::negotiate(AGENT_FEATURES, AGENT_FEATURES, Dialect::Extended)
 }
 
-/// A link after these events, each of them so many times, a second after it was accepted.
+/// A link after these events, each of them this many times, a second after it was accepted.
 fn after(events: &[(AcceptedEvent, u32)]) -> AcceptedLink {
     let mut link = AcceptedLink::new(Opening::NamesAgent, Limits::DEFAULT, now(Duration::ZERO));
     for (event, times) in events {

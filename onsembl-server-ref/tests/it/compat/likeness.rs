@@ -10,13 +10,13 @@ use std::fmt::Write as _;
 pub(crate) enum Times {
     /// Any time.
     Any,
-    /// What is stored was moved by so many milliseconds. What happened at `recorded_at` or later, by the
+    /// What is stored was moved by this many milliseconds. What happened at `recorded_at` or later, by the
     /// recording's clock, may have any time.
     Moved { by: i64, recorded_at: i64 },
 }
 
 /// Fields that an answer may have since, and that who does not know them does without: where a list that was cut
-/// by `limit` goes on (P-293).
+/// by `limit` continues (P-293).
 const ADDED: &[&str] = &["next"];
 
 /// Fields that hold a time in milliseconds.

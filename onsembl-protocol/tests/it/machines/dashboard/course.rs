@@ -258,7 +258,7 @@ fn a_bad_new_token_is_answered_and_leaves_the_old_one() {
 }
 
 #[test]
-fn whoever_is_closed_is_told_and_asked_nothing_more_and_is_gone_once() {
+fn a_closing_link_gets_no_more_actions_and_is_reported_gone_once() {
     let mut watched = Watched::open();
     let number = numbers(&watched.text(CANCEL, now(secs(2))))[0];
     let not_read = DashboardEvent::NotRead(CommandId::new("c"), "the disk is gone".into());
@@ -284,6 +284,6 @@ fn whoever_is_closed_is_told_and_asked_nothing_more_and_is_gone_once() {
     let gone = watched.feed(DashboardEvent::Ended, now(secs(200)));
     assert!(matches!(gone.as_slice(), [DashboardAction::Note(DashboardNote::Gone)]), "{gone:?}");
     assert!(watched.feed(DashboardEvent::Ended, now(secs(200))).is_empty());
-    // Nobody misses one that was never there.
+    // A dashboard that was never connected is not reported as gone.
     assert!(Watched::new(None).feed(DashboardEvent::Ended, now(secs(1))).is_empty());
 }
