@@ -3,6 +3,7 @@
 use super::action::Token;
 use super::agent::Session;
 use super::event::LogPosition;
+use super::row::CommandRecord;
 use crate::command::{CommandCause, CommandLifecycle, CommandTerms, CommandView};
 use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, MessageId};
 use crate::limits::Limits;
@@ -14,7 +15,7 @@ use crate::wire::{self, ServerToAgent};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -62,6 +63,46 @@ pub(super) struct Open {
     /// Requests that are answered when it is stored.
     pub(super) waiters: Vec<Token>,
     pub(super) after_end: AfterEnd,
+}
+
+impl Open {
+    /// A command that the store is asked to take, with the requests that wait for its answer.
+    pub(super) fn new(
+        lifecycle: CommandLifecycle,
+        request: Box<CommandRequest>,
+        waiters: Vec<Token>,
+    ) -> Self {
+        Self {
+            deadline: lifecycle.deadline(),
+            lifecycle,
+            request,
+            row: Row::Asked,
+            waiters,
+            after_end: AfterEnd::Confirm,
+        }
+    }
+
+    /// What the store is to take of it at this moment.
+    pub(super) fn record(
+        &self,
+        command: &CommandId,
+        agent: &AgentId,
+        at: WallTime,
+    ) -> CommandRecord {
+        let view = self.lifecycle.view();
+        CommandRecord {
+            request: self.request.clone(),
+            command: command.clone(),
+            agent: agent.clone(),
+            origin: self.lifecycle.origin(),
+            stage: view.status,
+            cause: Some(view.because.to_string()),
+            exit: view.exit,
+            created_at: at,
+            updated_at: at,
+            ended_at: view.ended_at,
+        }
+    }
 }
 
 /// Whether the store has a command.
