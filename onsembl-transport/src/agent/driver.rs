@@ -296,7 +296,7 @@ impl AgentDriver {
                     match dialer.dial().await {
                         Ok(link) => return Some(link),
                         Err(error) => {
-                            warn!(%error, "cannot open a link with the newer token; keeping the old one")
+                            warn!(%error, "no link with the newer token yet; keeping the old one");
                         }
                     }
                 }
