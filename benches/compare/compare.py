@@ -106,7 +106,7 @@ def opened(ada, board, agent_id, command):
 
 class Chunks:
     """Output of one agent, watched by one dashboard. Each piece is stored and shown before the next one
-    goes out, or so many are under way at once."""
+    goes out, or this many are under way at once."""
 
     def __init__(self, size, window=1, others=0):
         self.size, self.window, self.others, self.sequence = size, window, others, 0

@@ -150,12 +150,9 @@ async fn show(
                         continue;
                     };
                     if let Some(Hops { sent: Some(sent), received, recorded }) = beats.remove(&sequence) {
-                        let after = |hop: Option<WallTime>| {
-                            hop.map_or("?".into(), |t| format!("+{} ms", t.unix_millis() - sent.unix_millis()))
-                        };
                         say(&format!(
                             "beat {sequence:>4}  sent {sent}  received {}  recorded {}  answered {}",
-                            after(received), after(recorded), after(Some(at)),
+                            after(received, sent), after(recorded, sent), after(Some(at), sent),
                         ))?;
                     }
                     shown = sequence;
@@ -169,7 +166,26 @@ async fn show(
     }
 }
 
+/// How many milliseconds after `sent` a heartbeat passed a hop, with the sign: agent and server read the wall clock
+/// each for itself, so a hop may seem to come a millisecond before.
+fn after(hop: Option<WallTime>, sent: WallTime) -> String {
+    hop.map_or_else(|| "?".into(), |at| format!("{:+} ms", at.unix_millis() - sent.unix_millis()))
+}
+
 fn say(line: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_has_one_sign() {
+        let at = WallTime::from_unix_millis;
+        let shown = [999, 1000, 1003].map(|ms| after(Some(at(ms)), at(1000)));
+        assert_eq!(shown, ["-1 ms", "+0 ms", "+3 ms"]);
+        assert_eq!(after(None, at(1000)), "?");
+    }
 }

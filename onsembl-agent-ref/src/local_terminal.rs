@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 const BEHIND: usize = 256 * 1024;
 /// So much at most, also of a program that is being ended and is read for that; more is left out.
 const MOST: usize = 1024 * 1024;
-/// At so little it goes on.
+/// At this level it resumes.
 const CAUGHT_UP: usize = 64 * 1024;
 
 /// How long the last of it may take to be shown when the agent ends.

@@ -69,7 +69,7 @@ pub enum StateDirError {
         mode: String,
     },
     /// The status file cannot be read as one.
-    #[error("{} is not a status file of this version: {source}; it is written anew when the agent runs", path.display())]
+    #[error("{} is not a status file of this version: {source}; it is rewritten when the agent runs", path.display())]
     StatusCorrupt {
         /// The status file.
         path: PathBuf,

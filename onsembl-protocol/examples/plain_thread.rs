@@ -27,7 +27,7 @@ fn main() {
     run("127.0.0.1:7000", profile, show);
 }
 
-/// Runs an agent until it is closed. `watch` sees each status, and says whether to go on.
+/// Runs an agent until it is closed. `watch` sees each status, and says whether to continue.
 pub fn run(address: &str, profile: AgentProfile, mut watch: impl FnMut(AgentStatus) -> bool) {
     let (origin, (io, inbox)) = (Instant::now(), channel());
     let mut frames = AgentFrames::new(profile, Default::default());

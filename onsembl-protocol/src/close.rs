@@ -50,7 +50,7 @@ impl CloseCode {
     pub const NO_ANSWER: Self = Self(4106);
     /// An order from afar ended the agent.
     pub const TOLD_TO_STOP: Self = Self(4107);
-    /// An order from afar ended the agent, to start it anew.
+    /// A remote order ended the agent, to restart it.
     pub const TOLD_TO_RESTART: Self = Self(4108);
     /// Another process of the same agent is in session, and answers.
     pub const CONTESTED: Self = Self(4109);
@@ -90,7 +90,7 @@ pub enum Initiator {
 pub enum ComeBack {
     /// Dial again, by backoff.
     Backoff,
-    /// Dial again, slowly, with the token read anew.
+    /// Dial again, slowly, after reading the token again.
     WithNewToken,
     /// Stop and say so: an explicit, permanent refusal.
     Never,
@@ -143,7 +143,7 @@ macro_rules! causes {
                 }
             }
 
-            /// Whether a link that is closed for it is dropped at once: whoever is silent answers no close frame.
+            /// Whether a link that is closed for it is dropped at once: a silent peer does not answer a close frame.
             pub const fn is_abrupt(self) -> bool {
                 matches!(self, Self::Silent)
             }
@@ -207,8 +207,8 @@ causes! {
     NoAnswer = NO_ANSWER, Backoff, "the hello was not answered in time";
     /// The agent was told to end by an order.
     ToldToStop = TOLD_TO_STOP, Backoff, "the agent was told to end by an order (control stop)";
-    /// The agent was told to end by an order, and to start anew.
-    ToldToRestart = TOLD_TO_RESTART, Backoff, "the agent was told to start anew by an order (control restart)";
+    /// The agent was told to restart by an order.
+    ToldToRestart = TOLD_TO_RESTART, Backoff, "the agent was told to restart by an order (control restart)";
     /// Another process of the same agent is in session, and answers.
     Contested = CONTESTED, Backoff, "another process of the same agent is in session, and answers";
     /// Another process of the same agent took over.

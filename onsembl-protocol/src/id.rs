@@ -159,7 +159,7 @@ impl PresenceVersion {
     /// More presences than one run of a server can publish before one of them is stored.
     const UNSTORED: u64 = 1 << 20;
 
-    /// The version from which a new run of a server goes on, if the store holds this one. The last
+    /// The version from which a new run of a server continues, if the store holds this one. The last
     /// run may have published presences that were not stored before it ended; theirs are not used
     /// again, so that no reader ever goes back (PROTOCOL.md, P-62). Store it before anything is
     /// published under it, or a run that ends soon leaves the next one the same start.

@@ -60,7 +60,7 @@
 //! # The states of an agent on its server
 //!
 //! The same of [`PRESENCE_EDGES`](session::PRESENCE_EDGES), by the API's names. A machine begins
-//! as `offline` and ends there; `error` is an agent in session that said it cannot go on.
+//! as `offline` and ends there; `error` is an agent in session that said it cannot continue.
 //!
 #![doc = include_str!("session/edges/presence.md")]
 //!

@@ -29,7 +29,7 @@ fn replay(name: &str, least: usize) {
     }
 }
 
-/// Says which input it was before the panic goes on.
+/// Says which input it was before the panic continues.
 fn guarded(what: &str, run: impl FnOnce()) {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     if let Err(panic) = outcome {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// How often the clock of retention goes on, and users are brought under their bounds.
+/// How often the clock of retention is advanced, and users are brought under their bounds.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether something is too old, or too much over all users.
@@ -67,7 +67,7 @@ pub(crate) async fn keep(store: Store, rules: Retention, stop: CancellationToken
     if keeper.run().await == Err(Ended) {
         return;
     }
-    // A clock that was not kept goes on from the last minute.
+    // A clock that was not kept continues from the last minute.
     let _ = tokio::time::timeout(TICK, keeper.store.keep_clock()).await;
 }
 
@@ -107,7 +107,7 @@ impl Keeper {
         }
     }
 
-    /// Time goes on.
+    /// Time continues.
     fn tick(&mut self) {
         let now = self.time.now();
         let shows = self.clock.advance(now);

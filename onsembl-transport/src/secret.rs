@@ -59,7 +59,7 @@ impl TokenSource for Secret {
     }
 }
 
-/// A file that holds a token and nothing else. Read anew at each dial.
+/// A file that holds a token and nothing else. Read again at each dial.
 #[derive(Clone, Debug)]
 pub struct TokenFile(pub PathBuf);
 

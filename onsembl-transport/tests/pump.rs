@@ -228,7 +228,7 @@ async fn a_close_sends_control_first_drops_data_and_waits_for_the_answer() {
 }
 
 /// What a peer still sends while its link is being closed may be dropped, but not what is in the middle:
-/// a stream of output would have a hole for whoever counts its bytes.
+/// a reader that counts bytes would find a hole in a stream of output.
 #[tokio::test(start_paused = true)]
 async fn what_is_passed_on_of_a_link_that_closes_has_no_hole() {
     const SENT: usize = 40;

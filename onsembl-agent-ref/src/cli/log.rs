@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
 /// The file in the state directory.
 const LOG_FILE: &str = "agent.log";
-/// At this size it begins anew: enough for days, and no disk is filled by it.
+/// At this size it is truncated: enough for days, and too little to fill a disk.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// From here on everything is logged that `--log` asks for.
@@ -23,7 +23,7 @@ pub(super) fn begin(args: &RunArgs) -> Result<Log> {
     Ok(logging::begin(&args.log, to, Targets::Hidden)?)
 }
 
-/// A file that begins anew when it is full.
+/// A file that is truncated when it is full.
 struct LogFile {
     file: File,
     length: u64,

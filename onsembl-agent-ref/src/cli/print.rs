@@ -1,5 +1,5 @@
 //! The one place where the command line writes. What a status or an error says was chosen by a server, a proxy or
-//! whoever wrote the file, so a line takes anything that can be displayed and shows it escaped ([`Shown`]);
+//! the author of the file, so a line takes anything that can be displayed and shows it escaped ([`Shown`]);
 //! `clippy.toml` keeps standard output and standard error from everything else but an attached terminal.
 
 #![allow(clippy::disallowed_methods, reason = "the rule is about everything but this file")]

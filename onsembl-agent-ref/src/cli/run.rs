@@ -44,7 +44,7 @@ pub(super) fn run(args: RunArgs) -> Result<u8> {
         // What does not fit into an exit code of this system is cut to it, as a shell does.
         AgentEnd::ProgramEnded(exit) => return Ok((exit.shell_code() & 0xff) as u8),
         AgentEnd::StoppedByServer => tracing::info!("stopped by order of the server"),
-        AgentEnd::RestartedByServer => return Err(start_anew()),
+        AgentEnd::RestartedByServer => return Err(restart()),
     }
     Ok(OK)
 }
@@ -76,17 +76,17 @@ fn refused(error: AgentError) -> Result<u8> {
     Ok(code)
 }
 
-/// Replaces this process with the program, started anew, with the same arguments, environment and
+/// Replaces this process with a new run of the program, with the same arguments, environment and
 /// number. Comes back only when that fails.
-fn start_anew() -> anyhow::Error {
+fn restart() -> anyhow::Error {
     let program = match std::env::current_exe() {
         Ok(path) => installed(path),
         Err(error) => return anyhow::Error::new(error).context("cannot find its own program"),
     };
-    tracing::info!("starting anew by order of the server");
+    tracing::info!("restarting by order of the server");
     let error = Command::new(&program).args(std::env::args_os().skip(1)).exec();
     anyhow::Error::new(error).context(format!(
-        "cannot start {} anew; the server ordered a restart, and the agent has ended",
+        "cannot restart {}; the server ordered a restart, and the agent has ended",
         program.display()
     ))
 }

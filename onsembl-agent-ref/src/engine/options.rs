@@ -21,7 +21,7 @@ use super::AgentError;
 pub enum TokenSourceKind {
     /// This text. A newer token that the server sends replaces it until the process ends.
     Literal(Secret),
-    /// This file, read anew at each dial. It stays the authority: a newer token that the server
+    /// This file, read again at each dial. It stays the authority: a newer token that the server
     /// sends is not used.
     File(PathBuf),
 }
@@ -142,7 +142,7 @@ pub enum AgentEnd {
     ProgramEnded(Exit),
     /// The server ordered it to stop.
     StoppedByServer,
-    /// The server ordered it to start anew. The program does so instead of this process; who
+    /// The server ordered a restart. The program does so instead of this process; who
     /// embeds the engine runs it again.
     RestartedByServer,
 }

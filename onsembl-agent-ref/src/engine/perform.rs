@@ -37,7 +37,7 @@ pub(super) struct Effects {
 }
 
 impl Drop for Effects {
-    /// Nothing is running here unless the future of the agent was dropped, or the kernel holds it: nobody
+    /// Nothing is running here unless the future of the agent was dropped, or the kernel holds it: no one
     /// could end it later.
     fn drop(&mut self) {
         self.running.values_mut().for_each(|execution| execution.kill());

@@ -99,7 +99,7 @@ pub trait Execution: Send {
     /// End at once.
     fn kill(&mut self);
 
-    /// Write nothing for now, or write again. One that goes on is held by its
+    /// Write nothing for now, or write again. One that continues is held by its
     /// [`ExecutionEvents`], which takes no more than a few pieces.
     fn set_reading(&mut self, waiting: Waiting) {
         let _ = waiting;

@@ -20,7 +20,7 @@ const DAMAGED: &str = "journal.damaged";
 /// More is not read: a hundred times what 4,096 ends need.
 const LONGEST: u64 = 256 << 20;
 
-/// Below this it is not written anew.
+/// Below this it is not rewritten.
 const SMALL: u64 = 1 << 20;
 
 /// The format of the lines.
@@ -116,14 +116,14 @@ impl JournalFile {
         Ok(())
     }
 
-    /// Writes it anew with what still counts, once it is twice as long as it was then.
+    /// Rewrites it with what still counts, once it is twice as long as after the last rewrite.
     pub(super) fn compact_if_due(&mut self) -> io::Result<()> {
         if self.length < self.compact_at {
             return Ok(());
         }
         // Not tried again at every entry if it fails.
         self.compact_at = self.length.saturating_mul(2);
-        let (file, length) = write_anew(&self.dir, &self.id, &self.journal)?;
+        let (file, length) = rewrite(&self.dir, &self.id, &self.journal)?;
         (self.file, self.length, self.torn) = (file, length, false);
         self.compact_at = SMALL.max(length.saturating_mul(2));
         Ok(())
@@ -131,7 +131,7 @@ impl JournalFile {
 
     fn begin(dir: &Path, journal: CommandJournal) -> io::Result<Self> {
         let id = JournalId::new(Uuid::new_v4().to_string());
-        let (file, length) = write_anew(dir, &id, &journal)?;
+        let (file, length) = rewrite(dir, &id, &journal)?;
         Ok(Self {
             dir: dir.to_owned(),
             path: dir.join(NAME),
@@ -154,7 +154,7 @@ impl JournalFile {
 
 /// Writes a journal beside the one in force and puts it in its place. Either is there, whole, at any
 /// time.
-fn write_anew(dir: &Path, id: &JournalId, journal: &CommandJournal) -> io::Result<(File, u64)> {
+fn rewrite(dir: &Path, id: &JournalId, journal: &CommandJournal) -> io::Result<(File, u64)> {
     let next = dir.join(NEXT);
     let mut lines = Vec::new();
     line(&mut lines, &Header { journal: id.clone(), version: VERSION })?;

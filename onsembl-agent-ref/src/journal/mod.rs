@@ -32,7 +32,7 @@ pub(crate) struct JournalEvent {
 /// What an earlier process of this agent wrote down.
 #[derive(Debug)]
 pub(crate) struct Recovered {
-    /// Which journal it is. A new one where the old one was damaged: it proves nothing of before.
+    /// Which journal it is. A new one where the old one was damaged: it proves nothing about earlier starts.
     pub(crate) id: JournalId,
     /// What it says.
     pub(crate) journal: CommandJournal,
@@ -100,7 +100,7 @@ fn keep(
             let _ = events.send(JournalEvent { awaited, outcome: outcome.clone() });
         }
         if let Err(error) = file.compact_if_due() {
-            tracing::warn!(%error, path = %file.path().display(), "the journal could not be written anew; it goes on growing");
+            tracing::warn!(%error, path = %file.path().display(), "the journal could not be compacted; it keeps growing");
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::process::{ChildStderr, ChildStdout};
 
 /// More than the system keeps for a terminal: so much is read at most when it is to be closed, whatever process
-/// goes on writing.
+/// continues writing.
 const TERMINAL_HOLDS: u64 = 1024 * 1024;
 
 /// All of them.

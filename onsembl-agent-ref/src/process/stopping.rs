@@ -15,7 +15,7 @@ const ASK_AT_MOST_EVERY: Duration = Duration::from_millis(200);
 /// kernel can keep it, for an unknown time.
 pub(super) const LINGERING_ASKED_EVERY: Duration = Duration::from_secs(2);
 
-/// Beyond this a grace is as good as endless, and a clock can still add it.
+/// Beyond this a grace is practically endless, and a clock can still add it.
 const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What is stopped: a process group.

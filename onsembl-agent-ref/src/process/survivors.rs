@@ -56,7 +56,7 @@ pub(crate) fn clear(runs: Vec<LeftBehind>) -> Vec<Cleared> {
     for run in runs {
         match (&run.leader, &boot, &namespace) {
             (Some(leader), Some(boot), _) if leader.boot != *boot => {
-                let why = "the machine was started anew since; nothing of it can be left";
+                let why = "the machine was rebooted since; nothing of it can be left";
                 known.push(cleared(run, Fate::Ended, why));
             }
             (Some(leader), _, Some(namespace)) if leader.namespace != *namespace => {
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(cleared.first().map(|c| c.fate), Some(Fate::Ended), "{cleared:?}");
         leader.boot = "another".to_owned();
         let cleared = clear(vec![left(&fresh(), Some(leader.clone()))]);
-        assert!(cleared.first().is_some_and(|c| c.why.contains("started anew")), "{cleared:?}");
+        assert!(cleared.first().is_some_and(|c| c.why.contains("rebooted")), "{cleared:?}");
         let mut elsewhere = identify(stranger.id()).unwrap();
         elsewhere.namespace = "another".to_owned();
         let cleared = clear(vec![left(&fresh(), Some(elsewhere))]);

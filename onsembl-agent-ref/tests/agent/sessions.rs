@@ -151,7 +151,7 @@ async fn a_cut_link_ends_no_process_and_loses_no_byte() {
     assert_eq!(report.status, CommandPhase::Completed);
     drop(peer);
 
-    // Nobody confirmed the report: it is said again, until somebody does.
+    // The report was not confirmed: it is sent again until it is.
     let mut peer = server.session().await;
     assert_eq!(peer.complete().await, report);
     peer.confirm("c").await;

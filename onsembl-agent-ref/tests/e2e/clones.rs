@@ -223,7 +223,7 @@ fn what_an_agent_was_started_with_ignored_its_programs_do_not_ignore() {
     let shown = bench.exec("ada", "grep SigIgn /proc/self/status");
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     let mask = shown.trim().rsplit(char::is_whitespace).next().unwrap_or_default();
-    // SIGINT, SIGQUIT and SIGUSR1; others may be ignored by whoever runs the tests.
+    // SIGINT, SIGQUIT and SIGUSR1; the parent of the tests may ignore others.
     let ours = (1 << 1) | (1 << 2) | (1 << 9);
     assert_eq!(u64::from_str_radix(mask, 16).unwrap() & ours, 0, "{shown}");
 }

@@ -1,4 +1,4 @@
-//! Orders from afar that are no commands: whoever looks sees that they were given, and what they did.
+//! Remote orders that are not commands: what users see of them and of their effect.
 
 use crate::bench::{Bench, eventually};
 use serde_json::Value;
@@ -18,7 +18,7 @@ fn an_agent_that_an_order_ended_is_not_shown_as_stopped_on_its_machine() {
         history.into_iter().any(|(status, why)| status == "offline" && why.contains(order))
     };
     order(&bench, &["restart"]);
-    eventually("it went by that order", || report("start anew by an order (control restart)"));
+    eventually("it went by that order", || report("told to restart by an order (control restart)"));
     eventually("it is back", || {
         bench.history(&id).last().is_some_and(|(status, _)| status == "online")
     });
@@ -52,7 +52,7 @@ fn whoever_looks_sees_that_an_agent_is_paused_and_why_its_commands_wait() {
         table(&bench, "commands").lines().any(|l| l.contains("delivered") && l.contains(why))
     });
 
-    // The agent says so by itself, to whoever is the server, and to who asks on its machine.
+    // The agent reports it by itself, to its server and to `onsembl-agent status`.
     bench.server.take().unwrap().signal("-KILL");
     bench.start_server();
     bench.await_view("ada", "a pause that outlives the link", paused);
@@ -66,7 +66,7 @@ fn whoever_looks_sees_that_an_agent_is_paused_and_why_its_commands_wait() {
     let shown = table(&bench, "agents") + &table(&bench, "commands");
     assert!(!shown.contains("paused"), "{shown}");
 
-    // Whoever starts anew is not paused.
+    // A restarted agent is not paused.
     order(&bench, &["pause"]);
     bench.await_view("ada", "a pause", paused);
     order(&bench, &["restart"]);

@@ -1,4 +1,4 @@
-//! A database that somebody else holds.
+//! A database that is locked by another process.
 
 use crate::bench::{AGENT, Bench, Times, eventually};
 use std::process::Command;

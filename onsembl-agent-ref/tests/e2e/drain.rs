@@ -103,7 +103,7 @@ fn pings(log: &str) -> Vec<Duration> {
         let Some(at) = seconds(line) else { continue };
         if line.contains("heartbeat sent") {
             waiting.extend(number(line, " sequence=").map(|n| (n, at)));
-        } else if line.contains("heartbeat of the server received")
+        } else if line.contains("server heartbeat received")
             && let Some(seen) = number(line, " seen=Some")
         {
             waiting.retain(|(n, sent)| {

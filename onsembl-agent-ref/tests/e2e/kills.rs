@@ -24,7 +24,7 @@ fn agents_return_to_a_server_that_was_killed_and_their_processes_go_on() {
     );
     assert_eq!(bench.await_status("dev", "online")["agent_id"], before["agent_id"]);
     eventually("the process went on", || mark.exists());
-    assert!(exec.wait().success(), "whoever waits for it hears of its end");
+    assert!(exec.wait().success(), "`exec` hears of its end");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! A server that comes back without its database, or with an older one: *not known* is not *over*. What runs on
-//! its agents goes on, is adopted, and ends with an outcome.
+//! its agents continues, is adopted, and ends with an outcome.
 
 use crate::bench::{AGENT, Bench, Running, eventually, runs};
 use serde_json::Value;

@@ -26,7 +26,6 @@ mod lost_database;
 mod outcomes;
 mod own_capability;
 mod random_runs;
-#[allow(dead_code, reason = "the field suite uses more of it")]
 mod relay;
 mod secrets;
 mod stops;

@@ -312,7 +312,7 @@ impl Scene {
         if command["status"] == "completed" {
             assert_eq!((next, open), (whole.len(), false), "{id} is completed and not whole");
         }
-        // Whoever asked for it saw the same, however often the link was lost.
+        // The client that asked for it saw the same, however often the link was lost.
         let seen = self.bench.log(&format!("seen-{number}"));
         if command["status"] == "completed" {
             let printed = self.bench.log(&format!("said-{number}"));

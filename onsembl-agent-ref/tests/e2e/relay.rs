@@ -1,6 +1,8 @@
 //! A relay between an agent and its server that can be told to fail: cut what is open, let it hang, or
 //! refuse what comes.
 
+#![allow(dead_code, reason = "each suite uses a part of it")]
+
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -108,7 +110,7 @@ fn join(near: &TcpStream, far: &TcpStream, number: u64, orders: &Arc<Orders>) {
     }
 }
 
-/// Passes on what comes from one side to the other, until it ends or is told to; behind so many reads it
+/// Passes on what comes from one side to the other, until it ends or is told to; after this many reads it
 /// swallows it.
 fn copy(from: &TcpStream, to: &TcpStream, number: u64, mut reads: u64, orders: &Orders) {
     let (mut from, mut to) = (from, to);

@@ -104,7 +104,7 @@ fn it_works_without_a_server_and_nothing_of_it_is_lost() {
     let now = runs_in_terminal(&bench);
     eventually("the next one is there", || shown(&bench, &now).starts_with("ready"));
 
-    // The server dies and comes back: the same terminal goes on.
+    // The server dies and comes back: the same terminal continues.
     bench.server.take().unwrap().signal("-KILL");
     bench.start_server();
     bench.await_status("ada", "online");

@@ -44,7 +44,7 @@ fn a_token_is_changed_while_a_command_runs_and_one_of_another_lineage_is_not_tak
 
     let renewed = write_token(&bench, &file, &["--renew", &first]);
     held_by(&renewed);
-    // Another token of the same user is refused at the door, and the session goes on over the old link.
+    // Another token of the same user is refused at the door, and the session continues over the old link.
     let _ = write_token(&bench, &file, &["--user", "ann", "--kind", "agent"]);
     eventually("the refusal", || {
         bench.log("dev.log").contains(&format!("held by the token {renewed}"))
@@ -58,7 +58,7 @@ fn a_token_is_changed_while_a_command_runs_and_one_of_another_lineage_is_not_tak
     std::fs::write(&done, "").expect("a file");
     let output = exec.wait_with_output().expect("its end");
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"whole\n"[..]));
-    // Whoever kept a copy of the first one is refused; the agent is not touched by it.
+    // A copy of the first one is refused; the agent is not affected.
     let listed = bench_tokens(&bench);
     for token in [&first, &renewed] {
         let line =

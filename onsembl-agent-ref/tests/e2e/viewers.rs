@@ -1,5 +1,5 @@
 //! An agent that prints without end, and dashboards that never read: the server's memory stays within the
-//! bound of DEFAULTS.md ("Memory of the server"), and whoever reads gets everything.
+//! bound of DEFAULTS.md ("Memory of the server"), and readers get everything.
 
 use crate::bench::{Bench, PATIENCE, Running, runs};
 use futures::{SinkExt as _, StreamExt as _};
@@ -156,7 +156,7 @@ async fn deaf(address: String, token: String, number: usize) {
     }
 }
 
-/// Reads a little, then not for so long that the server gives it up, and then goes on where it was.
+/// Reads a little, then not for so long that the server gives it up, and then continues where it was.
 async fn sleepy(address: String, token: String) -> BTreeMap<String, u64> {
     let mut viewer = Viewer::open(&address, &token, true, Some(4096)).await;
     let incarnation = loop {

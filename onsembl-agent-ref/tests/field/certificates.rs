@@ -1,6 +1,6 @@
-//! Certificates that are wrong in the ways in which they are wrong in the field. Each agent has a session and a
-//! command that runs when its server gets the bad certificate; the command goes on, the agent says what is
-//! wrong with that certificate, and it is back once there is a good one.
+//! Certificates with the faults that occur in the field. Each agent has a session and a running command when its
+//! server gets the bad certificate. The command keeps running, the agent reports the fault of the certificate, and
+//! it reconnects once there is a good one.
 
 use crate::Case;
 use crate::bench::{Bench, FAST, Running};
@@ -51,7 +51,7 @@ pub const CASES: &[Case] = &[
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 
-/// Who issues what is good.
+/// The authority that issues the good certificates.
 struct Authority {
     root: Issuer,
     between: Issuer,
@@ -90,7 +90,7 @@ struct Pair {
 }
 
 impl Pair {
-    /// Signed by `issuer`, with `behind` behind it.
+    /// Signed by `issuer`, followed by `behind` in the chain.
     fn signed(params: &CertificateParams, issuer: &Issuer, behind: &[&Issuer]) -> Self {
         let key = KeyPair::generate().unwrap();
         let own = params.signed_by(&key, issuer).unwrap().pem();
@@ -132,7 +132,7 @@ fn misnamed(authority: &Authority) -> Pair {
     whole(&named(&["other.test"], "localhost"), authority)
 }
 
-/// As certificates were before names moved out of the subject.
+/// The form of certificates before names moved out of the subject.
 fn nameless(authority: &Authority) -> Pair {
     whole(&named(&[], "localhost"), authority)
 }
@@ -184,7 +184,7 @@ impl Scene {
         bench.scheme = "https";
         let relay = Relay::to(&bench.address);
         bench.address = format!("localhost:{}", bench.address.rsplit_once(':').unwrap().1);
-        // The commands of people, which the bench runs, trust it too; each is its own process.
+        // Each client that the bench runs is a process of its own and trusts it too.
         let port = relay.address.rsplit_once(':').unwrap().1.to_owned();
         let mut agent = bench.agent_at(&format!("wss://localhost:{port}"), "dev");
         let agent = Running(agent.env("ONSEMBL_TLS_CA", &root).spawn().unwrap());
@@ -221,7 +221,7 @@ fn fault(why: &str, bad: fn(&Authority) -> Pair) {
     scene.ends_well();
 }
 
-/// The proxy that had the certificate is gone, or a port is mistaken for another.
+/// The proxy that terminated TLS is gone, or the wrong port is used.
 fn plain_http() {
     let scene = Scene::new();
     let plain = Bench::start();
@@ -233,13 +233,13 @@ fn plain_http() {
     scene.ends_well();
 }
 
-/// A renewal that got only half way: the pair in use stays in use, and the server names the files.
+/// A renewal that is incomplete: the pair in use stays in use, and the server names the files.
 fn key_of_another() {
     let scene = Scene::new();
     let key = KeyPair::generate().unwrap().serialize_pem();
     std::fs::write(scene.files.path().join("key.pem"), key).unwrap();
     scene.bench.server().signal("-HUP");
-    crate::bench::eventually("the server says so", || {
+    crate::bench::eventually("the server reports it", || {
         let log = scene.bench.log("server.log");
         log.contains("the new certificate cannot be used") && log.contains("key.pem")
     });

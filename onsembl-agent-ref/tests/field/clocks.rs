@@ -1,5 +1,5 @@
-//! Clocks that are wrong, and jump: of the server and of an agent, forwards and back, from the start and while
-//! they run. Nothing ends, nothing is deleted, and what is shown becomes right again with the clock.
+//! Wrong clocks of the server and of an agent, which jump forwards and back, from the start and while they run.
+//! Nothing ends, nothing is deleted, and the times that are shown are right again once the clock is.
 
 use crate::Case;
 use crate::bench::{AGENT, Bench, FAST, Running, eventually, server_binary};
@@ -19,10 +19,10 @@ pub const CASES: &[Case] = &[
     Case { name: "clocks/server-wrong-from-the-start", needs: NEEDS, run: server_wrong },
 ];
 
-/// How wrong the clocks are, in the forms of the library.
+/// The offsets of the clocks, in the syntax of libfaketime.
 const RIGHT: &str = "+0";
 
-/// A clock that the programs with these variables have, and no other.
+/// A clock for the programs that get these variables, and no others.
 struct Clock(PathBuf);
 
 impl Clock {
@@ -38,7 +38,7 @@ impl Clock {
         std::fs::rename(new, &self.0).unwrap();
     }
 
-    /// Only what the wall says is another; time passes as it does.
+    /// Only the wall clock is changed; time passes at its normal rate.
     fn of<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .env("LD_PRELOAD", libfaketime().unwrap())
@@ -48,7 +48,7 @@ impl Clock {
     }
 }
 
-/// The server again, with a clock of its own.
+/// The server, restarted with a clock of its own.
 fn restart(bench: &mut Bench, clock: &Clock) {
     bench.server = None;
     let log = std::fs::File::options()
@@ -99,7 +99,7 @@ fn agent_jumps() {
     assert_eq!(work.ends_whole(), "");
 }
 
-/// A board without a battery begins in 1970; another one is years ahead.
+/// A board without a battery starts in 1970; another one is years ahead.
 fn agent_wrong() {
     let bench = Bench::with(FAST, &[]);
     let agents: Vec<_> = [("past", "@1970-01-02 00:00:00"), ("future", "+3000d")]
@@ -117,14 +117,14 @@ fn agent_wrong() {
         work.goes_on();
         assert_eq!(work.ends_whole(), "", "{name}");
         let view = bench.await_status(name, "online");
-        // Times that are shown are those of the server.
+        // The times that are shown are the server's.
         assert!(view["since"].as_str().unwrap().starts_with("20"), "{view}");
         assert_eq!(bench.exec(name, "echo 1; exit 3").status.code(), Some(3));
     }
 }
 
-/// What is stored stays stored, and agents stay or come back. Tokens last longer than the jump: one that has
-/// run out by the server's clock has run out.
+/// Stored data stays, and agents stay or return. The tokens last longer than the jump, since one that has expired
+/// by the server's clock has expired.
 fn server_jumps(offset: &str) {
     let mut bench = Bench::with(FAST, &[]);
     let clock = Clock::new(&bench, "clock", RIGHT);
@@ -141,7 +141,7 @@ fn server_jumps(offset: &str) {
     let work = bench.start_work("dev");
     for offset in [offset, RIGHT] {
         clock.is(offset);
-        // The server looks at what it keeps every ten seconds.
+        // The server applies its retention every ten seconds.
         sleep(Duration::from_secs(12));
         work.goes_on();
         let _ = bench.await_status("dev", "online");
@@ -151,7 +151,7 @@ fn server_jumps(offset: &str) {
     assert_eq!(said.stdout, b"precious\n", "{said:?}\n{}", bench.log("server.log"));
 }
 
-/// It started with a wrong clock, which is set right later.
+/// The server starts with a wrong clock, which is corrected later.
 fn server_wrong() {
     let mut bench = Bench::with(FAST, &[]);
     let clock = Clock::new(&bench, "clock", RIGHT);

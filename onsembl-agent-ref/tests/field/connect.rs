@@ -1,4 +1,4 @@
-//! A proxy that the agent has to go through by CONNECT, with credentials; and what may be wrong with one.
+//! A proxy through which the agent connects by CONNECT, with credentials, and the faults of such a proxy.
 
 use crate::Case;
 use crate::bench::{Bench, FAST, Running, server_binary};
@@ -50,7 +50,7 @@ fn bench() -> Bench {
     Bench::listening(&format!("{ADDRESS}:0"), FAST, &[])
 }
 
-/// By the environment and by the flag; the commands of people too.
+/// Configured by the environment and by the flag, for agents and for clients.
 fn credentials() {
     let bench = bench();
     let basic = format!("BasicAuth ann {PASSWORD}");
@@ -70,7 +70,7 @@ fn credentials() {
     }
     let work = bench.start_work("flag");
     let port: u16 = proxy.address.rsplit_once(':').unwrap().1.parse().unwrap();
-    // It stops and comes back with another password, then with the right one.
+    // The proxy is restarted with another password, then with the right one.
     drop(proxy);
     let other = Tinyproxy::start_at(&bench, "other", port, "BasicAuth ann another");
     bench.tells_why("flag", "a proxy wants credentials");
@@ -84,7 +84,7 @@ fn credentials() {
     }
 }
 
-/// What goes wrong at a proxy names the proxy and what it was asked for, and differs from case to case.
+/// A fault at a proxy names the proxy and the request; each fault has its own text.
 fn faults() {
     let mut bench = bench();
     let gone = format!("{ADDRESS}:{}", free_port(ADDRESS));
@@ -103,7 +103,7 @@ fn faults() {
         ("unreached", of(&open), "answered HTTP 5"),
         ("no-tls", of(&open).replace("http:", "https:"), "shaking hands by TLS with the proxy"),
     ];
-    // Only the last two get so far that it matters.
+    // Only the last two get far enough for that to matter.
     bench.server = None;
     let agents: Vec<_> = cases
         .iter()
@@ -126,7 +126,7 @@ fn faults() {
     drop(agents);
 }
 
-/// `NO_PROXY` in the forms in which people write it; the proxy there would refuse.
+/// `NO_PROXY` in the forms that people write. The proxy itself refuses everything.
 fn exceptions() {
     let bench = bench();
     let gone = format!("http://{ADDRESS}:{}", free_port(ADDRESS));

@@ -39,7 +39,7 @@ impl Haproxy {
         Self { address, running }
     }
 
-    /// Passes connections on, with `options` towards the server.
+    /// Forwards connections, with `options` towards the server.
     fn passing(bench: &Bench, name: &str, options: &str) -> Self {
         Self::start(bench, name, |address| {
             format!(
@@ -67,7 +67,7 @@ fn as_documented() {
     assert_eq!(work.ends_whole(), "");
 }
 
-/// Both versions of the header, which says the address of whoever connects; what connects by itself needs none.
+/// Both versions of the header, which has the address of the client. A direct connection needs none.
 fn proxy_protocol() {
     let bench = Bench::with(FAST, &["--trusted-proxy", "127.0.0.0/8"]);
     let ways = [("v1", "send-proxy"), ("v2", "send-proxy-v2"), ("none", "")];
@@ -84,7 +84,7 @@ fn proxy_protocol() {
         .collect();
 }
 
-/// A server that trusts no proxy says so, to the agent and to its operator.
+/// A server that does not trust the proxy reports it to the agent and to its operator.
 fn not_trusted() {
     let bench = Bench::start();
     for (name, options) in [("v1", "send-proxy"), ("v2", "send-proxy-v2")] {

@@ -1,10 +1,9 @@
-//! The real binaries among the programs and conditions that they meet in the field: proxies in front of the
-//! server and in front of the agent, bad certificates, odd name servers, clocks that jump, tokens that are
-//! renewed in files.
+//! The real binaries with the programs and under the conditions of the field: proxies in front of the server and
+//! of the agent, bad certificates, faulty name servers, clocks that jump, tokens that are renewed in files.
 //!
-//! `cargo test -p onsembl-agent-ref --test field` runs each case in a process of its own; `-- NAME...` behind it
-//! only those whose names contain one of these. A case whose programs are not installed is skipped, and says
-//! so. The whole suite has [`BUDGET`].
+//! `cargo test -p onsembl-agent-ref --test field` runs each case in a process of its own; with `-- NAME...` it runs
+//! those whose names contain one of these. A case whose programs are not installed is reported as skipped. The
+//! whole suite may take [`BUDGET`].
 
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +27,6 @@ mod names;
 mod nginx;
 mod programs;
 #[path = "../e2e/relay.rs"]
-#[allow(dead_code, reason = "the other suites use more of it")]
 mod relay;
 mod site;
 mod tokens;
@@ -44,12 +42,12 @@ use std::time::{Duration, Instant};
 
 /// How long all cases may take together.
 const BUDGET: Duration = Duration::from_secs(150);
-/// How long one may take before it is ended.
+/// How long one case may take before it is killed.
 const LONGEST: Duration = Duration::from_secs(90);
-/// How many run at once: they mostly wait.
+/// How many cases run at once: they mostly wait.
 const AT_ONCE: usize = 4;
 
-/// One thing that happens in the field.
+/// One condition of the field.
 #[derive(Debug)]
 pub struct Case {
     pub name: &'static str,
@@ -83,7 +81,7 @@ fn main() -> ExitCode {
     if let [first, name] = words.as_slice()
         && first == "case"
     {
-        let case = all.iter().find(|case| case.name == name).expect("there is such a case");
+        let case = all.iter().find(|case| case.name == name).expect("a case of this name");
         programs::enter(case.needs);
         (case.run)();
         return ExitCode::SUCCESS;
@@ -93,7 +91,7 @@ fn main() -> ExitCode {
         .into_iter()
         .filter(|case| only.is_empty() || only.iter().any(|part| case.name.contains(*part)))
         .collect();
-    // The first case would pay for building it.
+    // Otherwise the first case would wait for the build.
     let _ = bench::server_binary();
     run(&wanted)
 }
@@ -127,7 +125,7 @@ fn run(cases: &[&Case]) -> ExitCode {
     let took = began.elapsed();
     println!("{:.0} s of {} s", took.as_secs_f32(), BUDGET.as_secs());
     if took > BUDGET {
-        println!("FAILED: the suite took longer than it may; see which case did");
+        println!("FAILED: the suite took longer than its budget; look for the slowest case");
     }
     match failed.into_inner() == 0 && took <= BUDGET {
         true => ExitCode::SUCCESS,
@@ -135,7 +133,7 @@ fn run(cases: &[&Case]) -> ExitCode {
     }
 }
 
-/// Runs a case in a process of its own, which takes everything that it started with it.
+/// Runs a case in a process of its own. When that ends, so does everything that it started.
 fn outcome(case: &Case) -> Outcome {
     if let Some(missing) = case.needs.iter().find_map(|need| need.missing()) {
         return Outcome::Skipped(missing);

@@ -1,5 +1,5 @@
-//! Names and the addresses behind them: a name server that is silent, a name with two addresses of which the first
-//! is of no use, an address that moves.
+//! Names and their addresses: a silent name server, a name with two addresses of which the first is unusable, an
+//! address that changes.
 
 use crate::Case;
 use crate::bench::{Bench, FAST};
@@ -21,7 +21,7 @@ pub const CASES: &[Case] = &[
     Case { name: "names/address-moves", needs: NEEDS, run: address_moves },
 ];
 
-/// Names of this machine, from now on.
+/// The hosts file of this case.
 struct Hosts(PathBuf);
 
 impl Hosts {
@@ -45,7 +45,7 @@ fn port(bench: &Bench) -> u16 {
     bench.address.rsplit_once(':').unwrap().1.parse().unwrap()
 }
 
-/// The agent goes on asking, says what it waits for, and ends at once when it is told to.
+/// The agent keeps asking, reports what it waits for, and ends at once when it is stopped.
 fn silent_name_server() {
     let bench = bench();
     let silent = UdpSocket::bind((ADDRESS, 53)).unwrap();
@@ -55,7 +55,7 @@ fn silent_name_server() {
     put_in_place_of(&conf, "/etc/resolv.conf");
     let mut agent = bench.start_agent_at(&format!("http://control.test:{}", port(&bench)), "dev");
     bench.tells_why("dev", "looking up control.test");
-    // It is being asked once more.
+    // Another lookup is under way.
     let mut query = [0; 512];
     assert_ne!(silent.recv(&mut query).unwrap(), 0);
     let asked = Instant::now();
@@ -64,8 +64,8 @@ fn silent_name_server() {
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
 }
 
-/// The name has this address first, and that of the server behind it: the agent gets there, stays there, and
-/// gets there sooner the next time.
+/// The name has this address first and the server's second: the agent reaches the server, stays connected, and
+/// connects faster the next time.
 fn second_address(first: &str) {
     let bench = bench();
     let _hosts = Hosts::new(&bench, &format!("{first} control.test\n{ADDRESS} control.test\n"));
@@ -79,14 +79,17 @@ fn second_address(first: &str) {
 fn first_swallows() {
     let began = Instant::now();
     second_address(SWALLOWS);
-    assert!(began.elapsed() < Duration::from_secs(8), "a quarter of a second is lost, not a dial");
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "this costs a quarter of a second, not a failed dial"
+    );
 }
 
 fn first_refuses() {
     second_address(OTHER_ADDRESS);
 }
 
-/// Whatever takes connections on the first address does so on every port.
+/// The program on the first address takes connections on every port.
 fn at_first(answer: &'static str) -> impl FnOnce(u16) {
     move |port| {
         let listener = TcpListener::bind((OTHER_ADDRESS, port)).unwrap();
@@ -116,7 +119,7 @@ fn second_address_behind(listen: impl FnOnce(u16)) {
     let _agent = bench.start_agent_at(&format!("http://control.test:{port}"), "dev");
     let _ = bench.await_status("dev", "online");
     let work = bench.start_work("dev");
-    // The one that failed is tried last from now on.
+    // From now on the address that failed is tried last.
     bench.server().signal("-KILL");
     let mut bench = bench;
     bench.server = None;
@@ -134,7 +137,7 @@ fn first_answers() {
     second_address_behind(at_first("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"));
 }
 
-/// The server moves to another address while an agent is in session and works.
+/// The server moves to another address while an agent is in session and runs a command.
 fn address_moves() {
     let mut bench = bench();
     let port = port(&bench);

@@ -1,5 +1,5 @@
-//! nginx in front of the server, as it is often set up: rightly, wrongly, under a prefix, with little patience,
-//! while it is reloaded, and when it answers in the server's place.
+//! nginx in front of the server in common set-ups: correct, incorrect, under a prefix, with short time-outs, during a
+//! reload, and when it answers in place of the server.
 
 use crate::Case;
 use crate::bench::{Bench, FAST, Running, Times, eventually};
@@ -21,7 +21,7 @@ pub const CASES: &[Case] = &[
     Case { name: "nginx/answers-in-the-servers-place", needs: &[Need::Nginx], run: answers },
 ];
 
-/// What passes WebSockets on; without the braces.
+/// The directives that forward WebSockets, without the braces.
 fn passing(upstream: &str) -> String {
     format!(
         "proxy_pass {upstream}; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
@@ -61,7 +61,7 @@ impl Nginx {
         )
     }
 
-    /// Other locations from now on. What is open goes on for a second.
+    /// Reloads with other locations. Open connections last for another second.
     fn reload(&self, locations: &str) {
         std::fs::write(&self.conf, Self::conf(&self.address, locations)).unwrap();
         self.running.signal("-HUP");
@@ -81,10 +81,10 @@ fn as_documented() {
     assert_eq!(said.stdout, b"1\n2\n3\n", "{said:?}");
     sleep(Duration::from_secs(3));
     let after = bench.await_status("dev", "online");
-    assert_eq!(before["since"], after["since"], "one session, whatever nginx thinks of silence");
+    assert_eq!(before["since"], after["since"], "one session, despite the idle time-out of nginx");
 }
 
-/// nginx speaks HTTP/1.0 to the server unless it is told otherwise, and that cannot be upgraded.
+/// By default nginx speaks HTTP/1.0 to the server, which cannot be upgraded.
 fn http_1_0_upstream() {
     let bench = Bench::start();
     let right = format!("location / {{ {} }}", passing(&bench.url()));
@@ -141,7 +141,7 @@ fn path_prefix() {
     }
 }
 
-/// Heartbeats keep a link open on which nothing else is said.
+/// Heartbeats keep an otherwise idle link open.
 fn patient() {
     let bench = Bench::with(FAST, &[]);
     let locations = format!("location / {{ {} proxy_read_timeout 2s; }}", passing(&bench.url()));
@@ -152,7 +152,7 @@ fn patient() {
     assert_eq!(before["since"], bench.await_status("dev", "online")["since"]);
 }
 
-/// An agent behind a proxy that cuts idle links below the interval comes back each time.
+/// An agent behind a proxy that cuts idle links before the heartbeat interval reconnects each time.
 fn impatient() {
     let bench = Bench::with(Times(["5s", "10s", "15s", "20s"]), &[]);
     let locations = format!("location / {{ {} proxy_read_timeout 1s; }}", passing(&bench.url()));
@@ -176,7 +176,7 @@ fn reload() {
     for _ in 0..2 {
         let lost = bench.log("dev.log").matches("reconnecting").count();
         nginx.reload(&locations);
-        eventually("the old worker lets its links go", || {
+        eventually("the old worker process closes its links", || {
             bench.log("dev.log").matches("reconnecting").count() > lost
         });
         let _ = bench.await_status("dev", "online");
@@ -185,8 +185,8 @@ fn reload() {
     let _ = work.ends_whole();
 }
 
-/// Whatever a proxy answers by itself is a failed dial: no command is touched, no agent stays away, and it
-/// is said what came.
+/// Any answer of the proxy itself is a failed dial: no command is touched, no agent stops dialling, and the answer
+/// is reported.
 fn answers() {
     const ANSWERS: [(u16, &str, &str); 12] = [
         (301, "http://elsewhere.test/", "to http://elsewhere.test/"),

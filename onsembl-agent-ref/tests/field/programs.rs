@@ -1,5 +1,5 @@
-//! Programs that are not of this workspace, and networks of their own: what a case needs, whether that is here,
-//! and how it is started.
+//! Programs outside of this workspace, and separate networks: what a case needs, whether it is available, and how it
+//! is started.
 
 use crate::bench::Running;
 use std::ffi::OsStr;
@@ -14,19 +14,19 @@ pub enum Need {
     Haproxy,
     Tinyproxy,
     Faketime,
-    /// A network, name servers and names of its own.
+    /// A separate network, with its own name servers and names.
     Network,
 }
 
-/// The address of the servers in a network of its own: one that is not the machine itself to anybody who asks.
+/// The address of the servers in a separate network. Programs do not treat it as the local host.
 pub const ADDRESS: &str = "10.9.9.9";
 /// Another one.
 pub const OTHER_ADDRESS: &str = "10.9.9.8";
-/// An address that takes packets and never answers.
+/// An address that accepts packets and never answers.
 pub const SWALLOWS: &str = "10.9.8.1";
 
 impl Need {
-    /// Why it is not to be had here, if it is not.
+    /// Why it is not available here, if it is not.
     pub fn missing(self) -> Option<String> {
         match self {
             Self::Nginx => not_installed("nginx"),
@@ -50,13 +50,13 @@ fn not_installed(name: &str) -> Option<String> {
     find(name).is_none().then(|| format!("{name} is not installed"))
 }
 
-/// Where a program is; those for administrators too.
+/// The path of a program, also of one for administrators.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin:/usr/local/sbin";
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// The library that pretends other times.
+/// The library that fakes the time.
 pub fn libfaketime() -> Option<PathBuf> {
     let folders = ["/usr/lib", "/usr/local/lib", "/lib"].map(PathBuf::from);
     let with_architecture = folders.iter().flat_map(|folder| {
@@ -68,7 +68,7 @@ pub fn libfaketime() -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// `program`, in a network of its own if that is needed.
+/// `program`, in a separate network if it needs one.
 pub fn within(needs: &[Need], program: &Path) -> Command {
     if !needs.contains(&Need::Network) {
         return Command::new(program);
@@ -79,7 +79,7 @@ pub fn within(needs: &[Need], program: &Path) -> Command {
     command
 }
 
-/// Sets up the network of this process, if the case has one of its own.
+/// Sets up the network of this process, if the case has a separate one.
 pub fn enter(needs: &[Need]) {
     if !needs.contains(&Need::Network) {
         return;
@@ -88,14 +88,14 @@ pub fn enter(needs: &[Need]) {
         &["link", "set", "lo", "up"][..],
         &["address", "add", &format!("{ADDRESS}/32"), "dev", "lo"],
         &["address", "add", &format!("{OTHER_ADDRESS}/32"), "dev", "lo"],
-        // What goes there comes back in, is for nobody, and is dropped.
+        // Packets to it come back in, match no address, and are dropped.
         &["route", "add", "10.9.8.0/24", "dev", "lo"],
     ] {
         done(Command::new(find("ip").expect("ip")).args(words));
     }
 }
 
-/// Puts `file` in the place of one of the system's, for this process and those that it starts.
+/// Replaces a file of the system by `file`, for this process and those that it starts.
 pub fn put_in_place_of(file: &Path, of_system: &str) {
     done(Command::new("mount").args(["--bind".as_ref(), file.as_os_str(), OsStr::new(of_system)]));
 }
@@ -110,7 +110,7 @@ pub fn free_port(address: &str) -> u16 {
     TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// Starts a program that stays in the foreground, and waits until it takes connections.
+/// Starts a program in the foreground, and waits until it accepts connections.
 pub fn listening(command: &mut Command, address: &str) -> Running {
     let child = command.stdin(Stdio::null()).spawn().expect("it can be run");
     let mut running = Running(child);
@@ -121,7 +121,7 @@ pub fn listening(command: &mut Command, address: &str) -> Running {
     running
 }
 
-/// The configuration that the documentation gives for a program, for a server at `upstream`.
+/// The configuration from the documentation for a program, with the server at `upstream`.
 pub fn documented(language: &str, upstream: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATING.md");
     let text = std::fs::read_to_string(file).unwrap();

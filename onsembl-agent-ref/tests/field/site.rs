@@ -1,4 +1,4 @@
-//! A server and its agents, whose ways to each other a case decides; and what people see of them.
+//! A server and its agents, with the connection between them set up by each case, and what users see of them.
 
 use crate::bench::{AGENT, Bench, Running, eventually};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 impl Bench {
-    /// An agent that dials `url`, with the log that people have.
+    /// An agent that dials `url`, with the default log level.
     pub fn agent_at(&self, url: &str, name: &str) -> Command {
         let log = std::fs::File::options()
             .create(true)
@@ -33,7 +33,7 @@ impl Bench {
         Running(self.agent_at(url, name).spawn().expect("the agent can be run"))
     }
 
-    /// What `onsembl-agent status` says.
+    /// The output of `onsembl-agent status`.
     pub fn status(&self, name: &str) -> Value {
         let said = Command::new(AGENT)
             .args(["status", "--json", "--state-dir"])
@@ -43,7 +43,7 @@ impl Bench {
         serde_json::from_slice(&said.stdout).unwrap_or_default()
     }
 
-    /// Waits until the log of the agent says this, and its status too; both at their usual verbosity.
+    /// Waits until both the log and the status of the agent contain this, at their default verbosity.
     pub fn tells_why(&self, name: &str, why: &str) {
         let log = || self.log(&format!("{name}.log"));
         let status = || self.status(name)["because"].as_str().unwrap_or_default().to_owned();
@@ -56,7 +56,7 @@ impl Bench {
         });
     }
 
-    /// A command that lives until it is told to end, and the file that it writes `alive` to each time.
+    /// A command that runs until it is told to end, and the file to which it writes a count.
     pub fn start_work(&self, agent: &str) -> Work {
         let file = self.folder.path().join(format!("{agent}.beats"));
         let text = format!(
@@ -89,7 +89,7 @@ impl Bench {
     }
 }
 
-/// A command whose process no fault of a link may touch.
+/// A command whose process must survive every fault of the link.
 pub struct Work {
     file: PathBuf,
     output: PathBuf,
@@ -103,14 +103,14 @@ impl Work {
         text.trim().parse().unwrap_or(0)
     }
 
-    /// It is still the same process, and works.
+    /// It is still the same process, and makes progress.
     pub fn goes_on(&self) {
         let before = self.beats();
-        eventually("the command goes on", || self.beats() > before);
+        eventually("the command makes progress", || self.beats() > before);
     }
 
-    /// Ends it, and proves that not a line of it was lost, none came twice, and that `exec` saw its end.
-    /// Gives what `exec` said besides.
+    /// Ends it, and checks that no line was lost, none came twice, and that `exec` saw its end. Returns what `exec`
+    /// printed to standard error.
     pub fn ends_whole(mut self) -> String {
         std::fs::write(self.file.with_extension("beats.end"), "").unwrap();
         let status = self.exec.wait();

@@ -1,4 +1,4 @@
-//! Token files, as they are renewed and as they are written in the field.
+//! Token files, in the forms in which they are written and renewed in the field.
 
 use crate::Case;
 use crate::bench::{Bench, Running, eventually, server_binary};
@@ -22,8 +22,8 @@ fn token(bench: &Bench, what: &[&str]) -> String {
     String::from_utf8(made.stdout).unwrap()
 }
 
-/// As secrets are mounted: the file is a link to one in a folder that a link points to, and that link is
-/// exchanged at once.
+/// As Kubernetes mounts secrets: the file is a link into a folder that is itself a link, and that link is replaced
+/// atomically.
 fn mount(folder: &Path, version: &str, token: &str) {
     std::fs::create_dir(folder.join(version)).unwrap();
     std::fs::write(folder.join(version).join("token"), token).unwrap();
@@ -31,7 +31,7 @@ fn mount(folder: &Path, version: &str, token: &str) {
     std::fs::rename(folder.join("new"), folder.join("data")).unwrap();
 }
 
-/// The old token runs out a while after the new one is there. Nobody who runs a command notices.
+/// The old token expires a while after the new one is there. A running `exec` notices nothing.
 fn renewed_in_time() {
     let bench = Bench::start();
     let folder = bench.folder.path().join("secret");
@@ -44,20 +44,20 @@ fn renewed_in_time() {
     let _agent = Running(agent.spawn().unwrap());
     let _ = bench.await_status("dev", "online");
     let work = bench.start_work("dev");
-    // One that is not of its lineage would be another's, which holds no agent of this one.
+    // A token of another lineage would not authorize this agent.
     mount(&folder, "two", &token(&bench, &["--renew", old.trim(), "--ttl", "1h"]));
     eventually("the newer token is taken", || bench.log("dev.log").contains("newer token"));
     let _ = bench.await_status("dev", "online");
-    // The old one is over by then, and its link with it.
+    // By then the old one has expired, and its link is closed.
     std::thread::sleep(std::time::Duration::from_secs(20));
     let _ = bench.await_status("dev", "online");
     let log = bench.log("dev.log");
     assert!(!log.contains("4105"), "{log}");
-    assert_eq!(work.ends_whole(), "", "exec has nothing to say of it");
+    assert_eq!(work.ends_whole(), "", "exec reports nothing");
 }
 
-/// Line breaks, blanks and a byte order mark are no part of a token; what else is wrong is said before anything
-/// is sent.
+/// Line breaks, blanks and a byte order mark are not part of a token; any other fault is reported before anything is
+/// sent.
 fn forms() {
     let bench = Bench::start();
     let good = bench.agent_token.clone();

@@ -1,4 +1,4 @@
-//! The attacks, as data: a new one is a row here and a few lines.
+//! The attacks, as a table: a new attack is a row here and a small function.
 
 use crate::target::{Open, Reads, Target, message};
 use futures::future::{BoxFuture, join_all};
@@ -14,7 +14,7 @@ pub struct Attack {
     pub run: fn(Target) -> BoxFuture<'static, ()>,
 }
 
-/// How the server is to listen.
+/// How the server listens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Serve {
     Plain,
@@ -112,7 +112,7 @@ async fn come_and_go(target: Target) {
     join_all((0..16).map(one)).await;
 }
 
-/// The first bytes of a hello of TLS, and no more.
+/// The first bytes of a TLS client hello, and no more.
 async fn half_handshakes(target: Target) {
     let one = |_| async {
         loop {
@@ -125,7 +125,7 @@ async fn half_handshakes(target: Target) {
     join_all((0..5000).map(one)).await;
 }
 
-/// As many links of one token as it gets.
+/// As many links with one token as the server accepts.
 async fn links(target: Target) {
     let one = |_| async {
         let _link = target.dashboard().await;
@@ -134,7 +134,7 @@ async fn links(target: Target) {
     join_all((0..6000).map(one)).await;
 }
 
-/// As many dashboards as it gets, each of which watches everything and reads nothing.
+/// As many dashboards as the server accepts. Each watches everything and reads nothing.
 async fn dashboards(target: Target) {
     let one = |_| async {
         let hello = r#"{"subscriptions":{"agents":["*"],"commands":["*"],"terminals":true,"traces":false}}"#;
@@ -280,7 +280,7 @@ async fn large_messages(target: Target) {
     join_all(["a", "b", "c", "d", "e", "f", "g", "h"].map(one)).await;
 }
 
-/// Many links, each with most of a large message.
+/// Many links, on each of which most of a large message was sent.
 async fn half_messages(target: Target) {
     let one = |_| async {
         loop {
@@ -302,7 +302,7 @@ fn command(id: u64, start_within_ms: u64, text: &str) -> String {
     message("COMMAND_REQUEST", &payload)
 }
 
-/// Commands that end at once, then the same ids again.
+/// Commands that end at once, then requests with the same ids.
 async fn ended_again(target: Target) {
     let _agent = target.agent("a").await;
     target.repeat(Open::Dashboard, |n| command(n % 20_000, 1, "true"), Reads::All).await;
@@ -356,7 +356,7 @@ async fn stops(target: Target) {
     target.repeat(Open::Dashboard, text, Reads::All).await;
 }
 
-/// Everybody follows one command, and reads nothing.
+/// Many readers follow one command and read nothing.
 async fn followers(target: Target) {
     let _agent = target.agent("a").await;
     let request = target.request("/api/commands/c-1/output?follow=true");
@@ -371,7 +371,7 @@ async fn followers(target: Target) {
     futures::future::join(write, join_all((0..300).map(follow))).await;
 }
 
-/// A page about an agent with commands, by many at a time.
+/// Many concurrent requests for a page about an agent with commands.
 async fn with_agent(target: Target, path: &'static str) {
     let _agent = target.agent("a").await;
     let request = target.request(path);

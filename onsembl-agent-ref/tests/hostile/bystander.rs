@@ -1,4 +1,4 @@
-//! Somebody else's user: an agent that stays in session, and commands on it one after the other.
+//! Another user, who must not be affected: an agent that stays in session and runs commands one after the other.
 
 use crate::bench::{Bench, Running};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ impl Bystander {
         Self { _agent: agent, exec: Box::new(exec) }
     }
 
-    /// What commands take that are run in this time, one after the other. One that fails counts as a minute.
+    /// The durations of commands that are run one after the other during this time. A failure counts as a minute.
     pub fn works(&self, time: Duration) -> Latencies {
         let until = Instant::now() + time;
         let mut all = Vec::new();
@@ -40,7 +40,9 @@ impl Bystander {
 
     /// Whether its agent lost its session.
     pub fn faults(&self, bench: &Bench) -> Vec<String> {
-        let Some(view) = bench.agent_view("good") else { return vec!["its agent is gone".into()] };
+        let Some(view) = bench.agent_view("good") else {
+            return vec!["its agent is missing".into()];
+        };
         let id = view["agent_id"].as_str().unwrap_or_default();
         let fell = |(status, _): &(String, String)| status != "online" && status != "connecting";
         let history = bench.history(id).into_iter().filter(fell);
@@ -48,11 +50,11 @@ impl Bystander {
     }
 }
 
-/// In their order.
+/// In ascending order.
 pub struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    /// Of fewer than a hundred, the slowest.
+    /// The 99th percentile; of fewer than a hundred, the maximum.
     pub fn p99(&self) -> Duration {
         let at = (self.0.len() * 99).div_ceil(100).saturating_sub(1);
         self.0.get(at).copied().unwrap_or_default()

@@ -1,15 +1,15 @@
-//! Attackers from every seat against the real server, beside a bystander who works on.
+//! Attackers in every role against the real server, while a bystander keeps working.
 //!
-//! `cargo test --release -p onsembl-agent-ref --test hostile` runs each attack; `-- NAME...` behind it only
-//! those whose names begin so. For each attack:
-//! - of the bystander's `exec` 99 in 100 take at most three times what they take beside processes that burn the
-//!   processors without talking to the server, and 100 ms more;
-//! - the server stays below what `onsembl-server limits` computes for two users;
-//! - within ten seconds after the attack both hold again, and a second round takes no more memory than the first.
+//! `cargo test --release -p onsembl-agent-ref --test hostile` runs every attack; with `-- NAME...` it runs those
+//! whose names start with one of these. For each attack:
+//! - the 99th percentile of the bystander's `exec` is at most three times its value beside processes that load all
+//!   processors without using the server, plus 100 ms;
+//! - the memory of the server stays below what `onsembl-server limits` computes for two users;
+//! - both hold again within ten seconds after the attack, and a second round takes no more memory than the first.
 //!
-//! `ONSEMBL_ATTACK_SECONDS` says for how long each round attacks (5), `ONSEMBL_ATTACK_ROUNDS` how many there are
-//! (2), `ONSEMBL_ATTACK_TRIES` how often one that fails is measured (1), and `ONSEMBL_ATTACK_FILE` to which file a
-//! line about each is appended.
+//! `ONSEMBL_ATTACK_SECONDS` is the length of a round (5), `ONSEMBL_ATTACK_ROUNDS` the number of rounds (2),
+//! `ONSEMBL_ATTACK_TRIES` the number of attempts before an attack counts as failed (1), and `ONSEMBL_ATTACK_FILE`
+//! a file to which a line about each attack is appended.
 
 #![allow(
     clippy::unwrap_used,
@@ -37,19 +37,19 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use target::Target;
 
-/// Times of agents as people have them: no attack may bring an agent of somebody else near them.
+/// Heartbeat times as in production: no attack may bring another user's agent near these limits.
 const TIMES: Times = Times(["2s", "5s", "10s", "20s"]);
-/// How much longer than beside a burning processor an `exec` may take, in all.
+/// What an `exec` may take in addition to the multiple of its usual time.
 const SLACK: Duration = Duration::from_millis(100);
-/// How soon after an attack all is as before.
+/// How soon after an attack the server must have recovered.
 const RECOVERY: Duration = Duration::from_secs(10);
-/// For how long what is usual is measured, at most.
+/// The longest measurement of the usual times.
 const USUAL: Duration = Duration::from_secs(2);
-/// What the server is started with, and what its limits are asked for.
+/// Flags of the server, and of `limits`.
 const CONNECTIONS: [&str; 2] = ["--connections", "4096"];
 /// The attacker, and the bystander.
 const USERS: [&str; 2] = ["--users", "2"];
-/// Where the certificate is that clients trust. Its key lies beside it.
+/// The path of the certificate that clients trust. Its key is beside it.
 const CA: &str = "ONSEMBL_TLS_CA";
 
 fn main() -> ExitCode {
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Runs all this with a certificate that every client of it trusts.
+/// Runs this program again, with a certificate that all of its clients trust.
 fn with_certificate(words: &[String]) -> ExitCode {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
@@ -105,7 +105,7 @@ fn attack(name: &str, target: Target) -> ExitCode {
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on((attack.run)(target));
-    // What it holds open stays open.
+    // The sockets that it holds stay open.
     loop {
         std::thread::sleep(Duration::from_secs(3600));
     }
@@ -115,7 +115,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// What was wrong.
+/// The faults that were found.
 fn rounds(attack: &Attack, certificate: &Path) -> Vec<String> {
     let seconds = Duration::from_secs(number("ONSEMBL_ATTACK_SECONDS").unwrap_or(5));
     let count = number("ONSEMBL_ATTACK_ROUNDS").unwrap_or(2);
@@ -207,7 +207,7 @@ fn bench_for(attack: &Attack, certificate: &Path) -> Bench {
     }
 }
 
-/// How soon the bystander works as before.
+/// How soon the bystander's commands are as fast as before.
 fn recovery(bystander: &Bystander, most: Duration) -> Duration {
     let began = Instant::now();
     loop {
@@ -219,7 +219,7 @@ fn recovery(bystander: &Bystander, most: Duration) -> Duration {
     }
 }
 
-/// What the server says that it may take at most, in KiB.
+/// The bound on its memory that the server reports, in KiB.
 fn memory_bound() -> u64 {
     let said = Command::new(server_binary())
         .args(["limits", "--json"])
@@ -262,13 +262,13 @@ fn niced(program: &str, words: &[&str]) -> Running {
 }
 
 impl Running {
-    /// The most that a process took since this was last asked, in KiB.
+    /// The peak memory of a process since the last call, in KiB.
     fn peak_memory(&self) -> u64 {
         let path = format!("/proc/{}/status", self.0.id());
         let status = std::fs::read_to_string(path).expect("it runs");
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
         let number = line.split_whitespace().nth(1).and_then(|text| text.parse().ok());
-        // The next peak is that of the next round.
+        // Resets the peak for the next round.
         let _ = std::fs::write(format!("/proc/{}/clear_refs", self.0.id()), "5");
         number.expect("a number")
     }

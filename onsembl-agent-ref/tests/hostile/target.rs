@@ -1,4 +1,4 @@
-//! What an attacker knows: an address, and a token of each kind that is its own.
+//! What an attacker has: the address of the server, and a token of each kind.
 
 use futures::{SinkExt as _, StreamExt as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// Where attackers come from; the port is any.
+/// The source address of attackers, with any port.
 const ATTACKER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
 
 #[derive(Clone)]
@@ -34,8 +34,7 @@ impl Target {
         }
     }
 
-    /// From another address than the bystander's: what an attacker takes of the share of its own address it takes
-    /// from those behind it.
+    /// From an address other than the bystander's: an attacker uses up the share of its own address only.
     pub async fn tcp(&self) -> TcpStream {
         let to = self.address.parse().expect("an address");
         loop {
@@ -73,7 +72,7 @@ impl Target {
         self.greeted(self.hello(key)).await
     }
 
-    /// The same of a legacy wrapper.
+    /// The same for a legacy wrapper.
     async fn wrapper(&self, key: &str) -> Socket {
         let payload = format!(
             r#"{{"agentId":"{key}","name":"{key}","agentType":"CUSTOM","version":"0.1.0","hostMachine":"box","capabilities":{{"maxTokens":0,"supportsInterrupt":true,"supportsTrace":false}}}}"#
@@ -88,7 +87,7 @@ impl Target {
         socket
     }
 
-    /// A link of a dashboard that has not said hello.
+    /// A link of a dashboard, before its hello.
     pub async fn dashboard(&self) -> Socket {
         self.open("/ws/dashboard", &self.dashboard_token).await
     }
@@ -99,7 +98,7 @@ impl Target {
         format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n")
     }
 
-    /// Asks the same over and over, over a new connection if one ends, and reads what comes.
+    /// Sends the same request in a loop, over a new connection when one ends, and reads the responses.
     pub async fn ask(&self, request: String) {
         let mut page = vec![0; 64 * 1024];
         loop {
@@ -113,8 +112,8 @@ impl Target {
         }
     }
 
-    /// Says the same over and over, over a new link if one ends, and reads what comes if asked to. Each link
-    /// of a dashboard begins with its hello. `texts` counts from one on each link.
+    /// Sends `texts` in a loop, over a new link when one ends, and reads the answers if asked to. Each link of a
+    /// dashboard starts with its hello. `texts` gets the number of the message on its link, from 1.
     pub async fn repeat(&self, open: Open, texts: impl Fn(u64) -> String, reads: Reads) {
         loop {
             let mut n = 0;

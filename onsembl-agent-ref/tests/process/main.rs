@@ -135,7 +135,7 @@ impl Run {
     }
 }
 
-/// The living processes of a group, by `ps`: somebody else's reading of the same thing.
+/// The living processes of a group, by `ps`: an independent observation.
 fn living_of_group(group: Pid) -> Vec<String> {
     let output = Command::new("ps").args(["-e", "-o", "pgid=,stat=,pid=,args="]).output().unwrap();
     assert!(output.status.success());

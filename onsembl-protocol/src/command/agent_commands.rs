@@ -1,7 +1,7 @@
 //! What an agent knows of its commands: which wait, which run, which ended, which it has seen before.
 //!
-//! A command id is run at most once, however often it arrives and however often the agent starts
-//! anew; an end is reported until the server confirmed it (P-99, P-101).
+//! A command id is run at most once, however often it arrives and however often the agent is
+//! restarted; an end is reported until the server has confirmed it (P-99, P-101).
 
 use super::fate::Fate;
 use super::journal::{CommandJournal, Standing};
@@ -160,7 +160,7 @@ impl AgentCommands {
         }
     }
 
-    /// Whether nothing is started; what runs goes on.
+    /// Whether nothing is started; what runs continues.
     pub(crate) const fn pause(&mut self, paused: bool) {
         self.paused = paused;
     }

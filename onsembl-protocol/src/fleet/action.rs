@@ -98,7 +98,7 @@ pub enum FleetAction {
         seat: SeatId,
         cause: CloseCause,
     },
-    /// The agent reported that it cannot go on.
+    /// The agent reported that it cannot continue.
     Faulted(SeatId),
     /// Ask the store, and hand the answer in as an event.
     Ask(Question),
@@ -177,7 +177,7 @@ pub enum Question {
         ticket: u64,
         commands: Vec<CommandId>,
     },
-    /// Where the output of this command goes on. Answered by
+    /// Where the output of this command continues. Answered by
     /// [`StoreAnswer::LogPosition`](super::StoreAnswer::LogPosition).
     LogPosition(CommandId),
     /// How far the streams of an agent are stored, and those of these commands. Answered by

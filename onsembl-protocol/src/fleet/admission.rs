@@ -2,18 +2,13 @@
 //! anything is changed.
 
 use super::action::{Question, Token};
-use super::command::{
-    AfterEnd, Command, Course, Log, Open, Row, cost_of, misread, terms, too_long,
-};
+use super::command::{Command, Course, Log, Open, Row, cost_of, misread, terms, too_long};
 use super::event::StoreFault;
 use super::note::FleetNote;
-use super::row::CommandRecord;
 use super::state::State;
 use super::stop::stopped;
 use super::terminal::keeps_its_size;
-use crate::command::{
-    Candidate, CommandEvent, CommandLifecycle, CommandOrigin, Unroutable, choose_agent,
-};
+use crate::command::{Candidate, CommandEvent, CommandLifecycle, Unroutable, choose_agent};
 use crate::id::{AgentId, CommandId};
 use crate::model::Dialect;
 use crate::model::StopScope;
@@ -59,27 +54,9 @@ pub(super) fn on_command(
     request.agent_id = Some(agent.clone());
     request.user_id = Some(state.user.clone());
     let lifecycle = CommandLifecycle::new(dialect, terms(&request), linked, now);
-    let record = CommandRecord {
-        request: request.clone(),
-        command: id.clone(),
-        agent: agent.clone(),
-        origin: CommandOrigin::User,
-        stage: lifecycle.view().status,
-        cause: Some(lifecycle.view().because.to_string()),
-        exit: None,
-        created_at: now.wall,
-        updated_at: now.wall,
-        ended_at: None,
-    };
+    let open = Open::new(lifecycle, request, alloc::vec![token]);
+    let record = open.record(&id, &agent, now.wall);
     state.out.note(FleetNote::CommandTaken { command: id.clone(), agent: agent.clone() });
-    let open = Open {
-        deadline: lifecycle.deadline(),
-        lifecycle,
-        request,
-        row: Row::Asked,
-        waiters: alloc::vec![token],
-        after_end: AfterEnd::Confirm,
-    };
     // The store has nothing of a command that is new; if it is not, its answer says so. Only what its agent
     // wrote under this id already is known.
     let loose = state.commands.remove(&id).map(|loose| loose.log);

@@ -10,7 +10,7 @@ use super::output;
 use super::row::CommandRecord;
 use super::state::State;
 use super::{command, dispatch};
-use crate::command::{CommandEvent, CommandLifecycle, CommandOrigin, CommandTerms, Returned};
+use crate::command::{CommandEvent, CommandLifecycle, CommandTerms, Returned};
 use crate::id::{AgentId, CommandId};
 use crate::model::Dialect;
 use crate::time::{Now, WallTime};
@@ -49,26 +49,8 @@ fn adopt(state: &mut State, agent: &AgentId, id: &CommandId, now: Now) {
         state.not_taken.take_back(seat, id);
     }
     let lifecycle = CommandLifecycle::adopted(now);
-    let record = CommandRecord {
-        request: request.clone(),
-        command: id.clone(),
-        agent: agent.clone(),
-        origin: CommandOrigin::Adopted,
-        stage: lifecycle.view().status,
-        cause: Some(lifecycle.view().because.to_string()),
-        exit: None,
-        created_at: now.wall,
-        updated_at: now.wall,
-        ended_at: None,
-    };
-    let open = Open {
-        deadline: lifecycle.deadline(),
-        lifecycle,
-        request,
-        row: Row::Asked,
-        waiters: Vec::new(),
-        after_end: AfterEnd::Confirm,
-    };
+    let open = Open::new(lifecycle, request, Vec::new());
+    let record = open.record(id, agent, now.wall);
     // The store may have it all the same, and output of it.
     let log = match state.commands.remove(id) {
         Some(loose) => loose.log,

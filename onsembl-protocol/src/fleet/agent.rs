@@ -424,7 +424,7 @@ pub(super) struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
     Well,
-    /// It reported that it cannot go on.
+    /// It reported that it cannot continue.
     Faulted,
 }
 

@@ -62,7 +62,7 @@ impl Bearer {
     /// Whether the token may speak for this agent, as far as its id and its claim say.
     pub(super) fn speaks_for(&self, agent: &AgentId, claim: Option<&Claim>) -> bool {
         match &self.scope {
-            // Whichever lineage holds it: such a token is made to take the agent over (P-264).
+            // Whichever lineage holds it: a token of this kind is made to take the agent over (P-264).
             TokenScope::Heir(heir) if heir == agent => true,
             TokenScope::Any | TokenScope::New(_) => self.may_hold(claim),
             TokenScope::Heir(of) | TokenScope::Bound(of) => of == agent && self.may_hold(claim),
@@ -172,7 +172,7 @@ pub(super) fn judge(
                 name: own.map_or_else(|| heir.to_string(), |own| own.name.to_owned()),
                 has: known.name.to_owned(),
             }),
-            // A new key: the old one may be lost with its machine, which is what such a token is for.
+            // A new key: the old one may be lost with its machine, and tokens of this kind exist for that case.
             None => Ok(Admitted::HeirOf(heir.clone())),
         },
         TokenScope::Bound(agent) => {

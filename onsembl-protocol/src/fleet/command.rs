@@ -3,6 +3,7 @@
 use super::action::Token;
 use super::agent::Session;
 use super::event::LogPosition;
+use super::row::CommandRecord;
 use crate::command::{CommandCause, CommandLifecycle, CommandTerms, CommandView};
 use crate::id::{AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, MessageId};
 use crate::limits::Limits;
@@ -14,7 +15,7 @@ use crate::wire::{self, ServerToAgent};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -64,6 +65,46 @@ pub(super) struct Open {
     pub(super) after_end: AfterEnd,
 }
 
+impl Open {
+    /// A command that the store is asked to take, with the requests that wait for its answer.
+    pub(super) fn new(
+        lifecycle: CommandLifecycle,
+        request: Box<CommandRequest>,
+        waiters: Vec<Token>,
+    ) -> Self {
+        Self {
+            deadline: lifecycle.deadline(),
+            lifecycle,
+            request,
+            row: Row::Asked,
+            waiters,
+            after_end: AfterEnd::Confirm,
+        }
+    }
+
+    /// What the store is to take of it at this moment.
+    pub(super) fn record(
+        &self,
+        command: &CommandId,
+        agent: &AgentId,
+        at: WallTime,
+    ) -> CommandRecord {
+        let view = self.lifecycle.view();
+        CommandRecord {
+            request: self.request.clone(),
+            command: command.clone(),
+            agent: agent.clone(),
+            origin: self.lifecycle.origin(),
+            stage: view.status,
+            cause: Some(view.because.to_string()),
+            exit: view.exit,
+            created_at: at,
+            updated_at: at,
+            ended_at: view.ended_at,
+        }
+    }
+}
+
 /// Whether the store has a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Row {
@@ -84,14 +125,14 @@ pub(super) enum AfterEnd {
 /// The numbers of a command's output.
 #[derive(Debug)]
 pub(super) enum Log {
-    /// The store is being asked where it goes on. A log that guesses would number what comes in front of
+    /// The store is being asked where it continues. A log that guesses would number what comes in front of
     /// what is stored, and no reader would find it there.
     Deferred(Deferred),
-    /// It goes on here.
+    /// It continues here.
     Known(OutputLog),
 }
 
-/// Messages that arrived before it was known where its output goes on.
+/// Messages that arrived before it was known where its output continues.
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
     heard: VecDeque<Heard>,
@@ -99,7 +140,7 @@ pub(super) struct Deferred {
     pub(super) after: AfterPosition,
 }
 
-/// What happens to a command once it is known where its output goes on.
+/// What happens to a command once it is known where its output continues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum AfterPosition {
     #[default]

@@ -162,7 +162,7 @@ impl Contests {
         }
     }
 
-    /// Hellos that may go on: the process in session did not answer in time, or is in session no more.
+    /// Hellos that may continue: the process in session did not answer in time, or is in session no more.
     pub(super) fn settle(&mut self, state: &mut State, now: Now) -> Vec<Contender> {
         let is_free = |waiting: &Contender| {
             rival(state, &waiting.said).is_none_or(|(seat, _)| seat != waiting.seat)
@@ -190,7 +190,7 @@ impl Contests {
         }
     }
 
-    /// When [`settle`](Self::settle) and [`on_time`](Self::on_time) are to be called at the latest.
+    /// When [`settle`](Self::settle) and [`on_time`](Self::on_time) must be called.
     pub(super) fn deadline(&self) -> Deadline {
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
         let recent = self.recent.values().map(|recent| recent.until);

@@ -1,11 +1,13 @@
-//! What one dashboard has not been told yet: the difference between the [`View`] of its user and what it was
-//! sent; and the order in which it is told.
+//! The updates that one dashboard has not been sent yet, as the difference between the [`View`] of its user and what
+//! it was sent, and their order.
 //!
-//! A feed holds no lock and no queue of events: it is asked for the next thing to tell whenever the link of
-//! its dashboard has room. `agents.rs` has what is told of agents, `output.rs` the form of output.
+//! A feed holds no lock and no queue of events: it is polled for the next update whenever the link of its dashboard
+//! has room. `agents.rs` has the updates about agents, `output.rs` the form of output, `due.rs` whose turn it is.
 
 mod agents;
+mod due;
 mod item;
+mod lookup;
 mod output;
 mod sent;
 
@@ -28,69 +30,51 @@ use crate::wire::payload::{
 };
 use agents::{After, Agents, Say};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::ops::Bound;
+use due::Due;
+use lookup::{Lookup, OpenLookup};
 use output::{Output, Source};
 use sent::{End, Sent};
 
-/// Output that is taken from a tail at once.
+/// Bytes of output that are taken from a tail at a time.
 const BATCH_BYTES: usize = 64 * 1024;
-/// A legacy dashboard that comes late gets so much of what an open command wrote.
+/// Bytes of the output of an open command that a legacy dashboard gets when it connects late.
 const LEGACY_REPLAY: usize = 1 << 20;
-/// What a feed counts for each agent and for each command of its user, and besides them: what it watches, the output
-/// that it took, and unfinished lines.
+/// Bytes that a feed counts for each agent and for each command of its user, and for the rest: its subscriptions, the
+/// output that it took, and unfinished lines.
 const AGENT_COST: usize = 2048;
 const COMMAND_COST: usize = 512;
 const FEED_COST: usize = 512 * 1024 + output::MOST_UNFINISHED;
-/// How long an ended command is still shown to new dashboards.
-const TOLD_AFTER_END_MS: i64 = 10 * 60 * 1000;
+/// How long an ended command is shown to new dashboards.
+const ENDED_SHOWN_MS: i64 = 10 * 60 * 1000;
 
-/// What one dashboard was told, and how it is to be told.
+/// What one dashboard was sent, and what it is to be sent next.
 #[derive(Clone, Debug)]
 pub(super) struct DashboardFeed {
     subscriptions: Subscriptions,
     capabilities: Capabilities,
-    /// What is told before anything else. Of many agents it holds where to go on, and no messages.
+    /// What is sent before anything else. For many agents it holds a position in their list, not messages.
     ready: VecDeque<Ready>,
-    /// Output that comes behind it, taken from a tail. Put into words one by one: for a legacy dashboard a
-    /// short line costs thirty times its bytes.
+    /// Output that follows, taken from a tail. It is encoded record by record: for a legacy dashboard a short line
+    /// costs thirty times its bytes.
     taken: VecDeque<(CommandId, AgentId, LogRecord)>,
     output: Output,
     agents: Agents,
     commands: ById<Sent>,
-    /// Commands that may have moved on.
-    moved: BTreeSet<CommandId>,
-    /// Commands that may have written.
-    wrote: BTreeSet<CommandId>,
-    /// The command whose output came last: the others' comes next.
-    served: Option<CommandId>,
-    /// What the store is asked: one thing at a time.
-    asked: Option<Asked>,
+    due: Due,
+    lookup: OpenLookup,
     seen: Revision,
     hello: Hello,
 }
 
-/// What the store is asked of a command. Its answer counts only as long as that is still wanted.
-#[derive(Clone, Debug)]
-struct Asked {
-    command: CommandId,
-    what: Wanted,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Wanted {
-    Seek(Seek),
-    Read { after: Cursor, generation: u32 },
-}
-
-/// What is told before anything else.
+/// What is sent before anything else.
 #[derive(Clone, Debug)]
 enum Ready {
     Message(Box<ServerToDashboard>),
     /// The agents behind this one, as lists.
     List(After),
-    /// How the agents behind this one are.
+    /// The status of each agent behind this one.
     Agents(After, Say),
 }
 
@@ -102,8 +86,8 @@ enum Hello {
 }
 
 impl DashboardFeed {
-    /// A dashboard that was accepted now. Of commands that ended lately it is told how. Output that is there
-    /// already comes only if it asks; to a legacy one, which cannot, the end of what open commands wrote.
+    /// The feed of a dashboard that was accepted now. It shows how commands ended that ended lately. Earlier output is
+    /// sent only on request; a legacy dashboard, which cannot request it, gets the tail of each open command.
     pub(super) fn new(
         view: &View,
         server: ServerInstanceId,
@@ -117,8 +101,8 @@ impl DashboardFeed {
         let age = |at: WallTime| now.unix_millis() - at.unix_millis();
         let sent_of = |entry: &CommandEntry| {
             let ended = entry.view.filter(|view| view.status.is_final());
-            let is_old = ended
-                .is_some_and(|view| age(view.ended_at.unwrap_or_default()) > TOLD_AFTER_END_MS);
+            let is_old =
+                ended.is_some_and(|view| age(view.ended_at.unwrap_or_default()) > ENDED_SHOWN_MS);
             Sent {
                 revision: if is_old { entry.revision } else { 0 },
                 end: if is_old { End::Sent } else { End::Unsent },
@@ -138,10 +122,8 @@ impl DashboardFeed {
             output: Output::new(capabilities.output_format()),
             agents: Agents::new(server, capabilities),
             commands: view.by_id().map(sent_of),
-            moved: BTreeSet::new(),
-            wrote: BTreeSet::new(),
-            served: None,
-            asked: None,
+            due: Due::default(),
+            lookup: OpenLookup::default(),
             seen: view.revision(),
             hello: Hello::Unanswered,
         };
@@ -149,8 +131,8 @@ impl DashboardFeed {
         feed
     }
 
-    /// The answer to the hello: the agents there are, then how each is, then its acknowledgement. A page that
-    /// came back still shows what it showed before: what open commands wrote does not come again.
+    /// The answer to the hello: the list of agents, the status of each, then the acknowledgement. A page that
+    /// reconnected still shows earlier output, so the output of open commands is not repeated.
     pub(super) fn greet(&mut self, hello: Option<MessageId>, now: WallTime) {
         let is_first = core::mem::replace(&mut self.hello, Hello::Answered) == Hello::Unanswered;
         if is_first && !self.is_extended() && hello.as_ref().is_some_and(is_of_returning_page) {
@@ -161,7 +143,7 @@ impl DashboardFeed {
         self.say(ServerToDashboard::Ack(self.acknowledgement(hello)));
     }
 
-    /// Adds to what is watched, and answers.
+    /// Adds a subscription, and answers.
     pub(super) fn subscribe(
         &mut self,
         view: &View,
@@ -198,7 +180,7 @@ impl DashboardFeed {
         self.say(answer);
     }
 
-    /// Takes away from what is watched, and answers.
+    /// Removes a subscription, and answers.
     pub(super) fn unsubscribe(&mut self, view: &View, id: Option<MessageId>, what: &Subscription) {
         let mut wanted = self.subscriptions.clone();
         what.remove_from(&mut wanted);
@@ -210,18 +192,18 @@ impl DashboardFeed {
         self.ready.push_back(Ready::Message(Box::new(message)));
     }
 
-    /// What this takes at most, in bytes, while its user has so many agents and commands to show: what it was told of
-    /// each, and one message about each that waits.
+    /// The most bytes that a feed takes, given the agents and commands of its user now: what was sent about each, and
+    /// one message about each that waits.
     pub(super) fn cost(view: &View) -> usize {
         let agents = view.agents().len().saturating_mul(AGENT_COST);
         let commands = view.command_count().saturating_mul(COMMAND_COST);
         agents.saturating_add(commands).saturating_add(FEED_COST)
     }
 
-    /// Whether answers wait for the link: then nothing more is to be read from it, because each message that
-    /// is read may bring more of them.
+    /// Whether answers wait for the link. Then nothing more is to be read from it, because each message that is read
+    /// may cause more of them.
     pub(super) fn is_behind(&self) -> bool {
-        // What changed about agents is no answer, and comes when there is room for it.
+        // Changes of agents are not answers, and are sent when there is room.
         let is_answer = |ready: &Ready| match ready {
             Ready::Message(_) | Ready::List(_) | Ready::Agents(_, Say::All) => true,
             Ready::Agents(_, Say::Changed) => false,
@@ -229,8 +211,8 @@ impl DashboardFeed {
         self.output.is_ready() || self.ready.iter().any(is_answer)
     }
 
-    /// Takes what it wants to see from now on. To a legacy dashboard, of open commands that it did not see
-    /// the end of what they wrote.
+    /// Replaces the subscriptions. A legacy dashboard gets the tail of the output of each open command that it did not
+    /// watch before.
     pub(super) fn watch(&mut self, view: &View, subscriptions: Subscriptions) {
         let before = core::mem::replace(&mut self.subscriptions, subscriptions);
         match self.capabilities.dialect() {
@@ -252,40 +234,40 @@ impl DashboardFeed {
         self.look_at_all(view);
     }
 
-    /// Says what is subscribed now.
+    /// Acknowledges, with the subscriptions in force.
     fn acknowledgement(&self, message_id: Option<MessageId>) -> Ack {
         let subscriptions = Some(self.subscriptions.clone());
         Ack { message_id, success: true, subscriptions, ..Ack::default() }
     }
 
-    /// Says the status of each watched agent again.
+    /// Sends the status of each watched agent again.
     pub(super) fn refresh(&mut self) {
         self.agents.refresh();
     }
 
-    /// Looks at what changed about agents, when there is room for it.
+    /// Schedules the changes of agents, to be sent when there is room.
     pub(super) fn scan_agents(&mut self, view: &View, now: WallTime) {
         self.agents.keep(view);
         self.output.keep(|command| view.command(command).is_some());
         let has_not_begun =
             |ready: &Ready| matches!(ready, Ready::Agents(After { agent: None, .. }, _));
-        // One that is under way has passed some that changed since.
+        // A scan that is under way has passed agents that may have changed since.
         if !self.ready.iter().any(has_not_begun) {
             self.ready.push_back(Ready::Agents(After { agent: None, now }, Say::Changed));
         }
     }
 
-    /// When to call with [`flush`](Self::flush): a line is unfinished.
+    /// When to call [`flush`](Self::flush), because a line is unfinished.
     pub(super) fn deadline(&self) -> Deadline {
         self.output.deadline()
     }
 
-    /// Shows unfinished lines of which nothing more came for some time; harmless at any other time.
+    /// Sends unfinished lines that got no more text for some time; harmless at any other time.
     pub(super) fn flush(&mut self, now: Timestamp) {
         self.output.flush(now);
     }
 
-    /// The next thing to tell. Output goes before the end of its command.
+    /// The next update. Output goes before the end of its command.
     pub(super) fn next(&mut self, view: &View, now: Timestamp) -> FeedItem {
         loop {
             if let Some(message) = self.output.next() {
@@ -297,7 +279,7 @@ impl DashboardFeed {
         }
     }
 
-    /// Goes on by one step. What it brings is ready as output if it is nothing else.
+    /// Takes one step. Its result is in `output` unless it is returned.
     fn advance(&mut self, view: &View, now: Timestamp) -> Option<FeedItem> {
         while let Some(ready) = self.ready.pop_front() {
             match ready {
@@ -324,17 +306,17 @@ impl DashboardFeed {
             return None;
         }
         self.look(view);
-        // How commands are, before what they write: output may have no end. But the end of a command comes
-        // behind its own.
-        while let Some(id) = self.moved.pop_first() {
+        // The status of commands goes before their output, which may be endless. But the end of a command follows
+        // its own output.
+        while let Some(id) = self.due.take_moved() {
             let item = self.next_of(view, &id);
             if item.is_some() || self.output.is_ready() {
                 return item;
             }
         }
-        while let Some(id) = self.next_to_serve() {
+        while let Some(id) = self.due.next_to_serve() {
             let item = self.next_output(view, &id, now);
-            // What was taken comes before more is taken, also if nothing of it makes a whole line yet.
+            // What was taken is sent before more is taken, even if it is not a whole line yet.
             if item.is_some() || self.output.is_ready() || !self.taken.is_empty() {
                 return item;
             }
@@ -342,7 +324,7 @@ impl DashboardFeed {
         Some(FeedItem::Nothing)
     }
 
-    /// Notes which commands changed since it last looked.
+    /// Notes which commands changed since the last call.
     fn look(&mut self, view: &View) {
         if view.revision() == self.seen {
             return;
@@ -353,37 +335,37 @@ impl DashboardFeed {
                 continue;
             }
             if entry.revision > self.seen {
-                let _ = self.moved.insert(id.clone());
+                self.due.moved(id);
             }
             if self.subscriptions.terminals {
-                let _ = self.wrote.insert(id.clone());
+                self.due.wrote(id);
             }
         }
         self.seen = view.revision();
-        // Those that are gone from the view are forgotten, though not one by one.
+        // Commands that left the view are forgotten, in batches.
         if self.commands.len() > 2 * view.command_count() + 64 {
             self.commands.retain(|id| view.command(id).is_some());
         }
     }
 
-    /// Looks at all commands that it watches, but for those of which it was told all. Whoever comes for one
-    /// command (`exec`) does not pay for what others left behind.
+    /// Marks all watched commands, except those whose end was sent. So a dashboard that watches one command (`exec`)
+    /// does not pay for the history of others.
     fn look_at_all(&mut self, view: &View) {
-        let Self { subscriptions, commands, moved, wrote, .. } = self;
+        let Self { subscriptions, commands, due, .. } = self;
         for (id, entry) in view.commands() {
             if commands.get(id).is_some_and(|sent| sent.end == End::Sent) {
                 continue;
             }
             if watches_command(subscriptions, &entry.agent, id) {
-                let _ = moved.insert(id.clone());
+                due.moved(id);
             }
             if watches_output(subscriptions, &entry.agent, id) {
-                let _ = wrote.insert(id.clone());
+                due.wrote(id);
             }
         }
     }
 
-    /// Where a command is, if that is to be told now.
+    /// The status of a command, if it is to be sent now.
     fn next_of(&mut self, view: &View, id: &CommandId) -> Option<FeedItem> {
         let entry = view.command(id)?;
         if !watches_command(&self.subscriptions, &entry.agent, id) {
@@ -396,7 +378,7 @@ impl DashboardFeed {
         };
         if shown.status.is_final() {
             let writes = watches_output(&self.subscriptions, &entry.agent, id);
-            // Else it comes behind the last of its output.
+            // Otherwise it follows the last of the output.
             if !writes || sent.has_all_of(&entry.tail) {
                 self.over(id, entry, &shown);
             }
@@ -419,7 +401,7 @@ impl DashboardFeed {
         self.commands.entry(id, Sent::default).end = End::Sent;
         let source = self.source(id, &entry.agent);
         let mut end = Vec::new();
-        // To a legacy dashboard a terminal is what its agent writes beside its commands, which does not end.
+        // A legacy dashboard shows a terminal as output of the agent outside of its commands, which does not end.
         if self.is_extended() || !id.is_terminal() {
             let status = encode::command(&source.shown, entry, view, None, self.is_extended());
             end.push(ServerToDashboard::CommandStatus(status));
@@ -431,38 +413,31 @@ impl DashboardFeed {
         self.output.ended(&source, end);
     }
 
-    /// The first command behind the one that was served last of which there may be output.
-    fn next_to_serve(&self) -> Option<CommandId> {
-        let after = self.served.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = self.wrote.range::<CommandId, _>((after, Bound::Unbounded)).next();
-        behind.or_else(|| self.wrote.first()).cloned()
-    }
-
-    /// Output of a command, if there is any to be told now; its end, if that was all.
+    /// Output of a command, if there is any to be sent now; or its end, if that was all.
     fn next_output(&mut self, view: &View, id: &CommandId, now: Timestamp) -> Option<FeedItem> {
         let entry = view.command(id);
         let entry = entry.filter(|entry| watches_output(&self.subscriptions, &entry.agent, id));
         let sent = self.commands.entry(id, Sent::default);
         let Some(entry) = entry.filter(|_| sent.end == End::Unsent) else {
-            let _ = self.wrote.remove(id);
+            self.due.has_no_output(id);
             return None;
         };
         if let Some(seek) = sent.seek.clone() {
-            return Some(self.ask(id, Wanted::Seek(seek)));
+            return Some(self.lookup.ask(id, Lookup::Seek(seek)));
         }
         match entry.tail.after(sent.cursor, BATCH_BYTES) {
             Fetch::InStore => {
-                self.served = Some(id.clone());
+                self.due.served(id);
                 let (after, generation) = (sent.cursor, sent.generation);
-                Some(self.ask(id, Wanted::Read { after, generation }))
+                Some(self.lookup.ask(id, Lookup::Read { after, generation }))
             }
             Fetch::Records(records) => {
-                self.served = Some(id.clone());
-                // Nothing of it is left to be told but its end, which comes behind all output.
+                self.due.served(id);
+                // Nothing is left but the end of the command, which follows all output.
                 if records.last().map(LogRecord::position) == entry.tail.end()
                     && entry.view.is_none_or(|view| !view.status.is_final())
                 {
-                    let _ = self.wrote.remove(id);
+                    self.due.has_no_output(id);
                 }
                 let mut records = records.into_iter();
                 let record = records.next()?;
@@ -475,7 +450,7 @@ impl DashboardFeed {
                 None
             }
             Fetch::UpToDate => {
-                let _ = self.wrote.remove(id);
+                self.due.has_no_output(id);
                 let ended = entry.view.filter(|view| view.status.is_final())?;
                 self.over(id, entry, &ended);
                 None
@@ -483,21 +458,7 @@ impl DashboardFeed {
         }
     }
 
-    /// Asks the store, unless it is being asked.
-    fn ask(&mut self, id: &CommandId, what: Wanted) -> FeedItem {
-        if self.asked.is_some() {
-            return FeedItem::Nothing;
-        }
-        let command = id.clone();
-        let item = match &what {
-            Wanted::Seek(seek) => FeedItem::Seek(command.clone(), seek.clone()),
-            Wanted::Read { after, .. } => FeedItem::Read(command.clone(), *after),
-        };
-        self.asked = Some(Asked { command, what });
-        item
-    }
-
-    /// Takes records that are told next.
+    /// Takes records that are sent next.
     fn take(
         &mut self,
         id: &CommandId,
@@ -511,7 +472,7 @@ impl DashboardFeed {
         }
     }
 
-    /// What its dashboard and this server may rely on.
+    /// What was negotiated with the dashboard.
     pub(super) const fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
@@ -520,7 +481,7 @@ impl DashboardFeed {
         self.capabilities.is_extended()
     }
 
-    /// Shows the stored output of a command from there on. Whether there is such a command.
+    /// Sends the output of a command again, from this position on. Whether the command is known.
     pub(super) fn replay(&mut self, view: &View, id: &CommandId, from: &Replay) -> bool {
         if view.command(id).is_none() {
             return false;
@@ -531,30 +492,29 @@ impl DashboardFeed {
             None => sent.begin_at(None),
         }
         sent.end = End::Unsent;
-        let _ = self.wrote.insert(id.clone());
-        let _ = self.moved.insert(id.clone());
+        self.due.wrote(id);
+        self.due.moved(id);
         true
     }
 
-    /// Where the store has what was sought.
+    /// The store has looked up where to begin.
     pub(super) fn located(&mut self, id: &CommandId, cursor: Cursor) {
-        let Some(asked) = self.asked.take_if(|asked| asked.command == *id) else { return };
-        if let Some(sent) = self.commands.get_mut(id)
-            && let Wanted::Seek(seek) = asked.what
+        if let Some(Lookup::Seek(seek)) = self.lookup.answered(id)
+            && let Some(sent) = self.commands.get_mut(id)
             && sent.seek == Some(seek)
         {
             sent.begin_at(cursor);
-            let _ = self.wrote.insert(id.clone());
+            self.due.wrote(id);
         }
     }
 
-    /// What the store had behind a cursor; nothing if it has nothing there any more.
+    /// The records that the store has behind a cursor; none if they were removed.
     pub(super) fn stored(&mut self, view: &View, id: &CommandId, records: Vec<LogRecord>) {
-        let Some(asked) = self.asked.take_if(|asked| asked.command == *id) else { return };
+        let Some(lookup) = self.lookup.answered(id) else { return };
         let Some(entry) = view.command(id) else { return };
         let sent = self.commands.entry(id, Sent::default);
-        let Wanted::Read { after, generation } = asked.what else { return };
-        // It may have been told to begin elsewhere meanwhile.
+        let Lookup::Read { after, generation } = lookup else { return };
+        // Another position may have been requested meanwhile.
         if sent.seek.is_some() || (sent.cursor, sent.generation) != (after, generation) {
             return;
         }
@@ -565,8 +525,8 @@ impl DashboardFeed {
         }
     }
 
-    /// A command as its output is shown. Legacy dashboards have one place for what an agent writes beside its
-    /// commands, and would call a terminal an unknown command.
+    /// A command as the source of its output. A legacy dashboard has one place for output of an agent outside of its
+    /// commands, and would report a terminal as an unknown command.
     fn source(&self, id: &CommandId, agent: &AgentId) -> Source {
         let shown = match self.capabilities.dialect() {
             Dialect::Legacy if id.is_terminal() => CommandId::of_session(agent),
@@ -577,15 +537,15 @@ impl DashboardFeed {
     }
 }
 
-/// Whether a legacy page that says hello with this id was connected before: it numbers its messages from the
-/// time when it was opened, `msg_1_…`, and its first one is a hello.
+/// Whether a legacy page whose hello has this id was connected before: it numbers its messages from 1 since it was
+/// opened (`msg_1_…`), and the first is a hello.
 fn is_of_returning_page(hello: &MessageId) -> bool {
     let numbered = hello.as_str().strip_prefix("msg_");
     let number = numbered.and_then(|rest| rest.split('_').next()?.parse::<u64>().ok());
     number.is_some_and(|number| number > 1)
 }
 
-/// Where a legacy dashboard begins that did not see this command: nowhere if it is over.
+/// Where a legacy dashboard begins that did not watch this command; nowhere if the command has ended.
 fn tail_of(entry: &CommandEntry) -> Option<Seek> {
     let ended = entry.view.is_some_and(|view| view.status.is_final());
     let tail = LEGACY_REPLAY.saturating_sub(entry.tail.unstored());

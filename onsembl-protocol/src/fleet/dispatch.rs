@@ -257,7 +257,7 @@ fn existed(state: &mut State, id: &CommandId, record: &CommandRecord) {
         state.cancel_at(&agent, id, true);
     }
     // A terminal writes at once, and was placed when it was opened; of any other command it is not known
-    // here yet where its output goes on.
+    // here yet where its output continues.
     let log = match id.is_terminal() {
         true => log,
         false => {
@@ -387,7 +387,7 @@ pub(super) fn reconcile(state: &mut State, began: Began, now: Now) -> Vec<Comman
     if returned.dialect == Dialect::Extended {
         for id in commands {
             match state.commands.get(&id).map(|command| &command.course) {
-                // Terminals are opened anew in each session, and judged then.
+                // Terminals are reported again in each session, and judged then.
                 Some(Course::Over(_)) if !id.is_terminal() => {
                     // It is over here, so it must not go on there.
                     state.cancel_at(&agent, &id, true);

@@ -165,7 +165,7 @@ pub enum Inserted {
     Existing(Box<CommandRecord>),
 }
 
-/// Where the output of a command goes on: behind its last record, and in each stream.
+/// Where the output of a command continues: behind its last record, and in each stream.
 pub type LogPosition = (Cursor, Vec<StreamPosition>);
 
 /// What the store says.
@@ -195,7 +195,7 @@ pub enum StoreAnswer {
     },
     LogPosition {
         command: CommandId,
-        /// Where it goes on.
+        /// Where it continues.
         position: Result<LogPosition, StoreFault>,
     },
     Balance {

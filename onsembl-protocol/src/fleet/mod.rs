@@ -182,7 +182,7 @@ impl Fleet {
     }
 
     /// Whether it holds nothing: no agent, no command, no stop, and no request that waits for an answer. Then it may be
-    /// dropped, and made anew when there is something of its user again.
+    /// dropped, and made again when its user has something again.
     pub fn is_idle(&self) -> bool {
         let Self { state, stops, audits, resumes, contests } = self;
         state.roster.is_empty()
@@ -217,7 +217,7 @@ impl Fleet {
         self.stops.recover(&mut self.state, order, now);
     }
 
-    /// A command as it is stored, and where its output goes on: an open one, or one that ended lately. It
+    /// A command as it is stored, and where its output continues: an open one, or one that ended lately. It
     /// comes behind its agent.
     pub fn recover_command(&mut self, record: CommandRecord, position: &LogPosition, now: Now) {
         let id = record.command.clone();

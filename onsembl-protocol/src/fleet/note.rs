@@ -1,5 +1,5 @@
-//! What people are to read of a fleet's decisions. Facts with a text, a counter and a severity; who logs and counts is
-//! the edge.
+//! The facts about a fleet's decisions that a server logs and counts, each with a text, a counter and a severity. The
+//! edge does the logging and the counting.
 
 use super::view::AgentContest;
 use crate::command::CommandView;
@@ -11,31 +11,31 @@ use crate::wire::payload::{ControlAction, StopStage};
 use alloc::string::String;
 use core::fmt;
 
-/// One fact. Its fields are what it is about.
+/// One fact. Its fields say what it is about.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum FleetNote {
-    /// An agent said hello.
+    /// An agent sent a hello.
     Hello { link: LinkId, name: Option<String>, peer: String },
-    /// A diagnosis connection came.
+    /// A diagnosis connection was accepted.
     Probe { link: LinkId },
-    /// A machine asked for the session of a hello that is not known any more.
+    /// A machine requested a session for a hello that is no longer known.
     AdmissionWithoutHello { link: LinkId },
-    /// A session was opened for a link that has ended meanwhile.
+    /// A session was opened for a link that had ended in the meantime.
     SessionWithoutLink { link: LinkId },
-    /// The store opened no session.
+    /// The store did not open a session.
     SessionRefused { link: LinkId, why: String },
-    /// The token of a hello may not speak for its agent.
+    /// The token of a hello does not authorize its agent.
     Denied { link: LinkId, why: String },
-    /// The user has as many agents as one user may have.
+    /// The user already has as many agents as one user may have.
     TooManyAgents { link: LinkId },
-    /// A link of a legacy agent is kept beside the one of its session.
+    /// A link of a legacy agent is kept open beside that of its session.
     Parked { link: LinkId, agent: AgentId, parked: usize },
-    /// A legacy agent has as many links as one may have; the newest is refused.
+    /// A legacy agent already has as many links as one may have; the newest is refused.
     TooManyLinks { link: LinkId, agent: AgentId },
-    /// A process came for the session of an agent, which another process has; said now and again.
+    /// A process asked for the session of an agent, which another process has. Repeated from time to time.
     Contested { agent: AgentId, host: String, peer: String, contest: AgentContest },
-    /// The presence of an agent.
+    /// The presence of an agent changed.
     Presence {
         agent: AgentId,
         status: PresenceStatus,
@@ -43,39 +43,39 @@ pub enum FleetNote {
         epoch: Epoch,
         version: PresenceVersion,
     },
-    /// An agent says whether it is paused.
+    /// An agent reported whether it is paused.
     Paused { agent: AgentId, paused: bool },
     /// An agent was deleted.
     AgentDeleted { agent: AgentId },
-    /// An agent reports a fault.
+    /// An agent reported a fault.
     AgentFault { agent: AgentId, kind: String, recoverable: bool, text: String },
     /// An agent sent a trace or a report, which nothing consumes.
     TraceNotKept { agent: AgentId },
-    /// A command was taken and is being stored.
+    /// A command was accepted and is being stored.
     CommandTaken { command: CommandId, agent: AgentId },
-    /// A command was asked for again.
+    /// A known command was requested again.
     CommandRepeated { command: CommandId },
-    /// Where a command is.
+    /// The status of a command changed.
     Command { command: CommandId, view: CommandView },
-    /// A command was handed to its agent's link.
+    /// A command was passed to its agent's link.
     CommandSent { command: CommandId, agent: AgentId },
-    /// What is to be said of a command waits for a session of its agent.
+    /// A message about a command waits for a session of its agent.
     NoSession { command: CommandId, agent: AgentId },
     /// A command could not be stored.
     CommandNotStored { command: CommandId, why: String },
-    /// The end of a command could not be stored; it is tried again.
+    /// The end of a command could not be stored; the write is retried.
     EndNotStored { command: CommandId, why: String },
-    /// An agent says why a command ended.
+    /// An agent reported why a command ended.
     AgentSays { command: CommandId, text: String },
-    /// An agent spoke of a command of another agent; it is not heard.
+    /// An agent reported on a command of another agent; the report is ignored.
     ForeignCommand { agent: AgentId, command: CommandId },
     /// An agent was told that this server does not know a command.
     UnknownCommandReported { agent: AgentId, command: CommandId },
-    /// A command that its agent has, and the database did not, was taken up.
+    /// A command that its agent has and the database did not was adopted.
     CommandAdopted { agent: AgentId, command: CommandId },
-    /// A command that its agent has is not known here, and cannot be taken up now.
+    /// A command that its agent has is unknown here, and cannot be adopted now.
     NotAdopted { agent: AgentId, command: CommandId, why: String },
-    /// An agent declares that output is missing.
+    /// An agent declared a gap in its output.
     GapDeclared {
         agent: AgentId,
         command: CommandId,
@@ -84,7 +84,7 @@ pub enum FleetNote {
         length: Option<u64>,
         because: GapCause,
     },
-    /// Output in front of what came never came.
+    /// Output before this offset never arrived.
     HoleFound {
         agent: AgentId,
         command: CommandId,
@@ -92,54 +92,54 @@ pub enum FleetNote {
         offset: ByteOffset,
         length: u64,
     },
-    /// A command is over, and its agent does not have all of its output.
+    /// A command ended, and its agent no longer has all of its output.
     OutputMissing { command: CommandId, stream: Stream, offset: ByteOffset, length: Option<u64> },
-    /// There is too much output that belongs to no command; this is dropped.
+    /// There is too much output that belongs to no command; this record is dropped.
     LooseOutputDropped { agent: AgentId, command: CommandId },
-    /// The store refuses a record of output.
+    /// The store refused a record of output.
     RecordRefused { command: CommandId, why: String },
-    /// It cannot be said where the output of a command goes on.
+    /// The store could not read where the output of a command continues.
     LogPositionNotRead { command: CommandId, why: String },
-    /// It cannot be said how far the output of an agent is stored.
+    /// The store could not read how far the output of an agent is stored.
     PositionsNotRead { agent: AgentId, why: String },
-    /// An agent says what it holds more often than it is answered; this page is dropped.
+    /// An agent reports what it holds faster than it is answered; this page is dropped.
     StatesDropped { agent: AgentId },
-    /// An agent's link is not read until its output is stored.
+    /// Reading from an agent's link is paused until its output is stored.
     Throttled { agent: AgentId },
-    /// An agent has a terminal.
+    /// An agent opened a terminal.
     TerminalOpened { agent: AgentId, command: CommandId },
-    /// An agent opened a terminal under an id that no terminal has.
+    /// An agent opened a terminal under an id that is not a terminal's.
     TerminalMisnamed { agent: AgentId, command: CommandId },
-    /// One terminal too many is not taken.
+    /// A terminal beyond the limit was refused.
     TerminalRefused { agent: AgentId, command: CommandId },
-    /// The oldest terminal of an agent is given up for a newer one.
+    /// The oldest terminal of an agent was given up for a newer one.
     TerminalGivenUp { agent: AgentId, command: CommandId },
-    /// An order for an agent.
+    /// A user gave an agent an order.
     Order { agent: AgentId, action: ControlAction },
-    /// An emergency stop.
+    /// A user ordered an emergency stop.
     Stop { stop: Option<StopId>, reason: String, agents: usize, commands: usize },
     /// An emergency stop that was in force before this server started.
     StopRecovered { stop: StopId, reason: String },
-    /// An agent is stopped, and the database does not have the order: it is adopted.
+    /// An agent obeys a stop that the database does not have: the stop is adopted.
     StopAdopted { agent: AgentId, stop: StopId },
-    /// An agent says how far it is with a stop.
+    /// An agent reported how far it is with a stop.
     StopReceipt { agent: AgentId, stop: StopId, stage: StopStage },
-    /// Agents are told again that they are stopped.
+    /// A stop is sent to an agent again.
     StopRepeated { agent: AgentId, stop: StopId },
-    /// An agent comes back to a stop.
+    /// An agent returned while a stop is in force.
     StopAwaitedAgent { agent: AgentId, stop: StopId },
     /// A stop was carried out, but is not stored.
     StopNotStored { stop: StopId, why: String },
-    /// A stop is released.
+    /// A stop was released.
     StopReleased { stop: StopId },
-    /// An agent answers an audit that is over.
+    /// An agent answered an audit after its deadline.
     AuditAnsweredLate { agent: AgentId },
     /// An agent did not answer an audit in time.
     AuditUnanswered { agent: AgentId },
 }
 
 impl FleetNote {
-    /// The counter that it adds one to, if it is counted.
+    /// The counter that it increments, if it is counted.
     pub const fn counter(&self) -> Option<&'static str> {
         match self {
             Self::AdmissionWithoutHello { .. } => Some("admissions_without_hello"),
@@ -196,7 +196,7 @@ impl FleetNote {
         }
     }
 
-    /// How much it matters.
+    /// Its severity.
     pub const fn severity(&self) -> Severity {
         match self {
             Self::Probe { .. }
@@ -253,62 +253,62 @@ impl FleetNote {
     }
 }
 
-/// For people. What it is about is not in it; see its fields.
+/// For people. The fields are not part of the text.
 impl fmt::Display for FleetNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Hello { .. } => "an agent says hello",
+            Self::Hello { .. } => "hello from an agent",
             Self::Probe { .. } => "a diagnosis connection",
-            Self::AdmissionWithoutHello { .. } => "a session was asked for of a hello whose link is gone",
-            Self::SessionWithoutLink { .. } => "the link of a session ended before the session was opened",
-            Self::SessionRefused { .. } => "no session for an agent",
-            Self::Denied { .. } => "the token of an agent may not speak for it; the hello is refused",
+            Self::AdmissionWithoutHello { .. } => "a session was requested for a hello whose link has ended",
+            Self::SessionWithoutLink { .. } => "the link ended before its session was opened",
+            Self::SessionRefused { .. } => "cannot open a session for an agent",
+            Self::Denied { .. } => "the token does not authorize this agent; the hello is refused",
             Self::TooManyAgents { .. } => "this user has too many agents; one more is refused",
-            Self::Parked { .. } => "a link of a legacy agent is kept beside the one of its session",
+            Self::Parked { .. } => "a second link of a legacy agent is kept open beside that of its session",
             Self::TooManyLinks { .. } => "a legacy agent has too many open links; the newest is refused",
-            Self::Contested { .. } => "two processes of one agent ask for its session; is a state directory a copy of another's?",
+            Self::Contested { .. } => "two processes of one agent compete for its session; is one state directory a copy of another?",
             Self::Presence { .. } => "presence",
-            Self::Paused { .. } => "the agent says whether it is paused",
+            Self::Paused { .. } => "the agent reported whether it is paused",
             Self::AgentDeleted { .. } => "agent deleted",
-            Self::AgentFault { .. } => "an agent reports a fault",
-            Self::TraceNotKept { .. } => "a trace or report, which is not kept",
+            Self::AgentFault { .. } => "an agent reported a fault",
+            Self::TraceNotKept { .. } => "a trace or report was discarded; nothing consumes them",
             Self::CommandTaken { .. } => "command accepted, being stored",
-            Self::CommandRepeated { .. } => "a command that is known was asked for again",
+            Self::CommandRepeated { .. } => "a known command was requested again",
             Self::Command { .. } => "command",
             Self::CommandSent { .. } => "command sent",
-            Self::NoSession { .. } => "the agent has no session; the message is repeated in the next one",
+            Self::NoSession { .. } => "the agent has no session; the message waits for the next one",
             Self::CommandNotStored { .. } => "a command could not be stored",
-            Self::EndNotStored { .. } => "the end of a command could not be stored; trying again in 10 s",
-            Self::AgentSays { .. } => "the agent says why",
-            Self::ForeignCommand { .. } => "an agent speaks of a command of another agent; it is not heard",
-            Self::UnknownCommandReported { .. } => "an agent is told to drop a command that is not known here",
-            Self::CommandAdopted { .. } => "a command that its agent has was not in the database, and is adopted",
-            Self::NotAdopted { .. } => "a command that its agent has is not in the database, and cannot be adopted now",
-            Self::GapDeclared { .. } => "an agent declares that output is missing",
-            Self::HoleFound { .. } => "output before this never came",
-            Self::OutputMissing { .. } => "a command is over, and its agent does not have all of its output",
-            Self::LooseOutputDropped { .. } => "too much output that belongs to no command; it is dropped",
-            Self::RecordRefused { .. } => "the database refuses a record of output",
-            Self::LogPositionNotRead { .. } => "cannot say where the output of a command goes on; readers may miss some",
-            Self::PositionsNotRead { .. } => "cannot say how far output is stored",
-            Self::StatesDropped { .. } => "an agent says what it holds faster than the database answers; a page is dropped",
-            Self::Throttled { .. } => "not reading from an agent until its output is stored",
-            Self::TerminalOpened { .. } => "an agent has a terminal",
-            Self::TerminalMisnamed { .. } => "an agent opened a terminal under an id that no terminal has; it is not taken",
-            Self::TerminalRefused { .. } => "too many terminals are open; one of this agent is not taken",
+            Self::EndNotStored { .. } => "the end of a command could not be stored; retrying in 10 s",
+            Self::AgentSays { .. } => "the agent reported the reason",
+            Self::ForeignCommand { .. } => "an agent reported on a command of another agent; the report is ignored",
+            Self::UnknownCommandReported { .. } => "an agent was told to drop a command that this server does not know",
+            Self::CommandAdopted { .. } => "adopted a command that its agent has and the database did not",
+            Self::NotAdopted { .. } => "an agent has a command that is not in the database and cannot be adopted now",
+            Self::GapDeclared { .. } => "an agent declared a gap in its output",
+            Self::HoleFound { .. } => "a gap in the output: what comes before this offset never arrived",
+            Self::OutputMissing { .. } => "a command ended, and its agent no longer has all of its output",
+            Self::LooseOutputDropped { .. } => "too much output that belongs to no command; this record is dropped",
+            Self::RecordRefused { .. } => "the database refused a record of output",
+            Self::LogPositionNotRead { .. } => "cannot read where the output of a command continues; readers may miss some",
+            Self::PositionsNotRead { .. } => "cannot read how far output is stored",
+            Self::StatesDropped { .. } => "an agent reports what it holds faster than the database answers; a page is dropped",
+            Self::Throttled { .. } => "paused reading from an agent until its output is stored",
+            Self::TerminalOpened { .. } => "an agent opened a terminal",
+            Self::TerminalMisnamed { .. } => "an agent opened a terminal under an id that is not a terminal's; it is refused",
+            Self::TerminalRefused { .. } => "too many terminals are open; one of this agent is refused",
             Self::TerminalGivenUp { .. } => "too many terminals of this agent are open; the oldest is given up",
-            Self::Order { .. } => "an order for an agent",
+            Self::Order { .. } => "order for an agent",
             Self::Stop { .. } => "emergency stop",
             Self::StopRecovered { .. } => "an emergency stop is in force",
             Self::StopAdopted { .. } => {
-                "an agent is stopped by an order that was not in the database, and is adopted"
+                "adopted an emergency stop that an agent obeys and the database did not have"
             }
             Self::StopReceipt { .. } => "receipt of an emergency stop",
-            Self::StopRepeated { .. } => "an agent is told again that it is stopped",
-            Self::StopAwaitedAgent { .. } => "an agent comes back to an emergency stop",
+            Self::StopRepeated { .. } => "the emergency stop is sent to an agent again",
+            Self::StopAwaitedAgent { .. } => "an agent returned while an emergency stop is in force",
             Self::StopNotStored { .. } => "an emergency stop was carried out, but is not stored",
-            Self::StopReleased { .. } => "an emergency stop is released",
-            Self::AuditAnsweredLate { .. } => "an agent answers an audit that is over",
+            Self::StopReleased { .. } => "emergency stop released",
+            Self::AuditAnsweredLate { .. } => "an agent answered an audit after its deadline",
             Self::AuditUnanswered { .. } => "an agent did not answer an audit in time",
         })
     }
@@ -320,7 +320,7 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
-    fn a_note_has_its_words_its_counter_and_its_severity() {
+    fn a_note_has_a_text_a_counter_and_a_severity() {
         let (agent, command) = (AgentId::new("a"), CommandId::new("c"));
         let hole = FleetNote::HoleFound {
             agent: agent.clone(),
@@ -333,11 +333,16 @@ mod tests {
         let held = FleetNote::Throttled { agent };
         let lost = FleetNote::StopNotStored { stop: StopId::new("s"), why: "full".into() };
         for (note, words, counter, severity) in [
-            (hole, "output before this never came", Some("output_gaps"), Severity::Warn),
+            (
+                hole,
+                "a gap in the output: what comes before this offset never arrived",
+                Some("output_gaps"),
+                Severity::Warn,
+            ),
             (sent, "command sent", None, Severity::Info),
             (
                 held,
-                "not reading from an agent until its output is stored",
+                "paused reading from an agent until its output is stored",
                 Some("agents_held_back"),
                 Severity::Debug,
             ),

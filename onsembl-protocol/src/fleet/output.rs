@@ -1,5 +1,5 @@
 //! Output on its way from agents to readers and the store: where each piece goes, what is missing, what an
-//! agent gets back, and what waits until it is known where the output of a command goes on.
+//! agent gets back, and what waits until it is known where the output of a command continues.
 
 use super::action::{Question, Write};
 use super::command::{AfterPosition, Command, Course, Deferred, Heard, Log, Piece, Position, Row};
@@ -158,13 +158,13 @@ fn find_room(state: &mut State, agent: &AgentId, id: &CommandId, piece: &Piece) 
     true
 }
 
-/// Asks the store where the output of this command goes on. What comes of it waits for the answer.
+/// Asks the store where the output of this command continues. What comes of it waits for the answer.
 pub(super) fn ask_log_position(state: &mut State, id: &CommandId) -> Log {
     state.out.ask(Question::LogPosition(id.clone()));
     Log::Deferred(Deferred::default())
 }
 
-/// Keeps this until it is known where the command's output goes on, if it is not. Else gives it back.
+/// Keeps this until it is known where the command's output continues, if it is not. Else gives it back.
 pub(super) fn defer(
     state: &mut State,
     agent: &AgentId,
@@ -245,7 +245,7 @@ fn declare(state: &mut State, id: &CommandId, missing: Vec<LogRecord>) {
     }
 }
 
-/// The store says where the output of a command goes on: what waited is taken.
+/// The store says where the output of a command continues: what waited is taken.
 pub(super) fn on_log_position(
     state: &mut State,
     id: &CommandId,
@@ -280,7 +280,7 @@ pub(super) fn on_log_position(
     }
 }
 
-/// Shows that the output of a command begins anew behind what the store has, if the command is shown.
+/// Shows that the output of a command restarts behind what the store has, if the command is shown.
 pub(super) fn show_log(state: &mut State, id: &CommandId) {
     let Some(command) = state.commands.get_mut(id).filter(|command| command.is_shown(id)) else {
         return;

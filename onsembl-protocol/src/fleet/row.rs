@@ -45,7 +45,7 @@ pub struct NewSession {
     pub session: SessionId,
     /// When it was asked for.
     pub at: WallTime,
-    /// The presence version that the fleet goes on from, if it does not know which agent this is; else 0.
+    /// The presence version that the fleet continues from, if it does not know which agent this is; else 0.
     /// The store holds no less from then on.
     pub presence_floor: PresenceVersion,
 }
@@ -57,7 +57,7 @@ pub struct OpenedSession {
     pub agent: AgentId,
     /// The epoch of the session, greater than that of every earlier one of the agent.
     pub epoch: Epoch,
-    /// The version to go on from.
+    /// The version to continue from.
     pub presence_version: PresenceVersion,
     /// The stop that is in force on the agent, if the store has no order of that id for it or for all, be it
     /// released, also under the id that it has once it is [adopted](StopId::adopted_for).

@@ -107,7 +107,7 @@ impl Stops {
         self.waits.is_empty() && self.releases.is_empty()
     }
 
-    /// When [`on_time`](Self::on_time) is to be called at the latest.
+    /// When [`on_time`](Self::on_time) must be called.
     pub(super) fn deadline(&self) -> Deadline {
         let waits = self.waits.iter().map(|wait| Deadline::At(wait.until));
         waits.fold(self.repeat_at, Deadline::min)
@@ -338,7 +338,7 @@ impl Stops {
         let released = state.latch.release(scope);
         let still = match scope {
             StopScope::All => None,
-            // A stop of all goes on for this agent when its own is released, and the answer must not promise more.
+            // A stop of all continues for this agent when its own is released, and the answer must not promise more.
             StopScope::Agent(agent) => unknown_agent(state, scope)
                 .or_else(|| state.stop_of(agent).map(|order| stopped(order, agent))),
         };

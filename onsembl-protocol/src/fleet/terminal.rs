@@ -2,12 +2,12 @@
 //! what becomes of it.
 
 use super::action::Write;
-use super::command::{AfterEnd, AfterPosition, Command, Log, Open, Row};
+use super::command::{AfterEnd, AfterPosition, Command, Log, Open};
 use super::note::FleetNote;
 use super::output;
 use super::row::CommandRecord;
 use super::state::State;
-use crate::command::{CommandLifecycle, CommandOrigin, CommandStage};
+use crate::command::{CommandLifecycle, CommandStage};
 use crate::id::{AgentId, CommandId};
 use crate::model::Dialect;
 use crate::output::OutputLog;
@@ -15,7 +15,7 @@ use crate::time::{Now, WallTime};
 use crate::wire::payload::{CommandPhase, CommandRequest, TerminalOpened};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// What is kept of the words for the program in a terminal.
@@ -128,28 +128,11 @@ fn open(
         user_id: Some(state.user.clone()),
         ..CommandRequest::new(id.clone(), agent.clone(), program)
     });
-    let record = CommandRecord {
-        request: request.clone(),
-        command: id.clone(),
-        agent: agent.clone(),
-        origin: CommandOrigin::Agent,
-        stage: lifecycle.view().status,
-        cause: Some(lifecycle.view().because.to_string()),
-        exit: None,
-        // The agent's clock may be ahead (P-21); nothing may be listed as newer than now.
-        created_at: opened_at.min(now.wall),
-        updated_at: now.wall,
-        ended_at: None,
-    };
+    let open = Open::new(lifecycle, request, Vec::new());
+    // The agent's clock may be ahead (P-21); nothing may be listed as newer than now.
+    let created_at = opened_at.min(now.wall);
+    let record = CommandRecord { created_at, ..open.record(id, agent, now.wall) };
     state.out.note(FleetNote::TerminalOpened { agent: agent.clone(), command: id.clone() });
-    let open = Open {
-        deadline: lifecycle.deadline(),
-        lifecycle,
-        request,
-        row: Row::Asked,
-        waiters: Vec::new(),
-        after_end: AfterEnd::Confirm,
-    };
     // One that is not remembered may be in the store all the same: its agent did not hear of its end. What
     // a wrapper writes goes into a terminal that is new.
     let log = match (state.commands.remove(id), dialect) {
@@ -218,7 +201,7 @@ pub(super) fn give_up(state: &mut State, id: &CommandId, now: Now) {
     state.end_because(id, CommandPhase::Lost, why);
 }
 
-/// It is known where the output of a terminal goes on that was to be given up.
+/// It is known where the output of a terminal continues that was to be given up.
 pub(super) fn give_up_now(state: &mut State, id: &CommandId, now: Now) {
     let is_over = state
         .commands

@@ -320,7 +320,7 @@ pub enum Change {
     },
     /// What is known of a command besides its view changed.
     CommandAgain(CommandId),
-    /// Output of a command goes on behind this record, which only the store has. The command is shown from
+    /// Output of a command continues behind this record, which only the store has. The command is shown from
     /// now on if it was not.
     Log { command: CommandId, agent: AgentId, end: Cursor },
     /// A command wrote this.

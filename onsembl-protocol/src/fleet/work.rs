@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 pub(super) enum Todo {
     /// Feed the lifecycle of a command.
     Feed(CommandId, CommandEvent),
-    /// Take what an agent said of a command while it was not known where its output goes on.
+    /// Take what an agent said of a command while it was not known where its output continues.
     Hear(CommandId, AgentId, Heard),
     /// A terminal was to be given up once that is known: unless its agent has said how it ended.
     GiveUp(CommandId),

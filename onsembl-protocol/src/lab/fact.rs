@@ -154,7 +154,7 @@ pub enum HowEnded {
 #[allow(missing_docs, reason = "the names say all")]
 pub enum Order {
     Stop,
-    /// To end, and to start anew.
+    /// To end, and to be started again.
     Restart,
 }
 
@@ -163,14 +163,14 @@ pub enum Order {
 pub enum Installed {
     /// For an agent that says hello and has none.
     Fresh {
-        /// The presence version that it goes on from.
+        /// The presence version that it continues from.
         version: u64,
         /// The greatest epoch stored.
         epoch: Epoch,
     },
     /// For an agent that the store shows in session, after a restart of the server.
     Recovered {
-        /// The presence version that it goes on from.
+        /// The presence version that it continues from.
         version: u64,
         /// The greatest epoch stored.
         epoch: Epoch,
@@ -279,7 +279,7 @@ pub enum Status {
     /// The link ended otherwise.
     Reconnecting,
     Offline,
-    /// In session, cannot go on.
+    /// In session, cannot continue.
     Error,
 }
 
@@ -336,7 +336,7 @@ pub enum Why {
     /// The server was restarted.
     ServerRestarted,
     Evicted,
-    /// It reported that it cannot go on.
+    /// It reported that it cannot continue.
     Faulted,
 }
 

@@ -163,7 +163,7 @@ invariants! {
         "Stop closes the link with the code of who ended it, and ends the agent at once.",
         "P-84, P-230", [27, 60];
     SleepIsNoticed = "sleep-is-noticed", Kit,
-        "After the host slept, waits are over, and a session beats at once or is begun anew.",
+        "After the host slept, waits are over, and a session beats at once or is replaced by a new one.",
         "P-66", [];
     PingIsAnswered = "ping-is-answered", Both,
         "A ping over the current link is answered at once with its timestamp.",
@@ -265,7 +265,7 @@ invariants! {
         "Trouble with heartbeats is shown only of an agent in session.",
         "P-76", [31];
     FaultIsShown = "fault-is-shown", Model,
-        "An agent that reports that it cannot go on is shown so.",
+        "An agent that reports that it cannot continue is shown so.",
         "P-62", [38, 59];
     EvictionIsObeyed = "eviction-is-obeyed", Model,
         "An agent that is evicted is removed, and its wires are closed, in the same step.",

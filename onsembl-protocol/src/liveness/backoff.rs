@@ -49,7 +49,7 @@ impl BackoffPolicy {
         Ok(Self { first, cap, stable_after, ..Self::DEFAULT })
     }
 
-    /// How long a session must last before the windows start anew.
+    /// How long a session must last before the windows are reset.
     pub const fn stable_after(&self) -> Duration {
         self.stable_after
     }

@@ -124,7 +124,7 @@ impl HeartbeatTracker {
 }
 
 /// When the beat after one that leaves at `now` is due, if that one was due at `due`: one sent ahead
-/// of the schedule does not move it, one sent after an absence begins it anew.
+/// of the schedule does not move it, one sent after an absence restarts it.
 pub(crate) fn next_on_schedule(due: Timestamp, interval: Duration, now: Timestamp) -> Timestamp {
     if due > now {
         return due;

@@ -106,7 +106,7 @@ impl Capabilities {
         self.has(&Feature::Terminal)
     }
 
-    /// Reports of commands are acknowledged. Else one is as good as confirmed when it is sent.
+    /// Reports of commands are acknowledged. Otherwise one counts as confirmed when it is sent.
     pub fn reports_are_confirmed(self) -> bool {
         self.has(&Feature::CommandReports)
     }

@@ -1,5 +1,5 @@
 //! Escape sequences in output (ECMA-48): which characters are left without them. A sequence may be cut by the
-//! end of a chunk, and goes on with the next one of its stream.
+//! end of a chunk, and continues with the next one of its stream.
 
 const ESCAPE: char = '\u{1b}';
 const BELL: char = '\u{7}';

@@ -13,7 +13,7 @@ use core::time::Duration;
 
 /// Longest line in bytes; a longer one is cut, because a program may never end its line.
 const LONGEST: usize = 64 * 1024;
-/// An unfinished line is shown after so long without more of it: it may be a question that somebody is to
+/// An unfinished line is shown after this long without more text: it may be a question that a user is to
 /// answer. A program that writes on is not that slow, and a person hardly notices it.
 const UNFINISHED_AFTER: Duration = Duration::from_millis(300);
 
@@ -55,7 +55,7 @@ impl LineAssembler {
     /// Bytes of a stream are missing here: gives the line that they cut, if one was begun, and a notice on a
     /// line of its own.
     pub fn gap(&mut self, stream: Stream, length: Option<u64>, because: GapCause) -> Vec<String> {
-        // Nobody knows how a sequence that was begun went on.
+        // How a sequence that was begun continued is not known.
         let begun = core::mem::take(self.streams.entry(stream).or_default()).line;
         let begun = (!begun.is_empty()).then_some(begun);
         begun.into_iter().chain([gap_notice(length, because)]).collect()
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(assembler.deadline(), Deadline::At(at(500)));
         assert_eq!(assembler.flush(), [(Stream::Stdout, "Proceed? [y/N] ".to_owned())]);
         assert_eq!((assembler.deadline(), assembler.flush()), (Deadline::Never, Vec::new()));
-        // An escape sequence that was cut there goes on.
+        // An escape sequence that was cut there continues.
         assert_eq!(push(&mut assembler, Stream::Stdout, b"1mred\n", 1000), ["red"]);
         assert!(assembler.finish().is_empty());
     }

@@ -105,7 +105,7 @@ pub(crate) struct OutputLog {
     /// What they cost together.
     waiting: usize,
     incarnation: Incarnation,
-    /// Where each stream goes on; unknown until its first record, if the store was not asked.
+    /// Where each stream continues; unknown until its first record, if the store was not asked.
     next: PerStream<Option<ByteOffset>>,
     stored: PerStream<ByteOffset>,
     /// Whether each stream ends with a gap of unknown length.
@@ -158,7 +158,7 @@ impl OutputLog {
         Self { last: before_all, begin: Begin::Anywhere, ..Self::default() }
     }
 
-    /// A log that goes on behind what the store has of it.
+    /// A log that continues behind what the store has of it.
     pub(crate) fn behind(end: Cursor, positions: impl IntoIterator<Item = StoredPosition>) -> Self {
         let Some((incarnation, _)) = end else { return Self::default() };
         let mut log = Self { last: end, incarnation, ..Self::default() };
@@ -408,7 +408,7 @@ impl OutputLog {
         self.waiting
     }
 
-    /// Where a stream goes on.
+    /// Where a stream continues.
     pub(crate) fn next(&self, stream: Stream) -> ByteOffset {
         self.next.get(stream).unwrap_or_default()
     }

@@ -14,7 +14,7 @@ use crate::time::{Now, Timestamp, WallTime};
 /// which no server ran, and makes up for that by going at twice the speed. So a wall clock that is ahead for a
 /// time costs history no more of its age than that time, whatever it shows; one that is behind costs nothing.
 ///
-/// It is a label as wall times are, and goes on from where the run before left it.
+/// It is a label as wall times are, and continues from where the run before left it.
 #[derive(Clone, Copy, Debug)]
 pub struct RetentionClock {
     shows: WallTime,
@@ -253,7 +253,7 @@ mod tests {
         for jump in [60 * DAY, 400 * DAY, -400 * DAY] {
             let mut clock = RetentionClock::resumed(Some(left), None, host(100, jump).wall);
             assert_eq!(clock.shows(), left);
-            // The clocks of a host begin anew with it.
+            // The clocks of a host restart with it.
             let _ = clock.advance(host(5, jump));
             assert_eq!(clock.shows(), left, "one reading is no time");
             run(&mut clock, 10..20, jump);

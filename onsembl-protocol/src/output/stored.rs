@@ -71,7 +71,7 @@ impl From<RecordBody> for StoredBody {
     }
 }
 
-/// Where a stream goes on behind what is stored of it.
+/// Where a stream continues behind what is stored of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say all")]
 pub struct StoredPosition {

@@ -141,7 +141,7 @@ impl OutputTail {
         self.last
     }
 
-    /// The last record that only the store has. A reader that found nothing more there goes on behind it.
+    /// The last record that only the store has. A reader that found nothing more there continues behind it.
     pub const fn begin(&self) -> Cursor {
         self.dropped
     }

@@ -16,7 +16,7 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use thiserror::Error;
 
-/// A copy of what the ring holds of one agent; the ring may go on.
+/// A copy of what the ring holds of one agent; the ring may continue.
 #[derive(Clone, Debug)]
 pub struct Excerpt {
     config: ServerConfig,

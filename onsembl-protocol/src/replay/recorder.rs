@@ -82,7 +82,7 @@ impl Recorder {
     }
 
     /// Entries that could not be written. Each is a fault of this crate; the history of the agent
-    /// begins anew behind it.
+    /// starts over behind it.
     pub const fn lost(&self) -> u64 {
         self.lost
     }

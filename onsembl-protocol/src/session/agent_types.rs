@@ -57,7 +57,7 @@ pub struct SessionTerms {
 #[allow(missing_docs, reason = "the names say all")]
 pub enum EndOrder {
     Stop,
-    /// To end, and to start anew.
+    /// To end, and to be started again.
     Restart,
 }
 
@@ -172,7 +172,7 @@ pub enum TokenUse {
     None,
     /// To end the wait that a refused token brought.
     EndsTheWait,
-    /// To go on with the session when the present token ends.
+    /// To continue with the session when the present token ends.
     RenewsTheSession,
 }
 
@@ -291,7 +291,7 @@ pub enum AgentCause {
     LinkEnded(CloseReason),
     /// This machine was asleep for this long.
     Slept(Duration),
-    /// There is a newer token, and the session goes on with it.
+    /// There is a newer token, and the session continues with it.
     TokenRenewed,
     Stopped,
     /// An order from afar ended it.
@@ -376,13 +376,13 @@ impl fmt::Display for AgentCause {
             Self::HeardAgain => f.write_str("the server is heard again"),
             Self::LinkEnded(reason) => fmt::Display::fmt(reason, f),
             Self::Slept(d) => write!(f, "this machine slept for {}", Human(*d)),
-            Self::TokenRenewed => f.write_str("there is a newer token; going on with it"),
+            Self::TokenRenewed => f.write_str("there is a newer token; continuing with it"),
             Self::Stopped => f.write_str("stopped on this machine"),
             Self::EndOrdered(EndOrder::Stop) => {
                 f.write_str("told to end by an order (control stop)")
             }
             Self::EndOrdered(EndOrder::Restart) => {
-                f.write_str("told to start anew by an order (control restart)")
+                f.write_str("told to restart by an order (control restart)")
             }
         }
     }

@@ -1,7 +1,7 @@
-//! The time between an open link and its hello, and the patience with nonsense.
+//! The time between the opening of a link and its hello, and the tolerance for undecodable messages.
 //!
-//! Before the hello a peer is unknown: nothing it sends is obeyed, answered in kind or forwarded,
-//! and it has a deadline (P-16, P-17).
+//! Before the hello a peer is unknown: nothing that it sends is obeyed or forwarded, and it has a
+//! deadline (P-16, P-17).
 
 use crate::close::CloseCause;
 use crate::limits::Limits;
@@ -12,8 +12,8 @@ use core::time::Duration;
 /// waits 30 s, which lets any caller keep a socket that long.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many frames other than a hello a peer may send before it. A legacy wrapper may flush a few
-/// older messages first.
+/// How many other frames a peer may send before its hello. A legacy wrapper may first flush a few
+/// older messages.
 const FRAMES_BEFORE_HELLO: u32 = 64;
 
 /// A link that waits for its hello. A [reducer](crate::step#two-contracts) with one output: a verdict.
@@ -36,18 +36,18 @@ pub(crate) enum GreetingEvent {
 
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a peer that is not told off keeps its socket"]
+#[must_use = "a link that is not closed keeps its socket"]
 pub(crate) enum GreetingVerdict {
-    /// Go on waiting; what came has no effect.
+    /// Keep waiting; the frame has no effect.
     Wait,
-    /// Find out who it is.
+    /// Identify the peer.
     Identify,
     /// Close the link.
     Close(CloseCause),
 }
 
 impl Greeting {
-    /// A link that opened now.
+    /// A link that was opened now.
     pub(crate) fn new(now: Now) -> Self {
         Self { give_up_at: now.monotonic.saturating_add(HELLO_TIMEOUT), ignored: 0 }
     }
@@ -55,7 +55,7 @@ impl Greeting {
     /// Takes one event.
     pub(crate) fn handle(&mut self, event: GreetingEvent, now: Now) -> GreetingVerdict {
         match event {
-            // It came; if late, then by a delay of this side, which looks at input first.
+            // Input is read before deadlines are checked, so a hello that is late here was delayed on this side.
             GreetingEvent::Hello => GreetingVerdict::Identify,
             GreetingEvent::Other | GreetingEvent::Wake if self.give_up_at <= now.monotonic => {
                 GreetingVerdict::Close(CloseCause::HelloTimeout)
@@ -72,18 +72,18 @@ impl Greeting {
         }
     }
 
-    /// Whether more came before a hello than is borne. If not, only the time can be over.
+    /// Whether too many other frames came before the hello. If not, its deadline has passed.
     pub(crate) const fn is_overrun(&self) -> bool {
         self.ignored > FRAMES_BEFORE_HELLO
     }
 
-    /// When to call with [`GreetingEvent::Wake`].
+    /// When to hand over [`GreetingEvent::Wake`].
     pub(crate) fn deadline(&self) -> Deadline {
         Deadline::At(self.give_up_at)
     }
 }
 
-/// How many undecodable messages a link has sent lately: each is answered once, too many close it.
+/// How many undecodable messages a link has sent lately: each is answered, and too many close the link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UndecodableQuota {
     window_from: Timestamp,
@@ -91,14 +91,14 @@ pub(crate) struct UndecodableQuota {
 }
 
 impl UndecodableQuota {
-    /// Nothing yet.
+    /// No undecodable messages yet.
     pub(crate) const fn new() -> Self {
         Self { window_from: Timestamp::ORIGIN, count: 0 }
     }
 
-    /// One more; whether it may still be answered. If not, close with
+    /// Counts one more. Whether it may still be answered; if not, close the link for
     /// [`CloseCause::TooManyUndecodable`].
-    #[must_use = "an over-long series must close the link"]
+    #[must_use = "too many must close the link"]
     pub(crate) fn allow(&mut self, limits: &Limits, now: Timestamp) -> bool {
         if now.saturating_since(self.window_from) >= limits.undecodable_window {
             self.window_from = now;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_that_this_side_sees_late_is_still_one() {
+    fn a_hello_that_this_side_reads_late_is_accepted() {
         let mut greeting = Greeting::new(secs(1));
         assert_eq!(greeting.handle(GreetingEvent::Hello, secs(60)), GreetingVerdict::Identify);
     }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn twenty_undecodable_messages_a_minute_are_borne() {
+    fn twenty_undecodable_messages_a_minute_are_tolerated() {
         let limits = Limits::DEFAULT;
         let mut quota = UndecodableQuota::new();
         let at = |n: u64| ms(1_000_000 + n).monotonic;
@@ -161,7 +161,7 @@ mod tests {
         }
         assert!(!quota.allow(&limits, at(59_999)));
         assert!(quota.allow(&limits, at(60_000)), "a new minute");
-        // One every four seconds can go on for ever.
+        // One every four seconds never exceeds the quota.
         let mut slow = UndecodableQuota::new();
         assert!((0..1000).all(|n| slow.allow(&limits, at(4000 * n))));
     }

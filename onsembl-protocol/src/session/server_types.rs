@@ -139,7 +139,7 @@ pub enum ServerEvent {
     },
     /// The store says why it does not record, or that it does again.
     Store(Option<StoreTrouble>),
-    /// The agent reported that it cannot go on.
+    /// The agent reported that it cannot continue.
     Faulted(LinkId),
     LinkDown(LinkId, CloseReason),
     /// The agent must go: deleted, token revoked.
@@ -208,7 +208,7 @@ pub enum PresenceStatus {
     Reconnecting,
     /// Stopped, refused, or not back within the resume window.
     Offline,
-    /// In session, but it reported that it cannot go on.
+    /// In session, but it reported that it cannot continue.
     Error,
 }
 
@@ -320,7 +320,7 @@ pub enum PresenceCause {
     /// The server process is a new one.
     ServerRestarted,
     Evicted(CloseCause),
-    /// It reported that it cannot go on.
+    /// It reported that it cannot continue.
     Faulted,
 }
 
@@ -340,14 +340,14 @@ impl fmt::Display for PresenceCause {
                 f.write_str("it was told to end by an order (control stop)")
             }
             Self::EndOrdered(EndOrder::Restart) => f.write_str(
-                "it was told to start anew by an order (control restart), and should be back in a moment",
+                "it was told to restart by an order (control restart), and should be back in a moment",
             ),
             Self::ResumeWindowOver(d) => {
                 write!(f, "not back within the resume window of {}", Human(*d))
             }
             Self::ServerRestarted => f.write_str("server restarted"),
             Self::Evicted(cause) => write!(f, "sent away: {cause}"),
-            Self::Faulted => f.write_str("the agent reported that it cannot go on"),
+            Self::Faulted => f.write_str("the agent reported that it cannot continue"),
         }
     }
 }

@@ -189,7 +189,7 @@ impl<M: Machine> Supervisor<M> {
     }
 
     /// Wakes what is due in a block from this slot on, at most `budget` machines, and makes the
-    /// minimum of the block exact. Says how many were woken, and the slot to go on with.
+    /// minimum of the block exact. Says how many were woken, and the slot to continue with.
     fn sweep_block(
         &mut self,
         block: usize,

@@ -108,7 +108,7 @@ impl Modes {
                 Scan::Control { mark, numbers }
             }
             b';' | b':' => Scan::Ground,
-            // A control within a sequence acts, and the sequence goes on.
+            // A control within a sequence acts, and the sequence continues.
             0..=0x17 | 0x19 | 0x1c..=0x2f => Scan::Control { mark, numbers },
             last => {
                 self.apply(mark, &numbers, last);

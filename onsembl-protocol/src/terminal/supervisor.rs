@@ -7,7 +7,7 @@ use core::time::Duration;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause: a person who mended the program does not wait long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long a program must run for the pauses to begin anew.
+/// How long a program must run for the pauses to be reset.
 const WAS_WELL: Duration = Duration::from_secs(10);
 
 /// What follows the end of the program.

@@ -33,7 +33,7 @@ impl Worker {
             Work::Acknowledge(id) => {
                 // One that is being started is acknowledged when it runs.
                 if self.commands.all.status(&id) == CommandAckStatus::Queued {
-                    self.outbound.acknowledge(id);
+                    self.uplink.queue.acknowledge(id);
                 }
             }
         }
@@ -63,22 +63,22 @@ impl Worker {
             },
             Decision::Acknowledge(_) => {
                 self.note(WorkerNote::AskedAgain(id.clone()));
-                self.outbound.acknowledge(id);
+                self.uplink.queue.acknowledge(id);
             }
             // Its report waits for what an earlier process wrote, and comes by itself.
             Decision::Report(_) if self.delivery.left().has(&id) => {
                 self.note(WorkerNote::AskedAgain(id));
             }
             // Its report must not overtake its output: it is only said that the command is here.
-            Decision::Report(_) if self.reports.withholds(&id) => self.outbound.acknowledge(id),
+            Decision::Report(_) if self.reports.withholds(&id) => self.uplink.queue.acknowledge(id),
             Decision::Report(report) => {
                 self.note(WorkerNote::AskedAgain(id));
-                self.outbound.report(report);
+                self.uplink.queue.report(report);
             }
             Decision::Refuse(report) => {
                 let why = report.error.clone().unwrap_or_default();
                 self.note(WorkerNote::Refused(id, why));
-                self.outbound.report(report);
+                self.uplink.queue.report(report);
             }
         }
     }
@@ -167,7 +167,7 @@ impl Worker {
         if self.is_terminal_run(id) {
             self.terminal_started(id, now);
         } else {
-            self.outbound.acknowledge(id.clone());
+            self.uplink.queue.acknowledge(id.clone());
         }
         if is_cancelled {
             self.stop_process(id, starting.force);
@@ -204,8 +204,8 @@ impl Worker {
     /// One that never left the line needs no entry to be known as never started. That it was taken is not
     /// said any more: of one that is over that would mean that it runs.
     fn report_never_ran(&mut self, report: CommandComplete) {
-        self.outbound.unacknowledge(&report.command_id);
-        self.outbound.report(report);
+        self.uplink.queue.unacknowledge(&report.command_id);
+        self.uplink.queue.report(report);
     }
 
     pub(super) fn cancel(&mut self, id: &CommandId, force: Force) {
@@ -226,7 +226,7 @@ impl Worker {
             CancelDecision::Report(_) if self.reports.withholds(id) => {
                 self.note(WorkerNote::CancelledTooLate(id.clone()));
             }
-            CancelDecision::Report(report) => self.outbound.report(report),
+            CancelDecision::Report(report) => self.uplink.queue.report(report),
             CancelDecision::NeverRan(report) => {
                 self.commands.forget(id);
                 self.report_never_ran(report);
@@ -342,11 +342,11 @@ impl Worker {
         }
         match self.delivery.readiness(id) {
             Readiness::Waits => {}
-            Readiness::OpenEnds(ends) => self.outbound.open_ends(ends),
+            Readiness::OpenEnds(ends) => self.uplink.queue.open_ends(ends),
             Readiness::Ready => {
                 if let Some(report) = self.reports.release(id) {
                     self.delivery.close(id);
-                    self.outbound.report(report);
+                    self.uplink.queue.report(report);
                 }
             }
         }
@@ -379,7 +379,7 @@ impl Worker {
         }
         self.delivery.give_up(id);
         self.settle(id);
-        self.outbound.forget(id);
+        self.uplink.queue.forget(id);
         self.confirm(id);
     }
 

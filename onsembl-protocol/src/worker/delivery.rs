@@ -138,7 +138,7 @@ impl Delivery {
         self.server != Server::Unknown
     }
 
-    /// Says what is held of which streams: to go on where the server is, or because it asks.
+    /// Says what is held of which streams: to continue where the server is, or because it asks.
     pub(super) fn report_output_state(&self, query: Option<String>, outbound: &mut OutboundQueue) {
         let is_reported = |produced: ByteOffset| produced > ByteOffset(0) || query.is_none();
         let states = self.outbox.states().filter(|state| is_reported(state.produced));

@@ -1,5 +1,6 @@
 //! Why an agent ends.
 
+use crate::close::CloseCause;
 use crate::command::Exit;
 use crate::session::{AgentCause, EndOrder};
 use alloc::string::String;
@@ -29,5 +30,13 @@ impl WorkerEnd {
             | Self::ProgramCannotStart(_)
             | Self::Refused(_) => None,
         }
+    }
+
+    /// Whether another process of this agent took over.
+    pub(super) fn is_replacement(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(AgentCause::LinkEnded(reason)) if reason.cause == CloseCause::Replaced
+        )
     }
 }

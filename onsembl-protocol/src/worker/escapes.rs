@@ -1,5 +1,5 @@
 //! Escape sequences in output for a server that shows text as it comes: what is left without them. A sequence
-//! may be cut by the end of a chunk, and goes on with the next one of its stream.
+//! may be cut by the end of a chunk, and continues with the next one of its stream.
 
 use super::outbound::Outbound;
 use crate::id::CommandId;
@@ -23,7 +23,7 @@ impl Escapes {
         Some(text.chars().filter(|c| scan.take(*c)).collect())
     }
 
-    /// This was said: its stream goes on behind it.
+    /// This was said: its stream continues behind it.
     pub(super) fn passed(&mut self, item: &Outbound) {
         match item {
             Outbound::Output(sent) => {

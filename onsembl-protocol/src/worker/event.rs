@@ -38,12 +38,12 @@ pub struct WorkerConfig {
     pub fence: Fence,
     /// Tells this process of the agent from every other of all time, as an
     /// [`InstanceId`](crate::id::InstanceId) does; without `:`. The marks of runs and the ids of
-    /// terminals are made of it, so draw it anew for each process.
+    /// terminals are made of it, so draw a new one for each process.
     pub unique: String,
 }
 
 impl WorkerConfig {
-    /// How many commands run at once if so many are wanted, at least one. If nobody says how many, one after the
+    /// How many commands run at once, at least one. Without a number, one after the
     /// other is typed into a terminal, and else [`DEFAULT_SLOTS`] run.
     pub fn slots(wanted: Option<usize>, terminal: Option<&TerminalConfig>) -> usize {
         let usual = if terminal.is_some() { 1 } else { DEFAULT_SLOTS };

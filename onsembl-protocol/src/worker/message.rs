@@ -52,7 +52,7 @@ pub(super) enum Instruction {
     Complain(AgentErrorReport),
 }
 
-/// A complaint about a request of the server. It can go on with this agent.
+/// A complaint about a request of the server. It can continue with this agent.
 pub(super) fn complaint(
     error_type: AgentErrorType,
     message: impl Into<String>,

@@ -7,7 +7,7 @@
 //! 2. Take and perform actions until [`poll_action`](Worker::poll_action) gives none. What comes of one is an
 //!    event.
 //! 3. While the link has room, take [`next_message`](Worker::next_message), hand it to the link and say
-//!    [`WorkerEvent::Sent`]; then go on with 2.
+//!    [`WorkerEvent::Sent`]; then continue with 2.
 //! 4. Wait for whichever comes first: something happened, or the [`deadline`](Worker::deadline) has come,
 //!    which is the event [`Wake`](WorkerEvent::Wake).
 //!
@@ -50,6 +50,7 @@ mod terminal;
 mod typing;
 #[cfg(any(feature = "sim", feature = "testing"))]
 mod unstored;
+mod uplink;
 mod work;
 
 pub use crate::command::{
@@ -72,10 +73,8 @@ pub use note::WorkerNote;
 #[cfg(any(feature = "sim", feature = "testing"))]
 pub use unstored::{UnstoredOutput, WriterState};
 
-use crate::close::CloseCause;
 use crate::id::{CommandId, StopId};
-use crate::session::AgentCause;
-use crate::time::{Deadline, Now, Timestamp};
+use crate::time::{Deadline, Now};
 use crate::wire::payload::{CommandAckStatus, CommandComplete};
 use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
@@ -85,13 +84,13 @@ use commands::{Commands, Force};
 use delivery::{Delivery, News};
 use doubts::Doubts;
 use emergency::EmergencyStop;
-use escapes::Escapes;
 use journal::Journal;
 use message::Instruction;
-use outbound::{Outbound, OutboundQueue};
+use outbound::Outbound;
 use report::{Reports, StoppedBy, reason};
 use shutdown::{Left, Shutdown};
 use terminal::Terminal;
+use uplink::{Expected, Offer, Uplink};
 use work::Work;
 
 /// Reported of a command whose agent died while it ran, and of one that had ended.
@@ -106,19 +105,13 @@ pub struct Worker {
     commands: Commands,
     delivery: Delivery,
     reports: Reports,
-    outbound: OutboundQueue,
-    escapes: Escapes,
+    uplink: Uplink,
     emergency: EmergencyStop,
     terminal: Option<Terminal>,
     fence: Fence,
     journal: Journal,
     pausing: Pausing,
-    session: Option<WorkerSession>,
     doubts: Doubts,
-    /// Taken to be handed to the link.
-    pending: Option<Outbound>,
-    /// When something was last handed to a link whose server confirms nothing.
-    sent_unconfirmed_at: Option<Timestamp>,
     shutdown: Option<Shutdown>,
     todo: VecDeque<Work>,
     actions: VecDeque<WorkerAction>,
@@ -133,17 +126,13 @@ impl Worker {
             commands: Commands::new(slots, unique),
             delivery: Delivery::new(spool, policy),
             reports: Reports::default(),
-            outbound: OutboundQueue::default(),
-            escapes: Escapes::default(),
+            uplink: Uplink::default(),
             emergency: EmergencyStop::recovered(before.stop().cloned()),
             terminal: terminal.map(|config| Terminal::new(config, now.monotonic)),
             fence,
             journal: Journal::new(journal),
             pausing: Pausing::Running,
-            session: None,
             doubts: Doubts::default(),
-            pending: None,
-            sent_unconfirmed_at: None,
             shutdown: None,
             todo: VecDeque::new(),
             actions: VecDeque::new(),
@@ -211,21 +200,22 @@ impl Worker {
             WorkerEvent::SessionEnded => self.on_session_ended(),
             WorkerEvent::Refused(cause) => {
                 self.on_session_ended();
-                match is_replaced(&cause) {
-                    true => self.leave(WorkerEnd::Refused(cause), now),
-                    false => self.end(WorkerEnd::Refused(cause), Force::Grace, now),
+                let why = WorkerEnd::Refused(cause);
+                match why.is_replacement() {
+                    true => self.leave(why, now),
+                    false => self.end(why, Force::Grace, now),
                 }
             }
             WorkerEvent::Message(message) => {
-                let agreed = self.session.as_ref().map(|session| session.capabilities);
+                let agreed = self.uplink.capabilities();
                 let (actions, message) = (&mut self.actions, *message);
                 let note = |note| actions.push_back(WorkerAction::Note(note));
                 let instruction = message::read(message, agreed, note);
                 self.on_instruction(instruction, now);
             }
             WorkerEvent::Sent => {
-                if let Some(item) = self.pending.take() {
-                    self.on_sent(&item, now);
+                if let Some(item) = self.uplink.take_sent(now.monotonic) {
+                    self.mark_sent(&item, now);
                 }
             }
             WorkerEvent::Started { command, process } => self.on_started(&command, process, now),
@@ -238,7 +228,7 @@ impl Worker {
             WorkerEvent::Typed { command, outcome } => self.on_typed(&command, outcome, now),
             WorkerEvent::Screen(event) => self.on_screen(event, now),
             WorkerEvent::ShutDown => {
-                // A second one does not begin the wait anew; it ends one for commands that run on (P-241).
+                // A second one does not restart the wait; it ends one for commands that run on (P-241).
                 if self.shutdown.as_ref().is_none_or(Shutdown::is_patient) {
                     self.end(WorkerEnd::Shutdown, Force::Grace, now);
                 }
@@ -260,12 +250,12 @@ impl Worker {
         if self.commands.are_none() && self.emergency.on_nothing_runs() {
             self.say_receipt();
         }
-        let unsent = self.session.is_some() && self.has_messages();
+        let unsent = self.uplink.has_session() && self.has_messages();
         let left = Left {
             running: !self.commands.are_none() || self.is_typing(),
             unsent,
-            unconfirmed: self.session.is_some() && self.reports.awaits_confirmation(),
-            sent_unconfirmed_at: self.sent_unconfirmed_at.filter(|_| self.session.is_some()),
+            unconfirmed: self.uplink.has_session() && self.reports.awaits_confirmation(),
+            sent_unconfirmed_at: self.uplink.unconfirmed_at(),
         };
         if let Some(end) = self.shutdown.as_mut().and_then(|s| s.look(left, now.monotonic)) {
             let running = self.commands.count();
@@ -291,28 +281,21 @@ impl Worker {
     /// acknowledged. May leave actions.
     pub fn next_message(&mut self, now: Now) -> Option<WorkerMessage> {
         loop {
-            let session = self.session.as_ref()?;
-            let item = match self.pending.take() {
-                Some(item) => item,
-                None => {
-                    let all = &self.commands.all;
-                    let item = self.outbound.next(|id| all.status(id));
-                    match item {
-                        Some(Outbound::Complete(report)) => {
-                            Outbound::Complete(self.reports.amend(report))
-                        }
-                        Some(item) => item,
-                        None => Outbound::Output(self.delivery.outbox_mut().next_to_send()?),
-                    }
+            let all = &self.commands.all;
+            let offer = self.uplink.offer(|queue| match queue.next(|id| all.status(id)) {
+                Some(Outbound::Complete(report)) => {
+                    Some(Outbound::Complete(self.reports.amend(report)))
                 }
-            };
-            if let Some(message) = session.form(&item, &self.escapes) {
-                self.pending = Some(item);
-                return Some(message);
+                Some(item) => Some(item),
+                None => self.delivery.outbox_mut().next_to_send().map(Outbound::Output),
+            });
+            match offer? {
+                Offer::Message(message) => return Some(message),
+                Offer::Formless(item) => {
+                    self.mark_sent(&item, now);
+                    self.work_off(now);
+                }
             }
-            // The server has no form for it, so nothing more can be done.
-            self.mark_sent(&item, now);
-            self.work_off(now);
         }
     }
 
@@ -327,15 +310,13 @@ impl Worker {
     // --- sessions
 
     fn on_joined(&mut self, session: WorkerSession, now: Now) {
-        let capabilities = session.capabilities;
-        self.pending = None;
-        // What was queued for the last session is said anew below.
-        self.outbound.clear();
-        self.escapes = Escapes::default();
+        let WorkerSession { capabilities, output_window, .. } = session;
+        let stopped = session.stopped.clone();
+        self.uplink.begin(session);
         self.reports.on_session();
-        self.delivery.on_session(session.output_window, capabilities, now.monotonic);
+        self.delivery.on_session(output_window, capabilities, now.monotonic);
         if capabilities.output_resumes() {
-            self.delivery.report_output_state(None, &mut self.outbound);
+            self.delivery.report_output_state(None, &mut self.uplink.queue);
         }
         // A terminal that is being started is said when it runs. It may never, and then no message would say
         // that it is over.
@@ -347,19 +328,17 @@ impl Worker {
         let unfinished = all.unfinished();
         self.doubts.on_session(capabilities, &unfinished);
         for id in unfinished.into_iter().filter(is_there) {
-            self.outbound.acknowledge(id);
+            self.uplink.queue.acknowledge(id);
         }
         for id in terminals {
             let opened = self.opened(id);
-            self.outbound.open(opened);
+            self.uplink.queue.open(opened);
         }
         for id in self.reports.withheld().filter(|id| !self.delivery.left().has(id)) {
-            self.outbound.acknowledge(id.clone());
+            self.uplink.queue.acknowledge(id.clone());
         }
         self.todo.extend(self.delivery.left().commands().into_iter().map(Work::Settle));
         self.repeat_reports();
-        let stopped = session.stopped.clone();
-        self.session = Some(session);
         if capabilities.latches_stops() {
             // A welcome that names no stop releases the one that is in force (P-197).
             if let Some(released) = self.emergency.on_welcome(stopped.as_ref()) {
@@ -372,58 +351,30 @@ impl Worker {
     }
 
     fn on_session_ended(&mut self) {
-        self.session = None;
-        self.pending = None;
+        self.uplink.end();
     }
 
     /// Says every report again that the server has not confirmed and that may be said.
     fn repeat_reports(&mut self) {
         for report in self.commands.all.unconfirmed() {
             if !self.reports.withholds(&report.command_id) {
-                self.outbound.report(report);
+                self.uplink.queue.report(report);
             }
-        }
-    }
-
-    /// The link took it.
-    fn on_sent(&mut self, item: &Outbound, now: Now) {
-        self.mark_sent(item, now);
-        let Some(WorkerSession { capabilities, .. }) = &self.session else { return };
-        if !capabilities.reports_are_confirmed() || !capabilities.output_is_stored() {
-            self.sent_unconfirmed_at = Some(now.monotonic);
         }
     }
 
     /// It counts as said: what the server will confirm is awaited, and all else is over with that.
     fn mark_sent(&mut self, item: &Outbound, now: Now) {
-        if self.session.as_ref().is_some_and(|session| !session.capabilities.output_is_stored()) {
-            self.escapes.passed(item);
-        }
-        let Some(WorkerSession { capabilities, .. }) = &self.session else { return };
-        let capabilities = *capabilities;
-        match item {
-            Outbound::Receipt(..)
-            | Outbound::Opened(_)
-            | Outbound::Acknowledgement(..)
-            | Outbound::OutputState(_)
-            | Outbound::OpenEnd(..) => {}
-            Outbound::Complete(report) => {
-                let id = &report.command_id;
-                // A server without terminals does not know the command, and never confirms its report.
-                let is_known = capabilities.knows_terminals() || !id.is_terminal();
-                if capabilities.reports_are_confirmed() && is_known {
-                    self.reports.on_sent(id, now.monotonic);
-                } else {
-                    self.confirm(id);
-                }
+        match self.uplink.pass(item) {
+            Expected::Nothing => {}
+            Expected::Confirmation(id) => self.reports.on_sent(id, now.monotonic),
+            Expected::NoConfirmation(id) => self.confirm(id),
+            Expected::StorageWithoutGaps(sent) => {
+                self.delivery.outbox_mut().pass_gaps(&sent.run.command);
+                self.todo.push_back(Work::Settle(sent.run.command.clone()));
             }
-            Outbound::Output(_) if capabilities.output_resumes() => {}
-            Outbound::Output(sent) => {
-                if capabilities.output_is_stored() {
-                    self.delivery.outbox_mut().pass_gaps(&sent.run.command);
-                } else {
-                    self.delivery.outbox_mut().on_sent_to_legacy(sent);
-                }
+            Expected::NoStorage(sent) => {
+                self.delivery.outbox_mut().on_sent_to_legacy(sent);
                 self.todo.push_back(Work::Settle(sent.run.command.clone()));
             }
         }
@@ -441,7 +392,7 @@ impl Worker {
             Instruction::Cancel(id, force) => self.cancel(&id, force),
             Instruction::Stored(ack) => {
                 self.doubts.on_known(&ack.command_id);
-                let agreed = self.session.as_ref().map(|session| session.capabilities);
+                let agreed = self.uplink.capabilities();
                 self.delivery.on_ack(&ack, agreed);
                 self.todo.push_back(Work::Settle(ack.command_id));
             }
@@ -455,7 +406,7 @@ impl Worker {
                 self.todo.extend(stored);
             }
             Instruction::ReportOutputState(query) => {
-                self.delivery.report_output_state(Some(query), &mut self.outbound);
+                self.delivery.report_output_state(Some(query), &mut self.uplink.queue);
             }
             Instruction::Confirmed(id) => {
                 // An acknowledgement of another session is none of this report.
@@ -509,7 +460,7 @@ impl Worker {
         if let Some((stop, stage)) = self.emergency.receipt()
             && self.delivery.had_session()
         {
-            self.outbound.receipt(stop, stage);
+            self.uplink.queue.receipt(stop, stage);
         }
     }
 
@@ -538,7 +489,7 @@ impl Worker {
         }
     }
 
-    /// Another process of this agent has the session. Nothing starts here any more; what runs goes on to its end,
+    /// Another process of this agent has the session. Nothing starts here any more; what runs continues to its end,
     /// because no order says that it end, and what it writes is kept for a successor.
     fn leave(&mut self, why: WorkerEnd, now: Now) {
         if self.shutdown.is_some() {
@@ -557,19 +508,12 @@ impl Worker {
         self.delivery.wind_up();
     }
 
-    /// The agent is to end: nothing starts any more, and what runs is ended. Reading goes on, since the end
+    /// The agent is to end: nothing starts any more, and what runs is ended. Reading continues, since the end
     /// of a process is reported only when its output was read.
     fn end(&mut self, why: WorkerEnd, force: Force, now: Now) {
         self.note(WorkerNote::Ending(why.clone()));
         match &mut self.shutdown {
-            Some(shutdown) if shutdown.is_patient() => shutdown.hurry(now.monotonic),
-            Some(shutdown) => match why {
-                WorkerEnd::Refused(_) => shutdown.on_refused(why),
-                WorkerEnd::Shutdown
-                | WorkerEnd::Ordered(_)
-                | WorkerEnd::ProgramEnded(_)
-                | WorkerEnd::ProgramCannotStart(_) => {}
-            },
+            Some(shutdown) => shutdown.again(why, now.monotonic),
             None => self.shutdown = Some(Shutdown::new(why, now.monotonic)),
         }
         if let Some(terminal) = &mut self.terminal {
@@ -593,8 +537,7 @@ impl Worker {
 
     /// Whether something waits to be said, now or once the server stores what it has.
     pub fn has_messages(&self) -> bool {
-        self.pending.is_some()
-            || !self.outbound.is_empty()
+        !self.uplink.is_empty()
             || !self.delivery.outbox().is_empty()
             || self.reports.has_unwritten()
     }
@@ -634,11 +577,6 @@ impl Worker {
     pub fn journal_has_failed(&self) -> bool {
         self.journal.has_failed()
     }
-}
-
-/// Whether another process of this agent took over.
-fn is_replaced(cause: &AgentCause) -> bool {
-    matches!(cause, AgentCause::LinkEnded(reason) if reason.cause == CloseCause::Replaced)
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ pub enum WorkerNote {
 }
 
 impl WorkerNote {
-    /// The counter that it adds one to, if it is counted.
+    /// The counter that it increments, if it is counted.
     pub const fn counter(&self) -> Option<&'static str> {
         match self {
             Self::RunLeft(..) => Some("runs_left_behind"),
@@ -169,7 +169,7 @@ impl WorkerNote {
         }
     }
 
-    /// How much it matters.
+    /// Its severity.
     pub const fn severity(&self) -> Severity {
         match self {
             // The writer of the journal knows which file it is, and says so.
@@ -297,9 +297,9 @@ impl fmt::Display for WorkerNote {
             Self::SurvivorsPossible(_) => f.write_str("a command ended, but its process group could not be confirmed empty"),
             Self::OutputCut(_) => f.write_str("stopping, and the server takes no output; what does not fit becomes a gap"),
             Self::UnknownToServer(_) => f.write_str("the server does not know this command; dropping its output and its report"),
-            Self::NotTakenByServer(_) => f.write_str("the server does not have this command and does not take it up now; it goes on here, and what is kept of it is offered again in the next session"),
+            Self::NotTakenByServer(_) => f.write_str("the server does not have this command and does not take it up now; it continues here, and what is kept of it is offered again in the next session"),
             Self::Leaving(running) => write!(f, "another process of this agent took over; this one starts nothing more, and ends when the {running} commands have ended that run here; what they write is kept in the state directory"),
-            Self::CancelDoubted(_) => f.write_str("the server cancels a command from before this session, perhaps only because its database was lost; it goes on unless the order is repeated"),
+            Self::CancelDoubted(_) => f.write_str("the server cancels a command from before this session, perhaps only because its database was lost; it continues unless the order is repeated"),
             Self::ReportsRepeated => f.write_str("the server has not confirmed a report; saying it again"),
             Self::StopOrdered(stop) => write!(f, "emergency stop {stop}: killing all commands; nothing starts until it is released"),
             Self::MomentaryStop { reason, by } => write!(

@@ -61,14 +61,20 @@ impl Shutdown {
         self.give_up_at == Deadline::Never
     }
 
-    /// What runs is ended now, and awaited with a deadline.
-    pub(super) fn hurry(&mut self, now: Timestamp) {
-        self.give_up_at = Deadline::At(now.saturating_add(FOR_PROCESSES));
-    }
-
-    /// A refusal is what is said in the end, whatever was first.
-    pub(super) fn on_refused(&mut self, why: WorkerEnd) {
-        self.why = why;
+    /// There is one more reason to end. What a patient one let run is ended now, and awaited with a deadline.
+    /// A refusal is what is reported in the end, whatever came first.
+    pub(super) fn again(&mut self, why: WorkerEnd, now: Timestamp) {
+        if self.is_patient() {
+            self.give_up_at = Deadline::At(now.saturating_add(FOR_PROCESSES));
+            return;
+        }
+        match why {
+            WorkerEnd::Refused(_) => self.why = why,
+            WorkerEnd::Shutdown
+            | WorkerEnd::Ordered(_)
+            | WorkerEnd::ProgramEnded(_)
+            | WorkerEnd::ProgramCannotStart(_) => {}
+        }
     }
 
     /// Looks at what is left; gives why the agent ends, once, when there is nothing left to wait for.

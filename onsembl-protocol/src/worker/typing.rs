@@ -75,7 +75,7 @@ impl Worker {
             terminal.on_started(now.monotonic);
         }
         let opened = self.opened(id.clone());
-        self.outbound.open(opened);
+        self.uplink.queue.open(opened);
         self.todo.push_back(Work::Advance);
     }
 
@@ -148,7 +148,7 @@ impl Worker {
         match terminal.typing(id) {
             Ok((typing, required_mode)) => {
                 let _ = self.commands.all.on_started(id, None, now.monotonic);
-                self.outbound.acknowledge(id.clone());
+                self.uplink.queue.acknowledge(id.clone());
                 self.note(WorkerNote::Typing(id.clone()));
                 let command = id.clone();
                 self.actions.push_back(WorkerAction::Type { command, typing, required_mode });
@@ -180,7 +180,7 @@ impl Worker {
     fn on_not_typed(&mut self, id: &CommandId, why: &str) {
         let Some(terminal) = &mut self.terminal else { return };
         if terminal.on_typed(id, Typed::Nothing) {
-            self.outbound.unacknowledge(id);
+            self.uplink.queue.unacknowledge(id);
             self.refuse(id, why);
         }
     }

@@ -15,7 +15,7 @@ use onsembl_protocol::worker::{CommandJournal, WorkerEvent};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// After so many rounds of quiet something waits for ever. A legacy wrapper's command takes ten minutes.
+/// After this many quiet rounds something waits for ever. A legacy wrapper's command takes ten minutes.
 const ROUNDS: usize = 1500;
 
 impl World {

@@ -100,7 +100,7 @@ impl World {
     fn check_bounds(&self) {
         let (limits, size) = (self.limits, self.server.fleet.size());
         let view = self.server.view();
-        // A server that starts anew takes up what an earlier one had.
+        // A restarted server takes up what the earlier one had.
         let is_user = |id: &&CommandId| !id.is_terminal();
         let rows = self.store.commands.iter().filter(|(_, row)| row.ended_at.is_none());
         let open_rows = rows.filter(|(id, _)| is_user(id)).count();

@@ -69,7 +69,7 @@ impl Weather {
         orders: true,
     };
 
-    /// Whether each end is seen by somebody who can tell of it.
+    /// Whether each end is observed by a process that can report it.
     pub(super) const fn hides_nothing(&self) -> bool {
         let Self { freezes, server_dies, forgets, deletes, has_wrapper, masks, .. } = *self;
         let blind = freezes || server_dies || forgets || self.leaves_survivors;

@@ -197,7 +197,7 @@ impl World {
         self.log(|| format!("host {n} starts as {kind:?}"));
     }
 
-    /// It dies, and what it ran goes on without it.
+    /// It dies, and what it ran continues without it.
     pub(super) fn kill(&mut self, n: usize) {
         self.log(|| format!("host {n} dies"));
         self.cut(n, CloseReason::broken(Breakage::Reset));
@@ -260,7 +260,7 @@ impl World {
         }
     }
 
-    /// A process ends, if it runs and somebody is there to see it.
+    /// A process ends, if it runs and its agent is there to observe it.
     pub(super) fn end(&mut self, id: &CommandId, exit: Exit) {
         let Some(truth) = self.truth.get_mut(id) else { return };
         if !truth.is_alive || truth.is_orphaned {

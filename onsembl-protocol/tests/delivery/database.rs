@@ -71,7 +71,7 @@ impl Database {
     }
 
     /// Cuts history: what came before a time, and the oldest of what is more than `most` bytes. Each
-    /// transaction cuts at most so many chunks. The streams that lost something come back.
+    /// transaction cuts at most this many chunks. The streams that lost something come back.
     pub(super) fn cut(&mut self, before: WallTime, most: u64, batch: usize) -> Vec<(Run, Stream)> {
         let bytes = |r: &LogRecord| r.body.byte_count() as u64;
         let kept: u64 = self.records.values().flatten().map(bytes).sum();
@@ -150,7 +150,7 @@ impl Database {
         .collect()
     }
 
-    /// The last record of a command, and how far its streams are: where a log goes on.
+    /// The last record of a command, and how far its streams are: where a log continues.
     pub(super) fn log_position(&self, command: &CommandId) -> LogPosition {
         let end = self.records.get(command).and_then(|rows| rows.last()).map(LogRecord::position);
         (end, self.positions(command))

@@ -214,7 +214,7 @@ fn check_view(
     }
 }
 
-/// What was seen behind so many bytes.
+/// What was seen behind this many bytes.
 fn behind(seen: &[Seen], mut skip: u64) -> Vec<Seen> {
     let mut rest = Vec::new();
     for piece in seen {

@@ -115,7 +115,7 @@ impl World {
         }
     }
 
-    /// A process ends that has written so many lines.
+    /// A process ends that has written this many lines.
     fn end(&mut self, least: u32) {
         let is_read = |known: &Known| known.runs && known.read == known.text.len();
         let over = |known: &Known| is_read(known) && known.lines >= least;

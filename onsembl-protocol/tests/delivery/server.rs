@@ -252,7 +252,7 @@ impl Server {
         self.writes.is_empty() && self.settled.is_empty() && self.questions.is_empty()
     }
 
-    /// One transaction of at most so many writes. What is new in the database comes back.
+    /// One transaction of at most this many writes. What is new in the database comes back.
     pub(super) fn commit(
         &mut self,
         database: &mut Database,

@@ -155,7 +155,7 @@ impl Viewer {
                 };
                 self.cursor = watched.map(position).min().flatten();
             }
-            // Who waited for what comes next, and saw nothing, has nowhere to go on.
+            // Who waited for what comes next, and saw nothing, has nowhere to continue.
             (Source::FleetView, None) if self.came_late => {
                 let view = View { from: Some(0), ..View::default() };
                 self.views =

@@ -111,7 +111,7 @@ impl World {
         self.start_agent();
     }
 
-    /// It is told to end, and whoever it runs is ended first.
+    /// It is told to end, and its processes are ended first.
     pub(super) fn stop_agent(&mut self) {
         self.log(|_| "the agent is stopped".into());
         self.agent.feed(WorkerEvent::ShutDown, self.at);
@@ -186,7 +186,7 @@ impl World {
                 self.faults.closed_before.insert(process.run.command.clone());
             }
         }
-        // Whoever reads what is stored by its numbers must begin anew.
+        // A reader that goes by the numbers of what is stored must start over.
         self.viewers.retain(Viewer::is_dashboard);
         // What has no row any more is shown until that is found out, and shows nothing for sure.
         let has_row = |v: &Viewer| {

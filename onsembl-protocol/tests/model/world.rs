@@ -258,7 +258,7 @@ impl World {
         self
     }
 
-    /// The server beats on its schedule for so many intervals and hears nothing.
+    /// The server beats on its schedule for this many intervals and hears nothing.
     pub fn server_beats_alone(&mut self) {
         self.after(30 * S);
         self.server_beats(self.agent_sequence);

@@ -86,7 +86,7 @@ impl Bench {
         link
     }
 
-    /// Somebody says this hello with this token over a new link. Gives the agent as which it is welcomed.
+    /// Sends this hello with this token over a new link. Returns the agent as which it is welcomed.
     pub(super) fn comes(
         &mut self,
         hello: AgentConnect,
@@ -180,7 +180,7 @@ impl Bench {
         std::mem::take(&mut self.server.sent)
     }
 
-    /// What was written of output since somebody last looked.
+    /// The output that was written since the last call.
     pub(super) fn taken_output(&mut self) -> Vec<onsembl_protocol::fleet::LogRecord> {
         let of_output = |sent: Sent| match sent {
             Sent::Write(Write::Output { record, .. }) => Some(record),

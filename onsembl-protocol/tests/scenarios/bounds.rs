@@ -1,4 +1,4 @@
-//! Each bound of a user: somebody tries to exceed it, and what happens at it is what ARCHITECTURE, section 9,
+//! Each bound of a user: a test tries to exceed it, and what happens then is what ARCHITECTURE, section 9,
 //! says. The fleet is alone here: no link, and a store that answers when a test says so.
 
 use super::now;

@@ -82,7 +82,7 @@ pub enum SecretError {
     Lost { path: PathBuf },
     /// The file holds something else.
     #[error(
-        "{path} does not hold a signing secret of at least 32 bytes; restore it, or remove it and issue all tokens anew"
+        "{path} does not hold a signing secret of at least 32 bytes; restore it, or remove it and issue all tokens again"
     )]
     TooShort { path: PathBuf },
 }

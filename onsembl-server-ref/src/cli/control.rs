@@ -26,11 +26,11 @@ pub(super) struct Control {
 /// The orders there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Action {
-    /// Start no more commands; what runs goes on.
+    /// Start no more commands; running ones continue.
     Pause,
     /// Start commands again.
     Resume,
-    /// End with all its commands, and start anew.
+    /// End with all its commands, and restart.
     Restart,
     /// End with all its commands. Only a person on its machine can start it again.
     Stop,

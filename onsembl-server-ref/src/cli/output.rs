@@ -1,6 +1,6 @@
 //! `onsembl-server output`: the stored output of a command, byte for byte, then what comes.
 //!
-//! Where the connection breaks while it follows, it goes on behind the last byte that it wrote.
+//! Where the connection breaks while it follows, it continues behind the last byte that it wrote.
 
 use super::print;
 use super::remote::{PATIENCE, Remote, escape};

@@ -158,7 +158,7 @@ impl RemoteCommand {
         };
         run.greet().await;
         let now = Instant::now();
-        // One that no clock can count to is as good as none.
+        // A limit beyond the range of the clock is no limit.
         let by = now.checked_add(self.timeout).unwrap_or(now + NEVER);
         let followed = run.follow(by, interrupted).await;
         if tokio::time::timeout(LAST_WRITE_WITHIN, run.screen.write_out()).await.is_err() {
@@ -332,7 +332,7 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Run<O, E> {
                     (Some(_), _) => {
                         format!("whether the cancel of command {command} came there is not known")
                     }
-                    (None, true) => format!("command {command} goes on meanwhile"),
+                    (None, true) => format!("command {command} keeps running"),
                     (None, false) => format!("whether command {command} was taken is not known"),
                 };
                 let text =

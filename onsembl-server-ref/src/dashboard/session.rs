@@ -45,7 +45,7 @@ pub(crate) const SLOTS: usize = 512;
 pub(crate) const SLOTS_WEIGHT: usize = 3;
 /// Bytes of a slot. A dashboard of a small fleet has two.
 pub(crate) const SLOT: usize = 1 << 20;
-/// Dashboards of one user that are worked for at a time. All others of the user wait, and nobody else.
+/// Dashboards of one user that are served at a time. Further ones of that user wait; other users do not.
 pub(crate) const AT_WORK: usize = 1;
 
 /// Everything a dashboard's task needs of its server.
@@ -222,7 +222,7 @@ impl Session {
         self.machine.handle(event, &self.view.look(), self.clock.now());
         let mut behind = None;
         loop {
-            // A link that has ended takes all and gives it to nobody: there would be no end of telling it.
+            // A link that has ended accepts and discards everything: sending to it would never end.
             let has_room = self.handle.has_room() && !self.handle.has_ended();
             let now = self.clock.now();
             let action = self.machine.poll_action(&self.view.look(), has_room, now);

@@ -339,7 +339,7 @@ async fn delete_agent(
     SignedIn(identity): SignedIn,
 ) -> Response<Body> {
     let request = fleet::Request::DeleteAgent(AgentId::new(id));
-    // Long enough for a database that is held for a while; the deletion goes on in any case.
+    // Long enough for a database that is held for a while; the deletion continues in any case.
     let patience = Duration::from_secs(30);
     match ask_fleet(&app, patience, identity.user, request).await.map(Answer::done) {
         Some(Ok(())) => StatusCode::NO_CONTENT.into_response(),

@@ -110,7 +110,7 @@ pub(super) struct ListQuery {
     after: Option<String>,
 }
 
-/// Where a list goes on: when the last command of a page was asked for, and its id.
+/// Where a list continues: when the last command of a page was asked for, and its id.
 fn place(of: &CommandRow) -> String {
     format!("{}.{}", of.created_at.unix_millis(), of.command)
 }
@@ -131,7 +131,7 @@ pub(super) async fn commands(
         None => None,
         Some(Some(place)) => Some(place),
         Some(None) => {
-            let why = "`after` is not the `next` of an earlier page; omit it to begin anew";
+            let why = "`after` is not the `next` of an earlier page; omit it to start from the first page";
             return problem(StatusCode::BAD_REQUEST, why);
         }
     };

@@ -154,7 +154,7 @@ impl Reader {
         }
     }
 
-    /// The next lines; `None` when all is said, or when it cannot go on.
+    /// The next lines; `None` when all is said, or when it cannot continue.
     async fn next(&mut self) -> Option<Bytes> {
         if self.done {
             return None;
@@ -186,7 +186,7 @@ impl Reader {
                 false
             }
             Err(error) => {
-                warn!(%error, "cannot look up revoked tokens; trying again later");
+                warn!(%error, "cannot look up revoked tokens; retrying later");
                 true
             }
         }

@@ -1,6 +1,6 @@
 //! Pages of lists: bounded in bytes, and in how many are on their way, in turn for all users.
 //!
-//! A list that does not fit says where it goes on (`next`), and is asked for again with that (`after`). One who
+//! A list that does not fit says where it continues (`next`), and is asked for again with that (`after`). One who
 //! does not know that sees the first page.
 
 use super::App;

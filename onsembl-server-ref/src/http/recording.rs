@@ -1,6 +1,6 @@
 //! `GET /api/agents/{id}/recording`: what is recorded of an agent, as a file of JSON lines.
 //!
-//! The hub hands over a copy of what its ring holds and goes on; the lines are made here, as fast as
+//! The hub hands over a copy of what its ring holds and continues; the lines are made here, as fast as
 //! the other side takes them.
 
 use super::App;

@@ -2,6 +2,7 @@
 //! ([`onsembl_protocol::fleet`]) and performs what it decides. Nothing is decided here.
 
 mod bearers;
+mod fleets;
 mod notes;
 mod perform;
 mod recovery;
@@ -9,6 +10,7 @@ mod request;
 mod rows;
 mod run;
 mod seats;
+mod token_check;
 mod watchdog;
 mod write_queue;
 

@@ -1,5 +1,5 @@
-//! The facts of a fleet as log lines and counters, as they word and rate themselves. Each is written at a place of its own,
-//! because a log bounds what comes from one place.
+//! Writes the notes of a fleet to the log and the counters, with their own text and severity. Each kind has a log
+//! statement of its own, because the log limits the rate of each statement.
 
 use onsembl_protocol::fleet::FleetNote;
 use onsembl_protocol::id::UserId;
@@ -7,7 +7,7 @@ use onsembl_protocol::model::Severity;
 use onsembl_transport::counters::Counters;
 use tracing::{debug, error, info, warn};
 
-/// Logs and counts a fact of this user's fleet.
+/// Logs and counts a note of this user's fleet.
 pub(super) fn note(user: &UserId, note: &FleetNote, counters: &Counters) {
     if let Some(counter) = note.counter() {
         counters.count(counter);

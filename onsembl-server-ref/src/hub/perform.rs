@@ -212,7 +212,7 @@ async fn answer(
     }
 }
 
-/// Where the output of a command goes on.
+/// Where the output of a command continues.
 pub(super) async fn log_position(
     store: &Store,
     user: &UserId,

@@ -72,7 +72,7 @@ impl Hub {
             biased;
             written = write.committed() => written.map(Some),
             _ = health.wait_for(is_stuck) => {
-                warn!("the database takes no writes; the server starts all the same, and goes on when it does");
+                warn!("the database takes no writes; the server starts all the same, and resumes when it does");
                 Ok(None)
             }
         }

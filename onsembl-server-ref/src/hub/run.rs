@@ -1,35 +1,34 @@
 //! The hub's loop: which fleet gets which event.
 
 use super::bearers::{Bearers, Opened};
+use super::fleets::Fleets;
 use super::perform::{Edge, Outcome};
 use super::request::{BeatHop, BeatSeen, HubHandle, HubStats, NoRecording, Placed, Request};
 use super::rows;
 use super::seats::Seats;
+use super::token_check::{TokenCheck, revoked};
 use super::watchdog::{Kind, Watchdog};
 use super::write_queue::{Done, WriteQueue};
 use crate::auth::{Authenticator, Identity};
 use crate::bounds::{TurnLimits, Turns};
-use crate::fleet_view::{FleetView, FleetViews};
+use crate::fleet_view::FleetViews;
 use crate::store::{
     HeartbeatRow, OutputReceipt, Receipts, Recorded, Store, StoreError, StoreHealth,
     StoreTrouble as Trouble,
 };
 use onsembl_protocol::close::CloseCause;
-use onsembl_protocol::fleet::{
-    Fleet, FleetEvent, FleetLimits, Receipt, RecordingSource, SeatId, Token,
-};
+use onsembl_protocol::fleet::{Fleet, FleetEvent, Receipt, RecordingSource, SeatId, Token};
 use onsembl_protocol::id::{AgentId, ServerInstanceId, UserId};
 use onsembl_protocol::limits::{Limits, OUTPUT_WINDOW};
 use onsembl_protocol::model::SERVER_FEATURES;
 use onsembl_protocol::replay::Excerpt;
 use onsembl_protocol::session::{ServerConfig, StoreTrouble};
 use onsembl_protocol::supervisor::Key;
-use onsembl_protocol::time::{Deadline, Now, Timestamp};
+use onsembl_protocol::time::Now;
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
 use onsembl_transport::server::{SessionRules, Shard, ShardEvent};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -46,58 +45,20 @@ pub(crate) const ASKED_OF_USER: usize = 32;
 /// How long the last writes may take when the server ends; what is left then is given to the store
 /// to close with.
 const LAST_WRITES: Duration = Duration::from_secs(3);
-/// How often live links are checked against the expiry and revocation of their tokens.
-const TOKEN_CHECK: Duration = Duration::from_secs(10);
-/// Machines that one fleet may number, so that the numbers of two fleets never meet.
-const SEATS_OF_USER: u64 = 1 << 32;
-
 /// The hub. See the [module](super).
 #[derive(Debug)]
 pub struct Hub {
     pub(super) edge: Edge,
     clock: SystemClock,
     auth: Authenticator,
-    fleet_views: FleetViews,
-    users: BTreeMap<UserId, User>,
-    /// When which fleet is to be woken.
-    wakes: BTreeSet<(Timestamp, UserId)>,
+    fleets: Fleets,
     next_token: u64,
-    /// Users that had a fleet, whose machines have numbers of their own.
-    users_so_far: u64,
     inbox: mpsc::Receiver<Placed>,
     done: mpsc::UnboundedReceiver<Done>,
     receipts: Receipts,
     health: watch::Receiver<StoreHealth>,
     token_check: TokenCheck,
     watchdog: Watchdog,
-}
-
-/// The tokens of sessions, which are looked up again and again.
-#[derive(Clone, Copy, Debug)]
-enum TokenCheck {
-    At(tokio::time::Instant),
-    UnderWay,
-}
-
-impl TokenCheck {
-    fn after_a_while() -> Self {
-        Self::At(tokio::time::Instant::now() + TOKEN_CHECK)
-    }
-
-    async fn due(self) {
-        match self {
-            Self::At(at) => tokio::time::sleep_until(at).await,
-            Self::UnderWay => std::future::pending().await,
-        }
-    }
-}
-
-/// The fleet of one user, and what that user sees of it.
-#[derive(Debug)]
-struct User {
-    fleet: Fleet,
-    fleet_view: Arc<FleetView>,
-    deadline: Deadline,
 }
 
 /// What a hub is made of.
@@ -155,11 +116,8 @@ impl Hub {
                 observer: parts.observer,
             },
             auth,
-            fleet_views,
-            users: BTreeMap::new(),
-            wakes: BTreeSet::new(),
+            fleets: Fleets::new(fleet_views),
             next_token: 0,
-            users_so_far: 0,
             inbox,
             done,
             receipts,
@@ -192,7 +150,7 @@ impl Hub {
             while let Some(event) = self.edge.shard.take_event() {
                 self.on_shard(event);
             }
-            let wake = self.wakes.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at));
+            let wake = self.fleets.deadline();
             // Whichever there is, each as likely as the others: who floods one of them holds up no other.
             tokio::select! {
                 request = self.inbox.recv() => match request {
@@ -233,45 +191,15 @@ impl Hub {
         change: impl FnOnce(&mut Fleet, Now),
     ) {
         let began = std::time::Instant::now();
-        if !self.users.contains_key(user) {
-            let first = SeatId(self.users_so_far.wrapping_mul(SEATS_OF_USER));
-            self.users_so_far = self.users_so_far.wrapping_add(1);
-            let seed = fastrand::u64(..);
-            let fleet = Fleet::new(user.clone(), first, seed, FleetLimits::DEFAULT);
-            let known =
-                User { fleet, fleet_view: self.fleet_views.of(user), deadline: Deadline::Never };
-            let _ = self.users.insert(user.clone(), known);
-        }
-        let Some(User { fleet, fleet_view, deadline }) = self.users.get_mut(user) else { return };
-        change(fleet, self.clock.now());
-        while let Some(action) = fleet.poll_action() {
-            self.edge.perform(user, fleet_view, action);
-        }
-        let before = std::mem::replace(deadline, fleet.deadline());
-        if before != *deadline {
-            if let Deadline::At(at) = before {
-                let _ = self.wakes.remove(&(at, user.clone()));
-            }
-            if let Deadline::At(at) = *deadline {
-                let _ = self.wakes.insert((at, user.clone()));
-            }
-        }
-        if fleet.is_idle() {
-            // It has no deadline, so nothing wakes it.
-            let _ = self.users.remove(user);
-        }
+        let Self { fleets, edge, clock, .. } = self;
+        let change = |fleet: &mut Fleet| change(fleet, clock.now());
+        fleets.with(user, change, |view, action| edge.perform(user, view, action));
         self.watchdog.handled(user, kind, began, &self.edge.counters);
     }
 
     fn wake(&mut self) {
         let now = self.clock.now().monotonic;
-        let due: Vec<UserId> = self
-            .wakes
-            .iter()
-            .take_while(|(at, _)| *at <= now)
-            .map(|(_, user)| user.clone())
-            .collect();
-        for user in due {
+        for user in self.fleets.due(now) {
             self.feed(&user, FleetEvent::Wake);
         }
     }
@@ -302,7 +230,7 @@ impl Hub {
     }
 
     fn stats(&self) -> HubStats {
-        let sizes = self.users.values().map(|user| user.fleet.size());
+        let sizes = self.fleets.all().map(Fleet::size);
         let (sessions, open_commands) = sizes
             .fold((0, 0), |(seats, open), size| (seats + size.seats, open + size.open_commands));
         HubStats {
@@ -315,7 +243,7 @@ impl Hub {
     }
 
     fn recording(&self, user: &UserId, agent: &AgentId) -> Result<Excerpt, NoRecording> {
-        let source = self.users.get(user).and_then(|user| user.fleet.recording(agent));
+        let source = self.fleets.of(user).and_then(|fleet| fleet.recording(agent));
         let excerpt = match source.ok_or(NoRecording::NoAgent)? {
             Some(RecordingSource::Seat(seat)) => {
                 self.edge.seats.key(seat).and_then(|key| self.edge.shard.recording(key))
@@ -489,21 +417,9 @@ impl Hub {
             }
         }
         let auth = self.auth.clone();
-        self.edge.outcomes.spawn(async move {
-            // One after the other: however many sessions there are, that is the work of one reader.
-            let mut revoked = Vec::new();
-            for token in tokens {
-                match auth.is_revoked(&token).await {
-                    Ok(true) => revoked.push(token),
-                    Ok(false) => {}
-                    Err(error) => {
-                        warn!(%error, "cannot look up revoked tokens; trying again later");
-                        break;
-                    }
-                }
-            }
-            Outcome::TokensChecked { revoked }
-        });
+        self.edge
+            .outcomes
+            .spawn(async move { Outcome::TokensChecked { revoked: revoked(&auth, tokens).await } });
     }
 
     /// Says goodbye on every link and waits a little for it to arrive.

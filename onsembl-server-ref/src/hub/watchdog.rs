@@ -91,7 +91,7 @@ impl Watchdog {
             event = kind.0,
             took_ms = took.as_millis() as u64,
             left_out,
-            "an event held up all users; if that goes on, its user has more than this server can serve"
+            "an event held up all users; if this continues, its user has more than this server can serve"
         );
         true
     }

@@ -20,7 +20,7 @@ use tracing::{error, warn};
 
 /// Writes besides output that may wait while the database does not take them, of all users: of one at most as
 /// many as are left, so that alone a user has 16,384. Beyond it a write is dropped, counted and logged, and the
-/// end of a command is decided anew later. Output does not count: each of its senders is throttled, and what is
+/// end of a command is decided again later. Output does not count: each of its senders is throttled, and what is
 /// dropped of it would never be asked for again. Nor do terminals, which the fleet bounds, and without which
 /// their output would be of nothing.
 pub(crate) const BOUND: usize = 32 * 1024;

@@ -86,7 +86,7 @@ const CHECKED_FOR: Duration = Duration::from_secs(3);
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A server that runs. End it with [`stop`](Self::stop): one that is dropped instead keeps its data
-/// folder, and goes on, as long as a listener or a router of it is there.
+/// folder, and continues, as long as a listener or a router of it is there.
 #[derive(Debug)]
 #[must_use = "it runs until it is stopped"]
 pub struct Server {

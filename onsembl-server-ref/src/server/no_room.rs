@@ -1,5 +1,5 @@
 //! A server that cannot open its database because the disk has no room at all, not even the reserve: it listens,
-//! answers every request with that, and goes on when there is room.
+//! answers every request with that, and continues when there is room.
 
 use super::{ListenError, Listening, Server, ServerOptions, StartError, descriptors};
 use crate::http::{self, AcceptLimits, Connections, Listener, TrustedProxies};

@@ -175,7 +175,7 @@ mod tests {
         beats.absorb(beat(1, 3, None));
         assert_eq!(beats.0[&AgentId::new("a")], beat(1, 3, Some(json!({"cpu": 1}))));
         beats.absorb(beat(2, 1, None));
-        assert_eq!(beats.0[&AgentId::new("a")], beat(2, 1, None), "a new session starts anew");
+        assert_eq!(beats.0[&AgentId::new("a")], beat(2, 1, None), "a new session starts over");
         assert_eq!(beats.len(), 1);
     }
 }

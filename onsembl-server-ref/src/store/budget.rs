@@ -97,7 +97,7 @@ const STEPS: usize = 16;
 /// behind.
 const SLACK_PART: u64 = 16;
 /// How long a command that was cut stays known, so that a request that is repeated is not run again: far
-/// longer than any client goes on asking.
+/// longer than any client keeps asking.
 const REMEMBERED_MS: i64 = 24 * 3600 * 1000;
 /// What stays of the text of a command that is cut, in characters.
 const TEXT_KEPT: i64 = 256;
@@ -136,7 +136,7 @@ pub(super) fn make_room_for_output(
     let steps = STEPS.saturating_add(added.saturating_mul(2));
     let has = shrink(db, user, 0, steps, terms)?;
     if has > terms.budget {
-        // Nothing that is over is left: then the oldest of what still goes on.
+        // Nothing that is over is left: then the oldest of what still continues.
         let _ = retention::cut_of_user(db, user, has - terms.budget, steps)?;
     }
     Ok(())

@@ -203,7 +203,7 @@ impl Store {
         Ok(self.commands_behind(user, agent, None, limit, usize::MAX).await?.rows)
     }
 
-    /// The same, only those behind this one, and only as many as hold so many bytes of text, but one if there
+    /// The same, only those behind this one, and only as many as hold this many bytes of text, but one if there
     /// is one.
     ///
     /// # Errors

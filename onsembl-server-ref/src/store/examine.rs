@@ -17,7 +17,7 @@ const TABLES: [&str; 5] = ["meta", "agents", "sessions", "presence_events", "com
 /// Whose a database is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// Nobody's: there is nothing in it.
+    /// It belongs to no program: there is nothing in it.
     Nobody,
     /// Ours, and marked.
     Us,

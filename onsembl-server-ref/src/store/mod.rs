@@ -84,7 +84,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use writer::{Counters, Outlets};
 
-/// How long the writer may go on when the last handle was dropped without [`Store::close`].
+/// How long the writer may continue when the last handle was dropped without [`Store::close`].
 const DROP_PATIENCE: Duration = Duration::from_secs(1);
 /// How much longer than its patience closing may take: one wait for a lock, and closing the file.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);

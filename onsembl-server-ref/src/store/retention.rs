@@ -93,7 +93,7 @@ impl Store {
     }
 }
 
-/// What the clock of retention goes on from: where the run before left it; in a database of an earlier schema,
+/// What the clock of retention continues from: where the run before left it; in a database of an earlier schema,
 /// and in a new one, the newest time that is in it.
 pub(super) fn resume_clock(db: &Connection, wall: WallTime) -> rusqlite::Result<WallTime> {
     let kept: Option<String> = db

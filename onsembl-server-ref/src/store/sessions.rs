@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 /// Sessions kept of one agent, the latest: those of an hour of an agent that comes back all the time.
 pub(crate) const KEPT: usize = 256;
-/// The number of sessions after which an agent's presence is trimmed too: a restart begins its versions anew.
+/// The number of sessions after which an agent's presence is trimmed too: a restart starts a new range of versions.
 const TRIMMED_EVERY: u64 = 16;
 
 /// The session that is to be opened for a peer.
@@ -44,7 +44,7 @@ pub struct OpenedSession {
     pub agent: AgentId,
     /// The epoch of this session: larger than that of every earlier one of the agent.
     pub epoch: Epoch,
-    /// The version to go on from: that of the agent's latest presence event, or the floor of the
+    /// The version to continue from: that of the agent's latest presence event, or the floor of the
     /// caller if that is greater.
     pub presence_version: PresenceVersion,
     /// The stop that is in force on the agent, if it is not known.
@@ -132,7 +132,7 @@ impl Store {
         })
     }
 
-    /// Raises the presence version of every agent to the one that a new run of the server goes on
+    /// Raises the presence version of every agent to the one that a new run of the server continues
     /// from, before anything is published under it (PROTOCOL.md, P-62).
     pub async fn raise_presence_versions(&self) -> Result<(), StoreError> {
         self.put_presence_versions()?.committed().await

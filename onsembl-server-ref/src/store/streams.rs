@@ -33,7 +33,7 @@ pub struct StreamPosition {
 }
 
 impl StreamPosition {
-    /// Where a log of the output goes on.
+    /// Where a log of the output continues.
     pub fn stored(&self) -> StoredPosition {
         StoredPosition {
             incarnation: self.incarnation,

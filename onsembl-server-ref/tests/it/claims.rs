@@ -1,4 +1,4 @@
-//! Whose tokens may speak for an agent, over real sockets: what somebody gets with a token of another lineage,
+//! Whose tokens may speak for an agent, over real sockets: what a caller gets with a token of another lineage,
 //! and what the holder of the agent notices of it.
 
 use crate::fixture::{World, now};
@@ -10,7 +10,7 @@ use onsembl_protocol::id::{AgentId, TokenId};
 use onsembl_server_ref::auth::TokenKind;
 use serde_json::Value;
 
-/// Somebody says this hello with this token.
+/// Sends this hello with this token.
 async fn comes(world: &World, token: &str, hello: String) -> Peer {
     let mut link = Peer::open(world.address(), "/ws/agent", Some(token)).await;
     link.send(hello).await;
@@ -181,7 +181,7 @@ async fn an_agent_that_is_deleted_does_not_come_back_under_a_new_key() {
     for token in [&made.text, &rogue] {
         assert_eq!(door(&world, "/ws/agent", token).await.0, 403);
     }
-    // This one holds another agent, which goes on.
+    // This one holds another agent, which continues.
     is_undisturbed(&mut four).await;
     assert_eq!(door(&world, "/ws/agent", &shared).await.0, 101);
 }

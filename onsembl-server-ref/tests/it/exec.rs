@@ -1,4 +1,4 @@
-//! Whoever runs a command, before a server that does to it what a real one does seldom.
+//! Clients that run a command, with a server that does what a real one rarely does.
 
 use crate::fixture::PATIENCE;
 use futures::StreamExt as _;

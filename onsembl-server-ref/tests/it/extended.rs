@@ -172,7 +172,7 @@ async fn it_stops_with_a_code_of_its_own_and_is_offline_at_once() {
     link.close(Some(4103)).await;
     let shown = world.agent_is("ann", "offline").await;
     assert_eq!(shown["because"], "the agent was stopped on its machine");
-    for (code, order) in [(4107, "to end by an order"), (4108, "to start anew by an order")] {
+    for (code, order) in [(4107, "to end by an order"), (4108, "to restart by an order")] {
         let (link, _) = agent(&world, "ann", "key-1", "run-1").await;
         world.agent_is("ann", "online").await;
         link.close(Some(code)).await;
@@ -190,7 +190,7 @@ async fn a_fault_it_cannot_recover_from_is_its_status() {
     assert_eq!(world.agent("ann").await["status"], "online");
     link.send(r#"{"type":"AGENT_ERROR","id":"e","timestamp":1,"payload":{"agentId":"x","errorType":"RESOURCE","message":"disk gone","recoverable":false}}"#).await;
     let shown = world.agent_is("ann", "error").await;
-    assert_eq!(shown["because"], "the agent reported that it cannot go on");
+    assert_eq!(shown["because"], "the agent reported that it cannot continue");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What is known of a wrapper and its commands after the server, or the wrapper, was started anew.
+//! What is known of a wrapper and its commands after a restart of the server or of the wrapper.
 
 use crate::fixture::World;
 use crate::frames::{dashboard_hello, page_command, wrapper_output};

@@ -215,7 +215,7 @@ async fn a_lost_link_leaves_a_gap_in_what_its_open_commands_wrote() {
     world.stored_when(story, "before\n[some]\nafter\n").await;
     let notice = |s: &Value| s["content"][0].as_str().is_some_and(|t| t.contains("may be missing"));
     let _ = dashboard.expect_that("TERMINAL_STREAM", notice).await;
-    // So has the server when it is started anew.
+    // So has the server after a restart.
     world.restart_heard_by(&mut [&mut link, &mut dashboard]).await;
     let (mut link, _) = wrapper(&world, "ann", &id).await;
     link.send(wrapper_output("cmd-1", &id, 3, "again\n")).await;

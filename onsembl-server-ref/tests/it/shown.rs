@@ -223,7 +223,7 @@ async fn nothing_that_a_peer_chose_reaches_a_terminal_or_the_log_as_it_is() {
     }
 }
 
-/// A server of somebody else, or a proxy, says what it likes too.
+/// A foreign server or a proxy can also send anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_foreign_server_answers_is_shown_escaped() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -152,7 +152,7 @@ async fn keys_that_waited_for_an_agent_that_comes_back_without_terminals_are_not
     assert!(sent.iter().all(|message| message["type"] != "COMMAND_REQUEST"), "{sent:?}");
 }
 
-/// It is taught its id as the extended agent of before: what waited for that one fails, once and for
+/// It is taught the id of the extended agent before it: what waited for that one fails, once and for
 /// good, and the database says so too.
 #[tokio::test]
 async fn keys_that_waited_for_an_agent_that_comes_back_as_a_legacy_wrapper_fail_and_stay_failed() {
@@ -195,7 +195,7 @@ async fn what_a_terminal_writes_first_is_stored_behind_the_terminal() {
     }
     let _ = link.all_until_pong().await;
     held.release();
-    // In any order: of each the database is asked first where it goes on.
+    // In any order: of each the database is asked first where it continues.
     let mut acknowledged = BTreeSet::new();
     while acknowledged.len() < 40 {
         let ack = link.expect("OUTPUT_ACK").await;

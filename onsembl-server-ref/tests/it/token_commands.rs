@@ -66,7 +66,7 @@ async fn a_token_says_in_the_list_for_whom_it_is_and_what_was_done_with_it() {
     let _other = session(&world, &signed, "key-2").await;
     assert_eq!(world.get("/api/agents", Some(&page)).await.status, 200);
     assert_eq!(world.get("/api/agents", Some(&agents)).await.status, 401, "of the other kind");
-    // What was gathered is written at the latest when the server ends.
+    // What was gathered is written when the server ends, if not before.
     world.stop().await;
     let listed: Value =
         serde_json::from_str(&ok(&world, &["tokens", "--user", "ann", "--json"]).await).unwrap();

@@ -50,7 +50,7 @@ async fn only_good_tokens_open_links_and_the_others_hear_why() {
     assert!(Peer::try_open(world.address(), "/ws/agent", Some("nonsense")).await.is_err());
 }
 
-/// Of somebody who is not known nothing is awaited either: the bodies announced here never come.
+/// Nothing is awaited from an unknown caller either: the bodies announced here never come.
 #[tokio::test]
 async fn every_page_asks_who_is_there_before_it_reads_on() {
     let world = World::start().await;

@@ -23,7 +23,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Users `u` and `other`, each of whom may have so many bytes.
+    /// Users `u` and `other`, each of whom may have this many bytes.
     async fn new(user_bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut limits = StoreLimits::DEFAULT;

@@ -156,7 +156,7 @@ async fn what_is_stored_of_a_stream_is_whole_whatever_comes() {
     assert_eq!((position.committed, position.delivered), (ByteOffset(5), 5));
     assert_eq!(position.open_gap, Some(GapCause::AgentDied));
 
-    // It goes on all the same: nothing was missing at that position.
+    // It continues all the same: nothing was missing at that position.
     store.append_output(record_at(5, 5, bytes(b"f"))).await.unwrap();
     take(&mut receipts, 1).await;
     let read = store.read_output(&user("u"), &id, None, None, 100).await.unwrap();

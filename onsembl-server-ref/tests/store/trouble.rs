@@ -49,7 +49,7 @@ async fn a_held_lock_is_named_read_around_and_healed() {
     assert_eq!(store.agent_heartbeats(None).await.unwrap()[0].at, Some(at(10_000)));
 }
 
-/// As when a start comes to a page that it was not checked for: whoever waits can learn that it is in vain.
+/// As when a start reads a page that was not checked: waiting callers can learn that they wait in vain.
 #[tokio::test]
 async fn damage_is_told_from_other_trouble() {
     let (dir, store, _receipts) = fresh().await;

@@ -1,4 +1,4 @@
-//! Performs the decisions of the agent's machine: dials, sends, closes, wakes. Decides nothing.
+//! Performs the actions of the agent's machine: dials, sends, closes, wakes it. Decides nothing.
 
 use super::notice::{AgentNotice, SendError};
 use super::profile::DriverConfig;
@@ -28,14 +28,14 @@ use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
 
-/// How often the source of tokens is looked at while another token is waited for. A file costs
-/// nothing, and a second is nothing beside the 30 s that the wait may last.
+/// How often the token source is read while another token is awaited. Reading a file costs nothing, and
+/// a second is little compared with the 30 s that the wait may last.
 const LOOK_WHILE_WAITING: Duration = Duration::from_secs(1);
 
-/// The same in session: tokens are renewed minutes before they end.
+/// The same in session: tokens are renewed minutes before they expire.
 const LOOK_IN_SESSION: Duration = Duration::from_secs(10);
 
-/// Frames that may wait for the owner of the driver; then the link feels it.
+/// Frames that may wait for the owner of the driver; then the link is not read.
 const INBOX: usize = 64;
 
 /// Keeps one agent connected. See the [module](super) for how to use it.
@@ -75,7 +75,7 @@ impl AgentDriver {
         Self::with_config(dialer, profile, DriverConfig::default(), random_seed())
     }
 
-    /// A driver with settings of its own. `seed` tells this agent's dial times from any other's.
+    /// A driver with these settings. `seed` makes the dial times of agents differ.
     pub fn with_config(
         dialer: impl Dialer + 'static,
         profile: AgentProfile,
@@ -105,31 +105,31 @@ impl AgentDriver {
         }
     }
 
-    /// Where the metrics of each heartbeat come from. Called once a beat; must not block.
+    /// The source of the metrics in each heartbeat. Called once per heartbeat; must not block.
     #[must_use]
     pub fn with_metrics(mut self, metrics: impl FnMut() -> HealthMetrics + Send + 'static) -> Self {
         self.metrics = Box::new(metrics);
         self
     }
 
-    /// Begins to connect.
+    /// Starts to connect.
     pub fn start(&mut self) {
         self.feed(AgentEvent::Start);
     }
 
-    /// Ends the connection for good. Go on calling [`next`](Self::next) until it has reported
+    /// Ends the connection for good. Keep calling [`next`](Self::next) until it has reported
     /// `closed`, await [`closed`](Self::closed), and drop the driver then.
     pub fn stop(&mut self) {
         self.feed(AgentEvent::Stop);
     }
 
-    /// As [`stop`](Self::stop), because an order from afar says so.
+    /// Like [`stop`](Self::stop), because of a remote order.
     pub fn obey(&mut self, order: EndOrder) {
         self.feed(AgentEvent::EndOrdered(order));
     }
 
-    /// After a [`stop`](Self::stop): returns when no link is left, so that the close frame is out or
-    /// never will be. The close timeout of the link bounds it. Cancel-safe.
+    /// After a [`stop`](Self::stop): returns when no link is left, so the close frame has been sent or
+    /// never will be. Bounded by the close timeout of the link. Cancel-safe.
     pub async fn closed(&mut self) {
         while self.links_open > 0 {
             if let Some(event) = self.inbox.recv().await {
@@ -144,7 +144,7 @@ impl AgentDriver {
             if let Some(notice) = self.notices.pop_front() {
                 return notice;
             }
-            // Input first: what has arrived counts before any time that has run out.
+            // Input first: frames that have arrived count before any deadline that has passed.
             tokio::select! {
                 biased;
                 Some(event) = self.inbox.recv() => self.on_link_event(event),
@@ -162,7 +162,7 @@ impl AgentDriver {
         }
     }
 
-    /// Sends something that must not wait behind output: reports, acknowledgements.
+    /// Sends a message that must not wait behind output: a report, an acknowledgement.
     ///
     /// # Errors
     /// There is no session.
@@ -181,8 +181,8 @@ impl AgentDriver {
         self.send_data(frame)
     }
 
-    /// Sends a chunk in a binary message, as [`OutputFrame::encode`](onsembl_protocol::wire::OutputFrame::encode) wrote
-    /// it, if the link has room. For sessions with
+    /// Sends a binary message that [`OutputFrame::encode`](onsembl_protocol::wire::OutputFrame::encode) wrote, if the
+    /// link has room. For sessions with
     /// [`Feature::OutputBinary`](onsembl_protocol::model::Feature::OutputBinary).
     ///
     /// # Errors
@@ -199,31 +199,31 @@ impl AgentDriver {
         }
     }
 
-    /// Whether [`send_output`](Self::send_output) would be taken now.
+    /// Whether [`send_output`](Self::send_output) would succeed now.
     pub fn has_room(&self) -> bool {
         self.in_session().is_ok_and(LinkHandle::has_room)
     }
 
-    /// Asks for one [`AgentNotice::Room`] as soon as [`send_output`](Self::send_output) may be taken
-    /// again. Nothing comes while there is no link.
+    /// Requests one [`AgentNotice::Room`] as soon as [`send_output`](Self::send_output) may succeed
+    /// again. None is given while there is no link.
     pub fn want_room(&mut self) {
         self.room_wanted = true;
     }
 
-    /// Whether this agent starts nothing, by order. Each heartbeat says it, and the next one is not to
-    /// wait for its time if it changes.
+    /// Sets whether this agent is paused by order. Each heartbeat reports it; after a change the next one is
+    /// sent early.
     pub fn say_paused(&mut self, paused: bool) {
         if self.frames.set_paused(paused) {
             self.feed(AgentEvent::News);
         }
     }
 
-    /// What the next hello says. Owners keep the open commands in it up to date.
+    /// The content of the next hello. Its owner keeps the list of open commands up to date.
     pub fn profile_mut(&mut self) -> &mut AgentProfile {
         self.frames.profile_mut()
     }
 
-    /// Where the connection is.
+    /// The status of the connection.
     pub fn status(&self) -> AgentStatus {
         self.machine.status()
     }
@@ -238,12 +238,12 @@ impl AgentDriver {
         self.frames.agent_id()
     }
 
-    /// What went wrong or was tolerated.
+    /// Counters of faults and of what was tolerated.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// The clock that this driver's machine lives by.
+    /// The clock of this driver's machine.
     pub fn clock(&self) -> SystemClock {
         self.clock
     }
@@ -264,7 +264,7 @@ impl AgentDriver {
         self.deadline = step.deadline;
         if step.actions.lost() > 0 {
             self.counters.count("actions_lost");
-            error!(?event, "the machine asked for more than a step can hold; a part is not done");
+            error!(?event, "the machine returned more actions than a step holds; some are lost");
         }
         for action in step.actions {
             self.perform(action);
@@ -292,10 +292,12 @@ impl AgentDriver {
                     if !dialer.has_another_token().await {
                         continue;
                     }
-                    // Tried before the session is given up for it.
+                    // The new link is opened before the session's old one is given up.
                     match dialer.dial().await {
                         Ok(link) => return Some(link),
-                        Err(error) => warn!(%error, "a newer token is there, and no link with it"),
+                        Err(error) => {
+                            warn!(%error, "no link with the newer token yet; keeping the old one");
+                        }
                     }
                 }
             })),
@@ -351,7 +353,7 @@ impl AgentDriver {
                         self.counters.count("impairments");
                         warn!(fault = %ails, "the session is impaired");
                     }
-                    None => info!("the session is not impaired any more"),
+                    None => info!("the session is no longer impaired"),
                 }
                 self.notices.push_back(AgentNotice::Impaired(impairment));
             }
@@ -359,7 +361,7 @@ impl AgentDriver {
                 self.counters.count("overslept");
                 warn!(
                     late_ms = late.as_millis() as u64,
-                    "this process was away; no peer is timed out for it"
+                    "this process was suspended; that time does not count against the peer"
                 );
             }
         }
@@ -370,7 +372,7 @@ impl AgentDriver {
             && l.control(frame).is_err()
         {
             self.counters.count("control_queue_full");
-            warn!(%link, "the server does not read; the link is being ended");
+            warn!(%link, "the server does not read; closing the link");
         }
     }
 
@@ -445,7 +447,7 @@ impl AgentDriver {
             FromServer::Joined(session, wrong_times) => {
                 if let Some(error) = wrong_times {
                     self.counters.count("bad_timings");
-                    warn!(%error, "the server named times that cannot be; using the defaults");
+                    warn!(%error, "the server sent invalid heartbeat times; using the defaults");
                 }
                 self.notices.push_back(AgentNotice::Joined(*session));
             }
@@ -454,11 +456,11 @@ impl AgentDriver {
             FromServer::BeforeSession => self.counters.count("messages_before_session"),
             FromServer::Unknown(kind) => {
                 self.counters.count("unknown_types");
-                debug!(?kind, "the server sent a type that this version does not know");
+                debug!(?kind, "the server sent a message of an unknown type");
             }
             FromServer::Undecodable(error, reply) => {
                 self.counters.count("undecodable");
-                warn!(%error, message = ?error.message_id, "the server sent what cannot be decoded");
+                warn!(%error, message = ?error.message_id, "the server sent a message that cannot be decoded");
                 if let Some(reply) = reply
                     && self.send(&reply).is_err()
                 {
@@ -472,7 +474,7 @@ impl AgentDriver {
 
     fn on_beat(&mut self, beat: ServerHeartbeat) {
         let seen = beat.seen.map(|seen| seen.sequence);
-        debug!(sequence = ?beat.sequence, ?seen, recorded = ?beat.recorded, "heartbeat of the server received");
+        debug!(sequence = ?beat.sequence, ?seen, recorded = ?beat.recorded, "server heartbeat received");
         if let Some(lag) = &beat.recording_lag {
             debug!(why = ?lag.why, age_ms = lag.age_ms, "the server does not record heartbeats");
         }
@@ -497,21 +499,21 @@ async fn dialled(
     (link, outcome)
 }
 
-/// A look-out for another token.
+/// A watch for another token.
 struct TokenWatch {
     wanted: TokenUse,
-    /// Ends when it is there, with a link that was opened with it if one was tried.
+    /// Completes when there is one, with a link that was opened with it if one was tried.
     task: AbortOnDropHandle<Option<Link>>,
 }
 
-/// Ends once, when another token is there.
+/// Completes once, when there is another token.
 async fn another_token(watch: &mut Option<TokenWatch>) -> Option<Link> {
     let Some(TokenWatch { task, .. }) = watch else { return std::future::pending().await };
     let ended = task.await;
     *watch = None;
     match ended {
         Ok(ready) => ready,
-        // A panic in a token source. The next event begins another look-out.
+        // The token source panicked. The next event starts another watch.
         Err(_) => std::future::pending().await,
     }
 }

@@ -356,7 +356,7 @@ pub(crate) async fn within<T>(
 }
 
 /// Small frames are not to wait for acknowledgements of earlier ones. A socket that refuses this
-/// is as good as closed, and its next use will say so.
+/// counts as closed, and its next use will report it.
 pub(crate) fn no_delay(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");

@@ -79,7 +79,7 @@ impl Bucket {
         self.left -= 1.0;
     }
 
-    /// Whether it is as good as a new one.
+    /// Whether it equals a new one.
     pub(super) fn is_full(&mut self, budget: Budget, now: Instant) -> bool {
         let _ = self.has_one(budget, now);
         self.left >= f64::from(budget.burst)

@@ -60,7 +60,7 @@ impl<A> Shard<A> {
 
     fn keep(&mut self, key: Key, link: LinkId) {
         self.counters.count("links_parked");
-        debug!(%link, ?key, "a link of a legacy agent is kept beside the one of its session");
+        debug!(%link, ?key, "a second link of a legacy agent is kept open beside that of its session");
         let _ = self.parked.entry(key).or_default().insert(link);
         let timing = self.supervisor.rules().timing;
         self.at_link(link, AcceptedEvent::Parked(timing));

@@ -297,7 +297,7 @@ impl<A> Shard<A> {
         }
     }
 
-    /// The agent reported that it cannot go on.
+    /// The agent reported that it cannot continue.
     pub fn faulted(&mut self, key: Key) {
         if let Some(link) = self.link_of(key) {
             self.feed(key, ServerEvent::Faulted(link));

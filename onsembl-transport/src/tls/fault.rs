@@ -181,7 +181,7 @@ impl ServerCertVerifier for Witness {
 }
 
 fn date(time: UnixTime) -> String {
-    // A date that this cannot write is as good as none.
+    // A date that cannot be written is left out.
     let latest = Duration::from_secs(253_402_300_799);
     let since = Duration::from_secs(time.as_secs()).min(latest);
     httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since)

@@ -116,7 +116,7 @@ pub(crate) struct RawPeer {
 }
 
 impl RawPeer {
-    /// A client whose handshake is somebody else's business.
+    /// A client that leaves the handshake to its caller.
     pub(crate) fn client(stream: TcpStream) -> Self {
         Self { stream, masked: true }
     }

@@ -7,10 +7,6 @@ use super::{
 };
 use crate::model::Dialect;
 use crate::time::Now;
-use core::time::Duration;
-
-/// How long an agent that goes on over another link may take with its hello: as long as any hello.
-pub(super) const HANDED_OVER_WITHIN: Duration = Duration::from_secs(10);
 
 impl CommandLifecycle {
     pub(super) fn link_back(&mut self, returned: Returned, now: Now, out: &mut Out) {
@@ -140,20 +136,12 @@ impl CommandLifecycle {
     }
 
     pub(super) fn link_lost(&mut self) {
-        self.link = match self.link {
-            Link::Up | Link::HandedOver { .. } => Link::Down,
-            Link::Down | Link::Awaited { .. } => self.link,
-        };
+        self.link = self.link.lost();
     }
 
     /// Nothing is lost, and nothing is shown, unless the other link does not come.
     pub(super) fn link_handed_over(&mut self, now: Now) {
-        self.link = match self.link {
-            Link::Up => {
-                Link::HandedOver { until: now.monotonic.saturating_add(HANDED_OVER_WITHIN) }
-            }
-            Link::Down | Link::HandedOver { .. } | Link::Awaited { .. } => self.link,
-        };
+        self.link = self.link.handed_over(now.monotonic);
     }
 
     /// Says that the link is lost, of a command that its agent has.
@@ -165,7 +153,7 @@ impl CommandLifecycle {
 
     /// From now on its agent is awaited, with a deadline.
     pub(super) fn await_agent(&mut self, now: Now) {
-        self.link = Link::Awaited { until: now.monotonic.saturating_add(self.away_for()) };
+        self.link = Link::awaited(now.monotonic, self.origin.away_for());
     }
 
     pub(super) fn agent_lost(&mut self, journals: bool, now: Now, out: &mut Out) {

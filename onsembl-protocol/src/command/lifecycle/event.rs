@@ -40,7 +40,7 @@ pub(crate) enum CommandEvent {
     },
     /// The agent has no link any more.
     LinkLost,
-    /// The agent closed its link, and said that it goes on over another one.
+    /// The agent closed its link, and said that it continues over another one.
     LinkHandedOver,
     /// The agent has a session again.
     LinkBack(Returned),

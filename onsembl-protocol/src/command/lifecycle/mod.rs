@@ -5,25 +5,26 @@
 //! [`CommandQueue`](super::CommandQueue) of its agent.
 
 mod absence;
+mod cancel;
 mod event;
+mod link;
+mod terms;
 mod view;
 
 pub(crate) use event::{CommandAction, CommandEvent, Returned};
+pub use terms::CommandOrigin;
+pub(crate) use terms::CommandTerms;
 pub use view::{CommandCause, CommandStage, CommandView};
 
 use crate::model::{CommandAckStatus, CommandPhase, Dialect, Exit};
 use crate::step::{Actions, Step};
 use crate::time::{Deadline, Now, Timestamp};
+use cancel::{Cancel, Repetition};
 use core::time::Duration;
+use link::Link;
 
 /// How long the store may take to accept a command.
 const STORE_WITHIN: Duration = Duration::from_secs(30);
-/// How long an agent with a journal may be away before its commands are given up. As long as a
-/// command may wait for its start.
-const AWAY_FOR: Duration = CommandTerms::START_WITHIN;
-/// How long an agent with a terminal may be away before its terminal is given up, and ended when it is
-/// back: as long as output is kept. A user may work in it all the while.
-const TERMINAL_AWAY_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long to wait for an acknowledgement before sending again. The agent knows repetitions.
 const RESEND_AFTER: Duration = Duration::from_secs(10);
 /// How long an agent may say that a command waits for others. Ours starts at once; a day is longer
@@ -33,44 +34,8 @@ const QUEUED_FOR: Duration = Duration::from_secs(24 * 3600);
 const SENDINGS: u8 = 6;
 /// How long an agent may overrun a time limit before the server cancels by itself.
 const LIMIT_GRACE: Duration = Duration::from_secs(5);
-/// How often a cancel is repeated until the agent says that the process has ended.
-const CANCEL_EVERY: Duration = Duration::from_secs(5);
-/// How long after a cancel it is shown as unconfirmed: the agent's grace of 5 s, 2 s for the
-/// kernel, and the ways.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 /// How long a legacy command may be without output before its end is unknown: its wrapper reports none.
 const LEGACY_IDLE: Duration = Duration::from_secs(600);
-
-/// What the sender of a command asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CommandTerms {
-    /// The longest run time; none if absent.
-    pub time_limit: Option<Duration>,
-    /// The longest wait before it is sent; after that it never starts.
-    pub start_within: Duration,
-}
-
-impl CommandTerms {
-    /// A day: longer than any wait whose end still matters.
-    pub(crate) const START_WITHIN: Duration = Duration::from_secs(24 * 3600);
-}
-
-impl Default for CommandTerms {
-    fn default() -> Self {
-        Self { time_limit: None, start_within: Self::START_WITHIN }
-    }
-}
-
-/// How a server came to a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommandOrigin {
-    /// A user asked for it.
-    User,
-    /// Its agent began it, and told the server: it runs already, and is never sent.
-    Agent,
-    /// Its agent has it and the database did not: it was taken up, and is never sent.
-    Adopted,
-}
 
 /// One command, from its acceptance to its end. A [reducer](crate::step#two-contracts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,21 +59,6 @@ enum Phase {
     Ended,
 }
 
-/// The link to the agent of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
-    Up,
-    Down,
-    /// The agent closed it to go on over another one, which is to be there until then.
-    HandedOver {
-        until: Timestamp,
-    },
-    /// Its agent may come back until then, and say what became of the command.
-    Awaited {
-        until: Timestamp,
-    },
-}
-
 /// Whether a command that waits may have been sent before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sending {
@@ -116,21 +66,6 @@ enum Sending {
     Never,
     /// An earlier run of this server may have sent it.
     Maybe,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cancel {
-    force: bool,
-    again_at: Timestamp,
-    /// When it is to be shown as unconfirmed; `None` once it is.
-    overdue_at: Option<Timestamp>,
-}
-
-impl Cancel {
-    /// One that is to be sent at this moment.
-    fn due(force: bool, at: Timestamp) -> Self {
-        Self { force, again_at: at, overdue_at: Some(at.saturating_add(CONFIRM_WITHIN)) }
-    }
 }
 
 type Out = Actions<CommandAction>;
@@ -271,11 +206,7 @@ impl CommandLifecycle {
             Phase::Running { limit_at, idle_at } => at(limit_at).min(at(idle_at)),
             Phase::Ended => return Deadline::Never,
         };
-        let awaited = match self.link {
-            Link::Awaited { until } | Link::HandedOver { until } => Deadline::At(until),
-            Link::Up | Link::Down => Deadline::Never,
-        };
-        phase.min(cancel).min(awaited)
+        phase.min(cancel).min(self.link.deadline())
     }
 
     fn live(&mut self, event: CommandEvent, now: Now, out: &mut Out) {
@@ -323,13 +254,6 @@ impl CommandLifecycle {
                 }
             }
             CommandEvent::Wake => self.wake(now, out),
-        }
-    }
-
-    const fn away_for(&self) -> Duration {
-        match self.origin {
-            CommandOrigin::User | CommandOrigin::Adopted => AWAY_FOR,
-            CommandOrigin::Agent => TERMINAL_AWAY_FOR,
         }
     }
 
@@ -465,7 +389,7 @@ impl CommandLifecycle {
             (CommandPhase::Cancelled, _) => (CommandStage::Cancelled, reported),
             (CommandPhase::Lost, _) => (CommandStage::Lost, CommandCause::AgentDied),
             (CommandPhase::OutcomeUnknown, _) => (CommandStage::Unknown, CommandCause::EndNotSeen),
-            // Typed into a terminal: the program that read it goes on.
+            // Typed into a terminal: the program that read it continues.
             (CommandPhase::Completed, None) if self.dialect == Dialect::Extended => {
                 (CommandStage::Completed, CommandCause::Typed)
             }
@@ -485,16 +409,14 @@ impl CommandLifecycle {
             return self.end(CommandStage::Cancelled, cause, None, now, out);
         }
         let at = now.monotonic;
-        // An order without grace is not taken back by one with it.
-        let force = force || self.cancel.is_some_and(|c| c.force);
-        let again_at = at.saturating_add(CANCEL_EVERY);
-        self.cancel = Some(Cancel { again_at, ..Cancel::due(force, at) });
+        let cancel = Cancel::ordered(self.cancel, force, at);
+        self.cancel = Some(cancel);
         // It ends when its row is stored, and is not sent.
         if let Phase::Pending { .. } = self.phase {
             return self.publish(cause, out);
         }
         if self.link == Link::Up {
-            out.push(CommandAction::SendCancel { force });
+            out.push(CommandAction::SendCancel { force: cancel.force });
         }
         self.view.status = CommandStage::Cancelling;
         self.publish(cause, out);
@@ -505,7 +427,7 @@ impl CommandLifecycle {
         if let Link::Awaited { until } = self.link
             && until <= at
         {
-            let cause = CommandCause::NeverCameBack(self.away_for());
+            let cause = CommandCause::NeverCameBack(self.origin.away_for());
             return self.end(CommandStage::Unknown, cause, None, now, out);
         }
         if let Link::HandedOver { until } = self.link
@@ -571,10 +493,9 @@ impl CommandLifecycle {
             && self.link == Link::Up
             && self.dialect == Dialect::Extended
         {
-            cancel.again_at = at.saturating_add(CANCEL_EVERY);
+            let repetition = cancel.repeat(at);
             out.push(CommandAction::SendCancel { force: cancel.force });
-            let is_overdue = cancel.overdue_at.take_if(|overdue_at| *overdue_at <= at).is_some();
-            if is_overdue && self.view.status == CommandStage::Cancelling {
+            if repetition == Repetition::Overdue && self.view.status == CommandStage::Cancelling {
                 self.publish(CommandCause::CancelUnconfirmed, out);
             }
         }

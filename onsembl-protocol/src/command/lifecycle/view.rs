@@ -139,7 +139,7 @@ pub enum CommandCause {
     Typed,
     /// The agent reported the end.
     AgentReported(Option<Exit>),
-    /// The link is lost; the process may go on.
+    /// The link is lost; the process may continue.
     LinkLost,
     /// The link is back.
     LinkBack,

@@ -187,7 +187,7 @@ fn a_journal_tells_a_successor_what_became_of_every_command() {
     }
     let mut again = CommandJournal::default();
     journal.entries().for_each(|entry| again.apply(entry));
-    assert_eq!(again, journal, "what is written anew says the same");
+    assert_eq!(again, journal, "the rewritten journal holds the same");
 
     let mut successor = AgentCommands::default();
     successor.recover(&journal);

@@ -157,7 +157,7 @@ fn a_cancel_that_nobody_confirms_stays_cancelling_and_says_so() {
         lifecycle.log.iter().filter(says).count()
     };
     assert_eq!(shown(&lifecycle), 1, "it is told once, not with each repetition");
-    // A link that comes back begins anew.
+    // A link that comes back restarts the wait.
     lifecycle.feed(CommandEvent::LinkLost);
     lifecycle.back(true, true);
     assert_eq!(

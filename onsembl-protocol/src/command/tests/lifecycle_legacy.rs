@@ -80,7 +80,7 @@ fn a_cancel_of_a_legacy_command_is_never_shown_as_cancelled() {
 #[test]
 fn limits_are_armed_again_after_a_restart_of_the_server() {
     let terms = CommandTerms { time_limit: Some(secs(60)), ..CommandTerms::default() };
-    // Its 60 s anew, for only the wall clock knows how many of them are over, and 5 s more are borne.
+    // The full 60 s again, since only the wall clock knows how much of them has passed, and 5 s of grace.
     let recovered = || Lifecycle::recovered(terms, CommandStage::Running);
     let mut ours = recovered();
     ours.back(true, true);

@@ -1,5 +1,5 @@
-//! What a dashboard is told of agents: lists of those that it watches, and how each of them is, in parts that one
-//! message holds.
+//! The updates about agents: lists of those that a dashboard watches, and the status of each, in parts that fit into
+//! one message.
 
 use super::super::encode;
 use super::super::view::{AgentView, View};
@@ -19,10 +19,10 @@ use core::ops::Bound;
 
 /// Bytes of agents in one message; a dashboard takes messages of 1 MiB.
 const PAGE_BYTES: usize = 256 * 1024;
-/// Messages on how agents are that are made at once.
+/// Status messages that are made at a time.
 pub(super) const AGENTS_AT_ONCE: usize = 64;
 
-/// The agents that a dashboard was told of.
+/// What a dashboard was sent about agents.
 #[derive(Clone, Debug)]
 pub(super) struct Agents {
     server: ServerInstanceId,
@@ -30,15 +30,15 @@ pub(super) struct Agents {
     told: BTreeMap<AgentId, Shown>,
 }
 
-/// How far it is with the agents of a view, and when it began.
+/// How far a pass over the agents of a view is, and when it began.
 #[derive(Clone, Debug)]
 pub(super) struct After {
-    /// The last one; none at the beginning.
+    /// The last agent that was passed; none at the beginning.
     pub(super) agent: Option<AgentId>,
     pub(super) now: WallTime,
 }
 
-/// Of which agents the status is told.
+/// Which agents' status is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Say {
     All,
@@ -50,17 +50,17 @@ impl Agents {
         Self { server, capabilities, told: BTreeMap::new() }
     }
 
-    /// The status of each is to be told again.
+    /// The status of each is to be sent again.
     pub(super) fn refresh(&mut self) {
         self.told.values_mut().for_each(|shown| shown.version = PresenceVersion(0));
     }
 
-    /// Forgets those that are gone.
+    /// Forgets agents that were removed.
     pub(super) fn keep(&mut self, view: &View) {
         self.told.retain(|id, _| view.agents().contains_key(id));
     }
 
-    /// Lists as many of the agents behind that one as there is room for in a message, and says where to go on.
+    /// Lists as many of the agents behind that one as fit into a message, and returns where to continue.
     pub(super) fn list(
         &mut self,
         view: &View,
@@ -86,12 +86,12 @@ impl Agents {
             let _ = self.told.insert(id.clone(), Shown::of(agent, self.capabilities));
         }
         let rest = (!all_fit).then_some(After { agent: last, now });
-        // That there are none is told too.
+        // An empty list is sent too.
         let message = (begin.is_none() || !page.is_empty()).then(|| self.connected(page, now));
         (message, rest)
     }
 
-    /// How some of the agents behind that one are, and where to go on.
+    /// The status of some of the agents behind that one, and where to continue.
     pub(super) fn statuses(
         &mut self,
         view: &View,

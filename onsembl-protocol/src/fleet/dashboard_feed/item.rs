@@ -1,4 +1,4 @@
-//! What a feed gives to be done next.
+//! What a feed returns when it is polled.
 
 use crate::id::{ByteOffset, CommandId, Incarnation};
 use crate::model::Stream;
@@ -7,31 +7,31 @@ use crate::wire::ServerToDashboard;
 use crate::wire::payload::{Replay, StreamType};
 use alloc::boxed::Box;
 
-/// Where in the stored output of a command to begin: what the store looks up.
+/// Where in the stored output of a command to begin. The store looks it up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seek {
-    /// So many bytes before its end.
+    /// This many bytes before its end.
     Tail(usize),
-    /// In front of the record that holds this offset of a stream, or that would.
+    /// Before the record that holds this offset of a stream, or the next one.
     Offset {
         /// The process that wrote it.
         incarnation: Incarnation,
         /// Which of its streams.
         stream: Stream,
-        /// Where in the stream.
+        /// The offset in the stream.
         offset: ByteOffset,
     },
-    /// The same, of the process that wrote the first of what is stored; the beginning if nothing is.
+    /// The same, for the process that wrote the first stored record; the beginning if nothing is stored.
     OffsetOfFirst {
         /// Which of its streams.
         stream: Stream,
-        /// Where in the stream.
+        /// The offset in the stream.
         offset: ByteOffset,
     },
 }
 
 impl Seek {
-    /// What a replay from there means; nothing is to be looked up if it means the beginning.
+    /// What a replay from this position requires; nothing is to be looked up if it starts at the beginning.
     pub(super) fn of(from: &Replay) -> Option<Self> {
         let stream = from.stream_type.as_ref().map_or(Stream::Stdout, StreamType::stream);
         let offset = from.offset;
@@ -43,14 +43,14 @@ impl Seek {
     }
 }
 
-/// What comes next for a dashboard.
+/// What is next for a dashboard.
 #[derive(Debug)]
 pub(in crate::fleet) enum FeedItem {
-    /// Say this.
+    /// Send this.
     Message(Box<ServerToDashboard>),
-    /// Read on in the store, and hand it to `stored`.
+    /// Read on in the store, and hand the records to `stored`.
     Read(CommandId, Cursor),
-    /// Look up where to begin, and hand it to `located`.
+    /// Look up where to begin, and hand the position to `located`.
     Seek(CommandId, Seek),
     /// Nothing new.
     Nothing,

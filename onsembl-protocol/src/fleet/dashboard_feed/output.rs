@@ -1,4 +1,4 @@
-//! Output in the form that a dashboard takes: bytes as they are, or lines for a legacy one.
+//! Output in the form that a dashboard takes: bytes as they are, or lines for a legacy dashboard.
 
 use crate::id::{AgentId, ChunkSequence, CommandId};
 use crate::model::{OutputFormat, Stream};
@@ -11,40 +11,41 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Bytes of unfinished lines of one dashboard. What waits longest is shown as it is when there are more.
+/// Bytes of unfinished lines of one dashboard. When there are more, the oldest are sent unfinished.
 pub(super) const MOST_UNFINISHED: usize = 256 * 1024;
 
-/// A command as a dashboard is shown its output.
+/// A command as the source of output for a dashboard.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) command: CommandId,
     /// The id that the dashboard knows it by.
     pub(super) shown: CommandId,
-    /// Where it runs.
+    /// The agent that runs it.
     pub(super) agent: AgentId,
-    /// Grows when its output begins anew for this dashboard: what is left of a line is of before.
+    /// Grows when its output is restarted for this dashboard. An unfinished line of an earlier generation is not
+    /// continued.
     pub(super) generation: u32,
 }
 
-/// Puts the output of all commands into messages, one by one.
+/// Turns the output of all commands into messages, one at a time.
 #[derive(Clone, Debug)]
 pub(super) struct Output {
     format: OutputFormat,
-    /// What is begun of lines, for a dashboard that takes lines.
+    /// Unfinished lines, for a dashboard that takes lines.
     lines: BTreeMap<CommandId, Begun>,
-    /// When to look for unfinished lines of which command.
+    /// When to look for unfinished lines, by command.
     unfinished: BTreeSet<(Timestamp, CommandId)>,
     /// Bytes of unfinished lines.
     held: usize,
     ready: VecDeque<Ready>,
 }
 
-/// The lines of a command that are being put together.
+/// The lines of a command that are being assembled.
 #[derive(Clone, Debug)]
 struct Begun {
     source: Source,
     assembler: LineAssembler,
-    /// As it stands in [`Output::unfinished`].
+    /// When it is due in [`Output::unfinished`].
     due: Option<Timestamp>,
 }
 
@@ -54,7 +55,7 @@ enum Ready {
     Lines(Lines),
 }
 
-/// Lines that are shown one by one, because existing dashboards join a list of them with commas; each in the
+/// Lines that are sent one at a time, because existing dashboards join a list of them with commas. Each is sent in the
 /// session of its command and in that of its agent, which is the only one that their agents page shows.
 #[derive(Clone, Debug)]
 struct Lines {
@@ -131,7 +132,7 @@ impl Output {
         self.unfinished.first().map_or(Deadline::Never, |(at, _)| Deadline::At(*at))
     }
 
-    /// A command wrote this. Of a short piece there may be no whole line yet.
+    /// Takes output of a command. A short piece may not complete a line.
     pub(super) fn wrote(&mut self, source: &Source, record: LogRecord, now: Timestamp) {
         let LogRecord { incarnation, sequence, stream, offset, body, at } = record;
         let (command_id, agent_id) = (source.shown.clone(), Some(source.agent.clone()));
@@ -179,7 +180,7 @@ impl Output {
         }
     }
 
-    /// Tells the lines of a command more, and gives those that are whole.
+    /// Adds to the lines of a command, and returns those that are complete.
     fn assemble(
         &mut self,
         source: &Source,
@@ -220,7 +221,7 @@ impl Output {
         let _ = self.lines.insert(command, begun);
     }
 
-    /// Shows unfinished lines of which nothing more came for some time.
+    /// Sends unfinished lines that got no more text for some time.
     pub(super) fn flush(&mut self, now: Timestamp) {
         while self.deadline().is_due(now) && self.show_oldest() {}
     }
@@ -229,7 +230,7 @@ impl Output {
         while self.held > MOST_UNFINISHED && self.show_oldest() {}
     }
 
-    /// Shows the unfinished lines that wait longest, as they are. Whether there are any.
+    /// Sends the oldest unfinished lines as they are. Whether there are any.
     fn show_oldest(&mut self) -> bool {
         let oldest = self.unfinished.first().map(|(_, command)| command.clone());
         let Some(mut begun) = oldest.and_then(|command| self.take(&command)) else { return false };
@@ -244,7 +245,7 @@ impl Output {
         }
     }
 
-    /// All that a command wrote is told: what is left of its lines comes, then how it ended.
+    /// All output of a command was sent: its unfinished lines follow, then its end.
     pub(super) fn ended(&mut self, source: &Source, end: Vec<ServerToDashboard>) {
         if let Some(begun) = self.take(&source.command)
             && begun.source.generation == source.generation
@@ -255,7 +256,7 @@ impl Output {
         self.ready.extend(end);
     }
 
-    /// Forgets what is begun of commands that are gone.
+    /// Forgets the unfinished lines of commands that were removed.
     pub(super) fn keep(&mut self, is_kept: impl Fn(&CommandId) -> bool) {
         let gone: Vec<CommandId> = self.lines.keys().filter(|id| !is_kept(id)).cloned().collect();
         for command in gone {
@@ -296,7 +297,7 @@ mod tests {
         Timestamp::ORIGIN.saturating_add(Duration::from_millis(ms))
     }
 
-    /// What is told: the session of each line, and the line.
+    /// What is sent: the session of each line, and the line.
     fn told(output: &mut Output) -> Vec<(String, String)> {
         core::iter::from_fn(|| output.next())
             .map(|message| match *message {
@@ -326,7 +327,7 @@ mod tests {
         );
         output.ended(&source("c", 0), Vec::new());
         assert_eq!(told(&mut output), pairs(&[("c", "thr"), (own, "thr")]));
-        // What its agent writes beside its commands has one session only.
+        // Output of an agent outside of its commands has one session only.
         let beside = Source { shown: CommandId::new(own), ..source("t", 0) };
         output.wrote(&beside, chunk("x\n"), at(0));
         assert_eq!(told(&mut output), pairs(&[(own, "x")]));
@@ -356,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_line_does_not_go_into_output_that_begins_anew() {
+    fn an_unfinished_line_is_not_continued_in_output_that_restarts() {
         let mut output = Output::new(OutputFormat::Lines);
         output.wrote(&source("c", 0), chunk("left"), at(0));
         output.wrote(&source("c", 1), chunk("right\n"), at(0));
@@ -382,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_is_gone_leaves_nothing() {
+    fn a_removed_command_leaves_nothing() {
         let mut output = Output::new(OutputFormat::Lines);
         output.wrote(&source("c", 0), chunk("left"), at(0));
         output.keep(|_| false);

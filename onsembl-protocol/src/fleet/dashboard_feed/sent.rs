@@ -1,4 +1,4 @@
-//! What a dashboard was sent of one agent, and of one command.
+//! What a dashboard was sent about one agent, and about one command.
 
 use super::super::report::StopState;
 use super::super::view::{AgentContest, AgentView, Revision};
@@ -8,7 +8,7 @@ use crate::model::Capabilities;
 use crate::output::{Cursor, OutputTail};
 use crate::session::PresenceStatus;
 
-/// What was told of one agent.
+/// What was sent about one agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) version: PresenceVersion,
@@ -18,19 +18,19 @@ pub(super) struct Shown {
     pub(super) contest: Option<AgentContest>,
 }
 
-/// What was told of one command.
+/// What was sent about one command.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sent {
     pub(super) revision: Revision,
     pub(super) end: End,
     pub(super) cursor: Cursor,
-    /// Where to begin, if that is to be looked up first.
+    /// Where to begin, if that must be looked up first.
     pub(super) seek: Option<Seek>,
-    /// How often its output began anew.
+    /// How often its output was restarted.
     pub(super) generation: u32,
 }
 
-/// Whether the end of a command was told.
+/// Whether the end of a command was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum End {
     #[default]
@@ -39,7 +39,7 @@ pub(super) enum End {
 }
 
 impl Sent {
-    /// Its output begins anew there.
+    /// Restarts its output there.
     pub(super) const fn begin_at(&mut self, cursor: Cursor) {
         self.seek = None;
         self.cursor = cursor;

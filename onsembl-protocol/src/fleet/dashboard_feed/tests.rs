@@ -219,7 +219,7 @@ fn an_answer_of_the_store_counts_only_as_long_as_it_is_wanted() {
     feed.located(&id, Some(position(3)));
     let told: Vec<FeedItem> = (0..3).map(|_| next(&mut feed, &view)).collect();
     assert!(told.iter().filter(|item| wrote_by(item) == Some("a")).count() >= 2, "{told:?}");
-    // What nobody asked for.
+    // Answers to no question.
     feed.stored(&view, &id, Vec::new());
     feed.located(&id, None);
     while !matches!(next(&mut feed, &view), FeedItem::Nothing) {}

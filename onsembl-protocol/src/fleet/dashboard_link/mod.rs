@@ -1,7 +1,7 @@
-//! The link of a dashboard, from its hello to its end: what is read of it, what each message asks for, what is
-//! refused, what it is told and when, whether its token still holds, and when the link itself has to go.
+//! The link of a dashboard, from its hello to its end: when it is read, what each message requests, what is
+//! refused, what is sent and when, whether its token is still valid, and when the link is closed.
 //!
-//! Sockets, stores, tokens and logs are at the edge, and so is whatever all dashboards of a server share.
+//! Sockets, stores, tokens and logs are at the edge, and so is everything that the dashboards of a server share.
 
 mod note;
 mod pace;
@@ -33,17 +33,17 @@ use pace::{Beat, Due, Pace};
 use requests::{Asked, Requests};
 use token::{Again, Renewed, TokenInForce};
 
-/// What a link takes besides its feed: what waits to be written, what is being written and what was read from the
-/// store; as JSON that is six times of it at worst.
+/// Bytes that a link takes besides its feed: messages that wait, messages that are being written, and records that
+/// were read from the store. Escaped as JSON, text takes up to six times its length.
 const LINK_COST: usize = DashboardLink::DATA_BYTES
     + DashboardLink::CONTROL_BYTES
     + DashboardLink::UNDER_WAY_BYTES
     + DashboardLink::READ_BYTES
     + 2 * 6 * 32 * 1024;
 
-/// The link of one dashboard. It begins when it is accepted, with the token that it came with, and owes a hello. A
-/// [queue machine](crate::step#two-contracts) that looks at the [`View`] of its user: an action is taken with the view
-/// as it is then, and with whether the link has room.
+/// The link of one dashboard, from the moment when it is accepted, with the token of its request, until it has ended.
+/// A [queue machine](crate::step#two-contracts) that reads the [`View`] of its user: each action is polled with the
+/// view of that moment, and with whether the link has room.
 #[derive(Clone, Debug)]
 pub struct DashboardLink {
     server: ServerInstanceId,
@@ -60,7 +60,7 @@ pub struct DashboardLink {
 #[derive(Clone, Debug)]
 enum State {
     Greeting(Greeting),
-    /// Its hello came; room is being found for what it takes, within the time for a hello.
+    /// Its hello came; memory is being reserved for it, within the deadline of the hello.
     Admitting(Greeting, Option<MessageId>, Box<DashboardInit>),
     Open(Box<Open>),
     Closing,
@@ -71,7 +71,7 @@ struct Open {
     feed: DashboardFeed,
     pace: Pace,
     outlet: Outlet,
-    /// Bytes that room was asked for.
+    /// Bytes that were reserved or requested.
     reserved: usize,
 }
 
@@ -82,7 +82,7 @@ enum Hello {
     Said,
 }
 
-/// Whether the link took another message when it was looked at last.
+/// Whether the link took another message at the last poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outlet {
     Room,
@@ -90,16 +90,16 @@ enum Outlet {
 }
 
 impl DashboardLink {
-    /// Requests that may be under way: 64, more than a person or a page has at once.
+    /// Requests that may be under way: 64, more than a person or a page sends at once.
     pub const MOST_UNDER_WAY: usize = 64;
-    /// Bytes of requests under way; nothing more is read of a link that has so many: 256 KiB.
+    /// Bytes of requests under way at which reading from the link pauses: 256 KiB.
     pub const UNDER_WAY_BYTES: usize = 256 * 1024;
-    /// Bytes that may wait in the link of what it is [told](DashboardAction::Tell): 128 KiB.
+    /// Bytes of [updates](DashboardAction::Tell) that may wait in the link: 128 KiB.
     pub const DATA_BYTES: usize = 128 * 1024;
-    /// Bytes that may wait in the link of what is [said](DashboardAction::Say): 256 KiB. The answers to all its
-    /// requests may come at one moment, and pongs beside them.
+    /// Bytes of [answers](DashboardAction::Say) that may wait in the link: 256 KiB. The answers to all its requests
+    /// may come at the same moment, together with pongs.
     pub const CONTROL_BYTES: usize = 256 * 1024;
-    /// Bytes that are read from the store at once: 128 KiB.
+    /// Bytes that one read from the store returns: 128 KiB.
     pub const READ_BYTES: usize = 128 * 1024;
 
     /// A link that was accepted now.
@@ -122,7 +122,7 @@ impl DashboardLink {
             DashboardEvent::Text(text) => self.on_text(text, view, now),
             DashboardEvent::Binary => self.close(CloseCause::UnsupportedData),
             DashboardEvent::Control => self.beat(Beat::Heard, view, now),
-            // It takes what it is sent, so it lives, also while nothing of it is read.
+            // It takes what it is sent, so it is alive, even while it is not read.
             DashboardEvent::Room => self.beat(Beat::Heard, view, now),
             DashboardEvent::Changed => self.beat(Beat::Changed, view, now),
             DashboardEvent::Reserved => self.on_reserved(view, now),
@@ -163,7 +163,7 @@ impl DashboardLink {
         }
     }
 
-    /// What is to be done next. Of what changed it gives as much as there is room for in the link.
+    /// What to do next. Updates are given only while the link has room.
     pub fn poll_action(
         &mut self,
         view: &View,
@@ -189,8 +189,8 @@ impl DashboardLink {
         }
     }
 
-    /// Whether the link is to be read now. What a dashboard asks for is answered before more of it is read: each
-    /// message may bring more answers. A link that is closing is read until it is over.
+    /// Whether the link is to be read now. Answers go out before more requests are read, because each request may
+    /// cause more answers. A link that is closing is read until it has ended.
     pub fn is_read(&self) -> bool {
         match &self.state {
             State::Greeting(_) | State::Closing => true,
@@ -202,7 +202,7 @@ impl DashboardLink {
         }
     }
 
-    /// Whether [`DashboardEvent::Room`] is wanted as soon as the link has room.
+    /// Whether [`DashboardEvent::Room`] is to be handed over as soon as the link has room.
     pub const fn waits_for_room(&self) -> bool {
         match &self.state {
             State::Open(open) => matches!(open.outlet, Outlet::Full),
@@ -210,7 +210,7 @@ impl DashboardLink {
         }
     }
 
-    /// Where the link is.
+    /// The status of the link.
     pub const fn status(&self) -> DashboardStatus {
         match &self.state {
             State::Greeting(_) => DashboardStatus::Greeting,
@@ -220,7 +220,7 @@ impl DashboardLink {
         }
     }
 
-    /// When to call with [`DashboardEvent::Wake`].
+    /// When to hand over [`DashboardEvent::Wake`].
     pub fn deadline(&self) -> Deadline {
         match &self.state {
             State::Greeting(greeting) | State::Admitting(greeting, ..) => greeting.deadline(),
@@ -462,7 +462,7 @@ impl DashboardLink {
         self.actions.push_back(DashboardAction::Note(note));
     }
 
-    /// Whoever is closed is told and asked nothing more.
+    /// A link that is closing gets no more actions.
     fn act(&mut self, action: DashboardAction) {
         match self.state {
             State::Greeting(_) | State::Admitting(..) | State::Open(_) => {
@@ -478,7 +478,7 @@ impl DashboardLink {
     }
 }
 
-/// Bytes that a link takes at most, while its user has so many agents and commands.
+/// The most bytes that a link takes, given the agents and commands of its user now.
 fn cost(view: &View) -> usize {
     LINK_COST.saturating_add(DashboardFeed::cost(view))
 }

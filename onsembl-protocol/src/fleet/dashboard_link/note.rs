@@ -1,5 +1,5 @@
-//! What a server's log and counters are told of a dashboard's link. Facts with a text, a counter and a severity; who
-//! logs and counts is the edge.
+//! The facts about a dashboard's link that a server logs and counts, each with a text, a counter and a severity. The
+//! edge does the logging and the counting.
 
 use crate::id::CommandId;
 use crate::model::Severity;
@@ -7,24 +7,24 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-/// One thing to log and to count.
+/// One fact to log and to count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DashboardNote {
     /// Its hello came.
     Connected,
-    /// The link of a dashboard that was connected is over.
+    /// The link of a connected dashboard ended.
     Gone,
-    /// No hello came in time, or too much else came before it.
+    /// No hello came in time, or too many other messages came first.
     NoHello,
     /// A message cannot be decoded, for this reason.
     Undecodable(String),
     /// A message has a type that this version does not know.
     UnknownType(Box<str>),
-    /// There is no room for one more dashboard.
+    /// There is no memory for another dashboard.
     NoRoom,
-    /// Nothing was heard of it for too long.
+    /// Nothing was heard from it for too long.
     Silent,
-    /// Its token has run out.
+    /// Its token has expired.
     TokenExpired,
     /// Whether its token is revoked cannot be looked up, for this reason.
     TokenNotLookedUp(String),
@@ -33,7 +33,7 @@ pub enum DashboardNote {
 }
 
 impl DashboardNote {
-    /// The counter that it adds one to, if it is counted.
+    /// The counter that it increments, if it is counted.
     pub const fn counter(&self) -> Option<&'static str> {
         match self {
             Self::NoHello => Some("no_hello"),
@@ -47,10 +47,10 @@ impl DashboardNote {
         }
     }
 
-    /// How much it matters.
+    /// Its severity.
     pub const fn severity(&self) -> Severity {
         match self {
-            // A peer causes these as often as it likes, or they are an ordinary end.
+            // A peer can cause these at will, or they are part of the normal course.
             Self::NoHello
             | Self::Undecodable(_)
             | Self::UnknownType(_)
@@ -63,21 +63,21 @@ impl DashboardNote {
     }
 }
 
-/// For people. Command, reason and type are not in it.
+/// For people. Command, reason and type are separate fields.
 impl fmt::Display for DashboardNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connected => "dashboard connected",
             Self::Gone => "dashboard gone",
-            Self::NoHello => "a dashboard did not say hello in time; closing",
-            Self::Undecodable(_) => "a dashboard sent what cannot be decoded",
-            Self::UnknownType(_) => "a dashboard sent a type that this version does not know",
-            Self::NoRoom => "too many dashboards are open; closing this one",
-            Self::Silent => "a dashboard is silent; closing",
-            Self::TokenExpired => "the token of a dashboard has run out; closing",
-            Self::TokenNotLookedUp(_) => "cannot look up revoked tokens; trying again later",
+            Self::NoHello => "no hello from a dashboard in time; closing its link",
+            Self::Undecodable(_) => "a dashboard sent a message that cannot be decoded",
+            Self::UnknownType(_) => "a dashboard sent a message of an unknown type",
+            Self::NoRoom => "too many dashboards are open; closing the link of this one",
+            Self::Silent => "a dashboard is silent; closing its link",
+            Self::TokenExpired => "the token of a dashboard has expired; closing its link",
+            Self::TokenNotLookedUp(_) => "cannot look up revoked tokens; retrying later",
             Self::OutputNotRead(..) => {
-                "stored output cannot be read; closing, so that the dashboard starts anew"
+                "stored output cannot be read; closing the link, so that the dashboard reconnects"
             }
         })
     }

@@ -1,5 +1,5 @@
-//! When something is said to a dashboard unasked, and when it is silent: probes, the refresh that legacy dashboards
-//! need, changes gathered. There is no session: a dashboard that comes back starts anew.
+//! What is sent to a dashboard on a schedule, and when it counts as silent: probes, the refresh that legacy dashboards
+//! need, batches of changes. There is no session to resume: a dashboard that reconnects starts over.
 
 use crate::liveness::{HeartbeatMonitor, Liveness};
 use crate::model::HeartbeatTiming;
@@ -10,11 +10,11 @@ use core::time::Duration;
 /// A legacy dashboard closes a link on which it got no JSON message for 30 s (P-126).
 const PING_EVERY: Duration = Duration::from_secs(20);
 
-/// A legacy dashboard turns an agent offline whose status is older than 120 s; four
+/// A legacy dashboard shows an agent as offline when its status is older than 120 s; four
 /// repetitions fit into that (P-125).
 const REFRESH_EVERY: Duration = Duration::from_secs(30);
 
-/// Changes of agents are gathered so long, because most come several at a time.
+/// How long changes of agents are gathered into one batch: most come several at a time.
 const GATHER: Duration = Duration::from_millis(100);
 
 /// The pace of one dashboard's link after its hello.
@@ -23,37 +23,37 @@ pub(super) struct Pace {
     monitor: HeartbeatMonitor,
     ping_at: Timestamp,
     refresh_at: Timestamp,
-    /// When changes are shown.
+    /// When the batch of changes is sent.
     show_at: Deadline,
 }
 
 /// What happens to a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Beat {
-    /// The peer lives.
+    /// Something came from the peer.
     Heard,
-    /// Something changed of what its user may see.
+    /// Something that its user may see changed.
     Changed,
     /// Time passed.
     Wake,
 }
 
-/// What it is time for.
+/// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     /// A JSON `PING`.
     Ping,
     /// The status of every subscribed agent, again.
     Refresh,
-    /// What changed of agents.
+    /// The changes of agents.
     Show,
-    /// The end: the dashboard is silent.
+    /// The dashboard is silent: close the link.
     Silent,
 }
 
 impl Pace {
-    /// Of a dashboard whose hello was accepted now. Its liveness times are fixed, because it does not take part in
-    /// the negotiation of agents.
+    /// The pace of a dashboard whose hello was accepted now. Its liveness times are fixed: only agents negotiate
+    /// theirs.
     pub(super) fn new(now: Now) -> Self {
         let at = now.monotonic;
         Self {
@@ -64,7 +64,7 @@ impl Pace {
         }
     }
 
-    /// Takes one event at one moment, and says what is due. Nothing is behind [`Due::Silent`].
+    /// Takes one event, and returns what is due. Nothing follows [`Due::Silent`].
     pub(super) fn take(&mut self, beat: Beat, now: Now) -> Actions<Due> {
         let (mut out, at) = (Actions::none(), now.monotonic);
         let changed = match beat {
@@ -110,7 +110,7 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    /// What is due for a dashboard that speaks each `every`, until `end`.
+    /// What is due for a dashboard that sends something every `every`, until `end`.
     fn due(every: Option<Duration>, end: Duration) -> Vec<(Duration, Due)> {
         let mut pace = Pace::new(Now::from_origin(Duration::ZERO));
         let mut log = Vec::new();

@@ -1,5 +1,5 @@
-//! What a message of a dashboard asks for, and what is refused before its fleet is asked: what comes before the
-//! hello, what the dashboard did not negotiate, and more requests than may be under way.
+//! What a dashboard's message requests, and what is refused without asking its fleet: messages before the hello,
+//! features that were not negotiated, and more requests than may be under way.
 
 use super::super::action::Token;
 use super::super::event::Request;
@@ -13,24 +13,24 @@ use crate::wire::{DashboardToServer, ServerToDashboard};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
-/// What a message asks for.
+/// What a message requests.
 #[derive(Clone, Debug)]
 pub(super) enum Asked {
-    /// A hello: to be greeted, also once more in the middle.
+    /// A hello: to be greeted, even when it is not the first.
     Hello(Box<DashboardInit>),
-    /// To put this to the fleet. It is under way until that is answered.
+    /// A request to the fleet. It is under way until the fleet answers.
     Fleet(Token, Request),
-    /// To see more.
+    /// To add a subscription.
     Subscribe(Subscription),
-    /// To see less.
+    /// To remove a subscription.
     Unsubscribe(Subscription),
-    /// To go on under another token. It is under way until that is checked.
+    /// To continue with another token. It is under way until that is checked.
     Refresh(Token, TokenRefresh),
-    /// This is the answer.
+    /// Nothing more than this answer.
     Reply(Box<ServerToDashboard>),
     /// Nothing.
     Nothing,
-    /// Nothing that this version knows; this is its type.
+    /// A type of message that this version does not know.
     Unknown(Box<str>),
 }
 
@@ -39,21 +39,21 @@ pub(super) enum Asked {
 pub(super) struct Requests {
     asked: u64,
     under_way: BTreeMap<Token, UnderWay>,
-    /// Of the messages that asked.
+    /// Bytes of the messages that are under way.
     bytes: usize,
 }
 
-/// What an answer is about.
+/// A request that is under way.
 #[derive(Clone, Debug)]
 pub(super) struct UnderWay {
-    /// The message.
+    /// The id of the message.
     pub(super) id: Option<MessageId>,
-    /// The command, if it names one.
+    /// The command that it names, if any.
     pub(super) command: Option<CommandId>,
     bytes: usize,
 }
 
-/// What a dashboard without a hello asks for.
+/// What a message before the hello requests.
 pub(super) fn before_hello(
     owner: &UserId,
     id: Option<MessageId>,
@@ -87,8 +87,8 @@ pub(super) fn before_hello(
 }
 
 impl Requests {
-    /// Takes a message of a dashboard in session: its id and its bytes, and what it says. `capabilities` is what was
-    /// negotiated in the hello.
+    /// Takes a message after the hello, with its id and its length in bytes. `capabilities` is what was negotiated in
+    /// the hello.
     #[must_use = "the dashboard waits for an answer"]
     pub(super) fn take(
         &mut self,
@@ -102,7 +102,7 @@ impl Requests {
             DashboardToServer::Unsubscribe(what) => Asked::Unsubscribe(what),
             DashboardToServer::CommandRequest(mut request) => {
                 if !capabilities.is_extended() {
-                    // It has no way to ask, and shows what waits as if it ran.
+                    // It cannot choose, and shows a command that waits as if it ran.
                     request.offline = Some(OfflinePolicy::Refuse);
                 }
                 let command = request.command_id.clone();
@@ -112,10 +112,10 @@ impl Requests {
                 self.ask(from, Some(cancel.command_id.clone()), Request::Cancel(cancel))
             }
             DashboardToServer::Control(control) => self.ask(from, None, Request::Control(control)),
-            // A dashboard that could not release it gets a momentary stop.
             DashboardToServer::EmergencyStop(stop) if capabilities.latches_stops() => {
                 self.ask(from, None, Request::LatchStop(stop))
             }
+            // A dashboard that cannot release a stop gets a momentary one.
             DashboardToServer::EmergencyStop(stop) => self.ask(from, None, Request::StopOnce(stop)),
             DashboardToServer::StopRelease(release) => self.release(from, release, capabilities),
             DashboardToServer::Ping(ping) => pong(&ping),
@@ -128,14 +128,14 @@ impl Requests {
         }
     }
 
-    /// A request is answered: what it was about, if it was under way.
+    /// A request was answered. Returns it, if it was under way.
     pub(super) fn end(&mut self, number: Token) -> Option<UnderWay> {
         let ended = self.under_way.remove(&number)?;
         self.bytes = self.bytes.saturating_sub(ended.bytes);
         Some(ended)
     }
 
-    /// Bytes of the messages whose answers are awaited.
+    /// Bytes of the messages that are under way.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_can_release_a_stop_gets_one_that_holds() {
+    fn only_a_dashboard_that_can_release_a_stop_gets_a_latching_one() {
         let all =
             Capabilities::negotiate(DASHBOARD_FEATURES, DASHBOARD_FEATURES, Dialect::Extended);
         let asked = |capabilities| {

@@ -1,4 +1,5 @@
-//! The token of a dashboard's link: which one is in force, when it has run out, and whether it is being looked up.
+//! The token of a dashboard's link: which one is in force, when it has expired, and whether its revocation is being
+//! looked up.
 
 use super::super::action::Token;
 use crate::id::UserId;
@@ -8,12 +9,12 @@ use crate::wire::payload::{ErrorCode, ErrorReply};
 use alloc::format;
 use alloc::string::String;
 
-/// What a link goes by of a token.
+/// What a link needs to know about a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DashboardToken {
-    /// Whose it is.
+    /// The user that it belongs to.
     pub user: UserId,
-    /// When sessions with it end; never if it does not say.
+    /// When it expires, and its links are closed; never if absent.
     pub expires: Option<WallTime>,
 }
 
@@ -21,40 +22,40 @@ pub struct DashboardToken {
 #[derive(Clone, Debug)]
 pub(super) struct TokenInForce {
     token: DashboardToken,
-    /// The refresh that brought it; none brought the first.
+    /// The refresh that brought it; none for the first token.
     by: Option<Token>,
     lookup: Lookup,
 }
 
-/// Whether it is being looked up if a token is revoked.
+/// Whether a lookup of a revocation is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lookup {
     Idle,
-    /// Of the token in force.
+    /// For the token in force.
     UnderWay,
-    /// Of the one before.
+    /// For the previous one, whose result no longer matters.
     OfOlder,
 }
 
-/// What is due for a token that is looked at again.
+/// What a periodic check of the token calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
-    /// Its time is over.
+    /// It has expired.
     Expired,
-    /// To look up whether it is revoked.
+    /// Look up whether it is revoked.
     LookUp,
-    /// Nothing: it is being looked up.
+    /// Nothing: a lookup is under way.
     Nothing,
 }
 
-/// What became of a newer token that was checked.
+/// The outcome of checking a newer token.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Renewed {
     /// It is in force.
     InForce,
-    /// It is good, but one that was asked for later is in force.
+    /// It is valid, but the one of a later refresh is in force.
     Older,
-    /// It is not good.
+    /// It is not valid.
     Refused(ErrorReply),
 }
 
@@ -67,7 +68,7 @@ impl TokenInForce {
         &self.token.user
     }
 
-    /// Looks at it again.
+    /// Checks it again.
     pub(super) fn again(&mut self, now: WallTime) -> Again {
         if self.token.expires.is_some_and(|at| at <= now) {
             return Again::Expired;
@@ -81,13 +82,12 @@ impl TokenInForce {
         }
     }
 
-    /// It was looked up. Whether what was found is about the token in force.
+    /// A lookup ended. Whether its result is about the token in force.
     pub(super) fn looked_up(&mut self) -> bool {
         core::mem::replace(&mut self.lookup, Lookup::Idle) == Lookup::UnderWay
     }
 
-    /// The token of a refresh was checked. Checks may end in another order than they were asked for: the one asked
-    /// for last holds.
+    /// The token of a refresh was checked. Checks may end out of order: the token of the latest refresh wins.
     pub(super) fn checked(
         &mut self,
         number: Token,

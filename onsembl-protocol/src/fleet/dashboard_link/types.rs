@@ -1,4 +1,4 @@
-//! What happens to a dashboard's link, and what is to be done about it. Plain values; nothing is decided here.
+//! The events and actions of a dashboard's link. Plain values; nothing is decided here.
 
 use super::super::action::{Answer, Token};
 use super::super::dashboard_feed::Seek;
@@ -24,17 +24,17 @@ pub enum DashboardEvent<'a> {
     Binary,
     /// A control frame of the link itself came.
     Control,
-    /// The link, which was full, took something.
+    /// The link, which was full, has room again.
     Room,
-    /// Something changed of what its user may see.
+    /// Something that its user may see changed.
     Changed,
-    /// There is room for what it takes; see [`DashboardAction::Reserve`].
+    /// The memory is reserved; see [`DashboardAction::Reserve`].
     Reserved,
-    /// There is none: of so many slots in all it needs so many.
+    /// There is not enough memory.
     NoRoom {
-        /// What the server has for all dashboards.
+        /// Slots that the server has for all dashboards.
         slots: usize,
-        /// What this one needs.
+        /// Slots that this one needs.
         needed: usize,
     },
     /// The fleet's answer to a request; none if the fleet has ended.
@@ -47,15 +47,15 @@ pub enum DashboardEvent<'a> {
     NotRevoked,
     /// It could not be looked up, for this reason.
     NotLookedUp(String),
-    /// What the store has of a command's output behind a cursor.
+    /// The output of a command that the store has behind a cursor.
     Read(CommandId, Vec<LogRecord>),
-    /// Where the store has what was sought.
+    /// The position in the store that was looked up.
     Found(CommandId, Cursor),
-    /// The store could not read or find it, for this reason.
+    /// The store could not read or look it up, for this reason.
     NotRead(CommandId, String),
-    /// The server ends.
+    /// The server is shutting down.
     ServerEnding,
-    /// The link is over.
+    /// The link has ended.
     Ended,
     /// The deadline came; harmless at any other time.
     Wake,
@@ -64,14 +64,14 @@ pub enum DashboardEvent<'a> {
 /// What is to be done.
 #[derive(Clone, Debug)]
 pub enum DashboardAction {
-    /// Say this in front of all that waits.
+    /// Send this before everything that waits.
     Say(Box<ServerToDashboard>),
-    /// Say this behind all that was told before. Given only while the link has room.
+    /// Send this behind all earlier updates. Given only while the link has room.
     Tell(Box<ServerToDashboard>),
-    /// Find room for so many bytes that it takes in all, and say so: [`DashboardEvent::Reserved`] or
+    /// Reserve this many bytes, its total, and hand over [`DashboardEvent::Reserved`] or
     /// [`DashboardEvent::NoRoom`].
     Reserve(usize),
-    /// Put this to the fleet of its user, and hand over the answer: [`DashboardEvent::Answered`].
+    /// Pass this request to the fleet of its user, and hand over the answer: [`DashboardEvent::Answered`].
     Ask(Token, Request),
     /// Check the token of a refresh: [`DashboardEvent::Checked`].
     CheckToken(Token, TokenRefresh),
@@ -85,13 +85,13 @@ pub enum DashboardAction {
         command: CommandId,
         /// Behind this record.
         after: Cursor,
-        /// At most so much, but for a first record that is larger.
+        /// At most this many bytes, except for a first record that is larger.
         max_bytes: usize,
     },
-    /// Look up where in the store to begin: [`DashboardEvent::Found`].
+    /// Look up the position in the store to begin at: [`DashboardEvent::Found`].
     Seek(CommandId, Seek),
     /// Log this, and count it.
     Note(DashboardNote),
-    /// Close the link. What has arrived before it does not count any more.
+    /// Close the link. Messages that arrived before no longer count.
     Close(CloseCause),
 }

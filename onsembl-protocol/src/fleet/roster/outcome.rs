@@ -43,7 +43,7 @@ pub(in crate::fleet) struct Lost {
 pub(in crate::fleet) enum LossCourse {
     /// Nothing is known of a next one.
     Lost,
-    /// It said that it goes on over another link (P-18).
+    /// It said that it continues over another link (P-18).
     HandedOver,
 }
 

@@ -13,7 +13,7 @@ use core::time::Duration;
 pub(super) struct Silence {
     timing: HeartbeatTiming,
     heard_at: Timestamp,
-    /// The silence that counts began here at the earliest, and here at the latest.
+    /// The earliest and the latest time at which the silence that counts began.
     from: (Timestamp, Timestamp),
     attended_at: Timestamp,
     armed: Deadline,
@@ -83,7 +83,7 @@ impl Silence {
         self.armed = deadline;
     }
 
-    /// When the next verdict is due at the latest.
+    /// The latest time of the next verdict.
     pub(super) fn due(&self) -> Timestamp {
         self.from.1.saturating_add(self.patience())
     }

@@ -1,5 +1,5 @@
 //! Dialling. It demands: attempt *k* falls into window *k*; each window begins where the last one
-//! ended, and they start anew only after a stable session or a sleep; a server that asks for peace
+//! ended, and they are reset only by a stable session or a sleep; a server that asks for peace
 //! gets it; a refused token waits long; and no wait is without end.
 
 use super::host::Host;

@@ -238,7 +238,7 @@ impl Seat {
     }
 }
 
-/// A beat leaves an interval after the last one at the latest.
+/// A beat leaves no later than an interval after the last one.
 #[inline]
 pub(super) fn beats(sent_at: LocalNanos, now: LocalNanos, host: &Host, rules: &Rules) -> Checked {
     demand(

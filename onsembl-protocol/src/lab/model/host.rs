@@ -67,7 +67,7 @@ impl Host {
     }
 
     /// The latest time at which something due after `wait` from `since` may be done: own absence
-    /// is not a fault, so it is counted from the return at the latest.
+    /// is not a fault, so it is counted no later than from the return.
     #[inline]
     pub(super) fn latest(&self, since: LocalNanos, wait: u64) -> LocalNanos {
         since.max(self.back).saturating_add(wait)

@@ -6,6 +6,7 @@
 //! has its place, no allocation.
 
 mod agent_end;
+mod deadline;
 mod dialling;
 mod heartbeats;
 mod host;

@@ -1,5 +1,6 @@
 //! What the model keeps of an agent's own end, one process of it, and the steps of that end.
 
+use super::deadline;
 use super::dialling::{Loss, Wait, Windows};
 use super::heartbeats;
 use super::host::Host;
@@ -146,42 +147,10 @@ impl Runner {
         self.nothing_owed()?;
         self.status_is_true()?;
         self.in_time(now, rules)?;
-        let host = &self.host;
-        if let Some(asked) = self.deadline {
-            demand(
-                now <= asked.max(host.back) + rules.tolerance,
-                Invariant::ServedInTime,
-                "a step at the deadline",
-                || format!("one {} ns after it", now - asked),
-            )?;
-        }
-        let due = self.due(rules);
-        demand(
-            deadline.is_some() == due.is_some(),
-            Invariant::EveryWaitHasADeadline,
-            "a deadline unless idle or closed",
-            || format!("{deadline:?}, due {due:?}"),
-        )?;
-        if let (Some(deadline), Some(due)) = (deadline, due) {
-            demand(
-                deadline + rules.wobble > now,
-                Invariant::DeadlineAfterNow,
-                "a later deadline",
-                || format!("{deadline} at {now}"),
-            )?;
-            demand(
-                deadline <= due.max(now + 1) + rules.wobble,
-                Invariant::DeadlineSoonEnough,
-                "a deadline not later than the next duty",
-                || {
-                    let slept = self.step.slept;
-                    format!(
-                        "{deadline}, due {due}, at {now}, {:?}, asleep before: {slept:?} ns",
-                        self.shown
-                    )
-                },
-            )?;
-        }
+        deadline::kept(self.deadline, now, &self.host, rules)?;
+        deadline::fits(deadline, self.due(rules), now, rules, || {
+            format!("{:?}, asleep before: {:?} ns", self.shown, self.step.slept)
+        })?;
         self.deadline = deadline;
         self.step = Step::default();
         Ok(())
@@ -322,7 +291,7 @@ impl Runner {
         )
     }
 
-    /// When something must be done at the latest.
+    /// The latest time by which something must be done.
     #[inline]
     fn due(&self, rules: &Rules) -> Option<LocalNanos> {
         let host = &self.host;

@@ -1,6 +1,7 @@
 //! What the model keeps of the server's end of one agent, and the steps of that end: each step
 //! begins with the machine's input, and at its end nothing may be owed.
 
+use super::deadline;
 use super::dialling::Loss;
 use super::host::Host;
 use super::recording::Open;
@@ -292,35 +293,10 @@ impl Seat {
         self.nothing_owed()?;
         self.status_is_true()?;
         self.in_time(now, host, rules)?;
-        if let Some(asked) = self.deadline {
-            demand(
-                now <= asked.max(host.back) + rules.tolerance,
-                Invariant::ServedInTime,
-                "a step at the deadline",
-                || format!("one {} ns after it", now - asked),
-            )?;
-        }
-        let due = self.due(host, rules);
-        demand(
-            deadline.is_some() == due.is_some(),
-            Invariant::EveryWaitHasADeadline,
-            "a deadline unless new or closed",
-            || format!("{deadline:?}, due {due:?}"),
-        )?;
-        if let (Some(deadline), Some(due)) = (deadline, due) {
-            demand(
-                deadline + rules.wobble > now,
-                Invariant::DeadlineAfterNow,
-                "a later deadline",
-                || format!("{deadline} at {now}"),
-            )?;
-            demand(
-                deadline <= due.max(now + 1) + rules.wobble,
-                Invariant::DeadlineSoonEnough,
-                "a deadline not later than the next duty",
-                || format!("{deadline}, due {due}, at {now}, {:?}", self.shown.status),
-            )?;
-        }
+        deadline::kept(self.deadline, now, host, rules)?;
+        deadline::fits(deadline, self.due(host, rules), now, rules, || {
+            format!("{:?}", self.shown.status)
+        })?;
         self.deadline = deadline;
         self.step = Step::NONE;
         Ok(())
@@ -359,7 +335,7 @@ impl Seat {
         )
     }
 
-    /// When something must be done at the latest.
+    /// The latest time by which something must be done.
     #[inline]
     fn due(&self, host: &Host, rules: &Rules) -> Option<LocalNanos> {
         if !self.installed || self.evicted {

@@ -86,7 +86,7 @@ impl Silence {
         self.not_after(verdict, self.patience(rules), now, host, rules)
     }
 
-    /// When the next verdict is due at the latest.
+    /// The latest time of the next verdict.
     #[inline]
     pub(super) fn due(&self, host: &Host, rules: &Rules) -> LocalNanos {
         host.latest(self.heard, self.patience(rules))

@@ -91,7 +91,7 @@ kinds! {
     AgentStall = "agent stalled";
     /// A second process of the same agent is started.
     SecondCopy = "second copy";
-    /// The agent reports that it cannot go on.
+    /// The agent reports that it cannot continue.
     AgentFault = "agent reports a fault";
     /// A legacy agent does not answer probes.
     Mute = "legacy agent mute";

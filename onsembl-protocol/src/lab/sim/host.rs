@@ -1,5 +1,5 @@
 //! The clocks of one host: a monotonic one that drifts and stands still in suspend, a boot clock
-//! that goes on, a wall clock that is wrong and jumps.
+//! that continues, a wall clock that is wrong and jumps.
 
 use super::random::Random;
 use super::{MILLI, SECOND};

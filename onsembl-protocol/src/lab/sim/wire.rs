@@ -11,7 +11,7 @@ pub(super) enum Packet {
     Up(Up),
     /// A native ping of an agent; the server's transport answers it.
     Probe,
-    /// An agent says that it cannot go on.
+    /// An agent says that it cannot continue.
     Fault,
     /// A frame of the server.
     Down(Down),

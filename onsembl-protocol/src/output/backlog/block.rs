@@ -8,7 +8,7 @@ use alloc::collections::VecDeque;
 
 /// A block takes records until it holds so much.
 const BLOCK_BYTES: u64 = 256 * 1024;
-/// And so many.
+/// And this many records.
 const BLOCK_RECORDS: u32 = 16 * 1024;
 
 /// Consecutive records of a run.
@@ -16,7 +16,7 @@ const BLOCK_RECORDS: u32 = 16 * 1024;
 pub(super) struct Block {
     pub(super) from: ChunkSequence,
     pub(super) through: ChunkSequence,
-    /// Where each stream goes on behind it.
+    /// Where each stream continues behind it.
     pub(super) ends: PerStream<ByteOffset>,
     /// Bytes of each stream in it that are gaps.
     pub(super) gaps: PerStream<u64>,

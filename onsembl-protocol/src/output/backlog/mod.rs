@@ -64,7 +64,7 @@ pub(super) struct Backlog {
     next: ChunkSequence,
     written: PerStream<ByteOffset>,
     stored: PerStream<ByteOffset>,
-    /// Where each stream goes on behind what is in memory from its beginning.
+    /// Where each stream continues behind what is in memory from its beginning.
     reached: PerStream<ByteOffset>,
     sent: PerStream<VecDeque<Ready>>,
     /// What was dropped at the oldest end of a stream and not sent yet.
@@ -413,7 +413,7 @@ impl Backlog {
 
 #[cfg(test)]
 impl Backlog {
-    /// Memory and total, counted anew.
+    /// Memory and total, counted from scratch.
     pub(super) fn recount(&self) -> (u64, u64) {
         let sent = Stream::ALL.iter().flat_map(|s| self.sent.get(*s)).map(|r| &r.record);
         let dropped = Stream::ALL.iter().filter_map(|s| self.dropped.get(*s).as_ref());

@@ -1,4 +1,4 @@
-//! A backlog that is made anew from what a spool holds, after the agent itself was restarted.
+//! A backlog that is rebuilt from what a spool holds, after the agent itself was restarted.
 
 use super::super::record::{Record, RecordBody, Run};
 use super::super::spool::SpoolPolicy;

@@ -4,30 +4,30 @@ use super::{Edge, edges, labels};
 use core::fmt;
 
 labels! {
-    /// Where an accepted link is.
+    /// The status of an accepted link.
     pub enum AcceptedStatus {
-        Greeting = "greeting", "it owes a hello";
-        Claimed = "claimed", "its hello came; the owner finds out whose link it is";
+        Greeting = "greeting", "no hello has come yet";
+        Claimed = "claimed", "its hello came; the owner looks up whose link it is";
         Joining = "joining", "the agent is known; its session is being opened";
         Live = "live", "in session";
-        Probe = "probe", "a diagnosis connection: answered, and the session of no agent";
-        Parked = "parked", "of a legacy agent that is in session over another link: kept, and pinged";
-        Closing = "closing", "it was closed, and is over when the peer has answered";
+        Probe = "probe", "a diagnosis connection: answered, and not a session of any agent";
+        Parked = "parked", "a spare link of a legacy agent that is in session over another one: kept open and pinged";
+        Closing = "closing", "a close frame was sent; the link ends when the peer has answered";
     }
 }
 
 labels! {
-    /// What takes an accepted link from one status to another.
+    /// What moves an accepted link from one status to another.
     pub enum AcceptedCause {
         Hello = "hello", "the hello came";
         Identified = "identified", "the owner knows whose link it is";
-        Probing = "probing", "the owner takes it for a diagnosis connection";
-        Refused = "refused", "the owner refuses the hello, or to park a silent link";
+        Probing = "probing", "the owner classifies it as a diagnosis connection";
+        Refused = "refused", "the owner refuses the hello, or refuses to park a silent link";
         Welcomed = "welcomed", "the session was opened";
-        Parked = "parked", "its agent, a legacy one, is in session over another link";
-        NoHello = "no-hello", "no hello came in time, or too much else came before it";
+        Parked = "parked", "its agent, a legacy one, has its session over another link";
+        NoHello = "no-hello", "no hello came in time, or too many other messages came first";
         TooManyUndecodable = "too-many-undecodable", "more undecodable messages than allowed";
-        Binary = "binary", "a binary message came, and none was agreed on";
+        Binary = "binary", "a binary message came although binary output was not agreed on";
         Silence = "silence", "nothing was heard for timeout-after";
     }
 }
@@ -36,8 +36,7 @@ labels! {
 pub type AcceptedEdge = Edge<AcceptedStatus, AcceptedCause>;
 
 edges! {
-    /// Every edge of an accepted link: a way along any other is a defect. A link may end in every
-    /// status.
+    /// Every edge of an accepted link: any other transition is a defect. A link may end in any status.
     pub const ACCEPTED_EDGES: [AcceptedEdge] = AcceptedStatus by AcceptedCause {
         [Greeting] Hello => Claimed;
         [Claimed] Identified => Joining;

@@ -7,40 +7,40 @@ use crate::close::{CloseReason, ComeBack, Initiator};
 use core::fmt;
 
 labels! {
-    /// A status of the agent's machine, without what it holds.
+    /// A status of the agent's machine, without its data.
     pub enum AgentStatusKind {
         Idle = "idle", "not started";
         Connecting = "connecting", "a dial is under way";
-        Joining = "joining", "the link is open, the hello not answered";
+        Joining = "joining", "the link is open, the hello is not answered yet";
         Connected = "connected", "in session";
         Stale = "stale", "in session, but the server is silent";
-        TimedOut = "timed-out", "the silent link was given up; a dial is due";
-        Reconnecting = "reconnecting", "the link ended otherwise, or a dial failed; a dial is due";
+        TimedOut = "timed-out", "the silent link was given up; the next dial is scheduled";
+        Reconnecting = "reconnecting", "the link ended in another way, or a dial failed; the next dial is scheduled";
         Closed = "closed", "over for good";
     }
 }
 
 labels! {
-    /// A class of causes that bring a status of the agent's machine.
+    /// A class of causes of a status of the agent's machine.
     pub enum AgentCauseKind {
         Started = "started", "it was started";
-        RetryDue = "retry-due", "the time of the next attempt came";
+        RetryDue = "retry-due", "it is time for the next attempt";
         LinkOpened = "link-opened", "the link is open";
         HelloAccepted = "hello-accepted", "the server accepted the hello";
-        HelloRefused = "hello-refused", "the server refused the hello, but not for good";
-        HelloForbidden = "hello-forbidden", "the server refused the hello for good";
+        HelloRefused = "hello-refused", "the server refused the hello, not permanently";
+        HelloForbidden = "hello-forbidden", "the server refused the hello permanently";
         HelloUnanswered = "hello-unanswered", "no answer to the hello in time";
         DialFailed = "dial-failed", "the dial failed";
-        DialForbidden = "dial-forbidden", "the server refused the dial for good (HTTP 403)";
+        DialForbidden = "dial-forbidden", "the server refused the dial permanently (HTTP 403)";
         DialUnanswered = "dial-unanswered", "no outcome of the dial in time";
         Silence = "silence", "nothing was heard for stale-after, or for timeout-after";
-        HeardAgain = "heard-again", "the silent server spoke";
+        HeardAgain = "heard-again", "the silent server was heard again";
         LinkEnded = "link-ended", "the link ended";
-        SentAway = "sent-away", "the server closed the link for good (4200, 4201, 4202)";
+        SentAway = "sent-away", "the server closed the link permanently (4200, 4201, 4202)";
         Slept = "slept", "this machine was asleep for timeout-after or longer";
-        TokenRenewed = "token-renewed", "there is a newer token, and the session goes on with it";
+        TokenRenewed = "token-renewed", "there is a newer token, and the session continues with it";
         Stopped = "stopped", "it was stopped";
-        EndOrdered = "end-ordered", "an order from afar ended it";
+        EndOrdered = "end-ordered", "a remote order ended it";
     }
 }
 
@@ -48,7 +48,7 @@ labels! {
 pub type AgentEdge = Edge<AgentStatusKind, AgentCauseKind>;
 
 edges! {
-    /// Every edge of the agent's machine: a report along any other is a defect.
+    /// Every edge of the agent's machine: any other transition is a defect.
     pub const AGENT_EDGES: [AgentEdge] = AgentStatusKind by AgentCauseKind {
         [Idle] Started => Connecting;
         [TimedOut | Reconnecting] RetryDue => Connecting;
@@ -73,7 +73,7 @@ edges! {
 }
 
 impl AgentStatus {
-    /// Which status it is, without what it holds.
+    /// Which status it is, without its data.
     pub const fn kind(&self) -> AgentStatusKind {
         match self {
             Self::Idle => AgentStatusKind::Idle,
@@ -129,7 +129,7 @@ impl AgentCause {
 }
 
 impl AgentReport {
-    /// The edge along which this report took a machine whose status was `before`.
+    /// The edge that this report took from the status `before`.
     pub const fn edge_from(&self, before: &AgentStatus) -> AgentEdge {
         Edge { from: before.kind(), cause: self.cause.kind(), to: self.status.kind() }
     }

@@ -4,29 +4,29 @@ use super::{Edge, edges, labels};
 use core::fmt;
 
 labels! {
-    /// Where a dashboard's link is.
+    /// The status of a dashboard's link.
     pub enum DashboardStatus {
-        Greeting = "greeting", "it owes a hello";
-        Admitting = "admitting", "its hello came; room is being found for what it takes";
-        Open = "open", "it is told, and asks";
-        Closing = "closing", "it was closed, and is over when the peer has answered";
+        Greeting = "greeting", "no hello has come yet";
+        Admitting = "admitting", "its hello came; memory for it is being reserved";
+        Open = "open", "in use: it gets updates and sends requests";
+        Closing = "closing", "a close frame was sent; the link ends when the peer has answered";
     }
 }
 
 labels! {
-    /// What takes a dashboard's link from one status to another.
+    /// What moves a dashboard's link from one status to another.
     pub enum DashboardCause {
         Hello = "hello", "the hello came";
-        Admitted = "admitted", "there is room";
-        NoHello = "no-hello", "no hello came in time, or too much else came before it";
-        NoRoom = "no-room", "there is no room, or none any more for what it has grown to";
-        TooManyUndecodable = "too-many-undecodable", "more that cannot be decoded than is borne";
+        Admitted = "admitted", "the memory is reserved";
+        NoHello = "no-hello", "no hello came in time, or too many other messages came first";
+        NoRoom = "no-room", "there is no memory for it, or none left after its fleet has grown";
+        TooManyUndecodable = "too-many-undecodable", "more undecodable messages than allowed";
         Binary = "binary", "a binary message came";
         Silence = "silence", "nothing was heard for timeout-after";
-        TokenExpired = "token-expired", "its token has run out";
-        Revoked = "revoked", "its token is revoked";
+        TokenExpired = "token-expired", "its token has expired";
+        Revoked = "revoked", "its token was revoked";
         NotRead = "not-read", "stored output cannot be read";
-        ServerEnding = "server-ending", "the server ends";
+        ServerEnding = "server-ending", "the server is shutting down";
         Ended = "ended", "the link ended";
     }
 }
@@ -35,7 +35,7 @@ labels! {
 pub type DashboardEdge = Edge<DashboardStatus, DashboardCause>;
 
 edges! {
-    /// Every edge of a dashboard's link: a way along any other is a defect.
+    /// Every edge of a dashboard's link: any other transition is a defect.
     pub const DASHBOARD_EDGES: [DashboardEdge] = DashboardStatus by DashboardCause {
         [Greeting] Hello => Admitting;
         [Admitting] Admitted => Open;

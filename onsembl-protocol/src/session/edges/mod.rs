@@ -1,8 +1,8 @@
-//! The published graphs of the machines, as data: from which status which cause leads where.
+//! The published graphs of the machines, as data: which cause leads from which status to which.
 //!
-//! [`AGENT_EDGES`], [`PRESENCE_EDGES`], [`ACCEPTED_EDGES`] and [`DASHBOARD_EDGES`] hold every edge there is and no other. A
-//! test explores the machines and compares; the diagrams of the documents are written from the same data. Nothing
-//! here decides anything: the machines never read it.
+//! [`AGENT_EDGES`], [`PRESENCE_EDGES`], [`ACCEPTED_EDGES`] and [`DASHBOARD_EDGES`] hold exactly the edges that
+//! exist. A test explores the machines and compares; the diagrams in the documents are generated from the same data.
+//! The machines themselves never read it.
 
 mod accepted;
 mod agent;
@@ -16,12 +16,12 @@ pub use presence::{PRESENCE_EDGES, PresenceCauseKind, PresenceEdge};
 
 use core::fmt;
 
-/// One edge of a graph: a report took a machine from one status to another.
+/// One edge of a graph: a report moved a machine from one status to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Edge<S, C> {
     /// The status before the report.
     pub from: S,
-    /// What brought the report.
+    /// What caused the report.
     pub cause: C,
     /// The status that was reported.
     pub to: S,
@@ -33,7 +33,7 @@ impl<S: fmt::Display, C: fmt::Display> fmt::Display for Edge<S, C> {
     }
 }
 
-/// Each line: from these statuses, by these causes, to this one. Counted out into edges.
+/// Each line: from these statuses, by these causes, to this one. Expanded into edges.
 macro_rules! edges {
     ($(#[$doc:meta])* pub const $name:ident: [$edge:ty] = $status:ident by $kind:ident {
         $([$($from:ident)|+] $cause:ident => $to:ident;)*
@@ -46,7 +46,7 @@ macro_rules! edges {
 }
 use edges;
 
-/// A closed set of labels, each with a sentence for people.
+/// A closed set of labels, each with a description for people.
 macro_rules! labels {
     ($(#[$doc:meta])* pub enum $name:ident { $($variant:ident = $label:literal, $text:literal;)* }) => {
         $(#[$doc])*
@@ -66,7 +66,7 @@ macro_rules! labels {
                 }
             }
 
-            /// What it means, for people.
+            /// Its description, for people.
             pub const fn text(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)*

@@ -1,27 +1,27 @@
-//! The graph of the server's machine of one agent, by the API's names.
+//! The graph of the server's machine of one agent, in the names of the API.
 
 use super::super::server_types::{Presence, PresenceCause, PresenceStatus};
 use super::{Edge, edges, labels};
 use core::fmt;
 
 labels! {
-    /// A class of causes that bring a presence.
+    /// A class of causes of a presence.
     pub enum PresenceCauseKind {
-        HelloReceived = "hello-received", "a hello came, its session is being opened";
+        HelloReceived = "hello-received", "a hello came; its session is being opened";
         SessionOpened = "session-opened", "the session was opened";
         TakenOver = "taken-over", "a newer link of the same process took over";
         ReplacedOther = "replaced-other", "another process of the same agent took over";
-        NotAdmitted = "not-admitted", "the session could not be opened, or not in time";
+        NotAdmitted = "not-admitted", "the session could not be opened in time, or at all";
         Silence = "silence", "nothing was heard for stale-after, or for timeout-after";
-        HeardAgain = "heard-again", "the silent agent spoke";
+        HeardAgain = "heard-again", "the silent agent was heard again";
         LinkEnded = "link-ended", "the link ended";
         AgentStopped = "agent-stopped", "the agent was stopped on its machine";
-        EndOrdered = "end-ordered", "an order from afar ended the agent";
+        EndOrdered = "end-ordered", "a remote order ended the agent";
         ResumeWindowOver = "resume-window-over", "it was not back in time";
-        ServerRestarted = "server-restarted", "the server process is a new one";
+        ServerRestarted = "server-restarted", "the server process was restarted";
         Evicted = "evicted", "its owner ordered it to be removed";
-        Faulted = "faulted", "it reported that it cannot go on";
-        Impairment = "impairment", "a fault that does not change the status came, changed or passed";
+        Faulted = "faulted", "it reported that it cannot continue";
+        Impairment = "impairment", "a fault that does not change the status began, changed or ended";
     }
 }
 
@@ -29,9 +29,9 @@ labels! {
 pub type PresenceEdge = Edge<PresenceStatus, PresenceCauseKind>;
 
 edges! {
-    /// Every edge of the server's machine of one agent: a report along any other is a defect.
+    /// Every edge of the server's machine of one agent: any other transition is a defect.
     ///
-    /// A machine begins as `offline`, before its first report. It ends there too.
+    /// A machine starts as `offline`, before its first report, and ends there.
     pub const PRESENCE_EDGES: [PresenceEdge] = PresenceStatus by PresenceCauseKind {
         [Offline] ServerRestarted => Reconnecting;
         [Offline | TimedOut | Reconnecting] HelloReceived => Connecting;
@@ -86,9 +86,9 @@ impl PresenceCause {
 }
 
 impl Presence {
-    /// The edge along which a report of this presence took a machine that had published `before`.
+    /// The edge that a report of this presence took from the presence `before`.
     ///
-    /// A report that repeats status, cause and session tells of a fault beside them.
+    /// A report that repeats status, cause and session is about an impairment.
     pub fn edge_from(&self, before: &Self) -> PresenceEdge {
         let repeats = (self.status, self.because.cause, self.epoch)
             == (before.status, before.because.cause, before.epoch);

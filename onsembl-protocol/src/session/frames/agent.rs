@@ -1,7 +1,7 @@
 //! The agent's end: what is written for its machine, and what a text of the server is to it.
 //!
 //! Which text answers the hello is decided by the link it came over, not by what was known before:
-//! the hello of each new link begins anew, so an agent whose server was restarted takes the next
+//! the hello of each new link resets it, so an agent whose server was restarted takes the next
 //! welcome for what it is.
 
 use super::profile::AgentProfile;

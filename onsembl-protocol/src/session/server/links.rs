@@ -17,7 +17,7 @@ impl Turn<'_> {
         self.out.push(ServerAction::Admit(joining.link));
         match self.hot.state {
             State::Online(session) => {
-                // The session goes on until the newer one is stored (P-57). Of several hellos the last counts
+                // The session continues until the newer one is stored (P-57). Of several hellos the last counts
                 // (P-58).
                 if let Some(earlier) = self.cold.challenger_of(&session) {
                     self.out.push(ServerAction::Close(earlier.link, CloseCause::Superseded));
@@ -90,7 +90,7 @@ impl Turn<'_> {
                 self.end_joining(away, PresenceCause::NotAdmitted(cause));
             }
             State::Online(session) if self.challenger_over(&session, link).is_some() => {
-                // The session goes on: a newcomer that is refused proves nothing of it.
+                // The session continues: a newcomer that is refused proves nothing of it.
                 self.out.push(ServerAction::Close(link, cause));
                 self.challenge(session, None);
             }
@@ -161,7 +161,7 @@ impl Turn<'_> {
         self.go(PresenceCause::Evicted(cause));
     }
 
-    /// The session goes on, and beside it waits this link or none.
+    /// The session continues, and beside it waits this link or none.
     pub(super) fn challenge(&mut self, mut session: Session, challenger: Option<Joining>) {
         self.cold.set_challenger(&mut session, challenger);
         self.hot.state = State::Online(session);

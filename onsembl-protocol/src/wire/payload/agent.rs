@@ -28,7 +28,7 @@ pub struct AgentErrorReport {
     /// A sentence for people.
     #[serde(default)]
     pub message: String,
-    /// Whether the agent can go on.
+    /// Whether the agent can continue.
     #[serde(default = "yes")]
     pub recoverable: bool,
     /// More, in any shape.

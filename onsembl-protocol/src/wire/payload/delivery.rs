@@ -96,7 +96,7 @@ pub struct ResumePosition {
     pub command_id: CommandId,
     pub incarnation: Incarnation,
     pub stream_type: StreamType,
-    /// Everything before it is committed; the agent goes on here.
+    /// Everything before it is committed; the agent continues here.
     pub offset: ByteOffset,
 }
 

@@ -1,6 +1,6 @@
 //! The three faults that once cut every agent, planted one by one, and each named by the machines
 //! instead of guessed at: a heartbeat that nobody records, a probe that nobody answers, a timer
-//! that somebody forgot.
+//! that was forgotten.
 
 use super::solo::{Agent, Server, TERMS, agent_beat, server_beat};
 use super::world::World;
@@ -107,7 +107,7 @@ fn fault_3_forgotten_timer_of_the_server_condemns_nobody_and_is_told() {
         _ => None,
     });
     assert_eq!(late, Some(secs(900) - secs(330) - secs(45)));
-    assert_eq!(server.status(), "online", "a verdict needs a silence that somebody watched");
+    assert_eq!(server.status(), "online", "a verdict needs a silence that was observed");
 }
 
 #[test]

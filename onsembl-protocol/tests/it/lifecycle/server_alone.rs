@@ -196,7 +196,7 @@ fn an_agent_that_was_stopped_is_offline_at_once() {
         (CloseCause::ToldToStop, "it was told to end by an order (control stop)"),
         (
             CloseCause::ToldToRestart,
-            "it was told to start anew by an order (control restart), and should be back in a moment",
+            "it was told to restart by an order (control restart), and should be back in a moment",
         ),
     ] {
         let mut server = Server::in_session(Dialect::Extended);

@@ -1,6 +1,7 @@
 //! The accepted link: what each frame counts as in each status, and its edges.
 
 use super::explore::{Clocks, Explored};
+use super::frames::{self, Frames};
 use crate::support::{now, secs};
 use onsembl_protocol::close::CloseCause;
 use onsembl_protocol::limits::Limits;
@@ -10,7 +11,6 @@ use onsembl_protocol::session::{
     Complaint, Discarded, Edge, FrameForm, Opening, Reading, ServerInbound, Unwanted,
 };
 use onsembl_protocol::time::Deadline;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 const TEXT: AcceptedEvent = AcceptedEvent::Arrived(FrameForm::Text);
@@ -26,7 +26,7 @@ fn extended() -> Capabilities {
     Capabilities::negotiate(AGENT_FEATURES, AGENT_FEATURES, Dialect::Extended)
 }
 
-/// A link after these events, each of them so many times, a second after it was accepted.
+/// A link after these events, each of them this many times, a second after it was accepted.
 fn after(events: &[(AcceptedEvent, u32)]) -> AcceptedLink {
     let mut link = AcceptedLink::new(Opening::NamesAgent, Limits::DEFAULT, now(Duration::ZERO));
     for (event, times) in events {
@@ -128,11 +128,11 @@ fn word(action: AcceptedAction) -> String {
         AcceptedAction::Discard(Discarded::BeforeHello) => "dropped: no hello yet".into(),
         AcceptedAction::Discard(Discarded::BeforeSession) => "dropped: too many".into(),
         AcceptedAction::Discard(Discarded::Closing) => "dropped".into(),
-        AcceptedAction::Identify => "whose is it?".into(),
+        AcceptedAction::Identify => "identify the peer".into(),
         AcceptedAction::Hear(ServerInbound::Heartbeat { .. }) => "heartbeat".into(),
         AcceptedAction::Hear(ServerInbound::Pong) => "heartbeat (legacy)".into(),
         AcceptedAction::Hear(ServerInbound::Other) => "sign of life".into(),
-        AcceptedAction::AskToPark => "may it be parked?".into(),
+        AcceptedAction::AskToPark => "ask whether to park it".into(),
         AcceptedAction::SendNativePing => "ping".into(),
         AcceptedAction::Deliver => "to the owner".into(),
         AcceptedAction::Pong => "answer".into(),
@@ -145,46 +145,25 @@ fn word(action: AcceptedAction) -> String {
     }
 }
 
-/// The table of the document: what counts alike stands in one row. Where a bound is reached, only what
-/// counts otherwise than before is shown.
+/// The table of the document.
 pub(super) fn table() -> String {
-    let mut out =
-        String::from("| status | frame | what it counts as | then |\n| --- | --- | --- | --- |\n");
-    let mut plain: BTreeMap<(AcceptedStatus, &str), String> = BTreeMap::new();
-    for (state, link) in states() {
-        let status = link.status();
-        let bound = state.split_once(", ").map(|(_, bound)| bound);
-        let mut rows: Vec<(String, Vec<&str>)> = Vec::new();
-        for (frame, what) in frames() {
-            let mut link = link;
-            let mut output: Vec<String> = take(&mut link, what).into_iter().map(word).collect();
-            if output.is_empty() {
-                let lives = matches!(status, AcceptedStatus::Probe | AcceptedStatus::Parked);
-                output.push(if lives { "sign of life" } else { "nothing" }.into());
-            }
-            let counts = format!("{} | `{}`", output.join(", "), link.status());
-            let before = plain.get(&(status, frame));
-            if bound.is_some() && before == Some(&counts) {
-                continue;
-            }
-            if bound.is_none() {
-                plain.insert((status, frame), counts.clone());
-            }
-            match rows.iter_mut().find(|(like, _)| *like == counts) {
-                Some((_, frames)) => frames.push(frame),
-                None => rows.push((counts, vec![frame])),
-            }
-        }
-        let mut name = format!("`{status}`");
-        if let Some(bound) = bound {
-            name += &format!(", {bound}");
-        }
-        for (counts, frames) in rows {
-            out += &format!("| {name} | {} | {counts} |\n", frames.join("; "));
-            name = String::new();
-        }
+    frames::table(&Frames {
+        states: states(),
+        frames: frames(),
+        status: |link| link.status(),
+        counts,
+    })
+}
+
+fn counts(link: &AcceptedLink, frame: Frame) -> String {
+    let mut link = *link;
+    let status = link.status();
+    let mut output: Vec<String> = take(&mut link, frame).into_iter().map(word).collect();
+    if output.is_empty() {
+        let lives = matches!(status, AcceptedStatus::Probe | AcceptedStatus::Parked);
+        output.push(if lives { "sign of life" } else { "nothing" }.into());
     }
-    out
+    format!("{} | `{}`", output.join(", "), link.status())
 }
 
 #[derive(Clone, Debug)]

@@ -146,7 +146,7 @@ fn shown(path: &str, should: impl Fn(&str) -> String) {
     } else {
         assert!(
             is == should,
-            "{} does not show the published edges; write it anew with\n    \
+            "{} does not show the published edges; rewrite it with\n    \
              ONSEMBL_BLESS=1 cargo test -p onsembl-protocol --test it machines::graph",
             path.display(),
         );

@@ -6,6 +6,7 @@ mod accepted;
 mod agent;
 mod dashboard;
 mod explore;
+mod frames;
 mod graph;
 mod render;
 mod samples;

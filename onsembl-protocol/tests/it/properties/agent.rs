@@ -34,7 +34,7 @@ enum Happening {
 struct Move {
     passing: Passing,
     happening: Happening,
-    /// 0: the current link; else so many links before it.
+    /// 0: the current link; otherwise this many links before it.
     behind: u64,
     fraction: u8,
 }

@@ -85,7 +85,7 @@ proptest! {
             }
             closed = link.status() == DashboardStatus::Closing;
             prop_assert_eq!(link.deadline() == Deadline::Never, closed, "a way out by time");
-            // Whoever is woken when it asks for it does not ask for the same moment again.
+            // A machine that is woken at its deadline does not ask for the same moment again.
             let again = feed(&mut link, Move::Wake, has_room, now);
             prop_assert!(!link.deadline().is_due(now.monotonic), "{again:?}");
             closed = link.status() == DashboardStatus::Closing;

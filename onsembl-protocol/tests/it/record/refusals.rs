@@ -38,7 +38,7 @@ fn refusal(lines: &[String]) -> ReplayError {
     replay(&lines.join("\n")).unwrap_err()
 }
 
-/// Gives changed lines the checks they would have been written with: the same chain, written anew.
+/// Gives changed lines the checks they would have been written with: the same chain, recomputed.
 pub(super) fn seal(lines: &mut [String]) {
     let mut before = 0;
     for line in lines {

@@ -1,5 +1,5 @@
 //! Whether what is said now is like what was recorded: the same types, the same fields, the same values,
-//! but for ids that are made anew each time, which must correspond one to one, and for times.
+//! but for ids that are new each time, which must correspond one to one, and for times.
 
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -10,13 +10,13 @@ use std::fmt::Write as _;
 pub(crate) enum Times {
     /// Any time.
     Any,
-    /// What is stored was moved by so many milliseconds. What happened at `recorded_at` or later, by the
+    /// What is stored was moved by this many milliseconds. What happened at `recorded_at` or later, by the
     /// recording's clock, may have any time.
     Moved { by: i64, recorded_at: i64 },
 }
 
 /// Fields that an answer may have since, and that who does not know them does without: where a list that was cut
-/// by `limit` goes on (P-293).
+/// by `limit` continues (P-293).
 const ADDED: &[&str] = &["next"];
 
 /// Fields that hold a time in milliseconds.
@@ -227,7 +227,7 @@ impl Likeness {
         }
     }
 
-    /// What was recorded of a message, as it has to be sent now. Ids in it that nobody made anew are its
+    /// What was recorded of a message, as it has to be sent now. Ids in it that were not made again are its
     /// own.
     pub(crate) fn message(&mut self, recorded: &str) -> String {
         match serde_json::from_str::<Value>(recorded) {

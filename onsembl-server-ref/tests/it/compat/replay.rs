@@ -97,7 +97,7 @@ impl Line {
 }
 
 impl Stage {
-    /// Takes one entry. What the server owes is waited for before a client goes on. Gives how much was
+    /// Takes one entry. What the server owes is waited for before a client continues. Gives how much was
     /// compared.
     async fn step(&mut self, entry: Entry) -> usize {
         let Entry { link, what } = entry;

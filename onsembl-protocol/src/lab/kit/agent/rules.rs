@@ -19,7 +19,7 @@ pub struct Rules {
     pub first_window: Duration,
     /// Longest window of the backoff.
     pub longest_window: Duration,
-    /// A session of this length makes the windows begin anew.
+    /// A session of this length resets the windows.
     pub stable_after: Duration,
     /// After a refused token the next dial comes within one and two of these.
     pub refused_token: Duration,

@@ -94,7 +94,7 @@ impl fmt::Display for Happening {
             Self::TokenChanged => f.write_str("has another token to show"),
             Self::Stop => f.write_str("stopped"),
             Self::EndOrdered(EndOrder::Stop) => f.write_str("told to end by an order"),
-            Self::EndOrdered(EndOrder::Restart) => f.write_str("told to start anew by an order"),
+            Self::EndOrdered(EndOrder::Restart) => f.write_str("told to restart by an order"),
         }
     }
 }

@@ -49,7 +49,7 @@ pub enum Happening {
     Recorded,
     /// The store says why it does not record.
     Store(Option<StoreTrouble>),
-    /// The agent says that it cannot go on.
+    /// The agent says that it cannot continue.
     Faulted(Link),
     LinkEnds(Link, CloseReason),
     /// The agent is evicted.

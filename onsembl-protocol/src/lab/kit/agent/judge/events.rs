@@ -46,7 +46,7 @@ impl Judge {
         expected.change = change;
     }
 
-    /// A session that lasted makes the windows begin anew.
+    /// A stable session resets the windows.
     fn notes_stability(&mut self, at: Timestamp) {
         if let State::Connected(s) = &self.state
             && s.opened_at.saturating_add(self.rules.stable_after) <= at

@@ -1,0 +1,289 @@
+//! What a dashboard's link is told and asks in the course of time.
+
+use super::{CANCEL, HELLO, NONSENSE, PING, REFRESH, Watched, refused};
+use crate::support::{EPOCH_MS, ms, now, secs};
+use onsembl_protocol::close::CloseCause;
+use onsembl_protocol::fleet::{
+    AgentView, Answer, Change, DashboardAction, DashboardEvent, DashboardNote, DashboardToken,
+    LogRecord, ShownPresence, StoredBody, Token, View,
+};
+use onsembl_protocol::id::{
+    AgentId, ByteOffset, ChunkSequence, CommandId, Incarnation, PresenceVersion, UserId,
+};
+use onsembl_protocol::model::Stream;
+use onsembl_protocol::session::{PresenceStatus, RefusalReason};
+use onsembl_protocol::time::{Deadline, WallTime};
+use onsembl_protocol::wire::payload::ErrorCode;
+use onsembl_protocol::wire::{MessageSet as _, ServerToDashboard};
+
+fn numbers(actions: &[DashboardAction]) -> Vec<Token> {
+    let number = |action: &DashboardAction| match action {
+        DashboardAction::Ask(number, _) | DashboardAction::CheckToken(number, _) => Some(*number),
+        _ => None,
+    };
+    actions.iter().filter_map(number).collect()
+}
+
+fn agent(view: &mut View, n: usize) {
+    let agent = AgentView {
+        name: format!("name of {n}"),
+        agent_type: "custom".into(),
+        version: "1".into(),
+        host: "h".into(),
+        capabilities: Vec::new(),
+        aliases: Vec::new(),
+        presence: ShownPresence {
+            status: PresenceStatus::Online,
+            since: WallTime::default(),
+            because: "x".into(),
+            version: PresenceVersion(1),
+        },
+        last_heard: None,
+        metrics: None,
+        paused: false,
+        stopped: None,
+        takes_links: false,
+        claim: None,
+        contest: None,
+    };
+    let _ = view.apply(vec![Change::Agent(AgentId::new(format!("a-{n:06}")), Box::new(agent))]);
+}
+
+#[test]
+fn room_is_found_before_anything_is_told() {
+    let mut watched = Watched::new(None);
+    let asked = watched.text(HELLO, now(secs(1)));
+    let [DashboardAction::Note(DashboardNote::Connected), DashboardAction::Reserve(bytes)] =
+        asked.as_slice()
+    else {
+        panic!("{asked:?}")
+    };
+    assert!(*bytes > 1 << 20, "{bytes}");
+    assert!(!watched.link.is_read());
+    let mut refused_one = watched.clone();
+    let told = watched.feed(DashboardEvent::Reserved, now(secs(1)));
+    let words: Vec<&str> = told
+        .iter()
+        .map(|action| match action {
+            DashboardAction::Tell(message) => message.kind(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(words, ["DASHBOARD_CONNECTED", "ACK"]);
+    assert!(watched.link.is_read());
+
+    let no_room = DashboardEvent::NoRoom { slots: 512, needed: 3 };
+    let actions = refused_one.feed(no_room, now(secs(1)));
+    assert_eq!(refused(&actions), (Some(ErrorCode::QueueFull), Some(CloseCause::TryLater)));
+    assert!(matches!(actions.first(), Some(DashboardAction::Note(DashboardNote::NoRoom))));
+    let said = format!("{actions:?}");
+    assert!(said.contains("of 512 slots this one needs 3"), "{said}");
+    assert!(refused_one.feed(DashboardEvent::Reserved, now(secs(1))).is_empty());
+}
+
+#[test]
+fn room_is_asked_for_again_when_the_fleet_has_grown() {
+    let mut watched = Watched::open();
+    let asked = |actions: &[DashboardAction]| {
+        actions.iter().any(|action| matches!(action, DashboardAction::Reserve(_)))
+    };
+    assert!(!asked(&watched.feed(DashboardEvent::Wake, now(secs(2)))));
+    (0..100).for_each(|n| agent(&mut watched.view, n));
+    assert!(asked(&watched.feed(DashboardEvent::Wake, now(secs(3)))));
+    assert!(!asked(&watched.feed(DashboardEvent::Wake, now(secs(4)))), "once");
+    let no_room = DashboardEvent::NoRoom { slots: 512, needed: 3 };
+    assert_eq!(refused(&watched.feed(no_room, now(secs(4)))).1, Some(CloseCause::TryLater));
+}
+
+#[test]
+fn it_is_not_read_while_it_takes_no_answers_or_too_much_is_under_way() {
+    let mut watched = Watched::open();
+    watched.has_room = false;
+    assert!(watched.drain(now(secs(1))).is_empty());
+    assert!(watched.link.is_read() && watched.link.waits_for_room(), "nothing waits for it");
+    // A hello in the middle is answered before more is read.
+    assert!(watched.text(HELLO, now(secs(1))).is_empty());
+    assert!(!watched.link.is_read());
+    watched.has_room = true;
+    assert!(!watched.feed(DashboardEvent::Room, now(secs(2))).is_empty());
+    assert!(watched.link.is_read() && !watched.link.waits_for_room());
+
+    let long = format!(
+        r#"{{"type":"COMMAND_REQUEST","id":"m","payload":{{"commandId":"c","command":"{}"}}}}"#,
+        "x".repeat(60 * 1024)
+    );
+    let mut asked = Vec::new();
+    for n in 0..5 {
+        assert!(watched.link.is_read(), "{n}");
+        asked.extend(numbers(&watched.text(&long, now(secs(2)))));
+    }
+    assert_eq!((asked.len(), watched.link.is_read()), (5, false));
+    let answered = DashboardEvent::Answered(asked[0], Some(Answer::Done));
+    let said = watched.feed(answered.clone(), now(secs(3)));
+    assert!(matches!(said.as_slice(), [DashboardAction::Say(_)]), "{said:?}");
+    assert!(watched.link.is_read());
+    assert!(watched.feed(answered, now(secs(3))).is_empty(), "answered once");
+    let ended = watched.feed(DashboardEvent::Answered(asked[1], None), now(secs(3)));
+    assert_eq!(refused(&ended), (Some(ErrorCode::Internal), None));
+}
+
+#[test]
+fn what_it_takes_is_a_sign_of_life_and_silence_is_the_end() {
+    let end = |takes: bool| {
+        let mut watched = Watched::open();
+        for second in 2..600 {
+            let at = now(secs(second));
+            let mut actions = watched.feed(DashboardEvent::Wake, at);
+            if takes {
+                actions.extend(watched.feed(DashboardEvent::Room, at));
+            }
+            if let (_, Some(cause)) = refused(&actions) {
+                return Some((second, cause));
+            }
+        }
+        None
+    };
+    assert_eq!(end(true), None);
+    assert!(matches!(end(false), Some((90..=95, CloseCause::Silent))), "{:?}", end(false));
+}
+
+/// A legacy dashboard leaves when no JSON came for 30 s, and shows an agent as offline whose status is older than
+/// 120 s (P-125, P-126). Ten minutes, second by second.
+#[test]
+fn something_comes_at_least_each_25_seconds_and_statuses_each_30() {
+    let mut watched = Watched::open();
+    agent(&mut watched.view, 1);
+    let (mut pinged, mut refreshed) = (0, 0);
+    for second in 1..=600 {
+        let at = now(secs(second));
+        let mut actions = watched.feed(DashboardEvent::Control, at);
+        while watched.link.deadline().is_due(at.monotonic) {
+            actions.extend(watched.feed(DashboardEvent::Wake, at));
+        }
+        for action in actions {
+            match action {
+                DashboardAction::Say(message) => {
+                    assert!(matches!(*message, ServerToDashboard::Ping(_)), "{message:?}");
+                    pinged = second;
+                }
+                DashboardAction::Tell(message) => {
+                    if let ServerToDashboard::AgentStatus(_) = *message {
+                        refreshed = second;
+                    }
+                }
+                DashboardAction::LookUpToken => {
+                    assert!(watched.feed(DashboardEvent::NotRevoked, at).is_empty());
+                }
+                DashboardAction::Reserve(_) => {
+                    assert!(watched.feed(DashboardEvent::Reserved, at).is_empty());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(second - pinged <= 25, "nothing said from {pinged} to {second}");
+        assert!(second - refreshed <= 31, "no status from {refreshed} to {second}");
+    }
+}
+
+#[test]
+fn an_unfinished_line_is_shown_after_a_silence() {
+    let mut watched = Watched::open();
+    let record = LogRecord {
+        incarnation: Incarnation(1),
+        sequence: ChunkSequence(1),
+        stream: Stream::Stdout,
+        offset: ByteOffset(0),
+        body: StoredBody::Chunk(bytes::Bytes::from_static(b"Proceed? [y/N] ")),
+        at: WallTime::from_unix_millis(EPOCH_MS),
+    };
+    let (command, agent) = (CommandId::new("c"), AgentId::new("a"));
+    let shown = Change::Command { command: command.clone(), agent, view: None, detail: None };
+    let _ = watched.view.apply(vec![shown, Change::Output(command, record)]);
+    assert!(watched.feed(DashboardEvent::Changed, now(ms(2000))).is_empty());
+    let _shown = watched.feed(DashboardEvent::Wake, now(ms(2100)));
+    assert_eq!(watched.link.deadline(), Deadline::At(now(ms(2300)).monotonic));
+    let told = format!("{:?}", watched.feed(DashboardEvent::Wake, now(ms(2300))));
+    assert!(told.contains("Proceed? [y/N] "), "{told}");
+}
+
+#[test]
+fn a_token_that_has_run_out_or_is_revoked_ends_the_session() {
+    let at = |second| now(secs(second));
+    let opened = |expires| {
+        let mut watched = Watched::new(expires);
+        let _ = watched.text(HELLO, at(1));
+        let _ = watched.feed(DashboardEvent::Reserved, at(1));
+        let _ = watched.feed(DashboardEvent::Control, at(30));
+        watched
+    };
+    let looks_up = |actions: &[DashboardAction]| {
+        actions.iter().any(|action| matches!(action, DashboardAction::LookUpToken))
+    };
+    let mut expired = opened(Some(secs(31)));
+    let actions = expired.feed(DashboardEvent::Wake, at(31));
+    assert_eq!(refused(&actions).1, Some(CloseCause::TokenExpired));
+
+    let mut watched = opened(Some(secs(32)));
+    assert!(looks_up(&watched.feed(DashboardEvent::Wake, at(31))));
+    // Another token comes meanwhile: what is found of the old one says nothing of it.
+    let number = numbers(&watched.text(REFRESH, at(31)))[0];
+    let token = |user: &str| DashboardToken { user: UserId::new(user), expires: None };
+    let actions = watched.feed(DashboardEvent::Checked(number, Ok(token("ann"))), at(31));
+    let said = actions.as_slice();
+    assert!(matches!(said, [DashboardAction::UseToken, DashboardAction::Say(_)]), "{said:?}");
+    assert!(watched.feed(DashboardEvent::Revoked, at(32)).is_empty());
+    let _ = watched.feed(DashboardEvent::Control, at(60));
+    assert!(looks_up(&watched.feed(DashboardEvent::Wake, at(61))), "and it did not run out");
+    let actions = watched.feed(DashboardEvent::NotLookedUp("later".into()), at(61));
+    assert!(matches!(actions.as_slice(), [DashboardAction::Note(_)]), "{actions:?}");
+    let _ = watched.feed(DashboardEvent::Control, at(90));
+    assert!(looks_up(&watched.feed(DashboardEvent::Wake, at(91))));
+    let actions = watched.feed(DashboardEvent::Revoked, at(91));
+    assert_eq!(refused(&actions), (None, Some(CloseCause::Revoked)));
+}
+
+#[test]
+fn a_bad_new_token_is_answered_and_leaves_the_old_one() {
+    let mut watched = Watched::open();
+    for (checked, code) in [
+        (Err((RefusalReason::Forbidden, "revoked".into())), ErrorCode::Unauthorized),
+        (Err((RefusalReason::Unavailable, "later".into())), ErrorCode::StorageUnavailable),
+        (Ok(DashboardToken { user: UserId::new("bob"), expires: None }), ErrorCode::Unauthorized),
+    ] {
+        let number = numbers(&watched.text(REFRESH, now(secs(2))))[0];
+        let actions = watched.feed(DashboardEvent::Checked(number, checked), now(secs(2)));
+        assert_eq!(refused(&actions), (Some(code), None));
+        assert!(!actions.iter().any(|a| matches!(a, DashboardAction::UseToken)));
+    }
+}
+
+#[test]
+fn a_closing_link_gets_no_more_actions_and_is_reported_gone_once() {
+    let mut watched = Watched::open();
+    let number = numbers(&watched.text(CANCEL, now(secs(2))))[0];
+    let not_read = DashboardEvent::NotRead(CommandId::new("c"), "the disk is gone".into());
+    let actions = watched.feed(not_read, now(secs(2)));
+    let [DashboardAction::Note(note), DashboardAction::Close(CloseCause::TryLater)] =
+        actions.as_slice()
+    else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(note.counter(), Some("output_not_read"));
+    assert!(watched.link.is_read(), "until it is over");
+    for event in [
+        DashboardEvent::Answered(number, Some(Answer::Done)),
+        DashboardEvent::Text(PING),
+        DashboardEvent::Text(NONSENSE),
+        DashboardEvent::Changed,
+        DashboardEvent::Wake,
+        DashboardEvent::ServerEnding,
+    ] {
+        let actions = watched.feed(event.clone(), now(secs(200)));
+        assert!(actions.is_empty(), "{event:?}: {actions:?}");
+    }
+    let gone = watched.feed(DashboardEvent::Ended, now(secs(200)));
+    assert!(matches!(gone.as_slice(), [DashboardAction::Note(DashboardNote::Gone)]), "{gone:?}");
+    assert!(watched.feed(DashboardEvent::Ended, now(secs(200))).is_empty());
+    // A dashboard that was never connected is not reported as gone.
+    assert!(Watched::new(None).feed(DashboardEvent::Ended, now(secs(1))).is_empty());
+}
