@@ -14,6 +14,7 @@ mod fleet_view;
 mod http;
 mod hub;
 mod limits;
+mod metrics;
 pub mod retention;
 pub mod server;
 pub mod store;

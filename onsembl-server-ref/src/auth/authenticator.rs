@@ -62,7 +62,9 @@ impl Authenticator {
         let identity = self.auth.identify(credentials).await?;
         let (is, wanted) = (identity.kind, credentials.kind());
         if is != wanted {
-            let why = format!("these credentials are for {is}s; use ones for {wanted}s here");
+            let why = format!(
+                "these credentials are of the kind `{is}`; use ones of the kind `{wanted}` here"
+            );
             return Err(Refusal::Unauthorized(why));
         }
         // An expired identity would be admitted, closed at the next check, and come back at once.

@@ -14,6 +14,8 @@ pub enum TokenKind {
     Dashboard,
     /// An agent.
     Agent,
+    /// A program that reads the metrics of the server, which are of all users.
+    Metrics,
 }
 
 impl TokenKind {
@@ -23,13 +25,14 @@ impl TokenKind {
         match self {
             Self::Dashboard => "dashboard",
             Self::Agent => "agent",
+            Self::Metrics => "metrics",
         }
     }
 
     /// The kind of this word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Dashboard, Self::Agent].into_iter().find(|kind| kind.as_str() == word)
+        [Self::Dashboard, Self::Agent, Self::Metrics].into_iter().find(|kind| kind.as_str() == word)
     }
 }
 

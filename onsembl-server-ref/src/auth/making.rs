@@ -150,7 +150,7 @@ impl TokenKind {
     pub const fn lifetime(self) -> Duration {
         const DAY: Duration = Duration::from_secs(24 * 3600);
         match self {
-            Self::Agent => DAY.saturating_mul(365),
+            Self::Agent | Self::Metrics => DAY.saturating_mul(365),
             Self::Dashboard => DAY,
         }
     }

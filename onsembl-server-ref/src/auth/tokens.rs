@@ -34,7 +34,7 @@ pub enum TokenError {
     Expired,
     /// It is for another kind of peer.
     #[error(
-        "the token is for {0}s, and this address takes another kind; see `onsembl-server token --kind`"
+        "the token is of the kind `{0}`, and this address takes another; see `onsembl-server token --kind`"
     )]
     WrongKind(TokenKind),
     /// Its signature is not by this server's secret.

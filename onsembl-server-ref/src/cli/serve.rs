@@ -27,6 +27,10 @@ pub(super) struct Serve {
     /// Where to listen: an address or a name, and a port; port 0 takes a free one.
     #[arg(long, env = "ONSEMBL_LISTEN", default_value = "127.0.0.1:8080", value_parser = listen_address, value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// Where to show metrics for Prometheus, under /metrics, to everybody who can reach it: 127.0.0.1:9464 if no
+    /// address is given. At --listen they are for a token of the kind `metrics`.
+    #[arg(long, env = "ONSEMBL_METRICS_LISTEN", num_args = 0..=1, default_missing_value = "127.0.0.1:9464", value_parser = listen_address, value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
     /// The folder with the database and the signing secret; made if it is missing.
     #[arg(long, env = "ONSEMBL_DATA", value_name = "DIR")]
     data: PathBuf,
@@ -131,7 +135,7 @@ impl Serve {
         let starting = Server::start_and_listen(options, self.listen, tls);
         tokio::pin!(starting);
         // Signals end it also while it waits for room on the disk.
-        let (server, listening) = loop {
+        let (mut server, listening) = loop {
             tokio::select! {
                 started = &mut starting => break started??,
                 _ = terminate.recv() => return Ok(()),
@@ -139,6 +143,12 @@ impl Serve {
                 _ = hangup.recv() => renewal.ordered(),
             }
         };
+        if let Some(address) = self.metrics_listen
+            && let Err(error) = server.listen_for_metrics(address).await
+        {
+            server.stop().await;
+            return Err(error).context("the metrics, --metrics-listen");
+        }
         print::line(listening.address()).context("cannot write the address")?;
         loop {
             tokio::select! {

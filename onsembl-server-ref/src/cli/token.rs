@@ -27,6 +27,8 @@ enum Kind {
     Dashboard,
     /// An agent.
     Agent,
+    /// A program that reads /metrics, which are of all users: for the operator of the server.
+    Metrics,
 }
 
 impl From<Kind> for TokenKind {
@@ -34,6 +36,7 @@ impl From<Kind> for TokenKind {
         match kind {
             Kind::Dashboard => Self::Dashboard,
             Kind::Agent => Self::Agent,
+            Kind::Metrics => Self::Metrics,
         }
     }
 }
@@ -45,6 +48,8 @@ const TOKEN_EXAMPLES: &str = "Examples:
     onsembl-server token --user me --kind agent > fleet.token
   For a person or a script, for a day:
     TOKEN=\"$(onsembl-server token --user me)\"
+  For Prometheus, which reads it from a file (`authorization: credentials_file`):
+    onsembl-server token --user ops --kind metrics --out metrics.token
   A newer one for the same, before the older one expires:
     onsembl-server token --renew 5f0c8a91d2b3e476 > agent.token";
 
@@ -67,7 +72,7 @@ pub(super) struct Token {
     /// Make a newer token of the lineage of this one, for the same: by its id, or itself.
     #[arg(long, env = "ONSEMBL_RENEW", hide_env_values = true, value_name = "TOKEN")]
     renew: Option<String>,
-    /// How long it is valid: 365 days for agents and 24 hours for dashboards, if not said.
+    /// How long it is valid: 365 days for agents and metrics, 24 hours for dashboards, if not said.
     #[arg(long, env = "ONSEMBL_TTL", value_parser = humantime::parse_duration, value_name = "TIME")]
     ttl: Option<Duration>,
     /// Write it into this file, which only you can read, instead of printing it. What is there is replaced.

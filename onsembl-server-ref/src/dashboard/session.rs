@@ -5,6 +5,7 @@ use crate::auth::{Authenticator, Credentials, Identity, LookupError, Refusal, To
 use crate::bounds::{Share, Shares, Turns};
 use crate::fleet_view::{FleetView, FleetViews};
 use crate::hub::HubHandle;
+use crate::metrics::Metrics;
 use crate::store::{Cursor, Store, StoreError, StoredRecord};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -61,6 +62,7 @@ pub struct Dashboard {
     pub auth: Authenticator,
     /// Where to count.
     pub counters: Counters,
+    pub metrics: Metrics,
     /// This server process.
     pub instance: ServerInstanceId,
     /// Cancelled when the server ends.
@@ -245,7 +247,10 @@ impl Session {
         match action {
             DashboardAction::Reserve(bytes) => return Some(self.reserve(bytes)),
             DashboardAction::Say(message) => self.say(&message),
-            DashboardAction::Tell(message) => self.tell(&message),
+            DashboardAction::Tell(message) => {
+                self.dashboard.metrics.delivered(&message);
+                self.tell(&message);
+            }
             DashboardAction::Ask(number, request) => self.ask(number, request, brought.held.take()),
             DashboardAction::CheckToken(number, refresh) => self.check_token(number, refresh),
             DashboardAction::UseToken => {

@@ -7,6 +7,7 @@ use super::audit::audit;
 use super::commands;
 use super::control::{cancel, control};
 use super::cors::{Reader, cors, reader};
+use super::metrics;
 use super::output;
 use super::page::{self, Page};
 use super::recording::recording;
@@ -41,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Every route of a server that has its listeners to itself.
 pub(crate) fn standalone(app: App) -> Router {
-    router(app.clone()).merge(health(app)).fallback(not_found)
+    router(app.clone()).merge(metrics::guarded(app.clone())).merge(health(app)).fallback(not_found)
 }
 
 /// Whether the server lives. Apart from [`router`], because another service has such pages itself.
@@ -151,15 +152,12 @@ async fn not_found() -> Response<Body> {
     )
 }
 
-/// The process lives: its hub answers. Counters of everything that went wrong or was tolerated.
+/// The process lives: its hub answers. Strangers learn no more here; what is counted stands in `/metrics`.
 async fn healthz(State(app): State<App>) -> Response<Body> {
     match stats(&app).await {
-        Some(stats) => {
+        Some(_) => {
             let store = app.store.health().borrow().to_string();
-            let counters = app.counters.snapshot();
-            let body =
-                json!({ "status": "ok", "hub": stats, "store": store, "counters": counters });
-            Json(body).into_response()
+            Json(json!({ "status": "ok", "store": store })).into_response()
         }
         None => {
             let body = Json(json!({ "status": "the hub does not answer" }));
@@ -182,7 +180,7 @@ async fn readyz(State(app): State<App>) -> Response<Body> {
     (status, Json(json!({ "ready": ready, "because": why }))).into_response()
 }
 
-async fn stats(app: &App) -> Option<HubStats> {
+pub(super) async fn stats(app: &App) -> Option<HubStats> {
     ask(app, PATIENCE, HubRequest::Stats).await
 }
 

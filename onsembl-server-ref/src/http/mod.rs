@@ -10,6 +10,7 @@ mod control;
 mod cors;
 mod frame_headers;
 mod large_messages;
+mod metrics;
 mod order_body;
 mod output;
 mod page;
@@ -30,6 +31,7 @@ pub(crate) use connection::{AT_WORK_KNOWN, AT_WORK_WAITING, Connections};
 pub(crate) use control::Control;
 pub use cors::{CorsOrigin, NoOrigin};
 pub(crate) use large_messages::{LARGE_MESSAGES, LargeMessages, SMALL};
+pub(crate) use metrics::open as open_metrics;
 pub(crate) use output::{OutputLine, PAGE, READERS};
 pub(crate) use page::{PAGE_BYTES, PAGES};
 pub(crate) use proxies::TrustedProxies;
@@ -42,6 +44,7 @@ use crate::bounds::Shares;
 use crate::dashboard::Dashboard;
 use crate::fleet_view::FleetViews;
 use crate::hub::HubHandle;
+use crate::metrics::Metrics;
 use crate::store::Store;
 use onsembl_protocol::id::UserId;
 use onsembl_transport::counters::Counters;
@@ -56,6 +59,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) hub: HubHandle,
     pub(crate) counters: Counters,
+    pub(crate) metrics: Metrics,
     pub(crate) dashboard: Arc<Dashboard>,
     pub(crate) connections: Connections,
     /// Whose pages may use the API from a browser.

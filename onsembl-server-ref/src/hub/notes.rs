@@ -1,6 +1,7 @@
 //! Writes the notes of a fleet to the log and the counters, with their own text and severity. Each kind has a log
 //! statement of its own, because the log limits the rate of each statement.
 
+use crate::metrics::Metrics;
 use onsembl_protocol::fleet::FleetNote;
 use onsembl_protocol::id::UserId;
 use onsembl_protocol::model::Severity;
@@ -8,7 +9,8 @@ use onsembl_transport::counters::Counters;
 use tracing::{debug, error, info, warn};
 
 /// Logs and counts a note of this user's fleet.
-pub(super) fn note(user: &UserId, note: &FleetNote, counters: &Counters) {
+pub(super) fn note(user: &UserId, note: &FleetNote, counters: &Counters, metrics: &Metrics) {
+    metrics.note(note);
     if let Some(counter) = note.counter() {
         counters.count(counter);
     }

@@ -9,6 +9,7 @@ use super::write_queue::WriteQueue;
 use crate::auth::Identity;
 use crate::bounds::Turns;
 use crate::fleet_view::FleetView;
+use crate::metrics::Metrics;
 use crate::store::{NewSession, Store, StoreError};
 use onsembl_protocol::fleet::{
     self, Answer, FleetAction, Flow, LogPosition, Question, SeatId, SeatOrigin, StoreAnswer, Token,
@@ -49,6 +50,7 @@ pub(super) struct Edge {
     pub(super) asking: Turns<UserId>,
     pub(super) bearers: Bearers,
     pub(super) observer: Option<mpsc::UnboundedSender<BeatSeen>>,
+    pub(super) metrics: Metrics,
 }
 
 impl Edge {
@@ -103,7 +105,7 @@ impl Edge {
             FleetAction::Ask(question) => self.ask(user, question),
             FleetAction::Write(write) => self.writes.write(user, write),
             FleetAction::Reply { token, answer } => self.reply(token, answer),
-            FleetAction::Note(note) => notes::note(user, &note, &self.counters),
+            FleetAction::Note(note) => notes::note(user, &note, &self.counters, &self.metrics),
         }
     }
 

@@ -12,6 +12,7 @@ use super::write_queue::{Done, WriteQueue};
 use crate::auth::{Authenticator, Identity};
 use crate::bounds::{TurnLimits, Turns};
 use crate::fleet_view::FleetViews;
+use crate::metrics::Metrics;
 use crate::store::{
     HeartbeatRow, OutputReceipt, Receipts, Recorded, Store, StoreError, StoreHealth,
     StoreTrouble as Trouble,
@@ -74,6 +75,8 @@ pub struct HubParts {
     pub fleet_views: FleetViews,
     /// Where to count.
     pub counters: Counters,
+    /// Where to measure.
+    pub metrics: Metrics,
     /// The rules for agents.
     pub config: ServerConfig,
     /// This process.
@@ -114,6 +117,7 @@ impl Hub {
                 asking: Turns::new(TurnLimits::each(ASKED_OF_USER)),
                 bearers: Bearers::default(),
                 observer: parts.observer,
+                metrics: parts.metrics,
             },
             auth,
             fleets: Fleets::new(fleet_views),
@@ -286,6 +290,7 @@ impl Hub {
                 let Some(agent) = self.edge.seats.of(key).and_then(|s| s.agent.clone()) else {
                     return;
                 };
+                self.edge.metrics.heartbeat(BeatHop::Received);
                 self.edge.observe(&agent, sequence, BeatHop::Received, at);
                 let metrics = metrics.and_then(|m| serde_json::to_value(m).ok());
                 let row = HeartbeatRow { agent, epoch, sequence, at, metrics };
@@ -295,9 +300,11 @@ impl Hub {
                 self.feed_seat(key, |seat| FleetEvent::Paused { seat, paused });
             }
             ShardEvent::Presence { key, presence } => {
+                self.edge.metrics.presence(&presence);
                 self.feed_seat(key, |seat| FleetEvent::Presence { seat, presence });
             }
             ShardEvent::Message { key, message, now: _ } => {
+                self.edge.metrics.message(&message);
                 self.feed_seat(key, |seat| FleetEvent::Message { seat, message });
             }
             ShardEvent::Heard { key, at } => {
@@ -316,6 +323,7 @@ impl Hub {
                 }
             }
             ShardEvent::Overslept(late) => {
+                self.edge.metrics.stalled(late);
                 let late_ms = late.as_millis() as u64;
                 warn!(
                     late_ms,
@@ -323,6 +331,7 @@ impl Hub {
                 );
             }
             ShardEvent::Answered { key, sequence } => {
+                self.edge.metrics.heartbeat(BeatHop::Answered);
                 if let Some(agent) = self.edge.seats.of(key).and_then(|s| s.agent.as_ref()) {
                     let at = self.clock.now().wall;
                     self.edge.observe(agent, sequence, BeatHop::Answered, at);
@@ -343,6 +352,7 @@ impl Hub {
 
     fn on_recorded(&mut self, recorded: Vec<Recorded>) {
         for beat in recorded {
+            self.edge.metrics.recorded(&beat);
             let at = beat.committed_at;
             self.edge.observe(&beat.agent, beat.sequence, BeatHop::Recorded, at);
             if let Some(key) = self.edge.seats.machine_of(&beat.agent) {
@@ -353,6 +363,7 @@ impl Hub {
 
     fn on_stored(&mut self, stored: Vec<OutputReceipt>) {
         let mut by_user: BTreeMap<UserId, Vec<Receipt>> = BTreeMap::new();
+        stored.iter().for_each(|receipt| self.edge.metrics.stored(receipt));
         for (user, receipt) in stored.into_iter().map(rows::receipt) {
             by_user.entry(user).or_default().push(receipt);
         }
@@ -473,6 +484,7 @@ mod tests {
             receipts,
             auth: Authenticator::new(Anybody),
             fleet_views: FleetViews::default(),
+            metrics: Metrics::new(Counters::default()),
             counters: Counters::default(),
             config: ServerConfig::DEFAULT,
             instance: ServerInstanceId::new("s"),

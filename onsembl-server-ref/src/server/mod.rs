@@ -60,6 +60,7 @@ use crate::dashboard::{self, Dashboard};
 use crate::fleet_view::FleetViews;
 use crate::http::{self, AcceptLimits, App, Connections, LargeMessages, Listener, TrustedProxies};
 use crate::hub::{Hub, HubParts, Request};
+use crate::metrics::Metrics;
 use crate::retention;
 use crate::store::{self, Checked, Receipts, Store};
 use axum::Router;
@@ -144,12 +145,14 @@ impl Server {
         let stop = CancellationToken::new();
         let instance = ServerInstanceId::new(uuid::Uuid::now_v7().to_string());
         let fleet_views = FleetViews::default();
+        let metrics = Metrics::new(counters.clone());
         let parts = HubParts {
             store: store.clone(),
             receipts,
             auth: auth.clone(),
             fleet_views: fleet_views.clone(),
             counters: counters.clone(),
+            metrics: metrics.clone(),
             config: options.agents,
             instance: instance.clone(),
             recording: options.recording,
@@ -162,6 +165,7 @@ impl Server {
             store: store.clone(),
             auth: auth.clone(),
             counters: counters.clone(),
+            metrics: metrics.clone(),
             instance,
             stop: stop.clone(),
             slots: Shares::new(dashboard::SLOTS, dashboard::SLOTS_WEIGHT),
@@ -173,6 +177,7 @@ impl Server {
             store,
             hub,
             counters,
+            metrics,
             dashboard: Arc::new(dashboard),
             connections: Connections::new(descriptors::allowed(), options.connections),
             origins: options.cors_origins.clone().into(),
@@ -212,6 +217,22 @@ impl Server {
         self.serve(listener, tls)
     }
 
+    /// Shows the metrics at this address under `/metrics`, to everybody who can reach it: an address of this
+    /// machine, or of a network of the operator's. Port 0 takes a free one.
+    ///
+    /// # Errors
+    /// The address cannot be had. The server runs on.
+    pub async fn listen_for_metrics(
+        &mut self,
+        address: SocketAddr,
+    ) -> Result<Listening, ListenError> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| ListenError::Bind { address, error })?;
+        let router = http::open_metrics(self.app.clone());
+        self.accept_from(listener, None, router, "metrics")
+    }
+
     /// Takes connections from a listener that exists already.
     ///
     /// # Errors
@@ -221,20 +242,31 @@ impl Server {
         listener: TcpListener,
         tls: Option<ServerTls>,
     ) -> Result<Listening, ListenError> {
+        let router = http::standalone(self.app.clone());
+        self.accept_from(listener, tls, router, "everything")
+    }
+
+    fn accept_from(
+        &mut self,
+        listener: TcpListener,
+        tls: Option<ServerTls>,
+        router: Router,
+        serves: &'static str,
+    ) -> Result<Listening, ListenError> {
         let address = listener.local_addr().map_err(ListenError::Address)?;
         let with_tls = tls.is_some();
         let listening = Listening::new(address, tls.as_ref());
         let listener = Listener {
             tcp: listener,
             tls,
-            router: http::standalone(self.app.clone()),
+            router,
             connections: self.app.connections.clone(),
             proxies: self.proxies.clone(),
             counters: self.app.counters.clone(),
         };
         let accept = http::accept(listener, AcceptLimits::DEFAULT, self.stop.clone());
         self.accept_tasks.push(tokio::spawn(accept));
-        info!(%address, tls = with_tls, "listening");
+        info!(%address, tls = with_tls, serves, "listening");
         Ok(listening)
     }
 
@@ -245,10 +277,14 @@ impl Server {
         http::router(self.app.clone())
     }
 
-    /// `/healthz` and `/readyz`, for a service that has no such pages. They ask for no identity,
-    /// and show counters.
+    /// `/healthz` and `/readyz`, for a service that has no such pages. They ask for no identity.
     pub fn health_router(&self) -> Router {
         http::health(self.app.clone())
+    }
+
+    /// `/metrics`, for a service that guards it itself. It asks for no identity, and shows what is of all users.
+    pub fn metrics_router(&self) -> Router {
+        http::open_metrics(self.app.clone())
     }
 
     /// What went wrong or was tolerated.

@@ -41,7 +41,7 @@ async fn hundreds_of_commands_at_once_reach_the_agent_now_and_after_a_lost_link(
             dashboard.send(page_command(&format!("cmd-{d}-{n}"), &id, "x", &[])).await;
         }
     }
-    world.hub_when("open_commands", 480).await;
+    world.metric_when("onsembl_open_commands", 480).await;
     held.release();
     let first = commands(&mut link, 480).await;
 

@@ -171,7 +171,7 @@ async fn a_command_that_ended_before_it_could_be_stored_is_not_run_later() {
     let _ = watching.expect("ACK").await;
     let held = world.hold_database();
     watching.send(page_command("cmd-1", &id, "work", &[])).await;
-    world.hub_when("open_commands", 1).await;
+    world.metric_when("onsembl_open_commands", 1).await;
     link.close(Some(1000)).await;
     // The answer to the request may overtake the status.
     let error = watching.expect("ERROR").await;

@@ -112,6 +112,11 @@ impl World {
         self.server = Some(server);
     }
 
+    /// The server itself.
+    pub(crate) fn server_mut(&mut self) -> &mut Server {
+        self.server.as_mut().unwrap()
+    }
+
     /// Ends the server in order and starts another on the same data.
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
@@ -225,15 +230,23 @@ impl World {
         self.agent_when(user, |a| a["status"] == status).await
     }
 
-    /// Asks until a figure of the hub is as wanted.
-    pub(crate) async fn hub_when(&self, counter: &str, wanted: u64) {
+    /// The page of metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        let token = self.token("ops", TokenKind::Metrics);
+        let page = self.get("/metrics", Some(&token)).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        page.body
+    }
+
+    /// Asks until a metric is as wanted.
+    pub(crate) async fn metric_when(&self, name: &str, wanted: u64) {
         let begin = Instant::now();
         loop {
-            let hub = self.get("/healthz", None).await.json()["hub"].clone();
-            if hub[counter] == wanted {
+            let page = self.metrics().await;
+            if page.lines().any(|line| line == format!("{name} {wanted}")) {
                 return;
             }
-            assert!(begin.elapsed() < PATIENCE, "{counter} is never {wanted}: {hub}");
+            assert!(begin.elapsed() < PATIENCE, "{name} is never {wanted}: {page}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -82,7 +82,7 @@ async fn a_thousand_that_never_say_hello_and_some_that_drip_end_by_a_deadline() 
     let good = Bystander::start(&world).await;
     tokio::join!(never_say_hello(&world), drip(&world));
     good.stay_well(&world).await;
-    world.hub_when("greeting", 0).await;
+    world.metric_when("onsembl_greeting_links", 0).await;
     assert!(world.agents("eve").await.is_empty());
 }
 

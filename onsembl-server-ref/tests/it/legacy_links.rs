@@ -161,7 +161,7 @@ async fn a_parked_link_is_pinged_and_closed_when_nothing_comes_back() {
     let (mut heeding, id) = wrapper(&world, "ann", "mock-1").await;
     let (deaf, _) = wrapper(&world, "ann", &id).await;
     let (mut session, _) = wrapper(&world, "ann", &id).await;
-    world.hub_when("links", 3).await;
+    world.metric_when("onsembl_agent_links", 3).await;
     let mut pings = 0;
     let begin = std::time::Instant::now();
     while begin.elapsed() < Duration::from_secs(5) {
@@ -177,7 +177,7 @@ async fn a_parked_link_is_pinged_and_closed_when_nothing_comes_back() {
         }
     }
     assert!(pings > 3, "{pings}");
-    world.hub_when("links", 2).await;
+    world.metric_when("onsembl_agent_links", 2).await;
     assert_eq!(world.agent("ann").await["status"], "online");
     drop(deaf);
 }

@@ -40,6 +40,7 @@ mod legacy_streams;
 mod legacy_work;
 mod log_floods;
 mod memory;
+mod metrics;
 mod pauses;
 mod peer;
 mod recording;

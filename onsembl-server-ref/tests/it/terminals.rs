@@ -64,7 +64,7 @@ async fn output_of_an_unknown_command_is_never_acknowledged_and_its_agent_is_tol
             break;
         }
     }
-    world.hub_when("unwritten", 0).await;
+    world.metric_when("onsembl_unwritten", 0).await;
     world
         .stored_when("SELECT count(*) || max(command_id) FROM output_records", &format!("1{id}"))
         .await;
