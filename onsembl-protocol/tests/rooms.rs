@@ -24,6 +24,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("session", &[VALUES, &["model", "wire", "liveness"]]),
     ("supervisor", &[VALUES, &["model", "session"]]),
     ("replay", &[VALUES, &["model", "wire", "session", "supervisor"]]),
+    ("diagnosis", &[VALUES, &["model", "liveness", "session"]]),
     ("command", &[VALUES, &["model"]]),
     ("output", &[VALUES, &["model"]]),
     ("terminal", &[VALUES, &["model"]]),

@@ -1,0 +1,6 @@
+//! Why: the explanation of a presence, the ledger of heartbeats, verdicts, and the document that lists the causes.
+
+mod document;
+mod ledger;
+mod presence;
+mod relay;
