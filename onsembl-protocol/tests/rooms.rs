@@ -30,7 +30,14 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("terminal", &[VALUES, &["model"]]),
     ("stop", &[VALUES, &["model"]]),
     ("worker", &[VALUES, &["model", "wire", "session"], SMALL_MACHINES]),
-    ("fleet", &[VALUES, &["model", "wire", "liveness", "session", "replay"], SMALL_MACHINES]),
+    (
+        "fleet",
+        &[
+            VALUES,
+            &["model", "wire", "liveness", "session", "replay", "diagnosis"],
+            SMALL_MACHINES,
+        ],
+    ),
     (
         "lab",
         &[

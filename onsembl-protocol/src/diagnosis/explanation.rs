@@ -90,7 +90,7 @@ impl PresenceTrack {
     }
 }
 
-const fn in_session(status: PresenceStatus) -> bool {
+pub(super) const fn in_session(status: PresenceStatus) -> bool {
     match status {
         PresenceStatus::Online | PresenceStatus::Stale | PresenceStatus::Error => true,
         PresenceStatus::Connecting
@@ -121,6 +121,22 @@ pub struct Explanation {
     pub next_change_at: Option<WallTime>,
     /// How sure it is that `because` is the whole reason.
     pub confidence: Confidence,
+}
+
+impl Explanation {
+    /// What can be said of a presence whose transitions are not known, such as one that an earlier run published.
+    #[must_use]
+    pub fn without_transitions(state: PresenceStatus, since: WallTime, because: String) -> Self {
+        Self {
+            state,
+            since,
+            because,
+            evidence: Evidence::NONE,
+            next_state: None,
+            next_change_at: None,
+            confidence: Confidence::Low,
+        }
+    }
 }
 
 /// Explains a presence. `heard` is when the last frame of the agent came, in its present session.

@@ -5,6 +5,7 @@ use crate::support::{ms, secs};
 use onsembl_protocol::diagnosis::{Cause, Confidence, Hop, Trouble, Ways, Whose};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::cell::RefCell;
 use std::time::Duration;
 
 /// Two intervals, from the first heartbeat that is lost, and what the way takes.
@@ -166,17 +167,17 @@ proptest! {
     ) {
         let mut relay = Relay::new(ms(20), Planted::Nothing);
         let mut lost = Lost::default();
-        let mut wrong = None;
+        let wrong = RefCell::new(None);
+        let watch = |lost: Lost| {
+            let wrong = &wrong;
+            move |relay: &Relay| {
+                if let Err(what) = is_true(relay, lost, timer_first) {
+                    let _ = wrong.borrow_mut().get_or_insert(what);
+                }
+            }
+        };
         for (episode, pause) in episodes {
             let until = |relay: &Relay, for_ms: u64| Some(relay.at + ms(for_ms) + relay.up.delay);
-            let mut watch = |lost: Lost| {
-                let wrong = &mut wrong;
-                move |relay: &Relay| {
-                    if let Err(what) = is_true(relay, lost, timer_first) {
-                        let _ = wrong.get_or_insert(what);
-                    }
-                }
-            };
             match episode {
                 Episode::Delay { up, down } => {
                     (relay.up.delay, relay.down.delay) = (ms(up), ms(down));
@@ -213,6 +214,6 @@ proptest! {
             (relay.up.is_lost, relay.down.is_lost) = (false, false);
             relay.run_for(ms(pause), watch(lost));
         }
-        prop_assert_eq!(wrong, None);
+        prop_assert_eq!(wrong.into_inner(), None);
     }
 }

@@ -2,5 +2,7 @@
 
 mod document;
 mod ledger;
+mod patterns;
 mod presence;
 mod relay;
+mod verdict;
