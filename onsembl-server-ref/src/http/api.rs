@@ -14,6 +14,7 @@ use super::signed_in::SignedIn;
 use super::stops;
 use super::terminal_output::terminal_output;
 use super::upgrade::{self, plain};
+use super::why::why;
 use crate::auth::Identity;
 use crate::hub::{HubStats, Request as HubRequest};
 use crate::store::StoreHealth;
@@ -58,6 +59,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/agents/{id}/recording", get(recording))
         .route("/api/agents/{id}/audit", get(audit))
         .route("/api/agents/{id}/control", post(control))
+        .route("/api/agents/{id}/why", get(why))
         .route("/api/agents/{id}/terminal-output", get(terminal_output))
         .route("/api/commands", get(commands::commands))
         .route("/api/commands/{id}/cancel", post(cancel))

@@ -21,6 +21,7 @@ mod stops;
 mod terminal_output;
 mod upgrade;
 mod waiting_room;
+mod why;
 
 pub(crate) use accept::{AcceptLimits, Listener, accept};
 pub(crate) use api::{health, router, standalone};
@@ -43,6 +44,7 @@ use crate::fleet_view::FleetViews;
 use crate::hub::HubHandle;
 use crate::store::Store;
 use onsembl_protocol::id::UserId;
+use onsembl_protocol::session::ServerConfig;
 use onsembl_transport::counters::Counters;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
@@ -54,6 +56,8 @@ pub(crate) struct App {
     pub(crate) fleet_views: FleetViews,
     pub(crate) store: Store,
     pub(crate) hub: HubHandle,
+    /// The times by which agents are judged.
+    pub(crate) rules: ServerConfig,
     pub(crate) counters: Counters,
     pub(crate) dashboard: Arc<Dashboard>,
     pub(crate) connections: Connections,

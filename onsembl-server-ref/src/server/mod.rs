@@ -141,6 +141,7 @@ impl Server {
         counters: Counters,
     ) -> Result<Self, StartError> {
         let Data { lock, store, receipts } = data;
+        let rules = options.agents;
         let stop = CancellationToken::new();
         let instance = ServerInstanceId::new(uuid::Uuid::now_v7().to_string());
         let fleet_views = FleetViews::default();
@@ -150,7 +151,7 @@ impl Server {
             auth: auth.clone(),
             fleet_views: fleet_views.clone(),
             counters: counters.clone(),
-            config: options.agents,
+            config: rules,
             instance: instance.clone(),
             recording: options.recording,
             observer: options.observer.map(observe),
@@ -172,6 +173,7 @@ impl Server {
             fleet_views,
             store,
             hub,
+            rules,
             counters,
             dashboard: Arc::new(dashboard),
             connections: Connections::new(descriptors::allowed(), options.connections),

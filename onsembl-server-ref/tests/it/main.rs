@@ -49,3 +49,4 @@ mod shown;
 mod terminals;
 mod token_commands;
 mod tokens;
+mod why;
