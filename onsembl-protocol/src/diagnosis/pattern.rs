@@ -62,9 +62,11 @@ fn evictions(drops: &[PastDrop]) -> Option<Finding> {
 fn same_time(drops: &[PastDrop]) -> Option<Finding> {
     let row = || drops.iter().rev().take_while(|drop| is_unexplained(drop));
     let alike = |time: fn(&PastDrop) -> Duration| {
-        let first = time(row().next()?);
-        let times = row().take_while(|drop| is_near(time(drop), first)).count();
-        (times >= FEW).then_some((times, first))
+        let latest = time(row().next()?);
+        let like_it = || row().map(time).take_while(|time| is_near(*time, latest));
+        let times = like_it().count();
+        // A timer fires on time, and is noticed late.
+        (times >= FEW).then(|| (times, like_it().min().unwrap_or(latest)))
     };
     let found = |cause, name: &str, (times, time): (usize, Duration)| {
         let evidence =

@@ -6,7 +6,8 @@
 //! 3. a process did not run: the server's, then the agent's;
 //! 4. the agent moved to another network, or something kept it away for most of the time;
 //! 5. heartbeats stopped at a hop;
-//! 6. the network, by what each end heard.
+//! 6. the network, by what each end heard;
+//! 7. what failed when it dialled, for some of the time.
 //!
 //! What is left is unknown. A cause of one end alone is never sure if another one would look the same from there.
 
@@ -25,8 +26,9 @@ use serde::Serialize;
 /// connection that breaks is noticed at once or not at all.
 const ONE_MOMENT: Duration = Duration::from_secs(2);
 
-/// An agent that is back so soon was restarted; one that comes later was stopped.
-const RESTART: Duration = Duration::from_secs(60);
+/// An absence this short needs no other reason than what ended the session: a process that was stopped was
+/// restarted, and a link that broke was dialled again.
+const SHORT: Duration = Duration::from_secs(60);
 
 /// What a server recorded of the end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +96,7 @@ pub fn judge(drop: &DropRecord, back: Option<&Return>) -> Verdict {
         .or_else(|| case.kept_away())
         .or_else(|| case.hop_missed())
         .or_else(|| case.network())
+        .or_else(|| case.failed_once())
         .unwrap_or(Finding::new(Cause::Unknown, Confidence::Low));
     let evidence = finding.evidence.clone().and(&case.evidence());
     Verdict { at: drop.at, until: back.map(|back| back.at), finding: finding.on(evidence) }
@@ -196,12 +199,20 @@ impl<'a> Case<'a> {
         let Ending::Said(cause) = self.ending else { return None };
         let was_replaced = |told: &&Told| {
             told.finding.cause == Cause::AgentUpgraded
-                || (told.finding.cause == Cause::AgentRestarted && self.absence() <= RESTART)
+                || (told.finding.cause == Cause::AgentRestarted && self.absence() <= SHORT)
         };
         match self.told().find(was_replaced) {
             Some(told) if cause == Cause::AgentStopped => Some(told.finding.clone()),
+            None if cause == Cause::AgentStopped && self.is_soon_another() => {
+                Some(Finding::new(Cause::AgentRestarted, Confidence::High))
+            }
             Some(_) | None => Some(Finding::new(cause, Confidence::High)),
         }
+    }
+
+    /// Whether another process of the agent was there after a short absence.
+    fn is_soon_another(self) -> bool {
+        self.process() == Some(Process::Other) && self.absence() <= SHORT
     }
 
     fn process_died(self) -> Option<Finding> {
@@ -238,13 +249,13 @@ impl<'a> Case<'a> {
             // The connection of a process that stands still does not break.
             (told.finding.cause == Cause::AgentSlept
                 || (told.finding.cause == Cause::AgentStalled && self.ending.is_silence()))
-                && told.lasted.saturating_add(ONE_MOMENT) >= half
+                && lasted(told).saturating_add(ONE_MOMENT) >= half
                 // It had begun when the session ended, and was not over long before.
                 && self.behind_the_end(told) <= ONE_MOMENT
-                && self.before_the_end(told) <= told.lasted.saturating_add(half).saturating_add(ONE_MOMENT)
+                && self.before_the_end(told) <= lasted(told).saturating_add(half).saturating_add(ONE_MOMENT)
         };
         let told = self.told().find(asleep)?;
-        let evidence = Evidence::NONE.with("lasted", told.lasted).and(&told.finding.evidence);
+        let evidence = Evidence::NONE.with("lasted", lasted(told)).and(&told.finding.evidence);
         Some(told.finding.clone().on(evidence))
     }
 
@@ -256,15 +267,13 @@ impl<'a> Case<'a> {
 
     /// What failed when it dialled, if it was that for most of the time.
     fn kept_away(self) -> Option<Finding> {
-        let mut kinds = self.told().filter(|told| keeps_away(told.finding.cause));
-        let longest = self
-            .told()
-            .filter(|told| keeps_away(told.finding.cause))
-            .max_by_key(|told| (told.lasted, told.times))?;
-        let first = kinds.next()?;
-        let mixed = kinds.any(|told| told.finding.cause != first.finding.cause);
-        let most = longest.lasted.saturating_mul(2) >= self.absence();
-        let mut finding = longest.finding.clone();
+        let longest = self.longest_obstacle()?;
+        if lasted(longest).saturating_mul(2) < self.absence() {
+            return None;
+        }
+        let mut others = self.told().filter(|told| keeps_away(told.finding.cause));
+        let mixed = others.any(|told| told.finding.cause != longest.finding.cause);
+        let finding = longest.finding.clone();
         let evidence = Evidence::NONE.with("dials", longest.times).and(&finding.evidence);
         // A certificate and a token have dates, and so has the clock that they are compared with.
         let by_date = matches!(finding.cause, Cause::Tls | Cause::TokenExpired);
@@ -277,10 +286,19 @@ impl<'a> Case<'a> {
         if without_network && self.ending.is_silence() && (mixed || self.agent_heard_nothing()) {
             return Some(Finding::new(Cause::NetworkCut, Confidence::Medium).on(evidence));
         }
-        if mixed && !most {
-            finding.confidence = finding.confidence.min(Confidence::Medium);
-        }
         Some(finding.on(evidence))
+    }
+
+    /// What failed when it dialled, for some of the time: better than nothing.
+    fn failed_once(self) -> Option<Finding> {
+        let told = self.longest_obstacle()?;
+        let confidence = told.finding.confidence.min(Confidence::Medium);
+        Some(Finding { confidence, ..told.finding.clone() })
+    }
+
+    fn longest_obstacle(self) -> Option<&'a Told> {
+        let obstacles = self.told().filter(|told| keeps_away(told.finding.cause));
+        obstacles.max_by_key(|told| (lasted(told), told.times))
     }
 
     fn hop_missed(self) -> Option<Finding> {
@@ -325,7 +343,7 @@ impl<'a> Case<'a> {
                     self.before_the_end(told).max(self.behind_the_end(told)) <= ONE_MOMENT
                 };
                 let sure = match self.told_of(Cause::NetworkCut) {
-                    Some(told) if at_once(told) => Confidence::High,
+                    Some(told) if at_once(told) && self.absence() <= SHORT => Confidence::High,
                     Some(_) => Confidence::Medium,
                     None => Confidence::Low,
                 };
@@ -409,6 +427,11 @@ const fn keeps_away(cause: Cause) -> bool {
         | Cause::ProtocolError
         | Cause::Unknown => false,
     }
+}
+
+/// How long it lasted, up to the return: what an agent tells may be nonsense.
+fn lasted(told: &Told) -> Duration {
+    told.lasted.min(told.ago)
 }
 
 /// From one wall time to a later one; zero if it is not later.

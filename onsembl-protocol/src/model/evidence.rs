@@ -7,7 +7,7 @@
 use super::lenient::Scalar;
 use crate::shown::Shown;
 use crate::text::Text;
-use crate::time::{Human, WallTime};
+use crate::time::WallTime;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -53,13 +53,17 @@ from! {
     WallTime => At(|at| at);
 }
 
-/// For people: escaped, with its unit.
+/// For people: escaped, with its unit. Times are in seconds, because they are compared with settings.
 impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => fmt::Display::fmt(&Shown::new(text), f),
             Self::Count(n) => fmt::Display::fmt(n, f),
-            Self::Time(time) => fmt::Display::fmt(&Human(*time), f),
+            Self::Time(time) => match (time.as_secs(), time.subsec_millis()) {
+                (0, millis) => write!(f, "{millis}ms"),
+                (secs, 0) => write!(f, "{secs}s"),
+                (secs, millis) => write!(f, "{secs}.{}s", millis / 100),
+            },
             Self::Bytes(n) => write!(f, "{n} bytes"),
             Self::At(at) => fmt::Display::fmt(at, f),
         }

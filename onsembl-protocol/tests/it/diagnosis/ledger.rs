@@ -139,14 +139,16 @@ struct Lost {
 }
 
 fn is_true(relay: &Relay, lost: Lost, timer_first: bool) -> Result<(), String> {
-    // What was lost is known to be when the next one is heard of, at most an interval and two ways later.
-    let lately = |until: Option<Duration>| until.is_some_and(|until| relay.at <= until + 2 * INTERVAL);
-    for (end, ways, lost) in [
-        ("agent", relay.agent.ways(), lost.up_until),
-        ("server", relay.server.ways(), lost.down_until),
+    // It is over when the next one is heard of, at most two intervals and two ways later.
+    let lately = |until: Option<Duration>| until.is_some_and(|until| relay.at <= until + 3 * INTERVAL);
+    let [agent_runs, server_runs] = relay.run();
+    for (end, runs, ways, lost) in [
+        ("agent", agent_runs, relay.agent.ways(), lost.up_until),
+        ("server", server_runs, relay.server.ways(), lost.down_until),
     ] {
         match ways {
             Ways::Both | Ways::OneWayOrCut => {}
+            Ways::OutwardLost(_) if !runs => {}
             // A peer that writes before it reads, after it was frozen for just an interval, is likely deaf.
             Ways::OutwardLost(Confidence::Medium | Confidence::Low) if timer_first => {}
             Ways::OutwardLost(_) if lately(lost) => {}
@@ -210,6 +212,14 @@ proptest! {
                     // What was lost in both directions was lost in each.
                     (lost.up_until, lost.down_until) = (Some(relay.at), Some(relay.at));
                 }
+            }
+            // A process that does not run learns nothing meanwhile.
+            if let Episode::FreezeAgent { for_ms }
+            | Episode::FreezeServer { for_ms }
+            | Episode::Sleep { for_ms } = episode
+            {
+                let later = |until: Option<Duration>| until.map(|until| until + ms(for_ms));
+                lost = Lost { up_until: later(lost.up_until), down_until: later(lost.down_until) };
             }
             (relay.up.is_lost, relay.down.is_lost) = (false, false);
             relay.run_for(ms(pause), watch(lost));

@@ -56,7 +56,7 @@ fn links_that_die_at_the_same_age_are_ended_by_a_limit_of_their_life() {
     let lived = [3_600_100, 3_600_400, 3_599_800, 3_600_000, 3_600_900];
     assert_eq!(
         word(pattern(&cut(&idle, &lived))),
-        Some((Cause::MiddleboxLifetime, Confidence::High, "lifetime 60m, times 5".into())),
+        Some((Cause::MiddleboxLifetime, Confidence::High, "lifetime 3600s, times 5".into())),
     );
     // Links that die at once die of something else.
     assert_eq!(pattern(&cut(&[0; 5], &[2_000; 5])), None);

@@ -157,6 +157,11 @@ impl Relay {
         self.thaw(true);
     }
 
+    /// Whether agent and server run: one that does not says nothing to anybody.
+    pub(super) fn run(&self) -> [bool; 2] {
+        [&self.agent_process, &self.server_process].map(|process| process.mailbox.is_none())
+    }
+
     /// The agent's clocks: awake, and with sleep.
     fn agent_now(&self) -> onsembl_protocol::time::Now {
         awake_and_asleep(self.at - self.asleep, self.asleep)
@@ -198,9 +203,6 @@ impl Relay {
     }
 
     fn wake_agent(&mut self) {
-        if self.planted == Planted::TimerNeverStarted {
-            return self.agent.look(self.boot());
-        }
         self.feed_agent(AgentEvent::Wake);
         self.agent.look(self.boot());
     }
