@@ -51,13 +51,17 @@ pub(super) fn found_by_server(word: &PresenceCause) -> Option<(Cause, Confidence
     }
 }
 
-/// Why a dial failed. The failure says what to do next, the evidence what it was: `stage`, `errno` and `token` are
-/// read.
+/// Why a dial failed. The failure says what to do next, the evidence what it was: `stage`, `errno`, `fault` and
+/// `token` are read.
 fn of_dial(failure: DialFailure, evidence: &Evidence) -> (Cause, Confidence) {
     match failure {
         DialFailure::Unreachable | DialFailure::TimedOut => of_connect(evidence),
         DialFailure::NoToken => (Cause::TokenMissing, Confidence::High),
-        DialFailure::Tls => (Cause::Tls, Confidence::High),
+        // By a clock that is wrong, a good certificate has run out.
+        DialFailure::Tls => match evidence.text("fault") {
+            Some("expired" | "not-yet-valid") => (Cause::Tls, Confidence::Medium),
+            Some(_) | None => (Cause::Tls, Confidence::High),
+        },
         DialFailure::NotAServer(407) => (Cause::Proxy, Confidence::High),
         DialFailure::NotAServer(300..=399) => (Cause::Redirect, Confidence::High),
         DialFailure::NotAServer(_) => match evidence.text("stage") {

@@ -275,8 +275,8 @@ impl<'a> Case<'a> {
         let mixed = others.any(|told| told.finding.cause != longest.finding.cause);
         let finding = longest.finding.clone();
         let evidence = Evidence::NONE.with("dials", longest.times).and(&finding.evidence);
-        // A certificate and a token have dates, and so has the clock that they are compared with.
-        let by_date = matches!(finding.cause, Cause::Tls | Cause::TokenExpired);
+        // A certificate has dates, which are compared with a clock.
+        let by_date = finding.cause == Cause::Tls && finding.confidence < Confidence::High;
         if by_date && let Some(jump) = self.told_of(Cause::ClockJump) {
             let evidence = jump.finding.evidence.clone().and(&evidence);
             return Some(Finding::new(Cause::ClockJump, Confidence::Medium).on(evidence));

@@ -27,6 +27,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use onsembl_protocol::fleet::{self, AgentStop, Answer, StopState};
 use onsembl_protocol::id::AgentId;
+use onsembl_protocol::model::{Confidence, Evidence};
+use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::wire::payload::HealthMetrics;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -96,6 +98,14 @@ struct AgentView {
     status: &'static str,
     since: String,
     because: String,
+    /// What it will be if nothing but time happens.
+    next_state: Option<&'static str>,
+    /// When, at the earliest.
+    next_change_at: Option<String>,
+    /// How sure it is that `because` is the whole reason.
+    confidence: Confidence,
+    /// What that rests on.
+    evidence: Evidence,
     version: String,
     capabilities: Vec<String>,
     last_heartbeat: Option<String>,
@@ -296,13 +306,18 @@ async fn views_of(
         .map(|(id, agent)| {
             let beat = beats.remove(id);
             let (at, metrics) = beat.map_or((None, None), |b| (b.at, b.metrics));
+            let told = agent.explain(&app.rules);
             AgentView {
                 agent_id: id.as_str().to_owned(),
                 name: agent.name.clone(),
                 agent_type: agent.agent_type.clone(),
-                status: agent.presence.status.as_str(),
-                since: agent.presence.since.to_string(),
-                because: agent.because(),
+                status: told.state.as_str(),
+                since: told.since.to_string(),
+                because: told.because,
+                next_state: told.next_state.map(PresenceStatus::as_str),
+                next_change_at: told.next_change_at.map(|at| at.to_string()),
+                confidence: told.confidence,
+                evidence: told.evidence,
                 version: agent.version.clone(),
                 capabilities: agent.capabilities.clone(),
                 last_heartbeat: at.map(|at| at.to_string()),

@@ -6,3 +6,4 @@ mod patterns;
 mod presence;
 mod relay;
 mod verdict;
+mod why;
