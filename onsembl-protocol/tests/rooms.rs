@@ -32,11 +32,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("worker", &[VALUES, &["model", "wire", "session"], SMALL_MACHINES]),
     (
         "fleet",
-        &[
-            VALUES,
-            &["model", "wire", "liveness", "session", "replay", "diagnosis"],
-            SMALL_MACHINES,
-        ],
+        &[VALUES, &["model", "wire", "liveness", "session", "replay", "diagnosis"], SMALL_MACHINES],
     ),
     (
         "lab",

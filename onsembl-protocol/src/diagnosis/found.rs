@@ -14,7 +14,9 @@ pub fn found_by_agent(word: &AgentCause, evidence: Evidence) -> Option<Finding> 
         AgentCause::DialFailed(failure) => of_dial(*failure, &evidence),
         AgentCause::DialUnanswered => (Cause::NetworkCut, Confidence::Low),
         AgentCause::HelloRefused(HelloRefusal::Unauthorized) => of_token(&evidence),
-        AgentCause::HelloRefused(HelloRefusal::Forbidden) => (Cause::TokenRevoked, Confidence::High),
+        AgentCause::HelloRefused(HelloRefusal::Forbidden) => {
+            (Cause::TokenRevoked, Confidence::High)
+        }
         AgentCause::HelloRefused(HelloRefusal::Other) => (Cause::ServerBusy, Confidence::Medium),
         AgentCause::HelloUnanswered => (Cause::ServerBusy, Confidence::Low),
         AgentCause::Silence(_) => (Cause::NetworkOneWayOrCut, Confidence::Medium),
@@ -81,7 +83,9 @@ fn of_connect(evidence: &Evidence) -> (Cause, Confidence) {
         (Some("resolve"), _) => (Cause::NameResolution, Confidence::High),
         (Some("proxy"), _) => (Cause::Proxy, Confidence::High),
         (_, Some("ECONNREFUSED")) => (Cause::ConnectionRefused, Confidence::High),
-        (_, Some("ENETUNREACH" | "EHOSTUNREACH" | "ENETDOWN")) => (Cause::NoRoute, Confidence::High),
+        (_, Some("ENETUNREACH" | "EHOSTUNREACH" | "ENETDOWN")) => {
+            (Cause::NoRoute, Confidence::High)
+        }
         // Not answered, or the edge says nothing.
         (Some(_) | None, Some(_) | None) => (Cause::NetworkCut, Confidence::Low),
     }

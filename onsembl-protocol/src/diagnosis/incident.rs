@@ -102,7 +102,9 @@ fn of_group(group: &[Fall], in_session: usize) -> Option<Incident> {
     let common = alike * 2 > group.len() && !is_of_one_agent(cause);
     let (cause, confidence) = match (cause, common) {
         // That many machines are silent at once is the network that they share with the server.
-        (Cause::Unknown | Cause::NetworkOneWayOrCut, true) => (Cause::NetworkCut, Confidence::Medium),
+        (Cause::Unknown | Cause::NetworkOneWayOrCut, true) => {
+            (Cause::NetworkCut, Confidence::Medium)
+        }
         (cause, true) => (cause, Confidence::High),
         (_, false) => (Cause::Unknown, Confidence::Low),
     };

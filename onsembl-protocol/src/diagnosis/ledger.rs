@@ -327,7 +327,9 @@ impl BeatLedger {
         self.stuck(whose, Hop::Made, Hop::Queued, half, sure)
             .or_else(|| self.stuck(whose, Hop::Queued, Hop::Written, half, sure))
             .or_else(|| match self.ways() {
-                Ways::OutwardLost(sure) => self.stuck(whose, Hop::Written, Hop::Received, half, sure),
+                Ways::OutwardLost(sure) => {
+                    self.stuck(whose, Hop::Written, Hop::Received, half, sure)
+                }
                 Ways::Both | Ways::OneWayOrCut => None,
             })
             .or_else(|| match self.end {

@@ -51,9 +51,8 @@ fn evictions(drops: &[PastDrop]) -> Option<Finding> {
     let latest = row.last()?;
     let first = row.get(row.len().checked_sub(times)?)?;
     (times >= FEW).then(|| {
-        let evidence = Evidence::NONE
-            .with("times", times as u64)
-            .with("within", between(first.at, latest.at));
+        let evidence =
+            Evidence::NONE.with("times", times as u64).with("within", between(first.at, latest.at));
         Finding::new(Cause::InstancesEvictEachOther, sure(times)).on(evidence)
     })
 }
@@ -69,8 +68,7 @@ fn same_time(drops: &[PastDrop]) -> Option<Finding> {
         (times >= FEW).then(|| (times, like_it().min().unwrap_or(latest)))
     };
     let found = |cause, name: &str, (times, time): (usize, Duration)| {
-        let evidence =
-            Evidence::NONE.with(name, rounded(time)).with("times", times as u64);
+        let evidence = Evidence::NONE.with(name, rounded(time)).with("times", times as u64);
         Finding::new(cause, sure(times)).on(evidence)
     };
     let idle = alike(|drop| drop.idle).filter(|(_, time)| *time >= IDLE);

@@ -241,7 +241,10 @@ impl<'a> Case<'a> {
 
     fn did_not_run(self) -> Option<Finding> {
         let half = self.drop.quiet / 2;
-        if self.ending.is_silence() && self.drop.stalled > Duration::ZERO && self.drop.stalled >= half {
+        if self.ending.is_silence()
+            && self.drop.stalled > Duration::ZERO
+            && self.drop.stalled >= half
+        {
             let evidence = Evidence::NONE.with("stalled", self.drop.stalled);
             return Some(Finding::new(Cause::ServerStalled, Confidence::High).on(evidence));
         }

@@ -325,7 +325,8 @@ mod tests {
 
     #[test]
     fn what_a_peer_chose_is_escaped_where_it_is_shown_and_kept_as_it_came() {
-        let evidence = Evidence::NONE.with("error", "\u{1b}[2Jgone").with("idle_for", Duration::from_secs(60));
+        let evidence =
+            Evidence::NONE.with("error", "\u{1b}[2Jgone").with("idle_for", Duration::from_secs(60));
         assert_eq!(evidence.to_string(), "error \\u{1b}[2Jgone, idle for 60s");
         assert_eq!(evidence.text("error"), Some("\u{1b}[2Jgone"));
     }

@@ -108,7 +108,9 @@ impl Told {
         if let Some(permille) = self.availability.permille {
             let (whole, tenth) = (permille / 10, permille % 10);
             let drops = self.drops.len();
-            lines.push(format!("It was there {whole}.{tenth} % of the last {since}, with {drops} drops."));
+            lines.push(format!(
+                "It was there {whole}.{tenth} % of the last {since}, with {drops} drops."
+            ));
         }
         let latest = self.drops.last().map(|drop| &drop.finding);
         if let Some(finding) = self.pattern.as_ref().or(latest) {

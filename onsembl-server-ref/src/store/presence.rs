@@ -43,11 +43,7 @@ impl PresenceRow {
     pub(crate) fn transition(&self) -> Option<Transition> {
         let presence = serde_json::from_value(self.evidence.get(Self::TYPED)?.clone()).ok()?;
         let heard = self.evidence.get("last_heard").and_then(Value::as_i64);
-        Some(Transition {
-            at: self.at,
-            presence,
-            heard: heard.map(WallTime::from_unix_millis),
-        })
+        Some(Transition { at: self.at, presence, heard: heard.map(WallTime::from_unix_millis) })
     }
 }
 

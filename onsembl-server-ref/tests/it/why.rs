@@ -55,8 +55,14 @@ async fn presence_and_drops_are_told_with_their_causes() {
     let said = why_when(&world, "ann", &id, |said| drops(said).len() == 2).await;
     assert_eq!(drops(&said), [stopped, ("unknown", "low", false)], "{said}");
     let presence = &said["presence"];
-    assert_eq!((&presence["state"], &presence["next_state"]), (&json!("reconnecting"), &json!("offline")));
-    assert_eq!((&presence["confidence"], &presence["evidence"]["ended_by"]), (&json!("low"), &json!("neither")));
+    assert_eq!(
+        (&presence["state"], &presence["next_state"]),
+        (&json!("reconnecting"), &json!("offline"))
+    );
+    assert_eq!(
+        (&presence["confidence"], &presence["evidence"]["ended_by"]),
+        (&json!("low"), &json!("neither"))
+    );
     assert_eq!(said["drops"][1]["evidence"]["close_code"], 1006);
 
     // It is back, and then the server is another process.
@@ -73,7 +79,8 @@ async fn presence_and_drops_are_told_with_their_causes() {
     assert_eq!(world.get(&format!("/api/agents/{id}/why"), None).await.status, 401);
 
     // And people get lines.
-    let (server, token) = (format!("http://{}", world.address()), world.token("ann", TokenKind::Dashboard));
+    let (server, token) =
+        (format!("http://{}", world.address()), world.token("ann", TokenKind::Dashboard));
     let mut command = program();
     let _ = command.args(["why", &id, "--server", &server]).env("ONSEMBL_TOKEN", token);
     let (code, text) = run(&mut command).await;

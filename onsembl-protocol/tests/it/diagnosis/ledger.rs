@@ -140,7 +140,8 @@ struct Lost {
 
 fn is_true(relay: &Relay, lost: Lost, timer_first: bool) -> Result<(), String> {
     // It is over when the next one is heard of, at most two intervals and two ways later.
-    let lately = |until: Option<Duration>| until.is_some_and(|until| relay.at <= until + 3 * INTERVAL);
+    let lately =
+        |until: Option<Duration>| until.is_some_and(|until| relay.at <= until + 3 * INTERVAL);
     let [agent_runs, server_runs] = relay.run();
     for (end, runs, ways, lost) in [
         ("agent", agent_runs, relay.agent.ways(), lost.up_until),

@@ -112,7 +112,14 @@ fn told(falls: &[Fall], own: &[OwnFault], in_session: usize) -> Vec<(Cause, Conf
 
 #[test]
 fn many_that_fall_silent_at_once_are_one_incident() {
-    let thousand = falls((0..1000).map(|n| n % 20).collect::<std::collections::BTreeSet<_>>().into_iter().flat_map(|s| vec![s; 50]), Cause::NetworkOneWayOrCut);
+    let thousand = falls(
+        (0..1000)
+            .map(|n| n % 20)
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .flat_map(|s| vec![s; 50]),
+        Cause::NetworkOneWayOrCut,
+    );
     assert_eq!(told(&thousand, &[], 1200), [(Cause::NetworkCut, Confidence::Medium, 1000)]);
     assert_eq!(
         told(&falls(0..10, Cause::ConnectionRefused), &[], 12),
@@ -174,8 +181,13 @@ fn a_sleep_that_is_told_lies_between_the_last_frame_and_the_return() {
     assert_eq!(slept(90, 500, 10, 0), []);
 }
 
-fn shown(log: &[(i64, PresenceStatus)], sleeps: &[(i64, i64)], until: i64) -> Vec<(i64, i64, String)> {
-    let log: Vec<_> = log.iter().map(|(n, status)| Logged { at: at(*n), status: *status }).collect();
+fn shown(
+    log: &[(i64, PresenceStatus)],
+    sleeps: &[(i64, i64)],
+    until: i64,
+) -> Vec<(i64, i64, String)> {
+    let log: Vec<_> =
+        log.iter().map(|(n, status)| Logged { at: at(*n), status: *status }).collect();
     let sleeps: Vec<_> =
         sleeps.iter().map(|(from, until)| Sleep { from: at(*from), until: at(*until) }).collect();
     let from = |time: WallTime| (time.unix_millis() - EPOCH_MS) / 1000;

@@ -121,7 +121,9 @@ impl Reader {
                 self.epochs += 1;
                 ServerEvent::Admitted { link: self.newest, epoch: Epoch(self.epochs) }
             }
-            What::Reject => ServerEvent::Rejected { link: self.newest, cause: CloseCause::TryLater },
+            What::Reject => {
+                ServerEvent::Rejected { link: self.newest, cause: CloseCause::TryLater }
+            }
             What::Beat => {
                 let sequence = Some(BeatSequence(self.at.as_secs()));
                 ServerEvent::Received(session, ServerInbound::Heartbeat { sequence, seen: None })
@@ -181,7 +183,10 @@ impl Reader {
             let before = self.went_stale.replace(at.wall).map(WallTime::unix_millis);
             let dwell = dwell(&CONFIG).as_millis() as i64;
             let since = before.map(|before| at.wall.unix_millis() - before);
-            prop_assert!(since.is_none_or(|since| since >= dwell), "stale again after {since:?} ms");
+            prop_assert!(
+                since.is_none_or(|since| since >= dwell),
+                "stale again after {since:?} ms"
+            );
         }
         if self.machine.deadline() == Deadline::Never {
             // It is over, and the next hello makes a new one.
@@ -200,12 +205,15 @@ impl Reader {
         at: WallTime,
     ) -> Result<(), TestCaseError> {
         // A hello that waits beside a silent session is not published.
-        let by_hello =
-            status == PresenceStatus::Connecting && told.next_state == Some(PresenceStatus::TimedOut);
+        let by_hello = status == PresenceStatus::Connecting
+            && told.next_state == Some(PresenceStatus::TimedOut);
         let by_grace = self.forgiven
             && told.state == PresenceStatus::Connecting
             && told.next_state == Some(PresenceStatus::Offline);
-        prop_assert!(by_hello || by_grace || told.next_state == Some(status), "{told:?}, and then {status}");
+        prop_assert!(
+            by_hello || by_grace || told.next_state == Some(status),
+            "{told:?}, and then {status}"
+        );
         let early = told.next_change_at.filter(|next| at < *next);
         prop_assert_eq!(early, None, "{:?} came at {}", told, at);
         Ok(())

@@ -6,8 +6,8 @@ use onsembl_protocol::diagnosis::{BeatLedger, End};
 use onsembl_protocol::id::{BeatSequence, Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::liveness::{HeartbeatTiming, Seen};
 use onsembl_protocol::session::{
-    AgentAction, AgentConfig, AgentConnection, AgentEvent, AgentInbound, BeatOut, Claimant, Dialect,
-    ServerAction, ServerBeat, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
+    AgentAction, AgentConfig, AgentConnection, AgentEvent, AgentInbound, BeatOut, Claimant,
+    Dialect, ServerAction, ServerBeat, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
     SessionTerms,
 };
 use onsembl_protocol::time::{Deadline, Timestamp, WallTime};
@@ -177,7 +177,10 @@ impl Relay {
             Deadline::Never => None,
         };
         let agent = self.agent_process.mailbox.is_none().then_some(()).and_then(|()| {
-            of(self.agent_due, self.asleep).into_iter().chain(of(self.agent.deadline(), Duration::ZERO)).min()
+            of(self.agent_due, self.asleep)
+                .into_iter()
+                .chain(of(self.agent.deadline(), Duration::ZERO))
+                .min()
         });
         let server = self.server_process.mailbox.is_none().then_some(()).and_then(|()| {
             let ledger = of(self.server.deadline(), Duration::ZERO);

@@ -2,9 +2,7 @@
 
 use crate::support::{ms, now, secs};
 use onsembl_protocol::close::{Breakage, CloseReason};
-use onsembl_protocol::diagnosis::{
-    Cause, Confidence, PresenceTrack, Transition, Why, explain,
-};
+use onsembl_protocol::diagnosis::{Cause, Confidence, PresenceTrack, Transition, Why, explain};
 use onsembl_protocol::id::{Epoch, LinkId, PresenceVersion};
 use onsembl_protocol::session::{
     Claimant, Dialect, ServerAction, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
