@@ -2,7 +2,7 @@
 //!
 //! A function over records; whose agents go in decides who may be told what comes out.
 
-use super::verdict::between;
+use super::record::between;
 use crate::model::{Cause, Confidence, Evidence, Finding};
 use crate::time::WallTime;
 use alloc::vec::Vec;

@@ -8,7 +8,7 @@
 //! `model/finding.rs`. `explanation.rs` explains a presence.
 //! `ledger.rs` follows the heartbeats of a connection over their hops (`hop.rs`), which it keeps in `ring.rs`.
 //! `found.rs` has what one end finds by itself, `black_box.rs` keeps what an agent finds while it is away, and
-//! `verdict.rs` judges a drop by both ends. `pattern.rs` looks at many drops of one agent, `incident.rs` at many
+//! `verdict.rs` judges a drop by both ends' records (`record.rs`). `pattern.rs` looks at many drops of one agent, `incident.rs` at many
 //! agents, `timeline.rs` corrects what was shown by what was proven later. `why.rs` puts together what is told of one
 //! agent.
 
@@ -19,6 +19,7 @@ mod hop;
 mod incident;
 mod ledger;
 mod pattern;
+mod record;
 mod ring;
 mod timeline;
 mod verdict;
@@ -33,7 +34,8 @@ pub use hop::Hop;
 pub use incident::{Fall, Incident, OwnFault, incidents};
 pub use ledger::{BeatLedger, End, Trouble, Ways};
 pub use pattern::{PastDrop, pattern};
+pub use record::{DropRecord, Process, Return};
 pub use ring::Whose;
 pub use timeline::{Availability, Condition, Logged, Sleep, Span, timeline};
-pub use verdict::{DropRecord, Process, Return, Verdict, judge};
+pub use verdict::{Verdict, judge};
 pub use why::{Transition, Why};

@@ -1,6 +1,6 @@
 //! What several drops of one agent have in common, which no single one shows.
 
-use super::verdict::between;
+use super::record::between;
 use crate::model::{Cause, Confidence, Evidence, Finding};
 use crate::time::WallTime;
 use core::time::Duration;

@@ -1,7 +1,7 @@
 //! What was shown of an agent over time, corrected by what was proven later: the log stays as it is, and the timeline
 //! is made of log and corrections.
 
-use super::verdict::{DropRecord, Return, between};
+use super::record::{DropRecord, Return, between};
 use crate::model::Cause;
 use crate::session::PresenceStatus;
 use crate::time::WallTime;

@@ -4,9 +4,10 @@
 use super::explanation::{Explanation, in_session};
 use super::ledger::Ways;
 use super::pattern::{PastDrop, pattern};
+use super::record::{DropRecord, Process, Return, between};
 use super::timeline::{Availability, Logged, Sleep, timeline};
-use super::verdict::{DropRecord, Process, Return, Verdict, between, judge};
-use crate::id::Epoch;
+use super::verdict::{Verdict, judge};
+use crate::id::{Epoch, InstanceId};
 use crate::model::Finding;
 use crate::session::{Presence, PresenceCause};
 use crate::time::WallTime;
@@ -15,7 +16,7 @@ use core::time::Duration;
 use serde::Serialize;
 
 /// One transition, as the log has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// When.
     pub at: WallTime,
@@ -23,6 +24,8 @@ pub struct Transition {
     pub presence: Presence,
     /// When the last frame of the agent had come, as far as it was known then.
     pub heard: Option<WallTime>,
+    /// The process of the session that is under way, or was the latest.
+    pub instance: Option<InstanceId>,
 }
 
 /// Why an agent is where it is, and was where it was.
@@ -95,20 +98,22 @@ fn drops(log: &[Transition]) -> Vec<(DropRecord, Option<Return>)> {
     let mut found: Vec<(DropRecord, Option<Return>)> = Vec::new();
     // The session that is under way, and since when.
     let mut session: Option<(Epoch, WallTime)> = None;
+    let mut before = None;
     for transition in log {
         let Transition { at, presence, .. } = *transition;
+        let process = process(core::mem::replace(&mut before, Some(transition)), transition);
         let Presence { status, epoch, because, .. } = presence;
         match (session, in_session(status)) {
             (None, true) => {
                 session = Some((epoch, at));
                 if let Some((_, back @ None)) = found.last_mut() {
-                    *back = Some(returned(at));
+                    *back = Some(returned(at, process));
                 }
             }
             (Some((old, began)), true) if old != epoch => {
                 session = Some((epoch, at));
                 if because.cause == PresenceCause::ReplacedOther {
-                    found.push((dropped(transition, began), Some(returned(at))));
+                    found.push((dropped(transition, began), Some(returned(at, process))));
                 }
             }
             (Some((_, began)), false) => {
@@ -134,6 +139,15 @@ fn dropped(last: &Transition, began: WallTime) -> DropRecord {
 }
 
 /// It is back; what it found meanwhile is not in the log.
-const fn returned(at: WallTime) -> Return {
-    Return { at, process: Process::Unknown, told: Vec::new() }
+const fn returned(at: WallTime, process: Process) -> Return {
+    Return { at, process, told: Vec::new() }
+}
+
+/// Whether the process of a transition is that of the one before.
+fn process(before: Option<&Transition>, now: &Transition) -> Process {
+    match (before.and_then(|before| before.instance.as_ref()), &now.instance) {
+        (Some(before), Some(now)) if before == now => Process::Same,
+        (Some(_), Some(_)) => Process::Other,
+        (None, _) | (_, None) => Process::Unknown,
+    }
 }

@@ -436,6 +436,7 @@ impl Roster {
             presence,
             last_heard: agent.shown.last_heard,
             link: entry.session.as_ref().map(|session| session.link),
+            instance: entry.instance.clone(),
             at,
         }));
         let is_listed = agent.listing == Listing::Listed;

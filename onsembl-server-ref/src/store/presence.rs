@@ -7,7 +7,7 @@ use super::error::StoreError;
 use super::line::{Needs, Place};
 use super::{Store, Submitted};
 use onsembl_protocol::diagnosis::Transition;
-use onsembl_protocol::id::{AgentId, Epoch, PresenceVersion, UserId};
+use onsembl_protocol::id::{AgentId, Epoch, InstanceId, PresenceVersion, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, params};
 use serde_json::Value;
@@ -43,7 +43,13 @@ impl PresenceRow {
     pub(crate) fn transition(&self) -> Option<Transition> {
         let presence = serde_json::from_value(self.evidence.get(Self::TYPED)?.clone()).ok()?;
         let heard = self.evidence.get("last_heard").and_then(Value::as_i64);
-        Some(Transition { at: self.at, presence, heard: heard.map(WallTime::from_unix_millis) })
+        let instance = self.evidence.get("instance").and_then(Value::as_str);
+        Some(Transition {
+            at: self.at,
+            presence,
+            heard: heard.map(WallTime::from_unix_millis),
+            instance: instance.map(InstanceId::new),
+        })
     }
 }
 

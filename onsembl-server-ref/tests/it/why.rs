@@ -51,7 +51,8 @@ async fn presence_and_drops_are_told_with_their_causes() {
     // Its link breaks.
     drop(link);
     let _ = world.agent_is("ann", "reconnecting").await;
-    let stopped = ("agent-stopped", "high", true);
+    // Another process was there at once: it was not stopped for good.
+    let stopped = ("agent-restarted", "high", true);
     let said = why_when(&world, "ann", &id, |said| drops(said).len() == 2).await;
     assert_eq!(drops(&said), [stopped, ("unknown", "low", false)], "{said}");
     let presence = &said["presence"];
@@ -71,7 +72,7 @@ async fn presence_and_drops_are_told_with_their_causes() {
     world.restart_heard_by(&mut [&mut link]).await;
     let said = why_when(&world, "ann", &id, |said| drops(said).len() == 3).await;
     let restarted = ("server-restarted", "high", false);
-    assert_eq!(drops(&said), [stopped, ("unknown", "low", true), restarted], "{said}");
+    assert_eq!(drops(&said), [stopped, ("network-cut", "low", true), restarted], "{said}");
 
     // Nobody else is told.
     let bob = world.token("bob", TokenKind::Dashboard);
@@ -87,6 +88,6 @@ async fn presence_and_drops_are_told_with_their_causes() {
     assert_eq!(code, Some(0), "{text}");
     assert!(text.lines().count() <= 10, "{text}");
     assert!(text.starts_with("It is reconnecting since "), "{text}");
-    assert!(text.contains("agent-stopped (confidence high)"), "{text}");
+    assert!(text.contains("agent-restarted (confidence high)"), "{text}");
     assert!(text.contains("What to do: nothing; look at the server's log"), "{text}");
 }

@@ -3,7 +3,7 @@
 use crate::support::{ms, now, secs};
 use onsembl_protocol::close::{Breakage, CloseReason};
 use onsembl_protocol::diagnosis::{Cause, Confidence, PresenceTrack, Transition, Why, explain};
-use onsembl_protocol::id::{Epoch, LinkId, PresenceVersion};
+use onsembl_protocol::id::{Epoch, InstanceId, LinkId, PresenceVersion};
 use onsembl_protocol::session::{
     Claimant, Dialect, ServerAction, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
 };
@@ -15,6 +15,8 @@ struct Agent {
     at: Duration,
     machine: ServerConnection,
     link: LinkId,
+    /// Which process of it is in session, or was.
+    run: u32,
     heard: Option<WallTime>,
     log: Vec<Transition>,
 }
@@ -24,7 +26,7 @@ impl Agent {
         let at = secs(1000);
         let machine =
             ServerConnection::new(ServerConfig::DEFAULT, PresenceVersion(0), Epoch(0), now(at));
-        Self { at, machine, link: LinkId(0), heard: None, log: Vec::new() }
+        Self { at, machine, link: LinkId(0), run: 1, heard: None, log: Vec::new() }
     }
 
     fn feed(&mut self, event: ServerEvent) -> Deadline {
@@ -32,7 +34,9 @@ impl Agent {
         let step = self.machine.handle(event, at);
         for action in step.actions {
             if let ServerAction::Report(presence) = action {
-                self.log.push(Transition { at: at.wall, presence, heard: self.heard });
+                let instance = Some(InstanceId::new(format!("run-{}", self.run)));
+                let heard = self.heard;
+                self.log.push(Transition { at: at.wall, presence, heard, instance });
             }
         }
         step.deadline
@@ -43,6 +47,7 @@ impl Agent {
         let (link, dialect) = (self.link, Dialect::Extended);
         let _ = self.feed(ServerEvent::Joined { link, dialect, claimant });
         self.at += ms(10);
+        self.run += u32::from(claimant == Claimant::OtherProcess);
         let _ = self.feed(ServerEvent::Admitted { link, epoch: Epoch(link.0) });
         self.hear();
     }
@@ -93,9 +98,11 @@ fn a_drop_lasts_until_the_agent_is_back_and_is_missing_time() {
     agent.join(Claimant::SameProcess);
     agent.at += secs(30);
     let why = agent.told();
-    assert_eq!(causes(&why), [(Cause::Unknown, true)]);
+    // That it was not another process is all that is known.
+    assert_eq!(causes(&why), [(Cause::NetworkCut, true)]);
+    assert_eq!(why.drops[0].finding.confidence, Confidence::Low);
     let evidence = why.drops[0].finding.evidence.to_string();
-    assert_eq!(evidence, "ended link-ended, quiet 1s, lived 100s, close code 1006");
+    assert_eq!(evidence, "lost both, ended link-ended, quiet 1s, lived 100s, close code 1006");
     let sum = why.availability;
     assert_eq!((sum.there, sum.missing), (secs(130), secs(50) + ms(20)), "{sum:?}");
     assert_eq!(sum.permille(), Some(722));
