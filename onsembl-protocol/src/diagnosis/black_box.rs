@@ -157,7 +157,7 @@ mod tests {
         let mut black_box = BlackBox::new();
         black_box.note(found(Cause::NetworkCut), at(10));
         for n in 0..1000 {
-            let evidence = Evidence::NONE.with("attempt", n as u64);
+            let evidence = Evidence::NONE.with("attempt", n);
             black_box.note(found(Cause::NameResolution).on(evidence), at(20 + n));
         }
         let told = black_box.told(at(1100));

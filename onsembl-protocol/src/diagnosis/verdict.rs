@@ -298,7 +298,8 @@ impl<'a> Case<'a> {
             Ending::AgentHeardNothing => {
                 let both =
                     matches!(self.drop.ways, Ways::OutwardLost(_)) || self.agent_heard_nothing();
-                let sure = if both { Confidence::High } else { Confidence::Medium };
+                // From one end alone, a server that did not run looks the same.
+                let sure = if both { Confidence::High } else { Confidence::Low };
                 found(Cause::NetworkOneWay, sure, "to-agent")
             }
             Ending::Broke if agent_is_back => {

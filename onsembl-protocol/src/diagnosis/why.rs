@@ -101,7 +101,7 @@ fn drops(log: &[Transition]) -> Vec<(DropRecord, Option<Return>)> {
     let mut before = None;
     for transition in log {
         let Transition { at, presence, .. } = *transition;
-        let process = process(core::mem::replace(&mut before, Some(transition)), transition);
+        let process = process(before.replace(transition), transition);
         let Presence { status, epoch, because, .. } = presence;
         match (session, in_session(status)) {
             (None, true) => {
