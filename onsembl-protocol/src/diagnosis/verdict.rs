@@ -234,8 +234,6 @@ impl<'a> Case<'a> {
         if lasted(longest).saturating_mul(2) < self.absence() {
             return None;
         }
-        let mut others = self.told().filter(|told| keeps_away(told.finding.cause));
-        let mixed = others.any(|told| told.finding.cause != longest.finding.cause);
         let finding = longest.finding.clone();
         let evidence = Evidence::NONE.with("dials", longest.times).and(&finding.evidence);
         // A certificate has dates, which are compared with a clock.
@@ -244,9 +242,9 @@ impl<'a> Case<'a> {
             let evidence = jump.finding.evidence.clone().and(&evidence);
             return Some(Finding::new(Cause::ClockJump, Confidence::Medium).on(evidence));
         }
-        // Without a network, names are not resolved, routes are missing, and nothing answers.
+        // A link does not fall silent because a name is not resolved: that too is for want of a network.
         let without_network = matches!(finding.cause, Cause::NameResolution | Cause::NoRoute);
-        if without_network && self.ending.is_silence() && (mixed || self.agent_heard_nothing()) {
+        if without_network && self.ending.is_silence() {
             return Some(Finding::new(Cause::NetworkCut, Confidence::Medium).on(evidence));
         }
         Some(finding.on(evidence))
