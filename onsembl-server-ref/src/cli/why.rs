@@ -142,3 +142,79 @@ impl Finding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn told(drops: usize, drop: &Value, pattern: &Value) -> String {
+        let told = json!({
+            "presence": {
+                "state": "online",
+                "since": "2026-11-30T12:00:00.000Z",
+                "because": "session opened",
+                "next_state": "stale",
+                "next_change_at": "2026-11-30T12:00:45.000Z",
+                "confidence": "high",
+                "evidence": {},
+            },
+            "drops": vec![drop; drops],
+            "pattern": pattern,
+            "availability": { "permille": 987 },
+        });
+        let told: Told = serde_json::from_value(told).unwrap();
+        let lines = told.lines("1day");
+        assert!(lines.len() <= 10, "{lines:#?}");
+        lines.join("\n")
+    }
+
+    fn drop(cause: &str, confidence: &str, evidence: &Value) -> Value {
+        let (at, until) = ("2026-11-30T11:59:00.000Z", "2026-11-30T11:59:02.000Z");
+        json!({ "at": at, "until": until, "cause": cause, "confidence": confidence, "evidence": evidence })
+    }
+
+    #[test]
+    fn a_timer_in_between_is_named_with_its_seconds_and_what_to_do() {
+        let evidence = json!({ "idle_timeout_ms": 60_000, "times": 9 });
+        let pattern = json!({ "cause": "middlebox-idle-timeout", "confidence": "high", "evidence": evidence });
+        let text = told(9, &drop("network-cut", "low", &json!({ "quiet_ms": 60_010 })), &pattern);
+        for part in [
+            "middlebox-idle-timeout",
+            "idle timeout 60s, times 9",
+            "`--heartbeat-interval` below",
+            "4 earlier drops",
+            "98.7 %",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn two_processes_of_one_identity_are_named_and_what_to_do() {
+        let evidence = json!({ "times": 10, "within_ms": 10_000 });
+        let pattern = json!({ "cause": "instances-evict-each-other", "confidence": "high", "evidence": evidence });
+        let text = told(10, &drop("second-instance", "high", &json!({})), &pattern);
+        for part in
+            ["instances-evict-each-other", "times 10, within 10s", "a state directory of its own"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_single_drop_is_named_with_its_evidence_and_what_to_do() {
+        let evidence = json!({ "stage": "resolve", "errno": "EAI_AGAIN", "dials": 12 });
+        let text = told(1, &drop("name-resolution", "high", &evidence), &Value::Null);
+        assert_eq!(
+            text,
+            "It is online since 2026-11-30T12:00:00.000Z: session opened (confidence high). \
+             If nothing happens, it is stale at 2026-11-30T12:00:45.000Z.\n\
+             2026-11-30T11:59:00.000Z to 2026-11-30T11:59:02.000Z: name-resolution (confidence high): \
+             the name of the server could not be resolved; stage resolve, errno EAI_AGAIN, dials 12\n\
+             It was there 98.7 % of the last 1day, with 1 drops.\n\
+             What to do: check the server's name and the resolver of the agent's machine.",
+        );
+        assert!(told(0, &Value::Null, &Value::Null).ends_with("with 0 drops."));
+    }
+}
