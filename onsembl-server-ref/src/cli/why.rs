@@ -107,10 +107,13 @@ impl Told {
         }
         if let Some(permille) = self.availability.permille {
             let (whole, tenth) = (permille / 10, permille % 10);
-            let drops = self.drops.len();
-            lines.push(format!(
-                "It was there {whole}.{tenth} % of the last {since}, with {drops} drops."
-            ));
+            let drops = match self.drops.len() {
+                0 => "no drop".to_owned(),
+                1 => "one drop".to_owned(),
+                n => format!("{n} drops"),
+            };
+            lines
+                .push(format!("It was there {whole}.{tenth} % of the last {since}, with {drops}."));
         }
         let latest = self.drops.last().map(|drop| &drop.finding);
         if let Some(finding) = self.pattern.as_ref().or(latest) {
@@ -212,9 +215,9 @@ mod tests {
              If nothing happens, it is stale at 2026-11-30T12:00:45.000Z.\n\
              2026-11-30T11:59:00.000Z to 2026-11-30T11:59:02.000Z: name-resolution (confidence high): \
              the name of the server could not be resolved; stage resolve, errno EAI_AGAIN, dials 12\n\
-             It was there 98.7 % of the last 1day, with 1 drops.\n\
+             It was there 98.7 % of the last 1day, with one drop.\n\
              What to do: check the server's name and the resolver of the agent's machine.",
         );
-        assert!(told(0, &Value::Null, &Value::Null).ends_with("with 0 drops."));
+        assert!(told(0, &Value::Null, &Value::Null).ends_with("with no drop."));
     }
 }
