@@ -98,10 +98,12 @@ fn drops(log: &[Transition]) -> Vec<(DropRecord, Option<Return>)> {
     let mut found: Vec<(DropRecord, Option<Return>)> = Vec::new();
     // The session that is under way, and since when.
     let mut session: Option<(Epoch, WallTime)> = None;
-    let mut before = None;
+    // While a hello of a machine that was forgotten is looked at, no process is known.
+    let mut known: Option<&InstanceId> = None;
     for transition in log {
         let Transition { at, presence, .. } = *transition;
-        let process = process(before.replace(transition), transition);
+        let process = process(known, transition.instance.as_ref());
+        known = transition.instance.as_ref().or(known);
         let Presence { status, epoch, because, .. } = presence;
         match (session, in_session(status)) {
             (None, true) => {
@@ -143,9 +145,9 @@ const fn returned(at: WallTime, process: Process) -> Return {
     Return { at, process, told: Vec::new() }
 }
 
-/// Whether the process of a transition is that of the one before.
-fn process(before: Option<&Transition>, now: &Transition) -> Process {
-    match (before.and_then(|before| before.instance.as_ref()), &now.instance) {
+/// Whether a process is the one before.
+fn process(before: Option<&InstanceId>, now: Option<&InstanceId>) -> Process {
+    match (before, now) {
         (Some(before), Some(now)) if before == now => Process::Same,
         (Some(_), Some(_)) => Process::Other,
         (None, _) | (_, None) => Process::Unknown,
