@@ -172,11 +172,15 @@ fn next(
 ) -> (Option<PresenceStatus>, Option<WallTime>) {
     let Presence { status, since, .. } = track.latest;
     let timing = config.timing;
-    // What is shown began with a frame, so a frame is not older than that; but for a silence.
-    let live = heard.map_or(since, |heard| heard.max(since));
     match (status, track.away) {
-        (PresenceStatus::Online | PresenceStatus::Error, _) => {
-            (Some(PresenceStatus::Stale), Some(later(live, timing.stale_after())))
+        // It began by being heard, whatever is known of later frames.
+        (PresenceStatus::Online, _) => {
+            let heard = heard.map_or(since, |heard| heard.max(since));
+            (Some(PresenceStatus::Stale), Some(later(heard, timing.stale_after())))
+        }
+        (PresenceStatus::Error, _) => {
+            let at = heard.map(|heard| later(heard, timing.stale_after()));
+            (Some(PresenceStatus::Stale), at)
         }
         (PresenceStatus::Stale, _) => {
             let at = heard.map(|heard| later(heard, timing.timeout_after()));
