@@ -23,6 +23,7 @@
 //! what of them an edge has to store, to show or to perform is in the module of the machine it performs.
 //!
 //! **3. Evidence.** [`replay`]: what went into a machine, kept, exported, and replayed to the byte.
+//! [`diagnosis`]: what is told of it: why an agent is away, since when, and on what evidence.
 //!
 //! **4. The laboratory** (features `sim` and `testing`): `lab`, worlds in virtual time, the model that
 //! judges them, and a kit that tests your own wrapper or server policy against the published
@@ -150,6 +151,7 @@ extern crate std;
 
 pub mod close;
 mod command;
+pub mod diagnosis;
 pub mod fleet;
 pub mod id;
 #[cfg(any(feature = "sim", feature = "testing"))]

@@ -24,12 +24,16 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     ("session", &[VALUES, &["model", "wire", "liveness"]]),
     ("supervisor", &[VALUES, &["model", "session"]]),
     ("replay", &[VALUES, &["model", "wire", "session", "supervisor"]]),
+    ("diagnosis", &[VALUES, &["model", "liveness", "session"]]),
     ("command", &[VALUES, &["model"]]),
     ("output", &[VALUES, &["model"]]),
     ("terminal", &[VALUES, &["model"]]),
     ("stop", &[VALUES, &["model"]]),
     ("worker", &[VALUES, &["model", "wire", "session"], SMALL_MACHINES]),
-    ("fleet", &[VALUES, &["model", "wire", "liveness", "session", "replay"], SMALL_MACHINES]),
+    (
+        "fleet",
+        &[VALUES, &["model", "wire", "liveness", "session", "replay", "diagnosis"], SMALL_MACHINES],
+    ),
     (
         "lab",
         &[

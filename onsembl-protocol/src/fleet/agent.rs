@@ -71,6 +71,7 @@ impl Agent {
             since: at,
             because: "hello received, session being opened".to_owned(),
             version: opened.presence_version,
+            track: None,
         };
         Self {
             key,
@@ -110,6 +111,7 @@ impl Agent {
             since: record.since,
             because: record.because,
             version: record.presence_version,
+            track: None,
         };
         Self {
             key: record.key,

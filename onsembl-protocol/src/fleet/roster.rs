@@ -17,7 +17,7 @@ use super::limits::FleetLimits;
 use super::note::FleetNote;
 use super::out::Out;
 use super::row::{AgentRecord, OpenedSession, PresenceRecord};
-use super::view::{Change, ShownPresence};
+use super::view::Change;
 use crate::close::{CloseCause, CloseReason};
 use crate::command::{DEFAULT_SLOTS, Returned};
 use crate::id::{AgentId, AgentKey, Epoch, LinkId, PresenceVersion, SessionId, StopId};
@@ -436,11 +436,12 @@ impl Roster {
             presence,
             last_heard: agent.shown.last_heard,
             link: entry.session.as_ref().map(|session| session.link),
+            instance: entry.instance.clone(),
             at,
         }));
         let is_listed = agent.listing == Listing::Listed;
         if agent.shown.presence.version < presence.version {
-            agent.shown.presence = ShownPresence::from(presence);
+            agent.shown.presence = agent.shown.presence.then(presence);
             if is_listed {
                 out.show(Change::Agent(id.clone(), Box::new(agent.shown.clone())));
             }

@@ -74,6 +74,8 @@ pub struct PresenceRecord {
     pub last_heard: Option<WallTime>,
     /// The link of its session.
     pub link: Option<LinkId>,
+    /// The process of its latest session.
+    pub instance: Option<InstanceId>,
     /// When it was published. Of a change of the status, since when that holds.
     pub at: WallTime,
 }

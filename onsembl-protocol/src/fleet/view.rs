@@ -10,9 +10,10 @@ use super::claims::{Bearer, Claim};
 use super::limits::FleetLimits;
 use super::report::StopState;
 use crate::command::{CommandStage, CommandView};
+use crate::diagnosis::{Explanation, PresenceTrack, explain};
 use crate::id::{AgentId, ChunkSequence, CommandId, Incarnation, PresenceVersion};
 use crate::output::{Cursor, LogRecord, OutputTail};
-use crate::session::{Presence, PresenceStatus};
+use crate::session::{Presence, PresenceStatus, ServerConfig};
 use crate::stop::StopOrder;
 use crate::time::WallTime;
 use crate::wire::payload::HealthMetrics;
@@ -144,20 +145,39 @@ pub struct ShownPresence {
     pub since: WallTime,
     pub because: String,
     pub version: PresenceVersion,
+    /// What its transitions add up to; `None` before this run of the server published one.
+    pub track: Option<PresenceTrack>,
 }
 
-impl From<Presence> for ShownPresence {
-    fn from(presence: Presence) -> Self {
+impl ShownPresence {
+    /// What is shown from this transition on.
+    #[must_use]
+    pub(super) fn then(&self, presence: Presence) -> Self {
         Self {
             status: presence.status,
             since: presence.since,
             because: presence.because.to_string(),
             version: presence.version,
+            track: Some(match self.track {
+                Some(track) => track.then(presence),
+                None => PresenceTrack::begin(presence),
+            }),
         }
     }
 }
 
 impl AgentView {
+    /// Its presence, explained.
+    #[must_use]
+    pub fn explain(&self, rules: &ServerConfig) -> Explanation {
+        let shown = &self.presence;
+        let because = self.because();
+        match &shown.track {
+            Some(track) => Explanation { because, ..explain(track, self.last_heard, rules) },
+            None => Explanation::without_transitions(shown.status, shown.since, because),
+        }
+    }
+
     /// Why it is where it is: an impairment comes in front of the cause of its presence.
     pub fn because(&self) -> String {
         let because = &self.presence.because;

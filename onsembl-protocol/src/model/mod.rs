@@ -4,10 +4,13 @@
 //! the floor that both stand on.
 
 mod capabilities;
+mod cause;
 mod command;
 mod dialect;
+mod evidence;
 mod exit;
 mod feature;
+mod finding;
 mod gap;
 pub(crate) mod lenient;
 mod mint;
@@ -22,10 +25,13 @@ mod timing;
 
 pub use crate::text::Text;
 pub use capabilities::{Capabilities, OutputFormat};
+pub use cause::{Cause, Confidence};
 pub use command::{CommandAckStatus, CommandInput, CommandPhase, OfflinePolicy, Priority};
 pub use dialect::Dialect;
+pub use evidence::{Evidence, Fact};
 pub use exit::Exit;
 pub use feature::{AGENT_FEATURES, DASHBOARD_FEATURES, Feature, SERVER_FEATURES};
+pub use finding::{Finding, Told};
 pub use gap::{GapCause, gap_notice};
 pub(crate) use mint::IdMint;
 pub use report::CommandComplete;

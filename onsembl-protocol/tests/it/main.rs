@@ -11,6 +11,7 @@
     clippy::type_complexity
 )]
 
+mod diagnosis;
 mod frames;
 mod lifecycle;
 mod machines;

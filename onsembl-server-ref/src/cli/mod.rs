@@ -19,6 +19,7 @@ mod stop;
 mod table;
 mod token;
 mod tokens;
+mod why;
 
 use clap::{Parser, Subcommand};
 use onsembl_transport::logging::{self, LogTo, Targets};
@@ -62,6 +63,8 @@ enum Command {
     Commands(commands::Commands),
     /// Print the stored output of a command, byte for byte; with --follow, also new output.
     Output(output::Output),
+    /// Say why an agent is where it is, why it was away, and what to do about it.
+    Why(why::Why),
     /// Check that every byte written by an agent's commands is accounted for.
     Audit(audit::Audit),
     /// Write what the server recorded of an agent to standard output, to be replayed.
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
             Command::Release(release) => finish(release.run().await),
             Command::Commands(commands) => finish(commands.run().await),
             Command::Output(output) => finish(output.run().await),
+            Command::Why(why) => finish(why.run().await),
             Command::Audit(audit) => finish(audit.run().await),
             Command::Export(export) => finish(export.run().await),
             Command::Replay(replay) => replay.run(),

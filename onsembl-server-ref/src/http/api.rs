@@ -15,6 +15,7 @@ use super::signed_in::SignedIn;
 use super::stops;
 use super::terminal_output::terminal_output;
 use super::upgrade::{self, plain};
+use super::why::why;
 use crate::auth::Identity;
 use crate::hub::{HubStats, Request as HubRequest};
 use crate::store::StoreHealth;
@@ -27,6 +28,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use onsembl_protocol::fleet::{self, AgentStop, Answer, StopState};
 use onsembl_protocol::id::AgentId;
+use onsembl_protocol::model::{Confidence, Evidence};
+use onsembl_protocol::session::PresenceStatus;
 use onsembl_protocol::wire::payload::HealthMetrics;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -59,6 +62,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/agents/{id}/recording", get(recording))
         .route("/api/agents/{id}/audit", get(audit))
         .route("/api/agents/{id}/control", post(control))
+        .route("/api/agents/{id}/why", get(why))
         .route("/api/agents/{id}/terminal-output", get(terminal_output))
         .route("/api/commands", get(commands::commands))
         .route("/api/commands/{id}/cancel", post(cancel))
@@ -95,6 +99,14 @@ struct AgentView {
     status: &'static str,
     since: String,
     because: String,
+    /// What it will be if nothing but time happens.
+    next_state: Option<&'static str>,
+    /// When, at the earliest.
+    next_change_at: Option<String>,
+    /// How sure it is that `because` is the whole reason.
+    confidence: Confidence,
+    /// What that rests on.
+    evidence: Evidence,
     version: String,
     capabilities: Vec<String>,
     last_heartbeat: Option<String>,
@@ -292,13 +304,18 @@ async fn views_of(
         .map(|(id, agent)| {
             let beat = beats.remove(id);
             let (at, metrics) = beat.map_or((None, None), |b| (b.at, b.metrics));
+            let told = agent.explain(&app.rules);
             AgentView {
                 agent_id: id.as_str().to_owned(),
                 name: agent.name.clone(),
                 agent_type: agent.agent_type.clone(),
-                status: agent.presence.status.as_str(),
-                since: agent.presence.since.to_string(),
-                because: agent.because(),
+                status: told.state.as_str(),
+                since: told.since.to_string(),
+                because: told.because,
+                next_state: told.next_state.map(PresenceStatus::as_str),
+                next_change_at: told.next_change_at.map(|at| at.to_string()),
+                confidence: told.confidence,
+                evidence: told.evidence,
                 version: agent.version.clone(),
                 capabilities: agent.capabilities.clone(),
                 last_heartbeat: at.map(|at| at.to_string()),

@@ -23,6 +23,7 @@ mod stops;
 mod terminal_output;
 mod upgrade;
 mod waiting_room;
+mod why;
 
 pub(crate) use accept::{AcceptLimits, Listener, accept};
 pub(crate) use api::{health, router, standalone};
@@ -47,6 +48,7 @@ use crate::hub::HubHandle;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use onsembl_protocol::id::UserId;
+use onsembl_protocol::session::ServerConfig;
 use onsembl_transport::counters::Counters;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
@@ -58,6 +60,8 @@ pub(crate) struct App {
     pub(crate) fleet_views: FleetViews,
     pub(crate) store: Store,
     pub(crate) hub: HubHandle,
+    /// The times by which agents are judged.
+    pub(crate) rules: ServerConfig,
     pub(crate) counters: Counters,
     pub(crate) metrics: Metrics,
     pub(crate) dashboard: Arc<Dashboard>,

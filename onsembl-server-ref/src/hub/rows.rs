@@ -164,13 +164,16 @@ pub(super) fn command_update(update: CommandUpdate) -> store::CommandUpdate {
 }
 
 pub(super) fn presence_row(record: PresenceRecord) -> PresenceRow {
-    let PresenceRecord { agent, presence, last_heard, link, at } = record;
+    let PresenceRecord { agent, presence, last_heard, link, instance, at } = record;
     let evidence = json!({
+        // By which the log is read again as what it was, and not as text.
+        (PresenceRow::TYPED): presence,
         "since": presence.since.unix_millis(),
         "last_heard": last_heard.map(WallTime::unix_millis),
         "impairment": presence.because.impairment.map(|i| i.to_string()),
         "store": presence.because.trouble.map(|t| t.to_string()),
         "link": link.map(|l| l.0),
+        "instance": instance,
     });
     PresenceRow {
         agent,

@@ -142,6 +142,7 @@ impl Server {
         counters: Counters,
     ) -> Result<Self, StartError> {
         let Data { lock, store, receipts } = data;
+        let rules = options.agents;
         let stop = CancellationToken::new();
         let instance = ServerInstanceId::new(uuid::Uuid::now_v7().to_string());
         let fleet_views = FleetViews::default();
@@ -153,7 +154,7 @@ impl Server {
             fleet_views: fleet_views.clone(),
             counters: counters.clone(),
             metrics: metrics.clone(),
-            config: options.agents,
+            config: rules,
             instance: instance.clone(),
             recording: options.recording,
             observer: options.observer.map(observe),
@@ -176,6 +177,7 @@ impl Server {
             fleet_views,
             store,
             hub,
+            rules,
             counters,
             metrics,
             dashboard: Arc::new(dashboard),

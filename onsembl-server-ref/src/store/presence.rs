@@ -2,11 +2,12 @@
 //! added and, when there are many, removed from the old end; the latest one is projected onto the agent in the
 //! same transaction.
 
-use super::columns::int;
+use super::columns::{int, json, number, time};
 use super::error::StoreError;
 use super::line::{Needs, Place};
 use super::{Store, Submitted};
-use onsembl_protocol::id::{AgentId, Epoch, PresenceVersion, UserId};
+use onsembl_protocol::diagnosis::Transition;
+use onsembl_protocol::id::{AgentId, Epoch, InstanceId, PresenceVersion, UserId};
 use onsembl_protocol::time::WallTime;
 use rusqlite::{Connection, params};
 use serde_json::Value;
@@ -34,7 +35,58 @@ pub struct PresenceRow {
     pub at: WallTime,
 }
 
+impl PresenceRow {
+    /// The name of the published presence in the evidence, as the core writes it.
+    pub(crate) const TYPED: &str = "presence";
+
+    /// The event as the core knows it; `None` of one that an earlier version wrote.
+    pub(crate) fn transition(&self) -> Option<Transition> {
+        let presence = serde_json::from_value(self.evidence.get(Self::TYPED)?.clone()).ok()?;
+        let heard = self.evidence.get("last_heard").and_then(Value::as_i64);
+        let instance = self.evidence.get("instance").and_then(Value::as_str);
+        Some(Transition {
+            at: self.at,
+            presence,
+            heard: heard.map(WallTime::from_unix_millis),
+            instance: instance.map(InstanceId::new),
+        })
+    }
+}
+
 impl Store {
+    /// The presence events of an agent of this user that are kept, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Trouble`], [`StoreError::Unreadable`], [`StoreError::Closed`].
+    pub(crate) async fn presence_log(
+        &self,
+        user: &UserId,
+        agent: &AgentId,
+    ) -> Result<Vec<PresenceRow>, StoreError> {
+        let (of, agent) = (user.clone(), agent.clone());
+        self.read_for(user, move |db| {
+            db.prepare_cached(
+                "SELECT version, epoch, status, because, evidence, at FROM presence_events
+                 WHERE agent_id = ?1
+                     AND agent_id IN (SELECT agent_id FROM agents WHERE agent_id = ?1 AND user_id = ?2)
+                 ORDER BY version",
+            )?
+            .query_map([agent.as_str(), of.as_str()], |row| {
+                Ok(PresenceRow {
+                    agent: agent.clone(),
+                    version: PresenceVersion(number(row, "version")?),
+                    epoch: Epoch(number(row, "epoch")?),
+                    status: row.get("status")?,
+                    because: row.get("because")?,
+                    evidence: json(row, "evidence")?,
+                    at: time(row, "at")?,
+                })
+            })?
+            .collect()
+        })
+        .await
+    }
+
     /// Adds a presence event and shows the agent as it says. `since` of the agent moves only when
     /// the status changes; an event older than the one shown is added, but not shown.
     ///

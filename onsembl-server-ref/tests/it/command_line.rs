@@ -48,12 +48,13 @@ pub(crate) async fn run(command: &mut Command) -> (Option<i32>, String) {
 }
 
 /// Every command that asks a server for something.
-const VERBS: [&[&str]; 7] = [
+const VERBS: [&[&str]; 8] = [
     &["agents"],
     &["commands"],
     &["stop", "--all"],
     &["release", "--all"],
     &["audit", "key-1"],
+    &["why", "key-1"],
     &["export", "key-1"],
     &["exec", "--timeout", "10s", "nobody", "--", "true"],
 ];

@@ -50,3 +50,4 @@ mod shown;
 mod terminals;
 mod token_commands;
 mod tokens;
+mod why;

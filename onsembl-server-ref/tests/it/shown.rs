@@ -181,6 +181,8 @@ async fn nothing_that_a_peer_chose_reaches_a_terminal_or_the_log_as_it_is() {
         &["control", BAD, "pause", "--reason", BAD],
         &["audit", BAD],
         &["audit", "--json", BAD],
+        &["why", BAD],
+        &["why", "--json", BAD],
         &["export", BAD],
         &["exec", "--timeout", "1s", &format!("no {BAD}"), "--", BAD],
         &["exec", "--timeout", "1s", BAD, "--", "wait"],
@@ -249,13 +251,14 @@ async fn what_a_foreign_server_answers_is_shown_escaped() {
         ),
         format!("nonsense {bad}\r\n\r\n"),
     ];
-    let verbs: [&[&str]; 9] = [
+    let verbs: [&[&str]; 10] = [
         &["agents"],
         &["agents", "--json"],
         &["commands"],
         &["commands", "c-1"],
         &["output", "c-1"],
         &["audit", "a"],
+        &["why", "a"],
         &["stop", "--all"],
         &["cancel", "c-1"],
         &["exec", "--timeout", "2s", "a", "--", "true"],

@@ -244,6 +244,7 @@ fn is(view: &mut View, n: usize, version: u64, status: PresenceStatus) {
             since: WallTime::default(),
             because: "x".repeat(300),
             version: PresenceVersion(version),
+            track: None,
         },
         last_heard: None,
         metrics: None,

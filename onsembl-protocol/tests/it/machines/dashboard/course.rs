@@ -37,6 +37,7 @@ fn agent(view: &mut View, n: usize) {
             since: WallTime::default(),
             because: "x".into(),
             version: PresenceVersion(1),
+            track: None,
         },
         last_heard: None,
         metrics: None,

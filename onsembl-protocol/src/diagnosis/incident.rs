@@ -1,0 +1,128 @@
+//! Incidents: what many agents have in common that fell silent at once, and the server's doubt of itself.
+//!
+//! A function over records; whose agents go in decides who may be told what comes out.
+
+use super::record::between;
+use crate::model::{Cause, Confidence, Evidence, Finding};
+use crate::time::WallTime;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// An agent fell silent or lost its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fall {
+    /// When.
+    pub at: WallTime,
+    /// The verdict on it alone, so far.
+    pub cause: Cause,
+}
+
+/// A time in which this server did not run, or was not itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnFault {
+    /// From when.
+    pub from: WallTime,
+    /// Until when.
+    pub until: WallTime,
+    /// [`ServerStalled`](Cause::ServerStalled), [`ServerRestarted`](Cause::ServerRestarted), or
+    /// [`HeartbeatNotRecorded`](Cause::HeartbeatNotRecorded) while the database failed.
+    pub cause: Cause,
+}
+
+/// Many drops of one cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// When the first agent fell.
+    pub from: WallTime,
+    /// When the last one did.
+    pub until: WallTime,
+    /// How many did.
+    pub agents: usize,
+    /// What they have in common.
+    pub finding: Finding,
+}
+
+/// Fewer agents than this are no incident, and a smaller part of those in session is none.
+const FEWEST: usize = 3;
+const PART: usize = 5;
+
+/// The incidents among falls, which come in the order of time, of a fleet with so many agents in session before
+/// the first. Falls within `window` of one another belong together: an interval of heartbeats, in which silence
+/// that began at one moment is noticed. An own fault of the server is an incident even if nobody fell.
+#[must_use]
+pub fn incidents(
+    falls: &[Fall],
+    own: &[OwnFault],
+    in_session: usize,
+    window: Duration,
+) -> Vec<Incident> {
+    let mut found: Vec<Incident> = own.iter().map(|fault| of_own(fault, falls, window)).collect();
+    let by_own = |fall: &&Fall| !own.iter().any(|fault| is_within(fault, fall.at, window));
+    let mut group: Vec<Fall> = Vec::new();
+    for fall in falls.iter().filter(by_own) {
+        if group.first().is_some_and(|first| between(first.at, fall.at) > window) {
+            found.extend(of_group(&group, in_session));
+            group.clear();
+        }
+        group.push(*fall);
+    }
+    found.extend(of_group(&group, in_session));
+    found.sort_by_key(|incident| incident.from);
+    found
+}
+
+fn is_within(fault: &OwnFault, at: WallTime, window: Duration) -> bool {
+    fault.from <= at && between(fault.until, at) <= window
+}
+
+fn of_own(fault: &OwnFault, falls: &[Fall], window: Duration) -> Incident {
+    let agents = falls.iter().filter(|fall| is_within(fault, fall.at, window)).count();
+    let evidence = Evidence::NONE
+        .with("lasted", between(fault.from, fault.until))
+        .with("agents", agents as u64);
+    let finding = Finding::new(fault.cause, Confidence::High).on(evidence);
+    Incident { from: fault.from, until: fault.until, agents, finding }
+}
+
+fn of_group(group: &[Fall], in_session: usize) -> Option<Incident> {
+    let (first, last) = (group.first()?, group.last()?);
+    if group.len() < FEWEST || group.len() * PART < in_session {
+        return None;
+    }
+    let of_cause = |cause: Cause| group.iter().filter(|fall| fall.cause == cause).count();
+    let (cause, alike) = group
+        .iter()
+        .map(|fall| (fall.cause, of_cause(fall.cause)))
+        .max_by_key(|(cause, alike)| (*alike, core::cmp::Reverse(*cause)))?;
+    let evidence = Evidence::NONE
+        .with("agents", group.len() as u64)
+        .with("in_session", in_session as u64)
+        .with("alike", alike as u64)
+        .with("within", between(first.at, last.at));
+    let common = alike * 2 > group.len() && !is_of_one_agent(cause);
+    let (cause, confidence) = match (cause, common) {
+        // That many machines are silent at once is the network that they share with the server.
+        (Cause::Unknown | Cause::NetworkOneWayOrCut, true) => {
+            (Cause::NetworkCut, Confidence::Medium)
+        }
+        (cause, true) => (cause, Confidence::High),
+        (_, false) => (Cause::Unknown, Confidence::Low),
+    };
+    let finding = Finding::new(cause, confidence).on(evidence);
+    Some(Incident { from: first.at, until: last.at, agents: group.len(), finding })
+}
+
+/// Whether it can be no common cause: the agents have their own machines, tokens and users.
+fn is_of_one_agent(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::AgentStopped
+            | Cause::AgentEndedByOrder
+            | Cause::AgentDeleted
+            | Cause::AgentUpgraded
+            | Cause::AgentRestarted
+            | Cause::TokenRevoked
+            | Cause::SecondInstance
+            | Cause::InstancesEvictEachOther
+    )
+}

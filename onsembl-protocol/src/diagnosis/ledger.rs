@@ -1,0 +1,375 @@
+//! The ledger of one connection's heartbeats: how far each got, at both ends, and which hop is missed.
+//!
+//! It stands beside the machine of the connection, and is told of each hop by whoever performs it. It decides
+//! nothing: it says where heartbeats stop, and which direction of the link is lost if its evidence tells that.
+//!
+//! # How a lost direction is told from a slow one, and from a peer that did not run
+//!
+//! A peer says in each heartbeat which of ours it saw last, and how long ago. That age is a time between two events
+//! at the peer, so neither the way nor a difference of clocks is in it. If the next one of ours was written *g* after
+//! that one, and the peer's age exceeds *g* by half an interval, then the next one is lost or late by so much, on the
+//! way to the peer. But a peer that did not run saw nothing either. So two heartbeats of the peer must say so, no
+//! more than an interval and a quarter apart by its own clock: likely then, and sure when a third one says the
+//! same. Nothing that is heard says nothing of the other direction.
+
+use super::hop::Hop;
+use super::ring::{Direction, Entry, Whose, short};
+use crate::id::BeatSequence;
+use crate::liveness::Seen;
+use crate::model::{Cause, Confidence};
+use crate::time::{Deadline, Timestamp};
+use core::time::Duration;
+
+/// Which end keeps a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub enum End {
+    Agent,
+    Server,
+}
+
+/// What one end can say of the two directions of its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ways {
+    /// Each end hears the other, as far as is known.
+    Both,
+    /// The peer is heard, and does not hear this end.
+    OutwardLost(Confidence),
+    /// The peer is not heard. Whether it hears this end cannot be told from here.
+    OneWayOrCut,
+}
+
+/// Where heartbeats stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct Trouble {
+    pub whose: Whose,
+    /// The first hop that is missed.
+    pub hop: Hop,
+    /// The first heartbeat that missed it.
+    pub sequence: BeatSequence,
+    /// When that one was at the hop before.
+    pub since: Timestamp,
+    pub confidence: Confidence,
+}
+
+/// What the peer said of our heartbeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Said {
+    /// The latest that it saw; 0 if none.
+    sequence: u32,
+    /// How long ago in milliseconds, when it said so; since our first one left, of one that saw none.
+    age: u32,
+    /// How many of its heartbeats in a row found the next one of ours overdue.
+    overdue: u8,
+}
+
+/// The heartbeats of one connection, as one end sees them. Times are of the clock that runs through sleep
+/// ([`Now::boot`](crate::time::Now::boot)).
+///
+/// It takes at most [`MOST_BYTES`](Self::MOST_BYTES), and never allocates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BeatLedger {
+    end: End,
+    /// In milliseconds.
+    interval: u32,
+    begun: Timestamp,
+    looked_at: Timestamp,
+    /// Since when this process has run without a break: what it did not do before is no sign of a fault.
+    awake_since: Timestamp,
+    heard_at: Timestamp,
+    own: Direction,
+    peers: Direction,
+    said: Said,
+    trouble: Option<Trouble>,
+}
+
+impl BeatLedger {
+    /// The most that it takes of memory.
+    pub const MOST_BYTES: usize = 512;
+
+    /// The ledger of a connection whose session begins now, with a heartbeat each `interval`.
+    #[must_use]
+    pub fn new(end: End, interval: Duration, now: Timestamp) -> Self {
+        Self {
+            end,
+            interval: millis(interval),
+            begun: now,
+            looked_at: now,
+            awake_since: now,
+            heard_at: now,
+            own: Direction::new(Whose::Own),
+            peers: Direction::new(Whose::Peers),
+            said: Said { sequence: 0, age: 0, overdue: 0 },
+            trouble: None,
+        }
+    }
+
+    /// An own heartbeat that was due at `due` was made.
+    pub fn on_made(&mut self, sequence: BeatSequence, due: Timestamp, now: Timestamp) {
+        self.own.begin(sequence, due.min(now));
+        self.own.reach(Hop::Made, sequence, now);
+        self.look(now);
+    }
+
+    /// An own heartbeat stands in the queue to the connection.
+    pub fn on_queued(&mut self, sequence: BeatSequence, now: Timestamp) {
+        self.own.reach(Hop::Queued, sequence, now);
+    }
+
+    /// The connection took an own heartbeat.
+    pub fn on_written(&mut self, sequence: BeatSequence, now: Timestamp) {
+        self.own.reach(Hop::Written, sequence, now);
+    }
+
+    /// A heartbeat of the peer came off the connection.
+    pub fn on_received(&mut self, sequence: BeatSequence, now: Timestamp) {
+        self.peers.begin(sequence, now);
+        self.on_heard(now);
+    }
+
+    /// The machine took a heartbeat of the peer, which says what the peer saw of ours and recorded.
+    pub fn on_handled(
+        &mut self,
+        sequence: BeatSequence,
+        seen: Option<Seen>,
+        recorded: Option<BeatSequence>,
+        now: Timestamp,
+    ) {
+        self.peers.reach(Hop::Handled, sequence, now);
+        if let Some(seen) = seen {
+            self.own.reach_all(Hop::Received, seen.sequence, now);
+            self.own.reach_all(Hop::AnswerReceived, seen.sequence, now);
+        }
+        if let Some(recorded) = recorded {
+            self.own.reach_all(Hop::Recorded, recorded, now);
+        }
+        self.take_word(seen, now);
+        self.look(now);
+    }
+
+    /// The database holds the peer's heartbeats up to this one.
+    pub fn on_recorded(&mut self, through: BeatSequence, now: Timestamp) {
+        self.peers.reach_all(Hop::Recorded, through, now);
+        self.look(now);
+    }
+
+    /// An own heartbeat was made that tells of the peer's up to this one.
+    pub fn on_answered(&mut self, through: BeatSequence, now: Timestamp) {
+        self.peers.reach_all(Hop::Answered, through, now);
+        self.look(now);
+    }
+
+    /// Some frame of the peer came.
+    pub fn on_heard(&mut self, now: Timestamp) {
+        self.heard_at = self.heard_at.max(now);
+        self.look(now);
+    }
+
+    /// Time has passed. To be called by [`deadline`](Self::deadline); harmless at any other time.
+    pub fn look(&mut self, now: Timestamp) {
+        let now = now.max(self.looked_at);
+        // This process did not run in between, or its machine slept.
+        if now.is_past(self.looked_at, self.half()) {
+            self.awake_since = now;
+        }
+        self.looked_at = now;
+        let found = self.judge();
+        if let Some(Trouble { whose, hop, sequence, .. }) = found
+            && self.trouble.is_none_or(|known| (known.hop, known.sequence) != (hop, sequence))
+        {
+            let after = now.saturating_since(self.begun);
+            match whose {
+                Whose::Own => self.own.miss(hop, sequence, after),
+                Whose::Peers => self.peers.miss(hop, sequence, after),
+            }
+        }
+        self.trouble = found;
+    }
+
+    /// When to look next: each quarter of an interval.
+    pub fn deadline(&self) -> Deadline {
+        Deadline::At(self.looked_at.after_millis(self.interval / 4)).after(self.looked_at)
+    }
+
+    /// Where heartbeats stop, at the latest look.
+    pub const fn trouble(&self) -> Option<Trouble> {
+        self.trouble
+    }
+
+    /// What that means.
+    pub const fn cause(&self) -> Option<Cause> {
+        let Some(Trouble { whose, hop, .. }) = self.trouble else { return None };
+        Some(match (self.end, whose) {
+            (End::Agent, Whose::Own) | (End::Server, Whose::Peers) => hop.missed_by_agents_beat(),
+            (End::Agent, Whose::Peers) | (End::Server, Whose::Own) => hop.missed_by_servers_beat(),
+        })
+    }
+
+    /// The two directions of the link, at the latest look.
+    pub fn ways(&self) -> Ways {
+        if self.waited(self.heard_at, self.interval.saturating_add(self.half())) {
+            return Ways::OneWayOrCut;
+        }
+        match self.said.overdue {
+            0 | 1 => Ways::Both,
+            2 => Ways::OutwardLost(Confidence::Medium),
+            _ => Ways::OutwardLost(Confidence::High),
+        }
+    }
+
+    /// *I hear you*: when the last frame of the peer came.
+    pub const fn heard_at(&self) -> Timestamp {
+        self.heard_at
+    }
+
+    /// *You hear me*: the latest own heartbeat that the peer saw.
+    pub fn confirmed(&self) -> Option<BeatSequence> {
+        (self.said.sequence > 0).then(|| BeatSequence(u64::from(self.said.sequence)))
+    }
+
+    /// How many heartbeats got to a hop, as far as this end sees it.
+    pub fn passed(&self, whose: Whose, hop: Hop) -> u32 {
+        self.direction(whose).passed(hop)
+    }
+
+    /// The last heartbeat that missed a hop, and how long after the beginning of the connection that was noticed,
+    /// in whole seconds.
+    pub fn missed(&self, whose: Whose, hop: Hop) -> Option<(BeatSequence, Duration)> {
+        self.direction(whose).missed(hop)
+    }
+
+    /// The latest own heartbeats that were answered, each with its time from written to answered.
+    pub fn round_trips(&self) -> impl Iterator<Item = (BeatSequence, Duration)> {
+        self.own.in_order().filter_map(|entry| {
+            let answered = entry.at(Whose::Own, Hop::AnswerReceived)?;
+            let trip = answered.saturating_since(entry.written()?);
+            Some((BeatSequence(u64::from(entry.sequence())), trip))
+        })
+    }
+
+    const fn direction(&self, whose: Whose) -> &Direction {
+        match whose {
+            Whose::Own => &self.own,
+            Whose::Peers => &self.peers,
+        }
+    }
+
+    const fn half(&self) -> u32 {
+        self.interval / 2
+    }
+
+    /// Whether something has been so long ago at the latest look, counting only time in which this process ran.
+    fn waited(&self, since: Timestamp, millis: u32) -> bool {
+        self.looked_at.is_past(since.max(self.awake_since), millis)
+    }
+
+    /// The peer said what it saw of ours last.
+    fn take_word(&mut self, seen: Option<Seen>, now: Timestamp) {
+        let (sequence, age) = match seen {
+            Some(seen) => (short(seen.sequence), millis(seen.age)),
+            None => {
+                let first = self.own.find(1).and_then(Entry::written);
+                (0, first.map_or(0, |first| millis(now.saturating_since(first))))
+            }
+        };
+        let before = self.said;
+        let overdue = if !self.is_overdue(sequence, age) {
+            0
+        } else if sequence != before.sequence || before.age == 0 || age < before.age {
+            1
+        } else {
+            let ran = age - before.age;
+            // Two in quick succession are one witness.
+            if ran < self.interval / 4 {
+                return;
+            }
+            let without_a_break = ran <= self.interval.saturating_add(self.interval / 4);
+            if without_a_break { before.overdue.max(1).saturating_add(1) } else { 1 }
+        };
+        self.said = Said { sequence, age, overdue };
+    }
+
+    /// Whether the peer should have seen the heartbeat behind `sequence`, having seen that one so long ago.
+    fn is_overdue(&self, sequence: u32, age: u32) -> bool {
+        let written = |sequence| self.own.find(sequence).map(Entry::written);
+        let gap = match (written(sequence), written(sequence.saturating_add(1))) {
+            (Some(Some(this)), Some(Some(next))) => millis(next.saturating_since(this)),
+            // It saw none: as if one had left an interval before the first.
+            (None, Some(Some(_))) if sequence == 0 => self.interval,
+            // Forgotten meanwhile: nothing is taken back.
+            (None, _) => return self.said.sequence == sequence && self.said.overdue > 0,
+            // It was not written, or nobody knows when.
+            (Some(_), _) => return false,
+        };
+        age >= gap.saturating_add(self.half())
+    }
+
+    /// The first hop that is missed: of the agent's heartbeats before those of the server.
+    fn judge(&self) -> Option<Trouble> {
+        match self.end {
+            End::Agent => self.own_trouble(),
+            End::Server => self.peers_trouble().or_else(|| self.own_trouble()),
+        }
+    }
+
+    fn own_trouble(&self) -> Option<Trouble> {
+        let whose = Whose::Own;
+        let latest = self.own.latest();
+        let made = latest.and_then(|entry| entry.at(whose, Hop::Made)).unwrap_or(self.begun);
+        if self.waited(made, self.interval.saturating_add(self.half())) {
+            let sequence = latest.map_or(1, |entry| entry.sequence().saturating_add(1));
+            let sequence = BeatSequence(u64::from(sequence));
+            let (hop, confidence) = (Hop::Made, Confidence::High);
+            return Some(Trouble { whose, hop, sequence, since: made, confidence });
+        }
+        let (half, sure) = (self.half(), Confidence::High);
+        self.stuck(whose, Hop::Made, Hop::Queued, half, sure)
+            .or_else(|| self.stuck(whose, Hop::Queued, Hop::Written, half, sure))
+            .or_else(|| match self.ways() {
+                Ways::OutwardLost(sure) => {
+                    self.stuck(whose, Hop::Written, Hop::Received, half, sure)
+                }
+                Ways::Both | Ways::OneWayOrCut => None,
+            })
+            .or_else(|| match self.end {
+                End::Agent => self.stuck(whose, Hop::Received, Hop::Recorded, self.interval, sure),
+                End::Server => None,
+            })
+    }
+
+    /// What becomes of the agent's heartbeats on its server.
+    fn peers_trouble(&self) -> Option<Trouble> {
+        let (whose, half, sure) = (Whose::Peers, self.half(), Confidence::High);
+        self.stuck(whose, Hop::Received, Hop::Handled, half, sure)
+            .or_else(|| self.stuck(whose, Hop::Handled, Hop::Recorded, half, sure))
+            .or_else(|| self.stuck(whose, Hop::Recorded, Hop::Answered, self.interval, sure))
+    }
+
+    fn stuck(
+        &self,
+        whose: Whose,
+        at: Hop,
+        hop: Hop,
+        patience: u32,
+        confidence: Confidence,
+    ) -> Option<Trouble> {
+        let (sequence, since) = self.direction(whose).stuck(at, hop)?;
+        self.waited(since, patience).then_some(Trouble { whose, hop, sequence, since, confidence })
+    }
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_as_small_as_it_says() {
+        let size = size_of::<BeatLedger>();
+        assert!(size <= BeatLedger::MOST_BYTES, "{size} bytes");
+    }
+}

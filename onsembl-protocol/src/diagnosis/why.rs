@@ -1,0 +1,155 @@
+//! All that is told of one agent: its presence explained, its drops with verdicts, what they have in common, and how
+//! much of the time it was there. Made of the log of its presence, whenever somebody asks.
+
+use super::explanation::{Explanation, in_session};
+use super::ledger::Ways;
+use super::pattern::{PastDrop, pattern};
+use super::record::{DropRecord, Process, Return, between};
+use super::timeline::{Availability, Logged, Sleep, timeline};
+use super::verdict::{Verdict, judge};
+use crate::id::{Epoch, InstanceId};
+use crate::model::Finding;
+use crate::session::{Presence, PresenceCause};
+use crate::time::WallTime;
+use alloc::vec::Vec;
+use core::time::Duration;
+use serde::Serialize;
+
+/// One transition, as the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// When.
+    pub at: WallTime,
+    /// What was published.
+    pub presence: Presence,
+    /// When the last frame of the agent had come, as far as it was known then.
+    pub heard: Option<WallTime>,
+    /// The process of the session that is under way, or was the latest.
+    pub instance: Option<InstanceId>,
+}
+
+/// Why an agent is where it is, and was where it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Why {
+    /// The present state.
+    pub presence: Explanation,
+    /// The latest drops, the oldest first.
+    pub drops: Vec<Verdict>,
+    /// What the latest of them have in common.
+    pub pattern: Option<Finding>,
+    /// How the time was spent that the log covers.
+    pub availability: Availability,
+}
+
+impl Why {
+    /// Most drops that are told of; older ones are left out.
+    pub const MOST_DROPS: usize = 64;
+
+    /// Tells of an agent by its log, which is in the order of versions, from `from` until now.
+    #[must_use]
+    pub fn of(presence: Explanation, log: &[Transition], from: WallTime, now: WallTime) -> Self {
+        let fallen = drops(log);
+        let verdicts: Vec<Verdict> =
+            fallen.iter().map(|(drop, back)| judge(drop, back.as_ref())).collect();
+        let past: Vec<PastDrop> = fallen.iter().zip(&verdicts).map(PastDrop::of).collect();
+        let sleeps: Vec<Sleep> = fallen
+            .iter()
+            .filter_map(|(drop, back)| Some(Sleep::told(drop, back.as_ref()?)))
+            .flatten()
+            .collect();
+        let logged: Vec<Logged> = log.iter().map(Logged::of).collect();
+        let mut spans = timeline(&logged, &sleeps, now);
+        spans.retain_mut(|span| {
+            span.from = span.from.max(from);
+            span.from < span.until
+        });
+        let mut told: Vec<Verdict> =
+            verdicts.into_iter().filter(|v| v.until.is_none_or(|until| until >= from)).collect();
+        told.drain(..told.len().saturating_sub(Self::MOST_DROPS));
+        Self {
+            presence,
+            drops: told,
+            pattern: pattern(&past),
+            availability: Availability::of(&spans),
+        }
+    }
+}
+
+impl Logged {
+    fn of(transition: &Transition) -> Self {
+        Self { at: transition.at, status: transition.presence.status }
+    }
+}
+
+impl PastDrop {
+    fn of(((drop, _), verdict): (&(DropRecord, Option<Return>), &Verdict)) -> Self {
+        Self {
+            at: drop.at,
+            cause: verdict.finding.cause,
+            confidence: verdict.finding.confidence,
+            lived: drop.lived,
+            idle: drop.quiet,
+        }
+    }
+}
+
+/// The drops in a log, each with the return of the agent if it is back.
+fn drops(log: &[Transition]) -> Vec<(DropRecord, Option<Return>)> {
+    let mut found: Vec<(DropRecord, Option<Return>)> = Vec::new();
+    // The session that is under way, and since when.
+    let mut session: Option<(Epoch, WallTime)> = None;
+    // While a hello of a machine that was forgotten is looked at, no process is known.
+    let mut known: Option<&InstanceId> = None;
+    for transition in log {
+        let Transition { at, presence, .. } = *transition;
+        let process = process(known, transition.instance.as_ref());
+        known = transition.instance.as_ref().or(known);
+        let Presence { status, epoch, because, .. } = presence;
+        match (session, in_session(status)) {
+            (None, true) => {
+                session = Some((epoch, at));
+                if let Some((_, back @ None)) = found.last_mut() {
+                    *back = Some(returned(at, process));
+                }
+            }
+            (Some((old, began)), true) if old != epoch => {
+                session = Some((epoch, at));
+                if because.cause == PresenceCause::ReplacedOther {
+                    found.push((dropped(transition, began), Some(returned(at, process))));
+                }
+            }
+            (Some((_, began)), false) => {
+                session = None;
+                found.push((dropped(transition, began), None));
+            }
+            (Some(_), true) | (None, false) => {}
+        }
+    }
+    found
+}
+
+fn dropped(last: &Transition, began: WallTime) -> DropRecord {
+    DropRecord {
+        at: last.at,
+        how: last.presence.because.cause,
+        lived: between(began, last.at),
+        quiet: last.heard.map_or(Duration::ZERO, |heard| between(heard, last.at)),
+        stalled: Duration::ZERO,
+        ways: Ways::Both,
+        stopped_at: None,
+    }
+}
+
+/// It is back; what it found meanwhile is not in the log.
+const fn returned(at: WallTime, process: Process) -> Return {
+    Return { at, process, told: Vec::new() }
+}
+
+/// Whether a process is the one before.
+fn process(before: Option<&InstanceId>, now: Option<&InstanceId>) -> Process {
+    match (before, now) {
+        (Some(before), Some(now)) if before == now => Process::Same,
+        (Some(_), Some(_)) => Process::Other,
+        (None, _) | (_, None) => Process::Unknown,
+    }
+}

@@ -1,0 +1,471 @@
+//! Each cause, as both ends record it, is judged right; and whatever else is recorded, or missing, no wrong one is
+//! called sure.
+
+use crate::support::{EPOCH_MS, ms, secs};
+use onsembl_protocol::close::{Breakage, CloseCause, CloseReason};
+use onsembl_protocol::diagnosis::{
+    Cause, Confidence, DropRecord, Evidence, Finding, LastBoot, LastEnd, LastRun, LastVersion,
+    Process, Return, Told, Ways, found_by_agent, judge,
+};
+use onsembl_protocol::session::{AgentCause, DialFailure, EndOrder, PresenceCause};
+use onsembl_protocol::time::WallTime;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const AT: WallTime = WallTime::from_unix_millis(EPOCH_MS);
+
+#[derive(Clone, Debug)]
+struct History {
+    truth: Cause,
+    sure: Confidence,
+    drop: DropRecord,
+    back: Option<Return>,
+}
+
+fn ended(how: PresenceCause, quiet: u64) -> DropRecord {
+    DropRecord {
+        at: AT,
+        how,
+        lived: secs(3600),
+        quiet: secs(quiet),
+        stalled: Duration::ZERO,
+        ways: Ways::Both,
+        stopped_at: None,
+    }
+}
+
+fn silence() -> DropRecord {
+    ended(PresenceCause::Silence(secs(90)), 90)
+}
+
+fn broke() -> DropRecord {
+    ended(PresenceCause::LinkEnded(CloseReason::broken(Breakage::Reset)), 10)
+}
+
+fn by_agent(cause: CloseCause) -> DropRecord {
+    ended(PresenceCause::LinkEnded(CloseReason::peer(Some(cause.code()))), 5)
+}
+
+fn by_server(cause: CloseCause) -> DropRecord {
+    ended(PresenceCause::LinkEnded(CloseReason::local(cause)), 5)
+}
+
+/// Told so many seconds after the end of the session (or before it), for so long, so often.
+#[derive(Clone, Debug)]
+struct Note(Finding, i64, u64, u32);
+
+fn noted(word: AgentCause, evidence: Evidence, after: i64, lasted: u64, times: u32) -> Note {
+    Note(found_by_agent(&word, evidence).expect("a fault"), after, lasted, times)
+}
+
+fn dials(failure: DialFailure, evidence: Evidence, times: u32) -> Note {
+    noted(AgentCause::DialFailed(failure), evidence, 2, 270, times)
+}
+
+fn sure(cause: Cause, after: i64, lasted: u64) -> Note {
+    Note(Finding::new(cause, Confidence::High), after, lasted, 1)
+}
+
+fn back(process: Process, absence: u64, notes: &[Note]) -> Option<Return> {
+    let told = notes.iter().map(|Note(finding, after, lasted, times)| Told {
+        finding: finding.clone(),
+        ago: secs((absence as i64 - after) as u64),
+        lasted: secs(*lasted),
+        times: *times,
+    });
+    let at = WallTime::from_unix_millis(EPOCH_MS + absence as i64 * 1000);
+    Some(Return { at, process, told: told.collect() })
+}
+
+fn at(stage: &str) -> Evidence {
+    Evidence::NONE.with("stage", stage)
+}
+
+fn errno(name: &str) -> Evidence {
+    at("connect").with("errno", name)
+}
+
+fn last_run(end: LastEnd, boot: LastBoot, version: LastVersion, after: i64) -> Note {
+    Note(LastRun { end, boot, version }.finding(), after, 0, 1)
+}
+
+/// One history of each cause, of some two.
+fn histories() -> Vec<History> {
+    use Confidence::{High, Low, Medium};
+    use Process::{Other, Same};
+    let (lost, heard_nothing) = (
+        CloseReason::broken(Breakage::Reset),
+        noted(AgentCause::Silence(secs(90)), Evidence::NONE, 3, 0, 1),
+    );
+    let cut = noted(AgentCause::LinkEnded(lost), Evidence::NONE, 0, 0, 1);
+    let closed_for_silence = CloseReason::peer(Some(CloseCause::Silent.code()));
+    let none = Evidence::NONE;
+    let stopped = PresenceCause::AgentStopped;
+    let mut stalled = silence();
+    stalled.stalled = secs(88);
+    let mut not_handled = silence();
+    not_handled.stopped_at = Some(Cause::HeartbeatNotHandled);
+    let unreachable = DialFailure::Unreachable;
+    let history = |truth, sure, drop, back| History { truth, sure, drop, back };
+    let away =
+        |truth, note: Note| history(truth, High, broke(), back(Same, 280, &[cut.clone(), note]));
+    vec![
+        history(
+            Cause::HeartbeatNeverStarted,
+            High,
+            silence(),
+            back(Same, 4, &[sure(Cause::HeartbeatNeverStarted, -45, 45)]),
+        ),
+        history(
+            Cause::HeartbeatNotWritten,
+            High,
+            silence(),
+            back(Same, 4, &[sure(Cause::HeartbeatNotWritten, -70, 70)]),
+        ),
+        history(Cause::HeartbeatNotHandled, High, not_handled, back(Same, 4, &[])),
+        history(
+            Cause::AgentSlept,
+            High,
+            silence(),
+            back(Same, 500, &[noted(AgentCause::Slept(secs(590)), none.clone(), -90, 590, 1)]),
+        ),
+        history(
+            Cause::AgentSlept,
+            High,
+            ended(PresenceCause::LinkEnded(closed_for_silence), 600),
+            back(Same, 1, &[noted(AgentCause::Slept(secs(600)), none.clone(), -600, 600, 1)]),
+        ),
+        history(
+            Cause::AgentStalled,
+            High,
+            silence(),
+            back(Same, 40, &[sure(Cause::AgentStalled, -90, 128)]),
+        ),
+        history(
+            Cause::AgentCrashed,
+            High,
+            broke(),
+            back(Other, 5, &[last_run(LastEnd::Crashed, LastBoot::Same, LastVersion::Same, 4)]),
+        ),
+        history(
+            Cause::AgentKilled,
+            High,
+            broke(),
+            back(Other, 5, &[last_run(LastEnd::Vanished, LastBoot::Same, LastVersion::Same, 4)]),
+        ),
+        history(
+            Cause::AgentRestarted,
+            High,
+            ended(stopped, 3),
+            back(Other, 20, &[last_run(LastEnd::Stopped, LastBoot::Same, LastVersion::Same, 19)]),
+        ),
+        history(Cause::AgentRestarted, Low, broke(), back(Other, 20, &[])),
+        history(Cause::AgentStopped, High, ended(stopped, 3), None),
+        history(
+            Cause::AgentStopped,
+            High,
+            ended(stopped, 3),
+            back(
+                Other,
+                40_000,
+                &[last_run(LastEnd::Stopped, LastBoot::Same, LastVersion::Same, 39_999)],
+            ),
+        ),
+        history(
+            Cause::AgentUpgraded,
+            High,
+            ended(stopped, 3),
+            back(Other, 20, &[last_run(LastEnd::Stopped, LastBoot::Same, LastVersion::Other, 19)]),
+        ),
+        history(
+            Cause::AgentEndedByOrder,
+            High,
+            ended(PresenceCause::EndOrdered(EndOrder::Stop), 3),
+            None,
+        ),
+        history(
+            Cause::AgentDeleted,
+            High,
+            ended(PresenceCause::Evicted(CloseCause::Deleted), 3),
+            None,
+        ),
+        history(
+            Cause::HostRebooted,
+            High,
+            silence(),
+            back(
+                Other,
+                200,
+                &[last_run(LastEnd::Vanished, LastBoot::Other, LastVersion::Same, 199)],
+            ),
+        ),
+        history(
+            Cause::HostOutOfMemory,
+            High,
+            broke(),
+            back(
+                Other,
+                30,
+                &[last_run(LastEnd::OutOfMemory, LastBoot::Same, LastVersion::Same, 29)],
+            ),
+        ),
+        away(Cause::HostOutOfDescriptors, dials(unreachable, errno("EMFILE"), 12)),
+        away(Cause::HostOutOfDisk, sure(Cause::HostOutOfDisk, 1, 270)),
+        away(Cause::ClockJump, dials(DialFailure::Tls, at("tls").with("fault", "expired"), 12)),
+        history(
+            Cause::NetworkChanged,
+            High,
+            silence(),
+            back(
+                Same,
+                9,
+                &[
+                    sure(Cause::NetworkChanged, -80, 0),
+                    noted(AgentCause::DialFailed(unreachable), errno("ENETUNREACH"), 2, 0, 1),
+                ],
+            ),
+        ),
+        history(
+            Cause::NetworkCut,
+            High,
+            silence(),
+            back(
+                Same,
+                300,
+                &[heard_nothing.clone(), dials(DialFailure::TimedOut, at("connect"), 9)],
+            ),
+        ),
+        history(Cause::NetworkCut, High, broke(), back(Same, 3, &[cut.clone()])),
+        history(
+            Cause::NetworkCut,
+            Medium,
+            silence(),
+            back(Same, 300, &[heard_nothing.clone(), dials(unreachable, at("resolve"), 9)]),
+        ),
+        history(
+            Cause::NetworkOneWay,
+            High,
+            silence(),
+            back(
+                Same,
+                4,
+                &[noted(AgentCause::LinkEnded(closed_for_silence), none.clone(), 0, 0, 1)],
+            ),
+        ),
+        history(
+            Cause::NetworkOneWay,
+            High,
+            ended(PresenceCause::LinkEnded(closed_for_silence), 5),
+            back(Same, 4, &[noted(AgentCause::Silence(secs(90)), none.clone(), 0, 0, 1)]),
+        ),
+        away(
+            Cause::NameResolution,
+            dials(unreachable, at("resolve").with("errno", "EAI_AGAIN"), 12),
+        ),
+        away(Cause::NoRoute, dials(unreachable, errno("EHOSTUNREACH"), 12)),
+        away(Cause::ConnectionRefused, dials(unreachable, errno("ECONNREFUSED"), 12)),
+        away(Cause::Tls, dials(DialFailure::Tls, at("tls").with("fault", "unknown-issuer"), 12)),
+        away(Cause::Proxy, dials(DialFailure::NotAServer(407), at("proxy"), 12)),
+        away(Cause::Proxy, dials(unreachable, at("proxy").with("errno", "ECONNREFUSED"), 12)),
+        away(
+            Cause::Redirect,
+            dials(
+                DialFailure::NotAServer(302),
+                none.clone().with("location", "https://example.org/"),
+                12,
+            ),
+        ),
+        away(Cause::MiddleboxAnswer, dials(DialFailure::NotAServer(200), none.clone(), 12)),
+        history(
+            Cause::ServerRestarted,
+            High,
+            ended(PresenceCause::ServerRestarted, 0),
+            back(
+                Same,
+                6,
+                &[
+                    cut.clone(),
+                    noted(AgentCause::DialFailed(unreachable), errno("ECONNREFUSED"), 1, 4, 3),
+                ],
+            ),
+        ),
+        history(Cause::ServerRestarted, High, by_server(CloseCause::GoingAway), back(Same, 6, &[])),
+        history(Cause::ServerStalled, High, stalled, back(Same, 2, &[])),
+        away(Cause::ServerBusy, dials(DialFailure::Busy { retry_after: None }, none.clone(), 12)),
+        away(Cause::TokenMissing, dials(DialFailure::NoToken, none.clone(), 12)),
+        history(Cause::TokenExpired, High, by_server(CloseCause::TokenExpired), None),
+        history(
+            Cause::TokenRevoked,
+            High,
+            ended(PresenceCause::Evicted(CloseCause::Revoked), 3),
+            None,
+        ),
+        away(
+            Cause::TokenWrongKind,
+            dials(DialFailure::Unauthorized, none.clone().with("token", "wrong-kind"), 4),
+        ),
+        history(
+            Cause::TokenRefused,
+            Medium,
+            broke(),
+            back(Same, 280, &[cut.clone(), dials(DialFailure::Unauthorized, none.clone(), 4)]),
+        ),
+        history(Cause::SecondInstance, High, ended(PresenceCause::ReplacedOther, 3), None),
+        history(Cause::SlowConsumer, High, by_server(CloseCause::NotReading), back(Same, 2, &[])),
+        history(
+            Cause::ProtocolError,
+            High,
+            by_agent(CloseCause::ProtocolError),
+            back(Same, 2, &[]),
+        ),
+        history(Cause::Unknown, Low, silence(), None),
+        history(Cause::Unknown, Low, broke(), None),
+        history(Cause::Unknown, Low, silence(), back(Process::Unknown, 300, &[])),
+    ]
+    .into_iter()
+    .map(with_a_clock_that_jumped)
+    .collect()
+}
+
+/// A certificate that has not run out is taken for one that has when the clock jumped.
+fn with_a_clock_that_jumped(mut history: History) -> History {
+    if history.truth == Cause::ClockJump {
+        let Note(finding, ..) = sure(Cause::ClockJump, 1, 0);
+        let told = Told { finding, ago: secs(279), lasted: Duration::ZERO, times: 1 };
+        history.back.as_mut().expect("it is back").told.push(told);
+        history.sure = Confidence::Medium;
+    }
+    history
+}
+
+#[test]
+fn each_cause_is_judged_right() {
+    let mut judged = BTreeSet::new();
+    for history in histories() {
+        let verdict = judge(&history.drop, history.back.as_ref());
+        let is = (verdict.finding.cause, verdict.finding.confidence);
+        assert_eq!(is, (history.truth, history.sure), "{history:#?}\n{verdict:#?}");
+        assert_eq!(verdict.until, history.back.as_ref().map(|back| back.at));
+        assert!(verdict.finding.evidence.get("ended").is_some());
+        let _ = judged.insert(history.truth);
+    }
+    assert!(judged.len() >= 24 + 1, "{} causes", judged.len());
+}
+
+#[test]
+fn the_direction_that_was_lost_is_in_the_evidence() {
+    let lost = |history: &History| {
+        let verdict = judge(&history.drop, history.back.as_ref());
+        verdict.finding.evidence.text("lost").map(str::to_owned)
+    };
+    let one_way: Vec<_> = histories()
+        .iter()
+        .filter(|history| history.truth == Cause::NetworkOneWay)
+        .map(|history| lost(history).expect("a direction"))
+        .collect();
+    assert_eq!(one_way, ["to-server", "to-agent"]);
+}
+
+#[test]
+fn a_verdict_reads_as_the_documents_say() {
+    let mut drop = silence();
+    drop.quiet = secs(60);
+    let verdict = judge(&drop, None);
+    assert_eq!(
+        serde_json::to_string(&verdict).unwrap(),
+        r#"{"at":"2025-11-02T00:00:00.000Z","until":null,"cause":"unknown","confidence":"low","evidence":{"ended":"silence","quiet_ms":60000,"lived_ms":3600000}}"#,
+    );
+}
+
+/// What else an agent may record, or fail to, without that being the cause.
+#[derive(Clone, Debug)]
+enum Noise {
+    /// It tells nothing, because it is of an older version.
+    Mute,
+    /// One entry is lost.
+    Forgets(Index),
+    /// It tells the times by so much wrong.
+    Skewed(i64),
+    /// Something short that came later.
+    Later(Cause, u64),
+    /// The server heard it for a moment less or more.
+    Quiet(u64),
+}
+
+fn noise() -> impl Strategy<Value = Noise> {
+    let causes = vec![
+        Cause::AgentSlept,
+        Cause::AgentStalled,
+        Cause::NetworkCut,
+        Cause::ConnectionRefused,
+        Cause::NameResolution,
+        Cause::ServerBusy,
+        Cause::NetworkChanged,
+        Cause::ClockJump,
+    ];
+    prop_oneof![
+        1 => Just(Noise::Mute),
+        2 => any::<Index>().prop_map(Noise::Forgets),
+        2 => (-1500i64..1500).prop_map(Noise::Skewed),
+        3 => (select(causes), 0u64..20).prop_map(|(cause, lasted)| Noise::Later(cause, lasted)),
+        1 => (0u64..5).prop_map(Noise::Quiet),
+    ]
+}
+
+fn disturbed(mut history: History, noise: &Noise) -> History {
+    if let Noise::Quiet(by) = noise {
+        history.drop.quiet += secs(*by);
+    }
+    let Some(back) = &mut history.back else { return history };
+    match noise {
+        Noise::Mute => back.told.clear(),
+        Noise::Forgets(which) if !back.told.is_empty() => {
+            let _ = back.told.remove(which.index(back.told.len()));
+        }
+        Noise::Skewed(by) => {
+            for told in &mut back.told {
+                let ago = told.ago.as_millis() as i64 + by;
+                told.ago = ms(ago.max(0) as u64);
+            }
+        }
+        Noise::Later(cause, lasted) => {
+            // In the second half, when the agent is long away.
+            let absence = back.at.unix_millis() - EPOCH_MS;
+            let ago = ms(absence as u64 / 3);
+            if absence > 100_000 {
+                let finding = Finding::new(*cause, Confidence::High);
+                back.told.push(Told { finding, ago, lasted: secs(*lasted).min(ago), times: 1 });
+            }
+        }
+        Noise::Forgets(_) | Noise::Quiet(_) => {}
+    }
+    history
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn no_wrong_cause_is_called_sure(which in any::<Index>(), noise in vec(noise(), 0..4)) {
+        let all = histories();
+        let history = all[which.index(all.len())].clone();
+        let truth = history.truth;
+        // Of a cause that is not known, a later fault tells as little.
+        if truth == Cause::Unknown {
+            return Ok(());
+        }
+        let disturbed = noise.iter().fold(history, disturbed);
+        let verdict = judge(&disturbed.drop, disturbed.back.as_ref());
+        let Finding { cause, confidence, .. } = verdict.finding;
+        // An upgrade is a restart, of which an agent that tells nothing does not say more.
+        let is_true = cause == truth
+            || (truth == Cause::AgentUpgraded && cause == Cause::AgentRestarted);
+        prop_assert!(
+            is_true || confidence < Confidence::High,
+            "{} is called {} for sure: {:#?}", truth, cause, disturbed
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! What is told of an agent is made of what its machine published.
+
+use crate::support::{ms, now, secs};
+use onsembl_protocol::close::{Breakage, CloseReason};
+use onsembl_protocol::diagnosis::{Cause, Confidence, PresenceTrack, Transition, Why, explain};
+use onsembl_protocol::id::{Epoch, InstanceId, LinkId, PresenceVersion};
+use onsembl_protocol::session::{
+    Claimant, Dialect, ServerAction, ServerConfig, ServerConnection, ServerEvent, ServerInbound,
+};
+use onsembl_protocol::time::{Deadline, WallTime};
+use std::time::Duration;
+
+/// A machine, and the log of what it publishes.
+struct Agent {
+    at: Duration,
+    machine: ServerConnection,
+    link: LinkId,
+    /// Which process of it is in session, or was.
+    run: u32,
+    heard: Option<WallTime>,
+    log: Vec<Transition>,
+}
+
+impl Agent {
+    fn new() -> Self {
+        let at = secs(1000);
+        let machine =
+            ServerConnection::new(ServerConfig::DEFAULT, PresenceVersion(0), Epoch(0), now(at));
+        Self { at, machine, link: LinkId(0), run: 1, heard: None, log: Vec::new() }
+    }
+
+    fn feed(&mut self, event: ServerEvent) -> Deadline {
+        let at = now(self.at);
+        let step = self.machine.handle(event, at);
+        for action in step.actions {
+            if let ServerAction::Report(presence) = action {
+                let instance = Some(InstanceId::new(format!("run-{}", self.run)));
+                let heard = self.heard;
+                self.log.push(Transition { at: at.wall, presence, heard, instance });
+            }
+        }
+        step.deadline
+    }
+
+    fn join(&mut self, claimant: Claimant) {
+        self.link = self.link.next();
+        let (link, dialect) = (self.link, Dialect::Extended);
+        let _ = self.feed(ServerEvent::Joined { link, dialect, claimant });
+        self.at += ms(10);
+        self.run += u32::from(claimant == Claimant::OtherProcess);
+        let _ = self.feed(ServerEvent::Admitted { link, epoch: Epoch(link.0) });
+        self.hear();
+    }
+
+    fn hear(&mut self) {
+        self.heard = Some(now(self.at).wall);
+        let _ = self.feed(ServerEvent::Received(self.link, ServerInbound::Other));
+    }
+
+    fn told(&self) -> Why {
+        let begin = PresenceTrack::begin(self.log[0].presence);
+        let track = self.log[1..].iter().fold(begin, |track, next| track.then(next.presence));
+        let presence = explain(&track, self.heard, &ServerConfig::DEFAULT);
+        Why::of(presence, &self.log, now(secs(1000)).wall, now(self.at).wall)
+    }
+}
+
+fn causes(why: &Why) -> Vec<(Cause, bool)> {
+    why.drops.iter().map(|drop| (drop.finding.cause, drop.until.is_some())).collect()
+}
+
+#[test]
+fn processes_that_evict_each_other_are_a_pattern_of_drops() {
+    let mut agent = Agent::new();
+    agent.join(Claimant::SameProcess);
+    for _ in 0..6 {
+        agent.at += secs(1);
+        agent.join(Claimant::OtherProcess);
+    }
+    let why = agent.told();
+    assert_eq!(causes(&why), [(Cause::SecondInstance, true); 6]);
+    let pattern = why.pattern.expect("they do so again and again");
+    let sure = (pattern.cause, pattern.confidence);
+    assert_eq!(sure, (Cause::InstancesEvictEachOther, Confidence::High));
+}
+
+#[test]
+fn a_drop_lasts_until_the_agent_is_back_and_is_missing_time() {
+    let mut agent = Agent::new();
+    agent.join(Claimant::SameProcess);
+    agent.at += secs(100 - 1);
+    agent.hear();
+    agent.at += secs(1);
+    let broken = CloseReason::broken(Breakage::Reset);
+    let _ = agent.feed(ServerEvent::LinkDown(agent.link, broken));
+    agent.at += secs(50);
+    assert_eq!(causes(&agent.told()), [(Cause::Unknown, false)]);
+    agent.join(Claimant::SameProcess);
+    agent.at += secs(30);
+    let why = agent.told();
+    // That it was not another process is all that is known.
+    assert_eq!(causes(&why), [(Cause::NetworkCut, true)]);
+    assert_eq!(why.drops[0].finding.confidence, Confidence::Low);
+    let evidence = why.drops[0].finding.evidence.to_string();
+    assert_eq!(evidence, "lost both, ended link-ended, quiet 1s, lived 100s, close code 1006");
+    let sum = why.availability;
+    assert_eq!((sum.there, sum.missing), (secs(130), secs(50) + ms(20)), "{sum:?}");
+    assert_eq!(sum.permille(), Some(722));
+}

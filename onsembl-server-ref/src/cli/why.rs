@@ -1,0 +1,223 @@
+//! `onsembl-server why`.
+
+use super::print;
+use super::remote::{NOT_OURS, PATIENCE, Remote, escape};
+use anyhow::Context as _;
+use clap::Args;
+use onsembl_protocol::model::{Cause, Evidence};
+use onsembl_transport::clock::SystemClock;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Drops that are told of to people; --json has all.
+const SHOWN: usize = 5;
+
+/// For example: `why coder --since 7d`.
+#[derive(Debug, Args)]
+pub(super) struct Why {
+    #[command(flatten)]
+    remote: Remote,
+    /// The agent, by its name or its id.
+    #[arg(env = "ONSEMBL_AGENT")]
+    agent: String,
+    /// How far to look back.
+    #[arg(long, env = "ONSEMBL_SINCE", default_value = "24h", value_parser = humantime::parse_duration, value_name = "TIME")]
+    since: Duration,
+    /// Print what the server answers, as JSON.
+    #[arg(long, env = "ONSEMBL_JSON")]
+    json: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Told {
+    presence: Presence,
+    drops: Vec<Drop>,
+    pattern: Option<Finding>,
+    availability: Availability,
+}
+
+#[derive(Debug, Deserialize)]
+struct Presence {
+    state: String,
+    since: String,
+    because: String,
+    next_state: Option<String>,
+    next_change_at: Option<String>,
+    confidence: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Drop {
+    at: String,
+    until: Option<String>,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+#[derive(Debug, Deserialize)]
+struct Finding {
+    /// A later version of the server may know more of them.
+    cause: String,
+    confidence: String,
+    #[serde(default)]
+    evidence: Evidence,
+}
+
+#[derive(Debug, Deserialize)]
+struct Availability {
+    permille: Option<u16>,
+}
+
+impl Why {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let json = self.json;
+        let since = humantime::format_duration(self.since).to_string();
+        let body = tokio::task::spawn_blocking(move || {
+            let agent = self.remote.find_agent(&self.agent)?;
+            let back = i64::try_from(self.since.as_millis()).unwrap_or(i64::MAX);
+            let from = SystemClock::new().now().wall.unix_millis().saturating_sub(back);
+            let page = format!("/api/agents/{}/why?since={from}", escape(agent.as_str()));
+            self.remote.get(&page, PATIENCE)?.text()
+        })
+        .await??;
+        let told: Told = serde_json::from_str(&body).context(NOT_OURS)?;
+        if json {
+            print::json(&body)?;
+        } else {
+            print::lines(told.lines(&since))?;
+        }
+        Ok(())
+    }
+}
+
+impl Told {
+    /// At most ten lines: the present, the pattern, the latest drops, the availability, and what to do.
+    fn lines(&self, since: &str) -> Vec<String> {
+        let mut lines = vec![self.presence.sentences()];
+        if let Some(pattern) = &self.pattern {
+            lines.push(format!("Pattern: {}", pattern.sentence()));
+        }
+        let earlier = self.drops.len().saturating_sub(SHOWN);
+        if earlier > 0 {
+            lines.push(format!("{earlier} earlier drops are not shown; --json has them"));
+        }
+        for drop in self.drops.iter().skip(earlier) {
+            let until = drop.until.as_deref().unwrap_or("now");
+            lines.push(format!("{} to {until}: {}", drop.at, drop.finding.sentence()));
+        }
+        if let Some(permille) = self.availability.permille {
+            let (whole, tenth) = (permille / 10, permille % 10);
+            let drops = match self.drops.len() {
+                0 => "no drop".to_owned(),
+                1 => "one drop".to_owned(),
+                n => format!("{n} drops"),
+            };
+            lines
+                .push(format!("It was there {whole}.{tenth} % of the last {since}, with {drops}."));
+        }
+        let latest = self.drops.last().map(|drop| &drop.finding);
+        if let Some(finding) = self.pattern.as_ref().or(latest) {
+            lines.push(format!("What to do: {}.", Cause::parse(&finding.cause).action()));
+        }
+        lines
+    }
+}
+
+impl Presence {
+    fn sentences(&self) -> String {
+        let Self { state, since, because, confidence, .. } = self;
+        let now = format!("It is {state} since {since}: {because} (confidence {confidence}).");
+        match (&self.next_state, &self.next_change_at) {
+            (Some(next), Some(at)) => format!("{now} If nothing happens, it is {next} at {at}."),
+            (Some(next), None) => format!("{now} If nothing happens, it is {next} next."),
+            (None, _) => format!("{now} It stays so until it connects."),
+        }
+    }
+}
+
+impl Finding {
+    fn sentence(&self) -> String {
+        let Self { cause, confidence, evidence } = self;
+        let text = Cause::parse(cause).text();
+        match evidence.is_empty() {
+            true => format!("{cause} (confidence {confidence}): {text}"),
+            false => format!("{cause} (confidence {confidence}): {text}; {evidence}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn told(drops: usize, drop: &Value, pattern: &Value) -> String {
+        let told = json!({
+            "presence": {
+                "state": "online",
+                "since": "2026-11-30T12:00:00.000Z",
+                "because": "session opened",
+                "next_state": "stale",
+                "next_change_at": "2026-11-30T12:00:45.000Z",
+                "confidence": "high",
+                "evidence": {},
+            },
+            "drops": vec![drop; drops],
+            "pattern": pattern,
+            "availability": { "permille": 987 },
+        });
+        let told: Told = serde_json::from_value(told).unwrap();
+        let lines = told.lines("1day");
+        assert!(lines.len() <= 10, "{lines:#?}");
+        lines.join("\n")
+    }
+
+    fn drop(cause: &str, confidence: &str, evidence: &Value) -> Value {
+        let (at, until) = ("2026-11-30T11:59:00.000Z", "2026-11-30T11:59:02.000Z");
+        json!({ "at": at, "until": until, "cause": cause, "confidence": confidence, "evidence": evidence })
+    }
+
+    #[test]
+    fn a_timer_in_between_is_named_with_its_seconds_and_what_to_do() {
+        let evidence = json!({ "idle_timeout_ms": 60_000, "times": 9 });
+        let pattern = json!({ "cause": "middlebox-idle-timeout", "confidence": "high", "evidence": evidence });
+        let text = told(9, &drop("network-cut", "low", &json!({ "quiet_ms": 60_010 })), &pattern);
+        for part in [
+            "middlebox-idle-timeout",
+            "idle timeout 60s, times 9",
+            "`--heartbeat-interval` below",
+            "4 earlier drops",
+            "98.7 %",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn two_processes_of_one_identity_are_named_and_what_to_do() {
+        let evidence = json!({ "times": 10, "within_ms": 10_000 });
+        let pattern = json!({ "cause": "instances-evict-each-other", "confidence": "high", "evidence": evidence });
+        let text = told(10, &drop("second-instance", "high", &json!({})), &pattern);
+        for part in
+            ["instances-evict-each-other", "times 10, within 10s", "a state directory of its own"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_single_drop_is_named_with_its_evidence_and_what_to_do() {
+        let evidence = json!({ "stage": "resolve", "errno": "EAI_AGAIN", "dials": 12 });
+        let text = told(1, &drop("name-resolution", "high", &evidence), &Value::Null);
+        assert_eq!(
+            text,
+            "It is online since 2026-11-30T12:00:00.000Z: session opened (confidence high). \
+             If nothing happens, it is stale at 2026-11-30T12:00:45.000Z.\n\
+             2026-11-30T11:59:00.000Z to 2026-11-30T11:59:02.000Z: name-resolution (confidence high): \
+             the name of the server could not be resolved; stage resolve, errno EAI_AGAIN, dials 12\n\
+             It was there 98.7 % of the last 1day, with one drop.\n\
+             What to do: check the server's name and the resolver of the agent's machine.",
+        );
+        assert!(told(0, &Value::Null, &Value::Null).ends_with("with no drop."));
+    }
+}

@@ -1,0 +1,87 @@
+//! `GET /api/agents/{id}/why`: an agent's presence explained, its drops with verdicts, and how much of the time it
+//! was there. Judged by the core, from the view and the log of presences.
+
+use super::App;
+use super::api::problem;
+use super::page;
+use super::signed_in::SignedIn;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{Response, StatusCode};
+use axum::response::IntoResponse as _;
+use onsembl_protocol::diagnosis::{Transition, Why};
+use onsembl_protocol::id::AgentId;
+use onsembl_protocol::time::WallTime;
+use onsembl_transport::clock::SystemClock;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+/// How far it looks back if nobody says: a day.
+const LOOKS_BACK_MS: i64 = 24 * 60 * 60 * 1000;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    /// From when on, in milliseconds since the Unix epoch.
+    since: Option<i64>,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    why: Why,
+    beats: Beats,
+}
+
+/// What is known of its heartbeats.
+#[derive(Debug, Serialize)]
+struct Beats {
+    /// When a frame of it last came.
+    last_heard: Option<String>,
+    /// When the latest heartbeat came that the database holds.
+    last_recorded: Option<String>,
+}
+
+pub(super) async fn why(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(asked): Query<Asked>,
+    SignedIn(identity): SignedIn,
+) -> Response<Body> {
+    let (user, id) = (identity.user, AgentId::new(id));
+    let _slot = match page::slot(&app, &user) {
+        Ok(slot) => slot,
+        Err(answer) => return *answer,
+    };
+    let read = async {
+        let rows = app.store.presence_log(&user, &id).await?;
+        let beats = app.store.heartbeats_of(&user, vec![id.clone()]).await?;
+        Ok::<_, crate::store::StoreError>((rows, beats))
+    };
+    let (rows, beats) = match read.await {
+        Ok(read) => read,
+        Err(error) => {
+            app.counters.count("presence_log_not_read");
+            warn!(%user, agent = %id, %error, "the log of presences cannot be read");
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be read now");
+        }
+    };
+    // Behind the log: what it does not have yet is in the view.
+    let fleet_view = app.fleet_views.of(&user);
+    let (presence, last_heard) = {
+        let view = fleet_view.look();
+        let Some(agent) = view.agents().get(&id) else {
+            return problem(StatusCode::NOT_FOUND, "no agent of yours has this id");
+        };
+        (agent.explain(&app.rules), agent.last_heard)
+    };
+    let now = SystemClock::new().now().wall;
+    let from = asked.since.unwrap_or(now.unix_millis().saturating_sub(LOOKS_BACK_MS));
+    let log: Vec<Transition> = rows.iter().filter_map(|row| row.transition()).collect();
+    let why = Why::of(presence, &log, WallTime::from_unix_millis(from), now);
+    let last_recorded = beats.into_iter().find_map(|beat| beat.at);
+    let text = |at: Option<WallTime>| at.map(|at| at.to_string());
+    let beats = Beats { last_heard: text(last_heard), last_recorded: text(last_recorded) };
+    Json(Answer { why, beats }).into_response()
+}
