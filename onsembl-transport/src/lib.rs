@@ -50,6 +50,7 @@ mod dial;
 pub mod framed;
 pub mod limits;
 pub mod link;
+pub mod log_limit;
 #[cfg(feature = "logging")]
 pub mod logging;
 pub mod memory;

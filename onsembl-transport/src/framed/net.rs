@@ -6,7 +6,7 @@ use crate::limits::LinkLimits;
 use crate::link::{DialError, Dialer, Link, Listener};
 use crate::websocket::DIAL_TIMEOUT;
 use async_trait::async_trait;
-use onsembl_protocol::session::DialFailure;
+use onsembl_protocol::session::{DialFailure, DialFault};
 use std::io;
 #[cfg(unix)]
 use std::path::PathBuf;
@@ -81,9 +81,9 @@ impl Dialer for FramedDialer {
         match timeout(self.timeout, self.connect()).await {
             Ok(Ok(link)) => Ok(link),
             Ok(Err(error)) => {
-                Err(DialError::new(DialFailure::Unreachable, format!("cannot connect: {error}")))
+                Err(DialError::new(DialFailure::Unreachable, error.to_string()))
             }
-            Err(_) => Err(DialError::new(DialFailure::TimedOut, "while connecting")),
+            Err(_) => Err(DialError::new(DialFailure::TimedOut, "").with_fault(DialFault::ConnectTimeout)),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! TLS of a client: whom it trusts, read again when that changed.
 
-use super::fault::Witness;
+use super::fault::{TlsFault, Witness};
 use super::{Stamp, TlsError, TlsRoots, native_roots, pem_roots, provider, unexpected};
+use onsembl_protocol::session::DialFault;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -66,7 +67,7 @@ impl ClientTls {
         self: &Arc<Self>,
         host: ServerName<'static>,
         stream: S,
-    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<S>, String>
+    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<S>, TlsFault>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -78,7 +79,7 @@ impl ClientTls {
             current
         })
         .await;
-        let Trusted { config, witness } = current.map_err(|e| e.to_string())?;
+        let Trusted { config, witness } = current.map_err(|e| TlsFault { fault: DialFault::TlsFailed, why: e.to_string() })?;
         let shaken = TlsConnector::from(config).connect(host, stream).await;
         self.lock().handshakes = match shaken {
             Ok(_) => Handshakes::Succeed,

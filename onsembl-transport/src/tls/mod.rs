@@ -10,6 +10,7 @@ mod name;
 mod server;
 
 pub(crate) use client::ClientTls;
+pub(crate) use fault::TlsFault;
 pub use server::{Reloaded, ServerTls};
 
 use std::fmt;

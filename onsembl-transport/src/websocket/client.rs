@@ -10,7 +10,7 @@ use crate::tls::TlsRoots;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use onsembl_protocol::session::DialFailure;
+use onsembl_protocol::session::{DialFailure, DialFault};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -161,7 +161,7 @@ impl WebSocketDialer {
         let mut candidates = self.connector.candidates(by).await?;
         let path_and_query = self.path_and_query();
         loop {
-            let Opened { stream, trial, by } = candidates.open().await?;
+            let Opened { stream, heard, trial, by } = candidates.open().await?;
             let asked = Asked {
                 authority: self.connector.url().authority(),
                 path_and_query: &path_and_query,
@@ -170,8 +170,8 @@ impl WebSocketDialer {
             };
             let address = trial.address();
             let upgrade = Upgrade::new(&asked)?;
-            let step = format!("upgrading at {address}");
-            let failed = match within(by, &step, upgrade.over(stream, by)).await {
+            let late = (DialFault::Unanswered, "took the connection, and nothing came");
+            let failed = match within(by, late, upgrade.over(stream, heard, by)).await {
                 Ok(stream) => {
                     trial.got_through();
                     let peer = format!("{} at {address}", self.shown());
@@ -206,7 +206,7 @@ impl WebSocketDialer {
 impl Dialer for WebSocketDialer {
     async fn dial(&self) -> Result<Link, DialError> {
         let by = Instant::now() + self.timeout;
-        let token = within(by, "getting the token", self.token()).await?;
+        let token = within(by, (DialFault::TokenUnanswered, ""), self.token()).await?;
         let dialled = self.upgrade(token.as_ref(), by).await;
         // One that was not looked at is still new.
         if dialled.as_ref().map_or_else(|e| e.failure.is_about_the_token(), |_| true) {
