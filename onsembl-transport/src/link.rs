@@ -351,7 +351,10 @@ mod tests {
             "closed by the peer: another process of the same agent took over; stay away (4200): go\\r\\naway"
         );
         let end = LinkEnd::peer(Some(1001), CloseCause::GoingAway.text());
-        assert_eq!(end.to_string(), "closed by the peer: the server is shutting down; come back (1001)");
+        assert_eq!(
+            end.to_string(),
+            "closed by the peer: the server is shutting down; come back (1001)"
+        );
         let end = LinkEnd::peer(Some(1008), "you are not welcome");
         assert_eq!(end.to_string(), "closed by the peer (1008): you are not welcome");
         let end = LinkEnd::broken(Breakage::EndOfStream, "");

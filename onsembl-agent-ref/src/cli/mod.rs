@@ -10,6 +10,7 @@ use crate::process::TextOn;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use onsembl_protocol::model::TerminalSize;
 use onsembl_protocol::worker::{SpoolBounds, SpoolPolicy};
+use onsembl_transport::logging::LogFormat;
 use onsembl_transport::secret::Secret;
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -116,9 +117,13 @@ struct RunArgs {
     #[arg(last = true, value_name = "PROGRAM")]
     program: Vec<String>,
     /// What to log to stderr: error, warn, info, debug, trace, or directives like
-    /// `info,onsembl_transport=debug`.
-    #[arg(long, env = "ONSEMBL_LOG", value_name = "FILTER", default_value = "info")]
-    log: String,
+    /// `info,onsembl_transport=debug`. It goes before RUST_LOG, which is heeded without it
+    /// [default: info].
+    #[arg(long, env = "ONSEMBL_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// How lines are logged: text, for people, or json, one object a line.
+    #[arg(long, env = "ONSEMBL_LOG_FORMAT", value_name = "FORMAT", default_value = "text", value_parser = log_format)]
+    log_format: LogFormat,
 }
 
 #[derive(Debug, Args)]
@@ -163,6 +168,10 @@ fn variable(name: &str) -> Result<String, &'static str> {
         true => Err("a name of a variable is not empty and has no `=`"),
         false => Ok(name.to_owned()),
     }
+}
+
+fn log_format(word: &str) -> Result<LogFormat, &'static str> {
+    LogFormat::parse(word).ok_or("it is text or json")
 }
 
 fn slots(text: &str) -> Result<usize, String> {

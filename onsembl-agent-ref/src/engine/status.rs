@@ -9,9 +9,9 @@ use onsembl_protocol::session::{AgentCause, AgentReport, AgentStatus};
 use onsembl_protocol::time::{Deadline, Timestamp, WallTime};
 use onsembl_protocol::wire::payload::{RecordedBeat, RecordingLag};
 use onsembl_protocol::worker::{Pausing, Worker};
-use onsembl_transport::{DialError, LinkEnd};
 use onsembl_transport::clock::SystemClock;
 use onsembl_transport::counters::Counters;
+use onsembl_transport::{DialError, LinkEnd};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -107,9 +107,8 @@ impl StatusWriter {
 
     fn on_failure(&mut self, failure: LastFailure) {
         let last = self.content.last_failure.take().filter(|_| self.failing);
-        let same = last.filter(|last| {
-            (&last.cause, &last.address) == (&failure.cause, &failure.address)
-        });
+        let same =
+            last.filter(|last| (&last.cause, &last.address) == (&failure.cause, &failure.address));
         let times = same.map_or(1, |last| last.times.saturating_add(1));
         let at = self.clock.now().wall.to_string();
         self.content.last_failure = Some(LastFailure { at, times, ..failure });

@@ -8,7 +8,7 @@ use super::seats::Seats;
 use super::watchdog::{Kind, Watchdog};
 use super::write_queue::{Done, WriteQueue};
 use crate::auth::{Authenticator, Identity};
-use crate::bounds::{TurnLimits, Turns};
+use crate::bounds::{LogLimit, TurnLimits, Turns};
 use crate::fleet_view::{FleetView, FleetViews};
 use crate::store::{
     HeartbeatRow, OutputReceipt, Receipts, Recorded, Store, StoreError, StoreHealth,
@@ -48,6 +48,9 @@ pub(crate) const ASKED_OF_USER: usize = 32;
 const LAST_WRITES: Duration = Duration::from_secs(3);
 /// How often live links are checked against the expiry and revocation of their tokens.
 const TOKEN_CHECK: Duration = Duration::from_secs(10);
+
+/// How often it is said that a token ends soon: whoever renews it has days.
+const TOKEN_WARNINGS_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Machines that one fleet may number, so that the numbers of two fleets never meet.
 const SEATS_OF_USER: u64 = 1 << 32;
 
@@ -69,6 +72,8 @@ pub struct Hub {
     receipts: Receipts,
     health: watch::Receiver<StoreHealth>,
     token_check: TokenCheck,
+    /// Of which tokens it was said lately that they end.
+    token_warnings: LogLimit<String>,
     watchdog: Watchdog,
 }
 
@@ -152,6 +157,7 @@ impl Hub {
                 outcomes: JoinSet::new(),
                 asking: Turns::new(TurnLimits::each(ASKED_OF_USER)),
                 bearers: Bearers::default(),
+                turned_away: LogLimit::new(),
                 observer: parts.observer,
             },
             auth,
@@ -164,6 +170,7 @@ impl Hub {
             done,
             receipts,
             token_check: TokenCheck::after_a_while(),
+            token_warnings: LogLimit::every(TOKEN_WARNINGS_EVERY),
             watchdog: Watchdog::default(),
         };
         let mut health = hub.edge.store.health();
@@ -486,6 +493,14 @@ impl Hub {
             match opened {
                 Opened::Session(key) => self.edge.shard.close_session(key, cause),
                 Opened::Parked(link) => self.edge.shard.end_parked(link, cause),
+            }
+        }
+        for (identity, left) in self.edge.bearers.ending(self.clock.now().wall) {
+            if self.token_warnings.allow(identity.token_id.clone()).is_some() {
+                let left =
+                    humantime::format_duration(Duration::from_secs(left.as_secs() / 60 * 60));
+                let (user, token) = (&identity.user, &identity.token_id);
+                warn!(%user, token, %left, "the token of an agent in session is about to expire; make a newer one (onsembl-server token --renew) and put it where the agent reads it");
             }
         }
         let auth = self.auth.clone();

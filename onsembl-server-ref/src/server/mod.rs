@@ -180,6 +180,7 @@ impl Server {
             large_messages: LargeMessages::new(http::LARGE_MESSAGES, 1),
             readers: Shares::new(http::READERS, 1),
             pages: Shares::new(http::PAGES, 1),
+            refusals: Arc::default(),
             links: TaskTracker::new(),
         };
         let keep = retention::keep(app.store.clone(), options.retention, stop.clone());

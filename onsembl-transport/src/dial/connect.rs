@@ -187,9 +187,12 @@ impl<'a> Candidates<'a> {
             }
             let last = finish.failed.last();
             let (failure, fault, text) = match last {
-                Some((_, error)) => (DialFailure::Unreachable, unconnected(error), refused.join("; ")),
+                Some((_, error)) => {
+                    (DialFailure::Unreachable, unconnected(error), refused.join("; "))
+                }
                 None => {
-                    let text = format!("{}{through}: no answer to any attempt to connect", list(&tried));
+                    let text =
+                        format!("{}{through}: no answer to any attempt to connect", list(&tried));
                     (DialFailure::TimedOut, DialFault::ConnectTimeout, text)
                 }
             };
@@ -257,7 +260,8 @@ impl Connector {
         stream: Stream,
         by: Instant,
     ) -> Result<Stream, HandshakeError> {
-        let failed = |TlsFault { fault, why }| HandshakeError { failure: DialFailure::Tls, fault, why };
+        let failed =
+            |TlsFault { fault, why }| HandshakeError { failure: DialFailure::Tls, fault, why };
         let refused = |why: String| failed(TlsFault { fault: DialFault::TlsFailed, why });
         let Some(tls) = &self.tls else { return Err(refused("TLS was not set up".to_owned())) };
         let name = server_name(host).map_err(|e| refused(e.to_string()))?;
@@ -281,9 +285,9 @@ impl Connector {
         by: Instant,
     ) -> Result<Stream, DialError> {
         let to = self.url.host_and_port();
-        let whom = format!("{proxy} at {address}, asked for {to}");
+        let whom = format!("{proxy} at {address}, asked for {to},");
         let unfit = |e: &dyn std::fmt::Display| {
-            DialError::new(DialFailure::Unreachable, format!("{whom}: {e}"))
+            DialError::new(DialFailure::Unreachable, format!("{whom} cannot be: {e}"))
                 .with_fault(DialFault::ProxyUnusable)
         };
         let mut request = Request::builder()
@@ -301,9 +305,10 @@ impl Connector {
         let (stream, heard) = Listening::new(stream);
         let asked = async {
             let failed = |e: &hyper::Error| {
-                let said = heard.foreign().map_or_else(|| http::told(e), |(_, how)| how);
+                let broke = || format!("gave none: {}", http::told(e));
+                let said = heard.foreign().map_or_else(broke, |(_, how)| how);
                 let failure = http::failure(e, "").failure;
-                DialError::new(failure, format!("{whom}: {said}"))
+                DialError::new(failure, format!("{whom} {said}"))
                     .with_fault(DialFault::ProxyUnanswered)
             };
             let mut exchange = http::send(stream, request).await.map_err(|e| failed(&e))?;
@@ -321,7 +326,7 @@ impl Connector {
             // A proxy cannot know a nonce that was not sent, so it cannot send anybody away.
             let answer = HttpRefusal { status: meant, retry_after, nonce: None, reason: None };
             let with = match (fault, &proxy.credentials) {
-                (DialFault::ProxyCredentials, Some(_)) => ", does not take those of its URL, and",
+                (DialFault::ProxyCredentials, Some(_)) => " does not take those of its URL, and",
                 (_, Some(_) | None) => "",
             };
             let said = exchange.said("", by).await;
@@ -330,8 +335,10 @@ impl Connector {
         };
         match timeout_at(by, asked).await {
             Ok(tunnel) => tunnel,
-            Err(_) => Err(DialError::new(DialFailure::TimedOut, format!("{whom}: no answer in time"))
-                .with_fault(DialFault::ProxyUnanswered)),
+            Err(_) => {
+                Err(DialError::new(DialFailure::TimedOut, format!("{whom} says nothing in time"))
+                    .with_fault(DialFault::ProxyUnanswered))
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ impl Heard {
             bytes => {
                 let text = String::from_utf8_lossy(bytes);
                 let line = text.lines().next().unwrap_or_default();
-                Some((DialFault::NoHttp, format!("it begins with \"{}\"", Shown::new(line))))
+                Some((DialFault::NoHttp, format!("begins with \"{}\"", Shown::new(line))))
             }
         }
     }
@@ -136,8 +136,12 @@ mod tests {
         assert_eq!(heard(&[b"HT"]).await.foreign(), None);
         let alert = heard(&[&[0x15, 3, 3, 0, 2, 2, 40]]).await.foreign();
         assert_eq!(alert, Some((DialFault::SpeaksTls, String::new())));
-        let (fault, how) = heard(&[b"SSH-2.0-OpenSSH_9.2\r\nand more\x1b"]).await.foreign().unwrap();
-        assert_eq!((fault, how.as_str()), (DialFault::NoHttp, "it begins with \"SSH-2.0-OpenSSH_9.2\""));
+        let (fault, how) =
+            heard(&[b"SSH-2.0-OpenSSH_9.2\r\nand more\x1b"]).await.foreign().unwrap();
+        assert_eq!(
+            (fault, how.as_str()),
+            (DialFault::NoHttp, "begins with \"SSH-2.0-OpenSSH_9.2\"")
+        );
         let long = heard(&[&[b'x'; 4000]]).await;
         assert_eq!(long.bytes().len(), MOST);
     }

@@ -174,7 +174,10 @@ mod tests {
     fn of_a_page_the_text_is_shown() {
         for (page, text) in [
             ("upstream\n away ", "upstream away"),
-            ("<html><head><title>502 Bad\nGateway</title></head><hr>nginx</html>", "502 Bad Gateway nginx"),
+            (
+                "<html><head><title>502 Bad\nGateway</title></head><hr>nginx</html>",
+                "502 Bad Gateway nginx",
+            ),
             ("<STYLE>p{}</STYLE>a<script>x < y</script>b<br/>c", "a b c"),
             ("a < b", "a b"),
             ("<style>never ends", ""),

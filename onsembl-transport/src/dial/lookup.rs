@@ -87,7 +87,8 @@ pub(super) fn asked_of() -> String {
 
 fn name_servers(conf: &str) -> Vec<&str> {
     // A text that is no address is not to stand in a log.
-    let is_address = |text: &&str| text.split('%').next().is_some_and(|a| a.parse::<IpAddr>().is_ok());
+    let is_address =
+        |text: &&str| text.split('%').next().is_some_and(|a| a.parse::<IpAddr>().is_ok());
     conf.lines().filter_map(name_server).filter(is_address).take(MOST_SERVERS).collect()
 }
 

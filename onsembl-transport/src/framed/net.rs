@@ -80,10 +80,10 @@ impl Dialer for FramedDialer {
     async fn dial(&self) -> Result<Link, DialError> {
         match timeout(self.timeout, self.connect()).await {
             Ok(Ok(link)) => Ok(link),
-            Ok(Err(error)) => {
-                Err(DialError::new(DialFailure::Unreachable, error.to_string()))
+            Ok(Err(error)) => Err(DialError::new(DialFailure::Unreachable, error.to_string())),
+            Err(_) => {
+                Err(DialError::new(DialFailure::TimedOut, "").with_fault(DialFault::ConnectTimeout))
             }
-            Err(_) => Err(DialError::new(DialFailure::TimedOut, "").with_fault(DialFault::ConnectTimeout)),
         }
     }
 }

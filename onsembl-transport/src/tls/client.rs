@@ -79,7 +79,8 @@ impl ClientTls {
             current
         })
         .await;
-        let Trusted { config, witness } = current.map_err(|e| TlsFault { fault: DialFault::TlsFailed, why: e.to_string() })?;
+        let Trusted { config, witness } =
+            current.map_err(|e| TlsFault { fault: DialFault::TlsFailed, why: e.to_string() })?;
         let shaken = TlsConnector::from(config).connect(host, stream).await;
         self.lock().handshakes = match shaken {
             Ok(_) => Handshakes::Succeed,

@@ -154,7 +154,9 @@ impl Witness {
             Some(Stranger::Chain { issuer }) => format!(
                 "its chain leads to \"{issuer}\", which is not trusted here; trust it (--tls-ca) unless something on the way intercepts TLS"
             ),
-            None => "no issuer that is trusted here issued it; trust its issuer (--tls-ca)".to_owned(),
+            None => {
+                "no issuer that is trusted here issued it; trust its issuer (--tls-ca)".to_owned()
+            }
         }
     }
 

@@ -5,11 +5,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// TLS of a server: one certificate chain and its key. All clones share them.
 #[derive(Clone)]
@@ -25,6 +27,8 @@ struct Shared {
 
 struct Pair {
     acceptor: TlsAcceptor,
+    /// When the first certificate of the chain ends; `None` if that cannot be read from it.
+    ends: Option<SystemTime>,
     /// Of the certificate and of the key, when they were last read.
     stamps: [Stamp; 2],
 }
@@ -51,7 +55,8 @@ impl ServerTls {
     ) -> Result<Self, TlsError> {
         let (certificate, key) = (certificate.as_ref().to_owned(), key.as_ref().to_owned());
         let stamps = [Stamp::of(&certificate), Stamp::of(&key)];
-        let pair = Pair { acceptor: acceptor(&certificate, &key)?, stamps };
+        let (acceptor, ends) = acceptor(&certificate, &key)?;
+        let pair = Pair { acceptor, ends, stamps };
         Ok(Self { shared: Arc::new(Shared { certificate, key, pair: Mutex::new(pair) }) })
     }
 
@@ -80,8 +85,21 @@ impl ServerTls {
         let renewed = acceptor(certificate, key);
         let mut pair = self.pair();
         pair.stamps = stamps;
-        pair.acceptor = renewed?;
+        (pair.acceptor, pair.ends) = renewed?;
         Ok(())
+    }
+
+    /// Until when clients accept what is in use: the end of the first certificate in the chain that ends. `None` if
+    /// none says so in a way that can be read.
+    #[must_use]
+    pub fn ends(&self) -> Option<SystemTime> {
+        self.pair().ends
+    }
+
+    /// The file of the chain.
+    #[must_use]
+    pub fn certificate(&self) -> &Path {
+        &self.shared.certificate
     }
 
     /// Shakes hands with a client. Waits for as long as it takes; give it a deadline
@@ -105,8 +123,9 @@ impl ServerTls {
     }
 }
 
-fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+fn acceptor(certificate: &Path, key: &Path) -> Result<(TlsAcceptor, Option<SystemTime>), TlsError> {
     let chain = certificates(certificate)?;
+    let ends = chain.iter().filter_map(end_of).min();
     let secret =
         PrivateKeyDer::from_pem_file(key).map_err(|e| file_error("private key", key, e))?;
     let config = ServerConfig::builder_with_provider(provider())
@@ -119,7 +138,14 @@ fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
             key: key.into(),
             why: e.to_string(),
         })?;
-    Ok(Arc::new(config).into())
+    Ok((Arc::new(config).into(), ends))
+}
+
+/// When a certificate ends.
+fn end_of(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, read) = X509Certificate::from_der(certificate).ok()?;
+    let since = u64::try_from(read.validity().not_after.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since))
 }
 
 impl fmt::Debug for ServerTls {
