@@ -39,6 +39,9 @@ pub struct AgentStatusFile {
     pub last_heartbeat_sent: Option<String>,
     /// When the server last answered one.
     pub last_heartbeat_answered: Option<String>,
+    /// When the server last said that it has recorded a further one.
+    #[serde(default)]
+    pub last_heartbeat_recorded: Option<String>,
     /// Commands whose processes run.
     pub running_commands: u32,
     /// Whether the disk takes no output, so that it is kept in memory only.

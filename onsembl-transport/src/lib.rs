@@ -64,7 +64,7 @@ mod waker;
 pub mod websocket;
 
 pub use dial::{
-    DialerError, HttpAnswer, HttpClient, InvalidProxy, InvalidUrl, ProxyRule, ServerUrl,
+    Clocks, DialerError, HttpAnswer, HttpClient, InvalidProxy, InvalidUrl, ProxyRule, ServerUrl,
 };
 pub use limits::{BufferSizes, LinkLimits};
 pub use link::{

@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what the exit code says. Others script against it.
 
+mod doctor;
 mod log;
 mod print;
 mod run;
@@ -15,6 +16,7 @@ use onsembl_transport::secret::Secret;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// It worked; for `status`, an agent is live.
 const OK: u8 = 0;
@@ -50,6 +52,14 @@ enum Command {
     ///
     /// Exit code 0: it is live; 3: it is not running; 2: the command line is wrong; 1: anything else.
     Status(StatusArgs),
+    /// Look at everything between an agent and its server, and say what is wrong and what to do.
+    ///
+    /// It dials as an agent does, over a diagnosis connection that is listed nowhere and disturbs no agent, and reads
+    /// what a running agent says of itself. Exit code: how many checks failed, at most 100; 0 if none did. A wrong
+    /// command line ends with 2 and says so on standard error.
+    ///
+    /// Example: onsembl-agent doctor --server https://host --token-file mine.token --name mine
+    Doctor(Box<DoctorArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -138,6 +148,34 @@ struct TokenArgs {
 }
 
 #[derive(Debug, Args)]
+struct DoctorArgs {
+    /// The server, as the agent has it.
+    #[arg(long, env = "ONSEMBL_SERVER", value_name = "URL")]
+    server: String,
+    #[command(flatten)]
+    token: TokenArgs,
+    /// The agent on this machine to look at, by its name or its state directory.
+    #[arg(long, env = "ONSEMBL_NAME")]
+    name: Option<String>,
+    /// The state directory of the agent.
+    #[arg(long, env = "ONSEMBL_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// A PEM file with the certificates to trust, instead of those of the operating system.
+    #[arg(long, alias = "ca", env = "ONSEMBL_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// The proxy to go through, or none. By default what the environment says.
+    #[arg(long, env = "ONSEMBL_PROXY", hide_env_values = true, value_name = "URL")]
+    proxy: Option<String>,
+    /// How long to hold the connection without a word, to find what cuts idle links. Longer than the heartbeat
+    /// interval finds all that matters.
+    #[arg(long, env = "ONSEMBL_IDLE_HOLD", default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    idle_hold: Duration,
+    /// As JSON: a list of objects with check, verdict, found and action.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct StatusArgs {
     /// The state directory of the agent.
     #[arg(long, env = "ONSEMBL_STATE_DIR", value_name = "DIR")]
@@ -199,6 +237,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(*args),
         Command::Status(args) => status::status(&args),
+        Command::Doctor(args) => doctor::doctor(*args),
     };
     ExitCode::from(done.unwrap_or_else(|error| {
         print::note(format_args!("onsembl-agent: {error:#}"));

@@ -111,6 +111,7 @@ fn table(agent: &Found, now: WallTime) -> Vec<String> {
         ("epoch", or_none(file.epoch.map(|epoch| epoch.to_string()))),
         ("heartbeat sent", since(&file.last_heartbeat_sent)),
         ("heartbeat answered", since(&file.last_heartbeat_answered)),
+        ("heartbeat recorded", since(&file.last_heartbeat_recorded)),
         ("running commands", file.running_commands.to_string()),
         ("process", file.pid.to_string()),
     ];
@@ -213,6 +214,7 @@ mod tests {
             epoch: Some(3),
             last_heartbeat_sent: Some("2026-01-02T03:05:05.000Z".to_owned()),
             last_heartbeat_answered: None,
+            last_heartbeat_recorded: None,
             running_commands: 2,
             spool_failed: false,
             journal_failed: false,
@@ -237,6 +239,7 @@ agent id            id-1
 epoch               3
 heartbeat sent      2026-01-02T03:05:05.000Z (5s ago)
 heartbeat answered  -
+heartbeat recorded  -
 running commands    2
 process             7
 ";
@@ -268,7 +271,7 @@ process             7
         for line in one.iter().chain(&all) {
             assert!(line.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{line:?}");
         }
-        assert_eq!(one.len(), 13, "{one:?}");
+        assert_eq!(one.len(), 14, "{one:?}");
     }
 
     #[test]

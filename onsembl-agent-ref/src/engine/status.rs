@@ -37,6 +37,7 @@ pub(super) struct StatusWriter {
     /// Whether what went wrong last is still the reason why there is no session.
     failing: bool,
     seen: BeatSequence,
+    recorded: BeatSequence,
     changed: bool,
     not_before: Timestamp,
     writing: Option<JoinHandle<Result<(), StateDirError>>>,
@@ -64,6 +65,7 @@ impl StatusWriter {
             epoch: None,
             last_heartbeat_sent: None,
             last_heartbeat_answered: None,
+            last_heartbeat_recorded: None,
             running_commands: 0,
             spool_failed: false,
             journal_failed: false,
@@ -81,6 +83,7 @@ impl StatusWriter {
             failing: false,
             content,
             seen: BeatSequence(0),
+            recorded: BeatSequence(0),
             changed: true,
             not_before: Timestamp::ORIGIN,
             writing: None,
@@ -183,7 +186,7 @@ impl StatusWriter {
         if let Some(agent) = agent {
             self.content.agent_id = Some(agent.as_str().to_owned());
         }
-        self.seen = BeatSequence(0);
+        (self.seen, self.recorded) = (BeatSequence(0), BeatSequence(0));
         self.changed = true;
     }
 
@@ -206,6 +209,11 @@ impl StatusWriter {
         if let Some(seen) = seen.filter(|seen| *seen > self.seen) {
             self.seen = seen;
             self.content.last_heartbeat_answered = Some(at.to_string());
+            self.changed = true;
+        }
+        if let Some(recorded) = recorded.filter(|recorded| recorded.sequence > self.recorded) {
+            self.recorded = recorded.sequence;
+            self.content.last_heartbeat_recorded = Some(at.to_string());
             self.changed = true;
         }
         self.observe(AgentObservation::BeatAnswered { seen, recorded, lag, at });

@@ -77,6 +77,10 @@ pub(super) struct Serve {
     /// An origin whose pages may use the API from a browser, as https://dashboard.example; may be repeated.
     #[arg(long, env = "ONSEMBL_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     cors_origin: Vec<CorsOrigin>,
+    /// Serve figures for Prometheus at http://ADDRESS/metrics; not at all by default. It asks for no token, so let
+    /// nobody else reach it: 127.0.0.1:9464.
+    #[arg(long, env = "ONSEMBL_METRICS_LISTEN", value_parser = listen_address, value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
     /// Certificate chain as a PEM file, for wss and https. Read again when it changes, and on SIGHUP.
     #[arg(long, env = "ONSEMBL_TLS_CERT", requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -131,7 +135,7 @@ impl Serve {
         let starting = Server::start_and_listen(options, self.listen, tls);
         tokio::pin!(starting);
         // Signals end it also while it waits for room on the disk.
-        let (server, listening) = loop {
+        let (mut server, listening) = loop {
             tokio::select! {
                 started = &mut starting => break started??,
                 _ = terminate.recv() => return Ok(()),
@@ -139,6 +143,13 @@ impl Serve {
                 _ = hangup.recv() => renewal.ordered(),
             }
         };
+        if let Some(address) = self.metrics_listen
+            && let Err(error) = server.listen_for_metrics(address).await
+        {
+            server.stop().await;
+            return Err(error)
+                .context("cannot serve metrics; name another address with --metrics-listen");
+        }
         print::line(listening.address()).context("cannot write the address")?;
         loop {
             tokio::select! {

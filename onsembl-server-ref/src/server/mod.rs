@@ -59,6 +59,7 @@ use crate::bounds::{Shares, TurnLimits, Turns};
 use crate::dashboard::{self, Dashboard};
 use crate::fleet_view::FleetViews;
 use crate::http::{self, AcceptLimits, App, Connections, LargeMessages, Listener, TrustedProxies};
+pub use crate::hub::HubStats;
 use crate::hub::{Hub, HubParts, Request};
 use crate::retention;
 use crate::store::{self, Checked, Receipts, Store};
@@ -81,6 +82,9 @@ use tracing::{info, warn};
 /// How long the database is looked through for damage before a start. No request is served meanwhile; a disk of a small
 /// machine gives some hundred megabytes in it.
 const CHECKED_FOR: Duration = Duration::from_secs(3);
+
+/// Descriptors that scrapers of metrics are counted against: a few of them at a time.
+const METRICS_DESCRIPTORS: u64 = 256;
 
 /// How long links may take to end when the server does.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -239,6 +243,36 @@ impl Server {
         Ok(listening)
     }
 
+    /// Serves `/metrics` at this address, and nothing else; port 0 takes a free one. Whoever reaches it reads
+    /// the figures of all users, so let it be one that only the operator's scraper reaches.
+    ///
+    /// # Errors
+    /// The address cannot be had. The server runs on.
+    pub async fn listen_for_metrics(
+        &mut self,
+        address: SocketAddr,
+    ) -> Result<SocketAddr, ListenError> {
+        let tcp = TcpListener::bind(address)
+            .await
+            .map_err(|error| ListenError::Bind { address, error })?;
+        let address = tcp.local_addr().map_err(ListenError::Address)?;
+        let listener = Listener {
+            tcp,
+            tls: None,
+            router: http::metrics(self.app.clone()),
+            connections: Connections::new(METRICS_DESCRIPTORS, 1),
+            proxies: TrustedProxies::new(&[]),
+            counters: self.app.counters.clone(),
+        };
+        let accept = http::accept(listener, AcceptLimits::DEFAULT, self.stop.clone());
+        self.accept_tasks.push(tokio::spawn(accept));
+        info!(%address, "serving metrics");
+        if !address.ip().is_loopback() {
+            warn!(%address, "whoever reaches this address reads the metrics; keep others away by a firewall");
+        }
+        Ok(address)
+    }
+
     /// The API (`/api/…`) and the WebSocket paths (`/ws/agent`, `/ws/dashboard` and older ones), for
     /// the listener of another service. It has no fallback. Once the server stops, it answers
     /// everything with 503.
@@ -247,9 +281,15 @@ impl Server {
     }
 
     /// `/healthz` and `/readyz`, for a service that has no such pages. They ask for no identity,
-    /// and show counters.
+    /// and show no figures.
     pub fn health_router(&self) -> Router {
         http::health(self.app.clone())
+    }
+
+    /// What the hub has in hand; `None` if it does not answer.
+    pub async fn stats(&self) -> Option<HubStats> {
+        let (reply, answer) = oneshot::channel();
+        if self.app.hub.ask(Request::Stats(reply)).await { answer.await.ok() } else { None }
     }
 
     /// What went wrong or was tolerated.

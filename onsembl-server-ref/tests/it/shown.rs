@@ -33,7 +33,16 @@ impl ServerProgram {
         let data = tempfile::tempdir().unwrap();
         let log = data.path().join("test.log");
         let mut child = program()
-            .args(["serve", "--listen", "127.0.0.1:0", "--log", rules, "--data"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--metrics-listen",
+                "127.0.0.1:0",
+                "--log",
+                rules,
+                "--data",
+            ])
             .arg(data.path())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&log).unwrap())

@@ -16,6 +16,7 @@ use onsembl_protocol::session::{DialFailure, DialFault, HttpRefusal};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -72,6 +73,16 @@ impl Connector {
 
     pub(crate) fn url(&self) -> &ServerUrl {
         &self.url
+    }
+
+    /// When the certificate ends that was shown last.
+    pub(crate) fn certificate_ends(&self) -> Option<SystemTime> {
+        self.tls.as_ref()?.certificate_ends()
+    }
+
+    /// The proxy that is gone through.
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref().ok()?.as_ref()
     }
 
     /// The stream that was opened last was of no use after all.
@@ -133,6 +144,11 @@ pub(crate) struct Opened<'a> {
 }
 
 impl<'a> Candidates<'a> {
+    /// The addresses, in the order in which they are tried.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.left
+    }
+
     /// Whether there is no other address to try.
     pub(crate) fn are_spent(&self) -> bool {
         self.left.is_empty()
@@ -358,7 +374,7 @@ impl HandshakeError {
 }
 
 /// What the system's refusal to connect means.
-fn unconnected(error: &io::Error) -> DialFault {
+pub(crate) fn unconnected(error: &io::Error) -> DialFault {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => DialFault::ConnectRefused,
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => DialFault::NoRoute,

@@ -1,11 +1,13 @@
 //! How what a host says begins: what it speaks, when it is not what was asked for.
 
+use http::{HeaderMap, header};
 use onsembl_protocol::session::DialFault;
 use onsembl_protocol::shown::Shown;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes that are kept: enough for the greeting of a protocol.
@@ -14,6 +16,23 @@ const MOST: usize = 48;
 /// What came first over a stream.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Heard(Arc<Mutex<Vec<u8>>>);
+
+/// The clock of a server, as an answer of it gave it, and that of this machine at the same moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say all")]
+pub struct Clocks {
+    /// To the second.
+    pub server: SystemTime,
+    pub here: SystemTime,
+}
+
+impl Clocks {
+    /// Those of an answer that came just now.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let server = httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()?;
+        Some(Self { server, here: SystemTime::now() })
+    }
+}
 
 impl Heard {
     /// Whether there was anything.

@@ -25,7 +25,8 @@ mod race;
 mod url;
 
 pub use client::{HttpAnswer, HttpClient};
-pub(crate) use connect::{Connector, Opened, no_delay, within};
+pub(crate) use connect::{Connector, Opened, no_delay, unconnected, within};
+pub use heard::Clocks;
 pub(crate) use heard::Heard;
 #[cfg(test)]
 pub(crate) use heard::Listening;

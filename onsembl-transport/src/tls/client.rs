@@ -4,7 +4,7 @@ use super::fault::{TlsFault, Witness};
 use super::{Stamp, TlsError, TlsRoots, native_roots, pem_roots, provider, unexpected};
 use onsembl_protocol::session::DialFault;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
@@ -87,6 +87,11 @@ impl ClientTls {
             Err(_) => Handshakes::Fail,
         };
         shaken.map_err(|error| witness.told(&error))
+    }
+
+    /// When the certificate ends that a server showed last.
+    pub(crate) fn certificate_ends(&self) -> Option<SystemTime> {
+        self.lock().trusted.witness.ends()
     }
 
     /// The certificates as they are now; those in use if the new ones cannot be used. Blocks.

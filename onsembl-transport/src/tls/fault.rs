@@ -1,7 +1,7 @@
 //! Why a handshake of a client failed, told so that a person knows what to do: each fault has a sentence of
 //! its own. Whom to trust is decided by the verifier of rustls; here its verdicts are only witnessed.
 
-use super::name;
+use super::{end_of, name};
 use onsembl_protocol::session::DialFault;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +30,8 @@ pub(crate) struct TlsFault {
 pub(super) struct Witness {
     verifier: Arc<WebPkiServerVerifier>,
     seen: Mutex<Option<Stranger>>,
+    /// When the last certificate of a server ends, be it good or not.
+    ends: Mutex<Option<SystemTime>>,
 }
 
 /// A chain that leads to no trusted issuer.
@@ -58,7 +60,7 @@ impl Stranger {
 
 impl Witness {
     pub(super) const fn new(verifier: Arc<WebPkiServerVerifier>) -> Self {
-        Self { verifier, seen: Mutex::new(None) }
+        Self { verifier, seen: Mutex::new(None), ends: Mutex::new(None) }
     }
 
     /// What a failed handshake means, and what to do if the fault alone does not say it.
@@ -160,6 +162,11 @@ impl Witness {
         }
     }
 
+    /// When the last certificate that was shown ends, if that can be read.
+    pub(super) fn ends(&self) -> Option<SystemTime> {
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn seen(&self) -> MutexGuard<'_, Option<Stranger>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,6 +183,7 @@ impl ServerCertVerifier for Witness {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let (first, others) = (end_entity, intermediates);
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = end_of(first);
         let verdict =
             self.verifier.verify_server_cert(first, others, server_name, ocsp_response, now);
         if let Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) = verdict {

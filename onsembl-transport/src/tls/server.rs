@@ -1,17 +1,16 @@
 //! TLS of a server: one certificate chain and its key, read again when they were renewed.
 
-use super::{Stamp, TlsError, certificates, file_error, provider, unexpected};
+use super::{Stamp, TlsError, certificates, end_of, file_error, provider, unexpected};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// TLS of a server: one certificate chain and its key. All clones share them.
 #[derive(Clone)]
@@ -139,13 +138,6 @@ fn acceptor(certificate: &Path, key: &Path) -> Result<(TlsAcceptor, Option<Syste
             why: e.to_string(),
         })?;
     Ok((Arc::new(config).into(), ends))
-}
-
-/// When a certificate ends.
-fn end_of(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
-    let (_, read) = X509Certificate::from_der(certificate).ok()?;
-    let since = u64::try_from(read.validity().not_after.timestamp()).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since))
 }
 
 impl fmt::Debug for ServerTls {

@@ -1,8 +1,8 @@
 //! The upgrade of a client: the request, and what its answer means.
 
 use super::accept_key;
-use crate::dial::Heard;
 use crate::dial::http::{self, Exchange};
+use crate::dial::{Clocks, Heard};
 use crate::link::DialError;
 use crate::secret::Secret;
 use ::http::uri::Authority;
@@ -12,6 +12,7 @@ use http_body_util::Full;
 use onsembl_protocol::session::{
     DialFailure, DialFault, HttpRefusal, NONCE_HEADER, REFUSAL_HEADER,
 };
+use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -75,6 +76,7 @@ impl Upgrade {
         self,
         stream: S,
         heard: Heard,
+        clocks: &Mutex<Option<Clocks>>,
         by: Instant,
     ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static, DialError>
     where
@@ -83,6 +85,8 @@ impl Upgrade {
         let Self { request, accept, nonce } = self;
         let failed = |e: &hyper::Error| http::failure_after(e, &heard);
         let exchange = http::send(stream, request).await.map_err(|e| failed(&e))?;
+        let read = Clocks::of(exchange.response.headers());
+        *clocks.lock().unwrap_or_else(PoisonError::into_inner) = read;
         if exchange.response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(refusal(exchange, &nonce, by).await);
         }
@@ -196,7 +200,8 @@ mod tests {
         };
         let by = Instant::now() + Duration::from_secs(10);
         let (near, heard) = Listening::new(near);
-        let (_, stream) = tokio::join!(server, upgrade.over(near, heard, by));
+        let clocks = Mutex::default();
+        let (_, stream) = tokio::join!(server, upgrade.over(near, heard, &clocks, by));
         let mut rest = String::new();
         stream?.read_to_string(&mut rest).await.unwrap();
         Ok(rest)
