@@ -172,13 +172,19 @@ impl LinkEnd {
 
     fn sentence(&self) -> String {
         let Self { reason, detail } = self;
+        let code = reason.cause.code();
         match (reason.initiator, detail.as_str()) {
-            // Most of our own close frames repeat the words of their code.
-            (_, "") => reason.to_string(),
-            (_, said) if said == reason.cause.text() => reason.to_string(),
+            // These codes are anybody's, and a peer of ours says what it means by them.
+            (Initiator::Peer, "") => match meaning(code) {
+                Some(meaning) => format!("closed by the peer ({code}, {meaning}), without a word"),
+                None => reason.to_string(),
+            },
+            // Most of our own close frames repeat the words of their code, and so does the answer to one.
+            (_, said) if said.is_empty() || said == reason.cause.text() => reason.to_string(),
+            (Initiator::Local, said) if said.contains(reason.cause.text()) => reason.to_string(),
             // These codes are anybody's: what they mean is what the peer says, and not what we mean by them.
-            (Initiator::Peer, said) if reason.cause.code().0 < 3000 => {
-                format!("closed by the peer ({}): {said}", reason.cause.code())
+            (Initiator::Peer, said) if code.0 < 3000 => {
+                format!("closed by the peer ({code}): {said}")
             }
             (Initiator::Peer | Initiator::Local | Initiator::Link, said) => {
                 format!("{reason}: {said}")
@@ -190,6 +196,23 @@ impl LinkEnd {
     pub fn broken(how: Breakage, detail: impl Into<String>) -> Self {
         Self { reason: CloseReason::broken(how), detail: log_line(&detail.into()) }
     }
+}
+
+/// What the codes that are not ours mean to whoever sends them (RFC 6455, section 7.4.1).
+const fn meaning(code: CloseCode) -> Option<&'static str> {
+    Some(match code.0 {
+        1000 => "normal closure",
+        1001 => "going away",
+        1002 => "protocol error",
+        1003 => "unsupported data",
+        1007 => "invalid text",
+        1008 => "policy violation",
+        1009 => "message too big",
+        1011 => "internal error",
+        1012 => "service restart",
+        1013 => "try again later",
+        _ => return None,
+    })
 }
 
 /// What an input or output error of a connection says about its end.
@@ -355,6 +378,8 @@ mod tests {
             end.to_string(),
             "closed by the peer: the server is shutting down; come back (1001)"
         );
+        let end = LinkEnd::peer(Some(1008), "");
+        assert_eq!(end.to_string(), "closed by the peer (1008, policy violation), without a word");
         let end = LinkEnd::peer(Some(1008), "you are not welcome");
         assert_eq!(end.to_string(), "closed by the peer (1008): you are not welcome");
         let end = LinkEnd::broken(Breakage::EndOfStream, "");

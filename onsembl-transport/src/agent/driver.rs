@@ -513,7 +513,7 @@ impl AgentDriver {
             }
             FromServer::Undecodable(error, reply) => {
                 self.counters.count("undecodable");
-                warn!(%error, message = ?error.message_id, "the server sent what cannot be decoded");
+                warn!(%error, id = ?error.message_id, "the server sent what cannot be decoded");
                 if let Some(reply) = reply
                     && self.send(&reply).is_err()
                 {

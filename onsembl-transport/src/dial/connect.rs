@@ -321,7 +321,7 @@ impl Connector {
         let (stream, heard) = Listening::new(stream);
         let asked = async {
             let failed = |e: &hyper::Error| {
-                let broke = || format!("gave none: {}", http::told(e));
+                let broke = || format!("broke off: {}", http::told(e));
                 let said = heard.foreign().map_or_else(broke, |(_, how)| how);
                 let failure = http::failure(e, "").failure;
                 DialError::new(failure, format!("{whom} {said}"))
