@@ -112,3 +112,39 @@ fn the_option_goes_before_the_variable() {
     let unread = said("a=b=c=d", &[], "dial failed");
     assert!(unread.contains("RUST_LOG cannot be read") && unread.contains("INFO"), "{unread}");
 }
+
+#[test]
+fn a_server_warns_of_a_certificate_that_is_about_to_end() {
+    use onsembl_protocol::time::WallTime;
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    let files = tempfile::tempdir().unwrap();
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| files.path().join(name));
+    let write = |days: u64| {
+        let ends = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        let ends = WallTime::from_unix_millis((ends + days * 24 * 3_600_000) as i64).to_string();
+        let [year, month, day] = [0..4, 5..7, 8..10].map(|part| ends[part].parse::<u32>().unwrap());
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year as i32, month as u8, day as u8);
+        let pair = rcgen::KeyPair::generate().unwrap();
+        std::fs::write(&cert, params.self_signed(&pair).unwrap().pem()).unwrap();
+        std::fs::write(&key, pair.serialize_pem()).unwrap();
+    };
+    write(100);
+    let [cert_path, key_path] = [&cert, &key].map(|path| path.to_str().unwrap().to_owned());
+    let bench = Bench::with(FAST, &["--tls-cert", &cert_path, "--tls-key", &key_path]);
+    assert!(!bench.log("server.log").contains("about to expire"));
+    // While it runs, and at once.
+    write(5);
+    bench.server().signal("-HUP");
+    eventually("it is warned of", || bench.log("server.log").contains("about to expire"));
+    let log = bench.log("server.log");
+    let line = log.lines().find(|line| line.contains("about to expire")).unwrap();
+    assert!(
+        line.contains(" WARN ") && line.contains("cert.pem") && line.contains("left=\"4days"),
+        "{line}"
+    );
+    drop(bench);
+    let bench = Bench::with(FAST, &["--tls-cert", &cert_path, "--tls-key", &key_path]);
+    eventually("at the start too", || bench.log("server.log").contains("about to expire"));
+}
