@@ -23,6 +23,7 @@ mod bench;
 mod certificates;
 mod clocks;
 mod connect;
+mod faults;
 mod haproxy;
 mod names;
 mod nginx;
@@ -57,12 +58,13 @@ pub struct Case {
     pub run: fn(),
 }
 
-const KINDS: [&[Case]; 7] = [
+const KINDS: [&[Case]; 8] = [
     nginx::CASES,
     haproxy::CASES,
     connect::CASES,
     certificates::CASES,
     names::CASES,
+    faults::CASES,
     clocks::CASES,
     tokens::CASES,
 ];
